@@ -1,0 +1,44 @@
+package collector
+
+// Kind says what an Event tells.
+type Kind uint8
+
+// The kinds of event. A dump is Begin, any number of Seen, then End or Abort.
+// Opened and Closed may come in between, about flows that the dump has shown,
+// will show, or will not show.
+const (
+	// Begin: a dump of Netns starts. At is a moment before the kernel was asked.
+	Begin Kind = iota + 1
+	// Seen: the dump shows Flow. At is a moment after the kernel wrote the message.
+	Seen
+	// End: the dump is complete. A flow of this Netns that was neither Seen
+	// since Begin nor Opened since Begin is gone. An empty dump empties the
+	// namespace; that is also how a namespace that vanished is told.
+	End
+	// Abort: the dump broke off (interrupted, namespace vanished half way). What
+	// it showed stands; what it did not show says nothing.
+	Abort
+	// Opened: the kernel told of a new flow (IPCTNL_MSG_CT_NEW).
+	Opened
+	// Closed: the kernel told of a flow's end (IPCTNL_MSG_CT_DELETE, or a destroyed socket).
+	Closed
+	// Overrun: the kernel dropped events of Netns. What it dropped is unknown
+	// until a complete dump.
+	Overrun
+)
+
+var kindNames = [...]string{"none", "begin", "seen", "end", "abort", "opened", "closed", "overrun"}
+
+func (k Kind) String() string { return name(kindNames[:], int(k), "kind") }
+
+// Event is one thing that a source saw.
+type Event struct {
+	Kind Kind
+	// At is when it was seen, on the agent's clock.
+	At Time
+	// Netns is the network namespace it was seen in (inode number); for Seen, Opened and
+	// Closed equal to Flow.Netns.
+	Netns uint64
+	// Flow is set for Seen, Opened and Closed.
+	Flow Flow
+}

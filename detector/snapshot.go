@@ -1,0 +1,112 @@
+package detector
+
+import (
+	"time"
+
+	"github.com/snatwatch/snatwatch/collector"
+)
+
+// Snapshot is all that the ledger knows at one moment. It is immutable: any
+// number of readers may share it.
+type Snapshot struct {
+	At collector.Time
+	// Warming: ports closed before the start may still be cooling unseen, or
+	// no complete dump has been taken yet.
+	Warming bool
+	// Netns has one entry per namespace that a source reads, in order of Netns.
+	Netns   []NetnsSnapshot
+	Budgets []BudgetSnapshot
+}
+
+// NetnsSnapshot says how well one namespace is seen.
+type NetnsSnapshot struct {
+	Netns uint64
+	// Exact: a complete dump was taken since the last overrun.
+	Exact      bool
+	EventsLost uint64 // overruns told by the kernel; each hides an unknown number of events
+	Resyncs    uint64 // complete dumps that repaired an overrun
+	Flows      int    // flows that the ledger knows here, done ones included
+	// OtherProtocols counts flows seen that are neither TCP nor UDP.
+	OtherProtocols uint64
+}
+
+// BudgetSnapshot is one budget and what is held of it.
+type BudgetSnapshot struct {
+	Budget    *Budget
+	Protocols []ProtocolSnapshot // those with ports, TCP first
+	// Contradicted: what is seen cannot be under this budget; Contradiction says why.
+	Contradicted  bool
+	Contradiction string
+	// Brier is the mean Brier score of its own past probabilities by horizon, NaN
+	// until there is one.
+	Brier [NumHorizons]float64
+}
+
+// ProtocolSnapshot is one protocol of a budget.
+type ProtocolSnapshot struct {
+	Protocol collector.Protocol
+	Terms    Terms
+	// Held, Live and Cooling are sums over all port spaces.
+	Held, Live, Cooling int
+	// Busiest is the held ports of the fullest port space.
+	Busiest int
+	// Opening counts live flows without an answer; Stalled those of them whose first
+	// packet was sent again.
+	Opening, Stalled int
+	Opened           uint64
+	Closed           [collector.NumReasons]uint64
+	Lifetime, Hold   Histogram
+	// Failures of opens: unanswered while the space was not at its ceiling, refused,
+	// and for lack of ports (unanswered while at the ceiling).
+	Unanswered, Refused, NoPorts uint64
+
+	// Tracked port spaces have an entry of their own; Folded ones are counted
+	// together because the limit is reached, the largest with FoldedMax held ports.
+	Tracked, Folded, FoldedMax int
+	// Spaces are the exported ones, the fullest first; Other sums the rest.
+	Spaces []SpaceSnapshot
+	Other  SpaceSnapshot
+}
+
+// SpaceSnapshot is one port space.
+type SpaceSnapshot struct {
+	// VIP is empty where VIPs form one port space; Destination is as the metric label shows it.
+	VIP, Destination    string
+	Held, Live, Cooling int
+	Opening, Stalled    int
+	Opened              uint64
+	// OpensPerSecond is the current rate; MeanHold the mean hold time, 0 where unknown.
+	OpensPerSecond float64
+	MeanHold       time.Duration
+	// Forecast is nil for a space that is not busy enough to have one.
+	Forecast *Forecast
+}
+
+// NumHorizons is how many horizons a forecast has.
+const NumHorizons = 4
+
+// Horizons are the times ahead that a forecast is made for, in the order of
+// every array indexed by horizon.
+func Horizons() [NumHorizons]time.Duration {
+	return [NumHorizons]time.Duration{time.Minute, 5 * time.Minute, 15 * time.Minute, time.Hour}
+}
+
+// Forecast is what one port space will hold.
+type Forecast struct {
+	// Mean and Variance of held ports at each horizon.
+	Mean, Variance [NumHorizons]float64
+	// Probability that the effective ceiling is reached by the horizon; it does not
+	// fall from one horizon to the next.
+	Probability [NumHorizons]float64
+	// TimeToExhaustion is the median, in seconds: 0 when exhausted, +Inf beyond
+	// the longest horizon.
+	TimeToExhaustion float64
+}
+
+// Histogram counts durations in seconds. Counts[i] is the number not above Bounds[i]
+// and above the bound before it; the last count, beyond all bounds, has no bound.
+type Histogram struct {
+	Bounds []float64
+	Counts []uint64
+	Sum    float64
+}
