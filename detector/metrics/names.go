@@ -1,0 +1,128 @@
+// Package metrics turns the ledger's snapshot into Prometheus metrics. Its one
+// table (Metrics) holds every name, help text, unit, type and label: the
+// collector, the rules, the boards and the documentation are made from it.
+package metrics
+
+import (
+	"strconv"
+	"time"
+
+	"github.com/snatwatch/snatwatch/detector"
+)
+
+// Name is the name of a metric, as Prometheus stores it. A histogram's series
+// add _bucket, _sum and _count.
+type Name string
+
+// The names, in the order of the table.
+const (
+	BudgetInfo           Name = "snat_budget_info"
+	BudgetPorts          Name = "snat_budget_ports"
+	BudgetEffectivePorts Name = "snat_budget_effective_ports"
+	BudgetContradicted   Name = "snat_budget_contradicted"
+	PoolNodes            Name = "snat_pool_nodes"
+	PoolNodesToNextTier  Name = "snat_pool_nodes_to_next_tier"
+	NextTierPorts        Name = "snat_next_tier_ports"
+	VIPs                 Name = "snat_vips"
+	PoolStale            Name = "snat_pool_stale"
+
+	PortsHeld           Name = "snat_ports_held"
+	PortsLive           Name = "snat_ports_live"
+	PortsCooling        Name = "snat_ports_cooling"
+	BusiestPortsHeld    Name = "snat_busiest_ports_held"
+	DestinationsTracked Name = "snat_destinations_tracked"
+	DestinationsFolded  Name = "snat_destinations_folded"
+	FoldedPortsHeldMax  Name = "snat_folded_ports_held_max"
+
+	FlowsOpened     Name = "snat_flows_opened_total"
+	FlowsClosed     Name = "snat_flows_closed_total"
+	HoldSeconds     Name = "snat_hold_seconds"
+	LifetimeSeconds Name = "snat_lifetime_seconds"
+
+	ForecastPortsMean     Name = "snat_forecast_ports_mean"
+	ForecastPortsVariance Name = "snat_forecast_ports_variance"
+	ExhaustionProbability Name = "snat_exhaustion_probability"
+	TimeToExhaustion      Name = "snat_time_to_exhaustion_seconds"
+	ForecastBrierScore    Name = "snat_forecast_brier_score"
+
+	OpenFailures   Name = "snat_open_failures_total"
+	OpeningStalled Name = "snat_opening_stalled"
+
+	ConntrackInsertFailed Name = "snat_conntrack_insert_failed_total"
+	ConntrackDrop         Name = "snat_conntrack_drop_total"
+	ConntrackFound        Name = "snat_conntrack_found_total"
+	ConntrackEntries      Name = "snat_conntrack_entries"
+	ConntrackEntriesLimit Name = "snat_conntrack_entries_limit"
+
+	SourceInfo        Name = "snat_source_info"
+	LedgerExact       Name = "snat_ledger_exact"
+	LedgerFlows       Name = "snat_ledger_flows"
+	OtherProtocols    Name = "snat_other_protocol_flows_total"
+	EventsLost        Name = "snat_events_lost_total"
+	Resyncs           Name = "snat_resyncs_total"
+	DecodeErrors      Name = "snat_decode_errors_total"
+	DumpSeconds       Name = "snat_dump_seconds"
+	SnapshotTimestamp Name = "snat_snapshot_timestamp_seconds"
+	WarmingUp         Name = "snat_warming_up"
+	CPUBudgetExceeded Name = "snat_cpu_budget_exceeded"
+
+	ConfigReloadSuccess   Name = "snat_config_last_reload_success"
+	ConfigReloadTimestamp Name = "snat_config_last_reload_success_timestamp_seconds"
+	AgentBuildInfo        Name = "snat_agent_build_info"
+)
+
+// Label is the name of a label.
+type Label string
+
+// The labels. None of them is a port of this machine or a flow: their values
+// are bounded by the config and by the number of exported port spaces.
+const (
+	LabelBudget      Label = "budget"      // name of a budget in the config
+	LabelModel       Label = "model"       // budget model, such as azure-lb
+	LabelScope       Label = "scope"       // node or shared
+	LabelPool        Label = "pool"        // VM pool, empty where not given
+	LabelGateway     Label = "gateway"     // NAT gateway or load balancer, empty where not given
+	LabelAssumed     Label = "assumed"     // terms that the provider does not document, comma-separated
+	LabelProtocol    Label = "protocol"    // tcp or udp
+	LabelVIP         Label = "vip"         // empty where VIPs form one port space
+	LabelDestination Label = "destination" // 203.0.113.7:443, 203.0.113.7:*, *, or other
+	LabelHorizon     Label = "horizon"     // 1m, 5m, 15m, 1h
+	LabelReason      Label = "reason"      // fin, rst, timeout, idle, evicted, unknown
+	LabelCause       Label = "cause"       // unanswered, refused, ports
+	LabelNetns       Label = "netns"       // inode number of the network namespace
+	LabelSource      Label = "source"      // conntrack or sockets
+	LabelStrategy    Label = "strategy"    // poll or events; empty for sockets
+	LabelVersion     Label = "version"
+	LabelRevision    Label = "revision"
+	LabelGoVersion   Label = "goversion"
+)
+
+// DestinationOther is the value of LabelDestination for the sum of all port
+// spaces that are not exported one by one. It is never compared with a budget.
+const DestinationOther = "other"
+
+// The values of LabelCause. A cause without a working sensor is absent, not 0.
+const (
+	CauseUnanswered = "unanswered" // no answer while the port space had ports left
+	CauseRefused    = "refused"    // answered by a RST
+	CausePorts      = "ports"      // no answer while the port space was at its effective ceiling
+)
+
+// HorizonValues returns the values of LabelHorizon in the order of
+// detector.Horizons.
+func HorizonValues() [detector.NumHorizons]string {
+	var out [detector.NumHorizons]string
+	for i, h := range detector.Horizons() {
+		out[i] = HorizonValue(h)
+	}
+	return out
+}
+
+// HorizonValue returns h as LabelHorizon shows it: whole hours as 1h, else
+// minutes as 15m.
+func HorizonValue(h time.Duration) string {
+	if h%time.Hour == 0 {
+		return strconv.Itoa(int(h/time.Hour)) + "h"
+	}
+	return strconv.Itoa(int(h/time.Minute)) + "m"
+}
