@@ -101,6 +101,10 @@ const (
 // spaces that are not exported one by one. It is never compared with a budget.
 const DestinationOther = "other"
 
+// NetnsOther is the value of LabelNetns for all namespaces but those in which
+// flows leave the machine.
+const NetnsOther = "other"
+
 // The values of LabelCause. A cause without a working sensor is absent, not 0.
 const (
 	CauseUnanswered = "unanswered" // no answer while the port space had ports left

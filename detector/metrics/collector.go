@@ -1,0 +1,268 @@
+package metrics
+
+import (
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/snatwatch/snatwatch/collector"
+	"github.com/snatwatch/snatwatch/detector"
+)
+
+// Collector serves the metrics of the table from the current view.
+type Collector struct {
+	view  func() *View
+	descs map[Name]*prometheus.Desc
+}
+
+// NewCollector returns a collector that asks view once per scrape. view must not
+// return nil, and may be called from several goroutines.
+func NewCollector(view func() *View) *Collector {
+	c := &Collector{view: view, descs: map[Name]*prometheus.Desc{}}
+	for _, m := range Metrics() {
+		labels := make([]string, len(m.Labels))
+		for i, l := range m.Labels {
+			labels[i] = string(l)
+		}
+		c.descs[m.Name] = prometheus.NewDesc(string(m.Name), m.Help, labels, nil)
+	}
+	return c
+}
+
+// Describe implements prometheus.Collector.
+func (c *Collector) Describe(ch chan<- *prometheus.Desc) {
+	for _, m := range Metrics() {
+		ch <- c.descs[m.Name]
+	}
+}
+
+// Collect implements prometheus.Collector.
+func (c *Collector) Collect(ch chan<- prometheus.Metric) {
+	v := c.view()
+	e := emitter{c.descs, ch}
+	e.agent(v)
+	if v.Snapshot == nil {
+		return
+	}
+	e.gauge(SnapshotTimestamp, v.Snapshot.At.Seconds())
+	e.flag(WarmingUp, v.Snapshot.Warming)
+	e.namespaces(v)
+	for i := range v.Snapshot.Budgets {
+		b := &v.Snapshot.Budgets[i]
+		e.budget(v, b)
+		for j := range b.Protocols {
+			e.protocol(v, b.Budget.Name, &b.Protocols[j])
+		}
+	}
+}
+
+// emitter sends const metrics of one scrape. Label values come in the order of
+// the table.
+type emitter struct {
+	descs map[Name]*prometheus.Desc
+	ch    chan<- prometheus.Metric
+}
+
+// gauge leaves out what is not a finite number: an absent series is honest, NaN
+// spoils every sum that it is in. Only TimeToExhaustion may be +Inf.
+func (e emitter) gauge(n Name, v float64, labels ...string) {
+	if math.IsNaN(v) || math.IsInf(v, -1) || math.IsInf(v, 1) && n != TimeToExhaustion {
+		return
+	}
+	e.ch <- prometheus.MustNewConstMetric(e.descs[n], prometheus.GaugeValue, v, labels...)
+}
+
+func (e emitter) flag(n Name, on bool, labels ...string) {
+	v := 0.0
+	if on {
+		v = 1
+	}
+	e.gauge(n, v, labels...)
+}
+
+func (e emitter) count(n Name, v uint64, labels ...string) {
+	e.ch <- prometheus.MustNewConstMetric(e.descs[n], prometheus.CounterValue, float64(v), labels...)
+}
+
+func (e emitter) agent(v *View) {
+	e.flag(CPUBudgetExceeded, v.CPUExceeded)
+	e.flag(ConfigReloadSuccess, v.Reload.OK)
+	e.gauge(ConfigReloadTimestamp, float64(v.Reload.At.UnixMilli())/1e3)
+	e.gauge(AgentBuildInfo, 1, v.Build.Version, v.Build.Revision, v.Build.GoVersion)
+	for _, s := range v.sources() {
+		e.gauge(SourceInfo, 1, s.netns, s.Name, s.Strategy)
+		e.count(DecodeErrors, s.DecodeErrors, s.netns, s.Name)
+		if s.Dump > 0 {
+			e.gauge(DumpSeconds, s.Dump.Seconds(), s.netns, s.Name)
+		}
+	}
+	for _, k := range v.Kernel {
+		netns := v.netns(k.Netns)
+		if k.Counted {
+			e.count(ConntrackInsertFailed, k.InsertFailed, netns)
+			e.count(ConntrackDrop, k.Drop, netns)
+			e.count(ConntrackFound, k.Found, netns)
+		}
+		e.gauge(ConntrackEntries, float64(k.Entries), netns)
+		if k.EntriesMax > 0 {
+			e.gauge(ConntrackEntriesLimit, float64(k.EntriesMax), netns)
+		}
+	}
+}
+
+func (e emitter) namespaces(v *View) {
+	for _, n := range v.namespaces() {
+		e.flag(LedgerExact, n.Exact, n.netns)
+		e.gauge(LedgerFlows, float64(n.Flows), n.netns)
+		e.count(OtherProtocols, n.OtherProtocols, n.netns)
+		e.count(EventsLost, n.EventsLost, n.netns)
+		e.count(Resyncs, n.Resyncs, n.netns)
+	}
+}
+
+func (e emitter) budget(v *View, s *detector.BudgetSnapshot) {
+	b := s.Budget
+	assumed := slices.Sorted(slices.Values(b.Assumed))
+	e.gauge(BudgetInfo, 1, b.Name, b.Model, b.Scope.String(), b.Pool, b.Gateway, strings.Join(assumed, ","))
+	e.flag(BudgetContradicted, s.Contradicted, b.Name)
+	if b.Nodes > 0 {
+		e.gauge(PoolNodes, float64(b.Nodes), b.Name)
+	}
+	if b.NextTierPorts > 0 {
+		e.gauge(PoolNodesToNextTier, float64(b.NodesToNextTier), b.Name)
+		e.gauge(NextTierPorts, float64(b.NextTierPorts), b.Name)
+	}
+	if b.VIPCount > 0 {
+		e.gauge(VIPs, float64(b.VIPCount), b.Name)
+	}
+	if stale, watched := v.PoolStale[b.Name]; watched {
+		e.flag(PoolStale, stale, b.Name)
+	}
+	for i, h := range HorizonValues() {
+		e.gauge(ForecastBrierScore, s.Brier[i], b.Name, h)
+	}
+}
+
+func (e emitter) protocol(v *View, budget string, p *detector.ProtocolSnapshot) {
+	protocol := p.Protocol.String()
+	e.gauge(BudgetPorts, float64(p.Terms.Ports), budget, protocol)
+	e.gauge(BudgetEffectivePorts, float64(p.Terms.Effective), budget, protocol)
+	e.gauge(BusiestPortsHeld, float64(p.Busiest), budget, protocol)
+	e.gauge(DestinationsTracked, float64(p.Tracked), budget, protocol)
+	e.gauge(DestinationsFolded, float64(p.Folded), budget, protocol)
+	e.gauge(FoldedPortsHeldMax, float64(p.FoldedMax), budget, protocol)
+	e.count(FlowsOpened, p.Opened, budget, protocol)
+	for r := range collector.NumReasons {
+		e.count(FlowsClosed, p.Closed[r], budget, protocol, r.String())
+	}
+	e.histogram(LifetimeSeconds, &p.Lifetime, budget, protocol)
+	e.histogram(HoldSeconds, &p.Hold, budget, protocol)
+	for _, cause := range v.Causes {
+		switch cause {
+		case CauseUnanswered:
+			e.count(OpenFailures, p.Unanswered, budget, protocol, cause)
+		case CauseRefused:
+			e.count(OpenFailures, p.Refused, budget, protocol, cause)
+		case CausePorts:
+			e.count(OpenFailures, p.NoPorts, budget, protocol, cause)
+		}
+	}
+	if v.Stalled {
+		e.gauge(OpeningStalled, float64(p.Stalled), budget, protocol)
+	}
+	for i := range p.Spaces {
+		s := &p.Spaces[i]
+		e.space(s, budget, protocol, s.VIP, s.Destination)
+	}
+	e.space(&p.Other, budget, protocol, "", DestinationOther)
+}
+
+func (e emitter) space(s *detector.SpaceSnapshot, labels ...string) {
+	e.gauge(PortsHeld, float64(s.Held), labels...)
+	e.gauge(PortsLive, float64(s.Live), labels...)
+	e.gauge(PortsCooling, float64(s.Cooling), labels...)
+	f := s.Forecast
+	if f == nil {
+		return
+	}
+	for i, h := range HorizonValues() {
+		ahead := append(labels[:len(labels):len(labels)], h)
+		e.gauge(ForecastPortsMean, f.Mean[i], ahead...)
+		e.gauge(ForecastPortsVariance, f.Variance[i], ahead...)
+		e.gauge(ExhaustionProbability, f.Probability[i], ahead...)
+	}
+	e.gauge(TimeToExhaustion, f.TimeToExhaustion, labels...)
+}
+
+func (e emitter) histogram(n Name, h *detector.Histogram, labels ...string) {
+	buckets := make(map[float64]uint64, len(h.Bounds))
+	var total uint64
+	for i, c := range h.Counts {
+		total += c
+		if i < len(h.Bounds) {
+			buckets[h.Bounds[i]] = total
+		}
+	}
+	e.ch <- prometheus.MustNewConstHistogram(e.descs[n], total, h.Sum, buckets, labels...)
+}
+
+// netns returns the label value of a namespace.
+func (v *View) netns(inode uint64) string {
+	if slices.Contains(v.Outer, inode) {
+		return strconv.FormatUint(inode, 10)
+	}
+	return NetnsOther
+}
+
+type namedNetns struct {
+	netns string
+	detector.NetnsSnapshot
+}
+
+// namespaces returns the outer namespaces and the sum of all others, which is
+// exact if each of them is.
+func (v *View) namespaces() []namedNetns {
+	var out []namedNetns
+	for _, n := range v.Snapshot.Netns {
+		name := v.netns(n.Netns)
+		i := slices.IndexFunc(out, func(o namedNetns) bool { return o.netns == name })
+		if i < 0 {
+			out = append(out, namedNetns{name, n})
+			continue
+		}
+		o := &out[i]
+		o.Exact = o.Exact && n.Exact
+		o.Flows += n.Flows
+		o.OtherProtocols += n.OtherProtocols
+		o.EventsLost += n.EventsLost
+		o.Resyncs += n.Resyncs
+	}
+	return out
+}
+
+type namedSource struct {
+	netns string
+	Source
+}
+
+// sources returns one source per namespace label, name and strategy. Of dumps
+// that share a label the longest is shown.
+func (v *View) sources() []namedSource {
+	var out []namedSource
+	for _, s := range v.Sources {
+		name := v.netns(s.Netns)
+		i := slices.IndexFunc(out, func(o namedSource) bool {
+			return o.netns == name && o.Name == s.Name
+		})
+		if i < 0 {
+			out = append(out, namedSource{name, s})
+			continue
+		}
+		out[i].DecodeErrors += s.DecodeErrors
+		out[i].Dump = max(out[i].Dump, s.Dump)
+	}
+	return out
+}

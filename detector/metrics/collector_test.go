@@ -1,0 +1,295 @@
+package metrics_test
+
+import (
+	"bytes"
+	"fmt"
+	"math"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+	dto "github.com/prometheus/client_model/go"
+	"github.com/prometheus/common/expfmt"
+
+	"github.com/snatwatch/snatwatch/collector"
+	"github.com/snatwatch/snatwatch/detector"
+	"github.com/snatwatch/snatwatch/detector/metrics"
+)
+
+const (
+	host = 4026531840 // inode of the namespace in which flows leave
+	pod  = 4026532100
+)
+
+// whole returns a view that has something to say for every metric of the table.
+func whole() *metrics.View {
+	budget := &detector.Budget{
+		Name: "web", Model: "azure-lb-2018", Pool: "web", Gateway: "lb-1",
+		Assumed: []string{"udp cool-down", "idle"}, VIPCount: 1,
+		Nodes: 48, NodesToNextTier: 2, NextTierPorts: 512,
+	}
+	hist := detector.Histogram{
+		Bounds: []float64{0.1, 1, 10}, Counts: []uint64{50, 30, 15, 5}, Sum: 180.5,
+	}
+	return &metrics.View{
+		Snapshot: &detector.Snapshot{
+			At: collector.Time(1_767_225_600_500_000_000),
+			Netns: []detector.NetnsSnapshot{
+				{Netns: host, Exact: true, EventsLost: 2, Resyncs: 2, Flows: 1210, OtherProtocols: 3},
+				{Netns: pod, Exact: true, Flows: 5},
+				{Netns: pod + 1, Exact: false, Flows: 6, EventsLost: 1},
+			},
+			Budgets: []detector.BudgetSnapshot{{
+				Budget: budget,
+				Protocols: []detector.ProtocolSnapshot{{
+					Protocol: collector.TCP, Terms: detector.Terms{Ports: 1024, Effective: 1024},
+					Held: 1200, Live: 900, Cooling: 300, Busiest: 1000, Opening: 7, Stalled: 4,
+					Opened: 100, Closed: [collector.NumReasons]uint64{1, 70, 20, 4, 3, 2},
+					Lifetime: hist, Hold: hist, Unanswered: 4, Refused: 20, NoPorts: 9,
+					Tracked: 3, Folded: 12, FoldedMax: 2,
+					Spaces: []detector.SpaceSnapshot{
+						{
+							Destination: "203.0.113.7:443", Held: 1000, Live: 800, Cooling: 200,
+							Forecast: &detector.Forecast{
+								Mean:             [4]float64{1010, 1100, 1300, 1400},
+								Variance:         [4]float64{90, 300, 900, 1600},
+								Probability:      [4]float64{0.07, 0.9, 0.99, 0.99},
+								TimeToExhaustion: 125.5,
+							},
+						},
+						{
+							VIP: "198.51.100.1", Destination: "[2001:db8::7]:443", Held: 150, Live: 80, Cooling: 70,
+							Forecast: &detector.Forecast{
+								Variance:         [4]float64{math.NaN(), math.Inf(1), 1, 1},
+								TimeToExhaustion: math.Inf(1),
+							},
+						},
+					},
+					Other: detector.SpaceSnapshot{Held: 50, Live: 20, Cooling: 30},
+				}},
+				Contradicted: true,
+				Brier:        [4]float64{0.01, 0.02, math.NaN(), math.NaN()},
+			}},
+		},
+		Outer: []uint64{host},
+		Sources: []metrics.Source{
+			{Netns: host, Name: "conntrack", Strategy: "poll", DecodeErrors: 1, Dump: 120 * time.Millisecond},
+			{Netns: pod, Name: "sockets", DecodeErrors: 1, Dump: 2 * time.Millisecond},
+			{Netns: pod + 1, Name: "sockets", DecodeErrors: 2, Dump: time.Millisecond},
+		},
+		Kernel: []metrics.Kernel{{
+			Counters:   collector.Counters{Netns: host, Entries: 1300, Found: 8000, InsertFailed: 40, Drop: 1},
+			EntriesMax: 262144, Counted: true,
+		}},
+		Causes:    []string{metrics.CauseUnanswered, metrics.CauseRefused, metrics.CausePorts},
+		Stalled:   true,
+		PoolStale: map[string]bool{"web": true},
+		Reload:    metrics.Reload{OK: true, At: time.Unix(1_767_225_500, 0)},
+		Build:     metrics.Build{Version: "1.2.3", Revision: "abcdef0", GoVersion: "go1.26"},
+	}
+}
+
+func gather(t testing.TB, view *metrics.View) []*dto.MetricFamily {
+	t.Helper()
+	reg := prometheus.NewPedanticRegistry()
+	reg.MustRegister(metrics.NewCollector(func() *metrics.View { return view }))
+	families, err := reg.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return families
+}
+
+func text(t testing.TB, families []*dto.MetricFamily) string {
+	t.Helper()
+	var b bytes.Buffer
+	for _, f := range families {
+		if _, err := expfmt.MetricFamilyToText(&b, f); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return b.String()
+}
+
+// UPDATE_GOLDEN=1 rewrites the file.
+func TestGolden(t *testing.T) {
+	t.Parallel()
+	const golden = "testdata/metrics.prom"
+	got := text(t, gather(t, whole()))
+	if os.Getenv("UPDATE_GOLDEN") != "" {
+		if err := os.WriteFile(golden, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(golden)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(string(want), got); diff != "" {
+		t.Errorf("%s (-want +got):\n%s", golden, diff)
+	}
+}
+
+func TestEmittedAsInTheTable(t *testing.T) {
+	t.Parallel()
+	types := map[dto.MetricType]metrics.Type{
+		dto.MetricType_GAUGE:     metrics.Gauge,
+		dto.MetricType_COUNTER:   metrics.Counter,
+		dto.MetricType_HISTOGRAM: metrics.Histogram,
+	}
+	type row struct {
+		Type   metrics.Type
+		Labels []string
+	}
+	want, got := map[metrics.Name]row{}, map[metrics.Name]row{}
+	for _, m := range metrics.Metrics() {
+		r := row{Type: m.Type}
+		for _, l := range m.Labels {
+			r.Labels = append(r.Labels, string(l))
+		}
+		slices.Sort(r.Labels)
+		want[m.Name] = r
+	}
+	for _, f := range gather(t, whole()) {
+		r := row{Type: types[f.GetType()]}
+		for _, l := range f.GetMetric()[0].GetLabel() {
+			r.Labels = append(r.Labels, l.GetName())
+		}
+		got[metrics.Name(f.GetName())] = r
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("table and scrape (-table +scrape):\n%s", diff)
+	}
+}
+
+func TestLint(t *testing.T) {
+	t.Parallel()
+	problems, err := testutil.CollectAndLint(metrics.NewCollector(whole))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range problems {
+		t.Errorf("%s: %s", p.Metric, p.Text)
+	}
+}
+
+func TestWhatIsNotKnownIsAbsent(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		name    string
+		change  func(*metrics.View)
+		absent  []metrics.Name
+		present []metrics.Name
+	}{
+		{
+			name:    "no snapshot yet",
+			change:  func(v *metrics.View) { v.Snapshot = nil },
+			absent:  []metrics.Name{metrics.PortsHeld, metrics.WarmingUp, metrics.LedgerExact, metrics.SnapshotTimestamp},
+			present: []metrics.Name{metrics.SourceInfo, metrics.AgentBuildInfo, metrics.ConfigReloadSuccess},
+		},
+		{
+			name:    "no sensor for failures",
+			change:  func(v *metrics.View) { v.Causes, v.Stalled = nil, false },
+			absent:  []metrics.Name{metrics.OpenFailures, metrics.OpeningStalled},
+			present: []metrics.Name{metrics.FlowsOpened},
+		},
+		{
+			name:    "kernel statistics not readable",
+			change:  func(v *metrics.View) { v.Kernel[0].Counted = false },
+			absent:  []metrics.Name{metrics.ConntrackDrop, metrics.ConntrackFound, metrics.ConntrackInsertFailed},
+			present: []metrics.Name{metrics.ConntrackEntries, metrics.ConntrackEntriesLimit},
+		},
+		{
+			name: "model without a table",
+			change: func(v *metrics.View) {
+				v.Snapshot.Budgets[0].Budget = &detector.Budget{Name: "nat", Model: "linux"}
+			},
+			absent:  []metrics.Name{metrics.PoolNodes, metrics.PoolNodesToNextTier, metrics.NextTierPorts, metrics.VIPs, metrics.PoolStale},
+			present: []metrics.Name{metrics.BudgetInfo, metrics.BudgetPorts},
+		},
+		{
+			name: "no dump and no probability due yet",
+			change: func(v *metrics.View) {
+				v.Sources = v.Sources[:1]
+				v.Sources[0].Dump = 0
+				v.Snapshot.Budgets[0].Brier = [4]float64{math.NaN(), math.NaN(), math.NaN(), math.NaN()}
+			},
+			absent:  []metrics.Name{metrics.DumpSeconds, metrics.ForecastBrierScore},
+			present: []metrics.Name{metrics.SourceInfo},
+		},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			v := whole()
+			tt.change(v)
+			got := map[metrics.Name]bool{}
+			for _, f := range gather(t, v) {
+				got[metrics.Name(f.GetName())] = true
+			}
+			for _, n := range tt.absent {
+				if got[n] {
+					t.Errorf("%s is there", n)
+				}
+			}
+			for _, n := range tt.present {
+				if !got[n] {
+					t.Errorf("%s is missing", n)
+				}
+			}
+		})
+	}
+}
+
+// One sensor that works does not make the others read 0.
+func TestCausesAreSeparate(t *testing.T) {
+	t.Parallel()
+	v := whole()
+	v.Causes = []string{metrics.CauseRefused}
+	got := text(t, gather(t, v))
+	if !strings.Contains(got, `cause="refused"`) || strings.Contains(got, `cause="ports"`) || strings.Contains(got, `cause="unanswered"`) {
+		t.Errorf("only cause refused should be there:\n%s", got)
+	}
+}
+
+// The ledger exports at most 50 port spaces per budget and protocol whatever it
+// tracks; the number of series follows from that alone.
+func TestCardinalityIsBounded(t *testing.T) {
+	t.Parallel()
+	series := func(v *metrics.View) int {
+		n := 0
+		for _, f := range gather(t, v) {
+			n += len(f.GetMetric())
+		}
+		return n
+	}
+	small := series(crowded(50, 10_000, 50))
+	large := series(crowded(50, 100_000, 90_000))
+	if small != large {
+		t.Errorf("%d series with 10 000 destinations, %d with 100 000", small, large)
+	}
+	if large > 1000 {
+		t.Errorf("%d series for one budget and protocol, want at most 1000", large)
+	}
+}
+
+// crowded returns a view of one budget whose ledger tracks so many port spaces
+// and exports the first of them.
+func crowded(exported, tracked, folded int) *metrics.View {
+	v := whole()
+	p := &v.Snapshot.Budgets[0].Protocols[0]
+	p.Tracked, p.Folded = tracked, folded
+	p.Spaces = nil
+	for i := range exported {
+		p.Spaces = append(p.Spaces, detector.SpaceSnapshot{
+			Destination: fmt.Sprintf("203.0.%d.%d:443", i/250, i%250), Held: i, Live: i,
+			Forecast: &detector.Forecast{},
+		})
+	}
+	return v
+}

@@ -1,0 +1,67 @@
+package metrics
+
+import (
+	"time"
+
+	"github.com/snatwatch/snatwatch/collector"
+	"github.com/snatwatch/snatwatch/detector"
+)
+
+// View is all that one scrape shows. Like the snapshot in it, it is immutable
+// once it has been handed out.
+type View struct {
+	// Snapshot is nil until the ledger's first tick.
+	Snapshot *detector.Snapshot
+	// Outer are the network namespaces in which flows leave the machine. They are
+	// exported by inode number, all others together as netns="other": there may be
+	// hundreds, and they come and go.
+	Outer   []uint64
+	Sources []Source
+	// Kernel has the conntrack counters of outer namespaces, where conntrack is read.
+	Kernel []Kernel
+	// Causes are those whose sensor works; Stalled says so of OpeningStalled.
+	Causes  []string
+	Stalled bool
+	// PoolStale has an entry per budget whose pool size or VIPs are watched: true
+	// while the last good ones stand in for what could not be read.
+	PoolStale map[string]bool
+	// CPUExceeded: the sources need more CPU than their budget to stay exact.
+	CPUExceeded bool
+	Reload      Reload
+	Build       Build
+}
+
+// Source is one source in one namespace.
+type Source struct {
+	Netns uint64 `json:"netns"`
+	// Name is conntrack or sockets, Strategy poll or events (conntrack only).
+	Name     string `json:"source"`
+	Strategy string `json:"strategy,omitempty"`
+	// Why the source was chosen, for a reader.
+	Why          string `json:"why,omitempty"`
+	DecodeErrors uint64 `json:"decode_errors"`
+	// Dump is how long the last complete dump took, 0 before the first.
+	Dump time.Duration `json:"-"`
+}
+
+// Kernel is what the kernel itself counts in one namespace.
+type Kernel struct {
+	collector.Counters
+	// EntriesMax is net.netfilter.nf_conntrack_max, 0 where unknown.
+	EntriesMax int
+	// Counted is false where the statistics could not be read; Entries may be
+	// known all the same.
+	Counted bool
+}
+
+// Reload says how the last load of the config went.
+type Reload struct {
+	OK bool
+	// At is when a config was last loaded.
+	At time.Time
+}
+
+// Build names the binary.
+type Build struct {
+	Version, Revision, GoVersion string
+}
