@@ -1,0 +1,132 @@
+package netns
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+
+	"golang.org/x/sys/unix"
+)
+
+// Netns is one network namespace and a path that leads to it.
+type Netns struct {
+	// Inode is its name in events and metrics.
+	Inode uint64
+	// Path can be opened: a bind mount where there is one, else /proc/PID/ns/net of
+	// one of its processes.
+	Path string
+	// PID is one of its processes, 0 where none was seen.
+	PID int
+}
+
+// Open opens the namespace. The error wraps ErrGone when the path leads to
+// another namespace by now.
+func (n Netns) Open() (*Handle, error) {
+	h, err := Open(n.Path)
+	if err != nil {
+		return nil, err
+	}
+	if h.Inode() != n.Inode {
+		_ = h.Close()
+		return nil, fmt.Errorf("open %s: %w", n.Path, ErrGone)
+	}
+	return h, nil
+}
+
+// Alive reports whether Path still leads to the namespace: a look of some
+// microseconds between two calls of Find.
+func (n Netns) Alive() bool {
+	inode, err := inodeAt(n.Path)
+	return err == nil && inode == n.Inode
+}
+
+// Finder finds the network namespaces of the machine. The zero value works.
+type Finder struct {
+	// Proc is the mount point of procfs, default /proc. Processes that hidepid= hides
+	// are not seen and not counted.
+	Proc string
+	// Mounts are the directories with namespaces bound to a name, default
+	// /run/netns (iproute2, CNI) and /run/docker/netns.
+	Mounts []string
+}
+
+// Find returns every namespace that it can see, in order of Inode. A namespace that only a
+// file descriptor keeps alive is not seen. Where processes refuse to be looked at, the
+// namespaces seen so far come with an *AccessError that says how many and what is missing.
+func (f Finder) Find() ([]Netns, error) {
+	proc := cmp.Or(f.Proc, "/proc")
+	mounts := f.Mounts
+	if mounts == nil {
+		mounts = []string{"/run/netns", "/run/docker/netns"}
+	}
+	found := map[uint64]Netns{}
+
+	entries, err := os.ReadDir(proc)
+	if err != nil {
+		return nil, err
+	}
+	hidden := 0
+	for _, e := range entries {
+		pid, err := strconv.Atoi(e.Name())
+		if err != nil {
+			continue
+		}
+		path := filepath.Join(proc, e.Name(), "ns", "net")
+		inode, err := inodeAt(path)
+		switch {
+		case err == nil:
+			if _, known := found[inode]; !known {
+				found[inode] = Netns{Inode: inode, Path: path, PID: pid}
+			}
+		case errors.Is(err, fs.ErrPermission):
+			hidden++
+		}
+		// Anything else: the process has ended.
+	}
+	for _, dir := range mounts {
+		names, err := os.ReadDir(dir)
+		if err != nil {
+			continue // not used on this machine, or not for our eyes
+		}
+		for _, e := range names {
+			path := filepath.Join(dir, e.Name())
+			if inode, err := mountedAt(path); err == nil {
+				found[inode] = Netns{Inode: inode, Path: path, PID: found[inode].PID}
+			}
+		}
+	}
+
+	list := make([]Netns, 0, len(found))
+	for _, n := range found {
+		list = append(list, n)
+	}
+	slices.SortFunc(list, func(a, b Netns) int { return cmp.Compare(a.Inode, b.Inode) })
+	if hidden > 0 {
+		return list, denied("see the network namespaces of other processes", hidden,
+			Capabilities(0).With(SysPtrace), fs.ErrPermission)
+	}
+	return list, nil
+}
+
+// mountedAt returns the inode of the namespace bound to path. A file without a
+// mount (left behind by a crash) or with another kind of namespace is an error.
+func mountedAt(path string) (uint64, error) {
+	var fsType unix.Statfs_t
+	if err := unix.Statfs(path, &fsType); err != nil {
+		return 0, err
+	}
+	if fsType.Type != unix.NSFS_MAGIC {
+		return 0, errors.New("not a namespace")
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return 0, err
+	}
+	defer f.Close()
+	return inodeOf(f)
+}

@@ -1,0 +1,114 @@
+// Package netns finds the network namespaces of this machine, enters them, and
+// says which capability is missing where it cannot.
+package netns
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"runtime"
+
+	"golang.org/x/sys/unix"
+)
+
+// ErrGone: the namespace is not there any more, or its path leads to another by now.
+var ErrGone = errors.New("network namespace is gone")
+
+// Handle keeps one network namespace open. While it is open the namespace lives
+// on, also after its last process has ended.
+type Handle struct {
+	f     *os.File
+	inode uint64
+}
+
+// Open opens the namespace at path, such as /proc/self/ns/net or /run/netns/blue.
+// The error wraps ErrGone where nothing is there, and is an *AccessError where rights are missing.
+func Open(path string) (*Handle, error) {
+	f, err := os.Open(path)
+	switch {
+	case errors.Is(err, fs.ErrPermission):
+		return nil, denied("open "+path, 0, Capabilities(0).With(SysPtrace), err)
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, unix.ESRCH):
+		return nil, fmt.Errorf("open %s: %w", path, ErrGone)
+	case err != nil:
+		return nil, err
+	}
+	inode, err := inodeOf(f)
+	if err != nil {
+		_ = f.Close()
+		return nil, fmt.Errorf("open %s: %w", path, err)
+	}
+	return &Handle{f: f, inode: inode}, nil
+}
+
+// Self opens the namespace of the calling thread; that is the process's own
+// unless the goroutine is locked to a thread that went elsewhere.
+func Self() (*Handle, error) { return Open(pathSelf) }
+
+// Own returns the inode number of the calling thread's namespace.
+func Own() (uint64, error) { return inodeAt(pathSelf) }
+
+const pathSelf = "/proc/thread-self/ns/net"
+
+// Inode returns the inode number of the namespace: its name in events and metrics.
+func (h *Handle) Inode() uint64 { return h.inode }
+
+// FD returns the file descriptor, valid until Close.
+func (h *Handle) FD() int { return int(h.f.Fd()) }
+
+// Close lets the namespace go.
+func (h *Handle) Close() error { return h.f.Close() }
+
+// Do runs f on a thread inside the namespace and returns its error. What f opens
+// stays in the namespace: sockets, and files below /proc/sys/net. In the caller's own
+// namespace f runs on the calling goroutine, without any right; elsewhere on a
+// thread that is thrown away afterwards, and an *AccessError says if the kernel refused.
+func (h *Handle) Do(f func() error) error {
+	if own, err := Own(); err == nil && own == h.inode {
+		return f()
+	}
+	done := make(chan error, 1)
+	go func() {
+		// Never unlocked: the thread ends with the goroutine, so that no other
+		// goroutine runs in the wrong namespace. Goexit inside f (t.FailNow) must not hang the caller.
+		runtime.LockOSThread()
+		err := errors.New("function did not return")
+		defer func() { done <- err }()
+		if err = unix.Setns(h.FD(), unix.CLONE_NEWNET); err != nil {
+			err = enterError(err)
+			return
+		}
+		err = f()
+	}()
+	return <-done
+}
+
+func enterError(err error) error {
+	if errors.Is(err, fs.ErrPermission) {
+		return denied("enter another network namespace", 0, Capabilities(0).With(SysAdmin), err)
+	}
+	return fmt.Errorf("enter network namespace: %v", err)
+}
+
+// inodeOf returns the inode number of f if it is a network namespace.
+func inodeOf(f *os.File) (uint64, error) {
+	kind, err := unix.IoctlRetInt(int(f.Fd()), unix.NS_GET_NSTYPE)
+	if err != nil || kind != unix.CLONE_NEWNET {
+		return 0, errors.New("not a network namespace")
+	}
+	var st unix.Stat_t
+	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
+		return 0, err
+	}
+	return st.Ino, nil
+}
+
+// inodeAt follows path to a namespace and returns its inode number.
+func inodeAt(path string) (uint64, error) {
+	var st unix.Stat_t
+	if err := unix.Stat(path, &st); err != nil {
+		return 0, &fs.PathError{Op: "stat", Path: path, Err: err}
+	}
+	return st.Ino, nil
+}

@@ -1,0 +1,136 @@
+// Package kerneltest gives tests of the real kernel a network namespace of
+// their own, and decides what happens where the rights for it are missing.
+package kerneltest
+
+import (
+	"bytes"
+	"os"
+	"os/exec"
+	"runtime"
+	"syscall"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/snatwatch/snatwatch/collector/netns"
+)
+
+// Require skips the test if the process lacks one of caps, or fails it under
+// KERNEL_TESTS=require.
+func Require(t testing.TB, caps ...netns.Capability) {
+	t.Helper()
+	have, err := netns.Effective()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var need netns.Capabilities
+	for _, c := range caps {
+		need = need.With(c)
+	}
+	if missing := need.Without(have); missing != 0 {
+		cannot(t, "missing "+missing.String())
+	}
+}
+
+func cannot(t testing.TB, reason string) {
+	t.Helper()
+	if os.Getenv("KERNEL_TESTS") == "require" {
+		t.Fatal("KERNEL_TESTS=require, but " + reason)
+	}
+	t.Skip(reason)
+}
+
+// Netns makes a network namespace with its loopback up, that lasts as long as
+// the test. No process lives in it: enter it by Handle.Do.
+func Netns(t testing.TB) *netns.Handle {
+	t.Helper()
+	Require(t, netns.SysAdmin, netns.NetAdmin)
+	var h *netns.Handle
+	err := elsewhere(func() (err error) {
+		if err = unix.Unshare(unix.CLONE_NEWNET); err != nil {
+			return err
+		}
+		if h, err = netns.Self(); err != nil {
+			return err
+		}
+		return linkUp("lo")
+	})
+	if err != nil {
+		t.Fatalf("make a network namespace: %v", err)
+	}
+	t.Cleanup(func() { _ = h.Close() })
+	return h
+}
+
+// Process starts a process that sleeps in a network namespace of its own until
+// the test ends, and returns its process id.
+func Process(t testing.TB) int {
+	t.Helper()
+	Require(t, netns.SysAdmin)
+	cmd := exec.Command("sleep", "600")
+	cmd.SysProcAttr = &unix.SysProcAttr{Cloneflags: unix.CLONE_NEWNET, Pdeathsig: unix.SIGKILL}
+	// Pdeathsig follows the thread that forked, so that thread must stay.
+	runtime.LockOSThread()
+	if err := cmd.Start(); err != nil {
+		runtime.UnlockOSThread()
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+		runtime.UnlockOSThread()
+	})
+	return cmd.Process.Pid
+}
+
+// Unprivileged runs the calling test a second time, in a process without any
+// capability, and reports its result. It returns true in that process, which finds
+// files as descriptors 3 and up, and false in the first, which has nothing more to do.
+func Unprivileged(t *testing.T, files ...*os.File) bool {
+	t.Helper()
+	const env = "KERNELTEST_UNPRIVILEGED"
+	if os.Getenv(env) == t.Name() {
+		return true
+	}
+	if os.Geteuid() != 0 {
+		cannot(t, "only root can become somebody else")
+	}
+	const nobody = 65534
+	cmd := exec.Command("/proc/self/exe", "-test.run=^"+t.Name()+"$", "-test.v")
+	cmd.Env = append(os.Environ(), env+"="+t.Name())
+	cmd.ExtraFiles = files
+	cmd.Dir = "/"
+	cmd.SysProcAttr = &unix.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
+	out, err := cmd.CombinedOutput()
+	if err != nil || !bytes.Contains(out, []byte("--- PASS: "+t.Name())) {
+		t.Errorf("without rights: %v\n%s", err, out)
+	}
+	return false
+}
+
+// elsewhere runs f on a thread that is thrown away afterwards.
+func elsewhere(f func() error) error {
+	done := make(chan error, 1)
+	go func() {
+		runtime.LockOSThread() // never unlocked: the thread ends with the goroutine
+		done <- f()
+	}()
+	return <-done
+}
+
+func linkUp(name string) error {
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	ifr, err := unix.NewIfreq(name)
+	if err != nil {
+		return err
+	}
+	if err := unix.IoctlIfreq(fd, unix.SIOCGIFFLAGS, ifr); err != nil {
+		return err
+	}
+	ifr.SetUint16(ifr.Uint16() | unix.IFF_UP)
+	return unix.IoctlIfreq(fd, unix.SIOCSIFFLAGS, ifr)
+}
