@@ -1,0 +1,163 @@
+package lab
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"strings"
+
+	"github.com/mdlayher/socket"
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+)
+
+// Host is one machine of the lab.
+type Host struct {
+	Name string
+	// Addr and Addr6 are its own addresses; the router has none.
+	Addr, Addr6 netip.Addr
+
+	ns *namespace
+	nl *netlink.Handle
+}
+
+// newHost makes a machine with loopback up.
+func newHost(name string) (*Host, error) {
+	ns, err := newNamespace()
+	if err != nil {
+		return nil, err
+	}
+	h := &Host{Name: name, ns: ns}
+	err = ns.do(func() (err error) {
+		h.nl, err = netlink.NewHandle(unix.NETLINK_ROUTE, unix.NETLINK_INET_DIAG)
+		if err != nil {
+			return err
+		}
+		lo, err := h.nl.LinkByName("lo")
+		if err != nil {
+			return err
+		}
+		return h.nl.LinkSetUp(lo)
+	})
+	if err != nil {
+		h.close()
+		return nil, fmt.Errorf("start host %s: %w", name, err)
+	}
+	return h, nil
+}
+
+func (h *Host) close() {
+	if h.nl != nil {
+		h.nl.Close()
+	}
+	_ = h.ns.close()
+}
+
+// Do runs f on a thread inside the host and returns its error. f must not wait for
+// long: there is one such thread per host.
+func (h *Host) Do(f func() error) error { return h.ns.do(f) }
+
+// At is the host's IPv4 address with a port.
+func (h *Host) At(port uint16) netip.AddrPort { return netip.AddrPortFrom(h.Addr, port) }
+
+// FD is the file descriptor of the host's network namespace, open until the lab is closed.
+func (h *Host) FD() int { return int(h.ns.file.Fd()) }
+
+// Path is the namespace as another process can open it, for nsenter --net=PATH.
+func (h *Host) Path() string { return fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), h.FD()) }
+
+// Netns is the inode number of the host's network namespace.
+func (h *Host) Netns() uint64 { return h.ns.inode }
+
+// Set writes sysctls of the host, by their dotted names.
+func (h *Host) Set(sysctls map[string]string) error {
+	return h.ns.do(func() error {
+		for name, value := range sysctls {
+			path := "/proc/sys/" + strings.ReplaceAll(name, ".", "/")
+			if err := os.WriteFile(path, []byte(value), 0); err != nil {
+				return fmt.Errorf("set %s of %s: %w", name, h.Name, err)
+			}
+		}
+		return nil
+	})
+}
+
+// Dial connects from the host to a TCP destination. Closed without Shutdown, the
+// connection is reset.
+func (h *Host) Dial(ctx context.Context, to netip.AddrPort) (*socket.Conn, error) {
+	var c *socket.Conn
+	err := h.ns.do(func() (err error) {
+		c, err = socket.Socket(family(to.Addr()), unix.SOCK_STREAM, 0, "tcp", nil)
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("dial from %s: %w", h.Name, err)
+	}
+	err = socketLinger(c)
+	if err == nil {
+		_, err = c.Connect(ctx, sockaddr(to))
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("dial %v from %s: %w", to, h.Name, err), c.Close())
+	}
+	return c, nil
+}
+
+// Listen listens on a TCP address of the host.
+func (h *Host) Listen(ctx context.Context, at netip.AddrPort) (*net.TCPListener, error) {
+	var l net.Listener
+	err := h.ns.do(func() (err error) {
+		var lc net.ListenConfig
+		l, err = lc.Listen(ctx, "tcp", at.String())
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("listen on %s: %w", h.Name, err)
+	}
+	return l.(*net.TCPListener), nil
+}
+
+// ListenUDP listens on a UDP address of the host.
+func (h *Host) ListenUDP(ctx context.Context, at netip.AddrPort) (*net.UDPConn, error) {
+	var c net.PacketConn
+	err := h.ns.do(func() (err error) {
+		var lc net.ListenConfig
+		c, err = lc.ListenPacket(ctx, "udp", at.String())
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("listen on %s: %w", h.Name, err)
+	}
+	return c.(*net.UDPConn), nil
+}
+
+// socketLinger makes close send a reset, so that a process that dies leaves no socket that
+// waits for the other side and keeps its namespace alive.
+func socketLinger(c *socket.Conn) error {
+	raw, err := c.SyscallConn()
+	if err != nil {
+		return err
+	}
+	var serr error
+	err = raw.Control(func(fd uintptr) {
+		serr = unix.SetsockoptLinger(int(fd), unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
+	})
+	return errors.Join(err, serr)
+}
+
+func family(a netip.Addr) int {
+	if a.Is4() {
+		return unix.AF_INET
+	}
+	return unix.AF_INET6
+}
+
+func sockaddr(a netip.AddrPort) unix.Sockaddr {
+	if a.Addr().Is4() {
+		return &unix.SockaddrInet4{Port: int(a.Port()), Addr: a.Addr().As4()}
+	}
+	return &unix.SockaddrInet6{Port: int(a.Port()), Addr: a.Addr().As16()}
+}

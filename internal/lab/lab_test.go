@@ -1,0 +1,157 @@
+package lab
+
+import (
+	"context"
+	"net/netip"
+	"os"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/snatwatch/snatwatch/collector"
+)
+
+// ports is the range that the tests give a VIP.
+var ports = collector.PortRange{First: 1024, Last: 2047}
+
+// newLab builds a lab, or skips the test where the rights for one are missing.
+func newLab(t *testing.T, topology Topology) *Lab {
+	t.Helper()
+	if err := Missing(); err != nil {
+		if os.Getenv("KERNEL_TESTS") == "require" {
+			t.Fatal(err)
+		}
+		t.Skip(err)
+	}
+	l, err := New(t.Context(), topology)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(l.Close)
+	return l
+}
+
+// hold starts a server that holds what it accepts.
+func hold(t *testing.T, h *Host, port uint16) *Server {
+	t.Helper()
+	s, err := h.Hold(t.Context(), h.At(port))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return s
+}
+
+// fill asks for n TCP flows and returns what the kernel then holds: sockets ESTABLISHED in
+// the node, and ports of each VIP in the router's established entries.
+func fill(t *testing.T, l *Lab, s *Server, n, want int) (int, map[netip.Addr]int) {
+	t.Helper()
+	f, err := l.Node(0).OpenTCP(s.Addr, n)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(f.Close)
+	socks, err := f.AwaitEstablished(t.Context(), want, 15*time.Second)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if socks.Established < n { // those left must have tried again, and still have failed
+		time.Sleep(1500 * time.Millisecond)
+		if socks, err = l.Node(0).Sockets(s.Addr); err != nil {
+			t.Fatal(err)
+		}
+	}
+	entries, err := l.Entries()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return socks.Established, entries.To(collector.TCP, s.Addr).TCPState(ctEstablished).PortsByVIP()
+}
+
+func TestKernelFlowsPerRuleForm(t *testing.T) {
+	a, b := VIP(0), VIP(1)
+	for _, tt := range []struct {
+		name  string
+		nat   NAT
+		ask   int
+		flows int
+		vips  map[netip.Addr]int
+	}{
+		{"one VIP", NAT{VIPs: []netip.Addr{a}, Ports: ports}, 1100, 1024, map[netip.Addr]int{a: 1024}},
+		{"one VIP, fully random", NAT{VIPs: []netip.Addr{a}, Ports: ports, FullyRandom: true}, 1100, 1024, map[netip.Addr]int{a: 1024}},
+		{"two VIPs by turns", NAT{Form: Numgen, VIPs: []netip.Addr{a, b}, Ports: ports}, 2150, 2048, map[netip.Addr]int{a: 1024, b: 1024}},
+		{
+			"masquerade has all ports", NAT{Form: Masquerade}, 1100, 1100,
+			map[netip.Addr]int{netip.MustParseAddr("192.0.2.1"): 1100},
+		},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			l := newLab(t, Topology{NAT: []NAT{tt.nat}})
+			flows, vips := fill(t, l, hold(t, l.Server(0), 443), tt.ask, tt.flows)
+			if flows != tt.flows {
+				t.Errorf("node holds %d established sockets, want %d", flows, tt.flows)
+			}
+			if d := cmp.Diff(tt.vips, vips, cmp.Comparer(func(a, b netip.Addr) bool { return a == b })); d != "" {
+				t.Errorf("ports by VIP (-want +got):\n%s", d)
+			}
+		})
+	}
+}
+
+// A range of VIPs gives one source and one destination the ports of one VIP only.
+func TestKernelRangeOfVIPsDoesNotAdd(t *testing.T) {
+	l := newLab(t, Topology{NAT: []NAT{{VIPs: []netip.Addr{VIP(0), VIP(1)}, Ports: ports}}})
+	flows, vips := fill(t, l, hold(t, l.Server(0), 443), 1100, 1024)
+	if flows != 1024 || len(vips) != 1 {
+		t.Errorf("%d flows on %v, want 1024 on one VIP", flows, vips)
+	}
+}
+
+func TestKernelIPv6(t *testing.T) {
+	l := newLab(t, Topology{NAT: []NAT{{VIPs: []netip.Addr{VIP6(0)}, Ports: collector.PortRange{First: 1024, Last: 1039}}}})
+	s, err := l.Server(0).Hold(t.Context(), netip.AddrPortFrom(l.Server(0).Addr6, 443))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	flows, vips := fill(t, l, s, 20, 16)
+	if flows != 16 || vips[VIP6(0)] != 16 {
+		t.Errorf("%d flows on %v, want 16 on %v", flows, vips, VIP6(0))
+	}
+}
+
+func TestKernelDial(t *testing.T) {
+	l := newLab(t, Topology{})
+	s, err := l.Server(0).Store(t.Context(), l.Server(0).At(80), 20*time.Millisecond)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	defer cancel()
+	c, err := l.Node(0).Dial(ctx, s.Addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	start := time.Now()
+	if _, err := c.Write([]byte("?")); err != nil {
+		t.Fatal(err)
+	}
+	var b [8]byte
+	n, err := c.ReadContext(ctx, b[:])
+	if err != nil || string(b[:n]) != "?" {
+		t.Fatalf("answer %q, %v; want ?", b[:n], err)
+	}
+	if d := time.Since(start); d < 20*time.Millisecond {
+		t.Errorf("answered after %v, want 20ms or more", d)
+	}
+	if s.Answered() != 1 {
+		t.Errorf("server counted %d answers, want 1", s.Answered())
+	}
+}
