@@ -41,6 +41,16 @@ const (
 	PerNothing
 )
 
+func (u Uniqueness) String() string {
+	switch u {
+	case PerAddress:
+		return "address"
+	case PerNothing:
+		return "nothing"
+	}
+	return "endpoint"
+}
+
 // Terms are the numbers of a budget for one protocol.
 type Terms struct {
 	// Ports a node may hold in one port space; 0 means that this protocol has no
@@ -51,7 +61,9 @@ type Terms struct {
 	Effective int
 	// Unique is what a port must be unique against.
 	Unique Uniqueness
-	// Idle is how long after its last packet a live flow loses its port; 0 means never.
+	// Idle is how long after its last packet a live flow loses its port; 0 means as long as
+	// the kernel shows the flow. A flow that the kernel gave up earlier for want of packets
+	// (Idle, Timeout) keeps its port until then.
 	Idle time.Duration
 	// CoolDown is how long a port stays held after the flow ended, by reason.
 	CoolDown [collector.NumReasons]time.Duration
@@ -87,9 +99,11 @@ type Budget struct {
 
 	// Include and Exclude say which destinations count: those in Include (all
 	// when empty) and not in Exclude. Translated restricts the budget to flows that
-	// this machine translates, to one of VIPs where there are any.
+	// this machine translates, to one of VIPs where there are any. PortRange, unless
+	// zero, restricts it to ports held in that range: the VIP's, or the Source's where Local.
 	Include, Exclude []netip.Prefix
 	Translated       bool
+	PortRange        collector.PortRange
 	// Netns restricts the budget to one network namespace; 0 means any.
 	Netns uint64
 
@@ -98,6 +112,9 @@ type Budget struct {
 	Nodes           int
 	NodesToNextTier int
 	NextTierPorts   int
+
+	// Params are what it was resolved from.
+	Params Params
 }
 
 // Terms returns the numbers for protocol p; a protocol other than TCP and UDP
