@@ -1,0 +1,88 @@
+// Command snatgen writes the alert and recording rules, the dashboards and the
+// metric table of the README from the Go values they are made of.
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/alecthomas/kingpin/v2"
+
+	"github.com/snatwatch/snatwatch/rules"
+)
+
+func main() {
+	if err := run(os.Args[1:], os.Stdout); err != nil {
+		fmt.Fprintln(os.Stderr, "snatgen:", err)
+		os.Exit(1)
+	}
+}
+
+// run writes all files or, on any error, none.
+func run(args []string, out io.Writer) error {
+	o := rules.Default()
+	app := kingpin.New("snatgen", "Writes the rules, dashboards and samples of snatwatch; with flags, a set of your own.")
+	app.Terminate(nil)
+	app.UsageWriter(out)
+	app.HelpFlag.Short('h')
+	dir := app.Flag("out", "Folder that the files are written below.").Default(".").String()
+	release := app.Flag("release", "Label release of the operator's objects.").Default("kube-prometheus-stack").String()
+	ruleFlags(app, &o)
+	help := false
+	app.PreAction(func(c *kingpin.ParseContext) error {
+		for _, e := range c.Elements {
+			if f, ok := e.Clause.(*kingpin.FlagClause); ok && f.Model().Name == "help" {
+				help = true
+			}
+		}
+		return nil
+	})
+	if _, err := app.Parse(args); err != nil || help {
+		return err
+	}
+	if err := o.Validate(); err != nil {
+		return err
+	}
+	files, err := generate(o, *release)
+	if err != nil {
+		return err
+	}
+	return write(*dir, files, out)
+}
+
+func ruleFlags(app *kingpin.Application, o *rules.Options) {
+	text := func(name, help string, v *string) { app.Flag(name, help).Default(*v).StringVar(v) }
+	text("selector", `Label matchers added to every metric, such as job="snatwatch".`, &o.Selector)
+	text("cluster-label", "Label that tells clusters apart.", &o.ClusterLabel)
+	text("severity-critical", "Value of the label severity for a page.", &o.Critical)
+	text("severity-warning", "Value of the label severity for a ticket.", &o.Warning)
+	text("severity-info", "Value of the label severity for a note.", &o.Info)
+	text("runbook-url", "Address to which NAME.md is added.", &o.RunbookURL)
+	text("page-horizon", "Horizon of the page: 1m, 5m, 15m or 1h.", &o.PageHorizon)
+	text("ticket-horizon", "Horizon of the ticket.", &o.TicketHorizon)
+	app.Flag("fleet-interval", "How often the fleet's recording rules are evaluated.").Default(o.FleetInterval.String()).DurationVar(&o.FleetInterval)
+	t := &o.Thresholds
+	for _, f := range []struct {
+		name, help string
+		v          *float64
+	}{
+		{"page", "Probability at the page horizon that raises the page.", &t.Page},
+		{"page-clear", "Probability below which the page clears.", &t.PageClear},
+		{"ticket", "Probability at the ticket horizon that raises the ticket.", &t.Ticket},
+		{"ticket-clear", "Probability below which the ticket clears.", &t.TicketClear},
+		{"failure-ratio", "Share of opens that fail.", &t.FailureRatio},
+		{"failure-rate", "Failed opens per second that it takes as well.", &t.FailureRate},
+		{"tier-nodes", "Nodes left before a tier's edge.", &t.TierNodes},
+		{"leak-growth", "Growth of the hold time within an hour.", &t.LeakGrowth},
+		{"leak-arrivals", "Growth of arrivals that it must stay below.", &t.LeakArrivals},
+		{"dominates", "Fill of one destination.", &t.Dominates},
+		{"dominates-share", "Its share of all held ports.", &t.DominatesShare},
+		{"idle-rate", "Idle-expired TCP flows per second.", &t.IdleRate},
+		{"stale-seconds", "Age of a snapshot.", &t.StaleSeconds},
+		{"brier", "Brier score of past forecasts.", &t.Brier},
+		{"correlation", "Correlation between nodes behind one gateway, 0 to 1.", &t.Correlation},
+	} {
+		app.Flag("threshold."+f.name, f.help).Default(fmt.Sprint(*f.v)).Float64Var(f.v)
+	}
+}

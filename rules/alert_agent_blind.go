@@ -1,0 +1,33 @@
+package rules
+
+import (
+	"strings"
+	"time"
+
+	"github.com/snatwatch/snatwatch/detector/metrics"
+)
+
+// agentBlind: the agent runs and does not see. It mutes no other alert: half an eye is
+// better than none.
+func (o Options) agentBlind() Alert {
+	by := o.agent()
+	one := func(expr string) string { return "(max by (" + by + ") (" + expr + ") > bool 0) > 0" }
+	return Alert{
+		Name:     "SnatAgentBlind",
+		Severity: o.Warning,
+		Expr: strings.Join([]string{
+			one(o.m(metrics.LedgerExact) + " == bool 0"),
+			one("time() - " + o.m(metrics.SnapshotTimestamp) + " > bool " + number(o.Thresholds.StaleSeconds)),
+			one("increase(" + o.m(metrics.EventsLost) + "[10m])"),
+			one("increase(" + o.m(metrics.DecodeErrors) + "[10m])"),
+			one(o.m(metrics.PoolStale)),
+			one(o.m(metrics.ConfigReloadSuccess) + " == bool 0"),
+		}, "\nor\n"),
+		For:           10 * time.Minute,
+		KeepFiringFor: 5 * time.Minute,
+		Summary:       "The agent does not see all flows, or works from old numbers.",
+		Description: "The agent on {{ $labels.instance }} is up but its ledger is inexact, its snapshot old, events are lost or not understood, its pool size is stale, or its config was refused: " +
+			"port counts there may be wrong.",
+		Board: boardAgent, Panel: PanelAgentExact,
+	}
+}

@@ -1,0 +1,20 @@
+package rules
+
+import (
+	"fmt"
+
+	"github.com/snatwatch/snatwatch/detector/metrics"
+)
+
+// budgetChanged: the ports a node may hold are not what they were; a tier was crossed, or a config
+// or a NAT rule changed.
+func (o Options) budgetChanged() Alert {
+	return Alert{
+		Name:        "SnatBudgetChanged",
+		Severity:    o.Info,
+		Expr:        o.withBudget(fmt.Sprintf("%s\n!=\n%s", o.m(metrics.BudgetPorts), o.m(metrics.BudgetPorts)+" offset 10m")),
+		Summary:     "A node's SNAT budget has changed.",
+		Description: "On {{ $labels.instance }}, budget {{ $labels.budget }} ({{ $labels.model }}) is now {{ $value }} {{ $labels.protocol }} ports in each port space; ten minutes ago it was another number.",
+		Board:       boardNode, Panel: PanelNodeTier,
+	}
+}

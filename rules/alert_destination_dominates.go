@@ -1,0 +1,27 @@
+package rules
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/snatwatch/snatwatch/detector/metrics"
+)
+
+// destinationDominates: one destination holds most of what is held, and much of its
+// port space. What helps then helps there: reuse, pooling, another address of it.
+func (o Options) destinationDominates() Alert {
+	t := o.Thresholds
+	by := o.agent(metrics.LabelBudget, metrics.LabelProtocol)
+	held := o.m(metrics.PortsHeld, `destination!="other"`)
+	return Alert{
+		Name:     "SnatDestinationDominates",
+		Severity: o.Info,
+		Expr: o.withBudget(fmt.Sprintf("(\n  %s\n  / on (%s) group_left ()\n  %s\n  > %s\n)\nand\n%s\n/ on (%s) group_left ()\n(%s > 0)\n> %s",
+			held, by, o.m(metrics.BudgetEffectivePorts), number(t.Dominates), held, by, nodeHeld, number(t.DominatesShare))),
+		For:     15 * time.Minute,
+		Summary: "One destination holds most of a node's SNAT ports.",
+		Description: "On {{ $labels.instance }}, {{ $labels.destination }} fills {{ $value | humanizePercentage }} of its {{ $labels.protocol }} port space in budget {{ $labels.budget }} " +
+			"and holds most of all ports held.",
+		Board: boardNode, Panel: PanelNodeHeld,
+	}
+}

@@ -1,0 +1,27 @@
+package rules
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/snatwatch/snatwatch/detector/metrics"
+)
+
+// exhaustionPredicted is the page: minutes are left. No "for": the forecast has waited
+// already. It is raised and cleared at different levels by a self-join with its own
+// state; keep_firing_for bridges a missed scrape.
+func (o Options) exhaustionPredicted() Alert {
+	t := o.Thresholds
+	probability := o.m(metrics.ExhaustionProbability, fmt.Sprintf(`horizon="%s"`, o.PageHorizon))
+	on := o.agent(metrics.LabelBudget, metrics.LabelProtocol, metrics.LabelVIP, metrics.LabelDestination)
+	return Alert{
+		Name:          "SnatExhaustionPredicted",
+		Severity:      o.Critical,
+		Expr:          o.withBudget(hysteresis("SnatExhaustionPredicted", probability, number(t.Page), number(t.PageClear), on)),
+		KeepFiringFor: time.Minute,
+		Summary:       "SNAT ports to a destination run out within minutes.",
+		Description: "On {{ $labels.instance }}, new {{ $labels.protocol }} flows to {{ $labels.destination }} will soon find no SNAT port: " +
+			"the probability that budget {{ $labels.budget }} ({{ $labels.model }}) is exhausted within " + o.PageHorizon + " is {{ $value | humanizePercentage }}.",
+		Board: boardNode, Panel: PanelNodeProbability,
+	}
+}

@@ -1,0 +1,25 @@
+package rules
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/snatwatch/snatwatch/detector/metrics"
+)
+
+// gatewayExhaustionPredicted is the page for a budget that nodes share: no node
+// alone sees it coming.
+func (o Options) gatewayExhaustionPredicted() Alert {
+	t := o.Thresholds
+	on := o.labels(metrics.LabelBudget, metrics.LabelGateway, metrics.LabelProtocol, metrics.LabelVIP, metrics.LabelDestination)
+	return Alert{
+		Name:          "SnatGatewayExhaustionPredicted",
+		Severity:      o.Critical,
+		Expr:          hysteresis("SnatGatewayExhaustionPredicted", recorded(gatewayProbability, fmt.Sprintf(`horizon="%s"`, o.PageHorizon)), number(t.Page), number(t.PageClear), on),
+		KeepFiringFor: time.Minute,
+		Summary:       "The SNAT ports of a shared gateway run out within minutes.",
+		Description: "All nodes behind gateway {{ $labels.gateway }} together (budget {{ $labels.budget }}) will soon hold every {{ $labels.protocol }} port to {{ $labels.destination }}: " +
+			"the probability within " + o.PageHorizon + " is {{ $value | humanizePercentage }}.",
+		Board: boardFleet, Panel: PanelFleetGateway,
+	}
+}

@@ -1,0 +1,29 @@
+package rules
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/snatwatch/snatwatch/detector/metrics"
+)
+
+// openFailures is for opens that fail and not for lack of ports: the server is dead, refuses,
+// or a firewall drops. It keeps the on-call from hunting ports.
+func (o Options) openFailures() Alert {
+	t := o.Thresholds
+	by := o.agent(metrics.LabelBudget, metrics.LabelProtocol)
+	failed := fmt.Sprintf("sum by (%s, cause) (rate(%s[5m]))", by, o.m(metrics.OpenFailures, `cause!="`+metrics.CausePorts+`"`))
+	opened := fmt.Sprintf("sum by (%s) (rate(%s[5m]))", by, o.m(metrics.FlowsOpened))
+	return Alert{
+		Name:     "SnatOpenFailures",
+		Severity: o.Warning,
+		Expr: o.withBudget(fmt.Sprintf("(%s > %s)\n/ on (%s) group_left ()\n(%s > 0)\n> %s",
+			failed, number(t.FailureRate), by, opened, number(t.FailureRatio))),
+		For:           5 * time.Minute,
+		KeepFiringFor: 5 * time.Minute,
+		Summary:       "Connections fail to open, and not for lack of SNAT ports.",
+		Description: "On {{ $labels.instance }}, {{ $value | humanizePercentage }} of new {{ $labels.protocol }} flows of budget {{ $labels.budget }} fail with cause {{ $labels.cause }} while ports are left: " +
+			"look at the destination and the path to it.",
+		Board: boardNode, Panel: PanelNodeFailures,
+	}
+}

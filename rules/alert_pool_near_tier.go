@@ -1,0 +1,24 @@
+package rules
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/snatwatch/snatwatch/detector/metrics"
+)
+
+// poolNearTierEdge: a few nodes more and every node's budget shrinks; flows on the
+// reclaimed ports are cut.
+func (o Options) poolNearTierEdge() Alert {
+	return Alert{
+		Name:     "SnatPoolNearTierEdge",
+		Severity: o.Warning,
+		Expr: fmt.Sprintf("min by (%s) (\n%s\n)", o.labels(metrics.LabelPool, metrics.LabelBudget, metrics.LabelModel),
+			indent(o.withBudget(o.m(metrics.PoolNodesToNextTier)+" < "+number(o.Thresholds.TierNodes)))),
+		For:     5 * time.Minute,
+		Summary: "A VM pool is about to outgrow its tier: every node's SNAT budget will shrink.",
+		Description: "Pool {{ $labels.pool }} (budget {{ $labels.budget }}, {{ $labels.model }}) can grow by {{ $value }} nodes before each node's SNAT ports shrink to the next row of the table, " +
+			"cutting flows on the ports that are taken back.",
+		Board: boardFleet, Panel: PanelFleetTiers,
+	}
+}

@@ -1,0 +1,35 @@
+package rules
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/snatwatch/snatwatch/detector/metrics"
+)
+
+// portsLeaking: ports are held ever longer while no more flows arrive. The mean hold
+// time is Little's: held over opened per second, so flows that never end count too.
+func (o Options) portsLeaking() Alert {
+	t := o.Thresholds
+	by := o.agent(metrics.LabelBudget, metrics.LabelProtocol)
+	held := func(offset string) string {
+		return fmt.Sprintf("avg_over_time(%s[10m]%s)", recorded(nodeHeld), offset)
+	}
+	opened := func(offset string) string {
+		return fmt.Sprintf("sum by (%s) (rate(%s[10m]%s))", by, o.m(metrics.FlowsOpened), offset)
+	}
+	grown := fmt.Sprintf("(%s / (%s > 0))\n/\n(%s / (%s > 0))\n> %s",
+		held(""), opened(""), held(" offset 1h"), opened(" offset 1h"), number(t.LeakGrowth))
+	arrivals := fmt.Sprintf("%s\n< %s * %s", opened(""), number(t.LeakArrivals), opened(" offset 1h"))
+	rising := fmt.Sprintf("%s > %s * %s", held(""), number(t.LeakGrowth), held(" offset 1h"))
+	return Alert{
+		Name:     "SnatPortsLeaking",
+		Severity: o.Warning,
+		Expr:     o.withBudget(fmt.Sprintf("%s\nand (%s)\nand (%s)\nand on (%s) instance:snat_busiest_fill:ratio > 0.1", grown, arrivals, rising, by)),
+		For:      15 * time.Minute,
+		Summary:  "SNAT ports are held longer and longer while no more flows arrive.",
+		Description: "On {{ $labels.instance }}, a {{ $labels.protocol }} port of budget {{ $labels.budget }} is held {{ $value | humanize }} times as long as an hour ago, at no more arrivals: " +
+			"connections leak, or a destination has become slow.",
+		Board: boardNode, Panel: PanelNodeHoldTimes,
+	}
+}

@@ -1,0 +1,24 @@
+package rules
+
+import "strconv"
+
+// The uids of the boards and the ids of the panels that alerts link to; dashboards
+// gives its panels these ids.
+const (
+	boardNode  = "snatwatch-node"
+	boardFleet = "snatwatch-fleet"
+	boardAgent = "snatwatch-agent"
+
+	PanelNodeHeld        = 101
+	PanelNodeProbability = 102
+	PanelNodeHoldTimes   = 103
+	PanelNodeFailures    = 104
+	PanelNodeTier        = 105
+	PanelNodeClosed      = 106
+	PanelFleetGateway    = 201
+	PanelFleetTiers      = 202
+	PanelAgentExact      = 301
+	PanelAgentBrier      = 302
+)
+
+func number(f float64) string { return strconv.FormatFloat(f, 'g', -1, 64) }

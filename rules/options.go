@@ -1,0 +1,178 @@
+// Package rules holds the alerts and recording rules as Go values, one file
+// per alert, and writes them as Prometheus rule files, as an operator's
+// PrometheusRule and as Grafana-managed alert rules. Names come from
+// detector/metrics, thresholds from Options.
+package rules
+
+import (
+	"fmt"
+	"net/url"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/prometheus/common/model"
+
+	"github.com/snatwatch/snatwatch/detector/metrics"
+)
+
+// Options are what a user may set; Default gives the values of the files that
+// stand in the repository.
+type Options struct {
+	// Selector is a list of label matchers added to every metric, such as
+	// job="snatwatch",env="prod". Empty by default: the names are the agent's own.
+	Selector string
+	// ClusterLabel is the label that tells clusters apart. Default "cluster".
+	ClusterLabel string
+	// Critical, Warning and Info are the values of the label "severity".
+	Critical, Warning, Info string
+	// RunbookURL is the address that the name of an alert's runbook is added to.
+	RunbookURL string
+	// Thresholds of the alerts.
+	Thresholds Thresholds
+	// PageHorizon and TicketHorizon are values of the label "horizon".
+	PageHorizon, TicketHorizon string
+	// FleetInterval is how often the fleet's recording rules are evaluated.
+	FleetInterval time.Duration
+}
+
+// Thresholds of the alerts. A pair is raised at the first and cleared below the second.
+type Thresholds struct {
+	// Page and PageClear are probabilities at PageHorizon.
+	Page, PageClear float64
+	// Ticket and TicketClear are probabilities at TicketHorizon.
+	Ticket, TicketClear float64
+	// FailureRatio of opens that fail, and FailureRate in flows per second that it takes.
+	FailureRatio, FailureRate float64
+	// TierNodes is how many nodes before a tier's edge a ticket is raised.
+	TierNodes float64
+	// LeakGrowth is the factor by which hold times grow in an hour, LeakArrivals the one
+	// that arrivals must stay below.
+	LeakGrowth, LeakArrivals float64
+	// Dominates is the fill of one destination, DominatesShare its share of all held ports.
+	Dominates, DominatesShare float64
+	// IdleRate is idle-expired TCP flows per second.
+	IdleRate float64
+	// StaleSeconds is the age of a snapshot.
+	StaleSeconds float64
+	// Brier is the score above which probabilities are no better than a coin.
+	Brier float64
+	// Correlation between nodes behind one gateway, 0 (independent) to 1 (in step).
+	Correlation float64
+}
+
+// Default returns the options of the generated files in the repository.
+func Default() Options {
+	return Options{
+		ClusterLabel: "cluster",
+		Critical:     "critical", Warning: "warning", Info: "info",
+		RunbookURL:  "https://github.com/snatwatch/snatwatch/blob/main/rules/runbooks/",
+		PageHorizon: "5m", TicketHorizon: "1h",
+		FleetInterval: 30 * time.Second,
+		Thresholds: Thresholds{
+			Page: 0.3, PageClear: 0.15,
+			Ticket: 0.7, TicketClear: 0.4,
+			FailureRatio: 0.05, FailureRate: 0.1,
+			TierNodes:  2,
+			LeakGrowth: 1.5, LeakArrivals: 1.2,
+			Dominates: 0.5, DominatesShare: 0.8,
+			IdleRate:     0.1,
+			StaleSeconds: 60,
+			Brier:        0.25,
+			Correlation:  0.2,
+		},
+	}
+}
+
+// Validate returns an error that names the flag of cmd/snatgen, its value and
+// what would be right.
+func (o Options) Validate() error {
+	if o.Selector != "" {
+		if err := validSelector(o.Selector); err != nil {
+			return fmt.Errorf("--selector=%s: %w; want label matchers such as job=\"snatwatch\",env=~\"prod|stage\"", o.Selector, err)
+		}
+	}
+	if !model.LegacyValidation.IsValidLabelName(o.ClusterLabel) {
+		return fmt.Errorf("--cluster-label=%s: not a label name; want letters, digits and _", o.ClusterLabel)
+	}
+	for _, s := range []struct{ flag, value string }{{"critical", o.Critical}, {"warning", o.Warning}, {"info", o.Info}} {
+		if !regexp.MustCompile(`^[A-Za-z0-9_-]+$`).MatchString(s.value) {
+			return fmt.Errorf("--severity-%s=%s: want a word of letters, digits, _ and -", s.flag, s.value)
+		}
+	}
+	if u, err := url.Parse(o.RunbookURL); err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
+		return fmt.Errorf("--runbook-url=%s: want an http or https address to which NAME.md is added", o.RunbookURL)
+	}
+	horizons := metrics.HorizonValues()
+	for _, h := range []struct{ flag, value string }{{"page-horizon", o.PageHorizon}, {"ticket-horizon", o.TicketHorizon}} {
+		if !slices.Contains(horizons[:], h.value) {
+			return fmt.Errorf("--%s=%s: want one of %s", h.flag, h.value, strings.Join(horizons[:], ", "))
+		}
+	}
+	if o.FleetInterval < time.Second {
+		return fmt.Errorf("--fleet-interval=%s: want 1s or more", o.FleetInterval)
+	}
+	return o.Thresholds.validate()
+}
+
+func (t Thresholds) validate() error {
+	for _, r := range []struct {
+		flag       string
+		value, max float64
+	}{
+		{"page", t.Page, 1},
+		{"page-clear", t.PageClear, t.Page},
+		{"ticket", t.Ticket, 1},
+		{"ticket-clear", t.TicketClear, t.Ticket},
+		{"failure-ratio", t.FailureRatio, 1},
+		{"dominates", t.Dominates, 1},
+		{"dominates-share", t.DominatesShare, 1},
+		{"brier", t.Brier, 1},
+	} {
+		if !(r.value > 0 && r.value <= r.max) {
+			return fmt.Errorf("--threshold.%s=%g: want above 0 and at most %g", r.flag, r.value, r.max)
+		}
+	}
+	if !(t.Correlation >= 0 && t.Correlation <= 1) {
+		return fmt.Errorf("--threshold.correlation=%g: want 0 (nodes independent) to 1 (in step)", t.Correlation)
+	}
+	for _, r := range []struct {
+		flag       string
+		value, min float64
+	}{
+		{"failure-rate", t.FailureRate, 0},
+		{"tier-nodes", t.TierNodes, 0},
+		{"leak-growth", t.LeakGrowth, 1},
+		{"leak-arrivals", t.LeakArrivals, 0},
+		{"idle-rate", t.IdleRate, 0},
+		{"stale-seconds", t.StaleSeconds, 0},
+	} {
+		if !(r.value > r.min && r.value < 1e9) {
+			return fmt.Errorf("--threshold.%s=%g: want a number above %g", r.flag, r.value, r.min)
+		}
+	}
+	return nil
+}
+
+var matcher = regexp.MustCompile(`^\s*([a-zA-Z_][a-zA-Z0-9_]*)\s*(=~|!~|!=|=)\s*"((?:[^"\\\n]|\\.)*)"\s*(,|$)`)
+
+// validSelector checks a comma-separated list of matchers.
+func validSelector(s string) error {
+	for rest := s; rest != ""; {
+		m := matcher.FindStringSubmatch(rest)
+		if m == nil {
+			return fmt.Errorf("no matcher at %q", rest)
+		}
+		if m[2] == "=~" || m[2] == "!~" {
+			if _, err := regexp.Compile(m[3]); err != nil {
+				return fmt.Errorf("matcher %s: %v", m[1], err)
+			}
+		}
+		rest = rest[len(m[0]):]
+		if rest == "" && m[4] == "," {
+			return fmt.Errorf("ends in a comma")
+		}
+	}
+	return nil
+}

@@ -1,0 +1,126 @@
+package rules
+
+import (
+	"strings"
+	"time"
+
+	"github.com/snatwatch/snatwatch/detector/metrics"
+)
+
+// Alert is one alerting rule.
+type Alert struct {
+	// Name is CamelCase and starts with Snat; the runbook is runbooks/NAME.md.
+	Name string
+	// Expr is PromQL; what it returns is what fires.
+	Expr string
+	// Severity is one of the three words in Options.
+	Severity string
+	// For and KeepFiringFor are rounded to seconds.
+	For, KeepFiringFor time.Duration
+	// Summary is static; Description is a template of Prometheus.
+	Summary, Description string
+	// Board and Panel are the board's uid and the panel that shows the alert's numbers.
+	Board string
+	Panel int
+}
+
+// Record is one recording rule.
+type Record struct {
+	Name   string
+	Expr   string
+	Labels map[string]string
+}
+
+// Group is a set of rules that are evaluated one after the other.
+type Group struct {
+	Name string
+	// Interval is 0 where the server's own interval holds.
+	Interval time.Duration
+	Records  []Record
+	Alerts   []Alert
+}
+
+// Alerts returns every alert, the page first.
+func (o Options) Alerts() []Alert {
+	return []Alert{
+		o.exhaustionPredicted(),
+		o.portsExhausted(),
+		o.gatewayExhaustionPredicted(),
+		o.exhaustionExpected(),
+		o.openFailures(),
+		o.poolNearTierEdge(),
+		o.portsLeaking(),
+		o.destinationDominates(),
+		o.idleExpiredFlows(),
+		o.budgetChanged(),
+		o.budgetContradicted(),
+		o.agentBlind(),
+		o.agentDown(),
+		o.forecastMiscalibrated(),
+	}
+}
+
+// Groups returns everything, in the order in which it is written.
+func (o Options) Groups() []Group {
+	return []Group{
+		{Name: "snatwatch-node", Records: o.nodeRecords()},
+		{Name: "snatwatch-pool", Interval: o.FleetInterval, Records: o.poolRecords()},
+		{Name: "snatwatch-gateway", Interval: o.FleetInterval, Records: o.gatewayRecords()},
+		{Name: "snatwatch-alerts", Alerts: o.Alerts()},
+	}
+}
+
+// m writes a metric with the selector of the options and the given matchers.
+func (o Options) m(name metrics.Name, matchers ...string) string {
+	return o.series(string(name), matchers...)
+}
+
+// series is m for a recorded or derived series name.
+func (o Options) series(name string, matchers ...string) string {
+	if o.Selector != "" {
+		matchers = append([]string{strings.TrimSpace(o.Selector)}, matchers...)
+	}
+	if len(matchers) == 0 {
+		return name
+	}
+	return name + "{" + strings.Join(matchers, ", ") + "}"
+}
+
+// recorded names a series that a rule of ours wrote: it carries no label of the
+// selector beyond those it was aggregated by, so the selector is left out.
+func recorded(name string, matchers ...string) string {
+	if len(matchers) == 0 {
+		return name
+	}
+	return name + "{" + strings.Join(matchers, ", ") + "}"
+}
+
+// agent lists the labels that tell one agent from another, and more.
+func (o Options) agent(more ...metrics.Label) string {
+	return o.labels(append([]metrics.Label{"job", "instance"}, more...)...)
+}
+
+// labels lists the cluster label and more.
+func (o Options) labels(more ...metrics.Label) string {
+	list := []string{o.ClusterLabel}
+	for _, l := range more {
+		list = append(list, string(l))
+	}
+	return strings.Join(list, ", ")
+}
+
+// withBudget joins pool, gateway and model to an expression that has the labels of
+// an agent and a budget.
+func (o Options) withBudget(expr string) string {
+	return "(\n" + indent(expr) + "\n)\n* on (" + o.agent(metrics.LabelBudget) + ") group_left (pool, gateway, model) " + o.m(metrics.BudgetInfo)
+}
+
+// hysteresis raises an alert when expr >= raise and clears it when expr < clear:
+// a self-join with the alert's own state, on the labels in on.
+func hysteresis(alert, expr, raise, clear, on string) string {
+	return expr + " >= " + raise + "\nor\n(\n  " + expr + " >= " + clear + "\n  and on (" + on + ")\n  ALERTS{alertname=\"" + alert + "\", alertstate=\"firing\"}\n)"
+}
+
+func indent(s string) string {
+	return "  " + strings.ReplaceAll(s, "\n", "\n  ")
+}
