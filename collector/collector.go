@@ -1,6 +1,6 @@
 // Package collector holds the words of the kernel edge: what a flow is, what
-// can happen to it, and how sure we are. It holds types only; its
-// subpackages read the kernel.
+// can happen to it, and how sure we are. It holds types and their
+// clock; its subpackages read the kernel.
 package collector
 
 import (
@@ -21,6 +21,14 @@ func (t Time) Sub(u Time) time.Duration { return time.Duration(t - u) }
 
 // Seconds returns t in seconds.
 func (t Time) Seconds() float64 { return float64(t) / 1e9 }
+
+// Clock starts a clock of the agent and returns the function that reads it. An agent
+// has one; sources and the ledger's owner share it.
+func Clock() func() Time {
+	start := time.Now()
+	began := Time(start.UnixNano())
+	return func() Time { return began.Add(time.Since(start)) }
+}
 
 // Interval bounds a moment that is known only to lie in (From, To]. From == To
 // is a moment known exactly; From == 0 means that nothing bounds it from below;

@@ -87,8 +87,8 @@ type Flow struct {
 	Retransmits uint8
 	// Zone is the conntrack zone, 0 for sockets.
 	Zone uint16
-	// ID is CTA_ID: it tells apart two flows that had the same tuple, one after the
-	// other. 0 where unknown.
+	// ID is CTA_ID, or the lower half of a socket's cookie: it tells apart two flows that
+	// had the same tuple, one after the other. 0 where unknown.
 	ID uint32
 	// Netns is the inode number of the network namespace where the flow was seen.
 	Netns uint64
