@@ -10,14 +10,25 @@ import (
 // hold times that young budgets borrow from, and room to compute in.
 type forecaster struct {
 	edges *ageEdges
-	// all sums the hold times of every budget.
-	all occurrence
+	// all sums the hold times of every budget, as of second since.
+	all   occurrence
+	since float64
+	work  workspace
+	// factory is what the tails and the calibration start from.
+	factory     [NumHorizons]tail
+	calibration [NumHorizons][2]float64
+	// without turns parts of the method off, for the ablation table alone.
+	without Part
 	// stocks in the order they were made, so that the same input gives the same bytes.
 	stocks []*stock
 }
 
-func newForecaster() *forecaster {
-	return &forecaster{edges: newAgeEdges()}
+func newForecaster(without Part) *forecaster {
+	f := &forecaster{edges: newAgeEdges(), without: without, factory: factoryTails(), calibration: factoryCalibration()}
+	f.work.edges, f.work.curve.edges = f.edges, f.edges
+	f.work.grid, f.work.horizon = aheadGrid(), horizonAt()
+	f.work.taus = hazardTaus()
+	return f
 }
 
 // stock is one protocol of a budget: the hold times that its young port spaces
@@ -31,8 +42,19 @@ type stock struct {
 	classOf [collector.NumReasons]uint8
 	longest int64 // seconds of the longest cool-down
 	times   lifetimes
+	hours   occurrence
+	// parent are the hazards that its port spaces borrow.
+	parent rates
 	// ended counts closes by class, decayed.
 	ended [coolClasses]float64
+	last  float64 // second of the last tick, 0 before the first
+
+	pool    poolTrend
+	ceiling float64         // effective ceiling now
+	ahead   [aheads]float64 // and at each time ahead
+
+	// brier sums the squared errors of judged probabilities, judged counts them; both decay.
+	brier, judged [NumHorizons]float64
 }
 
 // coolClasses is how many distinct cool-downs a budget may have; the shortest are
@@ -82,14 +104,31 @@ func (s *stock) reopened(opened collector.Interval) { s.times.open(opened) }
 
 // outlook is the forecast of one busy port space.
 type outlook struct {
-	stock *stock
-	times lifetimes
-	cools releaseWheel
-	came  arrivals
+	stock  *stock
+	times  lifetimes
+	speeds [numSpeeds]occurrence
+	cools  releaseWheel
+	came   arrivals
 	// spread counts flows whose open is known only to an interval, to spread
 	// them evenly over it.
 	spread uint32
 	ended  [coolClasses]float32
+	// opened counts arrivals; before and lastOpened are its value and the arrivals of the
+	// tick before at the last tick.
+	opened, openedBefore, lastOpened float64
+	began, last                      float64 // seconds of the first and the last tick
+	dispersion                       float64 // variance of arrivals in their mean, at least 1
+	rateMean, fillMean               float64 // over half a day
+	// error is by how much the fill leaves the 15 s forecast, in ports per second;
+	// fifteen are the forecasts it is judged by.
+	error   float64
+	fifteen [16]struct {
+		due  int64
+		fill float32
+	}
+	learnt   [NumHorizons]learnt
+	rate     float64 // arrivals per second, as of the last tick
+	forecast Forecast
 }
 
 // outlook starts the forecast of a port space at now. The ledger then tells of what the
@@ -111,9 +150,10 @@ func (o *outlook) haveCooling(release collector.Time) { o.cools.add(releaseSecon
 // one older than the agent. The same interval comes back in close.
 func (o *outlook) open(opened collector.Interval) {
 	o.times.open(opened)
-	if opened.From == 0 && opened.To != 0 {
+	if opened.From == 0 {
 		return
 	}
+	o.opened++
 	at := opened.To
 	if opened.From != opened.To {
 		// Steps of the golden ratio fill an interval evenly whatever their number.
@@ -165,20 +205,6 @@ type conditions struct {
 	// WarmingUntil is when the last port closed before the agent's start is
 	// released, 0 if there can be none.
 	WarmingUntil collector.Time
-}
-
-// tick brings the stock to now, before the outlooks of its port spaces; b is its
-// budget as it stands, so that a pool on the move is seen.
-func (s *stock) tick(now collector.Time, b *Budget) {
-	s.times.ages.advance(second(now))
-}
-
-// tick makes the forecast. Call it once a second while the space is fuller than a tenth of
-// its ceiling, and every five seconds otherwise.
-func (o *outlook) tick(c conditions) {
-	o.times.ages.advance(second(c.Now))
-	o.cools.advance(second(c.Now))
-	o.came.advance(second(c.Now))
 }
 
 // held is the number of ports held at the last tick or event.

@@ -52,19 +52,22 @@ type occurrence struct {
 	ended, lived [ageBuckets]float32
 }
 
-// decay forgets: both sums shrink by factor f.
-func (o *occurrence) decay(f float64) {
+// learn forgets all but share keep and adds what one tick saw.
+func (o *occurrence) learn(keep float64, seen *exposure) {
+	k32 := float32(keep)
 	for k := range o.ended {
-		o.ended[k] *= float32(f)
-		o.lived[k] *= float32(f)
+		o.ended[k] = o.ended[k]*k32 + seen.ended[k]
+		o.lived[k] = o.lived[k]*k32 + seen.lived[k]
 	}
 }
 
-// lifetimes learns how long flows live.
+// exposure is what one tick adds: ends by age, and seconds lived at that age.
+type exposure occurrence
+
+// lifetimes holds the live flows of a port space or a budget, and the ends since
+// the last tick.
 type lifetimes struct {
 	ages ageWheel
-	// fast, minute and hour forget with the speeds of hazardTaus.
-	speeds [numSpeeds]occurrence
 	// closed and beyond are the flows that ended since the last tick, by bucket of
 	// their lifetime, and the sum of their seconds beyond the bucket's lower edge.
 	closed, beyond [ageBuckets]float32
@@ -72,24 +75,12 @@ type lifetimes struct {
 	lived [ageBuckets]float32
 	// survive is the share that outlives each lower edge, at the last tick.
 	survive [ageBuckets + 1]float32
-	any     bool // a flow closed since the last tick
 }
-
-// The three speeds of forgetting, fastest first.
-const (
-	fast = iota
-	minute
-	hour
-	numSpeeds
-)
-
-func hazardTaus() [numSpeeds]float64 { return [numSpeeds]float64{8, 60, 3600} }
 
 // end counts a flow that lived between lo and hi: exactly, or bounded by polls. A
 // bounded lifetime is spread over its interval as the hazards known so far have it, so
 // that a short flow seen only by a slow poll is not taken for a long one.
 func (l *lifetimes) end(lo, hi time.Duration, edges *ageEdges) {
-	l.any = true
 	lo, hi = max(lo, 0), max(hi, 0)
 	if hi-lo <= time.Millisecond || hi-lo <= hi/8 {
 		s := (lo + hi).Seconds() / 2
@@ -151,3 +142,172 @@ func (l *lifetimes) close(opened, ended collector.Interval, edges *ageEdges) {
 
 // middle is the middle of an interval.
 func middle(i collector.Interval) collector.Time { return i.From + (i.To-i.From)/2 }
+
+// crowd is the live flows collapsed to buckets of age.
+type crowd struct {
+	n   [ageBuckets]float64 // flows
+	age [ageBuckets]float64 // their mean age in seconds
+}
+
+// collapse sums the live flows of known age by bucket, and their overlap with each bucket.
+// Those younger than a second overlap nothing yet: most of them end before a tick could
+// tell their age, and are counted in full when they do.
+func (l *lifetimes) collapse(now float64, edges *ageEdges, c *crowd, overlap *[ageBuckets]float64) {
+	*c = crowd{}
+	*overlap = [ageBuckets]float64{}
+	old := [ageBuckets]float64{}
+	add := func(start float64, width float64, n uint32) {
+		age := max(now-start-width/2, 1e-3)
+		k := ageBucket(age)
+		m := float64(n)
+		c.n[k] += m
+		c.age[k] += m * age
+		if now-start-width >= 0.999 {
+			old[k] += m
+			overlap[k] += m * (age - edges[k])
+		}
+	}
+	w := &l.ages
+	left := uint32(w.live - w.ancient)
+	for j := 0; j < ageLevels && left > 0; j++ {
+		for s, n := range w.cells[j] {
+			if n > 0 {
+				add(float64(w.cellStart(j, s)), float64(int64(1)<<j), n)
+				left -= n
+			}
+		}
+	}
+	if w.ancient > 0 {
+		add(float64(w.now-ageSlots<<(ageLevels-1)), 0, uint32(w.ancient))
+	}
+	above := 0.0
+	for k := ageBuckets - 1; k >= 0; k-- {
+		overlap[k] += above * (edges[k+1] - edges[k])
+		above += old[k]
+		if c.n[k] > 0 {
+			c.age[k] /= c.n[k]
+		}
+	}
+}
+
+// adopt takes the live flows as they are: what they lived before now is not exposure.
+func (l *lifetimes) adopt(now float64, edges *ageEdges, c *crowd) {
+	var overlap [ageBuckets]float64
+	l.collapse(now, edges, c, &overlap)
+	for k, v := range overlap {
+		l.lived[k] = float32(v)
+	}
+}
+
+// expose collapses the live flows into c and gives what ended and what was lived since
+// the last tick.
+func (l *lifetimes) expose(now float64, edges *ageEdges, c *crowd, seen *exposure) {
+	var overlap [ageBuckets]float64
+	l.collapse(now, edges, c, &overlap)
+	after := 0.0
+	for k := ageBuckets - 1; k >= 0; k-- {
+		lived := float64(l.beyond[k]) + after*(edges[k+1]-edges[k]) + overlap[k] - float64(l.lived[k])
+		after += float64(l.closed[k])
+		seen.ended[k] = l.closed[k]
+		seen.lived[k] = float32(max(0, lived))
+		l.lived[k] = float32(overlap[k])
+		l.closed[k], l.beyond[k] = 0, 0
+	}
+}
+
+// rates are hazards per second, by bucket.
+type rates [ageBuckets]float64
+
+// vague is the hazard believed before anything was seen: one over the age, so
+// that a flow that lived a while will live about as long again.
+func (e *ageEdges) vague(k int) float64 { return 2 / (e[k] + e[k+1]) }
+
+// shrink puts the hazards of o, drawn towards parent by one end's worth, into h.
+func (o *occurrence) shrink(parent, h *rates) {
+	for k := range h {
+		h[k] = (float64(o.ended[k]) + 1) / (float64(o.lived[k]) + 1/parent[k])
+	}
+}
+
+// hasten moves h towards the hazards of a faster memory where, in a group of buckets, a
+// log-rank test says that lifetimes have changed: the more surely, the less of
+// h stays.
+func (o *occurrence) hasten(h *rates) {
+	const group = 6
+	for first := 0; first < ageBuckets; first += group {
+		last := min(first+group, ageBuckets)
+		d, e := 0.0, 0.0
+		for k := first; k < last; k++ {
+			d += float64(o.ended[k])
+			e += float64(o.lived[k]) * h[k]
+		}
+		z2 := (d - e) * (d - e) / (e + 1)
+		m := max(2, 60/(1+z2*z2/16))
+		for k := first; k < last; k++ {
+			h[k] = (float64(o.ended[k]) + m) / (float64(o.lived[k]) + m/h[k])
+		}
+	}
+}
+
+// curve is the survival function of a lifetime, exponential within each bucket.
+type curve struct {
+	edges *ageEdges
+	h     rates
+	// At each lower edge: the hazard summed, the share that survives, and its integral, and
+	// the integral's integral.
+	sum, survive, integral, double [ageBuckets + 1]float64
+}
+
+// fit makes the curve from c.h.
+func (c *curve) fit() {
+	c.sum[0], c.survive[0], c.integral[0], c.double[0] = 0, 1, 0, 0
+	for k := range c.h {
+		w := c.edges[k+1] - c.edges[k]
+		x := c.h[k] * w
+		s := math.Exp(-x)
+		i, d := exponential(x, s)
+		c.sum[k+1] = c.sum[k] + x
+		c.survive[k+1] = c.survive[k] * s
+		c.integral[k+1] = c.integral[k] + c.survive[k]*w*i
+		c.double[k+1] = c.double[k] + c.integral[k]*w + c.survive[k]*w*w*d
+	}
+}
+
+// exponential gives the integral of e^-xt over t from 0 to 1, and that of the integral,
+// where s is e^-x.
+func exponential(x, s float64) (integral, double float64) {
+	if x < 1e-3 {
+		return 1 - x/2 + x*x/6, 0.5 - x/6 + x*x/24
+	}
+	i := (1 - s) / x
+	return i, (1 - i) / x
+}
+
+// at is the hazard summed up to age x.
+func (c *curve) at(x float64) float64 {
+	k := ageBucket(x)
+	return c.sum[k] + c.h[k]*(x-c.edges[k])
+}
+
+// mean is the integral of the survival function up to x, and the integral of that.
+func (c *curve) mean(x float64) (integral, double float64) {
+	if x <= 0 {
+		return 0, 0
+	}
+	k := ageBucket(x)
+	w := x - c.edges[k]
+	y := c.h[k] * w
+	i, d := exponential(y, math.Exp(-y))
+	return c.integral[k] + c.survive[k]*w*i, c.double[k] + c.integral[k]*w + c.survive[k]*w*w*d
+}
+
+// The three speeds of forgetting, fastest first.
+const (
+	fast = iota
+	minute
+	hour
+	numSpeeds
+)
+
+// hazardTaus are their time constants in seconds.
+func hazardTaus() [numSpeeds]float64 { return [numSpeeds]float64{8, 60, 3600} }
