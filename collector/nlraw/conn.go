@@ -72,7 +72,7 @@ func Dial(family int, cfg *netlink.Config) (*Conn, error) {
 		_ = nl.Close()
 		return nil, err
 	}
-	c := &Conn{nl: nl, raw: raw, buf: make([]byte, BufferSize), send: nl.Send}
+	c := &Conn{nl: nl, raw: raw, send: nl.Send}
 	c.receive = c.receiveSocket
 	c.read = c.readOnce
 	c.readBatch = c.readBatchOnce
@@ -85,7 +85,7 @@ func Dial(family int, cfg *netlink.Config) (*Conn, error) {
 func Fake(answer func(req netlink.Message) [][]byte) *Conn {
 	var queue [][]byte
 	var seq uint32
-	c := &Conn{buf: make([]byte, BufferSize)}
+	c := &Conn{}
 	c.send = func(m netlink.Message) (netlink.Message, error) {
 		seq++
 		m.Header.Sequence = seq
@@ -102,6 +102,11 @@ func Fake(answer func(req netlink.Message) [][]byte) *Conn {
 	}
 	return c
 }
+
+// UseBuffer makes c receive into b, at least BufferSize long, so that connections
+// read one after the other need one buffer between them. Without it c makes its own
+// when it first needs one, which reading batches does not.
+func (c *Conn) UseBuffer(b []byte) { c.buf = b }
 
 // Netlink is the connection that options are set and groups are joined on.
 func (c *Conn) Netlink() *netlink.Conn { return c.nl }
@@ -122,6 +127,9 @@ func (c *Conn) Send(m netlink.Message) (netlink.Message, error) { return c.send(
 func (c *Conn) Receive(ctx context.Context) ([]byte, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
+	}
+	if c.buf == nil {
+		c.buf = make([]byte, BufferSize)
 	}
 	n, err := c.receive(c.buf, false)
 	if errors.Is(err, unix.EAGAIN) {
