@@ -1,0 +1,172 @@
+package backtest
+
+import (
+	"time"
+
+	"github.com/snatwatch/snatwatch/collector"
+	"github.com/snatwatch/snatwatch/detector"
+)
+
+// Variant is a way to set up the ledger: the forecast as it is, or with a part of it taken
+// away to see what that part earns.
+type Variant struct {
+	Name   string
+	Config detector.LedgerConfig
+}
+
+// Point is an operating point: a method with a threshold for each horizon.
+type Point struct {
+	Name       string
+	Method     string
+	Thresholds [horizons]float64
+}
+
+// Fitted is what is learned about the methods from the training runs, by method name.
+type Fitted struct {
+	Thresholds map[string][horizons]float64
+	isotonic   map[string][horizons]isotonic
+}
+
+// HorizonScore is how a method did for one horizon.
+type HorizonScore struct {
+	// AP is the average precision; NaN where no episode began.
+	AP    float64
+	Error PointError
+	// Reliability of the probabilities: the forecast's own, or those that isotonic
+	// regression of a peer's score gave in training.
+	Reliability Reliability
+}
+
+// MethodScore is how a method did.
+type MethodScore struct {
+	Method   string
+	Horizons [horizons]HorizonScore
+}
+
+// PointScore is how an operating point did.
+type PointScore struct {
+	Point
+	Confusion [horizons]Confusion
+	Warnings  [horizons]Warnings
+}
+
+// Cell is all runs of one scenario and profile, or one port space of a record.
+type Cell struct {
+	Group, Member string
+	// Ports is the ceiling at the start, CoolDown the assumed cool-down.
+	Ports    int
+	CoolDown time.Duration
+	Runs     int
+	Episodes int
+	// Predictions is how many were judged, Days how long the runs were, warm-up left out.
+	Predictions int
+	Days        float64
+	// Apart is by how many ports the ledger's count and the replay's own differed at most.
+	Apart   int
+	Methods []MethodScore
+	Points  []PointScore
+	// ranks are the scores of each method, kept to pool cells.
+	ranks [][horizons]ranked
+	// Hits is how many predictions were followed by exhaustion within the horizon, of Known.
+	Hits, Known [horizons]int
+}
+
+// newForecasts makes one detector and one method for each variant.
+func newForecasts(variants []Variant, b *detector.Budget, protocols []collector.Protocol, start collector.Time) []Detector {
+	var ds []Detector
+	for _, v := range variants {
+		ds = append(ds, NewLedger(v.Config, b, protocols, start))
+	}
+	return ds
+}
+
+// methods returns the forecasts of the variants, then their peers.
+func methods(variants []Variant, coolDown time.Duration) []Method {
+	var ms []Method
+	for _, v := range variants {
+		ms = append(ms, &forecast{name: v.Name})
+	}
+	ms = append(ms, peers()...)
+	for _, m := range ms {
+		if l, ok := m.(*little); ok {
+			l.coolDown = coolDown
+		}
+	}
+	return ms
+}
+
+// alarms are the points by horizon, in the order point, horizon.
+func alarms(ms []Method, points []Point) []Alarm {
+	index := map[string]int{}
+	for i, m := range ms {
+		index[m.Name()] = i
+	}
+	var as []Alarm
+	for _, p := range points {
+		for h := range horizons {
+			as = append(as, Alarm{Name: p.Name, Method: index[p.Method], Horizon: h, Threshold: p.Thresholds[h]})
+		}
+	}
+	return as
+}
+
+// add scores runs of the same cell.
+func (c *Cell) add(runs []*observer, names []string, points []Point, fit *Fitted) {
+	ahead := detector.Horizons()
+	c.ranks = make([][horizons]ranked, len(names))
+	for i, name := range names {
+		ms := MethodScore{Method: name}
+		for h := range horizons {
+			hs := &ms.Horizons[h]
+			var js []judged
+			for _, o := range runs {
+				js = o.judged(js, i, h, ahead[h])
+				e := o.pointError(i, h, ahead[h])
+				hs.Error.merge(&e)
+			}
+			for _, j := range js {
+				p := float64(j.score)
+				if fit != nil && fit.isotonic != nil {
+					if f, ok := fit.isotonic[name]; ok {
+						p = f[h].probability(j.score)
+					}
+				}
+				if p >= 0 && p <= 1 {
+					hs.Reliability.add(p, j.hit)
+				}
+			}
+			c.ranks[i][h] = rank(js)
+			hs.AP = averagePrecision(c.ranks[i][h])
+			if i == 0 {
+				c.Hits[h] = len(c.ranks[i][h].hits)
+				c.Known[h] = len(js)
+			}
+		}
+		c.Methods = append(c.Methods, ms)
+	}
+	for n, p := range points {
+		ps := PointScore{Point: p}
+		for h := range horizons {
+			for i, name := range names {
+				if name == p.Method {
+					ps.Confusion[h] = c.ranks[i][h].at(float32(p.Thresholds[h]))
+				}
+			}
+			for _, o := range runs {
+				w := o.logs[n*horizons+h].judge(&o.truth, o.warm, ahead[h])
+				ps.Warnings[h].merge(&w)
+			}
+		}
+		c.Points = append(c.Points, ps)
+	}
+	for _, o := range runs {
+		c.Runs++
+		for _, e := range o.truth.episodes {
+			if e.from > o.warm {
+				c.Episodes++
+			}
+		}
+		c.Predictions += len(o.at)
+		c.Days += float64(len(o.truth.held)-o.warm) * o.truth.tick.Seconds() / 86400
+	}
+}

@@ -1,0 +1,126 @@
+package backtest
+
+import (
+	"container/heap"
+	"iter"
+	"math"
+	"math/rand/v2"
+
+	"github.com/snatwatch/snatwatch/collector"
+)
+
+// Budget is the nominal budget, and the effective ceiling, of every scenario
+// but the one that crosses a tier.
+const Budget = 1024
+
+// load is what a scenario's plan makes of one profile and seed. Times are
+// seconds since the start.
+type load struct {
+	profile Profile
+	seconds float64
+	r       *rand.Rand
+
+	// share of the budget that would be held if flows went on being opened as at t
+	// and lived as the profile says.
+	share func(t float64) float64
+	// life returns how long a flow opened at t lives, and why it ends.
+	life func(t float64) (float64, collector.Reason)
+	// retry returns when a flow that ended at t after so many attempts is tried again.
+	retry func(t float64, reason collector.Reason, attempts int) (float64, bool)
+	// batches are opened beside, in order of time.
+	batches []batch
+	changes []Change
+}
+
+type batch struct {
+	at, over float64
+	flows    int
+}
+
+// rate turns a share of the budget into opens per second.
+func (l *load) rate(share float64) float64 {
+	return share * Budget / (l.profile.life.mean() + l.profile.CoolDown.Seconds())
+}
+
+// source returns the flows of the load as a replay reads them. It can be read once.
+func (l *load) source() *Source {
+	return &Source{
+		Flows:   l.flows(),
+		Changes: l.changes,
+		From:    Epoch,
+		To:      Epoch + seconds(l.seconds),
+	}
+}
+
+// flows yields the flows in order of start. Opens are a Poisson process whose
+// rate is constant within each second.
+func (l *load) flows() iter.Seq[Flow] {
+	return func(yield func(Flow) bool) {
+		var again attempts // batches and retries to come
+		open := func(t float64, attempt int) bool {
+			life, reason := l.life(t)
+			if l.retry != nil {
+				if at, ok := l.retry(t+life, reason, attempt); ok {
+					heap.Push(&again, attempted{at, attempt + 1})
+				}
+			}
+			start := Epoch + seconds(t)
+			return yield(Flow{Start: start, End: start + seconds(life), Protocol: collector.TCP, Reason: reason})
+		}
+		batches := l.batches
+		need := l.r.ExpFloat64() // of a Poisson process with rate 1, until its next event
+		for second := 0.0; second < l.seconds; second++ {
+			for len(batches) > 0 && batches[0].at < second+1 {
+				for range batches[0].flows {
+					heap.Push(&again, attempted{batches[0].at + batches[0].over*l.r.Float64(), 1})
+				}
+				batches = batches[1:]
+			}
+			rate, t := l.rate(l.share(second)), second
+			for {
+				next := math.Inf(1)
+				if rate > 0 {
+					next = t + need/rate
+				}
+				if len(again) > 0 && again[0].at < min(next, second+1) {
+					a := heap.Pop(&again).(attempted)
+					at := max(a.at, t)
+					need, t = need-(at-t)*rate, at
+					if !open(at, a.attempt) {
+						return
+					}
+					continue
+				}
+				if next >= second+1 {
+					need -= (second + 1 - t) * rate
+					break
+				}
+				t, need = next, l.r.ExpFloat64()
+				if !open(t, 1) {
+					return
+				}
+			}
+		}
+	}
+}
+
+func seconds(s float64) collector.Time { return collector.Time(s * 1e9) }
+
+// attempts is a heap of opens to come.
+type attempts []attempted
+
+type attempted struct {
+	at      float64
+	attempt int
+}
+
+func (a attempts) Len() int           { return len(a) }
+func (a attempts) Less(i, j int) bool { return a[i].at < a[j].at }
+func (a attempts) Swap(i, j int)      { a[i], a[j] = a[j], a[i] }
+func (a *attempts) Push(x any)        { *a = append(*a, x.(attempted)) }
+func (a *attempts) Pop() any {
+	old := *a
+	x := old[len(old)-1]
+	*a = old[:len(old)-1]
+	return x
+}

@@ -1,0 +1,143 @@
+package backtest
+
+import (
+	"math"
+	"time"
+
+	"github.com/snatwatch/snatwatch/detector"
+)
+
+// observer watches one port space during a replay: what the methods say, and what comes.
+type observer struct {
+	truth   truth
+	track   tracker
+	methods []Method
+	alarms  []Alarm
+	logs    []alarmLog // one per alarm
+	// warm is the first tick that is judged, every how many ticks apart the
+	// predictions are that are kept.
+	warm, every int
+
+	at   []int32      // ticks of the kept predictions, all outside episodes
+	kept [][]kept     // by method, one per at
+	said []Prediction // by method, at this tick
+	gap  int          // mergeGap in ticks
+}
+
+// kept is a prediction in short.
+type kept struct {
+	score, mean, variance [horizons]float32
+}
+
+func newObserver(tick, every, warm time.Duration, methods []Method, alarms []Alarm) *observer {
+	o := &observer{
+		truth:   truth{tick: tick},
+		track:   newTracker(tick),
+		methods: methods,
+		alarms:  alarms,
+		logs:    make([]alarmLog, len(alarms)),
+		every:   max(1, int(every/tick)),
+		warm:    int(warm / tick),
+		kept:    make([][]kept, len(methods)),
+		said:    make([]Prediction, len(methods)),
+	}
+	o.gap = o.truth.ticks(mergeGap)
+	return o
+}
+
+// observe takes tick k. space is what each detector says of the port space, nil where it
+// does not know it; the first methods are those of the detectors.
+func (o *observer) observe(k int, c *Counts, space []*detector.SpaceSnapshot) {
+	o.truth.held = append(o.truth.held, int32(c.Held))
+	o.truth.ceiling = append(o.truth.ceiling, int32(c.Ceiling))
+	in := o.track.step(c.Held, c.Ceiling)
+	for i, m := range o.methods {
+		m.Observe(c)
+		if i < len(space) && space[i] != nil {
+			m.(*forecast).take(space[i])
+		}
+	}
+	if k < o.warm {
+		return
+	}
+	if in {
+		for i := range o.logs {
+			o.logs[i].cut()
+		}
+		return
+	}
+	keep := k%o.every == 0
+	if !keep && len(o.alarms) == 0 {
+		return
+	}
+	for i, m := range o.methods {
+		m.Predict(&o.said[i])
+	}
+	for i, a := range o.alarms {
+		o.logs[i].step(k, float32(o.said[a.Method].Score[a.Horizon]) >= float32(a.Threshold), o.gap)
+	}
+	if !keep {
+		return
+	}
+	o.at = append(o.at, int32(k))
+	for i := range o.methods {
+		var s kept
+		for h := range horizons {
+			p := &o.said[i]
+			s.score[h], s.mean[h], s.variance[h] = float32(p.Score[h]), float32(p.Mean[h]), float32(p.Variance[h])
+		}
+		o.kept[i] = append(o.kept[i], s)
+	}
+}
+
+// judged pairs a method's scores with what came; what the record does not tell is left out.
+func (o *observer) judged(to []judged, method, horizon int, ahead time.Duration) []judged {
+	ticks := o.truth.ticks(ahead)
+	for i, k := range o.at {
+		if hit, known := o.truth.exhausts(int(k), ticks); known {
+			to = append(to, judged{o.kept[method][i].score[horizon], hit})
+		}
+	}
+	return to
+}
+
+// PointError is how far expected held ports were from those that came. It adds up over runs.
+type PointError struct {
+	N   int
+	Sum float64 // of |expected - came|
+	// Inside counts what came within the 90 % band that mean and variance tell.
+	Inside int
+}
+
+// MAE is the mean absolute error, in ports.
+func (e *PointError) MAE() float64 { return e.Sum / float64(e.N) }
+
+// Coverage is the share of what came that lay inside the band.
+func (e *PointError) Coverage() float64 { return float64(e.Inside) / float64(e.N) }
+
+func (e *PointError) merge(o *PointError) {
+	e.N += o.N
+	e.Sum += o.Sum
+	e.Inside += o.Inside
+}
+
+// pointError compares a method's means with what came.
+func (o *observer) pointError(method, horizon int, ahead time.Duration) PointError {
+	const z90 = 1.6449 // of the normal distribution
+	var e PointError
+	ticks := o.truth.ticks(ahead)
+	for i, k := range o.at {
+		if int(k)+ticks >= len(o.truth.held) {
+			break
+		}
+		s := &o.kept[method][i]
+		off := math.Abs(float64(s.mean[horizon]) - float64(o.truth.held[int(k)+ticks]))
+		e.N++
+		e.Sum += off
+		// Held ports are whole: half a port either way is no error.
+		if off <= z90*math.Sqrt(float64(s.variance[horizon]))+0.5 {
+			e.Inside++
+		}
+	}
+	return e
+}

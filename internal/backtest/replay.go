@@ -1,0 +1,203 @@
+package backtest
+
+import (
+	"container/heap"
+	"encoding/binary"
+	"math"
+	"net/netip"
+	"time"
+
+	"github.com/snatwatch/snatwatch/collector"
+	"github.com/snatwatch/snatwatch/detector"
+)
+
+// Detector is what is judged: a ledger and its forecast. Events and times come in order.
+type Detector interface {
+	Apply(*collector.Event)
+	Advance(now collector.Time)
+	// Resize tells that the pool has another size.
+	Resize(c Change, now collector.Time)
+	// Spaces yields the port spaces by destination; what it yields is valid until
+	// the next call of any method.
+	Spaces(yield func(destination int32, s *detector.SpaceSnapshot))
+}
+
+// Counts are what a node exporter would tell of one destination: what the peers know.
+type Counts struct {
+	At collector.Time
+	// Held is live and cooling, Ceiling the effective ceiling.
+	Held, Ceiling int
+	// Opened, Closed and Lived (seconds, over the closed) are totals since the start.
+	Opened, Closed uint64
+	Lived          float64
+}
+
+// tally is what the replay itself knows of a destination.
+type tally struct {
+	held           int
+	opened, closed uint64
+	lived          float64
+}
+
+// player walks through the flows of a source.
+type player struct {
+	source    *Source
+	detectors []Detector
+	coolDown  func(*Flow) time.Duration
+	tick      time.Duration
+	tallies   []tally // by destination
+	ports     int     // of the effective ceiling now
+	// onTick is called at each tick, with its number; the detectors have been advanced.
+	onTick func(k int, now collector.Time)
+	// onFlow, when set, is called for each flow that was read.
+	onFlow func()
+
+	changes []Change
+	ends    ends
+	event   collector.Event
+	flows   uint32
+}
+
+// end is a flow that will end, or a port that will be released.
+type end struct {
+	at      collector.Time
+	flow    Flow
+	id      uint32
+	release bool
+}
+
+// play replays the source. An open at the moment of a tick is seen by it, and so is an end.
+func (p *player) play() {
+	p.changes = p.source.Changes
+	p.ends = p.ends[:0]
+	k, now := 0, p.source.From
+	ticksUntil := func(t collector.Time) {
+		for ; now < t && now <= p.source.To; k++ {
+			p.endUntil(now)
+			for len(p.changes) > 0 && p.changes[0].At <= now {
+				p.ports = p.changes[0].Ports
+				for _, d := range p.detectors {
+					d.Resize(p.changes[0], now)
+				}
+				p.changes = p.changes[1:]
+			}
+			for _, d := range p.detectors {
+				d.Advance(now)
+			}
+			p.onTick(k, now)
+			now = now.Add(p.tick)
+		}
+	}
+	for f := range p.source.Flows {
+		if p.onFlow != nil {
+			p.onFlow()
+		}
+		ticksUntil(f.Start)
+		p.endUntil(f.Start)
+		p.open(f)
+	}
+	ticksUntil(p.source.To + 1)
+}
+
+func (p *player) open(f Flow) {
+	p.flows++
+	t := &p.tallies[f.Destination]
+	t.held++
+	t.opened++
+	state := collector.Established
+	if f.Reason == collector.Timeout {
+		state = collector.Opening
+	}
+	p.tell(collector.Opened, &f, p.flows, state)
+	heap.Push(&p.ends, end{at: f.End, flow: f, id: p.flows})
+}
+
+// endUntil ends and releases what is due.
+func (p *player) endUntil(now collector.Time) {
+	for len(p.ends) > 0 && p.ends[0].at <= now {
+		e := p.ends[0]
+		t := &p.tallies[e.flow.Destination]
+		if e.release {
+			t.held--
+			heap.Pop(&p.ends)
+			continue
+		}
+		t.closed++
+		t.lived += e.flow.End.Sub(e.flow.Start).Seconds()
+		p.tell(collector.Closed, &e.flow, e.id, collector.Done)
+		p.ends[0].release = true
+		p.ends[0].at = e.at.Add(p.coolDown(&e.flow))
+		heap.Fix(&p.ends, 0)
+	}
+}
+
+func (p *player) tell(kind collector.Kind, f *Flow, id uint32, state collector.State) {
+	at := f.Start
+	e := &p.event
+	*e = collector.Event{Kind: kind, Netns: netns}
+	e.Flow = collector.Flow{
+		Protocol:    f.Protocol,
+		State:       state,
+		ID:          id,
+		Netns:       netns,
+		Source:      source(id),
+		Destination: address(f.Destination),
+		Opened:      collector.Interval{From: f.Start, To: f.Start},
+	}
+	e.Flow.VIP = e.Flow.Source
+	if kind == collector.Closed {
+		at = f.End
+		e.Flow.Reason = f.Reason
+		e.Flow.Ended = collector.Interval{From: at, To: at}
+	}
+	e.At, e.Flow.Active = at, at
+	for _, d := range p.detectors {
+		d.Apply(e)
+	}
+}
+
+// netns is the network namespace that replayed flows are in.
+const netns = 1
+
+// source makes up an address and port, so that no two flows at one time have the same.
+func source(id uint32) netip.AddrPort {
+	const ports = 1 << 15
+	a := [4]byte{10}
+	binary.BigEndian.PutUint32(a[:], 10<<24|id/ports)
+	return netip.AddrPortFrom(netip.AddrFrom4(a), uint16(ports/2+id%ports))
+}
+
+// address stands for a destination of a record, which may be a mere name there.
+// The range is one that no default list of destinations leaves out.
+func address(destination int32) netip.AddrPort {
+	var a [4]byte
+	binary.BigEndian.PutUint32(a[:], 20<<24|uint32(destination))
+	return netip.AddrPortFrom(netip.AddrFrom4(a), 443)
+}
+
+// destination is the inverse of address.
+func destination(a netip.Addr) int32 {
+	b := a.As4()
+	return int32(binary.BigEndian.Uint32(b[:]) - 20<<24)
+}
+
+// maxDestinations is how many destinations address can stand for.
+const maxDestinations = math.MaxUint32 >> 8
+
+type ends []end
+
+func (e ends) Len() int { return len(e) }
+func (e ends) Less(i, j int) bool {
+	if e[i].at != e[j].at {
+		return e[i].at < e[j].at
+	}
+	return e[i].id < e[j].id
+}
+func (e ends) Swap(i, j int) { e[i], e[j] = e[j], e[i] }
+func (e *ends) Push(x any)   { *e = append(*e, x.(end)) }
+func (e *ends) Pop() any {
+	old := *e
+	x := old[len(old)-1]
+	*e = old[:len(old)-1]
+	return x
+}

@@ -1,0 +1,173 @@
+package backtest
+
+import (
+	"fmt"
+	"io"
+	"strconv"
+)
+
+// WriteText prints the summary as tables for a terminal.
+func (s *Summary) WriteText(w io.Writer) {
+	fmt.Fprintf(w, "%d runs, %d episodes, %d predictions judged, tick %s s, %s s of computing\n",
+		s.Runs, s.Episodes, s.Predictions, figure(float64(s.TickSeconds), 0), figure(float64(s.TookSeconds), 0))
+	if len(s.Targets) > 0 {
+		s.writeTargets(w)
+	}
+	s.writeMethods(w)
+	s.writePoints(w)
+	s.writeGroups(w)
+	s.writeCells(w)
+	s.writeCalibration(w)
+	s.writeIncident(w)
+}
+
+func (s *Summary) writeTargets(w io.Writer) {
+	t := &table{title: "What was asked, and what came: got (asked)"}
+	t.row("", "60 s", "5 min", "15 min", "60 min", "best peer")
+	for _, target := range s.Targets {
+		row := []string{target.Text}
+		sign := ">="
+		if target.AtMost {
+			sign = "<="
+		}
+		for h := range horizons {
+			met, asked := target.Met(h)
+			cell := figure(float64(target.Got[h]), 2)
+			if asked {
+				verdict := "  ok"
+				if !met {
+					verdict = "miss"
+				}
+				cell += fmt.Sprintf(" (%s %s) %s", sign, figure(float64(target.Want[h]), 2), verdict)
+			}
+			row = append(row, cell)
+		}
+		t.row(append(row, unique(target.Peer))...)
+	}
+	t.write(w)
+}
+
+// unique joins the names that differ.
+func unique(names [horizons]string) string {
+	s := ""
+	for i, n := range names {
+		if n != "" && (i == 0 || names[i-1] != n) {
+			if s != "" {
+				s += ", "
+			}
+			s += n
+		}
+	}
+	return s
+}
+
+func (s *Summary) writeMethods(w io.Writer) {
+	t := &table{title: "Methods, at 60 s / 5 min / 15 min / 60 min: average precision (mean over scenarios), Brier skill\n(peers: after isotonic regression), mean absolute error in ports, share of what came inside the 90 % band"}
+	t.row("", "AP", "Brier skill", "MAE", "coverage")
+	for _, m := range s.Methods {
+		t.row(m.Name, figures(m.AP, 3), figures(m.Skill, 3), figures(m.MAE, 1), figures(m.Coverage, 2))
+	}
+	t.write(w)
+}
+
+func (s *Summary) writePoints(w io.Writer) {
+	for h, name := range s.Horizons {
+		t := &table{title: fmt.Sprintf("Warnings for the horizon %s, thresholds fitted on other seeds unless named: F1, precision and recall of\npredictions (means over scenarios); episodes detected, median lead, false alarms a day, share of time on", name)}
+		t.row("", "threshold", "F1", "precision", "recall", "detected", "lead s", "false/day", "on")
+		for _, p := range s.Points {
+			t.row(p.Name, figure(float64(p.Thresholds[h]), 3), figure(float64(p.F1[h]), 3),
+				figure(float64(p.Precision[h]), 2), figure(float64(p.Recall[h]), 2), figure(float64(p.Detected[h]), 2),
+				figure(float64(p.Lead[h]), 0), figure(float64(p.FalsePerDay[h]), 1), figure(float64(p.OnShare[h]), 3))
+		}
+		t.write(w)
+	}
+}
+
+// bestPeer returns the best AP of a peer.
+func (s *Summary) bestPeer(ap map[string][horizons]Number, h int) (best Number, name string) {
+	for _, m := range s.Methods {
+		if m.Kind == KindPeer && ap[m.Name][h] > best {
+			best, name = ap[m.Name][h], m.Name
+		}
+	}
+	return best, name
+}
+
+func (s *Summary) writeGroups(w io.Writer) {
+	t := &table{title: "Average precision by scenario: ours, best peer's"}
+	t.row("", "episodes", "60 s", "", "5 min", "", "15 min", "", "60 min", "")
+	for _, g := range s.Groups {
+		row := []string{g.Name, strconv.Itoa(g.Episodes)}
+		for h := range horizons {
+			best, name := s.bestPeer(g.AP, h)
+			peer := ""
+			if g.Episodes > 0 {
+				peer = figure(float64(best), 2) + " " + name
+			}
+			row = append(row, figure(float64(g.AP[NameForecast][h]), 2), peer)
+		}
+		t.row(row...)
+	}
+	t.write(w)
+}
+
+func (s *Summary) writeCells(w io.Writer) {
+	t := &table{title: "Average precision and mean absolute error against persistence, by scenario and profile"}
+	t.row("", "ceiling", "cool-down", "episodes", "AP ours", "AP utilisation", "MAE ours / persistence")
+	for _, c := range s.Cells {
+		var ratio [horizons]Number
+		for h := range horizons {
+			ratio[h] = c.MAE[NameForecast][h] / c.MAE[NameUtilisation][h]
+		}
+		t.row(c.Group+" "+c.Member, strconv.Itoa(c.Ports), figure(float64(c.CoolDown), 0)+" s", strconv.Itoa(c.Episodes),
+			figures(c.AP[NameForecast], 2), figures(c.AP[NameUtilisation], 2), figures(ratio, 2))
+	}
+	t.write(w)
+}
+
+func (s *Summary) writeCalibration(w io.Writer) {
+	m := s.method(NameForecast)
+	t := &table{title: "Calibration of the forecast: predicted -> observed (number of predictions), all scenarios together"}
+	row := []string{"predicted"}
+	t.row(append(row, "60 s", "5 min", "15 min", "60 min")...)
+	for bin := range calibrationBins {
+		row := []string{fmt.Sprintf("%.1f-%.1f", float64(bin)/calibrationBins, float64(bin+1)/calibrationBins)}
+		for h := range horizons {
+			cell := "-"
+			if levels := m.Calibration[h]; bin < len(levels) && levels[bin].N > 0 {
+				l := levels[bin]
+				cell = fmt.Sprintf("%.3f -> %.3f (%d)", float64(l.Predicted), float64(l.Observed), l.N)
+			}
+			row = append(row, cell)
+		}
+		t.row(row...)
+	}
+	row = []string{"mean distance"}
+	for h := range horizons {
+		row = append(row, figure(float64(m.CalibrationError[h]), 3))
+	}
+	t.row(row...)
+	t.write(w)
+}
+
+// writeIncident prints how each alarm did in the slow-store scenario: the 60 s warning, and
+// with a long cool-down the 5-minute one.
+func (s *Summary) writeIncident(w io.Writer) {
+	for _, c := range s.Cells {
+		if c.Group != "slow" {
+			continue
+		}
+		h := 0
+		if c.CoolDown > 60 {
+			h = 1
+		}
+		t := &table{title: fmt.Sprintf("Slow store with a cool-down of %s s: warnings for the horizon %s, %d episodes",
+			figure(float64(c.CoolDown), 0), s.Horizons[h], c.Episodes)}
+		t.row("", "threshold", "detected", "lead s", "false/day", "on")
+		for _, p := range c.Points {
+			t.row(p.Name, figure(float64(p.Thresholds[h]), 3), figure(float64(p.Detected[h]), 2), figure(float64(p.Lead[h]), 0),
+				figure(float64(p.FalsePerDay[h]), 1), figure(float64(p.OnShare[h]), 3))
+		}
+		t.write(w)
+	}
+}

@@ -1,0 +1,298 @@
+package backtest
+
+import (
+	"math"
+	"strconv"
+)
+
+// Number is a figure; one that is not finite is null in JSON.
+type Number float64
+
+// MarshalJSON writes null where there is no figure.
+func (n Number) MarshalJSON() ([]byte, error) {
+	x := float64(n)
+	if math.IsNaN(x) || math.IsInf(x, 0) {
+		return []byte("null"), nil
+	}
+	return strconv.AppendFloat(nil, x, 'g', 6, 64), nil
+}
+
+// Kind of a method.
+const (
+	KindForecast = "forecast"
+	KindAblation = "ablation"
+	KindPeer     = "peer"
+)
+
+// Summary is a result in figures. Arrays by horizon have 1m, 5m, 15m, 1h.
+type Summary struct {
+	Horizons    [horizons]string `json:"horizons"`
+	Runs        int              `json:"runs"`
+	Hours       Number           `json:"hours"`
+	TickSeconds Number           `json:"tick_seconds"`
+	Episodes    int              `json:"episodes"`
+	Predictions int              `json:"predictions"`
+	TookSeconds Number           `json:"took_seconds"`
+	Methods     []MethodSummary  `json:"methods"`
+	Points      []PointSummary   `json:"points"`
+	Groups      []GroupSummary   `json:"groups"`
+	Cells       []CellSummary    `json:"cells"`
+	Targets     []Target         `json:"targets,omitempty"`
+}
+
+// MethodSummary is a method over all groups.
+type MethodSummary struct {
+	Name string `json:"name"`
+	Kind string `json:"kind"`
+	// AP is the mean over the groups that have episodes.
+	AP [horizons]Number `json:"ap"`
+	// Brier, Skill, CalibrationError and Calibration pool all predictions.
+	Brier            [horizons]Number             `json:"brier"`
+	Skill            [horizons]Number             `json:"brier_skill"`
+	CalibrationError [horizons]Number             `json:"calibration_error"`
+	Calibration      [horizons][]CalibrationLevel `json:"calibration"`
+	// MAE is the mean over groups, in ports; Coverage of the 90 % band pools all.
+	MAE      [horizons]Number `json:"mae"`
+	Coverage [horizons]Number `json:"coverage_90"`
+}
+
+// CalibrationLevel is a bin of a calibration table.
+type CalibrationLevel struct {
+	N         int    `json:"n"`
+	Predicted Number `json:"predicted"`
+	Observed  Number `json:"observed"`
+}
+
+// PointSummary is an operating point over all groups: F1, precision and recall are means
+// over the groups that have episodes, the rest pools them.
+type PointSummary struct {
+	Name           string           `json:"name"`
+	Method         string           `json:"method"`
+	Thresholds     [horizons]Number `json:"thresholds"`
+	F1             [horizons]Number `json:"f1"`
+	Precision      [horizons]Number `json:"precision"`
+	Recall         [horizons]Number `json:"recall"`
+	Detected       [horizons]Number `json:"detected"`
+	Lead           [horizons]Number `json:"lead_seconds"`
+	FalsePerDay    [horizons]Number `json:"false_alarms_per_day"`
+	OnShare        [horizons]Number `json:"share_of_time_on"`
+	EpisodesJudged [horizons]int    `json:"episodes_judged"`
+}
+
+// GroupSummary is one scenario, or one record.
+type GroupSummary struct {
+	Name     string                      `json:"name"`
+	Episodes int                         `json:"episodes"`
+	Days     Number                      `json:"days"`
+	AP       map[string][horizons]Number `json:"ap"`
+	MAE      map[string][horizons]Number `json:"mae"`
+}
+
+// CellSummary is one scenario and profile, or one port space of a record.
+type CellSummary struct {
+	Group       string           `json:"group"`
+	Member      string           `json:"member"`
+	Ports       int              `json:"effective_ports"`
+	CoolDown    Number           `json:"cooldown_seconds"`
+	Runs        int              `json:"runs"`
+	Episodes    int              `json:"episodes"`
+	Days        Number           `json:"days"`
+	Predictions int              `json:"predictions"`
+	BaseRate    [horizons]Number `json:"base_rate"`
+	// LedgerApart is by how many ports the ledger and an independent count differed at most.
+	LedgerApart int                         `json:"ledger_apart"`
+	AP          map[string][horizons]Number `json:"ap"`
+	MAE         map[string][horizons]Number `json:"mae"`
+	Skill       map[string][horizons]Number `json:"brier_skill"`
+	Points      []PointSummary              `json:"points"`
+}
+
+// Target is a figure that the forecast should reach.
+type Target struct {
+	Text string           `json:"text"`
+	Got  [horizons]Number `json:"got"`
+	// Want is null where nothing was asked; Peer is what the best peer got, where one is meant.
+	Want   [horizons]Number `json:"want"`
+	Peer   [horizons]string `json:"peer"`
+	AtMost bool             `json:"at_most"`
+}
+
+// Met says whether the figure of horizon h is reached; asked is false where nothing was asked.
+func (t Target) Met(h int) (met, asked bool) {
+	want, got := float64(t.Want[h]), float64(t.Got[h])
+	if math.IsNaN(want) {
+		return false, false
+	}
+	if t.AtMost {
+		return got <= want, true
+	}
+	return got >= want, true
+}
+
+// groupsOf splits cells by group, which stand together.
+func groupsOf(cells []*Cell) [][]*Cell {
+	var groups [][]*Cell
+	for i, c := range cells {
+		if i == 0 || cells[i-1].Group != c.Group {
+			groups = append(groups, nil)
+		}
+		groups[len(groups)-1] = append(groups[len(groups)-1], c)
+	}
+	return groups
+}
+
+// groupAP is the average precision of all predictions of a group together: one threshold
+// has to do for all of it.
+func groupAP(g []*Cell, method, h int) float64 {
+	var parts []ranked
+	for _, c := range g {
+		parts = append(parts, c.ranks[method][h])
+	}
+	return averagePrecision(parts...)
+}
+
+func groupError(g []*Cell, method, h int) PointError {
+	var e PointError
+	for _, c := range g {
+		e.merge(&c.Methods[method].Horizons[h].Error)
+	}
+	return e
+}
+
+// Summarize turns a result into figures.
+func (r *Result) Summarize() *Summary {
+	s := &Summary{
+		Horizons:    horizonNames(),
+		Hours:       Number(r.Config.Hours),
+		TickSeconds: Number(r.Config.Tick.Seconds()),
+		TookSeconds: Number(r.Took.Seconds()),
+	}
+	groups := groupsOf(r.Cells)
+	for _, c := range r.Cells {
+		s.Runs += c.Runs
+		s.Episodes += c.Episodes
+		s.Predictions += c.Predictions
+		s.Cells = append(s.Cells, c.summary())
+	}
+	if len(r.Cells) == 0 {
+		return s
+	}
+	for i, m := range r.Cells[0].Methods {
+		s.Methods = append(s.Methods, summarizeMethod(groups, i, m.Method, r.kind(m.Method)))
+	}
+	for i, p := range r.Cells[0].Points {
+		s.Points = append(s.Points, summarizePoint(groups, i, p.Point))
+	}
+	for _, g := range groups {
+		gs := GroupSummary{Name: g[0].Group, AP: map[string][horizons]Number{}, MAE: map[string][horizons]Number{}}
+		for _, c := range g {
+			gs.Episodes += c.Episodes
+			gs.Days += Number(c.Days)
+		}
+		for i, m := range g[0].Methods {
+			var ap, mae [horizons]Number
+			for h := range horizons {
+				e := groupError(g, i, h)
+				ap[h], mae[h] = Number(groupAP(g, i, h)), Number(e.MAE())
+			}
+			gs.AP[m.Method], gs.MAE[m.Method] = ap, mae
+		}
+		s.Groups = append(s.Groups, gs)
+	}
+	if r.Scenarios {
+		s.Targets = s.targets()
+	}
+	return s
+}
+
+func (r *Result) kind(method string) string {
+	switch {
+	case method == NameForecast:
+		return KindForecast
+	case isPeer(method):
+		return KindPeer
+	}
+	return KindAblation
+}
+
+func summarizeMethod(groups [][]*Cell, i int, name, kind string) MethodSummary {
+	ms := MethodSummary{Name: name, Kind: kind}
+	for h := range horizons {
+		var ap, mae mean
+		var rel Reliability
+		var all PointError
+		for _, g := range groups {
+			ap.add(groupAP(g, i, h))
+			e := groupError(g, i, h)
+			mae.add(e.MAE())
+			all.merge(&e)
+			for _, c := range g {
+				rel.merge(&c.Methods[i].Horizons[h].Reliability)
+			}
+		}
+		ms.AP[h], ms.MAE[h] = Number(ap.value()), Number(mae.value())
+		ms.Coverage[h] = Number(math.NaN())
+		if kind != KindPeer {
+			ms.Coverage[h] = Number(all.Coverage())
+		}
+		ms.Brier[h], ms.Skill[h] = Number(rel.Brier()), Number(rel.Skill())
+		ms.CalibrationError[h] = Number(rel.Error())
+		for _, b := range rel.Bins {
+			ms.Calibration[h] = append(ms.Calibration[h],
+				CalibrationLevel{b.N, Number(b.Predicted()), Number(b.Observed())})
+		}
+	}
+	return ms
+}
+
+func summarizePoint(groups [][]*Cell, i int, p Point) PointSummary {
+	ps := PointSummary{Name: p.Name, Method: p.Method}
+	for h := range horizons {
+		var f1, precision, recall mean
+		var w Warnings
+		for _, g := range groups {
+			var c Confusion
+			for _, cell := range g {
+				c = c.plus(cell.Points[i].Confusion[h])
+				w.merge(&cell.Points[i].Warnings[h])
+			}
+			if !math.IsNaN(c.F1()) {
+				f1.add(c.F1())
+				precision.add(c.Precision())
+				recall.add(c.Recall())
+			}
+		}
+		ps.Thresholds[h] = Number(p.Thresholds[h])
+		ps.F1[h], ps.Precision[h], ps.Recall[h] = Number(f1.value()), Number(precision.value()), Number(recall.value())
+		ps.warnings(h, &w)
+	}
+	return ps
+}
+
+func (ps *PointSummary) warnings(h int, w *Warnings) {
+	ps.Detected[h], ps.Lead[h] = Number(w.Detected()), Number(w.Lead())
+	ps.FalsePerDay[h], ps.OnShare[h] = Number(w.FalsePerDay()), Number(w.OnShare())
+	ps.EpisodesJudged[h] = w.Episodes
+}
+
+func (c *Cell) summary() CellSummary {
+	cs := CellSummary{
+		Group: c.Group, Member: c.Member, Ports: c.Ports, CoolDown: Number(c.CoolDown.Seconds()),
+		Runs: c.Runs, Episodes: c.Episodes, Days: Number(c.Days), Predictions: c.Predictions, LedgerApart: c.Apart,
+		AP: map[string][horizons]Number{}, MAE: map[string][horizons]Number{}, Skill: map[string][horizons]Number{},
+	}
+	for h := range horizons {
+		cs.BaseRate[h] = Number(float64(c.Hits[h]) / float64(c.Known[h]))
+	}
+	for _, m := range c.Methods {
+		var ap, mae, skill [horizons]Number
+		for h, hs := range m.Horizons {
+			ap[h], mae[h], skill[h] = Number(hs.AP), Number(hs.Error.MAE()), Number(hs.Reliability.Skill())
+		}
+		cs.AP[m.Method], cs.MAE[m.Method], cs.Skill[m.Method] = ap, mae, skill
+	}
+	for i, p := range c.Points {
+		cs.Points = append(cs.Points, summarizePoint([][]*Cell{{c}}, i, p.Point))
+	}
+	return cs
+}
