@@ -15,7 +15,7 @@ func (o Options) forecastMiscalibrated() Alert {
 		Expr:     o.withBudget(fmt.Sprintf("max by (%s) (%s) > %s", o.agent(metrics.LabelBudget, metrics.LabelHorizon), o.m(metrics.ForecastBrierScore), number(o.Thresholds.Brier))),
 		For:      time.Hour,
 		Summary:  "The forecast's past probabilities did not come true.",
-		Description: "On {{ $labels.instance }}, probabilities for budget {{ $labels.budget }} at {{ $labels.horizon }} have a Brier score of {{ $value | humanize }}: worse than a coin. " +
+		Description: "On {{ $labels.instance }}, probabilities for budget {{ $labels.budget }} at {{ $labels.horizon }} have a Brier score of {{ $value | printf `%.2f` }}: worse than a coin. " +
 			"A wrong cool-down in the config is the usual cause.",
 		Board: boardAgent, Panel: PanelAgentBrier,
 	}

@@ -18,7 +18,7 @@ func (o Options) idleExpiredFlows() Alert {
 		For:           10 * time.Minute,
 		KeepFiringFor: 10 * time.Minute,
 		Summary:       "The NAT expires idle TCP flows that applications keep open.",
-		Description: "On {{ $labels.instance }}, {{ $value | humanize }} TCP flows per second of budget {{ $labels.budget }} ({{ $labels.model }}) pass the NAT's idle timeout: " +
+		Description: "On {{ $labels.instance }}, {{ $value | printf `%.2f` }} TCP flows per second of budget {{ $labels.budget }} ({{ $labels.model }}) pass the NAT's idle timeout: " +
 			"their next packet will hang or be reset. Keepalives shorter than the timeout help.",
 		Board: boardNode, Panel: PanelNodeClosed,
 	}

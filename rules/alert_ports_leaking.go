@@ -28,7 +28,7 @@ func (o Options) portsLeaking() Alert {
 		Expr:     o.withBudget(fmt.Sprintf("%s\nand (%s)\nand (%s)\nand on (%s) instance:snat_busiest_fill:ratio > 0.1", grown, arrivals, rising, by)),
 		For:      15 * time.Minute,
 		Summary:  "SNAT ports are held longer and longer while no more flows arrive.",
-		Description: "On {{ $labels.instance }}, a {{ $labels.protocol }} port of budget {{ $labels.budget }} is held {{ $value | humanize }} times as long as an hour ago, at no more arrivals: " +
+		Description: "On {{ $labels.instance }}, a {{ $labels.protocol }} port of budget {{ $labels.budget }} is held {{ $value | printf `%.1f` }} times as long as an hour ago, at no more arrivals: " +
 			"connections leak, or a destination has become slow.",
 		Board: boardNode, Panel: PanelNodeHoldTimes,
 	}

@@ -1,0 +1,236 @@
+package rules_test
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/prometheus/promql/parser"
+
+	"github.com/snatwatch/snatwatch/detector/metrics"
+	"github.com/snatwatch/snatwatch/rules"
+)
+
+// The files in the repository are those that the code writes.
+func TestGeneratedFilesAreFresh(t *testing.T) {
+	t.Parallel()
+	o := rules.Default()
+	files, err := o.Files()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range files {
+		got, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(string(want), string(got)); diff != "" {
+			t.Errorf("%s is stale, run go run ./cmd/snatgen (-generated +committed):\n%s", name, diff)
+		}
+	}
+	names, err := filepath.Glob("*.yaml")
+	if err != nil || len(names) != len(files) {
+		t.Errorf("rules/*.yaml is %v (%v), want the %d generated rule files and nothing else", names, err, len(files))
+	}
+}
+
+// An alert is a Go rule, YAML, a test and a runbook; a page without a runbook is a riddle.
+func TestEveryAlertHasItsFiles(t *testing.T) {
+	t.Parallel()
+	sections := []string{"## Meaning", "## Impact", "## Diagnosis", "## Mitigation"}
+	want := []string{"no-false-page", "records"}
+	for _, a := range rules.Default().Alerts() {
+		want = append(want, a.Name)
+		if !regexp.MustCompile(`^Snat[A-Z][A-Za-z]+$`).MatchString(a.Name) {
+			t.Errorf("%s: want CamelCase after Snat", a.Name)
+		}
+		if strings.Contains(a.Summary, "{{") {
+			t.Errorf("%s: the summary is static, %q is a template", a.Name, a.Summary)
+		}
+		if !strings.Contains(a.Description, "{{ $labels.") {
+			t.Errorf("%s: the description names nothing: %q", a.Name, a.Description)
+		}
+		book, err := os.ReadFile(filepath.Join("runbooks", a.Name+".md"))
+		if err != nil {
+			t.Errorf("%s: %v", a.Name, err)
+			continue
+		}
+		rest := string(book)
+		for _, s := range sections {
+			i := strings.Index(rest, s)
+			if i < 0 {
+				t.Errorf("runbook of %s: no %q in its place", a.Name, s)
+				break
+			}
+			rest = rest[i:]
+		}
+		test, err := os.ReadFile(filepath.Join("tests", a.Name+".yaml"))
+		if err != nil {
+			t.Errorf("%s: %v", a.Name, err)
+			continue
+		}
+		if !strings.Contains(string(test), "exp_alerts: []") || !strings.Contains(string(test), "exp_annotations:") {
+			t.Errorf("tests/%s.yaml: want times at which it does not fire and full annotations where it does", a.Name)
+		}
+	}
+	for folder, ext := range map[string]string{"tests": ".yaml", "runbooks": ".md"} {
+		files, err := os.ReadDir(folder)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, f := range files {
+			if !slices.Contains(want, strings.TrimSuffix(f.Name(), ext)) {
+				t.Errorf("%s/%s belongs to no alert", folder, f.Name())
+			}
+		}
+	}
+}
+
+// Every name in a rule is in the metrics table, is recorded by a rule, or is Prometheus's own.
+func TestEveryNameInARuleExists(t *testing.T) {
+	t.Parallel()
+	o := rules.Default()
+	known := map[string]bool{"up": true, "ALERTS": true}
+	for _, m := range metrics.Metrics() {
+		known[string(m.Name)] = true
+	}
+	for _, g := range o.Groups() {
+		for _, r := range g.Records {
+			known[r.Name] = true
+		}
+	}
+	for _, g := range o.Groups() {
+		for _, r := range g.Records {
+			check(t, r.Name, r.Expr, known)
+		}
+		for _, a := range g.Alerts {
+			check(t, a.Name, a.Expr, known)
+		}
+	}
+}
+
+func check(t *testing.T, rule, expr string, known map[string]bool) {
+	t.Helper()
+	e, err := parser.NewParser(parser.Options{}).ParseExpr(expr)
+	if err != nil {
+		t.Errorf("%s: %v", rule, err)
+		return
+	}
+	parser.Inspect(e, func(n parser.Node, _ []parser.Node) error {
+		if v, ok := n.(*parser.VectorSelector); ok && !known[v.Name] {
+			t.Errorf("%s: nothing is called %q", rule, v.Name)
+		}
+		return nil
+	})
+}
+
+// The rule tests pass in the real promtool: Debian's, the oldest in use, and the one named by
+// PROMTOOL where it is set.
+func TestPromtool(t *testing.T) {
+	t.Parallel()
+	tools := []string{"promtool"}
+	if p := os.Getenv("PROMTOOL"); p != "" {
+		tools = append(tools, p)
+	}
+	tests, err := filepath.Glob("tests/*.yaml")
+	if err != nil || len(tests) == 0 {
+		t.Fatalf("no rule tests: %v", err)
+	}
+	for _, tool := range tools {
+		path, err := exec.LookPath(tool)
+		if err != nil {
+			if os.Getenv("KERNEL_TESTS") == "require" {
+				t.Fatal(err)
+			}
+			t.Skipf("no %s: apt-get install prometheus (KERNEL_TESTS=require makes this an error)", tool)
+		}
+		t.Run(tool, func(t *testing.T) {
+			t.Parallel()
+			for _, args := range [][]string{
+				{"check", "rules", "snatwatch-alerts.yaml", "snatwatch-records.yaml"},
+				append([]string{"test", "rules"}, tests...),
+			} {
+				if out, err := exec.CommandContext(t.Context(), path, args...).CombinedOutput(); err != nil {
+					t.Errorf("%s %s: %v\n%s", path, strings.Join(args[:2], " "), err, out)
+				}
+			}
+		})
+	}
+}
+
+func TestValidateNamesFlagValueAndRemedy(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name string
+		set  func(*rules.Options)
+		want string
+	}{
+		{"selector", func(o *rules.Options) { o.Selector = `job=snatwatch` }, `--selector=job=snatwatch: no matcher at "job=snatwatch"; want label matchers such as job="snatwatch",env=~"prod|stage"`},
+		{"regular expression", func(o *rules.Options) { o.Selector = `job=~"("` }, "--selector=job=~\"(\": matcher job: error parsing regexp: missing closing ): `(`; want label matchers such as job=\"snatwatch\",env=~\"prod|stage\""},
+		{"cluster label", func(o *rules.Options) { o.ClusterLabel = "my-cluster" }, "--cluster-label=my-cluster: not a label name; want letters, digits and _"},
+		{"severity", func(o *rules.Options) { o.Critical = "" }, "--severity-critical=: want a word of letters, digits, _ and -"},
+		{"runbooks", func(o *rules.Options) { o.RunbookURL = "runbooks/" }, "--runbook-url=runbooks/: want an http or https address to which NAME.md is added"},
+		{"horizon", func(o *rules.Options) { o.PageHorizon = "2m" }, "--page-horizon=2m: want one of 1m, 5m, 15m, 1h"},
+		{"page above one", func(o *rules.Options) { o.Thresholds.Page = 30 }, "--threshold.page=30: want above 0 and at most 1"},
+		{"clear above raise", func(o *rules.Options) { o.Thresholds.PageClear = 0.5 }, "--threshold.page-clear=0.5: want above 0 and at most 0.3"},
+		{"correlation", func(o *rules.Options) { o.Thresholds.Correlation = -1 }, "--threshold.correlation=-1: want 0 (nodes independent) to 1 (in step)"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			o := rules.Default()
+			tt.set(&o)
+			err := o.Validate()
+			if err == nil {
+				t.Fatalf("no error, want %s", tt.want)
+			}
+			if diff := cmp.Diff(tt.want, err.Error()); diff != "" {
+				t.Errorf("error (-want +got):\n%s", diff)
+			}
+		})
+	}
+	if err := rules.Default().Validate(); err != nil {
+		t.Errorf("the defaults are refused: %v", err)
+	}
+}
+
+// A selector reaches every metric of the agent and no series of our own.
+func TestSelectorReachesEveryMetric(t *testing.T) {
+	t.Parallel()
+	o := rules.Default()
+	o.Selector = `env="prod", job=~"a,b"`
+	for _, g := range o.Groups() {
+		for _, r := range g.Records {
+			selected(t, r.Name, r.Expr)
+		}
+		for _, a := range g.Alerts {
+			selected(t, a.Name, a.Expr)
+		}
+	}
+}
+
+func selected(t *testing.T, rule, expr string) {
+	t.Helper()
+	e, err := parser.NewParser(parser.Options{}).ParseExpr(expr)
+	if err != nil {
+		t.Fatalf("%s: %v", rule, err)
+	}
+	parser.Inspect(e, func(n parser.Node, _ []parser.Node) error {
+		v, ok := n.(*parser.VectorSelector)
+		if !ok {
+			return nil
+		}
+		has := false
+		for _, m := range v.LabelMatchers {
+			has = has || m.Name == "env" && m.Value == "prod"
+		}
+		if want := v.Name == "up" || strings.HasPrefix(v.Name, "snat_"); has != want {
+			t.Errorf("%s: %s: selector there: %v, want %v", rule, v, has, want)
+		}
+		return nil
+	})
+}
