@@ -1,0 +1,131 @@
+package conntrack
+
+import (
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/snatwatch/snatwatch/collector"
+)
+
+const (
+	// stepMin is the smallest change between wall clock and agent clock that counts as a step; what
+	// is read of a stamp is as exact as this.
+	stepMin = 10 * time.Millisecond
+	// stepsMax is how many steps are remembered. A stamp from before is not believed.
+	stepsMax = 8
+	// sampleMax is how long the reading of two clocks may take to count as one moment.
+	sampleMax = time.Millisecond
+)
+
+// clock puts the kernel's wall-clock stamps on the agent's clock, across
+// steps of the wall clock.
+type clock struct {
+	// agent is the agent's clock, wall the wall clock in ns, boot the time since boot.
+	agent func() collector.Time
+	wall  func() int64
+	boot  func() time.Duration
+
+	// reigns are the times between two steps, oldest first; the last goes on.
+	reigns []reign
+}
+
+// reign is a time in which the wall clock was offset ahead of the agent's.
+type reign struct {
+	from, to collector.Time
+	offset   int64
+}
+
+// newClock returns a clock over agent, or over a clock of its own if that is nil.
+func newClock(agent func() collector.Time) *clock {
+	if agent == nil {
+		start := time.Now()
+		agent = func() collector.Time { return collector.Time(start.UnixNano()).Add(time.Since(start)) }
+	}
+	return &clock{
+		agent: agent,
+		wall:  func() int64 { return time.Now().UnixNano() },
+		boot: func() time.Duration {
+			var ts unix.Timespec
+			if unix.ClockGettime(unix.CLOCK_BOOTTIME, &ts) != nil {
+				return 0
+			}
+			return time.Duration(ts.Nano())
+		},
+	}
+}
+
+// read returns the time and notes if the wall clock was stepped since the last call.
+func (c *clock) read() collector.Time {
+	now, offset, ok := c.sample()
+	if !ok {
+		return now
+	}
+	if len(c.reigns) == 0 {
+		from := collector.Time(1)
+		if up := c.boot(); up > 0 {
+			from = now.Add(-up)
+		}
+		c.reigns = append(c.reigns, reign{from: from, to: now, offset: offset})
+		return now
+	}
+	last := &c.reigns[len(c.reigns)-1]
+	if d := offset - last.offset; -int64(stepMin) < d && d < int64(stepMin) {
+		last.to = now
+		return now
+	}
+	if len(c.reigns) == stepsMax {
+		c.reigns = append(c.reigns[:0], c.reigns[1:]...)
+	}
+	// The step was somewhere since the last call, so the new reign may have begun then.
+	from := c.reigns[len(c.reigns)-1].to
+	c.reigns[len(c.reigns)-1].to = now
+	c.reigns = append(c.reigns, reign{from: from, to: now, offset: offset})
+	return now
+}
+
+// sample reads both clocks as one moment; ok is false if it was interrupted each time.
+func (c *clock) sample() (now collector.Time, offset int64, ok bool) {
+	for range 3 {
+		before := c.agent()
+		wall := c.wall()
+		now = c.agent()
+		if now.Sub(before) < sampleMax {
+			return now, wall - int64(before), true
+		}
+	}
+	return now, 0, false
+}
+
+// moment puts a stamp of the wall clock on the agent's. It is exact if only one reign can
+// have written the stamp, bounds all that can if there are more, and if there is
+// none (the clock was stepped before the agent started) it is only before now.
+func (c *clock) moment(stamp uint64, now collector.Time) collector.Interval {
+	var at collector.Interval
+	n := 0
+	for i := range c.reigns {
+		r := &c.reigns[i]
+		t := collector.Time(int64(stamp) - r.offset)
+		to := r.to
+		if i == len(c.reigns)-1 {
+			to = now
+		}
+		if t < r.from.Add(-stepMin) || t > to.Add(stepMin) {
+			continue
+		}
+		t = min(t, now)
+		if n == 0 {
+			at = collector.Interval{From: t, To: t}
+		} else {
+			at.From, at.To = min(at.From, t), max(at.To, t)
+		}
+		n++
+	}
+	switch {
+	case n == 0:
+		return collector.Interval{To: now}
+	case n > 1:
+		at.From = max(1, at.From-1) // (From, To] leaves From out
+	}
+	return at
+}

@@ -1,0 +1,37 @@
+package conntrack
+
+import (
+	"errors"
+	"fmt"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// Why conntrack cannot be read. Errors of this package wrap one of them, and what
+// the kernel said, where it is the cause.
+var (
+	// ErrPermission: CAP_NET_ADMIN in the user namespace that owns the network namespace is missing.
+	ErrPermission = errors.New("missing CAP_NET_ADMIN")
+	// ErrNoConntrack: nf_conntrack_netlink is neither loaded nor built in.
+	ErrNoConntrack = errors.New("conntrack is not available: load the modules nf_conntrack and nf_conntrack_netlink")
+	// ErrEventsOff: the kernel tells of no events in this namespace.
+	ErrEventsOff = errors.New("conntrack events are off: set net.netfilter.nf_conntrack_events to 1 or 2")
+	// ErrGone: the namespace vanished; the sink was told that it is empty.
+	ErrGone = errors.New("network namespace is gone")
+)
+
+// kernelError says which of the named errors err comes from.
+func kernelError(do string, err error) error {
+	var errno syscall.Errno
+	if errors.As(err, &errno) {
+		switch errno {
+		case unix.EPERM, unix.EACCES:
+			return fmt.Errorf("%s: %w: %w", do, ErrPermission, err)
+		case unix.EPROTONOSUPPORT, unix.EAFNOSUPPORT, unix.EINVAL, unix.EOPNOTSUPP:
+			// No NETLINK_NETFILTER, or a subsystem that nfnetlink does not know.
+			return fmt.Errorf("%s: %w: %w", do, ErrNoConntrack, err)
+		}
+	}
+	return fmt.Errorf("%s: %w", do, err)
+}

@@ -1,0 +1,168 @@
+package conntrack
+
+import "github.com/snatwatch/snatwatch/collector"
+
+// reading is when a message was read, and what its numbers are measured by.
+type reading struct {
+	// The kernel wrote the message in (from, at].
+	from, at collector.Time
+	clock    *clock
+	timeouts *timeouts
+}
+
+// fillSeen puts an entry that a dump shows into the words of the route. f is to be
+// the zero Flow. What a packet did is known to the second that CTA_TIMEOUT is rounded to;
+// Active is the latest that it may have been. A packet in TIME_WAIT or CLOSE, such as a FIN
+// sent again, renews the timeout, so Ended is the end of the flow's last packet.
+func (r *reading) fillSeen(f *collector.Flow, m *message) {
+	tuples(f, m)
+	f.State, f.Reason = state(m)
+	last, sure := collector.Interval{To: r.at}, false
+	if m.hasTimeout {
+		last, sure = r.lastPacket(m, m.timeout, collector.Interval{From: r.from, To: r.at})
+	}
+	if f.State == collector.Done {
+		f.Ended = last
+	}
+	// A SYN sent again does not renew the timeout (Linux 5.14).
+	if sure && m.tcp != tcpSynSent && m.tcp != tcpSynSent2 {
+		f.Active = last.To
+	}
+	f.Opened = collector.Interval{To: last.To}
+	if m.start != 0 {
+		f.Opened = r.clock.moment(m.start, r.at)
+	}
+	order(f)
+}
+
+// fillOpened does the same for an IPCTNL_MSG_CT_NEW event, which comes as the first packet leaves.
+func (r *reading) fillOpened(f *collector.Flow, m *message) {
+	tuples(f, m)
+	f.State, f.Reason = state(m)
+	if f.State == collector.StateUnknown {
+		f.State = collector.Opening
+	}
+	f.Opened = collector.Interval{From: r.from, To: r.at}
+	if m.event != 0 {
+		f.Opened = r.clock.moment(m.event, r.at)
+	}
+}
+
+// fillClosed does the same for an IPCTNL_MSG_CT_DELETE event. Linux 5.8 and later tell the last
+// state of a TCP flow and the timeout that was left; before, its reason stays unknown.
+func (r *reading) fillClosed(f *collector.Flow, m *message) {
+	tuples(f, m)
+	f.State, f.Reason = state(m)
+	gone := r.gone(m)
+	last, sure := r.lastPacket(m, m.timeout, gone)
+	if sure {
+		f.Active = last.To
+	}
+	f.Opened = collector.Interval{To: last.To}
+	if m.start != 0 {
+		f.Opened = r.clock.moment(m.start, r.at)
+	}
+
+	refused := m.tcp == tcpClose && m.status&ipsSeenReply == 0
+	switch {
+	case m.orig.proto == collector.TCP && m.tcp == 0:
+		f.Ended = collector.Interval{To: gone.To}
+	case refused: // An RST that answers the first SYN deletes the entry at once.
+		f.State, f.Ended = collector.Opening, gone
+		f.Active = 0
+	case f.State == collector.Done:
+		f.Ended = last
+	case m.tcp == tcpLastAck: // Both FINs were seen, only the last ACK was not.
+		f.Reason, f.Ended = collector.FIN, last
+	case m.timeout > 0:
+		f.Reason, f.Ended = collector.Evicted, gone
+	case m.tcp == tcpSynSent || m.tcp == tcpSynSent2:
+		f.Reason, f.Ended = collector.Timeout, gone
+	default:
+		f.Reason, f.Ended = collector.Idle, gone
+	}
+	order(f)
+}
+
+// gone bounds when a destroyed entry was deleted or expired. Without a stamp
+// an expiry is bounded from above only: the entry lies around until something passes by.
+func (r *reading) gone(m *message) collector.Interval {
+	switch {
+	case m.stop != 0: // that of the expiry, also if it was noticed later
+		return r.clock.moment(m.stop, r.at)
+	case m.timeout == 0 && m.event != 0:
+		return collector.Interval{To: r.clock.moment(m.event, r.at).To}
+	case m.timeout == 0:
+		return collector.Interval{To: r.at}
+	case m.event != 0:
+		return r.clock.moment(m.event, r.at)
+	}
+	return collector.Interval{From: r.from, To: r.at}
+}
+
+// lastPacket bounds when the packet came that last set the timeout of m, of which left
+// seconds remained at the moment seen. sure is as for timeouts.age.
+func (r *reading) lastPacket(m *message, left uint32, seen collector.Interval) (last collector.Interval, sure bool) {
+	least, most, sure, ok := r.timeouts.age(m, left)
+	if !ok {
+		return collector.Interval{To: seen.To}, false
+	}
+	last.To = max(1, seen.To.Add(-least))
+	if seen.From != 0 {
+		last.From = max(0, seen.From.Add(-most))
+	}
+	return last, sure
+}
+
+// tuples sets who talks to whom, and what tells the flow from others.
+func tuples(f *collector.Flow, m *message) {
+	f.Protocol = m.orig.proto
+	f.Zone, f.ID = m.zone, m.id
+	f.Source, f.Destination, f.VIP = m.orig.src, m.reply.src, m.orig.src
+	if m.status&ipsSrcNAT != 0 {
+		f.Translated, f.VIP = true, m.reply.dst
+	}
+}
+
+// state is the flow's state, and for a flow that is done the reason.
+func state(m *message) (collector.State, collector.Reason) {
+	if m.orig.proto != collector.TCP {
+		if m.status&ipsSeenReply != 0 {
+			return collector.Established, collector.ReasonUnknown
+		}
+		return collector.Opening, collector.ReasonUnknown
+	}
+	switch m.tcp {
+	case tcpSynSent, tcpSynSent2:
+		return collector.Opening, collector.ReasonUnknown
+	case tcpSynRecv, tcpEstablished:
+		return collector.Established, collector.ReasonUnknown
+	case tcpFinWait, tcpCloseWait, tcpLastAck:
+		return collector.Closing, collector.ReasonUnknown
+	case tcpTimeWait:
+		return collector.Done, collector.FIN
+	case tcpClose:
+		return collector.Done, collector.RST
+	case 0:
+		// A flow table takes established flows only, and conntrack then hides their state.
+		if m.status&ipsOffload != 0 {
+			return collector.Established, collector.ReasonUnknown
+		}
+	}
+	return collector.StateUnknown, collector.ReasonUnknown
+}
+
+// order makes the times of f agree: a flow opens before it ends. A stamp that says
+// otherwise is of a clock that was stepped.
+func order(f *collector.Flow) {
+	if f.Ended.IsZero() {
+		return
+	}
+	if f.Opened.From > f.Ended.To {
+		f.Opened = collector.Interval{}
+	}
+	if f.Opened.To == 0 || f.Opened.To > f.Ended.To {
+		f.Opened.To = f.Ended.To
+	}
+	f.Ended.From = max(f.Ended.From, f.Opened.From)
+}

@@ -1,0 +1,103 @@
+package conntrack
+
+import (
+	"time"
+
+	"github.com/snatwatch/snatwatch/collector"
+)
+
+// jiffy is the longest tick of a kernel (CONFIG_HZ=100): the kernel counts timeouts in ticks.
+const jiffy = 10 * time.Millisecond
+
+// synSent2 is the timeout of TCP_CONNTRACK_SYN_SENT2, which has no sysctl:
+// tcp_timeouts, net/netfilter/nf_conntrack_proto_tcp.c (Linux 6.18).
+const synSent2 = 120 * time.Second
+
+// timeouts are what a packet sets the timeout of an entry to. 0 is unknown.
+//
+// An entry under a timeout policy of its own (nft "ct timeout"), or given a
+// timeout by hand, looks like any other. Where it has more left than its state
+// allows, its age is unknown; where it has less, it is taken to be older than it is.
+type timeouts struct {
+	tcp                   [tcpStates]time.Duration
+	maxRetrans, unacked   time.Duration
+	udpUnreplied, udpLast time.Duration
+}
+
+// newTimeouts takes what it needs from the namespace's limits.
+func newTimeouts(l collector.Limits) timeouts {
+	t := timeouts{
+		maxRetrans:   l.Timeouts["tcp_timeout_max_retrans"],
+		unacked:      l.Timeouts["tcp_timeout_unacknowledged"],
+		udpUnreplied: l.Timeouts["udp_timeout"],
+		udpLast:      l.Timeouts["udp_timeout_stream"],
+	}
+	for s, name := range map[tcpState]string{
+		tcpSynSent:     "tcp_timeout_syn_sent",
+		tcpSynRecv:     "tcp_timeout_syn_recv",
+		tcpEstablished: "tcp_timeout_established",
+		tcpFinWait:     "tcp_timeout_fin_wait",
+		tcpCloseWait:   "tcp_timeout_close_wait",
+		tcpLastAck:     "tcp_timeout_last_ack",
+		tcpTimeWait:    "tcp_timeout_time_wait",
+		tcpClose:       "tcp_timeout_close",
+	} {
+		t.tcp[s] = l.Timeouts[name]
+	}
+	if t.tcp[tcpSynSent] != 0 {
+		t.tcp[tcpSynSent2] = synSent2
+	}
+	return t
+}
+
+// age bounds how long ago the packet came that last set the timeout of m, of
+// which left seconds remain. sure is false if the kernel may have set it from more than one limit;
+// the bounds then hold all of them. ok is false if none explains what is left.
+func (t *timeouts) age(m *message, left uint32) (least, most time.Duration, sure, ok bool) {
+	if m.status&(ipsFixedTimeout|ipsOffload|ipsNATClash) != 0 {
+		return 0, 0, false, false
+	}
+	var limits [4]time.Duration
+	n := 0
+	switch {
+	case m.orig.proto == collector.UDP && m.hasHelper:
+		// The helper sets the timeout as it likes (SIP).
+	case m.orig.proto == collector.UDP && m.status&ipsAssured != 0:
+		limits[0], n = t.udpLast, 1
+	case m.orig.proto == collector.UDP:
+		limits[0], n = t.udpUnreplied, 1
+	case m.orig.proto == collector.TCP && m.tcp < tcpStates:
+		// nf_conntrack_tcp_packet, net/netfilter/nf_conntrack_proto_tcp.c: the limit of the state, or a
+		// shorter one while data goes unanswered or the window is closed, or after an RST that it does not believe.
+		l := t.tcp[m.tcp]
+		limits[0], n = l, 1
+		for _, shorter := range [...]time.Duration{t.maxRetrans, t.unacked} {
+			if l > shorter {
+				limits[n] = shorter
+				n++
+			}
+		}
+		if m.tcp == tcpEstablished {
+			limits[n] = t.tcp[tcpClose]
+			n++
+		}
+	}
+	remain := time.Duration(left) * time.Second
+	sure = true
+	for _, l := range limits[:n] {
+		switch {
+		case l == 0:
+			sure = false // absent from this kernel, or not told
+		case l >= remain && !ok:
+			least, most, ok = l-remain, l-remain, true
+		case l >= remain:
+			least, most = min(least, l-remain), max(most, l-remain)
+		}
+	}
+	if !ok || limits[0] == 0 {
+		return 0, 0, false, false
+	}
+	sure = sure && least == most
+	// CTA_TIMEOUT is rounded down: up to a second more is left.
+	return max(0, least-time.Second-jiffy), most + jiffy, sure, true
+}
