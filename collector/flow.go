@@ -83,6 +83,9 @@ type Flow struct {
 	Reason Reason
 	// Translated: this machine's NAT changed the source (IPS_SRC_NAT).
 	Translated bool
+	// Refused: the first packet was answered by a reset (Reason RST; in conntrack a TCP
+	// entry that never got IPS_ASSURED).
+	Refused bool
 	// Retransmits of the first SYN so far; sockets only.
 	Retransmits uint8
 	// Zone is the conntrack zone, 0 for sockets.

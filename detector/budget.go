@@ -72,6 +72,14 @@ type Terms struct {
 	HalfOpen time.Duration
 }
 
+// ceiling is the effective ceiling, all ports where none is set.
+func (t *Terms) ceiling() int {
+	if t.Effective > 0 {
+		return t.Effective
+	}
+	return t.Ports
+}
+
 // Budget is how many ports this node may hold, resolved from a model, a pool
 // size and the number of VIPs. It is immutable once made.
 type Budget struct {

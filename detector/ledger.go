@@ -25,7 +25,8 @@ type LedgerConfig struct {
 	ExportHold time.Duration
 	// SpaceHold is how long an empty port space is remembered; default 15 minutes.
 	SpaceHold time.Duration
-	// Shared destinations, written as the label shows them, are always exported.
+	// Shared destinations, written as the label shows them, are always exported
+	// while they are tracked.
 	Shared []string
 	// Start is when the agent started; default the time of the first event or Advance.
 	Start collector.Time
@@ -54,39 +55,139 @@ func (c LedgerConfig) withDefaults() LedgerConfig {
 
 // Ledger counts who holds which port, from the events of one or more
 // sources. One goroutine owns it; the snapshots that it makes are for all.
+//
+// A flow is known by the port it holds towards its destination. Where a moment is known
+// only to an interval, a port counts as held until the last moment at which it may be.
 type Ledger struct {
-	cfg LedgerConfig
-	now collector.Time
+	cfg   LedgerConfig
+	now   collector.Time
+	local bool // ports are those of Source
+
+	table  flowTable
+	timers wheel
+	expire func(uint32)
+
+	spaces     []portSpace // number 0 is not used
+	spareSpace []uint32
+	byKey      map[spaceKey]uint32
+	owners     []owner
+	accounts   []*account // two for each budget: TCP, UDP
+	ports      map[uint64]portRefs
+	vips       []netip.Addr // of translated flows, by number; 0 is not used
+	vipNumbers map[netip.Addr]uint16
+	matches    [matchCache]match
+	shared     map[string]bool
+
+	byInode   map[uint64]*netns
+	netns     []*netns // by number, nil where free
+	lastNetns *netns
+	swept     collector.Time // when vanished namespaces were last looked for
+
+	stalls, newStalls map[stallKey]struct{}
+	stalledSpaces     []uint32
+	stallsSeen        collector.Time
+
+	bounds []float64
+	pick   picker
 }
 
 // NewLedger makes an empty ledger.
 func NewLedger(cfg LedgerConfig) *Ledger {
-	return &Ledger{cfg: cfg.withDefaults(), now: cfg.Start}
+	l := &Ledger{
+		cfg:        cfg.withDefaults(),
+		spaces:     make([]portSpace, 1),
+		ports:      map[uint64]portRefs{},
+		vips:       make([]netip.Addr, 1),
+		vipNumbers: map[netip.Addr]uint16{},
+		shared:     map[string]bool{},
+		byInode:    map[uint64]*netns{},
+		stalls:     map[stallKey]struct{}{},
+		newStalls:  map[stallKey]struct{}{},
+		bounds:     newHistogramBounds(),
+	}
+	for _, s := range cfg.Shared {
+		l.shared[s] = true
+	}
+	l.timers.flows = &l.table
+	l.expire = l.expired
+	l.install(cfg.Budgets)
+	if cfg.Start != 0 {
+		l.Advance(cfg.Start)
+	}
+	return l
 }
-
-// Apply takes one event. It keeps nothing of e.
-func (l *Ledger) Apply(e *collector.Event) { l.Advance(e.At) }
 
 // Advance brings the ledger to now: ports cool down, idle flows lose theirs. A now
 // before the last one is ignored.
-func (l *Ledger) Advance(now collector.Time) { l.now = max(l.now, now) }
-
-// Reconfigure puts other budgets in place. Flows stay and are counted under the budget that
-// takes them now; totals go on by budget name.
-func (l *Ledger) Reconfigure(budgets []*Budget) { l.cfg.Budgets = budgets }
-
-// ObserveStalls tells of all sockets whose first SYN was sent again and is unanswered at
-// the time at; it replaces what the last call told.
-func (l *Ledger) ObserveStalls(at collector.Time, stalled []collector.Flow) { l.Advance(at) }
-
-// Snapshot says all that is known at now.
-func (l *Ledger) Snapshot(now collector.Time) *Snapshot {
-	l.Advance(now)
-	return &Snapshot{At: l.now, Warming: true}
+func (l *Ledger) Advance(now collector.Time) {
+	if now <= l.now {
+		return
+	}
+	if l.now == 0 {
+		l.timers.base = now
+		if l.cfg.Start == 0 {
+			l.cfg.Start = now
+		}
+	}
+	l.now = now
+	l.timers.advance(now, l.expire)
+	l.forgetSpaces()
+	l.forgetNetns()
 }
 
-// Space returns one port space, which need not be among the exported. vip is empty
-// where VIPs form one port space. ok is false if it is not tracked.
-func (l *Ledger) Space(budget string, p collector.Protocol, vip netip.Addr, destination string) (s SpaceSnapshot, ok bool) {
-	return SpaceSnapshot{}, false
+// Apply takes one event. It keeps nothing of e.
+func (l *Ledger) Apply(e *collector.Event) {
+	l.Advance(e.At)
+	n := l.netnsOf(e.Netns)
+	n.heard = l.now
+	switch e.Kind {
+	case collector.Begin:
+		n.beginDump(e.At)
+	case collector.End:
+		l.endDump(n, e.At)
+	case collector.Abort:
+		n.dumping = false
+	case collector.Overrun:
+		n.overrun()
+	case collector.Seen, collector.Opened, collector.Closed:
+		l.applyFlow(n, e)
+	}
+}
+
+func (l *Ledger) applyFlow(n *netns, e *collector.Event) {
+	f := &e.Flow
+	if f.Protocol != collector.TCP && f.Protocol != collector.UDP {
+		n.countOther(e.Kind)
+		return
+	}
+	n.sockets = n.sockets || f.Inode != 0
+	own := f.VIP
+	if l.local {
+		own = f.Source
+	}
+	ownAddress, destination := pack(own.Addr()), pack(f.Destination.Addr())
+	account, ok := l.match(f, ownAddress, destination)
+	if !ok {
+		return
+	}
+	s := sighting{
+		event: e, netns: n, own: own, account: account,
+		destination: destination,
+		key:         keyOf(l.cfg.Key, f, ownAddress, destination, own.Port()),
+	}
+	i := l.table.find(s.key)
+	switch {
+	case i == 0 && e.Kind == collector.Closed && (destination == address{} || f.Destination.Addr().IsUnspecified()):
+		// A socket's end that lost its addresses says nothing.
+	case i == 0 && e.Kind == collector.Closed, i == 0 && f.State == collector.Done:
+		l.meet(&s)
+	case i == 0:
+		l.add(&s)
+	case e.Kind == collector.Seen:
+		l.seen(&s, i)
+	case e.Kind == collector.Opened:
+		l.opened(&s, i)
+	default:
+		l.closed(&s, i)
+	}
 }
