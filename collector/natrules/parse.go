@@ -1,0 +1,289 @@
+package natrules
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"github.com/google/nftables/expr"
+	"golang.org/x/sys/unix"
+
+	"github.com/snatwatch/snatwatch/collector"
+)
+
+// maxVIPs bounds what an address range of a rule may name: a /20.
+const maxVIPs = 4096
+
+// draft is what one rule says: a Rule for each distinct outcome, and the matches
+// that narrow it down.
+type draft struct {
+	rules []Rule
+	// out is the interface that the rule is for, or its index; wildcard is "eth*".
+	out      string
+	outIndex int
+	// tcp and udp: the rule applies to the protocol.
+	tcp, udp bool
+}
+
+// elementsOf returns the data of all elements of a map, or the keys of a set.
+type elementsOf func(set string) (data, keys [][]byte, err error)
+
+// parse follows a rule's expressions. A rule that leaves sources alone gives a draft
+// without rules; one that changes them in a way not understood an error.
+func parse(family byte, exprs []expr.Any, sets elementsOf) (draft, error) {
+	d := draft{tcp: true, udp: true}
+	var regs registers
+	for _, e := range exprs {
+		var err error
+		switch e := e.(type) {
+		case *expr.Immediate:
+			regs.constant(e.Register, e.Data)
+		case *expr.Meta:
+			if !e.SourceRegister {
+				regs.set(e.Register, 4, word{field: metaField(e.Key)})
+			}
+		case *expr.Payload:
+			if e.OperationType == expr.PayloadLoad {
+				regs.set(e.DestRegister, words(e.Len), word{field: payloadField(e, family)})
+			}
+		case *expr.Ct:
+			if !e.SourceRegister {
+				regs.set(e.Register, 4, word{})
+			}
+		case *expr.Fib:
+			regs.set(e.Register, 4, word{})
+		case *expr.Exthdr:
+			if e.DestRegister != 0 {
+				regs.set(e.DestRegister, words(e.Len), word{})
+			}
+		case *expr.Bitwise:
+			regs.set(e.DestRegister, words(e.Len), regs.get(e.SourceRegister).masked())
+		case *expr.Hash:
+			regs.set(e.DestRegister, 1, word{})
+		case *expr.Numgen:
+			regs.set(e.Register, 1, word{kind: fromNumgen})
+		case *expr.Cmp:
+			d.match(regs.get(e.Register).field, e)
+		case *expr.Lookup:
+			err = d.lookup(&regs, e, sets)
+		case *expr.NAT:
+			if e.Type == expr.NATTypeSourceNAT {
+				d.rules, err = snat(&regs, e)
+			}
+		case *expr.Masq:
+			d.rules, err = masquerade(&regs, e)
+		case *expr.Target:
+			d.rules, err = target(family, e)
+		}
+		if err != nil {
+			return draft{}, err
+		}
+		if d.rules != nil {
+			break
+		}
+	}
+	for i := range d.rules {
+		if d.rules[i].Ports == (collector.PortRange{First: 1024, Last: 65535}) {
+			d.rules[i].Ports = collector.PortRange{}
+		}
+		d.rules[i].TCP, d.rules[i].UDP = d.tcp, d.udp
+	}
+	if !d.tcp && !d.udp {
+		d.rules = nil
+	}
+	return d, nil
+}
+
+func words(bytes uint32) int { return int(bytes+3) / 4 }
+
+// masked is what a bitwise expression makes of a word: no constant any more.
+func (w word) masked() word {
+	if w.kind == fromNumgen {
+		return word{kind: fromNumgen}
+	}
+	return word{}
+}
+
+func metaField(k expr.MetaKey) field {
+	switch k {
+	case expr.MetaKeyOIFNAME:
+		return fieldOIFName
+	case expr.MetaKeyOIF:
+		return fieldOIF
+	case expr.MetaKeyL4PROTO:
+		return fieldProtocol
+	}
+	return noField
+}
+
+// payloadField knows the protocol byte of the IPv4 header, and next header of IPv6.
+func payloadField(p *expr.Payload, family byte) field {
+	if p.Base != expr.PayloadBaseNetworkHeader || p.Len != 1 {
+		return noField
+	}
+	if p.Offset == 9 && family != unix.NFPROTO_IPV6 || p.Offset == 6 && family == unix.NFPROTO_IPV6 {
+		return fieldProtocol
+	}
+	return noField
+}
+
+// match narrows the draft by a comparison.
+func (d *draft) match(f field, e *expr.Cmp) {
+	switch {
+	case f == fieldProtocol && len(e.Data) == 1:
+		switch p := e.Data[0]; e.Op {
+		case expr.CmpOpEq:
+			d.tcp, d.udp = d.tcp && p == unix.IPPROTO_TCP, d.udp && p == unix.IPPROTO_UDP
+		case expr.CmpOpNeq:
+			d.tcp, d.udp = d.tcp && p != unix.IPPROTO_TCP, d.udp && p != unix.IPPROTO_UDP
+		}
+	case e.Op != expr.CmpOpEq:
+	case f == fieldOIFName:
+		name, _, whole := strings.Cut(string(e.Data), "\x00")
+		if d.out = name; !whole && len(e.Data) < unix.IFNAMSIZ {
+			d.out += "*"
+		}
+	case f == fieldOIF && len(e.Data) == 4:
+		d.outIndex = int(binary.NativeEndian.Uint32(e.Data))
+	}
+}
+
+// lookup is a match against a set, or the value that a map gives.
+func (d *draft) lookup(regs *registers, e *expr.Lookup, sets elementsOf) error {
+	key := regs.get(e.SourceRegister)
+	switch {
+	case e.IsDestRegSet && e.DestRegister != unix.NFT_REG_VERDICT:
+		data, _, err := sets(e.SetName)
+		if err != nil {
+			return fmt.Errorf("map %s: %w", e.SetName, err)
+		}
+		regs.lookup(key, e.DestRegister, data)
+	case key.field == fieldProtocol && !e.IsDestRegSet:
+		_, keys, err := sets(e.SetName)
+		if err != nil {
+			return fmt.Errorf("set %s: %w", e.SetName, err)
+		}
+		has := func(p byte) bool {
+			return e.Invert != slices.ContainsFunc(keys, func(k []byte) bool { return len(k) > 0 && k[0] == p })
+		}
+		d.tcp, d.udp = d.tcp && has(unix.IPPROTO_TCP), d.udp && has(unix.IPPROTO_UDP)
+	}
+	return nil
+}
+
+func masquerade(regs *registers, e *expr.Masq) ([]Rule, error) {
+	ports, err := regs.ports(e.RegProtoMin, e.RegProtoMax, 0)
+	if err != nil {
+		return nil, err
+	}
+	return []Rule{{Masquerade: true, Ports: ports}}, nil
+}
+
+// ports reads a range from two registers; no register is the kernel's default.
+func (r *registers) ports(first, last uint32, e int) (collector.PortRange, error) {
+	if first == 0 {
+		return collector.PortRange{}, nil
+	}
+	if last == 0 {
+		last = first
+	}
+	f, ok1 := r.port(first, e)
+	l, ok2 := r.port(last, e)
+	if !ok1 || !ok2 || f == 0 || f > l {
+		return collector.PortRange{}, errors.New("ports that depend on the flow")
+	}
+	return collector.PortRange{First: f, Last: l}, nil
+}
+
+// snat gathers what the registers can hold when the nat expression runs: one outcome
+// for constants, one for each element of a map.
+func snat(regs *registers, e *expr.NAT) ([]Rule, error) {
+	if e.Prefix {
+		return nil, errors.New("a prefix translated one to one")
+	}
+	if e.RegAddrMin == 0 {
+		ports, err := regs.ports(e.RegProtoMin, e.RegProtoMax, 0)
+		return []Rule{{Ports: ports}}, err
+	}
+	outcomes, retried := 1, false
+	for _, reg := range []uint32{e.RegAddrMin, e.RegProtoMin} {
+		if w := regs.get(reg); w.kind == fromMap {
+			outcomes, retried = len(w.elements), w.retried
+		}
+	}
+	if outcomes == 0 {
+		return nil, errors.New("an empty map")
+	}
+	var rules []Rule
+	for i := range outcomes {
+		r, err := outcome(regs, e, i)
+		if err != nil {
+			return nil, err
+		}
+		r.SpacePerVIP = len(r.VIPs) > 1
+		if outcomes > 1 {
+			r.SpacePerVIP = r.SpacePerVIP || !retried
+		}
+		rules = merge(rules, r)
+	}
+	if retried && len(rules) > 1 {
+		return nil, errors.New("a map that picks anew for each try among different ports")
+	}
+	for i := range rules {
+		rules[i].SpacePerVIP = rules[i].SpacePerVIP && len(rules[i].VIPs) > 1
+	}
+	return rules, nil
+}
+
+func outcome(regs *registers, e *expr.NAT, i int) (Rule, error) {
+	family := byte(e.Family)
+	last := e.RegAddrMax
+	if last == 0 {
+		last = e.RegAddrMin
+	}
+	a, ok1 := regs.addr(e.RegAddrMin, family, i)
+	b, ok2 := regs.addr(last, family, i)
+	if !ok1 || !ok2 {
+		return Rule{}, errors.New("an address that depends on the flow")
+	}
+	vips, err := addresses(a, b)
+	if err != nil {
+		return Rule{}, err
+	}
+	ports, err := regs.ports(e.RegProtoMin, e.RegProtoMax, i)
+	return Rule{VIPs: vips, Ports: ports}, err
+}
+
+// merge adds an outcome to one with the same ports.
+func merge(rules []Rule, r Rule) []Rule {
+	for i := range rules {
+		have := &rules[i]
+		if have.Ports != r.Ports {
+			continue
+		}
+		have.SpacePerVIP = have.SpacePerVIP || r.SpacePerVIP
+		have.VIPs = slices.Concat(have.VIPs, r.VIPs)
+		slices.SortFunc(have.VIPs, netip.Addr.Compare)
+		have.VIPs = slices.Compact(have.VIPs)
+		return rules
+	}
+	return append(rules, r)
+}
+
+// addresses lists a range, ends included.
+func addresses(first, last netip.Addr) ([]netip.Addr, error) {
+	var as []netip.Addr
+	for a := first; a.IsValid() && a.Compare(last) <= 0; a = a.Next() {
+		if len(as) == maxVIPs {
+			return nil, fmt.Errorf("%v-%v is more than %d addresses", first, last, maxVIPs)
+		}
+		as = append(as, a)
+	}
+	if len(as) == 0 {
+		return nil, fmt.Errorf("addresses %v-%v upside down", first, last)
+	}
+	return as, nil
+}

@@ -1,0 +1,139 @@
+package natrules
+
+import (
+	"net/netip"
+
+	"golang.org/x/sys/unix"
+)
+
+// registers follow what a rule loads before its nat expression. nf_tables has 64
+// bytes of them, named as 4 of 16 bytes (NFT_REG_1..4) or 16 of 4 bytes
+// (NFT_REG32_00..15): include/uapi/linux/netfilter/nf_tables.h.
+type registers [16]word
+
+// word is the origin of four bytes.
+type word struct {
+	kind origin
+	// data is the value of a constant.
+	data [4]byte
+	// elements is what a map lookup can give, offset which bytes of each; retried says
+	// that the next try may give another element.
+	elements [][]byte
+	offset   int
+	retried  bool
+	// field of the packet that it holds.
+	field field
+}
+
+type origin uint8
+
+const (
+	fromFlow origin = iota // the same for each packet of a flow
+	fromRule               // a constant
+	fromNumgen
+	fromMap
+)
+
+type field uint8
+
+const (
+	noField field = iota
+	fieldOIFName
+	fieldOIF
+	fieldProtocol
+)
+
+// at returns the index of a register's first word, ok false where there is none.
+func at(reg uint32) (i int, ok bool) {
+	switch {
+	case reg >= unix.NFT_REG_1 && reg <= unix.NFT_REG_4:
+		return int(reg-unix.NFT_REG_1) * 4, true
+	case reg >= unix.NFT_REG32_00 && reg <= unix.NFT_REG32_15:
+		return int(reg - unix.NFT_REG32_00), true
+	}
+	return 0, false
+}
+
+func (r *registers) get(reg uint32) word {
+	i, ok := at(reg)
+	if !ok {
+		return word{}
+	}
+	return r[i]
+}
+
+// set writes n words alike.
+func (r *registers) set(reg uint32, n int, w word) {
+	i, ok := at(reg)
+	for k := i; ok && k < min(i+n, len(r)); k++ {
+		r[k] = w
+	}
+}
+
+func (r *registers) constant(reg uint32, data []byte) {
+	i, ok := at(reg)
+	for ; ok && i < len(r) && len(data) > 0; i++ {
+		w := word{kind: fromRule}
+		data = data[copy(w.data[:], data):]
+		r[i] = w
+	}
+}
+
+// lookup writes what a map gives for the key in the source register.
+func (r *registers) lookup(key word, reg uint32, elements [][]byte) {
+	longest := 0
+	for _, e := range elements {
+		longest = max(longest, len(e))
+	}
+	i, ok := at(reg)
+	for k := 0; ok && k*4 < longest && i+k < len(r); k++ {
+		r[i+k] = word{kind: fromMap, elements: elements, offset: k * 4, retried: key.kind == fromNumgen}
+	}
+}
+
+// bytes returns n bytes from a register as element e of its map has them; any e
+// gives the same for a constant. ok is false where the rule does not say.
+func (r *registers) bytes(reg uint32, n, e int) (b []byte, ok bool) {
+	i, ok := at(reg)
+	for ; ok && len(b) < n; i++ {
+		if i >= len(r) {
+			return nil, false
+		}
+		switch w := r[i]; w.kind {
+		case fromRule:
+			b = append(b, w.data[:]...)
+		case fromMap:
+			if e >= len(w.elements) || len(w.elements[e]) < w.offset+min(4, n-len(b)) {
+				return nil, false
+			}
+			b = append(b, w.elements[e][w.offset:min(w.offset+4, len(w.elements[e]))]...)
+		default:
+			return nil, false
+		}
+	}
+	if len(b) < n {
+		return nil, false
+	}
+	return b[:n], ok
+}
+
+func (r *registers) addr(reg uint32, family byte, e int) (netip.Addr, bool) {
+	n := 4
+	if family == unix.NFPROTO_IPV6 {
+		n = 16
+	}
+	b, ok := r.bytes(reg, n, e)
+	if !ok {
+		return netip.Addr{}, false
+	}
+	return netip.AddrFromSlice(b)
+}
+
+// port reads two bytes in network byte order.
+func (r *registers) port(reg uint32, e int) (uint16, bool) {
+	b, ok := r.bytes(reg, 2, e)
+	if !ok {
+		return 0, false
+	}
+	return uint16(b[0])<<8 | uint16(b[1]), true
+}

@@ -1,0 +1,161 @@
+package config
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/netip"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/snatwatch/snatwatch/collector"
+	"github.com/snatwatch/snatwatch/collector/cloud"
+	"github.com/snatwatch/snatwatch/detector"
+)
+
+// Check writes the budgets that the configuration at path leads to on this machine;
+// an empty path is the embedded default. Mistakes come back as Errors.
+func Check(ctx context.Context, w io.Writer, path string, metadata cloud.Client) error {
+	c, err := Load(path)
+	if err != nil {
+		return err
+	}
+	m, err := Discover(ctx, c, metadata)
+	if err != nil {
+		return err
+	}
+	budgets, notes, err := c.Resolve(m)
+	if err != nil {
+		return err
+	}
+	return Print(w, budgets, notes)
+}
+
+// Print writes budgets and notes as tables for a person.
+func Print(w io.Writer, budgets []*detector.Budget, notes []string) error {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(t, "BUDGET\tMODEL\tSCOPE\tVIPS\tNODES\tNEXT TIER\tDESTINATIONS\tASSUMED")
+	for _, b := range budgets {
+		fmt.Fprintf(t, "%s\t%s\t%v\t%s\t%s\t%s\t%s\t%s\n",
+			b.Name, b.Model, b.Scope, vipsText(b), orDash(b.Nodes), tierText(b), destinationsText(b), orNone(strings.Join(b.Assumed, ", ")))
+	}
+	fmt.Fprintln(t)
+	fmt.Fprintln(t, "BUDGET\tPROTOCOL\tPORTS\tEFFECTIVE\tUNIQUE PER\tIDLE\tHALF-OPEN\tCOOL-DOWN FIN\tRST\tTIMEOUT\tIDLE\tEVICTED\tUNKNOWN")
+	for _, b := range budgets {
+		for _, p := range []collector.Protocol{collector.TCP, collector.UDP} {
+			x := b.Terms(p)
+			if x.Ports == 0 {
+				fmt.Fprintf(t, "%s\t%v\tnone\n", b.Name, p)
+				continue
+			}
+			fmt.Fprintf(t, "%s\t%v\t%d\t%d\t%v\t%s\t%s", b.Name, p, x.Ports, x.Effective, x.Unique, kernelOr(x.Idle), kernelOr(x.HalfOpen))
+			for _, r := range []collector.Reason{collector.FIN, collector.RST, collector.Timeout, collector.Idle, collector.Evicted, collector.ReasonUnknown} {
+				fmt.Fprintf(t, "\t%s", duration(x.CoolDown[r]))
+			}
+			fmt.Fprintln(t)
+		}
+	}
+	fmt.Fprintln(t)
+	seen := map[string]bool{}
+	for _, b := range budgets {
+		if !seen[b.Model] {
+			fmt.Fprintf(t, "%s: numbers from %s\n%s: told by the provider as: %s\n", b.Model, b.Source, b.Model, b.FailureSignal)
+		}
+		seen[b.Model] = true
+	}
+	for _, n := range notes {
+		fmt.Fprintf(t, "note: %s\n", n)
+	}
+	return t.Flush()
+}
+
+func vipsText(b *detector.Budget) string {
+	text := fmt.Sprint(b.VIPCount)
+	switch {
+	case b.Local:
+		return "-"
+	case len(b.VIPs) == 0 && b.Translated:
+		text = "any"
+	case len(b.VIPs) == 1:
+		text = b.VIPs[0].String()
+	case len(b.VIPs) > 1:
+		text = fmt.Sprintf("%d (%s)", len(b.VIPs), joinAddrs(b.VIPs[:min(4, len(b.VIPs))]))
+		if len(b.VIPs) > 4 {
+			text = strings.TrimSuffix(text, ")") + ", …)"
+		}
+	}
+	if b.SpacePerVIP {
+		text += ", a port space each"
+	}
+	return text
+}
+
+func tierText(b *detector.Budget) string {
+	switch {
+	case b.NextTierPorts > 0:
+		return fmt.Sprintf("%d ports after %d more", b.NextTierPorts, b.NodesToNextTier)
+	case b.NodesToNextTier > 0:
+		return fmt.Sprintf("none, table ends after %d more", b.NodesToNextTier)
+	}
+	return "-"
+}
+
+func destinationsText(b *detector.Budget) string {
+	text := "all"
+	if len(b.Include) > 0 {
+		text = prefixesText(b.Include)
+	}
+	if len(b.Exclude) > 0 {
+		text += fmt.Sprintf(" but %d prefixes", len(b.Exclude))
+		if len(b.Exclude) <= 2 {
+			text = strings.TrimSuffix(text, fmt.Sprintf("%d prefixes", len(b.Exclude))) + prefixesText(b.Exclude)
+		}
+	}
+	return text
+}
+
+func prefixesText(ps []netip.Prefix) string {
+	if len(ps) > 2 {
+		return fmt.Sprintf("%d prefixes", len(ps))
+	}
+	texts := make([]string, len(ps))
+	for i, p := range ps {
+		texts[i] = p.String()
+	}
+	return strings.Join(texts, ", ")
+}
+
+func orDash(n int) string {
+	if n == 0 {
+		return "-"
+	}
+	return fmt.Sprint(n)
+}
+
+func orNone(s string) string {
+	if s == "" {
+		return "nothing"
+	}
+	return s
+}
+
+// kernelOr: 0 is as long as the kernel shows the flow.
+func kernelOr(d time.Duration) string {
+	if d == 0 {
+		return "kernel's"
+	}
+	return duration(d)
+}
+
+// duration writes 4m and not 4m0s.
+func duration(d time.Duration) string {
+	s := d.String()
+	if strings.HasSuffix(s, "m0s") {
+		s = strings.TrimSuffix(s, "0s")
+	}
+	if strings.HasSuffix(s, "h0m") {
+		s = strings.TrimSuffix(s, "0m")
+	}
+	return s
+}

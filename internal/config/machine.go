@@ -1,0 +1,118 @@
+package config
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/snatwatch/snatwatch/collector/cloud"
+	"github.com/snatwatch/snatwatch/collector/limits"
+	"github.com/snatwatch/snatwatch/collector/natrules"
+	"github.com/snatwatch/snatwatch/collector/netns"
+)
+
+// Discover asks the machine what the configuration leaves open. What cannot be found
+// out is a note of the Machine; a namespace or a pool size that is configured and not
+// there is an error, told as Errors.
+func Discover(ctx context.Context, c *Config, metadata cloud.Client) (Machine, error) {
+	m := Machine{Nodes: map[string]int{}, Netns: map[string]uint64{}}
+	var errs Errors
+	outer, err := OpenNetns(c.Netns)
+	if err != nil {
+		return m, Errors{c.at.errorAt("netns", c.Netns, fmt.Sprintf("a network namespace that is there: %v", err))}
+	}
+	defer func() { _ = outer.Close() }()
+	for i := range c.Budgets {
+		b, path := &c.Budgets[i], fmt.Sprintf("budgets[%d]", i)
+		if b.Netns != "" {
+			ns, err := OpenNetns(b.Netns)
+			if err != nil {
+				errs = append(errs, c.at.errorAt(path+".netns", b.Netns, fmt.Sprintf("a network namespace that is there: %v", err)))
+				continue
+			}
+			m.Netns[b.Netns] = ns.Inode()
+			_ = ns.Close()
+		}
+		if b.NodesFile != "" {
+			switch n, err := ReadNodes(b.NodesFile); {
+			case err == nil:
+				m.Nodes[b.NodesFile] = n
+			case b.Nodes == 0:
+				errs = append(errs, c.at.errorAt(path+".nodes_file", b.NodesFile, fmt.Sprintf("a file that holds the pool size, or nodes to start with: %v", err)))
+			default:
+				m.Notes = append(m.Notes, fmt.Sprintf("%s: %v: the pool size is taken to be %d until it can be read", b.Name, err, b.Nodes))
+			}
+		}
+	}
+	if len(errs) > 0 {
+		return m, errs
+	}
+	if m.Limits, err = limits.Of(outer); err != nil {
+		m.Notes = append(m.Notes, fmt.Sprintf("limits: %v", err))
+	}
+	m.EvictsTimeWait = evictsTimeWait()
+	if c.wantsRules() {
+		if m.Rules, err = natrules.Read(outer); err != nil {
+			m.Notes = append(m.Notes, fmt.Sprintf("NAT rules: %v", err))
+		}
+	}
+	if c.wantsCloud(m) {
+		if m.Cloud, err = metadata.Ask(ctx); err != nil {
+			m.Notes = append(m.Notes, fmt.Sprintf("cloud metadata: %v", err))
+		}
+	}
+	return m, nil
+}
+
+// OpenNetns opens a namespace by its name below /run/netns or by path; empty is the
+// process's own.
+func OpenNetns(name string) (*netns.Handle, error) {
+	switch {
+	case name == "":
+		return netns.Self()
+	case strings.Contains(name, "/"):
+		return netns.Open(name)
+	}
+	return netns.Open(filepath.Join("/run/netns", name))
+}
+
+func evictsTimeWait() bool {
+	var u unix.Utsname
+	if err := unix.Uname(&u); err != nil {
+		return false
+	}
+	evicts, _ := limits.EvictsClosed(unix.ByteSliceToString(u.Release[:]))
+	return evicts
+}
+
+func (c *Config) wantsRules() bool {
+	return len(c.Budgets) == 0 || slices.ContainsFunc(c.Budgets, func(b Budget) bool { return b.Model == ModelAuto })
+}
+
+func (c *Config) wantsCloud(m Machine) bool {
+	if !c.CloudMetadata {
+		return false
+	}
+	if c.wantsRules() && len(m.Rules.Rules) == 0 {
+		return true
+	}
+	return slices.ContainsFunc(c.Budgets, func(b Budget) bool {
+		return isAzureLB(b.Model) && len(b.VIPs) == 0 && b.VIPCount == 0
+	})
+}
+
+// NodesFiles returns the files to watch for pool sizes.
+func (c *Config) NodesFiles() []string {
+	files := map[string]bool{}
+	for _, b := range c.Budgets {
+		if b.NodesFile != "" {
+			files[b.NodesFile] = true
+		}
+	}
+	return slices.Sorted(maps.Keys(files))
+}

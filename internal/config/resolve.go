@@ -1,0 +1,263 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"reflect"
+	"slices"
+	"strings"
+
+	"github.com/snatwatch/snatwatch/collector"
+	"github.com/snatwatch/snatwatch/collector/cloud"
+	"github.com/snatwatch/snatwatch/collector/natrules"
+	"github.com/snatwatch/snatwatch/detector"
+)
+
+// Machine is what the machine itself tells. The zero value tells nothing.
+type Machine struct {
+	// Limits of the namespace in which flows leave.
+	Limits collector.Limits
+	// EvictsTimeWait: its kernel gives the port of a closed entry to a new flow.
+	EvictsTimeWait bool
+	// Rules are its NAT rules.
+	Rules natrules.Ruleset
+	Cloud cloud.Metadata
+	// Nodes are pool sizes by file; a file without one stands in neither.
+	Nodes map[string]int
+	// Netns are inode numbers by the name or path that the configuration has.
+	Netns map[string]uint64
+	// Notes say what could not be found out, and why.
+	Notes []string
+}
+
+// Resolve makes the budgets that the configuration leads to on a machine. The notes
+// say what was found and what is missing. Mistakes are told as Errors.
+func (c *Config) Resolve(m Machine) (budgets []*detector.Budget, notes []string, err error) {
+	r := resolution{c: c, m: m, notes: slices.Clone(m.Notes)}
+	entries := c.Budgets
+	if len(entries) == 0 {
+		entries = []Budget{{Name: ModelAuto, Model: ModelAuto}}
+	}
+	for i := range entries {
+		path := fmt.Sprintf("budgets[%d]", i)
+		if entries[i].Model == ModelAuto {
+			r.auto(path, &entries[i])
+		} else {
+			r.add(path, r.params(&entries[i]))
+		}
+	}
+	if len(r.errs) > 0 {
+		return nil, nil, r.errs
+	}
+	return r.budgets, r.notes, nil
+}
+
+type resolution struct {
+	c       *Config
+	m       Machine
+	budgets []*detector.Budget
+	notes   []string
+	errs    Errors
+}
+
+func (r *resolution) note(format string, args ...any) {
+	r.notes = append(r.notes, fmt.Sprintf(format, args...))
+}
+
+// params are those of an entry, completed by what the machine tells.
+func (r *resolution) params(b *Budget) detector.Params {
+	p := r.common(b)
+	p.Model = b.Model
+	p.VIPs, p.VIPCount = b.VIPs, b.VIPCount
+	p.Ports, p.MaxPorts, p.AliasRanges = b.Ports, b.MaxPorts, b.AliasRanges
+	p.PortRange = b.PortRange.PortRange
+	for _, x := range b.ReservedPorts {
+		p.Reserved = append(p.Reserved, x.PortRange)
+	}
+	p.SpacePerVIP, p.Instances, p.Retries, p.Shared = b.SpacePerVIP, b.Instances, b.Retries, b.Shared
+	p.EffectiveCeiling = b.EffectiveCeiling
+	p.TCP, p.UDP = b.TCP.overrides(), b.UDP.overrides()
+	model, _ := detector.FindModel(b.Model)
+	r.complete(&p, model)
+	if b.EvictTimeWait != nil {
+		p.EvictsTimeWait = *b.EvictTimeWait
+	}
+	r.destinations(&p, b, model)
+	return p
+}
+
+// common are the parameters that an auto entry has too.
+func (r *resolution) common(b *Budget) detector.Params {
+	p := detector.Params{Name: b.Name, Pool: b.Pool, Gateway: b.Gateway, Nodes: b.Nodes, Netns: r.m.Netns[b.Netns]}
+	if n := r.m.Nodes[b.NodesFile]; n != 0 {
+		p.Nodes = n
+	}
+	return p
+}
+
+// complete fills what only the machine knows and nobody has configured.
+func (r *resolution) complete(p *detector.Params, m detector.Model) {
+	if slices.Contains(m.Keys, "evict_time_wait") {
+		p.EvictsTimeWait = r.m.EvictsTimeWait
+	}
+	if m.Local && p.PortRange == (collector.PortRange{}) {
+		p.PortRange = r.m.Limits.LocalPorts
+		if len(p.Reserved) == 0 {
+			p.Reserved = r.m.Limits.Reserved
+		}
+	}
+	if isAzureLB(m.Name) && len(p.VIPs) == 0 && p.VIPCount == 0 {
+		p.VIPs = r.m.Cloud.VIPs
+	}
+}
+
+func isAzureLB(model string) bool { return strings.HasPrefix(model, "azure-lb") }
+
+func (r *resolution) destinations(p *detector.Params, b *Budget, m detector.Model) {
+	switch {
+	case b.Destinations != nil:
+		p.Include, p.Exclude = b.Destinations.Include, b.Destinations.Exclude
+	case !m.AllDestinations || r.c.at.given("destinations"):
+		p.Include, p.Exclude = r.c.Destinations.Include, r.c.Destinations.Exclude
+	}
+}
+
+func (p Protocol) overrides() detector.Overrides {
+	o := detector.Overrides{Ports: p.Ports, Idle: p.Idle, HalfOpen: p.HalfOpen, CoolDown: p.CoolDown.byReason()}
+	if p.Unique != nil {
+		u := p.Unique.uniqueness()
+		o.Unique = &u
+	}
+	return o
+}
+
+// add resolves one budget and refuses it where it overlaps another.
+func (r *resolution) add(path string, p detector.Params) {
+	b, err := detector.Resolve(p)
+	if err != nil {
+		r.errs = append(r.errs, r.c.at.keyError(path, err))
+		return
+	}
+	if other := r.overlapping(b); other != "" {
+		r.errs = append(r.errs, r.c.at.errorAt(path, b.Name+" overlaps "+other,
+			"budgets under one of which each flow counts: tell them apart by destinations, netns, or VIPs and port_range of model linux"))
+		return
+	}
+	r.budgets = append(r.budgets, b)
+}
+
+// overlapping returns the name of a budget that counts some of the same flows.
+func (r *resolution) overlapping(b *detector.Budget) string {
+	for _, other := range r.budgets {
+		if overlap(other, b) {
+			return other.Name
+		}
+	}
+	return ""
+}
+
+// keyError puts a model's refusal where the configuration has the key.
+func (p positions) keyError(path string, err error) *Error {
+	var k *detector.KeyError
+	if !errors.As(err, &k) {
+		return p.errorAt(path, err.Error(), "a budget")
+	}
+	return p.errorAt(path+"."+k.Key, k.Value, k.Want)
+}
+
+func typeOf[T any]() reflect.Type { return reflect.TypeFor[T]() }
+
+// auto turns an entry into whatever the machine tells: its NAT rules, the
+// cloud's metadata, or else its ephemeral ports.
+func (r *resolution) auto(path string, b *Budget) {
+	p := r.common(b)
+	for _, problem := range r.m.Rules.Problems {
+		r.note("%s: NAT rule not understood: %s", b.Name, problem)
+	}
+	switch azure := r.m.Cloud; {
+	case len(r.m.Rules.Rules) > 0:
+		r.autoRules(b, p)
+		return
+	case len(azure.PublicIPs) > 0:
+		p.Model, p.VIPs = "instance-ip", azure.PublicIPs[:1]
+	case len(azure.VIPs) > 0 && p.Nodes > 0:
+		p.Model, p.VIPs = "azure-lb", azure.VIPs
+	case len(azure.VIPs) > 0:
+		r.note("%s: Azure's load balancer translates this machine to %s, but its metadata does not tell the pool size: "+
+			"set %s.nodes or nodes_file (model azure-lb, or azure-lb-manual with ports); until then only ephemeral ports are watched",
+			b.Name, joinAddrs(azure.VIPs), path)
+		p.Model = "local"
+	default:
+		p.Model = "local"
+		r.note("%s: no NAT rule on this machine and no cloud metadata: the budget is its ephemeral ports", b.Name)
+	}
+	model, _ := detector.FindModel(p.Model)
+	r.complete(&p, model)
+	r.destinations(&p, b, model)
+	r.add(path, p)
+}
+
+// autoRules makes one budget of all rules that give out the same ports.
+func (r *resolution) autoRules(b *Budget, p detector.Params) {
+	var groups []natrules.Rule
+	for _, rule := range r.m.Rules.Rules {
+		if i := slices.IndexFunc(groups, rule.Same); i >= 0 {
+			groups[i].TCP, groups[i].UDP = groups[i].TCP || rule.TCP, groups[i].UDP || rule.UDP
+		} else {
+			groups = append(groups, rule)
+		}
+	}
+	model, _ := detector.FindModel("linux")
+	p.Model = model.Name
+	for _, g := range groups {
+		q := p
+		if len(groups) > 1 {
+			q.Name = b.Name + "-" + groupName(g)
+		}
+		q.VIPs, q.PortRange, q.SpacePerVIP = g.VIPs, g.Ports, g.SpacePerVIP
+		none := 0
+		if !g.TCP {
+			q.TCP.Ports = &none
+		}
+		if !g.UDP {
+			q.UDP.Ports = &none
+		}
+		r.complete(&q, model)
+		r.destinations(&q, b, model)
+		budget, err := detector.Resolve(q)
+		if err != nil {
+			r.note("%s: %v: %v", b.Name, g, err)
+			continue
+		}
+		if other := r.overlapping(budget); other != "" {
+			r.note("%s: %v shares ports with budget %s and is not counted apart: configure the budgets to tell them apart", b.Name, g, other)
+			continue
+		}
+		r.budgets = append(r.budgets, budget)
+	}
+}
+
+func groupName(r natrules.Rule) string {
+	var parts []string
+	switch n := len(r.VIPs); {
+	case n == 0:
+		parts = append(parts, "masquerade")
+	case n == 1:
+		parts = append(parts, r.VIPs[0].String())
+	default:
+		parts = append(parts, fmt.Sprintf("%v..%v", r.VIPs[0], r.VIPs[n-1]))
+	}
+	if r.Ports != (collector.PortRange{}) {
+		parts = append(parts, fmt.Sprintf("%d-%d", r.Ports.First, r.Ports.Last))
+	}
+	return strings.Join(parts, ":")
+}
+
+func joinAddrs(as []netip.Addr) string {
+	texts := make([]string, len(as))
+	for i, a := range as {
+		texts[i] = a.String()
+	}
+	return strings.Join(texts, ", ")
+}

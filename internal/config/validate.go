@@ -1,0 +1,94 @@
+package config
+
+import (
+	"cmp"
+	"fmt"
+	"math"
+	"slices"
+	"time"
+
+	"github.com/snatwatch/snatwatch/detector"
+)
+
+// ModelAuto stands for whatever the machine itself tells: see Machine.
+const ModelAuto = "auto"
+
+// validate finds what no single value shows; the models themselves check their
+// parameters in Resolve.
+func (c *Config) validate() Errors {
+	v := validation{at: c.at}
+	v.require(c.Listen != "", "listen", `""`, "an address such as :9959 or 127.0.0.1:9959")
+	v.require(c.PollInterval >= 100*time.Millisecond && c.PollInterval <= 10*time.Second, "poll_interval", c.PollInterval,
+		"100ms to 10s: the kernel shows a reset flow for 10s")
+	v.require(c.CPUBudget > 0 && c.CPUBudget <= 1, "cpu_budget", c.CPUBudget, "a fraction of one core above 0 and up to 1")
+	v.require(c.Limits.Tracked >= 1 && c.Limits.Tracked <= 10_000_000, "limits.tracked", c.Limits.Tracked, "1 to 10000000")
+	v.require(c.Limits.Forecast >= 0 && c.Limits.Forecast <= c.Limits.Tracked, "limits.forecast", c.Limits.Forecast, "0 to limits.tracked")
+	v.require(c.Limits.Exported >= 1 && c.Limits.Exported <= c.Limits.Tracked, "limits.exported", c.Limits.Exported, "1 to limits.tracked")
+	v.require(c.Forecast.Correlation >= 0 && c.Forecast.Correlation <= 1, "forecast.correlation", c.Forecast.Correlation, "0 to 1")
+	for i, d := range c.SharedDestinations {
+		v.require(!slices.Contains(c.SharedDestinations[:i], d), fmt.Sprintf("shared_destinations[%d]", i), d, "each destination once")
+	}
+	names := map[string]bool{}
+	for i := range c.Budgets {
+		v.budget(fmt.Sprintf("budgets[%d]", i), &c.Budgets[i], names)
+	}
+	slices.SortStableFunc(v.errs, func(a, b *Error) int { return cmp.Compare(a.Line, b.Line) })
+	return v.errs
+}
+
+type validation struct {
+	at   positions
+	errs Errors
+}
+
+func (v *validation) require(ok bool, path string, value any, want string) {
+	if !ok {
+		v.errs = append(v.errs, v.at.errorAt(path, fmt.Sprint(value), want))
+	}
+}
+
+func (v *validation) budget(path string, b *Budget, names map[string]bool) {
+	if b.Name == "" {
+		v.errs = append(v.errs, v.at.errorAt(path+".name", "", "the value of the label budget"))
+	}
+	v.require(b.Name == "" || !names[b.Name], path+".name", b.Name, "each name once")
+	names[b.Name] = true
+	if b.Model == "" {
+		v.errs = append(v.errs, v.at.errorAt(path+".model", "", "the model that its ports follow"))
+	} else if _, ok := detector.FindModel(b.Model); !ok && b.Model != ModelAuto {
+		_, err := detector.Resolve(detector.Params{Model: b.Model})
+		v.errs = append(v.errs, v.at.keyError(path, err))
+	}
+	// Zero would pass for "not given" further on.
+	for _, x := range []struct {
+		key   string
+		value float64
+	}{
+		{"nodes", float64(b.Nodes)},
+		{"vip_count", float64(b.VIPCount)},
+		{"ports", float64(b.Ports)},
+		{"max_ports", float64(b.MaxPorts)},
+		{"instances", float64(b.Instances)},
+		{"retries", float64(b.Retries)},
+		{"effective_ceiling", b.EffectiveCeiling},
+	} {
+		at := path + "." + x.key
+		v.require(!math.IsNaN(x.value) && (x.value > 0 || x.value == 0 && !v.at.given(at)), at, x.value, "a number above 0, or no such key")
+	}
+	if b.Model == ModelAuto {
+		v.auto(path, b)
+	}
+}
+
+// autoKeys are what an auto budget hands on to whatever it turns into.
+func autoKeys() []string {
+	return []string{"name", "model", "pool", "gateway", "nodes", "nodes_file", "destinations", "netns"}
+}
+
+func (v *validation) auto(path string, b *Budget) {
+	for _, key := range keysOf(typeOf[Budget]()) {
+		if v.at.given(path+"."+key) && !slices.Contains(autoKeys(), key) {
+			v.errs = append(v.errs, v.at.errorAt(path+"."+key, "given", "a model that takes it: model auto finds out for itself"))
+		}
+	}
+}
