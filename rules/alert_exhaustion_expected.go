@@ -11,11 +11,11 @@ import (
 // full the budget is, so it is no page.
 func (o Options) exhaustionExpected() Alert {
 	t := o.Thresholds
-	probability := recorded(nodeProbability, fmt.Sprintf(`horizon="%s"`, o.TicketHorizon))
+	probability := o.use(nodeProbability, fmt.Sprintf(`horizon="%s"`, o.TicketHorizon))
 	return Alert{
 		Name:     "SnatExhaustionExpected",
 		Severity: o.Warning,
-		Expr: o.withBudget(hysteresis("SnatExhaustionExpected", probability, number(t.Ticket), number(t.TicketClear),
+		Expr: o.withBudget(o.hysteresis("SnatExhaustionExpected", probability, number(t.Ticket), number(t.TicketClear),
 			o.agent(metrics.LabelBudget, metrics.LabelProtocol))),
 		For:           10 * time.Minute,
 		KeepFiringFor: 5 * time.Minute,

@@ -17,7 +17,7 @@ func (o Options) exhaustionPredicted() Alert {
 	return Alert{
 		Name:          "SnatExhaustionPredicted",
 		Severity:      o.Critical,
-		Expr:          o.withBudget(hysteresis("SnatExhaustionPredicted", probability, number(t.Page), number(t.PageClear), on)),
+		Expr:          o.withBudget(o.hysteresis("SnatExhaustionPredicted", probability, number(t.Page), number(t.PageClear), on)),
 		KeepFiringFor: time.Minute,
 		Summary:       "SNAT ports to a destination run out within minutes.",
 		Description: "On {{ $labels.instance }}, new {{ $labels.protocol }} flows to {{ $labels.destination }} will soon find no SNAT port: " +

@@ -1,7 +1,6 @@
 package rules
 
 import (
-	"fmt"
 	"time"
 
 	"github.com/snatwatch/snatwatch/detector/metrics"
@@ -15,7 +14,7 @@ func (o Options) gatewayExhaustionPredicted() Alert {
 	return Alert{
 		Name:          "SnatGatewayExhaustionPredicted",
 		Severity:      o.Critical,
-		Expr:          hysteresis("SnatGatewayExhaustionPredicted", recorded(gatewayProbability, fmt.Sprintf(`horizon="%s"`, o.PageHorizon)), number(t.Page), number(t.PageClear), on),
+		Expr:          o.hysteresis("SnatGatewayExhaustionPredicted", o.gatewayProbability(o.PageHorizon), number(t.Page), number(t.PageClear), on),
 		KeepFiringFor: time.Minute,
 		Summary:       "The SNAT ports of a shared gateway run out within minutes.",
 		Description: "All nodes behind gateway {{ $labels.gateway }} together (budget {{ $labels.budget }}) will soon hold every {{ $labels.protocol }} port to {{ $labels.destination }}: " +

@@ -13,7 +13,7 @@ func (o Options) portsLeaking() Alert {
 	t := o.Thresholds
 	by := o.agent(metrics.LabelBudget, metrics.LabelProtocol)
 	held := func(offset string) string {
-		return fmt.Sprintf("avg_over_time(%s[10m]%s)", recorded(nodeHeld), offset)
+		return "avg_over_time(" + o.useOver(nodeHeld, "10m", offset) + ")"
 	}
 	opened := func(offset string) string {
 		return fmt.Sprintf("sum by (%s) (rate(%s[10m]%s))", by, o.m(metrics.FlowsOpened), offset)
@@ -25,7 +25,7 @@ func (o Options) portsLeaking() Alert {
 	return Alert{
 		Name:     "SnatPortsLeaking",
 		Severity: o.Warning,
-		Expr:     o.withBudget(fmt.Sprintf("%s\nand (%s)\nand (%s)\nand on (%s) instance:snat_busiest_fill:ratio > 0.1", grown, arrivals, rising, by)),
+		Expr:     o.withBudget(fmt.Sprintf("%s\nand (%s)\nand (%s)\nand on (%s) %s > 0.1", grown, arrivals, rising, by, o.use(nodeFill))),
 		For:      15 * time.Minute,
 		Summary:  "SNAT ports are held longer and longer while no more flows arrive.",
 		Description: "On {{ $labels.instance }}, a {{ $labels.protocol }} port of budget {{ $labels.budget }} is held {{ $value | printf `%.1f` }} times as long as an hour ago, at no more arrivals: " +

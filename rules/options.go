@@ -35,6 +35,9 @@ type Options struct {
 	PageHorizon, TicketHorizon string
 	// FleetInterval is how often the fleet's recording rules are evaluated.
 	FleetInterval time.Duration
+
+	// inline writes out what recorded series are made of, for a server without recording rules.
+	inline bool
 }
 
 // Thresholds of the alerts. A pair is raised at the first and cleared below the second.

@@ -2,6 +2,7 @@ package rules
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/snatwatch/snatwatch/detector/metrics"
 )
@@ -35,12 +36,67 @@ const (
 // nodeRecords are what alerts and boards read per node: a thousandth of the series they
 // are made from.
 func (o Options) nodeRecords() []Record {
-	return []Record{
-		// Fill of the fullest port space against the effective ceiling.
-		{Name: nodeFill, Expr: o.m(metrics.BusiestPortsHeld) + "\n/\n" + o.m(metrics.BudgetEffectivePorts)},
-		{Name: nodeProbability, Expr: fmt.Sprintf("max by (%s) (%s)",
-			o.agent(metrics.LabelBudget, metrics.LabelProtocol, metrics.LabelHorizon), o.m(metrics.ExhaustionProbability))},
-		{Name: nodeHeld, Expr: fmt.Sprintf("sum by (%s) (%s)",
-			o.agent(metrics.LabelBudget, metrics.LabelProtocol), o.m(metrics.PortsHeld))},
+	return o.records(nodeFill, nodeProbability, nodeHeld)
+}
+
+// records lists the rules that record the named series.
+func (o Options) records(names ...string) []Record {
+	var out []Record
+	for _, n := range names {
+		out = append(out, Record{Name: n, Expr: o.define(n)})
 	}
+	return out
+}
+
+// define returns what a recorded series is made of, with matchers on the labels of the
+// metrics that carry a horizon.
+func (o Options) define(name string, matchers ...string) string {
+	node := []metrics.Label{metrics.LabelBudget, metrics.LabelProtocol}
+	horizon := metrics.LabelHorizon
+	perNode := func(op, expr string, more ...metrics.Label) string {
+		return fmt.Sprintf("%s by (%s) (%s)", op, o.agent(append(node[:2:2], more...)...), expr)
+	}
+	switch name {
+	case nodeFill: // the fullest port space against the effective ceiling
+		return o.m(metrics.BusiestPortsHeld) + "\n/\n" + o.m(metrics.BudgetEffectivePorts)
+	case nodeProbability:
+		return perNode("max", o.m(metrics.ExhaustionProbability, matchers...), horizon)
+	case nodeHeld:
+		return perNode("sum", o.m(metrics.PortsHeld))
+	case poolHeld:
+		return o.overPool("sum", o.use(nodeHeld))
+	case poolOpened:
+		return o.overPool("sum", "rate("+o.m(metrics.FlowsOpened)+"[5m])")
+	case poolMean:
+		return o.overPool("sum", perNode("sum", o.m(metrics.ForecastPortsMean, matchers...), horizon), horizon)
+	case poolVariance:
+		return o.overPool("sum", perNode("sum", o.m(metrics.ForecastPortsVariance, matchers...), horizon), horizon)
+	case poolFill:
+		return o.overPool("max", o.use(nodeFill))
+	case poolProbability:
+		return o.overPool("max", o.use(nodeProbability, matchers...), horizon)
+	case poolExpected:
+		return o.overPool("sum", o.use(nodeProbability, matchers...), horizon)
+	}
+	return o.defineGateway(name, matchers...)
+}
+
+// use names a recorded series in an expression; for a server without recording rules it
+// writes out what the series is made of.
+func (o Options) use(name string, matchers ...string) string {
+	if o.inline {
+		return "(" + o.define(name, matchers...) + ")"
+	}
+	if len(matchers) == 0 {
+		return name
+	}
+	return name + "{" + strings.Join(matchers, ", ") + "}"
+}
+
+// useOver is use over a window, such as [10m] and offset 1h.
+func (o Options) useOver(name, window, offset string) string {
+	if o.inline {
+		window += ":1m"
+	}
+	return o.use(name) + "[" + window + "]" + offset
 }

@@ -86,15 +86,6 @@ func (o Options) series(name string, matchers ...string) string {
 	return name + "{" + strings.Join(matchers, ", ") + "}"
 }
 
-// recorded names a series that a rule of ours wrote: it carries no label of the
-// selector beyond those it was aggregated by, so the selector is left out.
-func recorded(name string, matchers ...string) string {
-	if len(matchers) == 0 {
-		return name
-	}
-	return name + "{" + strings.Join(matchers, ", ") + "}"
-}
-
 // agent lists the labels that tell one agent from another, and more.
 func (o Options) agent(more ...metrics.Label) string {
 	return o.labels(append([]metrics.Label{"job", "instance"}, more...)...)
@@ -116,8 +107,12 @@ func (o Options) withBudget(expr string) string {
 }
 
 // hysteresis raises an alert when expr >= raise and clears it when expr < clear:
-// a self-join with the alert's own state, on the labels in on.
-func hysteresis(alert, expr, raise, clear, on string) string {
+// a self-join with the alert's own state, on the labels in on. Grafana writes no
+// series ALERTS: there keep_firing_for alone holds the alert.
+func (o Options) hysteresis(alert, expr, raise, clear, on string) string {
+	if o.inline {
+		return expr + " >= " + raise
+	}
 	return expr + " >= " + raise + "\nor\n(\n  " + expr + " >= " + clear + "\n  and on (" + on + ")\n  ALERTS{alertname=\"" + alert + "\", alertstate=\"firing\"}\n)"
 }
 

@@ -26,6 +26,11 @@ func generate(o rules.Options, release string) (map[string][]byte, error) {
 		return nil, err
 	}
 	files[filepath.Join("deploy", "kubernetes", "prometheusrule.yaml")] = operator
+	grafana, err := o.Grafana()
+	if err != nil {
+		return nil, err
+	}
+	files[filepath.Join("deploy", "grafana", "snatwatch-alerting.yaml")] = grafana
 	return files, nil
 }
 

@@ -1,0 +1,95 @@
+package rules
+
+import (
+	"fmt"
+	"strings"
+)
+
+// GrafanaDatasource is the uid of the Prometheus data source that the Grafana-managed
+// rules query: Grafana expands the variable from its environment.
+const GrafanaDatasource = "$SNATWATCH_DATASOURCE_UID"
+
+// Grafana returns the alerts as a provisioning file of Grafana-managed rules
+// (grafana.com/docs: alerting, file provisioning, apiVersion 1), for users whose Prometheus
+// runs no rules. Recorded series are written out in full, and keep_firing_for alone
+// holds an alert, since Grafana writes no series ALERTS.
+func (o Options) Grafana() ([]byte, error) {
+	o.inline = true
+	var out []any
+	for _, a := range o.Alerts() {
+		out = append(out, grafanaRule(o, a))
+	}
+	body, err := marshal(map[string]any{
+		"apiVersion": 1,
+		"groups": []any{map[string]any{
+			"orgId": 1, "name": "snatwatch", "folder": "snatwatch", "interval": "10s", "rules": out,
+		}},
+	})
+	if err != nil {
+		return nil, fmt.Errorf("write Grafana rules: %w", err)
+	}
+	return append([]byte(header+"# Set SNATWATCH_DATASOURCE_UID in Grafana's environment to the uid of its Prometheus data source.\n"), body...), nil
+}
+
+func grafanaRule(o Options, a Alert) map[string]any {
+	annotations := o.annotations(a)
+	// Grafana expands templates in labels and annotations as Prometheus does, but $value is a
+	// text there and the number of query A stands in $values.
+	annotations["description"] = strings.ReplaceAll(grafanaEscape(annotations["description"]), "$$value ", "$$values.A.Value ")
+	delete(annotations, "__dashboardUid__")
+	delete(annotations, "__panelId__")
+	return map[string]any{
+		"uid":       kebab(a.Name),
+		"title":     a.Name,
+		"condition": "B",
+		"data": []any{
+			map[string]any{
+				"refId": "A", "datasourceUid": GrafanaDatasource,
+				"relativeTimeRange": map[string]int{"from": 600, "to": 0},
+				"model":             map[string]any{"refId": "A", "expr": grafanaEscape(a.Expr), "instant": true, "range": false},
+			},
+			// The query returns only what fires, with any value: everything is above -1.
+			map[string]any{
+				"refId": "B", "datasourceUid": "__expr__",
+				"model": map[string]any{
+					"refId": "B", "type": "threshold", "expression": "A",
+					"conditions": []any{map[string]any{"evaluator": map[string]any{"type": "gt", "params": []int{-1}}}},
+				},
+			},
+		},
+		"noDataState":   "OK",
+		"execErrState":  "Error",
+		"for":           grafanaDuration(duration(a.For)),
+		"keepFiringFor": grafanaDuration(duration(a.KeepFiringFor)),
+		"labels":        map[string]string{"severity": a.Severity},
+		"annotations":   annotations,
+		"isPaused":      false,
+		"dashboardUid":  a.Board,
+		"panelId":       a.Panel,
+	}
+}
+
+// grafanaEscape keeps Grafana from expanding $ as a variable of its environment.
+func grafanaEscape(s string) string { return strings.ReplaceAll(s, "$", "$$") }
+
+func grafanaDuration(s string) string {
+	if s == "" {
+		return "0s"
+	}
+	return s
+}
+
+// kebab turns SnatAgentDown into snat-agent-down.
+func kebab(s string) string {
+	var b strings.Builder
+	for i, r := range s {
+		if r >= 'A' && r <= 'Z' {
+			if i > 0 {
+				b.WriteByte('-')
+			}
+			r += 'a' - 'A'
+		}
+		b.WriteRune(r)
+	}
+	return b.String()
+}
