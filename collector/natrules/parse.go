@@ -1,6 +1,7 @@
 package natrules
 
 import (
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -232,6 +233,7 @@ func snat(regs *registers, e *expr.NAT) ([]Rule, error) {
 	if retried && len(rules) > 1 {
 		return nil, errors.New("a map that picks anew for each try among different ports")
 	}
+	slices.SortFunc(rules, func(a, b Rule) int { return cmp.Compare(a.Ports.First, b.Ports.First) })
 	for i := range rules {
 		rules[i].SpacePerVIP = rules[i].SpacePerVIP && len(rules[i].VIPs) > 1
 	}

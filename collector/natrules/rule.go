@@ -29,7 +29,7 @@ type Rule struct {
 	TCP, UDP bool
 }
 
-// String names the rule as nft shows it.
+// String names the rule for a person.
 func (r Rule) String() string {
 	var b strings.Builder
 	if b.WriteString("snat"); r.Masquerade {
