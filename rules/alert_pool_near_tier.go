@@ -14,7 +14,7 @@ func (o Options) poolNearTierEdge() Alert {
 		Name:     "SnatPoolNearTierEdge",
 		Severity: o.Warning,
 		Expr: fmt.Sprintf("min by (%s) (\n%s\n)", o.labels(metrics.LabelPool, metrics.LabelBudget, metrics.LabelModel),
-			indent(o.withBudget(o.m(metrics.PoolNodesToNextTier)+" < "+number(o.Thresholds.TierNodes)))),
+			indent(o.join(o.m(metrics.PoolNodesToNextTier)+" < "+number(o.Thresholds.TierNodes), "pool, model"))),
 		For:     5 * time.Minute,
 		Summary: "A VM pool is about to outgrow its tier: every node's SNAT budget will shrink.",
 		Description: "Pool {{ $labels.pool }} (budget {{ $labels.budget }}, {{ $labels.model }}) can grow by {{ $value }} nodes before each node's SNAT ports shrink to the next row of the table, " +

@@ -57,8 +57,11 @@ func (o Options) defineGateway(name string, matchers ...string) string {
 
 // byHorizon is the probability by a horizon: at it or at an earlier one.
 func (o Options) byHorizon(i int) string {
-	values := metrics.HorizonValues()
-	return "max without (horizon) (" + o.use(gatewayAt, fmt.Sprintf(`horizon=~"%s"`, strings.Join(values[:i+1], "|"))) + ")"
+	values, op := metrics.HorizonValues(), "="
+	if i > 0 {
+		op = "=~"
+	}
+	return "max without (horizon) (" + o.use(gatewayAt, fmt.Sprintf(`horizon%s"%s"`, op, strings.Join(values[:i+1], "|"))) + ")"
 }
 
 // gatewayProbability is the probability by horizon h, recorded or written out.

@@ -103,7 +103,12 @@ func (o Options) labels(more ...metrics.Label) string {
 // withBudget joins pool, gateway and model to an expression that has the labels of
 // an agent and a budget.
 func (o Options) withBudget(expr string) string {
-	return "(\n" + indent(expr) + "\n)\n* on (" + o.agent(metrics.LabelBudget) + ") group_left (pool, gateway, model) " + o.m(metrics.BudgetInfo)
+	return o.join(expr, "pool, gateway, model")
+}
+
+// join takes labels from the budget's info metric.
+func (o Options) join(expr, labels string) string {
+	return "(\n" + indent(expr) + "\n)\n* on (" + o.agent(metrics.LabelBudget) + ") group_left (" + labels + ") " + o.m(metrics.BudgetInfo)
 }
 
 // hysteresis raises an alert when expr >= raise and clears it when expr < clear:
