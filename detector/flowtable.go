@@ -25,6 +25,7 @@ const (
 	flagOwnClock              // it ended by the ledger's idle or half-open clock, not in the kernel
 	flagTranslated
 	flagOpening // live, and a dump showed it without an answer
+	flagOwed    // live, and the end of the flow before it is not counted yet: its event is on the way
 )
 
 // flow is one entry of the table, 72 bytes.

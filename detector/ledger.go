@@ -87,6 +87,12 @@ type Ledger struct {
 	stalledSpaces     []uint32
 	stallsSeen        collector.Time
 
+	forecaster *forecaster
+	outlooks   int
+	forecastAt int64 // second
+	handedAt   collector.Time
+	old        *legacy // during Reconfigure
+
 	bounds []float64
 	pick   picker
 }
@@ -104,6 +110,7 @@ func NewLedger(cfg LedgerConfig) *Ledger {
 		stalls:     map[stallKey]struct{}{},
 		newStalls:  map[stallKey]struct{}{},
 		bounds:     newHistogramBounds(),
+		forecaster: newForecaster(0),
 	}
 	for _, s := range cfg.Shared {
 		l.shared[s] = true
@@ -128,11 +135,14 @@ func (l *Ledger) Advance(now collector.Time) {
 		if l.cfg.Start == 0 {
 			l.cfg.Start = now
 		}
+		l.now = now
+		l.startForecast()
 	}
 	l.now = now
 	l.timers.advance(now, l.expire)
 	l.forgetSpaces()
 	l.forgetNetns()
+	l.forecast()
 }
 
 // Apply takes one event. It keeps nothing of e.
@@ -140,6 +150,9 @@ func (l *Ledger) Apply(e *collector.Event) {
 	l.Advance(e.At)
 	n := l.netnsOf(e.Netns)
 	n.heard = l.now
+	if e.Kind == collector.Opened {
+		n.told = l.now
+	}
 	switch e.Kind {
 	case collector.Begin:
 		n.beginDump(e.At)
@@ -148,7 +161,7 @@ func (l *Ledger) Apply(e *collector.Event) {
 	case collector.Abort:
 		n.dumping = false
 	case collector.Overrun:
-		n.overrun()
+		n.overrun(e.At)
 	case collector.Seen, collector.Opened, collector.Closed:
 		l.applyFlow(n, e)
 	}

@@ -29,6 +29,18 @@ func (l *Ledger) install(budgets []*Budget) {
 			l.accounts = append(l.accounts, a)
 		}
 	}
+	if l.now != 0 {
+		l.startForecast()
+	}
+}
+
+// legacy is what was in place before a Reconfigure.
+type legacy struct {
+	accounts []*account
+	spaces   []portSpace
+	byKey    map[spaceKey]uint32
+	// number of the old account by that of the new one of the same budget, if any.
+	number map[uint32]uint32
 }
 
 // Reconfigure puts other budgets in place; whether they are Local must not change. Flows stay
@@ -36,75 +48,142 @@ func (l *Ledger) install(budgets []*Budget) {
 // that no budget took until now come in with the next dump.
 func (l *Ledger) Reconfigure(budgets []*Budget) {
 	l.clearStalls()
-	accounts, spaces := l.accounts, l.spaces
-	l.spaces, l.spareSpace = make([]portSpace, 1), nil
+	old := legacy{l.accounts, l.spaces, l.byKey, map[uint32]uint32{}}
+	l.spaces, l.spareSpace, l.outlooks = make([]portSpace, 1), nil, 0
 	clear(l.ports)
 	l.install(budgets)
-	for _, n := range l.netns {
-		if n == nil {
-			continue
-		}
-		n.listed = 0
-		for c := 0; c < len(n.flows.chunks); c++ {
-			first := n.flows.chunks[c] << chunkShift
-			for i := first; i < first+chunkSize; i++ {
-				f := l.table.at(i)
-				if f.place != 0 {
-					l.rehouse(n, i, f, accounts, spaces)
-				}
+	for a, acc := range l.accounts {
+		for b, was := range old.accounts {
+			if was.budget.Name == acc.budget.Name && was.protocol == acc.protocol {
+				old.number[uint32(a)] = uint32(b)
 			}
 		}
 	}
-	for i := range spaces {
-		if s := &spaces[i]; s.used {
-			l.inherit(s, accounts)
+	l.old = &old
+	for i := range old.spaces {
+		if s := &old.spaces[i]; s.used {
+			l.keepSpace(s)
+		}
+	}
+	for _, n := range l.netns {
+		if n != nil {
+			n.listed = 0
+			l.eachFlow(n, func(i uint32, f *flow) {
+				if f.place != 0 {
+					l.rehouse(n, i, f)
+				}
+			})
+		}
+	}
+	l.old = nil
+}
+
+// keepSpace makes old port space s anew where its budget still has one like it.
+func (l *Ledger) keepSpace(s *portSpace) {
+	was := l.old.accounts[s.key.account]
+	for a, acc := range l.accounts {
+		if acc.budget.Name == was.budget.Name && acc.protocol == was.protocol && acc.terms.Ports > 0 &&
+			acc.terms.Unique == was.terms.Unique && acc.budget.SpacePerVIP == was.budget.SpacePerVIP &&
+			(was.terms.Unique == PerNothing || acc.budget.reaches(s.destination.Addr())) {
+			k := s.key
+			k.account = uint32(a)
+			l.placeOf(k, s.vip, s.destination)
+		}
+	}
+}
+
+// inherit gives new port space s the history of the old one like it.
+func (l *Ledger) inherit(s *portSpace) {
+	if l.old == nil {
+		return
+	}
+	k := s.key
+	was, ok := l.old.number[k.account]
+	if !ok {
+		return
+	}
+	k.account = was
+	if n, ok := l.old.byKey[k]; ok {
+		o := &l.old.spaces[n]
+		s.opened, s.rate, s.holds = o.opened, o.rate, o.holds
+		s.exportedUntil, s.noPorts, s.noPortsTold = o.exportedUntil, o.noPorts, o.noPortsTold
+		if s.outlook = o.outlook; s.outlook != nil {
+			l.outlooks++
 		}
 	}
 }
 
 // rehouse counts entry i, which was counted under the old accounts and spaces, under the new.
-func (l *Ledger) rehouse(n *netns, i uint32, f *flow, accounts []*account, spaces []portSpace) {
-	old := f.place
-	f.place = l.newPlace(n, f, old, accounts, spaces)
+func (l *Ledger) rehouse(n *netns, i uint32, f *flow) {
+	was, from := l.old.accountOf(f), (*outlook)(nil)
+	if !f.place.folded() {
+		from = l.old.spaces[f.place].outlook
+	}
+	f.place = l.newPlace(n, f)
+	opened, live := f.openedInterval(), f.phase == phaseLive
+	to := l.outlookOf(f)
+	if from != nil && from != to {
+		if live {
+			from.drop(opened)
+		} else {
+			from.free(f.moment)
+		}
+	}
+	if live && (f.place == 0 || l.accountOf(f).stock != was.stock) {
+		was.stock.times.drop(opened)
+		if f.place != 0 {
+			l.accountOf(f).stock.opened(opened)
+		}
+	}
 	if f.place == 0 {
 		l.remove(n, i)
 		return
 	}
-	if f.phase == phaseLive {
+	if live {
 		l.count(f, 1, 0)
 		if f.flags&flagOpening != 0 {
 			l.opening(f, 1)
 		}
-		return
+	} else {
+		l.count(f, 0, 1)
 	}
-	l.count(f, 0, 1)
+	if to != nil && from != to {
+		if live {
+			to.haveLive(opened)
+		} else {
+			to.haveCooling(f.moment)
+		}
+	}
 }
 
-// newPlace is where a flow belongs that was at old, 0 if no budget takes it. What the old
-// port space does not tell of its destination is learned when a dump shows the flow
-// again; until then it is folded.
-func (l *Ledger) newPlace(n *netns, f *flow, old place, accounts []*account, spaces []portSpace) place {
-	var s portSpace
-	was := accounts[0]
-	if old.folded() {
-		was = accounts[old.account()]
-	} else {
-		s = spaces[old]
-		was = accounts[s.key.account]
+func (o *legacy) accountOf(f *flow) *account {
+	if f.place.folded() {
+		return o.accounts[f.place.account()]
 	}
-	to, vip := s.destination, l.vips[f.vip]
+	return o.accounts[o.spaces[f.place].key.account]
+}
+
+// newPlace is where f belongs now, 0 if no budget takes it. What its old port space does
+// not tell of its destination is learned when a dump shows the flow again; until then it is
+// folded.
+func (l *Ledger) newPlace(n *netns, f *flow) place {
+	was, s := l.old.accountOf(f), portSpace{}
+	if !f.place.folded() {
+		s = l.old.spaces[f.place]
+	}
+	to, vip, unique := s.destination, l.vips[f.vip], was.terms.Unique
 	if !vip.IsValid() {
 		vip = s.vip
 	}
-	unique := was.terms.Unique
-	if old.folded() || unique == PerNothing {
+	if f.place.folded() || unique == PerNothing {
 		for a, acc := range l.accounts {
-			if acc.budget.Name == was.budget.Name && acc.protocol == f.protocol && acc.terms.Ports > 0 {
-				if unique == PerNothing && acc.terms.Unique == PerNothing && !old.folded() {
-					return l.placeOf(l.spaceKeyOf(uint32(a), pack(vip), address{}, 0), vip, netip.AddrPort{})
-				}
-				return l.foldAt(uint32(a), uint16(f.key.lo))
+			if acc.budget.Name != was.budget.Name || acc.protocol != f.protocol || acc.terms.Ports == 0 {
+				continue
 			}
+			if !f.place.folded() && acc.terms.Unique == PerNothing {
+				return l.placeOf(l.spaceKeyOf(uint32(a), pack(vip), address{}, 0), vip, netip.AddrPort{})
+			}
+			return l.foldAt(uint32(a), uint16(f.key.lo))
 		}
 		return 0
 	}
@@ -125,21 +204,4 @@ func (l *Ledger) foldAt(a uint32, cell uint16) place {
 		acc.fold = &fold{cells: make([]uint32, 1<<cellBits)}
 	}
 	return foldedPlace(a, cell)
-}
-
-// inherit gives the history of old port space s to the new one of the same budget.
-func (l *Ledger) inherit(s *portSpace, accounts []*account) {
-	was := accounts[s.key.account]
-	for a, acc := range l.accounts {
-		if acc.budget.Name != was.budget.Name || acc.protocol != was.protocol {
-			continue
-		}
-		k := s.key
-		k.account = uint32(a)
-		if n, ok := l.byKey[k]; ok {
-			now := &l.spaces[n]
-			now.opened, now.rate, now.holds = s.opened, s.rate, s.holds
-			now.exportedUntil, now.noPorts = s.exportedUntil, s.noPorts
-		}
-	}
 }

@@ -83,6 +83,8 @@ func (l *Ledger) finish(s *sighting, i uint32, f *flow, ended collector.Interval
 func (l *Ledger) end(n *netns, i uint32, f *flow, ended collector.Interval, reason collector.Reason) {
 	l.timers.cancel(i)
 	release := l.release(f, ended.To, reason)
+	l.settle(f)
+	l.accountOf(f).closed[reason]++
 	l.leave(f, ended, release, reason)
 	if f.phase == phaseCooling {
 		l.timers.set(i, release)
@@ -113,12 +115,11 @@ func (l *Ledger) release(f *flow, ended collector.Time, reason collector.Reason)
 	return ended.Add(t.CoolDown[reason])
 }
 
-// leave takes live f off its port, which is free at release, and counts its end.
+// leave takes live f off its port, which is free at release.
 func (l *Ledger) leave(f *flow, ended collector.Interval, release collector.Time, reason collector.Reason) {
 	l.setOpening(f, false)
 	opened := f.openedInterval()
 	a, t := l.accountOf(f), l.tallyOf(f)
-	a.closed[reason]++
 	if life, ok := lifetime(opened, ended); ok {
 		hold := life + max(release.Sub(ended.To), 0)
 		a.lifetimes.add(life)
@@ -138,11 +139,19 @@ func (l *Ledger) leave(f *flow, ended collector.Interval, release collector.Time
 	f.place = 0
 }
 
+// settle counts an end that no event explained.
+func (l *Ledger) settle(f *flow) {
+	if f.flags&flagOwed != 0 {
+		f.flags &^= flagOwed
+		l.accountOf(f).closed[collector.ReasonUnknown]++
+	}
+}
+
 // uncool frees the port of ended entry i before its time, for another flow on it.
 func (l *Ledger) uncool(i uint32, f *flow) {
 	l.timers.cancel(i)
 	if f.phase == phaseCooling {
-		l.flowReleased(f, true)
+		l.flowReused(f)
 		l.count(f, 0, -1)
 		f.phase, f.place = phaseGone, 0
 	}
@@ -195,7 +204,6 @@ func (l *Ledger) expired(i uint32) {
 			l.timeOut(n, i, f, at, reason)
 		}
 	case phaseCooling:
-		l.flowReleased(f, false)
 		l.count(f, 0, -1)
 		f.phase, f.place = phaseGone, 0
 		l.gone(n, i, f)

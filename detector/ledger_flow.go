@@ -22,7 +22,7 @@ func (l *Ledger) add(s *sighting) {
 	f := l.table.at(i)
 	f.protocol = s.event.Flow.Protocol
 	f.dump = s.netns.dump
-	l.start(s, i, f, s.netns.openedAt(s.event))
+	l.start(s, f, s.netns.openedAt(s.event), false)
 	l.refresh(s, i, f)
 }
 
@@ -36,12 +36,12 @@ func (l *Ledger) meet(s *sighting) {
 	ended := s.netns.endedAt(s.event, opened)
 	opened.To = min(opened.To, ended.To)
 	opened.From = min(opened.From, opened.To)
-	l.start(s, i, f, opened)
+	l.start(s, f, opened, false)
 	l.finish(s, i, f, ended)
 }
 
-// start makes entry i, which holds no port, a live flow.
-func (l *Ledger) start(s *sighting, i uint32, f *flow, opened collector.Interval) {
+// start makes f, which holds no port, a live flow; resumed where it was one before.
+func (l *Ledger) start(s *sighting, f *flow, opened collector.Interval, resumed bool) {
 	e := s.event
 	f.phase, f.flags, f.reason = phaseLive, 0, collector.ReasonUnknown
 	f.id, f.moment = e.Flow.ID, e.Flow.Active
@@ -62,7 +62,7 @@ func (l *Ledger) start(s *sighting, i uint32, f *flow, opened collector.Interval
 	if !f.place.folded() && t.held() >= a.terms.ceiling() {
 		f.flags |= flagAtCeiling
 	}
-	l.flowOpened(f)
+	l.flowOpened(f, f.openedInterval(), resumed)
 }
 
 // seen updates entry i from a dump.
@@ -156,6 +156,10 @@ func (l *Ledger) closed(s *sighting, i uint32) {
 	e := &s.event.Flow
 	switch {
 	case e.ID != 0 && e.ID == f.before:
+		if f.flags&flagOwed != 0 {
+			f.flags &^= flagOwed
+			l.accountOf(f).closed[e.Reason]++
+		}
 		return
 	case e.ID != f.id && e.ID != 0 && f.id != 0:
 		l.passedBy(s, i, f)
@@ -198,31 +202,40 @@ func (l *Ledger) passedBy(s *sighting, i uint32, f *flow) {
 	l.finish(s, i, f, ended)
 }
 
-// replace ends the flow of entry i unseen and gives its port to the one of s.
+// replace ends the flow of entry i unseen and gives its port to the one of s. Where events
+// come, that of the end is on its way and will say why.
 func (l *Ledger) replace(s *sighting, i uint32, f *flow) {
 	opened := s.netns.openedAt(s.event)
-	if f.phase == phaseLive {
+	ended := f.phase == phaseLive
+	if ended {
+		l.settle(f)
 		was := f.openedInterval()
-		ended := collector.Interval{From: max(s.netns.complete, was.From, f.moment), To: max(opened.To, was.From)}
-		ended.From = min(ended.From, ended.To)
-		l.leave(f, ended, ended.To, collector.ReasonUnknown)
+		end := collector.Interval{From: max(s.netns.complete, was.From, f.moment), To: max(opened.To, was.From)}
+		end.From = min(end.From, end.To)
+		l.leave(f, end, end.To, collector.ReasonUnknown)
 	}
 	f.dump = s.netns.dump
 	before := f.id
 	l.again(s, i, f, opened)
 	f.before = before
+	if ended {
+		f.flags |= flagOwed
+		if s.netns.told == 0 {
+			l.settle(f)
+		}
+	}
 	l.refresh(s, i, f)
 }
 
 // again opens a flow on the port of entry i, whose last flow ended.
 func (l *Ledger) again(s *sighting, i uint32, f *flow, opened collector.Interval) {
 	l.uncool(i, f)
-	l.start(s, i, f, opened)
+	l.start(s, f, opened, false)
 }
 
 // resume makes an ended flow live again: it never ended, or the NAT opened it anew.
 func (l *Ledger) resume(s *sighting, i uint32, f *flow) {
-	opened := f.openedInterval()
-	l.again(s, i, f, opened)
+	l.uncool(i, f)
+	l.start(s, f, f.openedInterval(), true)
 	l.refresh(s, i, f)
 }

@@ -2,21 +2,237 @@ package detector
 
 import (
 	"math"
+	"slices"
+	"time"
 
 	"github.com/snatwatch/snatwatch/collector"
 )
 
-// What happens to flows and port spaces is told to the forecast here and nowhere else.
+// What happens to flows and port spaces is told to the forecast in this file and in
+// Reconfigure's, and nowhere else.
 
-func (l *Ledger) flowOpened(f *flow) {}
+const (
+	// Port spaces fuller than a tenth of their ceiling are forecast every second, others every calmTick.
+	calmTick = 5
+	// outlookEvery is how often a forecast may move from an empty port space to a busy
+	// one that has none.
+	outlookEvery = 30 * time.Second
+	// eventsHold is for how long after an event of a new flow the ledger counts on
+	// events; without them it knows what was before the last dump.
+	eventsHold = 10 * time.Minute
+)
 
-func (l *Ledger) flowClosed(f *flow, opened, ended collector.Interval, release collector.Time, reason collector.Reason) {
+// startForecast makes what accounts lack of forecasting state.
+func (l *Ledger) startForecast() {
+	l.forecaster.stocks = nil
+	for _, a := range l.accounts {
+		if a.stock == nil {
+			a.stock = l.forecaster.stock(a.budget, a.protocol, l.now)
+			continue
+		}
+		a.stock.setTerms(a.terms)
+		l.forecaster.stocks = append(l.forecaster.stocks, a.stock)
+	}
 }
 
-func (l *Ledger) flowReleased(f *flow, early bool) {}
-func (l *Ledger) flowMoved(f *flow)                {}
-func (l *Ledger) spaceTracked(s *portSpace)        {}
-func (l *Ledger) spaceForgotten(s *portSpace)      {}
+// outlookOf is the forecast of the port space that f is counted in, nil if there is none.
+func (l *Ledger) outlookOf(f *flow) *outlook {
+	if f.place == 0 || f.place.folded() {
+		return nil
+	}
+	return l.spaces[f.place].outlook
+}
+
+func (l *Ledger) flowOpened(f *flow, opened collector.Interval, resumed bool) {
+	l.accountOf(f).stock.opened(opened)
+	switch o := l.outlookOf(f); {
+	case o == nil:
+	case resumed:
+		o.haveLive(opened)
+	default:
+		o.open(opened)
+	}
+}
+
+func (l *Ledger) flowClosed(f *flow, opened, ended collector.Interval, release collector.Time, reason collector.Reason) {
+	l.accountOf(f).stock.closed(opened, ended, reason)
+	if o := l.outlookOf(f); o != nil {
+		if release <= l.now {
+			release = ended.To
+		}
+		o.close(opened, ended, release, reason)
+	}
+}
+
+// flowReused tells that the cooling port of f is released before its time.
+func (l *Ledger) flowReused(f *flow) {
+	if o := l.outlookOf(f); o != nil {
+		o.free(f.moment)
+	}
+}
+
+// flowMoved tells that live f was folded and is counted in a port space now.
+func (l *Ledger) flowMoved(f *flow) {
+	if o := l.outlookOf(f); o != nil {
+		o.haveLive(f.openedInterval())
+	}
+}
+
+func (l *Ledger) spaceTracked(s *portSpace) {
+	if s.outlook == nil && l.outlooks < l.cfg.ForecastMax {
+		s.outlook = l.accounts[s.key.account].stock.outlook(l.now)
+		l.outlooks++
+	}
+}
+
+func (l *Ledger) spaceForgotten(s *portSpace) {
+	if s.outlook != nil {
+		s.outlook = nil
+		l.outlooks--
+	}
+}
+
+// forecast makes the forecasts that are due, once a second.
+func (l *Ledger) forecast() {
+	now := second(l.now)
+	if now <= l.forecastAt {
+		return
+	}
+	l.forecastAt = now
+	l.handOutlooks()
+	c := conditions{Now: l.seenUpTo()}
+	if c.Now == 0 {
+		return
+	}
+	for _, n := range l.netns {
+		if n != nil && n.lossAt != 0 && (c.InexactSince == 0 || n.lossAt < c.InexactSince) {
+			c.InexactSince = n.lossAt
+		}
+	}
+	for _, a := range l.accounts {
+		if a.terms.Ports > 0 {
+			a.stock.tick(c.Now, a.budget)
+		}
+	}
+	for n := range l.spaces {
+		s := &l.spaces[n]
+		if s.outlook == nil {
+			continue
+		}
+		a := l.accounts[s.key.account]
+		c.Failing = s.noPorts > s.noPortsTold
+		if busy := s.held()*10 > a.terms.ceiling(); !busy && !c.Failing && (now+int64(n))%calmTick != 0 {
+			continue
+		}
+		s.noPortsTold = s.noPorts
+		c.WarmingUntil = 0
+		if cool := slices.Max(a.terms.CoolDown[:]); cool > 0 {
+			c.WarmingUntil = l.cfg.Start.Add(cool)
+		}
+		s.outlook.tick(c)
+	}
+}
+
+// seenUpTo is the moment up to which all that happened is known: now where events come, else
+// when the last dump that is complete began; 0 before the first.
+func (l *Ledger) seenUpTo() collector.Time {
+	var told, dumped collector.Time
+	for _, n := range l.netns {
+		if n != nil {
+			told = max(told, n.told)
+			dumped = max(dumped, n.complete)
+		}
+	}
+	if told != 0 && l.now.Sub(told) < eventsHold {
+		return l.now
+	}
+	return dumped
+}
+
+// handOutlooks takes forecasts from port spaces that hold little and gives them to busy ones that
+// have none. The flows of those are looked for once, which walks the whole table.
+func (l *Ledger) handOutlooks() {
+	if l.outlooks < l.cfg.ForecastMax || l.now.Sub(l.handedAt) < outlookEvery {
+		return
+	}
+	l.handedAt = l.now
+	var want, have []uint32
+	for n := range l.spaces {
+		s := &l.spaces[n]
+		if !s.used {
+			continue
+		}
+		busy := s.held()*10 > l.accounts[s.key.account].terms.ceiling()
+		switch {
+		case s.outlook == nil && busy:
+			want = append(want, uint32(n))
+		case s.outlook != nil && !busy:
+			have = append(have, uint32(n))
+		}
+	}
+	if len(want) == 0 || len(have) == 0 {
+		return
+	}
+	order := func(a, b uint32) int { return fuller(&l.spaces[a], &l.spaces[b]) }
+	slices.SortFunc(want, order)
+	slices.SortFunc(have, func(a, b uint32) int { return order(b, a) })
+	given := map[uint32]*outlook{}
+	for i := range min(len(want), len(have)) {
+		s := &l.spaces[want[i]]
+		l.spaces[have[i]].outlook = nil
+		s.outlook = l.accounts[s.key.account].stock.outlook(l.now)
+		given[want[i]] = s.outlook
+	}
+	for _, n := range l.netns {
+		if n != nil {
+			l.eachFlow(n, func(_ uint32, f *flow) {
+				o := given[uint32(f.place)]
+				switch {
+				case o == nil:
+				case f.phase == phaseLive:
+					o.haveLive(f.openedInterval())
+				case f.phase == phaseCooling:
+					o.haveCooling(f.moment)
+				}
+			})
+		}
+	}
+}
+
+// eachFlow calls do for each entry of n, which do may remove.
+func (l *Ledger) eachFlow(n *netns, do func(i uint32, f *flow)) {
+	for c := 0; c < len(n.flows.chunks); c++ {
+		first := n.flows.chunks[c] << chunkShift
+		for i := first; i < first+chunkSize && n.flows.count > 0; i++ {
+			if f := l.table.at(i); f.phase != phaseFree {
+				do(i, f)
+			}
+		}
+	}
+}
 
 // exhausts is the median time to exhaustion of s in seconds, +Inf where none is known.
-func exhausts(s *portSpace) float64 { return math.Inf(1) }
+func exhausts(s *portSpace) float64 {
+	if s.outlook == nil || s.outlook.last == 0 {
+		return math.Inf(1)
+	}
+	return s.outlook.forecast.TimeToExhaustion
+}
+
+// brier is the mean Brier score of a budget's forecasts by horizon.
+func brier(accounts []*account) (mean [NumHorizons]float64) {
+	for h := range mean {
+		sum, count := 0.0, 0.0
+		for _, a := range accounts {
+			if a.stock != nil {
+				sum += a.stock.brier[h]
+				count += a.stock.judged[h]
+			}
+		}
+		mean[h] = math.NaN()
+		if count > 0 {
+			mean[h] = sum / count
+		}
+	}
+	return mean
+}

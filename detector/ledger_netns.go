@@ -28,6 +28,8 @@ type netns struct {
 
 	exact, repairs bool // repairs: the dump in progress began after the last overrun
 	lost, resyncs  uint64
+	lossAt         collector.Time // of the first overrun that no dump repaired, 0 if none
+	told           collector.Time // of the last event of a new flow
 	// other counts flows of other protocols: those of the last complete dump and
 	// those opened since.
 	other, otherNow uint64
@@ -94,8 +96,11 @@ func (n *netns) beginDump(at collector.Time) {
 	n.otherNow = 0
 }
 
-func (n *netns) overrun() {
+func (n *netns) overrun(at collector.Time) {
 	n.lost++
+	if n.lossAt == 0 {
+		n.lossAt = at
+	}
 	n.exact, n.repairs = false, false
 }
 
@@ -147,14 +152,12 @@ func (l *Ledger) endDump(n *netns, at collector.Time) {
 		return
 	}
 	n.dumping = false
-	for c := 0; c < len(n.flows.chunks); c++ {
-		first := n.flows.chunks[c] << chunkShift
-		for i := first; i < first+chunkSize && n.flows.count > 0; i++ {
-			if f := l.table.at(i); f.phase != phaseFree && f.dump != n.dump {
-				l.unseen(n, i, f, at)
-			}
+	l.eachFlow(n, func(i uint32, f *flow) {
+		l.settle(f)
+		if f.dump != n.dump {
+			l.unseen(n, i, f, at)
 		}
-	}
+	})
 	if n.complete != 0 {
 		n.interval = min(n.begin.Sub(n.complete), maxInterval)
 	}
@@ -164,7 +167,7 @@ func (l *Ledger) endDump(n *netns, at collector.Time) {
 		if !n.exact && n.lost > 0 {
 			n.resyncs++
 		}
-		n.exact = true
+		n.exact, n.lossAt = true, 0
 	}
 }
 

@@ -2,7 +2,6 @@ package detector
 
 import (
 	"cmp"
-	"math"
 	"net/netip"
 	"slices"
 	"time"
@@ -27,10 +26,7 @@ func (l *Ledger) Snapshot(now collector.Time) *Snapshot {
 	slices.SortFunc(s.Netns, func(a, b NetnsSnapshot) int { return cmp.Compare(a.Netns, b.Netns) })
 	l.pick.sort(l)
 	for i, b := range l.cfg.Budgets {
-		bs := BudgetSnapshot{Budget: b}
-		for h := range bs.Brier {
-			bs.Brier[h] = math.NaN()
-		}
+		bs := BudgetSnapshot{Budget: b, Brier: brier(l.accounts[2*i : 2*i+2])}
 		for a := 2 * i; a < 2*i+2; a++ {
 			if l.accounts[a].terms.Ports > 0 {
 				bs.Protocols = append(bs.Protocols, l.protocolSnapshot(uint32(a)))

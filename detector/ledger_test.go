@@ -1,6 +1,7 @@
 package detector
 
 import (
+	"math"
 	"net/netip"
 	"testing"
 	"time"
@@ -14,7 +15,7 @@ import (
 const epoch = collector.Time(1_700_000_000 * int64(time.Second))
 
 func at(seconds float64) collector.Time {
-	return epoch + collector.Time(seconds*float64(time.Second))
+	return epoch + collector.Time(math.Round(seconds*1e9))
 }
 
 func exactly(seconds float64) collector.Interval {

@@ -56,8 +56,11 @@ type portSpace struct {
 	label, vipLabel string
 	// exportedUntil is until when it keeps its place among the exported.
 	exportedUntil collector.Time
-	noPorts       uint64
-	shared        bool // of LedgerConfig.Shared
+	// noPorts counts opens that failed for lack of ports, noPortsTold those of them
+	// that a forecast knows of.
+	noPorts, noPortsTold uint64
+	outlook              *outlook
+	shared               bool // of LedgerConfig.Shared
 	// emptied is when it last became empty; while it is, it is in its budget's list.
 	emptied    collector.Time
 	next, prev uint32
@@ -127,6 +130,7 @@ type account struct {
 	lifetimes, holdTimes         histogram
 	unanswered, refused, noPorts uint64
 	fold                         *fold
+	stock                        *stock
 }
 
 // fold counts port spaces that are not tracked. Each falls into a cell by its hash, so that

@@ -81,6 +81,7 @@ func (l *Ledger) track(k spaceKey, vip netip.Addr, to netip.AddrPort) uint32 {
 	l.byKey[k] = n
 	o.tracked++
 	l.list(n)
+	l.inherit(s)
 	l.spaceTracked(s)
 	return n
 }
@@ -190,6 +191,10 @@ func (l *Ledger) spaceSnapshot(s *portSpace) SpaceSnapshot {
 	}
 	out := s.tally.snapshot(l.now)
 	out.VIP, out.Destination = s.vipLabel, s.label
+	if o := s.outlook; o != nil && o.last != 0 {
+		f := o.forecast
+		out.Forecast = &f
+	}
 	return out
 }
 
