@@ -23,40 +23,82 @@ type Flows struct {
 // OpenTCP starts n TCP connections at once and does not wait for them. Close resets
 // those that are not shut down.
 func (h *Host) OpenTCP(to netip.AddrPort, n int) (*Flows, error) {
-	return h.open(to, n, unix.SOCK_STREAM)
+	return h.open(to, 0, n, unix.SOCK_STREAM)
 }
 
 // OpenUDP connects n UDP sockets, each of its own source port. Send makes flows of them.
 func (h *Host) OpenUDP(to netip.AddrPort, n int) (*Flows, error) {
-	return h.open(to, n, unix.SOCK_DGRAM)
+	return h.open(to, 0, n, unix.SOCK_DGRAM)
 }
 
-func (h *Host) open(to netip.AddrPort, n, typ int) (*Flows, error) {
-	f := &Flows{host: h, To: to, fds: make([]int, 0, n)}
+// OpenUDPFrom is OpenUDP with source ports from first on.
+func (h *Host) OpenUDPFrom(to netip.AddrPort, first uint16, n int) (*Flows, error) {
+	return h.open(to, first, n, unix.SOCK_DGRAM)
+}
+
+// open makes and connects sockets; their source ports start at first, or are the kernel's choice when it is 0.
+func (h *Host) open(to netip.AddrPort, first uint16, n, typ int) (*Flows, error) {
+	f := &Flows{host: h, To: to}
+	var err error
+	if f.fds, err = h.sockets(family(to.Addr()), typ, n); err != nil {
+		return nil, err
+	}
 	sa := sockaddr(to)
+	for i, fd := range f.fds {
+		err := error(nil)
+		if first != 0 {
+			err = unix.Bind(fd, sockaddr(netip.AddrPortFrom(h.source(to.Addr()), first+uint16(i))))
+		}
+		if err == nil {
+			err = unix.Connect(fd, sa)
+		}
+		if err != nil && !errors.Is(err, unix.EINPROGRESS) {
+			f.Close()
+			return nil, fmt.Errorf("open flow from %s to %v: %w", h.Name, to, err)
+		}
+	}
+	return f, nil
+}
+
+// source is the host's address of the family of to.
+func (h *Host) source(to netip.Addr) netip.Addr {
+	if to.Is4() {
+		return h.Addr
+	}
+	return h.Addr6
+}
+
+// sockets makes n non-blocking sockets in the host; a stream resets when it is closed, so that a
+// process that dies leaves no socket that waits for its peer and keeps the namespace alive.
+func (h *Host) sockets(family, typ, n int) ([]int, error) {
+	fds := make([]int, 0, n)
 	err := h.ns.do(func() error {
 		for range n {
-			fd, err := unix.Socket(family(to.Addr()), typ|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+			fd, err := unix.Socket(family, typ|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
 			if err != nil {
 				return err
 			}
-			f.fds = append(f.fds, fd)
-			if typ == unix.SOCK_STREAM {
-				if err := unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1}); err != nil {
-					return err
-				}
+			fds = append(fds, fd)
+			if typ != unix.SOCK_STREAM {
+				continue
 			}
-			if err := unix.Connect(fd, sa); err != nil && !errors.Is(err, unix.EINPROGRESS) {
+			if err := unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1}); err != nil {
 				return err
 			}
 		}
 		return nil
 	})
 	if err != nil {
-		f.Close()
-		return nil, fmt.Errorf("open flows from %s to %v: %w", h.Name, to, err)
+		closeAll(fds)
+		return nil, fmt.Errorf("make %d sockets in %s: %w", n, h.Name, err)
 	}
-	return f, nil
+	return fds, nil
+}
+
+func closeAll(fds []int) {
+	for _, fd := range fds {
+		_ = unix.Close(fd)
+	}
 }
 
 // Len is the number of sockets.
@@ -73,6 +115,21 @@ func (f *Flows) Received(i int) bool {
 	var b [16]byte
 	n, err := unix.Read(f.fds[i], b[:])
 	return err == nil && n > 0
+}
+
+// Errors counts the sockets that were told of a failure: refused, reset, unreachable, timed out.
+func (f *Flows) Errors() (int, error) {
+	n := 0
+	for _, fd := range f.fds {
+		e, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ERROR)
+		if err != nil {
+			return 0, fmt.Errorf("read error of a flow to %v: %w", f.To, err)
+		}
+		if e != 0 {
+			n++
+		}
+	}
+	return n, nil
 }
 
 // AwaitEstablished waits until n of the host's sockets to the destination are ESTABLISHED, at
@@ -100,9 +157,7 @@ func (f *Flows) Shutdown() {
 // Close closes the sockets: a reset on each that is established, nothing on one that is
 // shut down on both sides or still opening.
 func (f *Flows) Close() {
-	for _, fd := range f.fds {
-		_ = unix.Close(fd)
-	}
+	closeAll(f.fds)
 	f.fds = nil
 }
 

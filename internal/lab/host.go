@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"strconv"
 	"strings"
 
 	"github.com/mdlayher/socket"
@@ -76,8 +77,7 @@ func (h *Host) Netns() uint64 { return h.ns.inode }
 func (h *Host) Set(sysctls map[string]string) error {
 	return h.ns.do(func() error {
 		for name, value := range sysctls {
-			path := "/proc/sys/" + strings.ReplaceAll(name, ".", "/")
-			if err := os.WriteFile(path, []byte(value), 0); err != nil {
+			if err := os.WriteFile(sysctlPath(name), []byte(value), 0); err != nil {
 				return fmt.Errorf("set %s of %s: %w", name, h.Name, err)
 			}
 		}
@@ -85,22 +85,38 @@ func (h *Host) Set(sysctls map[string]string) error {
 	})
 }
 
-// Dial connects from the host to a TCP destination. Closed without Shutdown, the
-// connection is reset.
-func (h *Host) Dial(ctx context.Context, to netip.AddrPort) (*socket.Conn, error) {
-	var c *socket.Conn
+// Sysctl reads a sysctl of the host that is a number.
+func (h *Host) Sysctl(name string) (int, error) {
+	var text []byte
 	err := h.ns.do(func() (err error) {
-		c, err = socket.Socket(family(to.Addr()), unix.SOCK_STREAM, 0, "tcp", nil)
+		text, err = os.ReadFile(sysctlPath(name))
 		return err
 	})
 	if err != nil {
-		return nil, fmt.Errorf("dial from %s: %w", h.Name, err)
+		return 0, fmt.Errorf("read %s of %s: %w", name, h.Name, err)
 	}
-	err = socketLinger(c)
-	if err == nil {
-		_, err = c.Connect(ctx, sockaddr(to))
-	}
+	n, err := strconv.Atoi(strings.TrimSpace(string(text)))
 	if err != nil {
+		return 0, fmt.Errorf("read %s of %s: %w", name, h.Name, err)
+	}
+	return n, nil
+}
+
+func sysctlPath(name string) string { return "/proc/sys/" + strings.ReplaceAll(name, ".", "/") }
+
+// Dial connects from the host to a TCP destination. Closed without Shutdown, the
+// connection is reset.
+func (h *Host) Dial(ctx context.Context, to netip.AddrPort) (*socket.Conn, error) {
+	fds, err := h.sockets(family(to.Addr()), unix.SOCK_STREAM, 1)
+	if err != nil {
+		return nil, err
+	}
+	c, err := socket.New(fds[0], "tcp")
+	if err != nil {
+		closeAll(fds)
+		return nil, fmt.Errorf("dial %v from %s: %w", to, h.Name, err)
+	}
+	if _, err := c.Connect(ctx, sockaddr(to)); err != nil {
 		return nil, errors.Join(fmt.Errorf("dial %v from %s: %w", to, h.Name, err), c.Close())
 	}
 	return c, nil
@@ -132,20 +148,6 @@ func (h *Host) ListenUDP(ctx context.Context, at netip.AddrPort) (*net.UDPConn, 
 		return nil, fmt.Errorf("listen on %s: %w", h.Name, err)
 	}
 	return c.(*net.UDPConn), nil
-}
-
-// socketLinger makes close send a reset, so that a process that dies leaves no socket that
-// waits for the other side and keeps its namespace alive.
-func socketLinger(c *socket.Conn) error {
-	raw, err := c.SyscallConn()
-	if err != nil {
-		return err
-	}
-	var serr error
-	err = raw.Control(func(fd uintptr) {
-		serr = unix.SetsockoptLinger(int(fd), unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
-	})
-	return errors.Join(err, serr)
 }
 
 func family(a netip.Addr) int {

@@ -29,6 +29,7 @@ type Topology struct {
 type Lab struct {
 	router         *Host
 	nodes, servers []*Host
+	nat            []NAT // the rules in force
 }
 
 // New builds the test bed. It needs root; Missing says what of it is missing.
@@ -134,4 +135,13 @@ func VIP6(i int) netip.Addr { return addr6(0x5100, byte(i+1)) }
 // addr6 is 2001:db8:net::host.
 func addr6(net uint16, host byte) netip.Addr {
 	return netip.AddrFrom16([16]byte{0: 0x20, 1: 0x01, 2: 0x0d, 3: 0xb8, 4: byte(net >> 8), 5: byte(net), 15: host})
+}
+
+// vips are the first n public addresses.
+func vips(n int) []netip.Addr {
+	list := make([]netip.Addr, n)
+	for i := range list {
+		list[i] = VIP(i)
+	}
+	return list
 }

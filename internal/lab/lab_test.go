@@ -12,8 +12,8 @@ import (
 	"github.com/snatwatch/snatwatch/collector"
 )
 
-// ports is the range that the tests give a VIP.
-var ports = collector.PortRange{First: 1024, Last: 2047}
+// testPorts is the range that the tests give a VIP.
+var testPorts = collector.PortRange{First: 1024, Last: 2047}
 
 // newLab builds a lab, or skips the test where the rights for one are missing.
 func newLab(t *testing.T, topology Topology) *Lab {
@@ -74,6 +74,7 @@ func fill(t *testing.T, l *Lab, s *Server, n, want int) (int, map[netip.Addr]int
 }
 
 func TestKernelFlowsPerRuleForm(t *testing.T) {
+	t.Parallel()
 	a, b := VIP(0), VIP(1)
 	for _, tt := range []struct {
 		name  string
@@ -82,9 +83,9 @@ func TestKernelFlowsPerRuleForm(t *testing.T) {
 		flows int
 		vips  map[netip.Addr]int
 	}{
-		{"one VIP", NAT{VIPs: []netip.Addr{a}, Ports: ports}, 1100, 1024, map[netip.Addr]int{a: 1024}},
-		{"one VIP, fully random", NAT{VIPs: []netip.Addr{a}, Ports: ports, FullyRandom: true}, 1100, 1024, map[netip.Addr]int{a: 1024}},
-		{"two VIPs by turns", NAT{Form: Numgen, VIPs: []netip.Addr{a, b}, Ports: ports}, 2150, 2048, map[netip.Addr]int{a: 1024, b: 1024}},
+		{"one VIP", NAT{VIPs: []netip.Addr{a}, Ports: testPorts}, 1100, 1024, map[netip.Addr]int{a: 1024}},
+		{"one VIP, fully random", NAT{VIPs: []netip.Addr{a}, Ports: testPorts, FullyRandom: true}, 1100, 1024, map[netip.Addr]int{a: 1024}},
+		{"two VIPs by turns", NAT{Form: Numgen, VIPs: []netip.Addr{a, b}, Ports: testPorts}, 2150, 2048, map[netip.Addr]int{a: 1024, b: 1024}},
 		{
 			"masquerade has all ports", NAT{Form: Masquerade}, 1100, 1100,
 			map[netip.Addr]int{netip.MustParseAddr("192.0.2.1"): 1100},
@@ -105,7 +106,8 @@ func TestKernelFlowsPerRuleForm(t *testing.T) {
 
 // A range of VIPs gives one source and one destination the ports of one VIP only.
 func TestKernelRangeOfVIPsDoesNotAdd(t *testing.T) {
-	l := newLab(t, Topology{NAT: []NAT{{VIPs: []netip.Addr{VIP(0), VIP(1)}, Ports: ports}}})
+	t.Parallel()
+	l := newLab(t, Topology{NAT: []NAT{{VIPs: []netip.Addr{VIP(0), VIP(1)}, Ports: testPorts}}})
 	flows, vips := fill(t, l, hold(t, l.Server(0), 443), 1100, 1024)
 	if flows != 1024 || len(vips) != 1 {
 		t.Errorf("%d flows on %v, want 1024 on one VIP", flows, vips)
@@ -113,6 +115,7 @@ func TestKernelRangeOfVIPsDoesNotAdd(t *testing.T) {
 }
 
 func TestKernelIPv6(t *testing.T) {
+	t.Parallel()
 	l := newLab(t, Topology{NAT: []NAT{{VIPs: []netip.Addr{VIP6(0)}, Ports: collector.PortRange{First: 1024, Last: 1039}}}})
 	s, err := l.Server(0).Hold(t.Context(), netip.AddrPortFrom(l.Server(0).Addr6, 443))
 	if err != nil {
@@ -126,6 +129,7 @@ func TestKernelIPv6(t *testing.T) {
 }
 
 func TestKernelDial(t *testing.T) {
+	t.Parallel()
 	l := newLab(t, Topology{})
 	s, err := l.Server(0).Store(t.Context(), l.Server(0).At(80), 20*time.Millisecond)
 	if err != nil {

@@ -76,7 +76,7 @@ func (l *Lab) attachServer(i int) error {
 	return h.Set(map[string]string{
 		"net.core.somaxconn":           "16384",
 		"net.ipv4.tcp_max_syn_backlog": "16384",
-		"net.ipv4.tcp_orphan_retries":  "1",
+		"net.ipv4.tcp_orphan_retries":  "3",
 	})
 }
 

@@ -103,6 +103,7 @@ func (l *Lab) SetNAT(rules ...NAT) error {
 	if err := c.Flush(); err != nil {
 		return fmt.Errorf("set NAT: %w", err)
 	}
+	l.nat = slices.Clone(rules)
 	return l.assignVIPs(rules)
 }
 

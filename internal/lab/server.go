@@ -36,7 +36,7 @@ func (s *Server) Answered() uint64 { return s.answered.Load() }
 func (h *Host) Hold(ctx context.Context, at netip.AddrPort) (*Server, error) {
 	return h.serveTCP(ctx, at, func(s *Server, c *net.TCPConn) {
 		_, _ = io.Copy(io.Discard, c)
-		finish(c)
+		s.finish(c)
 	})
 }
 
@@ -66,11 +66,18 @@ func (s *Server) answer(c *net.TCPConn) {
 			break
 		}
 	}
-	finish(c)
+	s.finish(c)
 }
 
-// finish closes the server's side after the client's: a FIN, not a reset.
-func finish(c *net.TCPConn) {
+// finish closes the server's side after the client's: a FIN, not a reset. It comes a little later than
+// the client's, for should it overtake the ACK of that one on another CPU, the client answers the ACK once
+// more, to a socket that is gone: a reset, and the router's entry goes from TIME_WAIT to CLOSE.
+func (s *Server) finish(c *net.TCPConn) {
+	select {
+	case <-time.After(20 * time.Millisecond):
+	case <-s.closed:
+		return
+	}
 	_ = c.SetLinger(-1)
 	_ = c.Close()
 }

@@ -1,0 +1,219 @@
+package lab
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+	"golang.org/x/sys/unix"
+
+	"github.com/snatwatch/snatwatch/collector"
+)
+
+// Options say what Run does. The zero value measures every step and prints a table.
+type Options struct {
+	// Steps to run, of Steps(); none means all.
+	Steps []string
+	// JSON prints the report as JSON instead of a table.
+	JSON bool
+	// Watch, if set, runs beside the steps with the lab's router to watch, until its context ends. The
+	// incident then goes on, again and again, until Run's context ends.
+	Watch func(ctx context.Context, l *Lab) error
+	// Incident is what goes on beside Watch; nil means DefaultIncident.
+	Incident *Incident
+}
+
+// step is one experiment. begin, where there is one, runs before any step does.
+type step struct {
+	name, title string
+	begin, run  func(context.Context, *bench, *StepReport) error
+}
+
+// Each step has a node and VIPs of its own, so none waits for another's ports.
+const (
+	nodeOneVIP = iota
+	nodeRange
+	nodeNumgen
+	nodeSpaces
+	nodeFill
+	nodeFIN
+	nodeRST
+	nodeIdle
+	nodeIncident
+	numNodes
+)
+
+// perVIP is the range of ports that a VIP has in the lab: 1024 of them, as in the incident.
+func perVIP() collector.PortRange { return collector.PortRange{First: 1024, Last: 2047} }
+
+func topology() Topology {
+	rule := func(node int, form Form, first, n int) NAT {
+		return NAT{Nodes: []int{node}, Form: form, VIPs: vips(first + n)[first:], Ports: perVIP()}
+	}
+	return Topology{Nodes: numNodes, Servers: 2, NAT: []NAT{
+		rule(nodeOneVIP, Range, 0, 1),
+		rule(nodeRange, Range, 1, 2),
+		rule(nodeNumgen, Numgen, 3, 2),
+		rule(nodeSpaces, Range, 5, 1),
+		rule(nodeFill, Range, 6, 1),
+		rule(nodeFIN, Range, 7, 1),
+		rule(nodeRST, Range, 8, 1),
+		rule(nodeIdle, Range, 9, 1),
+		rule(nodeIncident, Numgen, 10, 1),
+	}}
+}
+
+func steps() []step {
+	return []step{
+		{name: "one-vip", title: "1100 TCP flows to one destination, behind one VIP with 1024 ports", run: oneVIP},
+		{name: "two-vips", title: "2150 TCP flows to one destination, behind two VIPs with 1024 ports each", run: twoVIPs},
+		{name: "spaces", title: "one VIP with 1024 ports, two destinations, TCP and UDP at the same time", run: spaces},
+		{name: "fill", title: "how many first packets are lost while one VIP's 1024 ports fill up", run: fillUp},
+		{name: "close", title: "1000 of 1024 ports taken by flows that end; then 1000 flows more to the same destination", run: closing},
+		{name: "idle", title: "1000 of 1024 ports taken by UDP flows that fall silent; then 1000 flows more, at once and later", begin: idleBegin, run: idle},
+	}
+}
+
+// Steps are the names of all steps, in the order they run.
+func Steps() []string {
+	var names []string
+	for _, s := range steps() {
+		names = append(names, s.name)
+	}
+	return names
+}
+
+// bench is the lab of one run, with what lasts from one step to another.
+type bench struct {
+	*Lab
+	servers []*Server
+	// silent are the flows of the idle step, and since when.
+	silent      *Flows
+	silentSince time.Time
+}
+
+func (b *bench) close() {
+	if b.silent != nil {
+		b.silent.Close()
+	}
+	for _, s := range b.servers {
+		_ = s.Close()
+	}
+	b.Lab.Close()
+}
+
+// Run measures the steps and prints what was measured. It returns an error when something is not as
+// expected, after all steps. Nothing of the lab is left when it returns, or when the process ends.
+func Run(ctx context.Context, w io.Writer, o Options) error {
+	var chosen []step
+	for _, s := range steps() {
+		if len(o.Steps) == 0 || slices.Contains(o.Steps, s.name) {
+			chosen = append(chosen, s)
+		}
+	}
+	for _, name := range o.Steps {
+		if !slices.Contains(Steps(), name) {
+			return fmt.Errorf("lab: no step %q; there are %s", name, strings.Join(Steps(), ", "))
+		}
+	}
+	// The step with most sockets, spaces, has 4400 of its own and 2048 accepted.
+	if err := needFiles(10_000); err != nil {
+		return err
+	}
+	l, err := New(ctx, topology())
+	if err != nil {
+		return err
+	}
+	b := &bench{Lab: l}
+	defer b.close()
+	if o.Watch == nil {
+		return b.measure(ctx, w, chosen, o.JSON)
+	}
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return o.Watch(ctx, l) })
+	g.Go(func() error {
+		if err := b.measure(ctx, w, chosen, o.JSON); err != nil {
+			return err
+		}
+		in := DefaultIncident()
+		if o.Incident != nil {
+			in = *o.Incident
+		}
+		in.Node = nodeIncident
+		for {
+			if err := l.RunIncident(ctx, in); err != nil {
+				return err
+			}
+		}
+	})
+	return g.Wait()
+}
+
+// measure runs the steps and writes the report.
+func (b *bench) measure(ctx context.Context, w io.Writer, chosen []step, asJSON bool) error {
+	r := Report{Kernel: kernelRelease(), Steps: make([]StepReport, len(chosen))}
+	for i, s := range chosen {
+		sr := &r.Steps[i]
+		sr.Name, sr.Title = s.name, s.title
+		if s.begin != nil {
+			if err := s.begin(ctx, b, sr); err != nil {
+				sr.Error = err.Error()
+			}
+		}
+	}
+	for i, s := range chosen {
+		if sr := &r.Steps[i]; sr.Error == "" {
+			if err := s.run(ctx, b, sr); err != nil {
+				sr.Error = err.Error()
+			}
+		}
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+	}
+	failures := r.failures()
+	r.OK = len(failures) == 0
+	write := r.WriteTable
+	if asJSON {
+		write = r.WriteJSON
+	}
+	if err := write(w); err != nil {
+		return fmt.Errorf("write report: %w", err)
+	}
+	if !r.OK {
+		return errors.New("lab: " + strings.Join(failures, "\nlab: "))
+	}
+	return nil
+}
+
+// hold starts, for the length of the run, a server that holds TCP flows.
+func (b *bench) hold(ctx context.Context, server int, port uint16) (*Server, error) {
+	h := b.Server(server)
+	return b.keep(h.Hold(ctx, h.At(port)))
+}
+
+// echo starts, for the length of the run, a server that answers UDP.
+func (b *bench) echo(ctx context.Context, server int, port uint16) (*Server, error) {
+	h := b.Server(server)
+	return b.keep(h.EchoUDP(ctx, h.At(port)))
+}
+
+func (b *bench) keep(s *Server, err error) (*Server, error) {
+	if err == nil {
+		b.servers = append(b.servers, s)
+	}
+	return s, err
+}
+
+func kernelRelease() string {
+	var u unix.Utsname
+	if err := unix.Uname(&u); err != nil {
+		return "?"
+	}
+	return unix.ByteSliceToString(u.Release[:])
+}

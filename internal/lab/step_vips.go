@@ -1,0 +1,137 @@
+package lab
+
+import (
+	"context"
+	"time"
+
+	"github.com/snatwatch/snatwatch/collector"
+)
+
+// settle is how long flows get to open: the SYN goes out again after 1, 2, 3 … s.
+const settle = 12 * time.Second
+
+// oneVIP: a VIP carries as many flows to one destination as it has ports, and the rest
+// hear nothing.
+func oneVIP(ctx context.Context, b *bench, r *StepReport) error {
+	const asked = 1100
+	full := perVIP().Len()
+	node := b.Node(nodeOneVIP)
+	s, err := b.hold(ctx, 0, 1443)
+	if err != nil {
+		return err
+	}
+	before, err := b.Counters()
+	if err != nil {
+		return err
+	}
+	resentBefore, err := node.SynRetransmits()
+	if err != nil {
+		return err
+	}
+	f, err := node.OpenTCP(s.Addr, asked)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if _, err := f.AwaitEstablished(ctx, full, settle); err != nil {
+		return err
+	}
+	// Every flow that waits sends its SYN again meanwhile, most of them twice.
+	if err := sleep(ctx, 3*time.Second); err != nil {
+		return err
+	}
+	socks, err := node.Sockets(s.Addr)
+	if err != nil {
+		return err
+	}
+	entries, err := b.Entries()
+	if err != nil {
+		return err
+	}
+	after, err := b.Counters()
+	if err != nil {
+		return err
+	}
+	resent, err := node.SynRetransmits()
+	if err != nil {
+		return err
+	}
+	told, err := f.Errors()
+	if err != nil {
+		return err
+	}
+	open := entries.To(collector.TCP, s.Addr).TCPState(ctEstablished)
+	failed, dropped := int(after.InsertFailed-before.InsertFailed), int(after.Drop-before.Drop)
+	r.count("node's sockets in ESTABLISHED", socks.Established, exactly(full),
+		"as many as the VIP has ports, and not one more")
+	r.count("VIP's ports in established entries of the router", open.PortsByVIP()[VIP(0)], exactly(full),
+		"every port of the range is taken, each by one flow")
+	r.count("node's sockets in SYN_SENT", socks.SynSent, exactly(asked-full),
+		"flows without a port wait: the application sees a slow connect")
+	r.count("of them, sockets that sent the SYN again", socks.Retransmitting, exactly(asked-full),
+		"the first sign on the node: SYN retransmits, in ss -o state syn-sent")
+	r.count("node's TCPSynRetrans, added", int(resent-resentBefore), atLeast(asked-full),
+		"the node's own counter moves; it does not say which destination")
+	r.count("router's insert_failed, added", failed, atLeast(asked-full),
+		"a SYN without a port is dropped here, in silence")
+	r.count("router's drop, added", dropped, exactly(failed), "the same packets, counted once more")
+	r.count("sockets told of an error", told, exactly(0), "no reset and no ICMP: to the client it looks like packet loss")
+	return nil
+}
+
+// twoVIPs: whether a second VIP adds its ports depends on the form of the rule.
+func twoVIPs(ctx context.Context, b *bench, r *StepReport) error {
+	const asked = 2150
+	full := perVIP().Len()
+	for _, form := range []struct {
+		name                string
+		node, first         int
+		flows, perVIP, used int
+		flowsMean, usedMean string
+	}{
+		{
+			"snat to a range of VIPs", nodeRange, 1, full, full, 1,
+			"the second VIP adds nothing here: a hash of source and destination picks one",
+			"the other VIP stays empty and no retry goes to it",
+		},
+		{
+			"snat to numgen map of VIPs", nodeNumgen, 3, 2 * full, full, 2,
+			"the second VIP doubles the ports: each attempt takes the next VIP",
+			"both are full; a SYN sent again tries the other",
+		},
+	} {
+		node := b.Node(form.node)
+		s, err := b.hold(ctx, 0, uint16(2443+form.node))
+		if err != nil {
+			return err
+		}
+		f, err := node.OpenTCP(s.Addr, asked)
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		if _, err := f.AwaitEstablished(ctx, form.flows, settle); err != nil {
+			return err
+		}
+		if err := sleep(ctx, 1500*time.Millisecond); err != nil { // for a SYN more, which could still get in
+			return err
+		}
+		socks, err := node.Sockets(s.Addr)
+		if err != nil {
+			return err
+		}
+		entries, err := b.Entries()
+		if err != nil {
+			return err
+		}
+		used, most := 0, 0
+		for _, n := range entries.To(collector.TCP, s.Addr).TCPState(ctEstablished).PortsByVIP() {
+			used++
+			most = max(most, n)
+		}
+		r.count(form.name+": node's sockets in ESTABLISHED", socks.Established, exactly(form.flows), form.flowsMean)
+		r.count(form.name+": VIPs in established entries", used, exactly(form.used), form.usedMean)
+		r.count(form.name+": ports of the fullest VIP", most, exactly(form.perVIP), "a VIP never carries more than its range")
+	}
+	return nil
+}
