@@ -62,6 +62,24 @@ func Netns(t testing.TB) *netns.Handle {
 	return h
 }
 
+// Command runs a command inside ns, and skips the test if it is not installed.
+func Command(t testing.TB, ns *netns.Handle, name string, args ...string) []byte {
+	t.Helper()
+	path, err := exec.LookPath(name)
+	if err != nil {
+		cannot(t, err.Error())
+	}
+	var out []byte
+	err = ns.Do(func() (err error) { // the child inherits the namespace of the thread that forks
+		out, err = exec.Command(path, args...).CombinedOutput()
+		return err
+	})
+	if err != nil {
+		t.Fatalf("%s %v: %v\n%s", name, args, err, out)
+	}
+	return out
+}
+
 // Process starts a process that sleeps in a network namespace of its own until
 // the test ends, and returns its process id.
 func Process(t testing.TB) int {

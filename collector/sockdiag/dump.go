@@ -1,0 +1,264 @@
+package sockdiag
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+
+	"github.com/mdlayher/netlink"
+	"golang.org/x/sys/unix"
+
+	"github.com/snatwatch/snatwatch/collector"
+	"github.com/snatwatch/snatwatch/collector/nlraw"
+)
+
+// batchEvents is how many events the Sink gets at once; a datagram holds about 260 sockets.
+const batchEvents = 256
+
+// reader turns what the kernel says of one namespace after the other into events. Its
+// buffers serve all namespaces.
+type reader struct {
+	now      func() collector.Time
+	sink     collector.Sink
+	bytecode []byte
+	// perFamily: the kernel does not know TCPDIAG_GETSOCK.
+	perFamily bool
+
+	events   []collector.Event
+	socket   socket
+	tcp, udp inbound
+	last     [2]collector.Time // of the last two datagrams, or of the request
+	written  written
+	tally    Tally
+	bound    map[BoundKey]int
+
+	gone  destroyed
+	batch *nlraw.Batch
+}
+
+func newReader(now func() collector.Time, sink collector.Sink) *reader {
+	return &reader{
+		now: now, sink: sink, bytecode: notLoopback(),
+		events: make([]collector.Event, 0, batchEvents), bound: map[BoundKey]int{},
+	}
+}
+
+// sinkError is an error of the Sink's: it ends the source, one of the kernel's does not.
+type sinkError struct{ error }
+
+func (e sinkError) Unwrap() error { return e.error }
+
+// next returns room for one event, and hands the batch over when it is full.
+func (r *reader) next(ctx context.Context) (*collector.Event, error) {
+	if len(r.events) == cap(r.events) {
+		if err := r.flush(ctx); err != nil {
+			return nil, err
+		}
+	}
+	r.events = r.events[:len(r.events)+1]
+	return &r.events[len(r.events)-1], nil
+}
+
+func (r *reader) flush(ctx context.Context) error {
+	if len(r.events) == 0 {
+		return nil
+	}
+	err := r.sink(ctx, r.events)
+	r.events = r.events[:0]
+	if err != nil {
+		return sinkError{err}
+	}
+	return nil
+}
+
+// mark emits an event that tells of the whole namespace.
+func (r *reader) mark(ctx context.Context, kind collector.Kind, netns uint64) error {
+	e, err := r.next(ctx)
+	if err != nil {
+		return err
+	}
+	*e = collector.Event{Kind: kind, At: r.now(), Netns: netns}
+	return nil
+}
+
+// dump shows all flows of sp from Begin to End, or to Abort when the kernel gives up.
+func (r *reader) dump(ctx context.Context, sp *space) error {
+	began := r.now()
+	r.tally = Tally{}
+	clear(r.bound)
+	r.tcp.restart(sp.tcp.used)
+	r.udp.restart(sp.udp.used)
+	if err := r.mark(ctx, collector.Begin, sp.inode()); err != nil {
+		return err
+	}
+	err := r.tables(ctx, sp)
+	var sunk sinkError
+	if errors.As(err, &sunk) {
+		return err
+	}
+	kind := collector.Abort
+	if err == nil {
+		kind = collector.End
+		sp.tcp.keep(&r.tcp)
+		sp.udp.keep(&r.udp)
+		// Ends that came during the dump belong before its own.
+		if err := r.drain(ctx, sp); err != nil {
+			return err
+		}
+	}
+	if err := r.mark(ctx, kind, sp.inode()); err != nil {
+		return err
+	}
+	if err := r.flush(ctx); err != nil {
+		return err
+	}
+	now := r.now()
+	sp.stats.dumped(&r.tally, r.bound, now.Sub(began), err)
+	if r.tally.firstMalformed != nil {
+		sp.stats.failed(r.tally.firstMalformed, now)
+	}
+	if err != nil {
+		sp.stats.failed(err, now)
+	}
+	return err
+}
+
+// tables walks what the kernel keeps, the listeners of each protocol first.
+func (r *reader) tables(ctx context.Context, sp *space) error {
+	if err := r.ask(ctx, sp, collector.TCP, 1<<tcpListen, r.listener); err != nil {
+		return err
+	}
+	flows := func(m nlraw.Message) error { return r.flow(ctx, m, sp.inode(), collector.TCP) }
+	if err := r.ask(ctx, sp, collector.TCP, statesFlows|1<<tcpBoundInactive, flows); err != nil {
+		return err
+	}
+	if err := r.ask(ctx, sp, collector.UDP, 1<<tcpClose, r.unconnected); err != nil {
+		return err
+	}
+	flows = func(m nlraw.Message) error { return r.flow(ctx, m, sp.inode(), collector.UDP) }
+	return r.ask(ctx, sp, collector.UDP, 1<<tcpEstablished, flows)
+}
+
+// ask sends the requests that show the sockets of one protocol in the given states.
+func (r *reader) ask(ctx context.Context, sp *space, p collector.Protocol, states uint32, each func(nlraw.Message) error) error {
+	if p == collector.TCP && !r.perFamily {
+		err := r.one(ctx, sp, requestTCP(states, r.bytecode), each)
+		if !errors.Is(err, unix.EOPNOTSUPP) && !errors.Is(err, unix.EINVAL) {
+			return named(err, p)
+		}
+		r.perFamily = true
+	}
+	shown := 0
+	for _, family := range []uint8{unix.AF_INET, unix.AF_INET6} {
+		err := r.one(ctx, sp, requestFamily(family, p, states, r.bytecode), each)
+		// A kernel without UDP diagnosis or without IPv6 has none to show; one
+		// without TCP over IPv4 cannot be read.
+		if errors.Is(err, unix.ENOENT) && (p == collector.UDP || shown > 0) {
+			continue
+		}
+		if err != nil {
+			return named(err, p)
+		}
+		shown++
+	}
+	return nil
+}
+
+func named(err error, p collector.Protocol) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("dump %v sockets: %w", p, err)
+}
+
+func (r *reader) one(ctx context.Context, sp *space, req netlink.Message, each func(nlraw.Message) error) error {
+	now := r.now()
+	r.last = [2]collector.Time{now, now}
+	datagram := func() error {
+		// The kernel writes a datagram of a dump while the one before it is read.
+		now := r.now()
+		r.written = written{after: r.last[0], before: now}
+		r.last[0], r.last[1] = r.last[1], now
+		return nil
+	}
+	err := sp.dump.Dump(ctx, req, datagram, each)
+	if errors.Is(err, nlraw.ErrInterrupted) {
+		return fmt.Errorf("%w by changes", err)
+	}
+	return err
+}
+
+// parse reads a message into r.socket; false means that it is not one of a socket.
+func (r *reader) parse(m nlraw.Message) bool {
+	r.tally.Sockets++
+	if err := r.socket.parse(m.Data); err != nil {
+		if r.tally.Malformed++; r.tally.firstMalformed == nil {
+			r.tally.firstMalformed = fmt.Errorf("dumped socket: %w", err)
+		}
+		return false
+	}
+	r.tally.UnknownAttributes += uint64(r.socket.unknown)
+	return true
+}
+
+func (r *reader) listener(m nlraw.Message) error {
+	if r.parse(m) && r.socket.state == tcpListen {
+		r.tally.Listeners++
+		r.tcp.listen(r.socket.local.Port())
+	}
+	return nil
+}
+
+func (r *reader) unconnected(m nlraw.Message) error {
+	if r.parse(m) && r.socket.state == tcpClose {
+		r.udp.listen(r.socket.local.Port())
+		r.bind(collector.UDP, r.socket.local)
+	}
+	return nil
+}
+
+func (r *reader) bind(p collector.Protocol, local netip.AddrPort) {
+	if local.Port() == 0 {
+		return // holds nothing
+	}
+	r.tally.Bound++
+	key := BoundKey{Protocol: p, Addr: local.Addr()}
+	if _, known := r.bound[key]; !known && len(r.bound) >= maxBoundKeys {
+		key.Addr = netip.Addr{}
+	}
+	r.bound[key]++
+}
+
+// flow emits a socket that is a flow.
+func (r *reader) flow(ctx context.Context, m nlraw.Message, netns uint64, p collector.Protocol) error {
+	if !r.parse(m) {
+		return nil
+	}
+	s := &r.socket
+	heard := &r.tcp
+	if p == collector.UDP {
+		heard = &r.udp
+	}
+	switch {
+	case 1<<s.state&statesFlows == 0:
+		if s.state == tcpClose {
+			r.bind(p, s.local)
+		}
+		return nil
+	case !s.leavesMachine():
+		r.tally.Loopback++
+		return nil
+	case heard.accepted(s.local.Port()):
+		r.tally.Inbound++
+		return nil
+	}
+	e, err := r.next(ctx)
+	if err != nil {
+		return err
+	}
+	r.tally.Flows++
+	e.Kind, e.At, e.Netns = collector.Seen, r.written.before, netns
+	s.flow(&e.Flow, p, netns, r.written)
+	return nil
+}

@@ -1,0 +1,61 @@
+package sockdiag
+
+import (
+	"time"
+
+	"github.com/snatwatch/snatwatch/collector"
+)
+
+const (
+	// timeWait is TCP_TIMEWAIT_LEN, include/net/tcp.h: how long the kernel keeps a closed
+	// socket. A FIN that is sent again starts it anew, so an end may be shown too late.
+	timeWait = 60 * time.Second
+	// jiffy is the coarsest that a kernel timer gets (HZ=100), and a millisecond for its rounding.
+	jiffy = 11 * time.Millisecond
+)
+
+// written bounds when the kernel wrote a message.
+type written struct {
+	after, before collector.Time
+}
+
+// flow fills f with what the socket tells. The socket is one of statesFlows.
+func (s *socket) flow(f *collector.Flow, p collector.Protocol, netns uint64, w written) {
+	*f = collector.Flow{
+		Protocol:    p,
+		State:       flowState[s.state&15],
+		Netns:       netns,
+		Source:      s.local,
+		Destination: s.remote,
+		VIP:         s.local,
+		Opened:      collector.Interval{To: w.before},
+		UID:         s.uid,
+		Inode:       s.inode,
+		Cgroup:      s.cgroup,
+	}
+	if p != collector.TCP {
+		return
+	}
+	f.ID = uint32(s.cookie)
+	switch s.state {
+	case tcpSynSent:
+		f.Retransmits = s.retrans
+	case tcpTimeWait:
+		f.Reason = collector.FIN
+		f.Ended = collector.Interval{To: w.before}
+		if s.timer == timerTimeWait && s.expires <= timeWait {
+			ago := timeWait - s.expires
+			f.Ended = collector.Interval{
+				From: w.after.Add(-ago - jiffy),
+				To:   min(w.before, w.before.Add(-ago+jiffy)),
+			}
+			f.Opened.To = f.Ended.To
+		}
+	}
+}
+
+// leavesMachine reports whether the flow goes to another machine, as far as its own
+// addresses tell.
+func (s *socket) leavesMachine() bool {
+	return !s.remote.Addr().IsLoopback() && s.remote.Addr() != s.local.Addr()
+}

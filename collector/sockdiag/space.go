@@ -1,0 +1,81 @@
+package sockdiag
+
+import (
+	"errors"
+	"fmt"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/snatwatch/snatwatch/collector"
+	"github.com/snatwatch/snatwatch/collector/netns"
+	"github.com/snatwatch/snatwatch/collector/nlraw"
+)
+
+// space is one network namespace that is read. Its sockets keep the namespace in being,
+// so each poll looks whether it is still there for others.
+type space struct {
+	ns     netns.Netns
+	dump   *nlraw.Conn // dumps and single look-ups; nil after an error
+	events *nlraw.Conn // destroy groups; nil where they are not listened to
+
+	tcp, udp heard
+	drained  collector.Time
+	stats    NetnsStats
+}
+
+func (s *space) inode() uint64 { return s.ns.Inode }
+
+func (s *space) close() {
+	for _, c := range []*nlraw.Conn{s.dump, s.events} {
+		if c != nil {
+			_ = c.Close()
+		}
+	}
+	s.dump, s.events = nil, nil
+}
+
+// dial opens a sock_diag socket inside n. The error is an *netns.AccessError where rights
+// are missing and wraps netns.ErrGone where nobody is there any more.
+func dial(n netns.Netns) (*nlraw.Conn, error) {
+	h, err := n.Open()
+	if err != nil {
+		return nil, err
+	}
+	defer h.Close()
+	var c *nlraw.Conn
+	err = h.Do(func() (err error) {
+		c, err = nlraw.Dial(unix.NETLINK_INET_DIAG, nil)
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("open sock_diag: %w", err)
+	}
+	return c, nil
+}
+
+// listen joins the destroy groups. large says that the receive buffer is of the size that
+// was asked for.
+func listen(c *nlraw.Conn) (large bool, err error) {
+	nl := c.Netlink()
+	var errs []error
+	for _, group := range []uint32{groupTCPDestroy, groupUDPDestroy, groupTCP6Destroy, groupUDP6Destroy} {
+		if err := nl.JoinGroup(group); err != nil {
+			errs = append(errs, fmt.Errorf("join destroy group %d: %w", group, err))
+		}
+	}
+	if err := errors.Join(errs...); err != nil {
+		return false, err
+	}
+	if err := nl.SetReadBuffer(receiveBuffer); err != nil {
+		return false, err
+	}
+	raw, err := nl.SyscallConn()
+	if err != nil {
+		return false, err
+	}
+	size := 0
+	if e := raw.Control(func(fd uintptr) { size, err = unix.GetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUF) }); e != nil {
+		return false, e
+	}
+	return size >= receiveBuffer, err
+}

@@ -1,0 +1,115 @@
+package sockdiag
+
+import (
+	"maps"
+	"net/netip"
+	"time"
+
+	"github.com/snatwatch/snatwatch/collector"
+	"github.com/snatwatch/snatwatch/collector/netns"
+)
+
+// Stats is what the source knows of its own sight. It is immutable.
+type Stats struct {
+	// Netns has one entry per namespace that is read, in order of Netns.
+	Netns []NetnsStats
+	// OwnOnly: no namespace is read but the agent's own, because of the
+	// configuration or for lack of rights.
+	OwnOnly bool
+	// Refused says what cannot be seen for lack of rights and what would help, one entry
+	// for each thing that was refused.
+	Refused []*netns.AccessError
+	// Unread is how many namespaces are known and could not be opened.
+	Unread int
+	// BoundKnown: the kernel shows TCP sockets that are bound and not connected (Linux 6.8).
+	// Without it they hold ports that Bound does not count.
+	BoundKnown bool
+	// FindErrors counts looks for namespaces that failed; those known so far were read on.
+	FindErrors uint64
+}
+
+// Tally is what one dump has shown.
+type Tally struct {
+	Sockets   int // all that the kernel showed; loopback it mostly leaves out
+	Flows     int
+	Inbound   int // connections that a listener here accepted: no flows
+	Loopback  int // connections within the machine: no flows
+	Listeners int
+	Bound     int // bound and not connected: they hold a local port towards nobody
+	// Malformed messages are skipped, attributes of a newer kernel passed over.
+	Malformed         uint64
+	UnknownAttributes uint64
+	firstMalformed    error
+}
+
+// BoundKey is a local address on which sockets hold ports. The zero Addr stands for
+// those beyond the first 1024 addresses.
+type BoundKey struct {
+	Protocol collector.Protocol
+	Addr     netip.Addr
+}
+
+const maxBoundKeys = 1024
+
+// NetnsStats is what is known of one namespace.
+type NetnsStats struct {
+	Netns uint64
+	Path  string
+	// Own: it is the agent's own.
+	Own bool
+	// Last is what the last complete dump showed, and Bound its sockets that are bound
+	// and not connected, by local address; not to be changed.
+	Last  Tally
+	Bound map[BoundKey]int
+	// DumpSeconds is how long the last dump took, waiting for the Sink included.
+	DumpSeconds float64
+	// Dumps that were complete, and those that broke off.
+	Dumps, Aborted uint64
+	// Malformed and UnknownAttributes are sums over all dumps and events.
+	Malformed, UnknownAttributes uint64
+	// Err is the last error and when it came; it stays after dumps have succeeded again.
+	Err   error
+	ErrAt collector.Time
+
+	Destroyed DestroyedStats
+}
+
+// DestroyedStats counts what the kernel told of sockets that were freed.
+type DestroyedStats struct {
+	// Listening: the destroy groups are joined here.
+	Listening bool
+	// Told is how many sockets it was told of.
+	Told uint64
+	// Closed of them were flows that ended, Unknown of those lacked addresses.
+	Closed, Unknown uint64
+	// Lingering live on as TIME_WAIT or FIN_WAIT2; the next dump tells of them.
+	Lingering uint64
+	// Others were no flows: inbound, loopback, never connected.
+	Others uint64
+	// Overruns is how often the kernel had to drop some; each hides an unknown number.
+	Overruns uint64
+	// SmallBuffer: the receive buffer could not be made large, which takes CAP_NET_ADMIN, so
+	// that overruns are likelier.
+	SmallBuffer bool
+}
+
+func (n *NetnsStats) dumped(t *Tally, bound map[BoundKey]int, took time.Duration, err error) {
+	n.DumpSeconds = took.Seconds()
+	n.Malformed += t.Malformed
+	n.UnknownAttributes += t.UnknownAttributes
+	if err != nil {
+		n.Aborted++
+		return
+	}
+	n.Dumps++
+	n.Last = *t
+	// Snapshots share the map, so it is never written to.
+	if !maps.Equal(n.Bound, bound) {
+		n.Bound = maps.Clone(bound)
+	}
+}
+
+// failed notes an error; a malformed message is one too.
+func (n *NetnsStats) failed(err error, at collector.Time) {
+	n.Err, n.ErrAt = err, at
+}
