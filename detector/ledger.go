@@ -33,6 +33,8 @@ type LedgerConfig struct {
 	// Key makes the flow table's hash secret. It should be random where strangers open
 	// flows; no result depends on it.
 	Key [2]uint64
+	// Without leaves parts of the forecast out, to see what they are worth; default none.
+	Without Part
 }
 
 func (c LedgerConfig) withDefaults() LedgerConfig {
@@ -110,7 +112,7 @@ func NewLedger(cfg LedgerConfig) *Ledger {
 		stalls:     map[stallKey]struct{}{},
 		newStalls:  map[stallKey]struct{}{},
 		bounds:     newHistogramBounds(),
-		forecaster: newForecaster(0),
+		forecaster: newForecaster(cfg.Without),
 	}
 	for _, s := range cfg.Shared {
 		l.shared[s] = true

@@ -3,7 +3,6 @@ package backtest
 import (
 	"time"
 
-	"github.com/snatwatch/snatwatch/collector"
 	"github.com/snatwatch/snatwatch/detector"
 )
 
@@ -67,17 +66,10 @@ type Cell struct {
 	Points  []PointScore
 	// ranks are the scores of each method, kept to pool cells.
 	ranks [][horizons]ranked
+	// drawing is the chart of the first run; nil without a page.
+	drawing *drawing
 	// Hits is how many predictions were followed by exhaustion within the horizon, of Known.
 	Hits, Known [horizons]int
-}
-
-// newForecasts makes one detector and one method for each variant.
-func newForecasts(variants []Variant, b *detector.Budget, protocols []collector.Protocol, start collector.Time) []Detector {
-	var ds []Detector
-	for _, v := range variants {
-		ds = append(ds, NewLedger(v.Config, b, protocols, start))
-	}
-	return ds
 }
 
 // methods returns the forecasts of the variants, then their peers.
@@ -111,7 +103,9 @@ func alarms(ms []Method, points []Point) []Alarm {
 }
 
 // add scores runs of the same cell.
-func (c *Cell) add(runs []*observer, names []string, points []Point, fit *Fitted) {
+func (c *Cell) add(runs []outcome, points []Point, fit *Fitted) {
+	c.draw(runs[0], points)
+	names := names(runs[0].methods)
 	ahead := detector.Horizons()
 	c.ranks = make([][horizons]ranked, len(names))
 	for i, name := range names {
@@ -161,6 +155,7 @@ func (c *Cell) add(runs []*observer, names []string, points []Point, fit *Fitted
 	}
 	for _, o := range runs {
 		c.Runs++
+		c.Apart = max(c.Apart, o.apart)
 		for _, e := range o.truth.episodes {
 			if e.from > o.warm {
 				c.Episodes++

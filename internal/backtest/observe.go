@@ -22,6 +22,8 @@ type observer struct {
 	kept [][]kept     // by method, one per at
 	said []Prediction // by method, at this tick
 	gap  int          // mergeGap in ticks
+	// chart is what the page draws; nil without a page.
+	chart *chart
 }
 
 // kept is a prediction in short.
@@ -56,6 +58,9 @@ func (o *observer) observe(k int, c *Counts, space []*detector.SpaceSnapshot) {
 		if i < len(space) && space[i] != nil {
 			m.(*forecast).take(space[i])
 		}
+	}
+	if o.chart != nil {
+		o.chart.add(k, c, o.methods[0].Predict)
 	}
 	if k < o.warm {
 		return

@@ -46,13 +46,13 @@ type player struct {
 	coolDown  func(*Flow) time.Duration
 	tick      time.Duration
 	tallies   []tally // by destination
-	ports     int     // of the effective ceiling now
 	// onTick is called at each tick, with its number; the detectors have been advanced.
 	onTick func(k int, now collector.Time)
-	// onFlow, when set, is called for each flow that was read.
-	onFlow func()
+	// stopped says at each tick whether to go no further.
+	stopped func() bool
 
 	changes []Change
+	ports   int // that the pool's last change gave, 0 before
 	ends    ends
 	event   collector.Event
 	flows   uint32
@@ -72,7 +72,7 @@ func (p *player) play() {
 	p.ends = p.ends[:0]
 	k, now := 0, p.source.From
 	ticksUntil := func(t collector.Time) {
-		for ; now < t && now <= p.source.To; k++ {
+		for ; now < t && now <= p.source.To && !p.stopped(); k++ {
 			p.endUntil(now)
 			for len(p.changes) > 0 && p.changes[0].At <= now {
 				p.ports = p.changes[0].Ports
@@ -89,14 +89,22 @@ func (p *player) play() {
 		}
 	}
 	for f := range p.source.Flows {
-		if p.onFlow != nil {
-			p.onFlow()
+		if p.stopped() {
+			return
 		}
 		ticksUntil(f.Start)
 		p.endUntil(f.Start)
 		p.open(f)
 	}
 	ticksUntil(p.source.To + 1)
+}
+
+// share is the ports of a port space: what the pool's size gives, or else those of the budget.
+func (p *player) share(budget int) int {
+	if p.ports > 0 {
+		return p.ports
+	}
+	return budget
 }
 
 func (p *player) open(f Flow) {
@@ -150,7 +158,7 @@ func (p *player) tell(kind collector.Kind, f *Flow, id uint32, state collector.S
 		e.Flow.Reason = f.Reason
 		e.Flow.Ended = collector.Interval{From: at, To: at}
 	}
-	e.At, e.Flow.Active = at, at
+	e.At = at
 	for _, d := range p.detectors {
 		d.Apply(e)
 	}

@@ -10,18 +10,31 @@ import (
 func (s *Summary) WriteText(w io.Writer) {
 	fmt.Fprintf(w, "%d runs, %d episodes, %d predictions judged, tick %s s, %s s of computing\n",
 		s.Runs, s.Episodes, s.Predictions, figure(float64(s.TickSeconds), 0), figure(float64(s.TookSeconds), 0))
-	if len(s.Targets) > 0 {
-		s.writeTargets(w)
+	for _, t := range s.tables() {
+		t.write(w)
 	}
-	s.writeMethods(w)
-	s.writePoints(w)
-	s.writeGroups(w)
-	s.writeCells(w)
-	s.writeCalibration(w)
-	s.writeIncident(w)
 }
 
-func (s *Summary) writeTargets(w io.Writer) {
+// tables are the whole report, as text and page show it.
+func (s *Summary) tables() []*table {
+	var all []*table
+	if len(s.Targets) > 0 {
+		all = append(all, s.targetTable())
+	}
+	if len(s.Methods) == 0 {
+		return all
+	}
+	all = append(all, s.methodTable())
+	all = append(all, s.pointTables()...)
+	all = append(all, s.groupTable())
+	if len(s.Cells) > len(s.Groups) {
+		all = append(all, s.cellTable())
+	}
+	all = append(all, s.calibrationTable())
+	return append(all, s.incidentTables()...)
+}
+
+func (s *Summary) targetTable() *table {
 	t := &table{title: "What was asked, and what came: got (asked)"}
 	t.row("", "60 s", "5 min", "15 min", "60 min", "best peer")
 	for _, target := range s.Targets {
@@ -44,7 +57,7 @@ func (s *Summary) writeTargets(w io.Writer) {
 		}
 		t.row(append(row, unique(target.Peer))...)
 	}
-	t.write(w)
+	return t
 }
 
 // unique joins the names that differ.
@@ -61,26 +74,32 @@ func unique(names [horizons]string) string {
 	return s
 }
 
-func (s *Summary) writeMethods(w io.Writer) {
-	t := &table{title: "Methods, at 60 s / 5 min / 15 min / 60 min: average precision (mean over scenarios), Brier skill\n(peers: after isotonic regression), mean absolute error in ports, share of what came inside the 90 % band"}
+func (s *Summary) methodTable() *table {
+	t := &table{title: fmt.Sprintf("Methods, at 60 s / 5 min / 15 min / 60 min: average precision (mean over %s), Brier skill\n(peers: after isotonic regression), mean absolute error in ports, share of what came inside the 90 %% band", s.groups())}
 	t.row("", "AP", "Brier skill", "MAE", "coverage")
 	for _, m := range s.Methods {
 		t.row(m.Name, figures(m.AP, 3), figures(m.Skill, 3), figures(m.MAE, 1), figures(m.Coverage, 2))
 	}
-	t.write(w)
+	return t
 }
 
-func (s *Summary) writePoints(w io.Writer) {
+func (s *Summary) pointTables() []*table {
+	var all []*table
+	fitted := "other seeds"
+	if len(s.Targets) == 0 {
+		fitted = "the scenarios"
+	}
 	for h, name := range s.Horizons {
-		t := &table{title: fmt.Sprintf("Warnings for the horizon %s, thresholds fitted on other seeds unless named: F1, precision and recall of\npredictions (means over scenarios); episodes detected, median lead, false alarms a day, share of time on", name)}
+		t := &table{title: fmt.Sprintf("Warnings for the horizon %s, thresholds fitted on %s unless named: F1, precision and recall of\npredictions (means over %s); episodes detected, median lead, false alarms a day, share of time on", name, fitted, s.groups())}
 		t.row("", "threshold", "F1", "precision", "recall", "detected", "lead s", "false/day", "on")
 		for _, p := range s.Points {
 			t.row(p.Name, figure(float64(p.Thresholds[h]), 3), figure(float64(p.F1[h]), 3),
 				figure(float64(p.Precision[h]), 2), figure(float64(p.Recall[h]), 2), figure(float64(p.Detected[h]), 2),
 				figure(float64(p.Lead[h]), 0), figure(float64(p.FalsePerDay[h]), 1), figure(float64(p.OnShare[h]), 3))
 		}
-		t.write(w)
+		all = append(all, t)
 	}
+	return all
 }
 
 // bestPeer returns the best AP of a peer.
@@ -93,25 +112,27 @@ func (s *Summary) bestPeer(ap map[string][horizons]Number, h int) (best Number, 
 	return best, name
 }
 
-func (s *Summary) writeGroups(w io.Writer) {
-	t := &table{title: "Average precision by scenario: ours, best peer's"}
-	t.row("", "episodes", "60 s", "", "5 min", "", "15 min", "", "60 min", "")
+func (s *Summary) groupTable() *table {
+	t := &table{title: "Average precision of the forecast beside the best peer's, and mean absolute error / persistence's"}
+	t.row("", "ceiling", "episodes", "60 s", "", "5 min", "", "15 min", "", "60 min", "", "MAE")
 	for _, g := range s.Groups {
-		row := []string{g.Name, strconv.Itoa(g.Episodes)}
+		row := []string{g.Name, strconv.Itoa(g.Ports), strconv.Itoa(g.Episodes)}
+		var ratio [horizons]Number
 		for h := range horizons {
 			best, name := s.bestPeer(g.AP, h)
 			peer := ""
-			if g.Episodes > 0 {
+			if name != "" {
 				peer = figure(float64(best), 2) + " " + name
 			}
 			row = append(row, figure(float64(g.AP[NameForecast][h]), 2), peer)
+			ratio[h] = g.MAE[NameForecast][h] / g.MAE[NameUtilisation][h]
 		}
-		t.row(row...)
+		t.row(append(row, figures(ratio, 2))...)
 	}
-	t.write(w)
+	return t
 }
 
-func (s *Summary) writeCells(w io.Writer) {
+func (s *Summary) cellTable() *table {
 	t := &table{title: "Average precision and mean absolute error against persistence, by scenario and profile"}
 	t.row("", "ceiling", "cool-down", "episodes", "AP ours", "AP utilisation", "MAE ours / persistence")
 	for _, c := range s.Cells {
@@ -122,12 +143,12 @@ func (s *Summary) writeCells(w io.Writer) {
 		t.row(c.Group+" "+c.Member, strconv.Itoa(c.Ports), figure(float64(c.CoolDown), 0)+" s", strconv.Itoa(c.Episodes),
 			figures(c.AP[NameForecast], 2), figures(c.AP[NameUtilisation], 2), figures(ratio, 2))
 	}
-	t.write(w)
+	return t
 }
 
-func (s *Summary) writeCalibration(w io.Writer) {
+func (s *Summary) calibrationTable() *table {
 	m := s.method(NameForecast)
-	t := &table{title: "Calibration of the forecast: predicted -> observed (number of predictions), all scenarios together"}
+	t := &table{title: "Calibration of the forecast: predicted -> observed (number of predictions), everything together"}
 	row := []string{"predicted"}
 	t.row(append(row, "60 s", "5 min", "15 min", "60 min")...)
 	for bin := range calibrationBins {
@@ -147,12 +168,13 @@ func (s *Summary) writeCalibration(w io.Writer) {
 		row = append(row, figure(float64(m.CalibrationError[h]), 3))
 	}
 	t.row(row...)
-	t.write(w)
+	return t
 }
 
 // writeIncident prints how each alarm did in the slow-store scenario: the 60 s warning, and
 // with a long cool-down the 5-minute one.
-func (s *Summary) writeIncident(w io.Writer) {
+func (s *Summary) incidentTables() []*table {
+	var all []*table
 	for _, c := range s.Cells {
 		if c.Group != "slow" {
 			continue
@@ -168,6 +190,15 @@ func (s *Summary) writeIncident(w io.Writer) {
 			t.row(p.Name, figure(float64(p.Thresholds[h]), 3), figure(float64(p.Detected[h]), 2), figure(float64(p.Lead[h]), 0),
 				figure(float64(p.FalsePerDay[h]), 1), figure(float64(p.OnShare[h]), 3))
 		}
-		t.write(w)
+		all = append(all, t)
 	}
+	return all
+}
+
+// groups says what the groups are.
+func (s *Summary) groups() string {
+	if len(s.Targets) > 0 {
+		return "scenarios"
+	}
+	return "port spaces"
 }

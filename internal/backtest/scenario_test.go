@@ -27,7 +27,7 @@ func TestScenario(t *testing.T) {
 			chosen = append(chosen, s)
 		}
 	}
-	r, err := RunScenarios(context.Background(), Config{Hours: hours, Parallel: runtime.GOMAXPROCS(0)}, chosen)
+	r, err := RunScenarios(context.Background(), Config{Hours: hours, Parallel: runtime.GOMAXPROCS(0)}, chosen, Profiles(), nil)
 	if err != nil {
 		t.Fatal(err)
 	}

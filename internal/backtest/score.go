@@ -18,9 +18,12 @@ func byScore(a, b judged) int { return cmp.Compare(b.score, a.score) }
 
 // averagePrecision is the mean of the precision over all hits, each at the lowest score that
 // includes it: the area under the step-wise precision-recall curve. Equal scores
-// count together. NaN without a hit.
+// count together. NaN where there is nothing to tell apart: no hit, or nothing else.
 func averagePrecision(parts ...ranked) float64 {
 	all := pool(parts)
+	if len(all.misses) == 0 {
+		return math.NaN()
+	}
 	var hits, seen, sum float64
 	j := len(all.misses) - 1
 	for i := len(all.hits) - 1; i >= 0; {

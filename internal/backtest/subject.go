@@ -9,30 +9,43 @@ import (
 
 // Ledger is the agent's ledger as a Detector.
 type Ledger struct {
-	ledger *detector.Ledger
-	budget *detector.Budget
-	// labels are the destinations to be looked up, by number; protocol by number too.
-	labels    []string
-	protocols []collector.Protocol
-	found     detector.SpaceSnapshot
+	ledger  *detector.Ledger
+	budget  *detector.Budget
+	watched []watch
+	// byLabel finds the watched by label and protocol, once there are many.
+	byLabel map[endpoint]int32
+	found   detector.SpaceSnapshot
+	now     collector.Time
 }
 
-// NewLedger makes a ledger of one budget that watches the destinations 0 to
-// len(protocols)-1, and nothing but them, from start on.
-func NewLedger(cfg detector.LedgerConfig, budget *detector.Budget, protocols []collector.Protocol, start collector.Time) *Ledger {
+// few is how many watched port spaces are looked up one by one.
+const few = 4
+
+// watch is a port space that is looked up at each tick.
+type watch struct {
+	destination int32
+	protocol    collector.Protocol
+	label       string
+}
+
+// NewLedger makes a ledger of one budget, from start on. Of its port spaces, those of the watched
+// destinations are shown; protocols are by destination.
+func NewLedger(cfg detector.LedgerConfig, budget *detector.Budget, protocols []collector.Protocol, watched []int32, start collector.Time) *Ledger {
 	cfg.Budgets = []*detector.Budget{budget}
 	cfg.Start = start
-	l := &Ledger{ledger: detector.NewLedger(cfg), budget: budget, protocols: protocols}
-	for i, p := range protocols {
-		a := address(int32(i))
-		label := a.String()
-		switch budget.Terms(p).Unique {
+	cfg.TrackedMax, cfg.ExportedMax = max(cfg.TrackedMax, len(protocols)), len(protocols)
+	l := &Ledger{ledger: detector.NewLedger(cfg), budget: budget, byLabel: map[endpoint]int32{}, now: start}
+	for _, d := range watched {
+		a := address(d)
+		w := watch{d, protocols[d], a.String()}
+		switch budget.Terms(w.protocol).Unique {
 		case detector.PerAddress:
-			label = a.Addr().String() + ":*"
+			w.label = a.Addr().String() + ":*"
 		case detector.PerNothing:
-			label = "*"
+			w.label = "*"
 		}
-		l.labels = append(l.labels, label)
+		l.watched = append(l.watched, w)
+		l.byLabel[endpoint{w.label, w.protocol}] = d
 	}
 	// Nothing was open before: an empty dump says so.
 	l.ledger.Apply(&collector.Event{Kind: collector.Begin, At: start, Netns: netns})
@@ -44,7 +57,10 @@ func NewLedger(cfg detector.LedgerConfig, budget *detector.Budget, protocols []c
 func (l *Ledger) Apply(e *collector.Event) { l.ledger.Apply(e) }
 
 // Advance brings the ledger to now.
-func (l *Ledger) Advance(now collector.Time) { l.ledger.Advance(now) }
+func (l *Ledger) Advance(now collector.Time) {
+	l.now = now
+	l.ledger.Advance(now)
+}
 
 // Resize gives the budget the share of another pool size.
 func (l *Ledger) Resize(c Change, _ collector.Time) {
@@ -56,12 +72,22 @@ func (l *Ledger) Resize(c Change, _ collector.Time) {
 	l.ledger.Reconfigure([]*detector.Budget{&b})
 }
 
-// Spaces yields the destinations that the ledger tracks.
+// Spaces yields the watched destinations that the ledger tracks.
 func (l *Ledger) Spaces(yield func(destination int32, s *detector.SpaceSnapshot)) {
-	for i, label := range l.labels {
+	if len(l.watched) > few {
+		for _, p := range l.ledger.Snapshot(l.now).Budgets[0].Protocols {
+			for i := range p.Spaces {
+				if d, ok := l.byLabel[endpoint{p.Spaces[i].Destination, p.Protocol}]; ok {
+					yield(d, &p.Spaces[i])
+				}
+			}
+		}
+		return
+	}
+	for _, w := range l.watched {
 		var ok bool
-		if l.found, ok = l.ledger.Space(l.budget.Name, l.protocols[i], netip.Addr{}, label); ok {
-			yield(int32(i), &l.found)
+		if l.found, ok = l.ledger.Space(l.budget.Name, w.protocol, netip.Addr{}, w.label); ok {
+			yield(w.destination, &l.found)
 		}
 	}
 }

@@ -2,6 +2,7 @@ package backtest
 
 import (
 	"context"
+	"io"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -9,7 +10,6 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/snatwatch/snatwatch/collector"
-	"github.com/snatwatch/snatwatch/detector"
 )
 
 // Config of a backtest. The zero value works.
@@ -24,6 +24,8 @@ type Config struct {
 	Seeds, TrainSeeds int
 	// Variants of the ledger; default the one that the agent runs.
 	Variants []Variant
+	// Charts keeps what the page draws.
+	Charts bool
 	// Parallel is how many runs go on at once; 0 means one.
 	Parallel int
 	// Progress, when set, is told what share is done, from several goroutines.
@@ -70,23 +72,20 @@ type Result struct {
 }
 
 // RunScenarios trains on some seeds of the scenarios and judges on others.
-func RunScenarios(ctx context.Context, cfg Config, scenarios []Scenario) (*Result, error) {
+// A trace, when set, gets the first seed of a single scenario and profile.
+func RunScenarios(ctx context.Context, cfg Config, scenarios []Scenario, profiles []Profile, trace io.Writer) (*Result, error) {
 	cfg = cfg.withDefaults()
-	var total, done atomic.Int64
-	report := func(hours float64) {
-		d := done.Add(int64(hours * 3600))
-		if cfg.Progress != nil {
-			cfg.Progress(float64(d) / float64(total.Load()))
-		}
-	}
-	jobs := jobsOf(scenarios)
+	jobs := jobsOf(scenarios, profiles)
+	var total time.Duration
 	for _, j := range jobs {
-		total.Add(int64(j.scenario.length*cfg.Hours*3600) * int64(cfg.Seeds+cfg.TrainSeeds))
+		total += time.Duration(j.scenario.length * cfg.Hours * float64(cfg.Seeds+cfg.TrainSeeds) * float64(time.Hour))
 	}
+	advanced := cfg.meter(total)
 
 	trained := make([]*training, len(jobs))
-	err := forEach(ctx, cfg.Parallel, jobs, func(i int, j job) {
-		trained[i] = j.train(cfg, report)
+	err := forEach(ctx, cfg.Parallel, jobs, func(ctx context.Context, i int, j job) (err error) {
+		trained[i], err = j.train(ctx, cfg, advanced)
+		return err
 	})
 	if err != nil {
 		return nil, err
@@ -94,31 +93,43 @@ func RunScenarios(ctx context.Context, cfg Config, scenarios []Scenario) (*Resul
 	fit := fit(jobs, trained)
 	points := OperatingPoints(cfg.Variants, fit)
 
+	jobs[0].trace = trace
 	res := &Result{Scenarios: true, Config: cfg, Fitted: fit, Cells: make([]*Cell, len(jobs))}
-	err = forEach(ctx, cfg.Parallel, jobs, func(i int, j job) {
-		res.Cells[i] = j.judge(cfg, fit, points, report)
+	err = forEach(ctx, cfg.Parallel, jobs, func(ctx context.Context, i int, j job) (err error) {
+		res.Cells[i], err = j.judge(ctx, cfg, fit, points, advanced)
+		return err
 	})
 	return res, err
+}
+
+// meter adds up what is done of total, for Progress; nil without it.
+func (c *Config) meter(total time.Duration) func(time.Duration) {
+	if c.Progress == nil || total <= 0 {
+		return nil
+	}
+	var done atomic.Int64
+	return func(d time.Duration) { c.Progress(float64(done.Add(int64(d))) / float64(total)) }
 }
 
 // job is one cell of the table of scenarios and profiles.
 type job struct {
 	scenario Scenario
 	profile  Profile
+	trace    io.Writer
 }
 
-func jobsOf(scenarios []Scenario) []job {
+func jobsOf(scenarios []Scenario, profiles []Profile) []job {
 	var jobs []job
 	for _, s := range scenarios {
-		for _, p := range Profiles() {
-			jobs = append(jobs, job{s, p})
+		for _, p := range profiles {
+			jobs = append(jobs, job{scenario: s, profile: p})
 		}
 	}
 	return jobs
 }
 
 // forEach calls f for each job, the longest first; f writes what it finds to its own place.
-func forEach(ctx context.Context, parallel int, jobs []job, f func(i int, j job)) error {
+func forEach(ctx context.Context, parallel int, jobs []job, f func(ctx context.Context, i int, j job) error) error {
 	order := make([]int, len(jobs))
 	for i := range order {
 		order[i] = i
@@ -129,52 +140,30 @@ func forEach(ctx context.Context, parallel int, jobs []job, f func(i int, j job)
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(parallel)
 	for _, i := range order {
-		g.Go(func() error {
-			if err := ctx.Err(); err != nil {
-				return err
-			}
-			f(i, jobs[i])
-			return nil
-		})
+		g.Go(func() error { return f(ctx, i, jobs[i]) })
 	}
 	return g.Wait()
 }
 
 // run replays one seed of the job.
-func (j job) run(cfg Config, seed uint64, points []Point) (*observer, int) {
-	src := j.scenario.Generate(j.profile, seed, cfg.Hours)
-	b := staticBudget(Budget, j.profile.CoolDown)
-	protocols := []collector.Protocol{collector.TCP}
-	ms := methods(cfg.Variants, j.profile.CoolDown)
-	o := newObserver(cfg.Tick, cfg.Every, cfg.WarmUp, ms, alarms(ms, points))
-	ds := newForecasts(cfg.Variants, b, protocols, src.From)
-	said := make([]detector.SpaceSnapshot, len(ds))
-	space := make([]*detector.SpaceSnapshot, len(ds))
-	apart := 0
-	p := &player{
-		source:    src,
-		detectors: ds,
-		coolDown:  func(*Flow) time.Duration { return j.profile.CoolDown },
-		tick:      cfg.Tick,
-		tallies:   make([]tally, 1),
-		ports:     Budget,
+func (j job) run(ctx context.Context, cfg Config, seed uint64, points []Point, advanced func(time.Duration)) (outcome, error) {
+	r := &replay{
+		cfg:       cfg,
+		source:    j.scenario.Generate(j.profile, seed, cfg.Hours),
+		budget:    staticBudget(Budget, j.profile.CoolDown),
+		protocols: []collector.Protocol{collector.TCP},
+		spaces:    []int32{0},
+		points:    points,
+		advanced:  advanced,
 	}
-	p.onTick = func(k int, now collector.Time) {
-		t := &p.tallies[0]
-		c := Counts{now, t.held, p.ports, t.opened, t.closed, t.lived}
-		for i, d := range ds {
-			space[i] = nil
-			d.Spaces(func(_ int32, s *detector.SpaceSnapshot) {
-				said[i] = *s
-				space[i] = &said[i]
-				apart = max(apart, s.Held-t.held, t.held-s.Held)
-			})
-		}
-		o.observe(k, &c, space)
+	if err := r.traceTo(j.trace, &Record{Destinations: []string{j.scenario.Name}, Protocols: r.protocols}); err != nil {
+		return outcome{}, err
 	}
-	p.play()
-	o.truth.settle()
-	return o, apart
+	out, err := r.run(ctx)
+	if err != nil {
+		return outcome{}, err
+	}
+	return out[0], nil
 }
 
 func names(ms []Method) []string {
@@ -186,24 +175,17 @@ func names(ms []Method) []string {
 }
 
 // judge runs the seeds that count.
-func (j job) judge(cfg Config, fit *Fitted, points []Point, report func(float64)) *Cell {
+func (j job) judge(ctx context.Context, cfg Config, fit *Fitted, points []Point, advanced func(time.Duration)) (*Cell, error) {
 	c := &Cell{Group: j.scenario.Name, Member: j.profile.Name, Ports: Budget, CoolDown: j.profile.CoolDown}
-	var runs []*observer
+	var runs []outcome
 	for seed := range cfg.Seeds {
-		o, apart := j.run(cfg, uint64(seed+1), points)
+		o, err := j.run(ctx, cfg, uint64(seed+1), points, advanced)
+		if err != nil {
+			return nil, err
+		}
+		j.trace, cfg.Charts = nil, false
 		runs = append(runs, o)
-		c.Apart = max(c.Apart, apart)
-		report(cfg.Hours * j.scenario.length)
 	}
-	c.add(runs, names(runs[0].methods), points, fit)
-	return c
-}
-
-// staticBudget holds n ports per destination, with one cool-down whatever the reason.
-func staticBudget(n int, coolDown time.Duration) *detector.Budget {
-	t := detector.Terms{Ports: n, Effective: n}
-	for r := range t.CoolDown {
-		t.CoolDown[r] = coolDown
-	}
-	return &detector.Budget{Name: "backtest", Model: "static", TCP: t, UDP: t}
+	c.add(runs, points, fit)
+	return c, nil
 }

@@ -82,6 +82,7 @@ type PointSummary struct {
 // GroupSummary is one scenario, or one record.
 type GroupSummary struct {
 	Name     string                      `json:"name"`
+	Ports    int                         `json:"effective_ports"`
 	Episodes int                         `json:"episodes"`
 	Days     Number                      `json:"days"`
 	AP       map[string][horizons]Number `json:"ap"`
@@ -184,7 +185,7 @@ func (r *Result) Summarize() *Summary {
 		s.Points = append(s.Points, summarizePoint(groups, i, p.Point))
 	}
 	for _, g := range groups {
-		gs := GroupSummary{Name: g[0].Group, AP: map[string][horizons]Number{}, MAE: map[string][horizons]Number{}}
+		gs := GroupSummary{Name: g[0].Group, Ports: g[0].Ports, AP: map[string][horizons]Number{}, MAE: map[string][horizons]Number{}}
 		for _, c := range g {
 			gs.Episodes += c.Episodes
 			gs.Days += Number(c.Days)

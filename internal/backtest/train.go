@@ -1,7 +1,9 @@
 package backtest
 
 import (
+	"context"
 	"fmt"
+	"time"
 
 	"github.com/snatwatch/snatwatch/detector"
 )
@@ -10,10 +12,13 @@ import (
 type training map[string]*[horizons][]judged
 
 // train runs the seeds that thresholds are fitted on.
-func (j job) train(cfg Config, report func(float64)) *training {
+func (j job) train(ctx context.Context, cfg Config, advanced func(time.Duration)) (*training, error) {
 	t := training{}
 	for seed := range cfg.TrainSeeds {
-		o, _ := j.run(cfg, uint64(firstTrainSeed+seed), nil)
+		o, err := j.run(ctx, cfg, uint64(firstTrainSeed+seed), nil, advanced)
+		if err != nil {
+			return nil, err
+		}
 		for i, m := range o.methods {
 			if t[m.Name()] == nil {
 				t[m.Name()] = &[horizons][]judged{}
@@ -23,9 +28,8 @@ func (j job) train(cfg Config, report func(float64)) *training {
 				*js = o.judged(*js, i, h, ahead)
 			}
 		}
-		report(cfg.Hours * j.scenario.length)
 	}
-	return &t
+	return &t, nil
 }
 
 // fit finds a threshold for each method and horizon, the same for all scenarios, and what

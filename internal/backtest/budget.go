@@ -1,0 +1,98 @@
+package backtest
+
+import (
+	"math"
+	"time"
+
+	"github.com/snatwatch/snatwatch/collector"
+	"github.com/snatwatch/snatwatch/detector"
+)
+
+// Terms say what a record is replayed against. The zero value is a static budget whose ports
+// are chosen for each port space, so that there is something to warn of.
+type Terms struct {
+	// Model of the budget; default static.
+	Model string
+	// Ports of one port space instead of the model's; 0 leaves them to it.
+	Ports int
+	// Nodes and VIPs for the models that take them.
+	Nodes, VIPs int
+	// CoolDown instead of the model's, whatever the reason; negative leaves it to the model.
+	CoolDown time.Duration
+}
+
+// modelStatic is the model that takes any numbers.
+const modelStatic = "static"
+
+// budget resolves the terms. Idle timeouts and half-open ports are left out: a record does not
+// say when packets passed, so each flow is held for its duration and its cool-down.
+func (t Terms) budget() (*detector.Budget, error) {
+	if t.Model == "" || t.Model == modelStatic {
+		return staticBudget(t.Ports, max(0, t.CoolDown)), nil
+	}
+	p := detector.Params{Name: "backtest", Model: t.Model, Nodes: t.Nodes, VIPCount: t.VIPs}
+	resolved, err := detector.Resolve(p)
+	if err != nil && t.Ports > 0 {
+		// A model that is given its allocation.
+		p.Ports = t.Ports
+		resolved, err = detector.Resolve(p)
+	}
+	if err != nil {
+		return nil, err
+	}
+	b := *resolved
+	b.Include, b.Exclude, b.Translated, b.SpacePerVIP, b.Local, b.Netns = nil, nil, false, false, false, 0
+	for _, terms := range []*detector.Terms{&b.TCP, &b.UDP} {
+		terms.Idle, terms.HalfOpen = 0, 0
+		if t.Ports > 0 && terms.Ports > 0 {
+			terms.Effective = int(math.Ceil(float64(t.Ports) * float64(terms.Effective) / float64(terms.Ports)))
+			terms.Ports = t.Ports
+		}
+		if t.CoolDown >= 0 {
+			terms.CoolDown = coolDowns(t.CoolDown)
+		}
+	}
+	return &b, nil
+}
+
+// staticBudget holds n ports per destination, with one cool-down whatever the reason.
+func staticBudget(n int, coolDown time.Duration) *detector.Budget {
+	t := detector.Terms{Ports: n, Effective: n, CoolDown: coolDowns(coolDown)}
+	return &detector.Budget{Name: "backtest", Model: modelStatic, TCP: t, UDP: t}
+}
+
+func coolDowns(d time.Duration) (c [collector.NumReasons]time.Duration) {
+	for r := range c {
+		c[r] = d
+	}
+	return c
+}
+
+// enough is how many episodes a chosen budget should see.
+const enough = 6
+
+// choosePorts returns the largest ceiling that the held ports, one per tick, reach in at least six
+// episodes after tick from, and how many those are; fewer if there is no such ceiling.
+func choosePorts(held []int32, tick time.Duration, from int) (ports, episodes int) {
+	const least, levels = 5, 200
+	top := int32(0)
+	for _, n := range held[min(from, len(held)):] {
+		top = max(top, n)
+	}
+	step := max(1, int(top)/levels)
+	for ceiling := int(top); ceiling >= least && episodes < enough; ceiling -= step {
+		n, was := 0, true
+		track := newTracker(tick)
+		for k, h := range held {
+			in := track.step(int(h), ceiling)
+			if in && !was && k > from {
+				n++
+			}
+			was = in
+		}
+		if n > episodes {
+			ports, episodes = ceiling, n
+		}
+	}
+	return ports, episodes
+}

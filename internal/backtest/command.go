@@ -1,0 +1,214 @@
+package backtest
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/snatwatch/snatwatch/collector"
+)
+
+// Command is what a person asks of a backtest: files to replay, or scenarios to generate.
+type Command struct {
+	Files []string
+	// Scenario is a name, or "all". Profile is one of P0, P15, P240; empty means all.
+	Scenario, Profile string
+	// Hours, Seeds, TrainSeeds and Tick are those of Config. Quick asks for one seed of two hours.
+	Hours             float64
+	Seeds, TrainSeeds int
+	Tick              time.Duration
+	Quick             bool
+	// Ablate also judges the forecast without each of its parts.
+	Ablate bool
+
+	// Model, Ports, Nodes and VIPs are those of Terms; CoolDowns has its cool-downs, one
+	// replay each. Source keeps the flows of one source.
+	Model       string
+	Ports       int
+	Nodes, VIPs int
+	CoolDowns   []time.Duration
+	Source      string
+
+	// JSON prints every figure as JSON instead of tables. Trace and HTML name files to write.
+	JSON        bool
+	Trace, HTML string
+	Parallel    int
+
+	// Now tells the time.
+	Now func() time.Time
+	// Bar shows progress.
+	Bar *Bar
+}
+
+// ErrBadInput is returned, after the result was printed, when over 1 % of a record was bad.
+var ErrBadInput = errors.New("over 1 % of the input is bad")
+
+// Run does what was asked: figures go to out, what is wrong with the input to errs.
+func (c *Command) Run(ctx context.Context, out, errs io.Writer) (err error) {
+	if (len(c.Files) == 0) == (c.Scenario == "") {
+		return errors.New("name files to replay, or a scenario")
+	}
+	began := c.Now()
+	var trace io.Writer
+	if c.Trace != "" {
+		f, err := os.Create(c.Trace)
+		if err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, f.Close()) }()
+		trace = f
+	}
+	var result *Result
+	var bad error
+	if c.Scenario != "" {
+		result, err = c.scenarios(ctx, trace)
+	} else {
+		result, bad, err = c.records(ctx, trace, errs)
+	}
+	c.Bar.Clear()
+	if err != nil {
+		return err
+	}
+	result.Took = c.Now().Sub(began)
+	s := result.Summarize()
+	if c.HTML != "" {
+		if err := writeFile(c.HTML, func(w io.Writer) error { return result.writePage(w, s) }); err != nil {
+			return err
+		}
+	}
+	if c.JSON {
+		enc := json.NewEncoder(out)
+		enc.SetIndent("", "  ")
+		err = enc.Encode(s)
+	} else {
+		s.WriteText(out)
+	}
+	return errors.Join(err, bad)
+}
+
+func writeFile(path string, write func(io.Writer) error) error {
+	f, err := os.Create(path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(write(f), f.Close())
+}
+
+func (c *Command) config() Config {
+	cfg := Config{
+		Tick: c.Tick, Hours: c.Hours, Seeds: c.Seeds, TrainSeeds: c.TrainSeeds, Parallel: c.Parallel,
+		Progress: c.Bar.Set, Charts: c.HTML != "",
+	}
+	if c.Quick {
+		cfg.Hours, cfg.Seeds, cfg.TrainSeeds = 2, 1, 1
+	}
+	cfg.Variants = []Variant{{Name: NameForecast}}
+	if c.Ablate {
+		cfg.Variants = append(cfg.Variants, Ablations()...)
+	}
+	return cfg
+}
+
+func (c *Command) scenarios(ctx context.Context, trace io.Writer) (*Result, error) {
+	scenarios, profiles := Scenarios(), Profiles()
+	if c.Scenario != "all" {
+		scenarios = slices.DeleteFunc(scenarios, func(s Scenario) bool { return s.Name != c.Scenario })
+	}
+	if len(scenarios) == 0 {
+		var names []string
+		for _, s := range Scenarios() {
+			names = append(names, s.Name)
+		}
+		return nil, fmt.Errorf("scenario %q: want all, or one of %s", c.Scenario, strings.Join(names, ", "))
+	}
+	if c.Profile != "" {
+		profiles = slices.DeleteFunc(profiles, func(p Profile) bool { return p.Name != c.Profile })
+	}
+	if len(profiles) == 0 {
+		return nil, fmt.Errorf("profile %q: want P0, P15 or P240", c.Profile)
+	}
+	if trace != nil && len(scenarios)*len(profiles) != 1 {
+		return nil, errors.New("a trace takes one scenario and one profile")
+	}
+	c.Bar.Start("replaying")
+	return RunScenarios(ctx, c.config(), scenarios, profiles, trace)
+}
+
+func (c *Command) records(ctx context.Context, trace io.Writer, errs io.Writer) (res *Result, bad, err error) {
+	var total, done int64
+	for _, f := range c.Files {
+		if info, err := os.Stat(f); err == nil {
+			total += info.Size()
+		}
+	}
+	c.Bar.Start("reading")
+	r := Reader{Now: collector.Time(c.Now().UnixNano()), Progress: func(n int) {
+		done += int64(n)
+		c.Bar.Set(float64(done) / float64(max(1, total)))
+	}}
+	records, failed := r.ReadFiles(c.Files)
+	c.Bar.Clear()
+	for _, rec := range records {
+		rec.tell(errs)
+		if rec.Unusable() {
+			bad = ErrBadInput
+		}
+		if c.Source != "" {
+			if err := rec.Only(c.Source); err != nil {
+				return nil, nil, err
+			}
+		}
+	}
+	if len(records) == 0 {
+		return nil, nil, failed
+	}
+	if failed != nil {
+		fmt.Fprintln(errs, failed)
+		bad = errors.Join(failed, bad)
+	}
+	opt := Options{Config: c.config(), Trace: trace}
+	coolDowns := c.CoolDowns
+	if len(coolDowns) == 0 {
+		coolDowns = c.assumed()
+	}
+	for _, d := range coolDowns {
+		opt.Terms = append(opt.Terms, Terms{Model: c.Model, Ports: c.Ports, Nodes: c.Nodes, VIPs: c.VIPs, CoolDown: d})
+	}
+	c.Bar.Start("replaying")
+	res, err = RunRecords(ctx, opt, records)
+	return res, bad, err
+}
+
+// assumed are the cool-downs of a replay that names none: the model's own, or for static
+// numbers no cool-down and those of the clouds, of which a trace takes the longest.
+func (c *Command) assumed() []time.Duration {
+	if c.Model != "" && c.Model != modelStatic {
+		return []time.Duration{-1}
+	}
+	if c.Trace != "" {
+		return []time.Duration{240 * time.Second}
+	}
+	return []time.Duration{0, 15 * time.Second, 65 * time.Second, 240 * time.Second}
+}
+
+// tell says what is wrong with a record.
+func (r *Record) tell(w io.Writer) {
+	for _, f := range r.Faults {
+		fmt.Fprintln(w, f)
+	}
+	if r.Bad > 0 {
+		fmt.Fprintf(w, "%s: %d of %d records are bad\n", r.Name, r.Bad, r.Read)
+	}
+	if r.Unended > 0 {
+		fmt.Fprintf(w, "%s: %d records have no duration and are taken as ended at once\n", r.Name, r.Unended)
+	}
+	if r.Other > 0 {
+		fmt.Fprintf(w, "%s: %d records are of protocols that hold no ports\n", r.Name, r.Other)
+	}
+}

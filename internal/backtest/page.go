@@ -1,0 +1,61 @@
+package backtest
+
+import (
+	_ "embed"
+	"fmt"
+	"html/template"
+	"io"
+)
+
+//go:embed page.html
+var pageTemplate string
+
+// writePage writes one self-contained page: held ports, forecast band and warnings over time, and
+// the tables.
+func (r *Result) writePage(w io.Writer, s *Summary) error {
+	t, err := template.New("page").Parse(pageTemplate)
+	if err != nil {
+		return err
+	}
+	type pageTable struct {
+		Title string
+		Head  []string
+		Rows  [][]string
+	}
+	data := struct {
+		Summary  *Summary
+		WarnAt   float64
+		Horizons [horizons]string
+		Drawings []*drawing
+		Tables   []pageTable
+	}{Summary: s, WarnAt: drawnWarning, Horizons: horizonNames()}
+	for _, c := range r.Cells {
+		if c.drawing != nil {
+			data.Drawings = append(data.Drawings, c.drawing)
+		}
+	}
+	for _, t := range s.tables() {
+		data.Tables = append(data.Tables, pageTable{t.title, t.rows[0], t.rows[1:]})
+	}
+	return t.Execute(w, data)
+}
+
+// drawnWarning is the probability at which the page shows a warning.
+const drawnWarning = 0.3
+
+// draw makes the cell's chart from its first run.
+func (c *Cell) draw(o outcome, points []Point) {
+	if o.chart == nil || len(o.chart.low) == 0 {
+		return
+	}
+	var alarms [horizons][]episode
+	for n, p := range points {
+		for h := range horizons {
+			if p.Method == NameForecast && p.Name != NameForecast && p.Thresholds[h] == drawnWarning {
+				alarms[h] = o.logs[n*horizons+h].spans
+			}
+		}
+	}
+	c.drawing = o.chart.draw(c.Group+" "+c.Member,
+		fmt.Sprintf("ceiling %d ports, cool-down %s s", c.Ports, figure(c.CoolDown.Seconds(), 0)), o.truth.episodes, alarms)
+}

@@ -1,0 +1,188 @@
+package backtest
+
+import (
+	"fmt"
+	"iter"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/snatwatch/snatwatch/collector"
+	"github.com/snatwatch/snatwatch/detector"
+)
+
+// Record is flows that were recorded somewhere.
+type Record struct {
+	Name string
+	// Flows in order of Start.
+	Flows []Flow
+	// Destinations and Protocols are by number: a destination with both protocols has two.
+	Destinations []string
+	Protocols    []collector.Protocol
+	Sources      []string
+	// Unix: times were given since 1970; else time 0 of the record is at Epoch.
+	Unix bool
+
+	// Read counts records, Bad those that could not be used; Broken says that the file ends
+	// early, so that nobody knows how many are missing.
+	Read, Bad int
+	Broken    bool
+	// Faults describes the first bad ones.
+	Faults []Fault
+	// Other counts records of protocols that hold no ports (ICMP), Unended those without a
+	// duration, which are taken as ended at once.
+	Other, Unended int
+}
+
+// Fault is one thing wrong with a file.
+type Fault struct {
+	File string
+	// Line is 0 where the whole file is meant. Column is as the file names it.
+	Line   int
+	Column string
+	Text   string
+}
+
+func (f Fault) String() string {
+	s := f.File
+	if f.Line > 0 {
+		s += fmt.Sprintf(" line %d", f.Line)
+	}
+	if f.Column != "" {
+		s += fmt.Sprintf(" column %s", f.Column)
+	}
+	return s + ": " + f.Text
+}
+
+// maxFaults is how many faults of a record are kept; all are counted.
+const maxFaults = 20
+
+// maxBad is the share of bad records that a backtest lives with.
+const maxBad = 0.01
+
+// Unusable says whether too much of the record was bad.
+func (r *Record) Unusable() bool {
+	return r.Broken || float64(r.Bad) > maxBad*float64(r.Read)
+}
+
+// relative is where time 0 of the record is.
+func (r *Record) zero() collector.Time {
+	if r.Unix {
+		return 0
+	}
+	return Epoch
+}
+
+// source returns the record as a replay reads it: ticks at whole multiples of tick on the
+// record's own clock, until the last flow has ended.
+func (r *Record) source(tick time.Duration, keep func(*Flow) bool) (*Source, collector.Time) {
+	if len(r.Flows) == 0 {
+		return &Source{Flows: func(func(Flow) bool) {}}, 0
+	}
+	first, lastStart, lastEnd := r.Flows[0].Start, collector.Time(0), collector.Time(0)
+	for i := range r.Flows {
+		lastStart = max(lastStart, r.Flows[i].Start)
+		lastEnd = max(lastEnd, r.Flows[i].End)
+	}
+	from := first - (first-r.zero())%collector.Time(tick)
+	flows := iter.Seq[Flow](func(yield func(Flow) bool) {
+		for i := range r.Flows {
+			if keep(&r.Flows[i]) && !yield(r.Flows[i]) {
+				return
+			}
+		}
+	})
+	return &Source{Flows: flows, From: from, To: lastEnd}, lastStart
+}
+
+// Only keeps the flows of one source: those of one node.
+func (r *Record) Only(source string) error {
+	n := slices.Index(r.Sources, source)
+	if n < 0 {
+		return fmt.Errorf("source %q is not in the record", source)
+	}
+	r.Flows = slices.DeleteFunc(r.Flows, func(f Flow) bool { return int(f.Source) != n })
+	return nil
+}
+
+// join puts records together that are on one clock.
+func join(rs []*Record) *Record {
+	if len(rs) == 1 {
+		return rs[0]
+	}
+	all := &Record{Name: fmt.Sprintf("%d files", len(rs)), Unix: rs[0].Unix}
+	names, sources := newInterner(), newInterner()
+	for _, r := range rs {
+		for _, f := range r.Flows {
+			f.Destination = names.number(endpoint{r.Destinations[f.Destination], f.Protocol})
+			if len(r.Sources) > 0 {
+				f.Source = sources.number(endpoint{r.Sources[f.Source], 0})
+			}
+			all.Flows = append(all.Flows, f)
+		}
+		all.Read += r.Read
+		all.Bad += r.Bad
+		all.Broken = all.Broken || r.Broken
+		all.Faults = append(all.Faults, r.Faults...)
+		all.Other += r.Other
+		all.Unended += r.Unended
+	}
+	all.Faults = all.Faults[:min(maxFaults, len(all.Faults))]
+	all.name(names, sources)
+	slices.SortStableFunc(all.Flows, byStart)
+	return all
+}
+
+func (r *Record) name(destinations, sources *interner) {
+	for _, e := range destinations.list {
+		r.Destinations = append(r.Destinations, e.name)
+		r.Protocols = append(r.Protocols, e.protocol)
+	}
+	for _, e := range sources.list {
+		r.Sources = append(r.Sources, e.name)
+	}
+}
+
+// Merge puts destinations together that a port does not tell apart under the budget: all
+// ports of an address, or everything.
+func (r *Record) Merge(b *detector.Budget) {
+	names := newInterner()
+	for i := range r.Flows {
+		f := &r.Flows[i]
+		name := r.Destinations[f.Destination]
+		switch b.Terms(f.Protocol).Unique {
+		case detector.PerAddress:
+			if i := strings.LastIndexByte(name, ':'); i >= 0 {
+				name = name[:i] + ":*"
+			}
+		case detector.PerNothing:
+			name = "*"
+		}
+		f.Destination = names.number(endpoint{name, f.Protocol})
+	}
+	r.Destinations, r.Protocols = nil, nil
+	r.name(names, newInterner())
+}
+
+type endpoint struct {
+	name     string
+	protocol collector.Protocol
+}
+
+// interner numbers endpoints in the order they come.
+type interner struct {
+	numbers map[endpoint]int32
+	list    []endpoint
+}
+
+func newInterner() *interner { return &interner{numbers: map[endpoint]int32{}} }
+
+func (n *interner) number(e endpoint) int32 {
+	i, ok := n.numbers[e]
+	if !ok {
+		i = int32(len(n.list))
+		n.numbers[e] = i
+		n.list = append(n.list, e)
+	}
+	return i
+}
