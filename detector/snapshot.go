@@ -26,7 +26,7 @@ type NetnsSnapshot struct {
 	EventsLost uint64 // overruns told by the kernel; each hides an unknown number of events
 	Resyncs    uint64 // complete dumps that repaired an overrun
 	Flows      int    // flows that the ledger knows here, done ones included
-	// OtherProtocols counts flows seen that are neither TCP nor UDP.
+	// OtherProtocols counts flows there that are neither TCP nor UDP.
 	OtherProtocols uint64
 }
 

@@ -117,7 +117,7 @@ func (e emitter) namespaces(v *View) {
 	for _, n := range v.namespaces() {
 		e.flag(LedgerExact, n.Exact, n.netns)
 		e.gauge(LedgerFlows, float64(n.Flows), n.netns)
-		e.count(OtherProtocols, n.OtherProtocols, n.netns)
+		e.gauge(OtherProtocols, float64(n.OtherProtocols), n.netns)
 		e.count(EventsLost, n.EventsLost, n.netns)
 		e.count(Resyncs, n.Resyncs, n.netns)
 	}
@@ -160,6 +160,20 @@ func (e emitter) protocol(v *View, budget string, p *detector.ProtocolSnapshot) 
 	}
 	e.histogram(LifetimeSeconds, &p.Lifetime, budget, protocol)
 	e.histogram(HoldSeconds, &p.Hold, budget, protocol)
+	if p.Protocol == collector.TCP {
+		e.failures(v, budget, p)
+	}
+	for i := range p.Spaces {
+		s := &p.Spaces[i]
+		e.space(s, budget, protocol, s.VIP, s.Destination)
+	}
+	e.space(&p.Other, budget, protocol, "", DestinationOther)
+}
+
+// failures are those of TCP: a first packet of UDP is not sent again by the kernel, and no
+// answer to it means nothing.
+func (e emitter) failures(v *View, budget string, p *detector.ProtocolSnapshot) {
+	protocol := p.Protocol.String()
 	for _, cause := range v.Causes {
 		switch cause {
 		case CauseUnanswered:
@@ -173,11 +187,6 @@ func (e emitter) protocol(v *View, budget string, p *detector.ProtocolSnapshot) 
 	if v.Stalled {
 		e.gauge(OpeningStalled, float64(p.Stalled), budget, protocol)
 	}
-	for i := range p.Spaces {
-		s := &p.Spaces[i]
-		e.space(s, budget, protocol, s.VIP, s.Destination)
-	}
-	e.space(&p.Other, budget, protocol, "", DestinationOther)
 }
 
 func (e emitter) space(s *detector.SpaceSnapshot, labels ...string) {

@@ -57,7 +57,7 @@ const (
 	SourceInfo        Name = "snat_source_info"
 	LedgerExact       Name = "snat_ledger_exact"
 	LedgerFlows       Name = "snat_ledger_flows"
-	OtherProtocols    Name = "snat_other_protocol_flows_total"
+	OtherProtocols    Name = "snat_other_protocol_flows"
 	EventsLost        Name = "snat_events_lost_total"
 	Resyncs           Name = "snat_resyncs_total"
 	DecodeErrors      Name = "snat_decode_errors_total"

@@ -87,9 +87,9 @@ func Metrics() []Metric {
 		{
 			OpenFailures, Counter, UnitFlows,
 			[]Label{LabelBudget, LabelProtocol, LabelCause},
-			"Flows that did not open: unanswered, refused, or ports (unanswered at the effective ceiling). A cause without a working sensor is absent.",
+			"TCP flows that did not open: unanswered, refused, or ports (unanswered at the effective ceiling). A cause without a working sensor is absent.",
 		},
-		{OpeningStalled, Gauge, UnitFlows, protocol, "Flows whose first packet went unanswered and was sent again."},
+		{OpeningStalled, Gauge, UnitFlows, protocol, "TCP flows whose first packet went unanswered and was sent again."},
 
 		{ConntrackInsertFailed, Counter, UnitPackets, netns, "Kernel counter insert_failed: new flows that conntrack could not insert, a lack of ports among the causes."},
 		{ConntrackDrop, Counter, UnitPackets, netns, "Kernel counter drop: packets dropped for want of a conntrack entry."},
@@ -100,7 +100,7 @@ func Metrics() []Metric {
 		{SourceInfo, Gauge, UnitNone, []Label{LabelNetns, LabelSource, LabelStrategy}, "Where flows of a network namespace are seen; always 1."},
 		{LedgerExact, Gauge, UnitNone, netns, "1 if a complete dump was taken since the kernel last dropped events."},
 		{LedgerFlows, Gauge, UnitFlows, netns, "Flows in the ledger, ended ones that still cool down included."},
-		{OtherProtocols, Counter, UnitFlows, netns, "Flows seen that are neither TCP nor UDP; they hold no port of a budget."},
+		{OtherProtocols, Gauge, UnitFlows, netns, "Flows that are neither TCP nor UDP; they hold no port of a budget."},
 		{EventsLost, Counter, UnitEvents, netns, "Overruns: times the kernel dropped events. Each hides an unknown number."},
 		{Resyncs, Counter, UnitEvents, netns, "Complete dumps that made the ledger exact again after an overrun."},
 		{DecodeErrors, Counter, UnitEvents, source, "Kernel messages that could not be decoded and were skipped."},

@@ -1,0 +1,159 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/alecthomas/kingpin/v2"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/snatwatch/snatwatch/collector"
+	"github.com/snatwatch/snatwatch/collector/cloud"
+	"github.com/snatwatch/snatwatch/collector/netns"
+	"github.com/snatwatch/snatwatch/detector"
+	"github.com/snatwatch/snatwatch/detector/metrics"
+	"github.com/snatwatch/snatwatch/internal/config"
+)
+
+func agentCommand(app *kingpin.Application) command {
+	var o options
+	c := app.Command("run", "The agent: watches this machine and serves metrics, an API and a page.").Default()
+	o.register(c)
+	return command{c, func(ctx context.Context, e *env, logger *slog.Logger) error {
+		return runAgent(ctx, e, &o, logger)
+	}}
+}
+
+// agent holds what its goroutines share. Fields without a lock are set before the
+// goroutines start.
+type agent struct {
+	options *options
+	logger  *slog.Logger
+	now     func() collector.Time
+	build   build
+	outer   *netns.Handle
+	notices *notices
+	loop    *loop
+
+	metadata cloud.Client
+
+	state  atomic.Pointer[state]
+	kernel atomic.Pointer[[]metrics.Kernel]
+	ready  atomic.Bool
+
+	setup   sync.Mutex // guards what budgets are made of
+	config  *config.Config
+	machine config.Machine
+
+	mu      sync.Mutex // guards what publish shows; held for moments only
+	budgets []*detector.Budget
+	reload  metrics.Reload
+	stale   map[string]bool
+	sources []source
+}
+
+// runAgent runs until ctx is cancelled or nothing can be seen any more.
+func runAgent(ctx context.Context, e *env, o *options, logger *slog.Logger) error {
+	c, err := o.load()
+	if err != nil {
+		return err
+	}
+	outer, err := config.OpenNetns(c.Netns)
+	if err != nil {
+		return fmt.Errorf("netns: %w", err)
+	}
+	defer func() { _ = outer.Close() }()
+	if err := e.confine(); err != nil {
+		logger.Warn("capabilities kept", "err", err)
+	}
+	a := &agent{
+		options: o, logger: logger, now: collector.Clock(), build: newBuild(), outer: outer,
+		notices: newNotices(logger), metadata: e.metadata,
+	}
+	if err := a.configure(ctx, c); err != nil {
+		return err
+	}
+	a.loop = newLoop(a.now, a.budgets, a.publish, a.newLedger(c))
+	a.publish(&detector.Snapshot{At: a.now(), Warming: true})
+
+	tmpl, err := parsePage()
+	if err != nil {
+		return fmt.Errorf("parse page: %w", err)
+	}
+	web := &server{
+		state: a.state.Load, reload: a.reloadConfig, tmpl: tmpl, logger: logger,
+		age: func() time.Duration { return a.now().Sub(a.state.Load().view.Snapshot.At) },
+	}
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return a.loop.run(ctx) })
+	g.Go(func() error { return a.runSources(ctx) })
+	g.Go(func() error { return a.watchKernel(ctx) })
+	g.Go(func() error { return a.watchMachine(ctx) })
+	g.Go(func() error { return a.reloadOnHangup(ctx, e) })
+	g.Go(func() error { return serve(ctx, web.handler(), o.listen(c), logger) })
+	return g.Wait()
+}
+
+// newLedger returns what makes a ledger, with a secret of its own so that nobody who
+// opens flows can choose where they fall in its table.
+func (a *agent) newLedger(c *config.Config) func(local bool, budgets []*detector.Budget) *detector.Ledger {
+	return func(_ bool, budgets []*detector.Budget) *detector.Ledger {
+		var key [16]byte
+		_, _ = rand.Read(key[:]) // never fails: crypto/rand
+		shared := make([]string, len(c.SharedDestinations))
+		for i, d := range c.SharedDestinations {
+			shared[i] = string(d)
+		}
+		return detector.NewLedger(detector.LedgerConfig{
+			Budgets: budgets, Shared: shared, Start: a.now(),
+			TrackedMax: c.Limits.Tracked, ForecastMax: c.Limits.Forecast, ExportedMax: c.Limits.Exported,
+			Key: [2]uint64{binary.LittleEndian.Uint64(key[:8]), binary.LittleEndian.Uint64(key[8:])},
+		})
+	}
+}
+
+// publish is called by the ledger's goroutine alone, but for once before it starts.
+func (a *agent) publish(snap *detector.Snapshot) {
+	for _, n := range snap.Netns {
+		if n.Netns == a.outer.Inode() && n.Exact && !a.ready.Swap(true) {
+			a.logger.Info("ready: the first dump is complete", "flows", n.Flows)
+		}
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	v := &metrics.View{
+		Snapshot: snap, Outer: []uint64{a.outer.Inode()},
+		PoolStale: a.stale, Reload: a.reload, Build: metrics.Build(a.build),
+	}
+	if k := a.kernel.Load(); k != nil {
+		v.Kernel = *k
+	}
+	for _, s := range a.sources {
+		st := s.stats()
+		v.Sources = append(v.Sources, st.shown...)
+		v.CPUExceeded = v.CPUExceeded || st.cpuExceeded
+		v.Causes = append(v.Causes, st.causes...)
+		v.Stalled = v.Stalled || st.stalled
+	}
+	a.state.Store(&state{view: v, ready: a.ready.Load(), notices: a.notices.list(), budgets: a.budgets})
+}
+
+// reloadOnHangup reloads the config at each SIGHUP.
+func (a *agent) reloadOnHangup(ctx context.Context, e *env) error {
+	signals, stop := e.hangup()
+	defer stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-signals:
+			_ = a.reloadConfig(ctx) // logged there
+		}
+	}
+}

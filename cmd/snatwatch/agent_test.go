@@ -1,0 +1,258 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/snatwatch/snatwatch/collector"
+	"github.com/snatwatch/snatwatch/collector/cloud"
+	"github.com/snatwatch/snatwatch/collector/netns"
+	"github.com/snatwatch/snatwatch/internal/kerneltest"
+	"github.com/snatwatch/snatwatch/internal/lab"
+)
+
+// runningAgent is an agent in this process that serves on loopback.
+type runningAgent struct {
+	t      *testing.T
+	url    string
+	logs   *lines
+	hangup chan os.Signal
+	stop   func() int
+}
+
+// startAgent runs the agent with args until the test ends.
+func startAgent(t *testing.T, args ...string) *runningAgent {
+	t.Helper()
+	a := &runningAgent{t: t, logs: &lines{}, hangup: make(chan os.Signal, 1)}
+	e := &env{
+		stdout: io.Discard, stderr: a.logs,
+		hangup:   func() (<-chan os.Signal, func()) { return a.hangup, func() {} },
+		confine:  func() error { return nil }, // the test goes on with its rights
+		metadata: cloud.Client{URL: "http://127.0.0.1:1"},
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan int, 1)
+	go func() { ended <- e.run(ctx, append(args, "--web.listen-address=127.0.0.1:0")) }()
+	stopped := false
+	a.stop = func() int {
+		cancel()
+		if stopped {
+			return 0
+		}
+		stopped = true
+		select {
+		case status := <-ended:
+			return status
+		case <-time.After(10 * time.Second):
+			t.Error("the agent does not end")
+			return -1
+		}
+	}
+	t.Cleanup(func() {
+		a.stop()
+		if t.Failed() {
+			t.Logf("log of the agent:\n%s", strings.Join(a.logs.all(), ""))
+		}
+	})
+	listening := regexp.MustCompile(`msg="Listening on" address=(\S+)`)
+	a.eventually("it listens", func() bool {
+		m := listening.FindStringSubmatch(strings.Join(a.logs.all(), ""))
+		if m != nil {
+			a.url = "http://" + m[1]
+		}
+		return m != nil
+	})
+	return a
+}
+
+// eventually waits for up to 20 seconds until ok holds.
+func (a *runningAgent) eventually(what string, ok func() bool) {
+	a.t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); !ok(); time.Sleep(100 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			a.t.Fatalf("not within 20 s: %s\n%s", what, a.metrics())
+		}
+	}
+}
+
+// get returns status and body, 0 where nothing answers.
+func (a *runningAgent) get(method, path string) (int, string) {
+	a.t.Helper()
+	req, err := http.NewRequest(method, a.url+path, nil)
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return 0, err.Error()
+	}
+	defer func() { _ = res.Body.Close() }()
+	body, err := io.ReadAll(res.Body)
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	return res.StatusCode, string(body)
+}
+
+// metrics returns the agent's own series, without those of the Go runtime.
+func (a *runningAgent) metrics() string {
+	a.t.Helper()
+	_, body := a.get(http.MethodGet, "/metrics")
+	var out strings.Builder
+	for line := range strings.Lines(body) {
+		if strings.HasPrefix(line, "snat_") && !strings.Contains(line, "_bucket") {
+			out.WriteString(line)
+		}
+	}
+	return out.String()
+}
+
+// value returns one series' value, written as in the exposition, -1 where it is absent.
+func (a *runningAgent) value(series string) float64 {
+	a.t.Helper()
+	for line := range strings.Lines(a.metrics()) {
+		if rest, ok := strings.CutPrefix(line, series+" "); ok {
+			f, err := strconv.ParseFloat(strings.TrimSpace(rest), 64)
+			if err != nil {
+				a.t.Fatal(err)
+			}
+			return f
+		}
+	}
+	return -1
+}
+
+func writeConfig(t *testing.T, path, ports string) {
+	t.Helper()
+	text := fmt.Sprintf(`budgets:
+  - name: lab
+    model: linux
+    vips: [198.51.100.1]
+    port_range: %s
+`, ports)
+	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Real flows through real source NAT become the numbers of /metrics: they open, run out of ports,
+// and go.
+func TestKernelAgent(t *testing.T) {
+	kerneltest.Require(t, netns.SysAdmin, netns.NetAdmin)
+	ctx := t.Context()
+	l, err := lab.New(ctx, lab.Topology{NAT: []lab.NAT{{VIPs: []netip.Addr{lab.VIP(0)}, Ports: collector.PortRange{First: 2000, Last: 2063}}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	server, err := l.Server(0).Hold(ctx, l.Server(0).At(9000))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = server.Close() }()
+	config := filepath.Join(t.TempDir(), "snatwatch.yaml")
+	writeConfig(t, config, "2000-2063")
+	a := startAgent(t, "--config", config, "--netns", l.Router().Path(), "--poll-interval=500ms")
+	a.eventually("it is ready", func() bool { status, _ := a.get(http.MethodGet, "/-/ready"); return status == http.StatusOK })
+
+	router := fmt.Sprintf(`netns="%d"`, l.Router().Netns())
+	space := fmt.Sprintf(`{budget="lab",destination="%s",protocol="tcp",vip=""}`, l.Server(0).At(9000))
+	for series, want := range map[string]float64{
+		`snat_budget_ports{budget="lab",protocol="tcp"}`:                      64,
+		`snat_source_info{` + router + `,source="conntrack",strategy="poll"}`: 1,
+		`snat_ledger_exact{` + router + `}`:                                   1,
+	} {
+		if got := a.value(series); got != want {
+			t.Errorf("%s = %v, want %v", series, got, want)
+		}
+	}
+
+	first, err := l.Node(0).OpenTCP(l.Server(0).At(9000), 40)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer first.Close()
+	a.eventually("40 ports are live", func() bool { return a.value("snat_ports_live"+space) == 40 })
+	if got := a.value(`snat_flows_opened_total{budget="lab",protocol="tcp"}`); got != 40 {
+		t.Errorf("flows opened: %v, want 40", got)
+	}
+
+	more, err := l.Node(0).OpenTCP(l.Server(0).At(9000), 30)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a.eventually("64 ports are live and 6 flows stall", func() bool {
+		return a.value("snat_ports_live"+space) == 64 && a.value(`snat_opening_stalled{budget="lab",protocol="tcp"}`) == 6 &&
+			a.value(`snat_open_failures_total{budget="lab",cause="ports",protocol="tcp"}`) >= 6
+	})
+	if _, page := a.get(http.MethodGet, "/"); !strings.Contains(page, "Exhausted: "+l.Server(0).At(9000).String()) {
+		t.Error("the page does not say that ports are exhausted")
+	}
+	t.Run("promtool", func(t *testing.T) { checkMetrics(t, a) })
+	t.Run("reload", func(t *testing.T) { checkReload(t, a, config, space) })
+
+	more.Close()
+	a.eventually("the reset flows let their ports go", func() bool { return a.value("snat_ports_live"+space) == 40 })
+	if status := a.stop(); status != statusOK {
+		t.Errorf("exit status %d, want %d", status, statusOK)
+	}
+}
+
+// checkMetrics runs promtool over a live scrape.
+func checkMetrics(t *testing.T, a *runningAgent) {
+	promtool, err := exec.LookPath("promtool")
+	if err != nil {
+		if os.Getenv("KERNEL_TESTS") == "require" {
+			t.Fatal("promtool is not installed (Debian package prometheus)")
+		}
+		t.Skip("promtool is not installed")
+	}
+	_, body := a.get(http.MethodGet, "/metrics")
+	cmd := exec.CommandContext(t.Context(), promtool, "check", "metrics")
+	cmd.Stdin = strings.NewReader(body)
+	if out, err := cmd.CombinedOutput(); err != nil || len(out) > 0 {
+		t.Errorf("promtool check metrics: %v\n%s", err, out)
+	}
+}
+
+// checkReload reloads with 64 flows in the ledger.
+func checkReload(t *testing.T, a *runningAgent, config, space string) {
+	const (
+		ports   = `snat_budget_ports{budget="lab",protocol="tcp"}`
+		success = "snat_config_last_reload_success"
+	)
+	held := func() float64 { return a.value("snat_ports_held" + space) }
+	writeConfig(t, config, "2000-2127")
+	if status, body := a.get(http.MethodPost, "/-/reload"); status != http.StatusOK {
+		t.Fatalf("reload: %d: %s", status, body)
+	}
+	a.eventually("the new budget is there with the old flows", func() bool { return a.value(ports) == 128 && held() == 64 })
+
+	writeConfig(t, config, "2127-2000")
+	status, body := a.get(http.MethodPost, "/-/reload")
+	if status != http.StatusUnprocessableEntity || !strings.Contains(body, "port_range") || !strings.Contains(body, "2127-2000") {
+		t.Errorf("a bad config: %d: %s", status, body)
+	}
+	a.eventually("the refusal shows", func() bool { return a.value(success) == 0 && a.value(ports) == 128 && held() == 64 })
+
+	writeConfig(t, config, "2000-2063")
+	a.hangup <- os.Interrupt
+	a.eventually("SIGHUP reloads", func() bool { return a.value(success) == 1 && a.value(ports) == 64 && held() == 64 })
+
+	var snapshot apiSnapshot
+	if _, body := a.get(http.MethodGet, "/api/v1/snapshot"); json.Unmarshal([]byte(body), &snapshot) != nil || len(snapshot.Budgets) != 1 || snapshot.Budgets[0].Protocols[0].Held < 64 {
+		t.Errorf("snapshot:\n%s", body)
+	}
+}

@@ -1,0 +1,77 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/snatwatch/snatwatch/collector"
+	"github.com/snatwatch/snatwatch/collector/netns"
+	"github.com/snatwatch/snatwatch/internal/config"
+)
+
+// evidence is what the choice between sources hangs on.
+type evidence struct {
+	limits collector.Limits
+	caps   netns.Capabilities
+	rules  int // NAT rules in the outer namespace
+}
+
+// choice is a source and why it was taken. Notice says what it does not see and
+// how to give it that, empty where nothing is missing.
+type choice struct {
+	source config.Source
+	why    string
+	notice string
+}
+
+// errNoSource: the source that was asked for does not work.
+var errNoSource = errors.New("no source works")
+
+// choose takes conntrack where it is active and permitted, sockets else.
+func choose(want config.Source, e evidence) (choice, error) {
+	loaded := e.limits.EntriesMax > 0
+	permitted := e.caps.Has(netns.NetAdmin)
+	active := e.limits.Entries > 0 || e.rules > 0
+	if want == config.SourceSockets {
+		return choice{source: config.SourceSockets, why: "asked for"}, nil
+	}
+	switch {
+	case !loaded:
+		const text = "conntrack is not loaded in this namespace"
+		if want == config.SourceConntrack {
+			return choice{}, fmt.Errorf("%w: source conntrack: %s: modprobe nf_conntrack_netlink", errNoSource, text)
+		}
+		return choice{
+			source: config.SourceSockets, why: text,
+			notice: text + ": flows that this machine forwards or translates for others are not seen, only sockets",
+		}, nil
+	case !permitted:
+		if want == config.SourceConntrack {
+			return choice{}, fmt.Errorf("%w: source conntrack: missing CAP_NET_ADMIN: %s", errNoSource, remedy)
+		}
+		return choice{
+			source: config.SourceSockets, why: "conntrack takes CAP_NET_ADMIN",
+			notice: "missing CAP_NET_ADMIN: conntrack is not read, so flows that this machine forwards or translates for others, " +
+				"their VIPs and the kernel's drop counters are not seen; " + remedy,
+		}, nil
+	case want == config.SourceConntrack:
+		return choice{source: config.SourceConntrack, why: "asked for"}, nil
+	case !active:
+		return choice{source: config.SourceSockets, why: "conntrack tracks nothing in this namespace"}, nil
+	case e.rules > 0:
+		return choice{source: config.SourceConntrack, why: fmt.Sprintf("%d NAT rules, %d flows tracked", e.rules, e.limits.Entries)}, nil
+	}
+	return choice{source: config.SourceConntrack, why: fmt.Sprintf("%d flows tracked", e.limits.Entries)}, nil
+}
+
+// remedy says how to give CAP_NET_ADMIN.
+const remedy = "to give it: setcap cap_net_admin+ep on the binary, AmbientCapabilities=CAP_NET_ADMIN in its systemd unit, " +
+	"or securityContext.capabilities.add: [NET_ADMIN] in its pod"
+
+// eventsNotice says if the kernel tells of no events though they are wanted.
+func eventsNotice(s config.Strategy, l collector.Limits) string {
+	if s == config.StrategyPoll || l.Events != 0 {
+		return ""
+	}
+	return "conntrack events are off: set net.netfilter.nf_conntrack_events to 1; dumps show the flows meanwhile"
+}

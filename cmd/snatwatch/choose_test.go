@@ -1,0 +1,80 @@
+package main
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/snatwatch/snatwatch/collector"
+	"github.com/snatwatch/snatwatch/collector/netns"
+	"github.com/snatwatch/snatwatch/internal/config"
+)
+
+func TestChoose(t *testing.T) {
+	t.Parallel()
+	all := netns.Capabilities(0).With(netns.NetAdmin)
+	loaded := collector.Limits{EntriesMax: 262144}
+	busy := collector.Limits{EntriesMax: 262144, Entries: 7}
+	tests := []struct {
+		name   string
+		want   config.Source
+		e      evidence
+		source config.Source
+		why    string
+		notice string
+		err    string
+	}{
+		{"flows tracked", config.SourceAuto, evidence{busy, all, 0}, config.SourceConntrack, "7 flows tracked", "", ""},
+		{"rules, no flow yet", config.SourceAuto, evidence{loaded, all, 2}, config.SourceConntrack, "2 NAT rules, 0 flows tracked", "", ""},
+		{"nothing tracked", config.SourceAuto, evidence{loaded, all, 0}, config.SourceSockets, "conntrack tracks nothing", "", ""},
+		{"module missing", config.SourceAuto, evidence{collector.Limits{}, all, 0}, config.SourceSockets, "not loaded", "only sockets", ""},
+		{"rights missing", config.SourceAuto, evidence{busy, 0, 0}, config.SourceSockets, "takes CAP_NET_ADMIN", "setcap cap_net_admin+ep", ""},
+		{"sockets asked for", config.SourceSockets, evidence{busy, all, 3}, config.SourceSockets, "asked for", "", ""},
+		{"conntrack asked for", config.SourceConntrack, evidence{loaded, all, 0}, config.SourceConntrack, "asked for", "", ""},
+		{"conntrack asked for without module", config.SourceConntrack, evidence{collector.Limits{}, all, 0}, "", "", "", "modprobe nf_conntrack_netlink"},
+		{"conntrack asked for without rights", config.SourceConntrack, evidence{busy, 0, 0}, "", "", "", "missing CAP_NET_ADMIN"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			got, err := choose(tt.want, tt.e)
+			if tt.err != "" {
+				if !errors.Is(err, errNoSource) || !strings.Contains(err.Error(), tt.err) {
+					t.Fatalf("error %v, want %q", err, tt.err)
+				}
+				return
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got.source != tt.source || !strings.Contains(got.why, tt.why) || !strings.Contains(got.notice, tt.notice) || (got.notice == "") != (tt.notice == "") {
+				t.Errorf("got %+v, want %s because %q, notice %q", got, tt.source, tt.why, tt.notice)
+			}
+		})
+	}
+}
+
+func TestEventsNotice(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		name     string
+		strategy config.Strategy
+		events   int
+		said     bool
+	}{
+		{"off and wanted", config.StrategyEvents, 0, true},
+		{"off and perhaps wanted", config.StrategyAuto, 0, true},
+		{"off and not wanted", config.StrategyPoll, 0, false},
+		{"on", config.StrategyEvents, 2, false},
+		{"no such sysctl", config.StrategyEvents, -1, false},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			got := eventsNotice(tt.strategy, collector.Limits{Events: tt.events})
+			if strings.Contains(got, "nf_conntrack_events") != tt.said {
+				t.Errorf("notice %q, want said %t", got, tt.said)
+			}
+		})
+	}
+}

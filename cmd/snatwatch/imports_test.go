@@ -1,0 +1,104 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/snatwatch/snatwatch/"
+
+// goPackage is what go list tells of one package.
+type goPackage struct {
+	ImportPath string
+	Imports    []string
+	Deps       []string
+}
+
+// Values go one way: kernel, flow, ledger, snapshot, metric, rule, board. What a package may
+// import of this module, and whether it may import others' modules at all, keeps it so.
+func TestImportsGoOneWay(t *testing.T) {
+	t.Parallel()
+	rules := []struct {
+		name    string
+		in      string   // the package, or with a slash at the end all below it
+		allowed []string // of this module; one with a slash at the end allows all below it
+		std     bool     // nothing outside this module and the standard library
+	}{
+		{name: "the words of the kernel edge", in: "collector", std: true},
+		{name: "readers of the kernel", in: "collector/", allowed: []string{"collector", "collector/"}},
+		{name: "the arithmetic", in: "detector", allowed: []string{"collector"}, std: true},
+		{name: "metrics", in: "detector/metrics", allowed: []string{"collector", "detector"}},
+		{name: "rules", in: "rules", allowed: []string{"detector", "detector/metrics"}},
+		{name: "boards", in: "dashboards", allowed: []string{"detector", "detector/metrics", "rules"}},
+		{name: "generator", in: "cmd/snatgen", allowed: []string{"detector/metrics", "rules", "dashboards"}},
+		{name: "agent", in: "cmd/snatwatch", allowed: []string{"collector", "collector/", "detector", "detector/metrics", "internal/"}},
+		{name: "config", in: "internal/config", allowed: []string{"collector", "collector/", "detector"}},
+		{name: "lab", in: "internal/lab", allowed: []string{"collector", "collector/"}},
+		{name: "backtest", in: "internal/backtest", allowed: []string{"collector", "detector"}},
+	}
+	packages := goList(t)
+	for _, tt := range rules {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			found := false
+			for _, p := range packages {
+				path := strings.TrimPrefix(p.ImportPath, module)
+				if !under(path, tt.in) {
+					continue
+				}
+				found = true
+				for _, i := range p.Imports {
+					ours, isOurs := strings.CutPrefix(i, module)
+					switch {
+					case isOurs && !slices.ContainsFunc(tt.allowed, func(a string) bool { return under(ours, a) }):
+						t.Errorf("%s imports %s", path, ours)
+					case !isOurs && tt.std && strings.Contains(strings.Split(i, "/")[0], "."):
+						t.Errorf("%s imports %s: the standard library only", path, i)
+					}
+				}
+			}
+			if !found && tt.in != "dashboards" {
+				t.Errorf("no package %s", tt.in)
+			}
+		})
+	}
+	for _, p := range packages {
+		for _, d := range p.Deps {
+			if strings.HasPrefix(d, module+"cmd/") {
+				t.Errorf("%s depends on %s", p.ImportPath, d)
+			}
+		}
+		if p.ImportPath == module+"cmd/snatwatch" && (slices.Contains(p.Deps, module+"rules") || slices.Contains(p.Deps, module+"dashboards")) {
+			t.Error("the agent depends on rules or dashboards")
+		}
+	}
+}
+
+func under(path, rule string) bool {
+	return path == rule || strings.HasSuffix(rule, "/") && strings.HasPrefix(path, rule)
+}
+
+func goList(t *testing.T) []goPackage {
+	t.Helper()
+	out, err := exec.CommandContext(t.Context(), "go", "list", "-json=ImportPath,Imports,Deps", module+"...").Output()
+	if err != nil {
+		t.Fatalf("go list: %v", err)
+	}
+	var all []goPackage
+	for d := json.NewDecoder(strings.NewReader(string(out))); ; {
+		var p goPackage
+		err := d.Decode(&p)
+		if errors.Is(err, io.EOF) {
+			return all
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, p)
+	}
+}

@@ -1,0 +1,175 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/snatwatch/snatwatch/detector"
+)
+
+func TestPageIsBounded(t *testing.T) {
+	t.Parallel()
+	st := busyState()
+	budgets := st.view.Snapshot.Budgets
+	web := budgets[1]
+	for len(web.Protocols[0].Spaces) < 50 {
+		web.Protocols[0].Spaces = append(web.Protocols[0].Spaces, web.Protocols[0].Spaces[3])
+	}
+	web.Protocols[1].Spaces = web.Protocols[0].Spaces
+	for range 100 {
+		budgets = append(budgets, web)
+	}
+	st.view.Snapshot.Budgets = budgets
+	body := get(t, newTestServer(t, st).handler(), "/")
+	if got := len(body); got > 100_000 {
+		t.Errorf("page of %d budgets has %d bytes, want at most 100 000", len(budgets), got)
+	}
+	if !strings.Contains(body, "more budgets stand in") {
+		t.Error("the page does not say that budgets are left out")
+	}
+}
+
+func TestPageNamesNoOtherHost(t *testing.T) {
+	t.Parallel()
+	body := get(t, newTestServer(t, busyState()).handler(), "/")
+	if m := regexp.MustCompile(`(?i)(https?:)?//[a-z]`).FindString(body); m != "" {
+		t.Errorf("the page refers to %q", m)
+	}
+}
+
+func TestVerdict(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		name   string
+		change func(*detector.SpaceSnapshot)
+		level  level
+		want   string
+	}{
+		{"predicted", func(*detector.SpaceSnapshot) {}, levelCrit, "203.0.113.7:443 tcp: 967 of 1024 ports held, exhausted in about 2 min"},
+		{"exhausted", func(s *detector.SpaceSnapshot) { s.Held = 1024 }, levelCrit, "Exhausted: 203.0.113.7:443 tcp: 1024 of 1024 ports held"},
+		{"filling", func(s *detector.SpaceSnapshot) { s.Held, s.Forecast = 800, nil }, levelWarn, "203.0.113.7:443 tcp: 800 of 1024 ports held"},
+		{"calm", func(s *detector.SpaceSnapshot) { s.Held, s.Forecast = 8, nil }, levelOK, "No port space is near its budget"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			st := busyState()
+			tt.change(&st.view.Snapshot.Budgets[1].Protocols[0].Spaces[0])
+			lv, text := verdict(st.view.Snapshot)
+			if lv != tt.level || text != tt.want {
+				t.Errorf("verdict = %s %q, want %s %q", lv, text, tt.level, tt.want)
+			}
+		})
+	}
+}
+
+func TestNumbersForReaders(t *testing.T) {
+	t.Parallel()
+	for got, want := range map[string]string{
+		span(0.004): "4 ms", span(3.14): "3.1 s", span(30): "30 s", span(141): "2 min",
+		span(8000): "2.2 h", span(200_000): "2 d",
+		percent(0): "0 %", percent(0.001): "< 1 %", percent(0.9999): "> 99 %", percent(1): "100 %", percent(0.5): "50 %",
+	} {
+		if got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+}
+
+// The page in a browser: a document of the size of a phone and of a desktop, each in a
+// frame, tells its parent how wide its content is and whether it updated itself.
+// SCREENSHOTS=DIR keeps pictures.
+func TestPageInChromium(t *testing.T) {
+	t.Parallel()
+	chromium, err := exec.LookPath("chromium")
+	if err != nil {
+		if os.Getenv("KERNEL_TESTS") == "require" {
+			t.Fatal("chromium is not installed (Debian package chromium)")
+		}
+		t.Skip("chromium is not installed")
+	}
+	tests := []struct {
+		name          string
+		width, height int
+		state         *state
+	}{
+		{"desktop", 1200, 1500, busyState()},
+		{"phone", 390, 2600, busyState()},
+		{"phone before the first dump", 390, 500, &state{view: startingView()}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			requests := make(chan struct{}, 1000)
+			page := newTestServer(t, tt.state).handler()
+			mux := http.NewServeMux()
+			mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, r *http.Request) {
+				requests <- struct{}{}
+				page.ServeHTTP(w, r)
+			})
+			mux.HandleFunc("GET /frame", func(w http.ResponseWriter, _ *http.Request) {
+				fmt.Fprintf(w, `<!DOCTYPE html><style>body{margin:0}iframe{border:0;display:block}</style>
+<iframe src="/" width="%d" height="%d"></iframe><script>
+setTimeout(() => {
+  const d = document.querySelector("iframe").contentDocument;
+  const lost = d.defaultView.getComputedStyle(d.getElementById("lost")).display;
+  document.body.dataset.result = "width " + d.documentElement.scrollWidth + " lost " + lost;
+}, 3500);</script>`, tt.width, tt.height)
+			})
+			srv := httptest.NewServer(mux)
+			defer srv.Close()
+			args := []string{
+				"--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+				"--disable-background-networking", "--disable-component-update", "--disable-sync",
+				"--user-data-dir=" + t.TempDir(), fmt.Sprintf("--window-size=%d,%d", max(tt.width, 500), tt.height),
+				"--virtual-time-budget=5000", "--hide-scrollbars",
+			}
+			if dir := os.Getenv("SCREENSHOTS"); dir != "" {
+				shot := filepath.Join(dir, strings.ReplaceAll(tt.name, " ", "-")+".png")
+				run(t, chromium, append(args, "--screenshot="+shot, srv.URL+"/frame"))
+			}
+			dom := run(t, chromium, append(args, "--dump-dom", srv.URL+"/frame"))
+			want := fmt.Sprintf(`data-result="width %d lost none"`, tt.width)
+			if !strings.Contains(dom, want) {
+				t.Errorf("the document does not say %s:\n%s", want, dom)
+			}
+			if len(requests) < 2 {
+				t.Errorf("the page was asked for %d times, want it to update itself", len(requests))
+			}
+		})
+	}
+}
+
+func run(t *testing.T, name string, args []string) string {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), name, args...)
+	cmd.WaitDelay = time.Second
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("%s: %v", name, err)
+	}
+	return string(out)
+}
+
+func get(t testing.TB, h http.Handler, path string) string {
+	t.Helper()
+	rec := httptest.NewRecorder()
+	h.ServeHTTP(rec, httptest.NewRequest(http.MethodGet, path, nil))
+	if rec.Code != http.StatusOK {
+		t.Fatalf("GET %s: %d: %s", path, rec.Code, rec.Body)
+	}
+	b, err := io.ReadAll(rec.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
+}

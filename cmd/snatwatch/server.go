@@ -1,0 +1,124 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"html/template"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"github.com/prometheus/exporter-toolkit/web"
+
+	"github.com/snatwatch/snatwatch/detector/metrics"
+)
+
+// staleAfter is the age at which a snapshot says that the ledger's loop hangs:
+// it makes one every second, and a batch of a dump takes milliseconds.
+const staleAfter = 30 * time.Second
+
+// server answers HTTP from the current state alone.
+type server struct {
+	state  func() *state
+	age    func() time.Duration // how old the state's snapshot is
+	reload func(context.Context) error
+	tmpl   *template.Template
+	logger *slog.Logger
+}
+
+// handler returns the routes. Reads are GET, the one write is POST.
+func (s *server) handler() http.Handler {
+	reg := prometheus.NewRegistry()
+	reg.MustRegister(
+		metrics.NewCollector(func() *metrics.View { return s.state().view }),
+		collectors.NewGoCollector(),
+		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+	)
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", promhttp.InstrumentMetricHandler(reg, promhttp.HandlerFor(reg, promhttp.HandlerOpts{
+		ErrorLog:            slog.NewLogLogger(s.logger.Handler(), slog.LevelError),
+		MaxRequestsInFlight: 4,
+		Timeout:             9 * time.Second,
+		EnableOpenMetrics:   true,
+		CoalesceGather:      true,
+	})))
+	mux.HandleFunc("GET /{$}", s.page)
+	mux.HandleFunc("GET /api/v1/snapshot", s.snapshot)
+	mux.HandleFunc("GET /api/v1/budgets", s.budgets)
+	mux.HandleFunc("GET /-/healthy", s.healthy)
+	mux.HandleFunc("GET /-/ready", s.ready)
+	mux.HandleFunc("POST /-/reload", s.handleReload)
+	return http.NewCrossOriginProtection().Handler(mux)
+}
+
+func (s *server) snapshot(w http.ResponseWriter, _ *http.Request) {
+	st := s.state()
+	if st.view.Snapshot == nil {
+		writeJSON(w, http.StatusServiceUnavailable, map[string]string{"error": "no snapshot yet"})
+		return
+	}
+	writeJSON(w, http.StatusOK, newAPISnapshot(st))
+}
+
+func (s *server) budgets(w http.ResponseWriter, _ *http.Request) {
+	out := []apiBudget{}
+	for _, b := range s.state().budgets {
+		out = append(out, newAPIBudget(b))
+	}
+	writeJSON(w, http.StatusOK, map[string][]apiBudget{"budgets": out})
+}
+
+func (s *server) healthy(w http.ResponseWriter, _ *http.Request) {
+	if age := s.age(); age > staleAfter {
+		http.Error(w, fmt.Sprintf("last snapshot is %s old", age.Round(time.Second)), http.StatusServiceUnavailable)
+		return
+	}
+	fmt.Fprintln(w, "healthy")
+}
+
+func (s *server) ready(w http.ResponseWriter, _ *http.Request) {
+	if !s.state().ready {
+		http.Error(w, "no complete dump yet", http.StatusServiceUnavailable)
+		return
+	}
+	fmt.Fprintln(w, "ready")
+}
+
+func (s *server) handleReload(w http.ResponseWriter, r *http.Request) {
+	if err := s.reload(r.Context()); err != nil {
+		http.Error(w, "config refused, the one before stands: "+err.Error(), http.StatusUnprocessableEntity)
+		return
+	}
+	fmt.Fprintln(w, "config reloaded")
+}
+
+// serve answers until ctx is cancelled, then lets requests under way finish.
+func serve(ctx context.Context, h http.Handler, flags *web.FlagConfig, logger *slog.Logger) error {
+	srv := &http.Server{
+		Handler:           h,
+		ReadHeaderTimeout: 5 * time.Second,
+		ReadTimeout:       10 * time.Second,
+		WriteTimeout:      30 * time.Second,
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    64 << 10,
+		ErrorLog:          slog.NewLogLogger(logger.Handler(), slog.LevelDebug),
+	}
+	done := make(chan error, 1)
+	stop := context.AfterFunc(ctx, func() {
+		grace, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		defer cancel()
+		done <- srv.Shutdown(grace)
+	})
+	err := web.ListenAndServe(srv, flags, logger)
+	if stop() { // not cancelled: the server failed by itself
+		return err
+	}
+	if errors.Is(err, http.ErrServerClosed) {
+		err = nil
+	}
+	return errors.Join(err, <-done)
+}

@@ -1,0 +1,218 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/snatwatch/snatwatch/collector"
+	"github.com/snatwatch/snatwatch/collector/conntrack"
+	"github.com/snatwatch/snatwatch/collector/limits"
+	"github.com/snatwatch/snatwatch/collector/natrules"
+	"github.com/snatwatch/snatwatch/collector/netns"
+	"github.com/snatwatch/snatwatch/collector/sockdiag"
+	"github.com/snatwatch/snatwatch/detector"
+	"github.com/snatwatch/snatwatch/detector/metrics"
+	"github.com/snatwatch/snatwatch/internal/config"
+)
+
+// chooseEvery is how often the choice between the sources is made anew: conntrack may
+// become active when a rule is loaded, and a local budget may come with a reload.
+const chooseEvery = 30 * time.Second
+
+// plan is which sources run, and why.
+type plan struct {
+	choice
+	// local: sockets are read for local budgets too, beside conntrack.
+	local bool
+	// translated: no budget counts a flow that this machine does not translate.
+	translated bool
+}
+
+// runSources runs what the plan says until ctx is cancelled, and again when the plan
+// changes. It returns an error if nothing works.
+func (a *agent) runSources(ctx context.Context) error {
+	want := a.config.Source
+	p, err := a.plan(want)
+	if err != nil {
+		return err
+	}
+	for {
+		a.notices.set("source", p.notice)
+		a.logger.Info("source chosen", "chosen", p.source, "why", p.why)
+		next, err := a.runPlan(ctx, want, p)
+		switch {
+		case ctx.Err() != nil:
+			return context.Cause(ctx)
+		case err == nil:
+			p = next
+		case want == config.SourceAuto && p.source == config.SourceConntrack:
+			p.choice = choice{
+				source: config.SourceSockets, why: "conntrack does not work",
+				notice: fmt.Sprintf("conntrack does not work, so only sockets are seen: %v; %s", err, remedy),
+			}
+			want = config.SourceSockets
+		default:
+			return fmt.Errorf("%w: %w", errNoSource, err)
+		}
+	}
+}
+
+// runPlan runs the sources of p until a better plan is known, which it returns.
+func (a *agent) runPlan(ctx context.Context, want config.Source, p plan) (next plan, err error) {
+	sources := a.sourcesOf(p)
+	a.mu.Lock()
+	a.sources = sources
+	a.mu.Unlock()
+	better := errors.New("another plan")
+	g, ctx := errgroup.WithContext(ctx)
+	for _, s := range sources {
+		g.Go(func() error { return supervise(ctx, s, a.loop.sink(s.feed), a.notices) })
+	}
+	g.Go(func() error {
+		ticker := time.NewTicker(chooseEvery)
+		defer ticker.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return context.Cause(ctx)
+			case <-ticker.C:
+			}
+			q, err := a.plan(want)
+			// conntrack is not left for having become quiet: its table says so too.
+			quiet := p.source == config.SourceConntrack && q.source == config.SourceSockets
+			if err == nil && !quiet && (q.source != p.source || q.local != p.local || q.translated != p.translated) {
+				next = q
+				return better
+			}
+		}
+	})
+	if err = g.Wait(); errors.Is(err, better) {
+		err = nil
+	}
+	return next, err
+}
+
+// plan looks at the machine and decides.
+func (a *agent) plan(want config.Source) (plan, error) {
+	var e evidence
+	var err error
+	if e.limits, err = limits.Of(a.outer); err != nil {
+		a.logger.Debug("limits not all read", "err", err)
+	}
+	if e.caps, err = netns.Effective(); err != nil {
+		return plan{}, fmt.Errorf("read own capabilities: %w", err)
+	}
+	if r, err := natrules.Read(a.outer); err == nil {
+		e.rules = len(r.Rules)
+	}
+	c, err := choose(want, e)
+	if err != nil {
+		return plan{}, err
+	}
+	if c.source == config.SourceConntrack {
+		a.notices.set("events", eventsNotice(a.config.Strategy, e.limits))
+	}
+	nat, local := split(a.current())
+	return plan{
+		choice: c, local: len(local) > 0,
+		translated: len(nat) > 0 && !slices.ContainsFunc(nat, func(b *detector.Budget) bool { return !b.Translated }),
+	}, nil
+}
+
+func (a *agent) sourcesOf(p plan) []source {
+	if p.source == config.SourceConntrack {
+		out := []source{a.conntrackSource(p), a.stallSensor()}
+		if p.local {
+			out = append(out, a.socketSource(feedLocal, "local ports are those of sockets"))
+		}
+		return out
+	}
+	return []source{a.socketSource(feedBoth, p.why), a.stallSensor()}
+}
+
+func (a *agent) conntrackSource(p plan) source {
+	var current stats[conntrack.Stats]
+	return source{
+		subject: "conntrack", feed: feedNAT,
+		run: func(ctx context.Context, sink collector.Sink) error {
+			s, err := conntrack.New(conntrack.Config{
+				Netns: a.outer, OnlyTranslated: p.translated, Interval: a.config.PollInterval, Clock: a.now,
+			})
+			if err != nil {
+				return err
+			}
+			current.from(s.Stats)
+			return s.Run(ctx, sink)
+		},
+		hopeless: func(err error) bool {
+			return errors.Is(err, conntrack.ErrPermission) || errors.Is(err, conntrack.ErrNoConntrack)
+		},
+		stats: func() sourceStats {
+			st := current.read()
+			return sourceStats{
+				shown: []metrics.Source{{
+					Netns: a.outer.Inode(), Name: string(config.SourceConntrack), Strategy: string(config.StrategyPoll), Why: p.why,
+					DecodeErrors: st.ParseErrors, Dump: seconds(st.DumpSeconds),
+				}},
+				causes: []string{metrics.CauseUnanswered, metrics.CauseRefused, metrics.CausePorts},
+			}
+		},
+	}
+}
+
+func (a *agent) socketSource(to feed, why string) source {
+	s := sockdiag.New(sockdiag.Config{Now: a.now, Finder: a.finder()})
+	return source{
+		subject: "sockets", feed: to,
+		run: s.Run,
+		// One that has never read its own namespace never will.
+		hopeless: func(error) bool {
+			return !slices.ContainsFunc(s.Stats().Netns, func(n sockdiag.NetnsStats) bool { return n.Dumps > 0 })
+		},
+		stats: func() sourceStats {
+			st := s.Stats()
+			a.refused(st)
+			var out sourceStats
+			for _, n := range st.Netns {
+				out.shown = append(out.shown, metrics.Source{
+					Netns: n.Netns, Name: string(config.SourceSockets), Why: why,
+					DecodeErrors: n.Malformed, Dump: seconds(n.DumpSeconds),
+				})
+			}
+			if to == feedBoth {
+				out.causes = []string{metrics.CauseUnanswered, metrics.CauseRefused, metrics.CausePorts}
+			}
+			return out
+		},
+	}
+}
+
+// finder finds the machine's network namespaces. One that was named on the command line may
+// have neither a process nor a mount, so the agent's own descriptors count too then.
+func (a *agent) finder() netns.Finder {
+	if a.config.Netns == "" {
+		return netns.Finder{}
+	}
+	return netns.Finder{Mounts: []string{"/run/netns", "/run/docker/netns", "/proc/self/fd"}}
+}
+
+// refused says which namespaces are not seen for lack of rights.
+func (a *agent) refused(st *sockdiag.Stats) {
+	var texts []string
+	for _, e := range st.Refused {
+		text := e.Error()
+		if r := e.Remedy(); r != "" {
+			text += "; to give it: " + r
+		}
+		texts = append(texts, text)
+	}
+	a.notices.replace(slog.LevelWarn, "sockets", texts)
+}
+
+func seconds(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }
