@@ -40,7 +40,7 @@ type Client struct {
 func (c Client) Ask(ctx context.Context) (Metadata, error) {
 	var instance instanceAnswer
 	switch err := c.get(ctx, azureInstance, &instance); {
-	case errors.Is(err, errNoService), errors.Is(err, errNotFound):
+	case errors.Is(err, errNoService), errors.Is(err, errNotFound), errors.Is(err, errNotJSON):
 		return Metadata{}, nil
 	case err != nil:
 		return Metadata{}, fmt.Errorf("azure instance metadata: %w", err)
@@ -111,6 +111,8 @@ var (
 	errNoService = errors.New("no metadata service")
 	// errNotFound: the service knows nothing of it.
 	errNotFound = errors.New("not found")
+	// errNotJSON: what answers is no service of Azure's, or has changed.
+	errNotJSON = errors.New("an answer that is not the JSON expected")
 )
 
 // get asks for one document and tries again while the service is busy.
@@ -173,7 +175,7 @@ func (c Client) try(ctx context.Context, path string, into any) (busy bool, err 
 		return false, fmt.Errorf("read answer: %w", err)
 	}
 	if err := json.Unmarshal(body, into); err != nil {
-		return false, fmt.Errorf("%w: an answer that is not the JSON expected: %v", errNotFound, err)
+		return false, fmt.Errorf("%w: %v", errNotJSON, err)
 	}
 	return false, nil
 }

@@ -34,17 +34,21 @@ type Machine struct {
 // Resolve makes the budgets that the configuration leads to on a machine. The notes
 // say what was found and what is missing. Mistakes are told as Errors.
 func (c *Config) Resolve(m Machine) (budgets []*detector.Budget, notes []string, err error) {
-	r := resolution{c: c, m: m, notes: slices.Clone(m.Notes)}
+	r := resolution{c: c, m: m, notes: slices.Clone(m.Notes), files: map[string]string{}}
 	entries := c.Budgets
 	if len(entries) == 0 {
 		entries = []Budget{{Name: ModelAuto, Model: ModelAuto}}
 	}
+	// What is configured comes before what is found.
 	for i := range entries {
-		path := fmt.Sprintf("budgets[%d]", i)
+		if entries[i].Model != ModelAuto {
+			path := fmt.Sprintf("budgets[%d]", i)
+			r.add(path, r.params(path, &entries[i]))
+		}
+	}
+	for i := range entries {
 		if entries[i].Model == ModelAuto {
-			r.auto(path, &entries[i])
-		} else {
-			r.add(path, r.params(&entries[i]))
+			r.auto(fmt.Sprintf("budgets[%d]", i), &entries[i])
 		}
 	}
 	if len(r.errs) > 0 {
@@ -59,6 +63,8 @@ type resolution struct {
 	budgets []*detector.Budget
 	notes   []string
 	errs    Errors
+	// files that gave an entry its pool size, by the entry's path.
+	files map[string]string
 }
 
 func (r *resolution) note(format string, args ...any) {
@@ -66,8 +72,8 @@ func (r *resolution) note(format string, args ...any) {
 }
 
 // params are those of an entry, completed by what the machine tells.
-func (r *resolution) params(b *Budget) detector.Params {
-	p := r.common(b)
+func (r *resolution) params(path string, b *Budget) detector.Params {
+	p := r.common(path, b)
 	p.Model = b.Model
 	p.VIPs, p.VIPCount = b.VIPs, b.VIPCount
 	p.Ports, p.MaxPorts, p.AliasRanges = b.Ports, b.MaxPorts, b.AliasRanges
@@ -88,10 +94,11 @@ func (r *resolution) params(b *Budget) detector.Params {
 }
 
 // common are the parameters that an auto entry has too.
-func (r *resolution) common(b *Budget) detector.Params {
+func (r *resolution) common(path string, b *Budget) detector.Params {
 	p := detector.Params{Name: b.Name, Pool: b.Pool, Gateway: b.Gateway, Nodes: b.Nodes, Netns: r.m.Netns[b.Netns]}
 	if n := r.m.Nodes[b.NodesFile]; n != 0 {
 		p.Nodes = n
+		r.files[path] = b.NodesFile
 	}
 	return p
 }
@@ -132,11 +139,20 @@ func (p Protocol) overrides() detector.Overrides {
 	return o
 }
 
+// refused puts a model's refusal where the configuration has the key.
+func (r *resolution) refused(path string, err error) {
+	e := r.c.at.keyError(path, err)
+	if file := r.files[path]; file != "" && e.Key == path+".nodes" {
+		e = r.c.at.errorAt(path+".nodes_file", fmt.Sprintf("%s in %s", e.Value, file), e.Want)
+	}
+	r.errs = append(r.errs, e)
+}
+
 // add resolves one budget and refuses it where it overlaps another.
 func (r *resolution) add(path string, p detector.Params) {
 	b, err := detector.Resolve(p)
 	if err != nil {
-		r.errs = append(r.errs, r.c.at.keyError(path, err))
+		r.refused(path, err)
 		return
 	}
 	if other := r.overlapping(b); other != "" {
@@ -157,7 +173,7 @@ func (r *resolution) overlapping(b *detector.Budget) string {
 	return ""
 }
 
-// keyError puts a model's refusal where the configuration has the key.
+// keyError makes an Error of a model's refusal.
 func (p positions) keyError(path string, err error) *Error {
 	var k *detector.KeyError
 	if !errors.As(err, &k) {
@@ -171,13 +187,13 @@ func typeOf[T any]() reflect.Type { return reflect.TypeFor[T]() }
 // auto turns an entry into whatever the machine tells: its NAT rules, the
 // cloud's metadata, or else its ephemeral ports.
 func (r *resolution) auto(path string, b *Budget) {
-	p := r.common(b)
+	p := r.common(path, b)
 	for _, problem := range r.m.Rules.Problems {
 		r.note("%s: NAT rule not understood: %s", b.Name, problem)
 	}
 	switch azure := r.m.Cloud; {
 	case len(r.m.Rules.Rules) > 0:
-		r.autoRules(b, p)
+		r.autoRules(path, b, p)
 		return
 	case len(azure.PublicIPs) > 0:
 		p.Model, p.VIPs = "instance-ip", azure.PublicIPs[:1]
@@ -195,11 +211,30 @@ func (r *resolution) auto(path string, b *Budget) {
 	model, _ := detector.FindModel(p.Model)
 	r.complete(&p, model)
 	r.destinations(&p, b, model)
-	r.add(path, p)
+	r.found(path, p, "what was found, "+p.Model+",")
+}
+
+// found adds a budget that nobody configured, where no other counts the same flows.
+func (r *resolution) found(path string, p detector.Params, what string) {
+	b, err := detector.Resolve(p)
+	var k *detector.KeyError
+	switch {
+	case errors.As(err, &k) && k.Key == "nodes": // that one was configured
+		r.refused(path, err)
+		return
+	case err != nil:
+		r.note("%s: %s is no budget: %v", p.Name, what, err)
+		return
+	}
+	if other := r.overlapping(b); other != "" {
+		r.note("%s: %s shares flows with budget %s and is not counted apart", p.Name, what, other)
+		return
+	}
+	r.budgets = append(r.budgets, b)
 }
 
 // autoRules makes one budget of all rules that give out the same ports.
-func (r *resolution) autoRules(b *Budget, p detector.Params) {
+func (r *resolution) autoRules(path string, b *Budget, p detector.Params) {
 	var groups []natrules.Rule
 	for _, rule := range r.m.Rules.Rules {
 		if i := slices.IndexFunc(groups, rule.Same); i >= 0 {
@@ -225,16 +260,7 @@ func (r *resolution) autoRules(b *Budget, p detector.Params) {
 		}
 		r.complete(&q, model)
 		r.destinations(&q, b, model)
-		budget, err := detector.Resolve(q)
-		if err != nil {
-			r.note("%s: %v: %v", b.Name, g, err)
-			continue
-		}
-		if other := r.overlapping(budget); other != "" {
-			r.note("%s: %v shares ports with budget %s and is not counted apart: configure the budgets to tell them apart", b.Name, g, other)
-			continue
-		}
-		r.budgets = append(r.budgets, budget)
+		r.found(path, q, g.String())
 	}
 }
 

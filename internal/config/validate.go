@@ -57,7 +57,9 @@ func (v *validation) budget(path string, b *Budget, names map[string]bool) {
 		v.errs = append(v.errs, v.at.errorAt(path+".model", "", "the model that its ports follow"))
 	} else if _, ok := detector.FindModel(b.Model); !ok && b.Model != ModelAuto {
 		_, err := detector.Resolve(detector.Params{Model: b.Model})
-		v.errs = append(v.errs, v.at.keyError(path, err))
+		e := v.at.keyError(path, err)
+		e.Want += ", or auto"
+		v.errs = append(v.errs, e)
 	}
 	// Zero would pass for "not given" further on.
 	for _, x := range []struct {
