@@ -60,7 +60,7 @@ func Print(w io.Writer, budgets []*detector.Budget, notes []string) error {
 	seen := map[string]bool{}
 	for _, b := range budgets {
 		if !seen[b.Model] {
-			fmt.Fprintf(t, "%s: numbers from %s\n%s: told by the provider as: %s\n", b.Model, b.Source, b.Model, b.FailureSignal)
+			fmt.Fprintf(t, "%s: numbers from %s\n%s: exhaustion shows as %s\n", b.Model, b.Source, b.Model, b.FailureSignal)
 		}
 		seen[b.Model] = true
 	}
@@ -94,9 +94,9 @@ func vipsText(b *detector.Budget) string {
 func tierText(b *detector.Budget) string {
 	switch {
 	case b.NextTierPorts > 0:
-		return fmt.Sprintf("%d ports after %d more", b.NextTierPorts, b.NodesToNextTier)
+		return fmt.Sprintf("%d ports from %d nodes on", b.NextTierPorts, b.Nodes+b.NodesToNextTier+1)
 	case b.NodesToNextTier > 0:
-		return fmt.Sprintf("none, table ends after %d more", b.NodesToNextTier)
+		return fmt.Sprintf("none, the table ends at %d nodes", b.Nodes+b.NodesToNextTier)
 	}
 	return "-"
 }
