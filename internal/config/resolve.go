@@ -262,10 +262,10 @@ func (r *resolution) autoRules(path string, b *Budget, p detector.Params) {
 
 func groupName(r natrules.Rule) string {
 	var parts []string
-	switch n := len(r.VIPs); {
-	case n == 0:
+	switch n := len(r.VIPs); n {
+	case 0:
 		parts = append(parts, "masquerade")
-	case n == 1:
+	case 1:
 		parts = append(parts, r.VIPs[0].String())
 	default:
 		parts = append(parts, fmt.Sprintf("%v..%v", r.VIPs[0], r.VIPs[n-1]))
