@@ -78,7 +78,6 @@ type Ledger struct {
 	vips       []netip.Addr // of translated flows, by number; 0 is not used
 	vipNumbers map[netip.Addr]uint16
 	matches    [matchCache]match
-	portBounds []uint32
 	shared     map[string]bool
 
 	byInode   map[uint64]*netns
@@ -182,7 +181,7 @@ func (l *Ledger) applyFlow(n *netns, e *collector.Event) {
 		own = f.Source
 	}
 	ownAddress, destination := pack(own.Addr()), pack(f.Destination.Addr())
-	account, ok := l.match(f, ownAddress, destination, own.Port())
+	account, ok := l.match(f, ownAddress, destination)
 	if !ok {
 		return
 	}

@@ -51,8 +51,6 @@ func commands(app *kingpin.Application) []command {
 	return []command{
 		agentCommand(app),
 		checkCommand(app),
-		labCommand(app),
-		backtestCommand(app),
 	}
 }
 

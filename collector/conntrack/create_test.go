@@ -1,4 +1,4 @@
-package conntrack_test
+package conntrack
 
 import (
 	"encoding/binary"
@@ -12,8 +12,8 @@ import (
 	"github.com/snatwatch/snatwatch/collector/netns"
 )
 
-// entry is one that a test puts into the kernel's table, ready made.
-type entry struct {
+// tableEntry is one that a test puts into the kernel's table, ready made.
+type tableEntry struct {
 	proto         collector.Protocol
 	src, dst, vip netip.AddrPort // vip is invalid where the source is not translated
 	timeout       uint32
@@ -78,7 +78,7 @@ func encodeTuple(ae *netlink.AttributeEncoder, proto collector.Protocol, src, ds
 }
 
 // message is the request that creates e, or deletes it.
-func (e *entry) message(t testing.TB, typ netlink.HeaderType, flags netlink.HeaderFlags) netlink.Message {
+func (e *tableEntry) message(t testing.TB, typ netlink.HeaderType, flags netlink.HeaderFlags) netlink.Message {
 	t.Helper()
 	ae := netlink.NewAttributeEncoder()
 	ae.ByteOrder = binary.BigEndian
@@ -143,7 +143,7 @@ func (e *entry) message(t testing.TB, typ netlink.HeaderType, flags netlink.Head
 }
 
 // add puts e into the table, or the batch before that.
-func (c *creator) add(e *entry) {
+func (c *creator) add(e *tableEntry) {
 	c.t.Helper()
 	c.msgs = append(c.msgs, e.message(c.t, ctNew, netlink.Create|netlink.Excl))
 	if len(c.msgs) == creatorBatch {
@@ -152,7 +152,7 @@ func (c *creator) add(e *entry) {
 }
 
 // del takes e out of the table.
-func (c *creator) del(e *entry) {
+func (c *creator) del(e *tableEntry) {
 	c.t.Helper()
 	c.msgs = append(c.msgs, e.message(c.t, ctDelete, 0))
 	if len(c.msgs) == creatorBatch {
@@ -185,8 +185,8 @@ func (c *creator) flush() {
 }
 
 // established is a TCP flow from port to dst, translated to vip.
-func established(src, dst, vip netip.AddrPort) *entry {
-	return &entry{
+func established(src, dst, vip netip.AddrPort) *tableEntry {
+	return &tableEntry{
 		proto: collector.TCP, src: src, dst: dst, vip: vip,
 		timeout: establishedLimit, state: tcpStateEstablish, status: statusSeenReply | statusAssured,
 	}

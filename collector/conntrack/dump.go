@@ -3,6 +3,9 @@ package conntrack
 import (
 	"context"
 	"encoding/binary"
+	"os"
+	"strconv"
+	"strings"
 
 	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
@@ -11,9 +14,6 @@ import (
 	"github.com/snatwatch/snatwatch/collector/nlraw"
 )
 
-// batchMax is how many events a Sink is handed at once: 50 KiB of them, which stays in cache.
-const batchMax = 256
-
 // table reads one namespace's conntrack table. It is not safe for concurrent use.
 type table struct {
 	conn  *nlraw.Conn
@@ -21,105 +21,135 @@ type table struct {
 	// translated leaves out what IPS_SRC_NAT does not mark.
 	translated bool
 	clock      *clock
-	timeouts   timeouts
+	timeouts   *timeouts
+	out        *emitter
+	// between, if not nil, is called after each read of a dump and before what was
+	// read is emitted.
+	between func(context.Context, collector.Time) error
+	// buckets returns the size of the hash table: a dump during which it changes is not complete.
+	buckets func() int
 
-	batch   []collector.Event
-	refused error // what the sink said
-	msg     message
-	found   found
+	msg   message
+	found found
 }
 
 // found is what a dump found, besides flows.
 type found struct {
-	flows, translated int
-	unknown           uint64 // attributes
-	parseErrors       uint64
-	parseError        error // the last one
-	others            [256]uint32
+	entries, flows, translated int
+	// recent counts the flows that, as far as can be told, are younger than the dump before.
+	recent      int
+	unknown     uint64 // attributes
+	parseErrors uint64
+	parseError  error // the last one
+	others      [256]uint32
 }
 
-// newTable returns a reader of the namespace that conn was dialled in.
-func newTable(conn *nlraw.Conn, netns uint64, translated bool, c *clock) *table {
-	return &table{
-		conn: conn, netns: netns, translated: translated, clock: c,
-		batch: make([]collector.Event, 0, batchMax+1), // and one for the end
-	}
-}
-
-// dump shows the table to sink, from Begin to End or Abort. An empty table is
-// not walked. After an error other than nlraw.ErrInterrupted conn is to be dialled again.
-func (t *table) dump(ctx context.Context, sink collector.Sink) error {
-	t.found, t.refused = found{}, nil
-	t.batch = t.batch[:0]
+// dump emits the table, from Begin to End or Abort. An empty table is not
+// walked. previous is when the last dump began. After an error other than
+// nlraw.ErrInterrupted conn is to be dialled again.
+func (t *table) dump(ctx context.Context, previous collector.Time) error {
+	t.found = found{}
 	begin := t.clock.read()
-	*t.next() = collector.Event{Kind: collector.Begin, At: begin, Netns: t.netns}
-
+	if err := t.out.add(ctx, collector.Begin, begin, t.netns); err != nil {
+		return err
+	}
+	size := t.buckets()
 	entries, err := t.entries(ctx)
+	t.found.entries = int(entries)
 	if err == nil && entries > 0 {
-		err = t.walk(ctx, begin, sink)
+		err = t.walk(ctx, begin, previous)
 	}
-	if t.refused != nil {
-		return t.refused
+	if err == nil && t.buckets() != size {
+		err = nlraw.ErrInterrupted
 	}
-	last := t.next()
-	*last = collector.Event{Kind: collector.End, At: t.clock.read(), Netns: t.netns}
+	if t.out.refused != nil {
+		return t.out.refused
+	}
+	end := collector.End
 	if err != nil {
-		last.Kind = collector.Abort
+		end = collector.Abort
 	}
-	if t.flush(ctx, sink) != nil {
-		return t.refused
+	if e := t.out.add(ctx, end, t.clock.read(), t.netns); e != nil {
+		return e
+	}
+	if e := t.out.flush(ctx); e != nil {
+		return e
 	}
 	return err
 }
 
 // walk asks for all entries. The kernel prepares a datagram while the one
 // before is read, so what a read returns was written between the two reads before it.
-func (t *table) walk(ctx context.Context, begin collector.Time, sink collector.Sink) error {
+func (t *table) walk(ctx context.Context, begin, previous collector.Time) error {
 	var (
-		r      = reading{from: begin, at: begin, clock: t.clock, timeouts: &t.timeouts}
+		r      = reading{from: begin, at: begin, clock: t.clock, timeouts: t.timeouts}
 		before = begin
 	)
 	datagram := func() error {
 		r.from, before, r.at = before, r.at, t.clock.read()
+		if t.between != nil {
+			return t.between(ctx, r.at)
+		}
 		return nil
 	}
 	entry := func(m nlraw.Message) error {
-		if m.Type != msgNew {
+		if m.Type != msgNew || !t.parse(m.Data) {
 			return nil
 		}
-		if err := parseMessage(m.Data, &t.msg); err != nil {
-			t.found.parseErrors++
-			t.found.parseError = err
-			return nil
-		}
-		t.found.unknown += uint64(t.msg.unknown)
-		switch p := t.msg.orig.proto; {
-		case t.translated && t.msg.status&ipsSrcNAT == 0:
-			return nil // a kernel before 5.15 does not filter
-		case p != collector.TCP && p != collector.UDP:
+		if p := t.msg.orig.proto; p != collector.TCP && p != collector.UDP {
 			t.found.others[p]++
 			return nil
 		}
-		if len(t.batch) == batchMax {
-			if err := t.flush(ctx, sink); err != nil {
-				return err
-			}
+		e, err := t.out.next(ctx)
+		if err != nil {
+			return err
 		}
-		e := t.next()
 		*e = collector.Event{Kind: collector.Seen, At: r.at, Netns: t.netns}
-		e.Flow.Netns = t.netns
-		r.fillSeen(&e.Flow, &t.msg)
-		t.found.flows++
-		if e.Flow.Translated {
-			t.found.translated++
-		}
+		f := &e.Flow
+		f.Netns = t.netns
+		r.fillSeen(f, &t.msg)
+		t.found.count(f, previous)
 		return nil
 	}
 	err := t.conn.Dump(ctx, t.request(), datagram, entry)
-	if err != nil && ctx.Err() == nil {
+	if err != nil && ctx.Err() == nil && t.out.refused == nil {
 		return kernelError("dump conntrack", err)
 	}
 	return err
+}
+
+// parse reads a message into t.msg, and reports whether it is one to go on with.
+func (t *table) parse(b []byte) bool {
+	if err := parseMessage(b, &t.msg); err != nil {
+		t.found.parseErrors++
+		t.found.parseError = err
+		return false
+	}
+	t.found.unknown += uint64(t.msg.unknown)
+	// A kernel before 5.15 does not filter by status.
+	return !t.translated || t.msg.status&ipsSrcNAT != 0
+}
+
+// count adds f. Where no stamp tells when it opened, the flows that closed since stand for
+// those that opened; a UDP flow without a stream most likely did both.
+func (n *found) count(f *collector.Flow, previous collector.Time) {
+	n.flows++
+	if f.Translated {
+		n.translated++
+	}
+	since := f.Opened
+	switch {
+	case since.From != 0:
+	case f.State == collector.Done:
+		since = f.Ended
+	case f.Protocol != collector.UDP || f.Active == 0:
+		return
+	default:
+		since.To = f.Active
+	}
+	if since.To > previous {
+		n.recent++
+	}
 }
 
 // request is that of a dump of all families, filtered by the kernel where it can.
@@ -133,8 +163,10 @@ func (t *table) request() netlink.Message {
 }
 
 // entries returns how many entries the namespace has, in 2.4 µs.
-func (t *table) entries(ctx context.Context) (n uint32, err error) {
-	err = t.conn.Get(ctx, netlink.Message{
+func (t *table) entries(ctx context.Context) (uint32, error) { return entries(ctx, t.conn) }
+
+func entries(ctx context.Context, conn *nlraw.Conn) (n uint32, err error) {
+	err = conn.Get(ctx, netlink.Message{
 		Header: netlink.Header{Type: msgGetStats},
 		Data:   make([]byte, sizeofNfgenmsg),
 	}, func(m nlraw.Message) error {
@@ -145,35 +177,6 @@ func (t *table) entries(ctx context.Context) (n uint32, err error) {
 		return 0, kernelError("count conntrack entries", err)
 	}
 	return n, err
-}
-
-// next returns a place for one more event; there is one.
-func (t *table) next() *collector.Event {
-	t.batch = t.batch[:len(t.batch)+1]
-	return &t.batch[len(t.batch)-1]
-}
-
-func (t *table) flush(ctx context.Context, sink collector.Sink) error {
-	t.refused = sink(ctx, t.batch)
-	t.batch = t.batch[:0]
-	return t.refused
-}
-
-// parseEntries reads an IPCTNL_MSG_CT_GET_STATS answer.
-func parseEntries(b []byte) (uint32, error) {
-	if len(b) < sizeofNfgenmsg {
-		return 0, &parseError{"nfgenmsg", len(b), "4"}
-	}
-	for b = b[sizeofNfgenmsg:]; ; {
-		typ, v, rest, ok := nlraw.Attr(b)
-		if !ok {
-			return 0, &parseError{"CTA_STATS_GLOBAL_ENTRIES", 0, "4"}
-		}
-		if attr(typ) == attrStatsEntries {
-			return u32(v, "CTA_STATS_GLOBAL_ENTRIES")
-		}
-		b = rest
-	}
 }
 
 func appendU32(b []byte, a attr, v uint32) []byte {
@@ -189,4 +192,17 @@ func dial(ns int) (*nlraw.Conn, error) {
 		return nil, kernelError("open a netfilter socket", err)
 	}
 	return conn, nil
+}
+
+// readBuckets returns net.netfilter.nf_conntrack_buckets, 0 if there is none. All namespaces share one table.
+func readBuckets() int {
+	b, err := os.ReadFile("/proc/sys/net/netfilter/nf_conntrack_buckets")
+	if err != nil {
+		return 0
+	}
+	n, err := strconv.Atoi(strings.TrimSpace(string(b)))
+	if err != nil {
+		return 0
+	}
+	return n
 }

@@ -1,4 +1,4 @@
-package conntrack_test
+package conntrack
 
 import (
 	"cmp"
@@ -15,7 +15,6 @@ import (
 	oracle "github.com/ti-mo/conntrack"
 
 	"github.com/snatwatch/snatwatch/collector"
-	"github.com/snatwatch/snatwatch/collector/conntrack"
 	"github.com/snatwatch/snatwatch/collector/netns"
 	"github.com/snatwatch/snatwatch/internal/kerneltest"
 )
@@ -113,10 +112,10 @@ func translate(f oracle.Flow, ns uint64) collector.Flow {
 var ignoreTimes = cmpopts.IgnoreFields(collector.Flow{}, "Opened", "Ended", "Active")
 
 // agree fails unless a dump shows the flows that ti-mo shows.
-func agree(t *testing.T, ns *netns.Handle, cfg conntrack.Config) []collector.Flow {
+func agree(t *testing.T, ns *netns.Handle, cfg Config) []collector.Flow {
 	t.Helper()
 	cfg.Netns = ns
-	s, err := conntrack.New(cfg)
+	s, err := New(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -153,12 +152,12 @@ func agree(t *testing.T, ns *netns.Handle, cfg conntrack.Config) []collector.Flo
 func TestKernelDumpAgreesWithOracle(t *testing.T) {
 	t.Parallel()
 	ns := kerneltest.Netns(t)
-	if got := agree(t, ns, conntrack.Config{}); len(got) != 0 {
+	if got := agree(t, ns, Config{}); len(got) != 0 {
 		t.Errorf("a new namespace shows %d flows", len(got))
 	}
 	c := newCreator(t, ns)
 	for i := range uint16(1000) {
-		e := entry{proto: collector.TCP, state: uint8(1 + i%9), timeout: 5, status: statusSeenReply}
+		e := tableEntry{proto: collector.TCP, state: uint8(1 + i%9), timeout: 5, status: statusSeenReply}
 		src, dst, vip := addr("10.0.0.1"), addr("203.0.113.7"), addr("198.51.100.1")
 		if i%2 == 1 {
 			e.proto = collector.UDP
@@ -180,10 +179,10 @@ func TestKernelDumpAgreesWithOracle(t *testing.T) {
 		c.add(&e)
 	}
 	c.flush()
-	if got := agree(t, ns, conntrack.Config{}); len(got) != 1000 {
+	if got := agree(t, ns, Config{}); len(got) != 1000 {
 		t.Errorf("%d flows, want 1000", len(got))
 	}
-	if got := agree(t, ns, conntrack.Config{OnlyTranslated: true}); len(got) != 500 {
+	if got := agree(t, ns, Config{OnlyTranslated: true}); len(got) != 500 {
 		t.Errorf("%d translated flows, want 500", len(got))
 	}
 }
@@ -197,7 +196,7 @@ func TestKernelSinkRefuses(t *testing.T) {
 		c.add(established(netip.AddrPortFrom(addr("10.0.0.1"), i+1), netip.MustParseAddrPort("203.0.113.7:53"), netip.AddrPort{}))
 	}
 	c.flush()
-	s, err := conntrack.New(conntrack.Config{Netns: ns, Interval: time.Millisecond})
+	s, err := New(Config{Netns: ns, Interval: time.Millisecond})
 	if err != nil {
 		t.Fatal(err)
 	}

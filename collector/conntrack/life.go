@@ -68,8 +68,7 @@ func (r *reading) fillClosed(f *collector.Flow, m *message) {
 	case m.orig.proto == collector.TCP && m.tcp == 0:
 		f.Ended = collector.Interval{To: gone.To}
 	case refused: // An RST that answers the first SYN deletes the entry at once.
-		f.State, f.Ended = collector.Opening, gone
-		f.Active = 0
+		f.State, f.Refused, f.Ended, f.Active = collector.Opening, true, gone, 0
 	case f.State == collector.Done:
 		f.Ended = last
 	case m.tcp == tcpLastAck: // Both FINs were seen, only the last ACK was not.

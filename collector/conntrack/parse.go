@@ -69,13 +69,19 @@ func (m *message) parse(b []byte) error {
 		var err error
 		switch attr(typ) {
 		case attrTupleOrig:
-			err = m.parseTuple(v, &m.orig)
+			if !layoutTuple(v, &m.orig) {
+				err = m.parseTuple(v, &m.orig)
+			}
 		case attrTupleReply:
-			err = m.parseTuple(v, &m.reply)
+			if !layoutTuple(v, &m.reply) {
+				err = m.parseTuple(v, &m.reply)
+			}
 		case attrStatus:
 			m.status, err = u32(v, "CTA_STATUS")
 		case attrProtoinfo:
-			err = m.parseProtoinfo(v)
+			if m.tcp, ok = layoutTCP(v); !ok {
+				err = m.parseProtoinfo(v)
+			}
 		case attrHelp:
 			m.hasHelper = true
 		case attrTimeout:

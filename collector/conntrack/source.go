@@ -1,210 +1,337 @@
 // Package conntrack reads the kernel's connection tracking over ctnetlink:
-// the table, flow by flow, the events of flows that open and end, and the kernel's own statistics.
+// the table, flow by flow; the events of flows that open and end; and the kernel's own
+// statistics. It needs CAP_NET_ADMIN and changes nothing.
 package conntrack
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"sync"
 	"time"
 
 	"github.com/snatwatch/snatwatch/collector"
 	"github.com/snatwatch/snatwatch/collector/limits"
 	"github.com/snatwatch/snatwatch/collector/netns"
-	"github.com/snatwatch/snatwatch/collector/nlraw"
 )
 
 // Config sets up a Source. The zero value reads the caller's own namespace.
 type Config struct {
-	// Netns is the namespace to read, nil for the caller's own. It stays open
+	// Netns is the namespace to read, nil for the caller's own. It is to stay open
 	// as long as the Source is used.
 	Netns *netns.Handle
 	// Alive reports whether the namespace is still used by anybody else; nil means always.
 	// A Source keeps its namespace from vanishing, so it cannot see that by itself.
 	Alive func() bool
+	// Strategy; default Auto.
+	Strategy Strategy
 	// OnlyTranslated leaves out flows whose source this machine does not translate.
 	OnlyTranslated bool
-	// Interval is the time from one dump to the next; default 5 s, at most 10 s,
-	// for which conntrack remembers a flow that was reset.
+	// Interval is the time from one dump to the next when polling; default 5 s, at most 10 s.
+	// Where the CPU budget asks for it, it is stretched up to 10 s.
 	Interval time.Duration
+	// EventsInterval is the same beside events; default 30 s, at most 60 s, stretched up to 60 s.
+	EventsInterval time.Duration
+	// DrainInterval is how long events may wait to be read; default 20 ms. Waking up for each
+	// costs six times as much.
+	DrainInterval time.Duration
+	// ReadBuffer is the room for events that wait, in bytes, 2 KiB an event; default 32 MiB.
+	ReadBuffer int
+	// CPUBudget is what a Source may take, in cores; default 0.02. It is exceeded rather than
+	// flows be missed.
+	CPUBudget float64
 	// Clock is the agent's clock; default one that starts as Unix time now.
 	Clock func() collector.Time
 }
 
 const (
-	intervalDefault = 5 * time.Second
-	intervalMax     = 10 * time.Second
+	drainIntervalDefault = 20 * time.Millisecond
+	readBufferDefault    = 32 << 20
+	cpuBudgetDefault     = 0.02
 	// limitsInterval is how often the namespace's timeouts are read again.
 	limitsInterval = time.Minute
+	// retryInterval is how long after a dump that broke off, or an overrun, the next is made.
+	retryInterval = time.Second
+	// aliveInterval is how often a long dump looks whether the namespace is still there.
+	aliveInterval = 100 * time.Millisecond
 )
 
 // Source emits what happens to the flows of one namespace.
 type Source struct {
-	cfg   Config
-	inode uint64
-	clock *clock
+	cfg     Config
+	inode   uint64
+	clock   *clock
+	planner planner
+	board   board
 
-	// Owned by Run, or by Dump.
-	table      *table
-	limits     collector.Limits
+	// What follows is owned by Run, or by Dump.
+	out      emitter
+	timeouts timeouts
+	table    *table
+	listener *listener
+	plan     plan
+	load     load
+
+	eventsErr  error
 	limitsRead collector.Time
-
-	mu    sync.Mutex
-	stats Stats
-}
-
-// Stats is what a Source has done so far.
-type Stats struct {
-	// Dumps and Aborted count dumps that came to their end and that did not.
-	Dumps, Aborted uint64
-	// DumpSeconds is how long the last complete dump took, the sink included.
-	DumpSeconds float64
-	// Flows and Translated are what it showed.
-	Flows, Translated int
-	// ParseErrors counts messages that could not be read and were skipped; ParseError is the last.
-	ParseErrors uint64
-	ParseError  error
-	// LimitsError is why not all timeouts of the namespace could be read. Ages that
-	// hang on the others are unknown then.
-	LimitsError error
-	// UnknownAttributes counts attributes that are newer than this package.
-	UnknownAttributes uint64
-	// OtherProtocols counts the entries of the last complete dump that are neither TCP nor UDP.
-	OtherProtocols map[collector.Protocol]int
+	aliveRead  collector.Time
+	planned    collector.Time // when the strategy was last changed
+	begun      collector.Time // when the last complete dump began
+	due        collector.Time // when the next is due
+	openedThen uint64         // listener.opened at begun
 }
 
 // New returns a Source. It opens nothing yet.
 func New(cfg Config) (*Source, error) {
-	if cfg.Interval == 0 {
-		cfg.Interval = intervalDefault
-	}
-	if cfg.Interval < 0 || cfg.Interval > intervalMax {
+	cfg.Interval = cmp.Or(cfg.Interval, intervalDefault)
+	cfg.EventsInterval = cmp.Or(cfg.EventsInterval, eventsIntervalDefault)
+	cfg.DrainInterval = cmp.Or(cfg.DrainInterval, drainIntervalDefault)
+	cfg.ReadBuffer = cmp.Or(cfg.ReadBuffer, readBufferDefault)
+	cfg.CPUBudget = cmp.Or(cfg.CPUBudget, cpuBudgetDefault)
+	switch {
+	case cfg.Interval < 0 || cfg.Interval > intervalMax:
 		return nil, fmt.Errorf("interval %v: want more than 0 and at most %v", cfg.Interval, intervalMax)
+	case cfg.EventsInterval < 0 || cfg.EventsInterval > eventsIntervalMax:
+		return nil, fmt.Errorf("interval of dumps beside events %v: want more than 0 and at most %v", cfg.EventsInterval, eventsIntervalMax)
+	case cfg.DrainInterval < 0 || cfg.DrainInterval > time.Second:
+		return nil, fmt.Errorf("interval of reading events %v: want more than 0 and at most 1s", cfg.DrainInterval)
+	case cfg.ReadBuffer < 0:
+		return nil, fmt.Errorf("receive buffer of %d bytes: want more than 0", cfg.ReadBuffer)
+	case cfg.CPUBudget < 0:
+		return nil, fmt.Errorf("CPU budget of %v cores: want more than 0", cfg.CPUBudget)
+	case cfg.Strategy > Events:
+		return nil, fmt.Errorf("%v: want auto, poll or events", cfg.Strategy)
 	}
 	s := &Source{cfg: cfg, clock: newClock(cfg.Clock)}
-	if cfg.Netns == nil {
-		inode, err := netns.Own()
-		if err != nil {
-			return nil, err
-		}
-		s.inode = inode
+	s.planner = planner{wanted: cfg.Strategy, interval: cfg.Interval, eventsInterval: cfg.EventsInterval, budget: cfg.CPUBudget}
+	if cfg.Netns != nil {
+		s.inode = cfg.Netns.Inode()
 		return s, nil
 	}
-	s.inode = cfg.Netns.Inode()
+	inode, err := netns.Own()
+	if err != nil {
+		return nil, err
+	}
+	s.inode = inode
 	return s, nil
 }
 
-// Stats returns what was done so far; it may be called at any time.
-func (s *Source) Stats() Stats {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.stats
-}
+// Stats returns what was done so far. It may be called at any time.
+func (s *Source) Stats() Stats { return s.board.read() }
 
-// Run emits until ctx ends, the sink refuses, or there is nothing to read
-// (ErrPermission, ErrNoConntrack, ErrGone).
-func (s *Source) Run(ctx context.Context, sink collector.Sink) error {
-	defer s.close()
-	tick := time.NewTicker(s.cfg.Interval)
-	defer tick.Stop()
-	for {
-		if err := s.dump(ctx, sink); err != nil {
-			return err
-		}
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-tick.C:
-		}
-	}
-}
-
-// Dump emits one dump, and returns an error if it did not come to its end. It is not to be called during Run.
+// Dump emits one dump and returns an error if it did not come to its end. It is
+// not to be called during Run.
 func (s *Source) Dump(ctx context.Context, sink collector.Sink) error {
 	defer s.close()
-	return s.dump(ctx, sink)
-}
-
-func (s *Source) dump(ctx context.Context, sink collector.Sink) error {
+	s.out.start(sink)
 	if err := s.open(); err != nil {
 		return err
 	}
-	begin := s.clock.read()
-	err := s.table.dump(ctx, sink)
-	s.note(s.clock.read().Sub(begin), err)
-	if err != nil && !errors.Is(err, nlraw.ErrInterrupted) {
-		s.close() // the rest of the dump is still in the socket
-	}
-	return err
+	return s.dump(ctx)
 }
 
-// open gets ready what is not: socket and timeouts.
-func (s *Source) open() error {
-	if s.table == nil {
-		fd := 0
-		if s.cfg.Netns != nil {
-			fd = s.cfg.Netns.FD()
+// Run emits until ctx ends, the sink refuses, or there is nothing to be read
+// (ErrPermission, ErrNoConntrack, ErrGone).
+func (s *Source) Run(ctx context.Context, sink collector.Sink) error {
+	defer s.close()
+	s.out.start(sink)
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-timer.C:
 		}
-		conn, err := dial(fd)
-		if err != nil {
+		if err := s.step(ctx); err != nil {
 			return err
 		}
-		s.table = newTable(conn, s.inode, s.cfg.OnlyTranslated, s.clock)
-		s.table.timeouts = newTimeouts(s.limits)
+		wait := s.due.Sub(s.clock.read())
+		if s.listener != nil {
+			wait = min(wait, s.cfg.DrainInterval)
+		}
+		timer.Reset(wait)
 	}
-	if now := s.clock.read(); s.limitsRead == 0 || now.Sub(s.limitsRead) > limitsInterval {
-		l, err := s.readLimits()
-		s.limits, s.limitsRead = l, now
-		s.table.timeouts = newTimeouts(l)
-		s.mu.Lock()
-		s.stats.LimitsError = err
-		s.mu.Unlock()
+}
+
+// step reads the events that are there, and dumps if a dump is due. It returns
+// errors that end Run.
+func (s *Source) step(ctx context.Context) error {
+	if err := s.open(); err != nil {
+		return err
+	}
+	if err := s.alive(s.clock.read()); err != nil {
+		return s.vanish(ctx, err)
+	}
+	if s.listener != nil {
+		if err := s.drain(ctx); err != nil {
+			return err
+		}
+	}
+	now := s.clock.read()
+	if now < s.due {
+		return nil
+	}
+	err := s.dump(ctx)
+	switch {
+	case err == nil:
+		s.replan(now)
+		s.due = now.Add(s.plan.interval)
+		if s.plan.strategy == Events && s.listener == nil {
+			s.due = now
+		}
+	case errors.Is(err, ErrGone):
+		return s.vanish(ctx, err)
+	case s.out.refused != nil, ctx.Err() != nil, errors.Is(err, ErrPermission), errors.Is(err, ErrNoConntrack):
+		return err
+	default: // counted
+		s.due = now.Add(retryInterval)
+	}
+	if s.listener != nil && s.listener.lost {
+		s.due = min(s.due, now.Add(retryInterval))
 	}
 	return nil
 }
 
-func (s *Source) readLimits() (collector.Limits, error) {
-	h := s.cfg.Netns
-	if h == nil {
-		own, err := netns.Self()
-		if err != nil {
-			return collector.Limits{}, err
+// vanish tells that the namespace is empty.
+func (s *Source) vanish(ctx context.Context, gone error) error {
+	for _, k := range []collector.Kind{collector.Begin, collector.End} {
+		if err := s.out.add(ctx, k, s.clock.read(), s.inode); err != nil {
+			return err
 		}
-		defer own.Close()
-		h = own
 	}
-	return limits.Of(h)
+	if err := s.out.flush(ctx); err != nil {
+		return err
+	}
+	return gone
+}
+
+// alive returns ErrGone if nobody else uses the namespace.
+func (s *Source) alive(now collector.Time) error {
+	if s.cfg.Alive == nil || s.aliveRead != 0 && now.Sub(s.aliveRead) < aliveInterval {
+		return nil
+	}
+	s.aliveRead = now
+	if s.cfg.Alive() {
+		return nil
+	}
+	return ErrGone
+}
+
+// open gets ready what is not: sockets and timeouts.
+func (s *Source) open() error {
+	now := s.clock.read()
+	if s.limitsRead == 0 || now.Sub(s.limitsRead) > limitsInterval {
+		s.readLimits(now)
+	}
+	if s.table == nil {
+		conn, err := dial(s.fd())
+		if err != nil {
+			return err
+		}
+		s.table = &table{
+			conn: conn, netns: s.inode, translated: s.cfg.OnlyTranslated, clock: s.clock,
+			timeouts: &s.timeouts, out: &s.out, buckets: readBuckets,
+		}
+		s.table.between = s.between
+	}
+	if s.plan.strategy == Auto { // nothing was planned yet
+		s.plan = s.planner.decide(s.load, Poll, s.eventsErr)
+		s.announce()
+	}
+	switch {
+	case s.plan.strategy == Events && s.listener == nil:
+		l, err := listen(s.fd(), s.cfg.ReadBuffer, s.table)
+		if err != nil {
+			return err
+		}
+		s.listener, s.openedThen = l, 0
+		s.due = now // what was there before the listener tells of no end
+	case s.plan.strategy == Poll && s.listener != nil:
+		_ = s.listener.conn.Close()
+		s.listener = nil
+	}
+	return nil
+}
+
+func (s *Source) fd() int {
+	if s.cfg.Netns == nil {
+		return 0
+	}
+	return s.cfg.Netns.FD()
+}
+
+func (s *Source) readLimits(now collector.Time) {
+	s.limitsRead = now
+	l, err := s.currentLimits()
+	s.timeouts = newTimeouts(l)
+	s.eventsErr = nil
+	if l.Events <= 0 {
+		s.eventsErr = ErrEventsOff
+	}
+	s.board.write(func(b *Stats) { b.LimitsError, b.EventsError = err, s.eventsErr })
+}
+
+func (s *Source) currentLimits() (collector.Limits, error) {
+	if s.cfg.Netns != nil {
+		return limits.Of(s.cfg.Netns)
+	}
+	own, err := netns.Self()
+	if err != nil {
+		return collector.Limits{}, err
+	}
+	defer own.Close()
+	return limits.Of(own)
 }
 
 func (s *Source) close() {
+	if s.listener != nil {
+		_ = s.listener.conn.Close()
+		s.listener = nil
+	}
 	if s.table != nil {
 		_ = s.table.conn.Close()
 		s.table = nil
 	}
 }
 
-// note puts the last dump into the stats.
-func (s *Source) note(took time.Duration, err error) {
-	f := &s.table.found
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.stats.UnknownAttributes += f.unknown
-	s.stats.ParseErrors += f.parseErrors
-	if f.parseError != nil {
-		s.stats.ParseError = f.parseError
+// between is what a dump does besides: it must not let events wait, nor miss that the namespace vanishes.
+func (s *Source) between(ctx context.Context, now collector.Time) error {
+	if err := s.alive(now); err != nil {
+		return err
 	}
-	if err != nil {
-		s.stats.Aborted++
-		return
+	if s.listener == nil {
+		return nil
 	}
-	s.stats.Dumps++
-	s.stats.DumpSeconds = took.Seconds()
-	s.stats.Flows, s.stats.Translated = f.flows, f.translated
-	s.stats.OtherProtocols = map[collector.Protocol]int{}
-	for p, n := range f.others {
-		if n > 0 {
-			s.stats.OtherProtocols[collector.Protocol(p)] = int(n)
-		}
+	return s.listener.between(ctx)
+}
+
+func (s *Source) drain(ctx context.Context) error {
+	l := s.listener
+	before, overruns := l.opened+l.closed, l.overruns
+	s.out.meter.resume()
+	err := l.drain(ctx)
+	s.out.meter.pause()
+	cpu, n := s.out.meter.take(), l.opened+l.closed-before
+	if n > 0 {
+		s.load.event = mean(s.load.event, cpu/time.Duration(n))
 	}
+	if l.lost && overruns != l.overruns {
+		s.due = min(s.due, max(s.clock.read(), s.begun.Add(retryInterval)))
+	}
+	if n > 0 || overruns != l.overruns {
+		s.noteEvents()
+	}
+	return err
+}
+
+func (s *Source) noteEvents() {
+	l := s.listener
+	s.board.write(func(b *Stats) {
+		b.parsed(&s.table.found)
+		b.Opened += l.opened - l.told.opened
+		b.Closed += l.closed - l.told.closed
+		b.Overruns += l.overruns - l.told.overruns
+	})
+	l.told = l.counts
 }

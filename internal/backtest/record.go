@@ -143,16 +143,14 @@ func (r *Record) name(destinations, sources *interner) {
 	}
 }
 
-// merged returns the record with those destinations put together that a port does not tell apart:
-// all ports of an address, or everything. What a port must be unique against is asked by protocol.
-func (r *Record) merged(unique func(collector.Protocol) detector.Uniqueness) *Record {
-	m := *r
-	m.Flows = slices.Clone(r.Flows)
+// Merge puts destinations together that a port does not tell apart under the budget: all
+// ports of an address, or everything.
+func (r *Record) Merge(b *detector.Budget) {
 	names := newInterner()
-	for i := range m.Flows {
-		f := &m.Flows[i]
+	for i := range r.Flows {
+		f := &r.Flows[i]
 		name := r.Destinations[f.Destination]
-		switch unique(f.Protocol) {
+		switch b.Terms(f.Protocol).Unique {
 		case detector.PerAddress:
 			if i := strings.LastIndexByte(name, ':'); i >= 0 {
 				name = name[:i] + ":*"
@@ -162,9 +160,8 @@ func (r *Record) merged(unique func(collector.Protocol) detector.Uniqueness) *Re
 		}
 		f.Destination = names.number(endpoint{name, f.Protocol})
 	}
-	m.Destinations, m.Protocols = nil, nil
-	m.name(names, newInterner())
-	return &m
+	r.Destinations, r.Protocols = nil, nil
+	r.name(names, newInterner())
 }
 
 type endpoint struct {

@@ -1,7 +1,6 @@
 package config
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -35,47 +34,40 @@ func Check(ctx context.Context, w io.Writer, path string, metadata cloud.Client)
 
 // Print writes budgets and notes as tables for a person.
 func Print(w io.Writer, budgets []*detector.Budget, notes []string) error {
-	var out bytes.Buffer
-	t := tabwriter.NewWriter(&out, 0, 0, 2, ' ', 0)
-	// Neither writes to anything but memory.
-	line := func(format string, args ...any) { _, _ = fmt.Fprintf(t, format+"\n", args...) }
-	line("BUDGET\tMODEL\tSCOPE\tVIPS\tNODES\tNEXT TIER\tDESTINATIONS\tASSUMED")
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(t, "BUDGET\tMODEL\tSCOPE\tVIPS\tNODES\tNEXT TIER\tDESTINATIONS\tASSUMED")
 	for _, b := range budgets {
-		line("%s\t%s\t%v\t%s\t%s\t%s\t%s\t%s",
+		fmt.Fprintf(t, "%s\t%s\t%v\t%s\t%s\t%s\t%s\t%s\n",
 			b.Name, b.Model, b.Scope, vipsText(b), orDash(b.Nodes), tierText(b), destinationsText(b), orNone(strings.Join(b.Assumed, ", ")))
 	}
-	line("")
-	line("BUDGET\tPROTOCOL\tPORTS\tEFFECTIVE\tUNIQUE PER\tIDLE\tHALF-OPEN\tCOOL-DOWN FIN\tRST\tTIMEOUT\tIDLE\tEVICTED\tUNKNOWN")
+	fmt.Fprintln(t)
+	fmt.Fprintln(t, "BUDGET\tPROTOCOL\tPORTS\tEFFECTIVE\tUNIQUE PER\tIDLE\tHALF-OPEN\tCOOL-DOWN FIN\tRST\tTIMEOUT\tIDLE\tEVICTED\tUNKNOWN")
 	for _, b := range budgets {
 		for _, p := range []collector.Protocol{collector.TCP, collector.UDP} {
 			x := b.Terms(p)
 			if x.Ports == 0 {
-				line("%s\t%v\tnone", b.Name, p)
+				fmt.Fprintf(t, "%s\t%v\tnone\n", b.Name, p)
 				continue
 			}
-			var cool string
+			fmt.Fprintf(t, "%s\t%v\t%d\t%d\t%v\t%s\t%s", b.Name, p, x.Ports, x.Effective, x.Unique, kernelOr(x.Idle), kernelOr(x.HalfOpen))
 			for _, r := range []collector.Reason{collector.FIN, collector.RST, collector.Timeout, collector.Idle, collector.Evicted, collector.ReasonUnknown} {
-				cool += "\t" + duration(x.CoolDown[r])
+				fmt.Fprintf(t, "\t%s", duration(x.CoolDown[r]))
 			}
-			line("%s\t%v\t%d\t%d\t%v\t%s\t%s%s", b.Name, p, x.Ports, x.Effective, x.Unique, kernelOr(x.Idle), kernelOr(x.HalfOpen), cool)
+			fmt.Fprintln(t)
 		}
 	}
-	line("")
+	fmt.Fprintln(t)
 	seen := map[string]bool{}
 	for _, b := range budgets {
 		if !seen[b.Model] {
-			line("%s: numbers from %s\n%s: exhaustion shows as %s", b.Model, b.Source, b.Model, b.FailureSignal)
+			fmt.Fprintf(t, "%s: numbers from %s\n%s: told by the provider as: %s\n", b.Model, b.Source, b.Model, b.FailureSignal)
 		}
 		seen[b.Model] = true
 	}
 	for _, n := range notes {
-		line("note: %s", n)
+		fmt.Fprintf(t, "note: %s\n", n)
 	}
-	if err := t.Flush(); err != nil {
-		return err
-	}
-	_, err := w.Write(out.Bytes())
-	return err
+	return t.Flush()
 }
 
 func vipsText(b *detector.Budget) string {
@@ -102,9 +94,9 @@ func vipsText(b *detector.Budget) string {
 func tierText(b *detector.Budget) string {
 	switch {
 	case b.NextTierPorts > 0:
-		return fmt.Sprintf("%d ports from %d nodes on", b.NextTierPorts, b.Nodes+b.NodesToNextTier+1)
+		return fmt.Sprintf("%d ports after %d more", b.NextTierPorts, b.NodesToNextTier)
 	case b.NodesToNextTier > 0:
-		return fmt.Sprintf("none, the table ends at %d nodes", b.Nodes+b.NodesToNextTier)
+		return fmt.Sprintf("none, table ends after %d more", b.NodesToNextTier)
 	}
 	return "-"
 }

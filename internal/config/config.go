@@ -36,8 +36,7 @@ type Config struct {
 	Destinations Destinations `yaml:"destinations"`
 	// SharedDestinations are always exported, written as the label shows them.
 	SharedDestinations []SharedDestination `yaml:"shared_destinations"`
-	// Budgets are never empty: without any there is one of model auto.
-	Budgets []Budget `yaml:"budgets"`
+	Budgets            []Budget            `yaml:"budgets"`
 
 	at positions
 }
@@ -172,9 +171,6 @@ func Parse(file string, data []byte) (*Config, error) {
 	}
 	if len(errs) > 0 {
 		return nil, errs
-	}
-	if len(c.Budgets) == 0 {
-		c.Budgets = []Budget{{Name: ModelAuto, Model: ModelAuto}}
 	}
 	return c, nil
 }

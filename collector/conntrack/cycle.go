@@ -1,0 +1,101 @@
+package conntrack
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/snatwatch/snatwatch/collector"
+	"github.com/snatwatch/snatwatch/collector/nlraw"
+)
+
+// dump makes one dump and notes what it took.
+func (s *Source) dump(ctx context.Context) error {
+	begin := s.clock.read()
+	resync := false
+	if s.listener != nil {
+		resync, s.listener.lost = s.listener.lost, false
+	}
+	s.out.meter.resume()
+	err := s.table.dump(ctx, s.begun)
+	if s.listener != nil && s.out.refused == nil && ctx.Err() == nil {
+		err = errors.Join(err, s.listener.release(ctx))
+	}
+	s.out.meter.pause()
+	cpu := s.out.meter.take()
+	if s.listener != nil {
+		s.noteEvents()
+	}
+	took := s.clock.read().Sub(begin)
+	s.board.write(func(b *Stats) {
+		b.parsed(&s.table.found)
+		if resync {
+			b.Resyncs++
+		}
+		if err != nil {
+			b.Aborted++
+			b.DumpError = err
+			return
+		}
+		b.dumped(&s.table.found, took, cpu)
+	})
+	switch {
+	case err == nil:
+		s.measure(begin, cpu)
+	case errors.Is(err, nlraw.ErrInterrupted):
+	default:
+		_ = s.table.conn.Close() // the rest of the dump is still in the socket
+		conn, dialErr := dial(s.fd())
+		if dialErr != nil {
+			return errors.Join(err, dialErr)
+		}
+		s.table.conn = conn
+	}
+	return err
+}
+
+// measure learns from a complete dump that began at begin.
+func (s *Source) measure(begin collector.Time, cpu time.Duration) {
+	f := &s.table.found
+	s.load.dump = mean(s.load.dump, cpu)
+	opened := uint64(f.recent)
+	if s.listener != nil {
+		opened, s.openedThen = s.listener.opened-s.openedThen, s.listener.opened
+	}
+	if s.begun != 0 && begin > s.begun {
+		rate := float64(opened) / begin.Sub(s.begun).Seconds()
+		if s.cfg.OnlyTranslated && f.flows > 0 {
+			rate *= float64(f.entries) / float64(f.flows)
+		}
+		s.load.rate = (s.load.rate + rate) / 2
+	}
+	s.begun = begin
+}
+
+// replan decides how to go on. A strategy is kept for a while; open puts a new one in place.
+func (s *Source) replan(now collector.Time) {
+	p := s.planner.decide(s.load, s.plan.strategy, s.eventsErr)
+	if p.strategy != s.plan.strategy {
+		if s.eventsErr == nil && s.planned != 0 && now.Sub(s.planned) < dwell {
+			return
+		}
+		s.planned = now
+	}
+	s.plan = p
+	s.announce()
+}
+
+func (s *Source) announce() {
+	s.board.write(func(b *Stats) {
+		b.Strategy, b.Why, b.Interval = s.plan.strategy, s.plan.why, s.plan.interval
+		b.Cost, b.BudgetExceeded = s.plan.cost, s.plan.exceeded
+	})
+}
+
+// mean follows a measurement that varies; the first counts in full.
+func mean(old, now time.Duration) time.Duration {
+	if old == 0 {
+		return now
+	}
+	return (old + now) / 2
+}

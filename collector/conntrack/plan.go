@@ -1,0 +1,128 @@
+package conntrack
+
+import (
+	"fmt"
+	"time"
+)
+
+// Strategy is how a Source sees flows.
+type Strategy uint8
+
+const (
+	// Auto takes the cheaper of the two that the namespace allows.
+	Auto Strategy = iota
+	// Poll dumps the table at least every 10 s: conntrack remembers closed TCP flows for longer.
+	Poll
+	// Events listens to flows that open and end, and dumps more rarely.
+	Events
+)
+
+var strategyNames = [...]string{"auto", "poll", "events"}
+
+// String returns the name as a flag takes it.
+func (s Strategy) String() string {
+	if int(s) < len(strategyNames) {
+		return strategyNames[s]
+	}
+	return fmt.Sprintf("strategy %d", uint8(s))
+}
+
+// ParseStrategy is the inverse of String.
+func ParseStrategy(name string) (Strategy, error) {
+	for i, n := range strategyNames {
+		if n == name {
+			return Strategy(i), nil
+		}
+	}
+	return 0, fmt.Errorf("strategy %q: want auto, poll or events", name)
+}
+
+// What an event costs, one for the opening and one for the end of a flow (Linux 6.18):
+// the kernel's share is on the packet path, the agent's is used until one was measured.
+const (
+	eventKernelCost = 3300 * time.Nanosecond
+	eventAgentCost  = 1100 * time.Nanosecond
+	eventsPerFlow   = 2
+)
+
+const (
+	intervalDefault       = 5 * time.Second
+	intervalMax           = 10 * time.Second // conntrack remembers a flow that was reset for 10 s
+	eventsIntervalDefault = 30 * time.Second
+	eventsIntervalMax     = 60 * time.Second
+	// margin is how much cheaper the other strategy must be to be taken, and dwell how long one is kept.
+	margin = 0.8
+	dwell  = time.Minute
+)
+
+// load is what the planner knows of a namespace.
+type load struct {
+	dump  time.Duration // CPU time of a dump
+	event time.Duration // CPU time of an event, the agent's
+	rate  float64       // flows that open a second, translated or not
+}
+
+// plan is what the planner decides.
+type plan struct {
+	strategy Strategy
+	interval time.Duration // from one dump to the next
+	cost     float64       // cores
+	exceeded bool          // cost is more than the budget
+	why      string
+}
+
+// planner chooses the strategy and the interval.
+type planner struct {
+	wanted                   Strategy
+	interval, eventsInterval time.Duration // the shortest
+	budget                   float64       // cores
+}
+
+// decide returns the plan for l, when now runs. eventsErr is why there can be no events.
+func (p planner) decide(l load, now Strategy, eventsErr error) plan {
+	poll := p.fit(Poll, l, p.interval, intervalMax)
+	if eventsErr != nil {
+		poll.why = eventsErr.Error()
+		return poll
+	}
+	events := p.fit(Events, l, p.eventsInterval, eventsIntervalMax)
+	switch p.wanted {
+	case Poll:
+		poll.why = "asked for"
+		return poll
+	case Events:
+		events.why = "asked for"
+		return events
+	}
+	costs := fmt.Sprintf("poll costs %.2g %% of a core, events %.2g %%", 100*poll.cost, 100*events.cost)
+	poll.why, events.why = costs, costs
+	here, there := poll, events
+	if now == Events {
+		here, there = events, poll
+	}
+	if there.cost < margin*here.cost && (here.cost > p.budget/2 || now == Events) {
+		return there
+	}
+	return here
+}
+
+// fit stretches the interval as far as the budget makes it and the strategy allows.
+func (p planner) fit(s Strategy, l load, shortest, longest time.Duration) plan {
+	fixed := 0.0
+	if s == Events {
+		event := l.event
+		if event == 0 {
+			event = eventAgentCost
+		}
+		fixed = l.rate * eventsPerFlow * (eventKernelCost + event).Seconds()
+	}
+	interval := shortest
+	if left := p.budget - fixed; left > 0 {
+		needed := time.Duration(float64(l.dump) / left)
+		interval = min(max(shortest, needed), max(shortest, longest))
+	} else {
+		interval = max(shortest, longest)
+	}
+	cost := fixed + l.dump.Seconds()/interval.Seconds()
+	return plan{strategy: s, interval: interval, cost: cost, exceeded: cost > p.budget*1.0001}
+}

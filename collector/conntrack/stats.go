@@ -1,0 +1,92 @@
+package conntrack
+
+import (
+	"maps"
+	"sync"
+	"time"
+
+	"github.com/snatwatch/snatwatch/collector"
+)
+
+// Stats is what a Source has done so far and how it goes about it.
+type Stats struct {
+	// Strategy is the one in use, Poll or Events, and Why it is. Interval is that of its dumps.
+	Strategy Strategy
+	Why      string
+	Interval time.Duration
+	// Cost is what it takes, in cores, events' share of the packet path included.
+	// BudgetExceeded: no strategy stays within the CPU budget, and the cheapest runs all the same.
+	Cost           float64
+	BudgetExceeded bool
+	// EventsError is why there can be no events (ErrEventsOff); nil if there can.
+	EventsError error
+
+	// Dumps and Aborted count dumps that came to their end and that did not; Resyncs are the
+	// dumps that an overrun made necessary. DumpError is why the last dump did not come to its end, nil if it did.
+	Dumps, Aborted, Resyncs uint64
+	DumpError               error
+	// DumpSeconds is how long the last complete dump took, the sink included; DumpCPU is its
+	// CPU time without the sink.
+	DumpSeconds float64
+	DumpCPU     time.Duration
+	// Entries is the kernel's count; Flows and Translated are what the last complete dump showed.
+	Entries, Flows, Translated int
+
+	// Opened and Closed count events, Overruns how often the kernel had to drop some.
+	Opened, Closed, Overruns uint64
+
+	// ParseErrors counts messages that could not be read and were skipped; ParseError is the last.
+	ParseErrors uint64
+	ParseError  error
+	// UnknownAttributes counts attributes that are newer than this package.
+	UnknownAttributes uint64
+	// LimitsError is why not all timeouts of the namespace could be read. What hangs on the
+	// others is unknown then.
+	LimitsError error
+	// OtherProtocols counts the entries of the last complete dump that are neither TCP nor UDP.
+	OtherProtocols map[collector.Protocol]int
+}
+
+// board is Stats for one writer and many readers.
+type board struct {
+	mu sync.Mutex
+	s  Stats
+}
+
+func (b *board) read() Stats {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	s := b.s
+	s.OtherProtocols = maps.Clone(s.OtherProtocols)
+	return s
+}
+
+func (b *board) write(f func(*Stats)) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	f(&b.s)
+}
+
+// parsed moves what parsing counted from f to s.
+func (s *Stats) parsed(f *found) {
+	s.UnknownAttributes += f.unknown
+	s.ParseErrors += f.parseErrors
+	if f.parseError != nil {
+		s.ParseError = f.parseError
+	}
+	f.unknown, f.parseErrors, f.parseError = 0, 0, nil
+}
+
+// dumped notes a complete dump.
+func (s *Stats) dumped(f *found, took, cpu time.Duration) {
+	s.Dumps++
+	s.DumpError = nil
+	s.DumpSeconds, s.DumpCPU = took.Seconds(), cpu
+	s.Entries, s.Flows, s.Translated = f.entries, f.flows, f.translated
+	s.OtherProtocols = map[collector.Protocol]int{}
+	for p, n := range f.others {
+		if n > 0 {
+			s.OtherProtocols[collector.Protocol(p)] = int(n)
+		}
+	}
+}
