@@ -122,6 +122,8 @@ func (r *reader) closed(ctx context.Context, sp *space, msg []byte) error {
 			reason = collector.FIN
 		case g.info.unanswered:
 			reason = collector.Timeout
+		case g.info.refused:
+			reason = collector.RST
 		}
 	}
 	e, err := r.next(ctx)
@@ -144,6 +146,7 @@ func (r *reader) closed(ctx context.Context, sp *space, msg []byte) error {
 		return nil
 	}
 	f.Source, f.Destination, f.VIP = g.local, g.remote, g.local
+	f.Refused = reason == collector.RST
 	if g.info.known {
 		// The flow may have ended before its socket was closed, but not before its last packet.
 		f.Active = now.Add(-g.info.lastPacket)

@@ -71,10 +71,10 @@ func TestKernelDestroyed(t *testing.T) {
 	}
 
 	type end struct {
-		Protocol     collector.Protocol
-		Reason       collector.Reason
-		From, To     string
-		HasID, Known bool
+		Protocol       collector.Protocol
+		Reason         collector.Reason
+		From, To       string
+		HasID, Refused bool
 	}
 	tests := []struct {
 		name  string
@@ -138,6 +138,32 @@ func TestKernelDestroyed(t *testing.T) {
 			count: DestroyedStats{Closed: 1, Unknown: 1, Others: 1},
 		},
 		{
+			name: "refused, by a connect that does not wait", told: 1,
+			do: func() string {
+				c := h.socket(unix.SOCK_STREAM|unix.SOCK_NONBLOCK, "10.77.0.1:0")
+				h.connect(c, "10.77.0.2:1")
+				local := fmt.Sprintf("10.77.0.1:%d", localPort(t, c))
+				h.close(c)
+				return local
+			},
+			want:  &end{Protocol: collector.TCP, Reason: collector.RST, To: "10.77.0.2:1", HasID: true, Refused: true},
+			count: DestroyedStats{Closed: 1},
+		},
+		{
+			name: "refused, by one that waits: its addresses are unknown", told: 1,
+			do: func() string {
+				c := h.socket(unix.SOCK_STREAM, "10.77.0.1:0")
+				_, sa := sockaddr("10.77.0.2:1")
+				if err := unix.Connect(c, sa); !errors.Is(err, unix.ECONNREFUSED) {
+					t.Errorf("connect: %v, want %v", err, unix.ECONNREFUSED)
+				}
+				h.close(c)
+				return "invalid AddrPort"
+			},
+			want:  &end{Protocol: collector.TCP, To: "invalid AddrPort", HasID: true},
+			count: DestroyedStats{Closed: 1, Unknown: 1},
+		},
+		{
 			name: "nobody answers", told: 1,
 			do: func() string {
 				c := h.socket(unix.SOCK_STREAM|unix.SOCK_NONBLOCK, "10.77.0.1:0")
@@ -199,6 +225,7 @@ func TestKernelDestroyed(t *testing.T) {
 				f := e.Flow
 				got = append(got, end{
 					Protocol: f.Protocol, Reason: f.Reason, From: f.Source.String(), To: f.Destination.String(), HasID: f.ID != 0,
+					Refused: f.Refused,
 				})
 				if e.Kind != collector.Closed || e.Netns != h.ns.Inode() || f.Netns != e.Netns || f.State != collector.Done || f.VIP != f.Source {
 					t.Errorf("event %+v", e)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"time"
 
 	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
@@ -13,80 +14,22 @@ import (
 	"github.com/snatwatch/snatwatch/collector/nlraw"
 )
 
-// batchEvents is how many events the Sink gets at once; a datagram holds about 260 sockets.
-const batchEvents = 256
-
-// reader turns what the kernel says of one namespace after the other into events. Its
-// buffers serve all namespaces.
-type reader struct {
-	now      func() collector.Time
-	sink     collector.Sink
-	bytecode []byte
-	// perFamily: the kernel does not know TCPDIAG_GETSOCK.
-	perFamily bool
-
-	events   []collector.Event
-	socket   socket
-	tcp, udp inbound
-	last     [2]collector.Time // of the last two datagrams, or of the request
-	written  written
-	tally    Tally
-	bound    map[BoundKey]int
-
-	gone  destroyed
-	batch *nlraw.Batch
-}
-
-func newReader(now func() collector.Time, sink collector.Sink) *reader {
-	return &reader{
-		now: now, sink: sink, bytecode: notLoopback(),
-		events: make([]collector.Event, 0, batchEvents), bound: map[BoundKey]int{},
-	}
-}
-
-// sinkError is an error of the Sink's: it ends the source, one of the kernel's does not.
-type sinkError struct{ error }
-
-func (e sinkError) Unwrap() error { return e.error }
-
-// next returns room for one event, and hands the batch over when it is full.
-func (r *reader) next(ctx context.Context) (*collector.Event, error) {
-	if len(r.events) == cap(r.events) {
-		if err := r.flush(ctx); err != nil {
-			return nil, err
-		}
-	}
-	r.events = r.events[:len(r.events)+1]
-	return &r.events[len(r.events)-1], nil
-}
-
-func (r *reader) flush(ctx context.Context) error {
-	if len(r.events) == 0 {
-		return nil
-	}
-	err := r.sink(ctx, r.events)
-	r.events = r.events[:0]
-	if err != nil {
-		return sinkError{err}
-	}
-	return nil
-}
-
-// mark emits an event that tells of the whole namespace.
-func (r *reader) mark(ctx context.Context, kind collector.Kind, netns uint64) error {
-	e, err := r.next(ctx)
-	if err != nil {
-		return err
-	}
-	*e = collector.Event{Kind: kind, At: r.now(), Netns: netns}
-	return nil
-}
+const (
+	boundEvery = 30 * time.Second
+	// The kernel filters loopback at 3 % of a dump's cost, and saves the whole cost of what it
+	// leaves out. So it does where more than one socket in filterFrom is loopback; every
+	// lookEvery-th dump goes without, to see whether it still pays.
+	filterFrom = 16
+	lookEvery  = 16
+)
 
 // dump shows all flows of sp from Begin to End, or to Abort when the kernel gives up.
 func (r *reader) dump(ctx context.Context, sp *space) error {
 	began := r.now()
 	r.tally = Tally{}
-	clear(r.bound)
+	if r.countBound = sp.counted == 0 || began.Sub(sp.counted) >= boundEvery; r.countBound {
+		clear(r.bound)
+	}
 	r.tcp.restart(sp.tcp.used)
 	r.udp.restart(sp.udp.used)
 	if err := r.mark(ctx, collector.Begin, sp.inode()); err != nil {
@@ -102,6 +45,7 @@ func (r *reader) dump(ctx context.Context, sp *space) error {
 		kind = collector.End
 		sp.tcp.keep(&r.tcp)
 		sp.udp.keep(&r.udp)
+		r.learn(sp, began)
 		// Ends that came during the dump belong before its own.
 		if err := r.drain(ctx, sp); err != nil {
 			return err
@@ -114,7 +58,7 @@ func (r *reader) dump(ctx context.Context, sp *space) error {
 		return err
 	}
 	now := r.now()
-	sp.stats.dumped(&r.tally, r.bound, now.Sub(began), err)
+	sp.stats.dumped(&r.tally, now.Sub(began), err)
 	if r.tally.firstMalformed != nil {
 		sp.stats.failed(r.tally.firstMalformed, now)
 	}
@@ -124,14 +68,33 @@ func (r *reader) dump(ctx context.Context, sp *space) error {
 	return err
 }
 
+// learn keeps what a complete dump says about the next ones.
+func (r *reader) learn(sp *space, began collector.Time) {
+	if r.countBound {
+		sp.counted = began
+		sp.stats.bound(r.bound)
+	}
+	switch {
+	case sp.filter > 0:
+		sp.filter--
+	case r.tally.Loopback*filterFrom > r.tally.Sockets:
+		sp.filter = lookEvery - 1
+	}
+}
+
 // tables walks what the kernel keeps, the listeners of each protocol first.
 func (r *reader) tables(ctx context.Context, sp *space) error {
 	if err := r.ask(ctx, sp, collector.TCP, 1<<tcpListen, r.listener); err != nil {
 		return err
 	}
 	flows := func(m nlraw.Message) error { return r.flow(ctx, m, sp.inode(), collector.TCP) }
-	if err := r.ask(ctx, sp, collector.TCP, statesFlows|1<<tcpBoundInactive, flows); err != nil {
+	if err := r.ask(ctx, sp, collector.TCP, statesFlows, flows); err != nil {
 		return err
+	}
+	if r.countBound {
+		if err := r.ask(ctx, sp, collector.TCP, 1<<tcpBoundInactive, r.boundTCP); err != nil {
+			return err
+		}
 	}
 	if err := r.ask(ctx, sp, collector.UDP, 1<<tcpClose, r.unconnected); err != nil {
 		return err
@@ -142,8 +105,12 @@ func (r *reader) tables(ctx context.Context, sp *space) error {
 
 // ask sends the requests that show the sockets of one protocol in the given states.
 func (r *reader) ask(ctx context.Context, sp *space, p collector.Protocol, states uint32, each func(nlraw.Message) error) error {
+	var filter []byte
+	if sp.filter > 0 {
+		filter = r.loopback
+	}
 	if p == collector.TCP && !r.perFamily {
-		err := r.one(ctx, sp, requestTCP(states, r.bytecode), each)
+		err := r.one(ctx, sp, requestTCP(states, filter), each)
 		if !errors.Is(err, unix.EOPNOTSUPP) && !errors.Is(err, unix.EINVAL) {
 			return named(err, p)
 		}
@@ -151,7 +118,7 @@ func (r *reader) ask(ctx context.Context, sp *space, p collector.Protocol, state
 	}
 	shown := 0
 	for _, family := range []uint8{unix.AF_INET, unix.AF_INET6} {
-		err := r.one(ctx, sp, requestFamily(family, p, states, r.bytecode), each)
+		err := r.one(ctx, sp, requestFamily(family, p, states, filter), each)
 		// A kernel without UDP diagnosis or without IPv6 has none to show; one
 		// without TCP over IPv4 cannot be read.
 		if errors.Is(err, unix.ENOENT) && (p == collector.UDP || shown > 0) {
@@ -218,11 +185,17 @@ func (r *reader) unconnected(m nlraw.Message) error {
 	return nil
 }
 
-func (r *reader) bind(p collector.Protocol, local netip.AddrPort) {
-	if local.Port() == 0 {
-		return // holds nothing
+func (r *reader) boundTCP(m nlraw.Message) error {
+	if r.parse(m) && r.socket.state == tcpClose {
+		r.bind(collector.TCP, r.socket.local)
 	}
-	r.tally.Bound++
+	return nil
+}
+
+func (r *reader) bind(p collector.Protocol, local netip.AddrPort) {
+	if !r.countBound || local.Port() == 0 { // without a port it holds nothing
+		return
+	}
 	key := BoundKey{Protocol: p, Addr: local.Addr()}
 	if _, known := r.bound[key]; !known && len(r.bound) >= maxBoundKeys {
 		key.Addr = netip.Addr{}
@@ -242,9 +215,6 @@ func (r *reader) flow(ctx context.Context, m nlraw.Message, netns uint64, p coll
 	}
 	switch {
 	case 1<<s.state&statesFlows == 0:
-		if s.state == tcpClose {
-			r.bind(p, s.local)
-		}
 		return nil
 	case !s.leavesMachine():
 		r.tally.Loopback++

@@ -31,19 +31,19 @@ func (s *socket) parse(b []byte) error {
 	}
 	for rest := b[sizeofMsg:]; len(rest) > 0; {
 		typ, value, next, ok := nlraw.Attr(rest)
-		if !ok {
-			return s.fail("attribute after %d bytes of %d is no whole one", len(b)-len(rest), len(b))
-		}
-		rest = next
 		switch {
+		case !ok:
+			return s.fail("attribute after %d bytes of %d is no whole one", len(b)-len(rest), len(b))
+		case typ < attrCgroupID:
+		case typ > attrMax:
+			s.unknown++
 		case typ == attrCgroupID:
 			if len(value) < 8 {
 				return s.fail("INET_DIAG_CGROUP_ID: %d bytes, want 8", len(value))
 			}
 			s.cgroup = binary.NativeEndian.Uint64(value)
-		case typ > attrMax:
-			s.unknown++
 		}
+		rest = next
 	}
 	return nil
 }
@@ -52,13 +52,13 @@ func (s *socket) parseHeader(b []byte) error {
 	if len(b) < sizeofMsg {
 		return s.fail("inet_diag_msg: %d bytes, want %d", len(b), sizeofMsg)
 	}
-	*s = socket{
-		family: b[msgFamily], state: b[msgState], timer: b[msgTimer], retrans: b[msgRetrans],
-		cookie:  binary.NativeEndian.Uint64(b[msgCookie:]),
-		expires: time.Duration(binary.NativeEndian.Uint32(b[msgExpires:])) * time.Millisecond,
-		uid:     binary.NativeEndian.Uint32(b[msgUID:]),
-		inode:   binary.NativeEndian.Uint32(b[msgInode:]),
-	}
+	b = b[:sizeofMsg]
+	*s = socket{}
+	s.family, s.state, s.timer, s.retrans = b[msgFamily], b[msgState], b[msgTimer], b[msgRetrans]
+	s.cookie = binary.NativeEndian.Uint64(b[msgCookie:])
+	s.expires = time.Duration(binary.NativeEndian.Uint32(b[msgExpires:])) * time.Millisecond
+	s.uid = binary.NativeEndian.Uint32(b[msgUID:])
+	s.inode = binary.NativeEndian.Uint32(b[msgInode:])
 	sport, dport := binary.BigEndian.Uint16(b[msgSport:]), binary.BigEndian.Uint16(b[msgDport:])
 	switch s.family {
 	case unix.AF_INET:
@@ -94,6 +94,8 @@ type tcpInfo struct {
 	finAcked bool
 	// unanswered: it sent and nothing ever came back.
 	unanswered bool
+	// refused: something came back, but nothing that acknowledged our SYN.
+	refused bool
 	// lastPacket is how long ago the last packet went either way.
 	lastPacket time.Duration
 }
@@ -143,6 +145,7 @@ func (t *tcpInfo) parse(b []byte) {
 		connected:  u32(infoPMTU) != 0,
 		finAcked:   u64(infoBytesAcked) > data+1,
 		unanswered: u32(infoSegsOut) > 0 && u32(infoSegsIn) == 0,
+		refused:    u32(infoSegsIn) > 0 && u64(infoBytesAcked) == 0,
 		lastPacket: time.Duration(ms) * time.Millisecond,
 	}
 }

@@ -152,9 +152,16 @@ func TestRun(t *testing.T) {
 			tables: map[uint64]*table{1: {tcp: []string{established, synsent, timewait, "6.18-tcp-bound"}}, 2: {udp: []string{"6.18-udp-connected", "6.18-udp-unconnected"}}},
 			want:   []string{"1:begin 1:seen 1:seen 1:seen 1:end 2:begin 2:seen 2:end", "1:begin 1:seen 1:seen 1:seen 1:end 2:begin 2:seen 2:end"},
 			check: func(t *testing.T, m *machine, st *Stats) {
-				want := Tally{Sockets: 4, Flows: 3, Bound: 1}
+				want := Tally{Sockets: 3, Flows: 3}
 				if diff := cmp.Diff(want, st.Netns[0].Last, cmp.AllowUnexported(Tally{})); diff != "" {
 					t.Errorf("tally (-want +got):\n%s", diff)
+				}
+				for i, want := range []map[BoundKey]int{
+					{{collector.TCP, addrPort("10.77.0.1:0").Addr()}: 1}, {{collector.UDP, addrPort("10.77.0.1:0").Addr()}: 1},
+				} {
+					if diff := cmp.Diff(want, st.Netns[i].Bound, comparers); diff != "" {
+						t.Errorf("bound in %d (-want +got):\n%s", i+1, diff)
+					}
 				}
 				if st.Netns[0].Dumps != 2 || !st.Netns[0].Own || st.Netns[1].Own || m.dials != 2 {
 					t.Errorf("%d dials, stats %+v", m.dials, st.Netns)

@@ -19,7 +19,9 @@ type space struct {
 	events *nlraw.Conn // destroy groups; nil where they are not listened to
 
 	tcp, udp heard
-	drained  collector.Time
+	counted  collector.Time // when bound sockets were
+	filter   int            // how many dumps to go without loopback
+	drained  collector.Time // when the destroy groups were last read
 	stats    NetnsStats
 }
 

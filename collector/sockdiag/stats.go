@@ -30,12 +30,11 @@ type Stats struct {
 
 // Tally is what one dump has shown.
 type Tally struct {
-	Sockets   int // all that the kernel showed; loopback it mostly leaves out
+	Sockets   int // all that the kernel showed; where loopback is frequent it leaves it out
 	Flows     int
 	Inbound   int // connections that a listener here accepted: no flows
 	Loopback  int // connections within the machine: no flows
 	Listeners int
-	Bound     int // bound and not connected: they hold a local port towards nobody
 	// Malformed messages are skipped, attributes of a newer kernel passed over.
 	Malformed         uint64
 	UnknownAttributes uint64
@@ -57,9 +56,10 @@ type NetnsStats struct {
 	Path  string
 	// Own: it is the agent's own.
 	Own bool
-	// Last is what the last complete dump showed, and Bound its sockets that are bound
-	// and not connected, by local address; not to be changed.
-	Last  Tally
+	// Last is what the last complete dump showed.
+	Last Tally
+	// Bound counts sockets that are bound and not connected: they hold a local port towards
+	// nobody. It is at most 30 s old, and not to be changed.
 	Bound map[BoundKey]int
 	// DumpSeconds is how long the last dump took, waiting for the Sink included.
 	DumpSeconds float64
@@ -93,7 +93,7 @@ type DestroyedStats struct {
 	SmallBuffer bool
 }
 
-func (n *NetnsStats) dumped(t *Tally, bound map[BoundKey]int, took time.Duration, err error) {
+func (n *NetnsStats) dumped(t *Tally, took time.Duration, err error) {
 	n.DumpSeconds = took.Seconds()
 	n.Malformed += t.Malformed
 	n.UnknownAttributes += t.UnknownAttributes
@@ -103,9 +103,12 @@ func (n *NetnsStats) dumped(t *Tally, bound map[BoundKey]int, took time.Duration
 	}
 	n.Dumps++
 	n.Last = *t
-	// Snapshots share the map, so it is never written to.
-	if !maps.Equal(n.Bound, bound) {
-		n.Bound = maps.Clone(bound)
+}
+
+// bound keeps a copy: snapshots share it, so it is never written to.
+func (n *NetnsStats) bound(counts map[BoundKey]int) {
+	if !maps.Equal(n.Bound, counts) {
+		n.Bound = maps.Clone(counts)
 	}
 }
 
