@@ -14,6 +14,7 @@ import (
 // Scope says whose ports a budget counts.
 type Scope uint8
 
+// The scopes.
 const (
 	// ScopeNode: this node's own share; nobody else can use it.
 	ScopeNode Scope = iota
@@ -32,6 +33,7 @@ func (s Scope) String() string {
 // use the same port at the same time.
 type Uniqueness uint8
 
+// The uniquenesses.
 const (
 	// PerEndpoint: destination address and port. The destination reads 203.0.113.7:443.
 	PerEndpoint Uniqueness = iota

@@ -36,18 +36,12 @@ func pack(a netip.Addr) address {
 
 // keyOf hashes f. own is where the flow's port is: VIP, or Source for Local budgets.
 func keyOf(secret [2]uint64, f *collector.Flow, own, destination address, ownPort uint16) flowKey {
-	s := newSipHash(secret)
-	s.write(f.Netns)
-	s.write(uint64(f.Protocol) | uint64(f.Zone)<<8 | uint64(ownPort)<<24 | uint64(f.Destination.Port())<<40)
+	s := newSipHash(secret).write(f.Netns).
+		write(uint64(f.Protocol) | uint64(f.Zone)<<8 | uint64(ownPort)<<24 | uint64(f.Destination.Port())<<40)
 	if own.hi == 0 && destination.hi == 0 {
-		s.write(own.lo<<32 | destination.lo&0xffff_ffff)
-		return s.finish(own.lo>>32<<32 | destination.lo>>32)
+		return s.write(own.lo<<32 | destination.lo&0xffff_ffff).finish(own.lo>>32<<32 | destination.lo>>32)
 	}
-	s.write(own.hi)
-	s.write(own.lo)
-	s.write(destination.hi)
-	s.write(destination.lo)
-	return s.finish(1 << 63)
+	return s.write(own.hi).write(own.lo).write(destination.hi).write(destination.lo).finish(1 << 63)
 }
 
 // sipHash is SipHash-1-3 with 128 bits of output, over whole words: Aumasson and Bernstein,
@@ -61,7 +55,8 @@ func newSipHash(k [2]uint64) sipHash {
 	}
 }
 
-func (s *sipHash) round() {
+// A struct of four words stays in registers when it is passed by value.
+func (s sipHash) round() sipHash {
 	s.v0 += s.v1
 	s.v1 = bits.RotateLeft64(s.v1, 13) ^ s.v0
 	s.v0 = bits.RotateLeft64(s.v0, 32)
@@ -72,24 +67,22 @@ func (s *sipHash) round() {
 	s.v2 += s.v1
 	s.v1 = bits.RotateLeft64(s.v1, 17) ^ s.v2
 	s.v2 = bits.RotateLeft64(s.v2, 32)
+	return s
 }
 
-func (s *sipHash) write(w uint64) {
+func (s sipHash) write(w uint64) sipHash {
 	s.v3 ^= w
-	s.round()
+	s = s.round()
 	s.v0 ^= w
+	return s
 }
 
-func (s *sipHash) finish(last uint64) flowKey {
-	s.write(last)
+func (s sipHash) finish(last uint64) flowKey {
+	s = s.write(last)
 	s.v2 ^= 0xee
-	s.round()
-	s.round()
-	s.round()
+	s = s.round().round().round()
 	hi := s.v0 ^ s.v1 ^ s.v2 ^ s.v3
 	s.v1 ^= 0xdd
-	s.round()
-	s.round()
-	s.round()
+	s = s.round().round().round()
 	return flowKey{hi, s.v0 ^ s.v1 ^ s.v2 ^ s.v3}
 }

@@ -78,6 +78,7 @@ type Ledger struct {
 	vips       []netip.Addr // of translated flows, by number; 0 is not used
 	vipNumbers map[netip.Addr]uint16
 	matches    [matchCache]match
+	portBounds []uint32
 	shared     map[string]bool
 
 	byInode   map[uint64]*netns
@@ -181,7 +182,7 @@ func (l *Ledger) applyFlow(n *netns, e *collector.Event) {
 		own = f.Source
 	}
 	ownAddress, destination := pack(own.Addr()), pack(f.Destination.Addr())
-	account, ok := l.match(f, ownAddress, destination)
+	account, ok := l.match(f, ownAddress, destination, own.Port())
 	if !ok {
 		return
 	}

@@ -17,6 +17,7 @@ func (l *Ledger) install(budgets []*Budget) {
 	l.owners = make([]owner, len(budgets))
 	l.byKey = map[spaceKey]uint32{}
 	clear(l.matches[:])
+	l.portBounds = boundsOf(budgets)
 	for i, b := range budgets {
 		l.local = l.local || b.Local
 		for k, p := range []collector.Protocol{collector.TCP, collector.UDP} {
@@ -188,7 +189,7 @@ func (l *Ledger) newPlace(n *netns, f *flow) place {
 		return 0
 	}
 	q := question{netns: n.inode, protocol: f.protocol, translated: f.flags&flagTranslated != 0}
-	a, ok := l.ask(to.Addr(), vip, &q)
+	a, ok := l.ask(to.Addr(), vip, f.port, &q)
 	if !ok {
 		return 0
 	}

@@ -105,7 +105,7 @@ func (l *Ledger) release(f *flow, ended collector.Time, reason collector.Reason)
 	case reason == collector.Timeout, reason == collector.Idle, f.protocol == collector.UDP && reason != collector.Evicted:
 		own = t.Idle
 	}
-	if own > 0 {
+	if own > 0 && f.flags&flagOwnClock == 0 {
 		packet := max(f.moment, f.opened)
 		if f.moment == 0 {
 			packet = ended

@@ -2,6 +2,7 @@ package detector
 
 import (
 	"net/netip"
+	"slices"
 
 	"github.com/snatwatch/snatwatch/collector"
 )
@@ -19,6 +20,8 @@ type question struct {
 	netns            uint64
 	protocol         collector.Protocol
 	translated       bool
+	// span is where the flow's own port lies among the bounds of the budgets' ranges.
+	span uint16
 }
 
 // match remembers an answer. account is one more than the number of the account;
@@ -33,29 +36,51 @@ const (
 	noAccount  = 1<<32 - 1
 )
 
-// match finds the account that f is counted in.
-func (l *Ledger) match(f *collector.Flow, own, destination address) (account uint32, ok bool) {
-	q := question{destination, own, f.Netns, f.Protocol, f.Translated}
-	h := (destination.lo ^ destination.hi ^ own.lo ^ uint64(f.Protocol)) * 0x9e3779b97f4a7c15
+// match finds the account that f is counted in; port is the one that it holds.
+func (l *Ledger) match(f *collector.Flow, own, destination address, port uint16) (account uint32, ok bool) {
+	q := question{destination, own, f.Netns, f.Protocol, f.Translated, l.spanOf(port)}
+	h := (destination.lo ^ destination.hi ^ own.lo ^ uint64(f.Protocol) ^ uint64(q.span)<<8) * 0x9e3779b97f4a7c15
 	m := &l.matches[h>>54]
 	if m.account == 0 || m.question != q {
 		m.question = q
 		m.account = noAccount
-		if a, found := l.ask(f.Destination.Addr(), f.VIP.Addr(), &q); found {
+		if a, found := l.ask(f.Destination.Addr(), f.VIP.Addr(), port, &q); found {
 			m.account = a + 1
 		}
 	}
 	return m.account - 1, m.account != noAccount
 }
 
-// ask goes through the budgets.
-func (l *Ledger) ask(destination, vip netip.Addr, q *question) (account uint32, ok bool) {
+// spanOf returns the number of bounds at or below port: ports between the same two are in
+// the same ranges. Few budgets have a range, so this looks at each bound.
+func (l *Ledger) spanOf(port uint16) (n uint16) {
+	for _, b := range l.portBounds {
+		if uint32(port) >= b {
+			n++
+		}
+	}
+	return n
+}
+
+// boundsOf lists where the ranges of budgets begin and where they are over.
+func boundsOf(budgets []*Budget) (bounds []uint32) {
+	for _, b := range budgets {
+		if b.PortRange != (collector.PortRange{}) {
+			bounds = append(bounds, uint32(b.PortRange.First), uint32(b.PortRange.Last)+1)
+		}
+	}
+	slices.Sort(bounds)
+	return slices.Compact(bounds)
+}
+
+// ask goes through the budgets. Port 0 is not known and in every range.
+func (l *Ledger) ask(destination, vip netip.Addr, port uint16, q *question) (account uint32, ok bool) {
 	for i, b := range l.cfg.Budgets {
 		a := uint32(2 * i)
 		if q.protocol == collector.UDP {
 			a++
 		}
-		if l.accounts[a].terms.Ports > 0 && b.takes(destination, vip, q.netns, q.translated) {
+		if l.accounts[a].terms.Ports > 0 && b.takes(destination, vip, port, q.netns, q.translated) {
 			return a, true
 		}
 	}
@@ -63,11 +88,14 @@ func (l *Ledger) ask(destination, vip netip.Addr, q *question) (account uint32, 
 }
 
 // takes reports whether a flow counts under b, its protocol apart.
-func (b *Budget) takes(destination, vip netip.Addr, netns uint64, translated bool) bool {
+func (b *Budget) takes(destination, vip netip.Addr, port uint16, netns uint64, translated bool) bool {
 	if b.Netns != 0 && b.Netns != netns {
 		return false
 	}
 	if b.Translated && (!translated || len(b.VIPs) > 0 && !hasAddr(b.VIPs, vip)) {
+		return false
+	}
+	if r := b.PortRange; r != (collector.PortRange{}) && port != 0 && (port < r.First || port > r.Last) {
 		return false
 	}
 	return b.reaches(destination)

@@ -41,11 +41,7 @@ func (l *Ledger) placeOf(k spaceKey, vip netip.Addr, to netip.AddrPort) place {
 
 // cellOf is the cell of a port space in its account's fold.
 func (l *Ledger) cellOf(k spaceKey) uint16 {
-	s := newSipHash(l.cfg.Key)
-	s.write(k.vip.hi)
-	s.write(k.vip.lo)
-	s.write(k.destination.hi)
-	s.write(k.destination.lo)
+	s := newSipHash(l.cfg.Key).write(k.vip.hi).write(k.vip.lo).write(k.destination.hi).write(k.destination.lo)
 	return uint16(s.finish(uint64(k.port)).lo)
 }
 

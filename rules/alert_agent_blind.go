@@ -28,6 +28,6 @@ func (o Options) agentBlind() Alert {
 		Summary:       "The agent does not see all flows, or works from old numbers.",
 		Description: "The agent on {{ $labels.instance }} is up but its ledger is inexact, its snapshot old, events are lost or not understood, its pool size is stale, or its config was refused: " +
 			"port counts there may be wrong.",
-		Board: boardAgent, Panel: PanelAgentExact,
+		Board: BoardAgent, Panel: PanelAgentExact,
 	}
 }

@@ -23,6 +23,6 @@ func (o Options) agentDown() Alert {
 		For:         10 * time.Minute,
 		Summary:     "An agent is down: nothing watches SNAT ports there.",
 		Description: "The agent on {{ $labels.instance }} has not answered a scrape for ten minutes.",
-		Board:       boardAgent, Panel: PanelAgentExact,
+		Board:       BoardAgent, Panel: PanelAgentExact,
 	}
 }

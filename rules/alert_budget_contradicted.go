@@ -18,6 +18,6 @@ func (o Options) budgetContradicted() Alert {
 		Summary:       "The configured SNAT budget cannot be right.",
 		Description: "On {{ $labels.instance }}, flows behave as no budget {{ $labels.budget }} ({{ $labels.model }}) would let them: its ports or its cool-down are wrong, and with them the forecast. " +
 			"The agent's page says what was seen.",
-		Board: boardNode, Panel: PanelNodeTier,
+		Board: BoardNode, Panel: PanelNodeTier,
 	}
 }

@@ -17,11 +17,11 @@ func (o Options) destinationDominates() Alert {
 		Name:     "SnatDestinationDominates",
 		Severity: o.Info,
 		Expr: o.withBudget(fmt.Sprintf("(\n  %s\n  / on (%s) group_left ()\n  %s\n  > %s\n)\nand\n%s\n/ on (%s) group_left ()\n(%s > 0)\n> %s",
-			held, by, o.m(metrics.BudgetEffectivePorts), number(t.Dominates), held, by, o.use(nodeHeld), number(t.DominatesShare))),
+			held, by, o.m(metrics.BudgetEffectivePorts), number(t.Dominates), held, by, o.use(NodeHeld), number(t.DominatesShare))),
 		For:     15 * time.Minute,
 		Summary: "One destination holds most of a node's SNAT ports.",
 		Description: "On {{ $labels.instance }}, {{ $labels.destination }} fills {{ $value | humanizePercentage }} of its {{ $labels.protocol }} port space in budget {{ $labels.budget }} " +
 			"and holds most of all ports held.",
-		Board: boardNode, Panel: PanelNodeHeld,
+		Board: BoardNode, Panel: PanelNodeHeld,
 	}
 }

@@ -11,7 +11,7 @@ import (
 // full the budget is, so it is no page.
 func (o Options) exhaustionExpected() Alert {
 	t := o.Thresholds
-	probability := o.use(nodeProbability, fmt.Sprintf(`horizon="%s"`, o.TicketHorizon))
+	probability := o.use(NodeProbability, fmt.Sprintf(`horizon="%s"`, o.TicketHorizon))
 	return Alert{
 		Name:     "SnatExhaustionExpected",
 		Severity: o.Warning,
@@ -22,6 +22,6 @@ func (o Options) exhaustionExpected() Alert {
 		Summary:       "SNAT ports are likely to run out within the ticket horizon.",
 		Description: "On {{ $labels.instance }}, some port space of budget {{ $labels.budget }} ({{ $labels.model }}, {{ $labels.protocol }}) is exhausted within " + o.TicketHorizon +
 			" with probability {{ $value | humanizePercentage }}.",
-		Board: boardNode, Panel: PanelNodeProbability,
+		Board: BoardNode, Panel: PanelNodeProbability,
 	}
 }

@@ -22,6 +22,6 @@ func (o Options) exhaustionPredicted() Alert {
 		Summary:       "SNAT ports to a destination run out within minutes.",
 		Description: "On {{ $labels.instance }}, new {{ $labels.protocol }} flows to {{ $labels.destination }} will soon find no SNAT port: " +
 			"the probability that budget {{ $labels.budget }} ({{ $labels.model }}) is exhausted within " + o.PageHorizon + " is {{ $value | humanizePercentage }}.",
-		Board: boardNode, Panel: PanelNodeProbability,
+		Board: BoardNode, Panel: PanelNodeProbability,
 	}
 }

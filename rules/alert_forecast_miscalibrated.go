@@ -17,6 +17,6 @@ func (o Options) forecastMiscalibrated() Alert {
 		Summary:  "The forecast's past probabilities did not come true.",
 		Description: "On {{ $labels.instance }}, probabilities for budget {{ $labels.budget }} at {{ $labels.horizon }} have a Brier score of {{ $value | printf `%.2f` }}: worse than a coin. " +
 			"A wrong cool-down in the config is the usual cause.",
-		Board: boardAgent, Panel: PanelAgentBrier,
+		Board: BoardAgent, Panel: PanelAgentBrier,
 	}
 }

@@ -14,11 +14,11 @@ func (o Options) gatewayExhaustionPredicted() Alert {
 	return Alert{
 		Name:          "SnatGatewayExhaustionPredicted",
 		Severity:      o.Critical,
-		Expr:          o.hysteresis("SnatGatewayExhaustionPredicted", o.gatewayProbability(o.PageHorizon), number(t.Page), number(t.PageClear), on),
+		Expr:          o.hysteresis("SnatGatewayExhaustionPredicted", o.probabilityBy(o.PageHorizon), number(t.Page), number(t.PageClear), on),
 		KeepFiringFor: time.Minute,
 		Summary:       "The SNAT ports of a shared gateway run out within minutes.",
 		Description: "All nodes behind gateway {{ $labels.gateway }} together (budget {{ $labels.budget }}) will soon hold every {{ $labels.protocol }} port to {{ $labels.destination }}: " +
 			"the probability within " + o.PageHorizon + " is {{ $value | humanizePercentage }}.",
-		Board: boardFleet, Panel: PanelFleetGateway,
+		Board: BoardFleet, Panel: PanelFleetGateway,
 	}
 }

@@ -20,6 +20,6 @@ func (o Options) idleExpiredFlows() Alert {
 		Summary:       "The NAT expires idle TCP flows that applications keep open.",
 		Description: "On {{ $labels.instance }}, {{ $value | printf `%.2f` }} TCP flows per second of budget {{ $labels.budget }} ({{ $labels.model }}) pass the NAT's idle timeout: " +
 			"their next packet will hang or be reset. Keepalives shorter than the timeout help.",
-		Board: boardNode, Panel: PanelNodeClosed,
+		Board: BoardNode, Panel: PanelNodeClosed,
 	}
 }

@@ -19,6 +19,6 @@ func (o Options) poolNearTierEdge() Alert {
 		Summary: "A VM pool is about to outgrow its tier: every node's SNAT budget will shrink.",
 		Description: "Pool {{ $labels.pool }} (budget {{ $labels.budget }}, {{ $labels.model }}) can grow by {{ $value }} nodes before each node's SNAT ports shrink to the next row of the table, " +
 			"cutting flows on the ports that are taken back.",
-		Board: boardFleet, Panel: PanelFleetTiers,
+		Board: BoardFleet, Panel: PanelFleetTiers,
 	}
 }

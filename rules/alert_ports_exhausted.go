@@ -25,6 +25,6 @@ func (o Options) portsExhausted() Alert {
 		Summary:       "SNAT ports are exhausted and connections fail.",
 		Description: "On {{ $labels.instance }}, new {{ $labels.protocol }} flows fail because budget {{ $labels.budget }} ({{ $labels.model }}) has no SNAT port left " +
 			"for the destination that holds the most. Established flows go on.",
-		Board: boardNode, Panel: PanelNodeHeld,
+		Board: BoardNode, Panel: PanelNodeHeld,
 	}
 }

@@ -13,7 +13,7 @@ func (o Options) portsLeaking() Alert {
 	t := o.Thresholds
 	by := o.agent(metrics.LabelBudget, metrics.LabelProtocol)
 	held := func(offset string) string {
-		return "avg_over_time(" + o.useOver(nodeHeld, "10m", offset) + ")"
+		return "avg_over_time(" + o.useOver(NodeHeld, "10m", offset) + ")"
 	}
 	opened := func(offset string) string {
 		return fmt.Sprintf("sum by (%s) (rate(%s[10m]%s))", by, o.m(metrics.FlowsOpened), offset)
@@ -25,11 +25,11 @@ func (o Options) portsLeaking() Alert {
 	return Alert{
 		Name:     "SnatPortsLeaking",
 		Severity: o.Warning,
-		Expr:     o.withBudget(fmt.Sprintf("%s\nand (%s)\nand (%s)\nand on (%s) %s > 0.1", grown, arrivals, rising, by, o.use(nodeFill))),
+		Expr:     o.withBudget(fmt.Sprintf("%s\nand (%s)\nand (%s)\nand on (%s) %s > 0.1", grown, arrivals, rising, by, o.use(NodeFill))),
 		For:      15 * time.Minute,
 		Summary:  "SNAT ports are held longer and longer while no more flows arrive.",
 		Description: "On {{ $labels.instance }}, a {{ $labels.protocol }} port of budget {{ $labels.budget }} is held {{ $value | printf `%.1f` }} times as long as an hour ago, at no more arrivals: " +
 			"connections leak, or a destination has become slow.",
-		Board: boardNode, Panel: PanelNodeHoldTimes,
+		Board: BoardNode, Panel: PanelNodeHoldTimes,
 	}
 }

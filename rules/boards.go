@@ -5,9 +5,9 @@ import "strconv"
 // The uids of the boards and the ids of the panels that alerts link to; dashboards
 // gives its panels these ids.
 const (
-	boardNode  = "snatwatch-node"
-	boardFleet = "snatwatch-fleet"
-	boardAgent = "snatwatch-agent"
+	BoardNode  = "snatwatch-node"
+	BoardFleet = "snatwatch-fleet"
+	BoardAgent = "snatwatch-agent"
 
 	PanelNodeHeld        = 101
 	PanelNodeProbability = 102

@@ -72,7 +72,7 @@ func Default() Options {
 		Critical:     "critical", Warning: "warning", Info: "info",
 		RunbookURL:  "https://github.com/snatwatch/snatwatch/blob/main/rules/runbooks/",
 		PageHorizon: "5m", TicketHorizon: "1h",
-		FleetInterval: 30 * time.Second,
+		FleetInterval: time.Minute,
 		Thresholds: Thresholds{
 			Page: 0.3, PageClear: 0.15,
 			Ticket: 0.7, TicketClear: 0.4,

@@ -13,15 +13,15 @@ import (
 // gatewayRecords add up the nodes behind a shared gateway, destination by
 // destination. Means and variances add; the budget does not (max).
 func (o Options) gatewayRecords() []Record {
-	records := o.records(gatewayPorts, gatewayHeld, gatewayUnseen, gatewayOpened, gatewayMean, gatewayVariance, gatewayDeviation, gatewayAt)
+	records := o.records(GatewayPorts, GatewayHeld, GatewayUnseen, GatewayOpened, gatewayNodes, GatewayMean, GatewayVariance, gatewayAt)
 	for i, h := range metrics.HorizonValues() {
 		records = append(records, Record{
-			Name:   gatewayProbability,
+			Name:   GatewayProbability,
 			Expr:   o.byHorizon(i),
 			Labels: map[string]string{string(metrics.LabelHorizon): h},
 		})
 	}
-	return append(records, o.records(gatewayTime)...)
+	return append(records, o.records(GatewayTime)...)
 }
 
 func (o Options) defineGateway(name string, matchers ...string) string {
@@ -33,23 +33,23 @@ func (o Options) defineGateway(name string, matchers ...string) string {
 			op, o.labels(by...), indent(expr), o.agent(metrics.LabelBudget), o.m(metrics.BudgetInfo, `scope="shared"`))
 	}
 	switch name {
-	case gatewayPorts:
+	case GatewayPorts:
 		return shared("max", o.m(metrics.BudgetEffectivePorts), protocol)
-	case gatewayHeld:
+	case GatewayHeld:
 		return shared("sum", o.m(metrics.PortsHeld, `destination!="other"`), space)
-	case gatewayUnseen: // what a destination may hold beyond gatewayHeld on nodes that do not export it
+	case GatewayUnseen: // what a destination may hold beyond GatewayHeld on nodes that do not export it
 		return shared("sum", o.m(metrics.FoldedPortsHeldMax), protocol)
-	case gatewayOpened:
+	case GatewayOpened:
 		return shared("sum", "rate("+o.m(metrics.FlowsOpened)+"[5m])", protocol)
-	case gatewayMean:
+	case GatewayMean:
 		return shared("sum", o.m(metrics.ForecastPortsMean, matchers...), ahead)
-	case gatewayVariance:
+	case GatewayVariance:
 		return shared("sum", o.m(metrics.ForecastPortsVariance, matchers...), ahead)
-	case gatewayDeviation:
-		return shared("sum", "sqrt("+o.m(metrics.ForecastPortsVariance, matchers...)+")", ahead)
+	case gatewayNodes:
+		return shared("count", o.m(metrics.PortsHeld, `destination!="other"`), space)
 	case gatewayAt:
 		return o.normalTail(matchers...)
-	case gatewayTime:
+	case GatewayTime:
 		return o.medianTime()
 	}
 	panic("rules: no record is called " + name)
@@ -64,29 +64,32 @@ func (o Options) byHorizon(i int) string {
 	return "max without (horizon) (" + o.use(gatewayAt, fmt.Sprintf(`horizon%s"%s"`, op, strings.Join(values[:i+1], "|"))) + ")"
 }
 
-// gatewayProbability is the probability by horizon h, recorded or written out.
-func (o Options) gatewayProbability(h string) string {
+// probabilityBy is the probability by horizon h, recorded or written out.
+func (o Options) probabilityBy(h string) string {
 	if values := metrics.HorizonValues(); o.inline {
 		return o.byHorizon(slices.Index(values[:], h))
 	}
-	return o.use(gatewayProbability, fmt.Sprintf(`horizon="%s"`, h))
+	return o.use(GatewayProbability, fmt.Sprintf(`horizon="%s"`, h))
 }
 
 // normalTail is P(N > ceiling) for a normal N. PromQL has no normal CDF: the
 // logistic form 1/(1+exp(-(1.5976 x + 0.070566 x^3))) is within 0.00015 of it
 // (Bowling et al. 2009, J. Ind. Eng. Manag. 2(1)). The variance of the sum of n
-// nodes whose forecasts are pairwise correlated by r is (1-r) sum(v) + r sum(sqrt(v))^2:
-// for equal nodes the factor 1+r(n-1), from 1 (independent) to n (in step). One port
-// of variance is added so that a certain forecast divides by no zero.
+// nodes whose forecasts are pairwise correlated by r is at most 1+r(n-1) times the sum of
+// variances, and just that when they are equal: from 1 (independent) to n (in step). One
+// port of variance is added so that a certain forecast divides by no zero.
 func (o Options) normalTail(matchers ...string) string {
 	r := o.Thresholds.Correlation
+	space := o.labels(metrics.LabelBudget, metrics.LabelGateway, metrics.LabelProtocol, metrics.LabelVIP, metrics.LabelDestination)
+	variance := fmt.Sprintf("%s\n    * on (%s) group_left () (1 + %g * (%s - 1))", o.use(GatewayVariance, matchers...), space, r, o.use(gatewayNodes))
 	x := fmt.Sprintf(`clamp(
   (%s - on (%s) group_right () %s)
-  / sqrt(%g * %s + %g * %s ^ 2 + 1),
+  / sqrt(
+    %s
+    + 1
+  ),
   -8, 8
-)`,
-		o.use(gatewayPorts), o.labels(metrics.LabelBudget, metrics.LabelGateway, metrics.LabelProtocol), o.use(gatewayMean, matchers...),
-		1-r, o.use(gatewayVariance, matchers...), r, o.use(gatewayDeviation, matchers...))
+)`, o.use(GatewayPorts), o.labels(metrics.LabelBudget, metrics.LabelGateway, metrics.LabelProtocol), o.use(GatewayMean, matchers...), variance)
 	return "1 / (1 + exp(\n  1.5976 * " + strings.TrimLeft(indent(x), " ") + "\n  + 0.070566 * " + strings.TrimLeft(indent(x), " ") + " ^ 3\n))"
 }
 
@@ -94,12 +97,12 @@ func (o Options) normalTail(matchers ...string) string {
 // is passed now, +Inf when no horizon passes it.
 func (o Options) medianTime() string {
 	on := " on (" + o.labels(metrics.LabelBudget, metrics.LabelGateway, metrics.LabelProtocol) + ") group_left () "
-	held, ports := o.use(gatewayHeld), o.use(gatewayPorts)
+	held, ports := o.use(GatewayHeld), o.use(GatewayPorts)
 	at := []string{held}
 	seconds := []float64{0}
 	values := metrics.HorizonValues()
 	for i, h := range detector.Horizons() {
-		at = append(at, fmt.Sprintf("max without (horizon) (%s)", o.use(gatewayMean, fmt.Sprintf(`horizon="%s"`, values[i]))))
+		at = append(at, fmt.Sprintf("max without (horizon) (%s)", o.use(GatewayMean, fmt.Sprintf(`horizon="%s"`, values[i]))))
 		seconds = append(seconds, float64(h/time.Second))
 	}
 	terms := []string{fmt.Sprintf("0 * (%s >=%s%s)", held, on, ports)}

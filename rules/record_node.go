@@ -9,34 +9,33 @@ import (
 
 // Names of the recorded series, level:metric:operation.
 const (
-	nodeFill        = "instance:snat_busiest_fill:ratio"
-	nodeProbability = "instance:snat_exhaustion_probability:max"
-	nodeHeld        = "instance:snat_ports_held:sum"
+	NodeFill        = "instance:snat_busiest_fill:ratio"
+	NodeProbability = "instance:snat_exhaustion_probability:max"
+	NodeHeld        = "instance:snat_ports_held:sum"
 
-	poolHeld        = "pool:snat_ports_held:sum"
-	poolOpened      = "pool:snat_flows_opened:rate5m"
-	poolMean        = "pool:snat_forecast_ports_mean:sum"
-	poolVariance    = "pool:snat_forecast_ports_variance:sum"
-	poolFill        = "pool:snat_busiest_fill:max"
-	poolProbability = "pool:snat_exhaustion_probability:max"
-	poolExpected    = "pool:snat_nodes_exhausted:expected"
+	PoolHeld        = "pool:snat_ports_held:sum"
+	PoolOpened      = "pool:snat_flows_opened:rate5m"
+	PoolMean        = "pool:snat_forecast_ports_mean:sum"
+	PoolVariance    = "pool:snat_forecast_ports_variance:sum"
+	PoolFill        = "pool:snat_busiest_fill:max"
+	PoolProbability = "pool:snat_exhaustion_probability:max"
+	PoolExpected    = "pool:snat_nodes_exhausted:expected"
 
-	gatewayPorts       = "gateway:snat_budget_effective_ports:max"
-	gatewayHeld        = "gateway:snat_ports_held:sum"
-	gatewayUnseen      = "gateway:snat_folded_ports_held_max:sum"
-	gatewayOpened      = "gateway:snat_flows_opened:rate5m"
-	gatewayMean        = "gateway:snat_forecast_ports_mean:sum"
-	gatewayVariance    = "gateway:snat_forecast_ports_variance:sum"
-	gatewayDeviation   = "gateway:snat_forecast_ports_deviation:sum"
+	GatewayPorts       = "gateway:snat_budget_effective_ports:max"
+	GatewayHeld        = "gateway:snat_ports_held:sum"
+	GatewayUnseen      = "gateway:snat_folded_ports_held_max:sum"
+	GatewayOpened      = "gateway:snat_flows_opened:rate5m"
+	gatewayNodes       = "gateway:snat_ports_held:count"
+	GatewayMean        = "gateway:snat_forecast_ports_mean:sum"
+	GatewayVariance    = "gateway:snat_forecast_ports_variance:sum"
 	gatewayAt          = "gateway:snat_exhaustion_probability:at_horizon"
-	gatewayProbability = "gateway:snat_exhaustion_probability:by_horizon"
-	gatewayTime        = "gateway:snat_time_to_exhaustion_seconds:median"
+	GatewayProbability = "gateway:snat_exhaustion_probability:by_horizon"
+	GatewayTime        = "gateway:snat_time_to_exhaustion_seconds:median"
 )
 
-// nodeRecords are what alerts and boards read per node: a thousandth of the series they
-// are made from.
+// nodeRecords are what alerts and boards read per node.
 func (o Options) nodeRecords() []Record {
-	return o.records(nodeFill, nodeProbability, nodeHeld)
+	return o.records(NodeFill, NodeHeld)
 }
 
 // records lists the rules that record the named series.
@@ -57,26 +56,26 @@ func (o Options) define(name string, matchers ...string) string {
 		return fmt.Sprintf("%s by (%s) (%s)", op, o.agent(append(node[:2:2], more...)...), expr)
 	}
 	switch name {
-	case nodeFill: // the fullest port space against the effective ceiling
+	case NodeFill: // the fullest port space against the effective ceiling
 		return o.m(metrics.BusiestPortsHeld) + "\n/\n" + o.m(metrics.BudgetEffectivePorts)
-	case nodeProbability:
+	case NodeProbability:
 		return perNode("max", o.m(metrics.ExhaustionProbability, matchers...), horizon)
-	case nodeHeld:
+	case NodeHeld:
 		return perNode("sum", o.m(metrics.PortsHeld))
-	case poolHeld:
-		return o.overPool("sum", o.use(nodeHeld))
-	case poolOpened:
+	case PoolHeld:
+		return o.overPool("sum", o.use(NodeHeld))
+	case PoolOpened:
 		return o.overPool("sum", "rate("+o.m(metrics.FlowsOpened)+"[5m])")
-	case poolMean:
+	case PoolMean:
 		return o.overPool("sum", perNode("sum", o.m(metrics.ForecastPortsMean, matchers...), horizon), horizon)
-	case poolVariance:
+	case PoolVariance:
 		return o.overPool("sum", perNode("sum", o.m(metrics.ForecastPortsVariance, matchers...), horizon), horizon)
-	case poolFill:
-		return o.overPool("max", o.use(nodeFill))
-	case poolProbability:
-		return o.overPool("max", o.use(nodeProbability, matchers...), horizon)
-	case poolExpected:
-		return o.overPool("sum", o.use(nodeProbability, matchers...), horizon)
+	case PoolFill:
+		return o.overPool("max", o.use(NodeFill))
+	case PoolProbability:
+		return o.overPool("max", o.use(NodeProbability, matchers...), horizon)
+	case PoolExpected:
+		return o.overPool("sum", o.use(NodeProbability, matchers...), horizon)
 	}
 	return o.defineGateway(name, matchers...)
 }

@@ -8,9 +8,10 @@ import (
 
 // poolRecords put the pools side by side, whatever the scope of their budget: each
 // node of a pool fails on its own, so the most loaded node and the expected
-// number of exhausted nodes matter, not the sum against a sum.
+// number of exhausted nodes matter, not the sum against a sum. The probabilities of
+// nodes are recorded here: they are four times as many series as anything else per node.
 func (o Options) poolRecords() []Record {
-	return o.records(poolHeld, poolOpened, poolMean, poolVariance, poolFill, poolProbability, poolExpected)
+	return o.records(NodeProbability, PoolHeld, PoolOpened, PoolMean, PoolVariance, PoolFill, PoolProbability, PoolExpected)
 }
 
 // overPool aggregates an expression of nodes by pool and budget.

@@ -8,11 +8,12 @@ import (
 	"path/filepath"
 	"slices"
 
+	"github.com/snatwatch/snatwatch/dashboards"
 	"github.com/snatwatch/snatwatch/rules"
 )
 
 // generate returns every generated file by its path in the repository.
-func generate(o rules.Options, release string) (map[string][]byte, error) {
+func generate(o rules.Options, release, boardLabel string) (map[string][]byte, error) {
 	files := map[string][]byte{}
 	ruleFiles, err := o.Files()
 	if err != nil {
@@ -31,6 +32,18 @@ func generate(o rules.Options, release string) (map[string][]byte, error) {
 		return nil, err
 	}
 	files[filepath.Join("deploy", "grafana", "snatwatch-alerting.yaml")] = grafana
+	boards, err := dashboards.Files(o)
+	if err != nil {
+		return nil, err
+	}
+	for name, body := range boards {
+		files[filepath.Join("dashboards", name)] = body
+	}
+	configMaps, err := dashboards.ConfigMaps(o, map[string]string{boardLabel: "1"})
+	if err != nil {
+		return nil, err
+	}
+	files[filepath.Join("deploy", "kubernetes", "dashboards.yaml")] = configMaps
 	return files, nil
 }
 

@@ -28,6 +28,7 @@ func run(args []string, out io.Writer) error {
 	app.HelpFlag.Short('h')
 	dir := app.Flag("out", "Folder that the files are written below.").Default(".").String()
 	release := app.Flag("release", "Label release of the operator's objects.").Default("kube-prometheus-stack").String()
+	boardLabel := app.Flag("dashboard-label", "Label of the boards' ConfigMaps; its value is 1.").Default("grafana_dashboard").String()
 	ruleFlags(app, &o)
 	help := false
 	app.PreAction(func(c *kingpin.ParseContext) error {
@@ -44,7 +45,7 @@ func run(args []string, out io.Writer) error {
 	if err := o.Validate(); err != nil {
 		return err
 	}
-	files, err := generate(o, *release)
+	files, err := generate(o, *release, *boardLabel)
 	if err != nil {
 		return err
 	}

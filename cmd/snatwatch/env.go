@@ -51,6 +51,8 @@ func commands(app *kingpin.Application) []command {
 	return []command{
 		agentCommand(app),
 		checkCommand(app),
+		labCommand(app),
+		backtestCommand(app),
 	}
 }
 

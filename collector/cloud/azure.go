@@ -158,7 +158,7 @@ func (c Client) try(ctx context.Context, path string, into any) (busy bool, err 
 	}
 	res, err := client.Do(req)
 	if err != nil {
-		return false, fmt.Errorf("%w: %v", errNoService, err)
+		return false, fmt.Errorf("%w: %w", errNoService, err)
 	}
 	defer func() { _ = res.Body.Close() }()
 	switch res.StatusCode {
@@ -175,7 +175,7 @@ func (c Client) try(ctx context.Context, path string, into any) (busy bool, err 
 		return false, fmt.Errorf("read answer: %w", err)
 	}
 	if err := json.Unmarshal(body, into); err != nil {
-		return false, fmt.Errorf("%w: %v", errNotJSON, err)
+		return false, fmt.Errorf("%w: %w", errNotJSON, err)
 	}
 	return false, nil
 }

@@ -83,35 +83,53 @@ func TestAsk(t *testing.T) {
 		wantErr      string
 		asked        int // times for the load balancer
 	}{
-		{name: "two frontends, one twice, one IPv6", instance: vm,
+		{
+			name: "two frontends, one twice, one IPv6", instance: vm,
 			lb:   []answer{{200, fmt.Sprintf(lbJSON, "", frontends("203.0.113.2", "203.0.113.1", "2001:db8::1", "203.0.113.2"))}},
-			want: cloud.Metadata{Provider: "azure", VIPs: vips("203.0.113.1", "203.0.113.2")}, asked: 1},
-		{name: "a public IP of its own, told by the load balancer's document", instance: vm,
+			want: cloud.Metadata{Provider: "azure", VIPs: vips("203.0.113.1", "203.0.113.2")}, asked: 1,
+		},
+		{
+			name: "a public IP of its own, told by the load balancer's document", instance: vm,
 			lb:   []answer{{200, fmt.Sprintf(lbJSON, frontends("203.0.113.7"), frontends("203.0.113.1"))}},
-			want: cloud.Metadata{Provider: "azure", VIPs: vips("203.0.113.1"), PublicIPs: vips("203.0.113.7")}, asked: 1},
-		{name: "a public IP of its own, told by both", instance: []answer{{200, fmt.Sprintf(instanceJSON, "203.0.113.7")}},
+			want: cloud.Metadata{Provider: "azure", VIPs: vips("203.0.113.1"), PublicIPs: vips("203.0.113.7")}, asked: 1,
+		},
+		{
+			name: "a public IP of its own, told by both", instance: []answer{{200, fmt.Sprintf(instanceJSON, "203.0.113.7")}},
 			lb:   []answer{{200, fmt.Sprintf(lbJSON, frontends("203.0.113.7"), "")}},
-			want: cloud.Metadata{Provider: "azure", PublicIPs: vips("203.0.113.7")}, asked: 1},
-		{name: "no load balancer, or the Basic SKU", instance: vm, lb: []answer{{404, `{"error":"No load balancer metadata is found"}`}},
-			want: cloud.Metadata{Provider: "azure"}, asked: 1},
-		{name: "busy, then not", instance: vm,
+			want: cloud.Metadata{Provider: "azure", PublicIPs: vips("203.0.113.7")}, asked: 1,
+		},
+		{
+			name: "no load balancer, or the Basic SKU", instance: vm, lb: []answer{{404, `{"error":"No load balancer metadata is found"}`}},
+			want: cloud.Metadata{Provider: "azure"}, asked: 1,
+		},
+		{
+			name: "busy, then not", instance: vm,
 			lb:   []answer{{429, ""}, {503, ""}, {200, fmt.Sprintf(lbJSON, "", frontends("203.0.113.1"))}},
-			want: cloud.Metadata{Provider: "azure", VIPs: vips("203.0.113.1")}, asked: 3},
-		{name: "busy for long", instance: vm, lb: []answer{{429, ""}},
-			want: cloud.Metadata{Provider: "azure"}, wantErr: "azure load balancer metadata: status 429 Too Many Requests", asked: 3},
-		{name: "out of order", instance: vm, lb: []answer{{503, ""}},
-			want: cloud.Metadata{Provider: "azure"}, wantErr: "azure load balancer metadata: status 503 Service Unavailable", asked: 3},
+			want: cloud.Metadata{Provider: "azure", VIPs: vips("203.0.113.1")}, asked: 3,
+		},
+		{
+			name: "busy for long", instance: vm, lb: []answer{{429, ""}},
+			want: cloud.Metadata{Provider: "azure"}, wantErr: "azure load balancer metadata: status 429 Too Many Requests", asked: 3,
+		},
+		{
+			name: "out of order", instance: vm, lb: []answer{{503, ""}},
+			want: cloud.Metadata{Provider: "azure"}, wantErr: "azure load balancer metadata: status 503 Service Unavailable", asked: 3,
+		},
 		{name: "the instance is refused", instance: []answer{{403, ""}}, wantErr: "azure instance metadata: status 403 Forbidden"},
 		{name: "another cloud knows no such path", instance: []answer{{404, ""}}},
 		{name: "another cloud wants a token", instance: []answer{{401, ""}}},
 		{name: "a web page", instance: []answer{{200, "<html>"}}},
 		{name: "JSON of something else", instance: []answer{{200, `{"hello":"world"}`}}},
 		{name: "a redirect is not followed", instance: []answer{{302, ""}}},
-		{name: "addresses that are none", instance: vm, lb: []answer{{200, fmt.Sprintf(lbJSON, frontends(""), frontends("hello", "203.0.113.300"))}},
-			want: cloud.Metadata{Provider: "azure"}, asked: 1},
-		{name: "a load balancer document of another shape", instance: vm, lb: []answer{{200, `{"loadbalancer":[]}`}},
+		{
+			name: "addresses that are none", instance: vm, lb: []answer{{200, fmt.Sprintf(lbJSON, frontends(""), frontends("hello", "203.0.113.300"))}},
 			want: cloud.Metadata{Provider: "azure"}, asked: 1,
-			wantErr: "azure load balancer metadata: an answer that is not the JSON expected: "},
+		},
+		{
+			name: "a load balancer document of another shape", instance: vm, lb: []answer{{200, `{"loadbalancer":[]}`}},
+			want: cloud.Metadata{Provider: "azure"}, asked: 1,
+			wantErr: "azure load balancer metadata: an answer that is not the JSON expected: ",
+		},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -135,7 +153,7 @@ func TestAsk(t *testing.T) {
 
 // The service refuses what came through a proxy, so none is used.
 func TestAskUsesNoProxy(t *testing.T) {
-	proxy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	proxy := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		t.Errorf("the proxy was asked for %v", r.URL)
 	}))
 	defer proxy.Close()

@@ -112,60 +112,104 @@ func TestKernelNft(t *testing.T) {
 		problem    string
 	}{
 		{name: "nothing about sources", rule: "ip protocol tcp counter accept"},
-		{name: "one VIP", rule: "snat to 198.51.100.1",
-			want: []natrules.Rule{{VIPs: addrs(one), TCP: true, UDP: true}}},
-		{name: "one VIP and a port range", rule: "ip protocol tcp snat to 198.51.100.1:1024-2047",
-			want: []natrules.Rule{{VIPs: addrs(one), Ports: wide(), TCP: true}}},
-		{name: "one port", rule: "ip protocol udp snat to 198.51.100.1:5000",
-			want: []natrules.Rule{{VIPs: addrs(one), Ports: collector.PortRange{First: 5000, Last: 5000}, UDP: true}}},
-		{name: "both protocols by a set", rule: "meta l4proto { tcp, udp } snat to 198.51.100.1:1024-2047",
-			want: []natrules.Rule{{VIPs: addrs(one), Ports: wide(), TCP: true, UDP: true}}},
-		{name: "all protocols but one", rule: "meta l4proto != tcp snat to 198.51.100.1",
-			want: []natrules.Rule{{VIPs: addrs(one), UDP: true}}},
+		{
+			name: "one VIP", rule: "snat to 198.51.100.1",
+			want: []natrules.Rule{{VIPs: addrs(one), TCP: true, UDP: true}},
+		},
+		{
+			name: "one VIP and a port range", rule: "ip protocol tcp snat to 198.51.100.1:1024-2047",
+			want: []natrules.Rule{{VIPs: addrs(one), Ports: wide(), TCP: true}},
+		},
+		{
+			name: "one port", rule: "ip protocol udp snat to 198.51.100.1:5000",
+			want: []natrules.Rule{{VIPs: addrs(one), Ports: collector.PortRange{First: 5000, Last: 5000}, UDP: true}},
+		},
+		{
+			name: "both protocols by a set", rule: "meta l4proto { tcp, udp } snat to 198.51.100.1:1024-2047",
+			want: []natrules.Rule{{VIPs: addrs(one), Ports: wide(), TCP: true, UDP: true}},
+		},
+		{
+			name: "all protocols but one", rule: "meta l4proto != tcp snat to 198.51.100.1",
+			want: []natrules.Rule{{VIPs: addrs(one), UDP: true}},
+		},
 		{name: "another protocol", rule: "meta l4proto sctp snat to 198.51.100.1"},
-		{name: "an IP range hashes to one VIP", rule: "meta l4proto tcp snat to 198.51.100.1-198.51.100.3:1024-2047 persistent",
-			want: []natrules.Rule{{VIPs: addrs(one, two, "198.51.100.3"), Ports: wide(), SpacePerVIP: true, TCP: true}}},
-		{name: "numgen picks again for each try", rule: "meta l4proto tcp snat to numgen inc mod 2 map { 0 : 198.51.100.1, 1 : 198.51.100.2 }:1024-2047",
-			want: []natrules.Rule{{VIPs: addrs(one, two), Ports: wide(), TCP: true}}},
-		{name: "numgen with weights", rule: "meta l4proto tcp snat to numgen random mod 10 map { 0-6 : 198.51.100.1, 7-9 : 198.51.100.2 }:1024-2047",
-			want: []natrules.Rule{{VIPs: addrs(one, two), Ports: wide(), TCP: true}}},
-		{name: "numgen with ports in the map", rule: "meta l4proto tcp snat ip to numgen random mod 2 map { 0 : 198.51.100.1 . 1024-2047, 1 : 198.51.100.2 . 1024-2047 }",
-			want: []natrules.Rule{{VIPs: addrs(one, two), Ports: wide(), TCP: true}}},
-		{name: "numgen with different ports", rule: "meta l4proto tcp snat ip to numgen random mod 2 map { 0 : 198.51.100.1 . 1024-2047, 1 : 198.51.100.2 . 2048-4095 }",
-			problem: "a map that picks anew for each try among different ports"},
-		{name: "jhash gives the same VIP again", rule: "meta l4proto tcp snat to jhash ip saddr . tcp sport mod 2 map { 0 : 198.51.100.1, 1 : 198.51.100.2 }:1024-2047",
-			want: []natrules.Rule{{VIPs: addrs(one, two), Ports: wide(), SpacePerVIP: true, TCP: true}}},
-		{name: "a VIP for each source", rule: "snat to ip saddr map { 10.0.0.1 : 198.51.100.1, 10.0.0.2 : 198.51.100.2 }",
-			want: []natrules.Rule{{VIPs: addrs(one, two), SpacePerVIP: true, TCP: true, UDP: true}}},
-		{name: "ports for each source", rule: "meta l4proto tcp snat ip to ip saddr map { 10.0.0.1 : 198.51.100.1 . 1024-2047, 10.0.0.2 : 198.51.100.1 . 2048-3071 }",
+		{
+			name: "an IP range hashes to one VIP", rule: "meta l4proto tcp snat to 198.51.100.1-198.51.100.3:1024-2047 persistent",
+			want: []natrules.Rule{{VIPs: addrs(one, two, "198.51.100.3"), Ports: wide(), SpacePerVIP: true, TCP: true}},
+		},
+		{
+			name: "numgen picks again for each try", rule: "meta l4proto tcp snat to numgen inc mod 2 map { 0 : 198.51.100.1, 1 : 198.51.100.2 }:1024-2047",
+			want: []natrules.Rule{{VIPs: addrs(one, two), Ports: wide(), TCP: true}},
+		},
+		{
+			name: "numgen with weights", rule: "meta l4proto tcp snat to numgen random mod 10 map { 0-6 : 198.51.100.1, 7-9 : 198.51.100.2 }:1024-2047",
+			want: []natrules.Rule{{VIPs: addrs(one, two), Ports: wide(), TCP: true}},
+		},
+		{
+			name: "numgen with ports in the map", rule: "meta l4proto tcp snat ip to numgen random mod 2 map { 0 : 198.51.100.1 . 1024-2047, 1 : 198.51.100.2 . 1024-2047 }",
+			want: []natrules.Rule{{VIPs: addrs(one, two), Ports: wide(), TCP: true}},
+		},
+		{
+			name: "numgen with different ports", rule: "meta l4proto tcp snat ip to numgen random mod 2 map { 0 : 198.51.100.1 . 1024-2047, 1 : 198.51.100.2 . 2048-4095 }",
+			problem: "a map that picks anew for each try among different ports",
+		},
+		{
+			name: "jhash gives the same VIP again", rule: "meta l4proto tcp snat to jhash ip saddr . tcp sport mod 2 map { 0 : 198.51.100.1, 1 : 198.51.100.2 }:1024-2047",
+			want: []natrules.Rule{{VIPs: addrs(one, two), Ports: wide(), SpacePerVIP: true, TCP: true}},
+		},
+		{
+			name: "a VIP for each source", rule: "snat to ip saddr map { 10.0.0.1 : 198.51.100.1, 10.0.0.2 : 198.51.100.2 }",
+			want: []natrules.Rule{{VIPs: addrs(one, two), SpacePerVIP: true, TCP: true, UDP: true}},
+		},
+		{
+			name: "ports for each source", rule: "meta l4proto tcp snat ip to ip saddr map { 10.0.0.1 : 198.51.100.1 . 1024-2047, 10.0.0.2 : 198.51.100.1 . 2048-3071 }",
 			want: []natrules.Rule{
 				{VIPs: addrs(one), Ports: wide(), TCP: true},
 				{VIPs: addrs(one), Ports: collector.PortRange{First: 2048, Last: 3071}, TCP: true},
-			}},
-		{name: "a range for each source", rule: "snat ip to ip saddr map { 10.0.0.1 : 198.51.100.1-198.51.100.2 }",
-			want: []natrules.Rule{{VIPs: addrs(one, two), SpacePerVIP: true, TCP: true, UDP: true}}},
-		{name: "masquerade on any interface", rule: "masquerade fully-random",
-			want: []natrules.Rule{{Masquerade: true, TCP: true, UDP: true}}},
-		{name: "masquerade to ports", rule: `oifname "up0" meta l4proto tcp masquerade to :1024-2047`,
-			want: []natrules.Rule{{Masquerade: true, Ports: wide(), TCP: true}}},
-		{name: "the kernel's default range spelled out", rule: `meta l4proto tcp masquerade to :1024-65535`,
-			want: []natrules.Rule{{Masquerade: true, TCP: true}}},
-		{name: "masquerade beside snat has the interface's address", rule: `meta l4proto udp snat to 198.51.100.1; oifname "up0" masquerade`,
-			want: []natrules.Rule{{VIPs: addrs(one), UDP: true}, {Masquerade: true, VIPs: addrs("192.0.2.1"), TCP: true, UDP: true}}},
-		{name: "interface by index and by wildcard", rule: `oif "up1" meta l4proto tcp masquerade to :1024-2047; oifname "up*" masquerade`,
+			},
+		},
+		{
+			name: "a range for each source", rule: "snat ip to ip saddr map { 10.0.0.1 : 198.51.100.1-198.51.100.2 }",
+			want: []natrules.Rule{{VIPs: addrs(one, two), SpacePerVIP: true, TCP: true, UDP: true}},
+		},
+		{
+			name: "masquerade on any interface", rule: "masquerade fully-random",
+			want: []natrules.Rule{{Masquerade: true, TCP: true, UDP: true}},
+		},
+		{
+			name: "masquerade to ports", rule: `oifname "up0" meta l4proto tcp masquerade to :1024-2047`,
+			want: []natrules.Rule{{Masquerade: true, Ports: wide(), TCP: true}},
+		},
+		{
+			name: "the kernel's default range spelled out", rule: `meta l4proto tcp masquerade to :1024-65535`,
+			want: []natrules.Rule{{Masquerade: true, TCP: true}},
+		},
+		{
+			name: "masquerade beside snat has the interface's address", rule: `meta l4proto udp snat to 198.51.100.1; oifname "up0" masquerade`,
+			want: []natrules.Rule{{VIPs: addrs(one), UDP: true}, {Masquerade: true, VIPs: addrs("192.0.2.1"), TCP: true, UDP: true}},
+		},
+		{
+			name: "interface by index and by wildcard", rule: `oif "up1" meta l4proto tcp masquerade to :1024-2047; oifname "up*" masquerade`,
 			want: []natrules.Rule{
 				{Masquerade: true, VIPs: addrs("192.0.2.9", "192.0.2.10"), Ports: wide(), SpacePerVIP: true, TCP: true},
 				{Masquerade: true, VIPs: addrs("192.0.2.1", "192.0.2.9", "192.0.2.10"), SpacePerVIP: true, TCP: true, UDP: true},
-			}},
-		{name: "masquerade on the rest", rule: `meta l4proto tcp snat to 192.0.2.9:1024-2047; masquerade`,
+			},
+		},
+		{
+			name: "masquerade on the rest", rule: `meta l4proto tcp snat to 192.0.2.9:1024-2047; masquerade`,
 			want: []natrules.Rule{
 				{VIPs: addrs("192.0.2.9"), Ports: wide(), TCP: true},
 				{Masquerade: true, VIPs: addrs("192.0.2.1", "192.0.2.10"), SpacePerVIP: true, TCP: true, UDP: true},
-			}},
-		{name: "a prefix one to one", rule: "snat ip prefix to ip saddr map { 10.0.0.0/24 : 198.51.100.0/24 }",
-			problem: "a prefix translated one to one"},
-		{name: "more addresses than are listed", rule: "snat to 198.18.0.0-198.19.255.255",
-			problem: "198.18.0.0-198.19.255.255 is more than 4096 addresses"},
+			},
+		},
+		{
+			name: "a prefix one to one", rule: "snat ip prefix to ip saddr map { 10.0.0.0/24 : 198.51.100.0/24 }",
+			problem: "a prefix translated one to one",
+		},
+		{
+			name: "more addresses than are listed", rule: "snat to 198.18.0.0-198.19.255.255",
+			problem: "198.18.0.0-198.19.255.255 is more than 4096 addresses",
+		},
 		{name: "dnat and redirect leave sources alone", rule: "meta l4proto tcp accept"},
 	}
 	for _, tt := range tests {
@@ -282,6 +326,18 @@ func TestKernelBuilt(t *testing.T) {
 		&expr.Immediate{Register: 3, Data: []byte{7, 255}},
 		&expr.NAT{Type: expr.NATTypeSourceNAT, Family: unix.NFPROTO_IPV4, RegAddrMin: 1, RegProtoMin: 2, RegProtoMax: 3},
 	}})
+	vips := &nftables.Set{Table: table, Anonymous: true, Constant: true, IsMap: true, KeyType: nftables.TypeInteger, DataType: nftables.TypeIPAddr}
+	if err := conn.AddSet(vips, []nftables.SetElement{
+		{Key: []byte{0, 0, 0, 0}, Val: []byte{198, 51, 100, 2}},
+		{Key: []byte{1, 0, 0, 0}, Val: []byte{198, 51, 100, 3}},
+	}); err != nil {
+		t.Fatal(err)
+	}
+	conn.AddRule(&nftables.Rule{Table: table, Chain: chain, Exprs: []expr.Any{
+		&expr.Numgen{Register: 1, Modulus: 2, Type: unix.NFT_NG_INCREMENTAL},
+		&expr.Lookup{SourceRegister: 1, DestRegister: 1, IsDestRegSet: true, SetID: vips.ID, SetName: vips.Name},
+		&expr.NAT{Type: expr.NATTypeSourceNAT, Family: unix.NFPROTO_IPV4, RegAddrMin: 1},
+	}})
 	// The address is the flow's own mark: nothing that a rule says.
 	conn.AddRule(&nftables.Rule{Table: table, Chain: chain, Exprs: []expr.Any{
 		&expr.Meta{Key: expr.MetaKeyMARK, Register: 1},
@@ -291,7 +347,10 @@ func TestKernelBuilt(t *testing.T) {
 		t.Fatal(err)
 	}
 	s := read(t, ns)
-	compare(t, []natrules.Rule{{VIPs: addrs("198.51.100.1"), Ports: wide(), TCP: true}}, s.Rules)
+	compare(t, []natrules.Rule{
+		{VIPs: addrs("198.51.100.1"), Ports: wide(), TCP: true},
+		{VIPs: addrs("198.51.100.2", "198.51.100.3"), TCP: true, UDP: true},
+	}, s.Rules)
 	if s.Unknown != 1 || !strings.Contains(s.Problems[0], "an address that depends on the flow") {
 		t.Errorf("%d not understood: %q", s.Unknown, s.Problems)
 	}

@@ -24,6 +24,9 @@ type Terms struct {
 // modelStatic is the model that takes any numbers.
 const modelStatic = "static"
 
+// chosen says that the ports are chosen for each port space.
+func (t Terms) chosen() bool { return (t.Model == "" || t.Model == modelStatic) && t.Ports == 0 }
+
 // budget resolves the terms. Idle timeouts and half-open ports are left out: a record does not
 // say when packets passed, so each flow is held for its duration and its cool-down.
 func (t Terms) budget() (*detector.Budget, error) {

@@ -51,8 +51,8 @@ var ErrBadInput = errors.New("over 1 % of the input is bad")
 
 // Run does what was asked: figures go to out, what is wrong with the input to errs.
 func (c *Command) Run(ctx context.Context, out, errs io.Writer) (err error) {
-	if (len(c.Files) == 0) == (c.Scenario == "") {
-		return errors.New("name files to replay, or a scenario")
+	if err := c.check(); err != nil {
+		return err
 	}
 	began := c.Now()
 	var trace io.Writer
@@ -90,6 +90,25 @@ func (c *Command) Run(ctx context.Context, out, errs io.Writer) (err error) {
 		s.WriteText(out)
 	}
 	return errors.Join(err, bad)
+}
+
+// check refuses what makes no sense.
+func (c *Command) check() error {
+	switch {
+	case (len(c.Files) == 0) == (c.Scenario == ""):
+		return errors.New("name files to replay, or a scenario")
+	case c.Tick <= 0 || c.Tick > time.Minute:
+		return fmt.Errorf("tick %v: want over 0 and at most a minute", c.Tick)
+	case c.Scenario != "" && !c.Quick && (!(c.Hours >= 0.5) || c.Hours > 1000):
+		return fmt.Errorf("hours %v: want 0.5 to 1000", c.Hours)
+	case c.Scenario != "" && !c.Quick && (c.Seeds < 1 || c.TrainSeeds < 1 || c.Seeds >= firstTrainSeed):
+		return fmt.Errorf("seeds %d, train-seeds %d: want at least 1, and fewer than %d", c.Seeds, c.TrainSeeds, firstTrainSeed)
+	case c.Ports < 0:
+		return fmt.Errorf("budget %d: want ports, or none", c.Ports)
+	case c.Scenario != "" && (c.Ports > 0 || len(c.CoolDowns) > 0 || c.Source != ""):
+		return errors.New("budget, cool-down and source are for recorded flows; a scenario's profile has its own")
+	}
+	return nil
 }
 
 func writeFile(path string, write func(io.Writer) error) error {

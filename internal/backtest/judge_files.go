@@ -47,14 +47,20 @@ func RunRecords(ctx context.Context, opt Options, records []*Record) (*Result, e
 			if err != nil {
 				return nil, err
 			}
-			rec := *r
-			rec.Flows = slices.Clone(r.Flows)
-			rec.Merge(b)
-			js, err := newRecordJobs(cfg, &rec, t, b, warm)
+			all := r.merged(func(p collector.Protocol) detector.Uniqueness { return b.Terms(p).Unique })
+			js, err := newRecordJobs(cfg, all, t, b, warm)
 			if err != nil {
 				return nil, err
 			}
 			jobs = append(jobs, js...)
+			if t.chosen() && len(all.Destinations) > 1 {
+				// All destinations together are a port space of their own where a port serves one flow at a time.
+				all = r.merged(func(collector.Protocol) detector.Uniqueness { return detector.PerNothing })
+				if js, err = newRecordJobs(cfg, all, t, b, warm); err != nil {
+					return nil, err
+				}
+				jobs = append(jobs, js...)
+			}
 		}
 	}
 	if opt.Trace != nil && len(jobs) != 1 {
@@ -107,7 +113,7 @@ func newRecordJobs(cfg Config, r *Record, t Terms, b *detector.Budget, warm time
 		return nil, fmt.Errorf("%s: its times lie %d ticks apart, more than %d", r.Name, ticks, maxTicks)
 	}
 	held := r.held(source.From, last, cfg.Tick, b)
-	if t.Ports > 0 || b.TCP.Ports > 0 {
+	if !t.chosen() {
 		job := recordJob{cfg: cfg, record: r, source: source, budget: b, to: last}
 		job.spaces = busy(r, held, b)
 		return []recordJob{job}, nil

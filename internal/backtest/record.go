@@ -143,14 +143,16 @@ func (r *Record) name(destinations, sources *interner) {
 	}
 }
 
-// Merge puts destinations together that a port does not tell apart under the budget: all
-// ports of an address, or everything.
-func (r *Record) Merge(b *detector.Budget) {
+// merged returns the record with those destinations put together that a port does not tell apart:
+// all ports of an address, or everything. What a port must be unique against is asked by protocol.
+func (r *Record) merged(unique func(collector.Protocol) detector.Uniqueness) *Record {
+	m := *r
+	m.Flows = slices.Clone(r.Flows)
 	names := newInterner()
-	for i := range r.Flows {
-		f := &r.Flows[i]
+	for i := range m.Flows {
+		f := &m.Flows[i]
 		name := r.Destinations[f.Destination]
-		switch b.Terms(f.Protocol).Unique {
+		switch unique(f.Protocol) {
 		case detector.PerAddress:
 			if i := strings.LastIndexByte(name, ':'); i >= 0 {
 				name = name[:i] + ":*"
@@ -160,8 +162,9 @@ func (r *Record) Merge(b *detector.Budget) {
 		}
 		f.Destination = names.number(endpoint{name, f.Protocol})
 	}
-	r.Destinations, r.Protocols = nil, nil
-	r.name(names, newInterner())
+	m.Destinations, m.Protocols = nil, nil
+	m.name(names, newInterner())
+	return &m
 }
 
 type endpoint struct {

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -34,40 +35,47 @@ func Check(ctx context.Context, w io.Writer, path string, metadata cloud.Client)
 
 // Print writes budgets and notes as tables for a person.
 func Print(w io.Writer, budgets []*detector.Budget, notes []string) error {
-	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "BUDGET\tMODEL\tSCOPE\tVIPS\tNODES\tNEXT TIER\tDESTINATIONS\tASSUMED")
+	var out bytes.Buffer
+	t := tabwriter.NewWriter(&out, 0, 0, 2, ' ', 0)
+	// Neither writes to anything but memory.
+	line := func(format string, args ...any) { _, _ = fmt.Fprintf(t, format+"\n", args...) }
+	line("BUDGET\tMODEL\tSCOPE\tVIPS\tNODES\tNEXT TIER\tDESTINATIONS\tASSUMED")
 	for _, b := range budgets {
-		fmt.Fprintf(t, "%s\t%s\t%v\t%s\t%s\t%s\t%s\t%s\n",
+		line("%s\t%s\t%v\t%s\t%s\t%s\t%s\t%s",
 			b.Name, b.Model, b.Scope, vipsText(b), orDash(b.Nodes), tierText(b), destinationsText(b), orNone(strings.Join(b.Assumed, ", ")))
 	}
-	fmt.Fprintln(t)
-	fmt.Fprintln(t, "BUDGET\tPROTOCOL\tPORTS\tEFFECTIVE\tUNIQUE PER\tIDLE\tHALF-OPEN\tCOOL-DOWN FIN\tRST\tTIMEOUT\tIDLE\tEVICTED\tUNKNOWN")
+	line("")
+	line("BUDGET\tPROTOCOL\tPORTS\tEFFECTIVE\tUNIQUE PER\tIDLE\tHALF-OPEN\tCOOL-DOWN FIN\tRST\tTIMEOUT\tIDLE\tEVICTED\tUNKNOWN")
 	for _, b := range budgets {
 		for _, p := range []collector.Protocol{collector.TCP, collector.UDP} {
 			x := b.Terms(p)
 			if x.Ports == 0 {
-				fmt.Fprintf(t, "%s\t%v\tnone\n", b.Name, p)
+				line("%s\t%v\tnone", b.Name, p)
 				continue
 			}
-			fmt.Fprintf(t, "%s\t%v\t%d\t%d\t%v\t%s\t%s", b.Name, p, x.Ports, x.Effective, x.Unique, kernelOr(x.Idle), kernelOr(x.HalfOpen))
+			var cool string
 			for _, r := range []collector.Reason{collector.FIN, collector.RST, collector.Timeout, collector.Idle, collector.Evicted, collector.ReasonUnknown} {
-				fmt.Fprintf(t, "\t%s", duration(x.CoolDown[r]))
+				cool += "\t" + duration(x.CoolDown[r])
 			}
-			fmt.Fprintln(t)
+			line("%s\t%v\t%d\t%d\t%v\t%s\t%s%s", b.Name, p, x.Ports, x.Effective, x.Unique, kernelOr(x.Idle), kernelOr(x.HalfOpen), cool)
 		}
 	}
-	fmt.Fprintln(t)
+	line("")
 	seen := map[string]bool{}
 	for _, b := range budgets {
 		if !seen[b.Model] {
-			fmt.Fprintf(t, "%s: numbers from %s\n%s: told by the provider as: %s\n", b.Model, b.Source, b.Model, b.FailureSignal)
+			line("%s: numbers from %s\n%s: exhaustion shows as %s", b.Model, b.Source, b.Model, b.FailureSignal)
 		}
 		seen[b.Model] = true
 	}
 	for _, n := range notes {
-		fmt.Fprintf(t, "note: %s\n", n)
+		line("note: %s", n)
 	}
-	return t.Flush()
+	if err := t.Flush(); err != nil {
+		return err
+	}
+	_, err := w.Write(out.Bytes())
+	return err
 }
 
 func vipsText(b *detector.Budget) string {
@@ -94,9 +102,9 @@ func vipsText(b *detector.Budget) string {
 func tierText(b *detector.Budget) string {
 	switch {
 	case b.NextTierPorts > 0:
-		return fmt.Sprintf("%d ports after %d more", b.NextTierPorts, b.NodesToNextTier)
+		return fmt.Sprintf("%d ports from %d nodes on", b.NextTierPorts, b.Nodes+b.NodesToNextTier+1)
 	case b.NodesToNextTier > 0:
-		return fmt.Sprintf("none, table ends after %d more", b.NodesToNextTier)
+		return fmt.Sprintf("none, the table ends at %d nodes", b.Nodes+b.NodesToNextTier)
 	}
 	return "-"
 }

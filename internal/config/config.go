@@ -36,7 +36,8 @@ type Config struct {
 	Destinations Destinations `yaml:"destinations"`
 	// SharedDestinations are always exported, written as the label shows them.
 	SharedDestinations []SharedDestination `yaml:"shared_destinations"`
-	Budgets            []Budget            `yaml:"budgets"`
+	// Budgets are never empty: without any there is one of model auto.
+	Budgets []Budget `yaml:"budgets"`
 
 	at positions
 }
@@ -171,6 +172,9 @@ func Parse(file string, data []byte) (*Config, error) {
 	}
 	if len(errs) > 0 {
 		return nil, errs
+	}
+	if len(c.Budgets) == 0 {
+		c.Budgets = []Budget{{Name: ModelAuto, Model: ModelAuto}}
 	}
 	return c, nil
 }

@@ -91,7 +91,7 @@ func evictsTimeWait() bool {
 }
 
 func (c *Config) wantsRules() bool {
-	return len(c.Budgets) == 0 || slices.ContainsFunc(c.Budgets, func(b Budget) bool { return b.Model == ModelAuto })
+	return slices.ContainsFunc(c.Budgets, func(b Budget) bool { return b.Model == ModelAuto })
 }
 
 func (c *Config) wantsCloud(m Machine) bool {

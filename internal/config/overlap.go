@@ -33,8 +33,8 @@ func vipsMeet(a, b []netip.Addr) bool {
 
 // rangesMeet: a zero range stands for any port.
 func rangesMeet(a, b collector.PortRange) bool {
-	var any collector.PortRange
-	return a == any || b == any || a.First <= b.Last && b.First <= a.Last
+	var anyPort collector.PortRange
+	return a == anyPort || b == anyPort || a.First <= b.Last && b.First <= a.Last
 }
 
 func destinationsMeet(a, b *detector.Budget) bool {

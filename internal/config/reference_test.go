@@ -91,7 +91,7 @@ func TestReferenceHasTheDefaults(t *testing.T) {
 	c.Budgets, c.SharedDestinations = def.Budgets, nil
 	opts := cmp.Options{
 		cmpopts.IgnoreFields(Config{}, "at"), cmpopts.EquateEmpty(),
-		cmp.Comparer(func(a, b positions) bool { return true }),
+
 		cmp.Transformer("text", func(d Destinations) [2]string { return [2]string{prefixList(d.Include), prefixList(d.Exclude)} }),
 	}
 	if diff := cmp.Diff(def, c, opts); diff != "" {

@@ -35,20 +35,16 @@ type Machine struct {
 // say what was found and what is missing. Mistakes are told as Errors.
 func (c *Config) Resolve(m Machine) (budgets []*detector.Budget, notes []string, err error) {
 	r := resolution{c: c, m: m, notes: slices.Clone(m.Notes), files: map[string]string{}}
-	entries := c.Budgets
-	if len(entries) == 0 {
-		entries = []Budget{{Name: ModelAuto, Model: ModelAuto}}
-	}
 	// What is configured comes before what is found.
-	for i := range entries {
-		if entries[i].Model != ModelAuto {
+	for i := range c.Budgets {
+		if c.Budgets[i].Model != ModelAuto {
 			path := fmt.Sprintf("budgets[%d]", i)
-			r.add(path, r.params(path, &entries[i]))
+			r.add(path, r.params(path, &c.Budgets[i]))
 		}
 	}
-	for i := range entries {
-		if entries[i].Model == ModelAuto {
-			r.auto(fmt.Sprintf("budgets[%d]", i), &entries[i])
+	for i := range c.Budgets {
+		if c.Budgets[i].Model == ModelAuto {
+			r.auto(fmt.Sprintf("budgets[%d]", i), &c.Budgets[i])
 		}
 	}
 	if len(r.errs) > 0 {
@@ -266,10 +262,10 @@ func (r *resolution) autoRules(path string, b *Budget, p detector.Params) {
 
 func groupName(r natrules.Rule) string {
 	var parts []string
-	switch n := len(r.VIPs); {
-	case n == 0:
+	switch n := len(r.VIPs); n {
+	case 0:
 		parts = append(parts, "masquerade")
-	case n == 1:
+	case 1:
 		parts = append(parts, r.VIPs[0].String())
 	default:
 		parts = append(parts, fmt.Sprintf("%v..%v", r.VIPs[0], r.VIPs[n-1]))

@@ -48,64 +48,126 @@ func TestResolve(t *testing.T) {
 		want       []string
 		notes      []string
 	}{
-		{"nothing known", auto, Machine{},
+		{
+			"nothing known", auto,
+			Machine{},
 			[]string{"nat: local, " + local + ", nodes 0, netns 0, 0 in 0 out"},
-			[]string{"nat: no NAT rule on this machine and no cloud metadata: the budget is its ephemeral ports"}},
-		{"no budgets at all are auto", "budgets: []", Machine{Limits: lowPorts},
+			[]string{"nat: no NAT rule on this machine and no cloud metadata: the budget is its ephemeral ports"},
+		},
+		{
+			"no budgets at all are auto", "budgets: []",
+			Machine{Limits: lowPorts},
 			[]string{"auto: local, ports 9900/9900 effective 9900/9900, vips [] count 1 each false, range 10000-19999, nodes 0, netns 0, 0 in 0 out"},
-			[]string{"auto: no NAT rule on this machine and no cloud metadata: the budget is its ephemeral ports"}},
-		{"masquerade", auto, Machine{Rules: natrules.Ruleset{Rules: []natrules.Rule{masquerade, masquerade}}},
-			[]string{"nat: linux, ports 64512/64512 effective 59351/59351, vips [] count 1 each false, range 0-0, nodes 0, netns 0, 0 in 0 out"}, nil},
-		{"one rule for each protocol", auto, Machine{Rules: natrules.Ruleset{Rules: []natrules.Rule{tcp, udp}}},
-			[]string{"nat: linux, ports 1024/1024 effective 942/942, vips [198.51.100.1] count 1 each false, range 1024-2047, nodes 0, netns 0, 1 in 0 out"}, nil},
-		{"a rule for TCP alone", auto, Machine{Rules: natrules.Ruleset{Rules: []natrules.Rule{tcp}}},
-			[]string{"nat: linux, ports 1024/0 effective 942/0, vips [198.51.100.1] count 1 each false, range 1024-2047, nodes 0, netns 0, 1 in 0 out"}, nil},
-		{"rules that give out different ports", auto, Machine{Rules: natrules.Ruleset{Rules: []natrules.Rule{both, hashed}}},
+			[]string{"auto: no NAT rule on this machine and no cloud metadata: the budget is its ephemeral ports"},
+		},
+		{
+			"masquerade", auto,
+			Machine{Rules: natrules.Ruleset{Rules: []natrules.Rule{masquerade, masquerade}}},
+			[]string{"nat: linux, ports 64512/64512 effective 59351/59351, vips [] count 1 each false, range 0-0, nodes 0, netns 0, 0 in 0 out"},
+			nil,
+		},
+		{
+			"one rule for each protocol", auto,
+			Machine{Rules: natrules.Ruleset{Rules: []natrules.Rule{tcp, udp}}},
+			[]string{"nat: linux, ports 1024/1024 effective 942/942, vips [198.51.100.1] count 1 each false, range 1024-2047, nodes 0, netns 0, 1 in 0 out"},
+			nil,
+		},
+		{
+			"a rule for TCP alone", auto,
+			Machine{Rules: natrules.Ruleset{Rules: []natrules.Rule{tcp}}},
+			[]string{"nat: linux, ports 1024/0 effective 942/0, vips [198.51.100.1] count 1 each false, range 1024-2047, nodes 0, netns 0, 1 in 0 out"},
+			nil,
+		},
+		{
+			"rules that give out different ports", auto,
+			Machine{Rules: natrules.Ruleset{Rules: []natrules.Rule{both, hashed}}},
 			[]string{
 				"nat-198.51.100.1:1024-2047: linux, ports 1024/1024 effective 942/942, vips [198.51.100.1] count 1 each false, range 1024-2047, nodes 0, netns 0, 1 in 0 out",
 				"nat-198.51.100.2..198.51.100.3:1024-2047: linux, ports 1024/1024 effective 942/942, vips [198.51.100.2 198.51.100.3] count 2 each true, range 1024-2047, nodes 0, netns 0, 1 in 0 out",
-			}, nil},
-		{"rules that share ports", auto, Machine{Rules: natrules.Ruleset{Rules: []natrules.Rule{both, masquerade}}},
+			},
+			nil,
+		},
+		{
+			"rules that share ports", auto,
+			Machine{Rules: natrules.Ruleset{Rules: []natrules.Rule{both, masquerade}}},
 			[]string{"nat-198.51.100.1:1024-2047: linux, ports 1024/1024 effective 942/942, vips [198.51.100.1] count 1 each false, range 1024-2047, nodes 0, netns 0, 1 in 0 out"},
-			[]string{"nat-masquerade: masquerade (table ip nat, chain post, handle 5) shares flows with budget nat-198.51.100.1:1024-2047 and is not counted apart"}},
-		{"a rule not understood", auto, Machine{Rules: natrules.Ruleset{Unknown: 1, Problems: []string{"table ip nat, chain post, handle 9: a prefix translated one to one"}}},
+			[]string{"nat-masquerade: masquerade (table ip nat, chain post, handle 5) shares flows with budget nat-198.51.100.1:1024-2047 and is not counted apart"},
+		},
+		{
+			"a rule not understood", auto,
+			Machine{Rules: natrules.Ruleset{Unknown: 1, Problems: []string{"table ip nat, chain post, handle 9: a prefix translated one to one"}}},
 			[]string{"nat: local, " + local + ", nodes 0, netns 0, 0 in 0 out"},
 			[]string{
 				"nat: NAT rule not understood: table ip nat, chain post, handle 9: a prefix translated one to one",
 				"nat: no NAT rule on this machine and no cloud metadata: the budget is its ephemeral ports",
-			}},
-		{"Azure without a pool size", auto, Machine{Cloud: cloud.Metadata{Provider: "azure", VIPs: addrs("203.0.113.1", "203.0.113.2")}},
+			},
+		},
+		{
+			"Azure without a pool size", auto,
+			Machine{Cloud: cloud.Metadata{Provider: "azure", VIPs: addrs("203.0.113.1", "203.0.113.2")}},
 			[]string{"nat: local, " + local + ", nodes 0, netns 0, 0 in 0 out"},
 			[]string{"nat: Azure's load balancer translates this machine to 203.0.113.1, 203.0.113.2, but its metadata does not tell the pool size: " +
-				"set budgets[0].nodes or nodes_file (model azure-lb, or azure-lb-manual with ports); until then only ephemeral ports are watched"}},
-		{"Azure with a pool size", "budgets: [{name: nat, model: auto, nodes: 60}]", Machine{Cloud: cloud.Metadata{Provider: "azure", VIPs: addrs("203.0.113.1", "203.0.113.2")}},
-			[]string{"nat: azure-lb, ports 1024/1024 effective 1024/1024, vips [203.0.113.1 203.0.113.2] count 2 each false, range 0-0, nodes 60, netns 0, 1 in 15 out"}, nil},
-		{"a public IP of its own", auto, Machine{Cloud: cloud.Metadata{Provider: "azure", VIPs: addrs("203.0.113.1"), PublicIPs: addrs("203.0.113.7")}},
-			[]string{"nat: instance-ip, ports 28232/28232 effective 28232/28232, vips [203.0.113.7] count 1 each false, range 32768-60999, nodes 0, netns 0, 1 in 15 out"}, nil},
-		{"VIPs of a configured azure-lb from Azure", "budgets: [{name: lb, model: azure-lb-2018, nodes: 10}]", Machine{Cloud: cloud.Metadata{VIPs: addrs("203.0.113.1", "203.0.113.2")}},
-			[]string{"lb: azure-lb-2018, ports 2048/2048 effective 2048/2048, vips [203.0.113.1 203.0.113.2] count 2 each false, range 0-0, nodes 10, netns 0, 1 in 15 out"}, nil},
-		{"configured VIPs win", "budgets: [{name: lb, model: azure-lb-2018, nodes: 10, vip_count: 3}]", Machine{Cloud: cloud.Metadata{VIPs: addrs("203.0.113.1")}},
-			[]string{"lb: azure-lb-2018, ports 3072/3072 effective 3072/3072, vips [] count 3 each false, range 0-0, nodes 10, netns 0, 1 in 15 out"}, nil},
-		{"the file wins over nodes", "budgets: [{name: lb, model: azure-lb, nodes: 10, nodes_file: /n}]", Machine{Nodes: map[string]int{"/n": 101}},
-			[]string{"lb: azure-lb, ports 256/256 effective 256/256, vips [] count 1 each false, range 0-0, nodes 101, netns 0, 1 in 15 out"}, nil},
-		{"destinations of the budget, of the file, of neither", "destinations: {exclude: [10.0.0.0/8]}\nbudgets:\n" +
-			"- {name: a, model: aws-nat-gateway, destinations: {include: [203.0.113.0/24], exclude: []}, netns: x}\n" +
-			"- {name: b, model: linux, netns: y}\n", Machine{Netns: map[string]uint64{"x": 7, "y": 8}},
+				"set budgets[0].nodes or nodes_file (model azure-lb, or azure-lb-manual with ports); until then only ephemeral ports are watched"},
+		},
+		{
+			"Azure with a pool size", "budgets: [{name: nat, model: auto, nodes: 60}]",
+			Machine{Cloud: cloud.Metadata{Provider: "azure", VIPs: addrs("203.0.113.1", "203.0.113.2")}},
+			[]string{"nat: azure-lb, ports 1024/1024 effective 1024/1024, vips [203.0.113.1 203.0.113.2] count 2 each false, range 0-0, nodes 60, netns 0, 1 in 15 out"},
+			nil,
+		},
+		{
+			"a public IP of its own", auto,
+			Machine{Cloud: cloud.Metadata{Provider: "azure", VIPs: addrs("203.0.113.1"), PublicIPs: addrs("203.0.113.7")}},
+			[]string{"nat: instance-ip, ports 28232/28232 effective 28232/28232, vips [203.0.113.7] count 1 each false, range 32768-60999, nodes 0, netns 0, 1 in 15 out"},
+			nil,
+		},
+		{
+			"VIPs of a configured azure-lb from Azure", "budgets: [{name: lb, model: azure-lb-2018, nodes: 10}]",
+			Machine{Cloud: cloud.Metadata{VIPs: addrs("203.0.113.1", "203.0.113.2")}},
+			[]string{"lb: azure-lb-2018, ports 2048/2048 effective 2048/2048, vips [203.0.113.1 203.0.113.2] count 2 each false, range 0-0, nodes 10, netns 0, 1 in 15 out"},
+			nil,
+		},
+		{
+			"configured VIPs win", "budgets: [{name: lb, model: azure-lb-2018, nodes: 10, vip_count: 3}]",
+			Machine{Cloud: cloud.Metadata{VIPs: addrs("203.0.113.1")}},
+			[]string{"lb: azure-lb-2018, ports 3072/3072 effective 3072/3072, vips [] count 3 each false, range 0-0, nodes 10, netns 0, 1 in 15 out"},
+			nil,
+		},
+		{
+			"the file wins over nodes", "budgets: [{name: lb, model: azure-lb, nodes: 10, nodes_file: /n}]",
+			Machine{Nodes: map[string]int{"/n": 101}},
+			[]string{"lb: azure-lb, ports 256/256 effective 256/256, vips [] count 1 each false, range 0-0, nodes 101, netns 0, 1 in 15 out"},
+			nil,
+		},
+		{
+			"destinations of the budget, of the file, of neither", "destinations: {exclude: [10.0.0.0/8]}\nbudgets:\n" +
+				"- {name: a, model: aws-nat-gateway, destinations: {include: [203.0.113.0/24], exclude: []}, netns: x}\n" +
+				"- {name: b, model: linux, netns: y}\n",
+			Machine{Netns: map[string]uint64{"x": 7, "y": 8}},
 			[]string{
 				"a: aws-nat-gateway, ports 55000/55000 effective 55000/55000, vips [] count 1 each false, range 0-0, nodes 0, netns 7, 1 in 0 out",
 				"b: linux, ports 64512/64512 effective 59351/59351, vips [] count 1 each false, range 0-0, nodes 0, netns 8, 0 in 1 out",
-			}, nil},
-		{"what is configured comes before what is found", "budgets: [{name: nat, model: auto}, {name: own, model: local}]", Machine{},
+			},
+			nil,
+		},
+		{
+			"what is configured comes before what is found", "budgets: [{name: nat, model: auto}, {name: own, model: local}]",
+			Machine{},
 			[]string{"own: local, " + local + ", nodes 0, netns 0, 0 in 0 out"},
 			[]string{
 				"nat: no NAT rule on this machine and no cloud metadata: the budget is its ephemeral ports",
 				"nat: what was found, local, shares flows with budget own and is not counted apart",
-			}},
-		{"a local budget beside a NAT", "budgets: [{name: nat, model: linux}, {name: own, model: local}]", Machine{},
+			},
+		},
+		{
+			"a local budget beside a NAT", "budgets: [{name: nat, model: linux}, {name: own, model: local}]",
+			Machine{},
 			[]string{
 				"nat: linux, ports 64512/64512 effective 59351/59351, vips [] count 1 each false, range 0-0, nodes 0, netns 0, 0 in 0 out",
 				"own: local, " + local + ", nodes 0, netns 0, 0 in 0 out",
-			}, nil},
+			},
+			nil,
+		},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -176,29 +238,49 @@ func TestResolveRefuses(t *testing.T) {
 		machine    Machine
 		want       []string
 	}{
-		{name: "a pool of 1001 nodes", yaml: "budgets:\n- name: a\n  model: azure-lb\n  nodes: 1001\n",
-			want: []string{"f.yaml:4: budgets[0].nodes: 1001: want 1 to 1000: the provider documents no allocation for other pool sizes"}},
-		{name: "no pool size", yaml: "budgets:\n- name: a\n  model: azure-lb\n",
-			want: []string{"f.yaml:2: budgets[0].nodes: 0: want 1 to 1000: the provider documents no allocation for other pool sizes"}},
-		{name: "1001 nodes in the file", yaml: "budgets:\n- name: a\n  model: azure-lb\n  nodes_file: /n\n", machine: Machine{Nodes: map[string]int{"/n": 1001}},
-			want: []string{"f.yaml:4: budgets[0].nodes_file: 1001 in /n: want 1 to 1000: the provider documents no allocation for other pool sizes"}},
-		{name: "1001 nodes of auto", yaml: "budgets:\n- {name: a, model: auto, nodes: 1001}\n", machine: Machine{Cloud: cloud.Metadata{VIPs: addrs("203.0.113.1")}},
-			want: []string{"f.yaml:2: budgets[0].nodes: 1001: want 1 to 1000: the provider documents no allocation for other pool sizes"}},
-		{name: "VIP twice", yaml: "budgets:\n- name: a\n  model: linux\n  vips:\n  - 203.0.113.1\n  - 203.0.113.1\n",
-			want: []string{"f.yaml:6: budgets[0].vips[1]: 203.0.113.1: want each VIP once"}},
-		{name: "a key of another model", yaml: "budgets:\n- name: a\n  model: aws-nat-gateway\n  retries: 3\n",
-			want: []string{"f.yaml:4: budgets[0].retries: given: want no such key: aws-nat-gateway takes pool, nodes and vips"}},
-		{name: "an idle timeout that the provider fixes", yaml: "budgets:\n- name: a\n  model: aws-nat-gateway\n  tcp: {idle: 60s}\n",
-			want: []string{"f.yaml:4: budgets[0].tcp.idle: 1m0s: want 5m50s: the provider fixes it"}},
-		{name: "two budgets for all", yaml: "budgets:\n- {name: a, model: aws-nat-gateway}\n- {name: b, model: linux}\n",
-			want: []string{"f.yaml:3: budgets[1]: b overlaps a: " + overlap}},
-		{name: "destinations within another's", yaml: "budgets:\n- {name: a, model: aws-nat-gateway}\n- {name: b, model: azure-app-service, destinations: {include: [203.0.113.0/24]}}\n",
-			want: []string{"f.yaml:3: budgets[1]: b overlaps a: " + overlap}},
-		{name: "all mistakes", yaml: "budgets:\n- {name: a, model: azure-lb, nodes: 1001}\n- {name: b, model: static}\n",
+		{
+			name: "a pool of 1001 nodes", yaml: "budgets:\n- name: a\n  model: azure-lb\n  nodes: 1001\n",
+			want: []string{"f.yaml:4: budgets[0].nodes: 1001: want 1 to 1000: the provider documents no allocation for other pool sizes"},
+		},
+		{
+			name: "no pool size", yaml: "budgets:\n- name: a\n  model: azure-lb\n",
+			want: []string{"f.yaml:2: budgets[0].nodes: 0: want 1 to 1000: the provider documents no allocation for other pool sizes"},
+		},
+		{
+			name: "1001 nodes in the file", yaml: "budgets:\n- name: a\n  model: azure-lb\n  nodes_file: /n\n", machine: Machine{Nodes: map[string]int{"/n": 1001}},
+			want: []string{"f.yaml:4: budgets[0].nodes_file: 1001 in /n: want 1 to 1000: the provider documents no allocation for other pool sizes"},
+		},
+		{
+			name: "1001 nodes of auto", yaml: "budgets:\n- {name: a, model: auto, nodes: 1001}\n", machine: Machine{Cloud: cloud.Metadata{VIPs: addrs("203.0.113.1")}},
+			want: []string{"f.yaml:2: budgets[0].nodes: 1001: want 1 to 1000: the provider documents no allocation for other pool sizes"},
+		},
+		{
+			name: "VIP twice", yaml: "budgets:\n- name: a\n  model: linux\n  vips:\n  - 203.0.113.1\n  - 203.0.113.1\n",
+			want: []string{"f.yaml:6: budgets[0].vips[1]: 203.0.113.1: want each VIP once"},
+		},
+		{
+			name: "a key of another model", yaml: "budgets:\n- name: a\n  model: aws-nat-gateway\n  retries: 3\n",
+			want: []string{"f.yaml:4: budgets[0].retries: given: want no such key: aws-nat-gateway takes pool, nodes and vips"},
+		},
+		{
+			name: "an idle timeout that the provider fixes", yaml: "budgets:\n- name: a\n  model: aws-nat-gateway\n  tcp: {idle: 60s}\n",
+			want: []string{"f.yaml:4: budgets[0].tcp.idle: 1m0s: want 5m50s: the provider fixes it"},
+		},
+		{
+			name: "two budgets for all", yaml: "budgets:\n- {name: a, model: aws-nat-gateway}\n- {name: b, model: linux}\n",
+			want: []string{"f.yaml:3: budgets[1]: b overlaps a: " + overlap},
+		},
+		{
+			name: "destinations within another's", yaml: "budgets:\n- {name: a, model: aws-nat-gateway}\n- {name: b, model: azure-app-service, destinations: {include: [203.0.113.0/24]}}\n",
+			want: []string{"f.yaml:3: budgets[1]: b overlaps a: " + overlap},
+		},
+		{
+			name: "all mistakes", yaml: "budgets:\n- {name: a, model: azure-lb, nodes: 1001}\n- {name: b, model: static}\n",
 			want: []string{
 				"f.yaml:2: budgets[0].nodes: 1001: want 1 to 1000: the provider documents no allocation for other pool sizes",
 				"f.yaml:3: budgets[1].ports: missing: want the ports of one port space, 1 to 16777216",
-			}},
+			},
+		},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

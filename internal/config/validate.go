@@ -78,7 +78,7 @@ func (v *validation) budget(path string, b *Budget, names map[string]bool) {
 		v.require(!math.IsNaN(x.value) && (x.value > 0 || x.value == 0 && !v.at.given(at)), at, x.value, "a number above 0, or no such key")
 	}
 	if b.Model == ModelAuto {
-		v.auto(path, b)
+		v.auto(path)
 	}
 }
 
@@ -87,7 +87,7 @@ func autoKeys() []string {
 	return []string{"name", "model", "pool", "gateway", "nodes", "nodes_file", "destinations", "netns"}
 }
 
-func (v *validation) auto(path string, b *Budget) {
+func (v *validation) auto(path string) {
 	for _, key := range keysOf(typeOf[Budget]()) {
 		if v.at.given(path+"."+key) && !slices.Contains(autoKeys(), key) {
 			v.errs = append(v.errs, v.at.errorAt(path+"."+key, "given", "a model that takes it: model auto finds out for itself"))

@@ -92,6 +92,13 @@ func (s *StepReport) count(what string, measured int, want *Bounds, means string
 	s.add(what, float64(measured), "", want, means)
 }
 
+// fail notes why the step broke off; nil is no reason.
+func (s *StepReport) fail(err error) {
+	if err != nil {
+		s.Error = err.Error()
+	}
+}
+
 // failures says what was not as expected, a line each.
 func (r *Report) failures() []string {
 	var list []string
@@ -123,46 +130,61 @@ func (r *Report) WriteJSON(w io.Writer) error {
 	return e.Encode(r)
 }
 
+// Widths of the table's columns but the last; a cell that is longer pushes the others of its row.
+const (
+	measuredWidth = 8
+	expectedWidth = 8
+	whatWidth     = 53
+)
+
 // WriteTable writes the report for people: a title per step, then aligned rows.
 func (r *Report) WriteTable(w io.Writer) error {
-	head := [...]string{"measured", "expected", "what was counted", "what it means"}
-	var width [len(head)]int
-	var lines [][len(head)]string
-	for _, s := range r.Steps {
-		for i := range s.Rows {
-			row := &s.Rows[i]
-			lines = append(lines, [...]string{row.value(), row.Expected.String(), row.What, row.Means})
+	if err := r.writeHead(w); err != nil {
+		return err
+	}
+	for i := range r.Steps {
+		if err := r.Steps[i].writeTitle(w); err != nil {
+			return err
+		}
+		if err := r.Steps[i].writeRows(w); err != nil {
+			return err
 		}
 	}
-	for _, line := range append(lines, head) {
-		for i, cell := range line {
-			width[i] = max(width[i], len([]rune(cell)))
-		}
-	}
+	return nil
+}
+
+func (r *Report) writeHead(w io.Writer) error {
+	_, err := fmt.Fprintf(w, "Linux %s, counted from the kernel\n%s", r.Kernel,
+		line("", "measured", "expected", "what was counted", "what it means"))
+	return err
+}
+
+func (s *StepReport) writeTitle(w io.Writer) error {
+	_, err := fmt.Fprintf(w, "\n%s: %s\n", s.Name, s.Title)
+	return err
+}
+
+func (s *StepReport) writeRows(w io.Writer) error {
 	var b strings.Builder
-	put := func(mark string, line [len(head)]string) {
-		fmt.Fprintf(&b, "%-4s %*s  %-*s  %-*s  %s\n",
-			mark, width[0], line[0], width[1], line[1], width[2], line[2], line[3])
+	for i := range s.Rows {
+		row := &s.Rows[i]
+		mark := "ok"
+		switch {
+		case !row.OK:
+			mark = "FAIL"
+		case row.Expected == nil:
+			mark = ""
+		}
+		b.WriteString(line(mark, row.value(), row.Expected.String(), row.What, row.Means))
 	}
-	fmt.Fprintf(&b, "Linux %s, counted from the kernel\n", r.Kernel)
-	put("", head)
-	for _, s := range r.Steps {
-		fmt.Fprintf(&b, "\n%s: %s\n", s.Name, s.Title)
-		for i := range s.Rows {
-			mark := "ok"
-			switch {
-			case !s.Rows[i].OK:
-				mark = "FAIL"
-			case s.Rows[i].Expected == nil:
-				mark = ""
-			}
-			put(mark, lines[0])
-			lines = lines[1:]
-		}
-		if s.Error != "" {
-			fmt.Fprintf(&b, "FAIL %s\n", s.Error)
-		}
+	if s.Error != "" {
+		fmt.Fprintf(&b, "FAIL %s\n", s.Error)
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
+}
+
+func line(mark, measured, expected, what, means string) string {
+	return fmt.Sprintf("%-4s %*s  %-*s  %-*s  %s\n",
+		mark, measuredWidth, measured, expectedWidth, expected, whatWidth, what, means)
 }

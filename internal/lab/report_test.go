@@ -59,12 +59,12 @@ func TestWriteTable(t *testing.T) {
 		t.Fatal(err)
 	}
 	const want = `Linux 6.18.0, counted from the kernel
-     measured  expected  what was counted  what it means
+     measured  expected  what was counted                                       what it means
 
 one-vip: 1100 flows
-FAIL     1023  1024      sockets           one too few
-       0.12 %            loss              rare
-ok         76  ≥ 76      drops             seen
+FAIL     1023  1024      sockets                                                one too few
+       0.12 %            loss                                                   rare
+ok         76  ≥ 76      drops                                                  seen
 
 fill: more flows
 FAIL send: network is down

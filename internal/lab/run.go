@@ -21,11 +21,13 @@ type Options struct {
 	Steps []string
 	// JSON prints the report as JSON instead of a table.
 	JSON bool
-	// Watch, if set, runs beside the steps with the lab's router to watch, until its context ends. The
-	// incident then goes on, again and again, until Run's context ends.
+	// Watch, if set, runs beside the steps, for the lab's router to be watched, until its context ends. After
+	// the steps the incident goes on, again and again, until Run's context ends.
 	Watch func(ctx context.Context, l *Lab) error
-	// Incident is what goes on beside Watch; nil means DefaultIncident.
+	// Incident is what goes on beside Watch; nil means DefaultIncident. Its Node is the lab's choice.
 	Incident *Incident
+	// IncidentOnly leaves the steps out.
+	IncidentOnly bool
 }
 
 // step is one experiment. begin, where there is one, runs before any step does.
@@ -71,11 +73,11 @@ func topology() Topology {
 func steps() []step {
 	return []step{
 		{name: "one-vip", title: "1100 TCP flows to one destination, behind one VIP with 1024 ports", run: oneVIP},
-		{name: "two-vips", title: "2150 TCP flows to one destination, behind two VIPs with 1024 ports each", run: twoVIPs},
+		{name: "two-vips", title: "2150 TCP flows to one destination, behind two VIPs with 1024 ports each: snat to a range, and to a numgen map", run: twoVIPs},
 		{name: "spaces", title: "one VIP with 1024 ports, two destinations, TCP and UDP at the same time", run: spaces},
 		{name: "fill", title: "how many first packets are lost while one VIP's 1024 ports fill up", run: fillUp},
 		{name: "close", title: "1000 of 1024 ports taken by flows that end; then 1000 flows more to the same destination", run: closing},
-		{name: "idle", title: "1000 of 1024 ports taken by UDP flows that fall silent; then 1000 flows more, at once and later", begin: idleBegin, run: idle},
+		{name: "idle", title: "1000 of 1024 ports taken by UDP flows that fall silent; then 1000 more, at once and later", begin: idleBegin, run: idle},
 	}
 }
 
@@ -137,53 +139,73 @@ func Run(ctx context.Context, w io.Writer, o Options) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return o.Watch(ctx, l) })
 	g.Go(func() error {
-		if err := b.measure(ctx, w, chosen, o.JSON); err != nil {
-			return err
-		}
-		in := DefaultIncident()
-		if o.Incident != nil {
-			in = *o.Incident
-		}
-		in.Node = nodeIncident
-		for {
-			if err := l.RunIncident(ctx, in); err != nil {
+		if !o.IncidentOnly {
+			if err := b.measure(ctx, w, chosen, o.JSON); err != nil {
 				return err
 			}
 		}
+		return b.incidents(ctx, o.Incident)
 	})
 	return g.Wait()
 }
 
-// measure runs the steps and writes the report.
+// incidents plays the incident until ctx ends. Its rule is then the only one, so that who watches
+// the router has one budget, whose name does not change with the VIPs.
+func (b *bench) incidents(ctx context.Context, given *Incident) error {
+	in := DefaultIncident()
+	if given != nil {
+		in = *given
+	}
+	in.Node = nodeIncident
+	rules := slices.DeleteFunc(slices.Clone(b.nat), func(r NAT) bool { return !slices.Contains(r.Nodes, in.Node) })
+	if err := b.SetNAT(rules...); err != nil {
+		return err
+	}
+	for {
+		if err := b.RunIncident(ctx, in); err != nil {
+			return err
+		}
+	}
+}
+
+// measure runs the steps and writes the report: the table as it grows, JSON at the end.
 func (b *bench) measure(ctx context.Context, w io.Writer, chosen []step, asJSON bool) error {
 	r := Report{Kernel: kernelRelease(), Steps: make([]StepReport, len(chosen))}
+	table := w
+	if asJSON {
+		table = io.Discard
+	}
+	if err := r.writeHead(table); err != nil {
+		return err
+	}
 	for i, s := range chosen {
 		sr := &r.Steps[i]
 		sr.Name, sr.Title = s.name, s.title
 		if s.begin != nil {
-			if err := s.begin(ctx, b, sr); err != nil {
-				sr.Error = err.Error()
-			}
+			sr.fail(s.begin(ctx, b, sr))
 		}
 	}
 	for i, s := range chosen {
-		if sr := &r.Steps[i]; sr.Error == "" {
-			if err := s.run(ctx, b, sr); err != nil {
-				sr.Error = err.Error()
-			}
+		sr := &r.Steps[i]
+		if err := sr.writeTitle(table); err != nil {
+			return err
+		}
+		if sr.Error == "" {
+			sr.fail(s.run(ctx, b, sr))
 		}
 		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if err := sr.writeRows(table); err != nil {
 			return err
 		}
 	}
 	failures := r.failures()
 	r.OK = len(failures) == 0
-	write := r.WriteTable
 	if asJSON {
-		write = r.WriteJSON
-	}
-	if err := write(w); err != nil {
-		return fmt.Errorf("write report: %w", err)
+		if err := r.WriteJSON(w); err != nil {
+			return fmt.Errorf("write report: %w", err)
+		}
 	}
 	if !r.OK {
 		return errors.New("lab: " + strings.Join(failures, "\nlab: "))

@@ -45,13 +45,13 @@ func TestKernelRun(t *testing.T) {
 		t.Errorf("steps %v, want %v", names, chosen)
 	}
 	for what, want := range map[string]float64{
-		"node's sockets in ESTABLISHED":                             1024,
-		"VIP's ports in established entries of the router":          1024,
-		"snat to a range of VIPs: node's sockets in ESTABLISHED":    1024,
-		"snat to numgen map of VIPs: node's sockets in ESTABLISHED": 2048,
-		"VIP's ports in answered TCP entries to 203.0.113.11:3443":  1024,
-		"VIP's ports in answered UDP entries to 203.0.113.10:3053":  1024,
-		"answered entries in all, at the same time":                 4096,
+		"node's sockets in ESTABLISHED":                      1024,
+		"VIP's ports in the router's established entries":    1024,
+		"range: node's sockets in ESTABLISHED":               1024,
+		"numgen: node's sockets in ESTABLISHED":              2048,
+		"ports in answered TCP entries to 203.0.113.11:3443": 1024,
+		"ports in answered UDP entries to 203.0.113.10:3053": 1024,
+		"answered entries in all, at the same time":          4096,
 	} {
 		if got := measured(&r, what); got != want {
 			t.Errorf("%s: %v, want %v", what, got, want)

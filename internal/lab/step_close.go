@@ -44,7 +44,7 @@ func closing(ctx context.Context, b *bench, r *StepReport) error {
 		open = open.To(collector.TCP, s.Addr).TCPState(ctEstablished)
 		if end.node == nodeFIN {
 			r.add("longest timeout of an established entry", float64(open.MaxTimeout()), "s", atLeast(1),
-				"an idle flow that nobody closes holds its port so long")
+				"an idle flow that nobody closes holds its port as long")
 		}
 		end.close(first)
 		ended, err := b.awaitState(ctx, s, end.state, len(open))
@@ -54,7 +54,7 @@ func closing(ctx context.Context, b *bench, r *StepReport) error {
 		r.count("after "+end.name+": entries in "+end.kept, len(ended), between(0.99*float64(len(open)), float64(len(open))),
 			"the entry stays when the flow has ended")
 		r.add("after "+end.name+": their longest timeout", float64(ended.MaxTimeout()), "s", atLeast(1),
-			"so long it is listed, if nothing needs its port")
+			"it is listed as long, if nothing needs its port")
 		second, err := node.OpenTCP(s.Addr, taken)
 		if err != nil {
 			return err
@@ -70,8 +70,8 @@ func closing(ctx context.Context, b *bench, r *StepReport) error {
 			return err
 		}
 		want, means := reuse(at.Established)
-		r.count(fmt.Sprintf("after %s: of %d new flows, established at the first SYN", end.name, taken), at.Established, want, means)
-		r.count(fmt.Sprintf("after %s: of %d new flows, established after retries", end.name, taken), late.Established, atLeast(at.Established),
+		r.count(fmt.Sprintf("after %s: of %d new flows, open by the first SYN", end.name, taken), at.Established, want, means)
+		r.count(fmt.Sprintf("after %s: of %d new flows, open after 4 s", end.name, taken), late.Established, atLeast(at.Established),
 			"the search for a port that may be evicted is random too")
 	}
 	return nil
@@ -80,7 +80,7 @@ func closing(ctx context.Context, b *bench, r *StepReport) error {
 // reuse says which of the two behaviours of Linux n new flows over ended ones show.
 func reuse(n int) (*Bounds, string) {
 	if n > taken/2 {
-		return atLeast(taken * 9 / 10), "this kernel takes the port from an ended flow: it is not held"
+		return atLeast(taken * 9 / 10), "this kernel evicts ended flows: they hold nothing"
 	}
 	return atMost(2 * (perVIP().Len() - taken)), "this kernel holds the port until the timeout is over"
 }
@@ -123,15 +123,15 @@ func idleBegin(ctx context.Context, b *bench, r *StepReport) error {
 	if err != nil {
 		return err
 	}
-	r.count("answered UDP entries", n, exactly(taken), "a UDP flow has no end: nobody says that it is over")
+	r.count("answered UDP entries", n, exactly(taken), "nobody ever says that a UDP flow is over")
 	r.add("their longest timeout", float64(entries.To(collector.UDP, s.Addr).MaxTimeout()), "s", atLeast(1),
-		"so long it holds the port after its last packet")
+		"it holds the port as long after its last packet")
 	more, err := b.more(ctx, s.Addr)
 	if err != nil {
 		return err
 	}
 	r.count(fmt.Sprintf("of %d new flows at once, answered", taken), more, atMost(perVIP().Len()-taken),
-		"only the ports that were free: no live UDP entry is evicted")
+		"the ports that were free: no UDP entry is evicted")
 	return nil
 }
 

@@ -11,9 +11,9 @@ import (
 // before the last port is taken. Each cycle fills the ports towards a destination of its own.
 func fillUp(ctx context.Context, b *bench, r *StepReport) error {
 	const (
-		cycles = 20
+		cycles = 40
 		// attempts of one cycle: 1024 that get a port and room for those that do not.
-		attempts = 1500
+		attempts = 1350
 		one      = 1 // percent of first packets lost that make the effective ceiling
 	)
 	levels := []fillLevel{
@@ -39,14 +39,14 @@ func fillUp(ctx context.Context, b *bench, r *StepReport) error {
 	from, ceiling := 0.0, 0.0
 	for i, l := range levels {
 		want := (*Bounds)(nil)
-		means := "soft failure: a client gets through after a retry, one second late"
+		means := "soft failure: the next try may get through, a second late"
 		switch {
 		case i == 0:
 			want, means = between(0, 0.05), "all first packets get a port"
 		case l.loss() < one:
 			means = "a rare retry"
 		case i == len(levels)-1:
-			want, means = atLeast(20), "nearly full is as good as full for most flows"
+			want, means = atLeast(20), "nearly full is as bad as full"
 		}
 		if ceiling == 0 && l.loss() >= one {
 			ceiling = from
@@ -56,7 +56,7 @@ func fillUp(ctx context.Context, b *bench, r *StepReport) error {
 		from = l.to
 	}
 	r.add("fill above which 1 % or more are lost", ceiling, "%", between(85, 96),
-		"the effective ceiling: page before this level, not at 100 %")
+		"the effective ceiling: page before it, not at 100 %")
 	return nil
 }
 

@@ -60,11 +60,11 @@ func spaces(ctx context.Context, b *bench, r *StepReport) error {
 		for i := range held {
 			distinct[held[i].TupleReply.Proto.DestinationPort] = true
 		}
-		r.count("VIP's ports in answered "+s.name+" entries to "+s.to.String(), held.PortsByVIP()[VIP(5)], exactly(full),
-			"each destination and each protocol has all ports for itself")
+		r.count("ports in answered "+s.name+" entries to "+s.to.String(), held.PortsByVIP()[VIP(5)], exactly(full),
+			"each destination and protocol has all ports for itself")
 	}
 	r.count("answered entries in all, at the same time", flows, exactly(len(all)*full),
-		"so the sum over destinations says nothing: watch the fullest one")
+		"so the sum says nothing: watch the fullest one")
 	r.count("different ports that they use", len(distinct), exactly(full), "one port serves a flow of each space")
 	return nil
 }

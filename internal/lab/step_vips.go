@@ -63,19 +63,19 @@ func oneVIP(ctx context.Context, b *bench, r *StepReport) error {
 	open := entries.To(collector.TCP, s.Addr).TCPState(ctEstablished)
 	failed, dropped := int(after.InsertFailed-before.InsertFailed), int(after.Drop-before.Drop)
 	r.count("node's sockets in ESTABLISHED", socks.Established, exactly(full),
-		"as many as the VIP has ports, and not one more")
-	r.count("VIP's ports in established entries of the router", open.PortsByVIP()[VIP(0)], exactly(full),
+		"as many as the VIP has ports, not one more")
+	r.count("VIP's ports in the router's established entries", open.PortsByVIP()[VIP(0)], exactly(full),
 		"every port of the range is taken, each by one flow")
 	r.count("node's sockets in SYN_SENT", socks.SynSent, exactly(asked-full),
-		"flows without a port wait: the application sees a slow connect")
+		"flows without a port wait: a slow connect")
 	r.count("of them, sockets that sent the SYN again", socks.Retransmitting, exactly(asked-full),
-		"the first sign on the node: SYN retransmits, in ss -o state syn-sent")
+		"the first sign on the node: ss -o state syn-sent")
 	r.count("node's TCPSynRetrans, added", int(resent-resentBefore), atLeast(asked-full),
-		"the node's own counter moves; it does not say which destination")
+		"the node's own counter; it names no destination")
 	r.count("router's insert_failed, added", failed, atLeast(asked-full),
 		"a SYN without a port is dropped here, in silence")
 	r.count("router's drop, added", dropped, exactly(failed), "the same packets, counted once more")
-	r.count("sockets told of an error", told, exactly(0), "no reset and no ICMP: to the client it looks like packet loss")
+	r.count("sockets told of an error", told, exactly(0), "no reset, no ICMP: it looks like packet loss")
 	return nil
 }
 
@@ -90,13 +90,13 @@ func twoVIPs(ctx context.Context, b *bench, r *StepReport) error {
 		flowsMean, usedMean string
 	}{
 		{
-			"snat to a range of VIPs", nodeRange, 1, full, full, 1,
-			"the second VIP adds nothing here: a hash of source and destination picks one",
-			"the other VIP stays empty and no retry goes to it",
+			"range", nodeRange, 1, full, full, 1,
+			"the second VIP adds nothing: a hash picks one of them",
+			"the other stays empty, no retry goes there",
 		},
 		{
-			"snat to numgen map of VIPs", nodeNumgen, 3, 2 * full, full, 2,
-			"the second VIP doubles the ports: each attempt takes the next VIP",
+			"numgen", nodeNumgen, 3, 2 * full, full, 2,
+			"the second VIP doubles it: each attempt takes the next",
 			"both are full; a SYN sent again tries the other",
 		},
 	} {

@@ -1,0 +1,96 @@
+package main
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// What is committed is what snatgen writes without flags.
+func TestCommittedFilesAreFresh(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	if err := run([]string{"--out", dir}, new(bytes.Buffer)); err != nil {
+		t.Fatal(err)
+	}
+	n := 0
+	err := filepath.WalkDir(dir, func(path string, d os.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		n++
+		name, err := filepath.Rel(dir, path)
+		if err != nil {
+			return err
+		}
+		want, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		got, err := os.ReadFile(filepath.Join("..", "..", name))
+		if err != nil || !bytes.Equal(want, got) {
+			t.Errorf("%s is stale (%v): run go run ./cmd/snatgen", name, err)
+		}
+		return nil
+	})
+	if err != nil || n < 9 {
+		t.Errorf("%d files written, %v; want at least 9", n, err)
+	}
+}
+
+// A bad flag writes nothing and says which, what and what would be right.
+func TestBadFlagsWriteNothing(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name string
+		args []string
+		want string
+	}{
+		{"unknown flag", []string{"--thresholds"}, "unknown long flag '--thresholds'"},
+		{"selector", []string{"--selector", "job="}, `--selector=job=: no matcher at "job="; want label matchers`},
+		{"number", []string{"--threshold.page", "high"}, `"high"`},
+		{"range", []string{"--threshold.page=1.5"}, "--threshold.page=1.5: want above 0 and at most 1"},
+		{"horizon", []string{"--page-horizon=30m"}, "--page-horizon=30m: want one of 1m, 5m, 15m, 1h"},
+		{"label", []string{"--cluster-label=a b"}, "--cluster-label=a b: not a label name"},
+		{"argument", []string{"rules"}, "unexpected rules"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			dir := filepath.Join(t.TempDir(), "out")
+			err := run(append([]string{"--out", dir}, tt.args...), new(bytes.Buffer))
+			if err == nil || !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("error %v, want %q in it", err, tt.want)
+			}
+			if _, err := os.Stat(dir); !os.IsNotExist(err) {
+				t.Errorf("something was written: %v", err)
+			}
+		})
+	}
+}
+
+// A set of one's own: selector, severity and runbooks go through to every file.
+func TestOwnSet(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	err := run([]string{
+		"--out", dir, `--selector=job="edge"`, "--severity-critical=sev1", "--runbook-url=https://wiki.example/snat/",
+		"--threshold.page=0.5", "--page-horizon=15m", "--cluster-label=k8s",
+	}, new(bytes.Buffer))
+	if err != nil {
+		t.Fatal(err)
+	}
+	alerts, err := os.ReadFile(filepath.Join(dir, "rules", "snatwatch-alerts.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{
+		`snat_exhaustion_probability{job="edge", horizon="15m"} >= 0.5`, "severity: sev1",
+		"runbook_url: https://wiki.example/snat/SnatExhaustionPredicted.md", "on (k8s, job, instance, budget)",
+	} {
+		if !strings.Contains(string(alerts), want) {
+			t.Errorf("no %q in the alerts", want)
+		}
+	}
+}

@@ -1,0 +1,81 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"runtime"
+	"strings"
+	"time"
+
+	"github.com/alecthomas/kingpin/v2"
+	"golang.org/x/sys/unix"
+
+	"github.com/snatwatch/snatwatch/internal/backtest"
+)
+
+func backtestCommand(app *kingpin.Application) command {
+	c := app.Command("backtest", "Replays recorded or generated flows through the ledger and its forecast, and prints how accurate it was, beside what people use today.")
+	var b backtest.Command
+	var coolDowns string
+	c.Arg("file", "Recorded flows: CSV with a header, or Zeek's conn.log as TSV or JSON; gzipped or not.").StringsVar(&b.Files)
+	c.Flag("scenario", "Generate flows instead: all, or one of "+scenarioNames()+".").PlaceHolder("NAME").StringVar(&b.Scenario)
+	c.Flag("profile", "Only one profile of the scenarios: P0 (calls of seconds, no cool-down), P15 or P240 (calls of 50 ms, a cool-down of 15 or 240 s).").StringVar(&b.Profile)
+	c.Flag("hours", "How long a run of a scenario is; day and night three times as long.").Default("8").Float64Var(&b.Hours)
+	c.Flag("seeds", "Runs of each scenario and profile to judge.").Default("3").IntVar(&b.Seeds)
+	c.Flag("train-seeds", "Other runs, to fit thresholds on.").Default("2").IntVar(&b.TrainSeeds)
+	c.Flag("quick", "One seed of two hours, and one to fit on.").BoolVar(&b.Quick)
+	c.Flag("ablate", "Judge the forecast without each of its parts as well.").BoolVar(&b.Ablate)
+	c.Flag("tick", "How often the ledger is asked.").Default("1s").DurationVar(&b.Tick)
+	c.Flag("budget", "Ports of one port space; without it the model's, or for static ones chosen so that each is reached.").PlaceHolder("PORTS").IntVar(&b.Ports)
+	c.Flag("model", "Budget model of a record.").Default("static").StringVar(&b.Model)
+	c.Flag("nodes", "Pool size, for a model that takes it.").IntVar(&b.Nodes)
+	c.Flag("vips", "Number of VIPs, for a model that takes it.").IntVar(&b.VIPs)
+	c.Flag("cooldown", "Cool-downs to assume, whatever the close reason, such as 0s,240s. Default: the model's; for static 0s,15s,65s,240s, with --trace 240s.").PlaceHolder("LIST").StringVar(&coolDowns)
+	c.Flag("source", "Only the flows of this source, which stands for one node.").StringVar(&b.Source)
+	c.Flag("json", "Print every figure as JSON.").BoolVar(&b.JSON)
+	c.Flag("trace", "Write what the forecast said, one row per tick and port space, as CSV: "+strings.Join(backtest.TraceHeader(), ",")+".").PlaceHolder("FILE").StringVar(&b.Trace)
+	c.Flag("html", "Write a page with held ports, forecast band and warnings drawn over time.").PlaceHolder("FILE").StringVar(&b.HTML)
+	return command{c, func(ctx context.Context, e *env, _ *slog.Logger) error {
+		for _, s := range strings.FieldsFunc(coolDowns, func(r rune) bool { return r == ',' }) {
+			d, err := parseSeconds(s)
+			if err != nil {
+				return err
+			}
+			b.CoolDowns = append(b.CoolDowns, d)
+		}
+		b.Parallel = runtime.GOMAXPROCS(0)
+		b.Now = time.Now
+		b.Bar = backtest.NewBar(nil)
+		if f, ok := e.stderr.(*os.File); ok && isTerminal(f) {
+			b.Bar = backtest.NewBar(f)
+		}
+		return b.Run(ctx, e.stdout, e.stderr)
+	}}
+}
+
+func scenarioNames() string {
+	var names []string
+	for _, s := range backtest.Scenarios() {
+		names = append(names, s.Name)
+	}
+	return strings.Join(names, ", ")
+}
+
+// parseSeconds reads a duration; a bare number is seconds.
+func parseSeconds(s string) (time.Duration, error) {
+	d, err := time.ParseDuration(s)
+	if err != nil {
+		d, err = time.ParseDuration(s + "s")
+	}
+	if err != nil || d < 0 {
+		return 0, fmt.Errorf("cool-down %q: want seconds or a duration such as 240s", s)
+	}
+	return d, nil
+}
+
+func isTerminal(f *os.File) bool {
+	_, err := unix.IoctlGetTermios(int(f.Fd()), unix.TCGETS)
+	return err == nil
+}

@@ -1,0 +1,76 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"strings"
+	"time"
+
+	"github.com/alecthomas/kingpin/v2"
+	"github.com/prometheus/exporter-toolkit/web/kingpinflag"
+
+	"github.com/snatwatch/snatwatch/internal/lab"
+)
+
+// labOptions are the flags of the lab.
+type labOptions struct {
+	lab.Options
+	serve    bool
+	measure  bool
+	incident lab.Incident
+	agent    options
+}
+
+func labCommand(app *kingpin.Application) command {
+	o := labOptions{incident: lab.DefaultIncident()}
+	c := app.Command("lab", "The incident on this machine: nodes, a NAT router and servers in network namespaces, real flows, and a table of what the kernel counts. Takes root; leaves nothing behind.")
+	c.Flag("step", "Step to run, may be repeated: "+strings.Join(lab.Steps(), ", ")+"; without it all.").PlaceHolder("NAME").EnumsVar(&o.Steps, lab.Steps()...)
+	c.Flag("json", "Print JSON instead of a table.").BoolVar(&o.JSON)
+	c.Flag("serve", "Watch the lab's router with the agent meanwhile, and play the incident after the steps until interrupted.").BoolVar(&o.serve)
+	c.Flag("measure", "Run steps; --no-measure with --serve goes straight to the incident.").Default("true").BoolVar(&o.measure)
+	for stage := range lab.NumStages {
+		d := &o.incident.Durations[stage]
+		c.Flag("incident."+stage.String(), "Length of the incident's stage.").Default(d.String()).DurationVar(d)
+	}
+	c.Flag("incident.slow", "Time that the slow store takes to answer, at the height of the burst.").Default(o.incident.Slow.String()).DurationVar(&o.incident.Slow)
+	c.Flag("incident.rate", "Calls per second at the height of the burst.").Default(fmt.Sprint(o.incident.BurstRate)).Float64Var(&o.incident.BurstRate)
+	o.agent.web = kingpinflag.AddFlags(c, ":9959")
+	o.agent.listenSet = true // there is no config here that could say otherwise
+	return command{c, func(ctx context.Context, e *env, logger *slog.Logger) error {
+		return runLab(ctx, e, &o, logger)
+	}}
+}
+
+func runLab(ctx context.Context, e *env, o *labOptions, logger *slog.Logger) error {
+	run := o.Options
+	if o.serve {
+		run.IncidentOnly = !o.measure
+		run.Incident = &o.incident
+		run.Incident.Observe = tellStages(logger)
+		run.Watch = func(ctx context.Context, l *lab.Lab) error { return watchLab(ctx, e, o, l, logger) }
+	}
+	return lab.Run(ctx, e.stdout, run)
+}
+
+// watchLab runs the agent on the lab's router. The process keeps its capabilities: the lab needs them.
+func watchLab(ctx context.Context, e *env, o *labOptions, l *lab.Lab, logger *slog.Logger) error {
+	agent, opts := *e, o.agent
+	agent.confine = func() error { return nil }
+	opts.netns = l.Router().Path()
+	logger.Info("agent watches the lab's router", "nsenter", "nsenter --net="+opts.netns)
+	return runAgent(ctx, &agent, &opts, logger)
+}
+
+// tellStages logs each stage of the incident as it starts, and every ten seconds how it stands.
+func tellStages(logger *slog.Logger) func(lab.Moment) {
+	stage, next := lab.NumStages, time.Time{}
+	return func(m lab.Moment) {
+		if m.Stage == stage && m.At.Before(next) {
+			return
+		}
+		stage, next = m.Stage, m.At.Add(10*time.Second)
+		logger.Info("incident", "stage", m.Stage, "live", m.Live, "opening", m.Opening,
+			"calls", m.Calls, "answered", m.Answered, "failed", m.Failed)
+	}
+}

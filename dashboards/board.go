@@ -1,0 +1,141 @@
+// Package dashboards holds the Grafana boards as Go values, one file per board,
+// and writes them as the JSON that Grafana 10 to 12 import. Names come from
+// detector/metrics, thresholds and panel ids from rules.
+package dashboards
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+
+	"github.com/grafana/grafana-foundation-sdk/go/cog"
+	"github.com/grafana/grafana-foundation-sdk/go/common"
+	"github.com/grafana/grafana-foundation-sdk/go/dashboard"
+	"github.com/grafana/grafana-foundation-sdk/go/prometheus"
+
+	"github.com/snatwatch/snatwatch/detector/metrics"
+	"github.com/snatwatch/snatwatch/rules"
+)
+
+// board is one dashboard: rows of panels that answer questions.
+type board struct {
+	uid, title, description string
+	rows                    []row
+}
+
+type row struct {
+	title  string
+	panels []panel
+}
+
+// Files returns the boards as JSON by file name, with the thresholds and the cluster
+// label of o.
+func Files(o rules.Options) (map[string][]byte, error) {
+	out := map[string][]byte{}
+	for _, b := range boards(o) {
+		body, err := b.json(o)
+		if err != nil {
+			return nil, fmt.Errorf("write board %s: %w", b.uid, err)
+		}
+		out[b.uid+".json"] = body
+	}
+	return out, nil
+}
+
+func boards(o rules.Options) []board {
+	return []board{overview(o), node(o), fleet(o), agent(o)}
+}
+
+var datasource = common.DataSourceRef{Type: cog.ToPtr("prometheus"), Uid: cog.ToPtr("${datasource}")}
+
+func (b board) json(o rules.Options) ([]byte, error) {
+	builder := dashboard.NewDashboardBuilder(b.title).
+		Uid(b.uid).
+		Description(b.description).
+		Tags([]string{"snatwatch"}).
+		Timezone("browser").
+		Readonly().
+		Tooltip(dashboard.DashboardCursorSyncCrosshair).
+		Time("now-3h", "now").
+		Refresh("30s").
+		WithVariable(dashboard.NewDatasourceVariableBuilder("datasource").Label("Data source").Type("prometheus"))
+	for _, v := range variables(o) {
+		builder.WithVariable(v)
+	}
+	builder.Link(dashboard.NewDashboardLinkBuilder("snatwatch boards").
+		Type(dashboard.DashboardLinkTypeDashboards).Tags([]string{"snatwatch"}).
+		AsDropdown(true).IncludeVars(true).KeepTime(true))
+	builder.Annotation(dashboard.NewAnnotationQueryBuilder().
+		Name("Alerts").Datasource(datasource).Enable(true).IconColor("red").
+		Expr(fmt.Sprintf(`ALERTS{alertname=~"Snat.+", alertstate="firing", severity=%q, %s=~"$cluster", instance=~"$instance|"}`, o.Critical, o.ClusterLabel)).
+		TitleFormat("{{alertname}}").TextFormat("{{instance}} {{destination}}").Step("15s"))
+	rowID := uint32(1)
+	for _, r := range b.rows {
+		builder.WithRow(dashboard.NewRowBuilder(r.title).Id(rowID))
+		rowID++
+		for _, p := range r.panels {
+			builder.WithPanel(p.builder())
+		}
+	}
+	d, err := builder.Build()
+	if err != nil {
+		return nil, err
+	}
+	// The SDK puts links and annotations into the controls' menu, where nobody looks.
+	for i := range d.Links {
+		d.Links[i].Placement = nil
+	}
+	for i := range d.Annotations.List {
+		d.Annotations.List[i].Placement = nil
+	}
+	var out bytes.Buffer
+	enc := json.NewEncoder(&out)
+	enc.SetEscapeHTML(false)
+	enc.SetIndent("", "  ")
+	if err := enc.Encode(d); err != nil {
+		return nil, err
+	}
+	return out.Bytes(), nil
+}
+
+// variables are the same on every board, each narrowed by those before it, so that links keep them.
+func variables(o rules.Options) []*dashboard.QueryVariableBuilder {
+	var out []*dashboard.QueryVariableBuilder
+	matchers := ""
+	for _, v := range []struct{ name, label, title string }{
+		{"cluster", o.ClusterLabel, "Cluster"},
+		{"job", "job", "Job"},
+		{"pool", string(metrics.LabelPool), "Pool"},
+		{"budget", string(metrics.LabelBudget), "Budget"},
+		{"instance", "instance", "Node"},
+	} {
+		query := fmt.Sprintf("label_values(%s{%s}, %s)", metrics.BudgetInfo, matchers, v.label)
+		out = append(out, dashboard.NewQueryVariableBuilder(v.name).
+			Label(v.title).
+			Datasource(datasource).
+			Query(dashboard.StringOrMap{Map: map[string]any{"query": query, "refId": "Variable"}}).
+			Refresh(dashboard.VariableRefreshOnTimeRangeChanged).
+			Sort(dashboard.VariableSortAlphabeticalAsc).
+			Multi(true).IncludeAll(true).AllValue(".*").
+			Current(dashboard.VariableOption{
+				Text:  dashboard.StringOrArrayOfString{String: cog.ToPtr("All")},
+				Value: dashboard.StringOrArrayOfString{String: cog.ToPtr("$__all")},
+			}))
+		if matchers != "" {
+			matchers += ", "
+		}
+		matchers += fmt.Sprintf(`%s=~"$%s"`, v.label, v.name)
+	}
+	return out
+}
+
+func (q query) builder(ref string) *prometheus.DataqueryBuilder {
+	b := prometheus.NewDataqueryBuilder().Expr(q.expr).RefId(ref).Datasource(datasource)
+	if q.legend != "" {
+		b.LegendFormat(q.legend)
+	}
+	if q.instant {
+		return b.Instant().Format(prometheus.PromQueryFormatTable)
+	}
+	return b.Range()
+}

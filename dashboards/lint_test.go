@@ -1,0 +1,242 @@
+package dashboards_test
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/prometheus/promql/parser"
+
+	"github.com/snatwatch/snatwatch/dashboards"
+	"github.com/snatwatch/snatwatch/detector/metrics"
+	"github.com/snatwatch/snatwatch/rules"
+)
+
+type board struct {
+	UID, Title string
+	Editable   bool
+	Links      []map[string]any
+	Templating struct {
+		List []struct {
+			Name, Type string
+			Refresh    int
+			Query      any
+		}
+	}
+	Annotations struct{ List []map[string]any }
+	Panels      []panel
+}
+
+type panel struct {
+	ID                       int
+	Type, Title, Description string
+	Datasource               struct{ UID string }
+	GridPos                  struct{ X, Y, W, H int }
+	Targets                  []struct{ Expr, RefID string }
+	FieldConfig              struct{ Defaults struct{ Unit string } }
+	Options                  struct{ YAxis struct{ Unit string } }
+}
+
+func load(t *testing.T) map[string]board {
+	t.Helper()
+	files, err := dashboards.Files(rules.Default())
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := map[string]board{}
+	for name, want := range files {
+		got, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(string(want), string(got)); diff != "" {
+			t.Errorf("%s is stale, run go run ./cmd/snatgen (-generated +committed):\n%s", name, diff)
+		}
+		var b board
+		if err := json.Unmarshal(got, &b); err != nil {
+			t.Fatal(err)
+		}
+		out[name] = b
+	}
+	names, err := filepath.Glob("*.json")
+	if err != nil || len(names) != len(out) {
+		t.Errorf("dashboards/*.json is %v (%v), want the %d generated boards", names, err, len(out))
+	}
+	return out
+}
+
+// The rules of Grafana's dashboard-linter, and ours: titles are questions, ids are unique, nothing overlaps.
+func TestBoardsKeepTheRules(t *testing.T) {
+	t.Parallel()
+	for name, b := range load(t) {
+		if b.Editable {
+			t.Errorf("%s: editable", name)
+		}
+		variables := map[string]bool{}
+		for _, v := range b.Templating.List {
+			variables[v.Name] = true
+			if v.Type != "query" {
+				continue
+			}
+			if v.Refresh != 2 {
+				t.Errorf("%s: variable %s refreshes at %d, want 2: on time range change", name, v.Name, v.Refresh)
+			}
+			q, _ := v.Query.(map[string]any)["query"].(string)
+			if !regexp.MustCompile(`^label_values\(snat_budget_info\{.*\}, [a-z]+\)$`).MatchString(q) {
+				t.Errorf("%s: variable %s queries %q", name, v.Name, q)
+			}
+		}
+		for _, want := range []string{"datasource", "cluster", "job", "pool", "budget", "instance"} {
+			if !variables[want] {
+				t.Errorf("%s: no variable %s", name, want)
+			}
+		}
+		for _, list := range [][]map[string]any{b.Links, b.Annotations.List} {
+			for _, l := range list {
+				if _, hidden := l["placement"]; hidden {
+					t.Errorf("%s: %v is hidden in the controls' menu", name, l["title"])
+				}
+			}
+		}
+		ids := map[int]string{}
+		var at [][4]int
+		for _, p := range b.Panels {
+			where := name + ": " + p.Title
+			if other, taken := ids[p.ID]; taken || p.ID == 0 {
+				t.Errorf("%s: id %d is taken by %q or zero", where, p.ID, other)
+			}
+			ids[p.ID] = p.Title
+			if p.Type == "row" {
+				continue
+			}
+			lintPanel(t, where, p)
+			g := [4]int{p.GridPos.X, p.GridPos.Y, p.GridPos.X + p.GridPos.W, p.GridPos.Y + p.GridPos.H}
+			for _, o := range at {
+				if g[0] < o[2] && o[0] < g[2] && g[1] < o[3] && o[1] < g[3] {
+					t.Errorf("%s: overlaps another panel at %v", where, g)
+				}
+			}
+			if g[2] > 24 {
+				t.Errorf("%s: ends at column %d of 24", where, g[2])
+			}
+			at = append(at, g)
+		}
+	}
+}
+
+func lintPanel(t *testing.T, where string, p panel) {
+	t.Helper()
+	unit := p.FieldConfig.Defaults.Unit + p.Options.YAxis.Unit
+	if !strings.HasSuffix(p.Title, "?") || p.Description == "" || unit == "" || p.Datasource.UID != "${datasource}" || len(p.Targets) == 0 {
+		t.Errorf("%s: want a question, a description (%q), a unit (%q), the data source's variable (%q) and targets (%d)",
+			where, p.Description, unit, p.Datasource.UID, len(p.Targets))
+	}
+	for _, target := range p.Targets {
+		e := parse(t, where, target.Expr)
+		parser.Inspect(e, func(n parser.Node, path []parser.Node) error {
+			v, ok := n.(*parser.VectorSelector)
+			if !ok {
+				return nil
+			}
+			has := map[string]bool{}
+			for _, m := range v.LabelMatchers {
+				has[m.Name] = strings.Contains(m.Value, "$")
+			}
+			fleet := strings.HasPrefix(v.Name, "pool:") || strings.HasPrefix(v.Name, "gateway:") || v.Name == "node_cpu_seconds_total"
+			if !has["cluster"] || !fleet && (!has["job"] || !has["instance"]) {
+				t.Errorf("%s: %s lacks the matchers of the variables", where, v)
+			}
+			counter := strings.HasSuffix(v.Name, "_total") || strings.HasSuffix(v.Name, "_bucket") || strings.HasSuffix(v.Name, "_sum") || strings.HasSuffix(v.Name, "_count")
+			if rated := inRate(path); counter != rated {
+				t.Errorf("%s: %s in rate: %v, want %v", where, v.Name, rated, counter)
+			}
+			return nil
+		})
+	}
+}
+
+func inRate(path []parser.Node) bool {
+	for _, n := range path {
+		if c, ok := n.(*parser.Call); ok && (c.Func.Name == "rate" || c.Func.Name == "increase") {
+			return true
+		}
+	}
+	return false
+}
+
+// parse reads PromQL with Grafana's variables in it.
+func parse(t *testing.T, where, expr string) parser.Expr {
+	t.Helper()
+	e, err := parser.NewParser(parser.Options{}).ParseExpr(strings.ReplaceAll(expr, "[$__rate_interval]", "[5m]"))
+	if err != nil {
+		t.Fatalf("%s: %v\n%s", where, err, expr)
+	}
+	return e
+}
+
+// Every name on a board exists, and every metric of the table is used by a rule or a board, or
+// says here why not.
+func TestMetricsAndPanelsMeet(t *testing.T) {
+	t.Parallel()
+	unused := map[metrics.Name]string{}
+	known := map[string]bool{"node_cpu_seconds_total": true, "process_cpu_seconds_total": true, "ALERTS": true, "up": true}
+	for _, m := range metrics.Metrics() {
+		known[string(m.Name)] = true
+		if m.Type == metrics.Histogram {
+			for _, s := range []string{"_bucket", "_sum", "_count"} {
+				known[string(m.Name)+s] = true
+			}
+		}
+	}
+	used := map[string]bool{}
+	note := func(where, expr string) {
+		parser.Inspect(parse(t, where, expr), func(n parser.Node, _ []parser.Node) error {
+			if v, ok := n.(*parser.VectorSelector); ok {
+				if !known[v.Name] {
+					t.Errorf("%s: nothing is called %s", where, v.Name)
+				}
+				used[v.Name] = true
+			}
+			return nil
+		})
+	}
+	groups := rules.Default().Groups()
+	for _, g := range groups {
+		for _, r := range g.Records {
+			known[r.Name] = true
+		}
+	}
+	for _, g := range groups {
+		for _, r := range g.Records {
+			note(r.Name, r.Expr)
+		}
+		for _, a := range g.Alerts {
+			note(a.Name, a.Expr)
+		}
+	}
+	panels := map[int]string{}
+	for name, b := range load(t) {
+		for _, p := range b.Panels {
+			panels[p.ID] = b.UID
+			for _, target := range p.Targets {
+				note(name+": "+p.Title, target.Expr)
+			}
+		}
+	}
+	for _, m := range metrics.Metrics() {
+		name := string(m.Name)
+		why, excused := unused[m.Name]
+		if got := used[name] || used[name+"_bucket"]; got == excused {
+			t.Errorf("%s: used by a rule or panel: %v; excuse: %q", name, got, why)
+		}
+	}
+	for _, a := range rules.Default().Alerts() {
+		if panels[a.Panel] != a.Board {
+			t.Errorf("%s links to panel %d of %s, which is on %q", a.Name, a.Panel, a.Board, panels[a.Panel])
+		}
+	}
+}

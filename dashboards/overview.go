@@ -1,0 +1,85 @@
+package dashboards
+
+import (
+	"fmt"
+
+	"github.com/snatwatch/snatwatch/detector/metrics"
+	"github.com/snatwatch/snatwatch/rules"
+)
+
+// overview is where the on-call lands: what runs out first, when, and what fails now.
+func overview(o rules.Options) board {
+	t := o.Thresholds
+	failures := by("sum", "cause", rate(sel(o, metrics.OpenFailures)))
+	ranked := []column{{"instance", "Node"}, {"budget", "Budget"}, {"protocol", "Protocol"}, {"vip", "VIP"}, {"destination", "Destination"}}
+	return board{
+		uid: "snatwatch-overview", title: "snatwatch / Overview",
+		description: "Which pool, which node and which destination runs out of SNAT ports first, when, and is anything failing now?",
+		rows: []row{
+			{"Now", []panel{
+				{
+					id: 11, kind: number, title: "How likely is exhaustion soon?", unit: "percentunit", thresholds: []float64{t.PageClear, t.Page},
+					description: "The highest probability over all nodes and destinations that the effective ceiling is reached within " + o.PageHorizon + ". The page is raised at the red threshold.",
+					queries:     []query{{expr: "max(" + sel(o, metrics.ExhaustionProbability, at(o.PageHorizon)) + ")", legend: "within " + o.PageHorizon}},
+				},
+				{
+					id: 12, kind: number, title: "When does the first run out?", unit: "s", worstIsLow: true, thresholds: []float64{300, 3600},
+					description: "The shortest median time to exhaustion over all nodes and destinations; none when no horizon reaches it.",
+					queries:     []query{{expr: "min(" + sel(o, metrics.TimeToExhaustion) + ") < +Inf", legend: "median"}},
+				},
+				{
+					id: 13, kind: number, title: "Are opens failing for lack of ports?", unit: "reqps", thresholds: []float64{0.001},
+					description: "Flows per second that stayed unanswered while their port space was at its effective ceiling. Any is too many.",
+					queries:     []query{{expr: "sum(" + rate(sel(o, metrics.OpenFailures, `cause="`+metrics.CausePorts+`"`)) + ")", legend: "failed opens"}},
+				},
+				{
+					id: 14, kind: number, title: "How many nodes are at their ceiling?", unit: "short", thresholds: []float64{1},
+					description: "Nodes whose fullest port space holds as many ports as the effective ceiling allows.",
+					queries:     []query{{expr: "count(" + ofNode(o, rules.NodeFill) + " >= 1) or vector(0)", legend: "nodes"}},
+				},
+			}},
+			{"Which", []panel{
+				{
+					id: 21, kind: rowsOf, title: "Which destination runs out first?", unit: "percentunit", thresholds: []float64{t.PageClear, t.Page},
+					description: "The destinations most likely to be exhausted within " + o.PageHorizon + ", by node.",
+					queries:     []query{{expr: "sort_desc(topk(10, " + by("max", "instance, budget, protocol, vip, destination", sel(o, metrics.ExhaustionProbability, at(o.PageHorizon))) + "))", instant: true}},
+					columns:     ranked,
+				},
+				{
+					id: 22, title: "Which pool's fullest node fills up?", unit: "percentunit", thresholds: []float64{1}, min: ptr(0),
+					description: "Fill of the fullest port space of the most loaded node of each pool, against the effective ceiling.",
+					queries:     []query{{expr: ofPool(o, rules.PoolFill), legend: "{{pool}} {{budget}} {{protocol}}"}},
+				},
+				{
+					id: 23, title: "Which nodes are fullest?", unit: "percentunit", thresholds: []float64{1}, min: ptr(0),
+					description: "Fill of the fullest port space of the ten fullest nodes, against the effective ceiling.",
+					queries:     []query{{expr: "topk(10, " + ofNode(o, rules.NodeFill) + ")", legend: "{{instance}} {{budget}} {{protocol}}"}},
+				},
+			}},
+			{"Why", []panel{
+				{
+					id: 31, title: "Do opens fail, and why?", unit: "reqps", min: ptr(0),
+					description: "Flows per second that did not open. ports: for lack of ports; refused: answered by a RST; unanswered: no answer although ports were left.",
+					queries:     []query{{expr: failures, legend: "{{cause}}"}},
+				},
+				{
+					id: 32, title: "Do more flows arrive?", unit: "reqps", min: ptr(0),
+					description: "Flows opened per second by pool.",
+					queries:     []query{{expr: ofPool(o, rules.PoolOpened), legend: "{{pool}} {{budget}} {{protocol}}"}},
+				},
+				{
+					id: 33, title: "Are ports held longer?", unit: "s", min: ptr(0),
+					description: "Mean hold time (lifetime and cool-down) of ports released in the interval, by budget.",
+					queries: []query{{expr: fmt.Sprintf("%s\n/\n%s",
+						by("sum", "budget, protocol", rate(suffix(sel(o, metrics.HoldSeconds), metrics.HoldSeconds, "_sum"))),
+						by("sum", "budget, protocol", rate(suffix(sel(o, metrics.HoldSeconds), metrics.HoldSeconds, "_count")))), legend: "{{budget}} {{protocol}}"}},
+				},
+				{
+					id: 34, title: "Can the sensors be trusted?", unit: "short", worstIsLow: true, thresholds: []float64{1}, min: ptr(0), max: ptr(1),
+					description: "1 where the ledger of every namespace of a node is exact; the lowest ten.",
+					queries:     []query{{expr: "bottomk(10, " + by("min", "instance", sel(o, metrics.LedgerExact)) + ")", legend: "{{instance}}"}},
+				},
+			}},
+		},
+	}
+}
