@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"time"
 
 	"github.com/alecthomas/kingpin/v2"
@@ -58,6 +59,9 @@ func (o *options) load() (*config.Config, error) {
 	override(&c.Limits.Tracked, o.tracked)
 	override(&c.Limits.Forecast, o.forecast)
 	override(&c.Limits.Exported, o.exported)
+	if err := c.Validate(); err != nil {
+		return nil, fmt.Errorf("config with the flags given: %w", err)
+	}
 	return c, nil
 }
 

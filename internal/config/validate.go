@@ -13,6 +13,15 @@ import (
 // ModelAuto stands for whatever the machine itself tells: see Machine.
 const ModelAuto = "auto"
 
+// Validate checks a configuration again that was changed after it was loaded, by flags say. Mistakes are
+// told as Errors.
+func (c *Config) Validate() error {
+	if errs := c.validate(); len(errs) > 0 {
+		return errs
+	}
+	return nil
+}
+
 // validate finds what no single value shows; the models themselves check their
 // parameters in Resolve.
 func (c *Config) validate() Errors {
