@@ -104,6 +104,9 @@ func (r *resolution) complete(p *detector.Params, m detector.Model) {
 	if slices.Contains(m.Keys, "evict_time_wait") {
 		p.EvictsTimeWait = r.m.EvictsTimeWait
 	}
+	if m.Local && p.Netns == 0 { // a namespace has local ports of its own
+		p.Netns = r.m.Limits.Netns
+	}
 	if m.Local && p.PortRange == (collector.PortRange{}) {
 		p.PortRange = r.m.Limits.LocalPorts
 		if len(p.Reserved) == 0 {

@@ -39,7 +39,7 @@ func TestResolve(t *testing.T) {
 	hashed := both
 	hashed.VIPs, hashed.SpacePerVIP = addrs("198.51.100.2", "198.51.100.3"), true
 	masquerade := natrules.Rule{Table: "ip nat", Chain: "post", Handle: 5, Masquerade: true, TCP: true, UDP: true}
-	lowPorts := collector.Limits{LocalPorts: collector.PortRange{First: 10000, Last: 19999}, Reserved: []collector.PortRange{{First: 10000, Last: 10099}}}
+	lowPorts := collector.Limits{Netns: 42, LocalPorts: collector.PortRange{First: 10000, Last: 19999}, Reserved: []collector.PortRange{{First: 10000, Last: 10099}}}
 	const auto = "budgets: [{name: nat, model: auto}]"
 	const local = "ports 28232/28232 effective 28232/28232, vips [] count 1 each false, range 32768-60999"
 	tests := []struct {
@@ -57,7 +57,7 @@ func TestResolve(t *testing.T) {
 		{
 			"no budgets at all are auto", "budgets: []",
 			Machine{Limits: lowPorts},
-			[]string{"auto: local, ports 9900/9900 effective 9900/9900, vips [] count 1 each false, range 10000-19999, nodes 0, netns 0, 0 in 0 out"},
+			[]string{"auto: local, ports 9900/9900 effective 9900/9900, vips [] count 1 each false, range 10000-19999, nodes 0, netns 42, 0 in 0 out"},
 			[]string{"auto: no NAT rule on this machine and no cloud metadata: the budget is its ephemeral ports"},
 		},
 		{
