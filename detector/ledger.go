@@ -61,9 +61,11 @@ func (c LedgerConfig) withDefaults() LedgerConfig {
 // A flow is known by the port it holds towards its destination. Where a moment is known
 // only to an interval, a port counts as held until the last moment at which it may be.
 type Ledger struct {
-	cfg   LedgerConfig
-	now   collector.Time
-	local bool // ports are those of Source
+	cfg LedgerConfig
+	now collector.Time
+	// wakeAt is the next tick of the timers: nothing is due before.
+	wakeAt collector.Time
+	local  bool // ports are those of Source
 
 	table  flowTable
 	timers wheel
@@ -142,7 +144,11 @@ func (l *Ledger) Advance(now collector.Time) {
 		l.startForecast()
 	}
 	l.now = now
+	if now < l.wakeAt {
+		return
+	}
 	l.timers.advance(now, l.expire)
+	l.wakeAt = l.timers.next()
 	l.forgetSpaces()
 	l.forgetNetns()
 	l.forecast()

@@ -83,11 +83,11 @@ func BenchmarkLedgerApply(b *testing.B) {
 			const live, churn, lag = million * 9 / 10, million / 10, 1000
 			l := full(live, forecast)
 			now := at(2)
-			// A hundred thousand events a second of the ledger's clock; the port of a closed flow is
-			// free after 15 s, so that the table stays as large as it is.
+			// Ten thousand events a second of the ledger's clock: a port comes round after 20 s, which
+			// is 5 s after it was released, so that each open makes an entry and each release frees one.
 			var e collector.Event
 			step := func(i int) {
-				now += collector.Time(10 * time.Microsecond)
+				now += collector.Time(100 * time.Microsecond)
 				opens := i/2 + lag
 				if i%2 == 1 {
 					opens = i / 2

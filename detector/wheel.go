@@ -121,6 +121,9 @@ func (w *wheel) advance(now collector.Time, expire func(i uint32)) {
 	}
 }
 
+// next is when the next tick begins.
+func (w *wheel) next() collector.Time { return w.base.Add(time.Duration(w.now+1) * wheelTick) }
+
 // cascade moves the timers of the next slot of each level that comes round one level down.
 func (w *wheel) cascade() {
 	t := w.now >> lowBits
