@@ -164,7 +164,7 @@ func TestKernelAgent(t *testing.T) {
 	defer func() { _ = server.Close() }()
 	config := filepath.Join(t.TempDir(), "snatwatch.yaml")
 	writeConfig(t, config, "2000-2063")
-	a := startAgent(t, "--config", config, "--netns", l.Router().Path(), "--poll-interval=500ms")
+	a := startAgent(t, "--config", config, "--netns", l.Router().Path(), "--poll-interval=500ms", "--strategy=poll")
 	a.eventually("it is ready", func() bool { status, _ := a.get(http.MethodGet, "/-/ready"); return status == http.StatusOK })
 
 	router := fmt.Sprintf(`netns="%d"`, l.Router().Netns())
@@ -197,6 +197,7 @@ func TestKernelAgent(t *testing.T) {
 		return a.value("snat_ports_live"+space) == 64 && a.value(`snat_opening_stalled{budget="lab",protocol="tcp"}`) == 6 &&
 			a.value(`snat_open_failures_total{budget="lab",cause="ports",protocol="tcp"}`) >= 6
 	})
+	a.eventually("the kernel's own counter shows", func() bool { return a.value(`snat_conntrack_insert_failed_total{`+router+`}`) >= 6 })
 	if _, page := a.get(http.MethodGet, "/"); !strings.Contains(page, "Exhausted: "+l.Server(0).At(9000).String()) {
 		t.Error("the page does not say that ports are exhausted")
 	}

@@ -67,11 +67,3 @@ func choose(want config.Source, e evidence) (choice, error) {
 // remedy says how to give CAP_NET_ADMIN.
 const remedy = "to give it: setcap cap_net_admin+ep on the binary, AmbientCapabilities=CAP_NET_ADMIN in its systemd unit, " +
 	"or securityContext.capabilities.add: [NET_ADMIN] in its pod"
-
-// eventsNotice says if the kernel tells of no events though they are wanted.
-func eventsNotice(s config.Strategy, l collector.Limits) string {
-	if s == config.StrategyPoll || l.Events != 0 {
-		return ""
-	}
-	return "conntrack events are off: set net.netfilter.nf_conntrack_events to 1; dumps show the flows meanwhile"
-}

@@ -53,28 +53,3 @@ func TestChoose(t *testing.T) {
 		})
 	}
 }
-
-func TestEventsNotice(t *testing.T) {
-	t.Parallel()
-	tests := []struct {
-		name     string
-		strategy config.Strategy
-		events   int
-		said     bool
-	}{
-		{"off and wanted", config.StrategyEvents, 0, true},
-		{"off and perhaps wanted", config.StrategyAuto, 0, true},
-		{"off and not wanted", config.StrategyPoll, 0, false},
-		{"on", config.StrategyEvents, 2, false},
-		{"no such sysctl", config.StrategyEvents, -1, false},
-	}
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			t.Parallel()
-			got := eventsNotice(tt.strategy, collector.Limits{Events: tt.events})
-			if strings.Contains(got, "nf_conntrack_events") != tt.said {
-				t.Errorf("notice %q, want said %t", got, tt.said)
-			}
-		})
-	}
-}

@@ -46,7 +46,7 @@ func budget(t *testing.T, p detector.Params) *detector.Budget {
 func dump(at collector.Time, n int) []collector.Event {
 	events := []collector.Event{{Kind: collector.Begin, At: at, Netns: loopNetns}}
 	for i := range n {
-		source := netip.AddrPortFrom(netip.MustParseAddr("10.0.0.1"), uint16(2000+i))
+		source := netip.AddrPortFrom(netip.MustParseAddr("10.0.0.1"), uint16(40000+i))
 		events = append(events, collector.Event{Kind: collector.Seen, At: at, Netns: loopNetns, Flow: collector.Flow{
 			Protocol: collector.TCP, State: collector.Established, ID: uint32(i + 1), Netns: loopNetns,
 			Source: source, VIP: source, Destination: netip.MustParseAddrPort("203.0.113.7:443"), Active: at,

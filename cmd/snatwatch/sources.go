@@ -115,9 +115,6 @@ func (a *agent) plan(want config.Source) (plan, error) {
 	if err != nil {
 		return plan{}, err
 	}
-	if c.source == config.SourceConntrack {
-		a.notices.set("events", eventsNotice(a.config.Strategy, e.limits))
-	}
 	nat, local := split(a.current())
 	return plan{
 		choice: c, local: len(local) > 0,
@@ -141,8 +138,13 @@ func (a *agent) conntrackSource(p plan) source {
 	return source{
 		subject: "conntrack", feed: feedNAT,
 		run: func(ctx context.Context, sink collector.Sink) error {
+			strategy, err := conntrack.ParseStrategy(string(a.config.Strategy))
+			if err != nil {
+				return err
+			}
 			s, err := conntrack.New(conntrack.Config{
-				Netns: a.outer, OnlyTranslated: p.translated, Interval: a.config.PollInterval, Clock: a.now,
+				Netns: a.outer, OnlyTranslated: p.translated, Strategy: strategy,
+				Interval: a.config.PollInterval, CPUBudget: a.config.CPUBudget, Clock: a.now,
 			})
 			if err != nil {
 				return err
@@ -155,15 +157,29 @@ func (a *agent) conntrackSource(p plan) source {
 		},
 		stats: func() sourceStats {
 			st := current.read()
+			a.notices.set("events", errorText(st.EventsError))
+			a.notices.set("conntrack timeouts", errorText(st.LimitsError))
+			why := p.why
+			if st.Why != "" {
+				why += "; " + st.Why
+			}
 			return sourceStats{
 				shown: []metrics.Source{{
-					Netns: a.outer.Inode(), Name: string(config.SourceConntrack), Strategy: string(config.StrategyPoll), Why: p.why,
+					Netns: a.outer.Inode(), Name: string(config.SourceConntrack), Strategy: st.Strategy.String(), Why: why,
 					DecodeErrors: st.ParseErrors, Dump: seconds(st.DumpSeconds),
 				}},
-				causes: []string{metrics.CauseUnanswered, metrics.CauseRefused, metrics.CausePorts},
+				cpuExceeded: st.BudgetExceeded,
+				causes:      []string{metrics.CauseUnanswered, metrics.CauseRefused, metrics.CausePorts},
 			}
 		},
 	}
+}
+
+func errorText(err error) string {
+	if err == nil {
+		return ""
+	}
+	return err.Error()
 }
 
 func (a *agent) socketSource(to feed, why string) source {
