@@ -20,7 +20,9 @@ const (
 	Abort
 	// Opened: the kernel told of a new flow (IPCTNL_MSG_CT_NEW).
 	Opened
-	// Closed: the kernel told of a flow's end (IPCTNL_MSG_CT_DELETE, or a destroyed socket).
+	// Closed: the kernel told of a flow's end (IPCTNL_MSG_CT_DELETE, or a destroyed socket). A
+	// socket that was reset or refused has lost its Destination, and its Source where it was
+	// not bound to one: they are then not valid.
 	Closed
 	// Overrun: the kernel dropped events of Netns. What it dropped is unknown
 	// until a complete dump.

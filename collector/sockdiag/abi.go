@@ -81,7 +81,7 @@ const (
 )
 
 // flowState maps a TCP state to what is known of a flow's life.
-var flowState = [16]collector.State{
+var flowState = [...]collector.State{
 	tcpSynSent:     collector.Opening,
 	tcpSynRecv:     collector.Established,
 	tcpEstablished: collector.Established,

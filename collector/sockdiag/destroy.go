@@ -141,11 +141,14 @@ func (r *reader) closed(ctx context.Context, sp *space, msg []byte) error {
 	if g.protocol == collector.TCP {
 		f.ID = uint32(g.cookie)
 	}
-	if !whole || g.local.Addr().IsUnspecified() {
+	if !g.local.Addr().IsUnspecified() && g.local.Port() != 0 {
+		f.Source, f.VIP = g.local, g.local
+	}
+	if !whole {
 		stats.Unknown++
 		return nil
 	}
-	f.Source, f.Destination, f.VIP = g.local, g.remote, g.local
+	f.Destination = g.remote
 	f.Refused = reason == collector.RST
 	if g.info.known {
 		// The flow may have ended before its socket was closed, but not before its last packet.

@@ -127,12 +127,13 @@ func TestKernelDestroyed(t *testing.T) {
 			count: DestroyedStats{Closed: 1, Others: 1},
 		},
 		{
-			name: "the client resets: its addresses are unknown", told: 2,
+			name: "the client resets: its destination is unknown", told: 2,
 			do: func() string {
 				c, s := h.pair("10.77.0.1:0", "10.77.0.2:8080", web)
+				local := fmt.Sprintf("10.77.0.1:%d", localPort(t, c))
 				h.reset(c)
 				h.close(s)
-				return "invalid AddrPort"
+				return local
 			},
 			want:  &end{Protocol: collector.TCP, To: "invalid AddrPort", HasID: true},
 			count: DestroyedStats{Closed: 1, Unknown: 1, Others: 1},
@@ -150,15 +151,16 @@ func TestKernelDestroyed(t *testing.T) {
 			count: DestroyedStats{Closed: 1},
 		},
 		{
-			name: "refused, by one that waits: its addresses are unknown", told: 1,
+			name: "refused, by one that waits: its destination is unknown", told: 1,
 			do: func() string {
 				c := h.socket(unix.SOCK_STREAM, "10.77.0.1:0")
+				local := fmt.Sprintf("10.77.0.1:%d", localPort(t, c))
 				_, sa := sockaddr("10.77.0.2:1")
 				if err := unix.Connect(c, sa); !errors.Is(err, unix.ECONNREFUSED) {
 					t.Errorf("connect: %v, want %v", err, unix.ECONNREFUSED)
 				}
 				h.close(c)
-				return "invalid AddrPort"
+				return local
 			},
 			want:  &end{Protocol: collector.TCP, To: "invalid AddrPort", HasID: true},
 			count: DestroyedStats{Closed: 1, Unknown: 1},
@@ -242,6 +244,50 @@ func TestKernelDestroyed(t *testing.T) {
 	_ = dns
 	if sp.stats.Err != nil || sp.stats.Malformed != 0 || sp.stats.UnknownAttributes != 0 {
 		t.Errorf("stats %+v", sp.stats)
+	}
+}
+
+// What a message lacks stays unknown.
+func TestClosedUnknown(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		name   string
+		source string
+		count  DestroyedStats
+		events int
+	}{
+		{"6.18-destroyed-tcp-refused", "invalid AddrPort", DestroyedStats{Closed: 1, Unknown: 1}, 1},
+		{"6.18-destroyed-tcp-reset", "10.77.0.1:45205", DestroyedStats{Closed: 1, Unknown: 1}, 1},
+		{"6.18-destroyed-tcp-never-connected", "", DestroyedStats{Others: 1}, 0},
+		{"6.18-destroyed-udp-unconnected", "", DestroyedStats{Others: 1}, 0},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			var rec recorder
+			r := newReader(collector.Clock(), rec.sink)
+			sp := &space{ns: netns.Netns{Inode: 7}}
+			b := captured(t, tt.name)
+			if err := r.gone.parse(b); err != nil {
+				t.Fatal(err)
+			}
+			if err := errors.Join(r.closed(t.Context(), sp, b), r.flush(t.Context())); err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(tt.count, sp.stats.Destroyed); diff != "" {
+				t.Errorf("counted (-want +got):\n%s", diff)
+			}
+			events := rec.take()
+			if len(events) != tt.events {
+				t.Fatalf("%d events, want %d", len(events), tt.events)
+			}
+			for _, e := range events {
+				f := e.Flow
+				if f.Source.String() != tt.source || f.VIP != f.Source || f.Destination.IsValid() || f.ID == 0 || f.Reason != collector.ReasonUnknown {
+					t.Errorf("got %+v, want source %s and no destination", f, tt.source)
+				}
+			}
+		})
 	}
 }
 
@@ -366,6 +412,9 @@ func TestKernelUnprivileged(t *testing.T) {
 	st := s.Stats()
 	if len(st.Netns) != 1 || st.Netns[0].Netns != own || st.Netns[0].Dumps == 0 || !st.Netns[0].Destroyed.Listening {
 		t.Errorf("stats %+v", st)
+	}
+	if !st.Netns[0].Destroyed.SmallBuffer {
+		t.Error("a large receive buffer without CAP_NET_ADMIN")
 	}
 	if !st.OwnOnly || len(st.Refused) != 1 || st.Refused[0].Missing != netns.Capabilities(0).With(netns.SysPtrace) {
 		t.Errorf("own only %v, refused %v", st.OwnOnly, st.Refused)

@@ -23,7 +23,10 @@ type written struct {
 func (s *socket) flow(f *collector.Flow, p collector.Protocol, netns uint64, w written) {
 	// Field by field: a literal would be built aside and copied, at a fifth of the decoding.
 	*f = collector.Flow{}
-	f.Protocol, f.State, f.Netns = p, flowState[s.state&15], netns
+	f.Protocol, f.Netns = p, netns
+	if int(s.state) < len(flowState) {
+		f.State = flowState[s.state]
+	}
 	f.Source, f.Destination, f.VIP = s.local, s.remote, s.local
 	f.Opened.To = w.before
 	f.UID, f.Inode, f.Cgroup = s.uid, s.inode, s.cgroup

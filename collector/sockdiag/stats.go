@@ -80,7 +80,8 @@ type DestroyedStats struct {
 	Listening bool
 	// Told is how many sockets it was told of.
 	Told uint64
-	// Closed of them were flows that ended, Unknown of those lacked addresses.
+	// Closed of them were flows that ended. Unknown of those were reset or refused here: the
+	// kernel has taken their destination away, and their source where they were not bound to it.
 	Closed, Unknown uint64
 	// Lingering live on as TIME_WAIT or FIN_WAIT2; the next dump tells of them.
 	Lingering uint64
