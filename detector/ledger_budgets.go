@@ -84,7 +84,7 @@ func (l *Ledger) keepSpace(s *portSpace) {
 	was := l.old.accounts[s.key.account]
 	for a, acc := range l.accounts {
 		if acc.budget.Name == was.budget.Name && acc.protocol == was.protocol && acc.terms.Ports > 0 &&
-			acc.terms.Unique == was.terms.Unique && acc.budget.SpacePerVIP == was.budget.SpacePerVIP &&
+			acc.terms.Unique == was.terms.Unique && acc.budget.spacePerAddress() == was.budget.spacePerAddress() &&
 			(was.terms.Unique == PerNothing || acc.budget.reaches(s.destination.Addr())) {
 			k := s.key
 			k.account = uint32(a)
@@ -193,7 +193,7 @@ func (l *Ledger) newPlace(n *netns, f *flow) place {
 	if !ok {
 		return 0
 	}
-	if unique == PerAddress && l.accounts[a].terms.Unique == PerEndpoint || l.accounts[a].budget.SpacePerVIP && !vip.IsValid() {
+	if unique == PerAddress && l.accounts[a].terms.Unique == PerEndpoint || l.accounts[a].budget.spacePerAddress() && !vip.IsValid() {
 		return l.foldAt(a, uint16(f.key.lo))
 	}
 	return l.placeOf(l.spaceKeyOf(a, pack(vip), pack(to.Addr()), to.Port()), vip, to)

@@ -75,7 +75,9 @@ func (l *Ledger) finish(s *sighting, i uint32, f *flow, ended collector.Interval
 			f.dump = s.netns.dump
 		}
 	}
-	l.failed(f, e.Flow.Reason, e.Flow.Refused)
+	if ended.To >= l.cfg.Start {
+		l.failed(f, e.Flow.Reason, e.Flow.Refused)
+	}
 	l.end(s.netns, i, f, ended, e.Flow.Reason)
 }
 
@@ -84,7 +86,9 @@ func (l *Ledger) end(n *netns, i uint32, f *flow, ended collector.Interval, reas
 	l.timers.cancel(i)
 	release := l.release(f, ended.To, reason)
 	l.settle(f)
-	l.accountOf(f).closed[reason]++
+	if ended.To >= l.cfg.Start {
+		l.accountOf(f).closed[reason]++
+	}
 	l.leave(f, ended, release, reason)
 	if f.phase == phaseCooling {
 		l.timers.set(i, release)

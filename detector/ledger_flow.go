@@ -46,9 +46,14 @@ func (l *Ledger) start(s *sighting, f *flow, opened collector.Interval, resumed 
 	f.phase, f.flags, f.reason = phaseLive, 0, collector.ReasonUnknown
 	f.id, f.moment = e.Flow.ID, e.Flow.Active
 	f.setOpened(opened)
+	if e.Flow.Translated || l.local {
+		f.port = s.own.Port()
+	}
 	if e.Flow.Translated {
 		f.flags |= flagTranslated
-		f.port, f.vip = s.own.Port(), l.vipNumber(s.own.Addr())
+	}
+	if e.Flow.Translated && !l.local {
+		f.vip = l.vipNumber(s.own.Addr())
 	}
 	f.place = l.placeFor(s)
 	l.count(f, 1, 0)

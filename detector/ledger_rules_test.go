@@ -412,6 +412,60 @@ func TestSharedPorts(t *testing.T) {
 	}
 }
 
+// Two pods have their own local ports, towards the same destination too; sockets of one
+// pod that share a port by SO_REUSEPORT hold one.
+func TestLocalPortsByAddress(t *testing.T) {
+	t.Parallel()
+	b := plain()
+	b.Local, b.UDP.Unique = true, PerNothing
+	s := newScript(t, LedgerConfig{Budgets: []*Budget{b}})
+	for netns := range uint64(2) {
+		for n := range 3 {
+			f := flowTo(n, store)
+			f.Netns, f.ID, f.Inode = netns+1, uint32(10*netns)+uint32(n)+1, 5
+			f.Source = netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 0, byte(netns), 1}), 40000+uint16(n))
+			f.VIP = netip.AddrPort{}
+			s.Apply(&collector.Event{Kind: collector.Opened, At: at(1), Netns: f.Netns, Flow: f})
+			f.Protocol, f.Destination = collector.UDP, netip.MustParseAddrPort(fmt.Sprintf("203.0.113.9:%d", 53+n))
+			f.Source = netip.AddrPortFrom(f.Source.Addr(), 50000+uint16(n/2))
+			s.Apply(&collector.Event{Kind: collector.Opened, At: at(1), Netns: f.Netns, Flow: f})
+		}
+	}
+	x := s.Snapshot(at(2)).Budgets[0]
+	if tcp, udp := x.Protocols[0], x.Protocols[1]; tcp.Busiest != 3 || tcp.Held != 6 || udp.Busiest != 2 || udp.Held != 4 {
+		t.Errorf("TCP %d of %d, UDP %d of %d; want 3 of 6, 2 of 4", tcp.Busiest, tcp.Held, udp.Busiest, udp.Held)
+	}
+	stalled := flowTo(9, store)
+	stalled.Source = netip.MustParseAddrPort("10.0.1.1:41000")
+	s.ObserveStalls(at(3), []collector.Flow{stalled})
+	for _, sp := range s.tcp(3).Spaces {
+		if want := map[string]int{"10.0.1.1": 1}[sp.VIP]; sp.Stalled != want {
+			t.Errorf("%s: %d stalled, want %d", sp.VIP, sp.Stalled, want)
+		}
+	}
+	if err := audit(s.Ledger); err != nil {
+		t.Error(err)
+	}
+}
+
+// What the first dump shows of flows that ended before the agent started holds ports, and is
+// in no total.
+func TestEndedBeforeTheStart(t *testing.T) {
+	t.Parallel()
+	s := newScript(t, LedgerConfig{Budgets: []*Budget{azure()}})
+	f, g := flowTo(1, store), flowTo(2, store)
+	f.State, f.Reason, f.Ended = collector.Done, collector.FIN, exactly(-100)
+	g.State, g.Reason, g.Ended, g.Refused = collector.Done, collector.RST, exactly(-5), true
+	s.dump(1, f, g)
+	s.want(2, 0, 2)
+	s.wantTotals(2, 0, nil)
+	s.want(11, 0, 1)
+	s.want(141, 0, 0)
+	if p := s.tcp(141); p.Refused != 0 || p.Lifetime.Sum != 0 {
+		t.Errorf("refused %d, lifetimes %v", p.Refused, p.Lifetime.Sum)
+	}
+}
+
 func TestWhichFlowsCount(t *testing.T) {
 	t.Parallel()
 	vip := netip.MustParseAddr("198.51.100.1")
@@ -440,7 +494,9 @@ func TestWhichFlowsCount(t *testing.T) {
 		{"one namespace", func(b *Budget) { b.Netns = 2 }, map[string]int{store: 1}},
 		{"no TCP", func(b *Budget) { b.TCP.Ports = 0 }, map[string]int{}},
 		{"a space for each VIP", func(b *Budget) { b.Translated, b.SpacePerVIP = true, true }, map[string]int{"198.51.100.1 " + store: 1}},
-		{"local", func(b *Budget) { b.Local = true }, map[string]int{store: 3, "10.1.2.3:443": 1, "[2001:db8::7]:443": 1, "*": 1}},
+		{"local", func(b *Budget) { b.Local = true }, map[string]int{
+			"10.0.0.1 " + store: 3, "10.0.0.1 10.1.2.3:443": 1, "10.0.0.1 [2001:db8::7]:443": 1, "10.0.0.1 *": 1,
+		}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()

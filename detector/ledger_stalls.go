@@ -52,10 +52,14 @@ func (l *Ledger) stall(f *collector.Flow, first bool) {
 			continue
 		}
 		l.accounts[a].stalled++
-		if b.SpacePerVIP {
+		own := address{}
+		switch {
+		case b.Local:
+			own = pack(f.Source.Addr())
+		case b.SpacePerVIP:
 			return
 		}
-		k := l.spaceKeyOf(a, address{}, pack(f.Destination.Addr()), f.Destination.Port())
+		k := l.spaceKeyOf(a, own, pack(f.Destination.Addr()), f.Destination.Port())
 		n, ok := l.byKey[k]
 		if !ok {
 			return

@@ -70,7 +70,8 @@ type ProtocolSnapshot struct {
 
 // SpaceSnapshot is one port space.
 type SpaceSnapshot struct {
-	// VIP is empty where VIPs form one port space; Destination is as the metric label shows it.
+	// VIP is empty where VIPs form one port space, and the source address where ports are
+	// local; Destination is as the metric label shows it.
 	VIP, Destination    string
 	Held, Live, Cooling int
 	Opening, Stalled    int

@@ -6,11 +6,15 @@ import (
 	"github.com/snatwatch/snatwatch/collector"
 )
 
+// spacePerAddress: each address that a flow leaves from is a port space of its own. A local port
+// is unique against the source address too, and pods with an address each have ports each.
+func (b *Budget) spacePerAddress() bool { return b.SpacePerVIP || b.Local }
+
 // spaceKeyOf is the key of the port space that a flow of account a belongs to.
 func (l *Ledger) spaceKeyOf(a uint32, own, destination address, port uint16) spaceKey {
 	k := spaceKey{account: a}
 	acc := l.accounts[a]
-	if acc.budget.SpacePerVIP {
+	if acc.budget.spacePerAddress() {
 		k.vip = own
 	}
 	switch acc.terms.Unique {
@@ -64,7 +68,7 @@ func (l *Ledger) track(k spaceKey, vip netip.Addr, to netip.AddrPort) uint32 {
 	l.spareSpace = l.spareSpace[:len(l.spareSpace)-1]
 	s := &l.spaces[n]
 	*s = portSpace{key: k, used: true, emptied: l.now}
-	if a.budget.SpacePerVIP {
+	if a.budget.spacePerAddress() {
 		s.vip = vip
 	}
 	switch a.terms.Unique {
