@@ -26,6 +26,17 @@ type Fitted struct {
 	isotonic   map[string][horizons]isotonic
 }
 
+// probability returns what a method's score means; nil for a peer without training.
+func (f *Fitted) probability(method string, h int) func(score float32) float64 {
+	if fit, ok := f.isotonic[method]; ok {
+		return fit[h].probability
+	}
+	if isPeer(method) {
+		return nil
+	}
+	return func(score float32) float64 { return float64(score) }
+}
+
 // HorizonScore is how a method did for one horizon.
 type HorizonScore struct {
 	// AP is the average precision; NaN where no episode began.
@@ -118,15 +129,9 @@ func (c *Cell) add(runs []outcome, points []Point, fit *Fitted) {
 				e := o.pointError(i, h, ahead[h])
 				hs.Error.merge(&e)
 			}
-			for _, j := range js {
-				p := float64(j.score)
-				if fit != nil && fit.isotonic != nil {
-					if f, ok := fit.isotonic[name]; ok {
-						p = f[h].probability(j.score)
-					}
-				}
-				if p >= 0 && p <= 1 {
-					hs.Reliability.add(p, j.hit)
+			if probability := fit.probability(name, h); probability != nil {
+				for _, j := range js {
+					hs.Reliability.add(probability(j.score), j.hit)
 				}
 			}
 			c.ranks[i][h] = rank(js)
