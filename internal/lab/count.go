@@ -33,7 +33,7 @@ func (l *Lab) Entries() (Entries, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read router's flows: %w", err)
 	}
-	defer c.Close()
+	defer func() { _ = c.Close() }()
 	flows, err := c.Dump(nil)
 	if err != nil {
 		return nil, fmt.Errorf("read router's flows: %w", err)

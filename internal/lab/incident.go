@@ -129,7 +129,7 @@ func (l *Lab) RunIncident(ctx context.Context, in Incident) error {
 	if err != nil {
 		return err
 	}
-	defer store.Close()
+	defer func() { _ = store.Close() }()
 	if err := l.setVIPs(in.Node, in.VIPs[:1]); err != nil {
 		return err
 	}
@@ -246,7 +246,7 @@ func (p *play) once(ctx context.Context) {
 		}
 		return
 	}
-	defer c.Close()
+	defer func() { _ = c.Close() }()
 	b := []byte{'?'}
 	if _, err := c.WriteContext(ctx, b); err != nil {
 		return

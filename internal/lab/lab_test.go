@@ -3,13 +3,14 @@ package lab
 import (
 	"context"
 	"net/netip"
-	"os"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/snatwatch/snatwatch/collector"
+	"github.com/snatwatch/snatwatch/collector/netns"
+	"github.com/snatwatch/snatwatch/internal/kerneltest"
 )
 
 // testPorts is the range that the tests give a VIP.
@@ -18,12 +19,7 @@ var testPorts = collector.PortRange{First: 1024, Last: 2047}
 // newLab builds a lab, or skips the test where the rights for one are missing.
 func newLab(t *testing.T, topology Topology) *Lab {
 	t.Helper()
-	if err := Missing(); err != nil {
-		if os.Getenv("KERNEL_TESTS") == "require" {
-			t.Fatal(err)
-		}
-		t.Skip(err)
-	}
+	kerneltest.Require(t, netns.SysAdmin, netns.NetAdmin)
 	l, err := New(t.Context(), topology)
 	if err != nil {
 		t.Fatal(err)
@@ -86,10 +82,7 @@ func TestKernelFlowsPerRuleForm(t *testing.T) {
 		{"one VIP", NAT{VIPs: []netip.Addr{a}, Ports: testPorts}, 1100, 1024, map[netip.Addr]int{a: 1024}},
 		{"one VIP, fully random", NAT{VIPs: []netip.Addr{a}, Ports: testPorts, FullyRandom: true}, 1100, 1024, map[netip.Addr]int{a: 1024}},
 		{"two VIPs by turns", NAT{Form: Numgen, VIPs: []netip.Addr{a, b}, Ports: testPorts}, 2150, 2048, map[netip.Addr]int{a: 1024, b: 1024}},
-		{
-			"masquerade has all ports", NAT{Form: Masquerade}, 1100, 1100,
-			map[netip.Addr]int{netip.MustParseAddr("192.0.2.1"): 1100},
-		},
+		{"masquerade has all ports", NAT{Form: Masquerade}, 1100, 1100, map[netip.Addr]int{netip.MustParseAddr("192.0.2.1"): 1100}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			l := newLab(t, Topology{NAT: []NAT{tt.nat}})
@@ -121,7 +114,7 @@ func TestKernelIPv6(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer s.Close()
+	defer func() { _ = s.Close() }()
 	flows, vips := fill(t, l, s, 20, 16)
 	if flows != 16 || vips[VIP6(0)] != 16 {
 		t.Errorf("%d flows on %v, want 16 on %v", flows, vips, VIP6(0))
@@ -135,14 +128,14 @@ func TestKernelDial(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer s.Close()
+	defer func() { _ = s.Close() }()
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 	defer cancel()
 	c, err := l.Node(0).Dial(ctx, s.Addr)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer c.Close()
+	defer func() { _ = c.Close() }()
 	start := time.Now()
 	if _, err := c.Write([]byte("?")); err != nil {
 		t.Fatal(err)

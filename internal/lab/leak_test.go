@@ -114,7 +114,7 @@ func TestKernelNothingIsLeft(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			defer ns.close()
+			defer func() { _ = ns.close() }()
 			before := findTraces(t, ns)
 			cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestKernelNothingIsLeft$")
 			cmd.Env = append(os.Environ(), childEnv+"="+tt.how)
@@ -234,7 +234,7 @@ func alive(handles []unix.FileHandle) int {
 	if err != nil {
 		return len(handles)
 	}
-	defer self.Close()
+	defer func() { _ = self.Close() }()
 	n := 0
 	for _, h := range handles {
 		fd, err := unix.OpenByHandleAt(int(self.Fd()), h, unix.O_RDONLY)

@@ -5,23 +5,23 @@ import (
 	"strings"
 	"testing"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/snatwatch/snatwatch/collector"
+	"github.com/snatwatch/snatwatch/collector/netns"
 )
 
 func TestMissing(t *testing.T) {
 	t.Parallel()
-	const admin, net = uint64(1) << unix.CAP_SYS_ADMIN, uint64(1) << unix.CAP_NET_ADMIN
+	none := netns.Capabilities(0)
+	admin, net := none.With(netns.SysAdmin), none.With(netns.NetAdmin)
 	for _, tt := range []struct {
 		name string
-		have uint64
+		have netns.Capabilities
 		says []string // nothing: nothing is missing
 		not  string
 	}{
-		{"root", ^uint64(0), nil, ""},
-		{"both", admin | net, nil, ""},
-		{"none", 0, []string{"CAP_SYS_ADMIN", "CAP_NET_ADMIN", "run it as root"}, "\n"},
+		{"root", ^none, nil, ""},
+		{"both", admin.With(netns.NetAdmin), nil, ""},
+		{"none", none, []string{"CAP_SYS_ADMIN", "CAP_NET_ADMIN", "run it as root"}, "\n"},
 		{"no namespaces", net, []string{"CAP_SYS_ADMIN (to make network namespaces)"}, "CAP_NET_ADMIN"},
 		{"no links", admin, []string{"CAP_NET_ADMIN (to set up links"}, "CAP_SYS_ADMIN"},
 	} {

@@ -6,30 +6,30 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/snatwatch/snatwatch/collector/netns"
 )
 
 // Missing says which right this process lacks to build a lab, or nil.
 func Missing() error {
-	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
-	var data [2]unix.CapUserData
-	if err := unix.Capget(&header, &data[0]); err != nil {
-		return fmt.Errorf("read capabilities: %w", err)
+	have, err := netns.Effective()
+	if err != nil {
+		return fmt.Errorf("lab: read own capabilities: %w", err)
 	}
-	return missing(uint64(data[1].Effective)<<32 | uint64(data[0].Effective))
+	return missing(have)
 }
 
-func missing(effective uint64) error {
+func missing(have netns.Capabilities) error {
 	var names []string
 	for _, c := range []struct {
-		bit  uint
-		name string
-		use  string
+		capability netns.Capability
+		use        string
 	}{
-		{unix.CAP_SYS_ADMIN, "CAP_SYS_ADMIN", "to make network namespaces"},
-		{unix.CAP_NET_ADMIN, "CAP_NET_ADMIN", "to set up links, NAT rules and sysctls in them"},
+		{netns.SysAdmin, "to make network namespaces"},
+		{netns.NetAdmin, "to set up links, NAT rules and sysctls in them"},
 	} {
-		if effective&(1<<c.bit) == 0 {
-			names = append(names, c.name+" ("+c.use+")")
+		if !have.Has(c.capability) {
+			names = append(names, fmt.Sprintf("%v (%s)", c.capability, c.use))
 		}
 	}
 	if len(names) == 0 {

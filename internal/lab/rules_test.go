@@ -26,7 +26,7 @@ func TestKernelRulesAreUnderstood(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer router.Close()
+	defer func() { _ = router.Close() }()
 	got, err := natrules.Read(router)
 	if err != nil {
 		t.Fatal(err)

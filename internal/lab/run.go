@@ -99,14 +99,15 @@ type bench struct {
 	silentSince time.Time
 }
 
-func (b *bench) close() {
+// end closes what the steps left open, and the lab.
+func (b *bench) end() {
 	if b.silent != nil {
 		b.silent.Close()
 	}
 	for _, s := range b.servers {
 		_ = s.Close()
 	}
-	b.Lab.Close()
+	b.Close()
 }
 
 // Run measures the steps and prints what was measured. It returns an error when something is not as
@@ -132,7 +133,7 @@ func Run(ctx context.Context, w io.Writer, o Options) error {
 		return err
 	}
 	b := &bench{Lab: l}
-	defer b.close()
+	defer b.end()
 	if o.Watch == nil {
 		return b.measure(ctx, w, chosen, o.JSON)
 	}

@@ -1,0 +1,47 @@
+package main
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+
+	"github.com/snatwatch/snatwatch/collector/netns"
+	"github.com/snatwatch/snatwatch/internal/kerneltest"
+)
+
+// With --serve the incident of the lab is seen in the agent's metrics: flows come, and then the second VIP.
+func TestKernelLabServe(t *testing.T) {
+	t.Parallel()
+	kerneltest.Require(t, netns.SysAdmin, netns.NetAdmin)
+	a := startAgent(
+		t, "lab", "--serve", "--no-measure",
+		"--incident.baseline=3s", "--incident.burst=4s", "--incident.exhausted=1s", "--incident.relief=1m",
+		"--incident.slow=5s", "--incident.rate=50",
+	)
+	const (
+		live = `snat_ports_live{budget="auto",destination="203.0.113.10:9000",protocol="tcp",vip=""}`
+		vips = `snat_vips{budget="auto"}`
+		tcp  = `snat_budget_ports{budget="auto",protocol="tcp"}`
+	)
+	a.eventually("one VIP with 1024 ports is watched", func() bool { return a.value(vips) == 1 && a.value(tcp) == 1024 })
+	a.eventually("flows to the slow store are live", func() bool { return a.value(live) > 100 })
+	a.eventually("the second VIP has doubled the ports", func() bool { return a.value(vips) == 2 && a.value(tcp) == 2048 })
+	if log := strings.Join(a.logs.all(), ""); !strings.Contains(log, "stage=burst") || !strings.Contains(log, "stage=relief") {
+		t.Errorf("the log does not tell the stages:\n%s", log)
+	}
+	if status := a.stop(); status != statusOK {
+		t.Errorf("exit status %d when interrupted, want %d", status, statusOK)
+	}
+}
+
+func TestLabRefusesAnUnknownStep(t *testing.T) {
+	t.Parallel()
+	var stderr bytes.Buffer
+	e := &env{stdout: &bytes.Buffer{}, stderr: &stderr}
+	if status := e.run(t.Context(), []string{"lab", "--step=three-vips"}); status != statusUsage {
+		t.Errorf("exit status %d, want %d", status, statusUsage)
+	}
+	if !strings.Contains(stderr.String(), "one-vip") || !strings.Contains(stderr.String(), "three-vips") {
+		t.Errorf("it does not say which steps there are: %s", &stderr)
+	}
+}
