@@ -1,0 +1,133 @@
+package detector_test
+
+import (
+	"errors"
+	"net/netip"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/snatwatch/snatwatch/collector"
+	"github.com/snatwatch/snatwatch/detector"
+)
+
+// What a model refuses: the key, the value, and a want that helps.
+func TestResolveRefuses(t *testing.T) {
+	t.Parallel()
+	a, a6 := netip.MustParseAddr("203.0.113.1"), netip.MustParseAddr("2001:db8::1")
+	none := detector.Overrides{Ports: ptr(0)}
+	tests := []struct {
+		name       string
+		p          detector.Params
+		key, value string
+	}{
+		{"no model of that name", detector.Params{Model: "azure"}, "model", "azure"},
+		{"a table without nodes", detector.Params{Model: "azure-lb"}, "nodes", "0"},
+		{"a table beyond its end", detector.Params{Model: "azure-lb", Nodes: 1001}, "nodes", "1001"},
+		{"the other table beyond its end", detector.Params{Model: "azure-lb-2018", Nodes: 1001}, "nodes", "1001"},
+		{"negative nodes", detector.Params{Model: "local", Nodes: -1}, "nodes", "-1"},
+		{"VIP twice", detector.Params{Model: "azure-lb", Nodes: 1, VIPs: []netip.Addr{a, a}}, "vips[1]", "203.0.113.1"},
+		{"VIPs of two families", detector.Params{Model: "azure-lb", Nodes: 1, VIPs: []netip.Addr{a, a6}}, "vips[1]", "2001:db8::1"},
+		{"VIP that is none", detector.Params{Model: "azure-lb", Nodes: 1, VIPs: []netip.Addr{{}}}, "vips[0]", "invalid IP"},
+		{"count and list differ", detector.Params{Model: "azure-lb", Nodes: 1, VIPs: []netip.Addr{a}, VIPCount: 2}, "vip_count", "2"},
+		{"negative count", detector.Params{Model: "azure-lb", Nodes: 1, VIPCount: -2}, "vip_count", "-2"},
+		{"a key of another model", detector.Params{Model: "azure-lb", Nodes: 1, Ports: 1024}, "ports", "given"},
+		{"10000 ports for 7 VMs on one IP", detector.Params{Model: "azure-lb-manual", Ports: 10000, Nodes: 7}, "ports", "10000"},
+		{"not a multiple of 8", detector.Params{Model: "azure-lb-manual", Ports: 1001}, "ports", "1001"},
+		{"manual without ports", detector.Params{Model: "azure-lb-manual"}, "ports", "0"},
+		{"manual above one VIP", detector.Params{Model: "azure-lb-manual", Ports: 64008}, "ports", "64008"},
+		{"classic below its first 160", detector.Params{Model: "azure-classic", Ports: 80}, "ports", "80"},
+		{"17 VIPs on a NAT gateway", detector.Params{Model: "azure-nat-gateway", VIPCount: 17}, "vips", "17"},
+		{"9 VIPs on AWS", detector.Params{Model: "aws-nat-gateway", VIPCount: 9}, "vips", "9"},
+		{"AWS fixes idle", detector.Params{Model: "aws-nat-gateway", TCP: detector.Overrides{Idle: ptr(time.Minute)}}, "tcp.idle", "1m0s"},
+		{"Azure NAT gateway fixes idle of UDP", detector.Params{Model: "azure-nat-gateway", UDP: detector.Overrides{Idle: ptr(time.Hour)}}, "udp.idle", "1h0m0s"},
+		{"Azure idle below 4 minutes", detector.Params{Model: "azure-lb", Nodes: 1, TCP: detector.Overrides{Idle: ptr(time.Minute)}}, "tcp.idle", "1m0s"},
+		{"Azure idle above 120 minutes", detector.Params{Model: "azure-lb", Nodes: 1, TCP: detector.Overrides{Idle: ptr(121 * time.Minute)}}, "tcp.idle", "2h1m0s"},
+		{"negative idle", detector.Params{Model: "linux", TCP: detector.Overrides{Idle: ptr(-time.Minute)}}, "tcp.idle", "-1m0s"},
+		{"negative half_open", detector.Params{Model: "linux", UDP: detector.Overrides{HalfOpen: ptr(-time.Minute)}}, "udp.half_open", "-1m0s"},
+		{"cool-down of a day", detector.Params{Model: "linux", TCP: detector.Overrides{CoolDown: map[collector.Reason]time.Duration{collector.RST: 24 * time.Hour}}}, "tcp.cool_down.rst", "24h0m0s"},
+		{"one firewall instance", detector.Params{Model: "azure-firewall", Instances: 1}, "instances", "1"},
+		{"GKE node below 1024", detector.Params{Model: "gcp-nat-static", AliasRanges: true, Ports: 512}, "ports", "512"},
+		{"1009 VMs on one VIP", detector.Params{Model: "gcp-nat-static", Nodes: 1009, VIPCount: 1}, "nodes", "1009"},
+		{"static above a VIP", detector.Params{Model: "gcp-nat-static", Ports: 64513}, "ports", "64513"},
+		{"dynamic minimum no power of two", detector.Params{Model: "gcp-nat-dynamic", Ports: 100}, "ports", "100"},
+		{"dynamic maximum not above the minimum", detector.Params{Model: "gcp-nat-dynamic", Ports: 64, MaxPorts: 64}, "max_ports", "64"},
+		{"dynamic maximum too large", detector.Params{Model: "gcp-nat-dynamic", MaxPorts: 131072}, "max_ports", "131072"},
+		{"Huawei above its limit", detector.Params{Model: "huawei-nat-gateway", Ports: 55001}, "ports", "55001"},
+		{"port range upside down", detector.Params{Model: "linux", PortRange: collector.PortRange{First: 2047, Last: 1024}}, "port_range", "2047-1024"},
+		{"port range from 0", detector.Params{Model: "linux", PortRange: collector.PortRange{Last: 1024}}, "port_range", "0-1024"},
+		{"reserved range upside down", detector.Params{Model: "local", Reserved: []collector.PortRange{{First: 2, Last: 1}}}, "reserved_ports[0]", "2-1"},
+		{"all ports reserved", detector.Params{Model: "local", Reserved: []collector.PortRange{{First: 1, Last: 65535}}}, "reserved_ports", "1-65535"},
+		{"retries of no build", detector.Params{Model: "cilium", Retries: 64}, "retries", "64"},
+		{"one port of cilium", detector.Params{Model: "cilium", PortRange: collector.PortRange{First: 5, Last: 5}}, "port_range", "5-5"},
+		{"ceiling above 1", detector.Params{Model: "linux", EffectiveCeiling: 1.1}, "effective_ceiling", "1.1"},
+		{"static without ports", detector.Params{Model: "static"}, "ports", ""},
+		{"static with too many", detector.Params{Model: "static", UDP: detector.Overrides{Ports: ptr(1 << 25)}}, "udp.ports", "33554432"},
+		{"ports of a protocol", detector.Params{Model: "azure-lb", Nodes: 1, TCP: detector.Overrides{Ports: ptr(7)}}, "tcp.ports", "7"},
+		{"no protocol", detector.Params{Model: "azure-lb", Nodes: 1, TCP: none, UDP: none}, "udp.ports", "0"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			b, err := detector.Resolve(tt.p)
+			var key *detector.KeyError
+			if !errors.As(err, &key) || b != nil {
+				t.Fatalf("got %v, %v, want a KeyError", b, err)
+			}
+			if key.Key != tt.key || key.Value != tt.value || key.Want == "" {
+				t.Errorf("got %q, want key %q and value %q", err, tt.key, tt.value)
+			}
+		})
+	}
+}
+
+// Which flows a resolved budget counts.
+func TestResolveDestinations(t *testing.T) {
+	t.Parallel()
+	v4, v6 := netip.MustParsePrefix("0.0.0.0/0"), netip.MustParsePrefix("::/0")
+	given := netip.MustParsePrefix("203.0.113.0/24")
+	tests := []struct {
+		name string
+		p    detector.Params
+		want []netip.Prefix
+	}{
+		{"a cloud's VIPs are IPv4", detector.Params{Model: "aws-nat-gateway"}, []netip.Prefix{v4}},
+		{"an IPv4 VIP", detector.Params{Model: "linux", VIPs: []netip.Addr{netip.MustParseAddr("203.0.113.1")}}, []netip.Prefix{v4}},
+		{"an IPv6 VIP", detector.Params{Model: "azure-lb", Nodes: 1, VIPs: []netip.Addr{netip.MustParseAddr("2001:db8::1")}}, []netip.Prefix{v6}},
+		{"masquerade to any address", detector.Params{Model: "linux"}, nil},
+		{"as given", detector.Params{Model: "azure-lb", Nodes: 1, Include: []netip.Prefix{given}}, []netip.Prefix{given}},
+	}
+	for _, tt := range tests {
+		b, err := detector.Resolve(tt.p)
+		if err != nil {
+			t.Fatalf("%s: %v", tt.name, err)
+		}
+		if !slices.Equal(b.Include, tt.want) {
+			t.Errorf("%s: includes %v, want %v", tt.name, b.Include, tt.want)
+		}
+	}
+}
+
+// What another VIP or another pool would give, and that asking changes nothing.
+func TestBudgetWith(t *testing.T) {
+	t.Parallel()
+	vip := netip.MustParseAddr("203.0.113.1")
+	b, err := detector.Resolve(detector.Params{Model: "azure-lb-2018", Nodes: 60, VIPs: []netip.Addr{vip}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	two, err := b.WithVIPs(2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	small, err := b.WithNodes(50)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := [...]int{b.TCP.Ports, two.TCP.Ports, small.TCP.Ports, b.VIPCount, two.VIPCount}; got != [...]int{512, 1024, 1024, 1, 2} {
+		t.Errorf("ports as is, with two VIPs, with 50 nodes, and VIPs: %v", got)
+	}
+	if _, err := b.WithNodes(1001); err == nil {
+		t.Error("1001 nodes: no error")
+	}
+}
