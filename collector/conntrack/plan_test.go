@@ -1,0 +1,104 @@
+package conntrack
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+)
+
+// The cheaper strategy is taken, within the budget where one fits and beyond it where none does.
+func TestPlan(t *testing.T) {
+	t.Parallel()
+	usual := planner{interval: 5 * time.Second, eventsInterval: 30 * time.Second, budget: 0.02}
+	asked := func(s Strategy) planner { p := usual; p.wanted = s; return p }
+	const us, ms = time.Microsecond, time.Millisecond
+	tests := []struct {
+		name      string
+		planner   planner
+		load      load
+		now       Strategy
+		eventsErr error
+		want      plan
+	}{
+		{
+			name: "nothing known yet", planner: usual, now: Poll,
+			want: plan{strategy: Poll, interval: 5 * time.Second},
+		},
+		{
+			name: "a table of 10 000: events would be cheaper, but are not worth it", planner: usual, now: Poll,
+			load: load{dump: 20 * ms, rate: 100},
+			want: plan{strategy: Poll, interval: 5 * time.Second, cost: 0.004},
+		},
+		{
+			name: "a table of 1 000 000 that changes little", planner: usual, now: Poll,
+			load: load{dump: 2 * time.Second, event: us, rate: 10},
+			want: plan{strategy: Events, interval: 60 * time.Second, cost: 10*2*4.3e-6 + 2./60, exceeded: true},
+		},
+		{
+			name: "a table of 100 000 that changes little", planner: usual, now: Poll,
+			load: load{dump: 250 * ms, event: us, rate: 10},
+			want: plan{strategy: Events, interval: 30 * time.Second, cost: 10*2*4.3e-6 + 0.25/30},
+		},
+		{
+			name: "a table of 100 000 short flows: polling fits when stretched", planner: usual, now: Poll,
+			load: load{dump: 150 * ms, event: us, rate: 3000},
+			want: plan{strategy: Poll, interval: 7500 * ms, cost: 0.02},
+		},
+		{
+			name: "nothing fits: the cheapest", planner: usual, now: Poll,
+			load: load{dump: 300 * ms, event: us, rate: 5000},
+			want: plan{strategy: Poll, interval: 10 * time.Second, cost: 0.03, exceeded: true},
+		},
+		{
+			name: "events, and the rate rose", planner: usual, now: Events,
+			load: load{dump: 100 * ms, event: us, rate: 5000},
+			want: plan{strategy: Poll, interval: 5 * time.Second, cost: 0.02},
+		},
+		{
+			name: "events, and polling would be a little cheaper", planner: usual, now: Events,
+			load: load{dump: 90 * ms, event: us, rate: 2000},
+			want: plan{strategy: Events, interval: 32142857143, cost: 0.02},
+		},
+		{
+			name: "events off", planner: asked(Events), now: Events, eventsErr: ErrEventsOff,
+			load: load{dump: 20 * ms},
+			want: plan{strategy: Poll, interval: 5 * time.Second, cost: 0.004, why: ErrEventsOff.Error()},
+		},
+		{
+			name: "poll asked for", planner: asked(Poll), now: Poll,
+			load: load{dump: 2 * time.Second},
+			want: plan{strategy: Poll, interval: 10 * time.Second, cost: 0.2, exceeded: true, why: "asked for"},
+		},
+		{
+			name: "events asked for", planner: asked(Events), now: Poll,
+			load: load{dump: 20 * ms, event: us, rate: 5000},
+			want: plan{strategy: Events, interval: 60 * time.Second, cost: 5000*2*4.3e-6 + 0.02/60, exceeded: true, why: "asked for"},
+		},
+	}
+	near := cmp.Options{
+		cmp.AllowUnexported(plan{}),
+		cmpopts.EquateApprox(0.001, 0),
+		cmp.Comparer(func(a, b time.Duration) bool { return (a - b).Abs() < time.Millisecond }),
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			got := tt.planner.decide(tt.load, tt.now, tt.eventsErr)
+			if tt.want.why == "" {
+				if !strings.Contains(got.why, "poll costs") || !strings.Contains(got.why, "events") {
+					t.Errorf("why: %q", got.why)
+				}
+				got.why = ""
+			}
+			if d := cmp.Diff(tt.want, got, near); d != "" {
+				t.Errorf("(-want +got):\n%s", d)
+			}
+		})
+	}
+	if !strings.Contains(ErrEventsOff.Error(), "net.netfilter.nf_conntrack_events") {
+		t.Error("the error is to name the sysctl")
+	}
+}
