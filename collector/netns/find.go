@@ -127,6 +127,6 @@ func mountedAt(path string) (uint64, error) {
 	if err != nil {
 		return 0, err
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }()
 	return inodeOf(f)
 }

@@ -12,7 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ErrGone: the namespace is not there any more, or its path leads to another by now.
+// ErrGone tells of a namespace that is not there any more, or whose path leads to another by now.
 var ErrGone = errors.New("network namespace is gone")
 
 // Handle keeps one network namespace open. While it is open the namespace lives
@@ -88,7 +88,7 @@ func enterError(err error) error {
 	if errors.Is(err, fs.ErrPermission) {
 		return denied("enter another network namespace", 0, Capabilities(0).With(SysAdmin), err)
 	}
-	return fmt.Errorf("enter network namespace: %v", err)
+	return fmt.Errorf("enter network namespace: %w", err)
 }
 
 // inodeOf returns the inode number of f if it is a network namespace.

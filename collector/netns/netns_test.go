@@ -54,7 +54,7 @@ func TestKernelFind(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer h.Close()
+	defer func() { _ = h.Close() }()
 	bound := kerneltest.Netns(t)
 	mounts := t.TempDir()
 	bindTo(t, bound, filepath.Join(mounts, "blue"))
@@ -105,7 +105,7 @@ func TestKernelFind(t *testing.T) {
 		if got.Inode() != want.inode {
 			t.Errorf("%s: opened netns %d, want %d", want.name, got.Inode(), want.inode)
 		}
-		got.Close()
+		_ = got.Close()
 	}
 
 	// A name that by now belongs to another, and a process that has ended.
@@ -152,7 +152,7 @@ func TestKernelWithoutRights(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer f.Close()
+		defer func() { _ = f.Close() }()
 		kerneltest.Unprivileged(t, f)
 		return
 	}
@@ -163,7 +163,7 @@ func TestKernelWithoutRights(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer own.Close()
+	defer func() { _ = own.Close() }()
 	ran := false
 	if err := own.Do(func() error { ran = true; return nil }); err != nil || !ran {
 		t.Errorf("own namespace: %v, ran %v", err, ran)
@@ -172,7 +172,7 @@ func TestKernelWithoutRights(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer other.Close()
+	defer func() { _ = other.Close() }()
 
 	tests := []struct {
 		name    string

@@ -150,7 +150,7 @@ func (h *host) floor(b *testing.B, buf []byte) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	defer unix.Close(fd)
+	defer func() { _ = unix.Close(fd) }()
 	m := requestTCP(statesFlows, nil)
 	m.Header.Flags = netlink.Request | netlink.Dump
 	m.Header.Length = uint32(unix.NLMSG_HDRLEN + len(m.Data))

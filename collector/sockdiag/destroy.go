@@ -14,8 +14,10 @@ import (
 
 const (
 	// drainEvery is how often destroyed sockets are read. A read per event would cost six
-	// times as much, and the sockets' owners a wake-up each.
-	drainEvery = 20 * time.Millisecond
+	// times as much, and the sockets' owners a wake-up each. drainOften is for receive buffers
+	// that could not be made large and hold some 200 sockets.
+	drainEvery = 100 * time.Millisecond
+	drainOften = 20 * time.Millisecond
 	// receiveBuffer holds about 16 000 destroyed sockets: what closes during a long dump.
 	receiveBuffer = 32 << 20
 	// freeDelay is ample for what lies between a socket's end and the message of it: a

@@ -400,7 +400,7 @@ func TestKernelUnprivileged(t *testing.T) {
 	s := New(Config{Interval: 10 * time.Millisecond})
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
-	err = s.Run(ctx, func(_ context.Context, events []collector.Event) error {
+	err = s.Run(ctx, func(context.Context, []collector.Event) error {
 		if st := s.Stats(); len(st.Netns) > 0 {
 			cancel()
 		}

@@ -152,7 +152,7 @@ func (h *host) variety() {
 	h.close(c, s) // TIME_WAIT here
 	c, s = h.pair("10.77.0.1:0", "10.77.0.2:8080", web)
 	h.close(s, c) // TIME_WAIT there
-	c, s = h.pair("10.77.0.1:0", "10.77.0.2:8080", web)
+	c, _ = h.pair("10.77.0.1:0", "10.77.0.2:8080", web)
 	h.close(c) // FIN_WAIT2 without an owner, CLOSE_WAIT
 	_, s = h.pair("10.77.0.1:0", "10.77.0.2:8080", web)
 	h.close(s) // CLOSE_WAIT here

@@ -16,7 +16,7 @@ func showsBound() bool {
 	if err != nil {
 		return false
 	}
-	defer unix.Close(fd)
+	defer func() { _ = unix.Close(fd) }()
 	if err := unix.Bind(fd, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}); err != nil {
 		return false
 	}
@@ -29,7 +29,7 @@ func showsBound() bool {
 	if err != nil {
 		return false
 	}
-	defer c.Close()
+	defer func() { _ = c.Close() }()
 	req := requestTCP(1<<tcpBoundInactive, nil)
 	binary.BigEndian.PutUint16(req.Data[4:], uint16(local.Port)) // idiag_sport
 	shown := false

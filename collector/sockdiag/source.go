@@ -90,20 +90,17 @@ func (s *Source) Run(ctx context.Context, sink collector.Sink) error {
 	}
 	poll := time.NewTicker(s.cfg.Interval)
 	defer poll.Stop()
-	var drain <-chan time.Time
-	if !s.cfg.WithoutDestroy {
-		t := time.NewTicker(drainEvery)
-		defer t.Stop()
-		drain = t.C
-	}
+	drain := time.NewTimer(r.drainIn())
+	defer drain.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-poll.C:
 			err = r.poll(ctx)
-		case <-drain:
+		case <-drain.C:
 			err = r.drain(ctx)
+			drain.Reset(r.drainIn())
 		}
 		if err != nil {
 			return err
@@ -185,7 +182,7 @@ func (r *runner) fatal(ctx context.Context, err error) error {
 // drain reads the destroy groups of all namespaces.
 func (r *runner) drain(ctx context.Context) error {
 	now := r.source.cfg.Now()
-	if r.drained != 0 && now.Sub(r.drained) < drainEvery/2 {
+	if r.drained != 0 && now.Sub(r.drained) < drainOften/2 {
 		return nil
 	}
 	r.drained = now
@@ -197,6 +194,20 @@ func (r *runner) drain(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// drainIn is how long the destroy groups may wait.
+func (r *runner) drainIn() time.Duration {
+	every := r.source.cfg.Interval
+	for _, sp := range r.spaces {
+		switch {
+		case sp.stats.Destroyed.SmallBuffer:
+			return drainOften
+		case sp.stats.Destroyed.Listening:
+			every = drainEvery
+		}
+	}
+	return every
 }
 
 // publish makes the numbers of all namespaces visible.

@@ -37,7 +37,8 @@ func (k *table) answer(t *testing.T) func(netlink.Message) [][]byte {
 		if req.Header.Type == tcpDiagGetSock && k.perFam {
 			return [][]byte{datagram(t, netlink.Header{Type: unix.NLMSG_ERROR, Sequence: h.Sequence}, errno(unix.EOPNOTSUPP))}
 		}
-		names, states, family := k.tcp, uint32(0), uint8(0)
+		names, family := k.tcp, uint8(0)
+		var states uint32
 		if req.Header.Type == tcpDiagGetSock {
 			states = binary.NativeEndian.Uint32(req.Data[4+sizeofSockID:])
 		} else {

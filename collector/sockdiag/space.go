@@ -43,7 +43,7 @@ func dial(n netns.Netns) (*nlraw.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer h.Close()
+	defer func() { _ = h.Close() }()
 	var c *nlraw.Conn
 	err = h.Do(func() (err error) {
 		c, err = nlraw.Dial(unix.NETLINK_INET_DIAG, nil)
