@@ -60,6 +60,9 @@ type agent struct {
 
 // runAgent runs until ctx is cancelled or nothing can be seen any more.
 func runAgent(ctx context.Context, e *env, o *options, logger *slog.Logger) error {
+	if err := e.confine(); err != nil {
+		logger.Warn("capabilities kept", "err", err)
+	}
 	c, err := o.load()
 	if err != nil {
 		return err
@@ -69,9 +72,6 @@ func runAgent(ctx context.Context, e *env, o *options, logger *slog.Logger) erro
 		return fmt.Errorf("netns: %w", err)
 	}
 	defer func() { _ = outer.Close() }()
-	if err := e.confine(); err != nil {
-		logger.Warn("capabilities kept", "err", err)
-	}
 	a := &agent{
 		options: o, logger: logger, now: collector.Clock(), build: newBuild(), outer: outer,
 		notices: newNotices(logger), metadata: e.metadata,

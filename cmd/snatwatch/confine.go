@@ -1,14 +1,18 @@
 package main
 
 import (
+	"errors"
 	"fmt"
-	"syscall"
-	"unsafe"
+	"os"
+	"runtime"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/snatwatch/snatwatch/collector/netns"
 )
+
+// confined marks the environment of a process that has given up capabilities already.
+const confined = "SNATWATCH_CONFINED"
 
 // needed are the capabilities that the agent keeps where it has them: the four that
 // seeing flows may take, and one to listen below port 1024.
@@ -18,25 +22,45 @@ func needed() netns.Capabilities {
 }
 
 // confine gives up all other capabilities, for good and on every thread: what a
-// root agent cannot do any more, nobody who takes it over can.
+// root agent cannot do any more, nobody who takes it over can. Capabilities belong to
+// threads, and only exec sheds those of all at once, so the process starts itself again;
+// it is called before anything is opened. It returns if there is nothing to give up.
 func confine() error {
 	have, err := netns.Effective()
 	if err != nil {
 		return fmt.Errorf("read own capabilities: %w", err)
 	}
-	keep := uint64(have) & uint64(needed())
-	if _, _, errno := syscall.AllThreadsSyscall6(unix.SYS_PRCTL, unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0, 0); errno != 0 {
-		return fmt.Errorf("set no_new_privs: %w", errno)
+	excess := have.Without(needed())
+	if excess == 0 {
+		return nil
 	}
-	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
-	data := [2]unix.CapUserData{
-		{Effective: uint32(keep), Permitted: uint32(keep)},
-		{Effective: uint32(keep >> 32), Permitted: uint32(keep >> 32)},
+	if os.Getenv(confined) != "" {
+		return fmt.Errorf("give up %v: they came back", excess)
 	}
-	_, _, errno := syscall.AllThreadsSyscall(unix.SYS_CAPSET,
-		uintptr(unsafe.Pointer(&header)), uintptr(unsafe.Pointer(&data[0])), 0)
-	if errno != 0 {
-		return fmt.Errorf("give up capabilities: %w", errno)
+	runtime.LockOSThread() // until exec, or the error that leaves the rest as it was
+	defer runtime.UnlockOSThread()
+	for c := range 64 {
+		if needed().Has(netns.Capability(c)) {
+			continue
+		}
+		err := unix.Prctl(unix.PR_CAPBSET_DROP, uintptr(c), 0, 0, 0)
+		if errors.Is(err, unix.EINVAL) {
+			break // beyond the kernel's last
+		}
+		if err != nil {
+			return fmt.Errorf("give up %v: %w", netns.Capability(c), err)
+		}
+		if err := unix.Prctl(unix.PR_CAP_AMBIENT, unix.PR_CAP_AMBIENT_LOWER, uintptr(c), 0, 0); err != nil {
+			return fmt.Errorf("give up %v: %w", netns.Capability(c), err)
+		}
 	}
-	return nil
+	// With no_new_privs the kernel ignores capabilities of the binary itself, which is how
+	// anybody but root has them.
+	if os.Geteuid() == 0 {
+		if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
+			return fmt.Errorf("set no_new_privs: %w", err)
+		}
+	}
+	return fmt.Errorf("start again with fewer capabilities: %w",
+		unix.Exec("/proc/self/exe", os.Args, append(os.Environ(), confined+"=1")))
 }

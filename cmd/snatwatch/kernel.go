@@ -22,7 +22,9 @@ func (a *agent) watchKernel(ctx context.Context) error {
 	for {
 		if l, err := limits.Of(a.outer); err == nil && l.EntriesMax > 0 {
 			if statistics == nil {
-				statistics, _ = conntrack.OpenStatistics(a.outer) // tried again at the next look
+				if s, err := conntrack.OpenStatistics(a.foreign()); err == nil { // else tried again at the next look
+					statistics = s
+				}
 			}
 			k := metrics.Kernel{EntriesMax: l.EntriesMax}
 			if statistics != nil {

@@ -143,7 +143,7 @@ func (a *agent) conntrackSource(p plan) source {
 				return err
 			}
 			s, err := conntrack.New(conntrack.Config{
-				Netns: a.outer, OnlyTranslated: p.translated, Strategy: strategy,
+				Netns: a.foreign(), OnlyTranslated: p.translated, Strategy: strategy,
 				Interval: a.config.PollInterval, CPUBudget: a.config.CPUBudget, Clock: a.now,
 			})
 			if err != nil {
@@ -173,6 +173,15 @@ func (a *agent) conntrackSource(p plan) source {
 			}
 		},
 	}
+}
+
+// foreign returns the outer namespace if it is not the agent's own, which nobody needs to
+// enter: that takes CAP_SYS_ADMIN.
+func (a *agent) foreign() *netns.Handle {
+	if own, err := netns.Own(); err == nil && own == a.outer.Inode() {
+		return nil
+	}
+	return a.outer
 }
 
 func errorText(err error) string {

@@ -15,7 +15,12 @@ import (
 // Read reads the rules of a network namespace; it needs CAP_NET_ADMIN there. Chains that
 // nothing jumps to are read like any other.
 func Read(ns *netns.Handle) (Ruleset, error) {
-	conn, err := nftables.New(nftables.WithNetNSFd(ns.FD()))
+	var options []nftables.ConnOption
+	if own, err := netns.Own(); err != nil || own != ns.Inode() {
+		// To enter even one's own namespace takes CAP_SYS_ADMIN.
+		options = append(options, nftables.WithNetNSFd(ns.FD()))
+	}
+	conn, err := nftables.New(options...)
 	if err != nil {
 		return Ruleset{}, fmt.Errorf("open nftables: %w", err)
 	}
