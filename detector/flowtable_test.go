@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"testing"
 	"time"
+	"unsafe"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -213,5 +214,26 @@ func TestHistogram(t *testing.T) {
 	}
 	if last := bounds[len(bounds)-1]; bounds[0] != 0.001 || last < 3600 {
 		t.Errorf("bounds from %v to %v s", bounds[0], last)
+	}
+}
+
+// At every size a flow costs less than 100 bytes, also right after the slots grew.
+func TestMemoryForEachFlow(t *testing.T) {
+	t.Parallel()
+	rng := rand.New(rand.NewPCG(5, 6))
+	var table flowTable
+	set := &flowSet{}
+	most := 0.0
+	for n := range 400_000 {
+		table.add(flowKey{rng.Uint64(), uint64(n)}, set)
+		if n < 100_000 {
+			continue
+		}
+		bytes := len(table.blocks)*int(unsafe.Sizeof(*table.blocks[0])) + cap(table.blocks)*8 +
+			cap(table.slots)*8 + cap(table.owners)*4 + cap(table.spare)*4 + cap(set.chunks)*4
+		most = max(most, float64(bytes)/float64(n+1))
+	}
+	if most > 100 {
+		t.Errorf("%.1f bytes for a flow, want 100 at most", most)
 	}
 }

@@ -65,6 +65,23 @@ func BenchmarkLedgerApply(b *testing.B) {
 			fill(&e, i%million)
 		}
 	})
+	// One look-up in Go's map of as many flows: what the machine's memory costs right now.
+	b.Run("map", func(b *testing.B) {
+		flows := map[netip.AddrPort]uint32{}
+		e := benchEvent(collector.Seen, at(2))
+		for i := range million {
+			fill(&e, i)
+			flows[e.Flow.VIP] = e.Flow.ID
+		}
+		b.ResetTimer()
+		defer reportCPU(b)()
+		for i := range b.N {
+			fill(&e, i%million)
+			if flows[e.Flow.VIP] == 0 {
+				b.Fatal("lost")
+			}
+		}
+	})
 	for _, forecast := range []int{1, 1000} {
 		name := fmt.Sprintf("forecast=%d/", forecast)
 		b.Run(name+"seen", func(b *testing.B) {

@@ -158,6 +158,39 @@ func TestSweep(t *testing.T) {
 	}
 }
 
+// The event of an end may come after the dump that no longer shows the flow.
+func TestLateEventOfAnEnd(t *testing.T) {
+	t.Parallel()
+	f := flowTo(1, store)
+	done := f
+	done.State, done.Reason, done.Ended = collector.Done, collector.RST, exactly(9)
+	for _, c := range []struct {
+		name string
+		do   func(s script)
+		want collector.Reason
+	}{
+		{"seen done, then gone", func(s script) { s.dump(10, done) }, collector.RST},
+		{"gone", func(s script) { s.dump(10) }, collector.ReasonUnknown},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			s := newScript(t, LedgerConfig{Budgets: []*Budget{plain()}}) // no cool-down
+			s.dump(0)
+			s.open(1, f)
+			c.do(s)
+			s.dump(20)
+			s.close(20.6, done, collector.RST)
+			s.want(21, 0, 0)
+			s.wantTotals(21, 1, map[collector.Reason]uint64{c.want: 1})
+			s.dump(30)
+			s.dump(40)
+			if s.table.count != 0 {
+				t.Errorf("%d entries left", s.table.count)
+			}
+		})
+	}
+}
+
 // A port that is taken again towards the same destination is one port.
 func TestReuseEndsCooling(t *testing.T) {
 	t.Parallel()
