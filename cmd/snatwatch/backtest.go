@@ -18,7 +18,7 @@ import (
 func backtestCommand(app *kingpin.Application) command {
 	c := app.Command("backtest", "Replays recorded or generated flows through the ledger and its forecast, and prints how accurate it was, beside what people use today.")
 	var b backtest.Command
-	var coolDowns string
+	var coolDowns, tick string
 	c.Arg("file", "Recorded flows: CSV with a header, or Zeek's conn.log as TSV or JSON; gzipped or not.").StringsVar(&b.Files)
 	c.Flag("scenario", "Generate flows instead: all, or one of "+scenarioNames()+".").PlaceHolder("NAME").StringVar(&b.Scenario)
 	c.Flag("profile", "Only one profile of the scenarios: P0 (calls of seconds, no cool-down), P15 or P240 (calls of 50 ms, a cool-down of 15 or 240 s).").StringVar(&b.Profile)
@@ -27,7 +27,7 @@ func backtestCommand(app *kingpin.Application) command {
 	c.Flag("train-seeds", "Other runs, to fit thresholds on.").Default("2").IntVar(&b.TrainSeeds)
 	c.Flag("quick", "One seed of two hours, and one to fit on.").BoolVar(&b.Quick)
 	c.Flag("ablate", "Judge the forecast without each of its parts as well.").BoolVar(&b.Ablate)
-	c.Flag("tick", "How often the ledger is asked.").Default("1s").DurationVar(&b.Tick)
+	c.Flag("tick", "How often the ledger is asked.").Default("1s").StringVar(&tick)
 	c.Flag("budget", "Ports of one port space; without it the model's, or for static ones chosen so that each is reached.").PlaceHolder("PORTS").IntVar(&b.Ports)
 	c.Flag("model", "Budget model of a record.").Default("static").StringVar(&b.Model)
 	c.Flag("nodes", "Pool size, for a model that takes it.").IntVar(&b.Nodes)
@@ -38,8 +38,12 @@ func backtestCommand(app *kingpin.Application) command {
 	c.Flag("trace", "Write what the forecast said, one row per tick and port space, as CSV: "+strings.Join(backtest.TraceHeader(), ",")+".").PlaceHolder("FILE").StringVar(&b.Trace)
 	c.Flag("html", "Write a page with held ports, forecast band and warnings drawn over time.").PlaceHolder("FILE").StringVar(&b.HTML)
 	return command{c, func(ctx context.Context, e *env, _ *slog.Logger) error {
+		var err error
+		if b.Tick, err = parseSeconds("tick", tick); err != nil {
+			return err
+		}
 		for _, s := range strings.FieldsFunc(coolDowns, func(r rune) bool { return r == ',' }) {
-			d, err := parseSeconds(s)
+			d, err := parseSeconds("cool-down", s)
 			if err != nil {
 				return err
 			}
@@ -64,13 +68,13 @@ func scenarioNames() string {
 }
 
 // parseSeconds reads a duration; a bare number is seconds.
-func parseSeconds(s string) (time.Duration, error) {
+func parseSeconds(what, s string) (time.Duration, error) {
 	d, err := time.ParseDuration(s)
 	if err != nil {
 		d, err = time.ParseDuration(s + "s")
 	}
 	if err != nil || d < 0 {
-		return 0, fmt.Errorf("cool-down %q: want seconds or a duration such as 240s", s)
+		return 0, fmt.Errorf("%s %q: want seconds or a duration such as 240s", what, s)
 	}
 	return d, nil
 }

@@ -35,10 +35,20 @@ func (t Terms) budget() (*detector.Budget, error) {
 	}
 	p := detector.Params{Name: "backtest", Model: t.Model, Nodes: t.Nodes, VIPCount: t.VIPs}
 	resolved, err := detector.Resolve(p)
-	if err != nil && t.Ports > 0 {
-		// A model that is given its allocation.
-		p.Ports = t.Ports
-		resolved, err = detector.Resolve(p)
+	if t.Ports > 0 && err != nil {
+		// Only the number of ports depends on what is missing, and that is given.
+		for _, fill := range []func(*detector.Params){
+			func(p *detector.Params) { p.Ports = t.Ports },
+			func(p *detector.Params) { p.Ports = 1024 },
+			func(p *detector.Params) { p.Nodes = 1 },
+		} {
+			filled := p
+			fill(&filled)
+			if b, e := detector.Resolve(filled); e == nil {
+				resolved, err = b, nil
+				break
+			}
+		}
 	}
 	if err != nil {
 		return nil, err

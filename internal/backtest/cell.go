@@ -63,7 +63,8 @@ type PointScore struct {
 // Cell is all runs of one scenario and profile, or one port space of a record.
 type Cell struct {
 	Group, Member string
-	// Ports is the ceiling at the start, CoolDown the assumed cool-down.
+	// Nominal is the budget and Ports its effective ceiling at the start; CoolDown is that after FIN.
+	Nominal  int
 	Ports    int
 	CoolDown time.Duration
 	Runs     int

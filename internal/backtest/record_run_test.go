@@ -140,6 +140,8 @@ func TestTerms(t *testing.T) {
 		{"a model", Terms{Model: "azure-lb", Nodes: 60, CoolDown: -1}, 512, 512, 240 * time.Second, 15 * time.Second},
 		{"with another cool-down", Terms{Model: "azure-lb", Nodes: 60, CoolDown: time.Second}, 512, 512, time.Second, time.Second},
 		{"with other ports", Terms{Model: "azure-lb", Nodes: 60, Ports: 64, CoolDown: -1}, 64, 64, 240 * time.Second, 15 * time.Second},
+		{"without nodes", Terms{Model: "azure-lb", Ports: 64, CoolDown: -1}, 64, 64, 240 * time.Second, 15 * time.Second},
+		{"of an odd allocation", Terms{Model: "azure-lb-manual", Ports: 100, CoolDown: -1}, 100, 100, 240 * time.Second, 15 * time.Second},
 		{"of a given allocation", Terms{Model: "azure-lb-manual", Ports: 1000, CoolDown: -1}, 1000, 1000, 240 * time.Second, 15 * time.Second},
 	}
 	for _, tt := range tests {
@@ -164,6 +166,21 @@ func TestNumberInJSON(t *testing.T) {
 		got, err := Number(x).MarshalJSON()
 		if err != nil || string(got) != want {
 			t.Errorf("%v: %s, %v, want %s", x, got, err, want)
+		}
+	}
+}
+
+// Every model can be replayed with ports given, whatever else it takes.
+func TestTermsOfEveryModel(t *testing.T) {
+	t.Parallel()
+	for _, m := range detector.Models() {
+		b, err := Terms{Model: m.Name, Ports: 100, CoolDown: -1}.budget()
+		if err != nil {
+			t.Errorf("%s: %v", m.Name, err)
+			continue
+		}
+		if b.TCP.Ports != 100 || b.TCP.Effective < 1 || b.TCP.Effective > 100 {
+			t.Errorf("%s: %d ports, %d effective, want 100 and at most that", m.Name, b.TCP.Ports, b.TCP.Effective)
 		}
 	}
 }

@@ -117,9 +117,9 @@ func (s *Summary) bestPeer(ap map[string][horizons]Number, h int) (best Number, 
 
 func (s *Summary) groupTable() *table {
 	t := &table{title: "Average precision of the forecast beside the best peer's, and mean absolute error / persistence's"}
-	t.row("", "ceiling", "episodes", "60 s", "", "5 min", "", "15 min", "", "60 min", "", "MAE")
+	t.row("", "budget", "ceiling", "episodes", "60 s", "", "5 min", "", "15 min", "", "60 min", "", "MAE")
 	for _, g := range s.Groups {
-		row := []string{g.Name, strconv.Itoa(g.Ports), strconv.Itoa(g.Episodes)}
+		row := []string{g.Name, strconv.Itoa(g.Nominal), strconv.Itoa(g.Ports), strconv.Itoa(g.Episodes)}
 		var ratio [horizons]Number
 		for h := range horizons {
 			best, name := s.bestPeer(g.AP, h)
@@ -137,13 +137,13 @@ func (s *Summary) groupTable() *table {
 
 func (s *Summary) cellTable() *table {
 	t := &table{title: "Average precision and mean absolute error against persistence, by scenario and profile"}
-	t.row("", "ceiling", "cool-down", "episodes", "AP ours", "AP utilisation", "MAE ours / persistence")
+	t.row("", "budget", "ceiling", "cool-down", "episodes", "AP ours", "AP utilisation", "MAE ours / persistence")
 	for _, c := range s.Cells {
 		var ratio [horizons]Number
 		for h := range horizons {
 			ratio[h] = c.MAE[NameForecast][h] / c.MAE[NameUtilisation][h]
 		}
-		t.row(c.Group+" "+c.Member, strconv.Itoa(c.Ports), figure(float64(c.CoolDown), 0)+" s", strconv.Itoa(c.Episodes),
+		t.row(c.Group+" "+c.Member, strconv.Itoa(c.Nominal), strconv.Itoa(c.Ports), figure(float64(c.CoolDown), 0)+" s", strconv.Itoa(c.Episodes),
 			figures(c.AP[NameForecast], 2), figures(c.AP[NameUtilisation], 2), figures(ratio, 2))
 	}
 	return t

@@ -176,7 +176,7 @@ func names(ms []Method) []string {
 
 // judge runs the seeds that count.
 func (j job) judge(ctx context.Context, cfg Config, fit *Fitted, points []Point, advanced func(time.Duration)) (*Cell, error) {
-	c := &Cell{Group: j.scenario.Name, Member: j.profile.Name, Ports: Budget, CoolDown: j.profile.CoolDown}
+	c := &Cell{Group: j.scenario.Name, Member: j.profile.Name, Nominal: Budget, Ports: Budget, CoolDown: j.profile.CoolDown}
 	var runs []outcome
 	for seed := range cfg.Seeds {
 		o, err := j.run(ctx, cfg, uint64(seed+1), points, advanced)

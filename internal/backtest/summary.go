@@ -82,6 +82,7 @@ type PointSummary struct {
 // GroupSummary is one scenario, or one record.
 type GroupSummary struct {
 	Name     string                      `json:"name"`
+	Nominal  int                         `json:"budget_ports"`
 	Ports    int                         `json:"effective_ports"`
 	Episodes int                         `json:"episodes"`
 	Days     Number                      `json:"days"`
@@ -93,6 +94,7 @@ type GroupSummary struct {
 type CellSummary struct {
 	Group       string           `json:"group"`
 	Member      string           `json:"member"`
+	Nominal     int              `json:"budget_ports"`
 	Ports       int              `json:"effective_ports"`
 	CoolDown    Number           `json:"cooldown_seconds"`
 	Runs        int              `json:"runs"`
@@ -185,7 +187,7 @@ func (r *Result) Summarize() *Summary {
 		s.Points = append(s.Points, summarizePoint(groups, i, p.Point))
 	}
 	for _, g := range groups {
-		gs := GroupSummary{Name: g[0].Group, Ports: g[0].Ports, AP: map[string][horizons]Number{}, MAE: map[string][horizons]Number{}}
+		gs := GroupSummary{Name: g[0].Group, Nominal: g[0].Nominal, Ports: g[0].Ports, AP: map[string][horizons]Number{}, MAE: map[string][horizons]Number{}}
 		for _, c := range g {
 			gs.Episodes += c.Episodes
 			gs.Days += Number(c.Days)
@@ -278,7 +280,7 @@ func (ps *PointSummary) warnings(h int, w *Warnings) {
 
 func (c *Cell) summary() CellSummary {
 	cs := CellSummary{
-		Group: c.Group, Member: c.Member, Ports: c.Ports, CoolDown: Number(c.CoolDown.Seconds()),
+		Group: c.Group, Member: c.Member, Nominal: c.Nominal, Ports: c.Ports, CoolDown: Number(c.CoolDown.Seconds()),
 		Runs: c.Runs, Episodes: c.Episodes, Days: Number(c.Days), Predictions: c.Predictions, LedgerApart: c.Apart,
 		AP: map[string][horizons]Number{}, MAE: map[string][horizons]Number{}, Skill: map[string][horizons]Number{},
 	}
