@@ -47,8 +47,14 @@ type NAT struct {
 
 func (r *NAT) ipv6() bool { return r.Form != Masquerade && r.VIPs[0].Is6() }
 
-// check refuses a rule that the kernel would take and understand differently.
-func (r *NAT) check() error {
+// check refuses a rule that the kernel would take and understand differently, or that is for
+// a node that does not exist.
+func (r *NAT) check(nodes int) error {
+	for _, i := range r.Nodes {
+		if i < 0 || i >= nodes {
+			return fmt.Errorf("NAT rule: node %d of %d", i, nodes)
+		}
+	}
 	if r.Form == Masquerade {
 		if len(r.VIPs) > 0 || r.Ports != (collector.PortRange{}) {
 			return errors.New("NAT rule: masquerade has neither VIPs nor ports")
@@ -72,13 +78,21 @@ func (r *NAT) check() error {
 	return nil
 }
 
+// transaction is a batch of changes to the rules. It numbers the sets in it, because the library does so
+// in a variable that all its connections share without a lock.
+type transaction struct {
+	*nftables.Conn
+	sets uint32
+}
+
 // SetNAT replaces the router's NAT rules in one transaction. Flows that exist keep
-// their VIP and port.
+// their VIP and port. One goroutine may call it at a time.
 func (l *Lab) SetNAT(rules ...NAT) error {
-	c, err := nftables.New(nftables.WithNetNSFd(l.router.FD()))
+	conn, err := nftables.New(nftables.WithNetNSFd(l.router.FD()))
 	if err != nil {
 		return fmt.Errorf("set NAT: %w", err)
 	}
+	c := &transaction{Conn: conn}
 	for _, family := range []nftables.TableFamily{nftables.TableFamilyIPv4, nftables.TableFamilyIPv6} {
 		table := &nftables.Table{Name: "nat", Family: family}
 		c.AddTable(table) // so that deleting it is no error the first time
@@ -89,7 +103,7 @@ func (l *Lab) SetNAT(rules ...NAT) error {
 			Hooknum: nftables.ChainHookPostrouting, Priority: nftables.ChainPriorityNATSource,
 		})
 		for i := range rules {
-			if err := rules[i].check(); err != nil {
+			if err := rules[i].check(len(l.nodes)); err != nil {
 				return err
 			}
 			if rules[i].ipv6() != (family == nftables.TableFamilyIPv6) {
@@ -119,7 +133,7 @@ func (l *Lab) assignVIPs(rules []NAT) error {
 	return nil
 }
 
-func (l *Lab) addRule(c *nftables.Conn, chain *nftables.Chain, r *NAT) error {
+func (l *Lab) addRule(c *transaction, chain *nftables.Chain, r *NAT) error {
 	sources := [][]expr.Any{nil}
 	if len(r.Nodes) > 0 {
 		sources = nil
@@ -157,7 +171,7 @@ func fromSource(h *Host, ipv6 bool) []expr.Any {
 }
 
 // target is the rule's verdict: addresses in registers 1 and 2, ports in 3 and 4.
-func (r *NAT) target(c *nftables.Conn, t *nftables.Table) ([]expr.Any, error) {
+func (r *NAT) target(c *transaction, t *nftables.Table) ([]expr.Any, error) {
 	if r.Form == Masquerade {
 		return []expr.Any{&expr.Masq{Random: r.Random, FullyRandom: r.FullyRandom, Persistent: r.Persistent}}, nil
 	}
@@ -180,8 +194,9 @@ func (r *NAT) target(c *nftables.Conn, t *nftables.Table) ([]expr.Any, error) {
 			&expr.Immediate{Register: 2, Data: r.VIPs[len(r.VIPs)-1].AsSlice()},
 			nat), nil
 	}
+	c.sets++
 	set := &nftables.Set{
-		Table: t, Anonymous: true, Constant: true, IsMap: true,
+		ID: c.sets, Name: "__map%d", Table: t, Anonymous: true, Constant: true, IsMap: true,
 		KeyType: nftables.TypeInteger, DataType: nftables.TypeIPAddr,
 	}
 	if r.ipv6() {

@@ -80,11 +80,12 @@ func TestCheckRule(t *testing.T) {
 		{"upside down", NAT{VIPs: []netip.Addr{a}, Ports: collector.PortRange{First: 2, Last: 1}}, "2-1 is no range"},
 		{"range with a gap", NAT{VIPs: []netip.Addr{a, c}, Ports: testPorts}, "198.51.100.3 does not follow 198.51.100.1"},
 		{"two families", NAT{Form: Numgen, VIPs: []netip.Addr{a, VIP6(0)}, Ports: testPorts}, "two families"},
+		{"node beyond the last", NAT{Nodes: []int{1, 2}, Form: Masquerade}, "node 2 of 2"},
 		{"masquerade with ports", NAT{Form: Masquerade, Ports: testPorts}, "neither VIPs nor ports"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			err := tt.rule.check()
+			err := tt.rule.check(2)
 			if (err == nil) != (tt.says == "") || err != nil && !strings.Contains(err.Error(), tt.says) {
 				t.Errorf("error %v, want %q", err, tt.says)
 			}
