@@ -28,6 +28,7 @@ func newForecaster(without Part) *forecaster {
 	f.work.edges, f.work.curve.edges = f.edges, f.edges
 	f.work.grid, f.work.horizon = aheadGrid(), horizonAt()
 	f.work.taus = hazardTaus()
+	f.work.worth = tailWorth()
 	return f
 }
 
@@ -50,9 +51,11 @@ type stock struct {
 	last  float64 // second of the last tick, 0 before the first
 
 	pool    poolTrend
+	ports   float64         // nominal budget now
 	ceiling float64         // effective ceiling now
 	ahead   [aheads]float64 // and at each time ahead
 
+	verdict contradiction
 	// brier sums the squared errors of judged probabilities, judged counts them; both decay.
 	brier, judged [NumHorizons]float64
 }
@@ -127,6 +130,7 @@ type outlook struct {
 		fill float32
 	}
 	learnt   [NumHorizons]learnt
+	evidence evidence
 	rate     float64 // arrivals per second, as of the last tick
 	forecast Forecast
 }
@@ -168,6 +172,11 @@ func (o *outlook) open(opened collector.Interval) {
 func (o *outlook) close(opened, ended collector.Interval, release collector.Time, reason collector.Reason) {
 	o.times.close(opened, ended, o.stock.f.edges)
 	o.ended[o.stock.classOf[reason]]++
+	if reason == collector.Timeout {
+		o.evidence.failed++
+	} else if reason != collector.ReasonUnknown {
+		o.evidence.answered++
+	}
 	if release > ended.To {
 		o.cools.add(releaseSecond(release))
 	}
@@ -197,6 +206,11 @@ func releaseSecond(t collector.Time) int64 {
 type conditions struct {
 	// Now is the moment up to which everything was seen: in poll mode the last dump's.
 	Now collector.Time
+	// Held is the number of ports held: fewer than flows where these may share a port.
+	// 0 stands for the number of flows.
+	Held int
+	// Opening is the number of live flows that wait for an answer.
+	Opening int
 	// Failing: opens failed for lack of ports since the last forecast, or the space is at
 	// its effective ceiling. The forecast is then "now".
 	Failing bool

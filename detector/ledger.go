@@ -97,6 +97,8 @@ type Ledger struct {
 	forecastAt int64 // second
 	handedAt   collector.Time
 	old        *legacy // during Reconfigure
+	// saved is what a state tells of port spaces not yet met.
+	saved map[spaceName]*memory
 
 	bounds []float64
 	pick   picker

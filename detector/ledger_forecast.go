@@ -80,7 +80,7 @@ func (l *Ledger) flowMoved(f *flow) {
 
 func (l *Ledger) spaceTracked(s *portSpace) {
 	if s.outlook == nil && l.outlooks < l.cfg.ForecastMax {
-		s.outlook = l.accounts[s.key.account].stock.outlook(l.now)
+		s.outlook = l.newOutlook(s)
 		l.outlooks++
 	}
 }
@@ -125,6 +125,7 @@ func (l *Ledger) forecast() {
 			continue
 		}
 		s.noPortsTold = s.noPorts
+		c.Opening, c.Held = s.opening, s.held()
 		c.WarmingUntil = 0
 		if cool := slices.Max(a.terms.CoolDown[:]); cool > 0 {
 			c.WarmingUntil = l.cfg.Start.Add(cool)
@@ -180,7 +181,7 @@ func (l *Ledger) handOutlooks() {
 	for i := range min(len(want), len(have)) {
 		s := &l.spaces[want[i]]
 		l.spaces[have[i]].outlook = nil
-		s.outlook = l.accounts[s.key.account].stock.outlook(l.now)
+		s.outlook = l.newOutlook(s)
 		given[want[i]] = s.outlook
 	}
 	for _, n := range l.netns {
@@ -217,6 +218,16 @@ func exhausts(s *portSpace) float64 {
 		return math.Inf(1)
 	}
 	return s.outlook.forecast.TimeToExhaustion
+}
+
+// contradicted says whether what is seen cannot be under the budget of accounts, and why.
+func contradicted(accounts []*account) (bool, string) {
+	for _, a := range accounts {
+		if a.stock != nil && a.stock.verdict.until != 0 {
+			return true, a.stock.verdict.text
+		}
+	}
+	return false, ""
 }
 
 // brier is the mean Brier score of a budget's forecasts by horizon.

@@ -27,6 +27,7 @@ func (l *Ledger) Snapshot(now collector.Time) *Snapshot {
 	l.pick.sort(l)
 	for i, b := range l.cfg.Budgets {
 		bs := BudgetSnapshot{Budget: b, Brier: brier(l.accounts[2*i : 2*i+2])}
+		bs.Contradicted, bs.Contradiction = contradicted(l.accounts[2*i : 2*i+2])
 		for a := 2 * i; a < 2*i+2; a++ {
 			if l.accounts[a].terms.Ports > 0 {
 				bs.Protocols = append(bs.Protocols, l.protocolSnapshot(uint32(a)))

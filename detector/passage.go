@@ -99,6 +99,16 @@ func (o *outlook) hold(w *workspace, now float64) {
 			c.variance[i] += n * q * (1 - q)
 		}
 	}
+	perFlow := w.perFlow
+	if perFlow == 1 {
+		return
+	}
+	for i := range w.grid {
+		c.base[i] *= perFlow
+		c.variance[i] *= perFlow
+		c.gain[i] *= perFlow
+		c.double[i] *= perFlow
+	}
 }
 
 // logit and logistic are each other's inverse.

@@ -87,7 +87,7 @@ type learnt struct {
 	rate, fill regression
 	// spread is the mean square of the residual at the horizon, in variances.
 	spread float32
-	seen   float32 // forecasts judged, decayed
+	seen   float32 // forecasts judged, at most 100
 }
 
 // regression is a least-squares line through the origin, drawn towards a prior slope.

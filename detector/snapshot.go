@@ -102,6 +102,9 @@ type Forecast struct {
 	// TimeToExhaustion is the median, in seconds: 0 when exhausted, +Inf beyond
 	// the longest horizon.
 	TimeToExhaustion float64
+	// Inexact: events were lost, or ports closed before the start may be cooling unseen;
+	// the variance is larger for it.
+	Inexact bool
 }
 
 // Histogram counts durations in seconds. Counts[i] is the number not above Bounds[i]

@@ -41,10 +41,12 @@ type workspace struct {
 	grid    [aheads]float64
 	horizon [NumHorizons]int
 	taus    [numSpeeds]float64
+	worth   [NumHorizons]float64
 	crowd   crowd
 	seen    exposure
 	curve   curve
 	share   [coolClasses]float64
+	perFlow float64 // ports held per flow
 	course  course
 	weight  [NumHorizons][components]float64
 	above   [tailBins + 1]float64
@@ -110,7 +112,7 @@ func (l *lifetimes) spreadBy(c *curve) {
 // tick makes the forecast. Call it once a second while the space is fuller than a tenth of
 // its ceiling, and every five seconds otherwise.
 func (o *outlook) tick(c conditions) {
-	w := &o.stock.f.work
+	s, w := o.stock, &o.stock.f.work
 	now := c.Now.Seconds()
 	dt := now - o.last
 	if dt <= 0 {
@@ -122,15 +124,22 @@ func (o *outlook) tick(c conditions) {
 	first := o.last == 0
 	if first {
 		dt = 1
-		o.began = now
-		o.dispersion = 1
+		if o.began == 0 {
+			o.began, o.dispersion = now, 1
+		}
 		o.times.adopt(now, w.edges, &w.crowd)
 	}
 	o.last = now
 	o.times.expose(now, w.edges, &w.crowd, &w.seen)
 	o.refit(w, dt)
-	held := float64(o.held())
+	held, perFlow := float64(o.held()), 1.0
+	if c.Held > 0 && held > 0 {
+		held, perFlow = float64(c.Held), float64(c.Held)/held
+	}
+	o.evidence.weigh(now, dt, held-float64(c.Opening), s.ports, s.ceiling)
+	s.contradict(&o.evidence, now, float64(o.times.ages.count()))
 	o.arrive(now, dt, held)
+	w.perFlow = perFlow
 	o.hold(w, now)
 	o.judge(now, held)
 	o.expect(w, now, held)
@@ -284,7 +293,7 @@ func (o *outlook) double(w *workspace, u float64) float64 {
 			sum += w.share[k] * (cool*cool/2 + cool*(u-cool) + two)
 		}
 	}
-	return sum
+	return sum * w.perFlow
 }
 
 // reversion is how much of today's distance from the long mean of rate and fill is left at
@@ -332,6 +341,7 @@ func (f *forecaster) leaves(k int) bool {
 func (o *outlook) pass(w *workspace, c conditions, now, held float64) {
 	s, co, f := o.stock, &w.course, &o.forecast
 	blind := o.blindness(c, now, held)
+	f.Inexact = blind > 0
 	var z [components]float64
 	for k := range z {
 		z[k] = math.Inf(1)
@@ -341,11 +351,11 @@ func (o *outlook) pass(w *workspace, c conditions, now, held float64) {
 	f.TimeToExhaustion = math.Inf(1)
 	top := math.Inf(-1)
 	h := 0
-	o.learnt[0].tail.cumulate(&s.f.factory[0], tailWorth, &w.above)
+	o.learnt[0].tail.cumulate(&s.f.factory[0], w.worth[0], &w.above)
 	for i, u := range w.grid {
 		if i > w.horizon[h] {
 			h++
-			o.learnt[h].tail.cumulate(&s.f.factory[h], tailWorth, &w.above)
+			o.learnt[h].tail.cumulate(&s.f.factory[h], w.worth[h], &w.above)
 		}
 		top = max(top, co.mix[i])
 		raw := 0.0
@@ -371,8 +381,8 @@ func (o *outlook) pass(w *workspace, c conditions, now, held float64) {
 		}
 		least, before = p, u
 		if i == w.horizon[h] {
-			variance := co.variance[i] + max(0, co.mix[i]-co.base[i]) + 1
 			l := &o.learnt[h]
+			variance := co.variance[i] + max(0, co.mix[i]-co.base[i]) + 1
 			f.Mean[h] = co.mix[i]
 			f.Variance[h] = variance*l.variance() + blind
 			f.Probability[h] = p
@@ -390,14 +400,18 @@ func (o *outlook) pass(w *workspace, c conditions, now, held float64) {
 	}
 }
 
-// tailWorth is how many residuals the factory's tail weighs.
-const tailWorth = 100
+// tailWorth is how many residuals the factory's tail weighs, by horizon: the further ahead,
+// the more one load differs from another.
+func tailWorth() [NumHorizons]float64 { return [NumHorizons]float64{100, 50, 25, 8} }
+
+// settled is how long, in seconds, an outlook's forecasts are not kept to be judged.
+const settled = 60
 
 // keep stores the forecast p of horizon h, at place i of the grid, to be judged when due.
 func (o *outlook) keep(h int, now, held float64, p pending, i int, w *workspace) {
 	l := &o.learnt[h]
 	u := int64(w.grid[i])
-	if int64(now) < l.next {
+	if int64(now) < l.next || now-o.began < settled {
 		return
 	}
 	for j := range l.waiting {
@@ -470,7 +484,7 @@ func (l *learnt) judge(p *pending, held, opened, u, keep float64) {
 	f := max(0.01, 1/(float64(l.seen)+20))
 	sd := float64(p.sd)
 	for k := range l.score {
-		l.score[k] += float32(f * (math.Abs(held-float64(p.mean[k]))/sd - float64(l.score[k])))
+		l.score[k] += float32(f * (min(math.Abs(held-float64(p.mean[k]))/sd, tailReach) - float64(l.score[k])))
 	}
 	r := (held - float64(p.mix)) / sd
 	l.spread += float32(f * (min(r*r, 2500) - float64(l.spread)))
@@ -520,7 +534,7 @@ func (p *poolTrend) slope() float64 {
 // edge of a table the ceiling falls when it does.
 func (s *stock) look(now float64, b *Budget) {
 	t := b.Terms(s.protocol)
-	s.ceiling = float64(t.Effective)
+	s.ports, s.ceiling = float64(t.Ports), float64(t.Effective)
 	for i := range s.ahead {
 		s.ahead[i] = s.ceiling
 	}

@@ -1,0 +1,113 @@
+package detector
+
+import (
+	"math/rand/v2"
+	"testing"
+	"time"
+	"unsafe"
+
+	"github.com/snatwatch/snatwatch/collector"
+)
+
+// outlookBytes is the most that the forecast of one port space may take.
+const outlookBytes = 12 << 10
+
+func TestOutlookIsSmall(t *testing.T) {
+	t.Parallel()
+	if n := unsafe.Sizeof(outlook{}); n > outlookBytes {
+		t.Errorf("an outlook takes %d bytes, want at most %d", n, outlookBytes)
+	}
+}
+
+// busySpace is a port space in the middle of its day: 800 of 1024 ports held, half of them by
+// flows that live for seconds to an hour.
+type busySpace struct {
+	rng   *rand.Rand
+	now   collector.Time
+	cool  time.Duration
+	stock *stock
+	o     *outlook
+	b     *Budget
+	live  []collector.Time // opened, by the order of their end
+	ends  []collector.Time
+}
+
+func testBudget(ports int, cool time.Duration) *Budget {
+	t := Terms{Ports: ports, Effective: ports}
+	for r := range t.CoolDown {
+		t.CoolDown[r] = cool
+	}
+	return &Budget{Name: "test", Model: "static", TCP: t}
+}
+
+func newBusySpace(f *forecaster, seed uint64) *busySpace {
+	s := &busySpace{rng: rand.New(rand.NewPCG(seed, 1)), now: 1_700_000_000e9, cool: 15 * time.Second}
+	s.b = testBudget(1024, s.cool)
+	s.stock = f.stock(s.b, collector.TCP, s.now)
+	s.o = s.stock.outlook(s.now)
+	for range 1800 {
+		s.second()
+		s.tick()
+	}
+	return s
+}
+
+// second plays the opens and closes of one second.
+func (s *busySpace) second() {
+	const rate = 18
+	next := s.now.Add(time.Second)
+	for range rate {
+		at := s.now.Add(time.Duration(s.rng.Int64N(1e9)))
+		life := 0.05 * (1 + s.rng.ExpFloat64())
+		if s.rng.IntN(3) == 0 {
+			life = 5 / (0.001 + s.rng.Float64())
+		}
+		s.o.open(moment(at))
+		s.live = append(s.live, at)
+		s.ends = append(s.ends, at.Add(time.Duration(life*1e9)))
+	}
+	for i := 0; i < len(s.live); {
+		if s.ends[i] > next {
+			i++
+			continue
+		}
+		s.o.close(moment(s.live[i]), moment(s.ends[i]), s.ends[i].Add(s.cool), collector.FIN)
+		last := len(s.live) - 1
+		s.live[i], s.ends[i] = s.live[last], s.ends[last]
+		s.live, s.ends = s.live[:last], s.ends[:last]
+	}
+	s.now = next
+}
+
+func (s *busySpace) tick() {
+	s.stock.tick(s.now, s.b)
+	s.o.tick(conditions{Now: s.now})
+}
+
+func moment(t collector.Time) collector.Interval { return collector.Interval{From: t, To: t} }
+
+func BenchmarkForecastTick(b *testing.B) {
+	s := newBusySpace(newForecaster(0), 1)
+	b.ReportAllocs()
+	b.ReportMetric(float64(unsafe.Sizeof(*s.o)), "B/space")
+	for b.Loop() {
+		s.now = s.now.Add(time.Second)
+		s.tick()
+	}
+}
+
+func BenchmarkForecastEvent(b *testing.B) {
+	s := newBusySpace(newForecaster(0), 1)
+	b.ReportAllocs()
+	i := 0
+	for b.Loop() {
+		at := s.now.Add(time.Duration(i%1000) * time.Millisecond)
+		s.o.open(moment(at))
+		s.o.close(moment(at), moment(at.Add(50*time.Millisecond)), at.Add(15*time.Second), collector.FIN)
+		if i++; i%1000 == 0 {
+			s.now = s.now.Add(time.Second)
+			s.tick()
+		}
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/2, "ns/event")
+}

@@ -1,0 +1,374 @@
+package detector
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"math"
+	"time"
+
+	"github.com/snatwatch/snatwatch/collector"
+)
+
+// A state is what the forecast learned, as bytes: hold times, arrivals and its own errors,
+// by budget and port space. Flows are not in it: the kernel knows them.
+//
+// It begins with stateMagic and the version, and ends with a CRC-32C of all before.
+const (
+	stateMagic   = "snatwatch state\n"
+	stateVersion = 1
+	// stateOld is after how long what was learned of a port space says nothing any more.
+	stateOld = 6 * time.Hour
+)
+
+// ErrState: the bytes are no state, were damaged, or come from another version.
+var ErrState = errors.New("not a readable state")
+
+// codec writes a state, or reads one: whoever is saved lists its fields once.
+type codec struct {
+	b       []byte
+	reading bool
+	err     error
+}
+
+func (c *codec) u64(x *uint64) {
+	if !c.reading {
+		c.b = binary.LittleEndian.AppendUint64(c.b, *x)
+		return
+	}
+	if len(c.b) < 8 {
+		c.fail("it is cut off")
+		*x = 0
+		return
+	}
+	*x = binary.LittleEndian.Uint64(c.b)
+	c.b = c.b[8:]
+}
+
+func (c *codec) fail(why string) {
+	c.b = nil
+	if c.err == nil {
+		c.err = fmt.Errorf("%w: %s", ErrState, why)
+	}
+}
+
+func (c *codec) time(t *collector.Time) {
+	x := uint64(*t)
+	c.u64(&x)
+	*t = collector.Time(x)
+}
+
+// length is of a list that has at most most entries.
+func (c *codec) length(n *int, most int) {
+	x := uint64(*n)
+	c.u64(&x)
+	if x > uint64(most) {
+		c.fail("a length is out of bounds")
+		x = 0
+	}
+	*n = int(x)
+}
+
+func (c *codec) text(s *string) {
+	n := len(*s)
+	c.length(&n, 1<<10)
+	if !c.reading {
+		c.b = append(c.b, *s...)
+		return
+	}
+	if len(c.b) < n {
+		c.fail("it is cut off")
+		return
+	}
+	*s = string(c.b[:n])
+	c.b = c.b[n:]
+}
+
+// f32 and f64 are finite numbers of moderate size.
+func (c *codec) f32(xs ...*float32) {
+	for _, x := range xs {
+		if !c.reading {
+			c.b = binary.LittleEndian.AppendUint32(c.b, math.Float32bits(*x))
+			continue
+		}
+		if len(c.b) < 4 {
+			c.fail("it is cut off")
+			return
+		}
+		*x = math.Float32frombits(binary.LittleEndian.Uint32(c.b))
+		c.b = c.b[4:]
+		if !(*x > -1e15 && *x < 1e15) {
+			c.fail("a number is out of bounds")
+			return
+		}
+	}
+}
+
+func (c *codec) f64(xs ...*float64) {
+	for _, x := range xs {
+		y := math.Float64bits(*x)
+		c.u64(&y)
+		*x = math.Float64frombits(y)
+		if !(*x > -1e15 && *x < 1e15) {
+			c.fail("a number is out of bounds")
+			*x = 0
+			return
+		}
+	}
+}
+
+func (c *codec) occurrence(o *occurrence) {
+	for k := range o.ended {
+		c.f32(&o.ended[k], &o.lived[k])
+	}
+}
+
+// keep shrinks what was learned by how long ago it was.
+func (o *occurrence) keep(share float64) {
+	for k := range o.ended {
+		o.ended[k] = max(0, o.ended[k]*float32(share))
+		o.lived[k] = max(0, o.lived[k]*float32(share))
+	}
+}
+
+// memory is what an outlook learned, without flows and pending forecasts.
+type memory struct {
+	speeds                         [numSpeeds]occurrence
+	ended                          [coolClasses]float32
+	dispersion, rateMean, fillMean float64
+	since                          float64 // seconds over which the two means were taken
+	learnt                         [NumHorizons]learnt
+}
+
+// remember copies what o learned.
+func (o *outlook) remember() memory {
+	m := memory{
+		speeds: o.speeds, ended: o.ended, dispersion: o.dispersion,
+		rateMean: o.rateMean, fillMean: o.fillMean, since: o.last - o.began, learnt: o.learnt,
+	}
+	for h := range m.learnt {
+		m.learnt[h].waiting, m.learnt[h].next = [pendings]pending{}, 0
+	}
+	return m
+}
+
+// recall gives a new outlook what one of the same port space learned.
+func (o *outlook) recall(m *memory, now collector.Time) {
+	o.speeds, o.ended, o.learnt = m.speeds, m.ended, m.learnt
+	o.dispersion, o.rateMean, o.fillMean = m.dispersion, m.rateMean, m.fillMean
+	o.began = now.Seconds() - m.since
+}
+
+func (c *codec) memory(m *memory) {
+	for i := range m.speeds {
+		c.occurrence(&m.speeds[i])
+	}
+	for k := range m.ended {
+		c.f32(&m.ended[k])
+	}
+	c.f64(&m.dispersion, &m.rateMean, &m.fillMean, &m.since)
+	for h := range m.learnt {
+		l := &m.learnt[h]
+		for i := range l.tail {
+			c.f32(&l.tail[i])
+		}
+		for k := range l.score {
+			c.f32(&l.score[k])
+		}
+		c.f32(&l.rate.xx, &l.rate.xy, &l.rate.n, &l.fill.xx, &l.fill.xy, &l.fill.n)
+		c.f32(&l.spread, &l.seen)
+	}
+	m.dispersion = max(1, m.dispersion)
+}
+
+// saved is the memory of a port space with its name.
+type saved struct {
+	spaceName
+	memory memory
+}
+
+// stateStock and stateSpaces bound what a state may hold.
+const (
+	stateStocks = 1 << 10
+	stateSpaces = 1 << 20
+)
+
+// AppendState appends what the forecast learned so far, for Restore.
+func (l *Ledger) AppendState(b []byte) []byte {
+	c := codec{b: append(b, stateMagic...)}
+	first := len(b)
+	version := uint64(stateVersion)
+	c.u64(&version)
+	c.time(&l.now)
+	f := l.forecaster
+	c.occurrence(&f.all)
+	n := len(f.stocks)
+	c.length(&n, stateStocks)
+	for _, s := range f.stocks {
+		c.stock(&s.name, &s.protocol, &s.hours, &s.brier, &s.judged)
+	}
+	n = 0
+	for i := range l.spaces {
+		if o := l.spaces[i].outlook; o != nil && o.last != 0 {
+			n++
+		}
+	}
+	c.length(&n, stateSpaces)
+	for i := range l.spaces {
+		s := &l.spaces[i]
+		if s.outlook == nil || s.outlook.last == 0 {
+			continue
+		}
+		v := saved{l.spaceName(s), s.outlook.remember()}
+		c.saved(&v)
+	}
+	return binary.LittleEndian.AppendUint32(c.b, crc32.Checksum(c.b[first:], crc32.MakeTable(crc32.Castagnoli)))
+}
+
+func (c *codec) stock(name *string, p *collector.Protocol, hours *occurrence, brier, judged *[NumHorizons]float64) {
+	c.text(name)
+	x := uint64(*p)
+	c.u64(&x)
+	*p = collector.Protocol(x)
+	c.occurrence(hours)
+	for h := range brier {
+		c.f64(&brier[h], &judged[h])
+	}
+}
+
+func (c *codec) saved(v *saved) {
+	c.text(&v.budget)
+	c.text(&v.vip)
+	c.text(&v.destination)
+	x := uint64(v.protocol)
+	c.u64(&x)
+	v.protocol = collector.Protocol(x)
+	c.memory(&v.memory)
+}
+
+// Restore takes in what AppendState gave, before the first event. Where the bytes are
+// no state it returns an error that is ErrState, and the ledger is as it was.
+func (l *Ledger) Restore(state []byte, now collector.Time) error {
+	c, err := openState(state)
+	if err != nil {
+		return err
+	}
+	var at collector.Time
+	var all occurrence
+	type stockState struct {
+		name          string
+		protocol      collector.Protocol
+		hours         occurrence
+		brier, judged [NumHorizons]float64
+	}
+	c.time(&at)
+	c.occurrence(&all)
+	n := 0
+	c.length(&n, stateStocks)
+	var stocks []stockState
+	for range n {
+		var s stockState
+		c.stock(&s.name, &s.protocol, &s.hours, &s.brier, &s.judged)
+		if c.err != nil {
+			return c.err
+		}
+		stocks = append(stocks, s)
+	}
+	c.length(&n, stateSpaces)
+	spaces := map[spaceName]*memory{}
+	for range n {
+		var v saved
+		c.saved(&v)
+		if c.err != nil {
+			return c.err
+		}
+		spaces[v.spaceName] = &v.memory
+	}
+	if len(c.b) > 0 {
+		c.fail("bytes are left over")
+	}
+	if c.err != nil {
+		return c.err
+	}
+
+	l.Advance(now)
+	gap := max(0, now.Sub(at).Seconds())
+	all.keep(math.Exp(-gap / 86400))
+	l.forecaster.all = all
+	for _, s := range l.forecaster.stocks {
+		for i := range stocks {
+			if was := &stocks[i]; was.name == s.name && was.protocol == s.protocol {
+				s.hours, s.brier, s.judged = was.hours, was.brier, was.judged
+				s.hours.keep(math.Exp(-gap / (6 * 3600)))
+				s.borrow()
+			}
+		}
+	}
+	if gap > stateOld.Seconds() {
+		return nil
+	}
+	taus := hazardTaus()
+	for _, m := range spaces {
+		for i := range m.speeds {
+			m.speeds[i].keep(math.Exp(-gap / taus[i]))
+		}
+	}
+	l.saved = spaces
+	return nil
+}
+
+// openState checks all but the content and returns a reader of that.
+func openState(state []byte) (*codec, error) {
+	c := &codec{b: state, reading: true}
+	if len(state) < len(stateMagic)+12 || string(state[:len(stateMagic)]) != stateMagic {
+		c.fail("it does not begin as one")
+		return nil, c.err
+	}
+	body := state[:len(state)-4]
+	if binary.LittleEndian.Uint32(state[len(body):]) != crc32.Checksum(body, crc32.MakeTable(crc32.Castagnoli)) {
+		c.fail("its checksum is wrong")
+		return nil, c.err
+	}
+	c.b = body[len(stateMagic):]
+	version := uint64(0)
+	c.u64(&version)
+	if version != stateVersion {
+		c.fail(fmt.Sprintf("it has version %d, not %d", version, stateVersion))
+		return nil, c.err
+	}
+	return c, nil
+}
+
+// spaceName tells port spaces apart across a restart.
+type spaceName struct {
+	budget, vip, destination string
+	protocol                 collector.Protocol
+}
+
+func (l *Ledger) spaceName(s *portSpace) spaceName {
+	a := l.accounts[s.key.account]
+	n := spaceName{budget: a.budget.Name, destination: destinationLabel(s.destination, a.terms.Unique), protocol: a.protocol}
+	if s.vip.IsValid() {
+		n.vip = s.vip.String()
+	}
+	return n
+}
+
+// newOutlook starts the forecast of s, with what a state tells of it.
+func (l *Ledger) newOutlook(s *portSpace) *outlook {
+	o := l.accounts[s.key.account].stock.outlook(l.now)
+	if len(l.saved) == 0 {
+		return o
+	}
+	if l.now.Sub(l.cfg.Start) > stateOld {
+		l.saved = nil
+		return o
+	}
+	name := l.spaceName(s)
+	if m, ok := l.saved[name]; ok {
+		o.recall(m, l.now)
+		delete(l.saved, name)
+	}
+	return o
+}
