@@ -12,24 +12,36 @@ import (
 	"github.com/snatwatch/snatwatch/collector/netns"
 )
 
-// Read reads the rules of a network namespace; it needs CAP_NET_ADMIN there. Chains that
-// nothing jumps to are read like any other.
-func Read(ns *netns.Handle) (Ruleset, error) {
-	var options []nftables.ConnOption
-	if own, err := netns.Own(); err != nil || own != ns.Inode() {
-		// To enter even one's own namespace takes CAP_SYS_ADMIN.
-		options = append(options, nftables.WithNetNSFd(ns.FD()))
-	}
-	conn, err := nftables.New(options...)
-	if err != nil {
-		return Ruleset{}, fmt.Errorf("open nftables: %w", err)
-	}
+// Read reads the rules of a network namespace; without CAP_NET_ADMIN there the error wraps
+// fs.ErrPermission. Chains that nothing jumps to are read like any other.
+func Read(ns *netns.Handle) (s Ruleset, err error) {
+	// Inside, so that the caller's own namespace takes no right to enter.
+	err = ns.Do(func() error {
+		conn, err := nftables.New(nftables.AsLasting())
+		if err != nil {
+			return fmt.Errorf("open nftables: %w", err)
+		}
+		defer func() { _ = conn.CloseLasting() }()
+		drafts, err := s.read(conn)
+		if err != nil {
+			return err
+		}
+		links, err := interfaces()
+		if err != nil {
+			return err
+		}
+		s.Rules = settle(drafts, links)
+		return nil
+	})
+	return s, err
+}
+
+// read goes through all chains that can translate. What cannot be understood is counted.
+func (s *Ruleset) read(conn *nftables.Conn) (drafts []draft, err error) {
 	chains, err := conn.ListChains()
 	if err != nil {
-		return Ruleset{}, fmt.Errorf("list nftables chains: %w", err)
+		return nil, fmt.Errorf("list nftables chains: %w", err)
 	}
-	var s Ruleset
-	var drafts []draft
 	for _, c := range chains {
 		if !translates(c, chains) {
 			continue
@@ -54,14 +66,7 @@ func Read(ns *netns.Handle) (Ruleset, error) {
 			}
 		}
 	}
-	err = ns.Do(func() error {
-		links, err := interfaces()
-		if err == nil {
-			s.Rules = settle(drafts, links)
-		}
-		return err
-	})
-	return s, err
+	return drafts, nil
 }
 
 // translates reports whether the chain is one of a table that has a nat chain, for

@@ -2,7 +2,9 @@ package config
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"path/filepath"
 	"slices"
@@ -58,7 +60,12 @@ func Discover(ctx context.Context, c *Config, metadata cloud.Client) (Machine, e
 	m.EvictsTimeWait = evictsTimeWait()
 	if c.wantsRules() {
 		if m.Rules, err = natrules.Read(outer); err != nil {
-			m.Notes = append(m.Notes, fmt.Sprintf("NAT rules: %v", err))
+			m.RulesUnread = true
+			text := fmt.Sprintf("NAT rules: %v", err)
+			if errors.Is(err, fs.ErrPermission) {
+				text = "missing CAP_NET_ADMIN: the NAT rules of this machine cannot be read, so their ports and VIPs are not known"
+			}
+			m.Notes = append(m.Notes, text)
 		}
 	}
 	if c.wantsCloud(m) {

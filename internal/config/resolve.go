@@ -20,9 +20,10 @@ type Machine struct {
 	Limits collector.Limits
 	// EvictsTimeWait: its kernel gives the port of a closed entry to a new flow.
 	EvictsTimeWait bool
-	// Rules are its NAT rules.
-	Rules natrules.Ruleset
-	Cloud cloud.Metadata
+	// Rules are its NAT rules; RulesUnread says that they could not be read.
+	Rules       natrules.Ruleset
+	RulesUnread bool
+	Cloud       cloud.Metadata
 	// Nodes are pool sizes by file; a file without one stands in neither.
 	Nodes map[string]int
 	// Netns are inode numbers by the name or path that the configuration has.
@@ -205,7 +206,11 @@ func (r *resolution) auto(path string, b *Budget) {
 		p.Model = "local"
 	default:
 		p.Model = "local"
-		r.note("%s: no NAT rule on this machine and no cloud metadata: the budget is its ephemeral ports", b.Name)
+		rules := "no NAT rule on this machine"
+		if r.m.RulesUnread {
+			rules = "no NAT rule to be read"
+		}
+		r.note("%s: %s and no VIPs from cloud metadata: the budget is its ephemeral ports", b.Name, rules)
 	}
 	model, _ := detector.FindModel(p.Model)
 	r.complete(&p, model)

@@ -52,13 +52,19 @@ func TestResolve(t *testing.T) {
 			"nothing known", auto,
 			Machine{},
 			[]string{"nat: local, " + local + ", nodes 0, netns 0, 0 in 0 out"},
-			[]string{"nat: no NAT rule on this machine and no cloud metadata: the budget is its ephemeral ports"},
+			[]string{"nat: no NAT rule on this machine and no VIPs from cloud metadata: the budget is its ephemeral ports"},
+		},
+		{
+			"rules that could not be read", auto,
+			Machine{RulesUnread: true, Notes: []string{"missing CAP_NET_ADMIN"}},
+			[]string{"nat: local, " + local + ", nodes 0, netns 0, 0 in 0 out"},
+			[]string{"missing CAP_NET_ADMIN", "nat: no NAT rule to be read and no VIPs from cloud metadata: the budget is its ephemeral ports"},
 		},
 		{
 			"no budgets at all are auto", "budgets: []",
 			Machine{Limits: lowPorts},
 			[]string{"auto: local, ports 9900/9900 effective 9900/9900, vips [] count 1 each false, range 10000-19999, nodes 0, netns 42, 0 in 0 out"},
-			[]string{"auto: no NAT rule on this machine and no cloud metadata: the budget is its ephemeral ports"},
+			[]string{"auto: no NAT rule on this machine and no VIPs from cloud metadata: the budget is its ephemeral ports"},
 		},
 		{
 			"masquerade", auto,
@@ -99,7 +105,7 @@ func TestResolve(t *testing.T) {
 			[]string{"nat: local, " + local + ", nodes 0, netns 0, 0 in 0 out"},
 			[]string{
 				"nat: NAT rule not understood: table ip nat, chain post, handle 9: a prefix translated one to one",
-				"nat: no NAT rule on this machine and no cloud metadata: the budget is its ephemeral ports",
+				"nat: no NAT rule on this machine and no VIPs from cloud metadata: the budget is its ephemeral ports",
 			},
 		},
 		{
@@ -155,7 +161,7 @@ func TestResolve(t *testing.T) {
 			Machine{},
 			[]string{"own: local, " + local + ", nodes 0, netns 0, 0 in 0 out"},
 			[]string{
-				"nat: no NAT rule on this machine and no cloud metadata: the budget is its ephemeral ports",
+				"nat: no NAT rule on this machine and no VIPs from cloud metadata: the budget is its ephemeral ports",
 				"nat: what was found, local, shares flows with budget own and is not counted apart",
 			},
 		},
