@@ -123,6 +123,8 @@ type holt struct {
 	next collector.Time
 	n    int
 	s, b float64 // smoothed level, and trend per sample
+	// steps is how many trends are to come by each horizon, damped; 0 until it was asked for.
+	steps [horizons]float64
 }
 
 func (m *holt) Name() string { return m.name }
@@ -149,11 +151,13 @@ func (m *holt) Observe(c *Counts) {
 
 func (m *holt) Predict(p *Prediction) {
 	for h, ahead := range detector.Horizons() {
-		steps := float64(ahead) / float64(m.every)
-		if m.damping < 1 {
-			steps = m.damping * (1 - math.Pow(m.damping, steps)) / (1 - m.damping)
+		if m.steps[h] == 0 {
+			m.steps[h] = float64(ahead) / float64(m.every)
+			if m.damping < 1 {
+				m.steps[h] = m.damping * (1 - math.Pow(m.damping, m.steps[h])) / (1 - m.damping)
+			}
 		}
-		p.set(h, max(0, m.s+m.b*steps), m.last.Ceiling)
+		p.set(h, max(0, m.s+m.b*m.steps[h]), m.last.Ceiling)
 	}
 }
 

@@ -1,7 +1,6 @@
 package backtest
 
 import (
-	"container/heap"
 	"encoding/binary"
 	"math"
 	"net/netip"
@@ -54,22 +53,33 @@ type player struct {
 	changes []Change
 	ports   int // that the pool's last change gave, 0 before
 	ends    ends
+	cooling []cooling
 	event   collector.Event
 	flows   uint32
 }
 
-// end is a flow that will end, or a port that will be released.
+// end is a flow that will end.
 type end struct {
-	at      collector.Time
-	flow    Flow
-	id      uint32
-	release bool
+	flow Flow
+	id   uint32
+}
+
+// cooling are the ports with the same cool-down: they are released in the order they came.
+type cooling struct {
+	lasts time.Duration
+	ports []release
+	next  int // the first that is not released
+}
+
+type release struct {
+	at          collector.Time
+	destination int32
 }
 
 // play replays the source. An open at the moment of a tick is seen by it, and so is an end.
 func (p *player) play() {
 	p.changes = p.source.Changes
-	p.ends = p.ends[:0]
+	p.ends, p.cooling = p.ends[:0], nil
 	k, now := 0, p.source.From
 	ticksUntil := func(t collector.Time) {
 		for ; now < t && now <= p.source.To && !p.stopped(); k++ {
@@ -117,26 +127,43 @@ func (p *player) open(f Flow) {
 		state = collector.Opening
 	}
 	p.tell(collector.Opened, &f, p.flows, state)
-	heap.Push(&p.ends, end{at: f.End, flow: f, id: p.flows})
+	p.ends.push(end{f, p.flows})
 }
 
 // endUntil ends and releases what is due.
 func (p *player) endUntil(now collector.Time) {
-	for len(p.ends) > 0 && p.ends[0].at <= now {
-		e := p.ends[0]
+	for len(p.ends) > 0 && p.ends[0].flow.End <= now {
+		e := p.ends.pop()
 		t := &p.tallies[e.flow.Destination]
-		if e.release {
-			t.held--
-			heap.Pop(&p.ends)
-			continue
-		}
 		t.closed++
 		t.lived += e.flow.End.Sub(e.flow.Start).Seconds()
 		p.tell(collector.Closed, &e.flow, e.id, collector.Done)
-		p.ends[0].release = true
-		p.ends[0].at = e.at.Add(p.coolDown(&e.flow))
-		heap.Fix(&p.ends, 0)
+		p.cool(&e.flow)
 	}
+	for i := range p.cooling {
+		c := &p.cooling[i]
+		for c.next < len(c.ports) && c.ports[c.next].at <= now {
+			p.tallies[c.ports[c.next].destination].held--
+			c.next++
+		}
+		if c.next > len(c.ports)/2 {
+			c.ports = c.ports[:copy(c.ports, c.ports[c.next:])]
+			c.next = 0
+		}
+	}
+}
+
+// cool keeps the port of a flow that ended until it is released.
+func (p *player) cool(f *Flow) {
+	lasts := p.coolDown(f)
+	r := release{f.End.Add(lasts), f.Destination}
+	for i := range p.cooling {
+		if c := &p.cooling[i]; c.lasts == lasts {
+			c.ports = append(c.ports, r)
+			return
+		}
+	}
+	p.cooling = append(p.cooling, cooling{lasts: lasts, ports: []release{r}})
 }
 
 func (p *player) tell(kind collector.Kind, f *Flow, id uint32, state collector.State) {
@@ -192,20 +219,47 @@ func destination(a netip.Addr) int32 {
 // maxDestinations is how many destinations address can stand for.
 const maxDestinations = math.MaxUint32 >> 8
 
+// ends is a heap by the time of the end.
 type ends []end
 
-func (e ends) Len() int { return len(e) }
-func (e ends) Less(i, j int) bool {
-	if e[i].at != e[j].at {
-		return e[i].at < e[j].at
+func (e ends) less(i, j int) bool {
+	if e[i].flow.End != e[j].flow.End {
+		return e[i].flow.End < e[j].flow.End
 	}
 	return e[i].id < e[j].id
 }
-func (e ends) Swap(i, j int) { e[i], e[j] = e[j], e[i] }
-func (e *ends) Push(x any)   { *e = append(*e, x.(end)) }
-func (e *ends) Pop() any {
-	old := *e
-	x := old[len(old)-1]
-	*e = old[:len(old)-1]
-	return x
+
+func (e *ends) push(x end) {
+	*e = append(*e, x)
+	h := *e
+	for i := len(h) - 1; i > 0; {
+		up := (i - 1) / 2
+		if !h.less(i, up) {
+			break
+		}
+		h[i], h[up] = h[up], h[i]
+		i = up
+	}
+}
+
+func (e *ends) pop() end {
+	h := *e
+	first, last := h[0], len(h)-1
+	h[0] = h[last]
+	h = h[:last]
+	*e = h
+	for i := 0; ; {
+		down := 2*i + 1
+		if down >= len(h) {
+			return first
+		}
+		if down+1 < len(h) && h.less(down+1, down) {
+			down++
+		}
+		if !h.less(down, i) {
+			return first
+		}
+		h[i], h[down] = h[down], h[i]
+		i = down
+	}
 }
