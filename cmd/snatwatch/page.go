@@ -69,6 +69,7 @@ type pageProtocol struct {
 	Busiest          int
 	Fill             string
 	Held             int
+	Idle             bool // nothing to show
 	Opening          int
 	Stalled          string
 	Failures         []pageFailure
@@ -188,6 +189,7 @@ func newPageProtocol(v *metrics.View, p *detector.ProtocolSnapshot) pageProtocol
 		Fill:       percent(ratio(p.Busiest, p.Terms.Ports)),
 		Hidden:     p.Tracked + p.Folded - len(p.Spaces),
 		HiddenHeld: p.Other.Held,
+		Idle:       p.Held+p.Opening+p.Stalled == 0 && len(p.Spaces) == 0 && p.Unanswered+p.Refused+p.NoPorts == 0,
 	}
 	if v.Stalled && p.Protocol == collector.TCP {
 		out.Stalled = strconv.Itoa(p.Stalled)
@@ -201,7 +203,7 @@ func newPageProtocol(v *metrics.View, p *detector.ProtocolSnapshot) pageProtocol
 		ps := newPageSpace(s, &p.Terms)
 		out.Level = worse(out.Level, ps.Level)
 		out.Spaces = append(out.Spaces, ps)
-		if s.Forecast != nil && (soonest == nil || s.Forecast.TimeToExhaustion < soonest.Forecast.TimeToExhaustion) {
+		if s.Held > 0 && s.Forecast != nil && (soonest == nil || s.Forecast.TimeToExhaustion < soonest.Forecast.TimeToExhaustion) {
 			soonest = s
 		}
 	}
