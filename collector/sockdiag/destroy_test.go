@@ -88,9 +88,7 @@ func TestKernelDestroyed(t *testing.T) {
 			do: func() string {
 				c, s := h.pair("10.77.0.1:0", "10.77.0.2:8080", web)
 				local := fmt.Sprintf("10.77.0.1:%d", localPort(t, c))
-				h.close(s)
-				time.Sleep(20 * time.Millisecond)
-				h.close(c)
+				h.close(s, c)
 				return local
 			},
 			want:  &end{Protocol: collector.TCP, Reason: collector.FIN, To: "10.77.0.2:8080", HasID: true},
@@ -119,7 +117,7 @@ func TestKernelDestroyed(t *testing.T) {
 			do: func() string {
 				c, s := h.pair("10.77.0.1:0", "10.77.0.2:8080", web)
 				local := fmt.Sprintf("10.77.0.1:%d", localPort(t, c))
-				h.reset(s)
+				h.reset(s, c)
 				h.close(c)
 				return local
 			},
@@ -131,7 +129,7 @@ func TestKernelDestroyed(t *testing.T) {
 			do: func() string {
 				c, s := h.pair("10.77.0.1:0", "10.77.0.2:8080", web)
 				local := fmt.Sprintf("10.77.0.1:%d", localPort(t, c))
-				h.reset(c)
+				h.reset(c, s)
 				h.close(s)
 				return local
 			},
@@ -171,7 +169,7 @@ func TestKernelDestroyed(t *testing.T) {
 				c := h.socket(unix.SOCK_STREAM|unix.SOCK_NONBLOCK, "10.77.0.1:0")
 				h.connect(c, "10.77.0.2:8082")
 				local := fmt.Sprintf("10.77.0.1:%d", localPort(t, c))
-				h.close(c)
+				h.drop(c)
 				return local
 			},
 			want:  &end{Protocol: collector.TCP, Reason: collector.Timeout, To: "10.77.0.2:8082", HasID: true},

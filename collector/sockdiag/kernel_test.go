@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -32,6 +33,8 @@ func newHost(t testing.TB) *host {
 	t.Helper()
 	ns := kerneltest.Netns(t)
 	kerneltest.Command(t, ns, "ip", "route", "add", "local", "10.77.0.0/16", "dev", "lo")
+	// The kernel adds the routes of an IPv6 address some time after the address.
+	kerneltest.Command(t, ns, "ip", "-6", "route", "add", "local", "fd77::/64", "dev", "lo")
 	for _, a := range []string{"fd77::1/64", "fd77::2/64"} {
 		kerneltest.Command(t, ns, "ip", "address", "add", a, "dev", "lo", "nodad")
 	}
@@ -61,7 +64,13 @@ func (h *host) socket(kind int, local string) int {
 		if fd, err = unix.Socket(family, kind|unix.SOCK_CLOEXEC, 0); err != nil {
 			return err
 		}
-		return unix.Bind(fd, sa)
+		for range 200 { // until the one that had the port is gone for good
+			if err = unix.Bind(fd, sa); !errors.Is(err, unix.EADDRINUSE) {
+				break
+			}
+			time.Sleep(10 * time.Millisecond)
+		}
+		return err
 	})
 	if err != nil {
 		h.t.Fatalf("bind %s: %v", local, err)
@@ -100,23 +109,36 @@ func (h *host) pair(local, remote string, listener int) (client, server int) {
 	return client, server
 }
 
+// close closes in this order: while a process is forked, the child has the descriptors too
+// and a close alone would send its FIN late. Not for SYN_SENT, which a shutdown disconnects.
 func (h *host) close(fds ...int) {
 	h.t.Helper()
 	for _, fd := range fds {
-		delete(h.open, fd)
-		if err := unix.Close(fd); err != nil {
-			h.t.Fatal(err)
-		}
+		_ = unix.Shutdown(fd, unix.SHUT_WR) // for those that are connected
+		h.drop(fd)
 	}
 }
 
-// reset closes fd with a RST.
-func (h *host) reset(fd int) {
+func (h *host) drop(fd int) {
+	h.t.Helper()
+	syscall.ForkLock.RLock()
+	defer syscall.ForkLock.RUnlock()
+	delete(h.open, fd)
+	if err := unix.Close(fd); err != nil {
+		h.t.Fatal(err)
+	}
+}
+
+// reset closes fd with a RST, and waits for it to arrive at the peer.
+func (h *host) reset(fd, peer int) {
 	h.t.Helper()
 	if err := unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1}); err != nil {
 		h.t.Fatal(err)
 	}
-	h.close(fd)
+	h.drop(fd)
+	if _, err := unix.Read(peer, make([]byte, 1)); !errors.Is(err, unix.ECONNRESET) {
+		h.t.Fatalf("read from a connection that was reset: %v", err)
+	}
 }
 
 func localPort(t testing.TB, fd int) uint16 {
@@ -389,7 +411,7 @@ func TestKernelListenerGone(t *testing.T) {
 	if diff := cmp.Diff([]uint16{client}, before); diff != "" {
 		t.Errorf("flows while it listens (-want +got):\n%s", diff)
 	}
-	h.reset(s)
+	h.reset(s, c)
 	flows()
 	// The port is an ordinary one again.
 	c = h.socket(unix.SOCK_STREAM, "10.77.0.2:8080")
