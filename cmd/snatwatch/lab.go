@@ -19,6 +19,7 @@ type labOptions struct {
 	serve    bool
 	measure  bool
 	incident lab.Incident
+	timeline timelineOptions
 	agent    options
 }
 
@@ -27,6 +28,7 @@ func labCommand(app *kingpin.Application) command {
 	c := app.Command("lab", "The incident on this machine: nodes, a NAT router and servers in network namespaces, real flows, and a table of what the kernel counts. Takes root; leaves nothing behind.")
 	c.Flag("step", "Step to run, may be repeated: "+strings.Join(lab.Steps(), ", ")+"; without it all.").PlaceHolder("NAME").EnumsVar(&o.Steps, lab.Steps()...)
 	c.Flag("json", "Print JSON instead of a table.").BoolVar(&o.JSON)
+	o.timeline.register(c)
 	c.Flag("serve", "Watch the lab's router with the agent meanwhile, and play the incident after the steps until interrupted.").BoolVar(&o.serve)
 	c.Flag("measure", "Run steps; --no-measure with --serve goes straight to the incident.").Default("true").BoolVar(&o.measure)
 	for stage := range lab.NumStages {
@@ -43,6 +45,9 @@ func labCommand(app *kingpin.Application) command {
 }
 
 func runLab(ctx context.Context, e *env, o *labOptions, logger *slog.Logger) error {
+	if o.timeline.play {
+		return playTimeline(ctx, e, o, logger)
+	}
 	run := o.Options
 	if o.serve {
 		run.IncidentOnly = !o.measure

@@ -26,8 +26,8 @@ type Options struct {
 	Watch func(ctx context.Context, l *Lab) error
 	// Incident is what goes on beside Watch; nil means DefaultIncident. Its Node is the lab's choice.
 	Incident *Incident
-	// IncidentOnly leaves the steps out.
-	IncidentOnly bool
+	// IncidentOnly leaves the steps out; with IncidentOnce Run returns when the incident is over.
+	IncidentOnly, IncidentOnce bool
 }
 
 // step is one experiment. begin, where there is one, runs before any step does.
@@ -138,21 +138,29 @@ func Run(ctx context.Context, w io.Writer, o Options) error {
 		return b.measure(ctx, w, chosen, o.JSON)
 	}
 	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() error { return o.Watch(ctx, l) })
+	watched, unwatch := context.WithCancel(ctx)
 	g.Go(func() error {
+		err := o.Watch(watched, l)
+		if ctx.Err() == nil && watched.Err() != nil {
+			return nil // the incident is over
+		}
+		return err
+	})
+	g.Go(func() error {
+		defer unwatch()
 		if !o.IncidentOnly {
 			if err := b.measure(ctx, w, chosen, o.JSON); err != nil {
 				return err
 			}
 		}
-		return b.incidents(ctx, o.Incident)
+		return b.incidents(ctx, o.Incident, o.IncidentOnce)
 	})
 	return g.Wait()
 }
 
-// incidents plays the incident until ctx ends. Its rule is then the only one, so that who watches
+// incidents plays the incident once, or until ctx ends. Its rule is then the only one, so that who watches
 // the router has one budget, whose name does not change with the VIPs.
-func (b *bench) incidents(ctx context.Context, given *Incident) error {
+func (b *bench) incidents(ctx context.Context, given *Incident, once bool) error {
 	in := DefaultIncident()
 	if given != nil {
 		in = *given
@@ -163,7 +171,7 @@ func (b *bench) incidents(ctx context.Context, given *Incident) error {
 		return err
 	}
 	for {
-		if err := b.RunIncident(ctx, in); err != nil {
+		if err := b.RunIncident(ctx, in); err != nil || once {
 			return err
 		}
 	}

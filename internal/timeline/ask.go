@@ -1,0 +1,95 @@
+package timeline
+
+import (
+	"context"
+	"encoding/json"
+)
+
+// forecast returns the highest probability of exhaustion within five minutes that the agent gives, and the
+// most ports held in one port space; zero where it does not answer.
+func (r *recorder) forecast(ctx context.Context) (probability float64, held int) {
+	body, err := get(ctx, "http://"+r.o.Agent+"/api/v1/snapshot")
+	if err != nil {
+		return 0, 0
+	}
+	var s struct {
+		Budgets []struct {
+			Protocols []struct {
+				Busiest int `json:"busiest_held"`
+				Spaces  []struct {
+					Forecast *struct {
+						Horizons []struct {
+							Horizon     string   `json:"horizon"`
+							Probability *float64 `json:"probability"`
+						} `json:"horizons"`
+					} `json:"forecast"`
+				} `json:"spaces"`
+			} `json:"protocols"`
+		} `json:"budgets"`
+	}
+	if json.Unmarshal(body, &s) != nil {
+		return 0, 0
+	}
+	for _, b := range s.Budgets {
+		for _, p := range b.Protocols {
+			held = max(held, p.Busiest)
+			for _, space := range p.Spaces {
+				if space.Forecast == nil {
+					continue
+				}
+				for _, h := range space.Forecast.Horizons {
+					if h.Horizon == "5m" && h.Probability != nil {
+						probability = max(probability, *h.Probability)
+					}
+				}
+			}
+		}
+	}
+	return probability, held
+}
+
+// alerts returns the names of the alerts that fire in a Prometheus; ok is false where it does not answer.
+func alerts(ctx context.Context, s *program) (names []string, ok bool) {
+	body, err := get(ctx, s.URL+"/api/v1/alerts")
+	if err != nil {
+		return nil, false
+	}
+	var answer struct {
+		Data struct {
+			Alerts []struct {
+				Labels map[string]string
+				State  string
+			}
+		}
+	}
+	if json.Unmarshal(body, &answer) != nil {
+		return nil, false
+	}
+	for _, a := range answer.Data.Alerts {
+		if a.State == "firing" {
+			names = append(names, a.Labels["alertname"])
+		}
+	}
+	return names, true
+}
+
+// inhibited reports whether Alertmanager holds the prediction back.
+func (r *recorder) inhibited(ctx context.Context, am *program) bool {
+	body, err := get(ctx, am.URL+"/api/v2/alerts?inhibited=true")
+	if err != nil {
+		return false
+	}
+	var list []struct {
+		Labels map[string]string
+		Status struct{ InhibitedBy []string }
+	}
+	if json.Unmarshal(body, &list) != nil {
+		return false
+	}
+	for _, a := range list {
+		if a.Labels["alertname"] == predicted && len(a.Status.InhibitedBy) > 0 {
+			return true
+		}
+	}
+	return false
+}
