@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"strings"
@@ -55,7 +56,11 @@ func runLab(ctx context.Context, e *env, o *labOptions, logger *slog.Logger) err
 		run.Incident.Observe = tellStages(logger)
 		run.Watch = func(ctx context.Context, l *lab.Lab) error { return watchLab(ctx, e, o, l, logger) }
 	}
-	return lab.Run(ctx, e.stdout, run)
+	err := lab.Run(ctx, e.stdout, run)
+	if !o.serve && errors.Is(err, context.Canceled) {
+		return errors.New("lab: interrupted before all steps had run")
+	}
+	return err
 }
 
 // watchLab runs the agent on the lab's router. The process keeps its capabilities: the lab needs them.

@@ -2,8 +2,10 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/snatwatch/snatwatch/collector/netns"
 	"github.com/snatwatch/snatwatch/internal/kerneltest"
@@ -31,6 +33,25 @@ func TestKernelLabServe(t *testing.T) {
 	}
 	if status := a.stop(); status != statusOK {
 		t.Errorf("exit status %d when interrupted, want %d", status, statusOK)
+	}
+}
+
+// A table that was not finished is no success.
+func TestKernelLabInterrupted(t *testing.T) {
+	t.Parallel()
+	kerneltest.Require(t, netns.SysAdmin, netns.NetAdmin)
+	ctx, cancel := context.WithCancel(t.Context())
+	time.AfterFunc(500*time.Millisecond, cancel)
+	var stdout, stderr bytes.Buffer
+	e := &env{stdout: &stdout, stderr: &stderr}
+	if status := e.run(ctx, []string{"lab", "--step=one-vip"}); status != statusError {
+		t.Errorf("exit status %d, want %d", status, statusError)
+	}
+	if got, want := stderr.String(), "snatwatch: lab: interrupted before all steps had run\n"; got != want {
+		t.Errorf("error %q, want %q", got, want)
+	}
+	if !strings.Contains(stdout.String(), "one-vip: ") {
+		t.Errorf("output does not tell the step under way:\n%s", &stdout)
 	}
 }
 
