@@ -1,0 +1,133 @@
+package detector
+
+import (
+	"fmt"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/snatwatch/snatwatch/collector"
+)
+
+// audit recounts everything from the entries alone.
+func audit(l *Ledger) error {
+	type counts struct{ live, cooling, opening int }
+	spaces, folds := map[place]counts{}, map[place]counts{}
+	refs := map[uint64]portRefs{}
+	total, armed := 0, 0
+	for _, n := range l.netns {
+		if n == nil {
+			continue
+		}
+		own := 0
+		l.eachFlow(n, func(i uint32, f *flow) {
+			own++
+			if f.prev != 0 {
+				armed++
+			}
+			if got := l.table.find(f.key); got != i {
+				panic(fmt.Sprintf("entry %d is found as %d", i, got))
+			}
+			c := counts{}
+			switch f.phase {
+			case phaseLive:
+				c.live++
+				if f.flags&flagOpening != 0 {
+					c.opening++
+				}
+			case phaseCooling:
+				c.cooling++
+				if f.prev == 0 {
+					panic("a cooling port that nothing releases")
+				}
+				if f.moment <= l.now-collector.Time(wheelTick) {
+					panic("a cooling port that should be free")
+				}
+			case phaseGone:
+				if f.place != 0 {
+					panic("a flow without a port is counted")
+				}
+				return
+			}
+			if f.place == 0 {
+				panic("a flow with a port is not counted")
+			}
+			if f.place.folded() {
+				k := placeFolded | place(f.place.account())
+				sum := folds[k]
+				folds[k] = counts{sum.live + c.live, sum.cooling + c.cooling, sum.opening + c.opening}
+				return
+			}
+			a := l.accountOf(f)
+			if f.port != 0 && a.terms.Unique != PerEndpoint {
+				r := refs[portKey(f.place, f)]
+				r.live += int32(c.live)
+				r.cooling += int32(c.cooling)
+				refs[portKey(f.place, f)] = r
+				sum := spaces[f.place]
+				sum.opening += c.opening
+				spaces[f.place] = sum
+				return
+			}
+			sum := spaces[f.place]
+			spaces[f.place] = counts{sum.live + c.live, sum.cooling + c.cooling, sum.opening + c.opening}
+		})
+		if own != n.flows.count {
+			return fmt.Errorf("netns %d: %d entries, counted as %d", n.inode, own, n.flows.count)
+		}
+		total += own
+	}
+	for k, r := range refs {
+		live, cooling := r.split()
+		sum := spaces[place(k>>32)]
+		spaces[place(k>>32)] = counts{sum.live + live, sum.cooling + cooling, sum.opening}
+	}
+	if diff := cmp.Diff(refs, l.ports, cmp.AllowUnexported(portRefs{})); diff != "" {
+		return fmt.Errorf("shared ports (-want +got):\n%s", diff)
+	}
+	if total != l.table.count || armed != l.timers.count {
+		return fmt.Errorf("table has %d of %d entries, wheel %d of %d timers", l.table.count, total, l.timers.count, armed)
+	}
+	sums := make([]counts, len(l.accounts))
+	tracked := make([]int, len(l.owners))
+	for i := range l.spaces {
+		s := &l.spaces[i]
+		if !s.used {
+			continue
+		}
+		tracked[l.accounts[s.key.account].owner]++
+		want := spaces[place(i)]
+		if got := (counts{s.live, s.cooling, s.opening}); got != want {
+			return fmt.Errorf("space %v: %+v, its flows say %+v", s.destination, got, want)
+		}
+		c := &sums[s.key.account]
+		*c = counts{c.live + s.live, c.cooling + s.cooling, c.opening + s.opening}
+		if o := s.outlook; o != nil && l.accounts[s.key.account].terms.Unique == PerEndpoint {
+			if o.times.ages.count() != s.live {
+				return fmt.Errorf("space %v: forecast counts %d live flows, ledger %d", s.destination, o.times.ages.count(), s.live)
+			}
+		}
+	}
+	for i, a := range l.accounts {
+		c := sums[i]
+		if a.fold != nil {
+			held := 0
+			for _, n := range a.fold.cells {
+				held += int(n)
+			}
+			f := folds[placeFolded|place(i)]
+			if got := (counts{a.fold.live, a.fold.cooling, a.fold.opening}); got != f || held != f.live+f.cooling {
+				return fmt.Errorf("fold %d: %+v with %d in cells, its flows say %+v", i, got, held, f)
+			}
+			c = counts{c.live + f.live, c.cooling + f.cooling, c.opening + f.opening}
+		}
+		if got := (counts{a.live, a.cooling, a.opening}); got != c || a.live < 0 || a.cooling < 0 {
+			return fmt.Errorf("account %d: %+v, its parts say %+v", i, got, c)
+		}
+	}
+	for i, o := range l.owners {
+		if o.tracked != tracked[i] || o.tracked > l.cfg.TrackedMax {
+			return fmt.Errorf("budget %d tracks %d port spaces, counted as %d, at most %d", i, tracked[i], o.tracked, l.cfg.TrackedMax)
+		}
+	}
+	return nil
+}
