@@ -88,6 +88,11 @@ func (l *Ledger) protocolSnapshot(number uint32) ProtocolSnapshot {
 		p.Other.Opened -= min(s.Opened, p.Other.Opened)
 		p.Other.OpensPerSecond = max(p.Other.OpensPerSecond-s.OpensPerSecond, 0)
 	}
+	for _, n := range own {
+		if _, shown := l.pick.taken[n]; !shown {
+			p.FoldedMax = max(p.FoldedMax, l.spaces[n].held())
+		}
+	}
 	return p
 }
 

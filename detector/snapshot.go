@@ -61,7 +61,8 @@ type ProtocolSnapshot struct {
 	Unanswered, Refused, NoPorts uint64
 
 	// Tracked port spaces have an entry of their own; Folded ones are counted
-	// together because the limit is reached, the largest with FoldedMax held ports.
+	// together because the limit is reached. FoldedMax is the most ports held in one that
+	// Other sums, tracked or not: what a sum over nodes can miss of a destination.
 	Tracked, Folded, FoldedMax int
 	// Spaces are the exported ones, the fullest first; Other sums the rest.
 	Spaces []SpaceSnapshot

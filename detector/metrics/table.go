@@ -71,7 +71,7 @@ func Metrics() []Metric {
 		{BusiestPortsHeld, Gauge, UnitPorts, protocol, "Ports held in the fullest port space."},
 		{DestinationsTracked, Gauge, UnitSpaces, protocol, "Port spaces that the ledger counts one by one."},
 		{DestinationsFolded, Gauge, UnitSpaces, protocol, "Port spaces beyond the limit, counted together."},
-		{FoldedPortsHeldMax, Gauge, UnitPorts, protocol, "Ports held in the fullest of the folded port spaces."},
+		{FoldedPortsHeldMax, Gauge, UnitPorts, protocol, "Ports held in the fullest port space that destination \"other\" sums: what a sum over nodes can miss of one destination."},
 
 		{FlowsOpened, Counter, UnitFlows, protocol, "Flows opened since the agent started."},
 		{FlowsClosed, Counter, UnitFlows, []Label{LabelBudget, LabelProtocol, LabelReason}, "Flows ended since the agent started, by reason."},
