@@ -195,7 +195,8 @@ func BenchmarkDump(b *testing.B) {
 			ns := kerneltest.Netns(b)
 			fill(b, ns, flows, percent)
 			raw, peer := newFloor(b, ns), dialOracle(b, ns)
-			src, err := New(Config{Netns: ns, OnlyTranslated: true})
+			// Where all are translated the filter saves nothing; it costs the kernel some percent.
+			src, err := New(Config{Netns: ns, OnlyTranslated: percent < 100})
 			if err != nil {
 				b.Fatal(err)
 			}
