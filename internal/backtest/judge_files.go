@@ -72,7 +72,7 @@ func RunRecords(ctx context.Context, opt Options, records []*Record) (*Result, e
 	}
 	advanced := cfg.meter(total)
 	res := &Result{Config: cfg, Fitted: builtinFit()}
-	points := OperatingPoints(cfg.Variants, res.Fitted)
+	points := OperatingPoints(res.Fitted)
 	cells := make([][]*Cell, len(jobs))
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(cfg.Parallel)

@@ -106,7 +106,7 @@ func steady(share float64) func(*load) {
 // ten minutes and comes down over fifteen.
 func ramp(l *load) {
 	const stay, down = 600, 900
-	at := cursor(l.spans(900, func(from float64) span {
+	at := cursor(l.spans(2700, func(from float64) span {
 		up := l.between(3600, 7200)
 		return span{from: from, to: from + up + stay + down, onset: up, factor: l.between(0.8, 1.15)}
 	}))
@@ -135,7 +135,7 @@ func burst(l *load) {
 func slow(l *load) {
 	share := 0.5
 	if l.profile.CoolDown.Seconds() > 60 {
-		share = 0.86
+		share = 0.84
 	}
 	at := cursor(l.spans(3600, func(from float64) span {
 		s := span{from: from, to: from + l.between(600, 1200)}

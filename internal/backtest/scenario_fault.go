@@ -32,11 +32,11 @@ func retry(l *load) {
 }
 
 // leak: from some moment on a share of flows stays open until a restart closes
-// them all. Two leaks of three would reach the budget before that.
+// them all. About half of the leaks fill the budget before that.
 func leak(l *load) {
 	const share = 0.5
-	at := cursor(l.spans(1200, func(from float64) span {
-		full := l.between(1800, 5400) // seconds until the leak alone would fill what is free
+	at := cursor(l.spans(3600, func(from float64) span {
+		full := l.between(2700, 7200) // seconds until the leak alone would fill what is free
 		lasts := full * l.between(0.7, 1.3)
 		return span{from: from, to: from + lasts, factor: (1 - share) * Budget / full / l.rate(share)}
 	}))

@@ -91,7 +91,7 @@ func RunScenarios(ctx context.Context, cfg Config, scenarios []Scenario, profile
 		return nil, err
 	}
 	fit := fit(jobs, trained)
-	points := OperatingPoints(cfg.Variants, fit)
+	points := OperatingPoints(fit)
 
 	jobs[0].trace = trace
 	res := &Result{Scenarios: true, Config: cfg, Fitted: fit, Cells: make([]*Cell, len(jobs))}

@@ -78,12 +78,12 @@ func isPeer(name string) bool {
 // fitted thresholds.
 func warnAt() []float64 { return []float64{0.2, 0.3, 0.5} }
 
-// OperatingPoints are the fitted points of all methods, then the fixed ones that people
-// use: 80 and 90 % of the ceiling, and a line that reaches the ceiling within the horizon.
-func OperatingPoints(variants []Variant, f *Fitted) []Point {
+// OperatingPoints are the fitted points of the forecast and its peers, then the fixed ones that
+// people use: 80 and 90 % of the ceiling, and a line that reaches the ceiling within the horizon.
+func OperatingPoints(f *Fitted) []Point {
 	same := func(x float64) [horizons]float64 { return [horizons]float64{x, x, x, x} }
 	var ps []Point
-	for _, name := range names(methods(variants, 0)) {
+	for _, name := range names(methods([]Variant{{Name: NameForecast}}, 0)) {
 		if t, ok := f.Thresholds[name]; ok {
 			ps = append(ps, Point{name, name, t})
 		}
