@@ -87,7 +87,7 @@ func (c *Command) Run(ctx context.Context, out, errs io.Writer) (err error) {
 		enc.SetIndent("", "  ")
 		err = enc.Encode(s)
 	} else {
-		s.WriteText(out)
+		err = s.WriteText(out)
 	}
 	return errors.Join(err, bad)
 }
@@ -188,7 +188,7 @@ func (c *Command) records(ctx context.Context, trace io.Writer, errs io.Writer) 
 		return nil, nil, failed
 	}
 	if failed != nil {
-		fmt.Fprintln(errs, failed)
+		_, _ = fmt.Fprintln(errs, failed)
 		bad = errors.Join(failed, bad)
 	}
 	opt := Options{Config: c.config(), Trace: trace}
@@ -219,15 +219,15 @@ func (c *Command) assumed() []time.Duration {
 // tell says what is wrong with a record.
 func (r *Record) tell(w io.Writer) {
 	for _, f := range r.Faults {
-		fmt.Fprintln(w, f)
+		_, _ = fmt.Fprintln(w, f)
 	}
 	if r.Bad > 0 {
-		fmt.Fprintf(w, "%s: %d of %d records are bad\n", r.Name, r.Bad, r.Read)
+		_, _ = fmt.Fprintf(w, "%s: %d of %d records are bad\n", r.Name, r.Bad, r.Read)
 	}
 	if r.Unended > 0 {
-		fmt.Fprintf(w, "%s: %d records have no duration and are taken as ended at once\n", r.Name, r.Unended)
+		_, _ = fmt.Fprintf(w, "%s: %d records have no duration and are taken as ended at once\n", r.Name, r.Unended)
 	}
 	if r.Other > 0 {
-		fmt.Fprintf(w, "%s: %d records are of protocols that hold no ports\n", r.Name, r.Other)
+		_, _ = fmt.Fprintf(w, "%s: %d records are of protocols that hold no ports\n", r.Name, r.Other)
 	}
 }

@@ -39,12 +39,12 @@ func (b *Bar) Set(share float64) {
 	}
 	b.shown = percent
 	full := percent * width / 100
-	fmt.Fprintf(b.w, "\r%-10s [%s%s] %3d %%", b.what, strings.Repeat("=", full), strings.Repeat(" ", width-full), percent)
+	_, _ = fmt.Fprintf(b.w, "\r%-10s [%s%s] %3d %%", b.what, strings.Repeat("=", full), strings.Repeat(" ", width-full), percent)
 }
 
 // Clear takes the bar away.
 func (b *Bar) Clear() {
 	if b.w != nil {
-		fmt.Fprint(b.w, "\r\x1b[K")
+		_, _ = fmt.Fprint(b.w, "\r\x1b[K")
 	}
 }

@@ -54,7 +54,7 @@ func (r *Reader) readFile(path string) (*Record, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }()
 	names, err := readNames(path)
 	if err != nil {
 		return nil, err
@@ -144,7 +144,7 @@ func lines(b *builder, in *bufio.Reader) func(yield func(int, []byte) bool) {
 				if len(line) < longest {
 					line = append(line, part...)
 				}
-				if err != bufio.ErrBufferFull {
+				if !errors.Is(err, bufio.ErrBufferFull) {
 					break
 				}
 			}

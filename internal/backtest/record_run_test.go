@@ -62,7 +62,9 @@ func TestSmallRunGolden(t *testing.T) {
 		t.Fatal(err)
 	}
 	var text strings.Builder
-	res.Summarize().WriteText(&text)
+	if err := res.Summarize().WriteText(&text); err != nil {
+		t.Fatal(err)
+	}
 	var kept []string
 	for line := range strings.Lines(text.String()) {
 		if strings.HasPrefix(line, "Average precision of") {

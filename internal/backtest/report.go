@@ -4,18 +4,22 @@ import (
 	"fmt"
 	"io"
 	"strconv"
+	"strings"
 )
 
 // WriteText prints the summary as tables for a terminal.
-func (s *Summary) WriteText(w io.Writer) {
-	fmt.Fprintf(w, "%d runs, %d episodes, %d predictions judged, tick %s s, %s s of computing\n",
+func (s *Summary) WriteText(w io.Writer) error {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%d runs, %d episodes, %d predictions judged, tick %s s, %s s of computing\n",
 		s.Runs, s.Episodes, s.Predictions, figure(float64(s.TickSeconds), 0), figure(float64(s.TookSeconds), 0))
 	if len(s.Cells) == 0 {
-		fmt.Fprintf(w, "no port space held %.0f %% of its ceiling: nothing to judge\n", 100*busyShare)
+		fmt.Fprintf(&b, "no port space held %.0f %% of its ceiling: nothing to judge\n", 100*busyShare)
 	}
 	for _, t := range s.tables() {
-		t.write(w)
+		t.write(&b)
 	}
+	_, err := io.WriteString(w, b.String())
+	return err
 }
 
 // tables are the whole report, as text and page show it.

@@ -124,7 +124,9 @@ func TestRunScenariosIsDeterministic(t *testing.T) {
 			t.Fatal(err)
 		}
 		var b bytes.Buffer
-		r.Summarize().WriteText(&b)
+		if err := r.Summarize().WriteText(&b); err != nil {
+			t.Fatal(err)
+		}
 		return b.String(), r
 	}
 	one, r := run(1)

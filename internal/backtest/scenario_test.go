@@ -31,5 +31,7 @@ func TestScenario(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r.Summarize().WriteText(os.Stdout)
+	if err := r.Summarize().WriteText(os.Stdout); err != nil {
+		t.Fatal(err)
+	}
 }

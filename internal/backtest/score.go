@@ -46,13 +46,12 @@ type Confusion struct {
 	TruePositive, FalsePositive, FalseNegative int
 }
 
-// Precision, Recall and F1 are NaN where there is nothing to divide by; F1 is 0 when there
-// are hits and none was found.
+// Precision is the share of predictions that were hits; NaN where nothing was predicted.
 func (c Confusion) Precision() float64 {
 	return float64(c.TruePositive) / float64(c.TruePositive+c.FalsePositive)
 }
 
-// Recall is the share of hits that were predicted.
+// Recall is the share of hits that were predicted; NaN without hits.
 func (c Confusion) Recall() float64 {
 	return float64(c.TruePositive) / float64(c.TruePositive+c.FalseNegative)
 }
@@ -61,7 +60,7 @@ func (c Confusion) plus(o Confusion) Confusion {
 	return Confusion{c.TruePositive + o.TruePositive, c.FalsePositive + o.FalsePositive, c.FalseNegative + o.FalseNegative}
 }
 
-// F1 is the harmonic mean of precision and recall.
+// F1 is the harmonic mean of precision and recall: NaN without hits, 0 when none was found.
 func (c Confusion) F1() float64 {
 	if c.TruePositive+c.FalseNegative == 0 {
 		return math.NaN()

@@ -53,7 +53,7 @@ func NewLedger(cfg detector.LedgerConfig, budget *detector.Budget, protocols []c
 	return l
 }
 
-// Apply, Advance, Resize and Spaces are those of Detector.
+// Apply takes one event.
 func (l *Ledger) Apply(e *collector.Event) { l.ledger.Apply(e) }
 
 // Advance brings the ledger to now.

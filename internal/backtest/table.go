@@ -2,7 +2,6 @@ package backtest
 
 import (
 	"fmt"
-	"io"
 	"math"
 	"strings"
 	"unicode/utf8"
@@ -16,7 +15,7 @@ type table struct {
 
 func (t *table) row(cells ...string) { t.rows = append(t.rows, cells) }
 
-func (t *table) write(w io.Writer) {
+func (t *table) write(w *strings.Builder) {
 	var widths []int
 	for _, r := range t.rows {
 		for i, c := range r {
@@ -37,13 +36,13 @@ func (t *table) write(w io.Writer) {
 				b.WriteString("  " + pad + c)
 			}
 		}
-		fmt.Fprintln(w, strings.TrimRight(b.String(), " "))
+		w.WriteString(strings.TrimRight(b.String(), " ") + "\n")
 		if n == 0 {
 			total := 0
 			for _, width := range widths {
 				total += width + 2
 			}
-			fmt.Fprintln(w, "  "+strings.Repeat("-", total-2))
+			w.WriteString("  " + strings.Repeat("-", total-2) + "\n")
 		}
 	}
 }
