@@ -80,6 +80,7 @@ func runAgent(ctx context.Context, e *env, o *options, logger *slog.Logger) erro
 		return err
 	}
 	a.loop = newLoop(a.now, a.budgets, a.publish, a.newLedger(c))
+	a.loadState(c.StateFile)
 	a.publish(&detector.Snapshot{At: a.now(), Warming: true})
 
 	tmpl, err := parsePage()
@@ -91,7 +92,12 @@ func runAgent(ctx context.Context, e *env, o *options, logger *slog.Logger) erro
 		age: func() time.Duration { return a.now().Sub(a.state.Load().view.Snapshot.At) },
 	}
 	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() error { return a.loop.run(ctx) })
+	loopEnded := make(chan struct{})
+	g.Go(func() error {
+		defer close(loopEnded)
+		return a.loop.run(ctx)
+	})
+	g.Go(func() error { return a.keepState(ctx, c.StateFile, loopEnded) })
 	g.Go(func() error { return a.runSources(ctx) })
 	g.Go(func() error { return a.watchKernel(ctx) })
 	g.Go(func() error { return a.watchMachine(ctx) })
@@ -112,10 +118,18 @@ func (a *agent) newLedger(c *config.Config) func(local bool, budgets []*detector
 		}
 		return detector.NewLedger(detector.LedgerConfig{
 			Budgets: budgets, Shared: shared, Start: a.now(),
-			TrackedMax: c.Limits.Tracked, ForecastMax: c.Limits.Forecast, ExportedMax: c.Limits.Exported,
+			TrackedMax: c.Limits.Tracked, ForecastMax: forecastMax(c), ExportedMax: c.Limits.Exported,
 			Key: [2]uint64{binary.LittleEndian.Uint64(key[:8]), binary.LittleEndian.Uint64(key[8:])},
 		})
 	}
+}
+
+// forecastMax is none, which the ledger writes as a negative number, where the forecast is off.
+func forecastMax(c *config.Config) int {
+	if !c.Forecast.Enabled || c.Limits.Forecast == 0 {
+		return -1
+	}
+	return c.Limits.Forecast
 }
 
 // publish is called by the ledger's goroutine alone, but for once before it starts.

@@ -35,6 +35,7 @@ type loop struct {
 	batches chan batch
 	stalls  chan stalls
 	budgets chan []*detector.Budget
+	states  chan chan<- []byte
 }
 
 // batch is a hand-off: the source waits on done until its events were applied,
@@ -58,6 +59,7 @@ func newLoop(now func() collector.Time, budgets []*detector.Budget, publish func
 	l := &loop{
 		now: now, publish: publish, ledger: ledger,
 		batches: make(chan batch), stalls: make(chan stalls), budgets: make(chan []*detector.Budget),
+		states: make(chan chan<- []byte),
 	}
 	nat, local := split(budgets)
 	l.nat = ledger(false, nat)
@@ -85,6 +87,8 @@ func (l *loop) run(ctx context.Context) error {
 				l.local.ObserveStalls(s.at, s.flows)
 			}
 			s.done <- struct{}{}
+		case answer := <-l.states:
+			answer <- l.appendState(nil)
 		case budgets := <-l.budgets:
 			l.reconfigure(budgets)
 			l.publish(l.snapshot())

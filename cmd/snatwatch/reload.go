@@ -88,6 +88,8 @@ func fixedSettings(before, after *config.Config) string {
 		{"cpu_budget", before.CPUBudget != after.CPUBudget},
 		{"state_file", before.StateFile != after.StateFile},
 		{"limits", before.Limits != after.Limits},
+		{"forecast", before.Forecast != after.Forecast},
+		{"shared_destinations", !slices.Equal(before.SharedDestinations, after.SharedDestinations)},
 	} {
 		if s.differs {
 			return s.key

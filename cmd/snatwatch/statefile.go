@@ -1,0 +1,128 @@
+package main
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/snatwatch/snatwatch/collector"
+)
+
+// saveEvery is how often the state file is written.
+const saveEvery = time.Minute
+
+// appendState appends what the ledgers' forecasts learned: the length of the first, the
+// first, the second, which is empty without a local budget.
+func (l *loop) appendState(b []byte) []byte {
+	at := len(b)
+	b = l.nat.AppendState(append(b, make([]byte, 8)...))
+	binary.LittleEndian.PutUint64(b[at:], uint64(len(b)-at-8))
+	if l.local != nil {
+		b = l.local.AppendState(b)
+	}
+	return b
+}
+
+// restore takes in what appendState gave; it is called before run. A part that cannot be used
+// leaves its ledger as it was.
+func (l *loop) restore(b []byte, now collector.Time) error {
+	if len(b) < 8 {
+		return errors.New("cut off")
+	}
+	n := binary.LittleEndian.Uint64(b)
+	if b = b[8:]; n > uint64(len(b)) {
+		return errors.New("cut off")
+	}
+	err := l.nat.Restore(b[:n], now)
+	if b = b[n:]; l.local != nil && len(b) > 0 {
+		err = errors.Join(err, l.local.Restore(b, now))
+	}
+	return err
+}
+
+// loadState restores the state file. One that is not there is no mistake; one that cannot be used
+// means that the forecast learns anew, and is said.
+func (a *agent) loadState(path string) {
+	if path == "" {
+		return
+	}
+	b, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return
+	}
+	if err == nil {
+		err = a.loop.restore(b, a.now())
+	}
+	if err != nil {
+		a.logger.Warn("state file not used: the forecast learns anew", "file", path, "err", err)
+		return
+	}
+	a.logger.Info("state restored", "file", path)
+}
+
+// keepState writes the state file until ctx is cancelled, and once more when loopEnded tells
+// that the ledgers are nobody's.
+func (a *agent) keepState(ctx context.Context, path string, loopEnded <-chan struct{}) error {
+	if path == "" {
+		return nil
+	}
+	ticker := time.NewTicker(saveEvery)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			<-loopEnded
+			a.saveState(path, a.loop.appendState(nil))
+			return context.Cause(ctx)
+		case <-ticker.C:
+			b, err := a.loop.state(ctx)
+			if err != nil {
+				continue // cancelled
+			}
+			a.saveState(path, b)
+		}
+	}
+}
+
+func (a *agent) saveState(path string, b []byte) {
+	text := ""
+	if err := writeAtomically(path, b); err != nil {
+		text = fmt.Sprintf("the state file is not written, so a restart learns anew: %v", err)
+	}
+	a.notices.set("state", text)
+}
+
+// state asks the running loop for appendState.
+func (l *loop) state(ctx context.Context) ([]byte, error) {
+	answer := make(chan []byte, 1)
+	select {
+	case l.states <- answer:
+		return <-answer, nil
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+}
+
+// writeAtomically leaves the file as it was or as b has it, also when the machine stops.
+func writeAtomically(path string, b []byte) (err error) {
+	f, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".*")
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, os.Remove(f.Name()))
+		}
+	}()
+	_, err = f.Write(b)
+	err = errors.Join(err, f.Sync(), f.Close())
+	if err != nil {
+		return err
+	}
+	return os.Rename(f.Name(), path)
+}
