@@ -5,7 +5,7 @@ import "golang.org/x/sys/unix"
 // Message types: enum cntl_msg_types, include/uapi/linux/netfilter/nfnetlink_conntrack.h
 // (Linux 6.18), under the subsystem NFNL_SUBSYS_CTNETLINK.
 const (
-	msgNew         = unix.NFNL_SUBSYS_CTNETLINK<<8 | 0 // IPCTNL_MSG_CT_NEW
+	msgNew         = unix.NFNL_SUBSYS_CTNETLINK << 8   // IPCTNL_MSG_CT_NEW, 0
 	msgGet         = unix.NFNL_SUBSYS_CTNETLINK<<8 | 1 // IPCTNL_MSG_CT_GET
 	msgDelete      = unix.NFNL_SUBSYS_CTNETLINK<<8 | 2 // IPCTNL_MSG_CT_DELETE
 	msgGetStatsCPU = unix.NFNL_SUBSYS_CTNETLINK<<8 | 4 // IPCTNL_MSG_CT_GET_STATS_CPU

@@ -15,6 +15,7 @@ import (
 // asks for it (NAT, "ct state"), however loaded its modules are.
 type Activity uint8
 
+// What a Probe can say.
 const (
 	// Undecided: there was no packet yet to tell by.
 	Undecided Activity = iota

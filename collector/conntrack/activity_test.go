@@ -72,7 +72,7 @@ func TestKernelActivity(t *testing.T) {
 				if err != nil {
 					return err
 				}
-				defer c.Close()
+				defer func() { _ = c.Close() }()
 				_, err = c.Write([]byte("?"))
 				return err
 			})

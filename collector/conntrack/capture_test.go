@@ -145,7 +145,7 @@ func TestKernelRichTableAgreesWithOracle(t *testing.T) {
 		if i < 0 {
 			continue
 		}
-		if d := time.Duration(int64(flows[i].Opened.To) - f.Timestamp.Start.UnixNano()); d < -stepMin || d > stepMin {
+		if d := time.Duration(int64(flows[i].Opened.To) - f.Timestamp.Start.UnixNano()); d < -tolerance || d > tolerance {
 			t.Errorf("%v opened %v from its stamp", flows[i].Source, d)
 		}
 	}

@@ -9,9 +9,9 @@ import (
 )
 
 const (
-	// stepMin is the smallest change between wall clock and agent clock that counts as a step; what
+	// tolerance is the smallest change between wall clock and agent clock that counts as a step; what
 	// is read of a stamp is as exact as this.
-	stepMin = 10 * time.Millisecond
+	tolerance = 10 * time.Millisecond
 	// stepsMax is how many steps are remembered. A stamp from before is not believed.
 	stepsMax = 8
 	// sampleMax is how long the reading of two clocks may take to count as one moment.
@@ -70,7 +70,7 @@ func (c *clock) read() collector.Time {
 		return now
 	}
 	last := &c.reigns[len(c.reigns)-1]
-	if d := offset - last.offset; -int64(stepMin) < d && d < int64(stepMin) {
+	if d := offset - last.offset; -int64(tolerance) < d && d < int64(tolerance) {
 		last.to = now
 		return now
 	}
@@ -110,7 +110,7 @@ func (c *clock) moment(stamp uint64, now collector.Time) collector.Interval {
 		if i == len(c.reigns)-1 {
 			to = now
 		}
-		if t < r.from.Add(-stepMin) || t > to.Add(stepMin) {
+		if t < r.from.Add(-tolerance) || t > to.Add(tolerance) {
 			continue
 		}
 		t = min(t, now)

@@ -39,24 +39,24 @@ func TestClock(t *testing.T) {
 		// run returns the stamp and what is to become of it.
 		run func(h *clocks, c *clock) (stamp int64, want collector.Interval)
 	}{
-		{"no step", func(h *clocks, c *clock) (int64, collector.Interval) {
+		{"no step", func(h *clocks, _ *clock) (int64, collector.Interval) {
 			stamp := h.wall
 			h.pass(time.Hour)
 			return stamp, exactly(0)
 		}},
-		{"slew within tolerance", func(h *clocks, c *clock) (int64, collector.Interval) {
+		{"slew within tolerance", func(h *clocks, _ *clock) (int64, collector.Interval) {
 			h.pass(time.Minute)
 			h.step(3 * time.Millisecond)
 			return h.wall, exactly(time.Minute)
 		}},
-		{"before the agent", func(h *clocks, c *clock) (int64, collector.Interval) {
+		{"before the agent", func(h *clocks, _ *clock) (int64, collector.Interval) {
 			return h.wall - int64(time.Hour), exactly(-time.Hour)
 		}},
-		{"older than the machine", func(h *clocks, c *clock) (int64, collector.Interval) {
+		{"older than the machine", func(h *clocks, _ *clock) (int64, collector.Interval) {
 			h.pass(time.Hour)
 			return h.wall - int64(48*time.Hour), before(time.Hour)
 		}},
-		{"in the future: the clock was stepped back before the agent started", func(h *clocks, c *clock) (int64, collector.Interval) {
+		{"in the future: the clock was stepped back before the agent started", func(h *clocks, _ *clock) (int64, collector.Interval) {
 			return h.wall + int64(time.Hour), before(0)
 		}},
 		{"after a step forward", func(h *clocks, c *clock) (int64, collector.Interval) {

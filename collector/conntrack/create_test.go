@@ -44,7 +44,7 @@ func newCreator(t testing.TB, ns *netns.Handle) *creator {
 
 // Attributes and messages that only a writer needs: nfnetlink_conntrack.h.
 const (
-	ctNew, ctDelete   = unix.NFNL_SUBSYS_CTNETLINK<<8 | 0, unix.NFNL_SUBSYS_CTNETLINK<<8 | 2
+	ctNew, ctDelete   = unix.NFNL_SUBSYS_CTNETLINK << 8, unix.NFNL_SUBSYS_CTNETLINK<<8 | 2
 	ctaNATSrc         = 6
 	ctaTupleOrig      = 1
 	ctaTupleReply     = 2

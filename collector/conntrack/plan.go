@@ -116,12 +116,10 @@ func (p planner) fit(s Strategy, l load, shortest, longest time.Duration) plan {
 		}
 		fixed = l.rate * eventsPerFlow * (eventKernelCost + event).Seconds()
 	}
-	interval := shortest
+	longest = max(shortest, longest)
+	interval := longest
 	if left := p.budget - fixed; left > 0 {
-		needed := time.Duration(float64(l.dump) / left)
-		interval = min(max(shortest, needed), max(shortest, longest))
-	} else {
-		interval = max(shortest, longest)
+		interval = min(max(shortest, time.Duration(float64(l.dump)/left)), longest)
 	}
 	cost := fixed + l.dump.Seconds()/interval.Seconds()
 	return plan{strategy: s, interval: interval, cost: cost, exceeded: cost > p.budget*1.0001}

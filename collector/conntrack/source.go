@@ -280,7 +280,7 @@ func (s *Source) currentLimits() (collector.Limits, error) {
 	if err != nil {
 		return collector.Limits{}, err
 	}
-	defer own.Close()
+	defer func() { _ = own.Close() }()
 	return limits.Of(own)
 }
 

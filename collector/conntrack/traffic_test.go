@@ -148,7 +148,7 @@ func (r *traffic) unanswered() netip.AddrPort {
 		if errors.Is(err, unix.EINPROGRESS) {
 			return nil
 		}
-		return fmt.Errorf("connect: %v", err)
+		return fmt.Errorf("connect: %w", err)
 	})
 	if err != nil {
 		r.t.Fatal(err)
@@ -231,7 +231,12 @@ func run(t testing.TB, cfg Config) *stream {
 			return s.record.sink(ctx, events)
 		})
 	}()
-	t.Cleanup(func() { cancel(); <-s.done })
+	t.Cleanup(func() {
+		cancel()
+		if err := <-s.done; !errors.Is(err, context.Canceled) {
+			t.Errorf("run: %v", err)
+		}
+	})
 	s.await("a first dump", func(r *record) bool { return r.kinds()[collector.End] > 0 })
 	return s
 }
@@ -280,7 +285,7 @@ func (s *stream) during(f func()) span {
 // holds fails unless i may be the moment of sp, and is no wider than a most.
 func holds(t *testing.T, what string, i collector.Interval, sp span, most time.Duration) {
 	t.Helper()
-	if i.IsZero() || i.To < sp.from.Add(-stepMin) || i.From > sp.to.Add(stepMin) {
+	if i.IsZero() || i.To < sp.from.Add(-tolerance) || i.From > sp.to.Add(tolerance) {
 		t.Errorf("%s: (%d ms, %d ms] after it began; it took %d ms", what,
 			i.From.Sub(sp.from).Milliseconds(), i.To.Sub(sp.from).Milliseconds(), sp.to.Sub(sp.from).Milliseconds())
 	}
