@@ -135,7 +135,7 @@ func burst(l *load) {
 func slow(l *load) {
 	share := 0.5
 	if l.profile.CoolDown.Seconds() > 60 {
-		share = 0.84
+		share = 0.85
 	}
 	at := cursor(l.spans(3600, func(from float64) span {
 		s := span{from: from, to: from + l.between(600, 1200)}
