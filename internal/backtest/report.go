@@ -15,6 +15,13 @@ func (s *Summary) WriteText(w io.Writer) error {
 	if len(s.Cells) == 0 {
 		fmt.Fprintf(&b, "no port space held %.0f %% of its ceiling: nothing to judge\n", 100*busyShare)
 	}
+	apart := 0
+	for _, c := range s.Cells {
+		apart = max(apart, c.LedgerApart)
+	}
+	if apart > 0 {
+		fmt.Fprintf(&b, "the ledger and the replay's own count of held ports were up to %d apart\n", apart)
+	}
 	for _, t := range s.tables() {
 		t.write(&b)
 	}
