@@ -142,7 +142,7 @@ func Run(ctx context.Context, w io.Writer, o Options) error {
 	g.Go(func() error {
 		err := o.Watch(watched, l)
 		if ctx.Err() == nil && watched.Err() != nil {
-			return nil // the incident is over
+			err = nil // the incident is over, and the watch was ended for that
 		}
 		return err
 	})
