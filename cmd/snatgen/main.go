@@ -49,6 +49,11 @@ func run(args []string, out io.Writer) error {
 	if err != nil {
 		return err
 	}
+	if body, err := readme(*dir); err != nil {
+		return err
+	} else if body != nil {
+		files["README.md"] = body
+	}
 	return write(*dir, files, out)
 }
 

@@ -12,11 +12,18 @@ import (
 func TestCommittedFilesAreFresh(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
+	readme, err := os.ReadFile(filepath.Join("..", "..", "README.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "README.md"), readme, 0o600); err != nil {
+		t.Fatal(err)
+	}
 	if err := run([]string{"--out", dir}, new(bytes.Buffer)); err != nil {
 		t.Fatal(err)
 	}
 	n := 0
-	err := filepath.WalkDir(dir, func(path string, d os.DirEntry, err error) error {
+	err = filepath.WalkDir(dir, func(path string, d os.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
 			return err
 		}
@@ -35,8 +42,8 @@ func TestCommittedFilesAreFresh(t *testing.T) {
 		}
 		return nil
 	})
-	if err != nil || n < 9 {
-		t.Errorf("%d files written, %v; want at least 9", n, err)
+	if err != nil || n < 10 {
+		t.Errorf("%d files written, %v; want at least 10", n, err)
 	}
 }
 
@@ -67,6 +74,22 @@ func TestBadFlagsWriteNothing(t *testing.T) {
 				t.Errorf("something was written: %v", err)
 			}
 		})
+	}
+}
+
+// A README without a place for the table is refused before anything is written.
+func TestReadmeNeedsAPlaceForTheTable(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "README.md"), []byte("# mine\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	err := run([]string{"--out", dir}, new(bytes.Buffer))
+	if err == nil || !strings.Contains(err.Error(), "between which the table of metrics stands") {
+		t.Errorf("error %v, want one that names the lines", err)
+	}
+	if files, _ := os.ReadDir(dir); len(files) != 1 {
+		t.Errorf("%d files in the folder, want the README alone", len(files))
 	}
 }
 

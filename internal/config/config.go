@@ -17,7 +17,7 @@ type Config struct {
 	Listen   string   `yaml:"listen"`
 	Source   Source   `yaml:"source"`
 	Strategy Strategy `yaml:"strategy"`
-	// PollInterval is the longest time between two dumps under the poll strategy.
+	// PollInterval is the time between two dumps under the poll strategy.
 	PollInterval time.Duration `yaml:"poll_interval"`
 	// Netns is the namespace in which flows leave the machine, by name below /run/netns
 	// or by path; empty is the agent's own.
@@ -54,9 +54,6 @@ type Limits struct {
 // Forecast sets up the forecast.
 type Forecast struct {
 	Enabled bool `yaml:"enabled"`
-	// Correlation between the nodes of a pool, 0 to 1: with n nodes the variance of their
-	// sum is inflated by 1 + (n-1) × Correlation.
-	Correlation float64 `yaml:"correlation"`
 }
 
 // Destinations says which destinations go through the NAT: those in Include (all
@@ -160,7 +157,7 @@ func Load(path string) (*Config, error) {
 func Parse(file string, data []byte) (*Config, error) {
 	c := &Config{
 		Listen: ":9959", Source: SourceAuto, Strategy: StrategyAuto,
-		PollInterval: 10 * time.Second, CPUBudget: 0.02, CloudMetadata: true,
+		PollInterval: 5 * time.Second, CPUBudget: 0.02, CloudMetadata: true,
 		Limits:       Limits{Tracked: 10_000, Forecast: 1_000, Exported: 50},
 		Forecast:     Forecast{Enabled: true},
 		Destinations: Destinations{Exclude: DefaultExclude()},

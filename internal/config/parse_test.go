@@ -43,7 +43,6 @@ func TestParseRefuses(t *testing.T) {
 			"f.yaml:1: limits.forecast: -1: want 0 to limits.tracked", "f.yaml:1: limits.exported: 11: want 1 to limits.tracked",
 		}},
 		{"a whole number", "limits: {tracked: 1e3}", []string{"f.yaml:1: limits.tracked: 1e3: want a whole number"}},
-		{"a correlation above 1", "forecast: {correlation: 1.5}", []string{"f.yaml:1: forecast.correlation: 1.5: want 0 to 1"}},
 		{"a CIDR that is no CIDR", "destinations: {exclude: [10.0.0.0/33]}", []string{"f.yaml:1: destinations.exclude[0]: 10.0.0.0/33: want a CIDR such as 203.0.113.0/24 or 2001:db8::/32"}},
 		{"an address where a CIDR belongs", "destinations: {exclude: [10.0.0.1]}", []string{"f.yaml:1: destinations.exclude[0]: 10.0.0.1: want a CIDR, such as 10.0.0.1/32 for this address alone"}},
 		{"a CIDR with bits beyond", "destinations: {exclude: [10.0.0.1/8]}", []string{"f.yaml:1: destinations.exclude[0]: 10.0.0.1/8: want 10.0.0.0/8: the address has bits beyond the prefix"}},
@@ -109,7 +108,7 @@ func TestDefault(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(c.Budgets) != 1 || c.Budgets[0].Model != ModelAuto || c.PollInterval != 10*time.Second || !c.Forecast.Enabled {
+	if len(c.Budgets) != 1 || c.Budgets[0].Model != ModelAuto || c.PollInterval != 5*time.Second || !c.Forecast.Enabled {
 		t.Errorf("%+v", c)
 	}
 	if _, err := Load("no/such/file.yaml"); err == nil {

@@ -33,7 +33,6 @@ func (c *Config) validate() Errors {
 	v.require(c.Limits.Tracked >= 1 && c.Limits.Tracked <= 10_000_000, "limits.tracked", c.Limits.Tracked, "1 to 10000000")
 	v.require(c.Limits.Forecast >= 0 && c.Limits.Forecast <= c.Limits.Tracked, "limits.forecast", c.Limits.Forecast, "0 to limits.tracked")
 	v.require(c.Limits.Exported >= 1 && c.Limits.Exported <= c.Limits.Tracked, "limits.exported", c.Limits.Exported, "1 to limits.tracked")
-	v.require(c.Forecast.Correlation >= 0 && c.Forecast.Correlation <= 1, "forecast.correlation", c.Forecast.Correlation, "0 to 1")
 	for i, d := range c.SharedDestinations {
 		v.require(!slices.Contains(c.SharedDestinations[:i], d), fmt.Sprintf("shared_destinations[%d]", i), d, "each destination once")
 	}
