@@ -82,7 +82,7 @@ func (e *env) run(ctx context.Context, args []string) int {
 	case ended:
 		return statusOK
 	case err != nil:
-		fmt.Fprintf(e.stderr, "snatwatch: %v, try --help\n", err)
+		_, _ = fmt.Fprintf(e.stderr, "snatwatch: %v, try --help\n", err)
 		return statusUsage
 	}
 	for _, c := range all {
@@ -90,7 +90,7 @@ func (e *env) run(ctx context.Context, args []string) int {
 			continue
 		}
 		if err := c.run(ctx, e, promslog.New(&logs)); err != nil && !errors.Is(err, context.Canceled) {
-			fmt.Fprintf(e.stderr, "snatwatch: %v\n", err)
+			_, _ = fmt.Fprintf(e.stderr, "snatwatch: %v\n", err)
 			return statusError
 		}
 	}

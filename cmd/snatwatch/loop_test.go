@@ -16,7 +16,7 @@ import (
 const loopNetns = 7
 
 // startLoop runs a loop in the bubble of t and returns the last snapshot published.
-func startLoop(t *testing.T, ctx context.Context, budgets ...*detector.Budget) (*loop, func() *detector.Snapshot) {
+func startLoop(ctx context.Context, t *testing.T, budgets ...*detector.Budget) (*loop, func() *detector.Snapshot) {
 	t.Helper()
 	var last atomic.Pointer[detector.Snapshot]
 	now := collector.Clock()
@@ -62,7 +62,7 @@ func TestLoopServesBothLedgers(t *testing.T) {
 		defer cancel()
 		nat := budget(t, detector.Params{Name: "nat", Model: "azure-lb-2018", Nodes: 10})
 		local := budget(t, detector.Params{Name: "local", Model: "local", PortRange: collector.PortRange{First: 32768, Last: 60999}})
-		l, last := startLoop(t, ctx, nat, local)
+		l, last := startLoop(ctx, t, nat, local)
 
 		if err := l.sink(feedNAT)(ctx, dump(l.now(), 5)); err != nil {
 			t.Fatal(err)
@@ -94,7 +94,7 @@ func TestLoopReconfigureKeepsFlows(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
-		l, last := startLoop(t, ctx, budget(t, detector.Params{Name: "nat", Model: "azure-lb-2018", Nodes: 50}))
+		l, last := startLoop(ctx, t, budget(t, detector.Params{Name: "nat", Model: "azure-lb-2018", Nodes: 50}))
 		if err := l.sink(feedBoth)(ctx, dump(l.now(), 5)); err != nil {
 			t.Fatal(err)
 		}
@@ -125,7 +125,7 @@ func TestLoopEndFreesSources(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		now := collector.Clock()
-		l := newLoop(now, nil, func(*detector.Snapshot) {}, func(_ bool, budgets []*detector.Budget) *detector.Ledger {
+		l := newLoop(now, nil, func(*detector.Snapshot) {}, func(bool, []*detector.Budget) *detector.Ledger {
 			return detector.NewLedger(detector.LedgerConfig{})
 		})
 		ctx, cancel := context.WithCancel(t.Context())
@@ -148,7 +148,7 @@ func TestLoopObservesStalls(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
-		l, last := startLoop(t, ctx, budget(t, detector.Params{Name: "nat", Model: "azure-lb-2018", Nodes: 10}))
+		l, last := startLoop(ctx, t, budget(t, detector.Params{Name: "nat", Model: "azure-lb-2018", Nodes: 10}))
 		stalled := []collector.Flow{{
 			Protocol: collector.TCP, State: collector.Opening, Retransmits: 1, Netns: loopNetns,
 			Source: netip.MustParseAddrPort("10.0.0.1:4000"), Destination: netip.MustParseAddrPort("203.0.113.7:443"),

@@ -29,10 +29,10 @@ func (n *notices) say(level slog.Level, subject, text string) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	before := n.text[subject]
-	switch {
-	case text == before:
+	switch text {
+	case before:
 		return
-	case text == "":
+	case "":
 		delete(n.text, subject)
 		n.logger.Info("notice withdrawn", "subject", subject, "notice", before)
 		return

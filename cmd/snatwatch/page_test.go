@@ -117,7 +117,7 @@ func TestPageInChromium(t *testing.T) {
 				page.ServeHTTP(w, r)
 			})
 			mux.HandleFunc("GET /frame", func(w http.ResponseWriter, _ *http.Request) {
-				fmt.Fprintf(w, `<!DOCTYPE html><style>body{margin:0}iframe{border:0;display:block}</style>
+				_, _ = fmt.Fprintf(w, `<!DOCTYPE html><style>body{margin:0}iframe{border:0;display:block}</style>
 <iframe src="/" width="%d" height="%d"></iframe><script>
 setTimeout(() => {
   const d = document.querySelector("iframe").contentDocument;

@@ -77,7 +77,7 @@ func (s *server) healthy(w http.ResponseWriter, _ *http.Request) {
 		http.Error(w, fmt.Sprintf("last snapshot is %s old", age.Round(time.Second)), http.StatusServiceUnavailable)
 		return
 	}
-	fmt.Fprintln(w, "healthy")
+	_, _ = fmt.Fprintln(w, "healthy")
 }
 
 func (s *server) ready(w http.ResponseWriter, _ *http.Request) {
@@ -85,7 +85,7 @@ func (s *server) ready(w http.ResponseWriter, _ *http.Request) {
 		http.Error(w, "no complete dump yet", http.StatusServiceUnavailable)
 		return
 	}
-	fmt.Fprintln(w, "ready")
+	_, _ = fmt.Fprintln(w, "ready")
 }
 
 func (s *server) handleReload(w http.ResponseWriter, r *http.Request) {
@@ -93,7 +93,7 @@ func (s *server) handleReload(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "config refused, the one before stands: "+err.Error(), http.StatusUnprocessableEntity)
 		return
 	}
-	fmt.Fprintln(w, "config reloaded")
+	_, _ = fmt.Fprintln(w, "config reloaded")
 }
 
 // serve answers until ctx is cancelled, then lets requests under way finish.

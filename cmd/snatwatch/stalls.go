@@ -3,7 +3,10 @@ package main
 import (
 	"context"
 	"errors"
+	"runtime"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/snatwatch/snatwatch/collector"
 	"github.com/snatwatch/snatwatch/collector/netns"
@@ -29,8 +32,7 @@ func (a *agent) stallSensor() source {
 		subject: "stalls",
 		run: func(ctx context.Context, _ collector.Sink) error {
 			for {
-				began := time.Now()
-				flows, err := s.Stalls(ctx)
+				flows, took, err := look(ctx, s)
 				if ctx.Err() != nil {
 					return context.Cause(ctx)
 				}
@@ -39,7 +41,6 @@ func (a *agent) stallSensor() source {
 					works.from(func() bool { return false })
 					return err
 				}
-				took := time.Since(began)
 				if err := a.loop.observeStalls(ctx, a.now(), flows); err != nil {
 					return err
 				}
@@ -55,7 +56,23 @@ func (a *agent) stallSensor() source {
 	}
 }
 
-// stallsWait is how long to wait after a look that took so long.
+// look asks for stalls and tells the CPU time that it took.
+func look(ctx context.Context, s *sockdiag.Source) (flows []collector.Flow, took time.Duration, err error) {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	before := threadCPU()
+	flows, err = s.Stalls(ctx)
+	return flows, threadCPU() - before, err
+}
+
+// threadCPU is the CPU time of the calling thread.
+func threadCPU() time.Duration {
+	var u unix.Rusage
+	_ = unix.Getrusage(unix.RUSAGE_THREAD, &u) // fails for a bad argument only
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
+
+// stallsWait is how long to wait after a look that took so much CPU time.
 func stallsWait(took time.Duration, budget float64) time.Duration {
 	wait := stallsEvery
 	if budget > 0 {

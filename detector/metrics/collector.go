@@ -198,7 +198,7 @@ func (e emitter) space(s *detector.SpaceSnapshot, labels ...string) {
 		return
 	}
 	for i, h := range HorizonValues() {
-		ahead := append(labels[:len(labels):len(labels)], h)
+		ahead := slices.Concat(labels, []string{h})
 		e.gauge(ForecastPortsMean, f.Mean[i], ahead...)
 		e.gauge(ForecastPortsVariance, f.Variance[i], ahead...)
 		e.gauge(ExhaustionProbability, f.Probability[i], ahead...)
