@@ -6,10 +6,10 @@ import (
 	"testing"
 )
 
-// docs/backtest.md names every column, scenario and trace column that there is.
+// The README names every column, scenario and trace column that there is.
 func TestDocsAreComplete(t *testing.T) {
 	t.Parallel()
-	text, err := os.ReadFile("../../docs/backtest.md")
+	text, err := os.ReadFile("README.md")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -25,6 +25,6 @@ func TestDocsAreComplete(t *testing.T) {
 		}
 	}
 	if len(missing) > 0 {
-		t.Errorf("docs/backtest.md lacks %q", missing)
+		t.Errorf("README.md lacks %q", missing)
 	}
 }
