@@ -39,6 +39,9 @@ const (
 	maxInterval = 5 * time.Minute
 	// netnsHold is how long a namespace without flows and news is remembered.
 	netnsHold = 10 * time.Minute
+	// answerMax is the longest that the answer to a first packet takes. An RST among them makes
+	// conntrack forget the flow between two dumps, so one that was opening for longer got none.
+	answerMax = 5 * time.Second
 )
 
 func (l *Ledger) netnsOf(inode uint64) *netns {
@@ -178,9 +181,14 @@ func (l *Ledger) unseen(n *netns, i uint32, f *flow, at collector.Time) {
 		opened := f.openedInterval()
 		ended := collector.Interval{From: min(max(n.complete, opened.From, f.moment), at), To: at}
 		reason := collector.ReasonUnknown
-		if f.protocol == collector.UDP && !n.sockets {
+		switch {
+		case n.sockets:
+		case f.protocol == collector.UDP:
 			// conntrack forgets UDP for no other reason.
 			reason = collector.Idle
+		case f.flags&flagOpening != 0 && n.complete.Sub(f.opened) > answerMax:
+			reason = collector.Timeout
+			l.failed(f, reason, false)
 		}
 		f.flags |= flagSwept
 		l.end(n, i, f, ended, reason)
