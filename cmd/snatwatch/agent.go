@@ -40,6 +40,8 @@ type agent struct {
 	outer   *netns.Handle
 	notices *notices
 	loop    *loop
+	// started is the config at the start: what fixedSettings names is taken from it.
+	started *config.Config
 
 	metadata cloud.Client
 
@@ -73,7 +75,7 @@ func runAgent(ctx context.Context, e *env, o *options, logger *slog.Logger) erro
 	}
 	defer func() { _ = outer.Close() }()
 	a := &agent{
-		options: o, logger: logger, now: collector.Clock(), build: newBuild(), outer: outer,
+		options: o, logger: logger, now: collector.Clock(), build: newBuild(), outer: outer, started: c,
 		notices: newNotices(logger), metadata: e.metadata,
 	}
 	if err := a.configure(ctx, c); err != nil {
@@ -87,11 +89,12 @@ func runAgent(ctx context.Context, e *env, o *options, logger *slog.Logger) erro
 	if err != nil {
 		return fmt.Errorf("parse page: %w", err)
 	}
+	g, ctx := errgroup.WithContext(ctx)
 	web := &server{
-		state: a.state.Load, reload: a.reloadConfig, tmpl: tmpl, logger: logger,
+		// A reload that was asked for is carried through, whether or not the client stays.
+		state: a.state.Load, reload: func() error { return a.reloadConfig(ctx) }, tmpl: tmpl, logger: logger,
 		age: func() time.Duration { return a.now().Sub(a.state.Load().view.Snapshot.At) },
 	}
-	g, ctx := errgroup.WithContext(ctx)
 	loopEnded := make(chan struct{})
 	g.Go(func() error {
 		defer close(loopEnded)

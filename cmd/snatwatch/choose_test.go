@@ -5,8 +5,12 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/snatwatch/snatwatch/collector"
+	"github.com/snatwatch/snatwatch/collector/conntrack"
 	"github.com/snatwatch/snatwatch/collector/netns"
+	"github.com/snatwatch/snatwatch/detector/metrics"
 	"github.com/snatwatch/snatwatch/internal/config"
 )
 
@@ -51,5 +55,19 @@ func TestChoose(t *testing.T) {
 				t.Errorf("got %+v, want %s because %q, notice %q", got, tt.source, tt.why, tt.notice)
 			}
 		})
+	}
+}
+
+// A cause that no sensor tells of is absent, not 0.
+func TestConntrackCauses(t *testing.T) {
+	t.Parallel()
+	for strategy, want := range map[conntrack.Strategy][]string{
+		conntrack.Auto:   {metrics.CauseUnanswered, metrics.CausePorts}, // before the first dump
+		conntrack.Poll:   {metrics.CauseUnanswered, metrics.CausePorts},
+		conntrack.Events: {metrics.CauseUnanswered, metrics.CauseRefused, metrics.CausePorts},
+	} {
+		if diff := cmp.Diff(want, conntrackCauses(strategy)); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", strategy, diff)
+		}
 	}
 }

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -102,7 +101,7 @@ func newTestServer(t testing.TB, st *state) *server {
 	}
 	return &server{
 		state: func() *state { return st }, age: func() time.Duration { return time.Second },
-		reload: func(context.Context) error { return errors.New("budgets[0].nodes 1001: want 1 to 1000") },
+		reload: func() error { return errors.New("budgets[0].nodes 1001: want 1 to 1000") },
 		tmpl:   tmpl, logger: slog.New(slog.DiscardHandler),
 	}
 }

@@ -26,6 +26,11 @@ func (a *agent) configure(ctx context.Context, c *config.Config) error {
 	if err != nil {
 		return err
 	}
+	for file := range m.NodesUnread {
+		if n := a.machine.Nodes[file]; n != 0 {
+			m.Nodes[file] = n // the last good one stands
+		}
+	}
 	budgets, notes, err := c.Resolve(m)
 	if err != nil {
 		return err
@@ -34,7 +39,7 @@ func (a *agent) configure(ctx context.Context, c *config.Config) error {
 	a.notices.replace(slog.LevelInfo, "budgets", notes)
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.budgets, a.stale = budgets, a.watched(nil)
+	a.budgets, a.stale = budgets, a.watched(m.NodesUnread)
 	a.reload = metrics.Reload{OK: true, At: time.Now()}
 	return nil
 }
@@ -62,7 +67,7 @@ func (a *agent) tryReload(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	fixed := fixedSettings(a.config, c)
+	fixed := fixedSettings(a.started, c)
 	if err := a.configure(ctx, c); err != nil {
 		return err
 	}
@@ -90,6 +95,9 @@ func fixedSettings(before, after *config.Config) string {
 		{"limits", before.Limits != after.Limits},
 		{"forecast", before.Forecast != after.Forecast},
 		{"shared_destinations", !slices.Equal(before.SharedDestinations, after.SharedDestinations)},
+		{"forecast", before.Forecast != after.Forecast},
+		{"forecast", before.Forecast != after.Forecast},
+		{"shared_destinations", !slices.Equal(before.SharedDestinations, after.SharedDestinations)},
 	} {
 		if s.differs {
 			return s.key
@@ -115,20 +123,17 @@ func (a *agent) watchMachine(ctx context.Context) error {
 			return context.Cause(ctx)
 		case <-ticker.C:
 		}
-		if budgets := a.lookAgain(); budgets != nil {
-			if err := a.loop.setBudgets(ctx, budgets); err != nil {
-				return err
-			}
-			a.logger.Info("budgets changed with the machine", "budgets", len(budgets))
+		if err := a.lookAgain(ctx); err != nil {
+			return err
 		}
 	}
 }
 
-// lookAgain returns the budgets if they are others than before. What cannot be
+// lookAgain puts the budgets in place that the machine leads to now. What cannot be
 // read or used leaves the last good value in place, and marks the budgets that
 // depend on it as stale.
-func (a *agent) lookAgain() []*detector.Budget {
-	a.setup.Lock()
+func (a *agent) lookAgain(ctx context.Context) error {
+	a.setup.Lock() // until the loop has them: a reload must not come in between
 	defer a.setup.Unlock()
 	m := a.machine
 	if l, err := limits.Of(a.outer); err == nil {
@@ -148,14 +153,27 @@ func (a *agent) lookAgain() []*detector.Budget {
 	a.notices.set("machine", "")
 	a.notices.replace(slog.LevelInfo, "budgets", notes)
 	a.machine = m
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.stale = a.watched(rejected)
-	if reflect.DeepEqual(budgets, a.budgets) {
+	if !a.adopt(budgets, a.watched(rejected)) {
 		return nil
 	}
+	if err := a.loop.setBudgets(ctx, budgets); err != nil {
+		return err
+	}
+	a.logger.Info("budgets changed with the machine", "budgets", len(budgets))
+	return nil
+}
+
+// adopt shows budgets from now on, and which pool sizes are stale; false if the budgets are
+// those of before.
+func (a *agent) adopt(budgets []*detector.Budget, stale map[string]bool) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.stale = stale
+	if reflect.DeepEqual(budgets, a.budgets) {
+		return false
+	}
 	a.budgets = budgets
-	return budgets
+	return true
 }
 
 // readNodes puts the watched pool sizes into m, one by one, so that a bad one does

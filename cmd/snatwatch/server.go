@@ -25,7 +25,7 @@ const staleAfter = 30 * time.Second
 type server struct {
 	state  func() *state
 	age    func() time.Duration // how old the state's snapshot is
-	reload func(context.Context) error
+	reload func() error
 	tmpl   *template.Template
 	logger *slog.Logger
 }
@@ -88,8 +88,8 @@ func (s *server) ready(w http.ResponseWriter, _ *http.Request) {
 	_, _ = fmt.Fprintln(w, "ready")
 }
 
-func (s *server) handleReload(w http.ResponseWriter, r *http.Request) {
-	if err := s.reload(r.Context()); err != nil {
+func (s *server) handleReload(w http.ResponseWriter, _ *http.Request) {
+	if err := s.reload(); err != nil {
 		http.Error(w, "config refused, the one before stands: "+err.Error(), http.StatusUnprocessableEntity)
 		return
 	}

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"encoding/json"
 	"net/http"
 	"net/http/httptest"
@@ -42,7 +41,7 @@ func TestRoutes(t *testing.T) {
 		},
 		{
 			name: "reload", method: "POST", path: "/-/reload", status: 200,
-			change: func(s *server) { s.reload = func(context.Context) error { return nil } },
+			change: func(s *server) { s.reload = func() error { return nil } },
 		},
 		{name: "bad config", method: "POST", path: "/-/reload", status: 422, contains: "budgets[0].nodes 1001: want 1 to 1000"},
 		{name: "reload by GET", method: "GET", path: "/-/reload", status: 405},
@@ -68,7 +67,7 @@ func TestRoutes(t *testing.T) {
 func TestReloadFromAnotherSiteIsRefused(t *testing.T) {
 	t.Parallel()
 	s := newTestServer(t, busyState())
-	s.reload = func(context.Context) error { t.Error("reloaded"); return nil }
+	s.reload = func() error { t.Error("reloaded"); return nil }
 	req := httptest.NewRequest(http.MethodPost, "/-/reload", nil)
 	req.Header.Set("Sec-Fetch-Site", "cross-site")
 	rec := httptest.NewRecorder()

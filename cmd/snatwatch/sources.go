@@ -37,7 +37,7 @@ type plan struct {
 // runSources runs what the plan says until ctx is cancelled, and again when the plan
 // changes. It returns an error if nothing works.
 func (a *agent) runSources(ctx context.Context) error {
-	want := a.config.Source
+	want := a.started.Source
 	p, err := a.plan(want)
 	if err != nil {
 		return err
@@ -138,13 +138,13 @@ func (a *agent) conntrackSource(p plan) source {
 	return source{
 		subject: "conntrack", feed: feedNAT,
 		run: func(ctx context.Context, sink collector.Sink) error {
-			strategy, err := conntrack.ParseStrategy(string(a.config.Strategy))
+			strategy, err := conntrack.ParseStrategy(string(a.started.Strategy))
 			if err != nil {
 				return err
 			}
 			s, err := conntrack.New(conntrack.Config{
 				Netns: a.foreign(), OnlyTranslated: p.translated, Strategy: strategy,
-				Interval: a.config.PollInterval, CPUBudget: a.config.CPUBudget, Clock: a.now,
+				Interval: a.started.PollInterval, CPUBudget: a.started.CPUBudget, Clock: a.now,
 			})
 			if err != nil {
 				return err
@@ -178,6 +178,15 @@ func (a *agent) conntrackSource(p plan) source {
 			}
 		},
 	}
+}
+
+// conntrackCauses are the causes of failed opens that conntrack tells of. An RST that answers
+// the first SYN deletes the entry at once, so no dump shows it, only an event.
+func conntrackCauses(s conntrack.Strategy) []string {
+	if s == conntrack.Events {
+		return []string{metrics.CauseUnanswered, metrics.CauseRefused, metrics.CausePorts}
+	}
+	return []string{metrics.CauseUnanswered, metrics.CausePorts}
 }
 
 // foreign returns the outer namespace if it is not the agent's own, which nobody needs to
@@ -226,7 +235,7 @@ func (a *agent) socketSource(to feed, why string) source {
 // finder finds the machine's network namespaces. One that was named on the command line may
 // have neither a process nor a mount, so the agent's own descriptors count too then.
 func (a *agent) finder() netns.Finder {
-	if a.config.Netns == "" {
+	if a.started.Netns == "" {
 		return netns.Finder{}
 	}
 	return netns.Finder{Mounts: []string{"/run/netns", "/run/docker/netns", "/proc/self/fd"}}

@@ -48,7 +48,7 @@ func (a *agent) stallSensor() source {
 				select {
 				case <-ctx.Done():
 					return context.Cause(ctx)
-				case <-time.After(stallsWait(took, a.config.CPUBudget)):
+				case <-time.After(stallsWait(took, a.started.CPUBudget)):
 				}
 			}
 		},

@@ -22,7 +22,7 @@ import (
 // out is a note of the Machine; a namespace or a pool size that is configured and not
 // there is an error, told as Errors.
 func Discover(ctx context.Context, c *Config, metadata cloud.Client) (Machine, error) {
-	m := Machine{Nodes: map[string]int{}, Netns: map[string]uint64{}}
+	m := Machine{Nodes: map[string]int{}, NodesUnread: map[string]error{}, Netns: map[string]uint64{}}
 	var errs Errors
 	outer, err := OpenNetns(c.Netns)
 	if err != nil {
@@ -47,7 +47,7 @@ func Discover(ctx context.Context, c *Config, metadata cloud.Client) (Machine, e
 			case b.Nodes == 0:
 				errs = append(errs, c.at.errorAt(path+".nodes_file", b.NodesFile, fmt.Sprintf("a file that holds the pool size, or nodes to start with: %v", err)))
 			default:
-				m.Notes = append(m.Notes, fmt.Sprintf("%s: %v: the pool size is taken to be %d until it can be read", b.Name, err, b.Nodes))
+				m.NodesUnread[b.NodesFile] = err
 			}
 		}
 	}

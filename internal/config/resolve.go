@@ -24,8 +24,10 @@ type Machine struct {
 	Rules       natrules.Ruleset
 	RulesUnread bool
 	Cloud       cloud.Metadata
-	// Nodes are pool sizes by file; a file without one stands in neither.
-	Nodes map[string]int
+	// Nodes are pool sizes by file, NodesUnread why a file gave none. A file with both has
+	// a size that was read before.
+	Nodes       map[string]int
+	NodesUnread map[string]error
 	// Netns are inode numbers by the name or path that the configuration has.
 	Netns map[string]uint64
 	// Notes say what could not be found out, and why.
@@ -96,6 +98,8 @@ func (r *resolution) common(path string, b *Budget) detector.Params {
 	if n := r.m.Nodes[b.NodesFile]; n != 0 {
 		p.Nodes = n
 		r.files[path] = b.NodesFile
+	} else if err := r.m.NodesUnread[b.NodesFile]; err != nil {
+		r.note("%s: %v: the pool size is taken to be %d until it can be read", b.Name, err, b.Nodes)
 	}
 	return p
 }

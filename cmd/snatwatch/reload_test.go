@@ -1,0 +1,162 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/snatwatch/snatwatch/collector"
+	"github.com/snatwatch/snatwatch/collector/netns"
+	"github.com/snatwatch/snatwatch/internal/config"
+)
+
+// newQuietAgent is an agent whose ledger runs, without sources and without a server. The
+// config is written to the path that it returns.
+func newQuietAgent(t *testing.T, text string) (a *agent, path string) {
+	t.Helper()
+	path = filepath.Join(t.TempDir(), "snatwatch.yaml")
+	write(t, path, text)
+	o := &options{config: path}
+	c, err := o.load()
+	if err != nil {
+		t.Fatal(err)
+	}
+	outer, err := netns.Self()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = outer.Close() })
+	logger := slog.New(slog.DiscardHandler)
+	a = &agent{options: o, logger: logger, now: collector.Clock(), outer: outer, started: c, notices: newNotices(logger)}
+	if err := a.configure(t.Context(), c); err != nil {
+		t.Fatal(err)
+	}
+	a.loop = newLoop(a.now, a.budgets, a.publish, a.newLedger(c))
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan struct{})
+	go func() {
+		_ = a.loop.run(ctx)
+		close(ended)
+	}()
+	t.Cleanup(func() {
+		cancel()
+		<-ended
+	})
+	return a, path
+}
+
+func write(t *testing.T, path, text string) {
+	t.Helper()
+	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// The pool size in a watched file moves the budget; one that cannot be used leaves the last
+// good one in place and says so.
+func TestAgentFollowsNodesFile(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "nodes")
+	write(t, file, "50\n")
+	a, path := newQuietAgent(t, fmt.Sprintf(`
+cloud_metadata: false
+budgets:
+  - {name: web, model: azure-lb-2018, nodes: 400, nodes_file: %s}
+`, file))
+	type shown struct {
+		Ports  int
+		Stale  bool
+		Notice string // its end
+	}
+	now := func() shown {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		s := shown{Ports: a.budgets[0].TCP.Ports, Stale: a.stale["web"]}
+		for _, n := range a.notices.list() {
+			if strings.HasPrefix(n, "budget web: the last good pool size stands: ") {
+				s.Notice = n[strings.LastIndex(n, " ")+1:]
+			}
+		}
+		return s
+	}
+	check := func(step string, want shown) {
+		t.Helper()
+		if diff := cmp.Diff(want, now()); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", step, diff)
+		}
+	}
+	check("at the start", shown{Ports: 1024})
+	for _, step := range []struct {
+		name, content string
+		want          shown
+	}{
+		{"over the edge of the table", "51", shown{Ports: 512}},
+		{"more than the table has", "1001", shown{Ports: 512, Stale: true, Notice: "sizes"}},
+		{"not a number", "many", shown{Ports: 512, Stale: true, Notice: "more"}},
+		{"none", "0", shown{Ports: 512, Stale: true, Notice: "more"}},
+		{"good again", " 101\n", shown{Ports: 256}},
+		{"removed", "", shown{Ports: 256, Stale: true, Notice: "directory"}},
+	} {
+		if step.content == "" {
+			if err := os.Remove(file); err != nil {
+				t.Fatal(err)
+			}
+		} else {
+			write(t, file, step.content)
+		}
+		if err := a.lookAgain(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		check(step.name, step.want)
+	}
+
+	if err := a.reloadConfig(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	check("reloaded without the file", shown{Ports: 256, Stale: true, Notice: "directory"})
+	write(t, path, "cloud_metadata: false\nbudgets: [{name: web, model: azure-lb-2018, nodes: 0}]\n")
+	if err := a.reloadConfig(t.Context()); err == nil {
+		t.Error("a pool of 0 nodes was not refused")
+	}
+	write(t, file, "50")
+	if err := a.lookAgain(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	check("there again", shown{Ports: 1024})
+}
+
+// What takes a restart is said for as long as the config asks for it.
+func TestAgentTellsWhatTakesARestart(t *testing.T) {
+	t.Parallel()
+	const before = "cloud_metadata: false\nbudgets: [{name: web, model: azure-lb-2018, nodes: 40}]\n"
+	a, path := newQuietAgent(t, before)
+	for _, step := range []struct{ name, text, want string }{
+		{"another strategy", before + "strategy: events\n", "restart the agent for the new strategy in its config"},
+		{"the same again", before + "strategy: events\n", "restart the agent for the new strategy in its config"},
+		{"as at the start", before, ""},
+		{"other destinations", before + "shared_destinations: [203.0.113.7:443]\n", "restart the agent for the new shared_destinations in its config"},
+	} {
+		write(t, path, step.text)
+		if err := a.reloadConfig(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		got := ""
+		for _, n := range a.notices.list() {
+			if strings.HasPrefix(n, "restart") {
+				got = n
+			}
+		}
+		if got != step.want {
+			t.Errorf("%s: notice %q, want %q", step.name, got, step.want)
+		}
+	}
+	if got := a.started.Strategy; got != config.StrategyAuto {
+		t.Errorf("the agent runs with strategy %s, want that of the start", got)
+	}
+}
