@@ -198,12 +198,17 @@ func (w *releaseWheel) remove(at int64) {
 	}
 }
 
-// after is the number of ports still cooling at second at.
-func (w *releaseWheel) after(at int64) int {
-	first := w.now / w.width
-	n := int(w.total)
-	for s := first + 1; s <= min(at/w.width, first+releaseSlots-1); s++ {
-		n -= int(w.slots[s&(releaseSlots-1)])
+// after puts into left how many ports will still be cooling at each of the seconds in at,
+// which rise.
+func (w *releaseWheel) after(at []int64, left []float64) {
+	n := w.total
+	s := w.now / w.width
+	last := s + releaseSlots - 1
+	for i, t := range at {
+		for end := min(t/w.width, last); s < end; {
+			s++
+			n -= int32(w.slots[s&(releaseSlots-1)])
+		}
+		left[i] = float64(n)
 	}
-	return n
 }

@@ -56,7 +56,7 @@ func (a *arrivals) window(j, blocks int, now float64) (n, seconds float64) {
 // interval spans either side.
 const (
 	windowArrivals = 12
-	windowSpan     = 2
+	windowSpan     = 3
 )
 
 // level is the arrival rate now. It averages over as long as the rate was level: windows

@@ -47,7 +47,32 @@ func factoryTails() [NumHorizons]tail {
 	}
 }
 
-// factoryCalibration are offset and slope of the log-odds, by horizon.
-func factoryCalibration() [NumHorizons][2]float64 {
-	return [NumHorizons][2]float64{{-1.37, 0.71}, {-0.61, 0.90}, {-0.45, 0.90}, {-0.15, 0.85}}
+// calibration makes a probability of the raw one: its log-odds are offset + slope times the
+// raw log-odds + past times the log-odds of exhaustion within the horizon so far, of which
+// usual is believed before there is a past.
+type calibration struct {
+	offset, slope, past, usual float64
+	// pace is how fast a space learns its own bias.
+	pace float64
+}
+
+// factoryCalibration is by horizon, fitted on generated loads of every kind.
+func factoryCalibration() [NumHorizons]calibration {
+	return [NumHorizons]calibration{
+		{-0.55, 0.80, 0, 0.01, 0.02},
+		{-0.35, 0.78, 0.08, 0.05, 0.04},
+		{-0.10, 0.72, 0.15, 0.12, 0.06},
+		{0.02, 0.48, 0.15, 0.35, 0.1},
+	}
+}
+
+// factoryScores are the mean errors of each component that a new port space starts with, by
+// horizon, in standard deviations.
+func factoryScores() [NumHorizons][components]float32 {
+	return [NumHorizons][components]float32{
+		{1.58, 1.81, 2.18, 1.89, 1.97, 1.86},
+		{2.84, 3.55, 3.63, 3.18, 3.10, 2.90},
+		{4.00, 4.79, 4.63, 4.21, 4.10, 3.70},
+		{5.60, 6.97, 6.62, 5.83, 5.70, 5.20},
+	}
 }

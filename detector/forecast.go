@@ -16,7 +16,7 @@ type forecaster struct {
 	work  workspace
 	// factory is what the tails and the calibration start from.
 	factory     [NumHorizons]tail
-	calibration [NumHorizons][2]float64
+	calibration [NumHorizons]calibration
 	// without turns parts of the method off, for the ablation table alone.
 	without Part
 	// stocks in the order they were made, so that the same input gives the same bytes.
@@ -53,7 +53,8 @@ type stock struct {
 	pool    poolTrend
 	ports   float64         // nominal budget now
 	ceiling float64         // effective ceiling now
-	ahead   [aheads]float64 // and at each time ahead
+	next    float64         // and beyond the edge of its table
+	crossed [aheads]float64 // probability that the pool has crossed that edge by then
 
 	verdict contradiction
 	// brier sums the squared errors of judged probabilities, judged counts them; both decay.
@@ -141,6 +142,9 @@ func (s *stock) outlook(now collector.Time) *outlook {
 	o := &outlook{stock: s, cools: newReleaseWheel(second(now), s.longest)}
 	o.times.start(second(now))
 	o.came.since, o.came.now = second(now), second(now)
+	for h, score := range factoryScores() {
+		o.learnt[h].score = score
+	}
 	return o
 }
 

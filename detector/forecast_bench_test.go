@@ -91,7 +91,7 @@ func BenchmarkForecastTick(b *testing.B) {
 	b.ReportAllocs()
 	b.ReportMetric(float64(unsafe.Sizeof(*s.o)), "B/space")
 	for b.Loop() {
-		s.now = s.now.Add(time.Second)
+		s.now += 1e5 // 0.1 ms: time hardly passes, so that the space stays as busy as it is
 		s.tick()
 	}
 }

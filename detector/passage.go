@@ -2,113 +2,133 @@ package detector
 
 import "math"
 
-// The components of a forecast: ways to think of the arrivals to come.
-const (
-	revert = iota // the rate returns to its long mean
-	trend         // the rate keeps its trend
-	drift         // the error of the last seconds goes on for a while
-	level         // the fill returns to its long mean
-	recent        // the mean rate of the last five minutes stays
-	components
-)
-
-// aheads are the seconds ahead that a forecast is computed for; the four horizons are
-// among them.
-const aheads = 13
-
-func aheadGrid() [aheads]float64 {
-	return [aheads]float64{5, 10, 15, 30, 60, 120, 180, 240, 300, 480, 900, 1800, 3600}
-}
-
-// horizonAt are the places of the four horizons in the grid.
-func horizonAt() [NumHorizons]int { return [NumHorizons]int{4, 8, 10, 12} }
-
-// course is what a forecast says at each time ahead, and how it comes to it.
-type course struct {
-	// base and variance are of the ports held now that will be held then; gain is the ports
-	// held then per arrival per second, ramp per arrival per second squared.
-	base, variance, gain, double, ramp [aheads]float64
-	mean                               [components][aheads]float64
-	mix                                [aheads]float64
-}
-
-// hold computes what of the ports held now is held ahead, and what each arrival adds. A
-// port of class c is held for its flow's lifetime and c seconds more, share of the
-// flows being of that class.
-func (o *outlook) hold(w *workspace, now float64) {
-	s := o.stock
-	c := &w.course
-	crowd := &w.crowd
-	share := &w.share
+// pass computes the probability that the fill passes the ceiling on its way, and keeps
+// forecasts to be judged.
+func (o *outlook) pass(w *workspace, c conditions, now, held float64) {
+	s, co, f := o.stock, &w.course, &o.forecast
+	blind := o.blindness(c, now, held)
+	f.Inexact = blind > 0
+	// Ports left until the ceiling, at the fullest on the way; low is until the one beyond the
+	// edge of a table that the pool may cross.
+	var z, low [components]float64
+	for k := range z {
+		z[k], low[k] = math.Inf(1), math.Inf(1)
+	}
+	var shift [NumHorizons]float64
+	for h := range shift {
+		shift[h] = o.learnt[h].shift(&s.f.calibration[h])
+	}
+	least := 0.0 // probability at the time before
+	before := 0.0
+	f.TimeToExhaustion = math.Inf(1)
+	top := math.Inf(-1)
+	h := 0
+	o.learnt[0].tail.cumulate(&s.f.factory[0], w.worth[0], &w.above)
 	for i, u := range w.grid {
-		c.base[i] = float64(o.cools.after(int64(now + u)))
-		c.variance[i], c.gain[i], c.double[i] = 0, 0, 0
-		for k, cool := range s.classes {
-			if share[k] == 0 {
+		if i > w.horizon[h] {
+			h++
+			o.learnt[h].tail.cumulate(&s.f.factory[h], w.worth[h], &w.above)
+		}
+		top = max(top, co.mix[i])
+		crossed := s.crossed[i]
+		raw := 0.0
+		for k, x := range w.weight[h] {
+			z[k] = min(z[k], s.ceiling-co.mean[k][i])
+			if crossed > 0 {
+				low[k] = min(low[k], s.next-co.mean[k][i])
+			}
+			if x < 1e-6 {
 				continue
 			}
-			if u <= cool {
-				c.gain[i] += share[k] * u
-				c.double[i] += share[k] * u * u / 2
-				continue
+			sd := math.Sqrt(co.variance[i] + max(0, co.mean[k][i]-co.base[i]) + 1 + blind)
+			p := o.exceeds(w, z[k]/sd)
+			if crossed > 0 {
+				p += crossed * max(0, o.exceeds(w, low[k]/sd)-p)
 			}
-			one, two := w.curve.mean(u - cool)
-			c.gain[i] += share[k] * (cool + one)
-			c.double[i] += share[k] * (cool*cool/2 + cool*(u-cool) + two)
+			raw += x * p
+		}
+		p := raw
+		if s.f.without&PartCalibration == 0 {
+			p = logistic(shift[h] + s.f.calibration[h].slope*logit(raw))
+		}
+		p = max(p, least)
+		if least < 0.5 && p >= 0.5 {
+			f.TimeToExhaustion = before + (u-before)*(0.5-least)/(p-least)
+		}
+		least, before = p, u
+		if i == w.horizon[h] {
+			l := &o.learnt[h]
+			variance := co.variance[i] + max(0, co.mix[i]-co.base[i]) + 1
+			f.Mean[h] = co.mix[i]
+			f.Variance[h] = variance*l.variance() + blind
+			f.Probability[h] = p
+			o.keep(h, now, held, pending{
+				mix: float32(co.mix[i]), top: float32(top), sd: float32(math.Sqrt(variance)),
+				raw: float32(raw), said: float32(p), beyond: held >= s.ceiling,
+			}, i, w)
 		}
 	}
-	for k, n := range crowd.n {
-		if n == 0 {
-			continue
-		}
-		age := crowd.age[k]
-		lived := w.curve.at(age)
-		for i, u := range w.grid {
-			q := 0.0
-			for k, cool := range s.classes {
-				if share[k] == 0 {
-					continue
-				}
-				if u <= cool {
-					q += share[k]
-				} else {
-					q += share[k] * math.Exp(lived-w.curve.at(age+u-cool))
-				}
-			}
-			c.base[i] += n * q
-			c.variance[i] += n * q * (1 - q)
+	if c.Failing || held >= s.ceiling {
+		f.TimeToExhaustion = 0
+		for h := range f.Probability {
+			f.Probability[h] = 1
 		}
 	}
-	if n := float64(o.times.ages.unknown); n > 0 {
-		// Of a flow found open nothing is known but that it was: its remaining life is that of
-		// a flow met at a random moment.
-		const end = 1e5
-		all, _ := w.curve.mean(end)
-		met, _ := w.curve.mean(min(now-float64(o.times.ages.early)/n, end/2))
-		for i, u := range w.grid {
-			q := 0.0
-			for k, cool := range s.classes {
-				if u <= cool {
-					q += share[k]
-				} else if share[k] > 0 {
-					then, _ := w.curve.mean(min(now-float64(o.times.ages.early)/n+u-cool, end))
-					q += share[k] * min(max((all-then)/max(all-met, 1e-9), 0), 1)
-				}
-			}
-			c.base[i] += n * q
-			c.variance[i] += n * q * (1 - q)
-		}
+}
+
+// exceeds is the probability that the residual is above r.
+func (o *outlook) exceeds(w *workspace, r float64) float64 {
+	if o.stock.f.without&PartTail != 0 {
+		return math.Erfc(r/math.Sqrt2) / 2
 	}
-	perFlow := w.perFlow
-	if perFlow == 1 {
+	return beyond(&w.above, r)
+}
+
+// tailWorth is how many residuals the factory's tail weighs, by horizon: the further ahead,
+// the more one load differs from another.
+func tailWorth() [NumHorizons]float64 { return [NumHorizons]float64{400, 75, 25, 8} }
+
+// settled is for how many seconds after the first cool-down is over an outlook's forecasts
+// are not kept to be judged: until then the space fills up, whatever comes later.
+const settled = 60
+
+// keep stores the forecast p of horizon h, at place i of the grid, to be judged when due.
+func (o *outlook) keep(h int, now, held float64, p pending, i int, w *workspace) {
+	l := &o.learnt[h]
+	u := int64(w.grid[i])
+	if int64(now) < l.next || now-o.began < settled+float64(o.stock.longest) {
 		return
 	}
-	for i := range w.grid {
-		c.base[i] *= perFlow
-		c.variance[i] *= perFlow
-		c.gain[i] *= perFlow
-		c.double[i] *= perFlow
+	for j := range l.waiting {
+		if l.waiting[j].due != 0 {
+			continue
+		}
+		p.due = int64(now) + u
+		for k := range p.mean {
+			p.mean[k] = float32(w.course.mean[k][i])
+		}
+		p.rate, p.rateMean = float32(o.rate-o.rateMean), float32(o.rateMean)
+		p.fill, p.fillMean = float32(held-o.fillMean), float32(o.fillMean)
+		p.arrivals = o.opened
+		l.waiting[j] = p
+		l.next = int64(now) + u/pendings
+		return
 	}
+}
+
+// blindness is the variance that comes from what the ledger did not see: flows lost in an
+// overrun, and ports that were cooling before the agent came.
+func (o *outlook) blindness(c conditions, now, held float64) float64 {
+	v := 0.0
+	if c.InexactSince != 0 {
+		lost := o.rate*min(max(now-c.InexactSince.Seconds(), 1), 60) + held/50
+		v += lost * lost
+	}
+	if c.WarmingUntil > c.Now {
+		hidden := o.rate * c.WarmingUntil.Sub(c.Now).Seconds()
+		v += hidden * hidden
+	}
+	return v
 }
 
 // logit and logistic are each other's inverse.

@@ -20,7 +20,7 @@ func tailPosition(r float64) float64 {
 // learn forgets all but share keep and counts residual r.
 func (t *tail) learn(keep, r float64) {
 	for i := range t {
-		t[i] *= float32(keep)
+		t[i] = t[i]*float32(keep) + tiny
 	}
 	t[min(max(int(tailPosition(r)), 0), tailBins-1)]++
 }
@@ -88,6 +88,9 @@ type learnt struct {
 	// spread is the mean square of the residual at the horizon, in variances.
 	spread float32
 	seen   float32 // forecasts judged, at most 100
+	// hits of judged forecasts that were followed by exhaustion; both decay.
+	hits, judged float32
+	bias         float32 // of the probability's log-odds
 }
 
 // regression is a least-squares line through the origin, drawn towards a prior slope.

@@ -25,105 +25,6 @@ const (
 // ErrState: the bytes are no state, were damaged, or come from another version.
 var ErrState = errors.New("not a readable state")
 
-// codec writes a state, or reads one: whoever is saved lists its fields once.
-type codec struct {
-	b       []byte
-	reading bool
-	err     error
-}
-
-func (c *codec) u64(x *uint64) {
-	if !c.reading {
-		c.b = binary.LittleEndian.AppendUint64(c.b, *x)
-		return
-	}
-	if len(c.b) < 8 {
-		c.fail("it is cut off")
-		*x = 0
-		return
-	}
-	*x = binary.LittleEndian.Uint64(c.b)
-	c.b = c.b[8:]
-}
-
-func (c *codec) fail(why string) {
-	c.b = nil
-	if c.err == nil {
-		c.err = fmt.Errorf("%w: %s", ErrState, why)
-	}
-}
-
-func (c *codec) time(t *collector.Time) {
-	x := uint64(*t)
-	c.u64(&x)
-	*t = collector.Time(x)
-}
-
-// length is of a list that has at most most entries.
-func (c *codec) length(n *int, most int) {
-	x := uint64(*n)
-	c.u64(&x)
-	if x > uint64(most) {
-		c.fail("a length is out of bounds")
-		x = 0
-	}
-	*n = int(x)
-}
-
-func (c *codec) text(s *string) {
-	n := len(*s)
-	c.length(&n, 1<<10)
-	if !c.reading {
-		c.b = append(c.b, *s...)
-		return
-	}
-	if len(c.b) < n {
-		c.fail("it is cut off")
-		return
-	}
-	*s = string(c.b[:n])
-	c.b = c.b[n:]
-}
-
-// f32 and f64 are finite numbers of moderate size.
-func (c *codec) f32(xs ...*float32) {
-	for _, x := range xs {
-		if !c.reading {
-			c.b = binary.LittleEndian.AppendUint32(c.b, math.Float32bits(*x))
-			continue
-		}
-		if len(c.b) < 4 {
-			c.fail("it is cut off")
-			return
-		}
-		*x = math.Float32frombits(binary.LittleEndian.Uint32(c.b))
-		c.b = c.b[4:]
-		if !(*x > -1e15 && *x < 1e15) {
-			c.fail("a number is out of bounds")
-			return
-		}
-	}
-}
-
-func (c *codec) f64(xs ...*float64) {
-	for _, x := range xs {
-		y := math.Float64bits(*x)
-		c.u64(&y)
-		*x = math.Float64frombits(y)
-		if !(*x > -1e15 && *x < 1e15) {
-			c.fail("a number is out of bounds")
-			*x = 0
-			return
-		}
-	}
-}
-
-func (c *codec) occurrence(o *occurrence) {
-	for k := range o.ended {
-		c.f32(&o.ended[k], &o.lived[k])
-	}
-}
-
 // keep shrinks what was learned by how long ago it was.
 func (o *occurrence) keep(share float64) {
 	for k := range o.ended {
@@ -158,28 +59,6 @@ func (o *outlook) recall(m *memory, now collector.Time) {
 	o.speeds, o.ended, o.learnt = m.speeds, m.ended, m.learnt
 	o.dispersion, o.rateMean, o.fillMean = m.dispersion, m.rateMean, m.fillMean
 	o.began = now.Seconds() - m.since
-}
-
-func (c *codec) memory(m *memory) {
-	for i := range m.speeds {
-		c.occurrence(&m.speeds[i])
-	}
-	for k := range m.ended {
-		c.f32(&m.ended[k])
-	}
-	c.f64(&m.dispersion, &m.rateMean, &m.fillMean, &m.since)
-	for h := range m.learnt {
-		l := &m.learnt[h]
-		for i := range l.tail {
-			c.f32(&l.tail[i])
-		}
-		for k := range l.score {
-			c.f32(&l.score[k])
-		}
-		c.f32(&l.rate.xx, &l.rate.xy, &l.rate.n, &l.fill.xx, &l.fill.xy, &l.fill.n)
-		c.f32(&l.spread, &l.seen)
-	}
-	m.dispersion = max(1, m.dispersion)
 }
 
 // saved is the memory of a port space with its name.
@@ -224,27 +103,6 @@ func (l *Ledger) AppendState(b []byte) []byte {
 		c.saved(&v)
 	}
 	return binary.LittleEndian.AppendUint32(c.b, crc32.Checksum(c.b[first:], crc32.MakeTable(crc32.Castagnoli)))
-}
-
-func (c *codec) stock(name *string, p *collector.Protocol, hours *occurrence, brier, judged *[NumHorizons]float64) {
-	c.text(name)
-	x := uint64(*p)
-	c.u64(&x)
-	*p = collector.Protocol(x)
-	c.occurrence(hours)
-	for h := range brier {
-		c.f64(&brier[h], &judged[h])
-	}
-}
-
-func (c *codec) saved(v *saved) {
-	c.text(&v.budget)
-	c.text(&v.vip)
-	c.text(&v.destination)
-	x := uint64(v.protocol)
-	c.u64(&x)
-	v.protocol = collector.Protocol(x)
-	c.memory(&v.memory)
 }
 
 // Restore takes in what AppendState gave, before the first event. Where the bytes are
@@ -371,4 +229,47 @@ func (l *Ledger) newOutlook(s *portSpace) *outlook {
 		delete(l.saved, name)
 	}
 	return o
+}
+
+func (c *codec) memory(m *memory) {
+	for i := range m.speeds {
+		c.occurrence(&m.speeds[i])
+	}
+	for k := range m.ended {
+		c.f32(&m.ended[k])
+	}
+	c.f64(&m.dispersion, &m.rateMean, &m.fillMean, &m.since)
+	for h := range m.learnt {
+		l := &m.learnt[h]
+		for i := range l.tail {
+			c.f32(&l.tail[i])
+		}
+		for k := range l.score {
+			c.f32(&l.score[k])
+		}
+		c.f32(&l.rate.xx, &l.rate.xy, &l.rate.n, &l.fill.xx, &l.fill.xy, &l.fill.n)
+		c.f32(&l.spread, &l.seen, &l.hits, &l.judged, &l.bias)
+	}
+	m.dispersion = max(1, m.dispersion)
+}
+
+func (c *codec) stock(name *string, p *collector.Protocol, hours *occurrence, brier, judged *[NumHorizons]float64) {
+	c.text(name)
+	x := uint64(*p)
+	c.u64(&x)
+	*p = collector.Protocol(x)
+	c.occurrence(hours)
+	for h := range brier {
+		c.f64(&brier[h], &judged[h])
+	}
+}
+
+func (c *codec) saved(v *saved) {
+	c.text(&v.budget)
+	c.text(&v.vip)
+	c.text(&v.destination)
+	x := uint64(v.protocol)
+	c.u64(&x)
+	v.protocol = collector.Protocol(x)
+	c.memory(&v.memory)
 }

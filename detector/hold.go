@@ -1,0 +1,120 @@
+package detector
+
+import "math"
+
+// aheads are the seconds ahead that a forecast is computed for; the four horizons are
+// among them.
+const aheads = 13
+
+func aheadGrid() [aheads]float64 {
+	return [aheads]float64{5, 10, 15, 30, 60, 120, 180, 240, 300, 480, 900, 1800, 3600}
+}
+
+// horizonAt are the places of the four horizons in the grid.
+func horizonAt() [NumHorizons]int { return [NumHorizons]int{4, 8, 10, 12} }
+
+// course is what a forecast says at each time ahead, and how it comes to it.
+type course struct {
+	// base and variance are of the ports held now that will be held then; gain is the ports
+	// held then per arrival per second, ramp per arrival per second squared.
+	base, variance, gain, double, ramp [aheads]float64
+	mean                               [components][aheads]float64
+	mix                                [aheads]float64
+}
+
+// hold computes what of the ports held now is held ahead, and what each arrival adds. A
+// port of class c is held for its flow's lifetime and c seconds more, share of the
+// flows being of that class.
+func (o *outlook) hold(w *workspace, now float64) {
+	s := o.stock
+	c := &w.course
+	crowd := &w.crowd
+	share := &w.share
+	var then [aheads]int64
+	for i, u := range w.grid {
+		then[i] = int64(now + u)
+	}
+	o.cools.after(then[:], c.base[:])
+	for i, u := range w.grid {
+		c.variance[i], c.gain[i], c.double[i] = 0, 0, 0
+		for k, cool := range s.classes {
+			if share[k] == 0 {
+				continue
+			}
+			if u <= cool {
+				c.gain[i] += share[k] * u
+				c.double[i] += share[k] * u * u / 2
+				continue
+			}
+			one, two := w.curve.mean(u - cool)
+			c.gain[i] += share[k] * (cool + one)
+			c.double[i] += share[k] * (cool*cool/2 + cool*(u-cool) + two)
+		}
+	}
+	if s.f.without&PartRelease != 0 && s.longest > 0 {
+		for i, u := range w.grid {
+			c.base[i] = float64(o.cools.total) * math.Exp(-u/float64(s.longest))
+		}
+	}
+	ageless := s.f.without&PartAges != 0
+	for k, n := range crowd.n {
+		if n == 0 || ageless {
+			continue
+		}
+		age := crowd.age[k]
+		lived := w.curve.at(age)
+		for i, u := range w.grid {
+			q := 0.0
+			for k, cool := range s.classes {
+				if share[k] == 0 {
+					continue
+				}
+				if u <= cool {
+					q += share[k]
+				} else {
+					q += share[k] * math.Exp(lived-w.curve.at(age+u-cool))
+				}
+			}
+			c.base[i] += n * q
+			c.variance[i] += n * q * (1 - q)
+		}
+	}
+	unknown := float64(o.times.ages.unknown)
+	seen := 0.0 // seconds since their first sight
+	if unknown > 0 {
+		seen = max(0, now-float64(o.times.ages.early)/unknown)
+	}
+	if ageless {
+		unknown, seen = float64(o.times.ages.count()), 0
+	}
+	if n := unknown; n > 0 {
+		// Of a flow found open nothing is known but that it was: its remaining life is that of
+		// a flow met at a random moment.
+		const end = 1e5
+		all, _ := w.curve.mean(end)
+		met, _ := w.curve.mean(min(seen, end/2))
+		for i, u := range w.grid {
+			q := 0.0
+			for k, cool := range s.classes {
+				if u <= cool {
+					q += share[k]
+				} else if share[k] > 0 {
+					then, _ := w.curve.mean(min(seen+u-cool, end))
+					q += share[k] * min(max((all-then)/max(all-met, 1e-9), 0), 1)
+				}
+			}
+			c.base[i] += n * q
+			c.variance[i] += n * q * (1 - q)
+		}
+	}
+	perFlow := w.perFlow
+	if perFlow == 1 {
+		return
+	}
+	for i := range w.grid {
+		c.base[i] *= perFlow
+		c.variance[i] *= perFlow
+		c.gain[i] *= perFlow
+		c.double[i] *= perFlow
+	}
+}
