@@ -71,8 +71,9 @@ func firewallPorts(p *Params) (int, *KeyError) {
 	if n == 0 {
 		n = 2
 	}
-	if n < 2 {
-		return 0, badKey("instances", n, "2 or more: a firewall has at least two")
+	const most = 1000 // far above what Azure runs, and the ports can be counted
+	if n < 2 || n > most {
+		return 0, badKey("instances", n, "2 to %d: a firewall has at least two", most)
 	}
 	return 2496 * p.vips() * n, nil
 }

@@ -116,6 +116,9 @@ func (p *Params) check(m Model) *KeyError {
 	return nil
 }
 
+// vipsMax bounds the VIPs of a budget where no provider does, so that its ports can be counted.
+const vipsMax = 65535
+
 func (p *Params) checkVIPs(m Model) *KeyError {
 	for i, v := range p.VIPs {
 		key := fmt.Sprintf("vips[%d]", i)
@@ -135,6 +138,8 @@ func (p *Params) checkVIPs(m Model) *KeyError {
 		return badKey("vip_count", n, "%d, or none: vips lists them", len(p.VIPs))
 	case m.MaxVIPs > 0 && p.vips() > m.MaxVIPs:
 		return badKey("vips", p.vips(), "at most %d: %s has no more", m.MaxVIPs, m.Name)
+	case p.vips() > vipsMax:
+		return badKey("vip_count", p.vips(), "at most %d", vipsMax)
 	}
 	return nil
 }

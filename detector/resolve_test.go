@@ -31,6 +31,8 @@ func TestResolveRefuses(t *testing.T) {
 		{"VIP that is none", detector.Params{Model: "azure-lb", Nodes: 1, VIPs: []netip.Addr{{}}}, "vips[0]", "invalid IP"},
 		{"count and list differ", detector.Params{Model: "azure-lb", Nodes: 1, VIPs: []netip.Addr{a}, VIPCount: 2}, "vip_count", "2"},
 		{"negative count", detector.Params{Model: "azure-lb", Nodes: 1, VIPCount: -2}, "vip_count", "-2"},
+		{"more VIPs than can be", detector.Params{Model: "azure-lb-2018", Nodes: 1, VIPCount: 1 << 62}, "vip_count", "4611686018427387904"},
+		{"more instances than can be", detector.Params{Model: "azure-firewall", Instances: 1 << 40}, "instances", "1099511627776"},
 		{"a key of another model", detector.Params{Model: "azure-lb", Nodes: 1, Ports: 1024}, "ports", "given"},
 		{"10000 ports for 7 VMs on one IP", detector.Params{Model: "azure-lb-manual", Ports: 10000, Nodes: 7}, "ports", "10000"},
 		{"not a multiple of 8", detector.Params{Model: "azure-lb-manual", Ports: 1001}, "ports", "1001"},

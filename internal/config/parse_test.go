@@ -39,6 +39,8 @@ func TestParseRefuses(t *testing.T) {
 		{"a CPU budget that is no number", "cpu_budget: .nan", []string{"f.yaml:1: cpu_budget: .nan: want a number"}},
 		{"a truth of YAML 1.1", "cloud_metadata: yes", []string{"f.yaml:1: cloud_metadata: yes: want true or false"}},
 		{"an empty address", `listen: ""`, []string{`f.yaml:1: listen: "": want an address such as :9959 or 127.0.0.1:9959`}},
+		{"an address without a port", "listen: localhost", []string{"f.yaml:1: listen: localhost: want an address such as :9959 or 127.0.0.1:9959"}},
+		{"a port that is none", "listen: ':99590'", []string{"f.yaml:1: listen: :99590: want an address such as :9959 or 127.0.0.1:9959"}},
 		{"limits", "limits: {tracked: 10, exported: 11, forecast: -1}", []string{
 			"f.yaml:1: limits.forecast: -1: want 0 to limits.tracked", "f.yaml:1: limits.exported: 11: want 1 to limits.tracked",
 		}},
