@@ -83,6 +83,9 @@ func (o *outlook) double(w *workspace, u float64) float64 {
 // reversion is how much of today's distance from the long mean of rate and fill is left at
 // horizon h, u seconds ahead.
 func (o *outlook) reversion(h int, u float64) (rate, fill float64) {
+	if o.stock.f.without&PartMeans != 0 {
+		return 1, 1
+	}
 	const worth = 20 // judged forecasts that the prior weighs
 	prior := math.Exp(-u / 7200)
 	return o.learnt[h].rate.slope(prior, worth), o.learnt[h].fill.slope(prior, worth)

@@ -59,10 +59,10 @@ type calibration struct {
 // factoryCalibration is by horizon, fitted on generated loads of every kind.
 func factoryCalibration() [NumHorizons]calibration {
 	return [NumHorizons]calibration{
-		{-0.55, 0.80, 0, 0.01, 0.02},
-		{-0.35, 0.78, 0.08, 0.05, 0.04},
-		{-0.10, 0.72, 0.15, 0.12, 0.06},
-		{0.02, 0.48, 0.15, 0.35, 0.1},
+		{-0.55, 0.92, 0, 0.01, 0},
+		{-0.42, 0.86, 0.08, 0.05, 0.04},
+		{-0.13, 0.78, 0.15, 0.12, 0.06},
+		{0.03, 0.51, 0.15, 0.35, 0.1},
 	}
 }
 
@@ -72,7 +72,7 @@ func factoryScores() [NumHorizons][components]float32 {
 	return [NumHorizons][components]float32{
 		{1.58, 1.81, 2.18, 1.89, 1.97, 1.86},
 		{2.84, 3.55, 3.63, 3.18, 3.10, 2.90},
-		{4.00, 4.79, 4.63, 4.21, 4.10, 3.70},
-		{5.60, 6.97, 6.62, 5.83, 5.70, 5.20},
+		{4.00, 6.50, 4.63, 4.21, 4.10, 3.20},
+		{5.60, 9.00, 6.62, 5.83, 5.70, 4.60},
 	}
 }
