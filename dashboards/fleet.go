@@ -52,8 +52,14 @@ func fleet(o rules.Options) board {
 						{expr: by("max", "pool, budget, model", sel(o, metrics.PoolStale)+" * "+on+" "+info), instant: true},
 					},
 					columns: []column{
-						{"pool", "Pool"}, {"budget", "Budget"}, {"model", "Model"}, {"Value #A", "Nodes"}, {"Value #B", "VIPs"},
-						{"Value #C", "Nodes to the edge"}, {"Value #D", "Ports after it"}, {"Value #E", "Size is stale"},
+						{"pool", "Pool"},
+						{"budget", "Budget"},
+						{"model", "Model"},
+						{"Value #A", "Nodes"},
+						{"Value #B", "VIPs"},
+						{"Value #C", "Nodes to the edge"},
+						{"Value #D", "Ports after it"},
+						{"Value #E", "Size is stale"},
 					},
 				},
 				{

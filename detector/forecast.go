@@ -103,9 +103,6 @@ func (s *stock) closed(opened, ended collector.Interval, reason collector.Reason
 	s.ended[s.classOf[reason]]++
 }
 
-// reopened takes closed back: the flow that was thought idle lives.
-func (s *stock) reopened(opened collector.Interval) { s.times.open(opened) }
-
 // outlook is the forecast of one busy port space.
 type outlook struct {
 	stock  *stock
@@ -188,12 +185,6 @@ func (o *outlook) close(opened, ended collector.Interval, release collector.Time
 
 // free tells that a cooling port was released before its time.
 func (o *outlook) free(release collector.Time) { o.cools.remove(releaseSecond(release)) }
-
-// reopen takes close back: the flow lives after all.
-func (o *outlook) reopen(opened collector.Interval, release collector.Time) {
-	o.free(release)
-	o.times.open(opened)
-}
 
 // drop forgets a live flow without an end: the ledger lost sight of it.
 func (o *outlook) drop(opened collector.Interval) { o.times.drop(opened) }

@@ -16,10 +16,10 @@ func horizonAt() [NumHorizons]int { return [NumHorizons]int{4, 8, 10, 12} }
 // course is what a forecast says at each time ahead, and how it comes to it.
 type course struct {
 	// base and variance are of the ports held now that will be held then; gain is the ports
-	// held then per arrival per second, ramp per arrival per second squared.
-	base, variance, gain, double, ramp [aheads]float64
-	mean                               [components][aheads]float64
-	mix                                [aheads]float64
+	// held then per arrival per second, double per arrival per second squared.
+	base, variance, gain, double [aheads]float64
+	mean                         [components][aheads]float64
+	mix                          [aheads]float64
 }
 
 // hold computes what of the ports held now is held ahead, and what each arrival adds. A

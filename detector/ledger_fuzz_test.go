@@ -73,8 +73,8 @@ func FuzzLedger(f *testing.F) {
 			e := fuzzEvent(now, data)
 			now = now.Add(time.Duration(data[0]>>6) * time.Duration(1+data[1]) * 50 * time.Millisecond)
 			l.Apply(&e)
-			switch {
-			case data[3] == 0xff:
+			switch data[3] {
+			case 0xff:
 				b := fuzzBudgets()
 				b[0].UDP.Unique = Uniqueness(data[2] % 3)
 				b[1].SpacePerVIP = data[2]&4 != 0
@@ -82,7 +82,7 @@ func FuzzLedger(f *testing.F) {
 					b[0], b[1] = b[1], b[0]
 				}
 				l.Reconfigure(b[:1+data[2]>>4&1])
-			case data[3] == 0xfe:
+			case 0xfe:
 				l.ObserveStalls(now, []collector.Flow{e.Flow})
 			}
 			data = data[4:]

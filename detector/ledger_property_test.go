@@ -196,7 +196,7 @@ func run(t *testing.T, seed uint64, events, lossy bool) (*Ledger, *kernel) {
 	next, complete := 0.0, 0.0
 	for step := 0; step < 1500; step++ {
 		k.step()
-		if events && !(lossy && step%400 > 300) {
+		if events && (!lossy || step%400 <= 300) {
 			k.deliver(l, rng.IntN(len(k.queue)+1))
 		} else if !events {
 			k.queue = k.queue[:0]

@@ -67,7 +67,7 @@ func (l *Ledger) protocolSnapshot(number uint32) ProtocolSnapshot {
 		Lifetime: a.lifetimes.snapshot(l.bounds), Hold: a.holdTimes.snapshot(l.bounds),
 		Unanswered: a.unanswered, Refused: a.refused, NoPorts: a.noPorts,
 	}
-	p.Other = a.tally.snapshot(l.now)
+	p.Other = a.snapshot(l.now)
 	p.Other.Destination = "other"
 	own := l.pick.byAccount[number]
 	p.Tracked = len(own)

@@ -189,7 +189,7 @@ func (l *Ledger) spaceSnapshot(s *portSpace) SpaceSnapshot {
 			s.vipLabel = s.vip.String()
 		}
 	}
-	out := s.tally.snapshot(l.now)
+	out := s.snapshot(l.now)
 	out.VIP, out.Destination = s.vipLabel, s.label
 	if o := s.outlook; o != nil && o.last != 0 {
 		f := o.forecast

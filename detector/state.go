@@ -22,7 +22,7 @@ const (
 	stateOld = 6 * time.Hour
 )
 
-// ErrState: the bytes are no state, were damaged, or come from another version.
+// ErrState says that the bytes are no state, were damaged, or come from another version.
 var ErrState = errors.New("not a readable state")
 
 // keep shrinks what was learned by how long ago it was.

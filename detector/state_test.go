@@ -10,10 +10,10 @@ import (
 )
 
 // learned is a ledger that saw twenty minutes of flows of some seconds.
-func learned(t testing.TB, from float64) *Ledger {
-	l := NewLedger(LedgerConfig{Budgets: []*Budget{coolingBudget(100, 15*time.Second)}, Start: at(from)})
-	empty(l, from)
-	feed(l, from, 1200)
+func learned(t testing.TB) *Ledger {
+	l := NewLedger(LedgerConfig{Budgets: []*Budget{coolingBudget(100, 15*time.Second)}, Start: at(0)})
+	empty(l, 0)
+	feed(l, 0, 1200)
 	if l.spaces[1].outlook == nil {
 		t.Fatal("the port space has no forecast")
 	}
@@ -43,7 +43,7 @@ func feed(l *Ledger, from, seconds float64) {
 // After a restart a minute long the hold times are there at once.
 func TestStateBringsHoldTimesBack(t *testing.T) {
 	t.Parallel()
-	state := learned(t, 0).AppendState(nil)
+	state := learned(t).AppendState(nil)
 	l := NewLedger(LedgerConfig{Budgets: []*Budget{coolingBudget(100, 15*time.Second)}, Start: at(1260)})
 	if err := l.Restore(state, at(1260)); err != nil {
 		t.Fatal(err)
@@ -64,7 +64,7 @@ func TestStateBringsHoldTimesBack(t *testing.T) {
 
 func TestStateIsDeterministic(t *testing.T) {
 	t.Parallel()
-	a, b := learned(t, 0).AppendState(nil), learned(t, 0).AppendState(nil)
+	a, b := learned(t).AppendState(nil), learned(t).AppendState(nil)
 	if !bytes.Equal(a, b) {
 		t.Error("the same events gave different bytes")
 	}
@@ -72,7 +72,7 @@ func TestStateIsDeterministic(t *testing.T) {
 
 func TestDamagedStateIsRefused(t *testing.T) {
 	t.Parallel()
-	state := learned(t, 0).AppendState(nil)
+	state := learned(t).AppendState(nil)
 	for _, tt := range []struct {
 		name   string
 		damage func([]byte) []byte
@@ -104,7 +104,7 @@ func TestDamagedStateIsRefused(t *testing.T) {
 }
 
 func FuzzRestore(f *testing.F) {
-	f.Add(learned(f, 0).AppendState(nil))
+	f.Add(learned(f).AppendState(nil))
 	f.Add([]byte(stateMagic))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		for _, state := range [][]byte{b, sealed(bytes.Clone(b))} {

@@ -61,7 +61,9 @@ func write(dir string, files map[string][]byte, out io.Writer) error {
 		if err := os.Rename(temporary, path); err != nil {
 			return err
 		}
-		fmt.Fprintln(out, path)
+		if _, err := fmt.Fprintln(out, path); err != nil {
+			return err
+		}
 	}
 	return nil
 }

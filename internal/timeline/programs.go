@@ -45,7 +45,7 @@ func start(ctx context.Context, address, path, name string, args ...string) (*pr
 	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); {
 		select {
 		case err := <-ended:
-			return nil, fmt.Errorf("%s ended: %v\n%s", name, err, p.log.String())
+			return nil, fmt.Errorf("%s ended: %w\n%s", name, err, p.log.String())
 		case <-ctx.Done():
 			return nil, context.Cause(ctx)
 		case <-tick.C:
@@ -63,8 +63,7 @@ func freeAddress() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	defer l.Close()
-	return l.Addr().String(), nil
+	return l.Addr().String(), l.Close()
 }
 
 // look finds the first of names that is a program.
@@ -86,7 +85,7 @@ func get(ctx context.Context, url string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer resp.Body.Close()
+	defer func() { _ = resp.Body.Close() }()
 	body, err := io.ReadAll(resp.Body)
 	if err == nil && resp.StatusCode != http.StatusOK {
 		err = fmt.Errorf("%s: %s", url, resp.Status)

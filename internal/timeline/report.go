@@ -1,6 +1,7 @@
 package timeline
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -8,16 +9,19 @@ import (
 )
 
 // report prints the lead times.
-func (r *recorder) report(w io.Writer) {
+func (r *recorder) report(w io.Writer) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	fmt.Fprintf(w, "\nLead: from the page to the first call that fails for want of a port\n\n")
-	fmt.Fprintf(w, "%-24s %12s %12s\n", "scrape and evaluation", "lead", "all clear after relief")
+	var b bytes.Buffer
+	fmt.Fprintf(&b, "\nLead: from the page to the first call that fails for want of a port\n\n")
+	fmt.Fprintf(&b, "%-24s %12s %12s\n", "scrape and evaluation", "lead", "all clear after relief")
 	for _, i := range r.o.Intervals {
-		fmt.Fprintf(w, "%-24s %12s %12s\n", i, between(r.t.Fired[i], r.t.Failure), between(r.t.Relief, r.t.Cleared[i]))
+		fmt.Fprintf(&b, "%-24s %12s %12s\n", i, between(r.t.Fired[i], r.t.Failure), between(r.t.Relief, r.t.Cleared[i]))
 	}
-	fmt.Fprintf(w, "%-24s %12s\n", "the agent's own forecast", between(r.t.Crossed, r.t.Failure))
-	fmt.Fprintf(w, "%-24s %12s\n\n", "page delivered", between(r.t.Paged, r.t.Failure))
+	fmt.Fprintf(&b, "%-24s %12s\n", "the agent's own forecast", between(r.t.Crossed, r.t.Failure))
+	fmt.Fprintf(&b, "%-24s %12s\n\n", "page delivered", between(r.t.Paged, r.t.Failure))
+	_, err := w.Write(b.Bytes())
+	return err
 }
 
 func between(from, to time.Time) string {

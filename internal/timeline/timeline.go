@@ -67,7 +67,7 @@ func Play(ctx context.Context, w io.Writer, o Options, run func(ctx context.Cont
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(dir)
+	defer func() { _ = os.RemoveAll(dir) }()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	r := newRecorder(w, o)
@@ -76,7 +76,7 @@ func Play(ctx context.Context, w io.Writer, o Options, run func(ctx context.Cont
 		return err
 	}
 	hooks := &http.Server{Handler: http.HandlerFunc(r.delivered), ReadHeaderTimeout: 10 * time.Second}
-	defer hooks.Close()
+	defer func() { _ = hooks.Close() }()
 	am, err := o.alertmanager(ctx, dir, listener.Addr().String())
 	if err != nil {
 		return errors.Join(err, listener.Close())
@@ -91,7 +91,7 @@ func Play(ctx context.Context, w io.Writer, o Options, run func(ctx context.Cont
 			return errors.Join(err, listener.Close())
 		}
 	}
-	fmt.Fprintf(w, "Prometheus at %s, Alertmanager at %s, agent at http://%s\n\n", servers[o.Intervals[0]].URL, am.URL, o.Agent)
+	_, _ = fmt.Fprintf(w, "Prometheus at %s, Alertmanager at %s, agent at http://%s\n\n", servers[o.Intervals[0]].URL, am.URL, o.Agent)
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error {
 		if err := hooks.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
@@ -111,8 +111,7 @@ func Play(ctx context.Context, w io.Writer, o Options, run func(ctx context.Cont
 	if err := g.Wait(); err != nil {
 		return err
 	}
-	r.report(w)
-	return r.verdict()
+	return errors.Join(r.report(w), r.verdict())
 }
 
 // recorder gathers the timeline from all sides.
@@ -140,7 +139,7 @@ func (r *recorder) tell(at time.Time, format string, args ...any) {
 	if !r.t.Burst.IsZero() {
 		since = fmt.Sprintf("%+6.0f s", at.Sub(r.t.Burst).Seconds())
 	}
-	fmt.Fprintf(r.w, "%s  %s  %s\n", at.Format("15:04:05"), since, what)
+	_, _ = fmt.Fprintf(r.w, "%s  %s  %s\n", at.Format("15:04:05"), since, what)
 }
 
 // observe is told by the lab how the incident stands.

@@ -3,6 +3,7 @@ package timeline
 import (
 	"bytes"
 	"context"
+	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
@@ -44,11 +45,13 @@ func incident(t *testing.T, change func(second int, p *float64, firing map[time.
 		}
 		if second == 95 {
 			body := `{"receiver":"page","alerts":[{"status":"firing","labels":{"alertname":"SnatExhaustionPredicted"},"annotations":{"description":"ports run out"}}]}`
-			r.delivered(httptest.NewRecorder(), httptest.NewRequest("POST", "/page", strings.NewReader(body)))
+			r.delivered(httptest.NewRecorder(), httptest.NewRequest(http.MethodPost, "/page", strings.NewReader(body)))
 		}
 		r.note(p, 900, firing, map[time.Duration]bool{fast: true, slow: true}, inhibited)
 	}
-	r.report(&out)
+	if err := r.report(&out); err != nil {
+		t.Fatal(err)
+	}
 	return r, out.String()
 }
 
