@@ -133,6 +133,19 @@ func (t *flowTable) find(k flowKey) uint32 {
 	}
 }
 
+// candidate returns an entry that may be that of k, without a look at it; 0 if there is none.
+func (t *flowTable) candidate(k flowKey) uint32 {
+	for p := t.home(k.hi); ; {
+		s := t.slots[p]
+		if s == 0 || s>>32 == k.hi>>32 {
+			return uint32(s)
+		}
+		if p++; p == len(t.slots) {
+			p = 0
+		}
+	}
+}
+
 // add makes an entry for k, which has none, in set.
 func (t *flowTable) add(k flowKey, set *flowSet) uint32 {
 	if set.free == 0 {

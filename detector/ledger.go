@@ -74,13 +74,17 @@ type Ledger struct {
 	spaces     []portSpace // number 0 is not used
 	spareSpace []uint32
 	byKey      map[spaceKey]uint32
+	spaceHints [1 << spaceHintBits]uint32 // what byKey said last
 	owners     []owner
 	accounts   []*account // two for each budget: TCP, UDP
 	ports      map[uint64]portRefs
 	vips       []netip.Addr // of translated flows, by number; 0 is not used
 	vipNumbers map[netip.Addr]uint16
+	vipHints   [vipHints]uint16 // what vipNumbers said last
 	matches    [matchCache]match
 	portBounds []uint32
+	looks      [lookAhead]look // of the events that are applied next
+	read       uint64          // of what was read ahead, so that it is read
 	shared     map[string]bool
 
 	byInode   map[uint64]*netns
@@ -154,64 +158,4 @@ func (l *Ledger) Advance(now collector.Time) {
 	l.forgetSpaces()
 	l.forgetNetns()
 	l.forecast()
-}
-
-// Apply takes one event. It keeps nothing of e.
-func (l *Ledger) Apply(e *collector.Event) {
-	l.Advance(e.At)
-	n := l.netnsOf(e.Netns)
-	n.heard = l.now
-	if e.Kind == collector.Opened {
-		n.told = l.now
-	}
-	switch e.Kind {
-	case collector.Begin:
-		n.beginDump(e.At)
-	case collector.End:
-		l.endDump(n, e.At)
-	case collector.Abort:
-		n.dumping = false
-	case collector.Overrun:
-		n.overrun(e.At)
-	case collector.Seen, collector.Opened, collector.Closed:
-		l.applyFlow(n, e)
-	}
-}
-
-func (l *Ledger) applyFlow(n *netns, e *collector.Event) {
-	f := &e.Flow
-	if f.Protocol != collector.TCP && f.Protocol != collector.UDP {
-		n.countOther(e.Kind)
-		return
-	}
-	n.sockets = n.sockets || f.Inode != 0
-	own := f.VIP
-	if l.local {
-		own = f.Source
-	}
-	ownAddress, destination := pack(own.Addr()), pack(f.Destination.Addr())
-	account, ok := l.match(f, ownAddress, destination, own.Port())
-	if !ok {
-		return
-	}
-	s := sighting{
-		event: e, netns: n, own: own, account: account,
-		destination: destination,
-		key:         keyOf(l.cfg.Key, f, ownAddress, destination, own.Port()),
-	}
-	i := l.table.find(s.key)
-	switch {
-	case i == 0 && e.Kind == collector.Closed && (destination == address{} || f.Destination.Addr().IsUnspecified()):
-		// A socket's end that lost its addresses says nothing.
-	case i == 0 && e.Kind == collector.Closed, i == 0 && f.State == collector.Done:
-		l.meet(&s)
-	case i == 0:
-		l.add(&s)
-	case e.Kind == collector.Seen:
-		l.seen(&s, i)
-	case e.Kind == collector.Opened:
-		l.opened(&s, i)
-	default:
-		l.closed(&s, i)
-	}
 }

@@ -34,6 +34,7 @@ type match struct {
 const (
 	matchCache = 1024
 	noAccount  = 1<<32 - 1
+	vipHints   = 64
 )
 
 // match finds the account that f is counted in; port is the one that it holds.
@@ -130,7 +131,13 @@ func contains(list []netip.Prefix, a netip.Addr) bool {
 
 // vipNumber gives a VIP a number. VIPs beyond 65 535 share 0, which no port is shared under.
 func (l *Ledger) vipNumber(a netip.Addr) uint16 {
+	p := pack(a)
+	hint := &l.vipHints[(p.lo^p.lo>>32^p.hi)%vipHints]
+	if l.vips[*hint] == a {
+		return *hint
+	}
 	if n, ok := l.vipNumbers[a]; ok {
+		*hint = n
 		return n
 	}
 	if len(l.vips) > 1<<16-1 {

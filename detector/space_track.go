@@ -34,13 +34,32 @@ func (l *Ledger) placeFor(s *sighting) place {
 }
 
 func (l *Ledger) placeOf(k spaceKey, vip netip.Addr, to netip.AddrPort) place {
+	if n := l.hinted(k); n != 0 {
+		return place(n)
+	}
 	if n, ok := l.byKey[k]; ok {
+		l.spaceHints[k.hint()] = n
 		return place(n)
 	}
 	if n := l.track(k, vip, to); n != 0 {
 		return place(n)
 	}
 	return l.foldAt(k.account, l.cellOf(k))
+}
+
+// hinted returns the port space of k if it is the last one that its hint was about, else 0.
+func (l *Ledger) hinted(k spaceKey) uint32 {
+	n := l.spaceHints[k.hint()]
+	if int(n) < len(l.spaces) && l.spaces[n].used && l.spaces[n].key == k {
+		return n
+	}
+	return 0
+}
+
+// hint is where spaceHints has k. Any number would do.
+func (k *spaceKey) hint() int {
+	h := (k.destination.lo ^ k.destination.hi ^ k.vip.lo<<1 ^ uint64(k.port)<<40 ^ uint64(k.account)<<56) * 0x9e3779b97f4a7c15
+	return int(h >> (64 - spaceHintBits))
 }
 
 // cellOf is the cell of a port space in its account's fold.

@@ -31,6 +31,7 @@ type wheel struct {
 	base  collector.Time // of tick 0
 	now   uint32         // the tick that was last expired
 	count int
+	read  uint64 // of what was read ahead, so that it is read
 	slots [lowSlots + (levels-1)*highSlots]uint32
 }
 
@@ -113,11 +114,24 @@ func (w *wheel) advance(now collector.Time, expire func(i uint32)) {
 			w.cascade()
 		}
 		for s := w.now & (lowSlots - 1); w.slots[s] != 0; {
-			i := w.slots[s]
-			w.unlink(w.flows.at(i))
-			w.count--
-			expire(i)
+			w.lookAhead(w.slots[s])
+			for n := 0; n < lookAhead && w.slots[s] != 0; n++ {
+				i := w.slots[s]
+				w.unlink(w.flows.at(i))
+				w.count--
+				expire(i)
+			}
 		}
+	}
+}
+
+// lookAhead reads where the entries from i on are found by: who expires them may remove
+// them, and has it in the cache then.
+func (w *wheel) lookAhead(i uint32) {
+	for n := 0; n < lookAhead && i != 0; n++ {
+		f := w.flows.at(i)
+		w.read ^= w.flows.slots[w.flows.home(f.key.hi)]
+		i = f.next
 	}
 }
 

@@ -99,13 +99,11 @@ func (l *loop) run(ctx context.Context) error {
 }
 
 func (l *loop) apply(b batch) {
-	for i := range b.events {
-		if b.feed&feedNAT != 0 {
-			l.nat.Apply(&b.events[i])
-		}
-		if b.feed&feedLocal != 0 && l.local != nil {
-			l.local.Apply(&b.events[i])
-		}
+	if b.feed&feedNAT != 0 {
+		l.nat.ApplyAll(b.events)
+	}
+	if b.feed&feedLocal != 0 && l.local != nil {
+		l.local.ApplyAll(b.events)
 	}
 }
 

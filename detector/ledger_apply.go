@@ -1,0 +1,191 @@
+package detector
+
+import (
+	"math"
+	"net/netip"
+
+	"github.com/snatwatch/snatwatch/collector"
+)
+
+// lookAhead is how many events ApplyAll looks up together: as many cache misses as a
+// processor core waits for at once, and little enough to stay in its first cache.
+const lookAhead = 32
+
+// look is what an event's flow is found by. It depends on the event and the budgets alone,
+// but for entry, which may be out of date.
+type look struct {
+	key         flowKey
+	destination address
+	account     uint32
+	entry       uint32 // where the flow was when it was looked for; 0 if nowhere
+	counted     bool   // a budget takes the flow
+}
+
+// Apply takes one event. It keeps nothing of e.
+func (l *Ledger) Apply(e *collector.Event) {
+	var k look
+	l.look(e, &k)
+	l.apply(e, &k)
+}
+
+// ApplyAll takes events in order: the ledger is then as if Apply had taken each. It costs
+// less, because a look-up in a table of a million flows is mostly waiting for memory, and
+// here the look-ups of many events wait together.
+func (l *Ledger) ApplyAll(events []collector.Event) {
+	for len(events) > 0 {
+		n := min(len(events), lookAhead)
+		l.lookAll(events[:n])
+		for i := range n {
+			l.apply(&events[i], &l.looks[i])
+		}
+		events = events[n:]
+	}
+}
+
+// look finds what of e does not depend on the events before it.
+func (l *Ledger) look(e *collector.Event, k *look) {
+	*k = look{}
+	switch e.Kind {
+	case collector.Seen, collector.Opened, collector.Closed:
+	default:
+		return
+	}
+	f := &e.Flow
+	if f.Protocol != collector.TCP && f.Protocol != collector.UDP {
+		return
+	}
+	own := l.own(f)
+	ownAddress := pack(own.Addr())
+	k.destination = pack(f.Destination.Addr())
+	if k.account, k.counted = l.match(f, ownAddress, k.destination, own.Port()); k.counted {
+		k.key = keyOf(l.cfg.Key, f, ownAddress, k.destination, own.Port())
+	}
+}
+
+// lookAll looks for the flows of events, one step for all of them before the next: the
+// loads of a step do not depend on each other, so the processor waits for all at once.
+func (l *Ledger) lookAll(events []collector.Event) {
+	looks := l.looks[:len(events)]
+	for i := range looks {
+		l.look(&events[i], &looks[i])
+	}
+	if l.table.count == 0 {
+		return
+	}
+	var slots [lookAhead]uint64
+	for i := range looks {
+		slots[i] = l.table.slots[l.table.home(looks[i].key.hi)]
+	}
+	for i := range looks {
+		if k := &looks[i]; k.counted && slots[i] != 0 {
+			k.entry = l.table.candidate(k.key)
+		}
+	}
+	// What is read from here on is read again when the events are applied, and is in the
+	// cache by then.
+	read := uint64(0)
+	for i := range looks {
+		f := l.table.at(looks[i].entry)
+		slots[i] = uint64(f.next) << 32
+		if f.prev&slotMark == 0 {
+			slots[i] |= uint64(f.prev)
+		}
+		read += f.key.hi ^ uint64(f.flags)
+	}
+	for i := range looks {
+		k := &looks[i]
+		read += uint64(l.table.at(uint32(slots[i]>>32)).prev ^ l.table.at(uint32(slots[i])).next)
+		switch events[i].Kind {
+		case collector.Opened:
+			if k.counted {
+				f := &events[i].Flow
+				n := l.hinted(l.spaceKeyOf(k.account, pack(l.own(f).Addr()), k.destination, f.Destination.Port()))
+				read += l.lookAtSpace(n, true)
+			}
+		case collector.Closed:
+			if p := l.table.at(k.entry).place; !p.folded() {
+				read += l.lookAtSpace(uint32(p), false)
+			}
+		}
+	}
+	l.read = read
+}
+
+// lookAtSpace reads what an open, or else a close, changes in port space n and its forecast.
+func (l *Ledger) lookAtSpace(n uint32, opens bool) (read uint64) {
+	s := &l.spaces[n]
+	o := s.outlook
+	if o == nil {
+		return uint64(s.live)
+	}
+	at := second(l.now)
+	ages := &o.times.ages
+	if opens {
+		for j := range o.came.blocks {
+			read += uint64(math.Float32bits(o.came.blocks[j][at>>j&(arrivalBlocks-1)]))
+		}
+		return read + uint64(ages.cells[0][at&(ageSlots-1)]) + uint64(ages.live) + uint64(o.spread)
+	}
+	return uint64(ages.live) + uint64(o.cools.total) + uint64(o.ended[0]) + uint64(o.times.closed[0]) + uint64(o.times.beyond[0])
+}
+
+// apply takes e, which k was found for.
+func (l *Ledger) apply(e *collector.Event, k *look) {
+	l.Advance(e.At)
+	n := l.netnsOf(e.Netns)
+	n.heard = l.now
+	if e.Kind == collector.Opened {
+		n.told = l.now
+	}
+	switch e.Kind {
+	case collector.Begin:
+		n.beginDump(e.At)
+	case collector.End:
+		l.endDump(n, e.At)
+	case collector.Abort:
+		n.dumping = false
+	case collector.Overrun:
+		n.overrun(e.At)
+	case collector.Seen, collector.Opened, collector.Closed:
+		l.applyFlow(n, e, k)
+	}
+}
+
+// own is where the port of f is that its budget counts.
+func (l *Ledger) own(f *collector.Flow) netip.AddrPort {
+	if l.local {
+		return f.Source
+	}
+	return f.VIP
+}
+
+func (l *Ledger) applyFlow(n *netns, e *collector.Event, k *look) {
+	f := &e.Flow
+	if f.Protocol != collector.TCP && f.Protocol != collector.UDP {
+		n.countOther(e.Kind)
+		return
+	}
+	n.sockets = n.sockets || f.Inode != 0
+	if !k.counted {
+		return
+	}
+	s := sighting{event: e, netns: n, own: l.own(f), account: k.account, destination: k.destination, key: k.key}
+	i := k.entry
+	if i == 0 || l.table.at(i).key != k.key {
+		i = l.table.find(k.key)
+	}
+	switch {
+	case i == 0 && e.Kind == collector.Closed && (k.destination == address{} || f.Destination.Addr().IsUnspecified()):
+		// A socket's end that lost its addresses says nothing.
+	case i == 0 && e.Kind == collector.Closed, i == 0 && f.State == collector.Done:
+		l.meet(&s)
+	case i == 0:
+		l.add(&s)
+	case e.Kind == collector.Seen:
+		l.seen(&s, i)
+	case e.Kind == collector.Opened:
+		l.opened(&s, i)
+	default:
+		l.closed(&s, i)
+	}
+}
