@@ -49,7 +49,7 @@ func agent(o rules.Options) board {
 					queries: []query{
 						{expr: by("sum", "instance", sel(o, metrics.DestinationsTracked)), legend: "tracked {{instance}}"},
 						{expr: by("sum", "instance", sel(o, metrics.DestinationsFolded)), legend: "folded {{instance}}"},
-						{expr: by("sum", "instance", rate(sel(o, metrics.OtherProtocols))), legend: "other protocols per second {{instance}}"},
+						{expr: by("sum", "instance", sel(o, metrics.OtherProtocols)), legend: "other protocols {{instance}}"},
 					},
 				},
 				{

@@ -9,17 +9,23 @@ import (
 )
 
 // agentDown: a target that was an agent in the last hour is still a target and does
-// not answer. A node that was taken away is no target any more and raises nothing.
+// not answer. It holds itself up by its own state for as long as it does not. A node that was
+// taken away is no target any more and raises nothing.
 func (o Options) agentDown() Alert {
 	by := o.agent()
 	up := "up"
 	if o.Selector != "" {
 		up = "up{" + strings.TrimSpace(o.Selector) + "}"
 	}
+	was := fmt.Sprintf("present_over_time(%s[1h])", o.m(metrics.AgentBuildInfo))
+	if !o.inline {
+		was = "(\n" + indent(was+"\nor\nALERTS{alertname=\"SnatAgentDown\"}") + "\n)"
+	}
+	expr := fmt.Sprintf("%s == 0\nand on (%s)\n%s", up, by, was)
 	return Alert{
 		Name:        "SnatAgentDown",
 		Severity:    o.Warning,
-		Expr:        fmt.Sprintf("%s == 0\nand on (%s)\npresent_over_time(%s[1h])", up, by, o.m(metrics.AgentBuildInfo)),
+		Expr:        expr,
 		For:         10 * time.Minute,
 		Summary:     "An agent is down: nothing watches SNAT ports there.",
 		Description: "The agent on {{ $labels.instance }} has not answered a scrape for ten minutes.",

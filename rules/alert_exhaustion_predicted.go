@@ -12,7 +12,10 @@ import (
 // state; keep_firing_for bridges a missed scrape.
 func (o Options) exhaustionPredicted() Alert {
 	t := o.Thresholds
-	probability := o.m(metrics.ExhaustionProbability, fmt.Sprintf(`horizon="%s"`, o.PageHorizon))
+	probability := SpaceProbability // recorded just before: all destinations of all nodes are read once, not twice
+	if o.inline {
+		probability = o.m(metrics.ExhaustionProbability, fmt.Sprintf(`horizon="%s"`, o.PageHorizon))
+	}
 	on := o.agent(metrics.LabelBudget, metrics.LabelProtocol, metrics.LabelVIP, metrics.LabelDestination)
 	return Alert{
 		Name:          "SnatExhaustionPredicted",

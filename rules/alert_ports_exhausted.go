@@ -2,25 +2,39 @@ package rules
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/snatwatch/snatwatch/detector/metrics"
 )
 
 // portsExhausted is the page for what is failing now: opens fail and their port
-// space is at its ceiling. Three sensors can tell of the failure: flows that
-// stayed unanswered at the ceiling, sockets that send their first packet again, and,
-// where this machine does the translating, the kernel's insert_failed.
+// space is at its ceiling. What can tell of the failure: flows that stayed unanswered at the
+// ceiling, sockets that send their first packet again, where this machine does the
+// translating the kernel's insert_failed, and flows unanswered while all nodes together
+// hold the ports of a shared gateway.
 func (o Options) portsExhausted() Alert {
-	agent := o.agent()
-	failing := fmt.Sprintf("sum by (%s) (increase(%s[2m])) > 0", o.agent(metrics.LabelBudget, metrics.LabelProtocol), o.m(metrics.OpenFailures, `cause="`+metrics.CausePorts+`"`))
+	agent, each := o.agent(), o.agent(metrics.LabelBudget, metrics.LabelProtocol)
+	gateway := o.labels(metrics.LabelBudget, metrics.LabelGateway, metrics.LabelProtocol)
+	failed := func(cause string) string {
+		return fmt.Sprintf("sum by (%s) (increase(%s[2m])) > 0", each, o.m(metrics.OpenFailures, `cause="`+cause+`"`))
+	}
 	full := o.m(metrics.BusiestPortsHeld) + " >= " + o.m(metrics.BudgetEffectivePorts)
-	stalled := fmt.Sprintf("(%s)\nand\n%s > 0", full, o.m(metrics.OpeningStalled))
-	dropped := fmt.Sprintf("(%s)\nand on (%s)\nsum by (%s) (increase(%s[2m])) > 0", full, agent, agent, o.m(metrics.ConntrackInsertFailed))
+	legs := []string{
+		failed(metrics.CausePorts),
+		fmt.Sprintf("(%s)\nand\n%s > 0", full, o.m(metrics.OpeningStalled)),
+		fmt.Sprintf("(%s)\nand on (%s)\nsum by (%s) (increase(%s[2m])) > 0", full, agent, agent, o.m(metrics.ConntrackInsertFailed)),
+		// No node alone sees a shared gateway full.
+		fmt.Sprintf("(%s)\n* on (%s) group_left (gateway) %s\nand on (%s)\n(%s >= on (%s) group_left () %s)",
+			failed(metrics.CauseUnanswered), o.agent(metrics.LabelBudget), o.BudgetInfo(`scope="shared"`), gateway, o.use(GatewayHeld), gateway, o.use(GatewayPorts)),
+	}
+	for i, l := range legs {
+		legs[i] = "0 * (" + l + ") + 1"
+	}
 	return Alert{
 		Name:          "SnatPortsExhausted",
 		Severity:      o.Critical,
-		Expr:          o.withBudget(fmt.Sprintf("max by (%s) (\n%s\n)", o.agent(metrics.LabelBudget, metrics.LabelProtocol), indent("0 * ("+failing+") + 1\nor\n0 * ("+stalled+") + 1\nor\n0 * ("+dropped+") + 1"))),
+		Expr:          o.withBudget(fmt.Sprintf("max by (%s) (\n%s\n)", each, indent(strings.Join(legs, "\nor\n")))),
 		KeepFiringFor: time.Minute,
 		Summary:       "SNAT ports are exhausted and connections fail.",
 		Description: "On {{ $labels.instance }}, new {{ $labels.protocol }} flows fail because budget {{ $labels.budget }} ({{ $labels.model }}) has no SNAT port left " +

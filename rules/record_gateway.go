@@ -28,25 +28,30 @@ func (o Options) defineGateway(name string, matchers ...string) string {
 	protocol := []metrics.Label{metrics.LabelBudget, metrics.LabelGateway, metrics.LabelProtocol}
 	space := append(protocol[:3:3], metrics.LabelVIP, metrics.LabelDestination)
 	ahead := append(space[:5:5], metrics.LabelHorizon)
+	// What is told for each destination carries its gateway; what is told for each agent is joined to it.
+	alone, some := `gateway!=""`, `destination!="other"`
+	over := func(op, expr string, by []metrics.Label) string {
+		return fmt.Sprintf("%s by (%s) (%s)", op, o.labels(by...), expr)
+	}
 	shared := func(op, expr string, by []metrics.Label) string {
 		return fmt.Sprintf("%s by (%s) (\n%s\n  * on (%s) group_left (gateway) %s\n)",
-			op, o.labels(by...), indent(expr), o.agent(metrics.LabelBudget), o.m(metrics.BudgetInfo, `scope="shared"`))
+			op, o.labels(by...), indent(expr), o.agent(metrics.LabelBudget), o.BudgetInfo(`scope="shared"`))
 	}
 	switch name {
 	case GatewayPorts:
 		return shared("max", o.m(metrics.BudgetEffectivePorts), protocol)
 	case GatewayHeld:
-		return shared("sum", o.m(metrics.PortsHeld, `destination!="other"`), space)
+		return over("sum", o.m(metrics.PortsHeld, alone, some), space)
 	case GatewayUnseen: // what a destination may hold beyond GatewayHeld on nodes that do not export it
 		return shared("sum", o.m(metrics.FoldedPortsHeldMax), protocol)
 	case GatewayOpened:
 		return shared("sum", "rate("+o.m(metrics.FlowsOpened)+"[5m])", protocol)
 	case GatewayMean:
-		return shared("sum", o.m(metrics.ForecastPortsMean, matchers...), ahead)
+		return over("sum", o.m(metrics.ForecastPortsMean, append(matchers, alone)...), ahead)
 	case GatewayVariance:
-		return shared("sum", o.m(metrics.ForecastPortsVariance, matchers...), ahead)
+		return over("sum", o.m(metrics.ForecastPortsVariance, append(matchers, alone)...), ahead)
 	case gatewayNodes:
-		return shared("count", o.m(metrics.PortsHeld, `destination!="other"`), space)
+		return over("count", o.m(metrics.PortsHeld, alone, some), space)
 	case gatewayAt:
 		return o.normalTail(matchers...)
 	case GatewayTime:

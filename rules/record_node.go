@@ -13,6 +13,9 @@ const (
 	NodeProbability = "instance:snat_exhaustion_probability:max"
 	NodeHeld        = "instance:snat_ports_held:sum"
 
+	// SpaceProbability is there only for port spaces that may be worth a page.
+	SpaceProbability = "space:snat_exhaustion_probability:likely"
+
 	PoolHeld        = "pool:snat_ports_held:sum"
 	PoolOpened      = "pool:snat_flows_opened:rate5m"
 	PoolMean        = "pool:snat_forecast_ports_mean:sum"
@@ -35,7 +38,7 @@ const (
 
 // nodeRecords are what alerts and boards read per node.
 func (o Options) nodeRecords() []Record {
-	return o.records(NodeFill, NodeHeld)
+	return o.records(NodeFill)
 }
 
 // records lists the rules that record the named series.
@@ -58,6 +61,8 @@ func (o Options) define(name string, matchers ...string) string {
 	switch name {
 	case NodeFill: // the fullest port space against the effective ceiling
 		return o.m(metrics.BusiestPortsHeld) + "\n/\n" + o.m(metrics.BudgetEffectivePorts)
+	case SpaceProbability:
+		return o.m(metrics.ExhaustionProbability, fmt.Sprintf(`horizon="%s"`, o.PageHorizon)) + " >= " + number(o.Thresholds.PageClear)
 	case NodeProbability:
 		return perNode("max", o.m(metrics.ExhaustionProbability, matchers...), horizon)
 	case NodeHeld:

@@ -9,14 +9,14 @@ import (
 // poolRecords put the pools side by side, whatever the scope of their budget: each
 // node of a pool fails on its own, so the most loaded node and the expected
 // number of exhausted nodes matter, not the sum against a sum. The probabilities of
-// nodes are recorded here: they are four times as many series as anything else per node.
+// nodes and the sum of what each holds are recorded here: they read every destination of every node.
 func (o Options) poolRecords() []Record {
-	return o.records(NodeProbability, PoolHeld, PoolOpened, PoolMean, PoolVariance, PoolFill, PoolProbability, PoolExpected)
+	return o.records(NodeProbability, NodeHeld, PoolHeld, PoolOpened, PoolMean, PoolVariance, PoolFill, PoolProbability, PoolExpected)
 }
 
 // overPool aggregates an expression of nodes by pool and budget.
 func (o Options) overPool(op, expr string, more ...metrics.Label) string {
 	by := append([]metrics.Label{metrics.LabelPool, metrics.LabelBudget, metrics.LabelProtocol}, more...)
 	return fmt.Sprintf("%s by (%s) (\n%s\n  * on (%s) group_left (pool) %s\n)",
-		op, o.labels(by...), indent(expr), o.agent(metrics.LabelBudget), o.m(metrics.BudgetInfo))
+		op, o.labels(by...), indent(expr), o.agent(metrics.LabelBudget), o.BudgetInfo())
 }

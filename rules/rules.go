@@ -1,6 +1,7 @@
 package rules
 
 import (
+	"fmt"
 	"strings"
 	"time"
 
@@ -40,12 +41,20 @@ type Group struct {
 	Alerts   []Alert
 }
 
-// Alerts returns every alert, the page first.
-func (o Options) Alerts() []Alert {
+// Alerts returns every alert, the pages first.
+func (o Options) Alerts() []Alert { return append(o.pages(), o.tickets()...) }
+
+func (o Options) pages() []Alert {
 	return []Alert{
 		o.exhaustionPredicted(),
 		o.portsExhausted(),
 		o.gatewayExhaustionPredicted(),
+	}
+}
+
+// tickets and notes can wait for a minute.
+func (o Options) tickets() []Alert {
+	return []Alert{
 		o.exhaustionExpected(),
 		o.openFailures(),
 		o.poolNearTierEdge(),
@@ -66,7 +75,8 @@ func (o Options) Groups() []Group {
 		{Name: "snatwatch-node", Records: o.nodeRecords()},
 		{Name: "snatwatch-pool", Interval: o.FleetInterval, Records: o.poolRecords()},
 		{Name: "snatwatch-gateway", Interval: o.FleetInterval, Records: o.gatewayRecords()},
-		{Name: "snatwatch-alerts", Alerts: o.Alerts()},
+		{Name: "snatwatch-pages", Records: o.records(SpaceProbability), Alerts: o.pages()},
+		{Name: "snatwatch-tickets", Interval: o.FleetInterval, Alerts: o.tickets()},
 	}
 }
 
@@ -108,7 +118,14 @@ func (o Options) withBudget(expr string) string {
 
 // join takes labels from the budget's info metric.
 func (o Options) join(expr, labels string) string {
-	return "(\n" + indent(expr) + "\n)\n* on (" + o.agent(metrics.LabelBudget) + ") group_left (" + labels + ") " + o.m(metrics.BudgetInfo)
+	return "(\n" + indent(expr) + "\n)\n* on (" + o.agent(metrics.LabelBudget) + ") group_left (" + labels + ") " + o.BudgetInfo()
+}
+
+// BudgetInfo is the budget's info metric with one series per agent and budget. For a scrape or two there may be
+// more: a pod's successor on the same node answers before the target of the first is forgotten, and the
+// config it was given may be another. Each join would then fail, for every node of the fleet.
+func (o Options) BudgetInfo(matchers ...string) string {
+	return fmt.Sprintf("topk by (%s) (1, %s)", o.agent(metrics.LabelBudget), o.m(metrics.BudgetInfo, matchers...))
 }
 
 // hysteresis raises an alert when expr >= raise and clears it when expr < clear:

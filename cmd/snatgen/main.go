@@ -67,7 +67,7 @@ func ruleFlags(app *kingpin.Application, o *rules.Options) {
 	text("runbook-url", "Address to which NAME.md is added.", &o.RunbookURL)
 	text("page-horizon", "Horizon of the page: 1m, 5m, 15m or 1h.", &o.PageHorizon)
 	text("ticket-horizon", "Horizon of the ticket.", &o.TicketHorizon)
-	app.Flag("fleet-interval", "How often the fleet's recording rules are evaluated.").Default(o.FleetInterval.String()).DurationVar(&o.FleetInterval)
+	app.Flag("fleet-interval", "How often the fleet's recording rules and all alerts but pages are evaluated.").Default(o.FleetInterval.String()).DurationVar(&o.FleetInterval)
 	t := &o.Thresholds
 	for _, f := range []struct {
 		name, help string

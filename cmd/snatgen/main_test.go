@@ -109,7 +109,7 @@ func TestOwnSet(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, want := range []string{
-		`snat_exhaustion_probability{job="edge", horizon="15m"} >= 0.5`, "severity: sev1",
+		`snat_exhaustion_probability{job="edge", horizon="15m"} >= 0.15`, ":likely >= 0.5", "severity: sev1",
 		"runbook_url: https://wiki.example/snat/SnatExhaustionPredicted.md", "on (k8s, job, instance, budget)",
 	} {
 		if !strings.Contains(string(alerts), want) {

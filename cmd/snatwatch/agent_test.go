@@ -168,7 +168,7 @@ func TestKernelAgent(t *testing.T) {
 	a.eventually("it is ready", func() bool { status, _ := a.get(http.MethodGet, "/-/ready"); return status == http.StatusOK })
 
 	router := fmt.Sprintf(`netns="%d"`, l.Router().Netns())
-	space := fmt.Sprintf(`{budget="lab",destination="%s",protocol="tcp",vip=""}`, l.Server(0).At(9000))
+	space := fmt.Sprintf(`{budget="lab",destination="%s",gateway="",protocol="tcp",vip=""}`, l.Server(0).At(9000))
 	for series, want := range map[string]float64{
 		`snat_budget_ports{budget="lab",protocol="tcp"}`:                      64,
 		`snat_source_info{` + router + `,source="conntrack",strategy="poll"}`: 1,

@@ -21,7 +21,7 @@ func TestKernelLabServe(t *testing.T) {
 		"--incident.slow=5s", "--incident.rate=50",
 	)
 	const (
-		live = `snat_ports_live{budget="auto",destination="203.0.113.10:9000",protocol="tcp",vip=""}`
+		live = `snat_ports_live{budget="auto",destination="203.0.113.10:9000",gateway="",protocol="tcp",vip=""}`
 		vips = `snat_vips{budget="auto"}`
 		tcp  = `snat_budget_ports{budget="auto",protocol="tcp"}`
 	)

@@ -1,6 +1,7 @@
 package metrics
 
 import (
+	"cmp"
 	"math"
 	"slices"
 	"strconv"
@@ -54,7 +55,7 @@ func (c *Collector) Collect(ch chan<- prometheus.Metric) {
 		b := &v.Snapshot.Budgets[i]
 		e.budget(v, b)
 		for j := range b.Protocols {
-			e.protocol(v, b.Budget.Name, &b.Protocols[j])
+			e.protocol(v, b.Budget, &b.Protocols[j])
 		}
 	}
 }
@@ -126,7 +127,7 @@ func (e emitter) namespaces(v *View) {
 func (e emitter) budget(v *View, s *detector.BudgetSnapshot) {
 	b := s.Budget
 	assumed := slices.Sorted(slices.Values(b.Assumed))
-	e.gauge(BudgetInfo, 1, b.Name, b.Model, b.Scope.String(), b.Pool, b.Gateway, strings.Join(assumed, ","))
+	e.gauge(BudgetInfo, 1, b.Name, b.Model, b.Scope.String(), b.Pool, cmp.Or(sharedGateway(b), b.Gateway), strings.Join(assumed, ","))
 	e.flag(BudgetContradicted, s.Contradicted, b.Name)
 	if b.Nodes > 0 {
 		e.gauge(PoolNodes, float64(b.Nodes), b.Name)
@@ -146,7 +147,18 @@ func (e emitter) budget(v *View, s *detector.BudgetSnapshot) {
 	}
 }
 
-func (e emitter) protocol(v *View, budget string, p *detector.ProtocolSnapshot) {
+// sharedGateway names what nodes share a budget at, empty where they share none: the gateway, or where
+// nobody named it the pool or the budget. Series that carry it add up over nodes without a join, which
+// costs Prometheus twenty times as much.
+func sharedGateway(b *detector.Budget) string {
+	if b.Scope != detector.ScopeShared {
+		return ""
+	}
+	return cmp.Or(b.Gateway, b.Pool, b.Name)
+}
+
+func (e emitter) protocol(v *View, b *detector.Budget, p *detector.ProtocolSnapshot) {
+	budget, shared := b.Name, sharedGateway(b)
 	protocol := p.Protocol.String()
 	e.gauge(BudgetPorts, float64(p.Terms.Ports), budget, protocol)
 	e.gauge(BudgetEffectivePorts, float64(p.Terms.Effective), budget, protocol)
@@ -165,9 +177,9 @@ func (e emitter) protocol(v *View, budget string, p *detector.ProtocolSnapshot) 
 	}
 	for i := range p.Spaces {
 		s := &p.Spaces[i]
-		e.space(s, budget, protocol, s.VIP, s.Destination)
+		e.space(s, budget, shared, protocol, s.VIP, s.Destination)
 	}
-	e.space(&p.Other, budget, protocol, "", DestinationOther)
+	e.space(&p.Other, budget, shared, protocol, "", DestinationOther)
 }
 
 // failures are those of TCP: a first packet of UDP is not sent again by the kernel, and no

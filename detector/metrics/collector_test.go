@@ -293,3 +293,41 @@ func crowded(exported, tracked, folded int) *metrics.View {
 	}
 	return v
 }
+
+// What nodes share is told by the series themselves; a budget of the node's own carries no gateway there.
+func TestSharedSpacesCarryTheirGateway(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name   string
+		budget detector.Budget
+		want   string
+	}{
+		{"a node's own", detector.Budget{Name: "lb", Gateway: "lb-1", Pool: "web"}, ""},
+		{"named", detector.Budget{Name: "nat", Scope: detector.ScopeShared, Gateway: "nat-1", Pool: "web"}, "nat-1"},
+		{"only the pool is", detector.Budget{Name: "nat", Scope: detector.ScopeShared, Pool: "web"}, "web"},
+		{"neither", detector.Budget{Name: "nat", Scope: detector.ScopeShared}, "nat"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			v := whole()
+			v.Snapshot.Budgets[0].Budget = &tt.budget
+			seen := 0
+			for _, f := range gather(t, v) {
+				for _, m := range f.GetMetric() {
+					for _, l := range m.GetLabel() {
+						if l.GetName() != string(metrics.LabelGateway) || f.GetName() == string(metrics.BudgetInfo) && tt.want == "" {
+							continue
+						}
+						seen++
+						if l.GetValue() != tt.want {
+							t.Errorf("%s has gateway %q, want %q", f.GetName(), l.GetValue(), tt.want)
+						}
+					}
+				}
+			}
+			if seen == 0 {
+				t.Error("no series has a gateway")
+			}
+		})
+	}
+}

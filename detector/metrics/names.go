@@ -81,7 +81,7 @@ const (
 	LabelModel       Label = "model"       // budget model, such as azure-lb
 	LabelScope       Label = "scope"       // node or shared
 	LabelPool        Label = "pool"        // VM pool, empty where not given
-	LabelGateway     Label = "gateway"     // NAT gateway or load balancer, empty where not given
+	LabelGateway     Label = "gateway"     // NAT gateway or load balancer; on a port space only where its budget is shared
 	LabelAssumed     Label = "assumed"     // terms that the provider does not document, comma-separated
 	LabelProtocol    Label = "protocol"    // tcp or udp
 	LabelVIP         Label = "vip"         // empty where VIPs form one port space

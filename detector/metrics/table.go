@@ -45,8 +45,8 @@ func Metrics() []Metric {
 	var (
 		budget   = []Label{LabelBudget}
 		protocol = []Label{LabelBudget, LabelProtocol}
-		space    = []Label{LabelBudget, LabelProtocol, LabelVIP, LabelDestination}
-		ahead    = []Label{LabelBudget, LabelProtocol, LabelVIP, LabelDestination, LabelHorizon}
+		space    = []Label{LabelBudget, LabelGateway, LabelProtocol, LabelVIP, LabelDestination}
+		ahead    = []Label{LabelBudget, LabelGateway, LabelProtocol, LabelVIP, LabelDestination, LabelHorizon}
 		netns    = []Label{LabelNetns}
 		source   = []Label{LabelNetns, LabelSource}
 	)
