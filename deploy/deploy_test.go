@@ -3,10 +3,17 @@
 package deploy
 
 import (
+	"encoding/json"
+	"net"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
 )
 
 // tool finds a program or skips; KERNEL_TESTS=require makes its absence an error.
@@ -59,4 +66,95 @@ func TestRouting(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A real Alertmanager holds back what something worse says already, for the same node or gateway only.
+func TestInhibition(t *testing.T) {
+	t.Parallel()
+	amtool := tool(t, "amtool", "prometheus-alertmanager")
+	program, err := exec.LookPath("prometheus-alertmanager") // Debian's name
+	if err != nil {
+		program = tool(t, "alertmanager", "prometheus-alertmanager")
+	}
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	address := listener.Addr().String()
+	listener.Close()
+	cmd := exec.CommandContext(t.Context(), program, "--config.file=alertmanager/alertmanager.yml", "--storage.path="+t.TempDir(),
+		"--web.listen-address="+address, "--cluster.listen-address=")
+	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = cmd.Wait() })
+	run := func(args ...string) (string, error) {
+		out, err := exec.CommandContext(t.Context(), amtool, append([]string{"--alertmanager.url=http://" + address}, args...)...).CombinedOutput()
+		return string(out), err
+	}
+	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(100 * time.Millisecond) {
+		if _, err := run("alert", "query"); err == nil {
+			break
+		} else if time.Now().After(deadline) {
+			t.Fatalf("Alertmanager does not answer: %v", err)
+		}
+	}
+	for _, alert := range []string{
+		"SnatPortsExhausted instance=n1 budget=lb protocol=tcp severity=critical",
+		"SnatExhaustionPredicted instance=n1 budget=lb protocol=tcp destination=a severity=critical",
+		"SnatExhaustionExpected instance=n1 budget=lb protocol=tcp severity=warning",
+		"SnatDestinationDominates instance=n1 budget=lb protocol=tcp destination=a severity=info",
+		"SnatOpenFailures instance=n1 budget=lb protocol=tcp cause=unanswered severity=warning",
+		"SnatOpenFailures instance=n1 budget=lb protocol=tcp cause=refused severity=warning",
+		"SnatExhaustionPredicted instance=n1 budget=lb protocol=udp destination=b severity=critical",
+		"SnatExhaustionPredicted instance=n2 budget=lb protocol=tcp destination=a severity=critical",
+		"SnatExhaustionExpected instance=n2 budget=lb protocol=tcp severity=warning",
+		"SnatPortsExhausted instance=n3 budget=nat gateway=g1 protocol=tcp severity=critical",
+		"SnatGatewayExhaustionPredicted budget=nat gateway=g1 protocol=tcp destination=a severity=critical",
+		"SnatGatewayExhaustionPredicted budget=nat gateway=g2 protocol=tcp destination=a severity=critical",
+		"SnatAgentBlind instance=n1 severity=warning",
+		"SnatAgentDown instance=n2 severity=warning",
+	} {
+		if out, err := run(append([]string{"alert", "add"}, strings.Fields(alert)...)...); err != nil {
+			t.Fatalf("amtool alert add %s: %v\n%s", alert, err, out)
+		}
+	}
+	want := []string{
+		"SnatDestinationDominates n1", "SnatExhaustionExpected n1", "SnatExhaustionExpected n2", "SnatExhaustionPredicted n1",
+		"SnatGatewayExhaustionPredicted g1", "SnatOpenFailures n1",
+	}
+	var got []string
+	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(200 * time.Millisecond) {
+		out, err := run("alert", "query", "--inhibited", "--output=json")
+		if err != nil {
+			t.Fatalf("amtool alert query: %v\n%s", err, out)
+		}
+		if got = inhibited(t, out); slices.Equal(want, got) || time.Now().After(deadline) {
+			break
+		}
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("held back (-want +got):\n%s", diff)
+	}
+}
+
+// inhibited lists the alerts held back in amtool's answer, each by name and node or gateway.
+func inhibited(t *testing.T, answer string) []string {
+	t.Helper()
+	var alerts []struct {
+		Labels map[string]string
+		Status struct{ InhibitedBy []string }
+	}
+	if err := json.Unmarshal([]byte(answer), &alerts); err != nil {
+		t.Fatalf("amtool's answer: %v\n%s", err, answer)
+	}
+	var out []string
+	for _, a := range alerts {
+		if len(a.Status.InhibitedBy) > 0 {
+			out = append(out, a.Labels["alertname"]+" "+a.Labels["instance"]+a.Labels["gateway"])
+		}
+	}
+	slices.Sort(out)
+	return out
 }
