@@ -71,6 +71,15 @@ func (l *Ledger) flowReused(f *flow) {
 	}
 }
 
+// flowDropped tells that live f is lost sight of.
+func (l *Ledger) flowDropped(f *flow) {
+	opened := f.openedInterval()
+	l.accountOf(f).stock.times.drop(opened)
+	if o := l.outlookOf(f); o != nil {
+		o.drop(opened)
+	}
+}
+
 // flowMoved tells that live f was folded and is counted in a port space now.
 func (l *Ledger) flowMoved(f *flow) {
 	if o := l.outlookOf(f); o != nil {

@@ -35,7 +35,9 @@ type loop struct {
 	batches chan batch
 	stalls  chan stalls
 	budgets chan []*detector.Budget
-	states  chan chan<- []byte
+	// switches carries the namespace in which flows leave.
+	switches chan uint64
+	states   chan chan<- []byte
 }
 
 // batch is a hand-off: the source waits on done until its events were applied,
@@ -58,7 +60,7 @@ func newLoop(now func() collector.Time, budgets []*detector.Budget, publish func
 ) *loop {
 	l := &loop{
 		now: now, publish: publish, ledger: ledger,
-		batches: make(chan batch), stalls: make(chan stalls), budgets: make(chan []*detector.Budget),
+		batches: make(chan batch), stalls: make(chan stalls), budgets: make(chan []*detector.Budget), switches: make(chan uint64),
 		states: make(chan chan<- []byte),
 	}
 	nat, local := split(budgets)
@@ -89,6 +91,8 @@ func (l *loop) run(ctx context.Context) error {
 			s.done <- struct{}{}
 		case answer := <-l.states:
 			answer <- l.appendState(nil)
+		case outer := <-l.switches:
+			l.nat.SwitchSource(outer)
 		case budgets := <-l.budgets:
 			l.reconfigure(budgets)
 			l.publish(l.snapshot())
@@ -184,6 +188,17 @@ func (l *loop) observeStalls(ctx context.Context, at collector.Time, flows []col
 func (l *loop) setBudgets(ctx context.Context, budgets []*detector.Budget) error {
 	select {
 	case l.budgets <- budgets:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// switchSource tells the ledger of NAT budgets that another source follows; that of local
+// ones is fed by sockets in any case.
+func (l *loop) switchSource(ctx context.Context, outer uint64) error {
+	select {
+	case l.switches <- outer:
 		return nil
 	case <-ctx.Done():
 		return context.Cause(ctx)

@@ -45,6 +45,7 @@ func (a *agent) runSources(ctx context.Context) error {
 	for {
 		a.notices.set("source", p.notice)
 		a.logger.Info("source chosen", "chosen", p.source, "why", p.why)
+		before := p.source
 		next, err := a.runPlan(ctx, want, p)
 		switch {
 		case ctx.Err() != nil:
@@ -59,6 +60,11 @@ func (a *agent) runSources(ctx context.Context) error {
 			want = config.SourceSockets
 		default:
 			return fmt.Errorf("%w: %w", errNoSource, err)
+		}
+		if p.source != before {
+			if err := a.loop.switchSource(ctx, a.outer.Inode()); err != nil {
+				return err
+			}
 		}
 	}
 }
@@ -102,7 +108,12 @@ func (a *agent) runPlan(ctx context.Context, want config.Source, p plan) (next p
 func (a *agent) plan(want config.Source) (plan, error) {
 	var e evidence
 	var err error
-	if e.limits, err = limits.Of(a.outer); err != nil {
+	e.limits, err = limits.Of(a.outer)
+	var denied *netns.AccessError
+	switch {
+	case errors.As(err, &denied): // then neither source can
+		return plan{}, fmt.Errorf("%w: network namespace %s: %s", errNoSource, a.started.Netns, withRemedy(denied))
+	case err != nil:
 		a.logger.Debug("limits not all read", "err", err)
 	}
 	if e.caps, err = netns.Effective(); err != nil {
@@ -245,13 +256,17 @@ func (a *agent) finder() netns.Finder {
 func (a *agent) refused(st *sockdiag.Stats) {
 	var texts []string
 	for _, e := range st.Refused {
-		text := e.Error()
-		if r := e.Remedy(); r != "" {
-			text += "; to give it: " + r
-		}
-		texts = append(texts, text)
+		texts = append(texts, withRemedy(e))
 	}
 	a.notices.replace(slog.LevelWarn, "sockets", texts)
+}
+
+// withRemedy says what is denied and how to give it.
+func withRemedy(e *netns.AccessError) string {
+	if r := e.Remedy(); r != "" {
+		return e.Error() + "; to give it: " + r
+	}
+	return e.Error()
 }
 
 func seconds(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }
