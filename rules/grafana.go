@@ -31,13 +31,18 @@ func (o Options) Grafana() ([]byte, error) {
 	return append([]byte(header+"# Set SNATWATCH_DATASOURCE_UID in Grafana's environment to the uid of its Prometheus data source.\n"), body...), nil
 }
 
+// grafanaRule writes one alert. A template has no $ in it: Grafana expands what follows one as a variable
+// of its environment, and how to escape it has changed between versions. Its value is a text, while the
+// number of query A stands in .Values. A query that fails raises no page, but a ticket of the other rules.
 func grafanaRule(o Options, a Alert) map[string]any {
 	annotations := o.annotations(a)
-	// Grafana expands templates in labels and annotations as Prometheus does, but $value is a
-	// text there and the number of query A stands in $values.
-	annotations["description"] = strings.ReplaceAll(grafanaEscape(annotations["description"]), "$$value ", "$$values.A.Value ")
+	annotations["description"] = strings.NewReplacer("$labels", ".Labels", "$value ", ".Values.A.Value ").Replace(annotations["description"])
 	delete(annotations, "__dashboardUid__")
 	delete(annotations, "__panelId__")
+	onError := "Error"
+	if a.Severity == o.Critical {
+		onError = "OK"
+	}
 	return map[string]any{
 		"uid":       kebab(a.Name),
 		"title":     a.Name,
@@ -46,7 +51,7 @@ func grafanaRule(o Options, a Alert) map[string]any {
 			map[string]any{
 				"refId": "A", "datasourceUid": GrafanaDatasource,
 				"relativeTimeRange": map[string]int{"from": 600, "to": 0},
-				"model":             map[string]any{"refId": "A", "expr": grafanaEscape(a.Expr), "instant": true, "range": false},
+				"model":             map[string]any{"refId": "A", "expr": a.Expr, "instant": true, "range": false},
 			},
 			// The query returns only what fires, with any value: everything is above -1.
 			map[string]any{
@@ -58,7 +63,7 @@ func grafanaRule(o Options, a Alert) map[string]any {
 			},
 		},
 		"noDataState":   "OK",
-		"execErrState":  "Error",
+		"execErrState":  onError,
 		"for":           grafanaDuration(duration(a.For)),
 		"keepFiringFor": grafanaDuration(duration(a.KeepFiringFor)),
 		"labels":        map[string]string{"severity": a.Severity},
@@ -68,9 +73,6 @@ func grafanaRule(o Options, a Alert) map[string]any {
 		"panelId":       a.Panel,
 	}
 }
-
-// grafanaEscape keeps Grafana from expanding $ as a variable of its environment.
-func grafanaEscape(s string) string { return strings.ReplaceAll(s, "$", "$$") }
 
 func grafanaDuration(s string) string {
 	if s == "" {

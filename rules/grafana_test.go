@@ -30,8 +30,11 @@ func TestGrafanaRulesStandAlone(t *testing.T) {
 	var file struct {
 		Groups []struct {
 			Rules []struct {
-				UID, Title, Condition string
-				Data                  []struct {
+				UID, Title, Condition     string
+				NoDataState  string `yaml:"noDataState"`
+				ExecErrState string `yaml:"execErrState"`
+				Labels                    map[string]string
+				Data                      []struct {
 					RefID string `yaml:"refId"`
 					Model struct{ Expr string }
 				}
@@ -55,10 +58,16 @@ func TestGrafanaRulesStandAlone(t *testing.T) {
 		}
 		uids[r.UID] = true
 		expr := r.Data[0].Model.Expr
-		if strings.Contains(strings.ReplaceAll(expr, "$$", ""), "$") {
-			t.Errorf("%s: Grafana would expand a $ in %s", r.Title, expr)
+		check(t, r.Title, expr, known)
+		for name, text := range r.Annotations {
+			if strings.Contains(text, "$") {
+				t.Errorf("%s: Grafana would expand a $ in %s: %s", r.Title, name, text)
+			}
 		}
-		check(t, r.Title, strings.ReplaceAll(expr, "$$", "$"), known)
+		// A page that fires because its query failed is a false one.
+		if page := r.Labels["severity"] == rules.Default().Critical; r.ExecErrState != map[bool]string{true: "OK", false: "Error"}[page] || r.NoDataState != "OK" {
+			t.Errorf("%s: on error %s, without data %s", r.Title, r.ExecErrState, r.NoDataState)
+		}
 	}
 	for _, a := range rules.Default().Alerts() {
 		want = append(want, a.Name)

@@ -72,7 +72,7 @@ func (o Options) byHorizon(i int) string {
 // probabilityBy is the probability by horizon h, recorded or written out.
 func (o Options) probabilityBy(h string) string {
 	if values := metrics.HorizonValues(); o.inline {
-		return o.byHorizon(slices.Index(values[:], h))
+		return fmt.Sprintf("label_replace(%s, \"horizon\", %q, \"\", \"\")", o.byHorizon(slices.Index(values[:], h)), h)
 	}
 	return o.use(GatewayProbability, fmt.Sprintf(`horizon="%s"`, h))
 }
