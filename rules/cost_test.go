@@ -192,9 +192,9 @@ func writeNode(w io.Writer, node int, t float64) {
 	fmt.Fprintf(&out, "snat_ledger_exact{netns=\"1\"} 1\nsnat_events_lost_total{netns=\"1\"} 0\nsnat_decode_errors_total{netns=\"1\",source=\"conntrack\"} 0\n")
 	fmt.Fprintf(&out, "snat_conntrack_insert_failed_total{netns=\"1\"} 0\nsnat_snapshot_timestamp_seconds %.3f\nsnat_agent_build_info{version=\"1\"} 1\n", float64(time.Now().UnixMilli())/1e3)
 	for d := range 51 {
-		space := fmt.Sprintf(`%s,vip="",destination="203.0.113.%d:443"`, p, d)
+		space := fmt.Sprintf(`%s,gateway="nat-%d",vip="",destination="203.0.113.%d:443"`, p, node%4, d)
 		if d == 50 {
-			space = p + `,vip="",destination="other"`
+			space = fmt.Sprintf(`%s,gateway="nat-%d",vip="",destination="other"`, p, node%4)
 		}
 		held := 40 - d/2 + (node+int(t))%5
 		fmt.Fprintf(&out, "snat_ports_held{%s} %d\nsnat_ports_live{%s} %d\nsnat_ports_cooling{%s} %d\n", space, held, space, held/2, space, held-held/2)

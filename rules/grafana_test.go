@@ -30,11 +30,11 @@ func TestGrafanaRulesStandAlone(t *testing.T) {
 	var file struct {
 		Groups []struct {
 			Rules []struct {
-				UID, Title, Condition     string
-				NoDataState  string `yaml:"noDataState"`
-				ExecErrState string `yaml:"execErrState"`
-				Labels                    map[string]string
-				Data                      []struct {
+				UID, Title, Condition string
+				NoDataState           string `yaml:"noDataState"`
+				ExecErrState          string `yaml:"execErrState"`
+				Labels                map[string]string
+				Data                  []struct {
 					RefID string `yaml:"refId"`
 					Model struct{ Expr string }
 				}

@@ -1,0 +1,309 @@
+package dashboards_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"maps"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"go.yaml.in/yaml/v3"
+
+	"github.com/snatwatch/snatwatch/collector"
+	"github.com/snatwatch/snatwatch/detector"
+	"github.com/snatwatch/snatwatch/detector/metrics"
+	"github.com/snatwatch/snatwatch/rules"
+)
+
+// In a real Prometheus that scrapes two nodes in trouble and evaluates the rules, every panel shows something,
+// every variable has values, and the Grafana-managed rules return what Prometheus's own alerts return.
+func TestRealPrometheus(t *testing.T) {
+	t.Parallel()
+	path, err := exec.LookPath("prometheus")
+	if err != nil {
+		if os.Getenv("KERNEL_TESTS") == "require" {
+			t.Fatal(err)
+		}
+		t.Skip("no prometheus: apt-get install prometheus (KERNEL_TESTS=require makes this an error)")
+	}
+	if testing.Short() {
+		t.Skip("takes 20 seconds")
+	}
+	o := rules.Default()
+	o.FleetInterval = time.Second
+	s := startServer(t, path, o)
+	// The slowest to appear is a rate over a rule of another group.
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(time.Second) {
+		if len(s.query(t, `pool:snat_flows_opened:rate5m`)) > 0 && len(s.query(t, `ALERTS{alertname="SnatGatewayExhaustionPredicted"}`)) > 0 &&
+			len(s.query(t, `rate(process_cpu_seconds_total[10s])`)) > 0 && len(s.query(t, `gateway:snat_flows_opened:rate5m`)) > 0 {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("Prometheus has no rates after a minute")
+		}
+	}
+	t.Run("panels", func(t *testing.T) {
+		t.Parallel()
+		for name, b := range load(t) {
+			for _, p := range b.Panels {
+				for _, target := range p.Targets {
+					if got := s.query(t, substitute(target.Expr)); len(got) == 0 {
+						t.Errorf("%s: %s: target %s shows nothing: %s", name, p.Title, target.RefID, substitute(target.Expr))
+					}
+				}
+			}
+		}
+	})
+	t.Run("variables and annotations", func(t *testing.T) {
+		t.Parallel()
+		for name, b := range load(t) {
+			for _, v := range b.Templating.List {
+				if v.Type != "query" {
+					continue
+				}
+				q, _ := v.Query.(map[string]any)["query"].(string)
+				series, label, _ := strings.Cut(strings.TrimSuffix(strings.TrimPrefix(q, "label_values("), ")"), "}, ")
+				var values []string
+				s.get(t, "/api/v1/label/"+label+"/values?match[]="+url.QueryEscape(substitute(series+"}")), &values)
+				if len(values) == 0 {
+					t.Errorf("%s: variable %s has no value: %s", name, v.Name, q)
+				}
+			}
+			for _, a := range b.Annotations.List {
+				if expr, _ := a["expr"].(string); len(s.query(t, substitute(expr))) == 0 {
+					t.Errorf("%s: annotation %s shows nothing: %s", name, a["name"], expr)
+				}
+			}
+		}
+	})
+	t.Run("Grafana's rules", func(t *testing.T) {
+		t.Parallel()
+		compareGrafana(t, s, o)
+	})
+}
+
+// compareGrafana asks Prometheus for its active alerts and for what Grafana's queries return.
+func compareGrafana(t *testing.T, s *server, o rules.Options) {
+	t.Helper()
+	body, err := o.Grafana()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var file struct {
+		Groups []struct {
+			Rules []struct {
+				Title string
+				Data  []struct{ Model struct{ Expr string } }
+			}
+		}
+	}
+	if err := yaml.Unmarshal(body, &file); err != nil {
+		t.Fatal(err)
+	}
+	// These need an hour, ten minutes or a target that goes away.
+	quiet := []string{"SnatAgentDown", "SnatBudgetChanged", "SnatPortsLeaking"}
+	for _, r := range file.Groups[0].Rules {
+		var want, got []string
+		// Prometheus asks once a second, so the two may be a scrape apart.
+		for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(time.Second) {
+			want = sorted(s.query(t, fmt.Sprintf("ALERTS{alertname=%q}", r.Title)))
+			got = sorted(s.query(t, r.Data[0].Model.Expr))
+			if slices.Equal(want, got) && slices.Contains(quiet, r.Title) == (len(want) == 0) || time.Now().After(deadline) {
+				break
+			}
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("%s (-Prometheus's alert +Grafana's query):\n%s", r.Title, diff)
+		}
+		if slices.Contains(quiet, r.Title) != (len(want) == 0) {
+			t.Errorf("%s: %d active alerts in Prometheus", r.Title, len(want))
+		}
+	}
+}
+
+// sorted writes label sets without what an alert adds to what its expression returns.
+func sorted(sets []map[string]string) []string {
+	var out []string
+	for _, set := range sets {
+		var text []string
+		for _, name := range slices.Sorted(maps.Keys(set)) {
+			if !slices.Contains([]string{"__name__", "alertname", "alertstate", "severity"}, name) {
+				text = append(text, name+"="+set[name])
+			}
+		}
+		out = append(out, strings.Join(text, " "))
+	}
+	slices.Sort(out)
+	return out
+}
+
+// substitute puts what Grafana does for "All" in place of its variables.
+func substitute(expr string) string {
+	expr = strings.ReplaceAll(expr, "$__rate_interval", "10s")
+	for _, v := range []string{"cluster", "job", "pool", "budget", "instance"} {
+		expr = strings.ReplaceAll(expr, `"$`+v+`"`, `".*"`)
+		expr = strings.ReplaceAll(expr, `"$`+v+`|"`, `".*|"`)
+	}
+	return expr
+}
+
+type server struct{ url string }
+
+func (s *server) get(t *testing.T, path string, data any) {
+	t.Helper()
+	resp, err := http.Get(s.url + path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil || resp.StatusCode != http.StatusOK {
+		t.Fatalf("%s: %s %v %s", path, resp.Status, err, body)
+	}
+	if err := json.Unmarshal(body, &struct{ Data any }{data}); err != nil {
+		t.Fatalf("%s: %v", path, err)
+	}
+}
+
+// query returns the labels of what an instant query returns.
+func (s *server) query(t *testing.T, expr string) []map[string]string {
+	t.Helper()
+	var data struct {
+		Result []struct{ Metric map[string]string }
+	}
+	s.get(t, "/api/v1/query?query="+url.QueryEscape(expr), &data)
+	var out []map[string]string
+	for _, r := range data.Result {
+		out = append(out, r.Metric)
+	}
+	return out
+}
+
+// startServer runs a Prometheus with the rules of o over two nodes and their node_exporter.
+func startServer(t *testing.T, program string, o rules.Options) *server {
+	t.Helper()
+	dir := t.TempDir()
+	files, err := o.Files()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, body := range files {
+		if err := os.WriteFile(filepath.Join(dir, name), body, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	start := time.Now()
+	reg := prometheus.NewRegistry()
+	reg.MustRegister(metrics.NewCollector(func() *metrics.View { return trouble(time.Since(start)) }))
+	cpu := prometheus.NewCounterFunc(prometheus.CounterOpts{Name: "process_cpu_seconds_total"}, func() float64 { return 0.02 * time.Since(start).Seconds() })
+	reg.MustRegister(cpu)
+	mux := http.NewServeMux()
+	mux.Handle("/metrics", promhttp.HandlerFor(reg, promhttp.HandlerOpts{}))
+	mux.HandleFunc("/node", func(w http.ResponseWriter, _ *http.Request) {
+		fmt.Fprintf(w, "node_cpu_seconds_total{cpu=\"0\",mode=\"idle\"} %g\n", 0.8*time.Since(start).Seconds())
+	})
+	target := httptest.NewServer(mux)
+	t.Cleanup(target.Close)
+	config := fmt.Sprintf(`global: {scrape_interval: 1s, scrape_timeout: 1s, evaluation_interval: 1s}
+rule_files: [%q]
+scrape_configs:
+- job_name: snatwatch
+  static_configs:
+  - {targets: [%[2]q], labels: {cluster: c1, instance: "node-1:9959"}}
+  - {targets: [%[2]q], labels: {cluster: c1, instance: "node-2:9959"}}
+- job_name: node
+  metrics_path: /node
+  static_configs:
+  - {targets: [%[2]q], labels: {cluster: c1, instance: "node-1:9100"}}
+`, filepath.Join(dir, "snatwatch-*.yaml"), strings.TrimPrefix(target.URL, "http://"))
+	if err := os.WriteFile(filepath.Join(dir, "prometheus.yml"), []byte(config), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	address := listener.Addr().String()
+	listener.Close()
+	cmd := exec.CommandContext(t.Context(), program, "--config.file="+filepath.Join(dir, "prometheus.yml"), "--storage.tsdb.path="+filepath.Join(dir, "data"),
+		"--web.listen-address="+address, "--log.level=error")
+	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = cmd.Wait() })
+	s := &server{"http://" + address}
+	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(200 * time.Millisecond) {
+		if resp, err := http.Get(s.url + "/-/ready"); err == nil {
+			resp.Body.Close()
+			if resp.StatusCode == http.StatusOK {
+				return s
+			}
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("Prometheus is not ready after 30 s")
+		}
+	}
+}
+
+// trouble is a node with everything that an alert or a panel can show, after so much time.
+func trouble(since time.Duration) *metrics.View {
+	n := func(perSecond float64) uint64 { return uint64(perSecond * since.Seconds()) }
+	hist := detector.Histogram{Bounds: []float64{0.1, 1, 10, 100}, Counts: []uint64{n(5), n(20), n(10), n(4), n(1)}, Sum: 300 * since.Seconds()}
+	space := func(ports, held int) detector.SpaceSnapshot {
+		mean, variance := float64(held), float64(held)
+		return detector.SpaceSnapshot{Destination: "203.0.113.7:443", Held: held, Live: held - 100, Cooling: 100, Forecast: &detector.Forecast{
+			Mean: [4]float64{mean, 1.05 * mean, 1.1 * mean, 1.1 * mean}, Variance: [4]float64{variance, variance, variance, variance},
+			Probability: [4]float64{0.5, 0.9, 0.95, 0.95}, TimeToExhaustion: float64(ports-held) / 2,
+		}}
+	}
+	protocol := func(ports, held int) detector.ProtocolSnapshot {
+		s := space(ports, held)
+		return detector.ProtocolSnapshot{
+			Protocol: collector.TCP, Terms: detector.Terms{Ports: ports, Effective: ports},
+			Held: held + 2, Live: s.Live, Cooling: s.Cooling, Busiest: held, Opening: 5, Stalled: 5,
+			Opened: n(400), Closed: [collector.NumReasons]uint64{n(100), n(100), n(100), n(100), n(100), n(100)},
+			Lifetime: hist, Hold: hist, Unanswered: n(100), Refused: n(100), NoPorts: n(2),
+			Tracked: 3, Folded: 2, FoldedMax: 1, Spaces: []detector.SpaceSnapshot{s}, Other: detector.SpaceSnapshot{Held: 2, Live: 2},
+		}
+	}
+	brier := [4]float64{0.3, 0.3, 0.3, 0.3}
+	return &metrics.View{
+		Snapshot: &detector.Snapshot{
+			At:    collector.Time(time.Now().Add(-2 * time.Minute).UnixNano()),
+			Netns: []detector.NetnsSnapshot{{Netns: 1, EventsLost: n(1), Resyncs: n(1), Flows: 1200, OtherProtocols: 3}},
+			Budgets: []detector.BudgetSnapshot{
+				{
+					Budget:    &detector.Budget{Name: "lb", Model: "azure-lb-2018", Pool: "web", VIPCount: 1, Nodes: 49, NodesToNextTier: 1, NextTierPorts: 512},
+					Protocols: []detector.ProtocolSnapshot{protocol(1024, 1024)}, Contradicted: true, Brier: brier,
+				},
+				{
+					Budget:    &detector.Budget{Name: "nat", Model: "aws-nat-gateway", Scope: detector.ScopeShared, Pool: "web", Gateway: "nat-1", VIPCount: 1},
+					Protocols: []detector.ProtocolSnapshot{protocol(55_000, 27_200)}, Brier: brier,
+				},
+			},
+		},
+		Outer:     []uint64{1},
+		Sources:   []metrics.Source{{Netns: 1, Name: "conntrack", Strategy: "poll", DecodeErrors: n(1), Dump: 120 * time.Millisecond}},
+		Kernel:    []metrics.Kernel{{Counters: collector.Counters{Netns: 1, Entries: 1300, Found: n(50), InsertFailed: n(3), Drop: n(1)}, EntriesMax: 262_144, Counted: true}},
+		Causes:    []string{metrics.CauseUnanswered, metrics.CauseRefused, metrics.CausePorts},
+		Stalled:   true,
+		PoolStale: map[string]bool{"lb": true},
+		Reload:    metrics.Reload{OK: true, At: time.Unix(1_767_225_500, 0)},
+		Build:     metrics.Build{Version: "1", Revision: "a", GoVersion: "go1.26"},
+	}
+}

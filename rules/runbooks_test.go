@@ -1,0 +1,97 @@
+package rules_test
+
+import (
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/prometheus/prometheus/promql/parser"
+
+	"github.com/snatwatch/snatwatch/detector"
+	"github.com/snatwatch/snatwatch/detector/metrics"
+	"github.com/snatwatch/snatwatch/rules"
+)
+
+func runbook(t *testing.T, name string) string {
+	t.Helper()
+	body, err := os.ReadFile(filepath.Join("runbooks", name+".md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(body)
+}
+
+// What helps depends on the budget model: every model has its row, and no row is of a model that is gone.
+func TestEveryModelHasItsMitigation(t *testing.T) {
+	t.Parallel()
+	rows := map[string]bool{}
+	for _, m := range regexp.MustCompile("(?m)^\\| `([a-z0-9-]+)` \\| ([^|]+) \\| ([^|]+) \\|$").FindAllStringSubmatch(runbook(t, "SnatExhaustionPredicted"), -1) {
+		rows[m[1]] = true
+	}
+	for _, m := range detector.Models() {
+		if !rows[m.Name] {
+			t.Errorf("no mitigation for model %s", m.Name)
+		}
+		delete(rows, m.Name)
+	}
+	for name := range rows {
+		t.Errorf("a mitigation for model %s, which does not exist", name)
+	}
+}
+
+// Every series that a runbook names exists, and what it gives to type as a query parses.
+func TestRunbooksNameWhatExists(t *testing.T) {
+	t.Parallel()
+	known := map[string]bool{}
+	for _, m := range metrics.Metrics() {
+		known[string(m.Name)] = true
+		if m.Type == metrics.Histogram {
+			known[string(m.Name)+"_sum"], known[string(m.Name)+"_count"] = true, true
+		}
+	}
+	for _, g := range rules.Default().Groups() {
+		for _, r := range g.Records {
+			known[r.Name] = true
+		}
+	}
+	code := regexp.MustCompile("(?s)```\n(.+?)```|`([^`\n]+)`")
+	name := regexp.MustCompile(`\b(?:[a-z]+:)?snat_[a-z0-9_]+(?::[a-z0-9_]+)?`)
+	fill := strings.NewReplacer("$INSTANCE", "i", "$BUDGET", "b", "$DESTINATION", "d", "$GATEWAY", "g")
+	queries := 0
+	for _, a := range rules.Default().Alerts() {
+		for _, m := range code.FindAllStringSubmatch(runbook(t, a.Name), -1) {
+			for line := range strings.Lines(m[1] + m[2]) {
+				found := name.FindAllString(line, -1)
+				for _, n := range found {
+					if !known[n] {
+						t.Errorf("%s: nothing is called %s", a.Name, n)
+					}
+				}
+				if len(found) == 0 {
+					continue
+				}
+				queries++
+				if _, err := parser.NewParser(parser.Options{}).ParseExpr(fill.Replace(strings.TrimSpace(line))); err != nil {
+					t.Errorf("%s: %s: %v", a.Name, strings.TrimSpace(line), err)
+				}
+			}
+		}
+	}
+	if queries < 30 {
+		t.Errorf("only %d queries found: are they still written as code?", queries)
+	}
+}
+
+// A link between runbooks leads somewhere.
+func TestRunbookLinks(t *testing.T) {
+	t.Parallel()
+	for _, a := range rules.Default().Alerts() {
+		for _, m := range regexp.MustCompile(`\]\((\w+)\.md(#\w+)?\)`).FindAllStringSubmatch(runbook(t, a.Name), -1) {
+			if section := "## " + strings.TrimPrefix(m[2], "#"); !strings.Contains(strings.ToLower(runbook(t, m[1])), section) {
+				t.Errorf("%s links to %s%s, which is not there", a.Name, m[1], m[2])
+			}
+		}
+	}
+}
