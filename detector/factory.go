@@ -72,8 +72,8 @@ func factoryCalibration() [NumHorizons]calibration {
 func factoryScores() [NumHorizons][components]float32 {
 	return [NumHorizons][components]float32{
 		{1.58, 1.81, 2.18, 1.89, 1.97, 1.86},
-		{2.84, 3.55, 3.63, 3.18, 3.10, 2.90},
-		{4.00, 6.50, 4.63, 4.21, 4.10, 3.20},
-		{5.60, 9.00, 6.62, 5.83, 5.70, 4.60},
+		{2.84, 3.55, 4.50, 3.18, 3.10, 2.00},
+		{4.00, 6.50, 6.50, 4.21, 4.10, 1.80},
+		{5.60, 9.00, 9.20, 5.83, 5.70, 3.20},
 	}
 }
