@@ -38,7 +38,7 @@ func agent(o rules.Options) board {
 					},
 				},
 				{
-					id: 73, kind: rowsOf, width: 12, title: "Which source does each agent read?", unit: "short",
+					id: 73, kind: rowsOf, width: 12, noValue: true, title: "Which source does each agent read?", unit: "short",
 					description: "Where the flows of each network namespace are seen, and how.",
 					queries:     []query{{expr: by("max", "instance, netns, source, strategy", sel(o, metrics.SourceInfo)), instant: true}},
 					columns:     []column{{"instance", "Node"}, {"netns", "Network namespace"}, {"source", "Source"}, {"strategy", "Strategy"}},

@@ -8,7 +8,7 @@ import (
 // fleet is pools, VIPs, tiers and shared gateways: what to buy, and what not.
 func fleet(o rules.Options) board {
 	t := o.Thresholds
-	info := sel(o, metrics.BudgetInfo)
+	info := "topk by (" + o.ClusterLabel + ", job, instance, budget) (1, " + sel(o, metrics.BudgetInfo) + ")" // as the rules join it
 	on := "on (" + o.ClusterLabel + ", job, instance, budget) group_left (pool, model)"
 	return board{
 		uid: rules.BoardFleet, title: "snatwatch / Fleet",
@@ -42,7 +42,7 @@ func fleet(o rules.Options) board {
 			}},
 			{"Tiers and VIPs", []panel{
 				{
-					id: rules.PanelFleetTiers, kind: rowsOf, title: "Which pool is near a tier's edge?", unit: "short",
+					id: rules.PanelFleetTiers, kind: rowsOf, height: 7, title: "Which pool is near a tier's edge?", unit: "short",
 					description: "Pool size, VIPs, nodes that can be added before every node's share shrinks, and the ports after that.",
 					queries: []query{
 						{expr: by("max", "pool, budget, model", sel(o, metrics.PoolNodes)+" * "+on+" "+info), instant: true},

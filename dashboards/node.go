@@ -22,11 +22,10 @@ func node(o rules.Options) board {
 	busiest := func(n int, name metrics.Name, more ...string) string {
 		return fmt.Sprintf("topk(%d, %s)", n, sel(o, name, more...))
 	}
+	fullest := fmt.Sprintf("topk(1, %s)", sel(o, metrics.ForecastPortsMean, at(o.PageHorizon)))
 	band := func(sign string) string {
-		labels := "instance, budget, protocol, vip, destination"
-		return fmt.Sprintf("topk(1, %s %s 1.645 * %s)",
-			by("max", labels, sel(o, metrics.ForecastPortsMean, at(o.PageHorizon))), sign,
-			by("max", labels, "sqrt("+sel(o, metrics.ForecastPortsVariance, at(o.PageHorizon))+")"))
+		return fmt.Sprintf("clamp_min(max((%s %s 1.645 * sqrt(%s))\nand\n%s), 0)",
+			sel(o, metrics.ForecastPortsMean, at(o.PageHorizon)), sign, sel(o, metrics.ForecastPortsVariance, at(o.PageHorizon)), fullest)
 	}
 	return board{
 		uid: rules.BoardNode, title: "snatwatch / Node",
@@ -51,9 +50,9 @@ func node(o rules.Options) board {
 					id: 111, title: "Where will the fullest port space be in " + o.PageHorizon + "?", unit: "short", min: ptr(0), bandLow: "low", bandHigh: "high",
 					description: "Forecast of held ports of the port space with the highest forecast, with the band that holds nine outcomes of ten. It speaks of the time one horizon after each point.",
 					queries: []query{
-						{expr: "topk(1, " + sel(o, metrics.ForecastPortsMean, at(o.PageHorizon)) + ")", legend: "forecast {{destination}}"},
-						{expr: band("-"), legend: "low {{destination}}"},
-						{expr: band("+"), legend: "high {{destination}}"},
+						{expr: fullest, legend: "forecast {{destination}}"},
+						{expr: band("-"), legend: "low"},
+						{expr: band("+"), legend: "high"},
 						{expr: "max(" + sel(o, metrics.BudgetEffectivePorts) + ")", legend: "effective ceiling"},
 					},
 				},
@@ -104,23 +103,34 @@ func node(o rules.Options) board {
 			{"Failures and the table's edge", []panel{
 				{
 					id: rules.PanelNodeFailures, title: "Do opens fail, and why?", unit: "reqps", min: ptr(0),
-					description: "Flows per second that did not open, by cause, and flows whose first packet is being sent again.",
-					queries: []query{
-						{expr: by("sum", "cause, protocol", rate(sel(o, metrics.OpenFailures))), legend: "{{cause}} {{protocol}}"},
-						{expr: by("sum", "protocol", sel(o, metrics.OpeningStalled)), legend: "stalled now {{protocol}}"},
-					},
+					description: "Flows per second that did not open, by cause. ports: for lack of ports; refused: answered by a RST; unanswered: no answer although ports were left.",
+					queries:     []query{{expr: by("sum", "cause, protocol", rate(sel(o, metrics.OpenFailures))), legend: "{{cause}} {{protocol}}"}},
+				},
+				{
+					id: 133, title: "How many flows wait for an answer?", unit: "short", min: ptr(0),
+					description: "Flows whose first packet went unanswered and was sent again. They rise some seconds before opens fail.",
+					queries:     []query{{expr: by("sum", "budget, protocol", sel(o, metrics.OpeningStalled)), legend: "{{budget}} {{protocol}}"}},
 				},
 				{
 					id: 131, title: "Does the kernel drop new flows?", unit: "pps", min: ptr(0),
-					description: "insert_failed and drop of the kernel's conntrack, on machines that translate themselves; and how many tuples a port search finds taken, which rises long before.",
+					description: "insert_failed and drop of the kernel's conntrack, on machines that translate themselves.",
 					queries: []query{
 						{expr: by("sum", "instance", rate(sel(o, metrics.ConntrackInsertFailed))), legend: "insert_failed {{instance}}"},
 						{expr: by("sum", "instance", rate(sel(o, metrics.ConntrackDrop))), legend: "drop {{instance}}"},
-						{expr: by("sum", "instance", rate(sel(o, metrics.ConntrackFound))), legend: "found {{instance}}"},
 					},
 				},
 				{
-					id: rules.PanelNodeTier, kind: rowsOf, title: "What is the budget, and what would the next tier give?", unit: "short",
+					id: 134, title: "How hard does the kernel search for a port?", unit: "ops", min: ptr(0),
+					description: "Ports that the kernel's search found taken, per second. On machines that translate themselves it rises steeply long before new flows are dropped.",
+					queries:     []query{{expr: by("sum", "instance", rate(sel(o, metrics.ConntrackFound))), legend: "{{instance}}"}},
+				},
+				{
+					id: 132, title: "Is the conntrack table near its own limit?", unit: "percentunit", min: ptr(0), thresholds: []float64{0.75},
+					description: "Entries against the limit. Prometheus's node-mixin alerts on this at 75 % (NodeHighNumberConntrackEntriesUsed).",
+					queries:     []query{{expr: sel(o, metrics.ConntrackEntries) + "\n/\n" + sel(o, metrics.ConntrackEntriesLimit), legend: "{{instance}} {{netns}}"}},
+				},
+				{
+					id: rules.PanelNodeTier, kind: rowsOf, width: 12, title: "What is the budget, and what would the next tier give?", unit: "short",
 					description: "Ports in each port space now, nodes left before the share shrinks, and the ports after that.",
 					queries: []query{
 						{expr: by("max", "instance, budget", sel(o, metrics.BudgetPorts, `protocol="tcp"`)), instant: true},
@@ -129,11 +139,6 @@ func node(o rules.Options) board {
 						{expr: by("max", "instance, budget", sel(o, metrics.BudgetContradicted)), instant: true},
 					},
 					columns: []column{{"instance", "Node"}, {"budget", "Budget"}, {"Value #A", "TCP ports"}, {"Value #B", "Nodes to the edge"}, {"Value #C", "Ports after it"}, {"Value #D", "Contradicted"}},
-				},
-				{
-					id: 132, title: "Is the conntrack table near its own limit?", unit: "percentunit", min: ptr(0), thresholds: []float64{0.75},
-					description: "Entries against the limit. Prometheus's node-mixin alerts on this at 75 % (NodeHighNumberConntrackEntriesUsed).",
-					queries:     []query{{expr: sel(o, metrics.ConntrackEntries) + "\n/\n" + sel(o, metrics.ConntrackEntriesLimit), legend: "{{instance}} {{netns}}"}},
 				},
 			}},
 		},

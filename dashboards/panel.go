@@ -31,10 +31,11 @@ type panel struct {
 	worstIsLow    bool      // thresholds from below: red under the first
 	min, max      *float64
 	width, height uint32
-	// band names two legends: the area between them is filled.
+	// band names two legends: the area between them is filled. Grafana matches the lower one whole.
 	bandLow, bandHigh string
-	// columns renames label columns of a table, in this order.
+	// columns renames label columns of a table, in this order; noValue leaves the value out.
 	columns []column
+	noValue bool
 }
 
 type column struct{ label, title string }
@@ -93,6 +94,9 @@ func (p panel) lines() cog.Builder[dashboard.Panel] {
 		LineWidth(1).FillOpacity(8).ShowPoints(common.VisibilityModeNever).
 		Tooltip(common.NewVizTooltipOptionsBuilder().Mode(common.TooltipDisplayModeMulti).Sort(common.SortOrderDescending)).
 		Legend(common.NewVizLegendOptionsBuilder().ShowLegend(true).DisplayMode(common.LegendDisplayModeList).Placement(common.LegendPlacementBottom))
+	if p.unit == "percentunit" {
+		b.Decimals(1)
+	}
 	if p.min != nil {
 		b.Min(*p.min)
 	}
@@ -107,8 +111,8 @@ func (p panel) lines() cog.Builder[dashboard.Panel] {
 	}
 	if p.bandHigh != "" {
 		none := []dashboard.DynamicConfigValue{{Id: "custom.lineWidth", Value: 0}, {Id: "custom.fillOpacity", Value: 0}}
-		b.OverrideByRegexp("^"+p.bandLow+".*", none)
-		b.OverrideByRegexp("^"+p.bandHigh+".*", append(none[:1:1],
+		b.OverrideByName(p.bandLow, none)
+		b.OverrideByName(p.bandHigh, append(none[:1:1],
 			dashboard.DynamicConfigValue{Id: "custom.fillBelowTo", Value: p.bandLow}, dashboard.DynamicConfigValue{Id: "custom.fillOpacity", Value: 18}))
 	}
 	return b
@@ -123,6 +127,9 @@ func (p panel) number() cog.Builder[dashboard.Panel] {
 		TextMode(common.BigValueTextModeValueAndName).
 		ColorMode(common.BigValueColorModeBackground).GraphMode(common.BigValueGraphModeNone).
 		Thresholds(p.steps())
+	if p.unit == "percentunit" {
+		b.Decimals(1)
+	}
 	for i, q := range p.queries {
 		b.WithTarget(q.builder(refID(i)))
 	}
@@ -133,6 +140,9 @@ func (p panel) table() cog.Builder[dashboard.Panel] {
 	span, height := p.size(24, 9)
 	index, rename := map[string]any{}, map[string]any{"Value": p.unitTitle()}
 	exclude := map[string]any{"Time": true, "__name__": true}
+	if p.noValue {
+		exclude["Value"] = true
+	}
 	for i, c := range p.columns {
 		index[c.label], rename[c.label] = i, c.title
 	}
@@ -146,6 +156,9 @@ func (p panel) table() cog.Builder[dashboard.Panel] {
 		}})
 	for i, q := range p.queries {
 		b.WithTarget(q.builder(refID(i)))
+	}
+	if p.unit == "percentunit" {
+		b.Decimals(1)
 	}
 	if len(p.thresholds) > 0 {
 		b.OverrideByName(p.unitTitle(), []dashboard.DynamicConfigValue{
