@@ -81,7 +81,9 @@ func TestInhibition(t *testing.T) {
 		t.Fatal(err)
 	}
 	address := listener.Addr().String()
-	listener.Close()
+	if err := listener.Close(); err != nil {
+		t.Fatal(err)
+	}
 	cmd := exec.CommandContext(t.Context(), program, "--config.file=alertmanager/alertmanager.yml", "--storage.path="+t.TempDir(),
 		"--web.listen-address="+address, "--cluster.listen-address=")
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }

@@ -139,12 +139,12 @@ func BenchmarkLedgerApply(b *testing.B) {
 		}
 		return float64(cpuTime(b)-before) / float64(n)
 	}
-	run := func(b *testing.B, apply, make func(i int)) {
+	run := func(b *testing.B, apply, prepare func(i int)) {
 		b.ReportAllocs()
 		b.ResetTimer()
 		ns := perEvent(b, b.N, apply)
 		b.StopTimer()
-		ns -= perEvent(b, million, make)
+		ns -= perEvent(b, million, prepare)
 		lookUp := perEvent(b, million, func(i int) {
 			fill(&e, i)
 			if flows[e.Flow.VIP] == 0 {

@@ -169,7 +169,7 @@ func validSelector(s string) error {
 		}
 		if m[2] == "=~" || m[2] == "!~" {
 			if _, err := regexp.Compile(m[3]); err != nil {
-				return fmt.Errorf("matcher %s: %v", m[1], err)
+				return fmt.Errorf("matcher %s: %w", m[1], err)
 			}
 		}
 		rest = rest[len(m[0]):]

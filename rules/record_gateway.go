@@ -26,8 +26,8 @@ func (o Options) gatewayRecords() []Record {
 
 func (o Options) defineGateway(name string, matchers ...string) string {
 	protocol := []metrics.Label{metrics.LabelBudget, metrics.LabelGateway, metrics.LabelProtocol}
-	space := append(protocol[:3:3], metrics.LabelVIP, metrics.LabelDestination)
-	ahead := append(space[:5:5], metrics.LabelHorizon)
+	space := slices.Concat(protocol, []metrics.Label{metrics.LabelVIP, metrics.LabelDestination})
+	ahead := slices.Concat(space, []metrics.Label{metrics.LabelHorizon})
 	// What is told for each destination carries its gateway; what is told for each agent is joined to it.
 	alone, some := `gateway!=""`, `destination!="other"`
 	over := func(op, expr string, by []metrics.Label) string {

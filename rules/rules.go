@@ -128,14 +128,14 @@ func (o Options) BudgetInfo(matchers ...string) string {
 	return fmt.Sprintf("topk by (%s) (1, %s)", o.agent(metrics.LabelBudget), o.m(metrics.BudgetInfo, matchers...))
 }
 
-// hysteresis raises an alert when expr >= raise and clears it when expr < clear:
+// hysteresis raises an alert when expr >= raise and clears it when expr < lower:
 // a self-join with the alert's own state, on the labels in on. Grafana writes no
 // series ALERTS: there keep_firing_for alone holds the alert.
-func (o Options) hysteresis(alert, expr, raise, clear, on string) string {
+func (o Options) hysteresis(alert, expr, raise, lower, on string) string {
 	if o.inline {
 		return expr + " >= " + raise
 	}
-	return expr + " >= " + raise + "\nor\n(\n  " + expr + " >= " + clear + "\n  and on (" + on + ")\n  ALERTS{alertname=\"" + alert + "\", alertstate=\"firing\"}\n)"
+	return expr + " >= " + raise + "\nor\n(\n  " + expr + " >= " + lower + "\n  and on (" + on + ")\n  ALERTS{alertname=\"" + alert + "\", alertstate=\"firing\"}\n)"
 }
 
 func indent(s string) string {

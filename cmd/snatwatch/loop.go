@@ -90,7 +90,7 @@ func (l *loop) run(ctx context.Context) error {
 			}
 			s.done <- struct{}{}
 		case answer := <-l.states:
-			answer <- l.appendState(nil)
+			answer <- l.learned()
 		case outer := <-l.switches:
 			l.nat.SwitchSource(outer)
 		case budgets := <-l.budgets:

@@ -16,19 +16,18 @@ import (
 // saveEvery is how often the state file is written.
 const saveEvery = time.Minute
 
-// appendState appends what the ledgers' forecasts learned: the length of the first, the
-// first, the second, which is empty without a local budget.
-func (l *loop) appendState(b []byte) []byte {
-	at := len(b)
-	b = l.nat.AppendState(append(b, make([]byte, 8)...))
-	binary.LittleEndian.PutUint64(b[at:], uint64(len(b)-at-8))
+// learned is what the ledgers' forecasts learned: the length of the first, the first, the
+// second, which is empty without a local budget.
+func (l *loop) learned() []byte {
+	b := l.nat.AppendState(make([]byte, 8))
+	binary.LittleEndian.PutUint64(b, uint64(len(b)-8))
 	if l.local != nil {
 		b = l.local.AppendState(b)
 	}
 	return b
 }
 
-// restore takes in what appendState gave; it is called before run. A part that cannot be used
+// restore takes in what learned gave; it is called before run. A part that cannot be used
 // leaves its ledger as it was.
 func (l *loop) restore(b []byte, now collector.Time) error {
 	if len(b) < 8 {
@@ -77,7 +76,7 @@ func (a *agent) keepState(ctx context.Context, path string, loopEnded <-chan str
 		select {
 		case <-ctx.Done():
 			<-loopEnded
-			a.saveState(path, a.loop.appendState(nil))
+			a.saveState(path, a.loop.learned())
 			return context.Cause(ctx)
 		case <-ticker.C:
 			b, err := a.loop.state(ctx)
@@ -97,7 +96,7 @@ func (a *agent) saveState(path string, b []byte) {
 	a.notices.set("state", text)
 }
 
-// state asks the running loop for appendState.
+// state asks the running loop for what it learned.
 func (l *loop) state(ctx context.Context) ([]byte, error) {
 	answer := make(chan []byte, 1)
 	select {

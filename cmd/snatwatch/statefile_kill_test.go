@@ -18,14 +18,14 @@ const stateWriter = "SNATWATCH_TEST_STATE_WRITER"
 // A kill -9 at any moment leaves a state that can be read, whole.
 func TestStateFileSurvivesKill(t *testing.T) {
 	now := collector.Clock()
-	good := newStateLoop(t, now).appendState(nil)
+	good := newStateLoop(t, now).learned()
 	if path := os.Getenv(stateWriter); path != "" {
 		for first := true; ; first = false {
 			if err := writeAtomically(path, good); err != nil {
 				t.Fatal(err)
 			}
 			if first {
-				os.Stdout.WriteString("written\n")
+				_, _ = os.Stdout.WriteString("written\n")
 			}
 		}
 	}

@@ -71,7 +71,7 @@ func TestStateFileIsKept(t *testing.T) {
 func TestStateFileThatIsBad(t *testing.T) {
 	t.Parallel()
 	now := collector.Clock()
-	good := newStateLoop(t, now).appendState(nil)
+	good := newStateLoop(t, now).learned()
 	damaged := append([]byte{}, good...)
 	damaged[len(damaged)/4] ^= 1
 	for name, b := range map[string][]byte{
