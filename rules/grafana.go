@@ -37,6 +37,7 @@ func (o Options) Grafana() ([]byte, error) {
 func grafanaRule(o Options, a Alert) map[string]any {
 	annotations := o.annotations(a)
 	annotations["description"] = strings.NewReplacer("$labels", ".Labels", "$value ", ".Values.A.Value ").Replace(annotations["description"])
+	delete(annotations, "dashboard")
 	delete(annotations, "__dashboardUid__")
 	delete(annotations, "__panelId__")
 	onError := "Error"

@@ -29,6 +29,9 @@ type Options struct {
 	Critical, Warning, Info string
 	// RunbookURL is the address that the name of an alert's runbook is added to.
 	RunbookURL string
+	// GrafanaURL is the address of the Grafana that has the boards; with it each alert links to its panel.
+	// Empty by default: inside Grafana alerts find their panels without.
+	GrafanaURL string
 	// Thresholds of the alerts.
 	Thresholds Thresholds
 	// PageHorizon and TicketHorizon are values of the label "horizon".
@@ -104,7 +107,10 @@ func (o Options) Validate() error {
 			return fmt.Errorf("--severity-%s=%s: want a word of letters, digits, _ and -", s.flag, s.value)
 		}
 	}
-	if u, err := url.Parse(o.RunbookURL); err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
+	if o.GrafanaURL != "" && !isWeb(o.GrafanaURL) {
+		return fmt.Errorf("--grafana-url=%s: want the http or https address of Grafana", o.GrafanaURL)
+	}
+	if !isWeb(o.RunbookURL) {
 		return fmt.Errorf("--runbook-url=%s: want an http or https address to which NAME.md is added", o.RunbookURL)
 	}
 	horizons := metrics.HorizonValues()
@@ -117,6 +123,11 @@ func (o Options) Validate() error {
 		return fmt.Errorf("--fleet-interval=%s: want 1s or more", o.FleetInterval)
 	}
 	return o.Thresholds.validate()
+}
+
+func isWeb(address string) bool {
+	u, err := url.Parse(address)
+	return err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Host != ""
 }
 
 func (t Thresholds) validate() error {

@@ -175,6 +175,7 @@ func TestValidateNamesFlagValueAndRemedy(t *testing.T) {
 		{"cluster label", func(o *rules.Options) { o.ClusterLabel = "my-cluster" }, "--cluster-label=my-cluster: not a label name; want letters, digits and _"},
 		{"severity", func(o *rules.Options) { o.Critical = "" }, "--severity-critical=: want a word of letters, digits, _ and -"},
 		{"runbooks", func(o *rules.Options) { o.RunbookURL = "runbooks/" }, "--runbook-url=runbooks/: want an http or https address to which NAME.md is added"},
+		{"Grafana", func(o *rules.Options) { o.GrafanaURL = "grafana" }, "--grafana-url=grafana: want the http or https address of Grafana"},
 		{"horizon", func(o *rules.Options) { o.PageHorizon = "2m" }, "--page-horizon=2m: want one of 1m, 5m, 15m, 1h"},
 		{"page above one", func(o *rules.Options) { o.Thresholds.Page = 30 }, "--threshold.page=30: want above 0 and at most 1"},
 		{"clear above raise", func(o *rules.Options) { o.Thresholds.PageClear = 0.5 }, "--threshold.page-clear=0.5: want above 0 and at most 0.3"},

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 
 	"go.yaml.in/yaml/v3"
@@ -82,7 +83,7 @@ func (o Options) ruleGroups(groups []Group) []ruleGroup {
 }
 
 func (o Options) annotations(a Alert) map[string]string {
-	return map[string]string{
+	out := map[string]string{
 		"summary":     a.Summary,
 		"description": a.Description,
 		"runbook_url": o.RunbookURL + a.Name + ".md",
@@ -90,6 +91,19 @@ func (o Options) annotations(a Alert) map[string]string {
 		"__dashboardUid__": a.Board,
 		"__panelId__":      strconv.Itoa(a.Panel),
 	}
+	if o.GrafanaURL != "" {
+		out["dashboard"] = o.panelURL(a)
+	}
+	return out
+}
+
+// panelURL is a template of Prometheus for the address of the alert's panel, its board narrowed to what the alert is about.
+func (o Options) panelURL(a Alert) string {
+	address := fmt.Sprintf("%s/d/%s?viewPanel=%d", strings.TrimRight(o.GrafanaURL, "/"), a.Board, a.Panel)
+	for _, v := range [][2]string{{"cluster", o.ClusterLabel}, {"instance", "instance"}, {"budget", "budget"}} {
+		address += fmt.Sprintf("{{ with $labels.%s }}&var-%s={{ . | urlquery }}{{ end }}", v[1], v[0])
+	}
+	return address
 }
 
 func marshal(v any) ([]byte, error) {

@@ -65,6 +65,7 @@ func ruleFlags(app *kingpin.Application, o *rules.Options) {
 	text("severity-warning", "Value of the label severity for a ticket.", &o.Warning)
 	text("severity-info", "Value of the label severity for a note.", &o.Info)
 	text("runbook-url", "Address to which NAME.md is added.", &o.RunbookURL)
+	text("grafana-url", "Address of the Grafana that has the boards; with it each alert links to its panel.", &o.GrafanaURL)
 	text("page-horizon", "Horizon of the page: 1m, 5m, 15m or 1h.", &o.PageHorizon)
 	text("ticket-horizon", "Horizon of the ticket.", &o.TicketHorizon)
 	app.Flag("fleet-interval", "How often the fleet's recording rules and all alerts but pages are evaluated.").Default(o.FleetInterval.String()).DurationVar(&o.FleetInterval)

@@ -99,7 +99,7 @@ func TestOwnSet(t *testing.T) {
 	dir := t.TempDir()
 	err := run([]string{
 		"--out", dir, `--selector=job="edge"`, "--severity-critical=sev1", "--runbook-url=https://wiki.example/snat/",
-		"--threshold.page=0.5", "--page-horizon=15m", "--cluster-label=k8s",
+		"--grafana-url=https://grafana.example/", "--threshold.page=0.5", "--page-horizon=15m", "--cluster-label=k8s",
 	}, new(bytes.Buffer))
 	if err != nil {
 		t.Fatal(err)
@@ -110,6 +110,7 @@ func TestOwnSet(t *testing.T) {
 	}
 	for _, want := range []string{
 		`snat_exhaustion_probability{job="edge", horizon="15m"} >= 0.15`, ":likely >= 0.5", "severity: sev1",
+		"dashboard: https://grafana.example/d/snatwatch-node?viewPanel=102{{ with $labels.k8s }}&var-cluster={{ . | urlquery }}{{ end }}{{ with $labels.instance }}&var-instance={{ . | urlquery }}{{ end }}",
 		"runbook_url: https://wiki.example/snat/SnatExhaustionPredicted.md", "on (k8s, job, instance, budget)",
 	} {
 		if !strings.Contains(string(alerts), want) {
