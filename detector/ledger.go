@@ -66,6 +66,7 @@ type Ledger struct {
 	// wakeAt is the next tick of the timers: nothing is due before.
 	wakeAt collector.Time
 	local  bool // ports are those of Source
+	byVIP  bool // a budget takes flows of certain VIPs alone
 
 	table  flowTable
 	timers wheel

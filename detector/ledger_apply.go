@@ -15,6 +15,7 @@ const lookAhead = 32
 // but for entry, which may be out of date.
 type look struct {
 	key         flowKey
+	own         address // where the flow's port is: its VIP, of Local budgets its source
 	destination address
 	account     uint32
 	entry       uint32 // where the flow was when it was looked for; 0 if nowhere
@@ -55,10 +56,9 @@ func (l *Ledger) look(e *collector.Event, k *look) {
 		return
 	}
 	own := l.own(f)
-	ownAddress := pack(own.Addr())
-	k.destination = pack(f.Destination.Addr())
-	if k.account, k.counted = l.match(f, ownAddress, k.destination, own.Port()); k.counted {
-		k.key = keyOf(l.cfg.Key, f, ownAddress, k.destination, own.Port())
+	k.own, k.destination = pack(own.Addr()), pack(f.Destination.Addr())
+	if k.account, k.counted = l.match(f, k.own, k.destination, own.Port()); k.counted {
+		k.key = keyOf(l.cfg.Key, f, k.own, k.destination, own.Port())
 	}
 }
 
@@ -98,9 +98,8 @@ func (l *Ledger) lookAll(events []collector.Event) {
 		switch events[i].Kind {
 		case collector.Opened:
 			if k.counted {
-				f := &events[i].Flow
-				n := l.hinted(l.spaceKeyOf(k.account, pack(l.own(f).Addr()), k.destination, f.Destination.Port()))
-				read += l.lookAtSpace(n, true)
+				s := l.spaceKeyOf(k.account, k.own, k.destination, events[i].Flow.Destination.Port())
+				read += l.lookAtSpace(l.spaceHints[s.hint()], true)
 			}
 		case collector.Closed:
 			if p := l.table.at(k.entry).place; !p.folded() {
@@ -113,6 +112,9 @@ func (l *Ledger) lookAll(events []collector.Event) {
 
 // lookAtSpace reads what an open, or else a close, changes in port space n and its forecast.
 func (l *Ledger) lookAtSpace(n uint32, opens bool) (read uint64) {
+	if int(n) >= len(l.spaces) {
+		return 0 // budgets were changed since
+	}
 	s := &l.spaces[n]
 	o := s.outlook
 	if o == nil {
@@ -169,7 +171,7 @@ func (l *Ledger) applyFlow(n *netns, e *collector.Event, k *look) {
 	if !k.counted {
 		return
 	}
-	s := sighting{event: e, netns: n, own: l.own(f), account: k.account, destination: k.destination, key: k.key}
+	s := sighting{k, e, n}
 	i := k.entry
 	if i == 0 || l.table.at(i).key != k.key {
 		i = l.table.find(k.key)

@@ -237,3 +237,16 @@ func BenchmarkLedgerSweep(b *testing.B) {
 		l.endDump(n, l.now)
 	}
 }
+
+// The pause when a million flows outgrow the slots they are found by.
+func BenchmarkLedgerGrow(b *testing.B) {
+	l := full(million, 1)
+	slots := l.table.slots
+	b.ResetTimer()
+	before := cpuTime(b)
+	for range b.N {
+		l.table.slots = slots
+		l.table.grow()
+	}
+	b.ReportMetric(float64(cpuTime(b)-before)/float64(b.N)/1e6, "cpu-ms")
+}

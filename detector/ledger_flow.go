@@ -1,19 +1,12 @@
 package detector
 
-import (
-	"net/netip"
-
-	"github.com/snatwatch/snatwatch/collector"
-)
+import "github.com/snatwatch/snatwatch/collector"
 
 // sighting is an event about a flow with what was looked up for it.
 type sighting struct {
-	event       *collector.Event
-	netns       *netns
-	own         netip.AddrPort
-	destination address
-	account     uint32
-	key         flowKey
+	*look
+	event *collector.Event
+	netns *netns
 }
 
 // add takes in a live flow that the ledger did not know.
@@ -46,14 +39,15 @@ func (l *Ledger) start(s *sighting, f *flow, opened collector.Interval, resumed 
 	f.phase, f.flags, f.reason = phaseLive, 0, collector.ReasonUnknown
 	f.id, f.moment = e.Flow.ID, e.Flow.Active
 	f.setOpened(opened)
-	if e.Flow.Translated || l.local {
-		f.port = s.own.Port()
+	if l.local {
+		f.port = e.Flow.Source.Port()
 	}
 	if e.Flow.Translated {
 		f.flags |= flagTranslated
 	}
 	if e.Flow.Translated && !l.local {
-		f.vip = l.vipNumber(s.own.Addr())
+		f.port = e.Flow.VIP.Port()
+		f.vip = l.vipNumber(e.Flow.VIP.Addr(), s.own)
 	}
 	f.place = l.placeFor(s)
 	l.count(f, 1, 0)

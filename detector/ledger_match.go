@@ -24,6 +24,13 @@ type question struct {
 	span uint16
 }
 
+// is reports whether both are the same.
+func (q *question) is(p *question) bool {
+	return q.destination.lo == p.destination.lo && q.own.lo == p.own.lo &&
+		q.destination.hi == p.destination.hi && q.own.hi == p.own.hi && q.netns == p.netns &&
+		q.protocol == p.protocol && q.translated == p.translated && q.span == p.span
+}
+
 // match remembers an answer. account is one more than the number of the account;
 // 0 in an entry never used, and noAccount where no budget takes the flow.
 type match struct {
@@ -39,10 +46,13 @@ const (
 
 // match finds the account that f is counted in; port is the one that it holds.
 func (l *Ledger) match(f *collector.Flow, own, destination address, port uint16) (account uint32, ok bool) {
+	if !l.byVIP {
+		own = address{}
+	}
 	q := question{destination, own, f.Netns, f.Protocol, f.Translated, l.spanOf(port)}
 	h := (destination.lo ^ destination.hi ^ own.lo ^ uint64(f.Protocol) ^ uint64(q.span)<<8) * 0x9e3779b97f4a7c15
 	m := &l.matches[h>>54]
-	if m.account == 0 || m.question != q {
+	if m.account == 0 || !m.question.is(&q) {
 		m.question = q
 		m.account = noAccount
 		if a, found := l.ask(f.Destination.Addr(), f.VIP.Addr(), port, &q); found {
@@ -129,9 +139,8 @@ func contains(list []netip.Prefix, a netip.Addr) bool {
 	return false
 }
 
-// vipNumber gives a VIP a number. VIPs beyond 65 535 share 0, which no port is shared under.
-func (l *Ledger) vipNumber(a netip.Addr) uint16 {
-	p := pack(a)
+// vipNumber gives VIP a, which packs to p, a number. VIPs beyond 65 535 share 0, which no port is shared under.
+func (l *Ledger) vipNumber(a netip.Addr, p address) uint16 {
 	hint := &l.vipHints[(p.lo^p.lo>>32^p.hi)%vipHints]
 	if l.vips[*hint] == a {
 		return *hint

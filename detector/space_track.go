@@ -29,14 +29,14 @@ func (l *Ledger) spaceKeyOf(a uint32, own, destination address, port uint16) spa
 // placeFor finds or makes the place that the flow of s is counted in.
 func (l *Ledger) placeFor(s *sighting) place {
 	to := s.event.Flow.Destination
-	k := l.spaceKeyOf(s.account, pack(s.own.Addr()), s.destination, to.Port())
-	return l.placeOf(k, s.own.Addr(), to)
+	k := l.spaceKeyOf(s.account, s.own, s.destination, to.Port())
+	if n := l.hinted(&k); n != 0 {
+		return place(n)
+	}
+	return l.placeOf(k, l.own(&s.event.Flow).Addr(), to)
 }
 
 func (l *Ledger) placeOf(k spaceKey, vip netip.Addr, to netip.AddrPort) place {
-	if n := l.hinted(k); n != 0 {
-		return place(n)
-	}
 	if n, ok := l.byKey[k]; ok {
 		l.spaceHints[k.hint()] = n
 		return place(n)
@@ -48,12 +48,21 @@ func (l *Ledger) placeOf(k spaceKey, vip netip.Addr, to netip.AddrPort) place {
 }
 
 // hinted returns the port space of k if it is the last one that its hint was about, else 0.
-func (l *Ledger) hinted(k spaceKey) uint32 {
+func (l *Ledger) hinted(k *spaceKey) uint32 {
 	n := l.spaceHints[k.hint()]
-	if int(n) < len(l.spaces) && l.spaces[n].used && l.spaces[n].key == k {
+	if int(n) >= len(l.spaces) {
+		return 0
+	}
+	if s := &l.spaces[n]; s.used && s.key.is(k) {
 		return n
 	}
 	return 0
+}
+
+// is reports whether both are the same.
+func (k *spaceKey) is(o *spaceKey) bool {
+	return k.destination.lo == o.destination.lo && k.destination.hi == o.destination.hi &&
+		k.vip.lo == o.vip.lo && k.vip.hi == o.vip.hi && k.account == o.account && k.port == o.port
 }
 
 // hint is where spaceHints has k. Any number would do.
