@@ -12,11 +12,19 @@ const (
 // arrivals counts opened flows by time: the recent past finely, the last hour coarsely.
 type arrivals struct {
 	since, now int64 // seconds: counted from since (inclusive) to now (exclusive)
-	blocks     [arrivalLevels][arrivalBlocks]float32
+	// fresh flows opened in second now, and are in no block yet.
+	fresh  uint32
+	blocks [arrivalLevels][arrivalBlocks]float32
 }
 
-// advance makes room for second now.
+// advance makes room for second now, and brings the blocks up to date.
 func (a *arrivals) advance(now int64) {
+	if a.fresh > 0 {
+		for j := range a.blocks {
+			a.blocks[j][a.now>>j&(arrivalBlocks-1)] += float32(a.fresh)
+		}
+		a.fresh = 0
+	}
 	for j := range a.blocks {
 		last, next := a.now>>j, now>>j
 		for b := max(last+1, next-arrivalBlocks+1); b <= next; b++ {
@@ -34,6 +42,10 @@ func (a *arrivals) add(at int64) {
 	if at < a.since {
 		return
 	}
+	if at == a.now {
+		a.fresh++ // most flows: nine blocks are nine cache misses
+		return
+	}
 	for j := range a.blocks {
 		if a.now>>j-at>>j < arrivalBlocks {
 			a.blocks[j][at>>j&(arrivalBlocks-1)]++
@@ -42,7 +54,7 @@ func (a *arrivals) add(at int64) {
 }
 
 // window sums the newest blocks of level j that start no longer ago than allowed, and gives
-// the seconds they cover up to now.
+// the seconds they cover up to now. It reads the blocks as of the last advance, as all below do.
 func (a *arrivals) window(j, blocks int, now float64) (n, seconds float64) {
 	last := a.now >> j
 	first := max(last-int64(blocks)+1, a.since>>j)

@@ -1,7 +1,6 @@
 package detector
 
 import (
-	"math"
 	"net/netip"
 
 	"github.com/snatwatch/snatwatch/collector"
@@ -93,42 +92,9 @@ func (l *Ledger) lookAll(events []collector.Event) {
 		read += f.key.hi ^ uint64(f.flags)
 	}
 	for i := range looks {
-		k := &looks[i]
 		read += uint64(l.table.at(uint32(slots[i]>>32)).prev ^ l.table.at(uint32(slots[i])).next)
-		switch events[i].Kind {
-		case collector.Opened:
-			if k.counted {
-				s := l.spaceKeyOf(k.account, k.own, k.destination, events[i].Flow.Destination.Port())
-				read += l.lookAtSpace(l.spaceHints[s.hint()], true)
-			}
-		case collector.Closed:
-			if p := l.table.at(k.entry).place; !p.folded() {
-				read += l.lookAtSpace(uint32(p), false)
-			}
-		}
 	}
 	l.read = read
-}
-
-// lookAtSpace reads what an open, or else a close, changes in port space n and its forecast.
-func (l *Ledger) lookAtSpace(n uint32, opens bool) (read uint64) {
-	if int(n) >= len(l.spaces) {
-		return 0 // budgets were changed since
-	}
-	s := &l.spaces[n]
-	o := s.outlook
-	if o == nil {
-		return uint64(s.live)
-	}
-	at := second(l.now)
-	ages := &o.times.ages
-	if opens {
-		for j := range o.came.blocks {
-			read += uint64(math.Float32bits(o.came.blocks[j][at>>j&(arrivalBlocks-1)]))
-		}
-		return read + uint64(ages.cells[0][at&(ageSlots-1)]) + uint64(ages.live) + uint64(o.spread)
-	}
-	return uint64(ages.live) + uint64(o.cools.total) + uint64(o.ended[0]) + uint64(o.times.closed[0]) + uint64(o.times.beyond[0])
 }
 
 // apply takes e, which k was found for.
