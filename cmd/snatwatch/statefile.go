@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"time"
 
 	"github.com/snatwatch/snatwatch/collector"
@@ -107,9 +106,10 @@ func (l *loop) state(ctx context.Context) ([]byte, error) {
 	}
 }
 
-// writeAtomically leaves the file as it was or as b has it, also when the machine stops.
+// writeAtomically leaves the file as it was or as b has it, also when the machine stops. A write that
+// was killed leaves path.new behind, which the next one takes over.
 func writeAtomically(path string, b []byte) (err error) {
-	f, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".*")
+	f, err := os.OpenFile(path+".new", os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
 		return err
 	}
