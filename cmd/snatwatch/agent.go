@@ -40,6 +40,7 @@ type agent struct {
 	outer   *netns.Handle
 	notices *notices
 	loop    *loop
+	began   collector.Time
 	// started is the config at the start: what fixedSettings names is taken from it.
 	started *config.Config
 
@@ -52,6 +53,7 @@ type agent struct {
 	setup   sync.Mutex // guards what budgets are made of
 	config  *config.Config
 	machine config.Machine
+	asked   collector.Time // when the cloud was asked last
 
 	mu      sync.Mutex // guards what publish shows; held for moments only
 	budgets []*detector.Budget
@@ -78,6 +80,7 @@ func runAgent(ctx context.Context, e *env, o *options, logger *slog.Logger) erro
 		options: o, logger: logger, now: collector.Clock(), build: newBuild(), outer: outer, started: c,
 		notices: newNotices(logger), metadata: e.metadata,
 	}
+	a.began = a.now()
 	if err := a.configure(ctx, c); err != nil {
 		return err
 	}

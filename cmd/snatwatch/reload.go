@@ -19,6 +19,13 @@ import (
 // looked at again.
 const machineEvery = 10 * time.Second
 
+// cloudEvery is how often the cloud is asked again, cloudHope for how long after the start
+// one that never answered.
+const (
+	cloudEvery = time.Minute
+	cloudHope  = 5 * time.Minute
+)
+
 // configure resolves c on this machine and keeps what came of it. On an error
 // nothing has changed.
 func (a *agent) configure(ctx context.Context, c *config.Config) error {
@@ -31,11 +38,14 @@ func (a *agent) configure(ctx context.Context, c *config.Config) error {
 			m.Nodes[file] = n // the last good one stands
 		}
 	}
+	if m.CloudUnread != nil && a.machine.Cloud.Provider != "" {
+		m.Cloud = a.machine.Cloud
+	}
 	budgets, notes, err := c.Resolve(m)
 	if err != nil {
 		return err
 	}
-	a.config, a.machine = c, m
+	a.config, a.machine, a.asked = c, m, a.now()
 	a.notices.replace(slog.LevelInfo, "budgets", notes)
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -144,6 +154,7 @@ func (a *agent) lookAgain(ctx context.Context) error {
 			m.Rules = r
 		}
 	}
+	a.askCloud(ctx, &m)
 	rejected := a.readNodes(&m)
 	budgets, notes, err := a.config.Resolve(m)
 	if err != nil {
@@ -174,6 +185,25 @@ func (a *agent) adopt(budgets []*detector.Budget, stale map[string]bool) bool {
 	}
 	a.budgets = budgets
 	return true
+}
+
+// askCloud puts what the cloud says now into m: a VIP that was added, or what it did not say
+// when the machine had just started. A machine that is in no cloud is asked for a while only,
+// because each question is an open that nobody answers.
+func (a *agent) askCloud(ctx context.Context, m *config.Machine) {
+	now := a.now()
+	answers := m.Cloud.Provider != "" || m.CloudUnread != nil
+	if !a.config.WantsCloud(*m) || now.Sub(a.asked) < cloudEvery || !answers && now.Sub(a.began) > cloudHope {
+		return
+	}
+	a.asked = now
+	said, err := a.metadata.Ask(ctx)
+	switch {
+	case err != nil:
+		m.CloudUnread = err
+	case said.Provider != "":
+		m.Cloud, m.CloudUnread = said, nil
+	}
 }
 
 // readNodes puts the watched pool sizes into m, one by one, so that a bad one does

@@ -12,13 +12,14 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/snatwatch/snatwatch/collector"
+	"github.com/snatwatch/snatwatch/collector/cloud"
 	"github.com/snatwatch/snatwatch/collector/netns"
 	"github.com/snatwatch/snatwatch/internal/config"
 )
 
 // newQuietAgent is an agent whose ledger runs, without sources and without a server. The
 // config is written to the path that it returns.
-func newQuietAgent(t *testing.T, text string) (a *agent, path string) {
+func newQuietAgent(t *testing.T, text string, metadata cloud.Client) (a *agent, path string) {
 	t.Helper()
 	path = filepath.Join(t.TempDir(), "snatwatch.yaml")
 	write(t, path, text)
@@ -33,7 +34,8 @@ func newQuietAgent(t *testing.T, text string) (a *agent, path string) {
 	}
 	t.Cleanup(func() { _ = outer.Close() })
 	logger := slog.New(slog.DiscardHandler)
-	a = &agent{options: o, logger: logger, now: collector.Clock(), outer: outer, started: c, notices: newNotices(logger)}
+	a = &agent{options: o, logger: logger, now: collector.Clock(), outer: outer, started: c, notices: newNotices(logger), metadata: metadata}
+	a.began = a.now()
 	if err := a.configure(t.Context(), c); err != nil {
 		t.Fatal(err)
 	}
@@ -68,7 +70,7 @@ func TestAgentFollowsNodesFile(t *testing.T) {
 cloud_metadata: false
 budgets:
   - {name: web, model: azure-lb-2018, nodes: 400, nodes_file: %s}
-`, file))
+`, file), cloud.Client{})
 	type shown struct {
 		Ports  int
 		Stale  bool
@@ -135,7 +137,7 @@ budgets:
 func TestAgentTellsWhatTakesARestart(t *testing.T) {
 	t.Parallel()
 	const before = "cloud_metadata: false\nbudgets: [{name: web, model: azure-lb-2018, nodes: 40}]\n"
-	a, path := newQuietAgent(t, before)
+	a, path := newQuietAgent(t, before, cloud.Client{})
 	for _, step := range []struct{ name, text, want string }{
 		{"another strategy", before + "strategy: events\n", "restart the agent for the new strategy in its config"},
 		{"the same again", before + "strategy: events\n", "restart the agent for the new strategy in its config"},

@@ -68,10 +68,8 @@ func Discover(ctx context.Context, c *Config, metadata cloud.Client) (Machine, e
 			m.Notes = append(m.Notes, text)
 		}
 	}
-	if c.wantsCloud(m) {
-		if m.Cloud, err = metadata.Ask(ctx); err != nil {
-			m.Notes = append(m.Notes, fmt.Sprintf("cloud metadata: %v", err))
-		}
+	if c.WantsCloud(m) {
+		m.Cloud, m.CloudUnread = metadata.Ask(ctx)
 	}
 	return m, nil
 }
@@ -101,7 +99,8 @@ func (c *Config) wantsRules() bool {
 	return slices.ContainsFunc(c.Budgets, func(b Budget) bool { return b.Model == ModelAuto })
 }
 
-func (c *Config) wantsCloud(m Machine) bool {
+// WantsCloud reports whether cloud metadata can tell what the configuration and m leave open.
+func (c *Config) WantsCloud(m Machine) bool {
 	if !c.CloudMetadata {
 		return false
 	}

@@ -23,7 +23,9 @@ type Machine struct {
 	// Rules are its NAT rules; RulesUnread says that they could not be read.
 	Rules       natrules.Ruleset
 	RulesUnread bool
+	// Cloud is what cloud metadata said last, CloudUnread why they said nothing since.
 	Cloud       cloud.Metadata
+	CloudUnread error
 	// Nodes are pool sizes by file, NodesUnread why a file gave none. A file with both has
 	// a size that was read before.
 	Nodes       map[string]int
@@ -38,6 +40,9 @@ type Machine struct {
 // say what was found and what is missing. Mistakes are told as Errors.
 func (c *Config) Resolve(m Machine) (budgets []*detector.Budget, notes []string, err error) {
 	r := resolution{c: c, m: m, notes: slices.Clone(m.Notes), files: map[string]string{}}
+	if m.CloudUnread != nil {
+		r.note("cloud metadata: %v", m.CloudUnread)
+	}
 	// What is configured comes before what is found.
 	for i := range c.Budgets {
 		if c.Budgets[i].Model != ModelAuto {
