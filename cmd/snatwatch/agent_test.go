@@ -314,7 +314,7 @@ func TestKernelAgentSources(t *testing.T) {
 			if tt.node {
 				vip = l.Node(0).Addr.String()
 			}
-			live := fmt.Sprintf(`snat_ports_live{budget="lab",destination="%s",protocol="tcp",vip="%s"}`, to, vip)
+			live := fmt.Sprintf(`snat_ports_live{budget="lab",destination="%s",gateway="",protocol="tcp",vip="%s"}`, to, vip)
 			flows, err := l.Node(0).OpenTCP(to, 25)
 			if err != nil {
 				t.Fatal(err)

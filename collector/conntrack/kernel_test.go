@@ -157,7 +157,7 @@ func TestKernelDumpAgreesWithOracle(t *testing.T) {
 	}
 	c := newCreator(t, ns)
 	for i := range uint16(1000) {
-		e := tableEntry{proto: collector.TCP, state: uint8(1 + i%9), timeout: 5, status: statusSeenReply}
+		e := tableEntry{proto: collector.TCP, state: uint8(1 + i%9), timeout: 60, status: statusSeenReply}
 		src, dst, vip := addr("10.0.0.1"), addr("203.0.113.7"), addr("198.51.100.1")
 		if i%2 == 1 {
 			e.proto = collector.UDP
