@@ -9,7 +9,7 @@ import (
 type Strategy uint8
 
 const (
-	// Auto takes the cheaper of the two that the namespace allows.
+	// Auto polls where that fits the budget, and else takes the cheaper of the two that the namespace allows.
 	Auto Strategy = iota
 	// Poll dumps the table at least every 10 s: conntrack remembers closed TCP flows for longer.
 	Poll
@@ -50,7 +50,8 @@ const (
 	intervalMax           = 10 * time.Second // conntrack remembers a flow that was reset for 10 s
 	eventsIntervalDefault = 30 * time.Second
 	eventsIntervalMax     = 60 * time.Second
-	// margin is how much cheaper the other strategy must be to be taken, and dwell how long one is kept.
+	// margin is how much cheaper the other strategy must be to be taken, or how far below the budget polling must be
+	// to be taken again, and dwell how long one is kept.
 	margin = 0.8
 	dwell  = time.Minute
 )
@@ -96,14 +97,19 @@ func (p planner) decide(l load, now Strategy, eventsErr error) plan {
 	}
 	costs := fmt.Sprintf("poll costs %.2g %% of a core, events %.2g %%", 100*poll.cost, 100*events.cost)
 	poll.why, events.why = costs, costs
-	here, there := poll, events
+	// Under events the end of a TCP flow is seen by the rarer dump or by an event up to 120 s late: where no cool-down
+	// covers that, flows that have ended count as held and the forecast sees a flood. Not worth a cheaper poll.
 	if now == Events {
-		here, there = events, poll
+		fits := l.dump.Seconds()/intervalMax.Seconds() <= margin*p.budget
+		if fits || poll.cost < margin*events.cost {
+			return poll
+		}
+		return events
 	}
-	if there.cost < margin*here.cost && (here.cost > p.budget/2 || now == Events) {
-		return there
+	if poll.exceeded && events.cost < margin*poll.cost {
+		return events
 	}
-	return here
+	return poll
 }
 
 // fit stretches the interval as far as the budget makes it and the strategy allows.

@@ -9,7 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 )
 
-// The cheaper strategy is taken, within the budget where one fits and beyond it where none does.
+// Polling is kept while it fits the budget; else the cheaper strategy is taken, beyond the budget where none fits.
 func TestPlan(t *testing.T) {
 	t.Parallel()
 	usual := planner{interval: 5 * time.Second, eventsInterval: 30 * time.Second, budget: 0.02}
@@ -59,8 +59,18 @@ func TestPlan(t *testing.T) {
 		},
 		{
 			name: "events, and polling would be a little cheaper", planner: usual, now: Events,
-			load: load{dump: 90 * ms, event: us, rate: 2000},
-			want: plan{strategy: Events, interval: 32142857143, cost: 0.02},
+			load: load{dump: 190 * ms, event: us, rate: 1500},
+			want: plan{strategy: Events, interval: 30 * time.Second, cost: 1500*2*4.3e-6 + 0.19/30},
+		},
+		{
+			name: "a few flows on a busy machine: a slow dump is no reason to see ends late", planner: usual, now: Poll,
+			load: load{dump: 90 * ms, event: us, rate: 20},
+			want: plan{strategy: Poll, interval: 5 * time.Second, cost: 0.018},
+		},
+		{
+			name: "events, and polling fits again though events are cheaper", planner: usual, now: Events,
+			load: load{dump: 20 * ms, event: us, rate: 20},
+			want: plan{strategy: Poll, interval: 5 * time.Second, cost: 0.004},
 		},
 		{
 			name: "events off", planner: asked(Events), now: Events, eventsErr: ErrEventsOff,
