@@ -18,17 +18,8 @@ import (
 
 func TestPageIsBounded(t *testing.T) {
 	t.Parallel()
-	st := busyState()
+	st := crowdedState()
 	budgets := st.view.Snapshot.Budgets
-	web := budgets[1]
-	for len(web.Protocols[0].Spaces) < 50 {
-		web.Protocols[0].Spaces = append(web.Protocols[0].Spaces, web.Protocols[0].Spaces[3])
-	}
-	web.Protocols[1].Spaces = web.Protocols[0].Spaces
-	for range 100 {
-		budgets = append(budgets, web)
-	}
-	st.view.Snapshot.Budgets = budgets
 	body := get(t, newTestServer(t, st).handler(), "/")
 	if got := len(body); got > 100_000 {
 		t.Errorf("page of %d budgets has %d bytes, want at most 100 000", len(budgets), got)
@@ -90,13 +81,7 @@ func TestNumbersForReaders(t *testing.T) {
 // SCREENSHOTS=DIR keeps pictures.
 func TestPageInChromium(t *testing.T) {
 	t.Parallel()
-	chromium, err := exec.LookPath("chromium")
-	if err != nil {
-		if os.Getenv("KERNEL_TESTS") == "require" {
-			t.Fatal("chromium is not installed (Debian package chromium)")
-		}
-		t.Skip("chromium is not installed")
-	}
+	chromium := findChromium(t)
 	tests := []struct {
 		name          string
 		width, height int
@@ -105,6 +90,9 @@ func TestPageInChromium(t *testing.T) {
 		{"desktop", 1200, 1500, busyState()},
 		{"phone", 390, 2600, busyState()},
 		{"phone before the first dump", 390, 500, &state{view: startingView()}},
+		{"phone calm", 390, 1500, calmState()},
+		{"phone exhausted and inexact", 390, 2600, exhaustedState()},
+		{"phone many budgets", 390, 3000, crowdedState()},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -127,12 +115,7 @@ setTimeout(() => {
 			})
 			srv := httptest.NewServer(mux)
 			defer srv.Close()
-			args := []string{
-				"--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-				"--disable-background-networking", "--disable-component-update", "--disable-sync",
-				"--user-data-dir=" + t.TempDir(), fmt.Sprintf("--window-size=%d,%d", max(tt.width, 500), tt.height),
-				"--virtual-time-budget=5000", "--hide-scrollbars",
-			}
+			args := append(chromiumFlags(t, tt.width, tt.height), "--virtual-time-budget=5000")
 			if dir := os.Getenv("SCREENSHOTS"); dir != "" {
 				shot := filepath.Join(dir, strings.ReplaceAll(tt.name, " ", "-")+".png")
 				run(t, chromium, append(args, "--screenshot="+shot, srv.URL+"/frame"))
@@ -147,6 +130,93 @@ setTimeout(() => {
 			}
 		})
 	}
+}
+
+// Without JavaScript the page still tells all, and asks for itself again every five seconds: in a sandboxed
+// frame no script runs, so that what stands in noscript is part of the document.
+func TestPageWithoutScript(t *testing.T) {
+	t.Parallel()
+	chromium := findChromium(t)
+	page := newTestServer(t, exhaustedState()).handler()
+	mux := http.NewServeMux()
+	mux.Handle("GET /{$}", page)
+	mux.HandleFunc("GET /frame", func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = fmt.Fprint(w, `<!DOCTYPE html><iframe sandbox="allow-same-origin" src="/"></iframe><script>
+window.onload = () => {
+  const d = document.querySelector("iframe").contentDocument;
+  const refresh = d.querySelector("noscript meta[http-equiv=refresh]");
+  document.body.dataset.result = "refresh " + (refresh && refresh.content) + " " + d.getElementById("live").textContent;
+};</script>`)
+	})
+	srv := httptest.NewServer(mux)
+	defer srv.Close()
+	dom := run(t, chromium, append(chromiumFlags(t, 390, 800), "--virtual-time-budget=5000", "--dump-dom", srv.URL+"/frame"))
+	for _, want := range []string{`data-result="refresh 5 `, "Exhausted: 203.0.113.7:443 tcp: 1024 of 1024 ports held", "not exact: events were lost", "flows stall at 700 ports"} {
+		if !strings.Contains(dom, want) {
+			t.Errorf("the document does not say %q:\n%s", want, dom)
+		}
+	}
+}
+
+func findChromium(t *testing.T) string {
+	t.Helper()
+	path, err := exec.LookPath("chromium")
+	if err != nil {
+		if os.Getenv("KERNEL_TESTS") == "require" {
+			t.Fatal("chromium is not installed (Debian package chromium)")
+		}
+		t.Skip("chromium is not installed")
+	}
+	return path
+}
+
+func chromiumFlags(t *testing.T, width, height int) []string {
+	t.Helper()
+	return []string{
+		"--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+		"--disable-background-networking", "--disable-component-update", "--disable-sync",
+		"--user-data-dir=" + t.TempDir(), fmt.Sprintf("--window-size=%d,%d", max(width, 500), height), "--hide-scrollbars",
+	}
+}
+
+func calmState() *state {
+	st := busyState()
+	st.notices = nil
+	b := &st.view.Snapshot.Budgets[1]
+	p := &b.Protocols[0]
+	p.Held, p.Live, p.Cooling, p.Busiest, p.Opening, p.Stalled = 21, 21, 0, 12, 0, 0
+	p.Unanswered, p.Refused, p.NoPorts, p.Spaces, p.Other, p.Tracked = 0, 0, 0, p.Spaces[4:6], detector.SpaceSnapshot{}, 2
+	b.Protocols = b.Protocols[:1]
+	st.view.Snapshot.Budgets = st.view.Snapshot.Budgets[1:]
+	return st
+}
+
+func exhaustedState() *state {
+	st := busyState()
+	st.view.Snapshot.Netns[0].Exact = false
+	st.view.CPUExceeded = true
+	b := &st.view.Snapshot.Budgets[1]
+	b.Contradicted, b.Contradiction = true, "flows stall at 700 ports"
+	s := &b.Protocols[0].Spaces[0]
+	s.Held, s.Live, s.Cooling = 1024, 800, 224
+	s.Forecast.TimeToExhaustion = 0
+	b.Protocols[0].Busiest = 1024
+	return st
+}
+
+func crowdedState() *state {
+	st := busyState()
+	budgets := st.view.Snapshot.Budgets
+	web := budgets[1]
+	for len(web.Protocols[0].Spaces) < 50 {
+		web.Protocols[0].Spaces = append(web.Protocols[0].Spaces, web.Protocols[0].Spaces[3])
+	}
+	web.Protocols[1].Spaces = web.Protocols[0].Spaces
+	for range 100 {
+		budgets = append(budgets, web)
+	}
+	st.view.Snapshot.Budgets = budgets
+	return st
 }
 
 func run(t *testing.T, name string, args []string) string {
