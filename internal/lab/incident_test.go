@@ -67,6 +67,7 @@ func TestKernelIncident(t *testing.T) {
 	l := newLab(t, Topology{NAT: []NAT{{Nodes: []int{0}, Form: Numgen, VIPs: in.VIPs[:1], Ports: small}}})
 	in.Durations = [NumStages]time.Duration{time.Second, 2 * time.Second, 3 * time.Second, 4 * time.Second, 3 * time.Second}
 	in.Slow, in.Patience = 1500*time.Millisecond, 1200*time.Millisecond
+	in.BurstRate = 54 // 81 live flows: more than one VIP carries, and less than two
 	in.Every = 100 * time.Millisecond
 	var most, last [NumStages]Moment
 	in.Observe = func(m Moment) {
