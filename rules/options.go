@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -119,8 +120,8 @@ func (o Options) Validate() error {
 			return fmt.Errorf("--%s=%s: want one of %s", h.flag, h.value, strings.Join(horizons[:], ", "))
 		}
 	}
-	if o.FleetInterval < time.Second {
-		return fmt.Errorf("--fleet-interval=%s: want 1s or more", o.FleetInterval)
+	if o.FleetInterval < time.Second || o.FleetInterval%time.Second != 0 {
+		return fmt.Errorf("--fleet-interval=%s: want whole seconds, 1s or more", o.FleetInterval)
 	}
 	return o.Thresholds.validate()
 }
@@ -178,8 +179,15 @@ func validSelector(s string) error {
 		if m == nil {
 			return fmt.Errorf("no matcher at %q", rest)
 		}
+		if m[1] == model.MetricNameLabel {
+			return fmt.Errorf("matcher %s: each metric has its own name", m[1])
+		}
+		value, err := strconv.Unquote(`"` + m[3] + `"`) // PromQL knows the escapes of Go
+		if err != nil {
+			return fmt.Errorf("matcher %s: no such escape in \"%s\": a backslash is written twice", m[1], m[3])
+		}
 		if m[2] == "=~" || m[2] == "!~" {
-			if _, err := regexp.Compile(m[3]); err != nil {
+			if _, err := regexp.Compile(value); err != nil {
 				return fmt.Errorf("matcher %s: %w", m[1], err)
 			}
 		}

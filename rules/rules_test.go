@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/prometheus/promql/parser"
@@ -172,6 +173,9 @@ func TestValidateNamesFlagValueAndRemedy(t *testing.T) {
 	}{
 		{"selector", func(o *rules.Options) { o.Selector = `job=snatwatch` }, `--selector=job=snatwatch: no matcher at "job=snatwatch"; want label matchers such as job="snatwatch",env=~"prod|stage"`},
 		{"regular expression", func(o *rules.Options) { o.Selector = `job=~"("` }, "--selector=job=~\"(\": matcher job: error parsing regexp: missing closing ): `(`; want label matchers such as job=\"snatwatch\",env=~\"prod|stage\""},
+		{"escape", func(o *rules.Options) { o.Selector = `job=~"n\d"` }, `--selector=job=~"n\d": matcher job: no such escape in "n\d": a backslash is written twice; want label matchers such as job="snatwatch",env=~"prod|stage"`},
+		{"name", func(o *rules.Options) { o.Selector = `__name__="a"` }, `--selector=__name__="a": matcher __name__: each metric has its own name; want label matchers such as job="snatwatch",env=~"prod|stage"`},
+		{"interval", func(o *rules.Options) { o.FleetInterval = 1500 * time.Millisecond }, "--fleet-interval=1.5s: want whole seconds, 1s or more"},
 		{"cluster label", func(o *rules.Options) { o.ClusterLabel = "my-cluster" }, "--cluster-label=my-cluster: not a label name; want letters, digits and _"},
 		{"severity", func(o *rules.Options) { o.Critical = "" }, "--severity-critical=: want a word of letters, digits, _ and -"},
 		{"runbooks", func(o *rules.Options) { o.RunbookURL = "runbooks/" }, "--runbook-url=runbooks/: want an http or https address to which NAME.md is added"},

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"regexp"
 
 	"github.com/alecthomas/kingpin/v2"
 
@@ -44,6 +45,12 @@ func run(args []string, out io.Writer) error {
 	}
 	if err := o.Validate(); err != nil {
 		return err
+	}
+	word := regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?$`) // of Kubernetes: the value of a label, or its name
+	for _, f := range [][2]string{{"release", *release}, {"dashboard-label", *boardLabel}} {
+		if !word.MatchString(f[1]) {
+			return fmt.Errorf("--%s=%s: want at most 63 letters, digits, _, - and ., a letter or digit at both ends", f[0], f[1])
+		}
 	}
 	files, err := generate(o, *release, *boardLabel)
 	if err != nil {

@@ -61,6 +61,8 @@ func TestBadFlagsWriteNothing(t *testing.T) {
 		{"range", []string{"--threshold.page=1.5"}, "--threshold.page=1.5: want above 0 and at most 1"},
 		{"horizon", []string{"--page-horizon=30m"}, "--page-horizon=30m: want one of 1m, 5m, 15m, 1h"},
 		{"label", []string{"--cluster-label=a b"}, "--cluster-label=a b: not a label name"},
+		{"release", []string{"--release=my release"}, "--release=my release: want at most 63 letters"},
+		{"boards' label", []string{"--dashboard-label="}, "--dashboard-label=: want at most 63 letters"},
 		{"argument", []string{"rules"}, "unexpected rules"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
