@@ -182,7 +182,7 @@ func TestValidateNamesFlagValueAndRemedy(t *testing.T) {
 		{"Grafana", func(o *rules.Options) { o.GrafanaURL = "grafana" }, "--grafana-url=grafana: want the http or https address of Grafana"},
 		{"horizon", func(o *rules.Options) { o.PageHorizon = "2m" }, "--page-horizon=2m: want one of 1m, 5m, 15m, 1h"},
 		{"page above one", func(o *rules.Options) { o.Thresholds.Page = 30 }, "--threshold.page=30: want above 0 and at most 1"},
-		{"clear above raise", func(o *rules.Options) { o.Thresholds.PageClear = 0.5 }, "--threshold.page-clear=0.5: want above 0 and at most 0.3"},
+		{"clear above raise", func(o *rules.Options) { o.Thresholds.PageClear = 0.5 }, "--threshold.page-clear=0.5: want above 0 and at most 0.2"},
 		{"correlation", func(o *rules.Options) { o.Thresholds.Correlation = -1 }, "--threshold.correlation=-1: want 0 (nodes independent) to 1 (in step)"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

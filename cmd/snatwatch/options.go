@@ -33,7 +33,7 @@ func (o *options) register(c *kingpin.CmdClause) {
 	c.Flag("config", "Config file (YAML); without one the agent watches this machine as it finds it.").PlaceHolder("FILE").StringVar(&o.config)
 	c.Flag("source", "Where flows are seen: auto, conntrack or sockets.").PlaceHolder("auto").EnumVar(&o.source, "auto", "conntrack", "sockets")
 	c.Flag("strategy", "How conntrack is read: auto, poll or events.").PlaceHolder("auto").EnumVar(&o.strategy, "auto", "poll", "events")
-	c.Flag("poll-interval", "Time between two dumps of conntrack.").PlaceHolder("5s").DurationVar(&o.pollInterval)
+	c.Flag("poll-interval", "Time between two dumps of conntrack.").PlaceHolder("2s").DurationVar(&o.pollInterval)
 	c.Flag("netns", "Network namespace in which flows leave the machine, by path or by name below /run/netns; without it the agent's own.").PlaceHolder("PATH").StringVar(&o.netns)
 	c.Flag("cpu-budget", "Fraction of one core that reading flows may take.").PlaceHolder("0.02").Float64Var(&o.cpuBudget)
 	c.Flag("state-file", "File that keeps hold-time statistics over a restart.").PlaceHolder("FILE").StringVar(&o.stateFile)

@@ -25,7 +25,7 @@ func (o *timelineOptions) register(c *kingpin.CmdClause) {
 	c.Flag("alertmanager", "Program that --timeline starts; Debian's prometheus-alertmanager is found too.").Default("alertmanager").StringVar(&o.Alertmanager)
 	c.Flag("rules", "Folder of rule files for --timeline.").Default("rules").StringVar(&o.Rules)
 	c.Flag("routing", "Alertmanager's configuration for --timeline.").Default("deploy/alertmanager/alertmanager.yml").StringVar(&o.Routing)
-	c.Flag("page-at", "Probability within 5 minutes at which the rules raise the page.").Default("0.3").Float64Var(&o.PageAt)
+	c.Flag("page-at", "Probability within 5 minutes at which the rules raise the page.").Default("0.2").Float64Var(&o.PageAt)
 	c.Flag("interval", "Scrape and evaluation interval for --timeline, may be repeated.").Default("5s", "15s", "30s").DurationListVar(&o.Intervals)
 }
 

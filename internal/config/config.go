@@ -157,7 +157,7 @@ func Load(path string) (*Config, error) {
 func Parse(file string, data []byte) (*Config, error) {
 	c := &Config{
 		Listen: ":9959", Source: SourceAuto, Strategy: StrategyAuto,
-		PollInterval: 5 * time.Second, CPUBudget: 0.02, CloudMetadata: true,
+		PollInterval: 2 * time.Second, CPUBudget: 0.02, CloudMetadata: true,
 		Limits:       Limits{Tracked: 10_000, Forecast: 1_000, Exported: 50},
 		Forecast:     Forecast{Enabled: true},
 		Destinations: Destinations{Exclude: DefaultExclude()},

@@ -110,7 +110,7 @@ func TestDefault(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(c.Budgets) != 1 || c.Budgets[0].Model != ModelAuto || c.PollInterval != 5*time.Second || !c.Forecast.Enabled {
+	if len(c.Budgets) != 1 || c.Budgets[0].Model != ModelAuto || c.PollInterval != 2*time.Second || !c.Forecast.Enabled {
 		t.Errorf("%+v", c)
 	}
 	if _, err := Load("no/such/file.yaml"); err == nil {
