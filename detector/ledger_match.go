@@ -52,7 +52,7 @@ func (l *Ledger) match(f *collector.Flow, own, destination address, port uint16)
 	q := question{destination, own, f.Netns, f.Protocol, f.Translated, l.spanOf(port)}
 	h := (destination.lo ^ destination.hi ^ own.lo ^ uint64(f.Protocol) ^ uint64(q.span)<<8) * 0x9e3779b97f4a7c15
 	m := &l.matches[h>>54]
-	if m.account == 0 || !m.question.is(&q) {
+	if m.account == 0 || !m.is(&q) {
 		m.question = q
 		m.account = noAccount
 		if a, found := l.ask(f.Destination.Addr(), f.VIP.Addr(), port, &q); found {
