@@ -98,49 +98,71 @@ func evaluate(b *testing.B, prometheus string, nodes int) (seconds, share float6
 	}
 	defer func() { cancel(); _ = cmd.Wait() }()
 
-	// Three scrapes and three evaluations of the slowest group: what counts is the last, over
-	// all series.
-	select {
-	case <-time.After(150 * time.Second):
-	case <-ctx.Done():
-		b.Fatal(ctx.Err())
-	}
+	// By then every group was evaluated over all series.
+	wait(b, 140*time.Second)
 	if got := query(b, address, "count(snat_ports_held)"); got != fmt.Sprint(nodes*51) {
 		b.Fatalf("Prometheus has %s series of snat_ports_held, want %d: the machine is too slow to scrape", got, nodes*51)
 	}
 	return groups(b, address)
 }
 
+// groups returns what each group and rule took at best in the next minute and a half, in which every group is
+// evaluated at least once more: another process of a shared machine makes any of them slow.
 func groups(b *testing.B, address string) (seconds, share float64) {
 	b.Helper()
-	var answer struct {
-		Data struct {
-			Groups []struct {
-				Name           string
-				Interval       float64
-				EvaluationTime float64
-				Rules          []struct {
-					Name, Health, LastError string
-					EvaluationTime          float64
+	best := map[string]float64{}
+	least := func(key string, took float64) float64 {
+		if before, ok := best[key]; ok {
+			took = min(took, before)
+		}
+		best[key] = took
+		return took
+	}
+	var report strings.Builder
+	for range 9 {
+		wait(b, 10*time.Second)
+		var answer struct {
+			Data struct {
+				Groups []struct {
+					Name           string
+					Interval       float64
+					EvaluationTime float64
+					Rules          []struct {
+						Name, Health, LastError string
+						EvaluationTime          float64
+					}
 				}
 			}
 		}
-	}
-	if err := json.Unmarshal(get(b, "http://"+address+"/api/v1/rules"), &answer); err != nil {
-		b.Fatal(err)
-	}
-	for _, g := range answer.Data.Groups {
-		seconds += g.EvaluationTime
-		share += g.EvaluationTime / g.Interval
-		fmt.Fprintf(os.Stderr, "%-20s %6.3f s of %2.0f s\n", g.Name, g.EvaluationTime, g.Interval)
-		for _, r := range g.Rules {
-			if r.Health != "ok" {
-				b.Errorf("%s: %s: %s", r.Name, r.Health, r.LastError)
+		if err := json.Unmarshal(get(b, "http://"+address+"/api/v1/rules"), &answer); err != nil {
+			b.Fatal(err)
+		}
+		seconds, share = 0, 0
+		report.Reset()
+		for _, g := range answer.Data.Groups {
+			took := least(g.Name, g.EvaluationTime)
+			seconds += took
+			share += took / g.Interval
+			fmt.Fprintf(&report, "%-20s %6.3f s of %2.0f s\n", g.Name, took, g.Interval)
+			for i, r := range g.Rules {
+				if r.Health != "ok" {
+					b.Errorf("%s: %s: %s", r.Name, r.Health, r.LastError)
+				}
+				fmt.Fprintf(&report, "    %6.3f s %s\n", least(fmt.Sprint(g.Name, i), r.EvaluationTime), r.Name)
 			}
-			fmt.Fprintf(os.Stderr, "    %6.3f s %s\n", r.EvaluationTime, r.Name)
 		}
 	}
+	_, _ = fmt.Fprint(os.Stderr, report.String())
 	return seconds, share
+}
+
+func wait(b *testing.B, d time.Duration) {
+	b.Helper()
+	select {
+	case <-time.After(d):
+	case <-b.Context().Done():
+		b.Fatal(b.Context().Err())
+	}
 }
 
 func query(b *testing.B, address, expr string) string {
