@@ -171,7 +171,7 @@ func (a *agent) conntrackSource(p plan) source {
 			a.notices.set("events", errorText(st.EventsError))
 			a.notices.set("conntrack timeouts", errorText(st.LimitsError))
 			why := p.why
-			if st.Why != "" {
+			if st.Why != "" && st.Why != why {
 				why += "; " + st.Why
 			}
 			causes := []string{metrics.CauseUnanswered, metrics.CausePorts}
