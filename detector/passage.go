@@ -61,6 +61,10 @@ func (o *outlook) pass(w *workspace, c conditions, now, held float64) {
 			variance := co.variance[i] + max(0, co.mix[i]-co.base[i]) + 1
 			f.Mean[h] = co.mix[i]
 			f.Variance[h] = variance*l.variance() + blind
+			if h > 0 {
+				// A horizon that has not yet come due is no surer than a nearer one that has.
+				f.Variance[h] = max(f.Variance[h], f.Variance[h-1])
+			}
 			f.Probability[h] = p
 			o.keep(h, now, held, pending{
 				mix: float32(co.mix[i]), top: float32(top), sd: float32(math.Sqrt(variance)),

@@ -95,7 +95,8 @@ func Horizons() [NumHorizons]time.Duration {
 
 // Forecast is what one port space will hold.
 type Forecast struct {
-	// Mean and Variance of held ports at each horizon.
+	// Mean and Variance of held ports at each horizon; the variance does not fall from one
+	// horizon to the next.
 	Mean, Variance [NumHorizons]float64
 	// Probability that the effective ceiling is reached by the horizon; it does not
 	// fall from one horizon to the next.

@@ -37,7 +37,8 @@ type Options struct {
 	Thresholds Thresholds
 	// PageHorizon and TicketHorizon are values of the label "horizon".
 	PageHorizon, TicketHorizon string
-	// FleetInterval is how often the fleet's recording rules and all alerts but pages are evaluated.
+	// FleetInterval is how often the recording rules of gateways and all alerts but pages are
+	// evaluated; those of pools half as often. Default one minute.
 	FleetInterval time.Duration
 
 	// inline writes out what recorded series are made of, for a server without recording rules.

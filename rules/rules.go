@@ -73,7 +73,8 @@ func (o Options) tickets() []Alert {
 func (o Options) Groups() []Group {
 	return []Group{
 		{Name: "snatwatch-node", Records: o.nodeRecords()},
-		{Name: "snatwatch-pool", Interval: o.FleetInterval, Records: o.poolRecords()},
+		// Pools are for planning: half as often, since their sums read four series of each horizon.
+		{Name: "snatwatch-pool", Interval: 2 * o.FleetInterval, Records: o.poolRecords()},
 		{Name: "snatwatch-gateway", Interval: o.FleetInterval, Records: o.gatewayRecords()},
 		{Name: "snatwatch-pages", Records: o.records(SpaceProbability), Alerts: o.pages()},
 		{Name: "snatwatch-tickets", Interval: o.FleetInterval, Alerts: o.tickets()},
