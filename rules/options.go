@@ -79,7 +79,7 @@ func Default() Options {
 		PageHorizon: "5m", TicketHorizon: "1h",
 		FleetInterval: time.Minute,
 		Thresholds: Thresholds{
-			Page: 0.2, PageClear: 0.1,
+			Page: 0.2, PageClear: 0.15,
 			Ticket: 0.7, TicketClear: 0.4,
 			FailureRatio: 0.05, FailureRate: 0.1,
 			TierNodes:  2,
