@@ -73,14 +73,14 @@ type Moment struct {
 	FirstFailure time.Time
 }
 
-// DefaultIncident is exhausted after three minutes and over after seven: 42 calls a second that hold their ports for
+// DefaultIncident is exhausted after three minutes and over after nine: 42 calls a second that hold their ports for
 // 30 s ask for 1260 ports, where one VIP has 1024 and two have 2048. That is two thirds of what two VIPs carry
 // without loss (1884): room enough for the page to clear while the load stays. The store slows down over two and a
 // half minutes: in one and a half the last ports went before the page was delivered.
 func DefaultIncident() Incident {
 	return Incident{
 		VIPs: vips(12)[10:], Port: 9000,
-		Durations: [NumStages]time.Duration{45 * time.Second, 150 * time.Second, time.Minute, 2 * time.Minute, 90 * time.Second},
+		Durations: [NumStages]time.Duration{45 * time.Second, 150 * time.Second, time.Minute, 2 * time.Minute, 150 * time.Second},
 		CalmRate:  20, BurstRate: 42,
 		Fast: 50 * time.Millisecond, Slow: 30 * time.Second,
 		Patience: 10 * time.Second,
