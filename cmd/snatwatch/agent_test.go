@@ -213,13 +213,7 @@ func TestKernelAgent(t *testing.T) {
 
 // checkMetrics runs promtool over a live scrape.
 func checkMetrics(t *testing.T, a *runningAgent) {
-	promtool, err := exec.LookPath("promtool")
-	if err != nil {
-		if os.Getenv("KERNEL_TESTS") == "require" {
-			t.Fatal("promtool is not installed (Debian package prometheus)")
-		}
-		t.Skip("promtool is not installed")
-	}
+	promtool := kerneltest.Program(t, "promtool", "prometheus")
 	_, body := a.get(http.MethodGet, "/metrics")
 	cmd := exec.CommandContext(t.Context(), promtool, "check", "metrics")
 	cmd.Stdin = strings.NewReader(body)

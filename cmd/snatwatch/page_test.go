@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"github.com/snatwatch/snatwatch/detector"
+
+	"github.com/snatwatch/snatwatch/internal/kerneltest"
 )
 
 func TestPageIsBounded(t *testing.T) {
@@ -160,14 +162,7 @@ window.onload = () => {
 
 func findChromium(t *testing.T) string {
 	t.Helper()
-	path, err := exec.LookPath("chromium")
-	if err != nil {
-		if os.Getenv("KERNEL_TESTS") == "require" {
-			t.Fatal("chromium is not installed (Debian package chromium)")
-		}
-		t.Skip("chromium is not installed")
-	}
-	return path
+	return kerneltest.Program(t, "chromium", "chromium")
 }
 
 func chromiumFlags(t *testing.T, width, height int) []string {

@@ -54,14 +54,16 @@ func compare(t *testing.T, want, got []natrules.Rule) {
 	}
 }
 
+// packages are Debian's, by program.
+func packages() map[string]string {
+	return map[string]string{"nft": "nftables", "iptables-nft": "iptables", "ip6tables-nft": "iptables"}
+}
+
 // command runs a tool inside ns, or skips the test where there is no such tool.
 func command(t *testing.T, ns *netns.Handle, stdin, name string, args ...string) {
 	t.Helper()
-	path, err := exec.LookPath(name)
-	if err != nil {
-		t.Skip(err)
-	}
-	err = ns.Do(func() error {
+	path := kerneltest.Program(t, name, packages()[name])
+	err := ns.Do(func() error {
 		cmd := exec.Command(path, args...)
 		cmd.Stdin = strings.NewReader(stdin)
 		out, err := cmd.CombinedOutput()
@@ -273,9 +275,7 @@ func TestKernelNftFamilies(t *testing.T) {
 // The same targets as iptables-nft writes them.
 func TestKernelIptables(t *testing.T) {
 	t.Parallel()
-	if _, err := exec.LookPath("iptables-nft"); err != nil {
-		t.Skip(err)
-	}
+	kerneltest.Program(t, "iptables-nft", packages()["iptables-nft"])
 	ns := kerneltest.Netns(t)
 	uplink(t, ns, "up0", "192.0.2.1/24", "2001:db8:1::1/64")
 	for _, rule := range []string{

@@ -40,6 +40,17 @@ func cannot(t testing.TB, reason string) {
 	t.Skip(reason)
 }
 
+// Program is the path of a program from a Debian package. Without it the test skips with the
+// reason, or fails under KERNEL_TESTS=require.
+func Program(t testing.TB, name, debian string) string {
+	t.Helper()
+	path, err := exec.LookPath(name)
+	if err != nil {
+		cannot(t, "no "+name+": apt-get install "+debian)
+	}
+	return path
+}
+
 // Netns makes a network namespace with its loopback up, that lasts as long as
 // the test. No process lives in it: enter it by Handle.Do.
 func Netns(t testing.TB) *netns.Handle {
