@@ -60,8 +60,12 @@ func adviceSpace(s *detector.SpaceSnapshot, t *detector.Terms) []string {
 		out = append(out, fmt.Sprintf("%d of %d ports held are closed and cooling down: fewer, reused connections to %s free them.", s.Cooling, s.Held, s.Destination))
 	}
 	if s.OpensPerSecond > 0 && s.MeanHold > 0 {
-		out = append(out, fmt.Sprintf("At %s opens/s a mean hold under %s stays below the effective ceiling; it is %s, of which %s is cool-down after a FIN.",
-			decimal(s.OpensPerSecond), span(float64(t.Effective)/s.OpensPerSecond), span(s.MeanHold.Seconds()), span(t.CoolDown[collector.FIN].Seconds())))
+		text := fmt.Sprintf("At %s opens/s a mean hold under %s stays below the effective ceiling; it is %s",
+			decimal(s.OpensPerSecond), span(float64(t.Effective)/s.OpensPerSecond), span(s.MeanHold.Seconds()))
+		if c := t.CoolDown[collector.FIN]; c > 0 {
+			text += ", of which " + span(c.Seconds()) + " is cool-down after a FIN"
+		}
+		out = append(out, text+".")
 	}
 	if t.Unique == detector.PerEndpoint {
 		out = append(out, fmt.Sprintf("A second address or port of %s is a port space of its own.", s.Destination))

@@ -42,6 +42,7 @@ type pageData struct {
 	Version  string
 	Level    level
 	Verdict  string
+	Doubts   []string // why the verdict may be wrong
 	Exact    bool
 	Warming  bool
 	CPU      bool
@@ -116,7 +117,7 @@ func newPageData(st *state, age time.Duration) pageData {
 	v := st.view
 	out := pageData{
 		Version: v.Build.Version, Sources: v.Sources, Notices: st.notices, CPU: v.CPUExceeded,
-		Level: levelOK, Verdict: "Waiting for the first dump", Starting: !st.ready,
+		Level: levelWarn, Verdict: "Waiting for the first dump", Starting: !st.ready,
 	}
 	snap := v.Snapshot
 	if snap == nil {
@@ -132,11 +133,31 @@ func newPageData(st *state, age time.Duration) pageData {
 	if st.ready {
 		out.Level, out.Verdict = verdict(snap)
 	}
+	if out.Doubts = doubts(snap, age, st.ready); len(out.Doubts) > 0 {
+		out.Level = worse(out.Level, levelWarn)
+	}
 	if len(out.Budgets) > pageBudgets {
 		out.More = len(out.Budgets) - pageBudgets
 		out.Budgets = out.Budgets[:pageBudgets]
 	}
 	trim(out.Budgets)
+	return out
+}
+
+// doubts are what makes the verdict less than certain: a calm line above a blind agent misleads.
+func doubts(snap *detector.Snapshot, age time.Duration, ready bool) []string {
+	var out []string
+	if age > staleAfter {
+		out = append(out, "These numbers are "+span(age.Seconds())+" old: the agent hangs or is starved of CPU.")
+	}
+	if ready && !exact(snap) {
+		out = append(out, "The ledger is not exact: more or fewer ports may be held.")
+	}
+	for i := range snap.Budgets {
+		if b := &snap.Budgets[i]; b.Contradicted {
+			out = append(out, "Budget "+b.Budget.Name+" cannot be right, as is said below.")
+		}
+	}
 	return out
 }
 
@@ -197,16 +218,22 @@ func newPageProtocol(v *metrics.View, p *detector.ProtocolSnapshot) pageProtocol
 	for _, c := range causes(v, p) {
 		out.Failures = append(out.Failures, pageFailure{c, failures(p, c)})
 	}
+	var endangered, calm []pageSpace // what is in danger stands first, the fullest first in each
 	var soonest *detector.SpaceSnapshot
 	for i := range p.Spaces {
 		s := &p.Spaces[i]
 		ps := newPageSpace(s, &p.Terms)
 		out.Level = worse(out.Level, ps.Level)
-		out.Spaces = append(out.Spaces, ps)
+		if ps.Level == levelOK {
+			calm = append(calm, ps)
+		} else {
+			endangered = append(endangered, ps)
+		}
 		if s.Held > 0 && s.Forecast != nil && (soonest == nil || s.Forecast.TimeToExhaustion < soonest.Forecast.TimeToExhaustion) {
 			soonest = s
 		}
 	}
+	out.Spaces = slices.Concat(endangered, calm)
 	if soonest != nil {
 		out.Band = newBand(soonest, &p.Terms)
 	}
@@ -232,6 +259,9 @@ func newPageSpace(s *detector.SpaceSnapshot, t *detector.Terms) pageSpace {
 
 // verdict is the page's first line: the port space that runs out first.
 func verdict(snap *detector.Snapshot) (level, string) {
+	if len(snap.Budgets) == 0 {
+		return levelWarn, "No budget: nothing to compare ports with"
+	}
 	lv, text, first := levelOK, "No port space is near its budget", math.Inf(1)
 	for i := range snap.Budgets {
 		b := &snap.Budgets[i]

@@ -13,8 +13,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/snatwatch/snatwatch/detector"
+	"github.com/google/go-cmp/cmp"
 
+	"github.com/snatwatch/snatwatch/detector"
 	"github.com/snatwatch/snatwatch/internal/kerneltest"
 )
 
@@ -62,6 +63,54 @@ func TestVerdict(t *testing.T) {
 				t.Errorf("verdict = %s %q, want %s %q", lv, text, tt.level, tt.want)
 			}
 		})
+	}
+}
+
+// What cannot be trusted is never green, and says so beside the verdict.
+func TestDoubts(t *testing.T) {
+	t.Parallel()
+	none := func(*state) {}
+	for _, tt := range []struct {
+		name   string
+		change func(*state)
+		age    time.Duration
+		level  level
+		want   []string
+	}{
+		{"calm", none, time.Second, levelOK, nil},
+		{"old", none, 3 * time.Minute, levelWarn, []string{"These numbers are 3 min old: the agent hangs or is starved of CPU."}},
+		{"inexact", func(st *state) { st.view.Snapshot.Netns[0].Exact = false }, time.Second, levelWarn, []string{"The ledger is not exact: more or fewer ports may be held."}},
+		{"contradicted", func(st *state) { st.view.Snapshot.Budgets[0].Contradicted = true }, time.Second, levelWarn, []string{"Budget web cannot be right, as is said below."}},
+		{"no budget", func(st *state) { st.view.Snapshot.Budgets = nil }, time.Second, levelWarn, nil},
+		{"before the first dump", func(st *state) { st.ready = false }, time.Second, levelWarn, nil},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			st := calmState()
+			tt.change(st)
+			got := newPageData(st, tt.age)
+			if diff := cmp.Diff(tt.want, got.Doubts); diff != "" || got.Level != tt.level {
+				t.Errorf("level %s, want %s; doubts (-want +got):\n%s", got.Level, tt.level, diff)
+			}
+		})
+	}
+}
+
+// A port space that will be exhausted is in the table even where fifty others hold more.
+func TestPageShowsWhatIsInDanger(t *testing.T) {
+	t.Parallel()
+	st := calmState()
+	p := &st.view.Snapshot.Budgets[0].Protocols[0]
+	danger := p.Spaces[0]
+	danger.Destination, danger.Held = "198.51.100.77:443", 5
+	danger.Forecast = &detector.Forecast{Probability: [4]float64{0.1, 0.5, 0.9, 0.9}, TimeToExhaustion: 300}
+	for len(p.Spaces) < 50 {
+		p.Spaces = append(p.Spaces, p.Spaces[0])
+	}
+	p.Spaces = append(p.Spaces, danger)
+	shown := newPageData(st, time.Second).Budgets[0].Protocols[0].Spaces
+	if shown[0].Destination != danger.Destination {
+		t.Errorf("%s stands first, want %s", shown[0].Destination, danger.Destination)
 	}
 }
 
