@@ -104,16 +104,25 @@ func (o Options) Validate() error {
 	if !model.LegacyValidation.IsValidLabelName(o.ClusterLabel) {
 		return fmt.Errorf("--cluster-label=%s: not a label name; want letters, digits and _", o.ClusterLabel)
 	}
+	if ownLabel(o.ClusterLabel) || reserved.MatchString(o.ClusterLabel) {
+		return fmt.Errorf("--cluster-label=%s: it means something else already; want the label that Prometheus gives to all targets of a cluster", o.ClusterLabel)
+	}
 	for _, s := range []struct{ flag, value string }{{"critical", o.Critical}, {"warning", o.Warning}, {"info", o.Info}} {
 		if !regexp.MustCompile(`^[A-Za-z0-9_-]+$`).MatchString(s.value) {
 			return fmt.Errorf("--severity-%s=%s: want a word of letters, digits, _ and -", s.flag, s.value)
 		}
 	}
-	if o.GrafanaURL != "" && !isWeb(o.GrafanaURL) {
+	if o.Warning == o.Critical || o.Info == o.Critical {
+		return fmt.Errorf("--severity-critical=%s: another severity is called so; want a word of its own: it pages", o.Critical)
+	}
+	if u, ok := web(o.GrafanaURL); o.GrafanaURL != "" && (!ok || u.RawQuery != "" || u.Fragment != "") {
 		return fmt.Errorf("--grafana-url=%s: want the http or https address of Grafana", o.GrafanaURL)
 	}
-	if !isWeb(o.RunbookURL) {
+	if _, ok := web(o.RunbookURL); !ok {
 		return fmt.Errorf("--runbook-url=%s: want an http or https address to which NAME.md is added", o.RunbookURL)
+	}
+	if !strings.ContainsAny(o.RunbookURL[len(o.RunbookURL)-1:], "/=#") {
+		return fmt.Errorf("--runbook-url=%s: NAME.md is added to it as it stands; want / (or = or #) at its end", o.RunbookURL)
 	}
 	horizons := metrics.HorizonValues()
 	for _, h := range []struct{ flag, value string }{{"page-horizon", o.PageHorizon}, {"ticket-horizon", o.TicketHorizon}} {
@@ -121,15 +130,35 @@ func (o Options) Validate() error {
 			return fmt.Errorf("--%s=%s: want one of %s", h.flag, h.value, strings.Join(horizons[:], ", "))
 		}
 	}
+	if slices.Index(horizons[:], o.PageHorizon) > slices.Index(horizons[:], o.TicketHorizon) {
+		return fmt.Errorf("--ticket-horizon=%s: want no shorter one than the page's, %s", o.TicketHorizon, o.PageHorizon)
+	}
 	if o.FleetInterval < time.Second || o.FleetInterval%time.Second != 0 {
 		return fmt.Errorf("--fleet-interval=%s: want whole seconds, 1s or more", o.FleetInterval)
+	}
+	if o.FleetInterval > maxFleetInterval {
+		return fmt.Errorf("--fleet-interval=%s: want at most %s: half as often must be within the five minutes that Prometheus looks back", o.FleetInterval, maxFleetInterval)
 	}
 	return o.Thresholds.validate()
 }
 
-func isWeb(address string) bool {
+// maxFleetInterval leaves a missed evaluation of the pools' rules, twice as long, within the look-back.
+const maxFleetInterval = 2 * time.Minute
+
+// web reads an http or https address without what templates, Grafana's variables and YAML give a meaning.
+func web(address string) (u *url.URL, ok bool) {
 	u, err := url.Parse(address)
-	return err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Host != ""
+	return u, err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Host != "" && !strings.ContainsAny(address, "{}$ \"'\\")
+}
+
+// reserved are labels with which Prometheus, its alerts or our rules mean something else.
+var reserved = regexp.MustCompile(`^(__.*|job|instance|le|alertname|alertstate|severity)$`)
+
+// ownLabel says whether a metric of the agent has that label.
+func ownLabel(label string) bool {
+	return slices.ContainsFunc(metrics.Metrics(), func(m metrics.Metric) bool {
+		return slices.Contains(m.Labels, metrics.Label(label))
+	})
 }
 
 func (t Thresholds) validate() error {
@@ -182,6 +211,9 @@ func validSelector(s string) error {
 		}
 		if m[1] == model.MetricNameLabel {
 			return fmt.Errorf("matcher %s: each metric has its own name", m[1])
+		}
+		if ownLabel(m[1]) {
+			return fmt.Errorf("matcher %s: only some metrics have that label, the rest would never match", m[1])
 		}
 		value, err := strconv.Unquote(`"` + m[3] + `"`) // PromQL knows the escapes of Go
 		if err != nil {

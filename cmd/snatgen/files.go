@@ -1,8 +1,10 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
@@ -47,18 +49,35 @@ func generate(o rules.Options, release, boardLabel string) (map[string][]byte, e
 	return files, nil
 }
 
-// write puts files below dir, each by way of a temporary file beside it.
-func write(dir string, files map[string][]byte, out io.Writer) error {
-	for _, name := range slices.Sorted(maps.Keys(files)) {
+// write puts all files below dir or none: each goes beside its place first, and all are moved at the end.
+func write(dir string, files map[string][]byte, out io.Writer) (err error) {
+	names := slices.Sorted(maps.Keys(files))
+	var made []string // what to take away again, the first made first
+	defer func() {
+		if err != nil {
+			for _, path := range slices.Backward(made) {
+				_ = os.Remove(path) // the error that led here is the one to tell
+			}
+		}
+	}()
+	for _, name := range names {
 		path := filepath.Join(dir, name)
-		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		folders, err := mkdir(filepath.Dir(path))
+		made = append(made, folders...)
+		if err != nil {
 			return err
 		}
-		temporary := path + ".new"
-		if err := os.WriteFile(temporary, files[name], 0o644); err != nil {
+		if info, err := os.Stat(path); err == nil && info.IsDir() {
+			return fmt.Errorf("write %s: it is a folder", path)
+		}
+		made = append(made, path+temporary)
+		if err := os.WriteFile(path+temporary, files[name], 0o644); err != nil {
 			return err
 		}
-		if err := os.Rename(temporary, path); err != nil {
+	}
+	for _, name := range names {
+		path := filepath.Join(dir, name)
+		if err := os.Rename(path+temporary, path); err != nil {
 			return err
 		}
 		if _, err := fmt.Fprintln(out, path); err != nil {
@@ -66,4 +85,20 @@ func write(dir string, files map[string][]byte, out io.Writer) error {
 		}
 	}
 	return nil
+}
+
+// temporary is added to a file's name until all are written.
+const temporary = ".new"
+
+// mkdir is os.MkdirAll that tells which folders it made, the outermost first.
+func mkdir(dir string) ([]string, error) {
+	var missing []string
+	for d := dir; ; d = filepath.Dir(d) {
+		if _, err := os.Stat(d); err == nil || !errors.Is(err, fs.ErrNotExist) {
+			break
+		}
+		missing = append(missing, d)
+	}
+	slices.Reverse(missing)
+	return missing, os.MkdirAll(dir, 0o755)
 }

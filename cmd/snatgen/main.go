@@ -46,11 +46,12 @@ func run(args []string, out io.Writer) error {
 	if err := o.Validate(); err != nil {
 		return err
 	}
-	word := regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?$`) // of Kubernetes: the value of a label, or its name
-	for _, f := range [][2]string{{"release", *release}, {"dashboard-label", *boardLabel}} {
-		if !word.MatchString(f[1]) {
-			return fmt.Errorf("--%s=%s: want at most 63 letters, digits, _, - and ., a letter or digit at both ends", f[0], f[1])
-		}
+	const word = `[A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?` // of Kubernetes: the value of a label, or its name after any prefix
+	if !regexp.MustCompile("^" + word + "$").MatchString(*release) {
+		return fmt.Errorf("--release=%s: want at most 63 letters, digits, _, - and ., a letter or digit at both ends", *release)
+	}
+	if !regexp.MustCompile("^([a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?/)?" + word + "$").MatchString(*boardLabel) {
+		return fmt.Errorf("--dashboard-label=%s: want at most 63 letters, digits, _, - and ., a letter or digit at both ends, such as grafana_dashboard or example.com/board", *boardLabel)
 	}
 	files, err := generate(o, *release, *boardLabel)
 	if err != nil {

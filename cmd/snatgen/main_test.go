@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
 )
 
 // What is committed is what snatgen writes without flags.
@@ -62,6 +64,7 @@ func TestBadFlagsWriteNothing(t *testing.T) {
 		{"horizon", []string{"--page-horizon=30m"}, "--page-horizon=30m: want one of 1m, 5m, 15m, 1h"},
 		{"label", []string{"--cluster-label=a b"}, "--cluster-label=a b: not a label name"},
 		{"release", []string{"--release=my release"}, "--release=my release: want at most 63 letters"},
+		{"boards' label's prefix", []string{"--dashboard-label=Example/board"}, "--dashboard-label=Example/board: want at most 63 letters"},
 		{"boards' label", []string{"--dashboard-label="}, "--dashboard-label=: want at most 63 letters"},
 		{"argument", []string{"rules"}, "unexpected rules"},
 	} {
@@ -77,6 +80,51 @@ func TestBadFlagsWriteNothing(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Where one file cannot be written none is, and nothing is left behind.
+func TestUnwritableFolderIsLeftAsItWas(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name string
+		make func(dir string) error
+		want string
+	}{
+		{"a file where a folder belongs", func(dir string) error { return os.WriteFile(filepath.Join(dir, "rules"), nil, 0o600) }, "rules: not a directory"},
+		{"a folder where a file belongs", func(dir string) error {
+			return os.MkdirAll(filepath.Join(dir, "rules", "snatwatch-records.yaml"), 0o700)
+		}, "snatwatch-records.yaml: it is a folder"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			dir := t.TempDir()
+			if err := tt.make(dir); err != nil {
+				t.Fatal(err)
+			}
+			before := tree(t, dir)
+			err := run([]string{"--out", dir}, new(bytes.Buffer))
+			if err == nil || !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("error %v, want %q in it", err, tt.want)
+			}
+			if diff := cmp.Diff(before, tree(t, dir)); diff != "" {
+				t.Errorf("the folder (-before +after):\n%s", diff)
+			}
+		})
+	}
+}
+
+// tree lists all that is below dir.
+func tree(t *testing.T, dir string) []string {
+	t.Helper()
+	var out []string
+	err := filepath.WalkDir(dir, func(path string, _ os.DirEntry, err error) error {
+		out = append(out, path)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
 }
 
 // A README without a place for the table is refused before anything is written.
