@@ -15,6 +15,9 @@ func (o Options) budgetChanged() Alert {
 		Expr:        o.withBudget(fmt.Sprintf("%s\n!=\n%s", o.m(metrics.BudgetPorts), o.m(metrics.BudgetPorts)+" offset 10m")),
 		Summary:     "A node's SNAT budget has changed.",
 		Description: "On {{ $labels.instance }}, budget {{ $labels.budget }} ({{ $labels.model }}) is now {{ $value }} {{ $labels.protocol }} ports in each port space; ten minutes ago it was another number.",
-		Board:       BoardNode, Panel: PanelNodeTier,
+		Detail: o.asking(o.agent(metrics.LabelBudget, metrics.LabelProtocol)) +
+			ask(asked(metrics.BudgetPorts)+" offset 10m", " It was "+answer(whole)+".") +
+			ask(asked(metrics.BusiestPortsHeld), " The fullest port space holds "+answer(whole)+"."),
+		Board: BoardNode, Panel: PanelNodeTier,
 	}
 }

@@ -17,7 +17,7 @@ func (o Options) budgetContradicted() Alert {
 		KeepFiringFor: 10 * time.Minute,
 		Summary:       "The configured SNAT budget cannot be right.",
 		Description: "On {{ $labels.instance }}, flows behave as no budget {{ $labels.budget }} ({{ $labels.model }}) would let them: its ports or its cool-down are wrong, and with them the forecast. " +
-			"The agent's page says what was seen.",
+			"http://{{ $labels.instance }}/ says what was seen.",
 		Board: BoardNode, Panel: PanelNodeTier,
 	}
 }

@@ -23,8 +23,13 @@ func (o Options) exhaustionPredicted() Alert {
 		Expr:          o.withBudget(o.hysteresis("SnatExhaustionPredicted", probability, number(t.Page), number(t.PageClear), on)),
 		KeepFiringFor: time.Minute,
 		Summary:       "SNAT ports to a destination run out within minutes.",
-		Description: "On {{ $labels.instance }}, new {{ $labels.protocol }} flows to {{ $labels.destination }} will soon find no SNAT port: " +
+		Description: "On {{ $labels.instance }}, new {{ $labels.protocol }} flows to {{ $labels.destination }}{{ with $labels.vip }} by way of VIP {{ . }}{{ end }} will soon find no SNAT port: " +
 			"the probability that budget {{ $labels.budget }} ({{ $labels.model }}) is exhausted within " + o.PageHorizon + " is {{ $value | humanizePercentage }}.",
+		Detail: o.asking(o.agent(metrics.LabelBudget, metrics.LabelProtocol)) +
+			askSpace(asked(metrics.PortsHeld, inSpace), " It holds "+answer(whole)+" ports"+
+				ask(asked(metrics.BudgetEffectivePorts), "; the effective ceiling is "+answer(whole))+".") +
+			askSpace(asked(metrics.TimeToExhaustion, inSpace)+" > 0 < +Inf", " At this course they are gone in "+answer(period)+".") +
+			helps,
 		Board: BoardNode, Panel: PanelNodeProbability,
 	}
 }

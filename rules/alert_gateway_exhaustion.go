@@ -19,6 +19,11 @@ func (o Options) gatewayExhaustionPredicted() Alert {
 		Summary:       "The SNAT ports of a shared gateway run out within minutes.",
 		Description: "All nodes behind gateway {{ $labels.gateway }} together (budget {{ $labels.budget }}) will soon hold every {{ $labels.protocol }} port to {{ $labels.destination }}: " +
 			"the probability within " + o.PageHorizon + " is {{ $value | humanizePercentage }}.",
+		Detail: o.asking(on) +
+			ask(asked(GatewayHeld), " They hold "+answer(whole)+".") +
+			ask(asked(GatewayTime)+" > 0 < +Inf", " At this course they are gone in "+answer(period)+".") +
+			ask("topk(1, "+asked(metrics.PortsHeld)+")", " {{ . | first | label `instance` }} holds the most, "+answer(whole)+".") +
+			" More nodes do not help: the ports are shared. Another address on the gateway does where its model allows one.",
 		Board: BoardFleet, Panel: PanelFleetGateway,
 	}
 }

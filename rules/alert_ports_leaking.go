@@ -30,6 +30,9 @@ func (o Options) portsLeaking() Alert {
 		Summary:  "SNAT ports are held longer and longer while no more flows arrive.",
 		Description: "On {{ $labels.instance }}, a {{ $labels.protocol }} port of budget {{ $labels.budget }} is held {{ $value | printf `%.1f` }} times as long as an hour ago, at no more arrivals: " +
 			"connections leak, or a destination has become slow.",
+		Detail: o.asking(by) +
+			ask("topk(1, ("+asked(metrics.PortsHeld, `destination!="other"`)+" - "+asked(metrics.PortsHeld)+" offset 1h) > 0)",
+				" "+answerLabel(metrics.LabelDestination)+" grew the most, by "+answer(whole)+" ports."),
 		Board: BoardNode, Panel: PanelNodeHoldTimes,
 	}
 }

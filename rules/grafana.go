@@ -36,7 +36,7 @@ func (o Options) Grafana() ([]byte, error) {
 // number of query A stands in .Values. A query that fails raises no page, but a ticket of the other rules.
 func grafanaRule(o Options, a Alert) map[string]any {
 	annotations := o.annotations(a)
-	annotations["description"] = strings.NewReplacer("$labels", ".Labels", "$value ", ".Values.A.Value ").Replace(annotations["description"])
+	annotations["description"] = strings.NewReplacer("$labels", ".Labels", "$value ", ".Values.A.Value ").Replace(a.Description)
 	delete(annotations, "dashboard")
 	delete(annotations, "__dashboardUid__")
 	delete(annotations, "__panelId__")

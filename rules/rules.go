@@ -18,8 +18,9 @@ type Alert struct {
 	Severity string
 	// For and KeepFiringFor are rounded to seconds.
 	For, KeepFiringFor time.Duration
-	// Summary is static; Description is a template of Prometheus.
-	Summary, Description string
+	// Summary is static; Description is a template of Prometheus. Detail is added to it where the server
+	// itself can be asked for more (Grafana's templates cannot): where, when and why.
+	Summary, Description, Detail string
 	// Board and Panel are the board's uid and the panel that shows the alert's numbers.
 	Board string
 	Panel int

@@ -85,7 +85,7 @@ func (o Options) ruleGroups(groups []Group) []ruleGroup {
 func (o Options) annotations(a Alert) map[string]string {
 	out := map[string]string{
 		"summary":     a.Summary,
-		"description": a.Description,
+		"description": a.Description + a.Detail,
 		"runbook_url": o.RunbookURL + a.Name + ".md",
 		// Grafana links an alert to its panel by these two.
 		"__dashboardUid__": a.Board,
