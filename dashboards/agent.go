@@ -41,7 +41,7 @@ func agent(o rules.Options) board {
 					id: 73, kind: rowsOf, width: 12, noValue: true, title: "Which source does each agent read?", unit: "short",
 					description: "Where the flows of each network namespace are seen, and how.",
 					queries:     []query{{expr: by("max", "instance, netns, source, strategy", sel(o, metrics.SourceInfo)), instant: true}},
-					columns:     []column{{"instance", "Node"}, {"netns", "Network namespace"}, {"source", "Source"}, {"strategy", "Strategy"}},
+					columns:     []column{{label: "instance", title: "Node"}, {label: "netns", title: "Network namespace"}, {label: "source", title: "Source"}, {label: "strategy", title: "Strategy"}},
 				},
 				{
 					id: 74, title: "Is anything folded or uncounted?", unit: "short", min: ptr(0),

@@ -102,12 +102,16 @@ func (b board) json(o rules.Options) ([]byte, error) {
 func variables(o rules.Options) []*dashboard.QueryVariableBuilder {
 	var out []*dashboard.QueryVariableBuilder
 	matchers := ""
-	for _, v := range []struct{ name, label, title string }{
-		{"cluster", o.ClusterLabel, "Cluster"},
-		{"job", "job", "Job"},
-		{"pool", string(metrics.LabelPool), "Pool"},
-		{"budget", string(metrics.LabelBudget), "Budget"},
-		{"instance", "instance", "Node"},
+	for _, v := range []struct {
+		name, label, title string
+		// narrowed: most metrics have no label pool, so that All must mean the budgets and nodes of the chosen pools.
+		narrowed bool
+	}{
+		{"cluster", o.ClusterLabel, "Cluster", false},
+		{"job", "job", "Job", false},
+		{"pool", string(metrics.LabelPool), "Pool", false},
+		{"budget", string(metrics.LabelBudget), "Budget", true},
+		{"instance", "instance", "Node", true},
 	} {
 		query := fmt.Sprintf("label_values(%s{%s}, %s)", metrics.BudgetInfo, matchers, v.label)
 		out = append(out, dashboard.NewQueryVariableBuilder(v.name).
@@ -116,11 +120,14 @@ func variables(o rules.Options) []*dashboard.QueryVariableBuilder {
 			Query(dashboard.StringOrMap{Map: map[string]any{"query": query, "refId": "Variable"}}).
 			Refresh(dashboard.VariableRefreshOnTimeRangeChanged).
 			Sort(dashboard.VariableSortAlphabeticalAsc).
-			Multi(true).IncludeAll(true).AllValue(".*").
+			Multi(true).IncludeAll(true).
 			Current(dashboard.VariableOption{
 				Text:  dashboard.StringOrArrayOfString{String: cog.ToPtr("All")},
 				Value: dashboard.StringOrArrayOfString{String: cog.ToPtr("$__all")},
 			}))
+		if !v.narrowed {
+			out[len(out)-1].AllValue(".*")
+		}
 		if matchers != "" {
 			matchers += ", "
 		}

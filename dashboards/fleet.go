@@ -8,7 +8,7 @@ import (
 // fleet is pools, VIPs, tiers and shared gateways: what to buy, and what not.
 func fleet(o rules.Options) board {
 	t := o.Thresholds
-	info := "topk by (" + o.ClusterLabel + ", job, instance, budget) (1, " + sel(o, metrics.BudgetInfo) + ")" // as the rules join it
+	info := budgetInfo(o)
 	on := "on (" + o.ClusterLabel + ", job, instance, budget) group_left (pool, model)"
 	return board{
 		uid: rules.BoardFleet, title: "snatwatch / Fleet",
@@ -52,14 +52,14 @@ func fleet(o rules.Options) board {
 						{expr: by("max", "pool, budget, model", sel(o, metrics.PoolStale)+" * "+on+" "+info), instant: true},
 					},
 					columns: []column{
-						{"pool", "Pool"},
-						{"budget", "Budget"},
-						{"model", "Model"},
-						{"Value #A", "Nodes"},
-						{"Value #B", "VIPs"},
-						{"Value #C", "Nodes to the edge"},
-						{"Value #D", "Ports after it"},
-						{"Value #E", "Size is stale"},
+						{label: "pool", title: "Pool"},
+						{label: "budget", title: "Budget"},
+						{label: "model", title: "Model"},
+						{label: "Value #A", title: "Nodes"},
+						{label: "Value #B", title: "VIPs"},
+						{label: "Value #C", title: "Nodes to the edge", thresholds: []float64{t.TierNodes}, worstIsLow: true},
+						{label: "Value #D", title: "Ports after it"},
+						{label: "Value #E", title: "Size is stale", thresholds: []float64{1}},
 					},
 				},
 				{

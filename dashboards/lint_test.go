@@ -23,6 +23,7 @@ type board struct {
 	Templating struct {
 		List []struct {
 			Name, Type string
+			AllValue   string
 			Refresh    int
 			Query      any
 		}
@@ -84,6 +85,10 @@ func TestBoardsKeepTheRules(t *testing.T) {
 			}
 			if v.Refresh != 2 {
 				t.Errorf("%s: variable %s refreshes at %d, want 2: on time range change", name, v.Name, v.Refresh)
+			}
+			// Most metrics have no label pool: that of a pool must narrow the nodes and budgets behind "All".
+			if narrowed := v.Name == "instance" || v.Name == "budget"; narrowed != (v.AllValue == "") {
+				t.Errorf("%s: variable %s: All means %q", name, v.Name, v.AllValue)
 			}
 			q, _ := v.Query.(map[string]any)["query"].(string)
 			if !regexp.MustCompile(`^label_values\(snat_budget_info\{.*\}, [a-z]+\)$`).MatchString(q) {
@@ -176,6 +181,31 @@ func parse(t *testing.T, where, expr string) parser.Expr {
 		t.Fatalf("%s: %v\n%s", where, err, expr)
 	}
 	return e
+}
+
+// A link from a board leads to one of the boards.
+func TestLinksResolve(t *testing.T) {
+	t.Parallel()
+	uids, links := map[string]bool{}, 0
+	files := load(t)
+	for _, b := range files {
+		uids[b.UID] = true
+	}
+	for name := range files {
+		body, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range regexp.MustCompile(`"url": "/d/([a-z-]+)\?`).FindAllStringSubmatch(string(body), -1) {
+			links++
+			if !uids[m[1]] {
+				t.Errorf("%s links to %s, which is no board", name, m[1])
+			}
+		}
+	}
+	if links == 0 {
+		t.Error("no link found: are they still written as /d/UID?")
+	}
 }
 
 // Every name on a board exists, and every metric of the table is used by a rule or a board, or

@@ -138,7 +138,7 @@ func node(o rules.Options) board {
 						{expr: by("max", "instance, budget", sel(o, metrics.NextTierPorts)), instant: true},
 						{expr: by("max", "instance, budget", sel(o, metrics.BudgetContradicted)), instant: true},
 					},
-					columns: []column{{"instance", "Node"}, {"budget", "Budget"}, {"Value #A", "TCP ports"}, {"Value #B", "Nodes to the edge"}, {"Value #C", "Ports after it"}, {"Value #D", "Contradicted"}},
+					columns: []column{{label: "instance", title: "Node"}, {label: "budget", title: "Budget"}, {label: "Value #A", title: "TCP ports"}, {label: "Value #B", title: "Nodes to the edge", thresholds: []float64{t.TierNodes}, worstIsLow: true}, {label: "Value #C", title: "Ports after it"}, {label: "Value #D", title: "Contradicted", thresholds: []float64{1}}},
 				},
 			}},
 		},

@@ -11,7 +11,15 @@ import (
 func overview(o rules.Options) board {
 	t := o.Thresholds
 	failures := by("sum", "cause", rate(sel(o, metrics.OpenFailures)))
-	ranked := []column{{"instance", "Node"}, {"budget", "Budget"}, {"protocol", "Protocol"}, {"vip", "VIP"}, {"destination", "Destination"}}
+	info := o.ClusterLabel + ", job, instance, budget) group_left (pool) " + budgetInfo(o)
+	// What a port space is to be told by, and its pool.
+	of := func(op, expr string) string {
+		return by(op, "pool, instance, budget, protocol, vip, destination", expr+" * on ("+info)
+	}
+	first := "topk(10, " + of("max", sel(o, metrics.ExhaustionProbability, at(o.PageHorizon))) + ")"
+	held := sel(o, metrics.PortsHeld, `destination!="other"`)
+	full := fmt.Sprintf("%s / on (%s, job, instance, budget, protocol) group_left () %s", held, o.ClusterLabel, sel(o, metrics.BudgetEffectivePorts))
+	fromPool := func(op, expr string) string { return by(op, "pool, budget, protocol", expr+" * on ("+info) }
 	return board{
 		uid: "snatwatch-overview", title: "snatwatch / Overview",
 		description: "Which pool, which node and which destination runs out of SNAT ports first, when, and is anything failing now?",
@@ -40,15 +48,31 @@ func overview(o rules.Options) board {
 			}},
 			{"Which", []panel{
 				{
-					id: 21, kind: rowsOf, title: "Which destination runs out first?", unit: "percentunit", thresholds: []float64{t.PageClear, t.Page},
-					description: "The destinations most likely to be exhausted within " + o.PageHorizon + ", by node.",
-					queries:     []query{{expr: "sort_desc(topk(10, " + by("max", "instance, budget, protocol, vip, destination", sel(o, metrics.ExhaustionProbability, at(o.PageHorizon))) + "))", instant: true}},
-					columns:     ranked,
+					id: 21, kind: rowsOf, title: "Which destination runs out first, and when?", unit: "short",
+					description: "The ten destinations most likely to be exhausted within " + o.PageHorizon + ", by node and pool: the probability, the median time that is left, held ports and their share of the effective ceiling. A node leads to its board.",
+					queries: []query{
+						{expr: first, instant: true},
+						{expr: of("min", sel(o, metrics.TimeToExhaustion)) + " < +Inf and " + first, instant: true},
+						{expr: of("max", held) + " and " + first, instant: true},
+						{expr: of("max", full) + " and " + first, instant: true},
+					},
+					columns: []column{
+						{label: "pool", title: "Pool"},
+						{label: "instance", title: "Node", board: rules.BoardNode},
+						{label: "budget", title: "Budget"},
+						{label: "protocol", title: "Protocol"},
+						{label: "vip", title: "VIP"},
+						{label: "destination", title: "Destination"},
+						{label: "Value #A", title: "Within " + o.PageHorizon, unit: "percentunit", thresholds: []float64{t.PageClear, t.Page}},
+						{label: "Value #B", title: "Time left", unit: "s", thresholds: []float64{300, 3600}, worstIsLow: true},
+						{label: "Value #C", title: "Ports held"},
+						{label: "Value #D", title: "Full", unit: "percentunit", thresholds: []float64{1}},
+					},
 				},
 				{
 					id: 22, title: "Which pool's fullest node fills up?", unit: "percentunit", thresholds: []float64{1}, min: ptr(0),
 					description: "Fill of the fullest port space of the most loaded node of each pool, against the effective ceiling.",
-					queries:     []query{{expr: ofPool(o, rules.PoolFill), legend: "{{pool}} {{budget}} {{protocol}}"}},
+					queries:     []query{{expr: fromPool("max", ofNode(o, rules.NodeFill)), legend: "{{pool}} {{budget}} {{protocol}}"}},
 				},
 				{
 					id: 23, title: "Which nodes are fullest?", unit: "percentunit", thresholds: []float64{1}, min: ptr(0),
@@ -65,7 +89,7 @@ func overview(o rules.Options) board {
 				{
 					id: 32, title: "Do more flows arrive?", unit: "reqps", min: ptr(0),
 					description: "Flows opened per second by pool.",
-					queries:     []query{{expr: ofPool(o, rules.PoolOpened), legend: "{{pool}} {{budget}} {{protocol}}"}},
+					queries:     []query{{expr: fromPool("sum", rate(sel(o, metrics.FlowsOpened))), legend: "{{pool}} {{budget}} {{protocol}}"}},
 				},
 				{
 					id: 33, title: "Are ports held longer?", unit: "s", min: ptr(0),

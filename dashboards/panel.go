@@ -33,12 +33,19 @@ type panel struct {
 	width, height uint32
 	// band names two legends: the area between them is filled. Grafana matches the lower one whole.
 	bandLow, bandHigh string
-	// columns renames label columns of a table, in this order; noValue leaves the value out.
+	// columns are those of a table, in this order, sorted by the first that has thresholds; noValue leaves the value out.
 	columns []column
 	noValue bool
 }
 
-type column struct{ label, title string }
+// column renames a label, "Value" or, with several queries, "Value #A". What stands here goes before the panel's own.
+type column struct {
+	label, title string
+	unit         string
+	thresholds   []float64
+	worstIsLow   bool
+	board        string // to which a click on a node leads
+}
 
 // query is one target; {{label}} in legend is a label's value.
 type query struct {
@@ -69,19 +76,22 @@ func (p panel) size(width, height uint32) (span, h uint32) {
 }
 
 func (p panel) steps() *dashboard.ThresholdsConfigBuilder {
-	colors := []string{"orange", "red"}
-	base := "green"
-	if p.worstIsLow {
+	return dashboard.NewThresholdsConfigBuilder().Mode(dashboard.ThresholdsModeAbsolute).Steps(steps(p.thresholds, p.worstIsLow))
+}
+
+func steps(thresholds []float64, worstIsLow bool) []dashboard.Threshold {
+	colors, base := []string{"orange", "red"}, "green"
+	if worstIsLow {
 		colors, base = []string{"orange", "green"}, "red"
 	}
-	if len(p.thresholds) == 1 {
+	if len(thresholds) == 1 {
 		colors = colors[1:]
 	}
-	steps := []dashboard.Threshold{{Color: base}}
-	for i, t := range p.thresholds {
-		steps = append(steps, dashboard.Threshold{Value: cog.ToPtr(t), Color: colors[i]})
+	out := []dashboard.Threshold{{Color: base}}
+	for i, t := range thresholds {
+		out = append(out, dashboard.Threshold{Value: cog.ToPtr(t), Color: colors[i]})
 	}
-	return dashboard.NewThresholdsConfigBuilder().Mode(dashboard.ThresholdsModeAbsolute).Steps(steps)
+	return out
 }
 
 func refID(i int) string { return string(rune('A' + i)) }
@@ -138,7 +148,7 @@ func (p panel) number() cog.Builder[dashboard.Panel] {
 
 func (p panel) table() cog.Builder[dashboard.Panel] {
 	span, height := p.size(24, 9)
-	index, rename := map[string]any{}, map[string]any{"Value": p.unitTitle()}
+	index, rename := map[string]any{}, map[string]any{}
 	exclude := map[string]any{"Time": true, "__name__": true}
 	if p.noValue {
 		exclude["Value"] = true
@@ -157,26 +167,40 @@ func (p panel) table() cog.Builder[dashboard.Panel] {
 	for i, q := range p.queries {
 		b.WithTarget(q.builder(refID(i)))
 	}
-	if p.unit == "percentunit" {
-		b.Decimals(1)
-	}
-	if len(p.thresholds) > 0 {
-		b.OverrideByName(p.unitTitle(), []dashboard.DynamicConfigValue{
-			{Id: "custom.cellOptions", Value: map[string]any{"type": "color-background", "mode": "basic"}},
-		})
+	sorted := false
+	for _, c := range p.columns {
+		if o := c.override(); len(o) > 0 {
+			b.OverrideByName(c.title, o)
+		}
+		if len(c.thresholds) > 0 && !sorted {
+			sorted = true
+			b.SortBy([]cog.Builder[common.TableSortByFieldState]{common.NewTableSortByFieldStateBuilder().DisplayName(c.title).Desc(!c.worstIsLow)})
+		}
 	}
 	return b
 }
 
-// unitTitle heads the column of values.
-func (p panel) unitTitle() string {
-	switch p.unit {
-	case "percentunit":
-		return "Probability"
-	case "s":
-		return "In"
+// override is how a column differs from its panel.
+func (c column) override() []dashboard.DynamicConfigValue {
+	var out []dashboard.DynamicConfigValue
+	if c.unit != "" {
+		out = append(out, dashboard.DynamicConfigValue{Id: "unit", Value: c.unit})
 	}
-	return "Value"
+	if c.unit == "percentunit" {
+		out = append(out, dashboard.DynamicConfigValue{Id: "decimals", Value: 1})
+	}
+	if len(c.thresholds) > 0 {
+		out = append(out,
+			dashboard.DynamicConfigValue{Id: "thresholds", Value: map[string]any{"mode": "absolute", "steps": steps(c.thresholds, c.worstIsLow)}},
+			dashboard.DynamicConfigValue{Id: "custom.cellOptions", Value: map[string]any{"type": "color-background", "mode": "basic"}})
+	}
+	if c.board != "" {
+		out = append(out, dashboard.DynamicConfigValue{Id: "links", Value: []any{map[string]any{
+			"title": "Look at this node",
+			"url":   "/d/" + c.board + "?${datasource:queryparam}&${cluster:queryparam}&${job:queryparam}&var-instance=${__value.raw:percentencode}&${__url_time_range}",
+		}}})
+	}
+	return out
 }
 
 func (p panel) heatmap() cog.Builder[dashboard.Panel] {

@@ -27,6 +27,11 @@ func sel(o rules.Options, name metrics.Name, more ...string) string {
 	return series(string(name), append(matchers, more...)...)
 }
 
+// budgetInfo is the budget's info metric as the rules join it: one series for each agent and budget.
+func budgetInfo(o rules.Options) string {
+	return "topk by (" + o.ClusterLabel + ", job, instance, budget) (1, " + sel(o, metrics.BudgetInfo) + ")"
+}
+
 // bucket is sel for the buckets of a histogram.
 func bucket(o rules.Options, name metrics.Name) string {
 	return strings.Replace(sel(o, name), string(name), string(name)+"_bucket", 1)
