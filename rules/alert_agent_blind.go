@@ -12,6 +12,7 @@ import (
 func (o Options) agentBlind() Alert {
 	by := o.agent()
 	one := func(expr string) string { return "(max by (" + by + ") (" + expr + ") > bool 0) > 0" }
+	it := about(by)
 	return Alert{
 		Name:     "SnatAgentBlind",
 		Severity: o.Warning,
@@ -28,13 +29,12 @@ func (o Options) agentBlind() Alert {
 		Summary:       "The agent does not see all flows, or works from old numbers.",
 		Description: "The agent on {{ $labels.instance }} is up but its ledger is inexact, its snapshot old, events are lost or not understood, its pool size is stale, or its config was refused: " +
 			"port counts there may be wrong.",
-		Detail: o.asking(by) +
-			ask(asked(metrics.LedgerExact)+" == 0", " Not exact: network namespace "+answerLabel(metrics.LabelNetns)+".") +
-			ask("time() - "+asked(metrics.SnapshotTimestamp)+" > "+number(o.Thresholds.StaleSeconds), " The snapshot is "+answer(period)+" old.") +
-			ask("sum(increase("+asked(metrics.EventsLost)+"[10m])) > 0", " The kernel dropped events.") +
-			ask("sum(increase("+asked(metrics.DecodeErrors)+"[10m])) > 0", " Kernel messages were not understood.") +
-			ask(asked(metrics.PoolStale)+" == 1", " The size of the pool of budget "+answerLabel(metrics.LabelBudget)+" is stale.") +
-			ask(asked(metrics.ConfigReloadSuccess)+" == 0", " The config was refused, the one before stands."),
+		Detail: it.ask(it.of(metrics.LedgerExact)+" == 0", " Not exact: network namespace "+answerLabel(metrics.LabelNetns)+".") +
+			it.ask("time() - "+it.of(metrics.SnapshotTimestamp)+" > "+number(o.Thresholds.StaleSeconds), " The snapshot is "+answer(period)+" old.") +
+			it.ask("sum(increase("+it.of(metrics.EventsLost)+"[10m])) > 0", " The kernel dropped events.") +
+			it.ask("sum(increase("+it.of(metrics.DecodeErrors)+"[10m])) > 0", " Kernel messages were not understood.") +
+			it.ask(it.of(metrics.PoolStale)+" == 1", " The size of the pool of budget "+answerLabel(metrics.LabelBudget)+" is stale.") +
+			it.ask(it.of(metrics.ConfigReloadSuccess)+" == 0", " The config was refused, the one before stands."),
 		Board: BoardAgent, Panel: PanelAgentExact,
 	}
 }

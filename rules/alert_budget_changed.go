@@ -9,15 +9,15 @@ import (
 // budgetChanged: the ports a node may hold are not what they were; a tier was crossed, or a config
 // or a NAT rule changed.
 func (o Options) budgetChanged() Alert {
+	node := about(o.agent(metrics.LabelBudget, metrics.LabelProtocol))
 	return Alert{
 		Name:        "SnatBudgetChanged",
 		Severity:    o.Info,
 		Expr:        o.withBudget(fmt.Sprintf("%s\n!=\n%s", o.m(metrics.BudgetPorts), o.m(metrics.BudgetPorts)+" offset 10m")),
 		Summary:     "A node's SNAT budget has changed.",
 		Description: "On {{ $labels.instance }}, budget {{ $labels.budget }} ({{ $labels.model }}) is now {{ $value }} {{ $labels.protocol }} ports in each port space; ten minutes ago it was another number.",
-		Detail: o.asking(o.agent(metrics.LabelBudget, metrics.LabelProtocol)) +
-			ask(asked(metrics.BudgetPorts)+" offset 10m", " It was "+answer(whole)+".") +
-			ask(asked(metrics.BusiestPortsHeld), " The fullest port space holds "+answer(whole)+"."),
+		Detail: node.ask(node.of(metrics.BudgetPorts)+" offset 10m", " It was "+answer(whole)+".") +
+			node.ask(node.of(metrics.BusiestPortsHeld), " The fullest port space holds "+answer(whole)+"."),
 		Board: BoardNode, Panel: PanelNodeTier,
 	}
 }

@@ -12,6 +12,7 @@ import (
 func (o Options) exhaustionExpected() Alert {
 	t := o.Thresholds
 	probability := o.use(NodeProbability, fmt.Sprintf(`horizon="%s"`, o.TicketHorizon))
+	node := about(o.agent(metrics.LabelBudget, metrics.LabelProtocol))
 	return Alert{
 		Name:     "SnatExhaustionExpected",
 		Severity: o.Warning,
@@ -22,24 +23,22 @@ func (o Options) exhaustionExpected() Alert {
 		Summary:       "SNAT ports are likely to run out within the ticket horizon.",
 		Description: "On {{ $labels.instance }}, some port space of budget {{ $labels.budget }} ({{ $labels.model }}, {{ $labels.protocol }}) is exhausted within " + o.TicketHorizon +
 			" with probability {{ $value | humanizePercentage }}.",
-		Detail: o.asking(o.agent(metrics.LabelBudget, metrics.LabelProtocol)) +
-			ask("topk(1, "+asked(metrics.ExhaustionProbability, fmt.Sprintf(`horizon="%s"`, o.TicketHorizon))+")", " The likeliest is "+answerLabel(metrics.LabelDestination)+".") +
-			demand() + helps,
+		Detail: node.ask("topk(1, "+node.of(metrics.ExhaustionProbability, fmt.Sprintf(`horizon="%s"`, o.TicketHorizon))+")", " The likeliest is "+answerLabel(metrics.LabelDestination)+".") +
+			node.demand() + helps,
 		Board: BoardNode, Panel: PanelNodeProbability,
 	}
 }
 
 // demand is why ports run out: how many flows open and how long each holds its port, now and an hour ago.
-// $on has the labels of an agent, a budget and a protocol.
-func demand() string {
-	opens := func(offset string) string { return "sum(rate(" + asked(metrics.FlowsOpened) + "[10m]" + offset + "))" }
+func (s subject) demand() string {
+	opens := func(offset string) string { return "sum(rate(" + s.of(metrics.FlowsOpened) + "[10m]" + offset + "))" }
 	hold := func(offset string) string {
 		of := func(series metrics.Name) string {
-			return "sum(rate(" + asked(metrics.HoldSeconds+series) + "[10m]" + offset + "))"
+			return "sum(rate(" + s.of(metrics.HoldSeconds+series) + "[10m]" + offset + "))"
 		}
 		return of("_sum") + " / (" + of("_count") + " > 0)"
 	}
 	const ago = " offset 1h"
-	return ask(opens(""), " "+answer(roughly)+" flows a second open"+ask(opens(ago), " (an hour ago "+answer(roughly)+")")+
-		ask(hold(""), ", and those that ended held a port for "+answer(period)+ask(hold(ago), " (an hour ago "+answer(period)+")"))+".")
+	return s.ask(opens(""), " "+answer(roughly)+" flows a second open"+s.ask(opens(ago), " (an hour ago "+answer(roughly)+")")+
+		s.ask(hold(""), ", and those that ended held a port for "+answer(period)+s.ask(hold(ago), " (an hour ago "+answer(period)+")"))+".")
 }

@@ -17,6 +17,7 @@ func (o Options) exhaustionPredicted() Alert {
 		probability = o.m(metrics.ExhaustionProbability, fmt.Sprintf(`horizon="%s"`, o.PageHorizon))
 	}
 	on := o.agent(metrics.LabelBudget, metrics.LabelProtocol, metrics.LabelVIP, metrics.LabelDestination)
+	space, node := about(on), about(o.agent(metrics.LabelBudget, metrics.LabelProtocol))
 	return Alert{
 		Name:          "SnatExhaustionPredicted",
 		Severity:      o.Critical,
@@ -25,10 +26,9 @@ func (o Options) exhaustionPredicted() Alert {
 		Summary:       "SNAT ports to a destination run out within minutes.",
 		Description: "On {{ $labels.instance }}, new {{ $labels.protocol }} flows to {{ $labels.destination }}{{ with $labels.vip }} by way of VIP {{ . }}{{ end }} will soon find no SNAT port: " +
 			"the probability that budget {{ $labels.budget }} ({{ $labels.model }}) is exhausted within " + o.PageHorizon + " is {{ $value | humanizePercentage }}.",
-		Detail: o.asking(o.agent(metrics.LabelBudget, metrics.LabelProtocol)) +
-			askSpace(asked(metrics.PortsHeld, inSpace), " It holds "+answer(whole)+" ports"+
-				ask(asked(metrics.BudgetEffectivePorts), "; the effective ceiling is "+answer(whole))+".") +
-			askSpace(asked(metrics.TimeToExhaustion, inSpace)+" > 0 < +Inf", " At this course they are gone in "+answer(period)+".") +
+		Detail: space.ask(space.of(metrics.PortsHeld), " It holds "+answer(whole)+" ports"+
+			node.ask(node.of(metrics.BudgetEffectivePorts), "; the effective ceiling is "+answer(whole))+".") +
+			space.ask(space.of(metrics.TimeToExhaustion)+" > 0 < +Inf", " At this course they are gone in "+answer(period)+".") +
 			helps,
 		Board: BoardNode, Panel: PanelNodeProbability,
 	}

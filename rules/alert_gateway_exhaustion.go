@@ -11,6 +11,7 @@ import (
 func (o Options) gatewayExhaustionPredicted() Alert {
 	t := o.Thresholds
 	on := o.labels(metrics.LabelBudget, metrics.LabelGateway, metrics.LabelProtocol, metrics.LabelVIP, metrics.LabelDestination)
+	space := about(on)
 	return Alert{
 		Name:          "SnatGatewayExhaustionPredicted",
 		Severity:      o.Critical,
@@ -19,10 +20,9 @@ func (o Options) gatewayExhaustionPredicted() Alert {
 		Summary:       "The SNAT ports of a shared gateway run out within minutes.",
 		Description: "All nodes behind gateway {{ $labels.gateway }} together (budget {{ $labels.budget }}) will soon hold every {{ $labels.protocol }} port to {{ $labels.destination }}: " +
 			"the probability within " + o.PageHorizon + " is {{ $value | humanizePercentage }}.",
-		Detail: o.asking(on) +
-			ask(asked(GatewayHeld), " They hold "+answer(whole)+".") +
-			ask(asked(GatewayTime)+" > 0 < +Inf", " At this course they are gone in "+answer(period)+".") +
-			ask("topk(1, "+asked(metrics.PortsHeld)+")", " {{ . | first | label `instance` }} holds the most, "+answer(whole)+".") +
+		Detail: space.ask(space.of(GatewayHeld), " They hold "+answer(whole)+".") +
+			space.ask(space.of(GatewayTime)+" > 0 < +Inf", " At this course they are gone in "+answer(period)+".") +
+			space.ask("topk(1, "+space.of(metrics.PortsHeld)+")", " "+answerLabel("instance")+" holds the most, "+answer(whole)+".") +
 			" More nodes do not help: the ports are shared. Another address on the gateway does where its model allows one.",
 		Board: BoardFleet, Panel: PanelFleetGateway,
 	}

@@ -31,6 +31,7 @@ func (o Options) portsExhausted() Alert {
 	for i, l := range legs {
 		legs[i] = "0 * (" + l + ") + 1"
 	}
+	node := about(each)
 	return Alert{
 		Name:          "SnatPortsExhausted",
 		Severity:      o.Critical,
@@ -39,10 +40,9 @@ func (o Options) portsExhausted() Alert {
 		Summary:       "SNAT ports are exhausted and connections fail.",
 		Description: "On {{ $labels.instance }}, new {{ $labels.protocol }} flows fail because budget {{ $labels.budget }} ({{ $labels.model }}) has no SNAT port left " +
 			"for the destination that holds the most. Established flows go on.",
-		Detail: o.asking(each) +
-			ask("topk(1, "+asked(metrics.PortsHeld, `destination!="other"`)+")", " That is "+answerLabel(metrics.LabelDestination)+" with "+answer(whole)+" ports held"+
-				ask(asked(metrics.BudgetEffectivePorts), "; the effective ceiling is "+answer(whole))+".") +
-			ask("sum(increase("+asked(metrics.OpenFailures, `cause="`+metrics.CausePorts+`"`)+"[2m])) > 0", " "+answer(whole)+" flows failed so in two minutes.") +
+		Detail: node.ask("topk(1, "+node.of(metrics.PortsHeld, `destination!="other"`)+")", " That is "+answerLabel(metrics.LabelDestination)+" with "+answer(whole)+" ports held"+
+			node.ask(node.of(metrics.BudgetEffectivePorts), "; the effective ceiling is "+answer(whole))+".") +
+			node.ask("sum(increase("+node.of(metrics.OpenFailures, `cause="`+metrics.CausePorts+`"`)+"[2m])) > 0", " "+answer(whole)+" flows failed so in two minutes.") +
 			helps,
 		Board: BoardNode, Panel: PanelNodeHeld,
 	}

@@ -22,6 +22,7 @@ func (o Options) portsLeaking() Alert {
 		held(""), opened(""), held(" offset 1h"), opened(" offset 1h"), number(t.LeakGrowth))
 	arrivals := fmt.Sprintf("%s\n< %s * %s", opened(""), number(t.LeakArrivals), opened(" offset 1h"))
 	rising := fmt.Sprintf("%s > %s * %s", held(""), number(t.LeakGrowth), held(" offset 1h"))
+	node := about(by)
 	return Alert{
 		Name:     "SnatPortsLeaking",
 		Severity: o.Warning,
@@ -30,9 +31,8 @@ func (o Options) portsLeaking() Alert {
 		Summary:  "SNAT ports are held longer and longer while no more flows arrive.",
 		Description: "On {{ $labels.instance }}, a {{ $labels.protocol }} port of budget {{ $labels.budget }} is held {{ $value | printf `%.1f` }} times as long as an hour ago, at no more arrivals: " +
 			"connections leak, or a destination has become slow.",
-		Detail: o.asking(by) +
-			ask("topk(1, ("+asked(metrics.PortsHeld, `destination!="other"`)+" - "+asked(metrics.PortsHeld)+" offset 1h) > 0)",
-				" "+answerLabel(metrics.LabelDestination)+" grew the most, by "+answer(whole)+" ports."),
+		Detail: node.ask("topk(1, ("+node.of(metrics.PortsHeld, `destination!="other"`)+" - "+node.of(metrics.PortsHeld)+" offset 1h) > 0)",
+			" "+answerLabel(metrics.LabelDestination)+" grew the most, by "+answer(whole)+" ports."),
 		Board: BoardNode, Panel: PanelNodeHoldTimes,
 	}
 }

@@ -11,32 +11,27 @@ import (
 // is active. A page may be raised on every node of a fleet at once, so it asks three times and for few series; 0.3 ms
 // each on a busy machine. What one asks for and does not get is left out.
 
-// asking begins a detail: $on are matchers of the labels that tell what the alert is about.
-func (o Options) asking(labels string) string {
-	var format, values []string
-	for l := range strings.SplitSeq(labels, ", ") {
-		format = append(format, l+"=%q")
-		values = append(values, "$labels."+l)
+// subject is the labels that tell what an alert is about.
+type subject []string
+
+func about(labels string) subject { return strings.Split(labels, ", ") }
+
+// of is a metric or recorded series of the subject, for ask.
+func (s subject) of(name metrics.Name, more ...string) string {
+	matchers := make([]string, len(s))
+	for i, l := range s {
+		matchers[i] = fmt.Sprintf("%s=%%[%d]q", l, i+1)
 	}
-	return fmt.Sprintf("{{ $on := printf `%s` %s }}", strings.Join(format, ", "), strings.Join(values, " "))
+	return fmt.Sprintf("%s{%s}", name, strings.Join(append(matchers, more...), ", "))
 }
 
-// asked is a metric with the matchers $on and more, for ask.
-func asked[N ~string](name N, more ...string) string {
-	return fmt.Sprintf("%s{%s}", string(name), strings.Join(append([]string{"%[1]s"}, more...), ", "))
-}
-
-// ask writes text where the query, made with asked, returns something.
-func ask(query, text string) string {
-	return "{{ with printf `" + query + "` $on | query }}" + text + "{{ end }}"
-}
-
-// inSpace are the matchers of a port space, for askSpace.
-const inSpace = "vip=%[2]q, destination=%[3]q"
-
-// askSpace is ask about the port space that the alert names.
-func askSpace(query, text string) string {
-	return strings.Replace(ask(query, text), " $on |", " $on $labels.vip $labels.destination |", 1)
+// ask writes text where the query, made with of, returns something.
+func (s subject) ask(query, text string) string {
+	values := make([]string, len(s))
+	for i, l := range s {
+		values[i] = "$labels." + l
+	}
+	return fmt.Sprintf("{{ with printf `%s` %s | query }}%s{{ end }}", query, strings.Join(values, " "), text)
 }
 
 // answer is the first value that the query around it returned, in a format of Prometheus's templates.
