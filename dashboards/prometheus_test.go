@@ -114,8 +114,8 @@ func compareGrafana(t *testing.T, s *server, o rules.Options) {
 	if err := yaml.Unmarshal(body, &file); err != nil {
 		t.Fatal(err)
 	}
-	// These need an hour, ten minutes or a target that goes away.
-	quiet := []string{"SnatAgentDown", "SnatBudgetChanged", "SnatPortsLeaking"}
+	// These need an hour, ten minutes or targets that go away.
+	quiet := []string{"SnatAgentDown", "SnatAgentsAbsent", "SnatBudgetChanged", "SnatPortsLeaking"}
 	for _, r := range file.Groups[0].Rules {
 		var want, got []string
 		// Prometheus asks once a second, so the two may be a scrape apart.

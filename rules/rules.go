@@ -66,6 +66,7 @@ func (o Options) tickets() []Alert {
 		o.budgetContradicted(),
 		o.agentBlind(),
 		o.agentDown(),
+		o.agentsAbsent(),
 		o.forecastMiscalibrated(),
 	}
 }
