@@ -4,7 +4,10 @@ package deploy
 
 import (
 	"encoding/json"
+	"fmt"
+	"maps"
 	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"slices"
@@ -71,38 +74,8 @@ func TestRouting(t *testing.T) {
 // A real Alertmanager holds back what something worse says already, for the same node or gateway only.
 func TestInhibition(t *testing.T) {
 	t.Parallel()
-	amtool := tool(t, "amtool", "prometheus-alertmanager")
-	program, err := exec.LookPath("prometheus-alertmanager") // Debian's name
-	if err != nil {
-		program = tool(t, "alertmanager", "prometheus-alertmanager")
-	}
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	address := listener.Addr().String()
-	if err := listener.Close(); err != nil {
-		t.Fatal(err)
-	}
-	cmd := exec.CommandContext(t.Context(), program, "--config.file=alertmanager/alertmanager.yml", "--storage.path="+t.TempDir(),
-		"--web.listen-address="+address, "--cluster.listen-address=")
-	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = cmd.Wait() })
-	run := func(args ...string) (string, error) {
-		out, err := exec.CommandContext(t.Context(), amtool, append([]string{"--alertmanager.url=http://" + address}, args...)...).CombinedOutput()
-		return string(out), err
-	}
-	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(100 * time.Millisecond) {
-		if _, err := run("alert", "query"); err == nil {
-			break
-		} else if time.Now().After(deadline) {
-			t.Fatalf("Alertmanager does not answer: %v", err)
-		}
-	}
-	for _, alert := range []string{
+	run, _ := startAlertmanager(t)
+	add(t, run,
 		"SnatPortsExhausted instance=n1 budget=lb protocol=tcp severity=critical",
 		"SnatExhaustionPredicted instance=n1 budget=lb protocol=tcp destination=a severity=critical",
 		"SnatExhaustionExpected instance=n1 budget=lb protocol=tcp severity=warning",
@@ -117,11 +90,7 @@ func TestInhibition(t *testing.T) {
 		"SnatGatewayExhaustionPredicted budget=nat gateway=g2 protocol=tcp destination=a severity=critical",
 		"SnatAgentBlind instance=n1 severity=warning",
 		"SnatAgentDown instance=n2 severity=warning",
-	} {
-		if out, err := run(append([]string{"alert", "add"}, strings.Fields(alert)...)...); err != nil {
-			t.Fatalf("amtool alert add %s: %v\n%s", alert, err, out)
-		}
-	}
+	)
 	want := []string{
 		"SnatDestinationDominates n1", "SnatExhaustionExpected n1", "SnatExhaustionExpected n2", "SnatExhaustionPredicted n1",
 		"SnatGatewayExhaustionPredicted g1", "SnatOpenFailures n1",
@@ -139,6 +108,106 @@ func TestInhibition(t *testing.T) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("held back (-want +got):\n%s", diff)
 	}
+}
+
+// startAlertmanager runs the sample in a real Alertmanager; run is amtool asked of it.
+func startAlertmanager(t *testing.T) (run func(args ...string) (string, error), address string) {
+	t.Helper()
+	amtool := tool(t, "amtool", "prometheus-alertmanager")
+	program, err := exec.LookPath("prometheus-alertmanager") // Debian's name
+	if err != nil {
+		program = tool(t, "alertmanager", "prometheus-alertmanager")
+	}
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	address = listener.Addr().String()
+	if err := listener.Close(); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.CommandContext(t.Context(), program, "--config.file=alertmanager/alertmanager.yml", "--storage.path="+t.TempDir(),
+		"--web.listen-address="+address, "--cluster.listen-address=")
+	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = cmd.Wait() })
+	run = func(args ...string) (string, error) {
+		out, err := exec.CommandContext(t.Context(), amtool, append([]string{"--alertmanager.url=http://" + address}, args...)...).CombinedOutput()
+		return string(out), err
+	}
+	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(100 * time.Millisecond) {
+		if _, err := run("alert", "query"); err == nil {
+			break
+		} else if time.Now().After(deadline) {
+			t.Fatalf("Alertmanager does not answer: %v", err)
+		}
+	}
+	return run, address
+}
+
+// add gives Alertmanager alerts, each its name and labels.
+func add(t *testing.T, run func(args ...string) (string, error), alerts ...string) {
+	t.Helper()
+	for _, alert := range alerts {
+		if out, err := run(append([]string{"alert", "add"}, strings.Fields(alert)...)...); err != nil {
+			t.Fatalf("amtool alert add %s: %v\n%s", alert, err, out)
+		}
+	}
+}
+
+// A page is one for a pool and budget, however many of its nodes and destinations are in trouble.
+func TestGrouping(t *testing.T) {
+	t.Parallel()
+	run, address := startAlertmanager(t)
+	add(t, run,
+		"SnatExhaustionPredicted cluster=eu pool=web instance=n1 budget=lb protocol=tcp destination=a severity=critical",
+		"SnatExhaustionPredicted cluster=eu pool=web instance=n1 budget=lb protocol=tcp destination=b severity=critical",
+		"SnatExhaustionPredicted cluster=eu pool=web instance=n2 budget=lb protocol=tcp destination=a severity=critical",
+		"SnatPortsExhausted cluster=eu pool=web instance=n3 budget=lb protocol=tcp severity=critical",
+		"SnatExhaustionPredicted cluster=eu pool=batch instance=n4 budget=lb protocol=tcp destination=a severity=critical",
+		"SnatExhaustionPredicted cluster=us pool=web instance=n1 budget=lb protocol=tcp destination=a severity=critical",
+		"SnatExhaustionExpected cluster=eu pool=web instance=n5 budget=lb protocol=tcp severity=warning",
+		"SnatPortsLeaking cluster=eu pool=web instance=n5 budget=lb protocol=tcp severity=warning",
+	)
+	want := []string{
+		"page batch eu lb: 1", "page eu lb web: 4", "page lb us web: 1",
+		"ticket SnatExhaustionExpected eu web: 1", "ticket SnatPortsLeaking eu web: 1",
+	}
+	var got []string
+	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(200 * time.Millisecond) {
+		if got = groups(t, address); slices.Equal(want, got) || time.Now().After(deadline) {
+			break
+		}
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("groups (-want +got):\n%s", diff)
+	}
+}
+
+// groups lists Alertmanager's groups: receiver, values of the labels it groups by, and how many alerts.
+func groups(t *testing.T, address string) []string {
+	t.Helper()
+	resp, err := http.Get("http://" + address + "/api/v2/alerts/groups")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = resp.Body.Close() }()
+	var answer []struct {
+		Labels   map[string]string
+		Receiver struct{ Name string }
+		Alerts   []any
+	}
+	if err := json.NewDecoder(resp.Body).Decode(&answer); err != nil {
+		t.Fatal(err)
+	}
+	var out []string
+	for _, g := range answer {
+		out = append(out, fmt.Sprintf("%s %s: %d", g.Receiver.Name, strings.Join(slices.Sorted(maps.Values(g.Labels)), " "), len(g.Alerts)))
+	}
+	slices.Sort(out)
+	return out
 }
 
 // inhibited lists the alerts held back in amtool's answer, each by name and node or gateway.
