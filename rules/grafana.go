@@ -3,11 +3,15 @@ package rules
 import (
 	"fmt"
 	"strings"
+	"time"
 )
 
 // GrafanaDatasource is the uid of the Prometheus data source that the Grafana-managed
 // rules query: Grafana expands the variable from its environment.
 const GrafanaDatasource = "$SNATWATCH_DATASOURCE_UID"
+
+// grafanaTick is what intervals of Grafana's groups are multiples of, and the shortest.
+const grafanaTick = 10 * time.Second
 
 // Grafana returns the alerts as a provisioning file of Grafana-managed rules
 // (grafana.com/docs: alerting, file provisioning, apiVersion 1), for users whose Prometheus
@@ -15,15 +19,19 @@ const GrafanaDatasource = "$SNATWATCH_DATASOURCE_UID"
 // holds an alert, since Grafana writes no series ALERTS.
 func (o Options) Grafana() ([]byte, error) {
 	o.inline = true
-	var out []any
-	for _, a := range o.Alerts() {
-		out = append(out, grafanaRule(o, a))
+	group := func(name string, every time.Duration, alerts []Alert) any {
+		var out []any
+		for _, a := range alerts {
+			out = append(out, grafanaRule(o, a))
+		}
+		return map[string]any{"orgId": 1, "name": name, "folder": "snatwatch", "interval": duration(every), "rules": out}
 	}
 	body, err := marshal(map[string]any{
 		"apiVersion": 1,
-		"groups": []any{map[string]any{
-			"orgId": 1, "name": "snatwatch", "folder": "snatwatch", "interval": "10s", "rules": out,
-		}},
+		"groups": []any{
+			group("snatwatch-pages", grafanaTick, o.pages()),
+			group("snatwatch-tickets", (o.FleetInterval + grafanaTick - 1).Truncate(grafanaTick), o.tickets()),
+		},
 	})
 	if err != nil {
 		return nil, fmt.Errorf("write Grafana rules: %w", err)

@@ -2,6 +2,7 @@ package rules_test
 
 import (
 	"os"
+	"slices"
 	"strings"
 	"testing"
 
@@ -51,7 +52,7 @@ func TestGrafanaRulesStandAlone(t *testing.T) {
 	}
 	var titles, want []string
 	uids := map[string]bool{}
-	for _, r := range file.Groups[0].Rules {
+	for _, r := range slices.Concat(file.Groups[0].Rules, file.Groups[1].Rules) {
 		titles = append(titles, r.Title)
 		if uids[r.UID] || len(r.UID) > 40 {
 			t.Errorf("%s: uid %q is taken or above 40 characters", r.Title, r.UID)
