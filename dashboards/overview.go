@@ -11,15 +11,17 @@ import (
 func overview(o rules.Options) board {
 	t := o.Thresholds
 	failures := by("sum", "cause", rate(sel(o, metrics.OpenFailures)))
-	info := o.ClusterLabel + ", job, instance, budget) group_left (pool) " + budgetInfo(o)
-	// What a port space is to be told by, and its pool.
-	of := func(op, expr string) string {
-		return by(op, "pool, instance, budget, protocol, vip, destination", expr+" * on ("+info)
+	agent := o.ClusterLabel + ", job, instance, budget"
+	pool := " * on (" + agent + ") group_left (pool) " + budgetInfo(o)
+	fromPool := func(op, expr string) string { return by(op, "pool, budget, protocol", expr+pool) }
+	// The ten are chosen first and joined then: a fleet has many thousands of port spaces.
+	first := "topk(10, " + sel(o, metrics.ExhaustionProbability, at(o.PageHorizon)) + ")"
+	ofFirst := func(expr string) string {
+		return by("max", "pool, instance, budget, protocol, vip, destination", "("+expr+")"+pool)
 	}
-	first := "topk(10, " + of("max", sel(o, metrics.ExhaustionProbability, at(o.PageHorizon))) + ")"
-	held := sel(o, metrics.PortsHeld, `destination!="other"`)
-	full := fmt.Sprintf("%s / on (%s, job, instance, budget, protocol) group_left () %s", held, o.ClusterLabel, sel(o, metrics.BudgetEffectivePorts))
-	fromPool := func(op, expr string) string { return by(op, "pool, budget, protocol", expr+" * on ("+info) }
+	and := " and on (" + agent + ", protocol, vip, destination) " + first
+	held := sel(o, metrics.PortsHeld, `destination!="other"`) + and
+	ceiling := " / on (" + agent + ", protocol) group_left () " + sel(o, metrics.BudgetEffectivePorts)
 	return board{
 		uid: "snatwatch-overview", title: "snatwatch / Overview",
 		description: "Which pool, which node and which destination runs out of SNAT ports first, when, and is anything failing now?",
@@ -51,10 +53,10 @@ func overview(o rules.Options) board {
 					id: 21, kind: rowsOf, title: "Which destination runs out first, and when?", unit: "short",
 					description: "The ten destinations most likely to be exhausted within " + o.PageHorizon + ", by node and pool: the probability, the median time that is left, held ports and their share of the effective ceiling. A node leads to its board.",
 					queries: []query{
-						{expr: first, instant: true},
-						{expr: of("min", sel(o, metrics.TimeToExhaustion)) + " < +Inf and " + first, instant: true},
-						{expr: of("max", held) + " and " + first, instant: true},
-						{expr: of("max", full) + " and " + first, instant: true},
+						{expr: ofFirst(first), instant: true},
+						{expr: ofFirst(sel(o, metrics.TimeToExhaustion) + " < +Inf" + and), instant: true},
+						{expr: ofFirst(held), instant: true},
+						{expr: ofFirst("(" + held + ")" + ceiling), instant: true},
 					},
 					columns: []column{
 						{label: "pool", title: "Pool"},
