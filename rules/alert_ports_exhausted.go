@@ -31,7 +31,7 @@ func (o Options) portsExhausted() Alert {
 	for i, l := range legs {
 		legs[i] = "0 * (" + l + ") + 1"
 	}
-	node := about(each)
+	node, budget := about(each), about(o.agent(metrics.LabelBudget))
 	return Alert{
 		Name:          "SnatPortsExhausted",
 		Severity:      o.Critical,
@@ -41,7 +41,8 @@ func (o Options) portsExhausted() Alert {
 		Description: "On {{ $labels.instance }}, new {{ $labels.protocol }} flows fail because budget {{ $labels.budget }} ({{ $labels.model }}) has no SNAT port left " +
 			"for the destination that holds the most. Established flows go on.",
 		Detail: node.ask("topk(1, "+node.of(metrics.PortsHeld, `destination!="other"`)+")", " That is "+answerLabel(metrics.LabelDestination)+" with "+answer(whole)+" ports held"+
-			node.ask(node.of(metrics.BudgetEffectivePorts), "; the effective ceiling is "+answer(whole))+".") +
+			node.ask(node.of(metrics.BudgetEffectivePorts)+" and on () "+budget.of(metrics.BudgetInfo, `scope="node"`), "; the effective ceiling is "+answer(whole))+
+			budget.ask(budget.of(metrics.BudgetInfo, `scope="shared"`), " here; it shares the ports with all nodes behind gateway "+answerLabel(metrics.LabelGateway))+".") +
 			node.ask("sum(increase("+node.of(metrics.OpenFailures, `cause="`+metrics.CausePorts+`"`)+"[2m])) > 0", " "+answer(whole)+" flows failed so in two minutes.") +
 			helps,
 		Board: BoardNode, Panel: PanelNodeHeld,
