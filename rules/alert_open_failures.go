@@ -24,6 +24,7 @@ func (o Options) openFailures() Alert {
 		Summary:       "Connections fail to open, and not for lack of SNAT ports.",
 		Description: "On {{ $labels.instance }}, {{ $value | humanizePercentage }} of new {{ $labels.protocol }} flows of budget {{ $labels.budget }} fail with cause {{ $labels.cause }} while ports are left: " +
 			"look at the destination and the path to it.",
-		Board: BoardNode, Panel: PanelNodeFailures,
+		Detail: "{{ if eq $labels.cause `" + metrics.CauseUnanswered + "` }} On the node, ss -tan state syn-sent lists where they go.{{ end }}",
+		Board:  BoardNode, Panel: PanelNodeFailures,
 	}
 }
