@@ -1,0 +1,66 @@
+package main
+
+import (
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/snatwatch/snatwatch/detector"
+)
+
+func TestVerdict(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		name   string
+		change func(*detector.SpaceSnapshot)
+		level  level
+		want   string
+	}{
+		{"predicted", func(*detector.SpaceSnapshot) {}, levelCrit, "203.0.113.7:443 tcp: 967 of 1024 ports held, exhausted in about 2 min"},
+		{"exhausted", func(s *detector.SpaceSnapshot) { s.Held = 1024 }, levelCrit, "Exhausted: 203.0.113.7:443 tcp: 1024 of 1024 ports held"},
+		{"filling", func(s *detector.SpaceSnapshot) { s.Held, s.Forecast = 800, nil }, levelWarn, "203.0.113.7:443 tcp: 800 of 1024 ports held"},
+		{"calm", func(s *detector.SpaceSnapshot) { s.Held, s.Forecast = 8, nil }, levelOK, "No port space is near its budget"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			st := busyState()
+			tt.change(&st.view.Snapshot.Budgets[1].Protocols[0].Spaces[0])
+			lv, text := verdict(st.view.Snapshot)
+			if lv != tt.level || text != tt.want {
+				t.Errorf("verdict = %s %q, want %s %q", lv, text, tt.level, tt.want)
+			}
+		})
+	}
+}
+
+// What cannot be trusted is never green, and says so beside the verdict.
+func TestDoubts(t *testing.T) {
+	t.Parallel()
+	none := func(*state) {}
+	for _, tt := range []struct {
+		name   string
+		change func(*state)
+		age    time.Duration
+		level  level
+		want   []string
+	}{
+		{"calm", none, time.Second, levelOK, nil},
+		{"old", none, 3 * time.Minute, levelWarn, []string{"These numbers are 3 min old: the agent hangs or is starved of CPU."}},
+		{"inexact", func(st *state) { st.view.Snapshot.Netns[0].Exact = false }, time.Second, levelWarn, []string{"The ledger is not exact: more or fewer ports may be held."}},
+		{"contradicted", func(st *state) { st.view.Snapshot.Budgets[0].Contradicted = true }, time.Second, levelWarn, []string{"Budget web cannot be right, as is said below."}},
+		{"no budget", func(st *state) { st.view.Snapshot.Budgets = nil }, time.Second, levelWarn, nil},
+		{"before the first dump", func(st *state) { st.ready = false }, time.Second, levelWarn, nil},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			st := calmState()
+			tt.change(st)
+			got := newPageData(st, tt.age)
+			if diff := cmp.Diff(tt.want, got.Doubts); diff != "" || got.Level != tt.level {
+				t.Errorf("level %s, want %s; doubts (-want +got):\n%s", got.Level, tt.level, diff)
+			}
+		})
+	}
+}
