@@ -86,6 +86,8 @@ func TestPageInChromium(t *testing.T) {
 		{"phone calm", 390, 1500, calmState()},
 		{"phone exhausted and inexact", 390, 2600, exhaustedState()},
 		{"phone many budgets", 390, 3000, crowdedState()},
+		{"phone long names", 390, 3000, longState()},
+		{"desktop long names", 1200, 2500, longState()},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -202,6 +204,19 @@ func crowdedState() *state {
 		budgets = append(budgets, web)
 	}
 	st.view.Snapshot.Budgets = budgets
+	return st
+}
+
+// longState has fifty destinations with the longest names that there are.
+func longState() *state {
+	st := busyState()
+	p := &st.view.Snapshot.Budgets[1].Protocols[0]
+	for i := len(p.Spaces); i < 50; i++ {
+		s := p.Spaces[4]
+		s.Destination, s.VIP = fmt.Sprintf("[2001:db8:1234:5678:9abc:def0:1234:%x]:65535", 0x5600+i), "2001:db8:ffff:ffff:ffff:ffff:ffff:ffff"
+		s.Held, s.Live, s.Cooling = 900-i, 400, 500-i
+		p.Spaces = append(p.Spaces, s)
+	}
 	return st
 }
 
