@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -19,8 +20,8 @@ import (
 )
 
 // Discover asks the machine what the configuration leaves open. What cannot be found
-// out is a note of the Machine; a namespace or a pool size that is configured and not
-// there is an error, told as Errors.
+// out is a note of the Machine; a namespace, a pool size or a place for the state file that
+// is configured and not there is an error, told as Errors.
 func Discover(ctx context.Context, c *Config, metadata cloud.Client) (Machine, error) {
 	m := Machine{Nodes: map[string]int{}, NodesUnread: map[string]error{}, Netns: map[string]uint64{}}
 	var errs Errors
@@ -29,6 +30,7 @@ func Discover(ctx context.Context, c *Config, metadata cloud.Client) (Machine, e
 		return m, Errors{c.at.errorAt("netns", c.Netns, fmt.Sprintf("a network namespace that is there: %v", err))}
 	}
 	defer func() { _ = outer.Close() }()
+	errs = append(errs, c.checkStateFile()...)
 	for i := range c.Budgets {
 		b, path := &c.Budgets[i], fmt.Sprintf("budgets[%d]", i)
 		if b.Netns != "" {
@@ -72,6 +74,21 @@ func Discover(ctx context.Context, c *Config, metadata cloud.Client) (Machine, e
 		m.Cloud, m.CloudUnread = metadata.Ask(ctx)
 	}
 	return m, nil
+}
+
+// checkStateFile finds what would keep the state file from being read and written.
+func (c *Config) checkStateFile() Errors {
+	if c.StateFile == "" {
+		return nil
+	}
+	err := regular(c.StateFile)
+	if errors.Is(err, fs.ErrNotExist) {
+		_, err = os.ReadDir(filepath.Dir(c.StateFile))
+	}
+	if err == nil || errors.Is(err, fs.ErrPermission) {
+		return nil
+	}
+	return Errors{c.at.errorAt("state_file", c.StateFile, fmt.Sprintf("a regular file, or none yet in a directory that is there: %v", err))}
 }
 
 // OpenNetns opens a namespace by its name below /run/netns or by path; empty is the
