@@ -4,6 +4,8 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -93,5 +95,27 @@ func TestFlagsWinOverTheConfig(t *testing.T) {
 	want := settings{Source: config.SourceSockets, Poll: 5 * time.Second}
 	if diff := cmp.Diff(want, settings{c.StateFile, c.Netns, c.Limits.Forecast, c.Source, c.PollInterval}); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+// The flags that README and reference name are there.
+func TestFlagsNamedAreThere(t *testing.T) {
+	t.Parallel()
+	app := kingpin.New("snatwatch", "")
+	all := []*kingpin.CmdClause{}
+	for _, c := range commands(app) {
+		all = append(all, c.clause)
+	}
+	for _, file := range []string{"../../README.md", "../../deploy/snatwatch.yaml"} {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range regexp.MustCompile(`--([a-z][a-z.-]*[a-z])`).FindAllSubmatch(text, -1) {
+			flag := strings.TrimPrefix(string(name[1]), "no-")
+			if flag != "help" && !slices.ContainsFunc(all, func(c *kingpin.CmdClause) bool { return c.GetFlag(flag) != nil }) {
+				t.Errorf("%s names --%s, which no command has", file, flag)
+			}
+		}
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"reflect"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/snatwatch/snatwatch/collector/limits"
@@ -89,8 +90,9 @@ func (a *agent) tryReload(ctx context.Context) error {
 	return a.loop.setBudgets(ctx, a.current())
 }
 
-// fixedSettings names a setting that differs and takes a restart.
+// fixedSettings names the settings that differ and take a restart.
 func fixedSettings(before, after *config.Config) string {
+	var keys []string
 	for _, s := range []struct {
 		key     string
 		differs bool
@@ -105,15 +107,12 @@ func fixedSettings(before, after *config.Config) string {
 		{"limits", before.Limits != after.Limits},
 		{"forecast", before.Forecast != after.Forecast},
 		{"shared_destinations", !slices.Equal(before.SharedDestinations, after.SharedDestinations)},
-		{"forecast", before.Forecast != after.Forecast},
-		{"forecast", before.Forecast != after.Forecast},
-		{"shared_destinations", !slices.Equal(before.SharedDestinations, after.SharedDestinations)},
 	} {
 		if s.differs {
-			return s.key
+			keys = append(keys, s.key)
 		}
 	}
-	return ""
+	return strings.Join(keys, ", ")
 }
 
 func (a *agent) current() []*detector.Budget {

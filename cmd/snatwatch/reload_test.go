@@ -142,6 +142,7 @@ func TestAgentTellsWhatTakesARestart(t *testing.T) {
 		{"another strategy", before + "strategy: events\n", "restart the agent for the new strategy in its config"},
 		{"the same again", before + "strategy: events\n", "restart the agent for the new strategy in its config"},
 		{"as at the start", before, ""},
+		{"two at once", before + "listen: ':1'\nsource: sockets\n", "restart the agent for the new listen, source in its config"},
 		{"other destinations", before + "shared_destinations: [203.0.113.7:443]\n", "restart the agent for the new shared_destinations in its config"},
 	} {
 		write(t, path, step.text)

@@ -174,18 +174,13 @@ func (a *agent) conntrackSource(p plan) source {
 			if st.Why != "" && st.Why != why {
 				why += "; " + st.Why
 			}
-			causes := []string{metrics.CauseUnanswered, metrics.CausePorts}
-			if st.Strategy == conntrack.Events {
-				// A refused connect takes its entry along at once: no dump ever shows it.
-				causes = append(causes, metrics.CauseRefused)
-			}
 			return sourceStats{
 				shown: []metrics.Source{{
 					Netns: a.outer.Inode(), Name: string(config.SourceConntrack), Strategy: st.Strategy.String(), Why: why,
 					DecodeErrors: st.ParseErrors, Dump: seconds(st.DumpSeconds),
 				}},
 				cpuExceeded: st.BudgetExceeded,
-				causes:      causes,
+				causes:      conntrackCauses(st.Strategy),
 			}
 		},
 	}
