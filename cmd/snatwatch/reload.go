@@ -50,6 +50,7 @@ func (a *agent) configure(ctx context.Context, c *config.Config) error {
 	a.notices.replace(slog.LevelInfo, "budgets", notes)
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	tellChanges(a.logger, a.budgets, budgets)
 	a.budgets, a.stale = budgets, a.watched(m.NodesUnread)
 	a.reload = metrics.Reload{OK: true, At: time.Now()}
 	return nil
@@ -166,11 +167,7 @@ func (a *agent) lookAgain(ctx context.Context) error {
 	if !a.adopt(budgets, a.watched(rejected)) {
 		return nil
 	}
-	if err := a.loop.setBudgets(ctx, budgets); err != nil {
-		return err
-	}
-	a.logger.Info("budgets changed with the machine", "budgets", len(budgets))
-	return nil
+	return a.loop.setBudgets(ctx, budgets)
 }
 
 // adopt shows budgets from now on, and which pool sizes are stale; false if the budgets are
@@ -182,8 +179,33 @@ func (a *agent) adopt(budgets []*detector.Budget, stale map[string]bool) bool {
 	if reflect.DeepEqual(budgets, a.budgets) {
 		return false
 	}
+	tellChanges(a.logger, a.budgets, budgets)
 	a.budgets = budgets
 	return true
+}
+
+// tellChanges logs which budgets came, changed and went.
+func tellChanges(logger *slog.Logger, before, after []*detector.Budget) {
+	named := func(list []*detector.Budget, name string) *detector.Budget {
+		if i := slices.IndexFunc(list, func(b *detector.Budget) bool { return b.Name == name }); i >= 0 {
+			return list[i]
+		}
+		return nil
+	}
+	for _, b := range after {
+		attrs := []any{"budget", b.Name, "model", b.Model, "tcp_ports", b.TCP.Ports, "udp_ports", b.UDP.Ports, "nodes", b.Nodes, "vips", b.VIPCount}
+		switch old := named(before, b.Name); {
+		case old == nil:
+			logger.Info("budget added", attrs...)
+		case !reflect.DeepEqual(old, b):
+			logger.Info("budget changed", append(attrs, "tcp_ports_before", old.TCP.Ports, "udp_ports_before", old.UDP.Ports)...)
+		}
+	}
+	for _, b := range before {
+		if named(after, b.Name) == nil {
+			logger.Info("budget removed", "budget", b.Name)
+		}
+	}
 }
 
 // askCloud puts what the cloud says now into m: a VIP that was added, or what it did not say

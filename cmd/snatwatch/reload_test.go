@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"log/slog"
@@ -14,6 +15,7 @@ import (
 	"github.com/snatwatch/snatwatch/collector"
 	"github.com/snatwatch/snatwatch/collector/cloud"
 	"github.com/snatwatch/snatwatch/collector/netns"
+	"github.com/snatwatch/snatwatch/detector"
 	"github.com/snatwatch/snatwatch/internal/config"
 )
 
@@ -161,5 +163,33 @@ func TestAgentTellsWhatTakesARestart(t *testing.T) {
 	}
 	if got := a.started.Strategy; got != config.StrategyAuto {
 		t.Errorf("the agent runs with strategy %s, want that of the start", got)
+	}
+}
+
+// What a pool that crossed an edge of its table has cost stands in the log.
+func TestAgentTellsHowBudgetsChanged(t *testing.T) {
+	t.Parallel()
+	web := func(nodes int) *detector.Budget {
+		return budget(t, detector.Params{Name: "web", Model: "azure-lb-2018", Nodes: nodes})
+	}
+	local := budget(t, detector.Params{Name: "local", Model: "local"})
+	var out bytes.Buffer
+	logger := slog.New(slog.NewTextHandler(&out, &slog.HandlerOptions{ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
+		if a.Key == slog.TimeKey || a.Key == slog.LevelKey {
+			return slog.Attr{}
+		}
+		return a
+	}}))
+	all := [][]*detector.Budget{nil, {web(50)}, {web(50), local}, {web(51), local}, {local}}
+	for i := range all[1:] {
+		tellChanges(logger, all[i], all[i+1])
+	}
+	want := `msg="budget added" budget=web model=azure-lb-2018 tcp_ports=1024 udp_ports=1024 nodes=50 vips=1
+msg="budget added" budget=local model=local tcp_ports=28232 udp_ports=28232 nodes=0 vips=1
+msg="budget changed" budget=web model=azure-lb-2018 tcp_ports=512 udp_ports=512 nodes=51 vips=1 tcp_ports_before=1024 udp_ports_before=1024
+msg="budget removed" budget=web
+`
+	if diff := cmp.Diff(want, out.String()); diff != "" {
+		t.Errorf("log (-want +got):\n%s", diff)
 	}
 }

@@ -146,6 +146,7 @@ func (a *agent) sourcesOf(p plan) []source {
 
 func (a *agent) conntrackSource(p plan) source {
 	var current stats[conntrack.Stats]
+	logged := conntrack.Auto
 	return source{
 		subject: "conntrack", feed: feedNAT,
 		run: func(ctx context.Context, sink collector.Sink) error {
@@ -170,6 +171,10 @@ func (a *agent) conntrackSource(p plan) source {
 			st := current.read()
 			a.notices.set("events", errorText(st.EventsError))
 			a.notices.set("conntrack timeouts", errorText(st.LimitsError))
+			if st.Strategy != logged && st.Strategy != conntrack.Auto {
+				logged = st.Strategy
+				a.logger.Info("strategy chosen", "chosen", st.Strategy, "why", st.Why)
+			}
 			why := p.why
 			if st.Why != "" && st.Why != why {
 				why += "; " + st.Why
