@@ -17,6 +17,7 @@ import (
 	"github.com/snatwatch/snatwatch/collector/netns"
 	"github.com/snatwatch/snatwatch/detector"
 	"github.com/snatwatch/snatwatch/internal/config"
+	"github.com/snatwatch/snatwatch/internal/kerneltest"
 )
 
 // newQuietAgent is an agent whose ledger runs, without sources and without a server. The
@@ -191,5 +192,42 @@ msg="budget removed" budget=web
 `
 	if diff := cmp.Diff(want, out.String()); diff != "" {
 		t.Errorf("log (-want +got):\n%s", diff)
+	}
+}
+
+// A namespace that was made anew under its name is another: its budget follows the name.
+func TestKernelAgentFollowsNetns(t *testing.T) {
+	t.Parallel()
+	first, second := kerneltest.Netns(t), kerneltest.Netns(t)
+	name := filepath.Join(t.TempDir(), "blue")
+	leadTo := func(ns *netns.Handle) {
+		t.Helper()
+		_ = os.Remove(name)
+		if ns == nil {
+			return
+		}
+		if err := os.Symlink(fmt.Sprintf("/proc/self/fd/%d", ns.FD()), name); err != nil {
+			t.Fatal(err)
+		}
+	}
+	leadTo(first)
+	a, _ := newQuietAgent(t, "cloud_metadata: false\nbudgets: [{name: pod, model: static, ports: 100, netns: "+name+"}]\n", cloud.Client{})
+	for _, step := range []struct {
+		name    string
+		ns      *netns.Handle
+		want    uint64
+		notices int
+	}{
+		{"as it was", first, first.Inode(), 0},
+		{"gone", nil, first.Inode(), 1},
+		{"there again, another", second, second.Inode(), 0},
+	} {
+		leadTo(step.ns)
+		if err := a.lookAgain(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if got := a.current()[0].Netns; got != step.want || len(a.notices.list()) != step.notices {
+			t.Errorf("%s: namespace %d, want %d; notices %q", step.name, got, step.want, a.notices.list())
+		}
 	}
 }

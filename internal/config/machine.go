@@ -23,7 +23,7 @@ import (
 // out is a note of the Machine; a namespace, a pool size or a place for the state file that
 // is configured and not there is an error, told as Errors.
 func Discover(ctx context.Context, c *Config, metadata cloud.Client) (Machine, error) {
-	m := Machine{Nodes: map[string]int{}, NodesUnread: map[string]error{}, Netns: map[string]uint64{}}
+	m := Machine{Nodes: map[string]int{}, NodesUnread: map[string]error{}}
 	var errs Errors
 	outer, err := OpenNetns(c.Netns)
 	if err != nil {
@@ -31,16 +31,13 @@ func Discover(ctx context.Context, c *Config, metadata cloud.Client) (Machine, e
 	}
 	defer func() { _ = outer.Close() }()
 	errs = append(errs, c.checkStateFile()...)
+	var unread map[string]error
+	m.Netns, unread = c.ReadNetns()
 	for i := range c.Budgets {
 		b, path := &c.Budgets[i], fmt.Sprintf("budgets[%d]", i)
-		if b.Netns != "" {
-			ns, err := OpenNetns(b.Netns)
-			if err != nil {
-				errs = append(errs, c.at.errorAt(path+".netns", b.Netns, fmt.Sprintf("a network namespace that is there: %v", err)))
-				continue
-			}
-			m.Netns[b.Netns] = ns.Inode()
-			_ = ns.Close()
+		if err := unread[b.Netns]; err != nil {
+			errs = append(errs, c.at.errorAt(path+".netns", b.Netns, fmt.Sprintf("a network namespace that is there: %v", err)))
+			continue
 		}
 		if b.NodesFile != "" {
 			switch n, err := ReadNodes(b.NodesFile); {
@@ -101,6 +98,24 @@ func OpenNetns(name string) (*netns.Handle, error) {
 		return netns.Open(name)
 	}
 	return netns.Open(filepath.Join("/run/netns", name))
+}
+
+// ReadNetns returns the inode numbers of the namespaces that budgets name, and why one has none.
+func (c *Config) ReadNetns() (inodes map[string]uint64, unread map[string]error) {
+	inodes, unread = map[string]uint64{}, map[string]error{}
+	for _, b := range c.Budgets {
+		if b.Netns == "" {
+			continue
+		}
+		ns, err := OpenNetns(b.Netns)
+		if err != nil {
+			unread[b.Netns] = err
+			continue
+		}
+		inodes[b.Netns] = ns.Inode()
+		_ = ns.Close()
+	}
+	return inodes, unread
 }
 
 func evictsTimeWait() bool {
