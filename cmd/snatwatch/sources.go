@@ -252,11 +252,14 @@ func (a *agent) finder() netns.Finder {
 	return netns.Finder{Mounts: []string{"/run/netns", "/run/docker/netns", "/proc/self/fd"}}
 }
 
-// refused says which namespaces are not seen for lack of rights.
+// refused says which namespaces are not seen for lack of rights. How many processes are hidden is left out: that
+// changes all the time, and a notice is logged at each change.
 func (a *agent) refused(st *sockdiag.Stats) {
 	var texts []string
 	for _, e := range st.Refused {
-		texts = append(texts, withRemedy(e))
+		uncounted := *e
+		uncounted.Hidden = 0
+		texts = append(texts, withRemedy(&uncounted))
 	}
 	a.notices.replace(slog.LevelWarn, "sockets", texts)
 }
