@@ -126,6 +126,7 @@ func (a *agent) plan(want config.Source) (plan, error) {
 	if err != nil {
 		return plan{}, err
 	}
+	a.notices.say(slog.LevelInfo, "times", timesText(c, e.limits))
 	nat, local := split(a.current())
 	return plan{
 		choice: c, local: len(local) > 0,
