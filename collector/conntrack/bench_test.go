@@ -26,9 +26,13 @@ import (
 	"github.com/snatwatch/snatwatch/internal/kerneltest"
 )
 
-// benchRounds is how often each of the compared is run, in turns: only ratios
-// within a round mean something on a machine that others use too.
-const benchRounds = 5
+// benchRounds is how often each of the compared is run, in turns: only ratios within a round
+// mean something on a machine that others use too. A million flows take too long for as many.
+const (
+	benchRounds    = 9
+	benchRoundsBig = 3
+	benchFlowsBig  = 500_000
+)
 
 // benchFlows is the size of the table: SNATWATCH_BENCH_FLOWS, default 100 000.
 func benchFlows(b *testing.B) int {
@@ -43,7 +47,8 @@ func benchFlows(b *testing.B) int {
 	return n
 }
 
-// roomFor raises nf_conntrack_max, which all namespaces share, if n entries more would not fit.
+// roomFor raises nf_conntrack_max, which all namespaces share, if n entries more would not fit, and
+// puts it back.
 func roomFor(b *testing.B, n int) {
 	b.Helper()
 	const file = "/proc/sys/net/netfilter/nf_conntrack_max"
@@ -55,11 +60,18 @@ func roomFor(b *testing.B, n int) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	if want := n + n/4; limit < want {
-		if err := os.WriteFile(file, []byte(strconv.Itoa(want)), 0); err != nil {
-			b.Fatal(err)
-		}
+	want := n + n/4
+	if limit >= want {
+		return
 	}
+	if err := os.WriteFile(file, []byte(strconv.Itoa(want)), 0); err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() {
+		if err := os.WriteFile(file, v, 0); err != nil {
+			b.Error(err)
+		}
+	})
 }
 
 // benchEntry is the i-th flow: 2 000 destinations, one VIP for each 30 000 ports.
@@ -189,7 +201,7 @@ func (f *floor) dump(b *testing.B, filtered bool) (messages int) {
 // ti-mo/conntrack and conntrack -L, by CPU time.
 func BenchmarkDump(b *testing.B) {
 	for _, percent := range []int{100, 10} {
-		b.Run(fmt.Sprintf("nat=%d%%", percent), func(b *testing.B) {
+		b.Run(fmt.Sprintf("flows=%d/nat=%d%%", benchFlows(b), percent), func(b *testing.B) {
 			flows := benchFlows(b)
 			roomFor(b, flows)
 			ns := kerneltest.Netns(b)
@@ -228,21 +240,24 @@ func BenchmarkDump(b *testing.B) {
 					}
 				})
 			}
+			rounds := benchRounds
+			if flows >= benchFlowsBig {
+				rounds = benchRoundsBig
+			}
 			var floors, filtered, ours, timos, tools []time.Duration
-			for range b.N {
-				for range benchRounds {
-					floors = append(floors, discard(false, flows))
-					filtered = append(filtered, discard(true, want))
-					ours = append(ours, used(b, unix.RUSAGE_SELF, dump))
-					timos = append(timos, used(b, unix.RUSAGE_SELF, timo))
-					tools = append(tools, used(b, unix.RUSAGE_CHILDREN, func() { listByTool(b, ns) }))
-				}
+			for range b.N * rounds {
+				floors = append(floors, discard(false, flows))
+				filtered = append(filtered, discard(true, want))
+				ours = append(ours, used(b, unix.RUSAGE_SELF, dump))
+				timos = append(timos, used(b, unix.RUSAGE_SELF, timo))
+				tools = append(tools, used(b, unix.RUSAGE_CHILDREN, func() { listByTool(b, ns) }))
 			}
 			each := func(d []time.Duration) float64 { return float64(median(d)) / float64(flows) }
 			b.ReportMetric(0, "ns/op")
 			b.ReportMetric(each(ours), "ours-ns/flow")
 			b.ReportMetric(each(floors), "floor-ns/flow")
 			b.ReportMetric(ratio(ours, floors), "ours/floor")
+			b.ReportMetric(ratio(filtered, floors), "filtered-floor/floor")
 			b.ReportMetric(ratio(ours, filtered), "ours/filtered-floor")
 			b.ReportMetric(ratio(ours, timos), "ours/ti-mo")
 			b.ReportMetric(ratio(ours, tools), "ours/conntrack-L")
