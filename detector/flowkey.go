@@ -2,7 +2,6 @@ package detector
 
 import (
 	"encoding/binary"
-	"math/bits"
 	"net/netip"
 
 	"github.com/snatwatch/snatwatch/collector"
@@ -36,53 +35,44 @@ func pack(a netip.Addr) address {
 
 // keyOf hashes f. own is where the flow's port is: VIP, or Source for Local budgets.
 func keyOf(secret [2]uint64, f *collector.Flow, own, destination address, ownPort uint16) flowKey {
-	s := newSipHash(secret).write(f.Netns).
-		write(uint64(f.Protocol) | uint64(f.Zone)<<8 | uint64(ownPort)<<24 | uint64(f.Destination.Port())<<40)
+	meta := uint64(f.Protocol) | uint64(f.Zone)<<8 | uint64(ownPort)<<24 | uint64(f.Destination.Port())<<40
 	if own.hi == 0 && destination.hi == 0 {
-		return s.write(own.lo<<32 | destination.lo&0xffff_ffff).finish(own.lo>>32<<32 | destination.lo>>32)
+		return sipHash(secret, f.Netns, meta, own.lo<<32|destination.lo&0xffff_ffff, own.lo>>32<<32|destination.lo>>32)
 	}
-	return s.write(own.hi).write(own.lo).write(destination.hi).write(destination.lo).finish(1 << 63)
+	return sipHash(secret, f.Netns, meta, own.hi, own.lo, destination.hi, destination.lo, 1<<63)
 }
 
 // sipHash is SipHash-1-3 with 128 bits of output, over whole words: Aumasson and Bernstein,
 // "SipHash: a fast short-input PRF" (2012).
-type sipHash struct{ v0, v1, v2, v3 uint64 }
-
-func newSipHash(k [2]uint64) sipHash {
-	return sipHash{
-		k[0] ^ 0x736f6d6570736575, k[1] ^ 0x646f72616e646f6d ^ 0xee,
-		k[0] ^ 0x6c7967656e657261, k[1] ^ 0x7465646279746573,
+func sipHash(k [2]uint64, words ...uint64) flowKey {
+	v0, v1 := k[0]^0x736f6d6570736575, k[1]^0x646f72616e646f6d^0xee
+	v2, v3 := k[0]^0x6c7967656e657261, k[1]^0x7465646279746573
+	for _, w := range words {
+		v0, v1, v2, v3 = sipRound(v0, v1, v2, v3^w)
+		v0 ^= w
 	}
+	v2 ^= 0xee
+	for range 3 {
+		v0, v1, v2, v3 = sipRound(v0, v1, v2, v3)
+	}
+	hi := v0 ^ v1 ^ v2 ^ v3
+	v1 ^= 0xdd
+	for range 3 {
+		v0, v1, v2, v3 = sipRound(v0, v1, v2, v3)
+	}
+	return flowKey{hi, v0 ^ v1 ^ v2 ^ v3}
 }
 
-// A struct of four words stays in registers when it is passed by value.
-func (s sipHash) round() sipHash {
-	s.v0 += s.v1
-	s.v1 = bits.RotateLeft64(s.v1, 13) ^ s.v0
-	s.v0 = bits.RotateLeft64(s.v0, 32)
-	s.v2 += s.v3
-	s.v3 = bits.RotateLeft64(s.v3, 16) ^ s.v2
-	s.v0 += s.v3
-	s.v3 = bits.RotateLeft64(s.v3, 21) ^ s.v0
-	s.v2 += s.v1
-	s.v1 = bits.RotateLeft64(s.v1, 17) ^ s.v2
-	s.v2 = bits.RotateLeft64(s.v2, 32)
-	return s
-}
-
-func (s sipHash) write(w uint64) sipHash {
-	s.v3 ^= w
-	s = s.round()
-	s.v0 ^= w
-	return s
-}
-
-func (s sipHash) finish(last uint64) flowKey {
-	s = s.write(last)
-	s.v2 ^= 0xee
-	s = s.round().round().round()
-	hi := s.v0 ^ s.v1 ^ s.v2 ^ s.v3
-	s.v1 ^= 0xdd
-	s = s.round().round().round()
-	return flowKey{hi, s.v0 ^ s.v1 ^ s.v2 ^ s.v3}
+// sipRound is small enough for the compiler to put it where it is called.
+func sipRound(v0, v1, v2, v3 uint64) (uint64, uint64, uint64, uint64) {
+	v0 += v1
+	v2 += v3
+	v1 = (v1<<13 | v1>>51) ^ v0
+	v3 = (v3<<16 | v3>>48) ^ v2
+	v0 = v0<<32 | v0>>32
+	v2 += v1
+	v0 += v3
+	v1 = (v1<<17 | v1>>47) ^ v2
+	v3 = (v3<<21 | v3>>43) ^ v0
+	return v0, v1, v2<<32 | v2>>32, v3
 }

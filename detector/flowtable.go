@@ -28,7 +28,7 @@ const (
 	flagOwed    // live, and the end of the flow before it is not counted yet: its event is on the way
 )
 
-// flow is one entry of the table, 72 bytes.
+// flow is one entry of the table: 64 bytes, a line of the processor's cache.
 type flow struct {
 	key flowKey
 	// opened is when it opened at the latest, span how many microseconds before that
@@ -36,10 +36,11 @@ type flow struct {
 	opened collector.Time
 	// moment is the last packet known of a live flow, 0 where unknown; of an ended one
 	// the moment at which its port is free.
-	moment     collector.Time
-	span       uint32
-	due        uint32 // tick of the timer
-	next, prev uint32 // of the timer's slot, or of the free list
+	moment collector.Time
+	span   uint32
+	// due is the tick in which the timer of an ended flow expires; of a free entry it is the next
+	// one of the free list. A live flow is under its chunk's alarm.
+	due        uint32
 	place      place
 	id, before uint32 // CTA_ID of this flow and of the one before it on the same port
 	dump       uint16 // number of the dump that showed it last
@@ -72,8 +73,8 @@ func (f *flow) openedInterval() collector.Interval {
 	return collector.Interval{From: max(f.opened-collector.Time(f.span)*1000, 0), To: f.opened}
 }
 
-// Entries live in blocks of 1024, which are nine pages of Go's allocator without waste; a namespace
-// owns chunks of 64, so that its sweep walks nothing else.
+// Entries live in blocks of 1024, 64 KB, which start at a cache line; a namespace owns chunks of 64, so
+// that its sweep walks nothing else.
 const (
 	blockShift = 10
 	chunkShift = 6
@@ -82,68 +83,120 @@ const (
 
 // flowTable finds flows by key. Entry 0 is not used, so that 0 can mean none.
 type flowTable struct {
-	blocks []*[1 << blockShift]flow
-	owners []uint32 // number of the namespace by chunk
-	spare  []uint32 // chunks nobody owns
+	blocks  []*[1 << blockShift]flow
+	chunks  []chunk
+	spare   []uint32 // chunks nobody owns
+	buckets []bucket
+	count   int
+}
 
-	// slots is an open-addressing table with linear probing. The upper half of a slot is the
-	// upper half of the key's hi, which also says where the slot belongs, so that
-	// neither growth nor removal touches the entries; the lower half is the entry.
-	slots []uint64
-	count int
+// bucket is what flows are found by: as many slots as fit into a line of the processor's cache, so that
+// a look-up is one miss. The upper half of a slot is the upper half of the key's hi, which also says which
+// bucket the slot belongs to, so that growth does not touch the entries; the lower half is the entry.
+// What does not fit goes to the next bucket with room.
+type bucket struct {
+	// tags has a byte for each slot, 0 for one that is free, so that one look compares all. The last byte
+	// counts the slots that belong here or before and are further on; at 255 it stays.
+	tags  uint64
+	slots [bucketSlots]uint64
+}
+
+const (
+	bucketSlots = 7
+	tagOnes     = 0x00_01_01_01_01_01_01_01
+	tagUsed     = 0x80 * tagOnes // the bit that is set in every tag
+	tagShift    = 8 * bucketSlots
+)
+
+// tagOf is the tag of a slot, or of the hi of a key. It is of other bits than home.
+func tagOf(slot uint64) uint64 { return slot>>32&0xff | 0x80 }
+
+// like marks, by the upper bit of its byte, each slot that has the tag, and seldom another.
+func (b *bucket) like(tag uint64) uint64 {
+	x := b.tags ^ tag*tagOnes
+	return (x - tagOnes) &^ x & tagUsed
+}
+
+// passed reports whether slots that belong to b or before it are further on.
+func (b *bucket) passed() bool { return b.tags>>tagShift != 0 }
+
+// pass counts a slot that is further on, or one fewer.
+func (b *bucket) pass(n uint64) {
+	if b.tags>>tagShift != 0xff {
+		b.tags += n << tagShift
+	}
+}
+
+// chunk is what the entries of one have in common.
+type chunk struct {
+	owner uint32 // number of the namespace
+	// alarm is the tick in which the first of its live flows may lose its port by the
+	// budget's own clock, 0 if none can: one timer for all.
+	alarm uint32
 }
 
 // flowSet is the flows of one namespace.
 type flowSet struct {
 	owner  uint32
 	chunks []uint32
-	free   uint32 // first of the free list, linked by next
+	free   uint32 // first of the free list, linked by due
 	count  int
 }
 
 func (t *flowTable) at(i uint32) *flow { return &t.blocks[i>>blockShift][i&(1<<blockShift-1)] }
 
 // owner is the number of the namespace that entry i belongs to.
-func (t *flowTable) owner(i uint32) uint32 { return t.owners[i>>chunkShift] }
+func (t *flowTable) owner(i uint32) uint32 { return t.chunks[i>>chunkShift].owner }
 
+// home is the bucket that a slot, or the hi of a key, belongs to.
 func (t *flowTable) home(slot uint64) int {
 	// The upper half as a fraction of the table: any size will do.
-	h, _ := bits.Mul64(slot&^0xffff_ffff, uint64(len(t.slots)))
+	h, _ := bits.Mul64(slot&^0xffff_ffff, uint64(len(t.buckets)))
 	return int(h)
+}
+
+// after is the bucket that follows b.
+func (t *flowTable) after(b int) int {
+	if b++; b < len(t.buckets) {
+		return b
+	}
+	return 0
 }
 
 // find returns the entry of k, 0 if there is none.
 func (t *flowTable) find(k flowKey) uint32 {
-	if len(t.slots) == 0 {
-		return 0
-	}
-	for p := t.home(k.hi); ; {
-		s := t.slots[p]
-		if s == 0 {
-			return 0
-		}
-		if s>>32 == k.hi>>32 {
-			if i := uint32(s); t.at(i).key == k {
+	n := t.home(k.hi)
+	for range t.buckets {
+		b := &t.buckets[n]
+		for m := b.like(tagOf(k.hi)); m != 0; m &= m - 1 {
+			if i := uint32(b.slots[bits.TrailingZeros64(m)/8]); t.at(i).key == k {
 				return i
 			}
 		}
-		if p++; p == len(t.slots) {
-			p = 0
+		if !b.passed() {
+			break
 		}
+		n = t.after(n)
 	}
+	return 0
 }
 
 // candidate returns an entry that may be that of k, without a look at it; 0 if there is none.
 func (t *flowTable) candidate(k flowKey) uint32 {
-	for p := t.home(k.hi); ; {
-		s := t.slots[p]
-		if s == 0 || s>>32 == k.hi>>32 {
-			return uint32(s)
+	n := t.home(k.hi)
+	for range t.buckets {
+		b := &t.buckets[n]
+		for m := b.like(tagOf(k.hi)); m != 0; m &= m - 1 {
+			if s := b.slots[bits.TrailingZeros64(m)/8]; s>>32 == k.hi>>32 {
+				return uint32(s)
+			}
 		}
-		if p++; p == len(t.slots) {
-			p = 0
+		if !b.passed() {
+			break
 		}
+		n = t.after(n)
 	}
+	return 0
 }
 
 // add makes an entry for k, which has none, in set.
@@ -153,10 +206,10 @@ func (t *flowTable) add(k flowKey, set *flowSet) uint32 {
 	}
 	i := set.free
 	f := t.at(i)
-	set.free = f.next
+	set.free = f.due
 	*f = flow{key: k}
 	set.count++
-	if t.count++; t.count*8 > len(t.slots)*7 {
+	if t.count++; t.count*5 > len(t.buckets)*bucketSlots*4 {
 		t.grow()
 	}
 	t.put(k.hi&^0xffff_ffff | uint64(i))
@@ -164,21 +217,25 @@ func (t *flowTable) add(k flowKey, set *flowSet) uint32 {
 }
 
 func (t *flowTable) put(slot uint64) {
-	p := t.home(slot)
-	for t.slots[p] != 0 {
-		if p++; p == len(t.slots) {
-			p = 0
+	for n := t.home(slot); ; n = t.after(n) {
+		b := &t.buckets[n]
+		if free := ^b.tags & tagUsed; free != 0 {
+			k := bits.TrailingZeros64(free) / 8
+			b.slots[k] = slot
+			b.tags |= tagOf(slot) << (8 * k)
+			return
 		}
+		b.pass(1)
 	}
-	t.slots[p] = slot
 }
 
 func (t *flowTable) grow() {
-	old := t.slots
-	t.slots = make([]uint64, max(1024, len(old)+len(old)/2))
-	for _, s := range old {
-		if s != 0 {
-			t.put(s)
+	old := t.buckets
+	t.buckets = make([]bucket, max(128, len(old)+len(old)/2))
+	for n := range old {
+		b := &old[n]
+		for m := b.tags & tagUsed; m != 0; m &= m - 1 {
+			t.put(b.slots[bits.TrailingZeros64(m)/8])
 		}
 	}
 }
@@ -186,43 +243,26 @@ func (t *flowTable) grow() {
 // remove takes entry i out of the table.
 func (t *flowTable) remove(i uint32, set *flowSet) {
 	f := t.at(i)
-	slot := f.key.hi&^0xffff_ffff | uint64(i)
-	p := t.home(slot)
-	for t.slots[p] != slot {
-		if p++; p == len(t.slots) {
-			p = 0
-		}
-	}
-	// Close the gap: move back each slot that still belongs at or before it.
-	n := len(t.slots)
-	for q := p; ; {
-		if q++; q == n {
-			q = 0
-		}
-		s := t.slots[q]
-		if s == 0 {
-			break
-		}
-		if distance(t.home(s), q, n) >= distance(p, q, n) {
-			t.slots[p] = s
-			p = q
-		}
-	}
-	t.slots[p] = 0
+	t.take(f.key.hi&^0xffff_ffff | uint64(i))
 	t.count--
-	*f = flow{next: set.free}
+	*f = flow{due: set.free}
 	set.free = i
 	if set.count--; set.count == 0 {
 		t.release(set)
 	}
 }
 
-// distance is how far to is behind from in a ring of n.
-func distance(from, to, n int) int {
-	if to < from {
-		return to - from + n
+func (t *flowTable) take(slot uint64) {
+	for n := t.home(slot); ; n = t.after(n) {
+		b := &t.buckets[n]
+		for m := b.like(tagOf(slot)); m != 0; m &= m - 1 {
+			if k := bits.TrailingZeros64(m) / 8; b.slots[k] == slot {
+				b.tags &^= 0xff << (8 * k)
+				return
+			}
+		}
+		b.pass(^uint64(0))
 	}
-	return to - from
 }
 
 // grab gives set a chunk of free entries.
@@ -231,20 +271,20 @@ func (t *flowTable) grab(set *flowSet) {
 		first := uint32(len(t.blocks)) << (blockShift - chunkShift)
 		t.blocks = append(t.blocks, new([1 << blockShift]flow))
 		for c := range uint32(1 << (blockShift - chunkShift)) {
-			t.owners = append(t.owners, 0)
+			t.chunks = append(t.chunks, chunk{})
 			t.spare = append(t.spare, first+1<<(blockShift-chunkShift)-1-c)
 		}
 	}
 	c := t.spare[len(t.spare)-1]
 	t.spare = t.spare[:len(t.spare)-1]
-	t.owners[c] = set.owner
+	t.chunks[c].owner = set.owner
 	set.chunks = append(set.chunks, c)
 	for n := uint32(chunkSize); n > 0; n-- {
 		i := c<<chunkShift + n - 1
 		if i == 0 {
 			continue
 		}
-		t.at(i).next, set.free = set.free, i
+		t.at(i).due, set.free = set.free, i
 	}
 }
 

@@ -106,6 +106,7 @@ func (s *stock) closed(opened, ended collector.Interval, reason collector.Reason
 // outlook is the forecast of one busy port space.
 type outlook struct {
 	stock  *stock
+	news   news
 	times  lifetimes
 	speeds [numSpeeds]occurrence
 	cools  releaseWheel

@@ -70,7 +70,7 @@ type Ledger struct {
 
 	table  flowTable
 	timers wheel
-	expire func(uint32)
+	expire func([]timer)
 
 	spaces     []portSpace // number 0 is not used
 	spareSpace []uint32
@@ -82,7 +82,7 @@ type Ledger struct {
 	vips       []netip.Addr // of translated flows, by number; 0 is not used
 	vipNumbers map[netip.Addr]uint16
 	vipHints   [vipHints]uint16 // what vipNumbers said last
-	matches    [matchCache]match
+	matches    [1 << matchBits]match
 	portBounds []uint32
 	looks      [lookAhead]look // of the events that are applied next
 	read       uint64          // of what was read ahead, so that it is read
@@ -127,7 +127,6 @@ func NewLedger(cfg LedgerConfig) *Ledger {
 	for _, s := range cfg.Shared {
 		l.shared[s] = true
 	}
-	l.timers.flows = &l.table
 	l.expire = l.expired
 	l.install(cfg.Budgets)
 	if cfg.Start != 0 {

@@ -13,12 +13,14 @@ const lookAhead = 32
 // look is what an event's flow is found by. It depends on the event and the budgets alone,
 // but for entry, which may be out of date.
 type look struct {
-	key         flowKey
-	own         address // where the flow's port is: its VIP, of Local budgets its source
-	destination address
-	account     uint32
-	entry       uint32 // where the flow was when it was looked for; 0 if nowhere
-	counted     bool   // a budget takes the flow
+	question
+	key     flowKey
+	home    address // where the flow's port is: its VIP, of Local budgets its source
+	port    uint16  // that it holds
+	asked   bool    // the event is about a flow that may hold a port
+	counted bool    // a budget takes the flow
+	account uint32
+	entry   uint32 // where the flow was when it was looked for; 0 if nowhere
 }
 
 // Apply takes one event. It keeps nothing of e.
@@ -42,8 +44,8 @@ func (l *Ledger) ApplyAll(events []collector.Event) {
 	}
 }
 
-// look finds what of e does not depend on the events before it.
-func (l *Ledger) look(e *collector.Event, k *look) {
+// ask sets what e is looked up by.
+func (k *look) ask(l *Ledger, e *collector.Event) {
 	*k = look{}
 	switch e.Kind {
 	case collector.Seen, collector.Opened, collector.Closed:
@@ -54,47 +56,86 @@ func (l *Ledger) look(e *collector.Event, k *look) {
 	if f.Protocol != collector.TCP && f.Protocol != collector.UDP {
 		return
 	}
-	own := l.own(f)
-	k.own, k.destination = pack(own.Addr()), pack(f.Destination.Addr())
-	if k.account, k.counted = l.match(f, k.own, k.destination, own.Port()); k.counted {
-		k.key = keyOf(l.cfg.Key, f, k.own, k.destination, own.Port())
+	home := l.own(f)
+	k.home, k.port, k.asked = pack(home.Addr()), home.Port(), true
+	k.destination, k.netns, k.protocol, k.translated = pack(f.Destination.Addr()), f.Netns, f.Protocol, f.Translated
+	k.span = l.spanOf(k.port)
+	if l.byVIP {
+		k.own = k.home
 	}
+}
+
+// recognize finds the account that f is counted in and the key of its entry.
+func (k *look) recognize(l *Ledger, f *collector.Flow) {
+	if !k.asked {
+		return
+	}
+	if k.account, k.counted = l.match(f, k); k.counted {
+		k.key = keyOf(l.cfg.Key, f, k.home, k.destination, k.port)
+	}
+}
+
+// look finds what of e does not depend on the events before it.
+func (l *Ledger) look(e *collector.Event, k *look) {
+	k.ask(l, e)
+	k.recognize(l, &e.Flow)
 }
 
 // lookAll looks for the flows of events, one step for all of them before the next: the
 // loads of a step do not depend on each other, so the processor waits for all at once.
+// What a step reads is in the cache for the next one, or for when the events are applied.
 func (l *Ledger) lookAll(events []collector.Event) {
 	looks := l.looks[:len(events)]
-	for i := range looks {
-		l.look(&events[i], &looks[i])
-	}
-	if l.table.count == 0 {
-		return
-	}
-	var slots [lookAhead]uint64
-	for i := range looks {
-		slots[i] = l.table.slots[l.table.home(looks[i].key.hi)]
-	}
-	for i := range looks {
-		if k := &looks[i]; k.counted && slots[i] != 0 {
-			k.entry = l.table.candidate(k.key)
-		}
-	}
-	// What is read from here on is read again when the events are applied, and is in the
-	// cache by then.
 	read := uint64(0)
 	for i := range looks {
-		f := l.table.at(looks[i].entry)
-		slots[i] = uint64(f.next) << 32
-		if f.prev&slotMark == 0 {
-			slots[i] |= uint64(f.prev)
-		}
-		read += f.key.hi ^ uint64(f.flags)
+		k := &looks[i]
+		k.ask(l, &events[i])
+		read += uint64(l.matches[k.hash()].account)
 	}
 	for i := range looks {
-		read += uint64(l.table.at(uint32(slots[i]>>32)).prev ^ l.table.at(uint32(slots[i])).next)
+		looks[i].recognize(l, &events[i].Flow)
 	}
-	l.read = read
+	if l.table.count > 0 {
+		for i := range looks {
+			read += l.table.buckets[l.table.home(looks[i].key.hi)].tags
+		}
+		for i := range looks {
+			if k := &looks[i]; k.counted {
+				k.entry = l.table.candidate(k.key)
+			}
+		}
+	}
+	l.read = read + l.lookAtSpaces(events, looks)
+}
+
+// lookAtSpaces reads the entries of looks, and what else changes with flows that open or end.
+func (l *Ledger) lookAtSpaces(events []collector.Event, looks []look) (read uint64) {
+	var places [lookAhead]place
+	for i := range looks {
+		switch k := &looks[i]; {
+		case k.entry != 0:
+			f := l.table.at(k.entry)
+			read += f.key.hi
+			if events[i].Kind != collector.Seen {
+				places[i] = f.place
+			}
+		case k.counted:
+			key := l.spaceKeyOf(k.account, k.home, k.destination, events[i].Flow.Destination.Port())
+			places[i] = place(l.spaceHints[key.hint()])
+		}
+	}
+	var outlooks [lookAhead]*outlook
+	for i, p := range places[:len(looks)] {
+		if int(p) < len(l.spaces) {
+			s := &l.spaces[p]
+			outlooks[i] = s.outlook
+			read += uint64(s.live)
+		}
+	}
+	for _, o := range outlooks[:len(looks)] {
+		read += uint64(o.ahead())
+	}
+	return read
 }
 
 // apply takes e, which k was found for.

@@ -8,12 +8,26 @@ import (
 	"github.com/snatwatch/snatwatch/collector"
 )
 
+// waiting lists the timers of w, by slot.
+func waiting(w *wheel) (all []timer) {
+	for _, list := range w.slots {
+		for ; list != nil; list = list.next {
+			all = append(all, list.timers[:list.count]...)
+		}
+	}
+	return all
+}
+
 // audit recounts everything from the entries alone.
 func audit(l *Ledger) error {
+	l.takeNotes()
 	type counts struct{ live, cooling, opening int }
 	spaces, folds := map[place]counts{}, map[place]counts{}
 	refs := map[uint64]portRefs{}
-	total, armed := 0, 0
+	total, timers := 0, map[timer]bool{}
+	for _, t := range waiting(&l.timers) {
+		timers[t] = true
+	}
 	for _, n := range l.netns {
 		if n == nil {
 			continue
@@ -21,9 +35,6 @@ func audit(l *Ledger) error {
 		own := 0
 		l.eachFlow(n, func(i uint32, f *flow) {
 			own++
-			if f.prev != 0 {
-				armed++
-			}
 			if got := l.table.find(f.key); got != i {
 				panic(fmt.Sprintf("entry %d is found as %d", i, got))
 			}
@@ -31,12 +42,16 @@ func audit(l *Ledger) error {
 			switch f.phase {
 			case phaseLive:
 				c.live++
+				alarm := l.table.chunks[i>>chunkShift].alarm
+				if at, _ := l.clock(f); at > l.now && (alarm == 0 || alarm > l.timers.tickAt(at)) {
+					panic("a live flow's clock that nothing looks at")
+				}
 				if f.flags&flagOpening != 0 {
 					c.opening++
 				}
 			case phaseCooling:
 				c.cooling++
-				if f.prev == 0 {
+				if !timers[timer{i, f.due}] {
 					panic("a cooling port that nothing releases")
 				}
 				if f.moment <= l.now-collector.Time(wheelTick) {
@@ -84,8 +99,16 @@ func audit(l *Ledger) error {
 	if diff := cmp.Diff(refs, l.ports, cmp.AllowUnexported(portRefs{})); diff != "" {
 		return fmt.Errorf("shared ports (-want +got):\n%s", diff)
 	}
-	if total != l.table.count || armed != l.timers.count {
-		return fmt.Errorf("table has %d of %d entries, wheel %d of %d timers", l.table.count, total, l.timers.count, armed)
+	if total != l.table.count {
+		return fmt.Errorf("table has %d of %d entries", l.table.count, total)
+	}
+	for c, k := range l.table.chunks {
+		if k.alarm != 0 && !timers[timer{uint32(c) | chunkTimer, k.alarm}] {
+			return fmt.Errorf("chunk %d: no timer for its alarm in tick %d", c, k.alarm)
+		}
+	}
+	if n := len(waiting(&l.timers)); n != l.timers.count {
+		return fmt.Errorf("wheel has %d of %d timers", l.timers.count, n)
 	}
 	sums := make([]counts, len(l.accounts))
 	tracked := make([]int, len(l.owners))

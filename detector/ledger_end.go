@@ -68,7 +68,6 @@ func (l *Ledger) failed(f *flow, reason collector.Reason, refused bool) {
 // finish ends live entry i as the event of s tells.
 func (l *Ledger) finish(s *sighting, i uint32, f *flow, ended collector.Interval) {
 	e := s.event
-	l.timers.cancel(i)
 	if e.Kind == collector.Closed {
 		f.flags |= flagTold
 		if s.netns.dumping {
@@ -81,9 +80,8 @@ func (l *Ledger) finish(s *sighting, i uint32, f *flow, ended collector.Interval
 	l.end(s.netns, i, f, ended, e.Flow.Reason)
 }
 
-// end ends live entry i, whose timer is not armed; its port cools down.
+// end ends live entry i; its port cools down.
 func (l *Ledger) end(n *netns, i uint32, f *flow, ended collector.Interval, reason collector.Reason) {
-	l.timers.cancel(i)
 	release := l.release(f, ended.To, reason)
 	l.settle(f)
 	if ended.To >= l.cfg.Start {
@@ -91,7 +89,7 @@ func (l *Ledger) end(n *netns, i uint32, f *flow, ended collector.Interval, reas
 	}
 	l.leave(f, ended, release, reason)
 	if f.phase == phaseCooling {
-		l.timers.set(i, release)
+		l.setTimer(i, f, release)
 		return
 	}
 	l.gone(n, i, f)
@@ -151,9 +149,9 @@ func (l *Ledger) settle(f *flow) {
 	}
 }
 
-// uncool frees the port of ended entry i before its time, for another flow on it.
-func (l *Ledger) uncool(i uint32, f *flow) {
-	l.timers.cancel(i)
+// uncool frees the port of ended f before its time, for another flow on it.
+func (l *Ledger) uncool(f *flow) {
+	f.due = 0
 	if f.phase == phaseCooling {
 		l.flowReused(f)
 		l.count(f, 0, -1)
@@ -167,7 +165,7 @@ func (l *Ledger) gone(n *netns, i uint32, f *flow) {
 		l.remove(n, i)
 		return
 	}
-	l.timers.set(i, l.now.Add(linger))
+	l.setTimer(i, f, l.now.Add(linger))
 }
 
 // removable reports whether nothing can be told of f any more.
@@ -185,41 +183,7 @@ func (l *Ledger) removable(n *netns, f *flow) bool {
 	return false
 }
 
-func (l *Ledger) remove(n *netns, i uint32) {
-	l.timers.cancel(i)
-	l.table.remove(i, &n.flows)
-}
-
-// expired treats the timer of entry i.
-func (l *Ledger) expired(i uint32) {
-	f := l.table.at(i)
-	n := l.netns[l.table.owner(i)]
-	switch f.phase {
-	case phaseLive:
-		at, reason := l.clock(f)
-		switch {
-		case at == 0:
-		case at > l.now:
-			l.timers.set(i, at)
-		case n.due() > l.now:
-			// The next dump will say whether packets came since the last one.
-			l.timers.set(i, n.due())
-		default:
-			l.timeOut(n, i, f, at, reason)
-		}
-	case phaseCooling:
-		l.count(f, 0, -1)
-		f.phase, f.place = phaseGone, 0
-		l.gone(n, i, f)
-	case phaseGone:
-		// Still shown by the last dump, and dumps go on: it stays.
-		if n.ended != 0 && f.dump == n.dump && l.now.Sub(n.ended) < maxInterval+linger {
-			l.timers.set(i, l.now.Add(linger))
-			return
-		}
-		l.remove(n, i)
-	}
-}
+func (l *Ledger) remove(n *netns, i uint32) { l.table.remove(i, &n.flows) }
 
 // setOpening says whether a live flow is still without an answer.
 func (l *Ledger) setOpening(f *flow, opening bool) {

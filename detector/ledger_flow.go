@@ -47,7 +47,7 @@ func (l *Ledger) start(s *sighting, f *flow, opened collector.Interval, resumed 
 	}
 	if e.Flow.Translated && !l.local {
 		f.port = e.Flow.VIP.Port()
-		f.vip = l.vipNumber(e.Flow.VIP.Addr(), s.own)
+		f.vip = l.vipNumber(e.Flow.VIP.Addr(), s.home)
 	}
 	f.place = l.placeFor(s)
 	l.count(f, 1, 0)
@@ -95,7 +95,7 @@ func (l *Ledger) seen(s *sighting, i uint32) {
 	case f.flags&flagSwept != 0 && f.id != 0:
 		l.resume(s, i, f) // an earlier dump missed it
 	case f.id == 0:
-		l.again(s, i, f, s.netns.openedAt(s.event))
+		l.again(s, f, s.netns.openedAt(s.event))
 		l.refresh(s, i, f)
 	}
 }
@@ -120,10 +120,7 @@ func (l *Ledger) refresh(s *sighting, i uint32, f *flow) {
 			l.timeOut(s.netns, i, f, at, reason)
 			return
 		}
-		if f.prev == 0 || l.timers.tickAt(at) < f.due {
-			l.timers.cancel(i)
-			l.timers.set(i, at)
-		}
+		l.alarm(i>>chunkShift, at)
 	}
 }
 
@@ -144,7 +141,7 @@ func (l *Ledger) opened(s *sighting, i uint32) {
 		f.moment = max(f.moment, e.Active)
 	case f.id == 0 || e.ID == 0:
 		f.dump = s.netns.dump
-		l.again(s, i, f, s.netns.openedAt(s.event))
+		l.again(s, f, s.netns.openedAt(s.event))
 		l.refresh(s, i, f)
 	}
 }
@@ -193,7 +190,7 @@ func (l *Ledger) passedBy(s *sighting, i uint32, f *flow) {
 	ended := s.netns.endedAt(s.event, opened)
 	opened.To = min(opened.To, ended.To)
 	opened.From = min(opened.From, opened.To)
-	l.again(s, i, f, opened)
+	l.again(s, f, opened)
 	f.flags |= flagTold
 	if s.netns.dumping {
 		f.dump = s.netns.dump
@@ -215,7 +212,7 @@ func (l *Ledger) replace(s *sighting, i uint32, f *flow) {
 	}
 	f.dump = s.netns.dump
 	before := f.id
-	l.again(s, i, f, opened)
+	l.again(s, f, opened)
 	f.before = before
 	if ended {
 		f.flags |= flagOwed
@@ -226,15 +223,15 @@ func (l *Ledger) replace(s *sighting, i uint32, f *flow) {
 	l.refresh(s, i, f)
 }
 
-// again opens a flow on the port of entry i, whose last flow ended.
-func (l *Ledger) again(s *sighting, i uint32, f *flow, opened collector.Interval) {
-	l.uncool(i, f)
+// again opens a flow on the port of f, whose last flow ended.
+func (l *Ledger) again(s *sighting, f *flow, opened collector.Interval) {
+	l.uncool(f)
 	l.start(s, f, opened, false)
 }
 
 // resume makes an ended flow live again: it never ended, or the NAT opened it anew.
 func (l *Ledger) resume(s *sighting, i uint32, f *flow) {
-	l.uncool(i, f)
+	l.uncool(f)
 	l.start(s, f, f.openedInterval(), true)
 	l.refresh(s, i, f)
 }

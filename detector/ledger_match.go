@@ -16,10 +16,11 @@ type owner struct {
 
 // question is all that decides which budget a flow counts under.
 type question struct {
-	destination, own address
-	netns            uint64
-	protocol         collector.Protocol
-	translated       bool
+	destination address
+	own         address // where a budget takes flows of certain VIPs alone
+	netns       uint64
+	protocol    collector.Protocol
+	translated  bool
 	// span is where the flow's own port lies among the bounds of the budgets' ranges.
 	span uint16
 }
@@ -39,23 +40,24 @@ type match struct {
 }
 
 const (
-	matchCache = 1024
-	noAccount  = 1<<32 - 1
-	vipHints   = 64
+	matchBits = 12
+	noAccount = 1<<32 - 1
+	vipHints  = 64
 )
 
-// match finds the account that f is counted in; port is the one that it holds.
-func (l *Ledger) match(f *collector.Flow, own, destination address, port uint16) (account uint32, ok bool) {
-	if !l.byVIP {
-		own = address{}
-	}
-	q := question{destination, own, f.Netns, f.Protocol, f.Translated, l.spanOf(port)}
-	h := (destination.lo ^ destination.hi ^ own.lo ^ uint64(f.Protocol) ^ uint64(q.span)<<8) * 0x9e3779b97f4a7c15
-	m := &l.matches[h>>54]
-	if m.account == 0 || !m.is(&q) {
-		m.question = q
+// hash is where matches has the answer. Any number would do.
+func (q *question) hash() uint64 {
+	h := q.destination.lo ^ q.destination.hi ^ q.own.lo ^ uint64(q.protocol) ^ uint64(q.span)<<8
+	return h * 0x9e3779b97f4a7c15 >> (64 - matchBits)
+}
+
+// match finds the account that f, which k is of, is counted in.
+func (l *Ledger) match(f *collector.Flow, k *look) (account uint32, ok bool) {
+	m := &l.matches[k.hash()]
+	if m.account == 0 || !m.is(&k.question) {
+		m.question = k.question
 		m.account = noAccount
-		if a, found := l.ask(f.Destination.Addr(), f.VIP.Addr(), port, &q); found {
+		if a, found := l.ask(f.Destination.Addr(), f.VIP.Addr(), k.port, &k.question); found {
 			m.account = a + 1
 		}
 	}

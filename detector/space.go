@@ -50,8 +50,10 @@ func (t *tally) held() int { return t.live + t.cooling }
 
 // portSpace is one tracked port space.
 type portSpace struct {
+	// What a flow that opens or ends touches comes first: two lines of the processor's cache.
 	tally
 	key         spaceKey
+	outlook     *outlook
 	used        bool
 	vip         netip.Addr
 	destination netip.AddrPort // port 0 where it does not matter; zero where nothing does
@@ -62,7 +64,6 @@ type portSpace struct {
 	// noPorts counts opens that failed for lack of ports, noPortsTold those of them
 	// that a forecast knows of.
 	noPorts, noPortsTold uint64
-	outlook              *outlook
 	shared               bool // of LedgerConfig.Shared
 	// emptied is when it last became empty; while it is, it is in its budget's list.
 	emptied    collector.Time

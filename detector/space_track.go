@@ -29,7 +29,7 @@ func (l *Ledger) spaceKeyOf(a uint32, own, destination address, port uint16) spa
 // placeFor finds or makes the place that the flow of s is counted in.
 func (l *Ledger) placeFor(s *sighting) place {
 	to := s.event.Flow.Destination
-	k := l.spaceKeyOf(s.account, s.own, s.destination, to.Port())
+	k := l.spaceKeyOf(s.account, s.home, s.destination, to.Port())
 	if n := l.hinted(&k); n != 0 {
 		return place(n)
 	}
@@ -73,8 +73,7 @@ func (k *spaceKey) hint() int {
 
 // cellOf is the cell of a port space in its account's fold.
 func (l *Ledger) cellOf(k spaceKey) uint16 {
-	s := newSipHash(l.cfg.Key).write(k.vip.hi).write(k.vip.lo).write(k.destination.hi).write(k.destination.lo)
-	return uint16(s.finish(uint64(k.port)).lo)
+	return uint16(sipHash(l.cfg.Key, k.vip.hi, k.vip.lo, k.destination.hi, k.destination.lo, uint64(k.port)).lo)
 }
 
 // track makes a port space, in the place of the one that has been empty longest if the

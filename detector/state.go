@@ -75,6 +75,7 @@ const (
 
 // AppendState appends what the forecast learned so far, for Restore.
 func (l *Ledger) AppendState(b []byte) []byte {
+	l.takeNotes()
 	c := codec{b: append(b, stateMagic...)}
 	first := len(b)
 	version := uint64(stateVersion)

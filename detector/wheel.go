@@ -19,88 +19,78 @@ const (
 	lowSlots  = 1 << lowBits
 	highSlots = 1 << highBits
 	wheelSpan = 1 << (lowBits + 3*highBits) // 77 days of ticks
-
-	// slotMark tells a slot from an entry in flow.prev.
-	slotMark = 1 << 31
 )
 
-// wheel holds one timer per flow, in lists through the entries themselves: setting and
-// cancelling are O(1) and allocate nothing.
+// timer is of something that is known by a number, and expires in tick due.
+type timer struct{ of, due uint32 }
+
+// timerList is some timers of one slot, 1 KB.
+type timerList struct {
+	next   *timerList
+	count  int
+	timers [126]timer
+}
+
+// wheel holds timers in lists by slot, next to each other: nothing of what they are of is
+// touched until they expire, and then that of many at once. A timer is not taken back. Who has
+// no more use for one lets it expire and knows by its due that it is stale.
 type wheel struct {
-	flows *flowTable
 	base  collector.Time // of tick 0
 	now   uint32         // the tick that was last expired
 	count int
-	read  uint64 // of what was read ahead, so that it is read
-	slots [lowSlots + (levels-1)*highSlots]uint32
+	slots [lowSlots + (levels-1)*highSlots]*timerList
+	spare *timerList
 }
 
-// tickAt is the first tick not before t.
+// tickAt is the first tick not before t that can still expire; never 0.
 func (w *wheel) tickAt(t collector.Time) uint32 {
 	if t <= w.base {
-		return 0
+		return w.now + 1
 	}
-	return uint32((int64(t-w.base) + int64(wheelTick) - 1) / int64(wheelTick))
+	return max(uint32((int64(t-w.base)+int64(wheelTick)-1)/int64(wheelTick)), w.now+1)
 }
 
-// set arms the timer of entry i, which must not be armed, to expire once t has passed.
-func (w *wheel) set(i uint32, t collector.Time) {
-	f := w.flows.at(i)
-	f.due = max(w.tickAt(t), w.now+1)
-	w.link(i, f)
+// set makes a timer that expires in tick due, which tickAt gave.
+func (w *wheel) set(of, due uint32) {
+	w.put(timer{of, due})
 	w.count++
 }
 
-func (w *wheel) link(i uint32, f *flow) {
-	ahead := f.due - w.now
-	at := f.due
+func (w *wheel) put(t timer) {
+	s := w.slot(t.due)
+	l := w.slots[s]
+	if l == nil || l.count == len(l.timers) {
+		if w.spare == nil {
+			w.spare = &timerList{}
+		}
+		l, w.spare = w.spare, w.spare.next
+		l.next, l.count = w.slots[s], 0
+		w.slots[s] = l
+	}
+	l.timers[l.count] = t
+	l.count++
+}
+
+// slot is where a timer of tick at waits.
+func (w *wheel) slot(at uint32) uint32 {
+	ahead := at - w.now
 	if ahead >= wheelSpan {
 		at = w.now + wheelSpan - 1
 		ahead = wheelSpan - 1
 	}
-	var s uint32
 	switch {
 	case ahead < lowSlots:
-		s = at & (lowSlots - 1)
+		return at & (lowSlots - 1)
 	case ahead < lowSlots<<highBits:
-		s = lowSlots + at>>lowBits&(highSlots-1)
+		return lowSlots + at>>lowBits&(highSlots-1)
 	case ahead < lowSlots<<(2*highBits):
-		s = lowSlots + highSlots + at>>(lowBits+highBits)&(highSlots-1)
-	default:
-		s = lowSlots + 2*highSlots + at>>(lowBits+2*highBits)&(highSlots-1)
+		return lowSlots + highSlots + at>>(lowBits+highBits)&(highSlots-1)
 	}
-	f.next, f.prev = w.slots[s], slotMark|s
-	if f.next != 0 {
-		w.flows.at(f.next).prev = i
-	}
-	w.slots[s] = i
+	return lowSlots + 2*highSlots + at>>(lowBits+2*highBits)&(highSlots-1)
 }
 
-// cancel disarms the timer of entry i if it is armed.
-func (w *wheel) cancel(i uint32) {
-	f := w.flows.at(i)
-	if f.prev == 0 {
-		return
-	}
-	w.unlink(f)
-	w.count--
-}
-
-func (w *wheel) unlink(f *flow) {
-	if f.prev&slotMark != 0 {
-		w.slots[f.prev&^slotMark] = f.next
-	} else {
-		w.flows.at(f.prev).next = f.next
-	}
-	if f.next != 0 {
-		w.flows.at(f.next).prev = f.prev
-	}
-	f.next, f.prev = 0, 0
-}
-
-// advance expires all timers due by now, tick by tick. expire may set and cancel
-// timers of any entry.
-func (w *wheel) advance(now collector.Time, expire func(i uint32)) {
+// advance expires all timers due by now, tick by tick and some at a time. expire may set timers.
+func (w *wheel) advance(now collector.Time, expire func([]timer)) {
 	if now < w.base {
 		return
 	}
@@ -113,25 +103,22 @@ func (w *wheel) advance(now collector.Time, expire func(i uint32)) {
 		if w.now&(lowSlots-1) == 0 {
 			w.cascade()
 		}
-		for s := w.now & (lowSlots - 1); w.slots[s] != 0; {
-			w.lookAhead(w.slots[s])
-			for n := 0; n < lookAhead && w.slots[s] != 0; n++ {
-				i := w.slots[s]
-				w.unlink(w.flows.at(i))
-				w.count--
-				expire(i)
-			}
-		}
+		w.empty(w.now&(lowSlots-1), func(t []timer) {
+			w.count -= len(t)
+			expire(t)
+		})
 	}
 }
 
-// lookAhead reads where the entries from i on are found by: who expires them may remove
-// them, and has it in the cache then.
-func (w *wheel) lookAhead(i uint32) {
-	for n := 0; n < lookAhead && i != 0; n++ {
-		f := w.flows.at(i)
-		w.read ^= w.flows.slots[w.flows.home(f.key.hi)]
-		i = f.next
+// empty takes the timers out of slot s.
+func (w *wheel) empty(s uint32, do func([]timer)) {
+	l := w.slots[s]
+	w.slots[s] = nil
+	for l != nil {
+		do(l.timers[:l.count])
+		next := l.next
+		l.next, w.spare = w.spare, l
+		l = next
 	}
 }
 
@@ -142,15 +129,11 @@ func (w *wheel) next() collector.Time { return w.base.Add(time.Duration(w.now+1)
 func (w *wheel) cascade() {
 	t := w.now >> lowBits
 	for level := range uint32(levels - 1) {
-		s := lowSlots + level*highSlots + t&(highSlots-1)
-		list := w.slots[s]
-		w.slots[s] = 0
-		for list != 0 {
-			f := w.flows.at(list)
-			next := f.next
-			w.link(list, f)
-			list = next
-		}
+		w.empty(lowSlots+level*highSlots+t&(highSlots-1), func(list []timer) {
+			for _, t := range list {
+				w.put(t)
+			}
+		})
 		if t&(highSlots-1) != 0 {
 			return
 		}
