@@ -140,7 +140,10 @@ func Unprivileged(t *testing.T, files ...*os.File) bool {
 // elsewhere runs f on a thread that is thrown away afterwards.
 func elsewhere(f func() error) error {
 	done := make(chan error, 1)
-	go netns.OnThread(func() { done <- f() })
+	go func() {
+		runtime.LockOSThread() // never unlocked: the thread ends with the goroutine
+		done <- f()
+	}()
 	return <-done
 }
 
