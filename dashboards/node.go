@@ -44,7 +44,7 @@ func node(o rules.Options) board {
 				{
 					id: rules.PanelNodeProbability, title: "How likely is exhaustion, and when?", unit: "percentunit", thresholds: []float64{t.PageClear, t.Page}, min: ptr(0), max: ptr(1),
 					description: "The highest probability over destinations that the effective ceiling is reached by each horizon. The page is raised at the red line (at " + o.PageHorizon + ") and cleared below the orange one.",
-					queries:     []query{{expr: by("max", "horizon, protocol", sel(o, metrics.ExhaustionProbability)), legend: "{{horizon}} {{protocol}}"}},
+					queries:     []query{{expr: by("max", "horizon, protocol", sel(o, metrics.ExhaustionProbabilityMax)), legend: "{{horizon}} {{protocol}}"}},
 				},
 				{
 					id: 111, title: "Where will the fullest port space be in " + o.PageHorizon + "?", unit: "short", min: ptr(0), bandLow: "low", bandHigh: "high",

@@ -30,7 +30,7 @@ func overview(o rules.Options) board {
 				{
 					id: 11, kind: number, title: "How likely is exhaustion soon?", unit: "percentunit", thresholds: []float64{t.PageClear, t.Page},
 					description: "The highest probability over all nodes and destinations that the effective ceiling is reached within " + o.PageHorizon + ". The page is raised at the red threshold.",
-					queries:     []query{{expr: "max(" + sel(o, metrics.ExhaustionProbability, at(o.PageHorizon)) + ")", legend: "within " + o.PageHorizon}},
+					queries:     []query{{expr: "max(" + sel(o, metrics.ExhaustionProbabilityMax, at(o.PageHorizon)) + ")", legend: "within " + o.PageHorizon}},
 				},
 				{
 					id: 12, kind: number, title: "When does the first run out?", unit: "s", worstIsLow: true, thresholds: []float64{300, 3600},

@@ -281,6 +281,7 @@ func trouble(since time.Duration) *metrics.View {
 			Opened: n(400), Closed: [collector.NumReasons]uint64{n(100), n(100), n(100), n(100), n(100), n(100)},
 			Lifetime: hist, Hold: hist, Unanswered: n(100), Refused: n(100), NoPorts: n(2),
 			Tracked: 3, Folded: 2, FoldedMax: 1, Spaces: []detector.SpaceSnapshot{s}, Other: detector.SpaceSnapshot{Held: 2, Live: 2},
+			Forecast: detector.Totals{Spaces: 1, Mean: s.Forecast.Mean, Variance: s.Forecast.Variance, Probability: s.Forecast.Probability},
 		}
 	}
 	brier := [4]float64{0.3, 0.3, 0.3, 0.3}

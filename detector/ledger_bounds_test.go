@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/snatwatch/snatwatch/collector"
 )
@@ -277,6 +278,37 @@ func TestSameEventsSameBytes(t *testing.T) {
 		}
 		if diff := cmp.Diff(string(first), string(got)); diff != "" {
 			t.Fatalf("key %d (-first +this):\n%s", key, diff)
+		}
+	}
+}
+
+// What a fleet's sums are made of does not depend on how many port spaces are exported.
+func TestForecastIsOverAllSpaces(t *testing.T) {
+	t.Parallel()
+	run := func(exported int) ProtocolSnapshot {
+		s := newScript(t, LedgerConfig{Budgets: []*Budget{azure()}, ExportedMax: exported})
+		for n := range 600 {
+			s.open(float64(n)/10, flowTo(n, fmt.Sprintf("203.0.113.%d:443", n*n%7)))
+		}
+		return s.tcp(61)
+	}
+	few, all := run(2), run(50)
+	if len(few.Spaces) != 2 || len(all.Spaces) != 4 {
+		t.Fatalf("%d and %d exported, want 2 and 4", len(few.Spaces), len(all.Spaces))
+	}
+	var want Totals
+	for _, s := range all.Spaces {
+		if s.Forecast == nil {
+			t.Fatalf("%s has no forecast", s.Destination)
+		}
+		want.add(s.Forecast)
+	}
+	if want.Spaces != 4 || want.Mean[0] < 600 || want.Probability[3] <= 0 {
+		t.Errorf("sums over what is exported: %+v", want)
+	}
+	for name, got := range map[string]Totals{"all": all.Forecast, "two": few.Forecast} {
+		if diff := cmp.Diff(want, got, cmpopts.EquateApprox(1e-9, 0)); diff != "" {
+			t.Errorf("%s exported (-want +got):\n%s", name, diff)
 		}
 	}
 }

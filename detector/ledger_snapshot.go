@@ -72,7 +72,11 @@ func (l *Ledger) protocolSnapshot(number uint32) ProtocolSnapshot {
 	own := l.pick.byAccount[number]
 	p.Tracked = len(own)
 	for _, n := range own {
-		p.Busiest = max(p.Busiest, l.spaces[n].held())
+		s := &l.spaces[n]
+		p.Busiest = max(p.Busiest, s.held())
+		if o := s.outlook; o != nil && o.last != 0 {
+			p.Forecast.add(&o.forecast)
+		}
 	}
 	if a.fold != nil && a.fold.occupied > 0 {
 		p.Folded, p.FoldedMax = a.fold.spaces(), a.fold.largest()

@@ -67,6 +67,8 @@ type ProtocolSnapshot struct {
 	// Spaces are the exported ones, the fullest first; Other sums the rest.
 	Spaces []SpaceSnapshot
 	Other  SpaceSnapshot
+	// Forecast is that of all port spaces together.
+	Forecast Totals
 }
 
 // SpaceSnapshot is one port space.
@@ -107,6 +109,23 @@ type Forecast struct {
 	// Inexact: events were lost, or ports closed before the start may be cooling unseen;
 	// the variance is larger for it.
 	Inexact bool
+}
+
+// Totals are over all port spaces of a budget and protocol that have a forecast, exported or not.
+type Totals struct {
+	// Spaces is how many there are.
+	Spaces int
+	// Mean and Variance are sums, the latter as if destinations were independent; Probability is the highest.
+	Mean, Variance, Probability [NumHorizons]float64
+}
+
+func (t *Totals) add(f *Forecast) {
+	t.Spaces++
+	for i := range f.Mean {
+		t.Mean[i] += f.Mean[i]
+		t.Variance[i] += f.Variance[i]
+		t.Probability[i] = max(t.Probability[i], f.Probability[i])
+	}
 }
 
 // Histogram counts durations in seconds. Counts[i] is the number not above Bounds[i]

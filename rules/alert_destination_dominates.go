@@ -12,14 +12,11 @@ import (
 func (o Options) destinationDominates() Alert {
 	t := o.Thresholds
 	by := o.agent(metrics.LabelBudget, metrics.LabelProtocol)
-	full := fmt.Sprintf("%s > %s\nand on (%s)\n%s > on (%s) group_left () %s * %s",
-		o.use(NodeFill), number(t.Dominates), by, o.m(metrics.BusiestPortsHeld), by, number(t.DominatesShare), o.use(NodeHeld))
 	return Alert{
 		Name:     "SnatDestinationDominates",
 		Severity: o.Info,
-		// Which node is asked first, which destination only there: most nodes have none.
-		Expr: o.withBudget(fmt.Sprintf("(\n  %s\n  and on (%s)\n  (\n%s\n  )\n)\n/ on (%s) group_left ()\nmax by (%s) (%s)\n> %s",
-			o.m(metrics.PortsHeld, `destination!="other"`), by, indent(indent(full)), by, by, o.m(metrics.BudgetEffectivePorts), number(t.Dominates))),
+		Expr: o.withBudget(fmt.Sprintf("(%s > on (%s) group_left () %s * %s)\n/ on (%s) group_left ()\nmax by (%s) (%s)\n> %s",
+			o.m(metrics.DominantPortsHeld), by, number(t.DominatesShare), o.perNode("sum", o.m(metrics.AllPortsHeld)), by, by, o.m(metrics.BudgetEffectivePorts), number(t.Dominates))),
 		For:     15 * time.Minute,
 		Summary: "One destination holds most of a node's SNAT ports.",
 		Description: "On {{ $labels.instance }}, {{ $labels.destination }} fills {{ $value | humanizePercentage }} of its {{ $labels.protocol }} port space in budget {{ $labels.budget }} " +

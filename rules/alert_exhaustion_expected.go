@@ -11,7 +11,7 @@ import (
 // full the budget is, so it is no page.
 func (o Options) exhaustionExpected() Alert {
 	t := o.Thresholds
-	probability := o.use(NodeProbability, fmt.Sprintf(`horizon="%s"`, o.TicketHorizon))
+	probability := o.perNode("max", o.m(metrics.LikelyExhaustion, fmt.Sprintf(`horizon="%s"`, o.TicketHorizon)), metrics.LabelHorizon)
 	node := about(o.agent(metrics.LabelBudget, metrics.LabelProtocol))
 	return Alert{
 		Name:     "SnatExhaustionExpected",

@@ -12,10 +12,7 @@ import (
 // state; keep_firing_for bridges a missed scrape.
 func (o Options) exhaustionPredicted() Alert {
 	t := o.Thresholds
-	probability := SpaceProbability // recorded just before: all destinations of all nodes are read once, not twice
-	if o.inline {
-		probability = o.m(metrics.ExhaustionProbability, fmt.Sprintf(`horizon="%s"`, o.PageHorizon))
-	}
+	probability := o.m(metrics.LikelyExhaustion, fmt.Sprintf(`horizon="%s"`, o.PageHorizon))
 	on := o.agent(metrics.LabelBudget, metrics.LabelProtocol, metrics.LabelVIP, metrics.LabelDestination)
 	space, node := about(on), about(o.agent(metrics.LabelBudget, metrics.LabelProtocol))
 	return Alert{

@@ -19,7 +19,7 @@ func (o Options) portsExhausted() Alert {
 	failed := func(cause string) string {
 		return fmt.Sprintf("sum by (%s) (increase(%s[2m])) > 0", each, o.m(metrics.OpenFailures, `cause="`+cause+`"`))
 	}
-	full := o.m(metrics.BusiestPortsHeld) + " >= " + o.m(metrics.BudgetEffectivePorts)
+	full := o.use(NodeFill) + " >= 1"
 	legs := []string{
 		failed(metrics.CausePorts),
 		fmt.Sprintf("(%s)\nand\n%s > 0", full, o.m(metrics.OpeningStalled)),

@@ -12,12 +12,14 @@ import (
 func (o Options) portsLeaking() Alert {
 	t := o.Thresholds
 	by := o.agent(metrics.LabelBudget, metrics.LabelProtocol)
-	held := func(offset string) string {
-		return "avg_over_time(" + o.useOver(NodeHeld, "10m", offset) + ")"
+	at := func(name, offset string) string {
+		if o.inline {
+			return "(" + o.tenMinutes(name, offset) + ")"
+		}
+		return name + offset
 	}
-	opened := func(offset string) string {
-		return fmt.Sprintf("sum by (%s) (rate(%s[10m]%s))", by, o.m(metrics.FlowsOpened), offset)
-	}
+	held := func(offset string) string { return at(nodeHeld, offset) }
+	opened := func(offset string) string { return at(nodeOpened, offset) }
 	grown := fmt.Sprintf("(%s / (%s > 0))\n/\n(%s / (%s > 0))\n> %s",
 		held(""), opened(""), held(" offset 1h"), opened(" offset 1h"), number(t.LeakGrowth))
 	arrivals := fmt.Sprintf("%s\n< %s * %s", opened(""), number(t.LeakArrivals), opened(" offset 1h"))
@@ -35,4 +37,13 @@ func (o Options) portsLeaking() Alert {
 			" "+answerLabel(metrics.LabelDestination)+" grew the most, by "+answer(whole)+" ports."),
 		Board: BoardNode, Panel: PanelNodeHoldTimes,
 	}
+}
+
+// tenMinutes is what was held and opened on a node in the ten minutes up to an offset: recorded, as the alert asks for
+// it several times.
+func (o Options) tenMinutes(name, offset string) string {
+	if name == nodeHeld {
+		return o.perNode("sum", "avg_over_time("+o.m(metrics.AllPortsHeld)+"[10m]"+offset+")")
+	}
+	return o.perNode("sum", "rate("+o.m(metrics.FlowsOpened)+"[10m]"+offset+")")
 }

@@ -37,8 +37,8 @@ type Options struct {
 	Thresholds Thresholds
 	// PageHorizon and TicketHorizon are values of the label "horizon".
 	PageHorizon, TicketHorizon string
-	// FleetInterval is how often the recording rules of gateways and all alerts but pages are
-	// evaluated; those of pools half as often. Default one minute.
+	// FleetInterval is how often the recording rules of gateways and all alerts but pages are evaluated; those of
+	// pools half as often, what moves slowly a quarter as often. Default one minute.
 	FleetInterval time.Duration
 
 	// inline writes out what recorded series are made of, for a server without recording rules.
@@ -178,6 +178,17 @@ func (t Thresholds) validate() error {
 		if !(r.value > 0 && r.value <= r.max) {
 			return fmt.Errorf("--threshold.%s=%g: want above 0 and at most %g", r.flag, r.value, r.max)
 		}
+	}
+	for _, r := range []struct {
+		flag  string
+		value float64
+	}{{"page-clear", t.PageClear}, {"ticket-clear", t.TicketClear}} {
+		if r.value < metrics.LikelyProbability {
+			return fmt.Errorf("--threshold.%s=%g: want at least %g, the least that agents tell alerts", r.flag, r.value, metrics.LikelyProbability)
+		}
+	}
+	if t.DominatesShare < 0.5 {
+		return fmt.Errorf("--threshold.dominates-share=%g: want at least 0.5, the least that agents tell alerts", t.DominatesShare)
 	}
 	if !(t.Correlation >= 0 && t.Correlation <= 1) {
 		return fmt.Errorf("--threshold.correlation=%g: want 0 (nodes independent) to 1 (in step)", t.Correlation)

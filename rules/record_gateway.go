@@ -13,26 +13,62 @@ import (
 // gatewayRecords add up the nodes behind a shared gateway, destination by
 // destination. Means and variances add; the budget does not (max).
 func (o Options) gatewayRecords() []Record {
-	records := o.records(GatewayPorts, GatewayHeld, GatewayUnseen, GatewayOpened, gatewayNodes, GatewayMean, GatewayVariance, gatewayAt)
+	near, _ := o.horizons()
+	records := append(o.records(GatewayPorts, GatewayHeld, GatewayUnseen, GatewayOpened), o.sums(GatewayMean, near)...)
+	records = append(records, o.records(gatewayDeviations, gatewayAt)...)
 	for i, h := range metrics.HorizonValues() {
-		records = append(records, Record{
-			Name:   GatewayProbability,
-			Expr:   o.byHorizon(i),
-			Labels: map[string]string{string(metrics.LabelHorizon): h},
-		})
+		records = append(records, Record{Name: GatewayProbability, Expr: o.byHorizon(i), Labels: atHorizon(h)})
 	}
 	return append(records, o.records(GatewayTime)...)
 }
 
+// seldomRecords are the sums that move slowly: means at horizons beyond the page's, and variances. A standard
+// deviation of the sum is a few percent of a ceiling, and what it changes in minutes is a part of that.
+func (o Options) seldomRecords() []Record {
+	near, beyond := o.horizons()
+	records := append(o.records(gatewayNodes), o.sums(GatewayVariance, near)...)
+	return slices.Concat(records, o.sums(GatewayMean, beyond), o.sums(GatewayVariance, beyond))
+}
+
+// horizons returns those that the page needs and those beyond.
+func (o Options) horizons() (near, beyond []string) {
+	values := metrics.HorizonValues()
+	n := slices.Index(values[:], o.PageHorizon) + 1
+	return values[:n], values[n:]
+}
+
+// sums records means or variances. A rule for each horizon: Prometheus sorts the series that a rule reads, and the
+// more there are the more each of them costs.
+func (o Options) sums(name string, horizons []string) (records []Record) {
+	for _, h := range horizons {
+		records = append(records, Record{Name: name, Expr: o.sumAhead(name, nil, fmt.Sprintf(`horizon="%s"`, h)), Labels: atHorizon(h)})
+	}
+	return records
+}
+
+func atHorizon(h string) map[string]string { return map[string]string{string(metrics.LabelHorizon): h} }
+
+// sumAhead adds up forecasts by port space and more.
+func (o Options) sumAhead(name string, more []metrics.Label, matchers ...string) string {
+	metric := metrics.ForecastPortsMean
+	if name == GatewayVariance {
+		metric = metrics.ForecastPortsVariance
+	}
+	by := append([]metrics.Label{metrics.LabelBudget, metrics.LabelGateway, metrics.LabelProtocol, metrics.LabelVIP, metrics.LabelDestination}, more...)
+	return fmt.Sprintf("sum by (%s) (%s)", o.labels(by...), o.m(metric, append([]string{alone}, matchers...)...))
+}
+
+// What is told of each destination carries its gateway where nodes share it.
+const alone = `gateway!=""`
+
 func (o Options) defineGateway(name string, matchers ...string) string {
 	protocol := []metrics.Label{metrics.LabelBudget, metrics.LabelGateway, metrics.LabelProtocol}
 	space := slices.Concat(protocol, []metrics.Label{metrics.LabelVIP, metrics.LabelDestination})
-	ahead := slices.Concat(space, []metrics.Label{metrics.LabelHorizon})
-	// What is told for each destination carries its gateway; what is told for each agent is joined to it.
-	alone, some := `gateway!=""`, `destination!="other"`
+	some := `destination!="other"`
 	over := func(op, expr string, by []metrics.Label) string {
 		return fmt.Sprintf("%s by (%s) (%s)", op, o.labels(by...), expr)
 	}
+	// What is told of each agent is joined to its gateway.
 	shared := func(op, expr string, by []metrics.Label) string {
 		return fmt.Sprintf("%s by (%s) (\n%s\n  * on (%s) group_left (gateway) %s\n)",
 			op, o.labels(by...), indent(expr), o.agent(metrics.LabelBudget), o.BudgetInfo(`scope="shared"`))
@@ -46,12 +82,12 @@ func (o Options) defineGateway(name string, matchers ...string) string {
 		return shared("sum", o.m(metrics.FoldedPortsHeldMax), protocol)
 	case GatewayOpened:
 		return shared("sum", "rate("+o.m(metrics.FlowsOpened)+"[5m])", protocol)
-	case GatewayMean:
-		return over("sum", o.m(metrics.ForecastPortsMean, append(matchers, alone)...), ahead)
-	case GatewayVariance:
-		return over("sum", o.m(metrics.ForecastPortsVariance, append(matchers, alone)...), ahead)
+	case GatewayMean, GatewayVariance:
+		return o.sumAhead(name, []metrics.Label{metrics.LabelHorizon}, matchers...)
 	case gatewayNodes:
 		return over("count", o.m(metrics.PortsHeld, alone, some), space)
+	case gatewayDeviations:
+		return o.deviations(matchers...)
 	case gatewayAt:
 		return o.normalTail(matchers...)
 	case GatewayTime:
@@ -79,23 +115,34 @@ func (o Options) probabilityBy(h string) string {
 
 // normalTail is P(N > ceiling) for a normal N. PromQL has no normal CDF: the
 // logistic form 1/(1+exp(-(1.5976 x + 0.070566 x^3))) is within 0.00015 of it
-// (Bowling et al. 2009, J. Ind. Eng. Manag. 2(1)). The variance of the sum of n
-// nodes whose forecasts are pairwise correlated by r is at most 1+r(n-1) times the sum of
-// variances, and just that when they are equal: from 1 (independent) to n (in step). One
-// port of variance is added so that a certain forecast divides by no zero.
+// (Bowling et al. 2009, J. Ind. Eng. Manag. 2(1)).
 func (o Options) normalTail(matchers ...string) string {
-	r := o.Thresholds.Correlation
-	space := o.labels(metrics.LabelBudget, metrics.LabelGateway, metrics.LabelProtocol, metrics.LabelVIP, metrics.LabelDestination)
-	variance := fmt.Sprintf("%s\n    * on (%s) group_left () (1 + %g * (%s - 1))", o.use(GatewayVariance, matchers...), space, r, o.use(gatewayNodes))
-	x := fmt.Sprintf(`clamp(
-  (%s - on (%s) group_right () %s)
-  / sqrt(
-    %s
-    + 1
-  ),
-  -8, 8
-)`, o.use(GatewayPorts), o.labels(metrics.LabelBudget, metrics.LabelGateway, metrics.LabelProtocol), o.use(GatewayMean, matchers...), variance)
+	x := o.use(gatewayDeviations, matchers...)
 	return "1 / (1 + exp(\n  1.5976 * " + strings.TrimLeft(indent(x), " ") + "\n  + 0.070566 * " + strings.TrimLeft(indent(x), " ") + " ^ 3\n))"
+}
+
+// deviations is how many standard deviations the ceiling is above the mean. The variance of the sum of n
+// nodes whose forecasts are pairwise correlated by r is at most 1+r(n-1) times the sum of
+// variances, and just that when they are equal: from 1 (independent) to n (in step). Until variances
+// of a new destination are recorded, its variance is its mean, as that of ports taken one by one. One port
+// of variance is added so that a certain forecast divides by no zero.
+func (o Options) deviations(matchers ...string) string {
+	r := o.Thresholds.Correlation
+	protocol := o.labels(metrics.LabelBudget, metrics.LabelGateway, metrics.LabelProtocol)
+	space := o.labels(metrics.LabelBudget, metrics.LabelGateway, metrics.LabelProtocol, metrics.LabelVIP, metrics.LabelDestination)
+	mean := o.use(GatewayMean, matchers...)
+	variance := fmt.Sprintf("(\n      %s * on (%s) group_left () (1 + %g * (%s - 1))\n      or\n      %s\n    )",
+		o.useLast(GatewayVariance, matchers...), space, r, o.useLast(gatewayNodes), mean)
+	return fmt.Sprintf("clamp(\n  (%s - on (%s) group_right () %s)\n  / sqrt(\n    %s\n    + 1\n  ),\n  -8, 8\n)",
+		o.use(GatewayPorts), protocol, mean, variance)
+}
+
+// useLast is use of what is recorded seldom, and stands when one evaluation is missed.
+func (o Options) useLast(name string, matchers ...string) string {
+	if o.inline {
+		return o.use(name, matchers...)
+	}
+	return "last_over_time(" + o.use(name, matchers...) + "[" + duration(3*o.seldom()) + "])"
 }
 
 // medianTime finds where the mean crosses the ceiling, straight between two horizons: 0 when it

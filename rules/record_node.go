@@ -9,12 +9,9 @@ import (
 
 // Names of the recorded series, level:metric:operation.
 const (
-	NodeFill        = "instance:snat_busiest_fill:ratio"
-	NodeProbability = "instance:snat_exhaustion_probability:max"
-	NodeHeld        = "instance:snat_ports_held:sum"
-
-	// SpaceProbability is there only for port spaces that may be worth a page.
-	SpaceProbability = "space:snat_exhaustion_probability:likely"
+	NodeFill   = "instance:snat_busiest_fill:ratio"
+	nodeHeld   = "instance:snat_all_ports_held:avg10m"
+	nodeOpened = "instance:snat_flows_opened:rate10m"
 
 	PoolHeld        = "pool:snat_ports_held:sum"
 	PoolOpened      = "pool:snat_flows_opened:rate5m"
@@ -31,15 +28,11 @@ const (
 	gatewayNodes       = "gateway:snat_ports_held:count"
 	GatewayMean        = "gateway:snat_forecast_ports_mean:sum"
 	GatewayVariance    = "gateway:snat_forecast_ports_variance:sum"
+	gatewayDeviations  = "gateway:snat_forecast_headroom:deviations"
 	gatewayAt          = "gateway:snat_exhaustion_probability:at_horizon"
 	GatewayProbability = "gateway:snat_exhaustion_probability:by_horizon"
 	GatewayTime        = "gateway:snat_time_to_exhaustion_seconds:median"
 )
-
-// nodeRecords are what alerts and boards read per node.
-func (o Options) nodeRecords() []Record {
-	return o.records(NodeFill)
-}
 
 // records lists the rules that record the named series.
 func (o Options) records(names ...string) []Record {
@@ -53,34 +46,26 @@ func (o Options) records(names ...string) []Record {
 // define returns what a recorded series is made of, with matchers on the labels of the
 // metrics that carry a horizon.
 func (o Options) define(name string, matchers ...string) string {
-	node := []metrics.Label{metrics.LabelBudget, metrics.LabelProtocol}
 	horizon := metrics.LabelHorizon
-	perNode := func(op, expr string, more ...metrics.Label) string {
-		return fmt.Sprintf("%s by (%s) (%s)", op, o.agent(append(node[:2:2], more...)...), expr)
-	}
 	switch name {
 	case NodeFill: // the fullest port space against the effective ceiling
 		return o.m(metrics.BusiestPortsHeld) + "\n/\n" + o.m(metrics.BudgetEffectivePorts)
-	case SpaceProbability:
-		return o.m(metrics.ExhaustionProbability, fmt.Sprintf(`horizon="%s"`, o.PageHorizon)) + " >= " + number(o.Thresholds.PageClear)
-	case NodeProbability:
-		return perNode("max", o.m(metrics.ExhaustionProbability, matchers...), horizon)
-	case NodeHeld:
-		return perNode("sum", o.m(metrics.PortsHeld))
+	case nodeHeld, nodeOpened:
+		return o.tenMinutes(name, "")
 	case PoolHeld:
-		return o.overPool("sum", o.use(NodeHeld))
+		return o.overPool("sum", o.m(metrics.AllPortsHeld))
 	case PoolOpened:
 		return o.overPool("sum", "rate("+o.m(metrics.FlowsOpened)+"[5m])")
 	case PoolMean:
-		return o.overPool("sum", perNode("sum", o.m(metrics.ForecastPortsMean, matchers...), horizon), horizon)
+		return o.overPool("sum", o.m(metrics.AllForecastPortsMean, matchers...), horizon)
 	case PoolVariance:
-		return o.overPool("sum", perNode("sum", o.m(metrics.ForecastPortsVariance, matchers...), horizon), horizon)
+		return o.overPool("sum", o.m(metrics.AllForecastPortsVariance, matchers...), horizon)
 	case PoolFill:
 		return o.overPool("max", o.use(NodeFill))
 	case PoolProbability:
-		return o.overPool("max", o.use(NodeProbability, matchers...), horizon)
+		return o.overPool("max", o.m(metrics.ExhaustionProbabilityMax, matchers...), horizon)
 	case PoolExpected:
-		return o.overPool("sum", o.use(NodeProbability, matchers...), horizon)
+		return o.overPool("sum", o.m(metrics.ExhaustionProbabilityMax, matchers...), horizon)
 	}
 	return o.defineGateway(name, matchers...)
 }
@@ -97,10 +82,8 @@ func (o Options) use(name string, matchers ...string) string {
 	return name + "{" + strings.Join(matchers, ", ") + "}"
 }
 
-// useOver is use over a window, such as [10m] and offset 1h.
-func (o Options) useOver(name, window, offset string) string {
-	if o.inline {
-		window += ":1m"
-	}
-	return o.use(name) + "[" + window + "]" + offset
+// perNode aggregates what may be told twice of an agent, by a pod and its successor, by agent, budget and protocol.
+func (o Options) perNode(op, expr string, more ...metrics.Label) string {
+	by := append([]metrics.Label{metrics.LabelBudget, metrics.LabelProtocol}, more...)
+	return fmt.Sprintf("%s by (%s) (%s)", op, o.agent(by...), expr)
 }

@@ -8,10 +8,10 @@ import (
 
 // poolRecords put the pools side by side, whatever the scope of their budget: each
 // node of a pool fails on its own, so the most loaded node and the expected
-// number of exhausted nodes matter, not the sum against a sum. The probabilities of
-// nodes and the sum of what each holds are recorded here: they read every destination of every node.
+// number of exhausted nodes matter, not the sum against a sum. What they add up each agent has added up
+// over its destinations before.
 func (o Options) poolRecords() []Record {
-	return o.records(NodeProbability, NodeHeld, PoolHeld, PoolOpened, PoolMean, PoolVariance, PoolFill, PoolProbability, PoolExpected)
+	return o.records(PoolHeld, PoolOpened, PoolMean, PoolVariance, PoolFill, PoolProbability, PoolExpected)
 }
 
 // overPool aggregates an expression of nodes by pool and budget.

@@ -74,13 +74,19 @@ func (o Options) tickets() []Alert {
 // Groups returns everything, in the order in which it is written.
 func (o Options) Groups() []Group {
 	return []Group{
-		{Name: "snatwatch-node", Records: o.nodeRecords()},
-		// Pools are for planning: half as often, since their sums read four series of each horizon.
+		// Pools are for planning: half as often.
 		{Name: "snatwatch-pool", Interval: 2 * o.FleetInterval, Records: o.poolRecords()},
 		{Name: "snatwatch-gateway", Interval: o.FleetInterval, Records: o.gatewayRecords()},
-		{Name: "snatwatch-pages", Records: o.records(SpaceProbability), Alerts: o.pages()},
-		{Name: "snatwatch-tickets", Interval: o.FleetInterval, Alerts: o.tickets()},
+		{Name: "snatwatch-gateway-seldom", Interval: o.seldom(), Records: o.seldomRecords()},
+		{Name: "snatwatch-pages", Records: o.records(NodeFill), Alerts: o.pages()},
+		{Name: "snatwatch-tickets", Interval: o.FleetInterval, Records: o.records(nodeHeld, nodeOpened), Alerts: o.tickets()},
 	}
+}
+
+// seldom is the interval of what reads all destinations of all nodes and moves slowly. Prometheus forgets a recorded
+// series after five minutes.
+func (o Options) seldom() time.Duration {
+	return max(o.FleetInterval, min(4*o.FleetInterval, 4*time.Minute))
 }
 
 // m writes a metric with the selector of the options and the given matchers.

@@ -162,6 +162,7 @@ func (e emitter) protocol(v *View, b *detector.Budget, p *detector.ProtocolSnaps
 	protocol := p.Protocol.String()
 	e.gauge(BudgetPorts, float64(p.Terms.Ports), budget, protocol)
 	e.gauge(BudgetEffectivePorts, float64(p.Terms.Effective), budget, protocol)
+	e.gauge(AllPortsHeld, float64(p.Held), budget, protocol)
 	e.gauge(BusiestPortsHeld, float64(p.Busiest), budget, protocol)
 	e.gauge(DestinationsTracked, float64(p.Tracked), budget, protocol)
 	e.gauge(DestinationsFolded, float64(p.Folded), budget, protocol)
@@ -178,8 +179,19 @@ func (e emitter) protocol(v *View, b *detector.Budget, p *detector.ProtocolSnaps
 	for i := range p.Spaces {
 		s := &p.Spaces[i]
 		e.space(s, budget, shared, protocol, s.VIP, s.Destination)
+		if 2*s.Held > p.Held {
+			e.gauge(DominantPortsHeld, float64(s.Held), budget, shared, protocol, s.VIP, s.Destination)
+		}
 	}
 	e.space(&p.Other, budget, shared, protocol, "", DestinationOther)
+	if p.Forecast.Spaces == 0 {
+		return
+	}
+	for i, h := range HorizonValues() {
+		e.gauge(AllForecastPortsMean, p.Forecast.Mean[i], budget, protocol, h)
+		e.gauge(AllForecastPortsVariance, p.Forecast.Variance[i], budget, protocol, h)
+		e.gauge(ExhaustionProbabilityMax, p.Forecast.Probability[i], budget, protocol, h)
+	}
 }
 
 // failures are those of TCP: a first packet of UDP is not sent again by the kernel, and no
@@ -214,6 +226,9 @@ func (e emitter) space(s *detector.SpaceSnapshot, labels ...string) {
 		e.gauge(ForecastPortsMean, f.Mean[i], ahead...)
 		e.gauge(ForecastPortsVariance, f.Variance[i], ahead...)
 		e.gauge(ExhaustionProbability, f.Probability[i], ahead...)
+		if f.Probability[i] >= LikelyProbability {
+			e.gauge(LikelyExhaustion, f.Probability[i], ahead...)
+		}
 	}
 	e.gauge(TimeToExhaustion, f.TimeToExhaustion, labels...)
 }

@@ -71,6 +71,12 @@ func whole() *metrics.View {
 						},
 					},
 					Other: detector.SpaceSnapshot{Held: 50, Live: 20, Cooling: 30},
+					Forecast: detector.Totals{
+						Spaces:      3,
+						Mean:        [4]float64{1020, 1115, 1320, 1425},
+						Variance:    [4]float64{math.NaN(), math.Inf(1), 901, 1601},
+						Probability: [4]float64{0.07, 0.9, 0.99, 0.99},
+					},
 				}},
 				Contradicted: true,
 				Brier:        [4]float64{0.01, 0.02, math.NaN(), math.NaN()},
@@ -292,6 +298,37 @@ func crowded(exported, tracked, folded int) *metrics.View {
 		})
 	}
 	return v
+}
+
+// What alerts read is there for few port spaces: those likely to be exhausted, the one that holds most.
+func TestAlertsReadLittle(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name        string
+		probability [4]float64
+		held        int // of 1200 in all
+		want        map[metrics.Name]int
+	}{
+		{"calm", [4]float64{0, 0, 0.01, 0.0499}, 600, map[metrics.Name]int{}},
+		{"likely within an hour", [4]float64{0, 0.01, 0.0499, 0.05}, 0, map[metrics.Name]int{metrics.LikelyExhaustion: 1}},
+		{"likely soon", [4]float64{0.05, 0.9, 1, 1}, 601, map[metrics.Name]int{metrics.LikelyExhaustion: 4, metrics.DominantPortsHeld: 1}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			v := whole()
+			s := &v.Snapshot.Budgets[0].Protocols[0].Spaces[0]
+			s.Held, s.Forecast.Probability = tt.held, tt.probability
+			got := map[metrics.Name]int{}
+			for _, f := range gather(t, v) {
+				if n := metrics.Name(f.GetName()); n == metrics.LikelyExhaustion || n == metrics.DominantPortsHeld {
+					got[n] = len(f.GetMetric())
+				}
+			}
+			if diff := cmp.Diff(tt.want, got); diff != "" {
+				t.Errorf("series (-want +got):\n%s", diff)
+			}
+		})
+	}
 }
 
 // What nodes share is told by the series themselves; a budget of the node's own carries no gateway there.

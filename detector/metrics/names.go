@@ -29,7 +29,9 @@ const (
 	PortsHeld           Name = "snat_ports_held"
 	PortsLive           Name = "snat_ports_live"
 	PortsCooling        Name = "snat_ports_cooling"
+	AllPortsHeld        Name = "snat_all_ports_held"
 	BusiestPortsHeld    Name = "snat_busiest_ports_held"
+	DominantPortsHeld   Name = "snat_dominant_ports_held"
 	DestinationsTracked Name = "snat_destinations_tracked"
 	DestinationsFolded  Name = "snat_destinations_folded"
 	FoldedPortsHeldMax  Name = "snat_folded_ports_held_max"
@@ -39,11 +41,15 @@ const (
 	HoldSeconds     Name = "snat_hold_seconds"
 	LifetimeSeconds Name = "snat_lifetime_seconds"
 
-	ForecastPortsMean     Name = "snat_forecast_ports_mean"
-	ForecastPortsVariance Name = "snat_forecast_ports_variance"
-	ExhaustionProbability Name = "snat_exhaustion_probability"
-	TimeToExhaustion      Name = "snat_time_to_exhaustion_seconds"
-	ForecastBrierScore    Name = "snat_forecast_brier_score"
+	ForecastPortsMean        Name = "snat_forecast_ports_mean"
+	ForecastPortsVariance    Name = "snat_forecast_ports_variance"
+	ExhaustionProbability    Name = "snat_exhaustion_probability"
+	TimeToExhaustion         Name = "snat_time_to_exhaustion_seconds"
+	LikelyExhaustion         Name = "snat_likely_exhaustion_probability"
+	AllForecastPortsMean     Name = "snat_all_forecast_ports_mean"
+	AllForecastPortsVariance Name = "snat_all_forecast_ports_variance"
+	ExhaustionProbabilityMax Name = "snat_exhaustion_probability_max"
+	ForecastBrierScore       Name = "snat_forecast_brier_score"
 
 	OpenFailures   Name = "snat_open_failures_total"
 	OpeningStalled Name = "snat_opening_stalled"
@@ -100,6 +106,10 @@ const (
 // DestinationOther is the value of LabelDestination for the sum of all port
 // spaces that are not exported one by one. It is never compared with a budget.
 const DestinationOther = "other"
+
+// LikelyProbability is the least value of LikelyExhaustion: a port space whose probability is lower has no such
+// series. Rules read no other probability of each destination: a fleet has 200 for each node, nearly all of them 0.
+const LikelyProbability = 0.05
 
 // NetnsOther is the value of LabelNetns for all namespaces but those in which
 // flows leave the machine.

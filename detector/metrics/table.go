@@ -47,6 +47,7 @@ func Metrics() []Metric {
 		protocol = []Label{LabelBudget, LabelProtocol}
 		space    = []Label{LabelBudget, LabelGateway, LabelProtocol, LabelVIP, LabelDestination}
 		ahead    = []Label{LabelBudget, LabelGateway, LabelProtocol, LabelVIP, LabelDestination, LabelHorizon}
+		total    = []Label{LabelBudget, LabelProtocol, LabelHorizon}
 		netns    = []Label{LabelNetns}
 		source   = []Label{LabelNetns, LabelSource}
 	)
@@ -68,7 +69,9 @@ func Metrics() []Metric {
 		{PortsHeld, Gauge, UnitPorts, space, "Ports held, live and cooling, in a port space; destination \"other\" sums the spaces not exported."},
 		{PortsLive, Gauge, UnitPorts, space, "Ports held by flows that have not ended."},
 		{PortsCooling, Gauge, UnitPorts, space, "Ports held by flows that ended less than a cool-down ago."},
+		{AllPortsHeld, Gauge, UnitPorts, protocol, "Ports held in all port spaces together; never compared with a budget."},
 		{BusiestPortsHeld, Gauge, UnitPorts, protocol, "Ports held in the fullest port space."},
+		{DominantPortsHeld, Gauge, UnitPorts, space, "snat_ports_held of the port space that holds more than half of all, absent where none does: what alerts read."},
 		{DestinationsTracked, Gauge, UnitSpaces, protocol, "Port spaces that the ledger counts one by one."},
 		{DestinationsFolded, Gauge, UnitSpaces, protocol, "Port spaces beyond the limit, counted together."},
 		{FoldedPortsHeldMax, Gauge, UnitPorts, protocol, "Ports held in the fullest port space that destination \"other\" sums: what a sum over nodes can miss of one destination."},
@@ -82,6 +85,10 @@ func Metrics() []Metric {
 		{ForecastPortsVariance, Gauge, UnitVariance, ahead, "Forecast of held ports at the horizon: variance."},
 		{ExhaustionProbability, Gauge, UnitRatio, ahead, "Probability that the effective ceiling of the port space is reached by the horizon."},
 		{TimeToExhaustion, Gauge, UnitSeconds, space, "Median time until the effective ceiling is reached; 0 when exhausted, +Inf beyond the longest horizon."},
+		{LikelyExhaustion, Gauge, UnitRatio, ahead, "snat_exhaustion_probability where it is 0.05 or more, absent where it is less: what alerts read, as few port spaces have it."},
+		{AllForecastPortsMean, Gauge, UnitPorts, total, "Forecast of the ports held in all port spaces together: mean."},
+		{AllForecastPortsVariance, Gauge, UnitVariance, total, "Forecast of the ports held in all port spaces together: variance, if destinations are independent."},
+		{ExhaustionProbabilityMax, Gauge, UnitRatio, total, "Highest snat_exhaustion_probability over all port spaces."},
 		{ForecastBrierScore, Gauge, UnitRatio, []Label{LabelBudget, LabelHorizon}, "Mean squared error of the agent's own past probabilities; 0 is perfect. Absent until one has come due."},
 
 		{
