@@ -3,9 +3,10 @@ package detector
 import "math/bits"
 
 // An ageWheel has ageLevels levels of ageSlots cells; a cell of level j is an
-// aligned span of 2^j seconds. The last level reaches back 24 days.
+// aligned span of 2^j seconds. The last level reaches back nine hours, well into the last of the
+// ageBuckets, within which no age tells more than another.
 const (
-	ageLevels = 16
+	ageLevels = 10
 	ageSlots  = 64
 )
 

@@ -9,9 +9,11 @@ func (o *outlook) expect(w *workspace, now, held float64) {
 	if slope == 0 {
 		level0 = o.rate
 	}
-	if slope < 0 {
-		seen = min(seen, max(level0, 0)/-slope)
+	if slope != 0 {
+		// It does not fall below zero, nor is it believed to more than double.
+		seen = min(seen, max(level0, 0)/math.Abs(slope))
 	}
+	o.recur(w, now)
 	h := 0
 	uBefore, rateBefore, fillBefore := 0.0, 1.0, 1.0
 	for i, u := range w.grid {
@@ -29,7 +31,8 @@ func (o *outlook) expect(w *workspace, now, held float64) {
 		c.mean[revert][i] = c.base[i] + g*(o.rateMean+rate*(o.rate-o.rateMean))
 		c.mean[trend][i] = c.base[i] + max(0, level0)*g
 		if slope != 0 {
-			c.mean[trend][i] += slope * (c.double[i] - o.double(w, u-seen))
+			_, two := o.gain(w, u-seen)
+			c.mean[trend][i] += slope * (c.double[i] - two)
 		}
 		c.mean[drift][i] = c.base[i] + o.rate*g + o.error*60*(1-math.Exp(-u/60))
 		c.mean[level][i] = o.fillMean + fill*(held-o.fillMean)
@@ -61,25 +64,6 @@ func (o *outlook) expect(w *workspace, now, held float64) {
 	}
 }
 
-// double is the ports held u ahead per arrival per second squared.
-func (o *outlook) double(w *workspace, u float64) float64 {
-	if u <= 0 {
-		return 0
-	}
-	sum := 0.0
-	for k, cool := range o.stock.classes {
-		switch {
-		case w.share[k] == 0:
-		case u <= cool:
-			sum += w.share[k] * u * u / 2
-		default:
-			_, two := w.curve.mean(u - cool)
-			sum += w.share[k] * (cool*cool/2 + cool*(u-cool) + two)
-		}
-	}
-	return sum * w.perFlow
-}
-
 // reversion is how much of today's distance from the long mean of rate and fill is left at
 // horizon h, u seconds ahead.
 func (o *outlook) reversion(h int, u float64) (rate, fill float64) {
@@ -91,18 +75,29 @@ func (o *outlook) reversion(h int, u float64) (rate, fill float64) {
 	return o.learnt[h].rate.slope(prior, worth), o.learnt[h].fill.slope(prior, worth)
 }
 
-// weigh shares horizon h out among the components.
+// scoreWorth is how many judged forecasts the factory's scores weigh.
+const scoreWorth = 8
+
+// scorePower is by how high a power of its error a component loses weight, by horizon: a minute
+// ahead all are alike, an hour ahead one is right.
+func scorePower() [NumHorizons]float64 { return [NumHorizons]float64{5, 12, 16, 16} }
+
+// weigh shares horizon h out among the components: by their errors so far, and by what the factory
+// says of their errors against that of a fill that stays.
 func (o *outlook) weigh(h int, weight *[components]float64) {
+	f := o.stock.f
+	l, factory := &o.learnt[h], &f.scores[h]
+	n := float64(l.seen)
+	scale := (scoreWorth + n*float64(l.score[stay]/factory[stay])) / (scoreWorth + n)
 	sum := 0.0
 	for k := range weight {
 		weight[k] = 0
-		if o.stock.f.leaves(k) {
+		switch {
+		case f.leaves(k), k == clock && len(f.work.bursts) == 0, k == day && !o.rhythm.knowsDay(o.last):
 			continue
 		}
-		x := 0.05 + float64(o.learnt[h].score[k])
-		x *= x
-		x *= x
-		weight[k] = 1 / x
+		x := (scoreWorth*float64(factory[k])*scale + n*float64(l.score[k])) / (scoreWorth + n)
+		weight[k] = math.Pow(0.05+x, -f.power[h])
 		sum += weight[k]
 	}
 	for k := range weight {
@@ -119,6 +114,8 @@ func (f *forecaster) leaves(k int) bool {
 		return f.without&PartDrift != 0
 	case level:
 		return f.without&PartMeans != 0
+	case clock, day:
+		return f.without&PartRhythm != 0
 	}
 	return false
 }
@@ -131,5 +128,7 @@ const (
 	level         // the fill returns to its long mean
 	recent        // the mean rate of as long ago as is looked ahead stays
 	stay          // the fill stays
+	clock         // what recurs every hour comes again
+	day           // the rate changes as it did at this time of day
 	components
 )

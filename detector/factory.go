@@ -48,32 +48,23 @@ func factoryTails() [NumHorizons]tail {
 }
 
 // calibration makes a probability of the raw one: its log-odds are offset + slope times the
-// raw log-odds + past times the log-odds of exhaustion within the horizon so far, of which
-// usual is believed before there is a past.
-type calibration struct {
-	offset, slope, past, usual float64
-	// pace is how fast a space learns its own bias; 0 where that costs more than it tells: a minute
-	// ahead, and an hour ahead, where too few forecasts are judged.
-	pace float64
-}
+// raw log-odds.
+type calibration struct{ offset, slope float64 }
+
+func (c *calibration) apply(raw float64) float64 { return logistic(c.offset + c.slope*logit(raw)) }
 
 // factoryCalibration is by horizon, fitted on generated loads of every kind.
 func factoryCalibration() [NumHorizons]calibration {
-	return [NumHorizons]calibration{
-		{-0.55, 0.92, 0, 0.01, 0},
-		{-0.42, 0.86, 0.08, 0.05, 0.04},
-		{-0.13, 0.78, 0.15, 0.12, 0.06},
-		{0.03, 0.51, 0.15, 0.35, 0},
-	}
+	return [NumHorizons]calibration{{-0.70, 0.95}, {-0.50, 0.90}, {-0.30, 0.88}, {-0.10, 0.80}}
 }
 
 // factoryScores are the mean errors of each component that a new port space starts with, by
 // horizon, in standard deviations.
 func factoryScores() [NumHorizons][components]float32 {
 	return [NumHorizons][components]float32{
-		{1.58, 1.81, 2.18, 1.89, 1.97, 1.86},
-		{2.84, 3.55, 4.50, 3.18, 3.10, 2.00},
-		{4.00, 6.50, 6.50, 4.21, 4.10, 1.80},
-		{5.60, 9.00, 9.20, 5.83, 5.70, 3.20},
+		{1.58, 1.81, 2.18, 1.89, 1.97, 1.86, 1.97, 1.97},
+		{2.84, 3.55, 4.50, 3.18, 3.10, 2.00, 3.10, 3.10},
+		{4.00, 6.50, 6.50, 4.21, 4.10, 1.80, 4.10, 4.10},
+		{5.60, 9.00, 9.20, 5.83, 5.70, 3.20, 5.70, 5.70},
 	}
 }

@@ -17,6 +17,9 @@ type forecaster struct {
 	// factory is what the tails and the calibration start from.
 	factory     [NumHorizons]tail
 	calibration [NumHorizons]calibration
+	// scores are the errors that the factory expects of each component, power is how much they tell.
+	scores [NumHorizons][components]float32
+	power  [NumHorizons]float64
 	// without turns parts of the method off, for the ablation table alone.
 	without Part
 	// stocks in the order they were made, so that the same input gives the same bytes.
@@ -24,11 +27,12 @@ type forecaster struct {
 }
 
 func newForecaster(without Part) *forecaster {
-	f := &forecaster{edges: newAgeEdges(), without: without, factory: factoryTails(), calibration: factoryCalibration()}
+	f := &forecaster{edges: newAgeEdges(), without: without, factory: factoryTails(), calibration: factoryCalibration(), scores: factoryScores(), power: scorePower()}
 	f.work.edges, f.work.curve.edges = f.edges, f.edges
 	f.work.grid, f.work.horizon = aheadGrid(), horizonAt()
 	f.work.taus = hazardTaus()
 	f.work.worth = tailWorth()
+	f.work.bursts = make([]expected, 0, burstsMost)
 	return f
 }
 
@@ -106,11 +110,11 @@ func (s *stock) closed(opened, ended collector.Interval, reason collector.Reason
 // outlook is the forecast of one busy port space.
 type outlook struct {
 	stock  *stock
-	news   news
 	times  lifetimes
 	speeds [numSpeeds]occurrence
 	cools  releaseWheel
 	came   arrivals
+	rhythm rhythm
 	// spread counts flows whose open is known only to an interval, to spread
 	// them evenly over it.
 	spread uint32
@@ -140,9 +144,6 @@ func (s *stock) outlook(now collector.Time) *outlook {
 	o := &outlook{stock: s, cools: newReleaseWheel(second(now), s.longest)}
 	o.times.start(second(now))
 	o.came.since, o.came.now = second(now), second(now)
-	for h, score := range factoryScores() {
-		o.learnt[h].score = score
-	}
 	return o
 }
 
@@ -167,6 +168,7 @@ func (o *outlook) open(opened collector.Interval) {
 		at = opened.From + collector.Time(float64(opened.To-opened.From)*float64(o.spread)/(1<<32))
 	}
 	o.came.add(second(at))
+	o.rhythm.count(second(at))
 }
 
 // close tells of a flow that ended; its port is held until release, which is not after
@@ -186,6 +188,14 @@ func (o *outlook) close(opened, ended collector.Interval, release collector.Time
 
 // free tells that a cooling port was released before its time.
 func (o *outlook) free(release collector.Time) { o.cools.remove(releaseSecond(release)) }
+
+// ahead reads what the next flow that opens or ends will write, so that it is in the cache.
+func (o *outlook) ahead() int64 {
+	if o == nil {
+		return 0
+	}
+	return int64(o.times.ages.cells[0][o.times.ages.now&(ageSlots-1)]) + int64(o.came.fresh) + int64(o.rhythm.counts[0]) + o.cools.now
+}
 
 // drop forgets a live flow without an end: the ledger lost sight of it.
 func (o *outlook) drop(opened collector.Interval) { o.times.drop(opened) }

@@ -20,6 +20,10 @@ type course struct {
 	base, variance, gain, double [aheads]float64
 	mean                         [components][aheads]float64
 	mix                          [aheads]float64
+	// burst is the variance at each time ahead of bursts to come. Between a time and the one before,
+	// peak is the highest that the rhythm leads to, and peakBurst its variance for the
+	// bursts.
+	burst, peak, peakBurst [aheads]float64
 }
 
 // hold computes what of the ports held now is held ahead, and what each arrival adds. A
@@ -36,20 +40,8 @@ func (o *outlook) hold(w *workspace, now float64) {
 	}
 	o.cools.after(then[:], c.base[:])
 	for i, u := range w.grid {
-		c.variance[i], c.gain[i], c.double[i] = 0, 0, 0
-		for k, cool := range s.classes {
-			if share[k] == 0 {
-				continue
-			}
-			if u <= cool {
-				c.gain[i] += share[k] * u
-				c.double[i] += share[k] * u * u / 2
-				continue
-			}
-			one, two := w.curve.mean(u - cool)
-			c.gain[i] += share[k] * (cool + one)
-			c.double[i] += share[k] * (cool*cool/2 + cool*(u-cool) + two)
-		}
+		c.variance[i] = 0
+		c.gain[i], c.double[i] = o.gain(w, u)
 	}
 	if s.f.without&PartRelease != 0 && s.longest > 0 {
 		for i, u := range w.grid {
@@ -114,7 +106,40 @@ func (o *outlook) hold(w *workspace, now float64) {
 	for i := range w.grid {
 		c.base[i] *= perFlow
 		c.variance[i] *= perFlow
-		c.gain[i] *= perFlow
-		c.double[i] *= perFlow
 	}
+}
+
+// gain is the ports held u ahead per arrival per second, and per arrival per second squared.
+func (o *outlook) gain(w *workspace, u float64) (one, two float64) {
+	if u <= 0 {
+		return 0, 0
+	}
+	for k, cool := range o.stock.classes {
+		switch {
+		case w.share[k] == 0:
+		case u <= cool:
+			one += w.share[k] * u
+			two += w.share[k] * u * u / 2
+		default:
+			a, b := w.curve.mean(u - cool)
+			one += w.share[k] * (cool + a)
+			two += w.share[k] * (cool*cool/2 + cool*(u-cool) + b)
+		}
+	}
+	return one * w.perFlow, two * w.perFlow
+}
+
+// stays is the share of a flow's port that is held u after it opened.
+func (o *outlook) stays(w *workspace, u float64) float64 {
+	q := 0.0
+	for k, cool := range o.stock.classes {
+		switch {
+		case w.share[k] == 0:
+		case u <= cool:
+			q += w.share[k]
+		default:
+			q += w.share[k] * math.Exp(-w.curve.at(u-cool))
+		}
+	}
+	return q * w.perFlow
 }

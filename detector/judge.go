@@ -25,7 +25,6 @@ func (o *outlook) judge(now, held float64) {
 				if p.hit {
 					y = 1
 				}
-				l.calibrate(float64(p.said), y, keep, s.f.calibration[h].pace)
 				s.brier[h] += (float64(p.said) - y) * (float64(p.said) - y)
 				s.judged[h]++
 			}
@@ -34,39 +33,27 @@ func (o *outlook) judge(now, held float64) {
 	}
 }
 
-// shift is what the log-odds of a probability are moved by: what the factory says, how often
-// the space was exhausted, and its own bias so far.
-func (l *learnt) shift(c *calibration) float64 {
-	const worth = 5 // judged forecasts that what is usual weighs
-	past := (float64(l.hits) + worth*c.usual) / (float64(l.judged) + worth)
-	return c.offset + c.past*logit(past) + float64(l.bias)
-}
-
-// calibrate learns from a probability that was said of what came, 1 or 0.
-func (l *learnt) calibrate(said, came, keep, pace float64) {
-	l.hits = l.hits*float32(keep) + float32(came)
-	l.judged = l.judged*float32(keep) + 1
-	l.bias = float32(min(max(float64(l.bias)+pace*(came-said), -biasMost), biasMost))
-}
-
-// biasMost bounds how far a space's own bias moves the log-odds.
-const biasMost = 4
-
-// scoreWorth is how many judged forecasts the factory's scores weigh.
-const scoreWorth = 8
+// seenMost is how many judged forecasts the means of their errors reach back.
+const seenMost = 100
 
 // judge learns from forecast p, due u seconds after it was made, with held ports and opened
 // arrivals by now.
 func (l *learnt) judge(p *pending, held, opened, u, keep float64) {
-	l.seen = min(l.seen+1, 100)
-	f := max(0.01, 1/(float64(l.seen)+scoreWorth))
+	l.seen = min(l.seen+1, seenMost)
+	f := 1 / float64(l.seen)
 	sd := float64(p.sd)
 	for k := range l.score {
 		l.score[k] += float32(f * (min(math.Abs(held-float64(p.mean[k]))/sd, tailReach) - float64(l.score[k])))
 	}
+	highest := float64(p.highest)
+	d := &l.duel[0]
+	if p.burst {
+		d = &l.duel[1]
+	}
+	d.judge(math.Abs(highest-float64(p.topClock))/sd, math.Abs(highest-float64(p.topRest))/sd)
 	r := (held - float64(p.mix)) / sd
 	l.spread += float32(f * (min(r*r, 2500) - float64(l.spread)))
-	l.tail.learn(keep, (float64(p.highest)-float64(p.top))/sd)
+	l.tail.learn(keep, (highest-float64(p.top))/float64(p.topSD))
 	l.rate.learn(keep, float64(p.rate), (opened-p.arrivals)/u-float64(p.rateMean))
 	l.fill.learn(keep, float64(p.fill), held-float64(p.fillMean))
 }

@@ -20,7 +20,6 @@ func waiting(w *wheel) (all []timer) {
 
 // audit recounts everything from the entries alone.
 func audit(l *Ledger) error {
-	l.takeNotes()
 	type counts struct{ live, cooling, opening int }
 	spaces, folds := map[place]counts{}, map[place]counts{}
 	refs := map[uint64]portRefs{}

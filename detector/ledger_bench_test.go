@@ -108,8 +108,7 @@ func (c *churn) next(e *collector.Event) {
 
 // An event of each kind with a million flows live. One event is one that a source hands over: an open, a
 // close or a flow that a dump shows. apply-ns is the CPU time of ApplyAll alone, and all of it: timers and the
-// releases that come due are part of the events during which they do. note-ns is what it takes forecasts at their
-// next tick to take in what they were told of each event. Left out are the making of the events, which is the
+// releases that come due are part of the events during which they do, as are the forecasts that are told. Left out are the making of the events, which is the
 // source's work, and the ticks themselves, which are made meanwhile but are a thing of each second:
 // BenchmarkForecast has them. The ratio is to one look-up in Go's map of as many flows right after, which
 // says what the machine's memory costs at the time.
@@ -126,7 +125,7 @@ func BenchmarkLedgerApply(b *testing.B) {
 		defer runtime.UnlockOSThread()
 		l.forecastAt = math.MaxInt64
 		ticked := second(l.now)
-		apply := func(n int) (spent, noted time.Duration) {
+		apply := func(n int) (spent time.Duration) {
 			for ; n > 0; n -= benchBatch {
 				events := batch[:min(n, benchBatch)]
 				for i := range events {
@@ -134,22 +133,19 @@ func BenchmarkLedgerApply(b *testing.B) {
 				}
 				start := threadTime(b)
 				l.ApplyAll(events)
-				applied := threadTime(b)
-				spent += applied - start
+				spent += threadTime(b) - start
 				if second(l.now) > ticked {
-					l.takeNotes()
-					noted += threadTime(b) - applied
 					ticked, l.forecastAt = second(l.now), 0
 					l.forecast()
 					l.forecastAt = math.MaxInt64
 				}
 			}
-			return spent, noted
+			return spent
 		}
 		apply(400_000) // ports cool down by then
 		b.ReportAllocs()
 		b.ResetTimer()
-		spent, noted := apply(b.N)
+		spent := apply(b.N)
 		b.StopTimer()
 		ns := float64(spent) / float64(b.N)
 		var lookUp time.Duration
@@ -166,7 +162,6 @@ func BenchmarkLedgerApply(b *testing.B) {
 			lookUp += threadTime(b) - start
 		}
 		b.ReportMetric(ns, "apply-ns")
-		b.ReportMetric(float64(noted)/float64(b.N), "note-ns")
 		b.ReportMetric(float64(lookUp)/million, "map-ns")
 		b.ReportMetric(ns*million/float64(lookUp), "×map")
 	}

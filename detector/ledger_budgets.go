@@ -50,7 +50,6 @@ type legacy struct {
 // that no budget took until now come in with the next dump.
 func (l *Ledger) Reconfigure(budgets []*Budget) {
 	l.clearStalls()
-	l.takeNotes()
 	old := legacy{l.accounts, l.spaces, l.byKey, map[uint32]uint32{}}
 	l.spaces, l.spareSpace, l.outlooks = make([]portSpace, 1), nil, 0
 	clear(l.ports)

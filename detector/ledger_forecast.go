@@ -48,10 +48,9 @@ func (l *Ledger) flowOpened(f *flow, opened collector.Interval, resumed bool) {
 	switch o := l.outlookOf(f); {
 	case o == nil:
 	case resumed:
-		o.takeNote()
 		o.haveLive(opened)
 	default:
-		o.tell(newsItem{opened: opened})
+		o.open(opened)
 	}
 }
 
@@ -61,14 +60,13 @@ func (l *Ledger) flowClosed(f *flow, opened, ended collector.Interval, release c
 		if release <= l.now {
 			release = ended.To
 		}
-		o.tell(newsItem{opened, ended, release, true, reason})
+		o.close(opened, ended, release, reason)
 	}
 }
 
 // flowReused tells that the cooling port of f is released before its time.
 func (l *Ledger) flowReused(f *flow) {
 	if o := l.outlookOf(f); o != nil {
-		o.takeNote()
 		o.free(f.moment)
 	}
 }
@@ -78,7 +76,6 @@ func (l *Ledger) flowDropped(f *flow) {
 	opened := f.openedInterval()
 	l.accountOf(f).stock.times.drop(opened)
 	if o := l.outlookOf(f); o != nil {
-		o.takeNote()
 		o.drop(opened)
 	}
 }
@@ -86,7 +83,6 @@ func (l *Ledger) flowDropped(f *flow) {
 // flowMoved tells that live f was folded and is counted in a port space now.
 func (l *Ledger) flowMoved(f *flow) {
 	if o := l.outlookOf(f); o != nil {
-		o.takeNote()
 		o.haveLive(f.openedInterval())
 	}
 }
@@ -143,17 +139,7 @@ func (l *Ledger) forecast() {
 		if cool := slices.Max(a.terms.CoolDown[:]); cool > 0 {
 			c.WarmingUntil = l.cfg.Start.Add(cool)
 		}
-		s.outlook.takeNote()
 		s.outlook.tick(c)
-	}
-}
-
-// takeNotes brings every forecast up to date with what it was told.
-func (l *Ledger) takeNotes() {
-	for i := range l.spaces {
-		if o := l.spaces[i].outlook; o != nil {
-			o.takeNote()
-		}
 	}
 }
 

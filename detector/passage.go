@@ -2,54 +2,100 @@ package detector
 
 import "math"
 
+// passage is how near to the ceiling a forecast has come on its way.
+type passage struct {
+	// left are the ports left until the ceiling, at the fullest so far; low until the one beyond
+	// the edge of a table that the pool may cross.
+	left, low [components]float64
+	// clocked and clockedLow are the probabilities by the clock that the one and the other is passed.
+	clocked, clockedLow float64
+	// topClock and topRest are the highest fill so far by the clock, and by all others together.
+	topClock, topRest float64
+	// topBurst is the variance that bursts add to topClock.
+	topBurst float64
+}
+
+func startPassage() passage {
+	p := passage{topClock: math.Inf(-1), topRest: math.Inf(-1)}
+	for k := range p.left {
+		p.left[k], p.low[k] = math.Inf(1), math.Inf(1)
+	}
+	return p
+}
+
+// top is the highest fill so far, where the clock has share trust.
+func (p *passage) top(trust float64) float64 {
+	switch trust {
+	case 0:
+		return p.topRest
+	case 1:
+		return p.topClock
+	}
+	return trust*p.topClock + (1-trust)*p.topRest
+}
+
+// step goes on to place i of the grid, of horizon h, and returns the probability that the ceiling
+// is passed by then.
+func (o *outlook) step(w *workspace, p *passage, i, h int, trust, blind float64) float64 {
+	s, c := o.stock, &w.course
+	others := 1 - w.weight[h][clock]
+	if others > 1e-6 {
+		p.topRest = max(p.topRest, (c.mix[i]-w.weight[h][clock]*c.mean[clock][i])/others)
+	}
+	if c.peak[i] > p.topClock {
+		p.topClock, p.topBurst = c.peak[i], c.peakBurst[i]
+	}
+	crossed := s.crossed[i]
+	sum := 0.0
+	for k, x := range w.weight[h] {
+		sd := c.deviation(k, i, blind)
+		var at, atLow float64
+		if k == clock {
+			if x = trust; x < 1e-6 {
+				continue
+			}
+			p.clocked = max(p.clocked, o.burstExceeds(w, i, s.ceiling, sd))
+			p.clockedLow = max(p.clockedLow, o.burstExceeds(w, i, s.next, sd))
+			at, atLow = p.clocked, p.clockedLow
+		} else {
+			p.left[k] = min(p.left[k], s.ceiling-c.mean[k][i])
+			if crossed > 0 {
+				p.low[k] = min(p.low[k], s.next-c.mean[k][i])
+			}
+			if x *= (1 - trust) / max(others, 1e-6); x < 1e-6 {
+				continue
+			}
+			at = o.exceeds(w, p.left[k]/sd)
+			if crossed > 0 {
+				atLow = o.exceeds(w, p.low[k]/sd)
+			}
+		}
+		sum += x * (at + crossed*max(0, atLow-at))
+	}
+	return sum
+}
+
 // pass computes the probability that the fill passes the ceiling on its way, and keeps
 // forecasts to be judged.
 func (o *outlook) pass(w *workspace, c conditions, now, held float64) {
 	s, co, f := o.stock, &w.course, &o.forecast
 	blind := o.blindness(c, now, held)
 	f.Inexact = blind > 0
-	// Ports left until the ceiling, at the fullest on the way; low is until the one beyond the
-	// edge of a table that the pool may cross.
-	var z, low [components]float64
-	for k := range z {
-		z[k], low[k] = math.Inf(1), math.Inf(1)
-	}
-	var shift [NumHorizons]float64
-	for h := range shift {
-		shift[h] = o.learnt[h].shift(&s.f.calibration[h])
-	}
-	least := 0.0 // probability at the time before
-	before := 0.0
 	f.TimeToExhaustion = math.Inf(1)
-	top := math.Inf(-1)
+	way := startPassage()
+	trust := o.trust(w, 0)
+	least, before := 0.0, 0.0 // probability at the time before
 	h := 0
 	o.learnt[0].tail.cumulate(&s.f.factory[0], w.worth[0], &w.above)
 	for i, u := range w.grid {
 		if i > w.horizon[h] {
 			h++
+			trust = o.trust(w, h)
 			o.learnt[h].tail.cumulate(&s.f.factory[h], w.worth[h], &w.above)
 		}
-		top = max(top, co.mix[i])
-		crossed := s.crossed[i]
-		raw := 0.0
-		for k, x := range w.weight[h] {
-			z[k] = min(z[k], s.ceiling-co.mean[k][i])
-			if crossed > 0 {
-				low[k] = min(low[k], s.next-co.mean[k][i])
-			}
-			if x < 1e-6 {
-				continue
-			}
-			sd := math.Sqrt(co.variance[i] + max(0, co.mean[k][i]-co.base[i]) + 1 + blind)
-			p := o.exceeds(w, z[k]/sd)
-			if crossed > 0 {
-				p += crossed * max(0, o.exceeds(w, low[k]/sd)-p)
-			}
-			raw += x * p
-		}
-		p := raw
+		p := o.step(w, &way, i, h, trust, blind)
 		if s.f.without&PartCalibration == 0 {
-			p = logistic(shift[h] + s.f.calibration[h].slope*logit(raw))
+			p = s.f.calibration[h].apply(p)
 		}
 		p = max(p, least)
 		if least < 0.5 && p >= 0.5 {
@@ -59,6 +105,8 @@ func (o *outlook) pass(w *workspace, c conditions, now, held float64) {
 		if i == w.horizon[h] {
 			l := &o.learnt[h]
 			variance := co.variance[i] + max(0, co.mix[i]-co.base[i]) + 1
+			topSD := math.Sqrt(variance + trust*way.topBurst)
+			variance += w.weight[h][clock] * co.burst[i]
 			f.Mean[h] = co.mix[i]
 			f.Variance[h] = variance*l.variance() + blind
 			if h > 0 {
@@ -67,8 +115,10 @@ func (o *outlook) pass(w *workspace, c conditions, now, held float64) {
 			}
 			f.Probability[h] = p
 			o.keep(h, now, held, pending{
-				mix: float32(co.mix[i]), top: float32(top), sd: float32(math.Sqrt(variance)),
-				raw: float32(raw), said: float32(p), beyond: held >= s.ceiling,
+				mix: float32(co.mix[i]), sd: float32(math.Sqrt(variance)),
+				top: float32(way.top(trust)), topSD: float32(topSD),
+				topClock: float32(way.topClock), topRest: float32(way.topRest),
+				said: float32(p), beyond: held >= s.ceiling, burst: w.expectsBurst(u),
 			}, i, w)
 		}
 	}
@@ -80,13 +130,25 @@ func (o *outlook) pass(w *workspace, c conditions, now, held float64) {
 	}
 }
 
+// burstExceeds is the probability by the clock that the fill is above ceiling between place i of
+// the grid and the one before; sd is its standard deviation then.
+func (o *outlook) burstExceeds(w *workspace, i int, ceiling, sd float64) float64 {
+	// How much bursts vary is known, so the errors of other times say nothing of them.
+	r := (ceiling - w.course.peak[i]) / sd
+	known := w.course.peakBurst[i] / (sd * sd)
+	return known*normalTail(r) + (1-known)*o.exceeds(w, r)
+}
+
 // exceeds is the probability that the residual is above r.
 func (o *outlook) exceeds(w *workspace, r float64) float64 {
 	if o.stock.f.without&PartTail != 0 {
-		return math.Erfc(r/math.Sqrt2) / 2
+		return normalTail(r)
 	}
 	return beyond(&w.above, r)
 }
+
+// normalTail is the probability that a standard normal variable is above r.
+func normalTail(r float64) float64 { return math.Erfc(r/math.Sqrt2) / 2 }
 
 // tailWorth is how many residuals the factory's tail weighs, by horizon: the further ahead,
 // the more one load differs from another.

@@ -59,10 +59,11 @@ type pending struct {
 	due  int64               // second
 	mean [components]float32 // by component, at the horizon
 	mix  float32             // their weighted mean there
-	top  float32             // the weighted mean's highest until then
 	sd   float32
-	raw  float32 // probability before calibration
-	said float32 // and after
+	// top is the highest fill until then and topSD its standard deviation; topClock is the highest by
+	// the clock, topRest by all others together.
+	top, topSD, topClock, topRest float32
+	said                          float32 // probability
 	// highest fill seen since.
 	highest float32
 	// What the two regressions need: the rate now and N now, less their long means, and the
@@ -70,7 +71,8 @@ type pending struct {
 	rate, rateMean, fill, fillMean float32
 	arrivals                       float64
 	// beyond: the space was exhausted already, so the probability is not judged. hit: it was since.
-	beyond, hit bool
+	// burst: one was expected until then.
+	beyond, hit, burst bool
 }
 
 // pendings is how many forecasts of one horizon wait at a time.
@@ -83,14 +85,30 @@ type learnt struct {
 	tail    tail
 	// score is the mean absolute error of each component in standard deviations.
 	score [components]float32
+	// duel compares the clock with all others together: by how well they know the highest fill where
+	// no burst is expected until the horizon (0), and where one is (1).
+	duel [2]duel
 	// Regressions of the future on the present, both less their long mean.
 	rate, fill regression
 	// spread is the mean square of the residual at the horizon, in variances.
 	spread float32
-	seen   float32 // forecasts judged, at most 100
-	// hits of judged forecasts that were followed by exhaustion; both decay.
-	hits, judged float32
-	bias         float32 // of the probability's log-odds
+	seen   float32 // forecasts judged, at most seenMost
+}
+
+// duel is the mean error of the clock and of all others, in standard deviations, over rounds.
+type duel struct{ clock, rest, rounds float32 }
+
+func (d *duel) judge(clock, rest float64) {
+	d.rounds = min(d.rounds+1, seenMost)
+	d.clock += (float32(min(clock, tailReach)) - d.clock) / d.rounds
+	d.rest += (float32(min(rest, tailReach)) - d.rest) / d.rounds
+}
+
+// trust is the share of the clock: half before anything was judged.
+func (d *duel) trust() float64 {
+	const worth, power = 2, 8 // rounds that a draw weighs
+	odds := math.Pow(float64((worth+d.rounds*d.rest)/(worth+d.rounds*d.clock)), power)
+	return odds / (1 + odds)
 }
 
 // regression is a least-squares line through the origin, drawn towards a prior slope.

@@ -17,7 +17,7 @@ import (
 // It begins with stateMagic and the version, and ends with a CRC-32C of all before.
 const (
 	stateMagic   = "snatwatch state\n"
-	stateVersion = 1
+	stateVersion = 2
 	// stateOld is after how long what was learned of a port space says nothing any more.
 	stateOld = 6 * time.Hour
 )
@@ -39,6 +39,7 @@ type memory struct {
 	ended                          [coolClasses]float32
 	dispersion, rateMean, fillMean float64
 	since                          float64 // seconds over which the two means were taken
+	rhythm                         rhythm
 	learnt                         [NumHorizons]learnt
 }
 
@@ -46,7 +47,7 @@ type memory struct {
 func (o *outlook) remember() memory {
 	m := memory{
 		speeds: o.speeds, ended: o.ended, dispersion: o.dispersion,
-		rateMean: o.rateMean, fillMean: o.fillMean, since: o.last - o.began, learnt: o.learnt,
+		rateMean: o.rateMean, fillMean: o.fillMean, since: o.last - o.began, rhythm: o.rhythm, learnt: o.learnt,
 	}
 	for h := range m.learnt {
 		m.learnt[h].waiting, m.learnt[h].next = [pendings]pending{}, 0
@@ -57,6 +58,8 @@ func (o *outlook) remember() memory {
 // recall gives a new outlook what one of the same port space learned.
 func (o *outlook) recall(m *memory, now collector.Time) {
 	o.speeds, o.ended, o.learnt = m.speeds, m.ended, m.learnt
+	o.rhythm = m.rhythm
+	o.rhythm.start = 0
 	o.dispersion, o.rateMean, o.fillMean = m.dispersion, m.rateMean, m.fillMean
 	o.began = now.Seconds() - m.since
 }
@@ -75,7 +78,6 @@ const (
 
 // AppendState appends what the forecast learned so far, for Restore.
 func (l *Ledger) AppendState(b []byte) []byte {
-	l.takeNotes()
 	c := codec{b: append(b, stateMagic...)}
 	first := len(b)
 	version := uint64(stateVersion)
@@ -240,6 +242,7 @@ func (c *codec) memory(m *memory) {
 		c.f32(&m.ended[k])
 	}
 	c.f64(&m.dispersion, &m.rateMean, &m.fillMean, &m.since)
+	c.rhythm(&m.rhythm)
 	for h := range m.learnt {
 		l := &m.learnt[h]
 		for i := range l.tail {
@@ -249,9 +252,25 @@ func (c *codec) memory(m *memory) {
 			c.f32(&l.score[k])
 		}
 		c.f32(&l.rate.xx, &l.rate.xy, &l.rate.n, &l.fill.xx, &l.fill.xy, &l.fill.n)
-		c.f32(&l.spread, &l.seen, &l.hits, &l.judged, &l.bias)
+		c.f32(&l.spread, &l.seen)
+		for i := range l.duel {
+			c.f32(&l.duel[i].clock, &l.duel[i].rest, &l.duel[i].rounds)
+		}
 	}
 	m.dispersion = max(1, m.dispersion)
+}
+
+func (c *codec) rhythm(r *rhythm) {
+	first := float64(r.first)
+	c.f64(&first)
+	r.first = int64(first)
+	c.f32(&r.level, &r.noise)
+	for i := range r.hour {
+		c.f32(&r.hour[i].mean, &r.hour[i].square)
+	}
+	for i := range r.day {
+		c.f32(&r.day[i])
+	}
 }
 
 func (c *codec) stock(name *string, p *collector.Protocol, hours *occurrence, brier, judged *[NumHorizons]float64) {

@@ -35,6 +35,8 @@ const (
 	PartCalibration
 	// PartPool: the growth of the pool across the edge of a table.
 	PartPool
+	// PartRhythm: what recurs every hour, and every day.
+	PartRhythm
 )
 
 // workspace is room for one tick, shared by all outlooks of a forecaster.
@@ -48,7 +50,8 @@ type workspace struct {
 	seen    exposure
 	curve   curve
 	share   [coolClasses]float64
-	perFlow float64 // ports held per flow
+	bursts  []expected // of the next hour, the nearest first
+	perFlow float64    // ports held per flow
 	course  course
 	weight  [NumHorizons][components]float64
 	above   [tailBins + 1]float64
@@ -123,6 +126,7 @@ func (o *outlook) tick(c conditions) {
 	o.times.ages.advance(second(c.Now))
 	o.cools.advance(second(c.Now))
 	o.came.advance(second(c.Now))
+	o.rhythm.advance(second(c.Now))
 	first := o.last == 0
 	if first {
 		dt = 1

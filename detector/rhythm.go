@@ -1,0 +1,161 @@
+package detector
+
+import "math"
+
+// What recurs is counted by the clock: bursts by the rhythmBin seconds of the hour, which suits
+// whatever is scheduled every 5, 10, 15, 30 or 60 minutes, and the course of the day by its
+// quarters of an hour. Both are UTC; zones are whole quarters of an hour apart.
+const (
+	rhythmBin   = 15
+	hourBins    = 3600 / rhythmBin
+	dayBin      = 900
+	dayBins     = 86400 / dayBin
+	hourMemory  = 4 // hours that the mean of a bin of the hour weighs at most
+	dayMemory   = 5 // days that the mean of a bin of the day weighs at most
+	levelMemory = 8 // bins of the hour that the level weighs
+)
+
+// rhythm is when flows of a port space open: what recurs every hour, and every day.
+type rhythm struct {
+	// start is the first second of the bin that is being counted; counts are those of the bin
+	// and of the three after it, by number.
+	start  int64
+	counts [4]uint32
+	// partial: the flows of this bin were not all seen. first is the number of the first bin that
+	// was counted whole, 0 before.
+	partial bool
+	first   int64
+	// level is the mean of the bins without what recurs, noise the variance about it, both of
+	// late; off counts bins in a row that lay far above it, or below it if negative.
+	level, noise float32
+	off          int32
+	hour         [hourBins]burst
+	// day is the mean rate by quarter of an hour, per second; quarter is the sum of the bins
+	// counted in this one, and bins their number.
+	day     [dayBins]float32
+	quarter float32
+	bins    int32
+}
+
+// burst is by how many flows a bin of the hour exceeds the level: the mean over the last
+// hours, and the mean of the square.
+type burst struct{ mean, square float32 }
+
+// count counts a flow that opened in second at.
+func (r *rhythm) count(at int64) {
+	if d := at - r.start; uint64(d) < rhythmBin {
+		r.counts[0]++
+	} else if d > 0 && d < rhythmBin*int64(len(r.counts)) {
+		r.counts[d/rhythmBin]++
+	}
+}
+
+// advance closes the bins that ended by now, up to which all that opened was counted.
+func (r *rhythm) advance(now int64) {
+	bin := now / rhythmBin
+	if last := r.start / rhythmBin; r.start == 0 || bin-last > hourBins {
+		r.start, r.counts, r.partial = bin*rhythmBin, [4]uint32{}, true
+		r.off, r.quarter, r.bins = 0, 0, 0
+		return
+	}
+	for b := r.start / rhythmBin; b < bin; b++ {
+		r.learn(b, float32(r.counts[0]))
+		copy(r.counts[:], r.counts[1:])
+		r.counts[len(r.counts)-1] = 0
+		r.start += rhythmBin
+	}
+}
+
+// learn takes the number n of flows that opened in bin b.
+func (r *rhythm) learn(b int64, n float32) {
+	switch {
+	case r.partial:
+		r.partial = false
+		return
+	case r.first == 0:
+		r.first, r.level, r.noise = b, n, n+1
+	}
+	k := &r.hour[b%hourBins]
+	rest := n
+	if e, _ := r.burst(b); e != 0 {
+		rest -= e
+	}
+	x := n - r.level
+	w := 1 / float32(min(r.hours(b), hourMemory-1)+1)
+	k.mean += w * (x - k.mean)
+	k.square += w * (x*x - k.square)
+
+	// The level heeds no burst, but follows one that lasts.
+	const far, lasting = 4, 3 // standard deviations, bins
+	d, reach := rest-r.level, far*float32(math.Sqrt(float64(r.noise)))
+	switch {
+	case d > reach:
+		r.off = max(r.off, 0) + 1
+	case d < -reach:
+		r.off = min(r.off, 0) - 1
+	default:
+		r.off = 0
+	}
+	if r.off >= lasting || r.off <= -lasting {
+		r.level = max(rest, 0)
+	} else {
+		d = min(max(d, -reach), reach)
+		r.level = max(r.level+d/levelMemory, 0)
+		r.noise = max(r.noise+(d*d-r.noise)/(4*levelMemory), r.level+1)
+	}
+
+	r.quarter += n
+	r.bins++
+	if (b+1)*rhythmBin%dayBin == 0 {
+		if r.bins == dayBin/rhythmBin {
+			k := &r.day[b*rhythmBin/dayBin%dayBins]
+			days := ((b+1-r.first)*rhythmBin - dayBin) / 86400 // that it was counted before
+			w := 1 / float32(min(days, dayMemory-1)+1)
+			*k += w * (r.quarter/dayBin - *k)
+		}
+		r.quarter, r.bins = 0, 0
+	}
+}
+
+// hours is how often the bin of the hour that b is was counted before.
+func (r *rhythm) hours(b int64) int64 {
+	if r.first == 0 || b < r.first {
+		return 0
+	}
+	return (b - r.first) / hourBins
+}
+
+// burst is by how many flows bin b is expected to exceed the level, and the variance of
+// that; 0 unless several hours agree.
+func (r *rhythm) burst(b int64) (excess, variance float32) {
+	n := float32(min(r.hours(b), hourMemory))
+	if n < 2 {
+		return 0, 0
+	}
+	k := &r.hour[b%hourBins]
+	spread := max(0, k.square-k.mean*k.mean) * n / (n - 1)
+	const proof, alike = 25, 2.5 // of the mean's square in its own variance: by chance, by the hours seen
+	if k.mean*k.mean*n <= max(proof*r.noise, alike*spread) {
+		return 0, 0
+	}
+	return k.mean, spread + k.mean*k.mean/(4*n*n)
+}
+
+// knowsDay reports whether every quarter of an hour of the day was counted.
+func (r *rhythm) knowsDay(now float64) bool {
+	return r.first != 0 && now-float64(r.first*rhythmBin) > 86400+2*dayBin
+}
+
+// course is the rate at second t as the days so far had it: between the middles of two quarters,
+// each smoothed by its neighbours.
+func (r *rhythm) course(t float64) float64 {
+	x := t/dayBin - 0.5
+	i := math.Floor(x)
+	a, b := r.smooth(int64(i)), r.smooth(int64(i)+1)
+	return a + (b-a)*(x-i)
+}
+
+func (r *rhythm) smooth(q int64) float64 {
+	q += dayBins // a quarter before 1970 is none
+	return float64(r.day[(q-1)%dayBins]+2*r.day[q%dayBins]+r.day[(q+1)%dayBins]) / 4
+}
