@@ -22,7 +22,7 @@ func backtestCommand(app *kingpin.Application) command {
 	c.Arg("file", "Recorded flows: CSV with a header, or Zeek's conn.log as TSV or JSON; gzipped or not.").StringsVar(&b.Files)
 	c.Flag("scenario", "Generate flows instead: all, or one of "+scenarioNames()+".").PlaceHolder("NAME").StringVar(&b.Scenario)
 	c.Flag("profile", "Only one profile of the scenarios: P0 (calls of seconds, no cool-down), P15 or P240 (calls of 50 ms, a cool-down of 15 or 240 s).").StringVar(&b.Profile)
-	c.Flag("hours", "How long a run of a scenario is; day and night three times as long.").Default("8").Float64Var(&b.Hours)
+	c.Flag("hours", "How long a run of a scenario is; day and night nine times as long.").Default("8").Float64Var(&b.Hours)
 	c.Flag("seeds", "Runs of each scenario and profile to judge.").Default("3").IntVar(&b.Seeds)
 	c.Flag("train-seeds", "Other runs, to fit thresholds on.").Default("2").IntVar(&b.TrainSeeds)
 	c.Flag("quick", "One seed of two hours, and one to fit on.").BoolVar(&b.Quick)

@@ -19,6 +19,7 @@ func Ablations() []Variant {
 		{"without long means", detector.PartMeans},
 		{"without learned tail", detector.PartTail},
 		{"without recalibration", detector.PartCalibration},
+		{"without rhythm of hour and day", detector.PartRhythm},
 	}
 	var all detector.Part
 	var vs []Variant

@@ -74,11 +74,11 @@ func RunRecords(ctx context.Context, opt Options, records []*Record) (*Result, e
 	res := &Result{Config: cfg, Fitted: builtinFit()}
 	points := OperatingPoints(res.Fitted)
 	cells := make([][]*Cell, len(jobs))
-	g, ctx := errgroup.WithContext(ctx)
+	g, running := errgroup.WithContext(ctx)
 	g.SetLimit(cfg.Parallel)
 	for i, j := range jobs {
 		g.Go(func() (err error) {
-			cells[i], err = j.judge(ctx, points, res.Fitted, opt.Trace, advanced)
+			cells[i], err = j.judge(running, points, res.Fitted, opt.Trace, advanced)
 			return err
 		})
 	}
@@ -86,7 +86,9 @@ func RunRecords(ctx context.Context, opt Options, records []*Record) (*Result, e
 		return nil, err
 	}
 	res.Cells = slices.Concat(cells...)
-	return res, nil
+	var err error
+	res.Foresight, err = foresee(ctx, cfg.Parallel, jobs)
+	return res, err
 }
 
 // recordJob is one replay of a record.
@@ -98,6 +100,8 @@ type recordJob struct {
 	spaces []int32
 	// to is the last open: what comes after it is no truth.
 	to collector.Time
+	// chosen: the budget was, for the one space there is.
+	chosen bool
 }
 
 // newRecordJobs prepares the replays of a record under one budget.
@@ -132,7 +136,7 @@ func newRecordJobs(cfg Config, r *Record, t Terms, b *detector.Budget, warm time
 		best = max(best, episodes)
 		only := func(f *Flow) bool { return int(f.Destination) == d }
 		source, last := r.source(cfg.Tick, only)
-		jobs = append(jobs, recordJob{cfg, r, source, staticBudget(ports, coolDown), []int32{int32(d)}, last})
+		jobs = append(jobs, recordJob{cfg, r, source, staticBudget(ports, coolDown), []int32{int32(d)}, last, true})
 	}
 	return jobs, nil
 }

@@ -99,6 +99,15 @@ func (r *Reliability) merge(o *Reliability) {
 	}
 }
 
+// levels are the bins of the calibration table.
+func (r *Reliability) levels() []CalibrationLevel {
+	var ls []CalibrationLevel
+	for _, b := range r.Bins {
+		ls = append(ls, CalibrationLevel{b.N, Number(b.Predicted()), Number(b.Observed())})
+	}
+	return ls
+}
+
 // Brier is the mean squared error of the probabilities.
 func (r *Reliability) Brier() float64 { return r.Sum / float64(r.N) }
 

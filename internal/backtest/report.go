@@ -44,7 +44,11 @@ func (s *Summary) tables() []*table {
 	if len(s.Cells) > len(s.Groups) {
 		all = append(all, s.cellTable())
 	}
-	all = append(all, s.calibrationTable())
+	m := s.method(NameForecast)
+	all = append(all, calibrationTable("Calibration of the forecast: predicted -> observed (number of predictions), everything together", m.Calibration, m.CalibrationError))
+	if f := s.Foresight; f != nil {
+		all = append(all, f.table())
+	}
 	return append(all, s.incidentTables()...)
 }
 
@@ -160,16 +164,32 @@ func (s *Summary) cellTable() *table {
 	return t
 }
 
-func (s *Summary) calibrationTable() *table {
-	m := s.method(NameForecast)
-	t := &table{title: "Calibration of the forecast: predicted -> observed (number of predictions), everything together"}
+// table is the calibration, with the Brier skill below.
+func (f *ForesightSummary) table() *table {
+	t := calibrationTable(fmt.Sprintf("Calibration without hindsight: ceilings of %d port spaces from the first half of each record, judged on the second", f.Spaces),
+		f.Calibration, f.Error)
+	for _, line := range []struct {
+		name string
+		of   [horizons]Number
+	}{{"rate of exhaustion", f.BaseRate}, {"Brier skill", f.Skill}} {
+		row := []string{line.name}
+		for _, x := range line.of {
+			row = append(row, figure(float64(x), 3))
+		}
+		t.row(row...)
+	}
+	return t
+}
+
+func calibrationTable(title string, calibration [horizons][]CalibrationLevel, distance [horizons]Number) *table {
+	t := &table{title: title}
 	row := []string{"predicted"}
 	t.row(append(row, "60 s", "5 min", "15 min", "60 min")...)
 	for bin := range calibrationBins {
 		row := []string{fmt.Sprintf("%.1f-%.1f", float64(bin)/calibrationBins, float64(bin+1)/calibrationBins)}
 		for h := range horizons {
 			cell := "-"
-			if levels := m.Calibration[h]; bin < len(levels) && levels[bin].N > 0 {
+			if levels := calibration[h]; bin < len(levels) && levels[bin].N > 0 {
 				l := levels[bin]
 				cell = fmt.Sprintf("%.3f -> %.3f (%d)", float64(l.Predicted), float64(l.Observed), l.N)
 			}
@@ -179,7 +199,7 @@ func (s *Summary) calibrationTable() *table {
 	}
 	row = []string{"mean distance"}
 	for h := range horizons {
-		row = append(row, figure(float64(m.CalibrationError[h]), 3))
+		row = append(row, figure(float64(distance[h]), 3))
 	}
 	t.row(row...)
 	return t

@@ -26,7 +26,7 @@ func Scenarios() []Scenario {
 		{Name: "ramp", Text: "load climbs over one to two hours, half of the time too far", length: 1, plan: ramp},
 		{Name: "burst", Text: "opens multiply by 1.3 to 3.5 for 4 minutes", length: 1, plan: burst},
 		{Name: "slow", Text: "hold times grow at a constant rate of opens, at once or over 1 to 5 minutes", length: 1, plan: slow},
-		{Name: "diurnal", Text: "day and night", length: 3, plan: diurnal},
+		{Name: "diurnal", Text: "day and night, three days", length: 9, plan: diurnal},
 		{Name: "retry", Text: "a server stops answering: 30 s timeouts, 90 % tried again, 5 times", length: 1, plan: retry},
 		{Name: "leak", Text: "some flows are never closed until a restart", length: 1, plan: leak},
 		{Name: "tier", Text: "a pool of 40 grows to 46–62 nodes; above 50 the share halves", length: 1, plan: tier},
@@ -35,7 +35,7 @@ func Scenarios() []Scenario {
 	}
 }
 
-// Generate returns one run of s, hours long (three times as long for day and
+// Generate returns one run of s, hours long (nine times as long for day and
 // night). The same arguments give the same flows.
 func (s Scenario) Generate(p Profile, seed uint64, hours float64) *Source {
 	h := fnv.New64a()

@@ -194,8 +194,8 @@ func TestExhausts(t *testing.T) {
 		{0, 3, true, true},
 		{0, 2, false, true},
 		{2, 1, true, true},
-		{0, 99, true, true},
-		{3, 2, false, true}, // the start itself is not ahead of itself
+		{0, 99, true, false}, // nor would a miss be known
+		{3, 2, false, true},  // the start itself is not ahead of itself
 		{5, 7, false, true},
 		{5, 8, false, false},
 	}

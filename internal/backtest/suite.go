@@ -18,7 +18,7 @@ type Config struct {
 	Tick, Every time.Duration
 	// WarmUp is how long nothing is judged; default 15 minutes.
 	WarmUp time.Duration
-	// Hours that a run of a scenario lasts (day and night three times as long); default 8.
+	// Hours that a run of a scenario lasts (day and night nine times as long); default 8.
 	Hours float64
 	// Seeds to judge on; default 3. TrainSeeds other ones to fit thresholds on; default 2.
 	Seeds, TrainSeeds int
@@ -65,6 +65,8 @@ type Result struct {
 	Config Config
 	Fitted *Fitted
 	Cells  []*Cell
+	// Foresight is nil for scenarios.
+	Foresight *Foresight
 	// Scenarios: the cells are generated; targets are stated for those.
 	Scenarios bool
 	// Took is filled by the caller, who has a clock.

@@ -38,6 +38,8 @@ type Summary struct {
 	Groups      []GroupSummary   `json:"groups"`
 	Cells       []CellSummary    `json:"cells"`
 	Targets     []Target         `json:"targets,omitempty"`
+	// Foresight is of records whose ceilings were chosen.
+	Foresight *ForesightSummary `json:"foresight,omitempty"`
 }
 
 // MethodSummary is a method over all groups.
@@ -205,6 +207,9 @@ func (r *Result) Summarize() *Summary {
 	if r.Scenarios {
 		s.Targets = s.targets()
 	}
+	if r.Foresight != nil && r.Foresight.Spaces > 0 {
+		s.Foresight = r.Foresight.summarize()
+	}
 	return s
 }
 
@@ -240,10 +245,7 @@ func summarizeMethod(groups [][]*Cell, i int, name, kind string) MethodSummary {
 		}
 		ms.Brier[h], ms.Skill[h] = Number(rel.Brier()), Number(rel.Skill())
 		ms.CalibrationError[h] = Number(rel.Error())
-		for _, b := range rel.Bins {
-			ms.Calibration[h] = append(ms.Calibration[h],
-				CalibrationLevel{b.N, Number(b.Predicted()), Number(b.Observed())})
-		}
+		ms.Calibration[h] = rel.levels()
 	}
 	return ms
 }

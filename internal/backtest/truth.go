@@ -89,11 +89,8 @@ func (t *truth) settle() {
 // ticks returns how many ticks d is.
 func (t *truth) ticks(d time.Duration) int { return int(d / t.tick) }
 
-// exhausts says whether an episode starts within (k, k+ahead]; known is false when
-// the record ends before that is certain.
+// exhausts says whether an episode starts within (k, k+ahead]; known is false when the record ends
+// before that: to keep those that are hit all the same would make hits of most near its end.
 func (t *truth) exhausts(k, ahead int) (yes, known bool) {
-	if t.until[k] != far && int(t.until[k]) <= ahead {
-		return true, true
-	}
-	return false, k+ahead < len(t.held)
+	return t.until[k] != far && int(t.until[k]) <= ahead, k+ahead < len(t.held)
 }

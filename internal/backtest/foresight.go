@@ -1,0 +1,108 @@
+package backtest
+
+import (
+	"context"
+	"math"
+	"slices"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/snatwatch/snatwatch/collector"
+)
+
+// foresightLeast is how many seconds half a record must last to be judged with foresight.
+const foresightLeast = 600
+
+// foresightShares are the ceilings of a port space that is judged with foresight, in shares of the
+// most that it held in the first half of its record.
+func foresightShares() []float64 { return []float64{0.5, 0.6, 0.7, 0.8, 0.9, 1, 1.1, 1.25, 1.5} }
+
+// Foresight is what the forecast's probabilities are worth where nobody chose the ceiling knowing what
+// came: each is set from the first half of a record and judged on the second.
+type Foresight struct {
+	// Spaces is the number of port spaces, each with several ceilings.
+	Spaces      int
+	Reliability [horizons]Reliability
+}
+
+// foresightJobs are the replays of one port space of a record, one for each ceiling; none where it is
+// too short or holds too little.
+func (j recordJob) foresightJobs(held []int32) []recordJob {
+	const least = 5 // ports
+	from, half := int(j.cfg.WarmUp/j.cfg.Tick), len(held)/2
+	if time.Duration(half-from)*j.cfg.Tick < foresightLeast*time.Second {
+		return nil
+	}
+	top := slices.Max(held[from:half])
+	var jobs []recordJob
+	last := 0
+	for _, share := range foresightShares() {
+		ports := int(math.Ceil(share * float64(top)))
+		if ports < least || ports == last {
+			continue
+		}
+		last = ports
+		k := j
+		k.cfg.WarmUp, k.cfg.Charts = time.Duration(half)*j.cfg.Tick, false
+		k.budget = staticBudget(ports, j.budget.TCP.CoolDown[collector.FIN])
+		jobs = append(jobs, k)
+	}
+	return jobs
+}
+
+// foresee replays the port spaces of jobs under ceilings set with foresight.
+func foresee(ctx context.Context, parallel int, jobs []recordJob) (*Foresight, error) {
+	f := &Foresight{}
+	var all []recordJob
+	for _, j := range jobs {
+		if !j.chosen {
+			continue
+		}
+		held := j.record.held(j.source.From, j.to, j.cfg.Tick, j.budget)
+		if js := j.foresightJobs(held[j.spaces[0]]); len(js) > 0 {
+			f.Spaces++
+			all = append(all, js...)
+		}
+	}
+	cells := make([][]*Cell, len(all))
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(parallel)
+	for i, j := range all {
+		g.Go(func() (err error) {
+			cells[i], err = j.judge(ctx, nil, &Fitted{}, nil, nil)
+			return err
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return nil, err
+	}
+	for _, c := range slices.Concat(cells...) {
+		for h := range horizons {
+			f.Reliability[h].merge(&c.Methods[0].Horizons[h].Reliability)
+		}
+	}
+	return f, nil
+}
+
+// ForesightSummary is how the forecast's probabilities did under ceilings that were set from the first
+// half of each record and judged on the second.
+type ForesightSummary struct {
+	Spaces      int                          `json:"port_spaces"`
+	Predictions [horizons]int                `json:"predictions"`
+	BaseRate    [horizons]Number             `json:"base_rate"`
+	Skill       [horizons]Number             `json:"brier_skill"`
+	Error       [horizons]Number             `json:"calibration_error"`
+	Calibration [horizons][]CalibrationLevel `json:"calibration"`
+}
+
+func (f *Foresight) summarize() *ForesightSummary {
+	s := &ForesightSummary{Spaces: f.Spaces}
+	for h := range f.Reliability {
+		r := &f.Reliability[h]
+		s.Predictions[h], s.BaseRate[h] = r.N, Number(float64(r.Hits)/float64(r.N))
+		s.Skill[h], s.Error[h] = Number(r.Skill()), Number(r.Error())
+		s.Calibration[h] = r.levels()
+	}
+	return s
+}
