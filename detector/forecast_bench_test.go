@@ -1,6 +1,7 @@
 package detector
 
 import (
+	"fmt"
 	"math/rand/v2"
 	"testing"
 	"time"
@@ -87,12 +88,23 @@ func (s *busySpace) tick() {
 func moment(t collector.Time) collector.Interval { return collector.Interval{From: t, To: t} }
 
 func BenchmarkForecastTick(b *testing.B) {
-	s := newBusySpace(newForecaster(0), 1)
-	b.ReportAllocs()
-	b.ReportMetric(float64(unsafe.Sizeof(*s.o)), "B/space")
-	for b.Loop() {
-		s.now += 1e5 // 0.1 ms: time hardly passes, so that the space stays as busy as it is
-		s.tick()
+	for _, bursts := range []int{0, 12, hourBins} {
+		b.Run(fmt.Sprintf("bursts=%d", bursts), func(b *testing.B) {
+			s := newBusySpace(newForecaster(0), 1)
+			if bursts > 0 {
+				r := &s.o.rhythm
+				r.first -= 10 * hourBins
+				for k := 0; k < hourBins; k += hourBins / bursts {
+					r.hour[k] = burst{mean: 500, square: 500 * 500}
+				}
+			}
+			b.ReportAllocs()
+			b.ReportMetric(float64(unsafe.Sizeof(*s.o)), "B/space")
+			for b.Loop() {
+				s.now += 1e5 // 0.1 ms: time hardly passes, so that the space stays as busy as it is
+				s.tick()
+			}
+		})
 	}
 }
 
