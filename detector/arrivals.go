@@ -107,7 +107,7 @@ func (a *arrivals) level(now, phi float64) float64 {
 // over which it was seen. The change is zero unless the data prove one, and drawn towards
 // zero by how little they do.
 func (a *arrivals) slope(now, phi float64) (level, slope, seen float64) {
-	const proof = 1.5 // standard errors
+	const proof = 3 // standard errors: lines are tried at every second and over many windows
 	lowL, highL := math.Inf(-1), math.Inf(1)
 	lowS, highS := math.Inf(-1), math.Inf(1)
 	z := 0.0
