@@ -81,6 +81,9 @@ func (r *Reader) read(name string, from io.Reader, names map[string]string) *Rec
 		}
 		in = bufio.NewReaderSize(z, 1<<16)
 	}
+	if mark, _ := in.Peek(3); string(mark) == "\ufeff" {
+		_, _ = in.Discard(len(mark))
+	}
 	switch first, _ := in.Peek(1); {
 	case len(first) == 0:
 		if _, err := in.ReadByte(); err != nil && err != io.EOF {

@@ -2,47 +2,64 @@ package backtest
 
 import (
 	"bufio"
+	"bytes"
 	"encoding/csv"
-	"errors"
-	"io"
+	"slices"
 	"strings"
 )
 
-// readCSV reads comma-, semicolon- or tab-separated values under a header.
+// readCSV reads comma-, semicolon- or tab-separated values under a header. A record is a line: a quote
+// that is never closed spoils its own line and no other.
 func readCSV(b *builder, in *bufio.Reader) {
-	c := csv.NewReader(in)
-	c.FieldsPerRecord = -1
-	c.LazyQuotes = true
-	c.ReuseRecord = true
-	c.Comma = separator(in)
-	header, err := c.Read()
-	if err != nil {
-		b.broken(1, err)
-		return
-	}
-	l, missing := newLayout(header)
-	if missing != "" {
-		b.bad(0, missing, "is missing")
-		return
-	}
-	for {
-		fields, err := c.Read()
-		line, _ := c.FieldPos(0)
-		var parse *csv.ParseError
+	s := newSplitter(separator(in))
+	var l layout
+	ready := false
+	for n, text := range lines(b, in) {
+		fields, err := s.split(text)
 		switch {
-		case err == io.EOF:
-			return
-		case errors.As(err, &parse):
-			b.bad(parse.Line, "", parse.Err.Error())
-			continue
 		case err != nil:
-			b.broken(line+1, err)
-			return
-		}
-		if r, ok := b.pick(&l, line, fields); ok {
-			b.add(line, &l, &r)
+			b.bad(n, "", err.Error())
+		case !ready:
+			var missing string
+			if l, missing = newLayout(fields); missing != "" {
+				b.bad(0, missing, "is missing")
+				return
+			}
+			ready = true
+		default:
+			if r, ok := b.pick(&l, n, fields); ok {
+				b.add(n, &l, &r)
+			}
 		}
 	}
+}
+
+// splitter splits lines into fields.
+type splitter struct {
+	comma  string
+	line   bytes.Reader
+	quoted *csv.Reader // of line
+	fields []string
+}
+
+func newSplitter(comma rune) *splitter {
+	s := &splitter{comma: string(comma)}
+	s.quoted = csv.NewReader(&s.line)
+	s.quoted.Comma = comma
+	s.quoted.FieldsPerRecord = -1
+	s.quoted.LazyQuotes = true
+	s.quoted.ReuseRecord = true
+	return s
+}
+
+// split returns the fields of a line; they are valid until the next.
+func (s *splitter) split(line []byte) ([]string, error) {
+	if bytes.IndexByte(line, '"') >= 0 {
+		s.line.Reset(line)
+		return s.quoted.Read()
+	}
+	s.fields = slices.AppendSeq(s.fields[:0], strings.SplitSeq(string(line), s.comma))
+	return s.fields, nil
 }
 
 // separator is the one that the first line has most of.

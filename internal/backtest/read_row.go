@@ -63,7 +63,7 @@ func newLayout(header []string) (l layout, missing string) {
 	}
 	known := aliases()
 	for i, h := range header {
-		h = strings.ToLower(strings.Trim(strings.TrimSpace(h), "\ufeff"))
+		h = strings.ToLower(strings.TrimSpace(h))
 		if c, ok := known[h]; ok && l.at[c] < 0 {
 			l.at[c], l.name[c], l.milli[c] = i, h, strings.HasSuffix(h, "_ms")
 		}
@@ -185,10 +185,13 @@ func (b *builder) destination(r *row) string {
 	if name, ok := b.names[d]; ok {
 		d = name
 	}
-	if !unset(r[colPort]) {
-		d = net.JoinHostPort(d, r[colPort])
+	if unset(r[colPort]) {
+		return d
 	}
-	return d
+	if _, _, err := net.SplitHostPort(d); err == nil {
+		return d // it has a port already
+	}
+	return net.JoinHostPort(strings.Trim(d, "[]"), r[colPort])
 }
 
 func unset(s string) bool { return s == "" || s == "-" || s == "(empty)" || s == "null" }
@@ -227,8 +230,11 @@ func parseTime(s string, milli bool) (float64, error) {
 
 // parseProtocol reads a name or number; held is false for one that holds no ports.
 func parseProtocol(s string) (p collector.Protocol, held bool, err error) {
+	if unset(s) {
+		return collector.TCP, true, nil
+	}
 	switch strings.ToLower(s) {
-	case "tcp", "tcp6", "6", "http", "https", "tls", "ssl", "grpc", "", "-":
+	case "tcp", "tcp6", "6", "http", "https", "tls", "ssl", "grpc":
 		return collector.TCP, true, nil
 	case "udp", "udp6", "17", "quic", "dns":
 		return collector.UDP, true, nil

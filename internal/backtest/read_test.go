@@ -6,6 +6,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -117,6 +118,31 @@ func TestRead(t *testing.T) {
 			},
 		},
 		{
+			name: "zeek in JSON under a byte order mark",
+			file: "conn.log",
+			text: "\ufeff" + `{"ts":1600000000,"id.resp_h":"192.0.2.1","id.resp_p":53,"proto":null,"duration":1}` + "\n",
+			want: Record{
+				Unix:         true,
+				Flows:        []Flow{{Start: seconds(zeekStart), End: seconds(zeekStart + 1), Protocol: collector.TCP}},
+				Destinations: []string{"192.0.2.1:53"},
+				Protocols:    []collector.Protocol{collector.TCP},
+				Sources:      []string{""},
+				Read:         1,
+			},
+		},
+		{
+			name: "a port in two columns, quoted",
+			file: "a.csv",
+			text: "start;duration;dst;dport\n\"1\";\"2\";\"[2001:db8::7]:443\";443\n1;2;[2001:db8::7];443\n1;2;2001:db8::7;443\n",
+			want: Record{
+				Flows:        slices.Repeat([]Flow{{Start: at(1), End: at(3), Protocol: collector.TCP}}, 3),
+				Destinations: []string{"[2001:db8::7]:443"},
+				Protocols:    []collector.Protocol{collector.TCP},
+				Sources:      []string{""},
+				Read:         3,
+			},
+		},
+		{
 			name: "zeek in JSON",
 			file: "conn.log",
 			text: zeekJSON,
@@ -172,6 +198,7 @@ func TestReadFaults(t *testing.T) {
 		{"zeek without fields", "c.log", "#separator \\x09\n1\t2\n", 0, []string{"c.log line 2 column #fields: is missing"}, false},
 		{"no JSON", "c.log", `{"ts":1,"duration":1,"dst":"a"}` + "\n{\"ts\":\n", 1, []string{"c.log line 2: is no JSON object: unexpected end of JSON input"}, false},
 		{"JSON without a start", "c.log", `{"duration":1,"dst":"a"}` + "\n", 0, []string{"c.log line 1 column start: is missing"}, false},
+		{"a quote that is never closed", "a.csv", header + good + "1,\"1,a:1,tcp\n" + good + "\"1,1,a:1,tcp\n" + good, 3, []string{"a.csv line 3 column destination: is missing", "a.csv line 5 column duration: is missing"}, false},
 		{"no gzip", "a.csv.gz", header + good, 0, []string{"a.csv.gz: the file is broken from here on: gzip: invalid header"}, true},
 	}
 	for _, tt := range tests {
