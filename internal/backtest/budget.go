@@ -55,6 +55,7 @@ func (t Terms) budget() (*detector.Budget, error) {
 	}
 	b := *resolved
 	b.Include, b.Exclude, b.Translated, b.SpacePerVIP, b.Local, b.Netns = nil, nil, false, false, false, 0
+	b.PortRange = collector.PortRange{} // of ports that a record does not tell
 	for _, terms := range []*detector.Terms{&b.TCP, &b.UDP} {
 		terms.Idle, terms.HalfOpen = 0, 0
 		if t.Ports > 0 && terms.Ports > 0 {

@@ -3,8 +3,8 @@ package backtest
 import (
 	"fmt"
 	"iter"
+	"net"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/snatwatch/snatwatch/collector"
@@ -154,9 +154,11 @@ func (r *Record) merged(unique func(collector.Protocol) detector.Uniqueness) *Re
 		name := r.Destinations[f.Destination]
 		switch unique(f.Protocol) {
 		case detector.PerAddress:
-			if i := strings.LastIndexByte(name, ':'); i >= 0 {
-				name = name[:i] + ":*"
+			host, _, err := net.SplitHostPort(name)
+			if err != nil {
+				host = name // without a port
 			}
+			name = net.JoinHostPort(host, "*")
 		case detector.PerNothing:
 			name = "*"
 		}

@@ -99,8 +99,8 @@ func TestSmallRunGolden(t *testing.T) {
 func TestMerged(t *testing.T) {
 	t.Parallel()
 	r := Record{
-		Destinations: []string{"192.0.2.1:53", "192.0.2.1:443", "192.0.2.1:443", "[2001:db8::1]:443"},
-		Protocols:    []collector.Protocol{collector.UDP, collector.UDP, collector.TCP, collector.TCP},
+		Destinations: []string{"192.0.2.1:53", "192.0.2.1:443", "192.0.2.1:443", "[2001:db8::1]:443", "2001:db8::2", "192.0.2.1"},
+		Protocols:    []collector.Protocol{collector.UDP, collector.UDP, collector.TCP, collector.TCP, collector.TCP, collector.TCP},
 	}
 	for d := range r.Destinations {
 		r.Flows = append(r.Flows, Flow{Start: at(float64(d)), End: at(9), Destination: int32(d), Protocol: r.Protocols[d]})
@@ -111,9 +111,9 @@ func TestMerged(t *testing.T) {
 		names  []string
 		by     []int32
 	}{
-		{"endpoint", detector.PerEndpoint, r.Destinations, []int32{0, 1, 2, 3}},
-		{"address", detector.PerAddress, []string{"192.0.2.1:*", "192.0.2.1:*", "[2001:db8::1]:*"}, []int32{0, 0, 1, 2}},
-		{"nothing", detector.PerNothing, []string{"*", "*"}, []int32{0, 0, 1, 1}},
+		{"endpoint", detector.PerEndpoint, r.Destinations, []int32{0, 1, 2, 3, 4, 5}},
+		{"address", detector.PerAddress, []string{"192.0.2.1:*", "192.0.2.1:*", "[2001:db8::1]:*", "[2001:db8::2]:*"}, []int32{0, 0, 1, 2, 3, 1}},
+		{"nothing", detector.PerNothing, []string{"*", "*"}, []int32{0, 0, 1, 1, 1, 1}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -180,6 +180,9 @@ func TestTermsOfEveryModel(t *testing.T) {
 		if err != nil {
 			t.Errorf("%s: %v", m.Name, err)
 			continue
+		}
+		if b.PortRange != (collector.PortRange{}) {
+			t.Errorf("%s: counts the ports %v, which a record does not tell", m.Name, b.PortRange)
 		}
 		if b.TCP.Ports != 100 || b.TCP.Effective < 1 || b.TCP.Effective > 100 {
 			t.Errorf("%s: %d ports, %d effective, want 100 and at most that", m.Name, b.TCP.Ports, b.TCP.Effective)
