@@ -168,6 +168,6 @@ func (c *Cell) add(runs []outcome, points []Point, fit *Fitted) {
 			}
 		}
 		c.Predictions += len(o.at)
-		c.Days += float64(len(o.truth.held)-o.warm) * o.truth.tick.Seconds() / 86400
+		c.Days += float64(max(0, len(o.truth.held)-o.warm)) * o.truth.tick.Seconds() / 86400
 	}
 }

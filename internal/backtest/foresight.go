@@ -52,17 +52,13 @@ func (j recordJob) foresightJobs(held []int32) []recordJob {
 }
 
 // foresee replays the port spaces of jobs under ceilings set with foresight.
-func foresee(ctx context.Context, parallel int, jobs []recordJob) (*Foresight, error) {
+func foresee(ctx context.Context, parallel int, jobs []recordJob, advanced func(time.Duration)) (*Foresight, error) {
 	f := &Foresight{}
 	var all []recordJob
 	for _, j := range jobs {
-		if !j.chosen {
-			continue
-		}
-		held := j.record.held(j.source.From, j.to, j.cfg.Tick, j.budget)
-		if js := j.foresightJobs(held[j.spaces[0]]); len(js) > 0 {
+		if len(j.foresight) > 0 {
 			f.Spaces++
-			all = append(all, js...)
+			all = append(all, j.foresight...)
 		}
 	}
 	cells := make([][]*Cell, len(all))
@@ -70,7 +66,7 @@ func foresee(ctx context.Context, parallel int, jobs []recordJob) (*Foresight, e
 	g.SetLimit(parallel)
 	for i, j := range all {
 		g.Go(func() (err error) {
-			cells[i], err = j.judge(ctx, nil, &Fitted{}, nil, nil)
+			cells[i], err = j.judge(ctx, nil, &Fitted{}, nil, advanced)
 			return err
 		})
 	}

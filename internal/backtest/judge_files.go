@@ -68,7 +68,7 @@ func RunRecords(ctx context.Context, opt Options, records []*Record) (*Result, e
 	}
 	var total time.Duration
 	for _, j := range jobs {
-		total += j.to.Sub(j.source.From)
+		total += j.to.Sub(j.source.From) * time.Duration(1+len(j.foresight))
 	}
 	advanced := cfg.meter(total)
 	res := &Result{Config: cfg, Fitted: builtinFit()}
@@ -87,7 +87,7 @@ func RunRecords(ctx context.Context, opt Options, records []*Record) (*Result, e
 	}
 	res.Cells = slices.Concat(cells...)
 	var err error
-	res.Foresight, err = foresee(ctx, cfg.Parallel, jobs)
+	res.Foresight, err = foresee(ctx, cfg.Parallel, jobs, advanced)
 	return res, err
 }
 
@@ -100,8 +100,8 @@ type recordJob struct {
 	spaces []int32
 	// to is the last open: what comes after it is no truth.
 	to collector.Time
-	// chosen: the budget was, for the one space there is.
-	chosen bool
+	// foresight are replays of the one space of a chosen budget, under budgets chosen from the first half.
+	foresight []recordJob
 }
 
 // newRecordJobs prepares the replays of a record under one budget.
@@ -116,16 +116,25 @@ func newRecordJobs(cfg Config, r *Record, t Terms, b *detector.Budget, warm time
 	if ticks > maxTicks {
 		return nil, fmt.Errorf("%s: its times lie %d ticks apart, more than %d", r.Name, ticks, maxTicks)
 	}
-	held := r.held(source.From, last, cfg.Tick, b)
+	count := r.count(source.From, last, cfg.Tick, b)
 	if !t.chosen() {
 		job := recordJob{cfg: cfg, record: r, source: source, budget: b, to: last}
-		job.spaces = busy(r, held, b)
+		job.spaces = fullest(r, func(d int32) float64 {
+			ceiling := b.Terms(r.Protocols[d]).Effective
+			if share := float64(count.most(d)) / float64(ceiling); ceiling > 0 && share >= busyShare {
+				return share
+			}
+			return 0
+		})
 		return []recordJob{job}, nil
 	}
+	spaces := fullest(r, func(d int32) float64 { return float64(count.most(d)) })
+	slices.Sort(spaces)
 	var jobs []recordJob
 	best := 0
-	for d := range r.Destinations {
-		ports, episodes := choosePorts(held[d], cfg.Tick, int(cfg.WarmUp/cfg.Tick))
+	for _, d := range spaces {
+		held := count.held(d)
+		ports, episodes := choosePorts(held, cfg.Tick, int(cfg.WarmUp/cfg.Tick))
 		// Where no space has enough episodes, the one with most of them has to do.
 		if episodes < enough && (episodes <= best || best >= enough) {
 			continue
@@ -134,60 +143,37 @@ func newRecordJobs(cfg Config, r *Record, t Terms, b *detector.Budget, warm time
 			jobs = jobs[:0]
 		}
 		best = max(best, episodes)
-		only := func(f *Flow) bool { return int(f.Destination) == d }
+		only := func(f *Flow) bool { return f.Destination == d }
 		source, last := r.source(cfg.Tick, only)
-		jobs = append(jobs, recordJob{cfg, r, source, staticBudget(ports, coolDown), []int32{int32(d)}, last, true})
+		job := recordJob{cfg: cfg, record: r, source: source, budget: staticBudget(ports, coolDown), spaces: []int32{d}, to: last}
+		job.foresight = job.foresightJobs(held)
+		jobs = append(jobs, job)
 	}
 	return jobs, nil
 }
 
-// busy are the destinations worth judging, the fullest first.
-func busy(r *Record, held [][]int32, b *detector.Budget) []int32 {
+// fullest are the destinations worth judging, the fullest first; fill is 0 for one that is not.
+func fullest(r *Record, fill func(d int32) float64) []int32 {
 	var spaces []int32
-	peak := make([]float64, len(held))
-	for d, hs := range held {
-		ceiling := b.Terms(r.Protocols[d]).Effective
-		if len(hs) == 0 || ceiling == 0 {
-			continue
-		}
-		if peak[d] = float64(slices.Max(hs)) / float64(ceiling); peak[d] >= busyShare {
+	fills := make([]float64, len(r.Destinations))
+	for d := range fills {
+		if fills[d] = fill(int32(d)); fills[d] > 0 {
 			spaces = append(spaces, int32(d))
 		}
 	}
-	slices.SortStableFunc(spaces, func(a, b int32) int { return cmp.Compare(peak[b], peak[a]) })
+	slices.SortStableFunc(spaces, func(a, b int32) int { return cmp.Compare(fills[b], fills[a]) })
 	return spaces[:min(maxSpaces, len(spaces))]
-}
-
-// held counts the held ports of each destination at each tick, as the ledger should.
-func (r *Record) held(from, to collector.Time, tick time.Duration, b *detector.Budget) [][]int32 {
-	n := int(to.Sub(from)/tick) + 1
-	steps := make([][]int32, len(r.Destinations))
-	at := func(t collector.Time) int { return min(n, int((t.Sub(from)+tick-1)/tick)) }
-	for _, f := range r.Flows {
-		if steps[f.Destination] == nil {
-			steps[f.Destination] = make([]int32, n+1)
-		}
-		s := steps[f.Destination]
-		s[at(f.Start)]++
-		s[at(f.End.Add(b.Terms(f.Protocol).CoolDown[f.Reason]))]--
-	}
-	for d, s := range steps {
-		for k := 1; k < len(s); k++ {
-			s[k] += s[k-1]
-		}
-		steps[d] = s[:min(n, len(s))]
-	}
-	return steps
 }
 
 // judge replays the record and scores each of its spaces.
 func (j recordJob) judge(ctx context.Context, points []Point, fit *Fitted, trace io.Writer, advanced func(time.Duration)) ([]*Cell, error) {
-	r := &replay{
-		cfg: j.cfg, source: j.source, budget: j.budget, protocols: j.record.Protocols,
-		spaces: j.spaces, points: points, until: j.to, advanced: advanced,
-	}
+	source := *j.source
 	if trace == nil {
-		j.source.To = j.to
+		source.To = j.to
+	}
+	r := &replay{
+		cfg: j.cfg, source: &source, budget: j.budget, protocols: j.record.Protocols,
+		spaces: j.spaces, points: points, until: j.to, advanced: advanced,
 	}
 	if err := r.traceTo(trace, j.record); err != nil {
 		return nil, err

@@ -58,7 +58,7 @@ func TestSteadyHoldsItsShare(t *testing.T) {
 	s, p := Scenarios()[0], Profiles()[1]
 	src := s.Generate(p, 7, 2)
 	r := Record{Flows: slices.Collect(src.Flows), Destinations: []string{"x"}, Protocols: []collector.Protocol{collector.TCP}}
-	held := r.held(src.From, src.To, time.Second, staticBudget(Budget, p.CoolDown))[0]
+	held := r.count(src.From, src.To, time.Second, staticBudget(Budget, p.CoolDown)).held(0)
 	var m mean
 	for _, n := range held[3600:] {
 		m.add(float64(n))
