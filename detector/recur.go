@@ -17,7 +17,7 @@ func (o *outlook) recur(w *workspace, now float64) {
 	r, c := &o.rhythm, &w.course
 	w.bursts = w.bursts[:0]
 	bin := r.start / rhythmBin
-	for b := bin; b <= bin+hourBins && len(w.bursts) < burstsMost; b++ {
+	for b := bin; b < bin+hourBins && len(w.bursts) < burstsMost; b++ {
 		excess, variance := r.burst(b)
 		if excess == 0 {
 			continue

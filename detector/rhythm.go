@@ -1,6 +1,9 @@
 package detector
 
-import "math"
+import (
+	"math"
+	"slices"
+)
 
 // What recurs is counted by the clock: bursts by the rhythmBin seconds of the hour, which suits
 // whatever is scheduled every 5, 10, 15, 30 or 60 minutes, and the course of the day by its
@@ -13,6 +16,8 @@ const (
 	hourMemory  = 4 // hours that the mean of a bin of the hour weighs at most
 	dayMemory   = 5 // days that the mean of a bin of the day weighs at most
 	levelMemory = 8 // bins of the hour that the level weighs
+	// binMost is more flows than a machine opens in a bin; its square is within the bounds of a state.
+	binMost = 1e7
 )
 
 // rhythm is when flows of a port space open: what recurs every hour, and every day.
@@ -22,7 +27,7 @@ type rhythm struct {
 	start  int64
 	counts [4]uint32
 	// partial: the flows of this bin were not all seen. first is the number of the first bin that
-	// was counted whole, 0 before.
+	// was counted whole, 0 before; later by the hours in which not all were.
 	partial bool
 	first   int64
 	// level is the mean of the bins without what recurs, noise the variance about it, both of
@@ -30,8 +35,8 @@ type rhythm struct {
 	level, noise float32
 	off          int32
 	hour         [hourBins]burst
-	// day is the mean rate by quarter of an hour, per second; quarter is the sum of the bins
-	// counted in this one, and bins their number.
+	// day is the mean rate by quarter of an hour, per second, 0 where it was never counted; quarter
+	// is the sum of the bins counted in this one, and bins their number.
 	day     [dayBins]float32
 	quarter float32
 	bins    int32
@@ -53,17 +58,27 @@ func (r *rhythm) count(at int64) {
 // advance closes the bins that ended by now, up to which all that opened was counted.
 func (r *rhythm) advance(now int64) {
 	bin := now / rhythmBin
-	if last := r.start / rhythmBin; r.start == 0 || bin-last > hourBins {
-		r.start, r.counts, r.partial = bin*rhythmBin, [4]uint32{}, true
-		r.off, r.quarter, r.bins = 0, 0, 0
+	if bin-r.start/rhythmBin > int64(len(r.counts)) {
+		r.skip(bin)
 		return
 	}
 	for b := r.start / rhythmBin; b < bin; b++ {
-		r.learn(b, float32(r.counts[0]))
+		r.learn(b, min(float32(r.counts[0]), binMost))
 		copy(r.counts[:], r.counts[1:])
 		r.counts[len(r.counts)-1] = 0
 		r.start += rhythmBin
 	}
+}
+
+// skip goes on in the middle of bin, when nobody counted since start: no bin of the hour was counted
+// more often than if the hours in between had not been.
+func (r *rhythm) skip(bin int64) {
+	if r.first != 0 {
+		missed := bin + 1 - r.start/rhythmBin
+		r.first += (missed + hourBins - 1) / hourBins * hourBins
+	}
+	r.start, r.counts, r.partial = bin*rhythmBin, [4]uint32{}, true
+	r.off, r.quarter, r.bins = 0, 0, 0
 }
 
 // learn takes the number n of flows that opened in bin b.
@@ -109,9 +124,12 @@ func (r *rhythm) learn(b int64, n float32) {
 	if (b+1)*rhythmBin%dayBin == 0 {
 		if r.bins == dayBin/rhythmBin {
 			k := &r.day[b*rhythmBin/dayBin%dayBins]
-			days := ((b+1-r.first)*rhythmBin - dayBin) / 86400 // that it was counted before
+			days := max(0, (b+1-r.first)*rhythmBin-dayBin) / 86400 // that it was counted before
+			if *k == 0 {
+				days = 0
+			}
 			w := 1 / float32(min(days, dayMemory-1)+1)
-			*k += w * (r.quarter/dayBin - *k)
+			*k += w * (max(r.quarter/dayBin, tiny) - *k)
 		}
 		r.quarter, r.bins = 0, 0
 	}
@@ -143,7 +161,7 @@ func (r *rhythm) burst(b int64) (excess, variance float32) {
 
 // knowsDay reports whether every quarter of an hour of the day was counted.
 func (r *rhythm) knowsDay(now float64) bool {
-	return r.first != 0 && now-float64(r.first*rhythmBin) > 86400+2*dayBin
+	return r.first != 0 && now-float64(r.first*rhythmBin) > 86400+2*dayBin && slices.Min(r.day[:]) > 0
 }
 
 // course is the rate at second t as the days so far had it: between the middles of two quarters,

@@ -59,7 +59,7 @@ func (o *outlook) remember() memory {
 func (o *outlook) recall(m *memory, now collector.Time) {
 	o.speeds, o.ended, o.learnt = m.speeds, m.ended, m.learnt
 	o.rhythm = m.rhythm
-	o.rhythm.start = 0
+	o.rhythm.skip(second(now) / rhythmBin)
 	o.dispersion, o.rateMean, o.fillMean = m.dispersion, m.rateMean, m.fillMean
 	o.began = now.Seconds() - m.since
 }
@@ -171,6 +171,7 @@ func (l *Ledger) Restore(state []byte, now collector.Time) error {
 	}
 	taus := hazardTaus()
 	for _, m := range spaces {
+		m.rhythm.start = second(at)
 		for i := range m.speeds {
 			m.speeds[i].keep(math.Exp(-gap / taus[i]))
 		}
