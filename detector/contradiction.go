@@ -23,6 +23,8 @@ const (
 // ended otherwise than unanswered; a refused one was answered.
 type evidence struct {
 	answered, failed float32 // since the last tick
+	early            float32 // those of the failed that opened by full, and may have found no port
+	full             float64 // the last second at which the space was not far from full
 	answering        float32 // per second, over half a minute
 	failing          float32
 	// over counts flows answered while more ports were held than the budget has, low those
@@ -50,9 +52,20 @@ func (e *evidence) weigh(now, dt, held, ports, ceiling float64) {
 		e.note(&e.over, &e.overLevel, &e.overSlots, e.answered, held, slot)
 	case held < contradictionLow*ceiling && mixed:
 		// Where nothing at all is answered the server is dead, not the budget wrong.
-		e.note(&e.low, &e.lowLevel, &e.lowSlots, e.failed, held, slot)
+		e.note(&e.low, &e.lowLevel, &e.lowSlots, e.failed-e.early, held, slot)
 	}
-	e.answered, e.failed = 0, 0
+	if held >= contradictionLow*ceiling {
+		e.full = now
+	}
+	e.answered, e.failed, e.early = 0, 0, 0
+}
+
+// fail takes a flow that opened in second opened and was never answered.
+func (e *evidence) fail(opened float64) {
+	e.failed++
+	if opened <= e.full {
+		e.early++
+	}
 }
 
 // note adds n opens at level held to a sum of evidence.

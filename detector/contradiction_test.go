@@ -18,6 +18,8 @@ type cloud struct {
 	held  int
 	n     int
 	todo  agenda
+	// patience is how many seconds an open waits for an answer.
+	patience float64
 }
 
 type item struct {
@@ -46,7 +48,7 @@ func (c *cloud) later(at float64, do func()) {
 	queue.Push(&c.todo, item{at, c.n, do})
 }
 
-// open tries one flow of 50 ms at t; unanswered ones give up after 21 s. answers is false while
+// open tries one flow of 50 ms at t. answers is false while
 // the server is dead.
 func (c *cloud) open(s script, t float64, answers bool) {
 	c.n++
@@ -54,7 +56,7 @@ func (c *cloud) open(s script, t float64, answers bool) {
 	if c.held >= c.ports || !answers {
 		f.State = collector.Opening
 		s.open(t, f)
-		c.later(t+21, func() { s.close(t+21, f, collector.Timeout) })
+		c.later(t+c.patience, func() { s.close(t+c.patience, f, collector.Timeout) })
 		return
 	}
 	c.held++
@@ -121,7 +123,7 @@ func TestContradiction(t *testing.T) {
 			t.Parallel()
 			s := newScript(t, LedgerConfig{Budgets: []*Budget{coolingBudget(tt.ports, tt.believed)}})
 			s.dump(0)
-			c := &cloud{rng: rand.New(rand.NewPCG(7, 7)), truth: 240, ports: 1024}
+			c := &cloud{rng: rand.New(rand.NewPCG(7, 7)), truth: 240, ports: 1024, patience: 21}
 			said, failed := c.play(s, 2400, tt.rate, tt.answers)
 			if (said >= 0) != tt.want {
 				_, why := contradicted(s.accounts)
@@ -137,6 +139,63 @@ func TestContradiction(t *testing.T) {
 			}
 			if snap := s.Snapshot(at(2400)); tt.want && (!snap.Budgets[0].Contradicted || snap.Budgets[0].Contradiction == "") {
 				t.Error("the snapshot does not say so")
+			}
+		})
+	}
+}
+
+// A flow that found no port says nothing of the budget when it gives up two minutes later, in a space
+// that is half empty again. One that opened there and is not answered does.
+func TestExhaustionIsNoContradiction(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name string
+		// from and to are the seconds at which flows open that are never answered; the space is full
+		// from 600 to 720.
+		from, to int
+		want     bool
+	}{
+		{"opened while it was full", 600, 720, false},
+		{"opened after", 730, 850, true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			const full, free, patience = 600, 720, 127
+			start := collector.Time(midnight * int64(time.Second))
+			b := testBudget(100, 15*time.Second)
+			s := newForecaster(0).stock(b, collector.TCP, start)
+			o := s.outlook(start)
+			second := func(n int) collector.Interval { return moment(start.Add(time.Duration(n) * time.Second)) }
+			said, opening := false, 0
+			for n := 1; n < 1000; n++ {
+				now := second(n)
+				for range 3 {
+					o.open(now)
+					o.close(now, now, now.To.Add(15*time.Second), collector.FIN)
+				}
+				for range 50 {
+					switch n {
+					case full:
+						o.open(now)
+					case free:
+						o.close(second(full), now, now.To, collector.FIN)
+					}
+				}
+				if n >= tt.from && n < tt.to {
+					o.open(now)
+					opening++
+				}
+				if n -= patience; n >= tt.from && n < tt.to {
+					o.close(second(n), now, now.To, collector.Timeout)
+					opening--
+				}
+				n += patience
+				s.tick(now.To, b)
+				o.tick(conditions{Now: now.To, Opening: opening})
+				said = said || s.verdict.until != 0
+			}
+			if said != tt.want {
+				t.Errorf("contradicted %v, want %v", said, tt.want)
 			}
 		})
 	}

@@ -177,7 +177,7 @@ func (o *outlook) close(opened, ended collector.Interval, release collector.Time
 	o.times.close(opened, ended, o.stock.f.edges)
 	o.ended[o.stock.classOf[reason]]++
 	if reason == collector.Timeout {
-		o.evidence.failed++
+		o.evidence.fail(opened.From.Seconds())
 	} else if reason != collector.ReasonUnknown {
 		o.evidence.answered++
 	}
