@@ -92,6 +92,9 @@ func (c *Command) Run(ctx context.Context, out, errs io.Writer) (err error) {
 	return errors.Join(err, bad)
 }
 
+// mostPorts is far more than any budget has: thousands of VIPs.
+const mostPorts = 1 << 30
+
 // check refuses what makes no sense.
 func (c *Command) check() error {
 	switch {
@@ -103,8 +106,10 @@ func (c *Command) check() error {
 		return fmt.Errorf("hours %v: want 0.5 to 1000", c.Hours)
 	case c.Scenario != "" && !c.Quick && (c.Seeds < 1 || c.TrainSeeds < 1 || c.Seeds >= firstTrainSeed):
 		return fmt.Errorf("seeds %d, train-seeds %d: want at least 1, and fewer than %d", c.Seeds, c.TrainSeeds, firstTrainSeed)
-	case c.Ports < 0:
-		return fmt.Errorf("budget %d: want ports, or none", c.Ports)
+	case c.Ports < 0 || c.Ports > mostPorts:
+		return fmt.Errorf("budget %d: want ports, at most %d, or none", c.Ports, mostPorts)
+	case (c.Model == "" || c.Model == modelStatic) && (c.Nodes != 0 || c.VIPs != 0):
+		return fmt.Errorf("nodes %d, vips %d: want none with the model static, or name another model", c.Nodes, c.VIPs)
 	case c.Scenario != "" && (c.Ports > 0 || len(c.CoolDowns) > 0 || c.Source != ""):
 		return errors.New("budget, cool-down and source are for recorded flows; a scenario's profile has its own")
 	}

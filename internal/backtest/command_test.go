@@ -1,0 +1,141 @@
+package backtest
+
+import (
+	"bytes"
+	"context"
+	"encoding/csv"
+	"errors"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// command replays a file with text.
+func command(t *testing.T, text string) Command {
+	t.Helper()
+	dir := t.TempDir()
+	file := filepath.Join(dir, "flows.csv")
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return Command{
+		Files: []string{file}, Tick: time.Second, Trace: filepath.Join(dir, "trace.csv"),
+		Now: func() time.Time { return time.Unix(0, int64(now)) }, Bar: NewBar(nil), Parallel: 1,
+	}
+}
+
+const fiveFlows = `start,duration,destination
+0.5,3.2,192.0.2.1:443
+1,0,192.0.2.1:443
+2.25,10,192.0.2.1:443
+5,1,192.0.2.1:443
+40,2,192.0.2.1:443
+`
+
+// Held ports of five flows under a cool-down of 15 s, worked out by hand.
+func TestTraceOfFiveFlows(t *testing.T) {
+	t.Parallel()
+	c := command(t, fiveFlows)
+	c.Ports, c.CoolDowns = 10, []time.Duration{15 * time.Second}
+	var first []byte
+	for range 2 {
+		var out, errs bytes.Buffer
+		if err := c.Run(context.Background(), &out, &errs); err != nil || errs.Len() > 0 {
+			t.Fatal(err, errs.String())
+		}
+		trace, err := os.ReadFile(c.Trace)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if first != nil && !bytes.Equal(first, trace) {
+			t.Fatal("the same input gave another trace")
+		}
+		first = trace
+	}
+	rows, err := csv.NewReader(bytes.NewReader(first)).ReadAll()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(TraceHeader(), rows[0]); diff != "" {
+		t.Errorf("header (-want +got)\n%s", diff)
+	}
+	// From second to second: what is held from then on.
+	steps := map[int]int{1: 2, 3: 3, 5: 4, 16: 3, 19: 2, 21: 1, 28: 0, 40: 1}
+	held := 0
+	for i, row := range rows[1:] {
+		second := i + 1
+		if n, ok := steps[second]; ok {
+			held = n
+		}
+		want := []string{strconv.Itoa(second), "192.0.2.1:443", strconv.Itoa(held), "10"}
+		if diff := cmp.Diff(want, row[:4]); diff != "" {
+			t.Errorf("row %d (-want +got)\n%s", i, diff)
+		}
+		p, v := 0.0, 0.0
+		for h := range horizons {
+			x := [3]float64{}
+			for k := range x {
+				if x[k], err = strconv.ParseFloat(row[4+3*h+k], 64); err != nil || !(x[k] >= 0 && x[k] < 1e9) {
+					t.Fatalf("row %d: %q, %v", i, row[4+3*h+k], err)
+				}
+			}
+			if x[0] < p || x[0] > 1 || x[2] < v {
+				t.Errorf("row %d: probability %v after %v, variance %v after %v", i, x[0], p, x[2], v)
+			}
+			p, v = x[0], x[2]
+		}
+	}
+	if n := len(rows) - 1; n != 42 {
+		t.Errorf("%d rows, want one a second until the last flow has ended", n)
+	}
+}
+
+func TestCommandRefuses(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name string
+		set  func(*Command)
+		want string
+	}{
+		{"no file", func(c *Command) { c.Files = nil }, "name files to replay, or a scenario"},
+		{"no tick", func(c *Command) { c.Tick = 0 }, "tick 0s: want over 0 and at most a minute"},
+		{"fewer than no ports", func(c *Command) { c.Ports = -1 }, "budget -1: want ports, at most 1073741824, or none"},
+		{"more ports than there are", func(c *Command) { c.Ports = 3e9 }, "budget 3000000000: want ports, at most 1073741824, or none"},
+		{"nodes of static numbers", func(c *Command) { c.Nodes = 5 }, "nodes 5, vips 0: want none with the model static, or name another model"},
+		{"a pool of none", func(c *Command) { c.Model = "azure-lb" }, "nodes: 0, want 1 to 1000"},
+		{"no such source", func(c *Command) { c.Source = "a" }, `source "a" is not in the record`},
+		{"a trace of two replays", func(c *Command) { c.Ports, c.CoolDowns = 10, make([]time.Duration, 2) }, "here are 2 replays"},
+		{"no such file", func(c *Command) { c.Files = []string{"none.csv"} }, "open none.csv: no such file or directory"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			c := command(t, fiveFlows)
+			tt.set(&c)
+			if err := c.Run(context.Background(), &bytes.Buffer{}, &bytes.Buffer{}); err == nil || !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("%v, want %q", err, tt.want)
+			}
+		})
+	}
+}
+
+// Over 1 % of bad records fail the command after it has printed its figures; fewer do not.
+func TestCommandTellsOfBadInput(t *testing.T) {
+	t.Parallel()
+	good := strings.Repeat("1,1,192.0.2.1:443\n", 99)
+	for bad, want := range map[string]error{"": nil, "2,-1,192.0.2.1:443\n": nil, "2,-1,x\n3,-1,x\n": ErrBadInput} {
+		c := command(t, "start,duration,destination\n"+good+bad)
+		c.Ports, c.CoolDowns, c.Trace = 200, []time.Duration{0}, ""
+		var out, errs bytes.Buffer
+		if err := c.Run(context.Background(), &out, &errs); !errors.Is(err, want) || out.Len() == 0 {
+			t.Errorf("%q: %v, want %v; %d bytes of figures", bad, err, want, out.Len())
+		}
+		if bad != "" && !strings.HasPrefix(errs.String(), "flows.csv line 101 column duration: the duration is negative\n") {
+			t.Errorf("%q: it says %s", bad, errs.String())
+		}
+	}
+}
