@@ -53,7 +53,7 @@ func TestRhythmHeedsGaps(t *testing.T) {
 				r.start = end
 				r.skip((end + tt.gap) / rhythmBin)
 			}
-			now := int64(end + tt.gap)
+			now := end + tt.gap
 			r.advance(now)
 			r.advance(now + rhythmBin) // the bin that was begun
 			if r.level != was.level || r.noise != was.noise || r.hour != was.hour {
