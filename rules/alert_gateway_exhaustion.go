@@ -6,6 +6,8 @@ import (
 	"github.com/snatwatch/snatwatch/detector/metrics"
 )
 
+const gatewayPage = "SnatGatewayExhaustionPredicted"
+
 // gatewayExhaustionPredicted is the page for a budget that nodes share: no node
 // alone sees it coming.
 func (o Options) gatewayExhaustionPredicted() Alert {
@@ -13,10 +15,10 @@ func (o Options) gatewayExhaustionPredicted() Alert {
 	on := o.labels(metrics.LabelBudget, metrics.LabelGateway, metrics.LabelProtocol, metrics.LabelVIP, metrics.LabelDestination)
 	space := about(on)
 	return Alert{
-		Name:          "SnatGatewayExhaustionPredicted",
+		Name:          gatewayPage,
 		Severity:      o.Critical,
-		Expr:          o.hysteresis("SnatGatewayExhaustionPredicted", o.probabilityBy(o.PageHorizon), number(t.Page), number(t.PageClear), on),
-		KeepFiringFor: time.Minute,
+		Expr:          o.hysteresis(gatewayPage, o.probabilityBy(o.PageHorizon), number(t.Page), number(t.PageClear), on),
+		KeepFiringFor: max(time.Minute, 2*o.FleetInterval), // bridges a missed evaluation
 		Summary:       "The SNAT ports of a shared gateway run out within minutes.",
 		Description: "All nodes behind gateway {{ $labels.gateway }} together (budget {{ $labels.budget }}) will soon hold every {{ $labels.protocol }} port to {{ $labels.destination }}: " +
 			"the probability within " + o.PageHorizon + " is {{ $value | humanizePercentage }}.",

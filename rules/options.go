@@ -37,8 +37,8 @@ type Options struct {
 	Thresholds Thresholds
 	// PageHorizon and TicketHorizon are values of the label "horizon".
 	PageHorizon, TicketHorizon string
-	// FleetInterval is how often the recording rules of gateways and all alerts but pages are evaluated; those of
-	// pools half as often, what moves slowly a quarter as often. Default one minute.
+	// FleetInterval is how often the recording rules of gateways, their page and the tickets are evaluated; those of
+	// pools and tickets that take ten minutes to fire half as often, what moves slowly an eighth as often. Default one minute.
 	FleetInterval time.Duration
 
 	// inline writes out what recorded series are made of, for a server without recording rules.

@@ -13,8 +13,7 @@ import (
 // gatewayRecords add up the nodes behind a shared gateway, destination by
 // destination. Means and variances add; the budget does not (max).
 func (o Options) gatewayRecords() []Record {
-	near, _ := o.horizons()
-	records := append(o.records(GatewayPorts, GatewayHeld, GatewayUnseen, GatewayOpened), o.sums(GatewayMean, near)...)
+	records := append(o.records(GatewayPorts, GatewayHeld, GatewayUnseen, GatewayOpened), o.meanRecords()...)
 	records = append(records, o.records(gatewayDeviations, gatewayAt)...)
 	for i, h := range metrics.HorizonValues() {
 		records = append(records, Record{Name: GatewayProbability, Expr: o.byHorizon(i), Labels: atHorizon(h)})
@@ -22,41 +21,7 @@ func (o Options) gatewayRecords() []Record {
 	return append(records, o.records(GatewayTime)...)
 }
 
-// seldomRecords are the sums that move slowly: means at horizons beyond the page's, and variances. A standard
-// deviation of the sum is a few percent of a ceiling, and what it changes in minutes is a part of that.
-func (o Options) seldomRecords() []Record {
-	near, beyond := o.horizons()
-	records := append(o.records(gatewayNodes), o.sums(GatewayVariance, near)...)
-	return slices.Concat(records, o.sums(GatewayMean, beyond), o.sums(GatewayVariance, beyond))
-}
-
-// horizons returns those that the page needs and those beyond.
-func (o Options) horizons() (near, beyond []string) {
-	values := metrics.HorizonValues()
-	n := slices.Index(values[:], o.PageHorizon) + 1
-	return values[:n], values[n:]
-}
-
-// sums records means or variances. A rule for each horizon: Prometheus sorts the series that a rule reads, and the
-// more there are the more each of them costs.
-func (o Options) sums(name string, horizons []string) (records []Record) {
-	for _, h := range horizons {
-		records = append(records, Record{Name: name, Expr: o.sumAhead(name, nil, fmt.Sprintf(`horizon="%s"`, h)), Labels: atHorizon(h)})
-	}
-	return records
-}
-
 func atHorizon(h string) map[string]string { return map[string]string{string(metrics.LabelHorizon): h} }
-
-// sumAhead adds up forecasts by port space and more.
-func (o Options) sumAhead(name string, more []metrics.Label, matchers ...string) string {
-	metric := metrics.ForecastPortsMean
-	if name == GatewayVariance {
-		metric = metrics.ForecastPortsVariance
-	}
-	by := append([]metrics.Label{metrics.LabelBudget, metrics.LabelGateway, metrics.LabelProtocol, metrics.LabelVIP, metrics.LabelDestination}, more...)
-	return fmt.Sprintf("sum by (%s) (%s)", o.labels(by...), o.m(metric, append([]string{alone}, matchers...)...))
-}
 
 // What is told of each destination carries its gateway where nodes share it.
 const alone = `gateway!=""`
@@ -82,8 +47,10 @@ func (o Options) defineGateway(name string, matchers ...string) string {
 		return shared("sum", o.m(metrics.FoldedPortsHeldMax), protocol)
 	case GatewayOpened:
 		return shared("sum", "rate("+o.m(metrics.FlowsOpened)+"[5m])", protocol)
-	case GatewayMean, GatewayVariance:
-		return o.sumAhead(name, []metrics.Label{metrics.LabelHorizon}, matchers...)
+	case GatewayMean:
+		return o.sumAhead(metrics.ForecastPortsMean, []metrics.Label{metrics.LabelHorizon}, matchers...)
+	case GatewayVariance:
+		return o.sumAhead(metrics.ForecastPortsVariance, []metrics.Label{metrics.LabelHorizon}, matchers...)
 	case gatewayNodes:
 		return over("count", o.m(metrics.PortsHeld, alone, some), space)
 	case gatewayDeviations:
@@ -129,20 +96,11 @@ func (o Options) normalTail(matchers ...string) string {
 func (o Options) deviations(matchers ...string) string {
 	r := o.Thresholds.Correlation
 	protocol := o.labels(metrics.LabelBudget, metrics.LabelGateway, metrics.LabelProtocol)
-	space := o.labels(metrics.LabelBudget, metrics.LabelGateway, metrics.LabelProtocol, metrics.LabelVIP, metrics.LabelDestination)
 	mean := o.use(GatewayMean, matchers...)
 	variance := fmt.Sprintf("(\n      %s * on (%s) group_left () (1 + %g * (%s - 1))\n      or\n      %s\n    )",
-		o.useLast(GatewayVariance, matchers...), space, r, o.useLast(gatewayNodes), mean)
+		o.variance(matchers...), o.space(), r, o.useLast(gatewayNodes), mean)
 	return fmt.Sprintf("clamp(\n  (%s - on (%s) group_right () %s)\n  / sqrt(\n    %s\n    + 1\n  ),\n  -8, 8\n)",
 		o.use(GatewayPorts), protocol, mean, variance)
-}
-
-// useLast is use of what is recorded seldom, and stands when one evaluation is missed.
-func (o Options) useLast(name string, matchers ...string) string {
-	if o.inline {
-		return o.use(name, matchers...)
-	}
-	return "last_over_time(" + o.use(name, matchers...) + "[" + duration(3*o.seldom()) + "])"
 }
 
 // medianTime finds where the mean crosses the ceiling, straight between two horizons: 0 when it
@@ -154,7 +112,11 @@ func (o Options) medianTime() string {
 	seconds := []float64{0}
 	values := metrics.HorizonValues()
 	for i, h := range detector.Horizons() {
-		at = append(at, fmt.Sprintf("max without (horizon) (%s)", o.use(GatewayMean, fmt.Sprintf(`horizon="%s"`, values[i]))))
+		mean := o.meanAt(values[i])
+		if i < o.pageIndex() && !o.inline { // of a new destination the line is all that is known
+			mean = fmt.Sprintf("(%s or %s unless on (%s) %s)", mean, o.line(i), o.space(), o.useLast(gatewayNodes))
+		}
+		at = append(at, mean)
 		seconds = append(seconds, float64(h/time.Second))
 	}
 	terms := []string{fmt.Sprintf("0 * (%s >=%s%s)", held, on, ports)}

@@ -28,6 +28,8 @@ const (
 	gatewayNodes       = "gateway:snat_ports_held:count"
 	GatewayMean        = "gateway:snat_forecast_ports_mean:sum"
 	GatewayVariance    = "gateway:snat_forecast_ports_variance:sum"
+	gatewayBend        = "gateway:snat_forecast_ports_bend:sum"
+	gatewayDispersion  = "gateway:snat_forecast_ports_dispersion:ratio"
 	gatewayDeviations  = "gateway:snat_forecast_headroom:deviations"
 	gatewayAt          = "gateway:snat_exhaustion_probability:at_horizon"
 	GatewayProbability = "gateway:snat_exhaustion_probability:by_horizon"

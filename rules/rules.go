@@ -73,20 +73,33 @@ func (o Options) tickets() []Alert {
 
 // Groups returns everything, in the order in which it is written.
 func (o Options) Groups() []Group {
+	pages, gateway := divide(o.pages(), func(a Alert) bool { return a.Name != gatewayPage })
+	tickets, slow := divide(o.tickets(), func(a Alert) bool { return a.For < slowFor })
 	return []Group{
 		// Pools are for planning: half as often.
 		{Name: "snatwatch-pool", Interval: 2 * o.FleetInterval, Records: o.poolRecords()},
-		{Name: "snatwatch-gateway", Interval: o.FleetInterval, Records: o.gatewayRecords()},
 		{Name: "snatwatch-gateway-seldom", Interval: o.seldom(), Records: o.seldomRecords()},
-		{Name: "snatwatch-pages", Records: o.records(NodeFill), Alerts: o.pages()},
-		{Name: "snatwatch-tickets", Interval: o.FleetInterval, Records: o.records(nodeHeld, nodeOpened), Alerts: o.tickets()},
+		// The page of gateways is evaluated right after the sums that it reads.
+		{Name: "snatwatch-gateway", Interval: o.FleetInterval, Records: o.gatewayRecords(), Alerts: gateway},
+		{Name: "snatwatch-pages", Records: o.records(NodeFill), Alerts: pages},
+		{Name: "snatwatch-tickets", Interval: o.FleetInterval, Alerts: tickets},
+		{Name: "snatwatch-tickets-slow", Interval: 2 * o.FleetInterval, Records: o.records(nodeHeld, nodeOpened), Alerts: slow},
 	}
 }
 
-// seldom is the interval of what reads all destinations of all nodes and moves slowly. Prometheus forgets a recorded
-// series after five minutes.
-func (o Options) seldom() time.Duration {
-	return max(o.FleetInterval, min(4*o.FleetInterval, 4*time.Minute))
+// slowFor is how long an alert must last before it fires for its rule to be evaluated half as often.
+const slowFor = 10 * time.Minute
+
+// divide returns the alerts that satisfy first, and the others.
+func divide(alerts []Alert, first func(Alert) bool) (yes, no []Alert) {
+	for _, a := range alerts {
+		if first(a) {
+			yes = append(yes, a)
+		} else {
+			no = append(no, a)
+		}
+	}
+	return yes, no
 }
 
 // m writes a metric with the selector of the options and the given matchers.

@@ -76,7 +76,7 @@ func ruleFlags(app *kingpin.Application, o *rules.Options) {
 	text("grafana-url", "Address of the Grafana that has the boards; with it each alert links to its panel.", &o.GrafanaURL)
 	text("page-horizon", "Horizon of the page: 1m, 5m, 15m or 1h.", &o.PageHorizon)
 	text("ticket-horizon", "Horizon of the ticket.", &o.TicketHorizon)
-	app.Flag("fleet-interval", "How often the fleet's recording rules and all alerts but pages are evaluated.").Default(o.FleetInterval.String()).DurationVar(&o.FleetInterval)
+	app.Flag("fleet-interval", "How often the recording rules and the page of gateways and the tickets are evaluated; pools and slow tickets half as often.").Default(o.FleetInterval.String()).DurationVar(&o.FleetInterval)
 	t := &o.Thresholds
 	for _, f := range []struct {
 		name, help string
