@@ -34,13 +34,15 @@ const (
 // node's first scrape what rules look back an hour to, to the next ones a part each, then nothing.
 type fleet struct {
 	start time.Time
+	// failing is on how many nodes ports run out.
+	failing int
 	// served counts a node's scrapes; past and done are nodes that were served the first and all parts.
 	served     []atomic.Int32
 	past, done atomic.Int32
 }
 
-func newFleet(nodes int) *fleet {
-	return &fleet{start: time.Now().Truncate(scrapeEvery), served: make([]atomic.Int32, nodes)}
+func newFleet(nodes, failing int) *fleet {
+	return &fleet{start: time.Now().Truncate(scrapeEvery), failing: failing, served: make([]atomic.Int32, nodes)}
 }
 
 // until is the time of the last sample.
@@ -52,17 +54,17 @@ func (f *fleet) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.NotFound(w, r)
 		return
 	}
-	served := &f.served[node]
+	served, failing := &f.served[node], node < f.failing
 	out := bufio.NewWriterSize(w, 1<<16)
 	switch part := int(served.Load()); {
 	case part == 0:
-		writeNode(&series{w: out, node: node, from: f.start.Add(-66 * time.Minute), to: f.start.Add(-50 * time.Minute), past: true, seed: uint64(node)})
+		writeNode(&series{w: out, node: node, from: f.start.Add(-66 * time.Minute), to: f.start.Add(-50 * time.Minute), past: true, failing: failing, seed: uint64(node)})
 		served.Add(1)
 		f.past.Add(1)
 	// An hour before the latest sample Prometheus takes none: the past of all nodes comes first.
 	case part <= fillParts && int(f.past.Load()) == len(f.served):
 		from := f.start.Add(-fillBehind + time.Duration(part-1)*fillSlice)
-		writeNode(&series{w: out, node: node, from: from, to: from.Add(fillSlice - scrapeEvery), seed: uint64(node*fillParts + part)})
+		writeNode(&series{w: out, node: node, from: from, to: from.Add(fillSlice - scrapeEvery), failing: failing, seed: uint64(node*fillParts + part)})
 		if served.Add(1) == int32(fillParts)+1 {
 			f.done.Add(1)
 		}
@@ -77,8 +79,10 @@ type series struct {
 	from, to time.Time
 	// past: only the recorded series, which rules look back an hour to.
 	past bool
-	seed uint64
-	line []byte
+	// failing: ports to one destination run out, and flows fail.
+	failing bool
+	seed    uint64
+	line    []byte
 }
 
 // noise is a number from 0 to 1 that looks like any other: forecasts are no whole numbers.
@@ -105,7 +109,7 @@ func (s *series) add(name metrics.Name, value func(seconds float64) float64, lab
 }
 
 // writeNode writes what an agent with 50 exported destinations behind a shared gateway serves. On one node of
-// twenty a destination is likely to be exhausted.
+// twenty exhaustion is likely enough to be told alerts, and not to raise one.
 func writeNode(s *series) {
 	node := s.node
 	always := func(v float64) func(float64) float64 { return func(float64) float64 { return v } }
@@ -134,7 +138,11 @@ func writeNode(s *series) {
 		s.add(metrics.FlowsClosed, grows(0.05), "budget", "nat", "protocol", "tcp", "reason", r)
 	}
 	for _, c := range []string{metrics.CauseUnanswered, metrics.CauseRefused, metrics.CausePorts} {
-		s.add(metrics.OpenFailures, always(0), "budget", "nat", "cause", c, "protocol", "tcp")
+		failures := always(0)
+		if s.failing && c == metrics.CausePorts {
+			failures = grows(1)
+		}
+		s.add(metrics.OpenFailures, failures, "budget", "nat", "cause", c, "protocol", "tcp")
 	}
 	s.add(metrics.LedgerExact, always(1), "netns", "1")
 	s.add(metrics.EventsLost, always(0), "netns", "1")
@@ -171,14 +179,21 @@ func writeNode(s *series) {
 		if d == 50 {
 			continue
 		}
-		s.add(metrics.TimeToExhaustion, always(math.Inf(1)), space...)
+		likely, left := 0.0, math.Inf(1)
+		switch {
+		case d == 0 && s.failing:
+			likely, left = 0.8, 200
+		case d == 0 && node%20 == 0:
+			likely = 0.1
+		}
+		s.add(metrics.TimeToExhaustion, always(left), space...)
 		for i, h := range metrics.HorizonValues() {
 			ahead := slices.Concat(space, []string{"horizon", h})
 			s.add(metrics.ForecastPortsMean, varies(held+float64(i)), ahead...)
 			s.add(metrics.ForecastPortsVariance, varies(4*held), ahead...)
 			s.add(metrics.ExhaustionProbability, varies(0.001*float64(i+1)), ahead...)
-			if d == 0 && node%20 == 0 {
-				s.add(metrics.LikelyExhaustion, varies(0.3), ahead...)
+			if likely > 0 {
+				s.add(metrics.LikelyExhaustion, varies(likely), ahead...)
 			}
 		}
 	}
