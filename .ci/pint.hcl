@@ -7,3 +7,11 @@ checks {
   # longer, and a value one scrape old is good enough there.
   disabled = ["rule/dependency"]
 }
+
+rule {
+  # Recorded every eight minutes, and read from other groups by last_over_time alone: a test holds them to it.
+  match {
+    name = "gateway:snat_(ports_held:count|forecast_ports_(bend:sum|variance:sum|dispersion:ratio))"
+  }
+  disable = ["group/interval"]
+}

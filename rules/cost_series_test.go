@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"sync/atomic"
+	"testing"
 	"time"
 
 	"github.com/snatwatch/snatwatch/detector/metrics"
@@ -45,8 +46,13 @@ func newFleet(nodes, failing int) *fleet {
 	return &fleet{start: time.Now().Truncate(scrapeEvery), failing: failing, served: make([]atomic.Int32, nodes)}
 }
 
-// until is the time of the last sample.
-func (f *fleet) until() time.Time { return f.start.Add(fillAhead) }
+// checkTime ends the benchmark once the last sample is past.
+func (f *fleet) checkTime(b *testing.B) {
+	b.Helper()
+	if time.Now().After(f.start.Add(fillAhead)) {
+		b.Fatal("the machine is too slow: the series ended before the measurement")
+	}
+}
 
 func (f *fleet) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	node, err := strconv.Atoi(strings.TrimPrefix(r.URL.Path, "/node/"))
