@@ -78,9 +78,11 @@ func (o *outlook) reversion(h int, u float64) (rate, fill float64) {
 // scoreWorth is how many judged forecasts the factory's scores weigh.
 const scoreWorth = 8
 
-// scorePower is by how high a power of its error a component loses weight, by horizon: a minute
-// ahead all are alike, an hour ahead one is right.
-func scorePower() [NumHorizons]float64 { return [NumHorizons]float64{5, 12, 16, 16} }
+// scorePower is by how high a power of its error a component loses weight, by horizon: while nothing
+// was judged yet, and after much was. A minute ahead all are alike, an hour ahead one is right.
+func scorePower() [NumHorizons][2]float64 {
+	return [NumHorizons][2]float64{{4, 5}, {4, 12}, {16, 16}, {16, 16}}
+}
 
 // weigh shares horizon h out among the components: by their errors so far, and by what the factory
 // says of their errors against that of a fill that stays.
@@ -88,6 +90,7 @@ func (o *outlook) weigh(h int, weight *[components]float64) {
 	f := o.stock.f
 	l, factory := &o.learnt[h], &f.scores[h]
 	n := float64(l.seen)
+	power := f.power[h][0] + (f.power[h][1]-f.power[h][0])*n/(scoreWorth+n)
 	scale := (scoreWorth + n*float64(l.score[stay]/factory[stay])) / (scoreWorth + n)
 	sum := 0.0
 	for k := range weight {
@@ -97,7 +100,7 @@ func (o *outlook) weigh(h int, weight *[components]float64) {
 			continue
 		}
 		x := (scoreWorth*float64(factory[k])*scale + n*float64(l.score[k])) / (scoreWorth + n)
-		weight[k] = math.Pow(0.05+x, -f.power[h])
+		weight[k] = math.Pow(0.05+x, -power)
 		sum += weight[k]
 	}
 	for k := range weight {

@@ -19,7 +19,7 @@ type forecaster struct {
 	calibration [NumHorizons]calibration
 	// scores are the errors that the factory expects of each component, power is how much they tell.
 	scores [NumHorizons][components]float32
-	power  [NumHorizons]float64
+	power  [NumHorizons][2]float64
 	// without turns parts of the method off, for the ablation table alone.
 	without Part
 	// stocks in the order they were made, so that the same input gives the same bytes.

@@ -34,7 +34,9 @@ type rhythm struct {
 	// late; off counts bins in a row that lay far above it, or below it if negative.
 	level, noise float32
 	off          int32
-	hour         [hourBins]burst
+	// missed is the share of expected bursts that did not come of late.
+	missed float32
+	hour   [hourBins]burst
 	// day is the mean rate by quarter of an hour, per second, 0 where it was never counted; quarter
 	// is the sum of the bins counted in this one, and bins their number.
 	day     [dayBins]float32
@@ -91,11 +93,13 @@ func (r *rhythm) learn(b int64, n float32) {
 		r.first, r.level, r.noise = b, n, n+1
 	}
 	k := &r.hour[b%hourBins]
-	rest := n
-	if e, _ := r.burst(b); e != 0 {
-		rest -= e
-	}
 	x := n - r.level
+	rest := n
+	if e, _ := r.recurring(b); e > 0 {
+		came := min(max(x, 0), e)
+		rest -= came
+		r.missed += 0.3 * (1 - came/e - r.missed)
+	}
 	w := 1 / float32(min(r.hours(b), hourMemory-1)+1)
 	k.mean += w * (x - k.mean)
 	k.square += w * (x*x - k.square)
@@ -143,9 +147,17 @@ func (r *rhythm) hours(b int64) int64 {
 	return (b - r.first) / hourBins
 }
 
-// burst is by how many flows bin b is expected to exceed the level, and the variance of
-// that; 0 unless several hours agree.
+// burst is by how many flows bin b is expected to exceed the level, and the variance of that; 0
+// unless several hours agree, and while bursts stay away: whoever sent them may have stopped, and that is
+// seen from one bin to the next, not from hour to hour.
 func (r *rhythm) burst(b int64) (excess, variance float32) {
+	if r.missed > 0.6 {
+		return 0, 0
+	}
+	return r.recurring(b)
+}
+
+func (r *rhythm) recurring(b int64) (excess, variance float32) {
 	n := float32(min(r.hours(b), hourMemory))
 	if n < 2 {
 		return 0, 0

@@ -217,3 +217,38 @@ func TestForecastKnowsTheClock(t *testing.T) {
 		}
 	}
 }
+
+// Bursts that stop are no longer expected after a few of them stayed away, and are again when
+// they come again.
+func TestRhythmForgetsWhatStopped(t *testing.T) {
+	t.Parallel()
+	rng := rand.New(rand.NewPCG(16, 17))
+	const stopped, again = 3 * hourBins, 4 * hourBins
+	r := countRhythm(5, func(b int) float32 {
+		if b%20 == 0 && (b < stopped || b >= again) {
+			return poisson(rng, 350)
+		}
+		return poisson(rng, 50)
+	})
+	if e, _ := r.burst(midnight/rhythmBin + 5*hourBins); e < 100 {
+		t.Errorf("an hour after they came again a burst of %.0f is expected", e)
+	}
+	rng = rand.New(rand.NewPCG(16, 17))
+	r = countRhythm(3, func(b int) float32 {
+		if b%20 == 0 {
+			return poisson(rng, 350)
+		}
+		return poisson(rng, 50)
+	})
+	next := int64(midnight/rhythmBin + stopped)
+	for missed := range 4 {
+		e, _ := r.burst(next + int64(20*missed))
+		if expected := missed < 3; (e > 0) != expected {
+			t.Errorf("after %d stayed away a burst of %.0f is expected", missed, e)
+		}
+		for b := range int64(20) {
+			r.counts[0] = uint32(poisson(rng, 50))
+			r.advance((next + int64(20*missed) + b + 1) * rhythmBin)
+		}
+	}
+}

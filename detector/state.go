@@ -265,7 +265,7 @@ func (c *codec) rhythm(r *rhythm) {
 	first := float64(r.first)
 	c.f64(&first)
 	r.first = int64(first)
-	c.f32(&r.level, &r.noise)
+	c.f32(&r.level, &r.noise, &r.missed)
 	for i := range r.hour {
 		c.f32(&r.hour[i].mean, &r.hour[i].square)
 	}
