@@ -3,6 +3,7 @@ package detector
 import (
 	"math"
 	"math/bits"
+	"slices"
 	"time"
 
 	"github.com/snatwatch/snatwatch/collector"
@@ -14,6 +15,7 @@ const histogramBounds = 23
 // histogram counts durations; the last count is beyond all bounds.
 type histogram struct {
 	counts [histogramBounds + 1]uint64
+	native [nativeBuckets + 1]uint64 // the first is the zero bucket
 	sum    time.Duration
 }
 
@@ -26,6 +28,7 @@ func (h *histogram) add(d time.Duration) {
 		k = bits.Len64(ms - 1)
 	}
 	h.counts[min(k, histogramBounds)]++
+	h.native[max(0, min(nativeIndex(float64(d)/1e9)-NativeFirst+1, nativeBuckets))]++
 	h.sum += d
 }
 
@@ -33,6 +36,12 @@ func (h *histogram) add(d time.Duration) {
 func (h *histogram) snapshot(bounds []float64) Histogram {
 	s := Histogram{Bounds: bounds, Counts: make([]uint64, len(h.counts)), Sum: h.sum.Seconds()}
 	copy(s.Counts, h.counts[:])
+	s.Zero = h.native[0]
+	last := len(h.native)
+	for last > 1 && h.native[last-1] == 0 {
+		last--
+	}
+	s.Native = slices.Clone(h.native[1:last])
 	return s
 }
 
@@ -42,6 +51,31 @@ func newHistogramBounds() []float64 {
 		b[k] = math.Ldexp(0.001, k)
 	}
 	return b
+}
+
+// A native histogram of schema 3 has eight buckets for each power of two, from 1 ms or so to 12
+// days, past which the last one counts what is longer: no flow that conntrack keeps without packets.
+const (
+	NativeSchema = 3
+	// NativeZero is what the zero bucket reaches up to, in seconds: 2^-10.
+	NativeZero = 1.0 / 1024
+	// NativeFirst is the index of the first bucket above it.
+	NativeFirst   = -10*8 + 1
+	nativeBuckets = (10 + 20) * 8
+)
+
+// nativeIndex is that of the bucket that s falls into: the smallest i with s <= 2^(i/8).
+func nativeIndex(s float64) int {
+	const fraction = 52
+	b := math.Float64bits(s)
+	i, m := 8*(int(b>>fraction)-1023), b&(1<<fraction-1)
+	if m == 0 {
+		return i
+	}
+	// The fractions of 2^(1/8), 2^(2/8) … 2^(7/8); each difference below 0 adds 1, without a branch.
+	above := (0x172b83c7d517b-m)>>63 + (0x306fe0a31b715-m)>>63 + (0x4bfdad5362a27-m)>>63 + (0x6a09e667f3bcd-m)>>63 +
+		(0x8ace5422aa0db-m)>>63 + (0xae89f995ad3ad-m)>>63 + (0xd5818dcfba487-m)>>63
+	return i + 1 + int(above)
 }
 
 // lifetime is how long a flow lived. Where only bounds are known it is the geometric mean

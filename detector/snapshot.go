@@ -134,4 +134,8 @@ type Histogram struct {
 	Bounds []float64
 	Counts []uint64
 	Sum    float64
+	// Zero and Native are the same durations in the buckets of a native histogram: Native[i]
+	// is the number in the bucket of index NativeFirst+i, Zero that in the zero bucket.
+	Zero   uint64
+	Native []uint64
 }

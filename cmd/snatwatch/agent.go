@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/binary"
@@ -81,6 +82,7 @@ func runAgent(ctx context.Context, e *env, o *options, logger *slog.Logger) erro
 		notices: newNotices(logger), metadata: e.metadata,
 	}
 	a.began = a.now()
+	logger.Info("starting", "version", a.build.Version, "revision", a.build.Revision, "config", cmp.Or(o.config, "embedded default"), "netns", outer.Inode())
 	if err := a.configure(ctx, c); err != nil {
 		return err
 	}
@@ -92,6 +94,7 @@ func runAgent(ctx context.Context, e *env, o *options, logger *slog.Logger) erro
 	if err != nil {
 		return fmt.Errorf("parse page: %w", err)
 	}
+	asked := ctx
 	g, ctx := errgroup.WithContext(ctx)
 	web := &server{
 		// A reload that was asked for is carried through, whether or not the client stays.
@@ -109,7 +112,11 @@ func runAgent(ctx context.Context, e *env, o *options, logger *slog.Logger) erro
 	g.Go(func() error { return a.watchMachine(ctx) })
 	g.Go(func() error { return a.reloadOnHangup(ctx, e) })
 	g.Go(func() error { return serve(ctx, web.handler(), o.listen(c), logger) })
-	return g.Wait()
+	err = g.Wait()
+	if asked.Err() != nil {
+		logger.Info("stopped: it was asked to")
+	}
+	return err
 }
 
 // newLedger returns what makes a ledger, with a secret of its own so that nobody who

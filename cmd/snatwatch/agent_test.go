@@ -16,6 +16,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/snatwatch/snatwatch/collector"
 	"github.com/snatwatch/snatwatch/collector/cloud"
 	"github.com/snatwatch/snatwatch/collector/netns"
@@ -321,5 +323,46 @@ func TestKernelAgentSources(t *testing.T) {
 			}
 			a.stop() // before the lab is gone
 		})
+	}
+}
+
+// A namespace that was deleted is let go: an agent that held on to it would report zeros for ever.
+func TestKernelAgentEndsWithItsNamespace(t *testing.T) {
+	t.Parallel()
+	ns := kerneltest.Netns(t)
+	path := filepath.Join(t.TempDir(), "blue")
+	write(t, path, "")
+	if err := unix.Mount(fmt.Sprintf("/proc/self/fd/%d", ns.FD()), path, "", unix.MS_BIND, ""); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = unix.Unmount(path, unix.MNT_DETACH) }) // done already, but for a failure
+	ended := make(chan struct{})
+	var status int
+	logs := &lines{}
+	go func() {
+		defer close(ended)
+		e := &env{
+			stdout: io.Discard, stderr: logs, confine: func() error { return nil },
+			hangup:   func() (<-chan os.Signal, func()) { return nil, func() {} },
+			metadata: cloud.Client{URL: "http://127.0.0.1:1"},
+		}
+		status = e.run(t.Context(), []string{"--netns", path, "--web.listen-address=127.0.0.1:0"})
+	}()
+	time.Sleep(machineEvery + time.Second) // it has looked once
+	select {
+	case <-ended:
+		t.Fatalf("it ended at once:\n%s", strings.Join(logs.all(), ""))
+	default:
+	}
+	if err := unix.Unmount(path, unix.MNT_DETACH); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case <-ended:
+	case <-time.After(2 * machineEvery):
+		t.Fatal("it holds on to the namespace")
+	}
+	if log := strings.Join(logs.all(), ""); status != statusError || !strings.Contains(log, "nobody uses network namespace "+path+" any more") {
+		t.Errorf("status %d, log:\n%s", status, log)
 	}
 }

@@ -191,12 +191,16 @@ func newAPIBudget(b *detector.Budget) apiBudget {
 	return out
 }
 
+func newAPIHistogram(h *detector.Histogram) apiHistogram {
+	return apiHistogram{Bounds: h.Bounds, Counts: h.Counts, Sum: h.Sum}
+}
+
 func newAPIProtocol(v *metrics.View, p *detector.ProtocolSnapshot) apiProtocol {
 	out := apiProtocol{
 		Protocol: p.Protocol.String(), Held: p.Held, Live: p.Live, Cooling: p.Cooling,
 		Busiest: p.Busiest, Opening: p.Opening, Opened: p.Opened,
 		Closed: map[string]uint64{}, Failures: map[string]uint64{},
-		Lifetime: apiHistogram(p.Lifetime), Hold: apiHistogram(p.Hold),
+		Lifetime: newAPIHistogram(&p.Lifetime), Hold: newAPIHistogram(&p.Hold),
 		Tracked: p.Tracked, Folded: p.Folded, FoldedMax: p.FoldedMax,
 		Spaces: []apiSpace{}, Other: newAPISpace(&p.Other),
 	}

@@ -64,6 +64,15 @@ func choose(want config.Source, e evidence) (choice, error) {
 	return choice{source: config.SourceConntrack, why: fmt.Sprintf("%d flows tracked", e.limits.Entries)}, nil
 }
 
+// timesText says what is not known of when flows opened, empty where the kernel tells.
+func timesText(c choice, l collector.Limits) string {
+	if c.source != config.SourceConntrack || l.Timestamps {
+		return ""
+	}
+	return "conntrack does not stamp its entries: when a flow opened is known to the time between two dumps, and the lifetime of a shorter one is a guess; " +
+		"net.netfilter.nf_conntrack_timestamp=1 makes it exact for flows from then on"
+}
+
 // remedy says how to give CAP_NET_ADMIN.
 const remedy = "to give it: setcap cap_net_admin+ep on the binary, AmbientCapabilities=CAP_NET_ADMIN in its systemd unit, " +
 	"or securityContext.capabilities.add: [NET_ADMIN] in its pod"

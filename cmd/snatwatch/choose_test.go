@@ -71,3 +71,22 @@ func TestConntrackCauses(t *testing.T) {
 		}
 	}
 }
+
+// Guessed times are said, where conntrack is read and does not tell them.
+func TestTimesText(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		source  config.Source
+		stamped bool
+		said    bool
+	}{
+		{config.SourceConntrack, false, true},
+		{config.SourceConntrack, true, false},
+		{config.SourceSockets, false, false},
+	} {
+		got := timesText(choice{source: tt.source}, collector.Limits{Timestamps: tt.stamped})
+		if (got != "") != tt.said || tt.said && !strings.Contains(got, "net.netfilter.nf_conntrack_timestamp=1") {
+			t.Errorf("%+v: %q", tt, got)
+		}
+	}
+}

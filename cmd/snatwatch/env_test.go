@@ -4,10 +4,17 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/alecthomas/kingpin/v2"
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/snatwatch/snatwatch/collector/cloud"
+	"github.com/snatwatch/snatwatch/internal/config"
 )
 
 func TestCommandLine(t *testing.T) {
@@ -40,6 +47,9 @@ func TestCommandLine(t *testing.T) {
 		{name: "agent with a config that is not there", args: []string{"--config", good + "x"}, status: statusError, stderr: "no such file"},
 		{name: "agent in a namespace that is not there", args: []string{"--netns", "/nothing"}, status: statusError, stderr: "/nothing"},
 		{name: "agent with a bad flag", args: []string{"--config", good, "--poll-interval=1h"}, status: statusError, stderr: "poll_interval"},
+		{name: "a flag of zero", args: []string{"--limits.exported=0"}, status: statusError, stderr: "limits.exported: 0: want 1 to limits.tracked"},
+		{name: "an interval of zero", args: []string{"--poll-interval=0s"}, status: statusError, stderr: "poll_interval: 0s: want 100ms"},
+		{name: "no share of a core", args: []string{"--cpu-budget=0"}, status: statusError, stderr: "cpu_budget: 0: want"},
 		{name: "backtest of nothing", args: []string{"backtest"}, status: statusError, stderr: "name files to replay"},
 	}
 	for _, tt := range tests {
@@ -58,5 +68,54 @@ func TestCommandLine(t *testing.T) {
 					status, tt.status, tt.stdout, tt.stderr, out, errs)
 			}
 		})
+	}
+}
+
+// A flag that says "none" takes back what the config says.
+func TestFlagsWinOverTheConfig(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "f.yaml")
+	write(t, path, "state_file: kept\nnetns: blue\npoll_interval: 5s\nlimits: {forecast: 7}\n")
+	app := kingpin.New("snatwatch", "")
+	var o options
+	o.register(app.Command("run", "").Default())
+	if _, err := app.Parse([]string{"--config", path, "--state-file=", "--netns=", "--limits.forecast=0", "--source=sockets"}); err != nil {
+		t.Fatal(err)
+	}
+	c, err := o.load()
+	if err != nil {
+		t.Fatal(err)
+	}
+	type settings struct {
+		StateFile, Netns string
+		Forecast         int
+		Source           config.Source
+		Poll             time.Duration
+	}
+	want := settings{Source: config.SourceSockets, Poll: 5 * time.Second}
+	if diff := cmp.Diff(want, settings{c.StateFile, c.Netns, c.Limits.Forecast, c.Source, c.PollInterval}); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+// The flags that README and reference name are there.
+func TestFlagsNamedAreThere(t *testing.T) {
+	t.Parallel()
+	app := kingpin.New("snatwatch", "")
+	all := []*kingpin.CmdClause{}
+	for _, c := range commands(app) {
+		all = append(all, c.clause)
+	}
+	for _, file := range []string{"../../README.md", "../../deploy/snatwatch.yaml"} {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range regexp.MustCompile(`--([a-z][a-z.-]*[a-z])`).FindAllSubmatch(text, -1) {
+			flag := strings.TrimPrefix(string(name[1]), "no-")
+			if flag != "help" && !slices.ContainsFunc(all, func(c *kingpin.CmdClause) bool { return c.GetFlag(flag) != nil }) {
+				t.Errorf("%s names --%s, which no command has", file, flag)
+			}
+		}
 	}
 }

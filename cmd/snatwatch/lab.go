@@ -67,8 +67,8 @@ func runLab(ctx context.Context, e *env, o *labOptions, logger *slog.Logger) err
 func watchLab(ctx context.Context, e *env, o *labOptions, l *lab.Lab, logger *slog.Logger) error {
 	agent, opts := *e, o.agent
 	agent.confine = func() error { return nil }
-	opts.netns = l.Router().Path()
-	logger.Info("agent watches the lab's router", "nsenter", "nsenter --net="+opts.netns)
+	opts.netns = flag[string]{value: l.Router().Path(), given: true}
+	logger.Info("agent watches the lab's router", "nsenter", "nsenter --net="+opts.netns.value)
 	return runAgent(ctx, &agent, &opts, logger)
 }
 

@@ -12,6 +12,7 @@ import (
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop) // a second signal ends a process that does not heed the first
 	status := newEnv().run(ctx, os.Args[1:])
 	stop()
 	os.Exit(status)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"log/slog"
@@ -14,7 +15,9 @@ import (
 	"github.com/snatwatch/snatwatch/collector"
 	"github.com/snatwatch/snatwatch/collector/cloud"
 	"github.com/snatwatch/snatwatch/collector/netns"
+	"github.com/snatwatch/snatwatch/detector"
 	"github.com/snatwatch/snatwatch/internal/config"
+	"github.com/snatwatch/snatwatch/internal/kerneltest"
 )
 
 // newQuietAgent is an agent whose ledger runs, without sources and without a server. The
@@ -142,6 +145,7 @@ func TestAgentTellsWhatTakesARestart(t *testing.T) {
 		{"another strategy", before + "strategy: events\n", "restart the agent for the new strategy in its config"},
 		{"the same again", before + "strategy: events\n", "restart the agent for the new strategy in its config"},
 		{"as at the start", before, ""},
+		{"two at once", before + "listen: ':1'\nsource: sockets\n", "restart the agent for the new listen, source in its config"},
 		{"other destinations", before + "shared_destinations: [203.0.113.7:443]\n", "restart the agent for the new shared_destinations in its config"},
 	} {
 		write(t, path, step.text)
@@ -160,5 +164,70 @@ func TestAgentTellsWhatTakesARestart(t *testing.T) {
 	}
 	if got := a.started.Strategy; got != config.StrategyAuto {
 		t.Errorf("the agent runs with strategy %s, want that of the start", got)
+	}
+}
+
+// What a pool that crossed an edge of its table has cost stands in the log.
+func TestAgentTellsHowBudgetsChanged(t *testing.T) {
+	t.Parallel()
+	web := func(nodes int) *detector.Budget {
+		return budget(t, detector.Params{Name: "web", Model: "azure-lb-2018", Nodes: nodes})
+	}
+	local := budget(t, detector.Params{Name: "local", Model: "local"})
+	var out bytes.Buffer
+	logger := slog.New(slog.NewTextHandler(&out, &slog.HandlerOptions{ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
+		if a.Key == slog.TimeKey || a.Key == slog.LevelKey {
+			return slog.Attr{}
+		}
+		return a
+	}}))
+	all := [][]*detector.Budget{nil, {web(50)}, {web(50), local}, {web(51), local}, {local}}
+	for i := range all[1:] {
+		tellChanges(logger, all[i], all[i+1])
+	}
+	want := `msg="budget added" budget=web model=azure-lb-2018 tcp_ports=1024 udp_ports=1024 nodes=50 vips=1
+msg="budget added" budget=local model=local tcp_ports=28232 udp_ports=28232 nodes=0 vips=1
+msg="budget changed" budget=web model=azure-lb-2018 tcp_ports=512 udp_ports=512 nodes=51 vips=1 tcp_ports_before=1024 udp_ports_before=1024
+msg="budget removed" budget=web
+`
+	if diff := cmp.Diff(want, out.String()); diff != "" {
+		t.Errorf("log (-want +got):\n%s", diff)
+	}
+}
+
+// A namespace that was made anew under its name is another: its budget follows the name.
+func TestKernelAgentFollowsNetns(t *testing.T) {
+	t.Parallel()
+	first, second := kerneltest.Netns(t), kerneltest.Netns(t)
+	name := filepath.Join(t.TempDir(), "blue")
+	leadTo := func(ns *netns.Handle) {
+		t.Helper()
+		_ = os.Remove(name)
+		if ns == nil {
+			return
+		}
+		if err := os.Symlink(fmt.Sprintf("/proc/self/fd/%d", ns.FD()), name); err != nil {
+			t.Fatal(err)
+		}
+	}
+	leadTo(first)
+	a, _ := newQuietAgent(t, "cloud_metadata: false\nbudgets: [{name: pod, model: static, ports: 100, netns: "+name+"}]\n", cloud.Client{})
+	for _, step := range []struct {
+		name    string
+		ns      *netns.Handle
+		want    uint64
+		notices int
+	}{
+		{"as it was", first, first.Inode(), 0},
+		{"gone", nil, first.Inode(), 1},
+		{"there again, another", second, second.Inode(), 0},
+	} {
+		leadTo(step.ns)
+		if err := a.lookAgain(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if got := a.current()[0].Netns; got != step.want || len(a.notices.list()) != step.notices {
+			t.Errorf("%s: namespace %d, want %d; notices %q", step.name, got, step.want, a.notices.list())
+		}
 	}
 }

@@ -126,6 +126,7 @@ func (a *agent) plan(want config.Source) (plan, error) {
 	if err != nil {
 		return plan{}, err
 	}
+	a.notices.say(slog.LevelInfo, "times", timesText(c, e.limits))
 	nat, local := split(a.current())
 	return plan{
 		choice: c, local: len(local) > 0,
@@ -146,6 +147,7 @@ func (a *agent) sourcesOf(p plan) []source {
 
 func (a *agent) conntrackSource(p plan) source {
 	var current stats[conntrack.Stats]
+	logged := conntrack.Auto
 	return source{
 		subject: "conntrack", feed: feedNAT,
 		run: func(ctx context.Context, sink collector.Sink) error {
@@ -170,14 +172,13 @@ func (a *agent) conntrackSource(p plan) source {
 			st := current.read()
 			a.notices.set("events", errorText(st.EventsError))
 			a.notices.set("conntrack timeouts", errorText(st.LimitsError))
+			if st.Strategy != logged && st.Strategy != conntrack.Auto {
+				logged = st.Strategy
+				a.logger.Info("strategy chosen", "chosen", st.Strategy, "why", st.Why)
+			}
 			why := p.why
 			if st.Why != "" && st.Why != why {
 				why += "; " + st.Why
-			}
-			causes := []string{metrics.CauseUnanswered, metrics.CausePorts}
-			if st.Strategy == conntrack.Events {
-				// A refused connect takes its entry along at once: no dump ever shows it.
-				causes = append(causes, metrics.CauseRefused)
 			}
 			return sourceStats{
 				shown: []metrics.Source{{
@@ -185,7 +186,7 @@ func (a *agent) conntrackSource(p plan) source {
 					DecodeErrors: st.ParseErrors, Dump: seconds(st.DumpSeconds),
 				}},
 				cpuExceeded: st.BudgetExceeded,
-				causes:      causes,
+				causes:      conntrackCauses(st.Strategy),
 			}
 		},
 	}
@@ -252,11 +253,14 @@ func (a *agent) finder() netns.Finder {
 	return netns.Finder{Mounts: []string{"/run/netns", "/run/docker/netns", "/proc/self/fd"}}
 }
 
-// refused says which namespaces are not seen for lack of rights.
+// refused says which namespaces are not seen for lack of rights. How many processes are hidden is left out: that
+// changes all the time, and a notice is logged at each change.
 func (a *agent) refused(st *sockdiag.Stats) {
 	var texts []string
 	for _, e := range st.Refused {
-		texts = append(texts, withRemedy(e))
+		uncounted := *e
+		uncounted.Hidden = 0
+		texts = append(texts, withRemedy(&uncounted))
 	}
 	a.notices.replace(slog.LevelWarn, "sockets", texts)
 }

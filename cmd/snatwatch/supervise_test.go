@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -11,6 +12,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/snatwatch/snatwatch/collector"
+	"github.com/snatwatch/snatwatch/collector/netns"
+	"github.com/snatwatch/snatwatch/collector/sockdiag"
 )
 
 func TestSuperviseStartsAgain(t *testing.T) {
@@ -90,5 +93,21 @@ func TestNoticesAreLoggedOnce(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, logs.all()); diff != "" {
 		t.Errorf("log (-want +got):\n%s", diff)
+	}
+}
+
+// Processes come and go; that one cannot look at them is said once.
+func TestRefusedIsLoggedOnce(t *testing.T) {
+	t.Parallel()
+	logs := &lines{}
+	a := &agent{notices: newNotices(slog.New(slog.NewTextHandler(logs, nil)))}
+	for hidden := range 5 {
+		a.refused(&sockdiag.Stats{Refused: []*netns.AccessError{{
+			What: "see the network namespaces of other processes", Hidden: 80 + hidden,
+			Missing: netns.Capabilities(0).With(netns.SysPtrace),
+		}}})
+	}
+	if all := logs.all(); len(all) != 1 || !strings.Contains(all[0], "other processes: needs CAP_SYS_PTRACE; to give it: ") {
+		t.Errorf("log:\n%s", strings.Join(all, ""))
 	}
 }

@@ -272,6 +272,38 @@ func TestKernelNftFamilies(t *testing.T) {
 	}
 }
 
+// A masquerade rule of the inet family gives an address of each family that it is for.
+func TestKernelNftMasqueradeOfBothFamilies(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		match string
+		want  []natrules.Rule
+	}{
+		"of both": {"", []natrules.Rule{
+			{VIPs: addrs("192.0.2.1"), Masquerade: true, TCP: true, UDP: true},
+			{VIPs: addrs("2001:db8:1::1"), Masquerade: true, TCP: true, UDP: true},
+		}},
+		"of IPv6 alone":     {"meta nfproto ipv6", []natrules.Rule{{VIPs: addrs("2001:db8:1::1"), Masquerade: true, TCP: true, UDP: true}}},
+		"of an IPv6 source": {`oifname "up0" ip6 saddr 2001:db8::/64`, []natrules.Rule{{VIPs: addrs("2001:db8:1::1"), Masquerade: true, TCP: true, UDP: true}}},
+		"of an IPv4 source": {"ip saddr 10.0.0.0/8", []natrules.Rule{{VIPs: addrs("192.0.2.1"), Masquerade: true, TCP: true, UDP: true}}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			ns := kerneltest.Netns(t)
+			uplink(t, ns, "up0", "192.0.2.1/24", "2001:db8:1::1/64")
+			command(t, ns, `
+				table ip first {
+					chain c { type nat hook postrouting priority 99; ip daddr 203.0.113.1 snat to 198.51.100.1; }
+				}
+				table inet both {
+					chain c { type nat hook postrouting priority 100; `+tt.match+` masquerade; }
+				}
+			`, "nft", "-f", "-")
+			compare(t, append([]natrules.Rule{{VIPs: addrs("198.51.100.1"), TCP: true, UDP: true}}, tt.want...), read(t, ns).Rules)
+		})
+	}
+}
+
 // The same targets as iptables-nft writes them.
 func TestKernelIptables(t *testing.T) {
 	t.Parallel()

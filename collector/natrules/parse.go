@@ -24,6 +24,8 @@ type draft struct {
 	outIndex int
 	// tcp and udp: the rule applies to the protocol.
 	tcp, udp bool
+	// v4 and v6: it applies to the address family.
+	v4, v6 bool
 }
 
 // elementsOf returns the data of all elements of a map, or the keys of a set.
@@ -32,7 +34,7 @@ type elementsOf func(set string) (data, keys [][]byte, err error)
 // parse follows a rule's expressions. A rule that leaves sources alone gives a draft
 // without rules; one that changes them in a way not understood an error.
 func parse(family byte, exprs []expr.Any, sets elementsOf) (draft, error) {
-	d := draft{tcp: true, udp: true}
+	d := draft{tcp: true, udp: true, v4: family != unix.NFPROTO_IPV6, v6: family != unix.NFPROTO_IPV4}
 	var regs registers
 	for _, e := range exprs {
 		var err error
@@ -113,6 +115,8 @@ func metaField(k expr.MetaKey) field {
 		return fieldOIF
 	case expr.MetaKeyL4PROTO:
 		return fieldProtocol
+	case expr.MetaKeyNFPROTO:
+		return fieldFamily
 	}
 	return noField
 }
@@ -139,6 +143,8 @@ func (d *draft) match(f field, e *expr.Cmp) {
 			d.tcp, d.udp = d.tcp && p != unix.IPPROTO_TCP, d.udp && p != unix.IPPROTO_UDP
 		}
 	case e.Op != expr.CmpOpEq:
+	case f == fieldFamily && len(e.Data) == 1:
+		d.v4, d.v6 = d.v4 && e.Data[0] == unix.NFPROTO_IPV4, d.v6 && e.Data[0] == unix.NFPROTO_IPV6
 	case f == fieldOIFName:
 		name, _, whole := strings.Cut(string(e.Data), "\x00")
 		if d.out = name; !whole && len(e.Data) < unix.IFNAMSIZ {

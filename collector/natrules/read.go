@@ -165,41 +165,54 @@ func settle(drafts []draft, links []link) []Rule {
 	for _, r := range rules {
 		taken = append(taken, r.VIPs...)
 	}
-	var named, anywhere []Rule
+	var named []Rule
+	var anywhere []draft
 	for _, d := range drafts {
 		for _, r := range d.rules {
 			switch on := d.interfaces(links); {
 			case len(r.VIPs) > 0:
 				named = append(named, r)
 			case !r.Masquerade || on == nil:
-				anywhere = append(anywhere, r)
+				anywhere = append(anywhere, draft{rules: []Rule{r}, v4: d.v4, v6: d.v6})
 			default:
-				r = r.at(on, nil)
-				taken = append(taken, r.VIPs...)
-				named = append(named, r)
+				for _, r := range d.at(r, on, nil) {
+					taken = append(taken, r.VIPs...)
+					named = append(named, r)
+				}
 			}
 		}
 	}
-	for _, r := range anywhere {
-		named = append(named, r.at(links, taken))
+	for _, d := range anywhere {
+		named = append(named, d.at(d.rules[0], links, taken)...)
 	}
 	return named
 }
 
-// at gives a masquerade rule the addresses of interfaces but those taken.
-func (r Rule) at(links []link, taken []netip.Addr) Rule {
+// at gives a masquerade rule the addresses of interfaces but those taken: one rule for each
+// family, as a budget has VIPs of one.
+func (d draft) at(r Rule, links []link, taken []netip.Addr) []Rule {
+	v4, v6 := r, r
 	for _, l := range links {
 		for _, a := range l.addrs {
-			fits := strings.HasPrefix(r.Table, "inet ") || strings.HasPrefix(r.Table, "ip6 ") == a.Is6()
-			// A budget has VIPs of one family: inet tables follow their first address.
-			if fits && !slices.Contains(taken, a) && !slices.Contains(r.VIPs, a) && (len(r.VIPs) == 0 || r.VIPs[0].Is4() == a.Is4()) {
-				r.VIPs = append(r.VIPs, a)
+			to, fits := &v4, d.v4
+			if a.Is6() {
+				to, fits = &v6, d.v6
+			}
+			if fits && !slices.Contains(taken, a) && !slices.Contains(to.VIPs, a) {
+				to.VIPs = append(to.VIPs, a)
 			}
 		}
 	}
-	// Which of them a flow gets depends on its route alone.
-	r.SpacePerVIP = len(r.VIPs) > 1
-	return r
+	rules := []Rule{v4, v6}
+	if len(v6.VIPs) == 0 {
+		rules = rules[:1]
+	} else if len(v4.VIPs) == 0 {
+		rules = rules[1:]
+	}
+	for i := range rules { // which of them a flow gets depends on its route alone
+		rules[i].SpacePerVIP = len(rules[i].VIPs) > 1
+	}
+	return rules
 }
 
 // interfaces returns those that the rule is for, nil where it is for any.

@@ -41,6 +41,7 @@ const (
 	fieldOIFName
 	fieldOIF
 	fieldProtocol
+	fieldFamily // NFPROTO_IPV4 or NFPROTO_IPV6
 )
 
 // at returns the index of a register's first word, ok false where there is none.

@@ -69,10 +69,8 @@ func (h *Handle) Do(f func() error) error {
 		return f()
 	}
 	done := make(chan error, 1)
-	go func() {
-		// Never unlocked: the thread ends with the goroutine, so that no other
-		// goroutine runs in the wrong namespace. Goexit inside f (t.FailNow) must not hang the caller.
-		runtime.LockOSThread()
+	go OnThread(func() {
+		// Goexit inside f (t.FailNow) must not hang the caller.
 		err := errors.New("function did not return")
 		defer func() { done <- err }()
 		if err = unix.Setns(h.FD(), unix.CLONE_NEWNET); err != nil {
@@ -80,8 +78,27 @@ func (h *Handle) Do(f func() error) error {
 			return
 		}
 		err = f()
-	}()
+	})
 	return <-done
+}
+
+// OnThread runs f on an OS thread that ends with f, so that no goroutine after it runs in the wrong
+// namespace. It is to be called as a goroutine of its own. The thread is not the main one: that cannot
+// end, would keep the namespace alive, and /proc/PID/ns/net would show it as the whole process's.
+func OnThread(f func()) {
+	runtime.LockOSThread() // never unlocked: the thread ends with the goroutine
+	if unix.Gettid() != unix.Getpid() {
+		f()
+		return
+	}
+	moved := make(chan struct{})
+	go func() {
+		runtime.LockOSThread()
+		close(moved)
+		f()
+	}()
+	<-moved
+	runtime.UnlockOSThread()
 }
 
 func enterError(err error) error {

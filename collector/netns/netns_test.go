@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sync"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -244,5 +245,37 @@ func TestAccessErrorText(t *testing.T) {
 				t.Errorf("text and remedy (-want +got):\n%s", diff)
 			}
 		})
+	}
+}
+
+// The main thread cannot end, so it must not be the one that goes elsewhere: it would keep the
+// namespace alive, and /proc/PID/ns/net would tell of it as the agent's own.
+func TestKernelDoKeepsTheMainThread(t *testing.T) {
+	h := kerneltest.Netns(t)
+	var g sync.WaitGroup
+	for range 200 {
+		g.Go(func() {
+			err := h.Do(func() error {
+				if unix.Gettid() == unix.Getpid() {
+					t.Error("it runs on the main thread")
+				}
+				return nil
+			})
+			if err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	g.Wait()
+	own, err := netns.Own()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var st unix.Stat_t
+	if err := unix.Stat("/proc/self/ns/net", &st); err != nil {
+		t.Fatal(err)
+	}
+	if st.Ino != own {
+		t.Errorf("the process shows namespace %d as its own, want %d", st.Ino, own)
 	}
 }

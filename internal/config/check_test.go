@@ -97,6 +97,9 @@ func TestCheckRefuses(t *testing.T) {
 		{"a namespace that is not there", "netns: snatwatch-no-such", "netns: snatwatch-no-such: want a network namespace that is there"},
 		{"a namespace of a budget", "budgets: [{name: a, model: local, netns: /no/such}]", "budgets[0].netns: /no/such: want a network namespace that is there"},
 		{"a pool size that is not there", "budgets: [{name: a, model: azure-lb, nodes_file: /no/such}]", "budgets[0].nodes_file: /no/such: want a file that holds the pool size"},
+		{"a state file that is a device", "state_file: /dev/null", "state_file: /dev/null: want a regular file, or none yet in a directory that is there: /dev/null is no regular file"},
+		{"a state file that is a directory", "state_file: /proc", "state_file: /proc: want a regular file"},
+		{"a state file in a directory that is not there", "state_file: /no/such/file", "state_file: /no/such/file: want a regular file"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

@@ -11,7 +11,7 @@ import (
 	"github.com/snatwatch/snatwatch/collector"
 )
 
-// Config is the whole configuration. reference.yaml documents every key.
+// Config is the whole configuration. deploy/snatwatch.yaml documents every key.
 type Config struct {
 	// Listen is the address that the agent serves on; a flag wins over it.
 	Listen   string   `yaml:"listen"`

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -19,26 +20,24 @@ import (
 )
 
 // Discover asks the machine what the configuration leaves open. What cannot be found
-// out is a note of the Machine; a namespace or a pool size that is configured and not
-// there is an error, told as Errors.
+// out is a note of the Machine; a namespace, a pool size or a place for the state file that
+// is configured and not there is an error, told as Errors.
 func Discover(ctx context.Context, c *Config, metadata cloud.Client) (Machine, error) {
-	m := Machine{Nodes: map[string]int{}, NodesUnread: map[string]error{}, Netns: map[string]uint64{}}
+	m := Machine{Nodes: map[string]int{}, NodesUnread: map[string]error{}}
 	var errs Errors
 	outer, err := OpenNetns(c.Netns)
 	if err != nil {
 		return m, Errors{c.at.errorAt("netns", c.Netns, fmt.Sprintf("a network namespace that is there: %v", err))}
 	}
 	defer func() { _ = outer.Close() }()
+	errs = append(errs, c.checkStateFile()...)
+	var unread map[string]error
+	m.Netns, unread = c.ReadNetns()
 	for i := range c.Budgets {
 		b, path := &c.Budgets[i], fmt.Sprintf("budgets[%d]", i)
-		if b.Netns != "" {
-			ns, err := OpenNetns(b.Netns)
-			if err != nil {
-				errs = append(errs, c.at.errorAt(path+".netns", b.Netns, fmt.Sprintf("a network namespace that is there: %v", err)))
-				continue
-			}
-			m.Netns[b.Netns] = ns.Inode()
-			_ = ns.Close()
+		if err := unread[b.Netns]; err != nil {
+			errs = append(errs, c.at.errorAt(path+".netns", b.Netns, fmt.Sprintf("a network namespace that is there: %v", err)))
+			continue
 		}
 		if b.NodesFile != "" {
 			switch n, err := ReadNodes(b.NodesFile); {
@@ -74,6 +73,21 @@ func Discover(ctx context.Context, c *Config, metadata cloud.Client) (Machine, e
 	return m, nil
 }
 
+// checkStateFile finds what would keep the state file from being read and written.
+func (c *Config) checkStateFile() Errors {
+	if c.StateFile == "" {
+		return nil
+	}
+	err := regular(c.StateFile)
+	if errors.Is(err, fs.ErrNotExist) {
+		_, err = os.ReadDir(filepath.Dir(c.StateFile))
+	}
+	if err == nil || errors.Is(err, fs.ErrPermission) {
+		return nil
+	}
+	return Errors{c.at.errorAt("state_file", c.StateFile, fmt.Sprintf("a regular file, or none yet in a directory that is there: %v", err))}
+}
+
 // OpenNetns opens a namespace by its name below /run/netns or by path; empty is the
 // process's own.
 func OpenNetns(name string) (*netns.Handle, error) {
@@ -84,6 +98,24 @@ func OpenNetns(name string) (*netns.Handle, error) {
 		return netns.Open(name)
 	}
 	return netns.Open(filepath.Join("/run/netns", name))
+}
+
+// ReadNetns returns the inode numbers of the namespaces that budgets name, and why one has none.
+func (c *Config) ReadNetns() (inodes map[string]uint64, unread map[string]error) {
+	inodes, unread = map[string]uint64{}, map[string]error{}
+	for _, b := range c.Budgets {
+		if b.Netns == "" {
+			continue
+		}
+		ns, err := OpenNetns(b.Netns)
+		if err != nil {
+			unread[b.Netns] = err
+			continue
+		}
+		inodes[b.Netns] = ns.Inode()
+		_ = ns.Close()
+	}
+	return inodes, unread
 }
 
 func evictsTimeWait() bool {

@@ -20,6 +20,9 @@ func ParseNodes(data []byte) (int, error) {
 
 // ReadNodes reads a pool size from a file.
 func ReadNodes(file string) (int, error) {
+	if err := regular(file); err != nil {
+		return 0, err
+	}
 	f, err := os.Open(file)
 	if err != nil {
 		return 0, err
@@ -34,4 +37,14 @@ func ReadNodes(file string) (int, error) {
 		return 0, fmt.Errorf("read %s: %w", file, err)
 	}
 	return n, nil
+}
+
+// regular returns an error unless path is a regular file: a pipe makes its reader wait for ever, and a
+// device would be lost to the file that is renamed over it.
+func regular(path string) error {
+	info, err := os.Stat(path)
+	if err == nil && !info.Mode().IsRegular() {
+		err = fmt.Errorf("%s is no regular file", path)
+	}
+	return err
 }

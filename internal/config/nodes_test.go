@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
 func TestParseNodes(t *testing.T) {
@@ -46,5 +48,12 @@ func TestReadNodes(t *testing.T) {
 	}
 	if _, err := ReadNodes(t.TempDir()); err == nil {
 		t.Error("a directory: no error")
+	}
+	pipe := filepath.Join(t.TempDir(), "pipe") // which nobody writes to
+	if err := unix.Mkfifo(pipe, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := ReadNodes(pipe); err == nil || err.Error() != pipe+" is no regular file" {
+		t.Errorf("a pipe: %v", err)
 	}
 }

@@ -169,7 +169,18 @@ func (r *resolution) add(path string, p detector.Params) {
 			"budgets under one of which each flow counts: tell them apart by destinations, netns, or VIPs and port_range of model linux"))
 		return
 	}
+	r.noteVIPs(b)
 	r.budgets = append(r.budgets, b)
+}
+
+// noteVIPs says so where the ports hang on a number of VIPs that nobody gave.
+func (r *resolution) noteVIPs(b *detector.Budget) {
+	if b.Local || b.Translated || len(b.Params.VIPs) > 0 || b.Params.VIPCount > 0 {
+		return
+	}
+	if two, err := b.WithVIPs(2); err == nil && two.TCP.Ports != b.TCP.Ports {
+		r.note("%s: neither vips nor vip_count is given: taken to be one VIP, %d TCP ports; with two there are %d", b.Name, b.TCP.Ports, two.TCP.Ports)
+	}
 }
 
 // overlapping returns the name of a budget that counts some of the same flows.

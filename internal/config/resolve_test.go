@@ -143,7 +143,7 @@ func TestResolve(t *testing.T) {
 			"the file wins over nodes", "budgets: [{name: lb, model: azure-lb, nodes: 10, nodes_file: /n}]",
 			Machine{Nodes: map[string]int{"/n": 101}},
 			[]string{"lb: azure-lb, ports 256/256 effective 256/256, vips [] count 1 each false, range 0-0, nodes 101, netns 0, 1 in 15 out"},
-			nil,
+			[]string{"lb: neither vips nor vip_count is given: taken to be one VIP, 256 TCP ports; with two there are 512"},
 		},
 		{
 			"destinations of the budget, of the file, of neither", "destinations: {exclude: [10.0.0.0/8]}\nbudgets:\n" +
@@ -154,7 +154,7 @@ func TestResolve(t *testing.T) {
 				"a: aws-nat-gateway, ports 55000/55000 effective 55000/55000, vips [] count 1 each false, range 0-0, nodes 0, netns 7, 1 in 0 out",
 				"b: linux, ports 64512/64512 effective 59351/59351, vips [] count 1 each false, range 0-0, nodes 0, netns 8, 0 in 1 out",
 			},
-			nil,
+			[]string{"a: neither vips nor vip_count is given: taken to be one VIP, 55000 TCP ports; with two there are 110000"},
 		},
 		{
 			"what is configured comes before what is found", "budgets: [{name: nat, model: auto}, {name: own, model: local}]",

@@ -7,7 +7,9 @@ import (
 	"net"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
+	"unicode"
 
 	"github.com/snatwatch/snatwatch/detector"
 )
@@ -38,6 +40,7 @@ func (c *Config) validate() Errors {
 	for i, d := range c.SharedDestinations {
 		v.require(!slices.Contains(c.SharedDestinations[:i], d), fmt.Sprintf("shared_destinations[%d]", i), d, "each destination once")
 	}
+	v.destinations("destinations", &c.Destinations)
 	names := map[string]bool{}
 	for i := range c.Budgets {
 		v.budget(fmt.Sprintf("budgets[%d]", i), &c.Budgets[i], names)
@@ -72,6 +75,9 @@ func (v *validation) budget(path string, b *Budget, names map[string]bool) {
 		v.errs = append(v.errs, v.at.errorAt(path+".name", "", "the value of the label budget"))
 	}
 	v.require(b.Name == "" || !names[b.Name], path+".name", b.Name, "each name once")
+	for key, label := range map[string]string{"name": b.Name, "pool": b.Pool, "gateway": b.Gateway} {
+		v.require(strings.IndexFunc(label, unicode.IsControl) < 0, path+"."+key, strconv.Quote(label), "one line of text")
+	}
 	names[b.Name] = true
 	if b.Model == "" {
 		v.errs = append(v.errs, v.at.errorAt(path+".model", "", "the model that its ports follow"))
@@ -97,8 +103,18 @@ func (v *validation) budget(path string, b *Budget, names map[string]bool) {
 		at := path + "." + x.key
 		v.require(!math.IsNaN(x.value) && (x.value > 0 || x.value == 0 && !v.at.given(at)), at, x.value, "a number above 0, or no such key")
 	}
+	if b.Destinations != nil {
+		v.destinations(path+".destinations", b.Destinations)
+	}
 	if b.Model == ModelAuto {
 		v.auto(path)
+	}
+}
+
+// destinations refuses what would be included in vain.
+func (v *validation) destinations(path string, d *Destinations) {
+	for i, p := range d.Include {
+		v.require(!covered(p, d.Exclude), fmt.Sprintf("%s.include[%d]", path, i), p, "a prefix that exclude, the default one where none is given, leaves something of")
 	}
 }
 

@@ -140,10 +140,7 @@ func Unprivileged(t *testing.T, files ...*os.File) bool {
 // elsewhere runs f on a thread that is thrown away afterwards.
 func elsewhere(f func() error) error {
 	done := make(chan error, 1)
-	go func() {
-		runtime.LockOSThread() // never unlocked: the thread ends with the goroutine
-		done <- f()
-	}()
+	go netns.OnThread(func() { done <- f() })
 	return <-done
 }
 

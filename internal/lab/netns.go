@@ -4,9 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"runtime"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/snatwatch/snatwatch/collector/netns"
 )
 
 // errClosed is what a job gets that comes after the namespace was closed.
@@ -26,29 +27,11 @@ type namespace struct {
 func newNamespace() (*namespace, error) {
 	n := &namespace{jobs: make(chan func()), quit: make(chan struct{}), done: make(chan struct{})}
 	started := make(chan error)
-	go onThread(func() { n.run(started) })
+	go netns.OnThread(func() { n.run(started) })
 	if err := <-started; err != nil {
 		return nil, err
 	}
 	return n, nil
-}
-
-// onThread runs f on an OS thread that ends with f, and is not the main thread: that one cannot
-// end, and /proc/self would show its namespace as the whole process's.
-func onThread(f func()) {
-	runtime.LockOSThread()
-	if unix.Gettid() != unix.Getpid() {
-		f()
-		return
-	}
-	moved := make(chan struct{})
-	go func() {
-		runtime.LockOSThread()
-		close(moved)
-		f()
-	}()
-	<-moved
-	runtime.UnlockOSThread()
 }
 
 func (n *namespace) run(started chan<- error) {
