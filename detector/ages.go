@@ -179,13 +179,13 @@ func (w *releaseWheel) advance(now int64) {
 	w.now = max(w.now, now)
 }
 
-// add counts a port released in second at; one already due is not held.
-func (w *releaseWheel) add(at int64) {
+// add counts n ports released in second at; those already due are not held.
+func (w *releaseWheel) add(at int64, n uint32) {
 	if at <= w.now {
 		return
 	}
-	*w.slot(at)++
-	w.total++
+	*w.slot(at) += n
+	w.total += int32(n)
 }
 
 // remove takes back what add(at) counted, unless it was due since.

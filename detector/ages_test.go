@@ -80,7 +80,7 @@ func TestReleaseWheelReleasesOnTheSecond(t *testing.T) {
 			t.Parallel()
 			w := newReleaseWheel(5000, tt.longest)
 			for at := int64(5000); at <= 5000+tt.longest; at++ {
-				w.add(at)
+				w.add(at, 1)
 			}
 			for now := int64(5000); now < 5000+tt.longest+20; now++ {
 				var left [1]float64

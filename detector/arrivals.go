@@ -34,8 +34,8 @@ func (a *arrivals) advance(now int64) {
 	a.now = max(a.now, now)
 }
 
-// add counts a flow that opened in second at, if that is not too long ago to matter.
-func (a *arrivals) add(at int64) {
+// add counts n flows that opened in second at, if that is not too long ago to matter.
+func (a *arrivals) add(at int64, n uint32) {
 	if at > a.now {
 		a.advance(at)
 	}
@@ -43,12 +43,12 @@ func (a *arrivals) add(at int64) {
 		return
 	}
 	if at == a.now {
-		a.fresh++ // most flows: nine blocks are nine cache misses
+		a.fresh += n // most flows: nine blocks are nine cache misses
 		return
 	}
 	for j := range a.blocks {
 		if a.now>>j-at>>j < arrivalBlocks {
-			a.blocks[j][at>>j&(arrivalBlocks-1)]++
+			a.blocks[j][at>>j&(arrivalBlocks-1)] += float32(n)
 		}
 	}
 }

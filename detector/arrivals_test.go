@@ -18,7 +18,7 @@ func TestArrivalsAreInTheirBlocks(t *testing.T) {
 	for range 3000 {
 		for range rng.IntN(6) {
 			at := now - int64(rng.ExpFloat64()*float64(rng.IntN(3)))
-			a.add(at)
+			a.add(at, 1)
 			came = append(came, at)
 		}
 		if rng.IntN(3) == 0 {

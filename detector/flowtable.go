@@ -38,8 +38,8 @@ type flow struct {
 	// the moment at which its port is free.
 	moment collector.Time
 	span   uint32
-	// due is the tick in which the timer of an ended flow expires; of a free entry it is the next
-	// one of the free list. A live flow is under its chunk's alarm.
+	// due is the tick in which the timer of an ended flow expires. A live flow is under its
+	// chunk's alarm.
 	due        uint32
 	place      place
 	id, before uint32 // CTA_ID of this flow and of the one before it on the same port
@@ -139,8 +139,16 @@ type chunk struct {
 type flowSet struct {
 	owner  uint32
 	chunks []uint32
-	free   uint32 // first of the free list, linked by due
+	free   []uint32 // entries of its chunks that hold no flow; the last is the next to do so
 	count  int
+}
+
+// next is the entry that the flow after n others will take, 0 where that is not known.
+func (s *flowSet) next(n int) uint32 {
+	if n < len(s.free) {
+		return s.free[len(s.free)-1-n]
+	}
+	return 0
 }
 
 func (t *flowTable) at(i uint32) *flow { return &t.blocks[i>>blockShift][i&(1<<blockShift-1)] }
@@ -201,13 +209,12 @@ func (t *flowTable) candidate(k flowKey) uint32 {
 
 // add makes an entry for k, which has none, in set.
 func (t *flowTable) add(k flowKey, set *flowSet) uint32 {
-	if set.free == 0 {
+	if len(set.free) == 0 {
 		t.grab(set)
 	}
-	i := set.free
-	f := t.at(i)
-	set.free = f.due
-	*f = flow{key: k}
+	i := set.next(0)
+	set.free = set.free[:len(set.free)-1]
+	*t.at(i) = flow{key: k}
 	set.count++
 	if t.count++; t.count*5 > len(t.buckets)*bucketSlots*4 {
 		t.grow()
@@ -245,8 +252,8 @@ func (t *flowTable) remove(i uint32, set *flowSet) {
 	f := t.at(i)
 	t.take(f.key.hi&^0xffff_ffff | uint64(i))
 	t.count--
-	*f = flow{due: set.free}
-	set.free = i
+	*f = flow{}
+	set.free = append(set.free, i)
 	if set.count--; set.count == 0 {
 		t.release(set)
 	}
@@ -281,15 +288,14 @@ func (t *flowTable) grab(set *flowSet) {
 	set.chunks = append(set.chunks, c)
 	for n := uint32(chunkSize); n > 0; n-- {
 		i := c<<chunkShift + n - 1
-		if i == 0 {
-			continue
+		if i != 0 {
+			set.free = append(set.free, i)
 		}
-		t.at(i).due, set.free = set.free, i
 	}
 }
 
 // release gives all chunks of an empty set back.
 func (t *flowTable) release(set *flowSet) {
 	t.spare = append(t.spare, set.chunks...)
-	set.chunks, set.free = set.chunks[:0], 0
+	set.chunks, set.free = set.chunks[:0], set.free[:0]
 }

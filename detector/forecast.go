@@ -1,6 +1,7 @@
 package detector
 
 import (
+	"math/bits"
 	"time"
 
 	"github.com/snatwatch/snatwatch/collector"
@@ -109,16 +110,22 @@ func (s *stock) closed(opened, ended collector.Interval, reason collector.Reason
 
 // outlook is the forecast of one busy port space.
 type outlook struct {
-	stock  *stock
-	times  lifetimes
-	speeds [numSpeeds]occurrence
-	cools  releaseWheel
-	came   arrivals
-	rhythm rhythm
+	// What each flow that opens or ends changes comes first, in few lines of the processor's cache.
+	stock *stock
+	// fresh flows opened in second freshAt, and freed ports are released in second freedAt: came, rhythm and
+	// cools are told of many at once, at the next tick at the latest.
+	freshAt, freedAt int64
+	fresh, freed     uint32
 	// spread counts flows whose open is known only to an interval, to spread
 	// them evenly over it.
-	spread uint32
-	ended  [coolClasses]float32
+	spread   uint32
+	ended    [coolClasses]float32
+	evidence evidence
+	times    lifetimes
+	speeds   [numSpeeds]occurrence
+	cools    releaseWheel
+	came     arrivals
+	rhythm   rhythm
 	// opened counts arrivals; before and lastOpened are its value and the arrivals of the
 	// tick before at the last tick.
 	opened, openedBefore, lastOpened float64
@@ -133,7 +140,6 @@ type outlook struct {
 		fill float32
 	}
 	learnt   [NumHorizons]learnt
-	evidence evidence
 	rate     float64 // arrivals per second, as of the last tick
 	forecast Forecast
 }
@@ -151,7 +157,7 @@ func (s *stock) outlook(now collector.Time) *outlook {
 func (o *outlook) haveLive(opened collector.Interval) { o.times.open(opened) }
 
 // haveCooling tells of a port that was cooling when the outlook started.
-func (o *outlook) haveCooling(release collector.Time) { o.cools.add(releaseSecond(release)) }
+func (o *outlook) haveCooling(release collector.Time) { o.cools.add(releaseSecond(release), 1) }
 
 // open tells of a flow that opened, or that was found live: opened without From is
 // one older than the agent. The same interval comes back in close.
@@ -160,15 +166,33 @@ func (o *outlook) open(opened collector.Interval) {
 	if opened.From == 0 {
 		return
 	}
-	o.opened++
 	at := opened.To
 	if opened.From != opened.To {
 		// Steps of the golden ratio fill an interval evenly whatever their number.
 		o.spread += 0x9e3779b9
 		at = opened.From + collector.Time(float64(opened.To-opened.From)*float64(o.spread)/(1<<32))
 	}
-	o.came.add(second(at))
-	o.rhythm.count(second(at))
+	if s := second(at); s != o.freshAt {
+		o.arrived()
+		o.freshAt = s
+	}
+	o.fresh++
+}
+
+// arrived takes in the fresh flows.
+func (o *outlook) arrived() {
+	if o.fresh > 0 {
+		o.opened += float64(o.fresh)
+		o.came.add(o.freshAt, o.fresh)
+		o.rhythm.count(o.freshAt, o.fresh)
+		o.fresh = 0
+	}
+}
+
+// cooled takes in the freed ports.
+func (o *outlook) cooled() {
+	o.cools.add(o.freedAt, o.freed)
+	o.freed = 0
 }
 
 // close tells of a flow that ended; its port is held until release, which is not after
@@ -182,19 +206,31 @@ func (o *outlook) close(opened, ended collector.Interval, release collector.Time
 		o.evidence.answered++
 	}
 	if release > ended.To {
-		o.cools.add(releaseSecond(release))
+		if s := releaseSecond(release); s != o.freedAt {
+			o.cooled()
+			o.freedAt = s
+		}
+		o.freed++
 	}
 }
 
 // free tells that a cooling port was released before its time.
-func (o *outlook) free(release collector.Time) { o.cools.remove(releaseSecond(release)) }
+func (o *outlook) free(release collector.Time) {
+	o.cooled()
+	o.cools.remove(releaseSecond(release))
+}
 
-// ahead reads what the next flow that opens or ends will write, so that it is in the cache.
-func (o *outlook) ahead() int64 {
-	if o == nil {
-		return 0
-	}
-	return int64(o.times.ages.cells[0][o.times.ages.now&(ageSlots-1)]) + int64(o.came.fresh) + int64(o.rhythm.counts[0]) + o.cools.now
+// readForOpen reads what a flow that opens now will change, so that it is in the cache then.
+func (o *outlook) readForOpen(now collector.Time) uint64 {
+	return uint64(o.fresh) + uint64(o.times.ages.now) + uint64(o.times.ages.cells[0][second(now)&(ageSlots-1)])
+}
+
+// readForClose reads what a flow's end now will change.
+func (o *outlook) readForClose(opened, now collector.Time) uint64 {
+	a, b := second(opened), second(now)
+	level := max(0, bits.Len64(uint64(max(b-a, 0)))-6) % ageLevels
+	ended := &o.times.ended[ageBucket(now.Sub(opened).Seconds())]
+	return uint64(o.freed) + uint64(o.times.ages.now) + uint64(o.times.ages.cells[level][a>>level&(ageSlots-1)]) + uint64(ended.flows)
 }
 
 // drop forgets a live flow without an end: the ledger lost sight of it.
@@ -228,4 +264,7 @@ type conditions struct {
 }
 
 // held is the number of ports held at the last tick or event.
-func (o *outlook) held() int { return o.times.ages.count() + int(o.cools.total) }
+func (o *outlook) held() int {
+	o.cooled()
+	return o.times.ages.count() + int(o.cools.total)
+}

@@ -71,13 +71,20 @@ type exposure occurrence
 // the last tick.
 type lifetimes struct {
 	ages ageWheel
-	// closed and beyond are the flows that ended since the last tick, by bucket of
-	// their lifetime, and the sum of their seconds beyond the bucket's lower edge.
-	closed, beyond [ageBuckets]float32
+	// ended is the flows that ended since the last tick, by bucket of their lifetime.
+	ended [ageBuckets]ends
 	// lived is the overlap of the live flows with each bucket at the last tick.
 	lived [ageBuckets]float32
 	// survive is the share that outlives each lower edge, at the last tick.
 	survive [ageBuckets + 1]float32
+}
+
+// ends counts flows, and sums their seconds beyond the lower edge of their bucket.
+type ends struct{ flows, beyond float32 }
+
+func (e *ends) add(flows, beyond float32) {
+	e.flows += flows
+	e.beyond += beyond
 }
 
 // end counts a flow that lived between lo and hi: exactly, or bounded by polls. A
@@ -88,15 +95,13 @@ func (l *lifetimes) end(lo, hi time.Duration, edges *ageEdges) {
 	if hi-lo <= time.Millisecond || hi-lo <= hi/8 {
 		s := (lo + hi).Seconds() / 2
 		k := ageBucket(s)
-		l.closed[k]++
-		l.beyond[k] += float32(s - edges[k])
+		l.ended[k].add(1, float32(s-edges[k]))
 		return
 	}
 	a, b := lo.Seconds(), hi.Seconds()
 	first, last := ageBucket(a), ageBucket(b)
 	if first == last {
-		l.closed[first]++
-		l.beyond[first] += float32((a+b)/2 - edges[first])
+		l.ended[first].add(1, float32((a+b)/2-edges[first]))
 		return
 	}
 	var share [ageBuckets]float32
@@ -110,8 +115,7 @@ func (l *lifetimes) end(lo, hi time.Duration, edges *ageEdges) {
 	for k := first; k <= last; k++ {
 		from, to := max(a, edges[k]), min(b, edges[k+1])
 		s := share[k] / sum
-		l.closed[k] += s
-		l.beyond[k] += s * float32((from+to)/2-edges[k])
+		l.ended[k].add(s, s*float32((from+to)/2-edges[k]))
 	}
 }
 
@@ -209,12 +213,12 @@ func (l *lifetimes) expose(now float64, edges *ageEdges, c *crowd, seen *exposur
 	l.collapse(now, edges, c, &overlap)
 	after := 0.0
 	for k := ageBuckets - 1; k >= 0; k-- {
-		lived := float64(l.beyond[k]) + after*(edges[k+1]-edges[k]) + overlap[k] - float64(l.lived[k])
-		after += float64(l.closed[k])
-		seen.ended[k] = l.closed[k]
+		lived := float64(l.ended[k].beyond) + after*(edges[k+1]-edges[k]) + overlap[k] - float64(l.lived[k])
+		after += float64(l.ended[k].flows)
+		seen.ended[k] = l.ended[k].flows
 		seen.lived[k] = float32(max(0, lived))
 		l.lived[k] = float32(overlap[k])
-		l.closed[k], l.beyond[k] = 0, 0
+		l.ended[k] = ends{}
 	}
 }
 

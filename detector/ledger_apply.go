@@ -81,63 +81,6 @@ func (l *Ledger) look(e *collector.Event, k *look) {
 	k.recognize(l, &e.Flow)
 }
 
-// lookAll looks for the flows of events, one step for all of them before the next: the
-// loads of a step do not depend on each other, so the processor waits for all at once.
-// What a step reads is in the cache for the next one, or for when the events are applied.
-func (l *Ledger) lookAll(events []collector.Event) {
-	looks := l.looks[:len(events)]
-	read := uint64(0)
-	for i := range looks {
-		k := &looks[i]
-		k.ask(l, &events[i])
-		read += uint64(l.matches[k.hash()].account)
-	}
-	for i := range looks {
-		looks[i].recognize(l, &events[i].Flow)
-	}
-	if l.table.count > 0 {
-		for i := range looks {
-			read += l.table.buckets[l.table.home(looks[i].key.hi)].tags
-		}
-		for i := range looks {
-			if k := &looks[i]; k.counted {
-				k.entry = l.table.candidate(k.key)
-			}
-		}
-	}
-	l.read = read + l.lookAtSpaces(events, looks)
-}
-
-// lookAtSpaces reads the entries of looks, and what else changes with flows that open or end.
-func (l *Ledger) lookAtSpaces(events []collector.Event, looks []look) (read uint64) {
-	var places [lookAhead]place
-	for i := range looks {
-		switch k := &looks[i]; {
-		case k.entry != 0:
-			f := l.table.at(k.entry)
-			read += f.key.hi
-			if events[i].Kind != collector.Seen {
-				places[i] = f.place
-			}
-		case k.counted:
-			key := l.spaceKeyOf(k.account, k.home, k.destination, events[i].Flow.Destination.Port())
-			places[i] = place(l.spaceHints[key.hint()])
-		}
-	}
-	var outlooks [lookAhead]*outlook
-	for i, p := range places[:len(looks)] {
-		if int(p) < len(l.spaces) {
-			s := &l.spaces[p]
-			outlooks[i] = s.outlook
-			read += uint64(s.live)
-		}
-	}
-	for _, o := range outlooks[:len(looks)] {
-		read += uint64(o.ahead())
-	}
-	return read
-}
-
 // apply takes e, which k was found for.
 func (l *Ledger) apply(e *collector.Event, k *look) {
 	l.Advance(e.At)

@@ -29,27 +29,11 @@ func (l *Ledger) alarm(c uint32, t collector.Time) {
 	l.timers.set(c|chunkTimer, due)
 }
 
-// expired treats timers that came due. The entries of many are read, and then where those
-// are found and counted, because to remove an entry takes all of it: the loads wait together.
+// expired treats timers that came due.
 func (l *Ledger) expired(timers []timer) {
 	for len(timers) > 0 {
 		n := min(len(timers), lookAhead)
-		var homes [lookAhead]int
-		var places [lookAhead]place
-		for i, t := range timers[:n] {
-			if t.of&chunkTimer == 0 {
-				f := l.table.at(t.of)
-				homes[i], places[i] = l.table.home(f.key.hi), f.place
-			}
-		}
-		read := uint64(0)
-		for i := range n {
-			read += l.table.buckets[homes[i]].tags
-			if !places[i].folded() {
-				read += uint64(l.spaces[places[i]].live)
-			}
-		}
-		l.read = read
+		l.readExpiring(timers[:n])
 		for _, t := range timers[:n] {
 			if t.of&chunkTimer != 0 {
 				l.chunkExpired(t.of&^chunkTimer, t.due)
@@ -59,6 +43,45 @@ func (l *Ledger) expired(timers []timer) {
 		}
 		timers = timers[n:]
 	}
+}
+
+// readExpiring reads the entries that timers are of, and then where those are found and counted,
+// because to remove an entry takes all of it.
+func (l *Ledger) readExpiring(timers []timer) {
+	var entries [lookAhead]*flow
+	var chunks [lookAhead]*chunk
+	var homes [lookAhead]int
+	var spaces [lookAhead]*portSpace
+	read := uint64(0)
+	for i, t := range timers {
+		entry := t.of
+		if entry&chunkTimer != 0 {
+			entry = entry << chunkShift // its first
+		}
+		entries[i] = l.table.at(entry)
+		chunks[i] = &l.table.chunks[entry>>chunkShift]
+	}
+	for _, f := range entries[:len(timers)] {
+		read += f.key.hi
+	}
+	for _, c := range chunks[:len(timers)] {
+		read += uint64(c.owner)
+	}
+	for i, f := range entries[:len(timers)] {
+		homes[i] = l.table.home(f.key.hi)
+		p := f.place
+		if p.folded() {
+			p = 0
+		}
+		spaces[i] = &l.spaces[p]
+	}
+	for _, n := range homes[:len(timers)] {
+		read += l.table.buckets[n].tags
+	}
+	for _, s := range spaces[:len(timers)] {
+		read += uint64(s.live)
+	}
+	l.read = read
 }
 
 // flowExpired treats a timer of entry i.

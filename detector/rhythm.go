@@ -48,12 +48,12 @@ type rhythm struct {
 // hours, and the mean of the square.
 type burst struct{ mean, square float32 }
 
-// count counts a flow that opened in second at.
-func (r *rhythm) count(at int64) {
+// count counts n flows that opened in second at.
+func (r *rhythm) count(at int64, n uint32) {
 	if d := at - r.start; uint64(d) < rhythmBin {
-		r.counts[0]++
+		r.counts[0] += n
 	} else if d > 0 && d < rhythmBin*int64(len(r.counts)) {
-		r.counts[d/rhythmBin]++
+		r.counts[d/rhythmBin] += n
 	}
 }
 

@@ -138,7 +138,7 @@ func FuzzRhythm(f *testing.F) {
 			for i := range r.counts {
 				r.counts[i] += uint32(rng.Float64() * rate)
 			}
-			r.count(now + rng.Int64N(200) - 100)
+			r.count(now+rng.Int64N(200)-100, 1)
 		}
 		for x := range map[float32]bool{r.level: true, r.noise - 1: true} {
 			if !(x >= 0 && x < 1e15) {

@@ -142,17 +142,17 @@ func TestRhythmCounts(t *testing.T) {
 	r := &rhythm{}
 	r.advance(midnight + 7)
 	for at := int64(midnight + 7); at < midnight+3*rhythmBin; at++ {
-		r.count(at)
+		r.count(at, 1)
 	}
-	r.count(midnight - 1)
-	r.count(midnight + 3600)
+	r.count(midnight-1, 1)
+	r.count(midnight+3600, 1)
 	r.advance(midnight + 2*rhythmBin)
 	if want := [4]uint32{rhythmBin}; r.counts != want || r.first != midnight/rhythmBin+1 || r.level != rhythmBin {
 		t.Errorf("counts %v, first bin %d, level %v", r.counts, r.first-midnight/rhythmBin, r.level)
 	}
 	before := r.hour
 	r.advance(midnight + 2*3600)
-	r.count(midnight + 2*3600 + 1)
+	r.count(midnight+2*3600+1, 1)
 	r.advance(midnight + 2*3600 + rhythmBin)
 	if diff := cmp.Diff(before, r.hour, cmp.AllowUnexported(burst{})); diff != "" {
 		t.Errorf("a gap of hours changed what recurs (-before +after):\n%s", diff)

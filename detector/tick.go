@@ -123,6 +123,8 @@ func (o *outlook) tick(c conditions) {
 	if dt <= 0 {
 		return
 	}
+	o.arrived()
+	o.cooled()
 	o.times.ages.advance(second(c.Now))
 	o.cools.advance(second(c.Now))
 	o.came.advance(second(c.Now))
