@@ -88,6 +88,8 @@ type flowTable struct {
 	spare   []uint32 // chunks nobody owns
 	buckets []bucket
 	count   int
+	// fresh has a bit set for each entry made since it was last cleared, by its key.
+	fresh uint64
 }
 
 // bucket is what flows are found by: as many slots as fit into a line of the processor's cache, so that
@@ -189,6 +191,25 @@ func (t *flowTable) find(k flowKey) uint32 {
 	return 0
 }
 
+// lacks reports that no entry of k was made since fresh was cleared. false says nothing.
+func (t *flowTable) lacks(k flowKey) bool { return t.fresh&(1<<(k.hi&63)) == 0 }
+
+// readBuckets reads the buckets of homes, and those that follow where a look-up would go on.
+func (t *flowTable) readBuckets(homes []int) (read uint64) {
+	for _, n := range homes {
+		read += t.buckets[n].tags
+	}
+	for i, n := range homes {
+		homes[i] = n + int((t.buckets[n].tags>>tagShift+0xff)>>8) // one more if anything is further on
+	}
+	for _, n := range homes {
+		if n < len(t.buckets) {
+			read += t.buckets[n].tags
+		}
+	}
+	return read
+}
+
 // candidate returns an entry that may be that of k, without a look at it; 0 if there is none.
 func (t *flowTable) candidate(k flowKey) uint32 {
 	n := t.home(k.hi)
@@ -215,6 +236,7 @@ func (t *flowTable) add(k flowKey, set *flowSet) uint32 {
 	i := set.next(0)
 	set.free = set.free[:len(set.free)-1]
 	*t.at(i) = flow{key: k}
+	t.fresh |= 1 << (k.hi & 63)
 	set.count++
 	if t.count++; t.count*5 > len(t.buckets)*bucketSlots*4 {
 		t.grow()

@@ -21,19 +21,19 @@ func (l *Ledger) lookAll(events []collector.Event) {
 	for i := range looks {
 		looks[i].recognize(l, &events[i].Flow)
 	}
-	if buckets := l.table.buckets; len(buckets) > 0 {
+	if len(l.table.buckets) > 0 {
 		var homes [lookAhead]int
 		for i := range looks {
 			homes[i] = l.table.home(looks[i].key.hi)
 		}
-		for _, n := range homes[:len(looks)] {
-			read += buckets[n].tags
-		}
+		read += l.table.readBuckets(homes[:len(looks)])
 		for i := range looks {
 			if k := &looks[i]; k.counted {
 				k.entry = l.table.candidate(k.key)
+				k.absent = k.entry == 0
 			}
 		}
+		l.table.fresh = 0
 		read += l.readEntries(events, looks)
 	}
 	l.read = read

@@ -21,6 +21,7 @@ type look struct {
 	counted bool    // a budget takes the flow
 	account uint32
 	entry   uint32 // where the flow was when it was looked for; 0 if nowhere
+	absent  bool   // it was looked for and was nowhere
 }
 
 // Apply takes one event. It keeps nothing of e.
@@ -123,7 +124,7 @@ func (l *Ledger) applyFlow(n *netns, e *collector.Event, k *look) {
 	}
 	s := sighting{k, e, n}
 	i := k.entry
-	if i == 0 || l.table.at(i).key != k.key {
+	if i == 0 && !(k.absent && l.table.lacks(k.key)) || i != 0 && l.table.at(i).key != k.key {
 		i = l.table.find(k.key)
 	}
 	switch {

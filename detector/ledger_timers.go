@@ -75,9 +75,7 @@ func (l *Ledger) readExpiring(timers []timer) {
 		}
 		spaces[i] = &l.spaces[p]
 	}
-	for _, n := range homes[:len(timers)] {
-		read += l.table.buckets[n].tags
-	}
+	read += l.table.readBuckets(homes[:len(timers)])
 	for _, s := range spaces[:len(timers)] {
 		read += uint64(s.live)
 	}
