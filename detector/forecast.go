@@ -112,14 +112,13 @@ func (s *stock) closed(opened, ended collector.Interval, reason collector.Reason
 type outlook struct {
 	// What each flow that opens or ends changes comes first, in few lines of the processor's cache.
 	stock *stock
-	// fresh flows opened in second freshAt, and freed ports are released in second freedAt: came, rhythm and
+	// fresh counts flows by when they opened, freed ports by when they are released: came, rhythm and
 	// cools are told of many at once, at the next tick at the latest.
-	freshAt, freedAt int64
-	fresh, freed     uint32
+	fresh, freed fewSeconds
+	ended        [coolClasses]float32
 	// spread counts flows whose open is known only to an interval, to spread
 	// them evenly over it.
 	spread   uint32
-	ended    [coolClasses]float32
 	evidence evidence
 	times    lifetimes
 	speeds   [numSpeeds]occurrence
@@ -172,27 +171,38 @@ func (o *outlook) open(opened collector.Interval) {
 		o.spread += 0x9e3779b9
 		at = opened.From + collector.Time(float64(opened.To-opened.From)*float64(o.spread)/(1<<32))
 	}
-	if s := second(at); s != o.freshAt {
+	s := second(at)
+	if o.fresh.past(s) {
 		o.arrived()
-		o.freshAt = s
 	}
-	o.fresh++
+	if !o.fresh.add(s) {
+		o.countOpened(s, 1)
+	}
+}
+
+// countOpened counts n flows that opened in second at.
+func (o *outlook) countOpened(at int64, n uint32) {
+	o.opened += float64(n)
+	o.came.add(at, n)
+	o.rhythm.count(at, n)
 }
 
 // arrived takes in the fresh flows.
 func (o *outlook) arrived() {
-	if o.fresh > 0 {
-		o.opened += float64(o.fresh)
-		o.came.add(o.freshAt, o.fresh)
-		o.rhythm.count(o.freshAt, o.fresh)
-		o.fresh = 0
+	for i, n := range o.fresh.take() {
+		if n > 0 {
+			o.countOpened(o.fresh.first+int64(i), uint32(n))
+		}
 	}
 }
 
 // cooled takes in the freed ports.
 func (o *outlook) cooled() {
-	o.cools.add(o.freedAt, o.freed)
-	o.freed = 0
+	for i, n := range o.freed.take() {
+		if n > 0 {
+			o.cools.add(o.freed.first+int64(i), uint32(n))
+		}
+	}
 }
 
 // close tells of a flow that ended; its port is held until release, which is not after
@@ -206,11 +216,13 @@ func (o *outlook) close(opened, ended collector.Interval, release collector.Time
 		o.evidence.answered++
 	}
 	if release > ended.To {
-		if s := releaseSecond(release); s != o.freedAt {
+		s := releaseSecond(release)
+		if o.freed.past(s) {
 			o.cooled()
-			o.freedAt = s
 		}
-		o.freed++
+		if !o.freed.add(s) {
+			o.cools.add(s, 1)
+		}
 	}
 }
 
@@ -222,7 +234,7 @@ func (o *outlook) free(release collector.Time) {
 
 // readForOpen reads what a flow that opens now will change, so that it is in the cache then.
 func (o *outlook) readForOpen(now collector.Time) uint64 {
-	return uint64(o.fresh) + uint64(o.times.ages.now) + uint64(o.times.ages.cells[0][second(now)&(ageSlots-1)])
+	return uint64(o.spread) + uint64(o.times.ages.now) + uint64(o.times.ages.cells[0][second(now)&(ageSlots-1)])
 }
 
 // readForClose reads what a flow's end now will change.
@@ -230,7 +242,7 @@ func (o *outlook) readForClose(opened, now collector.Time) uint64 {
 	a, b := second(opened), second(now)
 	level := max(0, bits.Len64(uint64(max(b-a, 0)))-6) % ageLevels
 	ended := &o.times.ended[ageBucket(now.Sub(opened).Seconds())]
-	return uint64(o.freed) + uint64(o.times.ages.now) + uint64(o.times.ages.cells[level][a>>level&(ageSlots-1)]) + uint64(ended.flows)
+	return uint64(o.spread) + uint64(o.times.ages.now) + uint64(o.times.ages.cells[level][a>>level&(ageSlots-1)]) + uint64(ended.flows)
 }
 
 // drop forgets a live flow without an end: the ledger lost sight of it.
