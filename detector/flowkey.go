@@ -21,6 +21,8 @@ type address struct{ hi, lo uint64 }
 
 const ipv4Mark = 0xffff << 32
 
+func (a address) is4() bool { return a.hi == 0 && a.lo>>32 == ipv4Mark>>32 }
+
 func pack(a netip.Addr) address {
 	if a.Is4() {
 		b := a.As4()
@@ -33,13 +35,14 @@ func pack(a netip.Addr) address {
 	return address{binary.BigEndian.Uint64(b[:8]), binary.BigEndian.Uint64(b[8:])}
 }
 
-// keyOf hashes f. own is where the flow's port is: VIP, or Source for Local budgets.
+// keyOf hashes f. own is where the flow's port is: VIP, or Source for Local budgets. Most flows
+// are IPv4 and take three words; a bit of the second tells these from those that take six.
 func keyOf(secret [2]uint64, f *collector.Flow, own, destination address, ownPort uint16) flowKey {
 	meta := uint64(f.Protocol) | uint64(f.Zone)<<8 | uint64(ownPort)<<24 | uint64(f.Destination.Port())<<40
-	if own.hi == 0 && destination.hi == 0 {
-		return sipHash(secret, f.Netns, meta, own.lo<<32|destination.lo&0xffff_ffff, own.lo>>32<<32|destination.lo>>32)
+	if own.is4() && destination.is4() {
+		return sipHash(secret, f.Netns, meta|1<<56, own.lo<<32|destination.lo&0xffff_ffff)
 	}
-	return sipHash(secret, f.Netns, meta, own.hi, own.lo, destination.hi, destination.lo, 1<<63)
+	return sipHash(secret, f.Netns, meta, own.hi, own.lo, destination.hi, destination.lo)
 }
 
 // sipHash is SipHash-1-3 with 128 bits of output, over whole words: Aumasson and Bernstein,

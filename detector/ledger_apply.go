@@ -124,7 +124,9 @@ func (l *Ledger) applyFlow(n *netns, e *collector.Event, k *look) {
 	}
 	s := sighting{k, e, n}
 	i := k.entry
-	if i == 0 && !(k.absent && l.table.lacks(k.key)) || i != 0 && l.table.at(i).key != k.key {
+	switch {
+	case k.absent && l.table.lacks(k.key):
+	case i == 0 || l.table.at(i).key != k.key:
 		i = l.table.find(k.key)
 	}
 	switch {

@@ -56,7 +56,7 @@ func (l *Ledger) readExpiring(timers []timer) {
 	for i, t := range timers {
 		entry := t.of
 		if entry&chunkTimer != 0 {
-			entry = entry << chunkShift // its first
+			entry <<= chunkShift // its first
 		}
 		entries[i] = l.table.at(entry)
 		chunks[i] = &l.table.chunks[entry>>chunkShift]
