@@ -139,6 +139,9 @@ func (l *Ledger) opened(s *sighting, i uint32) {
 			f.id = e.ID
 		}
 		f.moment = max(f.moment, e.Active)
+		if at, _ := l.clock(f); at != 0 {
+			l.alarm(i>>chunkShift, at)
+		}
 	case f.id == 0 || e.ID == 0:
 		f.dump = s.netns.dump
 		l.again(s, f, s.netns.openedAt(s.event))

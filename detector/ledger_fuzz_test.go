@@ -60,6 +60,8 @@ func fuzzEvent(now collector.Time, b []byte) collector.Event {
 func FuzzLedger(f *testing.F) {
 	f.Add([]byte{0, 1, 0, 0, 4, 1, 0, 0, 5, 1, 0x84, 0, 2, 1, 0, 0})
 	f.Add([]byte{4, 9, 1, 5, 0x85, 9, 1, 5, 0, 0, 0, 0, 1, 9, 1, 6, 0xc5, 9, 1, 5, 7, 0, 0, 0})
+	// The second event of an open is the first to tell of a packet.
+	f.Add([]byte{4, 1, '8', 0, '$', 1, '0', '0', '2', '0', '0', '0'})
 	f.Fuzz(func(t *testing.T, data []byte) {
 		l := NewLedger(LedgerConfig{Budgets: fuzzBudgets(), Start: at(0), TrackedMax: 3, ForecastMax: 2, ExportedMax: 2})
 		now := at(1)
