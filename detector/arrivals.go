@@ -64,10 +64,6 @@ func (a *arrivals) window(j, blocks int, now float64) (n, seconds float64) {
 	return n, max(now-float64(max(first<<j, a.since)), 1e-3)
 }
 
-// slopeLevel is the finest level that tells a trend: a minute of arrivals says nothing of minutes to
-// come, and such a line proves a trend by chance once a day.
-const slopeLevel = 2
-
 // Arrivals needed before a window is believed, and how many standard deviations its
 // interval spans either side.
 const (
@@ -109,14 +105,14 @@ func (a *arrivals) level(now, phi float64) float64 {
 
 // slope is the arrival rate's trend: its level now, its change per second, and the seconds
 // over which it was seen. The change is zero unless the data prove one, and drawn towards
-// zero by how little they do.
-func (a *arrivals) slope(now, phi float64) (level, slope, seen float64) {
+// zero by how little they do. No line is shorter than the blocks of level finest.
+func (a *arrivals) slope(now, phi float64, finest int) (level, slope, seen float64) {
 	const proof = 3 // standard errors: lines are tried every second, over many windows
 	lowL, highL := math.Inf(-1), math.Inf(1)
 	lowS, highS := math.Inf(-1), math.Inf(1)
 	z := 0.0
 	before := 0.0
-	for j := slopeLevel; j < arrivalLevels; j++ {
+	for j := finest; j < arrivalLevels; j++ {
 		n, w := a.window(j, arrivalBlocks, now)
 		if w <= before {
 			break

@@ -5,14 +5,9 @@ import "math"
 // expect computes the course of each component and weighs them by how well each did.
 func (o *outlook) expect(w *workspace, now, held float64) {
 	c := &w.course
-	level0, slope, seen := o.came.slope(now, o.dispersion)
-	if slope == 0 {
-		level0 = o.rate
-	}
-	if slope != 0 {
-		// It does not fall below zero, nor is it believed to more than double.
-		seen = min(seen, max(level0, 0)/math.Abs(slope))
-	}
+	// A line of a few seconds tells of the next minute. Once a day one passes its proof by chance,
+	// which minutes ahead would be a page.
+	near, far := o.line(now, 0), o.line(now, 2)
 	o.recur(w, now)
 	h := 0
 	uBefore, rateBefore, fillBefore := 0.0, 1.0, 1.0
@@ -29,11 +24,12 @@ func (o *outlook) expect(w *workspace, now, held float64) {
 		fill = fillBefore + (fill-fillBefore)*x
 		g := c.gain[i]
 		c.mean[revert][i] = c.base[i] + g*(o.rateMean+rate*(o.rate-o.rateMean))
-		c.mean[trend][i] = c.base[i] + max(0, level0)*g
-		if slope != 0 {
-			_, two := o.gain(w, u-seen)
-			c.mean[trend][i] += slope * (c.double[i] - two)
+		l := &near
+		if u > w.grid[w.horizon[0]] {
+			l = &far
 		}
+		_, beyond := o.gain(w, u-l.seen)
+		c.mean[trend][i] = c.base[i] + max(0, l.level)*g + l.slope*(c.double[i]-beyond)
 		c.mean[drift][i] = c.base[i] + o.rate*g + o.error*60*(1-math.Exp(-u/60))
 		c.mean[level][i] = o.fillMean + fill*(held-o.fillMean)
 		n, seconds := o.came.window(min(max(math.Ilogb(u)-3, 2), arrivalLevels-1), arrivalBlocks, now)
@@ -64,6 +60,20 @@ func (o *outlook) expect(w *workspace, now, held float64) {
 	}
 }
 
+// line is a trend of arrivals: the rate now, its change per second, and for how many seconds that
+// is believed to go on.
+type line struct{ level, slope, seen float64 }
+
+// line is the trend that windows from level finest on prove; the rate as it is where there is none. It
+// does not fall below zero, nor is it believed to more than double.
+func (o *outlook) line(now float64, finest int) line {
+	level, slope, seen := o.came.slope(now, o.dispersion, finest)
+	if slope == 0 {
+		return line{level: o.rate}
+	}
+	return line{level, slope, min(seen, max(level, 0)/math.Abs(slope))}
+}
+
 // reversion is how much of today's distance from the long mean of rate and fill is left at
 // horizon h, u seconds ahead.
 func (o *outlook) reversion(h int, u float64) (rate, fill float64) {
@@ -78,20 +88,27 @@ func (o *outlook) reversion(h int, u float64) (rate, fill float64) {
 // scoreWorth is how many judged forecasts the factory's scores weigh.
 const scoreWorth = 8
 
+// planning: horizons above this one, of 5 minutes, are for planning and not for pages.
+const planning = 1
+
 // scorePower is by how high a power of its error a component loses weight, by horizon: while nothing
 // was judged yet, and after much was. A minute ahead all are alike, an hour ahead one is right.
 func scorePower() [NumHorizons][2]float64 {
 	return [NumHorizons][2]float64{{4, 5}, {4, 12}, {16, 16}, {16, 16}}
 }
 
-// weigh shares horizon h out among the components: by their errors so far, and by what the factory
-// says of their errors against that of a fill that stays.
+// weigh shares horizon h out among the components: by their errors so far, and before those by what
+// the factory says of them. For planning it says so relative to the errors of a fill that stays; within a
+// page's horizon that would hold on to it when it has just begun to fail.
 func (o *outlook) weigh(h int, weight *[components]float64) {
 	f := o.stock.f
 	l, factory := &o.learnt[h], &f.scores[h]
 	n := float64(l.seen)
 	power := f.power[h][0] + (f.power[h][1]-f.power[h][0])*n/(scoreWorth+n)
-	scale := (scoreWorth + n*float64(l.score[stay]/factory[stay])) / (scoreWorth + n)
+	scale := 1.0
+	if h > planning {
+		scale = (scoreWorth + n*float64(l.score[stay]/factory[stay])) / (scoreWorth + n)
+	}
 	sum := 0.0
 	for k := range weight {
 		weight[k] = 0
