@@ -113,7 +113,7 @@ func (o *outlook) weigh(h int, weight *[components]float64) {
 	for k := range weight {
 		weight[k] = 0
 		switch {
-		case f.leaves(k), k == clock && len(f.work.bursts) == 0, k == day && !o.rhythm.knowsDay(o.last):
+		case f.leaves(k), k == clock && len(f.work.bursts) == 0, k == day && !f.work.knowsDay:
 			continue
 		}
 		x := (scoreWorth*float64(factory[k])*scale + n*float64(l.score[k])) / (scoreWorth + n)

@@ -48,12 +48,12 @@ func (o *outlook) step(w *workspace, p *passage, i, h int, trust, blind float64)
 	crossed := s.crossed[i]
 	sum := 0.0
 	for k, x := range w.weight[h] {
-		sd := c.deviation(k, i, blind)
 		var at, atLow float64
 		if k == clock {
 			if x = trust; x < 1e-6 {
 				continue
 			}
+			sd := c.deviation(k, i, blind)
 			p.clocked = max(p.clocked, o.burstExceeds(w, i, s.ceiling, sd))
 			p.clockedLow = max(p.clockedLow, o.burstExceeds(w, i, s.next, sd))
 			at, atLow = p.clocked, p.clockedLow
@@ -65,6 +65,7 @@ func (o *outlook) step(w *workspace, p *passage, i, h int, trust, blind float64)
 			if x *= (1 - trust) / max(others, 1e-6); x < 1e-6 {
 				continue
 			}
+			sd := c.deviation(k, i, blind)
 			at = o.exceeds(w, p.left[k]/sd)
 			if crossed > 0 {
 				atLow = o.exceeds(w, p.low[k]/sd)

@@ -34,8 +34,8 @@ func (o *outlook) recur(w *workspace, now float64) {
 		w.bursts = append(w.bursts, e)
 	}
 	rate := float64(r.level) / rhythmBin
-	knows := r.knowsDay(now)
-	today := r.course(now)
+	w.knowsDay = r.knowsDay(now)
+	today := r.course(now) // not 0 where the day is known
 	for i, u := range w.grid {
 		c.mean[clock][i], c.burst[i] = c.base[i]+rate*c.gain[i], 0
 		for _, e := range w.bursts {
@@ -46,7 +46,7 @@ func (o *outlook) recur(w *workspace, now float64) {
 			}
 		}
 		c.mean[day][i] = c.base[i] + o.rate*c.gain[i]
-		if knows && today > 0 {
+		if w.knowsDay {
 			c.mean[day][i] = c.base[i]
 			before, gain := 0.0, c.gain[i]
 			for _, v := range w.grid[:i+1] {

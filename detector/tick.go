@@ -51,10 +51,12 @@ type workspace struct {
 	curve   curve
 	share   [coolClasses]float64
 	bursts  []expected // of the next hour, the nearest first
-	perFlow float64    // ports held per flow
-	course  course
-	weight  [NumHorizons][components]float64
-	above   [tailBins + 1]float64
+	// knowsDay: the course of the day is known.
+	knowsDay bool
+	perFlow  float64 // ports held per flow
+	course   course
+	weight   [NumHorizons][components]float64
+	above    [tailBins + 1]float64
 }
 
 // tick brings the stock to now, before the outlooks of its port spaces; b is its

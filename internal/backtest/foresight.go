@@ -6,8 +6,6 @@ import (
 	"slices"
 	"time"
 
-	"golang.org/x/sync/errgroup"
-
 	"github.com/snatwatch/snatwatch/collector"
 )
 
@@ -61,19 +59,13 @@ func foresee(ctx context.Context, parallel int, jobs []recordJob, advanced func(
 			all = append(all, j.foresight...)
 		}
 	}
-	cells := make([][]*Cell, len(all))
-	g, ctx := errgroup.WithContext(ctx)
-	g.SetLimit(parallel)
-	for i, j := range all {
-		g.Go(func() (err error) {
-			cells[i], err = j.judge(ctx, nil, &Fitted{}, nil, advanced)
-			return err
-		})
-	}
-	if err := g.Wait(); err != nil {
+	cells, err := judgeAll(ctx, parallel, all, func(ctx context.Context, j recordJob) ([]*Cell, error) {
+		return j.judge(ctx, nil, &Fitted{}, nil, advanced)
+	})
+	if err != nil {
 		return nil, err
 	}
-	for _, c := range slices.Concat(cells...) {
+	for _, c := range cells {
 		for h := range horizons {
 			f.Reliability[h].merge(&c.Methods[0].Horizons[h].Reliability)
 		}

@@ -73,22 +73,32 @@ func RunRecords(ctx context.Context, opt Options, records []*Record) (*Result, e
 	advanced := cfg.meter(total)
 	res := &Result{Config: cfg, Fitted: builtinFit()}
 	points := OperatingPoints(res.Fitted)
+	var err error
+	res.Cells, err = judgeAll(ctx, cfg.Parallel, jobs, func(ctx context.Context, j recordJob) ([]*Cell, error) {
+		return j.judge(ctx, points, res.Fitted, opt.Trace, advanced)
+	})
+	if err != nil {
+		return nil, err
+	}
+	res.Foresight, err = foresee(ctx, cfg.Parallel, jobs, advanced)
+	return res, err
+}
+
+// judgeAll judges so many jobs at once, until one fails; the cells come in the order of the jobs.
+func judgeAll(ctx context.Context, parallel int, jobs []recordJob, judge func(context.Context, recordJob) ([]*Cell, error)) ([]*Cell, error) {
 	cells := make([][]*Cell, len(jobs))
-	g, running := errgroup.WithContext(ctx)
-	g.SetLimit(cfg.Parallel)
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(parallel)
 	for i, j := range jobs {
 		g.Go(func() (err error) {
-			cells[i], err = j.judge(running, points, res.Fitted, opt.Trace, advanced)
+			cells[i], err = judge(ctx, j)
 			return err
 		})
 	}
 	if err := g.Wait(); err != nil {
 		return nil, err
 	}
-	res.Cells = slices.Concat(cells...)
-	var err error
-	res.Foresight, err = foresee(ctx, cfg.Parallel, jobs, advanced)
-	return res, err
+	return slices.Concat(cells...), nil
 }
 
 // recordJob is one replay of a record.
