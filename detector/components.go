@@ -35,6 +35,13 @@ func (o *outlook) expect(w *workspace, now, held float64) {
 		n, seconds := o.came.window(min(max(math.Ilogb(u)-3, 2), arrivalLevels-1), arrivalBlocks, now)
 		c.mean[recent][i] = c.base[i] + n/seconds*g
 		c.mean[stay][i] = held
+		// Bursts by the clock are as high in an hour as now.
+		if h > 0 && len(w.bursts) == 0 && o.stock.f.without&PartSettle == 0 {
+			if h > planning {
+				x = 1
+			}
+			c.mean[stay][i] += x * (o.fillLately - held)
+		}
 		for k := range components {
 			c.mean[k][i] = max(c.mean[k][i], 0)
 		}
@@ -147,7 +154,7 @@ const (
 	drift         // the error of the last seconds goes on for a while
 	level         // the fill returns to its long mean
 	recent        // the mean rate of as long ago as is looked ahead stays
-	stay          // the fill stays
+	stay          // the fill stays, beyond a minute without its chance
 	clock         // what recurs every hour comes again
 	day           // the rate changes as it did at this time of day
 	components

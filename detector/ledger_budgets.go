@@ -108,7 +108,7 @@ func (l *Ledger) inherit(s *portSpace) {
 	if n, ok := l.old.byKey[k]; ok {
 		o := &l.old.spaces[n]
 		s.opened, s.rate, s.holds = o.opened, o.rate, o.holds
-		s.exportedUntil, s.noPorts, s.noPortsTold = o.exportedUntil, o.noPorts, o.noPortsTold
+		s.exportedUntil, s.noPorts, s.noPortsTold, s.heldTold = o.exportedUntil, o.noPorts, o.noPortsTold, o.heldTold
 		if s.outlook = o.outlook; s.outlook != nil {
 			l.outlooks++
 		}

@@ -12,7 +12,8 @@ import (
 // Reconfigure's, and nowhere else.
 
 const (
-	// Port spaces fuller than a tenth of their ceiling are forecast every second, others every calmTick.
+	// Port spaces fuller than a tenth of their ceiling, or that moved by a fiftieth of it since, are forecast every
+	// second, others every calmTick.
 	calmTick = 5
 	// outlookEvery is how often a forecast may move from an empty port space to a busy
 	// one that has none.
@@ -130,11 +131,13 @@ func (l *Ledger) forecast() {
 		}
 		a := l.accounts[s.key.account]
 		c.Failing = s.noPorts > s.noPortsTold
-		if busy := s.held()*10 > a.terms.ceiling(); !busy && !c.Failing && (now+int64(n))%calmTick != 0 {
+		held, ceiling := s.held(), a.terms.ceiling()
+		moved := held - s.heldTold
+		if held*10 <= ceiling && max(moved, -moved)*50 <= ceiling && !c.Failing && (now+int64(n))%calmTick != 0 {
 			continue
 		}
-		s.noPortsTold = s.noPorts
-		c.Opening, c.Held = s.opening, s.held()
+		s.noPortsTold, s.heldTold = s.noPorts, held
+		c.Opening, c.Held = s.opening, held
 		c.WarmingUntil = 0
 		if cool := slices.Max(a.terms.CoolDown[:]); cool > 0 {
 			c.WarmingUntil = l.cfg.Start.Add(cool)

@@ -153,7 +153,7 @@ func normalTail(r float64) float64 { return math.Erfc(r/math.Sqrt2) / 2 }
 
 // tailWorth is how many residuals the factory's tail weighs, by horizon: the further ahead,
 // the more one load differs from another.
-func tailWorth() [NumHorizons]float64 { return [NumHorizons]float64{400, 75, 25, 8} }
+func tailWorth() [NumHorizons]float64 { return [NumHorizons]float64{400, 75, 15, 8} }
 
 // settled is for how many seconds after the first cool-down is over an outlook's forecasts
 // are not kept to be judged: until then the space fills up, whatever comes later.

@@ -64,6 +64,7 @@ type portSpace struct {
 	// noPorts counts opens that failed for lack of ports, noPortsTold those of them
 	// that a forecast knows of.
 	noPorts, noPortsTold uint64
+	heldTold             int  // ports held at the last forecast
 	shared               bool // of LedgerConfig.Shared
 	// emptied is when it last became empty; while it is, it is in its budget's list.
 	emptied    collector.Time

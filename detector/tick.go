@@ -37,6 +37,8 @@ const (
 	PartPool
 	// PartRhythm: what recurs every hour, and every day.
 	PartRhythm
+	// PartSettle: a fill of brief holds is averaged before it is said to stay.
+	PartSettle
 )
 
 // workspace is room for one tick, shared by all outlooks of a forecaster.
@@ -151,6 +153,7 @@ func (o *outlook) tick(c conditions) {
 	o.arrive(now, dt, held)
 	w.perFlow = perFlow
 	o.hold(w, now)
+	o.settle(w, now, dt, held)
 	o.judge(now, held)
 	o.expect(w, now, held)
 	o.pass(w, c, now, held)
@@ -197,6 +200,19 @@ func (o *outlook) refit(w *workspace, dt float64) {
 		}
 		w.share[k] = (float64(o.ended[k]) + worth*prior) / (sum + worth)
 	}
+}
+
+// noiseless is for how many seconds arrivals are counted until their chance is small.
+const noiseless = 30
+
+// settle averages the fill. Ports held for long are a count over that long already, and an average would
+// only lag; those held briefly are mostly chance, which is gone by the farther horizons.
+func (o *outlook) settle(w *workspace, now, dt, held float64) {
+	f := 1.0
+	if tau := noiseless - w.course.gain[aheads-1]; tau > 0 {
+		f = max(1-math.Exp(-dt/tau), min(1, dt/(now-o.began+dt)))
+	}
+	o.fillLately += f * (held - o.fillLately)
 }
 
 // arrive learns from the arrivals of the tick and the fill.

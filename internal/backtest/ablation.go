@@ -20,6 +20,7 @@ func Ablations() []Variant {
 		{"without learned tail", detector.PartTail},
 		{"without recalibration", detector.PartCalibration},
 		{"without rhythm of hour and day", detector.PartRhythm},
+		{"without averaged fill", detector.PartSettle},
 	}
 	var all detector.Part
 	var vs []Variant
