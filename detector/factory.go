@@ -55,7 +55,7 @@ func (c *calibration) apply(raw float64) float64 { return logistic(c.offset + c.
 
 // factoryCalibration is by horizon, fitted on generated loads of every kind.
 func factoryCalibration() [NumHorizons]calibration {
-	return [NumHorizons]calibration{{-0.70, 0.95}, {-0.50, 0.90}, {-0.20, 1.00}, {-0.10, 0.80}}
+	return [NumHorizons]calibration{{-0.70, 0.95}, {-0.50, 0.90}, {-0.25, 0.97}, {-0.10, 0.80}}
 }
 
 // factoryScores are the mean errors of each component that a new port space starts with, by
