@@ -2,6 +2,7 @@ package detector
 
 import (
 	"math/bits"
+	"unsafe"
 
 	"github.com/snatwatch/snatwatch/collector"
 )
@@ -153,7 +154,10 @@ func (s *flowSet) next(n int) uint32 {
 	return 0
 }
 
-func (t *flowTable) at(i uint32) *flow { return &t.blocks[i>>blockShift][i&(1<<blockShift-1)] }
+// at is entry i. An index would read the block's first entry, to see that the block is not nil: another line.
+func (t *flowTable) at(i uint32) *flow {
+	return (*flow)(unsafe.Add(unsafe.Pointer(t.blocks[i>>blockShift]), uintptr(i&(1<<blockShift-1))*unsafe.Sizeof(flow{})))
+}
 
 // owner is the number of the namespace that entry i belongs to.
 func (t *flowTable) owner(i uint32) uint32 { return t.chunks[i>>chunkShift].owner }
@@ -193,22 +197,6 @@ func (t *flowTable) find(k flowKey) uint32 {
 
 // lacks reports that no entry of k was made since fresh was cleared. false says nothing.
 func (t *flowTable) lacks(k flowKey) bool { return t.fresh&(1<<(k.hi&63)) == 0 }
-
-// readBuckets reads the buckets of homes, and those that follow where a look-up would go on.
-func (t *flowTable) readBuckets(homes []int) (read uint64) {
-	for _, n := range homes {
-		read += t.buckets[n].tags
-	}
-	for i, n := range homes {
-		homes[i] = n + int((t.buckets[n].tags>>tagShift+0xff)>>8) // one more if anything is further on
-	}
-	for _, n := range homes {
-		if n < len(t.buckets) {
-			read += t.buckets[n].tags
-		}
-	}
-	return read
-}
 
 // candidate returns an entry that may be that of k, without a look at it; 0 if there is none.
 func (t *flowTable) candidate(k flowKey) uint32 {

@@ -3,6 +3,7 @@ package detector
 import (
 	"math/bits"
 	"time"
+	"unsafe"
 
 	"github.com/snatwatch/snatwatch/collector"
 )
@@ -233,17 +234,24 @@ func (o *outlook) free(release collector.Time) {
 	o.cools.remove(releaseSecond(release))
 }
 
-// readForOpen reads what a flow that opens now will change, so that it is in the cache then.
-func (o *outlook) readForOpen(now collector.Time) uint64 {
-	return uint64(o.spread) + uint64(o.times.ages.now) + uint64(o.times.ages.cells[0][second(now)&(ageSlots-1)])
+// outlookLines is how many lines of the processor's cache a flow's open or end changes at most.
+const outlookLines = 4
+
+// fetchForOpen adds what a flow that opens now will change to p.
+func (o *outlook) fetchForOpen(p *lines, now collector.Time) {
+	p.add(unsafe.Pointer(&o.stock))
+	p.add(unsafe.Pointer(&o.times.ages.now))
+	p.add(unsafe.Pointer(&o.times.ages.cells[0][second(now)&(ageSlots-1)]))
 }
 
-// readForClose reads what a flow's end now will change.
-func (o *outlook) readForClose(opened, now collector.Time) uint64 {
+// fetchForClose adds what a flow's end now will change to p.
+func (o *outlook) fetchForClose(p *lines, opened, now collector.Time) {
 	a, b := second(opened), second(now)
 	level := max(0, bits.Len64(uint64(max(b-a, 0)))-6) % ageLevels
-	ended := &o.times.ended[ageBucket(now.Sub(opened).Seconds())]
-	return uint64(o.spread) + uint64(o.times.ages.now) + uint64(o.times.ages.cells[level][a>>level&(ageSlots-1)]) + uint64(ended.flows)
+	p.add(unsafe.Pointer(&o.stock))
+	p.add(unsafe.Pointer(&o.times.ages.now))
+	p.add(unsafe.Pointer(&o.times.ages.cells[level][a>>level&(ageSlots-1)]))
+	p.add(unsafe.Pointer(&o.times.ended[ageBucket(now.Sub(opened).Seconds())]))
 }
 
 // drop forgets a live flow without an end: the ledger lost sight of it.

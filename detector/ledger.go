@@ -84,8 +84,7 @@ type Ledger struct {
 	vipHints   [vipHints]uint16 // what vipNumbers said last
 	matches    [1 << matchBits]match
 	portBounds []uint32
-	looks      [lookAhead]look // of the events that are applied next
-	read       uint64          // of what was read ahead, so that it is read
+	looks      [2][lookAhead]look // of the events that are applied next, and of those after them
 	shared     map[string]bool
 
 	byInode   map[uint64]*netns

@@ -1,96 +1,118 @@
 package detector
 
-import "github.com/snatwatch/snatwatch/collector"
+import (
+	"unsafe"
 
-// What an event will read and write is read ahead for many events at once. A processor waits for
-// as many loads together as are among the few hundred instructions it has in flight: so where
-// they are is worked out first, and loops that do nothing else read them.
+	"github.com/snatwatch/snatwatch/collector"
+)
 
-// lookAll looks for the flows of events, one step for all of them before the next: the
-// loads of a step do not depend on each other, so the processor waits for all at once.
-// What a step reads is in the cache for the next one, or for when the events are applied.
-func (l *Ledger) lookAll(events []collector.Event) {
-	looks := l.looks[:len(events)]
-	read := uint64(0)
-	for i := range looks {
-		looks[i].ask(l, &events[i])
-	}
-	for i := range looks {
-		read += uint64(l.matches[looks[i].hash()].account)
-	}
-	for i := range looks {
-		looks[i].recognize(l, &events[i].Flow)
-	}
-	if len(l.table.buckets) > 0 {
-		var homes [lookAhead]int
-		for i := range looks {
-			homes[i] = l.table.home(looks[i].key.hi)
-		}
-		read += l.table.readBuckets(homes[:len(looks)])
-		for i := range looks {
-			if k := &looks[i]; k.counted {
-				k.entry = l.table.candidate(k.key)
-				k.absent = k.entry == 0
-			}
-		}
-		l.table.fresh = 0
-		read += l.readEntries(events, looks)
-	}
-	l.read = read
+// The memory that events will read and write is fetched ahead, for many events at once, while others are worked
+// on: nobody waits for it. Where it is takes three steps, of which each needs what the one before fetched.
+// What they find may be out of date when the events are applied.
+
+// cacheLine is how many bytes of memory a processor fetches at least.
+const cacheLine = 64
+
+// lines are places in memory that are fetched together.
+type lines struct {
+	n  int
+	at [2 * lookAhead]unsafe.Pointer
 }
 
-// readEntries reads the entries of looks, or those that they will take, and what else changes with
-// flows that open or end.
-func (l *Ledger) readEntries(events []collector.Event, looks []look) (read uint64) {
-	var entries [lookAhead]*flow
-	var spaces [lookAhead]*portSpace
-	var outlooks [lookAhead]*outlook
-	var hints [lookAhead]int
+func (p *lines) add(at unsafe.Pointer) {
+	p.at[p.n] = at
+	p.n++
+}
+
+// fetch fetches the lines, and is done with them.
+func (p *lines) fetch() {
+	prefetch(&p.at[0], p.n)
+	p.n = 0
+}
+
+// askAll works out what the flows of events are looked up by, and fetches their buckets.
+func (l *Ledger) askAll(events []collector.Event, looks []look) {
+	for i := range events {
+		l.look(&events[i], &looks[i])
+	}
+	if len(l.table.buckets) == 0 {
+		return
+	}
+	var p lines
+	for i := range events {
+		p.add(unsafe.Pointer(&l.table.buckets[l.table.home(looks[i].key.hi)]))
+	}
+	p.fetch()
+}
+
+// findAll looks for the entries of flows, and fetches them or those that new flows will take.
+func (l *Ledger) findAll(looks []look) {
+	if len(l.table.buckets) == 0 {
+		return
+	}
+	var p lines
+	for i := range looks {
+		// What is not in its own bucket is in the next one.
+		if n := l.table.home(looks[i].key.hi); l.table.buckets[n].passed() {
+			p.add(unsafe.Pointer(&l.table.buckets[l.table.after(n)]))
+		}
+	}
+	p.fetch()
 	added := 0
 	for i := range looks {
 		k := &looks[i]
-		entry := k.entry
-		if entry == 0 && k.counted {
-			key := l.spaceKeyOf(k.account, k.home, k.destination, events[i].Flow.Destination.Port())
-			hints[i] = key.hint()
-			if n := l.lastNetns; n != nil {
-				entry = n.flows.next(added)
-				added++
-			}
+		if !k.counted {
+			continue
 		}
-		entries[i] = l.table.at(entry)
+		k.entry = l.table.candidate(k.key)
+		entry := k.entry
+		if k.absent = entry == 0; k.absent && l.lastNetns != nil {
+			entry = l.lastNetns.flows.next(added)
+			added++
+		}
+		if entry != 0 {
+			p.add(unsafe.Pointer(l.table.at(entry)))
+		}
 	}
-	for _, f := range entries[:len(looks)] {
-		read += f.key.hi
-	}
+	l.table.fresh = 0
+	p.fetch()
+}
+
+// countAll fetches what flows that open or end are counted in.
+func (l *Ledger) countAll(events []collector.Event, looks []look) {
+	var spaces [lookAhead]*portSpace
+	var p lines
 	for i := range looks {
-		p := place(0)
+		n := place(0)
 		switch k := &looks[i]; {
 		case !k.counted || events[i].Kind == collector.Seen && k.entry != 0:
 		case k.entry == 0:
-			p = place(l.spaceHints[hints[i]])
+			key := l.spaceKeyOf(k.account, k.home, k.destination, events[i].Flow.Destination.Port())
+			n = place(l.spaceHints[key.hint()])
 		default:
-			p = entries[i].place
+			n = l.table.at(k.entry).place
 		}
-		if int(p) >= len(l.spaces) {
-			p = 0
+		if int(n) >= len(l.spaces) {
+			n = 0
 		}
-		spaces[i] = &l.spaces[p]
+		spaces[i] = &l.spaces[n]
+		if n != 0 {
+			p.add(unsafe.Pointer(spaces[i]))
+			p.add(unsafe.Add(unsafe.Pointer(spaces[i]), cacheLine))
+		}
 	}
-	for _, s := range spaces[:len(looks)] {
-		read += uint64(s.live)
-	}
+	p.fetch()
 	for i, s := range spaces[:len(looks)] {
-		outlooks[i] = s.outlook
-	}
-	for i, o := range outlooks[:len(looks)] {
-		switch {
+		switch o := s.outlook; {
 		case o == nil:
 		case looks[i].entry == 0:
-			read += o.readForOpen(events[i].At)
+			o.fetchForOpen(&p, events[i].At)
 		default:
-			read += o.readForClose(entries[i].opened, events[i].At)
+			o.fetchForClose(&p, l.table.at(looks[i].entry).opened, events[i].At)
+		}
+		if p.n+outlookLines > len(p.at) {
+			p.fetch()
 		}
 	}
-	return read
+	p.fetch()
 }

@@ -2,6 +2,7 @@ package detector
 
 import (
 	"math"
+	"unsafe"
 
 	"github.com/snatwatch/snatwatch/collector"
 )
@@ -31,55 +32,52 @@ func (l *Ledger) alarm(c uint32, t collector.Time) {
 
 // expired treats timers that came due.
 func (l *Ledger) expired(timers []timer) {
+	ahead := func(timers []timer) []timer { return timers[:min(len(timers), lookAhead)] }
+	l.fetchTimed(ahead(timers))
 	for len(timers) > 0 {
-		n := min(len(timers), lookAhead)
-		l.readExpiring(timers[:n])
-		for _, t := range timers[:n] {
+		now := ahead(timers)
+		timers = timers[len(now):]
+		l.fetchTimed(ahead(timers))
+		l.fetchFound(now)
+		for _, t := range now {
 			if t.of&chunkTimer != 0 {
 				l.chunkExpired(t.of&^chunkTimer, t.due)
 			} else {
 				l.flowExpired(t.of, t.due)
 			}
 		}
-		timers = timers[n:]
 	}
 }
 
-// readExpiring reads the entries that timers are of, and then where those are found and counted,
-// because to remove an entry takes all of it.
-func (l *Ledger) readExpiring(timers []timer) {
-	var entries [lookAhead]*flow
-	var chunks [lookAhead]*chunk
-	var homes [lookAhead]int
-	var spaces [lookAhead]*portSpace
-	read := uint64(0)
-	for i, t := range timers {
-		entry := t.of
-		if entry&chunkTimer != 0 {
-			entry <<= chunkShift // its first
+// timed is the entry that t is of, or the first of its chunk.
+func (t timer) timed() uint32 {
+	if t.of&chunkTimer != 0 {
+		return t.of << chunkShift
+	}
+	return t.of
+}
+
+// fetchTimed fetches the entries that timers are of, and their chunks.
+func (l *Ledger) fetchTimed(timers []timer) {
+	var p lines
+	for _, t := range timers {
+		p.add(unsafe.Pointer(l.table.at(t.timed())))
+		p.add(unsafe.Pointer(&l.table.chunks[t.timed()>>chunkShift]))
+	}
+	p.fetch()
+}
+
+// fetchFound fetches where those entries are found and counted, because to remove one takes all of it.
+func (l *Ledger) fetchFound(timers []timer) {
+	var p lines
+	for _, t := range timers {
+		f := l.table.at(t.timed())
+		p.add(unsafe.Pointer(&l.table.buckets[l.table.home(f.key.hi)]))
+		if !f.place.folded() {
+			p.add(unsafe.Pointer(&l.spaces[f.place].live))
 		}
-		entries[i] = l.table.at(entry)
-		chunks[i] = &l.table.chunks[entry>>chunkShift]
 	}
-	for _, f := range entries[:len(timers)] {
-		read += f.key.hi
-	}
-	for _, c := range chunks[:len(timers)] {
-		read += uint64(c.owner)
-	}
-	for i, f := range entries[:len(timers)] {
-		homes[i] = l.table.home(f.key.hi)
-		p := f.place
-		if p.folded() {
-			p = 0
-		}
-		spaces[i] = &l.spaces[p]
-	}
-	read += l.table.readBuckets(homes[:len(timers)])
-	for _, s := range spaces[:len(timers)] {
-		read += uint64(s.live)
-	}
-	l.read = read
+	p.fetch()
 }
 
 // flowExpired treats a timer of entry i.
