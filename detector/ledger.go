@@ -66,7 +66,7 @@ type Ledger struct {
 	// wakeAt is the next tick of the timers: nothing is due before.
 	wakeAt collector.Time
 	local  bool // ports are those of Source
-	byVIP  bool // a budget takes flows of certain VIPs alone
+	byOwn  bool // a budget takes flows of certain VIPs alone, or has a port space for each
 
 	table  flowTable
 	timers wheel
@@ -75,14 +75,13 @@ type Ledger struct {
 	spaces     []portSpace // number 0 is not used
 	spareSpace []uint32
 	byKey      map[spaceKey]uint32
-	spaceHints [1 << spaceHintBits]uint32 // what byKey said last
 	owners     []owner
 	accounts   []*account // two for each budget: TCP, UDP
 	ports      map[uint64]portRefs
 	vips       []netip.Addr // of translated flows, by number; 0 is not used
 	vipNumbers map[netip.Addr]uint16
 	vipHints   [vipHints]uint16 // what vipNumbers said last
-	matches    [1 << matchBits]match
+	matches    [][2]match
 	portBounds []uint32
 	looks      [2][lookAhead]look // of the events that are applied next, and of those after them
 	shared     map[string]bool
@@ -122,6 +121,7 @@ func NewLedger(cfg LedgerConfig) *Ledger {
 		newStalls:  map[stallKey]struct{}{},
 		bounds:     newHistogramBounds(),
 		forecaster: newForecaster(cfg.Without),
+		matches:    make([][2]match, 1<<matchBits),
 	}
 	for _, s := range cfg.Shared {
 		l.shared[s] = true

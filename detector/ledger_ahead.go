@@ -87,8 +87,7 @@ func (l *Ledger) countAll(events []collector.Event, looks []look) {
 		switch k := &looks[i]; {
 		case !k.counted || events[i].Kind == collector.Seen && k.entry != 0:
 		case k.entry == 0:
-			key := l.spaceKeyOf(k.account, k.home, k.destination, events[i].Flow.Destination.Port())
-			n = place(l.spaceHints[key.hint()])
+			n = place(k.space)
 		default:
 			n = l.table.at(k.entry).place
 		}

@@ -11,7 +11,7 @@ import (
 const lookAhead = 16
 
 // look is what an event's flow is found by. It depends on the event and the budgets alone,
-// but for entry, which may be out of date.
+// but for space and entry, which may be out of date.
 type look struct {
 	question
 	key     flowKey
@@ -20,6 +20,7 @@ type look struct {
 	asked   bool    // the event is about a flow that may hold a port
 	counted bool    // a budget takes the flow
 	account uint32
+	space   uint32 // that it was counted in last; 0 if none is remembered
 	entry   uint32 // where the flow was when it was looked for; 0 if nowhere
 	absent  bool   // it was looked for and was nowhere
 }
@@ -67,8 +68,8 @@ func (k *look) ask(l *Ledger, e *collector.Event) {
 	home := l.own(f)
 	k.home, k.port, k.asked = pack(home.Addr()), home.Port(), true
 	k.destination, k.netns, k.protocol, k.translated = pack(f.Destination.Addr()), f.Netns, f.Protocol, f.Translated
-	k.span = l.spanOf(k.port)
-	if l.byVIP {
+	k.span, k.to = l.spanOf(k.port), f.Destination.Port()
+	if l.byOwn {
 		k.own = k.home
 	}
 }
@@ -78,7 +79,7 @@ func (k *look) recognize(l *Ledger, f *collector.Flow) {
 	if !k.asked {
 		return
 	}
-	if k.account, k.counted = l.match(f, k); k.counted {
+	if l.match(f, k); k.counted {
 		k.key = keyOf(l.cfg.Key, f, k.home, k.destination, k.port)
 	}
 }

@@ -13,14 +13,14 @@ func (l *Ledger) install(budgets []*Budget) {
 		before[l.accounts[i].budget.Name] = l.accounts[i : i+2]
 	}
 	l.cfg.Budgets = budgets
-	l.accounts, l.local, l.byVIP = nil, false, false
+	l.accounts, l.local, l.byOwn = nil, false, false
 	l.owners = make([]owner, len(budgets))
 	l.byKey = map[spaceKey]uint32{}
-	clear(l.matches[:])
+	clear(l.matches)
 	l.portBounds = boundsOf(budgets)
 	for i, b := range budgets {
 		l.local = l.local || b.Local
-		l.byVIP = l.byVIP || len(b.VIPs) > 0
+		l.byOwn = l.byOwn || len(b.VIPs) > 0 || b.spacePerAddress()
 		for k, p := range []collector.Protocol{collector.TCP, collector.UDP} {
 			a := &account{}
 			if old := before[b.Name]; old != nil {

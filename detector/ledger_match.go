@@ -14,54 +14,72 @@ type owner struct {
 	oldest, newest uint32
 }
 
-// question is all that decides which budget a flow counts under.
+// question is all that decides which budget and port space a flow counts under.
 type question struct {
 	destination address
-	own         address // where a budget takes flows of certain VIPs alone
+	own         address // where a budget takes flows of certain VIPs alone, or has a port space for each
 	netns       uint64
 	protocol    collector.Protocol
 	translated  bool
 	// span is where the flow's own port lies among the bounds of the budgets' ranges.
 	span uint16
+	to   uint16 // the destination's port
 }
 
 // is reports whether both are the same.
 func (q *question) is(p *question) bool {
 	return q.destination.lo == p.destination.lo && q.own.lo == p.own.lo &&
 		q.destination.hi == p.destination.hi && q.own.hi == p.own.hi && q.netns == p.netns &&
-		q.protocol == p.protocol && q.translated == p.translated && q.span == p.span
+		q.protocol == p.protocol && q.translated == p.translated && q.span == p.span && q.to == p.to
 }
 
-// match remembers an answer. account is one more than the number of the account;
-// 0 in an entry never used, and noAccount where no budget takes the flow.
+// match remembers an answer, in a line of the processor's cache. account is one more than the number of
+// the account, noAccount where no budget takes the flow. space is the port space that was found
+// last, 0 where none was; it may be another's by now.
 type match struct {
 	question
-	account uint32
+	account, space uint32
+	_              uint64
 }
 
 const (
+	// matchBits is how many pairs of answers are remembered: 2^12, 512 KB where as many are asked for.
 	matchBits = 12
 	noAccount = 1<<32 - 1
 	vipHints  = 64
 )
 
-// hash is where matches has the answer. Any number would do.
-func (q *question) hash() uint64 {
-	h := q.destination.lo ^ q.destination.hi ^ q.own.lo ^ uint64(q.protocol) ^ uint64(q.span)<<8
-	return h * 0x9e3779b97f4a7c15 >> (64 - matchBits)
+// matchesOf gives the two places where the answer to q may be.
+func (l *Ledger) matchesOf(q *question) *[2]match {
+	h := q.destination.lo ^ q.destination.hi ^ q.own.lo<<1 ^ uint64(q.protocol) ^ uint64(q.span)<<8 ^ uint64(q.to)<<40
+	return &l.matches[h*0x9e3779b97f4a7c15>>(64-matchBits)] // any number would do
 }
 
-// match finds the account that f, which k is of, is counted in.
-func (l *Ledger) match(f *collector.Flow, k *look) (account uint32, ok bool) {
-	m := &l.matches[k.hash()]
-	if m.account == 0 || !m.is(&k.question) {
-		m.question = k.question
-		m.account = noAccount
+// match finds the account that f, which k is of, is counted in, and maybe its port space.
+func (l *Ledger) match(f *collector.Flow, k *look) {
+	pair := l.matchesOf(&k.question)
+	m := &pair[0]
+	if !m.is(&k.question) {
+		m = &pair[1]
+	}
+	if !m.is(&k.question) {
+		pair[1], m = pair[0], &pair[0]
+		*m = match{question: k.question, account: noAccount}
 		if a, found := l.ask(f.Destination.Addr(), f.VIP.Addr(), k.port, &k.question); found {
 			m.account = a + 1
 		}
 	}
-	return m.account - 1, m.account != noAccount
+	k.account, k.space, k.counted = m.account-1, m.space, m.account != noAccount
+}
+
+// remember notes that the flows of q are counted in port space n.
+func (l *Ledger) remember(q *question, n uint32) {
+	pair := l.matchesOf(q)
+	for i := range pair {
+		if m := &pair[i]; m.is(q) {
+			m.space = n
+		}
+	}
 }
 
 // spanOf returns the number of bounds at or below port: ports between the same two are in

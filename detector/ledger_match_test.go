@@ -1,6 +1,7 @@
 package detector
 
 import (
+	"fmt"
 	"net/netip"
 	"testing"
 
@@ -53,4 +54,50 @@ func TestPortRangeOfLocalPorts(t *testing.T) {
 	client, accepted := flowTo(40000, store), flowTo(443, "203.0.113.9:40000")
 	s.dump(1, client, accepted)
 	s.want(2, 1, 0)
+}
+
+// Flows are counted in their own port space also where its number was another's before, and where there
+// are more destinations than answers are remembered.
+func TestPortSpacesAreNotMixedUp(t *testing.T) {
+	t.Parallel()
+	event := func(k collector.Kind, n int, destination string, seconds float64) collector.Event {
+		f := flowTo(n, destination)
+		if k == collector.Closed {
+			f.State, f.Reason = collector.Done, collector.FIN
+		}
+		return collector.Event{Kind: k, At: at(seconds), Netns: 1, Flow: f}
+	}
+	live := func(l *Ledger) map[string]int {
+		got := map[string]int{}
+		for i := range l.spaces {
+			if s := &l.spaces[i]; s.used {
+				got[s.destination.String()] = s.live
+			}
+		}
+		return got
+	}
+	const other = "203.0.113.8:443"
+	l := NewLedger(LedgerConfig{Budgets: []*Budget{plain()}, Start: at(0), TrackedMax: 1})
+	l.ApplyAll([]collector.Event{
+		event(collector.Opened, 1, store, 1), event(collector.Closed, 1, store, 2),
+		event(collector.Opened, 2, other, 3), event(collector.Closed, 2, other, 4),
+		event(collector.Opened, 3, store, 5), event(collector.Opened, 4, store, 6),
+	})
+	if diff := cmp.Diff(map[string]int{store: 2}, live(l)); diff != "" {
+		t.Errorf("one number for two (-want +got):\n%s", diff)
+	}
+
+	const destinations = 3 << matchBits
+	l = NewLedger(LedgerConfig{Budgets: []*Budget{plain()}, Start: at(0), TrackedMax: destinations, ForecastMax: 1})
+	want := map[string]int{}
+	var events []collector.Event
+	for n := range 2 * destinations {
+		to := fmt.Sprintf("198.51.%d.%d:%d", n%destinations>>8, n%256, 443+n%2)
+		events = append(events, event(collector.Opened, n, to, 1))
+		want[to]++
+	}
+	l.ApplyAll(events)
+	if diff := cmp.Diff(want, live(l)); diff != "" {
+		t.Errorf("many destinations (-want +got):\n%s", diff)
+	}
 }

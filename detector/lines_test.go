@@ -14,6 +14,7 @@ func TestLines(t *testing.T) {
 	}{
 		{"an entry", unsafe.Sizeof(flow{}), cacheLine},
 		{"a bucket", unsafe.Sizeof(bucket{}), cacheLine},
+		{"an answer", unsafe.Sizeof(match{}), cacheLine},
 	} {
 		if c.got != c.want {
 			t.Errorf("%s has %d bytes, want %d", c.name, c.got, c.want)

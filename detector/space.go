@@ -25,9 +25,6 @@ func (p place) folded() bool    { return p&placeFolded != 0 }
 func (p place) account() uint32 { return uint32(p&^placeFolded) >> cellBits }
 func (p place) cell() uint16    { return uint16(p) }
 
-// spaceHintBits is how many port spaces are found without a map: 2^14.
-const spaceHintBits = 14
-
 // spaceKey tells port spaces apart. vip and destination are zero where they do not matter.
 type spaceKey struct {
 	vip, destination address

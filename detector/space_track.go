@@ -30,15 +30,18 @@ func (l *Ledger) spaceKeyOf(a uint32, own, destination address, port uint16) spa
 func (l *Ledger) placeFor(s *sighting) place {
 	to := s.event.Flow.Destination
 	k := l.spaceKeyOf(s.account, s.home, s.destination, to.Port())
-	if n := l.hinted(&k); n != 0 {
+	if n := s.space; int(n) < len(l.spaces) && l.spaces[n].used && l.spaces[n].key.is(&k) {
 		return place(n)
 	}
-	return l.placeOf(k, l.own(&s.event.Flow).Addr(), to)
+	p := l.placeOf(k, l.own(&s.event.Flow).Addr(), to)
+	if !p.folded() {
+		l.remember(&s.question, uint32(p))
+	}
+	return p
 }
 
 func (l *Ledger) placeOf(k spaceKey, vip netip.Addr, to netip.AddrPort) place {
 	if n, ok := l.byKey[k]; ok {
-		l.spaceHints[k.hint()] = n
 		return place(n)
 	}
 	if n := l.track(k, vip, to); n != 0 {
@@ -47,28 +50,10 @@ func (l *Ledger) placeOf(k spaceKey, vip netip.Addr, to netip.AddrPort) place {
 	return l.foldAt(k.account, l.cellOf(k))
 }
 
-// hinted returns the port space of k if it is the last one that its hint was about, else 0.
-func (l *Ledger) hinted(k *spaceKey) uint32 {
-	n := l.spaceHints[k.hint()]
-	if int(n) >= len(l.spaces) {
-		return 0
-	}
-	if s := &l.spaces[n]; s.used && s.key.is(k) {
-		return n
-	}
-	return 0
-}
-
 // is reports whether both are the same.
 func (k *spaceKey) is(o *spaceKey) bool {
 	return k.destination.lo == o.destination.lo && k.destination.hi == o.destination.hi &&
 		k.vip.lo == o.vip.lo && k.vip.hi == o.vip.hi && k.account == o.account && k.port == o.port
-}
-
-// hint is where spaceHints has k. Any number would do.
-func (k *spaceKey) hint() int {
-	h := (k.destination.lo ^ k.destination.hi ^ k.vip.lo<<1 ^ uint64(k.port)<<40 ^ uint64(k.account)<<56) * 0x9e3779b97f4a7c15
-	return int(h >> (64 - spaceHintBits))
 }
 
 // cellOf is the cell of a port space in its account's fold.
