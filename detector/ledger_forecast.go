@@ -132,11 +132,11 @@ func (l *Ledger) forecast() {
 		a := l.accounts[s.key.account]
 		c.Failing = s.noPorts > s.noPortsTold
 		held, ceiling := s.held(), a.terms.ceiling()
-		moved := held - s.heldTold
+		moved := held - int(s.heldTold)
 		if held*10 <= ceiling && max(moved, -moved)*50 <= ceiling && !c.Failing && (now+int64(n))%calmTick != 0 {
 			continue
 		}
-		s.noPortsTold, s.heldTold = s.noPorts, held
+		s.noPortsTold, s.heldTold = s.noPorts, int32(held)
 		c.Opening, c.Held = s.opening, held
 		c.WarmingUntil = 0
 		if cool := slices.Max(a.terms.CoolDown[:]); cool > 0 {

@@ -45,13 +45,18 @@ type tally struct {
 
 func (t *tally) held() int { return t.live + t.cooling }
 
-// portSpace is one tracked port space.
+// portSpace is one tracked port space, four lines of the processor's cache.
 type portSpace struct {
-	// What a flow that opens or ends touches comes first: two lines of the processor's cache.
+	// What a flow that opens or ends touches comes first, in two of them.
 	tally
-	key         spaceKey
-	outlook     *outlook
-	used        bool
+	key        spaceKey
+	outlook    *outlook
+	used       bool
+	shared     bool   // of LedgerConfig.Shared
+	next, prev uint32 // in its budget's list, while it is empty
+	heldTold   int32  // ports held at the last forecast
+	// emptied is when it last became empty.
+	emptied     collector.Time
 	vip         netip.Addr
 	destination netip.AddrPort // port 0 where it does not matter; zero where nothing does
 	// label and vipLabel are made when they are first shown.
@@ -61,29 +66,27 @@ type portSpace struct {
 	// noPorts counts opens that failed for lack of ports, noPortsTold those of them
 	// that a forecast knows of.
 	noPorts, noPortsTold uint64
-	heldTold             int  // ports held at the last forecast
-	shared               bool // of LedgerConfig.Shared
-	// emptied is when it last became empty; while it is, it is in its budget's list.
-	emptied    collector.Time
-	next, prev uint32
 }
 
 // rate is a decayed rate of opens.
 type rate struct {
 	perSecond float64
-	second    int64
+	second    uint32
 	count     uint32 // in that second
 }
 
 // rateMemory is the time constant of OpensPerSecond.
 const rateMemory = 30.0
 
+// rateStep is 1-e^(-1/rateMemory).
+const rateStep = 0x1.0c90d2087bfcp-05
+
 func (r *rate) add(now collector.Time) {
-	r.settle(int64(now / collector.Time(time.Second)))
+	r.settle(uint32(second(now)))
 	r.count++
 }
 
-func (r *rate) settle(second int64) {
+func (r *rate) settle(second uint32) {
 	if second <= r.second {
 		return
 	}
@@ -91,7 +94,7 @@ func (r *rate) settle(second int64) {
 		r.second = second
 		return
 	}
-	r.perSecond += (float64(r.count) - r.perSecond) * (1 - math.Exp(-1/rateMemory))
+	r.perSecond += (float64(r.count) - r.perSecond) * rateStep
 	if gap := second - r.second - 1; gap > 0 {
 		r.perSecond *= math.Exp(-float64(gap) / rateMemory)
 	}
@@ -100,7 +103,7 @@ func (r *rate) settle(second int64) {
 
 // at is the rate at now, without the second that is not over.
 func (r rate) at(now collector.Time) float64 {
-	r.settle(int64(now / collector.Time(time.Second)))
+	r.settle(uint32(second(now)))
 	return r.perSecond
 }
 
