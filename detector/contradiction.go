@@ -1,8 +1,12 @@
 package detector
 
 import (
+	"cmp"
 	"fmt"
 	"math"
+	"slices"
+
+	"github.com/snatwatch/snatwatch/collector"
 )
 
 // What makes evidence against a budget.
@@ -11,74 +15,136 @@ const (
 	contradictionHold  = 1800.0 // seconds that a verdict stands after the last evidence
 	contradictionOpens = 20     // opens that must speak against the budget
 	contradictionSlot  = 15     // seconds of a slot of time, of which
-	contradictionSlots = 6      // must each hold one of them
+	contradictionSlots = 6      // more than so many must hold one of them,
+	contradictionGap   = 4      // or two times that are more than so many apart
 	// contradictionLow is the share of the effective ceiling below which no open
 	// should fail for lack of ports.
 	contradictionLow = 0.8
 	// contradictionOver is the share of the nominal budget that cannot be held.
 	contradictionOver = 1.02
+	// witnessesMax is how many port spaces of a stock have a witness (4 KB each), and witnessHold for how
+	// many seconds after an open failed one is kept from the others.
+	witnessesMax = 8
+	witnessHold  = 1800.0
 )
 
 // evidence is what one port space tells against its budget. Answered flows are those that
 // ended otherwise than unanswered; a refused one was answered.
 type evidence struct {
-	answered, failed float32 // since the last tick
-	early            float32 // those of the failed that opened by full, and may have found no port
-	full             float64 // the last second at which the space was not far from full
-	answering        float32 // per second, over half a minute
-	failing          float32
-	// over counts flows answered while more ports were held than the budget has, low those
-	// unanswered while it was far from full and others were answered.
-	over, low           float32
-	overLevel, lowLevel float32 // mean held ports then
-	overSlots, lowSlots float32 // slots of time in which there was one
-	slot                int64   // the last of them
+	answered  float32 // since the last tick
+	live      float32 // ports at the last tick that live flows hold that were answered
+	over      float32 // flows answered while more ports were held than the budget has
+	overLevel float32 // mean held ports then
+	overSlots float32 // slots of time in which there was one
+	overTimes float32 // times at which there were some, contradictionGap slots apart
+	slot      int64   // the last of them
+	// unknown is the second until which ports may be held that nobody knows to be of flows that
+	// were never answered.
+	unknown float64
+	witness *witness
 }
 
-// weigh adds what happened in the dt seconds up to now. held is without flows that still wait
-// for an answer.
-func (e *evidence) weigh(now, dt, held, ports, ceiling float64) {
+// attest takes in what happened in the dt seconds up to c.Now, when live ports were held by live flows, of which
+// some may wait for an answer, and cooling ones besides.
+func (o *outlook) attest(c *conditions, dt, live, cooling float64) {
+	e, now := &o.evidence, c.Now.Seconds()
+	e.live = float32(max(0, live-float64(c.Opening+int(o.untold))))
+	held := float64(e.live) + cooling
+	w := o.witness()
+	if w == nil && e.witness != nil {
+		e.witness, e.unknown = nil, now+contradictionTau
+	}
+	if c.InexactSince != 0 {
+		// Flows that are gone may be counted as live, and answers are missing.
+		e.unknown = now + contradictionTau
+		if w != nil {
+			w.forget(now)
+		}
+	}
+	if w != nil {
+		w.tick(now, float64(e.live))
+		held -= float64(w.unansweredSum)
+	}
 	keep := float32(math.Exp(-dt / contradictionTau))
 	e.over *= keep
-	e.low *= keep
 	e.overSlots *= keep
-	e.lowSlots *= keep
-	f := float32(1 - math.Exp(-dt/10))
-	e.answering += f * (e.answered/float32(dt) - e.answering)
-	e.failing += f * (e.failed/float32(dt) - e.failing)
-	slot := int64(now) / contradictionSlot
-	switch mixed := e.answering > 0.05*(e.answering+e.failing); {
-	case held > contradictionOver*ports && e.failing < 0.05*e.answering:
-		e.note(&e.over, &e.overLevel, &e.overSlots, e.answered, held, slot)
-	case held < contradictionLow*ceiling && mixed:
-		// Where nothing at all is answered the server is dead, not the budget wrong.
-		e.note(&e.low, &e.lowLevel, &e.lowSlots, e.failed-e.early, held, slot)
+	e.overTimes *= keep
+	if n := e.answered; n > 0 && held > contradictionOver*o.stock.ports && now > e.unknown {
+		e.overLevel = (e.overLevel*e.over + float32(held)*n) / (e.over + n)
+		e.over += n
+		if slot := int64(now) / contradictionSlot; slot != e.slot {
+			if slot-e.slot > contradictionGap {
+				e.overTimes++
+			}
+			e.slot = slot
+			e.overSlots++
+		}
 	}
-	if held >= contradictionLow*ceiling {
-		e.full = now
-	}
-	e.answered, e.failed, e.early = 0, 0, 0
+	e.answered = 0
 }
 
-// fail takes a flow that opened in second opened and was never answered.
-func (e *evidence) fail(opened float64) {
-	e.failed++
-	if opened <= e.full {
-		e.early++
+// testify tells the evidence of a flow's end, as close does the outlook.
+func (o *outlook) testify(opened, ended collector.Interval, release collector.Time, reason collector.Reason) {
+	e, s := &o.evidence, o.stock
+	unanswered := reason == collector.Timeout
+	if !unanswered && reason != collector.ReasonUnknown {
+		e.answered++
+	}
+	w := o.witness()
+	if w == nil && unanswered {
+		if w = s.assign(o, true); w == nil {
+			e.unknown = max(e.unknown, release.Seconds())
+		}
+	}
+	if w != nil {
+		w.close(opened, ended, release, reason, s.classOf[reason] == s.classOf[collector.FIN])
 	}
 }
 
-// note adds n opens at level held to a sum of evidence.
-func (e *evidence) note(sum, level, slots *float32, n float32, held float64, slot int64) {
-	if n == 0 {
-		return
+// answered tells that a flow was answered of which only the open was known, and that it was live until then.
+func (o *outlook) answered(opened collector.Interval, until collector.Time) {
+	if w := o.witness(); w != nil {
+		w.told(opened.To, until)
 	}
-	*level = (*level**sum + float32(held)*n) / (*sum + n)
-	*sum += n
-	if slot != e.slot {
-		e.slot = slot
-		*slots++
+}
+
+// witness is the witness of o, nil if it has none.
+func (o *outlook) witness() *witness {
+	if w := o.evidence.witness; w != nil && w.of == o {
+		return w
 	}
+	return nil
+}
+
+// assign gives o a witness: one that no port space had or, where its opens fail, one of another where none
+// did for long; nil if there is none.
+func (s *stock) assign(o *outlook, failing bool) *witness {
+	var w *witness
+	switch {
+	case o.last == 0, s.protocol != collector.TCP: // a UDP flow need not be answered
+		return nil
+	case len(s.witnesses) < witnessesMax:
+		w = &witness{}
+		s.witnesses = append(s.witnesses, w)
+	case failing:
+		w = slices.MinFunc(s.witnesses, func(a, b *witness) int { return cmp.Compare(a.failing, b.failing) })
+		if o.last-w.failing < witnessHold {
+			return nil
+		}
+	default:
+		return nil
+	}
+	w.start(o)
+	o.evidence.witness = w
+	return w
+}
+
+// dismiss lets all witnesses go: what they saw is no evidence for or against other terms.
+func (s *stock) dismiss() {
+	for _, w := range s.witnesses {
+		w.of = nil
+	}
+	s.witnesses = nil
 }
 
 // contradiction is the verdict on a budget.
@@ -87,25 +153,40 @@ type contradiction struct {
 	text  string
 }
 
-// contradict draws the verdict from the evidence of a port space with rate opens a
-// second and live flows.
-func (s *stock) contradict(e *evidence, now, live float64) {
-	v := &s.verdict
-	switch {
-	case e.over >= contradictionOpens && e.overSlots > contradictionSlots:
+// contradict draws the verdict from what o tells at now.
+func (s *stock) contradict(o *outlook, now float64) {
+	e, v := &o.evidence, &s.verdict
+	if e.over >= contradictionOpens && (e.overSlots > contradictionSlots || e.overTimes > 1.5) {
 		v.text = fmt.Sprintf("%.0f ports are held of a budget of %.0f and flows still open: the budget is larger, or a port cools down for less long than configured",
 			e.overLevel, s.ports)
-	case e.low >= contradictionOpens && e.lowSlots > contradictionSlots:
-		v.text = fmt.Sprintf("flows stay unanswered with %.0f ports held of %.0f while others are answered: the budget is smaller, or a port cools down for longer than configured",
-			e.lowLevel, s.ceiling)
-		if cool := (s.ceiling - live) / float64(e.answering); cool > float64(s.longest) && cool < 3600 {
-			v.text += fmt.Sprintf(" (%.0f s would explain it)", cool)
-		}
-	default:
-		if now > v.until {
-			*v = contradiction{}
-		}
+		v.until = now + contradictionHold
 		return
 	}
-	v.until = now + contradictionHold
+	w := o.witness()
+	if w == nil && o.rate*witnessSlots*witnessWidth > s.ceiling {
+		s.assign(o, false)
+	}
+	if w != nil && w.due(now) {
+		if f, ok := w.judge(s); ok {
+			v.text = f.text(s)
+			v.until = now + contradictionHold
+			return
+		}
+	}
+	if now > v.until {
+		*v = contradiction{}
+	}
+}
+
+// text says what the finding is.
+func (f *finding) text(s *stock) string {
+	text := fmt.Sprintf("flows stay unanswered with %.0f ports held of %.0f while others are answered: the budget is smaller, or a port cools down for longer than configured",
+		f.level, s.ceiling)
+	if f.cool > 0 {
+		text += fmt.Sprintf(" (%.0f s would explain it)", f.cool)
+	}
+	if f.ports > 0 {
+		text += fmt.Sprintf(" (%.0f ports would explain it)", f.ports)
+	}
+	return text
 }

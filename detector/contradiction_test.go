@@ -1,98 +1,12 @@
 package detector
 
 import (
-	queue "container/heap"
 	"math/rand/v2"
 	"testing"
 	"time"
 
 	"github.com/snatwatch/snatwatch/collector"
 )
-
-// cloud is a NAT that holds a port truth seconds after the end of a flow, and drops the first
-// packets of a flow while it has none free. Its node believes something else.
-type cloud struct {
-	rng   *rand.Rand
-	truth float64
-	ports int
-	held  int
-	n     int
-	todo  agenda
-	// patience is how many seconds an open waits for an answer.
-	patience float64
-}
-
-type item struct {
-	at float64
-	n  int
-	do func()
-}
-
-type agenda []item
-
-func (a agenda) Len() int { return len(a) }
-func (a agenda) Less(i, j int) bool {
-	return a[i].at < a[j].at || a[i].at == a[j].at && a[i].n < a[j].n
-}
-func (a agenda) Swap(i, j int) { a[i], a[j] = a[j], a[i] }
-func (a *agenda) Push(x any)   { *a = append(*a, x.(item)) }
-func (a *agenda) Pop() any {
-	old := *a
-	x := old[len(old)-1]
-	*a = old[:len(old)-1]
-	return x
-}
-
-func (c *cloud) later(at float64, do func()) {
-	c.n++
-	queue.Push(&c.todo, item{at, c.n, do})
-}
-
-// open tries one flow of 50 ms at t. answers is false while
-// the server is dead.
-func (c *cloud) open(s script, t float64, answers bool) {
-	c.n++
-	f := flowTo(c.n, store)
-	if c.held >= c.ports || !answers {
-		f.State = collector.Opening
-		s.open(t, f)
-		c.later(t+c.patience, func() { s.close(t+c.patience, f, collector.Timeout) })
-		return
-	}
-	c.held++
-	s.open(t, f)
-	c.later(t+0.05, func() { s.close(t+0.05, f, collector.FIN) })
-	c.later(t+0.05+c.truth, func() { c.held-- })
-}
-
-// play opens flows at rate a second and returns after how many seconds the budget
-// was first contradicted, and after how many a flow first failed; -1 for never.
-func (c *cloud) play(s script, seconds, rate float64, answers func(t float64) bool) (said, failed float64) {
-	said, failed = -1, -1
-	for t := 1.0; t < seconds; t += c.rng.ExpFloat64() / rate {
-		for len(c.todo) > 0 && c.todo[0].at <= t {
-			queue.Pop(&c.todo).(item).do()
-		}
-		if c.held >= c.ports && failed < 0 {
-			failed = t
-		}
-		c.open(s, t, answers(t))
-		if said < 0 {
-			if ok, _ := contradicted(s.accounts); ok {
-				said = t
-			}
-		}
-	}
-	return said, failed
-}
-
-func coolingBudget(ports int, cool time.Duration) *Budget {
-	b := testBudget(ports, cool)
-	b.TCP.CoolDown[collector.Timeout] = 0
-	return b
-}
-
-func always(float64) bool { return true }
 
 func TestContradiction(t *testing.T) {
 	t.Parallel()
@@ -122,9 +36,8 @@ func TestContradiction(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			s := newScript(t, LedgerConfig{Budgets: []*Budget{coolingBudget(tt.ports, tt.believed)}})
-			s.dump(0)
 			c := &cloud{rng: rand.New(rand.NewPCG(7, 7)), truth: 240, ports: 1024, patience: 21}
-			said, failed := c.play(s, 2400, tt.rate, tt.answers)
+			said, failed := c.play(s, 2400, steady(tt.rate), tt.answers)
 			if (said >= 0) != tt.want {
 				_, why := contradicted(s.accounts)
 				t.Log(why)
@@ -193,6 +106,69 @@ func TestExhaustionIsNoContradiction(t *testing.T) {
 				s.tick(now.To, b)
 				o.tick(conditions{Now: now.To, Opening: opening})
 				said = said || s.verdict.until != 0
+			}
+			if said != tt.want {
+				t.Errorf("contradicted %v, want %v", said, tt.want)
+			}
+		})
+	}
+}
+
+// Between two dumps an event of a new flow does not tell whether it is answered. Those that may
+// wait for an answer hold no port for certain.
+func TestWaitingIsNoContradiction(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name    string
+		waiting int // flows that open between two dumps beside those that hold all 1024 ports
+		// answered: a dump shows these as answered.
+		answered bool
+		want     bool
+	}{
+		{"all ports held", 0, false, false},
+		{"300 wait besides", 300, false, false},
+		{"300 were answered besides", 300, true, true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			s := newScript(t, LedgerConfig{Budgets: []*Budget{coolingBudget(1024, 0)}})
+			n := 0
+			next := func(state collector.State) collector.Flow {
+				n++
+				f := flowTo(n, store)
+				f.State = state
+				return f
+			}
+			var live, waiting []collector.Flow
+			for range 1024 {
+				live = append(live, next(collector.Established))
+			}
+			s.dump(0, live...)
+			said := false
+			for second := 1.0; second < 600; second++ {
+				if second == 30 {
+					for range tt.waiting {
+						f := next(collector.Opening)
+						s.open(second, f)
+						waiting = append(waiting, f)
+					}
+				}
+				if second == 60 && tt.answered {
+					for i := range waiting {
+						waiting[i].State = collector.Established
+					}
+					s.dump(second, append(live, waiting...)...)
+				}
+				// One flow after another gives its port to the next.
+				s.close(second, live[0], collector.FIN)
+				f := next(collector.Opening)
+				s.open(second, f)
+				f.State = collector.Established
+				live = append(live[1:], f)
+				s.Advance(at(second + 0.9))
+				if ok, _ := contradicted(s.accounts); ok {
+					said = true
+				}
 			}
 			if said != tt.want {
 				t.Errorf("contradicted %v, want %v", said, tt.want)

@@ -27,6 +27,7 @@ const (
 	flagTranslated
 	flagOpening // live, and a dump showed it without an answer
 	flagOwed    // live, and the end of the flow before it is not counted yet: its event is on the way
+	flagUntold  // live, and nothing tells but that its first packet went out
 )
 
 // flow is one entry of the table: 64 bytes, a line of the processor's cache.
@@ -46,8 +47,8 @@ type flow struct {
 	id, before uint32 // CTA_ID of this flow and of the one before it on the same port
 	dump       uint16 // number of the dump that showed it last
 	port, vip  uint16 // where flows may share a port: the port and the number of the VIP
+	flags      uint16
 	phase      phase
-	flags      uint8
 	reason     collector.Reason
 	protocol   collector.Protocol
 }

@@ -62,7 +62,8 @@ type stock struct {
 	next    float64         // and beyond the edge of its table
 	crossed [aheads]float64 // probability that the pool has crossed that edge by then
 
-	verdict contradiction
+	verdict   contradiction
+	witnesses []*witness
 	// brier sums the squared errors of judged probabilities, judged counts them; both decay.
 	brier, judged [NumHorizons]float64
 }
@@ -82,6 +83,7 @@ func (f *forecaster) stock(b *Budget, p collector.Protocol, now collector.Time) 
 
 // setTerms takes the cool-downs of t; past closes keep their class.
 func (s *stock) setTerms(t *Terms) {
+	s.dismiss()
 	n := 0
 	s.longest = 0
 	for r, c := range t.CoolDown {
@@ -119,7 +121,9 @@ type outlook struct {
 	ended        [coolClasses]float32
 	// spread counts flows whose open is known only to an interval, to spread
 	// them evenly over it.
-	spread   uint32
+	spread uint32
+	// untold counts live flows that may have an answer or may wait for one.
+	untold   int32
 	evidence evidence
 	times    lifetimes
 	speeds   [numSpeeds]occurrence
@@ -212,11 +216,7 @@ func (o *outlook) cooled() {
 func (o *outlook) close(opened, ended collector.Interval, release collector.Time, reason collector.Reason) {
 	o.times.close(opened, ended, o.stock.f.edges)
 	o.ended[o.stock.classOf[reason]]++
-	if reason == collector.Timeout {
-		o.evidence.fail(opened.From.Seconds())
-	} else if reason != collector.ReasonUnknown {
-		o.evidence.answered++
-	}
+	o.testify(opened, ended, release, reason)
 	if release > ended.To {
 		s := releaseSecond(release)
 		if o.freed.past(s) {

@@ -20,7 +20,7 @@ func waiting(w *wheel) (all []timer) {
 
 // audit recounts everything from the entries alone.
 func audit(l *Ledger) error {
-	type counts struct{ live, cooling, opening int }
+	type counts struct{ live, cooling, opening, untold int }
 	spaces, folds := map[place]counts{}, map[place]counts{}
 	refs := map[uint64]portRefs{}
 	total, timers := 0, map[timer]bool{}
@@ -48,6 +48,12 @@ func audit(l *Ledger) error {
 				if f.flags&flagOpening != 0 {
 					c.opening++
 				}
+				if f.flags&flagUntold != 0 {
+					if f.flags&flagOpening != 0 {
+						panic("a flow is told to be opening and untold")
+					}
+					c.untold++
+				}
 			case phaseCooling:
 				c.cooling++
 				if !timers[timer{i, f.due}] {
@@ -68,7 +74,7 @@ func audit(l *Ledger) error {
 			if f.place.folded() {
 				k := placeFolded | place(f.place.account())
 				sum := folds[k]
-				folds[k] = counts{sum.live + c.live, sum.cooling + c.cooling, sum.opening + c.opening}
+				folds[k] = counts{live: sum.live + c.live, cooling: sum.cooling + c.cooling, opening: sum.opening + c.opening}
 				return
 			}
 			a := l.accountOf(f)
@@ -79,11 +85,12 @@ func audit(l *Ledger) error {
 				refs[portKey(f.place, f)] = r
 				sum := spaces[f.place]
 				sum.opening += c.opening
+				sum.untold += c.untold
 				spaces[f.place] = sum
 				return
 			}
 			sum := spaces[f.place]
-			spaces[f.place] = counts{sum.live + c.live, sum.cooling + c.cooling, sum.opening + c.opening}
+			spaces[f.place] = counts{sum.live + c.live, sum.cooling + c.cooling, sum.opening + c.opening, sum.untold + c.untold}
 		})
 		if own != n.flows.count {
 			return fmt.Errorf("netns %d: %d entries, counted as %d", n.inode, own, n.flows.count)
@@ -93,7 +100,7 @@ func audit(l *Ledger) error {
 	for k, r := range refs {
 		live, cooling := r.split()
 		sum := spaces[place(k>>32)]
-		spaces[place(k>>32)] = counts{sum.live + live, sum.cooling + cooling, sum.opening}
+		spaces[place(k>>32)] = counts{sum.live + live, sum.cooling + cooling, sum.opening, sum.untold}
 	}
 	if diff := cmp.Diff(refs, l.ports, cmp.AllowUnexported(portRefs{})); diff != "" {
 		return fmt.Errorf("shared ports (-want +got):\n%s", diff)
@@ -118,11 +125,14 @@ func audit(l *Ledger) error {
 		}
 		tracked[l.accounts[s.key.account].owner]++
 		want := spaces[place(i)]
-		if got := (counts{s.live, s.cooling, s.opening}); got != want {
+		if got := (counts{s.live, s.cooling, s.opening, want.untold}); got != want {
 			return fmt.Errorf("space %v: %+v, its flows say %+v", s.destination, got, want)
 		}
 		c := &sums[s.key.account]
-		*c = counts{c.live + s.live, c.cooling + s.cooling, c.opening + s.opening}
+		*c = counts{live: c.live + s.live, cooling: c.cooling + s.cooling, opening: c.opening + s.opening}
+		if o := s.outlook; o != nil && int(o.untold) != want.untold {
+			return fmt.Errorf("space %v: forecast counts %d flows of which only the first packet is known, ledger %d", s.destination, o.untold, want.untold)
+		}
 		if o := s.outlook; o != nil && l.accounts[s.key.account].terms.Unique == PerEndpoint {
 			if o.times.ages.count() != s.live {
 				return fmt.Errorf("space %v: forecast counts %d live flows, ledger %d", s.destination, o.times.ages.count(), s.live)
@@ -137,12 +147,12 @@ func audit(l *Ledger) error {
 				held += int(n)
 			}
 			f := folds[placeFolded|place(i)]
-			if got := (counts{a.fold.live, a.fold.cooling, a.fold.opening}); got != f || held != f.live+f.cooling {
+			if got := (counts{live: a.fold.live, cooling: a.fold.cooling, opening: a.fold.opening}); got != f || held != f.live+f.cooling {
 				return fmt.Errorf("fold %d: %+v with %d in cells, its flows say %+v", i, got, held, f)
 			}
-			c = counts{c.live + f.live, c.cooling + f.cooling, c.opening + f.opening}
+			c = counts{live: c.live + f.live, cooling: c.cooling + f.cooling, opening: c.opening + f.opening}
 		}
-		if got := (counts{a.live, a.cooling, a.opening}); got != c || a.live < 0 || a.cooling < 0 {
+		if got := (counts{live: a.live, cooling: a.cooling, opening: a.opening}); got != c || a.live < 0 || a.cooling < 0 {
 			return fmt.Errorf("account %d: %+v, its parts say %+v", i, got, c)
 		}
 	}

@@ -122,11 +122,15 @@ func (l *Ledger) rehouse(n *netns, i uint32, f *flow) {
 		from = l.old.spaces[f.place].outlook
 	}
 	f.place = l.newPlace(n, f)
-	opened, live := f.openedInterval(), f.phase == phaseLive
+	opened, live, untold := f.openedInterval(), f.phase == phaseLive, int32(0)
+	if f.flags&flagUntold != 0 {
+		untold = 1
+	}
 	to := l.outlookOf(f)
 	if from != nil && from != to {
 		if live {
 			from.drop(opened)
+			from.untold -= untold
 		} else {
 			from.free(f.moment)
 		}
@@ -152,6 +156,7 @@ func (l *Ledger) rehouse(n *netns, i uint32, f *flow) {
 	if to != nil && from != to {
 		if live {
 			to.haveLive(opened)
+			to.untold += untold
 		} else {
 			to.haveCooling(f.moment)
 		}

@@ -120,6 +120,7 @@ func (l *Ledger) release(f *flow, ended collector.Time, reason collector.Reason)
 // leave takes live f off its port, which is free at release.
 func (l *Ledger) leave(f *flow, ended collector.Interval, release collector.Time, reason collector.Reason) {
 	l.setOpening(f, false)
+	l.setTold(f, reason != collector.Timeout, ended.To)
 	opened := f.openedInterval()
 	a, t := l.accountOf(f), l.tallyOf(f)
 	if life, ok := lifetime(opened, ended); ok {
@@ -184,6 +185,18 @@ func (l *Ledger) removable(n *netns, f *flow) bool {
 }
 
 func (l *Ledger) remove(n *netns, i uint32) { l.table.remove(i, &n.flows) }
+
+// setTold says that more is known of a live flow than that its first packet went out; answered
+// until then or not.
+func (l *Ledger) setTold(f *flow, answered bool, until collector.Time) {
+	if f.flags&flagUntold != 0 {
+		f.flags &^= flagUntold
+		l.untold(f, -1)
+		if answered {
+			l.flowAnswered(f, until)
+		}
+	}
+}
 
 // setOpening says whether a live flow is still without an answer.
 func (l *Ledger) setOpening(f *flow, opening bool) {

@@ -51,6 +51,10 @@ func (l *Ledger) start(s *sighting, f *flow, opened collector.Interval, resumed 
 	}
 	f.place = l.placeFor(s)
 	l.count(f, 1, 0)
+	if e.Kind == collector.Opened && e.Flow.State == collector.Opening {
+		f.flags |= flagUntold
+		l.untold(f, 1)
+	}
 	a, t := l.accountOf(f), l.tallyOf(f)
 	if opened.From != 0 && opened.To >= l.cfg.Start {
 		a.opened++
@@ -114,6 +118,7 @@ func (l *Ledger) refresh(s *sighting, i uint32, f *flow) {
 	if s.event.Kind == collector.Seen {
 		// An event of a new flow says only that its first packet went out.
 		l.setOpening(f, e.State == collector.Opening)
+		l.setTold(f, e.State != collector.Opening, l.now)
 	}
 	if at, reason := l.clock(f); at != 0 {
 		if at < s.event.At && s.event.Kind == collector.Seen {

@@ -65,6 +65,20 @@ func (l *Ledger) flowClosed(f *flow, opened, ended collector.Interval, release c
 	}
 }
 
+// untold adds to the live flows of which only the first packet is known, where f is forecast.
+func (l *Ledger) untold(f *flow, n int32) {
+	if o := l.outlookOf(f); o != nil {
+		o.untold += n
+	}
+}
+
+// flowAnswered tells that f was answered, and live until then at the least.
+func (l *Ledger) flowAnswered(f *flow, until collector.Time) {
+	if o := l.outlookOf(f); o != nil {
+		o.answered(f.openedInterval(), until)
+	}
+}
+
 // flowReused tells that the cooling port of f is released before its time.
 func (l *Ledger) flowReused(f *flow) {
 	if o := l.outlookOf(f); o != nil {
@@ -204,6 +218,9 @@ func (l *Ledger) handOutlooks() {
 				case o == nil:
 				case f.phase == phaseLive:
 					o.haveLive(f.openedInterval())
+					if f.flags&flagUntold != 0 {
+						o.untold++
+					}
 				case f.phase == phaseCooling:
 					o.haveCooling(f.moment)
 				}

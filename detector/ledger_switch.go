@@ -31,6 +31,7 @@ func (l *Ledger) letGo(n *netns, i uint32, f *flow) {
 	switch f.phase {
 	case phaseLive:
 		l.setOpening(f, false)
+		l.setTold(f, false, 0)
 		l.flowDropped(f)
 		l.count(f, -1, 0)
 	case phaseCooling:

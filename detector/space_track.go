@@ -171,11 +171,18 @@ func (l *Ledger) move(f *flow, to place) {
 	if opening {
 		l.opening(f, -1)
 	}
+	untold := f.flags&flagUntold != 0
+	if untold {
+		l.untold(f, -1)
+	}
 	l.count(f, -1, 0)
 	f.place = to
 	l.count(f, 1, 0)
 	if opening {
 		l.opening(f, 1)
+	}
+	if untold {
+		l.untold(f, 1)
 	}
 	l.flowMoved(f)
 }

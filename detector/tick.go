@@ -148,8 +148,9 @@ func (o *outlook) tick(c conditions) {
 	if c.Held > 0 && held > 0 {
 		held, perFlow = float64(c.Held), float64(c.Held)/held
 	}
-	o.evidence.weigh(now, dt, held-float64(c.Opening), s.ports, s.ceiling)
-	s.contradict(&o.evidence, now, float64(o.times.ages.count()))
+	cooling := float64(o.cools.total) * perFlow
+	o.attest(&c, dt, held-cooling, cooling)
+	s.contradict(o, now)
 	o.arrive(now, dt, held)
 	w.perFlow = perFlow
 	o.hold(w, now)
