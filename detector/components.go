@@ -141,8 +141,10 @@ func (f *forecaster) leaves(k int) bool {
 		return f.without&PartDrift != 0
 	case level:
 		return f.without&PartMeans != 0
-	case clock, day:
+	case clock:
 		return f.without&PartRhythm != 0
+	case day:
+		return f.without&PartDay != 0
 	}
 	return false
 }

@@ -35,8 +35,9 @@ const (
 	PartCalibration
 	// PartPool: the growth of the pool across the edge of a table.
 	PartPool
-	// PartRhythm: what recurs every hour, and every day.
+	// PartRhythm: what recurs every hour. PartDay: the course of the day.
 	PartRhythm
+	PartDay
 	// PartSettle: a fill of brief holds is averaged before it is said to stay.
 	PartSettle
 )

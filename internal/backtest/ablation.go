@@ -19,7 +19,8 @@ func Ablations() []Variant {
 		{"without long means", detector.PartMeans},
 		{"without learned tail", detector.PartTail},
 		{"without recalibration", detector.PartCalibration},
-		{"without rhythm of hour and day", detector.PartRhythm},
+		{"without rhythm of the hour", detector.PartRhythm},
+		{"without course of the day", detector.PartDay},
 		{"without averaged fill", detector.PartSettle},
 	}
 	var all detector.Part

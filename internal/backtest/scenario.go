@@ -26,7 +26,7 @@ func Scenarios() []Scenario {
 		{Name: "ramp", Text: "load climbs over one to two hours, half of the time too far", length: 1, plan: ramp},
 		{Name: "burst", Text: "opens multiply by 1.3 to 3.5 for 4 minutes", length: 1, plan: burst},
 		{Name: "slow", Text: "hold times grow at a constant rate of opens, at once or over 1 to 5 minutes", length: 1, plan: slow},
-		{Name: "diurnal", Text: "day and night, three days", length: 9, plan: diurnal},
+		{Name: "diurnal", Text: "the days of an office, three of them", length: 9, plan: diurnal},
 		{Name: "retry", Text: "a server stops answering: 30 s timeouts, 90 % tried again, 5 times", length: 1, plan: retry},
 		{Name: "leak", Text: "some flows are never closed until a restart", length: 1, plan: leak},
 		{Name: "tier", Text: "a pool of 40 grows to 46–62 nodes; above 50 the share halves", length: 1, plan: tier},
@@ -156,12 +156,26 @@ func slow(l *load) {
 	}
 }
 
+// diurnal is the day of an office: it opens within an hour and a half, has lunch, and goes home over the evening. Days
+// differ by some per cent and minutes.
 func diurnal(l *load) {
 	const day = 24 * 3600
-	peak := l.between(0.95, 1.02)
+	// At an hour this share of the day's peak, and straight lines between.
+	course := [][2]float64{{0, 0.35}, {5, 0.3}, {7.5, 0.4}, {9, 0.92}, {11.5, 1}, {12.5, 0.8}, {13.5, 0.97}, {16.5, 0.95}, {19, 0.6}, {22, 0.45}, {24, 0.35}}
+	var late, peak []float64
 	l.share = func(t float64) float64 {
-		// The lowest is at 02:00, the highest at 14:00.
-		return peak * (0.65 - 0.35*math.Cos(2*math.Pi*(t/day-2.0/24)))
+		d := int(t / day)
+		for len(peak) <= d {
+			peak = append(peak, l.between(0.94, 1.04))
+			late = append(late, l.between(-600, 600))
+		}
+		hour := min(max((t-float64(d)*day-late[d])/3600, 0), 24)
+		i := 1
+		for course[i][0] < hour {
+			i++
+		}
+		a, b := course[i-1], course[i]
+		return peak[d] * (a[1] + (b[1]-a[1])*(hour-a[0])/(b[0]-a[0]))
 	}
 }
 
