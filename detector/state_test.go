@@ -118,3 +118,33 @@ func FuzzRestore(f *testing.F) {
 		}
 	})
 }
+
+// The fill is averaged from what is held after a restart on, not from nothing.
+func TestStateKeepsTheFill(t *testing.T) {
+	t.Parallel()
+	budgets := []*Budget{coolingBudget(100, 0)}
+	s := newScript(t, LedgerConfig{Budgets: budgets})
+	s.dump(0)
+	for n := range 600 {
+		x := float64(n) + 1
+		s.open(x, flowTo(n, store))
+		s.close(x+0.5, flowTo(n, store), collector.FIN)
+	}
+	again := newScript(t, LedgerConfig{Budgets: budgets, Start: at(660)})
+	if err := again.Restore(s.AppendState(nil), at(660)); err != nil {
+		t.Fatal(err)
+	}
+	var flows []collector.Flow
+	for n := range 20 {
+		flows = append(flows, flowTo(n, store))
+	}
+	again.dump(670, flows...)
+	again.Advance(at(672))
+	o := again.spaces[1].outlook
+	if o.began >= at(660).Seconds() {
+		t.Error("nothing was restored")
+	}
+	if o.fillLately != 20 {
+		t.Errorf("the fill is %.1f on average, want the 20 ports that are held", o.fillLately)
+	}
+}

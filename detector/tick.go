@@ -149,6 +149,9 @@ func (o *outlook) tick(c conditions) {
 	if c.Held > 0 && held > 0 {
 		held, perFlow = float64(c.Held), float64(c.Held)/held
 	}
+	if first {
+		o.fillLately = held
+	}
 	cooling := float64(o.cools.total) * perFlow
 	o.attest(&c, dt, held-cooling, cooling)
 	s.contradict(o, now)
