@@ -83,6 +83,9 @@ func (o *outlook) attest(c *conditions, dt, live, cooling float64) {
 	e.answered = 0
 }
 
+// acquit lets go what was told against other terms than those of now.
+func (e *evidence) acquit() { e.over, e.overLevel, e.overSlots, e.overTimes = 0, 0, 0, 0 }
+
 // testify tells the evidence of a flow's end, as close does the outlook.
 func (o *outlook) testify(opened, ended collector.Interval, release collector.Time, reason collector.Reason) {
 	e, s := &o.evidence, o.stock
@@ -153,6 +156,13 @@ type contradiction struct {
 	text  string
 }
 
+// forgive drops the verdict when the last evidence is long ago.
+func (s *stock) forgive(now float64) {
+	if now > s.verdict.until {
+		s.verdict = contradiction{}
+	}
+}
+
 // contradict draws the verdict from what o tells at now.
 func (s *stock) contradict(o *outlook, now float64) {
 	e, v := &o.evidence, &s.verdict
@@ -170,11 +180,7 @@ func (s *stock) contradict(o *outlook, now float64) {
 		if f, ok := w.judge(s); ok {
 			v.text = f.text(s)
 			v.until = now + contradictionHold
-			return
 		}
-	}
-	if now > v.until {
-		*v = contradiction{}
 	}
 }
 

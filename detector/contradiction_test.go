@@ -176,3 +176,56 @@ func TestWaitingIsNoContradiction(t *testing.T) {
 		})
 	}
 }
+
+// A verdict is on the terms that it was drawn under, and stands for half an hour, whether flows come or not.
+func TestContradictionIsLetGo(t *testing.T) {
+	t.Parallel()
+	over := func() (s script, n int) {
+		s = newScript(t, LedgerConfig{Budgets: []*Budget{coolingBudget(100, 240*time.Second)}})
+		s.dump(0)
+		for n = 1; n < 500; n++ {
+			s.open(float64(n), flowTo(n, store))
+			s.close(float64(n)+0.5, flowTo(n, store), collector.FIN)
+		}
+		if said, _ := contradicted(s.accounts); !said {
+			t.Fatal("240 ports are held of 100, and nothing is said")
+		}
+		return s, n
+	}
+	flows := func(s script, n int) {
+		for x := float64(n); x < 520; x++ {
+			n++
+			s.open(x, flowTo(n, store))
+			s.close(x+0.5, flowTo(n, store), collector.FIN)
+		}
+	}
+	for _, tt := range []struct {
+		name string
+		do   func(s script, n int)
+		want bool
+	}{
+		{"other terms", func(s script, n int) {
+			s.Reconfigure([]*Budget{coolingBudget(1024, 240*time.Second)})
+			flows(s, n)
+		}, false},
+		{"the same terms", func(s script, n int) {
+			s.Reconfigure([]*Budget{coolingBudget(100, 240*time.Second)})
+			flows(s, n)
+		}, true},
+		{"no flow for 20 minutes", func(s script, _ int) { s.dump(1700) }, true},
+		{"no flow for an hour", func(s script, _ int) {
+			for x := 500.0; x < 4100; x += 30 {
+				s.dump(x)
+			}
+		}, false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			s, n := over()
+			tt.do(s, n)
+			if said, why := contradicted(s.accounts); said != tt.want {
+				t.Errorf("contradicted %v, want %v: %s", said, tt.want, why)
+			}
+		})
+	}
+}

@@ -57,6 +57,7 @@ type stock struct {
 	last  float64 // second of the last tick, 0 before the first
 
 	pool    poolTrend
+	terms   Terms           // as of the last setTerms
 	ports   float64         // nominal budget now
 	ceiling float64         // effective ceiling now
 	next    float64         // and beyond the edge of its table
@@ -81,9 +82,12 @@ func (f *forecaster) stock(b *Budget, p collector.Protocol, now collector.Time) 
 	return s
 }
 
-// setTerms takes the cool-downs of t; past closes keep their class.
+// setTerms takes the cool-downs of t; past closes keep their class. A verdict is on the terms before.
 func (s *stock) setTerms(t *Terms) {
 	s.dismiss()
+	if s.terms != *t {
+		s.terms, s.verdict = *t, contradiction{}
+	}
 	n := 0
 	s.longest = 0
 	for r, c := range t.CoolDown {

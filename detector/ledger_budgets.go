@@ -111,6 +111,9 @@ func (l *Ledger) inherit(s *portSpace) {
 		s.exportedUntil, s.noPorts, s.noPortsTold, s.heldTold = o.exportedUntil, o.noPorts, o.noPortsTold, o.heldTold
 		if s.outlook = o.outlook; s.outlook != nil {
 			l.outlooks++
+			if *l.accounts[s.key.account].terms != *l.old.accounts[was].terms {
+				s.outlook.evidence.acquit()
+			}
 		}
 	}
 }

@@ -67,6 +67,7 @@ type workspace struct {
 func (s *stock) tick(now collector.Time, b *Budget) {
 	t := now.Seconds()
 	s.times.ages.advance(second(now))
+	s.forgive(t)
 	w := &s.f.work
 	s.look(t, b)
 	if s.last == 0 {
