@@ -104,30 +104,35 @@ func (w *witness) inside(i int64) bool { return i > w.now-witnessSlots && i <= w
 // close tells of a flow's end.
 func (w *witness) close(opened, ended collector.Interval, release collector.Time, reason collector.Reason, fin bool) {
 	// To is when the first packet went out; where dumps alone tell, From is the dump before.
-	open, released := witnessSlot(opened.To), witnessSlot(release)
-	later := released > w.now && released < w.now+witnessSlots-1 && release > ended.To
+	open, known := witnessSlot(opened.To), opened.From != 0
+	later := release > ended.To
 	if reason == collector.Timeout {
 		w.failing = max(w.failing, ended.To.Seconds())
-		if opened.From != 0 {
+		if known {
 			w.add(&w.failed, open)
 		}
 		if later {
 			// One slot later than the port is free, so that none is missing while it is held.
-			w.unanswered[(released+1)&(witnessSlots-1)]++
-			w.unansweredSum++
+			w.hold(&w.unanswered, &w.unansweredSum, witnessSlot(release)+1)
 		}
 		return
 	}
-	if opened.From != 0 && reason != collector.ReasonUnknown {
+	if known && reason != collector.ReasonUnknown {
 		w.add(&w.answered, open)
 	}
-	if fin || reason == collector.ReasonUnknown {
+	switch {
+	case fin || reason == collector.ReasonUnknown:
 		w.add(&w.ended, witnessSlot(ended.To))
-		return
+	case later:
+		w.hold(&w.other, &w.otherSum, witnessSlot(release))
 	}
-	if later {
-		w.other[released&(witnessSlots-1)]++
-		w.otherSum++
+}
+
+// hold counts a port that is released in slot i.
+func (w *witness) hold(counts *[witnessSlots]uint16, sum *int, i int64) {
+	if n := &counts[i&(witnessSlots-1)]; i > w.now && i < w.now+witnessSlots && *n < 1<<16-1 {
+		*n++
+		*sum++
 	}
 }
 

@@ -1,0 +1,59 @@
+package detector
+
+import (
+	"testing"
+	"time"
+
+	"github.com/snatwatch/snatwatch/collector"
+)
+
+// witnessed is a ledger with one port space, towards store, that has a witness.
+func witnessed(t *testing.T, b *Budget) (script, *witness) {
+	s := newScript(t, LedgerConfig{Budgets: []*Budget{b}})
+	s.dump(0)
+	s.open(1, flowTo(0, store))
+	for x := 2.0; x < 8; x++ {
+		s.Advance(at(x))
+	}
+	return s, s.accounts[0].stock.assign(s.spaces[1].outlook, true)
+}
+
+// What a witness counts as held until a release is released, however short the cool-down, and however many are.
+func TestWitnessReleases(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name     string
+		coolDown time.Duration
+		flows    int // a second
+		reason   collector.Reason
+	}{
+		{"within a slot", time.Second, 10, collector.RST},
+		{"within a slot, unanswered", time.Second, 10, collector.Timeout},
+		{"some slots later", 15 * time.Second, 10, collector.RST},
+		{"some slots later, unanswered", 15 * time.Second, 10, collector.Timeout},
+		{"more than are counted in a slot", 15 * time.Second, 1<<16 + 9, collector.RST},
+		{"more than are counted in a slot, unanswered", 15 * time.Second, 1<<16 + 9, collector.Timeout},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			b := coolingBudget(1<<20, 240*time.Second)
+			b.TCP.CoolDown[tt.reason] = tt.coolDown
+			s, w := witnessed(t, b)
+			n := 1
+			x := 8.0
+			for ; n < max(1000, 2*tt.flows); x++ {
+				for range tt.flows {
+					s.open(x, flowTo(n, store))
+					s.close(x+0.5, flowTo(n, store), tt.reason)
+					n++
+				}
+			}
+			for end := x + 60; x < end; x++ {
+				s.Advance(at(x))
+			}
+			if w.otherSum != 0 || w.unansweredSum != 0 {
+				t.Errorf("%d and %d ports are not released", w.otherSum, w.unansweredSum)
+			}
+		})
+	}
+}
