@@ -142,6 +142,14 @@ func (s *stock) assign(o *outlook, failing bool) *witness {
 	return w
 }
 
+// excuse takes its witness from o, which ends.
+func (o *outlook) excuse() {
+	if w := o.witness(); w != nil {
+		w.of = nil
+		o.stock.witnesses = slices.DeleteFunc(o.stock.witnesses, func(x *witness) bool { return x == w })
+	}
+}
+
 // dismiss lets all witnesses go: what they saw is no evidence for or against other terms.
 func (s *stock) dismiss() {
 	for _, w := range s.witnesses {

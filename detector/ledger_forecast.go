@@ -111,6 +111,7 @@ func (l *Ledger) spaceTracked(s *portSpace) {
 
 func (l *Ledger) spaceForgotten(s *portSpace) {
 	if s.outlook != nil {
+		s.outlook.excuse()
 		s.outlook = nil
 		l.outlooks--
 	}
@@ -206,6 +207,7 @@ func (l *Ledger) handOutlooks() {
 	given := map[uint32]*outlook{}
 	for i := range min(len(want), len(have)) {
 		s := &l.spaces[want[i]]
+		l.spaces[have[i]].outlook.excuse()
 		l.spaces[have[i]].outlook = nil
 		s.outlook = l.newOutlook(s)
 		given[want[i]] = s.outlook

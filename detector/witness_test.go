@@ -1,6 +1,8 @@
 package detector
 
 import (
+	"fmt"
+	"net/netip"
 	"testing"
 	"time"
 
@@ -53,6 +55,50 @@ func TestWitnessReleases(t *testing.T) {
 			}
 			if w.otherSum != 0 || w.unansweredSum != 0 {
 				t.Errorf("%d and %d ports are not released", w.otherSum, w.unansweredSum)
+			}
+		})
+	}
+}
+
+// A witness ends with the forecast that it is of, so that another port space can have one.
+func TestWitnessEndsWithItsForecast(t *testing.T) {
+	t.Parallel()
+	// Opens to destination n fail from second x on, for 20 seconds.
+	fail := func(s script, n int, x float64) {
+		for i := range 20 {
+			f := flowTo(100*n+i, fmt.Sprintf("203.0.113.%d:443", n))
+			s.open(x+float64(i), f)
+			s.close(x+float64(i)+0.5, f, collector.Timeout)
+		}
+	}
+	for _, tt := range []struct {
+		name string
+		do   func(s script)
+		max  int
+	}{
+		{"forgotten", func(s script) { s.Advance(at(1100)) }, 1000},
+		{"handed on", func(s script) {
+			for i := range 150 {
+				s.open(300, flowTo(5000+i, "203.0.113.99:443"))
+			}
+			s.Advance(at(340))
+		}, witnessesMax},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			s := newScript(t, LedgerConfig{Budgets: []*Budget{coolingBudget(1024, 0)}, ForecastMax: tt.max})
+			s.dump(0)
+			for n := range witnessesMax {
+				fail(s, n+1, float64(1+25*n))
+			}
+			tt.do(s)
+			fail(s, 99, 1200)
+			space := &s.spaces[s.byKey[spaceKey{destination: pack(netip.MustParseAddr("203.0.113.99")), port: 443}]]
+			if space.outlook == nil || space.outlook.witness() == nil {
+				t.Error("the ninth port space that fails has no witness")
+			}
+			if n := len(s.accounts[0].stock.witnesses); n > witnessesMax {
+				t.Errorf("%d witnesses", n)
 			}
 		})
 	}
