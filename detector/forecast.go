@@ -165,8 +165,12 @@ func (s *stock) outlook(now collector.Time) *outlook {
 // haveLive tells of a flow that was live when the outlook started.
 func (o *outlook) haveLive(opened collector.Interval) { o.times.open(opened) }
 
-// haveCooling tells of a port that was cooling when the outlook started.
-func (o *outlook) haveCooling(release collector.Time) { o.cools.add(releaseSecond(release), 1) }
+// haveCooling tells of a port that was cooling when the outlook started. Its flow may have been one that
+// was never answered.
+func (o *outlook) haveCooling(release collector.Time) {
+	o.cools.add(releaseSecond(release), 1)
+	o.evidence.unknown = max(o.evidence.unknown, release.Seconds())
+}
 
 // open tells of a flow that opened, or that was found live: opened without From is
 // one older than the agent. The same interval comes back in close.

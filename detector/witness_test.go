@@ -103,3 +103,31 @@ func TestWitnessEndsWithItsForecast(t *testing.T) {
 		})
 	}
 }
+
+// Ports that were cooling down when a forecast began may be of flows that were never answered, and held none.
+func TestHandedOnIsNoContradiction(t *testing.T) {
+	t.Parallel()
+	b := coolingBudget(100, 0)
+	b.TCP.CoolDown[collector.Timeout] = 300 * time.Second
+	s := newScript(t, LedgerConfig{Budgets: []*Budget{b}, ForecastMax: 1})
+	s.dump(0)
+	s.open(1, flowTo(0, "203.0.113.9:443"))
+	n := 1
+	for ; n < 150; n++ {
+		f := flowTo(n, store)
+		f.State = collector.Opening
+		s.open(2, f)
+		s.close(3, f, collector.Timeout)
+	}
+	for x := 30.0; x < 600; x++ {
+		s.open(x, flowTo(n, store))
+		s.close(x+0.5, flowTo(n, store), collector.FIN)
+		n++
+	}
+	if s.spaces[2].outlook == nil {
+		t.Error("the fuller port space has no forecast")
+	}
+	if said, why := contradicted(s.accounts); said {
+		t.Errorf("contradicted: %s", why)
+	}
+}
