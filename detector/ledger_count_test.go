@@ -184,3 +184,36 @@ func TestWhichFlowsCount(t *testing.T) {
 		})
 	}
 }
+
+// An open that failed for lack of ports between two dumps is told to the next forecast, which comes with
+// the second of them.
+func TestStallsBetweenDumpsAreForecast(t *testing.T) {
+	t.Parallel()
+	s := newScript(t, LedgerConfig{Budgets: []*Budget{plain()}})
+	var flows []collector.Flow
+	for n := range 95 {
+		flows = append(flows, flowTo(n, store))
+	}
+	wait := func(from, to float64) {
+		for x := from; x <= to; x++ {
+			s.Advance(at(x))
+		}
+	}
+	s.dump(0, flows...)
+	s.dump(10, flows...)
+	wait(11, 14)
+	stalled := flowTo(100, store)
+	stalled.State = collector.Opening
+	s.ObserveStalls(at(15), []collector.Flow{stalled})
+	wait(16, 19)
+	s.dump(20, flows[:50]...)
+	wait(21, 25)
+	if got := s.spaces[1].outlook.forecast.TimeToExhaustion; got != 0 {
+		t.Errorf("exhausted in %.0f s, want now: an open failed", got)
+	}
+	s.dump(30, flows[:50]...)
+	wait(31, 35)
+	if got := s.spaces[1].outlook.forecast.TimeToExhaustion; got == 0 {
+		t.Error("exhausted now, and nothing failed since the last forecast")
+	}
+}

@@ -141,8 +141,8 @@ func (l *Ledger) forecast() {
 	}
 	for n := range l.spaces {
 		s := &l.spaces[n]
-		if s.outlook == nil {
-			continue
+		if s.outlook == nil || s.outlook.last >= c.Now.Seconds() {
+			continue // without a forecast, or that of the last dump stands
 		}
 		a := l.accounts[s.key.account]
 		c.Failing = s.noPorts > s.noPortsTold
