@@ -121,7 +121,6 @@ func NewLedger(cfg LedgerConfig) *Ledger {
 		newStalls:  map[stallKey]struct{}{},
 		bounds:     newHistogramBounds(),
 		forecaster: newForecaster(cfg.Without),
-		matches:    make([][2]match, 1<<matchBits),
 	}
 	for _, s := range cfg.Shared {
 		l.shared[s] = true

@@ -16,7 +16,7 @@ func (l *Ledger) install(budgets []*Budget) {
 	l.accounts, l.local, l.byOwn = nil, false, false
 	l.owners = make([]owner, len(budgets))
 	l.byKey = map[spaceKey]uint32{}
-	clear(l.matches)
+	l.matches = make([][2]match, 1<<matchBits)
 	l.portBounds = boundsOf(budgets)
 	for i, b := range budgets {
 		l.local = l.local || b.Local
