@@ -5,6 +5,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/snatwatch/snatwatch/collector"
 )
 
 // Arrivals are in the blocks after each advance as if each had been put there when it came.
@@ -39,5 +41,30 @@ func TestArrivalsAreInTheirBlocks(t *testing.T) {
 		if diff := cmp.Diff(want, a.blocks); diff != "" {
 			t.Fatalf("at %d s (-want +got):\n%s", now-start, diff)
 		}
+	}
+}
+
+// A calm fill that moves is looked at now after a second, now after five. Arrivals at one rate are not taken
+// to vary by that.
+func TestDispersionOfUnevenTicks(t *testing.T) {
+	t.Parallel()
+	s := newScript(t, LedgerConfig{Budgets: []*Budget{testBudget(1024, 0)}})
+	s.dump(0)
+	rng := rand.New(rand.NewPCG(1, 2))
+	type end struct {
+		at float64
+		n  int
+	}
+	var ends []end
+	for n, x := 0, 1.0; x < 900; n, x = n+1, x+rng.ExpFloat64()/200 {
+		for len(ends) > 0 && ends[0].at <= x {
+			s.close(ends[0].at, flowTo(ends[0].n, store), collector.FIN)
+			ends = ends[1:]
+		}
+		s.open(x, flowTo(n%50000, store))
+		ends = append(ends, end{x + 0.4, n % 50000})
+	}
+	if got := s.spaces[1].outlook.dispersion; got > 2 {
+		t.Errorf("the variance of arrivals is %.1f of their mean, want nearly 1", got)
 	}
 }

@@ -134,13 +134,14 @@ type outlook struct {
 	cools    releaseWheel
 	came     arrivals
 	rhythm   rhythm
-	// opened counts arrivals; before and lastOpened are its value and the arrivals of the
-	// tick before at the last tick.
-	opened, openedBefore, lastOpened float64
-	began, last                      float64 // seconds of the first and the last tick
-	dispersion                       float64 // variance of arrivals in their mean, at least 1
-	rateMean, fillMean               float64 // over half a day
-	fillLately                       float64 // over so long that it and a port's hold make noiseless
+	// opened counts arrivals; openedBefore is its value at the last tick, lastOpened and lastSeconds are
+	// the arrivals of that tick and how long it took.
+	opened, openedBefore    float64
+	lastOpened, lastSeconds float64
+	began, last             float64 // seconds of the first and the last tick
+	dispersion              float64 // variance of arrivals in their mean, at least 1
+	rateMean, fillMean      float64 // over half a day
+	fillLately              float64 // over so long that it and a port's hold make noiseless
 	// error is by how much the fill leaves the 15 s forecast, in ports per second;
 	// fifteen are the forecasts it is judged by.
 	error   float64

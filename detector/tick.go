@@ -225,8 +225,12 @@ func (o *outlook) settle(w *workspace, now, dt, held float64) {
 func (o *outlook) arrive(now, dt, held float64) {
 	x1, x2 := o.lastOpened, o.opened-o.openedBefore
 	o.lastOpened, o.openedBefore = x2, o.opened
-	if x1+x2 > 0 && now-o.began > 1.5*dt {
-		d := min((x1-x2)*(x1-x2)/(x1+x2), 10*o.dispersion)
+	t1, t2 := o.lastSeconds, dt
+	o.lastSeconds = dt
+	if x1+x2 > 0 && t1 > 0 && now-o.began > 1.5*dt {
+		// At one rate both would be as long as their seconds.
+		apart := (x1*t2 - x2*t1) * (x1*t2 - x2*t1) / (t1 * t2 * (x1 + x2))
+		d := min(apart, 10*o.dispersion)
 		o.dispersion = max(1, o.dispersion+(1-math.Exp(-dt/900))*(d-o.dispersion))
 	}
 	f := 1 - math.Exp(-dt/43200)
