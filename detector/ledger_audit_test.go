@@ -1,6 +1,7 @@
 package detector
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/google/go-cmp/cmp"
@@ -117,6 +118,7 @@ func audit(l *Ledger) error {
 		return fmt.Errorf("wheel has %d of %d timers", l.timers.count, n)
 	}
 	sums := make([]counts, len(l.accounts))
+	outlooks := map[*outlook]bool{}
 	tracked := make([]int, len(l.owners))
 	for i := range l.spaces {
 		s := &l.spaces[i]
@@ -124,6 +126,7 @@ func audit(l *Ledger) error {
 			continue
 		}
 		tracked[l.accounts[s.key.account].owner]++
+		outlooks[s.outlook] = true
 		want := spaces[place(i)]
 		if got := (counts{s.live, s.cooling, s.opening, want.untold}); got != want {
 			return fmt.Errorf("space %v: %+v, its flows say %+v", s.destination, got, want)
@@ -156,10 +159,35 @@ func audit(l *Ledger) error {
 			return fmt.Errorf("account %d: %+v, its parts say %+v", i, got, c)
 		}
 	}
+	for _, a := range l.accounts {
+		if a.stock != nil {
+			for _, w := range a.stock.witnesses {
+				if err := auditWitness(w, outlooks); err != nil {
+					return err
+				}
+			}
+		}
+	}
 	for i, o := range l.owners {
 		if o.tracked != tracked[i] || o.tracked > l.cfg.TrackedMax {
 			return fmt.Errorf("budget %d tracks %d port spaces, counted as %d, at most %d", i, tracked[i], o.tracked, l.cfg.TrackedMax)
 		}
+	}
+	return nil
+}
+
+// auditWitness recounts the ports that w counts as held.
+func auditWitness(w *witness, outlooks map[*outlook]bool) error {
+	other, unanswered := 0, 0
+	for i := range w.other {
+		other += int(w.other[i])
+		unanswered += int(w.unanswered[i])
+	}
+	switch {
+	case w.of == nil || !outlooks[w.of] || w.of.witness() != w:
+		return errors.New("a witness is of no port space")
+	case other != w.otherSum || unanswered != w.unansweredSum:
+		return fmt.Errorf("a witness holds %d and %d ports, its slots say %d and %d", w.otherSum, w.unansweredSum, other, unanswered)
 	}
 	return nil
 }
