@@ -84,8 +84,8 @@ func (f *forecaster) stock(b *Budget, p collector.Protocol, now collector.Time) 
 
 // setTerms takes the cool-downs of t; past closes keep their class. A verdict is on the terms before.
 func (s *stock) setTerms(t *Terms) {
-	s.dismiss()
 	if s.terms != *t {
+		s.dismiss()
 		s.terms, s.verdict = *t, contradiction{}
 	}
 	n := 0

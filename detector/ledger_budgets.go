@@ -78,6 +78,20 @@ func (l *Ledger) Reconfigure(budgets []*Budget) {
 		}
 	}
 	l.old = nil
+	l.excuseLeft(old.spaces)
+}
+
+// excuseLeft takes their witnesses from forecasts of old port spaces that none of now has.
+func (l *Ledger) excuseLeft(old []portSpace) {
+	kept := map[*outlook]bool{}
+	for i := range l.spaces {
+		kept[l.spaces[i].outlook] = true
+	}
+	for i := range old {
+		if o := old[i].outlook; o != nil && !kept[o] {
+			o.excuse()
+		}
+	}
 }
 
 // keepSpace makes old port space s anew where its budget still has one like it.

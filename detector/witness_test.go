@@ -3,6 +3,7 @@ package detector
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"testing"
 	"time"
 
@@ -129,5 +130,34 @@ func TestHandedOnIsNoContradiction(t *testing.T) {
 	}
 	if said, why := contradicted(s.accounts); said {
 		t.Errorf("contradicted: %s", why)
+	}
+}
+
+// Other budgets leave a witness be as long as its own has the same terms and its port space.
+func TestWitnessOverReconfigure(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name   string
+		change func(b *Budget)
+		want   bool
+	}{
+		{"another pool", func(b *Budget) { b.Pool = "blue" }, true},
+		{"another cool-down", func(b *Budget) { b.TCP.CoolDown[collector.FIN] = time.Minute }, false},
+		{"not through the NAT", func(b *Budget) { b.Exclude = []netip.Prefix{netip.MustParsePrefix("203.0.113.0/24")} }, false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			b := coolingBudget(1024, 240*time.Second)
+			s, w := witnessed(t, b)
+			after := *b
+			tt.change(&after)
+			s.Reconfigure([]*Budget{&after})
+			if err := audit(s.Ledger); err != nil {
+				t.Fatal(err)
+			}
+			if got := slices.Contains(s.accounts[0].stock.witnesses, w); got != tt.want {
+				t.Errorf("the witness is kept: %v, want %v", got, tt.want)
+			}
+		})
 	}
 }
