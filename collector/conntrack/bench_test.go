@@ -30,7 +30,7 @@ import (
 // mean something on a machine that others use too. A million flows take too long for as many.
 const (
 	benchRounds    = 9
-	benchRoundsBig = 3
+	benchRoundsBig = 5
 	benchFlowsBig  = 500_000
 )
 

@@ -111,7 +111,9 @@ func (t *table) walk(ctx context.Context, begin, previous collector.Time) error 
 		t.found.count(f, previous)
 		return nil
 	}
+	t.out.most = walkMax
 	err := t.conn.Dump(ctx, t.request(), datagram, entry)
+	t.out.most = batchMax
 	if err != nil && ctx.Err() == nil && t.out.refused == nil {
 		return kernelError("dump conntrack", err)
 	}

@@ -10,13 +10,18 @@ import (
 	"github.com/snatwatch/snatwatch/collector"
 )
 
-// batchMax is how many events a Sink is handed at once: 50 KiB of them, which stays in cache.
-const batchMax = 256
+// A Sink is handed at most batchMax events at once, 50 KiB of them, so that it can work on some while it fetches others;
+// walkMax of them during a dump, when the kernel empties the caches of what lies idle.
+const (
+	batchMax = 256
+	walkMax  = 64
+)
 
 // emitter hands events to a sink in batches, out of one slice.
 type emitter struct {
 	sink  collector.Sink
 	batch []collector.Event
+	most  int // events in a batch
 	// refused is what the sink said; nothing is handed to it after that.
 	refused error
 	meter   meter
@@ -27,12 +32,12 @@ func (e *emitter) start(sink collector.Sink) {
 	if e.batch == nil {
 		e.batch = make([]collector.Event, 0, batchMax)
 	}
-	e.sink, e.batch, e.refused = sink, e.batch[:0], nil
+	e.sink, e.batch, e.most, e.refused = sink, e.batch[:0], batchMax, nil
 }
 
 // next returns a place for one more event, which the caller is to overwrite.
 func (e *emitter) next(ctx context.Context) (*collector.Event, error) {
-	if len(e.batch) == batchMax {
+	if len(e.batch) >= e.most {
 		if err := e.flush(ctx); err != nil {
 			return nil, err
 		}
