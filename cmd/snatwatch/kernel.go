@@ -17,9 +17,7 @@ const kernelEvery = 5 * time.Second
 func (a *agent) watchKernel(ctx context.Context) error {
 	var statistics *conntrack.Statistics
 	defer func() { closeStatistics(statistics) }()
-	ticker := time.NewTicker(kernelEvery)
-	defer ticker.Stop()
-	for {
+	read := func() error {
 		if l, err := limits.Of(a.outer); err == nil && l.EntriesMax > 0 {
 			if statistics == nil {
 				if s, err := conntrack.OpenStatistics(a.foreign()); err == nil { // else tried again at the next look
@@ -37,12 +35,10 @@ func (a *agent) watchKernel(ctx context.Context) error {
 			k.Netns, k.Entries = a.outer.Inode(), uint32(l.Entries)
 			a.kernel.Store(&[]metrics.Kernel{k})
 		}
-		select {
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		case <-ticker.C:
-		}
+		return nil
 	}
+	_ = read()
+	return every(ctx, kernelEvery, read)
 }
 
 func closeStatistics(s *conntrack.Statistics) {

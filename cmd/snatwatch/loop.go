@@ -215,3 +215,19 @@ func split(budgets []*detector.Budget) (nat, local []*detector.Budget) {
 	}
 	return nat, local
 }
+
+// every calls do once in each interval, until it fails or ctx is cancelled.
+func every(ctx context.Context, interval time.Duration, do func() error) error {
+	ticker := time.NewTicker(interval)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-ticker.C:
+		}
+		if err := do(); err != nil {
+			return err
+		}
+	}
+}

@@ -31,21 +31,12 @@ const (
 // watchMachine follows what budgets are made of: the machine's NAT rules and limits,
 // and pool sizes in files.
 func (a *agent) watchMachine(ctx context.Context) error {
-	ticker := time.NewTicker(machineEvery)
-	defer ticker.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		case <-ticker.C:
-		}
+	return every(ctx, machineEvery, func() error {
 		if a.outerGone() {
 			return fmt.Errorf("%w: nobody uses network namespace %s any more", errNoSource, a.started.Netns)
 		}
-		if err := a.lookAgain(ctx); err != nil {
-			return err
-		}
-	}
+		return a.lookAgain(ctx)
+	})
 }
 
 // outerGone reports whether the namespace that was named is kept by this agent alone: its name leads

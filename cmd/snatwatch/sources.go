@@ -81,14 +81,7 @@ func (a *agent) runPlan(ctx context.Context, want config.Source, p plan) (next p
 		g.Go(func() error { return supervise(ctx, s, a.loop.sink(s.feed), a.notices) })
 	}
 	g.Go(func() error {
-		ticker := time.NewTicker(chooseEvery)
-		defer ticker.Stop()
-		for {
-			select {
-			case <-ctx.Done():
-				return context.Cause(ctx)
-			case <-ticker.C:
-			}
+		return every(ctx, chooseEvery, func() error {
 			q, err := a.plan(want)
 			// conntrack is not left for having become quiet: its table says so too.
 			quiet := p.source == config.SourceConntrack && q.source == config.SourceSockets
@@ -96,7 +89,8 @@ func (a *agent) runPlan(ctx context.Context, want config.Source, p plan) (next p
 				next = q
 				return better
 			}
-		}
+			return nil
+		})
 	})
 	if err = g.Wait(); errors.Is(err, better) {
 		err = nil

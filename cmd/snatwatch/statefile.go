@@ -69,22 +69,16 @@ func (a *agent) keepState(ctx context.Context, path string, loopEnded <-chan str
 	if path == "" {
 		return nil
 	}
-	ticker := time.NewTicker(saveEvery)
-	defer ticker.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			<-loopEnded
-			a.saveState(path, a.loop.learned())
-			return context.Cause(ctx)
-		case <-ticker.C:
-			b, err := a.loop.state(ctx)
-			if err != nil {
-				continue // cancelled
-			}
+	cancelled := every(ctx, saveEvery, func() error {
+		b, err := a.loop.state(ctx)
+		if err == nil { // else cancelled
 			a.saveState(path, b)
 		}
-	}
+		return nil
+	})
+	<-loopEnded
+	a.saveState(path, a.loop.learned())
+	return cancelled
 }
 
 func (a *agent) saveState(path string, b []byte) {
