@@ -1,7 +1,6 @@
 package rules
 
 import (
-	"fmt"
 	"time"
 
 	"github.com/snatwatch/snatwatch/detector/metrics"
@@ -11,7 +10,7 @@ import (
 // full the budget is, so it is no page.
 func (o Options) exhaustionExpected() Alert {
 	t := o.Thresholds
-	probability := o.perNode("max", o.m(metrics.LikelyExhaustion, fmt.Sprintf(`horizon="%s"`, o.TicketHorizon)), metrics.LabelHorizon)
+	probability := o.perNode("max", o.m(metrics.LikelyExhaustion, horizonIs(o.TicketHorizon)), metrics.LabelHorizon)
 	node := about(o.agent(metrics.LabelBudget, metrics.LabelProtocol))
 	return Alert{
 		Name:     "SnatExhaustionExpected",
@@ -23,7 +22,7 @@ func (o Options) exhaustionExpected() Alert {
 		Summary:       "SNAT ports are likely to run out within the ticket horizon.",
 		Description: "On {{ $labels.instance }}, some port space of budget {{ $labels.budget }} ({{ $labels.model }}, {{ $labels.protocol }}) is exhausted within " + o.TicketHorizon +
 			" with probability {{ $value | humanizePercentage }}.",
-		Detail: node.ask("topk(1, "+node.of(metrics.ExhaustionProbability, fmt.Sprintf(`horizon="%s"`, o.TicketHorizon))+")", " The likeliest is "+answerLabel(metrics.LabelDestination)+".") +
+		Detail: node.ask("topk(1, "+node.of(metrics.ExhaustionProbability, horizonIs(o.TicketHorizon))+")", " The likeliest is "+answerLabel(metrics.LabelDestination)+".") +
 			node.demand() + helps,
 		Board: BoardNode, Panel: PanelNodeProbability,
 	}

@@ -1,7 +1,6 @@
 package rules
 
 import (
-	"fmt"
 	"time"
 
 	"github.com/snatwatch/snatwatch/detector/metrics"
@@ -12,7 +11,7 @@ import (
 // state; keep_firing_for bridges a missed scrape.
 func (o Options) exhaustionPredicted() Alert {
 	t := o.Thresholds
-	probability := o.m(metrics.LikelyExhaustion, fmt.Sprintf(`horizon="%s"`, o.PageHorizon))
+	probability := o.m(metrics.LikelyExhaustion, horizonIs(o.PageHorizon))
 	on := o.agent(metrics.LabelBudget, metrics.LabelProtocol, metrics.LabelVIP, metrics.LabelDestination)
 	space, node := about(on), about(o.agent(metrics.LabelBudget, metrics.LabelProtocol))
 	return Alert{

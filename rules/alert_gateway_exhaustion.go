@@ -12,7 +12,7 @@ const gatewayPage = "SnatGatewayExhaustionPredicted"
 // alone sees it coming.
 func (o Options) gatewayExhaustionPredicted() Alert {
 	t := o.Thresholds
-	on := o.labels(metrics.LabelBudget, metrics.LabelGateway, metrics.LabelProtocol, metrics.LabelVIP, metrics.LabelDestination)
+	on := o.space()
 	space := about(on)
 	return Alert{
 		Name:          gatewayPage,

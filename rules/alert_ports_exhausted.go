@@ -15,7 +15,7 @@ import (
 // hold the ports of a shared gateway.
 func (o Options) portsExhausted() Alert {
 	agent, each := o.agent(), o.agent(metrics.LabelBudget, metrics.LabelProtocol)
-	gateway := o.labels(metrics.LabelBudget, metrics.LabelGateway, metrics.LabelProtocol)
+	gateway := o.gateway()
 	failed := func(cause string) string {
 		return fmt.Sprintf("sum by (%s) (increase(%s[2m])) > 0", each, o.m(metrics.OpenFailures, `cause="`+cause+`"`))
 	}

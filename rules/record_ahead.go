@@ -78,9 +78,14 @@ func (o Options) meanAt(h string) string {
 	return fmt.Sprintf("max without (horizon) (%s)", o.use(GatewayMean, horizonIs(h)))
 }
 
+// gateway lists the labels of what nodes share of a budget in one protocol.
+func (o Options) gateway(more ...metrics.Label) string {
+	return o.labels(append([]metrics.Label{metrics.LabelBudget, metrics.LabelGateway, metrics.LabelProtocol}, more...)...)
+}
+
 // space lists the labels of a port space that nodes share.
 func (o Options) space(more ...metrics.Label) string {
-	return o.labels(append([]metrics.Label{metrics.LabelBudget, metrics.LabelGateway, metrics.LabelProtocol, metrics.LabelVIP, metrics.LabelDestination}, more...)...)
+	return o.gateway(append([]metrics.Label{metrics.LabelVIP, metrics.LabelDestination}, more...)...)
 }
 
 // sumAt adds up forecasts at horizon h. A rule reads one horizon at a time: Prometheus sorts the series that a rule

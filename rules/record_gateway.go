@@ -27,32 +27,28 @@ func atHorizon(h string) map[string]string { return map[string]string{string(met
 const alone = `gateway!=""`
 
 func (o Options) defineGateway(name string, matchers ...string) string {
-	protocol := []metrics.Label{metrics.LabelBudget, metrics.LabelGateway, metrics.LabelProtocol}
-	space := slices.Concat(protocol, []metrics.Label{metrics.LabelVIP, metrics.LabelDestination})
 	some := `destination!="other"`
-	over := func(op, expr string, by []metrics.Label) string {
-		return fmt.Sprintf("%s by (%s) (%s)", op, o.labels(by...), expr)
-	}
+	over := func(op, expr string) string { return fmt.Sprintf("%s by (%s) (%s)", op, o.space(), expr) }
 	// What is told of each agent is joined to its gateway.
-	shared := func(op, expr string, by []metrics.Label) string {
+	shared := func(op, expr string) string {
 		return fmt.Sprintf("%s by (%s) (\n%s\n  * on (%s) group_left (gateway) %s\n)",
-			op, o.labels(by...), indent(expr), o.agent(metrics.LabelBudget), o.BudgetInfo(`scope="shared"`))
+			op, o.gateway(), indent(expr), o.agent(metrics.LabelBudget), o.BudgetInfo(`scope="shared"`))
 	}
 	switch name {
 	case GatewayPorts:
-		return shared("max", o.m(metrics.BudgetEffectivePorts), protocol)
+		return shared("max", o.m(metrics.BudgetEffectivePorts))
 	case GatewayHeld:
-		return over("sum", o.m(metrics.PortsHeld, alone, some), space)
+		return over("sum", o.m(metrics.PortsHeld, alone, some))
 	case GatewayUnseen: // what a destination may hold beyond GatewayHeld on nodes that do not export it
-		return shared("sum", o.m(metrics.FoldedPortsHeldMax), protocol)
+		return shared("sum", o.m(metrics.FoldedPortsHeldMax))
 	case GatewayOpened:
-		return shared("sum", "rate("+o.m(metrics.FlowsOpened)+"[5m])", protocol)
+		return shared("sum", "rate("+o.m(metrics.FlowsOpened)+"[5m])")
 	case GatewayMean:
 		return o.sumAhead(metrics.ForecastPortsMean, []metrics.Label{metrics.LabelHorizon}, matchers...)
 	case GatewayVariance:
 		return o.sumAhead(metrics.ForecastPortsVariance, []metrics.Label{metrics.LabelHorizon}, matchers...)
 	case gatewayNodes:
-		return over("count", o.m(metrics.PortsHeld, alone, some), space)
+		return over("count", o.m(metrics.PortsHeld, alone, some))
 	case gatewayDeviations:
 		return o.deviations(matchers...)
 	case gatewayAt:
@@ -77,7 +73,7 @@ func (o Options) probabilityBy(h string) string {
 	if values := metrics.HorizonValues(); o.inline {
 		return fmt.Sprintf("label_replace(%s, \"horizon\", %q, \"\", \"\")", o.byHorizon(slices.Index(values[:], h)), h)
 	}
-	return o.use(GatewayProbability, fmt.Sprintf(`horizon="%s"`, h))
+	return o.use(GatewayProbability, horizonIs(h))
 }
 
 // normalTail is P(N > ceiling) for a normal N. PromQL has no normal CDF: the
@@ -95,18 +91,17 @@ func (o Options) normalTail(matchers ...string) string {
 // of variance is added so that a certain forecast divides by no zero.
 func (o Options) deviations(matchers ...string) string {
 	r := o.Thresholds.Correlation
-	protocol := o.labels(metrics.LabelBudget, metrics.LabelGateway, metrics.LabelProtocol)
 	mean := o.use(GatewayMean, matchers...)
 	variance := fmt.Sprintf("(\n      %s * on (%s) group_left () (1 + %g * (%s - 1))\n      or\n      %s\n    )",
 		o.variance(matchers...), o.space(), r, o.useLast(gatewayNodes), mean)
 	return fmt.Sprintf("clamp(\n  (%s - on (%s) group_right () %s)\n  / sqrt(\n    %s\n    + 1\n  ),\n  -8, 8\n)",
-		o.use(GatewayPorts), protocol, mean, variance)
+		o.use(GatewayPorts), o.gateway(), mean, variance)
 }
 
 // medianTime finds where the mean crosses the ceiling, straight between two horizons: 0 when it
 // is passed now, +Inf when no horizon passes it.
 func (o Options) medianTime() string {
-	on := " on (" + o.labels(metrics.LabelBudget, metrics.LabelGateway, metrics.LabelProtocol) + ") group_left () "
+	on := " on (" + o.gateway() + ") group_left () "
 	held, ports := o.use(GatewayHeld), o.use(GatewayPorts)
 	at := []string{held}
 	seconds := []float64{0}
