@@ -25,11 +25,14 @@ func (o *outlook) expect(w *workspace, now, held float64) {
 		g := c.gain[i]
 		c.mean[revert][i] = c.base[i] + g*(o.rateMean+rate*(o.rate-o.rateMean))
 		l := &near
-		if u > w.grid[w.horizon[0]] {
+		if h > 0 {
 			l = &far
 		}
-		_, beyond := o.gain(w, u-l.seen)
-		c.mean[trend][i] = c.base[i] + max(0, l.level)*g + l.slope*(c.double[i]-beyond)
+		c.mean[trend][i] = c.base[i] + max(0, l.level)*g
+		if l.slope != 0 {
+			_, beyond := o.gain(w, u-l.seen)
+			c.mean[trend][i] += l.slope * (c.double[i] - beyond)
+		}
 		c.mean[drift][i] = c.base[i] + o.rate*g + o.error*60*(1-math.Exp(-u/60))
 		c.mean[level][i] = o.fillMean + fill*(held-o.fillMean)
 		n, seconds := o.came.window(min(max(math.Ilogb(u)-3, 2), arrivalLevels-1), arrivalBlocks, now)

@@ -12,8 +12,8 @@ import (
 // Reconfigure's, and nowhere else.
 
 const (
-	// Port spaces fuller than a tenth of their ceiling, or that moved by a fiftieth of it since, are forecast every
-	// second, others every calmTick.
+	// Port spaces that are busy, or that moved by a fiftieth of their ceiling since, are forecast every second, others
+	// every calmTick.
 	calmTick = 5
 	// outlookEvery is how often a forecast may move from an empty port space to a busy
 	// one that has none.
@@ -148,7 +148,7 @@ func (l *Ledger) forecast() {
 		c.Failing = s.noPorts > s.noPortsTold
 		held, ceiling := s.held(), a.terms.ceiling()
 		moved := held - int(s.heldTold)
-		if held*10 <= ceiling && max(moved, -moved)*50 <= ceiling && !c.Failing && (now+int64(n))%calmTick != 0 {
+		if !busy(held, ceiling) && max(moved, -moved)*50 <= ceiling && !c.Failing && (now+int64(n))%calmTick != 0 {
 			continue
 		}
 		s.noPortsTold, s.heldTold = s.noPorts, int32(held)
@@ -160,6 +160,9 @@ func (l *Ledger) forecast() {
 		s.outlook.tick(c)
 	}
 }
+
+// busy reports whether a port space holds more than a tenth of its ceiling.
+func busy(held, ceiling int) bool { return held*10 > ceiling }
 
 // seenUpTo is the moment up to which all that happened is known: now where events come, else
 // when the last dump that is complete began; 0 before the first.
@@ -190,7 +193,7 @@ func (l *Ledger) handOutlooks() {
 		if !s.used {
 			continue
 		}
-		busy := s.held()*10 > l.accounts[s.key.account].terms.ceiling()
+		busy := busy(s.held(), l.accounts[s.key.account].terms.ceiling())
 		switch {
 		case s.outlook == nil && busy:
 			want = append(want, uint32(n))

@@ -120,8 +120,7 @@ func (l *lifetimes) spreadBy(c *curve) {
 	}
 }
 
-// tick makes the forecast. Call it once a second while the space is fuller than a tenth of
-// its ceiling, and every five seconds otherwise.
+// tick makes the forecast. Call it as often as calmTick says.
 func (o *outlook) tick(c conditions) {
 	s, w := o.stock, &o.stock.f.work
 	now := c.Now.Seconds()
