@@ -45,6 +45,7 @@ func TestContradictionAtAnyLoad(t *testing.T) {
 					c.rng, c.truth, c.ports, c.brief = rand.New(rand.NewPCG(7, 1)), 240, 1024, true
 					s := newScript(t, LedgerConfig{Budgets: []*Budget{cloudBudget(1024, time.Duration(believed)*time.Second)}})
 					said, failed := c.play(s, 1000, steady(load*1024/(240+c.life)), always)
+					t.Logf("said %.1f minutes after the first failure", (said-failed)/60)
 					if said < 0 || failed < 0 || said-failed > 600 {
 						t.Errorf("said at %.0f s, first failure at %.0f s, want at most 600 s between", said, failed)
 					}
