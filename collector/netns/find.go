@@ -13,36 +13,58 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Netns is one network namespace and a path that leads to it.
+// othersMax is how many paths to a namespace are remembered beside the first.
+const othersMax = 7
+
+// Netns is one network namespace and the paths that lead to it.
 type Netns struct {
 	// Inode is its name in events and metrics.
 	Inode uint64
 	// Path can be opened: a bind mount where there is one, else /proc/PID/ns/net of
 	// one of its processes.
 	Path string
+	// Others lead there too, at most 7. They are tried in turn where Path leads there no
+	// longer, because the process has ended or the mount is undone.
+	Others []string
 	// PID is one of its processes, 0 where none was seen.
 	PID int
 }
 
-// Open opens the namespace. The error wraps ErrGone when the path leads to
+// Open opens the namespace. The error is that of Path, and wraps ErrGone when it leads to
 // another namespace by now.
 func (n Netns) Open() (*Handle, error) {
-	h, err := Open(n.Path)
+	h, err := n.openAt(n.Path)
+	for _, path := range n.Others {
+		if err == nil {
+			return h, nil
+		}
+		if other, otherErr := n.openAt(path); otherErr == nil {
+			return other, nil
+		}
+	}
+	return h, err
+}
+
+func (n Netns) openAt(path string) (*Handle, error) {
+	h, err := Open(path)
 	if err != nil {
 		return nil, err
 	}
 	if h.Inode() != n.Inode {
 		_ = h.Close()
-		return nil, fmt.Errorf("open %s: %w", n.Path, ErrGone)
+		return nil, fmt.Errorf("open %s: %w", path, ErrGone)
 	}
 	return h, nil
 }
 
-// Alive reports whether Path still leads to the namespace: a look of some
+// Alive reports whether a path still leads to the namespace: a look of some
 // microseconds between two calls of Find.
 func (n Netns) Alive() bool {
-	inode, err := inodeAt(n.Path)
-	return err == nil && inode == n.Inode
+	leads := func(path string) bool {
+		inode, err := inodeAt(path)
+		return err == nil && inode == n.Inode
+	}
+	return leads(n.Path) || slices.ContainsFunc(n.Others, leads)
 }
 
 // Finder finds the network namespaces of the machine. The zero value works.
@@ -64,8 +86,33 @@ func (f Finder) Find() ([]Netns, error) {
 	if mounts == nil {
 		mounts = []string{"/run/netns", "/run/docker/netns"}
 	}
-	found := map[uint64]Netns{}
+	found := map[uint64]*Netns{}
+	add := func(inode uint64, path string, pid int) {
+		n := found[inode]
+		if n == nil {
+			found[inode] = &Netns{Inode: inode, Path: path, PID: pid}
+			return
+		}
+		if n.PID == 0 {
+			n.PID = pid
+		}
+		if len(n.Others) < othersMax {
+			n.Others = append(n.Others, path)
+		}
+	}
 
+	for _, dir := range mounts {
+		names, err := os.ReadDir(dir)
+		if err != nil {
+			continue // not used on this machine, or not for our eyes
+		}
+		for _, e := range names {
+			path := filepath.Join(dir, e.Name())
+			if inode, err := mountedAt(path); err == nil {
+				add(inode, path, 0)
+			}
+		}
+	}
 	entries, err := os.ReadDir(proc)
 	if err != nil {
 		return nil, err
@@ -80,30 +127,16 @@ func (f Finder) Find() ([]Netns, error) {
 		inode, err := inodeAt(path)
 		switch {
 		case err == nil:
-			if _, known := found[inode]; !known {
-				found[inode] = Netns{Inode: inode, Path: path, PID: pid}
-			}
+			add(inode, path, pid)
 		case errors.Is(err, fs.ErrPermission):
 			hidden++
 		}
 		// Anything else: the process has ended.
 	}
-	for _, dir := range mounts {
-		names, err := os.ReadDir(dir)
-		if err != nil {
-			continue // not used on this machine, or not for our eyes
-		}
-		for _, e := range names {
-			path := filepath.Join(dir, e.Name())
-			if inode, err := mountedAt(path); err == nil {
-				found[inode] = Netns{Inode: inode, Path: path, PID: found[inode].PID}
-			}
-		}
-	}
 
 	list := make([]Netns, 0, len(found))
 	for _, n := range found {
-		list = append(list, n)
+		list = append(list, *n)
 	}
 	slices.SortFunc(list, func(a, b Netns) int { return cmp.Compare(a.Inode, b.Inode) })
 	if hidden > 0 {

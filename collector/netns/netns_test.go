@@ -59,6 +59,7 @@ func TestKernelFind(t *testing.T) {
 	bound := kerneltest.Netns(t)
 	mounts := t.TempDir()
 	bindTo(t, bound, filepath.Join(mounts, "blue"))
+	bindTo(t, bound, filepath.Join(mounts, "green"))
 	if err := os.WriteFile(filepath.Join(mounts, "left-behind"), nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -108,6 +109,24 @@ func TestKernelFind(t *testing.T) {
 		}
 		_ = got.Close()
 	}
+
+	// One of two names is undone before the namespace is opened.
+	i := slices.IndexFunc(list, func(n netns.Netns) bool { return n.Inode == bound.Inode() })
+	if i < 0 {
+		t.Fatal("the bound namespace was not found")
+	}
+	if err := unix.Unmount(filepath.Join(mounts, "blue"), unix.MNT_DETACH); err != nil {
+		t.Fatal(err)
+	}
+	got, err := list[i].Open()
+	if err != nil || !list[i].Alive() {
+		t.Fatalf("the other name: %v, alive: %v", err, list[i].Alive())
+	}
+	if got.Inode() != bound.Inode() {
+		t.Errorf("the other name: opened netns %d, want %d", got.Inode(), bound.Inode())
+	}
+	_ = got.Close()
+	bindTo(t, bound, filepath.Join(mounts, "blue"))
 
 	// A name that by now belongs to another, and a process that has ended.
 	for name, gone := range map[string]netns.Netns{

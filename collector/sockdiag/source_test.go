@@ -340,13 +340,13 @@ func TestStallsPartly(t *testing.T) {
 	denied := &netns.AccessError{What: "enter", Missing: netns.Capabilities(0).With(netns.SysAdmin)}
 	m := &machine{
 		t:      t,
-		tables: map[uint64]*table{1: {tcp: []string{"6.18-tcp-synsent", "6.18-tcp-established"}}, 2: {}},
-		refuse: map[uint64]error{2: denied},
+		tables: map[uint64]*table{1: {tcp: []string{"6.18-tcp-synsent", "6.18-tcp-established"}}, 2: {}, 3: {}},
+		refuse: map[uint64]error{2: denied, 3: netns.ErrGone},
 	}
 	flows, err := m.source(Config{}).Stalls(t.Context())
 	var got *netns.AccessError
-	if !errors.As(err, &got) || got != denied {
-		t.Errorf("error %v, want %v", err, denied)
+	if !errors.As(err, &got) || got != denied || errors.Is(err, netns.ErrGone) {
+		t.Errorf("error %v, want %v alone", err, denied)
 	}
 	if len(flows) != 1 || flows[0].Retransmits != 3 || flows[0].Netns != 1 {
 		t.Errorf("flows %+v, want the one that is stalled", flows)

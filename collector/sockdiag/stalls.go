@@ -5,13 +5,15 @@ import (
 	"errors"
 
 	"github.com/snatwatch/snatwatch/collector"
+	"github.com/snatwatch/snatwatch/collector/netns"
 	"github.com/snatwatch/snatwatch/collector/nlraw"
 )
 
 // Stalls returns the TCP flows of all namespaces whose first SYN was sent again and is
 // unanswered. It asks the kernel for sockets in SYN_SENT only, an eighth of a full dump's work,
 // and needs no Run beside it. What could not be read is in the error, an
-// *netns.AccessError among others; the flows that could are returned all the same.
+// *netns.AccessError among others; the flows that could are returned all the same. A namespace
+// that vanished meanwhile is no error.
 func (s *Source) Stalls(ctx context.Context) ([]collector.Flow, error) {
 	own, err := s.own()
 	if err != nil {
@@ -29,6 +31,9 @@ func (s *Source) Stalls(ctx context.Context) ([]collector.Flow, error) {
 	)
 	for _, n := range list {
 		c, err := s.dial(n)
+		if errors.Is(err, netns.ErrGone) {
+			continue
+		}
 		if err != nil {
 			errs = append(errs, err)
 			continue
