@@ -96,7 +96,7 @@ func TestInhibition(t *testing.T) {
 		"SnatGatewayExhaustionPredicted g1", "SnatOpenFailures n1",
 	}
 	var got []string
-	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(200 * time.Millisecond) {
+	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(200 * time.Millisecond) {
 		out, err := run("alert", "query", "--inhibited", "--output=json")
 		if err != nil {
 			t.Fatalf("amtool alert query: %v\n%s", err, out)
@@ -176,7 +176,7 @@ func TestGrouping(t *testing.T) {
 		"ticket SnatExhaustionExpected eu web: 1", "ticket SnatPortsLeaking eu web: 1",
 	}
 	var got []string
-	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(200 * time.Millisecond) {
+	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(200 * time.Millisecond) {
 		if got = groups(t, address); slices.Equal(want, got) || time.Now().After(deadline) {
 			break
 		}

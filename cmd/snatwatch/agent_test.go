@@ -309,6 +309,9 @@ func TestKernelAgentSources(t *testing.T) {
 			vip := "" // a local port excludes others at the same address of the node
 			if tt.node {
 				vip = l.Node(0).Addr.String()
+				// Flows that the first dump shows are not known to have opened since.
+				sockets := fmt.Sprintf(`snat_source_info{netns="%d",source="sockets",strategy=""}`, where.Netns())
+				a.eventually("sockets are read", func() bool { return a.value(sockets) == 1 })
 			}
 			live := fmt.Sprintf(`snat_ports_live{budget="lab",destination="%s",gateway="",protocol="tcp",vip="%s"}`, to, vip)
 			flows, err := l.Node(0).OpenTCP(to, 25)

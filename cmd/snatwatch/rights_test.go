@@ -103,7 +103,7 @@ func TestKernelRights(t *testing.T) {
 			cmd, logs := startProgram(t, router, tt.attr, append(tt.args, "--web.listen-address="+address)...)
 			want := fmt.Sprintf(`snat_source_info{netns="%d",source="%s"`, router.Netns(), tt.source)
 			var body string
-			for deadline := time.Now().Add(20 * time.Second); !strings.Contains(body, want); time.Sleep(100 * time.Millisecond) {
+			for deadline := time.Now().Add(time.Minute); !strings.Contains(body, want); time.Sleep(100 * time.Millisecond) {
 				if time.Now().After(deadline) {
 					t.Fatalf("no %s in:\n%s", want, body)
 				}

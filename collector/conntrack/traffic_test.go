@@ -192,7 +192,7 @@ func (r *traffic) datagram(payload string) netip.AddrPort {
 		r.t.Fatal(err)
 	}
 	if payload != "quiet" {
-		_ = c.SetReadDeadline(time.Now().Add(5 * time.Second))
+		_ = c.SetReadDeadline(time.Now().Add(30 * time.Second))
 		if _, err := c.Read(make([]byte, 64)); err != nil {
 			r.t.Fatal(err)
 		}
@@ -244,7 +244,7 @@ func run(t testing.TB, cfg Config) *stream {
 // await waits until ok of what was emitted.
 func (s *stream) await(what string, ok func(*record) bool) {
 	s.t.Helper()
-	deadline := time.Now().Add(20 * time.Second)
+	deadline := time.Now().Add(time.Minute)
 	for time.Now().Before(deadline) {
 		s.mu.Lock()
 		done := ok(&s.record)

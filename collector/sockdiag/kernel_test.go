@@ -484,7 +484,7 @@ func TestKernelStalls(t *testing.T) {
 	if got := stalls(); len(got) != 0 {
 		t.Errorf("stalled before anything was sent twice: %+v", got)
 	}
-	deadline := time.Now().Add(5 * time.Second)
+	deadline := time.Now().Add(30 * time.Second)
 	var got []collector.Flow
 	for len(got) < len(want) && time.Now().Before(deadline) {
 		time.Sleep(100 * time.Millisecond)

@@ -129,7 +129,7 @@ func TestKernelDial(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = s.Close() }()
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
 	c, err := l.Node(0).Dial(ctx, s.Addr)
 	if err != nil {
