@@ -8,21 +8,16 @@ import (
 	"github.com/snatwatch/snatwatch/detector"
 )
 
-// advice says what would help a budget that is running out, and by how much. It
-// is empty for one that is not. Numbers come from resolving the budget again with
+// advice says what would help the port space of a budget that runs out first, and by how much. It
+// is empty where none is near. Numbers come from resolving the budget again with
 // one thing changed, so they follow its model: another VIP doubles one and adds
 // nothing to another.
 func advice(s *detector.BudgetSnapshot) []string {
-	for i := range s.Protocols {
-		p := &s.Protocols[i]
-		for j := range p.Spaces {
-			if spaceLevel(&p.Spaces[j], &p.Terms) == levelOK {
-				continue
-			}
-			return append(adviceBudget(s.Budget, p.Protocol), adviceSpace(&p.Spaces[j], &p.Terms)...)
-		}
+	u := urgent{level: levelOK}
+	if u.of(s); u.level == levelOK {
+		return nil
 	}
-	return nil
+	return append(adviceBudget(s.Budget, u.protocol.Protocol), adviceSpace(u.space, &u.protocol.Terms)...)
 }
 
 func adviceBudget(b *detector.Budget, p collector.Protocol) []string {

@@ -17,43 +17,63 @@ const (
 	levelCrit level = "crit"
 )
 
+// urgent is the port space that runs out first of those that are near their budget.
+type urgent struct {
+	level    level // levelOK: there is none
+	protocol *detector.ProtocolSnapshot
+	space    *detector.SpaceSnapshot
+	left     float64 // seconds to exhaustion, +Inf beyond the longest horizon
+}
+
+// of takes in the port spaces of a budget: the worse level counts, then the shorter time.
+func (u *urgent) of(b *detector.BudgetSnapshot) {
+	for i := range b.Protocols {
+		p := &b.Protocols[i]
+		for j := range p.Spaces {
+			s := &p.Spaces[j]
+			l := spaceLevel(s, &p.Terms)
+			if l == levelOK || worse(l, u.level) != l {
+				continue
+			}
+			left := math.Inf(1)
+			if s.Held >= p.Terms.Effective {
+				left = 0
+			} else if s.Forecast != nil {
+				left = s.Forecast.TimeToExhaustion
+			}
+			if l != u.level || left < u.left {
+				*u = urgent{l, p, s, left}
+			}
+		}
+	}
+}
+
 // verdict is the page's first line: the port space that runs out first.
 func verdict(snap *detector.Snapshot) (level, string) {
 	if len(snap.Budgets) == 0 {
 		return levelWarn, "No budget: nothing to compare ports with"
 	}
-	lv, text, first := levelOK, "No port space is near its budget", math.Inf(1)
+	u, shared := urgent{level: levelOK}, false
 	for i := range snap.Budgets {
 		b := &snap.Budgets[i]
-		for j := range b.Protocols {
-			p := &b.Protocols[j]
-			for k := range p.Spaces {
-				s := &p.Spaces[k]
-				l := spaceLevel(s, &p.Terms)
-				if l == levelOK || worse(l, lv) != l {
-					continue
-				}
-				tte := math.Inf(1)
-				if s.Held >= p.Terms.Effective {
-					tte = 0
-				} else if s.Forecast != nil {
-					tte = s.Forecast.TimeToExhaustion
-				}
-				if l == lv && tte >= first {
-					continue
-				}
-				lv, first = l, tte
-				text = fmt.Sprintf("%s %s: %d of %d ports held", s.Destination, p.Protocol, s.Held, p.Terms.Ports)
-				switch {
-				case tte == 0:
-					text = "Exhausted: " + text
-				case !math.IsInf(tte, 1):
-					text += ", exhausted in about " + span(tte)
-				}
-			}
-		}
+		u.of(b)
+		shared = shared || b.Budget.Scope == detector.ScopeShared
 	}
-	return lv, text
+	if u.level == levelOK {
+		text := "No port space is near its budget"
+		if shared {
+			text += ", as far as this node alone can fill it"
+		}
+		return levelOK, text
+	}
+	text := fmt.Sprintf("%s %s: %d of %d ports held", u.space.Destination, u.protocol.Protocol, u.space.Held, u.protocol.Terms.Ports)
+	switch {
+	case u.left == 0:
+		text = "Exhausted: " + text
+	case !math.IsInf(u.left, 1):
+		text += ", exhausted in about " + span(u.left)
+	}
+	return u.level, text
 }
 
 // spaceLevel judges one port space by its fill and its forecast at 15 minutes.
@@ -91,8 +111,15 @@ func doubts(snap *detector.Snapshot, age time.Duration, ready bool) []string {
 		out = append(out, "The ledger is not exact: more or fewer ports may be held.")
 	}
 	for i := range snap.Budgets {
-		if b := &snap.Budgets[i]; b.Contradicted {
+		b := &snap.Budgets[i]
+		if b.Contradicted {
 			out = append(out, "Budget "+b.Budget.Name+" cannot be right, as is said below.")
+		}
+		for j := range b.Protocols {
+			if p := &b.Protocols[j]; p.Stalled > 0 && b.Budget.Scope == detector.ScopeShared {
+				out = append(out, fmt.Sprintf("%d %s flows get no answer: other nodes may have filled the gateway of budget %s, which is not seen here.",
+					p.Stalled, p.Protocol, b.Budget.Name))
+			}
 		}
 	}
 	return out

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"math"
+	"strings"
 	"testing"
 	"time"
 
@@ -35,6 +37,39 @@ func TestVerdict(t *testing.T) {
 	}
 }
 
+// Behind a shared gateway a node sees its own ports only.
+func TestVerdictOfSharedBudget(t *testing.T) {
+	t.Parallel()
+	st := calmState()
+	st.view.Snapshot.Budgets[0].Budget.Scope = detector.ScopeShared
+	lv, text := verdict(st.view.Snapshot)
+	if want := "No port space is near its budget, as far as this node alone can fill it"; lv != levelOK || text != want {
+		t.Errorf("verdict = %s %q, want %s %q", lv, text, levelOK, want)
+	}
+}
+
+// The advice is about the port space that the verdict names, not about the fullest.
+func TestAdviceFollowsVerdict(t *testing.T) {
+	t.Parallel()
+	st := calmState()
+	b := &st.view.Snapshot.Budgets[0]
+	p := &b.Protocols[0]
+	calm := &detector.Forecast{TimeToExhaustion: math.Inf(1)}
+	soon := &detector.Forecast{Probability: [4]float64{0, 0.7, 0.99, 1}, TimeToExhaustion: 180}
+	p.Spaces = []detector.SpaceSnapshot{
+		{Destination: "198.51.100.1:443", Held: p.Terms.Effective * 8 / 10, OpensPerSecond: 0.4, MeanHold: time.Minute, Forecast: calm},
+		{Destination: "203.0.113.77:443", Held: p.Terms.Effective * 3 / 10, OpensPerSecond: 40, MeanHold: time.Minute, Forecast: soon},
+	}
+	lv, text := verdict(st.view.Snapshot)
+	if lv != levelCrit || !strings.HasPrefix(text, "203.0.113.77:443 tcp") {
+		t.Errorf("verdict = %s %q", lv, text)
+	}
+	got := strings.Join(advice(b), "\n")
+	if !strings.Contains(got, "203.0.113.77:443") || !strings.Contains(got, "At 40 opens/s") || strings.Contains(got, "198.51.100.1:443") {
+		t.Errorf("advice is about another port space than the verdict %q:\n%s", text, got)
+	}
+}
+
 // What cannot be trusted is never green, and says so beside the verdict.
 func TestDoubts(t *testing.T) {
 	t.Parallel()
@@ -50,6 +85,11 @@ func TestDoubts(t *testing.T) {
 		{"old", none, 3 * time.Minute, levelWarn, []string{"These numbers are 3 min old: the agent hangs or is starved of CPU."}},
 		{"inexact", func(st *state) { st.view.Snapshot.Netns[0].Exact = false }, time.Second, levelWarn, []string{"The ledger is not exact: more or fewer ports may be held."}},
 		{"contradicted", func(st *state) { st.view.Snapshot.Budgets[0].Contradicted = true }, time.Second, levelWarn, []string{"Budget web cannot be right, as is said below."}},
+		{"a shared gateway answers", func(st *state) { st.view.Snapshot.Budgets[0].Budget.Scope = detector.ScopeShared }, time.Second, levelOK, nil},
+		{"a shared gateway may be full", func(st *state) {
+			b := &st.view.Snapshot.Budgets[0]
+			b.Budget.Scope, b.Protocols[0].Stalled = detector.ScopeShared, 900
+		}, time.Second, levelWarn, []string{"900 tcp flows get no answer: other nodes may have filled the gateway of budget web, which is not seen here."}},
 		{"no budget", func(st *state) { st.view.Snapshot.Budgets = nil }, time.Second, levelWarn, nil},
 		{"before the first dump", func(st *state) { st.ready = false }, time.Second, levelWarn, nil},
 	} {
