@@ -2,7 +2,6 @@ package detector
 
 import (
 	"testing"
-	"time"
 
 	"github.com/snatwatch/snatwatch/collector"
 )
@@ -74,19 +73,8 @@ func TestForecastIsDeterministic(t *testing.T) {
 	}
 }
 
-// A thousand busy port spaces must cost less than 6 % of a core: 60 µs for each each second. The
-// test only finds a tick that became ten times slower; the benchmark measures.
-func TestTickStaysCheap(t *testing.T) {
+func TestTickDoesNotAllocate(t *testing.T) {
 	s := newBusySpace(newForecaster(0), 1)
-	const ticks = 500
-	begin := time.Now()
-	for range ticks {
-		s.now += 1e5
-		s.tick()
-	}
-	if each := time.Since(begin) / ticks; each > 600*time.Microsecond {
-		t.Errorf("a tick takes %v, want well below 60 µs", each)
-	}
 	if n := testing.AllocsPerRun(10, func() { s.now += 1e5; s.tick() }); n != 0 {
 		t.Errorf("a tick allocates %v times", n)
 	}

@@ -5,7 +5,6 @@ import (
 	"context"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/snatwatch/snatwatch/collector/netns"
 	"github.com/snatwatch/snatwatch/internal/kerneltest"
@@ -41,18 +40,34 @@ func TestKernelLabInterrupted(t *testing.T) {
 	t.Parallel()
 	kerneltest.Require(t, netns.SysAdmin, netns.NetAdmin)
 	ctx, cancel := context.WithCancel(t.Context())
-	time.AfterFunc(500*time.Millisecond, cancel)
-	var stdout, stderr bytes.Buffer
-	e := &env{stdout: &stdout, stderr: &stderr}
+	defer cancel()
+	stdout := &tripwire{text: "one-vip: ", trip: cancel}
+	var stderr bytes.Buffer
+	e := &env{stdout: stdout, stderr: &stderr}
 	if status := e.run(ctx, []string{"lab", "--step=one-vip"}); status != statusError {
 		t.Errorf("exit status %d, want %d", status, statusError)
 	}
 	if got, want := stderr.String(), "snatwatch: lab: interrupted before all steps had run\n"; got != want {
 		t.Errorf("error %q, want %q", got, want)
 	}
-	if !strings.Contains(stdout.String(), "one-vip: ") {
-		t.Errorf("output does not tell the step under way:\n%s", &stdout)
+	if !strings.Contains(stdout.String(), stdout.text) {
+		t.Errorf("output does not tell the step under way:\n%s", stdout)
 	}
+}
+
+// tripwire is a buffer that calls trip once text was written to it.
+type tripwire struct {
+	bytes.Buffer
+	text string
+	trip func()
+}
+
+func (w *tripwire) Write(b []byte) (int, error) {
+	n, err := w.Buffer.Write(b)
+	if bytes.Contains(w.Bytes(), []byte(w.text)) {
+		w.trip()
+	}
+	return n, err
 }
 
 func TestLabRefusesAnUnknownStep(t *testing.T) {

@@ -226,7 +226,7 @@ func TestKernelEventsDuringDumps(t *testing.T) {
 	if d := cmp.Diff(want, got, cmp.Comparer(func(a, b netip.AddrPort) bool { return a == b })); d != "" {
 		t.Errorf("live (-want +got):\n%s", d)
 	}
-	if st := s.Stats(); st.Dumps < 3 || st.Closed != flows/2 {
+	if st := s.Stats(); st.Dumps < 2 || st.Closed != flows/2 {
 		t.Errorf("stats %+v", st)
 	}
 }
@@ -331,7 +331,7 @@ func TestKernelCancel(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+				ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
 				defer cancel()
 				calls := 0
 				start := time.Now()
@@ -345,7 +345,7 @@ func TestKernelCancel(t *testing.T) {
 				if !errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded) {
 					t.Error(err)
 				}
-				if calls > after || calls == 0 || time.Since(start) > 5*time.Second {
+				if calls > after || calls == 0 || time.Since(start) > 20*time.Second {
 					t.Errorf("%d calls, ended after %v", calls, time.Since(start))
 				}
 			})

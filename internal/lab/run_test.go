@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // TestKernelRun measures all that the command measures; without KERNEL_TESTS=require only
@@ -76,9 +78,13 @@ func TestKernelRunIsInterrupted(t *testing.T) {
 	t.Parallel()
 	newLab(t, Topology{}).Close()
 	ctx, cancel := context.WithCancel(t.Context())
-	watched := make(chan uint64, 1)
+	type router struct {
+		inode   uint64
+		handles []unix.FileHandle
+	}
+	watched := make(chan router, 1)
 	watch := func(ctx context.Context, l *Lab) error {
-		watched <- l.Router().Netns()
+		watched <- router{l.Router().Netns(), namespaceHandles(t, []string{l.Router().Path()})}
 		time.AfterFunc(time.Second, cancel)
 		<-ctx.Done()
 		return ctx.Err()
@@ -92,14 +98,9 @@ func TestKernelRunIsInterrupted(t *testing.T) {
 	if d := time.Since(start); d > 20*time.Second {
 		t.Errorf("ended after %v, want soon after 1s", d)
 	}
-	router := []uint64{<-watched}
-	held := holders(t, router)
-	for deadline := time.Now().Add(10 * time.Second); len(held) > 0 && time.Now().Before(deadline); { // a thread takes a moment to end
-		time.Sleep(50 * time.Millisecond)
-		held = holders(t, router)
-	}
-	if len(held) > 0 {
-		t.Errorf("router still held by %v", held)
+	r := <-watched
+	if left := leftOf(t, []uint64{r.inode}, r.handles); left != "" {
+		t.Errorf("the router: %s", left)
 	}
 }
 
