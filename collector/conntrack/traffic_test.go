@@ -309,7 +309,7 @@ func TestKernelLife(t *testing.T) {
 			s := run(t, Config{Netns: ns, Strategy: Events, DrainInterval: 5 * time.Millisecond, EventsInterval: 300 * time.Millisecond})
 			r := newTraffic(t, ns)
 			const drained, second = 2 * time.Second, 3 * time.Second // ample: a machine under load stalls
-			expiry := time.Duration(0) // that of an entry nobody looks at is known by its stamp only
+			expiry := time.Duration(0)                               // that of an entry nobody looks at is known by its stamp only
 			if stamps == "1" {
 				expiry = second
 			}
