@@ -128,6 +128,10 @@ func (o *outlook) weigh(h int, weight *[components]float64) {
 		}
 		x := (scoreWorth*float64(factory[k])*scale + n*float64(l.score[k])) / (scoreWorth + n)
 		weight[k] = math.Pow(0.05+x, -power)
+		if h <= planning && (k == level || k == stay) {
+			// They did well while lifetimes were the same.
+			weight[k] *= math.Pow(1-o.changed, 4)
+		}
 		sum += weight[k]
 	}
 	for k := range weight {

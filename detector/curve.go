@@ -11,13 +11,17 @@ type curve struct {
 	sum, survive, integral, double [ageBuckets + 1]float64
 }
 
-// fit makes the curve from c.h.
+// fit makes the curve from c.h, ends by second lived, and turns these into hazards. As in a life table the
+// share that outlives a bucket is told by how many ended in it, wherever in it that was: where all live for
+// the same time, nobody outlives it.
 func (c *curve) fit() {
 	c.sum[0], c.survive[0], c.integral[0], c.double[0] = 0, 1, 0, 0
 	for k := range c.h {
 		w := c.edges[k+1] - c.edges[k]
-		x := c.h[k] * w
-		s := math.Exp(-x)
+		half := min(c.h[k]*w/2, 0.999)
+		s := (1 - half) / (1 + half)
+		x := math.Log1p(2 * half / (1 - half))
+		c.h[k] = x / w
 		i, d := exponential(x, s)
 		c.sum[k+1] = c.sum[k] + x
 		c.survive[k+1] = c.survive[k] * s

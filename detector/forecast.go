@@ -142,6 +142,7 @@ type outlook struct {
 	dispersion              float64 // variance of arrivals in their mean, at least 1
 	rateMean, fillMean      float64 // over half a day
 	fillLately              float64 // over so long that it and a port's hold make noiseless
+	changed                 float64 // how surely lifetimes have just changed, from 0 to 1
 	// error is by how much the fill leaves the 15 s forecast, in ports per second;
 	// fifteen are the forecasts it is judged by.
 	error   float64

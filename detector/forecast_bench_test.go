@@ -26,6 +26,8 @@ type busySpace struct {
 	rng   *rand.Rand
 	now   collector.Time
 	cool  time.Duration
+	rate  int            // flows opened a second
+	life  func() float64 // seconds that one lives
 	stock *stock
 	o     *outlook
 	b     *Budget
@@ -42,30 +44,40 @@ func testBudget(ports int, cool time.Duration) *Budget {
 }
 
 func newBusySpace(f *forecaster, seed uint64) *busySpace {
-	s := &busySpace{rng: rand.New(rand.NewPCG(seed, 1)), now: 1_700_000_000e9, cool: 15 * time.Second}
-	s.b = testBudget(1024, s.cool)
+	s := newSpace(f, seed, 15*time.Second)
+	s.rate = 18
+	s.life = func() float64 {
+		if s.rng.IntN(3) == 0 {
+			return 5 / (0.001 + s.rng.Float64())
+		}
+		return 0.05 * (1 + s.rng.ExpFloat64())
+	}
+	s.play(1800)
+	return s
+}
+
+// newSpace is one that nothing has happened in yet.
+func newSpace(f *forecaster, seed uint64, cool time.Duration) *busySpace {
+	s := &busySpace{rng: rand.New(rand.NewPCG(seed, 1)), now: 1_700_000_000e9, cool: cool}
+	s.b = testBudget(1024, cool)
 	s.stock = f.stock(s.b, collector.TCP, s.now)
 	s.o = s.stock.outlook(s.now)
-	for range 1800 {
+	return s
+}
+
+// play goes on for so many seconds, with a tick after each.
+func (s *busySpace) play(seconds int) {
+	for range seconds {
 		s.second()
 		s.tick()
 	}
-	return s
 }
 
 // second plays the opens and closes of one second.
 func (s *busySpace) second() {
-	const rate = 18
 	next := s.now.Add(time.Second)
-	for range rate {
-		at := s.now.Add(time.Duration(s.rng.Int64N(1e9)))
-		life := 0.05 * (1 + s.rng.ExpFloat64())
-		if s.rng.IntN(3) == 0 {
-			life = 5 / (0.001 + s.rng.Float64())
-		}
-		s.o.open(moment(at))
-		s.live = append(s.live, at)
-		s.ends = append(s.ends, at.Add(time.Duration(life*1e9)))
+	for range s.rate {
+		s.open(s.now.Add(time.Duration(s.rng.Int64N(1e9))), s.life())
 	}
 	for i := 0; i < len(s.live); {
 		if s.ends[i] > next {
@@ -78,6 +90,13 @@ func (s *busySpace) second() {
 		s.live, s.ends = s.live[:last], s.ends[:last]
 	}
 	s.now = next
+}
+
+// open opens a flow that lives for so many seconds.
+func (s *busySpace) open(at collector.Time, life float64) {
+	s.o.open(moment(at))
+	s.live = append(s.live, at)
+	s.ends = append(s.ends, at.Add(time.Duration(life*1e9)))
 }
 
 func (s *busySpace) tick() {

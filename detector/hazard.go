@@ -46,7 +46,8 @@ func newAgeEdges() *ageEdges {
 }
 
 // occurrence counts ends of flows and the seconds spent alive, by age: their
-// quotient is the hazard. Live flows give seconds without an end (right-censored); flows
+// quotient is the hazard. A flow that ends counts for half of the bucket that it ends in, as in a life
+// table. Live flows give seconds without an end (right-censored); flows
 // older than the agent give seconds only from when it saw them (left-truncated).
 type occurrence struct {
 	ended, lived [ageBuckets]float32
@@ -56,11 +57,19 @@ type occurrence struct {
 const tiny = 1e-30
 
 // learn forgets all but share keep and adds what one tick saw.
-func (o *occurrence) learn(keep float64, seen *exposure) {
-	k32 := float32(keep)
-	for k := range o.ended {
-		o.ended[k] = o.ended[k]*k32 + seen.ended[k] + tiny
-		o.lived[k] = o.lived[k]*k32 + seen.lived[k] + tiny
+func (o *occurrence) learn(keep float64, seen *exposure) { o.relearn(&surprise{}, keep, seen) }
+
+// relearn is learn where ages that surprise forget as if that much more time had passed.
+func (o *occurrence) relearn(s *surprise, keep float64, seen *exposure) {
+	for g, x := range s {
+		k32 := float32(keep)
+		if x > 0 {
+			k32 = float32(math.Pow(keep, 1+x))
+		}
+		for k := g * ageGroup; k < min((g+1)*ageGroup, ageBuckets); k++ {
+			o.ended[k] = o.ended[k]*k32 + seen.ended[k] + tiny
+			o.lived[k] = o.lived[k]*k32 + seen.lived[k] + tiny
+		}
 	}
 }
 
@@ -72,19 +81,13 @@ type exposure occurrence
 type lifetimes struct {
 	ages ageWheel
 	// ended is the flows that ended since the last tick, by bucket of their lifetime.
-	ended [ageBuckets]ends
+	ended [ageBuckets]float32
 	// lived is the overlap of the live flows with each bucket at the last tick.
 	lived [ageBuckets]float32
 	// survive is the share that outlives each lower edge, at the last tick.
 	survive [ageBuckets + 1]float32
-}
-
-// ends counts flows, and sums their seconds beyond the lower edge of their bucket.
-type ends struct{ flows, beyond float32 }
-
-func (e *ends) add(flows, beyond float32) {
-	e.flows += flows
-	e.beyond += beyond
+	// foretold is how many ends were to be expected in each group of ages since the last news.
+	foretold [ageGroups]float32
 }
 
 // end counts a flow that lived between lo and hi: exactly, or bounded by polls. A
@@ -93,15 +96,13 @@ func (e *ends) add(flows, beyond float32) {
 func (l *lifetimes) end(lo, hi time.Duration, edges *ageEdges) {
 	lo, hi = max(lo, 0), max(hi, 0)
 	if hi-lo <= time.Millisecond || hi-lo <= hi/8 {
-		s := (lo + hi).Seconds() / 2
-		k := ageBucket(s)
-		l.ended[k].add(1, float32(s-edges[k]))
+		l.ended[ageBucket((lo+hi).Seconds()/2)]++
 		return
 	}
 	a, b := lo.Seconds(), hi.Seconds()
 	first, last := ageBucket(a), ageBucket(b)
 	if first == last {
-		l.ended[first].add(1, float32((a+b)/2-edges[first]))
+		l.ended[first]++
 		return
 	}
 	var share [ageBuckets]float32
@@ -113,9 +114,7 @@ func (l *lifetimes) end(lo, hi time.Duration, edges *ageEdges) {
 		sum += share[k]
 	}
 	for k := first; k <= last; k++ {
-		from, to := max(a, edges[k]), min(b, edges[k+1])
-		s := share[k] / sum
-		l.ended[k].add(s, s*float32((from+to)/2-edges[k]))
+		l.ended[k] += share[k] / sum
 	}
 }
 
@@ -213,12 +212,13 @@ func (l *lifetimes) expose(now float64, edges *ageEdges, c *crowd, seen *exposur
 	l.collapse(now, edges, c, &overlap)
 	after := 0.0
 	for k := ageBuckets - 1; k >= 0; k-- {
-		lived := float64(l.ended[k].beyond) + after*(edges[k+1]-edges[k]) + overlap[k] - float64(l.lived[k])
-		after += float64(l.ended[k].flows)
-		seen.ended[k] = l.ended[k].flows
+		n := float64(l.ended[k])
+		lived := (n/2+after)*(edges[k+1]-edges[k]) + overlap[k] - float64(l.lived[k])
+		after += n
+		seen.ended[k] = l.ended[k]
 		seen.lived[k] = float32(max(0, lived))
 		l.lived[k] = float32(overlap[k])
-		l.ended[k] = ends{}
+		l.ended[k] = 0
 	}
 }
 
@@ -233,26 +233,6 @@ func (e *ageEdges) vague(k int) float64 { return 2 / (e[k] + e[k+1]) }
 func (o *occurrence) shrink(parent, h *rates) {
 	for k := range h {
 		h[k] = (float64(o.ended[k]) + 1) / (float64(o.lived[k]) + 1/parent[k])
-	}
-}
-
-// hasten moves h towards the hazards of a faster memory where, in a group of buckets, a
-// log-rank test says that lifetimes have changed: the more surely, the less of
-// h stays.
-func (o *occurrence) hasten(h *rates) {
-	const group = 6
-	for first := 0; first < ageBuckets; first += group {
-		last := min(first+group, ageBuckets)
-		d, e := 0.0, 0.0
-		for k := first; k < last; k++ {
-			d += float64(o.ended[k])
-			e += float64(o.lived[k]) * h[k]
-		}
-		z2 := (d - e) * (d - e) / (e + 1)
-		m := max(2, 60/(1+z2*z2/16))
-		for k := first; k < last; k++ {
-			h[k] = (float64(o.ended[k]) + m) / (float64(o.lived[k]) + m/h[k])
-		}
 	}
 }
 

@@ -38,6 +38,9 @@ const (
 	// PartRhythm: what recurs every hour. PartDay: the course of the day.
 	PartRhythm
 	PartDay
+	// PartSurprise: where ends are too few or too many for chance, hazards are learnt anew at once, and for a
+	// while no component that knows nothing of lifetimes is trusted.
+	PartSurprise
 	// PartSettle: a fill of brief holds is averaged before it is said to stay.
 	PartSettle
 )
@@ -167,9 +170,11 @@ func (o *outlook) tick(c conditions) {
 // refit learns what the tick saw of lifetimes and fits the survival curve to it.
 func (o *outlook) refit(w *workspace, dt float64) {
 	s := o.stock
-	for i := range o.speeds {
-		o.speeds[i].learn(math.Exp(-dt/w.taus[i]), &w.seen)
+	surprise := o.surprised(w, dt)
+	for i := range hour {
+		o.speeds[i].relearn(&surprise, math.Exp(-dt/w.taus[i]), &w.seen)
 	}
+	o.speeds[hour].learn(math.Exp(-dt/w.taus[hour]), &w.seen)
 	h := &w.curve.h
 	o.speeds[hour].shrink(&s.parent, h)
 	switch {

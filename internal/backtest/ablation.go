@@ -13,6 +13,7 @@ func Ablations() []Variant {
 		{"without release schedule", detector.PartRelease},
 		{"without fast hazards", detector.PartSpeeds},
 		{"without the test of hazards", detector.PartGate},
+		{"without surprise", detector.PartSurprise},
 		{"without nowcast of arrivals", detector.PartNowcast},
 		{"without trend", detector.PartTrend},
 		{"without drift", detector.PartDrift},
