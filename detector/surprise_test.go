@@ -58,6 +58,7 @@ func TestHangingStoreIsSeenWithinSeconds(t *testing.T) {
 				warned = second
 			}
 		}
+		t.Logf("seed %d: a rise is foretold after %d s, exhaustion within a minute with a probability of 0.2 after %d s", seed, rises, warned)
 		if rises == 0 || rises > 3 || warned == 0 || warned > 9 {
 			t.Errorf("seed %d: a rise is foretold after %d s and exhaustion after %d s, want at most 3 and 9", seed, rises, warned)
 		}
