@@ -95,6 +95,30 @@ func TestTraceOfFiveFlows(t *testing.T) {
 	}
 }
 
+// The forecast of a tick knows what opened at its very moment, as all flows of a record in whole seconds do.
+func TestTraceKnowsItsSecond(t *testing.T) {
+	t.Parallel()
+	for _, tick := range []time.Duration{500 * time.Millisecond, time.Second, 5 * time.Second, time.Minute} {
+		c := command(t, "start,duration,destination\n0,1000,192.0.2.1:443\n300,1,192.0.2.1:443\n"+strings.Repeat("600,100,192.0.2.1:443\n", 1200))
+		c.Ports, c.CoolDowns, c.Tick = 1024, []time.Duration{0}, tick
+		if err := c.Run(context.Background(), &bytes.Buffer{}, &bytes.Buffer{}); err != nil {
+			t.Fatal(err)
+		}
+		trace, err := os.ReadFile(c.Trace)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for line := range strings.Lines(string(trace)) {
+			if row := strings.Split(line, ","); row[0] == "600" {
+				mean, err := strconv.ParseFloat(row[5], 64)
+				if row[2] != "1201" || row[4] != "1" || err != nil || mean < 300 {
+					t.Errorf("tick %v: held %s, probability %s, mean %s; want 1201, 1, over 300", tick, row[2], row[4], row[5])
+				}
+			}
+		}
+	}
+}
+
 func TestCommandRefuses(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {

@@ -50,6 +50,7 @@ type player struct {
 	// stopped says at each tick whether to go no further.
 	stopped func() bool
 
+	now     collector.Time // that the detectors were brought to
 	changes []Change
 	ports   int // that the pool's last change gave, 0 before
 	ends    ends
@@ -76,10 +77,11 @@ type release struct {
 	destination int32
 }
 
-// play replays the source. An open at the moment of a tick is seen by it, and so is an end.
+// play replays the source. An open at the moment of a tick is seen by it, and so is an end: by what is
+// counted, and by the forecast.
 func (p *player) play() {
 	p.changes = p.source.Changes
-	p.ends, p.cooling = p.ends[:0], nil
+	p.now, p.ends, p.cooling = p.source.From, p.ends[:0], nil
 	k, now := 0, p.source.From
 	ticksUntil := func(t collector.Time) {
 		for ; now < t && now <= p.source.To && !p.stopped(); k++ {
@@ -91,9 +93,7 @@ func (p *player) play() {
 				}
 				p.changes = p.changes[1:]
 			}
-			for _, d := range p.detectors {
-				d.Advance(now)
-			}
+			p.advance(now)
 			p.onTick(k, now)
 			now = now.Add(p.tick)
 		}
@@ -166,8 +166,26 @@ func (p *player) cool(f *Flow) {
 	p.cooling = append(p.cooling, cooling{lasts: lasts, ports: []release{r}})
 }
 
+// told is when the detectors are told of what happened at t. A ledger makes its forecast as a second begins: of what
+// happens at that very moment it is told a nanosecond earlier, or the forecast would not know of it.
+func (p *player) told(t collector.Time) collector.Time {
+	if t > p.source.From && t%collector.Time(time.Second) == 0 {
+		return t - 1
+	}
+	return t
+}
+
+// advance brings the detectors to now.
+func (p *player) advance(now collector.Time) {
+	p.now = now
+	for _, d := range p.detectors {
+		d.Advance(now)
+	}
+}
+
 func (p *player) tell(kind collector.Kind, f *Flow, id uint32, state collector.State) {
-	at := f.Start
+	opened := p.told(f.Start)
+	at := opened
 	e := &p.event
 	*e = collector.Event{Kind: kind, Netns: netns}
 	e.Flow = collector.Flow{
@@ -177,15 +195,19 @@ func (p *player) tell(kind collector.Kind, f *Flow, id uint32, state collector.S
 		Netns:       netns,
 		Source:      source(id),
 		Destination: address(f.Destination),
-		Opened:      collector.Interval{From: f.Start, To: f.Start},
+		Opened:      collector.Interval{From: opened, To: opened},
 	}
 	e.Flow.VIP = e.Flow.Source
 	if kind == collector.Closed {
-		at = f.End
+		at = p.told(f.End)
 		e.Flow.Reason = f.Reason
 		e.Flow.Ended = collector.Interval{From: at, To: at}
 	}
 	e.At = at
+	// Between ticks that are seconds apart, too, a forecast is made as its second begins.
+	if begins := at - at%collector.Time(time.Second); begins > p.now {
+		p.advance(begins)
+	}
 	for _, d := range p.detectors {
 		d.Apply(e)
 	}

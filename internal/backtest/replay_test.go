@@ -16,7 +16,7 @@ import (
 type script struct{ lines []string }
 
 func (s *script) Apply(e *collector.Event) {
-	s.lines = append(s.lines, fmt.Sprintf("%v %s %d %s %v", (e.At-Epoch).Seconds(), e.Kind, destination(e.Flow.Destination.Addr()), e.Flow.Reason, e.Flow.State))
+	s.lines = append(s.lines, fmt.Sprintf("%.9g %s %d %s %v", (e.At-Epoch).Seconds(), e.Kind, destination(e.Flow.Destination.Addr()), e.Flow.Reason, e.Flow.State))
 }
 
 func (s *script) Advance(now collector.Time) {
@@ -60,9 +60,9 @@ func TestPlay(t *testing.T) {
 	want := []string{
 		"0 tick",
 		"0.5 opened 0 unknown established",
-		// What opens and ends at the moment of a tick is seen by it.
-		"1 opened 1 unknown opening",
-		"1 closed 1 timeout done",
+		// What opens and ends at the moment of a tick is seen by it, and by its forecast.
+		"0.999999999 opened 1 unknown opening",
+		"0.999999999 closed 1 timeout done",
 		"1 tick",
 		"1.5 closed 0 fin done",
 		"2 nodes 51",
