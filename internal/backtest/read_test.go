@@ -172,6 +172,22 @@ func TestRead(t *testing.T) {
 	}
 }
 
+// Of several names of a column the first counts that has a value, every time the same.
+func TestJSONWithSeveralNames(t *testing.T) {
+	t.Parallel()
+	const line = `{"ts":1,"Start":null,"dst":"","id.resp_h":"192.0.2.1","remote":"192.0.2.2","DPORT":"-","id.resp_p":443,"dur":1,"lifetime_ms":5000}`
+	want := &Record{
+		Name: "a.json", Flows: []Flow{{Start: at(1), End: at(2), Protocol: collector.TCP}},
+		Destinations: []string{"192.0.2.1:443"}, Protocols: []collector.Protocol{collector.TCP}, Sources: []string{""}, Read: 1,
+	}
+	for range 50 {
+		r := Reader{Now: now}
+		if diff := cmp.Diff(want, r.read("a.json", strings.NewReader(line+"\n"), nil)); diff != "" {
+			t.Fatalf("(-want +got)\n%s", diff)
+		}
+	}
+}
+
 func TestReadFaults(t *testing.T) {
 	t.Parallel()
 	const header = "start,duration,destination,protocol\n"

@@ -3,6 +3,8 @@ package backtest
 import (
 	"bufio"
 	"encoding/json"
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -40,7 +42,8 @@ func readZeek(b *builder, in *bufio.Reader) {
 	}
 }
 
-// readJSON reads one JSON object per line, as Zeek writes conn.log with JSON logs on.
+// readJSON reads one JSON object per line, as Zeek writes conn.log with JSON logs on. Of several names of a
+// column the first in alphabetical order counts that has a value.
 func readJSON(b *builder, in *bufio.Reader) {
 	known := aliases()
 	for n, text := range lines(b, in) {
@@ -51,17 +54,18 @@ func readJSON(b *builder, in *bufio.Reader) {
 		}
 		l := layout{name: columnNames}
 		var r row
-		for key, raw := range object {
-			key = strings.ToLower(key)
-			c, ok := known[key]
-			if !ok || r[c] != "" && key > l.name[c] {
+		for _, key := range slices.Sorted(maps.Keys(object)) {
+			name := strings.ToLower(key)
+			c, ok := known[name]
+			if !ok || !unset(r[c]) {
 				continue
 			}
-			l.name[c], l.milli[c] = key, strings.HasSuffix(key, "_ms")
-			r[c] = string(raw)
-			var s string
-			if json.Unmarshal(raw, &s) == nil {
-				r[c] = s
+			var text string
+			if json.Unmarshal(object[key], &text) != nil {
+				text = string(object[key])
+			}
+			if r[c] == "" || !unset(text) {
+				l.name[c], l.milli[c], r[c] = name, strings.HasSuffix(name, "_ms"), text
 			}
 		}
 		if r[colStart] == "" {
