@@ -57,12 +57,9 @@ func (c *Command) Run(ctx context.Context, out, errs io.Writer) (err error) {
 	began := c.Now()
 	var trace io.Writer
 	if c.Trace != "" {
-		f, err := os.Create(c.Trace)
-		if err != nil {
-			return err
-		}
-		defer func() { err = errors.Join(err, f.Close()) }()
-		trace = f
+		o := &output{path: c.Trace}
+		defer func() { err = errors.Join(err, o.Close()) }()
+		trace = o
 	}
 	var result *Result
 	var bad error
@@ -78,7 +75,8 @@ func (c *Command) Run(ctx context.Context, out, errs io.Writer) (err error) {
 	result.Took = c.Now().Sub(began)
 	s := result.Summarize()
 	if c.HTML != "" {
-		if err := writeFile(c.HTML, func(w io.Writer) error { return result.writePage(w, s) }); err != nil {
+		o := &output{path: c.HTML}
+		if err := errors.Join(result.writePage(o, s), o.Close()); err != nil {
 			return err
 		}
 	}
@@ -113,15 +111,7 @@ func (c *Command) check() error {
 	case c.Scenario != "" && (c.Ports > 0 || len(c.CoolDowns) > 0 || c.Source != ""):
 		return errors.New("budget, cool-down and source are for recorded flows; a scenario's profile has its own")
 	}
-	return nil
-}
-
-func writeFile(path string, write func(io.Writer) error) error {
-	f, err := os.Create(path)
-	if err != nil {
-		return err
-	}
-	return errors.Join(write(f), f.Close())
+	return c.checkOutputs()
 }
 
 func (c *Command) config() Config {

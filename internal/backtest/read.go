@@ -112,11 +112,14 @@ func (c *countingReader) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// readNames reads what the numbers of destinations stand for, from the .dst.txt beside
-// path: number, name, separated by tabs. nil if there is none.
+// namesOf is the file beside path that says what the numbers of destinations stand for.
+func namesOf(path string) string {
+	return strings.TrimSuffix(strings.TrimSuffix(path, ".gz"), ".csv") + ".dst.txt"
+}
+
+// readNames reads the names beside path: number, name, separated by tabs. nil if there are none.
 func readNames(path string) (map[string]string, error) {
-	base := strings.TrimSuffix(strings.TrimSuffix(path, ".gz"), ".csv")
-	data, err := os.ReadFile(base + ".dst.txt")
+	data, err := os.ReadFile(namesOf(path))
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, nil
 	}
