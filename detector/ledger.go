@@ -101,7 +101,7 @@ type Ledger struct {
 	handedAt   collector.Time
 	old        *legacy // during Reconfigure
 	// saved is what a state tells of port spaces not yet met.
-	saved map[spaceName]*memory
+	saved map[spaceName]*saved
 
 	bounds []float64
 	pick   picker

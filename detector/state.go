@@ -1,6 +1,7 @@
 package detector
 
 import (
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -17,7 +18,7 @@ import (
 // It begins with stateMagic and the version, and ends with a CRC-32C of all before.
 const (
 	stateMagic   = "snatwatch state\n"
-	stateVersion = 2
+	stateVersion = 3
 	// stateOld is after how long what was learned of a port space says nothing any more.
 	stateOld = 6 * time.Hour
 )
@@ -43,11 +44,11 @@ type memory struct {
 	learnt                         [NumHorizons]learnt
 }
 
-// remember copies what o learned.
-func (o *outlook) remember() memory {
+// remember copies what o learned until now.
+func (o *outlook) remember(now collector.Time) memory {
 	m := memory{
 		speeds: o.speeds, ended: o.ended, dispersion: o.dispersion,
-		rateMean: o.rateMean, fillMean: o.fillMean, since: o.last - o.began, rhythm: o.rhythm, learnt: o.learnt,
+		rateMean: o.rateMean, fillMean: o.fillMean, since: cmp.Or(o.last, now.Seconds()) - o.began, rhythm: o.rhythm, learnt: o.learnt,
 	}
 	for h := range m.learnt {
 		m.learnt[h].waiting, m.learnt[h].next = [pendings]pending{}, 0
@@ -57,17 +58,9 @@ func (o *outlook) remember() memory {
 
 // recall gives a new outlook what one of the same port space learned.
 func (o *outlook) recall(m *memory, now collector.Time) {
-	o.speeds, o.ended, o.learnt = m.speeds, m.ended, m.learnt
-	o.rhythm = m.rhythm
-	o.rhythm.skip(second(now) / rhythmBin)
+	o.speeds, o.ended, o.learnt, o.rhythm = m.speeds, m.ended, m.learnt, m.rhythm
 	o.dispersion, o.rateMean, o.fillMean = m.dispersion, m.rateMean, m.fillMean
 	o.began = now.Seconds() - m.since
-}
-
-// saved is the memory of a port space with its name.
-type saved struct {
-	spaceName
-	memory memory
 }
 
 // stateStock and stateSpaces bound what a state may hold.
@@ -90,20 +83,20 @@ func (l *Ledger) AppendState(b []byte) []byte {
 	for _, s := range f.stocks {
 		c.stock(&s.name, &s.protocol, &s.hours, &s.brier, &s.judged)
 	}
-	n = 0
+	var met []*portSpace
 	for i := range l.spaces {
-		if o := l.spaces[i].outlook; o != nil && o.last != 0 {
-			n++
+		if o := l.spaces[i].outlook; o != nil && o.began != 0 {
+			met = append(met, &l.spaces[i])
 		}
 	}
+	unclaimed := l.unclaimed(len(met))
+	n = len(met) + len(unclaimed)
 	c.length(&n, stateSpaces)
-	for i := range l.spaces {
-		s := &l.spaces[i]
-		if s.outlook == nil || s.outlook.last == 0 {
-			continue
-		}
-		v := saved{l.spaceName(s), s.outlook.remember()}
-		c.saved(&v)
+	for _, s := range met {
+		c.saved(&saved{l.spaceName(s), l.now, s.outlook.remember(l.now)})
+	}
+	for _, v := range unclaimed {
+		c.saved(v)
 	}
 	return binary.LittleEndian.AppendUint32(c.b, crc32.Checksum(c.b[first:], crc32.MakeTable(crc32.Castagnoli)))
 }
@@ -137,14 +130,20 @@ func (l *Ledger) Restore(state []byte, now collector.Time) error {
 		stocks = append(stocks, s)
 	}
 	c.length(&n, stateSpaces)
-	spaces := map[spaceName]*memory{}
+	spaces := map[spaceName]*saved{}
 	for range n {
-		var v saved
-		c.saved(&v)
+		v := &saved{}
+		c.saved(v)
+		if v.at < 0 || v.at > at {
+			c.fail("a time is out of bounds")
+		}
 		if c.err != nil {
 			return c.err
 		}
-		spaces[v.spaceName] = &v.memory
+		v.at = min(v.at, now) // a clock may have been set back
+		if !v.old(now) {
+			spaces[v.spaceName] = v
+		}
 	}
 	if len(c.b) > 0 {
 		c.fail("bytes are left over")
@@ -164,16 +163,6 @@ func (l *Ledger) Restore(state []byte, now collector.Time) error {
 				s.hours.keep(math.Exp(-gap / (6 * 3600)))
 				s.borrow()
 			}
-		}
-	}
-	if gap > stateOld.Seconds() {
-		return nil
-	}
-	taus := hazardTaus()
-	for _, m := range spaces {
-		m.rhythm.start = second(at)
-		for i := range m.speeds {
-			m.speeds[i].keep(math.Exp(-gap / taus[i]))
 		}
 	}
 	l.saved = spaces
@@ -200,39 +189,6 @@ func openState(state []byte) (*codec, error) {
 		return nil, c.err
 	}
 	return c, nil
-}
-
-// spaceName tells port spaces apart across a restart.
-type spaceName struct {
-	budget, vip, destination string
-	protocol                 collector.Protocol
-}
-
-func (l *Ledger) spaceName(s *portSpace) spaceName {
-	a := l.accounts[s.key.account]
-	n := spaceName{budget: a.budget.Name, destination: destinationLabel(s.destination, a.terms.Unique), protocol: a.protocol}
-	if s.vip.IsValid() {
-		n.vip = s.vip.String()
-	}
-	return n
-}
-
-// newOutlook starts the forecast of s, with what a state tells of it.
-func (l *Ledger) newOutlook(s *portSpace) *outlook {
-	o := l.accounts[s.key.account].stock.outlook(l.now)
-	if len(l.saved) == 0 {
-		return o
-	}
-	if l.now.Sub(l.cfg.Start) > stateOld {
-		l.saved = nil
-		return o
-	}
-	name := l.spaceName(s)
-	if m, ok := l.saved[name]; ok {
-		o.recall(m, l.now)
-		delete(l.saved, name)
-	}
-	return o
 }
 
 func (c *codec) memory(m *memory) {
@@ -292,5 +248,6 @@ func (c *codec) saved(v *saved) {
 	x := uint64(v.protocol)
 	c.u64(&x)
 	v.protocol = collector.Protocol(x)
+	c.time(&v.at)
 	c.memory(&v.memory)
 }

@@ -3,8 +3,11 @@ package detector
 import (
 	"bytes"
 	"errors"
+	"slices"
 	"testing"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/snatwatch/snatwatch/collector"
 )
@@ -59,6 +62,102 @@ func TestStateBringsHoldTimesBack(t *testing.T) {
 	}
 	if got := survive(fresh); got > 0.9 {
 		t.Errorf("without a state: %.2f of the flows outlive 11 s; nothing can be known yet", got)
+	}
+}
+
+// again restarts a ledger at the given second with what l learned.
+func again(t *testing.T, l *Ledger, seconds float64, cfg LedgerConfig) *Ledger {
+	t.Helper()
+	cfg.Budgets, cfg.Start = []*Budget{coolingBudget(100, 15*time.Second)}, at(seconds)
+	r := NewLedger(cfg)
+	if err := r.Restore(l.AppendState(nil), at(seconds)); err != nil {
+		t.Fatal(err)
+	}
+	empty(r, seconds)
+	return r
+}
+
+// A second restart does not take what the first brought back, whether the port space was met in between
+// or not; six hours do.
+func TestStateOutlivesRestarts(t *testing.T) {
+	t.Parallel()
+	meet := func(l *Ledger, seconds float64) {
+		f := flowTo(1, store)
+		f.Opened = exactly(seconds)
+		l.Apply(&collector.Event{Kind: collector.Opened, At: at(seconds), Netns: 1, Flow: f})
+	}
+	tests := []struct {
+		name     string
+		between  func(l *Ledger)
+		restarts []float64 // seconds
+		known    bool
+	}{
+		{"nothing happens", func(*Ledger) {}, []float64{1260, 1320}, true},
+		{"time passes", func(l *Ledger) { l.Advance(l.now.Add(10 * time.Minute)) }, []float64{1260, 1920, 2580}, true},
+		{"the port space is met and not yet forecast", func(l *Ledger) { meet(l, 1260) }, []float64{1260, 1260.5}, true},
+		{"five hours", func(*Ledger) {}, []float64{1260, 1200 + 5*3600}, true},
+		{"over six hours", func(*Ledger) {}, []float64{1260, 1200 + 3*3600, 1230 + 6*3600}, false},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			l := learned(t)
+			for _, x := range tt.restarts {
+				l = again(t, l, x, LedgerConfig{})
+				tt.between(l)
+			}
+			now := tt.restarts[len(tt.restarts)-1] + 700
+			meet(l, now)
+			o := l.spaces[1].outlook
+			if known := o.speeds[hour].ended != (occurrence{}).ended; known != tt.known {
+				t.Errorf("lifetimes known: %v, want %v", known, tt.known)
+			}
+			if tt.known && now-o.began+at(0).Seconds() < 1000 {
+				t.Errorf("it is %v s old, want over 1000", now-o.began+at(0).Seconds())
+			}
+		})
+	}
+}
+
+// Memories age by how long ago they were made, however often they were written in between.
+func TestStateAgesMemories(t *testing.T) {
+	t.Parallel()
+	fade := func(restarts ...float64) float32 {
+		l := learned(t)
+		for _, x := range restarts {
+			l = again(t, l, x, LedgerConfig{})
+		}
+		for _, v := range l.saved {
+			m := v.until(l.now)
+			return m.speeds[hour].lived[0]
+		}
+		t.Fatal("nothing was restored")
+		return 0
+	}
+	if once, thrice := fade(5000), fade(1300, 2500, 5000); once != thrice {
+		t.Errorf("%v after three restarts, want %v as after one", thrice, once)
+	}
+}
+
+// What is kept of port spaces is bounded by how many may be forecast.
+func TestStateIsBounded(t *testing.T) {
+	t.Parallel()
+	was := learned(t)
+	name := was.spaceName(&was.spaces[1])
+	l := again(t, was, 1260, LedgerConfig{ForecastMax: 3})
+	for i, destination := range []string{"a", "b", "c", "d", "e"} {
+		v := *l.saved[name]
+		v.destination, v.at = destination, at(1000+float64(i))
+		l.saved[v.spaceName] = &v
+	}
+	r := again(t, l, 1300, LedgerConfig{ForecastMax: 3})
+	var got []string
+	for name := range r.saved {
+		got = append(got, name.destination)
+	}
+	slices.Sort(got)
+	if diff := cmp.Diff([]string{store, "d", "e"}, got); diff != "" {
+		t.Errorf("the youngest three (-want +got)\n%s", diff)
 	}
 }
 
