@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/csv"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -141,6 +142,46 @@ func TestCommandRefuses(t *testing.T) {
 			c := command(t, fiveFlows)
 			tt.set(&c)
 			if err := c.Run(context.Background(), &bytes.Buffer{}, &bytes.Buffer{}); err == nil || !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("%v, want %q", err, tt.want)
+			}
+		})
+	}
+}
+
+// One odd row of a record may not cost it its result, nor the machine its memory.
+func TestCommandBoundsARun(t *testing.T) {
+	t.Parallel()
+	var rows strings.Builder
+	rows.WriteString("start,duration,destination\n")
+	for k := range 2000 {
+		fmt.Fprintf(&rows, "%d,5,192.0.2.1:443\n", k)
+	}
+	tests := []struct {
+		name, row string
+		ports     int
+		traced    bool
+		want      string // "" for a result
+	}{
+		{"a flow of three years", "5,1e8,192.0.2.1:443\n", 10, false, ""},
+		{"a flow of three years, ports chosen", "5,1e8,192.0.2.1:443\n", 0, false, ""},
+		{"a flow of three years in a trace", "5,1e8,192.0.2.1:443\n", 10, true, "flows.csv: a flow that starts at 5 ends at 100000005: a trace until then has 100000005 ticks, more than 50000000; take a longer --tick, or mend the record"},
+		{"a start a year late", "31000000,1,192.0.2.1:443\n", 10, false, "flows.csv: 31000000 ticks of 1 port spaces, more than 16000000 that can be judged at once: its flows start from 0 to 31000000, none of them between 1999 and 31000000; take a longer --tick or one --source, or mend the record"},
+		{"a start a year late, ports chosen", "31000000,1,192.0.2.1:443\n", 0, false, "flows.csv: 31000000 ticks of 1 port spaces, more than 16000000"},
+		{"a start two years late", "62000000,1,192.0.2.1:443\n", 10, false, "flows.csv: 62000000 ticks, more than 50000000: its flows start from 0 to 62000000, none of them between 1999 and 62000000; take a longer --tick, or mend the record"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			c := command(t, rows.String()+tt.row)
+			if c.Ports, c.CoolDowns = tt.ports, []time.Duration{0}; !tt.traced {
+				c.Trace = ""
+			}
+			var out bytes.Buffer
+			err := c.Run(context.Background(), &out, &bytes.Buffer{})
+			switch {
+			case tt.want == "" && (err != nil || out.Len() == 0):
+				t.Errorf("%v, want a result", err)
+			case tt.want != "" && (err == nil || !strings.Contains(err.Error(), tt.want)):
 				t.Errorf("%v, want %q", err, tt.want)
 			}
 		})

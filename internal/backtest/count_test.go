@@ -71,7 +71,7 @@ func TestFullestAreJudged(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		jobs, err := newRecordJobs(Config{Tick: time.Second}, r, terms, b, time.Minute)
+		jobs, err := newRecordJobs(Config{Tick: time.Second}, r, terms, b, time.Minute, false)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -60,7 +60,11 @@ func foresee(ctx context.Context, parallel int, jobs []recordJob, advanced func(
 		}
 	}
 	cells, err := judgeAll(ctx, parallel, all, func(ctx context.Context, j recordJob) ([]*Cell, error) {
-		return j.judge(ctx, nil, &Fitted{}, nil, advanced)
+		cells, err := j.judge(ctx, nil, &Fitted{}, nil, advanced)
+		for _, c := range cells {
+			c.ranks = nil // of no use, and most of what a cell takes
+		}
+		return cells, err
 	})
 	if err != nil {
 		return nil, err

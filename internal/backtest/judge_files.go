@@ -15,14 +15,12 @@ import (
 	"github.com/snatwatch/snatwatch/detector"
 )
 
-// limits of a backtest of records.
+// limits of what is judged of a record.
 const (
 	// maxSpaces is how many port spaces of a record are judged: the fullest.
 	maxSpaces = 50
 	// busyShare is the share of the ceiling that a port space must reach to be judged.
 	busyShare = 0.1
-	// maxTicks bounds a record whose times lie too far apart to be one record.
-	maxTicks = 50_000_000
 )
 
 // Options of a backtest of records.
@@ -48,7 +46,7 @@ func RunRecords(ctx context.Context, opt Options, records []*Record) (*Result, e
 				return nil, err
 			}
 			all := r.merged(func(p collector.Protocol) detector.Uniqueness { return b.Terms(p).Unique })
-			js, err := newRecordJobs(cfg, all, t, b, warm)
+			js, err := newRecordJobs(cfg, all, t, b, warm, opt.Trace != nil)
 			if err != nil {
 				return nil, err
 			}
@@ -56,7 +54,7 @@ func RunRecords(ctx context.Context, opt Options, records []*Record) (*Result, e
 			if t.chosen() && len(all.Destinations) > 1 {
 				// All destinations together are a port space of their own where a port serves one flow at a time.
 				all = r.merged(func(collector.Protocol) detector.Uniqueness { return detector.PerNothing })
-				if js, err = newRecordJobs(cfg, all, t, b, warm); err != nil {
+				if js, err = newRecordJobs(cfg, all, t, b, warm, opt.Trace != nil); err != nil {
 					return nil, err
 				}
 				jobs = append(jobs, js...)
@@ -115,16 +113,15 @@ type recordJob struct {
 }
 
 // newRecordJobs prepares the replays of a record under one budget.
-func newRecordJobs(cfg Config, r *Record, t Terms, b *detector.Budget, warm time.Duration) ([]recordJob, error) {
+func newRecordJobs(cfg Config, r *Record, t Terms, b *detector.Budget, warm time.Duration, traced bool) ([]recordJob, error) {
 	coolDown := b.TCP.CoolDown[collector.FIN]
 	if cfg.WarmUp = warm; warm == 0 {
 		cfg.WarmUp = coolDown + time.Minute
 	}
 	all := func(*Flow) bool { return true }
 	source, last := r.source(cfg.Tick, all)
-	ticks := int64(source.To.Sub(source.From) / cfg.Tick)
-	if ticks > maxTicks {
-		return nil, fmt.Errorf("%s: its times lie %d ticks apart, more than %d", r.Name, ticks, maxTicks)
+	if err := r.replayed(source, last, cfg.Tick, traced); err != nil {
+		return nil, err
 	}
 	count := r.count(source.From, last, cfg.Tick, b)
 	if !t.chosen() {
@@ -136,9 +133,12 @@ func newRecordJobs(cfg Config, r *Record, t Terms, b *detector.Budget, warm time
 			}
 			return 0
 		})
-		return []recordJob{job}, nil
+		return []recordJob{job}, r.judged(source, last, cfg.Tick, len(job.spaces))
 	}
 	spaces := fullest(r, func(d int32) float64 { return float64(count.most(d)) })
+	if err := r.judged(source, last, cfg.Tick, len(spaces)); err != nil {
+		return nil, err
+	}
 	slices.Sort(spaces)
 	var jobs []recordJob
 	best := 0
