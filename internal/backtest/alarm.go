@@ -76,9 +76,10 @@ func (a *alarmLog) judge(t *truth, first int, horizon time.Duration) Warnings {
 	}
 	w.Watched = float64(max(0, watched)) * t.tick.Seconds()
 	for _, s := range a.spans {
-		// until is counted from the tick the alarm was raised at.
-		yes, known := t.exhausts(s.from, s.to-s.from+ahead)
-		if !yes && known {
+		// until is counted from the tick the alarm was raised at. What came within the horizon of that is known, even if
+		// the alarm was on until the record ended.
+		_, known := t.exhausts(s.from, ahead)
+		if yes, _ := t.exhausts(s.from, s.to-s.from+ahead); known && !yes {
 			w.False++
 		}
 	}

@@ -241,3 +241,36 @@ func TestWarnings(t *testing.T) {
 		t.Errorf("detected %v, want %v", got, want)
 	}
 }
+
+// An alarm that is on until the record ends was wrong if nothing came within the horizon of its beginning.
+func TestWarningsAtTheEnd(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		name        string
+		on          int // the first tick with the alarm
+		exhausted   int // the tick of an episode, -1 for none
+		falseAlarms int
+	}{
+		{"on all day", 0, -1, 1},
+		{"on for a minute", 73, -1, 1},
+		{"on for less than the horizon", 74, -1, 0},
+		{"right in the end", 0, 79, 0},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			held := repeat(80, 50)
+			if tt.exhausted >= 0 {
+				held[tt.exhausted] = 100
+			}
+			tr := truthOf(held...)
+			var a alarmLog
+			for k := tt.on; k < len(held) && held[k] < 100; k++ {
+				a.step(k, true, tr.ticks(mergeGap))
+			}
+			if got := a.judge(tr, 0, time.Minute).False; got != tt.falseAlarms {
+				t.Errorf("%d false alarms, want %d", got, tt.falseAlarms)
+			}
+		})
+	}
+}
