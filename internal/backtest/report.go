@@ -3,6 +3,7 @@ package backtest
 import (
 	"fmt"
 	"io"
+	"math"
 	"strconv"
 	"strings"
 )
@@ -62,14 +63,15 @@ func (s *Summary) targetTable() *table {
 			sign = "<="
 		}
 		for h := range horizons {
-			met, asked := target.Met(h)
 			cell := figure(float64(target.Got[h]), 2)
-			if asked {
-				verdict := "  ok"
-				if !met {
-					verdict = "miss"
-				}
-				cell += fmt.Sprintf(" (%s %s) %s", sign, figure(float64(target.Want[h]), 2), verdict)
+			if want := float64(target.Want[h]); !math.IsNaN(want) {
+				cell += fmt.Sprintf(" (%s %s)", sign, figure(want, 2))
+			}
+			switch met, known := target.Met(h); {
+			case met:
+				cell += "   ok"
+			case known:
+				cell += " miss"
 			}
 			row = append(row, cell)
 		}

@@ -122,10 +122,11 @@ type Target struct {
 	AtMost bool             `json:"at_most"`
 }
 
-// Met says whether the figure of horizon h is reached; asked is false where nothing was asked.
-func (t Target) Met(h int) (met, asked bool) {
+// Met says whether the figure of horizon h is reached; known is false where nothing was asked, or nothing
+// could be measured.
+func (t Target) Met(h int) (met, known bool) {
 	want, got := float64(t.Want[h]), float64(t.Got[h])
-	if math.IsNaN(want) {
+	if math.IsNaN(want) || math.IsNaN(got) || math.IsInf(got, 0) {
 		return false, false
 	}
 	if t.AtMost {
