@@ -82,19 +82,23 @@ func coolDowns(d time.Duration) (c [collector.NumReasons]time.Duration) {
 	return c
 }
 
-// enough is how many episodes a chosen budget should see.
-const enough = 6
+const (
+	// enough is how many episodes a chosen budget should see.
+	enough = 6
+	// leastPorts is the smallest ceiling that is chosen.
+	leastPorts = 5
+)
 
 // choosePorts returns the largest ceiling that the held ports, one per tick, reach in at least six
 // episodes after tick from, and how many those are; fewer if there is no such ceiling.
 func choosePorts(held []int32, tick time.Duration, from int) (ports, episodes int) {
-	const least, levels = 5, 200
+	const levels = 200
 	top := int32(0)
 	for _, n := range held[min(from, len(held)):] {
 		top = max(top, n)
 	}
 	step := max(1, int(top)/levels)
-	for ceiling := int(top); ceiling >= least && episodes < enough; ceiling -= step {
+	for ceiling := int(top); ceiling >= leastPorts && episodes < enough; ceiling -= step {
 		n, was := 0, true
 		track := newTracker(tick)
 		for k, h := range held {

@@ -148,6 +148,27 @@ func TestCommandRefuses(t *testing.T) {
 	}
 }
 
+// Where nothing is judged, the true reason is given.
+func TestCommandSaysWhyNothingIsJudged(t *testing.T) {
+	t.Parallel()
+	// Six ports are held from the beginning on, and only then.
+	text := "start,duration,destination\n" + strings.Repeat("0,30,192.0.2.1:443\n", 6) + strings.Repeat("600,1,192.0.2.1:443\n", 4)
+	for ports, want := range map[int]string{
+		0:   "nothing to judge: no port space rises to 5 ports or more after the first cool-down and minute, so that there is no ceiling to choose; a budget may be given\n",
+		100: "nothing to judge: no port space held 10 % of its ceiling\n",
+	} {
+		c := command(t, text)
+		c.Ports, c.CoolDowns, c.Trace = ports, []time.Duration{0}, ""
+		var out bytes.Buffer
+		if err := c.Run(context.Background(), &out, &bytes.Buffer{}); err != nil {
+			t.Fatal(err)
+		}
+		if _, got, _ := strings.Cut(out.String(), "\n"); got != want {
+			t.Errorf("budget %d: it says %q, want %q", ports, got, want)
+		}
+	}
+}
+
 // One odd row of a record may not cost it its result, nor the machine its memory.
 func TestCommandBoundsARun(t *testing.T) {
 	t.Parallel()

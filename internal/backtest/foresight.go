@@ -27,7 +27,6 @@ type Foresight struct {
 // foresightJobs are the replays of one port space of a record, one for each ceiling; none where it is
 // too short or holds too little.
 func (j recordJob) foresightJobs(held []int32) []recordJob {
-	const least = 5 // ports
 	from, half := int(j.cfg.WarmUp/j.cfg.Tick), len(held)/2
 	if time.Duration(half-from)*j.cfg.Tick < foresightLeast*time.Second {
 		return nil
@@ -37,7 +36,7 @@ func (j recordJob) foresightJobs(held []int32) []recordJob {
 	last := 0
 	for _, share := range foresightShares() {
 		ports := int(math.Ceil(share * float64(top)))
-		if ports < least || ports == last {
+		if ports < leastPorts || ports == last {
 			continue
 		}
 		last = ports

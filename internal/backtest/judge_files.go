@@ -69,7 +69,8 @@ func RunRecords(ctx context.Context, opt Options, records []*Record) (*Result, e
 		total += j.to.Sub(j.source.From) * time.Duration(1+len(j.foresight))
 	}
 	advanced := cfg.meter(total)
-	res := &Result{Config: cfg, Fitted: builtinFit()}
+	chosen := slices.ContainsFunc(opt.Terms, Terms.chosen)
+	res := &Result{Config: cfg, Fitted: builtinFit(), Chosen: chosen}
 	points := OperatingPoints(res.Fitted)
 	var err error
 	res.Cells, err = judgeAll(ctx, cfg.Parallel, jobs, func(ctx context.Context, j recordJob) ([]*Cell, error) {

@@ -13,8 +13,8 @@ func (s *Summary) WriteText(w io.Writer) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%d runs, %d episodes, %d predictions judged, tick %s s, %s s of computing\n",
 		s.Runs, s.Episodes, s.Predictions, figure(float64(s.TickSeconds), 0), figure(float64(s.TookSeconds), 0))
-	if len(s.Cells) == 0 {
-		fmt.Fprintf(&b, "no port space held %.0f %% of its ceiling: nothing to judge\n", 100*busyShare)
+	if s.Nothing != "" {
+		fmt.Fprintf(&b, "nothing to judge: %s\n", s.Nothing)
 	}
 	apart := 0
 	for _, c := range s.Cells {

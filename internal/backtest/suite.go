@@ -69,6 +69,8 @@ type Result struct {
 	Foresight *Foresight
 	// Scenarios: the cells are generated; targets are stated for those.
 	Scenarios bool
+	// Chosen: ceilings were chosen for the port spaces of the records.
+	Chosen bool
 	// Took is filled by the caller, who has a clock.
 	Took time.Duration
 }

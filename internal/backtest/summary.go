@@ -1,6 +1,7 @@
 package backtest
 
 import (
+	"fmt"
 	"math"
 	"strconv"
 )
@@ -33,11 +34,13 @@ type Summary struct {
 	Episodes    int              `json:"episodes"`
 	Predictions int              `json:"predictions"`
 	TookSeconds Number           `json:"took_seconds"`
-	Methods     []MethodSummary  `json:"methods"`
-	Points      []PointSummary   `json:"points"`
-	Groups      []GroupSummary   `json:"groups"`
-	Cells       []CellSummary    `json:"cells"`
-	Targets     []Target         `json:"targets,omitempty"`
+	// Nothing says why nothing was judged; "" where something was.
+	Nothing string          `json:"nothing_judged,omitempty"`
+	Methods []MethodSummary `json:"methods"`
+	Points  []PointSummary  `json:"points"`
+	Groups  []GroupSummary  `json:"groups"`
+	Cells   []CellSummary   `json:"cells"`
+	Targets []Target        `json:"targets,omitempty"`
 	// Foresight is of records whose ceilings were chosen.
 	Foresight *ForesightSummary `json:"foresight,omitempty"`
 }
@@ -181,6 +184,10 @@ func (r *Result) Summarize() *Summary {
 		s.Cells = append(s.Cells, c.summary())
 	}
 	if len(r.Cells) == 0 {
+		s.Nothing = fmt.Sprintf("no port space held %.0f %% of its ceiling", 100*busyShare)
+		if r.Chosen {
+			s.Nothing = fmt.Sprintf("no port space rises to %d ports or more after the first cool-down and minute, so that there is no ceiling to choose; a budget may be given", leastPorts)
+		}
 		return s
 	}
 	for i, m := range r.Cells[0].Methods {
