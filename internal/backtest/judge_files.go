@@ -198,7 +198,7 @@ func (j recordJob) judge(ctx context.Context, points []Point, fit *Fitted, trace
 		terms := j.budget.Terms(j.record.Protocols[d])
 		coolDown := terms.CoolDown[collector.FIN]
 		c := &Cell{
-			Group:   fmt.Sprintf("%s %s/%s %s", j.record.Name, j.record.Destinations[d], j.record.Protocols[d], figure(coolDown.Seconds(), 0)+" s"),
+			Group:   fmt.Sprintf("%s %s/%s %s", j.record.Name, j.record.Destinations[d], j.record.Protocols[d], exact(coolDown.Seconds())+" s"),
 			Nominal: terms.Ports, Ports: terms.Effective, CoolDown: coolDown,
 		}
 		c.add(out[i:i+1], points, fit)

@@ -57,5 +57,5 @@ func (c *Cell) draw(o outcome, points []Point) {
 		}
 	}
 	c.drawing = o.chart.draw(c.Group+" "+c.Member,
-		fmt.Sprintf("ceiling %d ports, cool-down %s s", c.Ports, figure(c.CoolDown.Seconds(), 0)), o.truth.episodes, alarms)
+		fmt.Sprintf("ceiling %d ports, cool-down %s s", c.Ports, exact(c.CoolDown.Seconds())), o.truth.episodes, alarms)
 }

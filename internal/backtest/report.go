@@ -12,7 +12,7 @@ import (
 func (s *Summary) WriteText(w io.Writer) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%d runs, %d episodes, %d predictions judged, tick %s s, %s s of computing\n",
-		s.Runs, s.Episodes, s.Predictions, figure(float64(s.TickSeconds), 0), figure(float64(s.TookSeconds), 0))
+		s.Runs, s.Episodes, s.Predictions, exact(float64(s.TickSeconds)), figure(float64(s.TookSeconds), 0))
 	if s.Nothing != "" {
 		fmt.Fprintf(&b, "nothing to judge: %s\n", s.Nothing)
 	}
@@ -160,7 +160,7 @@ func (s *Summary) cellTable() *table {
 		for h := range horizons {
 			ratio[h] = c.MAE[NameForecast][h] / c.MAE[NameUtilisation][h]
 		}
-		t.row(c.Group+" "+c.Member, strconv.Itoa(c.Nominal), strconv.Itoa(c.Ports), figure(float64(c.CoolDown), 0)+" s", strconv.Itoa(c.Episodes),
+		t.row(c.Group+" "+c.Member, strconv.Itoa(c.Nominal), strconv.Itoa(c.Ports), exact(float64(c.CoolDown))+" s", strconv.Itoa(c.Episodes),
 			figures(c.AP[NameForecast], 2), figures(c.AP[NameUtilisation], 2), figures(ratio, 2))
 	}
 	return t
@@ -220,7 +220,7 @@ func (s *Summary) incidentTables() []*table {
 			h = 1
 		}
 		t := &table{title: fmt.Sprintf("Slow store with a cool-down of %s s: warnings for the horizon %s, %d episodes",
-			figure(float64(c.CoolDown), 0), s.Horizons[h], c.Episodes)}
+			exact(float64(c.CoolDown)), s.Horizons[h], c.Episodes)}
 		t.row("", "threshold", "detected", "lead s", "false/day", "on")
 		for _, p := range c.Points {
 			t.row(p.Name, figure(float64(p.Thresholds[h]), 3), figure(float64(p.Detected[h]), 2), figure(float64(p.Lead[h]), 0),

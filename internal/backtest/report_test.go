@@ -1,9 +1,11 @@
 package backtest
 
 import (
+	"encoding/json"
 	"math"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -30,5 +32,35 @@ func TestTargetTable(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)
+	}
+}
+
+// The head of a report and of its JSON says what the run was.
+func TestReportSaysWhatWasRun(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		name        string
+		result      Result
+		tick, hours string
+	}{
+		{"a record twice a second", Result{Config: Config{Tick: 500 * time.Millisecond, Hours: 8}}, "tick 0.5 s,", `"hours":null,"tick_seconds":0.5,`},
+		{"a scenario", Result{Config: Config{Tick: 5 * time.Second, Hours: 2}, Scenarios: true}, "tick 5 s,", `"hours":2,"tick_seconds":5,`},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			s := tt.result.Summarize()
+			var text strings.Builder
+			if err := s.WriteText(&text); err != nil {
+				t.Fatal(err)
+			}
+			out, err := json.Marshal(s)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !strings.Contains(text.String(), tt.tick) || !strings.Contains(string(out), tt.hours) {
+				t.Errorf("it lacks %q or %q:\n%s\n%s", tt.tick, tt.hours, text.String(), out)
+			}
+		})
 	}
 }

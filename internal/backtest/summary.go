@@ -27,13 +27,14 @@ const (
 
 // Summary is a result in figures. Arrays by horizon have 1m, 5m, 15m, 1h.
 type Summary struct {
-	Horizons    [horizons]string `json:"horizons"`
-	Runs        int              `json:"runs"`
-	Hours       Number           `json:"hours"`
-	TickSeconds Number           `json:"tick_seconds"`
-	Episodes    int              `json:"episodes"`
-	Predictions int              `json:"predictions"`
-	TookSeconds Number           `json:"took_seconds"`
+	Horizons [horizons]string `json:"horizons"`
+	Runs     int              `json:"runs"`
+	// Hours that a run of a scenario lasts; null for records, of which the groups tell the days.
+	Hours       Number `json:"hours"`
+	TickSeconds Number `json:"tick_seconds"`
+	Episodes    int    `json:"episodes"`
+	Predictions int    `json:"predictions"`
+	TookSeconds Number `json:"took_seconds"`
 	// Nothing says why nothing was judged; "" where something was.
 	Nothing string          `json:"nothing_judged,omitempty"`
 	Methods []MethodSummary `json:"methods"`
@@ -172,9 +173,12 @@ func groupError(g []*Cell, method, h int) PointError {
 func (r *Result) Summarize() *Summary {
 	s := &Summary{
 		Horizons:    horizonNames(),
-		Hours:       Number(r.Config.Hours),
+		Hours:       Number(math.NaN()),
 		TickSeconds: Number(r.Config.Tick.Seconds()),
 		TookSeconds: Number(r.Took.Seconds()),
+	}
+	if r.Scenarios {
+		s.Hours = Number(r.Config.Hours)
 	}
 	groups := groupsOf(r.Cells)
 	for _, c := range r.Cells {

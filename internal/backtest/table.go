@@ -3,6 +3,7 @@ package backtest
 import (
 	"fmt"
 	"math"
+	"strconv"
 	"strings"
 	"unicode/utf8"
 )
@@ -63,3 +64,6 @@ func figures(xs [horizons]Number, decimals int) string {
 	}
 	return strings.Join(s, " / ")
 }
+
+// exact prints x with as many decimals as it has.
+func exact(x float64) string { return strconv.FormatFloat(x, 'g', -1, 64) }
