@@ -27,7 +27,7 @@ func backtestCommand(app *kingpin.Application) command {
 	c.Flag("train-seeds", "Other runs, to fit thresholds on.").Default("2").IntVar(&b.TrainSeeds)
 	c.Flag("quick", "One seed of two hours, and one to fit on.").BoolVar(&b.Quick)
 	c.Flag("ablate", "Judge the forecast without each of its parts as well.").BoolVar(&b.Ablate)
-	c.Flag("tick", "How often the ledger is asked.").Default("1s").StringVar(&tick)
+	c.Flag("tick", "How often the ledger is asked; it divides a minute.").Default("1s").StringVar(&tick)
 	c.Flag("budget", "Ports of one port space; without it the model's, or for static ones chosen so that each is reached.").PlaceHolder("PORTS").IntVar(&b.Ports)
 	c.Flag("model", "Budget model of a record.").Default("static").StringVar(&b.Model)
 	c.Flag("nodes", "Pool size, for a model that takes it.").IntVar(&b.Nodes)

@@ -100,6 +100,8 @@ func (c *Command) check() error {
 		return errors.New("name files to replay, or a scenario")
 	case c.Tick <= 0 || c.Tick > time.Minute:
 		return fmt.Errorf("tick %v: want over 0 and at most a minute", c.Tick)
+	case time.Minute%c.Tick != 0:
+		return fmt.Errorf("tick %v: it does not divide a minute, and a horizon has whole ticks; want 0.5s, 1s, 2s, 5s, 10s, 15s, 30s or the like", c.Tick)
 	case c.Scenario != "" && !c.Quick && (!(c.Hours >= 0.5) || c.Hours > 1000):
 		return fmt.Errorf("hours %v: want 0.5 to 1000", c.Hours)
 	case c.Scenario != "" && !c.Quick && (c.Seeds < 1 || c.TrainSeeds < 1 || c.Seeds >= firstTrainSeed):

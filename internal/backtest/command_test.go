@@ -129,6 +129,8 @@ func TestCommandRefuses(t *testing.T) {
 	}{
 		{"no file", func(c *Command) { c.Files = nil }, "name files to replay, or a scenario"},
 		{"no tick", func(c *Command) { c.Tick = 0 }, "tick 0s: want over 0 and at most a minute"},
+		{"a tick that no horizon is a multiple of", func(c *Command) { c.Tick = 25 * time.Second }, "tick 25s: it does not divide a minute, and a horizon has whole ticks; want 0.5s, 1s,"},
+		{"a tick of less than that", func(c *Command) { c.Tick = 700 * time.Millisecond }, "tick 700ms: it does not divide a minute"},
 		{"fewer than no ports", func(c *Command) { c.Ports = -1 }, "budget -1: want ports, at most 1073741824, or none"},
 		{"more ports than there are", func(c *Command) { c.Ports = 3e9 }, "budget 3000000000: want ports, at most 1073741824, or none"},
 		{"nodes of static numbers", func(c *Command) { c.Nodes = 5 }, "nodes 5, vips 0: want none with the model static, or name another model"},
