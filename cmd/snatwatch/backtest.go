@@ -19,12 +19,13 @@ func backtestCommand(app *kingpin.Application) command {
 	c := app.Command("backtest", "Replays recorded or generated flows through the ledger and its forecast, and prints how accurate it was, beside what people use today.")
 	var b backtest.Command
 	var coolDowns, tick string
+	var sized [3]bool
 	c.Arg("file", "Recorded flows: CSV with a header, or Zeek's conn.log as TSV or JSON; gzipped or not.").StringsVar(&b.Files)
 	c.Flag("scenario", "Generate flows instead: all, or one of "+scenarioNames()+".").PlaceHolder("NAME").StringVar(&b.Scenario)
 	c.Flag("profile", "Only one profile of the scenarios: P0 (calls of seconds, no cool-down), P15 or P240 (calls of 50 ms, a cool-down of 15 or 240 s).").StringVar(&b.Profile)
-	c.Flag("hours", "How long a run of a scenario is; day and night nine times as long.").Default("8").Float64Var(&b.Hours)
-	c.Flag("seeds", "Runs of each scenario and profile to judge.").Default("3").IntVar(&b.Seeds)
-	c.Flag("train-seeds", "Other runs, to fit thresholds on.").Default("2").IntVar(&b.TrainSeeds)
+	c.Flag("hours", "How long a run of a scenario is; day and night nine times as long.").Default("8").IsSetByUser(&sized[0]).Float64Var(&b.Hours)
+	c.Flag("seeds", "Runs of each scenario and profile to judge.").Default("3").IsSetByUser(&sized[1]).IntVar(&b.Seeds)
+	c.Flag("train-seeds", "Other runs, to fit thresholds on.").Default("2").IsSetByUser(&sized[2]).IntVar(&b.TrainSeeds)
 	c.Flag("quick", "One seed of two hours, and one to fit on.").BoolVar(&b.Quick)
 	c.Flag("ablate", "Judge the forecast without each of its parts as well.").BoolVar(&b.Ablate)
 	c.Flag("tick", "How often the ledger is asked; it divides a minute.").Default("1s").StringVar(&tick)
@@ -49,6 +50,7 @@ func backtestCommand(app *kingpin.Application) command {
 			}
 			b.CoolDowns = append(b.CoolDowns, d)
 		}
+		b.Sized = sized[0] || sized[1] || sized[2]
 		b.Parallel = runtime.GOMAXPROCS(0)
 		b.Now = time.Now
 		b.Bar = backtest.NewBar(nil)

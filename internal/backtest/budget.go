@@ -40,7 +40,11 @@ func (t Terms) budget() (*detector.Budget, error) {
 		for _, fill := range []func(*detector.Params){
 			func(p *detector.Params) { p.Ports = t.Ports },
 			func(p *detector.Params) { p.Ports = 1024 },
-			func(p *detector.Params) { p.Nodes = 1 },
+			func(p *detector.Params) {
+				if p.Nodes == 0 { // not one that is wrong
+					p.Nodes = 1
+				}
+			},
 		} {
 			filled := p
 			fill(&filled)

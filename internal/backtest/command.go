@@ -19,9 +19,11 @@ type Command struct {
 	Files []string
 	// Scenario is a name, or "all". Profile is one of P0, P15, P240; empty means all.
 	Scenario, Profile string
-	// Hours, Seeds, TrainSeeds and Tick are those of Config. Quick asks for one seed of two hours.
+	// Hours, Seeds, TrainSeeds and Tick are those of Config; Sized says that the first three are no defaults. Quick
+	// asks for one seed of two hours.
 	Hours             float64
 	Seeds, TrainSeeds int
+	Sized             bool
 	Tick              time.Duration
 	Quick             bool
 	// Ablate also judges the forecast without each of its parts.
@@ -108,6 +110,12 @@ func (c *Command) check() error {
 		return fmt.Errorf("seeds %d, train-seeds %d: want at least 1, and fewer than %d", c.Seeds, c.TrainSeeds, firstTrainSeed)
 	case c.Ports < 0 || c.Ports > mostPorts:
 		return fmt.Errorf("budget %d: want ports, at most %d, or none", c.Ports, mostPorts)
+	case c.Scenario == "" && (c.Profile != "" || c.Sized || c.Quick):
+		return errors.New("profile, hours, seeds, train-seeds and quick are for scenarios; a record is what it is")
+	case c.Quick && c.Sized:
+		return errors.New("quick has hours, seeds and train-seeds of its own: leave out one or the other")
+	case c.Scenario != "" && (c.Model != "" && c.Model != modelStatic || c.Nodes != 0 || c.VIPs != 0):
+		return errors.New("model, nodes and vips are for recorded flows; a scenario has its own budget")
 	case (c.Model == "" || c.Model == modelStatic) && (c.Nodes != 0 || c.VIPs != 0):
 		return fmt.Errorf("nodes %d, vips %d: want none with the model static, or name another model", c.Nodes, c.VIPs)
 	case c.Scenario != "" && (c.Ports > 0 || len(c.CoolDowns) > 0 || c.Source != ""):

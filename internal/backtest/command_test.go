@@ -135,6 +135,17 @@ func TestCommandRefuses(t *testing.T) {
 		{"more ports than there are", func(c *Command) { c.Ports = 3e9 }, "budget 3000000000: want ports, at most 1073741824, or none"},
 		{"nodes of static numbers", func(c *Command) { c.Nodes = 5 }, "nodes 5, vips 0: want none with the model static, or name another model"},
 		{"a pool of none", func(c *Command) { c.Model = "azure-lb" }, "nodes: 0, want 1 to 1000"},
+		{"a pool of fewer than none, with ports", func(c *Command) { c.Model, c.Nodes, c.Ports = "azure-lb", -1, 10 }, "nodes: -1, want"},
+		{"a pool beyond the table, with ports", func(c *Command) { c.Model, c.Nodes, c.Ports = "azure-lb", 5000, 10 }, "nodes: 5000, want"},
+		{"a model of a scenario", func(c *Command) {
+			c.Files, c.Scenario, c.Hours, c.Seeds, c.TrainSeeds, c.Model = nil, "slow", 1, 1, 1, "azure-lb"
+		}, "model, nodes and vips are for recorded flows; a scenario has its own budget"},
+		{"nodes of a scenario", func(c *Command) { c.Files, c.Scenario, c.Quick, c.Nodes = nil, "slow", true, 5 }, "model, nodes and vips are for recorded flows; a scenario has its own budget"},
+		{"VIPs of a scenario", func(c *Command) { c.Files, c.Scenario, c.Quick, c.VIPs = nil, "slow", true, 5 }, "model, nodes and vips are for recorded flows; a scenario has its own budget"},
+		{"a profile of a record", func(c *Command) { c.Profile = "P0" }, "profile, hours, seeds, train-seeds and quick are for scenarios"},
+		{"hours of a record", func(c *Command) { c.Hours, c.Sized = 3, true }, "profile, hours, seeds, train-seeds and quick are for scenarios"},
+		{"a quick record", func(c *Command) { c.Quick = true }, "profile, hours, seeds, train-seeds and quick are for scenarios"},
+		{"quick and of some hours", func(c *Command) { c.Files, c.Scenario, c.Quick, c.Hours, c.Sized = nil, "slow", true, 3, true }, "quick has hours, seeds and train-seeds of its own"},
 		{"no such source", func(c *Command) { c.Source = "a" }, `source "a" is not in the record`},
 		{"a trace of two replays", func(c *Command) { c.Ports, c.CoolDowns = 10, make([]time.Duration, 2) }, "here are 2 replays"},
 		{"no such file", func(c *Command) { c.Files = []string{"none.csv"} }, "open none.csv: no such file or directory"},
