@@ -54,6 +54,8 @@ type layout struct {
 	at    [numColumns]int // -1 where absent
 	name  [numColumns]string
 	milli [numColumns]bool
+	// fields is how many the header has.
+	fields int
 }
 
 // newLayout finds columns by their header. missing names the first that a record cannot do without.
@@ -61,6 +63,7 @@ func newLayout(header []string) (l layout, missing string) {
 	for c := range l.at {
 		l.at[c], l.name[c] = -1, columnNames[c]
 	}
+	l.fields = len(header)
 	known := aliases()
 	for i, h := range header {
 		h = strings.ToLower(strings.TrimSpace(h))
@@ -82,8 +85,15 @@ func newLayout(header []string) (l layout, missing string) {
 // row is one record as text, "" where a column is absent.
 type row [numColumns]string
 
-// pick reads a row from the fields of a line. ok is false if a column is missing, which was told.
+// pick reads a row from the fields of a line. ok is false if a column is missing, or if there are more fields than
+// names, so that nobody knows which is which; that was told. Empty ones at the end are none.
 func (b *builder) pick(l *layout, line int, fields []string) (r row, ok bool) {
+	for i := len(fields) - 1; i >= l.fields; i-- {
+		if strings.TrimSpace(fields[i]) != "" {
+			b.bad(line, "", fmt.Sprintf("it has %d fields, the header %d", i+1, l.fields))
+			return r, false
+		}
+	}
 	for c, i := range l.at {
 		switch {
 		case i >= len(fields):

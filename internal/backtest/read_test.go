@@ -208,6 +208,8 @@ func TestReadFaults(t *testing.T) {
 		{"text", "a.csv", header + "yesterday,1,a:1,tcp\n", 0, []string{`a.csv line 2 column start: "yesterday" is not a number`}, false},
 		{"unknown protocol", "a.csv", header + "1,1,a:1,tcpp\n", 0, []string{`a.csv line 2 column protocol: "tcpp" is no protocol`}, false},
 		{"short line", "a.csv", header + "1,1\n" + good, 1, []string{"a.csv line 2 column destination: is missing"}, false},
+		{"long line", "a.csv", header + "1,1,5,a:1,tcp\n" + good + "1,1,a:1,tcp,\n1,1,a:1,tcp,, \n", 3, []string{"a.csv line 2: it has 5 fields, the header 4"}, false},
+		{"long line in zeek", "c.log", "#fields\tts\tduration\tid.resp_h\n1\t2\ta\tb\n", 0, []string{"c.log line 2: it has 4 fields, the header 3"}, false},
 		{"no destination", "a.csv", header + "1,1,,tcp\n", 0, []string{"a.csv line 2 column destination: is empty"}, false},
 		{"missing column", "a.csv", "start,dst\n1,a\n", 0, []string{"a.csv column duration: is missing"}, false},
 		{"missing column in zeek", "c.log", "#fields\tts\tduration\n1\t2\n", 0, []string{"c.log line 1 column destination: is missing"}, false},
