@@ -69,6 +69,9 @@ func (r *Reader) readFile(path string) (*Record, error) {
 	return rec, nil
 }
 
+// headSize is how much of a file tells its format.
+const headSize = 4096
+
 // read parses one file. What is wrong with it is told in the record.
 func (r *Reader) read(name string, from io.Reader, names map[string]string) *Record {
 	b := newBuilder(name, r.Now, names)
@@ -84,14 +87,16 @@ func (r *Reader) read(name string, from io.Reader, names map[string]string) *Rec
 	if mark, _ := in.Peek(3); string(mark) == "\ufeff" {
 		_, _ = in.Discard(len(mark))
 	}
-	switch first, _ := in.Peek(1); {
-	case len(first) == 0:
+	head, _ := in.Peek(headSize)
+	first := bytes.TrimSpace(head)
+	switch {
+	case len(head) == 0:
 		if _, err := in.ReadByte(); err != nil && err != io.EOF {
 			b.broken(0, err)
 		}
-	case first[0] == '#':
+	case bytes.HasPrefix(first, []byte("#")):
 		readZeek(b, in)
-	case first[0] == '{':
+	case bytes.HasPrefix(first, []byte("{")):
 		readJSON(b, in)
 	default:
 		readCSV(b, in)
@@ -135,7 +140,7 @@ func readNames(path string) (map[string]string, error) {
 	return names, nil
 }
 
-// lines yields lines without their end, numbered from 1. A line over 1 MiB is cut. An error
+// lines yields lines without their end, numbered from 1, blank ones left out. A line over 1 MiB is cut. An error
 // of the reader is told to b.
 func lines(b *builder, in *bufio.Reader) func(yield func(int, []byte) bool) {
 	const longest = 1 << 20
@@ -158,7 +163,7 @@ func lines(b *builder, in *bufio.Reader) func(yield func(int, []byte) bool) {
 				b.broken(n, err)
 				return
 			}
-			if text := bytes.TrimRight(line, "\r\n"); len(text) > 0 && !yield(n, text) {
+			if text := bytes.TrimRight(line, "\r\n"); len(bytes.TrimSpace(text)) > 0 && !yield(n, text) {
 				return
 			}
 			if err == io.EOF {
@@ -175,7 +180,8 @@ type builder struct {
 	names        map[string]string
 	destinations *interner
 	sources      *interner
-	clock        bool // rec.Unix is decided
+	clock        bool    // rec.Unix is decided
+	early        []early // rows that wait for that
 }
 
 func newBuilder(name string, now collector.Time, names map[string]string) *builder {
@@ -183,6 +189,7 @@ func newBuilder(name string, now collector.Time, names map[string]string) *build
 }
 
 func (b *builder) record() *Record {
+	b.decide()
 	b.rec.name(b.destinations, b.sources)
 	slices.SortStableFunc(b.rec.Flows, byStart)
 	return b.rec

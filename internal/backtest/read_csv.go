@@ -62,10 +62,10 @@ func (s *splitter) split(line []byte) ([]string, error) {
 	return s.fields, nil
 }
 
-// separator is the one that the first line has most of.
+// separator is the one that the first line that is not blank has most of.
 func separator(in *bufio.Reader) rune {
-	head, _ := in.Peek(4096)
-	first, _, _ := strings.Cut(string(head), "\n")
+	head, _ := in.Peek(headSize)
+	first, _, _ := strings.Cut(strings.TrimLeft(string(head), " \r\n"), "\n")
 	best, most := ',', strings.Count(first, ",")
 	for _, c := range []rune{';', '\t'} {
 		if n := strings.Count(first, string(c)); n > most {

@@ -106,27 +106,25 @@ func (b *builder) pick(l *layout, line int, fields []string) (r row, ok bool) {
 	return r, true
 }
 
-// unixFrom is the least start, in seconds, that is a Unix time: 1973. A record that starts
-// later than three years after its own beginning is none.
-const unixFrom = 1e8
+// future reports whether nothing can have started at start yet, in seconds.
+func (b *builder) future(start float64) bool { return b.now > 0 && start > b.now.Seconds() }
 
-// add takes one row.
-func (b *builder) add(line int, l *layout, r *row) {
+// take takes one row, once the clock is known.
+func (b *builder) take(line int, l *layout, r *row) {
 	start, err := parseTime(r[colStart], l.milli[colStart])
 	if err != nil {
 		b.bad(line, l.name[colStart], err.Error())
 		return
 	}
-	unix := start >= unixFrom
 	switch {
 	case start < 0:
 		b.bad(line, l.name[colStart], "is negative")
 		return
-	case b.now > 0 && start > b.now.Seconds():
+	case b.future(start):
 		b.bad(line, l.name[colStart], "lies in the future")
 		return
-	case b.clock && unix != b.rec.Unix:
-		b.bad(line, l.name[colStart], fmt.Sprintf("%s is on another clock than the records before", r[colStart]))
+	case start >= unixFrom != b.rec.Unix:
+		b.bad(line, l.name[colStart], fmt.Sprintf("%s is on another clock than the other records", r[colStart]))
 		return
 	}
 	life, at, ok := 0.0, colDuration, true
@@ -171,9 +169,6 @@ func (b *builder) add(line int, l *layout, r *row) {
 	if number >= maxDestinations {
 		b.bad(line, l.name[colDestination], "there are too many destinations")
 		return
-	}
-	if !b.clock {
-		b.clock, b.rec.Unix = true, unix
 	}
 	b.rec.Read++
 	if !ok {

@@ -172,6 +172,28 @@ func TestRead(t *testing.T) {
 	}
 }
 
+// Blank lines and spaces before the first line change nothing, but for the numbers of lines.
+func TestReadAfterBlanks(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct{ file, text string }{
+		{"conn.log", zeekTSV},
+		{"conn.log", zeekJSON},
+		{"a.csv", "start;duration;dst\n1;2;x\n2;-1;x\n"},
+		{"a.csv", "start\tduration\tdst\n1\t2\tx\n2\t-1\tx\n"},
+	} {
+		r := Reader{Now: now}
+		want := r.read(tt.file, strings.NewReader(tt.text), nil)
+		for i := range want.Faults {
+			want.Faults[i].Line += 2
+		}
+		for _, blanks := range []string{"\n\n", "  \n\r\n", "\ufeff\n \n "} {
+			if diff := cmp.Diff(want, r.read(tt.file, strings.NewReader(blanks+tt.text), nil)); diff != "" {
+				t.Errorf("%q after %q (-want +got)\n%s", tt.text[:20], blanks, diff)
+			}
+		}
+	}
+}
+
 // Of several names of a column the first counts that has a value, every time the same.
 func TestJSONWithSeveralNames(t *testing.T) {
 	t.Parallel()
@@ -203,7 +225,17 @@ func TestReadFaults(t *testing.T) {
 		{"end before start", "a.csv", "start,end,dst\n5,4,x\n", 0, []string{"a.csv line 2 column end: the duration is negative"}, false},
 		{"future", "a.csv", header + "1800000000,1,a:1,tcp\n", 0, []string{"a.csv line 2 column start: lies in the future"}, false},
 		{"far future of a relative record", "a.csv", header + good + "1800000000,1,a:1,tcp\n", 1, []string{"a.csv line 3 column start: lies in the future"}, false},
-		{"two clocks", "a.csv", header + good + "1600000000,1,a:1,tcp\n", 1, []string{"a.csv line 3 column start: 1600000000 is on another clock than the records before"}, false},
+		{"two clocks", "a.csv", header + good + "1600000000,1,a:1,tcp\n", 1, []string{"a.csv line 3 column start: 1600000000 is on another clock than the other records"}, false},
+		{
+			"a first row on another clock", "a.csv", header + "0,1,a:1,tcp\n" + strings.Repeat("1600000000,1,a:1,tcp\n", 2) + "1600000001,1,a:1\n", 2,
+			[]string{"a.csv line 2 column start: 0 is on another clock than the other records", "a.csv line 5 column protocol: is missing"},
+			false,
+		},
+		{
+			"a row on another clock, later", "a.csv", header + strings.Repeat(good, 2*clockRows) + "1600000000,1,a:1,tcp\n-1,1,a:1,tcp\n0,-1,a:1,tcp\n", 2 * clockRows,
+			[]string{"a.csv line 202 column start: 1600000000 is on another clock than the other records", "a.csv line 203 column start: is negative", "a.csv line 204 column duration: the duration is negative"},
+			false,
+		},
 		{"NaN", "a.csv", header + "1,NaN,a:1,tcp\nInf,1,a:1,tcp\n", 0, []string{`a.csv line 2 column duration: "NaN" is not a number`, `a.csv line 3 column start: "Inf" is not a number`}, false},
 		{"text", "a.csv", header + "yesterday,1,a:1,tcp\n", 0, []string{`a.csv line 2 column start: "yesterday" is not a number`}, false},
 		{"unknown protocol", "a.csv", header + "1,1,a:1,tcpp\n", 0, []string{`a.csv line 2 column protocol: "tcpp" is no protocol`}, false},

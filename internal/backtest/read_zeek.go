@@ -16,7 +16,8 @@ func readZeek(b *builder, in *bufio.Reader) {
 	ready := false
 	for n, text := range lines(b, in) {
 		line := string(text)
-		if !strings.HasPrefix(line, "#") {
+		meta := strings.TrimLeft(line, " \t")
+		if !strings.HasPrefix(meta, "#") {
 			if !ready {
 				b.bad(n, "#fields", "is missing")
 				return
@@ -26,12 +27,12 @@ func readZeek(b *builder, in *bufio.Reader) {
 			}
 			continue
 		}
-		if s, ok := strings.CutPrefix(line, "#separator "); ok {
+		if s, ok := strings.CutPrefix(meta, "#separator "); ok {
 			if u, err := strconv.Unquote(`"` + s + `"`); err == nil && u != "" {
 				separator = u
 			}
 		}
-		if s, ok := strings.CutPrefix(line, "#fields"+separator); ok {
+		if s, ok := strings.CutPrefix(meta, "#fields"+separator); ok {
 			var missing string
 			if l, missing = newLayout(strings.Split(s, separator)); missing != "" {
 				b.bad(n, missing, "is missing")
