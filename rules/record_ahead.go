@@ -5,29 +5,30 @@ import (
 	"slices"
 	"time"
 
-	"github.com/snatwatch/snatwatch/detector"
 	"github.com/snatwatch/snatwatch/detector/metrics"
 )
 
 // A fleet has a mean and a variance of each horizon, destination and node, and Prometheus takes 10 us for
 // each series that a rule reads: 0.5 s for those of one horizon of 1000 nodes with 50 destinations. So every
-// FleetInterval rules read only what the page needs, the ports held and the means at its horizon; seldom they
+// FleetInterval rules read only what the page needs, the ports held and the means up to its horizon; seldom they
 // read the rest, and record how the rest relates to what is read often. In between it moves with that.
 
-// meanRecords are the means at every horizon: added up at the page's, elsewhere as far off the line as the last sum was.
+// meanRecords are the means at every horizon: added up to the page's, since a fleet may fill and settle within minutes,
+// and from there as far off it as the last sum was.
 func (o Options) meanRecords() []Record {
-	records := []Record{{Name: GatewayMean, Expr: o.sumAt(metrics.ForecastPortsMean, o.PageHorizon), Labels: atHorizon(o.PageHorizon)}}
+	var records []Record
 	for i, h := range metrics.HorizonValues() {
-		if h != o.PageHorizon {
-			expr := fmt.Sprintf("clamp_min(\n  %s\n  + max without (horizon) (%s),\n  0\n)", o.line(i), o.useLast(gatewayBend, horizonIs(h)))
-			records = append(records, Record{Name: GatewayMean, Expr: expr, Labels: atHorizon(h)})
+		expr := o.sumAt(metrics.ForecastPortsMean, h)
+		if o.beyondPage(i) {
+			expr = fmt.Sprintf("clamp_min(\n  %s\n  + max without (horizon) (%s),\n  0\n)", o.meanAt(o.PageHorizon), o.useLast(gatewayBend, horizonIs(h)))
 		}
+		records = append(records, Record{Name: GatewayMean, Expr: expr, Labels: atHorizon(h)})
 	}
 	return records
 }
 
-// seldomRecords are the nodes that hold ports of a destination, how far means at other horizons than the page's are
-// off the line, variances, and variances in proportion to means.
+// seldomRecords are the nodes that hold ports of a destination, how far means beyond the page's horizon are
+// off the one at it, variances, and variances in proportion to means.
 func (o Options) seldomRecords() []Record {
 	records := o.records(gatewayNodes)
 	for i, h := range metrics.HorizonValues() {
@@ -35,26 +36,14 @@ func (o Options) seldomRecords() []Record {
 			records = append(records, Record{Name: name, Expr: expr, Labels: atHorizon(h)})
 		}
 		mean := o.meanAt(h)
-		if h != o.PageHorizon {
-			add(gatewayBend, o.sumAt(metrics.ForecastPortsMean, h)+"\n-\n("+o.line(i)+")")
-			mean = o.line(i) + " + max without (horizon) (" + o.use(gatewayBend, horizonIs(h)) + ")"
+		if o.beyondPage(i) {
+			add(gatewayBend, o.sumAt(metrics.ForecastPortsMean, h)+"\n-\n"+o.meanAt(o.PageHorizon))
+			mean = o.meanAt(o.PageHorizon) + " + max without (horizon) (" + o.use(gatewayBend, horizonIs(h)) + ")"
 		}
 		add(GatewayVariance, o.sumAt(metrics.ForecastPortsVariance, h))
 		add(gatewayDispersion, fmt.Sprintf("max without (horizon) (%s)\n/\n(%s > 0)", o.use(GatewayVariance, horizonIs(h)), mean))
 	}
 	return records
-}
-
-// line is the mean at horizon i on the straight line from the ports held now to the mean at the page's
-// horizon, and level from there.
-func (o Options) line(i int) string {
-	page := o.pageIndex()
-	if i > page {
-		return o.meanAt(o.PageHorizon)
-	}
-	horizons := detector.Horizons()
-	part := horizons[i].Seconds() / horizons[page].Seconds()
-	return fmt.Sprintf("%.4g * %s + %.4g * %s", 1-part, o.use(GatewayHeld), part, o.meanAt(o.PageHorizon))
 }
 
 // variance is the sum of variances, as it was seldom recorded but in proportion to the mean: a fleet that fills up
@@ -68,9 +57,10 @@ func (o Options) variance(matchers ...string) string {
 
 func horizonIs(h string) string { return fmt.Sprintf("horizon=%q", h) }
 
-func (o Options) pageIndex() int {
+// beyondPage says whether horizon i is longer than the page's.
+func (o Options) beyondPage(i int) bool {
 	values := metrics.HorizonValues()
-	return slices.Index(values[:], o.PageHorizon)
+	return i > slices.Index(values[:], o.PageHorizon)
 }
 
 // meanAt is the mean at horizon h without its label.

@@ -107,11 +107,7 @@ func (o Options) medianTime() string {
 	seconds := []float64{0}
 	values := metrics.HorizonValues()
 	for i, h := range detector.Horizons() {
-		mean := o.meanAt(values[i])
-		if i < o.pageIndex() && !o.inline { // of a new destination the line is all that is known
-			mean = fmt.Sprintf("(%s or %s unless on (%s) %s)", mean, o.line(i), o.space(), o.useLast(gatewayNodes))
-		}
-		at = append(at, mean)
+		at = append(at, o.meanAt(values[i]))
 		seconds = append(seconds, float64(h/time.Second))
 	}
 	terms := []string{fmt.Sprintf("0 * (%s >=%s%s)", held, on, ports)}
