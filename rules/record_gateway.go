@@ -28,17 +28,17 @@ const alone = `gateway!=""`
 
 func (o Options) defineGateway(name string, matchers ...string) string {
 	some := `destination!="other"`
-	over := func(op, expr string) string { return fmt.Sprintf("%s by (%s) (%s)", op, o.space(), expr) }
+	held := o.m(metrics.PortsHeld, alone, some)
 	// What is told of each agent is joined to its gateway.
 	shared := func(op, expr string) string {
-		return fmt.Sprintf("%s by (%s) (\n%s\n  * on (%s) group_left (gateway) %s\n)",
-			op, o.gateway(), indent(expr), o.agent(metrics.LabelBudget), o.BudgetInfo(`scope="shared"`))
+		return o.over(op, fmt.Sprintf("\n%s\n  * on (%s) group_left (gateway) %s\n",
+			indent(expr), o.agent(metrics.LabelBudget), o.BudgetInfo(`scope="shared"`)), o.gateway())
 	}
 	switch name {
 	case GatewayPorts:
 		return shared("max", o.m(metrics.BudgetEffectivePorts))
 	case GatewayHeld:
-		return over("sum", o.m(metrics.PortsHeld, alone, some))
+		return o.over("sum", held, o.space())
 	case GatewayUnseen: // what a destination may hold beyond GatewayHeld on nodes that do not export it
 		return shared("sum", o.m(metrics.FoldedPortsHeldMax))
 	case GatewayOpened:
@@ -48,7 +48,7 @@ func (o Options) defineGateway(name string, matchers ...string) string {
 	case GatewayVariance:
 		return o.sumAhead(metrics.ForecastPortsVariance, []metrics.Label{metrics.LabelHorizon}, matchers...)
 	case gatewayNodes:
-		return over("count", o.m(metrics.PortsHeld, alone, some))
+		return o.over("count", held, o.space())
 	case gatewayDeviations:
 		return o.deviations(matchers...)
 	case gatewayAt:

@@ -84,6 +84,15 @@ func (o Options) use(name string, matchers ...string) string {
 	return name + "{" + strings.Join(matchers, ", ") + "}"
 }
 
+// over aggregates what each node tells by some labels. A node counts once: it may be told twice for as long as two jobs
+// scrape it, or for a scrape or two by a pod and its successor.
+func (o Options) over(op, expr, by string) string {
+	if op != "max" {
+		expr = fmt.Sprintf("max by (instance, %s) (%s)", by, expr)
+	}
+	return fmt.Sprintf("%s by (%s) (%s)", op, by, expr)
+}
+
 // perNode aggregates what may be told twice of an agent, by a pod and its successor, by agent, budget and protocol.
 func (o Options) perNode(op, expr string, more ...metrics.Label) string {
 	by := append([]metrics.Label{metrics.LabelBudget, metrics.LabelProtocol}, more...)

@@ -17,6 +17,6 @@ func (o Options) poolRecords() []Record {
 // overPool aggregates an expression of nodes by pool and budget.
 func (o Options) overPool(op, expr string, more ...metrics.Label) string {
 	by := append([]metrics.Label{metrics.LabelPool, metrics.LabelBudget, metrics.LabelProtocol}, more...)
-	return fmt.Sprintf("%s by (%s) (\n%s\n  * on (%s) group_left (pool) %s\n)",
-		op, o.labels(by...), indent(expr), o.agent(metrics.LabelBudget), o.BudgetInfo())
+	return o.over(op, fmt.Sprintf("\n%s\n  * on (%s) group_left (pool) %s\n",
+		indent(expr), o.agent(metrics.LabelBudget), o.BudgetInfo()), o.labels(by...))
 }
