@@ -31,7 +31,7 @@ func (o Options) portsExhausted() Alert {
 	for i, l := range legs {
 		legs[i] = "0 * (" + l + ") + 1"
 	}
-	node, budget := about(each), about(o.agent(metrics.LabelBudget))
+	node, budget, shared := about(each), about(o.agent(metrics.LabelBudget)), about(gateway)
 	return Alert{
 		Name:          "SnatPortsExhausted",
 		Severity:      o.Critical,
@@ -40,9 +40,12 @@ func (o Options) portsExhausted() Alert {
 		Summary:       "SNAT ports are exhausted and connections fail.",
 		Description: "On {{ $labels.instance }}, new {{ $labels.protocol }} flows fail because budget {{ $labels.budget }} ({{ $labels.model }}) has no SNAT port left " +
 			"for the destination that holds the most. Established flows go on.",
-		Detail: node.ask("topk(1, "+node.of(metrics.PortsHeld, `destination!="other"`)+")", " That is "+answerLabel(metrics.LabelDestination)+" with "+answer(whole)+" ports held"+
-			node.ask(node.of(metrics.BudgetEffectivePorts)+" and on () "+budget.of(metrics.BudgetInfo, `scope="node"`), "; the effective ceiling is "+answer(whole))+
-			budget.ask(budget.of(metrics.BudgetInfo, `scope="shared"`), " here; it shares the ports with all nodes behind gateway "+answerLabel(metrics.LabelGateway))+".") +
+		Detail: node.ask("topk(1, "+node.of(metrics.PortsHeld, `destination!="other"`)+") and on () "+budget.of(metrics.BudgetInfo, `scope="node"`),
+			" That is "+answerLabel(metrics.LabelDestination)+" with "+answer(whole)+" ports held"+
+				node.ask(node.of(metrics.BudgetEffectivePorts), "; the effective ceiling is "+answer(whole))+".") +
+			shared.ask("topk(1, "+shared.of(GatewayHeld)+")",
+				" That is "+answerLabel(metrics.LabelDestination)+" with "+answer(whole)+" ports held by all nodes behind gateway "+answerLabel(metrics.LabelGateway)+
+					shared.ask(shared.of(GatewayPorts), "; their effective ceiling is "+answer(whole))+".") +
 			node.ask("sum(increase("+node.of(metrics.OpenFailures, `cause="`+metrics.CausePorts+`"`)+"[2m])) > 0", " "+answer(whole)+" flows failed so in two minutes.") +
 			helps,
 		Board: BoardNode, Panel: PanelNodeHeld,
