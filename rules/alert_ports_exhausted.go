@@ -8,6 +8,9 @@ import (
 	"github.com/snatwatch/snatwatch/detector/metrics"
 )
 
+// translatedHere matches the models whose ports this machine's kernel gives: of no other does its insert_failed tell.
+const translatedHere = `model="linux"`
+
 // portsExhausted is the page for what is failing now: opens fail and their port
 // space is at its ceiling. What can tell of the failure: flows that stayed unanswered at the
 // ceiling, sockets that send their first packet again, where this machine does the
@@ -23,7 +26,8 @@ func (o Options) portsExhausted() Alert {
 	legs := []string{
 		failed(metrics.CausePorts),
 		fmt.Sprintf("(%s)\nand\n%s > 0", full, o.m(metrics.OpeningStalled)),
-		fmt.Sprintf("(%s)\nand on (%s)\nsum by (%s) (increase(%s[2m])) > 0", full, agent, agent, o.m(metrics.ConntrackInsertFailed)),
+		fmt.Sprintf("(%s)\nand on (%s)\n%s\nand on (%s)\nsum by (%s) (increase(%s[2m])) > 0",
+			full, o.agent(metrics.LabelBudget), o.m(metrics.BudgetInfo, translatedHere), agent, agent, o.m(metrics.ConntrackInsertFailed)),
 		// No node alone sees a shared gateway full.
 		fmt.Sprintf("(%s)\n* on (%s) group_left (gateway) %s\nand on (%s)\n(%s >= on (%s) group_left () %s)",
 			failed(metrics.CauseUnanswered), o.agent(metrics.LabelBudget), o.BudgetInfo(`scope="shared"`), gateway, o.use(GatewayHeld), gateway, o.use(GatewayPorts)),

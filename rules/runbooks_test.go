@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/prometheus/promql/parser"
 
 	"github.com/snatwatch/snatwatch/detector"
@@ -38,6 +39,20 @@ func TestEveryModelHasItsMitigation(t *testing.T) {
 	}
 	for name := range rows {
 		t.Errorf("a mitigation for model %s, which does not exist", name)
+	}
+}
+
+// SnatPortsExhausted asks the kernel's insert_failed under the models for which this machine translates, by name.
+func TestModelsThatTranslateHere(t *testing.T) {
+	t.Parallel()
+	var got []string
+	for _, m := range detector.Models() {
+		if m.Translated {
+			got = append(got, m.Name)
+		}
+	}
+	if diff := cmp.Diff([]string{"linux"}, got); diff != "" {
+		t.Errorf("models that translate on this machine, which alert_ports_exhausted.go names (-want +got):\n%s", diff)
 	}
 }
 
