@@ -25,8 +25,8 @@ func agent(o rules.Options) board {
 				},
 				{
 					id: 71, title: "How old is what we see?", unit: "s", min: ptr(0), thresholds: []float64{t.StaleSeconds},
-					description: "Age of the snapshot behind the metrics, and of the config.",
-					queries:     []query{{expr: "time() - " + sel(o, metrics.SnapshotTimestamp), legend: "snapshot {{instance}}"}},
+					description: "Age of the snapshot behind the metrics when they were scraped. The alert is raised above the red line.",
+					queries:     []query{{expr: "timestamp(" + sel(o, metrics.SnapshotTimestamp) + ") - " + sel(o, metrics.SnapshotTimestamp), legend: "snapshot {{instance}}"}},
 				},
 				{
 					id: 72, title: "Are events lost?", unit: "cps", min: ptr(0),
