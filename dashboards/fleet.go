@@ -9,6 +9,11 @@ import (
 func fleet(o rules.Options) board {
 	t := o.Thresholds
 	info := budgetInfo(o)
+	// A machine's exporters share its address, not the port: IPv6 in brackets.
+	machine := o.ClusterLabel + ", host"
+	host := func(expr string) string {
+		return "label_replace(" + expr + ", \"host\", \"$1\", \"instance\", \"(.+?)(:[0-9]+)?\")"
+	}
 	on := "on (" + o.ClusterLabel + ", job, instance, budget) group_left (pool, model)"
 	return board{
 		uid: rules.BoardFleet, title: "snatwatch / Fleet",
@@ -67,8 +72,8 @@ func fleet(o rules.Options) board {
 					description: "Fill of each pool's most loaded node beside the mean CPU of its nodes (from node_exporter, where it runs on the same machines). Full ports and idle CPU mean nodes bought for ports: a VIP is cheaper.",
 					queries: []query{
 						{expr: ofPool(o, rules.PoolFill), legend: "ports {{pool}} {{budget}} {{protocol}}"},
-						{expr: "avg by (pool) (\n  (1 - avg by (host) (label_replace(rate(node_cpu_seconds_total{mode=\"idle\", " + o.ClusterLabel + "=~\"$cluster\"}[$__rate_interval]), \"host\", \"$1\", \"instance\", \"([^:]+).*\")))\n" +
-							"  * on (host) group_right () max by (host, pool) (label_replace(" + info + ", \"host\", \"$1\", \"instance\", \"([^:]+).*\"))\n)", legend: "CPU {{pool}}"},
+						{expr: "avg by (pool) (\n  (1 - " + by("avg", machine, host("rate(node_cpu_seconds_total{mode=\"idle\", "+o.ClusterLabel+"=~\"$cluster\"}[$__rate_interval])")) + ")\n" +
+							"  * on (" + machine + ") group_right () " + by("max", machine+", pool", host(info)) + "\n)", legend: "CPU {{pool}}"},
 					},
 				},
 				{

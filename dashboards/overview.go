@@ -21,31 +21,52 @@ func overview(o rules.Options) board {
 	}
 	and := " and on (" + agent + ", protocol, vip, destination) " + first
 	held := sel(o, metrics.PortsHeld, `destination!="other"`) + and
-	ceiling := " / on (" + agent + ", protocol) group_left () " + sel(o, metrics.BudgetEffectivePorts)
+	ceiling := " / on (" + agent + ", protocol) group_left () " + by("max", agent+", protocol", sel(o, metrics.BudgetEffectivePorts))
+	// What nodes share no node alone sees run out.
+	gateway := o.ClusterLabel + ", budget, gateway, protocol"
+	within := ofGateway(o, rules.GatewayProbability, at(o.PageHorizon))
+	full := "(" + ofGateway(o, rules.GatewayHeld) + " >= on (" + gateway + ") group_left () " + ofGateway(o, rules.GatewayPorts) + ")"
+	ofFirstShared := func(expr string) string {
+		return by("max", "budget, gateway, protocol, vip, destination", expr)
+	}
+	andShared := " and on (" + gateway + ", vip, destination) topk(10, " + within + ")"
 	return board{
 		uid: "snatwatch-overview", title: "snatwatch / Overview",
-		description: "Which pool, which node and which destination runs out of SNAT ports first, when, and is anything failing now?",
+		description: "Which pool, which node, which gateway and which destination runs out of SNAT ports first, when, and is anything failing now?",
 		rows: []row{
 			{"Now", []panel{
 				{
 					id: 11, kind: number, title: "How likely is exhaustion soon?", unit: "percentunit", thresholds: []float64{t.PageClear, t.Page},
-					description: "The highest probability over all nodes and destinations that the effective ceiling is reached within " + o.PageHorizon + ". The page is raised at the red threshold.",
-					queries:     []query{{expr: "max(" + sel(o, metrics.ExhaustionProbabilityMax, at(o.PageHorizon)) + ")", legend: "within " + o.PageHorizon}},
+					description: "The highest probability over all nodes and destinations, and over all shared gateways and destinations, that the effective ceiling is reached within " + o.PageHorizon + ". The page is raised at the red threshold.",
+					queries: []query{
+						{expr: "max(" + sel(o, metrics.ExhaustionProbabilityMax, at(o.PageHorizon)) + ")", legend: "a node, within " + o.PageHorizon},
+						{expr: "max(" + within + ")", legend: "a gateway, within " + o.PageHorizon},
+					},
 				},
 				{
 					id: 12, kind: number, title: "When does the first run out?", unit: "s", worstIsLow: true, thresholds: []float64{300, 3600},
-					description: "The shortest median time to exhaustion over all nodes and destinations; none when no horizon reaches it.",
-					queries:     []query{{expr: "min(" + sel(o, metrics.TimeToExhaustion) + ") < +Inf", legend: "median"}},
+					description: "The shortest median time to exhaustion over all nodes and destinations, and over all shared gateways and destinations; none when no horizon reaches it.",
+					queries: []query{
+						{expr: "min(" + sel(o, metrics.TimeToExhaustion) + ") < +Inf", legend: "a node"},
+						{expr: "min(" + ofGateway(o, rules.GatewayTime) + ") < +Inf", legend: "a gateway"},
+					},
 				},
 				{
 					id: 13, kind: number, title: "Are opens failing for lack of ports?", unit: "reqps", thresholds: []float64{0.001},
-					description: "Flows per second that stayed unanswered while their port space was at its effective ceiling. Any is too many.",
-					queries:     []query{{expr: "sum(" + rate(sel(o, metrics.OpenFailures, `cause="`+metrics.CausePorts+`"`)) + ")", legend: "failed opens"}},
+					description: "Flows per second that stayed unanswered while their port space was at its effective ceiling, on their node or over all nodes behind a shared gateway. Any is too many.",
+					queries: []query{
+						{expr: "sum(" + rate(sel(o, metrics.OpenFailures, `cause="`+metrics.CausePorts+`"`)) + ")", legend: "at a node's ceiling"},
+						{expr: "sum(" + rate(sel(o, metrics.OpenFailures, `cause="`+metrics.CauseUnanswered+`"`)) + " * on (" + agent + ") group_left (gateway) " + budgetInfo(o, `scope="shared"`) +
+							" and on (" + gateway + ") " + full + ") or vector(0)", legend: "at a gateway's ceiling"},
+					},
 				},
 				{
-					id: 14, kind: number, title: "How many nodes are at their ceiling?", unit: "short", thresholds: []float64{1},
-					description: "Nodes whose fullest port space holds as many ports as the effective ceiling allows.",
-					queries:     []query{{expr: "count(" + ofNode(o, rules.NodeFill) + " >= 1) or vector(0)", legend: "nodes"}},
+					id: 14, kind: number, title: "How many nodes and gateways are at their ceiling?", unit: "short", thresholds: []float64{1},
+					description: "Nodes whose fullest port space holds as many ports as the effective ceiling allows, and shared gateways of which all nodes together hold as many to a destination.",
+					queries: []query{
+						{expr: "count(" + by("count", o.ClusterLabel+", instance", ofNode(o, rules.NodeFill)+" >= 1") + ") or vector(0)", legend: "nodes"},
+						{expr: "count(" + by("count", o.ClusterLabel+", gateway", full) + ") or vector(0)", legend: "gateways"},
+					},
 				},
 			}},
 			{"Which", []panel{
@@ -61,6 +82,27 @@ func overview(o rules.Options) board {
 					columns: []column{
 						{label: "pool", title: "Pool"},
 						{label: "instance", title: "Node", board: rules.BoardNode},
+						{label: "budget", title: "Budget"},
+						{label: "protocol", title: "Protocol"},
+						{label: "vip", title: "VIP"},
+						{label: "destination", title: "Destination"},
+						{label: "Value #A", title: "Within " + o.PageHorizon, unit: "percentunit", thresholds: []float64{t.PageClear, t.Page}},
+						{label: "Value #B", title: "Time left", unit: "s", thresholds: []float64{300, 3600}, worstIsLow: true},
+						{label: "Value #C", title: "Ports held"},
+						{label: "Value #D", title: "Full", unit: "percentunit", thresholds: []float64{1}},
+					},
+				},
+				{
+					id: 24, kind: rowsOf, title: "Which gateway runs out first, and when?", unit: "short",
+					description: "The ten destinations most likely to be exhausted within " + o.PageHorizon + " over all nodes behind a shared gateway: the probability, the median time that is left, ports held by all nodes and their share of the effective ceiling.",
+					queries: []query{
+						{expr: ofFirstShared("topk(10, " + within + ")"), instant: true},
+						{expr: ofFirstShared(ofGateway(o, rules.GatewayTime) + " < +Inf" + andShared), instant: true},
+						{expr: ofFirstShared(ofGateway(o, rules.GatewayHeld) + andShared), instant: true},
+						{expr: ofFirstShared("(" + ofGateway(o, rules.GatewayHeld) + andShared + ") / on (" + gateway + ") group_left () " + ofGateway(o, rules.GatewayPorts)), instant: true},
+					},
+					columns: []column{
+						{label: "gateway", title: "Gateway"},
 						{label: "budget", title: "Budget"},
 						{label: "protocol", title: "Protocol"},
 						{label: "vip", title: "VIP"},

@@ -28,8 +28,8 @@ func sel(o rules.Options, name metrics.Name, more ...string) string {
 }
 
 // budgetInfo is the budget's info metric as the rules join it: one series for each agent and budget.
-func budgetInfo(o rules.Options) string {
-	return "topk by (" + o.ClusterLabel + ", job, instance, budget) (1, " + sel(o, metrics.BudgetInfo) + ")"
+func budgetInfo(o rules.Options, more ...string) string {
+	return "topk by (" + o.ClusterLabel + ", job, instance, budget) (1, " + sel(o, metrics.BudgetInfo, more...) + ")"
 }
 
 // bucket is sel for the buckets of a histogram.
