@@ -9,8 +9,8 @@ import (
 )
 
 // agentDown: a target that was an agent in the last hour is still a target and does
-// not answer. It holds itself up by its own state for as long as it does not. A node that was
-// taken away is no target any more and raises nothing.
+// not answer. It holds itself up by its own state for as long as it does not, and over an hour in which
+// Prometheus was off. A node that was taken away is no target any more and raises nothing.
 func (o Options) agentDown() Alert {
 	by := o.agent()
 	up := "up"
@@ -19,7 +19,7 @@ func (o Options) agentDown() Alert {
 	}
 	was := fmt.Sprintf("present_over_time(%s[1h])", o.m(metrics.AgentBuildInfo))
 	if !o.inline {
-		was = "(\n" + indent(was+"\nor\nALERTS{alertname=\"SnatAgentDown\"}") + "\n)"
+		was = "(\n" + indent(was+"\nor\npresent_over_time(ALERTS{alertname=\"SnatAgentDown\"}[1h])") + "\n)"
 	}
 	expr := fmt.Sprintf("%s == 0\nand on (%s)\n%s", up, by, was)
 	return Alert{

@@ -15,7 +15,7 @@ func (o Options) budgetChanged() Alert {
 		Severity:    o.Info,
 		Expr:        o.withBudget(fmt.Sprintf("%s\n!=\n%s", o.m(metrics.BudgetPorts), o.m(metrics.BudgetPorts)+" offset 10m")),
 		Summary:     "A node's SNAT budget has changed.",
-		Description: "On {{ $labels.instance }}, budget {{ $labels.budget }} ({{ $labels.model }}) is now {{ $value }} {{ $labels.protocol }} ports in each port space; ten minutes ago it was another number.",
+		Description: "On {{ $labels.instance }}, budget {{ $labels.budget }} ({{ $labels.model }}) is now {{ $value | " + whole + " }} {{ $labels.protocol }} ports in each port space; ten minutes ago it was another number.",
 		Detail: node.ask(node.of(metrics.BudgetPorts)+" offset 10m", " It was "+answer(whole)+".") +
 			node.ask(node.of(metrics.BusiestPortsHeld), " The fullest port space holds "+answer(whole)+"."),
 		Board: BoardNode, Panel: PanelNodeTier,

@@ -16,7 +16,7 @@ func (o Options) destinationDominates() Alert {
 		Name:     "SnatDestinationDominates",
 		Severity: o.Info,
 		Expr: o.withBudget(fmt.Sprintf("(%s > on (%s) group_left () %s * %s)\n/ on (%s) group_left ()\nmax by (%s) (%s)\n> %s",
-			o.m(metrics.DominantPortsHeld), by, number(t.DominatesShare), o.perNode("sum", o.m(metrics.AllPortsHeld)), by, by, o.m(metrics.BudgetEffectivePorts), number(t.Dominates))),
+			o.m(metrics.DominantPortsHeld, `destination!="`+anyDestination+`"`), by, number(t.DominatesShare), o.perNode("sum", o.m(metrics.AllPortsHeld)), by, by, o.m(metrics.BudgetEffectivePorts), number(t.Dominates))),
 		For:     15 * time.Minute,
 		Summary: "One destination holds most of a node's SNAT ports.",
 		Description: "On {{ $labels.instance }}, {{ $labels.destination }} fills {{ $value | humanizePercentage }} of its {{ $labels.protocol }} port space in budget {{ $labels.budget }} " +

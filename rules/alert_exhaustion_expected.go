@@ -22,7 +22,7 @@ func (o Options) exhaustionExpected() Alert {
 		Summary:       "SNAT ports are likely to run out within the ticket horizon.",
 		Description: "On {{ $labels.instance }}, some port space of budget {{ $labels.budget }} ({{ $labels.model }}, {{ $labels.protocol }}) is exhausted within " + o.TicketHorizon +
 			" with probability {{ $value | humanizePercentage }}.",
-		Detail: node.ask("topk(1, "+node.of(metrics.ExhaustionProbability, horizonIs(o.TicketHorizon))+")", " The likeliest is "+answerLabel(metrics.LabelDestination)+".") +
+		Detail: node.ask("topk(1, "+node.of(metrics.ExhaustionProbability, horizonIs(o.TicketHorizon), named)+")", " The likeliest is "+answerLabel(metrics.LabelDestination)+".") +
 			node.demand() + helps,
 		Board: BoardNode, Panel: PanelNodeProbability,
 	}
@@ -38,6 +38,6 @@ func (s subject) demand() string {
 		return of("_sum") + " / (" + of("_count") + " > 0)"
 	}
 	const ago = " offset 1h"
-	return s.ask(opens(""), " "+answer(roughly)+" flows a second open"+s.ask(opens(ago), " (an hour ago "+answer(roughly)+")")+
+	return s.ask(opens(""), " "+roughly()+" flows a second open"+s.ask(opens(ago), " (an hour ago "+roughly()+")")+
 		s.ask(hold(""), ", and those that ended held a port for "+answer(period)+s.ask(hold(ago), " (an hour ago "+answer(period)+")"))+".")
 }

@@ -20,7 +20,7 @@ func (o Options) exhaustionPredicted() Alert {
 		Expr:          o.withBudget(o.hysteresis("SnatExhaustionPredicted", probability, number(t.Page), number(t.PageClear), on)),
 		KeepFiringFor: time.Minute,
 		Summary:       "SNAT ports to a destination run out within minutes.",
-		Description: "On {{ $labels.instance }}, new {{ $labels.protocol }} flows to {{ $labels.destination }}{{ with $labels.vip }} by way of VIP {{ . }}{{ end }} will soon find no SNAT port: " +
+		Description: "On {{ $labels.instance }}, new {{ $labels.protocol }} flows" + to + "{{ with $labels.vip }} by way of VIP {{ . }}{{ end }} will soon find no SNAT port: " +
 			"the probability that budget {{ $labels.budget }} ({{ $labels.model }}) is exhausted within " + o.PageHorizon + " is {{ $value | humanizePercentage }}.",
 		Detail: space.ask(space.of(metrics.PortsHeld), " It holds "+answer(whole)+" ports"+
 			node.ask(node.of(metrics.BudgetEffectivePorts), "; the effective ceiling is "+answer(whole))+".") +

@@ -20,7 +20,7 @@ func (o Options) gatewayExhaustionPredicted() Alert {
 		Expr:          o.hysteresis(gatewayPage, o.probabilityBy(o.PageHorizon), number(t.Page), number(t.PageClear), on),
 		KeepFiringFor: max(time.Minute, 2*o.FleetInterval), // bridges a missed evaluation
 		Summary:       "The SNAT ports of a shared gateway run out within minutes.",
-		Description: "All nodes behind gateway {{ $labels.gateway }} together (budget {{ $labels.budget }}) will soon hold every {{ $labels.protocol }} port to {{ $labels.destination }}: " +
+		Description: "All nodes behind gateway {{ $labels.gateway }} together (budget {{ $labels.budget }}) will soon hold every {{ $labels.protocol }} port" + to + ": " +
 			"the probability within " + o.PageHorizon + " is {{ $value | humanizePercentage }}.",
 		Detail: space.ask(space.of(GatewayHeld), " They hold "+answer(whole)+".") +
 			space.ask(space.of(GatewayTime)+" > 0 < +Inf", " At this course they are gone in "+answer(period)+".") +

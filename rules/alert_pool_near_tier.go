@@ -17,8 +17,8 @@ func (o Options) poolNearTierEdge() Alert {
 			indent(o.join(o.m(metrics.PoolNodesToNextTier)+" < "+number(o.Thresholds.TierNodes), "pool, model"))),
 		For:     5 * time.Minute,
 		Summary: "A VM pool is about to outgrow its tier: every node's SNAT budget will shrink.",
-		Description: "Pool {{ $labels.pool }} (budget {{ $labels.budget }}, {{ $labels.model }}) can grow by {{ $value }} nodes before each node's SNAT ports shrink to the next row of the table, " +
-			"cutting flows on the ports that are taken back.",
+		Description: "{{ with $labels.pool }}Pool {{ . }}{{ else }}The pool{{ end }} (budget {{ $labels.budget }}, {{ $labels.model }}) is about to cross a row of the table: each node's SNAT ports shrink to the next one's, " +
+			"cutting flows on the ports that are taken back. Nodes that can be added before that: {{ $value | " + whole + " }}.",
 		Board: BoardFleet, Panel: PanelFleetTiers,
 	}
 }

@@ -45,10 +45,10 @@ func (o Options) portsExhausted() Alert {
 		Description: "On {{ $labels.instance }}, new {{ $labels.protocol }} flows fail because budget {{ $labels.budget }} ({{ $labels.model }}) has no SNAT port left " +
 			"for the destination that holds the most. Established flows go on.",
 		Detail: node.ask("topk(1, "+node.of(metrics.PortsHeld, `destination!="other"`)+") and on () "+budget.of(metrics.BudgetInfo, `scope="node"`),
-			" That is "+answerLabel(metrics.LabelDestination)+" with "+answer(whole)+" ports held"+
+			" That is "+answerDestination()+" with "+answer(whole)+" ports held"+
 				node.ask(node.of(metrics.BudgetEffectivePorts), "; the effective ceiling is "+answer(whole))+".") +
 			shared.ask("topk(1, "+shared.of(GatewayHeld)+")",
-				" That is "+answerLabel(metrics.LabelDestination)+" with "+answer(whole)+" ports held by all nodes behind gateway "+answerLabel(metrics.LabelGateway)+
+				" That is "+answerDestination()+" with "+answer(whole)+" ports held by all nodes behind gateway "+answerLabel(metrics.LabelGateway)+
 					shared.ask(shared.of(GatewayPorts), "; their effective ceiling is "+answer(whole))+".") +
 			node.ask("sum(increase("+node.of(metrics.OpenFailures, `cause="`+metrics.CausePorts+`"`)+"[2m])) > 0", " "+answer(whole)+" flows failed so in two minutes.") +
 			helps,

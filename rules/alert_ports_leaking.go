@@ -25,6 +25,9 @@ func (o Options) portsLeaking() Alert {
 	arrivals := fmt.Sprintf("%s\n< %s * %s", opened(""), number(t.LeakArrivals), opened(" offset 1h"))
 	rising := fmt.Sprintf("%s > %s * %s", held(""), number(t.LeakGrowth), held(" offset 1h"))
 	node := about(by)
+	// A destination that was not there an hour ago has grown from nothing.
+	now := node.of(metrics.PortsHeld, named)
+	growth := now + " - (" + now + " offset 1h or 0 * " + now + ")"
 	return Alert{
 		Name:     "SnatPortsLeaking",
 		Severity: o.Warning,
@@ -33,7 +36,7 @@ func (o Options) portsLeaking() Alert {
 		Summary:  "SNAT ports are held longer and longer while no more flows arrive.",
 		Description: "On {{ $labels.instance }}, a {{ $labels.protocol }} port of budget {{ $labels.budget }} is held {{ $value | printf `%.1f` }} times as long as an hour ago, at no more arrivals: " +
 			"connections leak, or a destination has become slow.",
-		Detail: node.ask("topk(1, ("+node.of(metrics.PortsHeld, `destination!="other"`)+" - "+node.of(metrics.PortsHeld)+" offset 1h) > 0)",
+		Detail: node.ask("topk(1, ("+growth+") > 0)",
 			" "+answerLabel(metrics.LabelDestination)+" grew the most, by "+answer(whole)+" ports."),
 		Board: BoardNode, Panel: PanelNodeHoldTimes,
 	}

@@ -37,14 +37,33 @@ func (s subject) ask(query, text string) string {
 // answer is the first value that the query around it returned, in a format of Prometheus's templates.
 func answer(format string) string { return "{{ . | first | value | " + format + " }}" }
 
+// roughly is answer to three digits, and to the whole number where it has more.
+func roughly() string {
+	return "{{ with . | first }}{{ if lt .Value 100.0 }}{{ .Value | printf `%.3g` }}{{ else }}{{ .Value | printf `%.0f` }}{{ end }}{{ end }}"
+}
+
 // answerLabel is a label of the first series that the query around it returned.
 func answerLabel(l metrics.Label) string { return fmt.Sprintf("{{ . | first | label `%s` }}", l) }
 
+// answerDestination is answerLabel of the destination.
+func answerDestination() string {
+	return "{{ with . | first | label `" + string(metrics.LabelDestination) + "` }}{{ if eq . `" + anyDestination + "` }}all destinations{{ else }}{{ . }}{{ end }}{{ end }}"
+}
+
+// Where a port serves one flow whatever its destination, metrics call the destination anyDestination: no one to name.
+const (
+	anyDestination = "*"
+	// named matches the destinations that are one.
+	named = `destination!~"other|[*]"`
+)
+
+// to names the alert's destination.
+const to = "{{ if ne $labels.destination `" + anyDestination + "` }} to {{ $labels.destination }}{{ end }}"
+
 // Formats for answer.
 const (
-	whole   = "printf `%.0f`"
-	roughly = "printf `%.3g`"
-	period  = "humanizeDuration"
+	whole  = "printf `%.0f`"
+	period = "humanizeDuration"
 )
 
 // helps says where the rest stands.
