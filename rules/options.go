@@ -9,7 +9,6 @@ import (
 	"net/url"
 	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -104,7 +103,10 @@ func (o Options) Validate() error {
 	if !model.LegacyValidation.IsValidLabelName(o.ClusterLabel) {
 		return fmt.Errorf("--cluster-label=%s: not a label name; want letters, digits and _", o.ClusterLabel)
 	}
-	if ownLabel(o.ClusterLabel) || reserved.MatchString(o.ClusterLabel) {
+	if unlabel.MatchString(o.ClusterLabel) {
+		return fmt.Errorf("--cluster-label=%s: PromQL reads it as a number or a keyword; want another label", o.ClusterLabel)
+	}
+	if ownLabel(o.ClusterLabel) || ofTarget.MatchString(o.ClusterLabel) || reserved.MatchString(o.ClusterLabel) {
 		return fmt.Errorf("--cluster-label=%s: it means something else already; want the label that Prometheus gives to all targets of a cluster", o.ClusterLabel)
 	}
 	for _, s := range []struct{ flag, value string }{{"critical", o.Critical}, {"warning", o.Warning}, {"info", o.Info}} {
@@ -151,8 +153,13 @@ func web(address string) (u *url.URL, ok bool) {
 	return u, err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Host != "" && !strings.ContainsAny(address, "{}$ \"'\\")
 }
 
-// reserved are labels with which Prometheus, its alerts or our rules mean something else.
-var reserved = regexp.MustCompile(`^(__.*|job|instance|le|alertname|alertstate|severity)$`)
+// reserved are labels with which Prometheus, its alerts or our rules mean something else, and ofTarget those that tell
+// one target from another. unlabel is what PromQL takes for no label in a list of them.
+var (
+	reserved = regexp.MustCompile(`^(__.*|le|alertname|alertstate|severity)$`)
+	ofTarget = regexp.MustCompile(`^(job|instance)$`)
+	unlabel  = regexp.MustCompile(`(?i)^(inf|nan|without)$`)
+)
 
 // ownLabel says whether a metric of the agent has that label.
 func ownLabel(label string) bool {
@@ -206,38 +213,6 @@ func (t Thresholds) validate() error {
 	} {
 		if !(r.value > r.min && r.value < 1e9) {
 			return fmt.Errorf("--threshold.%s=%g: want a number above %g", r.flag, r.value, r.min)
-		}
-	}
-	return nil
-}
-
-var matcher = regexp.MustCompile(`^\s*([a-zA-Z_][a-zA-Z0-9_]*)\s*(=~|!~|!=|=)\s*"((?:[^"\\\n]|\\.)*)"\s*(,|$)`)
-
-// validSelector checks a comma-separated list of matchers.
-func validSelector(s string) error {
-	for rest := s; rest != ""; {
-		m := matcher.FindStringSubmatch(rest)
-		if m == nil {
-			return fmt.Errorf("no matcher at %q", rest)
-		}
-		if m[1] == model.MetricNameLabel {
-			return fmt.Errorf("matcher %s: each metric has its own name", m[1])
-		}
-		if ownLabel(m[1]) {
-			return fmt.Errorf("matcher %s: only some metrics have that label, the rest would never match", m[1])
-		}
-		value, err := strconv.Unquote(`"` + m[3] + `"`) // PromQL knows the escapes of Go
-		if err != nil {
-			return fmt.Errorf("matcher %s: no such escape in \"%s\": a backslash is written twice", m[1], m[3])
-		}
-		if m[2] == "=~" || m[2] == "!~" {
-			if _, err := regexp.Compile(value); err != nil {
-				return fmt.Errorf("matcher %s: %w", m[1], err)
-			}
-		}
-		rest = rest[len(m[0]):]
-		if rest == "" && m[4] == "," {
-			return fmt.Errorf("ends in a comma")
 		}
 	}
 	return nil
