@@ -42,6 +42,17 @@ func TestEveryModelHasItsMitigation(t *testing.T) {
 	}
 }
 
+// Who holds the ports is asked for both protocols that alerts are raised for.
+func TestRunbookKnowsBothProtocols(t *testing.T) {
+	t.Parallel()
+	book := runbook(t, "SnatExhaustionPredicted")
+	for _, command := range []string{"ss -tanp dst ", "ss -uanp dst ", "conntrack -L -p tcp -d ", "conntrack -L -p udp -d "} {
+		if !strings.Contains(book, "\n   "+command+"ADDRESS") {
+			t.Errorf("no line begins %q", command)
+		}
+	}
+}
+
 // SnatPortsExhausted asks the kernel's insert_failed under the models for which this machine translates, by name.
 func TestModelsThatTranslateHere(t *testing.T) {
 	t.Parallel()
