@@ -46,6 +46,8 @@ type agent struct {
 	started *config.Config
 
 	metadata cloud.Client
+	// chooseEvery is the time between two looks at which source is best.
+	chooseEvery time.Duration
 
 	state  atomic.Pointer[state]
 	kernel atomic.Pointer[[]metrics.Kernel]
@@ -79,7 +81,7 @@ func runAgent(ctx context.Context, e *env, o *options, logger *slog.Logger) erro
 	defer func() { _ = outer.Close() }()
 	a := &agent{
 		options: o, logger: logger, now: collector.Clock(), build: newBuild(), outer: outer, started: c,
-		notices: newNotices(logger), metadata: e.metadata,
+		notices: newNotices(logger), metadata: e.metadata, chooseEvery: chooseEvery,
 	}
 	a.began = a.now()
 	logger.Info("starting", "version", a.build.Version, "revision", a.build.Revision, "config", cmp.Or(o.config, "embedded default"), "netns", outer.Inode())

@@ -28,15 +28,21 @@ func TestChoose(t *testing.T) {
 		notice string
 		err    string
 	}{
-		{"flows tracked", config.SourceAuto, evidence{busy, all, 0}, config.SourceConntrack, "7 flows tracked", "", ""},
-		{"rules, no flow yet", config.SourceAuto, evidence{loaded, all, 2}, config.SourceConntrack, "2 NAT rules, 0 flows tracked", "", ""},
-		{"nothing tracked", config.SourceAuto, evidence{loaded, all, 0}, config.SourceSockets, "conntrack tracks nothing", "", ""},
-		{"module missing", config.SourceAuto, evidence{collector.Limits{}, all, 0}, config.SourceSockets, "not loaded", "only sockets", ""},
-		{"rights missing", config.SourceAuto, evidence{busy, 0, 0}, config.SourceSockets, "takes CAP_NET_ADMIN", "setcap cap_net_admin+ep", ""},
-		{"sockets asked for", config.SourceSockets, evidence{busy, all, 3}, config.SourceSockets, "asked for", "", ""},
-		{"conntrack asked for", config.SourceConntrack, evidence{loaded, all, 0}, config.SourceConntrack, "asked for", "", ""},
-		{"conntrack asked for without module", config.SourceConntrack, evidence{collector.Limits{}, all, 0}, "", "", "", "modprobe nf_conntrack_netlink"},
-		{"conntrack asked for without rights", config.SourceConntrack, evidence{busy, 0, 0}, "", "", "", "missing CAP_NET_ADMIN"},
+		{"flows tracked", config.SourceAuto, evidence{limits: busy, caps: all, rules: 0}, config.SourceConntrack, "7 flows tracked", "", ""},
+		{"rules, no flow yet", config.SourceAuto, evidence{limits: loaded, caps: all, rules: 2}, config.SourceConntrack, "2 NAT rules, 0 flows tracked", "", ""},
+		{"nothing tracked", config.SourceAuto, evidence{limits: loaded, caps: all, rules: 0}, config.SourceSockets, "conntrack tracks nothing", "", ""},
+		{"one connection and no entry", config.SourceAuto, evidence{limits: loaded, caps: all, connections: 1, unknown: 1}, config.SourceSockets, "conntrack tracks nothing", "", ""},
+		{"entries of before", config.SourceAuto, evidence{limits: busy, caps: all, connections: 7, unknown: 4}, config.SourceSockets, "no NAT rule, no entry of 4 of 7 connections", "", ""},
+		{"entries of most connections", config.SourceAuto, evidence{limits: busy, caps: all, connections: 8, unknown: 4}, config.SourceConntrack, "7 flows tracked", "", ""},
+		{"rules for connections to come", config.SourceAuto, evidence{limits: loaded, caps: all, rules: 2}, config.SourceConntrack, "2 NAT rules, 0 flows tracked", "", ""},
+		{"conntrack broken", config.SourceAuto, evidence{limits: busy, caps: all, rules: 2, broken: "no luck"}, config.SourceSockets, "conntrack does not work", "only sockets are seen: no luck; to give it: ", ""},
+		{"conntrack asked for and not active", config.SourceConntrack, evidence{limits: busy, caps: all, connections: 8, unknown: 8}, config.SourceConntrack, "asked for", "", ""},
+		{"module missing", config.SourceAuto, evidence{limits: collector.Limits{}, caps: all, rules: 0}, config.SourceSockets, "not loaded", "only sockets", ""},
+		{"rights missing", config.SourceAuto, evidence{limits: busy, caps: 0, rules: 0}, config.SourceSockets, "takes CAP_NET_ADMIN", "setcap cap_net_admin+ep", ""},
+		{"sockets asked for", config.SourceSockets, evidence{limits: busy, caps: all, rules: 3}, config.SourceSockets, "asked for", "", ""},
+		{"conntrack asked for", config.SourceConntrack, evidence{limits: loaded, caps: all, rules: 0}, config.SourceConntrack, "asked for", "", ""},
+		{"conntrack asked for without module", config.SourceConntrack, evidence{limits: collector.Limits{}, caps: all, rules: 0}, "", "", "", "modprobe nf_conntrack_netlink"},
+		{"conntrack asked for without rights", config.SourceConntrack, evidence{limits: busy, caps: 0, rules: 0}, "", "", "", "missing CAP_NET_ADMIN"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

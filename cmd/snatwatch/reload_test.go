@@ -31,13 +31,13 @@ func newQuietAgent(t *testing.T, text string, metadata cloud.Client) (a *agent, 
 	if err != nil {
 		t.Fatal(err)
 	}
-	outer, err := netns.Self()
+	outer, err := config.OpenNetns(c.Netns)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = outer.Close() })
 	logger := slog.New(slog.DiscardHandler)
-	a = &agent{options: o, logger: logger, now: collector.Clock(), outer: outer, started: c, notices: newNotices(logger), metadata: metadata}
+	a = &agent{options: o, logger: logger, now: collector.Clock(), outer: outer, started: c, notices: newNotices(logger), metadata: metadata, chooseEvery: chooseEvery}
 	a.began = a.now()
 	if err := a.configure(t.Context(), c); err != nil {
 		t.Fatal(err)

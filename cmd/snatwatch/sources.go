@@ -12,11 +12,8 @@ import (
 
 	"github.com/snatwatch/snatwatch/collector"
 	"github.com/snatwatch/snatwatch/collector/conntrack"
-	"github.com/snatwatch/snatwatch/collector/limits"
-	"github.com/snatwatch/snatwatch/collector/natrules"
 	"github.com/snatwatch/snatwatch/collector/netns"
 	"github.com/snatwatch/snatwatch/collector/sockdiag"
-	"github.com/snatwatch/snatwatch/detector"
 	"github.com/snatwatch/snatwatch/detector/metrics"
 	"github.com/snatwatch/snatwatch/internal/config"
 )
@@ -25,39 +22,30 @@ import (
 // become active when a rule is loaded, and a local budget may come with a reload.
 const chooseEvery = 30 * time.Second
 
-// plan is which sources run, and why.
-type plan struct {
-	choice
-	// local: sockets are read for local budgets too, beside conntrack.
-	local bool
-	// translated: no budget counts a flow that this machine does not translate.
-	translated bool
-}
-
 // runSources runs what the plan says until ctx is cancelled, and again when the plan
 // changes. It returns an error if nothing works.
 func (a *agent) runSources(ctx context.Context) error {
-	want := a.started.Source
-	p, err := a.plan(want)
+	broken := ""
+	p, err := a.plan(ctx, broken)
 	if err != nil {
 		return err
 	}
 	for {
 		a.notices.set("source", p.notice)
+		a.notices.say(slog.LevelInfo, "times", timesText(p.choice, p.limits))
 		a.logger.Info("source chosen", "chosen", p.source, "why", p.why)
 		before := p.source
-		next, err := a.runPlan(ctx, want, p)
+		next, err := a.runPlan(ctx, broken, p)
 		switch {
 		case ctx.Err() != nil:
 			return context.Cause(ctx)
 		case err == nil:
 			p = next
-		case want == config.SourceAuto && p.source == config.SourceConntrack:
-			p.choice = choice{
-				source: config.SourceSockets, why: "conntrack does not work",
-				notice: fmt.Sprintf("conntrack does not work, so only sockets are seen: %v; %s", err, remedy),
+		case a.started.Source == config.SourceAuto && p.source == config.SourceConntrack:
+			broken = err.Error()
+			if p, err = a.plan(ctx, broken); err != nil {
+				return err
 			}
-			want = config.SourceSockets
 		default:
 			return fmt.Errorf("%w: %w", errNoSource, err)
 		}
@@ -70,7 +58,7 @@ func (a *agent) runSources(ctx context.Context) error {
 }
 
 // runPlan runs the sources of p until a better plan is known, which it returns.
-func (a *agent) runPlan(ctx context.Context, want config.Source, p plan) (next plan, err error) {
+func (a *agent) runPlan(ctx context.Context, broken string, p plan) (next plan, err error) {
 	sources := a.sourcesOf(p)
 	a.mu.Lock()
 	a.sources = sources
@@ -81,51 +69,27 @@ func (a *agent) runPlan(ctx context.Context, want config.Source, p plan) (next p
 		g.Go(func() error { return supervise(ctx, s, a.loop.sink(s.feed), a.notices) })
 	}
 	g.Go(func() error {
-		return every(ctx, chooseEvery, func() error {
-			q, err := a.plan(want)
-			// conntrack is not left for having become quiet: its table says so too.
-			quiet := p.source == config.SourceConntrack && q.source == config.SourceSockets
-			if err == nil && !quiet && (q.source != p.source || q.local != p.local || q.translated != p.translated) {
-				next = q
+		f := following{plan: p}
+		return every(ctx, a.chooseEvery, func() error {
+			q, err := a.plan(ctx, broken)
+			if err != nil {
+				a.logger.Debug("sources not chosen anew", "err", err)
+				return nil
+			}
+			var changed bool
+			if next, changed = f.look(q); changed {
 				return better
 			}
+			a.notices.say(slog.LevelInfo, "times", timesText(p.choice, q.limits))
+			a.notices.set("untracked", f.untrackedText(q))
 			return nil
 		})
 	})
 	if err = g.Wait(); errors.Is(err, better) {
 		err = nil
 	}
+	a.notices.set("untracked", "")
 	return next, err
-}
-
-// plan looks at the machine and decides.
-func (a *agent) plan(want config.Source) (plan, error) {
-	var e evidence
-	var err error
-	e.limits, err = limits.Of(a.outer)
-	var denied *netns.AccessError
-	switch {
-	case errors.As(err, &denied): // then neither source can
-		return plan{}, fmt.Errorf("%w: network namespace %s: %s", errNoSource, a.started.Netns, withRemedy(denied))
-	case err != nil:
-		a.logger.Debug("limits not all read", "err", err)
-	}
-	if e.caps, err = netns.Effective(); err != nil {
-		return plan{}, fmt.Errorf("read own capabilities: %w", err)
-	}
-	if r, err := natrules.Read(a.outer); err == nil {
-		e.rules = len(r.Rules)
-	}
-	c, err := choose(want, e)
-	if err != nil {
-		return plan{}, err
-	}
-	a.notices.say(slog.LevelInfo, "times", timesText(c, e.limits))
-	nat, local := split(a.current())
-	return plan{
-		choice: c, local: len(local) > 0,
-		translated: len(nat) > 0 && !slices.ContainsFunc(nat, func(b *detector.Budget) bool { return !b.Translated }),
-	}, nil
 }
 
 func (a *agent) sourcesOf(p plan) []source {

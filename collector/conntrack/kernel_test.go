@@ -207,3 +207,45 @@ func TestKernelSinkRefuses(t *testing.T) {
 		t.Errorf("after %d calls: %v", calls, err)
 	}
 }
+
+// Flows are looked up by either direction of their entry.
+func TestKernelUnknown(t *testing.T) {
+	t.Parallel()
+	ns := kerneltest.Netns(t)
+	c := newCreator(t, ns)
+	flow := func(p collector.Protocol, src, dst string) collector.Flow {
+		return collector.Flow{Protocol: p, Source: netip.MustParseAddrPort(src), Destination: netip.MustParseAddrPort(dst)}
+	}
+	known := []collector.Flow{
+		flow(collector.TCP, "10.0.0.1:10000", "203.0.113.7:443"),
+		flow(collector.TCP, "10.0.0.1:10001", "203.0.113.7:443"), // translated
+		flow(collector.TCP, "[fd00::1]:10000", "[2001:db8::7]:443"),
+	}
+	for i, f := range known {
+		e := established(f.Source, f.Destination, netip.AddrPort{})
+		if i == 1 {
+			e = established(f.Source, f.Destination, netip.MustParseAddrPort("198.51.100.1:1024"))
+		}
+		c.add(e)
+	}
+	c.flush()
+	for _, tt := range []struct {
+		name  string
+		flows []collector.Flow
+		want  int
+	}{
+		{"none", nil, 0},
+		{"known", known, 0},
+		{"as an accepted connection has it", []collector.Flow{flow(collector.TCP, "203.0.113.7:443", "10.0.0.1:10000")}, 0},
+		{"another port, protocol, address, family", append([]collector.Flow{
+			flow(collector.TCP, "10.0.0.1:10002", "203.0.113.7:443"),
+			flow(collector.UDP, "10.0.0.1:10000", "203.0.113.7:443"),
+			flow(collector.TCP, "10.0.0.1:10000", "203.0.113.8:443"),
+			flow(collector.TCP, "[fd00::2]:10000", "[2001:db8::7]:443"),
+		}, known...), 4},
+	} {
+		if got, err := Unknown(t.Context(), ns, tt.flows); err != nil || got != tt.want {
+			t.Errorf("%s: %d, %v, want %d", tt.name, got, err, tt.want)
+		}
+	}
+}

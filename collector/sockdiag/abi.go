@@ -22,6 +22,8 @@ const (
 	sizeofReq    = 4 + sizeofSockID + 8
 	sizeofMsg    = 4 + sizeofSockID + 20
 
+	reqExtensions = 2 // of inet_diag_req_v2: bit n-1 asks for attribute n
+
 	msgFamily  = 0
 	msgState   = 1
 	msgTimer   = 2

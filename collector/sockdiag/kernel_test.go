@@ -501,3 +501,66 @@ func TestKernelStalls(t *testing.T) {
 		}
 	}
 }
+
+func TestKernelEstablished(t *testing.T) {
+	t.Parallel()
+	h := newHost(t)
+	web, web6 := h.listen("10.77.0.2:8080", 128), h.listen("[fd77::2]:8080", 128)
+	h.listen("10.77.0.2:8082", 0)
+	established := func(within time.Duration, atMost int) (flows []string) {
+		t.Helper()
+		list, err := Established(t.Context(), h.ns, within, atMost)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, f := range list {
+			flows = append(flows, fmt.Sprintf("%v %v to %v in %d", f.State, f.Source, f.Destination, f.Netns))
+		}
+		slices.Sort(flows)
+		return flows
+	}
+	if got := established(time.Hour, 100); len(got) != 0 {
+		t.Errorf("listeners alone: %q", got)
+	}
+	var want []string
+	wanted := func(local, remote string, fd int) {
+		want = append(want, fmt.Sprintf("%v %s:%d to %s in %d", collector.Established, local, localPort(t, fd), remote, h.ns.Inode()))
+	}
+	for range 3 {
+		client, _ := h.pair("10.77.0.1:0", "10.77.0.2:8080", web)
+		wanted("10.77.0.1", "10.77.0.2:8080", client)
+	}
+	client, _ := h.pair("[fd77::1]:0", "[fd77::2]:8080", web6)
+	wanted("[fd77::1]", "[fd77::2]:8080", client)
+	// None of these counts: within the machine, closing, not connected, UDP.
+	h.pair("127.0.0.1:0", "127.0.0.1:8081", h.listen("127.0.0.1:8081", 128))
+	closing, _ := h.pair("10.77.0.1:0", "10.77.0.2:8080", web)
+	h.close(closing)
+	for i := range 2 {
+		fd := h.socket(unix.SOCK_STREAM|unix.SOCK_NONBLOCK, "10.77.0.1:0")
+		h.connect(fd, "10.77.0.2:8082")
+		if i == 0 { // it fits the queue
+			wanted("10.77.0.1", "10.77.0.2:8082", fd)
+		}
+	}
+	h.connect(h.socket(unix.SOCK_DGRAM, "10.77.0.1:0"), "10.77.0.2:53")
+	slices.Sort(want)
+	var got []string
+	for deadline := time.Now().Add(30 * time.Second); len(got) < len(want) && time.Now().Before(deadline); {
+		got = established(time.Hour, 100) // the last one may still be connecting
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	for _, atMost := range []int{1, 4, 5} {
+		if got := established(time.Hour, atMost); len(got) != atMost {
+			t.Errorf("up to %d: %q", atMost, got)
+		}
+	}
+	silent := func() bool { return len(established(time.Millisecond, 100)) == 0 }
+	for deadline := time.Now().Add(30 * time.Second); !silent(); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("packets within the last millisecond for half a minute")
+		}
+	}
+}

@@ -1,0 +1,62 @@
+package sockdiag
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/snatwatch/snatwatch/collector"
+	"github.com/snatwatch/snatwatch/collector/netns"
+	"github.com/snatwatch/snatwatch/collector/nlraw"
+)
+
+// errEnough ends a dump that has shown what was asked for.
+var errEnough = errors.New("enough sockets")
+
+// Established returns established TCP flows of ns over which a packet went within the time given: atMost of
+// them, in no order. It reads the kernel's table no further than it must.
+func Established(ctx context.Context, ns *netns.Handle, within time.Duration, atMost int) ([]collector.Flow, error) {
+	var c *nlraw.Conn
+	err := ns.Do(func() (err error) {
+		c, err = nlraw.Dial(unix.NETLINK_INET_DIAG, nil)
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("open sock_diag: %w", err)
+	}
+	defer func() { _ = c.Close() }()
+	r := newReader(collector.Clock(), nil)
+	sp := &space{ns: netns.Netns{Inode: ns.Inode()}, dump: c, filter: 1}
+	if err := r.ask(ctx, sp, collector.TCP, 1<<tcpListen, r.listener); err != nil {
+		return nil, err
+	}
+	var flows []collector.Flow
+	each := func(m nlraw.Message) error {
+		s := &r.gone // of the two parsers the one that reads tcp_info
+		read := s.parse(m.Data) == nil
+		if !read || s.state != tcpEstablished || !s.info.known || s.info.lastPacket > within || !s.leavesMachine() || r.tcp.accepted(s.local.Port()) {
+			return nil
+		}
+		var f collector.Flow
+		s.flow(&f, collector.TCP, ns.Inode(), r.written)
+		if flows = append(flows, f); len(flows) >= atMost {
+			return errEnough
+		}
+		return nil
+	}
+	for _, family := range []uint8{unix.AF_INET, unix.AF_INET6} {
+		req := requestFamily(family, collector.TCP, 1<<tcpEstablished, r.loopback)
+		req.Data[reqExtensions] = 1 << (attrInfo - 1)
+		switch err := r.one(ctx, sp, req, each); {
+		case errors.Is(err, errEnough):
+			return flows, nil
+		case errors.Is(err, unix.ENOENT): // a kernel without this family
+		case err != nil:
+			return flows, named(err, collector.TCP)
+		}
+	}
+	return flows, nil
+}
