@@ -12,8 +12,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ErrGone tells of a namespace that is not there any more, or whose path leads to another by now.
-var ErrGone = errors.New("network namespace is gone")
+// ErrGone tells of a path that leads to no namespace, any more or ever, or to another than it did.
+var ErrGone = errors.New("no network namespace is there")
 
 // Handle keeps one network namespace open. While it is open the namespace lives
 // on, also after its last process has ended.
@@ -23,7 +23,7 @@ type Handle struct {
 }
 
 // Open opens the namespace at path, such as /proc/self/ns/net or /run/netns/blue.
-// The error wraps ErrGone where nothing is there, and is an *AccessError where rights are missing.
+// The error wraps ErrGone where none is there, and is an *AccessError where rights are missing.
 func Open(path string) (*Handle, error) {
 	f, err := os.Open(path)
 	switch {
@@ -112,7 +112,7 @@ func enterError(err error) error {
 func inodeOf(f *os.File) (uint64, error) {
 	kind, err := unix.IoctlRetInt(int(f.Fd()), unix.NS_GET_NSTYPE)
 	if err != nil || kind != unix.CLONE_NEWNET {
-		return 0, errors.New("not a network namespace")
+		return 0, fmt.Errorf("%w: something else is", ErrGone)
 	}
 	var st unix.Stat_t
 	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
