@@ -78,7 +78,7 @@ func (a *agent) lookAgain(ctx context.Context) error {
 	}
 	a.readNetns(&m)
 	a.askCloud(ctx, &m)
-	rejected := a.readNodes(&m)
+	rejected := readNodes(a.config, &m)
 	budgets, notes, err := a.config.Resolve(m)
 	if err != nil {
 		a.notices.set("machine", "the budgets of before stand: "+err.Error())
@@ -126,15 +126,9 @@ func (a *agent) askCloud(ctx context.Context, m *config.Machine) {
 	}
 }
 
-// readNetns puts into m where the names of namespaces lead now: one that was made anew is another. A name that
-// leads nowhere stands for what it was.
+// readNetns puts into m where the names of namespaces lead now: one that was made anew is another.
 func (a *agent) readNetns(m *config.Machine) {
-	inodes, unread := a.config.ReadNetns()
-	for name, before := range m.Netns {
-		if _, there := inodes[name]; !there {
-			inodes[name] = before
-		}
-	}
+	inodes, unread := a.config.ReadNetns(m.Netns)
 	m.Netns = inodes
 	var texts []string
 	for _, name := range slices.Sorted(maps.Keys(unread)) {
@@ -144,10 +138,10 @@ func (a *agent) readNetns(m *config.Machine) {
 }
 
 // readNodes puts the watched pool sizes into m, one by one, so that a bad one does
-// not keep a good one out. It returns why a file's size is not in use.
-func (a *agent) readNodes(m *config.Machine) map[string]error {
+// not keep a good one out of c's budgets. It returns why a file's size is not in use.
+func readNodes(c *config.Config, m *config.Machine) map[string]error {
 	rejected := map[string]error{}
-	for _, file := range a.config.NodesFiles() {
+	for _, file := range c.NodesFiles() {
 		n, err := config.ReadNodes(file)
 		if err != nil {
 			rejected[file] = err
@@ -156,7 +150,7 @@ func (a *agent) readNodes(m *config.Machine) map[string]error {
 		with := *m
 		with.Nodes = maps.Clone(m.Nodes)
 		with.Nodes[file] = n
-		if _, _, err := a.config.Resolve(with); err != nil {
+		if _, _, err := c.Resolve(with); err != nil {
 			rejected[file] = err
 			continue
 		}

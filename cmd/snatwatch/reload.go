@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"log/slog"
+	"maps"
 	"reflect"
 	"slices"
 	"strings"
@@ -13,20 +14,20 @@ import (
 	"github.com/snatwatch/snatwatch/internal/config"
 )
 
-// configure resolves c on this machine and keeps what came of it. On an error
-// nothing has changed.
+// configure resolves c on this machine, flows leaving it where they did at the start, and keeps
+// what came of it. On an error nothing has changed.
 func (a *agent) configure(ctx context.Context, c *config.Config) error {
-	m, err := config.Discover(ctx, c, a.metadata)
+	m, err := config.Discover(ctx, c, a.outer, a.machine, a.metadata)
 	if err != nil {
 		return err
 	}
-	for file := range m.NodesUnread {
-		if n := a.machine.Nodes[file]; n != 0 {
-			m.Nodes[file] = n // the last good one stands
-		}
-	}
 	if m.CloudUnread != nil && a.machine.Cloud.Provider != "" {
 		m.Cloud = a.machine.Cloud
+	}
+	rejected := m.NodesUnread
+	if good := lastGood(m, a.machine); resolves(c, good) {
+		rejected = readNodes(c, &good)
+		m = good
 	}
 	budgets, notes, err := c.Resolve(m)
 	if err != nil {
@@ -37,9 +38,25 @@ func (a *agent) configure(ctx context.Context, c *config.Config) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	tellChanges(a.logger, a.budgets, budgets)
-	a.budgets, a.stale = budgets, a.watched(m.NodesUnread)
+	a.budgets, a.stale = budgets, a.watched(rejected)
 	a.reload = metrics.Reload{OK: true, At: time.Now()}
 	return nil
+}
+
+// lastGood returns m with the pool sizes of before, for files that had one.
+func lastGood(m, before config.Machine) config.Machine {
+	m.Nodes = maps.Clone(m.Nodes)
+	for file := range m.Nodes {
+		if n := before.Nodes[file]; n != 0 {
+			m.Nodes[file] = n
+		}
+	}
+	return m
+}
+
+func resolves(c *config.Config, m config.Machine) bool {
+	_, _, err := c.Resolve(m)
+	return err == nil
 }
 
 // reloadConfig reads the config again. The ledger keeps its flows; a config that is
@@ -66,6 +83,13 @@ func (a *agent) tryReload(ctx context.Context) error {
 		return err
 	}
 	fixed := fixedSettings(a.started, c)
+	if c.Netns != a.started.Netns { // to be used after the restart
+		outer, err := c.OpenOuter()
+		if err != nil {
+			return err
+		}
+		_ = outer.Close()
+	}
 	if err := a.configure(ctx, c); err != nil {
 		return err
 	}

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -195,39 +196,62 @@ msg="budget removed" budget=web
 	}
 }
 
-// A namespace that was made anew under its name is another: its budget follows the name.
+// A namespace that was made anew under its name is another: its budget follows the name. One that is gone is none, because the
+// kernel gives its inode number to the next: no other namespace's flows may count under its budget.
 func TestKernelAgentFollowsNetns(t *testing.T) {
 	t.Parallel()
 	first, second := kerneltest.Netns(t), kerneltest.Netns(t)
-	name := filepath.Join(t.TempDir(), "blue")
-	leadTo := func(ns *netns.Handle) {
+	dir := t.TempDir()
+	leadTo := func(name string, ns *netns.Handle) {
 		t.Helper()
-		_ = os.Remove(name)
+		path := filepath.Join(dir, name)
+		_ = os.Remove(path)
 		if ns == nil {
 			return
 		}
-		if err := os.Symlink(fmt.Sprintf("/proc/self/fd/%d", ns.FD()), name); err != nil {
+		if err := os.Symlink(fmt.Sprintf("/proc/self/fd/%d", ns.FD()), path); err != nil {
 			t.Fatal(err)
 		}
 	}
-	leadTo(first)
-	a, _ := newQuietAgent(t, "cloud_metadata: false\nbudgets: [{name: pod, model: static, ports: 100, netns: "+name+"}]\n", cloud.Client{})
+	leadTo("blue", first)
+	leadTo("green", second)
+	text := fmt.Sprintf("cloud_metadata: false\nbudgets: [{name: pod, model: static, ports: 100, netns: %[1]s/blue}, {name: other, model: static, ports: 100, netns: %[1]s/green}]\n", dir)
+	a, path := newQuietAgent(t, text, cloud.Client{})
+	where := func(b *detector.Budget) string {
+		for name, inode := range map[string]uint64{"first": first.Inode(), "second": second.Inode(), "any": 0} {
+			if b.Netns == inode {
+				return name
+			}
+		}
+		return "none"
+	}
 	for _, step := range []struct {
-		name    string
-		ns      *netns.Handle
-		want    uint64
-		notices int
+		name        string
+		blue, green *netns.Handle
+		reload      bool
+		want        [2]string
+		notices     int
 	}{
-		{"as it was", first, first.Inode(), 0},
-		{"gone", nil, first.Inode(), 1},
-		{"there again, another", second, second.Inode(), 0},
+		{"as it was", first, second, false, [2]string{"first", "second"}, 0},
+		{"gone", nil, second, false, [2]string{"none", "second"}, 1},
+		{"both gone", nil, nil, false, [2]string{"none", "none"}, 2},
+		{"a reload meanwhile", nil, nil, true, [2]string{"none", "none"}, 2},
+		{"there again, another", second, first, false, [2]string{"second", "first"}, 0},
 	} {
-		leadTo(step.ns)
-		if err := a.lookAgain(t.Context()); err != nil {
+		leadTo("blue", step.blue)
+		leadTo("green", step.green)
+		look := a.lookAgain
+		if step.reload {
+			write(t, path, text+"poll_interval: 3s\n")
+			look = a.reloadConfig
+		}
+		if err := look(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		if got := a.current()[0].Netns; got != step.want || len(a.notices.list()) != step.notices {
-			t.Errorf("%s: namespace %d, want %d; notices %q", step.name, got, step.want, a.notices.list())
+		b := a.current()
+		notices := slices.DeleteFunc(a.notices.list(), func(n string) bool { return !strings.HasPrefix(n, "the budgets of network namespace ") })
+		if got := [2]string{where(b[0]), where(b[1])}; got != step.want || len(notices) != step.notices || b[0].Netns == b[1].Netns {
+			t.Errorf("%s: namespaces %v, want %v; %d and %d; notices %q", step.name, got, step.want, b[0].Netns, b[1].Netns, notices)
 		}
 	}
 }

@@ -22,7 +22,12 @@ func Check(ctx context.Context, w io.Writer, path string, metadata cloud.Client)
 	if err != nil {
 		return err
 	}
-	m, err := Discover(ctx, c, metadata)
+	outer, err := c.OpenOuter()
+	if err != nil {
+		return err
+	}
+	defer func() { _ = outer.Close() }()
+	m, err := Discover(ctx, c, outer, Machine{}, metadata)
 	if err != nil {
 		return err
 	}

@@ -94,8 +94,9 @@ func TestCheckRefuses(t *testing.T) {
 	tests := []struct{ name, yaml, want string }{
 		{"a mistake in the file", "budgets: [{name: a, model: azure-lb, nodes: 1, vips: [x]}]", "budgets[0].vips[0]: x: want an address"},
 		{"a mistake of a model", "budgets: [{name: a, model: azure-lb, nodes: 1001}]", "budgets[0].nodes: 1001: want 1 to 1000"},
-		{"a namespace that is not there", "netns: snatwatch-no-such", "netns: snatwatch-no-such: want a network namespace that is there"},
+		{"a namespace that is not there", "netns: snatwatch-no-such", "netns: snatwatch-no-such: want a network namespace that is there: open /run/netns/snatwatch-no-such: no network namespace is there"},
 		{"a namespace of a budget", "budgets: [{name: a, model: local, netns: /no/such}]", "budgets[0].netns: /no/such: want a network namespace that is there"},
+		{"a file where a namespace belongs", "netns: /proc/self/stat", "netns: /proc/self/stat: want a network namespace that is there: open /proc/self/stat: no network namespace is there: something else is"},
 		{"a pool size that is not there", "budgets: [{name: a, model: azure-lb, nodes_file: /no/such}]", "budgets[0].nodes_file: /no/such: want a file that holds the pool size"},
 		{"a state file that is a device", "state_file: /dev/null", "state_file: /dev/null: want a regular file, or none yet in a directory that is there: /dev/null is no regular file"},
 		{"a state file that is a directory", "state_file: /proc", "state_file: /proc: want a regular file"},
@@ -147,7 +148,12 @@ func TestDiscoverCloud(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			m, err := Discover(t.Context(), c, cloud.Client{URL: srv.URL})
+			own, err := c.OpenOuter()
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer func() { _ = own.Close() }()
+			m, err := Discover(t.Context(), c, own, Machine{}, cloud.Client{URL: srv.URL})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -198,7 +204,7 @@ func TestKernelDiscover(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	m, err := Discover(context.Background(), c, nowhere(t))
+	m, err := Discover(context.Background(), c, ns, Machine{}, nowhere(t))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -19,23 +20,18 @@ import (
 	"github.com/snatwatch/snatwatch/collector/netns"
 )
 
-// Discover asks the machine what the configuration leaves open. What cannot be found
-// out is a note of the Machine; a namespace, a pool size or a place for the state file that
-// is configured and not there is an error, told as Errors.
-func Discover(ctx context.Context, c *Config, metadata cloud.Client) (Machine, error) {
+// Discover asks the machine what the configuration leaves open; flows leave it in outer. What cannot
+// be found out is a note of the Machine; a namespace, a pool size or a place for the state file that
+// is configured and not there is an error, told as Errors, but for namespaces and pool sizes that were
+// there before.
+func Discover(ctx context.Context, c *Config, outer *netns.Handle, before Machine, metadata cloud.Client) (Machine, error) {
 	m := Machine{Nodes: map[string]int{}, NodesUnread: map[string]error{}}
-	var errs Errors
-	outer, err := OpenNetns(c.Netns)
-	if err != nil {
-		return m, Errors{c.at.errorAt("netns", c.Netns, fmt.Sprintf("a network namespace that is there: %v", err))}
-	}
-	defer func() { _ = outer.Close() }()
-	errs = append(errs, c.checkStateFile()...)
+	errs := c.checkStateFile()
 	var unread map[string]error
-	m.Netns, unread = c.ReadNetns()
+	m.Netns, unread = c.ReadNetns(before.Netns)
 	for i := range c.Budgets {
 		b, path := &c.Budgets[i], fmt.Sprintf("budgets[%d]", i)
-		if err := unread[b.Netns]; err != nil {
+		if err := unread[b.Netns]; err != nil && before.Netns[b.Netns] == 0 {
 			errs = append(errs, c.at.errorAt(path+".netns", b.Netns, fmt.Sprintf("a network namespace that is there: %v", err)))
 			continue
 		}
@@ -43,6 +39,8 @@ func Discover(ctx context.Context, c *Config, metadata cloud.Client) (Machine, e
 			switch n, err := ReadNodes(b.NodesFile); {
 			case err == nil:
 				m.Nodes[b.NodesFile] = n
+			case before.Nodes[b.NodesFile] != 0:
+				m.Nodes[b.NodesFile], m.NodesUnread[b.NodesFile] = before.Nodes[b.NodesFile], err
 			case b.Nodes == 0:
 				errs = append(errs, c.at.errorAt(path+".nodes_file", b.NodesFile, fmt.Sprintf("a file that holds the pool size, or nodes to start with: %v", err)))
 			default:
@@ -53,6 +51,7 @@ func Discover(ctx context.Context, c *Config, metadata cloud.Client) (Machine, e
 	if len(errs) > 0 {
 		return m, errs
 	}
+	var err error
 	if m.Limits, err = limits.Of(outer); err != nil {
 		m.Notes = append(m.Notes, fmt.Sprintf("limits: %v", err))
 	}
@@ -100,20 +99,37 @@ func OpenNetns(name string) (*netns.Handle, error) {
 	return netns.Open(filepath.Join("/run/netns", name))
 }
 
-// ReadNetns returns the inode numbers of the namespaces that budgets name, and why one has none.
-func (c *Config) ReadNetns() (inodes map[string]uint64, unread map[string]error) {
+// OpenOuter opens the namespace in which flows leave the machine. Its error is of Errors.
+func (c *Config) OpenOuter() (*netns.Handle, error) {
+	outer, err := OpenNetns(c.Netns)
+	if err != nil {
+		return nil, Errors{c.at.errorAt("netns", c.Netns, fmt.Sprintf("a network namespace that is there: %v", err))}
+	}
+	return outer, nil
+}
+
+// ReadNetns returns the inode numbers of the namespaces that budgets name, and why one cannot be opened. That
+// one has the number of before, or where nothing is there a number of its own that no namespace has: the
+// kernel gives the one that it had to the next namespace.
+func (c *Config) ReadNetns(before map[string]uint64) (inodes map[string]uint64, unread map[string]error) {
 	inodes, unread = map[string]uint64{}, map[string]error{}
-	for _, b := range c.Budgets {
-		if b.Netns == "" {
+	for i, b := range c.Budgets {
+		if b.Netns == "" || unread[b.Netns] != nil {
 			continue
 		}
 		ns, err := OpenNetns(b.Netns)
-		if err != nil {
-			unread[b.Netns] = err
+		if err == nil {
+			inodes[b.Netns] = ns.Inode()
+			_ = ns.Close()
 			continue
 		}
-		inodes[b.Netns] = ns.Inode()
-		_ = ns.Close()
+		unread[b.Netns] = err
+		if was := before[b.Netns]; was != 0 {
+			inodes[b.Netns] = was
+		}
+		if errors.Is(err, netns.ErrGone) {
+			inodes[b.Netns] = math.MaxUint64 - uint64(i)
+		}
 	}
 	return inodes, unread
 }

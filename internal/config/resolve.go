@@ -30,7 +30,7 @@ type Machine struct {
 	// a size that was read before.
 	Nodes       map[string]int
 	NodesUnread map[string]error
-	// Netns are inode numbers by the name or path that the configuration has.
+	// Netns are inode numbers by the name or path that the configuration has: see ReadNetns.
 	Netns map[string]uint64
 	// Notes say what could not be found out, and why.
 	Notes []string
