@@ -78,36 +78,38 @@ func firewallPorts(p *Params) (int, *KeyError) {
 	return 2496 * p.vips() * n, nil
 }
 
-// gcpLeast is what every VM gets that asks for nothing.
-func gcpLeast(p *Params, def int) int {
+// gcpReserved is what a VM gets whose minimum is least: 1024 or more with alias ranges, whatever the minimum.
+func gcpReserved(p *Params, least int) int {
 	if p.AliasRanges {
-		return max(def, 1024)
+		return max(least, 1024)
 	}
-	return def
+	return least
 }
 
 func gcpStaticPorts(p *Params) (int, *KeyError) {
-	ports := p.Ports
-	if ports == 0 {
-		ports = gcpLeast(p, 64)
+	least := p.Ports
+	if least == 0 {
+		least = 64
 	}
-	if least := gcpLeast(p, 1); ports < least {
-		return 0, badKey("ports", ports, "at least %d", least)
+	if least < 1 {
+		return 0, badKey("ports", least, "at least 1")
 	}
+	ports := gcpReserved(p, least)
 	return ports, gcpFits(p, "ports", ports)
 }
 
 func gcpDynamicPorts(p *Params) (int, *KeyError) {
 	least, most := p.Ports, p.MaxPorts
 	if least == 0 {
-		least = gcpLeast(p, 32)
+		least = 32
 	}
 	if most == 0 {
 		most = 65536
 	}
-	if least < gcpLeast(p, 32) || least&(least-1) != 0 {
-		return 0, badKey("ports", least, "the minimum per VM, a power of two from %d", gcpLeast(p, 32))
+	if least < 32 || least&(least-1) != 0 {
+		return 0, badKey("ports", least, "the minimum per VM, a power of two from 32")
 	}
+	least = gcpReserved(p, least)
 	if most <= least || most > 65536 || most&(most-1) != 0 {
 		return 0, badKey("max_ports", most, "a power of two above %d and up to 65536", least)
 	}

@@ -98,6 +98,51 @@ func TestFlagsWinOverTheConfig(t *testing.T) {
 	}
 }
 
+// Limits that nobody gave follow limits.tracked; those that somebody gave are kept, or refused.
+func TestLimitsFollowTracked(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name, yaml string
+		args       []string
+		want       config.Limits
+		err        string
+	}{
+		{"none given", "", nil, config.Limits{Tracked: 10_000, Forecast: 1_000, Exported: 50}, ""},
+		{"by flag", "", []string{"--limits.tracked=500"}, config.Limits{Tracked: 500, Forecast: 500, Exported: 50}, ""},
+		{"by flag over the config", "limits: {tracked: 10}", []string{"--limits.tracked=800"}, config.Limits{Tracked: 800, Forecast: 800, Exported: 50}, ""},
+		{"others in the config", "limits: {forecast: 7, exported: 3}", []string{"--limits.tracked=10"}, config.Limits{Tracked: 10, Forecast: 7, Exported: 3}, ""},
+		{"others by flag", "", []string{"--limits.tracked=10", "--limits.forecast=0", "--limits.exported=10"}, config.Limits{Tracked: 10, Exported: 10}, ""},
+		{"one in the config above it", "limits: {forecast: 700}", []string{"--limits.tracked=500"}, config.Limits{}, "limits.forecast: 700: want 0 to limits.tracked"},
+		{"one by flag above it", "", []string{"--limits.tracked=5", "--limits.exported=6"}, config.Limits{}, "limits.exported: 6: want 1 to limits.tracked"},
+		{"none tracked", "", []string{"--limits.tracked=0"}, config.Limits{}, "limits.tracked: 0: want 1 to 10000000"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			path := filepath.Join(t.TempDir(), "f.yaml")
+			write(t, path, tt.yaml)
+			app := kingpin.New("snatwatch", "")
+			var o options
+			o.register(app.Command("run", "").Default())
+			if _, err := app.Parse(append(tt.args, "--config", path)); err != nil {
+				t.Fatal(err)
+			}
+			c, err := o.load()
+			if tt.err != "" {
+				if err == nil || !strings.HasSuffix(err.Error(), tt.err) || strings.Contains(err.Error(), "\n") {
+					t.Errorf("error %v, want %q alone", err, tt.err)
+				}
+				return
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(tt.want, c.Limits); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
 // The flags that README and reference name are there.
 func TestFlagsNamedAreThere(t *testing.T) {
 	t.Parallel()

@@ -70,6 +70,7 @@ func (o *options) load() (*config.Config, error) {
 	o.tracked.over(&c.Limits.Tracked)
 	o.forecast.over(&c.Limits.Forecast)
 	o.exported.over(&c.Limits.Exported)
+	c.CompleteLimits(o.forecast.given, o.exported.given)
 	if err := c.Validate(); err != nil {
 		return nil, fmt.Errorf("config with the flags given: %w", err)
 	}

@@ -158,12 +158,13 @@ func Parse(file string, data []byte) (*Config, error) {
 	c := &Config{
 		Listen: ":9959", Source: SourceAuto, Strategy: StrategyAuto,
 		PollInterval: 2 * time.Second, CPUBudget: 0.02, CloudMetadata: true,
-		Limits:       Limits{Tracked: 10_000, Forecast: 1_000, Exported: 50},
+		Limits:       Limits{Tracked: 10_000},
 		Forecast:     Forecast{Enabled: true},
 		Destinations: Destinations{Exclude: DefaultExclude()},
 	}
 	var errs Errors
 	c.at, errs = decode(file, data, c)
+	c.CompleteLimits(false, false)
 	if len(errs) == 0 {
 		errs = c.validate()
 	}
@@ -174,6 +175,18 @@ func Parse(file string, data []byte) (*Config, error) {
 		c.Budgets = []Budget{{Name: ModelAuto, Model: ModelAuto}}
 	}
 	return c, nil
+}
+
+// CompleteLimits gives the limits that neither the configuration nor, as the arguments say, the command line
+// has their defaults, which are not above limits.tracked.
+func (c *Config) CompleteLimits(forecastGiven, exportedGiven bool) {
+	most := max(1, c.Limits.Tracked)
+	if !forecastGiven && !c.at.given("limits.forecast") {
+		c.Limits.Forecast = min(1_000, most)
+	}
+	if !exportedGiven && !c.at.given("limits.exported") {
+		c.Limits.Exported = min(50, most)
+	}
 }
 
 // DefaultExclude lists the destinations that go through no NAT unless configured

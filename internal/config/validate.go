@@ -34,9 +34,10 @@ func (c *Config) validate() Errors {
 	v.require(c.PollInterval >= 100*time.Millisecond && c.PollInterval <= 10*time.Second, "poll_interval", c.PollInterval,
 		"100ms to 10s: the kernel shows a reset flow for 10s")
 	v.require(c.CPUBudget > 0 && c.CPUBudget <= 1, "cpu_budget", c.CPUBudget, "a fraction of one core above 0 and up to 1")
-	v.require(c.Limits.Tracked >= 1 && c.Limits.Tracked <= 10_000_000, "limits.tracked", c.Limits.Tracked, "1 to 10000000")
-	v.require(c.Limits.Forecast >= 0 && c.Limits.Forecast <= c.Limits.Tracked, "limits.forecast", c.Limits.Forecast, "0 to limits.tracked")
-	v.require(c.Limits.Exported >= 1 && c.Limits.Exported <= c.Limits.Tracked, "limits.exported", c.Limits.Exported, "1 to limits.tracked")
+	tracked := c.Limits.Tracked >= 1 && c.Limits.Tracked <= 10_000_000
+	v.require(tracked, "limits.tracked", c.Limits.Tracked, "1 to 10000000")
+	v.require(c.Limits.Forecast >= 0 && (c.Limits.Forecast <= c.Limits.Tracked || !tracked), "limits.forecast", c.Limits.Forecast, "0 to limits.tracked")
+	v.require(c.Limits.Exported >= 1 && (c.Limits.Exported <= c.Limits.Tracked || !tracked), "limits.exported", c.Limits.Exported, "1 to limits.tracked")
 	for i, d := range c.SharedDestinations {
 		v.require(!slices.Contains(c.SharedDestinations[:i], d), fmt.Sprintf("shared_destinations[%d]", i), d, "each destination once")
 	}
