@@ -102,6 +102,9 @@ func (p *Params) check(m Model) *KeyError {
 	if err := p.checkVIPs(m); err != nil {
 		return err
 	}
+	if err := p.checkFamily(); err != nil {
+		return err
+	}
 	if r := p.PortRange; r != (collector.PortRange{}) && (r.First == 0 || r.First > r.Last) {
 		return badKey("port_range", rangeText(r), "first-last, first not above last, from 1")
 	}
@@ -125,6 +128,8 @@ func (p *Params) checkVIPs(m Model) *KeyError {
 		switch {
 		case !v.IsValid():
 			return badKey(key, v, "an address")
+		case v.IsUnspecified():
+			return badKey(key, v, "the address that SNAT puts on flows")
 		case slices.Contains(p.VIPs[:i], v):
 			return badKey(key, v, "each VIP once")
 		case v.Is4() != p.VIPs[0].Is4():
@@ -142,6 +147,21 @@ func (p *Params) checkVIPs(m Model) *KeyError {
 		return badKey("vip_count", p.vips(), "at most %d", vipsMax)
 	}
 	return nil
+}
+
+// checkFamily refuses VIPs that are put on flows to none of the destinations. Those of NAT64 are IPv6
+// and get an IPv4 VIP: its well-known prefix, RFC 6052, and the one for local use, RFC 8215.
+func (p *Params) checkFamily() *KeyError {
+	if len(p.Include) == 0 || len(p.VIPs) == 0 {
+		return nil
+	}
+	nat64 := []netip.Prefix{netip.MustParsePrefix("64:ff9b::/96"), netip.MustParsePrefix("64:ff9b:1::/48")}
+	for _, d := range p.Include {
+		if d.Addr().Is4() == p.VIPs[0].Is4() || p.VIPs[0].Is4() && slices.ContainsFunc(nat64, d.Overlaps) {
+			return nil
+		}
+	}
+	return badKey("destinations.include", p.Include, "destinations of the address family of vips, %v, some at least (vip_count says how many there are without their addresses)", p.VIPs[0])
 }
 
 // keys are the parameters given that only some models take.

@@ -30,6 +30,9 @@ func TestResolveRefuses(t *testing.T) {
 		{"VIPs of two families", detector.Params{Model: "azure-lb", Nodes: 1, VIPs: []netip.Addr{a, a6}}, "vips[1]", "2001:db8::1"},
 		{"VIP that is none", detector.Params{Model: "azure-lb", Nodes: 1, VIPs: []netip.Addr{{}}}, "vips[0]", "invalid IP"},
 		{"count and list differ", detector.Params{Model: "azure-lb", Nodes: 1, VIPs: []netip.Addr{a}, VIPCount: 2}, "vip_count", "2"},
+		{"VIP that is any", detector.Params{Model: "linux", VIPs: []netip.Addr{netip.IPv6Unspecified()}}, "vips[0]", "::"},
+		{"IPv6 VIP for IPv4 destinations", detector.Params{Model: "linux", VIPs: []netip.Addr{a6}, Include: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}}, "destinations.include", "[192.0.2.0/24]"},
+		{"IPv6 VIP for several IPv4 destinations", detector.Params{Model: "linux", VIPs: []netip.Addr{a6}, Include: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24"), netip.MustParsePrefix("198.51.100.0/24")}}, "destinations.include", "[192.0.2.0/24 198.51.100.0/24]"},
 		{"negative count", detector.Params{Model: "azure-lb", Nodes: 1, VIPCount: -2}, "vip_count", "-2"},
 		{"more VIPs than can be", detector.Params{Model: "azure-lb-2018", Nodes: 1, VIPCount: 1 << 62}, "vip_count", "4611686018427387904"},
 		{"more instances than can be", detector.Params{Model: "azure-firewall", Instances: 1 << 40}, "instances", "1099511627776"},
@@ -98,6 +101,8 @@ func TestResolveDestinations(t *testing.T) {
 		{"an IPv4 VIP", detector.Params{Model: "linux", VIPs: []netip.Addr{netip.MustParseAddr("203.0.113.1")}}, []netip.Prefix{v4}},
 		{"an IPv6 VIP", detector.Params{Model: "azure-lb", Nodes: 1, VIPs: []netip.Addr{netip.MustParseAddr("2001:db8::1")}}, []netip.Prefix{v6}},
 		{"masquerade to any address", detector.Params{Model: "linux"}, nil},
+		{"an IPv4 VIP for NAT64", detector.Params{Model: "aws-nat-gateway", VIPs: []netip.Addr{netip.MustParseAddr("203.0.113.1")}, Include: []netip.Prefix{netip.MustParsePrefix("64:ff9b::/96")}}, []netip.Prefix{netip.MustParsePrefix("64:ff9b::/96")}},
+		{"a list for VIPs of both families", detector.Params{Model: "linux", VIPs: []netip.Addr{netip.MustParseAddr("2001:db8::1")}, Include: []netip.Prefix{given, v6}}, []netip.Prefix{given, v6}},
 		{"as given", detector.Params{Model: "azure-lb", Nodes: 1, Include: []netip.Prefix{given}}, []netip.Prefix{given}},
 	}
 	for _, tt := range tests {

@@ -182,9 +182,13 @@ func prefix(text string, dst *netip.Prefix) (want string) {
 	p, err := netip.ParsePrefix(text)
 	if err != nil {
 		if a, err := netip.ParseAddr(text); err == nil && a.Zone() == "" {
+			a = a.Unmap()
 			return fmt.Sprintf("a CIDR, such as %v/%d for this address alone", a, a.BitLen())
 		}
 		return "a CIDR such as 203.0.113.0/24 or 2001:db8::/32"
+	}
+	if p.Addr().Is4In6() && p.Bits() >= 96 { // flows have no mapped addresses
+		p = netip.PrefixFrom(p.Addr().Unmap(), p.Bits()-96)
 	}
 	if p != p.Masked() {
 		return fmt.Sprintf("%v: the address has bits beyond the prefix", p.Masked())

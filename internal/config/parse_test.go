@@ -44,15 +44,22 @@ func TestParseRefuses(t *testing.T) {
 		{"limits", "limits: {tracked: 10, exported: 11, forecast: -1}", []string{
 			"f.yaml:1: limits.forecast: -1: want 0 to limits.tracked", "f.yaml:1: limits.exported: 11: want 1 to limits.tracked",
 		}},
+		{"limits above what is tracked", "limits: {tracked: 10, forecast: 11}", []string{"f.yaml:1: limits.forecast: 11: want 0 to limits.tracked"}},
+		{"nothing tracked", "limits: {tracked: 0}", []string{"f.yaml:1: limits.tracked: 0: want 1 to 10000000"}},
 		{"a whole number", "limits: {tracked: 1e3}", []string{"f.yaml:1: limits.tracked: 1e3: want a whole number"}},
 		{"a CIDR that is no CIDR", "destinations: {exclude: [10.0.0.0/33]}", []string{"f.yaml:1: destinations.exclude[0]: 10.0.0.0/33: want a CIDR such as 203.0.113.0/24 or 2001:db8::/32"}},
 		{"an address where a CIDR belongs", "destinations: {exclude: [10.0.0.1]}", []string{"f.yaml:1: destinations.exclude[0]: 10.0.0.1: want a CIDR, such as 10.0.0.1/32 for this address alone"}},
 		{"a CIDR with bits beyond", "destinations: {exclude: [10.0.0.1/8]}", []string{"f.yaml:1: destinations.exclude[0]: 10.0.0.1/8: want 10.0.0.0/8: the address has bits beyond the prefix"}},
+		{"a mapped CIDR with bits beyond", "destinations: {exclude: ['::ffff:10.0.0.1/104']}", []string{"f.yaml:1: destinations.exclude[0]: ::ffff:10.0.0.1/104: want 10.0.0.0/8: the address has bits beyond the prefix"}},
+		{"a mapped address where a CIDR belongs", "destinations: {exclude: ['::ffff:10.0.0.1']}", []string{"f.yaml:1: destinations.exclude[0]: ::ffff:10.0.0.1: want a CIDR, such as 10.0.0.1/32 for this address alone"}},
+		{"a mapped prefix included in vain", "destinations: {include: ['::ffff:10.1.0.0/112']}", []string{"f.yaml:1: destinations.include[0]: 10.1.0.0/16: want a prefix that exclude, the default one where none is given, leaves something of"}},
 		{"destinations included in vain", "destinations: {include: [203.0.113.0/24, 10.1.0.0/16]}", []string{"f.yaml:1: destinations.include[1]: 10.1.0.0/16: want a prefix that exclude, the default one where none is given, leaves something of"}},
 		{"destinations of a budget included in vain", budget("model: linux", "destinations: {include: [10.0.0.0/8], exclude: [10.0.0.0/9, 10.128.0.0/9]}"), []string{"f.yaml:4: budgets[0].destinations.include[0]: 10.0.0.0/8: want a prefix that exclude, the default one where none is given, leaves something of"}},
 		{"a label of two lines", budget("model: linux", `pool: "a\nb"`), []string{`f.yaml:4: budgets[0].pool: "a\nb": want one line of text`}},
 		{"a shared destination without a port", "shared_destinations: [203.0.113.7]", []string{"f.yaml:1: shared_destinations[0]: 203.0.113.7: want an address and port such as 203.0.113.7:443, [2001:db8::7]:443 or 203.0.113.7:*"}},
 		{"a shared destination by name", "shared_destinations: ['example.org:443']", []string{"f.yaml:1: shared_destinations[0]: example.org:443: want an address and port such as 203.0.113.7:443, [2001:db8::7]:443 or 203.0.113.7:*"}},
+		{"a shared destination of a zone", "shared_destinations: ['[fe80::1%eth0]:443']", []string{"f.yaml:1: shared_destinations[0]: [fe80::1%eth0]:443: want an address and port such as 203.0.113.7:443, [2001:db8::7]:443 or 203.0.113.7:*"}},
+		{"a shared destination mapped and not", "shared_destinations: ['203.0.113.7:443', '[::ffff:203.0.113.7]:443']", []string{"f.yaml:1: shared_destinations[1]: 203.0.113.7:443: want each destination once"}},
 		{"a shared destination twice", "shared_destinations: ['203.0.113.7:443', '203.0.113.7:443']", []string{"f.yaml:1: shared_destinations[1]: 203.0.113.7:443: want each destination once"}},
 		{"no name, no model", "budgets: [{}]", []string{"f.yaml:1: budgets[0].name: missing: want the value of the label budget", "f.yaml:1: budgets[0].model: missing: want the model that its ports follow"}},
 		{"a name twice", "budgets:\n  - {name: a, model: local}\n  - {name: a, model: linux}\n", []string{"f.yaml:3: budgets[1].name: a: want each name once"}},
@@ -92,7 +99,9 @@ func TestParseAccepts(t *testing.T) {
 	}
 	c, err := Parse("f.yaml", []byte(`
 poll_interval: 1s5ms
-shared_destinations: ["[2001:DB8:0::7]:443", "203.0.113.7:*", "[2001:db8::7]:*"]
+shared_destinations: ["[2001:DB8:0::7]:443", "203.0.113.7:*", "[2001:db8::7]:*", "[::ffff:203.0.113.7]:443", "[::ffff:203.0.113.8]:*"]
+destinations: {exclude: ["::ffff:10.0.0.0/104", "::ffff:0:0/96", "::/0"]}
+limits: {tracked: 500}
 budgets:
   - {name: a, model: linux, vips: ["::ffff:203.0.113.1"], port_range: "80", evict_time_wait: false, tcp: {idle: 0s}}
 `))
@@ -100,8 +109,8 @@ budgets:
 		t.Fatal(err)
 	}
 	b := c.Budgets[0]
-	got := fmt.Sprint(c.PollInterval, c.SharedDestinations, b.VIPs, b.PortRange, *b.EvictTimeWait, *b.TCP.Idle)
-	if want := "1.005s [[2001:db8::7]:443 203.0.113.7:* [2001:db8::7]:*] [203.0.113.1] {{80 80}} false 0s"; got != want {
+	got := fmt.Sprint(c.PollInterval, c.SharedDestinations, c.Destinations.Exclude, c.Limits, b.VIPs, b.PortRange, *b.EvictTimeWait, *b.TCP.Idle)
+	if want := "1.005s [[2001:db8::7]:443 203.0.113.7:* [2001:db8::7]:* 203.0.113.7:443 203.0.113.8:*] [10.0.0.0/8 0.0.0.0/0 ::/0] {500 500 50} [203.0.113.1] {{80 80}} false 0s"; got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
 }

@@ -265,6 +265,14 @@ func TestResolveRefuses(t *testing.T) {
 			want: []string{"f.yaml:6: budgets[0].vips[1]: 203.0.113.1: want each VIP once"},
 		},
 		{
+			name: "a VIP that is no address of its own", yaml: "budgets:\n- name: a\n  model: linux\n  vips: [0.0.0.0]\n",
+			want: []string{"f.yaml:4: budgets[0].vips[0]: 0.0.0.0: want the address that SNAT puts on flows"},
+		},
+		{
+			name: "destinations of another family than the VIPs", yaml: "budgets:\n- name: a\n  model: azure-lb\n  nodes: 1\n  vips: [198.51.100.1]\n  destinations: {include: [2001:db8::/32]}\n",
+			want: []string{"f.yaml:6: budgets[0].destinations.include: [2001:db8::/32]: want destinations of the address family of vips, 198.51.100.1, some at least (vip_count says how many there are without their addresses)"},
+		},
+		{
 			name: "a key of another model", yaml: "budgets:\n- name: a\n  model: aws-nat-gateway\n  retries: 3\n",
 			want: []string{"f.yaml:4: budgets[0].retries: given: want no such key: aws-nat-gateway takes pool, nodes and vips"},
 		},

@@ -106,9 +106,10 @@ func (d *SharedDestination) UnmarshalText(b []byte) error {
 		s = host + ":1"
 	}
 	p, err := netip.ParseAddrPort(s)
-	if err != nil || p.Port() == 0 {
+	if err != nil || p.Port() == 0 || p.Addr().Zone() != "" {
 		return errors.New("an address and port such as 203.0.113.7:443, [2001:db8::7]:443 or 203.0.113.7:*")
 	}
+	p = netip.AddrPortFrom(p.Addr().Unmap(), p.Port()) // as the label has it
 	*d = SharedDestination(p.String())
 	if wildcard {
 		*d = SharedDestination(strings.TrimSuffix(p.String(), "1") + "*")
