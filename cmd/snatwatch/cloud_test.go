@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -18,12 +19,14 @@ import (
 // leaves the last one in place, over a reload too.
 func TestAgentAsksTheCloudAgain(t *testing.T) {
 	t.Parallel()
-	var vips atomic.Value // of string; empty: no answer
+	var vips atomic.Value // of string; empty: out of order; 403: refused
 	vips.Store("")
 	service := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		said := vips.Load().(string)
 		switch {
 		case said == "":
+			w.WriteHeader(http.StatusServiceUnavailable)
+		case said == "403":
 			w.WriteHeader(http.StatusForbidden)
 		case strings.HasPrefix(r.URL.Path, "/metadata/instance"):
 			_, _ = fmt.Fprint(w, `{"compute":{},"network":{"interface":[]}}`)
@@ -56,6 +59,8 @@ func TestAgentAsksTheCloudAgain(t *testing.T) {
 		{"a second VIP", "203.0.113.1 203.0.113.2", look, shown{2048, false}},
 		{"no answer", "", look, shown{2048, true}},
 		{"a reload without an answer", "", func() error { return a.reloadConfig(t.Context()) }, shown{2048, true}},
+		{"refused", "403", look, shown{2048, true}},
+		{"a reload that is refused", "403", func() error { return a.reloadConfig(t.Context()) }, shown{2048, true}},
 		{"one VIP again", "203.0.113.1", look, shown{1024, false}},
 		{"asked a moment ago", "203.0.113.1 203.0.113.2", func() error { return a.lookAgain(t.Context()) }, shown{1024, false}},
 	} {
@@ -69,6 +74,32 @@ func TestAgentAsksTheCloudAgain(t *testing.T) {
 		}
 		if diff := cmp.Diff(step.want, got); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", step.name, diff)
+		}
+	}
+}
+
+// Something else may have the address of the metadata service: who refuses and never said anything is nothing to tell of, and
+// not asked for ever.
+func TestAgentRefusedByNoCloud(t *testing.T) {
+	t.Parallel()
+	var asked atomic.Int32
+	service := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		asked.Add(1)
+		w.WriteHeader(http.StatusForbidden)
+	}))
+	t.Cleanup(service.Close)
+	a, _ := newQuietAgent(t, "budgets: [{name: web, model: azure-lb-2018, nodes: 40}]\n", cloud.Client{URL: service.URL})
+	for i, step := range []struct {
+		age   time.Duration
+		asked int32
+	}{{0, 2}, {cloudHope - time.Second, 3}, {cloudHope + time.Second, 3}} {
+		a.asked, a.began = 0, a.now().Add(-step.age)
+		if err := a.lookAgain(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		said := slices.ContainsFunc(a.notices.list(), func(n string) bool { return strings.HasPrefix(n, "cloud metadata: ") })
+		if got := asked.Load(); said || got != step.asked {
+			t.Errorf("look %d: asked %d times, want %d; notices %q", i+1, got, step.asked, a.notices.list())
 		}
 	}
 }

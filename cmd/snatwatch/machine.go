@@ -108,8 +108,8 @@ func (a *agent) adopt(budgets []*detector.Budget, stale map[string]bool) bool {
 }
 
 // askCloud puts what the cloud says now into m: a VIP that was added, or what it did not say
-// when the machine had just started. A machine that is in no cloud is asked for a while only,
-// because each question is an open that nobody answers.
+// when the machine had just started. A machine that is in no cloud asks for a while only,
+// because each question is an open that nobody answers, or somebody else.
 func (a *agent) askCloud(ctx context.Context, m *config.Machine) {
 	now := a.now()
 	answers := m.Cloud.Provider != "" || m.CloudUnread != nil
@@ -117,13 +117,7 @@ func (a *agent) askCloud(ctx context.Context, m *config.Machine) {
 		return
 	}
 	a.asked = now
-	said, err := a.metadata.Ask(ctx)
-	switch {
-	case err != nil:
-		m.CloudUnread = err
-	case said.Provider != "":
-		m.Cloud, m.CloudUnread = said, nil
-	}
+	m.AskCloud(ctx, a.metadata)
 }
 
 // readNetns puts into m where the names of namespaces lead now: one that was made anew is another.

@@ -21,9 +21,6 @@ func (a *agent) configure(ctx context.Context, c *config.Config) error {
 	if err != nil {
 		return err
 	}
-	if m.CloudUnread != nil && a.machine.Cloud.Provider != "" {
-		m.Cloud = a.machine.Cloud
-	}
 	rejected := m.NodesUnread
 	if good := lastGood(m, a.machine); resolves(c, good) {
 		rejected = readNodes(c, &good)

@@ -35,8 +35,13 @@ type Client struct {
 	RetryWait time.Duration
 }
 
+// ErrRefused tells of a service that answers and refuses the question: Azure's does so to what came
+// through a proxy, but something else may be at its address.
+var ErrRefused = errors.New("refused")
+
 // Ask asks the metadata service. Where none answers, or one of no known cloud, the
-// Metadata are empty and err is nil.
+// Metadata are empty and err is nil. An error with empty Metadata wraps ErrRefused where it is
+// not known to be Azure's.
 func (c Client) Ask(ctx context.Context) (Metadata, error) {
 	var instance instanceAnswer
 	switch err := c.get(ctx, azureInstance, &instance); {
@@ -166,7 +171,7 @@ func (c Client) try(ctx context.Context, path string, into any) (busy bool, err 
 	case http.StatusTooManyRequests, http.StatusServiceUnavailable, http.StatusInternalServerError, http.StatusGone:
 		return true, fmt.Errorf("status %s", res.Status)
 	case http.StatusBadRequest, http.StatusForbidden:
-		return false, fmt.Errorf("status %s", res.Status)
+		return false, fmt.Errorf("status %s: %w", res.Status, ErrRefused)
 	default:
 		return false, fmt.Errorf("status %s: %w", res.Status, errNotFound)
 	}

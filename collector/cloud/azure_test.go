@@ -115,7 +115,11 @@ func TestAsk(t *testing.T) {
 			name: "out of order", instance: vm, lb: []answer{{503, ""}},
 			want: cloud.Metadata{Provider: "azure"}, wantErr: "azure load balancer metadata: status 503 Service Unavailable", asked: 3,
 		},
-		{name: "the instance is refused", instance: []answer{{403, ""}}, wantErr: "azure instance metadata: status 403 Forbidden"},
+		{name: "the instance is refused", instance: []answer{{403, ""}}, wantErr: "azure instance metadata: status 403 Forbidden: refused"},
+		{
+			name: "the load balancer is refused", instance: vm, lb: []answer{{403, ""}},
+			want: cloud.Metadata{Provider: "azure"}, wantErr: "azure load balancer metadata: status 403 Forbidden: refused", asked: 1,
+		},
 		{name: "another cloud knows no such path", instance: []answer{{404, ""}}},
 		{name: "another cloud wants a token", instance: []answer{{401, ""}}},
 		{name: "a web page", instance: []answer{{200, "<html>"}}},

@@ -67,9 +67,26 @@ func Discover(ctx context.Context, c *Config, outer *netns.Handle, before Machin
 		}
 	}
 	if c.WantsCloud(m) {
-		m.Cloud, m.CloudUnread = metadata.Ask(ctx)
+		m.Cloud = before.Cloud
+		m.AskCloud(ctx, metadata)
 	}
 	return m, nil
+}
+
+// AskCloud puts into m what the cloud says now. What it said before stands where it says nothing. Who refuses and
+// never said anything is taken for something else that has its address.
+func (m *Machine) AskCloud(ctx context.Context, metadata cloud.Client) {
+	said, err := metadata.Ask(ctx)
+	known := m.Cloud.Provider != "" || said.Provider != ""
+	switch {
+	case err == nil && said.Provider != "":
+		m.Cloud, m.CloudUnread = said, nil
+	case err != nil && (known || !errors.Is(err, cloud.ErrRefused)):
+		m.CloudUnread = err
+		if m.Cloud.Provider == "" {
+			m.Cloud = said
+		}
+	}
 }
 
 // checkStateFile finds what would keep the state file from being read and written.
