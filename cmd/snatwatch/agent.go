@@ -52,6 +52,8 @@ type agent struct {
 	state  atomic.Pointer[state]
 	kernel atomic.Pointer[[]metrics.Kernel]
 	ready  atomic.Bool
+	// tracked counts the flows that the conntrack source saw open.
+	tracked atomic.Uint64
 
 	setup   sync.Mutex // guards what budgets are made of
 	config  *config.Config

@@ -25,14 +25,17 @@ type plan struct {
 	translated bool
 	// tracked and untracked as in evidence, where limits are too.
 	tracked, untracked bool
-	limits             collector.Limits
+	// opened is how many flows the conntrack source saw open until now.
+	opened uint64
+	limits collector.Limits
 }
 
 // sampleMax connections are looked up in conntrack each time. With finding them that takes 1 to 3 ms of CPU.
 const sampleMax = 64
 
-// plan looks at the machine and decides. broken is as in evidence.
-func (a *agent) plan(ctx context.Context, broken string) (plan, error) {
+// plan looks at the machine and decides. broken is as in evidence. At first connections that conntrack has no
+// entry of tell little: it may track those of others, or in another zone, which only reading it shows.
+func (a *agent) plan(ctx context.Context, broken string, first bool) (plan, error) {
 	want := a.started.Source
 	e := evidence{broken: broken}
 	var err error
@@ -50,7 +53,7 @@ func (a *agent) plan(ctx context.Context, broken string) (plan, error) {
 	if r, err := natrules.Read(a.outer); err == nil {
 		e.rules = len(r.Rules)
 	}
-	if e.rules == 0 && e.limits.EntriesMax > 0 && want != config.SourceSockets && broken == "" && e.caps.Has(netns.NetAdmin) {
+	if !first && e.rules == 0 && e.limits.EntriesMax > 0 && want != config.SourceSockets && broken == "" && e.caps.Has(netns.NetAdmin) {
 		if e.connections, e.unknown, err = a.sample(ctx, e.limits); err != nil {
 			a.logger.Debug("connections not looked up in conntrack", "err", err)
 		}
@@ -63,7 +66,7 @@ func (a *agent) plan(ctx context.Context, broken string) (plan, error) {
 	return plan{
 		choice: c, local: len(local) > 0,
 		translated: len(nat) > 0 && !slices.ContainsFunc(nat, func(b *detector.Budget) bool { return !b.Translated }),
-		tracked:    e.tracked(), untracked: e.untracked(), limits: e.limits,
+		tracked:    e.tracked(), untracked: e.untracked(), opened: a.tracked.Load(), limits: e.limits,
 	}, nil
 }
 
@@ -92,12 +95,14 @@ type following struct {
 
 // look takes the plan that another look at the machine leads to, and returns the one to go over to where that is
 // another. conntrack is left where connections show that it is not active any more, not for having become
-// quiet: then its table says so too. It is taken once it has entries of those that were there before.
+// quiet: then its table says so too. While it sees flows open it is active, if only for those that this machine
+// forwards, or in another zone. It is taken once it has entries of those that were there before.
 func (f *following) look(q plan) (next plan, changed bool) {
 	f.untrackedFor++
-	if !q.untracked {
+	if !q.untracked || q.opened != f.opened {
 		f.untrackedFor = 0
 	}
+	f.opened = q.opened
 	left := f.source == config.SourceConntrack && q.source == config.SourceSockets
 	taken := f.source == config.SourceSockets && q.source == config.SourceConntrack
 	if left && f.untrackedFor < untrackedLooks || taken && !q.tracked {

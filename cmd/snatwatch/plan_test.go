@@ -27,6 +27,7 @@ func TestFollowing(t *testing.T) {
 		return p
 	}
 	local := func(p plan) plan { return with(p, func(p *plan) { p.local = true }) }
+	opened := func(p plan, n uint64) plan { return with(p, func(p *plan) { p.opened = n }) }
 	tests := []struct {
 		name  string
 		start plan
@@ -40,6 +41,8 @@ func TestFollowing(t *testing.T) {
 		{"connections that it does not track", busy, []plan{blind, blind}, []string{"", "sockets: tracks nothing"}, false},
 		{"quiet first", busy, []plan{quiet, quiet, blind, blind}, []string{"", "", "", "sockets: tracks nothing"}, false},
 		{"one connection between two dumps", busy, []plan{blind, busy, blind, quiet, blind}, []string{"", "", "", "", ""}, false},
+		{"flows of others, or of another zone", busy, []plan{opened(blind, 3), opened(blind, 5), opened(blind, 6)}, []string{"", "", ""}, false},
+		{"none of others any more", busy, []plan{opened(blind, 3), opened(blind, 3), opened(blind, 3)}, []string{"", "", "sockets: tracks nothing"}, false},
 		{"about half of the connections", busy, []plan{half, half, blind, half, blind}, []string{"", "", "", "", ""}, false},
 		{"about half of the connections after none", blind, []plan{half, blind, half, busy}, []string{"", "", "", "conntrack: 7 flows tracked"}, false},
 		{"conntrack becomes active", blind, []plan{blind, blind, busy}, []string{"", "", "conntrack: 7 flows tracked"}, false},

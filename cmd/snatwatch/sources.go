@@ -26,7 +26,7 @@ const chooseEvery = 30 * time.Second
 // changes. It returns an error if nothing works.
 func (a *agent) runSources(ctx context.Context) error {
 	broken := ""
-	p, err := a.plan(ctx, broken)
+	p, err := a.plan(ctx, broken, true)
 	if err != nil {
 		return err
 	}
@@ -43,7 +43,7 @@ func (a *agent) runSources(ctx context.Context) error {
 			p = next
 		case a.started.Source == config.SourceAuto && p.source == config.SourceConntrack:
 			broken = err.Error()
-			if p, err = a.plan(ctx, broken); err != nil {
+			if p, err = a.plan(ctx, broken, false); err != nil {
 				return err
 			}
 		default:
@@ -71,7 +71,7 @@ func (a *agent) runPlan(ctx context.Context, broken string, p plan) (next plan, 
 	g.Go(func() error {
 		f := following{plan: p}
 		return every(ctx, a.chooseEvery, func() error {
-			q, err := a.plan(ctx, broken)
+			q, err := a.plan(ctx, broken, false)
 			if err != nil {
 				a.logger.Debug("sources not chosen anew", "err", err)
 				return nil
@@ -128,6 +128,7 @@ func (a *agent) conntrackSource(p plan) source {
 		},
 		stats: func() sourceStats {
 			st := current.read()
+			a.tracked.Store(st.Opened + st.Recent)
 			a.notices.set("events", errorText(st.EventsError))
 			a.notices.set("conntrack timeouts", errorText(st.LimitsError))
 			if st.Strategy != logged && st.Strategy != conntrack.Auto {

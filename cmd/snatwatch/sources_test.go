@@ -189,7 +189,7 @@ func TestKernelPlanKeepsWhatIsBroken(t *testing.T) {
 		if err := a.reloadConfig(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		p, err := a.plan(t.Context(), "no luck")
+		p, err := a.plan(t.Context(), "no luck", false)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -32,8 +32,9 @@ type Stats struct {
 	// Entries is the kernel's count; Flows and Translated are what the last complete dump showed.
 	Entries, Flows, Translated int
 
-	// Opened and Closed count events, Overruns how often the kernel had to drop some.
-	Opened, Closed, Overruns uint64
+	// Opened and Closed count events, Overruns how often the kernel had to drop some. Recent counts the flows
+	// of complete dumps that, as far as can be told, were younger than the dump before.
+	Opened, Closed, Overruns, Recent uint64
 
 	// ParseErrors counts messages that could not be read and were skipped; ParseError is the last.
 	ParseErrors uint64
@@ -83,6 +84,7 @@ func (s *Stats) dumped(f *found, took, cpu time.Duration) {
 	s.DumpError = nil
 	s.DumpSeconds, s.DumpCPU = took.Seconds(), cpu
 	s.Entries, s.Flows, s.Translated = f.entries, f.flows, f.translated
+	s.Recent += uint64(f.recent)
 	s.OtherProtocols = map[collector.Protocol]int{}
 	for p, n := range f.others {
 		if n > 0 {
