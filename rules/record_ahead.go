@@ -86,7 +86,7 @@ func (o Options) sumAt(metric metrics.Name, h string) string {
 
 // sumAhead adds up forecasts by port space and more.
 func (o Options) sumAhead(metric metrics.Name, more []metrics.Label, matchers ...string) string {
-	return o.over("sum", o.m(metric, append([]string{alone}, matchers...)...), o.space(more...))
+	return o.overSpaces("sum", o.m(metric, append([]string{alone}, matchers...)...), more...)
 }
 
 // seldom is the interval of what moves slowly.

@@ -13,7 +13,7 @@ import (
 // gatewayRecords add up the nodes behind a shared gateway, destination by
 // destination. Means and variances add; the budget does not (max).
 func (o Options) gatewayRecords() []Record {
-	records := append(o.records(GatewayPorts, GatewayHeld, GatewayUnseen, GatewayOpened), o.meanRecords()...)
+	records := append(o.records(gatewayScrapes, GatewayPorts, GatewayHeld, GatewayUnseen, GatewayOpened), o.meanRecords()...)
 	records = append(records, o.records(gatewayDeviations, gatewayAt)...)
 	for i, h := range metrics.HorizonValues() {
 		records = append(records, Record{Name: GatewayProbability, Expr: o.byHorizon(i), Labels: atHorizon(h)})
@@ -30,15 +30,19 @@ func (o Options) defineGateway(name string, matchers ...string) string {
 	some := `destination!="other"`
 	held := o.m(metrics.PortsHeld, alone, some)
 	// What is told of each agent is joined to its gateway.
-	shared := func(op, expr string) string {
-		return o.over(op, fmt.Sprintf("\n%s\n  * on (%s) group_left (gateway) %s\n",
-			indent(expr), o.agent(metrics.LabelBudget), o.BudgetInfo(`scope="shared"`)), o.gateway())
+	joined := func(expr string) string {
+		return fmt.Sprintf("\n%s\n  * on (%s) group_left (gateway) %s\n",
+			indent(expr), o.agent(metrics.LabelBudget), o.BudgetInfo(`scope="shared"`))
 	}
+	shared := func(op, expr string) string { return o.over(op, joined(expr), o.gateway()) }
 	switch name {
+	case gatewayScrapes: // how often a node is told: twice where two jobs scrape it
+		nodes := o.m(metrics.BudgetEffectivePorts)
+		return fmt.Sprintf("count by (%s) (%s)\n/\n%s", o.gateway(), joined(nodes), shared("count", nodes))
 	case GatewayPorts:
 		return shared("max", o.m(metrics.BudgetEffectivePorts))
 	case GatewayHeld:
-		return o.over("sum", held, o.space())
+		return o.overSpaces("sum", held)
 	case GatewayUnseen: // what a destination may hold beyond GatewayHeld on nodes that do not export it
 		return shared("sum", o.m(metrics.FoldedPortsHeldMax))
 	case GatewayOpened:
@@ -48,7 +52,7 @@ func (o Options) defineGateway(name string, matchers ...string) string {
 	case GatewayVariance:
 		return o.sumAhead(metrics.ForecastPortsVariance, []metrics.Label{metrics.LabelHorizon}, matchers...)
 	case gatewayNodes:
-		return o.over("count", held, o.space())
+		return o.overSpaces("count", held)
 	case gatewayDeviations:
 		return o.deviations(matchers...)
 	case gatewayAt:

@@ -25,6 +25,7 @@ const (
 	GatewayHeld        = "gateway:snat_ports_held:sum"
 	GatewayUnseen      = "gateway:snat_folded_ports_held_max:sum"
 	GatewayOpened      = "gateway:snat_flows_opened:rate5m"
+	gatewayScrapes     = "gateway:snat_nodes_scraped:ratio"
 	gatewayNodes       = "gateway:snat_ports_held:count"
 	GatewayMean        = "gateway:snat_forecast_ports_mean:sum"
 	GatewayVariance    = "gateway:snat_forecast_ports_variance:sum"
@@ -91,6 +92,13 @@ func (o Options) over(op, expr, by string) string {
 		expr = fmt.Sprintf("max by (instance, %s) (%s)", by, expr)
 	}
 	return fmt.Sprintf("%s by (%s) (%s)", op, by, expr)
+}
+
+// overSpaces aggregates what each node tells of port spaces behind a gateway, by port space and more. There are too many
+// of them to take each node once, which would double what a rule costs: a node counts as often as it is told, and
+// the result is divided by how often that is.
+func (o Options) overSpaces(op, expr string, more ...metrics.Label) string {
+	return fmt.Sprintf("%s by (%s) (%s)\n/ on (%s) group_left () %s", op, o.space(more...), expr, o.gateway(), o.use(gatewayScrapes))
 }
 
 // perNode aggregates what may be told twice of an agent, by a pod and its successor, by agent, budget and protocol.
