@@ -38,7 +38,7 @@ func (o Options) defineGateway(name string, matchers ...string) string {
 	switch name {
 	case gatewayScrapes: // how often a node is told: twice where two jobs scrape it
 		nodes := o.m(metrics.BudgetEffectivePorts)
-		return fmt.Sprintf("count by (%s) (%s)\n/\n%s", o.gateway(), joined(nodes), shared("count", nodes))
+		return fmt.Sprintf("count by (%s) (%s)\n/\n(%s > 0)", o.gateway(), joined(nodes), shared("count", nodes))
 	case GatewayPorts:
 		return shared("max", o.m(metrics.BudgetEffectivePorts))
 	case GatewayHeld:

@@ -98,7 +98,7 @@ func (o Options) over(op, expr, by string) string {
 // of them to take each node once, which would double what a rule costs: a node counts as often as it is told, and
 // the result is divided by how often that is.
 func (o Options) overSpaces(op, expr string, more ...metrics.Label) string {
-	return fmt.Sprintf("%s by (%s) (%s)\n/ on (%s) group_left () %s", op, o.space(more...), expr, o.gateway(), o.use(gatewayScrapes))
+	return fmt.Sprintf("%s by (%s) (%s)\n/ on (%s) group_left () (%s > 0)", op, o.space(more...), expr, o.gateway(), o.use(gatewayScrapes))
 }
 
 // perNode aggregates what may be told twice of an agent, by a pod and its successor, by agent, budget and protocol.
