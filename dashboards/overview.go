@@ -30,6 +30,20 @@ func overview(o rules.Options) board {
 		return by("max", "budget, gateway, protocol, vip, destination", expr)
 	}
 	andShared := " and on (" + gateway + ", vip, destination) topk(10, " + within + ")"
+	// The columns of a table of what runs out first: whose it is, then the port space, when, and how full.
+	soonest := func(whose ...column) []column {
+		return append(
+			whose,
+			column{label: "budget", title: "Budget"},
+			column{label: "protocol", title: "Protocol"},
+			column{label: "vip", title: "VIP"},
+			column{label: "destination", title: "Destination"},
+			column{label: "Value #A", title: "Within " + o.PageHorizon, unit: "percentunit", thresholds: []float64{t.PageClear, t.Page}},
+			column{label: "Value #B", title: "Time left", unit: "s", thresholds: []float64{300, 3600}, worstIsLow: true},
+			column{label: "Value #C", title: "Ports held"},
+			column{label: "Value #D", title: "Full", unit: "percentunit", thresholds: []float64{1}},
+		)
+	}
 	return board{
 		uid: "snatwatch-overview", title: "snatwatch / Overview",
 		description: "Which pool, which node, which gateway and which destination runs out of SNAT ports first, when, and is anything failing now?",
@@ -79,18 +93,7 @@ func overview(o rules.Options) board {
 						{expr: ofFirst(held), instant: true},
 						{expr: ofFirst("(" + held + ")" + ceiling), instant: true},
 					},
-					columns: []column{
-						{label: "pool", title: "Pool"},
-						{label: "instance", title: "Node", board: rules.BoardNode},
-						{label: "budget", title: "Budget"},
-						{label: "protocol", title: "Protocol"},
-						{label: "vip", title: "VIP"},
-						{label: "destination", title: "Destination"},
-						{label: "Value #A", title: "Within " + o.PageHorizon, unit: "percentunit", thresholds: []float64{t.PageClear, t.Page}},
-						{label: "Value #B", title: "Time left", unit: "s", thresholds: []float64{300, 3600}, worstIsLow: true},
-						{label: "Value #C", title: "Ports held"},
-						{label: "Value #D", title: "Full", unit: "percentunit", thresholds: []float64{1}},
-					},
+					columns: soonest(column{label: "pool", title: "Pool"}, column{label: "instance", title: "Node", board: rules.BoardNode}),
 				},
 				{
 					id: 24, kind: rowsOf, title: "Which gateway runs out first, and when?", unit: "short",
@@ -101,17 +104,7 @@ func overview(o rules.Options) board {
 						{expr: ofFirstShared(ofGateway(o, rules.GatewayHeld) + andShared), instant: true},
 						{expr: ofFirstShared("(" + ofGateway(o, rules.GatewayHeld) + andShared + ") / on (" + gateway + ") group_left () " + ofGateway(o, rules.GatewayPorts)), instant: true},
 					},
-					columns: []column{
-						{label: "gateway", title: "Gateway"},
-						{label: "budget", title: "Budget"},
-						{label: "protocol", title: "Protocol"},
-						{label: "vip", title: "VIP"},
-						{label: "destination", title: "Destination"},
-						{label: "Value #A", title: "Within " + o.PageHorizon, unit: "percentunit", thresholds: []float64{t.PageClear, t.Page}},
-						{label: "Value #B", title: "Time left", unit: "s", thresholds: []float64{300, 3600}, worstIsLow: true},
-						{label: "Value #C", title: "Ports held"},
-						{label: "Value #D", title: "Full", unit: "percentunit", thresholds: []float64{1}},
-					},
+					columns: soonest(column{label: "gateway", title: "Gateway"}),
 				},
 				{
 					id: 22, title: "Which pool's fullest node fills up?", unit: "percentunit", thresholds: []float64{1}, min: ptr(0),

@@ -30,10 +30,7 @@ func (o Options) defineGateway(name string, matchers ...string) string {
 	some := `destination!="other"`
 	held := o.m(metrics.PortsHeld, alone, some)
 	// What is told of each agent is joined to its gateway.
-	joined := func(expr string) string {
-		return fmt.Sprintf("\n%s\n  * on (%s) group_left (gateway) %s\n",
-			indent(expr), o.agent(metrics.LabelBudget), o.BudgetInfo(`scope="shared"`))
-	}
+	joined := func(expr string) string { return o.joined(metrics.LabelGateway, expr, `scope="shared"`) }
 	shared := func(op, expr string) string { return o.over(op, joined(expr), o.gateway()) }
 	switch name {
 	case gatewayScrapes: // how often a node is told: twice where two jobs scrape it

@@ -85,6 +85,11 @@ func (o Options) use(name string, matchers ...string) string {
 	return name + "{" + strings.Join(matchers, ", ") + "}"
 }
 
+// joined gives what is told of each agent and budget a label of the budget's info.
+func (o Options) joined(label metrics.Label, expr string, matchers ...string) string {
+	return fmt.Sprintf("\n%s\n  * on (%s) group_left (%s) %s\n", indent(expr), o.agent(metrics.LabelBudget), label, o.BudgetInfo(matchers...))
+}
+
 // over aggregates what each node tells by some labels. A node counts once: it may be told twice for as long as two jobs
 // scrape it, or for a scrape or two by a pod and its successor.
 func (o Options) over(op, expr, by string) string {

@@ -1,10 +1,6 @@
 package rules
 
-import (
-	"fmt"
-
-	"github.com/snatwatch/snatwatch/detector/metrics"
-)
+import "github.com/snatwatch/snatwatch/detector/metrics"
 
 // poolRecords put the pools side by side, whatever the scope of their budget: each
 // node of a pool fails on its own, so the most loaded node and the expected
@@ -17,6 +13,5 @@ func (o Options) poolRecords() []Record {
 // overPool aggregates an expression of nodes by pool and budget.
 func (o Options) overPool(op, expr string, more ...metrics.Label) string {
 	by := append([]metrics.Label{metrics.LabelPool, metrics.LabelBudget, metrics.LabelProtocol}, more...)
-	return o.over(op, fmt.Sprintf("\n%s\n  * on (%s) group_left (pool) %s\n",
-		indent(expr), o.agent(metrics.LabelBudget), o.BudgetInfo()), o.labels(by...))
+	return o.over(op, o.joined(metrics.LabelPool, expr), o.labels(by...))
 }

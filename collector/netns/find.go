@@ -34,15 +34,15 @@ type Netns struct {
 // another namespace by now.
 func (n Netns) Open() (*Handle, error) {
 	h, err := n.openAt(n.Path)
+	if err == nil {
+		return h, nil
+	}
 	for _, path := range n.Others {
-		if err == nil {
+		if h, otherErr := n.openAt(path); otherErr == nil {
 			return h, nil
 		}
-		if other, otherErr := n.openAt(path); otherErr == nil {
-			return other, nil
-		}
 	}
-	return h, err
+	return nil, err
 }
 
 func (n Netns) openAt(path string) (*Handle, error) {
