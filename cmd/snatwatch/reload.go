@@ -22,11 +22,14 @@ func (a *agent) configure(ctx context.Context, c *config.Config) error {
 		return err
 	}
 	rejected := m.NodesUnread
-	if good := lastGood(m, a.machine); resolves(c, good) {
-		rejected = readNodes(c, &good)
-		m = good
-	}
 	budgets, notes, err := c.Resolve(m)
+	if err != nil { // perhaps for a pool size that was read
+		good := lastGood(m, a.machine)
+		unfit := readNodes(c, &good)
+		if b, n, goodErr := c.Resolve(good); goodErr == nil {
+			m, rejected, budgets, notes, err = good, unfit, b, n, nil
+		}
+	}
 	if err != nil {
 		return err
 	}
@@ -49,11 +52,6 @@ func lastGood(m, before config.Machine) config.Machine {
 		}
 	}
 	return m
-}
-
-func resolves(c *config.Config, m config.Machine) bool {
-	_, _, err := c.Resolve(m)
-	return err == nil
 }
 
 // reloadConfig reads the config again. The ledger keeps its flows; a config that is
