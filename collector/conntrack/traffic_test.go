@@ -349,7 +349,8 @@ func TestKernelLife(t *testing.T) {
 			quiet.opened = s.during(func() { quiet.src = r.datagram("quiet") })
 
 			for _, f := range []*flow{&syn, &udp, &quiet} {
-				f.closed = span{f.opened.from.Add(3 * time.Second), f.opened.to.Add(3 * time.Second)}
+				// The kernel counts from its last tick before the packet.
+				f.closed = span{f.opened.from.Add(3*time.Second - jiffy), f.opened.to.Add(3 * time.Second)}
 			}
 			done := func(f *collector.Flow) bool { return f.State == collector.Done }
 			for _, tt := range []struct {
