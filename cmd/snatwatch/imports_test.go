@@ -41,6 +41,8 @@ func TestImportsGoOneWay(t *testing.T) {
 		{name: "API and page", in: "internal/web", allowed: []string{"collector", "detector", "detector/metrics"}},
 		{name: "config", in: "internal/config", allowed: []string{"collector", "collector/", "detector"}},
 		{name: "lab", in: "internal/lab", allowed: []string{"collector", "collector/"}},
+		{name: "timeline", in: "internal/timeline", allowed: []string{"internal/lab", "internal/prom"}},
+		{name: "Prometheus as a child", in: "internal/prom", std: true},
 		{name: "backtest", in: "internal/backtest", allowed: []string{"collector", "detector"}},
 	}
 	packages := goList(t)

@@ -4,12 +4,11 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/http/httptest"
-	"os"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
+	"github.com/snatwatch/snatwatch/internal/golden"
 )
 
 func TestRoutes(t *testing.T) {
@@ -77,27 +76,14 @@ func TestReloadFromAnotherSiteIsRefused(t *testing.T) {
 	}
 }
 
-// UPDATE_GOLDEN=1 rewrites the file.
 func TestSnapshotShape(t *testing.T) {
 	t.Parallel()
-	const golden = "testdata/snapshot.json"
 	st := busyState()
 	web := &st.View.Snapshot.Budgets[1]
 	web.Protocols[0].Spaces = web.Protocols[0].Spaces[:2]
 	st.View.Snapshot.Budgets = st.View.Snapshot.Budgets[1:]
 	got := get(t, newTestServer(t, st).Handler(), "/api/v1/snapshot")
-	if os.Getenv("UPDATE_GOLDEN") != "" {
-		if err := os.WriteFile(golden, []byte(got), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(golden)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(string(want), got); diff != "" {
-		t.Errorf("%s (-want +got):\n%s", golden, diff)
-	}
+	golden.Compare(t, "testdata/snapshot.json", got)
 	if !json.Valid([]byte(got)) {
 		t.Error("not JSON")
 	}
