@@ -25,10 +25,6 @@ type reader struct {
 	last     [2]collector.Time // of the last two datagrams, or of the request
 	written  written
 	tally    Tally
-	// bound counts in this dump, if it is one that counts; to count has the kernel walk a
-	// table more, a third of a dump's cost.
-	countBound bool
-	bound      map[BoundKey]int
 
 	gone  destroyed
 	batch *nlraw.Batch
@@ -37,7 +33,7 @@ type reader struct {
 func newReader(now func() collector.Time, sink collector.Sink) *reader {
 	return &reader{
 		now: now, sink: sink, loopback: notLoopback(),
-		events: make([]collector.Event, 0, batchEvents), bound: map[BoundKey]int{},
+		events: make([]collector.Event, 0, batchEvents),
 	}
 }
 

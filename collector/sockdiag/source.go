@@ -4,7 +4,7 @@
 // agent's own namespace, and CAP_SYS_PTRACE and CAP_SYS_ADMIN for the others.
 //
 // A flow here is a connected socket that this machine opened, towards another
-// machine. Sockets that only hold a local port are counted in Stats.
+// machine. A socket that is bound and not connected is none.
 package sockdiag
 
 import (
@@ -50,7 +50,6 @@ type Source struct {
 	own   func() (uint64, error)
 	dial  func(netns.Netns) (*nlraw.Conn, error)
 	join  func(*nlraw.Conn) (large bool, err error)
-	probe func() bool
 }
 
 // New returns a Source. It starts nothing.
@@ -60,7 +59,7 @@ func New(cfg Config) *Source {
 	if cfg.Now == nil {
 		cfg.Now = collector.Clock()
 	}
-	s := &Source{cfg: cfg, find: cfg.Finder.Find, alive: netns.Netns.Alive, own: netns.Own, dial: dial, join: listen, probe: showsBound}
+	s := &Source{cfg: cfg, find: cfg.Finder.Find, alive: netns.Netns.Alive, own: netns.Own, dial: dial, join: listen}
 	s.stats.Store(&Stats{})
 	return s
 }
@@ -77,7 +76,6 @@ func (s *Source) Run(ctx context.Context, sink collector.Sink) error {
 		return err
 	}
 	r := &runner{source: s, own: own, buffer: make([]byte, nlraw.BufferSize), reader: newReader(s.cfg.Now, sink)}
-	r.stats.BoundKnown = s.probe()
 	defer r.close()
 	if err := r.poll(ctx); err != nil {
 		return err

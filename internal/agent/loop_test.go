@@ -150,7 +150,7 @@ func TestLoopObservesStalls(t *testing.T) {
 		defer cancel()
 		l, last := startLoop(ctx, t, budget(t, detector.Params{Name: "nat", Model: "azure-lb-2018", Nodes: 10}))
 		stalled := []collector.Flow{{
-			Protocol: collector.TCP, State: collector.Opening, Retransmits: 1, Netns: loopNetns,
+			Protocol: collector.TCP, State: collector.Opening, Netns: loopNetns,
 			Source: netip.MustParseAddrPort("10.0.0.1:4000"), Destination: netip.MustParseAddrPort("203.0.113.7:443"),
 		}}
 		if err := l.observeStalls(ctx, l.now(), stalled); err != nil {
