@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/snatwatch/snatwatch/internal/backtest"
+	"github.com/snatwatch/snatwatch/internal/backtest/scenario"
 )
 
 func backtestCommand(app *kingpin.Application) command {
@@ -63,7 +64,7 @@ func backtestCommand(app *kingpin.Application) command {
 
 func scenarioNames() string {
 	var names []string
-	for _, s := range backtest.Scenarios() {
+	for _, s := range scenario.All() {
 		names = append(names, s.Name)
 	}
 	return strings.Join(names, ", ")

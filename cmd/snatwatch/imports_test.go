@@ -39,7 +39,10 @@ func TestImportsGoOneWay(t *testing.T) {
 		{name: "agent", in: "cmd/snatwatch", allowed: []string{"collector", "collector/", "detector", "detector/metrics", "internal/"}},
 		{name: "config", in: "internal/config", allowed: []string{"collector", "collector/", "detector"}},
 		{name: "lab", in: "internal/lab", allowed: []string{"collector", "collector/"}},
-		{name: "backtest", in: "internal/backtest", allowed: []string{"collector", "detector"}},
+		{name: "backtest", in: "internal/backtest", allowed: []string{"collector", "detector", "internal/backtest/"}},
+		{name: "recorded flows", in: "internal/backtest/record", allowed: []string{"collector", "detector"}},
+		{name: "generated flows", in: "internal/backtest/scenario", allowed: []string{"collector", "internal/backtest/record"}},
+		{name: "scores", in: "internal/backtest/score", allowed: []string{}, std: true},
 	}
 	packages := goList(t)
 	for _, tt := range rules {

@@ -1,3 +1,10 @@
+// Package backtest replays recorded or generated flows through the ledger and
+// its forecast, and scores what it said, beside what people use today, against
+// what came.
+//
+// To try one scenario quickly:
+//
+//	BACKTEST=slow BACKTEST_HOURS=4 go test -run TestScenario -v ./internal/backtest
 package backtest
 
 import (
@@ -12,6 +19,8 @@ import (
 	"time"
 
 	"github.com/snatwatch/snatwatch/collector"
+	"github.com/snatwatch/snatwatch/internal/backtest/record"
+	"github.com/snatwatch/snatwatch/internal/backtest/scenario"
 )
 
 // Command is what a person asks of a backtest: files to replay, or scenarios to generate.
@@ -140,19 +149,19 @@ func (c *Command) config() Config {
 }
 
 func (c *Command) scenarios(ctx context.Context, trace io.Writer) (*Result, error) {
-	scenarios, profiles := Scenarios(), Profiles()
+	scenarios, profiles := scenario.All(), scenario.Profiles()
 	if c.Scenario != "all" {
-		scenarios = slices.DeleteFunc(scenarios, func(s Scenario) bool { return s.Name != c.Scenario })
+		scenarios = slices.DeleteFunc(scenarios, func(s scenario.Scenario) bool { return s.Name != c.Scenario })
 	}
 	if len(scenarios) == 0 {
 		var names []string
-		for _, s := range Scenarios() {
+		for _, s := range scenario.All() {
 			names = append(names, s.Name)
 		}
 		return nil, fmt.Errorf("scenario %q: want all, or one of %s", c.Scenario, strings.Join(names, ", "))
 	}
 	if c.Profile != "" {
-		profiles = slices.DeleteFunc(profiles, func(p Profile) bool { return p.Name != c.Profile })
+		profiles = slices.DeleteFunc(profiles, func(p scenario.Profile) bool { return p.Name != c.Profile })
 	}
 	if len(profiles) == 0 {
 		return nil, fmt.Errorf("profile %q: want P0, P15 or P240", c.Profile)
@@ -172,14 +181,14 @@ func (c *Command) records(ctx context.Context, trace io.Writer, errs io.Writer) 
 		}
 	}
 	c.Bar.Start("reading")
-	r := Reader{Now: collector.Time(c.Now().UnixNano()), Progress: func(n int) {
+	r := record.Reader{Now: collector.Time(c.Now().UnixNano()), Progress: func(n int) {
 		done += int64(n)
 		c.Bar.Set(float64(done) / float64(max(1, total)))
 	}}
 	records, failed := r.ReadFiles(c.Files)
 	c.Bar.Clear()
 	for _, rec := range records {
-		rec.tell(errs)
+		rec.Tell(errs)
 		if rec.Unusable() {
 			bad = ErrBadInput
 		}
@@ -219,20 +228,4 @@ func (c *Command) assumed() []time.Duration {
 		return []time.Duration{240 * time.Second}
 	}
 	return []time.Duration{0, 15 * time.Second, 65 * time.Second, 240 * time.Second}
-}
-
-// tell says what is wrong with a record.
-func (r *Record) tell(w io.Writer) {
-	for _, f := range r.Faults {
-		_, _ = fmt.Fprintln(w, f)
-	}
-	if r.Bad > 0 {
-		_, _ = fmt.Fprintf(w, "%s: %d of %d records are bad\n", r.Name, r.Bad, r.Read)
-	}
-	if r.Unended > 0 {
-		_, _ = fmt.Fprintf(w, "%s: %d records have no duration and are taken as ended at once\n", r.Name, r.Unended)
-	}
-	if r.Other > 0 {
-		_, _ = fmt.Fprintf(w, "%s: %d records are of protocols that hold no ports\n", r.Name, r.Other)
-	}
 }

@@ -2,6 +2,7 @@ package backtest
 
 import (
 	"context"
+	"github.com/snatwatch/snatwatch/internal/backtest/record"
 	"path/filepath"
 	"slices"
 	"testing"
@@ -17,7 +18,7 @@ func TestRecordedFlows(t *testing.T) {
 	if err != nil || len(files) != 3 {
 		t.Fatalf("%d records, %v", len(files), err)
 	}
-	r := Reader{Now: now}
+	r := record.Reader{Now: now}
 	records, err := r.ReadFiles(files)
 	if err != nil {
 		t.Fatal(err)

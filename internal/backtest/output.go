@@ -3,6 +3,7 @@ package backtest
 import (
 	"errors"
 	"fmt"
+	"github.com/snatwatch/snatwatch/internal/backtest/record"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -45,7 +46,7 @@ func (c *Command) checkOutputs() error {
 			continue
 		}
 		for _, in := range c.Files {
-			for _, read := range []string{in, namesOf(in)} {
+			for _, read := range []string{in, record.NamesOf(in)} {
 				if sameFile(o.path, read) {
 					return fmt.Errorf("%s %s: it would overwrite what is read, %s: name another file", o.flag, o.path, read)
 				}

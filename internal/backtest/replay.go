@@ -2,12 +2,12 @@ package backtest
 
 import (
 	"encoding/binary"
-	"math"
 	"net/netip"
 	"time"
 
 	"github.com/snatwatch/snatwatch/collector"
 	"github.com/snatwatch/snatwatch/detector"
+	"github.com/snatwatch/snatwatch/internal/backtest/record"
 )
 
 // Detector is what is judged: a ledger and its forecast. Events and times come in order.
@@ -15,7 +15,7 @@ type Detector interface {
 	Apply(*collector.Event)
 	Advance(now collector.Time)
 	// Resize tells that the pool has another size.
-	Resize(c Change, now collector.Time)
+	Resize(c record.Change, now collector.Time)
 	// Spaces yields the port spaces by destination; what it yields is valid until
 	// the next call of any method.
 	Spaces(yield func(destination int32, s *detector.SpaceSnapshot))
@@ -40,9 +40,9 @@ type tally struct {
 
 // player walks through the flows of a source.
 type player struct {
-	source    *Source
+	source    *record.Source
 	detectors []Detector
-	coolDown  func(*Flow) time.Duration
+	coolDown  func(*record.Flow) time.Duration
 	tick      time.Duration
 	tallies   []tally // by destination
 	// onTick is called at each tick, with its number; the detectors have been advanced.
@@ -51,7 +51,7 @@ type player struct {
 	stopped func() bool
 
 	now     collector.Time // that the detectors were brought to
-	changes []Change
+	changes []record.Change
 	ports   int // that the pool's last change gave, 0 before
 	ends    ends
 	cooling []cooling
@@ -61,7 +61,7 @@ type player struct {
 
 // end is a flow that will end.
 type end struct {
-	flow Flow
+	flow record.Flow
 	id   uint32
 }
 
@@ -117,7 +117,7 @@ func (p *player) share(budget int) int {
 	return budget
 }
 
-func (p *player) open(f Flow) {
+func (p *player) open(f record.Flow) {
 	p.flows++
 	t := &p.tallies[f.Destination]
 	t.held++
@@ -154,7 +154,7 @@ func (p *player) endUntil(now collector.Time) {
 }
 
 // cool keeps the port of a flow that ended until it is released.
-func (p *player) cool(f *Flow) {
+func (p *player) cool(f *record.Flow) {
 	lasts := p.coolDown(f)
 	r := release{f.End.Add(lasts), f.Destination}
 	for i := range p.cooling {
@@ -183,7 +183,7 @@ func (p *player) advance(now collector.Time) {
 	}
 }
 
-func (p *player) tell(kind collector.Kind, f *Flow, id uint32, state collector.State) {
+func (p *player) tell(kind collector.Kind, f *record.Flow, id uint32, state collector.State) {
 	opened := p.told(f.Start)
 	at := opened
 	e := &p.event
@@ -237,9 +237,6 @@ func destination(a netip.Addr) int32 {
 	b := a.As4()
 	return int32(binary.BigEndian.Uint32(b[:]) - 20<<24)
 }
-
-// maxDestinations is how many destinations address can stand for.
-const maxDestinations = math.MaxUint32 >> 8
 
 // ends is a heap by the time of the end.
 type ends []end

@@ -10,37 +10,38 @@ import (
 
 	"github.com/snatwatch/snatwatch/collector"
 	"github.com/snatwatch/snatwatch/detector"
+	"github.com/snatwatch/snatwatch/internal/backtest/record"
 )
 
 // script writes down what a replay tells a detector.
 type script struct{ lines []string }
 
 func (s *script) Apply(e *collector.Event) {
-	s.lines = append(s.lines, fmt.Sprintf("%.9g %s %d %s %v", (e.At-Epoch).Seconds(), e.Kind, destination(e.Flow.Destination.Addr()), e.Flow.Reason, e.Flow.State))
+	s.lines = append(s.lines, fmt.Sprintf("%.9g %s %d %s %v", (e.At-record.Epoch).Seconds(), e.Kind, destination(e.Flow.Destination.Addr()), e.Flow.Reason, e.Flow.State))
 }
 
 func (s *script) Advance(now collector.Time) {
-	s.lines = append(s.lines, fmt.Sprintf("%v tick", (now-Epoch).Seconds()))
+	s.lines = append(s.lines, fmt.Sprintf("%v tick", (now-record.Epoch).Seconds()))
 }
 
-func (s *script) Resize(c Change, now collector.Time) {
-	s.lines = append(s.lines, fmt.Sprintf("%v nodes %d", (now-Epoch).Seconds(), c.Nodes))
+func (s *script) Resize(c record.Change, now collector.Time) {
+	s.lines = append(s.lines, fmt.Sprintf("%v nodes %d", (now-record.Epoch).Seconds(), c.Nodes))
 }
 
 func (s *script) Spaces(func(int32, *detector.SpaceSnapshot)) {}
 
 func TestPlay(t *testing.T) {
 	t.Parallel()
-	flows := []Flow{
+	flows := []record.Flow{
 		{Start: at(0.5), End: at(1.5), Protocol: collector.TCP, Reason: collector.FIN},
 		{Start: at(1), End: at(1), Destination: 1, Protocol: collector.UDP, Reason: collector.Timeout},
 		{Start: at(2.5), End: at(9), Protocol: collector.TCP, Reason: collector.RST},
 	}
 	var s script
 	p := &player{
-		source:    &Source{Flows: slices.Values(flows), Changes: []Change{{At: at(2), Nodes: 51, Ports: 512}}, From: at(0), To: at(4)},
+		source:    &record.Source{Flows: slices.Values(flows), Changes: []record.Change{{At: at(2), Nodes: 51, Ports: 512}}, From: at(0), To: at(4)},
 		detectors: []Detector{&s},
-		coolDown: func(f *Flow) time.Duration {
+		coolDown: func(f *record.Flow) time.Duration {
 			if f.Reason == collector.FIN {
 				return 1500 * time.Millisecond
 			}
@@ -98,7 +99,7 @@ func TestSourcesDiffer(t *testing.T) {
 		}
 		seen[s] = true
 	}
-	for _, d := range []int32{0, 1, 255, 256, 1 << 20, maxDestinations} {
+	for _, d := range []int32{0, 1, 255, 256, 1 << 20, record.MaxDestinations} {
 		if got := destination(address(d).Addr()); got != d {
 			t.Errorf("destination %d comes back as %d", d, got)
 		}

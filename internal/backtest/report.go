@@ -2,6 +2,7 @@ package backtest
 
 import (
 	"fmt"
+	"github.com/snatwatch/snatwatch/internal/backtest/score"
 	"io"
 	"math"
 	"strconv"
@@ -187,8 +188,8 @@ func calibrationTable(title string, calibration [horizons][]CalibrationLevel, di
 	t := &table{title: title}
 	row := []string{"predicted"}
 	t.row(append(row, "60 s", "5 min", "15 min", "60 min")...)
-	for bin := range calibrationBins {
-		row := []string{fmt.Sprintf("%.1f-%.1f", float64(bin)/calibrationBins, float64(bin+1)/calibrationBins)}
+	for bin := range score.CalibrationBins {
+		row := []string{fmt.Sprintf("%.1f-%.1f", float64(bin)/score.CalibrationBins, float64(bin+1)/score.CalibrationBins)}
 		for h := range horizons {
 			cell := "-"
 			if levels := calibration[h]; bin < len(levels) && levels[bin].N > 0 {

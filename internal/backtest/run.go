@@ -6,12 +6,13 @@ import (
 
 	"github.com/snatwatch/snatwatch/collector"
 	"github.com/snatwatch/snatwatch/detector"
+	"github.com/snatwatch/snatwatch/internal/backtest/record"
 )
 
 // replay is one walk through a source with all methods at once.
 type replay struct {
 	cfg       Config
-	source    *Source
+	source    *record.Source
 	budget    *detector.Budget
 	protocols []collector.Protocol // by destination
 	// spaces are the destinations that are judged.
@@ -72,7 +73,7 @@ func (r *replay) run(ctx context.Context) ([]outcome, error) {
 	p := &player{
 		source:    r.source,
 		detectors: detectors,
-		coolDown:  func(f *Flow) time.Duration { return r.budget.Terms(f.Protocol).CoolDown[f.Reason] },
+		coolDown:  func(f *record.Flow) time.Duration { return r.budget.Terms(f.Protocol).CoolDown[f.Reason] },
 		tick:      r.cfg.Tick,
 		tallies:   make([]tally, len(r.protocols)),
 		stopped:   func() bool { return ctx.Err() != nil },
@@ -127,7 +128,7 @@ func (r *replay) run(ctx context.Context) ([]outcome, error) {
 		}
 	}
 	for _, o := range out {
-		o.truth.settle()
+		o.truth.Settle()
 	}
 	return out, nil
 }

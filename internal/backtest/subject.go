@@ -5,6 +5,7 @@ import (
 
 	"github.com/snatwatch/snatwatch/collector"
 	"github.com/snatwatch/snatwatch/detector"
+	"github.com/snatwatch/snatwatch/internal/backtest/record"
 )
 
 // Ledger is the agent's ledger as a Detector.
@@ -13,13 +14,19 @@ type Ledger struct {
 	budget  *detector.Budget
 	watched []watch
 	// byLabel finds the watched by label and protocol, once there are many.
-	byLabel map[endpoint]int32
+	byLabel map[labelled]int32
 	found   detector.SpaceSnapshot
 	now     collector.Time
 }
 
 // few is how many watched port spaces are looked up one by one.
 const few = 4
+
+// labelled is a port space as a snapshot names it.
+type labelled struct {
+	label    string
+	protocol collector.Protocol
+}
 
 // watch is a port space that is looked up at each tick.
 type watch struct {
@@ -34,7 +41,7 @@ func NewLedger(cfg detector.LedgerConfig, budget *detector.Budget, protocols []c
 	cfg.Budgets = []*detector.Budget{budget}
 	cfg.Start = start
 	cfg.TrackedMax, cfg.ExportedMax = max(cfg.TrackedMax, len(protocols)), len(protocols)
-	l := &Ledger{ledger: detector.NewLedger(cfg), budget: budget, byLabel: map[endpoint]int32{}, now: start}
+	l := &Ledger{ledger: detector.NewLedger(cfg), budget: budget, byLabel: map[labelled]int32{}, now: start}
 	for _, d := range watched {
 		a := address(d)
 		w := watch{d, protocols[d], a.String()}
@@ -45,7 +52,7 @@ func NewLedger(cfg detector.LedgerConfig, budget *detector.Budget, protocols []c
 			w.label = "*"
 		}
 		l.watched = append(l.watched, w)
-		l.byLabel[endpoint{w.label, w.protocol}] = d
+		l.byLabel[labelled{w.label, w.protocol}] = d
 	}
 	// Nothing was open before: an empty dump says so.
 	l.ledger.Apply(&collector.Event{Kind: collector.Begin, At: start, Netns: netns})
@@ -63,7 +70,7 @@ func (l *Ledger) Advance(now collector.Time) {
 }
 
 // Resize gives the budget the share of another pool size.
-func (l *Ledger) Resize(c Change, _ collector.Time) {
+func (l *Ledger) Resize(c record.Change, _ collector.Time) {
 	b := *l.budget
 	b.Nodes = c.Nodes
 	b.TCP.Ports, b.TCP.Effective = c.Ports, c.Ports
@@ -77,7 +84,7 @@ func (l *Ledger) Spaces(yield func(destination int32, s *detector.SpaceSnapshot)
 	if len(l.watched) > few {
 		for _, p := range l.ledger.Snapshot(l.now).Budgets[0].Protocols {
 			for i := range p.Spaces {
-				if d, ok := l.byLabel[endpoint{p.Spaces[i].Destination, p.Protocol}]; ok {
+				if d, ok := l.byLabel[labelled{p.Spaces[i].Destination, p.Protocol}]; ok {
 					yield(d, &p.Spaces[i])
 				}
 			}
@@ -90,4 +97,35 @@ func (l *Ledger) Spaces(yield func(destination int32, s *detector.SpaceSnapshot)
 			yield(w.destination, &l.found)
 		}
 	}
+}
+
+// Ablations are the forecast without one of its parts each, to see what that part earns, and
+// without any.
+func Ablations() []Variant {
+	parts := []struct {
+		name string
+		part detector.Part
+	}{
+		{"without ages of live flows", detector.PartAges},
+		{"without release schedule", detector.PartRelease},
+		{"without fast hazards", detector.PartSpeeds},
+		{"without the test of hazards", detector.PartGate},
+		{"without surprise", detector.PartSurprise},
+		{"without nowcast of arrivals", detector.PartNowcast},
+		{"without trend", detector.PartTrend},
+		{"without drift", detector.PartDrift},
+		{"without long means", detector.PartMeans},
+		{"without learned tail", detector.PartTail},
+		{"without recalibration", detector.PartCalibration},
+		{"without rhythm of the hour", detector.PartRhythm},
+		{"without course of the day", detector.PartDay},
+		{"without averaged fill", detector.PartSettle},
+	}
+	var all detector.Part
+	var vs []Variant
+	for _, p := range parts {
+		all |= p.part
+		vs = append(vs, Variant{p.name, detector.LedgerConfig{Without: p.part}})
+	}
+	return append(vs, Variant{"without any of it", detector.LedgerConfig{Without: all}})
 }

@@ -10,6 +10,8 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/snatwatch/snatwatch/collector"
+	"github.com/snatwatch/snatwatch/internal/backtest/record"
+	"github.com/snatwatch/snatwatch/internal/backtest/scenario"
 )
 
 // Config of a backtest. The zero value works.
@@ -77,12 +79,12 @@ type Result struct {
 
 // RunScenarios trains on some seeds of the scenarios and judges on others.
 // A trace, when set, gets the first seed of a single scenario and profile.
-func RunScenarios(ctx context.Context, cfg Config, scenarios []Scenario, profiles []Profile, trace io.Writer) (*Result, error) {
+func RunScenarios(ctx context.Context, cfg Config, scenarios []scenario.Scenario, profiles []scenario.Profile, trace io.Writer) (*Result, error) {
 	cfg = cfg.withDefaults()
 	jobs := jobsOf(scenarios, profiles)
 	var total time.Duration
 	for _, j := range jobs {
-		total += time.Duration(j.scenario.length * cfg.Hours * float64(cfg.Seeds+cfg.TrainSeeds) * float64(time.Hour))
+		total += time.Duration(j.scenario.Length * cfg.Hours * float64(cfg.Seeds+cfg.TrainSeeds) * float64(time.Hour))
 	}
 	advanced := cfg.meter(total)
 
@@ -117,12 +119,12 @@ func (c *Config) meter(total time.Duration) func(time.Duration) {
 
 // job is one cell of the table of scenarios and profiles.
 type job struct {
-	scenario Scenario
-	profile  Profile
+	scenario scenario.Scenario
+	profile  scenario.Profile
 	trace    io.Writer
 }
 
-func jobsOf(scenarios []Scenario, profiles []Profile) []job {
+func jobsOf(scenarios []scenario.Scenario, profiles []scenario.Profile) []job {
 	var jobs []job
 	for _, s := range scenarios {
 		for _, p := range profiles {
@@ -139,7 +141,7 @@ func forEach(ctx context.Context, parallel int, jobs []job, f func(ctx context.C
 		order[i] = i
 	}
 	slices.SortStableFunc(order, func(a, b int) int {
-		return int(jobs[b].scenario.length) - int(jobs[a].scenario.length)
+		return int(jobs[b].scenario.Length) - int(jobs[a].scenario.Length)
 	})
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(parallel)
@@ -154,13 +156,13 @@ func (j job) run(ctx context.Context, cfg Config, seed uint64, points []Point, a
 	r := &replay{
 		cfg:       cfg,
 		source:    j.scenario.Generate(j.profile, seed, cfg.Hours),
-		budget:    staticBudget(Budget, j.profile.CoolDown),
+		budget:    staticBudget(scenario.Budget, j.profile.CoolDown),
 		protocols: []collector.Protocol{collector.TCP},
 		spaces:    []int32{0},
 		points:    points,
 		advanced:  advanced,
 	}
-	if err := r.traceTo(j.trace, &Record{Destinations: []string{j.scenario.Name}, Protocols: r.protocols}); err != nil {
+	if err := r.traceTo(j.trace, &record.Record{Destinations: []string{j.scenario.Name}, Protocols: r.protocols}); err != nil {
 		return outcome{}, err
 	}
 	out, err := r.run(ctx)
@@ -180,7 +182,7 @@ func names(ms []Method) []string {
 
 // judge runs the seeds that count.
 func (j job) judge(ctx context.Context, cfg Config, fit *Fitted, points []Point, advanced func(time.Duration)) (*Cell, error) {
-	c := &Cell{Group: j.scenario.Name, Member: j.profile.Name, Nominal: Budget, Ports: Budget, CoolDown: j.profile.CoolDown}
+	c := &Cell{Group: j.scenario.Name, Member: j.profile.Name, Nominal: scenario.Budget, Ports: scenario.Budget, CoolDown: j.profile.CoolDown}
 	var runs []outcome
 	for seed := range cfg.Seeds {
 		o, err := j.run(ctx, cfg, uint64(seed+1), points, advanced)

@@ -1,4 +1,4 @@
-package backtest
+package scenario
 
 import (
 	"container/heap"
@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 
 	"github.com/snatwatch/snatwatch/collector"
+	"github.com/snatwatch/snatwatch/internal/backtest/record"
 )
 
 // Budget is the nominal budget, and the effective ceiling, of every scenario
@@ -29,7 +30,7 @@ type load struct {
 	retry func(t float64, reason collector.Reason, attempts int) (float64, bool)
 	// batches are opened beside, in order of time.
 	batches []batch
-	changes []Change
+	changes []record.Change
 }
 
 type batch struct {
@@ -43,19 +44,19 @@ func (l *load) rate(share float64) float64 {
 }
 
 // source returns the flows of the load as a replay reads them. It can be read once.
-func (l *load) source() *Source {
-	return &Source{
+func (l *load) source() *record.Source {
+	return &record.Source{
 		Flows:   l.flows(),
 		Changes: l.changes,
-		From:    Epoch,
-		To:      Epoch + seconds(l.seconds),
+		From:    record.Epoch,
+		To:      record.Epoch + record.Seconds(l.seconds),
 	}
 }
 
 // flows yields the flows in order of start. Opens are a Poisson process whose
 // rate is constant within each second.
-func (l *load) flows() iter.Seq[Flow] {
-	return func(yield func(Flow) bool) {
+func (l *load) flows() iter.Seq[record.Flow] {
+	return func(yield func(record.Flow) bool) {
 		var again attempts // batches and retries to come
 		open := func(t float64, attempt int) bool {
 			life, reason := l.life(t)
@@ -64,8 +65,8 @@ func (l *load) flows() iter.Seq[Flow] {
 					heap.Push(&again, attempted{at, attempt + 1})
 				}
 			}
-			start := Epoch + seconds(t)
-			return yield(Flow{Start: start, End: start + seconds(life), Protocol: collector.TCP, Reason: reason})
+			start := record.Epoch + record.Seconds(t)
+			return yield(record.Flow{Start: start, End: start + record.Seconds(life), Protocol: collector.TCP, Reason: reason})
 		}
 		batches := l.batches
 		need := l.r.ExpFloat64() // of a Poisson process with rate 1, until its next event
@@ -103,8 +104,6 @@ func (l *load) flows() iter.Seq[Flow] {
 		}
 	}
 }
-
-func seconds(s float64) collector.Time { return collector.Time(s * 1e9) }
 
 // attempts is a heap of opens to come.
 type attempts []attempted

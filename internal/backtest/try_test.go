@@ -2,6 +2,7 @@ package backtest
 
 import (
 	"context"
+	"github.com/snatwatch/snatwatch/internal/backtest/scenario"
 	"os"
 	"runtime"
 	"strconv"
@@ -21,13 +22,13 @@ func TestScenario(t *testing.T) {
 	if err != nil {
 		hours = 4
 	}
-	var chosen []Scenario
-	for _, s := range Scenarios() {
+	var chosen []scenario.Scenario
+	for _, s := range scenario.All() {
 		if name == "all" || s.Name == name {
 			chosen = append(chosen, s)
 		}
 	}
-	r, err := RunScenarios(context.Background(), Config{Hours: hours, Parallel: runtime.GOMAXPROCS(0)}, chosen, Profiles(), nil)
+	r, err := RunScenarios(context.Background(), Config{Hours: hours, Parallel: runtime.GOMAXPROCS(0)}, chosen, scenario.Profiles(), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
