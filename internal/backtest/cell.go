@@ -77,6 +77,8 @@ type Cell struct {
 	Apart   int
 	Methods []MethodScore
 	Points  []PointScore
+	// Page is how the page did that is shipped, over all port spaces of a run.
+	Page score.Pages
 	// ranks are the scores of each method, kept to pool cells.
 	ranks [][horizons]score.Ranked
 	// drawing is the chart of the first run; nil without a page.
@@ -127,6 +129,9 @@ func (c *Cell) add(runs []outcome, points []Point, fit *Fitted) {
 			hs := &ms.Horizons[h]
 			var js []score.Judged
 			for _, o := range runs {
+				if o.beside {
+					continue
+				}
 				js = o.judged(js, i, h, ahead[h])
 				e := o.pointError(i, h, ahead[h])
 				hs.Error.merge(&e)
@@ -154,6 +159,9 @@ func (c *Cell) add(runs []outcome, points []Point, fit *Fitted) {
 				}
 			}
 			for _, o := range runs {
+				if o.beside {
+					continue
+				}
 				w := o.logs[n*horizons+h].Judge(&o.truth, o.warm, ahead[h])
 				ps.Warnings[h].Merge(&w)
 			}
@@ -161,6 +169,14 @@ func (c *Cell) add(runs []outcome, points []Point, fit *Fitted) {
 		c.Points = append(c.Points, ps)
 	}
 	for _, o := range runs {
+		p := o.page.Judge(&o.truth, o.starts, ahead[pageHorizon])
+		if o.beside {
+			p.Watched, p.Starts = 0, 0
+		}
+		c.Page.Merge(&p)
+		if o.beside {
+			continue
+		}
 		c.Runs++
 		c.Apart = max(c.Apart, o.apart)
 		for _, e := range o.truth.Episodes {

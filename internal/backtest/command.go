@@ -26,7 +26,7 @@ import (
 // Command is what a person asks of a backtest: files to replay, or scenarios to generate.
 type Command struct {
 	Files []string
-	// Scenario is a name, or "all". Profile is one of P0, P15, P240; empty means all.
+	// Scenario is a name, "all" for those that methods are compared with, or "loads" for those of the page. Profile is one of P0, P15, P240; empty means all.
 	Scenario, Profile string
 	// Hours, Seeds, TrainSeeds and Tick are those of Config; Sized says that the first three are no defaults. Quick
 	// asks for one seed of two hours.
@@ -149,16 +149,18 @@ func (c *Command) config() Config {
 }
 
 func (c *Command) scenarios(ctx context.Context, trace io.Writer) (*Result, error) {
-	scenarios, profiles := scenario.All(), scenario.Profiles()
-	if c.Scenario != "all" {
-		scenarios = slices.DeleteFunc(scenarios, func(s scenario.Scenario) bool { return s.Name != c.Scenario })
-	}
-	if len(scenarios) == 0 {
-		var names []string
-		for _, s := range scenario.All() {
-			names = append(names, s.Name)
-		}
-		return nil, fmt.Errorf("scenario %q: want all, or one of %s", c.Scenario, strings.Join(names, ", "))
+	scenarios, profiles, cfg := scenario.All(), scenario.Profiles(), c.config()
+	named := func(s scenario.Scenario) bool { return s.Name == c.Scenario }
+	switch {
+	case c.Scenario == "all":
+	case c.Scenario == "loads":
+		scenarios, cfg.Untrained = scenario.Loads(), true
+	case slices.ContainsFunc(scenario.Loads(), named):
+		scenarios, cfg.Untrained = only(scenario.Loads(), named), true
+	case slices.ContainsFunc(scenarios, named):
+		scenarios = only(scenarios, named)
+	default:
+		return nil, fmt.Errorf("scenario %q: want all, or one of %s, loads", c.Scenario, strings.Join(ScenarioNames(), ", "))
 	}
 	if c.Profile != "" {
 		profiles = slices.DeleteFunc(profiles, func(p scenario.Profile) bool { return p.Name != c.Profile })
@@ -166,11 +168,27 @@ func (c *Command) scenarios(ctx context.Context, trace io.Writer) (*Result, erro
 	if len(profiles) == 0 {
 		return nil, fmt.Errorf("profile %q: want P0, P15 or P240", c.Profile)
 	}
+	if len(jobsOf(scenarios, profiles)) == 0 {
+		return nil, fmt.Errorf("scenario %q: it is not run with the profile %s", c.Scenario, c.Profile)
+	}
 	if trace != nil && len(scenarios)*len(profiles) != 1 {
 		return nil, errors.New("a trace takes one scenario and one profile")
 	}
 	c.Bar.Start("replaying")
-	return RunScenarios(ctx, c.config(), scenarios, profiles, trace)
+	return RunScenarios(ctx, cfg, scenarios, profiles, trace)
+}
+
+func only(all []scenario.Scenario, named func(scenario.Scenario) bool) []scenario.Scenario {
+	return slices.DeleteFunc(all, func(s scenario.Scenario) bool { return !named(s) })
+}
+
+// ScenarioNames are those of all scenarios and loads.
+func ScenarioNames() []string {
+	var names []string
+	for _, s := range slices.Concat(scenario.All(), scenario.Loads()) {
+		names = append(names, s.Name)
+	}
+	return names
 }
 
 func (c *Command) records(ctx context.Context, trace io.Writer, errs io.Writer) (res *Result, bad, err error) {

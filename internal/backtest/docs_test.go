@@ -1,10 +1,12 @@
 package backtest
 
 import (
-	"github.com/snatwatch/snatwatch/internal/backtest/scenario"
 	"os"
+	"slices"
 	"strings"
 	"testing"
+
+	"github.com/snatwatch/snatwatch/internal/backtest/scenario"
 )
 
 // The README names every scenario that there is.
@@ -15,7 +17,7 @@ func TestDocsAreComplete(t *testing.T) {
 		t.Fatal(err)
 	}
 	var missing []string
-	for _, s := range scenario.All() {
+	for _, s := range slices.Concat(scenario.All(), scenario.Loads()) {
 		if !strings.Contains(string(text), "| "+s.Name+" |") && !strings.Contains(string(text), s.Name+",") && !strings.Contains(string(text), ", "+s.Name+" |") {
 			missing = append(missing, s.Name)
 		}

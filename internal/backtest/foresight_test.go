@@ -2,11 +2,12 @@ package backtest
 
 import (
 	"context"
-	"github.com/snatwatch/snatwatch/internal/backtest/record"
 	"path/filepath"
 	"slices"
 	"testing"
 	"time"
+
+	"github.com/snatwatch/snatwatch/internal/backtest/record"
 )
 
 // On recorded flows the held ports ahead are known better than by saying that they stay, and, where nobody

@@ -1,8 +1,6 @@
 package backtest
 
-import (
-	"github.com/snatwatch/snatwatch/detector"
-)
+import "github.com/snatwatch/snatwatch/detector"
 
 const horizons = detector.NumHorizons
 

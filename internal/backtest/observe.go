@@ -23,9 +23,15 @@ type observer struct {
 	kept [][]kept     // by method, one per at
 	said []Prediction // by method, at this tick
 	gap  int          // mergeGap in ticks
+	// page is the one that is shipped, on what the first method says; starts are the ticks at which the agent started.
+	page   score.Pager
+	starts []int
 	// chart is what the page draws; nil without a page.
 	chart *chart
 }
+
+// pageHorizon is the number of the horizon that pages: detector.PageHorizon.
+const pageHorizon = 1
 
 // kept is a prediction in short.
 type kept struct {
@@ -45,6 +51,10 @@ func newObserver(tick, every, warm time.Duration, methods []Method, alarms []sco
 		said:    make([]Prediction, len(methods)),
 	}
 	o.gap = o.truth.Ticks(score.MergeGap)
+	o.page = score.Pager{
+		Raise: detector.PageRaise, Clear: detector.PageClear,
+		Keep: o.truth.Ticks(detector.PageKeep), Every: max(1, o.truth.Ticks(detector.PageEvery)),
+	}
 	return o
 }
 
@@ -62,6 +72,10 @@ func (o *observer) observe(k int, c *Counts, space []*detector.SpaceSnapshot) {
 	}
 	if o.chart != nil {
 		o.chart.add(k, c, o.methods[0].Predict)
+	}
+	if k%o.page.Every == 0 {
+		o.methods[0].Predict(&o.said[0])
+		o.page.Step(k, o.said[0].Score[pageHorizon])
 	}
 	if k < o.warm {
 		return

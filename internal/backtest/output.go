@@ -3,10 +3,11 @@ package backtest
 import (
 	"errors"
 	"fmt"
-	"github.com/snatwatch/snatwatch/internal/backtest/record"
 	"io/fs"
 	"os"
 	"path/filepath"
+
+	"github.com/snatwatch/snatwatch/internal/backtest/record"
 )
 
 // output is a file that is created with the first byte written to it: a run that is refused, or whose

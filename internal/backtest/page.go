@@ -3,9 +3,10 @@ package backtest
 import (
 	_ "embed"
 	"fmt"
-	"github.com/snatwatch/snatwatch/internal/backtest/score"
 	"html/template"
 	"io"
+
+	"github.com/snatwatch/snatwatch/internal/backtest/score"
 )
 
 //go:embed page.html

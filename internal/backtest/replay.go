@@ -1,13 +1,16 @@
 package backtest
 
 import (
+	"cmp"
 	"encoding/binary"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/snatwatch/snatwatch/collector"
 	"github.com/snatwatch/snatwatch/detector"
 	"github.com/snatwatch/snatwatch/internal/backtest/record"
+	"github.com/snatwatch/snatwatch/internal/backtest/scenario"
 )
 
 // Detector is what is judged: a ledger and its forecast. Events and times come in order.
@@ -16,6 +19,8 @@ type Detector interface {
 	Advance(now collector.Time)
 	// Resize tells that the pool has another size.
 	Resize(c record.Change, now collector.Time)
+	// Restart forgets everything but a state, if there is to be one. A dump follows, without its beginning.
+	Restart(now collector.Time, state bool)
 	// Spaces yields the port spaces by destination; what it yields is valid until
 	// the next call of any method.
 	Spaces(yield func(destination int32, s *detector.SpaceSnapshot))
@@ -49,6 +54,8 @@ type player struct {
 	onTick func(k int, now collector.Time)
 	// stopped says at each tick whether to go no further.
 	stopped func() bool
+
+	restarts []scenario.Restart
 
 	now     collector.Time // that the detectors were brought to
 	changes []record.Change
@@ -93,6 +100,10 @@ func (p *player) play() {
 				}
 				p.changes = p.changes[1:]
 			}
+			for len(p.restarts) > 0 && p.restarts[0].At <= now {
+				p.restart(now, p.restarts[0].State)
+				p.restarts = p.restarts[1:]
+			}
 			p.advance(now)
 			p.onTick(k, now)
 			now = now.Add(p.tick)
@@ -122,12 +133,24 @@ func (p *player) open(f record.Flow) {
 	t := &p.tallies[f.Destination]
 	t.held++
 	t.opened++
-	state := collector.Established
-	if f.Reason == collector.Timeout {
-		state = collector.Opening
-	}
-	p.tell(collector.Opened, &f, p.flows, state)
+	p.tell(collector.Opened, &f, p.flows)
 	p.ends.push(end{f, p.flows})
+}
+
+// restart has the detectors start anew. A dump shows them the flows that are live; ports that are cooling it does not.
+func (p *player) restart(now collector.Time, state bool) {
+	live := slices.SortedFunc(slices.Values(p.ends), func(a, b end) int { return cmp.Compare(a.id, b.id) })
+	p.now = now
+	for _, d := range p.detectors {
+		d.Restart(now, state)
+	}
+	for i := range live {
+		p.tell(collector.Seen, &live[i].flow, live[i].id)
+	}
+	p.event = collector.Event{Kind: collector.End, Netns: netns, At: now}
+	for _, d := range p.detectors {
+		d.Apply(&p.event)
+	}
 }
 
 // endUntil ends and releases what is due.
@@ -137,7 +160,7 @@ func (p *player) endUntil(now collector.Time) {
 		t := &p.tallies[e.flow.Destination]
 		t.closed++
 		t.lived += e.flow.End.Sub(e.flow.Start).Seconds()
-		p.tell(collector.Closed, &e.flow, e.id, collector.Done)
+		p.tell(collector.Closed, &e.flow, e.id)
 		p.cool(&e.flow)
 	}
 	for i := range p.cooling {
@@ -183,7 +206,14 @@ func (p *player) advance(now collector.Time) {
 	}
 }
 
-func (p *player) tell(kind collector.Kind, f *record.Flow, id uint32, state collector.State) {
+func (p *player) tell(kind collector.Kind, f *record.Flow, id uint32) {
+	state := collector.Established
+	switch {
+	case kind == collector.Closed:
+		state = collector.Done
+	case f.Reason == collector.Timeout:
+		state = collector.Opening
+	}
 	opened := p.told(f.Start)
 	at := opened
 	e := &p.event
@@ -198,7 +228,10 @@ func (p *player) tell(kind collector.Kind, f *record.Flow, id uint32, state coll
 		Opened:      collector.Interval{From: opened, To: opened},
 	}
 	e.Flow.VIP = e.Flow.Source
-	if kind == collector.Closed {
+	switch kind {
+	case collector.Seen:
+		at = p.now
+	case collector.Closed:
 		at = p.told(f.End)
 		e.Flow.Reason = f.Reason
 		e.Flow.Ended = collector.Interval{From: at, To: at}

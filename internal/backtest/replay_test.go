@@ -11,12 +11,17 @@ import (
 	"github.com/snatwatch/snatwatch/collector"
 	"github.com/snatwatch/snatwatch/detector"
 	"github.com/snatwatch/snatwatch/internal/backtest/record"
+	"github.com/snatwatch/snatwatch/internal/backtest/scenario"
 )
 
 // script writes down what a replay tells a detector.
 type script struct{ lines []string }
 
 func (s *script) Apply(e *collector.Event) {
+	if e.Kind == collector.End {
+		s.lines = append(s.lines, fmt.Sprintf("%v end", (e.At-record.Epoch).Seconds()))
+		return
+	}
 	s.lines = append(s.lines, fmt.Sprintf("%.9g %s %d %s %v", (e.At-record.Epoch).Seconds(), e.Kind, destination(e.Flow.Destination.Addr()), e.Flow.Reason, e.Flow.State))
 }
 
@@ -26,6 +31,10 @@ func (s *script) Advance(now collector.Time) {
 
 func (s *script) Resize(c record.Change, now collector.Time) {
 	s.lines = append(s.lines, fmt.Sprintf("%v nodes %d", (now-record.Epoch).Seconds(), c.Nodes))
+}
+
+func (s *script) Restart(now collector.Time, state bool) {
+	s.lines = append(s.lines, fmt.Sprintf("%v restart %v", (now-record.Epoch).Seconds(), state))
 }
 
 func (s *script) Spaces(func(int32, *detector.SpaceSnapshot)) {}
@@ -89,6 +98,38 @@ func TestPlay(t *testing.T) {
 }
 
 // No two flows that a day can hold share source and destination.
+// A restart shows the flows that are live, and not what closed before.
+func TestPlayRestarts(t *testing.T) {
+	t.Parallel()
+	flows := []record.Flow{
+		{Start: at(0.5), End: at(1.5), Protocol: collector.TCP, Reason: collector.FIN},
+		{Start: at(0.5), End: at(2.5), Destination: 1, Protocol: collector.TCP, Reason: collector.FIN},
+	}
+	var s script
+	p := &player{
+		source:    &record.Source{Flows: slices.Values(flows), From: at(0), To: at(2)},
+		restarts:  []scenario.Restart{{At: at(2), State: true}},
+		detectors: []Detector{&s},
+		coolDown:  func(*record.Flow) time.Duration { return time.Minute },
+		tick:      2 * time.Second,
+		tallies:   make([]tally, 2),
+		stopped:   func() bool { return false },
+		onTick:    func(int, collector.Time) {},
+	}
+	p.play()
+	want := []string{
+		"0 tick", "0.5 opened 0 unknown established", "0.5 opened 1 unknown established",
+		"1 tick", "1.5 closed 0 fin done",
+		"2 restart true", "2 seen 1 unknown established", "2 end", "2 tick",
+	}
+	if diff := cmp.Diff(want, s.lines); diff != "" {
+		t.Errorf("(-want +got)\n%s", diff)
+	}
+	if p.tallies[0].held != 1 || p.tallies[1].held != 1 {
+		t.Errorf("the replay lost count: %v", p.tallies)
+	}
+}
+
 func TestSourcesDiffer(t *testing.T) {
 	t.Parallel()
 	seen := map[string]bool{}

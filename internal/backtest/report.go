@@ -2,11 +2,13 @@ package backtest
 
 import (
 	"fmt"
-	"github.com/snatwatch/snatwatch/internal/backtest/score"
 	"io"
 	"math"
 	"strconv"
 	"strings"
+
+	"github.com/snatwatch/snatwatch/detector"
+	"github.com/snatwatch/snatwatch/internal/backtest/score"
 )
 
 // WriteText prints the summary as tables for a terminal.
@@ -46,6 +48,7 @@ func (s *Summary) tables() []*table {
 	if len(s.Cells) > len(s.Groups) {
 		all = append(all, s.cellTable())
 	}
+	all = append(all, s.pageTable())
 	m := s.method(NameForecast)
 	all = append(all, calibrationTable("Calibration of the forecast: predicted -> observed (number of predictions), everything together", m.Calibration, m.CalibrationError))
 	if f := s.Foresight; f != nil {
@@ -163,6 +166,18 @@ func (s *Summary) cellTable() *table {
 		}
 		t.row(c.Group+" "+c.Member, strconv.Itoa(c.Nominal), strconv.Itoa(c.Ports), exact(float64(c.CoolDown))+" s", strconv.Itoa(c.Episodes),
 			figures(c.AP[NameForecast], 2), figures(c.AP[NameUtilisation], 2), figures(ratio, 2))
+	}
+	return t
+}
+
+func (s *Summary) pageTable() *table {
+	t := &table{title: fmt.Sprintf("The page as shipped: P(5 min) >= %v, cleared below %v, asked every %s s, kept for %s s",
+		detector.PageRaise, detector.PageClear, exact(detector.PageEvery.Seconds()), exact(detector.PageKeep.Seconds()))}
+	t.row("", "cool-down", "episodes", "detected", "lead s", "false/day", "false at start", "starts")
+	for _, c := range s.Cells {
+		p := &c.Page
+		t.row(strings.TrimSpace(c.Group+" "+c.Member), exact(float64(c.CoolDown))+" s", strconv.Itoa(p.Episodes), figure(float64(p.Detected), 2),
+			figure(float64(p.Lead), 0), figure(float64(p.FalsePerDay), 1), strconv.Itoa(p.AtStart), strconv.Itoa(p.Starts))
 	}
 	return t
 }

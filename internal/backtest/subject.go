@@ -2,6 +2,7 @@ package backtest
 
 import (
 	"net/netip"
+	"time"
 
 	"github.com/snatwatch/snatwatch/collector"
 	"github.com/snatwatch/snatwatch/detector"
@@ -17,7 +18,15 @@ type Ledger struct {
 	byLabel map[labelled]int32
 	found   detector.SpaceSnapshot
 	now     collector.Time
+	cfg     detector.LedgerConfig
+	// state is what was last written of it, at savedAt, if keep says that a restart is to find it.
+	keep    bool
+	savedAt collector.Time
+	state   []byte
 }
+
+// saveEvery is how often the state is written.
+const saveEvery = time.Minute
 
 // few is how many watched port spaces are looked up one by one.
 const few = 4
@@ -41,7 +50,7 @@ func NewLedger(cfg detector.LedgerConfig, budget *detector.Budget, protocols []c
 	cfg.Budgets = []*detector.Budget{budget}
 	cfg.Start = start
 	cfg.TrackedMax, cfg.ExportedMax = max(cfg.TrackedMax, len(protocols)), len(protocols)
-	l := &Ledger{ledger: detector.NewLedger(cfg), budget: budget, byLabel: map[labelled]int32{}, now: start}
+	l := &Ledger{cfg: cfg, ledger: detector.NewLedger(cfg), budget: budget, byLabel: map[labelled]int32{}, now: start}
 	for _, d := range watched {
 		a := address(d)
 		w := watch{d, protocols[d], a.String()}
@@ -67,6 +76,21 @@ func (l *Ledger) Apply(e *collector.Event) { l.ledger.Apply(e) }
 func (l *Ledger) Advance(now collector.Time) {
 	l.now = now
 	l.ledger.Advance(now)
+	if l.keep && now.Sub(l.savedAt) >= saveEvery {
+		l.savedAt, l.state = now, l.ledger.AppendState(l.state[:0])
+	}
+}
+
+// Restart begins anew, with the state that was last written if there is to be one.
+func (l *Ledger) Restart(now collector.Time, state bool) {
+	l.cfg.Start, l.cfg.Budgets = now, []*detector.Budget{l.budget}
+	l.ledger = detector.NewLedger(l.cfg)
+	if state && l.state != nil {
+		if err := l.ledger.Restore(l.state, now); err != nil {
+			panic(err) // it is its own
+		}
+	}
+	l.ledger.Apply(&collector.Event{Kind: collector.Begin, At: now, Netns: netns})
 }
 
 // Resize gives the budget the share of another pool size.
@@ -74,6 +98,7 @@ func (l *Ledger) Resize(c record.Change, _ collector.Time) {
 	b := *l.budget
 	b.Nodes = c.Nodes
 	b.TCP.Ports, b.TCP.Effective = c.Ports, c.Ports
+	b.UDP.Ports, b.UDP.Effective = c.Ports, c.Ports
 	b.NodesToNextTier, b.NextTierPorts = c.ToEdge, c.Beyond
 	l.budget = &b
 	l.ledger.Reconfigure([]*detector.Budget{&b})

@@ -2,9 +2,10 @@ package backtest
 
 import (
 	"fmt"
-	"github.com/snatwatch/snatwatch/internal/backtest/score"
 	"math"
 	"strconv"
+
+	"github.com/snatwatch/snatwatch/internal/backtest/score"
 )
 
 // Number is a figure; one that is not finite is null in JSON.
@@ -115,6 +116,7 @@ type CellSummary struct {
 	MAE         map[string][horizons]Number `json:"mae"`
 	Skill       map[string][horizons]Number `json:"brier_skill"`
 	Points      []PointSummary              `json:"points"`
+	Page        PageSummary                 `json:"shipped_page"`
 }
 
 // levels are the bins of the calibration table.
@@ -124,6 +126,24 @@ func levels(r *score.Reliability) []CalibrationLevel {
 		ls = append(ls, CalibrationLevel{b.N, Number(b.Predicted()), Number(b.Observed())})
 	}
 	return ls
+}
+
+// PageSummary is how the page did that is shipped: from the first second on, and over all port spaces.
+type PageSummary struct {
+	Episodes    int    `json:"episodes"`
+	Detected    Number `json:"detected"`
+	Lead        Number `json:"lead_seconds"`
+	FalsePerDay Number `json:"false_pages_per_day"`
+	// AtStart are the false ones within a quarter of an hour of one of Starts.
+	AtStart int `json:"false_pages_at_start"`
+	Starts  int `json:"starts"`
+}
+
+func summarizePage(p *score.Pages) PageSummary {
+	return PageSummary{
+		Episodes: p.Episodes, Detected: Number(p.Detected()), Lead: Number(p.Lead()),
+		FalsePerDay: Number(p.FalsePerDay()), AtStart: p.AtStart, Starts: p.Starts,
+	}
 }
 
 // Target is a figure that the forecast should reach.
@@ -226,7 +246,7 @@ func (r *Result) Summarize() *Summary {
 		}
 		s.Groups = append(s.Groups, gs)
 	}
-	if r.Scenarios {
+	if r.Scenarios && !r.Config.Untrained {
 		s.Targets = s.targets()
 	}
 	if r.Foresight != nil && r.Foresight.Spaces > 0 {
@@ -307,6 +327,7 @@ func (c *Cell) summary() CellSummary {
 		Group: c.Group, Member: c.Member, Nominal: c.Nominal, Ports: c.Ports, CoolDown: Number(c.CoolDown.Seconds()),
 		Runs: c.Runs, Episodes: c.Episodes, Days: Number(c.Days), Predictions: c.Predictions, LedgerApart: c.Apart,
 		AP: map[string][horizons]Number{}, MAE: map[string][horizons]Number{}, Skill: map[string][horizons]Number{},
+		Page: summarizePage(&c.Page),
 	}
 	for h := range horizons {
 		cs.BaseRate[h] = Number(float64(c.Hits[h]) / float64(c.Known[h]))

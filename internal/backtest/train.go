@@ -20,13 +20,13 @@ func (j job) train(ctx context.Context, cfg Config, advanced func(time.Duration)
 		if err != nil {
 			return nil, err
 		}
-		for i, m := range o.methods {
+		for i, m := range o[0].methods {
 			if t[m.Name()] == nil {
 				t[m.Name()] = &[horizons][]score.Judged{}
 			}
 			for h, ahead := range detector.Horizons() {
 				js := &t[m.Name()][h]
-				*js = o.judged(*js, i, h, ahead)
+				*js = o[0].judged(*js, i, h, ahead)
 			}
 		}
 	}

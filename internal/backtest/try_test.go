@@ -2,11 +2,12 @@ package backtest
 
 import (
 	"context"
-	"github.com/snatwatch/snatwatch/internal/backtest/scenario"
 	"os"
 	"runtime"
 	"strconv"
 	"testing"
+
+	"github.com/snatwatch/snatwatch/internal/backtest/scenario"
 )
 
 // TestScenario prints the tables of the scenario that BACKTEST names ("all" for all of them), BACKTEST_HOURS

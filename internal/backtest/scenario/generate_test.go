@@ -1,19 +1,23 @@
 package scenario
 
 import (
-	"github.com/snatwatch/snatwatch/internal/backtest/record"
 	"math"
 	"math/rand/v2"
 	"slices"
 	"testing"
 	"time"
+
+	"github.com/snatwatch/snatwatch/internal/backtest/record"
 )
 
 // A run can be repeated, its flows come in order, and its load is what the scenario says.
 func TestGenerate(t *testing.T) {
 	t.Parallel()
-	for _, s := range All() {
+	for _, s := range slices.Concat(All(), Loads()) {
 		for _, p := range Profiles() {
+			if !s.Has(p) {
+				continue
+			}
 			t.Run(s.Name+" "+p.Name, func(t *testing.T) {
 				t.Parallel()
 				const hours = 0.5
@@ -36,7 +40,8 @@ func TestGenerate(t *testing.T) {
 					last = f.Start
 				}
 				for i, c := range first.Changes {
-					if c.Ports != 1024 && c.Nodes <= 50 || c.Ports != 512 && c.Nodes > 50 || i > 0 && c.At < first.Changes[i-1].At {
+					table := c.Nodes > 0
+					if table && c.Ports != 1024 && c.Nodes <= 50 || c.Ports != 512 && c.Nodes > 50 || i > 0 && c.At < first.Changes[i-1].At {
 						t.Errorf("change %d: %+v", i, c)
 					}
 				}

@@ -5,9 +5,9 @@ import (
 	"hash/fnv"
 	"math"
 	"math/rand/v2"
+	"slices"
 
 	"github.com/snatwatch/snatwatch/collector"
-	"github.com/snatwatch/snatwatch/internal/backtest/record"
 )
 
 // Scenario is a kind of load that the forecast is judged on.
@@ -15,10 +15,15 @@ type Scenario struct {
 	Name string
 	// Text says in one line what happens.
 	Text string
-	// days scales the length of a run.
+	// Length scales the length of a run.
 	Length float64
 	plan   func(*load)
+	// only names the profiles that it is run with; all if it is nil.
+	only []string
 }
+
+// Has says whether the scenario is run with profile p.
+func (s Scenario) Has(p Profile) bool { return s.only == nil || slices.Contains(s.only, p.Name) }
 
 // All are all of them, in the order of every table.
 func All() []Scenario {
@@ -39,13 +44,13 @@ func All() []Scenario {
 
 // Generate returns one run of s, hours long (nine times as long for day and
 // night). The same arguments give the same flows.
-func (s Scenario) Generate(p Profile, seed uint64, hours float64) *record.Source {
+func (s Scenario) Generate(p Profile, seed uint64, hours float64) *Run {
 	h := fnv.New64a()
 	_, _ = h.Write([]byte(s.Name + p.Name))
 	l := &load{profile: p, seconds: 3600 * hours * s.Length, r: rand.New(rand.NewPCG(seed, h.Sum64()))}
 	l.life = l.asProfile
 	s.plan(l)
-	return l.source()
+	return l.run()
 }
 
 // asProfile is how flows live while nothing is wrong.
