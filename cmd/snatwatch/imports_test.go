@@ -43,7 +43,10 @@ func TestImportsGoOneWay(t *testing.T) {
 		{name: "lab", in: "internal/lab", allowed: []string{"collector", "collector/"}},
 		{name: "timeline", in: "internal/timeline", allowed: []string{"internal/lab", "internal/prom"}},
 		{name: "Prometheus as a child", in: "internal/prom", std: true},
-		{name: "backtest", in: "internal/backtest", allowed: []string{"collector", "detector"}},
+		{name: "backtest", in: "internal/backtest", allowed: []string{"collector", "detector", "internal/backtest/"}},
+		{name: "recorded flows", in: "internal/backtest/record", allowed: []string{"collector", "detector"}},
+		{name: "generated flows", in: "internal/backtest/scenario", allowed: []string{"collector", "internal/backtest/record"}},
+		{name: "scores", in: "internal/backtest/score", allowed: []string{}, std: true},
 	}
 	packages := goList(t)
 	for _, tt := range rules {

@@ -6,6 +6,7 @@ import (
 
 	"github.com/snatwatch/snatwatch/collector"
 	"github.com/snatwatch/snatwatch/detector"
+	"github.com/snatwatch/snatwatch/internal/backtest/score"
 )
 
 // Terms say what a record is replayed against. The zero value is a static budget whose ports
@@ -104,9 +105,9 @@ func choosePorts(held []int32, tick time.Duration, from int) (ports, episodes in
 	step := max(1, int(top)/levels)
 	for ceiling := int(top); ceiling >= leastPorts && episodes < enough; ceiling -= step {
 		n, was := 0, true
-		track := newTracker(tick)
+		track := score.NewTracker(tick)
 		for k, h := range held {
-			in := track.step(int(h), ceiling)
+			in := track.Step(int(h), ceiling)
 			if in && !was && k > from {
 				n++
 			}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/snatwatch/snatwatch/collector"
 	"github.com/snatwatch/snatwatch/detector"
+	"github.com/snatwatch/snatwatch/internal/backtest/record"
 )
 
 // The logs that are kept as test data can be read whole.
@@ -31,7 +32,7 @@ func TestKeptRecords(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.file, func(t *testing.T) {
 			t.Parallel()
-			r := Reader{Now: now}
+			r := record.Reader{Now: now}
 			records, err := r.ReadFiles([]string{filepath.Join("testdata", tt.file)})
 			if err != nil {
 				t.Fatal(err)
@@ -51,7 +52,7 @@ func TestKeptRecords(t *testing.T) {
 // own figures change with every improvement and are left out.
 func TestSmallRunGolden(t *testing.T) {
 	t.Parallel()
-	r := Reader{Now: now}
+	r := record.Reader{Now: now}
 	records, err := r.ReadFiles([]string{"testdata/azure_llm.csv.gz"})
 	if err != nil {
 		t.Fatal(err)
@@ -98,12 +99,12 @@ func TestSmallRunGolden(t *testing.T) {
 // Under a budget in which a port serves one address, or one flow, destinations share a port space.
 func TestMerged(t *testing.T) {
 	t.Parallel()
-	r := Record{
+	r := record.Record{
 		Destinations: []string{"192.0.2.1:53", "192.0.2.1:443", "192.0.2.1:443", "[2001:db8::1]:443", "2001:db8::2", "192.0.2.1"},
 		Protocols:    []collector.Protocol{collector.UDP, collector.UDP, collector.TCP, collector.TCP, collector.TCP, collector.TCP},
 	}
 	for d := range r.Destinations {
-		r.Flows = append(r.Flows, Flow{Start: at(float64(d)), End: at(9), Destination: int32(d), Protocol: r.Protocols[d]})
+		r.Flows = append(r.Flows, record.Flow{Start: at(float64(d)), End: at(9), Destination: int32(d), Protocol: r.Protocols[d]})
 	}
 	tests := []struct {
 		name   string
@@ -118,7 +119,7 @@ func TestMerged(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			m := r.merged(func(collector.Protocol) detector.Uniqueness { return tt.unique })
+			m := r.Merged(func(collector.Protocol) detector.Uniqueness { return tt.unique })
 			var by []int32
 			for _, f := range m.Flows {
 				by = append(by, f.Destination)

@@ -1,4 +1,4 @@
-package backtest
+package record
 
 import (
 	"bytes"
@@ -17,7 +17,7 @@ import (
 )
 
 // at is so many seconds after the beginning of a record.
-func at(s float64) collector.Time { return Epoch + seconds(s) }
+func at(s float64) collector.Time { return Epoch + Seconds(s) }
 
 // now is when the records of these tests are read.
 var now = collector.Time(time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC).UnixNano())
@@ -107,9 +107,9 @@ func TestRead(t *testing.T) {
 			want: Record{
 				Unix: true,
 				Flows: []Flow{
-					{Start: seconds(zeekStart + 0.5), End: seconds(zeekStart+0.5) + seconds(1.25), Protocol: collector.TCP, Reason: collector.FIN},
-					{Start: seconds(zeekStart + 1), End: seconds(zeekStart + 1), Protocol: collector.TCP, Reason: collector.Timeout},
-					{Start: seconds(zeekStart + 2), End: seconds(zeekStart+2) + seconds(0.01), Destination: 1, Source: 1, Protocol: collector.UDP, Reason: collector.FIN},
+					{Start: Seconds(zeekStart + 0.5), End: Seconds(zeekStart+0.5) + Seconds(1.25), Protocol: collector.TCP, Reason: collector.FIN},
+					{Start: Seconds(zeekStart + 1), End: Seconds(zeekStart + 1), Protocol: collector.TCP, Reason: collector.Timeout},
+					{Start: Seconds(zeekStart + 2), End: Seconds(zeekStart+2) + Seconds(0.01), Destination: 1, Source: 1, Protocol: collector.UDP, Reason: collector.FIN},
 				},
 				Destinations: []string{"203.0.113.7:443", "192.0.2.1:53"},
 				Protocols:    []collector.Protocol{collector.TCP, collector.UDP},
@@ -123,7 +123,7 @@ func TestRead(t *testing.T) {
 			text: "\ufeff" + `{"ts":1600000000,"id.resp_h":"192.0.2.1","id.resp_p":53,"proto":null,"duration":1}` + "\n",
 			want: Record{
 				Unix:         true,
-				Flows:        []Flow{{Start: seconds(zeekStart), End: seconds(zeekStart + 1), Protocol: collector.TCP}},
+				Flows:        []Flow{{Start: Seconds(zeekStart), End: Seconds(zeekStart + 1), Protocol: collector.TCP}},
 				Destinations: []string{"192.0.2.1:53"},
 				Protocols:    []collector.Protocol{collector.TCP},
 				Sources:      []string{""},
@@ -149,8 +149,8 @@ func TestRead(t *testing.T) {
 			want: Record{
 				Unix: true,
 				Flows: []Flow{
-					{Start: seconds(zeekStart + 0.5), End: seconds(zeekStart+0.5) + seconds(1.25), Protocol: collector.TCP, Reason: collector.RST},
-					{Start: seconds(zeekStart + 1), End: seconds(zeekStart + 1), Destination: 1, Protocol: collector.TCP, Reason: collector.Timeout},
+					{Start: Seconds(zeekStart + 0.5), End: Seconds(zeekStart+0.5) + Seconds(1.25), Protocol: collector.TCP, Reason: collector.RST},
+					{Start: Seconds(zeekStart + 1), End: Seconds(zeekStart + 1), Destination: 1, Protocol: collector.TCP, Reason: collector.Timeout},
 				},
 				Destinations: []string{"203.0.113.7:443", "[2001:db8::7]:443"},
 				Protocols:    []collector.Protocol{collector.TCP, collector.TCP},
@@ -317,7 +317,7 @@ func TestReadFiles(t *testing.T) {
 	}
 	joined := records[1]
 	if joined.Name != "2 files" || len(joined.Flows) != 6 || joined.Read != 8 || len(joined.Destinations) != 2 ||
-		joined.Flows[0].Start != seconds(1600000000.5) {
+		joined.Flows[0].Start != Seconds(1600000000.5) {
 		t.Errorf("joined %+v", joined)
 	}
 }

@@ -1,8 +1,6 @@
-package backtest
+package score
 
-import (
-	"time"
-)
+import "time"
 
 // Alarm is an operating point: a method warns while its score for the horizon is
 // at or above the threshold.
@@ -13,33 +11,33 @@ type Alarm struct {
 	Threshold float64
 }
 
-// mergeGap joins alarms with a shorter gap between them, and is how long before an
+// MergeGap joins alarms with a shorter gap between them, and is how long before an
 // episode an alarm may have ended to count as its warning.
-const mergeGap = time.Minute
+const MergeGap = time.Minute
 
-// alarmLog follows one alarm through one run, in ticks.
-type alarmLog struct {
-	spans []episode // to is the last tick with the alarm on, inclusive
+// AlarmLog follows one alarm through one run, in ticks.
+type AlarmLog struct {
+	Spans []Span // to is the last tick with the alarm on, inclusive
 	open  bool
 	on    int // ticks
 }
 
-// step takes a tick outside episodes.
-func (a *alarmLog) step(k int, on bool, gap int) {
+// Step takes a tick outside episodes.
+func (a *AlarmLog) Step(k int, on bool, gap int) {
 	if !on {
 		return
 	}
 	a.on++
-	if n := len(a.spans) - 1; a.open && k-a.spans[n].to <= gap {
-		a.spans[n].to = k
+	if n := len(a.Spans) - 1; a.open && k-a.Spans[n].To <= gap {
+		a.Spans[n].To = k
 		return
 	}
-	a.spans = append(a.spans, episode{k, k})
+	a.Spans = append(a.Spans, Span{k, k})
 	a.open = true
 }
 
-// cut ends what is on: an episode has begun.
-func (a *alarmLog) cut() { a.open = false }
+// Cut ends what is on: an episode has begun.
+func (a *AlarmLog) Cut() { a.open = false }
 
 // Warnings says how an alarm did. It adds up over runs.
 type Warnings struct {
@@ -52,41 +50,41 @@ type Warnings struct {
 	On, Watched float64
 }
 
-// judge compares the log with the episodes that begin from tick first on.
-func (a *alarmLog) judge(t *truth, first int, horizon time.Duration) Warnings {
-	w := Warnings{On: float64(a.on) * t.tick.Seconds()}
-	gap, ahead := t.ticks(mergeGap), t.ticks(horizon)
-	watched, last := len(t.held)-first, first
+// Judge compares the log with the episodes that begin from tick first on.
+func (a *AlarmLog) Judge(t *Truth, first int, horizon time.Duration) Warnings {
+	w := Warnings{On: float64(a.on) * t.Tick.Seconds()}
+	gap, ahead := t.Ticks(MergeGap), t.Ticks(horizon)
+	watched, last := len(t.Held)-first, first
 	i := 0
-	for _, e := range t.episodes {
-		watched -= max(0, e.to-max(first, e.from))
-		if e.from <= first {
-			last = max(first, e.to)
+	for _, e := range t.Episodes {
+		watched -= max(0, e.To-max(first, e.From))
+		if e.From <= first {
+			last = max(first, e.To)
 			continue
 		}
 		w.Episodes++
-		for i < len(a.spans) && a.spans[i].from < e.from {
+		for i < len(a.Spans) && a.Spans[i].From < e.From {
 			i++
 		}
-		if s := i - 1; s >= 0 && a.spans[s].from >= last && a.spans[s].to >= e.from-gap {
-			lead := time.Duration(e.from-a.spans[s].from) * t.tick
+		if s := i - 1; s >= 0 && a.Spans[s].From >= last && a.Spans[s].To >= e.From-gap {
+			lead := time.Duration(e.From-a.Spans[s].From) * t.Tick
 			w.Leads = append(w.Leads, min(lead, horizon).Seconds())
 		}
-		last = e.to
+		last = e.To
 	}
-	w.Watched = float64(max(0, watched)) * t.tick.Seconds()
-	for _, s := range a.spans {
+	w.Watched = float64(max(0, watched)) * t.Tick.Seconds()
+	for _, s := range a.Spans {
 		// until is counted from the tick the alarm was raised at. What came within the horizon of that is known, even if
 		// the alarm was on until the record ended.
-		_, known := t.exhausts(s.from, ahead)
-		if yes, _ := t.exhausts(s.from, s.to-s.from+ahead); known && !yes {
+		_, known := t.Exhausts(s.From, ahead)
+		if yes, _ := t.Exhausts(s.From, s.To-s.From+ahead); known && !yes {
 			w.False++
 		}
 	}
 	return w
 }
 
-func (w *Warnings) merge(o *Warnings) {
+func (w *Warnings) Merge(o *Warnings) {
 	w.Episodes += o.Episodes
 	w.Leads = append(w.Leads, o.Leads...)
 	w.False += o.False

@@ -1,12 +1,14 @@
-package backtest
+package scenario
 
 import (
 	"container/heap"
 	"iter"
 	"math"
 	"math/rand/v2"
+	"time"
 
 	"github.com/snatwatch/snatwatch/collector"
+	"github.com/snatwatch/snatwatch/internal/backtest/record"
 )
 
 // Budget is the nominal budget, and the effective ceiling, of every scenario
@@ -29,12 +31,41 @@ type load struct {
 	retry func(t float64, reason collector.Reason, attempts int) (float64, bool)
 	// batches are opened beside, in order of time.
 	batches []batch
-	changes []Change
+	changes []record.Change
+	// coolDown overrides that of the profile for some reasons.
+	coolDown map[collector.Reason]time.Duration
+	// protocol is TCP unless it is set.
+	protocol collector.Protocol
+	// destination of a flow that opens at t, of so many destinations; nil for a single one.
+	destination  func(t float64) int32
+	destinations int
+	restarts     []Restart
 }
 
+// batch is flows that are opened within a short time.
 type batch struct {
 	at, over float64
 	flows    int
+	// life of its flows, if they do not live like others.
+	life func(t float64) (float64, collector.Reason)
+}
+
+// Run is what a replay reads of a scenario.
+type Run struct {
+	record.Source
+	// CoolDown by reason.
+	CoolDown [collector.NumReasons]time.Duration
+	Protocol collector.Protocol
+	// Destinations is how many there are; the first is the one that something happens to.
+	Destinations int
+	Restarts     []Restart
+}
+
+// Restart is a start of the agent while flows are open.
+type Restart struct {
+	At collector.Time
+	// State says that it finds the state of half a minute before.
+	State bool
 }
 
 // rate turns a share of the budget into opens per second.
@@ -42,37 +73,52 @@ func (l *load) rate(share float64) float64 {
 	return share * Budget / (l.profile.life.mean() + l.profile.CoolDown.Seconds())
 }
 
-// source returns the flows of the load as a replay reads them. It can be read once.
-func (l *load) source() *Source {
-	return &Source{
-		Flows:   l.flows(),
-		Changes: l.changes,
-		From:    Epoch,
-		To:      Epoch + seconds(l.seconds),
+// run returns the load as a replay reads it. Its flows can be read once.
+func (l *load) run() *Run {
+	r := &Run{
+		Source:       record.Source{Flows: l.flows(), Changes: l.changes, From: record.Epoch, To: record.Epoch + record.Seconds(l.seconds)},
+		Protocol:     max(l.protocol, collector.TCP),
+		Destinations: max(1, l.destinations),
+		Restarts:     l.restarts,
 	}
+	for reason := range r.CoolDown {
+		r.CoolDown[reason] = l.profile.CoolDown
+	}
+	for reason, d := range l.coolDown {
+		r.CoolDown[reason] = d
+	}
+	return r
 }
 
 // flows yields the flows in order of start. Opens are a Poisson process whose
 // rate is constant within each second.
-func (l *load) flows() iter.Seq[Flow] {
-	return func(yield func(Flow) bool) {
+func (l *load) flows() iter.Seq[record.Flow] {
+	return func(yield func(record.Flow) bool) {
 		var again attempts // batches and retries to come
-		open := func(t float64, attempt int) bool {
-			life, reason := l.life(t)
+		open := func(t float64, attempt int, lives func(t float64) (float64, collector.Reason)) bool {
+			life, reason := lives(t)
 			if l.retry != nil {
 				if at, ok := l.retry(t+life, reason, attempt); ok {
-					heap.Push(&again, attempted{at, attempt + 1})
+					heap.Push(&again, attempted{at, attempt + 1, lives})
 				}
 			}
-			start := Epoch + seconds(t)
-			return yield(Flow{Start: start, End: start + seconds(life), Protocol: collector.TCP, Reason: reason})
+			start := record.Epoch + record.Seconds(t)
+			f := record.Flow{Start: start, End: start + record.Seconds(life), Protocol: max(l.protocol, collector.TCP), Reason: reason}
+			if l.destination != nil {
+				f.Destination = l.destination(t)
+			}
+			return yield(f)
 		}
 		batches := l.batches
 		need := l.r.ExpFloat64() // of a Poisson process with rate 1, until its next event
 		for second := 0.0; second < l.seconds; second++ {
 			for len(batches) > 0 && batches[0].at < second+1 {
-				for range batches[0].flows {
-					heap.Push(&again, attempted{batches[0].at + batches[0].over*l.r.Float64(), 1})
+				b := batches[0]
+				if b.life == nil {
+					b.life = l.life
+				}
+				for range b.flows {
+					heap.Push(&again, attempted{b.at + b.over*l.r.Float64(), 1, b.life})
 				}
 				batches = batches[1:]
 			}
@@ -86,7 +132,7 @@ func (l *load) flows() iter.Seq[Flow] {
 					a := heap.Pop(&again).(attempted)
 					at := max(a.at, t)
 					need, t = need-(at-t)*rate, at
-					if !open(at, a.attempt) {
+					if !open(at, a.attempt, a.life) {
 						return
 					}
 					continue
@@ -96,7 +142,7 @@ func (l *load) flows() iter.Seq[Flow] {
 					break
 				}
 				t, need = next, l.r.ExpFloat64()
-				if !open(t, 1) {
+				if !open(t, 1, l.life) {
 					return
 				}
 			}
@@ -104,14 +150,13 @@ func (l *load) flows() iter.Seq[Flow] {
 	}
 }
 
-func seconds(s float64) collector.Time { return collector.Time(s * 1e9) }
-
 // attempts is a heap of opens to come.
 type attempts []attempted
 
 type attempted struct {
 	at      float64
 	attempt int
+	life    func(t float64) (float64, collector.Reason)
 }
 
 func (a attempts) Len() int           { return len(a) }

@@ -1,4 +1,4 @@
-package backtest
+package record
 
 import (
 	"fmt"
@@ -166,7 +166,7 @@ func (b *builder) take(line int, l *layout, r *row) {
 		return
 	}
 	number := b.destinations.number(endpoint{b.destination(r), protocol})
-	if number >= maxDestinations {
+	if number >= MaxDestinations {
 		b.bad(line, l.name[colDestination], "there are too many destinations")
 		return
 	}
@@ -174,8 +174,8 @@ func (b *builder) take(line int, l *layout, r *row) {
 	if !ok {
 		b.rec.Unended++
 	}
-	from := b.rec.zero() + seconds(start)
-	f := Flow{Start: from, End: from + seconds(life), Destination: number, Protocol: protocol, Reason: parseReason(r[colReason])}
+	from := b.rec.Zero() + Seconds(start)
+	f := Flow{Start: from, End: from + Seconds(life), Destination: number, Protocol: protocol, Reason: parseReason(r[colReason])}
 	if !unset(r[colSource]) {
 		f.Source = b.sources.number(endpoint{r[colSource], 0})
 	} else {

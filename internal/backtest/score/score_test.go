@@ -1,4 +1,4 @@
-package backtest
+package score
 
 import (
 	"math"
@@ -11,18 +11,18 @@ import (
 
 var approx = cmp.Options{cmpopts.EquateApprox(0, 1e-9), cmpopts.EquateNaNs()}
 
-func hits(scores ...float32) []judged {
-	var js []judged
+func hits(scores ...float32) []Judged {
+	var js []Judged
 	for _, s := range scores {
-		js = append(js, judged{s, true})
+		js = append(js, Judged{s, true})
 	}
 	return js
 }
 
-func misses(scores ...float32) []judged {
-	var js []judged
+func misses(scores ...float32) []Judged {
+	var js []Judged
 	for _, s := range scores {
-		js = append(js, judged{s, false})
+		js = append(js, Judged{s, false})
 	}
 	return js
 }
@@ -31,7 +31,7 @@ func TestAveragePrecision(t *testing.T) {
 	t.Parallel()
 	tests := []struct {
 		name string
-		js   []judged
+		js   []Judged
 		want float64
 	}{
 		{"no hit", misses(0.1, 0.2), math.NaN()},
@@ -46,7 +46,7 @@ func TestAveragePrecision(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			if diff := cmp.Diff(tt.want, averagePrecision(rank(tt.js)), approx); diff != "" {
+			if diff := cmp.Diff(tt.want, AveragePrecision(Rank(tt.js)), approx); diff != "" {
 				t.Errorf("(-want +got)\n%s", diff)
 			}
 		})
@@ -58,20 +58,20 @@ func TestAveragePrecisionPools(t *testing.T) {
 	t.Parallel()
 	a := append(hits(0.9, 0.2), misses(0.5)...)
 	b := append(hits(0.6), misses(0.95, 0.1)...)
-	want := averagePrecision(rank(append(append([]judged{}, a...), b...)))
-	if got := averagePrecision(rank(a), rank(b)); got != want {
+	want := AveragePrecision(Rank(append(append([]Judged{}, a...), b...)))
+	if got := AveragePrecision(Rank(a), Rank(b)); got != want {
 		t.Errorf("pooled %v, at once %v", got, want)
 	}
 }
 
 func TestConfusion(t *testing.T) {
 	t.Parallel()
-	r := rank(append(hits(0.9, 0.7, 0.5), misses(0.8, 0.6, 0.1)...))
-	c := r.at(0.6)
+	r := Rank(append(hits(0.9, 0.7, 0.5), misses(0.8, 0.6, 0.1)...))
+	c := r.At(0.6)
 	if diff := cmp.Diff(Confusion{TruePositive: 2, FalsePositive: 2, FalseNegative: 1}, c); diff != "" {
 		t.Fatalf("at 0.6 (-want +got)\n%s", diff)
 	}
-	got := []float64{c.Precision(), c.Recall(), c.F1(), r.at(2).F1(), Confusion{FalsePositive: 3}.F1()}
+	got := []float64{c.Precision(), c.Recall(), c.F1(), r.At(2).F1(), Confusion{FalsePositive: 3}.F1()}
 	want := []float64{0.5, 2.0 / 3, 4.0 / 7, 0, math.NaN()}
 	if diff := cmp.Diff(want, got, approx); diff != "" {
 		t.Errorf("precision, recall, F1 (-want +got)\n%s", diff)
@@ -81,16 +81,16 @@ func TestConfusion(t *testing.T) {
 // The best single threshold is a compromise between groups; one without hits has no say.
 func TestFitThreshold(t *testing.T) {
 	t.Parallel()
-	groups := []ranked{
-		rank(append(hits(0.4, 0.8), misses(0.1)...)),
-		rank(append(hits(0.9), misses(0.5, 0.6, 0.65)...)),
-		rank(misses(0.99)),
+	groups := []Ranked{
+		Rank(append(hits(0.4, 0.8), misses(0.1)...)),
+		Rank(append(hits(0.9), misses(0.5, 0.6, 0.65)...)),
+		Rank(misses(0.99)),
 	}
 	// F1 at 0.4 is 1 and 2/5, at 0.8 it is 2/3 and 1, at 0.9 it is 0 and 1.
-	if got := fitThreshold(groups); got != 0.8 {
+	if got := FitThreshold(groups); got != 0.8 {
 		t.Errorf("threshold %v, want 0.8", got)
 	}
-	if got := fitThreshold([]ranked{rank(misses(1))}); !math.IsInf(float64(got), 1) {
+	if got := FitThreshold([]Ranked{Rank(misses(1))}); !math.IsInf(float64(got), 1) {
 		t.Errorf("without a hit: %v, want +Inf", got)
 	}
 }
@@ -106,15 +106,15 @@ func TestMedian(t *testing.T) {
 func TestIsotonic(t *testing.T) {
 	t.Parallel()
 	// By score: 1 miss, 2 hit, 3 miss, 4 hit, hit. 2 and 3 violate and are pooled.
-	f := fitIsotonic(append(hits(2, 4, 4), misses(1, 3)...))
+	f := FitIsotonic(append(hits(2, 4, 4), misses(1, 3)...))
 	var got []float64
 	for _, s := range []float32{0, 1, 2, 3, 3.5, 4, 9} {
-		got = append(got, f.probability(s))
+		got = append(got, f.Probability(s))
 	}
 	if diff := cmp.Diff([]float64{0, 0, 0.5, 0.5, 0.5, 1, 1}, got, approx); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)
 	}
-	if got := (isotonic{}).probability(1); got != 0 {
+	if got := (Isotonic{}).Probability(1); got != 0 {
 		t.Errorf("unfitted: %v, want 0", got)
 	}
 }
@@ -122,10 +122,10 @@ func TestIsotonic(t *testing.T) {
 func TestReliability(t *testing.T) {
 	t.Parallel()
 	var r Reliability
-	r.add(0.1, false)
-	r.add(0.3, false)
-	r.add(0.35, true)
-	r.add(1, true)
+	r.Add(0.1, false)
+	r.Add(0.3, false)
+	r.Add(0.35, true)
+	r.Add(1, true)
 	// Squares: 0.01, 0.09, 0.4225, 0. The rate is 1/2, so always saying it scores 1/4.
 	got := []float64{r.Brier(), r.Skill(), r.Error(), r.Bins[3].Predicted(), r.Bins[3].Observed(), r.Bins[9].Observed()}
 	brier := 0.5225 / 4
@@ -134,20 +134,20 @@ func TestReliability(t *testing.T) {
 		t.Errorf("(-want +got)\n%s", diff)
 	}
 	var twice Reliability
-	twice.merge(&r)
-	twice.merge(&r)
+	twice.Merge(&r)
+	twice.Merge(&r)
 	if twice.N != 8 || twice.Skill() != r.Skill() {
 		t.Errorf("merged: n %d skill %v, want 8 and %v", twice.N, twice.Skill(), r.Skill())
 	}
 }
 
 // truthOf makes a truth of a ceiling of 100 from held ports, one per tick of 10 s.
-func truthOf(held ...int32) *truth {
-	tr := &truth{tick: 10 * time.Second, held: held}
+func truthOf(held ...int32) *Truth {
+	tr := &Truth{Tick: 10 * time.Second, Held: held}
 	for range held {
-		tr.ceiling = append(tr.ceiling, 100)
+		tr.Ceiling = append(tr.Ceiling, 100)
 	}
-	tr.settle()
+	tr.Settle()
 	return tr
 }
 
@@ -164,20 +164,20 @@ func TestEpisodes(t *testing.T) {
 	tests := []struct {
 		name string
 		held []int32
-		want []episode
+		want []Span
 	}{
 		{"never", repeat(20, 99), nil},
 		// Reached at 2, below 95 from 3 on: 60 s are over at 3 + 6.
-		{"one", append([]int32{90, 99, 100}, repeat(20, 94)...), []episode{{2, 9}}},
-		{"95 % holds it", append([]int32{100}, repeat(20, 95)...), []episode{{0, 21}}},
+		{"one", append([]int32{90, 99, 100}, repeat(20, 94)...), []Span{{2, 9}}},
+		{"95 % holds it", append([]int32{100}, repeat(20, 95)...), []Span{{0, 21}}},
 		// A second peak within the minute belongs to the same episode.
-		{"two peaks", append(append([]int32{100}, repeat(5, 90)...), append([]int32{100}, repeat(20, 90)...)...), []episode{{0, 13}}},
-		{"two episodes", append(append([]int32{100}, repeat(8, 90)...), append([]int32{100}, repeat(20, 90)...)...), []episode{{0, 7}, {9, 16}}},
+		{"two peaks", append(append([]int32{100}, repeat(5, 90)...), append([]int32{100}, repeat(20, 90)...)...), []Span{{0, 13}}},
+		{"two episodes", append(append([]int32{100}, repeat(8, 90)...), append([]int32{100}, repeat(20, 90)...)...), []Span{{0, 7}, {9, 16}}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			if diff := cmp.Diff(tt.want, truthOf(tt.held...).episodes, cmp.AllowUnexported(episode{})); diff != "" {
+			if diff := cmp.Diff(tt.want, truthOf(tt.held...).Episodes, cmp.AllowUnexported(Span{})); diff != "" {
 				t.Errorf("(-want +got)\n%s", diff)
 			}
 		})
@@ -200,7 +200,7 @@ func TestExhausts(t *testing.T) {
 		{5, 8, false, false},
 	}
 	for _, tt := range tests {
-		if yes, known := tr.exhausts(tt.k, tt.ahead); yes != tt.yes || known != tt.known {
+		if yes, known := tr.Exhausts(tt.k, tt.ahead); yes != tt.yes || known != tt.known {
 			t.Errorf("exhausts(%d, %d) = %v, %v, want %v, %v", tt.k, tt.ahead, yes, known, tt.yes, tt.known)
 		}
 	}
@@ -212,27 +212,27 @@ func TestWarnings(t *testing.T) {
 	held := repeat(80, 50)
 	held[20], held[50] = 100, 100
 	tr := truthOf(held...)
-	var a alarmLog
-	track := newTracker(tr.tick)
+	var a AlarmLog
+	track := NewTracker(tr.Tick)
 	on := map[int]bool{
 		5:  true,                     // false: nothing within a minute
 		14: true, 15: true, 17: true, // the gap of 20 s is bridged
 		60: true, // false
 	}
 	for k := range held {
-		if track.step(int(held[k]), 100) {
-			a.cut()
+		if track.Step(int(held[k]), 100) {
+			a.Cut()
 			continue
 		}
-		a.step(k, on[k], tr.ticks(mergeGap))
+		a.Step(k, on[k], tr.Ticks(MergeGap))
 	}
-	got := a.judge(tr, 0, time.Minute)
+	got := a.Judge(tr, 0, time.Minute)
 	want := Warnings{Episodes: 2, Leads: []float64{60}, False: 2, On: 50, Watched: 660}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)
 	}
 	// Seen 5 minutes ahead, the first alarm too was right, and the lead is not capped.
-	got = a.judge(tr, 0, 5*time.Minute)
+	got = a.Judge(tr, 0, 5*time.Minute)
 	want = Warnings{Episodes: 2, Leads: []float64{60}, False: 0, On: 50, Watched: 660}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("5 minutes ahead (-want +got)\n%s", diff)
@@ -264,11 +264,11 @@ func TestWarningsAtTheEnd(t *testing.T) {
 				held[tt.exhausted] = 100
 			}
 			tr := truthOf(held...)
-			var a alarmLog
+			var a AlarmLog
 			for k := tt.on; k < len(held) && held[k] < 100; k++ {
-				a.step(k, true, tr.ticks(mergeGap))
+				a.Step(k, true, tr.Ticks(MergeGap))
 			}
-			if got := a.judge(tr, 0, time.Minute).False; got != tt.falseAlarms {
+			if got := a.Judge(tr, 0, time.Minute).False; got != tt.falseAlarms {
 				t.Errorf("%d false alarms, want %d", got, tt.falseAlarms)
 			}
 		})

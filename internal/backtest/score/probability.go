@@ -1,4 +1,4 @@
-package backtest
+package score
 
 import (
 	"math"
@@ -6,15 +6,15 @@ import (
 	"sort"
 )
 
-// isotonic turns a score into a probability: the best that never falls as the score rises,
+// Isotonic turns a score into a probability: the best that never falls as the score rises,
 // fitted where the truth is known.
-type isotonic struct {
+type Isotonic struct {
 	from  []float32 // the score from which value holds, rising
 	value []float64
 }
 
-// fitIsotonic pools adjacent violators. It sorts js by falling score.
-func fitIsotonic(js []judged) isotonic {
+// FitIsotonic pools adjacent violators. It sorts js by falling score.
+func FitIsotonic(js []Judged) Isotonic {
 	slices.SortFunc(js, byScore)
 	type block struct {
 		from    float32
@@ -22,10 +22,10 @@ func fitIsotonic(js []judged) isotonic {
 	}
 	var blocks []block
 	for i := len(js) - 1; i >= 0; {
-		b := block{from: js[i].score}
-		for ; i >= 0 && js[i].score == b.from; i-- {
+		b := block{from: js[i].Score}
+		for ; i >= 0 && js[i].Score == b.from; i-- {
 			b.n++
-			if js[i].hit {
+			if js[i].Hit {
 				b.hits++
 			}
 		}
@@ -39,7 +39,7 @@ func fitIsotonic(js []judged) isotonic {
 		}
 		blocks = append(blocks, b)
 	}
-	var f isotonic
+	var f Isotonic
 	for _, b := range blocks {
 		f.from = append(f.from, b.from)
 		f.value = append(f.value, b.hits/b.n)
@@ -47,8 +47,8 @@ func fitIsotonic(js []judged) isotonic {
 	return f
 }
 
-// probability of a hit at score; what lies below all that was seen is like the lowest.
-func (f isotonic) probability(score float32) float64 {
+// Probability of a hit at score; what lies below all that was seen is like the lowest.
+func (f Isotonic) Probability(score float32) float64 {
 	if len(f.from) == 0 {
 		return 0
 	}
@@ -56,15 +56,15 @@ func (f isotonic) probability(score float32) float64 {
 	return f.value[max(0, i-1)]
 }
 
-// calibrationBins is how many equal bins of probability a calibration table has.
-const calibrationBins = 10
+// CalibrationBins is how many equal bins of probability a calibration table has.
+const CalibrationBins = 10
 
 // Reliability collects probabilities and what came of them. It adds up over runs.
 type Reliability struct {
 	N    int     `json:"n"`
 	Hits int     `json:"hits"`
 	Sum  float64 `json:"-"` // of (probability - outcome)^2
-	Bins [calibrationBins]Bin
+	Bins [CalibrationBins]Bin
 }
 
 // Bin is one bin of a calibration table.
@@ -74,9 +74,9 @@ type Bin struct {
 	Sum  float64 `json:"-"` // of the probabilities
 }
 
-func (r *Reliability) add(p float64, hit bool) {
+func (r *Reliability) Add(p float64, hit bool) {
 	y := 0.0
-	b := &r.Bins[min(calibrationBins-1, max(0, int(p*calibrationBins)))]
+	b := &r.Bins[min(CalibrationBins-1, max(0, int(p*CalibrationBins)))]
 	if hit {
 		y = 1
 		b.Hits++
@@ -88,7 +88,7 @@ func (r *Reliability) add(p float64, hit bool) {
 	b.Sum += p
 }
 
-func (r *Reliability) merge(o *Reliability) {
+func (r *Reliability) Merge(o *Reliability) {
 	r.N += o.N
 	r.Hits += o.Hits
 	r.Sum += o.Sum
@@ -97,15 +97,6 @@ func (r *Reliability) merge(o *Reliability) {
 		r.Bins[i].Hits += o.Bins[i].Hits
 		r.Bins[i].Sum += o.Bins[i].Sum
 	}
-}
-
-// levels are the bins of the calibration table.
-func (r *Reliability) levels() []CalibrationLevel {
-	var ls []CalibrationLevel
-	for _, b := range r.Bins {
-		ls = append(ls, CalibrationLevel{b.N, Number(b.Predicted()), Number(b.Observed())})
-	}
-	return ls
 }
 
 // Brier is the mean squared error of the probabilities.

@@ -1,11 +1,5 @@
-// Package backtest replays recorded or generated flows through the ledger and
-// its forecast, and scores what it said, beside what people use today, against
-// what came.
-//
-// To try one scenario quickly:
-//
-//	BACKTEST=slow BACKTEST_HOURS=4 go test -run TestScenario -v ./internal/backtest
-package backtest
+// Package record holds flows as a backtest replays them, and reads recorded ones from files.
+package record
 
 import (
 	"cmp"
@@ -13,7 +7,6 @@ import (
 	"time"
 
 	"github.com/snatwatch/snatwatch/collector"
-	"github.com/snatwatch/snatwatch/detector"
 )
 
 // Flow is one flow of a record or of a scenario.
@@ -26,19 +19,14 @@ type Flow struct {
 	Reason              collector.Reason
 }
 
-// byStart orders flows as a replay needs them.
-func byStart(a, b Flow) int {
+// ByStart orders flows as a replay needs them.
+func ByStart(a, b Flow) int {
 	return cmp.Or(cmp.Compare(a.Start, b.Start), cmp.Compare(a.End, b.End), cmp.Compare(a.Destination, b.Destination))
 }
 
 // Epoch is where time 0 of a record with relative times, and of a scenario,
 // is put: a midnight (2023-11-14 UTC), because zero means unknown to the ledger.
 const Epoch = collector.Time(19675 * 24 * int64(time.Hour))
-
-const horizons = detector.NumHorizons
-
-// horizonNames are the horizons as the metrics' label shows them.
-func horizonNames() [horizons]string { return [horizons]string{"1m", "5m", "15m", "1h"} }
 
 // Change is a pool that has Nodes from At on.
 type Change struct {
@@ -58,3 +46,6 @@ type Source struct {
 	// From and To bound the replay.
 	From, To collector.Time
 }
+
+// Seconds is s seconds as a time or a span of the replay.
+func Seconds(s float64) collector.Time { return collector.Time(s * 1e9) }

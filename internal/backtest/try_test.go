@@ -6,6 +6,8 @@ import (
 	"runtime"
 	"strconv"
 	"testing"
+
+	"github.com/snatwatch/snatwatch/internal/backtest/scenario"
 )
 
 // TestScenario prints the tables of the scenario that BACKTEST names ("all" for all of them), BACKTEST_HOURS
@@ -21,13 +23,13 @@ func TestScenario(t *testing.T) {
 	if err != nil {
 		hours = 4
 	}
-	var chosen []Scenario
-	for _, s := range Scenarios() {
+	var chosen []scenario.Scenario
+	for _, s := range scenario.All() {
 		if name == "all" || s.Name == name {
 			chosen = append(chosen, s)
 		}
 	}
-	r, err := RunScenarios(context.Background(), Config{Hours: hours, Parallel: runtime.GOMAXPROCS(0)}, chosen, Profiles(), nil)
+	r, err := RunScenarios(context.Background(), Config{Hours: hours, Parallel: runtime.GOMAXPROCS(0)}, chosen, scenario.Profiles(), nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,4 +1,4 @@
-package backtest
+package record
 
 import (
 	"bufio"
@@ -117,14 +117,14 @@ func (c *countingReader) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// namesOf is the file beside path that says what the numbers of destinations stand for.
-func namesOf(path string) string {
+// NamesOf is the file beside path that says what the numbers of destinations stand for.
+func NamesOf(path string) string {
 	return strings.TrimSuffix(strings.TrimSuffix(path, ".gz"), ".csv") + ".dst.txt"
 }
 
 // readNames reads the names beside path: number, name, separated by tabs. nil if there are none.
 func readNames(path string) (map[string]string, error) {
-	data, err := os.ReadFile(namesOf(path))
+	data, err := os.ReadFile(NamesOf(path))
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, nil
 	}
@@ -191,7 +191,7 @@ func newBuilder(name string, now collector.Time, names map[string]string) *build
 func (b *builder) record() *Record {
 	b.decide()
 	b.rec.name(b.destinations, b.sources)
-	slices.SortStableFunc(b.rec.Flows, byStart)
+	slices.SortStableFunc(b.rec.Flows, ByStart)
 	return b.rec
 }
 

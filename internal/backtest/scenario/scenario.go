@@ -1,9 +1,11 @@
-package backtest
+// Package scenario generates the flows of loads that a forecast is judged on.
+package scenario
 
 import (
 	"hash/fnv"
 	"math"
 	"math/rand/v2"
+	"slices"
 
 	"github.com/snatwatch/snatwatch/collector"
 )
@@ -13,37 +15,42 @@ type Scenario struct {
 	Name string
 	// Text says in one line what happens.
 	Text string
-	// days scales the length of a run.
-	length float64
+	// Length scales the length of a run.
+	Length float64
 	plan   func(*load)
+	// only names the profiles that it is run with; all if it is nil.
+	only []string
 }
 
-// Scenarios are all of them, in the order of every table.
-func Scenarios() []Scenario {
+// Has says whether the scenario is run with profile p.
+func (s Scenario) Has(p Profile) bool { return s.only == nil || slices.Contains(s.only, p.Name) }
+
+// All are all of them, in the order of every table.
+func All() []Scenario {
 	return []Scenario{
-		{Name: "steady", Text: "60 % of the budget, nothing happens", length: 1, plan: steady(0.6)},
-		{Name: "steady_hi", Text: "93 % of the budget, only chance passes it", length: 1, plan: steady(0.93)},
-		{Name: "ramp", Text: "load climbs over one to two hours, half of the time too far", length: 1, plan: ramp},
-		{Name: "burst", Text: "opens multiply by 1.3 to 3.5 for 4 minutes", length: 1, plan: burst},
-		{Name: "slow", Text: "hold times grow at a constant rate of opens, at once or over 1 to 5 minutes", length: 1, plan: slow},
-		{Name: "diurnal", Text: "the days of an office, three of them", length: 9, plan: diurnal},
-		{Name: "retry", Text: "a server stops answering: 30 s timeouts, 90 % tried again, 5 times", length: 1, plan: retry},
-		{Name: "leak", Text: "some flows are never closed until a restart", length: 1, plan: leak},
-		{Name: "tier", Text: "a pool of 40 grows to 46–62 nodes; above 50 the share halves", length: 1, plan: tier},
-		{Name: "mmpp", Text: "opens come correlated: the logarithm of the rate wanders", length: 1, plan: correlated},
-		{Name: "cron", Text: "batches every 5 minutes, a larger one every two hours", length: 1, plan: cron},
+		{Name: "steady", Text: "60 % of the budget, nothing happens", Length: 1, plan: steady(0.6)},
+		{Name: "steady_hi", Text: "93 % of the budget, only chance passes it", Length: 1, plan: steady(0.93)},
+		{Name: "ramp", Text: "load climbs over one to two hours, half of the time too far", Length: 1, plan: ramp},
+		{Name: "burst", Text: "opens multiply by 1.3 to 3.5 for 4 minutes", Length: 1, plan: burst},
+		{Name: "slow", Text: "hold times grow at a constant rate of opens, at once or over 1 to 5 minutes", Length: 1, plan: slow},
+		{Name: "diurnal", Text: "the days of an office, three of them", Length: 9, plan: diurnal},
+		{Name: "retry", Text: "a server stops answering: 30 s timeouts, 90 % tried again, 5 times", Length: 1, plan: retry},
+		{Name: "leak", Text: "some flows are never closed until a restart", Length: 1, plan: leak},
+		{Name: "tier", Text: "a pool of 40 grows to 46–62 nodes; above 50 the share halves", Length: 1, plan: tier},
+		{Name: "mmpp", Text: "opens come correlated: the logarithm of the rate wanders", Length: 1, plan: correlated},
+		{Name: "cron", Text: "batches every 5 minutes, a larger one every two hours", Length: 1, plan: cron},
 	}
 }
 
 // Generate returns one run of s, hours long (nine times as long for day and
 // night). The same arguments give the same flows.
-func (s Scenario) Generate(p Profile, seed uint64, hours float64) *Source {
+func (s Scenario) Generate(p Profile, seed uint64, hours float64) *Run {
 	h := fnv.New64a()
 	_, _ = h.Write([]byte(s.Name + p.Name))
-	l := &load{profile: p, seconds: 3600 * hours * s.length, r: rand.New(rand.NewPCG(seed, h.Sum64()))}
+	l := &load{profile: p, seconds: 3600 * hours * s.Length, r: rand.New(rand.NewPCG(seed, h.Sum64()))}
 	l.life = l.asProfile
 	s.plan(l)
-	return l.source()
+	return l.run()
 }
 
 // asProfile is how flows live while nothing is wrong.

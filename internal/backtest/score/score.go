@@ -1,4 +1,6 @@
-package backtest
+// Package score says how good predictions and warnings were: average precision, F1, episodes, false alarms, leads
+// and probabilities against what came.
+package score
 
 import (
 	"cmp"
@@ -7,28 +9,28 @@ import (
 	"sort"
 )
 
-// judged is one prediction for one horizon, and what came of it.
-type judged struct {
-	score float32
-	hit   bool
+// Judged is one prediction for one horizon, and what came of it.
+type Judged struct {
+	Score float32
+	Hit   bool
 }
 
 // byScore orders by falling score.
-func byScore(a, b judged) int { return cmp.Compare(b.score, a.score) }
+func byScore(a, b Judged) int { return cmp.Compare(b.Score, a.Score) }
 
-// averagePrecision is the mean of the precision over all hits, each at the lowest score that
+// AveragePrecision is the mean of the precision over all hits, each at the lowest score that
 // includes it: the area under the step-wise precision-recall curve. Equal scores
 // count together. NaN where there is nothing to tell apart: no hit, or nothing else.
-func averagePrecision(parts ...ranked) float64 {
-	all := pool(parts)
+func AveragePrecision(parts ...Ranked) float64 {
+	all := Pool(parts)
 	if len(all.misses) == 0 {
 		return math.NaN()
 	}
 	var hits, seen, sum float64
 	j := len(all.misses) - 1
-	for i := len(all.hits) - 1; i >= 0; {
-		score, tied := all.hits[i], 0.0
-		for ; i >= 0 && all.hits[i] == score; i-- {
+	for i := len(all.Hits) - 1; i >= 0; {
+		score, tied := all.Hits[i], 0.0
+		for ; i >= 0 && all.Hits[i] == score; i-- {
 			tied++
 		}
 		for ; j >= 0 && all.misses[j] >= score; j-- {
@@ -56,7 +58,7 @@ func (c Confusion) Recall() float64 {
 	return float64(c.TruePositive) / float64(c.TruePositive+c.FalseNegative)
 }
 
-func (c Confusion) plus(o Confusion) Confusion {
+func (c Confusion) Plus(o Confusion) Confusion {
 	return Confusion{c.TruePositive + o.TruePositive, c.FalsePositive + o.FalsePositive, c.FalseNegative + o.FalseNegative}
 }
 
@@ -68,56 +70,56 @@ func (c Confusion) F1() float64 {
 	return 2 * float64(c.TruePositive) / float64(2*c.TruePositive+c.FalsePositive+c.FalseNegative)
 }
 
-// ranked answers for any threshold how many hits and misses score at least that much.
-type ranked struct {
-	hits, misses []float32 // rising
+// Ranked answers for any threshold how many hits and misses score at least that much.
+type Ranked struct {
+	Hits, misses []float32 // rising
 }
 
-func rank(js []judged) ranked {
-	var r ranked
+func Rank(js []Judged) Ranked {
+	var r Ranked
 	for _, j := range js {
-		if j.hit {
-			r.hits = append(r.hits, j.score)
+		if j.Hit {
+			r.Hits = append(r.Hits, j.Score)
 		} else {
-			r.misses = append(r.misses, j.score)
+			r.misses = append(r.misses, j.Score)
 		}
 	}
-	slices.Sort(r.hits)
+	slices.Sort(r.Hits)
 	slices.Sort(r.misses)
 	return r
 }
 
-// pool puts parts together.
-func pool(parts []ranked) ranked {
+// Pool puts parts together.
+func Pool(parts []Ranked) Ranked {
 	if len(parts) == 1 {
 		return parts[0]
 	}
-	var all ranked
+	var all Ranked
 	for _, p := range parts {
-		all.hits = append(all.hits, p.hits...)
+		all.Hits = append(all.Hits, p.Hits...)
 		all.misses = append(all.misses, p.misses...)
 	}
-	slices.Sort(all.hits)
+	slices.Sort(all.Hits)
 	slices.Sort(all.misses)
 	return all
 }
 
-func (r ranked) at(threshold float32) Confusion {
-	tp := atLeast(r.hits, threshold)
-	return Confusion{tp, atLeast(r.misses, threshold), len(r.hits) - tp}
+func (r Ranked) At(threshold float32) Confusion {
+	tp := atLeast(r.Hits, threshold)
+	return Confusion{tp, atLeast(r.misses, threshold), len(r.Hits) - tp}
 }
 
 func atLeast(rising []float32, threshold float32) int {
 	return len(rising) - sort.Search(len(rising), func(i int) bool { return rising[i] >= threshold })
 }
 
-// fitThreshold returns the threshold with the best macro F1: the mean over groups (scenarios)
+// FitThreshold returns the threshold with the best macro F1: the mean over groups (scenarios)
 // of the F1 of all their runs together, where those have hits.
-func fitThreshold(groups []ranked) float32 {
+func FitThreshold(groups []Ranked) float32 {
 	const candidates = 300
 	var scores []float32
 	for _, g := range groups {
-		scores = append(scores, g.hits...)
+		scores = append(scores, g.Hits...)
 	}
 	slices.Sort(scores)
 	scores = slices.Compact(scores)
@@ -125,31 +127,31 @@ func fitThreshold(groups []ranked) float32 {
 	n := min(candidates, len(scores))
 	for i := range n {
 		c := scores[i*len(scores)/n]
-		var f1 mean
+		var f1 Mean
 		for _, g := range groups {
-			f1.add(g.at(c).F1())
+			f1.Add(g.At(c).F1())
 		}
-		if v := f1.value(); v > best {
+		if v := f1.Value(); v > best {
 			best, at = v, c
 		}
 	}
 	return at
 }
 
-// mean leaves out NaN; it is NaN when nothing was added.
-type mean struct {
+// Mean leaves out NaN; it is NaN when nothing was added.
+type Mean struct {
 	sum float64
 	n   int
 }
 
-func (m *mean) add(x float64) {
+func (m *Mean) Add(x float64) {
 	if !math.IsNaN(x) {
 		m.sum += x
 		m.n++
 	}
 }
 
-func (m *mean) value() float64 { return m.sum / float64(m.n) }
+func (m *Mean) Value() float64 { return m.sum / float64(m.n) }
 
 // median is NaN of nothing. It sorts xs.
 func median(xs []float64) float64 {

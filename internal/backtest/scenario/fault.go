@@ -1,7 +1,8 @@
-package backtest
+package scenario
 
 import (
 	"github.com/snatwatch/snatwatch/collector"
+	"github.com/snatwatch/snatwatch/internal/backtest/record"
 )
 
 // retry: a server stops answering for some minutes. What is opened meanwhile
@@ -54,15 +55,15 @@ func leak(l *load) {
 // above 50 nodes this node's share is 512.
 func tier(l *load) {
 	const small, edge, half = 40, 50, Budget / 2
-	size := func(t float64, nodes int) Change {
-		c := Change{At: Epoch + seconds(t), Nodes: nodes, Ports: Budget, ToEdge: edge - nodes, Beyond: half}
+	size := func(t float64, nodes int) record.Change {
+		c := record.Change{At: record.Epoch + record.Seconds(t), Nodes: nodes, Ports: Budget, ToEdge: edge - nodes, Beyond: half}
 		if nodes > edge {
 			c.Ports, c.ToEdge, c.Beyond = half, 2*edge-nodes, half/2
 		}
 		return c
 	}
 	l.share = constant(l.between(0.42, 0.56))
-	l.changes = []Change{size(0, small)}
+	l.changes = []record.Change{size(0, small)}
 	nodes := small
 	move := func(t, to float64, step int, every float64) float64 {
 		for ; nodes != int(to); t += every * l.between(0.5, 1.5) {
@@ -77,7 +78,7 @@ func tier(l *load) {
 		t = move(t, small, -1, l.between(10, 40))
 	}
 	for i, c := range l.changes {
-		if c.At > Epoch+seconds(l.seconds) {
+		if c.At > record.Epoch+record.Seconds(l.seconds) {
 			l.changes = l.changes[:i]
 			break
 		}

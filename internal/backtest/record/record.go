@@ -1,8 +1,10 @@
-package backtest
+package record
 
 import (
 	"fmt"
+	"io"
 	"iter"
+	"math"
 	"net"
 	"slices"
 	"time"
@@ -65,17 +67,17 @@ func (r *Record) Unusable() bool {
 	return r.Broken || float64(r.Bad) > maxBad*float64(r.Read)
 }
 
-// relative is where time 0 of the record is.
-func (r *Record) zero() collector.Time {
+// Zero is where time 0 of the record is.
+func (r *Record) Zero() collector.Time {
 	if r.Unix {
 		return 0
 	}
 	return Epoch
 }
 
-// source returns the record as a replay reads it: ticks at whole multiples of tick on the
+// Source returns the record as a replay reads it: ticks at whole multiples of tick on the
 // record's own clock, until the last flow has ended.
-func (r *Record) source(tick time.Duration, keep func(*Flow) bool) (*Source, collector.Time) {
+func (r *Record) Source(tick time.Duration, keep func(*Flow) bool) (*Source, collector.Time) {
 	if len(r.Flows) == 0 {
 		return &Source{Flows: func(func(Flow) bool) {}}, 0
 	}
@@ -84,7 +86,7 @@ func (r *Record) source(tick time.Duration, keep func(*Flow) bool) (*Source, col
 		lastStart = max(lastStart, r.Flows[i].Start)
 		lastEnd = max(lastEnd, r.Flows[i].End)
 	}
-	from := first - (first-r.zero())%collector.Time(tick)
+	from := first - (first-r.Zero())%collector.Time(tick)
 	flows := iter.Seq[Flow](func(yield func(Flow) bool) {
 		for i := range r.Flows {
 			if keep(&r.Flows[i]) && !yield(r.Flows[i]) {
@@ -93,6 +95,22 @@ func (r *Record) source(tick time.Duration, keep func(*Flow) bool) (*Source, col
 		}
 	})
 	return &Source{Flows: flows, From: from, To: lastEnd}, lastStart
+}
+
+// Tell says what is wrong with a record.
+func (r *Record) Tell(w io.Writer) {
+	for _, f := range r.Faults {
+		_, _ = fmt.Fprintln(w, f)
+	}
+	if r.Bad > 0 {
+		_, _ = fmt.Fprintf(w, "%s: %d of %d records are bad\n", r.Name, r.Bad, r.Read)
+	}
+	if r.Unended > 0 {
+		_, _ = fmt.Fprintf(w, "%s: %d records have no duration and are taken as ended at once\n", r.Name, r.Unended)
+	}
+	if r.Other > 0 {
+		_, _ = fmt.Fprintf(w, "%s: %d records are of protocols that hold no ports\n", r.Name, r.Other)
+	}
 }
 
 // Only keeps the flows of one source: those of one node.
@@ -129,7 +147,7 @@ func join(rs []*Record) *Record {
 	}
 	all.Faults = all.Faults[:min(maxFaults, len(all.Faults))]
 	all.name(names, sources)
-	slices.SortStableFunc(all.Flows, byStart)
+	slices.SortStableFunc(all.Flows, ByStart)
 	return all
 }
 
@@ -143,9 +161,9 @@ func (r *Record) name(destinations, sources *interner) {
 	}
 }
 
-// merged returns the record with those destinations put together that a port does not tell apart:
+// Merged returns the record with those destinations put together that a port does not tell apart:
 // all ports of an address, or everything. What a port must be unique against is asked by protocol.
-func (r *Record) merged(unique func(collector.Protocol) detector.Uniqueness) *Record {
+func (r *Record) Merged(unique func(collector.Protocol) detector.Uniqueness) *Record {
 	m := *r
 	m.Flows = slices.Clone(r.Flows)
 	names := newInterner()
@@ -168,6 +186,9 @@ func (r *Record) merged(unique func(collector.Protocol) detector.Uniqueness) *Re
 	m.name(names, newInterner())
 	return &m
 }
+
+// MaxDestinations is how many destinations a record may have: a replay stands an address in for each.
+const MaxDestinations = math.MaxUint32 >> 8
 
 type endpoint struct {
 	name     string
