@@ -1,9 +1,7 @@
 package detector
 
 import (
-	"math/bits"
 	"time"
-	"unsafe"
 
 	"github.com/snatwatch/snatwatch/collector"
 )
@@ -242,26 +240,6 @@ func (o *outlook) close(opened, ended collector.Interval, release collector.Time
 func (o *outlook) free(release collector.Time) {
 	o.cooled()
 	o.cools.remove(releaseSecond(release))
-}
-
-// outlookLines is how many lines of the processor's cache a flow's open or end changes at most.
-const outlookLines = 4
-
-// fetchForOpen adds what a flow that opens now will change to p.
-func (o *outlook) fetchForOpen(p *lines, now collector.Time) {
-	p.add(unsafe.Pointer(&o.stock))
-	p.add(unsafe.Pointer(&o.times.ages.now))
-	p.add(unsafe.Pointer(&o.times.ages.cells[0][second(now)&(ageSlots-1)]))
-}
-
-// fetchForClose adds what a flow's end now will change to p.
-func (o *outlook) fetchForClose(p *lines, opened, now collector.Time) {
-	a, b := second(opened), second(now)
-	level := max(0, bits.Len64(uint64(max(b-a, 0)))-6) % ageLevels
-	p.add(unsafe.Pointer(&o.stock))
-	p.add(unsafe.Pointer(&o.times.ages.now))
-	p.add(unsafe.Pointer(&o.times.ages.cells[level][a>>level&(ageSlots-1)]))
-	p.add(unsafe.Pointer(&o.times.ended[ageBucket(now.Sub(opened).Seconds())]))
 }
 
 // drop forgets a live flow without an end: the ledger lost sight of it.

@@ -83,7 +83,7 @@ type Ledger struct {
 	vipHints   [vipHints]uint16 // what vipNumbers said last
 	matches    [][2]match
 	portBounds []uint32
-	looks      [2][lookAhead]look // of the events that are applied next, and of those after them
+	looks      [lookAhead]look // of the events that are applied next
 	shared     map[string]bool
 
 	byInode   map[uint64]*netns
