@@ -20,6 +20,7 @@ import (
 
 	"github.com/snatwatch/snatwatch/collector"
 	"github.com/snatwatch/snatwatch/detector"
+	"github.com/snatwatch/snatwatch/detector/budget"
 	"github.com/snatwatch/snatwatch/detector/metrics"
 	"github.com/snatwatch/snatwatch/internal/kerneltest"
 	"github.com/snatwatch/snatwatch/internal/prom"
@@ -234,7 +235,7 @@ func trouble(since time.Duration) *metrics.View {
 	protocol := func(ports, held int) detector.ProtocolSnapshot {
 		s := space(ports, held)
 		return detector.ProtocolSnapshot{
-			Protocol: collector.TCP, Terms: detector.Terms{Ports: ports, Effective: ports},
+			Protocol: collector.TCP, Terms: budget.Terms{Ports: ports, Effective: ports},
 			Held: held + 2, Live: s.Live, Cooling: s.Cooling, Busiest: held, Opening: 5, Stalled: 5,
 			Opened: n(400), Closed: [collector.NumReasons]uint64{n(100), n(100), n(100), n(100), n(100), n(100)},
 			Lifetime: hist, Hold: hist, Unanswered: n(100), Refused: n(100), NoPorts: n(2),
@@ -249,11 +250,11 @@ func trouble(since time.Duration) *metrics.View {
 			Netns: []detector.NetnsSnapshot{{Netns: 1, EventsLost: n(1), Resyncs: n(1), Flows: 1200, OtherProtocols: 3}},
 			Budgets: []detector.BudgetSnapshot{
 				{
-					Budget:    &detector.Budget{Name: "lb", Model: "azure-lb-2018", Pool: "web", VIPCount: 1, Nodes: 49, NodesToNextTier: 1, NextTierPorts: 512},
+					Budget:    &budget.Budget{Name: "lb", Model: "azure-lb-2018", Pool: "web", VIPCount: 1, Nodes: 49, NodesToNextTier: 1, NextTierPorts: 512},
 					Protocols: []detector.ProtocolSnapshot{protocol(1024, 1024)}, Contradicted: true, Brier: brier,
 				},
 				{
-					Budget:    &detector.Budget{Name: "nat", Model: "aws-nat-gateway", Scope: detector.ScopeShared, Pool: "web", Gateway: "nat-1", VIPCount: 1},
+					Budget:    &budget.Budget{Name: "nat", Model: "aws-nat-gateway", Scope: budget.ScopeShared, Pool: "web", Gateway: "nat-1", VIPCount: 1},
 					Protocols: []detector.ProtocolSnapshot{protocol(55_000, 27_200)}, Brier: brier,
 				},
 			},

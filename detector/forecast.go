@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/snatwatch/snatwatch/collector"
+	"github.com/snatwatch/snatwatch/detector/budget"
 )
 
 // forecaster holds what all forecasts of one ledger share: the agent-wide
@@ -55,7 +56,7 @@ type stock struct {
 	last  float64 // second of the last tick, 0 before the first
 
 	pool    poolTrend
-	terms   Terms           // as of the last setTerms
+	terms   budget.Terms    // as of the last setTerms
 	ports   float64         // nominal budget now
 	ceiling float64         // effective ceiling now
 	next    float64         // and beyond the edge of its table
@@ -72,7 +73,7 @@ type stock struct {
 const coolClasses = 4
 
 // stock makes the state of protocol p of budget b.
-func (f *forecaster) stock(b *Budget, p collector.Protocol, now collector.Time) *stock {
+func (f *forecaster) stock(b *budget.Budget, p collector.Protocol, now collector.Time) *stock {
 	s := &stock{f: f, name: b.Name, protocol: p}
 	s.setTerms(b.Terms(p))
 	s.times.start(second(now))
@@ -81,7 +82,7 @@ func (f *forecaster) stock(b *Budget, p collector.Protocol, now collector.Time) 
 }
 
 // setTerms takes the cool-downs of t; past closes keep their class. A verdict is on the terms before.
-func (s *stock) setTerms(t *Terms) {
+func (s *stock) setTerms(t *budget.Terms) {
 	if s.terms != *t {
 		s.dismiss()
 		s.terms, s.verdict = *t, contradiction{}

@@ -14,6 +14,7 @@ import (
 
 	"github.com/snatwatch/snatwatch/collector"
 	"github.com/snatwatch/snatwatch/detector"
+	"github.com/snatwatch/snatwatch/detector/budget"
 )
 
 // Collector serves the metrics of the table from the current view.
@@ -153,14 +154,14 @@ func (e emitter) budget(v *View, s *detector.BudgetSnapshot) {
 // sharedGateway names what nodes share a budget at, empty where they share none: the gateway, or where
 // nobody named it the pool or the budget. Series that carry it add up over nodes without a join, which
 // costs Prometheus twenty times as much.
-func sharedGateway(b *detector.Budget) string {
-	if b.Scope != detector.ScopeShared {
+func sharedGateway(b *budget.Budget) string {
+	if b.Scope != budget.ScopeShared {
 		return ""
 	}
 	return cmp.Or(b.Gateway, b.Pool, b.Name)
 }
 
-func (e emitter) protocol(v *View, b *detector.Budget, p *detector.ProtocolSnapshot) {
+func (e emitter) protocol(v *View, b *budget.Budget, p *detector.ProtocolSnapshot) {
 	budget, shared := b.Name, sharedGateway(b)
 	protocol := p.Protocol.String()
 	e.gauge(BudgetPorts, float64(p.Terms.Ports), budget, protocol)

@@ -19,6 +19,7 @@ import (
 	"github.com/snatwatch/snatwatch/collector/cloud"
 	"github.com/snatwatch/snatwatch/collector/netns"
 	"github.com/snatwatch/snatwatch/detector"
+	"github.com/snatwatch/snatwatch/detector/budget"
 	"github.com/snatwatch/snatwatch/detector/metrics"
 	"github.com/snatwatch/snatwatch/internal/config"
 	"github.com/snatwatch/snatwatch/internal/web"
@@ -71,7 +72,7 @@ type agent struct {
 	asked   collector.Time // when the cloud was asked last
 
 	mu      sync.Mutex // guards what publish shows; held for moments only
-	budgets []*detector.Budget
+	budgets []*budget.Budget
 	reload  metrics.Reload
 	stale   map[string]bool
 	sources []source
@@ -132,8 +133,8 @@ func Run(ctx context.Context, o Options) error {
 
 // newLedger returns what makes a ledger, with a secret of its own so that nobody who
 // opens flows can choose where they fall in its table.
-func (a *agent) newLedger(c *config.Config) func(local bool, budgets []*detector.Budget) *detector.Ledger {
-	return func(_ bool, budgets []*detector.Budget) *detector.Ledger {
+func (a *agent) newLedger(c *config.Config) func(local bool, budgets []*budget.Budget) *detector.Ledger {
+	return func(_ bool, budgets []*budget.Budget) *detector.Ledger {
 		var key [16]byte
 		_, _ = rand.Read(key[:]) // never fails: crypto/rand
 		shared := make([]string, len(c.SharedDestinations))

@@ -6,6 +6,7 @@ import (
 
 	"github.com/snatwatch/snatwatch/collector"
 	"github.com/snatwatch/snatwatch/detector"
+	"github.com/snatwatch/snatwatch/detector/budget"
 )
 
 // tick is how often the ledgers advance and a snapshot is published.
@@ -30,11 +31,11 @@ type loop struct {
 	nat *detector.Ledger
 	// local is nil without a local budget.
 	local  *detector.Ledger
-	ledger func(local bool, budgets []*detector.Budget) *detector.Ledger
+	ledger func(local bool, budgets []*budget.Budget) *detector.Ledger
 
 	batches chan batch
 	stalls  chan stalls
-	budgets chan []*detector.Budget
+	budgets chan []*budget.Budget
 	// switches carries the namespace in which flows leave.
 	switches chan uint64
 	states   chan chan<- []byte
@@ -55,12 +56,12 @@ type stalls struct {
 }
 
 // newLoop returns a loop over budgets; ledger makes a ledger of either kind.
-func newLoop(now func() collector.Time, budgets []*detector.Budget, publish func(*detector.Snapshot),
-	ledger func(local bool, budgets []*detector.Budget) *detector.Ledger,
+func newLoop(now func() collector.Time, budgets []*budget.Budget, publish func(*detector.Snapshot),
+	ledger func(local bool, budgets []*budget.Budget) *detector.Ledger,
 ) *loop {
 	l := &loop{
 		now: now, publish: publish, ledger: ledger,
-		batches: make(chan batch), stalls: make(chan stalls), budgets: make(chan []*detector.Budget), switches: make(chan uint64),
+		batches: make(chan batch), stalls: make(chan stalls), budgets: make(chan []*budget.Budget), switches: make(chan uint64),
 		states: make(chan chan<- []byte),
 	}
 	nat, local := split(budgets)
@@ -114,7 +115,7 @@ func (l *loop) apply(b batch) {
 // reconfigure keeps the flows of both ledgers. A first local budget starts its
 // ledger, which fills with the next dump; a ledger that lost its last budget
 // stays, empty.
-func (l *loop) reconfigure(budgets []*detector.Budget) {
+func (l *loop) reconfigure(budgets []*budget.Budget) {
 	nat, local := split(budgets)
 	l.nat.Reconfigure(nat)
 	switch {
@@ -185,7 +186,7 @@ func (l *loop) observeStalls(ctx context.Context, at collector.Time, flows []col
 }
 
 // setBudgets puts other budgets in place.
-func (l *loop) setBudgets(ctx context.Context, budgets []*detector.Budget) error {
+func (l *loop) setBudgets(ctx context.Context, budgets []*budget.Budget) error {
 	select {
 	case l.budgets <- budgets:
 		return nil
@@ -205,7 +206,7 @@ func (l *loop) switchSource(ctx context.Context, outer uint64) error {
 	}
 }
 
-func split(budgets []*detector.Budget) (nat, local []*detector.Budget) {
+func split(budgets []*budget.Budget) (nat, local []*budget.Budget) {
 	for _, b := range budgets {
 		if b.Local {
 			local = append(local, b)

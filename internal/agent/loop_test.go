@@ -11,16 +11,17 @@ import (
 
 	"github.com/snatwatch/snatwatch/collector"
 	"github.com/snatwatch/snatwatch/detector"
+	"github.com/snatwatch/snatwatch/detector/budget"
 )
 
 const loopNetns = 7
 
 // startLoop runs a loop in the bubble of t and returns the last snapshot published.
-func startLoop(ctx context.Context, t *testing.T, budgets ...*detector.Budget) (*loop, func() *detector.Snapshot) {
+func startLoop(ctx context.Context, t *testing.T, budgets ...*budget.Budget) (*loop, func() *detector.Snapshot) {
 	t.Helper()
 	var last atomic.Pointer[detector.Snapshot]
 	now := collector.Clock()
-	l := newLoop(now, budgets, last.Store, func(_ bool, budgets []*detector.Budget) *detector.Ledger {
+	l := newLoop(now, budgets, last.Store, func(_ bool, budgets []*budget.Budget) *detector.Ledger {
 		return detector.NewLedger(detector.LedgerConfig{Budgets: budgets, Start: now()})
 	})
 	ended := make(chan error, 1)
@@ -33,9 +34,9 @@ func startLoop(ctx context.Context, t *testing.T, budgets ...*detector.Budget) (
 	return l, func() *detector.Snapshot { synctest.Wait(); return last.Load() }
 }
 
-func budget(t *testing.T, p detector.Params) *detector.Budget {
+func resolved(t *testing.T, p budget.Params) *budget.Budget {
 	t.Helper()
-	b, err := detector.Resolve(p)
+	b, err := budget.Resolve(p)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -60,8 +61,8 @@ func TestLoopServesBothLedgers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
-		nat := budget(t, detector.Params{Name: "nat", Model: "azure-lb-2018", Nodes: 10})
-		local := budget(t, detector.Params{Name: "local", Model: "local", PortRange: collector.PortRange{First: 32768, Last: 60999}})
+		nat := resolved(t, budget.Params{Name: "nat", Model: "azure-lb-2018", Nodes: 10})
+		local := resolved(t, budget.Params{Name: "local", Model: "local", PortRange: collector.PortRange{First: 32768, Last: 60999}})
 		l, last := startLoop(ctx, t, nat, local)
 
 		if err := l.sink(feedNAT)(ctx, dump(l.now(), 5)); err != nil {
@@ -94,13 +95,13 @@ func TestLoopReconfigureKeepsFlows(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
-		l, last := startLoop(ctx, t, budget(t, detector.Params{Name: "nat", Model: "azure-lb-2018", Nodes: 50}))
+		l, last := startLoop(ctx, t, resolved(t, budget.Params{Name: "nat", Model: "azure-lb-2018", Nodes: 50}))
 		if err := l.sink(feedBoth)(ctx, dump(l.now(), 5)); err != nil {
 			t.Fatal(err)
 		}
-		after := []*detector.Budget{
-			budget(t, detector.Params{Name: "nat", Model: "azure-lb-2018", Nodes: 51}),
-			budget(t, detector.Params{Name: "local", Model: "local", PortRange: collector.PortRange{First: 32768, Last: 60999}}),
+		after := []*budget.Budget{
+			resolved(t, budget.Params{Name: "nat", Model: "azure-lb-2018", Nodes: 51}),
+			resolved(t, budget.Params{Name: "local", Model: "local", PortRange: collector.PortRange{First: 32768, Last: 60999}}),
 		}
 		if err := l.setBudgets(ctx, after); err != nil {
 			t.Fatal(err)
@@ -125,7 +126,7 @@ func TestLoopEndFreesSources(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		now := collector.Clock()
-		l := newLoop(now, nil, func(*detector.Snapshot) {}, func(bool, []*detector.Budget) *detector.Ledger {
+		l := newLoop(now, nil, func(*detector.Snapshot) {}, func(bool, []*budget.Budget) *detector.Ledger {
 			return detector.NewLedger(detector.LedgerConfig{})
 		})
 		ctx, cancel := context.WithCancel(t.Context())
@@ -148,7 +149,7 @@ func TestLoopObservesStalls(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
-		l, last := startLoop(ctx, t, budget(t, detector.Params{Name: "nat", Model: "azure-lb-2018", Nodes: 10}))
+		l, last := startLoop(ctx, t, resolved(t, budget.Params{Name: "nat", Model: "azure-lb-2018", Nodes: 10}))
 		stalled := []collector.Flow{{
 			Protocol: collector.TCP, State: collector.Opening, Netns: loopNetns,
 			Source: netip.MustParseAddrPort("10.0.0.1:4000"), Destination: netip.MustParseAddrPort("203.0.113.7:443"),

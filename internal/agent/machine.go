@@ -13,7 +13,7 @@ import (
 	"github.com/snatwatch/snatwatch/collector/limits"
 	"github.com/snatwatch/snatwatch/collector/natrules"
 	"github.com/snatwatch/snatwatch/collector/netns"
-	"github.com/snatwatch/snatwatch/detector"
+	"github.com/snatwatch/snatwatch/detector/budget"
 	"github.com/snatwatch/snatwatch/internal/config"
 )
 
@@ -95,7 +95,7 @@ func (a *agent) lookAgain(ctx context.Context) error {
 
 // adopt shows budgets from now on, and which pool sizes are stale; false if the budgets are
 // those of before.
-func (a *agent) adopt(budgets []*detector.Budget, stale map[string]bool) bool {
+func (a *agent) adopt(budgets []*budget.Budget, stale map[string]bool) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.stale = stale

@@ -12,7 +12,7 @@ import (
 	"github.com/snatwatch/snatwatch/collector/natrules"
 	"github.com/snatwatch/snatwatch/collector/netns"
 	"github.com/snatwatch/snatwatch/collector/sockdiag"
-	"github.com/snatwatch/snatwatch/detector"
+	"github.com/snatwatch/snatwatch/detector/budget"
 	"github.com/snatwatch/snatwatch/internal/config"
 )
 
@@ -65,7 +65,7 @@ func (a *agent) plan(ctx context.Context, broken string, first bool) (plan, erro
 	nat, local := split(a.current())
 	return plan{
 		choice: c, local: len(local) > 0,
-		translated: len(nat) > 0 && !slices.ContainsFunc(nat, func(b *detector.Budget) bool { return !b.Translated }),
+		translated: len(nat) > 0 && !slices.ContainsFunc(nat, func(b *budget.Budget) bool { return !b.Translated }),
 		tracked:    e.tracked(), untracked: e.untracked(), opened: a.tracked.Load(), limits: e.limits,
 	}, nil
 }

@@ -9,7 +9,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/snatwatch/snatwatch/detector"
+	"github.com/snatwatch/snatwatch/detector/budget"
 	"github.com/snatwatch/snatwatch/detector/metrics"
 	"github.com/snatwatch/snatwatch/internal/config"
 )
@@ -121,16 +121,16 @@ func fixedSettings(before, after *config.Config) string {
 	return strings.Join(keys, ", ")
 }
 
-func (a *agent) current() []*detector.Budget {
+func (a *agent) current() []*budget.Budget {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return a.budgets
 }
 
 // tellChanges logs which budgets came, changed and went.
-func tellChanges(logger *slog.Logger, before, after []*detector.Budget) {
-	named := func(list []*detector.Budget, name string) *detector.Budget {
-		if i := slices.IndexFunc(list, func(b *detector.Budget) bool { return b.Name == name }); i >= 0 {
+func tellChanges(logger *slog.Logger, before, after []*budget.Budget) {
+	named := func(list []*budget.Budget, name string) *budget.Budget {
+		if i := slices.IndexFunc(list, func(b *budget.Budget) bool { return b.Name == name }); i >= 0 {
 			return list[i]
 		}
 		return nil

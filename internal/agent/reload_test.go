@@ -16,7 +16,7 @@ import (
 	"github.com/snatwatch/snatwatch/collector"
 	"github.com/snatwatch/snatwatch/collector/cloud"
 	"github.com/snatwatch/snatwatch/collector/netns"
-	"github.com/snatwatch/snatwatch/detector"
+	"github.com/snatwatch/snatwatch/detector/budget"
 	"github.com/snatwatch/snatwatch/internal/config"
 	"github.com/snatwatch/snatwatch/internal/kerneltest"
 )
@@ -178,10 +178,10 @@ func TestAgentTellsWhatTakesARestart(t *testing.T) {
 // What a pool that crossed an edge of its table has cost stands in the log.
 func TestAgentTellsHowBudgetsChanged(t *testing.T) {
 	t.Parallel()
-	web := func(nodes int) *detector.Budget {
-		return budget(t, detector.Params{Name: "web", Model: "azure-lb-2018", Nodes: nodes})
+	web := func(nodes int) *budget.Budget {
+		return resolved(t, budget.Params{Name: "web", Model: "azure-lb-2018", Nodes: nodes})
 	}
-	local := budget(t, detector.Params{Name: "local", Model: "local"})
+	local := resolved(t, budget.Params{Name: "local", Model: "local"})
 	var out bytes.Buffer
 	logger := slog.New(slog.NewTextHandler(&out, &slog.HandlerOptions{ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
 		if a.Key == slog.TimeKey || a.Key == slog.LevelKey {
@@ -189,7 +189,7 @@ func TestAgentTellsHowBudgetsChanged(t *testing.T) {
 		}
 		return a
 	}}))
-	all := [][]*detector.Budget{nil, {web(50)}, {web(50), local}, {web(51), local}, {local}}
+	all := [][]*budget.Budget{nil, {web(50)}, {web(50), local}, {web(51), local}, {local}}
 	for i := range all[1:] {
 		tellChanges(logger, all[i], all[i+1])
 	}
@@ -224,7 +224,7 @@ func TestKernelAgentFollowsNetns(t *testing.T) {
 	leadTo("green", second)
 	text := fmt.Sprintf("cloud_metadata: false\nbudgets: [{name: pod, model: static, ports: 100, netns: %[1]s/blue}, {name: other, model: static, ports: 100, netns: %[1]s/green}]\n", dir)
 	a, path := newQuietAgent(t, text, cloud.Client{})
-	where := func(b *detector.Budget) string {
+	where := func(b *budget.Budget) string {
 		for name, inode := range map[string]uint64{"first": first.Inode(), "second": second.Inode(), "any": 0} {
 			if b.Netns == inode {
 				return name

@@ -13,17 +13,18 @@ import (
 
 	"github.com/snatwatch/snatwatch/collector"
 	"github.com/snatwatch/snatwatch/detector"
+	"github.com/snatwatch/snatwatch/detector/budget"
 	"github.com/snatwatch/snatwatch/internal/logtest"
 )
 
 // newStateLoop is a loop of both ledgers that nobody runs.
 func newStateLoop(t *testing.T, now func() collector.Time) *loop {
 	t.Helper()
-	budgets := []*detector.Budget{
-		budget(t, detector.Params{Name: "nat", Model: "azure-lb-2018", Nodes: 10}),
-		budget(t, detector.Params{Name: "local", Model: "local", PortRange: collector.PortRange{First: 32768, Last: 60999}}),
+	budgets := []*budget.Budget{
+		resolved(t, budget.Params{Name: "nat", Model: "azure-lb-2018", Nodes: 10}),
+		resolved(t, budget.Params{Name: "local", Model: "local", PortRange: collector.PortRange{First: 32768, Last: 60999}}),
 	}
-	return newLoop(now, budgets, func(*detector.Snapshot) {}, func(_ bool, budgets []*detector.Budget) *detector.Ledger {
+	return newLoop(now, budgets, func(*detector.Snapshot) {}, func(_ bool, budgets []*budget.Budget) *detector.Ledger {
 		return detector.NewLedger(detector.LedgerConfig{Budgets: budgets, Start: now()})
 	})
 }

@@ -5,7 +5,7 @@ import (
 	"time"
 
 	"github.com/snatwatch/snatwatch/collector"
-	"github.com/snatwatch/snatwatch/detector"
+	"github.com/snatwatch/snatwatch/detector/budget"
 	"github.com/snatwatch/snatwatch/internal/backtest/record"
 )
 
@@ -13,7 +13,7 @@ import (
 // the other, for all of them would take gigabytes.
 type counter struct {
 	record *record.Record
-	budget *detector.Budget
+	budget *budget.Budget
 	from   collector.Time
 	tick   time.Duration
 	ticks  int
@@ -23,7 +23,7 @@ type counter struct {
 }
 
 // newCounter prepares to count from the tick at from to that at or before to.
-func newCounter(r *record.Record, from, to collector.Time, tick time.Duration, b *detector.Budget) *counter {
+func newCounter(r *record.Record, from, to collector.Time, tick time.Duration, b *budget.Budget) *counter {
 	c := &counter{record: r, budget: b, from: from, tick: tick, ticks: int(to.Sub(from)/tick) + 1}
 	c.first = make([]int32, len(r.Destinations)+1)
 	for i := range r.Flows {

@@ -12,7 +12,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/snatwatch/snatwatch/collector"
-	"github.com/snatwatch/snatwatch/detector"
+	"github.com/snatwatch/snatwatch/detector/budget"
 	"github.com/snatwatch/snatwatch/internal/backtest/record"
 )
 
@@ -46,7 +46,7 @@ func RunRecords(ctx context.Context, opt Options, records []*record.Record) (*Re
 			if err != nil {
 				return nil, err
 			}
-			all := r.Merged(func(p collector.Protocol) detector.Uniqueness { return b.Terms(p).Unique })
+			all := r.Merged(func(p collector.Protocol) budget.Uniqueness { return b.Terms(p).Unique })
 			js, err := newRecordJobs(cfg, all, t, b, warm, opt.Trace != nil)
 			if err != nil {
 				return nil, err
@@ -54,7 +54,7 @@ func RunRecords(ctx context.Context, opt Options, records []*record.Record) (*Re
 			jobs = append(jobs, js...)
 			if t.chosen() && len(all.Destinations) > 1 {
 				// All destinations together are a port space of their own where a port serves one flow at a time.
-				all = r.Merged(func(collector.Protocol) detector.Uniqueness { return detector.PerNothing })
+				all = r.Merged(func(collector.Protocol) budget.Uniqueness { return budget.PerNothing })
 				if js, err = newRecordJobs(cfg, all, t, b, warm, opt.Trace != nil); err != nil {
 					return nil, err
 				}
@@ -106,7 +106,7 @@ type recordJob struct {
 	cfg    Config
 	record *record.Record
 	source *record.Source
-	budget *detector.Budget
+	budget *budget.Budget
 	spaces []int32
 	// to is the last open: what comes after it is no truth.
 	to collector.Time
@@ -115,7 +115,7 @@ type recordJob struct {
 }
 
 // newRecordJobs prepares the replays of a record under one budget.
-func newRecordJobs(cfg Config, r *record.Record, t Terms, b *detector.Budget, warm time.Duration, traced bool) ([]recordJob, error) {
+func newRecordJobs(cfg Config, r *record.Record, t Terms, b *budget.Budget, warm time.Duration, traced bool) ([]recordJob, error) {
 	coolDown := b.TCP.CoolDown[collector.FIN]
 	if cfg.WarmUp = warm; warm == 0 {
 		cfg.WarmUp = coolDown + time.Minute

@@ -12,7 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/snatwatch/snatwatch/collector"
-	"github.com/snatwatch/snatwatch/detector"
+	"github.com/snatwatch/snatwatch/detector/budget"
 	"github.com/snatwatch/snatwatch/internal/backtest/record"
 )
 
@@ -108,18 +108,18 @@ func TestMerged(t *testing.T) {
 	}
 	tests := []struct {
 		name   string
-		unique detector.Uniqueness
+		unique budget.Uniqueness
 		names  []string
 		by     []int32
 	}{
-		{"endpoint", detector.PerEndpoint, r.Destinations, []int32{0, 1, 2, 3, 4, 5}},
-		{"address", detector.PerAddress, []string{"192.0.2.1:*", "192.0.2.1:*", "[2001:db8::1]:*", "[2001:db8::2]:*"}, []int32{0, 0, 1, 2, 3, 1}},
-		{"nothing", detector.PerNothing, []string{"*", "*"}, []int32{0, 0, 1, 1, 1, 1}},
+		{"endpoint", budget.PerEndpoint, r.Destinations, []int32{0, 1, 2, 3, 4, 5}},
+		{"address", budget.PerAddress, []string{"192.0.2.1:*", "192.0.2.1:*", "[2001:db8::1]:*", "[2001:db8::2]:*"}, []int32{0, 0, 1, 2, 3, 1}},
+		{"nothing", budget.PerNothing, []string{"*", "*"}, []int32{0, 0, 1, 1, 1, 1}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			m := r.Merged(func(collector.Protocol) detector.Uniqueness { return tt.unique })
+			m := r.Merged(func(collector.Protocol) budget.Uniqueness { return tt.unique })
 			var by []int32
 			for _, f := range m.Flows {
 				by = append(by, f.Destination)
@@ -176,7 +176,7 @@ func TestNumberInJSON(t *testing.T) {
 // Every model can be replayed with ports given, whatever else it takes.
 func TestTermsOfEveryModel(t *testing.T) {
 	t.Parallel()
-	for _, m := range detector.Models() {
+	for _, m := range budget.Models() {
 		b, err := Terms{Model: m.Name, Ports: 100, CoolDown: -1}.budget()
 		if err != nil {
 			t.Errorf("%s: %v", m.Name, err)

@@ -7,6 +7,7 @@ import (
 
 	"github.com/snatwatch/snatwatch/collector"
 	"github.com/snatwatch/snatwatch/detector"
+	"github.com/snatwatch/snatwatch/detector/budget"
 	"github.com/snatwatch/snatwatch/internal/backtest/record"
 	"github.com/snatwatch/snatwatch/internal/backtest/scenario"
 )
@@ -15,7 +16,7 @@ import (
 type replay struct {
 	cfg       Config
 	source    *record.Source
-	budget    *detector.Budget
+	budget    *budget.Budget
 	protocols []collector.Protocol // by destination
 	// spaces are the destinations that are judged.
 	spaces []int32

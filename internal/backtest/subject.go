@@ -6,13 +6,14 @@ import (
 
 	"github.com/snatwatch/snatwatch/collector"
 	"github.com/snatwatch/snatwatch/detector"
+	"github.com/snatwatch/snatwatch/detector/budget"
 	"github.com/snatwatch/snatwatch/internal/backtest/record"
 )
 
 // Ledger is the agent's ledger as a Detector.
 type Ledger struct {
 	ledger  *detector.Ledger
-	budget  *detector.Budget
+	budget  *budget.Budget
 	watched []watch
 	// byLabel finds the watched by label and protocol, once there are many.
 	byLabel map[labelled]int32
@@ -46,18 +47,18 @@ type watch struct {
 
 // NewLedger makes a ledger of one budget, from start on. Of its port spaces, those of the watched
 // destinations are shown; protocols are by destination.
-func NewLedger(cfg detector.LedgerConfig, budget *detector.Budget, protocols []collector.Protocol, watched []int32, start collector.Time) *Ledger {
-	cfg.Budgets = []*detector.Budget{budget}
+func NewLedger(cfg detector.LedgerConfig, b *budget.Budget, protocols []collector.Protocol, watched []int32, start collector.Time) *Ledger {
+	cfg.Budgets = []*budget.Budget{b}
 	cfg.Start = start
 	cfg.TrackedMax, cfg.ExportedMax = max(cfg.TrackedMax, len(protocols)), len(protocols)
-	l := &Ledger{cfg: cfg, ledger: detector.NewLedger(cfg), budget: budget, byLabel: map[labelled]int32{}, now: start}
+	l := &Ledger{cfg: cfg, ledger: detector.NewLedger(cfg), budget: b, byLabel: map[labelled]int32{}, now: start}
 	for _, d := range watched {
 		a := address(d)
 		w := watch{d, protocols[d], a.String()}
-		switch budget.Terms(w.protocol).Unique {
-		case detector.PerAddress:
+		switch b.Terms(w.protocol).Unique {
+		case budget.PerAddress:
 			w.label = a.Addr().String() + ":*"
-		case detector.PerNothing:
+		case budget.PerNothing:
 			w.label = "*"
 		}
 		l.watched = append(l.watched, w)
@@ -83,7 +84,7 @@ func (l *Ledger) Advance(now collector.Time) {
 
 // Restart begins anew, with the state that was last written if there is to be one.
 func (l *Ledger) Restart(now collector.Time, state bool) {
-	l.cfg.Start, l.cfg.Budgets = now, []*detector.Budget{l.budget}
+	l.cfg.Start, l.cfg.Budgets = now, []*budget.Budget{l.budget}
 	l.ledger = detector.NewLedger(l.cfg)
 	if state && l.state != nil {
 		if err := l.ledger.Restore(l.state, now); err != nil {
@@ -101,7 +102,7 @@ func (l *Ledger) Resize(c record.Change, _ collector.Time) {
 	b.UDP.Ports, b.UDP.Effective = c.Ports, c.Ports
 	b.NodesToNextTier, b.NextTierPorts = c.ToEdge, c.Beyond
 	l.budget = &b
-	l.ledger.Reconfigure([]*detector.Budget{&b})
+	l.ledger.Reconfigure([]*budget.Budget{&b})
 }
 
 // Spaces yields the watched destinations that the ledger tracks.

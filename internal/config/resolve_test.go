@@ -12,7 +12,7 @@ import (
 	"github.com/snatwatch/snatwatch/collector"
 	"github.com/snatwatch/snatwatch/collector/cloud"
 	"github.com/snatwatch/snatwatch/collector/natrules"
-	"github.com/snatwatch/snatwatch/detector"
+	"github.com/snatwatch/snatwatch/detector/budget"
 )
 
 func addrs(texts ...string) []netip.Addr {
@@ -24,7 +24,7 @@ func addrs(texts ...string) []netip.Addr {
 }
 
 // text is a budget in one line.
-func text(b *detector.Budget) string {
+func text(b *budget.Budget) string {
 	return fmt.Sprintf("%s: %s, ports %d/%d effective %d/%d, vips %v count %d each %v, range %d-%d, nodes %d, netns %d, %d in %d out",
 		b.Name, b.Model, b.TCP.Ports, b.UDP.Ports, b.TCP.Effective, b.UDP.Effective, b.VIPs, b.VIPCount, b.SpacePerVIP,
 		b.PortRange.First, b.PortRange.Last, b.Nodes, b.Netns, len(b.Include), len(b.Exclude))
@@ -227,7 +227,7 @@ budgets:
 	}
 	lb := budgets[0]
 	want := [collector.NumReasons]time.Duration{6 * time.Second, time.Second, 2 * time.Second, 3 * time.Second, 4 * time.Second, 5 * time.Second}
-	if lb.TCP.CoolDown != want || lb.TCP.Idle != 30*time.Minute || lb.TCP.HalfOpen != time.Minute || lb.UDP.Unique != detector.PerNothing {
+	if lb.TCP.CoolDown != want || lb.TCP.Idle != 30*time.Minute || lb.TCP.HalfOpen != time.Minute || lb.UDP.Unique != budget.PerNothing {
 		t.Errorf("lb: %+v, %+v", lb.TCP, lb.UDP)
 	}
 	if evicts, not := budgets[1].TCP.CoolDown[collector.FIN], budgets[2].TCP.CoolDown[collector.FIN]; evicts != 0 || not != 120*time.Second {

@@ -6,6 +6,7 @@ import (
 
 	"github.com/snatwatch/snatwatch/collector"
 	"github.com/snatwatch/snatwatch/detector"
+	"github.com/snatwatch/snatwatch/detector/budget"
 )
 
 // advice says what would help the port space of a budget that runs out first, and by how much. It
@@ -20,7 +21,7 @@ func advice(s *detector.BudgetSnapshot) []string {
 	return append(adviceBudget(s.Budget, u.protocol.Protocol), adviceSpace(u.space, &u.protocol.Terms)...)
 }
 
-func adviceBudget(b *detector.Budget, p collector.Protocol) []string {
+func adviceBudget(b *budget.Budget, p collector.Protocol) []string {
 	var out []string
 	now := b.Terms(p).Ports
 	if more, err := b.WithVIPs(b.VIPCount + 1); err == nil && b.VIPCount > 0 && !b.Local {
@@ -49,7 +50,7 @@ func adviceBudget(b *detector.Budget, p collector.Protocol) []string {
 	return out
 }
 
-func adviceSpace(s *detector.SpaceSnapshot, t *detector.Terms) []string {
+func adviceSpace(s *detector.SpaceSnapshot, t *budget.Terms) []string {
 	var out []string
 	if s.Cooling > s.Live {
 		out = append(out, fmt.Sprintf("%d of %d ports held are closed and cooling down: fewer, reused connections to %s free them.", s.Cooling, s.Held, s.Destination))
@@ -62,7 +63,7 @@ func adviceSpace(s *detector.SpaceSnapshot, t *detector.Terms) []string {
 		}
 		out = append(out, text+".")
 	}
-	if t.Unique == detector.PerEndpoint {
+	if t.Unique == budget.PerEndpoint {
 		out = append(out, fmt.Sprintf("A second address or port of %s is a port space of its own.", s.Destination))
 	}
 	return out

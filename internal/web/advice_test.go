@@ -8,6 +8,7 @@ import (
 
 	"github.com/snatwatch/snatwatch/collector"
 	"github.com/snatwatch/snatwatch/detector"
+	"github.com/snatwatch/snatwatch/detector/budget"
 )
 
 // What helps depends on the model: the same VIP more doubles one budget and adds nothing to another.
@@ -15,34 +16,34 @@ func TestAdvice(t *testing.T) {
 	t.Parallel()
 	tests := []struct {
 		name     string
-		params   detector.Params
+		params   budget.Params
 		held     int
 		want     []string
 		unwanted []string
 	}{
 		{
-			name: "the incident's table", params: detector.Params{Model: "azure-lb-2018", Nodes: 60, VIPCount: 1}, held: 500,
+			name: "the incident's table", params: budget.Params{Model: "azure-lb-2018", Nodes: 60, VIPCount: 1}, held: 500,
 			want: []string{"Another VIP: 1024 ports in place of 512.", "A pool of at most 50 nodes (now 60): 1024 ports in place of 512."},
 		},
 		{
-			name: "today's table", params: detector.Params{Model: "azure-lb", Nodes: 40, VIPCount: 1}, held: 1000,
+			name: "today's table", params: budget.Params{Model: "azure-lb", Nodes: 40, VIPCount: 1}, held: 1000,
 			want: []string{"Another VIP adds nothing here: 1024 ports with 2 VIPs too."}, unwanted: []string{"A pool of at most"},
 		},
 		{
-			name: "a VIP by hash", params: detector.Params{Model: "linux", VIPCount: 2, SpacePerVIP: true, PortRange: collector.PortRange{First: 1024, Last: 2047}}, held: 1000,
+			name: "a VIP by hash", params: budget.Params{Model: "linux", VIPCount: 2, SpacePerVIP: true, PortRange: collector.PortRange{First: 1024, Last: 2047}}, held: 1000,
 			want: []string{"A rule form that retries on another VIP does."}, unwanted: []string{"in place of"},
 		},
 		{
-			name: "ephemeral ports", params: detector.Params{Model: "local", PortRange: collector.PortRange{First: 32768, Last: 33791}}, held: 1000,
+			name: "ephemeral ports", params: budget.Params{Model: "local", PortRange: collector.PortRange{First: 32768, Last: 33791}}, held: 1000,
 			want: []string{"net.ipv4.ip_local_port_range"}, unwanted: []string{"VIP"},
 		},
-		{name: "nothing runs out", params: detector.Params{Model: "azure-lb-2018", Nodes: 60, VIPCount: 1}, held: 50},
+		{name: "nothing runs out", params: budget.Params{Model: "azure-lb-2018", Nodes: 60, VIPCount: 1}, held: 50},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			tt.params.Name = "b"
-			b := budget(t, tt.params)
+			b := resolved(t, tt.params)
 			s := &detector.BudgetSnapshot{Budget: b, Protocols: []detector.ProtocolSnapshot{{
 				Protocol: collector.TCP, Terms: b.TCP,
 				Spaces: []detector.SpaceSnapshot{{
@@ -68,9 +69,9 @@ func TestAdvice(t *testing.T) {
 	}
 }
 
-func budget(t *testing.T, p detector.Params) *detector.Budget {
+func resolved(t *testing.T, p budget.Params) *budget.Budget {
 	t.Helper()
-	b, err := detector.Resolve(p)
+	b, err := budget.Resolve(p)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -83,7 +84,7 @@ func TestAdviceCountsReuse(t *testing.T) {
 		Destination: "203.0.113.7:443", Held: 1000, Live: 100, Cooling: 900, OpensPerSecond: 4, MeanHold: 250 * time.Second,
 		Forecast: &detector.Forecast{TimeToExhaustion: math.Inf(1)},
 	}
-	terms := &detector.Terms{Ports: 1024, Effective: 1024, CoolDown: [collector.NumReasons]time.Duration{collector.FIN: 4 * time.Minute}}
+	terms := &budget.Terms{Ports: 1024, Effective: 1024, CoolDown: [collector.NumReasons]time.Duration{collector.FIN: 4 * time.Minute}}
 	got := strings.Join(adviceSpace(s, terms), "\n")
 	for _, want := range []string{
 		"900 of 1000 ports held are closed and cooling down", "At 4.0 opens/s a mean hold under 4 min stays below",

@@ -8,6 +8,7 @@ import (
 
 	"github.com/snatwatch/snatwatch/collector"
 	"github.com/snatwatch/snatwatch/detector"
+	"github.com/snatwatch/snatwatch/detector/budget"
 	"github.com/snatwatch/snatwatch/detector/metrics"
 )
 
@@ -161,7 +162,7 @@ func newAPISnapshot(s *State) apiSnapshot {
 	return out
 }
 
-func newAPIBudget(b *detector.Budget) apiBudget {
+func newAPIBudget(b *budget.Budget) apiBudget {
 	out := apiBudget{
 		Name: b.Name, Model: b.Model, Source: b.Source, Scope: b.Scope.String(),
 		Pool: b.Pool, Gateway: b.Gateway, Assumed: b.Assumed, FailureSignal: b.FailureSignal,

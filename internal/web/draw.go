@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/snatwatch/snatwatch/detector"
+	"github.com/snatwatch/snatwatch/detector/budget"
 	"github.com/snatwatch/snatwatch/detector/metrics"
 )
 
@@ -16,7 +17,7 @@ type bar struct {
 	Live, Cooling, Ceiling int
 }
 
-func newBar(live, cooling int, t *detector.Terms) bar {
+func newBar(live, cooling int, t *budget.Terms) bar {
 	full := max(t.Ports, live+cooling, 1)
 	l := live * 1000 / full
 	out := bar{Live: l, Cooling: (live+cooling)*1000/full - l}
@@ -47,7 +48,7 @@ const (
 	bandTop               = 8
 )
 
-func newBand(s *detector.SpaceSnapshot, t *detector.Terms) *band {
+func newBand(s *detector.SpaceSnapshot, t *budget.Terms) *band {
 	f := s.Forecast
 	mean, low, high := []float64{float64(s.Held)}, []float64{float64(s.Held)}, []float64{float64(s.Held)}
 	top := float64(t.Effective)

@@ -11,6 +11,7 @@ import (
 
 	"github.com/snatwatch/snatwatch/collector"
 	"github.com/snatwatch/snatwatch/detector"
+	"github.com/snatwatch/snatwatch/detector/budget"
 	"github.com/snatwatch/snatwatch/detector/metrics"
 )
 
@@ -21,16 +22,16 @@ var fixtureAt = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 // busyState is what readers see while a slow store eats the ports of one budget.
 func busyState() *State {
 	const ports = 1024
-	web := &detector.Budget{
+	web := &budget.Budget{
 		Name: "web", Model: "azure-lb-2018", Pool: "web-pool", Gateway: "lb-1",
 		Assumed: []string{"udp.idle"}, VIPCount: 1, VIPs: []netip.Addr{netip.MustParseAddr("198.51.100.1")},
 		Nodes: 48, NodesToNextTier: 2, NextTierPorts: 512,
-		TCP: detector.Terms{Ports: ports, Effective: ports, Idle: 4 * time.Minute},
-		UDP: detector.Terms{Ports: ports, Effective: ports},
+		TCP: budget.Terms{Ports: ports, Effective: ports, Idle: 4 * time.Minute},
+		UDP: budget.Terms{Ports: ports, Effective: ports},
 	}
-	nat := &detector.Budget{
+	nat := &budget.Budget{
 		Name: "masquerade", Model: "linux", VIPCount: 1,
-		TCP: detector.Terms{Ports: 28232, Effective: 25973}, UDP: detector.Terms{Ports: 28232, Effective: 25973},
+		TCP: budget.Terms{Ports: 28232, Effective: 25973}, UDP: budget.Terms{Ports: 28232, Effective: 25973},
 	}
 	tcp := detector.ProtocolSnapshot{
 		Protocol: collector.TCP, Terms: web.TCP, Held: 1420, Live: 1090, Cooling: 330, Busiest: 967,
@@ -80,7 +81,7 @@ func busyState() *State {
 	}
 	return &State{
 		Ready:   true,
-		Budgets: []*detector.Budget{nat, web},
+		Budgets: []*budget.Budget{nat, web},
 		Notices: []string{"sockets of other network namespaces are not seen: needs CAP_SYS_PTRACE and CAP_SYS_ADMIN"},
 		View: &metrics.View{
 			Snapshot: snap, Outer: []uint64{fixtureNetns},

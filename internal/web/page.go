@@ -13,6 +13,7 @@ import (
 
 	"github.com/snatwatch/snatwatch/collector"
 	"github.com/snatwatch/snatwatch/detector"
+	"github.com/snatwatch/snatwatch/detector/budget"
 	"github.com/snatwatch/snatwatch/detector/metrics"
 )
 
@@ -213,7 +214,7 @@ func newPageProtocol(v *metrics.View, p *detector.ProtocolSnapshot) pageProtocol
 	return out
 }
 
-func newPageSpace(s *detector.SpaceSnapshot, t *detector.Terms) pageSpace {
+func newPageSpace(s *detector.SpaceSnapshot, t *budget.Terms) pageSpace {
 	out := pageSpace{
 		Destination: s.Destination, VIP: s.VIP, Held: s.Held, Live: s.Live, Cooling: s.Cooling,
 		Level: spaceLevel(s, t), Bar: newBar(s.Live, s.Cooling, t),

@@ -1,7 +1,7 @@
 package web
 
 import (
-	"github.com/snatwatch/snatwatch/detector"
+	"github.com/snatwatch/snatwatch/detector/budget"
 	"github.com/snatwatch/snatwatch/detector/metrics"
 )
 
@@ -13,5 +13,5 @@ type State struct {
 	Ready bool
 	// Notices say what the agent cannot see, why, and how to give it that.
 	Notices []string
-	Budgets []*detector.Budget
+	Budgets []*budget.Budget
 }

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/snatwatch/snatwatch/detector"
+	"github.com/snatwatch/snatwatch/detector/budget"
 )
 
 // level is how urgent a thing is; its text is the CSS class.
@@ -57,7 +58,7 @@ func verdict(snap *detector.Snapshot) (level, string) {
 	for i := range snap.Budgets {
 		b := &snap.Budgets[i]
 		u.of(b)
-		shared = shared || b.Budget.Scope == detector.ScopeShared
+		shared = shared || b.Budget.Scope == budget.ScopeShared
 	}
 	if u.level == levelOK {
 		text := "No port space is near its budget"
@@ -77,7 +78,7 @@ func verdict(snap *detector.Snapshot) (level, string) {
 }
 
 // spaceLevel judges one port space by its fill and its forecast at 15 minutes.
-func spaceLevel(s *detector.SpaceSnapshot, t *detector.Terms) level {
+func spaceLevel(s *detector.SpaceSnapshot, t *budget.Terms) level {
 	fill, probability := ratio(s.Held, t.Effective), 0.0
 	if s.Forecast != nil {
 		probability = s.Forecast.Probability[2]
@@ -116,7 +117,7 @@ func doubts(snap *detector.Snapshot, age time.Duration, ready bool) []string {
 			out = append(out, "Budget "+b.Budget.Name+" cannot be right, as is said below.")
 		}
 		for j := range b.Protocols {
-			if p := &b.Protocols[j]; p.Stalled > 0 && b.Budget.Scope == detector.ScopeShared {
+			if p := &b.Protocols[j]; p.Stalled > 0 && b.Budget.Scope == budget.ScopeShared {
 				out = append(out, fmt.Sprintf("%d %s flows get no answer: other nodes may have filled the gateway of budget %s, which is not seen here.",
 					p.Stalled, p.Protocol, b.Budget.Name))
 			}

@@ -9,6 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/snatwatch/snatwatch/detector"
+	"github.com/snatwatch/snatwatch/detector/budget"
 )
 
 func TestVerdict(t *testing.T) {
@@ -41,7 +42,7 @@ func TestVerdict(t *testing.T) {
 func TestVerdictOfSharedBudget(t *testing.T) {
 	t.Parallel()
 	st := calmState()
-	st.View.Snapshot.Budgets[0].Budget.Scope = detector.ScopeShared
+	st.View.Snapshot.Budgets[0].Budget.Scope = budget.ScopeShared
 	lv, text := verdict(st.View.Snapshot)
 	if want := "No port space is near its budget, as far as this node alone can fill it"; lv != levelOK || text != want {
 		t.Errorf("verdict = %s %q, want %s %q", lv, text, levelOK, want)
@@ -85,10 +86,10 @@ func TestDoubts(t *testing.T) {
 		{"old", none, 3 * time.Minute, levelWarn, []string{"These numbers are 3 min old: the agent hangs or is starved of CPU."}},
 		{"inexact", func(st *State) { st.View.Snapshot.Netns[0].Exact = false }, time.Second, levelWarn, []string{"The ledger is not exact: more or fewer ports may be held."}},
 		{"contradicted", func(st *State) { st.View.Snapshot.Budgets[0].Contradicted = true }, time.Second, levelWarn, []string{"Budget web cannot be right, as is said below."}},
-		{"a shared gateway answers", func(st *State) { st.View.Snapshot.Budgets[0].Budget.Scope = detector.ScopeShared }, time.Second, levelOK, nil},
+		{"a shared gateway answers", func(st *State) { st.View.Snapshot.Budgets[0].Budget.Scope = budget.ScopeShared }, time.Second, levelOK, nil},
 		{"a shared gateway may be full", func(st *State) {
 			b := &st.View.Snapshot.Budgets[0]
-			b.Budget.Scope, b.Protocols[0].Stalled = detector.ScopeShared, 900
+			b.Budget.Scope, b.Protocols[0].Stalled = budget.ScopeShared, 900
 		}, time.Second, levelWarn, []string{"900 tcp flows get no answer: other nodes may have filled the gateway of budget web, which is not seen here."}},
 		{"no budget", func(st *State) { st.View.Snapshot.Budgets = nil }, time.Second, levelWarn, nil},
 		{"before the first dump", func(st *State) { st.Ready = false }, time.Second, levelWarn, nil},

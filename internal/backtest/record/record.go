@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"github.com/snatwatch/snatwatch/collector"
-	"github.com/snatwatch/snatwatch/detector"
+	"github.com/snatwatch/snatwatch/detector/budget"
 )
 
 // Record is flows that were recorded somewhere.
@@ -163,7 +163,7 @@ func (r *Record) name(destinations, sources *interner) {
 
 // Merged returns the record with those destinations put together that a port does not tell apart:
 // all ports of an address, or everything. What a port must be unique against is asked by protocol.
-func (r *Record) Merged(unique func(collector.Protocol) detector.Uniqueness) *Record {
+func (r *Record) Merged(unique func(collector.Protocol) budget.Uniqueness) *Record {
 	m := *r
 	m.Flows = slices.Clone(r.Flows)
 	names := newInterner()
@@ -171,13 +171,13 @@ func (r *Record) Merged(unique func(collector.Protocol) detector.Uniqueness) *Re
 		f := &m.Flows[i]
 		name := r.Destinations[f.Destination]
 		switch unique(f.Protocol) {
-		case detector.PerAddress:
+		case budget.PerAddress:
 			host, _, err := net.SplitHostPort(name)
 			if err != nil {
 				host = name // without a port
 			}
 			name = net.JoinHostPort(host, "*")
-		case detector.PerNothing:
+		case budget.PerNothing:
 			name = "*"
 		}
 		f.Destination = names.number(endpoint{name, f.Protocol})

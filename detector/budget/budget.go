@@ -1,8 +1,7 @@
-// Package detector is the arithmetic: budget models, the ledger of port
-// spaces, hold times, forecast and plan. It has no clock, does no I/O and logs
-// nothing; time and events are arguments, and the same input gives the same
-// bytes.
-package detector
+// Package budget says how many ports a node may hold, for how long the provider keeps a port after its flow
+// ended, and which flows count: a table of models, one row for each provider, and what a configuration changes
+// of a row.
+package budget
 
 import (
 	"net/netip"
@@ -74,8 +73,8 @@ type Terms struct {
 	HalfOpen time.Duration
 }
 
-// ceiling is the effective ceiling, all ports where none is set.
-func (t *Terms) ceiling() int {
+// Ceiling returns the effective ceiling in ports, or all ports if none is set.
+func (t *Terms) Ceiling() int {
 	if t.Effective > 0 {
 		return t.Effective
 	}

@@ -1,4 +1,4 @@
-package detector
+package budget
 
 // tier is one row of Azure's default allocation: pools of at most Nodes get
 // Ports per node and VIP.

@@ -1,9 +1,9 @@
-package detector_test
+package budget_test
 
 import (
 	"testing"
 
-	"github.com/snatwatch/snatwatch/detector"
+	"github.com/snatwatch/snatwatch/detector/budget"
 )
 
 // The edges of the table, on both sides of each.
@@ -38,7 +38,7 @@ func TestTableEdges(t *testing.T) {
 		{"azure-lb-2018", 1000, 64, edge{2048, 0, 0}},
 	}
 	for _, tt := range tests {
-		b, err := detector.Resolve(detector.Params{Model: tt.model, Nodes: tt.nodes, VIPCount: tt.vips})
+		b, err := budget.Resolve(budget.Params{Model: tt.model, Nodes: tt.nodes, VIPCount: tt.vips})
 		if err != nil {
 			t.Errorf("%s, %d nodes, %d VIPs: %v", tt.model, tt.nodes, tt.vips, err)
 			continue
