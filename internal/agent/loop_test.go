@@ -33,7 +33,7 @@ func startLoop(ctx context.Context, t *testing.T, budgets ...*detector.Budget) (
 	return l, func() *detector.Snapshot { synctest.Wait(); return last.Load() }
 }
 
-func budget(t *testing.T, p detector.Params) *detector.Budget {
+func budget(t testing.TB, p detector.Params) *detector.Budget {
 	t.Helper()
 	b, err := detector.Resolve(p)
 	if err != nil {
