@@ -14,9 +14,16 @@ import (
 )
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	context.AfterFunc(ctx, stop) // a second signal ends a process that does not heed the first
+	ctx, stop := signalled()
 	status := newEnv().run(ctx, os.Args[1:])
 	stop()
 	os.Exit(status)
+}
+
+// signalled returns a context that the first SIGINT or SIGTERM cancels. A second SIGINT ends a process that
+// does not heed the first. A second SIGTERM does nothing: supervisors repeat it while the state is being written.
+func signalled() (context.Context, context.CancelFunc) {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, func() { signal.Reset(os.Interrupt) })
+	return ctx, stop
 }

@@ -34,7 +34,7 @@ func startLoop(ctx context.Context, t *testing.T, budgets ...*budget.Budget) (*l
 	return l, func() *detector.Snapshot { synctest.Wait(); return last.Load() }
 }
 
-func resolved(t *testing.T, p budget.Params) *budget.Budget {
+func resolved(t testing.TB, p budget.Params) *budget.Budget {
 	t.Helper()
 	b, err := budget.Resolve(p)
 	if err != nil {

@@ -5,11 +5,15 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/snatwatch/snatwatch/collector"
+	"github.com/snatwatch/snatwatch/detector"
 )
 
 // saveEvery is how often the state file is written.
@@ -37,10 +41,15 @@ func (l *loop) restore(b []byte, now collector.Time) error {
 		return errors.New("cut off")
 	}
 	err := l.nat.Restore(b[:n], now)
-	if b = b[n:]; l.local != nil && len(b) > 0 {
-		err = errors.Join(err, l.local.Restore(b, now))
+	b = b[n:]
+	if len(b) == 0 {
+		return err
 	}
-	return err
+	local := l.local
+	if local == nil { // the config has no local budget any more: what is left must still be a state
+		local = detector.NewLedger(detector.LedgerConfig{})
+	}
+	return errors.Join(err, local.Restore(b, now))
 }
 
 // loadState restores the state file. One that is not there is no mistake; one that cannot be used
@@ -49,7 +58,7 @@ func (a *agent) loadState(path string) {
 	if path == "" {
 		return
 	}
-	b, err := os.ReadFile(path)
+	b, err := readState(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return
 	}
@@ -100,10 +109,35 @@ func (l *loop) state(ctx context.Context) ([]byte, error) {
 	}
 }
 
-// writeAtomically leaves the file as it was or as b has it, also when the machine stops. A write that
-// was killed leaves path.new behind, which the next one takes over.
+// stateMax bounds the state file, in bytes: a port space takes 12 KB, and 1,000 are forecast by default.
+const stateMax = 64 << 20
+
+// readState returns the content of the state file. What is no regular file is not read: a FIFO
+// would block the agent, a device would never end.
+func readState(path string) ([]byte, error) {
+	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = f.Close() }()
+	info, err := f.Stat()
+	switch {
+	case err != nil:
+		return nil, err
+	case !info.Mode().IsRegular():
+		return nil, fmt.Errorf("%s: want a regular file, found %v", path, info.Mode().Type())
+	case info.Size() > stateMax:
+		return nil, fmt.Errorf("%s: %d bytes, want at most %d", path, info.Size(), stateMax)
+	}
+	return io.ReadAll(io.LimitReader(f, stateMax))
+}
+
+// writeAtomically leaves the file as it was or as b has it, also when the machine stops.
 func writeAtomically(path string, b []byte) (err error) {
-	f, err := os.OpenFile(path+".new", os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if len(b) > stateMax {
+		return fmt.Errorf("%s: %d bytes, want at most %d", path, len(b), stateMax)
+	}
+	f, err := createNew(path + ".new")
 	if err != nil {
 		return err
 	}
@@ -118,4 +152,25 @@ func writeAtomically(path string, b []byte) (err error) {
 		return err
 	}
 	return os.Rename(f.Name(), path)
+}
+
+// createNew creates the file at path. It takes the place of a regular file, which a write that was killed left behind, and
+// of nothing else: a symbolic link would lead the write elsewhere, a FIFO would block it.
+func createNew(path string) (*os.File, error) {
+	create := func() (*os.File, error) { return os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600) }
+	f, err := create()
+	if !errors.Is(err, fs.ErrExist) {
+		return f, err
+	}
+	info, err := os.Lstat(path)
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("%s: want no file or a regular one, found %v: remove it", path, info.Mode().Type())
+	}
+	if err := os.Remove(path); err != nil {
+		return nil, err
+	}
+	return create()
 }
