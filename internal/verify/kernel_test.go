@@ -86,7 +86,7 @@ func TestKernelPortsOfVIPs(t *testing.T) {
 			64, verify.Confirmed,
 		},
 		{
-			"two VIPs", lab.NAT{Form: lab.Numgen, VIPs: []netip.Addr{a, b}, Ports: ports}, 200, 128,
+			"two VIPs", lab.NAT{Form: lab.Numgen, VIPs: []netip.Addr{a, b}, Ports: ports}, 160, 128,
 			[]verify.VIP{{Address: a, Flows: 64, First: 1024, Last: 1087}, {Address: b, Flows: 64, First: 1024, Last: 1087}},
 			64, verify.Contradicted,
 		},
@@ -198,13 +198,18 @@ func TestKernelTargetEndsFlows(t *testing.T) {
 	l := newLab(t, lab.NAT{VIPs: []netip.Addr{lab.VIP(0)}, Ports: ports})
 	_, to, end := serve(t, l)
 	o := options(l, to, 30)
-	o.Hold = 20 * time.Second
+	o.Hold = time.Minute
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
 	o.Progress = func(p verify.Progress) {
 		if p.Doing == "holding" {
 			end()
 		}
+		if p.Doing == "holding" && p.Open == 0 {
+			cancel()
+		}
 	}
-	r, err := verify.Run(t.Context(), o)
+	r, err := verify.Run(ctx, o)
 	if err != nil {
 		t.Fatal(err)
 	}
