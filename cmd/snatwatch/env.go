@@ -54,6 +54,7 @@ func commands(app *kingpin.Application) []command {
 		checkCommand(app),
 		labCommand(app),
 		backtestCommand(app),
+		verifyCommand(app),
 	}
 }
 

@@ -51,6 +51,11 @@ func TestCommandLine(t *testing.T) {
 		{name: "a flag of zero", args: []string{"--limits.exported=0"}, status: statusError, stderr: "limits.exported: 0: want 1 to limits.tracked"},
 		{name: "an interval of zero", args: []string{"--poll-interval=0s"}, status: statusError, stderr: "poll_interval: 0s: want 100ms"},
 		{name: "no share of a core", args: []string{"--cpu-budget=0"}, status: statusError, stderr: "cpu_budget: 0: want"},
+		{name: "verify without a target", args: []string{"verify", "--limit=10"}, status: statusError, stderr: "--target HOST:PORT --limit N"},
+		{name: "verify without a limit", args: []string{"verify", "--target=127.0.0.1:1"}, status: statusError, stderr: "--target HOST:PORT --limit N"},
+		{name: "verify of nobody", args: []string{"verify", "--target=127.0.0.1:1", "--limit=3"}, status: statusError, stdout: "3 ECONNREFUSED", stderr: "no flow opened"},
+		{name: "verify against an agent that is not there", args: []string{"verify", "--target=127.0.0.1:1", "--limit=3", "--agent=127.0.0.1:1"}, status: statusError, stderr: "agent at 127.0.0.1:1"},
+		{name: "the far end with a target", args: []string{"verify", "--serve", "--target=127.0.0.1:1"}, status: statusError, stderr: "--serve is the far end"},
 		{name: "backtest of nothing", args: []string{"backtest"}, status: statusError, stderr: "name files to replay"},
 	}
 	for _, tt := range tests {
