@@ -208,12 +208,12 @@ func TestKernelCapture(t *testing.T) {
 	if err := dialOracle(t, ns).Flush(); err != nil {
 		t.Fatal(err)
 	}
-	batch := nlraw.NewBatch(64)
-	if err := events.ReceiveBatch(batch); err != nil {
+	datagrams := nlraw.NewDatagrams(64)
+	if err := events.ReceiveReady(datagrams); err != nil {
 		t.Fatal(err)
 	}
-	for i := range batch.Len() {
-		b, _ := batch.Datagram(i)
+	for i := range datagrams.Len() {
+		b, _ := datagrams.Datagram(i)
 		m, _, err := nlraw.Next(b)
 		if err != nil {
 			t.Fatal(err)

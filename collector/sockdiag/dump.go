@@ -30,8 +30,7 @@ func (r *reader) dump(ctx context.Context, sp *space) error {
 		return err
 	}
 	err := r.tables(ctx, sp)
-	var sunk sinkError
-	if errors.As(err, &sunk) {
+	if r.out.Refused() != nil {
 		return err
 	}
 	kind := collector.Abort
@@ -48,7 +47,7 @@ func (r *reader) dump(ctx context.Context, sp *space) error {
 	if err := r.mark(ctx, kind, sp.inode()); err != nil {
 		return err
 	}
-	if err := r.flush(ctx); err != nil {
+	if err := r.out.Flush(ctx); err != nil {
 		return err
 	}
 	now := r.now()
@@ -189,7 +188,7 @@ func (r *reader) flow(ctx context.Context, m nlraw.Message, netns uint64, p coll
 		r.tally.Inbound++
 		return nil
 	}
-	e, err := r.next(ctx)
+	e, err := r.out.Next(ctx)
 	if err != nil {
 		return err
 	}

@@ -149,7 +149,7 @@ func (r *runner) poll(ctx context.Context) error {
 		}
 		if sp.dump != nil {
 			if err := r.reader.dump(ctx, sp); err != nil {
-				if fatal := r.fatal(ctx, err); fatal != nil {
+				if fatal := r.fatal(ctx); fatal != nil {
 					return fatal
 				}
 				// What is left of the dump may still be in the socket.
@@ -165,16 +165,13 @@ func (r *runner) poll(ctx context.Context) error {
 	return nil
 }
 
-// fatal returns the error that ends the source, nil where it concerns one dump only.
-func (r *runner) fatal(ctx context.Context, err error) error {
+// fatal returns the error that ends the source after one that a dump or the destroy groups gave, nil if they alone are
+// concerned.
+func (r *runner) fatal(ctx context.Context) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
-	var sunk sinkError
-	if errors.As(err, &sunk) {
-		return sunk.error
-	}
-	return nil
+	return r.reader.out.Refused()
 }
 
 // drain reads the destroy groups of all namespaces.
@@ -186,7 +183,7 @@ func (r *runner) drain(ctx context.Context) error {
 	r.drained = now
 	for _, sp := range r.spaces {
 		if err := r.reader.drain(ctx, sp); err != nil {
-			if fatal := r.fatal(ctx, err); fatal != nil {
+			if fatal := r.fatal(ctx); fatal != nil {
 				return fatal
 			}
 		}

@@ -3,12 +3,10 @@ package agent
 import (
 	"context"
 	"errors"
-	"runtime"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/snatwatch/snatwatch/collector"
+	"github.com/snatwatch/snatwatch/collector/cputime"
 	"github.com/snatwatch/snatwatch/collector/netns"
 	"github.com/snatwatch/snatwatch/collector/sockdiag"
 )
@@ -58,18 +56,11 @@ func (a *agent) stallSensor() source {
 
 // look asks for stalls and tells the CPU time that it took.
 func look(ctx context.Context, s *sockdiag.Source) (flows []collector.Flow, took time.Duration, err error) {
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
-	before := threadCPU()
+	var m cputime.Meter
+	m.Resume()
 	flows, err = s.Stalls(ctx)
-	return flows, threadCPU() - before, err
-}
-
-// threadCPU is the CPU time of the calling thread.
-func threadCPU() time.Duration {
-	var u unix.Rusage
-	_ = unix.Getrusage(unix.RUSAGE_THREAD, &u) // fails for a bad argument only
-	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+	m.Pause()
+	return flows, m.Take(), err
 }
 
 // stallsWait is how long to wait after a look that took so much CPU time.
