@@ -123,7 +123,7 @@ func TestLimitsFollowTracked(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			path := writeFile(t, "f.yaml", tt.yaml)
+			path := writeFile(t, "f.yaml", "netns: ''\n"+tt.yaml)
 			app := kingpin.New("snatwatch", "")
 			var o options
 			o.register(app.Command("run", "").Default())

@@ -39,6 +39,9 @@ type Options struct {
 	Metadata cloud.Client
 	// Hangup delivers SIGHUP until stop is called.
 	Hangup func() (signals <-chan os.Signal, stop func())
+	// Lifecycle and Profiling add the routes that reload the config and that profile the agent.
+	Lifecycle, Profiling bool
+
 	Logger *slog.Logger
 }
 
@@ -70,6 +73,7 @@ type agent struct {
 	config  *config.Config
 	machine config.Machine
 	asked   collector.Time // when the cloud was asked last
+	reloads reloadLog
 
 	mu      sync.Mutex // guards what publish shows; held for moments only
 	budgets []*budget.Budget
@@ -108,6 +112,7 @@ func Run(ctx context.Context, o Options) error {
 	server, err := web.New(web.Config{
 		// A reload that was asked for is carried through, whether or not the client stays.
 		State: a.state.Load, Reload: func() error { return a.reloadConfig(ctx) }, Logger: logger,
+		Lifecycle: o.Lifecycle, Profiling: o.Profiling,
 		Age: func() time.Duration { return a.now().Sub(a.state.Load().View.Snapshot.At) },
 	})
 	if err != nil {

@@ -94,15 +94,15 @@ func busyState() *State {
 
 func newTestServer(t testing.TB, st *State) *Server {
 	t.Helper()
-	tmpl, err := parsePage()
+	s, err := New(Config{
+		State: func() *State { return st }, Age: func() time.Duration { return time.Second },
+		Reload:    func() error { return errors.New("budgets[0].nodes 1001: want 1 to 1000") },
+		Lifecycle: true, Logger: slog.New(slog.DiscardHandler),
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &Server{
-		state: func() *State { return st }, age: func() time.Duration { return time.Second },
-		reload: func() error { return errors.New("budgets[0].nodes 1001: want 1 to 1000") },
-		tmpl:   tmpl, logger: slog.New(slog.DiscardHandler),
-	}
+	return s
 }
 
 // startingView is what readers see before the first tick.
