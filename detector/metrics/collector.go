@@ -52,7 +52,7 @@ func (c *Collector) Collect(ch chan<- prometheus.Metric) {
 	if v.Snapshot == nil {
 		return
 	}
-	e.gauge(SnapshotTimestamp, v.Snapshot.At.Seconds())
+	e.gauge(SnapshotTimestamp, float64(v.At.UnixMilli())/1e3)
 	e.flag(WarmingUp, v.Snapshot.Warming)
 	e.namespaces(v)
 	for i := range v.Snapshot.Budgets {

@@ -172,7 +172,7 @@ func (a *agent) publish(snap *detector.Snapshot) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	v := &metrics.View{
-		Snapshot: snap, Outer: []uint64{a.outer.Inode()},
+		Snapshot: snap, At: time.Now().Add(-a.now().Sub(snap.At)), Outer: []uint64{a.outer.Inode()},
 		PoolStale: a.stale, Reload: a.reload, Build: a.build,
 	}
 	if k := a.kernel.Load(); k != nil {

@@ -84,7 +84,7 @@ func busyState() *State {
 		Budgets: []*budget.Budget{nat, web},
 		Notices: []string{"sockets of other network namespaces are not seen: needs CAP_SYS_PTRACE and CAP_SYS_ADMIN"},
 		View: &metrics.View{
-			Snapshot: snap, Outer: []uint64{fixtureNetns},
+			Snapshot: snap, At: fixtureAt, Outer: []uint64{fixtureNetns},
 			Sources: []metrics.Source{{Netns: fixtureNetns, Name: "conntrack", Strategy: "poll", Why: "conntrack tracks 1434 flows here"}},
 			Causes:  []string{metrics.CauseUnanswered, metrics.CauseRefused, metrics.CausePorts}, Stalled: true,
 			Reload: metrics.Reload{OK: true, At: fixtureAt}, Build: metrics.Build{Version: "1.2.3", Revision: "abc", GoVersion: "go1.26"},
