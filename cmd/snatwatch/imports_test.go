@@ -43,6 +43,7 @@ func TestImportsGoOneWay(t *testing.T) {
 		{name: "config", in: "internal/config", allowed: []string{"collector", "collector/", "detector", "detector/budget"}},
 		{name: "lab", in: "internal/lab", allowed: []string{"collector", "collector/", "internal/verify"}},
 		{name: "stress test", in: "internal/verify", allowed: []string{}},
+		{name: "plan", in: "internal/plan", allowed: []string{"collector", "detector"}, std: true},
 		{name: "answers of agents and Prometheus", in: "internal/remote", allowed: []string{}, std: true},
 		{name: "timeline", in: "internal/timeline", allowed: []string{"internal/lab", "internal/prom"}},
 		{name: "Prometheus as a child", in: "internal/prom", std: true},
