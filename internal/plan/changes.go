@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"github.com/snatwatch/snatwatch/collector"
-	"github.com/snatwatch/snatwatch/detector"
+	"github.com/snatwatch/snatwatch/detector/budget"
 )
 
 // Change is one thing done differently, and what it buys.
@@ -88,7 +88,7 @@ func (p *planner) vipChange() []Change {
 // The load of the whole pool stays.
 func (p *planner) poolChanges() []Change {
 	b := p.budget
-	if b.Scope == detector.ScopeShared {
+	if b.Scope == budget.ScopeShared {
 		twice := p.answer(b, p.spread(2*p.Nodes), 2*p.Nodes)
 		return []Change{{
 			Name: fmt.Sprintf("twice the nodes, %d", 2*p.Nodes), Answer: twice,
@@ -247,7 +247,7 @@ func (p *planner) destinationChanges() []Change {
 		Name: "a second address of the destination, used by half of the flows", Answer: p.answer(b, &half, p.Nodes),
 		Why: "flows to different addresses may use the same port",
 	}
-	if b.TCP.Unique == detector.PerNothing {
+	if b.TCP.Unique == budget.PerNothing {
 		second.Answer, second.Why = p.answer(b, d, p.Nodes), "a port serves one flow at a time here, whatever its destination"
 	}
 	out := []Change{second}

@@ -3,12 +3,12 @@ package plan
 import (
 	"fmt"
 
-	"github.com/snatwatch/snatwatch/detector"
+	"github.com/snatwatch/snatwatch/detector/budget"
 )
 
 // commands are what to type for a budget with its numbers filled in; names in capitals are the reader's. Flags are
 // those of Azure CLI 2.7x, AWS CLI 2, Google Cloud CLI and nftables 1.0.
-func commands(b *detector.Budget) []string {
+func commands(b *budget.Budget) []string {
 	n := b.VIPCount
 	switch b.Model {
 	case "azure-lb", "azure-lb-2018":

@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"github.com/snatwatch/snatwatch/collector"
-	"github.com/snatwatch/snatwatch/detector"
+	"github.com/snatwatch/snatwatch/detector/budget"
 )
 
 // Demand is what one node asks of one port space, its busiest destination, at the peak.
@@ -85,7 +85,7 @@ func reason(name string) (collector.Reason, bool) {
 }
 
 // coolDown is the mean cool-down, in seconds, under terms.
-func (d *Demand) coolDown(t *detector.Terms) float64 {
+func (d *Demand) coolDown(t *budget.Terms) float64 {
 	if len(d.Ends) == 0 {
 		return t.CoolDown[collector.FIN].Seconds()
 	}
@@ -99,4 +99,4 @@ func (d *Demand) coolDown(t *detector.Terms) float64 {
 }
 
 // hold is the mean hold time, in seconds, under terms.
-func (d *Demand) hold(t *detector.Terms) float64 { return d.Lifetimes.Mean() + d.coolDown(t) }
+func (d *Demand) hold(t *budget.Terms) float64 { return d.Lifetimes.Mean() + d.coolDown(t) }

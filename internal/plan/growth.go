@@ -5,7 +5,7 @@ import (
 	"math"
 	"time"
 
-	"github.com/snatwatch/snatwatch/detector"
+	"github.com/snatwatch/snatwatch/detector/budget"
 )
 
 // edge says what crossing the tier's edge upward does, before it happens; empty without one.
@@ -40,7 +40,7 @@ func (p *planner) rightSize() []string {
 		}
 	}
 	switch {
-	case p.budget.Scope == detector.ScopeShared:
+	case p.budget.Scope == budget.ScopeShared:
 		out = append(out, "All nodes share the gateway's ports: these neither need nor forbid any number of nodes.")
 	case least == 0 && best == 0:
 		out = append(out, "No number of nodes meets the target with these ports.")
@@ -52,7 +52,7 @@ func (p *planner) rightSize() []string {
 	if p.CPU > 0 {
 		cpu := max(1, int(math.Ceil(float64(p.Nodes)*p.CPU/utilisation)))
 		need := cpu
-		if p.budget.Scope != detector.ScopeShared {
+		if p.budget.Scope != budget.ScopeShared {
 			need = max(cpu, best)
 		}
 		out = append(out, fmt.Sprintf("The processors are used to %s at the peak: %d nodes would use %s.", percent(p.CPU), cpu, percent(utilisation)))
@@ -72,8 +72,8 @@ func orVIP(best, least int, with string) string {
 
 // fewestNodes is the smallest pool that carries the pool's load under the target; 0 where none up to
 // the model's largest does.
-func (p *planner) fewestNodes(b *detector.Budget) int {
-	if b.Scope == detector.ScopeShared {
+func (p *planner) fewestNodes(b *budget.Budget) int {
+	if b.Scope == budget.ScopeShared {
 		return 1
 	}
 	const most = 1000

@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/snatwatch/snatwatch/detector"
+	"github.com/snatwatch/snatwatch/detector/budget"
 )
 
 // Offer is the least that a model needs to meet the target.
@@ -22,7 +22,7 @@ type Offer struct {
 	// Assumed are terms that the provider does not document.
 	Assumed []string `json:"assumed,omitempty"`
 
-	budget *detector.Budget
+	budget *budget.Budget
 }
 
 // family is the cloud that a model is of; "" is any.
@@ -42,7 +42,7 @@ func past(model string) bool { return model == "azure-lb-2018" || model == "azur
 // budget of no cloud is tried against all.
 func (p *planner) offers() []Offer {
 	var fit, unfit []Offer
-	for _, m := range detector.Models() {
+	for _, m := range budget.Models() {
 		same := m.Name == p.budget.Model
 		switch home := family(p.budget.Model); {
 		case same && m.Name != "static":
@@ -62,10 +62,10 @@ func (p *planner) offers() []Offer {
 }
 
 // offer is the least setting of m that meets the target. ok is false where the model can be given to no such pool.
-func (p *planner) offer(m detector.Model) (Offer, bool) {
+func (p *planner) offer(m budget.Model) (Offer, bool) {
 	out := Offer{Model: m.Name}
 	for _, params := range p.settings(m) {
-		b, err := detector.Resolve(params)
+		b, err := budget.Resolve(params)
 		if err != nil {
 			out.Why = err.Error()
 			continue
@@ -102,8 +102,8 @@ func (p *planner) offer(m detector.Model) (Offer, bool) {
 const vipsTried = 16
 
 // settings are what a model can be given, from the least to the most. Terms and ports of today's own model are kept.
-func (p *planner) settings(m detector.Model) []detector.Params {
-	base := detector.Params{Name: "plan", Model: m.Name, Nodes: p.Nodes}
+func (p *planner) settings(m budget.Model) []budget.Params {
+	base := budget.Params{Name: "plan", Model: m.Name, Nodes: p.Nodes}
 	if m.Name == p.budget.Model {
 		base = p.Budget
 		base.VIPs, base.VIPCount = nil, 0
@@ -113,16 +113,16 @@ func (p *planner) settings(m detector.Model) []detector.Params {
 		most = vipsTried
 	}
 	need := p.needUnder(m)
-	var all []detector.Params
+	var all []budget.Params
 	switch m.Name {
 	case "azure-lb-manual":
 		base.Ports = (need + 7) / 8 * 8
 		base.VIPCount = max(1, divideUp(base.Ports*p.Nodes, 64000))
-		return []detector.Params{base}
+		return []budget.Params{base}
 	case "gcp-nat-static":
 		base.Ports = max(64, need)
 		base.VIPCount = max(1, divideUp(base.Ports*p.Nodes, 64512))
-		return []detector.Params{base}
+		return []budget.Params{base}
 	case "gcp-nat-dynamic":
 		for most := 64; most <= 65536; most *= 2 {
 			try := base
@@ -141,8 +141,8 @@ func (p *planner) settings(m detector.Model) []detector.Params {
 }
 
 // needUnder are the ports that one port space needs under the model's own cool-downs.
-func (p *planner) needUnder(m detector.Model) int {
-	b, err := detector.Resolve(detector.Params{Name: "plan", Model: m.Name, Nodes: 1, Ports: portsToTry(m.Name)})
+func (p *planner) needUnder(m budget.Model) int {
+	b, err := budget.Resolve(budget.Params{Name: "plan", Model: m.Name, Nodes: 1, Ports: portsToTry(m.Name)})
 	if err != nil {
 		return 0
 	}

@@ -6,13 +6,13 @@ import (
 	"math"
 	"time"
 
-	"github.com/snatwatch/snatwatch/detector"
+	"github.com/snatwatch/snatwatch/detector/budget"
 )
 
 // Input is what a plan is made from.
 type Input struct {
 	// Budget is today's budget, what is changed to see what the change buys.
-	Budget detector.Params
+	Budget budget.Params
 	// Demand is what each node asks of its busiest destination.
 	Demand Demand
 	// Nodes share the pool or the gateway; 0 means what Budget says, or 1.
@@ -79,7 +79,7 @@ type Plan struct {
 // planner holds an input that was checked.
 type planner struct {
 	Input
-	budget *detector.Budget
+	budget *budget.Budget
 }
 
 // Make works out a plan. It refuses impossible numbers, and never makes a plan of nothing.
@@ -106,7 +106,7 @@ func Make(in Input) (*Plan, error) {
 	if in.Nodes = in.Budget.Nodes; in.Nodes == 0 {
 		in.Nodes = 1
 	}
-	b, err := detector.Resolve(in.Budget)
+	b, err := budget.Resolve(in.Budget)
 	if err != nil {
 		return nil, err
 	}
@@ -144,15 +144,15 @@ func (p *planner) make() *Plan {
 }
 
 // sharers is how many nodes fill one port space of b.
-func (p *planner) sharers(b *detector.Budget, nodes int) int {
-	if b.Scope == detector.ScopeShared {
+func (p *planner) sharers(b *budget.Budget, nodes int) int {
+	if b.Scope == budget.ScopeShared {
 		return nodes
 	}
 	return 1
 }
 
 // peaks is the arithmetic of a demand under terms, with opens at rate on each of so many nodes.
-func (p *planner) peaks(t *detector.Terms, d *Demand, rate float64, nodes int) peaks {
+func (p *planner) peaks(t *budget.Terms, d *Demand, rate float64, nodes int) peaks {
 	hold := d.hold(t)
 	return peaks{
 		load: rate * hold * float64(nodes), hold: hold, length: d.Peak.Seconds(),
@@ -161,11 +161,11 @@ func (p *planner) peaks(t *detector.Terms, d *Demand, rate float64, nodes int) p
 }
 
 // answer is what budget b does under demand d in a pool of so many nodes.
-func (p *planner) answer(b *detector.Budget, d *Demand, nodes int) Answer {
+func (p *planner) answer(b *budget.Budget, d *Demand, nodes int) Answer {
 	n := p.sharers(b, nodes)
 	k := p.peaks(&b.TCP, d, d.Rate, n)
 	out := Answer{
-		Ports: b.TCP.Ports, Effective: b.TCP.Effective, Shared: b.Scope == detector.ScopeShared,
+		Ports: b.TCP.Ports, Effective: b.TCP.Effective, Shared: b.Scope == budget.ScopeShared,
 		Load: k.load, Hold: k.hold, CoolDown: d.coolDown(&b.TCP),
 		Probability: k.probability(b.TCP.Effective), Blocked: k.blocked(b.TCP.Effective),
 	}
@@ -175,7 +175,7 @@ func (p *planner) answer(b *detector.Budget, d *Demand, nodes int) Answer {
 }
 
 // ceilingPorts are the ports whose effective ceiling is n.
-func ceilingPorts(n int, t *detector.Terms) int {
+func ceilingPorts(n int, t *budget.Terms) int {
 	if t.Effective == t.Ports {
 		return n
 	}
@@ -183,7 +183,7 @@ func ceilingPorts(n int, t *detector.Terms) int {
 }
 
 // setting says what of a budget can be changed.
-func setting(b *detector.Budget) string {
+func setting(b *budget.Budget) string {
 	s := vips(b.VIPCount)
 	switch {
 	case b.Local:

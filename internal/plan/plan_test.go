@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"github.com/snatwatch/snatwatch/collector"
-	"github.com/snatwatch/snatwatch/detector"
+	"github.com/snatwatch/snatwatch/detector/budget"
 )
 
 // incident is the demand of the incident: 50 ms calls to a cache, a fifth of them large files of 30 s.
@@ -57,7 +57,7 @@ func TestWorkedExamples(t *testing.T) {
 	}
 	for _, tt := range []struct {
 		name    string
-		budget  detector.Params
+		budget  budget.Params
 		rate    float64
 		ports   int
 		load    float64 // opens/s × hold
@@ -67,7 +67,7 @@ func TestWorkedExamples(t *testing.T) {
 		{
 			// Hold 0.8 × 0.05 + 0.2 × 30 + 240 = 246.04 s, × 4.2 = 1033.4 ports.
 			name:   "the incident",
-			budget: detector.Params{Name: "w", Model: "azure-lb-2018", Nodes: 48, VIPCount: 1},
+			budget: budget.Params{Name: "w", Model: "azure-lb-2018", Nodes: 48, VIPCount: 1},
 			rate:   4.2, ports: 1024, load: 1033.4, blocked: 0.0300,
 			changes: []change{
 				{"another VIP", true, 2048, 1033.4},
@@ -82,7 +82,7 @@ func TestWorkedExamples(t *testing.T) {
 		},
 		{
 			name:   "the same under the cap of 2023",
-			budget: detector.Params{Name: "w", Model: "azure-lb", Nodes: 48, VIPCount: 1},
+			budget: budget.Params{Name: "w", Model: "azure-lb", Nodes: 48, VIPCount: 1},
 			rate:   4.2, ports: 1024, load: 1033.4, blocked: 0.0300,
 			changes: []change{
 				{"another VIP", false, 1024, 1033.4},
@@ -92,7 +92,7 @@ func TestWorkedExamples(t *testing.T) {
 		{
 			// 52 nodes have 512 ports each. 50 nodes have 1024, and each takes 52/50 of the load.
 			name:   "two nodes beyond the edge",
-			budget: detector.Params{Name: "w", Model: "azure-lb", Nodes: 52, VIPCount: 1},
+			budget: budget.Params{Name: "w", Model: "azure-lb", Nodes: 52, VIPCount: 1},
 			rate:   2.5, ports: 512, load: 615.1, blocked: 0.176,
 			changes: []change{
 				{"a pool of 50 nodes", true, 1024, 639.7},
@@ -102,7 +102,7 @@ func TestWorkedExamples(t *testing.T) {
 		{
 			// 64 ports, FIN 120 s: 0.5 × 126.04 = 63.
 			name:   "Google's default",
-			budget: detector.Params{Name: "w", Model: "gcp-nat-static", Nodes: 10, VIPCount: 1, Ports: 64},
+			budget: budget.Params{Name: "w", Model: "gcp-nat-static", Nodes: 10, VIPCount: 1, Ports: 64},
 			rate:   0.5, ports: 64, load: 63.02, blocked: 0.087,
 			changes: []change{
 				{"another VIP", false, 64, 63.02},
@@ -112,7 +112,7 @@ func TestWorkedExamples(t *testing.T) {
 		{
 			// Ten nodes share 55000; 10 × 20 × 246.04.
 			name:   "a shared gateway",
-			budget: detector.Params{Name: "w", Model: "aws-nat-gateway", Nodes: 10, VIPCount: 1},
+			budget: budget.Params{Name: "w", Model: "aws-nat-gateway", Nodes: 10, VIPCount: 1},
 			rate:   20, ports: 55000, load: 49208, blocked: 0,
 			changes: []change{
 				{"another VIP", true, 110000, 49208},
@@ -122,7 +122,7 @@ func TestWorkedExamples(t *testing.T) {
 		{
 			// Linux gives ports of closed flows away: no cool-down, so keep-alive and resets buy nothing. 6.04 × 180 = 1087.
 			name: "a Linux gateway that hashes",
-			budget: detector.Params{
+			budget: budget.Params{
 				Name: "w", Model: "linux", VIPCount: 2, SpacePerVIP: true, EvictsTimeWait: true,
 				Nodes: 1, PortRange: portRange(1024, 2047),
 			},
@@ -183,7 +183,7 @@ func TestThreeToFourTimes(t *testing.T) {
 	t.Parallel()
 	d := incident(t, 11)
 	d.Lifetimes = Law{{0.05, 0.5}, {30, 0.5}}
-	p := make1(t, Input{Budget: detector.Params{Name: "w", Model: "azure-lb-2018", Nodes: 48, VIPCount: 1}, Demand: d})
+	p := make1(t, Input{Budget: budget.Params{Name: "w", Model: "azure-lb-2018", Nodes: 48, VIPCount: 1}, Demand: d})
 	if p.Multiple < 3 || p.Multiple > 4 {
 		t.Errorf("%.2f times today's ports, want 3 to 4", p.Multiple)
 	}
@@ -204,7 +204,7 @@ func TestThreeToFourTimes(t *testing.T) {
 func TestGrowthAndSize(t *testing.T) {
 	t.Parallel()
 	in := Input{
-		Budget: detector.Params{Name: "w", Model: "azure-lb-2018", Nodes: 48, VIPCount: 1}, Demand: incident(t, 1.5),
+		Budget: budget.Params{Name: "w", Model: "azure-lb-2018", Nodes: 48, VIPCount: 1}, Demand: incident(t, 1.5),
 		Doubling: 180 * 24 * time.Hour, CPU: 0.2, Now: time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC),
 	}
 	p := make1(t, in)
@@ -235,7 +235,7 @@ func TestGrowthAndSize(t *testing.T) {
 func TestMakeRefuses(t *testing.T) {
 	t.Parallel()
 	good := func() Input {
-		return Input{Budget: detector.Params{Name: "w", Model: "azure-lb-2018", Nodes: 48}, Demand: incident(t, 4)}
+		return Input{Budget: budget.Params{Name: "w", Model: "azure-lb-2018", Nodes: 48}, Demand: incident(t, 4)}
 	}
 	for _, tt := range []struct {
 		name   string
