@@ -150,6 +150,8 @@ type outlook struct {
 		due  int64
 		fill float32
 	}
+	// before is what a state tells of ports that were cooling, nil where it does not.
+	before   *earlier
 	learnt   [NumHorizons]learnt
 	rate     float64 // arrivals per second, as of the last tick
 	forecast Forecast
@@ -171,6 +173,7 @@ func (o *outlook) haveLive(opened collector.Interval) { o.times.open(opened) }
 // was never answered.
 func (o *outlook) haveCooling(release collector.Time) {
 	o.cools.add(releaseSecond(release), 1)
+	o.closedBefore(releaseSecond(release))
 	o.evidence.unknown = max(o.evidence.unknown, release.Seconds())
 }
 
@@ -229,6 +232,9 @@ func (o *outlook) close(opened, ended collector.Interval, release collector.Time
 	o.testify(opened, ended, release, reason)
 	if release > ended.To {
 		s := releaseSecond(release)
+		if o.before != nil && second(ended.To) <= o.before.written {
+			o.closedBefore(s)
+		}
 		if o.freed.past(s) {
 			o.cooled()
 		}
