@@ -123,6 +123,8 @@ type outlook struct {
 	// cools are told of many at once, at the next tick at the latest.
 	fresh, freed fewSeconds
 	ended        [coolClasses]float32
+	// endedLately counts them over seconds, to see a change of how flows end.
+	endedLately [coolClasses]float32
 	// spread counts flows whose open is known only to an interval, to spread
 	// them evenly over it.
 	spread uint32
@@ -229,6 +231,7 @@ func (o *outlook) cooled() {
 func (o *outlook) close(opened, ended collector.Interval, release collector.Time, reason collector.Reason) {
 	o.times.close(opened, ended, o.stock.f.edges)
 	o.ended[o.stock.classOf[reason]]++
+	o.endedLately[o.stock.classOf[reason]]++
 	o.testify(opened, ended, release, reason)
 	if release > ended.To {
 		s := releaseSecond(release)

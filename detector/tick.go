@@ -215,6 +215,7 @@ func (o *outlook) refit(w *workspace, dt float64) {
 		}
 		w.share[k] = (float64(o.ended[k]) + worth*prior) / (sum + worth)
 	}
+	o.shift(&w.share, dt)
 }
 
 // noiseless is for how many seconds arrivals are counted until their chance is small.

@@ -34,9 +34,9 @@ type Command struct {
 	Seeds, TrainSeeds int
 	// FirstSeed is the first seed to judge on. Constants are chosen on those from 1000 on, and on no others.
 	FirstSeed uint64
-	Sized             bool
-	Tick              time.Duration
-	Quick             bool
+	Sized     bool
+	Tick      time.Duration
+	Quick     bool
 	// Ablate also judges the forecast without each of its parts.
 	Ablate bool
 
