@@ -122,6 +122,8 @@ type outlook struct {
 	// cools are told of many at once, at the next tick at the latest.
 	fresh, freed fewSeconds
 	ended        [coolClasses]float32
+	// endedLately counts them over seconds, to see a change of how flows end.
+	endedLately [coolClasses]float32
 	// spread counts flows whose open is known only to an interval, to spread
 	// them evenly over it.
 	spread uint32
@@ -149,6 +151,8 @@ type outlook struct {
 		due  int64
 		fill float32
 	}
+	// before is what a state tells of ports that were cooling, nil where it does not.
+	before   *earlier
 	learnt   [NumHorizons]learnt
 	rate     float64 // arrivals per second, as of the last tick
 	forecast Forecast
@@ -170,6 +174,7 @@ func (o *outlook) haveLive(opened collector.Interval) { o.times.open(opened) }
 // was never answered.
 func (o *outlook) haveCooling(release collector.Time) {
 	o.cools.add(releaseSecond(release), 1)
+	o.closedBefore(releaseSecond(release))
 	o.evidence.unknown = max(o.evidence.unknown, release.Seconds())
 }
 
@@ -225,9 +230,13 @@ func (o *outlook) cooled() {
 func (o *outlook) close(opened, ended collector.Interval, release collector.Time, reason collector.Reason) {
 	o.times.close(opened, ended, o.stock.f.edges)
 	o.ended[o.stock.classOf[reason]]++
+	o.endedLately[o.stock.classOf[reason]]++
 	o.testify(opened, ended, release, reason)
 	if release > ended.To {
 		s := releaseSecond(release)
+		if o.before != nil && second(ended.To) <= o.before.written {
+			o.closedBefore(s)
+		}
 		if o.freed.past(s) {
 			o.cooled()
 		}

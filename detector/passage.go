@@ -78,10 +78,10 @@ func (o *outlook) step(w *workspace, p *passage, i, h int, trust, blind float64)
 
 // pass computes the probability that the fill passes the ceiling on its way, and keeps
 // forecasts to be judged.
-func (o *outlook) pass(w *workspace, c conditions, now, held float64) {
+func (o *outlook) pass(w *workspace, c conditions, now, held, seen float64) {
 	s, co, f := o.stock, &w.course, &o.forecast
 	blind := o.blindness(c, now, held)
-	f.Inexact = blind > 0
+	f.Inexact = blind > 0 || c.WarmingUntil > c.Now
 	f.TimeToExhaustion = math.Inf(1)
 	way := startPassage()
 	trust := o.trust(w, 0)
@@ -123,7 +123,7 @@ func (o *outlook) pass(w *workspace, c conditions, now, held float64) {
 			}, i, w)
 		}
 	}
-	if c.Failing || held >= s.ceiling {
+	if c.Failing || seen >= s.ceiling {
 		f.TimeToExhaustion = 0
 		for h := range f.Probability {
 			f.Probability[h] = 1
@@ -183,17 +183,12 @@ func (o *outlook) keep(h int, now, held float64, p pending, i int, w *workspace)
 	}
 }
 
-// blindness is the variance that comes from what the ledger did not see: flows lost in an
-// overrun, and ports that were cooling before the agent came.
+// blindness is the variance that comes from flows lost in an overrun.
 func (o *outlook) blindness(c conditions, now, held float64) float64 {
 	v := 0.0
 	if c.InexactSince != 0 {
 		lost := o.rate*min(max(now-c.InexactSince.Seconds(), 1), 60) + held/50
 		v += lost * lost
-	}
-	if c.WarmingUntil > c.Now {
-		hidden := o.rate * c.WarmingUntil.Sub(c.Now).Seconds()
-		v += hidden * hidden
 	}
 	return v
 }

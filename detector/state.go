@@ -18,7 +18,7 @@ import (
 // It begins with stateMagic and the version, and ends with a CRC-32C of all before.
 const (
 	stateMagic   = "snatwatch state\n"
-	stateVersion = 3
+	stateVersion = 4
 	// stateOld is after how long what was learned of a port space says nothing any more.
 	stateOld = 6 * time.Hour
 )
@@ -42,6 +42,8 @@ type memory struct {
 	since                          float64 // seconds over which the two means were taken
 	rhythm                         rhythm
 	learnt                         [NumHorizons]learnt
+	came                           arrivals
+	before                         earlier
 }
 
 // remember copies what o learned until now.
@@ -53,6 +55,7 @@ func (o *outlook) remember(now collector.Time) memory {
 	for h := range m.learnt {
 		m.learnt[h].waiting, m.learnt[h].next = [pendings]pending{}, 0
 	}
+	o.recallable(&m, second(now))
 	return m
 }
 
@@ -61,6 +64,7 @@ func (o *outlook) recall(m *memory, now collector.Time) {
 	o.speeds, o.ended, o.learnt, o.rhythm = m.speeds, m.ended, m.learnt, m.rhythm
 	o.dispersion, o.rateMean, o.fillMean = m.dispersion, m.rateMean, m.fillMean
 	o.began = now.Seconds() - m.since
+	o.resume(m, second(now))
 }
 
 // stateStock and stateSpaces bound what a state may hold.
@@ -215,6 +219,45 @@ func (c *codec) memory(m *memory) {
 		}
 	}
 	m.dispersion = max(1, m.dispersion)
+	c.arrivals(&m.came)
+	c.earlier(&m.before)
+}
+
+func (c *codec) arrivals(a *arrivals) {
+	c.i64(&a.since, &a.now)
+	for j := range a.blocks {
+		for b := range a.blocks[j] {
+			c.f32(&a.blocks[j][b])
+		}
+	}
+	a.since = min(a.since, a.now)
+}
+
+func (c *codec) earlier(e *earlier) {
+	c.i64(&e.written, &e.cools.now, &e.cools.width)
+	c.f64(&e.rate)
+	e.rate = max(0, e.rate)
+	e.cools.width = max(1, e.cools.width)
+	total := int32(0)
+	for i := range e.cools.slots {
+		n := float32(min(e.cools.slots[i], slotMost))
+		c.f32(&n)
+		e.cools.slots[i] = uint32(min(max(n, 0), slotMost))
+		total += int32(e.cools.slots[i])
+	}
+	e.cools.total = total
+}
+
+// slotMost is more ports than are released within a second; as a float it is exact, and all slots together are an int32.
+const slotMost = 1 << 22
+
+// i64 are seconds.
+func (c *codec) i64(xs ...*int64) {
+	for _, x := range xs {
+		y := float64(*x)
+		c.f64(&y)
+		*x = int64(y)
+	}
 }
 
 func (c *codec) rhythm(r *rhythm) {

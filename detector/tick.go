@@ -61,9 +61,11 @@ type workspace struct {
 	// knowsDay: the course of the day is known.
 	knowsDay bool
 	perFlow  float64 // ports held per flow
-	course   course
-	weight   [NumHorizons][components]float64
-	above    [tailBins + 1]float64
+	// unseen are ports that the ledger does not know of, by time ahead.
+	unseen [aheads]float64
+	course course
+	weight [NumHorizons][components]float64
+	above  [tailBins + 1]float64
 }
 
 // tick brings the stock to now, before the outlooks of its port spaces; b is its
@@ -153,19 +155,22 @@ func (o *outlook) tick(c conditions) {
 	if c.Held > 0 && held > 0 {
 		held, perFlow = float64(c.Held), float64(c.Held)/held
 	}
-	if first {
-		o.fillLately = held
-	}
 	cooling := float64(o.cools.total) * perFlow
 	o.attest(&c, dt, held-cooling, cooling)
 	s.contradict(o, now)
+	seen := held
+	held += o.foresee(w, &c, now)
+	if first {
+		o.fillLately = held
+	}
 	o.arrive(now, dt, held)
 	w.perFlow = perFlow
 	o.hold(w, now)
+	o.doubt(w, now)
 	o.settle(w, now, dt, held)
 	o.judge(now, held)
 	o.expect(w, now, held)
-	o.pass(w, c, now, held)
+	o.pass(w, c, now, held, seen)
 }
 
 // refit learns what the tick saw of lifetimes and fits the survival curve to it.
@@ -211,6 +216,7 @@ func (o *outlook) refit(w *workspace, dt float64) {
 		}
 		w.share[k] = (float64(o.ended[k]) + worth*prior) / (sum + worth)
 	}
+	o.shift(&w.share, dt)
 }
 
 // noiseless is for how many seconds arrivals are counted until their chance is small.
