@@ -10,7 +10,6 @@ import (
 	"github.com/prometheus/exporter-toolkit/web"
 	"github.com/prometheus/exporter-toolkit/web/kingpinflag"
 
-	"github.com/snatwatch/snatwatch/detector/metrics"
 	"github.com/snatwatch/snatwatch/internal/agent"
 	"github.com/snatwatch/snatwatch/internal/config"
 )
@@ -78,7 +77,7 @@ func (o *options) register(c *kingpin.CmdClause) {
 // run runs the agent with these flags.
 func (o *options) run(ctx context.Context, e *env, logger *slog.Logger) error {
 	return agent.Run(ctx, agent.Options{
-		Load: o.load, File: o.config, Web: o.listen, Build: metrics.Build(newBuild()),
+		Load: o.load, File: o.config, Web: o.listen, Build: newBuild().Build,
 		Metadata: e.metadata, Hangup: e.hangup, Lifecycle: o.lifecycle, Profiling: o.profiling, Logger: logger,
 	})
 }

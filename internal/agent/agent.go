@@ -128,6 +128,7 @@ func Run(ctx context.Context, o Options) error {
 	g.Go(func() error { return a.watchKernel(ctx) })
 	g.Go(func() error { return a.watchMachine(ctx) })
 	g.Go(func() error { return a.reloadOnHangup(ctx, o.Hangup) })
+	g.Go(func() error { return a.tellSystemd(ctx) })
 	g.Go(func() error { return server.Serve(ctx, o.Web(c)) })
 	err = g.Wait()
 	if asked.Err() != nil {
