@@ -176,7 +176,7 @@ func (c *cloud) play(s script, seconds float64, rate func(t float64) float64, an
 			s.Advance(at(t))
 		}
 		if said < 0 {
-			if ok, _ := contradicted(s.accounts); ok {
+			if ok, _ := contradicted(s.stocksOf(0)); ok {
 				said = t
 				if c.brief {
 					break

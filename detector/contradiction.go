@@ -164,6 +164,16 @@ type contradiction struct {
 	text  string
 }
 
+// contradicted says whether what is seen cannot be under the budget of stocks, and why.
+func contradicted(stocks [2]*stock) (bool, string) {
+	for _, s := range stocks {
+		if s != nil && s.verdict.until != 0 {
+			return true, s.verdict.text
+		}
+	}
+	return false, ""
+}
+
 // forgive drops the verdict when the last evidence is long ago.
 func (s *stock) forgive(now float64) {
 	if now > s.verdict.until {

@@ -127,7 +127,7 @@ func TestNoContradiction(t *testing.T) {
 				carry := 1024 / (c.truth + c.life)
 				said, _ := c.play(s, 2000, func(t float64) float64 { return carry * tt.load(t) }, tt.server(rng))
 				if said >= 0 {
-					_, why := contradicted(s.accounts)
+					_, why := contradicted(s.stocksOf(0))
 					t.Errorf("contradicted at %.0f s: %s", said, why)
 				}
 			})

@@ -40,7 +40,7 @@ func TestContradiction(t *testing.T) {
 			c := &cloud{rng: rand.New(rand.NewPCG(7, 7)), truth: 240, ports: 1024, patience: 21}
 			said, failed := c.play(s, 2400, steady(tt.rate), tt.answers)
 			if (said >= 0) != tt.want {
-				_, why := contradicted(s.accounts)
+				_, why := contradicted(s.stocksOf(0))
 				t.Log(why)
 				t.Fatalf("contradicted at %v s, first failure at %v s, want contradicted %v", said, failed, tt.want)
 			}
@@ -167,7 +167,7 @@ func TestWaitingIsNoContradiction(t *testing.T) {
 				f.State = collector.Established
 				live = append(live[1:], f)
 				s.Advance(at(second + 0.9))
-				if ok, _ := contradicted(s.accounts); ok {
+				if ok, _ := contradicted(s.stocksOf(0)); ok {
 					said = true
 				}
 			}
@@ -188,7 +188,7 @@ func TestContradictionIsLetGo(t *testing.T) {
 			s.open(float64(n), flowTo(n, store))
 			s.close(float64(n)+0.5, flowTo(n, store), collector.FIN)
 		}
-		if said, _ := contradicted(s.accounts); !said {
+		if said, _ := contradicted(s.stocksOf(0)); !said {
 			t.Fatal("240 ports are held of 100, and nothing is said")
 		}
 		return s, n
@@ -224,7 +224,7 @@ func TestContradictionIsLetGo(t *testing.T) {
 			t.Parallel()
 			s, n := over()
 			tt.do(s, n)
-			if said, why := contradicted(s.accounts); said != tt.want {
+			if said, why := contradicted(s.stocksOf(0)); said != tt.want {
 				t.Errorf("contradicted %v, want %v: %s", said, tt.want, why)
 			}
 		})

@@ -25,6 +25,8 @@ type forecaster struct {
 	without Part
 	// stocks in the order they were made, so that the same input gives the same bytes.
 	stocks []*stock
+	// saved is what a state tells of port spaces not yet met.
+	saved map[spaceName]*saved
 }
 
 func newForecaster(without Part) *forecaster {
@@ -281,6 +283,9 @@ type conditions struct {
 	// released, 0 if there can be none.
 	WarmingUntil collector.Time
 }
+
+// made reports whether there is a forecast yet.
+func (o *outlook) made() bool { return o.last != 0 }
 
 // held is the number of ports held at the last tick or event.
 func (o *outlook) held() int {

@@ -53,16 +53,9 @@ func newHistogramBounds() []float64 {
 	return b
 }
 
-// A native histogram of schema 3 has eight buckets for each power of two, from 1 ms or so to 12
-// days, past which the last one counts what is longer: no flow that conntrack keeps without packets.
-const (
-	NativeSchema = 3
-	// NativeZero is what the zero bucket reaches up to, in seconds: 2^-10.
-	NativeZero = 1.0 / 1024
-	// NativeFirst is the index of the first bucket above it.
-	NativeFirst   = -10*8 + 1
-	nativeBuckets = (10 + 20) * 8
-)
+// nativeBuckets reach to 12 days, past which the last one counts what is longer: no flow that conntrack keeps
+// without packets.
+const nativeBuckets = (10 + 20) * 8
 
 // nativeIndex is that of the bucket that s falls into: the smallest i with s <= 2^(i/8).
 func nativeIndex(s float64) int {

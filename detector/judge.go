@@ -60,3 +60,21 @@ func (l *learnt) judge(p *pending, held, opened, u, keep float64) {
 
 // variance is the mean square of past residuals in variances, at least a quarter.
 func (l *learnt) variance() float64 { return max(0.25, float64(l.spread)) }
+
+// brier is the mean Brier score by horizon of the forecasts of a budget's stocks, NaN until one came due.
+func brier(stocks [2]*stock) (mean [NumHorizons]float64) {
+	for h := range mean {
+		sum, count := 0.0, 0.0
+		for _, s := range stocks {
+			if s != nil {
+				sum += s.brier[h]
+				count += s.judged[h]
+			}
+		}
+		mean[h] = math.NaN()
+		if count > 0 {
+			mean[h] = sum / count
+		}
+	}
+	return mean
+}

@@ -101,8 +101,6 @@ type Ledger struct {
 	forecastAt int64 // second
 	handedAt   collector.Time
 	old        *legacy // during Reconfigure
-	// saved is what a state tells of port spaces not yet met.
-	saved map[spaceName]*saved
 
 	bounds []float64
 	pick   picker

@@ -248,36 +248,8 @@ func (l *Ledger) eachFlow(n *netns, do func(i uint32, f *flow)) {
 
 // exhausts is the median time to exhaustion of s in seconds, +Inf where none is known.
 func exhausts(s *portSpace) float64 {
-	if s.outlook == nil || s.outlook.last == 0 {
+	if s.outlook == nil || !s.outlook.made() {
 		return math.Inf(1)
 	}
 	return s.outlook.forecast.TimeToExhaustion
-}
-
-// contradicted says whether what is seen cannot be under the budget of accounts, and why.
-func contradicted(accounts []*account) (bool, string) {
-	for _, a := range accounts {
-		if a.stock != nil && a.stock.verdict.until != 0 {
-			return true, a.stock.verdict.text
-		}
-	}
-	return false, ""
-}
-
-// brier is the mean Brier score of a budget's forecasts by horizon.
-func brier(accounts []*account) (mean [NumHorizons]float64) {
-	for h := range mean {
-		sum, count := 0.0, 0.0
-		for _, a := range accounts {
-			if a.stock != nil {
-				sum += a.stock.brier[h]
-				count += a.stock.judged[h]
-			}
-		}
-		mean[h] = math.NaN()
-		if count > 0 {
-			mean[h] = sum / count
-		}
-	}
-	return mean
 }

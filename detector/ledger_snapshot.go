@@ -26,8 +26,8 @@ func (l *Ledger) Snapshot(now collector.Time) *Snapshot {
 	slices.SortFunc(s.Netns, func(a, b NetnsSnapshot) int { return cmp.Compare(a.Netns, b.Netns) })
 	l.pick.sort(l)
 	for i, b := range l.cfg.Budgets {
-		bs := BudgetSnapshot{Budget: b, Brier: brier(l.accounts[2*i : 2*i+2])}
-		bs.Contradicted, bs.Contradiction = contradicted(l.accounts[2*i : 2*i+2])
+		bs := BudgetSnapshot{Budget: b, Brier: brier(l.stocksOf(i))}
+		bs.Contradicted, bs.Contradiction = contradicted(l.stocksOf(i))
 		for a := 2 * i; a < 2*i+2; a++ {
 			if l.accounts[a].terms.Ports > 0 {
 				bs.Protocols = append(bs.Protocols, l.protocolSnapshot(uint32(a)))
@@ -58,6 +58,11 @@ func (l *Ledger) Warming() bool {
 	return true
 }
 
+// stocksOf is the forecasting state of budget i.
+func (l *Ledger) stocksOf(i int) [2]*stock {
+	return [2]*stock{l.accounts[2*i].stock, l.accounts[2*i+1].stock}
+}
+
 func (l *Ledger) protocolSnapshot(number uint32) ProtocolSnapshot {
 	a := l.accounts[number]
 	p := ProtocolSnapshot{
@@ -74,7 +79,7 @@ func (l *Ledger) protocolSnapshot(number uint32) ProtocolSnapshot {
 	for _, n := range own {
 		s := &l.spaces[n]
 		p.Busiest = max(p.Busiest, s.held())
-		if o := s.outlook; o != nil && o.last != 0 {
+		if o := s.outlook; o != nil && o.made() {
 			p.Forecast.add(&o.forecast)
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"math"
 	"slices"
+	"time"
 
 	"github.com/snatwatch/snatwatch/collector"
 )
@@ -31,14 +32,34 @@ func (v *saved) until(now collector.Time) memory {
 	return m
 }
 
-// unclaimed are the memories of port spaces that were not met since the restart, the youngest first; with
-// those of n that were, no more than there can be forecasts.
-func (l *Ledger) unclaimed(n int) []*saved {
-	list := slices.DeleteFunc(slices.Collect(maps.Values(l.saved)), func(v *saved) bool { return v.old(l.now) })
+// unclaimed are the memories of port spaces that were not met since the restart, the youngest first and n at
+// most.
+func (f *forecaster) unclaimed(now collector.Time, n int) []*saved {
+	list := slices.DeleteFunc(slices.Collect(maps.Values(f.saved)), func(v *saved) bool { return v.old(now) })
 	slices.SortFunc(list, func(a, b *saved) int {
 		return cmp.Or(cmp.Compare(b.at, a.at), a.compare(&b.spaceName))
 	})
-	return list[:min(len(list), max(0, l.cfg.ForecastMax-n))]
+	return list[:min(len(list), max(0, n))]
+}
+
+// remembers reports whether a state tells of port spaces that were not met until uptime, the time since the
+// start. A state says nothing any more after stateOld.
+func (f *forecaster) remembers(uptime time.Duration) bool {
+	if len(f.saved) > 0 && uptime > stateOld {
+		f.saved = nil
+	}
+	return len(f.saved) > 0
+}
+
+// claim gives new outlook o what a state tells of its port space.
+func (f *forecaster) claim(o *outlook, name spaceName, now collector.Time) {
+	if v, ok := f.saved[name]; ok {
+		if !v.old(now) {
+			m := v.until(now)
+			o.recall(&m, now)
+		}
+		delete(f.saved, name)
+	}
 }
 
 // spaceName tells port spaces apart across a restart.
@@ -49,34 +70,4 @@ type spaceName struct {
 
 func (n *spaceName) compare(o *spaceName) int {
 	return cmp.Or(cmp.Compare(n.budget, o.budget), cmp.Compare(n.vip, o.vip), cmp.Compare(n.destination, o.destination), cmp.Compare(n.protocol, o.protocol))
-}
-
-func (l *Ledger) spaceName(s *portSpace) spaceName {
-	a := l.accounts[s.key.account]
-	n := spaceName{budget: a.budget.Name, destination: destinationLabel(s.destination, a.terms.Unique), protocol: a.protocol}
-	if s.vip.IsValid() {
-		n.vip = s.vip.String()
-	}
-	return n
-}
-
-// newOutlook starts the forecast of s, with what a state tells of it.
-func (l *Ledger) newOutlook(s *portSpace) *outlook {
-	o := l.accounts[s.key.account].stock.outlook(l.now)
-	if len(l.saved) == 0 {
-		return o
-	}
-	if l.now.Sub(l.cfg.Start) > stateOld {
-		l.saved = nil
-		return o
-	}
-	name := l.spaceName(s)
-	if v, ok := l.saved[name]; ok {
-		if !v.old(l.now) {
-			m := v.until(l.now)
-			o.recall(&m, l.now)
-		}
-		delete(l.saved, name)
-	}
-	return o
 }

@@ -207,7 +207,7 @@ func (l *Ledger) spaceSnapshot(s *portSpace) SpaceSnapshot {
 	}
 	out := s.snapshot(l.now)
 	out.VIP, out.Destination = s.vipLabel, s.label
-	if o := s.outlook; o != nil && o.last != 0 {
+	if o := s.outlook; o != nil && o.made() {
 		f := o.forecast
 		out.Forecast = &f
 	}

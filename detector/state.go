@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"math"
+	"slices"
 	"time"
 
 	"github.com/snatwatch/snatwatch/collector"
@@ -73,31 +74,32 @@ const (
 	stateSpaces = 1 << 20
 )
 
-// AppendState appends what the forecast learned so far, for Restore.
-func (l *Ledger) AppendState(b []byte) []byte {
+// known is a port space with a forecast, by the name that lasts over a restart.
+type known struct {
+	name    spaceName
+	outlook *outlook
+}
+
+// appendState appends what was learned until now, of the known port spaces and of those that were not met since
+// the last restart: no more than most in all.
+func (f *forecaster) appendState(b []byte, now collector.Time, spaces []known, most int) []byte {
 	c := codec{b: append(b, stateMagic...)}
 	first := len(b)
 	version := uint64(stateVersion)
 	c.u64(&version)
-	c.time(&l.now)
-	f := l.forecaster
+	c.time(&now)
 	c.occurrence(&f.all)
 	n := len(f.stocks)
 	c.length(&n, stateStocks)
 	for _, s := range f.stocks {
 		c.stock(&s.name, &s.protocol, &s.hours, &s.brier, &s.judged)
 	}
-	var met []*portSpace
-	for i := range l.spaces {
-		if o := l.spaces[i].outlook; o != nil && o.began != 0 {
-			met = append(met, &l.spaces[i])
-		}
-	}
-	unclaimed := l.unclaimed(len(met))
-	n = len(met) + len(unclaimed)
+	spaces = slices.DeleteFunc(spaces, func(k known) bool { return k.outlook.began == 0 })
+	unclaimed := f.unclaimed(now, most-len(spaces))
+	n = len(spaces) + len(unclaimed)
 	c.length(&n, stateSpaces)
-	for _, s := range met {
-		c.saved(&saved{l.spaceName(s), l.now, s.outlook.remember(l.now)})
+	for _, k := range spaces {
+		c.saved(&saved{k.name, now, k.outlook.remember(now)})
 	}
 	for _, v := range unclaimed {
 		c.saved(v)
@@ -105,72 +107,81 @@ func (l *Ledger) AppendState(b []byte) []byte {
 	return binary.LittleEndian.AppendUint32(c.b, crc32.Checksum(c.b[first:], crc32.MakeTable(crc32.Castagnoli)))
 }
 
-// Restore takes in what AppendState gave, before the first event. Where the bytes are
-// no state it returns an error that is ErrState, and the ledger is as it was.
-func (l *Ledger) Restore(state []byte, now collector.Time) error {
-	c, err := openState(state)
+// stockState is what a state holds of a stock.
+type stockState struct {
+	name          string
+	protocol      collector.Protocol
+	hours         occurrence
+	brier, judged [NumHorizons]float64
+}
+
+// state is the content of a state.
+type state struct {
+	at     collector.Time
+	all    occurrence
+	stocks []stockState
+	spaces map[spaceName]*saved
+}
+
+// readState reads what appendState gave, as it is worth at now. Where the bytes are no state it returns an
+// error that is ErrState.
+func readState(b []byte, now collector.Time) (state, error) {
+	st := state{spaces: map[spaceName]*saved{}}
+	c, err := openState(b)
 	if err != nil {
-		return err
+		return state{}, err
 	}
-	var at collector.Time
-	var all occurrence
-	type stockState struct {
-		name          string
-		protocol      collector.Protocol
-		hours         occurrence
-		brier, judged [NumHorizons]float64
-	}
-	c.time(&at)
-	c.occurrence(&all)
+	c.time(&st.at)
+	c.occurrence(&st.all)
 	n := 0
 	c.length(&n, stateStocks)
-	var stocks []stockState
 	for range n {
 		var s stockState
 		c.stock(&s.name, &s.protocol, &s.hours, &s.brier, &s.judged)
 		if c.err != nil {
-			return c.err
+			return state{}, c.err
 		}
-		stocks = append(stocks, s)
+		st.stocks = append(st.stocks, s)
 	}
 	c.length(&n, stateSpaces)
-	spaces := map[spaceName]*saved{}
 	for range n {
 		v := &saved{}
 		c.saved(v)
-		if v.at < 0 || v.at > at {
+		if v.at < 0 || v.at > st.at {
 			c.fail("a time is out of bounds")
 		}
 		if c.err != nil {
-			return c.err
+			return state{}, c.err
 		}
 		v.at = min(v.at, now) // a clock may have been set back
 		if !v.old(now) {
-			spaces[v.spaceName] = v
+			st.spaces[v.spaceName] = v
 		}
 	}
 	if len(c.b) > 0 {
 		c.fail("bytes are left over")
 	}
 	if c.err != nil {
-		return c.err
+		return state{}, c.err
 	}
+	return st, nil
+}
 
-	l.Advance(now)
-	gap := max(0, now.Sub(at).Seconds())
-	all.keep(math.Exp(-gap / 86400))
-	l.forecaster.all = all
-	for _, s := range l.forecaster.stocks {
-		for i := range stocks {
-			if was := &stocks[i]; was.name == s.name && was.protocol == s.protocol {
+// restore takes in a state at now, before the first event.
+func (f *forecaster) restore(st *state, now collector.Time) {
+	gap := max(0, now.Sub(st.at).Seconds())
+	st.all.keep(math.Exp(-gap / 86400))
+	f.all = st.all
+	for _, s := range f.stocks {
+		for i := range st.stocks {
+			if was := &st.stocks[i]; was.name == s.name && was.protocol == s.protocol {
 				s.hours, s.brier, s.judged = was.hours, was.brier, was.judged
 				s.hours.keep(math.Exp(-gap / (6 * 3600)))
 				s.borrow()
 			}
 		}
 	}
-	l.saved = spaces
-	return nil
+	f.saved = st.spaces
 }
 
 // openState checks all but the content and returns a reader of that.

@@ -128,7 +128,7 @@ func TestStateAgesMemories(t *testing.T) {
 		for _, x := range restarts {
 			l = again(t, l, x, LedgerConfig{})
 		}
-		for _, v := range l.saved {
+		for _, v := range l.forecaster.saved {
 			m := v.until(l.now)
 			return m.speeds[hour].lived[0]
 		}
@@ -147,13 +147,13 @@ func TestStateIsBounded(t *testing.T) {
 	name := was.spaceName(&was.spaces[1])
 	l := again(t, was, 1260, LedgerConfig{ForecastMax: 3})
 	for i, destination := range []string{"a", "b", "c", "d", "e"} {
-		v := *l.saved[name]
+		v := *l.forecaster.saved[name]
 		v.destination, v.at = destination, at(1000+float64(i))
-		l.saved[v.spaceName] = &v
+		l.forecaster.saved[v.spaceName] = &v
 	}
 	r := again(t, l, 1300, LedgerConfig{ForecastMax: 3})
 	var got []string
-	for name := range r.saved {
+	for name := range r.forecaster.saved {
 		got = append(got, name.destination)
 	}
 	slices.Sort(got)
@@ -196,7 +196,7 @@ func TestDamagedStateIsRefused(t *testing.T) {
 			if !errors.Is(err, ErrState) {
 				t.Fatalf("got %v, want an ErrState", err)
 			}
-			if l.saved != nil || l.forecaster.all != (occurrence{}) {
+			if l.forecaster.saved != nil || l.forecaster.all != (occurrence{}) {
 				t.Error("something of it was taken in")
 			}
 		})
@@ -209,7 +209,7 @@ func FuzzRestore(f *testing.F) {
 	f.Fuzz(func(t *testing.T, b []byte) {
 		for _, state := range [][]byte{b, sealed(bytes.Clone(b))} {
 			l := NewLedger(LedgerConfig{Budgets: []*budget.Budget{coolingBudget(100, 15*time.Second)}, Start: at(0)})
-			if err := l.Restore(state, at(0)); err != nil && l.saved != nil {
+			if err := l.Restore(state, at(0)); err != nil && l.forecaster.saved != nil {
 				t.Error("an error, and something was taken in")
 			}
 			empty(l, 0)

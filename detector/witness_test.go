@@ -129,7 +129,7 @@ func TestHandedOnIsNoContradiction(t *testing.T) {
 	if s.spaces[2].outlook == nil {
 		t.Error("the fuller port space has no forecast")
 	}
-	if said, why := contradicted(s.accounts); said {
+	if said, why := contradicted(s.stocksOf(0)); said {
 		t.Errorf("contradicted: %s", why)
 	}
 }
