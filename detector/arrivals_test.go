@@ -1,13 +1,13 @@
 package detector
 
 import (
+	"math"
 	"math/rand/v2"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/snatwatch/snatwatch/collector"
-	"github.com/snatwatch/snatwatch/detector/budget"
 )
 
 // Arrivals are in the blocks after each advance as if each had been put there when it came.
@@ -49,23 +49,29 @@ func TestArrivalsAreInTheirBlocks(t *testing.T) {
 // to vary by that.
 func TestDispersionOfUnevenTicks(t *testing.T) {
 	t.Parallel()
-	s := newScript(t, LedgerConfig{Budgets: []*budget.Budget{testBudget(1024, 0)}})
-	s.dump(0)
+	b := testBudget(1024, 0)
+	s := newForecaster(0).stock(b, collector.TCP, epoch)
+	o := s.outlook(epoch)
 	rng := rand.New(rand.NewPCG(1, 2))
-	type end struct {
-		at float64
-		n  int
-	}
-	var ends []end
-	for n, x := 0, 1.0; x < 900; n, x = n+1, x+rng.ExpFloat64()/200 {
-		for len(ends) > 0 && ends[0].at <= x {
-			s.close(ends[0].at, flowTo(ends[0].n, store), collector.FIN)
+	var ends []float64
+	ticked, told := 0.0, 0
+	for x := 1.0; x < 900; x += rng.ExpFloat64() / 200 {
+		for len(ends) > 0 && ends[0] <= x {
+			o.close(exactly(ends[0]-0.4), exactly(ends[0]), 0, collector.FIN)
 			ends = ends[1:]
 		}
-		s.open(x, flowTo(n%50000, store))
-		ends = append(ends, end{x + 0.4, n % 50000})
+		o.open(exactly(x))
+		ends = append(ends, x+0.4)
+		now := math.Floor(x)
+		moved := len(ends) - told
+		if now == ticked || max(moved, -moved)*50 <= b.TCP.Ports && int(now)%5 != 0 {
+			continue
+		}
+		ticked, told = now, len(ends)
+		s.tick(at(x), b)
+		o.tick(conditions{Now: at(x)})
 	}
-	if got := s.spaces[1].outlook.dispersion; got > 2 {
+	if got := o.dispersion; got > 2 {
 		t.Errorf("the variance of arrivals is %.1f of their mean, want nearly 1", got)
 	}
 }

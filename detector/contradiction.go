@@ -83,8 +83,11 @@ func (o *outlook) attest(c *conditions, dt, live, cooling float64) {
 	e.answered = 0
 }
 
-// acquit lets go what was told against other terms than those of now.
-func (e *evidence) acquit() { e.over, e.overLevel, e.overSlots, e.overTimes = 0, 0, 0, 0 }
+// newTerms lets go what was told against other terms than those of now.
+func (o *outlook) newTerms() {
+	e := &o.evidence
+	e.over, e.overLevel, e.overSlots, e.overTimes = 0, 0, 0, 0
+}
 
 // testify tells the evidence of a flow's end, as close does the outlook.
 func (o *outlook) testify(opened, ended collector.Interval, release collector.Time, reason collector.Reason) {
@@ -141,6 +144,9 @@ func (s *stock) assign(o *outlook, failing bool) *witness {
 	o.evidence.witness = w
 	return w
 }
+
+// sampled reports whether o has a witness.
+func (o *outlook) sampled() bool { return o.witness() != nil }
 
 // excuse takes its witness from o, which ends.
 func (o *outlook) excuse() {

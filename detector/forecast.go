@@ -106,6 +106,18 @@ func (s *stock) setTerms(t *budget.Terms) {
 	}
 }
 
+// clear forgets which stocks there are; stock and keep name them anew.
+func (f *forecaster) clear() { f.stocks = nil }
+
+// keep goes on with s under terms t.
+func (f *forecaster) keep(s *stock, t *budget.Terms) {
+	s.setTerms(t)
+	f.stocks = append(f.stocks, s)
+}
+
+// dropped tells the stock of a live flow that is lost sight of.
+func (s *stock) dropped(opened collector.Interval) { s.times.drop(opened) }
+
 // opened tells the stock of a flow of any of its port spaces. The same interval comes
 // back when it closes. An interval without From is a flow older than the agent.
 func (s *stock) opened(opened collector.Interval) { s.times.open(opened) }
@@ -284,8 +296,22 @@ type conditions struct {
 	WarmingUntil collector.Time
 }
 
-// made reports whether there is a forecast yet.
-func (o *outlook) made() bool { return o.last != 0 }
+// latest is the last forecast, nil before the first.
+func (o *outlook) latest() *Forecast {
+	if o.last == 0 {
+		return nil
+	}
+	return &o.forecast
+}
+
+// ticked reports whether the last forecast knows of all until now.
+func (o *outlook) ticked(now collector.Time) bool { return o.last >= now.Seconds() }
+
+// addUntold adds n to the live flows that may have an answer or may wait for one.
+func (o *outlook) addUntold(n int32) { o.untold += n }
+
+// live is the number of live flows; of untold only the first packet is known.
+func (o *outlook) live() (live, untold int) { return o.times.ages.count(), int(o.untold) }
 
 // held is the number of ports held at the last tick or event.
 func (o *outlook) held() int {

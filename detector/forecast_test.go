@@ -1,8 +1,6 @@
 package detector
 
 import (
-	"encoding/binary"
-	"hash/crc32"
 	"math"
 	"math/rand/v2"
 	"slices"
@@ -11,21 +9,6 @@ import (
 
 	"github.com/snatwatch/snatwatch/collector"
 )
-
-// sealed appends the checksum that a state ends with.
-func sealed(b []byte) []byte {
-	return binary.LittleEndian.AppendUint32(b, crc32.Checksum(b, crc32.MakeTable(crc32.Castagnoli)))
-}
-
-// finite fails where a forecast says what no metric may show.
-func finite(t *testing.T, l *Ledger) {
-	t.Helper()
-	for i := range l.spaces {
-		if o := l.spaces[i].outlook; o != nil {
-			checkForecast(t, &o.forecast)
-		}
-	}
-}
 
 func checkForecast(t *testing.T, f *Forecast) {
 	t.Helper()

@@ -302,7 +302,7 @@ func TestForecastIsOverAllSpaces(t *testing.T) {
 		if s.Forecast == nil {
 			t.Fatalf("%s has no forecast", s.Destination)
 		}
-		want.add(s.Forecast)
+		want.Add(s.Forecast)
 	}
 	if want.Spaces != 4 || want.Mean[0] < 600 || want.Probability[3] <= 0 {
 		t.Errorf("sums over what is exported: %+v", want)

@@ -127,7 +127,7 @@ func (l *Ledger) inherit(s *portSpace) {
 		if s.outlook = o.outlook; s.outlook != nil {
 			l.outlooks++
 			if *l.accounts[s.key.account].terms != *l.old.accounts[was].terms {
-				s.outlook.evidence.acquit()
+				s.outlook.newTerms()
 			}
 		}
 	}
@@ -148,13 +148,13 @@ func (l *Ledger) rehouse(n *netns, i uint32, f *flow) {
 	if from != nil && from != to {
 		if live {
 			from.drop(opened)
-			from.untold -= untold
+			from.addUntold(-untold)
 		} else {
 			from.free(f.moment)
 		}
 	}
 	if live && (f.place == 0 || l.accountOf(f).stock != was.stock) {
-		was.stock.times.drop(opened)
+		was.stock.dropped(opened)
 		if f.place != 0 {
 			l.accountOf(f).stock.opened(opened)
 		}
@@ -174,7 +174,7 @@ func (l *Ledger) rehouse(n *netns, i uint32, f *flow) {
 	if to != nil && from != to {
 		if live {
 			to.haveLive(opened)
-			to.untold += untold
+			to.addUntold(untold)
 		} else {
 			to.haveCooling(f.moment)
 		}

@@ -209,12 +209,12 @@ func TestStallsBetweenDumpsAreForecast(t *testing.T) {
 	wait(16, 19)
 	s.dump(20, flows[:50]...)
 	wait(21, 25)
-	if got := s.spaces[1].outlook.forecast.TimeToExhaustion; got != 0 {
+	if got := s.spaces[1].outlook.latest().TimeToExhaustion; got != 0 {
 		t.Errorf("exhausted in %.0f s, want now: an open failed", got)
 	}
 	s.dump(30, flows[:50]...)
 	wait(31, 35)
-	if got := s.spaces[1].outlook.forecast.TimeToExhaustion; got == 0 {
+	if got := s.spaces[1].outlook.latest().TimeToExhaustion; got == 0 {
 		t.Error("exhausted now, and nothing failed since the last forecast")
 	}
 }

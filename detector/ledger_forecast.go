@@ -25,14 +25,13 @@ const (
 
 // startForecast makes what accounts lack of forecasting state.
 func (l *Ledger) startForecast() {
-	l.forecaster.stocks = nil
+	l.forecaster.clear()
 	for _, a := range l.accounts {
 		if a.stock == nil {
 			a.stock = l.forecaster.stock(a.budget, a.protocol, l.now)
 			continue
 		}
-		a.stock.setTerms(a.terms)
-		l.forecaster.stocks = append(l.forecaster.stocks, a.stock)
+		l.forecaster.keep(a.stock, a.terms)
 	}
 }
 
@@ -68,7 +67,7 @@ func (l *Ledger) flowClosed(f *flow, opened, ended collector.Interval, release c
 // untold adds to the live flows of which only the first packet is known, where f is forecast.
 func (l *Ledger) untold(f *flow, n int32) {
 	if o := l.outlookOf(f); o != nil {
-		o.untold += n
+		o.addUntold(n)
 	}
 }
 
@@ -89,7 +88,7 @@ func (l *Ledger) flowReused(f *flow) {
 // flowDropped tells that live f is lost sight of.
 func (l *Ledger) flowDropped(f *flow) {
 	opened := f.openedInterval()
-	l.accountOf(f).stock.times.drop(opened)
+	l.accountOf(f).stock.dropped(opened)
 	if o := l.outlookOf(f); o != nil {
 		o.drop(opened)
 	}
@@ -141,7 +140,7 @@ func (l *Ledger) forecast() {
 	}
 	for n := range l.spaces {
 		s := &l.spaces[n]
-		if s.outlook == nil || s.outlook.last >= c.Now.Seconds() {
+		if s.outlook == nil || s.outlook.ticked(c.Now) {
 			continue // without a forecast, or that of the last dump stands
 		}
 		a := l.accounts[s.key.account]
@@ -224,7 +223,7 @@ func (l *Ledger) handOutlooks() {
 				case f.phase == phaseLive:
 					o.haveLive(f.openedInterval())
 					if f.flags&flagUntold != 0 {
-						o.untold++
+						o.addUntold(1)
 					}
 				case f.phase == phaseCooling:
 					o.haveCooling(f.moment)
@@ -248,8 +247,8 @@ func (l *Ledger) eachFlow(n *netns, do func(i uint32, f *flow)) {
 
 // exhausts is the median time to exhaustion of s in seconds, +Inf where none is known.
 func exhausts(s *portSpace) float64 {
-	if s.outlook == nil || !s.outlook.made() {
+	if s.outlook == nil || s.outlook.latest() == nil {
 		return math.Inf(1)
 	}
-	return s.outlook.forecast.TimeToExhaustion
+	return s.outlook.latest().TimeToExhaustion
 }

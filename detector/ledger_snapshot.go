@@ -79,8 +79,8 @@ func (l *Ledger) protocolSnapshot(number uint32) ProtocolSnapshot {
 	for _, n := range own {
 		s := &l.spaces[n]
 		p.Busiest = max(p.Busiest, s.held())
-		if o := s.outlook; o != nil && o.made() {
-			p.Forecast.add(&o.forecast)
+		if s.outlook != nil {
+			p.Forecast.Add(s.outlook.latest())
 		}
 	}
 	if a.fold != nil && a.fold.occupied > 0 {

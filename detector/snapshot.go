@@ -123,7 +123,11 @@ type Totals struct {
 	Mean, Variance, Probability [NumHorizons]float64
 }
 
-func (t *Totals) add(f *Forecast) {
+// Add adds f, unless it is nil.
+func (t *Totals) Add(f *Forecast) {
+	if f == nil {
+		return
+	}
 	t.Spaces++
 	for i := range f.Mean {
 		t.Mean[i] += f.Mean[i]

@@ -207,8 +207,8 @@ func (l *Ledger) spaceSnapshot(s *portSpace) SpaceSnapshot {
 	}
 	out := s.snapshot(l.now)
 	out.VIP, out.Destination = s.vipLabel, s.label
-	if o := s.outlook; o != nil && o.made() {
-		f := o.forecast
+	if s.outlook != nil && s.outlook.latest() != nil {
+		f := *s.outlook.latest()
 		out.Forecast = &f
 	}
 	return out

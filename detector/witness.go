@@ -1,6 +1,11 @@
 package detector
 
-import "github.com/snatwatch/snatwatch/collector"
+import (
+	"errors"
+	"fmt"
+
+	"github.com/snatwatch/snatwatch/collector"
+)
 
 // A witness knows the last witnessSlots slots of witnessWidth seconds: the longest cool-down that it can
 // tell of.
@@ -186,4 +191,26 @@ func (w *witness) due(now float64) bool {
 	}
 	w.judged = now
 	return true
+}
+
+// audit recounts what the witnesses of s hold; of are the outlooks that there are. It is for the tests of whoever
+// feeds outlooks.
+func (s *stock) audit(of map[*outlook]bool) error {
+	if len(s.witnesses) > witnessesMax {
+		return fmt.Errorf("%d witnesses, at most %d", len(s.witnesses), witnessesMax)
+	}
+	for _, w := range s.witnesses {
+		other, unanswered := 0, 0
+		for i := range w.other {
+			other += int(w.other[i])
+			unanswered += int(w.unanswered[i])
+		}
+		switch {
+		case w.of == nil || !of[w.of] || w.of.witness() != w:
+			return errors.New("a witness is of no port space")
+		case other != w.otherSum || unanswered != w.unansweredSum:
+			return fmt.Errorf("a witness holds %d and %d ports, its slots say %d and %d", w.otherSum, w.unansweredSum, other, unanswered)
+		}
+	}
+	return nil
 }

@@ -3,7 +3,6 @@ package detector
 import (
 	"fmt"
 	"net/netip"
-	"slices"
 	"testing"
 	"time"
 
@@ -11,56 +10,24 @@ import (
 	"github.com/snatwatch/snatwatch/detector/budget"
 )
 
-// witnessed is a ledger with one port space, towards store, that has a witness.
-func witnessed(t *testing.T, b *budget.Budget) (script, *witness) {
+// witnessed is a ledger with one port space, towards store, that has a witness: an open failed there.
+func witnessed(t *testing.T, b *budget.Budget) script {
 	s := newScript(t, LedgerConfig{Budgets: []*budget.Budget{b}})
 	s.dump(0)
 	s.open(1, flowTo(0, store))
-	for x := 2.0; x < 8; x++ {
+	s.open(2, flowTo(1, store))
+	for x := 3.0; x < 8; x++ {
 		s.Advance(at(x))
 	}
-	return s, s.accounts[0].stock.assign(s.spaces[1].outlook, true)
+	s.close(8, flowTo(1, store), collector.Timeout)
+	if !s.spaces[1].outlook.sampled() {
+		t.Fatal("an open failed, and the port space has no witness")
+	}
+	return s
 }
 
-// What a witness counts as held until a release is released, however short the cool-down, and however many are.
-func TestWitnessReleases(t *testing.T) {
-	t.Parallel()
-	for _, tt := range []struct {
-		name     string
-		coolDown time.Duration
-		flows    int // a second
-		reason   collector.Reason
-	}{
-		{"within a slot", time.Second, 10, collector.RST},
-		{"within a slot, unanswered", time.Second, 10, collector.Timeout},
-		{"some slots later", 15 * time.Second, 10, collector.RST},
-		{"some slots later, unanswered", 15 * time.Second, 10, collector.Timeout},
-		{"more than are counted in a slot", 15 * time.Second, 1<<16 + 9, collector.RST},
-		{"more than are counted in a slot, unanswered", 15 * time.Second, 1<<16 + 9, collector.Timeout},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
-			t.Parallel()
-			b := coolingBudget(1<<20, 240*time.Second)
-			b.TCP.CoolDown[tt.reason] = tt.coolDown
-			s, w := witnessed(t, b)
-			n := 1
-			x := 8.0
-			for ; n < max(1000, 2*tt.flows); x++ {
-				for range tt.flows {
-					s.open(x, flowTo(n, store))
-					s.close(x+0.5, flowTo(n, store), tt.reason)
-					n++
-				}
-			}
-			for end := x + 60; x < end; x++ {
-				s.Advance(at(x))
-			}
-			if w.otherSum != 0 || w.unansweredSum != 0 {
-				t.Errorf("%d and %d ports are not released", w.otherSum, w.unansweredSum)
-			}
-		})
-	}
-}
+// mostWitnesses is how many port spaces of a budget may have a witness.
+const mostWitnesses = 8
 
 // A witness ends with the forecast that it is of, so that another port space can have one.
 func TestWitnessEndsWithItsForecast(t *testing.T) {
@@ -84,23 +51,23 @@ func TestWitnessEndsWithItsForecast(t *testing.T) {
 				s.open(300, flowTo(5000+i, "203.0.113.99:443"))
 			}
 			s.Advance(at(340))
-		}, witnessesMax},
+		}, mostWitnesses},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			s := newScript(t, LedgerConfig{Budgets: []*budget.Budget{coolingBudget(1024, 0)}, ForecastMax: tt.max})
 			s.dump(0)
-			for n := range witnessesMax {
+			for n := range mostWitnesses {
 				fail(s, n+1, float64(1+25*n))
 			}
 			tt.do(s)
 			fail(s, 99, 1200)
 			space := &s.spaces[s.byKey[spaceKey{destination: pack(netip.MustParseAddr("203.0.113.99")), port: 443}]]
-			if space.outlook == nil || space.outlook.witness() == nil {
+			if space.outlook == nil || !space.outlook.sampled() {
 				t.Error("the ninth port space that fails has no witness")
 			}
-			if n := len(s.accounts[0].stock.witnesses); n > witnessesMax {
-				t.Errorf("%d witnesses", n)
+			if err := audit(s.Ledger); err != nil {
+				t.Error(err)
 			}
 		})
 	}
@@ -149,14 +116,15 @@ func TestWitnessOverReconfigure(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			b := coolingBudget(1024, 240*time.Second)
-			s, w := witnessed(t, b)
+			s := witnessed(t, b)
+			of := s.spaces[1].outlook
 			after := *b
 			tt.change(&after)
 			s.Reconfigure([]*budget.Budget{&after})
 			if err := audit(s.Ledger); err != nil {
 				t.Fatal(err)
 			}
-			if got := slices.Contains(s.accounts[0].stock.witnesses, w); got != tt.want {
+			if got := of.sampled(); got != tt.want {
 				t.Errorf("the witness is kept: %v, want %v", got, tt.want)
 			}
 		})
