@@ -50,17 +50,17 @@ func TestArrivalsAreInTheirBlocks(t *testing.T) {
 func TestDispersionOfUnevenTicks(t *testing.T) {
 	t.Parallel()
 	b := testBudget(1024, 0)
-	s := newForecaster(0).stock(b, collector.TCP, epoch)
-	o := s.outlook(epoch)
+	s := NewForecaster(0).Account(b, collector.TCP, epoch)
+	o := s.Outlook(epoch)
 	rng := rand.New(rand.NewPCG(1, 2))
 	var ends []float64
 	ticked, told := 0.0, 0
 	for x := 1.0; x < 900; x += rng.ExpFloat64() / 200 {
 		for len(ends) > 0 && ends[0] <= x {
-			o.close(exactly(ends[0]-0.4), exactly(ends[0]), 0, collector.FIN)
+			o.Close(exactly(ends[0]-0.4), exactly(ends[0]), 0, collector.FIN)
 			ends = ends[1:]
 		}
-		o.open(exactly(x))
+		o.Open(exactly(x))
 		ends = append(ends, x+0.4)
 		now := math.Floor(x)
 		moved := len(ends) - told
@@ -68,8 +68,8 @@ func TestDispersionOfUnevenTicks(t *testing.T) {
 			continue
 		}
 		ticked, told = now, len(ends)
-		s.tick(at(x), b)
-		o.tick(conditions{Now: at(x)})
+		s.Tick(at(x), b)
+		o.Tick(Conditions{Now: at(x)})
 	}
 	if got := o.dispersion; got > 2 {
 		t.Errorf("the variance of arrivals is %.1f of their mean, want nearly 1", got)

@@ -3,7 +3,7 @@ package detector
 import "math"
 
 // expect computes the course of each component and weighs them by how well each did.
-func (o *outlook) expect(w *workspace, now, held float64) {
+func (o *Outlook) expect(w *workspace, now, held float64) {
 	c := &w.course
 	// A line of a few seconds tells of the next minute. Once a day one passes its proof by chance,
 	// which minutes ahead would be a page.
@@ -39,7 +39,7 @@ func (o *outlook) expect(w *workspace, now, held float64) {
 		c.mean[recent][i] = c.base[i] + n/seconds*g
 		c.mean[stay][i] = held
 		// Bursts by the clock are as high in an hour as now.
-		if h > 0 && len(w.bursts) == 0 && o.stock.f.without&PartSettle == 0 {
+		if h > 0 && len(w.bursts) == 0 && o.account.f.without&PartSettle == 0 {
 			if h > planning {
 				x = 1
 			}
@@ -76,7 +76,7 @@ type line struct{ level, slope, seen float64 }
 
 // line is the trend that windows from level finest on prove; the rate as it is where there is none. It
 // does not fall below zero, nor is it believed to more than double.
-func (o *outlook) line(now float64, finest int) line {
+func (o *Outlook) line(now float64, finest int) line {
 	level, slope, seen := o.came.slope(now, o.dispersion, finest)
 	if slope == 0 {
 		return line{level: o.rate}
@@ -86,8 +86,8 @@ func (o *outlook) line(now float64, finest int) line {
 
 // reversion is how much of today's distance from the long mean of rate and fill is left at
 // horizon h, u seconds ahead.
-func (o *outlook) reversion(h int, u float64) (rate, fill float64) {
-	if o.stock.f.without&PartMeans != 0 {
+func (o *Outlook) reversion(h int, u float64) (rate, fill float64) {
+	if o.account.f.without&PartMeans != 0 {
 		return 1, 1
 	}
 	const worth = 20 // judged forecasts that the prior weighs
@@ -110,8 +110,8 @@ func scorePower() [NumHorizons][2]float64 {
 // weigh shares horizon h out among the components: by their errors so far, and before those by what
 // the factory says of them. For planning it says so relative to the errors of a fill that stays; within a
 // page's horizon that would hold on to it when it has just begun to fail.
-func (o *outlook) weigh(h int, weight *[components]float64) {
-	f := o.stock.f
+func (o *Outlook) weigh(h int, weight *[components]float64) {
+	f := o.account.f
 	l, factory := &o.learnt[h], &f.scores[h]
 	n := float64(l.seen)
 	power := f.power[h][0] + (f.power[h][1]-f.power[h][0])*n/(scoreWorth+n)
@@ -140,7 +140,7 @@ func (o *outlook) weigh(h int, weight *[components]float64) {
 }
 
 // leaves reports whether an ablation takes component k away.
-func (f *forecaster) leaves(k int) bool {
+func (f *Forecaster) leaves(k int) bool {
 	switch k {
 	case trend:
 		return f.without&PartTrend != 0

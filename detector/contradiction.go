@@ -24,8 +24,8 @@ const (
 	contradictionOver = 1.02
 	// witnessesMax is how many port spaces of a stock have a witness (4 KB each), and witnessHold for how
 	// many seconds after an open failed one is kept from the others.
-	witnessesMax = 8
-	witnessHold  = 1800.0
+	samplesMax = 8
+	sampleHold = 1800.0
 )
 
 // evidence is what one port space tells against its budget. Answered flows are those that
@@ -41,18 +41,18 @@ type evidence struct {
 	// unknown is the second until which ports may be held that nobody knows to be of flows that
 	// were never answered.
 	unknown float64
-	witness *witness
+	sample  *sample
 }
 
 // attest takes in what happened in the dt seconds up to c.Now, when live ports were held by live flows, of which
 // some may wait for an answer, and cooling ones besides.
-func (o *outlook) attest(c *conditions, dt, live, cooling float64) {
+func (o *Outlook) observe(c *Conditions, dt, live, cooling float64) {
 	e, now := &o.evidence, c.Now.Seconds()
-	e.live = float32(max(0, live-float64(c.Opening+int(o.untold))))
+	e.live = float32(max(0, live-float64(c.Opening+int(o.unconfirmed))))
 	held := float64(e.live) + cooling
-	w := o.witness()
-	if w == nil && e.witness != nil {
-		e.witness, e.unknown = nil, now+contradictionTau
+	w := o.sampleOf()
+	if w == nil && e.sample != nil {
+		e.sample, e.unknown = nil, now+contradictionTau
 	}
 	if c.InexactSince != 0 {
 		// Flows that are gone may be counted as live, and answers are missing.
@@ -69,7 +69,7 @@ func (o *outlook) attest(c *conditions, dt, live, cooling float64) {
 	e.over *= keep
 	e.overSlots *= keep
 	e.overTimes *= keep
-	if n := e.answered; n > 0 && held > contradictionOver*o.stock.ports && now > e.unknown {
+	if n := e.answered; n > 0 && held > contradictionOver*o.account.ports && now > e.unknown {
 		e.overLevel = (e.overLevel*e.over + float32(held)*n) / (e.over + n)
 		e.over += n
 		if slot := int64(now) / contradictionSlot; slot != e.slot {
@@ -84,21 +84,21 @@ func (o *outlook) attest(c *conditions, dt, live, cooling float64) {
 }
 
 // newTerms lets go what was told against other terms than those of now.
-func (o *outlook) newTerms() {
+func (o *Outlook) NewTerms() {
 	e := &o.evidence
 	e.over, e.overLevel, e.overSlots, e.overTimes = 0, 0, 0, 0
 }
 
 // testify tells the evidence of a flow's end, as close does the outlook.
-func (o *outlook) testify(opened, ended collector.Interval, release collector.Time, reason collector.Reason) {
-	e, s := &o.evidence, o.stock
+func (o *Outlook) observeEnd(opened, ended collector.Interval, release collector.Time, reason collector.Reason) {
+	e, s := &o.evidence, o.account
 	unanswered := reason == collector.Timeout
 	if !unanswered && reason != collector.ReasonUnknown {
 		e.answered++
 	}
-	w := o.witness()
+	w := o.sampleOf()
 	if w == nil && unanswered {
-		if w = s.assign(o, true); w == nil {
+		if w = s.assignSample(o, true); w == nil {
 			e.unknown = max(e.unknown, release.Seconds())
 		}
 	}
@@ -108,15 +108,15 @@ func (o *outlook) testify(opened, ended collector.Interval, release collector.Ti
 }
 
 // answered tells that a flow was answered of which only the open was known, and that it was live until then.
-func (o *outlook) answered(opened collector.Interval, until collector.Time) {
-	if w := o.witness(); w != nil {
-		w.told(opened.To, until)
+func (o *Outlook) Answered(opened collector.Interval, until collector.Time) {
+	if w := o.sampleOf(); w != nil {
+		w.answeredLate(opened.To, until)
 	}
 }
 
 // witness is the witness of o, nil if it has none.
-func (o *outlook) witness() *witness {
-	if w := o.evidence.witness; w != nil && w.of == o {
+func (o *Outlook) sampleOf() *sample {
+	if w := o.evidence.sample; w != nil && w.of == o {
 		return w
 	}
 	return nil
@@ -124,44 +124,44 @@ func (o *outlook) witness() *witness {
 
 // assign gives o a witness: one that no port space had or, where its opens fail, one of another where none
 // did for long; nil if there is none.
-func (s *stock) assign(o *outlook, failing bool) *witness {
-	var w *witness
+func (s *Account) assignSample(o *Outlook, failing bool) *sample {
+	var w *sample
 	switch {
 	case o.last == 0, s.protocol != collector.TCP: // a UDP flow need not be answered
 		return nil
-	case len(s.witnesses) < witnessesMax:
-		w = &witness{}
-		s.witnesses = append(s.witnesses, w)
+	case len(s.samples) < samplesMax:
+		w = &sample{}
+		s.samples = append(s.samples, w)
 	case failing:
-		w = slices.MinFunc(s.witnesses, func(a, b *witness) int { return cmp.Compare(a.failing, b.failing) })
-		if o.last-w.failing < witnessHold {
+		w = slices.MinFunc(s.samples, func(a, b *sample) int { return cmp.Compare(a.failing, b.failing) })
+		if o.last-w.failing < sampleHold {
 			return nil
 		}
 	default:
 		return nil
 	}
 	w.start(o)
-	o.evidence.witness = w
+	o.evidence.sample = w
 	return w
 }
 
 // sampled reports whether o has a witness.
-func (o *outlook) sampled() bool { return o.witness() != nil }
+func (o *Outlook) Sampled() bool { return o.sampleOf() != nil }
 
 // excuse takes its witness from o, which ends.
-func (o *outlook) excuse() {
-	if w := o.witness(); w != nil {
+func (o *Outlook) Stop() {
+	if w := o.sampleOf(); w != nil {
 		w.of = nil
-		o.stock.witnesses = slices.DeleteFunc(o.stock.witnesses, func(x *witness) bool { return x == w })
+		o.account.samples = slices.DeleteFunc(o.account.samples, func(x *sample) bool { return x == w })
 	}
 }
 
 // dismiss lets all witnesses go: what they saw is no evidence for or against other terms.
-func (s *stock) dismiss() {
-	for _, w := range s.witnesses {
+func (s *Account) dropSamples() {
+	for _, w := range s.samples {
 		w.of = nil
 	}
-	s.witnesses = nil
+	s.samples = nil
 }
 
 // contradiction is the verdict on a budget.
@@ -171,37 +171,37 @@ type contradiction struct {
 }
 
 // contradicted says whether what is seen cannot be under the budget of stocks, and why.
-func contradicted(stocks [2]*stock) (bool, string) {
+func Contradicted(stocks [2]*Account) (bool, string) {
 	for _, s := range stocks {
-		if s != nil && s.verdict.until != 0 {
-			return true, s.verdict.text
+		if s != nil && s.contradiction.until != 0 {
+			return true, s.contradiction.text
 		}
 	}
 	return false, ""
 }
 
 // forgive drops the verdict when the last evidence is long ago.
-func (s *stock) forgive(now float64) {
-	if now > s.verdict.until {
-		s.verdict = contradiction{}
+func (s *Account) expire(now float64) {
+	if now > s.contradiction.until {
+		s.contradiction = contradiction{}
 	}
 }
 
 // contradict draws the verdict from what o tells at now.
-func (s *stock) contradict(o *outlook, now float64) {
-	e, v := &o.evidence, &s.verdict
+func (s *Account) contradict(o *Outlook, now float64) {
+	e, v := &o.evidence, &s.contradiction
 	if e.over >= contradictionOpens && (e.overSlots > contradictionSlots || e.overTimes > 1.5) {
 		v.text = fmt.Sprintf("%.0f ports are held of a budget of %.0f and flows still open: the budget is larger, or a port cools down for less long than configured",
 			e.overLevel, s.ports)
 		v.until = now + contradictionHold
 		return
 	}
-	w := o.witness()
-	if w == nil && o.rate*witnessSlots*witnessWidth > s.ceiling {
-		s.assign(o, false)
+	w := o.sampleOf()
+	if w == nil && o.rate*sampleSlots*slotSeconds > s.ceiling {
+		s.assignSample(o, false)
 	}
-	if w != nil && w.due(now) {
-		if f, ok := w.judge(s); ok {
+	if w != nil && w.fitDue(now) {
+		if f, ok := w.fit(s); ok {
 			v.text = f.text(s)
 			v.until = now + contradictionHold
 		}
@@ -209,7 +209,7 @@ func (s *stock) contradict(o *outlook, now float64) {
 }
 
 // text says what the finding is.
-func (f *finding) text(s *stock) string {
+func (f *candidate) text(s *Account) string {
 	text := fmt.Sprintf("flows stay unanswered with %.0f ports held of %.0f while others are answered: the budget is smaller, or a port cools down for longer than configured",
 		f.level, s.ceiling)
 	if f.cool > 0 {

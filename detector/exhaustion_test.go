@@ -26,36 +26,36 @@ func TestExhaustionIsNoContradiction(t *testing.T) {
 			const full, free, patience = 600, 720, 127
 			start := collector.Time(midnight * int64(time.Second))
 			b := testBudget(100, 15*time.Second)
-			s := newForecaster(0).stock(b, collector.TCP, start)
-			o := s.outlook(start)
+			s := NewForecaster(0).Account(b, collector.TCP, start)
+			o := s.Outlook(start)
 			second := func(n int) collector.Interval { return moment(start.Add(time.Duration(n) * time.Second)) }
 			said, opening := false, 0
 			for n := 1; n < 1000; n++ {
 				now := second(n)
 				for range 3 {
-					o.open(now)
-					o.close(now, now, now.To.Add(15*time.Second), collector.FIN)
+					o.Open(now)
+					o.Close(now, now, now.To.Add(15*time.Second), collector.FIN)
 				}
 				for range 50 {
 					switch n {
 					case full:
-						o.open(now)
+						o.Open(now)
 					case free:
-						o.close(second(full), now, now.To, collector.FIN)
+						o.Close(second(full), now, now.To, collector.FIN)
 					}
 				}
 				if n >= tt.from && n < tt.to {
-					o.open(now)
+					o.Open(now)
 					opening++
 				}
 				if n -= patience; n >= tt.from && n < tt.to {
-					o.close(second(n), now, now.To, collector.Timeout)
+					o.Close(second(n), now, now.To, collector.Timeout)
 					opening--
 				}
 				n += patience
-				s.tick(now.To, b)
-				o.tick(conditions{Now: now.To, Opening: opening})
-				said = said || s.verdict.until != 0
+				s.Tick(now.To, b)
+				o.Tick(Conditions{Now: now.To, Opening: opening})
+				said = said || s.contradiction.until != 0
 			}
 			if said != tt.want {
 				t.Errorf("contradicted %v, want %v", said, tt.want)

@@ -9,7 +9,7 @@ import (
 
 // forecaster holds what all forecasts of one ledger share: the agent-wide
 // hold times that young budgets borrow from, and room to compute in.
-type forecaster struct {
+type Forecaster struct {
 	edges *ageEdges
 	// all sums the hold times of every budget, as of second since.
 	all   occurrence
@@ -24,13 +24,13 @@ type forecaster struct {
 	// without turns parts of the method off, for the ablation table alone.
 	without Part
 	// stocks in the order they were made, so that the same input gives the same bytes.
-	stocks []*stock
+	accounts []*Account
 	// saved is what a state tells of port spaces not yet met.
-	saved map[spaceName]*saved
+	saved map[SpaceName]*saved
 }
 
-func newForecaster(without Part) *forecaster {
-	f := &forecaster{edges: newAgeEdges(), without: without, factory: factoryTails(), calibration: factoryCalibration(), scores: factoryScores(), power: scorePower()}
+func NewForecaster(without Part) *Forecaster {
+	f := &Forecaster{edges: newAgeEdges(), without: without, factory: factoryTails(), calibration: factoryCalibration(), scores: factoryScores(), power: scorePower()}
 	f.work.edges, f.work.curve.edges = f.edges, f.edges
 	f.work.grid, f.work.horizon = aheadGrid(), horizonAt()
 	f.work.taus = hazardTaus()
@@ -41,8 +41,8 @@ func newForecaster(without Part) *forecaster {
 
 // stock is one protocol of a budget: the hold times that its young port spaces
 // borrow from, and what is left of its past forecasts.
-type stock struct {
-	f        *forecaster
+type Account struct {
+	f        *Forecaster
 	name     string
 	protocol collector.Protocol
 	// classes are the distinct cool-downs in seconds; classOf maps a reason to one.
@@ -64,8 +64,8 @@ type stock struct {
 	next    float64         // and beyond the edge of its table
 	crossed [aheads]float64 // probability that the pool has crossed that edge by then
 
-	verdict   contradiction
-	witnesses []*witness
+	contradiction contradiction
+	samples       []*sample
 	// brier sums the squared errors of judged probabilities, judged counts them; both decay.
 	brier, judged [NumHorizons]float64
 }
@@ -75,19 +75,19 @@ type stock struct {
 const coolClasses = 4
 
 // stock makes the state of protocol p of budget b.
-func (f *forecaster) stock(b *budget.Budget, p collector.Protocol, now collector.Time) *stock {
-	s := &stock{f: f, name: b.Name, protocol: p}
+func (f *Forecaster) Account(b *budget.Budget, p collector.Protocol, now collector.Time) *Account {
+	s := &Account{f: f, name: b.Name, protocol: p}
 	s.setTerms(b.Terms(p))
-	s.times.start(second(now))
-	f.stocks = append(f.stocks, s)
+	s.times.start(Second(now))
+	f.accounts = append(f.accounts, s)
 	return s
 }
 
 // setTerms takes the cool-downs of t; past closes keep their class. A verdict is on the terms before.
-func (s *stock) setTerms(t *budget.Terms) {
+func (s *Account) setTerms(t *budget.Terms) {
 	if s.terms != *t {
-		s.dismiss()
-		s.terms, s.verdict = *t, contradiction{}
+		s.dropSamples()
+		s.terms, s.contradiction = *t, contradiction{}
 	}
 	n := 0
 	s.longest = 0
@@ -107,31 +107,31 @@ func (s *stock) setTerms(t *budget.Terms) {
 }
 
 // clear forgets which stocks there are; stock and keep name them anew.
-func (f *forecaster) clear() { f.stocks = nil }
+func (f *Forecaster) Clear() { f.accounts = nil }
 
 // keep goes on with s under terms t.
-func (f *forecaster) keep(s *stock, t *budget.Terms) {
+func (f *Forecaster) Keep(s *Account, t *budget.Terms) {
 	s.setTerms(t)
-	f.stocks = append(f.stocks, s)
+	f.accounts = append(f.accounts, s)
 }
 
 // dropped tells the stock of a live flow that is lost sight of.
-func (s *stock) dropped(opened collector.Interval) { s.times.drop(opened) }
+func (s *Account) Dropped(opened collector.Interval) { s.times.drop(opened) }
 
 // opened tells the stock of a flow of any of its port spaces. The same interval comes
 // back when it closes. An interval without From is a flow older than the agent.
-func (s *stock) opened(opened collector.Interval) { s.times.open(opened) }
+func (s *Account) Opened(opened collector.Interval) { s.times.open(opened) }
 
 // closed tells the stock of a flow's end.
-func (s *stock) closed(opened, ended collector.Interval, reason collector.Reason) {
+func (s *Account) Closed(opened, ended collector.Interval, reason collector.Reason) {
 	s.times.close(opened, ended, s.f.edges)
 	s.ended[s.classOf[reason]]++
 }
 
 // outlook is the forecast of one busy port space.
-type outlook struct {
+type Outlook struct {
 	// What each flow that opens or ends changes comes first, in few lines of the processor's cache.
-	stock *stock
+	account *Account
 	// fresh counts flows by when they opened, freed ports by when they are released: came, rhythm and
 	// cools are told of many at once, at the next tick at the latest.
 	fresh, freed fewSeconds
@@ -142,13 +142,13 @@ type outlook struct {
 	// them evenly over it.
 	spread uint32
 	// untold counts live flows that may have an answer or may wait for one.
-	untold   int32
-	evidence evidence
-	times    lifetimes
-	speeds   [numSpeeds]occurrence
-	cools    releaseWheel
-	came     arrivals
-	rhythm   rhythm
+	unconfirmed int32
+	evidence    evidence
+	times       lifetimes
+	speeds      [numSpeeds]occurrence
+	cools       releaseWheel
+	came        arrivals
+	rhythm      rhythm
 	// opened counts arrivals; openedBefore is its value at the last tick, lastOpened and lastSeconds are
 	// the arrivals of that tick and how long it took.
 	opened, openedBefore    float64
@@ -174,19 +174,19 @@ type outlook struct {
 
 // outlook starts the forecast of a port space at now. The ledger then tells of what the
 // space holds already with haveLive and haveCooling.
-func (s *stock) outlook(now collector.Time) *outlook {
-	o := &outlook{stock: s, cools: newReleaseWheel(second(now), s.longest)}
-	o.times.start(second(now))
-	o.came.since, o.came.now = second(now), second(now)
+func (s *Account) Outlook(now collector.Time) *Outlook {
+	o := &Outlook{account: s, cools: newReleaseWheel(Second(now), s.longest)}
+	o.times.start(Second(now))
+	o.came.since, o.came.now = Second(now), Second(now)
 	return o
 }
 
 // haveLive tells of a flow that was live when the outlook started.
-func (o *outlook) haveLive(opened collector.Interval) { o.times.open(opened) }
+func (o *Outlook) HaveLive(opened collector.Interval) { o.times.open(opened) }
 
 // haveCooling tells of a port that was cooling when the outlook started. Its flow may have been one that
 // was never answered.
-func (o *outlook) haveCooling(release collector.Time) {
+func (o *Outlook) HaveCooling(release collector.Time) {
 	o.cools.add(releaseSecond(release), 1)
 	o.closedBefore(releaseSecond(release))
 	o.evidence.unknown = max(o.evidence.unknown, release.Seconds())
@@ -194,7 +194,7 @@ func (o *outlook) haveCooling(release collector.Time) {
 
 // open tells of a flow that opened, or that was found live: opened without From is
 // one older than the agent. The same interval comes back in close.
-func (o *outlook) open(opened collector.Interval) {
+func (o *Outlook) Open(opened collector.Interval) {
 	o.times.open(opened)
 	if opened.From == 0 {
 		return
@@ -205,7 +205,7 @@ func (o *outlook) open(opened collector.Interval) {
 		o.spread += 0x9e3779b9
 		at = opened.From + collector.Time(float64(opened.To-opened.From)*float64(o.spread)/(1<<32))
 	}
-	s := second(at)
+	s := Second(at)
 	if o.fresh.past(s) {
 		o.arrived()
 	}
@@ -215,14 +215,14 @@ func (o *outlook) open(opened collector.Interval) {
 }
 
 // countOpened counts n flows that opened in second at.
-func (o *outlook) countOpened(at int64, n uint32) {
+func (o *Outlook) countOpened(at int64, n uint32) {
 	o.opened += float64(n)
 	o.came.add(at, n)
 	o.rhythm.count(at, n)
 }
 
 // arrived takes in the fresh flows.
-func (o *outlook) arrived() {
+func (o *Outlook) arrived() {
 	for i, n := range o.fresh.take() {
 		if n > 0 {
 			o.countOpened(o.fresh.first+int64(i), uint32(n))
@@ -231,7 +231,7 @@ func (o *outlook) arrived() {
 }
 
 // cooled takes in the freed ports.
-func (o *outlook) cooled() {
+func (o *Outlook) cooled() {
 	for i, n := range o.freed.take() {
 		if n > 0 {
 			o.cools.add(o.freed.first+int64(i), uint32(n))
@@ -241,14 +241,14 @@ func (o *outlook) cooled() {
 
 // close tells of a flow that ended; its port is held until release, which is not after
 // ended.To where there is no cool-down.
-func (o *outlook) close(opened, ended collector.Interval, release collector.Time, reason collector.Reason) {
-	o.times.close(opened, ended, o.stock.f.edges)
-	o.ended[o.stock.classOf[reason]]++
-	o.endedLately[o.stock.classOf[reason]]++
-	o.testify(opened, ended, release, reason)
+func (o *Outlook) Close(opened, ended collector.Interval, release collector.Time, reason collector.Reason) {
+	o.times.close(opened, ended, o.account.f.edges)
+	o.ended[o.account.classOf[reason]]++
+	o.endedLately[o.account.classOf[reason]]++
+	o.observeEnd(opened, ended, release, reason)
 	if release > ended.To {
 		s := releaseSecond(release)
-		if o.before != nil && second(ended.To) <= o.before.written {
+		if o.before != nil && Second(ended.To) <= o.before.written {
 			o.closedBefore(s)
 		}
 		if o.freed.past(s) {
@@ -261,16 +261,16 @@ func (o *outlook) close(opened, ended collector.Interval, release collector.Time
 }
 
 // free tells that a cooling port was released before its time.
-func (o *outlook) free(release collector.Time) {
+func (o *Outlook) Free(release collector.Time) {
 	o.cooled()
 	o.cools.remove(releaseSecond(release))
 }
 
 // drop forgets a live flow without an end: the ledger lost sight of it.
-func (o *outlook) drop(opened collector.Interval) { o.times.drop(opened) }
+func (o *Outlook) Drop(opened collector.Interval) { o.times.drop(opened) }
 
 // second is the second that t lies in.
-func second(t collector.Time) int64 { return int64(t) / int64(time.Second) }
+func Second(t collector.Time) int64 { return int64(t) / int64(time.Second) }
 
 // releaseSecond is the first whole second at which a port due at t is free.
 func releaseSecond(t collector.Time) int64 {
@@ -278,7 +278,7 @@ func releaseSecond(t collector.Time) int64 {
 }
 
 // conditions are what the ledger knows besides the flows when a forecast is made.
-type conditions struct {
+type Conditions struct {
 	// Now is the moment up to which everything was seen: in poll mode the last dump's.
 	Now collector.Time
 	// Held is the number of ports held: fewer than flows where these may share a port.
@@ -297,7 +297,7 @@ type conditions struct {
 }
 
 // latest is the last forecast, nil before the first.
-func (o *outlook) latest() *Forecast {
+func (o *Outlook) Latest() *Forecast {
 	if o.last == 0 {
 		return nil
 	}
@@ -305,16 +305,16 @@ func (o *outlook) latest() *Forecast {
 }
 
 // ticked reports whether the last forecast knows of all until now.
-func (o *outlook) ticked(now collector.Time) bool { return o.last >= now.Seconds() }
+func (o *Outlook) Ticked(now collector.Time) bool { return o.last >= now.Seconds() }
 
 // addUntold adds n to the live flows that may have an answer or may wait for one.
-func (o *outlook) addUntold(n int32) { o.untold += n }
+func (o *Outlook) AddUnconfirmed(n int32) { o.unconfirmed += n }
 
 // live is the number of live flows; of untold only the first packet is known.
-func (o *outlook) live() (live, untold int) { return o.times.ages.count(), int(o.untold) }
+func (o *Outlook) Live() (live, untold int) { return o.times.ages.count(), int(o.unconfirmed) }
 
 // held is the number of ports held at the last tick or event.
-func (o *outlook) held() int {
+func (o *Outlook) held() int {
 	o.cooled()
 	return o.times.ages.count() + int(o.cools.total)
 }

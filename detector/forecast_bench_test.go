@@ -16,7 +16,7 @@ const outlookBytes = 12 << 10
 
 func TestOutlookIsSmall(t *testing.T) {
 	t.Parallel()
-	if n := unsafe.Sizeof(outlook{}); n > outlookBytes {
+	if n := unsafe.Sizeof(Outlook{}); n > outlookBytes {
 		t.Errorf("an outlook takes %d bytes, want at most %d", n, outlookBytes)
 	}
 }
@@ -29,8 +29,8 @@ type busySpace struct {
 	cool  time.Duration
 	rate  int            // flows opened a second
 	life  func() float64 // seconds that one lives
-	stock *stock
-	o     *outlook
+	stock *Account
+	o     *Outlook
 	b     *budget.Budget
 	live  []collector.Time // opened, by the order of their end
 	ends  []collector.Time
@@ -44,7 +44,7 @@ func testBudget(ports int, cool time.Duration) *budget.Budget {
 	return &budget.Budget{Name: "test", Model: "static", TCP: t}
 }
 
-func newBusySpace(f *forecaster, seed uint64) *busySpace {
+func newBusySpace(f *Forecaster, seed uint64) *busySpace {
 	s := newSpace(f, seed, 15*time.Second)
 	s.rate = 18
 	s.life = func() float64 {
@@ -58,11 +58,11 @@ func newBusySpace(f *forecaster, seed uint64) *busySpace {
 }
 
 // newSpace is one that nothing has happened in yet.
-func newSpace(f *forecaster, seed uint64, cool time.Duration) *busySpace {
+func newSpace(f *Forecaster, seed uint64, cool time.Duration) *busySpace {
 	s := &busySpace{rng: rand.New(rand.NewPCG(seed, 1)), now: 1_700_000_000e9, cool: cool}
 	s.b = testBudget(1024, cool)
-	s.stock = f.stock(s.b, collector.TCP, s.now)
-	s.o = s.stock.outlook(s.now)
+	s.stock = f.Account(s.b, collector.TCP, s.now)
+	s.o = s.stock.Outlook(s.now)
 	return s
 }
 
@@ -85,7 +85,7 @@ func (s *busySpace) second() {
 			i++
 			continue
 		}
-		s.o.close(moment(s.live[i]), moment(s.ends[i]), s.ends[i].Add(s.cool), collector.FIN)
+		s.o.Close(moment(s.live[i]), moment(s.ends[i]), s.ends[i].Add(s.cool), collector.FIN)
 		last := len(s.live) - 1
 		s.live[i], s.ends[i] = s.live[last], s.ends[last]
 		s.live, s.ends = s.live[:last], s.ends[:last]
@@ -95,14 +95,14 @@ func (s *busySpace) second() {
 
 // open opens a flow that lives for so many seconds.
 func (s *busySpace) open(at collector.Time, life float64) {
-	s.o.open(moment(at))
+	s.o.Open(moment(at))
 	s.live = append(s.live, at)
 	s.ends = append(s.ends, at.Add(time.Duration(life*1e9)))
 }
 
 func (s *busySpace) tick() {
-	s.stock.tick(s.now, s.b)
-	s.o.tick(conditions{Now: s.now})
+	s.stock.Tick(s.now, s.b)
+	s.o.Tick(Conditions{Now: s.now})
 }
 
 func moment(t collector.Time) collector.Interval { return collector.Interval{From: t, To: t} }
@@ -110,7 +110,7 @@ func moment(t collector.Time) collector.Interval { return collector.Interval{Fro
 func BenchmarkForecastTick(b *testing.B) {
 	for _, bursts := range []int{0, 12, hourBins} {
 		b.Run(fmt.Sprintf("bursts=%d", bursts), func(b *testing.B) {
-			s := newBusySpace(newForecaster(0), 1)
+			s := newBusySpace(NewForecaster(0), 1)
 			if bursts > 0 {
 				r := &s.o.rhythm
 				r.first -= 10 * hourBins
@@ -129,13 +129,13 @@ func BenchmarkForecastTick(b *testing.B) {
 }
 
 func BenchmarkForecastEvent(b *testing.B) {
-	s := newBusySpace(newForecaster(0), 1)
+	s := newBusySpace(NewForecaster(0), 1)
 	b.ReportAllocs()
 	i := 0
 	for b.Loop() {
 		at := s.now.Add(time.Duration(i%1000) * time.Millisecond)
-		s.o.open(moment(at))
-		s.o.close(moment(at), moment(at.Add(50*time.Millisecond)), at.Add(15*time.Second), collector.FIN)
+		s.o.Open(moment(at))
+		s.o.Close(moment(at), moment(at.Add(50*time.Millisecond)), at.Add(15*time.Second), collector.FIN)
 		if i++; i%1000 == 0 {
 			s.now = s.now.Add(time.Second)
 			s.tick()

@@ -37,10 +37,10 @@ func FuzzForecastIsFinite(f *testing.F) {
 	f.Fuzz(func(t *testing.T, seed uint64, ports, cool uint16, script []byte) {
 		rng := rand.New(rand.NewPCG(seed, 0))
 		b := testBudget(max(1, int(ports)), time.Duration(cool)*time.Second)
-		fc := newForecaster(0)
+		fc := NewForecaster(0)
 		now := epoch
-		s := fc.stock(b, collector.TCP, now)
-		o := s.outlook(now)
+		s := fc.Account(b, collector.TCP, now)
+		o := s.Outlook(now)
 		type live struct{ opened collector.Interval }
 		var open []live
 		for _, op := range script {
@@ -55,8 +55,8 @@ func FuzzForecastIsFinite(f *testing.F) {
 					case 1:
 						i.From = 0
 					}
-					o.open(i)
-					s.opened(i)
+					o.Open(i)
+					s.Opened(i)
 					open = append(open, live{i})
 				}
 			case 2:
@@ -67,15 +67,15 @@ func FuzzForecastIsFinite(f *testing.F) {
 					i := open[len(open)-1].opened
 					open = open[:len(open)-1]
 					ended := collector.Interval{From: max(i.From, now-1e9), To: now}
-					o.close(i, ended, now.Add(time.Duration(cool)*time.Second), collector.Reason(rng.IntN(int(collector.NumReasons))))
-					s.closed(i, ended, collector.FIN)
+					o.Close(i, ended, now.Add(time.Duration(cool)*time.Second), collector.Reason(rng.IntN(int(collector.NumReasons))))
+					s.Closed(i, ended, collector.FIN)
 				}
 			case 3:
 				b.Nodes += int(op & 3)
 				b.NextTierPorts, b.NodesToNextTier = b.TCP.Ports/2, 1
 			}
-			s.tick(now, b)
-			o.tick(conditions{Now: now, InexactSince: now * collector.Time(op&1)})
+			s.Tick(now, b)
+			o.Tick(Conditions{Now: now, InexactSince: now * collector.Time(op&1)})
 			checkForecast(t, &o.forecast)
 		}
 	})
@@ -97,10 +97,10 @@ func TestBoundedLifetimesAreNotTakenForLong(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			rng := rand.New(rand.NewPCG(3, 4))
-			f := newForecaster(0)
+			f := NewForecaster(0)
 			b := testBudget(1024, 0)
-			s := f.stock(b, collector.TCP, epoch)
-			o := s.outlook(epoch)
+			s := f.Account(b, collector.TCP, epoch)
+			o := s.Outlook(epoch)
 			type flow struct {
 				opened collector.Interval
 				end    float64
@@ -112,7 +112,7 @@ func TestBoundedLifetimesAreNotTakenForLong(t *testing.T) {
 					if f.end > x+poll {
 						return false
 					}
-					o.close(f.opened, exactly(f.end), 0, collector.FIN)
+					o.Close(f.opened, exactly(f.end), 0, collector.FIN)
 					return true
 				})
 				for range 20 {
@@ -120,15 +120,15 @@ func TestBoundedLifetimesAreNotTakenForLong(t *testing.T) {
 					i := collector.Interval{From: at(x), To: seen}
 					if end := start + tt.life; end <= x+poll {
 						i.To = at(end)
-						o.open(i)
-						o.close(i, exactly(end), 0, collector.FIN)
+						o.Open(i)
+						o.Close(i, exactly(end), 0, collector.FIN)
 					} else {
-						o.open(i)
+						o.Open(i)
 						open = append(open, flow{i, end})
 					}
 				}
-				s.tick(seen, b)
-				o.tick(conditions{Now: seen})
+				s.Tick(seen, b)
+				o.Tick(Conditions{Now: seen})
 			}
 			if got := float64(o.times.survive[ageBucket(1)]); got < tt.least || got > tt.most {
 				t.Errorf("%.3f of the flows outlive 1 s, want %v to %v", got, tt.least, tt.most)
@@ -145,10 +145,10 @@ func TestLeftTruncation(t *testing.T) {
 	t.Parallel()
 	const mean = 10.0
 	rng := rand.New(rand.NewPCG(5, 6))
-	f := newForecaster(0)
+	f := NewForecaster(0)
 	b := testBudget(4096, 0)
-	s := f.stock(b, collector.TCP, at(0))
-	o := s.outlook(at(0))
+	s := f.Account(b, collector.TCP, at(0))
+	o := s.Outlook(at(0))
 	type flow struct{ from, to float64 }
 	var flows []flow
 	for x := -200.0; x < 600; x += rng.ExpFloat64() / 20 {
@@ -160,10 +160,10 @@ func TestLeftTruncation(t *testing.T) {
 			switch f := flows[0]; {
 			case f.to <= 0:
 			case f.from <= 0 && f.to > 0 && x == 0:
-				o.haveLive(exactly(f.from))
+				o.HaveLive(exactly(f.from))
 				open = append(open, f)
 			default:
-				o.open(exactly(f.from))
+				o.Open(exactly(f.from))
 				open = append(open, f)
 			}
 			flows = flows[1:]
@@ -172,11 +172,11 @@ func TestLeftTruncation(t *testing.T) {
 			if f.to > x {
 				return false
 			}
-			o.close(exactly(f.from), exactly(f.to), 0, collector.FIN)
+			o.Close(exactly(f.from), exactly(f.to), 0, collector.FIN)
 			return true
 		})
-		s.tick(at(x), b)
-		o.tick(conditions{Now: at(x)})
+		s.Tick(at(x), b)
+		o.Tick(Conditions{Now: at(x)})
 	}
 	got, _ := f.work.curve.mean(1e4)
 	if got < 0.9*mean || got > 1.1*mean {
@@ -187,18 +187,18 @@ func TestLeftTruncation(t *testing.T) {
 // While opens fail for ports the answer is now, whatever else is seen.
 func TestFailingIsNow(t *testing.T) {
 	t.Parallel()
-	f := newForecaster(0)
+	f := NewForecaster(0)
 	b := testBudget(1024, 0)
-	s := f.stock(b, collector.TCP, epoch)
-	o := s.outlook(epoch)
-	s.tick(epoch, b)
-	o.tick(conditions{Now: epoch, Failing: true})
+	s := f.Account(b, collector.TCP, epoch)
+	o := s.Outlook(epoch)
+	s.Tick(epoch, b)
+	o.Tick(Conditions{Now: epoch, Failing: true})
 	if got := o.forecast; got.TimeToExhaustion != 0 || got.Probability != [NumHorizons]float64{1, 1, 1, 1} {
 		t.Errorf("got %+v, want certainty now", got)
 	}
 	now := epoch.Add(time.Second)
-	s.tick(now, b)
-	o.tick(conditions{Now: now})
+	s.Tick(now, b)
+	o.Tick(Conditions{Now: now})
 	if got := o.forecast.TimeToExhaustion; got == 0 {
 		t.Error("still now when nothing fails any more")
 	}
@@ -207,11 +207,11 @@ func TestFailingIsNow(t *testing.T) {
 // A ledger that lost events says so with a wider band.
 func TestInexactWidens(t *testing.T) {
 	t.Parallel()
-	a, b := newBusySpace(newForecaster(0), 1), newBusySpace(newForecaster(0), 1)
+	a, b := newBusySpace(NewForecaster(0), 1), newBusySpace(NewForecaster(0), 1)
 	a.second()
 	b.second()
-	a.o.tick(conditions{Now: a.now})
-	b.o.tick(conditions{Now: b.now, InexactSince: b.now - 1e9})
+	a.o.Tick(Conditions{Now: a.now})
+	b.o.Tick(Conditions{Now: b.now, InexactSince: b.now - 1e9})
 	if a.o.forecast.Inexact || !b.o.forecast.Inexact {
 		t.Error("Inexact does not say which is")
 	}

@@ -17,10 +17,10 @@ func TestYoungSpaceSeesASlowStore(t *testing.T) {
 	for seed := range uint64(4) {
 		rng := rand.New(rand.NewPCG(seed, 5))
 		now := collector.Time(1_700_000_000 * int64(time.Second))
-		f := newForecaster(0)
+		f := NewForecaster(0)
 		b := testBudget(budget, 0)
-		s := f.stock(b, collector.TCP, now)
-		o := s.outlook(now)
+		s := f.Account(b, collector.TCP, now)
+		o := s.Outlook(now)
 		type call struct{ opened, ends collector.Time }
 		var calls []call
 		warned, full := 0, 0
@@ -33,8 +33,8 @@ func TestYoungSpaceSeesASlowStore(t *testing.T) {
 				at := now.Add(time.Duration(rng.Int64N(1e9)))
 				calls = append(calls, call{at, at.Add(time.Duration(life * (0.5 + rng.Float64()) * 1e9))})
 				i := collector.Interval{From: at.Add(-2 * time.Second), To: at}
-				o.open(i)
-				s.opened(i)
+				o.Open(i)
+				s.Opened(i)
 			}
 			now = now.Add(time.Second)
 			calls = slices.DeleteFunc(calls, func(c call) bool {
@@ -43,13 +43,13 @@ func TestYoungSpaceSeesASlowStore(t *testing.T) {
 				}
 				i := collector.Interval{From: c.opened.Add(-2 * time.Second), To: c.opened}
 				e := collector.Interval{From: c.ends.Add(-time.Second), To: c.ends}
-				o.close(i, e, e.To, collector.FIN)
-				s.closed(i, e, collector.FIN)
+				o.Close(i, e, e.To, collector.FIN)
+				s.Closed(i, e, collector.FIN)
 				return true
 			})
 			if second%2 == 0 {
-				s.tick(now, b)
-				o.tick(conditions{Now: now})
+				s.Tick(now, b)
+				o.Tick(Conditions{Now: now})
 			}
 			if warned == 0 && o.forecast.Probability[1] >= 0.2 {
 				warned = second

@@ -123,19 +123,19 @@ func (l *lifetimes) start(now int64) { l.ages.now = now }
 // open counts a live flow; one of unknown start is known to be no younger than its first sight.
 func (l *lifetimes) open(opened collector.Interval) {
 	if opened.From == 0 {
-		l.ages.addUnknown(second(opened.To))
+		l.ages.addUnknown(Second(opened.To))
 		return
 	}
-	l.ages.add(second(middle(opened)))
+	l.ages.add(Second(middle(opened)))
 }
 
 // drop forgets a live flow that open counted.
 func (l *lifetimes) drop(opened collector.Interval) {
 	if opened.From == 0 {
-		l.ages.removeUnknown(second(opened.To))
+		l.ages.removeUnknown(Second(opened.To))
 		return
 	}
-	l.ages.remove(second(middle(opened)))
+	l.ages.remove(Second(middle(opened)))
 }
 
 // close counts a flow's end. A flow of unknown start leaves without a lifetime.

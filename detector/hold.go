@@ -29,8 +29,8 @@ type course struct {
 // hold computes what of the ports held now is held ahead, and what each arrival adds. A
 // port of class c is held for its flow's lifetime and c seconds more, share of the
 // flows being of that class.
-func (o *outlook) hold(w *workspace, now float64) {
-	s := o.stock
+func (o *Outlook) hold(w *workspace, now float64) {
+	s := o.account
 	c := &w.course
 	crowd := &w.crowd
 	share := &w.share
@@ -110,11 +110,11 @@ func (o *outlook) hold(w *workspace, now float64) {
 }
 
 // gain is the ports held u ahead per arrival per second, and per arrival per second squared.
-func (o *outlook) gain(w *workspace, u float64) (one, two float64) {
+func (o *Outlook) gain(w *workspace, u float64) (one, two float64) {
 	if u <= 0 {
 		return 0, 0
 	}
-	for k, cool := range o.stock.classes {
+	for k, cool := range o.account.classes {
 		switch {
 		case w.share[k] == 0:
 		case u <= cool:
@@ -130,9 +130,9 @@ func (o *outlook) gain(w *workspace, u float64) (one, two float64) {
 }
 
 // stays is the share of a flow's port that is held u after it opened.
-func (o *outlook) stays(w *workspace, u float64) float64 {
+func (o *Outlook) stays(w *workspace, u float64) float64 {
 	q := 0.0
-	for k, cool := range o.stock.classes {
+	for k, cool := range o.account.classes {
 		switch {
 		case w.share[k] == 0:
 		case u <= cool:

@@ -3,8 +3,8 @@ package detector
 import "math"
 
 // judge compares forecasts that are due with what came.
-func (o *outlook) judge(now, held float64) {
-	s := o.stock
+func (o *Outlook) judge(now, held float64) {
+	s := o.account
 	for h := range o.learnt {
 		l := &o.learnt[h]
 		u := s.f.work.grid[s.f.work.horizon[h]]
@@ -62,7 +62,7 @@ func (l *learnt) judge(p *pending, held, opened, u, keep float64) {
 func (l *learnt) variance() float64 { return max(0.25, float64(l.spread)) }
 
 // brier is the mean Brier score by horizon of the forecasts of a budget's stocks, NaN until one came due.
-func brier(stocks [2]*stock) (mean [NumHorizons]float64) {
+func Brier(stocks [2]*Account) (mean [NumHorizons]float64) {
 	for h := range mean {
 		sum, count := 0.0, 0.0
 		for _, s := range stocks {

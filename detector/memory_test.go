@@ -13,29 +13,29 @@ import (
 
 // node is a forecaster of one budget and one port space, as a ledger drives it.
 type node struct {
-	f   *forecaster
+	f   *Forecaster
 	b   *budget.Budget
-	s   *stock
-	o   *outlook // nil until a flow is met
+	s   *Account
+	o   *Outlook // nil until a flow is met
 	now float64  // second
 }
 
-func nodeName() spaceName {
-	return spaceName{budget: "test", destination: "203.0.113.7:443", protocol: collector.TCP}
+func nodeName() SpaceName {
+	return SpaceName{Budget: "test", Destination: "203.0.113.7:443", Protocol: collector.TCP}
 }
 
 func newNode(cool time.Duration, seconds float64) *node {
-	n := &node{f: newForecaster(0), b: testBudget(100, cool), now: seconds}
-	n.s = n.f.stock(n.b, collector.TCP, at(seconds))
+	n := &node{f: NewForecaster(0), b: testBudget(100, cool), now: seconds}
+	n.s = n.f.Account(n.b, collector.TCP, at(seconds))
 	return n
 }
 
 // met makes the forecast of the port space, which a flow was met in, with what a state tells of it.
 func (n *node) met() {
 	if n.o == nil {
-		n.o = n.s.outlook(at(n.now))
-		if n.f.remembers(0) {
-			n.f.claim(n.o, nodeName(), at(n.now))
+		n.o = n.s.Outlook(at(n.now))
+		if n.f.Remembers(0) {
+			n.f.Claim(n.o, nodeName(), at(n.now))
 		}
 	}
 }
@@ -43,20 +43,20 @@ func (n *node) met() {
 func (n *node) open(seconds float64) {
 	n.now = seconds
 	n.met()
-	n.s.opened(exactly(seconds))
-	n.o.open(exactly(seconds))
+	n.s.Opened(exactly(seconds))
+	n.o.Open(exactly(seconds))
 }
 
 func (n *node) close(opened, ended float64) {
-	n.s.closed(exactly(opened), exactly(ended), collector.FIN)
-	n.o.close(exactly(opened), exactly(ended), at(ended).Add(n.b.TCP.CoolDown[collector.FIN]), collector.FIN)
+	n.s.Closed(exactly(opened), exactly(ended), collector.FIN)
+	n.o.Close(exactly(opened), exactly(ended), at(ended).Add(n.b.TCP.CoolDown[collector.FIN]), collector.FIN)
 }
 
 func (n *node) tick(seconds float64) {
 	n.now = seconds
-	n.s.tick(at(seconds), n.b)
+	n.s.Tick(at(seconds), n.b)
 	if n.o != nil {
-		n.o.tick(conditions{Now: at(seconds)})
+		n.o.Tick(Conditions{Now: at(seconds)})
 	}
 }
 
@@ -73,22 +73,22 @@ func (n *node) feed(from, seconds float64) {
 
 // state is what n learned until now, of three port spaces at most.
 func (n *node) state() []byte {
-	var spaces []known
+	var spaces []Known
 	if n.o != nil {
-		spaces = append(spaces, known{nodeName(), n.o})
+		spaces = append(spaces, Known{nodeName(), n.o})
 	}
-	return n.f.appendState(nil, at(n.now), spaces, 3)
+	return n.f.AppendState(nil, at(n.now), spaces, 3)
 }
 
 // again restarts n at the given second.
 func (n *node) again(t testing.TB, seconds float64) *node {
 	t.Helper()
-	st, err := readState(n.state(), at(seconds))
+	st, err := ReadState(n.state(), at(seconds))
 	if err != nil {
 		t.Fatal(err)
 	}
 	r := newNode(n.b.TCP.CoolDown[collector.FIN], seconds)
-	r.f.restore(&st, at(seconds))
+	r.f.Restore(&st, at(seconds))
 	return r
 }
 
@@ -176,15 +176,15 @@ func TestStateIsBounded(t *testing.T) {
 	n := learned().again(t, 1260)
 	for i, destination := range []string{"a", "b", "c", "d", "e"} {
 		v := *n.f.saved[nodeName()]
-		v.destination, v.at = destination, at(1000+float64(i))
-		n.f.saved[v.spaceName] = &v
+		v.Destination, v.at = destination, at(1000+float64(i))
+		n.f.saved[v.SpaceName] = &v
 	}
 	var got []string
 	for name := range n.again(t, 1300).f.saved {
-		got = append(got, name.destination)
+		got = append(got, name.Destination)
 	}
 	slices.Sort(got)
-	if diff := cmp.Diff([]string{nodeName().destination, "d", "e"}, got); diff != "" {
+	if diff := cmp.Diff([]string{nodeName().Destination, "d", "e"}, got); diff != "" {
 		t.Errorf("the youngest three (-want +got)\n%s", diff)
 	}
 }
@@ -202,8 +202,8 @@ func TestStateKeepsTheFill(t *testing.T) {
 	n.now = 670
 	for range 20 {
 		n.met()
-		n.s.opened(collector.Interval{To: at(670)})
-		n.o.open(collector.Interval{To: at(670)})
+		n.s.Opened(collector.Interval{To: at(670)})
+		n.o.Open(collector.Interval{To: at(670)})
 	}
 	n.tick(670)
 	n.tick(672)

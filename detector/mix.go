@@ -7,7 +7,7 @@ const mixLately = 15
 
 // shift moves share, of the ends of minutes, towards those of the last seconds where a test says that flows have come
 // to end in another way: the more surely, the less of share stays.
-func (o *outlook) shift(share *[coolClasses]float64, dt float64) {
+func (o *Outlook) shift(share *[coolClasses]float64, dt float64) {
 	keep := float32(math.Exp(-dt / mixLately))
 	n := 0.0
 	for k := range o.endedLately {

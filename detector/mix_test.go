@@ -12,11 +12,11 @@ import (
 func TestShiftOfReasonsIsSeen(t *testing.T) {
 	t.Parallel()
 	for seed := range uint64(4) {
-		s := newSpace(newForecaster(0), seed, 0)
+		s := newSpace(NewForecaster(0), seed, 0)
 		s.b.TCP.CoolDown[collector.RST] = 15 * time.Second
 		s.b.TCP.CoolDown[collector.FIN] = 240 * time.Second
 		s.stock.setTerms(&s.b.TCP)
-		s.o = s.stock.outlook(s.now)
+		s.o = s.stock.Outlook(s.now)
 		const calm = 1800
 		warned, full := 0, 0
 		for second := 0; full == 0 && second < calm+400; second++ {
@@ -26,10 +26,10 @@ func TestShiftOfReasonsIsSeen(t *testing.T) {
 					reason = collector.FIN
 				}
 				at := s.now.Add(time.Duration(s.rng.Int64N(9e8)))
-				s.o.open(moment(at))
+				s.o.Open(moment(at))
 				end := at.Add(50 * time.Millisecond)
-				s.o.close(moment(at), moment(end), end.Add(s.b.TCP.CoolDown[reason]), reason)
-				s.stock.closed(moment(at), moment(end), reason)
+				s.o.Close(moment(at), moment(end), end.Add(s.b.TCP.CoolDown[reason]), reason)
+				s.stock.Closed(moment(at), moment(end), reason)
 			}
 			s.now = s.now.Add(time.Second)
 			s.tick()

@@ -36,8 +36,8 @@ func (p *passage) top(trust float64) float64 {
 
 // step goes on to place i of the grid, of horizon h, and returns the probability that the ceiling
 // is passed by then.
-func (o *outlook) step(w *workspace, p *passage, i, h int, trust, blind float64) float64 {
-	s, c := o.stock, &w.course
+func (o *Outlook) step(w *workspace, p *passage, i, h int, trust, blind float64) float64 {
+	s, c := o.account, &w.course
 	others := 1 - w.weight[h][clock]
 	if others > 1e-6 {
 		p.topRest = max(p.topRest, (c.mix[i]-w.weight[h][clock]*c.mean[clock][i])/others)
@@ -78,8 +78,8 @@ func (o *outlook) step(w *workspace, p *passage, i, h int, trust, blind float64)
 
 // pass computes the probability that the fill passes the ceiling on its way, and keeps
 // forecasts to be judged.
-func (o *outlook) pass(w *workspace, c conditions, now, held, seen float64) {
-	s, co, f := o.stock, &w.course, &o.forecast
+func (o *Outlook) pass(w *workspace, c Conditions, now, held, seen float64) {
+	s, co, f := o.account, &w.course, &o.forecast
 	blind := o.blindness(c, now, held)
 	f.Inexact = blind > 0 || c.WarmingUntil > c.Now
 	f.TimeToExhaustion = math.Inf(1)
@@ -133,7 +133,7 @@ func (o *outlook) pass(w *workspace, c conditions, now, held, seen float64) {
 
 // burstExceeds is the probability by the clock that the fill is above ceiling between place i of
 // the grid and the one before; sd is its standard deviation then.
-func (o *outlook) burstExceeds(w *workspace, i int, ceiling, sd float64) float64 {
+func (o *Outlook) burstExceeds(w *workspace, i int, ceiling, sd float64) float64 {
 	// How much bursts vary is known, so the errors of other times say nothing of them.
 	r := (ceiling - w.course.peak[i]) / sd
 	known := w.course.peakBurst[i] / (sd * sd)
@@ -141,8 +141,8 @@ func (o *outlook) burstExceeds(w *workspace, i int, ceiling, sd float64) float64
 }
 
 // exceeds is the probability that the residual is above r.
-func (o *outlook) exceeds(w *workspace, r float64) float64 {
-	if o.stock.f.without&PartTail != 0 {
+func (o *Outlook) exceeds(w *workspace, r float64) float64 {
+	if o.account.f.without&PartTail != 0 {
 		return normalTail(r)
 	}
 	return beyond(&w.above, r)
@@ -160,10 +160,10 @@ func tailWorth() [NumHorizons]float64 { return [NumHorizons]float64{400, 75, 15,
 const settled = 60
 
 // keep stores the forecast p of horizon h, at place i of the grid, to be judged when due.
-func (o *outlook) keep(h int, now, held float64, p pending, i int, w *workspace) {
+func (o *Outlook) keep(h int, now, held float64, p pending, i int, w *workspace) {
 	l := &o.learnt[h]
 	u := int64(w.grid[i])
-	if int64(now) < l.next || now-o.began < settled+float64(o.stock.longest) {
+	if int64(now) < l.next || now-o.began < settled+float64(o.account.longest) {
 		return
 	}
 	for j := range l.waiting {
@@ -184,7 +184,7 @@ func (o *outlook) keep(h int, now, held float64, p pending, i int, w *workspace)
 }
 
 // blindness is the variance that comes from flows lost in an overrun.
-func (o *outlook) blindness(c conditions, now, held float64) float64 {
+func (o *Outlook) blindness(c Conditions, now, held float64) float64 {
 	v := 0.0
 	if c.InexactSince != 0 {
 		lost := o.rate*min(max(now-c.InexactSince.Seconds(), 1), 60) + held/50

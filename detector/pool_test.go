@@ -21,13 +21,13 @@ func TestGrowingPoolIsSeenAhead(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			f := newForecaster(0)
+			f := NewForecaster(0)
 			b := testBudget(1024, 0)
 			b.Nodes, b.NextTierPorts = 10, 512
-			s := f.stock(b, collector.TCP, epoch)
-			o := s.outlook(epoch)
+			s := f.Account(b, collector.TCP, epoch)
+			o := s.Outlook(epoch)
 			for range 600 {
-				o.open(exactly(0))
+				o.Open(exactly(0))
 			}
 			// Twenty minutes of it, so that 600 ports held are nothing new.
 			for x := range 1200 {
@@ -36,8 +36,8 @@ func TestGrowingPoolIsSeenAhead(t *testing.T) {
 				}
 				b.NodesToNextTier = 2
 				now := at(float64(x))
-				s.tick(now, b)
-				o.tick(conditions{Now: now})
+				s.Tick(now, b)
+				o.Tick(Conditions{Now: now})
 			}
 			if p := o.forecast.Probability[1]; p < tt.least || p > tt.most {
 				t.Errorf("probability within 5 minutes %.3f, want %v to %v", p, tt.least, tt.most)
@@ -67,14 +67,14 @@ func TestPoissonAtLeast(t *testing.T) {
 // The same events give the same forecast, bit by bit.
 func TestForecastIsDeterministic(t *testing.T) {
 	t.Parallel()
-	a, b := newBusySpace(newForecaster(0), 9), newBusySpace(newForecaster(0), 9)
+	a, b := newBusySpace(NewForecaster(0), 9), newBusySpace(NewForecaster(0), 9)
 	if a.o.forecast != b.o.forecast {
 		t.Errorf("%+v\n%+v", a.o.forecast, b.o.forecast)
 	}
 }
 
 func TestTickDoesNotAllocate(t *testing.T) {
-	s := newBusySpace(newForecaster(0), 1)
+	s := newBusySpace(NewForecaster(0), 1)
 	if n := testing.AllocsPerRun(10, func() { s.now += 1e5; s.tick() }); n != 0 {
 		t.Errorf("a tick allocates %v times", n)
 	}

@@ -13,7 +13,7 @@ const burstsMost = 32
 
 // recur computes the two components that know the time: bursts of every hour on top of the
 // level, and the course of the day.
-func (o *outlook) recur(w *workspace, now float64) {
+func (o *Outlook) recur(w *workspace, now float64) {
 	r, c := &o.rhythm, &w.course
 	w.bursts = w.bursts[:0]
 	bin := r.start / rhythmBin
@@ -65,7 +65,7 @@ const courseMost = 4
 
 // peaks finds the highest that bursts lead to between the times of the grid. Those of a burst
 // are taken to come within its first burstLasts seconds.
-func (o *outlook) peaks(w *workspace, rate float64) {
+func (o *Outlook) peaks(w *workspace, rate float64) {
 	const burstLasts = 8
 	c := &w.course
 	i := 0
@@ -108,9 +108,9 @@ func (c *course) deviation(k, i int, more float64) float64 {
 func (w *workspace) expectsBurst(u float64) bool { return len(w.bursts) > 0 && w.bursts[0].at < u }
 
 // trust is the share of the clock in the probability of horizon h.
-func (o *outlook) trust(w *workspace, h int) float64 {
+func (o *Outlook) trust(w *workspace, h int) float64 {
 	switch {
-	case o.stock.f.leaves(clock), len(w.bursts) == 0:
+	case o.account.f.leaves(clock), len(w.bursts) == 0:
 		return 0
 	case w.expectsBurst(w.grid[w.horizon[h]]):
 		return o.learnt[h].duel[1].trust()

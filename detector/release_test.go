@@ -28,20 +28,20 @@ func TestWitnessReleases(t *testing.T) {
 			b := testBudget(1<<20, 240*time.Second)
 			b.TCP.CoolDown[collector.Timeout] = 0
 			b.TCP.CoolDown[tt.reason] = tt.coolDown
-			s := newForecaster(0).stock(b, collector.TCP, epoch)
-			o := s.outlook(epoch)
+			s := NewForecaster(0).Account(b, collector.TCP, epoch)
+			o := s.Outlook(epoch)
 			x := 1.0
 			tick := func() {
-				s.tick(at(x), b)
-				o.tick(conditions{Now: at(x)})
+				s.Tick(at(x), b)
+				o.Tick(Conditions{Now: at(x)})
 				x++
 			}
 			tick()
-			w := s.assign(o, true)
+			w := s.assignSample(o, true)
 			for n := 0; n < max(1000, 2*tt.flows); n += tt.flows {
 				for range tt.flows {
-					o.open(exactly(x))
-					o.close(exactly(x), exactly(x+0.5), at(x+0.5).Add(tt.coolDown), tt.reason)
+					o.Open(exactly(x))
+					o.Close(exactly(x), exactly(x+0.5), at(x+0.5).Add(tt.coolDown), tt.reason)
 				}
 				tick()
 			}

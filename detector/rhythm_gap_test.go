@@ -72,7 +72,7 @@ func TestRhythmHeedsGaps(t *testing.T) {
 // What came once this hour is not expected an hour ahead, at no moment of the hour.
 func TestRhythmExpectsNothingAfterOneHour(t *testing.T) {
 	t.Parallel()
-	s := newBusySpace(newForecaster(0), 1)
+	s := newBusySpace(NewForecaster(0), 1)
 	o, w := s.o, &s.stock.f.work
 	o.rhythm = rhythm{}
 	start := int64(midnight)

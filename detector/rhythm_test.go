@@ -184,24 +184,24 @@ func TestForecastKnowsTheClock(t *testing.T) {
 	const level, batch, every = 10, 700, 1800
 	rng := rand.New(rand.NewPCG(14, 15))
 	now := collector.Time(midnight * int64(time.Second))
-	f := newForecaster(0)
+	f := NewForecaster(0)
 	b := testBudget(1024, 60*time.Second)
-	s := f.stock(b, collector.TCP, now)
-	o := s.outlook(now)
+	s := f.Account(b, collector.TCP, now)
+	o := s.Outlook(now)
 	for second := range 5 * 3600 {
 		opens := int(poisson(rng, level))
 		if second%every < 5 {
 			opens += batch / 5
 		}
 		at := now.Add(time.Duration(second) * time.Second)
-		s.tick(at, b)
-		o.tick(conditions{Now: at})
+		s.Tick(at, b)
+		o.Tick(Conditions{Now: at})
 		for range opens {
 			i := moment(at.Add(time.Duration(rng.Int64N(1e9))))
-			o.open(i)
-			s.opened(i)
-			o.close(i, i, i.To.Add(60*time.Second), collector.FIN)
-			s.closed(i, i, collector.FIN)
+			o.Open(i)
+			s.Opened(i)
+			o.Close(i, i, i.To.Add(60*time.Second), collector.FIN)
+			s.Closed(i, i, collector.FIN)
 		}
 		if second < 3*3600 || o.held() >= 1024 {
 			continue

@@ -12,7 +12,7 @@ import (
 
 // saved is the memory of a port space with its name, and when it was last added to.
 type saved struct {
-	spaceName
+	SpaceName
 	at     collector.Time
 	memory memory
 }
@@ -27,24 +27,24 @@ func (v *saved) until(now collector.Time) memory {
 	for i, tau := range hazardTaus() {
 		m.speeds[i].keep(math.Exp(-gap / tau))
 	}
-	m.rhythm.start = second(v.at)
-	m.rhythm.skip(second(now) / rhythmBin)
+	m.rhythm.start = Second(v.at)
+	m.rhythm.skip(Second(now) / rhythmBin)
 	return m
 }
 
 // unclaimed are the memories of port spaces that were not met since the restart, the youngest first and n at
 // most.
-func (f *forecaster) unclaimed(now collector.Time, n int) []*saved {
+func (f *Forecaster) unclaimed(now collector.Time, n int) []*saved {
 	list := slices.DeleteFunc(slices.Collect(maps.Values(f.saved)), func(v *saved) bool { return v.old(now) })
 	slices.SortFunc(list, func(a, b *saved) int {
-		return cmp.Or(cmp.Compare(b.at, a.at), a.compare(&b.spaceName))
+		return cmp.Or(cmp.Compare(b.at, a.at), a.compare(&b.SpaceName))
 	})
 	return list[:min(len(list), max(0, n))]
 }
 
 // remembers reports whether a state tells of port spaces that were not met until uptime, the time since the
 // start. A state says nothing any more after stateOld.
-func (f *forecaster) remembers(uptime time.Duration) bool {
+func (f *Forecaster) Remembers(uptime time.Duration) bool {
 	if len(f.saved) > 0 && uptime > stateOld {
 		f.saved = nil
 	}
@@ -52,7 +52,7 @@ func (f *forecaster) remembers(uptime time.Duration) bool {
 }
 
 // claim gives new outlook o what a state tells of its port space.
-func (f *forecaster) claim(o *outlook, name spaceName, now collector.Time) {
+func (f *Forecaster) Claim(o *Outlook, name SpaceName, now collector.Time) {
 	if v, ok := f.saved[name]; ok {
 		if !v.old(now) {
 			m := v.until(now)
@@ -63,11 +63,11 @@ func (f *forecaster) claim(o *outlook, name spaceName, now collector.Time) {
 }
 
 // spaceName tells port spaces apart across a restart.
-type spaceName struct {
-	budget, vip, destination string
-	protocol                 collector.Protocol
+type SpaceName struct {
+	Budget, VIP, Destination string
+	Protocol                 collector.Protocol
 }
 
-func (n *spaceName) compare(o *spaceName) int {
-	return cmp.Or(cmp.Compare(n.budget, o.budget), cmp.Compare(n.vip, o.vip), cmp.Compare(n.destination, o.destination), cmp.Compare(n.protocol, o.protocol))
+func (n *SpaceName) compare(o *SpaceName) int {
+	return cmp.Or(cmp.Compare(n.Budget, o.Budget), cmp.Compare(n.VIP, o.VIP), cmp.Compare(n.Destination, o.Destination), cmp.Compare(n.Protocol, o.Protocol))
 }

@@ -48,7 +48,7 @@ type memory struct {
 }
 
 // remember copies what o learned until now.
-func (o *outlook) remember(now collector.Time) memory {
+func (o *Outlook) remember(now collector.Time) memory {
 	m := memory{
 		speeds: o.speeds, ended: o.ended, dispersion: o.dispersion,
 		rateMean: o.rateMean, fillMean: o.fillMean, since: cmp.Or(o.last, now.Seconds()) - o.began, rhythm: o.rhythm, learnt: o.learnt,
@@ -56,16 +56,16 @@ func (o *outlook) remember(now collector.Time) memory {
 	for h := range m.learnt {
 		m.learnt[h].waiting, m.learnt[h].next = [pendings]pending{}, 0
 	}
-	o.recallable(&m, second(now))
+	o.recallable(&m, Second(now))
 	return m
 }
 
 // recall gives a new outlook what one of the same port space learned.
-func (o *outlook) recall(m *memory, now collector.Time) {
+func (o *Outlook) recall(m *memory, now collector.Time) {
 	o.speeds, o.ended, o.learnt, o.rhythm = m.speeds, m.ended, m.learnt, m.rhythm
 	o.dispersion, o.rateMean, o.fillMean = m.dispersion, m.rateMean, m.fillMean
 	o.began = now.Seconds() - m.since
-	o.resume(m, second(now))
+	o.resume(m, Second(now))
 }
 
 // stateStock and stateSpaces bound what a state may hold.
@@ -75,31 +75,31 @@ const (
 )
 
 // known is a port space with a forecast, by the name that lasts over a restart.
-type known struct {
-	name    spaceName
-	outlook *outlook
+type Known struct {
+	Name    SpaceName
+	Outlook *Outlook
 }
 
 // appendState appends what was learned until now, of the known port spaces and of those that were not met since
 // the last restart: no more than most in all.
-func (f *forecaster) appendState(b []byte, now collector.Time, spaces []known, most int) []byte {
+func (f *Forecaster) AppendState(b []byte, now collector.Time, spaces []Known, most int) []byte {
 	c := codec{b: append(b, stateMagic...)}
 	first := len(b)
 	version := uint64(stateVersion)
 	c.u64(&version)
 	c.time(&now)
 	c.occurrence(&f.all)
-	n := len(f.stocks)
+	n := len(f.accounts)
 	c.length(&n, stateStocks)
-	for _, s := range f.stocks {
+	for _, s := range f.accounts {
 		c.stock(&s.name, &s.protocol, &s.hours, &s.brier, &s.judged)
 	}
-	spaces = slices.DeleteFunc(spaces, func(k known) bool { return k.outlook.began == 0 })
+	spaces = slices.DeleteFunc(spaces, func(k Known) bool { return k.Outlook.began == 0 })
 	unclaimed := f.unclaimed(now, most-len(spaces))
 	n = len(spaces) + len(unclaimed)
 	c.length(&n, stateSpaces)
 	for _, k := range spaces {
-		c.saved(&saved{k.name, now, k.outlook.remember(now)})
+		c.saved(&saved{k.Name, now, k.Outlook.remember(now)})
 	}
 	for _, v := range unclaimed {
 		c.saved(v)
@@ -120,13 +120,13 @@ type state struct {
 	at     collector.Time
 	all    occurrence
 	stocks []stockState
-	spaces map[spaceName]*saved
+	spaces map[SpaceName]*saved
 }
 
 // readState reads what appendState gave, as it is worth at now. Where the bytes are no state it returns an
 // error that is ErrState.
-func readState(b []byte, now collector.Time) (state, error) {
-	st := state{spaces: map[spaceName]*saved{}}
+func ReadState(b []byte, now collector.Time) (state, error) {
+	st := state{spaces: map[SpaceName]*saved{}}
 	c, err := openState(b)
 	if err != nil {
 		return state{}, err
@@ -155,7 +155,7 @@ func readState(b []byte, now collector.Time) (state, error) {
 		}
 		v.at = min(v.at, now) // a clock may have been set back
 		if !v.old(now) {
-			st.spaces[v.spaceName] = v
+			st.spaces[v.SpaceName] = v
 		}
 	}
 	if len(c.b) > 0 {
@@ -168,11 +168,11 @@ func readState(b []byte, now collector.Time) (state, error) {
 }
 
 // restore takes in a state at now, before the first event.
-func (f *forecaster) restore(st *state, now collector.Time) {
+func (f *Forecaster) Restore(st *state, now collector.Time) {
 	gap := max(0, now.Sub(st.at).Seconds())
 	st.all.keep(math.Exp(-gap / 86400))
 	f.all = st.all
-	for _, s := range f.stocks {
+	for _, s := range f.accounts {
 		for i := range st.stocks {
 			if was := &st.stocks[i]; was.name == s.name && was.protocol == s.protocol {
 				s.hours, s.brier, s.judged = was.hours, was.brier, was.judged
@@ -296,12 +296,12 @@ func (c *codec) stock(name *string, p *collector.Protocol, hours *occurrence, br
 }
 
 func (c *codec) saved(v *saved) {
-	c.text(&v.budget)
-	c.text(&v.vip)
-	c.text(&v.destination)
-	x := uint64(v.protocol)
+	c.text(&v.Budget)
+	c.text(&v.VIP)
+	c.text(&v.Destination)
+	x := uint64(v.Protocol)
 	c.u64(&x)
-	v.protocol = collector.Protocol(x)
+	v.Protocol = collector.Protocol(x)
 	c.time(&v.at)
 	c.memory(&v.memory)
 }

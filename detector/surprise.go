@@ -41,8 +41,8 @@ func (l *lifetimes) surprise(seen *exposure, news bool, edges *ageEdges) (s surp
 
 // surprised learns whether lifetimes changed. A memory of seconds still holds what was before, and a
 // forecast that trusts it is late by as much as a page can be early.
-func (o *outlook) surprised(w *workspace, dt float64) (s surprise) {
-	if o.stock.f.without&PartSurprise != 0 {
+func (o *Outlook) surprised(w *workspace, dt float64) (s surprise) {
+	if o.account.f.without&PartSurprise != 0 {
 		return s
 	}
 	news := o.opened != o.openedBefore

@@ -17,7 +17,7 @@ func TestLifetimesOfOneLength(t *testing.T) {
 		t.Run(fmt.Sprint(life), func(t *testing.T) {
 			t.Parallel()
 			const stay, calls = 300, 150
-			s := newSpace(newForecaster(0), 1, 0)
+			s := newSpace(NewForecaster(0), 1, 0)
 			for range stay {
 				s.open(s.now, 1e6)
 			}
@@ -40,7 +40,7 @@ func TestLifetimesOfOneLength(t *testing.T) {
 func TestHangingStoreIsSeenWithinSeconds(t *testing.T) {
 	t.Parallel()
 	for seed := range uint64(5) {
-		s := newSpace(newForecaster(0), seed, 0)
+		s := newSpace(NewForecaster(0), seed, 0)
 		s.rate = 60
 		s.life = func() float64 { return 0.05 * s.rng.ExpFloat64() }
 		s.play(900)
@@ -74,7 +74,7 @@ func TestDumpsDoNotSurprise(t *testing.T) {
 		opened collector.Interval // as the first dump that shows it bounds it
 	}
 	for _, life := range []float64{0.05, 2, 20} {
-		s := newSpace(newForecaster(0), 1, 15*time.Second)
+		s := newSpace(NewForecaster(0), 1, 15*time.Second)
 		var unseen, live []flow
 		before, most := s.now, 0.0
 		for second := 1; second <= 1800; second++ {
@@ -87,14 +87,14 @@ func TestDumpsDoNotSurprise(t *testing.T) {
 				for i := range unseen {
 					f := &unseen[i]
 					f.opened = collector.Interval{From: before, To: min(s.now, f.ended)}
-					s.o.open(f.opened)
+					s.o.Open(f.opened)
 				}
 				live, unseen, before = append(live, unseen...), nil, s.now
 				live = slices.DeleteFunc(live, func(f flow) bool {
 					if f.ended > s.now {
 						return false
 					}
-					s.o.close(f.opened, moment(f.ended), f.ended.Add(s.cool), collector.FIN)
+					s.o.Close(f.opened, moment(f.ended), f.ended.Add(s.cool), collector.FIN)
 					return true
 				})
 			}

@@ -70,10 +70,10 @@ type workspace struct {
 
 // tick brings the stock to now, before the outlooks of its port spaces; b is its
 // budget as it stands, so that a pool on the move is seen.
-func (s *stock) tick(now collector.Time, b *budget.Budget) {
+func (s *Account) Tick(now collector.Time, b *budget.Budget) {
 	t := now.Seconds()
-	s.times.ages.advance(second(now))
-	s.forgive(t)
+	s.times.ages.advance(Second(now))
+	s.expire(t)
 	w := &s.f.work
 	s.look(t, b)
 	if s.last == 0 {
@@ -106,7 +106,7 @@ func (s *stock) tick(now collector.Time, b *budget.Budget) {
 
 // borrow computes the hazards that port spaces borrow, and how bounded lifetimes of the
 // budget are spread.
-func (s *stock) borrow() {
+func (s *Account) borrow() {
 	var agent rates
 	for k := range agent {
 		v := s.f.edges.vague(k)
@@ -127,8 +127,8 @@ func (l *lifetimes) spreadBy(c *curve) {
 }
 
 // tick makes the forecast. Call it as often as calmTick says.
-func (o *outlook) tick(c conditions) {
-	s, w := o.stock, &o.stock.f.work
+func (o *Outlook) Tick(c Conditions) {
+	s, w := o.account, &o.account.f.work
 	now := c.Now.Seconds()
 	dt := now - o.last
 	if dt <= 0 {
@@ -136,10 +136,10 @@ func (o *outlook) tick(c conditions) {
 	}
 	o.arrived()
 	o.cooled()
-	o.times.ages.advance(second(c.Now))
-	o.cools.advance(second(c.Now))
-	o.came.advance(second(c.Now))
-	o.rhythm.advance(second(c.Now))
+	o.times.ages.advance(Second(c.Now))
+	o.cools.advance(Second(c.Now))
+	o.came.advance(Second(c.Now))
+	o.rhythm.advance(Second(c.Now))
 	first := o.last == 0
 	if first {
 		dt = 1
@@ -156,7 +156,7 @@ func (o *outlook) tick(c conditions) {
 		held, perFlow = float64(c.Held), float64(c.Held)/held
 	}
 	cooling := float64(o.cools.total) * perFlow
-	o.attest(&c, dt, held-cooling, cooling)
+	o.observe(&c, dt, held-cooling, cooling)
 	s.contradict(o, now)
 	seen := held
 	held += o.foresee(w, &c, now)
@@ -174,8 +174,8 @@ func (o *outlook) tick(c conditions) {
 }
 
 // refit learns what the tick saw of lifetimes and fits the survival curve to it.
-func (o *outlook) refit(w *workspace, dt float64) {
-	s := o.stock
+func (o *Outlook) refit(w *workspace, dt float64) {
+	s := o.account
 	surprise := o.surprised(w, dt)
 	for i := range hour {
 		o.speeds[i].relearn(&surprise, math.Exp(-dt/w.taus[i]), &w.seen)
@@ -224,7 +224,7 @@ const noiseless = 30
 
 // settle averages the fill. Ports held for long are a count over that long already, and an average would
 // only lag; those held briefly are mostly chance, which is gone by the farther horizons.
-func (o *outlook) settle(w *workspace, now, dt, held float64) {
+func (o *Outlook) settle(w *workspace, now, dt, held float64) {
 	f := 1.0
 	if tau := noiseless - w.course.gain[aheads-1]; tau > 0 {
 		f = max(1-math.Exp(-dt/tau), min(1, dt/(now-o.began+dt)))
@@ -233,7 +233,7 @@ func (o *outlook) settle(w *workspace, now, dt, held float64) {
 }
 
 // arrive learns from the arrivals of the tick and the fill.
-func (o *outlook) arrive(now, dt, held float64) {
+func (o *Outlook) arrive(now, dt, held float64) {
 	x1, x2 := o.lastOpened, o.opened-o.openedBefore
 	o.lastOpened, o.openedBefore = x2, o.opened
 	t1, t2 := o.lastSeconds, dt
@@ -250,7 +250,7 @@ func (o *outlook) arrive(now, dt, held float64) {
 	}
 	o.rateMean += f * (x2/dt - o.rateMean)
 	o.fillMean += f * (held - o.fillMean)
-	if o.stock.f.without&PartNowcast != 0 {
+	if o.account.f.without&PartNowcast != 0 {
 		n, w := o.came.window(2, 15, now)
 		o.rate = n / w
 	} else {

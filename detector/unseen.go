@@ -20,7 +20,7 @@ type earlier struct {
 const resumes = 300
 
 // recallable puts into m what lets a forecast go on after a restart.
-func (o *outlook) recallable(m *memory, now int64) {
+func (o *Outlook) recallable(m *memory, now int64) {
 	o.arrived()
 	o.cooled()
 	m.came = o.came
@@ -39,7 +39,7 @@ func (o *outlook) recallable(m *memory, now int64) {
 }
 
 // resume goes on from what m tells, if it is not too old: in the meantime flows came as before.
-func (o *outlook) resume(m *memory, now int64) {
+func (o *Outlook) resume(m *memory, now int64) {
 	gap := now - m.before.written
 	if m.before.written == 0 || gap < 0 || gap > resumes || m.before.cools.width != o.cools.width {
 		return
@@ -60,8 +60,8 @@ func (o *outlook) resume(m *memory, now int64) {
 
 // foresee puts into w.unseen how many ports that the ledger does not know of will be held at each time ahead, and
 // returns how many are now.
-func (o *outlook) foresee(w *workspace, c *conditions, now float64) float64 {
-	s := o.stock
+func (o *Outlook) foresee(w *workspace, c *Conditions, now float64) float64 {
+	s := o.account
 	w.unseen = [aheads]float64{}
 	if c.WarmingUntil <= c.Now {
 		o.before = nil
@@ -95,7 +95,7 @@ func (o *outlook) foresee(w *workspace, c *conditions, now float64) float64 {
 }
 
 // doubt adds the ports that the ledger does not know of to the course, and takes chance off what is to come.
-func (o *outlook) doubt(w *workspace, now float64) {
+func (o *Outlook) doubt(w *workspace, now float64) {
 	c, proven := &w.course, o.proven(now)
 	for i, n := range w.unseen {
 		c.base[i] += n
@@ -106,7 +106,7 @@ func (o *outlook) doubt(w *workspace, now float64) {
 }
 
 // closedBefore takes a port that the ledger has come to know, and that is free at release, out of those of the state.
-func (o *outlook) closedBefore(release int64) {
+func (o *Outlook) closedBefore(release int64) {
 	if o.before != nil {
 		o.before.cools.remove(release)
 	}
@@ -117,9 +117,9 @@ const provenBy = 2
 
 // proven is the share of the arrival rate that is beyond chance: less than one while a port space is young, when
 // a few arrivals are all that is known.
-func (o *outlook) proven(now float64) float64 {
+func (o *Outlook) proven(now float64) float64 {
 	age := now - float64(o.came.since)
-	young := 1 - age/float64(settled+o.stock.longest)
+	young := 1 - age/float64(settled+o.account.longest)
 	if young <= 0 {
 		return 1
 	}

@@ -10,8 +10,8 @@ import (
 
 // warm makes a tick of an agent that came at start.
 func (s *busySpace) warm(start collector.Time) {
-	s.stock.tick(s.now, s.b)
-	s.o.tick(conditions{Now: s.now, WarmingUntil: start.Add(s.cool)})
+	s.stock.Tick(s.now, s.b)
+	s.o.Tick(Conditions{Now: s.now, WarmingUntil: start.Add(s.cool)})
 }
 
 // An agent that starts beside a steady load does not page: of what closed before there is no more than the rate
@@ -31,15 +31,15 @@ func TestStartOfASteadyLoadIsCalm(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			for seed := range uint64(5) {
-				s := newSpace(newForecaster(0), seed, tt.cool)
+				s := newSpace(NewForecaster(0), seed, tt.cool)
 				s.life = func() float64 { return tt.life * (0.5 + s.rng.Float64()) }
 				s.rate = tt.rate
 				s.play(500)
 				start := s.now
-				s.stock = s.o.stock.f.stock(s.b, collector.TCP, start)
-				s.o = s.stock.outlook(start)
+				s.stock = s.o.account.f.Account(s.b, collector.TCP, start)
+				s.o = s.stock.Outlook(start)
 				for _, at := range s.live {
-					s.o.open(moment(at))
+					s.o.Open(moment(at))
 				}
 				for second := range 400 {
 					s.rate = tt.rate
@@ -62,7 +62,7 @@ func TestStartOfASteadyLoadIsCalm(t *testing.T) {
 func TestStartOfAnIncidentPages(t *testing.T) {
 	t.Parallel()
 	for seed := range uint64(5) {
-		s := newSpace(newForecaster(0), seed, 240*time.Second)
+		s := newSpace(NewForecaster(0), seed, 240*time.Second)
 		s.life = func() float64 { return 0.05 }
 		s.rate = 9 // 4.3 would do
 		start := s.now
@@ -83,7 +83,7 @@ func TestStartOfAnIncidentPages(t *testing.T) {
 func TestStateGoesOn(t *testing.T) {
 	t.Parallel()
 	const cool = 240 * time.Second
-	s := newSpace(newForecaster(0), 3, cool)
+	s := newSpace(NewForecaster(0), 3, cool)
 	s.rate = 3
 	s.life = func() float64 { return 0.05 * (0.5 + s.rng.Float64()) }
 	s.play(1800)
@@ -94,7 +94,7 @@ func TestStateGoesOn(t *testing.T) {
 		s.second()
 		s.tick()
 	}
-	o := s.stock.outlook(s.now)
+	o := s.stock.Outlook(s.now)
 	o.recall(&m, s.now)
 	start := s.now
 	for second := range 300 {
@@ -102,10 +102,10 @@ func TestStateGoesOn(t *testing.T) {
 		s.tick()
 		for range s.rate { // whatever the old one saw
 			at := s.now.Add(-500 * time.Millisecond)
-			o.open(moment(at))
-			o.close(moment(at), moment(at.Add(50*time.Millisecond)), at.Add(50*time.Millisecond+cool), collector.FIN)
+			o.Open(moment(at))
+			o.Close(moment(at), moment(at.Add(50*time.Millisecond)), at.Add(50*time.Millisecond+cool), collector.FIN)
 		}
-		o.tick(conditions{Now: s.now, WarmingUntil: start.Add(cool)})
+		o.Tick(Conditions{Now: s.now, WarmingUntil: start.Add(cool)})
 		for h := range NumHorizons {
 			a, b := was.forecast.Mean[h], o.forecast.Mean[h]
 			if math.Abs(a-b) > 0.1*a {

@@ -10,61 +10,61 @@ import (
 // A witness knows the last witnessSlots slots of witnessWidth seconds: the longest cool-down that it can
 // tell of.
 const (
-	witnessSlots = 256
-	witnessWidth = 4
+	sampleSlots = 256
+	slotSeconds = 4
 	// witnessEarly is how many slots lie between two dumps.
-	witnessEarly = 3
+	earlySlots = 3
 )
 
 // witness remembers how opens fared in a port space where some fail, and which ports were held
 // then by flows that were answered, so that another budget can be tried on it.
-type witness struct {
-	of      *outlook
+type sample struct {
+	of      *Outlook
 	failing float64 // second of the last close of a flow that was not answered
-	judged  float64 // second of the last judgement
+	fitted  float64 // second of the last judgement
 	ticked  float64 // second of the last tick
 	since   int64   // slot from which on all is known
 	now     int64   // slot of the last tick
 	// ended counts answered flows by when they ended; answered and failed count flows
 	// by when they opened.
-	ended, answered, failed [witnessSlots]uint16
+	ended, answered, failed [sampleSlots]uint16
 	// rest is the ports held otherwise than by a cool-down after a FIN, as of the end of a slot.
-	rest [witnessSlots]float32
+	rest [sampleSlots]float32
 	// other and unanswered count ports that are held after an end, by when they are
 	// released: of answered flows that did not end by a FIN, and of flows that were
 	// never answered. The sums are of those not released.
-	other, unanswered       [witnessSlots]uint16
+	other, unanswered       [sampleSlots]uint16
 	otherSum, unansweredSum int
 }
 
-func witnessSlot(t collector.Time) int64 { return second(t) / witnessWidth }
+func sampleSlot(t collector.Time) int64 { return Second(t) / slotSeconds }
 
 // start makes w the witness of o, from what o knows of the time before: each flow that opened
 // and is gone is taken for one that was answered and ended at once.
-func (w *witness) start(o *outlook) {
+func (w *sample) start(o *Outlook) {
 	o.arrived()
 	now := max(o.last, float64(o.came.now))
-	*w = witness{of: o, ticked: now, now: int64(now) / witnessWidth}
-	w.since = max(o.came.since/witnessWidth, w.now-witnessSlots+1)
-	var opened [witnessSlots]float32
+	*w = sample{of: o, ticked: now, now: int64(now) / slotSeconds}
+	w.since = max(o.came.since/slotSeconds, w.now-sampleSlots+1)
+	var opened [sampleSlots]float32
 	before := float32(o.opened)
 	for i := w.since; i <= w.now; i++ {
-		n := o.came.count(i*witnessWidth, (i+1)*witnessWidth)
-		opened[i&(witnessSlots-1)] = n
+		n := o.came.count(i*slotSeconds, (i+1)*slotSeconds)
+		opened[i&(sampleSlots-1)] = n
 		before -= n
 	}
-	if w.since == o.came.since/witnessWidth && w.now-w.since < witnessSlots-witnessEarly {
+	if w.since == o.came.since/slotSeconds && w.now-w.since < sampleSlots-earlySlots {
 		// What opened before o began, and was told of after.
-		for range witnessEarly {
+		for range earlySlots {
 			w.since--
-			opened[w.since&(witnessSlots-1)] = max(0, before) / witnessEarly
+			opened[w.since&(sampleSlots-1)] = max(0, before) / earlySlots
 		}
 	}
 	a := &o.times.ages
 	for j := range a.cells {
 		for s, n := range a.cells[j] {
-			if i := a.cellStart(j, s) / witnessWidth; n > 0 && i >= w.since && i <= w.now {
-				opened[i&(witnessSlots-1)] -= float32(n)
+			if i := a.cellStart(j, s) / slotSeconds; n > 0 && i >= w.since && i <= w.now {
+				opened[i&(sampleSlots-1)] -= float32(n)
 			}
 		}
 	}
@@ -73,17 +73,17 @@ func (w *witness) start(o *outlook) {
 	}
 	carry := float32(0)
 	for i := w.since; i <= w.now; i++ {
-		n := opened[i&(witnessSlots-1)] + carry
+		n := opened[i&(sampleSlots-1)] + carry
 		whole := uint16(max(0, min(n, 1<<16-1)))
-		w.ended[i&(witnessSlots-1)], w.answered[i&(witnessSlots-1)] = whole, whole
+		w.ended[i&(sampleSlots-1)], w.answered[i&(sampleSlots-1)] = whole, whole
 		carry = n - float32(whole)
 	}
 }
 
 // forget begins anew at second now, from nothing.
-func (w *witness) forget(now float64) {
-	slot := int64(now) / witnessWidth
-	*w = witness{of: w.of, ticked: now, failing: w.failing, judged: w.judged, now: slot, since: slot}
+func (w *sample) forget(now float64) {
+	slot := int64(now) / slotSeconds
+	*w = sample{of: w.of, ticked: now, failing: w.failing, fitted: w.fitted, now: slot, since: slot}
 }
 
 // count is how many arrivals fell between seconds from and to, where blocks of a level are the
@@ -104,12 +104,12 @@ func (a *arrivals) count(from, to int64) (n float32) {
 }
 
 // inside reports whether slot i is remembered.
-func (w *witness) inside(i int64) bool { return i > w.now-witnessSlots && i <= w.now }
+func (w *sample) inside(i int64) bool { return i > w.now-sampleSlots && i <= w.now }
 
 // close tells of a flow's end.
-func (w *witness) close(opened, ended collector.Interval, release collector.Time, reason collector.Reason, fin bool) {
+func (w *sample) close(opened, ended collector.Interval, release collector.Time, reason collector.Reason, fin bool) {
 	// To is when the first packet went out; where dumps alone tell, From is the dump before.
-	open, known := witnessSlot(opened.To), opened.From != 0
+	open, known := sampleSlot(opened.To), opened.From != 0
 	later := release > ended.To
 	if reason == collector.Timeout {
 		w.failing = max(w.failing, ended.To.Seconds())
@@ -118,7 +118,7 @@ func (w *witness) close(opened, ended collector.Interval, release collector.Time
 		}
 		if later {
 			// One slot later than the port is free, so that none is missing while it is held.
-			w.hold(&w.unanswered, &w.unansweredSum, witnessSlot(release)+1)
+			w.hold(&w.unanswered, &w.unansweredSum, sampleSlot(release)+1)
 		}
 		return
 	}
@@ -127,86 +127,86 @@ func (w *witness) close(opened, ended collector.Interval, release collector.Time
 	}
 	switch {
 	case fin || reason == collector.ReasonUnknown:
-		w.add(&w.ended, witnessSlot(ended.To))
+		w.add(&w.ended, sampleSlot(ended.To))
 	case later:
-		w.hold(&w.other, &w.otherSum, witnessSlot(release))
+		w.hold(&w.other, &w.otherSum, sampleSlot(release))
 	}
 }
 
 // hold counts a port that is released in slot i.
-func (w *witness) hold(counts *[witnessSlots]uint16, sum *int, i int64) {
-	if n := &counts[i&(witnessSlots-1)]; i > w.now && i < w.now+witnessSlots && *n < 1<<16-1 {
+func (w *sample) hold(counts *[sampleSlots]uint16, sum *int, i int64) {
+	if n := &counts[i&(sampleSlots-1)]; i > w.now && i < w.now+sampleSlots && *n < 1<<16-1 {
 		*n++
 		*sum++
 	}
 }
 
 // add counts one in slot i, which may be the one that begins after the last tick.
-func (w *witness) add(counts *[witnessSlots]uint16, i int64) {
+func (w *sample) add(counts *[sampleSlots]uint16, i int64) {
 	w.advance(i)
-	if n := &counts[i&(witnessSlots-1)]; w.inside(i) && *n < 1<<16-1 {
+	if n := &counts[i&(sampleSlots-1)]; w.inside(i) && *n < 1<<16-1 {
 		*n++
 	}
 }
 
 // told says that a flow was answered that no tick counted among the live ones, from its
 // open until its end or now.
-func (w *witness) told(opened, until collector.Time) {
-	for i := max(witnessSlot(opened), w.since); i < min(witnessSlot(until), w.now); i++ {
-		w.rest[i&(witnessSlots-1)]++
+func (w *sample) answeredLate(opened, until collector.Time) {
+	for i := max(sampleSlot(opened), w.since); i < min(sampleSlot(until), w.now); i++ {
+		w.rest[i&(sampleSlots-1)]++
 	}
 }
 
 // advance forgets what is out of reach in slot now, and releases the ports that are due.
-func (w *witness) advance(now int64) {
+func (w *sample) advance(now int64) {
 	for w.now < now {
 		w.now++
-		i := w.now & (witnessSlots - 1)
+		i := w.now & (sampleSlots - 1)
 		w.ended[i], w.answered[i], w.failed[i] = 0, 0, 0
-		w.rest[i] = w.rest[(w.now-1)&(witnessSlots-1)]
+		w.rest[i] = w.rest[(w.now-1)&(sampleSlots-1)]
 		w.otherSum -= int(w.other[i])
 		w.unansweredSum -= int(w.unanswered[i])
 		w.other[i], w.unanswered[i] = 0, 0
 	}
-	w.since = max(w.since, w.now-witnessSlots+1)
+	w.since = max(w.since, w.now-sampleSlots+1)
 }
 
 // tick takes how many ports live flows hold at second now that were answered.
-func (w *witness) tick(now, live float64) {
-	i, last := int64(now)/witnessWidth, int64(w.ticked)/witnessWidth
+func (w *sample) tick(now, live float64) {
+	i, last := int64(now)/slotSeconds, int64(w.ticked)/slotSeconds
 	w.advance(i)
 	rest := float32(live) + float32(w.otherSum)
-	before := w.rest[last&(witnessSlots-1)]
+	before := w.rest[last&(sampleSlots-1)]
 	for k := max(last+1, w.since); k < i; k++ {
-		w.rest[k&(witnessSlots-1)] = before + (rest-before)*float32(k-last)/float32(i-last)
+		w.rest[k&(sampleSlots-1)] = before + (rest-before)*float32(k-last)/float32(i-last)
 	}
-	w.rest[i&(witnessSlots-1)] = rest
+	w.rest[i&(sampleSlots-1)] = rest
 	w.ticked = now
 }
 
 // due reports whether it is time to judge again.
-func (w *witness) due(now float64) bool {
-	if now-w.judged < contradictionSlot {
+func (w *sample) fitDue(now float64) bool {
+	if now-w.fitted < contradictionSlot {
 		return false
 	}
-	w.judged = now
+	w.fitted = now
 	return true
 }
 
 // audit recounts what the witnesses of s hold; of are the outlooks that there are. It is for the tests of whoever
 // feeds outlooks.
-func (s *stock) audit(of map[*outlook]bool) error {
-	if len(s.witnesses) > witnessesMax {
-		return fmt.Errorf("%d witnesses, at most %d", len(s.witnesses), witnessesMax)
+func (s *Account) Audit(of map[*Outlook]bool) error {
+	if len(s.samples) > samplesMax {
+		return fmt.Errorf("%d witnesses, at most %d", len(s.samples), samplesMax)
 	}
-	for _, w := range s.witnesses {
+	for _, w := range s.samples {
 		other, unanswered := 0, 0
 		for i := range w.other {
 			other += int(w.other[i])
 			unanswered += int(w.unanswered[i])
 		}
 		switch {
-		case w.of == nil || !of[w.of] || w.of.witness() != w:
+		case w.of == nil || !of[w.of] || w.of.sampleOf() != w:
 			return errors.New("a witness is of no port space")
 		case other != w.otherSum || unanswered != w.unansweredSum:
 			return fmt.Errorf("a witness holds %d and %d ports, its slots say %d and %d", w.otherSum, w.unansweredSum, other, unanswered)

@@ -20,6 +20,7 @@ import (
 	"github.com/snatwatch/snatwatch/collector/netns"
 	"github.com/snatwatch/snatwatch/detector"
 	"github.com/snatwatch/snatwatch/detector/budget"
+	"github.com/snatwatch/snatwatch/detector/ledger"
 	"github.com/snatwatch/snatwatch/detector/metrics"
 	"github.com/snatwatch/snatwatch/internal/config"
 	"github.com/snatwatch/snatwatch/internal/web"
@@ -139,15 +140,15 @@ func Run(ctx context.Context, o Options) error {
 
 // newLedger returns what makes a ledger, with a secret of its own so that nobody who
 // opens flows can choose where they fall in its table.
-func (a *agent) newLedger(c *config.Config) func(local bool, budgets []*budget.Budget) *detector.Ledger {
-	return func(_ bool, budgets []*budget.Budget) *detector.Ledger {
+func (a *agent) newLedger(c *config.Config) func(local bool, budgets []*budget.Budget) *ledger.Ledger {
+	return func(_ bool, budgets []*budget.Budget) *ledger.Ledger {
 		var key [16]byte
 		_, _ = rand.Read(key[:]) // never fails: crypto/rand
 		shared := make([]string, len(c.SharedDestinations))
 		for i, d := range c.SharedDestinations {
 			shared[i] = string(d)
 		}
-		return detector.NewLedger(detector.LedgerConfig{
+		return ledger.New(ledger.Config{
 			Budgets: budgets, Shared: shared, Start: a.now(),
 			TrackedMax: c.Limits.Tracked, ForecastMax: forecastMax(c), ExportedMax: c.Limits.Exported,
 			Key: [2]uint64{binary.LittleEndian.Uint64(key[:8]), binary.LittleEndian.Uint64(key[8:])},

@@ -7,19 +7,20 @@ import (
 	"github.com/snatwatch/snatwatch/collector"
 	"github.com/snatwatch/snatwatch/detector"
 	"github.com/snatwatch/snatwatch/detector/budget"
+	"github.com/snatwatch/snatwatch/detector/ledger"
 	"github.com/snatwatch/snatwatch/internal/backtest/record"
 )
 
 // Ledger is the agent's ledger as a Detector.
 type Ledger struct {
-	ledger  *detector.Ledger
+	ledger  *ledger.Ledger
 	budget  *budget.Budget
 	watched []watch
 	// byLabel finds the watched by label and protocol, once there are many.
 	byLabel map[labelled]int32
 	found   detector.SpaceSnapshot
 	now     collector.Time
-	cfg     detector.LedgerConfig
+	cfg     ledger.Config
 	// state is what was last written of it, at savedAt, if keep says that a restart is to find it.
 	keep    bool
 	savedAt collector.Time
@@ -47,11 +48,11 @@ type watch struct {
 
 // NewLedger makes a ledger of one budget, from start on. Of its port spaces, those of the watched
 // destinations are shown; protocols are by destination.
-func NewLedger(cfg detector.LedgerConfig, b *budget.Budget, protocols []collector.Protocol, watched []int32, start collector.Time) *Ledger {
+func NewLedger(cfg ledger.Config, b *budget.Budget, protocols []collector.Protocol, watched []int32, start collector.Time) *Ledger {
 	cfg.Budgets = []*budget.Budget{b}
 	cfg.Start = start
 	cfg.TrackedMax, cfg.ExportedMax = max(cfg.TrackedMax, len(protocols)), len(protocols)
-	l := &Ledger{cfg: cfg, ledger: detector.NewLedger(cfg), budget: b, byLabel: map[labelled]int32{}, now: start}
+	l := &Ledger{cfg: cfg, ledger: ledger.New(cfg), budget: b, byLabel: map[labelled]int32{}, now: start}
 	for _, d := range watched {
 		a := address(d)
 		w := watch{d, protocols[d], a.String()}
@@ -85,7 +86,7 @@ func (l *Ledger) Advance(now collector.Time) {
 // Restart begins anew, with the state that was last written if there is to be one.
 func (l *Ledger) Restart(now collector.Time, state bool) {
 	l.cfg.Start, l.cfg.Budgets = now, []*budget.Budget{l.budget}
-	l.ledger = detector.NewLedger(l.cfg)
+	l.ledger = ledger.New(l.cfg)
 	if state && l.state != nil {
 		if err := l.ledger.Restore(l.state, now); err != nil {
 			panic(err) // it is its own
@@ -151,7 +152,7 @@ func Ablations() []Variant {
 	var vs []Variant
 	for _, p := range parts {
 		all |= p.part
-		vs = append(vs, Variant{p.name, detector.LedgerConfig{Without: p.part}})
+		vs = append(vs, Variant{p.name, ledger.Config{Without: p.part}})
 	}
-	return append(vs, Variant{"without any of it", detector.LedgerConfig{Without: all}})
+	return append(vs, Variant{"without any of it", ledger.Config{Without: all}})
 }
