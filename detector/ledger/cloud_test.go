@@ -6,8 +6,8 @@ import (
 	"time"
 
 	"github.com/snatwatch/snatwatch/collector"
-	"github.com/snatwatch/snatwatch/detector"
 	"github.com/snatwatch/snatwatch/detector/budget"
+	"github.com/snatwatch/snatwatch/detector/forecast"
 )
 
 // cloud is a NAT that holds a port truth seconds after the end of a flow, and drops the first
@@ -177,7 +177,7 @@ func (c *cloud) play(s script, seconds float64, rate func(t float64) float64, an
 			s.Advance(at(t))
 		}
 		if said < 0 {
-			if ok, _ := detector.Contradicted(s.forecastsOf(0)); ok {
+			if ok, _ := forecast.Contradicted(s.forecastsOf(0)); ok {
 				said = t
 				if c.brief {
 					break

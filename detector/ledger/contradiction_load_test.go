@@ -8,8 +8,8 @@ import (
 	"time"
 
 	"github.com/snatwatch/snatwatch/collector"
-	"github.com/snatwatch/snatwatch/detector"
 	"github.com/snatwatch/snatwatch/detector/budget"
+	"github.com/snatwatch/snatwatch/detector/forecast"
 )
 
 // views are the ways in which an agent is told of flows.
@@ -128,7 +128,7 @@ func TestNoContradiction(t *testing.T) {
 				carry := 1024 / (c.truth + c.life)
 				said, _ := c.play(s, 2000, func(t float64) float64 { return carry * tt.load(t) }, tt.server(rng))
 				if said >= 0 {
-					_, why := detector.Contradicted(s.forecastsOf(0))
+					_, why := forecast.Contradicted(s.forecastsOf(0))
 					t.Errorf("contradicted at %.0f s: %s", said, why)
 				}
 			})

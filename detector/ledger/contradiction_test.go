@@ -6,8 +6,8 @@ import (
 	"time"
 
 	"github.com/snatwatch/snatwatch/collector"
-	"github.com/snatwatch/snatwatch/detector"
 	"github.com/snatwatch/snatwatch/detector/budget"
+	"github.com/snatwatch/snatwatch/detector/forecast"
 )
 
 func TestContradiction(t *testing.T) {
@@ -41,7 +41,7 @@ func TestContradiction(t *testing.T) {
 			c := &cloud{rng: rand.New(rand.NewPCG(7, 7)), truth: 240, ports: 1024, patience: 21}
 			said, failed := c.play(s, 2400, steady(tt.rate), tt.answers)
 			if (said >= 0) != tt.want {
-				_, why := detector.Contradicted(s.forecastsOf(0))
+				_, why := forecast.Contradicted(s.forecastsOf(0))
 				t.Log(why)
 				t.Fatalf("contradicted at %v s, first failure at %v s, want contradicted %v", said, failed, tt.want)
 			}
@@ -111,7 +111,7 @@ func TestWaitingIsNoContradiction(t *testing.T) {
 				f.State = collector.Established
 				live = append(live[1:], f)
 				s.Advance(at(second + 0.9))
-				if ok, _ := detector.Contradicted(s.forecastsOf(0)); ok {
+				if ok, _ := forecast.Contradicted(s.forecastsOf(0)); ok {
 					said = true
 				}
 			}
@@ -132,7 +132,7 @@ func TestContradictionIsLetGo(t *testing.T) {
 			s.open(float64(n), flowTo(n, store))
 			s.close(float64(n)+0.5, flowTo(n, store), collector.FIN)
 		}
-		if said, _ := detector.Contradicted(s.forecastsOf(0)); !said {
+		if said, _ := forecast.Contradicted(s.forecastsOf(0)); !said {
 			t.Fatal("240 ports are held of 100, and nothing is said")
 		}
 		return s, n
@@ -168,7 +168,7 @@ func TestContradictionIsLetGo(t *testing.T) {
 			t.Parallel()
 			s, n := over()
 			tt.do(s, n)
-			if said, why := detector.Contradicted(s.forecastsOf(0)); said != tt.want {
+			if said, why := forecast.Contradicted(s.forecastsOf(0)); said != tt.want {
 				t.Errorf("contradicted %v, want %v: %s", said, tt.want, why)
 			}
 		})

@@ -1,3 +1,8 @@
+// Package ledger counts who holds which port. It takes events of flows, keeps every flow and its port until the
+// provider releases the port, and counts live and cooling ports by port space.
+//
+// One goroutine owns a Ledger. Events go one way through it: apply finds the flow, flow and flow_end decide what the
+// event means, space counts its port, forecast tells the forecast. Snapshot shows what is known.
 package ledger
 
 import (
@@ -5,8 +10,8 @@ import (
 	"time"
 
 	"github.com/snatwatch/snatwatch/collector"
-	"github.com/snatwatch/snatwatch/detector"
 	"github.com/snatwatch/snatwatch/detector/budget"
+	"github.com/snatwatch/snatwatch/detector/forecast"
 )
 
 // LedgerConfig sets up a Ledger. The zero value works and counts nothing.
@@ -36,7 +41,7 @@ type Config struct {
 	// flows; no result depends on it.
 	Key [2]uint64
 	// Without leaves parts of the forecast out, to see what they are worth; default none.
-	Without detector.Part
+	Without forecast.Part
 }
 
 func (c Config) withDefaults() Config {
@@ -97,7 +102,7 @@ type Ledger struct {
 	stalledSpaces     []uint32
 	stallsSeen        collector.Time
 
-	forecaster *detector.Forecaster
+	forecaster *forecast.Forecaster
 	outlooks   int
 	forecastAt int64 // second
 	handedAt   collector.Time
@@ -120,7 +125,7 @@ func New(cfg Config) *Ledger {
 		stalls:     map[stallKey]struct{}{},
 		newStalls:  map[stallKey]struct{}{},
 		bounds:     newHistogramBounds(),
-		forecaster: detector.NewForecaster(cfg.Without),
+		forecaster: forecast.NewForecaster(cfg.Without),
 	}
 	for _, s := range cfg.Shared {
 		l.shared[s] = true

@@ -6,8 +6,8 @@ import (
 	"time"
 
 	"github.com/snatwatch/snatwatch/collector"
-	"github.com/snatwatch/snatwatch/detector"
 	"github.com/snatwatch/snatwatch/detector/budget"
+	"github.com/snatwatch/snatwatch/detector/forecast"
 )
 
 // place says where a flow is counted: nowhere (0), in a tracked port space by number, or in
@@ -52,7 +52,7 @@ type portSpace struct {
 	// What a flow that opens or ends touches comes first, in two of them.
 	tally
 	key          spaceKey
-	outlook      *detector.Outlook
+	outlook      *forecast.Outlook
 	used         bool
 	shared       bool   // of LedgerConfig.Shared
 	next, prev   uint32 // in its budget's list, while it is empty
@@ -84,7 +84,7 @@ const rateMemory = 30.0
 const rateStep = 0x1.0c90d2087bfcp-05
 
 func (r *rate) add(now collector.Time) {
-	r.settle(uint32(detector.Second(now)))
+	r.settle(uint32(forecast.Second(now)))
 	r.count++
 }
 
@@ -105,7 +105,7 @@ func (r *rate) settle(second uint32) {
 
 // at is the rate at now, without the second that is not over.
 func (r rate) at(now collector.Time) float64 {
-	r.settle(uint32(detector.Second(now)))
+	r.settle(uint32(forecast.Second(now)))
 	return r.perSecond
 }
 
@@ -137,7 +137,7 @@ type account struct {
 	lifetimes, holdTimes         histogram
 	unanswered, refused, noPorts uint64
 	fold                         *fold
-	forecast                     *detector.Account
+	forecast                     *forecast.Account
 }
 
 // fold counts port spaces that are not tracked. Each falls into a cell by its hash, so that

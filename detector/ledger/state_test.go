@@ -12,6 +12,7 @@ import (
 	"github.com/snatwatch/snatwatch/collector"
 	"github.com/snatwatch/snatwatch/detector"
 	"github.com/snatwatch/snatwatch/detector/budget"
+	"github.com/snatwatch/snatwatch/detector/forecast"
 )
 
 // taught is a ledger that saw twenty minutes of flows of some seconds.
@@ -103,7 +104,7 @@ func TestDamagedStateIsRefused(t *testing.T) {
 			l := New(Config{Budgets: []*budget.Budget{azure()}, Start: at(0)})
 			before := l.AppendState(nil)
 			err := l.Restore(tt.damage(bytes.Clone(state)), at(0))
-			if !errors.Is(err, detector.ErrState) {
+			if !errors.Is(err, forecast.ErrState) {
 				t.Fatalf("got %v, want an ErrState", err)
 			}
 			if !bytes.Equal(l.AppendState(nil), before) {

@@ -7,8 +7,8 @@ import (
 	"time"
 
 	"github.com/snatwatch/snatwatch/collector"
-	"github.com/snatwatch/snatwatch/detector"
 	"github.com/snatwatch/snatwatch/detector/budget"
+	"github.com/snatwatch/snatwatch/detector/forecast"
 )
 
 // witnessed is a ledger with one port space, towards store, that has a witness: an open failed there.
@@ -97,7 +97,7 @@ func TestHandedOnIsNoContradiction(t *testing.T) {
 	if s.spaces[2].outlook == nil {
 		t.Error("the fuller port space has no forecast")
 	}
-	if said, why := detector.Contradicted(s.forecastsOf(0)); said {
+	if said, why := forecast.Contradicted(s.forecastsOf(0)); said {
 		t.Errorf("contradicted: %s", why)
 	}
 }

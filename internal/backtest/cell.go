@@ -92,7 +92,7 @@ type Cell struct {
 func methods(variants []Variant, coolDown time.Duration) []Method {
 	var ms []Method
 	for _, v := range variants {
-		ms = append(ms, &forecast{name: v.Name})
+		ms = append(ms, &agentForecast{name: v.Name})
 	}
 	ms = append(ms, peers()...)
 	for _, m := range ms {

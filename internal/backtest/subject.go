@@ -7,6 +7,7 @@ import (
 	"github.com/snatwatch/snatwatch/collector"
 	"github.com/snatwatch/snatwatch/detector"
 	"github.com/snatwatch/snatwatch/detector/budget"
+	"github.com/snatwatch/snatwatch/detector/forecast"
 	"github.com/snatwatch/snatwatch/detector/ledger"
 	"github.com/snatwatch/snatwatch/internal/backtest/record"
 )
@@ -131,24 +132,24 @@ func (l *Ledger) Spaces(yield func(destination int32, s *detector.SpaceSnapshot)
 func Ablations() []Variant {
 	parts := []struct {
 		name string
-		part detector.Part
+		part forecast.Part
 	}{
-		{"without ages of live flows", detector.PartAges},
-		{"without release schedule", detector.PartRelease},
-		{"without fast hazards", detector.PartSpeeds},
-		{"without the test of hazards", detector.PartGate},
-		{"without surprise", detector.PartSurprise},
-		{"without nowcast of arrivals", detector.PartNowcast},
-		{"without trend", detector.PartTrend},
-		{"without drift", detector.PartDrift},
-		{"without long means", detector.PartMeans},
-		{"without learned tail", detector.PartTail},
-		{"without recalibration", detector.PartCalibration},
-		{"without rhythm of the hour", detector.PartRhythm},
-		{"without course of the day", detector.PartDay},
-		{"without averaged fill", detector.PartSettle},
+		{"without ages of live flows", forecast.PartAges},
+		{"without release schedule", forecast.PartRelease},
+		{"without fast hazards", forecast.PartSpeeds},
+		{"without the test of hazards", forecast.PartGate},
+		{"without surprise", forecast.PartSurprise},
+		{"without nowcast of arrivals", forecast.PartNowcast},
+		{"without trend", forecast.PartTrend},
+		{"without drift", forecast.PartDrift},
+		{"without long means", forecast.PartMeans},
+		{"without learned tail", forecast.PartTail},
+		{"without recalibration", forecast.PartCalibration},
+		{"without rhythm of the hour", forecast.PartRhythm},
+		{"without course of the day", forecast.PartDay},
+		{"without averaged fill", forecast.PartSettle},
 	}
-	var all detector.Part
+	var all forecast.Part
 	var vs []Variant
 	for _, p := range parts {
 		all |= p.part
