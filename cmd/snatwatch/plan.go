@@ -13,23 +13,34 @@ import (
 	"github.com/alecthomas/kingpin/v2"
 
 	"github.com/snatwatch/snatwatch/internal/plan"
+	"github.com/snatwatch/snatwatch/internal/plan/measured"
+	"github.com/snatwatch/snatwatch/internal/remote"
 )
 
 // planFlags are the flags of plan.
 type planFlags struct {
-	in             plan.Input
-	opens          float64
-	uncertainty    float64
-	lifetime, ends string
-	next           float64
-	doublingDays   float64
-	json           bool
+	in                    plan.Input
+	agent, prometheus     string
+	budget, pool, gateway string
+	over                  time.Duration
+	opens                 float64
+	uncertainty           float64
+	lifetime, ends        string
+	next                  float64
+	doublingDays          float64
+	json                  bool
 }
 
 func planCommand(app *kingpin.Application) command {
 	var f planFlags
-	c := app.Command("plan", "Says what would keep ports from running out, and by how much: VIPs, pool size, allocation, hold times; what each change buys and what does nothing. From numbers that you give.")
+	c := app.Command("plan", "Says what would keep ports from running out, and by how much: VIPs, pool size, allocation, hold times; what each change buys and what does nothing. From a running agent, from Prometheus, or from numbers that you give.")
 	b := &f.in.Budget
+	c.Flag("agent", "Take budget and demand from a running agent, as they are now.").PlaceHolder("URL").StringVar(&f.agent)
+	c.Flag("prometheus", "Take them from the metrics of a fleet, with the peaks of --range.").PlaceHolder("URL").StringVar(&f.prometheus)
+	c.Flag("range", "How far back Prometheus is asked.").Default("168h").DurationVar(&f.over)
+	c.Flag("budget", "Budget of the agent or the fleet, where there are several.").PlaceHolder("NAME").StringVar(&f.budget)
+	c.Flag("pool", "Pool of the fleet.").PlaceHolder("NAME").StringVar(&f.pool)
+	c.Flag("gateway", "Gateway of the fleet.").PlaceHolder("NAME").StringVar(&f.gateway)
 	c.Flag("model", "Budget model of today, as check lists them.").Default("azure-lb").StringVar(&b.Model)
 	c.Flag("nodes", "Nodes in the pool, or behind the gateway.").PlaceHolder("N").IntVar(&f.in.Nodes)
 	c.Flag("vips", "VIPs of today.").PlaceHolder("N").IntVar(&b.VIPCount)
@@ -56,8 +67,8 @@ func planCommand(app *kingpin.Application) command {
 	}}
 }
 
-func runPlan(_ context.Context, e *env, f *planFlags) error {
-	if err := f.numbers(); err != nil {
+func runPlan(ctx context.Context, e *env, f *planFlags) error {
+	if err := f.input(ctx); err != nil {
 		return err
 	}
 	p, err := plan.Make(f.in)
@@ -70,22 +81,52 @@ func runPlan(_ context.Context, e *env, f *planFlags) error {
 	return p.WriteText(e.stdout)
 }
 
+// input takes the demand from where the flags say.
+func (f *planFlags) input(ctx context.Context) (err error) {
+	given := f.in
+	switch {
+	case f.in.Target == 0:
+		return errors.New("target probability 0: no number of ports meets it")
+	case !(f.doublingDays >= 0 && f.doublingDays < 36500):
+		return fmt.Errorf("doubling in %v days: want 0 to 36500", f.doublingDays)
+	case f.agent != "" && f.prometheus != "":
+		return errors.New("either --agent or --prometheus")
+	case (f.agent != "" || f.prometheus != "") && (f.opens != 0 || f.lifetime != ""):
+		return errors.New("the demand is measured or given: not --opens and --lifetime beside --agent or --prometheus")
+	case f.agent != "":
+		f.in, err = measured.FromAgent(ctx, f.agent, f.budget)
+	case f.prometheus != "":
+		var p *remote.Prometheus
+		if p, err = remote.NewPrometheus(f.prometheus); err == nil {
+			f.in, err = measured.FromPrometheus(ctx, p, measured.Fleet{
+				Budget: f.budget, Pool: f.pool, Gateway: f.gateway, Range: f.over, Now: time.Now(),
+			})
+		}
+	default:
+		return f.numbers()
+	}
+	f.in.Target = given.Target
+	if f.doublingDays > 0 {
+		f.in.Doubling = time.Duration(f.doublingDays * 24 * float64(time.Hour))
+	}
+	if given.CPU > 0 {
+		f.in.CPU = given.CPU
+	}
+	return err
+}
+
 // numbers takes the demand from flags.
 func (f *planFlags) numbers() error {
 	d := &f.in.Demand
 	switch {
 	case f.opens == 0 && f.lifetime == "":
-		return errors.New("no demand: give --opens and --lifetime")
+		return errors.New("no demand: give --agent, --prometheus, or --opens and --lifetime")
 	case f.opens == 0:
 		return errors.New("no arrivals: give --opens, more than 0 a second")
 	case f.lifetime == "":
 		return errors.New("no lifetimes: give --lifetime")
 	case !(f.uncertainty >= 0 && f.uncertainty < 1):
 		return fmt.Errorf("uncertainty %v: want 0 up to 1", f.uncertainty)
-	case !(f.doublingDays >= 0 && f.doublingDays < 36500):
-		return fmt.Errorf("doubling in %v days: want 0 to 36500", f.doublingDays)
-	case f.in.Target == 0:
-		return errors.New("target probability 0: no number of ports meets it")
 	case !math.IsNaN(f.next) && !(f.next >= 0 && f.next <= 1):
 		return fmt.Errorf("next-busiest destination %v: want a share from 0 to 1", f.next)
 	}

@@ -100,3 +100,6 @@ func (d *Demand) coolDown(t *budget.Terms) float64 {
 
 // hold is the mean hold time, in seconds, under terms.
 func (d *Demand) hold(t *budget.Terms) float64 { return d.Lifetimes.Mean() + d.coolDown(t) }
+
+// MeanCoolDown is the mean cool-down of a demand's flows under terms, in seconds.
+func MeanCoolDown(d *Demand, t *budget.Terms) float64 { return d.coolDown(t) }

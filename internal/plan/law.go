@@ -129,3 +129,16 @@ func (l Law) Quantile(q float64) float64 {
 	}
 	return 0
 }
+
+// Scaled is the law with that mean, in seconds. A law of nothing but 0 becomes one of the mean.
+func (l Law) Scaled(mean float64) Law {
+	old := l.Mean()
+	if old == 0 {
+		return Law{{mean, 1}}
+	}
+	out := slices.Clone(l)
+	for i := range out {
+		out[i].Seconds *= mean / old
+	}
+	return out
+}
