@@ -79,9 +79,6 @@ func (c *Client) Watch(ctx context.Context, o Objects, w Watcher) error {
 		if err == nil {
 			w.Unread(nil)
 			version, err = c.follow(ctx, o, version, w)
-			if err == nil || time.Since(began) > wait {
-				wait = retryMin
-			}
 		}
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
@@ -91,7 +88,7 @@ func (c *Client) Watch(ctx context.Context, o Objects, w Watcher) error {
 		case err == nil && long: // the server ended the watch in good order
 			wait = retryMin
 			continue
-		case err == nil:
+		case err == nil: // at once: something between us and the server ends it
 		case expired(err):
 			version = ""
 		default:
