@@ -59,13 +59,10 @@ func Discover(ctx context.Context, c *Config, outer *netns.Handle, before Machin
 	if c.wantsRules() {
 		if m.Rules, err = natrules.Read(outer); err != nil {
 			m.RulesUnread = true
-			text := fmt.Sprintf("NAT rules: %v", err)
-			if errors.Is(err, fs.ErrPermission) {
-				text = "missing CAP_NET_ADMIN: the NAT rules of this machine cannot be read, so their ports and VIPs are not known"
-			}
-			m.Notes = append(m.Notes, text)
+			m.Notes = append(m.Notes, unreadText(err, "this machine"))
 		}
 	}
+	m.readNetnsRules(c)
 	if c.WantsCloud(m) {
 		m.Cloud = before.Cloud
 		m.AskCloud(ctx, metadata)
@@ -161,7 +158,7 @@ func evictsTimeWait() bool {
 }
 
 func (c *Config) wantsRules() bool {
-	return slices.ContainsFunc(c.Budgets, func(b Budget) bool { return b.Model == ModelAuto })
+	return slices.ContainsFunc(c.Budgets, func(b Budget) bool { return b.Netns == "" && b.followsRules() })
 }
 
 // WantsCloud reports whether cloud metadata can tell what the configuration and m leave open.
@@ -169,7 +166,8 @@ func (c *Config) WantsCloud(m Machine) bool {
 	if !c.CloudMetadata {
 		return false
 	}
-	if c.wantsRules() && len(m.Rules.Rules) == 0 {
+	auto := slices.ContainsFunc(c.Budgets, func(b Budget) bool { return b.Model == ModelAuto })
+	if auto && len(m.Rules.Rules) == 0 {
 		return true
 	}
 	return slices.ContainsFunc(c.Budgets, func(b Budget) bool {
