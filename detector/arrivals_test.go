@@ -7,6 +7,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/snatwatch/snatwatch/collector"
+	"github.com/snatwatch/snatwatch/detector/budget"
 )
 
 // Arrivals are in the blocks after each advance as if each had been put there when it came.
@@ -48,7 +49,7 @@ func TestArrivalsAreInTheirBlocks(t *testing.T) {
 // to vary by that.
 func TestDispersionOfUnevenTicks(t *testing.T) {
 	t.Parallel()
-	s := newScript(t, LedgerConfig{Budgets: []*Budget{testBudget(1024, 0)}})
+	s := newScript(t, LedgerConfig{Budgets: []*budget.Budget{testBudget(1024, 0)}})
 	s.dump(0)
 	rng := rand.New(rand.NewPCG(1, 2))
 	type end struct {

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/snatwatch/snatwatch/collector"
+	"github.com/snatwatch/snatwatch/detector/budget"
 )
 
 // cloud is a NAT that holds a port truth seconds after the end of a flow, and drops the first
@@ -187,7 +188,7 @@ func (c *cloud) play(s script, seconds float64, rate func(t float64) float64, an
 }
 
 // coolingBudget is one of which a port cools down for cool after an end, and at once where no answer came.
-func coolingBudget(ports int, cool time.Duration) *Budget {
+func coolingBudget(ports int, cool time.Duration) *budget.Budget {
 	b := testBudget(ports, cool)
 	b.TCP.CoolDown[collector.Timeout] = 0
 	return b

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/snatwatch/snatwatch/collector"
+	"github.com/snatwatch/snatwatch/detector/budget"
 )
 
 // views are the ways in which an agent is told of flows.
@@ -24,7 +25,7 @@ func views() map[string]cloud {
 
 // cloudBudget is coolingBudget with the other terms of a cloud: an unanswered flow is held until its idle
 // timeout where no dump tells otherwise, and less long after an RST.
-func cloudBudget(ports int, cool time.Duration) *Budget {
+func cloudBudget(ports int, cool time.Duration) *budget.Budget {
 	b := coolingBudget(ports, cool)
 	b.TCP.Idle = 240 * time.Second
 	b.TCP.CoolDown[collector.RST] = min(cool, 15*time.Second)
@@ -43,7 +44,7 @@ func TestContradictionAtAnyLoad(t *testing.T) {
 					t.Parallel()
 					c := view
 					c.rng, c.truth, c.ports, c.brief = rand.New(rand.NewPCG(7, 1)), 240, 1024, true
-					s := newScript(t, LedgerConfig{Budgets: []*Budget{cloudBudget(1024, time.Duration(believed)*time.Second)}})
+					s := newScript(t, LedgerConfig{Budgets: []*budget.Budget{cloudBudget(1024, time.Duration(believed)*time.Second)}})
 					said, failed := c.play(s, 1000, steady(load*1024/(240+c.life)), always)
 					t.Logf("said %.1f minutes after the first failure", (said-failed)/60)
 					if said < 0 || failed < 0 || said-failed > 600 {
@@ -122,7 +123,7 @@ func TestNoContradiction(t *testing.T) {
 				c := view
 				c.rng, c.truth, c.ports, c.brief = rng, 240, 1024, true
 				c.retries, c.since, c.lost = tt.retries, tt.since, tt.lost
-				s := newScript(t, LedgerConfig{Budgets: []*Budget{cloudBudget(1024, 240*time.Second)}, Start: at(tt.since)})
+				s := newScript(t, LedgerConfig{Budgets: []*budget.Budget{cloudBudget(1024, 240*time.Second)}, Start: at(tt.since)})
 				carry := 1024 / (c.truth + c.life)
 				said, _ := c.play(s, 2000, func(t float64) float64 { return carry * tt.load(t) }, tt.server(rng))
 				if said >= 0 {

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/snatwatch/snatwatch/collector"
+	"github.com/snatwatch/snatwatch/detector/budget"
 )
 
 func TestContradiction(t *testing.T) {
@@ -35,7 +36,7 @@ func TestContradiction(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			s := newScript(t, LedgerConfig{Budgets: []*Budget{coolingBudget(tt.ports, tt.believed)}})
+			s := newScript(t, LedgerConfig{Budgets: []*budget.Budget{coolingBudget(tt.ports, tt.believed)}})
 			c := &cloud{rng: rand.New(rand.NewPCG(7, 7)), truth: 240, ports: 1024, patience: 21}
 			said, failed := c.play(s, 2400, steady(tt.rate), tt.answers)
 			if (said >= 0) != tt.want {
@@ -131,7 +132,7 @@ func TestWaitingIsNoContradiction(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			s := newScript(t, LedgerConfig{Budgets: []*Budget{coolingBudget(1024, 0)}})
+			s := newScript(t, LedgerConfig{Budgets: []*budget.Budget{coolingBudget(1024, 0)}})
 			n := 0
 			next := func(state collector.State) collector.Flow {
 				n++
@@ -181,7 +182,7 @@ func TestWaitingIsNoContradiction(t *testing.T) {
 func TestContradictionIsLetGo(t *testing.T) {
 	t.Parallel()
 	over := func() (s script, n int) {
-		s = newScript(t, LedgerConfig{Budgets: []*Budget{coolingBudget(100, 240*time.Second)}})
+		s = newScript(t, LedgerConfig{Budgets: []*budget.Budget{coolingBudget(100, 240*time.Second)}})
 		s.dump(0)
 		for n = 1; n < 500; n++ {
 			s.open(float64(n), flowTo(n, store))
@@ -205,11 +206,11 @@ func TestContradictionIsLetGo(t *testing.T) {
 		want bool
 	}{
 		{"other terms", func(s script, n int) {
-			s.Reconfigure([]*Budget{coolingBudget(1024, 240*time.Second)})
+			s.Reconfigure([]*budget.Budget{coolingBudget(1024, 240*time.Second)})
 			flows(s, n)
 		}, false},
 		{"the same terms", func(s script, n int) {
-			s.Reconfigure([]*Budget{coolingBudget(100, 240*time.Second)})
+			s.Reconfigure([]*budget.Budget{coolingBudget(100, 240*time.Second)})
 			flows(s, n)
 		}, true},
 		{"no flow for 20 minutes", func(s script, _ int) { s.dump(1700) }, true},

@@ -90,8 +90,7 @@ type flowTable struct {
 	spare   []uint32 // chunks nobody owns
 	buckets []bucket
 	count   int
-	// fresh has a bit set for each entry made since it was last cleared, by its key.
-	fresh uint64
+	warmed  uint32 // what warm read, so that the compiler keeps the reads
 }
 
 // bucket is what flows are found by: as many slots as fit into a line of the processor's cache, so that
@@ -196,9 +195,6 @@ func (t *flowTable) find(k flowKey) uint32 {
 	return 0
 }
 
-// lacks reports that no entry of k was made since fresh was cleared. false says nothing.
-func (t *flowTable) lacks(k flowKey) bool { return t.fresh&(1<<(k.hi&63)) == 0 }
-
 // candidate returns an entry that may be that of k, without a look at it; 0 if there is none.
 func (t *flowTable) candidate(k flowKey) uint32 {
 	n := t.home(k.hi)
@@ -217,6 +213,38 @@ func (t *flowTable) candidate(k flowKey) uint32 {
 	return 0
 }
 
+// warm reads the buckets of all looks and then the entries that are likely theirs. No read depends on
+// another of its round, so that the processor waits for all of a round's cache misses at once.
+func (t *flowTable) warm(looks []look) {
+	if len(t.buckets) == 0 {
+		return
+	}
+	warmed := uint32(0)
+	for i := range looks {
+		warmed += uint32(t.buckets[t.home(looks[i].key.hi)].tags)
+	}
+	for i := range looks {
+		if looks[i].counted {
+			looks[i].entry = t.candidate(looks[i].key)
+		}
+	}
+	for i := range looks {
+		warmed += t.at(looks[i].entry).span
+	}
+	t.warmed = warmed
+}
+
+// warmTimed reads the entries that timers are of and then the buckets that these are found by, as warm does.
+func (t *flowTable) warmTimed(timers []timer) {
+	var keys [lookAhead]uint64
+	for i, x := range timers {
+		keys[i] = t.at(x.entry()).key.hi
+	}
+	for _, hi := range keys[:len(timers)] {
+		t.warmed += uint32(t.buckets[t.home(hi)].tags)
+	}
+}
+
 // add makes an entry for k, which has none, in set.
 func (t *flowTable) add(k flowKey, set *flowSet) uint32 {
 	if len(set.free) == 0 {
@@ -225,7 +253,6 @@ func (t *flowTable) add(k flowKey, set *flowSet) uint32 {
 	i := set.next(0)
 	set.free = set.free[:len(set.free)-1]
 	*t.at(i) = flow{key: k}
-	t.fresh |= 1 << (k.hi & 63)
 	set.count++
 	if t.count++; t.count*5 > len(t.buckets)*bucketSlots*4 {
 		t.grow()

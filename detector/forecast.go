@@ -1,11 +1,10 @@
 package detector
 
 import (
-	"math/bits"
 	"time"
-	"unsafe"
 
 	"github.com/snatwatch/snatwatch/collector"
+	"github.com/snatwatch/snatwatch/detector/budget"
 )
 
 // forecaster holds what all forecasts of one ledger share: the agent-wide
@@ -57,7 +56,7 @@ type stock struct {
 	last  float64 // second of the last tick, 0 before the first
 
 	pool    poolTrend
-	terms   Terms           // as of the last setTerms
+	terms   budget.Terms    // as of the last setTerms
 	ports   float64         // nominal budget now
 	ceiling float64         // effective ceiling now
 	next    float64         // and beyond the edge of its table
@@ -74,7 +73,7 @@ type stock struct {
 const coolClasses = 4
 
 // stock makes the state of protocol p of budget b.
-func (f *forecaster) stock(b *Budget, p collector.Protocol, now collector.Time) *stock {
+func (f *forecaster) stock(b *budget.Budget, p collector.Protocol, now collector.Time) *stock {
 	s := &stock{f: f, name: b.Name, protocol: p}
 	s.setTerms(b.Terms(p))
 	s.times.start(second(now))
@@ -83,7 +82,7 @@ func (f *forecaster) stock(b *Budget, p collector.Protocol, now collector.Time) 
 }
 
 // setTerms takes the cool-downs of t; past closes keep their class. A verdict is on the terms before.
-func (s *stock) setTerms(t *Terms) {
+func (s *stock) setTerms(t *budget.Terms) {
 	if s.terms != *t {
 		s.dismiss()
 		s.terms, s.verdict = *t, contradiction{}
@@ -242,26 +241,6 @@ func (o *outlook) close(opened, ended collector.Interval, release collector.Time
 func (o *outlook) free(release collector.Time) {
 	o.cooled()
 	o.cools.remove(releaseSecond(release))
-}
-
-// outlookLines is how many lines of the processor's cache a flow's open or end changes at most.
-const outlookLines = 4
-
-// fetchForOpen adds what a flow that opens now will change to p.
-func (o *outlook) fetchForOpen(p *lines, now collector.Time) {
-	p.add(unsafe.Pointer(&o.stock))
-	p.add(unsafe.Pointer(&o.times.ages.now))
-	p.add(unsafe.Pointer(&o.times.ages.cells[0][second(now)&(ageSlots-1)]))
-}
-
-// fetchForClose adds what a flow's end now will change to p.
-func (o *outlook) fetchForClose(p *lines, opened, now collector.Time) {
-	a, b := second(opened), second(now)
-	level := max(0, bits.Len64(uint64(max(b-a, 0)))-6) % ageLevels
-	p.add(unsafe.Pointer(&o.stock))
-	p.add(unsafe.Pointer(&o.times.ages.now))
-	p.add(unsafe.Pointer(&o.times.ages.cells[level][a>>level&(ageSlots-1)]))
-	p.add(unsafe.Pointer(&o.times.ended[ageBucket(now.Sub(opened).Seconds())]))
 }
 
 // drop forgets a live flow without an end: the ledger lost sight of it.

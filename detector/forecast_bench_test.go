@@ -8,6 +8,7 @@ import (
 	"unsafe"
 
 	"github.com/snatwatch/snatwatch/collector"
+	"github.com/snatwatch/snatwatch/detector/budget"
 )
 
 // outlookBytes is the most that the forecast of one port space may take.
@@ -30,17 +31,17 @@ type busySpace struct {
 	life  func() float64 // seconds that one lives
 	stock *stock
 	o     *outlook
-	b     *Budget
+	b     *budget.Budget
 	live  []collector.Time // opened, by the order of their end
 	ends  []collector.Time
 }
 
-func testBudget(ports int, cool time.Duration) *Budget {
-	t := Terms{Ports: ports, Effective: ports}
+func testBudget(ports int, cool time.Duration) *budget.Budget {
+	t := budget.Terms{Ports: ports, Effective: ports}
 	for r := range t.CoolDown {
 		t.CoolDown[r] = cool
 	}
-	return &Budget{Name: "test", Model: "static", TCP: t}
+	return &budget.Budget{Name: "test", Model: "static", TCP: t}
 }
 
 func newBusySpace(f *forecaster, seed uint64) *busySpace {

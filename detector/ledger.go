@@ -5,13 +5,14 @@ import (
 	"time"
 
 	"github.com/snatwatch/snatwatch/collector"
+	"github.com/snatwatch/snatwatch/detector/budget"
 )
 
 // LedgerConfig sets up a Ledger. The zero value works and counts nothing.
 type LedgerConfig struct {
 	// Budgets that flows are counted under. They must not overlap: a flow counts under
 	// the first that takes it. All are Local or none is.
-	Budgets []*Budget
+	Budgets []*budget.Budget
 	// TrackedMax is how many port spaces of one budget have an entry of their own;
 	// default 10 000. The rest is folded.
 	TrackedMax int
@@ -83,7 +84,7 @@ type Ledger struct {
 	vipHints   [vipHints]uint16 // what vipNumbers said last
 	matches    [][2]match
 	portBounds []uint32
-	looks      [2][lookAhead]look // of the events that are applied next, and of those after them
+	looks      [lookAhead]look // of the events that are applied next
 	shared     map[string]bool
 
 	byInode   map[uint64]*netns

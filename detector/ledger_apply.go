@@ -6,8 +6,8 @@ import (
 	"github.com/snatwatch/snatwatch/collector"
 )
 
-// lookAhead is how many events ApplyAll looks up together: fewer cache misses than a processor core
-// waits for at once. 12 to 24 cost the same, 8 and 32 more.
+// lookAhead is how many events ApplyAll looks up together: a processor core waits for that many cache
+// misses at once.
 const lookAhead = 16
 
 // look is what an event's flow is found by. It depends on the event and the budgets alone,
@@ -21,8 +21,7 @@ type look struct {
 	counted bool    // a budget takes the flow
 	account uint32
 	space   uint32 // that it was counted in last; 0 if none is remembered
-	entry   uint32 // where the flow was when it was looked for; 0 if nowhere
-	absent  bool   // it was looked for and was nowhere
+	entry   uint32 // that is likely the flow's; 0 if none is
 }
 
 // Apply takes one event. It keeps nothing of e.
@@ -34,19 +33,16 @@ func (l *Ledger) Apply(e *collector.Event) {
 
 // ApplyAll takes events in order: the ledger is then as if Apply had taken each. It costs
 // less, because a look-up in a table of a million flows is mostly waiting for memory, and
-// here that of the events to come is fetched while others are worked on.
+// here the flows of several events are waited for at once.
 func (l *Ledger) ApplyAll(events []collector.Event) {
-	ahead := func(events []collector.Event) []collector.Event { return events[:min(len(events), lookAhead)] }
-	turn := 0
-	l.askAll(ahead(events), l.looks[turn][:])
 	for len(events) > 0 {
-		now := ahead(events)
+		now := events[:min(len(events), lookAhead)]
 		events = events[len(now):]
-		looks := l.looks[turn][:len(now)]
-		turn = 1 - turn
-		l.findAll(looks)
-		l.askAll(ahead(events), l.looks[turn][:])
-		l.countAll(now, looks)
+		looks := l.looks[:len(now)]
+		for i := range now {
+			l.look(&now[i], &looks[i])
+		}
+		l.table.warm(looks)
 		for i := range now {
 			l.apply(&now[i], &looks[i])
 		}
@@ -132,9 +128,7 @@ func (l *Ledger) applyFlow(n *netns, e *collector.Event, k *look) {
 	}
 	s := sighting{k, e, n}
 	i := k.entry
-	switch {
-	case k.absent && l.table.lacks(k.key):
-	case i == 0 || l.table.at(i).key != k.key:
+	if i == 0 || l.table.at(i).key != k.key {
 		i = l.table.find(k.key)
 	}
 	switch {

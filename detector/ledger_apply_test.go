@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/snatwatch/snatwatch/collector"
+	"github.com/snatwatch/snatwatch/detector/budget"
 )
 
 // same says how two ledgers differ, to the last entry, timer and port space.
@@ -88,7 +89,7 @@ func TestApplyAllIsApplyOneByOne(t *testing.T) {
 func TestApplyAllOfManyFlows(t *testing.T) {
 	t.Parallel()
 	rng := rand.New(rand.NewPCG(4, 5))
-	cfg := LedgerConfig{Budgets: []*Budget{azure()}, Start: at(0), TrackedMax: 100}
+	cfg := LedgerConfig{Budgets: []*budget.Budget{azure()}, Start: at(0), TrackedMax: 100}
 	one, all := NewLedger(cfg), NewLedger(cfg)
 	now := at(1)
 	for round := range 30 {

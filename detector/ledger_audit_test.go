@@ -7,6 +7,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/snatwatch/snatwatch/collector"
+	"github.com/snatwatch/snatwatch/detector/budget"
 )
 
 // waiting lists the timers of w, by slot.
@@ -79,7 +80,7 @@ func audit(l *Ledger) error {
 				return
 			}
 			a := l.accountOf(f)
-			if f.port != 0 && a.terms.Unique != PerEndpoint {
+			if f.port != 0 && a.terms.Unique != budget.PerEndpoint {
 				r := refs[portKey(f.place, f)]
 				r.live += int32(c.live)
 				r.cooling += int32(c.cooling)
@@ -136,7 +137,7 @@ func audit(l *Ledger) error {
 		if o := s.outlook; o != nil && int(o.untold) != want.untold {
 			return fmt.Errorf("space %v: forecast counts %d flows of which only the first packet is known, ledger %d", s.destination, o.untold, want.untold)
 		}
-		if o := s.outlook; o != nil && l.accounts[s.key.account].terms.Unique == PerEndpoint {
+		if o := s.outlook; o != nil && l.accounts[s.key.account].terms.Unique == budget.PerEndpoint {
 			if o.times.ages.count() != s.live {
 				return fmt.Errorf("space %v: forecast counts %d live flows, ledger %d", s.destination, o.times.ages.count(), s.live)
 			}

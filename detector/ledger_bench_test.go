@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/snatwatch/snatwatch/collector"
+	"github.com/snatwatch/snatwatch/detector/budget"
 )
 
 // fill sets what tells flow i from others: its destination is one of 1000, and every
@@ -38,7 +39,7 @@ func benchEvent(k collector.Kind, t collector.Time) collector.Event {
 	}}
 }
 
-func benchBudget() *Budget {
+func benchBudget() *budget.Budget {
 	b := azure()
 	b.TCP.Ports, b.TCP.Effective = 64000, 64000
 	return b
@@ -46,7 +47,7 @@ func benchBudget() *Budget {
 
 // full is a ledger with n flows live, dumped once.
 func full(n, forecast int) *Ledger {
-	l := NewLedger(LedgerConfig{Budgets: []*Budget{benchBudget()}, Start: at(0), ForecastMax: forecast})
+	l := NewLedger(LedgerConfig{Budgets: []*budget.Budget{benchBudget()}, Start: at(0), ForecastMax: forecast})
 	l.Apply(&collector.Event{Kind: collector.Begin, At: at(1), Netns: 1})
 	e := benchEvent(collector.Seen, at(1))
 	for i := range n {

@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/snatwatch/snatwatch/collector"
+	"github.com/snatwatch/snatwatch/detector/budget"
 )
 
 // destinationFlow is a flow to the n-th of many destinations.
@@ -24,7 +25,7 @@ func destinationFlow(n, port int) collector.Flow {
 
 func TestHundredThousandDestinations(t *testing.T) {
 	t.Parallel()
-	s := newScript(t, LedgerConfig{Budgets: []*Budget{azure()}, TrackedMax: 1000, ForecastMax: 10})
+	s := newScript(t, LedgerConfig{Budgets: []*budget.Budget{azure()}, TrackedMax: 1000, ForecastMax: 10})
 	const all = 100_000
 	for n := range all {
 		s.open(1, destinationFlow(n, 1))
@@ -84,7 +85,7 @@ func TestExportedKeepTheirPlace(t *testing.T) {
 	t.Parallel()
 	shared := destinationFlow(99, 1)
 	s := newScript(t, LedgerConfig{
-		Budgets: []*Budget{plain()}, ExportedMax: 4, ExportHold: time.Minute, Shared: []string{shared.Destination.String()},
+		Budgets: []*budget.Budget{plain()}, ExportedMax: 4, ExportHold: time.Minute, Shared: []string{shared.Destination.String()},
 	})
 	hold := func(seconds float64, n, from, to int) {
 		for port := from; port < to; port++ {
@@ -142,50 +143,50 @@ func TestReconfigure(t *testing.T) {
 	}
 	for _, c := range []struct {
 		name   string
-		change func() []*Budget
+		change func() []*budget.Budget
 		want   map[string]ports
 	}{
-		{"the same", func() []*Budget { return []*Budget{azure()} }, map[string]ports{
+		{"the same", func() []*budget.Budget { return []*budget.Budget{azure()} }, map[string]ports{
 			"azure tcp 203.0.113.7:443": {1, 1}, "azure tcp 203.0.113.8:443": {1, 0}, "azure udp 203.0.113.7:*": {2, 0},
 		}},
-		{"fewer ports", func() []*Budget {
+		{"fewer ports", func() []*budget.Budget {
 			b := azure()
 			b.TCP.Ports, b.TCP.Effective = 512, 512
-			return []*Budget{b}
+			return []*budget.Budget{b}
 		}, map[string]ports{
 			"azure tcp 203.0.113.7:443": {1, 1}, "azure tcp 203.0.113.8:443": {1, 0}, "azure udp 203.0.113.7:*": {2, 0},
 		}},
-		{"another budget before it", func() []*Budget {
+		{"another budget before it", func() []*budget.Budget {
 			b := plain()
 			b.Include = []netip.Prefix{netip.MustParsePrefix("203.0.113.8/32")}
-			return []*Budget{b, azure()}
+			return []*budget.Budget{b, azure()}
 		}, map[string]ports{
 			"azure tcp 203.0.113.7:443": {1, 1}, "plain tcp 203.0.113.8:443": {1, 0}, "azure udp 203.0.113.7:*": {2, 0},
 		}},
-		{"one destination excluded", func() []*Budget {
+		{"one destination excluded", func() []*budget.Budget {
 			b := azure()
 			b.Exclude = []netip.Prefix{netip.MustParsePrefix("203.0.113.7/32")}
-			return []*Budget{b}
+			return []*budget.Budget{b}
 		}, map[string]ports{"azure tcp 203.0.113.8:443": {1, 0}}},
-		{"a port serves one flow now", func() []*Budget {
+		{"a port serves one flow now", func() []*budget.Budget {
 			b := azure()
-			b.UDP.Unique = PerNothing
-			return []*Budget{b}
+			b.UDP.Unique = budget.PerNothing
+			return []*budget.Budget{b}
 		}, map[string]ports{
 			"azure tcp 203.0.113.7:443": {1, 1}, "azure tcp 203.0.113.8:443": {1, 0}, "azure udp *": {2, 0},
 		}},
-		{"a port serves an endpoint now: told apart by the next dump", func() []*Budget {
+		{"a port serves an endpoint now: told apart by the next dump", func() []*budget.Budget {
 			b := azure()
-			b.UDP.Unique = PerEndpoint
-			return []*Budget{b}
+			b.UDP.Unique = budget.PerEndpoint
+			return []*budget.Budget{b}
 		}, map[string]ports{
 			"azure tcp 203.0.113.7:443": {1, 1}, "azure tcp 203.0.113.8:443": {1, 0}, "azure udp other": {2, 0},
 		}},
-		{"none", func() []*Budget { return nil }, map[string]ports{}},
+		{"none", func() []*budget.Budget { return nil }, map[string]ports{}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			s := newScript(t, LedgerConfig{Budgets: []*Budget{azure()}})
+			s := newScript(t, LedgerConfig{Budgets: []*budget.Budget{azure()}})
 			flows := []collector.Flow{
 				flowTo(1, store), flowTo(2, store), flowTo(3, "203.0.113.8:443"), udp(4, "203.0.113.7:53"), udp(5, "203.0.113.7:123"),
 			}
@@ -250,7 +251,7 @@ func TestSameEventsSameBytes(t *testing.T) {
 	t.Parallel()
 	var first []byte
 	for key := range uint64(4) {
-		s := newScript(t, LedgerConfig{Budgets: []*Budget{azure()}, TrackedMax: 100_000, ForecastMax: 20, Key: [2]uint64{key, key}})
+		s := newScript(t, LedgerConfig{Budgets: []*budget.Budget{azure()}, TrackedMax: 100_000, ForecastMax: 20, Key: [2]uint64{key, key}})
 		for n := range 3000 {
 			f := destinationFlow(n%70, n)
 			s.open(float64(n)/100, f)
@@ -286,7 +287,7 @@ func TestSameEventsSameBytes(t *testing.T) {
 func TestForecastIsOverAllSpaces(t *testing.T) {
 	t.Parallel()
 	run := func(exported int) ProtocolSnapshot {
-		s := newScript(t, LedgerConfig{Budgets: []*Budget{azure()}, ExportedMax: exported})
+		s := newScript(t, LedgerConfig{Budgets: []*budget.Budget{azure()}, ExportedMax: exported})
 		for n := range 600 {
 			s.open(float64(n)/10, flowTo(n, fmt.Sprintf("203.0.113.%d:443", n*n%7)))
 		}
@@ -315,7 +316,7 @@ func TestForecastIsOverAllSpaces(t *testing.T) {
 
 func TestSnapshotIsNotShared(t *testing.T) {
 	t.Parallel()
-	s := newScript(t, LedgerConfig{Budgets: []*Budget{azure()}})
+	s := newScript(t, LedgerConfig{Budgets: []*budget.Budget{azure()}})
 	s.open(1, flowTo(1, store))
 	before := s.Snapshot(at(2))
 	held, counts := before.Budgets[0].Protocols[0].Spaces[0].Held, before.Budgets[0].Protocols[0].Lifetime.Counts
@@ -330,7 +331,7 @@ func TestSnapshotIsNotShared(t *testing.T) {
 // A namespace that vanished is forgotten, and its number is given to another.
 func TestVanishedNamespaces(t *testing.T) {
 	t.Parallel()
-	s := newScript(t, LedgerConfig{Budgets: []*Budget{plain()}})
+	s := newScript(t, LedgerConfig{Budgets: []*budget.Budget{plain()}})
 	for n := range uint64(100) {
 		now := at(float64(n) * 60)
 		f := flowTo(int(n), store)

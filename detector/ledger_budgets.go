@@ -4,10 +4,11 @@ import (
 	"net/netip"
 
 	"github.com/snatwatch/snatwatch/collector"
+	"github.com/snatwatch/snatwatch/detector/budget"
 )
 
 // install makes accounts for budgets; those of a budget of the same name go on.
-func (l *Ledger) install(budgets []*Budget) {
+func (l *Ledger) install(budgets []*budget.Budget) {
 	before := map[string][]*account{}
 	for i := 0; i+1 < len(l.accounts); i += 2 {
 		before[l.accounts[i].budget.Name] = l.accounts[i : i+2]
@@ -20,7 +21,7 @@ func (l *Ledger) install(budgets []*Budget) {
 	l.portBounds = boundsOf(budgets)
 	for i, b := range budgets {
 		l.local = l.local || b.Local
-		l.byOwn = l.byOwn || len(b.VIPs) > 0 || b.spacePerAddress()
+		l.byOwn = l.byOwn || len(b.VIPs) > 0 || b.SpacePerAddress()
 		for k, p := range []collector.Protocol{collector.TCP, collector.UDP} {
 			a := &account{}
 			if old := before[b.Name]; old != nil {
@@ -48,7 +49,7 @@ type legacy struct {
 // Reconfigure puts other budgets in place; whether they are Local must not change. Flows stay
 // and are counted under the budget that takes them now. Totals go on by budget name. Flows
 // that no budget took until now come in with the next dump.
-func (l *Ledger) Reconfigure(budgets []*Budget) {
+func (l *Ledger) Reconfigure(budgets []*budget.Budget) {
 	l.clearStalls()
 	old := legacy{l.accounts, l.spaces, l.byKey, map[uint32]uint32{}}
 	l.spaces, l.spareSpace, l.outlooks = make([]portSpace, 1), nil, 0
@@ -99,8 +100,8 @@ func (l *Ledger) keepSpace(s *portSpace) {
 	was := l.old.accounts[s.key.account]
 	for a, acc := range l.accounts {
 		if acc.budget.Name == was.budget.Name && acc.protocol == was.protocol && acc.terms.Ports > 0 &&
-			acc.terms.Unique == was.terms.Unique && acc.budget.spacePerAddress() == was.budget.spacePerAddress() &&
-			(was.terms.Unique == PerNothing || acc.budget.reaches(s.destination.Addr())) {
+			acc.terms.Unique == was.terms.Unique && acc.budget.SpacePerAddress() == was.budget.SpacePerAddress() &&
+			(was.terms.Unique == budget.PerNothing || acc.budget.Reaches(s.destination.Addr())) {
 			k := s.key
 			k.account = uint32(a)
 			l.placeOf(k, s.vip, s.destination)
@@ -199,12 +200,12 @@ func (l *Ledger) newPlace(n *netns, f *flow) place {
 	if !vip.IsValid() {
 		vip = s.vip
 	}
-	if f.place.folded() || unique == PerNothing {
+	if f.place.folded() || unique == budget.PerNothing {
 		for a, acc := range l.accounts {
 			if acc.budget.Name != was.budget.Name || acc.protocol != f.protocol || acc.terms.Ports == 0 {
 				continue
 			}
-			if !f.place.folded() && acc.terms.Unique == PerNothing {
+			if !f.place.folded() && acc.terms.Unique == budget.PerNothing {
 				return l.placeOf(l.spaceKeyOf(uint32(a), pack(vip), address{}, 0), vip, netip.AddrPort{})
 			}
 			return l.foldAt(uint32(a), uint16(f.key.lo))
@@ -216,7 +217,7 @@ func (l *Ledger) newPlace(n *netns, f *flow) place {
 	if !ok {
 		return 0
 	}
-	if unique == PerAddress && l.accounts[a].terms.Unique == PerEndpoint || l.accounts[a].budget.spacePerAddress() && !vip.IsValid() {
+	if unique == budget.PerAddress && l.accounts[a].terms.Unique == budget.PerEndpoint || l.accounts[a].budget.SpacePerAddress() && !vip.IsValid() {
 		return l.foldAt(a, uint16(f.key.lo))
 	}
 	return l.placeOf(l.spaceKeyOf(a, pack(vip), pack(to.Addr()), to.Port()), vip, to)

@@ -9,6 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/snatwatch/snatwatch/collector"
+	"github.com/snatwatch/snatwatch/detector/budget"
 )
 
 // A port is unique against less than an endpoint: several flows may share it.
@@ -22,17 +23,17 @@ func TestSharedPorts(t *testing.T) {
 	}
 	for _, c := range []struct {
 		name   string
-		unique Uniqueness
+		unique budget.Uniqueness
 		change func(f *collector.Flow)
 		want   map[string]ports
 	}{
-		{"address", PerAddress, nil, map[string]ports{"203.0.113.7:*": {1, 1}, "203.0.113.8:*": {1, 0}}},
-		{"nothing", PerNothing, nil, map[string]ports{"*": {1, 1}}},
-		{"endpoint", PerEndpoint, nil, map[string]ports{
+		{"address", budget.PerAddress, nil, map[string]ports{"203.0.113.7:*": {1, 1}, "203.0.113.8:*": {1, 0}}},
+		{"nothing", budget.PerNothing, nil, map[string]ports{"*": {1, 1}}},
+		{"endpoint", budget.PerEndpoint, nil, map[string]ports{
 			"203.0.113.7:53": {1, 0}, "203.0.113.7:123": {0, 1}, "203.0.113.7:443": {0, 1}, "203.0.113.8:53": {1, 0},
 		}},
 		{
-			"address, translated further out: each flow is a port", PerAddress,
+			"address, translated further out: each flow is a port", budget.PerAddress,
 			func(f *collector.Flow) { f.Translated = false },
 			map[string]ports{"203.0.113.7:*": {1, 2}, "203.0.113.8:*": {1, 0}},
 		},
@@ -42,7 +43,7 @@ func TestSharedPorts(t *testing.T) {
 			b := plain()
 			b.UDP.Unique = c.unique
 			b.UDP.CoolDown[collector.Evicted] = 60 * time.Second
-			s := newScript(t, LedgerConfig{Budgets: []*Budget{b}})
+			s := newScript(t, LedgerConfig{Budgets: []*budget.Budget{b}})
 			flows := []collector.Flow{
 				udp(1, 1024, "203.0.113.7:53"), udp(2, 1024, "203.0.113.7:123"), udp(3, 1025, "203.0.113.7:443"), udp(4, 1024, "203.0.113.8:53"),
 			}
@@ -79,8 +80,8 @@ func TestSharedPorts(t *testing.T) {
 func TestLocalPortsByAddress(t *testing.T) {
 	t.Parallel()
 	b := plain()
-	b.Local, b.UDP.Unique = true, PerNothing
-	s := newScript(t, LedgerConfig{Budgets: []*Budget{b}})
+	b.Local, b.UDP.Unique = true, budget.PerNothing
+	s := newScript(t, LedgerConfig{Budgets: []*budget.Budget{b}})
 	for netns := range uint64(2) {
 		for n := range 3 {
 			f := flowTo(n, store)
@@ -114,7 +115,7 @@ func TestLocalPortsByAddress(t *testing.T) {
 // in no total.
 func TestEndedBeforeTheStart(t *testing.T) {
 	t.Parallel()
-	s := newScript(t, LedgerConfig{Budgets: []*Budget{azure()}})
+	s := newScript(t, LedgerConfig{Budgets: []*budget.Budget{azure()}})
 	f, g := flowTo(1, store), flowTo(2, store)
 	f.State, f.Reason, f.Ended = collector.Done, collector.FIN, exactly(-100)
 	g.State, g.Reason, g.Ended, g.Refused = collector.Done, collector.RST, exactly(-5), true
@@ -144,19 +145,19 @@ func TestWhichFlowsCount(t *testing.T) {
 	all := []collector.Flow{flowTo(1, store), translated(flowTo(2, store)), private, six, elsewhere, bound}
 	for _, c := range []struct {
 		name   string
-		budget func(b *Budget)
+		budget func(b *budget.Budget)
 		want   map[string]int
 	}{
-		{"all", func(*Budget) {}, map[string]int{store: 3, "10.1.2.3:443": 1, "[2001:db8::7]:443": 1}},
-		{"excluded", func(b *Budget) { b.Exclude = []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")} }, map[string]int{store: 3, "[2001:db8::7]:443": 1}},
-		{"included", func(b *Budget) { b.Include = []netip.Prefix{netip.MustParsePrefix("2001:db8::/32")} }, map[string]int{"[2001:db8::7]:443": 1}},
-		{"translated", func(b *Budget) { b.Translated = true }, map[string]int{store: 1}},
-		{"to one of its VIPs", func(b *Budget) { b.Translated, b.VIPs = true, []netip.Addr{vip} }, map[string]int{store: 1}},
-		{"to another VIP", func(b *Budget) { b.Translated, b.VIPs = true, []netip.Addr{vip.Next()} }, map[string]int{}},
-		{"one namespace", func(b *Budget) { b.Netns = 2 }, map[string]int{store: 1}},
-		{"no TCP", func(b *Budget) { b.TCP.Ports = 0 }, map[string]int{}},
-		{"a space for each VIP", func(b *Budget) { b.Translated, b.SpacePerVIP = true, true }, map[string]int{"198.51.100.1 " + store: 1}},
-		{"local", func(b *Budget) { b.Local = true }, map[string]int{
+		{"all", func(*budget.Budget) {}, map[string]int{store: 3, "10.1.2.3:443": 1, "[2001:db8::7]:443": 1}},
+		{"excluded", func(b *budget.Budget) { b.Exclude = []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")} }, map[string]int{store: 3, "[2001:db8::7]:443": 1}},
+		{"included", func(b *budget.Budget) { b.Include = []netip.Prefix{netip.MustParsePrefix("2001:db8::/32")} }, map[string]int{"[2001:db8::7]:443": 1}},
+		{"translated", func(b *budget.Budget) { b.Translated = true }, map[string]int{store: 1}},
+		{"to one of its VIPs", func(b *budget.Budget) { b.Translated, b.VIPs = true, []netip.Addr{vip} }, map[string]int{store: 1}},
+		{"to another VIP", func(b *budget.Budget) { b.Translated, b.VIPs = true, []netip.Addr{vip.Next()} }, map[string]int{}},
+		{"one namespace", func(b *budget.Budget) { b.Netns = 2 }, map[string]int{store: 1}},
+		{"no TCP", func(b *budget.Budget) { b.TCP.Ports = 0 }, map[string]int{}},
+		{"a space for each VIP", func(b *budget.Budget) { b.Translated, b.SpacePerVIP = true, true }, map[string]int{"198.51.100.1 " + store: 1}},
+		{"local", func(b *budget.Budget) { b.Local = true }, map[string]int{
 			"10.0.0.1 " + store: 3, "10.0.0.1 10.1.2.3:443": 1, "10.0.0.1 [2001:db8::7]:443": 1, "10.0.0.1 *": 1,
 		}},
 	} {
@@ -164,7 +165,7 @@ func TestWhichFlowsCount(t *testing.T) {
 			t.Parallel()
 			b := plain()
 			c.budget(b)
-			s := newScript(t, LedgerConfig{Budgets: []*Budget{b}})
+			s := newScript(t, LedgerConfig{Budgets: []*budget.Budget{b}})
 			for _, f := range all {
 				s.Apply(&collector.Event{Kind: collector.Opened, At: at(1), Netns: f.Netns, Flow: f})
 			}
@@ -189,7 +190,7 @@ func TestWhichFlowsCount(t *testing.T) {
 // the second of them.
 func TestStallsBetweenDumpsAreForecast(t *testing.T) {
 	t.Parallel()
-	s := newScript(t, LedgerConfig{Budgets: []*Budget{plain()}})
+	s := newScript(t, LedgerConfig{Budgets: []*budget.Budget{plain()}})
 	var flows []collector.Flow
 	for n := range 95 {
 		flows = append(flows, flowTo(n, store))

@@ -62,7 +62,7 @@ func (l *Ledger) start(s *sighting, f *flow, opened collector.Interval, resumed 
 		a.rate.add(l.now)
 		t.rate.add(l.now)
 	}
-	if !f.place.folded() && t.held() >= a.terms.ceiling() {
+	if !f.place.folded() && t.held() >= a.terms.Ceiling() {
 		f.flags |= flagAtCeiling
 	}
 	l.flowOpened(f, f.openedInterval(), resumed)

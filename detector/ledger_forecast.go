@@ -146,7 +146,7 @@ func (l *Ledger) forecast() {
 		}
 		a := l.accounts[s.key.account]
 		c.Failing = s.noPorts > s.noPortsTold
-		held, ceiling := s.held(), a.terms.ceiling()
+		held, ceiling := s.held(), a.terms.Ceiling()
 		moved := held - int(s.heldTold)
 		if !busy(held, ceiling) && max(moved, -moved)*50 <= ceiling && !c.Failing && (now+int64(n))%calmTick != 0 {
 			continue
@@ -193,7 +193,7 @@ func (l *Ledger) handOutlooks() {
 		if !s.used {
 			continue
 		}
-		busy := busy(s.held(), l.accounts[s.key.account].terms.ceiling())
+		busy := busy(s.held(), l.accounts[s.key.account].terms.Ceiling())
 		switch {
 		case s.outlook == nil && busy:
 			want = append(want, uint32(n))

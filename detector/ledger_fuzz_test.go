@@ -7,20 +7,21 @@ import (
 	"time"
 
 	"github.com/snatwatch/snatwatch/collector"
+	"github.com/snatwatch/snatwatch/detector/budget"
 )
 
 // fuzzBudgets have every rule switched on: shared ports, a space for each VIP, half-open
 // and idle clocks, exclusion.
-func fuzzBudgets() []*Budget {
+func fuzzBudgets() []*budget.Budget {
 	a := azure()
 	a.Exclude = []netip.Prefix{netip.MustParsePrefix("203.0.113.4/30")}
 	a.TCP.HalfOpen = 20 * time.Second
 	a.TCP.Ports, a.TCP.Effective = 4, 3
 	b := plain()
 	b.SpacePerVIP, b.Translated = true, true
-	b.UDP.Unique = PerNothing
+	b.UDP.Unique = budget.PerNothing
 	b.UDP.CoolDown[collector.Idle] = 5 * time.Second
-	return []*Budget{a, b}
+	return []*budget.Budget{a, b}
 }
 
 // fuzzEvent makes an event of four bytes: few flows, so that they meet.
@@ -78,7 +79,7 @@ func FuzzLedger(f *testing.F) {
 			switch data[3] {
 			case 0xff:
 				b := fuzzBudgets()
-				b[0].UDP.Unique = Uniqueness(data[2] % 3)
+				b[0].UDP.Unique = budget.Uniqueness(data[2] % 3)
 				b[1].SpacePerVIP = data[2]&4 != 0
 				if data[2]&8 != 0 {
 					b[0], b[1] = b[1], b[0]

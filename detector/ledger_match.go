@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/snatwatch/snatwatch/collector"
+	"github.com/snatwatch/snatwatch/detector/budget"
 )
 
 // owner is one budget with what its two protocols share.
@@ -94,7 +95,7 @@ func (l *Ledger) spanOf(port uint16) (n uint16) {
 }
 
 // boundsOf lists where the ranges of budgets begin and where they are over.
-func boundsOf(budgets []*Budget) (bounds []uint32) {
+func boundsOf(budgets []*budget.Budget) (bounds []uint32) {
 	for _, b := range budgets {
 		if b.PortRange != (collector.PortRange{}) {
 			bounds = append(bounds, uint32(b.PortRange.First), uint32(b.PortRange.Last)+1)
@@ -111,52 +112,11 @@ func (l *Ledger) ask(destination, vip netip.Addr, port uint16, q *question) (acc
 		if q.protocol == collector.UDP {
 			a++
 		}
-		if l.accounts[a].terms.Ports > 0 && b.takes(destination, vip, port, q.netns, q.translated) {
+		if l.accounts[a].terms.Ports > 0 && b.Takes(destination, vip, port, q.netns, q.translated) {
 			return a, true
 		}
 	}
 	return 0, false
-}
-
-// takes reports whether a flow counts under b, its protocol apart.
-func (b *Budget) takes(destination, vip netip.Addr, port uint16, netns uint64, translated bool) bool {
-	if b.Netns != 0 && b.Netns != netns {
-		return false
-	}
-	if b.Translated && (!translated || len(b.VIPs) > 0 && !hasAddr(b.VIPs, vip)) {
-		return false
-	}
-	if r := b.PortRange; r != (collector.PortRange{}) && port != 0 && (port < r.First || port > r.Last) {
-		return false
-	}
-	return b.reaches(destination)
-}
-
-// reaches reports whether b counts flows to destination, which is not valid for a
-// socket that is bound and not connected: it can go anywhere.
-func (b *Budget) reaches(destination netip.Addr) bool {
-	if !destination.IsValid() || destination.IsUnspecified() {
-		return b.Local
-	}
-	return (len(b.Include) == 0 || contains(b.Include, destination)) && !contains(b.Exclude, destination)
-}
-
-func hasAddr(list []netip.Addr, a netip.Addr) bool {
-	for _, v := range list {
-		if v == a {
-			return true
-		}
-	}
-	return false
-}
-
-func contains(list []netip.Prefix, a netip.Addr) bool {
-	for _, p := range list {
-		if p.Contains(a) {
-			return true
-		}
-	}
-	return false
 }
 
 // vipNumber gives VIP a, which packs to p, a number. VIPs beyond 65 535 share 0, which no port is shared under.

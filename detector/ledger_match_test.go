@@ -8,6 +8,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/snatwatch/snatwatch/collector"
+	"github.com/snatwatch/snatwatch/detector/budget"
 )
 
 // Two rules that share a VIP are told apart by the port that a flow got, also when
@@ -15,12 +16,12 @@ import (
 func TestPortRanges(t *testing.T) {
 	t.Parallel()
 	vip := netip.MustParseAddr("198.51.100.1")
-	ranged := func(name string, first, last uint16) *Budget {
+	ranged := func(name string, first, last uint16) *budget.Budget {
 		b := plain()
 		b.Name, b.Translated, b.VIPs, b.PortRange = name, true, []netip.Addr{vip}, collector.PortRange{First: first, Last: last}
 		return b
 	}
-	s := newScript(t, LedgerConfig{Budgets: []*Budget{ranged("low", 1024, 2047), ranged("high", 2048, 3071)}})
+	s := newScript(t, LedgerConfig{Budgets: []*budget.Budget{ranged("low", 1024, 2047), ranged("high", 2048, 3071)}})
 	var flows []collector.Flow
 	for i, port := range []uint16{1023, 1024, 2047, 2048, 3071, 3072, 65535, 1500} {
 		f := flowTo(i, store)
@@ -38,7 +39,7 @@ func TestPortRanges(t *testing.T) {
 	if diff := cmp.Diff(map[string]int{"low": 3, "high": 2}, live(2)); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
-	s.Reconfigure([]*Budget{ranged("low", 1024, 1499), ranged("high", 1500, 65535)})
+	s.Reconfigure([]*budget.Budget{ranged("low", 1024, 1499), ranged("high", 1500, 65535)})
 	s.dump(3, flows...)
 	if diff := cmp.Diff(map[string]int{"low": 1, "high": 6}, live(4)); diff != "" {
 		t.Errorf("after other ranges (-want +got):\n%s", diff)
@@ -50,7 +51,7 @@ func TestPortRangeOfLocalPorts(t *testing.T) {
 	t.Parallel()
 	b := plain()
 	b.Local, b.PortRange = true, collector.PortRange{First: 32768, Last: 60999}
-	s := newScript(t, LedgerConfig{Budgets: []*Budget{b}})
+	s := newScript(t, LedgerConfig{Budgets: []*budget.Budget{b}})
 	client, accepted := flowTo(40000, store), flowTo(443, "203.0.113.9:40000")
 	s.dump(1, client, accepted)
 	s.want(2, 1, 0)
@@ -77,7 +78,7 @@ func TestPortSpacesAreNotMixedUp(t *testing.T) {
 		return got
 	}
 	const other = "203.0.113.8:443"
-	l := NewLedger(LedgerConfig{Budgets: []*Budget{plain()}, Start: at(0), TrackedMax: 1})
+	l := NewLedger(LedgerConfig{Budgets: []*budget.Budget{plain()}, Start: at(0), TrackedMax: 1})
 	l.ApplyAll([]collector.Event{
 		event(collector.Opened, 1, store, 1), event(collector.Closed, 1, store, 2),
 		event(collector.Opened, 2, other, 3), event(collector.Closed, 2, other, 4),
@@ -88,7 +89,7 @@ func TestPortSpacesAreNotMixedUp(t *testing.T) {
 	}
 
 	const destinations = 3 << matchBits
-	l = NewLedger(LedgerConfig{Budgets: []*Budget{plain()}, Start: at(0), TrackedMax: destinations, ForecastMax: 1})
+	l = NewLedger(LedgerConfig{Budgets: []*budget.Budget{plain()}, Start: at(0), TrackedMax: destinations, ForecastMax: 1})
 	want := map[string]int{}
 	var events []collector.Event
 	for n := range 2 * destinations {

@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/snatwatch/snatwatch/collector"
+	"github.com/snatwatch/snatwatch/detector/budget"
 )
 
 // kernel is a conntrack table and the truth about the flows in it.
@@ -51,11 +52,11 @@ const (
 	coolRST  = 4 * time.Second
 )
 
-func simBudget() *Budget {
-	t := Terms{Ports: 1024, Effective: 1024}
+func simBudget() *budget.Budget {
+	t := budget.Terms{Ports: 1024, Effective: 1024}
 	t.CoolDown[collector.FIN], t.CoolDown[collector.RST] = coolFIN, coolRST
 	t.CoolDown[collector.ReasonUnknown] = coolFIN
-	return &Budget{Name: "sim", TCP: t}
+	return &budget.Budget{Name: "sim", TCP: t}
 }
 
 func simFlow(port int) collector.Flow {
@@ -179,7 +180,7 @@ func run(t *testing.T, seed uint64, events, lossy bool) (*Ledger, *kernel) {
 	k := &kernel{rng: rand.New(rand.NewPCG(seed, 1)), evicts: events}
 	// What the reader does is drawn apart, so that kernels of a seed are alike.
 	rng := rand.New(rand.NewPCG(seed, 2))
-	l := NewLedger(LedgerConfig{Budgets: []*Budget{simBudget()}, Start: at(0), Key: [2]uint64{seed, 7}})
+	l := NewLedger(LedgerConfig{Budgets: []*budget.Budget{simBudget()}, Start: at(0), Key: [2]uint64{seed, 7}})
 	check := func() {
 		t.Helper()
 		if err := audit(l); err != nil {

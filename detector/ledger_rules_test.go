@@ -8,12 +8,13 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/snatwatch/snatwatch/collector"
+	"github.com/snatwatch/snatwatch/detector/budget"
 )
 
 // The cloud forgets an idle flow while the kernel shows it for days.
 func TestIdleFlowLosesItsPort(t *testing.T) {
 	t.Parallel()
-	s := newScript(t, LedgerConfig{Budgets: []*Budget{azure()}})
+	s := newScript(t, LedgerConfig{Budgets: []*budget.Budget{azure()}})
 	f := flowTo(1, store)
 	f.Active = at(0)
 	for x := 0.0; x <= 230; x += 10 {
@@ -52,14 +53,14 @@ func TestIdleClockWaitsForTheNextDump(t *testing.T) {
 	t.Parallel()
 	t.Run("no dumps", func(t *testing.T) {
 		t.Parallel()
-		s := newScript(t, LedgerConfig{Budgets: []*Budget{azure()}})
+		s := newScript(t, LedgerConfig{Budgets: []*budget.Budget{azure()}})
 		s.open(0, flowTo(1, store))
 		s.want(239.9, 1, 0)
 		s.want(240.2, 0, 0)
 	})
 	t.Run("a dump a minute", func(t *testing.T) {
 		t.Parallel()
-		s := newScript(t, LedgerConfig{Budgets: []*Budget{azure()}})
+		s := newScript(t, LedgerConfig{Budgets: []*budget.Budget{azure()}})
 		f := flowTo(1, store)
 		f.Active = at(0)
 		for x := 0.0; x <= 180; x += 60 {
@@ -78,7 +79,7 @@ func TestHalfOpen(t *testing.T) {
 	b := azure()
 	b.TCP.HalfOpen = 30 * time.Second
 	b.TCP.CoolDown[collector.Timeout] = 5 * time.Second
-	s := newScript(t, LedgerConfig{Budgets: []*Budget{b}})
+	s := newScript(t, LedgerConfig{Budgets: []*budget.Budget{b}})
 	f, g := flowTo(1, store), flowTo(2, store)
 	f.State, g.State = collector.Opening, collector.Opening
 	f.Opened, g.Opened = exactly(1), exactly(1)
@@ -146,7 +147,7 @@ func TestSweep(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			s := newScript(t, LedgerConfig{Budgets: []*Budget{plain()}})
+			s := newScript(t, LedgerConfig{Budgets: []*budget.Budget{plain()}})
 			s.dump(1, f, g)
 			c.do(s)
 			s.want(12, c.live, 0)
@@ -173,7 +174,7 @@ func TestLateEventOfAnEnd(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			s := newScript(t, LedgerConfig{Budgets: []*Budget{plain()}}) // no cool-down
+			s := newScript(t, LedgerConfig{Budgets: []*budget.Budget{plain()}}) // no cool-down
 			s.dump(0)
 			s.open(1, f)
 			c.do(s)
@@ -203,7 +204,7 @@ func TestReuseEndsCooling(t *testing.T) {
 		for _, id := range []uint32{0, 99} {
 			t.Run(fmt.Sprintf("%s, id %d", c.name, id), func(t *testing.T) {
 				t.Parallel()
-				s := newScript(t, LedgerConfig{Budgets: []*Budget{azure()}})
+				s := newScript(t, LedgerConfig{Budgets: []*budget.Budget{azure()}})
 				f := flowTo(1, store)
 				if id == 0 {
 					f.ID = 0
@@ -227,7 +228,7 @@ func TestReuseEndsCooling(t *testing.T) {
 // A flow is first seen when it is over: it counts, and its port cools from when it ended.
 func TestFirstSeenDone(t *testing.T) {
 	t.Parallel()
-	s := newScript(t, LedgerConfig{Budgets: []*Budget{azure()}})
+	s := newScript(t, LedgerConfig{Budgets: []*budget.Budget{azure()}})
 	f := flowTo(1, store)
 	f.State, f.Reason, f.Ended = collector.Done, collector.FIN, exactly(6)
 	s.dump(0)
@@ -262,7 +263,7 @@ func TestOpenedBounds(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			s := newScript(t, LedgerConfig{Budgets: []*Budget{plain()}})
+			s := newScript(t, LedgerConfig{Budgets: []*budget.Budget{plain()}})
 			if c.dumped {
 				s.dump(5)
 			}
@@ -297,7 +298,7 @@ func TestFailures(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			s := newScript(t, LedgerConfig{Budgets: []*Budget{plain()}})
+			s := newScript(t, LedgerConfig{Budgets: []*budget.Budget{plain()}})
 			for n := range c.held {
 				s.open(1, flowTo(1000+n, store))
 			}
@@ -318,7 +319,7 @@ func TestFailures(t *testing.T) {
 
 func TestStalls(t *testing.T) {
 	t.Parallel()
-	s := newScript(t, LedgerConfig{Budgets: []*Budget{plain()}})
+	s := newScript(t, LedgerConfig{Budgets: []*budget.Budget{plain()}})
 	for n := range 92 {
 		s.open(1, flowTo(1000+n, store))
 	}
@@ -344,7 +345,7 @@ func TestStalls(t *testing.T) {
 
 func TestExactAndWarming(t *testing.T) {
 	t.Parallel()
-	s := newScript(t, LedgerConfig{Budgets: []*Budget{azure()}})
+	s := newScript(t, LedgerConfig{Budgets: []*budget.Budget{azure()}})
 	type blindness struct {
 		Exact, Warming bool
 		Lost, Resyncs  uint64

@@ -48,7 +48,7 @@ func (l *Ledger) ObserveStalls(at collector.Time, stalled []collector.Flow) {
 func (l *Ledger) stall(f *collector.Flow, first bool) {
 	for i, b := range l.cfg.Budgets {
 		a := uint32(2 * i)
-		if l.accounts[a].terms.Ports == 0 || b.Local && b.Netns != 0 && b.Netns != f.Netns || !b.reaches(f.Destination.Addr()) {
+		if l.accounts[a].terms.Ports == 0 || b.Local && b.Netns != 0 && b.Netns != f.Netns || !b.Reaches(f.Destination.Addr()) {
 			continue
 		}
 		l.accounts[a].stalled++
@@ -69,7 +69,7 @@ func (l *Ledger) stall(f *collector.Flow, first bool) {
 			l.stalledSpaces = append(l.stalledSpaces, n)
 		}
 		s.stalled++
-		if first && s.held() >= l.accounts[a].terms.ceiling() {
+		if first && s.held() >= l.accounts[a].terms.Ceiling() {
 			l.noPorts(place(n))
 		}
 		return

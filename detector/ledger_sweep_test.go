@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"github.com/snatwatch/snatwatch/collector"
+	"github.com/snatwatch/snatwatch/detector/budget"
 )
 
 // conntrack shows a SYN that nobody answered until it forgets it; between two dumps it forgets
@@ -25,7 +26,7 @@ func TestSweptBeforeAnAnswer(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			s := newScript(t, LedgerConfig{Budgets: []*Budget{plain()}})
+			s := newScript(t, LedgerConfig{Budgets: []*budget.Budget{plain()}})
 			f := flowTo(1, store)
 			f.State, f.Inode, f.Opened = c.state, c.inode, exactly(0)
 			for x := 0.0; x <= c.last; x += 10 {

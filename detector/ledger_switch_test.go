@@ -6,13 +6,14 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/snatwatch/snatwatch/collector"
+	"github.com/snatwatch/snatwatch/detector/budget"
 )
 
 // Sockets told of flows first, then conntrack does, which names them otherwise, shows some that
 // no socket has, and of other namespaces nothing.
 func TestSwitchSource(t *testing.T) {
 	t.Parallel()
-	s := newScript(t, LedgerConfig{Budgets: []*Budget{azure()}})
+	s := newScript(t, LedgerConfig{Budgets: []*budget.Budget{azure()}})
 	live, ended, opening := flowTo(1, store), flowTo(2, store), flowTo(3, store)
 	inner := flowTo(4, store)
 	inner.Netns = 2

@@ -9,6 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/snatwatch/snatwatch/collector"
+	"github.com/snatwatch/snatwatch/detector/budget"
 )
 
 // start of every test's clock.
@@ -23,20 +24,20 @@ func exactly(seconds float64) collector.Interval {
 }
 
 // azure is the incident's budget: 240 s after FIN, 15 s after RST, 4 minutes idle.
-func azure() *Budget {
-	t := Terms{Ports: 1024, Effective: 1024, Idle: 240 * time.Second}
+func azure() *budget.Budget {
+	t := budget.Terms{Ports: 1024, Effective: 1024, Idle: 240 * time.Second}
 	t.CoolDown[collector.ReasonUnknown] = 240 * time.Second
 	t.CoolDown[collector.FIN] = 240 * time.Second
 	t.CoolDown[collector.RST] = 15 * time.Second
 	t.CoolDown[collector.Evicted] = 240 * time.Second
-	u := Terms{Ports: 1024, Effective: 1024, Idle: 240 * time.Second, Unique: PerAddress}
-	return &Budget{Name: "azure", TCP: t, UDP: u}
+	u := budget.Terms{Ports: 1024, Effective: 1024, Idle: 240 * time.Second, Unique: budget.PerAddress}
+	return &budget.Budget{Name: "azure", TCP: t, UDP: u}
 }
 
 // plain is a budget without any clock of its own.
-func plain() *Budget {
-	t := Terms{Ports: 100, Effective: 92}
-	return &Budget{Name: "plain", TCP: t, UDP: t}
+func plain() *budget.Budget {
+	t := budget.Terms{Ports: 100, Effective: 92}
+	return &budget.Budget{Name: "plain", TCP: t, UDP: t}
 }
 
 // a flow of test number n from 10.0.0.1 to 203.0.113.7:443.
@@ -141,7 +142,7 @@ func TestCoolDownByReason(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			s := newScript(t, LedgerConfig{Budgets: []*Budget{azure()}})
+			s := newScript(t, LedgerConfig{Budgets: []*budget.Budget{azure()}})
 			f := flowTo(1, store)
 			s.open(0, f)
 			s.want(5, 1, 0)
@@ -161,7 +162,7 @@ func TestCoolDownByReason(t *testing.T) {
 // 4.3 connections a second of 50 ms hold 4.3 × 240 ports: the budget of the incident.
 func TestShortFlowsFillTheBudgetByCoolDown(t *testing.T) {
 	t.Parallel()
-	s := newScript(t, LedgerConfig{Budgets: []*Budget{azure()}})
+	s := newScript(t, LedgerConfig{Budgets: []*budget.Budget{azure()}})
 	const every = 1 / 4.3
 	n := 0
 	for x := 0.0; x < 600; x += every {

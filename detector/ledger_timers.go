@@ -2,7 +2,6 @@ package detector
 
 import (
 	"math"
-	"unsafe"
 
 	"github.com/snatwatch/snatwatch/collector"
 )
@@ -32,13 +31,10 @@ func (l *Ledger) alarm(c uint32, t collector.Time) {
 
 // expired treats timers that came due.
 func (l *Ledger) expired(timers []timer) {
-	ahead := func(timers []timer) []timer { return timers[:min(len(timers), lookAhead)] }
-	l.fetchTimed(ahead(timers))
 	for len(timers) > 0 {
-		now := ahead(timers)
+		now := timers[:min(len(timers), lookAhead)]
 		timers = timers[len(now):]
-		l.fetchTimed(ahead(timers))
-		l.fetchFound(now)
+		l.table.warmTimed(now)
 		for _, t := range now {
 			if t.of&chunkTimer != 0 {
 				l.chunkExpired(t.of&^chunkTimer, t.due)
@@ -49,35 +45,12 @@ func (l *Ledger) expired(timers []timer) {
 	}
 }
 
-// timed is the entry that t is of, or the first of its chunk.
-func (t timer) timed() uint32 {
+// entry is the entry that t is of, or the first of its chunk.
+func (t timer) entry() uint32 {
 	if t.of&chunkTimer != 0 {
 		return t.of << chunkShift
 	}
 	return t.of
-}
-
-// fetchTimed fetches the entries that timers are of, and their chunks.
-func (l *Ledger) fetchTimed(timers []timer) {
-	var p lines
-	for _, t := range timers {
-		p.add(unsafe.Pointer(l.table.at(t.timed())))
-		p.add(unsafe.Pointer(&l.table.chunks[t.timed()>>chunkShift]))
-	}
-	p.fetch()
-}
-
-// fetchFound fetches where those entries are found and counted, because to remove one takes all of it.
-func (l *Ledger) fetchFound(timers []timer) {
-	var p lines
-	for _, t := range timers {
-		f := l.table.at(t.timed())
-		p.add(unsafe.Pointer(&l.table.buckets[l.table.home(f.key.hi)]))
-		if !f.place.folded() {
-			p.add(unsafe.Pointer(&l.spaces[f.place].live))
-		}
-	}
-	p.fetch()
 }
 
 // flowExpired treats a timer of entry i.

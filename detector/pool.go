@@ -1,6 +1,10 @@
 package detector
 
-import "math"
+import (
+	"math"
+
+	"github.com/snatwatch/snatwatch/detector/budget"
+)
 
 // poolTrend is the pool size of the last quarter of an hour.
 type poolTrend struct {
@@ -45,7 +49,7 @@ func (p *poolTrend) growth(now, nodes float64) float64 {
 
 // look notes the pool size and computes when it may cross the edge of the budget's table, beyond
 // which the ceiling is lower. Nodes are taken to join at random at the rate they do.
-func (s *stock) look(now float64, b *Budget) {
+func (s *stock) look(now float64, b *budget.Budget) {
 	t := b.Terms(s.protocol)
 	s.ports, s.ceiling = float64(t.Ports), float64(t.Effective)
 	s.crossed = [aheads]float64{}

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/snatwatch/snatwatch/collector"
+	"github.com/snatwatch/snatwatch/detector/budget"
 )
 
 // place says where a flow is counted: nowhere (0), in a tracked port space by number, or in
@@ -126,8 +127,8 @@ func (m *meanHold) mean() time.Duration { return time.Duration(m.seconds * float
 // account is one protocol of one budget.
 type account struct {
 	tally
-	budget   *Budget
-	terms    *Terms
+	budget   *budget.Budget
+	terms    *budget.Terms
 	protocol collector.Protocol
 	owner    uint32 // number of the budget
 
@@ -197,7 +198,7 @@ func (l *Ledger) count(f *flow, live, cooling int) {
 		return
 	}
 	s := &l.spaces[f.place]
-	if f.port != 0 && l.accounts[s.key.account].terms.Unique != PerEndpoint {
+	if f.port != 0 && l.accounts[s.key.account].terms.Unique != budget.PerEndpoint {
 		live, cooling = l.share(f, live, cooling)
 	}
 	a := l.accounts[s.key.account]

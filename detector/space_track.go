@@ -4,23 +4,20 @@ import (
 	"net/netip"
 
 	"github.com/snatwatch/snatwatch/collector"
+	"github.com/snatwatch/snatwatch/detector/budget"
 )
-
-// spacePerAddress: each address that a flow leaves from is a port space of its own. A local port
-// is unique against the source address too, and pods with an address each have ports each.
-func (b *Budget) spacePerAddress() bool { return b.SpacePerVIP || b.Local }
 
 // spaceKeyOf is the key of the port space that a flow of account a belongs to.
 func (l *Ledger) spaceKeyOf(a uint32, own, destination address, port uint16) spaceKey {
 	k := spaceKey{account: a}
 	acc := l.accounts[a]
-	if acc.budget.spacePerAddress() {
+	if acc.budget.SpacePerAddress() {
 		k.vip = own
 	}
 	switch acc.terms.Unique {
-	case PerEndpoint:
+	case budget.PerEndpoint:
 		k.destination, k.port = destination, port
-	case PerAddress:
+	case budget.PerAddress:
 		k.destination = destination
 	}
 	return k
@@ -80,13 +77,13 @@ func (l *Ledger) track(k spaceKey, vip netip.Addr, to netip.AddrPort) uint32 {
 	l.spareSpace = l.spareSpace[:len(l.spareSpace)-1]
 	s := &l.spaces[n]
 	*s = portSpace{key: k, used: true, emptied: l.now}
-	if a.budget.spacePerAddress() {
+	if a.budget.SpacePerAddress() {
 		s.vip = vip
 	}
 	switch a.terms.Unique {
-	case PerEndpoint:
+	case budget.PerEndpoint:
 		s.destination = to
-	case PerAddress:
+	case budget.PerAddress:
 		s.destination = netip.AddrPortFrom(to.Addr(), 0)
 	}
 	s.shared = len(l.shared) > 0 && l.shared[destinationLabel(s.destination, a.terms.Unique)]
@@ -188,13 +185,13 @@ func (l *Ledger) move(f *flow, to place) {
 }
 
 // destinationLabel reads as the metric label shows it.
-func destinationLabel(d netip.AddrPort, u Uniqueness) string {
+func destinationLabel(d netip.AddrPort, u budget.Uniqueness) string {
 	switch {
-	case u == PerNothing || !d.Addr().IsValid() || d.Addr().IsUnspecified():
+	case u == budget.PerNothing || !d.Addr().IsValid() || d.Addr().IsUnspecified():
 		return "*"
-	case u == PerAddress && d.Addr().Is6():
+	case u == budget.PerAddress && d.Addr().Is6():
 		return "[" + d.Addr().String() + "]:*"
-	case u == PerAddress:
+	case u == budget.PerAddress:
 		return d.Addr().String() + ":*"
 	}
 	return d.String()

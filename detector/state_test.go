@@ -10,11 +10,12 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/snatwatch/snatwatch/collector"
+	"github.com/snatwatch/snatwatch/detector/budget"
 )
 
 // learned is a ledger that saw twenty minutes of flows of some seconds.
 func learned(t testing.TB) *Ledger {
-	l := NewLedger(LedgerConfig{Budgets: []*Budget{coolingBudget(100, 15*time.Second)}, Start: at(0)})
+	l := NewLedger(LedgerConfig{Budgets: []*budget.Budget{coolingBudget(100, 15*time.Second)}, Start: at(0)})
 	empty(l, 0)
 	feed(l, 0, 1200)
 	if l.spaces[1].outlook == nil {
@@ -47,13 +48,13 @@ func feed(l *Ledger, from, seconds float64) {
 func TestStateBringsHoldTimesBack(t *testing.T) {
 	t.Parallel()
 	state := learned(t).AppendState(nil)
-	l := NewLedger(LedgerConfig{Budgets: []*Budget{coolingBudget(100, 15*time.Second)}, Start: at(1260)})
+	l := NewLedger(LedgerConfig{Budgets: []*budget.Budget{coolingBudget(100, 15*time.Second)}, Start: at(1260)})
 	if err := l.Restore(state, at(1260)); err != nil {
 		t.Fatal(err)
 	}
 	empty(l, 1260)
 	feed(l, 1260, 10)
-	fresh := NewLedger(LedgerConfig{Budgets: []*Budget{coolingBudget(100, 15*time.Second)}, Start: at(1260)})
+	fresh := NewLedger(LedgerConfig{Budgets: []*budget.Budget{coolingBudget(100, 15*time.Second)}, Start: at(1260)})
 	empty(fresh, 1260)
 	feed(fresh, 1260, 10)
 	survive := func(l *Ledger) float32 { return l.spaces[1].outlook.times.survive[ageBucket(12)] }
@@ -68,7 +69,7 @@ func TestStateBringsHoldTimesBack(t *testing.T) {
 // again restarts a ledger at the given second with what l learned.
 func again(t *testing.T, l *Ledger, seconds float64, cfg LedgerConfig) *Ledger {
 	t.Helper()
-	cfg.Budgets, cfg.Start = []*Budget{coolingBudget(100, 15*time.Second)}, at(seconds)
+	cfg.Budgets, cfg.Start = []*budget.Budget{coolingBudget(100, 15*time.Second)}, at(seconds)
 	r := NewLedger(cfg)
 	if err := r.Restore(l.AppendState(nil), at(seconds)); err != nil {
 		t.Fatal(err)
@@ -190,7 +191,7 @@ func TestDamagedStateIsRefused(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			l := NewLedger(LedgerConfig{Budgets: []*Budget{azure()}, Start: at(0)})
+			l := NewLedger(LedgerConfig{Budgets: []*budget.Budget{azure()}, Start: at(0)})
 			err := l.Restore(tt.damage(bytes.Clone(state)), at(0))
 			if !errors.Is(err, ErrState) {
 				t.Fatalf("got %v, want an ErrState", err)
@@ -207,7 +208,7 @@ func FuzzRestore(f *testing.F) {
 	f.Add([]byte(stateMagic))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		for _, state := range [][]byte{b, sealed(bytes.Clone(b))} {
-			l := NewLedger(LedgerConfig{Budgets: []*Budget{coolingBudget(100, 15*time.Second)}, Start: at(0)})
+			l := NewLedger(LedgerConfig{Budgets: []*budget.Budget{coolingBudget(100, 15*time.Second)}, Start: at(0)})
 			if err := l.Restore(state, at(0)); err != nil && l.saved != nil {
 				t.Error("an error, and something was taken in")
 			}
@@ -221,7 +222,7 @@ func FuzzRestore(f *testing.F) {
 // The fill is averaged from what is held after a restart on, not from nothing.
 func TestStateKeepsTheFill(t *testing.T) {
 	t.Parallel()
-	budgets := []*Budget{coolingBudget(100, 0)}
+	budgets := []*budget.Budget{coolingBudget(100, 0)}
 	s := newScript(t, LedgerConfig{Budgets: budgets})
 	s.dump(0)
 	for n := range 600 {

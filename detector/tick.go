@@ -4,6 +4,7 @@ import (
 	"math"
 
 	"github.com/snatwatch/snatwatch/collector"
+	"github.com/snatwatch/snatwatch/detector/budget"
 )
 
 // Part is a part of the forecast that can be left out, so that an ablation shows what it
@@ -67,7 +68,7 @@ type workspace struct {
 
 // tick brings the stock to now, before the outlooks of its port spaces; b is its
 // budget as it stands, so that a pool on the move is seen.
-func (s *stock) tick(now collector.Time, b *Budget) {
+func (s *stock) tick(now collector.Time, b *budget.Budget) {
 	t := now.Seconds()
 	s.times.ages.advance(second(now))
 	s.forgive(t)

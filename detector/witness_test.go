@@ -8,11 +8,12 @@ import (
 	"time"
 
 	"github.com/snatwatch/snatwatch/collector"
+	"github.com/snatwatch/snatwatch/detector/budget"
 )
 
 // witnessed is a ledger with one port space, towards store, that has a witness.
-func witnessed(t *testing.T, b *Budget) (script, *witness) {
-	s := newScript(t, LedgerConfig{Budgets: []*Budget{b}})
+func witnessed(t *testing.T, b *budget.Budget) (script, *witness) {
+	s := newScript(t, LedgerConfig{Budgets: []*budget.Budget{b}})
 	s.dump(0)
 	s.open(1, flowTo(0, store))
 	for x := 2.0; x < 8; x++ {
@@ -87,7 +88,7 @@ func TestWitnessEndsWithItsForecast(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			s := newScript(t, LedgerConfig{Budgets: []*Budget{coolingBudget(1024, 0)}, ForecastMax: tt.max})
+			s := newScript(t, LedgerConfig{Budgets: []*budget.Budget{coolingBudget(1024, 0)}, ForecastMax: tt.max})
 			s.dump(0)
 			for n := range witnessesMax {
 				fail(s, n+1, float64(1+25*n))
@@ -110,7 +111,7 @@ func TestHandedOnIsNoContradiction(t *testing.T) {
 	t.Parallel()
 	b := coolingBudget(100, 0)
 	b.TCP.CoolDown[collector.Timeout] = 300 * time.Second
-	s := newScript(t, LedgerConfig{Budgets: []*Budget{b}, ForecastMax: 1})
+	s := newScript(t, LedgerConfig{Budgets: []*budget.Budget{b}, ForecastMax: 1})
 	s.dump(0)
 	s.open(1, flowTo(0, "203.0.113.9:443"))
 	n := 1
@@ -138,12 +139,12 @@ func TestWitnessOverReconfigure(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
 		name   string
-		change func(b *Budget)
+		change func(b *budget.Budget)
 		want   bool
 	}{
-		{"another pool", func(b *Budget) { b.Pool = "blue" }, true},
-		{"another cool-down", func(b *Budget) { b.TCP.CoolDown[collector.FIN] = time.Minute }, false},
-		{"not through the NAT", func(b *Budget) { b.Exclude = []netip.Prefix{netip.MustParsePrefix("203.0.113.0/24")} }, false},
+		{"another pool", func(b *budget.Budget) { b.Pool = "blue" }, true},
+		{"another cool-down", func(b *budget.Budget) { b.TCP.CoolDown[collector.FIN] = time.Minute }, false},
+		{"not through the NAT", func(b *budget.Budget) { b.Exclude = []netip.Prefix{netip.MustParsePrefix("203.0.113.0/24")} }, false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
@@ -151,7 +152,7 @@ func TestWitnessOverReconfigure(t *testing.T) {
 			s, w := witnessed(t, b)
 			after := *b
 			tt.change(&after)
-			s.Reconfigure([]*Budget{&after})
+			s.Reconfigure([]*budget.Budget{&after})
 			if err := audit(s.Ledger); err != nil {
 				t.Fatal(err)
 			}

@@ -1,5 +1,5 @@
 // Command snatgen writes the alert and recording rules, the dashboards and the
-// metric table of the README from the Go values they are made of.
+// metric table of detector/metrics from the Go values they are made of.
 package main
 
 import (
@@ -60,7 +60,7 @@ func run(args []string, out io.Writer) error {
 	if body, err := readme(*dir); err != nil {
 		return err
 	} else if body != nil {
-		files["README.md"] = body
+		files[metricsReadme] = body
 	}
 	return write(*dir, files, out)
 }

@@ -14,13 +14,11 @@ import (
 func TestCommittedFilesAreFresh(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	readme, err := os.ReadFile(filepath.Join("..", "..", "README.md"))
+	readme, err := os.ReadFile(filepath.Join("..", "..", metricsReadme))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(filepath.Join(dir, "README.md"), readme, 0o600); err != nil {
-		t.Fatal(err)
-	}
+	writeReadme(t, dir, readme)
 	if err := run([]string{"--out", dir}, new(bytes.Buffer)); err != nil {
 		t.Fatal(err)
 	}
@@ -127,13 +125,23 @@ func tree(t *testing.T, dir string) []string {
 	return out
 }
 
+// writeReadme puts the README of the metrics below dir.
+func writeReadme(t *testing.T, dir string, body []byte) {
+	t.Helper()
+	path := filepath.Join(dir, metricsReadme)
+	if err := os.MkdirAll(filepath.Dir(path), 0o750); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, body, 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // A README without a place for the table is refused before anything is written.
 func TestReadmeNeedsAPlaceForTheTable(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	if err := os.WriteFile(filepath.Join(dir, "README.md"), []byte("# mine\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	writeReadme(t, dir, []byte("# mine\n"))
 	err := run([]string{"--out", dir}, new(bytes.Buffer))
 	if err == nil || !strings.Contains(err.Error(), "between which the table of metrics stands") {
 		t.Errorf("error %v, want one that names the lines", err)

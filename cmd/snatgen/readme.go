@@ -12,15 +12,16 @@ import (
 	"github.com/snatwatch/snatwatch/detector/metrics"
 )
 
-// The table of metrics in the README stands between these lines.
+// The table of metrics stands in metricsReadme between these lines.
 const (
-	tableBegin = "<!-- metrics: written by cmd/snatgen -->\n"
-	tableEnd   = "<!-- end of metrics -->\n"
+	metricsReadme = "detector/metrics/README.md"
+	tableBegin    = "<!-- metrics: written by cmd/snatgen -->\n"
+	tableEnd      = "<!-- end of metrics -->\n"
 )
 
-// readme returns the README of dir with a fresh table of metrics, nil where dir has none.
+// readme returns the README of the metrics below dir with a fresh table, nil where dir has none.
 func readme(dir string) ([]byte, error) {
-	path := filepath.Join(dir, "README.md")
+	path := filepath.Join(dir, filepath.FromSlash(metricsReadme))
 	body, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil

@@ -21,7 +21,7 @@ func backtestCommand(app *kingpin.Application) command {
 	var coolDowns, tick string
 	var sized [3]bool
 	c.Arg("file", "Recorded flows: CSV with a header, or Zeek's conn.log as TSV or JSON; gzipped or not.").StringsVar(&b.Files)
-	c.Flag("scenario", "Generate flows instead: all, or one of "+scenarioNames()+".").PlaceHolder("NAME").StringVar(&b.Scenario)
+	c.Flag("scenario", "Generate flows instead: all (those that methods are compared with), loads (those that the page is judged on), or one of "+strings.Join(backtest.ScenarioNames(), ", ")+".").PlaceHolder("NAME").StringVar(&b.Scenario)
 	c.Flag("profile", "Only one profile of the scenarios: P0 (calls of seconds, no cool-down), P15 or P240 (calls of 50 ms, a cool-down of 15 or 240 s).").StringVar(&b.Profile)
 	c.Flag("hours", "How long a run of a scenario is; day and night nine times as long.").Default("8").IsSetByUser(&sized[0]).Float64Var(&b.Hours)
 	c.Flag("seeds", "Runs of each scenario and profile to judge.").Default("3").IsSetByUser(&sized[1]).IntVar(&b.Seeds)
@@ -59,14 +59,6 @@ func backtestCommand(app *kingpin.Application) command {
 		}
 		return b.Run(ctx, e.stdout, e.stderr)
 	}}
-}
-
-func scenarioNames() string {
-	var names []string
-	for _, s := range backtest.Scenarios() {
-		names = append(names, s.Name)
-	}
-	return strings.Join(names, ", ")
 }
 
 // parseSeconds reads a duration; a bare number is seconds.

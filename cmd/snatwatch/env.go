@@ -15,6 +15,7 @@ import (
 	promslogflag "github.com/prometheus/common/promslog/flag"
 
 	"github.com/snatwatch/snatwatch/collector/cloud"
+	"github.com/snatwatch/snatwatch/internal/agent"
 )
 
 // env is all that a command takes from the process, so that a test can run one.
@@ -36,7 +37,7 @@ func newEnv() *env {
 			signal.Notify(c, syscall.SIGHUP)
 			return c, func() { signal.Stop(c) }
 		},
-		confine: confine,
+		confine: agent.Confine,
 	}
 }
 
@@ -49,10 +50,11 @@ type command struct {
 // commands registers all subcommands with app.
 func commands(app *kingpin.Application) []command {
 	return []command{
-		agentCommand(app),
+		runCommand(app),
 		checkCommand(app),
 		labCommand(app),
 		backtestCommand(app),
+		verifyCommand(app),
 	}
 }
 

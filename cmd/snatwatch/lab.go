@@ -65,11 +65,10 @@ func runLab(ctx context.Context, e *env, o *labOptions, logger *slog.Logger) err
 
 // watchLab runs the agent on the lab's router. The process keeps its capabilities: the lab needs them.
 func watchLab(ctx context.Context, e *env, o *labOptions, l *lab.Lab, logger *slog.Logger) error {
-	agent, opts := *e, o.agent
-	agent.confine = func() error { return nil }
+	opts := o.agent
 	opts.netns = flag[string]{value: l.Router().Path(), given: true}
 	logger.Info("agent watches the lab's router", "nsenter", "nsenter --net="+opts.netns.value)
-	return runAgent(ctx, &agent, &opts, logger)
+	return opts.run(ctx, e, logger)
 }
 
 // tellStages logs each stage of the incident as it starts, and every ten seconds how it stands.

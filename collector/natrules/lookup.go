@@ -70,7 +70,9 @@ func (c *compiler) value(name string, reg uint32, key word, dreg uint32) {
 		return
 	}
 	key = c.hangsOn(reg, key, es)
-	c.when(cond{text: key.text + " among " + keysText(es), flows: allFlows, drawn: key.drawn, mark: key.mark})
+	if !key.drawn { // what is drawn by number has a value for each
+		c.when(cond{text: key.text + " among " + keysText(es), flows: allFlows, mark: key.mark})
+	}
 	var data [][]byte
 	for i := range es {
 		data = append(data, es[i].data)
@@ -212,6 +214,7 @@ func (c *compiler) verdicts(name string, reg uint32, key word) {
 		return
 	}
 	key = c.hangsOn(reg, key, es)
+	c.total = key.drawn
 	i, ok := at(reg)
 	for e := range es {
 		b := branch{verdict: es[e].verdict, chain: es[e].chain}

@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/snatwatch/snatwatch/collector/cputime"
 	"github.com/snatwatch/snatwatch/collector/netns"
 	"github.com/snatwatch/snatwatch/collector/nlraw"
 )
@@ -36,7 +37,9 @@ type cache struct {
 	addresses  uint64
 	legacy     legacyState
 	seed       maphash.Seed
+	links      []link
 	last       Ruleset
+	cpu        cputime.Meter
 	// reads counts how often rules were read.
 	reads int
 }
@@ -47,7 +50,11 @@ func (c *cache) read(ctx context.Context, ns *netns.Handle) (s Ruleset, err erro
 		c.seed = maphash.MakeSeed()
 	}
 	// Inside, so that the caller's own namespace takes no right to enter.
-	err = ns.Do(func() error { return c.readHere(ctx) })
+	err = ns.Do(func() error {
+		c.cpu.Resume()
+		defer c.cpu.Pause()
+		return c.readHere(ctx)
+	})
 	if err != nil {
 		c.whole = false
 		return Ruleset{}, err
@@ -112,7 +119,7 @@ func (c *cache) attempt(ctx context.Context, conn, route *nlraw.Conn) (done bool
 	if err != nil || after != before {
 		return false, err
 	}
-	c.whole, c.generation, c.addresses, c.legacy, c.last = true, before, sum, legacy, s
+	c.whole, c.generation, c.addresses, c.legacy, c.links, c.last = true, before, sum, legacy, links, s
 	c.reads++
 	return true, nil
 }

@@ -5,7 +5,6 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/snatwatch/snatwatch/collector"
 )
@@ -38,8 +37,8 @@ type Rule struct {
 	SpacePerVIP bool
 	// TCP and UDP: the rule applies to the protocol, and no rule before it takes all its flows.
 	TCP, UDP bool
-	// Absent is how long the rule has been gone; see Reader. 0 is a rule that is there.
-	Absent time.Duration
+	// AbsentSince is when the rule was seen last, if it is gone; see Reader. 0 is a rule that is there.
+	AbsentSince collector.Time
 }
 
 // String names the rule for a person.

@@ -150,7 +150,7 @@ func addresses(first, last netip.Addr) ([]netip.Addr, error) {
 	var as []netip.Addr
 	for a := first; a.IsValid() && a.Compare(last) <= 0; a = a.Next() {
 		if len(as) == maxVIPs {
-			return nil, fmt.Errorf("%v-%v is more than %d addresses: a budget of model linux with vips names those in use", first, last, maxVIPs)
+			return nil, fmt.Errorf("%v-%v is more than %d addresses", first, last, maxVIPs)
 		}
 		as = append(as, a)
 	}

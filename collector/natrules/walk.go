@@ -147,8 +147,13 @@ func (w *walker) step(c *chain, i int, p *path, depth int) {
 		w.translate(c, i, q)
 		return
 	}
+	gone := s.total
 	for b := range s.branches {
 		w.branch(&s.branches[b], q, p, depth)
+		gone = gone && s.branches[b].verdict != verdictJump && s.branches[b].verdict != verdictContinue
+	}
+	if gone {
+		w.leave(&q, p, depth)
 	}
 }
 

@@ -269,7 +269,7 @@ func TestClosedUnknown(t *testing.T) {
 			if err := r.gone.parse(b); err != nil {
 				t.Fatal(err)
 			}
-			if err := errors.Join(r.closed(t.Context(), sp, b), r.flush(t.Context())); err != nil {
+			if err := errors.Join(r.closed(t.Context(), sp, b), r.out.Flush(t.Context())); err != nil {
 				t.Fatal(err)
 			}
 			if diff := cmp.Diff(tt.count, sp.stats.Destroyed); diff != "" {

@@ -18,7 +18,7 @@ type socket struct {
 	local, remote                 netip.AddrPort
 	cookie                        uint64
 	expires                       time.Duration // until timer
-	uid, inode                    uint32
+	inode                         uint32
 	cgroup                        uint64
 	unknown                       int // attributes that this version of ours does not know
 }
@@ -57,7 +57,6 @@ func (s *socket) parseHeader(b []byte) error {
 	s.family, s.state, s.timer, s.retrans = b[msgFamily], b[msgState], b[msgTimer], b[msgRetrans]
 	s.cookie = binary.NativeEndian.Uint64(b[msgCookie:])
 	s.expires = time.Duration(binary.NativeEndian.Uint32(b[msgExpires:])) * time.Millisecond
-	s.uid = binary.NativeEndian.Uint32(b[msgUID:])
 	s.inode = binary.NativeEndian.Uint32(b[msgInode:])
 	sport, dport := binary.BigEndian.Uint16(b[msgSport:]), binary.BigEndian.Uint16(b[msgDport:])
 	switch s.family {

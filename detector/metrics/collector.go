@@ -14,6 +14,7 @@ import (
 
 	"github.com/snatwatch/snatwatch/collector"
 	"github.com/snatwatch/snatwatch/detector"
+	"github.com/snatwatch/snatwatch/detector/budget"
 )
 
 // Collector serves the metrics of the table from the current view.
@@ -93,6 +94,11 @@ func (e emitter) count(n Name, v uint64, labels ...string) {
 
 func (e emitter) agent(v *View) {
 	e.flag(CPUBudgetExceeded, v.CPUExceeded)
+	if n := v.NATRules; n != nil {
+		e.gauge(NATRuleCount, float64(n.Read), StateRead)
+		e.gauge(NATRuleCount, float64(n.NotRead), StateNotRead)
+		e.gauge(NATRuleCount, float64(n.Shadowed), StateShadowed)
+	}
 	e.flag(ConfigReloadSuccess, v.Reload.OK)
 	e.gauge(ConfigReloadTimestamp, float64(v.Reload.At.UnixMilli())/1e3)
 	e.gauge(AgentBuildInfo, 1, v.Build.Version, v.Build.Revision, v.Build.GoVersion)
@@ -153,14 +159,14 @@ func (e emitter) budget(v *View, s *detector.BudgetSnapshot) {
 // sharedGateway names what nodes share a budget at, empty where they share none: the gateway, or where
 // nobody named it the pool or the budget. Series that carry it add up over nodes without a join, which
 // costs Prometheus twenty times as much.
-func sharedGateway(b *detector.Budget) string {
-	if b.Scope != detector.ScopeShared {
+func sharedGateway(b *budget.Budget) string {
+	if b.Scope != budget.ScopeShared {
 		return ""
 	}
 	return cmp.Or(b.Gateway, b.Pool, b.Name)
 }
 
-func (e emitter) protocol(v *View, b *detector.Budget, p *detector.ProtocolSnapshot) {
+func (e emitter) protocol(v *View, b *budget.Budget, p *detector.ProtocolSnapshot) {
 	budget, shared := b.Name, sharedGateway(b)
 	protocol := p.Protocol.String()
 	e.gauge(BudgetPorts, float64(p.Terms.Ports), budget, protocol)

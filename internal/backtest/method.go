@@ -1,8 +1,11 @@
 package backtest
 
-import (
-	"github.com/snatwatch/snatwatch/detector"
-)
+import "github.com/snatwatch/snatwatch/detector"
+
+const horizons = detector.NumHorizons
+
+// horizonNames are the horizons as the metrics' label shows them.
+func horizonNames() [horizons]string { return [horizons]string{"1m", "5m", "15m", "1h"} }
 
 // Prediction is what a method says at one moment, by horizon.
 type Prediction struct {

@@ -16,7 +16,6 @@ import (
 
 	"github.com/snatwatch/snatwatch/collector/cloud"
 	"github.com/snatwatch/snatwatch/collector/limits"
-	"github.com/snatwatch/snatwatch/collector/natrules"
 	"github.com/snatwatch/snatwatch/collector/netns"
 )
 
@@ -56,13 +55,8 @@ func Discover(ctx context.Context, c *Config, outer *netns.Handle, before Machin
 		m.Notes = append(m.Notes, fmt.Sprintf("limits: %v", err))
 	}
 	m.EvictsTimeWait = evictsTimeWait()
-	if c.wantsRules() {
-		if m.Rules, err = natrules.Read(outer); err != nil {
-			m.RulesUnread = true
-			m.Notes = append(m.Notes, unreadText(err, "this machine"))
-		}
-	}
-	m.readNetnsRules(c)
+	m.Readers = before.Readers
+	m.Notes = append(m.Notes, m.ReadRules(ctx, c, outer)...)
 	if c.WantsCloud(m) {
 		m.Cloud = before.Cloud
 		m.AskCloud(ctx, metadata)

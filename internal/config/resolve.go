@@ -11,7 +11,7 @@ import (
 	"github.com/snatwatch/snatwatch/collector"
 	"github.com/snatwatch/snatwatch/collector/cloud"
 	"github.com/snatwatch/snatwatch/collector/natrules"
-	"github.com/snatwatch/snatwatch/detector"
+	"github.com/snatwatch/snatwatch/detector/budget"
 )
 
 // Machine is what the machine itself tells. The zero value tells nothing.
@@ -25,8 +25,10 @@ type Machine struct {
 	RulesUnread bool
 	// NetnsRules are those of the namespaces that budgets name; one that is not there could not be read.
 	NetnsRules map[string]natrules.Ruleset
+	// Readers read NAT rules.
+	Readers *Readers
 	// Standing are the budgets of before: one that is found again keeps its name.
-	Standing []*detector.Budget
+	Standing []*budget.Budget
 	// Cloud is what cloud metadata said last, CloudUnread why they said nothing since.
 	Cloud       cloud.Metadata
 	CloudUnread error
@@ -42,7 +44,7 @@ type Machine struct {
 
 // Resolve makes the budgets that the configuration leads to on a machine. The notes
 // say what was found and what is missing. Mistakes are told as Errors.
-func (c *Config) Resolve(m Machine) (budgets []*detector.Budget, notes []string, err error) {
+func (c *Config) Resolve(m Machine) (budgets []*budget.Budget, notes []string, err error) {
 	r := resolution{c: c, m: m, notes: slices.Clone(m.Notes), files: map[string]string{}}
 	if m.CloudUnread != nil {
 		r.note("cloud metadata: %v", m.CloudUnread)
@@ -69,7 +71,7 @@ func (c *Config) Resolve(m Machine) (budgets []*detector.Budget, notes []string,
 type resolution struct {
 	c       *Config
 	m       Machine
-	budgets []*detector.Budget
+	budgets []*budget.Budget
 	notes   []string
 	errs    Errors
 	// files that gave an entry its pool size, by the entry's path.
@@ -81,7 +83,7 @@ func (r *resolution) note(format string, args ...any) {
 }
 
 // params are those of an entry, completed by what the machine tells.
-func (r *resolution) params(path string, b *Budget) detector.Params {
+func (r *resolution) params(path string, b *Budget) budget.Params {
 	p := r.common(path, b)
 	p.Model = b.Model
 	p.VIPs, p.VIPCount = b.VIPs, b.VIPCount
@@ -93,7 +95,7 @@ func (r *resolution) params(path string, b *Budget) detector.Params {
 	p.SpacePerVIP, p.Instances, p.Retries, p.Shared = b.SpacePerVIP, b.Instances, b.Retries, b.Shared
 	p.EffectiveCeiling = b.EffectiveCeiling
 	p.TCP, p.UDP = b.TCP.overrides(), b.UDP.overrides()
-	model, _ := detector.FindModel(b.Model)
+	model, _ := budget.FindModel(b.Model)
 	r.complete(&p, model)
 	if b.EvictTimeWait != nil {
 		p.EvictsTimeWait = *b.EvictTimeWait
@@ -103,8 +105,8 @@ func (r *resolution) params(path string, b *Budget) detector.Params {
 }
 
 // common are the parameters that an auto entry has too.
-func (r *resolution) common(path string, b *Budget) detector.Params {
-	p := detector.Params{Name: b.Name, Pool: b.Pool, Gateway: b.Gateway, Nodes: b.Nodes, Netns: r.m.Netns[b.Netns]}
+func (r *resolution) common(path string, b *Budget) budget.Params {
+	p := budget.Params{Name: b.Name, Pool: b.Pool, Gateway: b.Gateway, Nodes: b.Nodes, Netns: r.m.Netns[b.Netns]}
 	if n := r.m.Nodes[b.NodesFile]; n != 0 {
 		p.Nodes = n
 		r.files[path] = b.NodesFile
@@ -115,7 +117,7 @@ func (r *resolution) common(path string, b *Budget) detector.Params {
 }
 
 // complete fills what only the machine knows and nobody has configured.
-func (r *resolution) complete(p *detector.Params, m detector.Model) {
+func (r *resolution) complete(p *budget.Params, m budget.Model) {
 	if slices.Contains(m.Keys, "evict_time_wait") {
 		p.EvictsTimeWait = r.m.EvictsTimeWait
 	}
@@ -135,7 +137,7 @@ func (r *resolution) complete(p *detector.Params, m detector.Model) {
 
 func isAzureLB(model string) bool { return strings.HasPrefix(model, "azure-lb") }
 
-func (r *resolution) destinations(p *detector.Params, b *Budget, m detector.Model) {
+func (r *resolution) destinations(p *budget.Params, b *Budget, m budget.Model) {
 	switch {
 	case b.Destinations != nil:
 		p.Include, p.Exclude = b.Destinations.Include, b.Destinations.Exclude
@@ -144,8 +146,8 @@ func (r *resolution) destinations(p *detector.Params, b *Budget, m detector.Mode
 	}
 }
 
-func (p Protocol) overrides() detector.Overrides {
-	o := detector.Overrides{Ports: p.Ports, Idle: p.Idle, HalfOpen: p.HalfOpen, CoolDown: p.CoolDown.byReason()}
+func (p Protocol) overrides() budget.Overrides {
+	o := budget.Overrides{Ports: p.Ports, Idle: p.Idle, HalfOpen: p.HalfOpen, CoolDown: p.CoolDown.byReason()}
 	if p.Unique != nil {
 		u := p.Unique.uniqueness()
 		o.Unique = &u
@@ -163,8 +165,8 @@ func (r *resolution) refused(path string, err error) {
 }
 
 // add resolves one budget and refuses it where it overlaps another.
-func (r *resolution) add(path string, p detector.Params) {
-	b, err := detector.Resolve(p)
+func (r *resolution) add(path string, p budget.Params) {
+	b, err := budget.Resolve(p)
 	if err != nil {
 		r.refused(path, err)
 		return
@@ -179,7 +181,7 @@ func (r *resolution) add(path string, p detector.Params) {
 }
 
 // noteVIPs says so where the ports hang on a number of VIPs that nobody gave.
-func (r *resolution) noteVIPs(b *detector.Budget) {
+func (r *resolution) noteVIPs(b *budget.Budget) {
 	if b.Local || b.Translated || len(b.Params.VIPs) > 0 || b.Params.VIPCount > 0 {
 		return
 	}
@@ -189,7 +191,7 @@ func (r *resolution) noteVIPs(b *detector.Budget) {
 }
 
 // overlapping returns the name of a budget that counts some of the same flows.
-func overlapping(budgets []*detector.Budget, b *detector.Budget) string {
+func overlapping(budgets []*budget.Budget, b *budget.Budget) string {
 	for _, other := range budgets {
 		if overlap(other, b) {
 			return other.Name
@@ -200,7 +202,7 @@ func overlapping(budgets []*detector.Budget, b *detector.Budget) string {
 
 // keyError makes an Error of a model's refusal.
 func (p positions) keyError(path string, err error) *Error {
-	var k *detector.KeyError
+	var k *budget.KeyError
 	if !errors.As(err, &k) {
 		return p.errorAt(path, err.Error(), "a budget")
 	}
@@ -237,16 +239,16 @@ func (r *resolution) auto(path string, b *Budget) {
 		p.Model = "local"
 		r.note("%s: %s and no VIPs from cloud metadata: the budget is its ephemeral ports", b.Name, noRules(rules, unread))
 	}
-	model, _ := detector.FindModel(p.Model)
+	model, _ := budget.FindModel(p.Model)
 	r.complete(&p, model)
 	r.destinations(&p, b, model)
 	r.found(path, p, "what was found, "+p.Model+",", len(r.budgets))
 }
 
 // found adds a budget that nobody configured, where no other of the first n counts the same flows.
-func (r *resolution) found(path string, p detector.Params, what string, n int) {
-	b, err := detector.Resolve(p)
-	var k *detector.KeyError
+func (r *resolution) found(path string, p budget.Params, what string, n int) {
+	b, err := budget.Resolve(p)
+	var k *budget.KeyError
 	switch {
 	case errors.As(err, &k) && k.Key == "nodes": // that one was configured
 		r.refused(path, err)

@@ -2,16 +2,21 @@ package config
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"net/netip"
 	"slices"
 	"strings"
+	"sync"
+	"time"
 
 	"github.com/snatwatch/snatwatch/collector"
 	"github.com/snatwatch/snatwatch/collector/natrules"
-	"github.com/snatwatch/snatwatch/detector"
+	"github.com/snatwatch/snatwatch/collector/netns"
+	"github.com/snatwatch/snatwatch/detector/budget"
 )
 
 // maxAutoBudgets is how many budgets one entry makes of rules. Each has about 140 series: 2,048 of them made a scrape of
@@ -29,32 +34,84 @@ func unreadText(err error, place string) string {
 	return fmt.Sprintf("NAT rules of %s: %v", place, err)
 }
 
-// readNetnsRules reads the rules of the namespaces that entries name.
-func (m *Machine) readNetnsRules(c *Config) {
-	for i := range c.Budgets {
-		b := &c.Budgets[i]
-		if _, have := m.NetnsRules[b.Netns]; have || b.Netns == "" || !b.followsRules() {
-			continue
-		}
-		s, err := readRulesOf(b.Netns)
-		if err != nil {
-			m.Notes = append(m.Notes, unreadText(err, "network namespace "+b.Netns))
-			continue
-		}
-		if m.NetnsRules == nil {
-			m.NetnsRules = map[string]natrules.Ruleset{}
-		}
-		m.NetnsRules[b.Netns] = s
-	}
+// Readers keep what was read of NAT rules from one look to the next. nil reads everything each time.
+type Readers struct {
+	now    func() collector.Time
+	mu     sync.Mutex
+	byName map[string]*natrules.Reader
 }
 
-func readRulesOf(name string) (natrules.Ruleset, error) {
+// NewReaders returns Readers by a clock.
+func NewReaders(now func() collector.Time) *Readers {
+	return &Readers{now: now, byName: map[string]*natrules.Reader{}}
+}
+
+// Read returns the NAT rules of a namespace, ns, that the configuration calls name.
+func (r *Readers) Read(ctx context.Context, name string, ns *netns.Handle) (natrules.Ruleset, error) {
+	if r == nil {
+		return natrules.Read(ns)
+	}
+	r.mu.Lock()
+	reader := r.byName[name]
+	if reader == nil {
+		reader = &natrules.Reader{}
+		r.byName[name] = reader
+	}
+	r.mu.Unlock()
+	return reader.Read(ctx, ns, r.now())
+}
+
+// TakeCPU returns the processor time that reading has taken since the last call.
+func (r *Readers) TakeCPU() (sum time.Duration) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, reader := range r.byName {
+		sum += reader.TakeCPU()
+	}
+	return sum
+}
+
+// ReadRules puts the NAT rules into m that budgets are made of or compared with. It returns why some cannot be read, which
+// stay what they were.
+func (m *Machine) ReadRules(ctx context.Context, c *Config, outer *netns.Handle) (texts []string) {
+	if c.wantsRules() {
+		s, err := m.Readers.Read(ctx, "", outer)
+		if err == nil {
+			m.Rules, m.RulesUnread = s, false
+		} else {
+			m.RulesUnread = !m.Rules.Read
+			texts = append(texts, unreadText(err, "this machine"))
+		}
+	}
+	read := maps.Clone(m.NetnsRules)
+	if read == nil {
+		read = map[string]natrules.Ruleset{}
+	}
+	done := map[string]bool{"": true}
+	for i := range c.Budgets {
+		b := &c.Budgets[i]
+		if done[b.Netns] || !b.followsRules() {
+			continue
+		}
+		done[b.Netns] = true
+		s, err := m.readRulesOf(ctx, b.Netns)
+		if err != nil {
+			texts = append(texts, unreadText(err, "network namespace "+b.Netns))
+			continue
+		}
+		read[b.Netns] = s
+	}
+	m.NetnsRules = read
+	return texts
+}
+
+func (m *Machine) readRulesOf(ctx context.Context, name string) (natrules.Ruleset, error) {
 	ns, err := OpenNetns(name)
 	if err != nil {
 		return natrules.Ruleset{}, err
 	}
 	defer func() { _ = ns.Close() }()
-	return natrules.Read(ns)
+	return m.Readers.Read(ctx, name, ns)
 }
 
 // rulesOf returns the rules of the namespace that an entry is for.
@@ -79,8 +136,9 @@ func (r *resolution) noteRules(name string, s natrules.Ruleset) {
 		r.note("%s: %s", name, text)
 	}
 	for _, rule := range s.Rules {
-		if rule.Absent > 0 {
-			r.note("%s: rules absent since %v: %v is kept for a minute", name, rule.Absent, rule)
+		if rule.AbsentSince > 0 {
+			since := time.Unix(0, int64(rule.AbsentSince)).UTC().Format(time.TimeOnly)
+			r.note("%s: rules absent since %s UTC, %v among them: what they gave out counts for a minute more", name, since, rule)
 			return
 		}
 	}
@@ -151,7 +209,7 @@ func groupKey(r natrules.Rule) string {
 // joined is what two rules of a group do together.
 func joined(a, b natrules.Rule) natrules.Rule {
 	a.TCP, a.UDP = a.TCP || b.TCP, a.UDP || b.UDP
-	a.Absent = min(a.Absent, b.Absent)
+	a.AbsentSince = min(a.AbsentSince, b.AbsentSince)
 	if !a.Masquerade {
 		return a
 	}
@@ -208,7 +266,7 @@ func portsOf(r natrules.Rule) (n int) {
 }
 
 // autoRules makes a budget of each group of rules.
-func (r *resolution) autoRules(path string, b *Budget, p detector.Params, groups, folded []natrules.Rule) {
+func (r *resolution) autoRules(path string, b *Budget, p budget.Params, groups, folded []natrules.Rule) {
 	before := len(r.budgets)
 	names := r.names(b.Name, groups)
 	for i, g := range groups {
@@ -226,12 +284,12 @@ func (r *resolution) autoRules(path string, b *Budget, p detector.Params, groups
 }
 
 // ofRule adds the budget of a rule, where no budget of the first n counts its flows.
-func (r *resolution) ofRule(path string, b *Budget, p detector.Params, g natrules.Rule, n int) {
-	model, _ := detector.FindModel("linux")
+func (r *resolution) ofRule(path string, b *Budget, p budget.Params, g natrules.Rule, n int) {
+	model, _ := budget.FindModel("linux")
 	p.Model = model.Name
 	p.VIPs, p.PortRange, p.SpacePerVIP = g.VIPs, g.Ports, g.SpacePerVIP
 	for _, x := range g.Pools {
-		p.Pools = append(p.Pools, detector.Pool{VIP: x.VIP, Ports: x.Ports})
+		p.Pools = append(p.Pools, budget.Pool{VIP: x.VIP, Ports: x.Ports})
 	}
 	none := 0
 	if !g.TCP {
@@ -300,7 +358,7 @@ func (r *resolution) names(entry string, groups []natrules.Rule) []string {
 }
 
 // stands reports whether b was made of a rule that gives out what g does.
-func stands(b *detector.Budget, g natrules.Rule) bool {
+func stands(b *budget.Budget, g natrules.Rule) bool {
 	same := b.Model == "linux" && b.PortRange == g.Ports && len(b.Params.Pools) == len(g.Pools)
 	if g.Masquerade { // of whatever addresses: they change
 		return same && b.Params.SpacePerVIP == g.SpacePerVIP && slices.Equal(b.VIPs, g.VIPs)

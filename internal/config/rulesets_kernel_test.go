@@ -16,7 +16,7 @@ import (
 
 	"github.com/snatwatch/snatwatch/collector/cloud"
 	"github.com/snatwatch/snatwatch/collector/netns"
-	"github.com/snatwatch/snatwatch/detector"
+	"github.com/snatwatch/snatwatch/detector/budget"
 	"github.com/snatwatch/snatwatch/internal/config"
 	"github.com/snatwatch/snatwatch/internal/kerneltest"
 )
@@ -165,7 +165,7 @@ func budgetsOf(t *testing.T, ns *netns.Handle) answer {
 }
 
 // budgetLine writes a budget as an answer has it.
-func budgetLine(b *detector.Budget) string {
+func budgetLine(b *budget.Budget) string {
 	if b.Local {
 		return "local"
 	}

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"strings"
 	"syscall"
 	"testing"
 
@@ -89,6 +90,17 @@ func Command(t testing.TB, ns *netns.Handle, name string, args ...string) []byte
 		t.Fatalf("%s %v: %v\n%s", name, args, err, out)
 	}
 	return out
+}
+
+// Release is the kernel's version as folders of captured messages name it: linux-6.18.
+func Release(t testing.TB) string {
+	t.Helper()
+	var uts unix.Utsname
+	if err := unix.Uname(&uts); err != nil {
+		t.Fatal(err)
+	}
+	numbers := strings.SplitN(unix.ByteSliceToString(uts.Release[:]), ".", 3)
+	return "linux-" + numbers[0] + "." + numbers[1]
 }
 
 // Process starts a process that sleeps in a network namespace of its own until

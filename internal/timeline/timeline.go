@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/snatwatch/snatwatch/internal/lab"
+	"github.com/snatwatch/snatwatch/internal/prom"
 )
 
 // Options say where things are. Every field is needed.
@@ -81,7 +82,7 @@ func Play(ctx context.Context, w io.Writer, o Options, run func(ctx context.Cont
 	if err != nil {
 		return errors.Join(err, listener.Close())
 	}
-	servers := map[time.Duration]*program{}
+	servers := map[time.Duration]*prom.Server{}
 	for i, interval := range o.Intervals {
 		to := ""
 		if i == 0 {
@@ -194,7 +195,7 @@ func (r *recorder) delivered(_ http.ResponseWriter, req *http.Request) {
 }
 
 // poll asks agent and programs every second until ctx ends.
-func (r *recorder) poll(ctx context.Context, servers map[time.Duration]*program, am *program) {
+func (r *recorder) poll(ctx context.Context, servers map[time.Duration]*prom.Server, am *prom.Server) {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
 	for {

@@ -1,0 +1,234 @@
+package agent
+
+import (
+	"context"
+	"time"
+
+	"github.com/snatwatch/snatwatch/collector"
+	"github.com/snatwatch/snatwatch/detector"
+	"github.com/snatwatch/snatwatch/detector/budget"
+)
+
+// tick is how often the ledgers advance and a snapshot is published.
+const tick = time.Second
+
+// feed says which ledger a source's events are for. A flow may hold a port of a
+// NAT and a local one at once, so the two kinds of budget have a ledger each.
+type feed uint8
+
+const (
+	feedNAT feed = 1 << iota
+	feedLocal
+	feedBoth = feedNAT | feedLocal
+)
+
+// loop is the one goroutine that owns the ledgers. All others hand it events, and
+// read the snapshots that it publishes.
+type loop struct {
+	now     func() collector.Time
+	publish func(*detector.Snapshot)
+
+	nat *detector.Ledger
+	// local is nil without a local budget.
+	local  *detector.Ledger
+	ledger func(local bool, budgets []*budget.Budget) *detector.Ledger
+
+	batches chan batch
+	stalls  chan stalls
+	budgets chan []*budget.Budget
+	// switches carries the namespace in which flows leave.
+	switches chan uint64
+	states   chan chan<- []byte
+}
+
+// batch is a hand-off: the source waits on done until its events were applied,
+// so the slice is nobody else's meanwhile and nothing is copied.
+type batch struct {
+	feed   feed
+	events []collector.Event
+	done   chan<- struct{}
+}
+
+type stalls struct {
+	at    collector.Time
+	flows []collector.Flow
+	done  chan<- struct{}
+}
+
+// newLoop returns a loop over budgets; ledger makes a ledger of either kind.
+func newLoop(now func() collector.Time, budgets []*budget.Budget, publish func(*detector.Snapshot),
+	ledger func(local bool, budgets []*budget.Budget) *detector.Ledger,
+) *loop {
+	l := &loop{
+		now: now, publish: publish, ledger: ledger,
+		batches: make(chan batch), stalls: make(chan stalls), budgets: make(chan []*budget.Budget), switches: make(chan uint64),
+		states: make(chan chan<- []byte),
+	}
+	nat, local := split(budgets)
+	l.nat = ledger(false, nat)
+	if len(local) > 0 {
+		l.local = ledger(true, local)
+	}
+	return l
+}
+
+// run serves until ctx is cancelled.
+func (l *loop) run(ctx context.Context) error {
+	ticker := time.NewTicker(tick)
+	defer ticker.Stop()
+	l.publish(l.snapshot())
+	for {
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case b := <-l.batches:
+			l.apply(b)
+			b.done <- struct{}{}
+		case s := <-l.stalls:
+			l.nat.ObserveStalls(s.at, s.flows)
+			if l.local != nil {
+				l.local.ObserveStalls(s.at, s.flows)
+			}
+			s.done <- struct{}{}
+		case answer := <-l.states:
+			answer <- l.learned()
+		case outer := <-l.switches:
+			l.nat.SwitchSource(outer)
+		case budgets := <-l.budgets:
+			l.reconfigure(budgets)
+			l.publish(l.snapshot())
+		case <-ticker.C:
+			l.publish(l.snapshot())
+		}
+	}
+}
+
+func (l *loop) apply(b batch) {
+	if b.feed&feedNAT != 0 {
+		l.nat.ApplyAll(b.events)
+	}
+	if b.feed&feedLocal != 0 && l.local != nil {
+		l.local.ApplyAll(b.events)
+	}
+}
+
+// reconfigure keeps the flows of both ledgers. A first local budget starts its
+// ledger, which fills with the next dump; a ledger that lost its last budget
+// stays, empty.
+func (l *loop) reconfigure(budgets []*budget.Budget) {
+	nat, local := split(budgets)
+	l.nat.Reconfigure(nat)
+	switch {
+	case l.local != nil:
+		l.local.Reconfigure(local)
+	case len(local) > 0:
+		l.local = l.ledger(true, local)
+	}
+}
+
+// snapshot merges those of both ledgers.
+func (l *loop) snapshot() *detector.Snapshot {
+	now := l.now()
+	snap := l.nat.Snapshot(now)
+	if l.local == nil {
+		return snap
+	}
+	merged, local := *snap, l.local.Snapshot(now)
+	merged.Warming = snap.Warming || local.Warming
+	merged.Budgets = append(append([]detector.BudgetSnapshot{}, snap.Budgets...), local.Budgets...)
+	for _, n := range local.Netns {
+		merged.Netns = mergeNetns(merged.Netns, n)
+	}
+	return &merged
+}
+
+// mergeNetns adds what the local ledger knows of a namespace. Both ledgers may be
+// fed by one source, so counters are not added up.
+func mergeNetns(all []detector.NetnsSnapshot, n detector.NetnsSnapshot) []detector.NetnsSnapshot {
+	out := append([]detector.NetnsSnapshot{}, all...)
+	for i := range out {
+		if o := &out[i]; o.Netns == n.Netns {
+			o.Exact = o.Exact && n.Exact
+			o.EventsLost = max(o.EventsLost, n.EventsLost)
+			o.Resyncs = max(o.Resyncs, n.Resyncs)
+			o.Flows = max(o.Flows, n.Flows)
+			o.OtherProtocols = max(o.OtherProtocols, n.OtherProtocols)
+			return out
+		}
+	}
+	return append(out, n)
+}
+
+// sink returns what a source hands its events to. It returns when they were applied.
+func (l *loop) sink(to feed) collector.Sink {
+	done := make(chan struct{}, 1)
+	return func(ctx context.Context, events []collector.Event) error {
+		select {
+		case l.batches <- batch{to, events, done}:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+		<-done // the loop has taken the batch and does not stop in the middle of it
+		return nil
+	}
+}
+
+// observeStalls hands over the flows whose first packet was sent again.
+func (l *loop) observeStalls(ctx context.Context, at collector.Time, flows []collector.Flow) error {
+	done := make(chan struct{}, 1)
+	select {
+	case l.stalls <- stalls{at, flows, done}:
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	<-done
+	return nil
+}
+
+// setBudgets puts other budgets in place.
+func (l *loop) setBudgets(ctx context.Context, budgets []*budget.Budget) error {
+	select {
+	case l.budgets <- budgets:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// switchSource tells the ledger of NAT budgets that another source follows; that of local
+// ones is fed by sockets in any case.
+func (l *loop) switchSource(ctx context.Context, outer uint64) error {
+	select {
+	case l.switches <- outer:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+func split(budgets []*budget.Budget) (nat, local []*budget.Budget) {
+	for _, b := range budgets {
+		if b.Local {
+			local = append(local, b)
+		} else {
+			nat = append(nat, b)
+		}
+	}
+	return nat, local
+}
+
+// every calls do once in each interval, until it fails or ctx is cancelled.
+func every(ctx context.Context, interval time.Duration, do func() error) error {
+	ticker := time.NewTicker(interval)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-ticker.C:
+		}
+		if err := do(); err != nil {
+			return err
+		}
+	}
+}

@@ -1,0 +1,199 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"reflect"
+	"slices"
+	"time"
+
+	"github.com/snatwatch/snatwatch/collector/limits"
+	"github.com/snatwatch/snatwatch/collector/netns"
+	"github.com/snatwatch/snatwatch/detector/budget"
+	"github.com/snatwatch/snatwatch/detector/metrics"
+	"github.com/snatwatch/snatwatch/internal/config"
+)
+
+// machineEvery is how often the machine's own NAT rules, limits and pool sizes are
+// looked at again.
+const machineEvery = 10 * time.Second
+
+// cloudEvery is how often the cloud is asked again, cloudHope for how long after the start
+// one that never answered.
+const (
+	cloudEvery = time.Minute
+	cloudHope  = 5 * time.Minute
+)
+
+// watchMachine follows what budgets are made of: the machine's NAT rules and limits,
+// and pool sizes in files.
+func (a *agent) watchMachine(ctx context.Context) error {
+	return every(ctx, machineEvery, func() error {
+		if a.outerGone() {
+			return fmt.Errorf("%w: nobody uses network namespace %s any more", errNoSource, a.started.Netns)
+		}
+		return a.lookAgain(ctx)
+	})
+}
+
+// outerGone reports whether the namespace that was named is kept by this agent alone: its name leads
+// elsewhere, and no process or mount that can be seen leads to it.
+func (a *agent) outerGone() bool {
+	own, err := netns.Own()
+	if err != nil || own == a.outer.Inode() {
+		return false
+	}
+	if h, err := config.OpenNetns(a.started.Netns); err == nil {
+		there := h.Inode() == a.outer.Inode()
+		_ = h.Close()
+		if there {
+			return false
+		}
+	}
+	list, err := netns.Finder{}.Find()
+	var denied *netns.AccessError
+	if err != nil && !errors.As(err, &denied) {
+		return false
+	}
+	return !slices.ContainsFunc(list, func(n netns.Netns) bool { return n.Inode == a.outer.Inode() })
+}
+
+// lookAgain puts the budgets in place that the machine leads to now. What cannot be
+// read or used leaves the last good value in place, and marks the budgets that
+// depend on it as stale.
+func (a *agent) lookAgain(ctx context.Context) error {
+	a.setup.Lock() // until the loop has them: a reload must not come in between
+	defer a.setup.Unlock()
+	m := a.machine
+	if l, err := limits.Of(a.outer); err == nil {
+		m.Limits = l
+	}
+	a.notices.replace(slog.LevelWarn, "rules", m.ReadRules(ctx, a.config, a.outer))
+	a.countRules(&m)
+	m.Standing = a.current()
+	a.readNetns(&m)
+	a.askCloud(ctx, &m)
+	rejected := readNodes(a.config, &m)
+	budgets, notes, err := a.config.Resolve(m)
+	if err != nil {
+		a.notices.set("machine", "the budgets of before stand: "+err.Error())
+		return nil
+	}
+	a.notices.set("machine", "")
+	a.notices.replace(slog.LevelInfo, "budgets", notes)
+	a.machine = m
+	if !a.adopt(budgets, a.watched(rejected)) {
+		return nil
+	}
+	return a.loop.setBudgets(ctx, budgets)
+}
+
+// countRules shows what became of the machine's NAT rules, and whether reading them takes more than the CPU budget.
+func (a *agent) countRules(m *config.Machine) {
+	now := a.now()
+	share := 0.0
+	if took := m.Readers.TakeCPU(); a.counted != 0 {
+		share = took.Seconds() / max(now.Sub(a.counted), time.Second).Seconds()
+	}
+	counts := ruleCounts(m)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.counted, a.rules, a.rulesCostly = now, counts, share > a.started.CPUBudget
+}
+
+// ruleCounts counts the NAT rules that were read, nil where none were looked for or none could be.
+func ruleCounts(m *config.Machine) *metrics.NATRules {
+	var n metrics.NATRules
+	read := false
+	for _, s := range append(slices.Collect(maps.Values(m.NetnsRules)), m.Rules) {
+		if s.Read {
+			read = true
+			n.Read, n.NotRead, n.Shadowed = n.Read+s.Translating, n.NotRead+s.Unknown, n.Shadowed+s.Shadowed
+		}
+	}
+	if !read {
+		return nil
+	}
+	return &n
+}
+
+// adopt shows budgets from now on, and which pool sizes are stale; false if the budgets are
+// those of before.
+func (a *agent) adopt(budgets []*budget.Budget, stale map[string]bool) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.stale = stale
+	if reflect.DeepEqual(budgets, a.budgets) {
+		return false
+	}
+	tellChanges(a.logger, a.budgets, budgets)
+	a.budgets = budgets
+	return true
+}
+
+// askCloud puts what the cloud says now into m: a VIP that was added, or what it did not say
+// when the machine had just started. A machine that is in no cloud asks for a while only,
+// because each question is an open that nobody answers, or somebody else.
+func (a *agent) askCloud(ctx context.Context, m *config.Machine) {
+	now := a.now()
+	answers := m.Cloud.Provider != "" || m.CloudUnread != nil
+	if !a.config.WantsCloud(*m) || now.Sub(a.asked) < cloudEvery || !answers && now.Sub(a.began) > cloudHope {
+		return
+	}
+	a.asked = now
+	m.AskCloud(ctx, a.metadata)
+}
+
+// readNetns puts into m where the names of namespaces lead now: one that was made anew is another.
+func (a *agent) readNetns(m *config.Machine) {
+	inodes, unread := a.config.ReadNetns(m.Netns)
+	m.Netns = inodes
+	var texts []string
+	for _, name := range slices.Sorted(maps.Keys(unread)) {
+		texts = append(texts, fmt.Sprintf("the budgets of network namespace %s see nothing: %v", name, unread[name]))
+	}
+	a.notices.replace(slog.LevelWarn, "netns", texts)
+}
+
+// readNodes puts the watched pool sizes into m, one by one, so that a bad one does
+// not keep a good one out of c's budgets. It returns why a file's size is not in use.
+func readNodes(c *config.Config, m *config.Machine) map[string]error {
+	rejected := map[string]error{}
+	for _, file := range c.NodesFiles() {
+		n, err := config.ReadNodes(file)
+		if err != nil {
+			rejected[file] = err
+			continue
+		}
+		with := *m
+		with.Nodes = maps.Clone(m.Nodes)
+		with.Nodes[file] = n
+		if _, _, err := c.Resolve(with); err != nil {
+			rejected[file] = err
+			continue
+		}
+		*m = with
+	}
+	return rejected
+}
+
+// watched returns the budgets whose pool size is watched, and whether the last good one
+// stands in for what was rejected.
+func (a *agent) watched(rejected map[string]error) map[string]bool {
+	stale := map[string]bool{}
+	for _, b := range a.config.Budgets {
+		if b.NodesFile == "" {
+			continue
+		}
+		err, text := rejected[b.NodesFile], ""
+		if err != nil {
+			text = "budget " + b.Name + ": the last good pool size stands: " + err.Error()
+		}
+		stale[b.Name] = err != nil
+		a.notices.set("pool "+b.Name, text)
+	}
+	return stale
+}
