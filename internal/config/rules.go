@@ -63,6 +63,9 @@ func (r *Readers) Read(ctx context.Context, name string, ns *netns.Handle) (natr
 
 // TakeCPU returns the processor time that reading has taken since the last call.
 func (r *Readers) TakeCPU() (sum time.Duration) {
+	if r == nil {
+		return 0
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, reader := range r.byName {
