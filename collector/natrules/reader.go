@@ -2,7 +2,6 @@ package natrules
 
 import (
 	"context"
-	"fmt"
 	"net/netip"
 	"slices"
 	"sync"
@@ -55,31 +54,29 @@ func (r *Reader) TakeCPU() time.Duration {
 	return r.cache.cpu.Take()
 }
 
-// keep adds what was there less than a minute ago, and remembers what is there now.
+// keep adds what was there less than a minute ago, and remembers what is there now. A rule of which a VIP is given out
+// by another now, or masquerade where there is masquerade, was replaced.
 func (r *Reader) keep(s *Ruleset, now collector.Time) {
-	there := map[string]bool{}
-	for _, rule := range s.Rules {
-		there[gift(rule)] = true
-	}
+	masquerade, vips := false, map[netip.Addr]bool{}
 	var still []kept
 	for _, rule := range s.Rules {
+		masquerade = masquerade || rule.Masquerade
+		for _, v := range rule.VIPs {
+			vips[v] = true
+		}
 		still = append(still, kept{rule, now})
 	}
 	for _, k := range r.kept {
-		if there[gift(k.rule)] || now.Sub(k.seen) > keepFor || k.rule.Masquerade && !r.cache.has(k.rule.VIPs) {
+		replaced := k.rule.Masquerade && (masquerade || !r.cache.has(k.rule.VIPs)) ||
+			slices.ContainsFunc(k.rule.VIPs, func(v netip.Addr) bool { return vips[v] })
+		if replaced || now.Sub(k.seen) > keepFor {
 			continue
 		}
-		there[gift(k.rule)] = true
 		still = append(still, k)
 		k.rule.AbsentSince = k.seen
 		s.Rules = append(s.Rules, k.rule)
 	}
 	r.kept = still
-}
-
-// gift is the same for rules that give out the same ports to the same protocols.
-func gift(r Rule) string {
-	return fmt.Sprint(r.Masquerade, r.VIPs, r.Ports, r.Pools, r.SpacePerVIP, r.TCP, r.UDP)
 }
 
 // has reports whether this machine has all of the addresses.
