@@ -137,6 +137,13 @@ func defaultRange() collector.PortRange { return collector.PortRange{First: 1024
 
 // rangePorts counts the range once for each VIP that a failed pick is retried on.
 func rangePorts(p *Params) (int, *KeyError) {
+	if len(p.Pools) > 0 {
+		n := 0
+		for _, x := range p.Pools {
+			n += x.Ports.Len()
+		}
+		return n, nil
+	}
 	r := p.PortRange
 	if r == (collector.PortRange{}) {
 		r = defaultRange()

@@ -30,6 +30,9 @@ type Params struct {
 	// PortRange is the range that ports are picked from, Reserved what is taken out of it.
 	PortRange collector.PortRange
 	Reserved  []collector.PortRange
+	// Pools are the ports of each VIP where a failed pick is retried in all of them and they are not PortRange of
+	// every VIP. PortRange then goes from the first of all ports to the last.
+	Pools []Pool
 	// SpacePerVIP: the VIP is fixed by a hash of source and destination.
 	SpacePerVIP bool
 	// EvictsTimeWait: the kernel gives the port of a closed entry to a new flow.
@@ -48,6 +51,12 @@ type Params struct {
 	// Include and Exclude say which destinations count; see Budget.
 	Include, Exclude []netip.Prefix
 	Netns            uint64
+}
+
+// Pool is ports of one VIP.
+type Pool struct {
+	VIP   netip.Addr
+	Ports collector.PortRange
 }
 
 // givenVIPs returns the number of VIPs, 0 where none was given; vips then returns 1.

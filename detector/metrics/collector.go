@@ -94,6 +94,11 @@ func (e emitter) count(n Name, v uint64, labels ...string) {
 
 func (e emitter) agent(v *View) {
 	e.flag(CPUBudgetExceeded, v.CPUExceeded)
+	if n := v.NATRules; n != nil {
+		e.gauge(NATRuleCount, float64(n.Read), StateRead)
+		e.gauge(NATRuleCount, float64(n.NotRead), StateNotRead)
+		e.gauge(NATRuleCount, float64(n.Shadowed), StateShadowed)
+	}
 	e.flag(ConfigReloadSuccess, v.Reload.OK)
 	e.gauge(ConfigReloadTimestamp, float64(v.Reload.At.UnixMilli())/1e3)
 	e.gauge(AgentBuildInfo, 1, v.Build.Version, v.Build.Revision, v.Build.GoVersion)

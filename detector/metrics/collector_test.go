@@ -97,6 +97,7 @@ func whole() *metrics.View {
 		Causes:    []string{metrics.CauseUnanswered, metrics.CauseRefused, metrics.CausePorts},
 		Stalled:   true,
 		PoolStale: map[string]bool{"web": true},
+		NATRules:  &metrics.NATRules{Read: 4, NotRead: 1, Shadowed: 2},
 		Reload:    metrics.Reload{OK: true, At: time.Unix(1_767_225_500, 0)},
 		Build:     metrics.Build{Version: "1.2.3", Revision: "abcdef0", GoVersion: "go1.26"},
 	}

@@ -75,6 +75,8 @@ const (
 	WarmingUp         Name = "snat_warming_up"
 	CPUBudgetExceeded Name = "snat_cpu_budget_exceeded"
 
+	NATRuleCount Name = "snat_nat_rules"
+
 	ConfigReloadSuccess   Name = "snat_config_last_reload_success"
 	ConfigReloadTimestamp Name = "snat_config_last_reload_success_timestamp_seconds"
 	AgentBuildInfo        Name = "snat_agent_build_info"
@@ -102,6 +104,7 @@ const (
 	LabelNetns       Label = "netns"       // inode number of the network namespace
 	LabelSource      Label = "source"      // conntrack or sockets
 	LabelStrategy    Label = "strategy"    // poll or events; empty for sockets
+	LabelState       Label = "state"       // read, not_read, shadowed
 	LabelVersion     Label = "version"
 	LabelRevision    Label = "revision"
 	LabelGoVersion   Label = "goversion"
@@ -124,6 +127,13 @@ const (
 	CauseUnanswered = "unanswered" // no answer while the port space had ports left
 	CauseRefused    = "refused"    // answered by a RST
 	CausePorts      = "ports"      // no answer while the port space was at its effective ceiling
+)
+
+// The values of LabelState of NATRuleCount.
+const (
+	StateRead     = "read"     // a budget is made of it, or it has no ports to run out of
+	StateNotRead  = "not_read" // it is not understood, so that its flows are in no budget
+	StateShadowed = "shadowed" // rules before it take all flows
 )
 
 // HorizonValues returns the values of LabelHorizon in the order of

@@ -98,6 +98,8 @@ func Metrics() []Metric {
 		{WarmingUp, Gauge, nil, "1 until one cool-down has passed since the first complete dump: ports closed before may be held unseen."},
 		{CPUBudgetExceeded, Gauge, nil, "1 if the agent needs more CPU than its budget to stay exact."},
 
+		{NATRuleCount, Gauge, []Label{LabelState}, "Rules of this machine that change the source of flows: read, not_read (not understood, so that their flows are in no budget), shadowed (rules before them take all flows). Absent where rules cannot be read."},
+
 		{ConfigReloadSuccess, Gauge, nil, "1 if the last load of the config worked, 0 if it was refused and the one before stands."},
 		{ConfigReloadTimestamp, Gauge, nil, "When a config was last loaded."},
 		{AgentBuildInfo, Gauge, []Label{LabelVersion, LabelRevision, LabelGoVersion}, "The agent's build; always 1."},

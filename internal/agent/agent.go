@@ -75,12 +75,17 @@ type agent struct {
 	machine config.Machine
 	asked   collector.Time // when the cloud was asked last
 	reloads reloadLog
+	counted collector.Time // when the NAT rules were counted last
+	readers *config.Readers
 
 	mu      sync.Mutex // guards what publish shows; held for moments only
 	budgets []*budget.Budget
 	reload  metrics.Reload
 	stale   map[string]bool
 	sources []source
+	rules   *metrics.NATRules
+	// rulesCostly: reading NAT rules takes more than the CPU budget.
+	rulesCostly bool
 }
 
 // Run runs the agent until ctx is cancelled or nothing can be seen any more.
@@ -99,6 +104,8 @@ func Run(ctx context.Context, o Options) error {
 		load: o.Load, logger: logger, now: collector.Clock(), build: o.Build, outer: outer, started: c,
 		notices: newNotices(logger), metadata: o.Metadata, chooseEvery: chooseEvery,
 	}
+	a.readers = config.NewReaders(a.now)
+	a.machine.Readers = a.readers
 	a.began = a.now()
 	logger.Info("starting", "version", a.build.Version, "revision", a.build.Revision, "config", cmp.Or(o.File, "embedded default"), "netns", outer.Inode())
 	if err := a.configure(ctx, c); err != nil {
@@ -175,7 +182,7 @@ func (a *agent) publish(snap *detector.Snapshot) {
 	defer a.mu.Unlock()
 	v := &metrics.View{
 		Snapshot: snap, At: time.Now().Add(-a.now().Sub(snap.At)), Outer: []uint64{a.outer.Inode()},
-		PoolStale: a.stale, Reload: a.reload, Build: a.build,
+		PoolStale: a.stale, Reload: a.reload, Build: a.build, NATRules: a.rules, CPUExceeded: a.rulesCostly,
 	}
 	if k := a.kernel.Load(); k != nil {
 		v.Kernel = *k

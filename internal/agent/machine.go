@@ -11,9 +11,9 @@ import (
 	"time"
 
 	"github.com/snatwatch/snatwatch/collector/limits"
-	"github.com/snatwatch/snatwatch/collector/natrules"
 	"github.com/snatwatch/snatwatch/collector/netns"
 	"github.com/snatwatch/snatwatch/detector/budget"
+	"github.com/snatwatch/snatwatch/detector/metrics"
 	"github.com/snatwatch/snatwatch/internal/config"
 )
 
@@ -71,11 +71,9 @@ func (a *agent) lookAgain(ctx context.Context) error {
 	if l, err := limits.Of(a.outer); err == nil {
 		m.Limits = l
 	}
-	if slices.ContainsFunc(a.config.Budgets, func(b config.Budget) bool { return b.Model == config.ModelAuto }) {
-		if r, err := natrules.Read(a.outer); err == nil {
-			m.Rules = r
-		}
-	}
+	a.notices.replace(slog.LevelWarn, "rules", m.ReadRules(ctx, a.config, a.outer))
+	a.countRules(&m)
+	m.Standing = a.current()
 	a.readNetns(&m)
 	a.askCloud(ctx, &m)
 	rejected := readNodes(a.config, &m)
@@ -91,6 +89,35 @@ func (a *agent) lookAgain(ctx context.Context) error {
 		return nil
 	}
 	return a.loop.setBudgets(ctx, budgets)
+}
+
+// countRules shows what became of the machine's NAT rules, and whether reading them takes more than the CPU budget.
+func (a *agent) countRules(m *config.Machine) {
+	now := a.now()
+	share := 0.0
+	if took := m.Readers.TakeCPU(); a.counted != 0 {
+		share = took.Seconds() / max(now.Sub(a.counted), time.Second).Seconds()
+	}
+	counts := ruleCounts(m)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.counted, a.rules, a.rulesCostly = now, counts, share > a.started.CPUBudget
+}
+
+// ruleCounts counts the NAT rules that were read, nil where none were looked for or none could be.
+func ruleCounts(m *config.Machine) *metrics.NATRules {
+	var n metrics.NATRules
+	read := false
+	for _, s := range append(slices.Collect(maps.Values(m.NetnsRules)), m.Rules) {
+		if s.Read {
+			read = true
+			n.Read, n.NotRead, n.Shadowed = n.Read+s.Translating, n.NotRead+s.Unknown, n.Shadowed+s.Shadowed
+		}
+	}
+	if !read {
+		return nil
+	}
+	return &n
 }
 
 // adopt shows budgets from now on, and which pool sizes are stale; false if the budgets are

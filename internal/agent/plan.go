@@ -9,7 +9,6 @@ import (
 	"github.com/snatwatch/snatwatch/collector"
 	"github.com/snatwatch/snatwatch/collector/conntrack"
 	"github.com/snatwatch/snatwatch/collector/limits"
-	"github.com/snatwatch/snatwatch/collector/natrules"
 	"github.com/snatwatch/snatwatch/collector/netns"
 	"github.com/snatwatch/snatwatch/collector/sockdiag"
 	"github.com/snatwatch/snatwatch/detector/budget"
@@ -50,7 +49,7 @@ func (a *agent) plan(ctx context.Context, broken string, first bool) (plan, erro
 	if e.caps, err = netns.Effective(); err != nil {
 		return plan{}, fmt.Errorf("read own capabilities: %w", err)
 	}
-	if r, err := natrules.Read(a.outer); err == nil {
+	if r, err := a.readers.Read(ctx, "", a.outer); err == nil {
 		e.rules = len(r.Rules)
 	}
 	if !first && e.rules == 0 && e.limits.EntriesMax > 0 && want != config.SourceSockets && broken == "" && e.caps.Has(netns.NetAdmin) {

@@ -22,6 +22,7 @@ func (a *agent) configure(ctx context.Context, c *config.Config) error {
 	if err != nil {
 		return err
 	}
+	m.Standing = a.current()
 	rejected := m.NodesUnread
 	budgets, notes, err := c.Resolve(m)
 	if err != nil { // perhaps for a pool size that was read
@@ -35,6 +36,7 @@ func (a *agent) configure(ctx context.Context, c *config.Config) error {
 		return err
 	}
 	a.config, a.machine, a.asked = c, m, a.now()
+	a.countRules(&m)
 	a.notices.replace(slog.LevelInfo, "budgets", notes)
 	a.mu.Lock()
 	defer a.mu.Unlock()

@@ -23,6 +23,12 @@ type Machine struct {
 	// Rules are its NAT rules; RulesUnread says that they could not be read.
 	Rules       natrules.Ruleset
 	RulesUnread bool
+	// NetnsRules are those of the namespaces that budgets name; one that is not there could not be read.
+	NetnsRules map[string]natrules.Ruleset
+	// Readers read NAT rules.
+	Readers *Readers
+	// Standing are the budgets of before: one that is found again keeps its name.
+	Standing []*budget.Budget
 	// Cloud is what cloud metadata said last, CloudUnread why they said nothing since.
 	Cloud       cloud.Metadata
 	CloudUnread error
@@ -48,6 +54,7 @@ func (c *Config) Resolve(m Machine) (budgets []*budget.Budget, notes []string, e
 		if c.Budgets[i].Model != ModelAuto {
 			path := fmt.Sprintf("budgets[%d]", i)
 			r.add(path, r.params(path, &c.Budgets[i]))
+			r.contradicted(&c.Budgets[i])
 		}
 	}
 	for i := range c.Budgets {
@@ -164,7 +171,7 @@ func (r *resolution) add(path string, p budget.Params) {
 		r.refused(path, err)
 		return
 	}
-	if other := r.overlapping(b); other != "" {
+	if other := overlapping(r.budgets, b); other != "" {
 		r.errs = append(r.errs, r.c.at.errorAt(path, b.Name+" overlaps "+other,
 			"budgets under one of which each flow counts: tell them apart by destinations, netns, or VIPs and port_range of model linux"))
 		return
@@ -184,8 +191,8 @@ func (r *resolution) noteVIPs(b *budget.Budget) {
 }
 
 // overlapping returns the name of a budget that counts some of the same flows.
-func (r *resolution) overlapping(b *budget.Budget) string {
-	for _, other := range r.budgets {
+func overlapping(budgets []*budget.Budget, b *budget.Budget) string {
+	for _, other := range budgets {
 		if overlap(other, b) {
 			return other.Name
 		}
@@ -208,12 +215,16 @@ func typeOf[T any]() reflect.Type { return reflect.TypeFor[T]() }
 // cloud's metadata, or else its ephemeral ports.
 func (r *resolution) auto(path string, b *Budget) {
 	p := r.common(path, b)
-	for _, problem := range r.m.Rules.Problems {
-		r.note("%s: NAT rule not understood: %s", b.Name, problem)
-	}
+	rules, unread := r.m.rulesOf(b)
+	r.noteRules(b.Name, rules)
+	groups, folded := groupRules(rules.Rules)
 	switch azure := r.m.Cloud; {
-	case len(r.m.Rules.Rules) > 0:
-		r.autoRules(path, b, p)
+	case len(groups) > 0:
+		r.autoRules(path, b, p, groups, folded)
+		if rules.Private {
+			r.note("%s: the addresses that flows get on this machine are private, so another NAT translates them again and its ports may run out first: "+
+				"add a budget of its model (azure-lb, gcp-nat-static, aws-nat-gateway, …) or of model static", b.Name)
+		}
 		return
 	case len(azure.PublicIPs) > 0:
 		p.Model, p.VIPs = "instance-ip", azure.PublicIPs[:1]
@@ -226,20 +237,16 @@ func (r *resolution) auto(path string, b *Budget) {
 		p.Model = "local"
 	default:
 		p.Model = "local"
-		rules := "no NAT rule on this machine"
-		if r.m.RulesUnread {
-			rules = "no NAT rule to be read"
-		}
-		r.note("%s: %s and no VIPs from cloud metadata: the budget is its ephemeral ports", b.Name, rules)
+		r.note("%s: %s and no VIPs from cloud metadata: the budget is its ephemeral ports", b.Name, noRules(rules, unread))
 	}
 	model, _ := budget.FindModel(p.Model)
 	r.complete(&p, model)
 	r.destinations(&p, b, model)
-	r.found(path, p, "what was found, "+p.Model+",")
+	r.found(path, p, "what was found, "+p.Model+",", len(r.budgets))
 }
 
-// found adds a budget that nobody configured, where no other counts the same flows.
-func (r *resolution) found(path string, p budget.Params, what string) {
+// found adds a budget that nobody configured, where no other of the first n counts the same flows.
+func (r *resolution) found(path string, p budget.Params, what string, n int) {
 	b, err := budget.Resolve(p)
 	var k *budget.KeyError
 	switch {
@@ -250,58 +257,11 @@ func (r *resolution) found(path string, p budget.Params, what string) {
 		r.note("%s: %s is no budget: %v", p.Name, what, err)
 		return
 	}
-	if other := r.overlapping(b); other != "" {
+	if other := overlapping(r.budgets[:n], b); other != "" {
 		r.note("%s: %s shares flows with budget %s and is not counted apart", p.Name, what, other)
 		return
 	}
 	r.budgets = append(r.budgets, b)
-}
-
-// autoRules makes one budget of all rules that give out the same ports.
-func (r *resolution) autoRules(path string, b *Budget, p budget.Params) {
-	var groups []natrules.Rule
-	for _, rule := range r.m.Rules.Rules {
-		if i := slices.IndexFunc(groups, rule.Same); i >= 0 {
-			groups[i].TCP, groups[i].UDP = groups[i].TCP || rule.TCP, groups[i].UDP || rule.UDP
-		} else {
-			groups = append(groups, rule)
-		}
-	}
-	model, _ := budget.FindModel("linux")
-	p.Model = model.Name
-	for _, g := range groups {
-		q := p
-		if len(groups) > 1 {
-			q.Name = b.Name + "-" + groupName(g)
-		}
-		q.VIPs, q.PortRange, q.SpacePerVIP = g.VIPs, g.Ports, g.SpacePerVIP
-		none := 0
-		if !g.TCP {
-			q.TCP.Ports = &none
-		}
-		if !g.UDP {
-			q.UDP.Ports = &none
-		}
-		r.complete(&q, model)
-		r.destinations(&q, b, model)
-		r.found(path, q, g.String())
-	}
-}
-
-func groupName(r natrules.Rule) string {
-	var parts []string
-	switch n := len(r.VIPs); n {
-	case 0:
-		parts = append(parts, "masquerade")
-	case 1:
-		parts = append(parts, r.VIPs[0].String())
-	default:
-		parts = append(parts, fmt.Sprintf("%v..%v", r.VIPs[0], r.VIPs[n-1]))
-	}
-	if r.Ports != (collector.PortRange{}) {
-		parts = append(parts, fmt.Sprintf("%d-%d", r.Ports.First, r.Ports.Last))
-	}
-	return strings.Join(parts, ":")
 }
 
 func joinAddrs(as []netip.Addr) string {
