@@ -8,9 +8,9 @@ import (
 
 // look is how a table is drawn.
 type look struct {
-	width    int
-	colour   bool
-	order    Order
+	width  int
+	colour bool
+	order  Order
 	// marks: each row begins with a place for the mark of the selected one.
 	marks    bool
 	selected int
