@@ -245,8 +245,8 @@ func trouble(since time.Duration) *metrics.View {
 	}
 	brier := [4]float64{0.3, 0.3, 0.3, 0.3}
 	return &metrics.View{
+		At: time.Now().Add(-2 * time.Minute),
 		Snapshot: &detector.Snapshot{
-			At:    collector.Time(time.Now().Add(-2 * time.Minute).UnixNano()),
 			Netns: []detector.NetnsSnapshot{{Netns: 1, EventsLost: n(1), Resyncs: n(1), Flows: 1200, OtherProtocols: 3}},
 			Budgets: []detector.BudgetSnapshot{
 				{

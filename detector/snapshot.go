@@ -123,7 +123,11 @@ type Totals struct {
 	Mean, Variance, Probability [NumHorizons]float64
 }
 
-func (t *Totals) add(f *Forecast) {
+// Add adds f, unless it is nil.
+func (t *Totals) Add(f *Forecast) {
+	if f == nil {
+		return
+	}
 	t.Spaces++
 	for i := range f.Mean {
 		t.Mean[i] += f.Mean[i]
@@ -143,3 +147,12 @@ type Histogram struct {
 	Zero   uint64
 	Native []uint64
 }
+
+// A native histogram of schema 3 has eight buckets for each power of two, from 1 ms or so on.
+const (
+	NativeSchema = 3
+	// NativeZero is what the zero bucket reaches up to, in seconds: 2^-10.
+	NativeZero = 1.0 / 1024
+	// NativeFirst is the index of the first bucket above it.
+	NativeFirst = -10*8 + 1
+)

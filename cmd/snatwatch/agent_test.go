@@ -167,7 +167,7 @@ func TestKernelAgent(t *testing.T) {
 	defer func() { _ = server.Close() }()
 	config := filepath.Join(t.TempDir(), "snatwatch.yaml")
 	writeConfig(t, config, "2000-2063")
-	a := startAgent(t, "--config", config, "--netns", l.Router().Path(), "--poll-interval=500ms", "--strategy=poll", "--cpu-budget=1")
+	a := startAgent(t, "--config", config, "--netns", l.Router().Path(), "--poll-interval=500ms", "--strategy=poll", "--web.enable-lifecycle", "--cpu-budget=1")
 	a.eventually("it is ready", func() bool { status, _ := a.get(http.MethodGet, "/-/ready"); return status == http.StatusOK })
 
 	router := fmt.Sprintf(`netns="%d"`, l.Router().Netns())

@@ -26,6 +26,7 @@ func backtestCommand(app *kingpin.Application) command {
 	c.Flag("hours", "How long a run of a scenario is; day and night nine times as long.").Default("8").IsSetByUser(&sized[0]).Float64Var(&b.Hours)
 	c.Flag("seeds", "Runs of each scenario and profile to judge.").Default("3").IsSetByUser(&sized[1]).IntVar(&b.Seeds)
 	c.Flag("train-seeds", "Other runs, to fit thresholds on.").Default("2").IsSetByUser(&sized[2]).IntVar(&b.TrainSeeds)
+	c.Flag("first-seed", "The first of the seeds to judge. From 1000 on they are those that constants are chosen on.").Default("1").Uint64Var(&b.FirstSeed)
 	c.Flag("quick", "One seed of two hours, and one to fit on.").BoolVar(&b.Quick)
 	c.Flag("ablate", "Judge the forecast without each of its parts as well.").BoolVar(&b.Ablate)
 	c.Flag("tick", "How often the ledger is asked; it divides a minute.").Default("1s").StringVar(&tick)

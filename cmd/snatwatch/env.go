@@ -55,6 +55,7 @@ func commands(app *kingpin.Application) []command {
 		labCommand(app),
 		backtestCommand(app),
 		verifyCommand(app),
+		planCommand(app),
 	}
 }
 

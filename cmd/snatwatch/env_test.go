@@ -55,6 +55,11 @@ func TestCommandLine(t *testing.T) {
 		{name: "verify without a limit", args: []string{"verify", "--target=127.0.0.1:1"}, status: statusError, stderr: "--target HOST:PORT --limit N"},
 		{name: "verify of nobody", args: []string{"verify", "--target=127.0.0.1:1", "--limit=3"}, status: statusError, stdout: "3 ECONNREFUSED", stderr: "no flow opened"},
 		{name: "verify against an agent that is not there", args: []string{"verify", "--target=127.0.0.1:1", "--limit=3", "--agent=127.0.0.1:1"}, status: statusError, stderr: "agent at 127.0.0.1:1"},
+		{name: "plan", args: []string{"plan", "--model=azure-lb-2018", "--nodes=48", "--opens=4.2", "--lifetime=50ms:0.8,30s:0.2"}, stdout: "times today's"},
+		{name: "plan of nothing", args: []string{"plan"}, status: statusError, stderr: "no demand"},
+		{name: "plan without arrivals", args: []string{"plan", "--nodes=1", "--opens=0", "--lifetime=1s"}, status: statusError, stderr: "no arrivals"},
+		{name: "plan for no nodes", args: []string{"plan", "--nodes=0", "--opens=1", "--lifetime=1s"}, status: statusError, stderr: "nodes: 0"},
+		{name: "plan for certainty", args: []string{"plan", "--nodes=1", "--opens=1", "--lifetime=1s", "--target=0"}, status: statusError, stderr: "target probability 0"},
 		{name: "the far end with a target", args: []string{"verify", "--serve", "--target=127.0.0.1:1"}, status: statusError, stderr: "--serve is the far end"},
 		{name: "backtest of nothing", args: []string{"backtest"}, status: statusError, stderr: "name files to replay"},
 	}
@@ -123,7 +128,7 @@ func TestLimitsFollowTracked(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			path := writeFile(t, "f.yaml", tt.yaml)
+			path := writeFile(t, "f.yaml", "netns: ''\n"+tt.yaml)
 			app := kingpin.New("snatwatch", "")
 			var o options
 			o.register(app.Command("run", "").Default())

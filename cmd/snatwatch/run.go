@@ -10,7 +10,6 @@ import (
 	"github.com/prometheus/exporter-toolkit/web"
 	"github.com/prometheus/exporter-toolkit/web/kingpinflag"
 
-	"github.com/snatwatch/snatwatch/detector/metrics"
 	"github.com/snatwatch/snatwatch/internal/agent"
 	"github.com/snatwatch/snatwatch/internal/config"
 )
@@ -42,6 +41,8 @@ type options struct {
 
 	web       *web.FlagConfig
 	listenSet bool
+	lifecycle bool
+	profiling bool
 }
 
 // flag is a setting that the command line may give; zero and empty values count too.
@@ -69,13 +70,15 @@ func (o *options) register(c *kingpin.CmdClause) {
 	c.Flag("limits.exported", "Destinations of one budget and protocol that have series of their own.").PlaceHolder("50").IsSetByUser(&o.exported.given).IntVar(&o.exported.value)
 	o.web = kingpinflag.AddFlags(c, ":9959")
 	c.GetFlag("web.listen-address").IsSetByUser(&o.listenSet)
+	c.Flag("web.enable-lifecycle", "Let POST /-/reload reload the config; SIGHUP always does.").BoolVar(&o.lifecycle)
+	c.Flag("web.enable-pprof", "Serve profiles of the agent at /debug/pprof/.").BoolVar(&o.profiling)
 }
 
 // run runs the agent with these flags.
 func (o *options) run(ctx context.Context, e *env, logger *slog.Logger) error {
 	return agent.Run(ctx, agent.Options{
-		Load: o.load, File: o.config, Web: o.listen, Build: metrics.Build(newBuild()),
-		Metadata: e.metadata, Hangup: e.hangup, Logger: logger,
+		Load: o.load, File: o.config, Web: o.listen, Build: newBuild().Build,
+		Metadata: e.metadata, Hangup: e.hangup, Lifecycle: o.lifecycle, Profiling: o.profiling, Logger: logger,
 	})
 }
 

@@ -29,11 +29,10 @@ func (s *socket) parse(b []byte) error {
 	if err != nil {
 		return err
 	}
-	for rest := b[sizeofMsg:]; len(rest) > 0; {
-		typ, value, next, ok := nlraw.Attr(rest)
+	attrs := nlraw.Attributes(b[sizeofMsg:])
+	for attrs.Next() {
+		typ, value := attrs.Type, attrs.Value
 		switch {
-		case !ok:
-			return s.fail("attribute after %d bytes of %d is no whole one", len(b)-len(rest), len(b))
 		case typ < attrCgroupID:
 		case typ > attrMax:
 			s.unknown++
@@ -43,7 +42,9 @@ func (s *socket) parse(b []byte) error {
 			}
 			s.cgroup = binary.NativeEndian.Uint64(value)
 		}
-		rest = next
+	}
+	if left := attrs.Left(); left > 0 {
+		return s.fail("attribute after %d bytes of %d is no whole one", len(b)-left, len(b))
 	}
 	return nil
 }
@@ -105,13 +106,9 @@ func (d *destroyed) parse(b []byte) error {
 	if err := d.parseHeader(b); err != nil {
 		return err
 	}
-	for rest := b[sizeofMsg:]; len(rest) > 0; {
-		typ, value, next, ok := nlraw.Attr(rest)
-		if !ok {
-			*d = destroyed{}
-			return fmt.Errorf("attribute after %d bytes of %d is no whole one", len(b)-len(rest), len(b))
-		}
-		rest = next
+	attrs := nlraw.Attributes(b[sizeofMsg:])
+	for attrs.Next() {
+		typ, value := attrs.Type, attrs.Value
 		switch {
 		case typ == attrProtocol:
 			if len(value) < 1 {
@@ -124,6 +121,10 @@ func (d *destroyed) parse(b []byte) error {
 		case typ > attrMax:
 			d.unknown++
 		}
+	}
+	if left := attrs.Left(); left > 0 {
+		*d = destroyed{}
+		return fmt.Errorf("attribute after %d bytes of %d is no whole one", len(b)-left, len(b))
 	}
 	return nil
 }

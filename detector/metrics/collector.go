@@ -52,7 +52,7 @@ func (c *Collector) Collect(ch chan<- prometheus.Metric) {
 	if v.Snapshot == nil {
 		return
 	}
-	e.gauge(SnapshotTimestamp, v.Snapshot.At.Seconds())
+	e.gauge(SnapshotTimestamp, float64(v.At.UnixMilli())/1e3)
 	e.flag(WarmingUp, v.Snapshot.Warming)
 	e.namespaces(v)
 	for i := range v.Snapshot.Budgets {
@@ -72,9 +72,9 @@ type emitter struct {
 }
 
 // gauge leaves out what is not a finite number: an absent series is honest, NaN
-// spoils every sum that it is in. Only TimeToExhaustion may be +Inf.
+// spoils every sum that it is in. Only times to exhaustion may be +Inf.
 func (e emitter) gauge(n Name, v float64, labels ...string) {
-	if math.IsNaN(v) || math.IsInf(v, -1) || math.IsInf(v, 1) && n != TimeToExhaustion {
+	if math.IsNaN(v) || math.IsInf(v, -1) || math.IsInf(v, 1) && n != TimeToExhaustion && n != SoonestExhaustion {
 		return
 	}
 	e.ch <- prometheus.MustNewConstMetric(e.descs[n], prometheus.GaugeValue, v, labels...)
@@ -185,12 +185,19 @@ func (e emitter) protocol(v *View, b *budget.Budget, p *detector.ProtocolSnapsho
 	if p.Protocol == collector.TCP {
 		e.failures(v, budget, p)
 	}
+	var first *detector.SpaceSnapshot
 	for i := range p.Spaces {
 		s := &p.Spaces[i]
+		if s.Forecast != nil && (first == nil || sooner(s, first)) {
+			first = s
+		}
 		e.space(s, budget, shared, protocol, s.VIP, s.Destination)
 		if 2*s.Held > p.Held {
 			e.gauge(DominantPortsHeld, float64(s.Held), budget, shared, protocol, s.VIP, s.Destination)
 		}
+	}
+	if first != nil {
+		e.gauge(SoonestExhaustion, first.Forecast.TimeToExhaustion, budget, shared, protocol, first.VIP, first.Destination)
 	}
 	e.space(&p.Other, budget, shared, protocol, "", DestinationOther)
 	if p.Forecast.Spaces == 0 {
@@ -240,6 +247,14 @@ func (e emitter) space(s *detector.SpaceSnapshot, labels ...string) {
 		}
 	}
 	e.gauge(TimeToExhaustion, f.TimeToExhaustion, labels...)
+}
+
+// sooner says whether a port space runs out before another, or is the fuller of two that do not.
+func sooner(s, than *detector.SpaceSnapshot) bool {
+	if a, b := s.Forecast.TimeToExhaustion, than.Forecast.TimeToExhaustion; a != b {
+		return a < b
+	}
+	return s.Held > than.Held
 }
 
 func (e emitter) histogram(n Name, h *detector.Histogram, labels ...string) {

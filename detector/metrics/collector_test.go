@@ -38,6 +38,7 @@ func whole() *metrics.View {
 		Bounds: []float64{0.1, 1, 10}, Counts: []uint64{50, 30, 15, 5}, Sum: 180.5,
 	}
 	return &metrics.View{
+		At: time.UnixMilli(1_767_225_600_500),
 		Snapshot: &detector.Snapshot{
 			At: collector.Time(1_767_225_600_500_000_000),
 			Netns: []detector.NetnsSnapshot{

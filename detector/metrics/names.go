@@ -45,11 +45,14 @@ const (
 	ForecastPortsVariance    Name = "snat_forecast_ports_variance"
 	ExhaustionProbability    Name = "snat_exhaustion_probability"
 	TimeToExhaustion         Name = "snat_time_to_exhaustion_seconds"
+	SoonestExhaustion        Name = "snat_soonest_exhaustion_seconds"
 	LikelyExhaustion         Name = "snat_likely_exhaustion_probability"
 	AllForecastPortsMean     Name = "snat_all_forecast_ports_mean"
 	AllForecastPortsVariance Name = "snat_all_forecast_ports_variance"
 	ExhaustionProbabilityMax Name = "snat_exhaustion_probability_max"
 	ForecastBrierScore       Name = "snat_forecast_brier_score"
+
+	AdvicePorts Name = "snat_advice_ports"
 
 	OpenFailures   Name = "snat_open_failures_total"
 	OpeningStalled Name = "snat_opening_stalled"
@@ -97,6 +100,7 @@ const (
 	LabelHorizon     Label = "horizon"     // 1m, 5m, 15m, 1h
 	LabelReason      Label = "reason"      // fin, rst, timeout, idle, evicted, unknown
 	LabelCause       Label = "cause"       // unanswered, refused, ports
+	LabelMeasure     Label = "measure"     // what would help: a few words of the agent's own
 	LabelNetns       Label = "netns"       // inode number of the network namespace
 	LabelSource      Label = "source"      // conntrack or sockets
 	LabelStrategy    Label = "strategy"    // poll or events; empty for sockets

@@ -64,11 +64,14 @@ func Metrics() []Metric {
 		{ForecastPortsVariance, Gauge, ahead, "Forecast of held ports at the horizon: variance."},
 		{ExhaustionProbability, Gauge, ahead, "Probability that the effective ceiling of the port space is reached by the horizon."},
 		{TimeToExhaustion, Gauge, space, "Median time until the effective ceiling is reached; 0 when exhausted, +Inf beyond the longest horizon."},
+		{SoonestExhaustion, Gauge, space, "snat_time_to_exhaustion_seconds of the port space that runs out first, of the fullest where none does: what boards read, one for each budget and protocol."},
 		{LikelyExhaustion, Gauge, ahead, "snat_exhaustion_probability where it is 0.05 or more, absent where it is less: what alerts read, as few port spaces have it."},
 		{AllForecastPortsMean, Gauge, total, "Forecast of the ports held in all port spaces together: mean."},
 		{AllForecastPortsVariance, Gauge, total, "Forecast of the ports held in all port spaces together: variance, if destinations are independent."},
 		{ExhaustionProbabilityMax, Gauge, total, "Highest snat_exhaustion_probability over all port spaces."},
 		{ForecastBrierScore, Gauge, []Label{LabelBudget, LabelHorizon}, "Mean squared error of the agent's own past probabilities; 0 is perfect. Absent until one has come due."},
+
+		{AdvicePorts, Gauge, []Label{LabelBudget, LabelMeasure}, "Ports that a measure would add to each port space of a budget that is near its end; absent where none is near."},
 
 		{
 			OpenFailures, Counter,

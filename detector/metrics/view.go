@@ -12,6 +12,9 @@ import (
 type View struct {
 	// Snapshot is nil until the ledger's first tick.
 	Snapshot *detector.Snapshot
+	// At is when the snapshot was taken, by the wall clock of the moment in which it was published: the
+	// snapshot's own time does not follow a step of the wall clock.
+	At time.Time
 	// Outer are the network namespaces in which flows leave the machine. They are
 	// exported by inode number, all others together as netns="other": there may be
 	// hundreds, and they come and go.

@@ -20,6 +20,7 @@ import (
 	"github.com/snatwatch/snatwatch/collector/netns"
 	"github.com/snatwatch/snatwatch/detector"
 	"github.com/snatwatch/snatwatch/detector/budget"
+	"github.com/snatwatch/snatwatch/detector/ledger"
 	"github.com/snatwatch/snatwatch/detector/metrics"
 	"github.com/snatwatch/snatwatch/internal/config"
 	"github.com/snatwatch/snatwatch/internal/web"
@@ -39,6 +40,9 @@ type Options struct {
 	Metadata cloud.Client
 	// Hangup delivers SIGHUP until stop is called.
 	Hangup func() (signals <-chan os.Signal, stop func())
+	// Lifecycle and Profiling add the routes that reload the config and that profile the agent.
+	Lifecycle, Profiling bool
+
 	Logger *slog.Logger
 }
 
@@ -70,6 +74,7 @@ type agent struct {
 	config  *config.Config
 	machine config.Machine
 	asked   collector.Time // when the cloud was asked last
+	reloads reloadLog
 	counted collector.Time // when the NAT rules were counted last
 	readers *config.Readers
 
@@ -115,6 +120,7 @@ func Run(ctx context.Context, o Options) error {
 	server, err := web.New(web.Config{
 		// A reload that was asked for is carried through, whether or not the client stays.
 		State: a.state.Load, Reload: func() error { return a.reloadConfig(ctx) }, Logger: logger,
+		Lifecycle: o.Lifecycle, Profiling: o.Profiling,
 		Age: func() time.Duration { return a.now().Sub(a.state.Load().View.Snapshot.At) },
 	})
 	if err != nil {
@@ -130,6 +136,7 @@ func Run(ctx context.Context, o Options) error {
 	g.Go(func() error { return a.watchKernel(ctx) })
 	g.Go(func() error { return a.watchMachine(ctx) })
 	g.Go(func() error { return a.reloadOnHangup(ctx, o.Hangup) })
+	g.Go(func() error { return a.tellSystemd(ctx) })
 	g.Go(func() error { return server.Serve(ctx, o.Web(c)) })
 	err = g.Wait()
 	if asked.Err() != nil {
@@ -140,15 +147,15 @@ func Run(ctx context.Context, o Options) error {
 
 // newLedger returns what makes a ledger, with a secret of its own so that nobody who
 // opens flows can choose where they fall in its table.
-func (a *agent) newLedger(c *config.Config) func(local bool, budgets []*budget.Budget) *detector.Ledger {
-	return func(_ bool, budgets []*budget.Budget) *detector.Ledger {
+func (a *agent) newLedger(c *config.Config) func(local bool, budgets []*budget.Budget) *ledger.Ledger {
+	return func(_ bool, budgets []*budget.Budget) *ledger.Ledger {
 		var key [16]byte
 		_, _ = rand.Read(key[:]) // never fails: crypto/rand
 		shared := make([]string, len(c.SharedDestinations))
 		for i, d := range c.SharedDestinations {
 			shared[i] = string(d)
 		}
-		return detector.NewLedger(detector.LedgerConfig{
+		return ledger.New(ledger.Config{
 			Budgets: budgets, Shared: shared, Start: a.now(),
 			TrackedMax: c.Limits.Tracked, ForecastMax: forecastMax(c), ExportedMax: c.Limits.Exported,
 			Key: [2]uint64{binary.LittleEndian.Uint64(key[:8]), binary.LittleEndian.Uint64(key[8:])},
@@ -174,7 +181,7 @@ func (a *agent) publish(snap *detector.Snapshot) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	v := &metrics.View{
-		Snapshot: snap, Outer: []uint64{a.outer.Inode()},
+		Snapshot: snap, At: time.Now().Add(-a.now().Sub(snap.At)), Outer: []uint64{a.outer.Inode()},
 		PoolStale: a.stale, Reload: a.reload, Build: a.build, NATRules: a.rules, CPUExceeded: a.rulesCostly,
 	}
 	if k := a.kernel.Load(); k != nil {

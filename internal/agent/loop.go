@@ -7,6 +7,7 @@ import (
 	"github.com/snatwatch/snatwatch/collector"
 	"github.com/snatwatch/snatwatch/detector"
 	"github.com/snatwatch/snatwatch/detector/budget"
+	"github.com/snatwatch/snatwatch/detector/ledger"
 )
 
 // tick is how often the ledgers advance and a snapshot is published.
@@ -28,10 +29,10 @@ type loop struct {
 	now     func() collector.Time
 	publish func(*detector.Snapshot)
 
-	nat *detector.Ledger
+	nat *ledger.Ledger
 	// local is nil without a local budget.
-	local  *detector.Ledger
-	ledger func(local bool, budgets []*budget.Budget) *detector.Ledger
+	local  *ledger.Ledger
+	ledger func(local bool, budgets []*budget.Budget) *ledger.Ledger
 
 	batches chan batch
 	stalls  chan stalls
@@ -57,7 +58,7 @@ type stalls struct {
 
 // newLoop returns a loop over budgets; ledger makes a ledger of either kind.
 func newLoop(now func() collector.Time, budgets []*budget.Budget, publish func(*detector.Snapshot),
-	ledger func(local bool, budgets []*budget.Budget) *detector.Ledger,
+	ledger func(local bool, budgets []*budget.Budget) *ledger.Ledger,
 ) *loop {
 	l := &loop{
 		now: now, publish: publish, ledger: ledger,

@@ -12,6 +12,7 @@ import (
 	"github.com/snatwatch/snatwatch/collector"
 	"github.com/snatwatch/snatwatch/detector"
 	"github.com/snatwatch/snatwatch/detector/budget"
+	"github.com/snatwatch/snatwatch/detector/ledger"
 )
 
 const loopNetns = 7
@@ -21,8 +22,8 @@ func startLoop(ctx context.Context, t *testing.T, budgets ...*budget.Budget) (*l
 	t.Helper()
 	var last atomic.Pointer[detector.Snapshot]
 	now := collector.Clock()
-	l := newLoop(now, budgets, last.Store, func(_ bool, budgets []*budget.Budget) *detector.Ledger {
-		return detector.NewLedger(detector.LedgerConfig{Budgets: budgets, Start: now()})
+	l := newLoop(now, budgets, last.Store, func(_ bool, budgets []*budget.Budget) *ledger.Ledger {
+		return ledger.New(ledger.Config{Budgets: budgets, Start: now()})
 	})
 	ended := make(chan error, 1)
 	go func() { ended <- l.run(ctx) }()
@@ -126,8 +127,8 @@ func TestLoopEndFreesSources(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		now := collector.Clock()
-		l := newLoop(now, nil, func(*detector.Snapshot) {}, func(bool, []*budget.Budget) *detector.Ledger {
-			return detector.NewLedger(detector.LedgerConfig{})
+		l := newLoop(now, nil, func(*detector.Snapshot) {}, func(bool, []*budget.Budget) *ledger.Ledger {
+			return ledger.New(ledger.Config{})
 		})
 		ctx, cancel := context.WithCancel(t.Context())
 		errs := make(chan error, 3)

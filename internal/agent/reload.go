@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/snatwatch/snatwatch/collector"
 	"github.com/snatwatch/snatwatch/detector/budget"
 	"github.com/snatwatch/snatwatch/detector/metrics"
 	"github.com/snatwatch/snatwatch/internal/config"
@@ -67,11 +68,36 @@ func (a *agent) reloadConfig(ctx context.Context) error {
 		a.mu.Lock()
 		a.reload.OK = false
 		a.mu.Unlock()
-		a.logger.Error("config refused, the one before stands", "err", err)
+		if n, ok := a.reloads.log(a.now(), err.Error()); ok {
+			a.logger.Error("config refused, the one before stands", "err", err, "not_logged", n)
+		}
 		return err
 	}
-	a.logger.Info("config reloaded", "budgets", len(a.current()))
+	if n, ok := a.reloads.log(a.now(), ""); ok {
+		a.logger.Info("config reloaded", "budgets", len(a.current()), "not_logged", n)
+	}
 	return nil
+}
+
+// logReloadsEvery is the least time between two log lines about reloads that ended alike.
+const logReloadsEvery = time.Minute
+
+// reloadLog keeps a script that reloads all the time from filling the log.
+type reloadLog struct {
+	last   string // how the reload ended that was logged last: its error's text
+	at     collector.Time
+	unsaid int // reloads since that were not logged
+}
+
+// log reports whether a reload that ended so is to be logged, and how many before it were not.
+func (r *reloadLog) log(now collector.Time, end string) (unsaid int, ok bool) {
+	if r.at != 0 && end == r.last && now.Sub(r.at) < logReloadsEvery {
+		r.unsaid++
+		return 0, false
+	}
+	unsaid = r.unsaid
+	*r = reloadLog{last: end, at: now}
+	return unsaid, true
 }
 
 func (a *agent) tryReload(ctx context.Context) error {

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -259,6 +260,34 @@ func TestKernelAgentFollowsNetns(t *testing.T) {
 		notices := slices.DeleteFunc(a.notices.list(), func(n string) bool { return !strings.HasPrefix(n, "the budgets of network namespace ") })
 		if got := [2]string{where(b[0]), where(b[1])}; got != step.want || len(notices) != step.notices || b[0].Netns == b[1].Netns {
 			t.Errorf("%s: namespaces %v, want %v; %d and %d; notices %q", step.name, got, step.want, b[0].Netns, b[1].Netns, notices)
+		}
+	}
+}
+
+// Reloads that end alike are logged once a minute, with how many were not; another end is logged at once.
+func TestRepeatedReloadsAreLoggedOnce(t *testing.T) {
+	t.Parallel()
+	var r reloadLog
+	type line struct {
+		unsaid int
+		ok     bool
+	}
+	for i, tt := range []struct {
+		at   time.Duration
+		end  string
+		want line
+	}{
+		{1 * time.Second, "", line{0, true}},
+		{2 * time.Second, "", line{0, false}},
+		{3 * time.Second, "", line{0, false}},
+		{4 * time.Second, "bad", line{2, true}},
+		{5 * time.Second, "bad", line{0, false}},
+		{6 * time.Second, "worse", line{1, true}},
+		{67 * time.Second, "worse", line{0, true}},
+	} {
+		n, ok := r.log(collector.Time(tt.at), tt.end)
+		if got := (line{n, ok}); got != tt.want {
+			t.Errorf("reload %d: %+v, want %+v", i, got, tt.want)
 		}
 	}
 }

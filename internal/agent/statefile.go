@@ -13,7 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/snatwatch/snatwatch/collector"
-	"github.com/snatwatch/snatwatch/detector"
+	"github.com/snatwatch/snatwatch/detector/ledger"
 )
 
 // saveEvery is how often the state file is written.
@@ -47,7 +47,7 @@ func (l *loop) restore(b []byte, now collector.Time) error {
 	}
 	local := l.local
 	if local == nil { // the config has no local budget any more: what is left must still be a state
-		local = detector.NewLedger(detector.LedgerConfig{})
+		local = ledger.New(ledger.Config{})
 	}
 	return errors.Join(err, local.Restore(b, now))
 }

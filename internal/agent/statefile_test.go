@@ -18,6 +18,7 @@ import (
 	"github.com/snatwatch/snatwatch/collector"
 	"github.com/snatwatch/snatwatch/detector"
 	"github.com/snatwatch/snatwatch/detector/budget"
+	"github.com/snatwatch/snatwatch/detector/ledger"
 	"github.com/snatwatch/snatwatch/internal/logtest"
 )
 
@@ -28,8 +29,8 @@ func newStateLoop(t testing.TB, now func() collector.Time) *loop {
 		resolved(t, budget.Params{Name: "nat", Model: "azure-lb-2018", Nodes: 10}),
 		resolved(t, budget.Params{Name: "local", Model: "local", PortRange: collector.PortRange{First: 32768, Last: 60999}}),
 	}
-	return newLoop(now, budgets, func(*detector.Snapshot) {}, func(_ bool, budgets []*budget.Budget) *detector.Ledger {
-		return detector.NewLedger(detector.LedgerConfig{Budgets: budgets, Start: now()})
+	return newLoop(now, budgets, func(*detector.Snapshot) {}, func(_ bool, budgets []*budget.Budget) *ledger.Ledger {
+		return ledger.New(ledger.Config{Budgets: budgets, Start: now()})
 	})
 }
 
@@ -178,8 +179,8 @@ func TestStateFileTrailingBytes(t *testing.T) {
 	now := collector.Clock()
 	both := newStateLoop(t, now).learned()
 	one := newLoop(now, []*budget.Budget{resolved(t, budget.Params{Name: "nat", Model: "azure-lb-2018", Nodes: 10})}, func(*detector.Snapshot) {},
-		func(_ bool, budgets []*budget.Budget) *detector.Ledger {
-			return detector.NewLedger(detector.LedgerConfig{Budgets: budgets, Start: now()})
+		func(_ bool, budgets []*budget.Budget) *ledger.Ledger {
+			return ledger.New(ledger.Config{Budgets: budgets, Start: now()})
 		})
 	if err := one.restore(both, now()); err != nil {
 		t.Errorf("a state of two ledgers: %v", err)

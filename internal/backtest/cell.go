@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/snatwatch/snatwatch/detector"
+	"github.com/snatwatch/snatwatch/detector/ledger"
 	"github.com/snatwatch/snatwatch/internal/backtest/score"
 )
 
@@ -11,7 +12,7 @@ import (
 // away to see what that part earns.
 type Variant struct {
 	Name   string
-	Config detector.LedgerConfig
+	Config ledger.Config
 }
 
 // Point is an operating point: a method with a threshold for each horizon.
@@ -91,7 +92,7 @@ type Cell struct {
 func methods(variants []Variant, coolDown time.Duration) []Method {
 	var ms []Method
 	for _, v := range variants {
-		ms = append(ms, &forecast{name: v.Name})
+		ms = append(ms, &agentForecast{name: v.Name})
 	}
 	ms = append(ms, peers()...)
 	for _, m := range ms {

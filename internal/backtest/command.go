@@ -32,9 +32,11 @@ type Command struct {
 	// asks for one seed of two hours.
 	Hours             float64
 	Seeds, TrainSeeds int
-	Sized             bool
-	Tick              time.Duration
-	Quick             bool
+	// FirstSeed is the first seed to judge on. Constants are chosen on those from 1000 on, and on no others.
+	FirstSeed uint64
+	Sized     bool
+	Tick      time.Duration
+	Quick     bool
 	// Ablate also judges the forecast without each of its parts.
 	Ablate bool
 
@@ -135,7 +137,7 @@ func (c *Command) check() error {
 
 func (c *Command) config() Config {
 	cfg := Config{
-		Tick: c.Tick, Hours: c.Hours, Seeds: c.Seeds, TrainSeeds: c.TrainSeeds, Parallel: c.Parallel,
+		Tick: c.Tick, Hours: c.Hours, FirstSeed: c.FirstSeed, Seeds: c.Seeds, TrainSeeds: c.TrainSeeds, Parallel: c.Parallel,
 		Progress: c.Bar.Set, Charts: c.HTML != "",
 	}
 	if c.Quick {

@@ -67,7 +67,7 @@ func (o *observer) observe(k int, c *Counts, space []*detector.SpaceSnapshot) {
 	for i, m := range o.methods {
 		m.Observe(c)
 		if i < len(space) && space[i] != nil {
-			m.(*forecast).take(space[i])
+			m.(*agentForecast).take(space[i])
 		}
 	}
 	if o.chart != nil {

@@ -7,19 +7,21 @@ import (
 	"github.com/snatwatch/snatwatch/collector"
 	"github.com/snatwatch/snatwatch/detector"
 	"github.com/snatwatch/snatwatch/detector/budget"
+	"github.com/snatwatch/snatwatch/detector/forecast"
+	"github.com/snatwatch/snatwatch/detector/ledger"
 	"github.com/snatwatch/snatwatch/internal/backtest/record"
 )
 
 // Ledger is the agent's ledger as a Detector.
 type Ledger struct {
-	ledger  *detector.Ledger
+	ledger  *ledger.Ledger
 	budget  *budget.Budget
 	watched []watch
 	// byLabel finds the watched by label and protocol, once there are many.
 	byLabel map[labelled]int32
 	found   detector.SpaceSnapshot
 	now     collector.Time
-	cfg     detector.LedgerConfig
+	cfg     ledger.Config
 	// state is what was last written of it, at savedAt, if keep says that a restart is to find it.
 	keep    bool
 	savedAt collector.Time
@@ -47,11 +49,11 @@ type watch struct {
 
 // NewLedger makes a ledger of one budget, from start on. Of its port spaces, those of the watched
 // destinations are shown; protocols are by destination.
-func NewLedger(cfg detector.LedgerConfig, b *budget.Budget, protocols []collector.Protocol, watched []int32, start collector.Time) *Ledger {
+func NewLedger(cfg ledger.Config, b *budget.Budget, protocols []collector.Protocol, watched []int32, start collector.Time) *Ledger {
 	cfg.Budgets = []*budget.Budget{b}
 	cfg.Start = start
 	cfg.TrackedMax, cfg.ExportedMax = max(cfg.TrackedMax, len(protocols)), len(protocols)
-	l := &Ledger{cfg: cfg, ledger: detector.NewLedger(cfg), budget: b, byLabel: map[labelled]int32{}, now: start}
+	l := &Ledger{cfg: cfg, ledger: ledger.New(cfg), budget: b, byLabel: map[labelled]int32{}, now: start}
 	for _, d := range watched {
 		a := address(d)
 		w := watch{d, protocols[d], a.String()}
@@ -85,7 +87,7 @@ func (l *Ledger) Advance(now collector.Time) {
 // Restart begins anew, with the state that was last written if there is to be one.
 func (l *Ledger) Restart(now collector.Time, state bool) {
 	l.cfg.Start, l.cfg.Budgets = now, []*budget.Budget{l.budget}
-	l.ledger = detector.NewLedger(l.cfg)
+	l.ledger = ledger.New(l.cfg)
 	if state && l.state != nil {
 		if err := l.ledger.Restore(l.state, now); err != nil {
 			panic(err) // it is its own
@@ -130,28 +132,28 @@ func (l *Ledger) Spaces(yield func(destination int32, s *detector.SpaceSnapshot)
 func Ablations() []Variant {
 	parts := []struct {
 		name string
-		part detector.Part
+		part forecast.Part
 	}{
-		{"without ages of live flows", detector.PartAges},
-		{"without release schedule", detector.PartRelease},
-		{"without fast hazards", detector.PartSpeeds},
-		{"without the test of hazards", detector.PartGate},
-		{"without surprise", detector.PartSurprise},
-		{"without nowcast of arrivals", detector.PartNowcast},
-		{"without trend", detector.PartTrend},
-		{"without drift", detector.PartDrift},
-		{"without long means", detector.PartMeans},
-		{"without learned tail", detector.PartTail},
-		{"without recalibration", detector.PartCalibration},
-		{"without rhythm of the hour", detector.PartRhythm},
-		{"without course of the day", detector.PartDay},
-		{"without averaged fill", detector.PartSettle},
+		{"without ages of live flows", forecast.PartAges},
+		{"without release schedule", forecast.PartRelease},
+		{"without fast hazards", forecast.PartSpeeds},
+		{"without the test of hazards", forecast.PartGate},
+		{"without surprise", forecast.PartSurprise},
+		{"without nowcast of arrivals", forecast.PartNowcast},
+		{"without trend", forecast.PartTrend},
+		{"without drift", forecast.PartDrift},
+		{"without long means", forecast.PartMeans},
+		{"without learned tail", forecast.PartTail},
+		{"without recalibration", forecast.PartCalibration},
+		{"without rhythm of the hour", forecast.PartRhythm},
+		{"without course of the day", forecast.PartDay},
+		{"without averaged fill", forecast.PartSettle},
 	}
-	var all detector.Part
+	var all forecast.Part
 	var vs []Variant
 	for _, p := range parts {
 		all |= p.part
-		vs = append(vs, Variant{p.name, detector.LedgerConfig{Without: p.part}})
+		vs = append(vs, Variant{p.name, ledger.Config{Without: p.part}})
 	}
-	return append(vs, Variant{"without any of it", detector.LedgerConfig{Without: all}})
+	return append(vs, Variant{"without any of it", ledger.Config{Without: all}})
 }

@@ -128,7 +128,7 @@ type apiHorizon struct {
 func newAPISnapshot(s *State) apiSnapshot {
 	v := s.View
 	out := apiSnapshot{
-		At:         time.Unix(0, int64(v.Snapshot.At)).UTC(),
+		At:         v.At.UTC(),
 		Ready:      s.Ready,
 		WarmingUp:  v.Snapshot.Warming,
 		Exact:      exact(v.Snapshot),

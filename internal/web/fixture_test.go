@@ -84,7 +84,7 @@ func busyState() *State {
 		Budgets: []*budget.Budget{nat, web},
 		Notices: []string{"sockets of other network namespaces are not seen: needs CAP_SYS_PTRACE and CAP_SYS_ADMIN"},
 		View: &metrics.View{
-			Snapshot: snap, Outer: []uint64{fixtureNetns},
+			Snapshot: snap, At: fixtureAt, Outer: []uint64{fixtureNetns},
 			Sources: []metrics.Source{{Netns: fixtureNetns, Name: "conntrack", Strategy: "poll", Why: "conntrack tracks 1434 flows here"}},
 			Causes:  []string{metrics.CauseUnanswered, metrics.CauseRefused, metrics.CausePorts}, Stalled: true,
 			Reload: metrics.Reload{OK: true, At: fixtureAt}, Build: metrics.Build{Version: "1.2.3", Revision: "abc", GoVersion: "go1.26"},
@@ -94,15 +94,15 @@ func busyState() *State {
 
 func newTestServer(t testing.TB, st *State) *Server {
 	t.Helper()
-	tmpl, err := parsePage()
+	s, err := New(Config{
+		State: func() *State { return st }, Age: func() time.Duration { return time.Second },
+		Reload:    func() error { return errors.New("budgets[0].nodes 1001: want 1 to 1000") },
+		Lifecycle: true, Logger: slog.New(slog.DiscardHandler),
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &Server{
-		state: func() *State { return st }, age: func() time.Duration { return time.Second },
-		reload: func() error { return errors.New("budgets[0].nodes 1001: want 1 to 1000") },
-		tmpl:   tmpl, logger: slog.New(slog.DiscardHandler),
-	}
+	return s
 }
 
 // startingView is what readers see before the first tick.

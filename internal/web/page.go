@@ -114,7 +114,7 @@ func newPageData(st *State, age time.Duration) pageData {
 	if snap == nil {
 		return out
 	}
-	out.At = time.Unix(0, int64(snap.At)).UTC().Format("2006-01-02 15:04:05 UTC")
+	out.At = v.At.UTC().Format("2006-01-02 15:04:05 UTC")
 	out.Age = span(age.Seconds())
 	out.Exact, out.Warming = exact(snap), snap.Warming
 	for i := range snap.Budgets {

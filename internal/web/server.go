@@ -7,12 +7,14 @@ import (
 	"html/template"
 	"log/slog"
 	"net/http"
+	"net/http/pprof"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"github.com/prometheus/exporter-toolkit/web"
+	"golang.org/x/time/rate"
 
 	"github.com/snatwatch/snatwatch/detector/metrics"
 )
@@ -28,6 +30,10 @@ type Server struct {
 	reload func() error
 	tmpl   *template.Template
 	logger *slog.Logger
+	// lifecycle and profiling are the routes that a flag adds.
+	lifecycle, profiling bool
+	scrapes              chan struct{} // holds one for each scrape that is answered now
+	reloads              *rate.Limiter
 }
 
 // Config is what a server takes; all of it is needed.
@@ -39,7 +45,22 @@ type Config struct {
 	// Reload reads the agent's config again. An error means that the config before stands.
 	Reload func() error
 	Logger *slog.Logger
+	// Lifecycle lets POST /-/reload reload the config.
+	Lifecycle bool
+	// Profiling serves /debug/pprof/.
+	Profiling bool
 }
+
+// Scrapes and reloads that cost more than they are worth are put off.
+const (
+	// scrapesAtOnce is how many scrapes are answered at a time. The next one waits scrapeWait for its turn,
+	// which is shorter than Prometheus' scrape timeout of 10 s.
+	scrapesAtOnce = 4
+	scrapeWait    = 5 * time.Second
+	// reloadEvery is the least time between two reloads over HTTP, once reloadBurst came at once.
+	reloadEvery = time.Second
+	reloadBurst = 3
+)
 
 // New returns a server that is not listening yet.
 func New(c Config) (*Server, error) {
@@ -47,7 +68,11 @@ func New(c Config) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("parse page: %w", err)
 	}
-	return &Server{state: c.State, age: c.Age, reload: c.Reload, tmpl: tmpl, logger: c.Logger}, nil
+	return &Server{
+		state: c.State, age: c.Age, reload: c.Reload, tmpl: tmpl, logger: c.Logger,
+		lifecycle: c.Lifecycle, profiling: c.Profiling,
+		scrapes: make(chan struct{}, scrapesAtOnce), reloads: rate.NewLimiter(rate.Every(reloadEvery), reloadBurst),
+	}, nil
 }
 
 // Handler returns the routes. Reads are GET, the one write is POST.
@@ -59,20 +84,57 @@ func (s *Server) Handler() http.Handler {
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 	)
 	mux := http.NewServeMux()
-	mux.Handle("GET /metrics", promhttp.InstrumentMetricHandler(reg, promhttp.HandlerFor(reg, promhttp.HandlerOpts{
-		ErrorLog:            slog.NewLogLogger(s.logger.Handler(), slog.LevelError),
-		MaxRequestsInFlight: 4,
-		Timeout:             9 * time.Second,
-		EnableOpenMetrics:   true,
-		CoalesceGather:      true,
-	})))
+	mux.Handle("GET /metrics", promhttp.InstrumentMetricHandler(reg, s.inTurn(promhttp.HandlerFor(reg, promhttp.HandlerOpts{
+		ErrorLog:          slog.NewLogLogger(s.logger.Handler(), slog.LevelError),
+		Timeout:           9 * time.Second,
+		EnableOpenMetrics: true,
+		CoalesceGather:    true,
+	}))))
 	mux.HandleFunc("GET /{$}", s.page)
 	mux.HandleFunc("GET /api/v1/snapshot", s.snapshot)
 	mux.HandleFunc("GET /api/v1/budgets", s.budgets)
 	mux.HandleFunc("GET /-/healthy", s.healthy)
 	mux.HandleFunc("GET /-/ready", s.ready)
 	mux.HandleFunc("POST /-/reload", s.handleReload)
-	return http.NewCrossOriginProtection().Handler(mux)
+	if s.profiling {
+		mux.HandleFunc("GET /debug/pprof/", pprof.Index)
+		mux.HandleFunc("GET /debug/pprof/cmdline", pprof.Cmdline)
+		mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
+		mux.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)
+		mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
+	}
+	return secured(http.NewCrossOriginProtection().Handler(mux))
+}
+
+// secured adds to every answer the headers that keep a browser from lending the page to others. The page's own style and
+// script are inline.
+func secured(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h := w.Header()
+		h.Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src 'self' data:; "+
+			"connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'self'")
+		h.Set("X-Content-Type-Options", "nosniff")
+		h.Set("X-Frame-Options", "SAMEORIGIN")
+		h.Set("Referrer-Policy", "no-referrer")
+		next.ServeHTTP(w, r)
+	})
+}
+
+// inTurn lets scrapesAtOnce requests through at a time. The others wait, and are told to come back if that takes too long.
+func (s *Server) inTurn(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		timeout := time.NewTimer(scrapeWait)
+		defer timeout.Stop()
+		select {
+		case s.scrapes <- struct{}{}:
+			defer func() { <-s.scrapes }()
+			next.ServeHTTP(w, r)
+		case <-r.Context().Done():
+		case <-timeout.C:
+			w.Header().Set("Retry-After", "5")
+			http.Error(w, fmt.Sprintf("%d other scrapes take too long", scrapesAtOnce), http.StatusServiceUnavailable)
+		}
+	})
 }
 
 func (s *Server) snapshot(w http.ResponseWriter, _ *http.Request) {
@@ -109,6 +171,15 @@ func (s *Server) ready(w http.ResponseWriter, _ *http.Request) {
 }
 
 func (s *Server) handleReload(w http.ResponseWriter, _ *http.Request) {
+	if !s.lifecycle {
+		http.Error(w, "reload over HTTP is off: start with --web.enable-lifecycle, or send SIGHUP", http.StatusForbidden)
+		return
+	}
+	if !s.reloads.Allow() {
+		w.Header().Set("Retry-After", "1")
+		http.Error(w, fmt.Sprintf("too many reloads: want at most one each %v", reloadEvery), http.StatusTooManyRequests)
+		return
+	}
 	if err := s.reload(); err != nil {
 		http.Error(w, "config refused, the one before stands: "+err.Error(), http.StatusUnprocessableEntity)
 		return

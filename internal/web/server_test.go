@@ -6,6 +6,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/snatwatch/snatwatch/internal/golden"
@@ -43,6 +44,15 @@ func TestRoutes(t *testing.T) {
 			change: func(s *Server) { s.reload = func() error { return nil } },
 		},
 		{name: "bad config", method: "POST", path: "/-/reload", status: 422, contains: "budgets[0].nodes 1001: want 1 to 1000"},
+		{
+			name: "reload without the flag", method: "POST", path: "/-/reload", status: 403, contains: "--web.enable-lifecycle",
+			change: func(s *Server) { s.lifecycle = false },
+		},
+		{name: "profile without the flag", method: "GET", path: "/debug/pprof/", status: 404},
+		{
+			name: "profile", method: "GET", path: "/debug/pprof/", status: 200, contains: "goroutine",
+			change: func(s *Server) { s.profiling = true },
+		},
 		{name: "reload by GET", method: "GET", path: "/-/reload", status: 405},
 		{name: "no such page", method: "GET", path: "/nothing", status: 404},
 	}
@@ -73,6 +83,82 @@ func TestReloadFromAnotherSiteIsRefused(t *testing.T) {
 	s.Handler().ServeHTTP(rec, req)
 	if rec.Code != http.StatusForbidden {
 		t.Errorf("status %d, want 403", rec.Code)
+	}
+}
+
+// Reloads that come without end are put off; those that a person makes go through.
+func TestRepeatedReloads(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := newTestServer(t, busyState())
+		n := 0
+		s.reload = func() error { n++; return nil }
+		h := s.Handler()
+		post := func() int {
+			rec := httptest.NewRecorder()
+			h.ServeHTTP(rec, httptest.NewRequest(http.MethodPost, "/-/reload", nil))
+			return rec.Code
+		}
+		for range 100 {
+			post()
+		}
+		if n != reloadBurst {
+			t.Errorf("%d reloads of 100 at once, want %d", n, reloadBurst)
+		}
+		time.Sleep(reloadEvery)
+		if code := post(); code != http.StatusOK {
+			t.Errorf("a reload after a pause: status %d", code)
+		}
+		if code := post(); code != http.StatusTooManyRequests {
+			t.Errorf("the next at once: status %d, want 429", code)
+		}
+	})
+}
+
+// A scrape beyond those at once waits for its turn; one whose turn does not come is told so.
+func TestScrapesWaitForTheirTurn(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := newTestServer(t, busyState())
+		release := make(chan struct{})
+		h := s.inTurn(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { <-release }))
+		codes := make(chan int)
+		scrape := func() {
+			rec := httptest.NewRecorder()
+			h.ServeHTTP(rec, httptest.NewRequest(http.MethodGet, "/metrics", nil))
+			codes <- rec.Code
+		}
+		for range scrapesAtOnce {
+			go scrape()
+		}
+		synctest.Wait()
+		go scrape()
+		if code := <-codes; code != http.StatusServiceUnavailable {
+			t.Errorf("status %d after %v, want 503", code, scrapeWait)
+		}
+		go scrape()
+		time.Sleep(scrapeWait / 2)
+		close(release)
+		for range scrapesAtOnce + 1 {
+			if code := <-codes; code != http.StatusOK {
+				t.Errorf("status %d, want 200", code)
+			}
+		}
+	})
+}
+
+// Every answer, errors too, carries the headers.
+func TestSecurityHeaders(t *testing.T) {
+	t.Parallel()
+	h := newTestServer(t, busyState()).Handler()
+	for _, path := range []string{"/", "/metrics", "/api/v1/snapshot", "/-/ready", "/nothing"} {
+		rec := httptest.NewRecorder()
+		h.ServeHTTP(rec, httptest.NewRequest(http.MethodGet, path, nil))
+		for _, name := range []string{"Content-Security-Policy", "X-Content-Type-Options", "X-Frame-Options", "Referrer-Policy"} {
+			if rec.Header().Get(name) == "" {
+				t.Errorf("%s: no %s", path, name)
+			}
+		}
 	}
 }
 
