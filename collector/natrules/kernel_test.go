@@ -56,19 +56,27 @@ func compare(t *testing.T, want, got []natrules.Rule) {
 
 // packages are Debian's, by program.
 func packages() map[string]string {
-	return map[string]string{"nft": "nftables", "iptables-nft": "iptables", "ip6tables-nft": "iptables"}
+	return map[string]string{
+		"nft": "nftables", "iptables-nft": "iptables", "ip6tables-nft": "iptables",
+		"iptables-legacy-restore": "iptables", "ip6tables-legacy-restore": "iptables",
+	}
 }
 
 // command runs a tool inside ns, or skips the test where there is no such tool.
 func command(t *testing.T, ns *netns.Handle, stdin, name string, args ...string) {
 	t.Helper()
-	path := kerneltest.Program(t, name, packages()[name])
+	run(t, ns, stdin, kerneltest.Program(t, name, packages()[name]), args...)
+}
+
+// run runs a program inside ns.
+func run(t testing.TB, ns *netns.Handle, stdin, path string, args ...string) {
+	t.Helper()
 	err := ns.Do(func() error {
 		cmd := exec.Command(path, args...)
 		cmd.Stdin = strings.NewReader(stdin)
 		out, err := cmd.CombinedOutput()
 		if err != nil {
-			t.Logf("%s %s: %s", name, strings.Join(args, " "), out)
+			t.Logf("%s %s: %s", path, strings.Join(args, " "), out)
 		}
 		return err
 	})

@@ -1,12 +1,11 @@
 package natrules
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"hash/maphash"
-
-	"golang.org/x/sys/unix"
 )
 
 // layout is where the parts of an entry stand: struct ipt_entry and ip6t_entry, include/uapi/linux/netfilter_ipv4/ip_tables.h
@@ -204,8 +203,9 @@ func (l *layout) header(c *compiler, e []byte) {
 	}
 	if mask := e[l.out+32 : l.out+48]; !zero(mask) {
 		name := cString(e[l.out : l.out+16])
-		if len(name) < unix.IFNAMSIZ && mask[len(name)] == 0 {
-			name += "*"
+		// The mask of eth+ has as many bytes as stand before the plus sign, which the name still has.
+		if n := bytes.IndexByte(mask, 0); n >= 0 && n <= len(name) {
+			name = name[:n] + "*"
 		}
 		c.leaves([]out{{name: name}}, inverse&invOut != 0)
 	}

@@ -11,7 +11,7 @@ import (
 // number of its chains. A rule is visited once for each way that leads to it.
 const (
 	maxDepth  = 64
-	maxVisits = 4_000_000
+	maxVisits = 1_000_000
 )
 
 // chain is one that was read: its rules, in order.
