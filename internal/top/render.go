@@ -42,7 +42,9 @@ const (
 	holdWidth  = 6
 	leftWidth  = 9
 	failWidth  = 6
-	fixedWidth = barWidth + heldWidth + opensWidth + holdWidth + leftWidth + failWidth + 6
+	fixedWidth = heldWidth + opensWidth + holdWidth + leftWidth + 4
+	// fullWidth has room for all columns but owners; a narrow screen goes without the bar and the failures.
+	fullWidth = 76
 	// ownerWidth is that of the owners' column, on terminals that have room for it.
 	ownerWidth = 24
 )
@@ -86,8 +88,7 @@ func (l *look) head(t *Table, rows []Row) []string {
 		out = append(out, l.paint(yellow, cut("! "+n, l.width)))
 	}
 	first, owner := l.nameWidth()
-	columns := l.mark(-1) + fmt.Sprintf("%-*s %-*s %*s %*s %*s %*s %*s", first, "DESTINATION", barWidth, "HELD", heldWidth, "OF BUDGET",
-		opensWidth, "OPENS/S", holdWidth, "HOLD", leftWidth, "LEFT", failWidth, "FAILED")
+	columns := l.mark(-1) + l.cells(first, "DESTINATION", "HELD", "OF BUDGET", "OPENS/S", "HOLD", "LEFT", "FAILED")
 	if owner > 0 {
 		columns += fmt.Sprintf(" %-*s", owner, "OWNER")
 	}
@@ -100,6 +101,9 @@ func (l *look) nameWidth() (first, owner int) {
 		owner = ownerWidth
 	}
 	first = l.width - fixedWidth
+	if l.width >= fullWidth {
+		first -= barWidth + failWidth + 2
+	}
 	if owner > 0 {
 		first -= owner + 1
 	}
@@ -120,6 +124,19 @@ func (l *look) mark(number int) string {
 	return "  "
 }
 
+// cells puts a row's texts into columns; the name has so many places.
+func (l *look) cells(first int, name, bar, held, opens, hold, left, failed string) string {
+	s := pad(name, first)
+	if l.width >= fullWidth {
+		s += fmt.Sprintf(" %-*s", barWidth, bar)
+	}
+	s += fmt.Sprintf(" %*s %*s %*s %*s", heldWidth, held, opensWidth, opens, holdWidth, hold, leftWidth, left)
+	if l.width >= fullWidth {
+		s += fmt.Sprintf(" %*s", failWidth, failed)
+	}
+	return s
+}
+
 // row draws row number.
 func (l *look) row(r *Row, number int) string {
 	first, owner := l.nameWidth()
@@ -130,9 +147,7 @@ func (l *look) row(r *Row, number int) string {
 	case r.Left != nil:
 		level = yellow
 	}
-	name := r.name()
-	line := fmt.Sprintf("%s %s %*s %*s %*s %*s %*s", pad(name, first), bar(r), heldWidth, fmt.Sprintf("%d/%d", r.Held, r.Ports),
-		opensWidth, rate(r.Opens), holdWidth, duration(r.Hold, "–"), leftWidth, r.leftText(), failWidth, count(r.Failures))
+	line := l.cells(first, r.name(), bar(r), fmt.Sprintf("%d/%d", r.Held, r.Ports), rate(r.Opens), duration(r.Hold, "–"), r.leftText(), count(r.Failures))
 	if owner > 0 {
 		line += " " + pad(r.ownerText(), owner)
 	}
