@@ -152,7 +152,8 @@ func (c *cloud) dumps(s script, t float64) {
 func (c *cloud) play(s script, seconds float64, rate func(t float64) float64, answers func(t float64) bool) (said, failed float64) {
 	said, failed = -1, -1
 	if c.every > 0 {
-		c.dumps(s, max(c.since, 0))
+		first := max(c.since, 0) // in its turn: it shows what opened before the agent started
+		c.later(first, func() { c.dumps(s, first) })
 	} else {
 		s.dump(c.since)
 	}

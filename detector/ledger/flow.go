@@ -78,8 +78,9 @@ func (in *intake) meet(s *sighting) {
 func (in *intake) start(s *sighting, f *flow, opened collector.Interval, resumed bool) {
 	e := s.event
 	f.phase, f.flags, f.reason = phaseLive, 0, collector.ReasonUnknown
-	f.id, f.moment = e.Flow.ID, e.Flow.Active
+	f.id, f.moment = e.Flow.ID, 0
 	f.setOpened(opened)
+	in.heard(s, f)
 	if in.matcher.local {
 		f.port = e.Flow.Source.Port()
 	}
@@ -119,26 +120,35 @@ func (in *intake) seen(s *sighting, i uint32) {
 		}
 		return
 	}
-	// The end came as an event after this dump began: the dump is late.
-	late := f.flags&flagEndSeen != 0 && s.netns.dumping && f.dump == s.netns.dump
+	// An event told after this dump began that the flow ended, or that another took its place: the dump is late.
+	touched := s.netns.dumping && f.dump == s.netns.dump
+	late := touched && (f.flags&flagEndSeen != 0 || f.phase == phaseLive && e.State == collector.Done && e.ID != 0 && e.ID == f.before)
 	f.dump = s.netns.dump
 	f.flags &^= flagMissed
 	if f.id == 0 {
 		f.id = e.ID
 	}
-	if f.phase == phaseLive {
+	switch {
+	case late && f.phase == phaseLive:
+		return
+	case !late && in.another(s, f):
+		in.takeOver(s, i, f)
+		return
+	case f.phase == phaseLive:
 		in.refresh(s, i, f)
 		return
 	}
 	switch {
 	case late || e.State == collector.Done:
 		// The kernel may come to an end later than the ledger's own clock; it is one end.
+	case f.flags&flagOwnClock != 0 && f.reason == collector.Idle && misdated(in.lastPacket(s, f), e.Active, s.netns):
+		in.resume(s, i, f, flagAgeUnknown)
 	case f.flags&flagOwnClock != 0:
 		if in.awoke(s, f) {
-			in.resume(s, i, f)
+			in.resume(s, i, f, 0)
 		}
 	case f.flags&flagSwept != 0 && f.id != 0:
-		in.resume(s, i, f) // an earlier dump missed it
+		in.resume(s, i, f, 0) // an earlier dump missed it
 	case f.id == 0:
 		in.again(s, f, s.netns.openedAt(s.event))
 		in.refresh(s, i, f)
@@ -148,7 +158,7 @@ func (in *intake) seen(s *sighting, i uint32) {
 // refresh brings live entry i up to date with a flow seen live or done.
 func (in *intake) refresh(s *sighting, i uint32, f *flow) {
 	e := &s.event.Flow
-	f.moment = max(f.moment, e.Active)
+	in.heard(s, f)
 	if f.place.folded() {
 		in.promote(s, f)
 	}
@@ -175,7 +185,7 @@ func (in *intake) opened(s *sighting, i uint32) {
 	f := in.flows.table.at(i)
 	e := &s.event.Flow
 	switch {
-	case e.ID != 0 && e.ID == f.before:
+	case e.ID != 0 && e.ID == f.before && e.ID != f.id:
 		return
 	case e.ID != f.id && e.ID != 0 && f.id != 0:
 		in.replace(s, i, f)
@@ -184,7 +194,7 @@ func (in *intake) opened(s *sighting, i uint32) {
 		if f.id == 0 {
 			f.id = e.ID
 		}
-		f.moment = max(f.moment, e.Active)
+		in.heard(s, f)
 		if at, _ := in.flows.deadline(f); at != 0 {
 			in.flows.alarm(i>>chunkShift, at)
 		}
@@ -192,6 +202,8 @@ func (in *intake) opened(s *sighting, i uint32) {
 		f.dump = s.netns.dump
 		in.again(s, f, s.netns.openedAt(s.event))
 		in.refresh(s, i, f)
+	case e.Opened.From > in.endOf(s, f): // else the event is of the flow that ended, and late
+		in.takeOver(s, i, f)
 	}
 }
 
@@ -200,7 +212,7 @@ func (in *intake) closed(s *sighting, i uint32) {
 	f := in.flows.table.at(i)
 	e := &s.event.Flow
 	switch {
-	case e.ID != 0 && e.ID == f.before:
+	case e.ID != 0 && e.ID == f.before && (e.ID != f.id || f.flags&flagOwed != 0):
 		if f.flags&flagOwed != 0 {
 			f.flags &^= flagOwed
 			in.spaces.accountOf(f).closed[e.Reason]++
@@ -216,7 +228,7 @@ func (in *intake) closed(s *sighting, i uint32) {
 	}
 	switch f.phase {
 	case phaseLive:
-		f.moment = max(f.moment, e.Active)
+		in.heard(s, f)
 		in.finish(s, i, f, s.netns.endedAt(s.event, f.openedInterval()))
 	case phaseGone:
 		if in.flows.removable(s.netns, f) {
@@ -278,10 +290,13 @@ func (in *intake) again(s *sighting, f *flow, opened collector.Interval) {
 	in.start(s, f, opened, false)
 }
 
-// resume makes an ended flow live again: it never ended, or the NAT opened it anew.
-func (in *intake) resume(s *sighting, i uint32, f *flow) {
+// resume makes an ended flow live again: it never ended, or the NAT opened it anew. What flags say is known of it besides.
+func (in *intake) resume(s *sighting, i uint32, f *flow, flags uint16) {
 	in.flows.uncool(f)
 	in.start(s, f, f.openedInterval(), true)
+	if f.flags |= flags; flags&flagAgeUnknown != 0 {
+		f.moment = 0
+	}
 	in.refresh(s, i, f)
 }
 
@@ -297,7 +312,16 @@ func (in *intake) awoke(s *sighting, f *flow) bool {
 	if f.reason == collector.Timeout {
 		timeout = t.HalfOpen
 	}
-	return s.event.Flow.Active > f.moment.Add(-t.CoolDown[f.reason]-timeout/2)
+	return s.event.Flow.Active > in.lastPacket(s, f).Add(timeout/2)
+}
+
+// lastPacket is when the last packet came of f, which the ledger's own clock ended.
+func (in *intake) lastPacket(s *sighting, f *flow) collector.Time {
+	t := in.spaces.accounts[s.account].terms
+	if f.reason == collector.Timeout {
+		return in.endOf(s, f).Add(-t.HalfOpen)
+	}
+	return in.endOf(s, f).Add(-t.Idle)
 }
 
 // finish ends live entry i as the event of s tells.

@@ -138,6 +138,9 @@ func (n *netns) openedAt(e *collector.Event) collector.Interval {
 			i.From = e.At
 		}
 	}
+	if i.From == 0 && i.To < n.listed { // reckoned from a timeout that is not the flow's
+		i.To = e.At
+	}
 	if i.From < n.listed && n.listed < i.To {
 		i.From = n.listed
 	}
@@ -156,6 +159,9 @@ func (n *netns) endedAt(e *collector.Event, opened collector.Interval) collector
 	}
 	if !i.Exact() {
 		i.From = max(i.From, n.complete, opened.From)
+		if i.To < i.From { // reckoned from a timeout that is not the flow's: a dump showed it live later
+			i.To = e.At
+		}
 	}
 	i.From = min(i.From, i.To)
 	return i
