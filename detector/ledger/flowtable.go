@@ -215,7 +215,7 @@ func (t *flowTable) candidate(k flowKey) uint32 {
 
 // lookAhead is how many events ApplyAll looks up together: a processor core waits for that many cache
 // misses at once.
-const lookAhead = 16
+const lookAhead = 32
 
 // warm reads the buckets of all looks and then the entries that are likely theirs. No read depends on
 // another of its round, so that the processor waits for all of a round's cache misses at once.
