@@ -30,7 +30,7 @@ func (in *intake) another(s *sighting, f *flow) bool {
 		return ended && f.flags&flagEndSeen != 0
 	case !ended: // TCP does not go back
 		return e.State == collector.Opening && f.flags&(flagOpening|flagUnconfirmed) == 0
-	case f.flags&(flagOwnClock|flagSwept) != 0: // the kernel did not say that it ended
+	case f.flags&(flagTimedOut|flagSwept) != 0: // the kernel did not say that it ended
 		return false
 	case e.State == collector.Done:
 		return e.Reason == f.reason && (f.reason == collector.FIN || f.reason == collector.RST) && e.Ended.From > in.endOf(s, f).Add(endSlack)
@@ -53,7 +53,7 @@ func (in *intake) takeOver(s *sighting, i uint32, f *flow) {
 	opened.From = min(max(opened.From, in.endOf(s, f)), opened.To)
 	before := f.id
 	f.dump = s.netns.dump
-	in.again(s, f, opened)
+	in.reopen(s, f, opened)
 	f.before = before
 	in.refresh(s, i, f)
 }

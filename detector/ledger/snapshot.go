@@ -11,8 +11,7 @@ import (
 	"github.com/snatwatch/snatwatch/detector/forecast"
 )
 
-// Snapshot says all that is known at now. What it costs grows with the port spaces that are
-// tracked, not with flows.
+// Snapshot returns what is known at now. Its cost grows with the tracked port spaces, not with flows.
 func (l *Ledger) Snapshot(now collector.Time) *detector.Snapshot {
 	l.Advance(now)
 	s := &detector.Snapshot{At: l.clock.now, Warming: l.Warming()}
@@ -40,8 +39,8 @@ func (l *Ledger) Snapshot(now collector.Time) *detector.Snapshot {
 	return s
 }
 
-// Warming reports whether ports closed before the start may be cooling unseen, or no
-// complete dump has been taken yet.
+// Warming reports whether ports of flows that ended before the start may be cooling unseen, or no
+// dump was complete yet.
 func (l *Ledger) Warming() bool {
 	longest := time.Duration(0)
 	for _, a := range l.spaces.accounts {
@@ -60,7 +59,7 @@ func (l *Ledger) Warming() bool {
 	return true
 }
 
-// forecastsOf is the forecasting state of budget i.
+// forecastsOf returns the forecast accounts of budget i.
 func (l *Ledger) forecastsOf(i int) [2]*forecast.Account {
 	return [2]*forecast.Account{l.spaces.accounts[2*i].forecast, l.spaces.accounts[2*i+1].forecast}
 }

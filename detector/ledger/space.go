@@ -10,8 +10,8 @@ import (
 	"github.com/snatwatch/snatwatch/detector/forecast"
 )
 
-// place says where a flow is counted: nowhere (0), in a tracked port space by number, or in
-// a cell of its account's fold.
+// place says what counts a flow: nothing (0), the tracked port space of that number, or a cell of the fold of
+// its account.
 type place uint32
 
 const (
@@ -36,7 +36,7 @@ type spaceKey struct {
 
 // portSpace is one tracked port space, four lines of the processor's cache.
 type portSpace struct {
-	// What a flow that opens or ends touches comes first, in two of them.
+	// An open or an end touches the first fields only, in two of these lines.
 	tally
 	key          spaceKey
 	outlook      *forecast.Outlook
@@ -50,7 +50,7 @@ type portSpace struct {
 	destination netip.AddrPort // port 0 where it does not matter; zero where nothing does
 	// label and vipLabel are made when they are first shown.
 	label, vipLabel string
-	// exportedUntil is until when it keeps its place among the exported.
+	// exportedUntil is how long it keeps its place among the exported.
 	exportedUntil collector.Time
 	// noPorts counts opens that failed for lack of ports, noPortsForecast those of them
 	// that a forecast knows of.
@@ -76,7 +76,7 @@ func (r portRefs) split() (live, cooling int) {
 	return 0, 0
 }
 
-// destinationLabel reads as the metric label shows it.
+// destinationLabel returns destination d as the metric label shows it.
 func destinationLabel(d netip.AddrPort, u budget.Uniqueness) string {
 	switch {
 	case u == budget.PerNothing || !d.Addr().IsValid() || d.Addr().IsUnspecified():
@@ -89,7 +89,7 @@ func destinationLabel(d netip.AddrPort, u budget.Uniqueness) string {
 	return d.String()
 }
 
-// exhausts is the median time to exhaustion of s in seconds, +Inf where none is known.
+// exhausts returns the median time to exhaustion of s in seconds, +Inf if unknown.
 func exhausts(s *portSpace) float64 {
 	if s.outlook == nil || s.outlook.Latest() == nil {
 		return math.Inf(1)
@@ -97,7 +97,7 @@ func exhausts(s *portSpace) float64 {
 	return s.outlook.Latest().TimeToExhaustion
 }
 
-// fuller orders by held ports, the most first; what they are called decides a tie.
+// fuller orders by held ports, the most first, then by destination and VIP.
 func fuller(a, b *portSpace) int {
 	return cmp.Or(
 		cmp.Compare(b.held(), a.held()),

@@ -1,16 +1,16 @@
 package ledger
 
-// legacy is what was in place before a Reconfigure.
-type legacy struct {
+// previous is what was in place before a Reconfigure.
+type previous struct {
 	accounts []*account
 	spaces   []portSpace
 	byKey    map[spaceKey]uint32
-	// number of the old account by that of the new one of the same budget, if any.
+	// number has the number of the old account by the number of the new one of the same budget.
 	number map[uint32]uint32
 }
 
-// inherit gives new port space s the history of the old one like it.
-func (o *legacy) inherit(ss *spaces, s *portSpace) {
+// inherit gives new port space s the history of the old one with the same key.
+func (o *previous) inherit(ss *spaces, s *portSpace) {
 	if o == nil {
 		return
 	}
@@ -33,7 +33,7 @@ func (o *legacy) inherit(ss *spaces, s *portSpace) {
 	}
 }
 
-func (o *legacy) accountOf(f *flow) *account {
+func (o *previous) accountOf(f *flow) *account {
 	if f.place.folded() {
 		return o.accounts[f.place.account()]
 	}
