@@ -50,7 +50,11 @@ func (ss *sensors) plan(ctx context.Context, broken string, first bool) (plan, e
 		return plan{}, fmt.Errorf("read own capabilities: %w", err)
 	}
 	if r, err := ss.setup.readers.Read(ctx, "", ss.outer); err == nil {
-		e.rules = len(r.Rules)
+		for _, rule := range r.Rules {
+			if rule.AbsentSince == 0 { // one that is gone asks conntrack for nothing
+				e.rules++
+			}
+		}
 	}
 	if !first && e.rules == 0 && e.limits.EntriesMax > 0 && want != config.SourceSockets && broken == "" && e.caps.Has(netns.NetAdmin) {
 		if e.connections, e.unknown, err = ss.sample(ctx, e.limits); err != nil {
