@@ -181,7 +181,7 @@ func (s *Server) handleReload(w http.ResponseWriter, _ *http.Request) {
 		return
 	}
 	if err := s.reload(); err != nil {
-		http.Error(w, "config refused, the one before stands: "+err.Error(), http.StatusUnprocessableEntity)
+		http.Error(w, "config refused, the last good one stays in place: "+err.Error(), http.StatusUnprocessableEntity)
 		return
 	}
 	_, _ = fmt.Fprintln(w, "config reloaded")
