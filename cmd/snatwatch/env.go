@@ -18,7 +18,7 @@ import (
 	"github.com/snatwatch/snatwatch/internal/agent"
 )
 
-// env is all that a command takes from the process, so that a test can run one.
+// env is everything that a command takes from its process, so that a test can run a command.
 type env struct {
 	stdout, stderr io.Writer
 	// hangup delivers SIGHUP.
@@ -41,7 +41,7 @@ func newEnv() *env {
 	}
 }
 
-// command is a subcommand. Its run has parsed flags.
+// command is a subcommand; run starts after the flags are parsed.
 type command struct {
 	clause *kingpin.CmdClause
 	run    func(ctx context.Context, e *env, logger *slog.Logger) error
@@ -63,8 +63,8 @@ func commands(app *kingpin.Application) []command {
 // Exit statuses.
 const (
 	statusOK    = 0
-	statusError = 1 // the command did not do what it was asked to
-	statusUsage = 2 // it could not be understood
+	statusError = 1 // the command failed
+	statusUsage = 2 // the command line has a mistake
 )
 
 // run parses args, runs the command that they name and returns the exit status.

@@ -1,9 +1,16 @@
-// Snatwatch watches the SNAT ports of one node: how many each destination holds
-// against the node's budget, when they run out, and whether connections fail for
-// want of them. Without a subcommand it is the agent.
+// Snatwatch watches the SNAT ports of one node: how many each destination holds of the node's budget, when they run
+// out, and whether connections fail because no port is left. Without a subcommand it runs the agent.
 //
-// This package reads flags and nothing more: env.go lists the subcommands, and each has a file of its name. The agent itself
-// is internal/agent, its page and API are internal/web.
+// This package reads flags and hands over. env.go lists the subcommands, and each has a file of its name. Where
+// things are:
+//
+//   - collector/conntrack, collector/sockdiag: kernel messages are parsed (parse.go in each).
+//   - detector/budget: the models, and their tables of ports.
+//   - detector/ledger: which flow holds which port, until its release.
+//   - detector/forecast: hold times, arrivals, the probability of exhaustion.
+//   - detector/metrics: the names of all metrics.
+//   - internal/agent: the agent, its sources and its loop. internal/web: its page and API.
+//   - rules, dashboards: alerts and boards, which cmd/snatgen writes to files.
 package main
 
 import (

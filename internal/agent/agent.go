@@ -56,8 +56,8 @@ type base struct {
 	began collector.Time
 }
 
-// foreign returns the outer namespace if it is not the agent's own, which nobody needs to
-// enter: that takes CAP_SYS_ADMIN.
+// foreign returns the outer namespace, nil if it is the agent's own: entering a namespace takes CAP_SYS_ADMIN, and the
+// agent need not enter its own.
 func (b *base) foreign() *netns.Handle {
 	if own, err := netns.Own(); err == nil && own == b.outer.Inode() {
 		return nil
@@ -65,8 +65,8 @@ func (b *base) foreign() *netns.Handle {
 	return b.outer
 }
 
-// finder finds the machine's network namespaces. One that was named on the command line may
-// have neither a process nor a mount, so the agent's own descriptors count too then.
+// finder finds the machine's network namespaces. A namespace that --netns names may have neither a process nor a mount,
+// so with that flag the agent's own descriptors count too.
 func (b *base) finder() netns.Finder {
 	if b.started.Netns == "" {
 		return netns.Finder{}
@@ -125,7 +125,7 @@ func Run(ctx context.Context, o Options) error {
 	asked := ctx
 	g, ctx := errgroup.WithContext(ctx)
 	server, err := web.New(web.Config{
-		// A reload that was asked for is carried through, whether or not the client stays.
+		// A reload goes on to its end even if the client goes away.
 		State: a.publisher.state.Load, Reload: func() error { return a.setup.reload(ctx) }, Logger: logger,
 		Lifecycle: o.Lifecycle, Profiling: o.Profiling, Age: a.publisher.age,
 	})
@@ -146,13 +146,13 @@ func Run(ctx context.Context, o Options) error {
 	g.Go(func() error { return server.Serve(ctx, o.Web(c)) })
 	err = g.Wait()
 	if asked.Err() != nil {
-		logger.Info("stopped: it was asked to")
+		logger.Info("stopped as asked")
 	}
 	return err
 }
 
-// newLedger returns what makes a ledger, with a secret of its own so that nobody who
-// opens flows can choose where they fall in its table.
+// newLedger returns a function that makes a ledger. Each ledger has a secret key, so that nobody who opens flows can
+// choose the places they take in its hash table.
 func newLedger(c *config.Config, now func() collector.Time) func(local bool, budgets []*budget.Budget) *ledger.Ledger {
 	return func(_ bool, budgets []*budget.Budget) *ledger.Ledger {
 		var key [16]byte
@@ -169,7 +169,7 @@ func newLedger(c *config.Config, now func() collector.Time) func(local bool, bud
 	}
 }
 
-// forecastMax is none, which the ledger writes as a negative number, where the forecast is off.
+// forecastMax returns how many destinations the ledger forecasts: -1, which means none, if the forecast is off.
 func forecastMax(c *config.Config) int {
 	if !c.Forecast.Enabled || c.Limits.Forecast == 0 {
 		return -1

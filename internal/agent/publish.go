@@ -9,7 +9,7 @@ import (
 	"github.com/snatwatch/snatwatch/internal/web"
 )
 
-// publisher puts together what readers outside the agent see.
+// publisher makes the State that package web serves, out of the parts of the agent.
 type publisher struct {
 	*base
 	build    metrics.Build
@@ -46,5 +46,5 @@ func (p *publisher) publish(snap *detector.Snapshot) {
 	p.state.Store(&web.State{View: v, Ready: p.ready.Load(), Notices: p.notices.list(), Budgets: set.budgets})
 }
 
-// age returns how old the snapshot is that is shown.
+// age returns how old the current snapshot is.
 func (p *publisher) age() time.Duration { return p.now().Sub(p.state.Load().View.Snapshot.At) }

@@ -11,8 +11,8 @@ import (
 	"github.com/snatwatch/snatwatch/detector/metrics"
 )
 
-// bar is held against budget, in thousandths of the bar's length. Ceiling is 0 where the
-// effective ceiling is the budget itself.
+// bar compares held ports with the budget, in thousandths of the bar's length. Ceiling is 0 if the effective ceiling is
+// the budget itself.
 type bar struct {
 	Live, Cooling, Ceiling int
 }
@@ -27,8 +27,8 @@ func newBar(live, cooling int, t *budget.Terms) bar {
 	return out
 }
 
-// band draws what one port space is forecast to hold: the mean and two standard
-// deviations about it, from now to the longest horizon.
+// band draws how many ports the forecast says one port space will hold: the mean and two standard deviations around it,
+// from now to the longest horizon.
 type band struct {
 	Destination, VIP string
 	Area, Mean       string // points of a polygon and of a line
@@ -98,7 +98,7 @@ func ratio(a, b int) float64 {
 	return float64(a) / float64(b)
 }
 
-// percent never rounds to 0 or 100 what is not.
+// percent writes a share. It rounds to 0 or 100 only what is 0 or 100.
 func percent(f float64) string {
 	p := f * 100
 	switch {
@@ -124,7 +124,7 @@ func decimal(f float64) string {
 	return strconv.FormatFloat(f, 'f', 1, 64)
 }
 
-// span says a number of seconds with the precision that a reader needs.
+// span writes a number of seconds as precisely as a reader needs.
 func span(s float64) string {
 	switch {
 	case s < 0.0995:

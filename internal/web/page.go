@@ -20,8 +20,8 @@ import (
 //go:embed page.html
 var pageHTML string
 
-// The page stays under 100 KB whatever the agent watches: so many port spaces
-// in all, at most so many in one table and so many budgets.
+// The page stays under 100 KB whatever the agent watches. It shows pageSpaces port spaces, at most pageSpacesTable of
+// them in one table, and pageBudgets budgets.
 const (
 	pageSpaces      = 80
 	pageSpacesTable = 20
@@ -86,7 +86,7 @@ type pageSpace struct {
 	Probability, TTE    string
 }
 
-// page renders the live view from one state.
+// page answers with the live page.
 func (s *Server) page(w http.ResponseWriter, _ *http.Request) {
 	var b bytes.Buffer
 	if err := s.tmpl.Execute(&b, newPageData(s.state(), s.age())); err != nil {
@@ -99,7 +99,7 @@ func (s *Server) page(w http.ResponseWriter, _ *http.Request) {
 	h.Set("Cache-Control", "no-store")
 	h.Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'")
 	h.Set("X-Content-Type-Options", "nosniff")
-	_, _ = w.Write(b.Bytes()) // the client went away: nobody is left to tell
+	_, _ = w.Write(b.Bytes()) // fails only if the client went away
 }
 
 func parsePage() (*template.Template, error) { return template.New("page").Parse(pageHTML) }
@@ -135,7 +135,7 @@ func newPageData(st *State, age time.Duration) pageData {
 	return out
 }
 
-// trim leaves each table its share of the port spaces that the page shows.
+// trim cuts each table to its share of the pageSpaces that the page shows.
 func trim(budgets []pageBudget) {
 	tables := 0
 	for i := range budgets {
@@ -192,7 +192,7 @@ func newPageProtocol(v *metrics.View, p *detector.ProtocolSnapshot) pageProtocol
 	for _, c := range causes(v, p) {
 		out.Failures = append(out.Failures, pageFailure{c, failures(p, c)})
 	}
-	var endangered, calm []pageSpace // what is in danger stands first, the fullest first in each
+	var endangered, calm []pageSpace // the page shows endangered spaces first; each list starts with the fullest
 	var soonest *detector.SpaceSnapshot
 	for i := range p.Spaces {
 		s := &p.Spaces[i]
