@@ -27,6 +27,9 @@ type step struct {
 	family flows // that the translation is for
 	drawn  bool  // rules are drawn among, anew for each packet
 	remark string
+	// byMark: a mark decides which of rules it is. Where marks are drawn it is one of drawnRules.
+	byMark     bool
+	drawnRules []Rule
 	// marks: the rule sets a mark; drawsMark: to something drawn for each packet.
 	marks, drawsMark bool
 	// err is why the rule, which changes sources, is not understood.
@@ -199,7 +202,7 @@ func (c *compiler) meta(f *fields) {
 		}
 		return
 	}
-	w := word{mark: key == metaMark}
+	w := word{mark: key == metaMark, drawn: key == metaMark && c.drawsMark}
 	switch key {
 	case metaOIFName:
 		w.field = fieldOIFName

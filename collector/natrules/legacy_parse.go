@@ -94,15 +94,20 @@ func parseLegacy(family byte, l layout, info, b []byte) (t legacyTable, err erro
 	return t, nil
 }
 
+// hookName is what iptables calls the chain of a hook.
+func hookName(hook int) string {
+	return [...]string{"PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING"}[hook]
+}
+
 // starts checks that entries follow one another, and names the chains by where their first rule stands.
 func (l *layout) starts(b []byte, postrouting int, info []byte) (map[int]string, error) {
 	starts := map[int]string{}
 	for hook := range 5 {
 		if binary.NativeEndian.Uint32(info[32:])&(1<<hook) != 0 {
-			starts[int(binary.NativeEndian.Uint32(info[36+4*hook:]))] = fmt.Sprintf("hook %d", hook)
+			starts[int(binary.NativeEndian.Uint32(info[36+4*hook:]))] = hookName(hook)
 		}
 	}
-	starts[postrouting] = "POSTROUTING"
+	starts[postrouting] = hookName(hookPostrouting)
 	for at := 0; at < len(b); {
 		if len(b)-at < l.size {
 			return nil, fmt.Errorf("table nat: %d bytes left for an entry", len(b)-at)

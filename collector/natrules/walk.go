@@ -45,6 +45,7 @@ type walker struct {
 	// marks counts changes of marks, so that two matches of a mark are the same only if nothing lies between.
 	marks     int
 	markDrawn bool
+	byMark    bool // some translation hangs on a mark
 	// accepted: some flows have left this base chain, which those behind it see.
 	accepted bool
 	remarks  []string
@@ -62,6 +63,7 @@ type path struct {
 	nots  []out
 	// drawn: whether a packet comes here is drawn anew for each. passing: the next may not come here for other reasons.
 	drawn, passing bool
+	byMark         bool // whether a packet comes here hangs on its mark
 }
 
 // outcome is a change of source with the flows that get it. The rules of one group, from 1, are drawn among.
@@ -218,8 +220,12 @@ func (w *walker) translate(c *chain, i int, p path) {
 	if s.err != nil {
 		return
 	}
-	rules := s.rules
-	if s.drawn && len(rules) > 1 {
+	w.byMark = w.byMark || p.byMark || s.byMark
+	rules, drawn := s.rules, s.drawn
+	if s.byMark && w.markDrawn {
+		rules, drawn = s.drawnRules, true
+	}
+	if drawn && len(rules) > 1 {
 		rules = []Rule{spread(rules)}
 	}
 	for k, r := range rules {
@@ -282,6 +288,7 @@ func (w *walker) apply(p path, conds []cond) (q path, ok bool) {
 		case c.passing:
 			p.passing = true
 		case c.text != "":
+			p.byMark = p.byMark || c.mark
 			if id := w.id(c); !slices.Contains(p.conds, id) {
 				p.conds = append(p.conds, id)
 			}
