@@ -56,6 +56,7 @@ func commands(app *kingpin.Application) []command {
 		backtestCommand(app),
 		verifyCommand(app),
 		planCommand(app),
+		topCommand(app),
 	}
 }
 

@@ -47,6 +47,7 @@ func TestImportsGoOneWay(t *testing.T) {
 		{name: "stress test", in: "internal/verify", allowed: []string{}},
 		{name: "plan", in: "internal/plan", allowed: []string{"collector", "detector/budget"}, std: true},
 		{name: "demand as measured", in: "internal/plan/measured", allowed: []string{"collector", "detector/budget", "detector/metrics", "internal/plan", "internal/remote"}},
+		{name: "table in the terminal", in: "internal/top", allowed: []string{"detector/metrics", "internal/remote"}},
 		{name: "answers of agents and Prometheus", in: "internal/remote", allowed: []string{}, std: true},
 		{name: "timeline", in: "internal/timeline", allowed: []string{"internal/lab", "internal/prom"}},
 		{name: "Prometheus as a child", in: "internal/prom", std: true},

@@ -54,8 +54,9 @@ func (r *Reader) TakeCPU() time.Duration {
 	return r.cache.cpu.Take()
 }
 
-// keep adds what was there less than a minute ago, and remembers what is there now. A rule of which a VIP is given out
-// by another now, or masquerade where there is masquerade, was replaced.
+// keep adds what was there less than a minute ago, and remembers what is there now. Two things end the wait for a rule
+// that is gone: a rule that was not there before, for then the firewall was changed and not restored, and a rule that gives
+// out one of its VIPs, or masquerades as it did.
 func (r *Reader) keep(s *Ruleset, now collector.Time) {
 	masquerade, vips := false, map[netip.Addr]bool{}
 	var still []kept
@@ -65,6 +66,9 @@ func (r *Reader) keep(s *Ruleset, now collector.Time) {
 			vips[v] = true
 		}
 		still = append(still, kept{rule, now})
+	}
+	if slices.ContainsFunc(s.Rules, r.isNew) {
+		r.kept = nil
 	}
 	for _, k := range r.kept {
 		replaced := k.rule.Masquerade && (masquerade || !r.cache.has(k.rule.VIPs)) ||
@@ -77,6 +81,13 @@ func (r *Reader) keep(s *Ruleset, now collector.Time) {
 		s.Rules = append(s.Rules, k.rule)
 	}
 	r.kept = still
+}
+
+// isNew reports whether rule is none of those kept.
+func (r *Reader) isNew(rule Rule) bool {
+	return !slices.ContainsFunc(r.kept, func(k kept) bool {
+		return k.rule.Same(rule) && k.rule.Masquerade == rule.Masquerade && k.rule.TCP == rule.TCP && k.rule.UDP == rule.UDP
+	})
 }
 
 // has reports whether this machine has all of the addresses.

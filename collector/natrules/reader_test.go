@@ -63,11 +63,25 @@ func TestKernelFlushAndRestore(t *testing.T) {
 	command(t, ns, "", "nft", "flush", "ruleset")
 	there(50*time.Second, 1, 40*time.Second)
 	there(101*time.Second, 0, 0)
+	// While another rule stands, the one that is gone is waited for; a rule that is new ends that.
+	const another = `table ip other { chain post { type nat hook postrouting priority 99; ip saddr 10.9.0.0/16 snat to 198.51.100.9; }
+	}`
+	command(t, ns, oneVIP+"\n"+another, "nft", "-f", "-")
+	there(102*time.Second, 2, 0)
+	command(t, ns, "", "nft", "flush", "table", "ip", "other")
+	if s := readAt(t, &r, ns, 103*time.Second); len(s.Rules) != 2 {
+		t.Errorf("after one of two tables was flushed: %v, want both", s.Rules)
+	}
+	command(t, ns, strings.Replace(another, "198.51.100.9", "198.51.100.10", 1), "nft", "-f", "-")
+	there(104*time.Second, 2, 0)
+	command(t, ns, "", "nft", "flush", "ruleset")
+	there(105*time.Second, 2, 104*time.Second)
+	there(166*time.Second, 0, 0)
 	// A rule that gives out the VIP otherwise takes its place at once.
 	command(t, ns, oneVIP, "nft", "-f", "-")
-	there(110*time.Second, 1, 0)
+	there(170*time.Second, 1, 0)
 	command(t, ns, "flush ruleset\n"+strings.Replace(oneVIP, "snat", "meta l4proto tcp snat", 1), "nft", "-f", "-")
-	there(120*time.Second, 1, 0)
+	there(180*time.Second, 1, 0)
 }
 
 // Masquerade on an interface has the addresses that the interface has now, and none before it has any.

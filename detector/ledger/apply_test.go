@@ -18,26 +18,26 @@ import (
 
 // same says how two ledgers differ, to the last entry, timer and port space.
 func same(a, b *Ledger) error {
-	if !slices.Equal(waiting(&a.timers), waiting(&b.timers)) || a.timers.now != b.timers.now || a.timers.count != b.timers.count {
+	if !slices.Equal(waiting(&a.flows.timers), waiting(&b.flows.timers)) || a.flows.timers.now != b.flows.timers.now || a.flows.timers.count != b.flows.timers.count {
 		return fmt.Errorf("timers differ")
 	}
-	if len(a.table.blocks) != len(b.table.blocks) || a.table.count != b.table.count {
-		return fmt.Errorf("%d entries, want %d", b.table.count, a.table.count)
+	if len(a.flows.table.blocks) != len(b.flows.table.blocks) || a.flows.table.count != b.flows.table.count {
+		return fmt.Errorf("%d entries, want %d", b.flows.table.count, a.flows.table.count)
 	}
-	for n := range a.table.blocks {
-		for i := range a.table.blocks[n] {
-			if f, g := a.table.blocks[n][i], b.table.blocks[n][i]; f != g {
+	for n := range a.flows.table.blocks {
+		for i := range a.flows.table.blocks[n] {
+			if f, g := a.flows.table.blocks[n][i], b.flows.table.blocks[n][i]; f != g {
 				return fmt.Errorf("entry %d is %+v, want %+v", n<<blockShift+i, g, f)
 			}
 		}
 	}
-	if diff := cmp.Diff(a.byKey, b.byKey, cmp.AllowUnexported(spaceKey{}, address{})); diff != "" {
+	if diff := cmp.Diff(a.spaces.byKey, b.spaces.byKey, cmp.AllowUnexported(spaceKey{}, address{})); diff != "" {
 		return fmt.Errorf("port spaces (-one by one +all):\n%s", diff)
 	}
 	if !bytes.Equal(a.AppendState(nil), b.AppendState(nil)) {
 		return fmt.Errorf("states differ")
 	}
-	if diff := cmp.Diff(a.Snapshot(a.now), b.Snapshot(b.now), cmpopts.EquateNaNs(), cmpopts.IgnoreFields(detector.BudgetSnapshot{}, "Budget")); diff != "" {
+	if diff := cmp.Diff(a.Snapshot(a.clock.now), b.Snapshot(b.clock.now), cmpopts.EquateNaNs(), cmpopts.IgnoreFields(detector.BudgetSnapshot{}, "Budget")); diff != "" {
 		return fmt.Errorf("snapshots (-one by one +all):\n%s", diff)
 	}
 	return nil
@@ -123,7 +123,7 @@ func TestApplyAllOfManyFlows(t *testing.T) {
 			t.Fatalf("round %d: %v", round, err)
 		}
 	}
-	if len(all.table.buckets) < 200 {
-		t.Errorf("the table never grew: %d buckets", len(all.table.buckets))
+	if len(all.flows.table.buckets) < 200 {
+		t.Errorf("the table never grew: %d buckets", len(all.flows.table.buckets))
 	}
 }

@@ -26,25 +26,25 @@ func audit(l *Ledger) error {
 	spaces, folds := map[place]counts{}, map[place]counts{}
 	refs := map[uint64]portRefs{}
 	total, timers := 0, map[timer]bool{}
-	for _, t := range waiting(&l.timers) {
+	for _, t := range waiting(&l.flows.timers) {
 		timers[t] = true
 	}
-	for _, n := range l.netns {
+	for _, n := range l.namespaces.list {
 		if n == nil {
 			continue
 		}
 		own := 0
-		l.eachFlow(n, func(i uint32, f *flow) {
+		l.flows.each(n, func(i uint32, f *flow) {
 			own++
-			if got := l.table.find(f.key); got != i {
+			if got := l.flows.table.find(f.key); got != i {
 				panic(fmt.Sprintf("entry %d is found as %d", i, got))
 			}
 			c := counts{}
 			switch f.phase {
 			case phaseLive:
 				c.live++
-				alarm := l.table.chunks[i>>chunkShift].alarm
-				if at, _ := l.clock(f); at > l.now && (alarm == 0 || alarm > l.timers.tickAt(at)) {
+				alarm := l.flows.table.chunks[i>>chunkShift].alarm
+				if at, _ := l.flows.deadline(f); at > l.clock.now && (alarm == 0 || alarm > l.flows.timers.tickAt(at)) {
 					panic("a live flow's clock that nothing looks at")
 				}
 				if f.flags&flagOpening != 0 {
@@ -61,7 +61,7 @@ func audit(l *Ledger) error {
 				if !timers[timer{i, f.due}] {
 					panic("a cooling port that nothing releases")
 				}
-				if f.moment <= l.now-collector.Time(wheelTick) {
+				if f.moment <= l.clock.now-collector.Time(wheelTick) {
 					panic("a cooling port that should be free")
 				}
 			case phaseGone:
@@ -79,7 +79,7 @@ func audit(l *Ledger) error {
 				folds[k] = counts{live: sum.live + c.live, cooling: sum.cooling + c.cooling, opening: sum.opening + c.opening}
 				return
 			}
-			a := l.accountOf(f)
+			a := l.spaces.accountOf(f)
 			if f.port != 0 && a.terms.Unique != budget.PerEndpoint {
 				r := refs[portKey(f.place, f)]
 				r.live += int32(c.live)
@@ -104,29 +104,29 @@ func audit(l *Ledger) error {
 		sum := spaces[place(k>>32)]
 		spaces[place(k>>32)] = counts{sum.live + live, sum.cooling + cooling, sum.opening, sum.untold}
 	}
-	if diff := cmp.Diff(refs, l.ports, cmp.AllowUnexported(portRefs{})); diff != "" {
+	if diff := cmp.Diff(refs, l.spaces.ports, cmp.AllowUnexported(portRefs{})); diff != "" {
 		return fmt.Errorf("shared ports (-want +got):\n%s", diff)
 	}
-	if total != l.table.count {
-		return fmt.Errorf("table has %d of %d entries", l.table.count, total)
+	if total != l.flows.table.count {
+		return fmt.Errorf("table has %d of %d entries", l.flows.table.count, total)
 	}
-	for c, k := range l.table.chunks {
+	for c, k := range l.flows.table.chunks {
 		if k.alarm != 0 && !timers[timer{uint32(c) | chunkTimer, k.alarm}] {
 			return fmt.Errorf("chunk %d: no timer for its alarm in tick %d", c, k.alarm)
 		}
 	}
-	if n := len(waiting(&l.timers)); n != l.timers.count {
-		return fmt.Errorf("wheel has %d of %d timers", l.timers.count, n)
+	if n := len(waiting(&l.flows.timers)); n != l.flows.timers.count {
+		return fmt.Errorf("wheel has %d of %d timers", l.flows.timers.count, n)
 	}
-	sums := make([]counts, len(l.accounts))
+	sums := make([]counts, len(l.spaces.accounts))
 	outlooks := map[*forecast.Outlook]bool{}
-	tracked := make([]int, len(l.owners))
-	for i := range l.spaces {
-		s := &l.spaces[i]
+	tracked := make([]int, len(l.spaces.budgets))
+	for i := range l.spaces.list {
+		s := &l.spaces.list[i]
 		if !s.used {
 			continue
 		}
-		tracked[l.accounts[s.key.account].owner]++
+		tracked[l.spaces.accounts[s.key.account].owner]++
 		outlooks[s.outlook] = true
 		want := spaces[place(i)]
 		if got := (counts{s.live, s.cooling, s.opening, want.untold}); got != want {
@@ -141,11 +141,11 @@ func audit(l *Ledger) error {
 		if untold != want.untold {
 			return fmt.Errorf("space %v: forecast counts %d flows of which only the first packet is known, ledger %d", s.destination, untold, want.untold)
 		}
-		if live != s.live && l.accounts[s.key.account].terms.Unique == budget.PerEndpoint {
+		if live != s.live && l.spaces.accounts[s.key.account].terms.Unique == budget.PerEndpoint {
 			return fmt.Errorf("space %v: forecast counts %d live flows, ledger %d", s.destination, live, s.live)
 		}
 	}
-	for i, a := range l.accounts {
+	for i, a := range l.spaces.accounts {
 		c := sums[i]
 		if a.fold != nil {
 			held := 0
@@ -162,16 +162,16 @@ func audit(l *Ledger) error {
 			return fmt.Errorf("account %d: %+v, its parts say %+v", i, got, c)
 		}
 	}
-	for _, a := range l.accounts {
+	for _, a := range l.spaces.accounts {
 		if a.forecast != nil {
 			if err := a.forecast.Audit(outlooks); err != nil {
 				return err
 			}
 		}
 	}
-	for i, o := range l.owners {
-		if o.tracked != tracked[i] || o.tracked > l.cfg.TrackedMax {
-			return fmt.Errorf("budget %d tracks %d port spaces, counted as %d, at most %d", i, tracked[i], o.tracked, l.cfg.TrackedMax)
+	for i, o := range l.spaces.budgets {
+		if o.count != tracked[i] || o.count > l.spaces.trackedMax {
+			return fmt.Errorf("budget %d tracks %d port spaces, counted as %d, at most %d", i, tracked[i], o.count, l.spaces.trackedMax)
 		}
 	}
 	return nil

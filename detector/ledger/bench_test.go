@@ -125,8 +125,8 @@ func BenchmarkLedgerApply(b *testing.B) {
 	run := func(b *testing.B, l *Ledger, next func(e *collector.Event)) {
 		runtime.LockOSThread()
 		defer runtime.UnlockOSThread()
-		l.forecastAt = math.MaxInt64
-		ticked := forecast.Second(l.now)
+		l.forecasts.madeAt = math.MaxInt64
+		ticked := forecast.Second(l.clock.now)
 		apply := func(n int) (spent time.Duration) {
 			for ; n > 0; n -= benchBatch {
 				events := batch[:min(n, benchBatch)]
@@ -136,10 +136,10 @@ func BenchmarkLedgerApply(b *testing.B) {
 				start := threadTime(b)
 				l.ApplyAll(events)
 				spent += threadTime(b) - start
-				if forecast.Second(l.now) > ticked {
-					ticked, l.forecastAt = forecast.Second(l.now), 0
-					l.forecast()
-					l.forecastAt = math.MaxInt64
+				if forecast.Second(l.clock.now) > ticked {
+					ticked, l.forecasts.madeAt = forecast.Second(l.clock.now), 0
+					l.forecasts.make()
+					l.forecasts.madeAt = math.MaxInt64
 				}
 			}
 			return spent
@@ -237,7 +237,7 @@ func BenchmarkLedgerSnapshot(b *testing.B) {
 			b.ReportAllocs()
 			b.ResetTimer()
 			for range b.N {
-				l.Snapshot(l.now)
+				l.Snapshot(l.clock.now)
 			}
 		})
 	}
@@ -247,21 +247,21 @@ func BenchmarkLedgerSnapshot(b *testing.B) {
 func BenchmarkLedgerSweep(b *testing.B) {
 	l := full(million, 1)
 	for b.Loop() {
-		n := l.netnsOf(1)
+		n := l.namespaces.of(1)
 		n.dumping = true
-		l.endDump(n, l.now)
+		l.flows.endDump(n, l.clock.now)
 	}
 }
 
 // The pause when a million flows outgrow the slots they are found by.
 func BenchmarkLedgerGrow(b *testing.B) {
 	l := full(million, 1)
-	buckets := l.table.buckets
+	buckets := l.flows.table.buckets
 	b.ResetTimer()
 	before := cpuTime(b)
 	for range b.N {
-		l.table.buckets = buckets
-		l.table.grow()
+		l.flows.table.buckets = buckets
+		l.flows.table.grow()
 	}
 	b.ReportMetric(float64(cpuTime(b)-before)/float64(b.N)/1e6, "cpu-ms")
 }

@@ -36,8 +36,8 @@ func TestHundredThousandDestinations(t *testing.T) {
 		s.open(2, destinationFlow(all-1, 2+port))
 	}
 	p := s.tcp(3)
-	if p.Tracked != 1000 || len(s.byKey) != 1000 || len(s.spaces) > 1001 {
-		t.Errorf("%d tracked, %d in the map, %d made; want 1000", p.Tracked, len(s.byKey), len(s.spaces))
+	if p.Tracked != 1000 || len(s.spaces.byKey) != 1000 || len(s.spaces.list) > 1001 {
+		t.Errorf("%d tracked, %d in the map, %d made; want 1000", p.Tracked, len(s.spaces.byKey), len(s.spaces.list))
 	}
 	if p.Folded < 98_000 || p.Folded > 100_000 {
 		t.Errorf("about %d folded, want 99 000 within 1 %%", p.Folded)
@@ -76,8 +76,8 @@ func TestHundredThousandDestinations(t *testing.T) {
 	s.dump(50)
 	s.Advance(at(300))
 	got := s.tcp(3640)
-	if got.Held != 0 || got.Folded != 0 || got.FoldedMax != 0 || got.Tracked != 0 || s.table.count != 0 {
-		t.Errorf("held %d, folded %d (%d), tracked %d, %d entries; want 0", got.Held, got.Folded, got.FoldedMax, got.Tracked, s.table.count)
+	if got.Held != 0 || got.Folded != 0 || got.FoldedMax != 0 || got.Tracked != 0 || s.flows.table.count != 0 {
+		t.Errorf("held %d, folded %d (%d), tracked %d, %d entries; want 0", got.Held, got.Folded, got.FoldedMax, got.Tracked, s.flows.table.count)
 	}
 }
 
@@ -240,8 +240,8 @@ func TestReconfigure(t *testing.T) {
 			s.dump(10)
 			s.dump(20)
 			s.Advance(at(4000))
-			if err := audit(s.Ledger); err != nil || s.table.count != 0 {
-				t.Errorf("%d entries left, %v", s.table.count, err)
+			if err := audit(s.Ledger); err != nil || s.flows.table.count != 0 {
+				t.Errorf("%d entries left, %v", s.flows.table.count, err)
 			}
 		})
 	}
@@ -341,12 +341,12 @@ func TestVanishedNamespaces(t *testing.T) {
 			s.Apply(&collector.Event{Kind: k, At: now, Netns: f.Netns, Flow: f})
 		}
 	}
-	if n := len(s.Snapshot(at(6000)).Netns); n > 12 || len(s.netns) > 15 {
-		t.Errorf("%d namespaces remembered, %d made", n, len(s.netns))
+	if n := len(s.Snapshot(at(6000)).Netns); n > 12 || len(s.namespaces.list) > 15 {
+		t.Errorf("%d namespaces remembered, %d made", n, len(s.namespaces.list))
 	}
 	s.want(6000, 0, 0)
 	s.Advance(at(10_000))
-	if err := audit(s.Ledger); err != nil || s.table.count != 0 {
-		t.Errorf("%d entries left, %v", s.table.count, err)
+	if err := audit(s.Ledger); err != nil || s.flows.table.count != 0 {
+		t.Errorf("%d entries left, %v", s.flows.table.count, err)
 	}
 }

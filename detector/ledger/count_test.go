@@ -68,8 +68,8 @@ func TestSharedPorts(t *testing.T) {
 			}
 			s.close(3, flows[0], collector.Evicted)
 			s.close(3, flows[3], collector.Evicted)
-			if p := s.Snapshot(at(63.2)).Budgets[0].Protocols[1]; p.Held != 0 || len(s.ports) != 0 {
-				t.Errorf("%d ports held, %d shared, after all cooled down", p.Held, len(s.ports))
+			if p := s.Snapshot(at(63.2)).Budgets[0].Protocols[1]; p.Held != 0 || len(s.spaces.ports) != 0 {
+				t.Errorf("%d ports held, %d shared, after all cooled down", p.Held, len(s.spaces.ports))
 			}
 		})
 	}
@@ -209,12 +209,12 @@ func TestStallsBetweenDumpsAreForecast(t *testing.T) {
 	wait(16, 19)
 	s.dump(20, flows[:50]...)
 	wait(21, 25)
-	if got := s.spaces[1].outlook.Latest().TimeToExhaustion; got != 0 {
+	if got := s.spaces.list[1].outlook.Latest().TimeToExhaustion; got != 0 {
 		t.Errorf("exhausted in %.0f s, want now: an open failed", got)
 	}
 	s.dump(30, flows[:50]...)
 	wait(31, 35)
-	if got := s.spaces[1].outlook.Latest().TimeToExhaustion; got == 0 {
+	if got := s.spaces.list[1].outlook.Latest().TimeToExhaustion; got == 0 {
 		t.Error("exhausted now, and nothing failed since the last forecast")
 	}
 }

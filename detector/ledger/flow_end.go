@@ -10,13 +10,13 @@ import (
 // kernel still shows it: longer than a socket's TIME_WAIT (60 s, TCP_TIMEWAIT_LEN).
 const linger = 2 * time.Minute
 
-// clock says when a live flow loses its port by the budget's own clock if no further
+// deadline says when a live flow loses its port by the budget's own clock if no further
 // packet comes, and why; 0 if never or where the last packet is not known.
-func (l *Ledger) clock(f *flow) (collector.Time, collector.Reason) {
+func (fl *flows) deadline(f *flow) (collector.Time, collector.Reason) {
 	if f.place == 0 {
 		return 0, 0
 	}
-	t := l.accountOf(f).terms
+	t := fl.spaces.accountOf(f).terms
 	if f.flags&flagOpening != 0 && t.HalfOpen > 0 {
 		return max(f.moment, f.opened).Add(t.HalfOpen), collector.Timeout
 	}
@@ -26,80 +26,50 @@ func (l *Ledger) clock(f *flow) (collector.Time, collector.Reason) {
 	return 0, 0
 }
 
-// awoke reports whether ended f, which the ledger's own clock ended, had a packet since.
-// Times of packets are known to a second or two, so one that is not well after the
-// last known before is no news.
-func (l *Ledger) awoke(s *sighting, f *flow) bool {
-	t := l.accounts[s.account].terms
-	if f.reason == collector.Timeout && s.event.Flow.State != collector.Opening {
-		return true
-	}
-	timeout := t.Idle
-	if f.reason == collector.Timeout {
-		timeout = t.HalfOpen
-	}
-	return s.event.Flow.Active > f.moment.Add(-t.CoolDown[f.reason]-timeout/2)
-}
-
 // timeOut ends live entry i by the ledger's own clock.
-func (l *Ledger) timeOut(n *netns, i uint32, f *flow, at collector.Time, reason collector.Reason) {
+func (fl *flows) timeOut(n *netns, i uint32, f *flow, at collector.Time, reason collector.Reason) {
 	f.flags |= flagOwnClock
-	l.failed(f, reason, false)
-	l.end(n, i, f, collector.Interval{From: at, To: at}, reason)
+	fl.failed(f, reason, false)
+	fl.end(n, i, f, collector.Interval{From: at, To: at}, reason)
 }
 
 // failed counts an open that came to nothing. A UDP flow without an answer is no failure.
-func (l *Ledger) failed(f *flow, reason collector.Reason, refused bool) {
+func (fl *flows) failed(f *flow, reason collector.Reason, refused bool) {
 	if f.protocol != collector.TCP {
 		return
 	}
-	a := l.accountOf(f)
+	a := fl.spaces.accountOf(f)
 	switch {
 	case reason == collector.RST && (refused || f.flags&flagOpening != 0):
 		a.refused++
 	case reason != collector.Timeout:
 	case f.flags&flagAtCeiling == 0:
 		a.unanswered++
-	case !l.socketsWatched():
-		l.noPorts(f.place)
+	case !fl.stalls.watched(fl.clock.now):
+		fl.spaces.noPorts(f.place)
 	}
-}
-
-// finish ends live entry i as the event of s tells.
-func (l *Ledger) finish(s *sighting, i uint32, f *flow, ended collector.Interval) {
-	e := s.event
-	if e.Kind == collector.Closed {
-		f.flags |= flagEndSeen
-		if s.netns.dumping {
-			f.dump = s.netns.dump
-		}
-	}
-	if ended.To >= l.cfg.Start {
-		l.failed(f, e.Flow.Reason, e.Flow.Refused)
-	}
-	l.end(s.netns, i, f, ended, e.Flow.Reason)
 }
 
 // end ends live entry i; its port cools down.
-func (l *Ledger) end(n *netns, i uint32, f *flow, ended collector.Interval, reason collector.Reason) {
-	release := l.release(f, ended.To, reason)
-	l.settle(f)
-	if ended.To >= l.cfg.Start {
-		l.accountOf(f).closed[reason]++
+func (fl *flows) end(n *netns, i uint32, f *flow, ended collector.Interval, reason collector.Reason) {
+	release := fl.release(f, ended.To, reason)
+	fl.settle(f)
+	if ended.To >= fl.clock.start {
+		fl.spaces.accountOf(f).closed[reason]++
 	}
-	l.leave(f, ended, release, reason)
+	fl.leave(f, ended, release, reason)
 	if f.phase == phaseCooling {
-		l.setTimer(i, f, release)
+		fl.setTimer(i, f, release)
 		return
 	}
-	l.gone(n, i, f)
+	fl.gone(n, i, f)
 }
 
 // release is when the port of f is free if it ended at the time ended. The NAT sees a FIN
 // and an RST, and where an entry was evicted the budget says what it does; of any other end it learns by its own idle or half-open clock, however
 // early the kernel forgot the flow.
-func (l *Ledger) release(f *flow, ended collector.Time, reason collector.Reason) collector.Time {
-	t := l.accountOf(f).terms
+func (fl *flows) release(f *flow, ended collector.Time, reason collector.Reason) collector.Time {
+	t := fl.spaces.accountOf(f).terms
 	own := time.Duration(0)
 	switch {
 	case reason == collector.Timeout && t.HalfOpen > 0:
@@ -118,11 +88,11 @@ func (l *Ledger) release(f *flow, ended collector.Time, reason collector.Reason)
 }
 
 // leave takes live f off its port, which is free at release.
-func (l *Ledger) leave(f *flow, ended collector.Interval, release collector.Time, reason collector.Reason) {
-	l.setOpening(f, false)
-	l.confirm(f, reason != collector.Timeout, ended.To)
+func (fl *flows) leave(f *flow, ended collector.Interval, release collector.Time, reason collector.Reason) {
+	fl.setOpening(f, false)
+	fl.confirm(f, reason != collector.Timeout, ended.To)
 	opened := f.openedInterval()
-	a, t := l.accountOf(f), l.tallyOf(f)
+	a, t := fl.spaces.accountOf(f), fl.spaces.tallyOf(f)
 	if life, ok := lifetime(opened, ended); ok {
 		hold := life + max(release.Sub(ended.To), 0)
 		a.lifetimes.add(life)
@@ -130,47 +100,39 @@ func (l *Ledger) leave(f *flow, ended collector.Interval, release collector.Time
 		a.holds.add(hold)
 		t.holds.add(hold)
 	}
-	l.flowClosed(f, opened, ended, release, reason)
+	fl.spaces.flowClosed(f, opened, ended, release, reason)
 	f.reason, f.moment = reason, release
-	if release > l.now {
+	if release > fl.clock.now {
 		f.phase = phaseCooling
-		l.count(f, -1, 1)
+		fl.spaces.count(f, -1, 1)
 		return
 	}
 	f.phase = phaseGone
-	l.count(f, -1, 0)
+	fl.spaces.count(f, -1, 0)
 	f.place = 0
 }
 
-// settle counts an end that no event explained.
-func (l *Ledger) settle(f *flow) {
-	if f.flags&flagOwed != 0 {
-		f.flags &^= flagOwed
-		l.accountOf(f).closed[collector.ReasonUnknown]++
-	}
-}
-
 // uncool frees the port of ended f before its time, for another flow on it.
-func (l *Ledger) uncool(f *flow) {
+func (fl *flows) uncool(f *flow) {
 	f.due = 0
 	if f.phase == phaseCooling {
-		l.flowReused(f)
-		l.count(f, 0, -1)
+		fl.spaces.flowReused(f)
+		fl.spaces.count(f, 0, -1)
 		f.phase, f.place = phaseGone, 0
 	}
 }
 
 // gone decides how long the entry of a flow without a port stays.
-func (l *Ledger) gone(n *netns, i uint32, f *flow) {
-	if l.removable(n, f) {
-		l.remove(n, i)
+func (fl *flows) gone(n *netns, i uint32, f *flow) {
+	if fl.removable(n, f) {
+		fl.remove(n, i)
 		return
 	}
-	l.setTimer(i, f, l.now.Add(linger))
+	fl.setTimer(i, f, fl.clock.now.Add(linger))
 }
 
 // removable reports whether nothing can be told of f any more.
-func (l *Ledger) removable(n *netns, f *flow) bool {
+func (fl *flows) removable(n *netns, f *flow) bool {
 	switch {
 	case n.dump == 0:
 		return true // only events, and its end was one
@@ -184,28 +146,72 @@ func (l *Ledger) removable(n *netns, f *flow) bool {
 	return false
 }
 
-func (l *Ledger) remove(n *netns, i uint32) { l.table.remove(i, &n.flows) }
+func (fl *flows) remove(n *netns, i uint32) { fl.table.remove(i, &n.flows) }
 
-// setTold says that more is known of a live flow than that its first packet went out; answered
-// until then or not.
-func (l *Ledger) confirm(f *flow, answered bool, until collector.Time) {
-	if f.flags&flagUnconfirmed != 0 {
-		f.flags &^= flagUnconfirmed
-		l.addUnconfirmed(f, -1)
-		if answered {
-			l.flowAnswered(f, until)
+// letGo removes entry i without an end: nobody tells of its flow any more.
+func (fl *flows) letGo(n *netns, i uint32, f *flow) {
+	fl.settle(f)
+	switch f.phase {
+	case phaseLive:
+		fl.setOpening(f, false)
+		fl.confirm(f, false, 0)
+		fl.spaces.flowDropped(f)
+		fl.spaces.count(f, -1, 0)
+	case phaseCooling:
+		fl.spaces.flowReused(f)
+		fl.spaces.count(f, 0, -1)
+	}
+	f.phase, f.place = phaseGone, 0
+	fl.remove(n, i)
+}
+
+// endDump sweeps what the dump did not show.
+func (fl *flows) endDump(n *netns, at collector.Time) {
+	if !n.dumping {
+		return
+	}
+	n.dumping = false
+	fl.each(n, func(i uint32, f *flow) {
+		fl.settle(f)
+		if f.dump != n.dump {
+			fl.unseen(n, i, f, at)
 		}
+	})
+	if n.complete != 0 {
+		n.interval = min(n.begin.Sub(n.complete), maxInterval)
+	}
+	n.complete, n.listed, n.ended = n.begin, n.begin, at
+	n.other = n.otherNow
+	if n.repairs {
+		if !n.exact && n.lost > 0 {
+			n.resyncs++
+		}
+		n.exact, n.lossAt = true, 0
 	}
 }
 
-// setOpening says whether a live flow is still without an answer.
-func (l *Ledger) setOpening(f *flow, opening bool) {
+// unseen treats an entry that a complete dump did not show.
+func (fl *flows) unseen(n *netns, i uint32, f *flow, at collector.Time) {
 	switch {
-	case opening && f.flags&flagOpening == 0:
-		f.flags |= flagOpening
-		l.opening(f, 1)
-	case !opening && f.flags&flagOpening != 0:
-		f.flags &^= flagOpening
-		l.opening(f, -1)
+	case f.phase == phaseLive:
+		opened := f.openedInterval()
+		ended := collector.Interval{From: min(max(n.complete, opened.From, f.moment), at), To: at}
+		reason := collector.ReasonUnknown
+		switch {
+		case n.sockets:
+		case f.protocol == collector.UDP:
+			// conntrack forgets UDP for no other reason.
+			reason = collector.Idle
+		case f.flags&flagOpening != 0 && n.complete.Sub(f.opened) > answerMax:
+			reason = collector.Timeout
+			fl.failed(f, reason, false)
+		}
+		f.flags |= flagSwept
+		fl.end(n, i, f, ended, reason)
+	case f.phase == phaseGone && f.flags&(flagMissed|flagEndSeen) != 0:
+		fl.remove(n, i)
+	default:
+		// The event of its end may still be on its way: it stays for one more dump.
+		f.flags |= flagMissed
 	}
 }

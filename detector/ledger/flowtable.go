@@ -213,6 +213,10 @@ func (t *flowTable) candidate(k flowKey) uint32 {
 	return 0
 }
 
+// lookAhead is how many events ApplyAll looks up together: a processor core waits for that many cache
+// misses at once.
+const lookAhead = 16
+
 // warm reads the buckets of all looks and then the entries that are likely theirs. No read depends on
 // another of its round, so that the processor waits for all of a round's cache misses at once.
 func (t *flowTable) warm(looks []look) {
@@ -232,6 +236,17 @@ func (t *flowTable) warm(looks []look) {
 		warmed += t.at(looks[i].entry).span
 	}
 	t.warmed = warmed
+}
+
+// chunkTimer marks the timer of a chunk; others are of entries.
+const chunkTimer = 1 << 31
+
+// entry is the entry that t is of, or the first of its chunk.
+func (t timer) entry() uint32 {
+	if t.of&chunkTimer != 0 {
+		return t.of << chunkShift
+	}
+	return t.of
 }
 
 // warmTimed reads the entries that timers are of and then the buckets that these are found by, as warm does.

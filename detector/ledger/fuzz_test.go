@@ -116,8 +116,8 @@ func FuzzLedger(f *testing.F) {
 				}
 			}
 		}
-		if l.table.count != 0 {
-			t.Errorf("%d entries left", l.table.count)
+		if l.flows.table.count != 0 {
+			t.Errorf("%d entries left", l.flows.table.count)
 		}
 	})
 }

@@ -6,7 +6,6 @@
 package ledger
 
 import (
-	"net/netip"
 	"time"
 
 	"github.com/snatwatch/snatwatch/collector"
@@ -68,69 +67,44 @@ func (c Config) withDefaults() Config {
 // A flow is known by the port it holds towards its destination. Where a moment is known
 // only to an interval, a port counts as held until the last moment at which it may be.
 type Ledger struct {
-	cfg Config
-	now collector.Time
-	// wakeAt is the next tick of the timers: nothing is due before.
-	wakeAt collector.Time
-	local  bool // ports are those of Source
-	byOwn  bool // a budget takes flows of certain VIPs alone, or has a port space for each
+	clock      clock
+	matcher    matcher
+	vips       vips
+	namespaces namespaces
+	outlooks   outlooks
+	spaces     spaces
+	stalls     stalls
+	flows      flows
+	intake     intake
+	forecasts  forecasts
+	pick       picker
 
-	table  flowTable
-	timers wheel
-	expire func([]timer)
-
-	spaces     []portSpace // number 0 is not used
-	spareSpace []uint32
-	byKey      map[spaceKey]uint32
-	owners     []owner
-	accounts   []*account // two for each budget: TCP, UDP
-	ports      map[uint64]portRefs
-	vips       []netip.Addr // of translated flows, by number; 0 is not used
-	vipNumbers map[netip.Addr]uint16
-	vipHints   [vipHints]uint16 // what vipNumbers said last
-	matches    [][2]match
-	portBounds []uint32
-	looks      [lookAhead]look // of the events that are applied next
-	shared     map[string]bool
-
-	byInode   map[uint64]*netns
-	netns     []*netns // by number, nil where free
-	lastNetns *netns
-	swept     collector.Time // when vanished namespaces were last looked for
-
-	stalls, newStalls map[stallKey]struct{}
-	stalledSpaces     []uint32
-	stallsSeen        collector.Time
-
-	forecaster *forecast.Forecaster
-	outlooks   int
-	forecastAt int64 // second
-	handedAt   collector.Time
-	old        *legacy // during Reconfigure
-
-	bounds []float64
-	pick   picker
+	looks  [lookAhead]look // of the events that are applied next
+	bounds []float64       // of histograms
 }
 
-// NewLedger makes an empty ledger.
+// New makes an empty ledger.
 func New(cfg Config) *Ledger {
-	l := &Ledger{
-		cfg:        cfg.withDefaults(),
-		spaces:     make([]portSpace, 1),
-		ports:      map[uint64]portRefs{},
-		vips:       make([]netip.Addr, 1),
-		vipNumbers: map[netip.Addr]uint16{},
-		shared:     map[string]bool{},
-		byInode:    map[uint64]*netns{},
-		stalls:     map[stallKey]struct{}{},
-		newStalls:  map[stallKey]struct{}{},
-		bounds:     newHistogramBounds(),
-		forecaster: forecast.NewForecaster(cfg.Without),
+	cfg = cfg.withDefaults()
+	l := &Ledger{bounds: newHistogramBounds()}
+	l.clock.start = cfg.Start
+	l.matcher.secret = cfg.Key
+	l.vips = newVIPs()
+	l.namespaces.byInode = map[uint64]*netns{}
+	l.outlooks = outlooks{clock: &l.clock, forecaster: forecast.NewForecaster(cfg.Without), max: cfg.ForecastMax}
+	l.spaces = spaces{
+		clock: &l.clock, outlooks: &l.outlooks,
+		secret: cfg.Key, trackedMax: cfg.TrackedMax, hold: cfg.SpaceHold, shared: map[string]bool{},
 	}
 	for _, s := range cfg.Shared {
-		l.shared[s] = true
+		l.spaces.shared[s] = true
 	}
-	l.expire = l.expired
+	l.stalls = newStalls(&l.spaces)
+	l.flows = flows{clock: &l.clock, namespaces: &l.namespaces, spaces: &l.spaces, stalls: &l.stalls}
+	l.flows.expire = l.flows.expired
+	l.intake = intake{clock: &l.clock, matcher: &l.matcher, vips: &l.vips, flows: &l.flows, spaces: &l.spaces}
+	l.forecasts = forecasts{clock: &l.clock, outlooks: &l.outlooks, spaces: &l.spaces, flows: &l.flows, namespaces: &l.namespaces}
+	l.pick = picker{spaces: &l.spaces, max: cfg.ExportedMax, hold: cfg.ExportHold}
 	l.install(cfg.Budgets)
 	if cfg.Start != 0 {
 		l.Advance(cfg.Start)
@@ -138,27 +112,73 @@ func New(cfg Config) *Ledger {
 	return l
 }
 
+// install makes accounts for budgets; those of a budget of the same name go on.
+func (l *Ledger) install(budgets []*budget.Budget) {
+	before := map[string][]*account{}
+	for i := 0; i+1 < len(l.spaces.accounts); i += 2 {
+		before[l.spaces.accounts[i].budget.Name] = l.spaces.accounts[i : i+2]
+	}
+	var accounts []*account
+	for i, b := range budgets {
+		for k, p := range []collector.Protocol{collector.TCP, collector.UDP} {
+			a := &account{}
+			if old := before[b.Name]; old != nil {
+				*a = *old[k]
+				a.live, a.cooling, a.opening, a.stalled, a.fold = 0, 0, 0, 0, nil
+			}
+			a.budget, a.terms, a.protocol, a.owner = b, b.Terms(p), p, uint32(i)
+			accounts = append(accounts, a)
+		}
+	}
+	l.spaces.install(accounts, len(budgets))
+	l.matcher.install(budgets, accounts)
+	if l.clock.now != 0 {
+		l.outlooks.start(accounts)
+	}
+}
+
 // Advance brings the ledger to now: ports cool down, idle flows lose theirs. A now
 // before the last one is ignored.
 func (l *Ledger) Advance(now collector.Time) {
-	if now <= l.now {
+	if now <= l.clock.now {
 		return
 	}
-	if l.now == 0 {
-		l.timers.base = now
-		if l.cfg.Start == 0 {
-			l.cfg.Start = now
+	if l.clock.now == 0 {
+		l.flows.timers.base = now
+		if l.clock.start == 0 {
+			l.clock.start = now
 		}
-		l.now = now
-		l.startForecast()
+		l.clock.now = now
+		l.outlooks.start(l.spaces.accounts)
 	}
-	l.now = now
-	if now < l.wakeAt {
+	l.clock.now = now
+	if !l.flows.advance() {
 		return
 	}
-	l.timers.advance(now, l.expire)
-	l.wakeAt = l.timers.next()
-	l.forgetSpaces()
-	l.forgetNetns()
-	l.forecast()
+	l.spaces.forgetEmpty()
+	l.namespaces.forget(now)
+	l.forecasts.make()
+}
+
+// AppendState appends what the forecast learned so far, for Restore.
+func (l *Ledger) AppendState(b []byte) []byte {
+	var spaces []forecast.Known
+	for i := range l.spaces.list {
+		if s := &l.spaces.list[i]; s.outlook != nil {
+			spaces = append(spaces, forecast.Known{Name: s.name(l.spaces.accounts[s.key.account]), Outlook: s.outlook})
+		}
+	}
+	return l.outlooks.forecaster.AppendState(b, l.clock.now, spaces, l.outlooks.max)
+}
+
+// Restore takes in what AppendState gave, before the first event. Where the bytes are
+// no state it returns an error that is ErrState, and the ledger is as it was.
+func (l *Ledger) Restore(state []byte, now collector.Time) error {
+	st, err := forecast.ReadState(state, now)
+	if err != nil {
+		return err
+	}
+	l.Advance(now)
+	l.outlooks.forecaster.Restore(&st, now)
+	return nil
 }

@@ -153,7 +153,7 @@ func TestCoolDownByReason(t *testing.T) {
 			s.want(end-0.2, 0, 1)
 			s.want(end+0.2, 0, 0)
 			s.wantTotals(end+1, 1, map[collector.Reason]uint64{c.reason: 1})
-			if n := s.table.count; n != 0 {
+			if n := s.flows.table.count; n != 0 {
 				t.Errorf("%d entries left", n)
 			}
 		})

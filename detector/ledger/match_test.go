@@ -70,8 +70,8 @@ func TestPortSpacesAreNotMixedUp(t *testing.T) {
 	}
 	live := func(l *Ledger) map[string]int {
 		got := map[string]int{}
-		for i := range l.spaces {
-			if s := &l.spaces[i]; s.used {
+		for i := range l.spaces.list {
+			if s := &l.spaces.list[i]; s.used {
 				got[s.destination.String()] = s.live
 			}
 		}

@@ -6,6 +6,14 @@ import (
 	"github.com/snatwatch/snatwatch/collector"
 )
 
+// namespaces are the network namespaces that sources read.
+type namespaces struct {
+	byInode map[uint64]*netns
+	list    []*netns       // by number, nil where free
+	last    *netns         // that an event was of
+	swept   collector.Time // when vanished namespaces were last looked for
+}
+
 // netns is what the ledger knows of one network namespace.
 type netns struct {
 	inode uint64
@@ -37,6 +45,9 @@ type netns struct {
 
 const (
 	maxInterval = 5 * time.Minute
+	// eventsHold is for how long after an event of a new flow the ledger counts on
+	// events; without them it knows what was before the last dump.
+	eventsHold = 10 * time.Minute
 	// netnsHold is how long a namespace without flows and news is remembered.
 	netnsHold = 10 * time.Minute
 	// answerMax is the longest that the answer to a first packet takes. An RST among them makes
@@ -44,40 +55,41 @@ const (
 	answerMax = 5 * time.Second
 )
 
-func (l *Ledger) netnsOf(inode uint64) *netns {
-	if n := l.lastNetns; n != nil && n.inode == inode {
+// of returns the namespace of that inode, a new one if it was not read before.
+func (ns *namespaces) of(inode uint64) *netns {
+	if n := ns.last; n != nil && n.inode == inode {
 		return n
 	}
-	n := l.byInode[inode]
+	n := ns.byInode[inode]
 	if n == nil {
-		number := len(l.netns)
-		for i, free := range l.netns {
+		number := len(ns.list)
+		for i, free := range ns.list {
 			if free == nil {
 				number = i
 				break
 			}
 		}
-		if number == len(l.netns) {
-			l.netns = append(l.netns, nil)
+		if number == len(ns.list) {
+			ns.list = append(ns.list, nil)
 		}
 		n = &netns{inode: inode, flows: flowSet{owner: uint32(number)}}
-		l.netns[number], l.byInode[inode] = n, n
+		ns.list[number], ns.byInode[inode] = n, n
 	}
-	l.lastNetns = n
+	ns.last = n
 	return n
 }
 
-// forgetNetns drops namespaces that vanished, once a minute.
-func (l *Ledger) forgetNetns() {
-	if l.now.Sub(l.swept) < time.Minute {
+// forget drops namespaces that vanished, once a minute.
+func (ns *namespaces) forget(now collector.Time) {
+	if now.Sub(ns.swept) < time.Minute {
 		return
 	}
-	l.swept = l.now
-	for i, n := range l.netns {
-		if n != nil && n.flows.count == 0 && l.now.Sub(n.heard) > netnsHold {
-			delete(l.byInode, n.inode)
-			l.netns[i] = nil
-			l.lastNetns = nil
+	ns.swept = now
+	for i, n := range ns.list {
+		if n != nil && n.flows.count == 0 && now.Sub(n.heard) > netnsHold {
+			delete(ns.byInode, n.inode)
+			ns.list[i] = nil
+			ns.last = nil
 		}
 	}
 }
@@ -149,53 +161,18 @@ func (n *netns) endedAt(e *collector.Event, opened collector.Interval) collector
 	return i
 }
 
-// endDump sweeps what the dump did not show.
-func (l *Ledger) endDump(n *netns, at collector.Time) {
-	if !n.dumping {
-		return
-	}
-	n.dumping = false
-	l.eachFlow(n, func(i uint32, f *flow) {
-		l.settle(f)
-		if f.dump != n.dump {
-			l.unseen(n, i, f, at)
+// seenUpTo is the moment up to which all that happened is known: now where events come, else
+// when the last dump that is complete began; 0 before the first.
+func (ns *namespaces) seenUpTo(now collector.Time) collector.Time {
+	var opened, dumped collector.Time
+	for _, n := range ns.list {
+		if n != nil {
+			opened = max(opened, n.lastOpen)
+			dumped = max(dumped, n.complete)
 		}
-	})
-	if n.complete != 0 {
-		n.interval = min(n.begin.Sub(n.complete), maxInterval)
 	}
-	n.complete, n.listed, n.ended = n.begin, n.begin, at
-	n.other = n.otherNow
-	if n.repairs {
-		if !n.exact && n.lost > 0 {
-			n.resyncs++
-		}
-		n.exact, n.lossAt = true, 0
+	if opened != 0 && now.Sub(opened) < eventsHold {
+		return now
 	}
-}
-
-// unseen treats an entry that a complete dump did not show.
-func (l *Ledger) unseen(n *netns, i uint32, f *flow, at collector.Time) {
-	switch {
-	case f.phase == phaseLive:
-		opened := f.openedInterval()
-		ended := collector.Interval{From: min(max(n.complete, opened.From, f.moment), at), To: at}
-		reason := collector.ReasonUnknown
-		switch {
-		case n.sockets:
-		case f.protocol == collector.UDP:
-			// conntrack forgets UDP for no other reason.
-			reason = collector.Idle
-		case f.flags&flagOpening != 0 && n.complete.Sub(f.opened) > answerMax:
-			reason = collector.Timeout
-			l.failed(f, reason, false)
-		}
-		f.flags |= flagSwept
-		l.end(n, i, f, ended, reason)
-	case f.phase == phaseGone && f.flags&(flagMissed|flagEndSeen) != 0:
-		l.remove(n, i)
-	default:
-		// The event of its end may still be on its way: it stays for one more dump.
-		f.flags |= flagMissed
-	}
+	return dumped
 }

@@ -4,10 +4,15 @@ import (
 	"cmp"
 	"math"
 	"slices"
+	"time"
 )
 
 // picker chooses the port spaces that a snapshot shows. Its slices are used again.
 type picker struct {
+	spaces *spaces
+	max    int           // as Config.ExportedMax
+	hold   time.Duration // as Config.ExportHold
+
 	byAccount      [][]uint32
 	fullest, first []uint32
 	chosen         []uint32
@@ -15,15 +20,16 @@ type picker struct {
 }
 
 // sort puts the tracked port spaces into lists by account.
-func (p *picker) sort(l *Ledger) {
-	if len(p.byAccount) != len(l.accounts) {
-		p.byAccount = make([][]uint32, len(l.accounts))
+func (p *picker) sort() {
+	ss := p.spaces
+	if len(p.byAccount) != len(ss.accounts) {
+		p.byAccount = make([][]uint32, len(ss.accounts))
 	}
 	for a := range p.byAccount {
 		p.byAccount[a] = p.byAccount[a][:0]
 	}
-	for n := range l.spaces {
-		if s := &l.spaces[n]; s.used {
+	for n := range ss.list {
+		if s := &ss.list[n]; s.used {
 			p.byAccount[s.key.account] = append(p.byAccount[s.key.account], uint32(n))
 		}
 	}
@@ -33,11 +39,11 @@ func (p *picker) sort(l *Ledger) {
 // shared ones; the fullest and the soonest to exhaust, half of the places between them; those that
 // were among the fullest or soonest a short while ago; and the next fullest.
 // What it returns is valid until it is called again.
-func (p *picker) choose(l *Ledger, account uint32) []uint32 {
-	limit := l.cfg.ExportedMax
-	fuller := func(a, b uint32) int { return fuller(&l.spaces[a], &l.spaces[b]) }
+func (p *picker) choose(account uint32) []uint32 {
+	ss, limit := p.spaces, p.max
+	fuller := func(a, b uint32) int { return fuller(&ss.list[a], &ss.list[b]) }
 	sooner := func(a, b uint32) int {
-		return cmp.Or(cmp.Compare(exhausts(&l.spaces[a]), exhausts(&l.spaces[b])), fuller(a, b))
+		return cmp.Or(cmp.Compare(exhausts(&ss.list[a]), exhausts(&ss.list[b])), fuller(a, b))
 	}
 	p.fullest, p.first = p.fullest[:0], p.first[:0]
 	if p.taken == nil {
@@ -54,25 +60,25 @@ func (p *picker) choose(l *Ledger, account uint32) []uint32 {
 	places := 0
 	kept := []uint32(nil)
 	for _, n := range p.byAccount[account] {
-		s := &l.spaces[n]
+		s := &ss.list[n]
 		if s.shared {
 			take(n)
 			continue
 		}
-		if s.held() == 0 && s.exportedUntil <= l.now {
+		if s.held() == 0 && s.exportedUntil <= ss.clock.now {
 			continue
 		}
 		p.fullest = insert(p.fullest, n, limit, fuller)
 		if !math.IsInf(exhausts(s), 1) {
 			p.first = insert(p.first, n, limit, sooner)
 		}
-		if s.exportedUntil > l.now {
+		if s.exportedUntil > ss.clock.now {
 			kept = append(kept, n)
 		}
 	}
 	shared := len(p.chosen)
 	slices.SortFunc(kept, fuller)
-	hold := l.now.Add(l.cfg.ExportHold)
+	hold := ss.clock.now.Add(p.hold)
 	fill := func(from []uint32, upTo int, renew bool) {
 		for _, n := range from {
 			if places = len(p.chosen) - shared; places >= upTo {
@@ -80,7 +86,7 @@ func (p *picker) choose(l *Ledger, account uint32) []uint32 {
 			}
 			take(n)
 			if renew {
-				l.spaces[n].exportedUntil = hold
+				ss.list[n].exportedUntil = hold
 			}
 		}
 	}
@@ -92,7 +98,7 @@ func (p *picker) choose(l *Ledger, account uint32) []uint32 {
 	// One that is among the fullest anyway keeps its place for as long as it is.
 	for _, n := range p.fullest {
 		if _, ok := p.taken[n]; ok {
-			l.spaces[n].exportedUntil = hold
+			ss.list[n].exportedUntil = hold
 		}
 	}
 	slices.SortFunc(p.chosen, fuller)
@@ -109,13 +115,4 @@ func insert(list []uint32, n uint32, limit int, order func(a, b uint32) int) []u
 	}
 	i, _ := slices.BinarySearchFunc(list, n, order)
 	return slices.Insert(list, i, n)
-}
-
-// fuller orders by held ports, the most first; what they are called decides a tie.
-func fuller(a, b *portSpace) int {
-	return cmp.Or(
-		cmp.Compare(b.held(), a.held()),
-		a.destination.Compare(b.destination),
-		a.vip.Compare(b.vip),
-	)
 }

@@ -322,11 +322,11 @@ func drain(t *testing.T, l *Ledger, k *kernel) {
 	if err := audit(l); err != nil {
 		t.Error(err)
 	}
-	if l.table.count != 0 {
-		t.Errorf("%d entries for ever", l.table.count)
+	if l.flows.table.count != 0 {
+		t.Errorf("%d entries for ever", l.flows.table.count)
 	}
-	if len(l.byKey) != 0 {
-		t.Errorf("%d empty port spaces for ever", len(l.byKey))
+	if len(l.spaces.byKey) != 0 {
+		t.Errorf("%d empty port spaces for ever", len(l.spaces.byKey))
 	}
 }
 

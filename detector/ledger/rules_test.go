@@ -38,13 +38,13 @@ func TestIdleFlowLosesItsPort(t *testing.T) {
 	s.want(271, 0, 1)
 	s.want(262+239, 0, 1)
 	s.want(262+241, 0, 0)
-	if s.table.count != 1 {
-		t.Errorf("%d entries while the kernel shows one", s.table.count)
+	if s.flows.table.count != 1 {
+		t.Errorf("%d entries while the kernel shows one", s.flows.table.count)
 	}
 	s.dump(510)
 	s.dump(520)
-	if s.table.count != 0 {
-		t.Errorf("%d entries when the kernel shows none", s.table.count)
+	if s.flows.table.count != 0 {
+		t.Errorf("%d entries when the kernel shows none", s.flows.table.count)
 	}
 }
 
@@ -184,8 +184,8 @@ func TestLateEventOfAnEnd(t *testing.T) {
 			s.wantTotals(21, 1, map[collector.Reason]uint64{c.want: 1})
 			s.dump(30)
 			s.dump(40)
-			if s.table.count != 0 {
-				t.Errorf("%d entries left", s.table.count)
+			if s.flows.table.count != 0 {
+				t.Errorf("%d entries left", s.flows.table.count)
 			}
 		})
 	}
@@ -271,7 +271,7 @@ func TestOpenedBounds(t *testing.T) {
 			f.Opened = c.opened
 			s.dump(10, f)
 			var got collector.Interval
-			s.eachFlow(s.netnsOf(1), func(_ uint32, f *flow) { got = f.openedInterval() })
+			s.flows.each(s.namespaces.of(1), func(_ uint32, f *flow) { got = f.openedInterval() })
 			if diff := cmp.Diff(c.want, got); diff != "" {
 				t.Errorf("(-want +got):\n%s", diff)
 			}

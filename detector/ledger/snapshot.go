@@ -15,8 +15,8 @@ import (
 // tracked, not with flows.
 func (l *Ledger) Snapshot(now collector.Time) *detector.Snapshot {
 	l.Advance(now)
-	s := &detector.Snapshot{At: l.now, Warming: l.Warming()}
-	for _, n := range l.netns {
+	s := &detector.Snapshot{At: l.clock.now, Warming: l.Warming()}
+	for _, n := range l.namespaces.list {
 		if n == nil {
 			continue
 		}
@@ -26,12 +26,12 @@ func (l *Ledger) Snapshot(now collector.Time) *detector.Snapshot {
 		})
 	}
 	slices.SortFunc(s.Netns, func(a, b detector.NetnsSnapshot) int { return cmp.Compare(a.Netns, b.Netns) })
-	l.pick.sort(l)
-	for i, b := range l.cfg.Budgets {
+	l.pick.sort()
+	for i, b := range l.matcher.budgets {
 		bs := detector.BudgetSnapshot{Budget: b, Brier: forecast.Brier(l.forecastsOf(i))}
 		bs.Contradicted, bs.Contradiction = forecast.Contradicted(l.forecastsOf(i))
 		for a := 2 * i; a < 2*i+2; a++ {
-			if l.accounts[a].terms.Ports > 0 {
+			if l.spaces.accounts[a].terms.Ports > 0 {
 				bs.Protocols = append(bs.Protocols, l.protocolSnapshot(uint32(a)))
 			}
 		}
@@ -44,15 +44,15 @@ func (l *Ledger) Snapshot(now collector.Time) *detector.Snapshot {
 // complete dump has been taken yet.
 func (l *Ledger) Warming() bool {
 	longest := time.Duration(0)
-	for _, a := range l.accounts {
+	for _, a := range l.spaces.accounts {
 		if a.terms.Ports > 0 {
 			longest = max(longest, slices.Max(a.terms.CoolDown[:]))
 		}
 	}
-	if l.now.Sub(l.cfg.Start) < longest {
+	if l.clock.now.Sub(l.clock.start) < longest {
 		return true
 	}
-	for _, n := range l.netns {
+	for _, n := range l.namespaces.list {
 		if n != nil && n.complete != 0 {
 			return false
 		}
@@ -60,13 +60,13 @@ func (l *Ledger) Warming() bool {
 	return true
 }
 
-// stocksOf is the forecasting state of budget i.
+// forecastsOf is the forecasting state of budget i.
 func (l *Ledger) forecastsOf(i int) [2]*forecast.Account {
-	return [2]*forecast.Account{l.accounts[2*i].forecast, l.accounts[2*i+1].forecast}
+	return [2]*forecast.Account{l.spaces.accounts[2*i].forecast, l.spaces.accounts[2*i+1].forecast}
 }
 
 func (l *Ledger) protocolSnapshot(number uint32) detector.ProtocolSnapshot {
-	a := l.accounts[number]
+	a := l.spaces.accounts[number]
 	p := detector.ProtocolSnapshot{
 		Protocol: a.protocol, Terms: *a.terms,
 		Held: a.held(), Live: a.live, Cooling: a.cooling, Opening: a.opening, Stalled: a.stalled,
@@ -74,12 +74,12 @@ func (l *Ledger) protocolSnapshot(number uint32) detector.ProtocolSnapshot {
 		Lifetime: a.lifetimes.snapshot(l.bounds), Hold: a.holdTimes.snapshot(l.bounds),
 		Unanswered: a.unanswered, Refused: a.refused, NoPorts: a.noPorts,
 	}
-	p.Other = a.snapshot(l.now)
+	p.Other = a.snapshot(l.clock.now)
 	p.Other.Destination = "other"
 	own := l.pick.byAccount[number]
 	p.Tracked = len(own)
 	for _, n := range own {
-		s := &l.spaces[n]
+		s := &l.spaces.list[n]
 		p.Busiest = max(p.Busiest, s.held())
 		if s.outlook != nil {
 			p.Forecast.Add(s.outlook.Latest())
@@ -88,8 +88,8 @@ func (l *Ledger) protocolSnapshot(number uint32) detector.ProtocolSnapshot {
 	if a.fold != nil && a.fold.occupied > 0 {
 		p.Folded, p.FoldedMax = a.fold.spaces(), a.fold.largest()
 	}
-	for _, n := range l.pick.choose(l, number) {
-		s := l.spaceSnapshot(&l.spaces[n])
+	for _, n := range l.pick.choose(number) {
+		s := l.spaces.snapshot(&l.spaces.list[n])
 		p.Spaces = append(p.Spaces, s)
 		p.Other.Held -= s.Held
 		p.Other.Live -= s.Live
@@ -101,7 +101,7 @@ func (l *Ledger) protocolSnapshot(number uint32) detector.ProtocolSnapshot {
 	}
 	for _, n := range own {
 		if _, shown := l.pick.taken[n]; !shown {
-			p.FoldedMax = max(p.FoldedMax, l.spaces[n].held())
+			p.FoldedMax = max(p.FoldedMax, l.spaces.list[n].held())
 		}
 	}
 	return p
@@ -111,14 +111,14 @@ func (l *Ledger) protocolSnapshot(number uint32) detector.ProtocolSnapshot {
 // where VIPs form one port space; destination is as the label shows it. ok is
 // false if it is not tracked.
 func (l *Ledger) Space(budget string, p collector.Protocol, vip netip.Addr, destination string) (s detector.SpaceSnapshot, ok bool) {
-	for n := range l.spaces {
-		sp := &l.spaces[n]
+	for n := range l.spaces.list {
+		sp := &l.spaces.list[n]
 		if !sp.used {
 			continue
 		}
-		a := l.accounts[sp.key.account]
+		a := l.spaces.accounts[sp.key.account]
 		if a.budget.Name == budget && a.protocol == p && sp.vip == vip && destinationLabel(sp.destination, a.terms.Unique) == destination {
-			return l.spaceSnapshot(sp), true
+			return l.spaces.snapshot(sp), true
 		}
 	}
 	return detector.SpaceSnapshot{}, false

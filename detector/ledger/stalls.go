@@ -17,41 +17,48 @@ type stallKey struct {
 // kernel's entries of the same opens do not count them again.
 const stallsHold = 3 * time.Minute
 
-// ObserveStalls tells of all sockets whose first SYN was sent again and is unanswered at
-// the time at; it replaces what the last call told. A stall towards a port space at
-// its effective ceiling is an open that failed for lack of ports, counted once.
-//
-// A socket does not know whether it will be translated, nor to which VIP: it counts under the first
-// budget that reaches its destination, and where each VIP is a port space of its own,
-// under the budget alone.
-func (l *Ledger) ObserveStalls(at collector.Time, stalled []collector.Flow) {
-	l.Advance(at)
-	l.clearStalls()
-	l.stallsSeen = l.now
-	clear(l.newStalls)
+// stalls are the opens of which sockets say that the first SYN was sent again and is unanswered.
+type stalls struct {
+	spaces *spaces
+	// seen are those of the last observation, at the time at; next is room for those of the next one.
+	seen, next map[stallKey]struct{}
+	at         collector.Time
+	counted    []uint32 // port spaces that count some
+}
+
+func newStalls(ss *spaces) stalls {
+	return stalls{spaces: ss, seen: map[stallKey]struct{}{}, next: map[stallKey]struct{}{}}
+}
+
+// observe replaces what the last observation told.
+func (st *stalls) observe(at collector.Time, stalled []collector.Flow) {
+	st.clear()
+	st.at = at
+	clear(st.next)
 	for i := range stalled {
 		f := &stalled[i]
 		if f.Protocol != collector.TCP {
 			continue
 		}
 		key := stallKey{f.Netns, f.Source, f.Destination}
-		if _, twice := l.newStalls[key]; twice {
+		if _, twice := st.next[key]; twice {
 			continue
 		}
-		l.newStalls[key] = struct{}{}
-		_, known := l.stalls[key]
-		l.stall(f, !known)
+		st.next[key] = struct{}{}
+		_, known := st.seen[key]
+		st.count(f, !known)
 	}
-	l.stalls, l.newStalls = l.newStalls, l.stalls
+	st.seen, st.next = st.next, st.seen
 }
 
-func (l *Ledger) stall(f *collector.Flow, first bool) {
-	for i, b := range l.cfg.Budgets {
-		a := uint32(2 * i)
-		if l.accounts[a].terms.Ports == 0 || b.Local && b.Netns != 0 && b.Netns != f.Netns || !b.Reaches(f.Destination.Addr()) {
+// count counts open f, which is unanswered; first says that no observation before told of it.
+func (st *stalls) count(f *collector.Flow, first bool) {
+	for a := uint32(0); int(a) < len(st.spaces.accounts); a += 2 {
+		b := st.spaces.accounts[a].budget
+		if st.spaces.accounts[a].terms.Ports == 0 || b.Local && b.Netns != 0 && b.Netns != f.Netns || !b.Reaches(f.Destination.Addr()) {
 			continue
 		}
-		l.accounts[a].stalled++
+		st.spaces.accounts[a].stalled++
 		own := address{}
 		switch {
 		case b.Local:
@@ -59,41 +66,35 @@ func (l *Ledger) stall(f *collector.Flow, first bool) {
 		case b.SpacePerVIP:
 			return
 		}
-		k := l.spaceKeyOf(a, own, pack(f.Destination.Addr()), f.Destination.Port())
-		n, ok := l.byKey[k]
+		k := st.spaces.keyOf(a, own, pack(f.Destination.Addr()), f.Destination.Port())
+		n, ok := st.spaces.byKey[k]
 		if !ok {
 			return
 		}
-		s := &l.spaces[n]
+		s := &st.spaces.list[n]
 		if s.stalled == 0 {
-			l.stalledSpaces = append(l.stalledSpaces, n)
+			st.counted = append(st.counted, n)
 		}
 		s.stalled++
-		if first && s.held() >= l.accounts[a].terms.Ceiling() {
-			l.noPorts(place(n))
+		if first && s.held() >= st.spaces.accounts[a].terms.Ceiling() {
+			st.spaces.noPorts(place(n))
 		}
 		return
 	}
 }
 
-// noPorts counts an open that failed for lack of ports.
-func (l *Ledger) noPorts(p place) {
-	s := &l.spaces[p]
-	s.noPorts++
-	l.accounts[s.key.account].noPorts++
-}
-
-func (l *Ledger) clearStalls() {
-	for _, n := range l.stalledSpaces {
-		l.spaces[n].stalled = 0
+// clear forgets what port spaces and accounts count.
+func (st *stalls) clear() {
+	for _, n := range st.counted {
+		st.spaces.list[n].stalled = 0
 	}
-	l.stalledSpaces = l.stalledSpaces[:0]
-	for _, a := range l.accounts {
+	st.counted = st.counted[:0]
+	for _, a := range st.spaces.accounts {
 		a.stalled = 0
 	}
 }
 
-// stallsTold reports whether sockets tell of stalls.
-func (l *Ledger) socketsWatched() bool {
-	return l.stallsSeen != 0 && l.now.Sub(l.stallsSeen) < stallsHold
+// watched reports whether sockets tell of stalls.
+func (st *stalls) watched(now collector.Time) bool {
+	return st.at != 0 && now.Sub(st.at) < stallsHold
 }

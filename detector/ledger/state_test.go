@@ -20,7 +20,7 @@ func taught(t testing.TB) *Ledger {
 	l := New(Config{Budgets: []*budget.Budget{coolingBudget(100, 15*time.Second)}, Start: at(0)})
 	empty(l, 0)
 	feed(l, 0, 1200)
-	if l.spaces[1].outlook == nil {
+	if l.spaces.list[1].outlook == nil {
 		t.Fatal("the port space has no forecast")
 	}
 	return l
@@ -142,8 +142,8 @@ func sealed(b []byte) []byte {
 // finite fails where a forecast says what no metric may show.
 func finite(t *testing.T, l *Ledger) {
 	t.Helper()
-	for i := range l.spaces {
-		if o := l.spaces[i].outlook; o != nil && o.Latest() != nil {
+	for i := range l.spaces.list {
+		if o := l.spaces.list[i].outlook; o != nil && o.Latest() != nil {
 			checkForecast(t, o.Latest())
 		}
 	}

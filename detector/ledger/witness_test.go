@@ -21,7 +21,7 @@ func witnessed(t *testing.T, b *budget.Budget) script {
 		s.Advance(at(x))
 	}
 	s.close(8, flowTo(1, store), collector.Timeout)
-	if !s.spaces[1].outlook.Sampled() {
+	if !s.spaces.list[1].outlook.Sampled() {
 		t.Fatal("an open failed, and the port space has no witness")
 	}
 	return s
@@ -63,7 +63,7 @@ func TestWitnessEndsWithItsForecast(t *testing.T) {
 			}
 			tt.do(s)
 			fail(s, 99, 1200)
-			space := &s.spaces[s.byKey[spaceKey{destination: pack(netip.MustParseAddr("203.0.113.99")), port: 443}]]
+			space := &s.spaces.list[s.spaces.byKey[spaceKey{destination: pack(netip.MustParseAddr("203.0.113.99")), port: 443}]]
 			if space.outlook == nil || !space.outlook.Sampled() {
 				t.Error("the ninth port space that fails has no witness")
 			}
@@ -94,7 +94,7 @@ func TestHandedOnIsNoContradiction(t *testing.T) {
 		s.close(x+0.5, flowTo(n, store), collector.FIN)
 		n++
 	}
-	if s.spaces[2].outlook == nil {
+	if s.spaces.list[2].outlook == nil {
 		t.Error("the fuller port space has no forecast")
 	}
 	if said, why := forecast.Contradicted(s.forecastsOf(0)); said {
@@ -118,7 +118,7 @@ func TestWitnessOverReconfigure(t *testing.T) {
 			t.Parallel()
 			b := coolingBudget(1024, 240*time.Second)
 			s := witnessed(t, b)
-			of := s.spaces[1].outlook
+			of := s.spaces.list[1].outlook
 			after := *b
 			tt.change(&after)
 			s.Reconfigure([]*budget.Budget{&after})

@@ -8,9 +8,6 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
-	"sync"
-	"sync/atomic"
-	"time"
 
 	toolkit "github.com/prometheus/exporter-toolkit/web"
 	"golang.org/x/sync/errgroup"
@@ -46,46 +43,62 @@ type Options struct {
 	Logger *slog.Logger
 }
 
-// agent holds what its goroutines share. Fields without a lock are set before the
-// goroutines start.
-type agent struct {
-	load    func() (*config.Config, error)
+// base is what every part of the agent reads. Nobody changes it.
+type base struct {
 	logger  *slog.Logger
 	now     func() collector.Time
-	build   metrics.Build
-	outer   *netns.Handle
 	notices *notices
-	loop    *loop
-	began   collector.Time
-	// started is the config at the start: what fixedSettings names is taken from it.
+	// outer is the network namespace in which flows leave the machine.
+	outer *netns.Handle
+	// started is the config at the start. The settings that fixedSettings names are read from it alone.
 	started *config.Config
+	// began is when the agent started.
+	began collector.Time
+}
 
-	metadata cloud.Client
-	// chooseEvery is the time between two looks at which source is best.
-	chooseEvery time.Duration
+// foreign returns the outer namespace if it is not the agent's own, which nobody needs to
+// enter: that takes CAP_SYS_ADMIN.
+func (b *base) foreign() *netns.Handle {
+	if own, err := netns.Own(); err == nil && own == b.outer.Inode() {
+		return nil
+	}
+	return b.outer
+}
 
-	state  atomic.Pointer[web.State]
-	kernel atomic.Pointer[[]metrics.Kernel]
-	ready  atomic.Bool
-	// tracked counts the flows that the conntrack source saw open.
-	tracked atomic.Uint64
+// finder finds the machine's network namespaces. One that was named on the command line may
+// have neither a process nor a mount, so the agent's own descriptors count too then.
+func (b *base) finder() netns.Finder {
+	if b.started.Netns == "" {
+		return netns.Finder{}
+	}
+	return netns.Finder{Mounts: []string{"/run/netns", "/run/docker/netns", "/proc/self/fd"}}
+}
 
-	setup   sync.Mutex // guards what budgets are made of
-	config  *config.Config
-	machine config.Machine
-	asked   collector.Time // when the cloud was asked last
-	reloads reloadLog
-	counted collector.Time // when the NAT rules were counted last
-	readers *config.Readers
+// agent is all parts of a running agent. Each owns its fields, and the goroutines that Run starts for it.
+type agent struct {
+	*base
+	setup     *setup
+	loop      *loop
+	sensors   *sensors
+	counters  *counters
+	publisher *publisher
+}
 
-	mu      sync.Mutex // guards what publish shows; held for moments only
-	budgets []*budget.Budget
-	reload  metrics.Reload
-	stale   map[string]bool
-	sources []source
-	rules   *metrics.NATRules
-	// rulesCostly: reading NAT rules takes more than the CPU budget.
-	rulesCostly bool
+// newAgent makes an agent of the config c, with flows leaving the machine in outer. Nothing runs yet.
+func newAgent(ctx context.Context, o Options, c *config.Config, outer *netns.Handle) (*agent, error) {
+	b := &base{logger: o.Logger, now: collector.Clock(), notices: newNotices(o.Logger), outer: outer, started: c}
+	b.began = b.now()
+	a := &agent{base: b, setup: &setup{base: b, load: o.Load, metadata: o.Metadata, readers: config.NewReaders(b.now)}}
+	a.setup.machine.Readers = a.setup.readers
+	if err := a.setup.configure(ctx, c); err != nil {
+		return nil, err
+	}
+	a.sensors = &sensors{base: b, setup: a.setup, chooseEvery: chooseEvery}
+	a.counters = &counters{base: b}
+	a.publisher = &publisher{base: b, build: o.Build, setup: a.setup, sensors: a.sensors, counters: a.counters}
+	a.loop = newLoop(b.now, a.setup.current(), a.publisher.publish, newLedger(c, b.now))
+	a.setup.loop, a.sensors.loop = a.loop, a.loop
+	return a, nil
 }
 
 // Run runs the agent until ctx is cancelled or nothing can be seen any more.
@@ -100,28 +113,21 @@ func Run(ctx context.Context, o Options) error {
 		return fmt.Errorf("netns: %w", err)
 	}
 	defer func() { _ = outer.Close() }()
-	a := &agent{
-		load: o.Load, logger: logger, now: collector.Clock(), build: o.Build, outer: outer, started: c,
-		notices: newNotices(logger), metadata: o.Metadata, chooseEvery: chooseEvery,
-	}
-	a.readers = config.NewReaders(a.now)
-	a.machine.Readers = a.readers
-	a.began = a.now()
-	logger.Info("starting", "version", a.build.Version, "revision", a.build.Revision, "config", cmp.Or(o.File, "embedded default"), "netns", outer.Inode())
-	if err := a.configure(ctx, c); err != nil {
+	logger.Info("starting", "version", o.Build.Version, "revision", o.Build.Revision, "config", cmp.Or(o.File, "embedded default"), "netns", outer.Inode())
+	a, err := newAgent(ctx, o, c, outer)
+	if err != nil {
 		return err
 	}
-	a.loop = newLoop(a.now, a.budgets, a.publish, a.newLedger(c))
-	a.loadState(c.StateFile)
-	a.publish(&detector.Snapshot{At: a.now(), Warming: true})
+	state := &stateFile{base: a.base, path: c.StateFile, loop: a.loop}
+	state.load()
+	a.publisher.publish(&detector.Snapshot{At: a.now(), Warming: true})
 
 	asked := ctx
 	g, ctx := errgroup.WithContext(ctx)
 	server, err := web.New(web.Config{
 		// A reload that was asked for is carried through, whether or not the client stays.
-		State: a.state.Load, Reload: func() error { return a.reloadConfig(ctx) }, Logger: logger,
-		Lifecycle: o.Lifecycle, Profiling: o.Profiling,
-		Age: func() time.Duration { return a.now().Sub(a.state.Load().View.Snapshot.At) },
+		State: a.publisher.state.Load, Reload: func() error { return a.setup.reload(ctx) }, Logger: logger,
+		Lifecycle: o.Lifecycle, Profiling: o.Profiling, Age: a.publisher.age,
 	})
 	if err != nil {
 		return err
@@ -131,12 +137,12 @@ func Run(ctx context.Context, o Options) error {
 		defer close(loopEnded)
 		return a.loop.run(ctx)
 	})
-	g.Go(func() error { return a.keepState(ctx, c.StateFile, loopEnded) })
-	g.Go(func() error { return a.runSources(ctx) })
-	g.Go(func() error { return a.watchKernel(ctx) })
-	g.Go(func() error { return a.watchMachine(ctx) })
-	g.Go(func() error { return a.reloadOnHangup(ctx, o.Hangup) })
-	g.Go(func() error { return a.tellSystemd(ctx) })
+	g.Go(func() error { return state.keep(ctx, loopEnded) })
+	g.Go(func() error { return a.sensors.run(ctx) })
+	g.Go(func() error { return a.counters.run(ctx) })
+	g.Go(func() error { return a.setup.watch(ctx) })
+	g.Go(func() error { return a.setup.reloadOnHangup(ctx, o.Hangup) })
+	g.Go(func() error { return a.publisher.tellSystemd(ctx) })
 	g.Go(func() error { return server.Serve(ctx, o.Web(c)) })
 	err = g.Wait()
 	if asked.Err() != nil {
@@ -147,7 +153,7 @@ func Run(ctx context.Context, o Options) error {
 
 // newLedger returns what makes a ledger, with a secret of its own so that nobody who
 // opens flows can choose where they fall in its table.
-func (a *agent) newLedger(c *config.Config) func(local bool, budgets []*budget.Budget) *ledger.Ledger {
+func newLedger(c *config.Config, now func() collector.Time) func(local bool, budgets []*budget.Budget) *ledger.Ledger {
 	return func(_ bool, budgets []*budget.Budget) *ledger.Ledger {
 		var key [16]byte
 		_, _ = rand.Read(key[:]) // never fails: crypto/rand
@@ -156,7 +162,7 @@ func (a *agent) newLedger(c *config.Config) func(local bool, budgets []*budget.B
 			shared[i] = string(d)
 		}
 		return ledger.New(ledger.Config{
-			Budgets: budgets, Shared: shared, Start: a.now(),
+			Budgets: budgets, Shared: shared, Start: now(),
 			TrackedMax: c.Limits.Tracked, ForecastMax: forecastMax(c), ExportedMax: c.Limits.Exported,
 			Key: [2]uint64{binary.LittleEndian.Uint64(key[:8]), binary.LittleEndian.Uint64(key[8:])},
 		})
@@ -169,44 +175,4 @@ func forecastMax(c *config.Config) int {
 		return -1
 	}
 	return c.Limits.Forecast
-}
-
-// publish is called by the ledger's goroutine alone, but for once before it starts.
-func (a *agent) publish(snap *detector.Snapshot) {
-	for _, n := range snap.Netns {
-		if n.Netns == a.outer.Inode() && n.Exact && !a.ready.Swap(true) {
-			a.logger.Info("ready: the first dump is complete", "flows", n.Flows)
-		}
-	}
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	v := &metrics.View{
-		Snapshot: snap, At: time.Now().Add(-a.now().Sub(snap.At)), Outer: []uint64{a.outer.Inode()},
-		PoolStale: a.stale, Reload: a.reload, Build: a.build, NATRules: a.rules, CPUExceeded: a.rulesCostly,
-	}
-	if k := a.kernel.Load(); k != nil {
-		v.Kernel = *k
-	}
-	for _, s := range a.sources {
-		st := s.stats()
-		v.Sources = append(v.Sources, st.shown...)
-		v.CPUExceeded = v.CPUExceeded || st.cpuExceeded
-		v.Causes = append(v.Causes, st.causes...)
-		v.Stalled = v.Stalled || st.stalled
-	}
-	a.state.Store(&web.State{View: v, Ready: a.ready.Load(), Notices: a.notices.list(), Budgets: a.budgets})
-}
-
-// reloadOnHangup reloads the config at each SIGHUP.
-func (a *agent) reloadOnHangup(ctx context.Context, hangup func() (<-chan os.Signal, func())) error {
-	signals, stop := hangup()
-	defer stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		case <-signals:
-			_ = a.reloadConfig(ctx) // logged there
-		}
-	}
 }

@@ -42,8 +42,8 @@ func TestAgentAsksTheCloudAgain(t *testing.T) {
 	a, _ := newQuietAgent(t, "cloud_metadata: true\nbudgets: [{name: web, model: azure-lb-2018, nodes: 40}]\n",
 		cloud.Client{URL: service.URL, RetryWait: time.Millisecond})
 	look := func() error {
-		a.asked = 0 // a minute later
-		return a.lookAgain(t.Context())
+		a.setup.asked = 0 // a minute later
+		return a.setup.lookAgain(t.Context())
 	}
 	type shown struct {
 		Ports  int
@@ -58,17 +58,17 @@ func TestAgentAsksTheCloudAgain(t *testing.T) {
 		{"one VIP", "203.0.113.1", look, shown{1024, false}},
 		{"a second VIP", "203.0.113.1 203.0.113.2", look, shown{2048, false}},
 		{"no answer", "", look, shown{2048, true}},
-		{"a reload without an answer", "", func() error { return a.reloadConfig(t.Context()) }, shown{2048, true}},
+		{"a reload without an answer", "", func() error { return a.setup.reload(t.Context()) }, shown{2048, true}},
 		{"refused", "403", look, shown{2048, true}},
-		{"a reload that is refused", "403", func() error { return a.reloadConfig(t.Context()) }, shown{2048, true}},
+		{"a reload that is refused", "403", func() error { return a.setup.reload(t.Context()) }, shown{2048, true}},
 		{"one VIP again", "203.0.113.1", look, shown{1024, false}},
-		{"asked a moment ago", "203.0.113.1 203.0.113.2", func() error { return a.lookAgain(t.Context()) }, shown{1024, false}},
+		{"asked a moment ago", "203.0.113.1 203.0.113.2", func() error { return a.setup.lookAgain(t.Context()) }, shown{1024, false}},
 	} {
 		vips.Store(step.vips)
 		if err := step.do(); err != nil {
 			t.Fatal(err)
 		}
-		got := shown{Ports: a.current()[0].TCP.Ports}
+		got := shown{Ports: a.setup.current()[0].TCP.Ports}
 		for _, n := range a.notices.list() {
 			got.Notice = got.Notice || strings.HasPrefix(n, "cloud metadata: ")
 		}
@@ -93,8 +93,8 @@ func TestAgentRefusedByNoCloud(t *testing.T) {
 		age   time.Duration
 		asked int32
 	}{{0, 2}, {cloudHope - time.Second, 3}, {cloudHope + time.Second, 3}} {
-		a.asked, a.began = 0, a.now().Add(-step.age)
-		if err := a.lookAgain(t.Context()); err != nil {
+		a.setup.asked, a.began = 0, a.now().Add(-step.age)
+		if err := a.setup.lookAgain(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		said := slices.ContainsFunc(a.notices.list(), func(n string) bool { return strings.HasPrefix(n, "cloud metadata: ") })

@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"sync/atomic"
 	"time"
 
 	"github.com/snatwatch/snatwatch/collector/conntrack"
@@ -12,15 +13,21 @@ import (
 // kernelEvery is how often the kernel's own counters are read, some 20 µs a time.
 const kernelEvery = 5 * time.Second
 
-// watchKernel reads the conntrack counters and limits of the outer namespace. Where there
-// is no conntrack there is nothing to show, and without CAP_NET_ADMIN no counter.
-func (a *agent) watchKernel(ctx context.Context) error {
+// counters reads the kernel's own conntrack counters and limits of the outer namespace.
+type counters struct {
+	*base
+	// last is what was read last, nil where there is no conntrack.
+	last atomic.Pointer[metrics.Kernel]
+}
+
+// run reads until ctx is cancelled. Without CAP_NET_ADMIN it reads the limits and no counter.
+func (c *counters) run(ctx context.Context) error {
 	var statistics *conntrack.Statistics
 	defer func() { closeStatistics(statistics) }()
 	read := func() error {
-		if l, err := limits.Of(a.outer); err == nil && l.EntriesMax > 0 {
+		if l, err := limits.Of(c.outer); err == nil && l.EntriesMax > 0 {
 			if statistics == nil {
-				if s, err := conntrack.OpenStatistics(a.foreign()); err == nil { // else tried again at the next look
+				if s, err := conntrack.OpenStatistics(c.foreign()); err == nil { // else tried again at the next look
 					statistics = s
 				}
 			}
@@ -32,8 +39,8 @@ func (a *agent) watchKernel(ctx context.Context) error {
 				}
 				k.Counted = err == nil
 			}
-			k.Netns, k.Entries = a.outer.Inode(), uint32(l.Entries)
-			a.kernel.Store(&[]metrics.Kernel{k})
+			k.Netns, k.Entries = c.outer.Inode(), uint32(l.Entries)
+			c.last.Store(&k)
 		}
 		return nil
 	}

@@ -75,7 +75,7 @@ func newLoop(now func() collector.Time, budgets []*budget.Budget, publish func(*
 
 // run serves until ctx is cancelled.
 func (l *loop) run(ctx context.Context) error {
-	ticker := time.NewTicker(tick)
+	ticker := time.NewTicker(tick / 2) // the first time: nobody takes the agent for ready before it shows a complete dump
 	defer ticker.Stop()
 	l.publish(l.snapshot())
 	for {
@@ -99,6 +99,7 @@ func (l *loop) run(ctx context.Context) error {
 			l.reconfigure(budgets)
 			l.publish(l.snapshot())
 		case <-ticker.C:
+			ticker.Reset(tick)
 			l.publish(l.snapshot())
 		}
 	}

@@ -28,26 +28,26 @@ const (
 	cloudHope  = 5 * time.Minute
 )
 
-// watchMachine follows what budgets are made of: the machine's NAT rules and limits,
+// watch follows what budgets are made of: the machine's NAT rules and limits,
 // and pool sizes in files.
-func (a *agent) watchMachine(ctx context.Context) error {
+func (s *setup) watch(ctx context.Context) error {
 	return every(ctx, machineEvery, func() error {
-		if a.outerGone() {
-			return fmt.Errorf("%w: nobody uses network namespace %s any more", errNoSource, a.started.Netns)
+		if s.outerGone() {
+			return fmt.Errorf("%w: nobody uses network namespace %s any more", errNoSource, s.started.Netns)
 		}
-		return a.lookAgain(ctx)
+		return s.lookAgain(ctx)
 	})
 }
 
 // outerGone reports whether the namespace that was named is kept by this agent alone: its name leads
 // elsewhere, and no process or mount that can be seen leads to it.
-func (a *agent) outerGone() bool {
+func (s *setup) outerGone() bool {
 	own, err := netns.Own()
-	if err != nil || own == a.outer.Inode() {
+	if err != nil || own == s.outer.Inode() {
 		return false
 	}
-	if h, err := config.OpenNetns(a.started.Netns); err == nil {
-		there := h.Inode() == a.outer.Inode()
+	if h, err := config.OpenNetns(s.started.Netns); err == nil {
+		there := h.Inode() == s.outer.Inode()
 		_ = h.Close()
 		if there {
 			return false
@@ -58,50 +58,51 @@ func (a *agent) outerGone() bool {
 	if err != nil && !errors.As(err, &denied) {
 		return false
 	}
-	return !slices.ContainsFunc(list, func(n netns.Netns) bool { return n.Inode == a.outer.Inode() })
+	return !slices.ContainsFunc(list, func(n netns.Netns) bool { return n.Inode == s.outer.Inode() })
 }
 
 // lookAgain puts the budgets in place that the machine leads to now. What cannot be
 // read or used leaves the last good value in place, and marks the budgets that
 // depend on it as stale.
-func (a *agent) lookAgain(ctx context.Context) error {
-	a.setup.Lock() // until the loop has them: a reload must not come in between
-	defer a.setup.Unlock()
-	m := a.machine
-	if l, err := limits.Of(a.outer); err == nil {
+func (s *setup) lookAgain(ctx context.Context) error {
+	s.changes.Lock() // until the loop has them: a reload must not come in between
+	defer s.changes.Unlock()
+	m := s.machine
+	if l, err := limits.Of(s.outer); err == nil {
 		m.Limits = l
 	}
-	a.notices.replace(slog.LevelWarn, "rules", m.ReadRules(ctx, a.config, a.outer))
-	a.countRules(&m)
-	m.Standing = a.current()
-	a.readNetns(&m)
-	a.askCloud(ctx, &m)
-	rejected := readNodes(a.config, &m)
-	budgets, notes, err := a.config.Resolve(m)
+	s.notices.replace(slog.LevelWarn, "rules", m.ReadRules(ctx, s.config, s.outer))
+	s.countRules(&m)
+	m.Standing = s.current()
+	s.readNetns(&m)
+	s.askCloud(ctx, &m)
+	rejected := readNodes(s.config, &m)
+	budgets, notes, err := s.config.Resolve(m)
 	if err != nil {
-		a.notices.set("machine", "the budgets of before stand: "+err.Error())
+		s.notices.set("machine", "the budgets of before stand: "+err.Error())
 		return nil
 	}
-	a.notices.set("machine", "")
-	a.notices.replace(slog.LevelInfo, "budgets", notes)
-	a.machine = m
-	if !a.adopt(budgets, a.watched(rejected)) {
+	s.notices.set("machine", "")
+	s.notices.replace(slog.LevelInfo, "budgets", notes)
+	s.machine = m
+	if !s.adopt(budgets, s.watched(rejected)) {
 		return nil
 	}
-	return a.loop.setBudgets(ctx, budgets)
+	return s.loop.setBudgets(ctx, budgets)
 }
 
 // countRules shows what became of the machine's NAT rules, and whether reading them takes more than the CPU budget.
-func (a *agent) countRules(m *config.Machine) {
-	now := a.now()
+func (s *setup) countRules(m *config.Machine) {
+	now := s.now()
 	share := 0.0
-	if took := m.Readers.TakeCPU(); a.counted != 0 {
-		share = took.Seconds() / max(now.Sub(a.counted), time.Second).Seconds()
+	if took := m.Readers.TakeCPU(); s.counted != 0 {
+		share = took.Seconds() / max(now.Sub(s.counted), time.Second).Seconds()
 	}
 	counts := ruleCounts(m)
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.counted, a.rules, a.rulesCostly = now, counts, share > a.started.CPUBudget
+	s.counted = now
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.seen.rules, s.seen.rulesCostly = counts, share > s.started.CPUBudget
 }
 
 // ruleCounts counts the NAT rules that were read, nil where none were looked for or none could be.
@@ -122,40 +123,40 @@ func ruleCounts(m *config.Machine) *metrics.NATRules {
 
 // adopt shows budgets from now on, and which pool sizes are stale; false if the budgets are
 // those of before.
-func (a *agent) adopt(budgets []*budget.Budget, stale map[string]bool) bool {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.stale = stale
-	if reflect.DeepEqual(budgets, a.budgets) {
+func (s *setup) adopt(budgets []*budget.Budget, stale map[string]bool) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.seen.stale = stale
+	if reflect.DeepEqual(budgets, s.seen.budgets) {
 		return false
 	}
-	tellChanges(a.logger, a.budgets, budgets)
-	a.budgets = budgets
+	tellChanges(s.logger, s.seen.budgets, budgets)
+	s.seen.budgets = budgets
 	return true
 }
 
 // askCloud puts what the cloud says now into m: a VIP that was added, or what it did not say
 // when the machine had just started. A machine that is in no cloud asks for a while only,
 // because each question is an open that nobody answers, or somebody else.
-func (a *agent) askCloud(ctx context.Context, m *config.Machine) {
-	now := a.now()
+func (s *setup) askCloud(ctx context.Context, m *config.Machine) {
+	now := s.now()
 	answers := m.Cloud.Provider != "" || m.CloudUnread != nil
-	if !a.config.WantsCloud(*m) || now.Sub(a.asked) < cloudEvery || !answers && now.Sub(a.began) > cloudHope {
+	if !s.config.WantsCloud(*m) || now.Sub(s.asked) < cloudEvery || !answers && now.Sub(s.began) > cloudHope {
 		return
 	}
-	a.asked = now
-	m.AskCloud(ctx, a.metadata)
+	s.asked = now
+	m.AskCloud(ctx, s.metadata)
 }
 
 // readNetns puts into m where the names of namespaces lead now: one that was made anew is another.
-func (a *agent) readNetns(m *config.Machine) {
-	inodes, unread := a.config.ReadNetns(m.Netns)
+func (s *setup) readNetns(m *config.Machine) {
+	inodes, unread := s.config.ReadNetns(m.Netns)
 	m.Netns = inodes
 	var texts []string
 	for _, name := range slices.Sorted(maps.Keys(unread)) {
 		texts = append(texts, fmt.Sprintf("the budgets of network namespace %s see nothing: %v", name, unread[name]))
 	}
-	a.notices.replace(slog.LevelWarn, "netns", texts)
+	s.notices.replace(slog.LevelWarn, "netns", texts)
 }
 
 // readNodes puts the watched pool sizes into m, one by one, so that a bad one does
@@ -182,9 +183,9 @@ func readNodes(c *config.Config, m *config.Machine) map[string]error {
 
 // watched returns the budgets whose pool size is watched, and whether the last good one
 // stands in for what was rejected.
-func (a *agent) watched(rejected map[string]error) map[string]bool {
+func (s *setup) watched(rejected map[string]error) map[string]bool {
 	stale := map[string]bool{}
-	for _, b := range a.config.Budgets {
+	for _, b := range s.config.Budgets {
 		if b.NodesFile == "" {
 			continue
 		}
@@ -193,7 +194,7 @@ func (a *agent) watched(rejected map[string]error) map[string]bool {
 			text = "budget " + b.Name + ": the last good pool size stands: " + err.Error()
 		}
 		stale[b.Name] = err != nil
-		a.notices.set("pool "+b.Name, text)
+		s.notices.set("pool "+b.Name, text)
 	}
 	return stale
 }

@@ -34,49 +34,49 @@ const sampleMax = 64
 
 // plan looks at the machine and decides. broken is as in evidence. At first connections that conntrack has no
 // entry of tell little: it may track those of others, or in another zone, which only reading it shows.
-func (a *agent) plan(ctx context.Context, broken string, first bool) (plan, error) {
-	want := a.started.Source
+func (ss *sensors) plan(ctx context.Context, broken string, first bool) (plan, error) {
+	want := ss.started.Source
 	e := evidence{broken: broken}
 	var err error
-	e.limits, err = limits.Of(a.outer)
+	e.limits, err = limits.Of(ss.outer)
 	var denied *netns.AccessError
 	switch {
 	case errors.As(err, &denied): // then neither source can
-		return plan{}, fmt.Errorf("%w: network namespace %s: %s", errNoSource, a.started.Netns, withRemedy(denied))
+		return plan{}, fmt.Errorf("%w: network namespace %s: %s", errNoSource, ss.started.Netns, withRemedy(denied))
 	case err != nil:
-		a.logger.Debug("limits not all read", "err", err)
+		ss.logger.Debug("limits not all read", "err", err)
 	}
 	if e.caps, err = netns.Effective(); err != nil {
 		return plan{}, fmt.Errorf("read own capabilities: %w", err)
 	}
-	if r, err := a.readers.Read(ctx, "", a.outer); err == nil {
+	if r, err := ss.setup.readers.Read(ctx, "", ss.outer); err == nil {
 		e.rules = len(r.Rules)
 	}
 	if !first && e.rules == 0 && e.limits.EntriesMax > 0 && want != config.SourceSockets && broken == "" && e.caps.Has(netns.NetAdmin) {
-		if e.connections, e.unknown, err = a.sample(ctx, e.limits); err != nil {
-			a.logger.Debug("connections not looked up in conntrack", "err", err)
+		if e.connections, e.unknown, err = ss.sample(ctx, e.limits); err != nil {
+			ss.logger.Debug("connections not looked up in conntrack", "err", err)
 		}
 	}
 	c, err := choose(want, e)
 	if err != nil {
 		return plan{}, err
 	}
-	nat, local := split(a.current())
+	nat, local := split(ss.setup.current())
 	return plan{
 		choice: c, local: len(local) > 0,
 		translated: len(nat) > 0 && !slices.ContainsFunc(nat, func(b *budget.Budget) bool { return !b.Translated }),
-		tracked:    e.tracked(), untracked: e.untracked(), opened: a.tracked.Load(), limits: e.limits,
+		tracked:    e.tracked(), untracked: e.untracked(), opened: ss.tracked.Load(), limits: e.limits,
 	}, nil
 }
 
 // sample looks some connections of the outer namespace up in conntrack. Those that were silent for so long that it may
 // have forgotten them are none.
-func (a *agent) sample(ctx context.Context, l collector.Limits) (connections, unknown int, err error) {
-	flows, err := sockdiag.Established(ctx, a.outer, l.Timeouts["tcp_timeout_established"]/2, sampleMax)
+func (ss *sensors) sample(ctx context.Context, l collector.Limits) (connections, unknown int, err error) {
+	flows, err := sockdiag.Established(ctx, ss.outer, l.Timeouts["tcp_timeout_established"]/2, sampleMax)
 	if err != nil || l.Entries == 0 {
 		return len(flows), len(flows), err
 	}
-	if unknown, err = conntrack.Unknown(ctx, a.foreign(), flows); err != nil {
+	if unknown, err = conntrack.Unknown(ctx, ss.foreign(), flows); err != nil {
 		return 0, 0, err
 	}
 	return len(flows), unknown, nil

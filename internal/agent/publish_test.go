@@ -22,7 +22,8 @@ func TestPublishedTimeFollowsTheWallClock(t *testing.T) {
 			}
 			defer func() { _ = outer.Close() }()
 			now := func() collector.Time { return collector.Time(time.Now().Add(-step).UnixNano()) }
-			a := &agent{now: now, outer: outer, notices: newNotices(slog.New(slog.DiscardHandler))}
+			b := &base{now: now, outer: outer, notices: newNotices(slog.New(slog.DiscardHandler))}
+			a := &publisher{base: b, setup: &setup{base: b}, sensors: &sensors{base: b}, counters: &counters{base: b}}
 			before := time.Now()
 			a.publish(&detector.Snapshot{At: now()})
 			if got := a.state.Load().View.At; got.Before(before.Add(-time.Millisecond)) || got.After(time.Now().Add(time.Millisecond)) {

@@ -4,29 +4,63 @@ import (
 	"context"
 	"log/slog"
 	"maps"
+	"os"
 	"reflect"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/snatwatch/snatwatch/collector"
+	"github.com/snatwatch/snatwatch/collector/cloud"
 	"github.com/snatwatch/snatwatch/detector/budget"
 	"github.com/snatwatch/snatwatch/detector/metrics"
 	"github.com/snatwatch/snatwatch/internal/config"
 )
 
+// setup is what budgets are made of: the config, and what the machine and its cloud say.
+type setup struct {
+	*base
+	load     func() (*config.Config, error)
+	metadata cloud.Client
+	loop     *loop // to hand budgets to
+
+	// changes is held while budgets are made anew, until the loop has them. It guards what they are made of.
+	changes sync.Mutex
+	config  *config.Config
+	machine config.Machine
+	asked   collector.Time // when the cloud was asked last
+	reloads reloadLog
+	counted collector.Time // when the NAT rules were counted last
+	readers *config.Readers
+
+	mu   sync.Mutex // guards seen; held for moments only
+	seen shown
+}
+
+// shown is what readers see of a setup.
+type shown struct {
+	budgets []*budget.Budget // those that are in place
+	// stale has the budgets whose pool size is watched; true where the last good one stands in.
+	stale  map[string]bool
+	reload metrics.Reload // how the last one ended
+	rules  *metrics.NATRules
+	// rulesCostly: reading NAT rules takes more than the CPU budget.
+	rulesCostly bool
+}
+
 // configure resolves c on this machine, flows leaving it where they did at the start, and keeps
 // what came of it. On an error nothing has changed.
-func (a *agent) configure(ctx context.Context, c *config.Config) error {
-	m, err := config.Discover(ctx, c, a.outer, a.machine, a.metadata)
+func (s *setup) configure(ctx context.Context, c *config.Config) error {
+	m, err := config.Discover(ctx, c, s.outer, s.machine, s.metadata)
 	if err != nil {
 		return err
 	}
-	m.Standing = a.current()
+	m.Standing = s.current()
 	rejected := m.NodesUnread
 	budgets, notes, err := c.Resolve(m)
 	if err != nil { // perhaps for a pool size that was read
-		good := lastGood(m, a.machine)
+		good := lastGood(m, s.machine)
 		unfit := readNodes(c, &good)
 		if b, n, goodErr := c.Resolve(good); goodErr == nil {
 			m, rejected, budgets, notes, err = good, unfit, b, n, nil
@@ -35,14 +69,14 @@ func (a *agent) configure(ctx context.Context, c *config.Config) error {
 	if err != nil {
 		return err
 	}
-	a.config, a.machine, a.asked = c, m, a.now()
-	a.countRules(&m)
-	a.notices.replace(slog.LevelInfo, "budgets", notes)
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	tellChanges(a.logger, a.budgets, budgets)
-	a.budgets, a.stale = budgets, a.watched(rejected)
-	a.reload = metrics.Reload{OK: true, At: time.Now()}
+	s.config, s.machine, s.asked = c, m, s.now()
+	s.countRules(&m)
+	s.notices.replace(slog.LevelInfo, "budgets", notes)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	tellChanges(s.logger, s.seen.budgets, budgets)
+	s.seen.budgets, s.seen.stale = budgets, s.watched(rejected)
+	s.seen.reload = metrics.Reload{OK: true, At: time.Now()}
 	return nil
 }
 
@@ -57,26 +91,40 @@ func lastGood(m, before config.Machine) config.Machine {
 	return m
 }
 
-// reloadConfig reads the config again. The ledger keeps its flows; a config that is
+// reload reads the config again. The ledger keeps its flows; a config that is
 // refused changes nothing. Some settings cannot change in a running agent, and a
 // notice says so.
-func (a *agent) reloadConfig(ctx context.Context) error {
-	a.setup.Lock()
-	defer a.setup.Unlock()
-	err := a.tryReload(ctx)
+func (s *setup) reload(ctx context.Context) error {
+	s.changes.Lock()
+	defer s.changes.Unlock()
+	err := s.tryReload(ctx)
 	if err != nil {
-		a.mu.Lock()
-		a.reload.OK = false
-		a.mu.Unlock()
-		if n, ok := a.reloads.log(a.now(), err.Error()); ok {
-			a.logger.Error("config refused, the one before stands", "err", err, "not_logged", n)
+		s.mu.Lock()
+		s.seen.reload.OK = false
+		s.mu.Unlock()
+		if n, ok := s.reloads.log(s.now(), err.Error()); ok {
+			s.logger.Error("config refused, the one before stands", "err", err, "not_logged", n)
 		}
 		return err
 	}
-	if n, ok := a.reloads.log(a.now(), ""); ok {
-		a.logger.Info("config reloaded", "budgets", len(a.current()), "not_logged", n)
+	if n, ok := s.reloads.log(s.now(), ""); ok {
+		s.logger.Info("config reloaded", "budgets", len(s.current()), "not_logged", n)
 	}
 	return nil
+}
+
+// reloadOnHangup reloads the config at each SIGHUP.
+func (s *setup) reloadOnHangup(ctx context.Context, hangup func() (<-chan os.Signal, func())) error {
+	signals, stop := hangup()
+	defer stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-signals:
+			_ = s.reload(ctx) // logged there
+		}
+	}
 }
 
 // logReloadsEvery is the least time between two log lines about reloads that ended alike.
@@ -100,28 +148,28 @@ func (r *reloadLog) log(now collector.Time, end string) (unsaid int, ok bool) {
 	return unsaid, true
 }
 
-func (a *agent) tryReload(ctx context.Context) error {
-	c, err := a.load()
+func (s *setup) tryReload(ctx context.Context) error {
+	c, err := s.load()
 	if err != nil {
 		return err
 	}
-	fixed := fixedSettings(a.started, c)
-	if c.Netns != a.started.Netns { // to be used after the restart
+	fixed := fixedSettings(s.started, c)
+	if c.Netns != s.started.Netns { // to be used after the restart
 		outer, err := c.OpenOuter()
 		if err != nil {
 			return err
 		}
 		_ = outer.Close()
 	}
-	if err := a.configure(ctx, c); err != nil {
+	if err := s.configure(ctx, c); err != nil {
 		return err
 	}
 	text := ""
 	if fixed != "" {
 		text = "restart the agent for the new " + fixed + " in its config"
 	}
-	a.notices.set("reload", text)
-	return a.loop.setBudgets(ctx, a.current())
+	s.notices.set("reload", text)
+	return s.loop.setBudgets(ctx, s.current())
 }
 
 // fixedSettings names the settings that differ and take a restart.
@@ -149,10 +197,18 @@ func fixedSettings(before, after *config.Config) string {
 	return strings.Join(keys, ", ")
 }
 
-func (a *agent) current() []*budget.Budget {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	return a.budgets
+// current returns the budgets that are in place.
+func (s *setup) current() []*budget.Budget {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.seen.budgets
+}
+
+// show returns what readers see now.
+func (s *setup) show() shown {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.seen
 }
 
 // tellChanges logs which budgets came, changed and went.

@@ -46,9 +46,9 @@ func TestReloadKeepsThePoolSize(t *testing.T) {
 				write(t, file, tt.content)
 			}
 			write(t, path, before+strings.ReplaceAll(tt.config, "FILE", strconv.Quote(file))+"]\n")
-			err := a.reloadConfig(t.Context())
+			err := a.setup.reload(t.Context())
 			if tt.ports == 0 {
-				if got := a.current()[0].TCP.Ports; err == nil || got != 1024 {
+				if got := a.setup.current()[0].TCP.Ports; err == nil || got != 1024 {
 					t.Errorf("error %v, %d ports", err, got)
 				}
 				return
@@ -56,7 +56,7 @@ func TestReloadKeepsThePoolSize(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if got, stale := a.current()[0].TCP.Ports, a.stale["web"]; got != tt.ports || stale != tt.stale {
+			if got, stale := a.setup.current()[0].TCP.Ports, a.setup.seen.stale["web"]; got != tt.ports || stale != tt.stale {
 				t.Errorf("%d ports, stale %v, want %d, %v", got, stale, tt.ports, tt.stale)
 			}
 		})
@@ -78,15 +78,15 @@ func TestKernelReloadWithAnotherNetns(t *testing.T) {
 	at := func(ns *netns.Handle) string { return fmt.Sprintf("/proc/self/fd/%d", ns.FD()) }
 	a, path := newQuietAgent(t, text(at(outer)), cloud.Client{})
 	write(t, path, text(at(other)))
-	if err := a.reloadConfig(t.Context()); err != nil {
+	if err := a.setup.reload(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	const notice = "restart the agent for the new netns in its config"
-	if b := a.current()[0]; b.TCP.Ports != 100 || b.Netns != outer.Inode() || !slices.Contains(a.notices.list(), notice) {
+	if b := a.setup.current()[0]; b.TCP.Ports != 100 || b.Netns != outer.Inode() || !slices.Contains(a.notices.list(), notice) {
 		t.Errorf("%d ports in namespace %d, want 100 in %d; notices %q", b.TCP.Ports, b.Netns, outer.Inode(), a.notices.list())
 	}
 	write(t, path, text("/no/such"))
-	if err := a.reloadConfig(t.Context()); err == nil || !strings.Contains(err.Error(), "netns: /no/such: want a network namespace that is there") {
+	if err := a.setup.reload(t.Context()); err == nil || !strings.Contains(err.Error(), "netns: /no/such: want a network namespace that is there") {
 		t.Errorf("a namespace that is not there: %v", err)
 	}
 }

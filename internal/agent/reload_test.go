@@ -45,13 +45,11 @@ func newQuietAgent(t *testing.T, text string, metadata cloud.Client) (a *agent, 
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = outer.Close() })
-	logger := slog.New(slog.DiscardHandler)
-	a = &agent{load: load, logger: logger, now: collector.Clock(), outer: outer, started: c, notices: newNotices(logger), metadata: metadata, chooseEvery: chooseEvery}
-	a.began = a.now()
-	if err := a.configure(t.Context(), c); err != nil {
+	o := Options{Load: load, Metadata: metadata, Logger: slog.New(slog.DiscardHandler)}
+	a, err = newAgent(t.Context(), o, c, outer)
+	if err != nil {
 		t.Fatal(err)
 	}
-	a.loop = newLoop(a.now, a.budgets, a.publish, a.newLedger(c))
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan struct{})
 	go func() {
@@ -89,9 +87,9 @@ budgets:
 		Notice string // its end
 	}
 	now := func() shown {
-		a.mu.Lock()
-		defer a.mu.Unlock()
-		s := shown{Ports: a.budgets[0].TCP.Ports, Stale: a.stale["web"]}
+		a.setup.mu.Lock()
+		defer a.setup.mu.Unlock()
+		s := shown{Ports: a.setup.seen.budgets[0].TCP.Ports, Stale: a.setup.seen.stale["web"]}
 		for _, n := range a.notices.list() {
 			if strings.HasPrefix(n, "budget web: the last good pool size stands: ") {
 				s.Notice = n[strings.LastIndex(n, " ")+1:]
@@ -124,22 +122,22 @@ budgets:
 		} else {
 			write(t, file, step.content)
 		}
-		if err := a.lookAgain(t.Context()); err != nil {
+		if err := a.setup.lookAgain(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		check(step.name, step.want)
 	}
 
-	if err := a.reloadConfig(t.Context()); err != nil {
+	if err := a.setup.reload(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	check("reloaded without the file", shown{Ports: 256, Stale: true, Notice: "directory"})
 	write(t, path, "cloud_metadata: false\nbudgets: [{name: web, model: azure-lb-2018, nodes: 0}]\n")
-	if err := a.reloadConfig(t.Context()); err == nil {
+	if err := a.setup.reload(t.Context()); err == nil {
 		t.Error("a pool of 0 nodes was not refused")
 	}
 	write(t, file, "50")
-	if err := a.lookAgain(t.Context()); err != nil {
+	if err := a.setup.lookAgain(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	check("there again", shown{Ports: 1024})
@@ -158,7 +156,7 @@ func TestAgentTellsWhatTakesARestart(t *testing.T) {
 		{"other destinations", before + "shared_destinations: [203.0.113.7:443]\n", "restart the agent for the new shared_destinations in its config"},
 	} {
 		write(t, path, step.text)
-		if err := a.reloadConfig(t.Context()); err != nil {
+		if err := a.setup.reload(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		got := ""
@@ -248,15 +246,15 @@ func TestKernelAgentFollowsNetns(t *testing.T) {
 	} {
 		leadTo("blue", step.blue)
 		leadTo("green", step.green)
-		look := a.lookAgain
+		look := a.setup.lookAgain
 		if step.reload {
 			write(t, path, text+"poll_interval: 3s\n")
-			look = a.reloadConfig
+			look = a.setup.reload
 		}
 		if err := look(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		b := a.current()
+		b := a.setup.current()
 		notices := slices.DeleteFunc(a.notices.list(), func(n string) bool { return !strings.HasPrefix(n, "the budgets of network namespace ") })
 		if got := [2]string{where(b[0]), where(b[1])}; got != step.want || len(notices) != step.notices || b[0].Netns == b[1].Netns {
 			t.Errorf("%s: namespaces %v, want %v; %d and %d; notices %q", step.name, got, step.want, b[0].Netns, b[1].Netns, notices)

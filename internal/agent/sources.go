@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -22,35 +24,60 @@ import (
 // become active when a rule is loaded, and a local budget may come with a reload.
 const chooseEvery = 30 * time.Second
 
-// runSources runs what the plan says until ctx is cancelled, and again when the plan
+// sensors are the sources of flows that run, and the choice between them.
+type sensors struct {
+	*base
+	setup *setup // whose budgets say what is to be seen
+	loop  *loop  // to hand flows to
+	// chooseEvery is the time between two looks at which source is best.
+	chooseEvery time.Duration
+	// tracked counts the flows that the conntrack source saw open.
+	tracked atomic.Uint64
+
+	mu      sync.Mutex // guards running; held for moments only
+	running []source
+}
+
+// stats returns what each source that runs says of itself.
+func (ss *sensors) stats() []sourceStats {
+	ss.mu.Lock()
+	defer ss.mu.Unlock()
+	var out []sourceStats
+	for _, s := range ss.running {
+		out = append(out, s.stats())
+	}
+	return out
+}
+
+// run runs what the plan says until ctx is cancelled, and again when the plan
 // changes. It returns an error if nothing works.
-func (a *agent) runSources(ctx context.Context) error {
+func (ss *sensors) run(ctx context.Context) error {
 	broken := ""
-	p, err := a.plan(ctx, broken, true)
+	p, err := ss.plan(ctx, broken, true)
 	if err != nil {
 		return err
 	}
 	for {
-		a.notices.set("source", p.notice)
-		a.notices.say(slog.LevelInfo, "times", timesText(p.choice, p.limits))
-		a.logger.Info("source chosen", "chosen", p.source, "why", p.why)
+		ss.notices.set("source", p.notice)
+		ss.notices.say(slog.LevelInfo, "times", timesText(p.choice, p.limits))
+		ss.logger.Info("source chosen", "chosen", p.source, "why", p.why)
 		before := p.source
-		next, err := a.runPlan(ctx, broken, p)
+		next, err := ss.runPlan(ctx, broken, p)
 		switch {
 		case ctx.Err() != nil:
 			return context.Cause(ctx)
 		case err == nil:
 			p = next
-		case a.started.Source == config.SourceAuto && p.source == config.SourceConntrack:
+		case ss.started.Source == config.SourceAuto && p.source == config.SourceConntrack:
 			broken = err.Error()
-			if p, err = a.plan(ctx, broken, false); err != nil {
+			if p, err = ss.plan(ctx, broken, false); err != nil {
 				return err
 			}
 		default:
 			return fmt.Errorf("%w: %w", errNoSource, err)
 		}
 		if p.source != before {
-			if err := a.loop.switchSource(ctx, a.outer.Inode()); err != nil {
+			if err := ss.loop.switchSource(ctx, ss.outer.Inode()); err != nil {
 				return err
 			}
 		}
@@ -58,64 +85,64 @@ func (a *agent) runSources(ctx context.Context) error {
 }
 
 // runPlan runs the sources of p until a better plan is known, which it returns.
-func (a *agent) runPlan(ctx context.Context, broken string, p plan) (next plan, err error) {
-	sources := a.sourcesOf(p)
-	a.mu.Lock()
-	a.sources = sources
-	a.mu.Unlock()
+func (ss *sensors) runPlan(ctx context.Context, broken string, p plan) (next plan, err error) {
+	sources := ss.sourcesOf(p)
+	ss.mu.Lock()
+	ss.running = sources
+	ss.mu.Unlock()
 	better := errors.New("another plan")
 	g, ctx := errgroup.WithContext(ctx)
 	for _, s := range sources {
-		g.Go(func() error { return supervise(ctx, s, a.loop.sink(s.feed), a.notices) })
+		g.Go(func() error { return supervise(ctx, s, ss.loop.sink(s.feed), ss.notices) })
 	}
 	g.Go(func() error {
 		f := following{plan: p}
-		return every(ctx, a.chooseEvery, func() error {
-			q, err := a.plan(ctx, broken, false)
+		return every(ctx, ss.chooseEvery, func() error {
+			q, err := ss.plan(ctx, broken, false)
 			if err != nil {
-				a.logger.Debug("sources not chosen anew", "err", err)
+				ss.logger.Debug("sources not chosen anew", "err", err)
 				return nil
 			}
 			var changed bool
 			if next, changed = f.look(q); changed {
 				return better
 			}
-			a.notices.say(slog.LevelInfo, "times", timesText(p.choice, q.limits))
-			a.notices.set("untracked", f.untrackedText(q))
+			ss.notices.say(slog.LevelInfo, "times", timesText(p.choice, q.limits))
+			ss.notices.set("untracked", f.untrackedText(q))
 			return nil
 		})
 	})
 	if err = g.Wait(); errors.Is(err, better) {
 		err = nil
 	}
-	a.notices.set("untracked", "")
+	ss.notices.set("untracked", "")
 	return next, err
 }
 
-func (a *agent) sourcesOf(p plan) []source {
+func (ss *sensors) sourcesOf(p plan) []source {
 	if p.source == config.SourceConntrack {
-		out := []source{a.conntrackSource(p), a.stallSensor()}
+		out := []source{ss.conntrackSource(p), ss.stallSensor()}
 		if p.local {
-			out = append(out, a.socketSource(feedLocal, "local ports are those of sockets"))
+			out = append(out, ss.socketSource(feedLocal, "local ports are those of sockets"))
 		}
 		return out
 	}
-	return []source{a.socketSource(feedBoth, p.why), a.stallSensor()}
+	return []source{ss.socketSource(feedBoth, p.why), ss.stallSensor()}
 }
 
-func (a *agent) conntrackSource(p plan) source {
+func (ss *sensors) conntrackSource(p plan) source {
 	var current stats[conntrack.Stats]
 	logged := conntrack.Auto
 	return source{
 		subject: "conntrack", feed: feedNAT,
 		run: func(ctx context.Context, sink collector.Sink) error {
-			strategy, err := conntrack.ParseStrategy(string(a.started.Strategy))
+			strategy, err := conntrack.ParseStrategy(string(ss.started.Strategy))
 			if err != nil {
 				return err
 			}
 			s, err := conntrack.New(conntrack.Config{
-				Netns: a.foreign(), OnlyTranslated: p.translated, Strategy: strategy,
-				Interval: a.started.PollInterval, CPUBudget: a.started.CPUBudget, Clock: a.now,
+				Netns: ss.foreign(), OnlyTranslated: p.translated, Strategy: strategy,
+				Interval: ss.started.PollInterval, CPUBudget: ss.started.CPUBudget, Clock: ss.now,
 			})
 			if err != nil {
 				return err
@@ -128,12 +155,12 @@ func (a *agent) conntrackSource(p plan) source {
 		},
 		stats: func() sourceStats {
 			st := current.read()
-			a.tracked.Store(st.Opened + st.Recent)
-			a.notices.set("events", errorText(st.EventsError))
-			a.notices.set("conntrack timeouts", errorText(st.LimitsError))
+			ss.tracked.Store(st.Opened + st.Recent)
+			ss.notices.set("events", errorText(st.EventsError))
+			ss.notices.set("conntrack timeouts", errorText(st.LimitsError))
 			if st.Strategy != logged && st.Strategy != conntrack.Auto {
 				logged = st.Strategy
-				a.logger.Info("strategy chosen", "chosen", st.Strategy, "why", st.Why)
+				ss.logger.Info("strategy chosen", "chosen", st.Strategy, "why", st.Why)
 			}
 			why := p.why
 			if st.Why != "" && st.Why != why {
@@ -141,7 +168,7 @@ func (a *agent) conntrackSource(p plan) source {
 			}
 			return sourceStats{
 				shown: []metrics.Source{{
-					Netns: a.outer.Inode(), Name: string(config.SourceConntrack), Strategy: st.Strategy.String(), Why: why,
+					Netns: ss.outer.Inode(), Name: string(config.SourceConntrack), Strategy: st.Strategy.String(), Why: why,
 					DecodeErrors: st.ParseErrors, Dump: seconds(st.DumpSeconds),
 				}},
 				cpuExceeded: st.BudgetExceeded,
@@ -160,15 +187,6 @@ func conntrackCauses(s conntrack.Strategy) []string {
 	return []string{metrics.CauseUnanswered, metrics.CausePorts}
 }
 
-// foreign returns the outer namespace if it is not the agent's own, which nobody needs to
-// enter: that takes CAP_SYS_ADMIN.
-func (a *agent) foreign() *netns.Handle {
-	if own, err := netns.Own(); err == nil && own == a.outer.Inode() {
-		return nil
-	}
-	return a.outer
-}
-
 func errorText(err error) string {
 	if err == nil {
 		return ""
@@ -176,8 +194,8 @@ func errorText(err error) string {
 	return err.Error()
 }
 
-func (a *agent) socketSource(to feed, why string) source {
-	s := sockdiag.New(sockdiag.Config{Now: a.now, Finder: a.finder()})
+func (ss *sensors) socketSource(to feed, why string) source {
+	s := sockdiag.New(sockdiag.Config{Now: ss.now, Finder: ss.finder()})
 	return source{
 		subject: "sockets", feed: to,
 		run: s.Run,
@@ -187,7 +205,7 @@ func (a *agent) socketSource(to feed, why string) source {
 		},
 		stats: func() sourceStats {
 			st := s.Stats()
-			a.refused(st)
+			ss.refused(st)
 			var out sourceStats
 			for _, n := range st.Netns {
 				out.shown = append(out.shown, metrics.Source{
@@ -203,25 +221,16 @@ func (a *agent) socketSource(to feed, why string) source {
 	}
 }
 
-// finder finds the machine's network namespaces. One that was named on the command line may
-// have neither a process nor a mount, so the agent's own descriptors count too then.
-func (a *agent) finder() netns.Finder {
-	if a.started.Netns == "" {
-		return netns.Finder{}
-	}
-	return netns.Finder{Mounts: []string{"/run/netns", "/run/docker/netns", "/proc/self/fd"}}
-}
-
 // refused says which namespaces are not seen for lack of rights. How many processes are hidden is left out: that
 // changes all the time, and a notice is logged at each change.
-func (a *agent) refused(st *sockdiag.Stats) {
+func (ss *sensors) refused(st *sockdiag.Stats) {
 	var texts []string
 	for _, e := range st.Refused {
 		uncounted := *e
 		uncounted.Hidden = 0
 		texts = append(texts, withRemedy(&uncounted))
 	}
-	a.notices.replace(slog.LevelWarn, "sockets", texts)
+	ss.notices.replace(slog.LevelWarn, "sockets", texts)
 }
 
 // withRemedy says what is denied and how to give it.

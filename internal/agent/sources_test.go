@@ -50,10 +50,10 @@ type sourcesAgent struct {
 func newSourcesAgent(t *testing.T, h *lab.Host, text string) *sourcesAgent {
 	t.Helper()
 	a, _ := newQuietAgent(t, "cloud_metadata: false\nnetns: "+h.Path()+"\n"+text, cloud.Client{})
-	a.chooseEvery = 200 * time.Millisecond
+	a.sensors.chooseEvery = 200 * time.Millisecond
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
-	go func() { ended <- a.runSources(ctx) }()
+	go func() { ended <- a.sensors.run(ctx) }()
 	t.Cleanup(func() {
 		cancel()
 		if err := <-ended; !errors.Is(err, context.Canceled) {
@@ -87,7 +87,7 @@ type seen struct {
 
 func (a *sourcesAgent) seen() seen {
 	var s seen
-	st := a.state.Load()
+	st := a.publisher.state.Load()
 	if st == nil {
 		return s
 	}
@@ -186,10 +186,10 @@ func TestKernelPlanKeepsWhatIsBroken(t *testing.T) {
 		{before + ", {name: own, model: local}]\n", true},
 	} {
 		write(t, path, step.text)
-		if err := a.reloadConfig(t.Context()); err != nil {
+		if err := a.setup.reload(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		p, err := a.plan(t.Context(), "no luck", false)
+		p, err := a.sensors.plan(t.Context(), "no luck", false)
 		if err != nil {
 			t.Fatal(err)
 		}

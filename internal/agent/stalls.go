@@ -23,8 +23,8 @@ const (
 // stallSensor tells the ledgers of flows whose first packet was sent again. Where this
 // machine translates, a flow that finds no port leaves no entry in conntrack: its
 // packet is dropped before, and the socket that sends it again is all there is to see.
-func (a *agent) stallSensor() source {
-	s := sockdiag.New(sockdiag.Config{Now: a.now, Finder: a.finder()})
+func (ss *sensors) stallSensor() source {
+	s := sockdiag.New(sockdiag.Config{Now: ss.now, Finder: ss.finder()})
 	var works stats[bool]
 	return source{
 		subject: "stalls",
@@ -39,14 +39,14 @@ func (a *agent) stallSensor() source {
 					works.from(func() bool { return false })
 					return err
 				}
-				if err := a.loop.observeStalls(ctx, a.now(), flows); err != nil {
+				if err := ss.loop.observeStalls(ctx, ss.now(), flows); err != nil {
 					return err
 				}
 				works.from(func() bool { return true })
 				select {
 				case <-ctx.Done():
 					return context.Cause(ctx)
-				case <-time.After(stallsWait(took, a.started.CPUBudget)):
+				case <-time.After(stallsWait(took, ss.started.CPUBudget)):
 				}
 			}
 		},

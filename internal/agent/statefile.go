@@ -52,50 +52,57 @@ func (l *loop) restore(b []byte, now collector.Time) error {
 	return errors.Join(err, local.Restore(b, now))
 }
 
-// loadState restores the state file. One that is not there is no mistake; one that cannot be used
+// stateFile keeps what the loop learned over a restart.
+type stateFile struct {
+	*base
+	path string // empty: nothing is kept
+	loop *loop
+}
+
+// load restores the state. A file that is not there is no mistake; one that cannot be used
 // means that the forecast learns anew, and is said.
-func (a *agent) loadState(path string) {
-	if path == "" {
+func (f *stateFile) load() {
+	if f.path == "" {
 		return
 	}
-	b, err := readState(path)
+	b, err := readState(f.path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return
 	}
 	if err == nil {
-		err = a.loop.restore(b, a.now())
+		err = f.loop.restore(b, f.now())
 	}
 	if err != nil {
-		a.logger.Warn("state file not used: the forecast learns anew", "file", path, "err", err)
+		f.logger.Warn("state file not used: the forecast learns anew", "file", f.path, "err", err)
 		return
 	}
-	a.logger.Info("state restored", "file", path)
+	f.logger.Info("state restored", "file", f.path)
 }
 
-// keepState writes the state file until ctx is cancelled, and once more when loopEnded tells
+// keep writes the file until ctx is cancelled, and once more when loopEnded tells
 // that the ledgers are nobody's.
-func (a *agent) keepState(ctx context.Context, path string, loopEnded <-chan struct{}) error {
-	if path == "" {
+func (f *stateFile) keep(ctx context.Context, loopEnded <-chan struct{}) error {
+	if f.path == "" {
 		return nil
 	}
 	cancelled := every(ctx, saveEvery, func() error {
-		b, err := a.loop.state(ctx)
+		b, err := f.loop.state(ctx)
 		if err == nil { // else cancelled
-			a.saveState(path, b)
+			f.save(b)
 		}
 		return nil
 	})
 	<-loopEnded
-	a.saveState(path, a.loop.learned())
+	f.save(f.loop.learned())
 	return cancelled
 }
 
-func (a *agent) saveState(path string, b []byte) {
+func (f *stateFile) save(b []byte) {
 	text := ""
-	if err := writeAtomically(path, b); err != nil {
+	if err := writeAtomically(f.path, b); err != nil {
 		text = fmt.Sprintf("the state file is not written, so a restart learns anew: %v", err)
 	}
-	a.notices.set("state", text)
+	f.notices.set("state", text)
 }
 
 // state asks the running loop for what it learned.

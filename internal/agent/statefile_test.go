@@ -41,12 +41,13 @@ func TestStateFileIsKept(t *testing.T) {
 		now := collector.Clock()
 		logs := &logtest.Lines{}
 		logger := slog.New(slog.NewTextHandler(logs, nil))
-		a := &agent{logger: logger, now: now, notices: newNotices(logger), loop: newStateLoop(t, now)}
-		a.loadState(path) // not there: no mistake
+		b := &base{logger: logger, now: now, notices: newNotices(logger)}
+		f := &stateFile{base: b, path: path, loop: newStateLoop(t, now)}
+		f.load() // not there: no mistake
 		ctx, cancel := context.WithCancel(t.Context())
 		ended, done := make(chan struct{}), make(chan error, 1)
-		go func() { defer close(ended); _ = a.loop.run(ctx) }()
-		go func() { done <- a.keepState(ctx, path, ended) }()
+		go func() { defer close(ended); _ = f.loop.run(ctx) }()
+		go func() { done <- f.keep(ctx, ended) }()
 		time.Sleep(saveEvery + time.Second)
 		synctest.Wait()
 		first, err := os.ReadFile(path)
@@ -64,8 +65,8 @@ func TestStateFileIsKept(t *testing.T) {
 		if string(first) == string(last) {
 			t.Error("the state was not written at the end")
 		}
-		b := &agent{logger: logger, now: now, notices: newNotices(logger), loop: newStateLoop(t, now)}
-		b.loadState(path)
+		again := &stateFile{base: b, path: path, loop: newStateLoop(t, now)}
+		again.load()
 		if all := strings.Join(logs.All(), ""); !strings.Contains(all, "state restored") || strings.Contains(all, "WARN") {
 			t.Errorf("log:\n%s", all)
 		}
@@ -99,9 +100,10 @@ func TestStateFileThatIsBad(t *testing.T) {
 
 func TestStateFileThatCannotBeWritten(t *testing.T) {
 	t.Parallel()
-	a := &agent{notices: newNotices(slog.New(slog.DiscardHandler))}
-	a.saveState(filepath.Join(t.TempDir(), "no", "such", "folder"), []byte("x"))
-	if got := a.notices.list(); len(got) != 1 || !strings.Contains(got[0], "not written") {
+	b := &base{notices: newNotices(slog.New(slog.DiscardHandler))}
+	f := &stateFile{base: b, path: filepath.Join(t.TempDir(), "no", "such", "folder")}
+	f.save([]byte("x"))
+	if got := f.notices.list(); len(got) != 1 || !strings.Contains(got[0], "not written") {
 		t.Errorf("notices: %q", got)
 	}
 }

@@ -101,7 +101,7 @@ func TestNoticesAreLoggedOnce(t *testing.T) {
 func TestRefusedIsLoggedOnce(t *testing.T) {
 	t.Parallel()
 	logs := &logtest.Lines{}
-	a := &agent{notices: newNotices(slog.New(slog.NewTextHandler(logs, nil)))}
+	a := &sensors{base: &base{notices: newNotices(slog.New(slog.NewTextHandler(logs, nil)))}}
 	for hidden := range 5 {
 		a.refused(&sockdiag.Stats{Refused: []*netns.AccessError{{
 			What: "see the network namespaces of other processes", Hidden: 80 + hidden,

@@ -13,13 +13,13 @@ import (
 // tellSystemd tells the service manager (Type=notify) when the first dump is complete, feeds its watchdog
 // while snapshots are younger than the watchdog's time, and says what stands on the page in its status
 // line. Where no service manager asked for it, nothing is sent.
-func (a *agent) tellSystemd(ctx context.Context) error {
+func (p *publisher) tellSystemd(ctx context.Context) error {
 	watchdog, err := daemon.SdWatchdogEnabled(false)
 	if err != nil {
-		a.logger.Warn("watchdog not fed", "err", err)
+		p.logger.Warn("watchdog not fed", "err", err)
 	}
-	t := supervised{logger: a.logger, watchdog: watchdog}
-	for !a.ready.Load() {
+	t := supervised{logger: p.logger, watchdog: watchdog}
+	for !p.ready.Load() {
 		if err := sleep(ctx, 50*time.Millisecond); err != nil {
 			return err
 		}
@@ -28,8 +28,8 @@ func (a *agent) tellSystemd(ctx context.Context) error {
 		return nil
 	}
 	for {
-		t.send(statusLine(a.notices.list()))
-		if a.now().Sub(a.state.Load().View.Snapshot.At) < t.watchdog {
+		t.send(statusLine(p.notices.list()))
+		if p.age() < t.watchdog {
 			t.send(daemon.SdNotifyWatchdog)
 		}
 		if err := sleep(ctx, t.every()); err != nil {

@@ -36,12 +36,12 @@ func TestSystemdIsTold(t *testing.T) {
 	}
 	a, _ := newQuietAgent(t, "budgets: [{name: web, model: static, tcp: {ports: 8}}]\n", cloud.Client{})
 	a.notices.set("owners", "missing CAP_SYS_PTRACE:\nREADY=0")
-	for a.state.Load() == nil { // the loop publishes once when it begins
+	for a.publisher.state.Load() == nil { // the loop publishes once when it begins
 		time.Sleep(time.Millisecond)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
-	go func() { ended <- a.tellSystemd(ctx) }()
+	go func() { ended <- a.publisher.tellSystemd(ctx) }()
 
 	if err := socket.SetReadDeadline(time.Now().Add(200 * time.Millisecond)); err != nil {
 		t.Fatal(err)
@@ -49,7 +49,7 @@ func TestSystemdIsTold(t *testing.T) {
 	if n, err := socket.Read(make([]byte, 1024)); err == nil {
 		t.Errorf("%d bytes were sent before the first dump", n)
 	}
-	a.ready.Store(true)
+	a.publisher.ready.Store(true)
 	for _, want := range []string{"READY=1", "STATUS=watching; notice: missing CAP_SYS_PTRACE: READY=0", "WATCHDOG=1"} {
 		if got := next(); got != want {
 			t.Errorf("got %q, want %q", got, want)
@@ -72,8 +72,8 @@ func TestSystemdIsTold(t *testing.T) {
 func TestNoSystemd(t *testing.T) {
 	t.Setenv("NOTIFY_SOCKET", "")
 	a, _ := newQuietAgent(t, "budgets: [{name: web, model: static, tcp: {ports: 8}}]\n", cloud.Client{})
-	a.ready.Store(true)
-	if err := a.tellSystemd(t.Context()); err != nil {
+	a.publisher.ready.Store(true)
+	if err := a.publisher.tellSystemd(t.Context()); err != nil {
 		t.Error(err)
 	}
 }
