@@ -17,7 +17,8 @@ import (
 	"github.com/snatwatch/snatwatch/internal/kerneltest"
 )
 
-// uplinks gives ns an address inside, 10.1.0.5, two ways out, and a route by each: 198.18.0.0/16 by eth0, 198.19.0.0/16 by eth1.
+// uplinks gives ns an address inside, 10.1.0.5, two ways out, and a route by each: 198.18.0.0/16 by eth0,
+// 198.19.0.0/16 by eth1.
 func uplinks(t *testing.T, ns *netns.Handle) {
 	t.Helper()
 	err := ns.Do(func() error {

@@ -130,8 +130,8 @@ func (n *nftables) bases() (list []baseChain, err error) {
 	return list, nil
 }
 
-// parseBase reads a chain; ok is false for one that is no base chain of IPv4 or IPv6. Most chains are none, and are told apart at
-// little cost.
+// parseBase reads a chain; ok is false for one that is no base chain of IPv4 or IPv6. Most chains are none, and are
+// told apart at little cost.
 func parseBase(family byte, b []byte) (c baseChain, ok bool, err error) {
 	var hook []byte
 	c.table.family = family
@@ -167,7 +167,8 @@ func (n *nftables) chain(t tableKey, name string) (*chain, error) {
 		return c, nil
 	}
 	c := &chain{table: t.String(), name: name}
-	req := request(unix.NFT_MSG_GETRULE, t.family, map[uint16]string{unix.NFTA_RULE_TABLE: t.name, unix.NFTA_RULE_CHAIN: name})
+	names := map[uint16]string{unix.NFTA_RULE_TABLE: t.name, unix.NFTA_RULE_CHAIN: name}
+	req := request(unix.NFT_MSG_GETRULE, t.family, names)
 	type raw struct {
 		handle      uint64
 		expressions []byte
@@ -234,7 +235,8 @@ func (n *nftables) elements(t tableKey, set string) ([]element, error) {
 		return es, nil
 	}
 	var es []element
-	req := request(unix.NFT_MSG_GETSETELEM, t.family, map[uint16]string{unix.NFTA_SET_ELEM_LIST_TABLE: t.name, unix.NFTA_SET_ELEM_LIST_SET: set})
+	names := map[uint16]string{unix.NFTA_SET_ELEM_LIST_TABLE: t.name, unix.NFTA_SET_ELEM_LIST_SET: set}
+	req := request(unix.NFT_MSG_GETSETELEM, t.family, names)
 	err := n.dump(req, func(_ byte, b []byte) error {
 		f, err := parseFields(b)
 		if err != nil {

@@ -101,7 +101,8 @@ func readLegacy(before *legacyState, seed maphash.Seed) (s legacyState, err erro
 		}
 		s.tables = append(s.tables, t)
 	}
-	s.changed = s.sums != before.sums || !slices.Equal(s.problems, before.problems) || !slices.Equal(s.remarks, before.remarks)
+	s.changed = s.sums != before.sums || !slices.Equal(s.problems, before.problems) ||
+		!slices.Equal(s.remarks, before.remarks)
 	return s, nil
 }
 

@@ -110,7 +110,10 @@ func (c *cache) attempt(ctx context.Context, conn, route *nlraw.Conn) (done bool
 	if err != nil {
 		return false, err
 	}
-	n := &nftables{ctx: ctx, conn: conn, chains: map[tableKey]map[string]*chain{}, sets: map[tableKey]map[string][]element{}}
+	n := &nftables{
+		ctx: ctx, conn: conn,
+		chains: map[tableKey]map[string]*chain{}, sets: map[tableKey]map[string][]element{},
+	}
 	s, err := n.ruleset(links, &legacy)
 	if err != nil {
 		return false, err

@@ -197,7 +197,8 @@ func spread(rules []Rule) Rule {
 		}
 	}
 	slices.SortFunc(r.Pools, func(a, b Pool) int {
-		return cmp.Or(a.VIP.Compare(b.VIP), cmp.Compare(a.Ports.First, b.Ports.First), cmp.Compare(a.Ports.Last, b.Ports.Last))
+		return cmp.Or(a.VIP.Compare(b.VIP),
+			cmp.Compare(a.Ports.First, b.Ports.First), cmp.Compare(a.Ports.Last, b.Ports.Last))
 	})
 	r.Pools = slices.Compact(r.Pools)
 	return r

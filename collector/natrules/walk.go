@@ -61,7 +61,8 @@ type path struct {
 	outs  []out // interfaces that they leave by, if isOut
 	isOut bool
 	nots  []out
-	// drawn: whether a packet comes here is drawn anew for each. passing: the next may not come here for other reasons.
+	// drawn: whether a packet comes here is drawn anew for each. passing: the next may not come here for other
+	// reasons.
 	drawn, passing bool
 	byMark         bool // whether a packet comes here hangs on its mark
 }
@@ -115,7 +116,7 @@ func (w *walker) follow(name string, p path, depth int) {
 	from := w.ends.count()
 	for i := range c.steps {
 		if w.visits++; w.visits > maxVisits {
-			w.lost[name] = errors.New("more ways lead through the chains than are followed: budgets of model linux name the VIPs and ports instead")
+			w.lost[name] = errors.New("more ways lead through the chains than are followed")
 			return
 		}
 		w.step(c, i, &p, depth)
