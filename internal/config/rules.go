@@ -270,7 +270,7 @@ func (r *resolution) names(entry string, groups []natrules.Rule) []string {
 			names[i] = entry + "-" + groupName(g)
 		}
 		for taken[names[i]] {
-			names[i] += "-ipv6"
+			names[i] += "+"
 		}
 		taken[names[i]] = true
 	}
@@ -289,6 +289,8 @@ func stands(b *budget.Budget, g natrules.Rule) bool {
 func groupName(r natrules.Rule) string {
 	var parts []string
 	switch n := len(r.VIPs); {
+	case r.Masquerade && n > 0 && r.VIPs[0].Is6():
+		parts = append(parts, "masquerade-ipv6")
 	case r.Masquerade, n == 0:
 		parts = append(parts, "masquerade")
 	case n == 1:
