@@ -77,15 +77,24 @@ func generation(ctx context.Context, conn *nlraw.Conn) (id uint32, err error) {
 	return id, nil
 }
 
-// dump calls f with the family and attributes of each answer.
+// dump calls f with the family and attributes of each answer. It reads them all, whatever f returns, because the
+// kernel takes no other request before; the first error comes back.
 func (n *nftables) dump(req netlink.Message, f func(family byte, b []byte) error) error {
-	return n.conn.Dump(n.ctx, req, nil, func(m nlraw.Message) error {
+	var first error
+	err := n.conn.Dump(n.ctx, req, nil, func(m nlraw.Message) error {
 		family, b, err := body(m.Data)
-		if err != nil {
-			return err
+		if err == nil {
+			err = f(family, b)
 		}
-		return f(family, b)
+		if first == nil {
+			first = err
+		}
+		return nil
 	})
+	if err != nil {
+		return err
+	}
+	return first
 }
 
 // dormant lists the tables that the kernel does not run.
@@ -172,14 +181,13 @@ func (n *nftables) chain(t tableKey, name string) (*chain, error) {
 	type raw struct {
 		handle      uint64
 		expressions []byte
+		err         error
 	}
 	var rules []raw
 	err := n.dump(req, func(_ byte, b []byte) error {
 		f, err := parseFields(b)
-		if err == nil {
-			rules = append(rules, raw{f.u64(unix.NFTA_RULE_HANDLE), slices.Clone(f[unix.NFTA_RULE_EXPRESSIONS])})
-		}
-		return err
+		rules = append(rules, raw{f.u64(unix.NFTA_RULE_HANDLE), slices.Clone(f[unix.NFTA_RULE_EXPRESSIONS]), err})
+		return nil
 	})
 	if err != nil {
 		return nil, fmt.Errorf("read its rules: %w", err)
@@ -188,6 +196,7 @@ func (n *nftables) chain(t tableKey, name string) (*chain, error) {
 	c.steps = make([]step, 0, len(rules))
 	for _, r := range rules {
 		s, err := compile(t.family, r.expressions, func(set string) ([]element, error) { return n.elements(t, set) })
+		err = cmp.Or(r.err, err)
 		switch {
 		case interrupted(err):
 			return nil, err

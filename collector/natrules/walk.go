@@ -40,7 +40,7 @@ type walker struct {
 	ends     ends
 	outcomes []outcome
 	known    map[outcomeKey]int
-	groups   map[string]int
+	drawings []drawing
 	visits   int
 	// marks counts changes of marks, so that two matches of a mark are the same only if nothing lies between.
 	marks     int
@@ -86,8 +86,7 @@ type outcomeKey struct {
 
 func newWalker() *walker {
 	return &walker{
-		ids: map[string]int32{}, known: map[outcomeKey]int{}, groups: map[string]int{},
-		lost: map[string]error{}, ends: ends{by: map[int32][]int{}},
+		ids: map[string]int32{}, known: map[outcomeKey]int{}, lost: map[string]error{}, ends: ends{by: map[int32][]int{}},
 	}
 }
 
@@ -255,21 +254,32 @@ func (w *walker) translate(c *chain, i int, p path) {
 	w.ends.add(&p, scope)
 }
 
-// group returns the number of the rules that a packet on p draws among, 0 for none. A rule for the same flows
-// that takes what the draws left belongs to them.
+// drawing is the flows of which each packet is drawn to one of several rules. closed: one takes what the draws left.
+type drawing struct {
+	conds  []int32
+	flows  flows
+	closed bool
+}
+
+// group returns the number of the rules that a packet on p draws among, 0 for none. A rule for the same flows, and maybe
+// others, that takes what the draws left belongs to them.
 func (w *walker) group(p *path) int {
-	if !p.drawn && len(w.groups) == 0 {
+	for i := range w.drawings {
+		d := &w.drawings[i]
+		same := d.flows == p.flows && len(d.conds) == len(p.conds) && subset(p.conds, d.conds)
+		switch {
+		case p.drawn && same:
+			return i + 1
+		case !p.drawn && !d.closed && (same || d.flows&^p.flows == 0 && subset(p.conds, d.conds)):
+			d.closed = true
+			return i + 1
+		}
+	}
+	if !p.drawn {
 		return 0
 	}
-	conds := slices.Clone(p.conds)
-	slices.Sort(conds)
-	key := fmt.Sprint(conds, p.flows)
-	n, ok := w.groups[key]
-	if !ok && p.drawn {
-		n = len(w.groups) + 1
-		w.groups[key] = n
-	}
-	return n
+	w.drawings = append(w.drawings, drawing{conds: p.conds, flows: p.flows})
+	return len(w.drawings)
 }
 
 // apply narrows p by conditions; ok is false if no flow is left.

@@ -107,6 +107,12 @@ func TestKernelKindsOfRules(t *testing.T) {
 			"192.0.2.10 tcp 2048 udp 0",
 		},
 		{
+			"draws among VIPs of one interface, and a rule for the rest of all",
+			ipt("-A POSTROUTING -o eth0 -m statistic --mode random --probability 0.5 -j SNAT --to-source 198.51.100.1\n" +
+				"-A POSTROUTING -j SNAT --to-source 198.51.100.2\n-A POSTROUTING -j MASQUERADE"),
+			"198.51.100.1,198.51.100.2 tcp 129024 udp 129024",
+		},
+		{
 			"marks drawn for each new flow, before it leaves",
 			ipt("-A PREROUTING -m statistic --mode nth --every 2 --packet 0 -j MARK --set-mark 1\n" +
 				"-A PREROUTING -m statistic --mode nth --every 2 --packet 1 -j MARK --set-mark 2\n" +
