@@ -101,6 +101,12 @@ func vipsText(b *budget.Budget) string {
 	if b.SpacePerVIP {
 		text += ", a port space each"
 	}
+	switch r := b.PortRange; {
+	case len(b.Params.Pools) > 0:
+		text += fmt.Sprintf(", %d port ranges", len(b.Params.Pools))
+	case b.Translated && r != (collector.PortRange{}):
+		text += fmt.Sprintf(", ports %d-%d", r.First, r.Last)
+	}
 	return text
 }
 

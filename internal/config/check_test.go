@@ -60,7 +60,7 @@ budgets:
 web      azure-lb-2018    node    2 (198.51.100.1, 198.51.100.2)                                                       48     1024 ports from 51 nodes on         203.0.113.0/24                nothing
 last     azure-lb         node    1                                                                                    900    none, the table ends at 1000 nodes  192.0.2.0/25 but 192.0.2.1/32  nothing
 gateway  aws-nat-gateway  shared  2                                                                                    -      -                                   192.0.2.128/25                tcp.cool_down.fin, tcp.cool_down.rst
-router   linux            node    5 (198.51.100.3, 198.51.100.4, 198.51.100.5, 198.51.100.6, …), a port space each    -      -                                   3 prefixes but 3 prefixes     nothing
+router   linux            node    5 (198.51.100.3, 198.51.100.4, 198.51.100.5, 198.51.100.6, …), a port space each, ports 1024-2047    -      -                                   3 prefixes but 3 prefixes     nothing
 
 BUDGET   PROTOCOL  PORTS   EFFECTIVE  UNIQUE PER  IDLE      HALF-OPEN  COOL-DOWN FIN  RST  TIMEOUT  IDLE  EVICTED  UNKNOWN
 web      tcp       2048    2048       endpoint    4m        4m         4m             15s  0s       0s    4m       4m

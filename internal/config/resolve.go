@@ -215,6 +215,9 @@ func typeOf[T any]() reflect.Type { return reflect.TypeFor[T]() }
 // cloud's metadata, or else its ephemeral ports.
 func (r *resolution) auto(path string, b *Budget) {
 	p := r.common(path, b)
+	if b.Netns == "" && slices.ContainsFunc(r.c.Budgets, func(o Budget) bool { return o.Netns != "" && o.followsRules() }) {
+		p.Netns = r.m.Limits.Netns // what the rules there do is that of other entries
+	}
 	rules, unread := r.m.rulesOf(b)
 	r.noteRules(b.Name, rules)
 	groups, folded := groupRules(rules.Rules)
