@@ -253,9 +253,9 @@ func trouble(since time.Duration) *metrics.View {
 			Probability: [4]float64{0.5, 0.9, 0.95, 0.95}, TimeToExhaustion: float64(ports-held) / 2,
 		}}
 	}
-	protocol := func(ports, held int) detector.ProtocolSnapshot {
+	protocol := func(ports, held int) detector.AccountSnapshot {
 		s := space(ports, held)
-		return detector.ProtocolSnapshot{
+		return detector.AccountSnapshot{
 			Protocol: collector.TCP, Terms: budget.Terms{Ports: ports, Effective: ports},
 			Held: held + 2, Live: s.Live, Cooling: s.Cooling, Busiest: held, Opening: 5, Stalled: 5,
 			Opened: n(400), Closed: [collector.NumReasons]uint64{n(100), n(100), n(100), n(100), n(100), n(100)},
@@ -273,11 +273,11 @@ func trouble(since time.Duration) *metrics.View {
 			Budgets: []detector.BudgetSnapshot{
 				{
 					Budget:    &budget.Budget{Name: "lb", Model: "azure-lb-2018", Pool: "web", VIPCount: 1, Nodes: 49, NodesToNextTier: 1, NextTierPorts: 512},
-					Protocols: []detector.ProtocolSnapshot{protocol(1024, 1024)}, Contradicted: true, Brier: brier,
+					Protocols: []detector.AccountSnapshot{protocol(1024, 1024)}, Contradicted: true, Brier: brier,
 				},
 				{
 					Budget:    &budget.Budget{Name: "nat", Model: "aws-nat-gateway", Scope: budget.ScopeShared, Pool: "web", Gateway: "nat-1", VIPCount: 1},
-					Protocols: []detector.ProtocolSnapshot{protocol(55_000, 27_200)}, Brier: brier,
+					Protocols: []detector.AccountSnapshot{protocol(55_000, 27_200)}, Brier: brier,
 				},
 			},
 		},

@@ -171,7 +171,7 @@ func sharedGateway(b *budget.Budget) string {
 	return cmp.Or(b.Gateway, b.Pool, b.Name)
 }
 
-func (e emitter) protocol(v *View, b *budget.Budget, p *detector.ProtocolSnapshot) {
+func (e emitter) protocol(v *View, b *budget.Budget, p *detector.AccountSnapshot) {
 	budget, shared := b.Name, sharedGateway(b)
 	protocol := p.Protocol.String()
 	e.gauge(BudgetPorts, float64(p.Terms.Ports), budget, protocol)
@@ -217,7 +217,7 @@ func (e emitter) protocol(v *View, b *budget.Budget, p *detector.ProtocolSnapsho
 
 // failures are those of TCP: a first packet of UDP is not sent again by the kernel, and no
 // answer to it means nothing.
-func (e emitter) failures(v *View, budget string, p *detector.ProtocolSnapshot) {
+func (e emitter) failures(v *View, budget string, p *detector.AccountSnapshot) {
 	protocol := p.Protocol.String()
 	for _, cause := range v.Causes {
 		switch cause {

@@ -49,7 +49,7 @@ func whole() *metrics.View {
 			},
 			Budgets: []detector.BudgetSnapshot{{
 				Budget: web,
-				Protocols: []detector.ProtocolSnapshot{{
+				Protocols: []detector.AccountSnapshot{{
 					Protocol: collector.TCP, Terms: budget.Terms{Ports: 1024, Effective: 1024},
 					Held: 1200, Live: 900, Cooling: 300, Busiest: 1000, Opening: 7, Stalled: 4,
 					Opened: 100, Closed: [collector.NumReasons]uint64{1, 70, 20, 4, 3, 2},

@@ -49,7 +49,7 @@ func TestAdvice(t *testing.T) {
 			t.Parallel()
 			tt.params.Name = "b"
 			b := resolved(t, tt.params)
-			s := &detector.BudgetSnapshot{Budget: b, Protocols: []detector.ProtocolSnapshot{{
+			s := &detector.BudgetSnapshot{Budget: b, Protocols: []detector.AccountSnapshot{{
 				Protocol: collector.TCP, Terms: b.TCP,
 				Spaces: []detector.SpaceSnapshot{{
 					Destination: "203.0.113.7:443", Held: tt.held, Live: tt.held / 10, Cooling: tt.held - tt.held/10,

@@ -177,7 +177,7 @@ func newPageBudget(v *metrics.View, s *detector.BudgetSnapshot) pageBudget {
 	return out
 }
 
-func newPageProtocol(v *metrics.View, p *detector.ProtocolSnapshot) pageProtocol {
+func newPageProtocol(v *metrics.View, p *detector.AccountSnapshot) pageProtocol {
 	out := pageProtocol{
 		Protocol: p.Protocol.String(), Ports: p.Terms.Ports, Effective: p.Terms.Effective,
 		Busiest: p.Busiest, Held: p.Held, Opening: p.Opening, Level: levelOK,
