@@ -151,6 +151,11 @@ func (e emitter) budget(v *View, s *detector.BudgetSnapshot) {
 	if stale, watched := v.PoolStale[b.Name]; watched {
 		e.flag(PoolStale, stale, b.Name)
 	}
+	if v.Measures != nil {
+		for _, m := range v.Measures(s) {
+			e.gauge(AdvicePorts, float64(m.Ports), b.Name, m.Name)
+		}
+	}
 	for i, h := range HorizonValues() {
 		e.gauge(ForecastBrierScore, s.Brier[i], b.Name, h)
 	}
