@@ -37,7 +37,7 @@ func nodeLinks(board, cluster string) []link {
 func (p panel) table() cog.Builder[dashboard.Panel] {
 	span, height := p.size(24, 9)
 	index, rename := map[string]any{}, map[string]any{}
-	exclude := map[string]any{"Time": true, "__name__": true}
+	exclude := map[string]any{"Time": true, "__name__": true, "job": true} // rows are told apart by the job, too
 	if p.noValue {
 		exclude["Value"] = true
 	}
