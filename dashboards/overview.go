@@ -128,7 +128,7 @@ func nodeFull(o rules.Options) string {
 func agentsDown(o rules.Options) string {
 	info := ofTarget(o, string(metrics.AgentBuildInfo))
 	var was []string
-	for _, ago := range []string{"5m", "15m", "45m", "2h", "6h", "1d"} {
+	for _, ago := range []string{"5m", "15m", "45m", "2h", "6h", "18h", "1d"} {
 		was = append(was, info+" offset "+ago)
 	}
 	return ofTarget(o, "up") + " == 0\nand " + on(o, agent) + " (\n  " + strings.Join(was, "\n  or\n  ") + "\n)"

@@ -111,7 +111,17 @@ func compareGrafana(t *testing.T, s *server, o rules.Options) {
 		Groups []struct {
 			Rules []struct {
 				Title string
-				Data  []struct{ Model struct{ Expr string } }
+				Data  []struct {
+					Model struct {
+						Expr       string
+						Conditions []struct {
+							Evaluator struct {
+								Type   string
+								Params []float64
+							}
+						}
+					}
+				}
 			}
 		}
 	}
@@ -125,7 +135,8 @@ func compareGrafana(t *testing.T, s *server, o rules.Options) {
 		// Prometheus asks once a second, so the two may be a scrape apart.
 		for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(time.Second) {
 			want = sorted(s.query(t, fmt.Sprintf("ALERTS{alertname=%q}", r.Title)))
-			got = sorted(s.query(t, r.Data[0].Model.Expr))
+			fires := r.Data[1].Model.Conditions[0].Evaluator
+			got = sorted(s.query(t, fmt.Sprintf("(%s) %s %g", r.Data[0].Model.Expr, map[string]string{"gt": ">", "lt": "<"}[fires.Type], fires.Params[0])))
 			if slices.Equal(want, got) && slices.Contains(quiet, r.Title) == (len(want) == 0) || time.Now().After(deadline) {
 				break
 			}

@@ -5,12 +5,14 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
 	"go.yaml.in/yaml/v3"
 
 	"github.com/snatwatch/snatwatch/internal/kerneltest"
+	"github.com/snatwatch/snatwatch/rules"
 )
 
 // What a panel shows of series that are given, as promtool works it out with the rules of the repository.
@@ -143,35 +145,75 @@ func TestPanelsShow(t *testing.T) {
 					}
 				}
 			}
-			var series, want []map[string]any
-			for name, values := range tt.series {
-				series = append(series, map[string]any{"series": name, "values": values})
-			}
-			for labels, value := range tt.want {
-				want = append(want, map[string]any{"labels": labels, "value": value})
-			}
-			rules, err := filepath.Abs("../rules/snatwatch-*.yaml")
-			if err != nil {
-				t.Fatal(err)
-			}
-			body, err := yaml.Marshal(map[string]any{
-				"rule_files":          []string{rules},
-				"evaluation_interval": "15s",
-				"tests": []any{map[string]any{
-					"interval": "15s", "input_series": series,
-					"promql_expr_test": []any{map[string]any{"expr": expr, "eval_time": "9m", "exp_samples": want}},
-				}},
-			})
-			if err != nil {
-				t.Fatal(err)
-			}
-			file := filepath.Join(t.TempDir(), "panel.yaml")
-			if err := os.WriteFile(file, body, 0o600); err != nil {
-				t.Fatal(err)
-			}
-			if out, err := exec.CommandContext(t.Context(), path, "test", "rules", file).CombinedOutput(); err != nil {
-				t.Errorf("%v\n%s", err, out)
-			}
+			answers(t, path, expr, "15s", "9m", tt.series, tt.want)
 		})
+	}
+}
+
+// An agent that is down is told of for a day: to be down is not to be none. It is seen at some moments, so it has to have been up for
+// twice as long as it is down.
+func TestAgentsAreDownForADay(t *testing.T) {
+	t.Parallel()
+	path := kerneltest.Program(t, "promtool", "prometheus")
+	body, err := rules.Default().Grafana()
+	if err != nil {
+		t.Fatal(err)
+	}
+	rule := regexp.MustCompile(`(?s)expr: \|-\n((?:[^\n]*\n)?\s*up == 0.*?)\n\s*instant:`).FindSubmatch(body)
+	if rule == nil {
+		t.Fatal("no rule asks up == 0")
+	}
+	var board string
+	for _, p := range load(t)["snatwatch-overview.json"].Panels {
+		if p.ID == 15 {
+			board = all(p.Targets[0].Expr)
+		}
+	}
+	for _, down := range []int{10, 100, 1200} { // minutes; a sample in four
+		t.Run(fmt.Sprint(down), func(t *testing.T) {
+			t.Parallel()
+			series := map[string]string{
+				`up{job="s", instance="n"}`:                    fmt.Sprintf("1x%d 0x%d", down/2-1, down/4),
+				`snat_agent_build_info{job="s", instance="n"}`: fmt.Sprintf("1x%d stale", down/2-1),
+				`up{job="other", instance="o"}`:                fmt.Sprintf("0x%d", down),
+			}
+			at := fmt.Sprintf("%dm", down/4*4+down/2*4)
+			answers(t, path, string(rule[1]), "4m", at, series, map[string]float64{`up{instance="n", job="s"}`: 0})
+			answers(t, path, board, "4m", at, series, map[string]float64{"{}": 1})
+		})
+	}
+}
+
+// answers asks promtool what expr is of series, with the rules of the repository.
+func answers(t *testing.T, promtool, expr, interval, at string, given map[string]string, wanted map[string]float64) {
+	t.Helper()
+	var series, want []map[string]any
+	for name, values := range given {
+		series = append(series, map[string]any{"series": name, "values": values})
+	}
+	for labels, value := range wanted {
+		want = append(want, map[string]any{"labels": labels, "value": value})
+	}
+	files, err := filepath.Abs("../rules/snatwatch-*.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	body, err := yaml.Marshal(map[string]any{
+		"rule_files":          []string{files},
+		"evaluation_interval": interval,
+		"tests": []any{map[string]any{
+			"interval": interval, "input_series": series,
+			"promql_expr_test": []any{map[string]any{"expr": expr, "eval_time": at, "exp_samples": want}},
+		}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), "panel.yaml")
+	if err := os.WriteFile(file, body, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := exec.CommandContext(t.Context(), promtool, "test", "rules", file).CombinedOutput(); err != nil {
+		t.Errorf("%v\n%s", err, out)
 	}
 }
