@@ -1,11 +1,13 @@
 package dashboards_test
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
 	"net/url"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
@@ -24,6 +26,12 @@ func run(t testing.TB, program string, args ...string) {
 	if out, err := exec.CommandContext(t.Context(), program, args...).CombinedOutput(); err != nil {
 		t.Fatalf("%s: %v\n%s", program, err, out)
 	}
+}
+
+// program is the Prometheus that PROMETHEUS names, or prometheus in PATH.
+func program(t testing.TB) string {
+	t.Helper()
+	return kerneltest.Program(t, cmp.Or(os.Getenv("PROMETHEUS"), "prometheus"), "prometheus")
 }
 
 // asked is a real Prometheus over a fleet, which boards are opened on as Grafana does: an hour up to fleetEnd.

@@ -13,8 +13,6 @@ import (
 	"strconv"
 	"strings"
 	"testing"
-
-	"github.com/snatwatch/snatwatch/internal/kerneltest"
 )
 
 // SNATWATCH_DRAW names a folder: each board is drawn there, for fleets of 1, 30 and (with SNATWATCH_FLEET=1000) 1,000
@@ -28,7 +26,7 @@ func TestDrawBoards(t *testing.T) {
 		t.Skip("SNATWATCH_DRAW names no folder")
 	}
 	for _, f := range fleets() {
-		a := serve(t, kerneltest.Program(t, "prometheus", "prometheus"), f)
+		a := serve(t, program(t), f)
 		for _, name := range slices.Sorted(maps.Keys(load(t))) {
 			b := load(t)[name]
 			var out strings.Builder

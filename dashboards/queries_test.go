@@ -6,18 +6,19 @@ import (
 	"slices"
 	"testing"
 	"time"
-
-	"github.com/snatwatch/snatwatch/internal/kerneltest"
 )
 
 // most is the number of series that a reader can tell apart in one panel.
 const most = 20
 
+// mostBytes is how much the answers to all queries of a board may be.
+const mostBytes = 200_000
+
 // At every size of a fleet each query of each board is answered, and no panel shows more series than can be told apart.
 func TestPanelsOfFleets(t *testing.T) {
 	t.Parallel()
 	for _, f := range fleets() {
-		a := serve(t, kerneltest.Program(t, "prometheus", "prometheus"), f)
+		a := serve(t, program(t), f)
 		for _, name := range slices.Sorted(maps.Keys(load(t))) {
 			b := load(t)[name]
 			var bytes int
@@ -36,6 +37,9 @@ func TestPanelsOfFleets(t *testing.T) {
 				t.Logf("%4d nodes %-24s %4d %-60s %3d series %6d bytes %5.0f ms", f.nodes, b.UID, p.ID, p.Title, n, size, took.Seconds()*1000)
 			}
 			t.Logf("%4d nodes %-24s %d bytes %.0f ms", f.nodes, b.UID, bytes, all.Seconds()*1000)
+			if bytes > mostBytes {
+				t.Errorf("%d nodes: %s: %d bytes of answers, want at most %d", f.nodes, name, bytes, mostBytes)
+			}
 		}
 	}
 }

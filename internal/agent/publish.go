@@ -32,7 +32,7 @@ func (p *publisher) publish(snap *detector.Snapshot) {
 	set := p.setup.show()
 	v := &metrics.View{
 		Snapshot: snap, At: time.Now().Add(-p.now().Sub(snap.At)), Outer: []uint64{p.outer.Inode()},
-		PoolStale: set.stale, Reload: set.reload, Build: p.build, NATRules: set.rules, CPUExceeded: set.rulesCostly,
+		PoolStale: set.stale, Measures: web.Measures, Reload: set.reload, Build: p.build, NATRules: set.rules, CPUExceeded: set.rulesCostly,
 	}
 	if k := p.counters.last.Load(); k != nil {
 		v.Kernel = []metrics.Kernel{*k}
