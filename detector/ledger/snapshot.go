@@ -80,9 +80,7 @@ func (l *Ledger) protocolSnapshot(number uint32) detector.ProtocolSnapshot {
 	for _, n := range own {
 		s := &l.spaces.list[n]
 		p.Busiest = max(p.Busiest, s.held())
-		if s.outlook != nil {
-			p.Forecast.Add(s.outlook.Latest())
-		}
+		p.Forecast.Add(l.spaces.forecast(s))
 	}
 	if a.fold != nil && a.fold.occupied > 0 {
 		p.Folded, p.FoldedMax = a.fold.spaces(), a.fold.largest()
