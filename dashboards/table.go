@@ -48,6 +48,7 @@ func (p panel) table() cog.Builder[dashboard.Panel] {
 		Id(p.id).Title(p.title).Description(p.description).Datasource(datasource).
 		Unit(p.unit).Span(span).Height(height).NoValue(p.none).
 		CellHeight(common.TableCellHeightSm).
+		Footer(common.NewTableFooterOptionsBuilder().Show(false).Reducer([]string{})).
 		Thresholds(p.steps()).
 		WithTransformation(dashboard.DataTransformerConfig{Id: "merge", Options: map[string]any{}}).
 		WithTransformation(dashboard.DataTransformerConfig{Id: "organize", Options: map[string]any{

@@ -91,9 +91,9 @@ func destinationLabel(d netip.AddrPort, u budget.Uniqueness) string {
 	return d.String()
 }
 
-// exhaustedFor is for how long a port space counts as exhausted after an open failed there or it was full, unless a
-// tenth of its ports comes free before. In between ports are freed and taken again and no failure is counted, since an open fails
-// when sockets are next looked at, or long after: forecasts would flip between now and some minutes.
+// exhaustedFor is how long a port space counts as exhausted after an open failed there or it was full, unless a tenth
+// of its ports comes free before. In between ports are freed and taken again and no failure is counted, since it is
+// counted when sockets are next read, or long after: forecasts would flip between now and some minutes.
 const exhaustedFor = 20 * time.Second
 
 // exhausted reports whether s has no port left, or had none a moment ago.
@@ -102,7 +102,7 @@ func (ss *spaces) exhausted(s *portSpace) bool {
 	return held >= ceiling || s.exhaustedAt != 0 && ss.clock.now.Sub(s.exhaustedAt) < exhaustedFor && held*10 > ceiling*9
 }
 
-// forecast is what is said of s, nil where there is no forecast: of an exhausted one that it is so now.
+// forecast returns what is said of s, nil if it has no forecast: that it runs out now, if it is exhausted.
 func (ss *spaces) forecast(s *portSpace) *detector.Forecast {
 	if s.outlook == nil || s.outlook.Latest() == nil {
 		return nil
