@@ -76,7 +76,7 @@ func (s *setup) lookAgain(ctx context.Context) error {
 	m.Standing = s.current()
 	s.readNetns(&m)
 	s.askCloud(ctx, &m)
-	rejected := readNodes(s.config, &m)
+	rejected := readNodes(ctx, s.config, &m)
 	budgets, notes, err := s.config.Resolve(m)
 	if err != nil {
 		s.notices.set("machine", "the budgets of before stand: "+err.Error())
@@ -160,20 +160,21 @@ func (s *setup) readNetns(m *config.Machine) {
 }
 
 // readNodes puts the watched pool sizes into m, one by one, so that a bad one does
-// not keep a good one out of c's budgets. It returns why a file's size is not in use.
-func readNodes(c *config.Config, m *config.Machine) map[string]error {
+// not keep a good one out of c's budgets. It returns why a size is not in use, by its pool.
+func readNodes(ctx context.Context, c *config.Config, m *config.Machine) map[string]error {
 	rejected := map[string]error{}
-	for _, file := range c.NodesFiles() {
-		n, err := config.ReadNodes(file)
+	for _, pool := range c.Pools() {
+		name := pool.String()
+		n, err := pool.Size(ctx, m.CountNodes)
 		if err != nil {
-			rejected[file] = err
+			rejected[name] = err
 			continue
 		}
 		with := *m
 		with.Nodes = maps.Clone(m.Nodes)
-		with.Nodes[file] = n
+		with.Nodes[name] = n
 		if _, _, err := c.Resolve(with); err != nil {
-			rejected[file] = err
+			rejected[name] = err
 			continue
 		}
 		*m = with
@@ -185,11 +186,13 @@ func readNodes(c *config.Config, m *config.Machine) map[string]error {
 // stands in for what was rejected.
 func (s *setup) watched(rejected map[string]error) map[string]bool {
 	stale := map[string]bool{}
-	for _, b := range s.config.Budgets {
-		if b.NodesFile == "" {
+	for i := range s.config.Budgets {
+		b := &s.config.Budgets[i]
+		pool := b.PoolSource()
+		if pool == (config.Pool{}) {
 			continue
 		}
-		err, text := rejected[b.NodesFile], ""
+		err, text := rejected[pool.String()], ""
 		if err != nil {
 			text = "budget " + b.Name + ": the last good pool size stands: " + err.Error()
 		}

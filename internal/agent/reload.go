@@ -61,7 +61,7 @@ func (s *setup) configure(ctx context.Context, c *config.Config) error {
 	budgets, notes, err := c.Resolve(m)
 	if err != nil { // perhaps for a pool size that was read
 		good := lastGood(m, s.machine)
-		unfit := readNodes(c, &good)
+		unfit := readNodes(ctx, c, &good)
 		if b, n, goodErr := c.Resolve(good); goodErr == nil {
 			m, rejected, budgets, notes, err = good, unfit, b, n, nil
 		}
