@@ -20,6 +20,7 @@ import (
 	"github.com/snatwatch/snatwatch/detector/ledger"
 	"github.com/snatwatch/snatwatch/detector/metrics"
 	"github.com/snatwatch/snatwatch/internal/config"
+	"github.com/snatwatch/snatwatch/internal/kube"
 	"github.com/snatwatch/snatwatch/internal/web"
 )
 
@@ -35,6 +36,8 @@ type Options struct {
 	Build metrics.Build
 	// Metadata asks the cloud what it knows of this machine.
 	Metadata cloud.Client
+	// Nodes counts the nodes of the cluster.
+	Nodes *kube.Nodes
 	// Hangup delivers SIGHUP until stop is called.
 	Hangup func() (signals <-chan os.Signal, stop func())
 	// Lifecycle and Profiling add the routes that reload the config and that profile the agent.
@@ -89,7 +92,7 @@ func newAgent(ctx context.Context, o Options, c *config.Config, outer *netns.Han
 	b := &base{logger: o.Logger, now: collector.Clock(), notices: newNotices(o.Logger), outer: outer, started: c}
 	b.began = b.now()
 	a := &agent{base: b, setup: &setup{base: b, load: o.Load, metadata: o.Metadata, readers: config.NewReaders(b.now)}}
-	a.setup.machine.Readers = a.setup.readers
+	a.setup.machine.Readers, a.setup.machine.CountNodes = a.setup.readers, o.Nodes.Count
 	if err := a.setup.configure(ctx, c); err != nil {
 		return nil, err
 	}
@@ -141,6 +144,7 @@ func Run(ctx context.Context, o Options) error {
 	g.Go(func() error { return a.sensors.run(ctx) })
 	g.Go(func() error { return a.counters.run(ctx) })
 	g.Go(func() error { return a.setup.watch(ctx) })
+	g.Go(func() error { return a.setup.watchNodes(ctx, o.Nodes) })
 	g.Go(func() error { return a.setup.reloadOnHangup(ctx, o.Hangup) })
 	g.Go(func() error { return a.publisher.tellSystemd(ctx) })
 	g.Go(func() error { return server.Serve(ctx, o.Web(c)) })
