@@ -58,7 +58,7 @@ func isAWS(line []byte) bool {
 		return true
 	}
 	var f [15][]byte
-	n := fields(line, ' ', true, f[:])
+	n := words(line, f[:])
 	return n == 14 && string(f[0]) == "2" && (string(f[13]) == "OK" || string(f[13]) == "NODATA" || string(f[13]) == "SKIPDATA")
 }
 
@@ -71,7 +71,7 @@ func newAWS(first []byte) (*aws, bool, error) {
 	for i := range p.at {
 		p.at[i] = -1
 	}
-	n := fields(names, ' ', true, p.fields[:])
+	n := words(names, p.fields[:])
 	for i, f := range p.fields[:n] {
 		for k, name := range awsNames {
 			if string(f) == name {
@@ -96,7 +96,7 @@ func (p *aws) get(k awsField) []byte {
 }
 
 func (p *aws) parse(line []byte, r *Row) error {
-	n := fields(line, ' ', true, p.fields[:])
+	n := fields(line, ' ', p.fields[:])
 	for _, i := range p.at {
 		if i >= n {
 			return errFields

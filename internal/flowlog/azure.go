@@ -27,7 +27,7 @@ func azureTuple(b []byte) bool {
 }
 
 func (p *azure) parse(text []byte, r *Row) (err error) {
-	n := fields(text, ',', false, p.fields[:])
+	n := fields(text, ',', p.fields[:])
 	if n < 8 {
 		return errFields
 	}

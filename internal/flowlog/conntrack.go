@@ -38,7 +38,7 @@ func (conntrack) parse(line []byte, r *Row) error {
 		rest = bytes.TrimLeft(rest, " 0123456789")
 	}
 	var f [24][]byte
-	n := fields(rest, ' ', true, f[:])
+	n := words(rest, f[:])
 	if n < 6 {
 		return errFields
 	}

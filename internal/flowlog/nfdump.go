@@ -39,7 +39,7 @@ func newNfdump(header []byte) *nfdump {
 	for i := range p.at {
 		p.at[i] = -1
 	}
-	n := fields(header, ',', false, p.fields[:])
+	n := fields(header, ',', p.fields[:])
 	for i, f := range p.fields[:n] {
 		for k, names := range [numNFFields][2]string{
 			{"ts", "firstSeen"}, {"te", "lastSeen"}, {"td", "duration"}, {"pr", "proto"}, {"sa", "srcAddr"}, {"da", "dstAddr"},
@@ -64,7 +64,7 @@ func (p *nfdump) parse(line []byte, r *Row) error {
 	if bytes.HasPrefix(line, []byte("Summary")) || bytes.HasPrefix(line, []byte("flows,")) {
 		return skipEmpty
 	}
-	n := fields(line, ',', false, p.fields[:])
+	n := fields(line, ',', p.fields[:])
 	for _, i := range p.at {
 		if i >= n {
 			if n <= 6 {

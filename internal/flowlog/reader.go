@@ -142,7 +142,10 @@ func (r *run) lines(p parser, header bool) error {
 		if err != nil && err != io.EOF {
 			return fmt.Errorf("line %d: %w", n, err)
 		}
-		if line = bytes.TrimRight(line, "\r\n"); len(bytes.TrimSpace(line)) > 0 && !header {
+		for len(line) > 0 && line[len(line)-1] <= ' ' {
+			line = line[:len(line)-1]
+		}
+		if len(line) > 0 && !header {
 			r.one(p, line, n)
 		} else if len(line) > 0 {
 			header = false

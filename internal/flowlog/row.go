@@ -73,24 +73,37 @@ const (
 // errFields is a row with fewer fields than its format has.
 var errFields = errors.New("too few fields")
 
-// fields cuts a line at a separator into dst, without empty fields where they may repeat. It returns how many there are, at
-// most len(dst).
-func fields(line []byte, sep byte, repeat bool, dst [][]byte) int {
+// fields cuts a line at each separator into dst. It returns how many fields there are, at most len(dst).
+func fields(line []byte, sep byte, dst [][]byte) int {
 	n, from := 0, 0
-	for i := 0; i <= len(line); i++ {
-		if i < len(line) && line[i] != sep {
+	for i, c := range line {
+		if c != sep {
 			continue
 		}
-		if !repeat || i > from {
-			if n == len(dst) {
-				return n
-			}
-			dst[n] = line[from:i]
-			n++
+		if n == len(dst) {
+			return n
 		}
-		from = i + 1
+		dst[n] = line[from:i]
+		n, from = n+1, i+1
 	}
-	return n
+	if n == len(dst) {
+		return n
+	}
+	dst[n] = line[from:]
+	return n + 1
+}
+
+// words cuts a line at blanks, of which there may be several.
+func words(line []byte, dst [][]byte) int {
+	n := fields(line, ' ', dst)
+	k := 0
+	for _, f := range dst[:n] {
+		if len(f) > 0 {
+			dst[k] = f
+			k++
+		}
+	}
+	return k
 }
 
 // integer reads a decimal number; ok is false for anything else.

@@ -22,7 +22,7 @@ func (p *zeek) header(line []byte) {
 	if !bytes.HasPrefix(line, []byte("#fields\t")) {
 		return
 	}
-	n := fields(line[len("#fields\t"):], '\t', false, p.fields[:])
+	n := fields(line[len("#fields\t"):], '\t', p.fields[:])
 	for k, name := range [8]string{"ts", "duration", "id.orig_h", "id.orig_p", "id.resp_h", "id.resp_p", "proto", "conn_state"} {
 		p.at[k] = -1
 		for i, f := range p.fields[:n] {
@@ -38,7 +38,7 @@ func (p *zeek) parse(line []byte, r *Row) error {
 		p.header(line)
 		return skipEmpty
 	}
-	n := fields(line, '\t', false, p.fields[:])
+	n := fields(line, '\t', p.fields[:])
 	for _, i := range p.at {
 		if i >= n || i < 0 {
 			return errFields
