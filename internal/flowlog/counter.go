@@ -25,6 +25,7 @@ type Counter struct {
 	spaces map[spaceKey]*Space
 	wheel  *wheel
 	newest int64 // the latest start of a row
+	oldest int64 // the earliest
 	swept  int   // rows since flows were last swept
 
 	// lifetimes are those of all TCP flows that were seen to end, in buckets up to each power of two of a millisecond.
@@ -76,7 +77,6 @@ type Space struct {
 	Exhausted time.Duration
 	opened    uint64
 	ceiling   int
-	point     int // the most within the interval
 }
 
 // NewCounter counts under b. Ports are shared by all sources where b is.
@@ -105,6 +105,9 @@ func (c *Counter) Take(r *Row) {
 		s.held++
 		s.Most = max(s.Most, s.held)
 		return
+	}
+	if c.oldest == 0 || r.Start < c.oldest {
+		c.oldest = r.Start
 	}
 	c.advance(r.Start)
 	f := c.flows[r.Tuple]

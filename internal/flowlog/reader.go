@@ -233,3 +233,6 @@ func (r *run) done() error {
 	}
 	return nil
 }
+
+// Left says how many rows were left out, by why.
+func (r *Result) Left() string { return counts(r.Skipped) }

@@ -46,6 +46,8 @@ func (p *planner) rightSize() []string {
 		out = append(out, "No number of nodes meets the target with these ports.")
 	case least == 0:
 		out = append(out, fmt.Sprintf("No number of nodes meets the target with today's setup; %d nodes do%s.", best, with))
+	case least > p.Nodes:
+		out = append(out, fmt.Sprintf("The ports need %d nodes for the pool's load, and there are %d%s.", least, p.Nodes, orVIP(best, least, with)))
 	default:
 		out = append(out, fmt.Sprintf("The ports need %d nodes of %d for the pool's load%s.", least, p.Nodes, orVIP(best, least, with)))
 	}
