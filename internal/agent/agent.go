@@ -127,7 +127,7 @@ func Run(ctx context.Context, o Options) error {
 	server, err := web.New(web.Config{
 		// A reload goes on to its end even if the client goes away.
 		State: a.publisher.state.Load, Reload: func() error { return a.setup.reload(ctx) }, Logger: logger,
-		Lifecycle: o.Lifecycle, Profiling: o.Profiling, Age: a.publisher.age,
+		Lifecycle: o.Lifecycle, Profiling: o.Profiling, Age: a.publisher.age, History: &a.publisher.history,
 	})
 	if err != nil {
 		return err

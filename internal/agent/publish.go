@@ -18,6 +18,8 @@ type publisher struct {
 	counters *counters
 
 	state atomic.Pointer[web.State]
+	// history is what the page charts; it needs no constructor.
+	history web.History
 	// ready is set when a first dump of the outer namespace is complete.
 	ready atomic.Bool
 }
@@ -43,6 +45,7 @@ func (p *publisher) publish(snap *detector.Snapshot) {
 		v.Causes = append(v.Causes, st.causes...)
 		v.Stalled = v.Stalled || st.stalled
 	}
+	p.history.Add(snap)
 	p.state.Store(&web.State{View: v, Ready: p.ready.Load(), Notices: p.notices.list(), Budgets: set.budgets})
 }
 
