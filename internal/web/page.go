@@ -176,7 +176,7 @@ func pageSources(v *metrics.View) []pageSource {
 	return out
 }
 
-// trim leaves each table its share of the port spaces that the page shows.
+// trim cuts each table to its share of the pageSpaces that the page shows.
 func trim(budgets []pageBudget) {
 	tables, drawn := 0, 0
 	for i := range budgets {
