@@ -39,10 +39,13 @@ func (in *intake) take(n *netns, e *collector.Event, k *lookup) {
 		// A socket's end that lost its addresses says nothing.
 	case i == 0 && e.Kind == collector.Closed, i == 0 && f.State == collector.Done:
 		in.addEnded(&s)
+	case i == 0 && e.Kind == collector.Seen:
+		n.noteShown(in.flows.table.at(in.add(&s)), f.State)
 	case i == 0:
 		in.add(&s)
 	case e.Kind == collector.Seen:
 		in.seen(&s, i)
+		n.noteShown(in.flows.table.at(i), f.State)
 	case e.Kind == collector.Opened:
 		in.opened(&s, i)
 	default:
@@ -61,13 +64,14 @@ func (in *intake) openedAt(s *sighting) collector.Interval {
 }
 
 // add makes an entry for a live flow that the ledger did not know.
-func (in *intake) add(s *sighting) {
-	i := in.flows.table.add(s.key, &s.netns.flows)
+func (in *intake) add(s *sighting) (i uint32) {
+	i = in.flows.table.add(s.key, &s.netns.flows)
 	f := in.flows.table.at(i)
 	f.protocol = s.event.Flow.Protocol
 	f.dump = s.netns.dump
 	in.start(s, f, in.openedAt(s), false)
 	in.refresh(s, i, f)
+	return i
 }
 
 // addEnded makes an entry for an ended flow that the ledger did not know.
@@ -87,7 +91,7 @@ func (in *intake) addEnded(s *sighting) {
 // start makes f, which holds no port, a live flow; resumed says that it was live before.
 func (in *intake) start(s *sighting, f *flow, opened collector.Interval, resumed bool) {
 	e := s.event
-	f.phase, f.flags, f.reason = phaseLive, 0, collector.ReasonUnknown
+	f.phase, f.flags, f.reason = phaseLive, f.flags&flagShown, collector.ReasonUnknown
 	f.id, f.moment = e.Flow.ID, 0
 	f.setOpened(opened)
 	in.heard(s, f)

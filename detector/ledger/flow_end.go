@@ -171,12 +171,21 @@ func (fl *flows) endDump(n *netns, at collector.Time) {
 		return
 	}
 	n.dumping = false
+	agreed := 0 // flows that the dump showed live, and that live here or have ended for a reason that the dump did not know
 	fl.each(n, func(i uint32, f *flow) {
 		fl.countOwed(f)
-		if f.dump != n.dump {
+		shown := f.flags&flagShown != 0
+		f.flags &^= flagShown
+		switch {
+		case f.dump != n.dump:
 			fl.unseen(n, i, f, at)
+		case shown && (f.phase == phaseLive || f.flags&(flagEndSeen|flagTimedOut) != 0):
+			agreed++
+		case shown:
+			fl.drop(n, i, f) // the next dump brings it in anew
 		}
 	})
+	differ := n.differ(agreed)
 	if n.complete != 0 {
 		n.interval = min(n.begin.Sub(n.complete), maxInterval)
 	}
@@ -187,6 +196,10 @@ func (fl *flows) endDump(n *netns, at collector.Time) {
 			n.resyncs++
 		}
 		n.exact, n.lossAt = true, 0
+	}
+	if differ > 0 {
+		n.exact = false
+		n.mismatches += uint64(differ)
 	}
 }
 

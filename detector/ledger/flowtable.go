@@ -28,6 +28,7 @@ const (
 	flagOpening     // live, and a dump showed it without an answer
 	flagOwed        // live, and the end of the flow before it is not counted yet: its event is on the way
 	flagUnconfirmed // live, and nothing tells but that its first packet went out
+	flagShown       // the dump in progress showed it live
 	flagAgeUnknown  // its entry's timeout is not what the kernel's settings say, so it does not tell when the last packet came
 )
 

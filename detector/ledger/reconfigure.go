@@ -37,6 +37,7 @@ func (l *Ledger) Reconfigure(budgets []*budget.Budget) {
 	}
 	for _, n := range l.namespaces.list {
 		if n != nil {
+			n.unchecked = true
 			l.flows.each(n, func(i uint32, f *flow) {
 				if f.place != 0 {
 					l.recount(n, i, f)
