@@ -32,7 +32,7 @@ type NetnsSnapshot struct {
 	// Mismatches counts flows that a complete dump showed live and the ledger did not have as live. Each makes the ledger
 	// inexact until the next complete dump.
 	Mismatches uint64
-	Flows      int    // flows that the ledger knows here, ended ones included
+	Flows      int // flows that the ledger knows here, ended ones included
 	// OtherProtocols counts flows there that are neither TCP nor UDP.
 	OtherProtocols uint64
 }

@@ -40,8 +40,8 @@ type netns struct {
 	shown      int
 	unchecked  bool
 	mismatches uint64
-	lossAt         collector.Time // of the first overrun that no dump repaired, 0 if none
-	lastOpen       collector.Time // of the last event of a new flow
+	lossAt     collector.Time // of the first overrun that no dump repaired, 0 if none
+	lastOpen   collector.Time // of the last event of a new flow
 	// other counts flows of other protocols: those of the last complete dump and those opened since. otherNow counts
 	// those of the dump in progress.
 	other, otherNow uint64
