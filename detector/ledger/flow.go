@@ -134,7 +134,7 @@ func (in *intake) seen(s *sighting, i uint32) {
 		}
 		return
 	}
-	// An event told after this dump began that the flow ended, or that another took its place: the dump is late.
+	// After this dump began an event ended the flow, or gave its port to another: the dump is late.
 	touched := s.netns.dumping && f.dump == s.netns.dump
 	late := touched && (f.flags&flagEndSeen != 0 || f.phase == phaseLive && e.State == collector.Done && e.ID != 0 && e.ID == f.before)
 	f.dump = s.netns.dump
