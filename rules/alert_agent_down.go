@@ -19,7 +19,7 @@ func (o Options) agentDown() Alert {
 	}
 	was := fmt.Sprintf("present_over_time(%s[1h])", o.m(metrics.AgentBuildInfo))
 	if !o.inline {
-		was = "(\n" + indent(was+"\nor\npresent_over_time(ALERTS{alertname=\"SnatAgentDown\"}[1h])") + "\n)"
+		was = "(\n" + indent(was+"\nor on ("+by+")\npresent_over_time(ALERTS{alertname=\"SnatAgentDown\"}[1h])") + "\n)"
 	}
 	expr := fmt.Sprintf("%s == 0\nand on (%s)\n%s", up, by, was)
 	return Alert{

@@ -51,11 +51,13 @@ const (
 	ExhaustionProbabilityMax Name = "snat_exhaustion_probability_max"
 	ForecastBrierScore       Name = "snat_forecast_brier_score"
 
-	OpenFailures   Name = "snat_open_failures_total"
-	OpeningStalled Name = "snat_opening_stalled"
+	OpenFailures     Name = "snat_open_failures_total"
+	OpeningStalled   Name = "snat_opening_stalled"
+	StalledAtCeiling Name = "snat_opening_stalled_at_ceiling"
 
 	ConntrackInsertFailed Name = "snat_conntrack_insert_failed_total"
 	ConntrackDrop         Name = "snat_conntrack_drop_total"
+	ConntrackEarlyDrop    Name = "snat_conntrack_early_drop_total"
 	ConntrackFound        Name = "snat_conntrack_found_total"
 	ConntrackEntries      Name = "snat_conntrack_entries"
 	ConntrackEntriesLimit Name = "snat_conntrack_entries_limit"
@@ -69,6 +71,7 @@ const (
 	DecodeErrors      Name = "snat_decode_errors_total"
 	DumpSeconds       Name = "snat_dump_seconds"
 	SnapshotTimestamp Name = "snat_snapshot_timestamp_seconds"
+	SnapshotAge       Name = "snat_snapshot_age_seconds"
 	WarmingUp         Name = "snat_warming_up"
 	CPUBudgetExceeded Name = "snat_cpu_budget_exceeded"
 

@@ -12,6 +12,8 @@ import (
 type View struct {
 	// Snapshot is nil until the ledger's first tick.
 	Snapshot *detector.Snapshot
+	// Age is how old Snapshot is, by the agent's monotonic clock.
+	Age time.Duration
 	// Outer are the network namespaces in which flows leave the machine. They are
 	// exported by inode number, all others together as netns="other": there may be
 	// hundreds, and they come and go.
