@@ -86,8 +86,6 @@ type Flow struct {
 	// Refused: the first packet was answered by a reset (Reason RST; in conntrack a TCP
 	// entry that never got IPS_ASSURED).
 	Refused bool
-	// Retransmits of the first SYN so far; sockets only.
-	Retransmits uint8
 	// Zone is the conntrack zone, 0 for sockets.
 	Zone uint16
 	// ID is CTA_ID, or the lower half of a socket's cookie: it tells apart two flows that
@@ -108,9 +106,8 @@ type Flow struct {
 	// Active is the time of the last packet in either direction, 0 where unknown.
 	Active Time
 
-	// UID, Inode and Cgroup (cgroup v2 id) name the socket's owner; sockets only,
+	// Inode and Cgroup (cgroup v2 id) name the socket's owner; sockets only,
 	// 0 where unknown.
-	UID    uint32
 	Inode  uint32
 	Cgroup uint64
 }

@@ -1,88 +1,199 @@
 package dashboards
 
 import (
+	"fmt"
+
+	"github.com/grafana/grafana-foundation-sdk/go/dashboard"
+
 	"github.com/snatwatch/snatwatch/detector/metrics"
 	"github.com/snatwatch/snatwatch/rules"
 )
 
-// agent is about the sensor itself.
-func agent(o rules.Options) board {
-	t := o.Thresholds
-	per := "{{instance}} {{netns}}"
+// agents is about the sensors themselves. Of a thousand nodes it shows those that are not well, and of the rest how
+// they are spread.
+func agents(o rules.Options) board {
 	return board{
 		uid: rules.BoardAgent, title: "snatwatch / Agent",
-		description: "Is the sensor well: does every agent see all flows, in time, at little cost, and do its forecasts come true?",
+		description: "Are the sensors well: does every agent see all flows, in time, at little cost, and do its forecasts come true?",
 		rows: []row{
 			{"Sight", []panel{
-				{
-					id: rules.PanelAgentExact, title: "Is the ledger exact?", unit: "short", min: ptr(0), max: ptr(1), worstIsLow: true, thresholds: []float64{1},
-					description: "1 where a complete dump was taken since the kernel last dropped events.",
-					queries: []query{
-						{expr: by("min", "instance, netns", sel(o, metrics.LedgerExact)), legend: per},
-						{expr: "1 - " + by("max", "instance", sel(o, metrics.WarmingUp)), legend: "warmed up {{instance}}"},
-						{expr: by("min", "instance", sel(o, metrics.ConfigReloadSuccess)), legend: "config good {{instance}}"},
-					},
-				},
-				{
-					id: 71, title: "How old is what we see?", unit: "s", min: ptr(0), thresholds: []float64{t.StaleSeconds},
-					description: "Age of the snapshot behind the metrics when they were scraped. The alert is raised above the red line.",
-					queries:     []query{{expr: "timestamp(" + sel(o, metrics.SnapshotTimestamp) + ") - " + sel(o, metrics.SnapshotTimestamp), legend: "snapshot {{instance}}"}},
-				},
-				{
-					id: 72, title: "Are events lost?", unit: "cps", min: ptr(0),
-					description: "Overruns (the kernel dropped events), dumps that repaired them, and messages that could not be decoded, per second.",
-					queries: []query{
-						{expr: by("sum", "instance", rate(sel(o, metrics.EventsLost))), legend: "overruns {{instance}}"},
-						{expr: by("sum", "instance", rate(sel(o, metrics.Resyncs))), legend: "repaired {{instance}}"},
-						{expr: by("sum", "instance", rate(sel(o, metrics.DecodeErrors))), legend: "not decoded {{instance}}"},
-					},
-				},
-				{
-					id: 73, kind: rowsOf, width: 12, noValue: true, title: "Which source does each agent read?", unit: "short",
-					description: "Where the flows of each network namespace are seen, and how.",
-					queries:     []query{{expr: by("max", "instance, netns, source, strategy", sel(o, metrics.SourceInfo)), instant: true}},
-					columns:     []column{{label: "instance", title: "Node"}, {label: "netns", title: "Network namespace"}, {label: "source", title: "Source"}, {label: "strategy", title: "Strategy"}},
-				},
-				{
-					id: 74, title: "Is anything folded or uncounted?", unit: "short", min: ptr(0),
-					description: "Port spaces counted one by one and together, and flows of other protocols, which hold no port of a budget.",
-					queries: []query{
-						{expr: by("sum", "instance", sel(o, metrics.DestinationsTracked)), legend: "tracked {{instance}}"},
-						{expr: by("sum", "instance", sel(o, metrics.DestinationsFolded)), legend: "folded {{instance}}"},
-						{expr: by("sum", "instance", sel(o, metrics.OtherProtocols)), legend: "other protocols {{instance}}"},
-					},
-				},
-				{
-					id: rules.PanelAgentBrier, title: "Do the forecasts come true?", unit: "short", min: ptr(0), max: ptr(1), thresholds: []float64{t.Brier},
-					description: "Brier score of past probabilities: 0 is perfect, 0.25 is a coin.",
-					queries:     []query{{expr: by("max", "budget, horizon", sel(o, metrics.ForecastBrierScore)), legend: "{{budget}} {{horizon}}"}},
-				},
+				agentCounts(o), agentExceptions(o), agentAge(o), agentLosses(o), agentSources(o), agentFolded(o), agentBrier(o), agentBuilds(o),
 			}},
-			{"Cost", []panel{
-				{
-					id: 81, title: "How much CPU does it take?", unit: "percentunit", min: ptr(0),
-					description: "CPU of the agent's process, in cores; and 1 where it needs more than its budget to stay exact.",
-					queries: []query{
-						{expr: "rate(process_cpu_seconds_total{" + o.ClusterLabel + `=~"$cluster", job=~"$job", instance=~"$instance"}[$__rate_interval])` + "\nand on (" + o.ClusterLabel + ", job, instance)\n" + sel(o, metrics.AgentBuildInfo), legend: "CPU {{instance}}"},
-						{expr: by("max", "instance", sel(o, metrics.CPUBudgetExceeded)), legend: "over budget {{instance}}"},
-					},
-				},
-				{
-					id: 82, title: "How long does a dump take?", unit: "s", min: ptr(0),
-					description: "The last complete dump of each namespace.",
-					queries:     []query{{expr: by("max", "instance, netns", sel(o, metrics.DumpSeconds)), legend: per}},
-				},
-				{
-					id: 83, title: "How much does the ledger hold?", unit: "short", min: ptr(0),
-					description: "Flows in the ledger, ended ones that still cool down included.",
-					queries:     []query{{expr: by("sum", "instance", sel(o, metrics.LedgerFlows)), legend: "{{instance}}"}},
-				},
-				{
-					id: 84, title: "When was a config last loaded?", unit: "s", min: ptr(0),
-					description: "Seconds since the last load; a reload keeps the ledger.",
-					queries:     []query{{expr: "time() - " + sel(o, metrics.ConfigReloadTimestamp), legend: "{{instance}}"}},
-				},
-			}},
+			{"Cost", agentCost(o)},
+		},
+	}
+}
+
+// snapshotAge is how old the snapshot was when it was scraped.
+func snapshotAge(o rules.Options) string {
+	return "timestamp(" + sel(o, metrics.SnapshotTimestamp) + ") - " + sel(o, metrics.SnapshotTimestamp)
+}
+
+// trouble is one way in which an agent is not well: the agents it is so of, and of how many it is known.
+type trouble struct{ name, of, known string }
+
+func troubles(o rules.Options) []trouble {
+	flag := func(name metrics.Name, bad string) trouble {
+		return trouble{of: by(o, "max", agent, sel(o, name)+" == bool "+bad) + " > 0", known: sel(o, name)}
+	}
+	down := trouble{"down", by(o, "max", agent, agentsDown(o)+" == bool 0"), ofTarget(o, "up")}
+	inexact := flag(metrics.LedgerExact, "0")
+	inexact.name = "inexact"
+	old := trouble{"old numbers", by(o, "max", agent, snapshotAge(o)) + fmt.Sprintf(" > %g", o.Thresholds.StaleSeconds), sel(o, metrics.SnapshotTimestamp)}
+	refused := flag(metrics.ConfigReloadSuccess, "0")
+	refused.name = "config refused"
+	stale := flag(metrics.PoolStale, "1")
+	stale.name = "pool size stale"
+	warming := flag(metrics.WarmingUp, "1")
+	warming.name = "warming up"
+	cpu := flag(metrics.CPUBudgetExceeded, "1")
+	cpu.name = "over CPU budget"
+	return []trouble{down, inexact, old, refused, stale, warming, cpu}
+}
+
+func agentCounts(o rules.Options) panel {
+	p := panel{
+		id: 70, kind: number, width: 24, height: 4, title: "How many agents are not well, and in what way?", unit: countOf, thresholds: []float64{1}, none: "no agent answers",
+		description: "Agents of the last day whose target does not answer; whose ledger is inexact; whose snapshot was old when it was scraped; whose last config was refused; whose watched pool size is stale; that have not watched for as long as a cool-down yet; and that need more CPU than their budget. Which: the table below.",
+	}
+	for _, t := range troubles(o) {
+		p.queries = append(p.queries, query{counted(t.of, t.known), t.name})
+	}
+	return p
+}
+
+func agentExceptions(o rules.Options) panel {
+	p := panel{
+		id: rules.PanelAgentExact, kind: rowsOf, height: 10, title: "Which agents are not well?", unit: countOf, none: "all are well",
+		description: "Agents that are down, inexact (no complete dump since the kernel last dropped events), late, or work from a config or a pool size that is not the latest: at most 20 of each kind. Pool and Node do not narrow those that are down.",
+		columns:     []column{{label: "instance", title: "Node", width: 250, links: nodeLinks(rules.BoardNode, "Cluster")}},
+	}
+	flagged := []dashboard.ValueMapping{mapNull(shownAs("", "transparent")), mapAbove(0, shownAs("yes", "red"))}
+	for i, t := range troubles(o) {
+		p.queries = append(p.queries, query{"topk(20, " + t.of + ")", ""})
+		c := column{label: "Value #" + refID(i), title: t.name, width: 130, thresholds: []float64{0}, mappings: flagged}
+		if t.name == "old numbers" {
+			c.unit, c.mappings = period, flagged[:1]
+		}
+		p.columns = append(p.columns, c)
+	}
+	p.columns = append(p.columns, column{label: o.ClusterLabel, title: "Cluster", width: 120}, column{label: "job", title: "Job"})
+	return p
+}
+
+// spread is how a value is spread over agents.
+func spread(o rules.Options, name metrics.Name, more ...string) []query {
+	return spreadOf(o, sel(o, name, more...))
+}
+
+func spreadOf(o rules.Options, expr string) []query {
+	cluster := " {{" + o.ClusterLabel + "}}"
+	return []query{
+		{by(o, "max", "", expr), "highest" + cluster},
+		{fmt.Sprintf("quantile by (%s) (0.99, %s)", o.ClusterLabel, expr), "99 of 100 below" + cluster},
+		{fmt.Sprintf("quantile by (%s) (0.5, %s)", o.ClusterLabel, expr), "median" + cluster},
+	}
+}
+
+func agentAge(o rules.Options) panel {
+	return panel{
+		id: 71, title: "How old is what we see?", unit: period, min: ptr(0), thresholds: []float64{o.Thresholds.StaleSeconds},
+		description: "Age of the snapshot behind the metrics when they were scraped. The alert is raised above the red line.",
+		queries:     spreadOf(o, snapshotAge(o)),
+	}
+}
+
+func agentLosses(o rules.Options) panel {
+	// Of what was lost in the time range, the agents that lost most.
+	lost := func(name metrics.Name) string {
+		grown := by(o, "sum", "instance", "increase("+sel(o, name)+"[$__range] @ end())")
+		return by(o, "sum", "instance", rate(sel(o, name))) + "\nand " + on(o, "instance") + " topk(5, " + grown + " > 0)"
+	}
+	at := " {{instance}} {{" + o.ClusterLabel + "}}"
+	return panel{
+		id: 72, title: "Are events lost?", unit: "cps", min: ptr(0), none: "No events were lost",
+		description: "Overruns (the kernel dropped events), dumps that repaired them, and messages that could not be decoded, per second: five agents each that had most in the time range.",
+		queries: []query{
+			{lost(metrics.EventsLost), "overruns" + at},
+			{lost(metrics.Resyncs), "repaired" + at},
+			{lost(metrics.DecodeErrors), "not decoded" + at},
+		},
+	}
+}
+
+func agentSources(o rules.Options) panel {
+	return panel{
+		id: 73, kind: rowsOf, width: 12, title: "Which sources are read, by how many agents?", unit: countOf, sortBy: "Agents",
+		description: "Where the flows of network namespaces are seen, and how. What one agent reads, and why, stands on its page.",
+		queries:     []query{{by(o, "count", "source, strategy", by(o, "max", agent+", source, strategy", sel(o, metrics.SourceInfo))), ""}},
+		columns: []column{
+			{label: "source", title: "Source", width: 150}, {label: "strategy", title: "Strategy", width: 150},
+			{label: "Value", title: "Agents", width: 120}, {label: o.ClusterLabel, title: "Cluster"},
+		},
+	}
+}
+
+func agentBuilds(o rules.Options) panel {
+	return panel{
+		id: 75, kind: rowsOf, width: 12, title: "Which versions run, and since when?", unit: countOf, sortBy: "Agents",
+		description: "Builds of the agent, how many run each, and how long ago the config was loaded that is in force the longest; a reload keeps the ledger.",
+		queries: []query{
+			{by(o, "count", "version, revision", sel(o, metrics.AgentBuildInfo)), ""},
+			{by(o, "max", "version, revision", "(time() - "+sel(o, metrics.ConfigReloadTimestamp)+") * "+on(o, agent)+
+				" group_left (version, revision) topk by ("+o.ClusterLabel+", "+agent+") (1, "+sel(o, metrics.AgentBuildInfo)+")"), ""},
+		},
+		columns: []column{
+			{label: "version", title: "Version", width: 130}, {label: "revision", title: "Revision", width: 130},
+			{label: "Value #A", title: "Agents", width: 90}, {label: "Value #B", title: "Oldest config", width: 130, unit: period},
+			{label: o.ClusterLabel, title: "Cluster"},
+		},
+	}
+}
+
+func agentFolded(o rules.Options) panel {
+	cluster := " {{" + o.ClusterLabel + "}}"
+	per := func(name metrics.Name) string { return by(o, "sum", agent, sel(o, name)) }
+	return panel{
+		id: 74, title: "Is anything folded or uncounted?", unit: countOf, min: ptr(0),
+		description: "On the agent that has most of each: port spaces counted one by one and together, and flows of other protocols, which hold no port of a budget.",
+		queries: []query{
+			{by(o, "max", "", per(metrics.DestinationsTracked)), "tracked" + cluster},
+			{by(o, "max", "", per(metrics.DestinationsFolded)), "folded" + cluster},
+			{by(o, "max", "", per(metrics.OtherProtocols)), "other protocols" + cluster},
+		},
+	}
+}
+
+func agentBrier(o rules.Options) panel {
+	var queries []query
+	for _, h := range metrics.HorizonValues() {
+		queries = append(queries, query{by(o, "max", "", sel(o, metrics.ForecastBrierScore, at(h))), "within " + h + " {{" + o.ClusterLabel + "}}"})
+	}
+	return panel{
+		id: rules.PanelAgentBrier, title: "Do the forecasts come true?", unit: "none", min: ptr(0), max: ptr(1), thresholds: []float64{o.Thresholds.Brier},
+		description: "Brier score of past probabilities, of the agent and budget with the highest: 0 is perfect, 0.25 is a coin. A wrong cool-down in the config raises it, and so do bursts that come without a warning, which no forecast sees: is the budget contradicted, too?",
+		queries:     queries,
+	}
+}
+
+func agentCost(o rules.Options) []panel {
+	process := "rate(process_cpu_seconds_total{" + o.ClusterLabel + `=~"$cluster", job=~"$job", instance=~"$instance"}[$__rate_interval])` +
+		" and " + on(o, agent) + " " + sel(o, metrics.AgentBuildInfo)
+	return []panel{
+		{
+			id: 81, title: "How much CPU does it take?", unit: share, min: ptr(0),
+			description: "CPU of the agents' processes, in shares of a core.",
+			queries:     spreadOf(o, process),
+		},
+		{
+			id: 82, title: "How long does a dump take?", unit: seconds, min: ptr(0),
+			description: "The last complete dump of each namespace.",
+			queries:     spread(o, metrics.DumpSeconds),
+		},
+		{
+			id: 83, width: 24, title: "How much does the ledger hold?", unit: countOf, min: ptr(0),
+			description: "Flows in the ledger, ended ones that still cool down included.",
+			queries:     spreadOf(o, by(o, "sum", agent, sel(o, metrics.LedgerFlows))),
 		},
 	}
 }

@@ -1,10 +1,11 @@
 // Package dashboards holds the Grafana boards as Go values, one file per board,
-// and writes them as the JSON that Grafana 10 to 12 import. Names come from
+// and writes them as the JSON that Grafana 10 to 13 import. Names come from
 // detector/metrics, thresholds and panel ids from rules.
 package dashboards
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"fmt"
 
@@ -20,7 +21,13 @@ import (
 // board is one dashboard: rows of panels that answer questions.
 type board struct {
 	uid, title, description string
-	rows                    []row
+	// from is where the time range begins. Default an hour ago.
+	from string
+	// one: the board is of one node, not of all or some.
+	one bool
+	// starts is what of the alerts that start is marked in each graph, empty for none at first.
+	starts string
+	rows   []row
 }
 
 type row struct {
@@ -43,7 +50,7 @@ func Files(o rules.Options) (map[string][]byte, error) {
 }
 
 func boards(o rules.Options) []board {
-	return []board{overview(o), node(o), fleet(o), agent(o)}
+	return []board{overview(o), node(o), fleet(o), agents(o)}
 }
 
 var datasource = common.DataSourceRef{Type: cog.ToPtr("prometheus"), Uid: cog.ToPtr("${datasource}")}
@@ -56,19 +63,19 @@ func (b board) json(o rules.Options) ([]byte, error) {
 		Timezone("browser").
 		Readonly().
 		Tooltip(dashboard.DashboardCursorSyncCrosshair).
-		Time("now-3h", "now").
+		Time(cmp.Or(b.from, "now-1h"), "now").
 		Refresh("30s").
 		WithVariable(dashboard.NewDatasourceVariableBuilder("datasource").Label("Data source").Type("prometheus"))
-	for _, v := range variables(o) {
+	for _, v := range b.variables(o) {
 		builder.WithVariable(v)
 	}
 	builder.Link(dashboard.NewDashboardLinkBuilder("snatwatch boards").
 		Type(dashboard.DashboardLinkTypeDashboards).Tags([]string{"snatwatch"}).
 		AsDropdown(true).IncludeVars(true).KeepTime(true))
 	builder.Annotation(dashboard.NewAnnotationQueryBuilder().
-		Name("Alerts").Datasource(datasource).Enable(true).IconColor("red").
-		Expr(fmt.Sprintf(`ALERTS{alertname=~"Snat.+", alertstate="firing", severity=%q, %s=~"$cluster", instance=~"$instance|"}`, o.Critical, o.ClusterLabel)).
-		TitleFormat("{{alertname}}").TextFormat("{{instance}} {{destination}}").Step("15s"))
+		Name("Pages").Datasource(datasource).Enable(b.starts != "").IconColor("red").
+		Expr(pagesStart(o, cmp.Or(b.starts, "instance, gateway"))).
+		TitleFormat("{{alertname}}").TextFormat("{{about}}").Step("15s"))
 	rowID := uint32(1)
 	for _, r := range b.rows {
 		builder.WithRow(dashboard.NewRowBuilder(r.title).Id(rowID))
@@ -98,8 +105,9 @@ func (b board) json(o rules.Options) ([]byte, error) {
 	return out.Bytes(), nil
 }
 
-// variables are the same on every board, each narrowed by those before it, so that links keep them.
-func variables(o rules.Options) []*dashboard.QueryVariableBuilder {
+// variables are the same on every board, each narrowed by those before it, so that links keep them. On the board of
+// one node that is one, without All: an alert's link names it, and who opens the board by hand sees the first.
+func (b board) variables(o rules.Options) []*dashboard.QueryVariableBuilder {
 	var out []*dashboard.QueryVariableBuilder
 	matchers := ""
 	for _, v := range []struct {
@@ -114,20 +122,24 @@ func variables(o rules.Options) []*dashboard.QueryVariableBuilder {
 		{"instance", "instance", "Node", true},
 	} {
 		query := fmt.Sprintf("label_values(%s{%s}, %s)", metrics.BudgetInfo, matchers, v.label)
-		out = append(out, dashboard.NewQueryVariableBuilder(v.name).
+		variable := dashboard.NewQueryVariableBuilder(v.name).
 			Label(v.title).
 			Datasource(datasource).
 			Query(dashboard.StringOrMap{Map: map[string]any{"query": query, "refId": "Variable"}}).
 			Refresh(dashboard.VariableRefreshOnTimeRangeChanged).
-			Sort(dashboard.VariableSortAlphabeticalAsc).
-			Multi(true).IncludeAll(true).
-			Current(dashboard.VariableOption{
+			Sort(dashboard.VariableSortAlphabeticalAsc)
+		if one := b.one && v.name == "instance"; one {
+			variable.Multi(false).IncludeAll(false)
+		} else {
+			variable.Multi(true).IncludeAll(true).Current(dashboard.VariableOption{
 				Text:  dashboard.StringOrArrayOfString{String: cog.ToPtr("All")},
 				Value: dashboard.StringOrArrayOfString{String: cog.ToPtr("$__all")},
-			}))
-		if !v.narrowed {
-			out[len(out)-1].AllValue(".*")
+			})
 		}
+		if !v.narrowed {
+			variable.AllValue(".*")
+		}
+		out = append(out, variable)
 		if matchers != "" {
 			matchers += ", "
 		}
@@ -136,13 +148,21 @@ func variables(o rules.Options) []*dashboard.QueryVariableBuilder {
 	return out
 }
 
-func (q query) builder(ref string) *prometheus.DataqueryBuilder {
+func (q query) target(ref string) *prometheus.DataqueryBuilder {
 	b := prometheus.NewDataqueryBuilder().Expr(q.expr).RefId(ref).Datasource(datasource)
 	if q.legend != "" {
 		b.LegendFormat(q.legend)
 	}
-	if q.instant {
-		return b.Instant().Format(prometheus.PromQueryFormatTable)
-	}
-	return b.Range()
+	return b
+}
+
+// overTime asks for the board's time range, now for its end alone: a range would show what was for what is. cells
+// are now in a table.
+func (q query) overTime(ref string) *prometheus.DataqueryBuilder { return q.target(ref).Range() }
+func (q query) now(ref string) *prometheus.DataqueryBuilder {
+	return q.target(ref).Instant().Format(prometheus.PromQueryFormatTimeSeries)
+}
+
+func (q query) cells(ref string) *prometheus.DataqueryBuilder {
+	return q.target(ref).Instant().Format(prometheus.PromQueryFormatTable)
 }

@@ -5,109 +5,168 @@ import (
 	"github.com/snatwatch/snatwatch/rules"
 )
 
+// pool tells one pool's budget from another.
+const pool = "pool, budget, protocol"
+
 // fleet is pools, VIPs, tiers and shared gateways: what to buy, and what not.
 func fleet(o rules.Options) board {
+	return board{
+		uid: rules.BoardFleet, title: "snatwatch / Fleet",
+		description: "Pools, VIPs, tiers and shared gateways side by side, and whether they are the right size.",
+		rows: []row{
+			{"Pools", fleetPools(o)},
+			{"Tiers and VIPs", fleetTiers(o)},
+			{"Shared gateways", fleetGateways(o)},
+		},
+	}
+}
+
+const needsRules = "needs the recording rules"
+
+func fleetPools(o rules.Options) []panel {
+	t := o.Thresholds
+	told := "{{budget}} {{protocol}} {{pool}} {{" + o.ClusterLabel + "}}"
+	fullest := "\nand " + on(o, pool) + " topk(1, max_over_time(" + ofPool(o, rules.PoolHeld) + "[$__range] @ end()))"
+	ago := func(name string) string {
+		return "max without (horizon) (" + ofPool(o, name, at(o.PageHorizon)) + " offset " + o.PageHorizon + ")"
+	}
+	band := func(sign string) string {
+		return "clamp_min(max((" + ago(rules.PoolMean) + " " + sign + " 1.645 * sqrt(" + ago(rules.PoolVariance) + "))" + fullest + "), 0)"
+	}
+	const pools = " Node and Job do not narrow it: it is recorded by pool."
+	return []panel{
+		{
+			id: 41, title: "Which pool is closest to exhaustion?", unit: share, min: ptr(0), max: ptr(1), thresholds: []float64{t.PageClear, t.Page}, none: needsRules,
+			description: "Probability within " + o.PageHorizon + " on the most endangered node of each pool: the eight highest." + pools,
+			queries:     []query{{peaks(o, 8, pool, ofPool(o, rules.PoolProbability, at(o.PageHorizon))), told}},
+		},
+		{
+			id: 42, title: "How many nodes will be exhausted within " + o.TicketHorizon + "?", unit: countOf, min: ptr(0), none: needsRules,
+			description: "Expected number of exhausted nodes of each pool, the sum of the nodes' probabilities: the eight highest." + pools,
+			queries:     []query{{peaks(o, 8, pool, ofPool(o, rules.PoolExpected, at(o.TicketHorizon))), told}},
+		},
+		{
+			id: 43, title: "How many ports does each pool hold?", unit: countOf, min: ptr(0), none: needsRules,
+			description: "Ports held by all nodes of a pool: the eight pools that held most." + pools,
+			queries:     []query{{peaks(o, 8, pool, ofPool(o, rules.PoolHeld)), told}},
+		},
+		{
+			id: 45, title: "Did the forecast of " + o.PageHorizon + " before come true?", unit: countOf, min: ptr(0), bandLow: "low", bandHigh: "high", none: needsRules,
+			description: "Ports held by the pool that held most, and the forecast made of each moment " + o.PageHorizon + " before it, with the band that holds nine outcomes of ten if nodes are independent." + pools,
+			queries: []query{
+				{ofPool(o, rules.PoolHeld) + fullest, "held " + told},
+				{ago(rules.PoolMean) + fullest, "forecast " + told},
+				{band("-"), "low"},
+				{band("+"), "high"},
+			},
+		},
+		{
+			id: 44, width: 24, title: "Which pool opens the most flows?", unit: perSecond, min: ptr(0), none: needsRules,
+			description: "Flows opened per second by all nodes of a pool: the eight that opened most." + pools,
+			queries:     []query{{peaks(o, 8, pool, ofPool(o, rules.PoolOpened)), told}},
+		},
+	}
+}
+
+func fleetTiers(o rules.Options) []panel {
 	t := o.Thresholds
 	info := budgetInfo(o)
+	join := " * " + on(o, agent+", budget") + " group_left (pool, model) " + info
+	tier := func(op, expr string) query {
+		// Pools whose budget has no tiers have no edge: they would come first, all of them red.
+		return query{by(o, op, "pool, budget, model", "("+expr+" and "+on(o, agent+", budget")+" "+sel(o, metrics.PoolNodesToNextTier)+")"+join), ""}
+	}
+	ports := func(op, offset string) query {
+		return query{by(o, op, pool+", model", sel(o, metrics.BudgetPorts)+offset+join), ""}
+	}
 	// A machine's exporters share its address, not the port: IPv6 in brackets.
 	machine := o.ClusterLabel + ", host"
 	host := func(expr string) string {
 		return "label_replace(" + expr + ", \"host\", \"$1\", \"instance\", \"(.+?)(:[0-9]+)?\")"
 	}
-	on := "on (" + o.ClusterLabel + ", job, instance, budget) group_left (pool, model)"
-	return board{
-		uid: rules.BoardFleet, title: "snatwatch / Fleet",
-		description: "Pools, VIPs, tiers and shared gateways side by side, and whether they are the right size.",
-		rows: []row{
-			{"Pools", []panel{
-				{
-					id: 41, title: "Which pool is closest to exhaustion?", unit: "percentunit", min: ptr(0), max: ptr(1), thresholds: []float64{t.PageClear, t.Page},
-					description: "Probability within " + o.PageHorizon + " on the most endangered node of each pool.",
-					queries:     []query{{expr: ofPool(o, rules.PoolProbability, at(o.PageHorizon)), legend: "{{pool}} {{budget}} {{protocol}}"}},
-				},
-				{
-					id: 42, title: "How many nodes will be exhausted?", unit: "short", min: ptr(0),
-					description: "Expected number of exhausted nodes by horizon: the sum of the nodes' probabilities.",
-					queries:     []query{{expr: ofPool(o, rules.PoolExpected), legend: "{{pool}} {{budget}} {{protocol}} {{horizon}}"}},
-				},
-				{
-					id: 43, title: "How many ports does each pool hold, and will hold?", unit: "short", min: ptr(0),
-					description: "Ports held by all nodes of a pool, and the forecast for " + o.PageHorizon + " with its standard deviation.",
-					queries: []query{
-						{expr: ofPool(o, rules.PoolHeld), legend: "held {{pool}} {{budget}} {{protocol}}"},
-						{expr: ofPool(o, rules.PoolMean, at(o.PageHorizon)), legend: "forecast {{pool}} {{budget}} {{protocol}}"},
-						{expr: "sqrt(" + ofPool(o, rules.PoolVariance, at(o.PageHorizon)) + ")", legend: "deviation {{pool}} {{budget}} {{protocol}}"},
-					},
-				},
-				{
-					id: 44, title: "Which pool opens the most flows?", unit: "reqps", min: ptr(0),
-					description: "Flows opened per second by all nodes of a pool.",
-					queries:     []query{{expr: ofPool(o, rules.PoolOpened), legend: "{{pool}} {{budget}} {{protocol}}"}},
-				},
-			}},
-			{"Tiers and VIPs", []panel{
-				{
-					id: rules.PanelFleetTiers, kind: rowsOf, height: 7, title: "Which pool is near a tier's edge?", unit: "short",
-					description: "Pool size, VIPs, nodes that can be added before every node's share shrinks, and the ports after that.",
-					queries: []query{
-						{expr: by("max", "pool, budget, model", sel(o, metrics.PoolNodes)+" * "+on+" "+info), instant: true},
-						{expr: by("max", "pool, budget, model", sel(o, metrics.VIPs)+" * "+on+" "+info), instant: true},
-						{expr: by("min", "pool, budget, model", sel(o, metrics.PoolNodesToNextTier)+" * "+on+" "+info), instant: true},
-						{expr: by("max", "pool, budget, model", sel(o, metrics.NextTierPorts)+" * "+on+" "+info), instant: true},
-						{expr: by("max", "pool, budget, model", sel(o, metrics.PoolStale)+" * "+on+" "+info), instant: true},
-					},
-					columns: []column{
-						{label: "pool", title: "Pool"},
-						{label: "budget", title: "Budget"},
-						{label: "model", title: "Model"},
-						{label: "Value #A", title: "Nodes"},
-						{label: "Value #B", title: "VIPs"},
-						{label: "Value #C", title: "Nodes to the edge", thresholds: []float64{t.TierNodes}, worstIsLow: true},
-						{label: "Value #D", title: "Ports after it"},
-						{label: "Value #E", title: "Size is stale", thresholds: []float64{1}},
-					},
-				},
-				{
-					id: 51, title: "Did we buy nodes for their ports?", unit: "percentunit", min: ptr(0),
-					description: "Fill of each pool's most loaded node beside the mean CPU of its nodes (from node_exporter, where it runs on the same machines). Full ports and idle CPU mean nodes bought for ports: a VIP is cheaper.",
-					queries: []query{
-						{expr: ofPool(o, rules.PoolFill), legend: "ports {{pool}} {{budget}} {{protocol}}"},
-						{expr: "avg by (pool) (\n  (1 - " + by("avg", machine, host("rate(node_cpu_seconds_total{mode=\"idle\", "+o.ClusterLabel+"=~\"$cluster\"}[$__rate_interval])")) + ")\n" +
-							"  * on (" + machine + ") group_right () " + by("max", machine+", pool", host(info)) + "\n)", legend: "CPU {{pool}}"},
-					},
-				},
-				{
-					id: 52, title: "What is each node's budget?", unit: "short", min: ptr(0),
-					description: "Ports in each port space of a node, by pool; a step is a tier crossed or a VIP added.",
-					queries:     []query{{expr: by("min", "pool, budget, protocol", sel(o, metrics.BudgetPorts)+" * "+on+" "+info), legend: "{{pool}} {{budget}} {{protocol}}"}},
-				},
-			}},
-			{"Shared gateways", []panel{
-				{
-					id: rules.PanelFleetGateway, title: "Will a shared gateway run out?", unit: "percentunit", min: ptr(0), max: ptr(1), thresholds: []float64{t.PageClear, t.Page},
-					description: "Probability that all nodes behind a gateway together reach its ceiling at a destination within " + o.PageHorizon + ", from the sum of their forecasts.",
-					queries:     []query{{expr: "topk(10, " + ofGateway(o, rules.GatewayProbability, at(o.PageHorizon)) + ")", legend: "{{gateway}} {{budget}} {{destination}} {{protocol}}"}},
-				},
-				{
-					id: 61, title: "When does it run out?", unit: "s", min: ptr(0), worstIsLow: true, thresholds: []float64{300, 3600},
-					description: "Where the sum of the forecasts crosses the gateway's ceiling.",
-					queries:     []query{{expr: "bottomk(10, " + ofGateway(o, rules.GatewayTime) + " < +Inf)", legend: "{{gateway}} {{budget}} {{destination}} {{protocol}}"}},
-				},
-				{
-					id: 62, title: "How many ports do all nodes hold at a gateway?", unit: "short", min: ptr(0),
-					description: "Sum over nodes for the ten fullest destinations, the ceiling, and what a destination may hold beyond that on nodes that do not show it.",
-					queries: []query{
-						{expr: "topk(10, " + ofGateway(o, rules.GatewayHeld) + ")", legend: "{{gateway}} {{destination}} {{protocol}}"},
-						{expr: ofGateway(o, rules.GatewayPorts), legend: "ceiling {{gateway}} {{protocol}}"},
-						{expr: ofGateway(o, rules.GatewayUnseen), legend: "may hide {{gateway}} {{protocol}}"},
-					},
-				},
-				{
-					id: 63, title: "How many flows open at a gateway?", unit: "reqps", min: ptr(0),
-					description: "Flows opened per second by all nodes behind a gateway.",
-					queries:     []query{{expr: ofGateway(o, rules.GatewayOpened), legend: "{{gateway}} {{budget}} {{protocol}}"}},
-				},
-			}},
+	cpu := "1 - avg by (" + machine + ") (" + host("rate(node_cpu_seconds_total{mode=\"idle\", "+o.ClusterLabel+"=~\"$cluster\"}[5m])") + ")"
+	return []panel{
+		{
+			id: rules.PanelFleetTiers, kind: rowsOf, height: 8, title: "Which pool is near a tier's edge?", unit: countOf, sortBy: "Nodes to the edge", none: "no budget has tiers",
+			description: "Pool size, VIPs, nodes that can be added before every node's share shrinks, and the ports after that. Pools whose budget has no tiers are not here.",
+			queries: []query{
+				tier("max", sel(o, metrics.PoolNodes)), tier("max", sel(o, metrics.VIPs)), tier("min", sel(o, metrics.PoolNodesToNextTier)),
+				tier("max", sel(o, metrics.NextTierPorts)), tier("max", sel(o, metrics.PoolStale)),
+			},
+			columns: []column{
+				{label: "pool", title: "Pool", width: 220},
+				{label: "Value #C", title: "Nodes to the edge", width: 150, thresholds: []float64{t.TierNodes}, worstIsLow: true},
+				{label: "Value #A", title: "Nodes", width: 100},
+				{label: "Value #D", title: "Ports after it", width: 120},
+				{label: "Value #B", title: "VIPs", width: 80},
+				{label: "Value #E", title: "Size is stale", width: 110, thresholds: []float64{1}, mappings: yesNo},
+				{label: "budget", title: "Budget", width: 150},
+				{label: "model", title: "Model", width: 180},
+				{label: o.ClusterLabel, title: "Cluster"},
+			},
+		},
+		{
+			id: 52, kind: rowsOf, height: 8, title: "What is each node's budget, and was it another an hour ago?", unit: countOf, sortBy: "Ports",
+			description: "Ports in each port space of a node, the least over the nodes of a pool, now and an hour ago; a change is a tier crossed, a VIP added or another config.",
+			queries:     []query{ports("min", ""), ports("min", " offset 1h")},
+			columns: []column{
+				{label: "pool", title: "Pool", width: 220},
+				{label: "Value #A", title: "Ports", width: 110, worstIsLow: true},
+				{label: "Value #B", title: "An hour ago", width: 110},
+				{label: "budget", title: "Budget", width: 150},
+				{label: "protocol", title: "Protocol", width: 90},
+				{label: "model", title: "Model", width: 180},
+				{label: o.ClusterLabel, title: "Cluster"},
+			},
+		},
+		{
+			id: 51, kind: rowsOf, height: 8, title: "Did we buy nodes for their ports?", unit: share, sortBy: "Ports", none: needsRules,
+			description: "Fill of each pool's most loaded node, its peak of the time range, beside the mean CPU of its nodes in five minutes (from node_exporter, where it runs on the same machines). Full ports and idle CPU mean nodes bought for ports: a VIP is cheaper.",
+			queries: []query{
+				{by(o, "max", "pool", "max_over_time("+ofPool(o, rules.PoolFill)+"[$__range])"), ""},
+				{"avg by (" + o.ClusterLabel + ", pool) (\n  (" + cpu + ")\n  * on (" + machine + ") group_right () max by (" + machine + ", pool) (" + host(info) + ")\n)", ""},
+			},
+			columns: []column{
+				{label: "pool", title: "Pool", width: 220},
+				{label: "Value #A", title: "Ports", width: 220, unit: share, thresholds: []float64{filling, full}, gauge: true},
+				{label: "Value #B", title: "CPU", width: 220, unit: share, thresholds: []float64{2}, gauge: true},
+				{label: o.ClusterLabel, title: "Cluster"},
+			},
+		},
+	}
+}
+
+func fleetGateways(o rules.Options) []panel {
+	t := o.Thresholds
+	told := "{{destination}} {{protocol}} {{budget}} {{gateway}} {{" + o.ClusterLabel + "}}"
+	likely := ofGateway(o, rules.GatewayProbability, at(o.PageHorizon))
+	left := ofGateway(o, rules.GatewayTime)
+	held, unseen := ofGateway(o, rules.GatewayHeld), ofGateway(o, rules.GatewayUnseen)
+	ceiling := " / " + on(o, gateway) + " group_left () " + ofGateway(o, rules.GatewayPorts)
+	const gateways = " Pool, Node and Job do not narrow it: it is recorded by gateway."
+	return []panel{
+		{
+			id: rules.PanelFleetGateway, title: "Will a shared gateway run out?", unit: share, min: ptr(0), max: ptr(1), thresholds: []float64{t.PageClear, t.Page}, none: "no gateway is shared, or: " + needsRules,
+			description: "Probability that all nodes behind a gateway together reach its ceiling at a destination within " + o.PageHorizon + ", from the sum of their forecasts: the eight highest." + gateways,
+			queries:     []query{{peaks(o, 8, shared, likely), told}},
+		},
+		{
+			id: 61, title: "When does a gateway run out?", unit: period, min: ptr(0), worstIsLow: true, thresholds: []float64{300, 3600}, none: "Nothing runs out within the hour, or: " + needsRules,
+			description: "Where the sum of the forecasts crosses the gateway's ceiling: the eight soonest. There is no line while nothing runs out within the longest horizon." + gateways,
+			queries:     []query{{left + " < +Inf\nand " + on(o, shared) + " bottomk(8, min_over_time(" + left + "[$__range] @ end()) < +Inf)", told}},
+		},
+		{
+			id: 62, title: "How full are gateways, over all nodes?", unit: share, min: ptr(0), thresholds: []float64{filling, full}, limits: "may hide", none: "no gateway is shared, or: " + needsRules,
+			description: "Ports held by all nodes behind a gateway for the eight fullest destinations, as a share of its ceiling; and what a destination may hold beyond that on nodes that do not show it." + gateways,
+			queries: []query{
+				{held + ceiling + "\nand " + on(o, shared) + " topk(8, max_over_time(" + held + "[$__range] @ end())" + ceiling + ")", told},
+				{unseen + ceiling + "\nand " + on(o, gateway) + " topk(8, max_over_time(" + unseen + "[$__range] @ end()))", "may hide {{protocol}} {{gateway}} {{" + o.ClusterLabel + "}}"},
+			},
+		},
+		{
+			id: 63, title: "How many flows open at a gateway?", unit: perSecond, min: ptr(0), none: "no gateway is shared, or: " + needsRules,
+			description: "Flows opened per second by all nodes behind a gateway: the eight highest." + gateways,
+			queries:     []query{{peaks(o, 8, gateway, ofGateway(o, rules.GatewayOpened)), "{{protocol}} {{budget}} {{gateway}} {{" + o.ClusterLabel + "}}"}},
 		},
 	}
 }

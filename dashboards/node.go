@@ -2,7 +2,6 @@ package dashboards
 
 import (
 	"fmt"
-	"strings"
 
 	"github.com/snatwatch/snatwatch/detector/metrics"
 	"github.com/snatwatch/snatwatch/rules"
@@ -10,137 +9,201 @@ import (
 
 func ptr(f float64) *float64 { return &f }
 
-// suffix turns a histogram's selector into that of one of its series.
-func suffix(selector string, name metrics.Name, s string) string {
-	return strings.Replace(selector, string(name), string(name)+s, 1)
-}
-
 // node is one node's port spaces.
 func node(o rules.Options) board {
-	t := o.Thresholds
-	space := "{{instance}} {{vip}} {{destination}} {{protocol}}"
-	busiest := func(n int, name metrics.Name, more ...string) string {
-		return fmt.Sprintf("topk(%d, %s)", n, sel(o, name, more...))
-	}
-	fullest := fmt.Sprintf("topk(1, %s)", sel(o, metrics.ForecastPortsMean, at(o.PageHorizon)))
-	band := func(sign string) string {
-		return fmt.Sprintf("clamp_min(max((%s %s 1.645 * sqrt(%s))\nand\n%s), 0)",
-			sel(o, metrics.ForecastPortsMean, at(o.PageHorizon)), sign, sel(o, metrics.ForecastPortsVariance, at(o.PageHorizon)), fullest)
-	}
 	return board{
-		uid: rules.BoardNode, title: "snatwatch / Node",
-		description: "One node's port spaces: held against the budget, the forecast, hold times, arrivals, failures and the table's edge. Choose the node above.",
+		uid: rules.BoardNode, title: "snatwatch / Node", one: true, starts: "destination",
+		description: "One node's port spaces: fill and forecast, what would help, hold times, arrivals, failures and the table's edge. Choose the node above.",
 		rows: []row{
-			{"Ports", []panel{
-				{
-					id: rules.PanelNodeHeld, title: "How many ports does each destination hold, against the budget?", unit: "short", min: ptr(0),
-					description: "Held ports (live and cooling) of the ten fullest port spaces, the effective ceiling and the nominal budget. At the ceiling new flows to that destination fail.",
-					queries: []query{
-						{expr: busiest(10, metrics.PortsHeld, `destination!="other"`), legend: space},
-						{expr: by("max", "budget, protocol", sel(o, metrics.BudgetEffectivePorts)), legend: "effective ceiling {{budget}} {{protocol}}"},
-						{expr: by("max", "budget, protocol", sel(o, metrics.BudgetPorts)), legend: "budget {{budget}} {{protocol}}"},
-					},
-				},
-				{
-					id: rules.PanelNodeProbability, title: "How likely is exhaustion, and when?", unit: "percentunit", thresholds: []float64{t.PageClear, t.Page}, min: ptr(0), max: ptr(1),
-					description: "The highest probability over destinations that the effective ceiling is reached by each horizon. The page is raised at the red line (at " + o.PageHorizon + ") and cleared below the orange one.",
-					queries:     []query{{expr: by("max", "horizon, protocol", sel(o, metrics.ExhaustionProbabilityMax)), legend: "{{horizon}} {{protocol}}"}},
-				},
-				{
-					id: 111, title: "Where will the fullest port space be in " + o.PageHorizon + "?", unit: "short", min: ptr(0), bandLow: "low", bandHigh: "high",
-					description: "Forecast of held ports of the port space with the highest forecast, with the band that holds nine outcomes of ten. It speaks of the time one horizon after each point.",
-					queries: []query{
-						{expr: fullest, legend: "forecast {{destination}}"},
-						{expr: band("-"), legend: "low"},
-						{expr: band("+"), legend: "high"},
-						{expr: "max(" + sel(o, metrics.BudgetEffectivePorts) + ")", legend: "effective ceiling"},
-					},
-				},
-				{
-					id: 112, title: "When does it run out?", unit: "s", min: ptr(0), worstIsLow: true, thresholds: []float64{300, 3600},
-					description: "Median time to exhaustion of the port spaces that have one within the longest horizon.",
-					queries:     []query{{expr: "bottomk(10, " + sel(o, metrics.TimeToExhaustion) + " < +Inf)", legend: space}},
-				},
-				{
-					id: 113, title: "Are ports live or cooling?", unit: "short", min: ptr(0),
-					description: "Ports of open flows, and ports waiting for their cool-down. Many cooling ones mean many short flows: reuse connections.",
-					queries: []query{
-						{expr: by("sum", "protocol", sel(o, metrics.PortsLive)), legend: "live {{protocol}}"},
-						{expr: by("sum", "protocol", sel(o, metrics.PortsCooling)), legend: "cooling {{protocol}}"},
-					},
-				},
-				{
-					id: 114, title: "How full is the fullest port space?", unit: "short", min: ptr(0),
-					description: "Held ports of the fullest port space by protocol, beside the largest of those that are not shown one by one.",
-					queries: []query{
-						{expr: by("max", "budget, protocol", sel(o, metrics.BusiestPortsHeld)), legend: "fullest {{budget}} {{protocol}}"},
-						{expr: by("max", "budget, protocol", sel(o, metrics.FoldedPortsHeldMax)), legend: "fullest not shown {{budget}} {{protocol}}"},
-					},
-				},
-			}},
-			{"Hold times and arrivals", []panel{
-				{
-					id: rules.PanelNodeHoldTimes, kind: density, title: "How long are ports held?", unit: "s",
-					description: "Hold times (lifetime and cool-down) of ports released, as a heat map.",
-					queries:     []query{{expr: by("sum", "le", rate(bucket(o, metrics.HoldSeconds))), legend: "{{le}}"}},
-				},
-				{
-					id: 121, kind: density, title: "How long do flows live?", unit: "s",
-					description: "Lifetimes of flows that ended, open to close, as a heat map. When these grow, a destination has become slow or connections leak.",
-					queries:     []query{{expr: by("sum", "le", rate(bucket(o, metrics.LifetimeSeconds))), legend: "{{le}}"}},
-				},
-				{
-					id: 122, title: "How many flows open?", unit: "reqps", min: ptr(0),
-					description: "Flows opened per second.",
-					queries:     []query{{expr: by("sum", "budget, protocol", rate(sel(o, metrics.FlowsOpened))), legend: "{{budget}} {{protocol}}"}},
-				},
-				{
-					id: rules.PanelNodeClosed, title: "How do flows end?", unit: "reqps", min: ptr(0),
-					description: "Flows ended per second by reason. idle under TCP: the NAT forgot a flow that the application still holds.",
-					queries:     []query{{expr: by("sum", "reason, protocol", rate(sel(o, metrics.FlowsClosed))), legend: "{{reason}} {{protocol}}"}},
-				},
-			}},
-			{"Failures and the table's edge", []panel{
-				{
-					id: rules.PanelNodeFailures, title: "Do opens fail, and why?", unit: "reqps", min: ptr(0),
-					description: "Flows per second that did not open, by cause. ports: for lack of ports; refused: answered by a RST; unanswered: no answer although ports were left.",
-					queries:     []query{{expr: by("sum", "cause, protocol", rate(sel(o, metrics.OpenFailures))), legend: "{{cause}} {{protocol}}"}},
-				},
-				{
-					id: 133, title: "How many flows wait for an answer?", unit: "short", min: ptr(0),
-					description: "Flows whose first packet went unanswered and was sent again. They rise some seconds before opens fail.",
-					queries:     []query{{expr: by("sum", "budget, protocol", sel(o, metrics.OpeningStalled)), legend: "{{budget}} {{protocol}}"}},
-				},
-				{
-					id: 131, title: "Does the kernel drop new flows?", unit: "pps", min: ptr(0),
-					description: "insert_failed and drop of the kernel's conntrack, on machines that translate themselves.",
-					queries: []query{
-						{expr: by("sum", "instance", rate(sel(o, metrics.ConntrackInsertFailed))), legend: "insert_failed {{instance}}"},
-						{expr: by("sum", "instance", rate(sel(o, metrics.ConntrackDrop))), legend: "drop {{instance}}"},
-					},
-				},
-				{
-					id: 134, title: "How hard does the kernel search for a port?", unit: "ops", min: ptr(0),
-					description: "Ports that the kernel's search found taken, per second. On machines that translate themselves it rises steeply long before new flows are dropped.",
-					queries:     []query{{expr: by("sum", "instance", rate(sel(o, metrics.ConntrackFound))), legend: "{{instance}}"}},
-				},
-				{
-					id: 132, title: "Is the conntrack table near its own limit?", unit: "percentunit", min: ptr(0), thresholds: []float64{0.75},
-					description: "Entries against the limit. Prometheus's node-mixin alerts on this at 75 % (NodeHighNumberConntrackEntriesUsed).",
-					queries:     []query{{expr: sel(o, metrics.ConntrackEntries) + "\n/\n" + sel(o, metrics.ConntrackEntriesLimit), legend: "{{instance}} {{netns}}"}},
-				},
-				{
-					id: rules.PanelNodeTier, kind: rowsOf, width: 12, title: "What is the budget, and what would the next tier give?", unit: "short",
-					description: "Ports in each port space now, nodes left before the share shrinks, and the ports after that.",
-					queries: []query{
-						{expr: by("max", "instance, budget", sel(o, metrics.BudgetPorts, `protocol="tcp"`)), instant: true},
-						{expr: by("min", "instance, budget", sel(o, metrics.PoolNodesToNextTier)), instant: true},
-						{expr: by("max", "instance, budget", sel(o, metrics.NextTierPorts)), instant: true},
-						{expr: by("max", "instance, budget", sel(o, metrics.BudgetContradicted)), instant: true},
-					},
-					columns: []column{{label: "instance", title: "Node"}, {label: "budget", title: "Budget"}, {label: "Value #A", title: "TCP ports"}, {label: "Value #B", title: "Nodes to the edge", thresholds: []float64{t.TierNodes}, worstIsLow: true}, {label: "Value #C", title: "Ports after it"}, {label: "Value #D", title: "Contradicted", thresholds: []float64{1}}},
-				},
-			}},
+			{"Ports", nodePorts(o)},
+			{"Hold times and arrivals", nodeFlows(o)},
+			{"Failures and the table's edge", nodeFailures(o)},
+		},
+	}
+}
+
+func nodePorts(o rules.Options) []panel {
+	t := o.Thresholds
+	cluster := " {{" + o.ClusterLabel + "}}"
+	named := `destination!="other"`
+	held := sel(o, metrics.PortsHeld, named)
+	ceiling := by(o, "max", agentBudget, sel(o, metrics.BudgetEffectivePorts))
+	fillOf := func(held string) string { return held + " / " + on(o, agentBudget) + " group_left () " + ceiling }
+	// Shown are the spaces that were fullest in the time range, since those of each step would be other ones.
+	peakFill := fmt.Sprintf("topk(%%d, max_over_time(%s[$__range] @ end()) / %s group_left () %s)", held, on(o, agentBudget), ceiling)
+	fullest := func(n int) string { return "\nand " + on(o, space) + " " + fmt.Sprintf(peakFill, n) }
+	now := "\nand " + on(o, space) + " topk(10, " + fillOf(held) + ")"
+	told := "{{destination}} {{protocol}} {{vip}} {{budget}}" + cluster
+	left := sel(o, metrics.TimeToExhaustion, named)
+	ago := func(name metrics.Name) string {
+		return sel(o, name, named, at(o.PageHorizon)) + " offset " + o.PageHorizon
+	}
+	band := func(sign string) string {
+		return "clamp_min(max((" + ago(metrics.ForecastPortsMean) + " " + sign + " 1.645 * sqrt(" + ago(metrics.ForecastPortsVariance) + "))" + fullest(1) + "), 0)"
+	}
+	within := []query{}
+	for _, h := range metrics.HorizonValues() {
+		within = append(within, query{by(o, "max", "", sel(o, metrics.ExhaustionProbabilityMax, at(h))), "within " + h + cluster})
+	}
+	cell := func(expr string) query { return query{by(o, "max", space, expr), ""} }
+	return []panel{
+		{
+			id: rules.PanelNodeHeld, title: "How full is each destination's port space?", unit: share, min: ptr(0), thresholds: []float64{filling, full},
+			description: "Ports held, live and cooling, of the eight port spaces that were fullest in the time range, as a share of the effective ceiling. At 100 % new flows to that destination fail. The ports themselves stand in the table below.",
+			queries:     []query{{fillOf(held) + fullest(8), told}},
+		},
+		{
+			id: rules.PanelNodeProbability, title: "How likely is exhaustion, and by when?", unit: share, thresholds: []float64{t.PageClear, t.Page}, min: ptr(0), max: ptr(1),
+			description: "The highest probability over destinations that the effective ceiling is reached by each horizon. The page is raised at the red line (at " + o.PageHorizon + ") and cleared below the orange one.",
+			queries:     within,
+		},
+		{
+			id: 115, kind: rowsOf, height: 10, title: "What does each destination hold, and when does it run out?", unit: countOf, sortBy: "Time left",
+			description: "The ten fullest port spaces: the median time that is left, the probability within " + o.PageHorizon + ", fill of the effective ceiling, ports held, of them by open flows and by flows that ended and cool down, and the change in a minute. Many cooling ones mean many short flows: reuse connections.",
+			queries: []query{
+				cell("clamp_max(" + left + ", " + pastHour + ")" + now),
+				cell(sel(o, metrics.ExhaustionProbability, named, at(o.PageHorizon)) + now),
+				cell(fillOf(held) + now),
+				cell(held + now),
+				cell(sel(o, metrics.PortsLive, named) + now),
+				cell(sel(o, metrics.PortsCooling, named) + now),
+				cell(held + " - " + held + " offset 1m" + now),
+			},
+			columns: []column{
+				{label: "destination", title: "Destination", width: 300},
+				{label: "Value #A", title: "Time left", width: 120, unit: period, thresholds: []float64{300, 3600}, worstIsLow: true, mappings: timeLeftOfSpace},
+				{label: "Value #B", title: "Within " + o.PageHorizon, width: 100, unit: share, thresholds: []float64{t.PageClear, t.Page}},
+				{label: "Value #C", title: "Full", width: 200, unit: share, thresholds: []float64{filling, full}, gauge: true},
+				{label: "Value #D", title: "Held", width: 90},
+				{label: "Value #E", title: "Live", width: 90},
+				{label: "Value #F", title: "Cooling", width: 90},
+				{label: "Value #G", title: "In a minute", width: 100},
+				{label: "protocol", title: "Protocol", width: 90},
+				{label: "vip", title: "VIP", width: 150},
+				{label: "budget", title: "Budget", width: 120},
+				{label: "instance", title: "Node", width: 260, links: nodeLinks(rules.BoardNode, "")[1:]},
+				{label: o.ClusterLabel, title: "Cluster", width: 100},
+				{label: "job", title: "Job"},
+			},
+		},
+		{
+			id: 111, title: "Did the forecast of " + o.PageHorizon + " before come true?", unit: countOf, min: ptr(0), bandLow: "low", bandHigh: "high", limits: "effective ceiling",
+			description: "Ports held of the port space that was fullest in the time range, and the forecast that was made of each moment " + o.PageHorizon + " before it, with the band that holds nine outcomes of ten. Where held ports leave the band the forecast was wrong: trust it less.",
+			queries: []query{
+				{held + fullest(1), "held {{destination}}"},
+				{ago(metrics.ForecastPortsMean) + fullest(1), "forecast {{destination}}"},
+				{band("-"), "low"},
+				{band("+"), "high"},
+				{"max(" + sel(o, metrics.BudgetEffectivePorts) + "\nand " + on(o, agentBudget) + " " + fmt.Sprintf(peakFill, 1) + ")", "effective ceiling"},
+			},
+		},
+		{
+			id: 112, title: "When does it run out?", unit: period, min: ptr(0), worstIsLow: true, thresholds: []float64{300, 3600}, none: "Nothing runs out within the hour",
+			description: "Median time to exhaustion of the eight port spaces that came closest in the time range. There is no line while nothing runs out within the longest horizon.",
+			queries:     []query{{left + " < +Inf\nand " + on(o, space) + " bottomk(8, min_over_time(" + left + "[$__range] @ end()) < +Inf)", told}},
+		},
+		{
+			id: 113, title: "Are ports live or cooling?", unit: countOf, min: ptr(0),
+			description: "Ports of open flows, and ports waiting for their cool-down, over all destinations. Many cooling ones mean many short flows: reuse connections.",
+			queries: []query{
+				{by(o, "sum", "protocol", sel(o, metrics.PortsLive)), "live {{protocol}}" + cluster},
+				{by(o, "sum", "protocol", sel(o, metrics.PortsCooling)), "cooling {{protocol}}" + cluster},
+			},
+		},
+		{
+			id: 116, kind: rowsOf, width: 12, title: "What would help, by how many ports?", unit: countOf, sortBy: "Ports gained", none: "nothing is near its end, or: needs a newer agent",
+			description: "What the node's page advises for budgets that are near their end: ports that each measure adds to a port space.",
+			queries:     []query{{by(o, "max", agent+", budget, measure", sel(o, metrics.AdvicePorts)), ""}},
+			columns: []column{
+				{label: "measure", title: "Measure", width: 260},
+				{label: "Value", title: "Ports gained", width: 120},
+				{label: "budget", title: "Budget", width: 120},
+				{label: "instance", title: "Node", width: 230, links: nodeLinks(rules.BoardNode, "")[1:]},
+				{label: o.ClusterLabel, title: "Cluster"},
+				{label: "job", title: "Job"},
+			},
+		},
+	}
+}
+
+func nodeFlows(o rules.Options) []panel {
+	cluster := " {{" + o.ClusterLabel + "}}"
+	return []panel{
+		{
+			id: rules.PanelNodeHoldTimes, kind: density, title: "How long are ports held?", unit: seconds,
+			description: "Hold times (lifetime and cool-down) of ports released, as a heat map.",
+			queries:     []query{{"sum by (le) (" + rate(suffix(o, metrics.HoldSeconds, "_bucket")) + ")", "{{le}}"}},
+		},
+		{
+			id: 121, kind: density, title: "How long do flows live?", unit: seconds,
+			description: "Lifetimes of flows that ended, open to close, as a heat map. When these grow, a destination has become slow or connections leak.",
+			queries:     []query{{"sum by (le) (" + rate(suffix(o, metrics.LifetimeSeconds, "_bucket")) + ")", "{{le}}"}},
+		},
+		{
+			id: 122, title: "How many flows open?", unit: perSecond, min: ptr(0),
+			description: "Flows opened per second.",
+			queries:     []query{{by(o, "sum", "budget, protocol", rate(sel(o, metrics.FlowsOpened))), "{{budget}} {{protocol}}" + cluster}},
+		},
+		{
+			id: rules.PanelNodeClosed, title: "How do flows end?", unit: perSecond, min: ptr(0),
+			description: "Flows ended per second by reason. idle under TCP: the NAT forgot a flow that the application still holds.",
+			queries:     []query{{by(o, "sum", "reason, protocol", rate(sel(o, metrics.FlowsClosed))), "{{reason}} {{protocol}}" + cluster}},
+		},
+	}
+}
+
+func nodeFailures(o rules.Options) []panel {
+	t := o.Thresholds
+	cluster := " {{" + o.ClusterLabel + "}}"
+	budget := func(op string, name metrics.Name, more ...string) query {
+		return query{by(o, op, agent+", budget", sel(o, name, more...)), ""}
+	}
+	return []panel{
+		{
+			id: rules.PanelNodeFailures, title: "Do opens fail, and why?", unit: perSecond, min: ptr(0), none: "no sensor for failures on this node",
+			description: "Flows per second that did not open, by cause. ports: for lack of ports; refused: answered by a RST; unanswered: no answer although ports were left.",
+			queries:     []query{{by(o, "sum", "cause, protocol", rate(sel(o, metrics.OpenFailures))), "{{cause}} {{protocol}}" + cluster}},
+		},
+		{
+			id: 133, title: "How many flows wait for an answer?", unit: countOf, min: ptr(0),
+			description: "Flows whose first packet went unanswered and was sent again. They rise some seconds before opens fail.",
+			queries:     []query{{by(o, "sum", "budget, protocol", sel(o, metrics.OpeningStalled)), "{{budget}} {{protocol}}" + cluster}},
+		},
+		{
+			id: 131, title: "Does the kernel drop new flows?", unit: "pps", min: ptr(0), none: "conntrack is not read on this node",
+			description: "insert_failed and drop of the kernel's conntrack, on machines that translate themselves.",
+			queries: []query{
+				{by(o, "sum", "", rate(sel(o, metrics.ConntrackInsertFailed))), "insert_failed" + cluster},
+				{by(o, "sum", "", rate(sel(o, metrics.ConntrackDrop))), "drop" + cluster},
+			},
+		},
+		{
+			id: 134, title: "How hard does the kernel search for a port?", unit: "ops", min: ptr(0), none: "conntrack is not read on this node",
+			description: "Ports that the kernel's search found taken, per second. On machines that translate themselves it rises steeply long before new flows are dropped.",
+			queries:     []query{{by(o, "sum", "", rate(sel(o, metrics.ConntrackFound))), "taken" + cluster}},
+		},
+		{
+			id: 132, title: "Is the conntrack table near its own limit?", unit: share, min: ptr(0), thresholds: []float64{0.75}, none: "conntrack is not read on this node",
+			description: "Entries against the limit. Prometheus's node-mixin alerts on this at 75 % (NodeHighNumberConntrackEntriesUsed).",
+			queries:     []query{{by(o, "max", "netns", sel(o, metrics.ConntrackEntries)+" / "+sel(o, metrics.ConntrackEntriesLimit)), "network namespace {{netns}}" + cluster}},
+		},
+		{
+			id: rules.PanelNodeTier, kind: rowsOf, width: 12, title: "What is the budget, and what would the next tier give?", unit: countOf, sortBy: "Contradicted",
+			description: "Ports in each port space now, nodes left before the share shrinks, and the ports after that; and whether what is seen contradicts the budget: then its ports or its cool-down are wrong, and the forecast with them.",
+			queries: []query{
+				budget("max", metrics.BudgetPorts, `protocol="tcp"`), budget("min", metrics.PoolNodesToNextTier),
+				budget("max", metrics.NextTierPorts), budget("max", metrics.BudgetContradicted),
+			},
+			columns: []column{
+				{label: "budget", title: "Budget", width: 110},
+				{label: "Value #A", title: "TCP ports", width: 90},
+				{label: "Value #B", title: "Nodes to the edge", width: 130, thresholds: []float64{t.TierNodes}, worstIsLow: true},
+				{label: "Value #C", title: "Ports after it", width: 110},
+				{label: "Value #D", title: "Contradicted", width: 110, thresholds: []float64{1}, mappings: yesNo},
+				{label: "instance", title: "Node", width: 230, links: nodeLinks(rules.BoardNode, "")[1:]},
+				{label: o.ClusterLabel, title: "Cluster"},
+				{label: "job", title: "Job"},
+			},
 		},
 	}
 }

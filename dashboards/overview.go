@@ -3,144 +3,181 @@ package dashboards
 import (
 	"fmt"
 
+	"github.com/grafana/grafana-foundation-sdk/go/dashboard"
+
 	"github.com/snatwatch/snatwatch/detector/metrics"
 	"github.com/snatwatch/snatwatch/rules"
 )
 
+// full is the fill at which a port space counts as full on boards: a saturated one hovers just below its ceiling, as
+// ports are freed and taken again. filling is where to begin to worry.
+const (
+	full    = 0.98
+	filling = 0.8
+)
+
 // overview is where the on-call lands: what runs out first, when, and what fails now.
 func overview(o rules.Options) board {
-	t := o.Thresholds
-	failures := by("sum", "cause", rate(sel(o, metrics.OpenFailures)))
-	agent := o.ClusterLabel + ", job, instance, budget"
-	pool := " * on (" + agent + ") group_left (pool) " + budgetInfo(o)
-	fromPool := func(op, expr string) string { return by(op, "pool, budget, protocol", expr+pool) }
-	// The ten are chosen first and joined then: a fleet has many thousands of port spaces.
-	first := "topk(10, " + sel(o, metrics.ExhaustionProbability, at(o.PageHorizon)) + ")"
-	ofFirst := func(expr string) string {
-		return by("max", "pool, instance, budget, protocol, vip, destination", "("+expr+")"+pool)
-	}
-	and := " and on (" + agent + ", protocol, vip, destination) " + first
-	held := sel(o, metrics.PortsHeld, `destination!="other"`) + and
-	ceiling := " / on (" + agent + ", protocol) group_left () " + by("max", agent+", protocol", sel(o, metrics.BudgetEffectivePorts))
-	// What nodes share no node alone sees run out.
-	gateway := o.ClusterLabel + ", budget, gateway, protocol"
-	within := ofGateway(o, rules.GatewayProbability, at(o.PageHorizon))
-	full := "(" + ofGateway(o, rules.GatewayHeld) + " >= on (" + gateway + ") group_left () " + ofGateway(o, rules.GatewayPorts) + ")"
-	ofFirstShared := func(expr string) string {
-		return by("max", "budget, gateway, protocol, vip, destination", expr)
-	}
-	andShared := " and on (" + gateway + ", vip, destination) topk(10, " + within + ")"
-	// The columns of a table of what runs out first: whose it is, then the port space, when, and how full.
-	soonest := func(whose ...column) []column {
-		return append(
-			whose,
-			column{label: "budget", title: "Budget"},
-			column{label: "protocol", title: "Protocol"},
-			column{label: "vip", title: "VIP"},
-			column{label: "destination", title: "Destination"},
-			column{label: "Value #A", title: "Within " + o.PageHorizon, unit: "percentunit", thresholds: []float64{t.PageClear, t.Page}},
-			column{label: "Value #B", title: "Time left", unit: "s", thresholds: []float64{300, 3600}, worstIsLow: true},
-			column{label: "Value #C", title: "Ports held"},
-			column{label: "Value #D", title: "Full", unit: "percentunit", thresholds: []float64{1}},
-		)
-	}
 	return board{
 		uid: "snatwatch-overview", title: "snatwatch / Overview",
-		description: "Which pool, which node, which gateway and which destination runs out of SNAT ports first, when, and is anything failing now?",
+		description: "Which node, which gateway and which destination runs out of SNAT ports first, when, and is anything failing now?",
+		starts:      o.ClusterLabel,
 		rows: []row{
-			{"Now", []panel{
+			{"Now", append(headline(o), first(o))},
+			{"Which, and why", []panel{
 				{
-					id: 11, kind: number, title: "How likely is exhaustion soon?", unit: "percentunit", thresholds: []float64{t.PageClear, t.Page},
-					description: "The highest probability over all nodes and destinations, and over all shared gateways and destinations, that the effective ceiling is reached within " + o.PageHorizon + ". The page is raised at the red threshold.",
-					queries: []query{
-						{expr: "max(" + sel(o, metrics.ExhaustionProbabilityMax, at(o.PageHorizon)) + ")", legend: "a node, within " + o.PageHorizon},
-						{expr: "max(" + within + ")", legend: "a gateway, within " + o.PageHorizon},
-					},
+					id: 22, title: "Which pool's fullest node fills up?", unit: share, thresholds: []float64{filling, full}, min: ptr(0), none: needsRules,
+					description: "Fill of the fullest port space of the most loaded node of each pool, against the effective ceiling: the eight fullest. Nodes and Job do not narrow it.",
+					queries:     []query{{peaks(o, 8, "pool, budget, protocol", ofPool(o, rules.PoolFill)), "{{budget}} {{protocol}} {{pool}} {{" + o.ClusterLabel + "}}"}},
 				},
 				{
-					id: 12, kind: number, title: "When does the first run out?", unit: "s", worstIsLow: true, thresholds: []float64{300, 3600},
-					description: "The shortest median time to exhaustion over all nodes and destinations, and over all shared gateways and destinations; none when no horizon reaches it.",
-					queries: []query{
-						{expr: "min(" + sel(o, metrics.TimeToExhaustion) + ") < +Inf", legend: "a node"},
-						{expr: "min(" + ofGateway(o, rules.GatewayTime) + ") < +Inf", legend: "a gateway"},
-					},
+					id: 23, title: "Which nodes are fullest?", unit: share, thresholds: []float64{filling, full}, min: ptr(0), none: needsRules,
+					description: "Fill of the fullest port space of the eight nodes that were fullest in the time range, against the effective ceiling.",
+					queries:     []query{{peaks(o, 8, agentBudget, ofNode(o, rules.NodeFill)), "{{budget}} {{protocol}} {{instance}} {{" + o.ClusterLabel + "}}"}},
 				},
 				{
-					id: 13, kind: number, title: "Are opens failing for lack of ports?", unit: "reqps", thresholds: []float64{0.001},
-					description: "Flows per second that stayed unanswered while their port space was at its effective ceiling, on their node or over all nodes behind a shared gateway. Any is too many.",
-					queries: []query{
-						{expr: "sum(" + rate(sel(o, metrics.OpenFailures, `cause="`+metrics.CausePorts+`"`)) + ")", legend: "at a node's ceiling"},
-						{expr: "sum(" + rate(sel(o, metrics.OpenFailures, `cause="`+metrics.CauseUnanswered+`"`)) + " * on (" + agent + ") group_left (gateway) " + budgetInfo(o, `scope="shared"`) +
-							" and on (" + gateway + ") " + full + ") or vector(0)", legend: "at a gateway's ceiling"},
-					},
-				},
-				{
-					id: 14, kind: number, title: "How many nodes and gateways are at their ceiling?", unit: "short", thresholds: []float64{1},
-					description: "Nodes whose fullest port space holds as many ports as the effective ceiling allows, and shared gateways of which all nodes together hold as many to a destination.",
-					queries: []query{
-						{expr: "count(" + by("count", o.ClusterLabel+", instance", ofNode(o, rules.NodeFill)+" >= 1") + ") or vector(0)", legend: "nodes"},
-						{expr: "count(" + by("count", o.ClusterLabel+", gateway", full) + ") or vector(0)", legend: "gateways"},
-					},
-				},
-			}},
-			{"Which", []panel{
-				{
-					id: 21, kind: rowsOf, title: "Which destination runs out first, and when?", unit: "short",
-					description: "The ten destinations most likely to be exhausted within " + o.PageHorizon + ", by node and pool: the probability, the median time that is left, held ports and their share of the effective ceiling. A node leads to its board.",
-					queries: []query{
-						{expr: ofFirst(first), instant: true},
-						{expr: ofFirst(sel(o, metrics.TimeToExhaustion) + " < +Inf" + and), instant: true},
-						{expr: ofFirst(held), instant: true},
-						{expr: ofFirst("(" + held + ")" + ceiling), instant: true},
-					},
-					columns: soonest(column{label: "pool", title: "Pool"}, column{label: "instance", title: "Node", board: rules.BoardNode}),
-				},
-				{
-					id: 24, kind: rowsOf, title: "Which gateway runs out first, and when?", unit: "short",
-					description: "The ten destinations most likely to be exhausted within " + o.PageHorizon + " over all nodes behind a shared gateway: the probability, the median time that is left, ports held by all nodes and their share of the effective ceiling.",
-					queries: []query{
-						{expr: ofFirstShared("topk(10, " + within + ")"), instant: true},
-						{expr: ofFirstShared(ofGateway(o, rules.GatewayTime) + " < +Inf" + andShared), instant: true},
-						{expr: ofFirstShared(ofGateway(o, rules.GatewayHeld) + andShared), instant: true},
-						{expr: ofFirstShared("(" + ofGateway(o, rules.GatewayHeld) + andShared + ") / on (" + gateway + ") group_left () " + ofGateway(o, rules.GatewayPorts)), instant: true},
-					},
-					columns: soonest(column{label: "gateway", title: "Gateway"}),
-				},
-				{
-					id: 22, title: "Which pool's fullest node fills up?", unit: "percentunit", thresholds: []float64{1}, min: ptr(0),
-					description: "Fill of the fullest port space of the most loaded node of each pool, against the effective ceiling.",
-					queries:     []query{{expr: fromPool("max", ofNode(o, rules.NodeFill)), legend: "{{pool}} {{budget}} {{protocol}}"}},
-				},
-				{
-					id: 23, title: "Which nodes are fullest?", unit: "percentunit", thresholds: []float64{1}, min: ptr(0),
-					description: "Fill of the fullest port space of the ten fullest nodes, against the effective ceiling.",
-					queries:     []query{{expr: "topk(10, " + ofNode(o, rules.NodeFill) + ")", legend: "{{instance}} {{budget}} {{protocol}}"}},
-				},
-			}},
-			{"Why", []panel{
-				{
-					id: 31, title: "Do opens fail, and why?", unit: "reqps", min: ptr(0),
+					id: 31, title: "Do opens fail, and why?", unit: perSecond, min: ptr(0), none: "no agent has a sensor for failures",
 					description: "Flows per second that did not open. ports: for lack of ports; refused: answered by a RST; unanswered: no answer although ports were left.",
-					queries:     []query{{expr: failures, legend: "{{cause}}"}},
+					queries:     []query{{by(o, "sum", "cause", rate(sel(o, metrics.OpenFailures))), "{{cause}} {{" + o.ClusterLabel + "}}"}},
 				},
 				{
-					id: 32, title: "Do more flows arrive?", unit: "reqps", min: ptr(0),
-					description: "Flows opened per second by pool.",
-					queries:     []query{{expr: fromPool("sum", rate(sel(o, metrics.FlowsOpened))), legend: "{{pool}} {{budget}} {{protocol}}"}},
+					id: 32, title: "Do more flows arrive?", unit: perSecond, min: ptr(0), none: needsRules,
+					description: "Flows opened per second by pool: the eight that opened most. Nodes and Job do not narrow it.",
+					queries:     []query{{peaks(o, 8, "pool, budget, protocol", ofPool(o, rules.PoolOpened)), "{{budget}} {{protocol}} {{pool}} {{" + o.ClusterLabel + "}}"}},
 				},
 				{
-					id: 33, title: "Are ports held longer?", unit: "s", min: ptr(0),
-					description: "Mean hold time (lifetime and cool-down) of ports released in the interval, by budget.",
-					queries: []query{{expr: fmt.Sprintf("%s\n/\n%s",
-						by("sum", "budget, protocol", rate(suffix(sel(o, metrics.HoldSeconds), metrics.HoldSeconds, "_sum"))),
-						by("sum", "budget, protocol", rate(suffix(sel(o, metrics.HoldSeconds), metrics.HoldSeconds, "_count")))), legend: "{{budget}} {{protocol}}"}},
-				},
-				{
-					id: 34, title: "Can the sensors be trusted?", unit: "short", worstIsLow: true, thresholds: []float64{1}, min: ptr(0), max: ptr(1),
-					description: "1 where the ledger of every namespace of a node is exact; the lowest ten.",
-					queries:     []query{{expr: "bottomk(10, " + by("min", "instance", sel(o, metrics.LedgerExact)) + ")", legend: "{{instance}}"}},
+					id: 33, width: 24, title: "Are ports held longer?", unit: period, min: ptr(0),
+					description: "Mean hold time (lifetime and cool-down) of ports released in the interval, by budget. When it grows while no more flows arrive, a destination has become slow or connections leak.",
+					queries: []query{{fmt.Sprintf("%s\n/\n(%s > 0)",
+						by(o, "sum", "budget, protocol", rate(suffix(o, metrics.HoldSeconds, "_sum"))),
+						by(o, "sum", "budget, protocol", rate(suffix(o, metrics.HoldSeconds, "_count")))), "{{budget}} {{protocol}} {{" + o.ClusterLabel + "}}"}},
 				},
 			}},
+		},
+	}
+}
+
+// headline are the numbers of now, for a glance.
+func headline(o rules.Options) []panel {
+	t := o.Thresholds
+	failed := sel(o, metrics.OpenFailures, `cause="`+metrics.CausePorts+`"`)
+	fullGateway := "(" + ofGateway(o, rules.GatewayHeld) + " >= " + on(o, gateway) + " group_left () " + fmt.Sprint(full) + " * " + ofGateway(o, rules.GatewayPorts) + ")"
+	unanswered := "rate(" + sel(o, metrics.OpenFailures, `cause="`+metrics.CauseUnanswered+`"`) + "[2m])"
+	exact := sel(o, metrics.LedgerExact)
+	return []panel{
+		{
+			id: 11, kind: number, width: 4, title: "Is it likely soon?", unit: share, thresholds: []float64{t.PageClear, t.Page},
+			description: "The highest probability over all nodes and destinations, and over all shared gateways and destinations, that the effective ceiling is reached within " + o.PageHorizon + ". The page is raised at the red threshold.",
+			queries: []query{
+				{"max(" + sel(o, metrics.ExhaustionProbabilityMax, at(o.PageHorizon)) + ")", "a node"},
+				{"max(" + behind(o, ofGateway(o, rules.GatewayProbability, at(o.PageHorizon))) + ")", "a gateway"},
+			},
+		},
+		{
+			id: 12, kind: number, width: 5, title: "When does the first run out?", unit: period, worstIsLow: true, thresholds: []float64{300, 3600},
+			mappings: timeLeft, none: "needs a newer agent",
+			description: "The shortest median time to exhaustion over all nodes and destinations, and over all shared gateways and destinations.",
+			queries: []query{
+				{"clamp_max(min(" + sel(o, metrics.SoonestExhaustion) + "), " + pastHour + ")", "a node"},
+				{"clamp_max(min(" + behind(o, ofGateway(o, rules.GatewayTime)) + "), " + pastHour + ")", "a gateway"},
+			},
+		},
+		{
+			id: 13, kind: number, width: 6, title: "Do opens fail for lack of ports?", unit: perSecond, thresholds: []float64{0.001}, none: "no agent has a sensor for it",
+			description: "Flows per second that stayed unanswered while their port space was at its effective ceiling, on their node, and how many there were in an hour; and over all nodes behind a full gateway. Any is too many.",
+			queries: []query{
+				{"sum(rate(" + failed + "[2m]))", "now"},
+				{"sum(increase(" + failed + "[1h]))", inAnHour},
+				{
+					"sum(" + unanswered + " * " + on(o, agent+", budget") + " group_left (gateway) " + budgetInfo(o, `scope="shared"`) +
+						"\nand " + on(o, gateway) + " " + fullGateway + ")\nor\n0 * count(" + ofGateway(o, rules.GatewayPorts) + ")", "now, at a gateway",
+				},
+			},
+			units: map[string]string{inAnHour: countOf},
+		},
+		{
+			id: 14, kind: number, width: 4, title: "What is full now?", unit: countOf, thresholds: []float64{1}, none: "needs a newer agent",
+			description: "Nodes that failed to open flows for lack of ports within two minutes or whose fullest port space is 98 % of the effective ceiling, and shared gateways of which all nodes together hold as much to a destination.",
+			queries: []query{
+				{counted(by(o, "count", "instance", nodeFull(o)+"\nor\n(increase("+failed+"[2m]) > 0)"), sel(o, metrics.BudgetEffectivePorts)), "nodes"},
+				{counted(by(o, "count", "gateway", behind(o, fullGateway)), ofGateway(o, rules.GatewayPorts)), "gateways"},
+			},
+		},
+		{
+			id: 15, kind: number, width: 5, title: "Can the agents be trusted?", unit: countOf, thresholds: []float64{1}, none: "no agent answers",
+			description: "Agents of the last day whose target does not answer; agents whose ledger is inexact; and agents that have not watched for as long as a cool-down yet. Which: the board of agents. Pool and Node do not narrow the first.",
+			queries: []query{
+				{counted(agentsDown(o), ofTarget(o, "up")), "down"},
+				{counted(by(o, "count", agent, exact+" == 0"), exact), "inexact"},
+				{"sum(" + by(o, "max", agent, sel(o, metrics.WarmingUp)) + ")", "warming up"},
+			},
+		},
+	}
+}
+
+const inAnHour = "in an hour"
+
+// nodeFull are the budgets of nodes whose fullest port space is full.
+func nodeFull(o rules.Options) string {
+	return fmt.Sprintf("(%s >= %s %g * %s)", sel(o, metrics.BusiestPortsHeld), on(o, agentBudget), full, sel(o, metrics.BudgetEffectivePorts))
+}
+
+// agentsDown are targets that do not answer and were agents within a day.
+func agentsDown(o rules.Options) string {
+	return "(" + ofTarget(o, "up") + " == 0) and " + on(o, agent) + " present_over_time(" + ofTarget(o, string(metrics.AgentBuildInfo)) + "[1d])"
+}
+
+// first is the table of what runs out first, nodes and gateways alike.
+func first(o rules.Options) panel {
+	t := o.Thresholds
+	node := func(name metrics.Name, more ...string) string {
+		return by(o, "max", agentBudget, sel(o, name, more...))
+	}
+	fill := node(metrics.BusiestPortsHeld) + " / " + node(metrics.BudgetEffectivePorts)
+	likely := func(horizon string) string { return node(metrics.ExhaustionProbabilityMax, at(horizon)) }
+	// The worst: most likely to run out, and the fullest of those that are as likely.
+	worst := fmt.Sprintf("\nand %s topk(10, %s + %s + %s)", on(o, agentBudget), likely(o.PageHorizon), likely(o.TicketHorizon), fill)
+	of := func(name string, more ...string) string { return by(o, "max", shared, ofGateway(o, name, more...)) }
+	ports := by(o, "max", gateway, ofGateway(o, rules.GatewayPorts))
+	fillShared := of(rules.GatewayHeld) + " / " + on(o, gateway) + " group_left () " + ports
+	worstShared := fmt.Sprintf("\nand %s topk(5, %s + %s + %s)", on(o, shared), of(rules.GatewayProbability, at(o.PageHorizon)), of(rules.GatewayProbability, at(o.TicketHorizon)),
+		behind(o, fillShared))
+	both := func(ofNode, ofGateway string) query {
+		return query{"(" + ofNode + ")" + worst + "\nor\n(" + ofGateway + ")" + worstShared, ""}
+	}
+	clamp := func(expr string) string { return "clamp_max(" + expr + ", " + pastHour + ")" }
+	held := node(metrics.BusiestPortsHeld)
+	minuteAgo := func(expr string) string { return expr + " offset 1m" }
+	return panel{
+		id: 21, kind: rowsOf, height: 12, title: "What runs out first, and what helps?", unit: countOf, sortBy: "Time left",
+		description: "The ten nodes and five gateways most likely to run out of ports, and the fullest of those that are as likely: the destination that runs out first and the median time that is left, the probability within " + o.PageHorizon +
+			", fill and ports held of the fullest port space and their change in a minute; and of what the node's page advises, what gains the most ports. A node leads to its board, its page and the runbook.",
+		queries: []query{
+			both(by(o, "max", space, clamp(sel(o, metrics.SoonestExhaustion))), clamp(of(rules.GatewayTime))),
+			both(likely(o.PageHorizon), of(rules.GatewayProbability, at(o.PageHorizon))),
+			both(fill, fillShared),
+			both(held, of(rules.GatewayHeld)),
+			both(held+" - "+by(o, "max", agentBudget, minuteAgo(sel(o, metrics.BusiestPortsHeld))),
+				of(rules.GatewayHeld)+" - "+by(o, "max", shared, minuteAgo(ofGateway(o, rules.GatewayHeld)))),
+			{"max by (" + o.ClusterLabel + ", " + agent + ", budget, measure) (topk by (" + o.ClusterLabel + ", " + agent + ", budget) (1, " + sel(o, metrics.AdvicePorts) + "))" +
+				fmt.Sprintf("\nand %s topk(10, %s + %s + %s)", on(o, agent+", budget"), likely(o.PageHorizon), likely(o.TicketHorizon), fill), ""},
+		},
+		columns: []column{
+			{label: "instance", title: "Node", width: 230, links: append(nodeLinks(rules.BoardNode, "Cluster"), link{"The runbook", o.RunbookURL + "SnatExhaustionPredicted.md"})},
+			{label: "destination", title: "Destination", width: 270},
+			{label: "Value #A", title: "Time left", width: 110, unit: period, thresholds: []float64{300, 3600}, worstIsLow: true, mappings: timeLeft},
+			{label: "Value #B", title: "Within " + o.PageHorizon, width: 90, unit: share, thresholds: []float64{t.PageClear, t.Page}},
+			{label: "Value #C", title: "Full", width: 150, unit: share, thresholds: []float64{filling, full}, gauge: true},
+			{label: "Value #D", title: "Held", width: 80, unit: countOf},
+			{label: "Value #E", title: "In a minute", width: 90, unit: countOf, mappings: []dashboard.ValueMapping{mapNull(shownAs("–", "transparent"))}},
+			{label: "gateway", title: "Gateway", width: 130, links: []link{{"The fleet's board", "/d/" + rules.BoardFleet + "?${datasource:queryparam}&${__url_time_range}"}}},
+			{label: "budget", title: "Budget", width: 90},
+			{label: "protocol", title: "Protocol", width: 75},
+			{label: "vip", title: "VIP", width: 120},
+			{label: "measure", title: "What helps most", width: 190},
+			{label: "Value #F", title: "Ports gained", width: 100, unit: countOf},
+			{label: o.ClusterLabel, title: "Cluster", width: 100},
+			{label: "job", title: "Job"},
 		},
 	}
 }

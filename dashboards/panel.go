@@ -6,7 +6,6 @@ import (
 	"github.com/grafana/grafana-foundation-sdk/go/dashboard"
 	"github.com/grafana/grafana-foundation-sdk/go/heatmap"
 	"github.com/grafana/grafana-foundation-sdk/go/stat"
-	"github.com/grafana/grafana-foundation-sdk/go/table"
 	"github.com/grafana/grafana-foundation-sdk/go/timeseries"
 )
 
@@ -14,8 +13,8 @@ type kind uint8
 
 const (
 	lines   kind = iota // time series
-	number              // the worst current value
-	rowsOf              // a table of current values
+	number              // values of now
+	rowsOf              // a table of values of now
 	density             // a heat map of a histogram's buckets
 )
 
@@ -24,36 +23,49 @@ type panel struct {
 	id                 uint32
 	kind               kind
 	title, description string
-	// unit is Grafana's id of a unit: short, percentunit, s, reqps.
-	unit          string
-	queries       []query
-	thresholds    []float64 // orange at the first, red at the last
-	worstIsLow    bool      // thresholds from below: red under the first
-	min, max      *float64
-	width, height uint32
-	// band names two legends: the area between them is filled. Grafana matches the lower one whole.
+	unit               string
+	queries            []query
+	thresholds         []float64 // orange at the first, red at the last
+	worstIsLow         bool      // thresholds from below: red under the first
+	min, max           *float64
+	width, height      uint32
+	mappings           []dashboard.ValueMapping
+	// units are those of single queries, by legend, where they differ.
+	units map[string]string
+	// none is what stands where the queries return nothing. Default "none".
+	none string
+	// bandLow and bandHigh name two legends: the area between them is filled. Grafana matches the lower one whole.
 	bandLow, bandHigh string
-	// columns are those of a table, in this order, sorted by the first that has thresholds; noValue leaves the value out.
+	// limits matches the legends of what lines are compared with: dashed, without a fill.
+	limits string
+	// columns are those of a table, in this order; it is sorted by sortBy, a column's title, the worst first.
+	// noValue leaves the value out.
 	columns []column
+	sortBy  string
 	noValue bool
-}
-
-// column renames a label, "Value" or, with several queries, "Value #A". What stands here goes before the panel's own.
-type column struct {
-	label, title string
-	unit         string
-	thresholds   []float64
-	worstIsLow   bool
-	board        string // to which a click on a node leads
 }
 
 // query is one target; {{label}} in legend is a label's value.
 type query struct {
 	expr, legend string
-	instant      bool
 }
 
+// Units: Grafana's ids, or a suffix of our own.
+const (
+	countOf   = "locale" // 1,024, where short says 1.02 K of 1020 and 1024
+	share     = "percentunit"
+	period    = "dtdhms" // 00:06:50, where s says 6.83 mins
+	seconds   = "s"      // of what takes less than one
+	perSecond = "suffix: flows/s"
+)
+
+// points is how many points of each line are asked for: one in 30 s of the hour that boards open with.
+const points = 120
+
 func (p panel) builder() cog.Builder[dashboard.Panel] {
+	if p.none == "" {
+		p.none = "none"
+	}
 	switch p.kind {
 	case number:
 		return p.number()
@@ -79,10 +91,14 @@ func (p panel) steps() *dashboard.ThresholdsConfigBuilder {
 	return dashboard.NewThresholdsConfigBuilder().Mode(dashboard.ThresholdsModeAbsolute).Steps(steps(p.thresholds, p.worstIsLow))
 }
 
+// steps gives colors to thresholds. Without any everything has the color of text: a number that is neither good nor bad.
 func steps(thresholds []float64, worstIsLow bool) []dashboard.Threshold {
 	colors, base := []string{"orange", "red"}, "green"
-	if worstIsLow {
+	switch {
+	case worstIsLow:
 		colors, base = []string{"orange", "green"}, "red"
+	case len(thresholds) == 0:
+		base = "text"
 	}
 	if len(thresholds) == 1 {
 		colors = colors[1:]
@@ -100,11 +116,12 @@ func (p panel) lines() cog.Builder[dashboard.Panel] {
 	span, height := p.size(12, 9)
 	b := timeseries.NewPanelBuilder().
 		Id(p.id).Title(p.title).Description(p.description).Datasource(datasource).
-		Unit(p.unit).Span(span).Height(height).
-		LineWidth(1).FillOpacity(8).ShowPoints(common.VisibilityModeNever).
+		Unit(p.unit).Span(span).Height(height).NoValue(p.none).MaxDataPoints(points).
+		LineWidth(1).FillOpacity(p.fill()).ShowPoints(common.VisibilityModeNever).
 		Tooltip(common.NewVizTooltipOptionsBuilder().Mode(common.TooltipDisplayModeMulti).Sort(common.SortOrderDescending)).
-		Legend(common.NewVizLegendOptionsBuilder().ShowLegend(true).DisplayMode(common.LegendDisplayModeList).Placement(common.LegendPlacementBottom))
-	if p.unit == "percentunit" {
+		Legend(common.NewVizLegendOptionsBuilder().ShowLegend(true).DisplayMode(common.LegendDisplayModeTable).
+			Placement(common.LegendPlacementBottom).Calcs([]string{"lastNotNull", "max"}))
+	if p.unit == share {
 		b.Decimals(1)
 	}
 	if p.min != nil {
@@ -113,11 +130,14 @@ func (p panel) lines() cog.Builder[dashboard.Panel] {
 	if p.max != nil {
 		b.Max(*p.max)
 	}
+	if len(p.mappings) > 0 {
+		b.Mappings(p.mappings)
+	}
 	if len(p.thresholds) > 0 {
 		b.Thresholds(p.steps()).ThresholdsStyle(common.NewGraphThresholdsStyleConfigBuilder().Mode(common.GraphThresholdsStyleModeDashed))
 	}
 	for i, q := range p.queries {
-		b.WithTarget(q.builder(refID(i)))
+		b.WithTarget(q.overTime(refID(i)))
 	}
 	if p.bandHigh != "" {
 		none := []dashboard.DynamicConfigValue{{Id: "custom.lineWidth", Value: 0}, {Id: "custom.fillOpacity", Value: 0}}
@@ -125,95 +145,104 @@ func (p panel) lines() cog.Builder[dashboard.Panel] {
 		b.OverrideByName(p.bandHigh, append(none[:1:1],
 			dashboard.DynamicConfigValue{Id: "custom.fillBelowTo", Value: p.bandLow}, dashboard.DynamicConfigValue{Id: "custom.fillOpacity", Value: 18}))
 	}
+	if p.limits != "" {
+		b.OverrideByRegexp("/^"+p.limits+"/", []dashboard.DynamicConfigValue{
+			{Id: "custom.lineStyle", Value: map[string]any{"fill": "dash", "dash": []int{8, 8}}},
+			{Id: "custom.fillOpacity", Value: 0},
+		})
+	}
 	return b
+}
+
+// fill is the opacity below lines: none where there may be more than three of them.
+func (p panel) fill() float64 {
+	for _, q := range p.queries {
+		if len(p.queries) > 3 || p.bandHigh != "" || q.legend == "" || q.legend[0] == '{' || p.limits != "" {
+			return 0
+		}
+	}
+	return 8
 }
 
 func (p panel) number() cog.Builder[dashboard.Panel] {
 	span, height := p.size(6, 5)
 	b := stat.NewPanelBuilder().
 		Id(p.id).Title(p.title).Description(p.description).Datasource(datasource).
-		Unit(p.unit).Span(span).Height(height).NoValue("none").
+		Unit(p.unit).Span(span).Height(height).NoValue(p.none).
+		Orientation(common.VizOrientationAuto).
 		ReduceOptions(common.NewReduceDataOptionsBuilder().Calcs([]string{"lastNotNull"})).
 		TextMode(common.BigValueTextModeValueAndName).
 		ColorMode(common.BigValueColorModeBackground).GraphMode(common.BigValueGraphModeNone).
 		Thresholds(p.steps())
-	if p.unit == "percentunit" {
+	switch p.unit {
+	case share:
 		b.Decimals(1)
+	case perSecond:
+		b.Decimals(2)
+	}
+	if len(p.mappings) > 0 {
+		b.Mappings(p.mappings)
 	}
 	for i, q := range p.queries {
-		b.WithTarget(q.builder(refID(i)))
-	}
-	return b
-}
-
-func (p panel) table() cog.Builder[dashboard.Panel] {
-	span, height := p.size(24, 9)
-	index, rename := map[string]any{}, map[string]any{}
-	exclude := map[string]any{"Time": true, "__name__": true}
-	if p.noValue {
-		exclude["Value"] = true
-	}
-	for i, c := range p.columns {
-		index[c.label], rename[c.label] = i, c.title
-	}
-	b := table.NewPanelBuilder().
-		Id(p.id).Title(p.title).Description(p.description).Datasource(datasource).
-		Unit(p.unit).Span(span).Height(height).
-		Thresholds(p.steps()).
-		WithTransformation(dashboard.DataTransformerConfig{Id: "merge", Options: map[string]any{}}).
-		WithTransformation(dashboard.DataTransformerConfig{Id: "organize", Options: map[string]any{
-			"excludeByName": exclude, "indexByName": index, "renameByName": rename,
-		}})
-	for i, q := range p.queries {
-		b.WithTarget(q.builder(refID(i)))
-	}
-	sorted := false
-	for _, c := range p.columns {
-		if o := c.override(); len(o) > 0 {
-			b.OverrideByName(c.title, o)
-		}
-		if len(c.thresholds) > 0 && !sorted {
-			sorted = true
-			b.SortBy([]cog.Builder[common.TableSortByFieldState]{common.NewTableSortByFieldStateBuilder().DisplayName(c.title).Desc(!c.worstIsLow)})
+		b.WithTarget(q.now(refID(i)))
+		if unit, other := p.units[q.legend]; other {
+			b.OverrideByName(q.legend, []dashboard.DynamicConfigValue{{Id: "unit", Value: unit}, {Id: "decimals", Value: 0}})
 		}
 	}
 	return b
-}
-
-// override is how a column differs from its panel.
-func (c column) override() []dashboard.DynamicConfigValue {
-	var out []dashboard.DynamicConfigValue
-	if c.unit != "" {
-		out = append(out, dashboard.DynamicConfigValue{Id: "unit", Value: c.unit})
-	}
-	if c.unit == "percentunit" {
-		out = append(out, dashboard.DynamicConfigValue{Id: "decimals", Value: 1})
-	}
-	if len(c.thresholds) > 0 {
-		out = append(out,
-			dashboard.DynamicConfigValue{Id: "thresholds", Value: map[string]any{"mode": "absolute", "steps": steps(c.thresholds, c.worstIsLow)}},
-			dashboard.DynamicConfigValue{Id: "custom.cellOptions", Value: map[string]any{"type": "color-background", "mode": "basic"}})
-	}
-	if c.board != "" {
-		out = append(out, dashboard.DynamicConfigValue{Id: "links", Value: []any{map[string]any{
-			"title": "Look at this node",
-			"url":   "/d/" + c.board + "?${datasource:queryparam}&${cluster:queryparam}&${job:queryparam}&var-instance=${__value.raw:percentencode}&${__url_time_range}",
-		}}})
-	}
-	return out
 }
 
 func (p panel) heatmap() cog.Builder[dashboard.Panel] {
 	span, height := p.size(12, 9)
 	b := heatmap.NewPanelBuilder().
 		Id(p.id).Title(p.title).Description(p.description).Datasource(datasource).
-		Span(span).Height(height).
+		Span(span).Height(height).MaxDataPoints(points / 2).
 		Calculate(false).
 		Color(heatmap.NewHeatmapColorOptionsBuilder().Mode(heatmap.HeatmapColorModeScheme).Scheme("Oranges").Steps(64).Reverse(false).Fill("dark-orange").Exponent(0.5)).
+		Tooltip(heatmap.NewHeatmapTooltipBuilder().Mode(common.TooltipDisplayModeSingle).ShowColorScale(true)).
 		YAxis(heatmap.NewYAxisConfigBuilder().Unit(p.unit)).
 		CellGap(1)
 	for i, q := range p.queries {
-		b.WithTarget(q.builder(refID(i)).Format("heatmap"))
+		b.WithTarget(q.overTime(refID(i)).Format("heatmap"))
 	}
 	return b
 }
+
+// shownAs is what a mapping makes of a value.
+func shownAs(text, color string) dashboard.ValueMappingResult {
+	return dashboard.ValueMappingResult{Text: &text, Color: &color}
+}
+
+func mapValue(value string, to dashboard.ValueMappingResult) dashboard.ValueMapping {
+	return dashboard.ValueMapping{ValueMap: &dashboard.ValueMap{
+		Type: dashboard.MappingTypeValueToText, Options: map[string]dashboard.ValueMappingResult{value: to},
+	}}
+}
+
+func mapAbove(from float64, to dashboard.ValueMappingResult) dashboard.ValueMapping {
+	return dashboard.ValueMapping{RangeMap: &dashboard.RangeMap{
+		Type: dashboard.MappingTypeRangeToText, Options: dashboard.DashboardRangeMapOptions{From: &from, Result: to},
+	}}
+}
+
+func mapNull(to dashboard.ValueMappingResult) dashboard.ValueMapping {
+	return dashboard.ValueMapping{SpecialValueMap: &dashboard.SpecialValueMap{
+		Type: dashboard.MappingTypeSpecialValue, Options: dashboard.DashboardSpecialValueMapOptions{Match: dashboard.SpecialValueMatchNullAndNan, Result: to},
+	}}
+}
+
+// Times to exhaustion are clamped to one second past the longest horizon, which stands for all that is later.
+const pastHour = "3601"
+
+// timeLeft shows a time to exhaustion.
+var timeLeft = []dashboard.ValueMapping{
+	mapValue("0", shownAs("NOW", "red")),
+	mapAbove(3600.5, shownAs("not in 1 h", "green")),
+	mapNull(shownAs("needs a newer agent", "transparent")),
+}
+
+// timeLeftOfSpace is timeLeft on a node's board: a port space without a forecast has no time either.
+var timeLeftOfSpace = append(timeLeft[:2:2], mapNull(shownAs("no forecast yet", "transparent")))
+
+// yesNo shows a flag.
+var yesNo = []dashboard.ValueMapping{mapValue("0", shownAs("no", "transparent")), mapValue("1", shownAs("yes", "red")), mapNull(shownAs("–", "transparent"))}

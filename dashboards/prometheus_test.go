@@ -1,20 +1,15 @@
 package dashboards_test
 
 import (
-	"encoding/json"
 	"fmt"
-	"io"
 	"maps"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -25,7 +20,10 @@ import (
 
 	"github.com/snatwatch/snatwatch/collector"
 	"github.com/snatwatch/snatwatch/detector"
+	"github.com/snatwatch/snatwatch/detector/budget"
 	"github.com/snatwatch/snatwatch/detector/metrics"
+	"github.com/snatwatch/snatwatch/internal/kerneltest"
+	"github.com/snatwatch/snatwatch/internal/prom"
 	"github.com/snatwatch/snatwatch/rules"
 )
 
@@ -33,13 +31,7 @@ import (
 // every variable has values, and the Grafana-managed rules return what Prometheus's own alerts return.
 func TestRealPrometheus(t *testing.T) {
 	t.Parallel()
-	path, err := exec.LookPath("prometheus")
-	if err != nil {
-		if os.Getenv("KERNEL_TESTS") == "require" {
-			t.Fatal(err)
-		}
-		t.Skip("no prometheus: apt-get install prometheus (KERNEL_TESTS=require makes this an error)")
-	}
+	path := kerneltest.Program(t, "prometheus", "prometheus")
 	if testing.Short() {
 		t.Skip("takes 20 seconds")
 	}
@@ -83,7 +75,9 @@ func TestRealPrometheus(t *testing.T) {
 				if !shows(t, substitute(series+"}")) {
 					t.Errorf("%s: variable %s has no series: %s", name, v.Name, q)
 				}
-				s.get(t, "/api/v1/label/"+label+"/values?match[]="+url.QueryEscape(substitute(series+"}")), &values)
+				if err := s.API(t.Context(), "/api/v1/label/"+label+"/values?match[]="+url.QueryEscape(substitute(series+"}")), &values); err != nil {
+					t.Fatal(err)
+				}
 				if len(values) == 0 {
 					t.Errorf("%s: variable %s has no value: %s", name, v.Name, q)
 				}
@@ -166,34 +160,18 @@ func substitute(expr string) string {
 	return expr
 }
 
-type server struct{ url string }
-
-func (s *server) get(t *testing.T, path string, data any) {
-	t.Helper()
-	resp, err := http.Get(s.url + path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = resp.Body.Close() }()
-	body, err := io.ReadAll(resp.Body)
-	if err != nil || resp.StatusCode != http.StatusOK {
-		t.Fatalf("%s: %s %v %s", path, resp.Status, err, body)
-	}
-	if err := json.Unmarshal(body, &struct{ Data any }{data}); err != nil {
-		t.Fatalf("%s: %v", path, err)
-	}
-}
+type server struct{ *prom.Server }
 
 // query returns the labels of what an instant query returns.
 func (s *server) query(t *testing.T, expr string) []map[string]string {
 	t.Helper()
-	var data struct {
-		Result []struct{ Metric map[string]string }
+	samples, err := s.Query(t.Context(), expr)
+	if err != nil {
+		t.Fatal(err)
 	}
-	s.get(t, "/api/v1/query?query="+url.QueryEscape(expr), &data)
 	var out []map[string]string
-	for _, r := range data.Result {
-		out = append(out, r.Metric)
+	for _, sample := range samples {
+		out = append(out, sample.Labels)
 	}
 	return out
 }
@@ -235,36 +213,12 @@ scrape_configs:
   static_configs:
   - {targets: [%[2]q], labels: {cluster: c1, instance: "node-1:9100"}}
 `, filepath.Join(dir, "snatwatch-*.yaml"), strings.TrimPrefix(target.URL, "http://"))
-	if err := os.WriteFile(filepath.Join(dir, "prometheus.yml"), []byte(config), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	running, err := prom.Prometheus(t.Context(), program, dir, config)
 	if err != nil {
 		t.Fatal(err)
 	}
-	address := listener.Addr().String()
-	if err := listener.Close(); err != nil {
-		t.Fatal(err)
-	}
-	cmd := exec.CommandContext(t.Context(), program, "--config.file="+filepath.Join(dir, "prometheus.yml"), "--storage.tsdb.path="+filepath.Join(dir, "data"),
-		"--web.listen-address="+address, "--log.level=error")
-	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = cmd.Wait() })
-	s := &server{"http://" + address}
-	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(200 * time.Millisecond) {
-		if resp, err := http.Get(s.url + "/-/ready"); err == nil {
-			_ = resp.Body.Close()
-			if resp.StatusCode == http.StatusOK {
-				return s
-			}
-		}
-		if time.Now().After(deadline) {
-			t.Fatal("Prometheus is not ready after 30 s")
-		}
-	}
+	t.Cleanup(running.Wait)
+	return &server{running}
 }
 
 // trouble is a node with everything that an alert or a panel can show, after so much time.
@@ -281,7 +235,7 @@ func trouble(since time.Duration) *metrics.View {
 	protocol := func(ports, held int) detector.ProtocolSnapshot {
 		s := space(ports, held)
 		return detector.ProtocolSnapshot{
-			Protocol: collector.TCP, Terms: detector.Terms{Ports: ports, Effective: ports},
+			Protocol: collector.TCP, Terms: budget.Terms{Ports: ports, Effective: ports},
 			Held: held + 2, Live: s.Live, Cooling: s.Cooling, Busiest: held, Opening: 5, Stalled: 5,
 			Opened: n(400), Closed: [collector.NumReasons]uint64{n(100), n(100), n(100), n(100), n(100), n(100)},
 			Lifetime: hist, Hold: hist, Unanswered: n(100), Refused: n(100), NoPorts: n(2),
@@ -291,16 +245,16 @@ func trouble(since time.Duration) *metrics.View {
 	}
 	brier := [4]float64{0.3, 0.3, 0.3, 0.3}
 	return &metrics.View{
+		At: time.Now().Add(-2 * time.Minute),
 		Snapshot: &detector.Snapshot{
-			At:    collector.Time(time.Now().Add(-2 * time.Minute).UnixNano()),
 			Netns: []detector.NetnsSnapshot{{Netns: 1, EventsLost: n(1), Resyncs: n(1), Flows: 1200, OtherProtocols: 3}},
 			Budgets: []detector.BudgetSnapshot{
 				{
-					Budget:    &detector.Budget{Name: "lb", Model: "azure-lb-2018", Pool: "web", VIPCount: 1, Nodes: 49, NodesToNextTier: 1, NextTierPorts: 512},
+					Budget:    &budget.Budget{Name: "lb", Model: "azure-lb-2018", Pool: "web", VIPCount: 1, Nodes: 49, NodesToNextTier: 1, NextTierPorts: 512},
 					Protocols: []detector.ProtocolSnapshot{protocol(1024, 1024)}, Contradicted: true, Brier: brier,
 				},
 				{
-					Budget:    &detector.Budget{Name: "nat", Model: "aws-nat-gateway", Scope: detector.ScopeShared, Pool: "web", Gateway: "nat-1", VIPCount: 1},
+					Budget:    &budget.Budget{Name: "nat", Model: "aws-nat-gateway", Scope: budget.ScopeShared, Pool: "web", Gateway: "nat-1", VIPCount: 1},
 					Protocols: []detector.ProtocolSnapshot{protocol(55_000, 27_200)}, Brier: brier,
 				},
 			},

@@ -9,18 +9,14 @@ import (
 	"testing"
 
 	"go.yaml.in/yaml/v3"
+
+	"github.com/snatwatch/snatwatch/internal/kerneltest"
 )
 
 // What a panel shows of series that are given, as promtool works it out with the rules of the repository.
 func TestPanelsShow(t *testing.T) {
 	t.Parallel()
-	path, err := exec.LookPath("promtool")
-	if err != nil {
-		if os.Getenv("KERNEL_TESTS") == "require" {
-			t.Fatal(err)
-		}
-		t.Skip("no promtool: apt-get install prometheus (KERNEL_TESTS=require makes this an error)")
-	}
+	path := kerneltest.Program(t, "promtool", "prometheus")
 	// Three nodes behind a gateway: together they hold what it has, while each of them thinks itself safe.
 	shared := map[string]string{}
 	for n := range 3 {

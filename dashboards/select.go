@@ -27,14 +27,20 @@ func sel(o rules.Options, name metrics.Name, more ...string) string {
 	return series(string(name), append(matchers, more...)...)
 }
 
+// ofTarget writes what is asked of targets that may be no agents any more: the variable of nodes knows none of those
+// that were silent for the board's time range.
+func ofTarget(o rules.Options, name string) string {
+	return series(name, o.ClusterLabel+`=~"$cluster"`, `job=~"$job"`)
+}
+
 // budgetInfo is the budget's info metric as the rules join it: one series for each agent and budget.
 func budgetInfo(o rules.Options, more ...string) string {
 	return "topk by (" + o.ClusterLabel + ", job, instance, budget) (1, " + sel(o, metrics.BudgetInfo, more...) + ")"
 }
 
-// bucket is sel for the buckets of a histogram.
-func bucket(o rules.Options, name metrics.Name) string {
-	return strings.Replace(sel(o, name), string(name), string(name)+"_bucket", 1)
+// suffix is sel for one of the series of a histogram: _bucket, _sum or _count.
+func suffix(o rules.Options, name metrics.Name, s string) string {
+	return strings.Replace(sel(o, name), string(name), string(name)+s, 1)
 }
 
 // ofNode, ofPool and ofGateway write recorded series with the variables that they have.
@@ -50,12 +56,55 @@ func ofGateway(o rules.Options, name string, more ...string) string {
 	return series(name, append([]string{o.ClusterLabel + `=~"$cluster"`, `budget=~"$budget"`}, more...)...)
 }
 
+// behind keeps the gateways behind which a chosen node is: recorded series of gateways know no node, pool or job.
+func behind(o rules.Options, expr string) string {
+	return expr + " and on (" + o.ClusterLabel + ", budget, gateway) " + sel(o, metrics.BudgetInfo, `scope="shared"`)
+}
+
 func series(name string, matchers ...string) string {
 	return name + "{" + strings.Join(matchers, ", ") + "}"
 }
 
 func rate(expr string) string { return "rate(" + expr + "[$__rate_interval])" }
 
-func by(op, labels, expr string) string { return fmt.Sprintf("%s by (%s) (%s)", op, labels, expr) }
+// by aggregates by cluster, in which names are told apart, and labels.
+func by(o rules.Options, op, labels, expr string) string {
+	if labels != "" {
+		labels = ", " + labels
+	}
+	return fmt.Sprintf("%s by (%s%s) (%s)", op, o.ClusterLabel, labels, expr)
+}
+
+// on matches by cluster and labels.
+func on(o rules.Options, labels string) string { return "on (" + o.ClusterLabel + ", " + labels + ")" }
 
 func at(horizon string) string { return fmt.Sprintf(`horizon="%s"`, horizon) }
+
+// counted is how many there are, 0 where of says that there could be, and nothing where nothing is known: a 0 would
+// be a false all-clear.
+func counted(expr, of string) string { return "count(" + expr + ")\nor\n0 * count(" + of + ")" }
+
+// peaks draws the n lines of x that were highest in the whole time range. The n highest at each step would be other
+// ones from step to step: lines with holes.
+func peaks(o rules.Options, n int, labels, x string) string {
+	return fmt.Sprintf("%s\nand %s\ntopk(%d, max_over_time(%s[$__range] @ end()))", x, on(o, labels), n, x)
+}
+
+// The labels that tell one agent, one of its budgets, and a port space of nodes or of gateways, from another; the
+// cluster aside.
+const (
+	agent       = "job, instance"
+	agentBudget = agent + ", budget, protocol"
+	space       = agentBudget + ", vip, destination"
+	gateway     = "budget, gateway, protocol"
+	shared      = gateway + ", vip, destination"
+)
+
+// pagesStart returns where alerts that page start, and no more: each was active since then, and regions of a whole
+// fleet would cover every graph. what is a comma-separated list of labels that say what they are about.
+func pagesStart(o rules.Options, what string) string {
+	active := fmt.Sprintf(`ALERTS{alertname=~"Snat.+", alertstate="firing", severity=%q, %s=~"$cluster", instance=~"$instance|"}`, o.Critical, o.ClusterLabel)
+	labels := `"` + strings.ReplaceAll(what, ", ", `", "`) + `"`
+	// A label that is missing would print its name: about is there always.
+	return fmt.Sprintf("max by (alertname, about) (label_join(%s unless %s offset 15s, \"about\", \" \", %s))", active, active, labels)
+}

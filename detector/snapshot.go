@@ -1,9 +1,13 @@
+// Package detector holds the words that metrics, API, page and boards share: what the ledger knows at one
+// moment. It and the packages below it have no clock, do no I/O and log nothing: time and events are
+// arguments, and the same input gives the same bytes.
 package detector
 
 import (
 	"time"
 
 	"github.com/snatwatch/snatwatch/collector"
+	"github.com/snatwatch/snatwatch/detector/budget"
 )
 
 // Snapshot is all that the ledger knows at one moment. It is immutable: any
@@ -32,7 +36,7 @@ type NetnsSnapshot struct {
 
 // BudgetSnapshot is one budget and what is held of it.
 type BudgetSnapshot struct {
-	Budget    *Budget
+	Budget    *budget.Budget
 	Protocols []ProtocolSnapshot // those with ports, TCP first
 	// Contradicted: what is seen cannot be under this budget; Contradiction says why.
 	Contradicted  bool
@@ -45,7 +49,7 @@ type BudgetSnapshot struct {
 // ProtocolSnapshot is one protocol of a budget.
 type ProtocolSnapshot struct {
 	Protocol collector.Protocol
-	Terms    Terms
+	Terms    budget.Terms
 	// Held, Live and Cooling are sums over all port spaces.
 	Held, Live, Cooling int
 	// Busiest is the held ports of the fullest port space.
@@ -119,7 +123,11 @@ type Totals struct {
 	Mean, Variance, Probability [NumHorizons]float64
 }
 
-func (t *Totals) add(f *Forecast) {
+// Add adds f, unless it is nil.
+func (t *Totals) Add(f *Forecast) {
+	if f == nil {
+		return
+	}
 	t.Spaces++
 	for i := range f.Mean {
 		t.Mean[i] += f.Mean[i]
@@ -139,3 +147,12 @@ type Histogram struct {
 	Zero   uint64
 	Native []uint64
 }
+
+// A native histogram of schema 3 has eight buckets for each power of two, from 1 ms or so on.
+const (
+	NativeSchema = 3
+	// NativeZero is what the zero bucket reaches up to, in seconds: 2^-10.
+	NativeZero = 1.0 / 1024
+	// NativeFirst is the index of the first bucket above it.
+	NativeFirst = -10*8 + 1
+)

@@ -2,23 +2,18 @@ package rules_test
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
-	"io"
-	"net"
-	"net/http"
 	"net/http/httptest"
-	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
+	"github.com/snatwatch/snatwatch/internal/prom"
 	"github.com/snatwatch/snatwatch/rules"
 )
 
@@ -87,36 +82,23 @@ func evaluate(b *testing.B, prometheus string, nodes, failing int) cost {
 		}
 	}
 	nodesOf := newFleet(nodes, failing)
-	server := httptest.NewServer(nodesOf)
-	defer server.Close()
+	target := httptest.NewServer(nodesOf)
+	defer target.Close()
 	var targets strings.Builder
 	for n := range nodes {
 		fmt.Fprintf(&targets, "  - targets: [%q]\n    labels: {__metrics_path__: /node/%d, instance: 'node-%d:9959', cluster: c1}\n",
-			strings.TrimPrefix(server.URL, "http://"), n, n)
+			strings.TrimPrefix(target.URL, "http://"), n, n)
 	}
-	configure := func(scrapeEvery time.Duration) {
-		put("prometheus.yml", fmt.Sprintf("global: {scrape_interval: %s, scrape_timeout: 5s, evaluation_interval: %s}\nrule_files: [rules-*.yaml]\nscrape_configs:\n- job_name: snatwatch\n  static_configs:\n%s",
-			scrapeEvery, measureEvery, targets.String()))
+	config := func(scrapeEvery time.Duration) string {
+		return fmt.Sprintf("global: {scrape_interval: %s, scrape_timeout: 5s, evaluation_interval: %s}\nrule_files: [rules-*.yaml]\nscrape_configs:\n- job_name: snatwatch\n  static_configs:\n%s",
+			scrapeEvery, measureEvery, targets.String())
 	}
-	configure(partEvery)
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	ctx, cancel := context.WithCancel(b.Context())
+	server, err := prom.Prometheus(ctx, prometheus, dir, config(partEvery))
 	if err != nil {
 		b.Fatal(err)
 	}
-	address := listener.Addr().String()
-	if err := listener.Close(); err != nil {
-		b.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(b.Context())
-	defer cancel()
-	cmd := exec.CommandContext(ctx, prometheus, "--config.file="+filepath.Join(dir, "prometheus.yml"),
-		"--storage.tsdb.path="+filepath.Join(dir, "data"), "--web.listen-address="+address, "--log.level=error")
-	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
-	cmd.Stderr = os.Stderr
-	if err := cmd.Start(); err != nil {
-		b.Fatal(err)
-	}
-	defer func() { cancel(); _ = cmd.Wait() }()
+	defer func() { cancel(); server.Wait() }()
 
 	for int(nodesOf.done.Load()) < nodes {
 		nodesOf.checkTime(b)
@@ -124,7 +106,7 @@ func evaluate(b *testing.B, prometheus string, nodes, failing int) cost {
 	}
 	wait(b, partEvery)
 	b.Log(nodes, "nodes scraped in", time.Since(nodesOf.start).Round(time.Second))
-	if got := query(b, address, "count(snat_ports_held)"); got != fmt.Sprint(nodes*51) {
+	if got := query(b, server, "count(snat_ports_held)"); got != fmt.Sprint(nodes*51) {
 		b.Fatalf("Prometheus has %s series of snat_ports_held, want %d", got, nodes*51)
 	}
 	files, err := rules.Default().Files()
@@ -134,14 +116,13 @@ func evaluate(b *testing.B, prometheus string, nodes, failing int) cost {
 	for name, body := range files {
 		put("rules-"+name, regexp.MustCompile(`(?m)^    interval: .*\n`).ReplaceAllString(string(body), ""))
 	}
-	configure(time.Hour)
-	if err := cmd.Process.Signal(syscall.SIGHUP); err != nil {
+	if err := server.Reload(config(time.Hour)); err != nil {
 		b.Fatal(err)
 	}
 	// Two rounds until recorded series stand and alerts fire.
 	wait(b, 2*measureEvery)
-	c := groups(b, address, measureEvery)
-	if got := query(b, address, `count(ALERTS{alertname="SnatPortsExhausted",alertstate="firing"})`); failing > 0 && got != fmt.Sprint(failing) {
+	c := groups(b, server, measureEvery)
+	if got := query(b, server, `count(ALERTS{alertname="SnatPortsExhausted",alertstate="firing"})`); failing > 0 && got != fmt.Sprint(failing) {
 		b.Fatalf("SnatPortsExhausted fires on %s nodes, want %d", got, failing)
 	}
 	nodesOf.checkTime(b)
@@ -149,7 +130,7 @@ func evaluate(b *testing.B, prometheus string, nodes, failing int) cost {
 }
 
 // groups returns what an evaluation of each group and rule takes: the median over the rounds.
-func groups(b *testing.B, address string, measureEvery time.Duration) cost {
+func groups(b *testing.B, server *prom.Server, measureEvery time.Duration) cost {
 	b.Helper()
 	var c cost
 	took := map[string][]float64{}
@@ -163,27 +144,25 @@ func groups(b *testing.B, address string, measureEvery time.Duration) cost {
 		intervals[g.Name] = max(g.Interval, 15*time.Second)
 	}
 	var report strings.Builder
-	before := processCPU(b, address)
+	before := processCPU(b, server)
 	for range measureRounds {
 		wait(b, measureEvery)
-		var answer struct {
-			Data struct {
-				Groups []struct {
-					Name           string
-					EvaluationTime float64
-					Rules          []struct {
-						Name, Health, LastError string
-						EvaluationTime          float64
-					}
+		var data struct {
+			Groups []struct {
+				Name           string
+				EvaluationTime float64
+				Rules          []struct {
+					Name, Health, LastError string
+					EvaluationTime          float64
 				}
 			}
 		}
-		if err := json.Unmarshal(get(b, "http://"+address+"/api/v1/rules"), &answer); err != nil {
+		if err := server.API(b.Context(), "/api/v1/rules", &data); err != nil {
 			b.Fatal(err)
 		}
 		c = cost{}
 		report.Reset()
-		for _, g := range answer.Data.Groups {
+		for _, g := range data.Groups {
 			seconds := note(g.Name, g.EvaluationTime)
 			c.seconds += seconds
 			c.share += seconds / intervals[g.Name].Seconds()
@@ -196,15 +175,19 @@ func groups(b *testing.B, address string, measureEvery time.Duration) cost {
 			}
 		}
 	}
-	c.cpu = (processCPU(b, address) - before) / measureRounds
+	c.cpu = (processCPU(b, server) - before) / measureRounds
 	_, _ = fmt.Fprint(os.Stderr, report.String())
 	return c
 }
 
 // processCPU is the CPU time that Prometheus has taken so far, in seconds.
-func processCPU(b *testing.B, address string) float64 {
+func processCPU(b *testing.B, server *prom.Server) float64 {
 	b.Helper()
-	for line := range strings.Lines(string(get(b, "http://"+address+"/metrics"))) {
+	body, err := server.Get(b.Context(), "/metrics")
+	if err != nil {
+		b.Fatal(err)
+	}
+	for line := range strings.Lines(string(body)) {
 		var seconds float64
 		if n, _ := fmt.Sscanf(line, "process_cpu_seconds_total %g", &seconds); n == 1 {
 			return seconds
@@ -223,34 +206,15 @@ func wait(b *testing.B, d time.Duration) {
 	}
 }
 
-func query(b *testing.B, address, expr string) string {
+// query returns the value of the one series that expr leads to, "no" where there is none or more than one.
+func query(b *testing.B, server *prom.Server, expr string) string {
 	b.Helper()
-	var answer struct {
-		Data struct{ Result []struct{ Value [2]any } }
-	}
-	if err := json.Unmarshal(get(b, "http://"+address+"/api/v1/query?query="+url.QueryEscape(expr)), &answer); err != nil {
+	samples, err := server.Query(b.Context(), expr)
+	if err != nil {
 		b.Fatal(err)
 	}
-	if len(answer.Data.Result) != 1 {
+	if len(samples) != 1 {
 		return "no"
 	}
-	return fmt.Sprint(answer.Data.Result[0].Value[1])
-}
-
-func get(b *testing.B, address string) []byte {
-	b.Helper()
-	r, err := http.NewRequestWithContext(b.Context(), http.MethodGet, address, nil)
-	if err != nil {
-		b.Fatal(err)
-	}
-	resp, err := http.DefaultClient.Do(r)
-	if err != nil {
-		b.Fatal(err)
-	}
-	defer func() { _ = resp.Body.Close() }()
-	body, err := io.ReadAll(resp.Body)
-	if err != nil || resp.StatusCode != http.StatusOK {
-		b.Fatalf("%s: %s %v %s", address, resp.Status, err, body)
-	}
-	return body
+	return samples[0].Value
 }

@@ -73,6 +73,7 @@ func (o Options) tickets() []Alert {
 		o.budgetChanged(),
 		o.budgetContradicted(),
 		o.budgetUnseen(),
+		o.natRulesUnread(),
 		o.agentBlind(),
 		o.agentDown(),
 		o.agentsAbsent(),

@@ -14,6 +14,7 @@ import (
 	"github.com/prometheus/prometheus/promql/parser"
 
 	"github.com/snatwatch/snatwatch/detector/metrics"
+	"github.com/snatwatch/snatwatch/internal/kerneltest"
 	"github.com/snatwatch/snatwatch/rules"
 )
 
@@ -143,13 +144,7 @@ func TestPromtool(t *testing.T) {
 		t.Fatalf("no rule tests: %v", err)
 	}
 	for _, tool := range tools {
-		path, err := exec.LookPath(tool)
-		if err != nil {
-			if os.Getenv("KERNEL_TESTS") == "require" {
-				t.Fatal(err)
-			}
-			t.Skipf("no %s: apt-get install prometheus (KERNEL_TESTS=require makes this an error)", tool)
-		}
+		path := kerneltest.Program(t, tool, "prometheus")
 		t.Run(tool, func(t *testing.T) {
 			t.Parallel()
 			for _, args := range [][]string{

@@ -10,7 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/prometheus/promql/parser"
 
-	"github.com/snatwatch/snatwatch/detector"
+	"github.com/snatwatch/snatwatch/detector/budget"
 	"github.com/snatwatch/snatwatch/detector/metrics"
 	"github.com/snatwatch/snatwatch/rules"
 )
@@ -31,7 +31,7 @@ func TestEveryModelHasItsMitigation(t *testing.T) {
 	for _, m := range regexp.MustCompile("(?m)^\\| `([a-z0-9-]+)` \\| ([^|]+) \\| ([^|]+) \\|$").FindAllStringSubmatch(runbook(t, "SnatExhaustionPredicted"), -1) {
 		rows[m[1]] = true
 	}
-	for _, m := range detector.Models() {
+	for _, m := range budget.Models() {
 		if !rows[m.Name] {
 			t.Errorf("no mitigation for model %s", m.Name)
 		}
@@ -57,7 +57,7 @@ func TestRunbookKnowsBothProtocols(t *testing.T) {
 func TestModelsThatTranslateHere(t *testing.T) {
 	t.Parallel()
 	var got []string
-	for _, m := range detector.Models() {
+	for _, m := range budget.Models() {
 		if m.Translated {
 			got = append(got, m.Name)
 		}

@@ -15,8 +15,8 @@ import (
 // The table of metrics stands in metricsReadme between these lines.
 const (
 	metricsReadme = "detector/metrics/README.md"
-	tableBegin = "<!-- metrics: written by cmd/snatgen -->\n"
-	tableEnd   = "<!-- end of metrics -->\n"
+	tableBegin    = "<!-- metrics: written by cmd/snatgen -->\n"
+	tableEnd      = "<!-- end of metrics -->\n"
 )
 
 // readme returns the README of the metrics below dir with a fresh table, nil where dir has none.

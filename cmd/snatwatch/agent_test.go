@@ -23,13 +23,14 @@ import (
 	"github.com/snatwatch/snatwatch/collector/netns"
 	"github.com/snatwatch/snatwatch/internal/kerneltest"
 	"github.com/snatwatch/snatwatch/internal/lab"
+	"github.com/snatwatch/snatwatch/internal/logtest"
 )
 
 // runningAgent is an agent in this process that serves on loopback.
 type runningAgent struct {
 	t      *testing.T
 	url    string
-	logs   *lines
+	logs   *logtest.Lines
 	hangup chan os.Signal
 	stop   func() int
 }
@@ -37,7 +38,7 @@ type runningAgent struct {
 // startAgent runs the agent with args until the test ends.
 func startAgent(t *testing.T, args ...string) *runningAgent {
 	t.Helper()
-	a := &runningAgent{t: t, logs: &lines{}, hangup: make(chan os.Signal, 1)}
+	a := &runningAgent{t: t, logs: &logtest.Lines{}, hangup: make(chan os.Signal, 1)}
 	e := &env{
 		stdout: io.Discard, stderr: a.logs,
 		hangup:   func() (<-chan os.Signal, func()) { return a.hangup, func() {} },
@@ -65,12 +66,12 @@ func startAgent(t *testing.T, args ...string) *runningAgent {
 	t.Cleanup(func() {
 		a.stop()
 		if t.Failed() {
-			t.Logf("log of the agent:\n%s", strings.Join(a.logs.all(), ""))
+			t.Logf("log of the agent:\n%s", strings.Join(a.logs.All(), ""))
 		}
 	})
 	listening := regexp.MustCompile(`msg="Listening on" address=(\S+)`)
 	a.eventually("it listens", func() bool {
-		m := listening.FindStringSubmatch(strings.Join(a.logs.all(), ""))
+		m := listening.FindStringSubmatch(strings.Join(a.logs.All(), ""))
 		if m != nil {
 			a.url = "http://" + m[1]
 		}
@@ -166,7 +167,7 @@ func TestKernelAgent(t *testing.T) {
 	defer func() { _ = server.Close() }()
 	config := filepath.Join(t.TempDir(), "snatwatch.yaml")
 	writeConfig(t, config, "2000-2063")
-	a := startAgent(t, "--config", config, "--netns", l.Router().Path(), "--poll-interval=500ms", "--strategy=poll", "--cpu-budget=1")
+	a := startAgent(t, "--config", config, "--netns", l.Router().Path(), "--poll-interval=500ms", "--strategy=poll", "--web.enable-lifecycle", "--cpu-budget=1")
 	a.eventually("it is ready", func() bool { status, _ := a.get(http.MethodGet, "/-/ready"); return status == http.StatusOK })
 
 	router := fmt.Sprintf(`netns="%d"`, l.Router().Netns())
@@ -248,7 +249,11 @@ func checkReload(t *testing.T, a *runningAgent, config, space string) {
 	a.hangup <- os.Interrupt
 	a.eventually("SIGHUP reloads", func() bool { return a.value(success) == 1 && a.value(ports) == 64 && held() == 64 })
 
-	var snapshot apiSnapshot
+	var snapshot struct {
+		Budgets []struct {
+			Protocols []struct{ Held int }
+		}
+	}
 	if _, body := a.get(http.MethodGet, "/api/v1/snapshot"); json.Unmarshal([]byte(body), &snapshot) != nil || len(snapshot.Budgets) != 1 || snapshot.Budgets[0].Protocols[0].Held < 64 {
 		t.Errorf("snapshot:\n%s", body)
 	}
@@ -332,16 +337,16 @@ func TestKernelAgentSources(t *testing.T) {
 // A namespace that was deleted is let go: an agent that held on to it would report zeros for ever.
 func TestKernelAgentEndsWithItsNamespace(t *testing.T) {
 	t.Parallel()
+	const machineEvery = 10 * time.Second // the agent looks at its namespace this often
 	ns := kerneltest.Netns(t)
-	path := filepath.Join(t.TempDir(), "blue")
-	write(t, path, "")
+	path := writeFile(t, "blue", "")
 	if err := unix.Mount(fmt.Sprintf("/proc/self/fd/%d", ns.FD()), path, "", unix.MS_BIND, ""); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = unix.Unmount(path, unix.MNT_DETACH) }) // done already, but for a failure
 	ended := make(chan struct{})
 	var status int
-	logs := &lines{}
+	logs := &logtest.Lines{}
 	go func() {
 		defer close(ended)
 		e := &env{
@@ -354,7 +359,7 @@ func TestKernelAgentEndsWithItsNamespace(t *testing.T) {
 	time.Sleep(machineEvery + time.Second) // it has looked once
 	select {
 	case <-ended:
-		t.Fatalf("it ended at once:\n%s", strings.Join(logs.all(), ""))
+		t.Fatalf("it ended at once:\n%s", strings.Join(logs.All(), ""))
 	default:
 	}
 	if err := unix.Unmount(path, unix.MNT_DETACH); err != nil {
@@ -365,7 +370,7 @@ func TestKernelAgentEndsWithItsNamespace(t *testing.T) {
 	case <-time.After(2 * machineEvery):
 		t.Fatal("it holds on to the namespace")
 	}
-	if log := strings.Join(logs.all(), ""); status != statusError || !strings.Contains(log, "nobody uses network namespace "+path+" any more") {
+	if log := strings.Join(logs.All(), ""); status != statusError || !strings.Contains(log, "nobody uses network namespace "+path+" any more") {
 		t.Errorf("status %d, log:\n%s", status, log)
 	}
 }

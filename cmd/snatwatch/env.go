@@ -15,9 +15,10 @@ import (
 	promslogflag "github.com/prometheus/common/promslog/flag"
 
 	"github.com/snatwatch/snatwatch/collector/cloud"
+	"github.com/snatwatch/snatwatch/internal/agent"
 )
 
-// env is all that a command takes from the process, so that a test can run one.
+// env is everything that a command takes from its process, so that a test can run a command.
 type env struct {
 	stdout, stderr io.Writer
 	// hangup delivers SIGHUP.
@@ -36,11 +37,11 @@ func newEnv() *env {
 			signal.Notify(c, syscall.SIGHUP)
 			return c, func() { signal.Stop(c) }
 		},
-		confine: confine,
+		confine: agent.Confine,
 	}
 }
 
-// command is a subcommand. Its run has parsed flags.
+// command is a subcommand; run starts after the flags are parsed.
 type command struct {
 	clause *kingpin.CmdClause
 	run    func(ctx context.Context, e *env, logger *slog.Logger) error
@@ -49,18 +50,21 @@ type command struct {
 // commands registers all subcommands with app.
 func commands(app *kingpin.Application) []command {
 	return []command{
-		agentCommand(app),
+		runCommand(app),
 		checkCommand(app),
 		labCommand(app),
 		backtestCommand(app),
+		verifyCommand(app),
+		planCommand(app),
+		topCommand(app),
 	}
 }
 
 // Exit statuses.
 const (
 	statusOK    = 0
-	statusError = 1 // the command did not do what it was asked to
-	statusUsage = 2 // it could not be understood
+	statusError = 1 // the command failed
+	statusUsage = 2 // the command line has a mistake
 )
 
 // run parses args, runs the command that they name and returns the exit status.

@@ -15,6 +15,7 @@ import (
 
 	"github.com/snatwatch/snatwatch/collector/cloud"
 	"github.com/snatwatch/snatwatch/internal/config"
+	"github.com/snatwatch/snatwatch/internal/logtest"
 )
 
 func TestCommandLine(t *testing.T) {
@@ -50,19 +51,29 @@ func TestCommandLine(t *testing.T) {
 		{name: "a flag of zero", args: []string{"--limits.exported=0"}, status: statusError, stderr: "limits.exported: 0: want 1 to limits.tracked"},
 		{name: "an interval of zero", args: []string{"--poll-interval=0s"}, status: statusError, stderr: "poll_interval: 0s: want 100ms"},
 		{name: "no share of a core", args: []string{"--cpu-budget=0"}, status: statusError, stderr: "cpu_budget: 0: want"},
+		{name: "verify without a target", args: []string{"verify", "--limit=10"}, status: statusError, stderr: "--target HOST:PORT --limit N"},
+		{name: "verify without a limit", args: []string{"verify", "--target=127.0.0.1:1"}, status: statusError, stderr: "--target HOST:PORT --limit N"},
+		{name: "verify of nobody", args: []string{"verify", "--target=127.0.0.1:1", "--limit=3"}, status: statusError, stdout: "3 ECONNREFUSED", stderr: "no flow opened"},
+		{name: "verify against an agent that is not there", args: []string{"verify", "--target=127.0.0.1:1", "--limit=3", "--agent=127.0.0.1:1"}, status: statusError, stderr: "agent at 127.0.0.1:1"},
+		{name: "plan", args: []string{"plan", "--model=azure-lb-2018", "--nodes=48", "--opens=4.2", "--lifetime=50ms:0.8,30s:0.2"}, stdout: "times today's"},
+		{name: "plan of nothing", args: []string{"plan"}, status: statusError, stderr: "no demand"},
+		{name: "plan without arrivals", args: []string{"plan", "--nodes=1", "--opens=0", "--lifetime=1s"}, status: statusError, stderr: "no arrivals"},
+		{name: "plan for no nodes", args: []string{"plan", "--nodes=0", "--opens=1", "--lifetime=1s"}, status: statusError, stderr: "nodes: 0"},
+		{name: "plan for certainty", args: []string{"plan", "--nodes=1", "--opens=1", "--lifetime=1s", "--target=0"}, status: statusError, stderr: "target probability 0"},
+		{name: "the far end with a target", args: []string{"verify", "--serve", "--target=127.0.0.1:1"}, status: statusError, stderr: "--serve is the far end"},
 		{name: "backtest of nothing", args: []string{"backtest"}, status: statusError, stderr: "name files to replay"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			stdout, stderr := &lines{}, &lines{}
+			stdout, stderr := &logtest.Lines{}, &logtest.Lines{}
 			e := &env{
 				stdout: stdout, stderr: stderr, confine: func() error { return nil },
 				hangup:   func() (<-chan os.Signal, func()) { return nil, func() {} },
 				metadata: cloud.Client{URL: "http://127.0.0.1:1"},
 			}
 			status := e.run(context.Background(), tt.args)
-			out, errs := strings.Join(stdout.all(), ""), strings.Join(stderr.all(), "")
+			out, errs := strings.Join(stdout.All(), ""), strings.Join(stderr.All(), "")
 			if status != tt.status || !strings.Contains(out, tt.stdout) || !strings.Contains(errs, tt.stderr) {
 				t.Errorf("status %d, want %d; want %q in stdout and %q in stderr\nstdout: %s\nstderr: %s",
 					status, tt.status, tt.stdout, tt.stderr, out, errs)
@@ -74,8 +85,7 @@ func TestCommandLine(t *testing.T) {
 // A flag that says "none" takes back what the config says.
 func TestFlagsWinOverTheConfig(t *testing.T) {
 	t.Parallel()
-	path := filepath.Join(t.TempDir(), "f.yaml")
-	write(t, path, "state_file: kept\nnetns: blue\npoll_interval: 5s\nlimits: {forecast: 7}\n")
+	path := writeFile(t, "f.yaml", "state_file: kept\nnetns: blue\npoll_interval: 5s\nlimits: {forecast: 7}\n")
 	app := kingpin.New("snatwatch", "")
 	var o options
 	o.register(app.Command("run", "").Default())
@@ -118,8 +128,7 @@ func TestLimitsFollowTracked(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			path := filepath.Join(t.TempDir(), "f.yaml")
-			write(t, path, tt.yaml)
+			path := writeFile(t, "f.yaml", "netns: ''\n"+tt.yaml)
 			app := kingpin.New("snatwatch", "")
 			var o options
 			o.register(app.Command("run", "").Default())

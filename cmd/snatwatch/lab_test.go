@@ -27,7 +27,7 @@ func TestKernelLabServe(t *testing.T) {
 	a.eventually("one VIP with 1024 ports is watched", func() bool { return a.value(vips) == 1 && a.value(tcp) == 1024 })
 	a.eventually("flows to the slow store are live", func() bool { return a.value(live) > 100 })
 	a.eventually("the second VIP has doubled the ports", func() bool { return a.value(vips) == 2 && a.value(tcp) == 2048 })
-	if log := strings.Join(a.logs.all(), ""); !strings.Contains(log, "stage=burst") || !strings.Contains(log, "stage=relief") {
+	if log := strings.Join(a.logs.All(), ""); !strings.Contains(log, "stage=burst") || !strings.Contains(log, "stage=relief") {
 		t.Errorf("the log does not tell the stages:\n%s", log)
 	}
 	if status := a.stop(); status != statusOK {

@@ -4,118 +4,157 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
+	"log/slog"
+	"math"
+	"strconv"
+	"strings"
+	"time"
 
-	"github.com/snatwatch/snatwatch/collector"
-	"github.com/snatwatch/snatwatch/collector/conntrack"
-	"github.com/snatwatch/snatwatch/collector/limits"
-	"github.com/snatwatch/snatwatch/collector/natrules"
-	"github.com/snatwatch/snatwatch/collector/netns"
-	"github.com/snatwatch/snatwatch/collector/sockdiag"
-	"github.com/snatwatch/snatwatch/detector"
-	"github.com/snatwatch/snatwatch/internal/config"
+	"github.com/alecthomas/kingpin/v2"
+
+	"github.com/snatwatch/snatwatch/internal/plan"
+	"github.com/snatwatch/snatwatch/internal/plan/measured"
+	"github.com/snatwatch/snatwatch/internal/remote"
 )
 
-// plan is which sources run, and why.
-type plan struct {
-	choice
-	// local: sockets are read for local budgets too, beside conntrack.
-	local bool
-	// translated: no budget counts a flow that this machine does not translate.
-	translated bool
-	// tracked and untracked as in evidence, where limits are too.
-	tracked, untracked bool
-	// opened is how many flows the conntrack source saw open until now.
-	opened uint64
-	limits collector.Limits
+// planFlags are the flags of plan.
+type planFlags struct {
+	in                    plan.Input
+	agent, prometheus     string
+	budget, pool, gateway string
+	over                  time.Duration
+	opens                 float64
+	uncertainty           float64
+	lifetime, ends        string
+	next                  float64
+	doublingDays          float64
+	json                  bool
 }
 
-// sampleMax connections are looked up in conntrack each time. With finding them that takes 1 to 3 ms of CPU.
-const sampleMax = 64
-
-// plan looks at the machine and decides. broken is as in evidence. At first connections that conntrack has no
-// entry of tell little: it may track those of others, or in another zone, which only reading it shows.
-func (a *agent) plan(ctx context.Context, broken string, first bool) (plan, error) {
-	want := a.started.Source
-	e := evidence{broken: broken}
-	var err error
-	e.limits, err = limits.Of(a.outer)
-	var denied *netns.AccessError
-	switch {
-	case errors.As(err, &denied): // then neither source can
-		return plan{}, fmt.Errorf("%w: network namespace %s: %s", errNoSource, a.started.Netns, withRemedy(denied))
-	case err != nil:
-		a.logger.Debug("limits not all read", "err", err)
-	}
-	if e.caps, err = netns.Effective(); err != nil {
-		return plan{}, fmt.Errorf("read own capabilities: %w", err)
-	}
-	if r, err := natrules.Read(a.outer); err == nil {
-		e.rules = len(r.Rules)
-	}
-	if !first && e.rules == 0 && e.limits.EntriesMax > 0 && want != config.SourceSockets && broken == "" && e.caps.Has(netns.NetAdmin) {
-		if e.connections, e.unknown, err = a.sample(ctx, e.limits); err != nil {
-			a.logger.Debug("connections not looked up in conntrack", "err", err)
+func planCommand(app *kingpin.Application) command {
+	var f planFlags
+	c := app.Command("plan", "Says what would keep ports from running out, and by how much: VIPs, pool size, allocation, hold times; what each change buys and what does nothing. From a running agent, from Prometheus, or from numbers that you give.")
+	b := &f.in.Budget
+	c.Flag("agent", "Take budget and demand from a running agent, as they are now.").PlaceHolder("URL").StringVar(&f.agent)
+	c.Flag("prometheus", "Take them from the metrics of a fleet, with the peaks of --range.").PlaceHolder("URL").StringVar(&f.prometheus)
+	c.Flag("range", "How far back Prometheus is asked.").Default("168h").DurationVar(&f.over)
+	c.Flag("budget", "Budget of the agent or the fleet, where there are several.").PlaceHolder("NAME").StringVar(&f.budget)
+	c.Flag("pool", "Pool of the fleet.").PlaceHolder("NAME").StringVar(&f.pool)
+	c.Flag("gateway", "Gateway of the fleet.").PlaceHolder("NAME").StringVar(&f.gateway)
+	c.Flag("model", "Budget model of today, as check lists them.").Default("azure-lb").StringVar(&b.Model)
+	c.Flag("nodes", "Nodes in the pool, or behind the gateway.").PlaceHolder("N").IntVar(&f.in.Nodes)
+	c.Flag("vips", "VIPs of today.").PlaceHolder("N").IntVar(&b.VIPCount)
+	c.Flag("ports", "Ports of each node, for the models that are given them.").PlaceHolder("N").IntVar(&b.Ports)
+	c.Flag("max-ports", "Where an allocation that grows on demand stops.").PlaceHolder("N").IntVar(&b.MaxPorts)
+	c.Flag("evict-time-wait", "The kernel gives the port of a closed flow to a new one: Linux 6.5 and later, model linux.").BoolVar(&b.EvictsTimeWait)
+	c.Flag("opens", "Opens per second of one node to its busiest destination, at the peak.").PlaceHolder("RATE").Float64Var(&f.opens)
+	c.Flag("uncertainty", "How far the opens per second may be off, as a share.").Default("0.1").Float64Var(&f.uncertainty)
+	c.Flag("lifetime", "Lifetimes, open to close: one for all, or several with their shares.").PlaceHolder("50ms:0.9,30s:0.1").StringVar(&f.lifetime)
+	c.Flag("ends", "Shares of flows by how they end; without it all end by FIN.").PlaceHolder("fin:0.9,rst:0.1").StringVar(&f.ends)
+	c.Flag("spread", "Relative standard deviation of the peak's load from day to day.").Default("0.1").Float64Var(&f.in.Demand.Spread)
+	c.Flag("peakedness", "Variance over mean of the ports held within a peak; 1 for independent arrivals.").Default("1").Float64Var(&f.in.Demand.Peakedness)
+	c.Flag("peak", "How long a day's peak lasts.").Default("1h").DurationVar(&f.in.Demand.Peak)
+	c.Flag("next", "Load of the next-busiest destination, as a share of the busiest one's.").Default("NaN").Float64Var(&f.next)
+	c.Flag("target", "Probability of exhaustion within a day that is accepted.").Default("0.01").Float64Var(&f.in.Target)
+	c.Flag("doubling-days", "Days in which the load doubles; 0 is no growth.").Default("0").Float64Var(&f.doublingDays)
+	c.Flag("cpu", "Share of the nodes' processors in use at the peak; 0 is unknown.").Default("0").Float64Var(&f.in.CPU)
+	c.Flag("json", "Print JSON instead of a table.").BoolVar(&f.json)
+	return command{c, func(ctx context.Context, e *env, _ *slog.Logger) error {
+		if err := runPlan(ctx, e, &f); err != nil {
+			return fmt.Errorf("plan: %w", err)
 		}
+		return nil
+	}}
+}
+
+func runPlan(ctx context.Context, e *env, f *planFlags) error {
+	if err := f.input(ctx); err != nil {
+		return err
 	}
-	c, err := choose(want, e)
+	p, err := plan.Make(f.in)
 	if err != nil {
-		return plan{}, err
+		return err
 	}
-	nat, local := split(a.current())
-	return plan{
-		choice: c, local: len(local) > 0,
-		translated: len(nat) > 0 && !slices.ContainsFunc(nat, func(b *detector.Budget) bool { return !b.Translated }),
-		tracked:    e.tracked(), untracked: e.untracked(), opened: a.tracked.Load(), limits: e.limits,
-	}, nil
+	if f.json {
+		return p.WriteJSON(e.stdout)
+	}
+	return p.WriteText(e.stdout)
 }
 
-// sample looks some connections of the outer namespace up in conntrack. Those that were silent for so long that it may
-// have forgotten them are none.
-func (a *agent) sample(ctx context.Context, l collector.Limits) (connections, unknown int, err error) {
-	flows, err := sockdiag.Established(ctx, a.outer, l.Timeouts["tcp_timeout_established"]/2, sampleMax)
-	if err != nil || l.Entries == 0 {
-		return len(flows), len(flows), err
+// input takes the demand from where the flags say.
+func (f *planFlags) input(ctx context.Context) (err error) {
+	given := f.in
+	switch {
+	case f.in.Target == 0:
+		return errors.New("target probability 0: no number of ports meets it")
+	case !(f.doublingDays >= 0 && f.doublingDays < 36500):
+		return fmt.Errorf("doubling in %v days: want 0 to 36500", f.doublingDays)
+	case f.agent != "" && f.prometheus != "":
+		return errors.New("either --agent or --prometheus")
+	case (f.agent != "" || f.prometheus != "") && (f.opens != 0 || f.lifetime != ""):
+		return errors.New("the demand is measured or given: not --opens and --lifetime beside --agent or --prometheus")
+	case f.agent != "":
+		f.in, err = measured.FromAgent(ctx, f.agent, f.budget)
+	case f.prometheus != "":
+		var p *remote.Prometheus
+		if p, err = remote.NewPrometheus(f.prometheus); err == nil {
+			f.in, err = measured.FromPrometheus(ctx, p, measured.Fleet{
+				Budget: f.budget, Pool: f.pool, Gateway: f.gateway, Range: f.over, Now: time.Now(),
+			})
+		}
+	default:
+		return f.numbers()
 	}
-	if unknown, err = conntrack.Unknown(ctx, a.foreign(), flows); err != nil {
-		return 0, 0, err
+	f.in.Target = given.Target
+	if f.doublingDays > 0 {
+		f.in.Doubling = time.Duration(f.doublingDays * 24 * float64(time.Hour))
 	}
-	return len(flows), unknown, nil
+	if given.CPU > 0 {
+		f.in.CPU = given.CPU
+	}
+	return err
 }
 
-// untrackedLooks is how many looks in a row find connections without an entry before conntrack is
-// taken to be inactive. One may fall between a flow's end in conntrack and that of its socket.
-const untrackedLooks = 2
-
-// following is the plan that is carried out.
-type following struct {
-	plan
-	untrackedFor int // looks in a row
+// numbers takes the demand from flags.
+func (f *planFlags) numbers() error {
+	d := &f.in.Demand
+	switch {
+	case f.opens == 0 && f.lifetime == "":
+		return errors.New("no demand: give --agent, --prometheus, or --opens and --lifetime")
+	case f.opens == 0:
+		return errors.New("no arrivals: give --opens, more than 0 a second")
+	case f.lifetime == "":
+		return errors.New("no lifetimes: give --lifetime")
+	case !(f.uncertainty >= 0 && f.uncertainty < 1):
+		return fmt.Errorf("uncertainty %v: want 0 up to 1", f.uncertainty)
+	case !math.IsNaN(f.next) && !(f.next >= 0 && f.next <= 1):
+		return fmt.Errorf("next-busiest destination %v: want a share from 0 to 1", f.next)
+	}
+	d.Rate, d.Low, d.High = f.opens, f.opens*(1-f.uncertainty), f.opens*(1+f.uncertainty)
+	d.Next = f.next
+	f.in.Doubling = time.Duration(f.doublingDays * 24 * float64(time.Hour))
+	f.in.Now = time.Now()
+	var err error
+	if d.Lifetimes, err = plan.ParseLaw(f.lifetime); err != nil {
+		return err
+	}
+	d.Ends, err = parseEnds(f.ends)
+	return err
 }
 
-// look takes the plan that another look at the machine leads to, and returns the one to go over to where that is
-// another. conntrack is left where connections show that it is not active any more, not for having become
-// quiet: then its table says so too. While it sees flows open it is active, if only for those that this machine
-// forwards, or in another zone. It is taken once it has entries of those that were there before.
-func (f *following) look(q plan) (next plan, changed bool) {
-	f.untrackedFor++
-	if !q.untracked || q.opened != f.opened {
-		f.untrackedFor = 0
+// parseEnds reads "fin:0.9,rst:0.1".
+func parseEnds(text string) (map[string]float64, error) {
+	if text == "" {
+		return nil, nil
 	}
-	f.opened = q.opened
-	left := f.source == config.SourceConntrack && q.source == config.SourceSockets
-	taken := f.source == config.SourceSockets && q.source == config.SourceConntrack
-	if left && f.untrackedFor < untrackedLooks || taken && !q.tracked {
-		q.choice = f.choice
+	out := map[string]float64{}
+	for part := range strings.SplitSeq(text, ",") {
+		name, share, _ := strings.Cut(strings.TrimSpace(part), ":")
+		v, err := strconv.ParseFloat(share, 64)
+		if err != nil {
+			return nil, fmt.Errorf("ends %q: want fin:0.9,rst:0.1", part)
+		}
+		out[name] = v
 	}
-	return q, q.source != f.source || q.local != f.local || q.translated != f.translated
-}
-
-// untrackedText says that conntrack, which was asked for, is not active, empty where it is.
-func (f *following) untrackedText(q plan) string {
-	if q.source != config.SourceConntrack || f.untrackedFor < untrackedLooks {
-		return ""
-	}
-	return "conntrack was asked for and does not track the connections of this namespace, so new flows are not seen: no rule of its firewall " +
-		"asks for that, and most of its sockets' connections have no entry; source auto would read sockets"
+	return out, nil
 }

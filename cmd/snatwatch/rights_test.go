@@ -20,8 +20,10 @@ import (
 
 	"github.com/snatwatch/snatwatch/collector"
 	"github.com/snatwatch/snatwatch/collector/netns"
+	"github.com/snatwatch/snatwatch/internal/agent"
 	"github.com/snatwatch/snatwatch/internal/kerneltest"
 	"github.com/snatwatch/snatwatch/internal/lab"
+	"github.com/snatwatch/snatwatch/internal/logtest"
 )
 
 // asProgram makes the test binary run as snatwatch itself.
@@ -35,9 +37,9 @@ func TestMain(m *testing.M) {
 }
 
 // startProgram runs snatwatch as a process of its own in the namespace of h, with attr's rights.
-func startProgram(t *testing.T, h *lab.Host, attr *syscall.SysProcAttr, args ...string) (*exec.Cmd, *lines) {
+func startProgram(t *testing.T, h *lab.Host, attr *syscall.SysProcAttr, args ...string) (*exec.Cmd, *logtest.Lines) {
 	t.Helper()
-	logs := &lines{}
+	logs := &logtest.Lines{}
 	cmd := exec.Command("/proc/self/exe", args...)
 	cmd.Env = append(os.Environ(), asProgram+"=1")
 	cmd.Dir = "/"
@@ -50,7 +52,7 @@ func startProgram(t *testing.T, h *lab.Host, attr *syscall.SysProcAttr, args ...
 		_ = cmd.Process.Kill()
 		_ = cmd.Wait()
 		if t.Failed() {
-			t.Logf("log:\n%s", strings.Join(logs.all(), ""))
+			t.Logf("log:\n%s", strings.Join(logs.All(), ""))
 		}
 	})
 	return cmd, logs
@@ -94,7 +96,7 @@ func TestKernelRights(t *testing.T) {
 			attr: &syscall.SysProcAttr{Credential: nobody, AmbientCaps: []uintptr{unix.CAP_NET_ADMIN}},
 			log:  []string{"2 NAT rules"}, caps: netns.Capabilities(0).With(netns.NetAdmin),
 		},
-		{name: "root", attr: &syscall.SysProcAttr{}, port: 9963, source: "conntrack", log: []string{"2 NAT rules"}, caps: effective(t) & needed()},
+		{name: "root", attr: &syscall.SysProcAttr{}, port: 9963, source: "conntrack", log: []string{"2 NAT rules"}, caps: effective(t) & agent.Needed()},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -113,7 +115,7 @@ func TestKernelRights(t *testing.T) {
 					body = string(b)
 				}
 			}
-			all := strings.Join(logs.all(), "")
+			all := strings.Join(logs.All(), "")
 			for _, text := range tt.log {
 				if !strings.Contains(all, text) {
 					t.Errorf("the log does not say %q", text)
@@ -135,7 +137,7 @@ func TestKernelRights(t *testing.T) {
 		if err := cmd.Wait(); !errors.As(err, &failed) || failed.ExitCode() != statusError {
 			t.Errorf("ended with %v, want status %d", err, statusError)
 		}
-		if all := strings.Join(logs.all(), ""); !strings.Contains(all, "no source works: source conntrack: missing CAP_NET_ADMIN") {
+		if all := strings.Join(logs.All(), ""); !strings.Contains(all, "no source works: source conntrack: missing CAP_NET_ADMIN") {
 			t.Error("the log does not say why")
 		}
 	})

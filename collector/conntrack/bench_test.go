@@ -296,8 +296,8 @@ func BenchmarkEvents(b *testing.B) {
 		events += len(batch)
 		return nil
 	}
-	out := &emitter{}
-	out.start(sink)
+	out := &collector.Batch{}
+	out.Start(sink, batchMax)
 	tab := &table{netns: ns.Inode(), clock: newClock(nil), timeouts: &timeouts{}, out: out}
 	l, err := listen(ns.FD(), buffer, tab)
 	if err != nil {

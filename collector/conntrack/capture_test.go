@@ -16,6 +16,7 @@ import (
 	"github.com/snatwatch/snatwatch/collector"
 	"github.com/snatwatch/snatwatch/collector/netns"
 	"github.com/snatwatch/snatwatch/collector/nlraw"
+	"github.com/snatwatch/snatwatch/internal/golden"
 	"github.com/snatwatch/snatwatch/internal/kerneltest"
 )
 
@@ -154,25 +155,13 @@ func TestKernelRichTableAgreesWithOracle(t *testing.T) {
 	}
 }
 
-// Captured messages are those that this test writes: SNATWATCH_CAPTURE=1 go test -run TestKernelCapture.
+// The test writes the captured messages: go test -run TestKernelCapture -update.
 func TestKernelCapture(t *testing.T) {
-	if os.Getenv("SNATWATCH_CAPTURE") == "" {
-		t.Skip("SNATWATCH_CAPTURE is not set")
+	if !golden.Update() {
+		t.Skip("writes files: -update runs it")
 	}
-	var uts unix.Utsname
-	if err := unix.Uname(&uts); err != nil {
-		t.Fatal(err)
-	}
-	release := strings.SplitN(unix.ByteSliceToString(uts.Release[:]), ".", 3)
-	dir := filepath.Join("testdata", "linux-"+release[0]+"."+release[1])
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	write := func(name string, b []byte) {
-		if err := os.WriteFile(filepath.Join(dir, name+".bin"), b, 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
+	dir := filepath.Join("testdata", kerneltest.Release(t))
+	write := func(name string, b []byte) { golden.Write(t, filepath.Join(dir, name+".bin"), b) }
 
 	ns := richNetns(t)
 	events, err := dial(ns.FD())
@@ -219,12 +208,12 @@ func TestKernelCapture(t *testing.T) {
 	if err := dialOracle(t, ns).Flush(); err != nil {
 		t.Fatal(err)
 	}
-	batch := nlraw.NewBatch(64)
-	if err := events.ReceiveBatch(batch); err != nil {
+	datagrams := nlraw.NewDatagrams(64)
+	if err := events.ReceiveReady(datagrams); err != nil {
 		t.Fatal(err)
 	}
-	for i := range batch.Len() {
-		b, _ := batch.Datagram(i)
+	for i := range datagrams.Len() {
+		b, _ := datagrams.Datagram(i)
 		m, _, err := nlraw.Next(b)
 		if err != nil {
 			t.Fatal(err)

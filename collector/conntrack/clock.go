@@ -39,8 +39,7 @@ type reign struct {
 // newClock returns a clock over agent, or over a clock of its own if that is nil.
 func newClock(agent func() collector.Time) *clock {
 	if agent == nil {
-		start := time.Now()
-		agent = func() collector.Time { return collector.Time(start.UnixNano()).Add(time.Since(start)) }
+		agent = collector.Clock()
 	}
 	return &clock{
 		agent: agent,

@@ -16,13 +16,13 @@ func (s *Source) dump(ctx context.Context) error {
 	if s.listener != nil {
 		resync, s.listener.lost = s.listener.lost, false
 	}
-	s.out.meter.resume()
+	s.meter.Resume()
 	err := s.table.dump(ctx, s.begun)
-	if s.listener != nil && s.out.refused == nil && ctx.Err() == nil {
+	if s.listener != nil && s.out.Refused() == nil && ctx.Err() == nil {
 		err = errors.Join(err, s.listener.release(ctx))
 	}
-	s.out.meter.pause()
-	cpu := s.out.meter.take()
+	s.meter.Pause()
+	cpu := s.meter.Take()
 	if s.listener != nil {
 		s.noteEvents()
 	}

@@ -22,7 +22,7 @@ type table struct {
 	translated bool
 	clock      *clock
 	timeouts   *timeouts
-	out        *emitter
+	out        *collector.Batch
 	// between, if not nil, is called after each read of a dump and before what was
 	// read is emitted.
 	between func(context.Context, collector.Time) error
@@ -50,7 +50,7 @@ type found struct {
 func (t *table) dump(ctx context.Context, previous collector.Time) error {
 	t.found = found{}
 	begin := t.clock.read()
-	if err := t.out.add(ctx, collector.Begin, begin, t.netns); err != nil {
+	if err := t.out.Mark(ctx, collector.Begin, begin, t.netns); err != nil {
 		return err
 	}
 	size := t.buckets()
@@ -62,17 +62,17 @@ func (t *table) dump(ctx context.Context, previous collector.Time) error {
 	if err == nil && t.buckets() != size {
 		err = nlraw.ErrInterrupted
 	}
-	if t.out.refused != nil {
-		return t.out.refused
+	if t.out.Refused() != nil {
+		return t.out.Refused()
 	}
 	end := collector.End
 	if err != nil {
 		end = collector.Abort
 	}
-	if e := t.out.add(ctx, end, t.clock.read(), t.netns); e != nil {
+	if e := t.out.Mark(ctx, end, t.clock.read(), t.netns); e != nil {
 		return e
 	}
-	if e := t.out.flush(ctx); e != nil {
+	if e := t.out.Flush(ctx); e != nil {
 		return e
 	}
 	return err
@@ -100,7 +100,7 @@ func (t *table) walk(ctx context.Context, begin, previous collector.Time) error 
 			t.found.others[p]++
 			return nil
 		}
-		e, err := t.out.next(ctx)
+		e, err := t.out.Next(ctx)
 		if err != nil {
 			return err
 		}
@@ -111,10 +111,10 @@ func (t *table) walk(ctx context.Context, begin, previous collector.Time) error 
 		t.found.count(f, previous)
 		return nil
 	}
-	t.out.most = walkMax
+	t.out.Limit(walkMax)
 	err := t.conn.Dump(ctx, t.request(), datagram, entry)
-	t.out.most = batchMax
-	if err != nil && ctx.Err() == nil && t.out.refused == nil {
+	t.out.Limit(batchMax)
+	if err != nil && ctx.Err() == nil && t.out.Refused() == nil {
 		return kernelError("dump conntrack", err)
 	}
 	return err

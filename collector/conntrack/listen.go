@@ -37,7 +37,7 @@ type counts struct{ opened, closed, overruns uint64 }
 
 // slot is what one system call read.
 type slot struct {
-	batch *nlraw.Batch
+	datagrams *nlraw.Datagrams
 	// The events came in (from, at].
 	from, at collector.Time
 	held     bool
@@ -52,7 +52,7 @@ func listen(ns, buffer int, t *table) (*listener, error) {
 	}
 	l := &listener{conn: conn, table: t, empty: t.clock.read()}
 	for i := range l.slots {
-		l.slots[i].batch = nlraw.NewBatch(drainBatch)
+		l.slots[i].datagrams = nlraw.NewDatagrams(drainBatch)
 	}
 	if err := l.join(buffer); err != nil {
 		_ = conn.Close()
@@ -111,7 +111,7 @@ func (l *listener) drain(ctx context.Context) error {
 			return err
 		}
 		if !more {
-			return l.table.out.flush(ctx)
+			return l.table.out.Flush(ctx)
 		}
 	}
 }
@@ -137,23 +137,23 @@ func (l *listener) release(ctx context.Context) error {
 		}
 		l.turn ^= 1
 	}
-	return l.table.out.flush(ctx)
+	return l.table.out.Flush(ctx)
 }
 
 // read fills s, and reports whether there may be more. Events that the kernel had to drop are an
 // event of their own.
 func (l *listener) read(ctx context.Context, s *slot) (more bool, err error) {
 	start := l.table.clock.read()
-	err = l.conn.ReceiveBatch(s.batch)
+	err = l.conn.ReceiveReady(s.datagrams)
 	s.from, s.at, s.held = l.empty, l.table.clock.read(), true
 	switch {
 	case errors.Is(err, unix.ENOBUFS):
 		l.lost = true
 		l.overruns++
-		return true, l.table.out.add(ctx, collector.Overrun, s.at, l.table.netns)
+		return true, l.table.out.Mark(ctx, collector.Overrun, s.at, l.table.netns)
 	case err != nil:
 		return false, kernelError("read conntrack events", err)
-	case s.batch.Len() == s.batch.Cap():
+	case s.datagrams.Len() == s.datagrams.Cap():
 		return true, nil
 	}
 	l.empty = start
@@ -168,8 +168,8 @@ func (l *listener) emit(ctx context.Context, s *slot) error {
 	s.held = false
 	t := l.table
 	r := reading{from: s.from, at: s.at, clock: t.clock, timeouts: t.timeouts}
-	for i := range s.batch.Len() {
-		b, whole := s.batch.Datagram(i)
+	for i := range s.datagrams.Len() {
+		b, whole := s.datagrams.Datagram(i)
 		if !whole {
 			t.found.parseErrors++
 			t.found.parseError = nlraw.ErrMalformed
@@ -199,7 +199,7 @@ func (l *listener) event(ctx context.Context, r *reading, m nlraw.Message) error
 	if p := t.msg.orig.proto; p != collector.TCP && p != collector.UDP {
 		return nil
 	}
-	e, err := t.out.next(ctx)
+	e, err := t.out.Next(ctx)
 	if err != nil {
 		return err
 	}

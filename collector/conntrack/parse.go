@@ -60,14 +60,11 @@ func (m *message) parse(b []byte) error {
 		return &parseError{"nfgenmsg", len(b), "4"}
 	}
 	b = b[sizeofNfgenmsg:]
-	for {
-		typ, v, rest, ok := nlraw.Attr(b)
-		if !ok {
-			break
-		}
-		b = rest
+	attrs := nlraw.Attributes(b)
+	for attrs.Next() {
+		v := attrs.Value
 		var err error
-		switch attr(typ) {
+		switch attr(attrs.Type) {
 		case attrTupleOrig:
 			if !layoutTuple(v, &m.orig) {
 				err = m.parseTuple(v, &m.orig)
@@ -79,6 +76,7 @@ func (m *message) parse(b []byte) error {
 		case attrStatus:
 			m.status, err = u32(v, "CTA_STATUS")
 		case attrProtoinfo:
+			var ok bool
 			if m.tcp, ok = layoutTCP(v); !ok {
 				err = m.parseProtoinfo(v)
 			}
@@ -96,15 +94,15 @@ func (m *message) parse(b []byte) error {
 		case attrTimestampEvent:
 			m.event, err = u64(v, "CTA_TIMESTAMP_EVENT")
 		default:
-			m.countUnknown(attr(typ), attrLast)
+			m.countUnknown(attr(attrs.Type), attrLast)
 		}
 		if err != nil {
 			return err
 		}
 	}
 	switch {
-	case len(b) > 0:
-		return &parseError{"attribute", len(b), "a whole one"}
+	case attrs.Left() > 0:
+		return &parseError{"attribute", attrs.Left(), "a whole one"}
 	case !m.orig.src.IsValid():
 		return &parseError{"CTA_TUPLE_ORIG", 0, "a tuple"}
 	case !m.reply.src.IsValid():
@@ -125,14 +123,11 @@ func (m *message) parseTuple(b []byte, t *tuple) error {
 		proto            bool
 	)
 	*t = tuple{}
-	for {
-		typ, v, rest, ok := nlraw.Attr(b)
-		if !ok {
-			break
-		}
-		b = rest
+	attrs := nlraw.Attributes(b)
+	for attrs.Next() {
+		v := attrs.Value
 		var err error
-		switch attr(typ) {
+		switch attr(attrs.Type) {
 		case attrTupleIP:
 			src, dst, err = m.parseIP(v)
 		case attrTupleProto:
@@ -141,15 +136,15 @@ func (m *message) parseTuple(b []byte, t *tuple) error {
 		case attrTupleZone:
 			t.zone, err = u16(v, "CTA_TUPLE_ZONE")
 		default:
-			m.countUnknown(attr(typ), attrTupleZone)
+			m.countUnknown(attr(attrs.Type), attrTupleZone)
 		}
 		if err != nil {
 			return err
 		}
 	}
 	switch {
-	case len(b) > 0:
-		return &parseError{"CTA_TUPLE", len(b), "a whole attribute"}
+	case attrs.Left() > 0:
+		return &parseError{"CTA_TUPLE", attrs.Left(), "a whole attribute"}
 	case !src.IsValid():
 		return &parseError{"CTA_TUPLE_IP", 0, "two addresses of one family"}
 	case !proto:
@@ -161,13 +156,10 @@ func (m *message) parseTuple(b []byte, t *tuple) error {
 
 func (m *message) parsePorts(b []byte, t *tuple) (src, dst uint16, err error) {
 	proto := false
-	for {
-		typ, v, rest, ok := nlraw.Attr(b)
-		if !ok {
-			break
-		}
-		b = rest
-		switch attr(typ) {
+	attrs := nlraw.Attributes(b)
+	for attrs.Next() {
+		v := attrs.Value
+		switch attr(attrs.Type) {
 		case attrProtoNum:
 			var num uint8
 			num, err = u8(v, "CTA_PROTO_NUM")
@@ -177,15 +169,15 @@ func (m *message) parsePorts(b []byte, t *tuple) (src, dst uint16, err error) {
 		case attrProtoDstPort:
 			dst, err = u16(v, "CTA_PROTO_DST_PORT")
 		default:
-			m.countUnknown(attr(typ), attrProtoLast)
+			m.countUnknown(attr(attrs.Type), attrProtoLast)
 		}
 		if err != nil {
 			return 0, 0, err
 		}
 	}
 	switch {
-	case len(b) > 0:
-		return 0, 0, &parseError{"CTA_TUPLE_PROTO", len(b), "a whole attribute"}
+	case attrs.Left() > 0:
+		return 0, 0, &parseError{"CTA_TUPLE_PROTO", attrs.Left(), "a whole attribute"}
 	case !proto:
 		return 0, 0, &parseError{"CTA_PROTO_NUM", 0, "1"}
 	}
@@ -193,13 +185,10 @@ func (m *message) parsePorts(b []byte, t *tuple) (src, dst uint16, err error) {
 }
 
 func (m *message) parseIP(b []byte) (src, dst netip.Addr, err error) {
-	for {
-		typ, v, rest, ok := nlraw.Attr(b)
-		if !ok {
-			break
-		}
-		b = rest
-		switch attr(typ) {
+	attrs := nlraw.Attributes(b)
+	for attrs.Next() {
+		v := attrs.Value
+		switch attr(attrs.Type) {
 		case attrIPv4Src:
 			src, err = addr4(v, "CTA_IP_V4_SRC")
 		case attrIPv4Dst:
@@ -209,14 +198,14 @@ func (m *message) parseIP(b []byte) (src, dst netip.Addr, err error) {
 		case attrIPv6Dst:
 			dst, err = addr16(v, "CTA_IP_V6_DST")
 		default:
-			m.countUnknown(attr(typ), attrIPv6Dst)
+			m.countUnknown(attr(attrs.Type), attrIPv6Dst)
 		}
 		if err != nil {
 			return netip.Addr{}, netip.Addr{}, err
 		}
 	}
-	if len(b) > 0 {
-		return netip.Addr{}, netip.Addr{}, &parseError{"CTA_TUPLE_IP", len(b), "a whole attribute"}
+	if attrs.Left() > 0 {
+		return netip.Addr{}, netip.Addr{}, &parseError{"CTA_TUPLE_IP", attrs.Left(), "a whole attribute"}
 	}
 	if src.BitLen() == 0 || src.BitLen() != dst.BitLen() {
 		return netip.Addr{}, netip.Addr{}, &parseError{"CTA_TUPLE_IP", 0, "two addresses of one family"}
@@ -225,63 +214,59 @@ func (m *message) parseIP(b []byte) (src, dst netip.Addr, err error) {
 }
 
 func (m *message) parseProtoinfo(b []byte) error {
-	for {
-		typ, v, rest, ok := nlraw.Attr(b)
-		if !ok {
-			break
-		}
-		b = rest
-		if attr(typ) != attrProtoinfoTCP {
-			m.countUnknown(attr(typ), attrProtoinfoLast)
+	attrs := nlraw.Attributes(b)
+	for attrs.Next() {
+		if attr(attrs.Type) != attrProtoinfoTCP {
+			m.countUnknown(attr(attrs.Type), attrProtoinfoLast)
 			continue
 		}
-		for {
-			typ, w, rest, ok := nlraw.Attr(v)
-			if !ok {
-				break
-			}
-			v = rest
-			if attr(typ) != attrTCPState {
-				m.countUnknown(attr(typ), attrTCPLast)
-				continue
-			}
-			state, err := u8(w, "CTA_PROTOINFO_TCP_STATE")
-			if err != nil {
-				return err
-			}
-			m.tcp = tcpState(state)
-		}
-		if len(v) > 0 {
-			return &parseError{"CTA_PROTOINFO_TCP", len(v), "a whole attribute"}
+		if err := m.parseTCP(attrs.Value); err != nil {
+			return err
 		}
 	}
-	if len(b) > 0 {
-		return &parseError{"CTA_PROTOINFO", len(b), "a whole attribute"}
+	if attrs.Left() > 0 {
+		return &parseError{"CTA_PROTOINFO", attrs.Left(), "a whole attribute"}
+	}
+	return nil
+}
+
+func (m *message) parseTCP(b []byte) error {
+	attrs := nlraw.Attributes(b)
+	for attrs.Next() {
+		if attr(attrs.Type) != attrTCPState {
+			m.countUnknown(attr(attrs.Type), attrTCPLast)
+			continue
+		}
+		state, err := u8(attrs.Value, "CTA_PROTOINFO_TCP_STATE")
+		if err != nil {
+			return err
+		}
+		m.tcp = tcpState(state)
+	}
+	if attrs.Left() > 0 {
+		return &parseError{"CTA_PROTOINFO_TCP", attrs.Left(), "a whole attribute"}
 	}
 	return nil
 }
 
 func (m *message) parseTimestamp(b []byte) (err error) {
-	for {
-		typ, v, rest, ok := nlraw.Attr(b)
-		if !ok {
-			break
-		}
-		b = rest
-		switch attr(typ) {
+	attrs := nlraw.Attributes(b)
+	for attrs.Next() {
+		v := attrs.Value
+		switch attr(attrs.Type) {
 		case attrTimestampStart:
 			m.start, err = u64(v, "CTA_TIMESTAMP_START")
 		case attrTimestampStop:
 			m.stop, err = u64(v, "CTA_TIMESTAMP_STOP")
 		default:
-			m.countUnknown(attr(typ), attrTimestampLast)
+			m.countUnknown(attr(attrs.Type), attrTimestampLast)
 		}
 		if err != nil {
 			return err
 		}
 	}
-	if len(b) > 0 {
-		return &parseError{"CTA_TIMESTAMP", len(b), "a whole attribute"}
+	if attrs.Left() > 0 {
+		return &parseError{"CTA_TIMESTAMP", attrs.Left(), "a whole attribute"}
 	}
 	return nil
 }

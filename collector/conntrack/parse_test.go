@@ -361,14 +361,14 @@ func TestDumpErrors(t *testing.T) {
 			var got []collector.Kind
 			tab := &table{
 				conn:  nlraw.Fake(func(req netlink.Message) [][]byte { return [][]byte{tt.answer(req)} }),
-				clock: newClock(nil), timeouts: &timeouts{}, out: &emitter{}, buckets: func() int { return 1 },
+				clock: newClock(nil), timeouts: &timeouts{}, out: &collector.Batch{}, buckets: func() int { return 1 },
 			}
-			tab.out.start(func(_ context.Context, events []collector.Event) error {
+			tab.out.Start(func(_ context.Context, events []collector.Event) error {
 				for _, e := range events {
 					got = append(got, e.Kind)
 				}
 				return nil
-			})
+			}, batchMax)
 			if err := tab.dump(t.Context(), 0); !errors.Is(err, tt.want) {
 				t.Errorf("error %v, want %v", err, tt.want)
 			}
@@ -390,10 +390,10 @@ func TestDumpErrors(t *testing.T) {
 			}
 			return [][]byte{refuse(req, unix.NLMSG_DONE, 0, 0)}
 		}),
-		clock: newClock(nil), timeouts: &timeouts{}, out: &emitter{}, buckets: func() int { size++; return size },
+		clock: newClock(nil), timeouts: &timeouts{}, out: &collector.Batch{}, buckets: func() int { size++; return size },
 	}
 	var last collector.Kind
-	tab.out.start(func(_ context.Context, events []collector.Event) error { last = events[len(events)-1].Kind; return nil })
+	tab.out.Start(func(_ context.Context, events []collector.Event) error { last = events[len(events)-1].Kind; return nil }, batchMax)
 	if err := tab.dump(t.Context(), 0); !errors.Is(err, nlraw.ErrInterrupted) || last != collector.Abort {
 		t.Errorf("a table that was resized: %v, %v", err, last)
 	}

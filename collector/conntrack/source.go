@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/snatwatch/snatwatch/collector"
+	"github.com/snatwatch/snatwatch/collector/cputime"
 	"github.com/snatwatch/snatwatch/collector/limits"
 	"github.com/snatwatch/snatwatch/collector/netns"
 )
@@ -44,6 +45,13 @@ type Config struct {
 	Clock func() collector.Time
 }
 
+// A Sink is handed at most batchMax events at once, 50 KiB of them, so that it can work on some while the source fetches
+// others; walkMax of them during a dump, when the kernel empties the caches of what lies idle.
+const (
+	batchMax = 256
+	walkMax  = 64
+)
+
 const (
 	drainIntervalDefault = 20 * time.Millisecond
 	readBufferDefault    = 32 << 20
@@ -65,7 +73,8 @@ type Source struct {
 	board   board
 
 	// What follows is owned by Run, or by Dump.
-	out      emitter
+	out      collector.Batch
+	meter    cputime.Meter // of dumps and events, without the sink
 	timeouts timeouts
 	table    *table
 	listener *listener
@@ -123,7 +132,7 @@ func (s *Source) Stats() Stats { return s.board.read() }
 // not to be called during Run.
 func (s *Source) Dump(ctx context.Context, sink collector.Sink) error {
 	defer s.close()
-	s.out.start(sink)
+	s.out.Start(s.meter.Without(sink), batchMax)
 	if err := s.open(); err != nil {
 		return err
 	}
@@ -134,7 +143,7 @@ func (s *Source) Dump(ctx context.Context, sink collector.Sink) error {
 // (ErrPermission, ErrNoConntrack, ErrGone).
 func (s *Source) Run(ctx context.Context, sink collector.Sink) error {
 	defer s.close()
-	s.out.start(sink)
+	s.out.Start(s.meter.Without(sink), batchMax)
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
@@ -182,7 +191,7 @@ func (s *Source) step(ctx context.Context) error {
 		}
 	case errors.Is(err, ErrGone):
 		return s.vanish(ctx, err)
-	case s.out.refused != nil, ctx.Err() != nil, errors.Is(err, ErrPermission), errors.Is(err, ErrNoConntrack):
+	case s.out.Refused() != nil, ctx.Err() != nil, errors.Is(err, ErrPermission), errors.Is(err, ErrNoConntrack):
 		return err
 	default: // counted
 		s.due = now.Add(retryInterval)
@@ -196,11 +205,11 @@ func (s *Source) step(ctx context.Context) error {
 // vanish tells that the namespace is empty.
 func (s *Source) vanish(ctx context.Context, gone error) error {
 	for _, k := range []collector.Kind{collector.Begin, collector.End} {
-		if err := s.out.add(ctx, k, s.clock.read(), s.inode); err != nil {
+		if err := s.out.Mark(ctx, k, s.clock.read(), s.inode); err != nil {
 			return err
 		}
 	}
-	if err := s.out.flush(ctx); err != nil {
+	if err := s.out.Flush(ctx); err != nil {
 		return err
 	}
 	return gone
@@ -309,10 +318,10 @@ func (s *Source) between(ctx context.Context, now collector.Time) error {
 func (s *Source) drain(ctx context.Context) error {
 	l := s.listener
 	before, overruns := l.opened+l.closed, l.overruns
-	s.out.meter.resume()
+	s.meter.Resume()
 	err := l.drain(ctx)
-	s.out.meter.pause()
-	cpu, n := s.out.meter.take(), l.opened+l.closed-before
+	s.meter.Pause()
+	cpu, n := s.meter.Take(), l.opened+l.closed-before
 	if n > 0 {
 		s.load.event = mean(s.load.event, cpu/time.Duration(n))
 	}

@@ -99,13 +99,10 @@ func parseStatistic(b []byte) (cpu uint16, st statistic, err error) {
 		return 0, statistic{}, &parseError{"nfgenmsg", len(b), "4"}
 	}
 	cpu, b = uint16(b[2])<<8|uint16(b[3]), b[sizeofNfgenmsg:] // res_id
-	for {
-		typ, v, rest, ok := nlraw.Attr(b)
-		if !ok {
-			break
-		}
-		b = rest
-		switch attr(typ) {
+	attrs := nlraw.Attributes(b)
+	for attrs.Next() {
+		v := attrs.Value
+		switch attr(attrs.Type) {
 		case attrStatsFound:
 			st[statFound], err = u32(v, "CTA_STATS_FOUND")
 		case attrStatsInvalid:
@@ -127,8 +124,8 @@ func parseStatistic(b []byte) (cpu uint16, st statistic, err error) {
 			return 0, statistic{}, err
 		}
 	}
-	if len(b) > 0 {
-		return 0, statistic{}, &parseError{"attribute", len(b), "a whole one"}
+	if attrs.Left() > 0 {
+		return 0, statistic{}, &parseError{"attribute", attrs.Left(), "a whole one"}
 	}
 	return cpu, st, nil
 }
@@ -138,14 +135,11 @@ func parseEntries(b []byte) (uint32, error) {
 	if len(b) < sizeofNfgenmsg {
 		return 0, &parseError{"nfgenmsg", len(b), "4"}
 	}
-	for b = b[sizeofNfgenmsg:]; ; {
-		typ, v, rest, ok := nlraw.Attr(b)
-		if !ok {
-			return 0, &parseError{"CTA_STATS_GLOBAL_ENTRIES", 0, "4"}
+	attrs := nlraw.Attributes(b[sizeofNfgenmsg:])
+	for attrs.Next() {
+		if attr(attrs.Type) == attrStatsEntries {
+			return u32(attrs.Value, "CTA_STATS_GLOBAL_ENTRIES")
 		}
-		if attr(typ) == attrStatsEntries {
-			return u32(v, "CTA_STATS_GLOBAL_ENTRIES")
-		}
-		b = rest
 	}
+	return 0, &parseError{"CTA_STATS_GLOBAL_ENTRIES", 0, "4"}
 }

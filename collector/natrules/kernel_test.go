@@ -56,19 +56,27 @@ func compare(t *testing.T, want, got []natrules.Rule) {
 
 // packages are Debian's, by program.
 func packages() map[string]string {
-	return map[string]string{"nft": "nftables", "iptables-nft": "iptables", "ip6tables-nft": "iptables"}
+	return map[string]string{
+		"nft": "nftables", "iptables-nft": "iptables", "ip6tables-nft": "iptables",
+		"iptables-legacy-restore": "iptables", "ip6tables-legacy-restore": "iptables",
+	}
 }
 
 // command runs a tool inside ns, or skips the test where there is no such tool.
 func command(t *testing.T, ns *netns.Handle, stdin, name string, args ...string) {
 	t.Helper()
-	path := kerneltest.Program(t, name, packages()[name])
+	run(t, ns, stdin, kerneltest.Program(t, name, packages()[name]), args...)
+}
+
+// run runs a program inside ns.
+func run(t testing.TB, ns *netns.Handle, stdin, path string, args ...string) {
+	t.Helper()
 	err := ns.Do(func() error {
 		cmd := exec.Command(path, args...)
 		cmd.Stdin = strings.NewReader(stdin)
 		out, err := cmd.CombinedOutput()
 		if err != nil {
-			t.Logf("%s %s: %s", name, strings.Join(args, " "), out)
+			t.Logf("%s %s: %s", path, strings.Join(args, " "), out)
 		}
 		return err
 	})
@@ -112,6 +120,7 @@ func TestKernelNft(t *testing.T) {
 		name, rule string
 		want       []natrules.Rule
 		problem    string
+		remark     string
 	}{
 		{name: "nothing about sources", rule: "ip protocol tcp counter accept"},
 		{
@@ -153,7 +162,13 @@ func TestKernelNft(t *testing.T) {
 		},
 		{
 			name: "numgen with different ports", rule: "meta l4proto tcp snat ip to numgen random mod 2 map { 0 : 198.51.100.1 . 1024-2047, 1 : 198.51.100.2 . 2048-4095 }",
-			problem: "a map that picks anew for each try among different ports",
+			want: []natrules.Rule{{
+				VIPs: addrs(one, two), Ports: collector.PortRange{First: 1024, Last: 4095}, TCP: true,
+				Pools: []natrules.Pool{
+					{VIP: addrs(one)[0], Ports: wide()},
+					{VIP: addrs(two)[0], Ports: collector.PortRange{First: 2048, Last: 4095}},
+				},
+			}},
 		},
 		{
 			name: "jhash gives the same VIP again", rule: "meta l4proto tcp snat to jhash ip saddr . tcp sport mod 2 map { 0 : 198.51.100.1, 1 : 198.51.100.2 }:1024-2047",
@@ -176,37 +191,38 @@ func TestKernelNft(t *testing.T) {
 		},
 		{
 			name: "masquerade on any interface", rule: "masquerade fully-random",
-			want: []natrules.Rule{{Masquerade: true, TCP: true, UDP: true}},
+			want: []natrules.Rule{{Masquerade: true, SpacePerVIP: true, TCP: true, UDP: true}},
 		},
 		{
 			name: "masquerade to ports", rule: `oifname "up0" meta l4proto tcp masquerade to :1024-2047`,
-			want: []natrules.Rule{{Masquerade: true, Ports: wide(), TCP: true}},
+			want: []natrules.Rule{{Masquerade: true, VIPs: addrs("192.0.2.1"), Ports: wide(), TCP: true}},
 		},
 		{
 			name: "the kernel's default range spelled out", rule: `meta l4proto tcp masquerade to :1024-65535`,
-			want: []natrules.Rule{{Masquerade: true, TCP: true}},
+			want: []natrules.Rule{{Masquerade: true, SpacePerVIP: true, TCP: true}},
 		},
 		{
 			name: "masquerade beside snat has the interface's address", rule: `meta l4proto udp snat to 198.51.100.1; oifname "up0" masquerade`,
-			want: []natrules.Rule{{VIPs: addrs(one), UDP: true}, {Masquerade: true, VIPs: addrs("192.0.2.1"), TCP: true, UDP: true}},
+			want: []natrules.Rule{{VIPs: addrs(one), UDP: true}, {Masquerade: true, VIPs: addrs("192.0.2.1"), TCP: true}},
 		},
 		{
 			name: "interface by index and by wildcard", rule: `oif "up1" meta l4proto tcp masquerade to :1024-2047; oifname "up*" masquerade`,
 			want: []natrules.Rule{
-				{Masquerade: true, VIPs: addrs("192.0.2.9", "192.0.2.10"), Ports: wide(), SpacePerVIP: true, TCP: true},
-				{Masquerade: true, VIPs: addrs("192.0.2.1", "192.0.2.9", "192.0.2.10"), SpacePerVIP: true, TCP: true, UDP: true},
+				// 192.0.2.10 is a secondary address, which masquerade does not take.
+				{Masquerade: true, VIPs: addrs("192.0.2.9"), Ports: wide(), TCP: true},
+				{Masquerade: true, VIPs: addrs("192.0.2.1", "192.0.2.9"), SpacePerVIP: true, TCP: true, UDP: true},
 			},
 		},
 		{
 			name: "masquerade on the rest", rule: `meta l4proto tcp snat to 192.0.2.9:1024-2047; masquerade`,
 			want: []natrules.Rule{
 				{VIPs: addrs("192.0.2.9"), Ports: wide(), TCP: true},
-				{Masquerade: true, VIPs: addrs("192.0.2.1", "192.0.2.10"), SpacePerVIP: true, TCP: true, UDP: true},
+				{Masquerade: true, SpacePerVIP: true, UDP: true},
 			},
 		},
 		{
 			name: "a prefix one to one", rule: "snat ip prefix to ip saddr map { 10.0.0.0/24 : 198.51.100.0/24 }",
-			problem: "a prefix translated one to one",
+			remark: "translates a prefix one to one: it holds no ports",
 		},
 		{
 			name: "more addresses than are listed", rule: "snat to 198.18.0.0-198.19.255.255",
@@ -227,6 +243,9 @@ func TestKernelNft(t *testing.T) {
 			}`, "nft", "-f", "-")
 			s := read(t, ns)
 			compare(t, tt.want, s.Rules)
+			if got := strings.Join(s.Remarks, "\n"); !strings.HasSuffix(got, tt.remark) || tt.remark == "" && got != "" {
+				t.Errorf("remarks %q, want one: %q", got, tt.remark)
+			}
 			if tt.problem == "" && s.Unknown == 0 {
 				return
 			}
@@ -244,13 +263,13 @@ func TestKernelNftFamilies(t *testing.T) {
 	uplink(t, ns, "up0", "192.0.2.1/24", "2001:db8:1::1/64")
 	command(t, ns, `
 		table ip6 six {
-			chain c { type nat hook postrouting priority 100; meta l4proto tcp snat to [2001:db8::1]-[2001:db8::2]:1024-2047; oifname "up0" masquerade; }
+			chain c { type nat hook postrouting priority 100; meta l4proto tcp snat to [2001:db8::1]-[2001:db8::2]:1024-2047; meta l4proto tcp oifname "up0" masquerade; }
 		}
 		table inet both {
 			chain c {
 				type nat hook postrouting priority 100
 				meta l4proto tcp snat ip to 198.51.100.1:1024-2047
-				snat ip6 to numgen inc mod 2 map { 0 : 2001:db8::3, 1 : 2001:db8::4 }
+				meta l4proto udp snat ip6 to numgen inc mod 2 map { 0 : 2001:db8::3, 1 : 2001:db8::4 }
 			}
 		}
 		table inet filter {
@@ -261,12 +280,14 @@ func TestKernelNftFamilies(t *testing.T) {
 		}
 	`, "nft", "-f", "-")
 	s := read(t, ns)
-	compare(t, []natrules.Rule{
-		{VIPs: addrs("2001:db8::1", "2001:db8::2"), Ports: wide(), SpacePerVIP: true, TCP: true},
-		{VIPs: addrs("2001:db8:1::1"), Masquerade: true, TCP: true, UDP: true},
+	compare(t, []natrules.Rule{ // of chains with the same priority the last one made runs first
 		{VIPs: addrs("198.51.100.1"), Ports: wide(), TCP: true},
-		{VIPs: addrs("2001:db8::3", "2001:db8::4"), TCP: true, UDP: true},
+		{VIPs: addrs("2001:db8::3", "2001:db8::4"), UDP: true},
+		{VIPs: addrs("2001:db8::1", "2001:db8::2"), Ports: wide(), SpacePerVIP: true, TCP: true},
 	}, s.Rules)
+	if s.Shadowed != 1 {
+		t.Errorf("%d shadowed, want the masquerade rule of IPv6 behind snat", s.Shadowed)
+	}
 	if s.Unknown != 0 {
 		t.Errorf("not understood: %q", s.Problems)
 	}
@@ -284,7 +305,7 @@ func TestKernelNftMasqueradeOfBothFamilies(t *testing.T) {
 			{VIPs: addrs("2001:db8:1::1"), Masquerade: true, TCP: true, UDP: true},
 		}},
 		"of IPv6 alone":     {"meta nfproto ipv6", []natrules.Rule{{VIPs: addrs("2001:db8:1::1"), Masquerade: true, TCP: true, UDP: true}}},
-		"of an IPv6 source": {`oifname "up0" ip6 saddr 2001:db8::/64`, []natrules.Rule{{VIPs: addrs("2001:db8:1::1"), Masquerade: true, TCP: true, UDP: true}}},
+		"of an IPv6 source": {`ip6 saddr 2001:db8::/64`, []natrules.Rule{{VIPs: addrs("2001:db8:1::1"), Masquerade: true, TCP: true, UDP: true}}},
 		"of an IPv4 source": {"ip saddr 10.0.0.0/8", []natrules.Rule{{VIPs: addrs("192.0.2.1"), Masquerade: true, TCP: true, UDP: true}}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -296,7 +317,7 @@ func TestKernelNftMasqueradeOfBothFamilies(t *testing.T) {
 					chain c { type nat hook postrouting priority 99; ip daddr 203.0.113.1 snat to 198.51.100.1; }
 				}
 				table inet both {
-					chain c { type nat hook postrouting priority 100; `+tt.match+` masquerade; }
+					chain c { type nat hook postrouting priority 100; oifname "up0" `+tt.match+` masquerade; }
 				}
 			`, "nft", "-f", "-")
 			compare(t, append([]natrules.Rule{{VIPs: addrs("198.51.100.1"), TCP: true, UDP: true}}, tt.want...), read(t, ns).Rules)
@@ -313,11 +334,11 @@ func TestKernelIptables(t *testing.T) {
 	for _, rule := range []string{
 		"iptables-nft -t nat -A POSTROUTING -o up0 -p tcp -j MASQUERADE --to-ports 1024-2047 --random-fully",
 		"iptables-nft -t nat -A POSTROUTING ! -o docker0 -s 172.17.0.0/16 -j MASQUERADE",
-		"iptables-nft -t nat -A POSTROUTING -j SNAT --to-source 198.51.100.1-198.51.100.3",
-		"iptables-nft -t nat -A POSTROUTING -p udp -j SNAT --to-source 198.51.100.1:1024-2047",
+		"iptables-nft -t nat -A POSTROUTING -s 10.1.0.0/16 -j SNAT --to-source 198.51.100.1-198.51.100.3",
+		"iptables-nft -t nat -A POSTROUTING -s 10.2.0.0/16 -p udp -j SNAT --to-source 198.51.100.1:1024-2047",
 		"iptables-nft -t nat -A PREROUTING -p udp -j DNAT --to-destination 198.51.100.1:1024-2047",
 		"iptables-nft -t nat -A POSTROUTING -s 10.0.0.0/24 -j NETMAP --to 198.51.100.0/24",
-		"ip6tables-nft -t nat -A POSTROUTING -p tcp -j SNAT --to-source [2001:db8::1]:1024-2047",
+		"ip6tables-nft -t nat -A POSTROUTING -s fd00::/64 -p tcp -j SNAT --to-source [2001:db8::1]:1024-2047",
 		"ip6tables-nft -t nat -A POSTROUTING -p tcp -o up+ -j MASQUERADE --to-ports 3000",
 	} {
 		args := strings.Fields(rule)
@@ -325,15 +346,15 @@ func TestKernelIptables(t *testing.T) {
 	}
 	s := read(t, ns)
 	compare(t, []natrules.Rule{
-		{VIPs: addrs("192.0.2.1"), Masquerade: true, Ports: wide(), TCP: true},
-		{VIPs: addrs("198.51.100.1", "198.51.100.2", "198.51.100.3"), SpacePerVIP: true, TCP: true, UDP: true},
-		{VIPs: addrs("198.51.100.1"), Ports: wide(), UDP: true},
 		{VIPs: addrs("2001:db8::1"), Ports: wide(), TCP: true},
 		{VIPs: addrs("2001:db8:1::1"), Masquerade: true, Ports: collector.PortRange{First: 3000, Last: 3000}, TCP: true},
-		{Masquerade: true, TCP: true, UDP: true},
+		{VIPs: addrs("192.0.2.1"), Masquerade: true, Ports: wide(), TCP: true},
+		{Masquerade: true, SpacePerVIP: true, TCP: true, UDP: true},
+		{VIPs: addrs("198.51.100.1", "198.51.100.2", "198.51.100.3"), SpacePerVIP: true, TCP: true, UDP: true},
+		{VIPs: addrs("198.51.100.1"), Ports: wide(), UDP: true},
 	}, s.Rules)
-	if s.Unknown != 1 || len(s.Problems) != 1 || !strings.Contains(s.Problems[0], "NETMAP") {
-		t.Errorf("%d not understood: %q, want NETMAP alone", s.Unknown, s.Problems)
+	if s.Unknown != 0 || len(s.Remarks) != 1 || !strings.Contains(s.Remarks[0], "NETMAP") {
+		t.Errorf("%d not understood: %q, remarks %q, want one of NETMAP", s.Unknown, s.Problems, s.Remarks)
 	}
 }
 
@@ -358,6 +379,13 @@ func TestKernelBuilt(t *testing.T) {
 		&expr.Immediate{Register: 3, Data: []byte{7, 255}},
 		&expr.NAT{Type: expr.NATTypeSourceNAT, Family: unix.NFPROTO_IPV4, RegAddrMin: 1, RegProtoMin: 2, RegProtoMax: 3},
 	}})
+	// The address is the flow's own mark: nothing that a rule says.
+	conn.AddRule(&nftables.Rule{Table: table, Chain: chain, Exprs: []expr.Any{
+		&expr.Meta{Key: expr.MetaKeyL4PROTO, Register: 1},
+		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: []byte{unix.IPPROTO_UDP}},
+		&expr.Meta{Key: expr.MetaKeyMARK, Register: 1},
+		&expr.NAT{Type: expr.NATTypeSourceNAT, Family: unix.NFPROTO_IPV4, RegAddrMin: 1},
+	}})
 	vips := &nftables.Set{Table: table, Anonymous: true, Constant: true, IsMap: true, KeyType: nftables.TypeInteger, DataType: nftables.TypeIPAddr}
 	if err := conn.AddSet(vips, []nftables.SetElement{
 		{Key: []byte{0, 0, 0, 0}, Val: []byte{198, 51, 100, 2}},
@@ -370,18 +398,13 @@ func TestKernelBuilt(t *testing.T) {
 		&expr.Lookup{SourceRegister: 1, DestRegister: 1, IsDestRegSet: true, SetID: vips.ID, SetName: vips.Name},
 		&expr.NAT{Type: expr.NATTypeSourceNAT, Family: unix.NFPROTO_IPV4, RegAddrMin: 1},
 	}})
-	// The address is the flow's own mark: nothing that a rule says.
-	conn.AddRule(&nftables.Rule{Table: table, Chain: chain, Exprs: []expr.Any{
-		&expr.Meta{Key: expr.MetaKeyMARK, Register: 1},
-		&expr.NAT{Type: expr.NATTypeSourceNAT, Family: unix.NFPROTO_IPV4, RegAddrMin: 1},
-	}})
 	if err := conn.Flush(); err != nil {
 		t.Fatal(err)
 	}
 	s := read(t, ns)
 	compare(t, []natrules.Rule{
 		{VIPs: addrs("198.51.100.1"), Ports: wide(), TCP: true},
-		{VIPs: addrs("198.51.100.2", "198.51.100.3"), TCP: true, UDP: true},
+		{VIPs: addrs("198.51.100.2", "198.51.100.3"), UDP: true}, // TCP is translated before
 	}, s.Rules)
 	if s.Unknown != 1 || !strings.Contains(s.Problems[0], "an address that depends on the flow") {
 		t.Errorf("%d not understood: %q", s.Unknown, s.Problems)

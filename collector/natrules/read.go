@@ -1,235 +1,196 @@
 package natrules
 
 import (
+	"context"
+	"errors"
 	"fmt"
-	"net"
-	"net/netip"
-	"slices"
-	"strings"
+	"hash/maphash"
+	"iter"
+	"maps"
 
-	"github.com/google/nftables"
+	"golang.org/x/sys/unix"
 
+	"github.com/snatwatch/snatwatch/collector/cputime"
 	"github.com/snatwatch/snatwatch/collector/netns"
+	"github.com/snatwatch/snatwatch/collector/nlraw"
 )
 
+// maxReads is how often rules that change while they are read are read again.
+const maxReads = 20
+
+// ErrChanging tells of rules that changed each time while they were read.
+var ErrChanging = errors.New("the rules changed each time while they were read")
+
+func mapsKeys[K comparable, V any](m map[K]V) iter.Seq[K] { return maps.Keys(m) }
+
 // Read reads the rules of a network namespace; without CAP_NET_ADMIN there the error wraps
-// fs.ErrPermission. Chains that nothing jumps to are read like any other.
-func Read(ns *netns.Handle) (s Ruleset, err error) {
+// fs.ErrPermission.
+func Read(ns *netns.Handle) (Ruleset, error) {
+	var c cache
+	return c.read(context.Background(), ns)
+}
+
+// cache is what was read last, and what tells whether it still holds.
+type cache struct {
+	whole      bool
+	generation uint32
+	addresses  uint64
+	legacy     legacyState
+	seed       maphash.Seed
+	links      []link
+	last       Ruleset
+	cpu        cputime.Meter
+	// reads counts how often rules were read.
+	reads int
+}
+
+// read returns the rules of a namespace, those of last time where nothing has changed since.
+func (c *cache) read(ctx context.Context, ns *netns.Handle) (s Ruleset, err error) {
+	if c.seed == (maphash.Seed{}) {
+		c.seed = maphash.MakeSeed()
+	}
 	// Inside, so that the caller's own namespace takes no right to enter.
 	err = ns.Do(func() error {
-		conn, err := nftables.New(nftables.AsLasting())
-		if err != nil {
-			return fmt.Errorf("open nftables: %w", err)
-		}
-		defer func() { _ = conn.CloseLasting() }()
-		drafts, err := s.read(conn)
-		if err != nil {
+		c.cpu.Resume()
+		defer c.cpu.Pause()
+		return c.readHere(ctx)
+	})
+	if err != nil {
+		c.whole = false
+		return Ruleset{}, err
+	}
+	return c.last, nil
+}
+
+// readHere reads in the namespace of the calling thread.
+func (c *cache) readHere(ctx context.Context) error {
+	conn, err := nlraw.Dial(unix.NETLINK_NETFILTER, nil)
+	if err != nil {
+		return fmt.Errorf("open nftables: %w", err)
+	}
+	defer func() { _ = conn.Close() }()
+	route, err := nlraw.Dial(unix.NETLINK_ROUTE, nil)
+	if err != nil {
+		return fmt.Errorf("open rtnetlink: %w", err)
+	}
+	defer func() { _ = route.Close() }()
+	buf := make([]byte, nlraw.BufferSize)
+	conn.UseBuffer(buf)
+	route.UseBuffer(buf)
+	for range maxReads {
+		done, err := c.attempt(ctx, conn, route)
+		if err != nil && !interrupted(err) {
 			return err
 		}
-		links, err := interfaces()
-		if err != nil {
-			return err
+		if err == nil && done {
+			return nil
 		}
-		s.Rules = settle(drafts, links)
-		return nil
-	})
-	return s, err
+	}
+	return ErrChanging
 }
 
-// read goes through all chains that can translate. What cannot be understood is counted.
-func (s *Ruleset) read(conn *nftables.Conn) (drafts []draft, err error) {
-	chains, err := conn.ListChains()
+// attempt reads once; done is false if the rules changed meanwhile.
+func (c *cache) attempt(ctx context.Context, conn, route *nlraw.Conn) (done bool, err error) {
+	before, err := generation(ctx, conn)
 	if err != nil {
-		return nil, fmt.Errorf("list nftables chains: %w", err)
+		return false, err
 	}
-	for _, c := range chains {
-		if !translates(c, chains) {
-			continue
-		}
-		rules, err := conn.GetRules(c.Table, c)
-		if err != nil {
-			s.problem(c, 0, err)
-			continue
-		}
-		sets := func(name string) (data, keys [][]byte, err error) { return elements(conn, c.Table, name) }
-		for _, r := range rules {
-			d, err := parse(byte(c.Table.Family), r.Exprs, sets)
-			if err != nil {
-				s.problem(c, r.Handle, err)
-				continue
-			}
-			for i := range d.rules {
-				d.rules[i].Table, d.rules[i].Chain, d.rules[i].Handle = tableName(c.Table), c.Name, r.Handle
-			}
-			if len(d.rules) > 0 {
-				drafts = append(drafts, d)
-			}
-		}
-	}
-	return drafts, nil
-}
-
-// translates reports whether the chain is one of a table that has a nat chain, for
-// only such tables and what they jump to can translate.
-func translates(c *nftables.Chain, all []*nftables.Chain) bool {
-	switch c.Table.Family {
-	case nftables.TableFamilyIPv4, nftables.TableFamilyIPv6, nftables.TableFamilyINet:
-	default:
-		return false
-	}
-	return slices.ContainsFunc(all, func(o *nftables.Chain) bool {
-		return o.Type == nftables.ChainTypeNAT && o.Table.Name == c.Table.Name && o.Table.Family == c.Table.Family
-	})
-}
-
-func tableName(t *nftables.Table) string {
-	family := map[nftables.TableFamily]string{
-		nftables.TableFamilyIPv4: "ip", nftables.TableFamilyIPv6: "ip6", nftables.TableFamilyINet: "inet",
-	}[t.Family]
-	return family + " " + t.Name
-}
-
-// maxProblems bounds what is told one by one.
-const maxProblems = 20
-
-func (s *Ruleset) problem(c *nftables.Chain, handle uint64, err error) {
-	if s.Unknown++; len(s.Problems) < maxProblems {
-		s.Problems = append(s.Problems, fmt.Sprintf("table %s, chain %s, handle %d: %v", tableName(c.Table), c.Name, handle, err))
-	}
-}
-
-func elements(conn *nftables.Conn, t *nftables.Table, set string) (data, keys [][]byte, err error) {
-	es, err := conn.GetSetElements(&nftables.Set{Table: t, Name: set})
+	addrs, sum, err := addressesOf(ctx, route, c.seed)
 	if err != nil {
-		return nil, nil, err
+		return false, err
 	}
-	for _, e := range es {
-		if e.IntervalEnd {
-			continue
-		}
-		data, keys = append(data, e.Val), append(keys, e.Key)
-	}
-	return data, keys, nil
-}
-
-// link is an interface with its global unicast addresses.
-type link struct {
-	name  string
-	index int
-	addrs []netip.Addr
-}
-
-// interfaces lists those of the calling thread's namespace, without loopback.
-func interfaces() ([]link, error) {
-	all, err := net.Interfaces()
+	legacy, err := readLegacy(&c.legacy, c.seed)
 	if err != nil {
-		return nil, fmt.Errorf("list interfaces: %w", err)
+		return false, err
 	}
-	var links []link
-	for _, i := range all {
-		if i.Flags&net.FlagLoopback != 0 {
-			continue
-		}
-		as, err := i.Addrs()
-		if err != nil {
-			continue // it went away
-		}
-		l := link{name: i.Name, index: i.Index}
-		for _, a := range as {
-			p, err := netip.ParsePrefix(a.String())
-			if err == nil && p.Addr().IsGlobalUnicast() {
-				l.addrs = append(l.addrs, p.Addr().Unmap())
-			}
-		}
-		links = append(links, l)
+	if c.whole && before == c.generation && sum == c.addresses && !legacy.changed {
+		return true, nil
 	}
-	return links, nil
+	links, err := linksOf(ctx, route, addrs)
+	if err != nil {
+		return false, err
+	}
+	n := &nftables{ctx: ctx, conn: conn, chains: map[tableKey]map[string]*chain{}, sets: map[tableKey]map[string][]element{}}
+	s, err := n.ruleset(links, &legacy)
+	if err != nil {
+		return false, err
+	}
+	after, err := generation(ctx, conn)
+	if err != nil || after != before {
+		return false, err
+	}
+	c.whole, c.generation, c.addresses, c.legacy, c.links, c.last = true, before, sum, legacy, links, s
+	c.reads++
+	return true, nil
 }
 
-// settle makes the final rules. Where all give out the same ports of whatever address a
-// flow leaves by, no address is needed to tell them apart; else masquerade rules get the
-// addresses of their interface, and those without one what nobody else has.
-func settle(drafts []draft, links []link) []Rule {
-	var rules []Rule
-	alike := true
-	for _, d := range drafts {
-		for _, r := range d.rules {
-			rules = append(rules, r)
-			alike = alike && len(r.VIPs) == 0 && r.Ports == rules[0].Ports
+// ruleset walks through all that runs when a flow leaves.
+func (n *nftables) ruleset(links []link, legacy *legacyState) (s Ruleset, err error) {
+	bases, err := n.bases()
+	if err != nil {
+		return Ruleset{}, err
+	}
+	s.Read = true
+	w, stateless := newWalker(), newWalker()
+	for _, b := range bases {
+		chains := func(name string) (*chain, error) { return n.chain(b.table, name) }
+		if b.nat {
+			w.base(b.name, ofFamily(b.table.family), chains)
+		} else {
+			stateless.base(b.name, ofFamily(b.table.family), chains)
 		}
-	}
-	if alike {
-		return rules
-	}
-	var taken []netip.Addr
-	for _, r := range rules {
-		taken = append(taken, r.VIPs...)
-	}
-	var named []Rule
-	var anywhere []draft
-	for _, d := range drafts {
-		for _, r := range d.rules {
-			switch on := d.interfaces(links); {
-			case len(r.VIPs) > 0:
-				named = append(named, r)
-			case !r.Masquerade || on == nil:
-				anywhere = append(anywhere, draft{rules: []Rule{r}, v4: d.v4, v6: d.v6})
-			default:
-				for _, r := range d.at(r, on, nil) {
-					taken = append(taken, r.VIPs...)
-					named = append(named, r)
+		for _, lost := range []map[string]error{w.lost, stateless.lost} {
+			for _, err := range lost {
+				if interrupted(err) {
+					return Ruleset{}, err
 				}
 			}
 		}
 	}
-	for _, d := range anywhere {
-		named = append(named, d.at(d.rules[0], links, taken)...)
+	s.settle(s.gather(w, true), links)
+	s.gather(stateless, false)
+	for i := range legacy.tables {
+		t, l := &legacy.tables[i], newWalker()
+		l.base("POSTROUTING", t.flows, t.chain)
+		s.settle(s.gather(l, true), links)
 	}
-	return named
+	for _, text := range legacy.remarks {
+		s.remark(text)
+	}
+	for _, text := range legacy.problems {
+		s.problem("iptables-legacy", errors.New(text))
+	}
+	s.Private = s.allPrivate(links)
+	return s, nil
 }
 
-// at gives a masquerade rule the addresses of interfaces but those taken: one rule for each
-// family, as a budget has VIPs of one.
-func (d draft) at(r Rule, links []link, taken []netip.Addr) []Rule {
-	v4, v6 := r, r
-	for _, l := range links {
-		for _, a := range l.addrs {
-			to, fits := &v4, d.v4
-			if a.Is6() {
-				to, fits = &v6, d.v6
-			}
-			if fits && !slices.Contains(taken, a) && !slices.Contains(to.VIPs, a) {
-				to.VIPs = append(to.VIPs, a)
-			}
-		}
+// gather counts what a walk has found out about rules.
+func (s *Ruleset) gather(w *walker, nat bool) []outcome {
+	for _, text := range w.remarks {
+		s.remark(text)
 	}
-	rules := []Rule{v4, v6}
-	if len(v6.VIPs) == 0 {
-		rules = rules[:1]
-	} else if len(v4.VIPs) == 0 {
-		rules = rules[1:]
-	}
-	for i := range rules { // which of them a flow gets depends on its route alone
-		rules[i].SpacePerVIP = len(rules[i].VIPs) > 1
-	}
-	return rules
-}
-
-// interfaces returns those that the rule is for, nil where it is for any.
-func (d draft) interfaces(links []link) []link {
-	if d.out == "" && d.outIndex == 0 {
+	if !nat {
 		return nil
 	}
-	on := []link{}
-	for _, l := range links {
-		prefix, wildcard := strings.CutSuffix(d.out, "*")
-		switch {
-		case d.outIndex != 0 && l.index != d.outIndex:
-		case d.out != "" && wildcard && !strings.HasPrefix(l.name, prefix):
-		case d.out != "" && !wildcard && l.name != d.out:
-		default:
-			on = append(on, l)
+	for _, c := range w.loaded {
+		for i, saw := range c.seen {
+			st := &c.steps[i]
+			switch {
+			case !st.nat:
+			case saw == reached && errors.Is(st.err, errEmptyMap):
+				s.remark(fmt.Sprintf("%s: %v", c.place(i), st.err))
+				s.Translating++
+			case saw == reached && st.err != nil:
+				s.problem(c.place(i), st.err)
+			case saw == reached:
+				s.Translating++
+			case saw == shadowed:
+				s.Shadowed++
+			}
 		}
 	}
-	return on
+	for name, err := range w.lost {
+		s.problem("chain "+name, err)
+	}
+	return w.outcomes
 }

@@ -16,13 +16,16 @@ type word struct {
 	kind origin
 	// data is the value of a constant.
 	data [4]byte
-	// elements is what a map lookup can give, offset which bytes of each; retried says
-	// that the next try may give another element.
+	// elements is what a map lookup can give, offset which bytes of each.
 	elements [][]byte
 	offset   int
-	retried  bool
-	// field of the packet that it holds.
+	// field of the packet that it holds, part which four bytes of it.
 	field field
+	part  int
+	// text says for a comparison where the value comes from: equal text is an equal value.
+	text string
+	// drawn: it may be another for the next packet of the flow. mark: it hangs on the packet's or connection's mark.
+	drawn, mark bool
 }
 
 type origin uint8
@@ -30,7 +33,6 @@ type origin uint8
 const (
 	fromFlow origin = iota // the same for each packet of a flow
 	fromRule               // a constant
-	fromNumgen
 	fromMap
 )
 
@@ -58,16 +60,24 @@ func at(reg uint32) (i int, ok bool) {
 func (r *registers) get(reg uint32) word {
 	i, ok := at(reg)
 	if !ok {
-		return word{}
+		return word{text: "nothing"}
 	}
 	return r[i]
 }
 
-// set writes n words alike.
+// set writes w as the first of n words, which differ in their part alone.
 func (r *registers) set(reg uint32, n int, w word) {
 	i, ok := at(reg)
 	for k := i; ok && k < min(i+n, len(r)); k++ {
 		r[k] = w
+		w.part++
+	}
+}
+
+// forget makes the value of every register unknown.
+func (r *registers) forget() {
+	for i := range r {
+		r[i] = word{text: "unknown"}
 	}
 }
 
@@ -76,11 +86,12 @@ func (r *registers) constant(reg uint32, data []byte) {
 	for ; ok && i < len(r) && len(data) > 0; i++ {
 		w := word{kind: fromRule}
 		data = data[copy(w.data[:], data):]
+		w.text = "constant " + string(w.data[:])
 		r[i] = w
 	}
 }
 
-// lookup writes what a map gives for the key in the source register.
+// lookup writes what a map gives for a key that may be drawn anew for the next packet.
 func (r *registers) lookup(key word, reg uint32, elements [][]byte) {
 	longest := 0
 	for _, e := range elements {
@@ -88,7 +99,7 @@ func (r *registers) lookup(key word, reg uint32, elements [][]byte) {
 	}
 	i, ok := at(reg)
 	for k := 0; ok && k*4 < longest && i+k < len(r); k++ {
-		r[i+k] = word{kind: fromMap, elements: elements, offset: k * 4, retried: key.kind == fromNumgen}
+		r[i+k] = word{kind: fromMap, elements: elements, offset: k * 4, text: "map of " + key.text, drawn: key.drawn, mark: key.mark}
 	}
 }
 

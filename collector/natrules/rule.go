@@ -9,11 +9,18 @@ import (
 	"github.com/snatwatch/snatwatch/collector"
 )
 
+// Pool is ports of one VIP.
+type Pool struct {
+	VIP   netip.Addr
+	Ports collector.PortRange
+}
+
 // Rule is a rule that changes the source of flows which leave this machine.
 type Rule struct {
-	// Table, Chain and Handle say where it stands.
+	// Table, Chain and Handle say where it stands. Of a Legacy rule Handle is its number in the chain, from 1.
 	Table, Chain string
 	Handle       uint64
+	Legacy       bool
 	// Masquerade: the VIP is the address of the interface that a flow leaves by.
 	Masquerade bool
 	// VIPs that it translates to, in order; none where the rule does not say, as with
@@ -22,11 +29,16 @@ type Rule struct {
 	// Ports it picks from; zero is the kernel's default, 1024-65535 for a
 	// source port of 1024 and above.
 	Ports collector.PortRange
+	// Pools is set where a failed pick is retried in other ports too: each VIP with its ports. VIPs then
+	// lists their addresses, and Ports goes from the first of all ports to the last.
+	Pools []Pool
 	// SpacePerVIP: the VIP is fixed by the flow, so a failed pick is not retried on
 	// another.
 	SpacePerVIP bool
-	// TCP and UDP: the rule applies to the protocol.
+	// TCP and UDP: the rule applies to the protocol, and no rule before it takes all its flows.
 	TCP, UDP bool
+	// AbsentSince is when the rule was seen last, if it is gone; see Reader. 0 is a rule that is there.
+	AbsentSince collector.Time
 }
 
 // String names the rule for a person.
@@ -46,21 +58,63 @@ func (r Rule) String() string {
 	if r.Ports != (collector.PortRange{}) {
 		fmt.Fprintf(&b, " ports %d-%d", r.Ports.First, r.Ports.Last)
 	}
-	fmt.Fprintf(&b, " (table %s, chain %s, handle %d)", r.Table, r.Chain, r.Handle)
+	fmt.Fprintf(&b, " (%s)", place(r.Table, r.Chain, r.Handle, r.Legacy))
 	return b.String()
+}
+
+// place says where a rule stands.
+func place(table, chain string, handle uint64, legacy bool) string {
+	if legacy {
+		return fmt.Sprintf("table %s of iptables-legacy, chain %s, rule %d", table, chain, handle)
+	}
+	return fmt.Sprintf("table %s, chain %s, handle %d", table, chain, handle)
 }
 
 // Same reports whether two rules give out the same ports of the same VIPs, to whichever
 // protocol.
 func (r Rule) Same(s Rule) bool {
-	return slices.Equal(r.VIPs, s.VIPs) && r.Ports == s.Ports && r.SpacePerVIP == s.SpacePerVIP
+	return slices.Equal(r.VIPs, s.VIPs) && r.Ports == s.Ports && r.SpacePerVIP == s.SpacePerVIP && slices.Equal(r.Pools, s.Pools)
+}
+
+// Fixed reports whether the rule gives out a single port of each VIP: such ports are no stock, for a flow that
+// does not get its port gets none at all.
+func (r Rule) Fixed() bool {
+	return len(r.Pools) == 0 && r.Ports.First != 0 && r.Ports.First == r.Ports.Last
 }
 
 // Ruleset is what the NAT rules of one namespace do to sources.
 type Ruleset struct {
+	// Read says that the rules were read, whether or not there are any.
+	Read bool
+	// Rules are in the order in which the kernel runs them. A rule that is reached in several ways is there
+	// once for each distinct outcome.
 	Rules []Rule
+	// Translating counts the rules of the kernel that Rules are made of.
+	Translating int
 	// Unknown counts rules that change sources in a way that is not understood here;
 	// Problems says which and why.
 	Unknown  int
 	Problems []string
+	// Shadowed counts rules that would change sources, if rules before them left them any flow.
+	Shadowed int
+	// Remarks say what rules do that has no ports to run out of: prefixes translated one to one, masquerade on an
+	// interface that has no address, an empty map. Bounded like Problems.
+	Remarks []string
+	// Private: every address that flows may get from Rules is private, so that another NAT must follow.
+	Private bool
+}
+
+// maxProblems bounds what is told one by one.
+const maxProblems = 20
+
+func (s *Ruleset) problem(where string, err error) {
+	if s.Unknown++; len(s.Problems) < maxProblems {
+		s.Problems = append(s.Problems, fmt.Sprintf("%s: %v", where, err))
+	}
+}
+
+func (s *Ruleset) remark(text string) {
+	if len(s.Remarks) < maxProblems && !slices.Contains(s.Remarks, text) {
+		s.Remarks = append(s.Remarks, text)
+	}
 }

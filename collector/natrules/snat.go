@@ -7,17 +7,52 @@ import (
 	"net/netip"
 	"slices"
 
-	"github.com/google/nftables/expr"
+	"golang.org/x/sys/unix"
 
 	"github.com/snatwatch/snatwatch/collector"
 )
 
-func masquerade(regs *registers, e *expr.Masq) ([]Rule, error) {
-	ports, err := regs.ports(e.RegProtoMin, e.RegProtoMax, 0)
-	if err != nil {
-		return nil, err
+// maxVIPs bounds what an address range of a rule may name: a /20.
+const maxVIPs = 4096
+
+// errEmptyMap: a rule of which the map has no elements.
+var errEmptyMap = errors.New("an empty map: it translates nothing until it has elements")
+
+func (c *compiler) masquerade(f *fields) {
+	c.nat = true
+	ports, err := c.regs.ports(f.u32(unix.NFTA_MASQ_REG_PROTO_MIN), f.u32(unix.NFTA_MASQ_REG_PROTO_MAX), 0)
+	if c.err = err; err == nil {
+		c.rules = []Rule{{Masquerade: true, Ports: ports}}
 	}
-	return []Rule{{Masquerade: true, Ports: ports}}, nil
+}
+
+// snat is a nat expression that changes sources; one that changes destinations is a verdict.
+func (c *compiler) snat(f *fields) {
+	if f.u32(unix.NFTA_NAT_TYPE) != natSource {
+		c.branches = []branch{{verdict: verdictAccept}}
+		return
+	}
+	c.nat = true
+	n := natExpression{
+		family: byte(f.u32(unix.NFTA_NAT_FAMILY)), flags: f.u32(unix.NFTA_NAT_FLAGS),
+		addrMin: f.u32(unix.NFTA_NAT_REG_ADDR_MIN), addrMax: f.u32(unix.NFTA_NAT_REG_ADDR_MAX),
+		portMin: f.u32(unix.NFTA_NAT_REG_PROTO_MIN), portMax: f.u32(unix.NFTA_NAT_REG_PROTO_MAX),
+	}
+	if families := ofFamily(n.family); families != 0 {
+		c.step.family &= families
+	}
+	if n.flags&natPrefix != 0 {
+		c.remark = "translates a prefix one to one: it holds no ports"
+		return
+	}
+	c.rules, c.drawn, c.err = n.outcomes(&c.regs)
+}
+
+// natExpression is a nat expression by its registers, 0 for none.
+type natExpression struct {
+	family                             byte
+	flags                              uint32
+	addrMin, addrMax, portMin, portMax uint32
 }
 
 // ports reads a range from two registers; no register is the kernel's default.
@@ -36,55 +71,48 @@ func (r *registers) ports(first, last uint32, e int) (collector.PortRange, error
 	return collector.PortRange{First: f, Last: l}, nil
 }
 
-// snat gathers what the registers can hold when the nat expression runs: one outcome
-// for constants, one for each element of a map.
-func snat(regs *registers, e *expr.NAT) ([]Rule, error) {
-	if e.Prefix {
-		return nil, errors.New("a prefix translated one to one")
+// outcomes gathers what the registers can hold when the nat expression runs: one outcome
+// for constants, one for each element of a map. drawn: the next packet of a flow may get another.
+func (n *natExpression) outcomes(regs *registers) (rules []Rule, drawn bool, err error) {
+	if n.addrMin == 0 {
+		ports, err := regs.ports(n.portMin, n.portMax, 0)
+		return []Rule{{Ports: ports}}, false, err
 	}
-	if e.RegAddrMin == 0 {
-		ports, err := regs.ports(e.RegProtoMin, e.RegProtoMax, 0)
-		return []Rule{{Ports: ports}}, err
-	}
-	outcomes, retried := 1, false
-	for _, reg := range []uint32{e.RegAddrMin, e.RegProtoMin} {
-		if w := regs.get(reg); w.kind == fromMap {
-			outcomes, retried = len(w.elements), w.retried
+	count := 1
+	for _, reg := range []uint32{n.addrMin, n.portMin} {
+		if w := regs.get(reg); reg != 0 && w.kind == fromMap {
+			count, drawn = len(w.elements), w.drawn
 		}
 	}
-	if outcomes == 0 {
-		return nil, errors.New("an empty map")
+	if count == 0 {
+		return nil, false, errEmptyMap
 	}
-	var rules []Rule
-	for i := range outcomes {
-		r, err := outcome(regs, e, i)
+	for i := range count {
+		r, err := n.outcome(regs, i)
 		if err != nil {
-			return nil, err
+			return nil, false, err
 		}
-		r.SpacePerVIP = len(r.VIPs) > 1
-		if outcomes > 1 {
-			r.SpacePerVIP = r.SpacePerVIP || !retried
+		if drawn && !r.SpacePerVIP {
+			rules = append(rules, r)
+			continue
 		}
+		r.SpacePerVIP = len(r.VIPs) > 1 || count > 1
 		rules = merge(rules, r)
 	}
-	if retried && len(rules) > 1 {
-		return nil, errors.New("a map that picks anew for each try among different ports")
-	}
-	slices.SortFunc(rules, func(a, b Rule) int { return cmp.Compare(a.Ports.First, b.Ports.First) })
+	slices.SortStableFunc(rules, func(a, b Rule) int { return cmp.Compare(a.Ports.First, b.Ports.First) })
 	for i := range rules {
 		rules[i].SpacePerVIP = rules[i].SpacePerVIP && len(rules[i].VIPs) > 1
 	}
-	return rules, nil
+	return rules, drawn, nil
 }
 
-func outcome(regs *registers, e *expr.NAT, i int) (Rule, error) {
-	family := byte(e.Family)
-	last := e.RegAddrMax
+func (n *natExpression) outcome(regs *registers, i int) (Rule, error) {
+	last := n.addrMax
 	if last == 0 {
-		last = e.RegAddrMin
+		last = n.addrMin
 	}
-	a, ok1 := regs.addr(e.RegAddrMin, family, i)
-	b, ok2 := regs.addr(last, family, i)
+	a, ok1 := regs.addr(n.addrMin, n.family, i)
+	b, ok2 := regs.addr(last, n.family, i)
 	if !ok1 || !ok2 {
 		return Rule{}, errors.New("an address that depends on the flow")
 	}
@@ -92,8 +120,8 @@ func outcome(regs *registers, e *expr.NAT, i int) (Rule, error) {
 	if err != nil {
 		return Rule{}, err
 	}
-	ports, err := regs.ports(e.RegProtoMin, e.RegProtoMax, i)
-	return Rule{VIPs: vips, Ports: ports}, err
+	ports, err := regs.ports(n.portMin, n.portMax, i)
+	return Rule{VIPs: vips, Ports: ports, SpacePerVIP: len(vips) > 1}, err
 }
 
 // merge adds an outcome to one with the same ports.
@@ -104,12 +132,17 @@ func merge(rules []Rule, r Rule) []Rule {
 			continue
 		}
 		have.SpacePerVIP = have.SpacePerVIP || r.SpacePerVIP
-		have.VIPs = slices.Concat(have.VIPs, r.VIPs)
-		slices.SortFunc(have.VIPs, netip.Addr.Compare)
-		have.VIPs = slices.Compact(have.VIPs)
+		have.VIPs = union(have.VIPs, r.VIPs)
 		return rules
 	}
 	return append(rules, r)
+}
+
+// union sorts the addresses of both lists, each once.
+func union(a, b []netip.Addr) []netip.Addr {
+	all := slices.Concat(a, b)
+	slices.SortFunc(all, netip.Addr.Compare)
+	return slices.Compact(all)
 }
 
 // addresses lists a range, ends included.
@@ -126,3 +159,36 @@ func addresses(first, last netip.Addr) ([]netip.Addr, error) {
 	}
 	return as, nil
 }
+
+// spread makes one rule of several among which each packet of a flow draws anew: a failed pick is retried
+// in the ports of all.
+func spread(rules []Rule) Rule {
+	r := rules[0]
+	alike := true
+	for _, o := range rules[1:] {
+		alike = alike && o.Ports == r.Ports
+		r.VIPs = union(r.VIPs, o.VIPs)
+	}
+	if alike {
+		return r
+	}
+	r.Pools, r.Ports = nil, collector.PortRange{First: 65535, Last: 0}
+	for _, o := range rules {
+		ports := o.Ports
+		if ports == (collector.PortRange{}) {
+			ports = defaultPorts()
+		}
+		r.Ports.First, r.Ports.Last = min(r.Ports.First, ports.First), max(r.Ports.Last, ports.Last)
+		for _, v := range o.VIPs {
+			r.Pools = append(r.Pools, Pool{v, ports})
+		}
+	}
+	slices.SortFunc(r.Pools, func(a, b Pool) int {
+		return cmp.Or(a.VIP.Compare(b.VIP), cmp.Compare(a.Ports.First, b.Ports.First), cmp.Compare(a.Ports.Last, b.Ports.Last))
+	})
+	r.Pools = slices.Compact(r.Pools)
+	return r
+}
+
+// defaultPorts are the kernel's for a source port of 1024 and above.
+func defaultPorts() collector.PortRange { return collector.PortRange{First: 1024, Last: 65535} }

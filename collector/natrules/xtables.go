@@ -2,82 +2,113 @@ package natrules
 
 import (
 	"encoding/binary"
-	"errors"
 	"fmt"
-	"net"
 	"net/netip"
 
-	"github.com/google/nftables/expr"
-	"github.com/google/nftables/xt"
 	"golang.org/x/sys/unix"
 
 	"github.com/snatwatch/snatwatch/collector"
 )
 
-// target reads the SNAT and MASQUERADE targets of iptables-nft, which nf_tables
-// carries as they are (nft_compat). Other targets leave sources alone.
-func target(family byte, t *expr.Target) ([]Rule, error) {
-	var masq bool
-	switch t.Name {
-	case "SNAT":
-	case "MASQUERADE":
-		masq = true
-	case "NETMAP": // has its counterpart for destinations in the same target
-		return nil, errors.New("target NETMAP: a prefix translated one to one")
-	default:
-		return nil, nil
+// match is a match of iptables, which nf_tables carries as it is (nft_compat).
+func (c *compiler) match(f *fields) {
+	c.when(xtMatch(f.text(unix.NFTA_MATCH_NAME), f.u32(unix.NFTA_MATCH_REV), f[unix.NFTA_MATCH_INFO]))
+}
+
+func xtMatch(name string, revision uint32, info []byte) cond {
+	d := cond{flows: allFlows}
+	switch name {
+	case "statistic":
+		d.drawn = true
+	case "mark", "connmark":
+		d.mark = true
+	case "limit", "hashlimit", "quota", "connlimit", "recent", "connbytes", "time", "rateest":
+		d.passing = true
 	}
-	r, err := natRange(family, t)
+	d.text = fmt.Sprintf("match %s %d %x", name, revision, info)
+	return d
+}
+
+func (c *compiler) target(f *fields) {
+	c.xtTarget(f.text(unix.NFTA_TARGET_NAME), f.u32(unix.NFTA_TARGET_REV), f[unix.NFTA_TARGET_INFO])
+}
+
+// xtTarget reads a target of iptables. Those that are not named here leave sources alone.
+func (c *compiler) xtTarget(name string, revision uint32, info []byte) {
+	switch name {
+	case "SNAT", "MASQUERADE":
+		c.nat = true
+		r, err := natTarget(c.family, info, name == "MASQUERADE")
+		if err != nil {
+			c.err = fmt.Errorf("target %s revision %d: %w", name, revision, err)
+			return
+		}
+		c.rules = []Rule{r}
+	case "NETMAP":
+		c.nat, c.remark = true, "target NETMAP translates a prefix one to one: it holds no ports"
+	case "SNPT":
+		c.remark = "target SNPT translates a prefix one to one without conntrack (NPTv6): it holds no ports"
+	case "MARK", "CONNMARK", "HMARK":
+		c.marks = true
+	case "REJECT", "TPROXY", "QUEUE", "NFQUEUE":
+		c.branches = []branch{{verdict: verdictDrop}}
+	}
+}
+
+// natTarget reads struct nf_nat_ipv4_multi_range_compat for IPv4, struct nf_nat_range and nf_nat_range2
+// for IPv6, include/uapi/linux/netfilter/nf_nat.h.
+func natTarget(family byte, info []byte, masquerade bool) (Rule, error) {
+	parse := parseRange4
+	if family == unix.NFPROTO_IPV6 {
+		parse = parseRange6
+	}
+	flags, first, last, ports, err := parse(info)
 	if err != nil {
-		return nil, fmt.Errorf("target %s revision %d: %w", t.Name, t.Rev, err)
+		return Rule{}, err
 	}
-	rule := Rule{Masquerade: masq}
-	if xt.NatRangeFlags(r.Flags)&xt.NatRangeProtoSpecified != 0 {
-		if rule.Ports = (collector.PortRange{First: r.MinPort, Last: r.MaxPort}); r.MinPort == 0 || r.MinPort > r.MaxPort {
-			return nil, fmt.Errorf("target %s: ports %d-%d", t.Name, r.MinPort, r.MaxPort)
+	r := Rule{Masquerade: masquerade}
+	if flags&natPorts != 0 {
+		if r.Ports = ports; ports.First == 0 || ports.First > ports.Last {
+			return Rule{}, fmt.Errorf("ports %d-%d", ports.First, ports.Last)
 		}
 	}
-	if xt.NatRangeFlags(r.Flags)&xt.NatRangeMapIPs != 0 && !masq {
-		first, ok1 := netip.AddrFromSlice(r.MinIP)
-		last, ok2 := netip.AddrFromSlice(r.MaxIP)
-		if !ok1 || !ok2 {
-			return nil, fmt.Errorf("target %s: no address", t.Name)
+	if flags&natMapIPs != 0 && !masquerade {
+		if r.VIPs, err = addresses(first, last); err != nil {
+			return Rule{}, err
 		}
-		if rule.VIPs, err = addresses(first.Unmap(), last.Unmap()); err != nil {
-			return nil, fmt.Errorf("target %s: %w", t.Name, err)
-		}
-		rule.SpacePerVIP = len(rule.VIPs) > 1
+		r.SpacePerVIP = len(r.VIPs) > 1
 	}
-	return []Rule{rule}, nil
+	return r, nil
 }
 
-// natRange returns the range of a target: struct nf_nat_ipv4_multi_range_compat for IPv4,
-// struct nf_nat_range and nf_nat_range2 for IPv6, include/uapi/linux/netfilter/nf_nat.h.
-func natRange(family byte, t *expr.Target) (xt.NatIPv4Range, error) {
-	switch info := t.Info.(type) {
-	case *xt.NatIPv4MultiRangeCompat:
-		if len(*info) != 1 {
-			return xt.NatIPv4Range{}, fmt.Errorf("%d ranges, want 1", len(*info))
-		}
-		return (*info)[0], nil
-	case *xt.Unknown:
-		if family == unix.NFPROTO_IPV6 {
-			return parseRange(*info)
-		}
+// parseRange4 reads the number of ranges (u32), which is 1, flags (u32), two addresses, two ports in
+// network byte order.
+func parseRange4(b []byte) (flags uint32, first, last netip.Addr, ports collector.PortRange, err error) {
+	const size = 4 + 4 + 4 + 4 + 2 + 2
+	if len(b) < size {
+		err = fmt.Errorf("%d bytes, want %d", len(b), size)
+		return 0, first, last, ports, err
 	}
-	return xt.NatIPv4Range{}, errors.New("not known")
+	if n := binary.NativeEndian.Uint32(b); n != 1 {
+		err = fmt.Errorf("%d ranges, want 1", n)
+		return 0, first, last, ports, err
+	}
+	return binary.NativeEndian.Uint32(b[4:]), netip.AddrFrom4([4]byte(b[8:])), netip.AddrFrom4([4]byte(b[12:])),
+		portRange(b[16:]), nil
 }
 
-// parseRange reads struct nf_nat_range: flags (u32), two addresses of 16 bytes, two
-// ports in network byte order. What follows belongs to nf_nat_range2.
-func parseRange(b []byte) (xt.NatIPv4Range, error) {
+// parseRange6 reads flags (u32), two addresses of 16 bytes, two ports in network byte order. What follows
+// belongs to nf_nat_range2.
+func parseRange6(b []byte) (flags uint32, first, last netip.Addr, ports collector.PortRange, err error) {
 	const size = 4 + 16 + 16 + 2 + 2
 	if len(b) < size {
-		return xt.NatIPv4Range{}, fmt.Errorf("%d bytes, want %d", len(b), size)
+		err = fmt.Errorf("%d bytes, want %d", len(b), size)
+		return 0, first, last, ports, err
 	}
-	return xt.NatIPv4Range{
-		Flags: uint(binary.NativeEndian.Uint32(b)),
-		MinIP: net.IP(b[4:20]), MaxIP: net.IP(b[20:36]),
-		MinPort: binary.BigEndian.Uint16(b[36:]), MaxPort: binary.BigEndian.Uint16(b[38:]),
-	}, nil
+	return binary.NativeEndian.Uint32(b), netip.AddrFrom16([16]byte(b[4:])), netip.AddrFrom16([16]byte(b[20:])),
+		portRange(b[36:]), nil
+}
+
+func portRange(b []byte) collector.PortRange {
+	return collector.PortRange{First: binary.BigEndian.Uint16(b), Last: binary.BigEndian.Uint16(b[2:])}
 }

@@ -24,6 +24,32 @@ func Attr(b []byte) (typ uint16, value, rest []byte, ok bool) {
 	return binary.NativeEndian.Uint16(b[2:]) & typeMask, b[unix.SizeofNlAttr:n], b[min(align(n), len(b)):], true
 }
 
+// Attrs goes through the attributes of a message, or of a nested attribute, in their order.
+//
+//	attrs := nlraw.Attributes(b)
+//	for attrs.Next() {
+//		… attrs.Type, attrs.Value …
+//	}
+//	if attrs.Left() > 0 { … the last one is cut off … }
+type Attrs struct {
+	// Type is the current attribute's, without flags; Value is its value without padding.
+	Type  uint16
+	Value []byte
+	rest  []byte
+}
+
+// Attributes returns what goes through b.
+func Attributes(b []byte) Attrs { return Attrs{rest: b} }
+
+// Next goes to the next attribute. It returns false at the end, and at an attribute that is no whole one.
+func (a *Attrs) Next() (ok bool) {
+	a.Type, a.Value, a.rest, ok = Attr(a.rest)
+	return ok
+}
+
+// Left returns how many bytes Next did not pass: more than 0 after it returned false means that they are no whole attribute.
+func (a *Attrs) Left() int { return len(a.rest) }
+
 // align rounds a length up to the boundary of messages and attributes
 // (NLMSG_ALIGNTO, NLA_ALIGNTO).
 func align(n int) int { return (n + 3) &^ 3 }

@@ -56,8 +56,8 @@ type Conn struct {
 	wait  bool
 	slow  bool
 
-	readBatch func(fd uintptr) bool
-	batch     *Batch
+	readMany func(fd uintptr) bool
+	many     *Datagrams
 }
 
 // Dial opens a netlink socket of the given family (unix.NETLINK_NETFILTER,
@@ -75,7 +75,7 @@ func Dial(family int, cfg *netlink.Config) (*Conn, error) {
 	c := &Conn{nl: nl, raw: raw, send: nl.Send}
 	c.receive = c.receiveSocket
 	c.read = c.readOnce
-	c.readBatch = c.readBatchOnce
+	c.readMany = c.readManyOnce
 	return c, nil
 }
 

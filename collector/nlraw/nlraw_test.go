@@ -256,8 +256,8 @@ func TestKernelBatch(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = c.Close() }()
-	b := nlraw.NewBatch(4)
-	if err := c.ReceiveBatch(b); err != nil || b.Len() != 0 {
+	b := nlraw.NewDatagrams(4)
+	if err := c.ReceiveReady(b); err != nil || b.Len() != 0 {
 		t.Fatalf("an empty queue: %d datagrams, %v", b.Len(), err)
 	}
 	for range 6 {
@@ -266,7 +266,7 @@ func TestKernelBatch(t *testing.T) {
 		}
 	}
 	for _, want := range []int{4, 2, 0} {
-		if err := c.ReceiveBatch(b); err != nil || b.Len() != want {
+		if err := c.ReceiveReady(b); err != nil || b.Len() != want {
 			t.Fatalf("%d datagrams, want %d: %v", b.Len(), want, err)
 		}
 		for i := range b.Len() {

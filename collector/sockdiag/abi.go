@@ -35,7 +35,6 @@ const (
 	msgDst     = 24
 	msgCookie  = 44
 	msgExpires = 52 // milliseconds until idiag_timer
-	msgUID     = 64
 	msgInode   = 68
 
 	// timerTimeWait is idiag_timer of a socket that is TIME_WAIT, or FIN_WAIT2 with nobody
@@ -73,9 +72,6 @@ const (
 	tcpLastAck     = 9
 	tcpListen      = 10
 	tcpClosing     = 11
-	// tcpBoundInactive: bound and neither listening nor connected. A pseudo-state to ask for
-	// (Linux 6.8); the answer says tcpClose.
-	tcpBoundInactive = 13
 
 	// statesFlows are those of sockets that hold a port towards a destination.
 	statesFlows = 1<<tcpEstablished | 1<<tcpSynSent | 1<<tcpSynRecv | 1<<tcpFinWait1 | 1<<tcpFinWait2 |

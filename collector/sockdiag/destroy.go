@@ -34,13 +34,13 @@ func (r *reader) drain(ctx context.Context, sp *space) error {
 	if sp.events == nil {
 		return nil
 	}
-	if r.batch == nil {
-		r.batch = nlraw.NewBatch(drainBatch)
+	if r.datagrams == nil {
+		r.datagrams = nlraw.NewDatagrams(drainBatch)
 	}
 	asked := r.now()
 	defer func() { sp.drained = asked }()
 	for range drainRounds {
-		err := sp.events.ReceiveBatch(r.batch)
+		err := sp.events.ReceiveReady(r.datagrams)
 		if errors.Is(err, unix.ENOBUFS) {
 			sp.stats.Destroyed.Overruns++
 			if err := r.mark(ctx, collector.Overrun, sp.inode()); err != nil {
@@ -52,20 +52,20 @@ func (r *reader) drain(ctx context.Context, sp *space) error {
 			sp.stats.failed(err, r.now())
 			break
 		}
-		for i := range r.batch.Len() {
+		for i := range r.datagrams.Len() {
 			if err := r.datagram(ctx, sp, i); err != nil {
 				return err
 			}
 		}
-		if r.batch.Len() < r.batch.Cap() {
+		if r.datagrams.Len() < r.datagrams.Cap() {
 			break
 		}
 	}
-	return r.flush(ctx)
+	return r.out.Flush(ctx)
 }
 
 func (r *reader) datagram(ctx context.Context, sp *space, i int) error {
-	b, ok := r.batch.Datagram(i)
+	b, ok := r.datagrams.Datagram(i)
 	for ok && len(b) > 0 {
 		m, rest, err := nlraw.Next(b)
 		if err != nil {
@@ -128,7 +128,7 @@ func (r *reader) closed(ctx context.Context, sp *space, msg []byte) error {
 			reason = collector.RST
 		}
 	}
-	e, err := r.next(ctx)
+	e, err := r.out.Next(ctx)
 	if err != nil {
 		return err
 	}

@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/netip"
-	"time"
 
 	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
@@ -15,7 +13,6 @@ import (
 )
 
 const (
-	boundEvery = 30 * time.Second
 	// The kernel filters loopback at 3 % of a dump's cost, and saves the whole cost of what it
 	// leaves out. So it does where more than one socket in filterFrom is loopback; every
 	// lookEvery-th dump goes without, to see whether it still pays.
@@ -27,17 +24,13 @@ const (
 func (r *reader) dump(ctx context.Context, sp *space) error {
 	began := r.now()
 	r.tally = Tally{}
-	if r.countBound = sp.counted == 0 || began.Sub(sp.counted) >= boundEvery; r.countBound {
-		clear(r.bound)
-	}
 	r.tcp.restart(sp.tcp.used)
 	r.udp.restart(sp.udp.used)
 	if err := r.mark(ctx, collector.Begin, sp.inode()); err != nil {
 		return err
 	}
 	err := r.tables(ctx, sp)
-	var sunk sinkError
-	if errors.As(err, &sunk) {
+	if r.out.Refused() != nil {
 		return err
 	}
 	kind := collector.Abort
@@ -45,7 +38,7 @@ func (r *reader) dump(ctx context.Context, sp *space) error {
 		kind = collector.End
 		sp.tcp.keep(&r.tcp)
 		sp.udp.keep(&r.udp)
-		r.learn(sp, began)
+		r.learn(sp)
 		// Ends that came during the dump belong before its own.
 		if err := r.drain(ctx, sp); err != nil {
 			return err
@@ -54,7 +47,7 @@ func (r *reader) dump(ctx context.Context, sp *space) error {
 	if err := r.mark(ctx, kind, sp.inode()); err != nil {
 		return err
 	}
-	if err := r.flush(ctx); err != nil {
+	if err := r.out.Flush(ctx); err != nil {
 		return err
 	}
 	now := r.now()
@@ -69,11 +62,7 @@ func (r *reader) dump(ctx context.Context, sp *space) error {
 }
 
 // learn keeps what a complete dump says about the next ones.
-func (r *reader) learn(sp *space, began collector.Time) {
-	if r.countBound {
-		sp.counted = began
-		sp.stats.bound(r.bound)
-	}
+func (r *reader) learn(sp *space) {
 	switch {
 	case sp.filter > 0:
 		sp.filter--
@@ -90,11 +79,6 @@ func (r *reader) tables(ctx context.Context, sp *space) error {
 	flows := func(m nlraw.Message) error { return r.flow(ctx, m, sp.inode(), collector.TCP) }
 	if err := r.ask(ctx, sp, collector.TCP, statesFlows, flows); err != nil {
 		return err
-	}
-	if r.countBound {
-		if err := r.ask(ctx, sp, collector.TCP, 1<<tcpBoundInactive, r.boundTCP); err != nil {
-			return err
-		}
 	}
 	if err := r.ask(ctx, sp, collector.UDP, 1<<tcpClose, r.unconnected); err != nil {
 		return err
@@ -180,27 +164,8 @@ func (r *reader) listener(m nlraw.Message) error {
 func (r *reader) unconnected(m nlraw.Message) error {
 	if r.parse(m) && r.socket.state == tcpClose {
 		r.udp.listen(r.socket.local.Port())
-		r.bind(collector.UDP, r.socket.local)
 	}
 	return nil
-}
-
-func (r *reader) boundTCP(m nlraw.Message) error {
-	if r.parse(m) && r.socket.state == tcpClose {
-		r.bind(collector.TCP, r.socket.local)
-	}
-	return nil
-}
-
-func (r *reader) bind(p collector.Protocol, local netip.AddrPort) {
-	if !r.countBound || local.Port() == 0 { // without a port it holds nothing
-		return
-	}
-	key := BoundKey{Protocol: p, Addr: local.Addr()}
-	if _, known := r.bound[key]; !known && len(r.bound) >= maxBoundKeys {
-		key.Addr = netip.Addr{}
-	}
-	r.bound[key]++
 }
 
 // flow emits a socket that is a flow.
@@ -223,7 +188,7 @@ func (r *reader) flow(ctx context.Context, m nlraw.Message, netns uint64, p coll
 		r.tally.Inbound++
 		return nil
 	}
-	e, err := r.next(ctx)
+	e, err := r.out.Next(ctx)
 	if err != nil {
 		return err
 	}

@@ -29,14 +29,12 @@ func (s *socket) flow(f *collector.Flow, p collector.Protocol, netns uint64, w w
 	}
 	f.Source, f.Destination, f.VIP = s.local, s.remote, s.local
 	f.Opened.To = w.before
-	f.UID, f.Inode, f.Cgroup = s.uid, s.inode, s.cgroup
+	f.Inode, f.Cgroup = s.inode, s.cgroup
 	if p != collector.TCP {
 		return
 	}
 	f.ID = uint32(s.cookie)
 	switch s.state {
-	case tcpSynSent:
-		f.Retransmits = s.retrans
 	case tcpTimeWait:
 		f.Reason = collector.FIN
 		f.Ended = collector.Interval{To: w.before}

@@ -18,7 +18,7 @@ type socket struct {
 	local, remote                 netip.AddrPort
 	cookie                        uint64
 	expires                       time.Duration // until timer
-	uid, inode                    uint32
+	inode                         uint32
 	cgroup                        uint64
 	unknown                       int // attributes that this version of ours does not know
 }
@@ -29,11 +29,10 @@ func (s *socket) parse(b []byte) error {
 	if err != nil {
 		return err
 	}
-	for rest := b[sizeofMsg:]; len(rest) > 0; {
-		typ, value, next, ok := nlraw.Attr(rest)
+	attrs := nlraw.Attributes(b[sizeofMsg:])
+	for attrs.Next() {
+		typ, value := attrs.Type, attrs.Value
 		switch {
-		case !ok:
-			return s.fail("attribute after %d bytes of %d is no whole one", len(b)-len(rest), len(b))
 		case typ < attrCgroupID:
 		case typ > attrMax:
 			s.unknown++
@@ -43,7 +42,9 @@ func (s *socket) parse(b []byte) error {
 			}
 			s.cgroup = binary.NativeEndian.Uint64(value)
 		}
-		rest = next
+	}
+	if left := attrs.Left(); left > 0 {
+		return s.fail("attribute after %d bytes of %d is no whole one", len(b)-left, len(b))
 	}
 	return nil
 }
@@ -57,7 +58,6 @@ func (s *socket) parseHeader(b []byte) error {
 	s.family, s.state, s.timer, s.retrans = b[msgFamily], b[msgState], b[msgTimer], b[msgRetrans]
 	s.cookie = binary.NativeEndian.Uint64(b[msgCookie:])
 	s.expires = time.Duration(binary.NativeEndian.Uint32(b[msgExpires:])) * time.Millisecond
-	s.uid = binary.NativeEndian.Uint32(b[msgUID:])
 	s.inode = binary.NativeEndian.Uint32(b[msgInode:])
 	sport, dport := binary.BigEndian.Uint16(b[msgSport:]), binary.BigEndian.Uint16(b[msgDport:])
 	switch s.family {
@@ -106,13 +106,9 @@ func (d *destroyed) parse(b []byte) error {
 	if err := d.parseHeader(b); err != nil {
 		return err
 	}
-	for rest := b[sizeofMsg:]; len(rest) > 0; {
-		typ, value, next, ok := nlraw.Attr(rest)
-		if !ok {
-			*d = destroyed{}
-			return fmt.Errorf("attribute after %d bytes of %d is no whole one", len(b)-len(rest), len(b))
-		}
-		rest = next
+	attrs := nlraw.Attributes(b[sizeofMsg:])
+	for attrs.Next() {
+		typ, value := attrs.Type, attrs.Value
 		switch {
 		case typ == attrProtocol:
 			if len(value) < 1 {
@@ -125,6 +121,10 @@ func (d *destroyed) parse(b []byte) error {
 		case typ > attrMax:
 			d.unknown++
 		}
+	}
+	if left := attrs.Left(); left > 0 {
+		*d = destroyed{}
+		return fmt.Errorf("attribute after %d bytes of %d is no whole one", len(b)-left, len(b))
 	}
 	return nil
 }

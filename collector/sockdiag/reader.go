@@ -14,67 +14,28 @@ const batchEvents = 128
 // buffers serve all namespaces.
 type reader struct {
 	now      func() collector.Time
-	sink     collector.Sink
+	out      collector.Batch
 	loopback []byte // filter that leaves it out
 	// perFamily: the kernel does not know TCPDIAG_GETSOCK.
 	perFamily bool
 
-	events   []collector.Event
 	socket   socket
 	tcp, udp inbound
 	last     [2]collector.Time // of the last two datagrams, or of the request
 	written  written
 	tally    Tally
-	// bound counts in this dump, if it is one that counts; to count has the kernel walk a
-	// table more, a third of a dump's cost.
-	countBound bool
-	bound      map[BoundKey]int
 
-	gone  destroyed
-	batch *nlraw.Batch
+	gone      destroyed
+	datagrams *nlraw.Datagrams
 }
 
 func newReader(now func() collector.Time, sink collector.Sink) *reader {
-	return &reader{
-		now: now, sink: sink, loopback: notLoopback(),
-		events: make([]collector.Event, 0, batchEvents), bound: map[BoundKey]int{},
-	}
-}
-
-// sinkError is an error of the Sink's: it ends the source, one of the kernel's does not.
-type sinkError struct{ error }
-
-func (e sinkError) Unwrap() error { return e.error }
-
-// next returns room for one event, and hands the batch over when it is full.
-func (r *reader) next(ctx context.Context) (*collector.Event, error) {
-	if len(r.events) == cap(r.events) {
-		if err := r.flush(ctx); err != nil {
-			return nil, err
-		}
-	}
-	r.events = r.events[:len(r.events)+1]
-	return &r.events[len(r.events)-1], nil
-}
-
-func (r *reader) flush(ctx context.Context) error {
-	if len(r.events) == 0 {
-		return nil
-	}
-	err := r.sink(ctx, r.events)
-	r.events = r.events[:0]
-	if err != nil {
-		return sinkError{err}
-	}
-	return nil
+	r := &reader{now: now, loopback: notLoopback()}
+	r.out.Start(sink, batchEvents)
+	return r
 }
 
 // mark emits an event that tells of the whole namespace.
 func (r *reader) mark(ctx context.Context, kind collector.Kind, netns uint64) error {
-	e, err := r.next(ctx)
-	if err != nil {
-		return err
-	}
-	*e = collector.Event{Kind: kind, At: r.now(), Netns: netns}
-	return nil
+	return r.out.Mark(ctx, kind, r.now(), netns)
 }

@@ -59,7 +59,7 @@ func (r *runner) rescan(ctx context.Context) error {
 	for _, sp := range known {
 		sp.close()
 		if err := r.vanished(ctx, sp); err != nil {
-			return r.fatal(ctx, err)
+			return r.fatal(ctx)
 		}
 	}
 	return nil
@@ -72,7 +72,7 @@ func (r *runner) vanished(ctx context.Context, sp *space) error {
 			return err
 		}
 	}
-	return r.reader.flush(ctx)
+	return r.reader.out.Flush(ctx)
 }
 
 // open makes the connections of a namespace that it lacks, and reports whether it can be read.

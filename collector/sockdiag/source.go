@@ -4,7 +4,7 @@
 // agent's own namespace, and CAP_SYS_PTRACE and CAP_SYS_ADMIN for the others.
 //
 // A flow here is a connected socket that this machine opened, towards another
-// machine. Sockets that only hold a local port are counted in Stats.
+// machine. A socket that is bound and not connected is none.
 package sockdiag
 
 import (
@@ -50,7 +50,6 @@ type Source struct {
 	own   func() (uint64, error)
 	dial  func(netns.Netns) (*nlraw.Conn, error)
 	join  func(*nlraw.Conn) (large bool, err error)
-	probe func() bool
 }
 
 // New returns a Source. It starts nothing.
@@ -60,7 +59,7 @@ func New(cfg Config) *Source {
 	if cfg.Now == nil {
 		cfg.Now = collector.Clock()
 	}
-	s := &Source{cfg: cfg, find: cfg.Finder.Find, alive: netns.Netns.Alive, own: netns.Own, dial: dial, join: listen, probe: showsBound}
+	s := &Source{cfg: cfg, find: cfg.Finder.Find, alive: netns.Netns.Alive, own: netns.Own, dial: dial, join: listen}
 	s.stats.Store(&Stats{})
 	return s
 }
@@ -77,7 +76,6 @@ func (s *Source) Run(ctx context.Context, sink collector.Sink) error {
 		return err
 	}
 	r := &runner{source: s, own: own, buffer: make([]byte, nlraw.BufferSize), reader: newReader(s.cfg.Now, sink)}
-	r.stats.BoundKnown = s.probe()
 	defer r.close()
 	if err := r.poll(ctx); err != nil {
 		return err
@@ -151,7 +149,7 @@ func (r *runner) poll(ctx context.Context) error {
 		}
 		if sp.dump != nil {
 			if err := r.reader.dump(ctx, sp); err != nil {
-				if fatal := r.fatal(ctx, err); fatal != nil {
+				if fatal := r.fatal(ctx); fatal != nil {
 					return fatal
 				}
 				// What is left of the dump may still be in the socket.
@@ -167,16 +165,13 @@ func (r *runner) poll(ctx context.Context) error {
 	return nil
 }
 
-// fatal returns the error that ends the source, nil where it concerns one dump only.
-func (r *runner) fatal(ctx context.Context, err error) error {
+// fatal returns the error that ends the source after one that a dump or the destroy groups gave, nil if they alone are
+// concerned.
+func (r *runner) fatal(ctx context.Context) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
-	var sunk sinkError
-	if errors.As(err, &sunk) {
-		return sunk.error
-	}
-	return nil
+	return r.reader.out.Refused()
 }
 
 // drain reads the destroy groups of all namespaces.
@@ -188,7 +183,7 @@ func (r *runner) drain(ctx context.Context) error {
 	r.drained = now
 	for _, sp := range r.spaces {
 		if err := r.reader.drain(ctx, sp); err != nil {
-			if fatal := r.fatal(ctx, err); fatal != nil {
+			if fatal := r.fatal(ctx); fatal != nil {
 				return fatal
 			}
 		}

@@ -19,7 +19,6 @@ type space struct {
 	events *nlraw.Conn // destroy groups; nil where they are not listened to
 
 	tcp, udp heard
-	counted  collector.Time // when bound sockets were
 	filter   int            // how many dumps to go without loopback
 	drained  collector.Time // when the destroy groups were last read
 	stats    NetnsStats

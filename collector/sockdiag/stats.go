@@ -1,8 +1,6 @@
 package sockdiag
 
 import (
-	"maps"
-	"net/netip"
 	"time"
 
 	"github.com/snatwatch/snatwatch/collector"
@@ -21,9 +19,6 @@ type Stats struct {
 	Refused []*netns.AccessError
 	// Unread is how many namespaces are known and could not be opened.
 	Unread int
-	// BoundKnown: the kernel shows TCP sockets that are bound and not connected (Linux 6.8).
-	// Without it they hold ports that Bound does not count.
-	BoundKnown bool
 	// FindErrors counts looks for namespaces that failed; those known so far were read on.
 	FindErrors uint64
 }
@@ -41,15 +36,6 @@ type Tally struct {
 	firstMalformed    error
 }
 
-// BoundKey is a local address on which sockets hold ports. The zero Addr stands for
-// those beyond the first 1024 addresses.
-type BoundKey struct {
-	Protocol collector.Protocol
-	Addr     netip.Addr
-}
-
-const maxBoundKeys = 1024
-
 // NetnsStats is what is known of one namespace.
 type NetnsStats struct {
 	Netns uint64
@@ -58,9 +44,6 @@ type NetnsStats struct {
 	Own bool
 	// Last is what the last complete dump showed.
 	Last Tally
-	// Bound counts sockets that are bound and not connected: they hold a local port towards
-	// nobody. It is at most 30 s old, and not to be changed.
-	Bound map[BoundKey]int
 	// DumpSeconds is how long the last dump took, waiting for the Sink included.
 	DumpSeconds float64
 	// Dumps that were complete, and those that broke off.
@@ -104,13 +87,6 @@ func (n *NetnsStats) dumped(t *Tally, took time.Duration, err error) {
 	}
 	n.Dumps++
 	n.Last = *t
-}
-
-// bound keeps a copy: snapshots share it, so it is never written to.
-func (n *NetnsStats) bound(counts map[BoundKey]int) {
-	if !maps.Equal(n.Bound, counts) {
-		n.Bound = maps.Clone(counts)
-	}
 }
 
 // failed notes an error; a malformed message is one too.

@@ -14,6 +14,7 @@ import (
 
 	"github.com/snatwatch/snatwatch/collector"
 	"github.com/snatwatch/snatwatch/detector"
+	"github.com/snatwatch/snatwatch/detector/budget"
 )
 
 // Collector serves the metrics of the table from the current view.
@@ -51,7 +52,7 @@ func (c *Collector) Collect(ch chan<- prometheus.Metric) {
 	if v.Snapshot == nil {
 		return
 	}
-	e.gauge(SnapshotTimestamp, v.Snapshot.At.Seconds())
+	e.gauge(SnapshotTimestamp, float64(v.At.UnixMilli())/1e3)
 	e.gauge(SnapshotAge, v.Age.Seconds())
 	e.flag(WarmingUp, v.Snapshot.Warming)
 	e.namespaces(v)
@@ -72,9 +73,9 @@ type emitter struct {
 }
 
 // gauge leaves out what is not a finite number: an absent series is honest, NaN
-// spoils every sum that it is in. Only TimeToExhaustion may be +Inf.
+// spoils every sum that it is in. Only times to exhaustion may be +Inf.
 func (e emitter) gauge(n Name, v float64, labels ...string) {
-	if math.IsNaN(v) || math.IsInf(v, -1) || math.IsInf(v, 1) && n != TimeToExhaustion {
+	if math.IsNaN(v) || math.IsInf(v, -1) || math.IsInf(v, 1) && n != TimeToExhaustion && n != SoonestExhaustion {
 		return
 	}
 	e.ch <- prometheus.MustNewConstMetric(e.descs[n], prometheus.GaugeValue, v, labels...)
@@ -94,6 +95,11 @@ func (e emitter) count(n Name, v uint64, labels ...string) {
 
 func (e emitter) agent(v *View) {
 	e.flag(CPUBudgetExceeded, v.CPUExceeded)
+	if n := v.NATRules; n != nil {
+		e.gauge(NATRuleCount, float64(n.Read), StateRead)
+		e.gauge(NATRuleCount, float64(n.NotRead), StateNotRead)
+		e.gauge(NATRuleCount, float64(n.Shadowed), StateShadowed)
+	}
 	e.flag(ConfigReloadSuccess, v.Reload.OK)
 	e.gauge(ConfigReloadTimestamp, float64(v.Reload.At.UnixMilli())/1e3)
 	e.gauge(AgentBuildInfo, 1, v.Build.Version, v.Build.Revision, v.Build.GoVersion)
@@ -155,14 +161,14 @@ func (e emitter) budget(v *View, s *detector.BudgetSnapshot) {
 // sharedGateway names what nodes share a budget at, empty where they share none: the gateway, or where
 // nobody named it the pool or the budget. Series that carry it add up over nodes without a join, which
 // costs Prometheus twenty times as much.
-func sharedGateway(b *detector.Budget) string {
-	if b.Scope != detector.ScopeShared {
+func sharedGateway(b *budget.Budget) string {
+	if b.Scope != budget.ScopeShared {
 		return ""
 	}
 	return cmp.Or(b.Gateway, b.Pool, b.Name)
 }
 
-func (e emitter) protocol(v *View, b *detector.Budget, p *detector.ProtocolSnapshot) {
+func (e emitter) protocol(v *View, b *budget.Budget, p *detector.ProtocolSnapshot) {
 	budget, shared := b.Name, sharedGateway(b)
 	protocol := p.Protocol.String()
 	e.gauge(BudgetPorts, float64(p.Terms.Ports), budget, protocol)
@@ -184,12 +190,19 @@ func (e emitter) protocol(v *View, b *detector.Budget, p *detector.ProtocolSnaps
 			e.gauge(StalledAtCeiling, float64(stalledAtCeiling(p)), budget, protocol)
 		}
 	}
+	var first *detector.SpaceSnapshot
 	for i := range p.Spaces {
 		s := &p.Spaces[i]
+		if s.Forecast != nil && (first == nil || sooner(s, first)) {
+			first = s
+		}
 		e.space(s, budget, shared, protocol, s.VIP, s.Destination)
 		if 2*s.Held > p.Held {
 			e.gauge(DominantPortsHeld, float64(s.Held), budget, shared, protocol, s.VIP, s.Destination)
 		}
+	}
+	if first != nil {
+		e.gauge(SoonestExhaustion, first.Forecast.TimeToExhaustion, budget, shared, protocol, first.VIP, first.Destination)
 	}
 	e.space(&p.Other, budget, shared, protocol, "", DestinationOther)
 	if p.Forecast.Spaces == 0 {
@@ -252,6 +265,14 @@ func (e emitter) space(s *detector.SpaceSnapshot, labels ...string) {
 		}
 	}
 	e.gauge(TimeToExhaustion, f.TimeToExhaustion, labels...)
+}
+
+// sooner says whether a port space runs out before another, or is the fuller of two that do not.
+func sooner(s, than *detector.SpaceSnapshot) bool {
+	if a, b := s.Forecast.TimeToExhaustion, than.Forecast.TimeToExhaustion; a != b {
+		return a < b
+	}
+	return s.Held > than.Held
 }
 
 func (e emitter) histogram(n Name, h *detector.Histogram, labels ...string) {

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"fmt"
 	"math"
-	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -18,7 +17,9 @@ import (
 
 	"github.com/snatwatch/snatwatch/collector"
 	"github.com/snatwatch/snatwatch/detector"
+	"github.com/snatwatch/snatwatch/detector/budget"
 	"github.com/snatwatch/snatwatch/detector/metrics"
+	"github.com/snatwatch/snatwatch/internal/golden"
 )
 
 const (
@@ -28,7 +29,7 @@ const (
 
 // whole returns a view that has something to say for every metric of the table.
 func whole() *metrics.View {
-	budget := &detector.Budget{
+	web := &budget.Budget{
 		Name: "web", Model: "azure-lb-2018", Pool: "web", Gateway: "lb-1",
 		Assumed: []string{"udp cool-down", "idle"}, VIPCount: 1,
 		Nodes: 48, NodesToNextTier: 2, NextTierPorts: 512,
@@ -38,6 +39,7 @@ func whole() *metrics.View {
 	}
 	return &metrics.View{
 		Age: 1500 * time.Millisecond,
+		At:  time.UnixMilli(1_767_225_600_500),
 		Snapshot: &detector.Snapshot{
 			At: collector.Time(1_767_225_600_500_000_000),
 			Netns: []detector.NetnsSnapshot{
@@ -46,9 +48,9 @@ func whole() *metrics.View {
 				{Netns: pod + 1, Exact: false, Flows: 6, EventsLost: 1},
 			},
 			Budgets: []detector.BudgetSnapshot{{
-				Budget: budget,
+				Budget: web,
 				Protocols: []detector.ProtocolSnapshot{{
-					Protocol: collector.TCP, Terms: detector.Terms{Ports: 1024, Effective: 1024},
+					Protocol: collector.TCP, Terms: budget.Terms{Ports: 1024, Effective: 1024},
 					Held: 1200, Live: 900, Cooling: 300, Busiest: 1000, Opening: 7, Stalled: 4,
 					Opened: 100, Closed: [collector.NumReasons]uint64{1, 70, 20, 4, 3, 2},
 					Lifetime: hist, Hold: hist, Unanswered: 4, Refused: 20, NoPorts: 9,
@@ -96,6 +98,7 @@ func whole() *metrics.View {
 		Causes:    []string{metrics.CauseUnanswered, metrics.CauseRefused, metrics.CausePorts},
 		Stalled:   true,
 		PoolStale: map[string]bool{"web": true},
+		NATRules:  &metrics.NATRules{Read: 4, NotRead: 1, Shadowed: 2},
 		Reload:    metrics.Reload{OK: true, At: time.Unix(1_767_225_500, 0)},
 		Build:     metrics.Build{Version: "1.2.3", Revision: "abcdef0", GoVersion: "go1.26"},
 	}
@@ -123,23 +126,9 @@ func text(t testing.TB, families []*dto.MetricFamily) string {
 	return b.String()
 }
 
-// UPDATE_GOLDEN=1 rewrites the file.
 func TestGolden(t *testing.T) {
 	t.Parallel()
-	const golden = "testdata/metrics.prom"
-	got := text(t, gather(t, whole()))
-	if os.Getenv("UPDATE_GOLDEN") != "" {
-		if err := os.WriteFile(golden, []byte(got), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(golden)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(string(want), got); diff != "" {
-		t.Errorf("%s (-want +got):\n%s", golden, diff)
-	}
+	golden.Compare(t, "testdata/metrics.prom", text(t, gather(t, whole())))
 }
 
 func TestEmittedAsInTheTable(t *testing.T) {
@@ -214,7 +203,7 @@ func TestWhatIsNotKnownIsAbsent(t *testing.T) {
 		{
 			name: "model without a table",
 			change: func(v *metrics.View) {
-				v.Snapshot.Budgets[0].Budget = &detector.Budget{Name: "nat", Model: "linux"}
+				v.Snapshot.Budgets[0].Budget = &budget.Budget{Name: "nat", Model: "linux"}
 			},
 			absent:  []metrics.Name{metrics.PoolNodes, metrics.PoolNodesToNextTier, metrics.NextTierPorts, metrics.VIPs, metrics.PoolStale},
 			present: []metrics.Name{metrics.BudgetInfo, metrics.BudgetPorts},
@@ -337,13 +326,13 @@ func TestSharedSpacesCarryTheirGateway(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
 		name   string
-		budget detector.Budget
+		budget budget.Budget
 		want   string
 	}{
-		{"a node's own", detector.Budget{Name: "lb", Gateway: "lb-1", Pool: "web"}, ""},
-		{"named", detector.Budget{Name: "nat", Scope: detector.ScopeShared, Gateway: "nat-1", Pool: "web"}, "nat-1"},
-		{"only the pool is", detector.Budget{Name: "nat", Scope: detector.ScopeShared, Pool: "web"}, "web"},
-		{"neither", detector.Budget{Name: "nat", Scope: detector.ScopeShared}, "nat"},
+		{"a node's own", budget.Budget{Name: "lb", Gateway: "lb-1", Pool: "web"}, ""},
+		{"named", budget.Budget{Name: "nat", Scope: budget.ScopeShared, Gateway: "nat-1", Pool: "web"}, "nat-1"},
+		{"only the pool is", budget.Budget{Name: "nat", Scope: budget.ScopeShared, Pool: "web"}, "web"},
+		{"neither", budget.Budget{Name: "nat", Scope: budget.ScopeShared}, "nat"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
@@ -375,19 +364,19 @@ func TestStallsAtTheCeiling(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
 		name   string
-		change func(*detector.Budget, *detector.ProtocolSnapshot)
+		change func(*budget.Budget, *detector.ProtocolSnapshot)
 		want   string
 	}{
-		{"one space is full, both stall", func(_ *detector.Budget, p *detector.ProtocolSnapshot) {
+		{"one space is full, both stall", func(_ *budget.Budget, p *detector.ProtocolSnapshot) {
 			p.Spaces[0].Held, p.Spaces[0].Stalled, p.Spaces[1].Stalled = 1024, 3, 5
 		}, "3"},
-		{"the full one does not stall", func(_ *detector.Budget, p *detector.ProtocolSnapshot) {
+		{"the full one does not stall", func(_ *budget.Budget, p *detector.ProtocolSnapshot) {
 			p.Spaces[0].Held, p.Spaces[1].Stalled = 1024, 5
 		}, "0"},
-		{"no effective ceiling is known: the budget is it", func(_ *detector.Budget, p *detector.ProtocolSnapshot) {
+		{"no effective ceiling is known: the budget is it", func(_ *budget.Budget, p *detector.ProtocolSnapshot) {
 			p.Terms.Effective, p.Spaces[0].Held, p.Spaces[0].Stalled = 0, 1023, 3
 		}, "0"},
-		{"a space for each VIP", func(b *detector.Budget, p *detector.ProtocolSnapshot) {
+		{"a space for each VIP", func(b *budget.Budget, p *detector.ProtocolSnapshot) {
 			b.SpacePerVIP, p.Spaces[0].Held, p.Spaces[0].Stalled = true, 1024, 3
 		}, ""},
 	} {

@@ -45,11 +45,14 @@ const (
 	ForecastPortsVariance    Name = "snat_forecast_ports_variance"
 	ExhaustionProbability    Name = "snat_exhaustion_probability"
 	TimeToExhaustion         Name = "snat_time_to_exhaustion_seconds"
+	SoonestExhaustion        Name = "snat_soonest_exhaustion_seconds"
 	LikelyExhaustion         Name = "snat_likely_exhaustion_probability"
 	AllForecastPortsMean     Name = "snat_all_forecast_ports_mean"
 	AllForecastPortsVariance Name = "snat_all_forecast_ports_variance"
 	ExhaustionProbabilityMax Name = "snat_exhaustion_probability_max"
 	ForecastBrierScore       Name = "snat_forecast_brier_score"
+
+	AdvicePorts Name = "snat_advice_ports"
 
 	OpenFailures     Name = "snat_open_failures_total"
 	OpeningStalled   Name = "snat_opening_stalled"
@@ -75,6 +78,8 @@ const (
 	WarmingUp         Name = "snat_warming_up"
 	CPUBudgetExceeded Name = "snat_cpu_budget_exceeded"
 
+	NATRuleCount Name = "snat_nat_rules"
+
 	ConfigReloadSuccess   Name = "snat_config_last_reload_success"
 	ConfigReloadTimestamp Name = "snat_config_last_reload_success_timestamp_seconds"
 	AgentBuildInfo        Name = "snat_agent_build_info"
@@ -98,9 +103,11 @@ const (
 	LabelHorizon     Label = "horizon"     // 1m, 5m, 15m, 1h
 	LabelReason      Label = "reason"      // fin, rst, timeout, idle, evicted, unknown
 	LabelCause       Label = "cause"       // unanswered, refused, ports
+	LabelMeasure     Label = "measure"     // what would help: a few words of the agent's own
 	LabelNetns       Label = "netns"       // inode number of the network namespace
 	LabelSource      Label = "source"      // conntrack or sockets
 	LabelStrategy    Label = "strategy"    // poll or events; empty for sockets
+	LabelState       Label = "state"       // read, not_read, shadowed
 	LabelVersion     Label = "version"
 	LabelRevision    Label = "revision"
 	LabelGoVersion   Label = "goversion"
@@ -123,6 +130,13 @@ const (
 	CauseUnanswered = "unanswered" // no answer while the port space had ports left
 	CauseRefused    = "refused"    // answered by a RST
 	CausePorts      = "ports"      // no answer while the port space was at its effective ceiling
+)
+
+// The values of LabelState of NATRuleCount.
+const (
+	StateRead     = "read"     // a budget is made of it, or it has no ports to run out of
+	StateNotRead  = "not_read" // it is not understood, so that its flows are in no budget
+	StateShadowed = "shadowed" // rules before it take all flows
 )
 
 // HorizonValues returns the values of LabelHorizon in the order of

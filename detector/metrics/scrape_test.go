@@ -12,19 +12,20 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/snatwatch/snatwatch/collector"
-	"github.com/snatwatch/snatwatch/detector"
+	"github.com/snatwatch/snatwatch/detector/budget"
+	"github.com/snatwatch/snatwatch/detector/ledger"
 	"github.com/snatwatch/snatwatch/detector/metrics"
 )
 
 // filled returns a ledger with so many flows to so many destinations, all in one budget.
-func filled(t testing.TB, flows, destinations int) (*detector.Ledger, collector.Time) {
+func filled(t testing.TB, flows, destinations int) (*ledger.Ledger, collector.Time) {
 	t.Helper()
-	b, err := detector.Resolve(detector.Params{Name: "nat", Model: "static", Ports: 1_000_000})
+	b, err := budget.Resolve(budget.Params{Name: "nat", Model: "static", Ports: 1_000_000})
 	if err != nil {
 		t.Fatal(err)
 	}
 	at := collector.Time(time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC).UnixNano())
-	l := detector.NewLedger(detector.LedgerConfig{Budgets: []*detector.Budget{b}, Start: at})
+	l := ledger.New(ledger.Config{Budgets: []*budget.Budget{b}, Start: at})
 	l.Apply(&collector.Event{Kind: collector.Begin, At: at, Netns: host})
 	e := collector.Event{Kind: collector.Seen, At: at, Netns: host, Flow: collector.Flow{
 		Protocol: collector.TCP, State: collector.Established, Netns: host, Active: at,
@@ -70,7 +71,7 @@ func BenchmarkScrape(b *testing.B) {
 		flows            = [2]int{10_000, 1_000_000}
 		scrape, snapshot [2][]float64
 	)
-	var ledgers [2]*detector.Ledger
+	var ledgers [2]*ledger.Ledger
 	var now collector.Time
 	for i := range flows {
 		ledgers[i], now = filled(b, flows[i], 1_000)

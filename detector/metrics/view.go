@@ -14,6 +14,9 @@ type View struct {
 	Snapshot *detector.Snapshot
 	// Age is how old Snapshot is, by the agent's monotonic clock.
 	Age time.Duration
+	// At is when the snapshot was taken, by the wall clock of the moment in which it was published: the
+	// snapshot's own time does not follow a step of the wall clock.
+	At time.Time
 	// Outer are the network namespaces in which flows leave the machine. They are
 	// exported by inode number, all others together as netns="other": there may be
 	// hundreds, and they come and go.
@@ -27,6 +30,8 @@ type View struct {
 	// PoolStale has an entry per budget whose pool size or VIPs are watched: true
 	// while the last good ones stand in for what could not be read.
 	PoolStale map[string]bool
+	// NATRules counts the NAT rules of this machine, nil where they are not looked at or cannot be read.
+	NATRules *NATRules
 	// CPUExceeded: the sources need more CPU than their budget to stay exact.
 	CPUExceeded bool
 	Reload      Reload
@@ -55,6 +60,10 @@ type Kernel struct {
 	// known all the same.
 	Counted bool
 }
+
+// NATRules counts rules that change the source of flows: those that budgets are made of, those that are not understood, and
+// those that rules before them leave no flow.
+type NATRules struct{ Read, NotRead, Shadowed int }
 
 // Reload says how the last load of the config went.
 type Reload struct {

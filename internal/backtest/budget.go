@@ -5,7 +5,8 @@ import (
 	"time"
 
 	"github.com/snatwatch/snatwatch/collector"
-	"github.com/snatwatch/snatwatch/detector"
+	"github.com/snatwatch/snatwatch/detector/budget"
+	"github.com/snatwatch/snatwatch/internal/backtest/score"
 )
 
 // Terms say what a record is replayed against. The zero value is a static budget whose ports
@@ -29,18 +30,18 @@ func (t Terms) chosen() bool { return (t.Model == "" || t.Model == modelStatic) 
 
 // budget resolves the terms. Idle timeouts and half-open ports are left out: a record does not
 // say when packets passed, so each flow is held for its duration and its cool-down.
-func (t Terms) budget() (*detector.Budget, error) {
+func (t Terms) budget() (*budget.Budget, error) {
 	if t.Model == "" || t.Model == modelStatic {
 		return staticBudget(t.Ports, max(0, t.CoolDown)), nil
 	}
-	p := detector.Params{Name: "backtest", Model: t.Model, Nodes: t.Nodes, VIPCount: t.VIPs}
-	resolved, err := detector.Resolve(p)
+	p := budget.Params{Name: "backtest", Model: t.Model, Nodes: t.Nodes, VIPCount: t.VIPs}
+	resolved, err := budget.Resolve(p)
 	if t.Ports > 0 && err != nil {
 		// Only the number of ports depends on what is missing, and that is given.
-		for _, fill := range []func(*detector.Params){
-			func(p *detector.Params) { p.Ports = t.Ports },
-			func(p *detector.Params) { p.Ports = 1024 },
-			func(p *detector.Params) {
+		for _, fill := range []func(*budget.Params){
+			func(p *budget.Params) { p.Ports = t.Ports },
+			func(p *budget.Params) { p.Ports = 1024 },
+			func(p *budget.Params) {
 				if p.Nodes == 0 { // not one that is wrong
 					p.Nodes = 1
 				}
@@ -48,7 +49,7 @@ func (t Terms) budget() (*detector.Budget, error) {
 		} {
 			filled := p
 			fill(&filled)
-			if b, e := detector.Resolve(filled); e == nil {
+			if b, e := budget.Resolve(filled); e == nil {
 				resolved, err = b, nil
 				break
 			}
@@ -60,7 +61,7 @@ func (t Terms) budget() (*detector.Budget, error) {
 	b := *resolved
 	b.Include, b.Exclude, b.Translated, b.SpacePerVIP, b.Local, b.Netns = nil, nil, false, false, false, 0
 	b.PortRange = collector.PortRange{} // of ports that a record does not tell
-	for _, terms := range []*detector.Terms{&b.TCP, &b.UDP} {
+	for _, terms := range []*budget.Terms{&b.TCP, &b.UDP} {
 		terms.Idle, terms.HalfOpen = 0, 0
 		if t.Ports > 0 && terms.Ports > 0 {
 			terms.Effective = int(math.Ceil(float64(t.Ports) * float64(terms.Effective) / float64(terms.Ports)))
@@ -74,9 +75,9 @@ func (t Terms) budget() (*detector.Budget, error) {
 }
 
 // staticBudget holds n ports per destination, with one cool-down whatever the reason.
-func staticBudget(n int, coolDown time.Duration) *detector.Budget {
-	t := detector.Terms{Ports: n, Effective: n, CoolDown: coolDowns(coolDown)}
-	return &detector.Budget{Name: "backtest", Model: modelStatic, TCP: t, UDP: t}
+func staticBudget(n int, coolDown time.Duration) *budget.Budget {
+	t := budget.Terms{Ports: n, Effective: n, CoolDown: coolDowns(coolDown)}
+	return &budget.Budget{Name: "backtest", Model: modelStatic, TCP: t, UDP: t}
 }
 
 func coolDowns(d time.Duration) (c [collector.NumReasons]time.Duration) {
@@ -104,9 +105,9 @@ func choosePorts(held []int32, tick time.Duration, from int) (ports, episodes in
 	step := max(1, int(top)/levels)
 	for ceiling := int(top); ceiling >= leastPorts && episodes < enough; ceiling -= step {
 		n, was := 0, true
-		track := newTracker(tick)
+		track := score.NewTracker(tick)
 		for k, h := range held {
-			in := track.step(int(h), ceiling)
+			in := track.Step(int(h), ceiling)
 			if in && !was && k > from {
 				n++
 			}

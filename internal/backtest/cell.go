@@ -4,13 +4,15 @@ import (
 	"time"
 
 	"github.com/snatwatch/snatwatch/detector"
+	"github.com/snatwatch/snatwatch/detector/ledger"
+	"github.com/snatwatch/snatwatch/internal/backtest/score"
 )
 
 // Variant is a way to set up the ledger: the forecast as it is, or with a part of it taken
 // away to see what that part earns.
 type Variant struct {
 	Name   string
-	Config detector.LedgerConfig
+	Config ledger.Config
 }
 
 // Point is an operating point: a method with a threshold for each horizon.
@@ -23,13 +25,13 @@ type Point struct {
 // Fitted is what is learned about the methods from the training runs, by method name.
 type Fitted struct {
 	Thresholds map[string][horizons]float64
-	isotonic   map[string][horizons]isotonic
+	isotonic   map[string][horizons]score.Isotonic
 }
 
 // probability returns what a method's score means; nil for a peer without training.
 func (f *Fitted) probability(method string, h int) func(score float32) float64 {
 	if fit, ok := f.isotonic[method]; ok {
-		return fit[h].probability
+		return fit[h].Probability
 	}
 	if isPeer(method) {
 		return nil
@@ -44,7 +46,7 @@ type HorizonScore struct {
 	Error PointError
 	// Reliability of the probabilities: the forecast's own, or those that isotonic
 	// regression of a peer's score gave in training.
-	Reliability Reliability
+	Reliability score.Reliability
 }
 
 // MethodScore is how a method did.
@@ -56,8 +58,8 @@ type MethodScore struct {
 // PointScore is how an operating point did.
 type PointScore struct {
 	Point
-	Confusion [horizons]Confusion
-	Warnings  [horizons]Warnings
+	Confusion [horizons]score.Confusion
+	Warnings  [horizons]score.Warnings
 }
 
 // Cell is all runs of one scenario and profile, or one port space of a record.
@@ -76,8 +78,10 @@ type Cell struct {
 	Apart   int
 	Methods []MethodScore
 	Points  []PointScore
+	// Page is how the page did that is shipped, over all port spaces of a run.
+	Page score.Pages
 	// ranks are the scores of each method, kept to pool cells.
-	ranks [][horizons]ranked
+	ranks [][horizons]score.Ranked
 	// drawing is the chart of the first run; nil without a page.
 	drawing *drawing
 	// Hits is how many predictions were followed by exhaustion within the horizon, of Known.
@@ -88,7 +92,7 @@ type Cell struct {
 func methods(variants []Variant, coolDown time.Duration) []Method {
 	var ms []Method
 	for _, v := range variants {
-		ms = append(ms, &forecast{name: v.Name})
+		ms = append(ms, &agentForecast{name: v.Name})
 	}
 	ms = append(ms, peers()...)
 	for _, m := range ms {
@@ -100,15 +104,15 @@ func methods(variants []Variant, coolDown time.Duration) []Method {
 }
 
 // alarms are the points by horizon, in the order point, horizon.
-func alarms(ms []Method, points []Point) []Alarm {
+func alarms(ms []Method, points []Point) []score.Alarm {
 	index := map[string]int{}
 	for i, m := range ms {
 		index[m.Name()] = i
 	}
-	var as []Alarm
+	var as []score.Alarm
 	for _, p := range points {
 		for h := range horizons {
-			as = append(as, Alarm{Name: p.Name, Method: index[p.Method], Horizon: h, Threshold: p.Thresholds[h]})
+			as = append(as, score.Alarm{Name: p.Name, Method: index[p.Method], Horizon: h, Threshold: p.Thresholds[h]})
 		}
 	}
 	return as
@@ -119,26 +123,29 @@ func (c *Cell) add(runs []outcome, points []Point, fit *Fitted) {
 	c.draw(runs[0], points)
 	names := names(runs[0].methods)
 	ahead := detector.Horizons()
-	c.ranks = make([][horizons]ranked, len(names))
+	c.ranks = make([][horizons]score.Ranked, len(names))
 	for i, name := range names {
 		ms := MethodScore{Method: name}
 		for h := range horizons {
 			hs := &ms.Horizons[h]
-			var js []judged
+			var js []score.Judged
 			for _, o := range runs {
+				if o.beside {
+					continue
+				}
 				js = o.judged(js, i, h, ahead[h])
 				e := o.pointError(i, h, ahead[h])
 				hs.Error.merge(&e)
 			}
 			if probability := fit.probability(name, h); probability != nil {
 				for _, j := range js {
-					hs.Reliability.add(probability(j.score), j.hit)
+					hs.Reliability.Add(probability(j.Score), j.Hit)
 				}
 			}
-			c.ranks[i][h] = rank(js)
-			hs.AP = averagePrecision(c.ranks[i][h])
+			c.ranks[i][h] = score.Rank(js)
+			hs.AP = score.AveragePrecision(c.ranks[i][h])
 			if i == 0 {
-				c.Hits[h] = len(c.ranks[i][h].hits)
+				c.Hits[h] = len(c.ranks[i][h].Hits)
 				c.Known[h] = len(js)
 			}
 		}
@@ -149,25 +156,36 @@ func (c *Cell) add(runs []outcome, points []Point, fit *Fitted) {
 		for h := range horizons {
 			for i, name := range names {
 				if name == p.Method {
-					ps.Confusion[h] = c.ranks[i][h].at(float32(p.Thresholds[h]))
+					ps.Confusion[h] = c.ranks[i][h].At(float32(p.Thresholds[h]))
 				}
 			}
 			for _, o := range runs {
-				w := o.logs[n*horizons+h].judge(&o.truth, o.warm, ahead[h])
-				ps.Warnings[h].merge(&w)
+				if o.beside {
+					continue
+				}
+				w := o.logs[n*horizons+h].Judge(&o.truth, o.warm, ahead[h])
+				ps.Warnings[h].Merge(&w)
 			}
 		}
 		c.Points = append(c.Points, ps)
 	}
 	for _, o := range runs {
+		p := o.page.Judge(&o.truth, o.starts, ahead[pageHorizon])
+		if o.beside {
+			p.Watched, p.Starts = 0, 0
+		}
+		c.Page.Merge(&p)
+		if o.beside {
+			continue
+		}
 		c.Runs++
 		c.Apart = max(c.Apart, o.apart)
-		for _, e := range o.truth.episodes {
-			if e.from > o.warm {
+		for _, e := range o.truth.Episodes {
+			if e.From > o.warm {
 				c.Episodes++
 			}
 		}
 		c.Predictions += len(o.at)
-		c.Days += float64(max(0, len(o.truth.held)-o.warm)) * o.truth.tick.Seconds() / 86400
+		c.Days += float64(max(0, len(o.truth.Held)-o.warm)) * o.truth.Tick.Seconds() / 86400
 	}
 }

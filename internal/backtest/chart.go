@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/snatwatch/snatwatch/detector"
+	"github.com/snatwatch/snatwatch/internal/backtest/score"
 )
 
 // chart keeps of one replay what the page draws: some hundred samples over time.
@@ -76,7 +77,7 @@ type mark struct {
 }
 
 // draw turns the chart into points. alarms are spans of ticks by horizon.
-func (c *chart) draw(title, text string, episodes []episode, alarms [horizons][]episode) *drawing {
+func (c *chart) draw(title, text string, episodes []score.Span, alarms [horizons][]score.Span) *drawing {
 	total := float64(len(c.low) * c.every)
 	top := 1.0
 	for i, h := range c.high {
@@ -99,7 +100,7 @@ func (c *chart) draw(title, text string, episodes []episode, alarms [horizons][]
 	}
 	d.Held, d.Ceiling, d.CeilingPorts = held.String(), ceiling.String(), int(c.ceiling[0])
 	for _, e := range episodes {
-		d.Episodes = append(d.Episodes, stretch{x(float64(e.from)), x(float64(e.to - e.from))})
+		d.Episodes = append(d.Episodes, stretch{x(float64(e.From)), x(float64(e.To - e.From))})
 	}
 	for h, ahead := range detector.Horizons() {
 		n := &d.Horizons[h]
@@ -124,7 +125,7 @@ func (c *chart) draw(title, text string, episodes []episode, alarms [horizons][]
 		n.Mean, n.Probability = mean.String(), probability.String()
 		n.Band = band.String() + " " + under.reversed()
 		for _, a := range alarms[h] {
-			n.Warnings = append(n.Warnings, stretch{x(float64(a.from)), max(1.5, x(float64(a.to-a.from+1)))})
+			n.Warnings = append(n.Warnings, stretch{x(float64(a.From)), max(1.5, x(float64(a.To-a.From+1)))})
 		}
 	}
 	d.XTicks, d.YTicks = c.marks(total, top)

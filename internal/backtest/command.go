@@ -1,3 +1,10 @@
+// Package backtest replays recorded or generated flows through the ledger and
+// its forecast, and scores what it said, beside what people use today, against
+// what came.
+//
+// To try one scenario quickly:
+//
+//	BACKTEST=slow BACKTEST_HOURS=4 go test -run TestScenario -v ./internal/backtest
 package backtest
 
 import (
@@ -12,20 +19,24 @@ import (
 	"time"
 
 	"github.com/snatwatch/snatwatch/collector"
+	"github.com/snatwatch/snatwatch/internal/backtest/record"
+	"github.com/snatwatch/snatwatch/internal/backtest/scenario"
 )
 
 // Command is what a person asks of a backtest: files to replay, or scenarios to generate.
 type Command struct {
 	Files []string
-	// Scenario is a name, or "all". Profile is one of P0, P15, P240; empty means all.
+	// Scenario is a name, "all" for those that methods are compared with, or "loads" for those of the page. Profile is one of P0, P15, P240; empty means all.
 	Scenario, Profile string
 	// Hours, Seeds, TrainSeeds and Tick are those of Config; Sized says that the first three are no defaults. Quick
 	// asks for one seed of two hours.
 	Hours             float64
 	Seeds, TrainSeeds int
-	Sized             bool
-	Tick              time.Duration
-	Quick             bool
+	// FirstSeed is the first seed to judge on. Constants are chosen on those from 1000 on, and on no others.
+	FirstSeed uint64
+	Sized     bool
+	Tick      time.Duration
+	Quick     bool
 	// Ablate also judges the forecast without each of its parts.
 	Ablate bool
 
@@ -126,7 +137,7 @@ func (c *Command) check() error {
 
 func (c *Command) config() Config {
 	cfg := Config{
-		Tick: c.Tick, Hours: c.Hours, Seeds: c.Seeds, TrainSeeds: c.TrainSeeds, Parallel: c.Parallel,
+		Tick: c.Tick, Hours: c.Hours, FirstSeed: c.FirstSeed, Seeds: c.Seeds, TrainSeeds: c.TrainSeeds, Parallel: c.Parallel,
 		Progress: c.Bar.Set, Charts: c.HTML != "",
 	}
 	if c.Quick {
@@ -140,28 +151,46 @@ func (c *Command) config() Config {
 }
 
 func (c *Command) scenarios(ctx context.Context, trace io.Writer) (*Result, error) {
-	scenarios, profiles := Scenarios(), Profiles()
-	if c.Scenario != "all" {
-		scenarios = slices.DeleteFunc(scenarios, func(s Scenario) bool { return s.Name != c.Scenario })
-	}
-	if len(scenarios) == 0 {
-		var names []string
-		for _, s := range Scenarios() {
-			names = append(names, s.Name)
-		}
-		return nil, fmt.Errorf("scenario %q: want all, or one of %s", c.Scenario, strings.Join(names, ", "))
+	scenarios, profiles, cfg := scenario.All(), scenario.Profiles(), c.config()
+	named := func(s scenario.Scenario) bool { return s.Name == c.Scenario }
+	switch {
+	case c.Scenario == "all":
+	case c.Scenario == "loads":
+		scenarios, cfg.Untrained = scenario.Loads(), true
+	case slices.ContainsFunc(scenario.Loads(), named):
+		scenarios, cfg.Untrained = only(scenario.Loads(), named), true
+	case slices.ContainsFunc(scenarios, named):
+		scenarios = only(scenarios, named)
+	default:
+		return nil, fmt.Errorf("scenario %q: want all, or one of %s, loads", c.Scenario, strings.Join(ScenarioNames(), ", "))
 	}
 	if c.Profile != "" {
-		profiles = slices.DeleteFunc(profiles, func(p Profile) bool { return p.Name != c.Profile })
+		profiles = slices.DeleteFunc(profiles, func(p scenario.Profile) bool { return p.Name != c.Profile })
 	}
 	if len(profiles) == 0 {
 		return nil, fmt.Errorf("profile %q: want P0, P15 or P240", c.Profile)
+	}
+	if len(jobsOf(scenarios, profiles)) == 0 {
+		return nil, fmt.Errorf("scenario %q: it is not run with the profile %s", c.Scenario, c.Profile)
 	}
 	if trace != nil && len(scenarios)*len(profiles) != 1 {
 		return nil, errors.New("a trace takes one scenario and one profile")
 	}
 	c.Bar.Start("replaying")
-	return RunScenarios(ctx, c.config(), scenarios, profiles, trace)
+	return RunScenarios(ctx, cfg, scenarios, profiles, trace)
+}
+
+func only(all []scenario.Scenario, named func(scenario.Scenario) bool) []scenario.Scenario {
+	return slices.DeleteFunc(all, func(s scenario.Scenario) bool { return !named(s) })
+}
+
+// ScenarioNames are those of all scenarios and loads.
+func ScenarioNames() []string {
+	var names []string
+	for _, s := range slices.Concat(scenario.All(), scenario.Loads()) {
+		names = append(names, s.Name)
+	}
+	return names
 }
 
 func (c *Command) records(ctx context.Context, trace io.Writer, errs io.Writer) (res *Result, bad, err error) {
@@ -172,14 +201,14 @@ func (c *Command) records(ctx context.Context, trace io.Writer, errs io.Writer) 
 		}
 	}
 	c.Bar.Start("reading")
-	r := Reader{Now: collector.Time(c.Now().UnixNano()), Progress: func(n int) {
+	r := record.Reader{Now: collector.Time(c.Now().UnixNano()), Progress: func(n int) {
 		done += int64(n)
 		c.Bar.Set(float64(done) / float64(max(1, total)))
 	}}
 	records, failed := r.ReadFiles(c.Files)
 	c.Bar.Clear()
 	for _, rec := range records {
-		rec.tell(errs)
+		rec.Tell(errs)
 		if rec.Unusable() {
 			bad = ErrBadInput
 		}
@@ -219,20 +248,4 @@ func (c *Command) assumed() []time.Duration {
 		return []time.Duration{240 * time.Second}
 	}
 	return []time.Duration{0, 15 * time.Second, 65 * time.Second, 240 * time.Second}
-}
-
-// tell says what is wrong with a record.
-func (r *Record) tell(w io.Writer) {
-	for _, f := range r.Faults {
-		_, _ = fmt.Fprintln(w, f)
-	}
-	if r.Bad > 0 {
-		_, _ = fmt.Fprintf(w, "%s: %d of %d records are bad\n", r.Name, r.Bad, r.Read)
-	}
-	if r.Unended > 0 {
-		_, _ = fmt.Fprintf(w, "%s: %d records have no duration and are taken as ended at once\n", r.Name, r.Unended)
-	}
-	if r.Other > 0 {
-		_, _ = fmt.Fprintf(w, "%s: %d records are of protocols that hold no ports\n", r.Name, r.Other)
-	}
 }

@@ -5,14 +5,15 @@ import (
 	"time"
 
 	"github.com/snatwatch/snatwatch/collector"
-	"github.com/snatwatch/snatwatch/detector"
+	"github.com/snatwatch/snatwatch/detector/budget"
+	"github.com/snatwatch/snatwatch/internal/backtest/record"
 )
 
 // counter counts the held ports of a record at each tick, as the ledger should: one destination after
 // the other, for all of them would take gigabytes.
 type counter struct {
-	record *Record
-	budget *detector.Budget
+	record *record.Record
+	budget *budget.Budget
 	from   collector.Time
 	tick   time.Duration
 	ticks  int
@@ -21,8 +22,8 @@ type counter struct {
 	changes      []int64 // of one destination
 }
 
-// count prepares to count from the tick at from to that at or before to.
-func (r *Record) count(from, to collector.Time, tick time.Duration, b *detector.Budget) *counter {
+// newCounter prepares to count from the tick at from to that at or before to.
+func newCounter(r *record.Record, from, to collector.Time, tick time.Duration, b *budget.Budget) *counter {
 	c := &counter{record: r, budget: b, from: from, tick: tick, ticks: int(to.Sub(from)/tick) + 1}
 	c.first = make([]int32, len(r.Destinations)+1)
 	for i := range r.Flows {

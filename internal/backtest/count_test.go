@@ -10,11 +10,12 @@ import (
 	"time"
 
 	"github.com/snatwatch/snatwatch/collector"
+	"github.com/snatwatch/snatwatch/internal/backtest/record"
 )
 
 // randomRecord has some flows a second to each of some destinations for some seconds.
-func randomRecord(rng *rand.Rand, destinations, lasts int, rate float64) *Record {
-	r := &Record{Name: "random"}
+func randomRecord(rng *rand.Rand, destinations, lasts int, rate float64) *record.Record {
+	r := &record.Record{Name: "random"}
 	for d := range destinations {
 		r.Destinations = append(r.Destinations, strconv.Itoa(d))
 		r.Protocols = append(r.Protocols, collector.TCP)
@@ -23,13 +24,13 @@ func randomRecord(rng *rand.Rand, destinations, lasts int, rate float64) *Record
 			if rng.IntN(4) == 0 {
 				start = at(float64(int(t))) // on a tick
 			}
-			r.Flows = append(r.Flows, Flow{
-				Start: start, End: start + seconds(rng.ExpFloat64()*float64(rng.IntN(20))),
+			r.Flows = append(r.Flows, record.Flow{
+				Start: start, End: start + record.Seconds(rng.ExpFloat64()*float64(rng.IntN(20))),
 				Destination: int32(d), Protocol: collector.TCP, Reason: collector.FIN,
 			})
 		}
 	}
-	slices.SortStableFunc(r.Flows, byStart)
+	slices.SortStableFunc(r.Flows, record.ByStart)
 	return r
 }
 
@@ -41,7 +42,7 @@ func TestCounter(t *testing.T) {
 		r := randomRecord(rng, 3, 100, 0.5)
 		tick := time.Duration(1+rng.IntN(3)) * time.Second
 		cool := time.Duration(rng.IntN(20)) * time.Second
-		c := r.count(at(0), at(90), tick, staticBudget(10, cool))
+		c := newCounter(r, at(0), at(90), tick, staticBudget(10, cool))
 		for d := range r.Destinations {
 			held := c.held(int32(d))
 			for k, got := range held {
@@ -94,7 +95,7 @@ func TestProgressCountsForesight(t *testing.T) {
 		Config: Config{Progress: func(x float64) { mu.Lock(); shares = append(shares, x); mu.Unlock() }},
 		Terms:  []Terms{{}},
 	}
-	res, err := RunRecords(context.Background(), opt, []*Record{randomRecord(rand.New(rand.NewPCG(4, 5)), 1, 3700, 1)})
+	res, err := RunRecords(context.Background(), opt, []*record.Record{randomRecord(rand.New(rand.NewPCG(4, 5)), 1, 3700, 1)})
 	if err != nil {
 		t.Fatal(err)
 	}

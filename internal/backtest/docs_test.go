@@ -2,11 +2,14 @@ package backtest
 
 import (
 	"os"
+	"slices"
 	"strings"
 	"testing"
+
+	"github.com/snatwatch/snatwatch/internal/backtest/scenario"
 )
 
-// The README names every column, scenario and trace column that there is.
+// The README names every scenario that there is.
 func TestDocsAreComplete(t *testing.T) {
 	t.Parallel()
 	text, err := os.ReadFile("README.md")
@@ -14,12 +17,7 @@ func TestDocsAreComplete(t *testing.T) {
 		t.Fatal(err)
 	}
 	var missing []string
-	for name := range aliases() {
-		if !strings.Contains(string(text), "`"+name+"`") {
-			missing = append(missing, name)
-		}
-	}
-	for _, s := range Scenarios() {
+	for _, s := range slices.Concat(scenario.All(), scenario.Loads()) {
 		if !strings.Contains(string(text), "| "+s.Name+" |") && !strings.Contains(string(text), s.Name+",") && !strings.Contains(string(text), ", "+s.Name+" |") {
 			missing = append(missing, s.Name)
 		}

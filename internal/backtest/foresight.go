@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/snatwatch/snatwatch/collector"
+	"github.com/snatwatch/snatwatch/internal/backtest/score"
 )
 
 // foresightLeast is how many seconds half a record must last to be judged with foresight.
@@ -21,7 +22,7 @@ func foresightShares() []float64 { return []float64{0.5, 0.6, 0.7, 0.8, 0.9, 1, 
 type Foresight struct {
 	// Spaces is the number of port spaces, each with several ceilings.
 	Spaces      int
-	Reliability [horizons]Reliability
+	Reliability [horizons]score.Reliability
 }
 
 // foresightJobs are the replays of one port space of a record, one for each ceiling; none where it is
@@ -70,7 +71,7 @@ func foresee(ctx context.Context, parallel int, jobs []recordJob, advanced func(
 	}
 	for _, c := range cells {
 		for h := range horizons {
-			f.Reliability[h].merge(&c.Methods[0].Horizons[h].Reliability)
+			f.Reliability[h].Merge(&c.Methods[0].Horizons[h].Reliability)
 		}
 	}
 	return f, nil
@@ -93,7 +94,7 @@ func (f *Foresight) summarize() *ForesightSummary {
 		r := &f.Reliability[h]
 		s.Predictions[h], s.BaseRate[h] = r.N, Number(float64(r.Hits)/float64(r.N))
 		s.Skill[h], s.Error[h] = Number(r.Skill()), Number(r.Error())
-		s.Calibration[h] = r.levels()
+		s.Calibration[h] = levels(r)
 	}
 	return s
 }

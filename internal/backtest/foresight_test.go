@@ -6,6 +6,8 @@ import (
 	"slices"
 	"testing"
 	"time"
+
+	"github.com/snatwatch/snatwatch/internal/backtest/record"
 )
 
 // On recorded flows the held ports ahead are known better than by saying that they stay, and, where nobody
@@ -17,7 +19,7 @@ func TestRecordedFlows(t *testing.T) {
 	if err != nil || len(files) != 3 {
 		t.Fatalf("%d records, %v", len(files), err)
 	}
-	r := Reader{Now: now}
+	r := record.Reader{Now: now}
 	records, err := r.ReadFiles(files)
 	if err != nil {
 		t.Fatal(err)

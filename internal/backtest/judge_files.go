@@ -12,7 +12,8 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/snatwatch/snatwatch/collector"
-	"github.com/snatwatch/snatwatch/detector"
+	"github.com/snatwatch/snatwatch/detector/budget"
+	"github.com/snatwatch/snatwatch/internal/backtest/record"
 )
 
 // limits of what is judged of a record.
@@ -35,7 +36,7 @@ type Options struct {
 
 // RunRecords replays records. A record under terms without ports is replayed once for each of its
 // destinations, with a ceiling chosen so that it is reached at least six times.
-func RunRecords(ctx context.Context, opt Options, records []*Record) (*Result, error) {
+func RunRecords(ctx context.Context, opt Options, records []*record.Record) (*Result, error) {
 	warm := opt.WarmUp
 	cfg := opt.withDefaults()
 	var jobs []recordJob
@@ -45,7 +46,7 @@ func RunRecords(ctx context.Context, opt Options, records []*Record) (*Result, e
 			if err != nil {
 				return nil, err
 			}
-			all := r.merged(func(p collector.Protocol) detector.Uniqueness { return b.Terms(p).Unique })
+			all := r.Merged(func(p collector.Protocol) budget.Uniqueness { return b.Terms(p).Unique })
 			js, err := newRecordJobs(cfg, all, t, b, warm, opt.Trace != nil)
 			if err != nil {
 				return nil, err
@@ -53,7 +54,7 @@ func RunRecords(ctx context.Context, opt Options, records []*Record) (*Result, e
 			jobs = append(jobs, js...)
 			if t.chosen() && len(all.Destinations) > 1 {
 				// All destinations together are a port space of their own where a port serves one flow at a time.
-				all = r.merged(func(collector.Protocol) detector.Uniqueness { return detector.PerNothing })
+				all = r.Merged(func(collector.Protocol) budget.Uniqueness { return budget.PerNothing })
 				if js, err = newRecordJobs(cfg, all, t, b, warm, opt.Trace != nil); err != nil {
 					return nil, err
 				}
@@ -103,9 +104,9 @@ func judgeAll(ctx context.Context, parallel int, jobs []recordJob, judge func(co
 // recordJob is one replay of a record.
 type recordJob struct {
 	cfg    Config
-	record *Record
-	source *Source
-	budget *detector.Budget
+	record *record.Record
+	source *record.Source
+	budget *budget.Budget
 	spaces []int32
 	// to is the last open: what comes after it is no truth.
 	to collector.Time
@@ -114,17 +115,17 @@ type recordJob struct {
 }
 
 // newRecordJobs prepares the replays of a record under one budget.
-func newRecordJobs(cfg Config, r *Record, t Terms, b *detector.Budget, warm time.Duration, traced bool) ([]recordJob, error) {
+func newRecordJobs(cfg Config, r *record.Record, t Terms, b *budget.Budget, warm time.Duration, traced bool) ([]recordJob, error) {
 	coolDown := b.TCP.CoolDown[collector.FIN]
 	if cfg.WarmUp = warm; warm == 0 {
 		cfg.WarmUp = coolDown + time.Minute
 	}
-	all := func(*Flow) bool { return true }
-	source, last := r.source(cfg.Tick, all)
-	if err := r.replayed(source, last, cfg.Tick, traced); err != nil {
+	all := func(*record.Flow) bool { return true }
+	source, last := r.Source(cfg.Tick, all)
+	if err := replayed(r, source, last, cfg.Tick, traced); err != nil {
 		return nil, err
 	}
-	count := r.count(source.From, last, cfg.Tick, b)
+	count := newCounter(r, source.From, last, cfg.Tick, b)
 	if !t.chosen() {
 		job := recordJob{cfg: cfg, record: r, source: source, budget: b, to: last}
 		job.spaces = fullest(r, func(d int32) float64 {
@@ -134,10 +135,10 @@ func newRecordJobs(cfg Config, r *Record, t Terms, b *detector.Budget, warm time
 			}
 			return 0
 		})
-		return []recordJob{job}, r.judged(source, last, cfg.Tick, len(job.spaces))
+		return []recordJob{job}, judgedTicks(r, source, last, cfg.Tick, len(job.spaces))
 	}
 	spaces := fullest(r, func(d int32) float64 { return float64(count.most(d)) })
-	if err := r.judged(source, last, cfg.Tick, len(spaces)); err != nil {
+	if err := judgedTicks(r, source, last, cfg.Tick, len(spaces)); err != nil {
 		return nil, err
 	}
 	slices.Sort(spaces)
@@ -154,8 +155,8 @@ func newRecordJobs(cfg Config, r *Record, t Terms, b *detector.Budget, warm time
 			jobs = jobs[:0]
 		}
 		best = max(best, episodes)
-		only := func(f *Flow) bool { return f.Destination == d }
-		source, last := r.source(cfg.Tick, only)
+		only := func(f *record.Flow) bool { return f.Destination == d }
+		source, last := r.Source(cfg.Tick, only)
 		job := recordJob{cfg: cfg, record: r, source: source, budget: staticBudget(ports, coolDown), spaces: []int32{d}, to: last}
 		job.foresight = job.foresightJobs(held)
 		jobs = append(jobs, job)
@@ -164,7 +165,7 @@ func newRecordJobs(cfg Config, r *Record, t Terms, b *detector.Budget, warm time
 }
 
 // fullest are the destinations worth judging, the fullest first; fill is 0 for one that is not.
-func fullest(r *Record, fill func(d int32) float64) []int32 {
+func fullest(r *record.Record, fill func(d int32) float64) []int32 {
 	var spaces []int32
 	fills := make([]float64, len(r.Destinations))
 	for d := range fills {

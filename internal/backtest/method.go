@@ -1,8 +1,11 @@
 package backtest
 
-import (
-	"github.com/snatwatch/snatwatch/detector"
-)
+import "github.com/snatwatch/snatwatch/detector"
+
+const horizons = detector.NumHorizons
+
+// horizonNames are the horizons as the metrics' label shows them.
+func horizonNames() [horizons]string { return [horizons]string{"1m", "5m", "15m", "1h"} }
 
 // Prediction is what a method says at one moment, by horizon.
 type Prediction struct {
@@ -23,18 +26,18 @@ type Method interface {
 }
 
 // forecast is the method under test: what a detector's snapshot says of one port space.
-type forecast struct {
+type agentForecast struct {
 	name    string
 	counts  Counts
 	current detector.Forecast
 	has     bool
 }
 
-func (f *forecast) Name() string      { return f.name }
-func (f *forecast) Observe(c *Counts) { f.counts, f.has = *c, false }
+func (f *agentForecast) Name() string      { return f.name }
+func (f *agentForecast) Observe(c *Counts) { f.counts, f.has = *c, false }
 
 // take reads a snapshot; it comes after Observe.
-func (f *forecast) take(s *detector.SpaceSnapshot) {
+func (f *agentForecast) take(s *detector.SpaceSnapshot) {
 	if f.has = s.Forecast != nil; f.has {
 		f.current = *s.Forecast
 	}
@@ -42,7 +45,7 @@ func (f *forecast) take(s *detector.SpaceSnapshot) {
 
 // Predict says what the snapshot says. A space without a forecast is one that is
 // not busy: it stays as it is, and nothing is to be feared.
-func (f *forecast) Predict(p *Prediction) {
+func (f *agentForecast) Predict(p *Prediction) {
 	if f.has {
 		p.Score, p.Mean, p.Variance = f.current.Probability, f.current.Mean, f.current.Variance
 		return

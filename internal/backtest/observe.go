@@ -5,15 +5,16 @@ import (
 	"time"
 
 	"github.com/snatwatch/snatwatch/detector"
+	"github.com/snatwatch/snatwatch/internal/backtest/score"
 )
 
 // observer watches one port space during a replay: what the methods say, and what comes.
 type observer struct {
-	truth   truth
-	track   tracker
+	truth   score.Truth
+	track   score.Tracker
 	methods []Method
-	alarms  []Alarm
-	logs    []alarmLog // one per alarm
+	alarms  []score.Alarm
+	logs    []score.AlarmLog // one per alarm
 	// warm is the first tick that is judged, every how many ticks apart the
 	// predictions are that are kept.
 	warm, every int
@@ -22,52 +23,66 @@ type observer struct {
 	kept [][]kept     // by method, one per at
 	said []Prediction // by method, at this tick
 	gap  int          // mergeGap in ticks
+	// page is the one that is shipped, on what the first method says; starts are the ticks at which the agent started.
+	page   score.Pager
+	starts []int
 	// chart is what the page draws; nil without a page.
 	chart *chart
 }
+
+// pageHorizon is the number of the horizon that pages: detector.PageHorizon.
+const pageHorizon = 1
 
 // kept is a prediction in short.
 type kept struct {
 	score, mean, variance [horizons]float32
 }
 
-func newObserver(tick, every, warm time.Duration, methods []Method, alarms []Alarm) *observer {
+func newObserver(tick, every, warm time.Duration, methods []Method, alarms []score.Alarm) *observer {
 	o := &observer{
-		truth:   truth{tick: tick},
-		track:   newTracker(tick),
+		truth:   score.Truth{Tick: tick},
+		track:   score.NewTracker(tick),
 		methods: methods,
 		alarms:  alarms,
-		logs:    make([]alarmLog, len(alarms)),
+		logs:    make([]score.AlarmLog, len(alarms)),
 		every:   max(1, int(every/tick)),
 		warm:    int(warm / tick),
 		kept:    make([][]kept, len(methods)),
 		said:    make([]Prediction, len(methods)),
 	}
-	o.gap = o.truth.ticks(mergeGap)
+	o.gap = o.truth.Ticks(score.MergeGap)
+	o.page = score.Pager{
+		Raise: detector.PageRaise, Clear: detector.PageClear,
+		Keep: o.truth.Ticks(detector.PageKeep), Every: max(1, o.truth.Ticks(detector.PageEvery)),
+	}
 	return o
 }
 
 // observe takes tick k. space is what each detector says of the port space, nil where it
 // does not know it; the first methods are those of the detectors.
 func (o *observer) observe(k int, c *Counts, space []*detector.SpaceSnapshot) {
-	o.truth.held = append(o.truth.held, int32(c.Held))
-	o.truth.ceiling = append(o.truth.ceiling, int32(c.Ceiling))
-	in := o.track.step(c.Held, c.Ceiling)
+	o.truth.Held = append(o.truth.Held, int32(c.Held))
+	o.truth.Ceiling = append(o.truth.Ceiling, int32(c.Ceiling))
+	in := o.track.Step(c.Held, c.Ceiling)
 	for i, m := range o.methods {
 		m.Observe(c)
 		if i < len(space) && space[i] != nil {
-			m.(*forecast).take(space[i])
+			m.(*agentForecast).take(space[i])
 		}
 	}
 	if o.chart != nil {
 		o.chart.add(k, c, o.methods[0].Predict)
+	}
+	if k%o.page.Every == 0 {
+		o.methods[0].Predict(&o.said[0])
+		o.page.Step(k, o.said[0].Score[pageHorizon])
 	}
 	if k < o.warm {
 		return
 	}
 	if in {
 		for i := range o.logs {
-			o.logs[i].cut()
+			o.logs[i].Cut()
 		}
 		return
 	}
@@ -79,7 +94,7 @@ func (o *observer) observe(k int, c *Counts, space []*detector.SpaceSnapshot) {
 		m.Predict(&o.said[i])
 	}
 	for i, a := range o.alarms {
-		o.logs[i].step(k, float32(o.said[a.Method].Score[a.Horizon]) >= float32(a.Threshold), o.gap)
+		o.logs[i].Step(k, float32(o.said[a.Method].Score[a.Horizon]) >= float32(a.Threshold), o.gap)
 	}
 	if !keep {
 		return
@@ -96,11 +111,11 @@ func (o *observer) observe(k int, c *Counts, space []*detector.SpaceSnapshot) {
 }
 
 // judged pairs a method's scores with what came; what the record does not tell is left out.
-func (o *observer) judged(to []judged, method, horizon int, ahead time.Duration) []judged {
-	ticks := o.truth.ticks(ahead)
+func (o *observer) judged(to []score.Judged, method, horizon int, ahead time.Duration) []score.Judged {
+	ticks := o.truth.Ticks(ahead)
 	for i, k := range o.at {
-		if hit, known := o.truth.exhausts(int(k), ticks); known {
-			to = append(to, judged{o.kept[method][i].score[horizon], hit})
+		if hit, known := o.truth.Exhausts(int(k), ticks); known {
+			to = append(to, score.Judged{Score: o.kept[method][i].score[horizon], Hit: hit})
 		}
 	}
 	return to
@@ -130,13 +145,13 @@ func (e *PointError) merge(o *PointError) {
 func (o *observer) pointError(method, horizon int, ahead time.Duration) PointError {
 	const z90 = 1.6449 // of the normal distribution
 	var e PointError
-	ticks := o.truth.ticks(ahead)
+	ticks := o.truth.Ticks(ahead)
 	for i, k := range o.at {
-		if int(k)+ticks >= len(o.truth.held) {
+		if int(k)+ticks >= len(o.truth.Held) {
 			break
 		}
 		s := &o.kept[method][i]
-		off := math.Abs(float64(s.mean[horizon]) - float64(o.truth.held[int(k)+ticks]))
+		off := math.Abs(float64(s.mean[horizon]) - float64(o.truth.Held[int(k)+ticks]))
 		e.N++
 		e.Sum += off
 		// Held ports are whole: half a port either way is no error.

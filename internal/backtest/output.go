@@ -6,6 +6,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+
+	"github.com/snatwatch/snatwatch/internal/backtest/record"
 )
 
 // output is a file that is created with the first byte written to it: a run that is refused, or whose
@@ -45,7 +47,7 @@ func (c *Command) checkOutputs() error {
 			continue
 		}
 		for _, in := range c.Files {
-			for _, read := range []string{in, namesOf(in)} {
+			for _, read := range []string{in, record.NamesOf(in)} {
 				if sameFile(o.path, read) {
 					return fmt.Errorf("%s %s: it would overwrite what is read, %s: name another file", o.flag, o.path, read)
 				}

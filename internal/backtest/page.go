@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"html/template"
 	"io"
+
+	"github.com/snatwatch/snatwatch/internal/backtest/score"
 )
 
 //go:embed page.html
@@ -48,14 +50,14 @@ func (c *Cell) draw(o outcome, points []Point) {
 	if o.chart == nil || len(o.chart.low) == 0 {
 		return
 	}
-	var alarms [horizons][]episode
+	var alarms [horizons][]score.Span
 	for n, p := range points {
 		for h := range horizons {
 			if p.Method == NameForecast && p.Name != NameForecast && p.Thresholds[h] == drawnWarning {
-				alarms[h] = o.logs[n*horizons+h].spans
+				alarms[h] = o.logs[n*horizons+h].Spans
 			}
 		}
 	}
 	c.drawing = o.chart.draw(c.Group+" "+c.Member,
-		fmt.Sprintf("ceiling %d ports, cool-down %s s", c.Ports, exact(c.CoolDown.Seconds())), o.truth.episodes, alarms)
+		fmt.Sprintf("ceiling %d ports, cool-down %s s", c.Ports, exact(c.CoolDown.Seconds())), o.truth.Episodes, alarms)
 }

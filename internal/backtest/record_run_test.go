@@ -12,7 +12,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/snatwatch/snatwatch/collector"
-	"github.com/snatwatch/snatwatch/detector"
+	"github.com/snatwatch/snatwatch/detector/budget"
+	"github.com/snatwatch/snatwatch/internal/backtest/record"
 )
 
 // The logs that are kept as test data can be read whole.
@@ -31,7 +32,7 @@ func TestKeptRecords(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.file, func(t *testing.T) {
 			t.Parallel()
-			r := Reader{Now: now}
+			r := record.Reader{Now: now}
 			records, err := r.ReadFiles([]string{filepath.Join("testdata", tt.file)})
 			if err != nil {
 				t.Fatal(err)
@@ -51,7 +52,7 @@ func TestKeptRecords(t *testing.T) {
 // own figures change with every improvement and are left out.
 func TestSmallRunGolden(t *testing.T) {
 	t.Parallel()
-	r := Reader{Now: now}
+	r := record.Reader{Now: now}
 	records, err := r.ReadFiles([]string{"testdata/azure_llm.csv.gz"})
 	if err != nil {
 		t.Fatal(err)
@@ -98,27 +99,27 @@ func TestSmallRunGolden(t *testing.T) {
 // Under a budget in which a port serves one address, or one flow, destinations share a port space.
 func TestMerged(t *testing.T) {
 	t.Parallel()
-	r := Record{
+	r := record.Record{
 		Destinations: []string{"192.0.2.1:53", "192.0.2.1:443", "192.0.2.1:443", "[2001:db8::1]:443", "2001:db8::2", "192.0.2.1"},
 		Protocols:    []collector.Protocol{collector.UDP, collector.UDP, collector.TCP, collector.TCP, collector.TCP, collector.TCP},
 	}
 	for d := range r.Destinations {
-		r.Flows = append(r.Flows, Flow{Start: at(float64(d)), End: at(9), Destination: int32(d), Protocol: r.Protocols[d]})
+		r.Flows = append(r.Flows, record.Flow{Start: at(float64(d)), End: at(9), Destination: int32(d), Protocol: r.Protocols[d]})
 	}
 	tests := []struct {
 		name   string
-		unique detector.Uniqueness
+		unique budget.Uniqueness
 		names  []string
 		by     []int32
 	}{
-		{"endpoint", detector.PerEndpoint, r.Destinations, []int32{0, 1, 2, 3, 4, 5}},
-		{"address", detector.PerAddress, []string{"192.0.2.1:*", "192.0.2.1:*", "[2001:db8::1]:*", "[2001:db8::2]:*"}, []int32{0, 0, 1, 2, 3, 1}},
-		{"nothing", detector.PerNothing, []string{"*", "*"}, []int32{0, 0, 1, 1, 1, 1}},
+		{"endpoint", budget.PerEndpoint, r.Destinations, []int32{0, 1, 2, 3, 4, 5}},
+		{"address", budget.PerAddress, []string{"192.0.2.1:*", "192.0.2.1:*", "[2001:db8::1]:*", "[2001:db8::2]:*"}, []int32{0, 0, 1, 2, 3, 1}},
+		{"nothing", budget.PerNothing, []string{"*", "*"}, []int32{0, 0, 1, 1, 1, 1}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			m := r.merged(func(collector.Protocol) detector.Uniqueness { return tt.unique })
+			m := r.Merged(func(collector.Protocol) budget.Uniqueness { return tt.unique })
 			var by []int32
 			for _, f := range m.Flows {
 				by = append(by, f.Destination)
@@ -175,7 +176,7 @@ func TestNumberInJSON(t *testing.T) {
 // Every model can be replayed with ports given, whatever else it takes.
 func TestTermsOfEveryModel(t *testing.T) {
 	t.Parallel()
-	for _, m := range detector.Models() {
+	for _, m := range budget.Models() {
 		b, err := Terms{Model: m.Name, Ports: 100, CoolDown: -1}.budget()
 		if err != nil {
 			t.Errorf("%s: %v", m.Name, err)

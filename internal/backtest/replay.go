@@ -1,13 +1,16 @@
 package backtest
 
 import (
+	"cmp"
 	"encoding/binary"
-	"math"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/snatwatch/snatwatch/collector"
 	"github.com/snatwatch/snatwatch/detector"
+	"github.com/snatwatch/snatwatch/internal/backtest/record"
+	"github.com/snatwatch/snatwatch/internal/backtest/scenario"
 )
 
 // Detector is what is judged: a ledger and its forecast. Events and times come in order.
@@ -15,7 +18,9 @@ type Detector interface {
 	Apply(*collector.Event)
 	Advance(now collector.Time)
 	// Resize tells that the pool has another size.
-	Resize(c Change, now collector.Time)
+	Resize(c record.Change, now collector.Time)
+	// Restart forgets everything but a state, if there is to be one. A dump follows, without its beginning.
+	Restart(now collector.Time, state bool)
 	// Spaces yields the port spaces by destination; what it yields is valid until
 	// the next call of any method.
 	Spaces(yield func(destination int32, s *detector.SpaceSnapshot))
@@ -40,9 +45,9 @@ type tally struct {
 
 // player walks through the flows of a source.
 type player struct {
-	source    *Source
+	source    *record.Source
 	detectors []Detector
-	coolDown  func(*Flow) time.Duration
+	coolDown  func(*record.Flow) time.Duration
 	tick      time.Duration
 	tallies   []tally // by destination
 	// onTick is called at each tick, with its number; the detectors have been advanced.
@@ -50,8 +55,10 @@ type player struct {
 	// stopped says at each tick whether to go no further.
 	stopped func() bool
 
+	restarts []scenario.Restart
+
 	now     collector.Time // that the detectors were brought to
-	changes []Change
+	changes []record.Change
 	ports   int // that the pool's last change gave, 0 before
 	ends    ends
 	cooling []cooling
@@ -61,7 +68,7 @@ type player struct {
 
 // end is a flow that will end.
 type end struct {
-	flow Flow
+	flow record.Flow
 	id   uint32
 }
 
@@ -93,6 +100,10 @@ func (p *player) play() {
 				}
 				p.changes = p.changes[1:]
 			}
+			for len(p.restarts) > 0 && p.restarts[0].At <= now {
+				p.restart(now, p.restarts[0].State)
+				p.restarts = p.restarts[1:]
+			}
 			p.advance(now)
 			p.onTick(k, now)
 			now = now.Add(p.tick)
@@ -117,17 +128,29 @@ func (p *player) share(budget int) int {
 	return budget
 }
 
-func (p *player) open(f Flow) {
+func (p *player) open(f record.Flow) {
 	p.flows++
 	t := &p.tallies[f.Destination]
 	t.held++
 	t.opened++
-	state := collector.Established
-	if f.Reason == collector.Timeout {
-		state = collector.Opening
-	}
-	p.tell(collector.Opened, &f, p.flows, state)
+	p.tell(collector.Opened, &f, p.flows)
 	p.ends.push(end{f, p.flows})
+}
+
+// restart has the detectors start anew. A dump shows them the flows that are live; ports that are cooling it does not.
+func (p *player) restart(now collector.Time, state bool) {
+	live := slices.SortedFunc(slices.Values(p.ends), func(a, b end) int { return cmp.Compare(a.id, b.id) })
+	p.now = now
+	for _, d := range p.detectors {
+		d.Restart(now, state)
+	}
+	for i := range live {
+		p.tell(collector.Seen, &live[i].flow, live[i].id)
+	}
+	p.event = collector.Event{Kind: collector.End, Netns: netns, At: now}
+	for _, d := range p.detectors {
+		d.Apply(&p.event)
+	}
 }
 
 // endUntil ends and releases what is due.
@@ -137,7 +160,7 @@ func (p *player) endUntil(now collector.Time) {
 		t := &p.tallies[e.flow.Destination]
 		t.closed++
 		t.lived += e.flow.End.Sub(e.flow.Start).Seconds()
-		p.tell(collector.Closed, &e.flow, e.id, collector.Done)
+		p.tell(collector.Closed, &e.flow, e.id)
 		p.cool(&e.flow)
 	}
 	for i := range p.cooling {
@@ -154,7 +177,7 @@ func (p *player) endUntil(now collector.Time) {
 }
 
 // cool keeps the port of a flow that ended until it is released.
-func (p *player) cool(f *Flow) {
+func (p *player) cool(f *record.Flow) {
 	lasts := p.coolDown(f)
 	r := release{f.End.Add(lasts), f.Destination}
 	for i := range p.cooling {
@@ -183,7 +206,14 @@ func (p *player) advance(now collector.Time) {
 	}
 }
 
-func (p *player) tell(kind collector.Kind, f *Flow, id uint32, state collector.State) {
+func (p *player) tell(kind collector.Kind, f *record.Flow, id uint32) {
+	state := collector.Established
+	switch {
+	case kind == collector.Closed:
+		state = collector.Done
+	case f.Reason == collector.Timeout:
+		state = collector.Opening
+	}
 	opened := p.told(f.Start)
 	at := opened
 	e := &p.event
@@ -198,7 +228,10 @@ func (p *player) tell(kind collector.Kind, f *Flow, id uint32, state collector.S
 		Opened:      collector.Interval{From: opened, To: opened},
 	}
 	e.Flow.VIP = e.Flow.Source
-	if kind == collector.Closed {
+	switch kind {
+	case collector.Seen:
+		at = p.now
+	case collector.Closed:
 		at = p.told(f.End)
 		e.Flow.Reason = f.Reason
 		e.Flow.Ended = collector.Interval{From: at, To: at}
@@ -237,9 +270,6 @@ func destination(a netip.Addr) int32 {
 	b := a.As4()
 	return int32(binary.BigEndian.Uint32(b[:]) - 20<<24)
 }
-
-// maxDestinations is how many destinations address can stand for.
-const maxDestinations = math.MaxUint32 >> 8
 
 // ends is a heap by the time of the end.
 type ends []end

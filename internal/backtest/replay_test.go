@@ -10,37 +10,47 @@ import (
 
 	"github.com/snatwatch/snatwatch/collector"
 	"github.com/snatwatch/snatwatch/detector"
+	"github.com/snatwatch/snatwatch/internal/backtest/record"
+	"github.com/snatwatch/snatwatch/internal/backtest/scenario"
 )
 
 // script writes down what a replay tells a detector.
 type script struct{ lines []string }
 
 func (s *script) Apply(e *collector.Event) {
-	s.lines = append(s.lines, fmt.Sprintf("%.9g %s %d %s %v", (e.At-Epoch).Seconds(), e.Kind, destination(e.Flow.Destination.Addr()), e.Flow.Reason, e.Flow.State))
+	if e.Kind == collector.End {
+		s.lines = append(s.lines, fmt.Sprintf("%v end", (e.At-record.Epoch).Seconds()))
+		return
+	}
+	s.lines = append(s.lines, fmt.Sprintf("%.9g %s %d %s %v", (e.At-record.Epoch).Seconds(), e.Kind, destination(e.Flow.Destination.Addr()), e.Flow.Reason, e.Flow.State))
 }
 
 func (s *script) Advance(now collector.Time) {
-	s.lines = append(s.lines, fmt.Sprintf("%v tick", (now-Epoch).Seconds()))
+	s.lines = append(s.lines, fmt.Sprintf("%v tick", (now-record.Epoch).Seconds()))
 }
 
-func (s *script) Resize(c Change, now collector.Time) {
-	s.lines = append(s.lines, fmt.Sprintf("%v nodes %d", (now-Epoch).Seconds(), c.Nodes))
+func (s *script) Resize(c record.Change, now collector.Time) {
+	s.lines = append(s.lines, fmt.Sprintf("%v nodes %d", (now-record.Epoch).Seconds(), c.Nodes))
+}
+
+func (s *script) Restart(now collector.Time, state bool) {
+	s.lines = append(s.lines, fmt.Sprintf("%v restart %v", (now-record.Epoch).Seconds(), state))
 }
 
 func (s *script) Spaces(func(int32, *detector.SpaceSnapshot)) {}
 
 func TestPlay(t *testing.T) {
 	t.Parallel()
-	flows := []Flow{
+	flows := []record.Flow{
 		{Start: at(0.5), End: at(1.5), Protocol: collector.TCP, Reason: collector.FIN},
 		{Start: at(1), End: at(1), Destination: 1, Protocol: collector.UDP, Reason: collector.Timeout},
 		{Start: at(2.5), End: at(9), Protocol: collector.TCP, Reason: collector.RST},
 	}
 	var s script
 	p := &player{
-		source:    &Source{Flows: slices.Values(flows), Changes: []Change{{At: at(2), Nodes: 51, Ports: 512}}, From: at(0), To: at(4)},
+		source:    &record.Source{Flows: slices.Values(flows), Changes: []record.Change{{At: at(2), Nodes: 51, Ports: 512}}, From: at(0), To: at(4)},
 		detectors: []Detector{&s},
-		coolDown: func(f *Flow) time.Duration {
+		coolDown: func(f *record.Flow) time.Duration {
 			if f.Reason == collector.FIN {
 				return 1500 * time.Millisecond
 			}
@@ -88,6 +98,38 @@ func TestPlay(t *testing.T) {
 }
 
 // No two flows that a day can hold share source and destination.
+// A restart shows the flows that are live, and not what closed before.
+func TestPlayRestarts(t *testing.T) {
+	t.Parallel()
+	flows := []record.Flow{
+		{Start: at(0.5), End: at(1.5), Protocol: collector.TCP, Reason: collector.FIN},
+		{Start: at(0.5), End: at(2.5), Destination: 1, Protocol: collector.TCP, Reason: collector.FIN},
+	}
+	var s script
+	p := &player{
+		source:    &record.Source{Flows: slices.Values(flows), From: at(0), To: at(2)},
+		restarts:  []scenario.Restart{{At: at(2), State: true}},
+		detectors: []Detector{&s},
+		coolDown:  func(*record.Flow) time.Duration { return time.Minute },
+		tick:      2 * time.Second,
+		tallies:   make([]tally, 2),
+		stopped:   func() bool { return false },
+		onTick:    func(int, collector.Time) {},
+	}
+	p.play()
+	want := []string{
+		"0 tick", "0.5 opened 0 unknown established", "0.5 opened 1 unknown established",
+		"1 tick", "1.5 closed 0 fin done",
+		"2 restart true", "2 seen 1 unknown established", "2 end", "2 tick",
+	}
+	if diff := cmp.Diff(want, s.lines); diff != "" {
+		t.Errorf("(-want +got)\n%s", diff)
+	}
+	if p.tallies[0].held != 1 || p.tallies[1].held != 1 {
+		t.Errorf("the replay lost count: %v", p.tallies)
+	}
+}
+
 func TestSourcesDiffer(t *testing.T) {
 	t.Parallel()
 	seen := map[string]bool{}
@@ -98,7 +140,7 @@ func TestSourcesDiffer(t *testing.T) {
 		}
 		seen[s] = true
 	}
-	for _, d := range []int32{0, 1, 255, 256, 1 << 20, maxDestinations} {
+	for _, d := range []int32{0, 1, 255, 256, 1 << 20, record.MaxDestinations} {
 		if got := destination(address(d).Addr()); got != d {
 			t.Errorf("destination %d comes back as %d", d, got)
 		}

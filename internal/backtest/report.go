@@ -6,6 +6,9 @@ import (
 	"math"
 	"strconv"
 	"strings"
+
+	"github.com/snatwatch/snatwatch/detector"
+	"github.com/snatwatch/snatwatch/internal/backtest/score"
 )
 
 // WriteText prints the summary as tables for a terminal.
@@ -45,6 +48,7 @@ func (s *Summary) tables() []*table {
 	if len(s.Cells) > len(s.Groups) {
 		all = append(all, s.cellTable())
 	}
+	all = append(all, s.pageTable())
 	m := s.method(NameForecast)
 	all = append(all, calibrationTable("Calibration of the forecast: predicted -> observed (number of predictions), everything together", m.Calibration, m.CalibrationError))
 	if f := s.Foresight; f != nil {
@@ -166,6 +170,18 @@ func (s *Summary) cellTable() *table {
 	return t
 }
 
+func (s *Summary) pageTable() *table {
+	t := &table{title: fmt.Sprintf("The page as shipped: P(5 min) >= %v, cleared below %v, asked every %s s, kept for %s s",
+		detector.PageRaise, detector.PageClear, exact(detector.PageEvery.Seconds()), exact(detector.PageKeep.Seconds()))}
+	t.row("", "cool-down", "episodes", "detected", "lead s", "false/day", "false at start", "starts")
+	for _, c := range s.Cells {
+		p := &c.Page
+		t.row(strings.TrimSpace(c.Group+" "+c.Member), exact(float64(c.CoolDown))+" s", strconv.Itoa(p.Episodes), figure(float64(p.Detected), 2),
+			figure(float64(p.Lead), 0), figure(float64(p.FalsePerDay), 1), strconv.Itoa(p.AtStart), strconv.Itoa(p.Starts))
+	}
+	return t
+}
+
 // table is the calibration, with the Brier skill below.
 func (f *ForesightSummary) table() *table {
 	t := calibrationTable(fmt.Sprintf("Calibration without hindsight: ceilings of %d port spaces from the first half of each record, judged on the second", f.Spaces),
@@ -187,8 +203,8 @@ func calibrationTable(title string, calibration [horizons][]CalibrationLevel, di
 	t := &table{title: title}
 	row := []string{"predicted"}
 	t.row(append(row, "60 s", "5 min", "15 min", "60 min")...)
-	for bin := range calibrationBins {
-		row := []string{fmt.Sprintf("%.1f-%.1f", float64(bin)/calibrationBins, float64(bin+1)/calibrationBins)}
+	for bin := range score.CalibrationBins {
+		row := []string{fmt.Sprintf("%.1f-%.1f", float64(bin)/score.CalibrationBins, float64(bin+1)/score.CalibrationBins)}
 		for h := range horizons {
 			cell := "-"
 			if levels := calibration[h]; bin < len(levels) && levels[bin].N > 0 {

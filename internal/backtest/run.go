@@ -2,17 +2,21 @@ package backtest
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/snatwatch/snatwatch/collector"
 	"github.com/snatwatch/snatwatch/detector"
+	"github.com/snatwatch/snatwatch/detector/budget"
+	"github.com/snatwatch/snatwatch/internal/backtest/record"
+	"github.com/snatwatch/snatwatch/internal/backtest/scenario"
 )
 
 // replay is one walk through a source with all methods at once.
 type replay struct {
 	cfg       Config
-	source    *Source
-	budget    *detector.Budget
+	source    *record.Source
+	budget    *budget.Budget
 	protocols []collector.Protocol // by destination
 	// spaces are the destinations that are judged.
 	spaces []int32
@@ -23,6 +27,8 @@ type replay struct {
 	// ledger knows.
 	trace  func(now collector.Time, destination int32, ports int, s *detector.SpaceSnapshot) error
 	finish func() error // of the trace
+	// restarts of the agent on the way.
+	restarts []scenario.Restart
 	// advanced, when set, is told now and then how far the replay is.
 	advanced func(time.Duration)
 }
@@ -30,6 +36,8 @@ type replay struct {
 // outcome is what a replay showed of one port space.
 type outcome struct {
 	*observer
+	// beside: of this port space only the pages are judged, as its run's first is the one that matters.
+	beside bool
 	// apart is by how many ports the ledger and the replay differed at most.
 	apart int
 }
@@ -47,7 +55,13 @@ func (r *replay) run(ctx context.Context) ([]outcome, error) {
 	}
 	var detectors []Detector
 	for _, v := range r.cfg.Variants {
-		detectors = append(detectors, NewLedger(v.Config, r.budget, r.protocols, watched, r.source.From))
+		l := NewLedger(v.Config, r.budget, r.protocols, watched, r.source.From)
+		l.keep = slices.ContainsFunc(r.restarts, func(r scenario.Restart) bool { return r.State })
+		detectors = append(detectors, l)
+	}
+	starts := []int{0}
+	for _, s := range r.restarts {
+		starts = append(starts, int(s.At.Sub(r.source.From)/r.cfg.Tick))
 	}
 	index := map[int32]int{}
 	out := make([]outcome, len(r.spaces))
@@ -56,6 +70,7 @@ func (r *replay) run(ctx context.Context) ([]outcome, error) {
 	for i, d := range r.spaces {
 		ms := methods(r.cfg.Variants, coolDown)
 		out[i].observer = newObserver(r.cfg.Tick, r.cfg.Every, r.cfg.WarmUp, ms, alarms(ms, r.points))
+		out[i].starts = starts
 		if r.cfg.Charts {
 			end := r.source.To
 			if r.until > 0 {
@@ -71,8 +86,9 @@ func (r *replay) run(ctx context.Context) ([]outcome, error) {
 	defer stop(nil)
 	p := &player{
 		source:    r.source,
+		restarts:  r.restarts,
 		detectors: detectors,
-		coolDown:  func(f *Flow) time.Duration { return r.budget.Terms(f.Protocol).CoolDown[f.Reason] },
+		coolDown:  func(f *record.Flow) time.Duration { return r.budget.Terms(f.Protocol).CoolDown[f.Reason] },
 		tick:      r.cfg.Tick,
 		tallies:   make([]tally, len(r.protocols)),
 		stopped:   func() bool { return ctx.Err() != nil },
@@ -112,7 +128,9 @@ func (r *replay) run(ctx context.Context) ([]outcome, error) {
 				if s != nil {
 					held = s.Held
 				}
-				out[i].apart = max(out[i].apart, held-t.held, t.held-held)
+				if len(r.restarts) == 0 { // after one a ledger lacks what closed before
+					out[i].apart = max(out[i].apart, held-t.held, t.held-held)
+				}
 			}
 			out[i].observe(k, &c, seen[i])
 		}
@@ -127,7 +145,7 @@ func (r *replay) run(ctx context.Context) ([]outcome, error) {
 		}
 	}
 	for _, o := range out {
-		o.truth.settle()
+		o.truth.Settle()
 	}
 	return out, nil
 }

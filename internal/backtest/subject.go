@@ -2,24 +2,43 @@ package backtest
 
 import (
 	"net/netip"
+	"time"
 
 	"github.com/snatwatch/snatwatch/collector"
 	"github.com/snatwatch/snatwatch/detector"
+	"github.com/snatwatch/snatwatch/detector/budget"
+	"github.com/snatwatch/snatwatch/detector/forecast"
+	"github.com/snatwatch/snatwatch/detector/ledger"
+	"github.com/snatwatch/snatwatch/internal/backtest/record"
 )
 
 // Ledger is the agent's ledger as a Detector.
 type Ledger struct {
-	ledger  *detector.Ledger
-	budget  *detector.Budget
+	ledger  *ledger.Ledger
+	budget  *budget.Budget
 	watched []watch
 	// byLabel finds the watched by label and protocol, once there are many.
-	byLabel map[endpoint]int32
+	byLabel map[labelled]int32
 	found   detector.SpaceSnapshot
 	now     collector.Time
+	cfg     ledger.Config
+	// state is what was last written of it, at savedAt, if keep says that a restart is to find it.
+	keep    bool
+	savedAt collector.Time
+	state   []byte
 }
+
+// saveEvery is how often the state is written.
+const saveEvery = time.Minute
 
 // few is how many watched port spaces are looked up one by one.
 const few = 4
+
+// labelled is a port space as a snapshot names it.
+type labelled struct {
+	label    string
+	protocol collector.Protocol
+}
 
 // watch is a port space that is looked up at each tick.
 type watch struct {
@@ -30,22 +49,22 @@ type watch struct {
 
 // NewLedger makes a ledger of one budget, from start on. Of its port spaces, those of the watched
 // destinations are shown; protocols are by destination.
-func NewLedger(cfg detector.LedgerConfig, budget *detector.Budget, protocols []collector.Protocol, watched []int32, start collector.Time) *Ledger {
-	cfg.Budgets = []*detector.Budget{budget}
+func NewLedger(cfg ledger.Config, b *budget.Budget, protocols []collector.Protocol, watched []int32, start collector.Time) *Ledger {
+	cfg.Budgets = []*budget.Budget{b}
 	cfg.Start = start
 	cfg.TrackedMax, cfg.ExportedMax = max(cfg.TrackedMax, len(protocols)), len(protocols)
-	l := &Ledger{ledger: detector.NewLedger(cfg), budget: budget, byLabel: map[endpoint]int32{}, now: start}
+	l := &Ledger{cfg: cfg, ledger: ledger.New(cfg), budget: b, byLabel: map[labelled]int32{}, now: start}
 	for _, d := range watched {
 		a := address(d)
 		w := watch{d, protocols[d], a.String()}
-		switch budget.Terms(w.protocol).Unique {
-		case detector.PerAddress:
+		switch b.Terms(w.protocol).Unique {
+		case budget.PerAddress:
 			w.label = a.Addr().String() + ":*"
-		case detector.PerNothing:
+		case budget.PerNothing:
 			w.label = "*"
 		}
 		l.watched = append(l.watched, w)
-		l.byLabel[endpoint{w.label, w.protocol}] = d
+		l.byLabel[labelled{w.label, w.protocol}] = d
 	}
 	// Nothing was open before: an empty dump says so.
 	l.ledger.Apply(&collector.Event{Kind: collector.Begin, At: start, Netns: netns})
@@ -60,16 +79,32 @@ func (l *Ledger) Apply(e *collector.Event) { l.ledger.Apply(e) }
 func (l *Ledger) Advance(now collector.Time) {
 	l.now = now
 	l.ledger.Advance(now)
+	if l.keep && now.Sub(l.savedAt) >= saveEvery {
+		l.savedAt, l.state = now, l.ledger.AppendState(l.state[:0])
+	}
+}
+
+// Restart begins anew, with the state that was last written if there is to be one.
+func (l *Ledger) Restart(now collector.Time, state bool) {
+	l.cfg.Start, l.cfg.Budgets = now, []*budget.Budget{l.budget}
+	l.ledger = ledger.New(l.cfg)
+	if state && l.state != nil {
+		if err := l.ledger.Restore(l.state, now); err != nil {
+			panic(err) // it is its own
+		}
+	}
+	l.ledger.Apply(&collector.Event{Kind: collector.Begin, At: now, Netns: netns})
 }
 
 // Resize gives the budget the share of another pool size.
-func (l *Ledger) Resize(c Change, _ collector.Time) {
+func (l *Ledger) Resize(c record.Change, _ collector.Time) {
 	b := *l.budget
 	b.Nodes = c.Nodes
 	b.TCP.Ports, b.TCP.Effective = c.Ports, c.Ports
+	b.UDP.Ports, b.UDP.Effective = c.Ports, c.Ports
 	b.NodesToNextTier, b.NextTierPorts = c.ToEdge, c.Beyond
 	l.budget = &b
-	l.ledger.Reconfigure([]*detector.Budget{&b})
+	l.ledger.Reconfigure([]*budget.Budget{&b})
 }
 
 // Spaces yields the watched destinations that the ledger tracks.
@@ -77,7 +112,7 @@ func (l *Ledger) Spaces(yield func(destination int32, s *detector.SpaceSnapshot)
 	if len(l.watched) > few {
 		for _, p := range l.ledger.Snapshot(l.now).Budgets[0].Protocols {
 			for i := range p.Spaces {
-				if d, ok := l.byLabel[endpoint{p.Spaces[i].Destination, p.Protocol}]; ok {
+				if d, ok := l.byLabel[labelled{p.Spaces[i].Destination, p.Protocol}]; ok {
 					yield(d, &p.Spaces[i])
 				}
 			}
@@ -90,4 +125,35 @@ func (l *Ledger) Spaces(yield func(destination int32, s *detector.SpaceSnapshot)
 			yield(w.destination, &l.found)
 		}
 	}
+}
+
+// Ablations are the forecast without one of its parts each, to see what that part earns, and
+// without any.
+func Ablations() []Variant {
+	parts := []struct {
+		name string
+		part forecast.Part
+	}{
+		{"without ages of live flows", forecast.PartAges},
+		{"without release schedule", forecast.PartRelease},
+		{"without fast hazards", forecast.PartSpeeds},
+		{"without the test of hazards", forecast.PartGate},
+		{"without surprise", forecast.PartSurprise},
+		{"without nowcast of arrivals", forecast.PartNowcast},
+		{"without trend", forecast.PartTrend},
+		{"without drift", forecast.PartDrift},
+		{"without long means", forecast.PartMeans},
+		{"without learned tail", forecast.PartTail},
+		{"without recalibration", forecast.PartCalibration},
+		{"without rhythm of the hour", forecast.PartRhythm},
+		{"without course of the day", forecast.PartDay},
+		{"without averaged fill", forecast.PartSettle},
+	}
+	var all forecast.Part
+	var vs []Variant
+	for _, p := range parts {
+		all |= p.part
+		vs = append(vs, Variant{p.name, ledger.Config{Without: p.part}})
+	}
+	return append(vs, Variant{"without any of it", ledger.Config{Without: all}})
 }

@@ -2,6 +2,7 @@ package backtest
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"slices"
 	"sync/atomic"
@@ -10,6 +11,8 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/snatwatch/snatwatch/collector"
+	"github.com/snatwatch/snatwatch/internal/backtest/record"
+	"github.com/snatwatch/snatwatch/internal/backtest/scenario"
 )
 
 // Config of a backtest. The zero value works.
@@ -22,6 +25,10 @@ type Config struct {
 	Hours float64
 	// Seeds to judge on; default 3. TrainSeeds other ones to fit thresholds on; default 2.
 	Seeds, TrainSeeds int
+	// Untrained takes the thresholds that are built in.
+	Untrained bool
+	// FirstSeed to judge on; default 1.
+	FirstSeed uint64
 	// Variants of the ledger; default the one that the agent runs.
 	Variants []Variant
 	// Charts keeps what the page draws.
@@ -53,11 +60,22 @@ func (c Config) withDefaults() Config {
 	if c.TrainSeeds == 0 {
 		c.TrainSeeds = 2
 	}
+	if c.FirstSeed == 0 {
+		c.FirstSeed = 1
+	}
 	if len(c.Variants) == 0 {
 		c.Variants = []Variant{{Name: NameForecast}}
 	}
 	c.Parallel = max(1, c.Parallel)
 	return c
+}
+
+// runs is how many each scenario and profile has.
+func (c *Config) runs() int {
+	if c.Untrained {
+		return c.Seeds
+	}
+	return c.Seeds + c.TrainSeeds
 }
 
 // Result of a backtest.
@@ -77,15 +95,35 @@ type Result struct {
 
 // RunScenarios trains on some seeds of the scenarios and judges on others.
 // A trace, when set, gets the first seed of a single scenario and profile.
-func RunScenarios(ctx context.Context, cfg Config, scenarios []Scenario, profiles []Profile, trace io.Writer) (*Result, error) {
+func RunScenarios(ctx context.Context, cfg Config, scenarios []scenario.Scenario, profiles []scenario.Profile, trace io.Writer) (*Result, error) {
 	cfg = cfg.withDefaults()
 	jobs := jobsOf(scenarios, profiles)
 	var total time.Duration
 	for _, j := range jobs {
-		total += time.Duration(j.scenario.length * cfg.Hours * float64(cfg.Seeds+cfg.TrainSeeds) * float64(time.Hour))
+		total += time.Duration(j.scenario.Length * cfg.Hours * float64(cfg.runs()) * float64(time.Hour))
 	}
 	advanced := cfg.meter(total)
 
+	fit := builtinFit()
+	if !cfg.Untrained {
+		var err error
+		if fit, err = trainAll(ctx, cfg, jobs, advanced); err != nil {
+			return nil, err
+		}
+	}
+	points := OperatingPoints(fit)
+
+	jobs[0].trace = trace
+	res := &Result{Scenarios: true, Config: cfg, Fitted: fit, Cells: make([]*Cell, len(jobs))}
+	err := forEach(ctx, cfg.Parallel, jobs, func(ctx context.Context, i int, j job) (err error) {
+		res.Cells[i], err = j.judge(ctx, cfg, fit, points, advanced)
+		return err
+	})
+	return res, err
+}
+
+// trainAll fits thresholds on the training seeds of all jobs.
+func trainAll(ctx context.Context, cfg Config, jobs []job, advanced func(time.Duration)) (*Fitted, error) {
 	trained := make([]*training, len(jobs))
 	err := forEach(ctx, cfg.Parallel, jobs, func(ctx context.Context, i int, j job) (err error) {
 		trained[i], err = j.train(ctx, cfg, advanced)
@@ -94,16 +132,7 @@ func RunScenarios(ctx context.Context, cfg Config, scenarios []Scenario, profile
 	if err != nil {
 		return nil, err
 	}
-	fit := fit(jobs, trained)
-	points := OperatingPoints(fit)
-
-	jobs[0].trace = trace
-	res := &Result{Scenarios: true, Config: cfg, Fitted: fit, Cells: make([]*Cell, len(jobs))}
-	err = forEach(ctx, cfg.Parallel, jobs, func(ctx context.Context, i int, j job) (err error) {
-		res.Cells[i], err = j.judge(ctx, cfg, fit, points, advanced)
-		return err
-	})
-	return res, err
+	return fit(jobs, trained), nil
 }
 
 // meter adds up what is done of total, for Progress; nil without it.
@@ -117,15 +146,18 @@ func (c *Config) meter(total time.Duration) func(time.Duration) {
 
 // job is one cell of the table of scenarios and profiles.
 type job struct {
-	scenario Scenario
-	profile  Profile
+	scenario scenario.Scenario
+	profile  scenario.Profile
 	trace    io.Writer
 }
 
-func jobsOf(scenarios []Scenario, profiles []Profile) []job {
+func jobsOf(scenarios []scenario.Scenario, profiles []scenario.Profile) []job {
 	var jobs []job
 	for _, s := range scenarios {
 		for _, p := range profiles {
+			if !s.Has(p) {
+				continue
+			}
 			jobs = append(jobs, job{scenario: s, profile: p})
 		}
 	}
@@ -139,7 +171,7 @@ func forEach(ctx context.Context, parallel int, jobs []job, f func(ctx context.C
 		order[i] = i
 	}
 	slices.SortStableFunc(order, func(a, b int) int {
-		return int(jobs[b].scenario.length) - int(jobs[a].scenario.length)
+		return int(jobs[b].scenario.Length) - int(jobs[a].scenario.Length)
 	})
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(parallel)
@@ -150,25 +182,39 @@ func forEach(ctx context.Context, parallel int, jobs []job, f func(ctx context.C
 }
 
 // run replays one seed of the job.
-func (j job) run(ctx context.Context, cfg Config, seed uint64, points []Point, advanced func(time.Duration)) (outcome, error) {
+func (j job) run(ctx context.Context, cfg Config, seed uint64, points []Point, advanced func(time.Duration)) ([]outcome, error) {
+	load := j.scenario.Generate(j.profile, seed, cfg.Hours)
+	budget := staticBudget(scenario.Budget, 0)
+	budget.TCP.CoolDown, budget.UDP.CoolDown = load.CoolDown, load.CoolDown
 	r := &replay{
 		cfg:       cfg,
-		source:    j.scenario.Generate(j.profile, seed, cfg.Hours),
-		budget:    staticBudget(Budget, j.profile.CoolDown),
-		protocols: []collector.Protocol{collector.TCP},
-		spaces:    []int32{0},
+		source:    &load.Source,
+		budget:    budget,
+		restarts:  load.Restarts,
+		protocols: slices.Repeat([]collector.Protocol{load.Protocol}, load.Destinations),
 		points:    points,
 		advanced:  advanced,
 	}
-	if err := r.traceTo(j.trace, &Record{Destinations: []string{j.scenario.Name}, Protocols: r.protocols}); err != nil {
-		return outcome{}, err
+	for d := range min(load.Destinations, besideMost) {
+		r.spaces = append(r.spaces, int32(d))
+	}
+	var names []string
+	for d := range load.Destinations {
+		names = append(names, fmt.Sprintf("%s %d", j.scenario.Name, d))
+	}
+	names[0] = j.scenario.Name
+	if err := r.traceTo(j.trace, &record.Record{Destinations: names, Protocols: r.protocols}); err != nil {
+		return nil, err
 	}
 	out, err := r.run(ctx)
-	if err != nil {
-		return outcome{}, err
+	for i := range out {
+		out[i].beside = i > 0
 	}
-	return out[0], nil
+	return out, err
 }
+
+// besideMost is how many port spaces of a run are judged.
+const besideMost = 20
 
 func names(ms []Method) []string {
 	var ns []string
@@ -180,15 +226,15 @@ func names(ms []Method) []string {
 
 // judge runs the seeds that count.
 func (j job) judge(ctx context.Context, cfg Config, fit *Fitted, points []Point, advanced func(time.Duration)) (*Cell, error) {
-	c := &Cell{Group: j.scenario.Name, Member: j.profile.Name, Nominal: Budget, Ports: Budget, CoolDown: j.profile.CoolDown}
+	c := &Cell{Group: j.scenario.Name, Member: j.profile.Name, Nominal: scenario.Budget, Ports: scenario.Budget, CoolDown: j.profile.CoolDown}
 	var runs []outcome
 	for seed := range cfg.Seeds {
-		o, err := j.run(ctx, cfg, uint64(seed+1), points, advanced)
+		o, err := j.run(ctx, cfg, cfg.FirstSeed+uint64(seed), points, advanced)
 		if err != nil {
 			return nil, err
 		}
 		j.trace, cfg.Charts = nil, false
-		runs = append(runs, o)
+		runs = append(runs, o...)
 	}
 	c.add(runs, points, fit)
 	return c, nil

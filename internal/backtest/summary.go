@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"math"
 	"strconv"
+
+	"github.com/snatwatch/snatwatch/internal/backtest/score"
 )
 
 // Number is a figure; one that is not finite is null in JSON.
@@ -114,6 +116,34 @@ type CellSummary struct {
 	MAE         map[string][horizons]Number `json:"mae"`
 	Skill       map[string][horizons]Number `json:"brier_skill"`
 	Points      []PointSummary              `json:"points"`
+	Page        PageSummary                 `json:"shipped_page"`
+}
+
+// levels are the bins of the calibration table.
+func levels(r *score.Reliability) []CalibrationLevel {
+	var ls []CalibrationLevel
+	for _, b := range r.Bins {
+		ls = append(ls, CalibrationLevel{b.N, Number(b.Predicted()), Number(b.Observed())})
+	}
+	return ls
+}
+
+// PageSummary is how the page did that is shipped: from the first second on, and over all port spaces.
+type PageSummary struct {
+	Episodes    int    `json:"episodes"`
+	Detected    Number `json:"detected"`
+	Lead        Number `json:"lead_seconds"`
+	FalsePerDay Number `json:"false_pages_per_day"`
+	// AtStart are the false ones within a quarter of an hour of one of Starts.
+	AtStart int `json:"false_pages_at_start"`
+	Starts  int `json:"starts"`
+}
+
+func summarizePage(p *score.Pages) PageSummary {
+	return PageSummary{
+		Episodes: p.Episodes, Detected: Number(p.Detected()), Lead: Number(p.Lead()),
+		FalsePerDay: Number(p.FalsePerDay()), AtStart: p.AtStart, Starts: p.Starts,
+	}
 }
 
 // Target is a figure that the forecast should reach.
@@ -154,11 +184,11 @@ func groupsOf(cells []*Cell) [][]*Cell {
 // groupAP is the average precision of all predictions of a group together: one threshold
 // has to do for all of it.
 func groupAP(g []*Cell, method, h int) float64 {
-	var parts []ranked
+	var parts []score.Ranked
 	for _, c := range g {
 		parts = append(parts, c.ranks[method][h])
 	}
-	return averagePrecision(parts...)
+	return score.AveragePrecision(parts...)
 }
 
 func groupError(g []*Cell, method, h int) PointError {
@@ -216,7 +246,7 @@ func (r *Result) Summarize() *Summary {
 		}
 		s.Groups = append(s.Groups, gs)
 	}
-	if r.Scenarios {
+	if r.Scenarios && !r.Config.Untrained {
 		s.Targets = s.targets()
 	}
 	if r.Foresight != nil && r.Foresight.Spaces > 0 {
@@ -238,26 +268,26 @@ func (r *Result) kind(method string) string {
 func summarizeMethod(groups [][]*Cell, i int, name, kind string) MethodSummary {
 	ms := MethodSummary{Name: name, Kind: kind}
 	for h := range horizons {
-		var ap, mae mean
-		var rel Reliability
+		var ap, mae score.Mean
+		var rel score.Reliability
 		var all PointError
 		for _, g := range groups {
-			ap.add(groupAP(g, i, h))
+			ap.Add(groupAP(g, i, h))
 			e := groupError(g, i, h)
-			mae.add(e.MAE())
+			mae.Add(e.MAE())
 			all.merge(&e)
 			for _, c := range g {
-				rel.merge(&c.Methods[i].Horizons[h].Reliability)
+				rel.Merge(&c.Methods[i].Horizons[h].Reliability)
 			}
 		}
-		ms.AP[h], ms.MAE[h] = Number(ap.value()), Number(mae.value())
+		ms.AP[h], ms.MAE[h] = Number(ap.Value()), Number(mae.Value())
 		ms.Coverage[h] = Number(math.NaN())
 		if kind != KindPeer {
 			ms.Coverage[h] = Number(all.Coverage())
 		}
 		ms.Brier[h], ms.Skill[h] = Number(rel.Brier()), Number(rel.Skill())
 		ms.CalibrationError[h] = Number(rel.Error())
-		ms.Calibration[h] = rel.levels()
+		ms.Calibration[h] = levels(&rel)
 	}
 	return ms
 }
@@ -265,28 +295,28 @@ func summarizeMethod(groups [][]*Cell, i int, name, kind string) MethodSummary {
 func summarizePoint(groups [][]*Cell, i int, p Point) PointSummary {
 	ps := PointSummary{Name: p.Name, Method: p.Method}
 	for h := range horizons {
-		var f1, precision, recall mean
-		var w Warnings
+		var f1, precision, recall score.Mean
+		var w score.Warnings
 		for _, g := range groups {
-			var c Confusion
+			var c score.Confusion
 			for _, cell := range g {
-				c = c.plus(cell.Points[i].Confusion[h])
-				w.merge(&cell.Points[i].Warnings[h])
+				c = c.Plus(cell.Points[i].Confusion[h])
+				w.Merge(&cell.Points[i].Warnings[h])
 			}
 			if !math.IsNaN(c.F1()) {
-				f1.add(c.F1())
-				precision.add(c.Precision())
-				recall.add(c.Recall())
+				f1.Add(c.F1())
+				precision.Add(c.Precision())
+				recall.Add(c.Recall())
 			}
 		}
 		ps.Thresholds[h] = Number(p.Thresholds[h])
-		ps.F1[h], ps.Precision[h], ps.Recall[h] = Number(f1.value()), Number(precision.value()), Number(recall.value())
+		ps.F1[h], ps.Precision[h], ps.Recall[h] = Number(f1.Value()), Number(precision.Value()), Number(recall.Value())
 		ps.warnings(h, &w)
 	}
 	return ps
 }
 
-func (ps *PointSummary) warnings(h int, w *Warnings) {
+func (ps *PointSummary) warnings(h int, w *score.Warnings) {
 	ps.Detected[h], ps.Lead[h] = Number(w.Detected()), Number(w.Lead())
 	ps.FalsePerDay[h], ps.OnShare[h] = Number(w.FalsePerDay()), Number(w.OnShare())
 	ps.EpisodesJudged[h] = w.Episodes
@@ -297,6 +327,7 @@ func (c *Cell) summary() CellSummary {
 		Group: c.Group, Member: c.Member, Nominal: c.Nominal, Ports: c.Ports, CoolDown: Number(c.CoolDown.Seconds()),
 		Runs: c.Runs, Episodes: c.Episodes, Days: Number(c.Days), Predictions: c.Predictions, LedgerApart: c.Apart,
 		AP: map[string][horizons]Number{}, MAE: map[string][horizons]Number{}, Skill: map[string][horizons]Number{},
+		Page: summarizePage(&c.Page),
 	}
 	for h := range horizons {
 		cs.BaseRate[h] = Number(float64(c.Hits[h]) / float64(c.Known[h]))
@@ -312,4 +343,47 @@ func (c *Cell) summary() CellSummary {
 		cs.Points = append(cs.Points, summarizePoint([][]*Cell{{c}}, i, p.Point))
 	}
 	return cs
+}
+
+// targets compares a summary of scenarios with what was asked of the forecast.
+func (s *Summary) targets() []Target {
+	ours, persistence := s.method(NameForecast), s.method(NameUtilisation)
+	none := Number(math.NaN())
+	ap := Target{Text: "mean AP / best peer's", Want: [horizons]Number{1.5, 1.45, 1.2, 1.0}}
+	f1 := Target{Text: "macro F1 / best tuned peer's", Want: [horizons]Number{1.4, 1.5, 1.3, none}}
+	mae := Target{Text: "MAE of held(t+h) / persistence's", Want: [horizons]Number{0.85, 0.96, 1, 1}, AtMost: true}
+	skill := Target{Text: "Brier skill", Want: [horizons]Number{0.18, 0.22, 0.24, 0.14}}
+	for h := range horizons {
+		best := Number(0)
+		for _, m := range s.Methods {
+			if m.Kind == KindPeer && m.AP[h] > best {
+				best, ap.Peer[h] = m.AP[h], m.Name
+			}
+		}
+		ap.Got[h] = ours.AP[h] / best
+		best = 0
+		var mine Number
+		for _, p := range s.Points {
+			switch {
+			case p.Name == NameForecast:
+				mine = p.F1[h]
+			case p.Name == p.Method && isPeer(p.Name) && p.F1[h] > best:
+				best, f1.Peer[h] = p.F1[h], p.Name
+			}
+		}
+		f1.Got[h] = mine / best
+		mae.Got[h] = ours.MAE[h] / persistence.MAE[h]
+		mae.Peer[h] = NameUtilisation
+		skill.Got[h] = ours.Skill[h]
+	}
+	return []Target{ap, f1, mae, skill}
+}
+
+func (s *Summary) method(name string) *MethodSummary {
+	for i := range s.Methods {
+		if s.Methods[i].Name == name {
+			return &s.Methods[i]
+		}
+	}
+	return &MethodSummary{}
 }

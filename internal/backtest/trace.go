@@ -9,6 +9,7 @@ import (
 
 	"github.com/snatwatch/snatwatch/collector"
 	"github.com/snatwatch/snatwatch/detector"
+	"github.com/snatwatch/snatwatch/internal/backtest/record"
 )
 
 // tracer writes what the forecast said, one row per tick and port space: t (seconds, on the clock of
@@ -17,18 +18,18 @@ import (
 type tracer struct {
 	buffer *bufio.Writer
 	csv    *csv.Writer
-	record *Record
+	record *record.Record
 	fields []string
 }
 
-func newTracer(w io.Writer, r *Record) (*tracer, error) {
+func newTracer(w io.Writer, r *record.Record) (*tracer, error) {
 	t := &tracer{buffer: bufio.NewWriterSize(w, 1<<16), record: r}
 	t.csv = csv.NewWriter(t.buffer)
 	return t, t.csv.Write(TraceHeader())
 }
 
 // traceTo makes r write a trace of rec to w, if there is one.
-func (r *replay) traceTo(w io.Writer, rec *Record) error {
+func (r *replay) traceTo(w io.Writer, rec *record.Record) error {
 	if w == nil {
 		return nil
 	}
@@ -57,7 +58,7 @@ func (t *tracer) row(now collector.Time, destination int32, ports int, s *detect
 		f = &detector.Forecast{Mean: [horizons]float64{held, held, held, held}}
 	}
 	t.fields = append(t.fields[:0],
-		strconv.FormatFloat(math.Round((now-t.record.zero()).Seconds()*1e6)/1e6, 'f', -1, 64),
+		strconv.FormatFloat(math.Round((now-t.record.Zero()).Seconds()*1e6)/1e6, 'f', -1, 64),
 		t.record.Destinations[destination],
 		strconv.Itoa(s.Held),
 		strconv.Itoa(ports))

@@ -6,10 +6,11 @@ import (
 	"time"
 
 	"github.com/snatwatch/snatwatch/detector"
+	"github.com/snatwatch/snatwatch/internal/backtest/score"
 )
 
 // training is what the runs of one job teach: scores and what came of them, by method name.
-type training map[string]*[horizons][]judged
+type training map[string]*[horizons][]score.Judged
 
 // train runs the seeds that thresholds are fitted on.
 func (j job) train(ctx context.Context, cfg Config, advanced func(time.Duration)) (*training, error) {
@@ -19,13 +20,13 @@ func (j job) train(ctx context.Context, cfg Config, advanced func(time.Duration)
 		if err != nil {
 			return nil, err
 		}
-		for i, m := range o.methods {
+		for i, m := range o[0].methods {
 			if t[m.Name()] == nil {
-				t[m.Name()] = &[horizons][]judged{}
+				t[m.Name()] = &[horizons][]score.Judged{}
 			}
 			for h, ahead := range detector.Horizons() {
 				js := &t[m.Name()][h]
-				*js = o.judged(*js, i, h, ahead)
+				*js = o[0].judged(*js, i, h, ahead)
 			}
 		}
 	}
@@ -35,27 +36,27 @@ func (j job) train(ctx context.Context, cfg Config, advanced func(time.Duration)
 // fit finds a threshold for each method and horizon, the same for all scenarios, and what
 // probability each score of a peer means.
 func fit(jobs []job, trained []*training) *Fitted {
-	f := &Fitted{Thresholds: map[string][horizons]float64{}, isotonic: map[string][horizons]isotonic{}}
+	f := &Fitted{Thresholds: map[string][horizons]float64{}, isotonic: map[string][horizons]score.Isotonic{}}
 	if len(trained) == 0 {
 		return f
 	}
 	for name := range *trained[0] {
 		var thresholds [horizons]float64
-		var isotonics [horizons]isotonic
+		var isotonics [horizons]score.Isotonic
 		for h := range horizons {
-			var all []judged
-			var groups []ranked
+			var all []score.Judged
+			var groups []score.Ranked
 			for i, j := range jobs {
 				js := (*trained[i])[name][h]
 				all = append(all, js...)
 				if i == 0 || jobs[i-1].scenario.Name != j.scenario.Name {
-					groups = append(groups, ranked{})
+					groups = append(groups, score.Ranked{})
 				}
 				g := &groups[len(groups)-1]
-				*g = pool([]ranked{*g, rank(js)})
+				*g = score.Pool([]score.Ranked{*g, score.Rank(js)})
 			}
-			thresholds[h] = float64(fitThreshold(groups))
-			isotonics[h] = fitIsotonic(all)
+			thresholds[h] = float64(score.FitThreshold(groups))
+			isotonics[h] = score.FitIsotonic(all)
 		}
 		f.Thresholds[name] = thresholds
 		if isPeer(name) {
@@ -99,4 +100,21 @@ func OperatingPoints(f *Fitted) []Point {
 		Point{"holt damped >= 1", "holt damped", same(1)},
 		Point{"holt damped 15s >= 1", "holt damped 15s", same(1)},
 	)
+}
+
+// builtinThresholds are those with the best macro F1 on the training seeds of all scenarios, by
+// method and horizon, as --scenario=all --json printed them. 0 is to warn always.
+func builtinThresholds() map[string][horizons]float64 {
+	return map[string][horizons]float64{
+		NameForecast:         {0.188, 0.221, 0.145, 0.187},
+		NameUtilisation:      {0.958, 0.924, 0.879, 0.243},
+		"holt damped":        {0.963, 0.924, 0.872, 0.181},
+		"holt":               {1.021, 1.11, 0, 0},
+		"holt damped 15s":    {0.968, 0.932, 0.869, 0},
+		"predict_linear 5m":  {0.95, 0.92, 0.488, 0},
+		"predict_linear 15m": {0.933, 0.918, 0.899, 0},
+		"predict_linear 60m": {0.944, 0.924, 0.919, 0.411},
+		"little 1m":          {0.919, 0.903, 0.468, 0.237},
+		"little 5m":          {0.946, 0.909, 0.478, 0.411},
+	}
 }

@@ -12,7 +12,7 @@ import (
 
 	"github.com/snatwatch/snatwatch/collector"
 	"github.com/snatwatch/snatwatch/collector/cloud"
-	"github.com/snatwatch/snatwatch/detector"
+	"github.com/snatwatch/snatwatch/detector/budget"
 )
 
 // Check writes the budgets that the configuration at path leads to on this machine;
@@ -39,7 +39,7 @@ func Check(ctx context.Context, w io.Writer, path string, metadata cloud.Client)
 }
 
 // Print writes budgets and notes as tables for a person.
-func Print(w io.Writer, budgets []*detector.Budget, notes []string) error {
+func Print(w io.Writer, budgets []*budget.Budget, notes []string) error {
 	var out bytes.Buffer
 	t := tabwriter.NewWriter(&out, 0, 0, 2, ' ', 0)
 	// Neither writes to anything but memory.
@@ -83,7 +83,7 @@ func Print(w io.Writer, budgets []*detector.Budget, notes []string) error {
 	return err
 }
 
-func vipsText(b *detector.Budget) string {
+func vipsText(b *budget.Budget) string {
 	text := fmt.Sprint(b.VIPCount)
 	switch {
 	case b.Local:
@@ -104,7 +104,7 @@ func vipsText(b *detector.Budget) string {
 	return text
 }
 
-func tierText(b *detector.Budget) string {
+func tierText(b *budget.Budget) string {
 	switch {
 	case b.NextTierPorts > 0:
 		return fmt.Sprintf("%d ports from %d nodes on", b.NextTierPorts, b.Nodes+b.NodesToNextTier+1)
@@ -114,7 +114,7 @@ func tierText(b *detector.Budget) string {
 	return "-"
 }
 
-func destinationsText(b *detector.Budget) string {
+func destinationsText(b *budget.Budget) string {
 	text := "all"
 	if len(b.Include) > 0 {
 		text = prefixesText(b.Include)

@@ -140,8 +140,8 @@ var defaultYAML []byte
 // defaultName stands for the embedded configuration in errors.
 const defaultName = "the default configuration"
 
-// Load reads the configuration at path, the embedded default where path is empty.
-// Mistakes are told as Errors.
+// Load reads the configuration at path, the embedded default where path is empty. A file that
+// holds no YAML document is a mistake: it is more likely cut off than meant. Mistakes are Errors.
 func Load(path string) (*Config, error) {
 	if path == "" {
 		return Parse(defaultName, defaultYAML)
@@ -150,7 +150,11 @@ func Load(path string) (*Config, error) {
 	if err != nil {
 		return nil, err
 	}
-	return Parse(path, data)
+	c, err := Parse(path, data)
+	if err == nil && len(c.at.lines) == 0 {
+		return nil, Errors{{File: path, Want: "at least one key, such as budgets; the file is empty. Without --config the defaults hold"}}
+	}
+	return c, err
 }
 
 // Parse reads a configuration; file is its name in errors. Mistakes are told as Errors.

@@ -16,7 +16,6 @@ import (
 
 	"github.com/snatwatch/snatwatch/collector/cloud"
 	"github.com/snatwatch/snatwatch/collector/limits"
-	"github.com/snatwatch/snatwatch/collector/natrules"
 	"github.com/snatwatch/snatwatch/collector/netns"
 )
 
@@ -56,16 +55,8 @@ func Discover(ctx context.Context, c *Config, outer *netns.Handle, before Machin
 		m.Notes = append(m.Notes, fmt.Sprintf("limits: %v", err))
 	}
 	m.EvictsTimeWait = evictsTimeWait()
-	if c.wantsRules() {
-		if m.Rules, err = natrules.Read(outer); err != nil {
-			m.RulesUnread = true
-			text := fmt.Sprintf("NAT rules: %v", err)
-			if errors.Is(err, fs.ErrPermission) {
-				text = "missing CAP_NET_ADMIN: the NAT rules of this machine cannot be read, so their ports and VIPs are not known"
-			}
-			m.Notes = append(m.Notes, text)
-		}
-	}
+	m.Readers = before.Readers
+	m.Notes = append(m.Notes, m.ReadRules(ctx, c, outer)...)
 	if c.WantsCloud(m) {
 		m.Cloud = before.Cloud
 		m.AskCloud(ctx, metadata)
@@ -161,7 +152,7 @@ func evictsTimeWait() bool {
 }
 
 func (c *Config) wantsRules() bool {
-	return slices.ContainsFunc(c.Budgets, func(b Budget) bool { return b.Model == ModelAuto })
+	return slices.ContainsFunc(c.Budgets, func(b Budget) bool { return b.Netns == "" && b.followsRules() })
 }
 
 // WantsCloud reports whether cloud metadata can tell what the configuration and m leave open.
@@ -169,7 +160,8 @@ func (c *Config) WantsCloud(m Machine) bool {
 	if !c.CloudMetadata {
 		return false
 	}
-	if c.wantsRules() && len(m.Rules.Rules) == 0 {
+	auto := slices.ContainsFunc(c.Budgets, func(b Budget) bool { return b.Model == ModelAuto })
+	if auto && len(m.Rules.Rules) == 0 {
 		return true
 	}
 	return slices.ContainsFunc(c.Budgets, func(b Budget) bool {

@@ -5,12 +5,12 @@ import (
 	"slices"
 
 	"github.com/snatwatch/snatwatch/collector"
-	"github.com/snatwatch/snatwatch/detector"
+	"github.com/snatwatch/snatwatch/detector/budget"
 )
 
 // overlap reports whether some flow could count under both budgets. Local
 // budgets have a ledger of their own.
-func overlap(a, b *detector.Budget) bool {
+func overlap(a, b *budget.Budget) bool {
 	switch {
 	case a.Local != b.Local:
 		return false
@@ -37,7 +37,7 @@ func rangesMeet(a, b collector.PortRange) bool {
 	return a == anyPort || b == anyPort || a.First <= b.Last && b.First <= a.Last
 }
 
-func destinationsMeet(a, b *detector.Budget) bool {
+func destinationsMeet(a, b *budget.Budget) bool {
 	exclude := slices.Concat(a.Exclude, b.Exclude)
 	for _, p := range everything(a.Include) {
 		for _, q := range everything(b.Include) {

@@ -7,33 +7,33 @@ import (
 	"testing"
 
 	"github.com/snatwatch/snatwatch/collector"
-	"github.com/snatwatch/snatwatch/detector"
+	"github.com/snatwatch/snatwatch/detector/budget"
 )
 
 func TestOverlap(t *testing.T) {
 	t.Parallel()
-	terms := detector.Terms{Ports: 1}
-	all := detector.Budget{TCP: terms, UDP: terms}
-	with := func(f func(*detector.Budget)) detector.Budget {
+	terms := budget.Terms{Ports: 1}
+	all := budget.Budget{TCP: terms, UDP: terms}
+	with := func(f func(*budget.Budget)) budget.Budget {
 		b := all
 		f(&b)
 		return b
 	}
-	vip := func(first, last uint16, vips ...string) detector.Budget {
-		return with(func(b *detector.Budget) {
+	vip := func(first, last uint16, vips ...string) budget.Budget {
+		return with(func(b *budget.Budget) {
 			b.Translated, b.VIPs, b.PortRange = true, addrs(vips...), collector.PortRange{First: first, Last: last}
 		})
 	}
-	netns := func(n uint64) detector.Budget { return with(func(b *detector.Budget) { b.Netns = n }) }
-	only := func(tcp, udp int) detector.Budget {
-		return with(func(b *detector.Budget) { b.TCP.Ports, b.UDP.Ports = tcp, udp })
+	netns := func(n uint64) budget.Budget { return with(func(b *budget.Budget) { b.Netns = n }) }
+	only := func(tcp, udp int) budget.Budget {
+		return with(func(b *budget.Budget) { b.TCP.Ports, b.UDP.Ports = tcp, udp })
 	}
-	local := func(first, last uint16) detector.Budget {
-		return with(func(b *detector.Budget) { b.Local, b.PortRange = true, collector.PortRange{First: first, Last: last} })
+	local := func(first, last uint16) budget.Budget {
+		return with(func(b *budget.Budget) { b.Local, b.PortRange = true, collector.PortRange{First: first, Last: last} })
 	}
 	tests := []struct {
 		name string
-		a, b detector.Budget
+		a, b budget.Budget
 		want bool
 	}{
 		{"all and all", all, all, true},
@@ -52,7 +52,7 @@ func TestOverlap(t *testing.T) {
 		{"a cloud's VIPs do not show", vip(1024, 2047, "203.0.113.1"), all, true},
 	}
 	for _, tt := range tests {
-		for _, x := range [][2]*detector.Budget{{&tt.a, &tt.b}, {&tt.b, &tt.a}} {
+		for _, x := range [][2]*budget.Budget{{&tt.a, &tt.b}, {&tt.b, &tt.a}} {
 			if got := overlap(x[0], x[1]); got != tt.want {
 				t.Errorf("%s: %v, want %v", tt.name, got, tt.want)
 			}
@@ -76,15 +76,15 @@ func TestDestinationsMeet(t *testing.T) {
 	}
 	met := 0
 	for range 20_000 {
-		a := detector.Budget{Include: prefixes(3), Exclude: prefixes(5)}
-		b := detector.Budget{Include: prefixes(3), Exclude: prefixes(5)}
+		a := budget.Budget{Include: prefixes(3), Exclude: prefixes(5)}
+		b := budget.Budget{Include: prefixes(3), Exclude: prefixes(5)}
 		if len(a.Include) == 0 && len(b.Include) == 0 {
 			continue // meet outside the /24
 		}
 		want := false
 		for i := range 256 {
 			x := netip.AddrFrom4([4]byte{192, 0, 2, byte(i)})
-			in := func(d detector.Budget) bool {
+			in := func(d budget.Budget) bool {
 				return (len(d.Include) == 0 || holds(d.Include, x)) && !holds(d.Exclude, x)
 			}
 			want = want || in(a) && in(b)

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -127,6 +129,24 @@ func TestDefault(t *testing.T) {
 	}
 	if _, err := Load("no/such/file.yaml"); err == nil {
 		t.Error("a file that is not there: no error")
+	}
+}
+
+// A config that was cut off, or is still being written, must not replace budgets by defaults.
+func TestEmptyFileIsRefused(t *testing.T) {
+	t.Parallel()
+	for name, text := range map[string]string{"empty": "", "comments": "# budgets:\n# - name: web\n", "blank": "\n\n"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			path := filepath.Join(t.TempDir(), "f.yaml")
+			if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			c, err := Load(path)
+			if c != nil || err == nil || !strings.Contains(err.Error(), path) || !strings.Contains(err.Error(), "at least one key") {
+				t.Errorf("config %v, error %v; want an error that names the file and what would be right", c, err)
+			}
+		})
 	}
 }
 

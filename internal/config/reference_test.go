@@ -11,7 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 
-	"github.com/snatwatch/snatwatch/detector"
+	"github.com/snatwatch/snatwatch/detector/budget"
 )
 
 const reference = "../../deploy/snatwatch.yaml"
@@ -47,7 +47,7 @@ func TestReferenceIsComplete(t *testing.T) {
 			t.Errorf("%s lacks key %s", reference, path)
 		}
 	}
-	for _, m := range detector.Models() {
+	for _, m := range budget.Models() {
 		if !regexp.MustCompile(`(?m)# ` + regexp.QuoteMeta(m.Name) + `  `).MatchString(text) {
 			t.Errorf("%s does not say what model %s is", reference, m.Name)
 		}

@@ -11,7 +11,7 @@ import (
 	"github.com/snatwatch/snatwatch/collector"
 	"github.com/snatwatch/snatwatch/collector/cloud"
 	"github.com/snatwatch/snatwatch/collector/natrules"
-	"github.com/snatwatch/snatwatch/detector"
+	"github.com/snatwatch/snatwatch/detector/budget"
 )
 
 // Machine is what the machine itself tells. The zero value tells nothing.
@@ -23,6 +23,12 @@ type Machine struct {
 	// Rules are its NAT rules; RulesUnread says that they could not be read.
 	Rules       natrules.Ruleset
 	RulesUnread bool
+	// NetnsRules are those of the namespaces that budgets name; one that is not there could not be read.
+	NetnsRules map[string]natrules.Ruleset
+	// Readers read NAT rules.
+	Readers *Readers
+	// Standing are the budgets of before: one that is found again keeps its name.
+	Standing []*budget.Budget
 	// Cloud is what cloud metadata said last, CloudUnread why they said nothing since.
 	Cloud       cloud.Metadata
 	CloudUnread error
@@ -38,7 +44,7 @@ type Machine struct {
 
 // Resolve makes the budgets that the configuration leads to on a machine. The notes
 // say what was found and what is missing. Mistakes are told as Errors.
-func (c *Config) Resolve(m Machine) (budgets []*detector.Budget, notes []string, err error) {
+func (c *Config) Resolve(m Machine) (budgets []*budget.Budget, notes []string, err error) {
 	r := resolution{c: c, m: m, notes: slices.Clone(m.Notes), files: map[string]string{}}
 	if m.CloudUnread != nil {
 		r.note("cloud metadata: %v", m.CloudUnread)
@@ -48,6 +54,7 @@ func (c *Config) Resolve(m Machine) (budgets []*detector.Budget, notes []string,
 		if c.Budgets[i].Model != ModelAuto {
 			path := fmt.Sprintf("budgets[%d]", i)
 			r.add(path, r.params(path, &c.Budgets[i]))
+			r.contradicted(&c.Budgets[i])
 		}
 	}
 	for i := range c.Budgets {
@@ -64,7 +71,7 @@ func (c *Config) Resolve(m Machine) (budgets []*detector.Budget, notes []string,
 type resolution struct {
 	c       *Config
 	m       Machine
-	budgets []*detector.Budget
+	budgets []*budget.Budget
 	notes   []string
 	errs    Errors
 	// files that gave an entry its pool size, by the entry's path.
@@ -76,7 +83,7 @@ func (r *resolution) note(format string, args ...any) {
 }
 
 // params are those of an entry, completed by what the machine tells.
-func (r *resolution) params(path string, b *Budget) detector.Params {
+func (r *resolution) params(path string, b *Budget) budget.Params {
 	p := r.common(path, b)
 	p.Model = b.Model
 	p.VIPs, p.VIPCount = b.VIPs, b.VIPCount
@@ -88,7 +95,7 @@ func (r *resolution) params(path string, b *Budget) detector.Params {
 	p.SpacePerVIP, p.Instances, p.Retries, p.Shared = b.SpacePerVIP, b.Instances, b.Retries, b.Shared
 	p.EffectiveCeiling = b.EffectiveCeiling
 	p.TCP, p.UDP = b.TCP.overrides(), b.UDP.overrides()
-	model, _ := detector.FindModel(b.Model)
+	model, _ := budget.FindModel(b.Model)
 	r.complete(&p, model)
 	if b.EvictTimeWait != nil {
 		p.EvictsTimeWait = *b.EvictTimeWait
@@ -98,8 +105,8 @@ func (r *resolution) params(path string, b *Budget) detector.Params {
 }
 
 // common are the parameters that an auto entry has too.
-func (r *resolution) common(path string, b *Budget) detector.Params {
-	p := detector.Params{Name: b.Name, Pool: b.Pool, Gateway: b.Gateway, Nodes: b.Nodes, Netns: r.m.Netns[b.Netns]}
+func (r *resolution) common(path string, b *Budget) budget.Params {
+	p := budget.Params{Name: b.Name, Pool: b.Pool, Gateway: b.Gateway, Nodes: b.Nodes, Netns: r.m.Netns[b.Netns]}
 	if n := r.m.Nodes[b.NodesFile]; n != 0 {
 		p.Nodes = n
 		r.files[path] = b.NodesFile
@@ -110,7 +117,7 @@ func (r *resolution) common(path string, b *Budget) detector.Params {
 }
 
 // complete fills what only the machine knows and nobody has configured.
-func (r *resolution) complete(p *detector.Params, m detector.Model) {
+func (r *resolution) complete(p *budget.Params, m budget.Model) {
 	if slices.Contains(m.Keys, "evict_time_wait") {
 		p.EvictsTimeWait = r.m.EvictsTimeWait
 	}
@@ -130,7 +137,7 @@ func (r *resolution) complete(p *detector.Params, m detector.Model) {
 
 func isAzureLB(model string) bool { return strings.HasPrefix(model, "azure-lb") }
 
-func (r *resolution) destinations(p *detector.Params, b *Budget, m detector.Model) {
+func (r *resolution) destinations(p *budget.Params, b *Budget, m budget.Model) {
 	switch {
 	case b.Destinations != nil:
 		p.Include, p.Exclude = b.Destinations.Include, b.Destinations.Exclude
@@ -139,8 +146,8 @@ func (r *resolution) destinations(p *detector.Params, b *Budget, m detector.Mode
 	}
 }
 
-func (p Protocol) overrides() detector.Overrides {
-	o := detector.Overrides{Ports: p.Ports, Idle: p.Idle, HalfOpen: p.HalfOpen, CoolDown: p.CoolDown.byReason()}
+func (p Protocol) overrides() budget.Overrides {
+	o := budget.Overrides{Ports: p.Ports, Idle: p.Idle, HalfOpen: p.HalfOpen, CoolDown: p.CoolDown.byReason()}
 	if p.Unique != nil {
 		u := p.Unique.uniqueness()
 		o.Unique = &u
@@ -158,13 +165,13 @@ func (r *resolution) refused(path string, err error) {
 }
 
 // add resolves one budget and refuses it where it overlaps another.
-func (r *resolution) add(path string, p detector.Params) {
-	b, err := detector.Resolve(p)
+func (r *resolution) add(path string, p budget.Params) {
+	b, err := budget.Resolve(p)
 	if err != nil {
 		r.refused(path, err)
 		return
 	}
-	if other := r.overlapping(b); other != "" {
+	if other := overlapping(r.budgets, b); other != "" {
 		r.errs = append(r.errs, r.c.at.errorAt(path, b.Name+" overlaps "+other,
 			"budgets under one of which each flow counts: tell them apart by destinations, netns, or VIPs and port_range of model linux"))
 		return
@@ -174,7 +181,7 @@ func (r *resolution) add(path string, p detector.Params) {
 }
 
 // noteVIPs says so where the ports hang on a number of VIPs that nobody gave.
-func (r *resolution) noteVIPs(b *detector.Budget) {
+func (r *resolution) noteVIPs(b *budget.Budget) {
 	if b.Local || b.Translated || len(b.Params.VIPs) > 0 || b.Params.VIPCount > 0 {
 		return
 	}
@@ -184,8 +191,8 @@ func (r *resolution) noteVIPs(b *detector.Budget) {
 }
 
 // overlapping returns the name of a budget that counts some of the same flows.
-func (r *resolution) overlapping(b *detector.Budget) string {
-	for _, other := range r.budgets {
+func overlapping(budgets []*budget.Budget, b *budget.Budget) string {
+	for _, other := range budgets {
 		if overlap(other, b) {
 			return other.Name
 		}
@@ -195,7 +202,7 @@ func (r *resolution) overlapping(b *detector.Budget) string {
 
 // keyError makes an Error of a model's refusal.
 func (p positions) keyError(path string, err error) *Error {
-	var k *detector.KeyError
+	var k *budget.KeyError
 	if !errors.As(err, &k) {
 		return p.errorAt(path, err.Error(), "a budget")
 	}
@@ -208,12 +215,16 @@ func typeOf[T any]() reflect.Type { return reflect.TypeFor[T]() }
 // cloud's metadata, or else its ephemeral ports.
 func (r *resolution) auto(path string, b *Budget) {
 	p := r.common(path, b)
-	for _, problem := range r.m.Rules.Problems {
-		r.note("%s: NAT rule not understood: %s", b.Name, problem)
-	}
+	rules, unread := r.m.rulesOf(b)
+	r.noteRules(b.Name, rules)
+	groups, folded := groupRules(rules.Rules)
 	switch azure := r.m.Cloud; {
-	case len(r.m.Rules.Rules) > 0:
-		r.autoRules(path, b, p)
+	case len(groups) > 0:
+		r.autoRules(path, b, p, groups, folded)
+		if rules.Private {
+			r.note("%s: the addresses that flows get on this machine are private, so another NAT translates them again and its ports may run out first: "+
+				"add a budget of its model (azure-lb, gcp-nat-static, aws-nat-gateway, …) or of model static", b.Name)
+		}
 		return
 	case len(azure.PublicIPs) > 0:
 		p.Model, p.VIPs = "instance-ip", azure.PublicIPs[:1]
@@ -226,22 +237,18 @@ func (r *resolution) auto(path string, b *Budget) {
 		p.Model = "local"
 	default:
 		p.Model = "local"
-		rules := "no NAT rule on this machine"
-		if r.m.RulesUnread {
-			rules = "no NAT rule to be read"
-		}
-		r.note("%s: %s and no VIPs from cloud metadata: the budget is its ephemeral ports", b.Name, rules)
+		r.note("%s: %s and no VIPs from cloud metadata: the budget is its ephemeral ports", b.Name, noRules(rules, unread))
 	}
-	model, _ := detector.FindModel(p.Model)
+	model, _ := budget.FindModel(p.Model)
 	r.complete(&p, model)
 	r.destinations(&p, b, model)
-	r.found(path, p, "what was found, "+p.Model+",")
+	r.found(path, p, "what was found, "+p.Model+",", len(r.budgets))
 }
 
-// found adds a budget that nobody configured, where no other counts the same flows.
-func (r *resolution) found(path string, p detector.Params, what string) {
-	b, err := detector.Resolve(p)
-	var k *detector.KeyError
+// found adds a budget that nobody configured, where no other of the first n counts the same flows.
+func (r *resolution) found(path string, p budget.Params, what string, n int) {
+	b, err := budget.Resolve(p)
+	var k *budget.KeyError
 	switch {
 	case errors.As(err, &k) && k.Key == "nodes": // that one was configured
 		r.refused(path, err)
@@ -250,58 +257,11 @@ func (r *resolution) found(path string, p detector.Params, what string) {
 		r.note("%s: %s is no budget: %v", p.Name, what, err)
 		return
 	}
-	if other := r.overlapping(b); other != "" {
+	if other := overlapping(r.budgets[:n], b); other != "" {
 		r.note("%s: %s shares flows with budget %s and is not counted apart", p.Name, what, other)
 		return
 	}
 	r.budgets = append(r.budgets, b)
-}
-
-// autoRules makes one budget of all rules that give out the same ports.
-func (r *resolution) autoRules(path string, b *Budget, p detector.Params) {
-	var groups []natrules.Rule
-	for _, rule := range r.m.Rules.Rules {
-		if i := slices.IndexFunc(groups, rule.Same); i >= 0 {
-			groups[i].TCP, groups[i].UDP = groups[i].TCP || rule.TCP, groups[i].UDP || rule.UDP
-		} else {
-			groups = append(groups, rule)
-		}
-	}
-	model, _ := detector.FindModel("linux")
-	p.Model = model.Name
-	for _, g := range groups {
-		q := p
-		if len(groups) > 1 {
-			q.Name = b.Name + "-" + groupName(g)
-		}
-		q.VIPs, q.PortRange, q.SpacePerVIP = g.VIPs, g.Ports, g.SpacePerVIP
-		none := 0
-		if !g.TCP {
-			q.TCP.Ports = &none
-		}
-		if !g.UDP {
-			q.UDP.Ports = &none
-		}
-		r.complete(&q, model)
-		r.destinations(&q, b, model)
-		r.found(path, q, g.String())
-	}
-}
-
-func groupName(r natrules.Rule) string {
-	var parts []string
-	switch n := len(r.VIPs); n {
-	case 0:
-		parts = append(parts, "masquerade")
-	case 1:
-		parts = append(parts, r.VIPs[0].String())
-	default:
-		parts = append(parts, fmt.Sprintf("%v..%v", r.VIPs[0], r.VIPs[n-1]))
-	}
-	if r.Ports != (collector.PortRange{}) {
-		parts = append(parts, fmt.Sprintf("%d-%d", r.Ports.First, r.Ports.Last))
-	}
-	return strings.Join(parts, ":")
 }
 
 func joinAddrs(as []netip.Addr) string {

@@ -12,7 +12,7 @@ import (
 	"github.com/snatwatch/snatwatch/collector"
 	"github.com/snatwatch/snatwatch/collector/cloud"
 	"github.com/snatwatch/snatwatch/collector/natrules"
-	"github.com/snatwatch/snatwatch/detector"
+	"github.com/snatwatch/snatwatch/detector/budget"
 )
 
 func addrs(texts ...string) []netip.Addr {
@@ -24,7 +24,7 @@ func addrs(texts ...string) []netip.Addr {
 }
 
 // text is a budget in one line.
-func text(b *detector.Budget) string {
+func text(b *budget.Budget) string {
 	return fmt.Sprintf("%s: %s, ports %d/%d effective %d/%d, vips %v count %d each %v, range %d-%d, nodes %d, netns %d, %d in %d out",
 		b.Name, b.Model, b.TCP.Ports, b.UDP.Ports, b.TCP.Effective, b.UDP.Effective, b.VIPs, b.VIPCount, b.SpacePerVIP,
 		b.PortRange.First, b.PortRange.Last, b.Nodes, b.Netns, len(b.Include), len(b.Exclude))
@@ -38,7 +38,7 @@ func TestResolve(t *testing.T) {
 	both.TCP, both.UDP = true, true
 	hashed := both
 	hashed.VIPs, hashed.SpacePerVIP = addrs("198.51.100.2", "198.51.100.3"), true
-	masquerade := natrules.Rule{Table: "ip nat", Chain: "post", Handle: 5, Masquerade: true, TCP: true, UDP: true}
+	masquerade := natrules.Rule{Table: "ip nat", Chain: "post", Handle: 5, Masquerade: true, SpacePerVIP: true, TCP: true, UDP: true}
 	lowPorts := collector.Limits{Netns: 42, LocalPorts: collector.PortRange{First: 10000, Last: 19999}, Reserved: []collector.PortRange{{First: 10000, Last: 10099}}}
 	const auto = "budgets: [{name: nat, model: auto}]"
 	const local = "ports 28232/28232 effective 28232/28232, vips [] count 1 each false, range 32768-60999"
@@ -69,7 +69,7 @@ func TestResolve(t *testing.T) {
 		{
 			"masquerade", auto,
 			Machine{Rules: natrules.Ruleset{Rules: []natrules.Rule{masquerade, masquerade}}},
-			[]string{"nat: linux, ports 64512/64512 effective 59351/59351, vips [] count 1 each false, range 0-0, nodes 0, netns 0, 0 in 0 out"},
+			[]string{"nat: linux, ports 64512/64512 effective 59351/59351, vips [] count 1 each true, range 0-0, nodes 0, netns 0, 0 in 0 out"},
 			nil,
 		},
 		{
@@ -96,16 +96,20 @@ func TestResolve(t *testing.T) {
 		{
 			"rules that share ports", auto,
 			Machine{Rules: natrules.Ruleset{Rules: []natrules.Rule{both, masquerade}}},
-			[]string{"nat-198.51.100.1:1024-2047: linux, ports 1024/1024 effective 942/942, vips [198.51.100.1] count 1 each false, range 1024-2047, nodes 0, netns 0, 1 in 0 out"},
-			[]string{"nat-masquerade: masquerade (table ip nat, chain post, handle 5) shares flows with budget nat-198.51.100.1:1024-2047 and is not counted apart"},
+			[]string{
+				"nat-198.51.100.1:1024-2047: linux, ports 1024/1024 effective 942/942, vips [198.51.100.1] count 1 each false, range 1024-2047, nodes 0, netns 0, 1 in 0 out",
+				"nat: linux, ports 64512/64512 effective 59351/59351, vips [] count 1 each true, range 0-0, nodes 0, netns 0, 0 in 0 out",
+			},
+			nil,
 		},
 		{
 			"a rule not understood", auto,
-			Machine{Rules: natrules.Ruleset{Unknown: 1, Problems: []string{"table ip nat, chain post, handle 9: a prefix translated one to one"}}},
+			Machine{Rules: natrules.Ruleset{Unknown: 1, Problems: []string{"table ip nat, chain post, handle 9: an address that depends on the flow"}}},
 			[]string{"nat: local, " + local + ", nodes 0, netns 0, 0 in 0 out"},
 			[]string{
-				"nat: NAT rule not understood: table ip nat, chain post, handle 9: a prefix translated one to one",
-				"nat: no NAT rule on this machine and no VIPs from cloud metadata: the budget is its ephemeral ports",
+				"nat: NAT rule not understood: table ip nat, chain post, handle 9: an address that depends on the flow: " +
+					"the flows that it translates are in no budget, unless one of model linux names its vips and port_range",
+				"nat: no NAT rule that is understood and no VIPs from cloud metadata: the budget is its ephemeral ports",
 			},
 		},
 		{
@@ -227,7 +231,7 @@ budgets:
 	}
 	lb := budgets[0]
 	want := [collector.NumReasons]time.Duration{6 * time.Second, time.Second, 2 * time.Second, 3 * time.Second, 4 * time.Second, 5 * time.Second}
-	if lb.TCP.CoolDown != want || lb.TCP.Idle != 30*time.Minute || lb.TCP.HalfOpen != time.Minute || lb.UDP.Unique != detector.PerNothing {
+	if lb.TCP.CoolDown != want || lb.TCP.Idle != 30*time.Minute || lb.TCP.HalfOpen != time.Minute || lb.UDP.Unique != budget.PerNothing {
 		t.Errorf("lb: %+v, %+v", lb.TCP, lb.UDP)
 	}
 	if evicts, not := budgets[1].TCP.CoolDown[collector.FIN], budgets[2].TCP.CoolDown[collector.FIN]; evicts != 0 || not != 120*time.Second {

@@ -11,7 +11,7 @@ import (
 	"time"
 	"unicode"
 
-	"github.com/snatwatch/snatwatch/detector"
+	"github.com/snatwatch/snatwatch/detector/budget"
 )
 
 // ModelAuto stands for whatever the machine itself tells: see Machine.
@@ -82,8 +82,8 @@ func (v *validation) budget(path string, b *Budget, names map[string]bool) {
 	names[b.Name] = true
 	if b.Model == "" {
 		v.errs = append(v.errs, v.at.errorAt(path+".model", "", "the model that its ports follow"))
-	} else if _, ok := detector.FindModel(b.Model); !ok && b.Model != ModelAuto {
-		_, err := detector.Resolve(detector.Params{Model: b.Model})
+	} else if _, ok := budget.FindModel(b.Model); !ok && b.Model != ModelAuto {
+		_, err := budget.Resolve(budget.Params{Model: b.Model})
 		e := v.at.keyError(path, err)
 		e.Want += ", or auto"
 		v.errs = append(v.errs, e)

@@ -7,7 +7,7 @@ import (
 	"strings"
 
 	"github.com/snatwatch/snatwatch/collector"
-	"github.com/snatwatch/snatwatch/detector"
+	"github.com/snatwatch/snatwatch/detector/budget"
 )
 
 // The types of this file are scalars. The error of UnmarshalText says what would
@@ -51,13 +51,13 @@ func (u *Unique) UnmarshalText(b []byte) error {
 	return oneOf(u, b, "endpoint", "address", "nothing")
 }
 
-func (u Unique) uniqueness() detector.Uniqueness {
-	for _, d := range []detector.Uniqueness{detector.PerAddress, detector.PerNothing} {
+func (u Unique) uniqueness() budget.Uniqueness {
+	for _, d := range []budget.Uniqueness{budget.PerAddress, budget.PerNothing} {
 		if d.String() == string(u) {
 			return d
 		}
 	}
-	return detector.PerEndpoint
+	return budget.PerEndpoint
 }
 
 func oneOf[T ~string](dst *T, b []byte, values ...T) error {

@@ -122,6 +122,15 @@ func (h *Host) Dial(ctx context.Context, to netip.AddrPort) (*socket.Conn, error
 	return c, nil
 }
 
+// Socket makes a non-blocking TCP socket of the host.
+func (h *Host) Socket(family int) (int, error) {
+	fds, err := h.sockets(family, unix.SOCK_STREAM, 1)
+	if err != nil {
+		return -1, err
+	}
+	return fds[0], nil
+}
+
 // Listen listens on a TCP address of the host.
 func (h *Host) Listen(ctx context.Context, at netip.AddrPort) (*net.TCPListener, error) {
 	var l net.Listener

@@ -31,12 +31,12 @@ func TestKernelRulesAreUnderstood(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := natrules.Ruleset{}
+	want := natrules.Ruleset{Read: true, Translating: 8}
 	for _, r := range []natrules.Rule{
+		{VIPs: []netip.Addr{VIP6(0), VIP6(1)}, Ports: testPorts}, // its table was made last
 		{VIPs: []netip.Addr{VIP(0)}, Ports: one},
 		{VIPs: []netip.Addr{VIP(1), VIP(2)}, Ports: testPorts, SpacePerVIP: true},
 		{VIPs: []netip.Addr{VIP(3), VIP(5)}, Ports: testPorts},
-		{VIPs: []netip.Addr{VIP6(0), VIP6(1)}, Ports: testPorts},
 	} {
 		tcp, udp := r, r
 		tcp.TCP, udp.UDP = true, true

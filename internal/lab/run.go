@@ -47,6 +47,8 @@ const (
 	nodeRST
 	nodeIdle
 	nodeIncident
+	nodeVerifyOne
+	nodeVerifyTwo
 	numNodes
 )
 
@@ -67,6 +69,8 @@ func topology() Topology {
 		rule(nodeRST, Range, 8, 1),
 		rule(nodeIdle, Range, 9, 1),
 		rule(nodeIncident, Numgen, 10, 1),
+		rule(nodeVerifyOne, Range, 11, 1),
+		rule(nodeVerifyTwo, Numgen, 12, 2),
 	}}
 }
 
@@ -77,6 +81,7 @@ func steps() []step {
 		{name: "spaces", title: "one VIP with 1024 ports, two destinations, TCP and UDP at the same time", run: spaces},
 		{name: "fill", title: "how many first packets are lost while one VIP's 1024 ports fill up", run: fillUp},
 		{name: "close", title: "1000 of 1024 ports taken by flows that end; then 1000 flows more to the same destination", run: closing},
+		{name: "verify", title: "snatwatch verify: 50 flows more than the ports of one VIP, and of two", run: stressTest},
 		{name: "idle", title: "1000 of 1024 ports taken by UDP flows that fall silent; then 1000 more, at once and later", begin: idleBegin, run: idle},
 	}
 }

@@ -3,12 +3,15 @@ package timeline
 import (
 	"context"
 	"encoding/json"
+
+	"github.com/snatwatch/snatwatch/internal/prom"
 )
 
-// forecast returns the highest probability of exhaustion within five minutes that the agent gives, and the
-// most ports held in one port space; zero where it does not answer.
+// forecast returns the highest probability of exhaustion within five minutes in the agent's snapshot, and the most
+// ports held in one port space; both are zero if the agent does not answer.
 func (r *recorder) forecast(ctx context.Context) (probability float64, held int) {
-	body, err := get(ctx, "http://"+r.o.Agent+"/api/v1/snapshot")
+	agent := prom.Server{URL: "http://" + r.o.Agent}
+	body, err := agent.Get(ctx, "/api/v1/snapshot")
 	if err != nil {
 		return 0, 0
 	}
@@ -48,24 +51,18 @@ func (r *recorder) forecast(ctx context.Context) (probability float64, held int)
 	return probability, held
 }
 
-// alerts returns the names of the alerts that fire in a Prometheus; ok is false where it does not answer.
-func alerts(ctx context.Context, s *program) (names []string, ok bool) {
-	body, err := get(ctx, s.URL+"/api/v1/alerts")
-	if err != nil {
-		return nil, false
-	}
-	var answer struct {
-		Data struct {
-			Alerts []struct {
-				Labels map[string]string
-				State  string
-			}
+// alerts returns the names of the alerts that fire in a Prometheus; ok is false if it does not answer.
+func alerts(ctx context.Context, s *prom.Server) (names []string, ok bool) {
+	var data struct {
+		Alerts []struct {
+			Labels map[string]string
+			State  string
 		}
 	}
-	if json.Unmarshal(body, &answer) != nil {
+	if s.API(ctx, "/api/v1/alerts", &data) != nil {
 		return nil, false
 	}
-	for _, a := range answer.Data.Alerts {
+	for _, a := range data.Alerts {
 		if a.State == "firing" {
 			names = append(names, a.Labels["alertname"])
 		}
@@ -74,8 +71,8 @@ func alerts(ctx context.Context, s *program) (names []string, ok bool) {
 }
 
 // inhibited reports whether Alertmanager holds the prediction back.
-func (r *recorder) inhibited(ctx context.Context, am *program) bool {
-	body, err := get(ctx, am.URL+"/api/v2/alerts?inhibited=true")
+func (r *recorder) inhibited(ctx context.Context, am *prom.Server) bool {
+	body, err := am.Get(ctx, "/api/v2/alerts?inhibited=true")
 	if err != nil {
 		return false
 	}

@@ -1,6 +1,5 @@
-// Package timeline plays the lab's incident before a real Prometheus and a real
-// Alertmanager with the repository's own rules, and tells what happened when: forecast, page,
-// first failed call, relief, all clear.
+// Package timeline plays the lab's incident while a real Prometheus and a real Alertmanager watch it with the
+// repository's own rules. It prints what happened when: forecast, page, first failed call, relief, all clear.
 package timeline
 
 import (
@@ -8,94 +7,18 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"net"
-	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"time"
+
+	"github.com/snatwatch/snatwatch/internal/prom"
 )
 
-// program is a child process that ends with its context.
-type program struct {
-	cmd *exec.Cmd
-	log bytes.Buffer
-	// URL is where it serves.
-	URL string
-}
-
-// start runs a program that serves on address and waits until path answers.
-func start(ctx context.Context, address, path, name string, args ...string) (*program, error) {
-	p := &program{URL: "http://" + address}
-	p.cmd = exec.CommandContext(ctx, name, args...)
-	p.cmd.Stdout, p.cmd.Stderr = &p.log, &p.log
-	p.cmd.Cancel = func() error { return p.cmd.Process.Signal(syscall.SIGTERM) }
-	p.cmd.WaitDelay = 10 * time.Second
-	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	if err := p.cmd.Start(); err != nil {
-		return nil, fmt.Errorf("start %s: %w", name, err)
-	}
-	ended := make(chan error, 1)
-	go func() { ended <- p.cmd.Wait() }()
-	tick := time.NewTicker(100 * time.Millisecond)
-	defer tick.Stop()
-	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); {
-		select {
-		case err := <-ended:
-			return nil, fmt.Errorf("%s ended: %w\n%s", name, err, p.log.String())
-		case <-ctx.Done():
-			return nil, context.Cause(ctx)
-		case <-tick.C:
-			if _, err := get(ctx, p.URL+path); err == nil {
-				return p, nil
-			}
-		}
-	}
-	return nil, fmt.Errorf("%s does not answer at %s%s within a minute", name, p.URL, path)
-}
-
-// freeAddress returns a loopback address with a port that was free a moment ago.
-func freeAddress() (string, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
-	}
-	return l.Addr().String(), l.Close()
-}
-
-// look finds the first of names that is a program.
-func look(names ...string) (string, error) {
-	for _, n := range names {
-		if path, err := exec.LookPath(n); err == nil {
-			return path, nil
-		}
-	}
-	return "", fmt.Errorf("no program %s: apt-get install prometheus prometheus-alertmanager", strings.Join(names, " or "))
-}
-
-func get(ctx context.Context, url string) ([]byte, error) {
-	r, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
-	if err != nil {
-		return nil, err
-	}
-	resp, err := http.DefaultClient.Do(r)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = resp.Body.Close() }()
-	body, err := io.ReadAll(resp.Body)
-	if err == nil && resp.StatusCode != http.StatusOK {
-		err = fmt.Errorf("%s: %s", url, resp.Status)
-	}
-	return body, err
-}
-
-// prometheus starts a server that scrapes target and evaluates the rules every interval.
-func (o *Options) prometheus(ctx context.Context, dir string, interval time.Duration, alertmanager string) (*program, error) {
-	name, err := look(o.Prometheus)
+// prometheus starts a server that scrapes the agent and evaluates the rules every interval. Its alerts go to
+// the Alertmanager at that URL; to none if it is empty.
+func (o *Options) prometheus(ctx context.Context, dir string, interval time.Duration, alertmanager string) (*prom.Server, error) {
+	name, err := prom.Find(o.Prometheus)
 	if err != nil {
 		return nil, err
 	}
@@ -118,20 +41,12 @@ rule_files: [%[2]q]
 	if err := os.MkdirAll(folder, 0o700); err != nil {
 		return nil, err
 	}
-	file := filepath.Join(folder, "prometheus.yml")
-	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
-		return nil, err
-	}
-	address, err := freeAddress()
-	if err != nil {
-		return nil, err
-	}
-	return start(ctx, address, "/-/ready", name, "--config.file="+file, "--storage.tsdb.path="+filepath.Join(folder, "data"), "--web.listen-address="+address)
+	return prom.Prometheus(ctx, name, folder, config)
 }
 
-// alertmanager starts one with the sample configuration, its receivers turned to webhook.
-func (o *Options) alertmanager(ctx context.Context, dir, webhook string) (*program, error) {
-	name, err := look(o.Alertmanager, "prometheus-alertmanager", "alertmanager")
+// alertmanager starts an Alertmanager with the sample configuration. Its receivers send to webhook.
+func (o *Options) alertmanager(ctx context.Context, dir, webhook string) (*prom.Server, error) {
+	name, err := prom.Find(o.Alertmanager, "prometheus-alertmanager", "alertmanager")
 	if err != nil {
 		return nil, err
 	}
@@ -143,14 +58,5 @@ func (o *Options) alertmanager(ctx context.Context, dir, webhook string) (*progr
 	if !bytes.Contains(sample, []byte(receiver)) {
 		return nil, fmt.Errorf("--routing=%s: no receiver at %s in it, whose place this program takes", o.Routing, receiver)
 	}
-	file := filepath.Join(dir, "alertmanager.yml")
-	if err := os.WriteFile(file, bytes.ReplaceAll(sample, []byte(receiver), []byte(webhook)), 0o600); err != nil {
-		return nil, err
-	}
-	address, err := freeAddress()
-	if err != nil {
-		return nil, err
-	}
-	return start(ctx, address, "/-/ready", name, "--config.file="+file, "--storage.path="+filepath.Join(dir, "alertmanager"),
-		"--web.listen-address="+address, "--cluster.listen-address=")
+	return prom.Alertmanager(ctx, name, dir, string(bytes.ReplaceAll(sample, []byte(receiver), []byte(webhook))))
 }

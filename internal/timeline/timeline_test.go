@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/snatwatch/snatwatch/internal/lab"
+	"github.com/snatwatch/snatwatch/internal/prom"
 )
 
 const (
@@ -133,7 +134,7 @@ func TestPlaySaysWhatIsMissing(t *testing.T) {
 			}
 		})
 	}
-	if _, err := look("no-such-program"); err == nil || !strings.Contains(err.Error(), "apt-get install prometheus") {
+	if _, err := prom.Find("no-such-program"); err == nil || !strings.Contains(err.Error(), "apt-get install prometheus") {
 		t.Errorf("error %v, want the packages to install", err)
 	}
 }

@@ -1,0 +1,86 @@
+package main
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// signalledChild makes a child of TestSecondSignal wait for signals as the agent does.
+const signalledChild = "SNATWATCH_TEST_SIGNALLED"
+
+// A second SIGTERM must not end an agent that is still saving its state; a second SIGINT ends any process.
+func TestSecondSignal(t *testing.T) {
+	if os.Getenv(signalledChild) != "" {
+		ctx, stop := signalled()
+		fmt.Println("started")
+		<-ctx.Done()
+		fmt.Println("asked to stop")
+		_, _ = io.ReadAll(os.Stdin) // until the parent lets it go
+		fmt.Println("saved")
+		stop()
+		os.Exit(0)
+	}
+	for _, tt := range []struct {
+		name   string
+		signal syscall.Signal
+		saved  bool
+	}{
+		{"SIGTERM", syscall.SIGTERM, true},
+		{"SIGINT", syscall.SIGINT, false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			c := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestSecondSignal$")
+			c.Env = append(os.Environ(), signalledChild+"=1")
+			in, err := c.StdinPipe()
+			if err != nil {
+				t.Fatal(err)
+			}
+			out, err := c.StdoutPipe()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := c.Start(); err != nil {
+				t.Fatal(err)
+			}
+			lines := bufio.NewReader(out)
+			for _, want := range []string{"started\n", "asked to stop\n"} {
+				if got, err := lines.ReadString('\n'); got != want {
+					t.Fatalf("the child said %q (%v), want %q", got, err, want)
+				}
+				if err := c.Process.Signal(tt.signal); err != nil {
+					t.Fatal(err)
+				}
+			}
+			ended := make(chan struct{})
+			if tt.saved {
+				_ = in.Close()
+			} else { // it says that it was asked a moment before it takes the next one
+				go func() {
+					for tick := time.Tick(20 * time.Millisecond); ; {
+						select {
+						case <-ended:
+							return
+						case <-tick:
+							_ = c.Process.Signal(tt.signal)
+						}
+					}
+				}()
+			}
+			rest, _ := io.ReadAll(lines)
+			err = c.Wait()
+			close(ended)
+			if got := strings.Contains(string(rest), "saved") && err == nil; got != tt.saved {
+				t.Errorf("saved %v (%q, %v), want %v", got, rest, err, tt.saved)
+			}
+			_ = in.Close()
+		})
+	}
+}

@@ -1,0 +1,114 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/alecthomas/kingpin/v2"
+	"github.com/prometheus/exporter-toolkit/web"
+	"github.com/prometheus/exporter-toolkit/web/kingpinflag"
+
+	"github.com/snatwatch/snatwatch/internal/agent"
+	"github.com/snatwatch/snatwatch/internal/config"
+)
+
+func runCommand(app *kingpin.Application) command {
+	var o options
+	c := app.Command("run", "The agent: watches this machine and serves metrics, an API and a page.").Default()
+	o.register(c)
+	return command{c, func(ctx context.Context, e *env, logger *slog.Logger) error {
+		if err := e.confine(); err != nil {
+			logger.Warn("capabilities kept", "err", err)
+		}
+		return o.run(ctx, e, logger)
+	}}
+}
+
+// options are the agent's flags. A given flag wins over the config.
+type options struct {
+	config       string
+	source       flag[string]
+	strategy     flag[string]
+	pollInterval flag[time.Duration]
+	netns        flag[string]
+	cpuBudget    flag[float64]
+	stateFile    flag[string]
+	tracked      flag[int]
+	forecast     flag[int]
+	exported     flag[int]
+
+	web       *web.FlagConfig
+	listenSet bool
+	lifecycle bool
+	profiling bool
+}
+
+// flag is a setting on the command line; a zero or empty value counts as given too.
+type flag[T any] struct {
+	value T
+	given bool
+}
+
+func (f flag[T]) over(dst *T) {
+	if f.given {
+		*dst = f.value
+	}
+}
+
+func (o *options) register(c *kingpin.CmdClause) {
+	c.Flag("config", "Config file (YAML); without one the agent watches this machine as it finds it.").PlaceHolder("FILE").StringVar(&o.config)
+	c.Flag("source", "Source of flows: auto, conntrack or sockets.").PlaceHolder("auto").IsSetByUser(&o.source.given).EnumVar(&o.source.value, "auto", "conntrack", "sockets")
+	c.Flag("strategy", "How the agent reads conntrack: auto, poll or events.").PlaceHolder("auto").IsSetByUser(&o.strategy.given).EnumVar(&o.strategy.value, "auto", "poll", "events")
+	c.Flag("poll-interval", "Time between two dumps of conntrack.").PlaceHolder("2s").IsSetByUser(&o.pollInterval.given).DurationVar(&o.pollInterval.value)
+	c.Flag("netns", "Network namespace in which flows leave the machine: a path, or a name below /run/netns. Default: the agent's own.").PlaceHolder("PATH").IsSetByUser(&o.netns.given).StringVar(&o.netns.value)
+	c.Flag("cpu-budget", "Fraction of one core that reading flows may take.").PlaceHolder("0.02").IsSetByUser(&o.cpuBudget.given).Float64Var(&o.cpuBudget.value)
+	c.Flag("state-file", "File that keeps hold-time statistics over a restart.").PlaceHolder("FILE").IsSetByUser(&o.stateFile.given).StringVar(&o.stateFile.value)
+	c.Flag("limits.tracked", "Destinations of one budget that the ledger counts one by one.").PlaceHolder("10000").IsSetByUser(&o.tracked.given).IntVar(&o.tracked.value)
+	c.Flag("limits.forecast", "Destinations that the agent forecasts.").PlaceHolder("1000").IsSetByUser(&o.forecast.given).IntVar(&o.forecast.value)
+	c.Flag("limits.exported", "Destinations of one budget and protocol that have series of their own.").PlaceHolder("50").IsSetByUser(&o.exported.given).IntVar(&o.exported.value)
+	o.web = kingpinflag.AddFlags(c, ":9959")
+	c.GetFlag("web.listen-address").IsSetByUser(&o.listenSet)
+	c.Flag("web.enable-lifecycle", "Let POST /-/reload reload the config; SIGHUP always does.").BoolVar(&o.lifecycle)
+	c.Flag("web.enable-pprof", "Serve profiles of the agent at /debug/pprof/.").BoolVar(&o.profiling)
+}
+
+// run runs the agent with these flags.
+func (o *options) run(ctx context.Context, e *env, logger *slog.Logger) error {
+	return agent.Run(ctx, agent.Options{
+		Load: o.load, File: o.config, Web: o.listen, Build: newBuild().Build,
+		Metadata: e.metadata, Hangup: e.hangup, Lifecycle: o.lifecycle, Profiling: o.profiling, Logger: logger,
+	})
+}
+
+// load reads the config and lays the flags over it.
+func (o *options) load() (*config.Config, error) {
+	c, err := config.Load(o.config)
+	if err != nil {
+		return nil, err
+	}
+	o.source.over((*string)(&c.Source))
+	o.strategy.over((*string)(&c.Strategy))
+	o.pollInterval.over(&c.PollInterval)
+	o.netns.over(&c.Netns)
+	o.cpuBudget.over(&c.CPUBudget)
+	o.stateFile.over(&c.StateFile)
+	o.tracked.over(&c.Limits.Tracked)
+	o.forecast.over(&c.Limits.Forecast)
+	o.exported.over(&c.Limits.Exported)
+	c.CompleteLimits(o.forecast.given, o.exported.given)
+	if err := c.Validate(); err != nil {
+		return nil, fmt.Errorf("config with the flags given: %w", err)
+	}
+	return c, nil
+}
+
+// listen returns the flags of the web server, with the config's address if the command line has none.
+func (o *options) listen(c *config.Config) *web.FlagConfig {
+	f := *o.web
+	if !o.listenSet {
+		f.WebListenAddresses = &[]string{c.Listen}
+	}
+	return &f
+}

@@ -1,0 +1,181 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+
+	"github.com/alecthomas/kingpin/v2"
+
+	"github.com/snatwatch/snatwatch/internal/remote"
+	"github.com/snatwatch/snatwatch/internal/verify"
+)
+
+// verifyFlags are the flags of the stress test.
+type verifyFlags struct {
+	verify.Options
+	target, agent, budget string
+	ports                 int
+	json                  bool
+	serve                 bool
+	listen                string
+	server                verify.Server
+}
+
+func verifyCommand(app *kingpin.Application) command {
+	var f verifyFlags
+	c := app.Command("verify", "The stress test of a budget: opens TCP flows to a server of yours until no port is left or the limit is reached, says how many opened and how the others failed, and releases them all.")
+	c.Flag("target", "Address and port, or name and port, of a server that you own.").PlaceHolder("HOST:PORT").StringVar(&f.target)
+	c.Flag("limit", "Flows to open at most, those that fail included.").PlaceHolder("N").IntVar(&f.Limit)
+	c.Flag("rate", "Flows to open each second, at most 1000.").Default("50").IntVar(&f.Rate)
+	c.Flag("pending", "Flows that may wait for an answer before no more are opened.").Default("50").IntVar(&f.Pending)
+	c.Flag("stop-after", "Flows in a row that fail before the test stops.").Default("50").IntVar(&f.StopAfter)
+	c.Flag("timeout", "How long a flow may take to open.").Default("10s").DurationVar(&f.Timeout)
+	c.Flag("hold", "How long all flows stay open at the end.").Default("5s").DurationVar(&f.Hold)
+	c.Flag("ports", "The budget to compare with: ports of this node to one destination.").PlaceHolder("N").IntVar(&f.ports)
+	c.Flag("agent", "Agent of this node, which tells the budget and what is held of it already.").PlaceHolder("URL").StringVar(&f.agent)
+	c.Flag("budget", "The agent's budget that the target counts in, where there are several.").PlaceHolder("NAME").StringVar(&f.budget)
+	c.Flag("json", "Print JSON instead of text.").BoolVar(&f.json)
+	c.Flag("serve", "Be the far end instead: hold what callers open and tell each where it came from.").BoolVar(&f.serve)
+	c.Flag("listen", "Where the far end listens.").Default(":9960").StringVar(&f.listen)
+	c.Flag("serve-limit", "Flows that the far end holds at most.").Default("100000").IntVar(&f.server.Limit)
+	return command{c, func(ctx context.Context, e *env, logger *slog.Logger) error {
+		if f.serve {
+			return serveVerify(ctx, e, &f)
+		}
+		return runVerify(ctx, e, &f, logger)
+	}}
+}
+
+func serveVerify(ctx context.Context, e *env, f *verifyFlags) error {
+	switch {
+	case f.target != "" || f.Limit != 0:
+		return errors.New("verify: --serve is the far end: it takes no --target and no --limit")
+	case f.server.Limit < 1:
+		return fmt.Errorf("verify: serve-limit %d: want 1 or more", f.server.Limit)
+	}
+	l, err := verify.Listen(ctx, f.listen)
+	if err != nil {
+		return fmt.Errorf("verify: %w", err)
+	}
+	_, _ = fmt.Fprintf(e.stdout, "listening on %v; each flow is told its address and held until its caller ends it\n", l.Addr())
+	return f.server.Serve(ctx, l)
+}
+
+func runVerify(ctx context.Context, e *env, f *verifyFlags, logger *slog.Logger) error {
+	if f.target == "" || f.Limit == 0 {
+		return errors.New("verify: name a server that you own and a limit: --target HOST:PORT --limit N")
+	}
+	if f.ports < 0 || f.ports > 0 && f.agent != "" {
+		return errors.New("verify: the budget comes from --agent or is --ports, 1 or more")
+	}
+	var err error
+	if f.Target, err = resolveTarget(ctx, f.target); err != nil {
+		return fmt.Errorf("verify: %w", err)
+	}
+	budget := verify.Budget{Ports: f.ports}
+	if f.agent != "" {
+		if budget, f.HeldBefore, err = askBudget(ctx, f.agent, f.budget, f.Target); err != nil {
+			return fmt.Errorf("verify: %w", err)
+		}
+	}
+	f.Progress = func(p verify.Progress) {
+		logger.Info(p.Doing, "attempted", p.Attempted, "open", p.Open, "opening", p.Opening, "failed", p.Failed)
+	}
+	r, err := verify.Run(ctx, f.Options)
+	if err != nil {
+		return fmt.Errorf("verify: %w", err)
+	}
+	if budget.Ports > 0 {
+		r.Judge(budget)
+	}
+	if f.json {
+		err = r.WriteJSON(e.stdout)
+	} else {
+		err = r.WriteText(e.stdout)
+	}
+	switch {
+	case err != nil:
+		return fmt.Errorf("verify: write report: %w", err)
+	case r.Verdict != nil && r.Verdict.Outcome != verify.Confirmed:
+		return errors.New("verify: " + r.Verdict.Text)
+	case r.Open == 0:
+		return errors.New("verify: no flow opened")
+	}
+	return nil
+}
+
+// resolveTarget returns the one address that a target names. A name of several addresses would be several
+// destinations, each with ports of its own.
+func resolveTarget(ctx context.Context, target string) (netip.AddrPort, error) {
+	if a, err := netip.ParseAddrPort(target); err == nil {
+		return a, nil
+	}
+	host, service, err := net.SplitHostPort(target)
+	if err != nil {
+		return netip.AddrPort{}, fmt.Errorf("target %q: want HOST:PORT", target)
+	}
+	port, err := net.DefaultResolver.LookupPort(ctx, "tcp", service)
+	if err != nil {
+		return netip.AddrPort{}, fmt.Errorf("target %q: %w", target, err)
+	}
+	addrs, err := net.DefaultResolver.LookupNetIP(ctx, "ip", host)
+	if err != nil {
+		return netip.AddrPort{}, fmt.Errorf("target %q: %w", target, err)
+	}
+	if len(addrs) > 1 {
+		return netip.AddrPort{}, fmt.Errorf("target %q: has the addresses %v, and each is a destination of its own: name one", target, addrs)
+	}
+	return netip.AddrPortFrom(addrs[0].Unmap(), uint16(port)), nil
+}
+
+// askBudget returns the agent's budget that a target counts in, and what is held of it to that target.
+func askBudget(ctx context.Context, agent, name string, target netip.AddrPort) (b verify.Budget, held int, err error) {
+	s, err := remote.Agent(ctx, agent)
+	if err != nil {
+		return b, 0, err
+	}
+	if !s.Ready {
+		return b, 0, fmt.Errorf("agent at %s has not seen a complete dump yet", agent)
+	}
+	var names []string
+	for i := range s.Budgets {
+		ab := &s.Budgets[i]
+		terms := ab.TermsOf("tcp")
+		if terms == nil || name != "" && ab.Name != name {
+			continue
+		}
+		names = append(names, ab.Name)
+		b = verify.Budget{Name: ab.Name, Ports: terms.Ports, Effective: terms.Effective}
+		held = heldTo(ab, target)
+	}
+	switch {
+	case len(names) == 0 && name != "":
+		return b, 0, fmt.Errorf("agent at %s has no TCP budget %q", agent, name)
+	case len(names) == 0:
+		return b, 0, fmt.Errorf("agent at %s has no TCP budget", agent)
+	case len(names) > 1:
+		return b, 0, fmt.Errorf("agent at %s has the budgets %q: say which with --budget", agent, names)
+	}
+	return b, held, nil
+}
+
+// heldTo returns the ports that a budget's port space of the target holds; where VIPs are
+// spaces of their own, the fullest counts.
+func heldTo(b *remote.Budget, target netip.AddrPort) int {
+	held := 0
+	for _, p := range b.Protocols {
+		if p.Protocol != "tcp" {
+			continue
+		}
+		for _, s := range p.Spaces {
+			if s.Destination == target.String() || s.Destination == target.Addr().String()+":*" || s.Destination == "*" {
+				held = max(held, s.Held)
+			}
+		}
+	}
+	return held
+}

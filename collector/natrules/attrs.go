@@ -1,0 +1,77 @@
+package natrules
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+
+	"github.com/snatwatch/snatwatch/collector/nlraw"
+)
+
+// errCut tells of attributes that are not whole.
+var errCut = errors.New("cut off in the middle of an attribute")
+
+// each calls f with every attribute of b.
+func each(b []byte, f func(typ uint16, value []byte) error) error {
+	for {
+		typ, value, rest, ok := nlraw.Attr(b)
+		switch {
+		case !ok && len(b) == 0:
+			return nil
+		case !ok:
+			return errCut
+		}
+		if err := f(typ, value); err != nil {
+			return err
+		}
+		b = rest
+	}
+}
+
+// fields are the attributes of one nest by type; those above the last are of no use here.
+type fields [24][]byte
+
+func parseFields(b []byte) (f fields, err error) {
+	err = each(b, func(typ uint16, value []byte) error {
+		if int(typ) < len(f) {
+			f[typ] = value
+		}
+		return nil
+	})
+	return f, err
+}
+
+// u32 reads a number in network byte order; 0 where there is none.
+func (f *fields) u32(typ uint16) uint32 {
+	if len(f[typ]) < 4 {
+		return 0
+	}
+	return binary.BigEndian.Uint32(f[typ])
+}
+
+func (f *fields) u64(typ uint16) uint64 {
+	if len(f[typ]) < 8 {
+		return 0
+	}
+	return binary.BigEndian.Uint64(f[typ])
+}
+
+// text reads a string that ends at its first zero byte, if there is one.
+func (f *fields) text(typ uint16) string { return cString(f[typ]) }
+
+func cString(b []byte) string {
+	for i, c := range b {
+		if c == 0 {
+			return string(b[:i])
+		}
+	}
+	return string(b)
+}
+
+// body takes struct nfgenmsg off a message: family (u8), version (u8), res_id (u16).
+func body(b []byte) (family byte, attributes []byte, err error) {
+	if len(b) < 4 {
+		return 0, nil, fmt.Errorf("%d bytes, want struct nfgenmsg", len(b))
+	}
+	return b[0], b[4:], nil
+}

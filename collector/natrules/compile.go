@@ -1,0 +1,329 @@
+package natrules
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+
+	"golang.org/x/sys/unix"
+)
+
+func itoa(n int) string { return strconv.Itoa(n) }
+
+// step is a rule as the walk needs it.
+type step struct {
+	handle uint64
+	conds  []cond
+	// branches are where flows that match go, each for its own conditions beside conds.
+	branches []branch
+	// total: one of the branches is drawn for every packet.
+	total bool
+	// rules are what the source is changed to, in Table, Chain and Handle not filled in. Empty with nat is
+	// a translation that holds no ports: remark says which.
+	nat    bool
+	rules  []Rule
+	family flows // that the translation is for
+	drawn  bool  // rules are drawn among, anew for each packet
+	remark string
+	// marks: the rule sets a mark; drawsMark: to something drawn for each packet.
+	marks, drawsMark bool
+	// err is why the rule, which changes sources, is not understood.
+	err error
+}
+
+// branch is a verdict. chain is for verdictJump and verdictGoto.
+type branch struct {
+	conds   []cond
+	verdict int32
+	chain   string
+}
+
+// element is one of a set or map. An interval goes from key up to and including last, or where open is set up to before it.
+type element struct {
+	key, last []byte
+	open      bool
+	all       bool // whatever no other element has
+	data      []byte
+	verdict   int32
+	chain     string
+}
+
+func (e *element) has(key []byte) bool {
+	if e.all {
+		return true
+	}
+	n := min(len(key), len(e.key), len(e.last))
+	from, to := slices.Compare(e.key[:n], key[:n]), slices.Compare(key[:n], e.last[:n])
+	return from <= 0 && (to < 0 || to == 0 && !(e.open && len(e.last) == len(key)))
+}
+
+// elementsOf returns the elements of a set or map.
+type elementsOf func(set string) ([]element, error)
+
+// compiler makes a step of a rule's expressions.
+type compiler struct {
+	step
+	family byte
+	regs   registers
+	sets   elementsOf
+	// unknown is the first expression that is not known.
+	unknown string
+}
+
+// compile reads NFTA_RULE_EXPRESSIONS. What is not understood is the step's err if the rule changes sources, else
+// a condition that may hold or not.
+func compile(family byte, expressions []byte, sets elementsOf) (step, error) {
+	c := compiler{family: family, sets: sets}
+	c.step.family = ofFamily(family)
+	err := each(expressions, func(_ uint16, elem []byte) error {
+		f, err := parseFields(elem)
+		if err != nil {
+			return err
+		}
+		data, err := parseFields(f[unix.NFTA_EXPR_DATA])
+		if err != nil {
+			return fmt.Errorf("expression %s: %w", f.text(unix.NFTA_EXPR_NAME), err)
+		}
+		c.expression(f.text(unix.NFTA_EXPR_NAME), &data)
+		return nil
+	})
+	if err != nil {
+		return step{}, err
+	}
+	if c.nat && c.err == nil && c.unknown != "" {
+		c.err = fmt.Errorf("expression %s is not known to this version", c.unknown)
+	}
+	if c.err != nil {
+		c.rules = nil
+	}
+	return c.step, nil
+}
+
+// done: nothing that follows in the rule is run.
+func (c *compiler) done() bool {
+	return c.nat || len(c.branches) > 0
+}
+
+func (c *compiler) when(conds ...cond) { c.conds = append(c.conds, conds...) }
+
+// passing adds a condition that does not hang on the flow alone.
+func (c *compiler) passing(text string) { c.when(cond{text: text, flows: allFlows, passing: true}) }
+
+func (c *compiler) expression(name string, f *fields) {
+	if c.done() {
+		return
+	}
+	switch name {
+	case "immediate":
+		c.immediate(f)
+	case "meta":
+		c.meta(f)
+	case "ct":
+		c.ct(f)
+	case "payload":
+		c.payload(f)
+	case "rt", "fib", "exthdr", "osf", "xfrm":
+		c.load(name, f, 1, word{})
+	case "socket", "tunnel":
+		c.load(name, f, nftaSocketDreg, word{})
+	case "numgen":
+		c.regs.set(f.u32(unix.NFTA_NG_DREG), 1, word{text: "numgen", drawn: true})
+	case "hash":
+		w := c.regs.get(f.u32(unix.NFTA_HASH_SREG))
+		c.regs.set(f.u32(unix.NFTA_HASH_DREG), 1, word{text: describe("hash of "+w.text, f, unix.NFTA_HASH_SREG, unix.NFTA_HASH_DREG), mark: w.mark})
+	case "byteorder":
+		c.change("byteorder", f, unix.NFTA_BYTEORDER_SREG, unix.NFTA_BYTEORDER_DREG, f.u32(unix.NFTA_BYTEORDER_LEN))
+	case "bitwise":
+		c.change("bitwise", f, unix.NFTA_BITWISE_SREG, unix.NFTA_BITWISE_DREG, f.u32(unix.NFTA_BITWISE_LEN))
+	case "cmp":
+		c.compare(f)
+	case "range":
+		w := c.regs.get(f.u32(unix.NFTA_RANGE_SREG))
+		c.when(cond{text: describe("range "+w.text, f, unix.NFTA_RANGE_SREG), flows: allFlows, drawn: w.drawn, mark: w.mark})
+	case "lookup":
+		c.lookup(f)
+	case "nat":
+		c.snat(f)
+	case "masq":
+		c.masquerade(f)
+	case "target":
+		c.target(f)
+	case "match":
+		c.match(f)
+	case "limit", "quota", "connlimit", "dynset", "last":
+		c.passing(name)
+	case "reject", "queue", "synproxy", "tproxy", "redir":
+		c.branches = []branch{{verdict: verdictDrop}}
+	case "counter", "log", "notrack", "objref", "dup", "fwd", "flow_offload":
+	default:
+		if c.unknown == "" {
+			c.unknown = name
+		}
+		c.regs.forget()
+		c.passing("expression " + name)
+	}
+}
+
+// describe writes what an expression says, but for the registers named by the attributes in but.
+func describe(name string, f *fields, but ...uint16) string {
+	b := []byte(name)
+	for typ, v := range f {
+		if v != nil && !slices.Contains(but, uint16(typ)) {
+			b = append(strconv.AppendInt(append(b, ' '), int64(typ), 10), '=')
+			b = append(b, v...)
+		}
+	}
+	return string(b)
+}
+
+// load puts something of the packet into the register that attribute dreg names.
+func (c *compiler) load(name string, f *fields, dreg uint16, w word) {
+	w.text = describe(name, f, dreg)
+	c.regs.set(f.u32(dreg), 4, w)
+}
+
+// change is an expression that works on the words of one register and writes another.
+func (c *compiler) change(name string, f *fields, sreg, dreg uint16, size uint32) {
+	w := c.regs.get(f.u32(sreg))
+	to := word{text: describe(name+" "+w.text, f, sreg, dreg), drawn: w.drawn, mark: w.mark}
+	c.regs.set(f.u32(dreg), int(min(size, 64)+3)/4, to)
+}
+
+func (c *compiler) meta(f *fields) {
+	key := f.u32(unix.NFTA_META_KEY)
+	if f[unix.NFTA_META_SREG] != nil {
+		if key == metaMark {
+			c.mark(c.regs.get(f.u32(unix.NFTA_META_SREG)))
+		}
+		return
+	}
+	w := word{mark: key == metaMark}
+	switch key {
+	case metaOIFName:
+		w.field = fieldOIFName
+	case metaOIF:
+		w.field = fieldOIF
+	case metaL4Proto:
+		w.field = fieldProtocol
+	case metaNFProto:
+		w.field = fieldFamily
+	}
+	n := 1
+	if key == metaOIFName {
+		n = unix.IFNAMSIZ / 4
+	}
+	w.text = describe("meta", f, unix.NFTA_META_DREG)
+	c.regs.set(f.u32(unix.NFTA_META_DREG), n, w)
+}
+
+func (c *compiler) mark(w word) {
+	c.marks, c.drawsMark = true, c.drawsMark || w.drawn
+}
+
+func (c *compiler) ct(f *fields) {
+	key := f.u32(unix.NFTA_CT_KEY)
+	if f[unix.NFTA_CT_SREG] != nil {
+		if key == ctMark {
+			c.mark(c.regs.get(f.u32(unix.NFTA_CT_SREG)))
+		}
+		return
+	}
+	c.load("ct", f, unix.NFTA_CT_DREG, word{mark: key == ctMark})
+}
+
+// payload knows the protocol byte of the IPv4 header, and next header of IPv6. Writing the source
+// address is stateless translation.
+func (c *compiler) payload(f *fields) {
+	base, offset, size := f.u32(unix.NFTA_PAYLOAD_BASE), f.u32(unix.NFTA_PAYLOAD_OFFSET), f.u32(unix.NFTA_PAYLOAD_LEN)
+	if f[unix.NFTA_PAYLOAD_SREG] != nil {
+		from := uint32(12)
+		if c.family == unix.NFPROTO_IPV6 {
+			from = 8
+		}
+		if base == networkHeader && offset == from && size >= 4 {
+			c.remark = "writes source addresses into packets without conntrack, one for one: it holds no ports"
+		}
+		return
+	}
+	var w word
+	if base == networkHeader && size == 1 &&
+		(offset == 9 && c.family != unix.NFPROTO_IPV6 || offset == 6 && c.family == unix.NFPROTO_IPV6) {
+		w.field = fieldProtocol
+	}
+	w.text = describe("payload", f, unix.NFTA_PAYLOAD_DREG)
+	c.regs.set(f.u32(unix.NFTA_PAYLOAD_DREG), int(min(size, 64)+3)/4, w)
+}
+
+func (c *compiler) immediate(f *fields) {
+	data, err := parseFields(f[unix.NFTA_IMMEDIATE_DATA])
+	if err != nil {
+		c.passing("immediate that is cut off")
+		return
+	}
+	if v := data[unix.NFTA_DATA_VERDICT]; v != nil {
+		if b, err := parseVerdict(v); err == nil && b.verdict != verdictContinue {
+			c.branches = []branch{b}
+		}
+		return
+	}
+	c.regs.constant(f.u32(unix.NFTA_IMMEDIATE_DREG), data[unix.NFTA_DATA_VALUE])
+}
+
+func parseVerdict(b []byte) (branch, error) {
+	f, err := parseFields(b)
+	if err != nil {
+		return branch{}, err
+	}
+	if len(f[unix.NFTA_VERDICT_CODE]) < 4 {
+		return branch{}, errors.New("a verdict without a code")
+	}
+	return branch{verdict: int32(f.u32(unix.NFTA_VERDICT_CODE)), chain: f.text(unix.NFTA_VERDICT_CHAIN)}, nil
+}
+
+// compare is a condition on a register.
+func (c *compiler) compare(f *fields) {
+	w := c.regs.get(f.u32(unix.NFTA_CMP_SREG))
+	op := f.u32(unix.NFTA_CMP_OP)
+	d, err := parseFields(f[unix.NFTA_CMP_DATA])
+	if err != nil {
+		c.passing("comparison that is cut off")
+		return
+	}
+	data := d[unix.NFTA_DATA_VALUE]
+	equal := op == cmpEq
+	if op <= cmpNeq && w.part == 0 && len(data) > 0 {
+		has := func(v byte) bool { return (data[0] == v) == equal }
+		switch w.field {
+		case fieldProtocol:
+			c.when(cond{flows: protocolsIn(has)})
+			return
+		case fieldFamily:
+			c.when(cond{flows: familiesIn(has)})
+			return
+		case fieldOIFName:
+			c.leaves([]out{{name: ifname(data)}}, !equal)
+			return
+		case fieldOIF:
+			if len(data) == 4 {
+				c.leaves([]out{{index: int(binary.NativeEndian.Uint32(data))}}, !equal)
+				return
+			}
+		}
+	}
+	c.when(cond{text: fmt.Sprintf("%s+%d %d %x", w.text, w.part, op, data), flows: allFlows, drawn: w.drawn, mark: w.mark})
+}
+
+// ifname reads a name as a comparison has it: without the zero byte at the end it stands for all that begin so.
+func ifname(b []byte) string {
+	name := cString(b)
+	if len(name) == len(b) && len(b) < unix.IFNAMSIZ {
+		name += "*"
+	}
+	return name
+}
+
+func (c *compiler) leaves(outs []out, not bool) {
+	c.when(cond{text: outText(outs, not), flows: allFlows, outs: outs, isOut: true, not: not})
+}

@@ -1,0 +1,316 @@
+package natrules
+
+import (
+	"cmp"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/mdlayher/netlink"
+	"golang.org/x/sys/unix"
+
+	"github.com/snatwatch/snatwatch/collector/nlraw"
+)
+
+// tableKey names a table.
+type tableKey struct {
+	family byte
+	name   string
+}
+
+func (t tableKey) String() string {
+	family := map[byte]string{unix.NFPROTO_IPV4: "ip", unix.NFPROTO_IPV6: "ip6", unix.NFPROTO_INET: "inet"}[t.family]
+	return family + " " + t.name
+}
+
+// baseChain is where the kernel enters a table when a flow leaves.
+type baseChain struct {
+	table    tableKey
+	name     string
+	nat      bool // of type nat; else of one that cannot translate by conntrack
+	priority int32
+}
+
+// nftables reads the rules of nf_tables.
+type nftables struct {
+	ctx  context.Context
+	conn *nlraw.Conn
+	// read so far, so that nothing is read twice.
+	chains map[tableKey]map[string]*chain
+	sets   map[tableKey]map[string][]element
+}
+
+// request is a message of nf_tables with the strings that its attributes hold.
+func request(typ uint16, family byte, texts map[uint16]string) netlink.Message {
+	data := []byte{family, unix.NFNETLINK_V0, 0, 0}
+	for _, a := range slices.Sorted(mapsKeys(texts)) {
+		s := texts[a]
+		data = binary.NativeEndian.AppendUint16(data, uint16(unix.SizeofNlAttr+len(s)+1))
+		data = binary.NativeEndian.AppendUint16(data, a)
+		data = append(append(data, s...), 0)
+		for len(data)%4 != 0 {
+			data = append(data, 0)
+		}
+	}
+	return netlink.Message{Header: netlink.Header{Type: netlink.HeaderType(message(typ))}, Data: data}
+}
+
+// generation returns the number that the kernel gives the ruleset: another after every change.
+func generation(ctx context.Context, conn *nlraw.Conn) (id uint32, err error) {
+	err = conn.Get(ctx, request(unix.NFT_MSG_GETGEN, 0, nil), func(m nlraw.Message) error {
+		_, b, err := body(m.Data)
+		if err != nil {
+			return err
+		}
+		f, err := parseFields(b)
+		id = f.u32(unix.NFTA_GEN_ID)
+		return err
+	})
+	if err != nil {
+		return 0, fmt.Errorf("read the generation of nftables: %w", err)
+	}
+	return id, nil
+}
+
+// dump calls f with the family and attributes of each answer.
+func (n *nftables) dump(req netlink.Message, f func(family byte, b []byte) error) error {
+	return n.conn.Dump(n.ctx, req, nil, func(m nlraw.Message) error {
+		family, b, err := body(m.Data)
+		if err != nil {
+			return err
+		}
+		return f(family, b)
+	})
+}
+
+// dormant lists the tables that the kernel does not run.
+func (n *nftables) dormant() (map[tableKey]bool, error) {
+	asleep := map[tableKey]bool{}
+	err := n.dump(request(unix.NFT_MSG_GETTABLE, 0, nil), func(family byte, b []byte) error {
+		f, err := parseFields(b)
+		if err == nil && f.u32(unix.NFTA_TABLE_FLAGS)&nftTableDormant != 0 {
+			asleep[tableKey{family, f.text(unix.NFTA_TABLE_NAME)}] = true
+		}
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("list nftables tables: %w", err)
+	}
+	return asleep, nil
+}
+
+// bases lists the chains that the kernel runs when a flow leaves, in its order: by priority, and the last
+// made first where that is the same (nf_hook_entries_grow, net/netfilter/core.c).
+func (n *nftables) bases() (list []baseChain, err error) {
+	asleep, err := n.dormant()
+	if err != nil {
+		return nil, err
+	}
+	err = n.dump(request(unix.NFT_MSG_GETCHAIN, 0, nil), func(family byte, b []byte) error {
+		c, ok, err := parseBase(family, b)
+		if ok && !asleep[c.table] {
+			list = append(list, c)
+		}
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("list nftables chains: %w", err)
+	}
+	slices.Reverse(list)
+	slices.SortStableFunc(list, func(a, b baseChain) int { return cmp.Compare(a.priority, b.priority) })
+	return list, nil
+}
+
+// parseBase reads a chain; ok is false for one that leaves sources of outgoing flows alone. Most
+// chains are no base chains, and are told apart at little cost.
+func parseBase(family byte, b []byte) (c baseChain, ok bool, err error) {
+	var hook []byte
+	c.table.family = family
+	typ := ""
+	err = each(b, func(t uint16, v []byte) error {
+		switch t {
+		case unix.NFTA_CHAIN_HOOK:
+			hook = v
+		case unix.NFTA_CHAIN_TYPE:
+			typ = cString(v)
+		}
+		return nil
+	})
+	if hook == nil || err != nil || ofFamily(family) == 0 {
+		return baseChain{}, false, err
+	}
+	f, err := parseFields(b)
+	if err != nil {
+		return baseChain{}, false, err
+	}
+	h, err := parseFields(hook)
+	if err != nil {
+		return baseChain{}, false, err
+	}
+	c.table.name, c.name = f.text(unix.NFTA_CHAIN_TABLE), f.text(unix.NFTA_CHAIN_NAME)
+	c.nat, c.priority = typ == "nat", int32(h.u32(unix.NFTA_HOOK_PRIORITY))
+	return c, h.u32(unix.NFTA_HOOK_HOOKNUM) == hookPostrouting, nil
+}
+
+// chain reads the rules of one chain.
+func (n *nftables) chain(t tableKey, name string) (*chain, error) {
+	if c := n.chains[t][name]; c != nil {
+		return c, nil
+	}
+	c := &chain{table: t.String(), name: name}
+	req := request(unix.NFT_MSG_GETRULE, t.family, map[uint16]string{unix.NFTA_RULE_TABLE: t.name, unix.NFTA_RULE_CHAIN: name})
+	type raw struct {
+		handle      uint64
+		expressions []byte
+	}
+	var rules []raw
+	err := n.dump(req, func(_ byte, b []byte) error {
+		f, err := parseFields(b)
+		if err == nil {
+			rules = append(rules, raw{f.u64(unix.NFTA_RULE_HANDLE), slices.Clone(f[unix.NFTA_RULE_EXPRESSIONS])})
+		}
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read its rules: %w", err)
+	}
+	// Elements of sets are read only after the rules, on the same socket.
+	c.steps = make([]step, 0, len(rules))
+	for _, r := range rules {
+		s, err := compile(t.family, r.expressions, func(set string) ([]element, error) { return n.elements(t, set) })
+		switch {
+		case interrupted(err):
+			return nil, err
+		case err != nil:
+			s = step{nat: true, family: ofFamily(t.family), err: err}
+		}
+		s.handle = r.handle
+		c.steps = append(c.steps, s)
+	}
+	if n.chains[t] == nil {
+		n.chains[t] = map[string]*chain{}
+	}
+	n.chains[t][name] = c
+	return c, nil
+}
+
+// interrupted reports whether what was read is of a ruleset that changed meanwhile.
+func interrupted(err error) bool {
+	return errors.Is(err, nlraw.ErrInterrupted) || errors.Is(err, unix.EINTR)
+}
+
+// elements reads a set or map.
+func (n *nftables) elements(t tableKey, set string) ([]element, error) {
+	if es, ok := n.sets[t][set]; ok {
+		return es, nil
+	}
+	var es []element
+	req := request(unix.NFT_MSG_GETSETELEM, t.family, map[uint16]string{unix.NFTA_SET_ELEM_LIST_TABLE: t.name, unix.NFTA_SET_ELEM_LIST_SET: set})
+	err := n.dump(req, func(_ byte, b []byte) error {
+		f, err := parseFields(b)
+		if err != nil {
+			return err
+		}
+		es, err = parseElements(es, f[unix.NFTA_SET_ELEM_LIST_ELEMENTS])
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read its elements: %w", err)
+	}
+	es = intervals(es)
+	if n.sets[t] == nil {
+		n.sets[t] = map[string][]element{}
+	}
+	n.sets[t][set] = es
+	return es, nil
+}
+
+// parseElements reads NFTA_SET_ELEM_LIST_ELEMENTS. The end of an interval is an element that is open and
+// has no key but last.
+func parseElements(es []element, b []byte) ([]element, error) {
+	err := each(b, func(_ uint16, v []byte) error {
+		f, err := parseFields(v)
+		if err != nil {
+			return err
+		}
+		e := element{verdict: verdictContinue}
+		if e.key, err = value(f[unix.NFTA_SET_ELEM_KEY]); err != nil {
+			return err
+		}
+		e.last = e.key
+		if f[nftaSetElemKeyEnd] != nil {
+			if e.last, err = value(f[nftaSetElemKeyEnd]); err != nil {
+				return err
+			}
+		}
+		if d := f[unix.NFTA_SET_ELEM_DATA]; d != nil {
+			df, err := parseFields(d)
+			if err != nil {
+				return err
+			}
+			e.data = slices.Clone(df[unix.NFTA_DATA_VALUE])
+			if v := df[unix.NFTA_DATA_VERDICT]; v != nil {
+				to, err := parseVerdict(v)
+				if err != nil {
+					return err
+				}
+				e.verdict, e.chain = to.verdict, to.chain
+			}
+		}
+		flags := f.u32(unix.NFTA_SET_ELEM_FLAGS)
+		e.all = flags&nftElemCatchall != 0
+		if flags&nftElemIntervalEnd != 0 {
+			e.key, e.open = nil, true
+		}
+		es = append(es, e)
+		return nil
+	})
+	return es, err
+}
+
+// value copies NFTA_DATA_VALUE out of a nest.
+func value(b []byte) ([]byte, error) {
+	f, err := parseFields(b)
+	return slices.Clone(f[unix.NFTA_DATA_VALUE]), err
+}
+
+// intervals joins the starts of intervals with their ends, in the order of keys. Sets without any stay as they are.
+func intervals(es []element) []element {
+	if !slices.ContainsFunc(es, func(e element) bool { return e.open }) {
+		return es
+	}
+	slices.SortStableFunc(es, func(a, b element) int {
+		// An end comes before a start at the same place.
+		return cmp.Or(slices.Compare(a.last, b.last), -compareBool(a.open, b.open))
+	})
+	var joined []element
+	for i := range es {
+		e := es[i]
+		if e.open {
+			continue
+		}
+		if !e.all && slices.Equal(e.key, e.last) {
+			e.last, e.open = ceiling(len(e.key)), false
+			if i+1 < len(es) {
+				e.last, e.open = es[i+1].last, true
+			}
+		}
+		joined = append(joined, e)
+	}
+	return joined
+}
+
+func compareBool(a, b bool) int {
+	switch {
+	case a == b:
+		return 0
+	case a:
+		return 1
+	}
+	return -1
+}
+
+// ceiling is the highest key of n bytes.
+func ceiling(n int) []byte { return slices.Repeat([]byte{0xff}, n) }

@@ -1,0 +1,75 @@
+package natrules
+
+import "slices"
+
+// forever is the scope of an end that holds for every chain which runs later.
+const forever = -1
+
+// ends are conditions of which it is known that flows which meet them all do not get any further.
+type ends struct {
+	list []end
+	by   map[int32][]int // by the highest condition of each
+	none []int           // those without a condition
+}
+
+// end is where flows leave a chain: those of flows that meet all conds. It holds until the chain at depth scope is left.
+type end struct {
+	conds []int32
+	flows flows
+	scope int
+	over  bool
+}
+
+func (e *ends) count() int { return len(e.list) }
+
+// add notes that the flows on p go no further in the chain at depth scope. A draw, or what passes, leaves some.
+func (e *ends) add(p *path, scope int) {
+	if p.drawn || p.passing {
+		return
+	}
+	n := len(e.list)
+	e.list = append(e.list, end{conds: p.conds, flows: p.flows, scope: scope})
+	if len(p.conds) == 0 {
+		e.none = append(e.none, n)
+		return
+	}
+	highest := slices.Max(p.conds)
+	e.by[highest] = append(e.by[highest], n)
+}
+
+// leave ends what holds for the chain at depth scope, among those from number from on.
+func (e *ends) leave(scope, from int) {
+	for i := from; i < len(e.list); i++ {
+		if e.list[i].scope == scope {
+			e.list[i].over = true
+		}
+	}
+	e.none = slices.DeleteFunc(e.none, func(i int) bool { return e.list[i].over })
+	for i := len(e.list) - 1; i >= from && e.list[i].over; i-- {
+		if conds := e.list[i].conds; len(conds) > 0 {
+			highest := slices.Max(conds)
+			e.by[highest] = slices.DeleteFunc(e.by[highest], func(k int) bool { return k == i })
+		}
+		e.list = e.list[:i]
+	}
+}
+
+// taken returns which flows on p do not come this far.
+func (e *ends) taken(p *path) (f flows) {
+	for _, i := range e.none {
+		f |= e.list[i].flows
+	}
+	for _, c := range p.conds {
+		for _, i := range e.by[c] {
+			x := &e.list[i]
+			if !x.over && f|x.flows != f && subset(x.conds, p.conds) {
+				f |= x.flows
+			}
+		}
+	}
+	return f
+}
+
+func subset(a, b []int32) bool {
+	return !slices.ContainsFunc(a, func(x int32) bool { return !slices.Contains(b, x) })
+}

@@ -1,0 +1,230 @@
+package natrules
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"fmt"
+	"slices"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// lookup is a match against a set, the value that a map gives, or a verdict for each key.
+func (c *compiler) lookup(f *fields) {
+	name, reg := f.text(unix.NFTA_LOOKUP_SET), f.u32(unix.NFTA_LOOKUP_SREG)
+	key := c.regs.get(reg)
+	key.text = c.keyText(reg)
+	switch {
+	case f[unix.NFTA_LOOKUP_DREG] == nil:
+		c.member(name, reg, key, f.u32(unix.NFTA_LOOKUP_FLAGS)&lookupInvert != 0)
+	case f.u32(unix.NFTA_LOOKUP_DREG) == unix.NFT_REG_VERDICT:
+		c.verdicts(name, reg, key)
+	default:
+		c.value(name, reg, key, f.u32(unix.NFTA_LOOKUP_DREG))
+	}
+}
+
+// keysText is the same for the same keys.
+func keysText(es []element) string {
+	keys := make([]string, len(es))
+	for i, e := range es {
+		keys[i] = fmt.Sprintf("%x-%x%v%v", e.key, e.last, e.open, e.all)
+	}
+	slices.Sort(keys)
+	sum := sha256.Sum256([]byte(strings.Join(keys, " ")))
+	return hex.EncodeToString(sum[:])
+}
+
+// keyText tells apart what a key in reg is made of. What older expressions left behind the key is in it too.
+func (c *compiler) keyText(reg uint32) string {
+	var b strings.Builder
+	i, ok := at(reg)
+	for ; ok && i < len(c.regs) && c.regs[i].text != ""; i++ {
+		b.WriteString(c.regs[i].text)
+		b.WriteByte('.')
+	}
+	return b.String()
+}
+
+// hangsOn completes a key of several words: whether one of them is drawn, or hangs on a mark.
+func (c *compiler) hangsOn(reg uint32, key word, es []element) word {
+	longest := 0
+	for i := range es {
+		longest = max(longest, len(es[i].key))
+	}
+	i, ok := at(reg)
+	for k := i; ok && k < len(c.regs) && (k-i)*4 < longest; k++ {
+		key.drawn, key.mark = key.drawn || c.regs[k].drawn, key.mark || c.regs[k].mark
+	}
+	return key
+}
+
+// value loads what a map holds. Only a rule that changes sources reads it, and then the elements matter.
+func (c *compiler) value(name string, reg uint32, key word, dreg uint32) {
+	es, err := c.sets(name)
+	if err != nil {
+		c.unknown = fmt.Sprintf("map %s (%v)", name, err)
+		c.regs.forget()
+		return
+	}
+	key = c.hangsOn(reg, key, es)
+	if !key.drawn { // what is drawn by number has a value for each
+		c.when(cond{text: key.text + " among " + keysText(es), flows: allFlows, mark: key.mark})
+	}
+	var data [][]byte
+	for i := range es {
+		data = append(data, es[i].data)
+	}
+	if len(data) == 0 {
+		i, ok := at(dreg)
+		for ; ok && i < len(c.regs); i++ {
+			c.regs[i] = word{kind: fromMap, text: "map " + name, drawn: key.drawn}
+		}
+		return
+	}
+	c.regs.lookup(key, dreg, data)
+}
+
+// member is a match against a set.
+func (c *compiler) member(name string, reg uint32, key word, not bool) {
+	i, ok := at(reg)
+	var known []int // words of the key that narrow what the walk follows
+	for k := i; ok && k < len(c.regs) && c.regs[k].text != ""; k++ {
+		if w := &c.regs[k]; w.field != noField && w.part == 0 {
+			known = append(known, k-i)
+		}
+	}
+	text := fmt.Sprintf("%s in set %s", key.text, name)
+	if not {
+		text = "not " + text
+	}
+	if strings.HasPrefix(name, "__set") { // an anonymous set: it has a name of its own wherever it is written
+		if es, err := c.sets(name); err == nil {
+			text = strings.ReplaceAll(text, name, keysText(es))
+		}
+	}
+	if len(known) == 0 || not && len(known) > 1 {
+		c.when(cond{text: text, flows: allFlows, drawn: key.drawn, mark: key.mark})
+		return
+	}
+	es, err := c.sets(name)
+	if err != nil {
+		c.passing(text)
+		return
+	}
+	whole := true // the condition is about known words alone
+	for _, k := range known {
+		n := c.narrowed(c.regs[i+k].field, es, k*4, not)
+		if not && !n.whole {
+			continue // the rest of the key may make the difference
+		}
+		whole = whole && n.whole
+		c.when(n.cond)
+	}
+	if !whole || not {
+		c.when(cond{text: text, flows: allFlows, drawn: key.drawn, mark: key.mark})
+	}
+}
+
+// narrowing is what a set says of one field of its keys; whole: and of nothing else.
+type narrowing struct {
+	cond
+	whole bool
+}
+
+// narrowed reads field from offset on in the keys of a set.
+func (c *compiler) narrowed(of field, es []element, offset int, not bool) narrowing {
+	size := map[field]int{fieldOIFName: unix.IFNAMSIZ, fieldOIF: 4, fieldProtocol: 1, fieldFamily: 1}[of]
+	n := narrowing{whole: offset == 0}
+	var parts []element
+	for i := range es {
+		e := es[i]
+		if !e.all {
+			e.key, e.last = cutAt(e.key, offset), cutAt(e.last, offset)
+			n.whole = n.whole && len(e.key) <= (size+3)&^3
+		}
+		parts = append(parts, e)
+	}
+	has := func(v byte) bool {
+		return not != slices.ContainsFunc(parts, func(e element) bool { return e.has([]byte{v}) })
+	}
+	switch of {
+	case fieldProtocol:
+		n.cond = cond{flows: protocolsIn(has)}
+	case fieldFamily:
+		n.cond = cond{flows: familiesIn(has)}
+	default:
+		outs, all := outsOf(of, parts)
+		if all {
+			n.cond = cond{flows: allFlows}
+			break
+		}
+		n.cond = cond{text: outText(outs, not), flows: allFlows, outs: outs, isOut: true, not: not}
+	}
+	return n
+}
+
+func cutAt(b []byte, n int) []byte { return b[min(n, len(b)):] }
+
+// outsOf are the interfaces that keys name; all says that one of them is for any.
+func outsOf(of field, es []element) (outs []out, all bool) {
+	for i := range es {
+		e := &es[i]
+		switch {
+		case e.all, len(e.key) == 0:
+			return nil, true
+		case of == fieldOIF:
+			if len(e.key) >= 4 {
+				outs = append(outs, out{index: int(binary.NativeEndian.Uint32(e.key))})
+			}
+		default:
+			name := cString(e.key[:min(len(e.key), unix.IFNAMSIZ)])
+			if !nextKey(e) {
+				name += "*"
+			}
+			outs = append(outs, out{name: name})
+		}
+	}
+	slices.SortFunc(outs, func(a, b out) int { return strings.Compare(a.text(), b.text()) })
+	return slices.Compact(outs), false
+}
+
+// nextKey reports whether an element is one key and no interval of several.
+func nextKey(e *element) bool {
+	if !e.open {
+		return slices.Equal(e.key, e.last)
+	}
+	next := slices.Clone(e.key)
+	for i := len(next) - 1; i >= 0; i-- {
+		if next[i]++; next[i] != 0 {
+			break
+		}
+	}
+	return slices.Equal(next, e.last)
+}
+
+// verdicts is a map to verdicts: a branch for each element.
+func (c *compiler) verdicts(name string, reg uint32, key word) {
+	es, err := c.sets(name)
+	if err != nil {
+		c.unknown = fmt.Sprintf("map %s (%v)", name, err)
+		c.passing("map " + name)
+		return
+	}
+	key = c.hangsOn(reg, key, es)
+	c.total = key.drawn
+	i, ok := at(reg)
+	for e := range es {
+		b := branch{verdict: es[e].verdict, chain: es[e].chain}
+		for k := i; ok && k < len(c.regs) && c.regs[k].text != ""; k++ {
+			if w := &c.regs[k]; w.field != noField && w.part == 0 && !es[e].all {
+				b.conds = append(b.conds, c.narrowed(w.field, es[e:e+1], (k-i)*4, false).cond)
+			}
+		}
+		text := fmt.Sprintf("%s is %x-%x of map %s", key.text, es[e].key, es[e].last, name)
+		b.conds = append(b.conds, cond{text: text, flows: allFlows, drawn: key.drawn, mark: key.mark})
+		c.branches = append(c.branches, b)
+	}
+}

@@ -1,0 +1,345 @@
+package natrules
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// Bounds of a walk. The kernel bounds a chain of jumps to 16 (NFT_JUMP_STACK_SIZE), and iptables-legacy by the
+// number of its chains. A rule is visited once for each way that leads to it.
+const (
+	maxDepth  = 64
+	maxVisits = 1_000_000
+)
+
+// chain is one that was read: its rules, in order.
+type chain struct {
+	table, name string
+	legacy      bool
+	steps       []step
+	seen        []sight // of each step
+}
+
+// sight is what a walk has found out about a rule that changes sources.
+type sight uint8
+
+const (
+	unseen sight = iota
+	shadowed
+	reached
+)
+
+// chainsOf returns a chain of a table by name.
+type chainsOf func(name string) (*chain, error)
+
+// walker runs through rules as a packet does that may be any, and notes what changes its source.
+type walker struct {
+	ids      map[string]int32
+	ends     ends
+	outcomes []outcome
+	known    map[outcomeKey]int
+	groups   map[string]int
+	visits   int
+	// marks counts changes of marks, so that two matches of a mark are the same only if nothing lies between.
+	marks     int
+	markDrawn bool
+	// accepted: some flows have left this base chain, which those behind it see.
+	accepted bool
+	remarks  []string
+	chains   chainsOf
+	loaded   []*chain
+	lost     map[string]error // chains that could not be followed
+}
+
+// path is what is known of the flows that have come to a rule.
+type path struct {
+	conds []int32 // conditions that they meet
+	flows flows
+	outs  []out // interfaces that they leave by, if isOut
+	isOut bool
+	nots  []out
+	// drawn: whether a packet comes here is drawn anew for each. passing: the next may not come here for other reasons.
+	drawn, passing bool
+}
+
+// outcome is a change of source with the flows that get it. The rules of one group, from 1, are drawn among.
+type outcome struct {
+	rule  Rule
+	flows flows
+	outs  []out
+	isOut bool
+	nots  []out
+	group int
+}
+
+type outcomeKey struct {
+	chain      *chain
+	step, rule int
+	outs       string
+	group      int
+}
+
+func newWalker() *walker {
+	return &walker{
+		ids: map[string]int32{}, known: map[outcomeKey]int{}, groups: map[string]int{},
+		lost: map[string]error{}, ends: ends{by: map[int32][]int{}},
+	}
+}
+
+// base follows a base chain and all that it leads to, for flows f.
+func (w *walker) base(name string, f flows, chains chainsOf) {
+	w.chains, w.accepted = chains, false
+	w.follow(name, path{flows: f}, 0)
+	w.ends.leave(0, 0)
+}
+
+// follow runs through a chain. depth is 0 for a base chain.
+func (w *walker) follow(name string, p path, depth int) {
+	if depth > maxDepth {
+		w.lost[name] = fmt.Errorf("jumps are nested deeper than %d", maxDepth)
+		return
+	}
+	c, err := w.chains(name)
+	if err != nil {
+		w.lost[name] = err
+		return
+	}
+	if c.seen == nil {
+		c.seen = make([]sight, len(c.steps))
+		w.loaded = append(w.loaded, c)
+	}
+	from := w.ends.count()
+	for i := range c.steps {
+		if w.visits++; w.visits > maxVisits {
+			w.lost[name] = errors.New("more ways lead through the chains than are followed: budgets of model linux name the VIPs and ports instead")
+			return
+		}
+		w.step(c, i, &p, depth)
+	}
+	if depth > 0 {
+		w.ends.leave(depth, from)
+	}
+}
+
+// step runs one rule for the flows on p, which is what is left for the rules behind it.
+func (w *walker) step(c *chain, i int, p *path, depth int) {
+	s := &c.steps[i]
+	q, ok := w.apply(*p, s.conds)
+	if ok {
+		q.flows &^= w.ends.taken(&q)
+	}
+	if !ok || q.flows == 0 {
+		if s.nat {
+			c.seen[i] = max(c.seen[i], shadowed)
+		}
+		return
+	}
+	if s.remark != "" {
+		w.remark(c, i, s.remark)
+	}
+	if s.marks {
+		w.marks++
+		w.markDrawn = w.markDrawn || s.drawsMark
+	}
+	if s.nat {
+		w.translate(c, i, q)
+		return
+	}
+	gone := s.total
+	for b := range s.branches {
+		w.branch(&s.branches[b], q, p, depth)
+		gone = gone && s.branches[b].verdict != verdictJump && s.branches[b].verdict != verdictContinue
+	}
+	if gone {
+		w.leave(&q, p, depth)
+	}
+}
+
+func (w *walker) remark(c *chain, i int, text string) {
+	text = fmt.Sprintf("%s: %s", c.place(i), text)
+	if len(w.remarks) < maxProblems && !slices.Contains(w.remarks, text) {
+		w.remarks = append(w.remarks, text)
+	}
+}
+
+func (c *chain) place(i int) string { return place(c.table, c.name, c.steps[i].handle, c.legacy) }
+
+// branch goes where a verdict leads the flows on p; rest is what the rules behind it see.
+func (w *walker) branch(b *branch, p path, rest *path, depth int) {
+	q, ok := w.apply(p, b.conds)
+	if !ok {
+		return
+	}
+	if q.flows &^= w.ends.taken(&q); q.flows == 0 {
+		return
+	}
+	switch b.verdict {
+	case verdictAccept:
+		w.leave(&q, rest, 0)
+	case verdictReturn:
+		w.leave(&q, rest, depth)
+	case verdictJump:
+		w.follow(b.chain, q, depth+1)
+	case verdictGoto:
+		w.follow(b.chain, q, depth+1)
+		w.leave(&q, rest, depth)
+	case verdictContinue, verdictBreak:
+	default: // NF_DROP, NF_QUEUE and the like
+		w.ends.add(&q, forever)
+	}
+}
+
+// leave notes that flows on p go no further in the chain at depth scope, but elsewhere. What the rest of that chain
+// ends is then no end of theirs: it is one for this base chain only, or under a condition that has no other use.
+func (w *walker) leave(p, rest *path, scope int) {
+	w.ends.add(p, scope)
+	if scope == 0 {
+		w.accepted = true
+		return
+	}
+	if p.drawn || p.passing {
+		rest.passing = true
+		return
+	}
+	id := int32(len(w.ids))
+	w.ids["did not leave "+itoa(len(w.ids))] = id
+	rest.conds = append(rest.conds[:len(rest.conds):len(rest.conds)], id)
+}
+
+// translate notes what a rule does to the sources of the flows that have come to it.
+func (w *walker) translate(c *chain, i int, p path) {
+	s := &c.steps[i]
+	if p.flows &= s.family; p.flows == 0 {
+		return
+	}
+	c.seen[i] = reached
+	if s.err != nil {
+		return
+	}
+	rules := s.rules
+	if s.drawn && len(rules) > 1 {
+		rules = []Rule{spread(rules)}
+	}
+	for k, r := range rules {
+		r.Table, r.Chain, r.Handle, r.Legacy = c.table, c.name, s.handle, c.legacy
+		if r.Ports == defaultPorts() {
+			r.Ports.First, r.Ports.Last = 0, 0
+		}
+		o := outcome{rule: r, flows: p.flows, outs: p.outs, isOut: p.isOut, nots: p.nots}
+		key := outcomeKey{chain: c, step: i, rule: k}
+		if p.isOut {
+			key.outs = outText(p.outs, false)
+		}
+		o.group = w.group(&p)
+		key.group = o.group
+		if n, ok := w.known[key]; ok {
+			w.outcomes[n].flows |= o.flows
+			continue
+		}
+		w.known[key] = len(w.outcomes)
+		w.outcomes = append(w.outcomes, o)
+	}
+	scope := forever
+	if w.accepted {
+		scope = 0
+	}
+	w.ends.add(&p, scope)
+}
+
+// group returns the number of the rules that a packet on p draws among, 0 for none. A rule for the same flows
+// that takes what the draws left belongs to them.
+func (w *walker) group(p *path) int {
+	if !p.drawn && len(w.groups) == 0 {
+		return 0
+	}
+	conds := slices.Clone(p.conds)
+	slices.Sort(conds)
+	key := fmt.Sprint(conds, p.flows)
+	n, ok := w.groups[key]
+	if !ok && p.drawn {
+		n = len(w.groups) + 1
+		w.groups[key] = n
+	}
+	return n
+}
+
+// apply narrows p by conditions; ok is false if no flow is left.
+func (w *walker) apply(p path, conds []cond) (q path, ok bool) {
+	p.conds = p.conds[:len(p.conds):len(p.conds)]
+	for i := range conds {
+		c := &conds[i]
+		if p.flows &= c.flows; p.flows == 0 {
+			return p, false
+		}
+		if c.isOut && !p.leave(c) {
+			return p, false
+		}
+		switch {
+		case c.drawn || c.mark && w.markDrawn:
+			p.drawn = true
+		case c.passing:
+			p.passing = true
+		case c.text != "":
+			if id := w.id(c); !slices.Contains(p.conds, id) {
+				p.conds = append(p.conds, id)
+			}
+		}
+	}
+	return p, true
+}
+
+// leave narrows p by a condition on the interface.
+func (p *path) leave(c *cond) bool {
+	switch {
+	case c.not:
+		p.nots = append(p.nots[:len(p.nots):len(p.nots)], c.outs...)
+	case !p.isOut:
+		p.outs, p.isOut = c.outs, true
+	default:
+		p.outs = narrower(p.outs, c.outs)
+	}
+	if !p.isOut {
+		return true
+	}
+	return slices.ContainsFunc(p.outs, func(o out) bool { return !slices.Contains(p.nots, o) })
+}
+
+// narrower are the interfaces that both lists name. An index and a name may be the same interface.
+func narrower(as, bs []out) (both []out) {
+	for _, a := range as {
+		for _, b := range bs {
+			switch {
+			case a == b, a.index != 0 && b.index == 0:
+				both = append(both, a)
+			case b.index != 0 && a.index == 0:
+				both = append(both, b)
+			case a.index != 0:
+			case strings.HasSuffix(a.name, "*") && b.matchedBy(a):
+				both = append(both, b)
+			case strings.HasSuffix(b.name, "*") && a.matchedBy(b):
+				both = append(both, a)
+			}
+		}
+	}
+	return both
+}
+
+func (o out) matchedBy(wildcard out) bool {
+	return strings.HasPrefix(strings.TrimSuffix(o.name, "*"), strings.TrimSuffix(wildcard.name, "*"))
+}
+
+// id gives a condition a number: the same for the same.
+func (w *walker) id(c *cond) int32 {
+	text := c.text
+	if c.mark {
+		text += " " + itoa(w.marks)
+	}
+	id, ok := w.ids[text]
+	if !ok {
+		id = int32(len(w.ids))
+		w.ids[text] = id
+	}
+	return id
+}

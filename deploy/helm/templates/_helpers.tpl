@@ -1,0 +1,75 @@
+{{- define "snatwatch.name" -}}
+{{- default .Chart.Name .Values.nameOverride | trunc 63 | trimSuffix "-" }}
+{{- end }}
+
+{{- define "snatwatch.fullname" -}}
+{{- if .Values.fullnameOverride }}
+{{- .Values.fullnameOverride | trunc 63 | trimSuffix "-" }}
+{{- else }}
+{{- $name := include "snatwatch.name" . }}
+{{- if contains $name .Release.Name }}
+{{- .Release.Name | trunc 63 | trimSuffix "-" }}
+{{- else }}
+{{- printf "%s-%s" .Release.Name $name | trunc 63 | trimSuffix "-" }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{- define "snatwatch.selector" -}}
+app.kubernetes.io/name: {{ include "snatwatch.name" . }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end }}
+
+{{- define "snatwatch.labels" -}}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-" }}
+{{ include "snatwatch.selector" . }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | replace "+" "_" | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+{{- end }}
+
+{{- define "snatwatch.serviceAccount" -}}
+{{- if .Values.serviceAccount.create }}
+{{- default (include "snatwatch.fullname" .) .Values.serviceAccount.name }}
+{{- else }}
+{{- default "default" .Values.serviceAccount.name }}
+{{- end }}
+{{- end }}
+
+{{- define "snatwatch.image" -}}
+{{- if .Values.image.digest -}}
+{{ .Values.image.repository }}@{{ .Values.image.digest }}
+{{- else -}}
+{{ .Values.image.repository }}:{{ .Values.image.tag | default (.Chart.AppVersion | replace "+" "-") }}
+{{- end }}
+{{- end }}
+
+{{/* The agent's config: the preset, the values' config over it, and the values' budget over its one budget. */}}
+{{- define "snatwatch.config" -}}
+{{- $config := .Files.Get (printf "presets/%s.yaml" .Values.preset) | fromYaml }}
+{{- if .Values.see.ownSocketsOnly }}
+{{- $_ := set $config "source" "sockets" }}
+{{- else if .Values.see.otherNamespaces }}
+{{- $_ := set $config "source" "auto" }}
+{{- end }}
+{{- $config = mergeOverwrite $config (deepCopy .Values.config) }}
+{{- if .Values.budget }}
+{{- if ne (len $config.budgets) 1 }}
+{{- fail (printf "budget: want one budget to lay it over, config.budgets has %d" (len $config.budgets)) }}
+{{- end }}
+{{- $budget := mergeOverwrite (first $config.budgets) (deepCopy .Values.budget) }}
+{{- if or .Values.budget.nodes .Values.budget.nodes_file }}
+{{- $budget = omit $budget "nodes_from" "nodes_selector" }}
+{{- else if and .Values.budget.model (ne .Values.preset "generic") (not (has .Values.budget.model (list "azure-lb" "azure-lb-2018"))) (not .Values.budget.nodes_from) }}
+{{- $budget = omit $budget "nodes_from" "nodes_selector" }}
+{{- end }}
+{{- $_ := set $config "budgets" (list $budget) }}
+{{- end }}
+{{- toYaml $config }}
+{{- end }}
+
+{{/* Whether a budget counts the API server's nodes: "true" or nothing. */}}
+{{- define "snatwatch.countsNodes" -}}
+{{- range (include "snatwatch.config" . | fromYaml).budgets }}
+{{- if eq (default "" .nodes_from) "kubernetes" }}true{{ break }}{{ end }}
+{{- end }}
+{{- end }}

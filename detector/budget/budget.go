@@ -1,0 +1,139 @@
+// Package budget says how many ports a node may hold, for how long the provider keeps a port after its flow
+// ended, and which flows count: a table of models, one row for each provider, and what a configuration changes
+// of a row.
+package budget
+
+import (
+	"net/netip"
+	"time"
+
+	"github.com/snatwatch/snatwatch/collector"
+)
+
+// Scope says whose ports a budget counts.
+type Scope uint8
+
+// The scopes.
+const (
+	// ScopeNode: this node's own share; nobody else can use it.
+	ScopeNode Scope = iota
+	// ScopeShared: one stock for all nodes behind the gateway.
+	ScopeShared
+)
+
+func (s Scope) String() string {
+	if s == ScopeShared {
+		return "shared"
+	}
+	return "node"
+}
+
+// Uniqueness says what a port must be unique against: flows that differ in it may
+// use the same port at the same time.
+type Uniqueness uint8
+
+// The uniquenesses.
+const (
+	// PerEndpoint: destination address and port. The destination reads 203.0.113.7:443.
+	PerEndpoint Uniqueness = iota
+	// PerAddress: destination address alone. The destination reads 203.0.113.7:*.
+	PerAddress
+	// PerNothing: a port serves one flow at a time. The destination reads *.
+	PerNothing
+)
+
+func (u Uniqueness) String() string {
+	switch u {
+	case PerAddress:
+		return "address"
+	case PerNothing:
+		return "nothing"
+	}
+	return "endpoint"
+}
+
+// Terms are the numbers of a budget for one protocol.
+type Terms struct {
+	// Ports a node may hold in one port space; 0 means that this protocol has no
+	// budget here and its flows are not counted.
+	Ports int
+	// Effective is the fill, in ports, at which 1 % of first packets are lost: the
+	// effective ceiling. 0 < Effective <= Ports.
+	Effective int
+	// Unique is what a port must be unique against.
+	Unique Uniqueness
+	// Idle is how long after its last packet a live flow loses its port; 0 means as long as
+	// the kernel shows the flow. A flow that the kernel gave up earlier for want of packets
+	// (Idle, Timeout) keeps its port until then.
+	Idle time.Duration
+	// CoolDown is how long a port stays held after the flow ended, by reason.
+	CoolDown [collector.NumReasons]time.Duration
+	// HalfOpen is how long an unanswered first packet holds a port; 0 means as
+	// long as the kernel shows the flow.
+	HalfOpen time.Duration
+}
+
+// Ceiling returns the effective ceiling in ports, or all ports if none is set.
+func (t *Terms) Ceiling() int {
+	if t.Effective > 0 {
+		return t.Effective
+	}
+	return t.Ports
+}
+
+// Budget is how many ports this node may hold, resolved from a model, a pool
+// size and the number of VIPs. It is immutable once made.
+type Budget struct {
+	Name, Model   string
+	Pool, Gateway string
+	Scope         Scope
+	// Assumed names the terms whose value the provider does not document.
+	Assumed []string
+	// Source is where the model's numbers come from.
+	Source string
+	// FailureSignal is where the provider itself tells of exhaustion.
+	FailureSignal string
+
+	// VIPs are the public addresses where known; VIPCount counts them also where
+	// only their number is known.
+	VIPs     []netip.Addr
+	VIPCount int
+	// SpacePerVIP: each VIP is a port space of its own, because the VIP is fixed
+	// by a hash and a failed pick is not retried on another.
+	SpacePerVIP bool
+	// Local: the ports are those of sockets on this machine (Source), not of a VIP.
+	Local bool
+
+	TCP, UDP Terms
+
+	// Include and Exclude say which destinations count: those in Include (all
+	// when empty) and not in Exclude. Translated restricts the budget to flows that
+	// this machine translates, to one of VIPs where there are any. PortRange, unless
+	// zero, restricts it to ports held in that range: the VIP's, or the Source's where Local.
+	Include, Exclude []netip.Prefix
+	Translated       bool
+	PortRange        collector.PortRange
+	// Netns restricts the budget to one network namespace; 0 means any.
+	Netns uint64
+
+	// Nodes is the pool size; the next two are the table's edge, zero without a table:
+	// nodes that can be added before the share shrinks, and the ports after that.
+	Nodes           int
+	NodesToNextTier int
+	NextTierPorts   int
+
+	// Params are what it was resolved from.
+	Params Params
+}
+
+// Terms returns the numbers for protocol p; a protocol other than TCP and UDP
+// has none.
+func (b *Budget) Terms(p collector.Protocol) *Terms {
+	switch p {
+	case collector.TCP:
+		return &b.TCP
+	case collector.UDP:
+		return &b.UDP
+	}
+	return &Terms{}
+}

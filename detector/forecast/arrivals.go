@@ -1,0 +1,169 @@
+package forecast
+
+import "math"
+
+// Arrivals are counted in arrivalLevels rings of arrivalBlocks blocks; a block of
+// level j is an aligned span of 2^j seconds.
+const (
+	arrivalLevels = 9
+	arrivalBlocks = 16
+)
+
+// arrivals counts opened flows by time: the recent past finely, the last hour coarsely.
+type arrivals struct {
+	since, now int64 // seconds: counted from since (inclusive) to now (exclusive)
+	// fresh flows opened in second now, and are in no block yet.
+	fresh  uint32
+	blocks [arrivalLevels][arrivalBlocks]float32
+}
+
+// advance makes room for second now, and brings the blocks up to date.
+func (a *arrivals) advance(now int64) {
+	if a.fresh > 0 {
+		for j := range a.blocks {
+			a.blocks[j][a.now>>j&(arrivalBlocks-1)] += float32(a.fresh)
+		}
+		a.fresh = 0
+	}
+	for j := range a.blocks {
+		last, next := a.now>>j, now>>j
+		for b := max(last+1, next-arrivalBlocks+1); b <= next; b++ {
+			a.blocks[j][b&(arrivalBlocks-1)] = 0
+		}
+	}
+	a.now = max(a.now, now)
+}
+
+// add counts n flows that opened in second at, if that is not too long ago to matter.
+func (a *arrivals) add(at int64, n uint32) {
+	if at > a.now {
+		a.advance(at)
+	}
+	if at < a.since {
+		return
+	}
+	if at == a.now {
+		a.fresh += n // most flows: nine blocks are nine cache misses
+		return
+	}
+	for j := range a.blocks {
+		if a.now>>j-at>>j < arrivalBlocks {
+			a.blocks[j][at>>j&(arrivalBlocks-1)] += float32(n)
+		}
+	}
+}
+
+// window sums the newest blocks of level j that start no longer ago than allowed, and gives
+// the seconds they cover up to now. It reads the blocks as of the last advance, as all below do.
+func (a *arrivals) window(j, blocks int, now float64) (n, seconds float64) {
+	last := a.now >> j
+	first := max(last-int64(blocks)+1, a.since>>j)
+	for b := first; b <= last; b++ {
+		n += float64(a.blocks[j][b&(arrivalBlocks-1)])
+	}
+	return n, max(now-float64(max(first<<j, a.since)), 1e-3)
+}
+
+// Arrivals needed before a window is believed, and how many standard deviations its
+// interval spans either side.
+const (
+	windowArrivals = 12
+	windowSpan     = 3
+)
+
+// level is the arrival rate now. It averages over as long as the rate was level: windows
+// double while their intervals still have a common point (Lepski). phi is the dispersion,
+// at least 1.
+func (a *arrivals) level(now, phi float64) float64 {
+	rate := 0.0
+	low, high := math.Inf(-1), math.Inf(1)
+	before := 0.0
+	for i := -2; i < arrivalLevels; i++ {
+		j, blocks := max(i, 0), arrivalBlocks
+		if i < 0 {
+			blocks >>= -i
+		}
+		n, w := a.window(j, blocks, now)
+		if w <= before {
+			break
+		}
+		before = w
+		r := n / w
+		if n < windowArrivals {
+			rate = r
+			continue
+		}
+		half := windowSpan * math.Sqrt(phi*n) / w
+		low, high = max(low, r-half), min(high, r+half)
+		if low > high {
+			break
+		}
+		rate = r
+	}
+	return rate
+}
+
+// slope is the arrival rate's trend: its level now, its change per second, and the seconds
+// over which it was seen. The change is zero unless the data prove one, and drawn towards
+// zero by how little they do. No line is shorter than the blocks of level finest.
+func (a *arrivals) slope(now, phi float64, finest int) (level, slope, seen float64) {
+	const proof = 3 // standard errors: lines are tried every second, over many windows
+	lowL, highL := math.Inf(-1), math.Inf(1)
+	lowS, highS := math.Inf(-1), math.Inf(1)
+	z := 0.0
+	before := 0.0
+	for j := finest; j < arrivalLevels; j++ {
+		n, w := a.window(j, arrivalBlocks, now)
+		if w <= before {
+			break
+		}
+		before = w
+		if n < windowArrivals {
+			continue
+		}
+		l, s, seL, seS, ok := a.line(j, now, phi*n/w)
+		if !ok {
+			continue
+		}
+		lowL, highL = max(lowL, l-windowSpan*seL), min(highL, l+windowSpan*seL)
+		lowS, highS = max(lowS, s-windowSpan*seS), min(highS, s+windowSpan*seS)
+		if lowL > highL || lowS > highS {
+			break
+		}
+		level, slope, seen, z = l, s, w, math.Abs(s)/seS
+	}
+	if z <= proof {
+		return level, 0, seen
+	}
+	return level, slope * (1 - proof*proof/(z*z)), seen
+}
+
+// line fits a line to the blocks of level j by least squares, each weighing as many seconds
+// as it covers: its value now, its slope, and their standard errors for arrivals
+// whose counts vary by noise per second.
+func (a *arrivals) line(j int, now, noise float64) (level, slope, seLevel, seSlope float64, ok bool) {
+	last := a.now >> j
+	first := max(last-arrivalBlocks+1, a.since>>j)
+	var sw, sx, sxx, sy, sxy float64
+	for b := first; b <= last; b++ {
+		from, to := float64(max(b<<j, a.since)), min(float64((b+1)<<j), now)
+		w := to - from
+		if w <= 0 {
+			continue
+		}
+		x := (from+to)/2 - now
+		y := float64(a.blocks[j][b&(arrivalBlocks-1)])
+		sw += w
+		sx += w * x
+		sxx += w * x * x
+		sy += y
+		sxy += y * x
+	}
+	det := sw*sxx - sx*sx
+	if last-first < 4 || !(det > 1e-9*sw*sxx) {
+		return 0, 0, 0, 0, false
+	}
+	slope = (sw*sxy - sx*sy) / det
+	level = (sxx*sy - sx*sxy) / det
+	return level, slope, math.Sqrt(noise * sxx / det), math.Sqrt(noise * sw / det), true
+}

@@ -1,0 +1,108 @@
+package forecast
+
+import (
+	"encoding/binary"
+	"fmt"
+	"math"
+
+	"github.com/snatwatch/snatwatch/collector"
+)
+
+// codec writes a state, or reads one: whoever is saved lists its fields once.
+type codec struct {
+	b       []byte
+	reading bool
+	err     error
+}
+
+func (c *codec) u64(x *uint64) {
+	if !c.reading {
+		c.b = binary.LittleEndian.AppendUint64(c.b, *x)
+		return
+	}
+	if len(c.b) < 8 {
+		c.fail("it is cut off")
+		*x = 0
+		return
+	}
+	*x = binary.LittleEndian.Uint64(c.b)
+	c.b = c.b[8:]
+}
+
+func (c *codec) fail(why string) {
+	c.b = nil
+	if c.err == nil {
+		c.err = fmt.Errorf("%w: %s", ErrState, why)
+	}
+}
+
+func (c *codec) time(t *collector.Time) {
+	x := uint64(*t)
+	c.u64(&x)
+	*t = collector.Time(x)
+}
+
+// length is of a list that has at most most entries.
+func (c *codec) length(n *int, most int) {
+	x := uint64(*n)
+	c.u64(&x)
+	if x > uint64(most) {
+		c.fail("a length is out of bounds")
+		x = 0
+	}
+	*n = int(x)
+}
+
+func (c *codec) text(s *string) {
+	n := len(*s)
+	c.length(&n, 1<<10)
+	if !c.reading {
+		c.b = append(c.b, *s...)
+		return
+	}
+	if len(c.b) < n {
+		c.fail("it is cut off")
+		return
+	}
+	*s = string(c.b[:n])
+	c.b = c.b[n:]
+}
+
+// f32 and f64 are finite numbers of moderate size.
+func (c *codec) f32(xs ...*float32) {
+	for _, x := range xs {
+		if !c.reading {
+			c.b = binary.LittleEndian.AppendUint32(c.b, math.Float32bits(*x))
+			continue
+		}
+		if len(c.b) < 4 {
+			c.fail("it is cut off")
+			return
+		}
+		*x = math.Float32frombits(binary.LittleEndian.Uint32(c.b))
+		c.b = c.b[4:]
+		if !(*x > -1e15 && *x < 1e15) {
+			c.fail("a number is out of bounds")
+			return
+		}
+	}
+}
+
+func (c *codec) f64(xs ...*float64) {
+	for _, x := range xs {
+		y := math.Float64bits(*x)
+		c.u64(&y)
+		*x = math.Float64frombits(y)
+		if !(*x > -1e15 && *x < 1e15) {
+			c.fail("a number is out of bounds")
+			*x = 0
+			return
+		}
+	}
+}
+
+func (c *codec) occurrence(o *occurrence) {
+	for k := range o.ended {
+		c.f32(&o.ended[k], &o.lived[k])
+	}
+}

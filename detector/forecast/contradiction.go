@@ -1,0 +1,222 @@
+package forecast
+
+import (
+	"cmp"
+	"fmt"
+	"math"
+	"slices"
+
+	"github.com/snatwatch/snatwatch/collector"
+)
+
+// What makes evidence against a budget.
+const (
+	contradictionTau   = 600.0  // seconds over which evidence fades
+	contradictionHold  = 1800.0 // seconds that a verdict stands after the last evidence
+	contradictionOpens = 20     // opens that must speak against the budget
+	contradictionSlot  = 15     // seconds of a slot of time, of which
+	contradictionSlots = 6      // more than so many must hold one of them,
+	contradictionGap   = 4      // or two times that are more than so many apart
+	// contradictionLow is the share of the effective ceiling below which no open
+	// should fail for lack of ports.
+	contradictionLow = 0.8
+	// contradictionOver is the share of the nominal budget that cannot be held.
+	contradictionOver = 1.02
+	// witnessesMax is how many port spaces of a stock have a witness (4 KB each), and witnessHold for how
+	// many seconds after an open failed one is kept from the others.
+	samplesMax = 8
+	sampleHold = 1800.0
+)
+
+// evidence is what one port space tells against its budget. Answered flows are those that
+// ended otherwise than unanswered; a refused one was answered.
+type evidence struct {
+	answered  float32 // since the last tick
+	live      float32 // ports at the last tick that live flows hold that were answered
+	over      float32 // flows answered while more ports were held than the budget has
+	overLevel float32 // mean held ports then
+	overSlots float32 // slots of time in which there was one
+	overTimes float32 // times at which there were some, contradictionGap slots apart
+	slot      int64   // the last of them
+	// unknown is the second until which ports may be held that nobody knows to be of flows that
+	// were never answered.
+	unknown float64
+	sample  *sample
+}
+
+// attest takes in what happened in the dt seconds up to c.Now, when live ports were held by live flows, of which
+// some may wait for an answer, and cooling ones besides.
+func (o *Outlook) observe(c *Conditions, dt, live, cooling float64) {
+	e, now := &o.evidence, c.Now.Seconds()
+	e.live = float32(max(0, live-float64(c.Opening+int(o.unconfirmed))))
+	held := float64(e.live) + cooling
+	w := o.sampleOf()
+	if w == nil && e.sample != nil {
+		e.sample, e.unknown = nil, now+contradictionTau
+	}
+	if c.InexactSince != 0 {
+		// Flows that are gone may be counted as live, and answers are missing.
+		e.unknown = now + contradictionTau
+		if w != nil {
+			w.forget(now)
+		}
+	}
+	if w != nil {
+		w.tick(now, float64(e.live))
+		held -= float64(w.unansweredSum)
+	}
+	keep := float32(math.Exp(-dt / contradictionTau))
+	e.over *= keep
+	e.overSlots *= keep
+	e.overTimes *= keep
+	if n := e.answered; n > 0 && held > contradictionOver*o.account.ports && now > e.unknown {
+		e.overLevel = (e.overLevel*e.over + float32(held)*n) / (e.over + n)
+		e.over += n
+		if slot := int64(now) / contradictionSlot; slot != e.slot {
+			if slot-e.slot > contradictionGap {
+				e.overTimes++
+			}
+			e.slot = slot
+			e.overSlots++
+		}
+	}
+	e.answered = 0
+}
+
+// newTerms lets go what was told against other terms than those of now.
+func (o *Outlook) NewTerms() {
+	e := &o.evidence
+	e.over, e.overLevel, e.overSlots, e.overTimes = 0, 0, 0, 0
+}
+
+// testify tells the evidence of a flow's end, as close does the outlook.
+func (o *Outlook) observeEnd(opened, ended collector.Interval, release collector.Time, reason collector.Reason) {
+	e, s := &o.evidence, o.account
+	unanswered := reason == collector.Timeout
+	if !unanswered && reason != collector.ReasonUnknown {
+		e.answered++
+	}
+	w := o.sampleOf()
+	if w == nil && unanswered {
+		if w = s.assignSample(o, true); w == nil {
+			e.unknown = max(e.unknown, release.Seconds())
+		}
+	}
+	if w != nil {
+		w.close(opened, ended, release, reason, s.classOf[reason] == s.classOf[collector.FIN])
+	}
+}
+
+// answered tells that a flow was answered of which only the open was known, and that it was live until then.
+func (o *Outlook) Answered(opened collector.Interval, until collector.Time) {
+	if w := o.sampleOf(); w != nil {
+		w.answeredLate(opened.To, until)
+	}
+}
+
+// witness is the witness of o, nil if it has none.
+func (o *Outlook) sampleOf() *sample {
+	if w := o.evidence.sample; w != nil && w.of == o {
+		return w
+	}
+	return nil
+}
+
+// assign gives o a witness: one that no port space had or, where its opens fail, one of another where none
+// did for long; nil if there is none.
+func (s *Account) assignSample(o *Outlook, failing bool) *sample {
+	var w *sample
+	switch {
+	case o.last == 0, s.protocol != collector.TCP: // a UDP flow need not be answered
+		return nil
+	case len(s.samples) < samplesMax:
+		w = &sample{}
+		s.samples = append(s.samples, w)
+	case failing:
+		w = slices.MinFunc(s.samples, func(a, b *sample) int { return cmp.Compare(a.failing, b.failing) })
+		if o.last-w.failing < sampleHold {
+			return nil
+		}
+	default:
+		return nil
+	}
+	w.start(o)
+	o.evidence.sample = w
+	return w
+}
+
+// sampled reports whether o has a witness.
+func (o *Outlook) Sampled() bool { return o.sampleOf() != nil }
+
+// excuse takes its witness from o, which ends.
+func (o *Outlook) Stop() {
+	if w := o.sampleOf(); w != nil {
+		w.of = nil
+		o.account.samples = slices.DeleteFunc(o.account.samples, func(x *sample) bool { return x == w })
+	}
+}
+
+// dismiss lets all witnesses go: what they saw is no evidence for or against other terms.
+func (s *Account) dropSamples() {
+	for _, w := range s.samples {
+		w.of = nil
+	}
+	s.samples = nil
+}
+
+// contradiction is the verdict on a budget.
+type contradiction struct {
+	until float64 // second; 0 when there is none
+	text  string
+}
+
+// contradicted says whether what is seen cannot be under the budget of stocks, and why.
+func Contradicted(stocks [2]*Account) (bool, string) {
+	for _, s := range stocks {
+		if s != nil && s.contradiction.until != 0 {
+			return true, s.contradiction.text
+		}
+	}
+	return false, ""
+}
+
+// forgive drops the verdict when the last evidence is long ago.
+func (s *Account) expire(now float64) {
+	if now > s.contradiction.until {
+		s.contradiction = contradiction{}
+	}
+}
+
+// contradict draws the verdict from what o tells at now.
+func (s *Account) contradict(o *Outlook, now float64) {
+	e, v := &o.evidence, &s.contradiction
+	if e.over >= contradictionOpens && (e.overSlots > contradictionSlots || e.overTimes > 1.5) {
+		v.text = fmt.Sprintf("%.0f ports are held of a budget of %.0f and flows still open: the budget is larger, or a port cools down for less long than configured",
+			e.overLevel, s.ports)
+		v.until = now + contradictionHold
+		return
+	}
+	w := o.sampleOf()
+	if w == nil && o.rate*sampleSlots*slotSeconds > s.ceiling {
+		s.assignSample(o, false)
+	}
+	if w != nil && w.fitDue(now) {
+		if f, ok := w.fit(s); ok {
+			v.text = f.text(s)
+			v.until = now + contradictionHold
+		}
+	}
+}
+
+// text says what the finding is.
+func (f *candidate) text(s *Account) string {
+	text := fmt.Sprintf("flows stay unanswered with %.0f ports held of %.0f while others are answered: the budget is smaller, or a port cools down for longer than configured",
+		f.level, s.ceiling)
+	if f.cool > 0 {
+		text += fmt.Sprintf(" (%.0f s would explain it)", f.cool)
+	}
+	if f.ports > 0 {
+		text += fmt.Sprintf(" (%.0f ports would explain it)", f.ports)
+	}
+	return text
+}

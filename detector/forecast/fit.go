@@ -1,0 +1,255 @@
+package forecast
+
+import (
+	"cmp"
+	"math"
+	"slices"
+
+	"github.com/snatwatch/snatwatch/collector"
+)
+
+const (
+	// witnessGap is for how many slots no open need fail before what fails later is another story.
+	episodeGap = 300 / slotSeconds
+	// witnessGroup is how many slots count as one moment.
+	momentSlots = 4
+	// witnessAstray is the share of opens that may be on the wrong side of a limit, and
+	// witnessShare the share of the failed that the budget must leave unexplained.
+	strayShare, unexplainedShare = 0.05, 0.25
+	// witnessReach is the longest cool-down in seconds that is told of.
+	coolDownMost = 600
+)
+
+// finding is a budget under which all is as it was seen.
+type candidate struct {
+	level float64 // mean ports held, as configured, where opens failed
+	cool  float64 // seconds of cool-down that explain it, 0 if none
+	ports float64 // ports that explain it, 0 if none
+}
+
+// deed is what became of the opens of a slot, and how free the port space was meanwhile: between low
+// and high by some measure.
+type outcome struct {
+	slot             int64
+	low, high        float64
+	answered, failed float64
+}
+
+// trial is the room for one judgement.
+type fit struct {
+	sum         [sampleSlots + 1]float64 // flows ended before each slot, from the first known
+	live        float64                  // mean ports that live flows hold
+	outcomes    []outcome
+	room, order [sampleSlots]outcome
+}
+
+// judge looks for another budget: one that tells the opens that failed from those that were answered, where
+// that of s does not. A port space at its limit fails opens until a port is free, and never before; a server
+// that is dead, or drops some of all opens, does not know how free the port space is.
+func (w *sample) fit(s *Account) (candidate, bool) {
+	first, last := w.episode()
+	if first < 0 {
+		return candidate{}, false
+	}
+	var t fit
+	for i := first; i <= last; i++ {
+		t.live += float64(w.rest[i&(sampleSlots-1)]) / float64(last-first+1)
+	}
+	for i := w.since; i <= last; i++ {
+		k := i - w.since
+		t.sum[k+1] = t.sum[k] + float64(w.ended[i&(sampleSlots-1)])
+	}
+	cool := s.classes[s.classOf[collector.FIN]]
+	f, ok := w.unexplained(&t, first, last, cool, s.ceiling)
+	if !ok {
+		return candidate{}, false
+	}
+	w.gather(&t, first, last, func(i int64) (float64, bool) { return w.reuse(&t, i, s.ceiling) })
+	if at, ok := t.limit(s.ceiling, 0.0025, 1); ok && at > 1.1*cool+slotSeconds && at < coolDownMost {
+		f.cool = at
+		return f, true
+	}
+	w.gather(&t, first, last, func(i int64) (float64, bool) {
+		held, ok := w.held(&t, i, cool)
+		return -held, ok
+	})
+	if at, ok := t.limit(0, 0.01, 0); ok && -at < contradictionLow*s.ceiling {
+		f.ports = -at
+		return f, true
+	}
+	return candidate{}, false
+}
+
+// episode is the first and last slot of what fails now; first is negative where nothing does.
+func (w *sample) episode() (first, last int64) {
+	last = int64(w.ticked)/slotSeconds - 1
+	first, gap := int64(-1), last
+	for i := last; i >= w.since && gap-i <= episodeGap; i-- {
+		if w.failed[i&(sampleSlots-1)] > 0 {
+			first, gap = i, i
+		}
+	}
+	return first, last
+}
+
+// unexplained is what failed well below the ceiling; false where that is little.
+func (w *sample) unexplained(t *fit, first, last int64, cool, ceiling float64) (f candidate, ok bool) {
+	all, low, groups, group := 0.0, 0.0, 0, int64(-1)
+	for i := first; i <= last; i++ {
+		failed := float64(w.failed[i&(sampleSlots-1)])
+		held, ok := w.held(t, i, cool)
+		if !ok || failed == 0 {
+			continue
+		}
+		all += failed
+		if held >= contradictionLow*ceiling {
+			continue
+		}
+		f.level = (f.level*low + held*failed) / (low + failed)
+		low += failed
+		if g := i / momentSlots; g != group {
+			group = g
+			groups++
+		}
+	}
+	return f, low >= max(contradictionOpens, unexplainedShare*all) && groups > contradictionSlots
+}
+
+// held is the ports held at the end of slot i, if one cools down for cool seconds; false where the
+// time before is not known.
+func (w *sample) held(t *fit, i int64, cool float64) (float64, bool) {
+	end := i + 1 - w.since
+	from := float64(end) - cool/slotSeconds
+	if from < 0 {
+		return 0, false
+	}
+	k := int(from)
+	before := t.sum[k]
+	if k < sampleSlots {
+		before += (from - float64(k)) * (t.sum[k+1] - t.sum[k])
+	}
+	return float64(w.rest[i&(sampleSlots-1)]) + t.sum[end] - before, true
+}
+
+// reuse is how many seconds before the end of slot i the flow ended of which the port is the next to be
+// used, if there are that many ports: no port cools down for longer where an open is answered. false where it
+// is longer ago than is known.
+func (w *sample) reuse(t *fit, i int64, ports float64) (float64, bool) {
+	end := int(i + 1 - w.since)
+	want := t.sum[end] - max(ports-float64(w.rest[i&(sampleSlots-1)]), 0)
+	if want < -0.01*ports { // what lived less than a slot may be missing
+		return slotSeconds * float64(end), false
+	}
+	k := end
+	for k > 0 && t.sum[k] > want {
+		k--
+	}
+	at := float64(k)
+	if want > 0 && k < end && t.sum[k+1] > t.sum[k] {
+		at += (want - t.sum[k]) / (t.sum[k+1] - t.sum[k])
+	}
+	return slotSeconds * (float64(end) - at), true
+}
+
+// gather takes the slots from first to last. Where free does not know, what it returns may be
+// far below what is.
+func (w *sample) gather(t *fit, first, last int64, free func(i int64) (float64, bool)) {
+	t.outcomes = t.room[:0]
+	before, known := 0.0, false
+	if first > w.since {
+		before, known = free(first - 1)
+	}
+	for i := first; i <= last; i++ {
+		now, ok := free(i)
+		d := outcome{slot: i, low: now, high: now, answered: float64(w.answered[i&(sampleSlots-1)]), failed: float64(w.failed[i&(sampleSlots-1)])}
+		switch {
+		case !ok || !known && i > w.since:
+			d.high = math.Inf(1)
+		case known:
+			d.low, d.high = min(now, before), max(now, before)
+		}
+		before, known = now, ok
+		if d.answered+d.failed > 0 {
+			t.outcomes = append(t.outcomes, d)
+		}
+	}
+}
+
+// edge is where the port space is so free that opens are answered: nearly none is below.
+func (t *fit) edge() float64 {
+	order := append(t.order[:0], t.outcomes...)
+	slices.SortFunc(order, func(a, b outcome) int { return cmp.Compare(a.high, b.high) })
+	all, below := 0.0, 0.0
+	for _, d := range order {
+		all += d.answered
+	}
+	for _, d := range order {
+		if below += d.answered; d.answered > 0 && below >= strayShare*all {
+			return d.high
+		}
+	}
+	return math.Inf(1)
+}
+
+// limit is where opens begin to fail: nearly all that failed is below it, and nearly all that was answered
+// just above it, as where each port that becomes free is taken at once. It may be missed by share of it and by
+// least. ports is how many the measure looks back over, 0 where it counts them itself. false where there
+// is no such limit, or where chance could look the same.
+func (t *fit) limit(ports, share, least float64) (float64, bool) {
+	at := t.edge()
+	if math.IsInf(at, 0) {
+		return 0, false
+	}
+	if ports == 0 {
+		ports = math.Abs(at)
+	}
+	miss := share*math.Abs(at) + least*(1+math.Abs(at)*math.Sqrt(t.live)/2/ports)
+	var below, above, near, far, run float64
+	slots, both, clumps := 0, 0, 0
+	group, began, deep := int64(-1), int64(-1), false
+	failed, answered := false, false
+	for _, d := range t.outcomes {
+		if g := d.slot / momentSlots; g != group {
+			group, failed, answered = g, false, false
+		}
+		was := failed && answered
+		known := !math.IsInf(d.high, 1)
+		switch {
+		case d.failed == 0:
+		case d.low > at+miss:
+			above += d.failed
+		case known:
+			below += d.failed
+			failed = true
+			if run += d.failed; began < 0 {
+				began = d.slot
+			}
+			deep = deep || least == 0 || d.low < at-5*miss
+		}
+		switch {
+		case d.answered == 0 || !known:
+		case d.low > at+3*miss:
+			far += d.answered
+		case d.high >= at-miss:
+			near += d.answered
+			slots++
+			answered = true
+			if d.answered > d.failed {
+				if run >= contradictionOpens && deep && d.slot-began >= momentSlots {
+					clumps++
+				}
+				run, began, deep = 0, -1, false
+			}
+		}
+		if failed && answered && !was {
+			both++
+		}
+	}
+	if above > 2*strayShare*(below+above) || near < max(contradictionOpens, far) || slots < momentSlots {
+		return 0, false
+	}
+	// By chance, opens at random times would have moved it by the root of their number.
+	moves := 2 * miss / math.Abs(at) * ports
+	steady := both > contradictionSlots && math.Sqrt(2*near) > 1.5*moves && math.Sqrt(ports) > moves
+	return at, steady || clumps >= 2
+}

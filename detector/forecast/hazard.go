@@ -1,0 +1,248 @@
+package forecast
+
+import (
+	"math"
+	"time"
+
+	"github.com/snatwatch/snatwatch/collector"
+)
+
+// Lifetimes are counted in ageBuckets buckets: below 1 ms, then two per octave, the
+// last one open (above 4.66 h).
+const ageBuckets = 50
+
+// ageBucket is the bucket of a lifetime in seconds.
+func ageBucket(s float64) int {
+	ms := s * 1e3
+	if !(ms >= 1) {
+		return 0
+	}
+	b := math.Float64bits(ms)
+	k := 2*(int(b>>52)-1023) + 1
+	if b&(1<<52-1) >= 0x6a09e667f3bcd { // mantissa at or above √2
+		k++
+	}
+	return min(k, ageBuckets-1)
+}
+
+// ageEdge is the lower edge of bucket k in seconds.
+func ageEdge(k int) float64 {
+	if k == 0 {
+		return 0
+	}
+	return 1e-3 * math.Exp2(float64(k-1)/2)
+}
+
+// ageEdges are the lower edges of all buckets, and the end of the last for those
+// sums that need one.
+type ageEdges [ageBuckets + 1]float64
+
+func newAgeEdges() *ageEdges {
+	var e ageEdges
+	for k := range e {
+		e[k] = ageEdge(k)
+	}
+	return &e
+}
+
+// occurrence counts ends of flows and the seconds spent alive, by age: their
+// quotient is the hazard. A flow that ends counts for half of the bucket that it ends in, as in a life
+// table. Live flows give seconds without an end (right-censored); flows
+// older than the agent give seconds only from when it saw them (left-truncated).
+type occurrence struct {
+	ended, lived [ageBuckets]float32
+}
+
+// tiny keeps sums that fade from becoming denormal numbers, with which processors are slow.
+const tiny = 1e-30
+
+// learn forgets all but share keep and adds what one tick saw.
+func (o *occurrence) learn(keep float64, seen *exposure) { o.relearn(&surprise{}, keep, seen) }
+
+// relearn is learn where ages that surprise forget as if that much more time had passed.
+func (o *occurrence) relearn(s *surprise, keep float64, seen *exposure) {
+	for g, x := range s {
+		k32 := float32(keep)
+		if x > 0 {
+			k32 = float32(math.Pow(keep, 1+x))
+		}
+		for k := g * ageGroup; k < min((g+1)*ageGroup, ageBuckets); k++ {
+			o.ended[k] = o.ended[k]*k32 + seen.ended[k] + tiny
+			o.lived[k] = o.lived[k]*k32 + seen.lived[k] + tiny
+		}
+	}
+}
+
+// exposure is what one tick adds: ends by age, and seconds lived at that age.
+type exposure occurrence
+
+// lifetimes holds the live flows of a port space or a budget, and the ends since
+// the last tick.
+type lifetimes struct {
+	ages ageWheel
+	// ended is the flows that ended since the last tick, by bucket of their lifetime.
+	ended [ageBuckets]float32
+	// lived is the overlap of the live flows with each bucket at the last tick.
+	lived [ageBuckets]float32
+	// survive is the share that outlives each lower edge, at the last tick.
+	survive [ageBuckets + 1]float32
+	// foretold is how many ends were to be expected in each group of ages since the last news.
+	foretold [ageGroups]float32
+}
+
+// end counts a flow that lived between lo and hi: exactly, or bounded by polls. A
+// bounded lifetime is spread over its interval as the hazards known so far have it, so
+// that a short flow seen only by a slow poll is not taken for a long one.
+func (l *lifetimes) end(lo, hi time.Duration, edges *ageEdges) {
+	lo, hi = max(lo, 0), max(hi, 0)
+	if hi-lo <= time.Millisecond || hi-lo <= hi/8 {
+		l.ended[ageBucket((lo+hi).Seconds()/2)]++
+		return
+	}
+	a, b := lo.Seconds(), hi.Seconds()
+	first, last := ageBucket(a), ageBucket(b)
+	if first == last {
+		l.ended[first]++
+		return
+	}
+	var share [ageBuckets]float32
+	sum := float32(0)
+	for k := first; k <= last; k++ {
+		from, to := max(a, edges[k]), min(b, edges[k+1])
+		part := float32((to - from) / (edges[k+1] - edges[k]))
+		share[k] = (l.survive[k]-l.survive[k+1])*part + 1e-9*part
+		sum += share[k]
+	}
+	for k := first; k <= last; k++ {
+		l.ended[k] += share[k] / sum
+	}
+}
+
+func (l *lifetimes) start(now int64) { l.ages.now = now }
+
+// open counts a live flow; one of unknown start is known to be no younger than its first sight.
+func (l *lifetimes) open(opened collector.Interval) {
+	if opened.From == 0 {
+		l.ages.addUnknown(Second(opened.To))
+		return
+	}
+	l.ages.add(Second(middle(opened)))
+}
+
+// drop forgets a live flow that open counted.
+func (l *lifetimes) drop(opened collector.Interval) {
+	if opened.From == 0 {
+		l.ages.removeUnknown(Second(opened.To))
+		return
+	}
+	l.ages.remove(Second(middle(opened)))
+}
+
+// close counts a flow's end. A flow of unknown start leaves without a lifetime.
+func (l *lifetimes) close(opened, ended collector.Interval, edges *ageEdges) {
+	l.drop(opened)
+	if opened.From != 0 {
+		l.end(ended.From.Sub(opened.To), ended.To.Sub(opened.From), edges)
+	}
+}
+
+// middle is the middle of an interval.
+func middle(i collector.Interval) collector.Time { return i.From + (i.To-i.From)/2 }
+
+// crowd is the live flows collapsed to buckets of age.
+type crowd struct {
+	n   [ageBuckets]float64 // flows
+	age [ageBuckets]float64 // their mean age in seconds
+}
+
+// collapse sums the live flows of known age by bucket, and their overlap with each bucket.
+// Those younger than a second overlap nothing yet: most of them end before a tick could
+// tell their age, and are counted in full when they do.
+func (l *lifetimes) collapse(now float64, edges *ageEdges, c *crowd, overlap *[ageBuckets]float64) {
+	*c = crowd{}
+	*overlap = [ageBuckets]float64{}
+	old := [ageBuckets]float64{}
+	add := func(start float64, width float64, n uint32) {
+		age := max(now-start-width/2, 1e-3)
+		k := ageBucket(age)
+		m := float64(n)
+		c.n[k] += m
+		c.age[k] += m * age
+		if now-start-width >= 0.999 {
+			old[k] += m
+			overlap[k] += m * (age - edges[k])
+		}
+	}
+	w := &l.ages
+	left := uint32(w.live - w.ancient)
+	for j := 0; j < ageLevels && left > 0; j++ {
+		for s, n := range w.cells[j] {
+			if n > 0 {
+				add(float64(w.cellStart(j, s)), float64(int64(1)<<j), n)
+				left -= n
+			}
+		}
+	}
+	if w.ancient > 0 {
+		add(float64(w.now-ageSlots<<(ageLevels-1)), 0, uint32(w.ancient))
+	}
+	above := 0.0
+	for k := ageBuckets - 1; k >= 0; k-- {
+		overlap[k] += above * (edges[k+1] - edges[k])
+		above += old[k]
+		if c.n[k] > 0 {
+			c.age[k] /= c.n[k]
+		}
+	}
+}
+
+// adopt takes the live flows as they are: what they lived before now is not exposure.
+func (l *lifetimes) adopt(now float64, edges *ageEdges, c *crowd) {
+	var overlap [ageBuckets]float64
+	l.collapse(now, edges, c, &overlap)
+	for k, v := range overlap {
+		l.lived[k] = float32(v)
+	}
+}
+
+// expose collapses the live flows into c and gives what ended and what was lived since
+// the last tick.
+func (l *lifetimes) expose(now float64, edges *ageEdges, c *crowd, seen *exposure) {
+	var overlap [ageBuckets]float64
+	l.collapse(now, edges, c, &overlap)
+	after := 0.0
+	for k := ageBuckets - 1; k >= 0; k-- {
+		n := float64(l.ended[k])
+		lived := (n/2+after)*(edges[k+1]-edges[k]) + overlap[k] - float64(l.lived[k])
+		after += n
+		seen.ended[k] = l.ended[k]
+		seen.lived[k] = float32(max(0, lived))
+		l.lived[k] = float32(overlap[k])
+		l.ended[k] = 0
+	}
+}
+
+// rates are hazards per second, by bucket.
+type rates [ageBuckets]float64
+
+// vague is the hazard believed before anything was seen: one over the age, so
+// that a flow that lived a while will live about as long again.
+func (e *ageEdges) vague(k int) float64 { return 2 / (e[k] + e[k+1]) }
+
+// shrink puts the hazards of o, drawn towards parent by one end's worth, into h.
+func (o *occurrence) shrink(parent, h *rates) {
+	for k := range h {
+		h[k] = (float64(o.ended[k]) + 1) / (float64(o.lived[k]) + 1/parent[k])
+	}
+}
+
+// The three speeds of forgetting, fastest first.
+const (
+	fast = iota
+	minute
+	hour
+	numSpeeds
+)
+
+// hazardTaus are their time constants in seconds.
+func hazardTaus() [numSpeeds]float64 { return [numSpeeds]float64{8, 60, 3600} }

@@ -1,0 +1,149 @@
+package forecast
+
+import (
+	"math"
+
+	"github.com/snatwatch/snatwatch/detector"
+)
+
+// aheads are the seconds ahead that a forecast is computed for; the four horizons are
+// among them.
+const aheads = 13
+
+func aheadGrid() [aheads]float64 {
+	return [aheads]float64{5, 10, 15, 30, 60, 120, 180, 240, 300, 480, 900, 1800, 3600}
+}
+
+// horizonAt are the places of the four horizons in the grid.
+func horizonAt() [detector.NumHorizons]int { return [detector.NumHorizons]int{4, 8, 10, 12} }
+
+// course is what a forecast says at each time ahead, and how it comes to it.
+type course struct {
+	// base and variance are of the ports held now that will be held then; gain is the ports
+	// held then per arrival per second, double per arrival per second squared.
+	base, variance, gain, double [aheads]float64
+	mean                         [components][aheads]float64
+	mix                          [aheads]float64
+	// burst is the variance at each time ahead of bursts to come. Between a time and the one before,
+	// peak is the highest that the rhythm leads to, and peakBurst its variance for the
+	// bursts.
+	burst, peak, peakBurst [aheads]float64
+}
+
+// hold computes what of the ports held now is held ahead, and what each arrival adds. A
+// port of class c is held for its flow's lifetime and c seconds more, share of the
+// flows being of that class.
+func (o *Outlook) hold(w *workspace, now float64) {
+	s := o.account
+	c := &w.course
+	crowd := &w.crowd
+	share := &w.share
+	var then [aheads]int64
+	for i, u := range w.grid {
+		then[i] = int64(now + u)
+	}
+	o.cools.after(then[:], c.base[:])
+	for i, u := range w.grid {
+		c.variance[i] = 0
+		c.gain[i], c.double[i] = o.gain(w, u)
+	}
+	if s.f.without&PartRelease != 0 && s.longest > 0 {
+		for i, u := range w.grid {
+			c.base[i] = float64(o.cools.total) * math.Exp(-u/float64(s.longest))
+		}
+	}
+	ageless := s.f.without&PartAges != 0
+	for k, n := range crowd.n {
+		if n == 0 || ageless {
+			continue
+		}
+		age := crowd.age[k]
+		lived := w.curve.at(age)
+		for i, u := range w.grid {
+			q := 0.0
+			for k, cool := range s.classes {
+				if share[k] == 0 {
+					continue
+				}
+				if u <= cool {
+					q += share[k]
+				} else {
+					q += share[k] * math.Exp(lived-w.curve.at(age+u-cool))
+				}
+			}
+			c.base[i] += n * q
+			c.variance[i] += n * q * (1 - q)
+		}
+	}
+	unknown := float64(o.times.ages.unknown)
+	seen := 0.0 // seconds since their first sight
+	if unknown > 0 {
+		seen = max(0, now-float64(o.times.ages.early)/unknown)
+	}
+	if ageless {
+		unknown, seen = float64(o.times.ages.count()), 0
+	}
+	if n := unknown; n > 0 {
+		// Of a flow found open nothing is known but that it was: its remaining life is that of
+		// a flow met at a random moment.
+		const end = 1e5
+		all, _ := w.curve.mean(end)
+		met, _ := w.curve.mean(min(seen, end/2))
+		for i, u := range w.grid {
+			q := 0.0
+			for k, cool := range s.classes {
+				if u <= cool {
+					q += share[k]
+				} else if share[k] > 0 {
+					then, _ := w.curve.mean(min(seen+u-cool, end))
+					q += share[k] * min(max((all-then)/max(all-met, 1e-9), 0), 1)
+				}
+			}
+			c.base[i] += n * q
+			c.variance[i] += n * q * (1 - q)
+		}
+	}
+	perFlow := w.perFlow
+	if perFlow == 1 {
+		return
+	}
+	for i := range w.grid {
+		c.base[i] *= perFlow
+		c.variance[i] *= perFlow
+	}
+}
+
+// gain is the ports held u ahead per arrival per second, and per arrival per second squared.
+func (o *Outlook) gain(w *workspace, u float64) (one, two float64) {
+	if u <= 0 {
+		return 0, 0
+	}
+	for k, cool := range o.account.classes {
+		switch {
+		case w.share[k] == 0:
+		case u <= cool:
+			one += w.share[k] * u
+			two += w.share[k] * u * u / 2
+		default:
+			a, b := w.curve.mean(u - cool)
+			one += w.share[k] * (cool + a)
+			two += w.share[k] * (cool*cool/2 + cool*(u-cool) + b)
+		}
+	}
+	return one * w.perFlow, two * w.perFlow
+}
+
+// stays is the share of a flow's port that is held u after it opened.
+func (o *Outlook) stays(w *workspace, u float64) float64 {
+	q := 0.0
+	for k, cool := range o.account.classes {
+		switch {
+		case w.share[k] == 0:
+		case u <= cool:
+			q += w.share[k]
+		default:
+			q += w.share[k] * math.Exp(-w.curve.at(u-cool))
+		}
+	}
+	return q * w.perFlow
+}

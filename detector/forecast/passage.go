@@ -1,0 +1,206 @@
+package forecast
+
+import (
+	"math"
+
+	"github.com/snatwatch/snatwatch/detector"
+)
+
+// passage is how near to the ceiling a forecast has come on its way.
+type passage struct {
+	// left are the ports left until the ceiling, at the fullest so far; low until the one beyond
+	// the edge of a table that the pool may cross.
+	left, low [components]float64
+	// clocked and clockedLow are the probabilities by the clock that the one and the other is passed.
+	clocked, clockedLow float64
+	// topClock and topRest are the highest fill so far by the clock, and by all others together.
+	topClock, topRest float64
+	// topBurst is the variance that bursts add to topClock.
+	topBurst float64
+}
+
+func startPassage() passage {
+	p := passage{topClock: math.Inf(-1), topRest: math.Inf(-1)}
+	for k := range p.left {
+		p.left[k], p.low[k] = math.Inf(1), math.Inf(1)
+	}
+	return p
+}
+
+// top is the highest fill so far, where the clock has share trust.
+func (p *passage) top(trust float64) float64 {
+	switch trust {
+	case 0:
+		return p.topRest
+	case 1:
+		return p.topClock
+	}
+	return trust*p.topClock + (1-trust)*p.topRest
+}
+
+// step goes on to place i of the grid, of horizon h, and returns the probability that the ceiling
+// is passed by then.
+func (o *Outlook) step(w *workspace, p *passage, i, h int, trust, blind float64) float64 {
+	s, c := o.account, &w.course
+	others := 1 - w.weight[h][clock]
+	if others > 1e-6 {
+		p.topRest = max(p.topRest, (c.mix[i]-w.weight[h][clock]*c.mean[clock][i])/others)
+	}
+	if c.peak[i] > p.topClock {
+		p.topClock, p.topBurst = c.peak[i], c.peakBurst[i]
+	}
+	crossed := s.crossed[i]
+	sum := 0.0
+	for k, x := range w.weight[h] {
+		var at, atLow float64
+		if k == clock {
+			if x = trust; x < 1e-6 {
+				continue
+			}
+			sd := c.deviation(k, i, blind)
+			p.clocked = max(p.clocked, o.burstExceeds(w, i, s.ceiling, sd))
+			p.clockedLow = max(p.clockedLow, o.burstExceeds(w, i, s.next, sd))
+			at, atLow = p.clocked, p.clockedLow
+		} else {
+			p.left[k] = min(p.left[k], s.ceiling-c.mean[k][i])
+			if crossed > 0 {
+				p.low[k] = min(p.low[k], s.next-c.mean[k][i])
+			}
+			if x *= (1 - trust) / max(others, 1e-6); x < 1e-6 {
+				continue
+			}
+			sd := c.deviation(k, i, blind)
+			at = o.exceeds(w, p.left[k]/sd)
+			if crossed > 0 {
+				atLow = o.exceeds(w, p.low[k]/sd)
+			}
+		}
+		sum += x * (at + crossed*max(0, atLow-at))
+	}
+	return sum
+}
+
+// pass computes the probability that the fill passes the ceiling on its way, and keeps
+// forecasts to be judged.
+func (o *Outlook) pass(w *workspace, c Conditions, now, held, seen float64) {
+	s, co, f := o.account, &w.course, &o.forecast
+	blind := o.blindness(c, now, held)
+	f.Inexact = blind > 0 || c.WarmingUntil > c.Now
+	f.TimeToExhaustion = math.Inf(1)
+	way := startPassage()
+	trust := o.trust(w, 0)
+	least, before := 0.0, 0.0 // probability at the time before
+	h := 0
+	o.learnt[0].tail.cumulate(&s.f.factory[0], w.worth[0], &w.above)
+	for i, u := range w.grid {
+		if i > w.horizon[h] {
+			h++
+			trust = o.trust(w, h)
+			o.learnt[h].tail.cumulate(&s.f.factory[h], w.worth[h], &w.above)
+		}
+		p := o.step(w, &way, i, h, trust, blind)
+		if s.f.without&PartCalibration == 0 {
+			p = s.f.calibration[h].apply(p)
+		}
+		p = max(p, least)
+		if least < 0.5 && p >= 0.5 {
+			f.TimeToExhaustion = before + (u-before)*(0.5-least)/(p-least)
+		}
+		least, before = p, u
+		if i == w.horizon[h] {
+			l := &o.learnt[h]
+			variance := co.variance[i] + max(0, co.mix[i]-co.base[i]) + 1
+			topSD := math.Sqrt(variance + trust*way.topBurst)
+			variance += w.weight[h][clock] * co.burst[i]
+			f.Mean[h] = co.mix[i]
+			f.Variance[h] = variance*l.variance() + blind
+			if h > 0 {
+				// A horizon that has not yet come due is no surer than a nearer one that has.
+				f.Variance[h] = max(f.Variance[h], f.Variance[h-1])
+			}
+			f.Probability[h] = p
+			o.keep(h, now, held, pending{
+				mix: float32(co.mix[i]), sd: float32(math.Sqrt(variance)),
+				top: float32(way.top(trust)), topSD: float32(topSD),
+				topClock: float32(way.topClock), topRest: float32(way.topRest),
+				said: float32(p), beyond: held >= s.ceiling, burst: w.expectsBurst(u),
+			}, i, w)
+		}
+	}
+	if c.Failing || seen >= s.ceiling {
+		f.TimeToExhaustion = 0
+		for h := range f.Probability {
+			f.Probability[h] = 1
+		}
+	}
+}
+
+// burstExceeds is the probability by the clock that the fill is above ceiling between place i of
+// the grid and the one before; sd is its standard deviation then.
+func (o *Outlook) burstExceeds(w *workspace, i int, ceiling, sd float64) float64 {
+	// How much bursts vary is known, so the errors of other times say nothing of them.
+	r := (ceiling - w.course.peak[i]) / sd
+	known := w.course.peakBurst[i] / (sd * sd)
+	return known*normalTail(r) + (1-known)*o.exceeds(w, r)
+}
+
+// exceeds is the probability that the residual is above r.
+func (o *Outlook) exceeds(w *workspace, r float64) float64 {
+	if o.account.f.without&PartTail != 0 {
+		return normalTail(r)
+	}
+	return beyond(&w.above, r)
+}
+
+// normalTail is the probability that a standard normal variable is above r.
+func normalTail(r float64) float64 { return math.Erfc(r/math.Sqrt2) / 2 }
+
+// tailWorth is how many residuals the factory's tail weighs, by horizon: the further ahead,
+// the more one load differs from another.
+func tailWorth() [detector.NumHorizons]float64 { return [detector.NumHorizons]float64{400, 75, 15, 8} }
+
+// settled is for how many seconds after the first cool-down is over an outlook's forecasts
+// are not kept to be judged: until then the space fills up, whatever comes later.
+const settled = 60
+
+// keep stores the forecast p of horizon h, at place i of the grid, to be judged when due.
+func (o *Outlook) keep(h int, now, held float64, p pending, i int, w *workspace) {
+	l := &o.learnt[h]
+	u := int64(w.grid[i])
+	if int64(now) < l.next || now-o.began < settled+float64(o.account.longest) {
+		return
+	}
+	for j := range l.waiting {
+		if l.waiting[j].due != 0 {
+			continue
+		}
+		p.due = int64(now) + u
+		for k := range p.mean {
+			p.mean[k] = float32(w.course.mean[k][i])
+		}
+		p.rate, p.rateMean = float32(o.rate-o.rateMean), float32(o.rateMean)
+		p.fill, p.fillMean = float32(held-o.fillMean), float32(o.fillMean)
+		p.arrivals = o.opened
+		l.waiting[j] = p
+		l.next = int64(now) + u/pendings
+		return
+	}
+}
+
+// blindness is the variance that comes from flows lost in an overrun.
+func (o *Outlook) blindness(c Conditions, now, held float64) float64 {
+	v := 0.0
+	if c.InexactSince != 0 {
+		lost := o.rate*min(max(now-c.InexactSince.Seconds(), 1), 60) + held/50
+		v += lost * lost
+	}
+	return v
+}
+
+// logit and logistic are each other's inverse.
+func logit(p float64) float64 {
+	p = min(max(p, 1e-9), 1-1e-9)
+	return math.Log(p / (1 - p))
+}
+
+func logistic(x float64) float64 { return 1 / (1 + math.Exp(-x)) }

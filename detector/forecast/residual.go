@@ -1,0 +1,132 @@
+package forecast
+
+import "math"
+
+// tailBins bins hold standardised residuals from -tailReach to +tailReach, evenly in asinh.
+const (
+	tailBins  = 64
+	tailReach = 50
+)
+
+// tail is how far above its forecast the highest fill came, in standard deviations: what
+// the forecast learns of its own errors.
+type tail [tailBins]float32
+
+// tailPosition is where residual r lies among the bins.
+func tailPosition(r float64) float64 {
+	return (math.Asinh(r)/math.Asinh(tailReach) + 1) * tailBins / 2
+}
+
+// learn forgets all but share keep and counts residual r.
+func (t *tail) learn(keep, r float64) {
+	for i := range t {
+		t[i] = t[i]*float32(keep) + tiny
+	}
+	t[min(max(int(tailPosition(r)), 0), tailBins-1)]++
+}
+
+// cumulate puts into above, for each bin's lower edge, the share of residuals at or above
+// it: those of t, and of prior by weight.
+func (t *tail) cumulate(prior *tail, weight float64, above *[tailBins + 1]float64) {
+	n, m := 0.0, 0.0
+	for i := range t {
+		n += float64(t[i])
+		m += float64(prior[i])
+	}
+	sum := 0.0
+	above[tailBins] = 0
+	for i := tailBins - 1; i >= 0; i-- {
+		sum += (float64(t[i]) + weight*float64(prior[i])/m) / (n + weight)
+		above[i] = min(sum, 1)
+	}
+}
+
+// beyond is the share of residuals above r.
+func beyond(above *[tailBins + 1]float64, r float64) float64 {
+	x := tailPosition(r)
+	if !(x > 0) {
+		return 1
+	}
+	if x >= tailBins {
+		return 0
+	}
+	i := int(x)
+	return above[i] + (above[i+1]-above[i])*(x-float64(i))
+}
+
+// pending is a forecast that waits for its horizon to pass.
+type pending struct {
+	due  int64               // second
+	mean [components]float32 // by component, at the horizon
+	mix  float32             // their weighted mean there
+	sd   float32
+	// top is the highest fill until then and topSD its standard deviation; topClock is the highest by
+	// the clock, topRest by all others together.
+	top, topSD, topClock, topRest float32
+	said                          float32 // probability
+	// highest fill seen since.
+	highest float32
+	// What the two regressions need: the rate now and N now, less their long means, and the
+	// number of arrivals so far.
+	rate, rateMean, fill, fillMean float32
+	arrivals                       float64
+	// beyond: the space was exhausted already, so the probability is not judged. hit: it was since.
+	// burst: one was expected until then.
+	beyond, hit, burst bool
+}
+
+// pendings is how many forecasts of one horizon wait at a time.
+const pendings = 4
+
+// learnt is what one port space knows of its forecasts at one horizon.
+type learnt struct {
+	waiting [pendings]pending
+	next    int64 // second of the next forecast to keep
+	tail    tail
+	// score is the mean absolute error of each component in standard deviations.
+	score [components]float32
+	// duel compares the clock with all others together: by how well they know the highest fill where
+	// no burst is expected until the horizon (0), and where one is (1).
+	duel [2]duel
+	// Regressions of the future on the present, both less their long mean.
+	rate, fill regression
+	// spread is the mean square of the residual at the horizon, in variances.
+	spread float32
+	seen   float32 // forecasts judged, at most seenMost
+}
+
+// duel is the mean error of the clock and of all others, in standard deviations, over rounds.
+type duel struct{ clock, rest, rounds float32 }
+
+func (d *duel) judge(clock, rest float64) {
+	d.rounds = min(d.rounds+1, seenMost)
+	d.clock += (float32(min(clock, tailReach)) - d.clock) / d.rounds
+	d.rest += (float32(min(rest, tailReach)) - d.rest) / d.rounds
+}
+
+// trust is the share of the clock: half before anything was judged.
+func (d *duel) trust() float64 {
+	const worth, power = 2, 8 // rounds that a draw weighs
+	odds := math.Pow(float64((worth+d.rounds*d.rest)/(worth+d.rounds*d.clock)), power)
+	return odds / (1 + odds)
+}
+
+// regression is a least-squares line through the origin, drawn towards a prior slope.
+type regression struct {
+	xx, xy, n float32
+}
+
+func (r *regression) learn(keep, x, y float64) {
+	r.xx = r.xx*float32(keep) + float32(x*x)
+	r.xy = r.xy*float32(keep) + float32(x*y)
+	r.n = r.n*float32(keep) + 1
+}
+
+// slope is between 0 and 1; the prior weighs as much as worth observations.
+func (r *regression) slope(prior, worth float64) float64 {
+	n := float64(r.n)
+	if !(r.xx > 0) {
+		return prior
+	}
+	return min(max((n*float64(r.xy)/float64(r.xx)+worth*prior)/(n+worth), 0), 1)
+}

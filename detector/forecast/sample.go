@@ -1,0 +1,216 @@
+package forecast
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/snatwatch/snatwatch/collector"
+)
+
+// A witness knows the last witnessSlots slots of witnessWidth seconds: the longest cool-down that it can
+// tell of.
+const (
+	sampleSlots = 256
+	slotSeconds = 4
+	// witnessEarly is how many slots lie between two dumps.
+	earlySlots = 3
+)
+
+// witness remembers how opens fared in a port space where some fail, and which ports were held
+// then by flows that were answered, so that another budget can be tried on it.
+type sample struct {
+	of      *Outlook
+	failing float64 // second of the last close of a flow that was not answered
+	fitted  float64 // second of the last judgement
+	ticked  float64 // second of the last tick
+	since   int64   // slot from which on all is known
+	now     int64   // slot of the last tick
+	// ended counts answered flows by when they ended; answered and failed count flows
+	// by when they opened.
+	ended, answered, failed [sampleSlots]uint16
+	// rest is the ports held otherwise than by a cool-down after a FIN, as of the end of a slot.
+	rest [sampleSlots]float32
+	// other and unanswered count ports that are held after an end, by when they are
+	// released: of answered flows that did not end by a FIN, and of flows that were
+	// never answered. The sums are of those not released.
+	other, unanswered       [sampleSlots]uint16
+	otherSum, unansweredSum int
+}
+
+func sampleSlot(t collector.Time) int64 { return Second(t) / slotSeconds }
+
+// start makes w the witness of o, from what o knows of the time before: each flow that opened
+// and is gone is taken for one that was answered and ended at once.
+func (w *sample) start(o *Outlook) {
+	o.arrived()
+	now := max(o.last, float64(o.came.now))
+	*w = sample{of: o, ticked: now, now: int64(now) / slotSeconds}
+	w.since = max(o.came.since/slotSeconds, w.now-sampleSlots+1)
+	var opened [sampleSlots]float32
+	before := float32(o.opened)
+	for i := w.since; i <= w.now; i++ {
+		n := o.came.count(i*slotSeconds, (i+1)*slotSeconds)
+		opened[i&(sampleSlots-1)] = n
+		before -= n
+	}
+	if w.since == o.came.since/slotSeconds && w.now-w.since < sampleSlots-earlySlots {
+		// What opened before o began, and was told of after.
+		for range earlySlots {
+			w.since--
+			opened[w.since&(sampleSlots-1)] = max(0, before) / earlySlots
+		}
+	}
+	a := &o.times.ages
+	for j := range a.cells {
+		for s, n := range a.cells[j] {
+			if i := a.cellStart(j, s) / slotSeconds; n > 0 && i >= w.since && i <= w.now {
+				opened[i&(sampleSlots-1)] -= float32(n)
+			}
+		}
+	}
+	for i := range w.rest {
+		w.rest[i] = o.evidence.live
+	}
+	carry := float32(0)
+	for i := w.since; i <= w.now; i++ {
+		n := opened[i&(sampleSlots-1)] + carry
+		whole := uint16(max(0, min(n, 1<<16-1)))
+		w.ended[i&(sampleSlots-1)], w.answered[i&(sampleSlots-1)] = whole, whole
+		carry = n - float32(whole)
+	}
+}
+
+// forget begins anew at second now, from nothing.
+func (w *sample) forget(now float64) {
+	slot := int64(now) / slotSeconds
+	*w = sample{of: w.of, ticked: now, failing: w.failing, fitted: w.fitted, now: slot, since: slot}
+}
+
+// count is how many arrivals fell between seconds from and to, where blocks of a level are the
+// finest that reach back there, spread evenly over each.
+func (a *arrivals) count(from, to int64) (n float32) {
+	for j := range a.blocks {
+		last := a.now >> j
+		if last-from>>j >= arrivalBlocks {
+			continue
+		}
+		for b := from >> j; b <= (to-1)>>j && b <= last; b++ {
+			part := min(to, (b+1)<<j, a.now+1) - max(from, b<<j)
+			n += a.blocks[j][b&(arrivalBlocks-1)] * float32(part) / float32(min((b+1)<<j, a.now+1)-b<<j)
+		}
+		return n
+	}
+	return 0
+}
+
+// inside reports whether slot i is remembered.
+func (w *sample) inside(i int64) bool { return i > w.now-sampleSlots && i <= w.now }
+
+// close tells of a flow's end.
+func (w *sample) close(opened, ended collector.Interval, release collector.Time, reason collector.Reason, fin bool) {
+	// To is when the first packet went out; where dumps alone tell, From is the dump before.
+	open, known := sampleSlot(opened.To), opened.From != 0
+	later := release > ended.To
+	if reason == collector.Timeout {
+		w.failing = max(w.failing, ended.To.Seconds())
+		if known {
+			w.add(&w.failed, open)
+		}
+		if later {
+			// One slot later than the port is free, so that none is missing while it is held.
+			w.hold(&w.unanswered, &w.unansweredSum, sampleSlot(release)+1)
+		}
+		return
+	}
+	if known && reason != collector.ReasonUnknown {
+		w.add(&w.answered, open)
+	}
+	switch {
+	case fin || reason == collector.ReasonUnknown:
+		w.add(&w.ended, sampleSlot(ended.To))
+	case later:
+		w.hold(&w.other, &w.otherSum, sampleSlot(release))
+	}
+}
+
+// hold counts a port that is released in slot i.
+func (w *sample) hold(counts *[sampleSlots]uint16, sum *int, i int64) {
+	if n := &counts[i&(sampleSlots-1)]; i > w.now && i < w.now+sampleSlots && *n < 1<<16-1 {
+		*n++
+		*sum++
+	}
+}
+
+// add counts one in slot i, which may be the one that begins after the last tick.
+func (w *sample) add(counts *[sampleSlots]uint16, i int64) {
+	w.advance(i)
+	if n := &counts[i&(sampleSlots-1)]; w.inside(i) && *n < 1<<16-1 {
+		*n++
+	}
+}
+
+// told says that a flow was answered that no tick counted among the live ones, from its
+// open until its end or now.
+func (w *sample) answeredLate(opened, until collector.Time) {
+	for i := max(sampleSlot(opened), w.since); i < min(sampleSlot(until), w.now); i++ {
+		w.rest[i&(sampleSlots-1)]++
+	}
+}
+
+// advance forgets what is out of reach in slot now, and releases the ports that are due.
+func (w *sample) advance(now int64) {
+	for w.now < now {
+		w.now++
+		i := w.now & (sampleSlots - 1)
+		w.ended[i], w.answered[i], w.failed[i] = 0, 0, 0
+		w.rest[i] = w.rest[(w.now-1)&(sampleSlots-1)]
+		w.otherSum -= int(w.other[i])
+		w.unansweredSum -= int(w.unanswered[i])
+		w.other[i], w.unanswered[i] = 0, 0
+	}
+	w.since = max(w.since, w.now-sampleSlots+1)
+}
+
+// tick takes how many ports live flows hold at second now that were answered.
+func (w *sample) tick(now, live float64) {
+	i, last := int64(now)/slotSeconds, int64(w.ticked)/slotSeconds
+	w.advance(i)
+	rest := float32(live) + float32(w.otherSum)
+	before := w.rest[last&(sampleSlots-1)]
+	for k := max(last+1, w.since); k < i; k++ {
+		w.rest[k&(sampleSlots-1)] = before + (rest-before)*float32(k-last)/float32(i-last)
+	}
+	w.rest[i&(sampleSlots-1)] = rest
+	w.ticked = now
+}
+
+// due reports whether it is time to judge again.
+func (w *sample) fitDue(now float64) bool {
+	if now-w.fitted < contradictionSlot {
+		return false
+	}
+	w.fitted = now
+	return true
+}
+
+// audit recounts what the witnesses of s hold; of are the outlooks that there are. It is for the tests of whoever
+// feeds outlooks.
+func (s *Account) Audit(of map[*Outlook]bool) error {
+	if len(s.samples) > samplesMax {
+		return fmt.Errorf("%d witnesses, at most %d", len(s.samples), samplesMax)
+	}
+	for _, w := range s.samples {
+		other, unanswered := 0, 0
+		for i := range w.other {
+			other += int(w.other[i])
+			unanswered += int(w.unanswered[i])
+		}
+		switch {
+		case w.of == nil || !of[w.of] || w.of.sampleOf() != w:
+			return errors.New("a witness is of no port space")
+		case other != w.otherSum || unanswered != w.unansweredSum:
+			return fmt.Errorf("a witness holds %d and %d ports, its slots say %d and %d", w.otherSum, w.unansweredSum, other, unanswered)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,308 @@
+package forecast
+
+import (
+	"cmp"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"math"
+	"slices"
+	"time"
+
+	"github.com/snatwatch/snatwatch/collector"
+	"github.com/snatwatch/snatwatch/detector"
+)
+
+// A state is what the forecast learned, as bytes: hold times, arrivals and its own errors,
+// by budget and port space. Flows are not in it: the kernel knows them.
+//
+// It begins with stateMagic and the version, and ends with a CRC-32C of all before.
+const (
+	stateMagic   = "snatwatch state\n"
+	stateVersion = 4
+	// stateOld is after how long what was learned of a port space says nothing any more.
+	stateOld = 6 * time.Hour
+)
+
+// ErrState says that the bytes are no state, were damaged, or come from another version.
+var ErrState = errors.New("not a readable state")
+
+// keep shrinks what was learned by how long ago it was.
+func (o *occurrence) keep(share float64) {
+	for k := range o.ended {
+		o.ended[k] = max(0, o.ended[k]*float32(share))
+		o.lived[k] = max(0, o.lived[k]*float32(share))
+	}
+}
+
+// memory is what an outlook learned, without flows and pending forecasts.
+type memory struct {
+	speeds                         [numSpeeds]occurrence
+	ended                          [coolClasses]float32
+	dispersion, rateMean, fillMean float64
+	since                          float64 // seconds over which the two means were taken
+	rhythm                         rhythm
+	learnt                         [detector.NumHorizons]learnt
+	came                           arrivals
+	before                         earlier
+}
+
+// remember copies what o learned until now.
+func (o *Outlook) remember(now collector.Time) memory {
+	m := memory{
+		speeds: o.speeds, ended: o.ended, dispersion: o.dispersion,
+		rateMean: o.rateMean, fillMean: o.fillMean, since: cmp.Or(o.last, now.Seconds()) - o.began, rhythm: o.rhythm, learnt: o.learnt,
+	}
+	for h := range m.learnt {
+		m.learnt[h].waiting, m.learnt[h].next = [pendings]pending{}, 0
+	}
+	o.recallable(&m, Second(now))
+	return m
+}
+
+// recall gives a new outlook what one of the same port space learned.
+func (o *Outlook) recall(m *memory, now collector.Time) {
+	o.speeds, o.ended, o.learnt, o.rhythm = m.speeds, m.ended, m.learnt, m.rhythm
+	o.dispersion, o.rateMean, o.fillMean = m.dispersion, m.rateMean, m.fillMean
+	o.began = now.Seconds() - m.since
+	o.resume(m, Second(now))
+}
+
+// stateStock and stateSpaces bound what a state may hold.
+const (
+	stateStocks = 1 << 10
+	stateSpaces = 1 << 20
+)
+
+// known is a port space with a forecast, by the name that lasts over a restart.
+type Known struct {
+	Name    SpaceName
+	Outlook *Outlook
+}
+
+// appendState appends what was learned until now, of the known port spaces and of those that were not met since
+// the last restart: no more than most in all.
+func (f *Forecaster) AppendState(b []byte, now collector.Time, spaces []Known, most int) []byte {
+	c := codec{b: append(b, stateMagic...)}
+	first := len(b)
+	version := uint64(stateVersion)
+	c.u64(&version)
+	c.time(&now)
+	c.occurrence(&f.all)
+	n := len(f.accounts)
+	c.length(&n, stateStocks)
+	for _, s := range f.accounts {
+		c.stock(&s.name, &s.protocol, &s.hours, &s.brier, &s.judged)
+	}
+	spaces = slices.DeleteFunc(spaces, func(k Known) bool { return k.Outlook.began == 0 })
+	unclaimed := f.unclaimed(now, most-len(spaces))
+	n = len(spaces) + len(unclaimed)
+	c.length(&n, stateSpaces)
+	for _, k := range spaces {
+		c.saved(&saved{k.Name, now, k.Outlook.remember(now)})
+	}
+	for _, v := range unclaimed {
+		c.saved(v)
+	}
+	return binary.LittleEndian.AppendUint32(c.b, crc32.Checksum(c.b[first:], crc32.MakeTable(crc32.Castagnoli)))
+}
+
+// stockState is what a state holds of a stock.
+type stockState struct {
+	name          string
+	protocol      collector.Protocol
+	hours         occurrence
+	brier, judged [detector.NumHorizons]float64
+}
+
+// state is the content of a state.
+type state struct {
+	at     collector.Time
+	all    occurrence
+	stocks []stockState
+	spaces map[SpaceName]*saved
+}
+
+// readState reads what appendState gave, as it is worth at now. Where the bytes are no state it returns an
+// error that is ErrState.
+func ReadState(b []byte, now collector.Time) (state, error) {
+	st := state{spaces: map[SpaceName]*saved{}}
+	c, err := openState(b)
+	if err != nil {
+		return state{}, err
+	}
+	c.time(&st.at)
+	c.occurrence(&st.all)
+	n := 0
+	c.length(&n, stateStocks)
+	for range n {
+		var s stockState
+		c.stock(&s.name, &s.protocol, &s.hours, &s.brier, &s.judged)
+		if c.err != nil {
+			return state{}, c.err
+		}
+		st.stocks = append(st.stocks, s)
+	}
+	c.length(&n, stateSpaces)
+	for range n {
+		v := &saved{}
+		c.saved(v)
+		if v.at < 0 || v.at > st.at {
+			c.fail("a time is out of bounds")
+		}
+		if c.err != nil {
+			return state{}, c.err
+		}
+		v.at = min(v.at, now) // a clock may have been set back
+		if !v.old(now) {
+			st.spaces[v.SpaceName] = v
+		}
+	}
+	if len(c.b) > 0 {
+		c.fail("bytes are left over")
+	}
+	if c.err != nil {
+		return state{}, c.err
+	}
+	return st, nil
+}
+
+// restore takes in a state at now, before the first event.
+func (f *Forecaster) Restore(st *state, now collector.Time) {
+	gap := max(0, now.Sub(st.at).Seconds())
+	st.all.keep(math.Exp(-gap / 86400))
+	f.all = st.all
+	for _, s := range f.accounts {
+		for i := range st.stocks {
+			if was := &st.stocks[i]; was.name == s.name && was.protocol == s.protocol {
+				s.hours, s.brier, s.judged = was.hours, was.brier, was.judged
+				s.hours.keep(math.Exp(-gap / (6 * 3600)))
+				s.borrow()
+			}
+		}
+	}
+	f.saved = st.spaces
+}
+
+// openState checks all but the content and returns a reader of that.
+func openState(state []byte) (*codec, error) {
+	c := &codec{b: state, reading: true}
+	if len(state) < len(stateMagic)+12 || string(state[:len(stateMagic)]) != stateMagic {
+		c.fail("it does not begin as one")
+		return nil, c.err
+	}
+	body := state[:len(state)-4]
+	if binary.LittleEndian.Uint32(state[len(body):]) != crc32.Checksum(body, crc32.MakeTable(crc32.Castagnoli)) {
+		c.fail("its checksum is wrong")
+		return nil, c.err
+	}
+	c.b = body[len(stateMagic):]
+	version := uint64(0)
+	c.u64(&version)
+	if version != stateVersion {
+		c.fail(fmt.Sprintf("it has version %d, not %d", version, stateVersion))
+		return nil, c.err
+	}
+	return c, nil
+}
+
+func (c *codec) memory(m *memory) {
+	for i := range m.speeds {
+		c.occurrence(&m.speeds[i])
+	}
+	for k := range m.ended {
+		c.f32(&m.ended[k])
+	}
+	c.f64(&m.dispersion, &m.rateMean, &m.fillMean, &m.since)
+	c.rhythm(&m.rhythm)
+	for h := range m.learnt {
+		l := &m.learnt[h]
+		for i := range l.tail {
+			c.f32(&l.tail[i])
+		}
+		for k := range l.score {
+			c.f32(&l.score[k])
+		}
+		c.f32(&l.rate.xx, &l.rate.xy, &l.rate.n, &l.fill.xx, &l.fill.xy, &l.fill.n)
+		c.f32(&l.spread, &l.seen)
+		for i := range l.duel {
+			c.f32(&l.duel[i].clock, &l.duel[i].rest, &l.duel[i].rounds)
+		}
+	}
+	m.dispersion = max(1, m.dispersion)
+	c.arrivals(&m.came)
+	c.earlier(&m.before)
+}
+
+func (c *codec) arrivals(a *arrivals) {
+	c.i64(&a.since, &a.now)
+	for j := range a.blocks {
+		for b := range a.blocks[j] {
+			c.f32(&a.blocks[j][b])
+		}
+	}
+	a.since = min(a.since, a.now)
+}
+
+func (c *codec) earlier(e *earlier) {
+	c.i64(&e.written, &e.cools.now, &e.cools.width)
+	c.f64(&e.rate)
+	e.rate = max(0, e.rate)
+	e.cools.width = max(1, e.cools.width)
+	total := int32(0)
+	for i := range e.cools.slots {
+		n := float32(min(e.cools.slots[i], slotMost))
+		c.f32(&n)
+		e.cools.slots[i] = uint32(min(max(n, 0), slotMost))
+		total += int32(e.cools.slots[i])
+	}
+	e.cools.total = total
+}
+
+// slotMost is more ports than are released within a second; as a float it is exact, and all slots together are an int32.
+const slotMost = 1 << 22
+
+// i64 are seconds.
+func (c *codec) i64(xs ...*int64) {
+	for _, x := range xs {
+		y := float64(*x)
+		c.f64(&y)
+		*x = int64(y)
+	}
+}
+
+func (c *codec) rhythm(r *rhythm) {
+	first := float64(r.first)
+	c.f64(&first)
+	r.first = int64(first)
+	c.f32(&r.level, &r.noise, &r.missed)
+	for i := range r.hour {
+		c.f32(&r.hour[i].mean, &r.hour[i].square)
+	}
+	for i := range r.day {
+		c.f32(&r.day[i])
+	}
+}
+
+func (c *codec) stock(name *string, p *collector.Protocol, hours *occurrence, brier, judged *[detector.NumHorizons]float64) {
+	c.text(name)
+	x := uint64(*p)
+	c.u64(&x)
+	*p = collector.Protocol(x)
+	c.occurrence(hours)
+	for h := range brier {
+		c.f64(&brier[h], &judged[h])
+	}
+}
+
+func (c *codec) saved(v *saved) {
+	c.text(&v.Budget)
+	c.text(&v.VIP)
+	c.text(&v.Destination)
+	x := uint64(v.Protocol)
+	c.u64(&x)
+	v.Protocol = collector.Protocol(x)
+	c.time(&v.at)
+	c.memory(&v.memory)
+}

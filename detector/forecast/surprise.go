@@ -1,0 +1,77 @@
+package forecast
+
+import "math"
+
+// Ages are tested for a change of their hazards in groups of ageGroup buckets, three octaves.
+const (
+	ageGroup  = 6
+	ageGroups = (ageBuckets + ageGroup - 1) / ageGroup
+)
+
+// surprise is by how much the ends of a group of ages were too few or too many to be chance: 0 where they
+// could be, else how many times faster than usual what is known of these ages goes out of date.
+type surprise [ageGroups]float64
+
+const (
+	// surprising is the square of the deviation, in standard ones, from which on ends surprise: 4.
+	surprising = 16
+	// changeFor is for how many seconds after a surprise lifetimes count as just changed.
+	changeFor = 15
+)
+
+// surprise compares the ends of a tick with those that the survival curve of the tick before foretold. News
+// says that flows opened or ended since then: between two dumps there are no ends, and none are missed.
+func (l *lifetimes) surprise(seen *exposure, news bool, edges *ageEdges) (s surprise) {
+	for g := range s {
+		d, e := 0.0, float64(l.foretold[g])
+		for k := g * ageGroup; k < min((g+1)*ageGroup, ageBuckets); k++ {
+			d += float64(seen.ended[k])
+			if a, b := float64(l.survive[k]), float64(l.survive[k+1]); a > 0 {
+				e += float64(seen.lived[k]) * 2 * (a - b) / (a + b) / (edges[k+1] - edges[k])
+			}
+		}
+		l.foretold[g] = float32(e)
+		if news {
+			l.foretold[g] = 0
+			s[g] = max(0, (d-e)*(d-e)/(e+1)/surprising-1)
+		}
+	}
+	return s
+}
+
+// surprised learns whether lifetimes changed. A memory of seconds still holds what was before, and a
+// forecast that trusts it is late by as much as a page can be early.
+func (o *Outlook) surprised(w *workspace, dt float64) (s surprise) {
+	if o.account.f.without&PartSurprise != 0 {
+		return s
+	}
+	news := o.opened != o.openedBefore
+	for _, n := range w.seen.ended {
+		news = news || n > 0
+	}
+	s = o.times.surprise(&w.seen, news, w.edges)
+	o.changed *= math.Exp(-dt / changeFor)
+	for _, x := range s {
+		o.changed = max(o.changed, x/(1+x))
+	}
+	return s
+}
+
+// hasten moves h towards the hazards of a faster memory where, in a group of buckets, a
+// log-rank test says that lifetimes have changed: the more surely, the less of
+// h stays.
+func (o *occurrence) hasten(h *rates) {
+	for first := 0; first < ageBuckets; first += ageGroup {
+		last := min(first+ageGroup, ageBuckets)
+		d, e := 0.0, 0.0
+		for k := first; k < last; k++ {
+			d += float64(o.ended[k])
+			e += float64(o.lived[k]) * h[k]
+		}
+		z2 := (d - e) * (d - e) / (e + 1)
+		m := max(2, 60/(1+z2*z2/16))
+		for k := first; k < last; k++ {
+			h[k] = (float64(o.ended[k]) + m) / (float64(o.lived[k]) + m/h[k])
+		}
+	}
+}

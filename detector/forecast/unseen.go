@@ -1,0 +1,128 @@
+package forecast
+
+import (
+	"math"
+)
+
+// What closed before the agent came is not seen, and its ports may be cooling. It is bounded: no more of them can be
+// held than the rate of flows times what is left of their cool-down.
+
+// earlier is what a state tells of the ports that were cooling when it was written.
+type earlier struct {
+	cools releaseWheel
+	// written is the second at which it was; rate is that of arrivals then. What closed between then and the start
+	// is estimated.
+	written int64
+	rate    float64
+}
+
+// resumes is for how many seconds after a state was written what it tells of arrivals and cooling ports still holds.
+const resumes = 300
+
+// recallable puts into m what lets a forecast go on after a restart.
+func (o *Outlook) recallable(m *memory, now int64) {
+	o.arrived()
+	o.cooled()
+	m.came = o.came
+	m.came.advance(now)
+	m.before = earlier{cools: o.cools, written: now, rate: o.rate}
+	m.before.cools.advance(now)
+	if o.before == nil {
+		return
+	}
+	b := o.before.cools
+	b.advance(now)
+	for i, n := range b.slots {
+		m.before.cools.slots[i] += n
+	}
+	m.before.cools.total += b.total
+}
+
+// resume goes on from what m tells, if it is not too old: in the meantime flows came as before.
+func (o *Outlook) resume(m *memory, now int64) {
+	gap := now - m.before.written
+	if m.before.written == 0 || gap < 0 || gap > resumes || m.before.cools.width != o.cools.width {
+		return
+	}
+	came := m.came
+	came.advance(now)
+	due := 0.0
+	for t := m.before.written; t < now; t++ {
+		due += m.before.rate
+		came.add(t, uint32(due))
+		due -= math.Floor(due)
+	}
+	o.came = came
+	o.rate = m.before.rate
+	before := m.before
+	o.before = &before
+}
+
+// foresee puts into w.unseen how many ports that the ledger does not know of will be held at each time ahead, and
+// returns how many are now.
+func (o *Outlook) foresee(w *workspace, c *Conditions, now float64) float64 {
+	s := o.account
+	w.unseen = [aheads]float64{}
+	if c.WarmingUntil <= c.Now {
+		o.before = nil
+		return 0
+	}
+	start := c.WarmingUntil.Seconds() - float64(s.longest)
+	e := o.before
+	n, seconds := o.came.window(arrivalLevels-1, arrivalBlocks, now)
+	rate, from := n/max(seconds, now-start)*o.proven(now), math.Inf(-1)
+	held := 0.0
+	if e != nil {
+		e.cools.advance(int64(now))
+		var then [aheads]int64
+		for i, u := range w.grid {
+			then[i] = int64(now + u)
+		}
+		e.cools.after(then[:], w.unseen[:])
+		held = float64(e.cools.total)
+		rate, from = e.rate, float64(e.written)
+	}
+	for k, cool := range s.classes {
+		if w.share[k] == 0 {
+			continue
+		}
+		held += w.share[k] * rate * max(0, start-max(from, now-cool))
+		for i, u := range w.grid {
+			w.unseen[i] += w.share[k] * rate * max(0, start-max(from, now+u-cool))
+		}
+	}
+	return held
+}
+
+// doubt adds the ports that the ledger does not know of to the course, and takes chance off what is to come.
+func (o *Outlook) doubt(w *workspace, now float64) {
+	c, proven := &w.course, o.proven(now)
+	for i, n := range w.unseen {
+		c.base[i] += n
+		c.variance[i] += n
+		c.gain[i] *= proven
+		c.double[i] *= proven
+	}
+}
+
+// closedBefore takes a port that the ledger has come to know, and that is free at release, out of those of the state.
+func (o *Outlook) closedBefore(release int64) {
+	if o.before != nil {
+		o.before.cools.remove(release)
+	}
+}
+
+// provenBy is how many standard deviations of chance are taken off the rate of a port space that has just been met.
+const provenBy = 2
+
+// proven is the share of the arrival rate that is beyond chance: less than one while a port space is young, when
+// a few arrivals are all that is known.
+func (o *Outlook) proven(now float64) float64 {
+	age := now - float64(o.came.since)
+	young := 1 - age/float64(settled+o.account.longest)
+	if young <= 0 {
+		return 1
+	}
+	n, _ := o.came.window(arrivalLevels-1, arrivalBlocks, now)
+	return max(0, 1-provenBy*young*math.Sqrt(o.dispersion/(n+1)))
+}

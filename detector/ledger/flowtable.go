@@ -1,0 +1,355 @@
+package ledger
+
+import (
+	"math/bits"
+	"unsafe"
+
+	"github.com/snatwatch/snatwatch/collector"
+)
+
+// phase is what the entry of a flow stands for.
+type phase uint8
+
+const (
+	phaseFree    phase = iota
+	phaseLive          // the flow lives and holds its port
+	phaseCooling       // it ended and its port is not free yet
+	phaseGone          // it ended, its port is free, the kernel may still show it
+)
+
+// Flags of an entry.
+const (
+	flagEndSeen   = 1 << iota // its end came as an event: a dump that began before may still show it
+	flagMissed                // the last complete dump did not show it
+	flagAtCeiling             // its port space was at its effective ceiling when it opened
+	flagSwept                 // it ended because a dump did not show it
+	flagTimedOut              // it ended by the ledger's idle or half-open clock, not in the kernel
+	flagTranslated
+	flagOpening     // live, and a dump showed it without an answer
+	flagOwed        // live, and the end of the flow before it is not counted yet: its event is on the way
+	flagUnconfirmed // live, and nothing tells but that its first packet went out
+	flagAgeUnknown  // its entry's timeout is not what the kernel's settings say, so it does not tell when the last packet came
+)
+
+// flow is one entry of the table: 64 bytes, a line of the processor's cache.
+type flow struct {
+	key flowKey
+	// opened is when it opened at the latest, span how many microseconds before that
+	// it may have been.
+	opened collector.Time
+	// moment is the last packet known of a live flow, 0 where unknown; of an ended one
+	// the moment at which its port is free.
+	moment collector.Time
+	span   uint32
+	// due is the tick in which the timer of an ended flow expires. A live flow is under its
+	// chunk's alarm.
+	due        uint32
+	place      place
+	id, before uint32 // CTA_ID of this flow and of the one before it on the same port
+	dump       uint16 // number of the dump that showed it last
+	port, vip  uint16 // where flows may share a port: the port and the number of the VIP
+	flags      uint16
+	phase      phase
+	reason     collector.Reason
+	protocol   collector.Protocol
+}
+
+// spanUnknown: nothing bounds from below when the flow opened. It stands for all spans
+// above 71 minutes too, which widens what is known and never narrows it.
+const spanUnknown = 1<<32 - 1
+
+func (f *flow) setOpened(i collector.Interval) {
+	f.opened, f.span = i.To, spanUnknown
+	if i.From == 0 && i.To != 0 {
+		return
+	}
+	if us := (int64(i.To-i.From) + 999) / 1000; us >= 0 && us < spanUnknown {
+		f.span = uint32(us)
+	}
+}
+
+// openedInterval returns what setOpened was given, rounded: the same interval from open to close.
+func (f *flow) openedInterval() collector.Interval {
+	if f.span == spanUnknown {
+		return collector.Interval{To: f.opened}
+	}
+	return collector.Interval{From: max(f.opened-collector.Time(f.span)*1000, 0), To: f.opened}
+}
+
+// Entries live in blocks of 1024, 64 KB, which start at a cache line; a namespace owns chunks of 64, so
+// that its sweep walks nothing else.
+const (
+	blockShift = 10
+	chunkShift = 6
+	chunkSize  = 1 << chunkShift
+)
+
+// flowTable finds flows by key. Entry 0 is not used, so that 0 can mean none.
+type flowTable struct {
+	blocks  []*[1 << blockShift]flow
+	chunks  []chunk
+	spare   []uint32 // chunks nobody owns
+	buckets []bucket
+	count   int
+	warmed  uint32 // a sum over what warm read, so that the compiler keeps the reads
+}
+
+// bucket is what flows are found by: as many slots as fit into a line of the processor's cache, so that
+// a look-up is one miss. The upper half of a slot is the upper half of the key's hi, which also says which
+// bucket the slot belongs to, so that growth does not touch the entries; the lower half is the entry.
+// What does not fit goes to the next bucket with room.
+type bucket struct {
+	// tags has a byte for each slot, 0 for one that is free, so that one comparison covers all. The last byte
+	// counts the slots that belong here or before and are further on; at 255 it stays.
+	tags  uint64
+	slots [bucketSlots]uint64
+}
+
+const (
+	bucketSlots = 7
+	tagOnes     = 0x00_01_01_01_01_01_01_01
+	tagUsed     = 0x80 * tagOnes // the bit that is set in every tag
+	tagShift    = 8 * bucketSlots
+)
+
+// tagOf returns the tag of a slot, or of the hi of a key, from other bits than home uses.
+func tagOf(slot uint64) uint64 { return slot>>32&0xff | 0x80 }
+
+// like marks each slot that has the tag by the upper bit of its byte, and seldom another slot.
+func (b *bucket) like(tag uint64) uint64 {
+	x := b.tags ^ tag*tagOnes
+	return (x - tagOnes) &^ x & tagUsed
+}
+
+// passed reports whether slots that belong to b or before it are further on.
+func (b *bucket) passed() bool { return b.tags>>tagShift != 0 }
+
+// pass counts a slot that is further on, or one fewer.
+func (b *bucket) pass(n uint64) {
+	if b.tags>>tagShift != 0xff {
+		b.tags += n << tagShift
+	}
+}
+
+// chunk is what the entries of one have in common.
+type chunk struct {
+	owner uint32 // number of the namespace
+	// alarm is the tick in which the first of its live flows may lose its port by the
+	// timeouts of the budget, 0 if none can: one timer for all.
+	alarm uint32
+}
+
+// flowSet is the flows of one namespace.
+type flowSet struct {
+	owner  uint32
+	chunks []uint32
+	free   []uint32 // entries of its chunks that hold no flow; the last is the next to do so
+	count  int
+}
+
+// next returns the entry that the flow after n others will take, 0 if unknown.
+func (s *flowSet) next(n int) uint32 {
+	if n < len(s.free) {
+		return s.free[len(s.free)-1-n]
+	}
+	return 0
+}
+
+// at returns entry i. To index the block would read its first entry too, to check that the block is not nil.
+func (t *flowTable) at(i uint32) *flow {
+	return (*flow)(unsafe.Add(unsafe.Pointer(t.blocks[i>>blockShift]), uintptr(i&(1<<blockShift-1))*unsafe.Sizeof(flow{})))
+}
+
+// owner returns the number of the namespace that entry i belongs to.
+func (t *flowTable) owner(i uint32) uint32 { return t.chunks[i>>chunkShift].owner }
+
+// home returns the bucket that a slot, or the hi of a key, belongs to.
+func (t *flowTable) home(slot uint64) int {
+	// The upper half as a fraction of the table: any size will do.
+	h, _ := bits.Mul64(slot&^0xffff_ffff, uint64(len(t.buckets)))
+	return int(h)
+}
+
+// after returns the bucket that follows b.
+func (t *flowTable) after(b int) int {
+	if b++; b < len(t.buckets) {
+		return b
+	}
+	return 0
+}
+
+// find returns the entry of k, 0 if there is none.
+func (t *flowTable) find(k flowKey) uint32 {
+	n := t.home(k.hi)
+	for range t.buckets {
+		b := &t.buckets[n]
+		for m := b.like(tagOf(k.hi)); m != 0; m &= m - 1 {
+			if i := uint32(b.slots[bits.TrailingZeros64(m)/8]); t.at(i).key == k {
+				return i
+			}
+		}
+		if !b.passed() {
+			break
+		}
+		n = t.after(n)
+	}
+	return 0
+}
+
+// candidate returns the entry that is most likely of k, without reading it; 0 if there is none.
+func (t *flowTable) candidate(k flowKey) uint32 {
+	n := t.home(k.hi)
+	for range t.buckets {
+		b := &t.buckets[n]
+		for m := b.like(tagOf(k.hi)); m != 0; m &= m - 1 {
+			if s := b.slots[bits.TrailingZeros64(m)/8]; s>>32 == k.hi>>32 {
+				return uint32(s)
+			}
+		}
+		if !b.passed() {
+			break
+		}
+		n = t.after(n)
+	}
+	return 0
+}
+
+// readAhead is how many events ApplyAll looks up together. A processor core waits for 10 to 16 cache misses at once;
+// 32 events cost 4 % less than 16.
+const readAhead = 32
+
+// warm reads the buckets of all lookups, then their likely entries, so that both are in the cache when events are
+// applied. The reads of one round do not depend on each other: the processor waits for their cache misses at once.
+func (t *flowTable) warm(lookups []lookup) {
+	if len(t.buckets) == 0 {
+		return
+	}
+	warmed := uint32(0)
+	for i := range lookups {
+		warmed += uint32(t.buckets[t.home(lookups[i].key.hi)].tags)
+	}
+	for i := range lookups {
+		if lookups[i].counted {
+			lookups[i].entry = t.candidate(lookups[i].key)
+		}
+	}
+	for i := range lookups {
+		warmed += t.at(lookups[i].entry).span
+	}
+	t.warmed = warmed
+}
+
+// chunkTimer marks the timer of a chunk; other timers belong to entries.
+const chunkTimer = 1 << 31
+
+// entry returns the entry that t belongs to, or the first entry of its chunk.
+func (t timer) entry() uint32 {
+	if t.of&chunkTimer != 0 {
+		return t.of << chunkShift
+	}
+	return t.of
+}
+
+// warmTimed reads the entries of timers and then the buckets of these entries, as warm does.
+func (t *flowTable) warmTimed(timers []timer) {
+	var keys [readAhead]uint64
+	for i, x := range timers {
+		keys[i] = t.at(x.entry()).key.hi
+	}
+	for _, hi := range keys[:len(timers)] {
+		t.warmed += uint32(t.buckets[t.home(hi)].tags)
+	}
+}
+
+// add makes an entry for k, which has none, in set.
+func (t *flowTable) add(k flowKey, set *flowSet) uint32 {
+	if len(set.free) == 0 {
+		t.grab(set)
+	}
+	i := set.next(0)
+	set.free = set.free[:len(set.free)-1]
+	*t.at(i) = flow{key: k}
+	set.count++
+	if t.count++; t.count*5 > len(t.buckets)*bucketSlots*4 {
+		t.grow()
+	}
+	t.put(k.hi&^0xffff_ffff | uint64(i))
+	return i
+}
+
+func (t *flowTable) put(slot uint64) {
+	for n := t.home(slot); ; n = t.after(n) {
+		b := &t.buckets[n]
+		if free := ^b.tags & tagUsed; free != 0 {
+			k := bits.TrailingZeros64(free) / 8
+			b.slots[k] = slot
+			b.tags |= tagOf(slot) << (8 * k)
+			return
+		}
+		b.pass(1)
+	}
+}
+
+func (t *flowTable) grow() {
+	old := t.buckets
+	t.buckets = make([]bucket, max(128, len(old)+len(old)/2))
+	for n := range old {
+		b := &old[n]
+		for m := b.tags & tagUsed; m != 0; m &= m - 1 {
+			t.put(b.slots[bits.TrailingZeros64(m)/8])
+		}
+	}
+}
+
+// remove takes entry i out of the table.
+func (t *flowTable) remove(i uint32, set *flowSet) {
+	f := t.at(i)
+	t.take(f.key.hi&^0xffff_ffff | uint64(i))
+	t.count--
+	*f = flow{}
+	set.free = append(set.free, i)
+	if set.count--; set.count == 0 {
+		t.release(set)
+	}
+}
+
+func (t *flowTable) take(slot uint64) {
+	for n := t.home(slot); ; n = t.after(n) {
+		b := &t.buckets[n]
+		for m := b.like(tagOf(slot)); m != 0; m &= m - 1 {
+			if k := bits.TrailingZeros64(m) / 8; b.slots[k] == slot {
+				b.tags &^= 0xff << (8 * k)
+				return
+			}
+		}
+		b.pass(^uint64(0))
+	}
+}
+
+// grab gives set a chunk of free entries.
+func (t *flowTable) grab(set *flowSet) {
+	if len(t.spare) == 0 {
+		first := uint32(len(t.blocks)) << (blockShift - chunkShift)
+		t.blocks = append(t.blocks, new([1 << blockShift]flow))
+		for c := range uint32(1 << (blockShift - chunkShift)) {
+			t.chunks = append(t.chunks, chunk{})
+			t.spare = append(t.spare, first+1<<(blockShift-chunkShift)-1-c)
+		}
+	}
+	c := t.spare[len(t.spare)-1]
+	t.spare = t.spare[:len(t.spare)-1]
+	t.chunks[c].owner = set.owner
+	set.chunks = append(set.chunks, c)
+	for n := uint32(chunkSize); n > 0; n-- {
+		i := c<<chunkShift + n - 1
+		if i != 0 {
+			set.free = append(set.free, i)
+		}
+	}
+}
+
+// release gives all chunks of an empty set back.
+func (t *flowTable) release(set *flowSet) {
+	t.spare = append(t.spare, set.chunks...)
+	set.chunks, set.free = set.chunks[:0], set.free[:0]
+}

@@ -1,0 +1,185 @@
+// Package ledger counts who holds which port. It takes events of flows, keeps every flow and its port until the
+// provider releases the port, and counts live and cooling ports by port space.
+//
+// One goroutine owns a Ledger. Events go one way through it: matcher finds the budget, flowTable the flow; intake
+// decides what the event means (flow.go), flows changes the flow and decides when its port is released (flow_end.go),
+// spaces counts the port and feeds the forecast. Snapshot shows what is known.
+package ledger
+
+import (
+	"time"
+
+	"github.com/snatwatch/snatwatch/collector"
+	"github.com/snatwatch/snatwatch/detector/budget"
+	"github.com/snatwatch/snatwatch/detector/forecast"
+)
+
+// Config sets up a Ledger. The zero value works and counts nothing.
+type Config struct {
+	// Budgets that flows count under. They must not overlap: a flow counts under the first that takes it. All are
+	// Local or none is.
+	Budgets []*budget.Budget
+	// TrackedMax is how many port spaces of one budget have an entry of their own;
+	// default 10 000. The rest is folded.
+	TrackedMax int
+	// ForecastMax is how many port spaces are forecast; default 1 000.
+	ForecastMax int
+	// ExportedMax is how many port spaces of one budget and protocol a snapshot
+	// shows, those of Shared not counted; default 50.
+	ExportedMax int
+	// ExportHold is how long a port space keeps its place among the exported,
+	// so that series do not flap; default 5 minutes.
+	ExportHold time.Duration
+	// SpaceHold is how long an empty port space is remembered; default 15 minutes.
+	SpaceHold time.Duration
+	// Shared destinations, written as the label shows them, are always exported
+	// while they are tracked.
+	Shared []string
+	// Start is when the agent started; default the time of the first event or Advance.
+	Start collector.Time
+	// Key makes the flow table's hash secret. It should be random where strangers open
+	// flows; no result depends on it.
+	Key [2]uint64
+	// Without leaves parts of the forecast out, to see what they are worth; default none.
+	Without forecast.Part
+}
+
+func (c Config) withDefaults() Config {
+	set := func(p *int, v int) {
+		if *p == 0 {
+			*p = v
+		}
+	}
+	set(&c.TrackedMax, 10_000)
+	set(&c.ForecastMax, 1_000)
+	set(&c.ExportedMax, 50)
+	if c.ExportHold == 0 {
+		c.ExportHold = 5 * time.Minute
+	}
+	if c.SpaceHold == 0 {
+		c.SpaceHold = 15 * time.Minute
+	}
+	return c
+}
+
+// Ledger counts who holds which port, from the events of one or more
+// sources. One goroutine owns it; the snapshots that it makes are for all.
+//
+// The port that a flow holds towards its destination identifies the flow. If only an interval bounds the end, the
+// port counts as held until the last moment at which it may be held.
+type Ledger struct {
+	clock      clock
+	matcher    matcher
+	vips       vips
+	namespaces namespaces
+	outlooks   outlooks
+	spaces     spaces
+	stalls     stalls
+	flows      flows
+	intake     intake
+	forecasts  forecasts
+	pick       picker
+
+	lookups [readAhead]lookup // of the events that are applied next
+	bounds  []float64         // of histograms
+}
+
+// New makes an empty ledger.
+func New(cfg Config) *Ledger {
+	cfg = cfg.withDefaults()
+	l := &Ledger{bounds: newHistogramBounds()}
+	l.clock.start = cfg.Start
+	l.matcher.secret = cfg.Key
+	l.vips = newVIPs()
+	l.namespaces.byInode = map[uint64]*netns{}
+	l.outlooks = outlooks{clock: &l.clock, forecaster: forecast.NewForecaster(cfg.Without), max: cfg.ForecastMax}
+	l.spaces = spaces{
+		clock: &l.clock, outlooks: &l.outlooks,
+		secret: cfg.Key, trackedMax: cfg.TrackedMax, hold: cfg.SpaceHold, shared: map[string]bool{},
+	}
+	for _, s := range cfg.Shared {
+		l.spaces.shared[s] = true
+	}
+	l.stalls = newStalls(&l.spaces)
+	l.flows = flows{clock: &l.clock, namespaces: &l.namespaces, spaces: &l.spaces, stalls: &l.stalls}
+	l.flows.expire = l.flows.expired
+	l.intake = intake{clock: &l.clock, matcher: &l.matcher, vips: &l.vips, flows: &l.flows, spaces: &l.spaces}
+	l.forecasts = forecasts{clock: &l.clock, outlooks: &l.outlooks, spaces: &l.spaces, flows: &l.flows, namespaces: &l.namespaces}
+	l.pick = picker{spaces: &l.spaces, max: cfg.ExportedMax, hold: cfg.ExportHold}
+	l.install(cfg.Budgets)
+	if cfg.Start != 0 {
+		l.Advance(cfg.Start)
+	}
+	return l
+}
+
+// install makes accounts for budgets; those of a budget of the same name go on.
+func (l *Ledger) install(budgets []*budget.Budget) {
+	before := map[string][]*account{}
+	for i := 0; i+1 < len(l.spaces.accounts); i += 2 {
+		before[l.spaces.accounts[i].budget.Name] = l.spaces.accounts[i : i+2]
+	}
+	var accounts []*account
+	for i, b := range budgets {
+		for k, p := range []collector.Protocol{collector.TCP, collector.UDP} {
+			a := &account{}
+			if old := before[b.Name]; old != nil {
+				*a = *old[k]
+				a.live, a.cooling, a.opening, a.stalled, a.fold = 0, 0, 0, 0, nil
+			}
+			a.budget, a.terms, a.protocol, a.owner = b, b.Terms(p), p, uint32(i)
+			accounts = append(accounts, a)
+		}
+	}
+	l.spaces.install(accounts, len(budgets))
+	l.matcher.install(budgets, accounts)
+	if l.clock.now != 0 {
+		l.outlooks.start(accounts)
+	}
+}
+
+// Advance brings the ledger to now: ports cool down, idle flows lose theirs. A now
+// before the last one is ignored.
+func (l *Ledger) Advance(now collector.Time) {
+	if now <= l.clock.now {
+		return
+	}
+	if l.clock.now == 0 {
+		l.flows.timers.base = now
+		if l.clock.start == 0 {
+			l.clock.start = now
+		}
+		l.clock.now = now
+		l.outlooks.start(l.spaces.accounts)
+	}
+	l.clock.now = now
+	if !l.flows.advance() {
+		return
+	}
+	l.spaces.forgetEmpty()
+	l.namespaces.forget(now)
+	l.forecasts.make()
+}
+
+// AppendState appends what the forecast learned so far, for Restore.
+func (l *Ledger) AppendState(b []byte) []byte {
+	var spaces []forecast.Known
+	for i := range l.spaces.list {
+		if s := &l.spaces.list[i]; s.outlook != nil {
+			spaces = append(spaces, forecast.Known{Name: s.name(l.spaces.accounts[s.key.account]), Outlook: s.outlook})
+		}
+	}
+	return l.outlooks.forecaster.AppendState(b, l.clock.now, spaces, l.outlooks.max)
+}
+
+// Restore takes in what AppendState gave, before the first event. Where the bytes are
+// no state it returns an error that is ErrState, and the ledger is as it was.
+func (l *Ledger) Restore(state []byte, now collector.Time) error {
+	st, err := forecast.ReadState(state, now)
+	if err != nil {
+		return err
+	}
+	l.Advance(now)
+	l.outlooks.forecaster.Restore(&st, now)
+	return nil
+}

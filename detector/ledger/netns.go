@@ -1,0 +1,182 @@
+package ledger
+
+import (
+	"time"
+
+	"github.com/snatwatch/snatwatch/collector"
+)
+
+// namespaces are the network namespaces that sources read.
+type namespaces struct {
+	byInode map[uint64]*netns
+	list    []*netns       // by number, nil where free
+	last    *netns         // that an event was of
+	swept   collector.Time // when vanished namespaces were last looked for
+}
+
+// netns is what the ledger knows of one network namespace.
+type netns struct {
+	inode     uint64
+	flows     flowSet
+	lastEvent collector.Time // of the last event
+	// sockets: the source reads sockets here, which have an inode, not conntrack entries.
+	sockets bool
+
+	// dump numbers the dump in progress, or the last one; 0 before the first.
+	dump    uint16
+	dumping bool
+	begin   collector.Time
+	// complete is when the last complete dump began, ended when it ended, 0 before
+	// the first; interval is how long after the one before it, at most maxInterval.
+	complete, ended collector.Time
+	interval        time.Duration
+	// listed equals complete, but is 0 if the table may lack flows of that dump because other budgets were in place.
+	listed collector.Time
+
+	exact, repairs bool // repairs: the dump in progress began after the last overrun
+	lost, resyncs  uint64
+	lossAt         collector.Time // of the first overrun that no dump repaired, 0 if none
+	lastOpen       collector.Time // of the last event of a new flow
+	// other counts flows of other protocols: those of the last complete dump and those opened since. otherNow counts
+	// those of the dump in progress.
+	other, otherNow uint64
+}
+
+const (
+	maxInterval = 5 * time.Minute
+	// eventsHold is for how long after an event of a new flow the ledger counts on
+	// events; without them it knows what was before the last dump.
+	eventsHold = 10 * time.Minute
+	// netnsHold is how long a namespace without flows and news is remembered.
+	netnsHold = 10 * time.Minute
+	// answerMax is the longest that an answer to a first packet takes. conntrack forgets a flow that was answered by
+	// RST between two dumps; a flow that was opening for longer than answerMax got no answer.
+	answerMax = 5 * time.Second
+)
+
+// of returns the namespace of that inode, a new one if it was not read before.
+func (ns *namespaces) of(inode uint64) *netns {
+	if n := ns.last; n != nil && n.inode == inode {
+		return n
+	}
+	n := ns.byInode[inode]
+	if n == nil {
+		number := len(ns.list)
+		for i, free := range ns.list {
+			if free == nil {
+				number = i
+				break
+			}
+		}
+		if number == len(ns.list) {
+			ns.list = append(ns.list, nil)
+		}
+		n = &netns{inode: inode, flows: flowSet{owner: uint32(number)}}
+		ns.list[number], ns.byInode[inode] = n, n
+	}
+	ns.last = n
+	return n
+}
+
+// forget drops namespaces that vanished, once a minute.
+func (ns *namespaces) forget(now collector.Time) {
+	if now.Sub(ns.swept) < time.Minute {
+		return
+	}
+	ns.swept = now
+	for i, n := range ns.list {
+		if n != nil && n.flows.count == 0 && now.Sub(n.lastEvent) > netnsHold {
+			delete(ns.byInode, n.inode)
+			ns.list[i] = nil
+			ns.last = nil
+		}
+	}
+}
+
+func (n *netns) countOther(k collector.Kind) {
+	switch k {
+	case collector.Seen:
+		n.otherNow++
+	case collector.Opened:
+		n.other++
+	}
+}
+
+func (n *netns) beginDump(at collector.Time) {
+	if n.dump++; n.dump == 0 {
+		n.dump = 1
+	}
+	n.dumping, n.begin, n.repairs = true, at, true
+	n.otherNow = 0
+}
+
+func (n *netns) overrun(at collector.Time) {
+	n.lost++
+	if n.lossAt == 0 {
+		n.lossAt = at
+	}
+	n.exact, n.repairs = false, false
+}
+
+// due is when the next dump should be complete, 0 if dumps do not come regularly.
+func (n *netns) due() collector.Time {
+	if n.interval == 0 {
+		return 0
+	}
+	return n.complete.Add(2 * n.interval)
+}
+
+// openedAt bounds when the unknown flow of event e opened. It opened after the last complete dump, which did not
+// show it.
+func (n *netns) openedAt(e *collector.Event) collector.Interval {
+	i := e.Flow.Opened
+	if i.To == 0 {
+		i.To = e.At
+		if e.Kind == collector.Opened {
+			i.From = e.At
+		}
+	}
+	if i.From == 0 && i.To < n.listed { // reckoned from a timeout that is not the flow's
+		i.To = e.At
+	}
+	if i.From < n.listed && n.listed < i.To {
+		i.From = n.listed
+	}
+	i.From = min(i.From, i.To)
+	return i
+}
+
+// endedAt bounds when the flow of event e ended. It opened within opened, and the last complete dump showed it.
+func (n *netns) endedAt(e *collector.Event, opened collector.Interval) collector.Interval {
+	i := e.Flow.Ended
+	if i.To == 0 {
+		i.To = e.At
+		if e.Kind == collector.Closed {
+			i.From = e.At
+		}
+	}
+	if !i.Exact() {
+		i.From = max(i.From, n.complete, opened.From)
+		if i.To < i.From { // reckoned from a timeout that is not the flow's: a dump showed it live later
+			i.To = e.At
+		}
+	}
+	i.From = min(i.From, i.To)
+	return i
+}
+
+// seenUpTo is the moment up to which everything is known: now if events come, else the begin of the last complete
+// dump; 0 before the first.
+func (ns *namespaces) seenUpTo(now collector.Time) collector.Time {
+	var opened, dumped collector.Time
+	for _, n := range ns.list {
+		if n != nil {
+			opened = max(opened, n.lastOpen)
+			dumped = max(dumped, n.complete)
+		}
+	}
+	if opened != 0 && now.Sub(opened) < eventsHold {
+		return now
+	}
+	return dumped
+}

@@ -1,0 +1,117 @@
+package ledger
+
+import (
+	"cmp"
+	"math"
+	"slices"
+	"time"
+)
+
+// picker chooses the port spaces that a snapshot shows. Its slices are used again.
+type picker struct {
+	spaces *spaces
+	max    int           // as Config.ExportedMax
+	hold   time.Duration // as Config.ExportHold
+
+	byAccount      [][]uint32
+	fullest, first []uint32
+	chosen         []uint32
+	taken          map[uint32]struct{}
+}
+
+// sort lists the tracked port spaces of each account.
+func (p *picker) sort() {
+	ss := p.spaces
+	if len(p.byAccount) != len(ss.accounts) {
+		p.byAccount = make([][]uint32, len(ss.accounts))
+	}
+	for a := range p.byAccount {
+		p.byAccount[a] = p.byAccount[a][:0]
+	}
+	for n := range ss.list {
+		if s := &ss.list[n]; s.used {
+			p.byAccount[s.key.account] = append(p.byAccount[s.key.account], uint32(n))
+		}
+	}
+}
+
+// choose returns the port spaces of an account to show, the fullest first: all shared ones; for half of the
+// places the fullest and the soonest to exhaust; then those that were among these a short while ago; then
+// the next fullest. The result is valid until the next call.
+func (p *picker) choose(account uint32) []uint32 {
+	ss, limit := p.spaces, p.max
+	fuller := func(a, b uint32) int { return fuller(&ss.list[a], &ss.list[b]) }
+	sooner := func(a, b uint32) int {
+		return cmp.Or(cmp.Compare(exhausts(&ss.list[a]), exhausts(&ss.list[b])), fuller(a, b))
+	}
+	p.fullest, p.first = p.fullest[:0], p.first[:0]
+	if p.taken == nil {
+		p.taken = map[uint32]struct{}{}
+	}
+	clear(p.taken)
+	p.chosen = p.chosen[:0]
+	take := func(n uint32) {
+		if _, ok := p.taken[n]; !ok {
+			p.taken[n] = struct{}{}
+			p.chosen = append(p.chosen, n)
+		}
+	}
+	places := 0
+	kept := []uint32(nil)
+	for _, n := range p.byAccount[account] {
+		s := &ss.list[n]
+		if s.shared {
+			take(n)
+			continue
+		}
+		if s.held() == 0 && s.exportedUntil <= ss.clock.now {
+			continue
+		}
+		p.fullest = insert(p.fullest, n, limit, fuller)
+		if !math.IsInf(exhausts(s), 1) {
+			p.first = insert(p.first, n, limit, sooner)
+		}
+		if s.exportedUntil > ss.clock.now {
+			kept = append(kept, n)
+		}
+	}
+	shared := len(p.chosen)
+	slices.SortFunc(kept, fuller)
+	hold := ss.clock.now.Add(p.hold)
+	fill := func(from []uint32, upTo int, renew bool) {
+		for _, n := range from {
+			if places = len(p.chosen) - shared; places >= upTo {
+				return
+			}
+			take(n)
+			if renew {
+				ss.list[n].exportedUntil = hold
+			}
+		}
+	}
+	quarter := (limit + 3) / 4
+	fill(p.first, quarter, true)
+	fill(p.fullest, max(2*quarter, (limit+1)/2), true)
+	fill(kept, limit, false)
+	fill(p.fullest, limit, true)
+	// One that is among the fullest anyway keeps its place for as long as it is.
+	for _, n := range p.fullest {
+		if _, ok := p.taken[n]; ok {
+			ss.list[n].exportedUntil = hold
+		}
+	}
+	slices.SortFunc(p.chosen, fuller)
+	return p.chosen
+}
+
+// insert puts n into the sorted list of at most limit.
+func insert(list []uint32, n uint32, limit int, order func(a, b uint32) int) []uint32 {
+	if len(list) == limit {
+		if limit == 0 || order(n, list[limit-1]) >= 0 {
+			return list
+		}
+		list = list[:limit-1]
+	}
+	i, _ := slices.BinarySearchFunc(list, n, order)
+	return slices.Insert(list, i, n)
+}

@@ -1,0 +1,177 @@
+package ledger
+
+import (
+	"net/netip"
+
+	"github.com/snatwatch/snatwatch/detector/budget"
+	"github.com/snatwatch/snatwatch/detector/forecast"
+)
+
+// Reconfigure puts other budgets in place; whether they are Local must not change. Flows stay
+// and count under the budget that takes them now. Totals go on by budget name. The next dump brings
+// the flows that no budget took until now.
+func (l *Ledger) Reconfigure(budgets []*budget.Budget) {
+	l.stalls.clear()
+	old := previous{l.spaces.accounts, l.spaces.list, l.spaces.byKey, map[uint32]uint32{}}
+	l.outlooks.count = 0
+	l.install(budgets)
+	for a, acc := range l.spaces.accounts {
+		for b, was := range old.accounts {
+			if was.budget.Name == acc.budget.Name && was.protocol == acc.protocol {
+				old.number[uint32(a)] = uint32(b)
+			}
+		}
+	}
+	l.spaces.previous = &old
+	for i := range old.spaces {
+		if s := &old.spaces[i]; s.used {
+			l.keepSpace(s)
+		}
+	}
+	for _, n := range l.namespaces.list {
+		if n != nil {
+			n.listed = 0
+			l.flows.each(n, func(i uint32, f *flow) {
+				if f.place != 0 {
+					l.recount(n, i, f)
+				}
+			})
+		}
+	}
+	l.spaces.previous = nil
+	l.stopLeft(old.spaces)
+}
+
+// stopLeft ends the outlooks of old port spaces that no port space has now.
+func (l *Ledger) stopLeft(old []portSpace) {
+	kept := map[*forecast.Outlook]bool{}
+	for i := range l.spaces.list {
+		kept[l.spaces.list[i].outlook] = true
+	}
+	for i := range old {
+		if o := old[i].outlook; o != nil && !kept[o] {
+			o.Stop()
+		}
+	}
+}
+
+// keepSpace makes old port space s again if its budget still has such a port space.
+func (l *Ledger) keepSpace(s *portSpace) {
+	was := l.spaces.previous.accounts[s.key.account]
+	for a, acc := range l.spaces.accounts {
+		if acc.budget.Name == was.budget.Name && acc.protocol == was.protocol && acc.terms.Ports > 0 &&
+			acc.terms.Unique == was.terms.Unique && acc.budget.SpacePerAddress() == was.budget.SpacePerAddress() &&
+			(was.terms.Unique == budget.PerNothing || acc.budget.Reaches(s.destination.Addr())) {
+			k := s.key
+			k.account = uint32(a)
+			l.spaces.placeOf(k, s.vip, s.destination)
+		}
+	}
+}
+
+// recount counts entry i, which the old accounts and port spaces counted, in the new ones.
+func (l *Ledger) recount(n *netns, i uint32, f *flow) {
+	was, from := l.spaces.previous.accountOf(f), (*forecast.Outlook)(nil)
+	if !f.place.folded() {
+		from = l.spaces.previous.spaces[f.place].outlook
+	}
+	f.place = l.newPlace(n, f)
+	opened, live, unconfirmed := f.openedInterval(), f.phase == phaseLive, int32(0)
+	if f.flags&flagUnconfirmed != 0 {
+		unconfirmed = 1
+	}
+	to := l.spaces.outlookOf(f)
+	if from != nil && from != to {
+		if live {
+			from.Drop(opened)
+			from.AddUnconfirmed(-unconfirmed)
+		} else {
+			from.Free(f.moment)
+		}
+	}
+	if live && (f.place == 0 || l.spaces.accountOf(f).forecast != was.forecast) {
+		was.forecast.Dropped(opened)
+		if f.place != 0 {
+			l.spaces.accountOf(f).forecast.Opened(opened)
+		}
+	}
+	if f.place == 0 {
+		l.flows.remove(n, i)
+		return
+	}
+	if live {
+		l.spaces.count(f, 1, 0)
+		if f.flags&flagOpening != 0 {
+			l.spaces.addOpening(f, 1)
+		}
+	} else {
+		l.spaces.count(f, 0, 1)
+	}
+	if to != nil && from != to {
+		if live {
+			to.HaveLive(opened)
+			to.AddUnconfirmed(unconfirmed)
+		} else {
+			to.HaveCooling(f.moment)
+		}
+	}
+}
+
+// newPlace returns the place of f under the new budgets, 0 if none takes it. If its old port space does not know its
+// whole destination, f is folded until a dump shows it again.
+func (l *Ledger) newPlace(n *netns, f *flow) place {
+	was, s := l.spaces.previous.accountOf(f), portSpace{}
+	if !f.place.folded() {
+		s = l.spaces.previous.spaces[f.place]
+	}
+	to, vip, unique := s.destination, l.vips.addrs[f.vip], was.terms.Unique
+	if !vip.IsValid() {
+		vip = s.vip
+	}
+	if f.place.folded() || unique == budget.PerNothing {
+		for a, acc := range l.spaces.accounts {
+			if acc.budget.Name != was.budget.Name || acc.protocol != f.protocol || acc.terms.Ports == 0 {
+				continue
+			}
+			if !f.place.folded() && acc.terms.Unique == budget.PerNothing {
+				return l.spaces.placeOf(l.spaces.keyOf(uint32(a), pack(vip), address{}, 0), vip, netip.AddrPort{})
+			}
+			return l.spaces.foldAt(uint32(a), uint16(f.key.lo))
+		}
+		return 0
+	}
+	q := matchKey{netns: n.inode, protocol: f.protocol, translated: f.flags&flagTranslated != 0}
+	a, ok := l.matcher.find(to.Addr(), vip, f.port, &q)
+	if !ok {
+		return 0
+	}
+	if unique == budget.PerAddress && l.spaces.accounts[a].terms.Unique == budget.PerEndpoint || l.spaces.accounts[a].budget.SpacePerAddress() && !vip.IsValid() {
+		return l.spaces.foldAt(a, uint16(f.key.lo))
+	}
+	return l.spaces.placeOf(l.spaces.keyOf(a, pack(vip), pack(to.Addr()), to.Port()), vip, to)
+}
+
+// SwitchSource says that events come from another source from now on, such as conntrack after
+// sockets. That source has other flow IDs and may show other namespaces: flows of namespace outer stay
+// and get the IDs of the next dump, flows of all others are dropped without an end. A flow of outer that
+// the next dump shows first may have opened before.
+func (l *Ledger) SwitchSource(outer uint64) {
+	l.stalls.clear()
+	for _, n := range l.namespaces.list {
+		if n == nil {
+			continue
+		}
+		n.dumping, n.listed, n.lastOpen, n.sockets = false, 0, 0, false
+		if n.inode == outer {
+			n.exact, n.repairs = false, false
+			l.flows.each(n, func(_ uint32, f *flow) {
+				l.flows.countOwed(f)
+				f.id, f.before = 0, 0
+				f.flags &^= flagEndSeen | flagMissed | flagSwept
+			})
+			continue
+		}
+		n.exact = true // of no flow
+		l.flows.each(n, func(i uint32, f *flow) { l.flows.drop(n, i, f) })
+	}
+}

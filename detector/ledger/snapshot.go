@@ -1,0 +1,124 @@
+package ledger
+
+import (
+	"cmp"
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/snatwatch/snatwatch/collector"
+	"github.com/snatwatch/snatwatch/detector"
+	"github.com/snatwatch/snatwatch/detector/forecast"
+)
+
+// Snapshot returns what is known at now. Its cost grows with the tracked port spaces, not with flows.
+func (l *Ledger) Snapshot(now collector.Time) *detector.Snapshot {
+	l.Advance(now)
+	s := &detector.Snapshot{At: l.clock.now, Warming: l.Warming()}
+	for _, n := range l.namespaces.list {
+		if n == nil {
+			continue
+		}
+		s.Netns = append(s.Netns, detector.NetnsSnapshot{
+			Netns: n.inode, Exact: n.exact, EventsLost: n.lost, Resyncs: n.resyncs,
+			Flows: n.flows.count, OtherProtocols: n.other,
+		})
+	}
+	slices.SortFunc(s.Netns, func(a, b detector.NetnsSnapshot) int { return cmp.Compare(a.Netns, b.Netns) })
+	l.pick.sort()
+	for i, b := range l.matcher.budgets {
+		bs := detector.BudgetSnapshot{Budget: b, Brier: forecast.Brier(l.forecastsOf(i))}
+		bs.Contradicted, bs.Contradiction = forecast.Contradicted(l.forecastsOf(i))
+		for a := 2 * i; a < 2*i+2; a++ {
+			if l.spaces.accounts[a].terms.Ports > 0 {
+				bs.Protocols = append(bs.Protocols, l.protocolSnapshot(uint32(a)))
+			}
+		}
+		s.Budgets = append(s.Budgets, bs)
+	}
+	return s
+}
+
+// Warming reports whether ports of flows that ended before the start may be cooling unseen, or no
+// dump was complete yet.
+func (l *Ledger) Warming() bool {
+	longest := time.Duration(0)
+	for _, a := range l.spaces.accounts {
+		if a.terms.Ports > 0 {
+			longest = max(longest, slices.Max(a.terms.CoolDown[:]))
+		}
+	}
+	if l.clock.now.Sub(l.clock.start) < longest {
+		return true
+	}
+	for _, n := range l.namespaces.list {
+		if n != nil && n.complete != 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// forecastsOf returns the forecast accounts of budget i.
+func (l *Ledger) forecastsOf(i int) [2]*forecast.Account {
+	return [2]*forecast.Account{l.spaces.accounts[2*i].forecast, l.spaces.accounts[2*i+1].forecast}
+}
+
+func (l *Ledger) protocolSnapshot(number uint32) detector.ProtocolSnapshot {
+	a := l.spaces.accounts[number]
+	p := detector.ProtocolSnapshot{
+		Protocol: a.protocol, Terms: *a.terms,
+		Held: a.held(), Live: a.live, Cooling: a.cooling, Opening: a.opening, Stalled: a.stalled,
+		Opened: a.opened, Closed: a.closed,
+		Lifetime: a.lifetimes.snapshot(l.bounds), Hold: a.holdTimes.snapshot(l.bounds),
+		Unanswered: a.unanswered, Refused: a.refused, NoPorts: a.noPorts,
+	}
+	p.Other = a.snapshot(l.clock.now)
+	p.Other.Destination = "other"
+	own := l.pick.byAccount[number]
+	p.Tracked = len(own)
+	for _, n := range own {
+		s := &l.spaces.list[n]
+		p.Busiest = max(p.Busiest, s.held())
+		if s.outlook != nil {
+			p.Forecast.Add(s.outlook.Latest())
+		}
+	}
+	if a.fold != nil && a.fold.occupied > 0 {
+		p.Folded, p.FoldedMax = a.fold.spaces(), a.fold.largest()
+	}
+	for _, n := range l.pick.choose(number) {
+		s := l.spaces.snapshot(&l.spaces.list[n])
+		p.Spaces = append(p.Spaces, s)
+		p.Other.Held -= s.Held
+		p.Other.Live -= s.Live
+		p.Other.Cooling -= s.Cooling
+		p.Other.Opening -= s.Opening
+		p.Other.Stalled -= s.Stalled
+		p.Other.Opened -= min(s.Opened, p.Other.Opened)
+		p.Other.OpensPerSecond = max(p.Other.OpensPerSecond-s.OpensPerSecond, 0)
+	}
+	for _, n := range own {
+		if _, shown := l.pick.taken[n]; !shown {
+			p.FoldedMax = max(p.FoldedMax, l.spaces.list[n].held())
+		}
+	}
+	return p
+}
+
+// Space returns one port space, which need not be among the exported. vip is not valid
+// where VIPs form one port space; destination is as the label shows it. ok is
+// false if it is not tracked.
+func (l *Ledger) Space(budget string, p collector.Protocol, vip netip.Addr, destination string) (s detector.SpaceSnapshot, ok bool) {
+	for n := range l.spaces.list {
+		sp := &l.spaces.list[n]
+		if !sp.used {
+			continue
+		}
+		a := l.spaces.accounts[sp.key.account]
+		if a.budget.Name == budget && a.protocol == p && sp.vip == vip && destinationLabel(sp.destination, a.terms.Unique) == destination {
+			return l.spaces.snapshot(sp), true
+		}
+	}
+	return detector.SpaceSnapshot{}, false
+}

@@ -1,0 +1,100 @@
+package ledger
+
+import (
+	"net/netip"
+	"time"
+
+	"github.com/snatwatch/snatwatch/collector"
+)
+
+// stallKey tells one open from another.
+type stallKey struct {
+	netns               uint64
+	source, destination netip.AddrPort
+}
+
+// stallsHold is how long after an observation failed opens are counted from sockets only: conntrack entries of
+// the same opens do not count them again.
+const stallsHold = 3 * time.Minute
+
+// stalls are opens whose first SYN was sent again and is unanswered, as sockets show them.
+type stalls struct {
+	spaces *spaces
+	// seen are the stalls of the last observation, at the time at; next is room for the next observation.
+	seen, next map[stallKey]struct{}
+	at         collector.Time
+	counted    []uint32 // numbers of the port spaces that count a stall
+}
+
+func newStalls(ss *spaces) stalls {
+	return stalls{spaces: ss, seen: map[stallKey]struct{}{}, next: map[stallKey]struct{}{}}
+}
+
+// observe replaces the last observation.
+func (st *stalls) observe(at collector.Time, stalled []collector.Flow) {
+	st.clear()
+	st.at = at
+	clear(st.next)
+	for i := range stalled {
+		f := &stalled[i]
+		if f.Protocol != collector.TCP {
+			continue
+		}
+		key := stallKey{f.Netns, f.Source, f.Destination}
+		if _, twice := st.next[key]; twice {
+			continue
+		}
+		st.next[key] = struct{}{}
+		_, known := st.seen[key]
+		st.count(f, !known)
+	}
+	st.seen, st.next = st.next, st.seen
+}
+
+// count counts stalled open f; first says that the last observation did not have it.
+func (st *stalls) count(f *collector.Flow, first bool) {
+	for a := uint32(0); int(a) < len(st.spaces.accounts); a += 2 {
+		b := st.spaces.accounts[a].budget
+		if st.spaces.accounts[a].terms.Ports == 0 || b.Local && b.Netns != 0 && b.Netns != f.Netns || !b.Reaches(f.Destination.Addr()) {
+			continue
+		}
+		st.spaces.accounts[a].stalled++
+		own := address{}
+		switch {
+		case b.Local:
+			own = pack(f.Source.Addr())
+		case b.SpacePerVIP:
+			return
+		}
+		k := st.spaces.keyOf(a, own, pack(f.Destination.Addr()), f.Destination.Port())
+		n, ok := st.spaces.byKey[k]
+		if !ok {
+			return
+		}
+		s := &st.spaces.list[n]
+		if s.stalled == 0 {
+			st.counted = append(st.counted, n)
+		}
+		s.stalled++
+		if first && s.held() >= st.spaces.accounts[a].terms.Ceiling() {
+			st.spaces.noPorts(place(n))
+		}
+		return
+	}
+}
+
+// clear sets the stalls of all port spaces and accounts to 0.
+func (st *stalls) clear() {
+	for _, n := range st.counted {
+		st.spaces.list[n].stalled = 0
+	}
+	st.counted = st.counted[:0]
+	for _, a := range st.spaces.accounts {
+		a.stalled = 0
+	}
+}
+
+// watched reports whether sockets were observed lately.
+func (st *stalls) watched(now collector.Time) bool {
+	return st.at != 0 && now.Sub(st.at) < stallsHold
+}

@@ -1,0 +1,171 @@
+package ledger
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"hash/crc32"
+	"math"
+	"testing"
+	"time"
+
+	"github.com/snatwatch/snatwatch/collector"
+	"github.com/snatwatch/snatwatch/detector"
+	"github.com/snatwatch/snatwatch/detector/budget"
+	"github.com/snatwatch/snatwatch/detector/forecast"
+)
+
+// taught is a ledger that saw twenty minutes of flows of some seconds.
+func taught(t testing.TB) *Ledger {
+	l := New(Config{Budgets: []*budget.Budget{coolingBudget(100, 15*time.Second)}, Start: at(0)})
+	empty(l, 0)
+	feed(l, 0, 1200)
+	if l.spaces.list[1].outlook == nil {
+		t.Fatal("the port space has no forecast")
+	}
+	return l
+}
+
+func empty(l *Ledger, seconds float64) {
+	l.Apply(&collector.Event{Kind: collector.Begin, At: at(seconds), Netns: 1})
+	l.Apply(&collector.Event{Kind: collector.End, At: at(seconds), Netns: 1})
+}
+
+// feed opens a flow a second for some seconds; each lives 20 s.
+func feed(l *Ledger, from, seconds float64) {
+	for x := 1.0; x <= seconds; x++ {
+		f := flowTo(int(from)+int(x), store)
+		f.Opened = exactly(from + x)
+		l.Apply(&collector.Event{Kind: collector.Opened, At: at(from + x), Netns: 1, Flow: f})
+		if x > 20 {
+			f := flowTo(int(from)+int(x)-20, store)
+			f.Opened, f.Ended = exactly(from+x-20), exactly(from+x)
+			f.State, f.Reason = collector.Done, collector.FIN
+			l.Apply(&collector.Event{Kind: collector.Closed, At: at(from + x), Netns: 1, Flow: f})
+		}
+	}
+}
+
+// A restart brings back what was learned of a port space once it is met, and keeps it until then.
+func TestRestoredLedgerForecasts(t *testing.T) {
+	t.Parallel()
+	forecast := func(state []byte) *detector.Forecast {
+		l := New(Config{Budgets: []*budget.Budget{coolingBudget(100, 15*time.Second)}, Start: at(1260)})
+		if state != nil {
+			if err := l.Restore(state, at(1260)); err != nil {
+				t.Fatal(err)
+			}
+			if !bytes.Contains(l.AppendState(nil), []byte(store)) {
+				t.Error("what is not met yet is lost")
+			}
+		}
+		empty(l, 1260)
+		feed(l, 1260, 15)
+		if !bytes.Contains(l.AppendState(nil), []byte(store)) {
+			t.Error("what is met is lost")
+		}
+		return l.Snapshot(at(1276)).Budgets[0].Protocols[0].Spaces[0].Forecast
+	}
+	restored, fresh := forecast(taught(t).AppendState(nil)), forecast(nil)
+	if restored.Variance[0] >= fresh.Variance[0] || restored.Mean[0] == fresh.Mean[0] {
+		t.Errorf("a minute ahead %+v restored, %+v fresh: want a surer forecast", restored, fresh)
+	}
+}
+
+func TestStateIsDeterministic(t *testing.T) {
+	t.Parallel()
+	a, b := taught(t).AppendState(nil), taught(t).AppendState(nil)
+	if !bytes.Equal(a, b) {
+		t.Error("the same events gave different bytes")
+	}
+}
+
+func TestDamagedStateIsRefused(t *testing.T) {
+	t.Parallel()
+	state := taught(t).AppendState(nil)
+	for _, tt := range []struct {
+		name   string
+		damage func([]byte) []byte
+	}{
+		{"empty", func([]byte) []byte { return nil }},
+		{"not a state", func([]byte) []byte { return []byte("#!/bin/sh\necho a file of some length\n") }},
+		{"cut off", func(b []byte) []byte { return b[:len(b)/2] }},
+		{"one bit flipped", func(b []byte) []byte { b[len(b)/3] ^= 4; return b }},
+		{"another version", func(b []byte) []byte { b[len(stateMagicText)]++; return sealed(b[:len(b)-4]) }},
+		{"bytes left over", func(b []byte) []byte { return sealed(append(b[:len(b)-4], 1)) }},
+		{"a number beyond all bounds", func(b []byte) []byte {
+			b = b[:len(b)-4]
+			copy(b[len(stateMagicText)+16:], "\xff\xff\xff\xff")
+			return sealed(b)
+		}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			l := New(Config{Budgets: []*budget.Budget{azure()}, Start: at(0)})
+			before := l.AppendState(nil)
+			err := l.Restore(tt.damage(bytes.Clone(state)), at(0))
+			if !errors.Is(err, forecast.ErrState) {
+				t.Fatalf("got %v, want an ErrState", err)
+			}
+			if !bytes.Equal(l.AppendState(nil), before) {
+				t.Error("something of it was taken in")
+			}
+		})
+	}
+}
+
+func FuzzRestore(f *testing.F) {
+	f.Add(taught(f).AppendState(nil))
+	f.Add([]byte(stateMagicText))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		for _, state := range [][]byte{b, sealed(bytes.Clone(b))} {
+			l := New(Config{Budgets: []*budget.Budget{coolingBudget(100, 15*time.Second)}, Start: at(0)})
+			before := l.AppendState(nil)
+			if err := l.Restore(state, at(0)); err != nil && !bytes.Equal(l.AppendState(nil), before) {
+				t.Error("an error, and something was taken in")
+			}
+			empty(l, 0)
+			feed(l, 0, 30)
+			finite(t, l)
+		}
+	})
+}
+
+// stateMagicText is what a state begins with; its version follows.
+const stateMagicText = "snatwatch state\n"
+
+// sealed appends the checksum that a state ends with.
+func sealed(b []byte) []byte {
+	return binary.LittleEndian.AppendUint32(b, crc32.Checksum(b, crc32.MakeTable(crc32.Castagnoli)))
+}
+
+// finite fails where a forecast says what no metric may show.
+func finite(t *testing.T, l *Ledger) {
+	t.Helper()
+	for i := range l.spaces.list {
+		if o := l.spaces.list[i].outlook; o != nil && o.Latest() != nil {
+			checkForecast(t, o.Latest())
+		}
+	}
+}
+
+// checkForecast fails where a number of f is none that a metric may show.
+func checkForecast(t *testing.T, f *detector.Forecast) {
+	t.Helper()
+	before, variance := 0.0, 0.0
+	for h := range detector.NumHorizons {
+		p := f.Probability[h]
+		switch {
+		case !(p >= before && p <= 1):
+			t.Fatalf("probabilities %v: not rising within 0 to 1", f.Probability)
+		case !(f.Mean[h] >= 0) || math.IsInf(f.Mean[h], 0):
+			t.Fatalf("means %v", f.Mean)
+		case !(f.Variance[h] >= variance) || math.IsInf(f.Variance[h], 0):
+			t.Fatalf("variances %v: falling", f.Variance)
+		}
+		before, variance = p, f.Variance[h]
+	}
+	if x := f.TimeToExhaustion; math.IsNaN(x) || x < 0 {
+		t.Fatalf("time to exhaustion %v", x)
+	}
+}

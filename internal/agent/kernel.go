@@ -1,0 +1,55 @@
+package agent
+
+import (
+	"context"
+	"sync/atomic"
+	"time"
+
+	"github.com/snatwatch/snatwatch/collector/conntrack"
+	"github.com/snatwatch/snatwatch/collector/limits"
+	"github.com/snatwatch/snatwatch/detector/metrics"
+)
+
+// kernelEvery is how often the agent reads the kernel's own counters. A read takes some 20 µs.
+const kernelEvery = 5 * time.Second
+
+// counters reads the kernel's own conntrack counters and limits of the outer namespace.
+type counters struct {
+	*base
+	// last is what was read last, nil where there is no conntrack.
+	last atomic.Pointer[metrics.Kernel]
+}
+
+// run reads until ctx is cancelled. Without CAP_NET_ADMIN it reads the limits and no counter.
+func (c *counters) run(ctx context.Context) error {
+	var statistics *conntrack.Statistics
+	defer func() { closeStatistics(statistics) }()
+	read := func() error {
+		if l, err := limits.Of(c.outer); err == nil && l.EntriesMax > 0 {
+			if statistics == nil {
+				if s, err := conntrack.OpenStatistics(c.foreign()); err == nil { // else tried again at the next look
+					statistics = s
+				}
+			}
+			k := metrics.Kernel{EntriesMax: l.EntriesMax}
+			if statistics != nil {
+				if k.Counters, err = statistics.Read(ctx); err != nil {
+					closeStatistics(statistics)
+					statistics = nil
+				}
+				k.Counted = err == nil
+			}
+			k.Netns, k.Entries = c.outer.Inode(), uint32(l.Entries)
+			c.last.Store(&k)
+		}
+		return nil
+	}
+	_ = read()
+	return every(ctx, kernelEvery, read)
+}
+
+func closeStatistics(s *conntrack.Statistics) {
+	if s != nil {
+		_ = s.Close()
+	}
+}

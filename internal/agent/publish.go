@@ -1,0 +1,50 @@
+package agent
+
+import (
+	"sync/atomic"
+	"time"
+
+	"github.com/snatwatch/snatwatch/detector"
+	"github.com/snatwatch/snatwatch/detector/metrics"
+	"github.com/snatwatch/snatwatch/internal/web"
+)
+
+// publisher makes the State that package web serves, out of the parts of the agent.
+type publisher struct {
+	*base
+	build    metrics.Build
+	setup    *setup
+	sensors  *sensors
+	counters *counters
+
+	state atomic.Pointer[web.State]
+	// ready is set when a first dump of the outer namespace is complete.
+	ready atomic.Bool
+}
+
+// publish shows snap from now on. The loop's goroutine calls it, and Run once before that starts.
+func (p *publisher) publish(snap *detector.Snapshot) {
+	for _, n := range snap.Netns {
+		if n.Netns == p.outer.Inode() && n.Exact && !p.ready.Swap(true) {
+			p.logger.Info("ready: the first dump is complete", "flows", n.Flows)
+		}
+	}
+	set := p.setup.show()
+	v := &metrics.View{
+		Snapshot: snap, At: time.Now().Add(-p.now().Sub(snap.At)), Outer: []uint64{p.outer.Inode()},
+		PoolStale: set.stale, Reload: set.reload, Build: p.build, NATRules: set.rules, CPUExceeded: set.rulesCostly,
+	}
+	if k := p.counters.last.Load(); k != nil {
+		v.Kernel = []metrics.Kernel{*k}
+	}
+	for _, st := range p.sensors.stats() {
+		v.Sources = append(v.Sources, st.shown...)
+		v.CPUExceeded = v.CPUExceeded || st.cpuExceeded
+		v.Causes = append(v.Causes, st.causes...)
+		v.Stalled = v.Stalled || st.stalled
+	}
+	p.state.Store(&web.State{View: v, Ready: p.ready.Load(), Notices: p.notices.list(), Budgets: set.budgets})
+}
+
+// age returns how old the current snapshot is.
+func (p *publisher) age() time.Duration { return p.now().Sub(p.state.Load().View.Snapshot.At) }

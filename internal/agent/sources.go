@@ -1,0 +1,244 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/snatwatch/snatwatch/collector"
+	"github.com/snatwatch/snatwatch/collector/conntrack"
+	"github.com/snatwatch/snatwatch/collector/netns"
+	"github.com/snatwatch/snatwatch/collector/sockdiag"
+	"github.com/snatwatch/snatwatch/detector/metrics"
+	"github.com/snatwatch/snatwatch/internal/config"
+)
+
+// chooseEvery is how often the agent chooses between the sources again: conntrack may become active when a rule is
+// loaded, and a reload may bring a local budget.
+const chooseEvery = 30 * time.Second
+
+// sensors are the sources of flows that run, and the choice between them.
+type sensors struct {
+	*base
+	setup *setup // its budgets say which flows the agent must see
+	loop  *loop  // to hand flows to
+	// chooseEvery is the time between two looks at which source is best.
+	chooseEvery time.Duration
+	// tracked counts the flows that the conntrack source saw open.
+	tracked atomic.Uint64
+
+	mu      sync.Mutex // guards running; held for moments only
+	running []source
+}
+
+// stats returns what each source that runs says of itself.
+func (ss *sensors) stats() []sourceStats {
+	ss.mu.Lock()
+	defer ss.mu.Unlock()
+	var out []sourceStats
+	for _, s := range ss.running {
+		out = append(out, s.stats())
+	}
+	return out
+}
+
+// run runs the sources of the plan until ctx is cancelled, and others when the plan changes. It returns an error if no
+// source works.
+func (ss *sensors) run(ctx context.Context) error {
+	broken := ""
+	p, err := ss.plan(ctx, broken, true)
+	if err != nil {
+		return err
+	}
+	for {
+		ss.notices.set("source", p.notice)
+		ss.notices.say(slog.LevelInfo, "times", timesText(p.choice, p.limits))
+		ss.logger.Info("source chosen", "chosen", p.source, "why", p.why)
+		before := p.source
+		next, err := ss.runPlan(ctx, broken, p)
+		switch {
+		case ctx.Err() != nil:
+			return context.Cause(ctx)
+		case err == nil:
+			p = next
+		case ss.started.Source == config.SourceAuto && p.source == config.SourceConntrack:
+			broken = err.Error()
+			if p, err = ss.plan(ctx, broken, false); err != nil {
+				return err
+			}
+		default:
+			return fmt.Errorf("%w: %w", errNoSource, err)
+		}
+		if p.source != before {
+			if err := ss.loop.switchSource(ctx, ss.outer.Inode()); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// runPlan runs the sources of p until there is a better plan, and returns that.
+func (ss *sensors) runPlan(ctx context.Context, broken string, p plan) (next plan, err error) {
+	sources := ss.sourcesOf(p)
+	ss.mu.Lock()
+	ss.running = sources
+	ss.mu.Unlock()
+	better := errors.New("another plan")
+	g, ctx := errgroup.WithContext(ctx)
+	for _, s := range sources {
+		g.Go(func() error { return supervise(ctx, s, ss.loop.sink(s.feed), ss.notices) })
+	}
+	g.Go(func() error {
+		f := following{plan: p}
+		return every(ctx, ss.chooseEvery, func() error {
+			q, err := ss.plan(ctx, broken, false)
+			if err != nil {
+				ss.logger.Debug("sources not chosen anew", "err", err)
+				return nil
+			}
+			var changed bool
+			if next, changed = f.look(q); changed {
+				return better
+			}
+			ss.notices.say(slog.LevelInfo, "times", timesText(p.choice, q.limits))
+			ss.notices.set("untracked", f.untrackedText(q))
+			return nil
+		})
+	})
+	if err = g.Wait(); errors.Is(err, better) {
+		err = nil
+	}
+	ss.notices.set("untracked", "")
+	return next, err
+}
+
+func (ss *sensors) sourcesOf(p plan) []source {
+	if p.source == config.SourceConntrack {
+		out := []source{ss.conntrackSource(p), ss.stallSensor()}
+		if p.local {
+			out = append(out, ss.socketSource(feedLocal, "local ports are those of sockets"))
+		}
+		return out
+	}
+	return []source{ss.socketSource(feedBoth, p.why), ss.stallSensor()}
+}
+
+func (ss *sensors) conntrackSource(p plan) source {
+	var current stats[conntrack.Stats]
+	logged := conntrack.Auto
+	return source{
+		subject: "conntrack", feed: feedNAT,
+		run: func(ctx context.Context, sink collector.Sink) error {
+			strategy, err := conntrack.ParseStrategy(string(ss.started.Strategy))
+			if err != nil {
+				return err
+			}
+			s, err := conntrack.New(conntrack.Config{
+				Netns: ss.foreign(), OnlyTranslated: p.translated, Strategy: strategy,
+				Interval: ss.started.PollInterval, CPUBudget: ss.started.CPUBudget, Clock: ss.now,
+			})
+			if err != nil {
+				return err
+			}
+			current.from(s.Stats)
+			return s.Run(ctx, sink)
+		},
+		hopeless: func(err error) bool {
+			return errors.Is(err, conntrack.ErrPermission) || errors.Is(err, conntrack.ErrNoConntrack)
+		},
+		stats: func() sourceStats {
+			st := current.read()
+			ss.tracked.Store(st.Opened + st.Recent)
+			ss.notices.set("events", errorText(st.EventsError))
+			ss.notices.set("conntrack timeouts", errorText(st.LimitsError))
+			if st.Strategy != logged && st.Strategy != conntrack.Auto {
+				logged = st.Strategy
+				ss.logger.Info("strategy chosen", "chosen", st.Strategy, "why", st.Why)
+			}
+			why := p.why
+			if st.Why != "" && st.Why != why {
+				why += "; " + st.Why
+			}
+			return sourceStats{
+				shown: []metrics.Source{{
+					Netns: ss.outer.Inode(), Name: string(config.SourceConntrack), Strategy: st.Strategy.String(), Why: why,
+					DecodeErrors: st.ParseErrors, Dump: seconds(st.DumpSeconds),
+				}},
+				cpuExceeded: st.BudgetExceeded,
+				causes:      conntrackCauses(st.Strategy),
+			}
+		},
+	}
+}
+
+// conntrackCauses returns the causes of failed opens that conntrack can show. An RST that answers the first SYN deletes
+// the entry at once, so only an event shows it, no dump.
+func conntrackCauses(s conntrack.Strategy) []string {
+	if s == conntrack.Events {
+		return []string{metrics.CauseUnanswered, metrics.CauseRefused, metrics.CausePorts}
+	}
+	return []string{metrics.CauseUnanswered, metrics.CausePorts}
+}
+
+func errorText(err error) string {
+	if err == nil {
+		return ""
+	}
+	return err.Error()
+}
+
+func (ss *sensors) socketSource(to feed, why string) source {
+	s := sockdiag.New(sockdiag.Config{Now: ss.now, Finder: ss.finder()})
+	return source{
+		subject: "sockets", feed: to,
+		run: s.Run,
+		// A source that has never read its own namespace never will.
+		hopeless: func(error) bool {
+			return !slices.ContainsFunc(s.Stats().Netns, func(n sockdiag.NetnsStats) bool { return n.Dumps > 0 })
+		},
+		stats: func() sourceStats {
+			st := s.Stats()
+			ss.refused(st)
+			var out sourceStats
+			for _, n := range st.Netns {
+				out.shown = append(out.shown, metrics.Source{
+					Netns: n.Netns, Name: string(config.SourceSockets), Why: why,
+					DecodeErrors: n.Malformed, Dump: seconds(n.DumpSeconds),
+				})
+			}
+			if to == feedBoth {
+				out.causes = []string{metrics.CauseUnanswered, metrics.CauseRefused, metrics.CausePorts}
+			}
+			return out
+		},
+	}
+}
+
+// refused says in a notice which namespaces the agent lacks the rights to see. It leaves out how many processes are
+// hidden: the number changes all the time, and each change would be logged.
+func (ss *sensors) refused(st *sockdiag.Stats) {
+	var texts []string
+	for _, e := range st.Refused {
+		uncounted := *e
+		uncounted.Hidden = 0
+		texts = append(texts, withRemedy(&uncounted))
+	}
+	ss.notices.replace(slog.LevelWarn, "sockets", texts)
+}
+
+// withRemedy says what is denied and how to grant it.
+func withRemedy(e *netns.AccessError) string {
+	if r := e.Remedy(); r != "" {
+		return e.Error() + "; to give it: " + r
+	}
+	return e.Error()
+}
+
+func seconds(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }

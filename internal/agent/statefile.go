@@ -1,0 +1,183 @@
+package agent
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/snatwatch/snatwatch/collector"
+	"github.com/snatwatch/snatwatch/detector/ledger"
+)
+
+// saveEvery is how often the state file is written.
+const saveEvery = time.Minute
+
+// learned returns what the ledgers' forecasts have learned: the length of the first ledger's part, that part, and the
+// second ledger's part, which is empty without a local budget.
+func (l *loop) learned() []byte {
+	b := l.nat.AppendState(make([]byte, 8))
+	binary.LittleEndian.PutUint64(b, uint64(len(b)-8))
+	if l.local != nil {
+		b = l.local.AppendState(b)
+	}
+	return b
+}
+
+// restore gives the ledgers what learned returned; call it before run. A part that cannot be used leaves its ledger as
+// it was.
+func (l *loop) restore(b []byte, now collector.Time) error {
+	if len(b) < 8 {
+		return errors.New("cut off")
+	}
+	n := binary.LittleEndian.Uint64(b)
+	if b = b[8:]; n > uint64(len(b)) {
+		return errors.New("cut off")
+	}
+	err := l.nat.Restore(b[:n], now)
+	b = b[n:]
+	if len(b) == 0 {
+		return err
+	}
+	local := l.local
+	if local == nil { // the config has no local budget any more, but the second part must still be a whole state
+		local = ledger.New(ledger.Config{})
+	}
+	return errors.Join(err, local.Restore(b, now))
+}
+
+// stateFile keeps what the loop learned over a restart.
+type stateFile struct {
+	*base
+	path string // empty: nothing is kept
+	loop *loop
+}
+
+// load restores the state. A missing file is no mistake. If the file cannot be used, the log says so and the forecast
+// learns anew.
+func (f *stateFile) load() {
+	if f.path == "" {
+		return
+	}
+	b, err := readState(f.path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return
+	}
+	if err == nil {
+		err = f.loop.restore(b, f.now())
+	}
+	if err != nil {
+		f.logger.Warn("state file not used: the forecast learns anew", "file", f.path, "err", err)
+		return
+	}
+	f.logger.Info("state restored", "file", f.path)
+}
+
+// keep writes the file every minute until ctx is cancelled, and once more when loopEnded is closed: then the loop
+// does not use the ledgers any more.
+func (f *stateFile) keep(ctx context.Context, loopEnded <-chan struct{}) error {
+	if f.path == "" {
+		return nil
+	}
+	cancelled := every(ctx, saveEvery, func() error {
+		b, err := f.loop.state(ctx)
+		if err == nil { // else cancelled
+			f.save(b)
+		}
+		return nil
+	})
+	<-loopEnded
+	f.save(f.loop.learned())
+	return cancelled
+}
+
+func (f *stateFile) save(b []byte) {
+	text := ""
+	if err := writeAtomically(f.path, b); err != nil {
+		text = fmt.Sprintf("the state file is not written, so a restart learns anew: %v", err)
+	}
+	f.notices.set("state", text)
+}
+
+// state asks the running loop for what it learned.
+func (l *loop) state(ctx context.Context) ([]byte, error) {
+	answer := make(chan []byte, 1)
+	select {
+	case l.states <- answer:
+		return <-answer, nil
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+}
+
+// stateMax bounds the state file, in bytes: a port space takes 12 KB, and 1,000 are forecast by default.
+const stateMax = 64 << 20
+
+// readState returns the content of the state file. What is no regular file is not read: a FIFO
+// would block the agent, a device would never end.
+func readState(path string) ([]byte, error) {
+	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = f.Close() }()
+	info, err := f.Stat()
+	switch {
+	case err != nil:
+		return nil, err
+	case !info.Mode().IsRegular():
+		return nil, fmt.Errorf("%s: want a regular file, found %v", path, info.Mode().Type())
+	case info.Size() > stateMax:
+		return nil, fmt.Errorf("%s: %d bytes, want at most %d", path, info.Size(), stateMax)
+	}
+	return io.ReadAll(io.LimitReader(f, stateMax))
+}
+
+// writeAtomically leaves the file as it was or as b has it, also when the machine stops.
+func writeAtomically(path string, b []byte) (err error) {
+	if len(b) > stateMax {
+		return fmt.Errorf("%s: %d bytes, want at most %d", path, len(b), stateMax)
+	}
+	f, err := createNew(path + ".new")
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, os.Remove(f.Name()))
+		}
+	}()
+	_, err = f.Write(b)
+	err = errors.Join(err, f.Sync(), f.Close())
+	if err != nil {
+		return err
+	}
+	return os.Rename(f.Name(), path)
+}
+
+// createNew creates the file at path. It takes the place of a regular file, which a write that was killed left
+// behind, and of nothing else: a symbolic link would lead the write elsewhere, a FIFO would block it.
+func createNew(path string) (*os.File, error) {
+	create := func() (*os.File, error) { return os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600) }
+	f, err := create()
+	if !errors.Is(err, fs.ErrExist) {
+		return f, err
+	}
+	info, err := os.Lstat(path)
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("%s: want no file or a regular one, found %v: remove it", path, info.Mode().Type())
+	}
+	if err := os.Remove(path); err != nil {
+		return nil, err
+	}
+	return create()
+}

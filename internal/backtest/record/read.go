@@ -1,0 +1,211 @@
+package record
+
+import (
+	"bufio"
+	"bytes"
+	"compress/gzip"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/snatwatch/snatwatch/collector"
+)
+
+// ErrEmpty is in the error for a file without a single usable flow.
+var ErrEmpty = errors.New("no usable flow")
+
+// Reader reads records.
+type Reader struct {
+	// Now is the moment that no flow can have started after; 0 lets every start pass.
+	Now collector.Time
+	// Progress, when set, is told how many bytes of the files were read.
+	Progress func(bytes int)
+}
+
+// ReadFiles reads files, gzipped or not: CSV with a header, Zeek's conn.log as TSV or JSON. Files with
+// Unix times are one record together; one with relative times is a record of its own. The error joins those
+// of the files that could not be used.
+func (r *Reader) ReadFiles(paths []string) ([]*Record, error) {
+	var records, unix []*Record
+	var failed []error
+	for _, p := range paths {
+		rec, err := r.readFile(p)
+		switch {
+		case err != nil:
+			failed = append(failed, err)
+		case rec.Unix:
+			unix = append(unix, rec)
+		default:
+			records = append(records, rec)
+		}
+	}
+	if len(unix) > 0 {
+		records = append(records, join(unix))
+	}
+	return records, errors.Join(failed...)
+}
+
+func (r *Reader) readFile(path string) (*Record, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = f.Close() }()
+	names, err := readNames(path)
+	if err != nil {
+		return nil, err
+	}
+	rec := r.read(filepath.Base(path), f, names)
+	if len(rec.Flows) == 0 {
+		if len(rec.Faults) > 0 {
+			return nil, fmt.Errorf("%w: %v", ErrEmpty, rec.Faults[0])
+		}
+		return nil, fmt.Errorf("%w: %s", ErrEmpty, path)
+	}
+	return rec, nil
+}
+
+// headSize is how much of a file tells its format.
+const headSize = 4096
+
+// read parses one file. What is wrong with it is told in the record.
+func (r *Reader) read(name string, from io.Reader, names map[string]string) *Record {
+	b := newBuilder(name, r.Now, names)
+	in := bufio.NewReaderSize(&countingReader{from, r.Progress}, 1<<16)
+	if magic, _ := in.Peek(2); bytes.Equal(magic, []byte{0x1f, 0x8b}) || strings.HasSuffix(name, ".gz") {
+		z, err := gzip.NewReader(in)
+		if err != nil {
+			b.broken(0, err)
+			return b.record()
+		}
+		in = bufio.NewReaderSize(z, 1<<16)
+	}
+	if mark, _ := in.Peek(3); string(mark) == "\ufeff" {
+		_, _ = in.Discard(len(mark))
+	}
+	head, _ := in.Peek(headSize)
+	first := bytes.TrimSpace(head)
+	switch {
+	case len(head) == 0:
+		if _, err := in.ReadByte(); err != nil && err != io.EOF {
+			b.broken(0, err)
+		}
+	case bytes.HasPrefix(first, []byte("#")):
+		readZeek(b, in)
+	case bytes.HasPrefix(first, []byte("{")):
+		readJSON(b, in)
+	default:
+		readCSV(b, in)
+	}
+	return b.record()
+}
+
+type countingReader struct {
+	io.Reader
+	progress func(int)
+}
+
+func (c *countingReader) Read(p []byte) (int, error) {
+	n, err := c.Reader.Read(p)
+	if c.progress != nil {
+		c.progress(n)
+	}
+	return n, err
+}
+
+// NamesOf is the file beside path that says what the numbers of destinations stand for.
+func NamesOf(path string) string {
+	return strings.TrimSuffix(strings.TrimSuffix(path, ".gz"), ".csv") + ".dst.txt"
+}
+
+// readNames reads the names beside path: number, name, separated by tabs. nil if there are none.
+func readNames(path string) (map[string]string, error) {
+	data, err := os.ReadFile(NamesOf(path))
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	names := map[string]string{}
+	for line := range strings.Lines(string(data)) {
+		if f := strings.Split(strings.TrimSpace(line), "\t"); len(f) >= 2 {
+			names[f[0]] = f[1]
+		}
+	}
+	return names, nil
+}
+
+// lines yields lines without their end, numbered from 1, blank ones left out. A line over 1 MiB is cut. An error
+// of the reader is told to b.
+func lines(b *builder, in *bufio.Reader) func(yield func(int, []byte) bool) {
+	const longest = 1 << 20
+	return func(yield func(int, []byte) bool) {
+		var line []byte
+		for n := 1; ; n++ {
+			line = line[:0]
+			var err error
+			for {
+				var part []byte
+				part, err = in.ReadSlice('\n')
+				if len(line) < longest {
+					line = append(line, part...)
+				}
+				if !errors.Is(err, bufio.ErrBufferFull) {
+					break
+				}
+			}
+			if err != nil && err != io.EOF {
+				b.broken(n, err)
+				return
+			}
+			if text := bytes.TrimRight(line, "\r\n"); len(bytes.TrimSpace(text)) > 0 && !yield(n, text) {
+				return
+			}
+			if err == io.EOF {
+				return
+			}
+		}
+	}
+}
+
+// builder makes a record of rows of text.
+type builder struct {
+	rec          *Record
+	now          collector.Time
+	names        map[string]string
+	destinations *interner
+	sources      *interner
+	clock        bool    // rec.Unix is decided
+	early        []early // rows that wait for that
+}
+
+func newBuilder(name string, now collector.Time, names map[string]string) *builder {
+	return &builder{rec: &Record{Name: name}, now: now, names: names, destinations: newInterner(), sources: newInterner()}
+}
+
+func (b *builder) record() *Record {
+	b.decide()
+	b.rec.name(b.destinations, b.sources)
+	slices.SortStableFunc(b.rec.Flows, ByStart)
+	return b.rec
+}
+
+// bad counts a record that cannot be used.
+func (b *builder) bad(line int, column, text string) {
+	b.rec.Read++
+	b.rec.Bad++
+	if len(b.rec.Faults) < maxFaults {
+		b.rec.Faults = append(b.rec.Faults, Fault{b.rec.Name, line, column, text})
+	}
+}
+
+// broken notes that the file cannot be read any further.
+func (b *builder) broken(line int, err error) {
+	b.rec.Broken = true
+	b.bad(line, "", fmt.Sprintf("the file is broken from here on: %v", err))
+}

@@ -1,0 +1,270 @@
+package record
+
+import (
+	"fmt"
+	"math"
+	"net"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/snatwatch/snatwatch/collector"
+)
+
+// column of a row.
+type column int
+
+const (
+	colStart column = iota
+	colDuration
+	colEnd
+	colDestination
+	colPort
+	colSource
+	colProtocol
+	colReason
+	numColumns
+)
+
+var columnNames = [numColumns]string{"start", "duration", "end", "destination", "port", "source", "protocol", "reason"}
+
+// aliases are the names that a column may have, in lower case. Times are in seconds, or in
+// milliseconds with _ms at the end; they may be RFC 3339 as well.
+func aliases() map[string]column {
+	m := map[string]column{}
+	for c, names := range [numColumns]string{
+		colStart:       "start start_s start_ms start_time ts timestamp time opened first_seen",
+		colDuration:    "duration duration_s duration_ms dur lifetime lifetime_s lifetime_ms elapsed",
+		colEnd:         "end end_s end_ms end_time closed last_seen",
+		colDestination: "destination dst dest dst_ip dest_ip destination_ip dstaddr daddr remote remote_address id.resp_h",
+		colPort:        "port dst_port dest_port destination_port dstport dport remote_port id.resp_p",
+		colSource:      "source src src_ip source_ip srcaddr saddr local local_address id.orig_h",
+		colProtocol:    "protocol proto",
+		colReason:      "reason close_reason closereason conn_state state",
+	} {
+		for _, n := range strings.Fields(names) {
+			m[n] = column(c)
+		}
+	}
+	return m
+}
+
+// layout says where the columns of a file are.
+type layout struct {
+	at    [numColumns]int // -1 where absent
+	name  [numColumns]string
+	milli [numColumns]bool
+	// fields is how many the header has.
+	fields int
+}
+
+// newLayout finds columns by their header. missing names the first that a record cannot do without.
+func newLayout(header []string) (l layout, missing string) {
+	for c := range l.at {
+		l.at[c], l.name[c] = -1, columnNames[c]
+	}
+	l.fields = len(header)
+	known := aliases()
+	for i, h := range header {
+		h = strings.ToLower(strings.TrimSpace(h))
+		if c, ok := known[h]; ok && l.at[c] < 0 {
+			l.at[c], l.name[c], l.milli[c] = i, h, strings.HasSuffix(h, "_ms")
+		}
+	}
+	switch {
+	case l.at[colStart] < 0:
+		return l, "start"
+	case l.at[colDuration] < 0 && l.at[colEnd] < 0:
+		return l, "duration"
+	case l.at[colDestination] < 0:
+		return l, "destination"
+	}
+	return l, ""
+}
+
+// row is one record as text, "" where a column is absent.
+type row [numColumns]string
+
+// pick reads a row from the fields of a line. ok is false if a column is missing, or if there are more fields than
+// names, so that nobody knows which is which; that was told. Empty ones at the end are none.
+func (b *builder) pick(l *layout, line int, fields []string) (r row, ok bool) {
+	for i := len(fields) - 1; i >= l.fields; i-- {
+		if strings.TrimSpace(fields[i]) != "" {
+			b.bad(line, "", fmt.Sprintf("it has %d fields, the header %d", i+1, l.fields))
+			return r, false
+		}
+	}
+	for c, i := range l.at {
+		switch {
+		case i >= len(fields):
+			b.bad(line, l.name[c], "is missing")
+			return r, false
+		case i >= 0:
+			r[c] = strings.TrimSpace(fields[i])
+		}
+	}
+	return r, true
+}
+
+// future reports whether nothing can have started at start yet, in seconds.
+func (b *builder) future(start float64) bool { return b.now > 0 && start > b.now.Seconds() }
+
+// take takes one row, once the clock is known.
+func (b *builder) take(line int, l *layout, r *row) {
+	start, err := parseTime(r[colStart], l.milli[colStart])
+	if err != nil {
+		b.bad(line, l.name[colStart], err.Error())
+		return
+	}
+	switch {
+	case start < 0:
+		b.bad(line, l.name[colStart], "is negative")
+		return
+	case b.future(start):
+		b.bad(line, l.name[colStart], "lies in the future")
+		return
+	case start >= unixFrom != b.rec.Unix:
+		b.bad(line, l.name[colStart], fmt.Sprintf("%s is on another clock than the other records", r[colStart]))
+		return
+	}
+	life, at, ok := 0.0, colDuration, true
+	switch {
+	case !unset(r[colDuration]):
+		life, err = parseSeconds(r[colDuration], l.milli[colDuration])
+	case !unset(r[colEnd]):
+		at = colEnd
+		if life, err = parseTime(r[colEnd], l.milli[colEnd]); err == nil {
+			life -= start
+		}
+	default:
+		ok = false
+	}
+	const longest = 10 * 365 * 86400
+	switch {
+	case err != nil:
+		b.bad(line, l.name[at], err.Error())
+		return
+	case life < 0:
+		b.bad(line, l.name[at], "the duration is negative")
+		return
+	case life > longest:
+		b.bad(line, l.name[at], "the duration is over ten years")
+		return
+	}
+	if unset(r[colDestination]) {
+		b.bad(line, l.name[colDestination], "is empty")
+		return
+	}
+	protocol, held, err := parseProtocol(r[colProtocol])
+	if err != nil {
+		b.bad(line, l.name[colProtocol], err.Error())
+		return
+	}
+	if !held {
+		b.rec.Read++
+		b.rec.Other++
+		return
+	}
+	number := b.destinations.number(endpoint{b.destination(r), protocol})
+	if number >= MaxDestinations {
+		b.bad(line, l.name[colDestination], "there are too many destinations")
+		return
+	}
+	b.rec.Read++
+	if !ok {
+		b.rec.Unended++
+	}
+	from := b.rec.Zero() + Seconds(start)
+	f := Flow{Start: from, End: from + Seconds(life), Destination: number, Protocol: protocol, Reason: parseReason(r[colReason])}
+	if !unset(r[colSource]) {
+		f.Source = b.sources.number(endpoint{r[colSource], 0})
+	} else {
+		f.Source = b.sources.number(endpoint{})
+	}
+	b.rec.Flows = append(b.rec.Flows, f)
+}
+
+// destination is the name of a row's remote end.
+func (b *builder) destination(r *row) string {
+	d := r[colDestination]
+	if name, ok := b.names[d]; ok {
+		d = name
+	}
+	if unset(r[colPort]) {
+		return d
+	}
+	if _, _, err := net.SplitHostPort(d); err == nil {
+		return d // it has a port already
+	}
+	return net.JoinHostPort(strings.Trim(d, "[]"), r[colPort])
+}
+
+func unset(s string) bool { return s == "" || s == "-" || s == "(empty)" || s == "null" }
+
+func parseSeconds(s string, milli bool) (float64, error) {
+	x, err := strconv.ParseFloat(s, 64)
+	switch {
+	case err != nil || math.IsNaN(x) || math.IsInf(x, 0):
+		return 0, fmt.Errorf("%.40q is not a number", s)
+	case milli:
+		x /= 1000
+	}
+	return x, nil
+}
+
+// parseTime reads seconds since 1970 or since the record began, or RFC 3339.
+func parseTime(s string, milli bool) (float64, error) {
+	if unset(s) {
+		return 0, fmt.Errorf("is empty")
+	}
+	x, err := parseSeconds(s, milli)
+	if err == nil {
+		// Beyond that, nanoseconds do not fit.
+		if math.Abs(x) > 9e9 {
+			return 0, fmt.Errorf("%.40q is no time in seconds", s)
+		}
+		return x, nil
+	}
+	for _, format := range []string{time.RFC3339Nano, "2006-01-02 15:04:05.999999999", "2006-01-02T15:04:05.999999999"} {
+		if t, e := time.Parse(format, s); e == nil && t.Year() > 1972 && t.Year() < 2200 {
+			return float64(t.UnixNano()) / 1e9, nil
+		}
+	}
+	return 0, err
+}
+
+// parseProtocol reads a name or number; held is false for one that holds no ports.
+func parseProtocol(s string) (p collector.Protocol, held bool, err error) {
+	if unset(s) {
+		return collector.TCP, true, nil
+	}
+	switch strings.ToLower(s) {
+	case "tcp", "tcp6", "6", "http", "https", "tls", "ssl", "grpc":
+		return collector.TCP, true, nil
+	case "udp", "udp6", "17", "quic", "dns":
+		return collector.UDP, true, nil
+	case "icmp", "icmp6", "icmpv6", "ipv6-icmp", "sctp", "gre", "esp", "unknown_transport", "igmp", "arp":
+		return 0, false, nil
+	}
+	if n, err := strconv.ParseUint(s, 10, 8); err == nil && n > 0 {
+		return 0, false, nil
+	}
+	return 0, false, fmt.Errorf("%.40q is no protocol", s)
+}
+
+// parseReason reads our own words and Zeek's conn_state; anything else is unknown.
+func parseReason(s string) collector.Reason {
+	switch strings.ToLower(s) {
+	case "fin", "sf", "s2", "s3", "shr", "normal", "closed":
+		return collector.FIN
+	case "rst", "rej", "rsto", "rstr", "rstos0", "rstrh", "reset":
+		return collector.RST
+	case "timeout", "s0", "sh":
+		return collector.Timeout
+	case "idle", "expired":
+		return collector.Idle
+	case "evicted":
+		return collector.Evicted
+	}
+	return collector.ReasonUnknown
+}

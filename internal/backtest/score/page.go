@@ -1,0 +1,108 @@
+package score
+
+import "time"
+
+// Pager follows a page through a run, in ticks: raised at or above Raise, on until the probability has been
+// below Clear for Keep ticks; it looks every Every ticks.
+type Pager struct {
+	Raise, Clear float64
+	Keep, Every  int
+	// Spans are the pages; to is the last tick of each, inclusive.
+	Spans []Span
+	on    bool
+	held  int // the last tick at which the probability held it on
+}
+
+// Step takes tick k.
+func (p *Pager) Step(k int, probability float64) {
+	if k%p.Every != 0 {
+		return
+	}
+	switch {
+	case probability >= p.Raise || p.on && probability >= p.Clear:
+		if !p.on {
+			p.Spans = append(p.Spans, Span{From: k})
+		}
+		p.on, p.held = true, k
+	case p.on && k-p.held > p.Keep:
+		p.on = false
+	}
+	if p.on {
+		p.Spans[len(p.Spans)-1].To = k
+	}
+}
+
+// Pages says how a page did. It adds up over runs.
+type Pages struct {
+	Episodes int
+	// Leads of the episodes that a page came before, in seconds, at most the horizon.
+	Leads []float64
+	// False are pages that no episode followed within the horizon of their end, AtStart those of them that were raised within
+	// startLasts of a start of the agent. The false ones include them.
+	False, AtStart int
+	Starts         int
+	// Watched is how long was judged, in seconds.
+	Watched float64
+}
+
+// startLasts is for how long after a start of the agent a page counts as one of the start.
+const startLasts = 15 * time.Minute
+
+// Judge compares the pages with the episodes; starts are the ticks at which the agent started.
+func (p *Pager) Judge(t *Truth, starts []int, horizon time.Duration) Pages {
+	out := Pages{Starts: len(starts), Watched: float64(len(t.Held)) * t.Tick.Seconds()}
+	ahead := t.Ticks(horizon)
+	over := 0 // the tick at which the last episode ended
+	for _, e := range t.Episodes {
+		if e.From == 0 {
+			over = e.To
+			continue
+		}
+		out.Episodes++
+		for _, s := range p.Spans {
+			// A page that has just ended is one that somebody is looking at still.
+			if s.From < e.From && s.To >= e.From-t.Ticks(MergeGap) {
+				lead := time.Duration(e.From-max(s.From, over)) * t.Tick
+				out.Leads = append(out.Leads, min(lead, horizon).Seconds())
+				break
+			}
+		}
+		over = e.To
+	}
+	for _, s := range p.Spans {
+		right := s.From+ahead >= len(t.Held) // nobody knows
+		for _, e := range t.Episodes {
+			right = right || e.From <= s.To+ahead && e.To > s.From
+		}
+		if right {
+			continue
+		}
+		out.False++
+		for _, at := range starts {
+			if s.From >= at && s.From < at+t.Ticks(startLasts) {
+				out.AtStart++
+				break
+			}
+		}
+	}
+	return out
+}
+
+// Merge adds another run.
+func (p *Pages) Merge(o *Pages) {
+	p.Episodes += o.Episodes
+	p.Leads = append(p.Leads, o.Leads...)
+	p.False += o.False
+	p.AtStart += o.AtStart
+	p.Starts += o.Starts
+	p.Watched += o.Watched
+}
+
+// Detected is the share of episodes that a page came before.
+func (p *Pages) Detected() float64 { return float64(len(p.Leads)) / float64(p.Episodes) }
+
+// Lead is the median over the episodes that a page came before, in seconds.
+func (p *Pages) Lead() float64 { return median(p.Leads) }
+
+// FalsePerDay is false pages a day.
+func (p *Pages) FalsePerDay() float64 { return float64(p.False) / p.Watched * 86400 }

@@ -1,0 +1,351 @@
+package measured
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"math"
+	"net"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/snatwatch/snatwatch/detector/budget"
+	"github.com/snatwatch/snatwatch/detector/metrics"
+	"github.com/snatwatch/snatwatch/internal/plan"
+	"github.com/snatwatch/snatwatch/internal/remote"
+)
+
+// Fleet says what of a Prometheus is meant.
+type Fleet struct {
+	// Budget, Pool and Gateway narrow it down; empty is any. What is left must be one budget.
+	Budget, Pool, Gateway string
+	// Range is how far back is looked, Now where from.
+	Range time.Duration
+	Now   time.Time
+}
+
+// step is between two moments at which the peak is read; all samples between count.
+const step = 5 * time.Minute
+
+// FromPrometheus asks a Prometheus for the peaks of a fleet's budget over a range.
+func FromPrometheus(ctx context.Context, p *remote.Prometheus, f Fleet) (in plan.Input, err error) {
+	if f.Range < time.Hour || f.Range > 400*24*time.Hour {
+		return in, fmt.Errorf("range %v: want an hour to 400 days", f.Range)
+	}
+	a := &asker{ctx: ctx, p: p, fleet: f}
+	known, err := a.budget()
+	if err != nil {
+		return in, err
+	}
+	var notes []string
+	if in.Budget, notes, err = known.params(); err != nil {
+		return in, err
+	}
+	b, err := budget.Resolve(in.Budget)
+	if err != nil {
+		return in, err
+	}
+	in.Nodes, in.Now = known.nodes, f.Now
+	in.Demand, err = a.demand(b, known.meanCoolDown)
+	if err != nil {
+		return in, err
+	}
+	in.Doubling = a.doubling
+	in.CPU = a.cpu()
+	in.Notes = append(notes, a.notes...)
+	return in, a.err
+}
+
+// asker asks one question after the other; the first error stays.
+type asker struct {
+	ctx      context.Context
+	p        *remote.Prometheus
+	fleet    Fleet
+	match    string // label matchers of the budget chosen
+	shared   bool
+	nodes    []string // instances
+	doubling time.Duration
+	notes    []string
+	err      error
+}
+
+func (a *asker) note(format string, args ...any) {
+	a.notes = append(a.notes, fmt.Sprintf(format, args...))
+}
+
+// one returns the value of an expression that gives at most one series; ok is false for none.
+func (a *asker) one(at time.Time, format string, args ...any) (v float64, ok bool) {
+	s := a.ask(at, format, args...)
+	if len(s) == 0 || math.IsNaN(s[0].Value) {
+		return 0, false
+	}
+	return s[0].Value, true
+}
+
+func (a *asker) ask(at time.Time, format string, args ...any) []remote.Sample {
+	if a.err != nil {
+		return nil
+	}
+	var s []remote.Sample
+	s, a.err = a.p.Query(a.ctx, fmt.Sprintf(format, args...), at)
+	return s
+}
+
+// promRange is a range as PromQL writes it.
+func promRange(d time.Duration) string { return fmt.Sprintf("%ds", int(d.Seconds())) }
+
+// budget finds the budget meant, and its numbers.
+func (a *asker) budget() (s seen, err error) {
+	var matchers []string
+	for _, m := range []struct{ label, value string }{
+		{"budget", a.fleet.Budget}, {"pool", a.fleet.Pool}, {"gateway", a.fleet.Gateway},
+	} {
+		if m.value != "" {
+			matchers = append(matchers, fmt.Sprintf("%s=%q", m.label, m.value))
+		}
+	}
+	over := promRange(a.fleet.Range)
+	info := a.ask(a.fleet.Now, "group by (instance, budget, model, scope, pool, gateway) (last_over_time(%s{%s}[%s]))",
+		metrics.BudgetInfo, strings.Join(matchers, ","), over)
+	if a.err != nil {
+		return s, a.err
+	}
+	if len(info) == 0 {
+		return s, fmt.Errorf("no %s{%s} within %v: no agent was scraped, or no such budget", metrics.BudgetInfo, strings.Join(matchers, ","), a.fleet.Range)
+	}
+	instances := map[string]bool{}
+	kinds := map[string]map[string]string{}
+	for _, i := range info {
+		l := i.Labels
+		kinds[fmt.Sprintf("budget %s, model %s, pool %q, gateway %q", l["budget"], l["model"], l["pool"], l["gateway"])] = l
+		instances[l["instance"]] = true
+	}
+	if len(kinds) > 1 {
+		return s, fmt.Errorf("several budgets: say which with --budget, --pool or --gateway:\n  %s", strings.Join(slices.Sorted(maps.Keys(kinds)), "\n  "))
+	}
+	l := info[0].Labels
+	a.shared = l["scope"] == "shared"
+	a.nodes = slices.Sorted(maps.Keys(instances))
+	a.match = fmt.Sprintf("budget=%q,protocol=\"tcp\"", l["budget"])
+	if a.fleet.Pool != "" || a.fleet.Gateway != "" {
+		// Metrics of ports carry no pool: the instances that have this budget stand in for it.
+		a.match += fmt.Sprintf(",instance=~%q", instancesPattern(a.nodes))
+	}
+	s = seen{name: l["budget"], model: l["model"], nodes: len(a.nodes), meanCoolDown: -1}
+	s.vips = a.number("max(last_over_time(%s{budget=%q}[%s]))", metrics.VIPs, l["budget"], over)
+	s.ports = a.number("max(last_over_time(%s{%s}[%s]))", metrics.BudgetPorts, a.match, over)
+	if n := a.number("max(last_over_time(%s{budget=%q}[%s]))", metrics.PoolNodes, l["budget"], over); n > s.nodes {
+		a.note("The pool has %d nodes, of which %d run an agent.", n, s.nodes)
+		s.nodes = n
+	}
+	if a.err == nil && s.ports == 0 {
+		return s, fmt.Errorf("no %s{%s}: the agent's metrics are not complete", metrics.BudgetPorts, a.match)
+	}
+	if hold, ok := a.mean(metrics.HoldSeconds); ok {
+		if life, ok := a.mean(metrics.LifetimeSeconds); ok {
+			s.meanCoolDown = max(0, hold-life)
+		}
+	}
+	return s, a.err
+}
+
+// patternMost is how long the list of instances may be in a query.
+const patternMost = 100_000
+
+// instancesPattern is a regular expression of instances; any where the list would be too long.
+func instancesPattern(instances []string) string {
+	quoted := make([]string, len(instances))
+	for i, x := range instances {
+		quoted[i] = strings.ReplaceAll(strings.ReplaceAll(x, `\`, `\\`), ".", `\.`)
+	}
+	pattern := strings.Join(quoted, "|")
+	if len(pattern) > patternMost {
+		return ".+"
+	}
+	return pattern
+}
+
+func (a *asker) number(format string, args ...any) int {
+	v, _ := a.one(a.fleet.Now, format, args...)
+	return int(v)
+}
+
+// mean is that of a histogram over the range.
+func (a *asker) mean(h metrics.Name) (float64, bool) {
+	over := promRange(a.fleet.Range)
+	return a.one(a.fleet.Now, "sum(increase(%s_sum{%s}[%s])) / (sum(increase(%s_count{%s}[%s])) > 0)", h, a.match, over, h, a.match, over)
+}
+
+// demand is that of the busiest port space, at its peaks.
+func (a *asker) demand(b *budget.Budget, cool float64) (d plan.Demand, err error) {
+	law, err := a.lifetimes()
+	if err != nil {
+		return d, err
+	}
+	points, err := a.peaks()
+	if err != nil {
+		return d, err
+	}
+	d = plan.Demand{Lifetimes: law, Peakedness: 1, Next: math.NaN(), Ends: a.ends()}
+	top := slices.MaxFunc(points, func(x, y remote.Point) int { return compare(x.Value, y.Value) })
+	if top.Value < 1 {
+		return d, fmt.Errorf("no port of the budget was held within %v", a.fleet.Range)
+	}
+	live, cooling := a.busiest(&d, top.At)
+	if a.err != nil {
+		return d, a.err
+	}
+	if cool < 0 {
+		cool = plan.MeanCoolDown(&d, &b.TCP)
+	}
+	// The busiest destination's own lifetime follows from how many of its ports are live and how many cooling.
+	if live > 0 && cooling > 0 && cool > 0 {
+		d.Lifetimes = law.Scaled(cool * live / cooling)
+	}
+	hold := d.Lifetimes.Mean() + plan.MeanCoolDown(&d, &b.TCP)
+	if hold <= 0 {
+		return d, errors.New("hold times are 0: no port can have been held")
+	}
+	a.fit(&d, points, hold, b)
+	return d, a.err
+}
+
+func compare(a, b float64) int {
+	switch {
+	case a < b:
+		return -1
+	case a > b:
+		return 1
+	}
+	return 0
+}
+
+// lifetimes is the law of all flows of the budget within the range.
+func (a *asker) lifetimes() (plan.Law, error) {
+	buckets := a.ask(a.fleet.Now, "sum by (le) (increase(%s_bucket{%s}[%s]))", metrics.LifetimeSeconds, a.match, promRange(a.fleet.Range))
+	if a.err != nil {
+		return nil, a.err
+	}
+	type bucket struct{ bound, count float64 }
+	var all []bucket
+	for _, s := range buckets {
+		var bound float64
+		if _, err := fmt.Sscan(s.Labels["le"], &bound); err != nil {
+			return nil, fmt.Errorf("bucket %q of %s is no number", s.Labels["le"], metrics.LifetimeSeconds)
+		}
+		all = append(all, bucket{bound, s.Value})
+	}
+	slices.SortFunc(all, func(x, y bucket) int { return compare(x.bound, y.bound) })
+	if len(all) < 2 || all[len(all)-1].count <= 0 {
+		return nil, fmt.Errorf("no %s within %v: no flow has ended, or the metric is missing", metrics.LifetimeSeconds, a.fleet.Range)
+	}
+	var bounds, counts []float64
+	before := 0.0
+	for _, x := range all {
+		if !math.IsInf(x.bound, 1) {
+			bounds = append(bounds, x.bound)
+		}
+		counts = append(counts, max(0, x.count-before)) // a reset of a counter may cost a little
+		before = max(before, x.count)
+	}
+	if len(counts) == len(bounds) {
+		counts = append(counts, 0)
+	}
+	mean, _ := a.mean(metrics.LifetimeSeconds)
+	return plan.HistogramLaw(bounds, counts, mean*before)
+}
+
+// peaks is the most that was held in one port space, by step. Each day is a query of its own: Prometheus bounds the samples
+// that one may touch.
+func (a *asker) peaks() ([]remote.Point, error) {
+	expr := fmt.Sprintf("max(max_over_time(%s{%s}[%s]))", metrics.BusiestPortsHeld, a.match, promRange(step))
+	if a.shared {
+		// Each node's part of one destination, summed; an instant each step, since peaks of nodes do not coincide.
+		expr = fmt.Sprintf("max(sum by (vip, destination) (%s{%s,destination!=\"other\"}))", metrics.PortsHeld, a.match)
+	}
+	var all []remote.Point
+	for from := a.fleet.Now.Add(-a.fleet.Range); from.Before(a.fleet.Now); from = from.Add(24 * time.Hour) {
+		to := from.Add(24*time.Hour - step)
+		if to.After(a.fleet.Now) {
+			to = a.fleet.Now
+		}
+		points, err := a.p.Range(a.ctx, expr, from.Add(step), to.Add(step), step)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, points...)
+	}
+	if len(all) == 0 {
+		return nil, fmt.Errorf("no %s{%s} within %v", metrics.BusiestPortsHeld, a.match, a.fleet.Range)
+	}
+	if want := int(a.fleet.Range / step); len(all) < want*9/10 {
+		a.note("The range has gaps: %d of %d moments have samples.", len(all), want)
+	}
+	return all, nil
+}
+
+// busiest names the destination that held most at a moment, and returns how many of its ports were live and cooling.
+func (a *asker) busiest(d *plan.Demand, at time.Time) (live, cooling float64) {
+	agg := "max"
+	if a.shared {
+		agg = "sum"
+	}
+	spaces := a.ask(at, "topk(2, %s by (vip, destination) (max_over_time(%s{%s,destination!=\"other\"}[%s])))", agg, metrics.PortsHeld, a.match, promRange(step))
+	if len(spaces) == 0 {
+		a.note("%s has no destinations: which one is the busiest is not known.", metrics.PortsHeld)
+		return 0, 0
+	}
+	slices.SortFunc(spaces, func(x, y remote.Sample) int { return compare(y.Value, x.Value) })
+	top := spaces[0].Labels
+	d.Destination, d.Next = top["destination"], 0
+	if len(spaces) > 1 {
+		d.Next = spaces[1].Value / max(1, spaces[0].Value)
+	}
+	of := fmt.Sprintf("%s,destination=%q,vip=%q", a.match, top["destination"], top["vip"])
+	live, _ = a.one(at, "%s(max_over_time(%s{%s}[%s]))", agg, metrics.PortsLive, of, promRange(step))
+	cooling, _ = a.one(at, "%s(max_over_time(%s{%s}[%s]))", agg, metrics.PortsCooling, of, promRange(step))
+	return live, cooling
+}
+
+// ends are the flows of the range by how they ended.
+func (a *asker) ends() map[string]float64 {
+	out := map[string]float64{}
+	for _, s := range a.ask(a.fleet.Now, "sum by (reason) (increase(%s{%s}[%s])) > 0", metrics.FlowsClosed, a.match, promRange(a.fleet.Range)) {
+		out[s.Labels["reason"]] = s.Value
+	}
+	if len(out) == 0 {
+		a.note("%s is missing: all flows are taken to end by FIN.", metrics.FlowsClosed)
+		return nil
+	}
+	return out
+}
+
+// cpu is the share of the nodes' processors in use at the busiest, 0 where no node_exporter runs beside the agents.
+func (a *asker) cpu() float64 {
+	hosts := map[string]bool{}
+	for _, n := range a.nodes {
+		hosts[host(n)] = true
+	}
+	used := a.ask(a.fleet.Now, "max_over_time((1 - avg by (instance) (rate(node_cpu_seconds_total{mode=\"idle\"}[15m])))[%s:1h])", promRange(min(a.fleet.Range, 7*24*time.Hour)))
+	sum, n := 0.0, 0
+	for _, s := range used {
+		if hosts[host(s.Labels["instance"])] {
+			sum += s.Value
+			n++
+		}
+	}
+	if n == 0 {
+		return 0
+	}
+	return max(0, min(1, sum/float64(n)))
+}
+
+// host is an instance without its port.
+func host(instance string) string {
+	if h, _, err := net.SplitHostPort(instance); err == nil {
+		return h
+	}
+	return instance
+}

@@ -1,0 +1,217 @@
+package measured
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/snatwatch/snatwatch/internal/kerneltest"
+	"github.com/snatwatch/snatwatch/internal/plan"
+	"github.com/snatwatch/snatwatch/internal/prom"
+	"github.com/snatwatch/snatwatch/internal/remote"
+)
+
+// series is one series of a made fleet: its value at so many minutes after the beginning.
+type series struct {
+	name, labels string
+	value        func(minute int) float64
+}
+
+// store writes series, a sample each four minutes for so many days until now, into the database of a Prometheus.
+func store(t *testing.T, days int, now time.Time, all []series) *remote.Prometheus {
+	t.Helper()
+	dir := t.TempDir()
+	promtool := kerneltest.Program(t, "promtool", "prometheus")
+	program := kerneltest.Program(t, "prometheus", "prometheus")
+	var b strings.Builder
+	from := now.Add(-time.Duration(days) * 24 * time.Hour)
+	for _, s := range all {
+		for m := 0; m <= days*24*60; m += 4 {
+			v := s.value(m)
+			if math.IsNaN(v) {
+				continue
+			}
+			fmt.Fprintf(&b, "%s{%s} %g %d\n", s.name, s.labels, v, from.Add(time.Duration(m)*time.Minute).Unix())
+		}
+	}
+	b.WriteString("# EOF\n")
+	text := filepath.Join(dir, "metrics")
+	if err := os.WriteFile(text, []byte(b.String()), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := exec.CommandContext(t.Context(), promtool, "tsdb", "create-blocks-from", "openmetrics", text, filepath.Join(dir, "data")).CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	server, err := prom.Prometheus(ctx, program, dir, "global: {scrape_interval: 1m}\n")
+	if err != nil {
+		cancel()
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { cancel(); server.Wait() })
+	p, err := remote.NewPrometheus(server.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+// fleet are the metrics of so many nodes with a cool-down of 240 s. Each node takes opens per second between nine and ten
+// o'clock, UTC of the beginning, and a tenth of that otherwise. Lifetimes are 6 s.
+func fleet(nodes int, opens func(day int) float64) []series {
+	var all []series
+	rate := func(m int) float64 {
+		if m/60%24 == 9 {
+			return opens(m / 1440)
+		}
+		return opens(m/1440) / 10
+	}
+	held := func(lifetime float64) func(int) float64 {
+		return func(m int) float64 { return math.Round(rate(m) * lifetime) }
+	}
+	total := func(per float64) func(int) float64 { // a counter
+		sum, last := 0.0, -1
+		return func(m int) float64 {
+			for ; last < m; last++ {
+				sum += 60 * per * rate(last+1)
+			}
+			return sum
+		}
+	}
+	constant := func(v float64) func(int) float64 { return func(int) float64 { return v } }
+	for n := range nodes {
+		node := fmt.Sprintf(`instance="10.0.0.%d:9959",budget="web"`, n+1)
+		tcp := node + `,protocol="tcp"`
+		space := tcp + `,vip="",gateway="",destination="203.0.113.7:443"`
+		other := tcp + `,vip="",gateway="",destination="203.0.113.8:443"`
+		all = append(all,
+			series{"snat_budget_info", node + `,model="azure-lb-2018",scope="node",pool="web",gateway="",assumed="false"`, constant(1)},
+			series{"snat_budget_ports", tcp, constant(1024)},
+			series{"snat_pool_nodes", node, constant(float64(nodes))},
+			series{"snat_vips", node, constant(1)},
+			series{"snat_busiest_ports_held", tcp, held(246)},
+			series{"snat_ports_held", space, held(246)}, series{"snat_ports_held", other, held(61.5)},
+			series{"snat_ports_live", space, held(6)}, series{"snat_ports_cooling", space, held(240)},
+			series{"snat_flows_opened_total", tcp, total(1)},
+			series{"snat_flows_closed_total", tcp + `,reason="fin"`, total(1)},
+			series{"snat_lifetime_seconds_bucket", tcp + `,le="4"`, constant(0)},
+			series{"snat_lifetime_seconds_bucket", tcp + `,le="8"`, total(1)},
+			series{"snat_lifetime_seconds_bucket", tcp + `,le="+Inf"`, total(1)},
+			series{"snat_lifetime_seconds_sum", tcp, total(6)}, series{"snat_lifetime_seconds_count", tcp, total(1)},
+			series{"snat_hold_seconds_sum", tcp, total(246)}, series{"snat_hold_seconds_count", tcp, total(1)},
+			series{"node_cpu_seconds_total", fmt.Sprintf(`instance="10.0.0.%d:9100",mode="idle",cpu="0"`, n+1), func(m int) float64 { return 48 * float64(m) }},
+		)
+	}
+	return all
+}
+
+func TestFromPrometheus(t *testing.T) {
+	t.Parallel()
+	now := time.Now().Truncate(time.Hour)
+	opens := func(day int) float64 { return 3 * math.Exp2(float64(day)/8) } // doubles in eight days
+	p := store(t, 8, now, fleet(2, opens))
+	in, err := FromPrometheus(t.Context(), p, Fleet{Range: 8 * 24 * time.Hour, Now: now})
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := &in.Demand
+	t.Logf("%+v", in)
+	// The mean over the days of 3 × 2^(day/8) is 4.14; the most of an hour at random is above its mean, by 7 % here.
+	if d.Destination != "203.0.113.7:443" || d.Rate < 3.7 || d.Rate > 4.1 || d.Peak < time.Hour || d.Peak > 66*time.Minute {
+		t.Errorf("destination %s, %.2f opens/s, peak of %v; want 203.0.113.7:443, about 3.85, 1h", d.Destination, d.Rate, d.Peak)
+	}
+	if in.Nodes != 2 || in.Budget.Model != "azure-lb-2018" || math.Abs(d.Next-0.25) > 0.01 || math.Abs(d.Lifetimes.Mean()-6) > 0.1 {
+		t.Errorf("%d nodes, model %s, next %.3f, lifetime %.2f; want 2, azure-lb-2018, 0.25, 6", in.Nodes, in.Budget.Model, d.Next, d.Lifetimes.Mean())
+	}
+	if days := in.Doubling.Hours() / 24; math.Abs(days-8) > 0.5 || math.Abs(in.CPU-0.2) > 0.02 {
+		t.Errorf("doubles in %.1f days, CPU %.2f; want 8 and 0.2", days, in.CPU)
+	}
+	if !d.Cut { // the last day holds 3 × 2^(7/8) × 246 = 1353 ports, beyond the ceiling
+		t.Error("demand is not said to be cut off at the ceiling")
+	}
+	made, err := plan.Make(in)
+	if err != nil || made.Multiple < 1 {
+		t.Errorf("%v, error %v", made, err)
+	}
+	for _, tt := range []struct {
+		name  string
+		fleet Fleet
+		want  string
+	}{
+		{"no such budget", Fleet{Budget: "none", Range: 24 * time.Hour, Now: now}, "no agent was scraped, or no such budget"},
+		{"a range without samples", Fleet{Range: 24 * time.Hour, Now: now.Add(-30 * 24 * time.Hour)}, "no agent was scraped"},
+		{"no range", Fleet{Now: now}, "range 0s"},
+	} {
+		if _, err := FromPrometheus(t.Context(), p, tt.fleet); err == nil || !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("%s: error %v, want %q", tt.name, err, tt.want)
+		}
+	}
+}
+
+// Half of the metrics is missing: what a plan cannot do without is an error, the rest a note.
+func TestFromPrometheusThatLacksMetrics(t *testing.T) {
+	t.Parallel()
+	now := time.Now().Truncate(time.Hour)
+	for _, tt := range []struct {
+		lacks string
+		err   string
+		note  string
+	}{
+		{lacks: "snat_budget_info", err: "no snat_budget_info"},
+		{lacks: "snat_budget_ports", err: "no snat_budget_ports"},
+		{lacks: "snat_busiest_ports_held", err: "no snat_busiest_ports_held"},
+		{lacks: "snat_lifetime_seconds_bucket", err: "no snat_lifetime_seconds"},
+		{lacks: "snat_flows_closed_total", note: "all flows are taken to end by FIN"},
+		{lacks: "snat_ports_held", note: "which one is the busiest is not known"},
+	} {
+		t.Run(tt.lacks, func(t *testing.T) {
+			t.Parallel()
+			var some []series
+			for _, s := range fleet(1, func(int) float64 { return 2 }) {
+				if s.name != tt.lacks {
+					some = append(some, s)
+				}
+			}
+			in, err := FromPrometheus(t.Context(), store(t, 1, now, some), Fleet{Range: 24 * time.Hour, Now: now})
+			switch notes := strings.Join(in.Notes, "\n"); {
+			case tt.err != "" && (err == nil || !strings.Contains(err.Error(), tt.err)):
+				t.Errorf("error %v, want %q", err, tt.err)
+			case tt.err == "" && (err != nil || !strings.Contains(notes, tt.note)):
+				t.Errorf("error %v, notes %s; want %q", err, notes, tt.note)
+			}
+		})
+	}
+}
+
+// A Prometheus that answers with an error at any point leaves no plan.
+func TestFromPrometheusThatFails(t *testing.T) {
+	t.Parallel()
+	now := time.Now().Truncate(time.Hour)
+	good := store(t, 1, now, fleet(1, func(int) float64 { return 2 }))
+	for n := range 14 {
+		asked := 0
+		s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if asked++; asked > n {
+				http.Error(w, `{"status":"error","error":"query processing would load too many samples"}`, http.StatusUnprocessableEntity)
+				return
+			}
+			http.Redirect(w, r, good.URL()+r.URL.Path, http.StatusTemporaryRedirect)
+		}))
+		p, err := remote.NewPrometheus(s.URL)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := FromPrometheus(t.Context(), p, Fleet{Range: 24 * time.Hour, Now: now}); err == nil || !strings.Contains(err.Error(), "too many samples") {
+			t.Errorf("after %d answers: error %v", n, err)
+		}
+		s.Close()
+	}
+}

@@ -1,0 +1,111 @@
+package plan
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"strings"
+)
+
+// WriteJSON writes the plan for programs.
+func (p *Plan) WriteJSON(w io.Writer) error {
+	e := json.NewEncoder(w)
+	e.SetIndent("", "  ")
+	return e.Encode(p)
+}
+
+// WriteText writes the plan for people, at most 120 columns but for commands.
+func (p *Plan) WriteText(w io.Writer) error {
+	var b strings.Builder
+	row := func(name, text string) { fmt.Fprintf(&b, "%-9s %s\n", name, text) }
+	of := "of each node"
+	if p.Today.Shared {
+		of = "shared by all nodes"
+	}
+	row("today", fmt.Sprintf("%s, %s: %d ports %s to one destination%s", p.Model, p.Setting, p.Today.Ports, of, effective(&p.Today)))
+	row("demand", p.Demand.text())
+	row("", fmt.Sprintf("held %s (lifetime %s, cool-down %s): %s ports at the peak", span(p.Today.Hold), span(p.Today.Hold-p.Today.CoolDown), span(p.Today.CoolDown), ports(p.Today.Load)))
+	row("so", fmt.Sprintf("a day exhausts with probability %s; at the peak %s of opens fail", probability(&p.Today), percent(p.Today.Blocked)))
+	row("needed", fmt.Sprintf("%d ports (%d–%d), %.1f times today's, for less than %s a day; or a mean hold of at most %s",
+		p.Need, p.NeedLow, p.NeedHigh, p.Multiple, percent(p.Target), span(p.LongestHold)))
+
+	fmt.Fprintf(&b, "\nWhat would do, model by model, for less than %s a day\n", percent(p.Target))
+	fmt.Fprintf(&b, "  %-18s %-34s %9s %9s %8s %6s  %s\n", "model", "setting", "ports", "in all", "held", "hold", "a day")
+	for i := range p.Offers {
+		o := &p.Offers[i]
+		mark := ""
+		if !o.Fits {
+			mark = "  not enough"
+		}
+		fmt.Fprintf(&b, "  %-18s %-34s %9d %9d %8s %6s  %s%s\n", o.Model, o.Setting, o.Answer.Ports, o.Reserved,
+			ports(o.Answer.Load), span(o.Answer.Hold), probability(&o.Answer), mark)
+	}
+	p.writeChanges(&b)
+	for _, s := range []struct {
+		title string
+		lines []string
+	}{{"The tier's edge", lines(p.Edge)}, {"Right size", p.Size}, {"Growth", p.Growth}, {"Notes", p.Notes}} {
+		if len(s.lines) > 0 {
+			fmt.Fprintf(&b, "\n%s\n", s.title)
+		}
+		for _, l := range s.lines {
+			fmt.Fprintf(&b, "  %s\n", l)
+		}
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+func (p *Plan) writeChanges(b *strings.Builder) {
+	fmt.Fprintf(b, "\nWhat each change buys, the best first\n  %8s %8s  %-18s  %s\n", "ports", "held", "a day", "change")
+	for i := range p.Changes {
+		c := &p.Changes[i]
+		mark := "   "
+		if c.Enough {
+			mark = "ok "
+		}
+		fmt.Fprintf(b, "  %8d %8s  %-18s  %s%s: %s\n", c.Answer.Ports, ports(c.Answer.Load), probability(&c.Answer), mark, c.Name, c.Why)
+		for _, command := range c.Commands {
+			fmt.Fprintf(b, "  %8s %8s  %-18s     %s\n", "", "", "", command)
+		}
+	}
+	if len(p.Nothing) > 0 {
+		fmt.Fprintf(b, "\nWhat does nothing here, or harm\n")
+	}
+	for i := range p.Nothing {
+		c := &p.Nothing[i]
+		fmt.Fprintf(b, "  %8d %8s  %-18s  %s: %s\n", c.Answer.Ports, ports(c.Answer.Load), probability(&c.Answer), c.Name, c.Why)
+	}
+}
+
+func (d *Demand) text() string {
+	to := d.Destination
+	if to == "" {
+		to = "the busiest destination"
+	}
+	return fmt.Sprintf("%.3g (%.3g–%.3g) opens/s of each node to %s, lifetimes half ≤ %s, 99 %% ≤ %s; peaks differ by %s from day to day",
+		d.Rate, d.Low, d.High, to, span(d.Lifetimes.Quantile(0.5)), span(d.Lifetimes.Quantile(0.99)), percent(d.Spread))
+}
+
+func effective(a *Answer) string {
+	if a.Effective == a.Ports {
+		return ""
+	}
+	return fmt.Sprintf(", %d of them before 1 %% of first packets are lost", a.Effective)
+}
+
+// probability prints that of a day, with its range where there is one to see.
+func probability(a *Answer) string {
+	mid, low, high := percent(a.Probability), percent(a.Low), percent(a.High)
+	if low == high {
+		return mid
+	}
+	return fmt.Sprintf("%s (%s–%s)", mid, strings.TrimSuffix(low, " %"), strings.TrimSuffix(high, " %"))
+}
+
+func lines(text string) []string {
+	if text == "" {
+		return nil
+	}
+	return []string{text}
+}

@@ -1,0 +1,215 @@
+package top
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"strings"
+	"time"
+
+	"github.com/snatwatch/snatwatch/detector/metrics"
+	"github.com/snatwatch/snatwatch/internal/remote"
+)
+
+// Source returns the table of this moment.
+type Source func(ctx context.Context) (*Table, error)
+
+// FromAgent reads an agent's port spaces.
+func FromAgent(at string) Source {
+	return func(ctx context.Context) (*Table, error) {
+		s, err := remote.Agent(ctx, at)
+		if err != nil {
+			return nil, err
+		}
+		return agentTable(at, s), nil
+	}
+}
+
+func agentTable(at string, s *remote.Snapshot) *Table {
+	t := &Table{At: s.At, From: at, Rows: []Row{}, Notes: []string{}}
+	switch {
+	case !s.Ready:
+		t.Notes = append(t.Notes, "the agent waits for its first complete dump")
+	case !s.Exact:
+		t.Notes = append(t.Notes, "not exact: events were lost, a dump is due")
+	}
+	if s.WarmingUp {
+		t.Notes = append(t.Notes, "warming up: ports closed before the start may be held unseen")
+	}
+	for i := range s.Budgets {
+		b := &s.Budgets[i]
+		if b.Contradiction != "" {
+			t.Notes = append(t.Notes, "budget "+b.Name+" contradicted: "+b.Contradiction)
+		}
+		for j := range b.Protocols {
+			p := &b.Protocols[j]
+			terms := b.TermsOf(p.Protocol)
+			if terms == nil {
+				continue
+			}
+			for k := range p.Spaces {
+				t.Rows = append(t.Rows, spaceRow(b, p, terms, &p.Spaces[k]))
+			}
+		}
+	}
+	return t
+}
+
+func spaceRow(b *remote.Budget, p *remote.Protocol, terms *remote.Terms, s *remote.Space) Row {
+	opens := s.OpensPerSecond
+	r := Row{
+		Budget: b.Name, Protocol: p.Protocol, VIP: s.VIP, Destination: s.Destination,
+		Held: s.Held, Cooling: s.Cooling, Ports: terms.Ports, Effective: terms.Effective,
+		Opens: &opens, Hold: s.MeanHold, Owners: s.Owners,
+	}
+	if s.Forecast != nil {
+		r.Left = s.Forecast.TimeToExhaustion
+	}
+	if n, ok := p.Failures[metrics.CausePorts]; ok {
+		f := float64(n)
+		r.Failures = &f
+	}
+	return r
+}
+
+// fleetRows is how many rows are asked for: the fullest, and the soonest to run out.
+const fleetRows = 100
+
+// FromPrometheus reads the port spaces of a fleet: the fullest and the soonest to run out.
+func FromPrometheus(p *remote.Prometheus) Source {
+	return func(ctx context.Context) (*Table, error) {
+		now := time.Now()
+		f := &fleet{ctx: ctx, p: p, now: now, rows: map[string]*Row{}}
+		return f.table()
+	}
+}
+
+// fleet collects the rows of one look.
+type fleet struct {
+	ctx  context.Context
+	p    *remote.Prometheus
+	now  time.Time
+	rows map[string]*Row
+	keys []string // of rows, as they came
+}
+
+const spaceLabels = "instance, budget, protocol, vip, destination"
+
+func (f *fleet) table() (*Table, error) {
+	chosen := fmt.Sprintf("(topk(%[1]d, max by (%[2]s) (%[3]s{destination!=\"other\"}) / on (instance, budget, protocol) group_left max by (instance, budget, protocol) (%[4]s)) "+
+		"or bottomk(%[1]d, max by (%[2]s) (%[5]s) < +Inf))",
+		fleetRows, spaceLabels, metrics.PortsHeld, metrics.BudgetPorts, metrics.TimeToExhaustion)
+	first, err := f.p.Query(f.ctx, chosen, f.now)
+	if err != nil {
+		return nil, err
+	}
+	if len(first) == 0 {
+		return nil, fmt.Errorf("Prometheus has no %s: no agent is scraped", metrics.PortsHeld)
+	}
+	for _, s := range first {
+		l := s.Labels
+		key := f.key(l)
+		f.keys = append(f.keys, key)
+		f.rows[key] = &Row{Node: l["instance"], Budget: l["budget"], Protocol: l["protocol"], VIP: l["vip"], Destination: l["destination"]}
+	}
+	for _, q := range []struct {
+		metric metrics.Name
+		take   func(*Row, float64)
+	}{
+		{metrics.PortsHeld, func(r *Row, v float64) { r.Held = int(v) }},
+		{metrics.PortsCooling, func(r *Row, v float64) { r.Cooling = int(v) }},
+		{metrics.TimeToExhaustion, func(r *Row, v float64) {
+			if !math.IsInf(v, 0) && !math.IsNaN(v) {
+				r.Left = &v
+			}
+		}},
+	} {
+		expr := fmt.Sprintf("max by (%s) (%s{instance=~%q,destination=~%q})", spaceLabels, q.metric, f.pattern(func(r *Row) string { return r.Node }),
+			f.pattern(func(r *Row) string { return r.Destination }))
+		if err := f.each(expr, q.take); err != nil {
+			return nil, err
+		}
+	}
+	return f.finish()
+}
+
+// finish adds what is known of budgets alone.
+func (f *fleet) finish() (*Table, error) {
+	t := &Table{At: f.now, From: f.p.URL(), Notes: []string{}, Rows: []Row{}}
+	for _, q := range []struct {
+		expr string
+		take func(*Row, float64)
+	}{
+		{fmt.Sprintf("max by (instance, budget, protocol) (%s)", metrics.BudgetPorts), func(r *Row, v float64) { r.Ports = int(v) }},
+		{fmt.Sprintf("max by (instance, budget, protocol) (%s)", metrics.BudgetEffectivePorts), func(r *Row, v float64) { r.Effective = int(v) }},
+		{fmt.Sprintf("max by (instance, budget, protocol) (%s{cause=%q})", metrics.OpenFailures, metrics.CausePorts), func(r *Row, v float64) { r.Failures = &v }},
+	} {
+		samples, err := f.p.Query(f.ctx, q.expr, f.now)
+		if err != nil {
+			return nil, err
+		}
+		values := map[string]float64{}
+		for _, s := range samples {
+			values[s.Labels["instance"]+"\x00"+s.Labels["budget"]+"\x00"+s.Labels["protocol"]] = s.Value
+		}
+		for _, r := range f.rows {
+			if v, ok := values[r.Node+"\x00"+r.Budget+"\x00"+r.Protocol]; ok {
+				q.take(r, v)
+			}
+		}
+	}
+	for _, k := range f.keys {
+		if r := f.rows[k]; r != nil {
+			t.Rows = append(t.Rows, *r)
+			delete(f.rows, k)
+		}
+	}
+	if len(t.Rows) >= fleetRows {
+		t.Notes = append(t.Notes, fmt.Sprintf("the %d fullest and the soonest to run out", fleetRows))
+	}
+	return t, nil
+}
+
+func (f *fleet) key(l map[string]string) string {
+	return strings.Join([]string{l["instance"], l["budget"], l["protocol"], l["vip"], l["destination"]}, "\x00")
+}
+
+// each hands the samples of an expression to the rows that they are of.
+func (f *fleet) each(expr string, take func(*Row, float64)) error {
+	samples, err := f.p.Query(f.ctx, expr, f.now)
+	if err != nil {
+		return err
+	}
+	for _, s := range samples {
+		if r := f.rows[f.key(s.Labels)]; r != nil {
+			take(r, s.Value)
+		}
+	}
+	return nil
+}
+
+// pattern is a regular expression of a name of all rows.
+func (f *fleet) pattern(of func(*Row) string) string {
+	seen := map[string]bool{}
+	var all []string
+	for _, k := range f.keys {
+		name := of(f.rows[k])
+		if !seen[name] {
+			seen[name] = true
+			all = append(all, quoteRegexp(name))
+		}
+	}
+	return strings.Join(all, "|")
+}
+
+// quoteRegexp makes of a name an expression that matches it alone.
+func quoteRegexp(s string) string {
+	var b strings.Builder
+	for _, c := range s {
+		if strings.ContainsRune(`\.+*?()|[]{}^$`, c) {
+			b.WriteByte('\\')
+		}
+		b.WriteRune(c)
+	}
+	return b.String()
+}

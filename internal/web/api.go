@@ -1,0 +1,292 @@
+package web
+
+import (
+	"encoding/json"
+	"math"
+	"net/http"
+	"time"
+
+	"github.com/snatwatch/snatwatch/collector"
+	"github.com/snatwatch/snatwatch/detector"
+	"github.com/snatwatch/snatwatch/detector/budget"
+	"github.com/snatwatch/snatwatch/detector/metrics"
+)
+
+// The shapes of /api/v1. New versions add fields and take none away. Durations are seconds. An unknown value is null or
+// absent.
+
+type apiSnapshot struct {
+	// At is the time of the snapshot.
+	At time.Time `json:"at"`
+	// Ready: the agent has taken a complete dump. WarmingUp: flows that closed before the start may still hold ports that
+	// the agent does not see.
+	Ready     bool `json:"ready"`
+	WarmingUp bool `json:"warming_up"`
+	// Exact: no namespace has lost events since its last complete dump.
+	Exact      bool             `json:"exact"`
+	Version    string           `json:"version"`
+	Sources    []metrics.Source `json:"sources"`
+	Notices    []string         `json:"notices"` // what the agent cannot see, and how to change that
+	Namespaces []apiNetns       `json:"namespaces"`
+	Budgets    []apiBudget      `json:"budgets"`
+}
+
+type apiNetns struct {
+	Netns          uint64 `json:"netns"`
+	Exact          bool   `json:"exact"`
+	EventsLost     uint64 `json:"events_lost"`
+	Resyncs        uint64 `json:"resyncs"`
+	Flows          int    `json:"flows"`
+	OtherProtocols uint64 `json:"other_protocol_flows"`
+}
+
+type apiBudget struct {
+	Name            string              `json:"name"`
+	Model           string              `json:"model"`
+	Source          string              `json:"model_source,omitempty"`
+	Scope           string              `json:"scope"`
+	Pool            string              `json:"pool,omitempty"`
+	Gateway         string              `json:"gateway,omitempty"`
+	Assumed         []string            `json:"assumed,omitempty"`
+	FailureSignal   string              `json:"failure_signal,omitempty"`
+	VIPs            []string            `json:"vips,omitempty"`
+	VIPCount        int                 `json:"vip_count,omitempty"`
+	SpacePerVIP     bool                `json:"space_per_vip"`
+	Nodes           int                 `json:"nodes,omitempty"`
+	NodesToNextTier int                 `json:"nodes_to_next_tier,omitempty"`
+	NextTierPorts   int                 `json:"next_tier_ports,omitempty"`
+	Terms           []apiTerms          `json:"terms"`
+	Protocols       []apiProtocol       `json:"protocols,omitempty"`
+	Contradiction   string              `json:"contradiction,omitempty"`
+	Brier           map[string]*float64 `json:"brier,omitempty"`
+	Advice          []string            `json:"advice,omitempty"`
+}
+
+type apiTerms struct {
+	Protocol  string             `json:"protocol"`
+	Ports     int                `json:"ports"`
+	Effective int                `json:"effective_ports"`
+	Unique    string             `json:"unique_per"` // endpoint, address, nothing
+	Idle      float64            `json:"idle_seconds,omitempty"`
+	HalfOpen  float64            `json:"half_open_seconds,omitempty"`
+	CoolDown  map[string]float64 `json:"cool_down_seconds"`
+}
+
+type apiProtocol struct {
+	Protocol  string            `json:"protocol"`
+	Held      int               `json:"held"`
+	Live      int               `json:"live"`
+	Cooling   int               `json:"cooling"`
+	Busiest   int               `json:"busiest_held"`
+	Opening   int               `json:"opening"`
+	Stalled   *int              `json:"stalled"`
+	Opened    uint64            `json:"opened"`
+	Closed    map[string]uint64 `json:"closed"`
+	Failures  map[string]uint64 `json:"failures"` // a cause without a working sensor is absent
+	Lifetime  apiHistogram      `json:"lifetime_seconds"`
+	Hold      apiHistogram      `json:"hold_seconds"`
+	Tracked   int               `json:"destinations_tracked"`
+	Folded    int               `json:"destinations_folded"`
+	FoldedMax int               `json:"folded_held_max"`
+	Spaces    []apiSpace        `json:"spaces"`
+	Other     apiSpace          `json:"other"`
+}
+
+type apiHistogram struct {
+	Bounds []float64 `json:"bounds"`
+	Counts []uint64  `json:"counts"` // one more than bounds: the last has no bound
+	Sum    float64   `json:"sum"`
+}
+
+type apiSpace struct {
+	VIP            string       `json:"vip,omitempty"`
+	Destination    string       `json:"destination"`
+	Held           int          `json:"held"`
+	Live           int          `json:"live"`
+	Cooling        int          `json:"cooling"`
+	Opening        int          `json:"opening"`
+	Opened         uint64       `json:"opened"`
+	OpensPerSecond float64      `json:"opens_per_second"`
+	MeanHold       *float64     `json:"mean_hold_seconds"`
+	Forecast       *apiForecast `json:"forecast,omitempty"`
+}
+
+type apiForecast struct {
+	Horizons []apiHorizon `json:"horizons"`
+	// TimeToExhaustion is the median; 0 when exhausted, null beyond the longest horizon.
+	TimeToExhaustion *float64 `json:"time_to_exhaustion_seconds"`
+}
+
+type apiHorizon struct {
+	Horizon     string   `json:"horizon"`
+	Mean        *float64 `json:"mean"`
+	Variance    *float64 `json:"variance"`
+	Probability *float64 `json:"probability"`
+}
+
+// newAPISnapshot returns what /api/v1/snapshot answers; s has a snapshot.
+func newAPISnapshot(s *State) apiSnapshot {
+	v := s.View
+	out := apiSnapshot{
+		At:         v.At.UTC(),
+		Ready:      s.Ready,
+		WarmingUp:  v.Snapshot.Warming,
+		Exact:      exact(v.Snapshot),
+		Version:    v.Build.Version,
+		Sources:    nonNil(v.Sources),
+		Notices:    nonNil(s.Notices),
+		Namespaces: []apiNetns{},
+		Budgets:    []apiBudget{},
+	}
+	for _, n := range v.Snapshot.Netns {
+		out.Namespaces = append(out.Namespaces, apiNetns{n.Netns, n.Exact, n.EventsLost, n.Resyncs, n.Flows, n.OtherProtocols})
+	}
+	for i := range v.Snapshot.Budgets {
+		b := &v.Snapshot.Budgets[i]
+		budget := newAPIBudget(b.Budget)
+		budget.Contradiction = b.Contradiction
+		budget.Advice = advice(b)
+		for h, name := range metrics.HorizonValues() {
+			if f := finite(b.Brier[h]); f != nil {
+				if budget.Brier == nil {
+					budget.Brier = map[string]*float64{}
+				}
+				budget.Brier[name] = f
+			}
+		}
+		for j := range b.Protocols {
+			budget.Protocols = append(budget.Protocols, newAPIProtocol(v, &b.Protocols[j]))
+		}
+		out.Budgets = append(out.Budgets, budget)
+	}
+	return out
+}
+
+func newAPIBudget(b *budget.Budget) apiBudget {
+	out := apiBudget{
+		Name: b.Name, Model: b.Model, Source: b.Source, Scope: b.Scope.String(),
+		Pool: b.Pool, Gateway: b.Gateway, Assumed: b.Assumed, FailureSignal: b.FailureSignal,
+		VIPCount: b.VIPCount, SpacePerVIP: b.SpacePerVIP,
+		Nodes: b.Nodes, NodesToNextTier: b.NodesToNextTier, NextTierPorts: b.NextTierPorts,
+		Terms: []apiTerms{},
+	}
+	for _, vip := range b.VIPs {
+		out.VIPs = append(out.VIPs, vip.String())
+	}
+	for _, p := range []collector.Protocol{collector.TCP, collector.UDP} {
+		t := b.Terms(p)
+		if t.Ports == 0 {
+			continue
+		}
+		terms := apiTerms{
+			Protocol: p.String(), Ports: t.Ports, Effective: t.Effective,
+			Unique: [...]string{"endpoint", "address", "nothing"}[t.Unique],
+			Idle:   t.Idle.Seconds(), HalfOpen: t.HalfOpen.Seconds(),
+			CoolDown: map[string]float64{},
+		}
+		for r := range collector.NumReasons {
+			terms.CoolDown[r.String()] = t.CoolDown[r].Seconds()
+		}
+		out.Terms = append(out.Terms, terms)
+	}
+	return out
+}
+
+func newAPIHistogram(h *detector.Histogram) apiHistogram {
+	return apiHistogram{Bounds: h.Bounds, Counts: h.Counts, Sum: h.Sum}
+}
+
+func newAPIProtocol(v *metrics.View, p *detector.ProtocolSnapshot) apiProtocol {
+	out := apiProtocol{
+		Protocol: p.Protocol.String(), Held: p.Held, Live: p.Live, Cooling: p.Cooling,
+		Busiest: p.Busiest, Opening: p.Opening, Opened: p.Opened,
+		Closed: map[string]uint64{}, Failures: map[string]uint64{},
+		Lifetime: newAPIHistogram(&p.Lifetime), Hold: newAPIHistogram(&p.Hold),
+		Tracked: p.Tracked, Folded: p.Folded, FoldedMax: p.FoldedMax,
+		Spaces: []apiSpace{}, Other: newAPISpace(&p.Other),
+	}
+	out.Other.Destination = metrics.DestinationOther
+	if v.Stalled && p.Protocol == collector.TCP {
+		out.Stalled = &p.Stalled
+	}
+	for r := range collector.NumReasons {
+		out.Closed[r.String()] = p.Closed[r]
+	}
+	for _, c := range causes(v, p) {
+		out.Failures[c] = failures(p, c)
+	}
+	for i := range p.Spaces {
+		out.Spaces = append(out.Spaces, newAPISpace(&p.Spaces[i]))
+	}
+	return out
+}
+
+func newAPISpace(s *detector.SpaceSnapshot) apiSpace {
+	out := apiSpace{
+		VIP: s.VIP, Destination: s.Destination, Held: s.Held, Live: s.Live, Cooling: s.Cooling,
+		Opening: s.Opening, Opened: s.Opened, OpensPerSecond: s.OpensPerSecond,
+	}
+	if s.MeanHold > 0 {
+		out.MeanHold = finite(s.MeanHold.Seconds())
+	}
+	if f := s.Forecast; f != nil {
+		out.Forecast = &apiForecast{TimeToExhaustion: finite(f.TimeToExhaustion)}
+		for i, name := range metrics.HorizonValues() {
+			out.Forecast.Horizons = append(out.Forecast.Horizons,
+				apiHorizon{name, finite(f.Mean[i]), finite(f.Variance[i]), finite(f.Probability[i])})
+		}
+	}
+	return out
+}
+
+// causes returns the causes of failed opens that a working sensor can see; for UDP there are none.
+func causes(v *metrics.View, p *detector.ProtocolSnapshot) []string {
+	if p.Protocol != collector.TCP {
+		return nil
+	}
+	return v.Causes
+}
+
+// failures returns how many opens failed from one cause.
+func failures(p *detector.ProtocolSnapshot, cause string) uint64 {
+	switch cause {
+	case metrics.CauseUnanswered:
+		return p.Unanswered
+	case metrics.CauseRefused:
+		return p.Refused
+	}
+	return p.NoPorts
+}
+
+// exact reports whether the ledger of every namespace is exact.
+func exact(s *detector.Snapshot) bool {
+	for _, n := range s.Netns {
+		if !n.Exact {
+			return false
+		}
+	}
+	return len(s.Netns) > 0
+}
+
+// finite returns nil if f is infinite or no number, which JSON cannot say.
+func finite(f float64) *float64 {
+	if math.IsNaN(f) || math.IsInf(f, 0) {
+		return nil
+	}
+	return &f
+}
+
+func nonNil[T any](s []T) []T {
+	if s == nil {
+		return []T{}
+	}
+	return s
+}
+
+func writeJSON(w http.ResponseWriter, status int, v any) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	enc := json.NewEncoder(w)
+	enc.SetIndent("", "  ")
+	_ = enc.Encode(v) // fails only if the client went away
+}

@@ -1,0 +1,232 @@
+package web
+
+import (
+	"bytes"
+	"cmp"
+	_ "embed"
+	"fmt"
+	"html/template"
+	"net/http"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/snatwatch/snatwatch/collector"
+	"github.com/snatwatch/snatwatch/detector"
+	"github.com/snatwatch/snatwatch/detector/budget"
+	"github.com/snatwatch/snatwatch/detector/metrics"
+)
+
+//go:embed page.html
+var pageHTML string
+
+// The page stays under 100 KB whatever the agent watches. It shows pageSpaces port spaces, at most pageSpacesTable of
+// them in one table, and pageBudgets budgets.
+const (
+	pageSpaces      = 80
+	pageSpacesTable = 20
+	pageBudgets     = 12
+)
+
+type pageData struct {
+	At, Age  string
+	Version  string
+	Level    level
+	Verdict  string
+	Doubts   []string // why the verdict may be wrong
+	Exact    bool
+	Warming  bool
+	CPU      bool
+	Starting bool
+	Sources  []metrics.Source
+	Notices  []string
+	Budgets  []pageBudget
+	More     int
+}
+
+type pageBudget struct {
+	Name, Model, Scope, Pool, Gateway string
+	Assumed                           []string
+	Edge                              string
+	Contradiction                     string
+	Advice                            []string
+	Protocols                         []pageProtocol
+	urgency                           float64
+}
+
+type pageProtocol struct {
+	Protocol         string
+	Level            level
+	Ports, Effective int
+	Busiest          int
+	Fill             string
+	Held             int
+	Idle             bool // nothing to show
+	Opening          int
+	Stalled          string
+	Failures         []pageFailure
+	Spaces           []pageSpace
+	Hidden           int // port spaces that are not shown one by one
+	HiddenHeld       int
+	Band             *band
+}
+
+type pageFailure struct {
+	Cause string
+	Count uint64
+}
+
+type pageSpace struct {
+	Destination, VIP    string
+	Held, Live, Cooling int
+	Level               level
+	Bar                 bar
+	Fill                string
+	Opens, Hold         string
+	Probability, TTE    string
+}
+
+// page answers with the live page.
+func (s *Server) page(w http.ResponseWriter, _ *http.Request) {
+	var b bytes.Buffer
+	if err := s.tmpl.Execute(&b, newPageData(s.state(), s.age())); err != nil {
+		s.logger.Error("page not rendered", "err", err)
+		http.Error(w, "page not rendered", http.StatusInternalServerError)
+		return
+	}
+	h := w.Header()
+	h.Set("Content-Type", "text/html; charset=utf-8")
+	h.Set("Cache-Control", "no-store")
+	h.Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'")
+	h.Set("X-Content-Type-Options", "nosniff")
+	_, _ = w.Write(b.Bytes()) // fails only if the client went away
+}
+
+func parsePage() (*template.Template, error) { return template.New("page").Parse(pageHTML) }
+
+func newPageData(st *State, age time.Duration) pageData {
+	v := st.View
+	out := pageData{
+		Version: v.Build.Version, Sources: v.Sources, Notices: st.Notices, CPU: v.CPUExceeded,
+		Level: levelWarn, Verdict: "Waiting for the first dump", Starting: !st.Ready,
+	}
+	snap := v.Snapshot
+	if snap == nil {
+		return out
+	}
+	out.At = v.At.UTC().Format("2006-01-02 15:04:05 UTC")
+	out.Age = span(age.Seconds())
+	out.Exact, out.Warming = exact(snap), snap.Warming
+	for i := range snap.Budgets {
+		out.Budgets = append(out.Budgets, newPageBudget(v, &snap.Budgets[i]))
+	}
+	slices.SortStableFunc(out.Budgets, func(a, b pageBudget) int { return cmp.Compare(b.urgency, a.urgency) })
+	if st.Ready {
+		out.Level, out.Verdict = verdict(snap)
+	}
+	if out.Doubts = doubts(snap, age, st.Ready); len(out.Doubts) > 0 {
+		out.Level = worse(out.Level, levelWarn)
+	}
+	if len(out.Budgets) > pageBudgets {
+		out.More = len(out.Budgets) - pageBudgets
+		out.Budgets = out.Budgets[:pageBudgets]
+	}
+	trim(out.Budgets)
+	return out
+}
+
+// trim cuts each table to its share of the pageSpaces that the page shows.
+func trim(budgets []pageBudget) {
+	tables := 0
+	for i := range budgets {
+		tables += len(budgets[i].Protocols)
+	}
+	share := min(pageSpacesTable, max(1, pageSpaces/max(1, tables)))
+	for i := range budgets {
+		for j := range budgets[i].Protocols {
+			p := &budgets[i].Protocols[j]
+			for _, s := range p.Spaces[min(share, len(p.Spaces)):] {
+				p.Hidden++
+				p.HiddenHeld += s.Held
+			}
+			p.Spaces = p.Spaces[:min(share, len(p.Spaces))]
+		}
+	}
+}
+
+func newPageBudget(v *metrics.View, s *detector.BudgetSnapshot) pageBudget {
+	b := s.Budget
+	out := pageBudget{
+		Name: b.Name, Model: b.Model, Scope: b.Scope.String(), Pool: b.Pool, Gateway: b.Gateway,
+		Assumed: b.Assumed, Contradiction: s.Contradiction, Advice: advice(s),
+	}
+	if b.NextTierPorts > 0 {
+		out.Edge = fmt.Sprintf("%d nodes in the pool; %d more and each node's budget falls from %d to %d TCP ports",
+			b.Nodes, b.NodesToNextTier+1, b.TCP.Ports, b.NextTierPorts)
+	}
+	for i := range s.Protocols {
+		p := &s.Protocols[i]
+		out.Protocols = append(out.Protocols, newPageProtocol(v, p))
+		out.urgency = max(out.urgency, ratio(p.Busiest, p.Terms.Effective))
+		for j := range p.Spaces {
+			if f := p.Spaces[j].Forecast; f != nil {
+				out.urgency = max(out.urgency, 1+f.Probability[2])
+			}
+		}
+	}
+	return out
+}
+
+func newPageProtocol(v *metrics.View, p *detector.ProtocolSnapshot) pageProtocol {
+	out := pageProtocol{
+		Protocol: p.Protocol.String(), Ports: p.Terms.Ports, Effective: p.Terms.Effective,
+		Busiest: p.Busiest, Held: p.Held, Opening: p.Opening, Level: levelOK,
+		Fill:       percent(ratio(p.Busiest, p.Terms.Ports)),
+		Hidden:     p.Tracked + p.Folded - len(p.Spaces),
+		HiddenHeld: p.Other.Held,
+		Idle:       p.Held+p.Opening+p.Stalled == 0 && len(p.Spaces) == 0 && p.Unanswered+p.Refused+p.NoPorts == 0,
+	}
+	if v.Stalled && p.Protocol == collector.TCP {
+		out.Stalled = strconv.Itoa(p.Stalled)
+	}
+	for _, c := range causes(v, p) {
+		out.Failures = append(out.Failures, pageFailure{c, failures(p, c)})
+	}
+	var endangered, calm []pageSpace // the page shows endangered spaces first; each list starts with the fullest
+	var soonest *detector.SpaceSnapshot
+	for i := range p.Spaces {
+		s := &p.Spaces[i]
+		ps := newPageSpace(s, &p.Terms)
+		out.Level = worse(out.Level, ps.Level)
+		if ps.Level == levelOK {
+			calm = append(calm, ps)
+		} else {
+			endangered = append(endangered, ps)
+		}
+		if s.Held > 0 && s.Forecast != nil && (soonest == nil || s.Forecast.TimeToExhaustion < soonest.Forecast.TimeToExhaustion) {
+			soonest = s
+		}
+	}
+	out.Spaces = slices.Concat(endangered, calm)
+	if soonest != nil {
+		out.Band = newBand(soonest, &p.Terms)
+	}
+	return out
+}
+
+func newPageSpace(s *detector.SpaceSnapshot, t *budget.Terms) pageSpace {
+	out := pageSpace{
+		Destination: s.Destination, VIP: s.VIP, Held: s.Held, Live: s.Live, Cooling: s.Cooling,
+		Level: spaceLevel(s, t), Bar: newBar(s.Live, s.Cooling, t),
+		Fill:  percent(ratio(s.Held, t.Ports)),
+		Opens: decimal(s.OpensPerSecond), Hold: "–", Probability: "–", TTE: "–",
+	}
+	if s.MeanHold > 0 {
+		out.Hold = span(s.MeanHold.Seconds())
+	}
+	if f := s.Forecast; f != nil {
+		out.Probability = percent(f.Probability[2])
+		out.TTE = timeToExhaustion(f.TimeToExhaustion)
+	}
+	return out
+}

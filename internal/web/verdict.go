@@ -1,0 +1,127 @@
+package web
+
+import (
+	"fmt"
+	"math"
+	"time"
+
+	"github.com/snatwatch/snatwatch/detector"
+	"github.com/snatwatch/snatwatch/detector/budget"
+)
+
+// level is how urgent a thing is; its text is the CSS class.
+type level string
+
+const (
+	levelOK   level = "ok"
+	levelWarn level = "warn"
+	levelCrit level = "crit"
+)
+
+// urgent is the port space that runs out first among those that are near their budget.
+type urgent struct {
+	level    level // levelOK: there is none
+	protocol *detector.ProtocolSnapshot
+	space    *detector.SpaceSnapshot
+	left     float64 // seconds to exhaustion, +Inf beyond the longest horizon
+}
+
+// of compares with the port spaces of a budget, and keeps the worst level, and of that the shortest time.
+func (u *urgent) of(b *detector.BudgetSnapshot) {
+	for i := range b.Protocols {
+		p := &b.Protocols[i]
+		for j := range p.Spaces {
+			s := &p.Spaces[j]
+			l := spaceLevel(s, &p.Terms)
+			if l == levelOK || worse(l, u.level) != l {
+				continue
+			}
+			left := math.Inf(1)
+			if s.Held >= p.Terms.Effective {
+				left = 0
+			} else if s.Forecast != nil {
+				left = s.Forecast.TimeToExhaustion
+			}
+			if l != u.level || left < u.left {
+				*u = urgent{l, p, s, left}
+			}
+		}
+	}
+}
+
+// verdict returns the page's first line, which names the port space that runs out first.
+func verdict(snap *detector.Snapshot) (level, string) {
+	if len(snap.Budgets) == 0 {
+		return levelWarn, "No budget: nothing to compare ports with"
+	}
+	u, shared := urgent{level: levelOK}, false
+	for i := range snap.Budgets {
+		b := &snap.Budgets[i]
+		u.of(b)
+		shared = shared || b.Budget.Scope == budget.ScopeShared
+	}
+	if u.level == levelOK {
+		text := "No port space is near its budget"
+		if shared {
+			text += ", as far as this node alone can fill it"
+		}
+		return levelOK, text
+	}
+	text := fmt.Sprintf("%s %s: %d of %d ports held", u.space.Destination, u.protocol.Protocol, u.space.Held, u.protocol.Terms.Ports)
+	switch {
+	case u.left == 0:
+		text = "Exhausted: " + text
+	case !math.IsInf(u.left, 1):
+		text += ", exhausted in about " + span(u.left)
+	}
+	return u.level, text
+}
+
+// spaceLevel returns how urgent a port space is, from its fill and its forecast at 15 minutes.
+func spaceLevel(s *detector.SpaceSnapshot, t *budget.Terms) level {
+	fill, probability := ratio(s.Held, t.Effective), 0.0
+	if s.Forecast != nil {
+		probability = s.Forecast.Probability[2]
+	}
+	switch {
+	case fill >= 0.95 || probability >= 0.5:
+		return levelCrit
+	case fill >= 0.75 || probability >= 0.1:
+		return levelWarn
+	}
+	return levelOK
+}
+
+func worse(a, b level) level {
+	if a == levelCrit || b == levelCrit {
+		return levelCrit
+	}
+	if a == levelWarn || b == levelWarn {
+		return levelWarn
+	}
+	return levelOK
+}
+
+// doubts returns why the verdict may be wrong: a calm first line over a blind agent would mislead.
+func doubts(snap *detector.Snapshot, age time.Duration, ready bool) []string {
+	var out []string
+	if age > staleAfter {
+		out = append(out, "These numbers are "+span(age.Seconds())+" old: the agent hangs or is starved of CPU.")
+	}
+	if ready && !exact(snap) {
+		out = append(out, "The ledger is not exact: more or fewer ports may be held.")
+	}
+	for i := range snap.Budgets {
+		b := &snap.Budgets[i]
+		if b.Contradicted {
+			out = append(out, "Budget "+b.Budget.Name+" cannot be right, as is said below.")
+		}
+		for j := range b.Protocols {
+			if p := &b.Protocols[j]; p.Stalled > 0 && b.Budget.Scope == budget.ScopeShared {
+				out = append(out, fmt.Sprintf("%d %s flows get no answer: other nodes may have filled the gateway of budget %s, which is not seen here.",
+					p.Stalled, p.Protocol, b.Budget.Name))
+			}
+		}
+	}
+	return out
+}

@@ -1,0 +1,107 @@
+package web
+
+import (
+	"math"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/snatwatch/snatwatch/detector"
+	"github.com/snatwatch/snatwatch/detector/budget"
+)
+
+func TestVerdict(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		name   string
+		change func(*detector.SpaceSnapshot)
+		level  level
+		want   string
+	}{
+		{"predicted", func(*detector.SpaceSnapshot) {}, levelCrit, "203.0.113.7:443 tcp: 967 of 1024 ports held, exhausted in about 2 min"},
+		{"exhausted", func(s *detector.SpaceSnapshot) { s.Held = 1024 }, levelCrit, "Exhausted: 203.0.113.7:443 tcp: 1024 of 1024 ports held"},
+		{"filling", func(s *detector.SpaceSnapshot) { s.Held, s.Forecast = 800, nil }, levelWarn, "203.0.113.7:443 tcp: 800 of 1024 ports held"},
+		{"calm", func(s *detector.SpaceSnapshot) { s.Held, s.Forecast = 8, nil }, levelOK, "No port space is near its budget"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			st := busyState()
+			tt.change(&st.View.Snapshot.Budgets[1].Protocols[0].Spaces[0])
+			lv, text := verdict(st.View.Snapshot)
+			if lv != tt.level || text != tt.want {
+				t.Errorf("verdict = %s %q, want %s %q", lv, text, tt.level, tt.want)
+			}
+		})
+	}
+}
+
+// Behind a shared gateway a node sees its own ports only.
+func TestVerdictOfSharedBudget(t *testing.T) {
+	t.Parallel()
+	st := calmState()
+	st.View.Snapshot.Budgets[0].Budget.Scope = budget.ScopeShared
+	lv, text := verdict(st.View.Snapshot)
+	if want := "No port space is near its budget, as far as this node alone can fill it"; lv != levelOK || text != want {
+		t.Errorf("verdict = %s %q, want %s %q", lv, text, levelOK, want)
+	}
+}
+
+// The advice is about the port space that the verdict names, not about the fullest.
+func TestAdviceFollowsVerdict(t *testing.T) {
+	t.Parallel()
+	st := calmState()
+	b := &st.View.Snapshot.Budgets[0]
+	p := &b.Protocols[0]
+	calm := &detector.Forecast{TimeToExhaustion: math.Inf(1)}
+	soon := &detector.Forecast{Probability: [4]float64{0, 0.7, 0.99, 1}, TimeToExhaustion: 180}
+	p.Spaces = []detector.SpaceSnapshot{
+		{Destination: "198.51.100.1:443", Held: p.Terms.Effective * 8 / 10, OpensPerSecond: 0.4, MeanHold: time.Minute, Forecast: calm},
+		{Destination: "203.0.113.77:443", Held: p.Terms.Effective * 3 / 10, OpensPerSecond: 40, MeanHold: time.Minute, Forecast: soon},
+	}
+	lv, text := verdict(st.View.Snapshot)
+	if lv != levelCrit || !strings.HasPrefix(text, "203.0.113.77:443 tcp") {
+		t.Errorf("verdict = %s %q", lv, text)
+	}
+	got := strings.Join(advice(b), "\n")
+	if !strings.Contains(got, "203.0.113.77:443") || !strings.Contains(got, "At 40 opens/s") || strings.Contains(got, "198.51.100.1:443") {
+		t.Errorf("advice is about another port space than the verdict %q:\n%s", text, got)
+	}
+}
+
+// What cannot be trusted is never green, and says so beside the verdict.
+func TestDoubts(t *testing.T) {
+	t.Parallel()
+	none := func(*State) {}
+	for _, tt := range []struct {
+		name   string
+		change func(*State)
+		age    time.Duration
+		level  level
+		want   []string
+	}{
+		{"calm", none, time.Second, levelOK, nil},
+		{"old", none, 3 * time.Minute, levelWarn, []string{"These numbers are 3 min old: the agent hangs or is starved of CPU."}},
+		{"inexact", func(st *State) { st.View.Snapshot.Netns[0].Exact = false }, time.Second, levelWarn, []string{"The ledger is not exact: more or fewer ports may be held."}},
+		{"contradicted", func(st *State) { st.View.Snapshot.Budgets[0].Contradicted = true }, time.Second, levelWarn, []string{"Budget web cannot be right, as is said below."}},
+		{"a shared gateway answers", func(st *State) { st.View.Snapshot.Budgets[0].Budget.Scope = budget.ScopeShared }, time.Second, levelOK, nil},
+		{"a shared gateway may be full", func(st *State) {
+			b := &st.View.Snapshot.Budgets[0]
+			b.Budget.Scope, b.Protocols[0].Stalled = budget.ScopeShared, 900
+		}, time.Second, levelWarn, []string{"900 tcp flows get no answer: other nodes may have filled the gateway of budget web, which is not seen here."}},
+		{"no budget", func(st *State) { st.View.Snapshot.Budgets = nil }, time.Second, levelWarn, nil},
+		{"before the first dump", func(st *State) { st.Ready = false }, time.Second, levelWarn, nil},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			st := calmState()
+			tt.change(st)
+			got := newPageData(st, tt.age)
+			if diff := cmp.Diff(tt.want, got.Doubts); diff != "" || got.Level != tt.level {
+				t.Errorf("level %s, want %s; doubts (-want +got):\n%s", got.Level, tt.level, diff)
+			}
+		})
+	}
+}
