@@ -12,6 +12,7 @@ import (
 
 	"github.com/snatwatch/snatwatch/internal/agent"
 	"github.com/snatwatch/snatwatch/internal/config"
+	"github.com/snatwatch/snatwatch/internal/kube"
 )
 
 func runCommand(app *kingpin.Application) command {
@@ -78,7 +79,7 @@ func (o *options) register(c *kingpin.CmdClause) {
 func (o *options) run(ctx context.Context, e *env, logger *slog.Logger) error {
 	return agent.Run(ctx, agent.Options{
 		Load: o.load, File: o.config, Web: o.listen, Build: newBuild().Build,
-		Metadata: e.metadata, Hangup: e.hangup, Lifecycle: o.lifecycle, Profiling: o.profiling, Logger: logger,
+		Metadata: e.metadata, Nodes: kube.NewNodes(kube.InCluster), Hangup: e.hangup, Lifecycle: o.lifecycle, Profiling: o.profiling, Logger: logger,
 	})
 }
 

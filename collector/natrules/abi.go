@@ -44,8 +44,9 @@ const (
 
 // Hooks, priorities and payload bases of the same headers.
 const (
+	hookPrerouting  = 0 // NF_INET_PRE_ROUTING
+	hookOutput      = 3 // NF_INET_LOCAL_OUT
 	hookPostrouting = 4 // NF_INET_POST_ROUTING
-	prioritySource  = 100
 	networkHeader   = 1 // NFT_PAYLOAD_NETWORK_HEADER
 	natSource       = 0 // NFT_NAT_SNAT
 	cmpEq           = 0 // NFT_CMP_EQ

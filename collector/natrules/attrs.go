@@ -13,19 +13,16 @@ var errCut = errors.New("cut off in the middle of an attribute")
 
 // each calls f with every attribute of b.
 func each(b []byte, f func(typ uint16, value []byte) error) error {
-	for {
-		typ, value, rest, ok := nlraw.Attr(b)
-		switch {
-		case !ok && len(b) == 0:
-			return nil
-		case !ok:
-			return errCut
-		}
-		if err := f(typ, value); err != nil {
+	attrs := nlraw.Attributes(b)
+	for attrs.Next() {
+		if err := f(attrs.Type, attrs.Value); err != nil {
 			return err
 		}
-		b = rest
 	}
+	if attrs.Left() > 0 {
+		return errCut
+	}
+	return nil
 }
 
 // fields are the attributes of one nest by type; those above the last are of no use here.

@@ -15,7 +15,8 @@ import (
 	"github.com/snatwatch/snatwatch/internal/kerneltest"
 )
 
-// kubeProxy writes the rules of kube-proxy in its iptables mode: a chain for each service and each of its two endpoints.
+// kubeProxy writes the rules of kube-proxy in its iptables mode: a chain for each service and each of its two
+// endpoints.
 func kubeProxy(services int) string {
 	var b strings.Builder
 	b.WriteString("*nat\n:KUBE-SERVICES - [0:0]\n:KUBE-POSTROUTING - [0:0]\n:KUBE-MARK-MASQ - [0:0]\n")
@@ -52,9 +53,9 @@ func processTime() time.Duration {
 	return time.Duration(ts.Nano())
 }
 
-// BenchmarkKubeProxy compares, at 6,000 services of kube-proxy and in processor time of the process, a look at rules that have not
-// changed, a look after a change, and the reader that this package had before: every rule of every chain of a
-// table with NAT, by google/nftables. They take turns.
+// BenchmarkKubeProxy compares, at 6,000 services of kube-proxy and in processor time of the process, a look at
+// rules that have not changed, a look after a change, and the reader that this package had before: every rule of
+// every chain of a table with NAT, by google/nftables. They take turns.
 func BenchmarkKubeProxy(b *testing.B) {
 	ns := kerneltest.Netns(b)
 	path := kerneltest.Program(b, "iptables-nft-restore", "iptables")

@@ -27,6 +27,9 @@ type step struct {
 	family flows // that the translation is for
 	drawn  bool  // rules are drawn among, anew for each packet
 	remark string
+	// byMark: a mark decides which of rules it is. Where marks are drawn it is one of drawnRules.
+	byMark     bool
+	drawnRules []Rule
 	// marks: the rule sets a mark; drawsMark: to something drawn for each packet.
 	marks, drawsMark bool
 	// err is why the rule, which changes sources, is not understood.
@@ -40,7 +43,8 @@ type branch struct {
 	chain   string
 }
 
-// element is one of a set or map. An interval goes from key up to and including last, or where open is set up to before it.
+// element is one of a set or map. An interval goes from key up to and including last, or where open is set up to
+// before it.
 type element struct {
 	key, last []byte
 	open      bool
@@ -132,7 +136,8 @@ func (c *compiler) expression(name string, f *fields) {
 		c.regs.set(f.u32(unix.NFTA_NG_DREG), 1, word{text: "numgen", drawn: true})
 	case "hash":
 		w := c.regs.get(f.u32(unix.NFTA_HASH_SREG))
-		c.regs.set(f.u32(unix.NFTA_HASH_DREG), 1, word{text: describe("hash of "+w.text, f, unix.NFTA_HASH_SREG, unix.NFTA_HASH_DREG), mark: w.mark})
+		text := describe("hash of "+w.text, f, unix.NFTA_HASH_SREG, unix.NFTA_HASH_DREG)
+		c.regs.set(f.u32(unix.NFTA_HASH_DREG), 1, word{text: text, mark: w.mark})
 	case "byteorder":
 		c.change("byteorder", f, unix.NFTA_BYTEORDER_SREG, unix.NFTA_BYTEORDER_DREG, f.u32(unix.NFTA_BYTEORDER_LEN))
 	case "bitwise":
@@ -199,7 +204,7 @@ func (c *compiler) meta(f *fields) {
 		}
 		return
 	}
-	w := word{mark: key == metaMark}
+	w := word{mark: key == metaMark, drawn: key == metaMark && c.drawsMark}
 	switch key {
 	case metaOIFName:
 		w.field = fieldOIFName

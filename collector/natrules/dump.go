@@ -25,11 +25,12 @@ func (t tableKey) String() string {
 	return family + " " + t.name
 }
 
-// baseChain is where the kernel enters a table when a flow leaves.
+// baseChain is where the kernel enters a table.
 type baseChain struct {
 	table    tableKey
 	name     string
 	nat      bool // of type nat; else of one that cannot translate by conntrack
+	hook     uint32
 	priority int32
 }
 
@@ -40,6 +41,8 @@ type nftables struct {
 	// read so far, so that nothing is read twice.
 	chains map[tableKey]map[string]*chain
 	sets   map[tableKey]map[string][]element
+	// marking are the base chains that run before flows leave, where marks are set.
+	marking []baseChain
 }
 
 // request is a message of nf_tables with the strings that its attributes hold.
@@ -74,15 +77,24 @@ func generation(ctx context.Context, conn *nlraw.Conn) (id uint32, err error) {
 	return id, nil
 }
 
-// dump calls f with the family and attributes of each answer.
+// dump calls f with the family and attributes of each answer. It reads them all, whatever f returns, because the
+// kernel takes no other request before; the first error comes back.
 func (n *nftables) dump(req netlink.Message, f func(family byte, b []byte) error) error {
-	return n.conn.Dump(n.ctx, req, nil, func(m nlraw.Message) error {
+	var first error
+	err := n.conn.Dump(n.ctx, req, nil, func(m nlraw.Message) error {
 		family, b, err := body(m.Data)
-		if err != nil {
-			return err
+		if err == nil {
+			err = f(family, b)
 		}
-		return f(family, b)
+		if first == nil {
+			first = err
+		}
+		return nil
 	})
+	if err != nil {
+		return err
+	}
+	return first
 }
 
 // dormant lists the tables that the kernel does not run.
@@ -110,8 +122,12 @@ func (n *nftables) bases() (list []baseChain, err error) {
 	}
 	err = n.dump(request(unix.NFT_MSG_GETCHAIN, 0, nil), func(family byte, b []byte) error {
 		c, ok, err := parseBase(family, b)
-		if ok && !asleep[c.table] {
+		switch {
+		case !ok || asleep[c.table]:
+		case c.hook == hookPostrouting:
 			list = append(list, c)
+		case c.hook == hookPrerouting || c.hook == hookOutput:
+			n.marking = append(n.marking, c)
 		}
 		return err
 	})
@@ -123,8 +139,8 @@ func (n *nftables) bases() (list []baseChain, err error) {
 	return list, nil
 }
 
-// parseBase reads a chain; ok is false for one that leaves sources of outgoing flows alone. Most
-// chains are no base chains, and are told apart at little cost.
+// parseBase reads a chain; ok is false for one that is no base chain of IPv4 or IPv6. Most chains are none, and are
+// told apart at little cost.
 func parseBase(family byte, b []byte) (c baseChain, ok bool, err error) {
 	var hook []byte
 	c.table.family = family
@@ -150,8 +166,8 @@ func parseBase(family byte, b []byte) (c baseChain, ok bool, err error) {
 		return baseChain{}, false, err
 	}
 	c.table.name, c.name = f.text(unix.NFTA_CHAIN_TABLE), f.text(unix.NFTA_CHAIN_NAME)
-	c.nat, c.priority = typ == "nat", int32(h.u32(unix.NFTA_HOOK_PRIORITY))
-	return c, h.u32(unix.NFTA_HOOK_HOOKNUM) == hookPostrouting, nil
+	c.nat, c.priority, c.hook = typ == "nat", int32(h.u32(unix.NFTA_HOOK_PRIORITY)), h.u32(unix.NFTA_HOOK_HOOKNUM)
+	return c, true, nil
 }
 
 // chain reads the rules of one chain.
@@ -160,18 +176,18 @@ func (n *nftables) chain(t tableKey, name string) (*chain, error) {
 		return c, nil
 	}
 	c := &chain{table: t.String(), name: name}
-	req := request(unix.NFT_MSG_GETRULE, t.family, map[uint16]string{unix.NFTA_RULE_TABLE: t.name, unix.NFTA_RULE_CHAIN: name})
+	names := map[uint16]string{unix.NFTA_RULE_TABLE: t.name, unix.NFTA_RULE_CHAIN: name}
+	req := request(unix.NFT_MSG_GETRULE, t.family, names)
 	type raw struct {
 		handle      uint64
 		expressions []byte
+		err         error
 	}
 	var rules []raw
 	err := n.dump(req, func(_ byte, b []byte) error {
 		f, err := parseFields(b)
-		if err == nil {
-			rules = append(rules, raw{f.u64(unix.NFTA_RULE_HANDLE), slices.Clone(f[unix.NFTA_RULE_EXPRESSIONS])})
-		}
-		return err
+		rules = append(rules, raw{f.u64(unix.NFTA_RULE_HANDLE), slices.Clone(f[unix.NFTA_RULE_EXPRESSIONS]), err})
+		return nil
 	})
 	if err != nil {
 		return nil, fmt.Errorf("read its rules: %w", err)
@@ -180,6 +196,7 @@ func (n *nftables) chain(t tableKey, name string) (*chain, error) {
 	c.steps = make([]step, 0, len(rules))
 	for _, r := range rules {
 		s, err := compile(t.family, r.expressions, func(set string) ([]element, error) { return n.elements(t, set) })
+		err = cmp.Or(r.err, err)
 		switch {
 		case interrupted(err):
 			return nil, err
@@ -196,6 +213,26 @@ func (n *nftables) chain(t tableKey, name string) (*chain, error) {
 	return c, nil
 }
 
+// drawsMarks reports whether a rule right in a base chain draws the mark of each new flow, as scripts for MAP-E do.
+func (n *nftables) drawsMarks() (bool, error) {
+	for _, b := range n.marking {
+		c, err := n.chain(b.table, b.name)
+		if err != nil {
+			return false, err
+		}
+		if c.drawsMarks() {
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
+func (c *chain) drawsMarks() bool {
+	return slices.ContainsFunc(c.steps, func(s step) bool {
+		return s.marks && (s.drawsMark || slices.ContainsFunc(s.conds, func(c cond) bool { return c.drawn }))
+	})
+}
+
 // interrupted reports whether what was read is of a ruleset that changed meanwhile.
 func interrupted(err error) bool {
 	return errors.Is(err, nlraw.ErrInterrupted) || errors.Is(err, unix.EINTR)
@@ -207,7 +244,8 @@ func (n *nftables) elements(t tableKey, set string) ([]element, error) {
 		return es, nil
 	}
 	var es []element
-	req := request(unix.NFT_MSG_GETSETELEM, t.family, map[uint16]string{unix.NFTA_SET_ELEM_LIST_TABLE: t.name, unix.NFTA_SET_ELEM_LIST_SET: set})
+	names := map[uint16]string{unix.NFTA_SET_ELEM_LIST_TABLE: t.name, unix.NFTA_SET_ELEM_LIST_SET: set}
+	req := request(unix.NFT_MSG_GETSETELEM, t.family, names)
 	err := n.dump(req, func(_ byte, b []byte) error {
 		f, err := parseFields(b)
 		if err != nil {

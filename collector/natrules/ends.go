@@ -12,7 +12,8 @@ type ends struct {
 	none []int           // those without a condition
 }
 
-// end is where flows leave a chain: those of flows that meet all conds. It holds until the chain at depth scope is left.
+// end is where flows leave a chain: those of flows that meet all conds. It holds until the chain at depth scope is
+// left.
 type end struct {
 	conds []int32
 	flows flows

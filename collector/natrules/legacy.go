@@ -47,6 +47,16 @@ func (t *legacyTable) chain(name string) (*chain, error) {
 	return c, nil
 }
 
+// drawsMarks reports whether a rule right in PREROUTING or OUTPUT draws the mark of each new flow.
+func (t *legacyTable) drawsMarks() bool {
+	for _, hook := range []int{hookPrerouting, hookOutput} {
+		if c := t.chains[hookName(hook)]; c != nil && c.drawsMarks() {
+			return true
+		}
+	}
+	return false
+}
+
 // legacyFamily is what differs between iptables-legacy and ip6tables-legacy.
 type legacyFamily struct {
 	family        byte
@@ -91,7 +101,8 @@ func readLegacy(before *legacyState, seed maphash.Seed) (s legacyState, err erro
 		}
 		s.tables = append(s.tables, t)
 	}
-	s.changed = s.sums != before.sums || !slices.Equal(s.problems, before.problems) || !slices.Equal(s.remarks, before.remarks)
+	s.changed = s.sums != before.sums || !slices.Equal(s.problems, before.problems) ||
+		!slices.Equal(s.remarks, before.remarks)
 	return s, nil
 }
 

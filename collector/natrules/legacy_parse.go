@@ -8,8 +8,8 @@ import (
 	"hash/maphash"
 )
 
-// layout is where the parts of an entry stand: struct ipt_entry and ip6t_entry, include/uapi/linux/netfilter_ipv4/ip_tables.h
-// and netfilter_ipv6/ip6_tables.h, on machines of 64 bits.
+// layout is where the parts of an entry stand: struct ipt_entry and ip6t_entry,
+// include/uapi/linux/netfilter_ipv4/ip_tables.h and netfilter_ipv6/ip6_tables.h, on machines of 64 bits.
 type layout struct {
 	address               int // bytes of an address; four follow each other: src, dst and their masks
 	in, out               int // iniface, outiface; their masks follow 32 bytes on
@@ -20,11 +20,16 @@ type layout struct {
 }
 
 func layout4() layout {
-	return layout{address: 4, in: 16, out: 32, proto: 80, flags: 82, inverse: 83, gotoFlag: 2, target: 88, counters: 96, size: 112}
+	return layout{
+		address: 4, in: 16, out: 32, proto: 80, flags: 82, inverse: 83, gotoFlag: 2, target: 88, counters: 96, size: 112,
+	}
 }
 
 func layout6() layout {
-	return layout{address: 16, in: 64, out: 80, proto: 128, flags: 131, inverse: 132, gotoFlag: 4, target: 140, counters: 152, size: 168}
+	return layout{
+		address: 16, in: 64, out: 80, proto: 128, flags: 131, inverse: 132, gotoFlag: 4, target: 140,
+		counters: 152, size: 168,
+	}
 }
 
 // Bits of invflags: IPT_INV_*, IP6T_INV_*.
@@ -94,22 +99,28 @@ func parseLegacy(family byte, l layout, info, b []byte) (t legacyTable, err erro
 	return t, nil
 }
 
+// hookName is what iptables calls the chain of a hook.
+func hookName(hook int) string {
+	return [...]string{"PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING"}[hook]
+}
+
 // starts checks that entries follow one another, and names the chains by where their first rule stands.
 func (l *layout) starts(b []byte, postrouting int, info []byte) (map[int]string, error) {
 	starts := map[int]string{}
 	for hook := range 5 {
 		if binary.NativeEndian.Uint32(info[32:])&(1<<hook) != 0 {
-			starts[int(binary.NativeEndian.Uint32(info[36+4*hook:]))] = fmt.Sprintf("hook %d", hook)
+			starts[int(binary.NativeEndian.Uint32(info[36+4*hook:]))] = hookName(hook)
 		}
 	}
-	starts[postrouting] = "POSTROUTING"
+	starts[postrouting] = hookName(hookPostrouting)
 	for at := 0; at < len(b); {
 		if len(b)-at < l.size {
 			return nil, fmt.Errorf("table nat: %d bytes left for an entry", len(b)-at)
 		}
 		target, next := int(binary.NativeEndian.Uint16(b[at+l.target:])), int(binary.NativeEndian.Uint16(b[at+l.target+2:]))
 		if target < l.size || target+targetHead > next || next > len(b)-at {
-			return nil, fmt.Errorf("table nat: an entry with its target at %d and its end at %d, of %d bytes", target, next, len(b)-at)
+			return nil, fmt.Errorf("table nat: an entry with its target at %d and its end at %d, of %d bytes",
+				target, next, len(b)-at)
 		}
 		x := b[at+target : at+next]
 		if cString(x[2:31]) == "ERROR" {
@@ -169,8 +180,8 @@ func sized(b []byte) (int, error) {
 	return n, nil
 }
 
-// legacyVerdict reads the verdict of a standard target: where to jump, or -1-NF_DROP, -1-NF_ACCEPT, XT_RETURN. A jump to
-// the rule that follows is none.
+// legacyVerdict reads the verdict of a standard target: where to jump, or -1-NF_DROP, -1-NF_ACCEPT, XT_RETURN. A
+// jump to the rule that follows is none.
 func legacyVerdict(v int32, end int, jumps bool, starts map[int]string) []branch {
 	const xtReturn = -5 // XT_RETURN: -NF_REPEAT-1
 	switch {

@@ -22,12 +22,12 @@ type link struct {
 
 // addressesOf dumps the addresses of the calling thread's namespace by interface, without secondary ones,
 // which masquerade never takes. sum is the same as long as they are.
-func addressesOf(ctx context.Context, c *nlraw.Conn, seed maphash.Seed) (byIndex map[int][]netip.Addr, sum uint64, err error) {
-	byIndex = map[int][]netip.Addr{}
+func addressesOf(ctx context.Context, c *nlraw.Conn, seed maphash.Seed) (map[int][]netip.Addr, uint64, error) {
+	byIndex := map[int][]netip.Addr{}
 	var h maphash.Hash
 	h.SetSeed(seed)
 	req := netlink.Message{Header: netlink.Header{Type: unix.RTM_GETADDR}, Data: make([]byte, unix.SizeofIfAddrmsg)}
-	err = c.Dump(ctx, req, nil, func(m nlraw.Message) error {
+	err := c.Dump(ctx, req, nil, func(m nlraw.Message) error {
 		index, a, ok := parseAddress(m.Data)
 		if ok {
 			byIndex[index] = append(byIndex[index], a)
@@ -43,8 +43,8 @@ func addressesOf(ctx context.Context, c *nlraw.Conn, seed maphash.Seed) (byIndex
 	return byIndex, h.Sum64(), nil
 }
 
-// parseAddress reads struct ifaddrmsg (include/uapi/linux/if_addr.h) and its attributes; ok is false for an address that
-// no flow leaves with.
+// parseAddress reads struct ifaddrmsg (include/uapi/linux/if_addr.h) and its attributes; ok is false for an address
+// that no flow leaves with.
 func parseAddress(b []byte) (index int, a netip.Addr, ok bool) {
 	if len(b) < unix.SizeofIfAddrmsg {
 		return 0, a, false

@@ -98,8 +98,8 @@ func snatTo(reg uint32) []byte {
 	return express("nat", nla(unix.NFTA_NAT_TYPE, be32(natSource)), nla(unix.NFTA_NAT_FAMILY, be32(unix.NFPROTO_IPV4)), nla(unix.NFTA_NAT_REG_ADDR_MIN, be32(reg)))
 }
 
-// An expression that is not known costs the rule that it is in, if that changes sources: what it left in the registers,
-// and whether it lets a flow through, are not known.
+// An expression that is not known costs the rule that it is in, if that changes sources: what it left in the
+// registers, and whether it lets a flow through, are not known.
 func TestUnknownExpression(t *testing.T) {
 	t.Parallel()
 	vip := constant(unix.NFT_REG_1, 198, 51, 100, 1)

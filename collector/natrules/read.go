@@ -110,7 +110,10 @@ func (c *cache) attempt(ctx context.Context, conn, route *nlraw.Conn) (done bool
 	if err != nil {
 		return false, err
 	}
-	n := &nftables{ctx: ctx, conn: conn, chains: map[tableKey]map[string]*chain{}, sets: map[tableKey]map[string][]element{}}
+	n := &nftables{
+		ctx: ctx, conn: conn,
+		chains: map[tableKey]map[string]*chain{}, sets: map[tableKey]map[string][]element{},
+	}
 	s, err := n.ruleset(links, &legacy)
 	if err != nil {
 		return false, err
@@ -131,19 +134,18 @@ func (n *nftables) ruleset(links []link, legacy *legacyState) (s Ruleset, err er
 		return Ruleset{}, err
 	}
 	s.Read = true
-	w, stateless := newWalker(), newWalker()
-	for _, b := range bases {
-		chains := func(name string) (*chain, error) { return n.chain(b.table, name) }
-		if b.nat {
-			w.base(b.name, ofFamily(b.table.family), chains)
-		} else {
-			stateless.base(b.name, ofFamily(b.table.family), chains)
+	w, stateless, err := n.walk(bases, false)
+	if err != nil {
+		return Ruleset{}, err
+	}
+	if w.byMark {
+		drawn, err := n.drawsMarks()
+		if interrupted(err) {
+			return Ruleset{}, err
 		}
-		for _, lost := range []map[string]error{w.lost, stateless.lost} {
-			for _, err := range lost {
-				if interrupted(err) {
-					return Ruleset{}, err
-				}
+		if drawn {
+			if w, stateless, err = n.walk(bases, true); err != nil {
+				return Ruleset{}, err
 			}
 		}
 	}
@@ -151,6 +153,7 @@ func (n *nftables) ruleset(links []link, legacy *legacyState) (s Ruleset, err er
 	s.gather(stateless, false)
 	for i := range legacy.tables {
 		t, l := &legacy.tables[i], newWalker()
+		l.markDrawn = t.drawsMarks()
 		l.base("POSTROUTING", t.flows, t.chain)
 		s.settle(s.gather(l, true), links)
 	}
@@ -162,6 +165,31 @@ func (n *nftables) ruleset(links []link, legacy *legacyState) (s Ruleset, err er
 	}
 	s.Private = s.allPrivate(links)
 	return s, nil
+}
+
+// walk follows base chains: those of type nat, and those that can translate without conntrack alone. markDrawn says
+// that marks are drawn before.
+func (n *nftables) walk(bases []baseChain, markDrawn bool) (nat, stateless *walker, err error) {
+	nat, stateless = newWalker(), newWalker()
+	nat.markDrawn = markDrawn
+	for _, of := range n.chains { // of a walk before
+		for _, c := range of {
+			c.seen = nil
+		}
+	}
+	for _, b := range bases {
+		w := stateless
+		if b.nat {
+			w = nat
+		}
+		w.base(b.name, ofFamily(b.table.family), func(name string) (*chain, error) { return n.chain(b.table, name) })
+		for _, err := range w.lost {
+			if interrupted(err) {
+				return nil, nil, err
+			}
+		}
+	}
+	return nat, stateless, nil
 }
 
 // gather counts what a walk has found out about rules.

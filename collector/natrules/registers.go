@@ -99,7 +99,10 @@ func (r *registers) lookup(key word, reg uint32, elements [][]byte) {
 	}
 	i, ok := at(reg)
 	for k := 0; ok && k*4 < longest && i+k < len(r); k++ {
-		r[i+k] = word{kind: fromMap, elements: elements, offset: k * 4, text: "map of " + key.text, drawn: key.drawn, mark: key.mark}
+		r[i+k] = word{
+			kind: fromMap, elements: elements, offset: k * 4,
+			text: "map of " + key.text, drawn: key.drawn, mark: key.mark,
+		}
 	}
 }
 

@@ -73,7 +73,8 @@ func place(table, chain string, handle uint64, legacy bool) string {
 // Same reports whether two rules give out the same ports of the same VIPs, to whichever
 // protocol.
 func (r Rule) Same(s Rule) bool {
-	return slices.Equal(r.VIPs, s.VIPs) && r.Ports == s.Ports && r.SpacePerVIP == s.SpacePerVIP && slices.Equal(r.Pools, s.Pools)
+	return slices.Equal(r.VIPs, s.VIPs) && r.Ports == s.Ports && r.SpacePerVIP == s.SpacePerVIP &&
+		slices.Equal(r.Pools, s.Pools)
 }
 
 // Fixed reports whether the rule gives out a single port of each VIP: such ports are no stock, for a flow that

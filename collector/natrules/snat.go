@@ -45,7 +45,10 @@ func (c *compiler) snat(f *fields) {
 		c.remark = "translates a prefix one to one: it holds no ports"
 		return
 	}
-	c.rules, c.drawn, c.err = n.outcomes(&c.regs)
+	c.drawn, c.byMark = n.keyed(&c.regs)
+	if c.rules, c.err = n.outcomes(&c.regs, c.drawn); c.byMark && c.err == nil {
+		c.drawnRules, _ = n.outcomes(&c.regs, true)
+	}
 }
 
 // natExpression is a nat expression by its registers, 0 for none.
@@ -71,26 +74,36 @@ func (r *registers) ports(first, last uint32, e int) (collector.PortRange, error
 	return collector.PortRange{First: f, Last: l}, nil
 }
 
+// keyed reports whether the key of the map that is used is drawn for each packet, and whether it hangs on a mark.
+func (n *natExpression) keyed(regs *registers) (drawn, mark bool) {
+	for _, reg := range []uint32{n.addrMin, n.portMin} {
+		if w := regs.get(reg); reg != 0 && w.kind == fromMap {
+			drawn, mark = w.drawn, w.mark
+		}
+	}
+	return drawn, mark
+}
+
 // outcomes gathers what the registers can hold when the nat expression runs: one outcome
 // for constants, one for each element of a map. drawn: the next packet of a flow may get another.
-func (n *natExpression) outcomes(regs *registers) (rules []Rule, drawn bool, err error) {
+func (n *natExpression) outcomes(regs *registers, drawn bool) (rules []Rule, err error) {
 	if n.addrMin == 0 {
 		ports, err := regs.ports(n.portMin, n.portMax, 0)
-		return []Rule{{Ports: ports}}, false, err
+		return []Rule{{Ports: ports}}, err
 	}
 	count := 1
 	for _, reg := range []uint32{n.addrMin, n.portMin} {
 		if w := regs.get(reg); reg != 0 && w.kind == fromMap {
-			count, drawn = len(w.elements), w.drawn
+			count = len(w.elements)
 		}
 	}
 	if count == 0 {
-		return nil, false, errEmptyMap
+		return nil, errEmptyMap
 	}
 	for i := range count {
 		r, err := n.outcome(regs, i)
 		if err != nil {
-			return nil, false, err
+			return nil, err
 		}
 		if drawn && !r.SpacePerVIP {
 			rules = append(rules, r)
@@ -103,7 +116,7 @@ func (n *natExpression) outcomes(regs *registers) (rules []Rule, drawn bool, err
 	for i := range rules {
 		rules[i].SpacePerVIP = rules[i].SpacePerVIP && len(rules[i].VIPs) > 1
 	}
-	return rules, drawn, nil
+	return rules, nil
 }
 
 func (n *natExpression) outcome(regs *registers, i int) (Rule, error) {
@@ -184,7 +197,8 @@ func spread(rules []Rule) Rule {
 		}
 	}
 	slices.SortFunc(r.Pools, func(a, b Pool) int {
-		return cmp.Or(a.VIP.Compare(b.VIP), cmp.Compare(a.Ports.First, b.Ports.First), cmp.Compare(a.Ports.Last, b.Ports.Last))
+		return cmp.Or(a.VIP.Compare(b.VIP),
+			cmp.Compare(a.Ports.First, b.Ports.First), cmp.Compare(a.Ports.Last, b.Ports.Last))
 	})
 	r.Pools = slices.Compact(r.Pools)
 	return r

@@ -40,11 +40,12 @@ type walker struct {
 	ends     ends
 	outcomes []outcome
 	known    map[outcomeKey]int
-	groups   map[string]int
+	drawings []drawing
 	visits   int
 	// marks counts changes of marks, so that two matches of a mark are the same only if nothing lies between.
 	marks     int
 	markDrawn bool
+	byMark    bool // some translation hangs on a mark
 	// accepted: some flows have left this base chain, which those behind it see.
 	accepted bool
 	remarks  []string
@@ -60,8 +61,10 @@ type path struct {
 	outs  []out // interfaces that they leave by, if isOut
 	isOut bool
 	nots  []out
-	// drawn: whether a packet comes here is drawn anew for each. passing: the next may not come here for other reasons.
+	// drawn: whether a packet comes here is drawn anew for each. passing: the next may not come here for other
+	// reasons.
 	drawn, passing bool
+	byMark         bool // whether a packet comes here hangs on its mark
 }
 
 // outcome is a change of source with the flows that get it. The rules of one group, from 1, are drawn among.
@@ -83,8 +86,7 @@ type outcomeKey struct {
 
 func newWalker() *walker {
 	return &walker{
-		ids: map[string]int32{}, known: map[outcomeKey]int{}, groups: map[string]int{},
-		lost: map[string]error{}, ends: ends{by: map[int32][]int{}},
+		ids: map[string]int32{}, known: map[outcomeKey]int{}, lost: map[string]error{}, ends: ends{by: map[int32][]int{}},
 	}
 }
 
@@ -113,7 +115,7 @@ func (w *walker) follow(name string, p path, depth int) {
 	from := w.ends.count()
 	for i := range c.steps {
 		if w.visits++; w.visits > maxVisits {
-			w.lost[name] = errors.New("more ways lead through the chains than are followed: budgets of model linux name the VIPs and ports instead")
+			w.lost[name] = errors.New("more ways lead through the chains than are followed")
 			return
 		}
 		w.step(c, i, &p, depth)
@@ -218,8 +220,12 @@ func (w *walker) translate(c *chain, i int, p path) {
 	if s.err != nil {
 		return
 	}
-	rules := s.rules
-	if s.drawn && len(rules) > 1 {
+	w.byMark = w.byMark || p.byMark || s.byMark
+	rules, drawn := s.rules, s.drawn
+	if s.byMark && w.markDrawn {
+		rules, drawn = s.drawnRules, true
+	}
+	if drawn && len(rules) > 1 {
 		rules = []Rule{spread(rules)}
 	}
 	for k, r := range rules {
@@ -248,21 +254,32 @@ func (w *walker) translate(c *chain, i int, p path) {
 	w.ends.add(&p, scope)
 }
 
-// group returns the number of the rules that a packet on p draws among, 0 for none. A rule for the same flows
-// that takes what the draws left belongs to them.
+// drawing is the flows of which each packet is drawn to one of several rules. closed: one takes what the draws left.
+type drawing struct {
+	conds  []int32
+	flows  flows
+	closed bool
+}
+
+// group returns the number of the rules that a packet on p draws among, 0 for none. A rule for the same flows, and maybe
+// others, that takes what the draws left belongs to them.
 func (w *walker) group(p *path) int {
-	if !p.drawn && len(w.groups) == 0 {
+	for i := range w.drawings {
+		d := &w.drawings[i]
+		same := d.flows == p.flows && len(d.conds) == len(p.conds) && subset(p.conds, d.conds)
+		switch {
+		case p.drawn && same:
+			return i + 1
+		case !p.drawn && !d.closed && (same || d.flows&^p.flows == 0 && subset(p.conds, d.conds)):
+			d.closed = true
+			return i + 1
+		}
+	}
+	if !p.drawn {
 		return 0
 	}
-	conds := slices.Clone(p.conds)
-	slices.Sort(conds)
-	key := fmt.Sprint(conds, p.flows)
-	n, ok := w.groups[key]
-	if !ok && p.drawn {
-		n = len(w.groups) + 1
-		w.groups[key] = n
-	}
-	return n
+	w.drawings = append(w.drawings, drawing{conds: p.conds, flows: p.flows})
+	return len(w.drawings)
 }
 
 // apply narrows p by conditions; ok is false if no flow is left.
@@ -282,6 +299,7 @@ func (w *walker) apply(p path, conds []cond) (q path, ok bool) {
 		case c.passing:
 			p.passing = true
 		case c.text != "":
+			p.byMark = p.byMark || c.mark
 			if id := w.id(c); !slices.Contains(p.conds, id) {
 				p.conds = append(p.conds, id)
 			}

@@ -50,13 +50,23 @@ func (in *intake) take(n *netns, e *collector.Event, k *lookup) {
 	}
 }
 
+// openedAt bounds when the flow of s opened, which the ledger did not know. The last complete dump would have shown it, and
+// the ledger would know it, unless other budgets were in place then that did not take it.
+func (in *intake) openedAt(s *sighting) collector.Interval {
+	listed := s.netns.listed
+	if listed != 0 && !in.matcher.tookSince(listed, &s.event.Flow, s.lookup) {
+		listed = 0
+	}
+	return openedAt(s.event, listed)
+}
+
 // add makes an entry for a live flow that the ledger did not know.
 func (in *intake) add(s *sighting) {
 	i := in.flows.table.add(s.key, &s.netns.flows)
 	f := in.flows.table.at(i)
 	f.protocol = s.event.Flow.Protocol
 	f.dump = s.netns.dump
-	in.start(s, f, s.netns.openedAt(s.event), false)
+	in.start(s, f, in.openedAt(s), false)
 	in.refresh(s, i, f)
 }
 
@@ -66,7 +76,7 @@ func (in *intake) addEnded(s *sighting) {
 	f := in.flows.table.at(i)
 	f.protocol = s.event.Flow.Protocol
 	f.dump = s.netns.dump
-	opened := s.netns.openedAt(s.event)
+	opened := in.openedAt(s)
 	ended := s.netns.endedAt(s.event, opened)
 	opened.To = min(opened.To, ended.To)
 	opened.From = min(opened.From, opened.To)
@@ -150,7 +160,7 @@ func (in *intake) seen(s *sighting, i uint32) {
 	case f.flags&flagSwept != 0 && f.id != 0:
 		in.resume(s, i, f, 0) // an earlier dump missed it
 	case f.id == 0:
-		in.reopen(s, f, s.netns.openedAt(s.event))
+		in.reopen(s, f, in.openedAt(s))
 		in.refresh(s, i, f)
 	}
 }
@@ -200,7 +210,7 @@ func (in *intake) opened(s *sighting, i uint32) {
 		}
 	case f.id == 0 || e.ID == 0:
 		f.dump = s.netns.dump
-		in.reopen(s, f, s.netns.openedAt(s.event))
+		in.reopen(s, f, in.openedAt(s))
 		in.refresh(s, i, f)
 	case e.Opened.From > in.endOf(s, f): // else the event is of the flow that ended, and late
 		in.takeOver(s, i, f)
@@ -247,7 +257,7 @@ func (in *intake) countUnseen(s *sighting, i uint32, f *flow) {
 		a.closed[s.event.Flow.Reason]++
 		return
 	}
-	opened := s.netns.openedAt(s.event)
+	opened := in.openedAt(s)
 	ended := s.netns.endedAt(s.event, opened)
 	opened.To = min(opened.To, ended.To)
 	opened.From = min(opened.From, opened.To)
@@ -262,7 +272,7 @@ func (in *intake) countUnseen(s *sighting, i uint32, f *flow) {
 // replace ends the flow of entry i, whose end nobody saw, and gives its port to the flow of s. If events come, the
 // event of that end is on its way and will say why.
 func (in *intake) replace(s *sighting, i uint32, f *flow) {
-	opened := s.netns.openedAt(s.event)
+	opened := in.openedAt(s)
 	ended := f.phase == phaseLive
 	if ended {
 		in.flows.countOwed(f)

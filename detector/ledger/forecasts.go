@@ -56,13 +56,16 @@ func (f *forecasts) make() {
 			continue // no outlook, or nothing new since its last forecast
 		}
 		a := f.spaces.accounts[s.key.account]
-		c.Failing = s.noPorts > s.noPortsForecast
+		c.Failing = s.failing
 		held, ceiling := s.held(), a.terms.Ceiling()
+		if held >= ceiling {
+			s.exhaustedAt = f.clock.now
+		}
 		moved := held - int(s.heldForecast)
 		if !busy(held, ceiling) && max(moved, -moved)*50 <= ceiling && !c.Failing && (now+int64(n))%calmTick != 0 {
 			continue
 		}
-		s.noPortsForecast, s.heldForecast = s.noPorts, int32(held)
+		s.failing, s.heldForecast = false, int32(held)
 		c.Opening, c.Held = s.opening, held
 		c.WarmingUntil = 0
 		if cool := slices.Max(a.terms.CoolDown[:]); cool > 0 {

@@ -52,13 +52,25 @@ type matcher struct {
 
 	portBounds []uint32
 	matches    [][2]match
+	// replaced are the budgets that others have replaced since some namespace's last complete dump, oldest first.
+	replaced []replaced
 }
+
+// replaced are budgets that were in place until a moment.
+type replaced struct {
+	until   collector.Time
+	budgets []*budget.Budget
+}
+
+// replacedMax bounds replaced: a ledger that is reconfigured more often between two dumps does not know of flows that
+// the dump shows whether they are new.
+const replacedMax = 8
 
 // install puts budgets and their accounts in place.
 func (m *matcher) install(budgets []*budget.Budget, accounts []*account) {
 	*m = matcher{
 		secret: m.secret, budgets: budgets, accounts: accounts,
-		portBounds: boundsOf(budgets), matches: make([][2]match, 1<<matchBits),
+		portBounds: boundsOf(budgets), matches: make([][2]match, 1<<matchBits), replaced: m.replaced,
 	}
 	for _, b := range budgets {
 		m.local = m.local || b.Local
@@ -133,6 +145,19 @@ func (m *matcher) find(destination, vip netip.Addr, port uint16, q *matchKey) (a
 		}
 	}
 	return 0, false
+}
+
+// tookSince reports whether all budgets that were in place since the moment from took flow f, which k was found for: a
+// dump of then would have brought it in.
+func (m *matcher) tookSince(from collector.Time, f *collector.Flow, k *lookup) bool {
+	for _, r := range m.replaced {
+		if r.until > from && !slices.ContainsFunc(r.budgets, func(b *budget.Budget) bool {
+			return b.Terms(k.protocol).Ports > 0 && b.Takes(f.Destination.Addr(), f.VIP.Addr(), k.port, k.netns, k.translated)
+		}) {
+			return false
+		}
+	}
+	return true
 }
 
 // lookup is what finds the flow of an event. It depends on the event and the budgets alone; only space and entry

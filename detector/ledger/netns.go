@@ -30,7 +30,7 @@ type netns struct {
 	// the first; interval is how long after the one before it, at most maxInterval.
 	complete, ended collector.Time
 	interval        time.Duration
-	// listed equals complete, but is 0 if the table may lack flows of that dump because other budgets were in place.
+	// listed equals complete, but is 0 if the table may lack flows of that dump.
 	listed collector.Time
 
 	exact, repairs bool // repairs: the dump in progress began after the last overrun
@@ -126,9 +126,9 @@ func (n *netns) due() collector.Time {
 	return n.complete.Add(2 * n.interval)
 }
 
-// openedAt bounds when the unknown flow of event e opened. It opened after the last complete dump, which did not
-// show it.
-func (n *netns) openedAt(e *collector.Event) collector.Interval {
+// openedAt bounds when the unknown flow of event e opened: after the moment listed, 0 if unknown, at which a dump began
+// that did not show it.
+func openedAt(e *collector.Event, listed collector.Time) collector.Interval {
 	i := e.Flow.Opened
 	if i.To == 0 {
 		i.To = e.At
@@ -136,11 +136,11 @@ func (n *netns) openedAt(e *collector.Event) collector.Interval {
 			i.From = e.At
 		}
 	}
-	if i.From == 0 && i.To < n.listed { // reckoned from a timeout that is not the flow's
+	if i.From == 0 && i.To < listed { // reckoned from a timeout that is not the flow's
 		i.To = e.At
 	}
-	if i.From < n.listed && n.listed < i.To {
-		i.From = n.listed
+	if i.From < listed && listed < i.To {
+		i.From = listed
 	}
 	i.From = min(i.From, i.To)
 	return i

@@ -42,7 +42,7 @@ func (p *picker) choose(account uint32) []uint32 {
 	ss, limit := p.spaces, p.max
 	fuller := func(a, b uint32) int { return fuller(&ss.list[a], &ss.list[b]) }
 	sooner := func(a, b uint32) int {
-		return cmp.Or(cmp.Compare(exhausts(&ss.list[a]), exhausts(&ss.list[b])), fuller(a, b))
+		return cmp.Or(cmp.Compare(ss.exhausts(&ss.list[a]), ss.exhausts(&ss.list[b])), fuller(a, b))
 	}
 	p.fullest, p.first = p.fullest[:0], p.first[:0]
 	if p.taken == nil {
@@ -68,7 +68,7 @@ func (p *picker) choose(account uint32) []uint32 {
 			continue
 		}
 		p.fullest = insert(p.fullest, n, limit, fuller)
-		if !math.IsInf(exhausts(s), 1) {
+		if !math.IsInf(ss.exhausts(s), 1) {
 			p.first = insert(p.first, n, limit, sooner)
 		}
 		if s.exportedUntil > ss.clock.now {

@@ -23,7 +23,7 @@ func (o *previous) inherit(ss *spaces, s *portSpace) {
 	if n, ok := o.byKey[k]; ok {
 		old := &o.spaces[n]
 		s.opened, s.rate, s.holds = old.opened, old.rate, old.holds
-		s.exportedUntil, s.noPorts, s.noPortsForecast, s.heldForecast = old.exportedUntil, old.noPorts, old.noPortsForecast, old.heldForecast
+		s.exportedUntil, s.exhaustedAt, s.failing, s.heldForecast = old.exportedUntil, old.exhaustedAt, old.failing, old.heldForecast
 		if s.outlook = old.outlook; s.outlook != nil {
 			ss.outlooks.count++
 			if *ss.accounts[s.key.account].terms != *o.accounts[was].terms {

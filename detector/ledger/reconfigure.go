@@ -2,16 +2,23 @@ package ledger
 
 import (
 	"net/netip"
+	"reflect"
+	"slices"
 
+	"github.com/snatwatch/snatwatch/collector"
 	"github.com/snatwatch/snatwatch/detector/budget"
 	"github.com/snatwatch/snatwatch/detector/forecast"
 )
 
 // Reconfigure puts other budgets in place; whether they are Local must not change. Flows stay
 // and count under the budget that takes them now. Totals go on by budget name. The next dump brings
-// the flows that no budget took until now.
+// the flows that no budget took until now. Budgets that are the same as before change nothing.
 func (l *Ledger) Reconfigure(budgets []*budget.Budget) {
+	if reflect.DeepEqual(budgets, l.matcher.budgets) {
+		return
+	}
 	l.stalls.clear()
+	l.namespaces.noteReplaced(&l.matcher, l.clock.now)
 	old := previous{l.spaces.accounts, l.spaces.list, l.spaces.byKey, map[uint32]uint32{}}
 	l.outlooks.count = 0
 	l.install(budgets)
@@ -30,7 +37,6 @@ func (l *Ledger) Reconfigure(budgets []*budget.Budget) {
 	}
 	for _, n := range l.namespaces.list {
 		if n != nil {
-			n.listed = 0
 			l.flows.each(n, func(i uint32, f *flow) {
 				if f.place != 0 {
 					l.recount(n, i, f)
@@ -40,6 +46,26 @@ func (l *Ledger) Reconfigure(budgets []*budget.Budget) {
 	}
 	l.spaces.previous = nil
 	l.stopLeft(old.spaces)
+}
+
+// noteReplaced keeps the budgets of m, which others replace now, until each namespace has had a complete dump since.
+func (ns *namespaces) noteReplaced(m *matcher, now collector.Time) {
+	oldest := now
+	for _, n := range ns.list {
+		if n != nil && n.listed != 0 {
+			oldest = min(oldest, n.listed)
+		}
+	}
+	m.replaced = slices.DeleteFunc(m.replaced, func(r replaced) bool { return r.until <= oldest })
+	if len(m.replaced) == replacedMax {
+		for _, n := range ns.list {
+			if n != nil && n.listed < m.replaced[0].until {
+				n.listed = 0
+			}
+		}
+		m.replaced = slices.Delete(m.replaced, 0, 1)
+	}
+	m.replaced = append(m.replaced, replaced{until: now, budgets: m.budgets})
 }
 
 // stopLeft ends the outlooks of old port spaces that no port space has now.

@@ -49,7 +49,7 @@ func (in *intake) takeOver(s *sighting, i uint32, f *flow) {
 		in.replace(s, i, f)
 		return
 	}
-	opened := s.netns.openedAt(s.event)
+	opened := in.openedAt(s)
 	opened.From = min(max(opened.From, in.endOf(s, f)), opened.To)
 	before := f.id
 	f.dump = s.netns.dump

@@ -31,7 +31,7 @@ func (l *Ledger) Snapshot(now collector.Time) *detector.Snapshot {
 		bs.Contradicted, bs.Contradiction = forecast.Contradicted(l.forecastsOf(i))
 		for a := 2 * i; a < 2*i+2; a++ {
 			if l.spaces.accounts[a].terms.Ports > 0 {
-				bs.Protocols = append(bs.Protocols, l.protocolSnapshot(uint32(a)))
+				bs.Protocols = append(bs.Protocols, l.accountSnapshot(uint32(a)))
 			}
 		}
 		s.Budgets = append(s.Budgets, bs)
@@ -64,9 +64,9 @@ func (l *Ledger) forecastsOf(i int) [2]*forecast.Account {
 	return [2]*forecast.Account{l.spaces.accounts[2*i].forecast, l.spaces.accounts[2*i+1].forecast}
 }
 
-func (l *Ledger) protocolSnapshot(number uint32) detector.ProtocolSnapshot {
+func (l *Ledger) accountSnapshot(number uint32) detector.AccountSnapshot {
 	a := l.spaces.accounts[number]
-	p := detector.ProtocolSnapshot{
+	p := detector.AccountSnapshot{
 		Protocol: a.protocol, Terms: *a.terms,
 		Held: a.held(), Live: a.live, Cooling: a.cooling, Opening: a.opening, Stalled: a.stalled,
 		Opened: a.opened, Closed: a.closed,
@@ -80,9 +80,7 @@ func (l *Ledger) protocolSnapshot(number uint32) detector.ProtocolSnapshot {
 	for _, n := range own {
 		s := &l.spaces.list[n]
 		p.Busiest = max(p.Busiest, s.held())
-		if s.outlook != nil {
-			p.Forecast.Add(s.outlook.Latest())
-		}
+		p.Forecast.Add(l.spaces.forecast(s))
 	}
 	if a.fold != nil && a.fold.occupied > 0 {
 		p.Folded, p.FoldedMax = a.fold.spaces(), a.fold.largest()

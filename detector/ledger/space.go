@@ -4,8 +4,10 @@ import (
 	"cmp"
 	"math"
 	"net/netip"
+	"time"
 
 	"github.com/snatwatch/snatwatch/collector"
+	"github.com/snatwatch/snatwatch/detector"
 	"github.com/snatwatch/snatwatch/detector/budget"
 	"github.com/snatwatch/snatwatch/detector/forecast"
 )
@@ -52,9 +54,9 @@ type portSpace struct {
 	label, vipLabel string
 	// exportedUntil is how long it keeps its place among the exported.
 	exportedUntil collector.Time
-	// noPorts counts opens that failed for lack of ports, noPortsForecast those of them
-	// that a forecast knows of.
-	noPorts, noPortsForecast uint64
+	// exhaustedAt is when an open last failed for lack of ports, or a forecast saw it full.
+	exhaustedAt collector.Time
+	failing     bool // an open failed since the last forecast
 }
 
 // is reports whether both are the same.
@@ -89,10 +91,41 @@ func destinationLabel(d netip.AddrPort, u budget.Uniqueness) string {
 	return d.String()
 }
 
-// exhausts returns the median time to exhaustion of s in seconds, +Inf if unknown.
-func exhausts(s *portSpace) float64 {
+// exhaustedFor is how long a port space counts as exhausted after an open failed there or it was full, unless a tenth
+// of its ports comes free before. In between ports are freed and taken again and no failure is counted, since it is
+// counted when sockets are next read, or long after: forecasts would flip between now and some minutes.
+const exhaustedFor = 20 * time.Second
+
+// exhausted reports whether s has no port left, or had none a moment ago.
+func (ss *spaces) exhausted(s *portSpace) bool {
+	held, ceiling := s.held(), ss.accounts[s.key.account].terms.Ceiling()
+	return held >= ceiling || s.exhaustedAt != 0 && ss.clock.now.Sub(s.exhaustedAt) < exhaustedFor && held*10 > ceiling*9
+}
+
+// forecast returns what is said of s, nil if it has no forecast: that it runs out now, if it is exhausted.
+func (ss *spaces) forecast(s *portSpace) *detector.Forecast {
 	if s.outlook == nil || s.outlook.Latest() == nil {
+		return nil
+	}
+	f := s.outlook.Latest()
+	if !ss.exhausted(s) {
+		return f
+	}
+	now := *f
+	now.TimeToExhaustion = 0
+	for h := range now.Probability {
+		now.Probability[h] = 1
+	}
+	return &now
+}
+
+// exhausts returns the median time to exhaustion of s in seconds, +Inf if unknown.
+func (ss *spaces) exhausts(s *portSpace) float64 {
+	switch {
+	case s.outlook == nil || s.outlook.Latest() == nil:
 		return math.Inf(1)
+	case ss.exhausted(s):
+		return 0
 	}
 	return s.outlook.Latest().TimeToExhaustion
 }

@@ -272,7 +272,7 @@ func (ss *spaces) foldAt(a uint32, cell uint16) place {
 // noPorts counts an open that failed for lack of ports.
 func (ss *spaces) noPorts(p place) {
 	s := &ss.list[p]
-	s.noPorts++
+	s.exhaustedAt, s.failing = ss.clock.now, true
 	ss.accounts[s.key.account].noPorts++
 }
 
@@ -286,9 +286,9 @@ func (ss *spaces) snapshot(s *portSpace) detector.SpaceSnapshot {
 	}
 	out := s.snapshot(ss.clock.now)
 	out.VIP, out.Destination = s.vipLabel, s.label
-	if s.outlook != nil && s.outlook.Latest() != nil {
-		f := *s.outlook.Latest()
-		out.Forecast = &f
+	if f := ss.forecast(s); f != nil {
+		shown := *f
+		out.Forecast = &shown
 	}
 	return out
 }

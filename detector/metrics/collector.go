@@ -153,6 +153,11 @@ func (e emitter) budget(v *View, s *detector.BudgetSnapshot) {
 	if stale, watched := v.PoolStale[b.Name]; watched {
 		e.flag(PoolStale, stale, b.Name)
 	}
+	if v.Measures != nil {
+		for _, m := range v.Measures(s) {
+			e.gauge(AdvicePorts, float64(m.Ports), b.Name, m.Name)
+		}
+	}
 	for i, h := range HorizonValues() {
 		e.gauge(ForecastBrierScore, s.Brier[i], b.Name, h)
 	}
@@ -168,7 +173,7 @@ func sharedGateway(b *budget.Budget) string {
 	return cmp.Or(b.Gateway, b.Pool, b.Name)
 }
 
-func (e emitter) protocol(v *View, b *budget.Budget, p *detector.ProtocolSnapshot) {
+func (e emitter) protocol(v *View, b *budget.Budget, p *detector.AccountSnapshot) {
 	budget, shared := b.Name, sharedGateway(b)
 	protocol := p.Protocol.String()
 	e.gauge(BudgetPorts, float64(p.Terms.Ports), budget, protocol)
@@ -217,7 +222,7 @@ func (e emitter) protocol(v *View, b *budget.Budget, p *detector.ProtocolSnapsho
 
 // failures are those of TCP: a first packet of UDP is not sent again by the kernel, and no
 // answer to it means nothing.
-func (e emitter) failures(v *View, budget string, p *detector.ProtocolSnapshot) {
+func (e emitter) failures(v *View, budget string, p *detector.AccountSnapshot) {
 	protocol := p.Protocol.String()
 	for _, cause := range v.Causes {
 		switch cause {
@@ -236,7 +241,7 @@ func (e emitter) failures(v *View, budget string, p *detector.ProtocolSnapshot) 
 
 // stalledAtCeiling counts flows that stall towards port spaces at their effective ceiling: the fullest ones, which are
 // among those exported one by one.
-func stalledAtCeiling(p *detector.ProtocolSnapshot) int {
+func stalledAtCeiling(p *detector.AccountSnapshot) int {
 	ceiling := cmp.Or(p.Terms.Effective, p.Terms.Ports)
 	n := 0
 	for i := range p.Spaces {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"math"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -49,7 +50,7 @@ func whole() *metrics.View {
 			},
 			Budgets: []detector.BudgetSnapshot{{
 				Budget: web,
-				Protocols: []detector.ProtocolSnapshot{{
+				Protocols: []detector.AccountSnapshot{{
 					Protocol: collector.TCP, Terms: budget.Terms{Ports: 1024, Effective: 1024},
 					Held: 1200, Live: 900, Cooling: 300, Busiest: 1000, Opening: 7, Stalled: 4,
 					Opened: 100, Closed: [collector.NumReasons]uint64{1, 70, 20, 4, 3, 2},
@@ -99,8 +100,11 @@ func whole() *metrics.View {
 		Stalled:   true,
 		PoolStale: map[string]bool{"web": true},
 		NATRules:  &metrics.NATRules{Read: 4, NotRead: 1, Shadowed: 2},
-		Reload:    metrics.Reload{OK: true, At: time.Unix(1_767_225_500, 0)},
-		Build:     metrics.Build{Version: "1.2.3", Revision: "abcdef0", GoVersion: "go1.26"},
+		Measures: func(*detector.BudgetSnapshot) []metrics.Measure {
+			return []metrics.Measure{{Name: "another VIP", Ports: 1024}}
+		},
+		Reload: metrics.Reload{OK: true, At: time.Unix(1_767_225_500, 0)},
+		Build:  metrics.Build{Version: "1.2.3", Revision: "abcdef0", GoVersion: "go1.26"},
 	}
 }
 
@@ -364,19 +368,19 @@ func TestStallsAtTheCeiling(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
 		name   string
-		change func(*budget.Budget, *detector.ProtocolSnapshot)
+		change func(*budget.Budget, *detector.AccountSnapshot)
 		want   string
 	}{
-		{"one space is full, both stall", func(_ *budget.Budget, p *detector.ProtocolSnapshot) {
+		{"one space is full, both stall", func(_ *budget.Budget, p *detector.AccountSnapshot) {
 			p.Spaces[0].Held, p.Spaces[0].Stalled, p.Spaces[1].Stalled = 1024, 3, 5
 		}, "3"},
-		{"the full one does not stall", func(_ *budget.Budget, p *detector.ProtocolSnapshot) {
+		{"the full one does not stall", func(_ *budget.Budget, p *detector.AccountSnapshot) {
 			p.Spaces[0].Held, p.Spaces[1].Stalled = 1024, 5
 		}, "0"},
-		{"no effective ceiling is known: the budget is it", func(_ *budget.Budget, p *detector.ProtocolSnapshot) {
+		{"no effective ceiling is known: the budget is it", func(_ *budget.Budget, p *detector.AccountSnapshot) {
 			p.Terms.Effective, p.Spaces[0].Held, p.Spaces[0].Stalled = 0, 1023, 3
 		}, "0"},
-		{"a space for each VIP", func(b *budget.Budget, p *detector.ProtocolSnapshot) {
+		{"a space for each VIP", func(b *budget.Budget, p *detector.AccountSnapshot) {
 			b.SpacePerVIP, p.Spaces[0].Held, p.Spaces[0].Stalled = true, 1024, 3
 		}, ""},
 	} {
@@ -389,6 +393,33 @@ func TestStallsAtTheCeiling(t *testing.T) {
 			value, _, _ = strings.Cut(value, "\n")
 			if value != tt.want {
 				t.Errorf("%s is %q, want %q", metrics.StalledAtCeiling, value, tt.want)
+			}
+		})
+	}
+}
+
+// Boards read one time to exhaustion of each budget and protocol: the soonest, and the fullest space's where none runs out.
+func TestSoonestExhaustion(t *testing.T) {
+	t.Parallel()
+	ahead := func(to string, held int, left float64) detector.SpaceSnapshot {
+		return detector.SpaceSnapshot{Destination: to, Held: held, Forecast: &detector.Forecast{TimeToExhaustion: left}}
+	}
+	for _, tt := range []struct {
+		name   string
+		spaces []detector.SpaceSnapshot
+		want   string
+	}{
+		{"the soonest", []detector.SpaceSnapshot{ahead("full", 900, 500), ahead("soon", 100, 40), ahead("never", 950, math.Inf(1))}, `destination="soon",gateway="",protocol="tcp",vip=""} 40`},
+		{"none runs out", []detector.SpaceSnapshot{ahead("a", 10, math.Inf(1)), ahead("b", 30, math.Inf(1)), ahead("c", 20, math.Inf(1))}, `destination="b",gateway="",protocol="tcp",vip=""} +Inf`},
+		{"without a forecast", []detector.SpaceSnapshot{{Destination: "a", Held: 10}}, ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			v := whole()
+			v.Snapshot.Budgets[0].Protocols[0].Spaces = tt.spaces
+			got := regexp.MustCompile(`snat_soonest_exhaustion_seconds\{.*`).FindString(text(t, gather(t, v)))
+			if (got == "") != (tt.want == "") || !strings.HasSuffix(got, tt.want) {
+				t.Errorf("%q, want %q at its end", got, tt.want)
 			}
 		})
 	}

@@ -20,6 +20,7 @@ import (
 	"github.com/snatwatch/snatwatch/detector/ledger"
 	"github.com/snatwatch/snatwatch/detector/metrics"
 	"github.com/snatwatch/snatwatch/internal/config"
+	"github.com/snatwatch/snatwatch/internal/kube"
 	"github.com/snatwatch/snatwatch/internal/web"
 )
 
@@ -35,43 +36,14 @@ type Options struct {
 	Build metrics.Build
 	// Metadata asks the cloud what it knows of this machine.
 	Metadata cloud.Client
+	// Nodes counts the nodes of the cluster.
+	Nodes *kube.Nodes
 	// Hangup delivers SIGHUP until stop is called.
 	Hangup func() (signals <-chan os.Signal, stop func())
 	// Lifecycle and Profiling add the routes that reload the config and that profile the agent.
 	Lifecycle, Profiling bool
 
 	Logger *slog.Logger
-}
-
-// base is what every part of the agent reads. Nobody changes it.
-type base struct {
-	logger  *slog.Logger
-	now     func() collector.Time
-	notices *notices
-	// outer is the network namespace in which flows leave the machine.
-	outer *netns.Handle
-	// started is the config at the start. The settings that fixedSettings names are read from it alone.
-	started *config.Config
-	// began is when the agent started.
-	began collector.Time
-}
-
-// foreign returns the outer namespace, nil if it is the agent's own: entering a namespace takes CAP_SYS_ADMIN, and the
-// agent need not enter its own.
-func (b *base) foreign() *netns.Handle {
-	if own, err := netns.Own(); err == nil && own == b.outer.Inode() {
-		return nil
-	}
-	return b.outer
-}
-
-// finder finds the machine's network namespaces. A namespace that --netns names may have neither a process nor a mount,
-// so with that flag the agent's own descriptors count too.
-func (b *base) finder() netns.Finder {
-	if b.started.Netns == "" {
-		return netns.Finder{}
-	}
-	return netns.Finder{Mounts: []string{"/run/netns", "/run/docker/netns", "/proc/self/fd"}}
 }
 
 // agent is all parts of a running agent. Each owns its fields, and the goroutines that Run starts for it.
@@ -89,7 +61,7 @@ func newAgent(ctx context.Context, o Options, c *config.Config, outer *netns.Han
 	b := &base{logger: o.Logger, now: collector.Clock(), notices: newNotices(o.Logger), outer: outer, started: c}
 	b.began = b.now()
 	a := &agent{base: b, setup: &setup{base: b, load: o.Load, metadata: o.Metadata, readers: config.NewReaders(b.now)}}
-	a.setup.machine.Readers = a.setup.readers
+	a.setup.machine.Readers, a.setup.machine.CountNodes = a.setup.readers, o.Nodes.Count
 	if err := a.setup.configure(ctx, c); err != nil {
 		return nil, err
 	}
@@ -127,7 +99,7 @@ func Run(ctx context.Context, o Options) error {
 	server, err := web.New(web.Config{
 		// A reload goes on to its end even if the client goes away.
 		State: a.publisher.state.Load, Reload: func() error { return a.setup.reload(ctx) }, Logger: logger,
-		Lifecycle: o.Lifecycle, Profiling: o.Profiling, Age: a.publisher.age,
+		Lifecycle: o.Lifecycle, Profiling: o.Profiling, Age: a.publisher.age, History: &a.publisher.history,
 	})
 	if err != nil {
 		return err
@@ -141,6 +113,7 @@ func Run(ctx context.Context, o Options) error {
 	g.Go(func() error { return a.sensors.run(ctx) })
 	g.Go(func() error { return a.counters.run(ctx) })
 	g.Go(func() error { return a.setup.watch(ctx) })
+	g.Go(func() error { return a.setup.watchNodes(ctx, o.Nodes) })
 	g.Go(func() error { return a.setup.reloadOnHangup(ctx, o.Hangup) })
 	g.Go(func() error { return a.publisher.tellSystemd(ctx) })
 	g.Go(func() error { return server.Serve(ctx, o.Web(c)) })

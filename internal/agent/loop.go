@@ -217,19 +217,3 @@ func split(budgets []*budget.Budget) (nat, local []*budget.Budget) {
 	}
 	return nat, local
 }
-
-// every calls do once in each interval, until do fails or ctx is cancelled.
-func every(ctx context.Context, interval time.Duration, do func() error) error {
-	ticker := time.NewTicker(interval)
-	defer ticker.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		case <-ticker.C:
-		}
-		if err := do(); err != nil {
-			return err
-		}
-	}
-}

@@ -74,7 +74,7 @@ func (s *setup) lookAgain(ctx context.Context) error {
 	m.Standing = s.current()
 	s.readNetns(&m)
 	s.askCloud(ctx, &m)
-	rejected := readNodes(s.config, &m)
+	rejected := readNodes(ctx, s.config, &m)
 	budgets, notes, err := s.config.Resolve(m)
 	if err != nil {
 		s.notices.set("machine", "the last good budgets stay in place: "+err.Error())
@@ -157,20 +157,21 @@ func (s *setup) readNetns(m *config.Machine) {
 }
 
 // readNodes puts the watched pool sizes into m, one by one, so that a bad size does not keep a good one out of c's
-// budgets. It returns, by file, why a size is not in use.
-func readNodes(c *config.Config, m *config.Machine) map[string]error {
+// budgets. It returns, by pool, why a size is not in use.
+func readNodes(ctx context.Context, c *config.Config, m *config.Machine) map[string]error {
 	rejected := map[string]error{}
-	for _, file := range c.NodesFiles() {
-		n, err := config.ReadNodes(file)
+	for _, pool := range c.Pools() {
+		name := pool.String()
+		n, err := pool.Size(ctx, m.CountNodes)
 		if err != nil {
-			rejected[file] = err
+			rejected[name] = err
 			continue
 		}
 		with := *m
 		with.Nodes = maps.Clone(m.Nodes)
-		with.Nodes[file] = n
+		with.Nodes[name] = n
 		if _, _, err := c.Resolve(with); err != nil {
-			rejected[file] = err
+			rejected[name] = err
 			continue
 		}
 		*m = with
@@ -178,15 +179,17 @@ func readNodes(c *config.Config, m *config.Machine) map[string]error {
 	return rejected
 }
 
-// watched returns the budgets whose pool size comes from a file: true if the file's size was rejected and the last good
+// watched returns the budgets whose pool size is watched: true if it was rejected and the last good
 // one stays in use.
 func (s *setup) watched(rejected map[string]error) map[string]bool {
 	stale := map[string]bool{}
-	for _, b := range s.config.Budgets {
-		if b.NodesFile == "" {
+	for i := range s.config.Budgets {
+		b := &s.config.Budgets[i]
+		pool := b.PoolSource()
+		if pool == (config.Pool{}) {
 			continue
 		}
-		err, text := rejected[b.NodesFile], ""
+		err, text := rejected[pool.String()], ""
 		if err != nil {
 			text = "budget " + b.Name + ": the last good pool size stays in use: " + err.Error()
 		}

@@ -61,7 +61,7 @@ func (s *setup) configure(ctx context.Context, c *config.Config) error {
 	budgets, notes, err := c.Resolve(m)
 	if err != nil { // perhaps because of a pool size in a file
 		good := lastGood(m, s.machine)
-		unfit := readNodes(c, &good)
+		unfit := readNodes(ctx, c, &good)
 		if b, n, goodErr := c.Resolve(good); goodErr == nil {
 			m, rejected, budgets, notes, err = good, unfit, b, n, nil
 		}

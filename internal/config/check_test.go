@@ -53,14 +53,14 @@ budgets:
      evict_time_wait: false, destinations: {include: [198.51.100.0/24, 198.18.0.0/15, 100.64.0.0/10], exclude: [10.0.0.0/8, 172.16.0.0/12, 192.168.0.0/16]}}
 `)
 	var out bytes.Buffer
-	if err := Check(t.Context(), &out, path, nowhere(t)); err != nil {
+	if err := Check(t.Context(), &out, path, nowhere(t), nil); err != nil {
 		t.Fatal(err)
 	}
 	want := `BUDGET   MODEL            SCOPE   VIPS                                                                                 NODES  NEXT TIER                           DESTINATIONS                  ASSUMED
 web      azure-lb-2018    node    2 (198.51.100.1, 198.51.100.2)                                                       48     1024 ports from 51 nodes on         203.0.113.0/24                nothing
 last     azure-lb         node    1                                                                                    900    none, the table ends at 1000 nodes  192.0.2.0/25 but 192.0.2.1/32  nothing
 gateway  aws-nat-gateway  shared  2                                                                                    -      -                                   192.0.2.128/25                tcp.cool_down.fin, tcp.cool_down.rst
-router   linux            node    5 (198.51.100.3, 198.51.100.4, 198.51.100.5, 198.51.100.6, …), a port space each    -      -                                   3 prefixes but 3 prefixes     nothing
+router   linux            node    5 (198.51.100.3, 198.51.100.4, 198.51.100.5, 198.51.100.6, …), a port space each, ports 1024-2047    -      -                                   3 prefixes but 3 prefixes     nothing
 
 BUDGET   PROTOCOL  PORTS   EFFECTIVE  UNIQUE PER  IDLE      HALF-OPEN  COOL-DOWN FIN  RST  TIMEOUT  IDLE  EVICTED  UNKNOWN
 web      tcp       2048    2048       endpoint    4m        4m         4m             15s  0s       0s    4m       4m
@@ -107,7 +107,7 @@ func TestCheckRefuses(t *testing.T) {
 			t.Parallel()
 			path := write(t, "f.yaml", tt.yaml)
 			var out bytes.Buffer
-			err := Check(t.Context(), &out, path, nowhere(t))
+			err := Check(t.Context(), &out, path, nowhere(t), nil)
 			if err == nil || !strings.HasPrefix(err.Error(), path+":1: "+tt.want) {
 				t.Errorf("got %v, want %q", err, tt.want)
 			}

@@ -2,25 +2,21 @@ package config
 
 import (
 	"cmp"
-	"context"
 	"errors"
 	"fmt"
 	"io/fs"
-	"maps"
 	"net/netip"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/snatwatch/snatwatch/collector"
 	"github.com/snatwatch/snatwatch/collector/natrules"
-	"github.com/snatwatch/snatwatch/collector/netns"
 	"github.com/snatwatch/snatwatch/detector/budget"
 )
 
-// maxAutoBudgets is how many budgets one entry makes of rules. Each has about 140 series: 2,048 of them made a scrape of
-// 27.8 MB that took 8.9 s.
+// maxAutoBudgets is how many budgets one entry makes of rules. Each has about 140 series: 2,048 of them made a
+// scrape of 27.8 MB that took 8.9 s.
 const maxAutoBudgets = 128
 
 // followsRules reports whether NAT rules tell something of an entry.
@@ -29,92 +25,10 @@ func (b *Budget) followsRules() bool { return b.Model == ModelAuto || b.Model ==
 // unreadText says why the rules of a place cannot be read.
 func unreadText(err error, place string) string {
 	if errors.Is(err, fs.ErrPermission) {
-		return fmt.Sprintf("missing CAP_NET_ADMIN: the NAT rules of %s cannot be read, so their ports and VIPs are not known", place)
+		return fmt.Sprintf("missing CAP_NET_ADMIN: the NAT rules of %s cannot be read, "+
+			"so their ports and VIPs are not known", place)
 	}
 	return fmt.Sprintf("NAT rules of %s: %v", place, err)
-}
-
-// Readers keep what was read of NAT rules from one look to the next. nil reads everything each time.
-type Readers struct {
-	now    func() collector.Time
-	mu     sync.Mutex
-	byName map[string]*natrules.Reader
-}
-
-// NewReaders returns Readers by a clock.
-func NewReaders(now func() collector.Time) *Readers {
-	return &Readers{now: now, byName: map[string]*natrules.Reader{}}
-}
-
-// Read returns the NAT rules of a namespace, ns, that the configuration calls name.
-func (r *Readers) Read(ctx context.Context, name string, ns *netns.Handle) (natrules.Ruleset, error) {
-	if r == nil {
-		return natrules.Read(ns)
-	}
-	r.mu.Lock()
-	reader := r.byName[name]
-	if reader == nil {
-		reader = &natrules.Reader{}
-		r.byName[name] = reader
-	}
-	r.mu.Unlock()
-	return reader.Read(ctx, ns, r.now())
-}
-
-// TakeCPU returns the processor time that reading has taken since the last call.
-func (r *Readers) TakeCPU() (sum time.Duration) {
-	if r == nil {
-		return 0
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	for _, reader := range r.byName {
-		sum += reader.TakeCPU()
-	}
-	return sum
-}
-
-// ReadRules puts the NAT rules into m that budgets are made of or compared with. It returns why some cannot be read, which
-// stay what they were.
-func (m *Machine) ReadRules(ctx context.Context, c *Config, outer *netns.Handle) (texts []string) {
-	if c.wantsRules() {
-		s, err := m.Readers.Read(ctx, "", outer)
-		if err == nil {
-			m.Rules, m.RulesUnread = s, false
-		} else {
-			m.RulesUnread = !m.Rules.Read
-			texts = append(texts, unreadText(err, "this machine"))
-		}
-	}
-	read := maps.Clone(m.NetnsRules)
-	if read == nil {
-		read = map[string]natrules.Ruleset{}
-	}
-	done := map[string]bool{"": true}
-	for i := range c.Budgets {
-		b := &c.Budgets[i]
-		if done[b.Netns] || !b.followsRules() {
-			continue
-		}
-		done[b.Netns] = true
-		s, err := m.readRulesOf(ctx, b.Netns)
-		if err != nil {
-			texts = append(texts, unreadText(err, "network namespace "+b.Netns))
-			continue
-		}
-		read[b.Netns] = s
-	}
-	m.NetnsRules = read
-	return texts
-}
-
-func (m *Machine) readRulesOf(ctx context.Context, name string) (natrules.Ruleset, error) {
-	ns, err := OpenNetns(name)
-	if err != nil {
-		return natrules.Ruleset{}, err
-	}
-	defer func() { _ = ns.Close() }()
-	return m.Readers.Read(ctx, name, ns)
 }
 
 // rulesOf returns the rules of the namespace that an entry is for.
@@ -141,7 +55,8 @@ func (r *resolution) noteRules(name string, s natrules.Ruleset) {
 	for _, rule := range s.Rules {
 		if rule.AbsentSince > 0 {
 			since := time.Unix(0, int64(rule.AbsentSince)).UTC().Format(time.TimeOnly)
-			r.note("%s: rules absent since %s UTC, %v among them: what they gave out counts for a minute more", name, since, rule)
+			r.note("%s: rules absent since %s UTC, %v among them: what they gave out counts for a minute more",
+				name, since, rule)
 			return
 		}
 	}
@@ -162,9 +77,9 @@ func noRules(s natrules.Ruleset, unread bool) string {
 	return "no NAT rule on this machine"
 }
 
-// groupRules makes one rule of all that give out the same ports. Masquerade is one for each range, whichever interfaces
-// it is on. What is narrow comes first: flows count under the first budget that takes them. folded are rules beyond
-// maxAutoBudgets, those with the most ports.
+// groupRules makes one rule of all that give out the same ports. Masquerade is one for each range, whichever
+// interfaces it is on. What is narrow comes first: flows count under the first budget that takes them. folded are
+// rules beyond maxAutoBudgets, those with the most ports.
 func groupRules(rules []natrules.Rule) (groups, folded []natrules.Rule) {
 	at := map[string]int{}
 	for _, rule := range rules {
@@ -192,7 +107,8 @@ func groupRules(rules []natrules.Rule) (groups, folded []natrules.Rule) {
 	groups = slices.DeleteFunc(groups, func(g natrules.Rule) bool { return !g.TCP && !g.UDP })
 	slices.SortStableFunc(groups, func(a, b natrules.Rule) int {
 		anywhere := func(r natrules.Rule) int { return min(1, len(r.VIPs)) }
-		return cmp.Or(-cmp.Compare(anywhere(a), anywhere(b)), cmp.Compare(portsOf(a), portsOf(b)), cmp.Compare(len(a.VIPs), len(b.VIPs)))
+		return cmp.Or(-cmp.Compare(anywhere(a), anywhere(b)),
+			cmp.Compare(portsOf(a), portsOf(b)), cmp.Compare(len(a.VIPs), len(b.VIPs)))
 	})
 	if len(groups) <= maxAutoBudgets {
 		return groups, nil
@@ -281,7 +197,8 @@ func (r *resolution) autoRules(path string, b *Budget, p budget.Params, groups, 
 	}
 	all := foldedRule(folded)
 	p.Name = b.Name + "-other"
-	r.note("%s: the NAT rules give out %d different ports and VIPs: the %d with the most ports are one budget, %s, of all their ports together: "+
+	r.note("%s: the NAT rules give out %d different ports and VIPs: the %d with the most ports are one budget, %s, "+
+		"of all their ports together: "+
 		"a budget of model linux counts one of them by itself", b.Name, len(groups)+len(folded), len(folded), p.Name)
 	r.ofRule(path, b, p, all, before)
 }
@@ -353,7 +270,7 @@ func (r *resolution) names(entry string, groups []natrules.Rule) []string {
 			names[i] = entry + "-" + groupName(g)
 		}
 		for taken[names[i]] {
-			names[i] += "-ipv6"
+			names[i] += "+"
 		}
 		taken[names[i]] = true
 	}
@@ -372,6 +289,8 @@ func stands(b *budget.Budget, g natrules.Rule) bool {
 func groupName(r natrules.Rule) string {
 	var parts []string
 	switch n := len(r.VIPs); {
+	case r.Masquerade && n > 0 && r.VIPs[0].Is6():
+		parts = append(parts, "masquerade-ipv6")
 	case r.Masquerade, n == 0:
 		parts = append(parts, "masquerade")
 	case n == 1:
@@ -410,7 +329,8 @@ func (r *resolution) contradicted(b *Budget) {
 	r.note("%s: no NAT rule of this machine gives out its ports: %s", b.Name, said)
 }
 
-// gives reports whether rule g gives out ports of want, all where it is zero, of one of vips, any where there are none.
+// gives reports whether rule g gives out ports of want, all where it is zero, of one of vips, any where there are
+// none.
 func gives(g natrules.Rule, vips []netip.Addr, want collector.PortRange) bool {
 	var whole collector.PortRange
 	have := g.Ports

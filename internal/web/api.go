@@ -196,7 +196,7 @@ func newAPIHistogram(h *detector.Histogram) apiHistogram {
 	return apiHistogram{Bounds: h.Bounds, Counts: h.Counts, Sum: h.Sum}
 }
 
-func newAPIProtocol(v *metrics.View, p *detector.ProtocolSnapshot) apiProtocol {
+func newAPIProtocol(v *metrics.View, p *detector.AccountSnapshot) apiProtocol {
 	out := apiProtocol{
 		Protocol: p.Protocol.String(), Held: p.Held, Live: p.Live, Cooling: p.Cooling,
 		Busiest: p.Busiest, Opening: p.Opening, Opened: p.Opened,
@@ -240,7 +240,7 @@ func newAPISpace(s *detector.SpaceSnapshot) apiSpace {
 }
 
 // causes returns the causes of failed opens that a working sensor can see; for UDP there are none.
-func causes(v *metrics.View, p *detector.ProtocolSnapshot) []string {
+func causes(v *metrics.View, p *detector.AccountSnapshot) []string {
 	if p.Protocol != collector.TCP {
 		return nil
 	}
@@ -248,7 +248,7 @@ func causes(v *metrics.View, p *detector.ProtocolSnapshot) []string {
 }
 
 // failures returns how many opens failed from one cause.
-func failures(p *detector.ProtocolSnapshot, cause string) uint64 {
+func failures(p *detector.AccountSnapshot, cause string) uint64 {
 	switch cause {
 	case metrics.CauseUnanswered:
 		return p.Unanswered

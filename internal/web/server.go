@@ -28,15 +28,18 @@ type Server struct {
 	state  func() *State
 	age    func() time.Duration
 	reload func() error
-	tmpl   *template.Template
-	logger *slog.Logger
+	// history is nil where none is kept.
+	history *History
+	planner planner
+	tmpl    *template.Template
+	logger  *slog.Logger
 	// lifecycle and profiling are the routes that a flag adds.
 	lifecycle, profiling bool
 	scrapes              chan struct{} // holds one for each scrape that is answered now
 	reloads              *rate.Limiter
 }
 
-// Config is what a server takes; all of it is needed.
+// Config is what a server takes; all but History is needed.
 type Config struct {
 	// State returns the current state, from any goroutine.
 	State func() *State
@@ -45,6 +48,8 @@ type Config struct {
 	// Reload reads the agent's config again. An error means that the last good config stays in place.
 	Reload func() error
 	Logger *slog.Logger
+	// History of the last hour, for the page; nil is none.
+	History *History
 	// Lifecycle lets POST /-/reload reload the config.
 	Lifecycle bool
 	// Profiling serves /debug/pprof/.
@@ -69,7 +74,7 @@ func New(c Config) (*Server, error) {
 		return nil, fmt.Errorf("parse page: %w", err)
 	}
 	return &Server{
-		state: c.State, age: c.Age, reload: c.Reload, tmpl: tmpl, logger: c.Logger,
+		state: c.State, age: c.Age, reload: c.Reload, history: c.History, tmpl: tmpl, logger: c.Logger,
 		lifecycle: c.Lifecycle, profiling: c.Profiling,
 		scrapes: make(chan struct{}, scrapesAtOnce), reloads: rate.NewLimiter(rate.Every(reloadEvery), reloadBurst),
 	}, nil

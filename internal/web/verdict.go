@@ -21,7 +21,7 @@ const (
 // urgent is the port space that runs out first among those that are near their budget.
 type urgent struct {
 	level    level // levelOK: there is none
-	protocol *detector.ProtocolSnapshot
+	protocol *detector.AccountSnapshot
 	space    *detector.SpaceSnapshot
 	left     float64 // seconds to exhaustion, +Inf beyond the longest horizon
 }
