@@ -355,7 +355,7 @@ func (in *intake) endBy(s *sighting, i uint32, f *flow, ended collector.Interval
 // placeFor returns the place that counts the flow of s, and makes it if needed.
 func (in *intake) placeFor(s *sighting) place {
 	to := s.event.Flow.Destination
-	k := in.spaces.keyOf(s.account, s.home, s.destination, to.Port())
+	k := in.spaces.keyOf(s.account, s.home, s.destination, to.Port(), s.event.Flow.Zone)
 	if n := s.space; int(n) < len(in.spaces.list) && in.spaces.list[n].used && in.spaces.list[n].key.is(&k) {
 		return place(n)
 	}
