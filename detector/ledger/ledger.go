@@ -74,6 +74,7 @@ type Ledger struct {
 	namespaces namespaces
 	outlooks   outlooks
 	spaces     spaces
+	feed       feed
 	stalls     stalls
 	flows      flows
 	intake     intake
@@ -100,10 +101,11 @@ func New(cfg Config) *Ledger {
 	for _, s := range cfg.Shared {
 		l.spaces.shared[s] = true
 	}
+	l.feed.spaces = &l.spaces
 	l.stalls = newStalls(&l.spaces)
-	l.flows = flows{clock: &l.clock, namespaces: &l.namespaces, spaces: &l.spaces, stalls: &l.stalls}
+	l.flows = flows{clock: &l.clock, namespaces: &l.namespaces, spaces: &l.spaces, feed: &l.feed, stalls: &l.stalls}
 	l.flows.expire = l.flows.expired
-	l.intake = intake{clock: &l.clock, matcher: &l.matcher, vips: &l.vips, flows: &l.flows, spaces: &l.spaces}
+	l.intake = intake{clock: &l.clock, matcher: &l.matcher, vips: &l.vips, flows: &l.flows, spaces: &l.spaces, feed: &l.feed}
 	l.forecasts = forecasts{clock: &l.clock, outlooks: &l.outlooks, spaces: &l.spaces, flows: &l.flows, namespaces: &l.namespaces}
 	l.pick = picker{spaces: &l.spaces, max: cfg.ExportedMax, hold: cfg.ExportHold}
 	l.install(cfg.Budgets)
