@@ -28,6 +28,7 @@ func backtestCommand(app *kingpin.Application) command {
 	c.Flag("train-seeds", "Other runs, to fit thresholds on.").Default("2").IsSetByUser(&sized[2]).IntVar(&b.TrainSeeds)
 	c.Flag("first-seed", "The first of the seeds to judge. From 1000 on they are those that constants are chosen on.").Default("1").Uint64Var(&b.FirstSeed)
 	c.Flag("quick", "One seed of two hours, and one to fit on.").BoolVar(&b.Quick)
+	c.Flag("train", "Print the constants of the forecast's factory as the training seeds of all scenarios and loads lead to them.").BoolVar(&b.Train)
 	c.Flag("ablate", "Judge the forecast without each of its parts as well.").BoolVar(&b.Ablate)
 	c.Flag("tick", "How often the ledger is asked; it divides a minute.").Default("1s").StringVar(&tick)
 	c.Flag("budget", "Ports of one port space; without it the model's, or for static ones chosen so that each is reached.").PlaceHolder("PORTS").IntVar(&b.Ports)

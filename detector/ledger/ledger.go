@@ -42,6 +42,8 @@ type Config struct {
 	Key [2]uint64
 	// Without leaves parts of the forecast out, to see what they are worth; default none.
 	Without forecast.Part
+	// Judged, when set, is told of each forecast once it is known what came; default nil.
+	Judged func(forecast.Judged)
 }
 
 func (c Config) withDefaults() Config {
@@ -127,6 +129,7 @@ func New(cfg Config) *Ledger {
 		bounds:     newHistogramBounds(),
 		forecaster: forecast.NewForecaster(cfg.Without),
 	}
+	l.forecaster.Judged = cfg.Judged
 	for _, s := range cfg.Shared {
 		l.shared[s] = true
 	}
