@@ -55,12 +55,13 @@ func (o *Outlook) expect(w *workspace, now, held float64) {
 	}
 	for i := range o.fifteen {
 		if p := &o.fifteen[i]; p.due == 0 {
-			p.due, p.fill = int64(now)+15, float32(c.base[2]+o.rate*c.gain[2])
+			p.due, p.fill = uint32(now)+15, float32(c.base[2]+o.rate*c.gain[2])
 			break
 		}
 	}
 	for h := range w.weight {
 		o.weigh(h, &w.weight[h])
+		o.climb(w, h, now)
 	}
 	h = 0
 	for i := range w.grid {
@@ -85,7 +86,7 @@ func (o *Outlook) line(now float64, finest int) line {
 	if slope == 0 {
 		return line{level: o.rate}
 	}
-	return line{level, slope, min(seen, max(level, 0)/math.Abs(slope))}
+	return line{level, slope, min(seen/2, max(level, 0)/math.Abs(slope))}
 }
 
 // reversion is how much of today's distance from the long mean of rate and fill is left at
@@ -97,6 +98,32 @@ func (o *Outlook) reversion(h int, u float64) (rate, fill float64) {
 	const worth = 20 // judged forecasts that the prior weighs
 	prior := math.Exp(-u / 7200)
 	return o.learnt[h].rate.slope(prior, worth), o.learnt[h].fill.slope(prior, worth)
+}
+
+// riseDiffers is from how many standard deviations on a trend differs from a rate that stays.
+const riseDiffers = 1
+
+// climb gives a proven trend that leads elsewhere by horizon h the share that it has earned where it did so before; half
+// of all before that.
+func (o *Outlook) climb(w *workspace, h int, now float64) {
+	c, i := &w.course, w.horizon[h]
+	sd := math.Sqrt(c.variance[i] + max(0, c.mean[revert][i]-c.base[i]) + 1)
+	weight := &w.weight[h]
+	if now-float64(o.came.since) < w.grid[i] {
+		return // nobody has seen for as long that it lasts
+	}
+	if weight[trend] == 0 || math.Abs(c.mean[trend][i]-c.mean[revert][i]) <= riseDiffers*sd {
+		return
+	}
+	share := o.learnt[h].rise.trust()
+	if share <= weight[trend] {
+		return
+	}
+	rest := (1 - share) / max(1-weight[trend], 1e-9)
+	for k := range weight {
+		weight[k] *= rest
+	}
+	weight[trend] = share
 }
 
 // scoreWorth is how many judged forecasts the factory's scores weigh.

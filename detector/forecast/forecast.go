@@ -20,11 +20,14 @@ type Forecaster struct {
 	since float64
 	work  workspace
 	// factory is what the tails and the calibration start from.
-	factory     [detector.NumHorizons]tail
+	factory     kindTails
+	common      kindShares
 	calibration [detector.NumHorizons]calibration
 	// scores are the errors that the factory expects of each component, power is how much they tell.
 	scores [detector.NumHorizons][components]float32
 	power  [detector.NumHorizons][2]float64
+	// Judged, when set, is told of each forecast once it is known what came.
+	Judged func(Judged)
 	// without turns parts of the method off, for the ablation table alone.
 	without Part
 	// stocks in the order they were made, so that the same input gives the same bytes.
@@ -34,10 +37,12 @@ type Forecaster struct {
 }
 
 func NewForecaster(without Part) *Forecaster {
-	f := &Forecaster{edges: newAgeEdges(), without: without, factory: factoryTails(), calibration: factoryCalibration(), scores: factoryScores(), power: scorePower()}
+	f := &Forecaster{edges: newAgeEdges(), without: without, calibration: factoryCalibration(), scores: factoryScores(), power: scorePower()}
+	f.factory, f.common = factoryTails()
 	f.work.edges, f.work.curve.edges = f.edges, f.edges
 	f.work.grid, f.work.horizon = aheadGrid(), horizonAt()
 	f.work.taus = hazardTaus()
+	f.work.bins = newTailEdges()
 	f.work.worth = tailWorth()
 	f.work.bursts = make([]expected, 0, burstsMost)
 	return f
@@ -166,7 +171,7 @@ type Outlook struct {
 	// fifteen are the forecasts it is judged by.
 	error   float64
 	fifteen [16]struct {
-		due  int64
+		due  uint32 // second: it is 2106 before they are too many
 		fill float32
 	}
 	again reopened

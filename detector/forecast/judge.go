@@ -23,7 +23,10 @@ func (o *Outlook) judge(now, held float64) {
 			if int64(now) < p.due {
 				continue
 			}
-			l.judge(p, held, o.opened, u, keep)
+			l.judge(p, held, o.opened, u, keep, &s.f.factory[h])
+			if s.f.Judged != nil {
+				s.f.Judged(Judged{h, float64(p.highest-p.top) / float64(p.topSD), float64(p.said), p.hit, p.beyond})
+			}
 			if !p.beyond {
 				y := 0.0
 				if p.hit {
@@ -42,7 +45,7 @@ const seenMost = 100
 
 // judge learns from forecast p, due u seconds after it was made, with held ports and opened
 // arrivals by now.
-func (l *learnt) judge(p *pending, held, opened, u, keep float64) {
+func (l *learnt) judge(p *pending, held, opened, u, keep float64, tails *[kinds]tail) {
 	l.seen = min(l.seen+1, seenMost)
 	f := 1 / float64(l.seen)
 	sd := float64(p.sd)
@@ -55,9 +58,14 @@ func (l *learnt) judge(p *pending, held, opened, u, keep float64) {
 		d = &l.duel[1]
 	}
 	d.judge(math.Abs(highest-float64(p.topClock))/sd, math.Abs(highest-float64(p.topRest))/sd)
+	if a, b := float64(p.mean[trend]), float64(p.mean[revert]); math.Abs(a-b) > riseDiffers*sd {
+		l.rise.judge(math.Abs(held-a)/sd, math.Abs(held-b)/sd)
+	}
 	r := (held - float64(p.mix)) / sd
 	l.spread += float32(f * (min(r*r, 2500) - float64(l.spread)))
-	l.tail.learn(keep, (highest-float64(p.top))/float64(p.topSD))
+	residual := (highest - float64(p.top)) / float64(p.topSD)
+	l.tail.learn(keep, residual)
+	l.kind.learn(TailBin(residual), tails)
 	l.rate.learn(keep, float64(p.rate), (opened-p.arrivals)/u-float64(p.rateMean))
 	l.fill.learn(keep, float64(p.fill), held-float64(p.fillMean))
 }

@@ -8,19 +8,24 @@ import (
 
 // passage is how near to the ceiling a forecast has come on its way.
 type passage struct {
-	// left are the ports left until the ceiling, at the fullest so far; low until the one beyond
-	// the edge of a table that the pool may cross.
+	// left is the least distance to the ceiling so far, in standard deviations of the time at which it is; low that to the one
+	// beyond the edge of a table that the pool may cross.
 	left, low [components]float64
 	// clocked and clockedLow are the probabilities by the clock that the one and the other is passed.
 	clocked, clockedLow float64
 	// topClock and topRest are the highest fill so far by the clock, and by all others together.
 	topClock, topRest float64
-	// topBurst is the variance that bursts add to topClock.
-	topBurst float64
+	// topBurst is the variance that bursts add to topClock; clockVar and restVar are the others of the two.
+	topBurst, clockVar, restVar float64
+	// reach is how high the fill can be at topRest, by so many standard deviations.
+	reach float64
 }
 
+// topReach is how many standard deviations of chance a time is to be higher than others by, to be the fullest.
+const topReach = 2
+
 func startPassage() passage {
-	p := passage{topClock: math.Inf(-1), topRest: math.Inf(-1)}
+	p := passage{topClock: math.Inf(-1), topRest: math.Inf(-1), reach: math.Inf(-1)}
 	for k := range p.left {
 		p.left[k], p.low[k] = math.Inf(1), math.Inf(1)
 	}
@@ -44,10 +49,15 @@ func (o *Outlook) step(w *workspace, p *passage, i, h int, trust, blind float64)
 	s, c := o.account, &w.course
 	others := 1 - w.weight[h][clock]
 	if others > 1e-6 {
-		p.topRest = max(p.topRest, (c.mix[i]-w.weight[h][clock]*c.mean[clock][i])/others)
+		rest := (c.mix[i] - w.weight[h][clock]*c.mean[clock][i]) / others
+		v := c.variance[i] + max(0, rest-c.base[i]) + 1
+		if reach := rest + topReach*math.Sqrt(v); reach > p.reach {
+			p.reach, p.topRest, p.restVar = reach, rest, v
+		}
 	}
 	if c.peak[i] > p.topClock {
 		p.topClock, p.topBurst = c.peak[i], c.peakBurst[i]
+		p.clockVar = c.variance[i] + max(0, c.peak[i]-c.base[i]) + 1
 	}
 	crossed := s.crossed[i]
 	sum := 0.0
@@ -62,17 +72,17 @@ func (o *Outlook) step(w *workspace, p *passage, i, h int, trust, blind float64)
 			p.clockedLow = max(p.clockedLow, o.burstExceeds(w, i, s.next, sd))
 			at, atLow = p.clocked, p.clockedLow
 		} else {
-			p.left[k] = min(p.left[k], s.ceiling-c.mean[k][i])
+			sd := c.deviation(k, i, blind)
+			p.left[k] = min(p.left[k], (s.ceiling-c.mean[k][i])/sd)
 			if crossed > 0 {
-				p.low[k] = min(p.low[k], s.next-c.mean[k][i])
+				p.low[k] = min(p.low[k], (s.next-c.mean[k][i])/sd)
 			}
 			if x *= (1 - trust) / max(others, 1e-6); x < 1e-6 {
 				continue
 			}
-			sd := c.deviation(k, i, blind)
-			at = o.exceeds(w, p.left[k]/sd)
+			at = o.exceeds(w, p.left[k])
 			if crossed > 0 {
-				atLow = o.exceeds(w, p.low[k]/sd)
+				atLow = o.exceeds(w, p.low[k])
 			}
 		}
 		sum += x * (at + crossed*max(0, atLow-at))
@@ -91,12 +101,12 @@ func (o *Outlook) pass(w *workspace, c Conditions, now, held, seen float64) {
 	trust := o.trust(w, 0)
 	least, before := 0.0, 0.0 // probability at the time before
 	h := 0
-	o.learnt[0].tail.cumulate(&s.f.factory[0], w.worth[0], &w.above)
+	o.learnt[0].cumulate(0, s.f, &w.above)
 	for i, u := range w.grid {
 		if i > w.horizon[h] {
 			h++
 			trust = o.trust(w, h)
-			o.learnt[h].tail.cumulate(&s.f.factory[h], w.worth[h], &w.above)
+			o.learnt[h].cumulate(h, s.f, &w.above)
 		}
 		p := o.step(w, &way, i, h, trust, blind)
 		if s.f.without&PartCalibration == 0 {
@@ -110,7 +120,7 @@ func (o *Outlook) pass(w *workspace, c Conditions, now, held, seen float64) {
 		if i == w.horizon[h] {
 			l := &o.learnt[h]
 			variance := co.variance[i] + max(0, co.mix[i]-co.base[i]) + 1
-			topSD := math.Sqrt(variance + trust*way.topBurst)
+			topSD := math.Sqrt((1-trust)*way.restVar + trust*(way.clockVar+way.topBurst))
 			variance += w.weight[h][clock] * co.burst[i]
 			f.Mean[h] = co.mix[i]
 			f.Variance[h] = variance*l.variance() + blind
@@ -149,7 +159,7 @@ func (o *Outlook) exceeds(w *workspace, r float64) float64 {
 	if o.account.f.without&PartTail != 0 {
 		return normalTail(r)
 	}
-	return beyond(&w.above, r)
+	return w.bins.beyond(&w.above, r)
 }
 
 // normalTail is the probability that a standard normal variable is above r.

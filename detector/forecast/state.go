@@ -20,7 +20,7 @@ import (
 // It begins with stateMagic and the version, and ends with a CRC-32C of all before.
 const (
 	stateMagic   = "snatwatch state\n"
-	stateVersion = 4
+	stateVersion = 5
 	// stateOld is after how long what was learned of a port space says nothing any more.
 	stateOld = 6 * time.Hour
 )
@@ -221,6 +221,9 @@ func (c *codec) memory(m *memory) {
 		for i := range l.tail {
 			c.f32(&l.tail[i])
 		}
+		for k := range l.kind {
+			c.f32(&l.kind[k])
+		}
 		for k := range l.score {
 			c.f32(&l.score[k])
 		}
@@ -229,6 +232,7 @@ func (c *codec) memory(m *memory) {
 		for i := range l.duel {
 			c.f32(&l.duel[i].clock, &l.duel[i].rest, &l.duel[i].rounds)
 		}
+		c.f32(&l.rise.clock, &l.rise.rest, &l.rise.rounds)
 	}
 	m.dispersion = max(1, m.dispersion)
 	c.arrivals(&m.came)

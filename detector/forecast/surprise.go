@@ -77,7 +77,7 @@ func (o *occurrence) hasten(h *rates) {
 			e += float64(o.lived[k]) * h[k]
 		}
 		z2 := (d - e) * (d - e) / (e + 1)
-		m := max(2, 60/(1+z2*z2/16))
+		m := max(2, (60+4*d)/(1+z2*z2/16))
 		for k := first; k < last; k++ {
 			h[k] = (float64(o.ended[k]) + m) / (float64(o.lived[k]) + m/h[k])
 		}

@@ -53,6 +53,7 @@ type workspace struct {
 	grid    [aheads]float64
 	horizon [detector.NumHorizons]int
 	taus    [numSpeeds]float64
+	bins    tailEdges
 	worth   [detector.NumHorizons]float64
 	crowd   crowd
 	seen    exposure
@@ -265,7 +266,7 @@ func (o *Outlook) arrive(now, dt, held float64) {
 	}
 	for i := range o.fifteen {
 		p := &o.fifteen[i]
-		if p.due != 0 && int64(now) >= p.due {
+		if p.due != 0 && uint32(now) >= p.due {
 			o.error += (1 - math.Exp(-dt/20)) * ((held-float64(p.fill))/15 - o.error)
 			p.due = 0
 		}

@@ -42,6 +42,8 @@ type Config struct {
 	Key [2]uint64
 	// Without leaves parts of the forecast out, to see what they are worth; default none.
 	Without forecast.Part
+	// Judged, when set, gets each forecast once it is due, with what came; default nil.
+	Judged func(forecast.Judged)
 }
 
 func (c Config) withDefaults() Config {
@@ -98,6 +100,7 @@ func New(cfg Config) *Ledger {
 		clock: &l.clock, outlooks: &l.outlooks,
 		secret: cfg.Key, trackedMax: cfg.TrackedMax, hold: cfg.SpaceHold, shared: map[string]bool{},
 	}
+	l.outlooks.forecaster.Judged = cfg.Judged
 	for _, s := range cfg.Shared {
 		l.spaces.shared[s] = true
 	}
