@@ -198,3 +198,36 @@ func (f *fewSeconds) take() (counts [8]uint8) {
 	counts, f.counts = f.counts, counts
 	return counts
 }
+
+// count is how many arrivals fell between seconds from and to, where blocks of a level are the
+// finest that reach back there, spread evenly over each.
+func (a *arrivals) count(from, to int64) (n float32) {
+	for j := range a.blocks {
+		last := a.now >> j
+		if last-from>>j >= arrivalBlocks {
+			continue
+		}
+		for b := from >> j; b <= (to-1)>>j && b <= last; b++ {
+			part := min(to, (b+1)<<j, a.now+1) - max(from, b<<j)
+			n += a.blocks[j][b&(arrivalBlocks-1)] * float32(part) / float32(min((b+1)<<j, a.now+1)-b<<j)
+		}
+		return n
+	}
+	return 0
+}
+
+// take takes back the newest n arrivals, of the last seconds at most; it returns how many there were.
+func (a *arrivals) take(n uint32) (took uint32) {
+	for at := a.now; at > a.now-arrivalBlocks && took < n; at-- {
+		x := min(n-took, uint32(a.blocks[0][at&(arrivalBlocks-1)]))
+		if x == 0 {
+			continue
+		}
+		for j := range a.blocks {
+			b := &a.blocks[j][at>>j&(arrivalBlocks-1)]
+			*b = max(0, *b-float32(x))
+		}
+		took += x
+	}
+	return took
+}

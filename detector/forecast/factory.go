@@ -1,6 +1,10 @@
 package forecast
 
-import "github.com/snatwatch/snatwatch/detector"
+import (
+	"math"
+
+	"github.com/snatwatch/snatwatch/detector"
+)
 
 // calibration makes a probability of the raw one: its log-odds are offset + slope times the
 // raw log-odds.
@@ -202,4 +206,29 @@ func factoryTails() (tails kindTails, common kindShares) {
 			{0.307, 0.0774, 0.474, 0.141},
 			{0.295, 0.141, 0.296, 0.268},
 		}
+}
+
+// tailWorth is how many residuals the factory's tail weighs, by horizon: the further ahead,
+// the more one load differs from another.
+func tailWorth() [detector.NumHorizons]float64 { return [detector.NumHorizons]float64{400, 75, 15, 8} }
+
+// scorePower is by how high a power of its error a component loses weight, by horizon: while nothing
+// was judged yet, and after much was. A minute ahead all are alike, an hour ahead one is right.
+func scorePower() [detector.NumHorizons][2]float64 {
+	return [detector.NumHorizons][2]float64{{4, 5}, {4, 12}, {16, 16}, {16, 16}}
+}
+
+// logit and logistic are each other's inverse.
+func logit(p float64) float64 {
+	p = min(max(p, 1e-9), 1-1e-9)
+	return math.Log(p / (1 - p))
+}
+
+func logistic(x float64) float64 { return 1 / (1 + math.Exp(-x)) }
+
+// Calibrated composes a correction of log-odds, offset + slope times those that are said, with the
+// calibration of horizon h.
+func Calibrated(h int, offset, slope float64) (composedOffset, composedSlope float64) {
+	c := factoryCalibration()[h]
+	return offset + slope*c.offset, slope * c.slope
 }

@@ -79,10 +79,6 @@ type Account struct {
 	brier, judged [detector.NumHorizons]float64
 }
 
-// coolClasses is how many distinct cool-downs a budget may have; the shortest are
-// put together beyond that.
-const coolClasses = 4
-
 // stock makes the state of protocol p of budget b.
 func (f *Forecaster) Account(b *budget.Budget, p collector.Protocol, now collector.Time) *Account {
 	s := &Account{f: f, name: b.Name, protocol: p}
@@ -279,14 +275,6 @@ func (o *Outlook) Free(release collector.Time) {
 // drop forgets a live flow without an end: the ledger lost sight of it.
 func (o *Outlook) Drop(opened collector.Interval) { o.times.drop(opened) }
 
-// second is the second that t lies in.
-func Second(t collector.Time) int64 { return int64(t) / int64(time.Second) }
-
-// releaseSecond is the first whole second at which a port due at t is free.
-func releaseSecond(t collector.Time) int64 {
-	return (int64(t) + int64(time.Second) - 1) / int64(time.Second)
-}
-
 // conditions are what the ledger knows besides the flows when a forecast is made.
 type Conditions struct {
 	// Now is the moment up to which everything was seen: in poll mode the last dump's.
@@ -328,3 +316,13 @@ func (o *Outlook) held() int {
 	o.cooled()
 	return o.times.ages.count() + int(o.cools.total)
 }
+
+// closedBefore takes a port that the ledger has come to know, and that is free at release, out of those of the state.
+func (o *Outlook) closedBefore(release int64) {
+	if o.before != nil {
+		o.before.cools.remove(release)
+	}
+}
+
+// tick makes one forecast of an outlook.
+type tick struct{ *Outlook }

@@ -6,10 +6,6 @@ import (
 	"github.com/snatwatch/snatwatch/detector"
 )
 
-// kinds is how many kinds of load the factory knows, from the calm to the wild. Which one a port space is of shows in
-// its residuals, within an hour of them.
-const kinds = 4
-
 // kindTails are the tails of each kind of load, by horizon; kindShares say how common each is.
 type (
 	kindTails  [detector.NumHorizons][kinds]tail
@@ -52,13 +48,6 @@ func (k *kind) shares(common *[kinds]float32) (share [kinds]float64) {
 	return share
 }
 
-// cumulate puts into above the tail of horizon h: what was learnt, and by its worth what the factory says of this kind
-// of load.
-func (l *learnt) cumulate(h int, f *Forecaster, above *[tailBins + 1]float64) {
-	share := l.kind.shares(&f.common[h])
-	l.tail.cumulate(&f.factory[h], &share, f.work.worth[h], above)
-}
-
 // TailBins is how many bins a tail has, TailBin the bin of residual r.
 const TailBins = tailBins
 
@@ -74,11 +63,4 @@ type Judged struct {
 	// already, so that neither tells anything.
 	Said           float64
 	Hit, Exhausted bool
-}
-
-// Calibrated composes a correction of log-odds, offset + slope times those that are said, with the
-// calibration of horizon h.
-func Calibrated(h int, offset, slope float64) (composedOffset, composedSlope float64) {
-	c := factoryCalibration()[h]
-	return offset + slope*c.offset, slope * c.slope
 }

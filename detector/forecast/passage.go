@@ -2,8 +2,6 @@ package forecast
 
 import (
 	"math"
-
-	"github.com/snatwatch/snatwatch/detector"
 )
 
 // passage is how near to the ceiling a forecast has come on its way.
@@ -45,7 +43,7 @@ func (p *passage) top(trust float64) float64 {
 
 // step goes on to place i of the grid, of horizon h, and returns the probability that the ceiling
 // is passed by then.
-func (o *Outlook) step(w *workspace, p *passage, i, h int, trust, blind float64) float64 {
+func (o tick) step(w *workspace, p *passage, i, h int, trust, blind float64) float64 {
 	s, c := o.account, &w.course
 	others := 1 - w.weight[h][clock]
 	if others > 1e-6 {
@@ -80,9 +78,9 @@ func (o *Outlook) step(w *workspace, p *passage, i, h int, trust, blind float64)
 			if x *= (1 - trust) / max(others, 1e-6); x < 1e-6 {
 				continue
 			}
-			at = o.exceeds(w, p.left[k])
+			at = w.exceeds(o.account, p.left[k])
 			if crossed > 0 {
-				atLow = o.exceeds(w, p.low[k])
+				atLow = w.exceeds(o.account, p.low[k])
 			}
 		}
 		sum += x * (at + crossed*max(0, atLow-at))
@@ -92,7 +90,7 @@ func (o *Outlook) step(w *workspace, p *passage, i, h int, trust, blind float64)
 
 // pass computes the probability that the fill passes the ceiling on its way, and keeps
 // forecasts to be judged.
-func (o *Outlook) pass(w *workspace, c Conditions, now, held, seen float64) {
+func (o tick) pass(w *workspace, c Conditions, now, held, seen float64) {
 	s, co, f := o.account, &w.course, &o.forecast
 	blind := o.blindness(c, now, held)
 	f.Inexact = blind > 0 || c.WarmingUntil > c.Now
@@ -147,16 +145,16 @@ func (o *Outlook) pass(w *workspace, c Conditions, now, held, seen float64) {
 
 // burstExceeds is the probability by the clock that the fill is above ceiling between place i of
 // the grid and the one before; sd is its standard deviation then.
-func (o *Outlook) burstExceeds(w *workspace, i int, ceiling, sd float64) float64 {
+func (o tick) burstExceeds(w *workspace, i int, ceiling, sd float64) float64 {
 	// How much bursts vary is known, so the errors of other times say nothing of them.
 	r := (ceiling - w.course.peak[i]) / sd
 	known := w.course.peakBurst[i] / (sd * sd)
-	return known*normalTail(r) + (1-known)*o.exceeds(w, r)
+	return known*normalTail(r) + (1-known)*w.exceeds(o.account, r)
 }
 
 // exceeds is the probability that the residual is above r.
-func (o *Outlook) exceeds(w *workspace, r float64) float64 {
-	if o.account.f.without&PartTail != 0 {
+func (w *workspace) exceeds(a *Account, r float64) float64 {
+	if a.f.without&PartTail != 0 {
 		return normalTail(r)
 	}
 	return w.bins.beyond(&w.above, r)
@@ -165,16 +163,12 @@ func (o *Outlook) exceeds(w *workspace, r float64) float64 {
 // normalTail is the probability that a standard normal variable is above r.
 func normalTail(r float64) float64 { return math.Erfc(r/math.Sqrt2) / 2 }
 
-// tailWorth is how many residuals the factory's tail weighs, by horizon: the further ahead,
-// the more one load differs from another.
-func tailWorth() [detector.NumHorizons]float64 { return [detector.NumHorizons]float64{400, 75, 15, 8} }
-
 // settled is for how many seconds after the first cool-down is over an outlook's forecasts
 // are not kept to be judged: until then the space fills up, whatever comes later.
 const settled = 60
 
 // keep stores the forecast p of horizon h, at place i of the grid, to be judged when due.
-func (o *Outlook) keep(h int, now, held float64, p pending, i int, w *workspace) {
+func (o tick) keep(h int, now, held float64, p pending, i int, w *workspace) {
 	l := &o.learnt[h]
 	u := int64(w.grid[i])
 	if int64(now) < l.next || now-o.began < settled+float64(o.account.longest) {
@@ -198,7 +192,7 @@ func (o *Outlook) keep(h int, now, held float64, p pending, i int, w *workspace)
 }
 
 // blindness is the variance that comes from flows lost in an overrun.
-func (o *Outlook) blindness(c Conditions, now, held float64) float64 {
+func (o tick) blindness(c Conditions, now, held float64) float64 {
 	v := 0.0
 	if c.InexactSince != 0 {
 		lost := o.rate*min(max(now-c.InexactSince.Seconds(), 1), 60) + held/50
@@ -207,10 +201,9 @@ func (o *Outlook) blindness(c Conditions, now, held float64) float64 {
 	return v
 }
 
-// logit and logistic are each other's inverse.
-func logit(p float64) float64 {
-	p = min(max(p, 1e-9), 1-1e-9)
-	return math.Log(p / (1 - p))
+// cumulate puts into above the tail of horizon h: what was learnt, and by its worth what the factory says of this kind
+// of load.
+func (l *learnt) cumulate(h int, f *Forecaster, above *[tailBins + 1]float64) {
+	share := l.kind.shares(&f.common[h])
+	l.tail.cumulate(&f.factory[h], &share, f.work.worth[h], above)
 }
-
-func logistic(x float64) float64 { return 1 / (1 + math.Exp(-x)) }

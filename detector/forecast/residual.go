@@ -152,3 +152,39 @@ func (r *regression) slope(prior, worth float64) float64 {
 	}
 	return min(max((n*float64(r.xy)/float64(r.xx)+worth*prior)/(n+worth), 0), 1)
 }
+
+// seenMost is how many judged forecasts the means of their errors reach back.
+const seenMost = 100
+
+// judge learns from forecast p, due u seconds after it was made, with held ports and opened
+// arrivals by now.
+func (l *learnt) judge(p *pending, held, opened, u, keep float64, tails *[kinds]tail) {
+	l.seen = min(l.seen+1, seenMost)
+	f := 1 / float64(l.seen)
+	sd := float64(p.sd)
+	for k := range l.score {
+		l.score[k] += float32(f * (min(math.Abs(held-float64(p.mean[k]))/sd, tailReach) - float64(l.score[k])))
+	}
+	highest := float64(p.highest)
+	d := &l.duel[0]
+	if p.burst {
+		d = &l.duel[1]
+	}
+	d.judge(math.Abs(highest-float64(p.topClock))/sd, math.Abs(highest-float64(p.topRest))/sd)
+	if a, b := float64(p.mean[trend]), float64(p.mean[revert]); math.Abs(a-b) > riseDiffers*sd {
+		l.rise.judge(math.Abs(held-a)/sd, math.Abs(held-b)/sd)
+	}
+	r := (held - float64(p.mix)) / sd
+	l.spread += float32(f * (min(r*r, 2500) - float64(l.spread)))
+	residual := (highest - float64(p.top)) / float64(p.topSD)
+	l.tail.learn(keep, residual)
+	l.kind.learn(TailBin(residual), tails)
+	l.rate.learn(keep, float64(p.rate), (opened-p.arrivals)/u-float64(p.rateMean))
+	l.fill.learn(keep, float64(p.fill), held-float64(p.fillMean))
+}
+
+// variance is the mean square of past residuals in variances, at least a quarter.
+func (l *learnt) variance() float64 { return max(0.25, float64(l.spread)) }
+
+// riseDiffers is from how many standard deviations on a trend differs from a rate that stays.
+const riseDiffers = 1
