@@ -1,7 +1,6 @@
 package dashboards_test
 
 import (
-	"encoding/json"
 	"fmt"
 	"maps"
 	"os"
@@ -66,8 +65,8 @@ func read(t testing.TB, dir string) map[string]board {
 		if err != nil {
 			t.Fatal(err)
 		}
-		var b board
-		if err := json.Unmarshal(body, &b); err != nil {
+		b, err := parseBoard(string(body))
+		if err != nil {
 			t.Fatal(err)
 		}
 		out[filepath.Base(file)] = b

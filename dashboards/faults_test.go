@@ -1,7 +1,6 @@
 package dashboards_test
 
 import (
-	"encoding/json"
 	"fmt"
 	"regexp"
 	"slices"
@@ -331,11 +330,8 @@ func TestFaultsAreFound(t *testing.T) {
 			if bad == good {
 				t.Fatalf("no board says %s", tt.from)
 			}
-			var b board
-			if err := json.Unmarshal([]byte(bad), &b); err != nil {
-				t.Fatal(err)
-			}
-			if err := json.Unmarshal([]byte(bad), &b.raw); err != nil {
+			b, err := parseBoard(bad)
+			if err != nil {
 				t.Fatal(err)
 			}
 			if got := strings.Join(faults(t, b), "\n"); !strings.Contains(got, tt.want) {

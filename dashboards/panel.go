@@ -34,6 +34,8 @@ type panel struct {
 	mappings           []dashboard.ValueMapping
 	// units are those of single queries, by legend, where they differ.
 	units map[string]string
+	// coarse asks for half as many points: of panels that read every node's series at each of them.
+	coarse bool
 	// none is what stands where the queries return nothing. Default "none".
 	none string
 	// bandLow and bandHigh name two legends: the area between them is filled. Grafana matches the lower one whole.
@@ -118,7 +120,7 @@ func (p panel) lines() cog.Builder[dashboard.Panel] {
 	span, height := p.size(12, 9)
 	b := timeseries.NewPanelBuilder().
 		Id(p.id).Title(p.title).Description(p.description).Datasource(datasource).
-		Unit(p.unit).Span(span).Height(height).NoValue(p.none).MaxDataPoints(points).
+		Unit(p.unit).Span(span).Height(height).NoValue(p.none).MaxDataPoints(p.points()).
 		LineWidth(1).FillOpacity(p.fill()).ShowPoints(common.VisibilityModeNever).
 		Tooltip(common.NewVizTooltipOptionsBuilder().Mode(common.TooltipDisplayModeMulti).Sort(common.SortOrderDescending)).
 		Legend(common.NewVizLegendOptionsBuilder().ShowLegend(true).DisplayMode(common.LegendDisplayModeTable).
@@ -155,6 +157,13 @@ func (p panel) lines() cog.Builder[dashboard.Panel] {
 		})
 	}
 	return b
+}
+
+func (p panel) points() float64 {
+	if p.coarse {
+		return points / 2
+	}
+	return points
 }
 
 // fill is the opacity below lines: none where there may be more than three of them.
