@@ -11,8 +11,8 @@ import (
 	"strings"
 )
 
-// merged joins the frames of a table as Grafana's transformation merge does: rows whose fields in common to all frames are
-// equal become one, unless another field that both have differs.
+// merged joins the frames of a table as Grafana's transformation merge does: rows whose fields in common to all
+// frames are equal become one, unless another field that both have differs.
 func merged(p panel, answers [][]sample) []map[string]string {
 	frames := make([][]map[string]string, 0, len(answers))
 	fields := make([]map[string]bool, 0, len(answers))

@@ -27,7 +27,8 @@ func faults(t testing.TB, b board) []string {
 	var out []string
 	note := func(format string, args ...any) { out = append(out, fmt.Sprintf(format, args...)) }
 	walk(b.raw, "", func(path string, v any) {
-		// Grafana matches an empty word with none of its own, and shows something else than its default. A mapping may hide.
+		// Grafana matches an empty word with none of its own, and shows something else than its default. A mapping
+		// may hide.
 		if v == "" && !strings.HasSuffix(path, ".text") {
 			note("%s is empty", path)
 		}

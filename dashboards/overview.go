@@ -150,8 +150,8 @@ func first(o rules.Options) panel {
 	fillShared := of(rules.GatewayHeld) + " / " + on(o, gateway) + " group_left () " + ports
 	worstShared := fmt.Sprintf("\nand %s topk(5, %s + %s + %s)", on(o, shared), of(rules.GatewayProbability, at(o.PageHorizon)), of(rules.GatewayProbability, at(o.TicketHorizon)),
 		behind(o, fillShared))
-	// Rows of a table join where their labels are equal, so each column names the destination that runs out first, but of
-	// agents that do not tell it.
+	// Rows of a table join where their labels are equal, so each column names the destination that runs out first,
+	// but of agents that do not tell it.
 	soonest := "bottomk by (" + o.ClusterLabel + ", " + agentBudget + ") (1, " + by(o, "max", space, sel(o, metrics.SoonestExhaustion)) + ")"
 	both := func(ofNode, ofGateway string) query {
 		rows := "(" + ofNode + ")" + worst

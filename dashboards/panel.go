@@ -95,7 +95,8 @@ func (p panel) steps() *dashboard.ThresholdsConfigBuilder {
 	return dashboard.NewThresholdsConfigBuilder().Mode(dashboard.ThresholdsModeAbsolute).Steps(steps(p.thresholds, p.worstIsLow))
 }
 
-// steps gives colors to thresholds. Without any everything has the color of text: a number that is neither good nor bad.
+// steps gives colors to thresholds. Without any everything has the color of text: a number that is neither good nor
+// bad.
 func steps(thresholds []float64, worstIsLow bool) []dashboard.Threshold {
 	colors, base := []string{"orange", "red"}, "green"
 	switch {

@@ -49,8 +49,8 @@ func TestPanelsOfFleets(t *testing.T) {
 	}
 }
 
-// What is made up as recorded is what the rules make of the made-up nodes, in a real Prometheus at the moment of looking. Gateways are
-// made up on their own: their nodes' ports do not add up to them.
+// What is made up as recorded is what the rules make of the made-up nodes, in a real Prometheus at the moment of
+// looking. Gateways are made up on their own: their nodes' ports do not add up to them.
 func TestFleetIsRecordedAsRulesDo(t *testing.T) {
 	t.Parallel()
 	f := &fleet{nodes: 30, destinations: 2, every: 15 * time.Second}
