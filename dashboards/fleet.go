@@ -47,7 +47,7 @@ func fleetPools(o rules.Options) []panel {
 			queries:     []query{{peaks(o, 8, pool, ofPool(o, rules.PoolExpected, at(o.TicketHorizon))), told}},
 		},
 		{
-			id: 43, title: "How many ports does each pool hold?", unit: countOf, min: ptr(0), none: needsRules,
+			id: 43, title: "How many ports does each pool hold?", unit: countOf, log: true, none: needsRules,
 			description: "Ports held by all nodes of a pool: the eight pools that held most." + pools,
 			queries:     []query{{peaks(o, 8, pool, ofPool(o, rules.PoolHeld)), told}},
 		},

@@ -83,6 +83,7 @@ type fieldConfig struct {
 	Custom        struct {
 		FillOpacity, LineWidth float64
 		ThresholdsStyle        struct{ Mode string }
+		ScaleDistribution      struct{ Type string }
 	}
 
 	// Of overrides: how a column is wide, shown and linked, and how a line is drawn.

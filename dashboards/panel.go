@@ -34,6 +34,8 @@ type panel struct {
 	mappings           []dashboard.ValueMapping
 	// units are those of single queries, by legend, where they differ.
 	units map[string]string
+	// log draws a logarithmic axis: of pools that hold hundreds of ports and others that hold a hundred thousand.
+	log bool
 	// coarse asks for half as many points: of panels that read every node's series at each of them.
 	coarse bool
 	// none is what stands where the queries return nothing. Default "none".
@@ -135,6 +137,9 @@ func (p panel) lines() cog.Builder[dashboard.Panel] {
 	}
 	if p.max != nil {
 		b.Max(*p.max)
+	}
+	if p.log {
+		b.ScaleDistribution(common.NewScaleDistributionConfigBuilder().Type(common.ScaleDistributionLog).Log(10))
 	}
 	if len(p.mappings) > 0 {
 		b.Mappings(p.mappings)
