@@ -48,8 +48,8 @@ func troubles(o rules.Options) []trouble {
 	warming.name = "warming up"
 	cpu := flag(metrics.CPUBudgetExceeded, "1")
 	cpu.name = "over CPU budget"
-	lost := trouble{"events lost", by(o, "sum", agent, "increase("+sel(o, metrics.EventsLost)+"[1h])") + " > 0", sel(o, metrics.LedgerExact)}
-	garbled := trouble{"not decoded", by(o, "sum", agent, "increase("+sel(o, metrics.DecodeErrors)+"[1h])") + " > 0", sel(o, metrics.SourceInfo)}
+	lost := trouble{"events lost", "round(" + by(o, "sum", agent, "increase("+sel(o, metrics.EventsLost)+"[1h])") + ") > 0", sel(o, metrics.LedgerExact)}
+	garbled := trouble{"not decoded", "round(" + by(o, "sum", agent, "increase("+sel(o, metrics.DecodeErrors)+"[1h])") + ") > 0", sel(o, metrics.SourceInfo)}
 	return []trouble{down, inexact, old, refused, stale, warming, cpu, lost, garbled}
 }
 
@@ -73,7 +73,7 @@ func agentExceptions(o rules.Options) panel {
 	flagged := []dashboard.ValueMapping{mapNull(shownAs("", "transparent")), mapAbove(0, shownAs("yes", "red"))}
 	for i, t := range troubles(o) {
 		p.queries = append(p.queries, query{"topk(20, " + t.of + ")", ""})
-		c := column{label: "Value #" + refID(i), title: t.name, width: 120, thresholds: []float64{0}, mappings: flagged}
+		c := column{label: "Value #" + refID(i), title: t.name, width: 140, thresholds: []float64{0}, mappings: flagged}
 		switch t.name {
 		case "old numbers":
 			c.unit, c.mappings = period, flagged[:1]

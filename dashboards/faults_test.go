@@ -138,7 +138,7 @@ func tableFaults(p panel) []string {
 		if f.width == 0 && !last {
 			out = append(out, "column "+title+" has no width of its own")
 		}
-		if f.width > 0 && len(title)*8 > f.width {
+		if f.width > 0 && len(title)*9 > f.width {
 			out = append(out, "the title of column "+title+" is cut")
 		}
 		if f.width > 0 && f.width < 260 && (label == "instance" || label == "destination") && p.GridPos.W == 24 {
@@ -190,7 +190,7 @@ func lineFaults(b board, p panel) []string {
 			out = append(out, "a deviation is a line, not a band")
 		}
 	}
-	if !slices.IsSorted(horizons) {
+	if !slices.IsSorted(horizons) || len(horizons) > 0 && p.Options.Legend.SortBy != "" {
 		out = append(out, "horizons out of order")
 	}
 	if many && p.FieldConfig.Defaults.Custom.FillOpacity > 0 {

@@ -121,14 +121,17 @@ func refID(i int) string { return string(rune('A' + i)) }
 
 func (p panel) lines() cog.Builder[dashboard.Panel] {
 	span, height := p.size(12, 9)
+	legend := common.NewVizLegendOptionsBuilder().ShowLegend(true).DisplayMode(common.LegendDisplayModeTable).
+		Placement(common.LegendPlacementBottom).Calcs([]string{"lastNotNull", "max"})
+	if len(p.queries) == 1 { // several have an order of their own
+		legend.SortBy("Last *").SortDesc(true)
+	}
 	b := timeseries.NewPanelBuilder().
 		Id(p.id).Title(p.title).Description(p.description).Datasource(datasource).
 		Unit(p.unit).Span(span).Height(height).NoValue(p.none).MaxDataPoints(p.points()).
 		LineWidth(1).FillOpacity(p.fill()).ShowPoints(common.VisibilityModeNever).
 		Tooltip(common.NewVizTooltipOptionsBuilder().Mode(common.TooltipDisplayModeMulti).Sort(common.SortOrderDescending)).
-		Legend(common.NewVizLegendOptionsBuilder().ShowLegend(true).DisplayMode(common.LegendDisplayModeTable).
-			Placement(common.LegendPlacementBottom).Calcs([]string{"lastNotNull", "max"}).
-			SortBy("Last *").SortDesc(true))
+		Legend(legend)
 	if p.unit == share {
 		b.Decimals(1)
 	}
