@@ -166,7 +166,7 @@ func TestKernelReadsWhileRulesChange(t *testing.T) {
 		}
 	}()
 	whole := 0
-	for whole < 100 {
+	for whole < 30 {
 		s, err := natrules.Read(ns)
 		if err != nil {
 			continue // it says so where it could not read all at once
