@@ -1,6 +1,7 @@
-// Package collector holds the words of the kernel edge: what a flow is, what
-// can happen to it, and how sure we are. It holds types and their
-// clock; its subpackages read the kernel.
+// Package collector holds the words of the kernel edge: what a flow is, what can happen to it, and how exactly we know.
+// It holds types, their clock, and the Batch that hands events over. Its subpackages read the kernel: conntrack and
+// sockdiag read flows (in each, parse.go parses the kernel's messages), nlraw reads netlink for both, netns, limits,
+// natrules and cloud read what the machine is.
 package collector
 
 import (
@@ -22,27 +23,26 @@ func (t Time) Sub(u Time) time.Duration { return time.Duration(t - u) }
 // Seconds returns t in seconds.
 func (t Time) Seconds() float64 { return float64(t) / 1e9 }
 
-// Clock starts a clock of the agent and returns the function that reads it. An agent
-// has one; sources and the ledger's owner share it.
+// Clock starts a clock and returns the function that reads it. An agent has one clock, which its sources and the
+// owner of its ledgers share.
 func Clock() func() Time {
 	start := time.Now()
 	began := Time(start.UnixNano())
 	return func() Time { return began.Add(time.Since(start)) }
 }
 
-// Interval bounds a moment that is known only to lie in (From, To]. From == To
-// is a moment known exactly; From == 0 means that nothing bounds it from below;
-// the zero Interval means that it has not happened.
+// Interval bounds a moment: it lies in (From, To]. If From == To we know the moment exactly; if From == 0 we know no
+// lower bound. The zero Interval means that the moment has not come.
 type Interval struct {
 	From, To Time
 }
 
-// Exact reports whether the moment is known and not only bounded.
+// Exact reports whether we know the moment itself and not only its bounds.
 func (i Interval) Exact() bool { return i.From == i.To && i.To != 0 }
 
-// IsZero reports whether the moment has not happened.
+// IsZero reports whether the moment has not come.
 func (i Interval) IsZero() bool { return i == Interval{} }
 
-// Sink takes events in order. It does not keep the slice. An error ends the
-// source that called it; ctx cancels a Sink that waits.
+// Sink takes events in their order. It does not keep the slice. An error ends the source that called it. A Sink that
+// waits returns when ctx is cancelled.
 type Sink func(ctx context.Context, events []Event) error

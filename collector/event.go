@@ -1,6 +1,6 @@
 package collector
 
-// Kind says what an Event tells.
+// Kind says what an Event means.
 type Kind uint8
 
 // The kinds of event. A dump is Begin, any number of Seen, then End or Abort.
@@ -13,14 +13,14 @@ const (
 	Seen
 	// End: the dump is complete. A flow of this Netns that was neither Seen
 	// since Begin nor Opened since Begin is gone. An empty dump empties the
-	// namespace; that is also how a namespace that vanished is told.
+	// namespace; a source also sends one when a namespace has vanished.
 	End
 	// Abort: the dump broke off (interrupted, namespace vanished half way). What
 	// it showed stands; what it did not show says nothing.
 	Abort
-	// Opened: the kernel told of a new flow (IPCTNL_MSG_CT_NEW).
+	// Opened: the kernel announced a new flow (IPCTNL_MSG_CT_NEW).
 	Opened
-	// Closed: the kernel told of a flow's end (IPCTNL_MSG_CT_DELETE, or a destroyed socket). A
+	// Closed: the kernel announced a flow's end (IPCTNL_MSG_CT_DELETE, or a destroyed socket). A
 	// socket that was reset or refused has lost its Destination, and its Source where it was
 	// not bound to one: they are then not valid.
 	Closed

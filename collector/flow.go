@@ -50,9 +50,9 @@ func (s State) String() string { return name(stateNames[:], int(s), "state") }
 // Reason is why a flow ended.
 type Reason uint8
 
-// The reasons. Their order is that of Reasons and of every array indexed by one.
+// The reasons, in the order of every array that a Reason indexes.
 const (
-	// ReasonUnknown: the flow was gone and nothing said why.
+	// ReasonUnknown: the flow is gone and nothing says why.
 	ReasonUnknown Reason = iota
 	// FIN: both sides closed.
 	FIN

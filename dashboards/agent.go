@@ -17,7 +17,7 @@ func agents(o rules.Options) board {
 		description: "Are the sensors well: does every agent see all flows, in time, at little cost, and do its forecasts come true?",
 		rows: []row{
 			{"Sight", []panel{
-				agentCounts(o), agentExceptions(o), agentAge(o), agentLosses(o), agentSources(o), agentFolded(o), agentBrier(o), agentBuilds(o),
+				agentCounts(o), agentExceptions(o), agentAge(o), agentFolded(o), agentLosses(o), agentBrier(o), agentSources(o), agentBuilds(o),
 			}},
 			{"Cost", agentCost(o)},
 		},
@@ -36,7 +36,7 @@ func troubles(o rules.Options) []trouble {
 	flag := func(name metrics.Name, bad string) trouble {
 		return trouble{of: by(o, "max", agent, sel(o, name)+" == bool "+bad) + " > 0", known: sel(o, name)}
 	}
-	down := trouble{"down", by(o, "max", agent, agentsDown(o)+" == bool 0"), ofTarget(o, "up")}
+	down := trouble{"down", by(o, "max", agent, "1 - ("+agentsDown(o)+")"), ofTarget(o, "up")}
 	inexact := flag(metrics.LedgerExact, "0")
 	inexact.name = "inexact"
 	old := trouble{"old numbers", by(o, "max", agent, snapshotAge(o)) + fmt.Sprintf(" > %g", o.Thresholds.StaleSeconds), sel(o, metrics.SnapshotTimestamp)}
@@ -48,13 +48,15 @@ func troubles(o rules.Options) []trouble {
 	warming.name = "warming up"
 	cpu := flag(metrics.CPUBudgetExceeded, "1")
 	cpu.name = "over CPU budget"
-	return []trouble{down, inexact, old, refused, stale, warming, cpu}
+	lost := trouble{"events lost", by(o, "sum", agent, "increase("+sel(o, metrics.EventsLost)+"[1h])") + " > 0", sel(o, metrics.LedgerExact)}
+	garbled := trouble{"not decoded", by(o, "sum", agent, "increase("+sel(o, metrics.DecodeErrors)+"[1h])") + " > 0", sel(o, metrics.SourceInfo)}
+	return []trouble{down, inexact, old, refused, stale, warming, cpu, lost, garbled}
 }
 
 func agentCounts(o rules.Options) panel {
 	p := panel{
 		id: 70, kind: number, width: 24, height: 4, title: "How many agents are not well, and in what way?", unit: countOf, thresholds: []float64{1}, none: "no agent answers",
-		description: "Agents of the last day whose target does not answer; whose ledger is inexact; whose snapshot was old when it was scraped; whose last config was refused; whose watched pool size is stale; that have not watched for as long as a cool-down yet; and that need more CPU than their budget. Which: the table below.",
+		description: "Agents of the last day whose target does not answer; whose ledger is inexact; whose snapshot was old when it was scraped; whose last config was refused; whose watched pool size is stale; that have not watched for as long as a cool-down yet; that need more CPU than their budget; and that lost events or could not decode messages within an hour. Which: the table below.",
 	}
 	for _, t := range troubles(o) {
 		p.queries = append(p.queries, query{counted(t.of, t.known), t.name})
@@ -66,57 +68,51 @@ func agentExceptions(o rules.Options) panel {
 	p := panel{
 		id: rules.PanelAgentExact, kind: rowsOf, height: 10, title: "Which agents are not well?", unit: countOf, none: "all are well",
 		description: "Agents that are down, inexact (no complete dump since the kernel last dropped events), late, or work from a config or a pool size that is not the latest: at most 20 of each kind. Pool and Node do not narrow those that are down.",
-		columns:     []column{{label: "instance", title: "Node", width: 250, links: nodeLinks(rules.BoardNode, "Cluster")}},
+		columns:     []column{{label: "instance", title: "Node", width: 270, links: nodeLinks(rules.BoardNode, "Cluster")}},
 	}
 	flagged := []dashboard.ValueMapping{mapNull(shownAs("", "transparent")), mapAbove(0, shownAs("yes", "red"))}
 	for i, t := range troubles(o) {
 		p.queries = append(p.queries, query{"topk(20, " + t.of + ")", ""})
-		c := column{label: "Value #" + refID(i), title: t.name, width: 130, thresholds: []float64{0}, mappings: flagged}
-		if t.name == "old numbers" {
+		c := column{label: "Value #" + refID(i), title: t.name, width: 120, thresholds: []float64{0}, mappings: flagged}
+		switch t.name {
+		case "old numbers":
 			c.unit, c.mappings = period, flagged[:1]
+		case "events lost", "not decoded":
+			c.unit, c.mappings = countOf, flagged[:1]
 		}
 		p.columns = append(p.columns, c)
 	}
-	p.columns = append(p.columns, column{label: o.ClusterLabel, title: "Cluster", width: 120}, column{label: "job", title: "Job"})
+	p.columns = append(p.columns, column{label: o.ClusterLabel, title: "Cluster"})
 	return p
 }
 
-// spread is how a value is spread over agents.
-func spread(o rules.Options, name metrics.Name, more ...string) []query {
-	return spreadOf(o, sel(o, name, more...))
-}
-
-func spreadOf(o rules.Options, expr string) []query {
-	cluster := " {{" + o.ClusterLabel + "}}"
+// spread is how a value of now is spread over agents.
+func spread(expr string) []query {
 	return []query{
-		{by(o, "max", "", expr), "highest" + cluster},
-		{fmt.Sprintf("quantile by (%s) (0.99, %s)", o.ClusterLabel, expr), "99 of 100 below" + cluster},
-		{fmt.Sprintf("quantile by (%s) (0.5, %s)", o.ClusterLabel, expr), "median" + cluster},
+		{"max(" + expr + ")", "highest"},
+		{"quantile(0.99, " + expr + ")", "99 of 100 below"},
+		{"quantile(0.5, " + expr + ")", "median"},
 	}
 }
 
 func agentAge(o rules.Options) panel {
 	return panel{
-		id: 71, title: "How old is what we see?", unit: period, min: ptr(0), thresholds: []float64{o.Thresholds.StaleSeconds},
-		description: "Age of the snapshot behind the metrics when they were scraped. The alert is raised above the red line.",
-		queries:     spreadOf(o, snapshotAge(o)),
+		id: 71, kind: number, width: 12, height: 5, title: "How old is what agents tell?", unit: seconds, thresholds: []float64{o.Thresholds.StaleSeconds},
+		description: "Age of the snapshot behind the metrics when they were last scraped. The alert is raised at the red threshold.",
+		queries:     spread(snapshotAge(o)),
 	}
 }
 
 func agentLosses(o rules.Options) panel {
-	// Of what was lost in the time range, the agents that lost most.
-	lost := func(name metrics.Name) string {
-		grown := by(o, "sum", "instance", "increase("+sel(o, name)+"[$__range] @ end())")
-		return by(o, "sum", "instance", rate(sel(o, name))) + "\nand " + on(o, "instance") + " topk(5, " + grown + " > 0)"
-	}
-	at := " {{instance}} {{" + o.ClusterLabel + "}}"
+	cluster := " {{" + o.ClusterLabel + "}}"
+	total := func(name metrics.Name) string { return by(o, "sum", "", rate(sel(o, name))) }
 	return panel{
-		id: 72, title: "Are events lost?", unit: "cps", min: ptr(0), none: "No events were lost",
-		description: "Overruns (the kernel dropped events), dumps that repaired them, and messages that could not be decoded, per second: five agents each that had most in the time range.",
+		id: 72, title: "Are events lost?", unit: "cps", min: ptr(0),
+		description: "Overruns (the kernel dropped events), dumps that repaired them, and messages that could not be decoded, per second over all agents. Who lost most stands in the table above.",
 		queries: []query{
-			{lost(metrics.EventsLost), "overruns" + at},
-			{lost(metrics.Resyncs), "repaired" + at},
-			{lost(metrics.DecodeErrors), "not decoded" + at},
+			{total(metrics.EventsLost), "overruns" + cluster},
+			{total(metrics.Resyncs), "repaired" + cluster},
+			{total(metrics.DecodeErrors), "not decoded" + cluster},
 		},
 	}
 }
@@ -151,15 +147,13 @@ func agentBuilds(o rules.Options) panel {
 }
 
 func agentFolded(o rules.Options) panel {
-	cluster := " {{" + o.ClusterLabel + "}}"
-	per := func(name metrics.Name) string { return by(o, "sum", agent, sel(o, name)) }
 	return panel{
-		id: 74, title: "Is anything folded or uncounted?", unit: countOf, min: ptr(0),
-		description: "On the agent that has most of each: port spaces counted one by one and together, and flows of other protocols, which hold no port of a budget.",
+		id: 74, kind: number, width: 12, height: 5, title: "Is anything folded or uncounted?", unit: countOf,
+		description: "The most that an agent has: port spaces of a budget counted one by one, and together; and flows of other protocols, which hold no port of a budget.",
 		queries: []query{
-			{by(o, "max", "", per(metrics.DestinationsTracked)), "tracked" + cluster},
-			{by(o, "max", "", per(metrics.DestinationsFolded)), "folded" + cluster},
-			{by(o, "max", "", per(metrics.OtherProtocols)), "other protocols" + cluster},
+			{"max(" + sel(o, metrics.DestinationsTracked) + ")", "tracked"},
+			{"max(" + sel(o, metrics.DestinationsFolded) + ")", "folded"},
+			{"max(" + sel(o, metrics.OtherProtocols) + ")", "other protocols"},
 		},
 	}
 }
@@ -177,23 +171,47 @@ func agentBrier(o rules.Options) panel {
 }
 
 func agentCost(o rules.Options) []panel {
-	process := "rate(process_cpu_seconds_total{" + o.ClusterLabel + `=~"$cluster", job=~"$job", instance=~"$instance"}[$__rate_interval])` +
+	// Other programs of the job have a process, too.
+	process := "rate(process_cpu_seconds_total{" + o.ClusterLabel + `=~"$cluster", job=~"$job", instance=~"$instance"}[5m])` +
 		" and " + on(o, agent) + " " + sel(o, metrics.AgentBuildInfo)
+	flows := by(o, "sum", agent, sel(o, metrics.LedgerFlows))
+	most := "\nand " + on(o, agent) + " topk(10, " + process + ")"
 	return []panel{
 		{
-			id: 81, title: "How much CPU does it take?", unit: share, min: ptr(0),
-			description: "CPU of the agents' processes, in shares of a core.",
-			queries:     spreadOf(o, process),
+			id: 81, kind: number, width: 12, height: 5, title: "How much CPU do agents take?", unit: share,
+			description: "CPU of the agents' processes in five minutes, in shares of a core.",
+			queries:     spread(process),
+		},
+		{
+			id: 83, kind: number, width: 12, height: 5, title: "How many flows do ledgers hold?", unit: countOf,
+			description: "Flows in the ledger, ended ones that still cool down included.",
+			queries:     spread(flows),
+		},
+		{
+			id: 84, kind: rowsOf, title: "Which agents take the most CPU, and for what?", unit: countOf, sortBy: "CPU",
+			description: "The ten agents whose process took the most CPU in five minutes, in shares of a core, with the flows that their ledger holds and the longest of the last complete dumps.",
+			queries: []query{
+				{by(o, "max", agent, process+most), ""},
+				{flows + most, ""},
+				{by(o, "max", agent, sel(o, metrics.DumpSeconds)) + most, ""},
+			},
+			columns: []column{
+				{label: "instance", title: "Node", width: 300, links: nodeLinks(rules.BoardNode, "Cluster")},
+				{label: "Value #A", title: "CPU", width: 120, unit: share},
+				{label: "Value #B", title: "Flows", width: 120},
+				{label: "Value #C", title: "Dump", width: 120, unit: seconds},
+				{label: o.ClusterLabel, title: "Cluster"},
+			},
 		},
 		{
 			id: 82, title: "How long does a dump take?", unit: seconds, min: ptr(0),
-			description: "The last complete dump of each namespace.",
-			queries:     spread(o, metrics.DumpSeconds),
+			description: "The last complete dump of each namespace: the longest over all agents, and half of them below.",
+			queries:     []query{spread(sel(o, metrics.DumpSeconds))[0], spread(sel(o, metrics.DumpSeconds))[2]},
 		},
 		{
-			id: 83, width: 24, title: "How much does the ledger hold?", unit: countOf, min: ptr(0),
-			description: "Flows in the ledger, ended ones that still cool down included.",
-			queries:     spreadOf(o, by(o, "sum", agent, sel(o, metrics.LedgerFlows))),
+			id: 85, title: "Do more flows have to be counted?", unit: countOf, min: ptr(0),
+			description: "Flows in the ledger of the agent that has most.",
+			queries:     spread(sel(o, metrics.LedgerFlows))[:1],
 		},
 	}
 }

@@ -70,7 +70,7 @@ func (b board) json(o rules.Options) ([]byte, error) {
 		builder.WithVariable(v)
 	}
 	builder.Link(dashboard.NewDashboardLinkBuilder("snatwatch boards").
-		Type(dashboard.DashboardLinkTypeDashboards).Tags([]string{"snatwatch"}).
+		Type(dashboard.DashboardLinkTypeDashboards).Icon("external link").Tooltip("The other boards, with what is chosen here").Tags([]string{"snatwatch"}).
 		AsDropdown(true).IncludeVars(true).KeepTime(true))
 	builder.Annotation(dashboard.NewAnnotationQueryBuilder().
 		Name("Pages").Datasource(datasource).Enable(b.starts != "").IconColor("red").

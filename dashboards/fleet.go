@@ -26,22 +26,23 @@ const needsRules = "needs the recording rules"
 func fleetPools(o rules.Options) []panel {
 	t := o.Thresholds
 	told := "{{budget}} {{protocol}} {{pool}} {{" + o.ClusterLabel + "}}"
-	fullest := "\nand " + on(o, pool) + " topk(1, max_over_time(" + ofPool(o, rules.PoolHeld) + "[$__range] @ end()))"
+	fullest := "\nand " + on(o, pool) + " topk(1, max_over_time(" + ofPool(o, rules.PoolFill) + "[$__range] @ end()))"
 	ago := func(name string) string {
 		return "max without (horizon) (" + ofPool(o, name, at(o.PageHorizon)) + " offset " + o.PageHorizon + ")"
 	}
 	band := func(sign string) string {
 		return "clamp_min(max((" + ago(rules.PoolMean) + " " + sign + " 1.645 * sqrt(" + ago(rules.PoolVariance) + "))" + fullest + "), 0)"
 	}
-	const pools = " Node and Job do not narrow it: it is recorded by pool."
+	const pools = " It is recorded by pool every two minutes and lags by as much; Node and Job do not narrow it."
 	return []panel{
+		poolsNow(o),
 		{
-			id: 41, title: "Which pool is closest to exhaustion?", unit: share, min: ptr(0), max: ptr(1), thresholds: []float64{t.PageClear, t.Page}, none: needsRules,
+			id: 41, title: "How close was each pool to exhaustion?", unit: share, min: ptr(0), max: ptr(1), thresholds: []float64{t.PageClear, t.Page}, none: needsRules,
 			description: "Probability within " + o.PageHorizon + " on the most endangered node of each pool: the eight highest." + pools,
 			queries:     []query{{peaks(o, 8, pool, ofPool(o, rules.PoolProbability, at(o.PageHorizon))), told}},
 		},
 		{
-			id: 42, title: "How many nodes will be exhausted within " + o.TicketHorizon + "?", unit: countOf, min: ptr(0), none: needsRules,
+			id: 42, title: "How many nodes were to be exhausted within " + o.TicketHorizon + "?", unit: countOf, min: ptr(0), none: needsRules,
 			description: "Expected number of exhausted nodes of each pool, the sum of the nodes' probabilities: the eight highest." + pools,
 			queries:     []query{{peaks(o, 8, pool, ofPool(o, rules.PoolExpected, at(o.TicketHorizon))), told}},
 		},
@@ -52,7 +53,7 @@ func fleetPools(o rules.Options) []panel {
 		},
 		{
 			id: 45, title: "Did the forecast of " + o.PageHorizon + " before come true?", unit: countOf, min: ptr(0), bandLow: "low", bandHigh: "high", none: needsRules,
-			description: "Ports held by the pool that held most, and the forecast made of each moment " + o.PageHorizon + " before it, with the band that holds nine outcomes of ten if nodes are independent." + pools,
+			description: "Ports held by the pool whose node was fullest, and the forecast made of each moment " + o.PageHorizon + " before it, with the band that holds nine outcomes of ten if nodes are independent." + pools,
 			queries: []query{
 				{ofPool(o, rules.PoolHeld) + fullest, "held " + told},
 				{ago(rules.PoolMean) + fullest, "forecast " + told},
@@ -68,13 +69,49 @@ func fleetPools(o rules.Options) []panel {
 	}
 }
 
+// poolsNow is what pools are now, from what their nodes tell: what is recorded lags.
+func poolsNow(o rules.Options) panel {
+	t := o.Thresholds
+	node := func(op string, name metrics.Name, more ...string) string {
+		return by(o, op, agentBudget, sel(o, name, more...))
+	}
+	ofPool := func(op, expr string) query {
+		return query{by(o, op, pool, "("+expr+") * "+on(o, agent+", budget")+" group_left (pool) "+budgetInfo(o)), ""}
+	}
+	return panel{
+		id: 46, kind: rowsOf, title: "Which pool is closest to exhaustion?", unit: countOf, sortBy: "Time left",
+		description: "Of each pool now: the shortest median time that is left on a node, the highest probability by two horizons, the fill of the fullest node, nodes, and the ports that all hold.",
+		queries: []query{
+			{"clamp_max(" + ofPool("min", node("min", metrics.SoonestExhaustion)).expr + ", " + pastHour + ")", ""},
+			ofPool("max", node("max", metrics.ExhaustionProbabilityMax, at(o.PageHorizon))),
+			ofPool("max", node("max", metrics.ExhaustionProbabilityMax, at(o.TicketHorizon))),
+			ofPool("max", node("max", metrics.BusiestPortsHeld)+" / "+node("max", metrics.BudgetEffectivePorts)),
+			ofPool("count", node("max", metrics.BudgetEffectivePorts)),
+			ofPool("sum", node("max", metrics.AllPortsHeld)),
+		},
+		columns: []column{
+			{label: "pool", title: "Pool", width: 300},
+			{label: "Value #A", title: "Time left", width: 130, unit: period, thresholds: []float64{300, 3600}, worstIsLow: true, mappings: timeLeft},
+			{label: "Value #B", title: "Within " + o.PageHorizon, width: 110, unit: share, thresholds: []float64{t.PageClear, t.Page}},
+			{label: "Value #C", title: "Within " + o.TicketHorizon, width: 110, unit: share, thresholds: []float64{t.TicketClear, t.Ticket}},
+			{label: "Value #D", title: "Full", width: 200, unit: share, thresholds: []float64{filling, full}, gauge: true},
+			{label: "Value #E", title: "Nodes", width: 90},
+			{label: "Value #F", title: "Held by all", width: 120},
+			{label: "budget", title: "Budget", width: 150},
+			{label: "protocol", title: "Protocol", width: 90},
+			{label: o.ClusterLabel, title: "Cluster"},
+		},
+	}
+}
+
 func fleetTiers(o rules.Options) []panel {
 	t := o.Thresholds
 	info := budgetInfo(o)
 	join := " * " + on(o, agent+", budget") + " group_left (pool, model) " + info
-	tier := func(op, expr string) query {
-		// Pools whose budget has no tiers have no edge: they would come first, all of them red.
-		return query{by(o, op, "pool, budget, model", "("+expr+" and "+on(o, agent+", budget")+" "+sel(o, metrics.PoolNodesToNextTier)+")"+join), ""}
+	tier := func(op, expr string) query { return query{by(o, op, "pool, budget, model", expr+join), ""} }
+	// Pools whose budget has no tiers have no edge: they would come first, all of them red.
+	tiered := func(name metrics.Name) query {
+		return tier("max", "("+sel(o, name)+" and "+on(o, agent+", budget")+" "+sel(o, metrics.PoolNodesToNextTier)+")")
 	}
 	ports := func(op, offset string) query {
 		return query{by(o, op, pool+", model", sel(o, metrics.BudgetPorts)+offset+join), ""}
@@ -87,11 +124,11 @@ func fleetTiers(o rules.Options) []panel {
 	cpu := "1 - avg by (" + machine + ") (" + host("rate(node_cpu_seconds_total{mode=\"idle\", "+o.ClusterLabel+"=~\"$cluster\"}[5m])") + ")"
 	return []panel{
 		{
-			id: rules.PanelFleetTiers, kind: rowsOf, height: 8, title: "Which pool is near a tier's edge?", unit: countOf, sortBy: "Nodes to the edge", none: "no budget has tiers",
+			id: rules.PanelFleetTiers, kind: rowsOf, height: 7, title: "Which pool is near a tier's edge?", unit: countOf, sortBy: "Nodes to the edge", none: "no budget has tiers",
 			description: "Pool size, VIPs, nodes that can be added before every node's share shrinks, and the ports after that. Pools whose budget has no tiers are not here.",
 			queries: []query{
-				tier("max", sel(o, metrics.PoolNodes)), tier("max", sel(o, metrics.VIPs)), tier("min", sel(o, metrics.PoolNodesToNextTier)),
-				tier("max", sel(o, metrics.NextTierPorts)), tier("max", sel(o, metrics.PoolStale)),
+				tiered(metrics.PoolNodes), tiered(metrics.VIPs), tier("min", sel(o, metrics.PoolNodesToNextTier)),
+				tier("max", sel(o, metrics.NextTierPorts)), tiered(metrics.PoolStale),
 			},
 			columns: []column{
 				{label: "pool", title: "Pool", width: 220},
@@ -106,7 +143,7 @@ func fleetTiers(o rules.Options) []panel {
 			},
 		},
 		{
-			id: 52, kind: rowsOf, height: 8, title: "What is each node's budget, and was it another an hour ago?", unit: countOf, sortBy: "Ports",
+			id: 52, kind: rowsOf, width: 12, height: 8, title: "What is each node's budget, now and an hour ago?", unit: countOf, sortBy: "Ports",
 			description: "Ports in each port space of a node, the least over the nodes of a pool, now and an hour ago; a change is a tier crossed, a VIP added or another config.",
 			queries:     []query{ports("min", ""), ports("min", " offset 1h")},
 			columns: []column{
@@ -120,16 +157,16 @@ func fleetTiers(o rules.Options) []panel {
 			},
 		},
 		{
-			id: 51, kind: rowsOf, height: 8, title: "Did we buy nodes for their ports?", unit: share, sortBy: "Ports", none: needsRules,
-			description: "Fill of each pool's most loaded node, its peak of the time range, beside the mean CPU of its nodes in five minutes (from node_exporter, where it runs on the same machines). Full ports and idle CPU mean nodes bought for ports: a VIP is cheaper.",
+			id: 51, kind: rowsOf, width: 12, height: 8, title: "Did we buy nodes for their ports?", unit: share, sortBy: "Ports", none: needsRules,
+			description: "Fill of each pool's most loaded node, its peak of the time range, beside the mean CPU of its nodes in five minutes (from node_exporter, where it runs on the same machines). Full ports and idle CPU mean nodes bought for ports: a VIP is cheaper. Node and Job do not narrow it.",
 			queries: []query{
 				{by(o, "max", "pool", "max_over_time("+ofPool(o, rules.PoolFill)+"[$__range])"), ""},
 				{"avg by (" + o.ClusterLabel + ", pool) (\n  (" + cpu + ")\n  * on (" + machine + ") group_right () max by (" + machine + ", pool) (" + host(info) + ")\n)", ""},
 			},
 			columns: []column{
 				{label: "pool", title: "Pool", width: 220},
-				{label: "Value #A", title: "Ports", width: 220, unit: share, thresholds: []float64{filling, full}, gauge: true},
-				{label: "Value #B", title: "CPU", width: 220, unit: share, thresholds: []float64{2}, gauge: true},
+				{label: "Value #A", title: "Ports", width: 200, unit: share, thresholds: []float64{filling, full}, gauge: true},
+				{label: "Value #B", title: "CPU", width: 200, unit: share, thresholds: []float64{2}, gauge: true},
 				{label: o.ClusterLabel, title: "Cluster"},
 			},
 		},

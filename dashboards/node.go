@@ -70,7 +70,7 @@ func nodePorts(o rules.Options) []panel {
 				cell(held + " - " + held + " offset 1m" + now),
 			},
 			columns: []column{
-				{label: "destination", title: "Destination", width: 300},
+				{label: "destination", title: "Destination", width: 340},
 				{label: "Value #A", title: "Time left", width: 120, unit: period, thresholds: []float64{300, 3600}, worstIsLow: true, mappings: timeLeftOfSpace},
 				{label: "Value #B", title: "Within " + o.PageHorizon, width: 100, unit: share, thresholds: []float64{t.PageClear, t.Page}},
 				{label: "Value #C", title: "Full", width: 200, unit: share, thresholds: []float64{filling, full}, gauge: true},
@@ -82,8 +82,7 @@ func nodePorts(o rules.Options) []panel {
 				{label: "vip", title: "VIP", width: 150},
 				{label: "budget", title: "Budget", width: 120},
 				{label: "instance", title: "Node", width: 260, links: nodeLinks(rules.BoardNode, "")[1:]},
-				{label: o.ClusterLabel, title: "Cluster", width: 100},
-				{label: "job", title: "Job"},
+				{label: o.ClusterLabel, title: "Cluster"},
 			},
 		},
 		{
@@ -120,7 +119,6 @@ func nodePorts(o rules.Options) []panel {
 				{label: "budget", title: "Budget", width: 120},
 				{label: "instance", title: "Node", width: 230, links: nodeLinks(rules.BoardNode, "")[1:]},
 				{label: o.ClusterLabel, title: "Cluster"},
-				{label: "job", title: "Job"},
 			},
 		},
 	}
@@ -197,12 +195,11 @@ func nodeFailures(o rules.Options) []panel {
 			columns: []column{
 				{label: "budget", title: "Budget", width: 110},
 				{label: "Value #A", title: "TCP ports", width: 90},
-				{label: "Value #B", title: "Nodes to the edge", width: 130, thresholds: []float64{t.TierNodes}, worstIsLow: true},
-				{label: "Value #C", title: "Ports after it", width: 110},
+				{label: "Value #B", title: "Nodes to the edge", width: 145, thresholds: []float64{t.TierNodes}, worstIsLow: true},
+				{label: "Value #C", title: "Ports after it", width: 120},
 				{label: "Value #D", title: "Contradicted", width: 110, thresholds: []float64{1}, mappings: yesNo},
 				{label: "instance", title: "Node", width: 230, links: nodeLinks(rules.BoardNode, "")[1:]},
 				{label: o.ClusterLabel, title: "Cluster"},
-				{label: "job", title: "Job"},
 			},
 		},
 	}

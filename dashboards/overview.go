@@ -2,6 +2,7 @@ package dashboards
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/grafana/grafana-foundation-sdk/go/dashboard"
 
@@ -27,7 +28,7 @@ func overview(o rules.Options) board {
 			{"Which, and why", []panel{
 				{
 					id: 22, title: "Which pool's fullest node fills up?", unit: share, thresholds: []float64{filling, full}, min: ptr(0), none: needsRules,
-					description: "Fill of the fullest port space of the most loaded node of each pool, against the effective ceiling: the eight fullest. Nodes and Job do not narrow it.",
+					description: "Fill of the fullest port space of the most loaded node of each pool, against the effective ceiling: the eight fullest. It is recorded every two minutes and lags by as much; Node and Job do not narrow it.",
 					queries:     []query{{peaks(o, 8, "pool, budget, protocol", ofPool(o, rules.PoolFill)), "{{budget}} {{protocol}} {{pool}} {{" + o.ClusterLabel + "}}"}},
 				},
 				{
@@ -42,7 +43,7 @@ func overview(o rules.Options) board {
 				},
 				{
 					id: 32, title: "Do more flows arrive?", unit: perSecond, min: ptr(0), none: needsRules,
-					description: "Flows opened per second by pool: the eight that opened most. Nodes and Job do not narrow it.",
+					description: "Flows opened per second by pool: the eight that opened most. It is recorded every two minutes; Node and Job do not narrow it.",
 					queries:     []query{{peaks(o, 8, "pool, budget, protocol", ofPool(o, rules.PoolOpened)), "{{budget}} {{protocol}} {{pool}} {{" + o.ClusterLabel + "}}"}},
 				},
 				{
@@ -66,7 +67,7 @@ func headline(o rules.Options) []panel {
 	exact := sel(o, metrics.LedgerExact)
 	return []panel{
 		{
-			id: 11, kind: number, width: 4, title: "Is it likely soon?", unit: share, thresholds: []float64{t.PageClear, t.Page},
+			id: 11, kind: number, width: 4, title: "Is exhaustion likely?", unit: share, thresholds: []float64{t.PageClear, t.Page},
 			description: "The highest probability over all nodes and destinations, and over all shared gateways and destinations, that the effective ceiling is reached within " + o.PageHorizon + ". The page is raised at the red threshold.",
 			queries: []query{
 				{"max(" + sel(o, metrics.ExhaustionProbabilityMax, at(o.PageHorizon)) + ")", "a node"},
@@ -119,12 +120,18 @@ const inAnHour = "in an hour"
 
 // nodeFull are the budgets of nodes whose fullest port space is full.
 func nodeFull(o rules.Options) string {
-	return fmt.Sprintf("(%s >= %s %g * %s)", sel(o, metrics.BusiestPortsHeld), on(o, agentBudget), full, sel(o, metrics.BudgetEffectivePorts))
+	return fmt.Sprintf("(%s >= %g * %s)", by(o, "max", agentBudget, sel(o, metrics.BusiestPortsHeld)), full, by(o, "max", agentBudget, sel(o, metrics.BudgetEffectivePorts)))
 }
 
-// agentsDown are targets that do not answer and were agents within a day.
+// agentsDown are targets that do not answer and were agents at one of some moments within a day: who has been up for
+// twice as long as down was so at one of them. All of the day would be read at 200 times the cost.
 func agentsDown(o rules.Options) string {
-	return "(" + ofTarget(o, "up") + " == 0) and " + on(o, agent) + " present_over_time(" + ofTarget(o, string(metrics.AgentBuildInfo)) + "[1d])"
+	info := ofTarget(o, string(metrics.AgentBuildInfo))
+	var was []string
+	for _, ago := range []string{"5m", "15m", "45m", "2h", "6h", "18h", "1d"} {
+		was = append(was, info+" offset "+ago)
+	}
+	return ofTarget(o, "up") + " == 0\nand " + on(o, agent) + " (\n  " + strings.Join(was, "\n  or\n  ") + "\n)"
 }
 
 // first is the table of what runs out first, nodes and gateways alike.
@@ -135,49 +142,54 @@ func first(o rules.Options) panel {
 	}
 	fill := node(metrics.BusiestPortsHeld) + " / " + node(metrics.BudgetEffectivePorts)
 	likely := func(horizon string) string { return node(metrics.ExhaustionProbabilityMax, at(horizon)) }
-	// The worst: most likely to run out, and the fullest of those that are as likely.
-	worst := fmt.Sprintf("\nand %s topk(10, %s + %s + %s)", on(o, agentBudget), likely(o.PageHorizon), likely(o.TicketHorizon), fill)
+	// The worst: most likely to run out, and the fullest of those that are as likely. One selector reads all three.
+	worst := "\nand " + on(o, agentBudget) + " topk(10, " + by(o, "sum", agentBudget, ofNode(o, "", fmt.Sprintf(`__name__=~"%s|%s"`, metrics.ExhaustionProbabilityMax, rules.NodeFill),
+		fmt.Sprintf(`horizon=~"%s|%s|"`, o.PageHorizon, o.TicketHorizon))) + ")"
 	of := func(name string, more ...string) string { return by(o, "max", shared, ofGateway(o, name, more...)) }
 	ports := by(o, "max", gateway, ofGateway(o, rules.GatewayPorts))
 	fillShared := of(rules.GatewayHeld) + " / " + on(o, gateway) + " group_left () " + ports
 	worstShared := fmt.Sprintf("\nand %s topk(5, %s + %s + %s)", on(o, shared), of(rules.GatewayProbability, at(o.PageHorizon)), of(rules.GatewayProbability, at(o.TicketHorizon)),
 		behind(o, fillShared))
+	// Rows of a table join where their labels are equal, so each column names the destination that runs out first, but of
+	// agents that do not tell it.
+	soonest := "bottomk by (" + o.ClusterLabel + ", " + agentBudget + ") (1, " + by(o, "max", space, sel(o, metrics.SoonestExhaustion)) + ")"
 	both := func(ofNode, ofGateway string) query {
-		return query{"(" + ofNode + ")" + worst + "\nor\n(" + ofGateway + ")" + worstShared, ""}
+		rows := "(" + ofNode + ")" + worst
+		return query{"(" + rows + ")\n* " + on(o, agentBudget) + " group_left (vip, destination) (" + soonest + " >= bool 0)\nor\n(" +
+			rows + "\nunless " + on(o, agentBudget) + " " + sel(o, metrics.SoonestExhaustion) + ")\nor\n(" + ofGateway + ")" + worstShared, ""}
 	}
 	clamp := func(expr string) string { return "clamp_max(" + expr + ", " + pastHour + ")" }
 	held := node(metrics.BusiestPortsHeld)
 	minuteAgo := func(expr string) string { return expr + " offset 1m" }
 	return panel{
-		id: 21, kind: rowsOf, height: 12, title: "What runs out first, and what helps?", unit: countOf, sortBy: "Time left",
+		id: 21, kind: rowsOf, height: 13, title: "What runs out first, and what helps?", unit: countOf, sortBy: "Time left",
 		description: "The ten nodes and five gateways most likely to run out of ports, and the fullest of those that are as likely: the destination that runs out first and the median time that is left, the probability within " + o.PageHorizon +
 			", fill and ports held of the fullest port space and their change in a minute; and of what the node's page advises, what gains the most ports. A node leads to its board, its page and the runbook.",
 		queries: []query{
-			both(by(o, "max", space, clamp(sel(o, metrics.SoonestExhaustion))), clamp(of(rules.GatewayTime))),
+			{clamp(soonest) + worst + "\nor\n" + clamp(of(rules.GatewayTime)) + worstShared, ""},
 			both(likely(o.PageHorizon), of(rules.GatewayProbability, at(o.PageHorizon))),
 			both(fill, fillShared),
 			both(held, of(rules.GatewayHeld)),
 			both(held+" - "+by(o, "max", agentBudget, minuteAgo(sel(o, metrics.BusiestPortsHeld))),
 				of(rules.GatewayHeld)+" - "+by(o, "max", shared, minuteAgo(ofGateway(o, rules.GatewayHeld)))),
-			{"max by (" + o.ClusterLabel + ", " + agent + ", budget, measure) (topk by (" + o.ClusterLabel + ", " + agent + ", budget) (1, " + sel(o, metrics.AdvicePorts) + "))" +
-				fmt.Sprintf("\nand %s topk(10, %s + %s + %s)", on(o, agent+", budget"), likely(o.PageHorizon), likely(o.TicketHorizon), fill), ""},
+			{by(o, "max", agent+", budget, measure", "topk by ("+o.ClusterLabel+", "+agent+", budget) (1, "+sel(o, metrics.AdvicePorts)+")") +
+				strings.Replace(worst, on(o, agentBudget), on(o, agent+", budget"), 1), ""},
 		},
 		columns: []column{
-			{label: "instance", title: "Node", width: 230, links: append(nodeLinks(rules.BoardNode, "Cluster"), link{"The runbook", o.RunbookURL + "SnatExhaustionPredicted.md"})},
-			{label: "destination", title: "Destination", width: 270},
+			{label: "instance", title: "Node", width: 270, links: append(nodeLinks(rules.BoardNode, "Cluster"), link{"The runbook", o.RunbookURL + "SnatExhaustionPredicted.md"})},
+			{label: "destination", title: "Destination", width: 310},
 			{label: "Value #A", title: "Time left", width: 110, unit: period, thresholds: []float64{300, 3600}, worstIsLow: true, mappings: timeLeft},
 			{label: "Value #B", title: "Within " + o.PageHorizon, width: 90, unit: share, thresholds: []float64{t.PageClear, t.Page}},
 			{label: "Value #C", title: "Full", width: 150, unit: share, thresholds: []float64{filling, full}, gauge: true},
 			{label: "Value #D", title: "Held", width: 80, unit: countOf},
-			{label: "Value #E", title: "In a minute", width: 90, unit: countOf, mappings: []dashboard.ValueMapping{mapNull(shownAs("–", "transparent"))}},
+			{label: "Value #E", title: "In a minute", width: 100, unit: countOf, mappings: []dashboard.ValueMapping{mapNull(shownAs("–", "transparent"))}},
 			{label: "gateway", title: "Gateway", width: 130, links: []link{{"The fleet's board", "/d/" + rules.BoardFleet + "?${datasource:queryparam}&${__url_time_range}"}}},
 			{label: "budget", title: "Budget", width: 90},
 			{label: "protocol", title: "Protocol", width: 75},
 			{label: "vip", title: "VIP", width: 120},
 			{label: "measure", title: "What helps most", width: 190},
-			{label: "Value #F", title: "Ports gained", width: 100, unit: countOf},
-			{label: o.ClusterLabel, title: "Cluster", width: 100},
-			{label: "job", title: "Job"},
+			{label: "Value #F", title: "Ports gained", width: 110, unit: countOf},
+			{label: o.ClusterLabel, title: "Cluster"},
 		},
 	}
 }

@@ -1,6 +1,8 @@
 package dashboards
 
 import (
+	"strings"
+
 	"github.com/grafana/grafana-foundation-sdk/go/cog"
 	"github.com/grafana/grafana-foundation-sdk/go/common"
 	"github.com/grafana/grafana-foundation-sdk/go/dashboard"
@@ -120,7 +122,8 @@ func (p panel) lines() cog.Builder[dashboard.Panel] {
 		LineWidth(1).FillOpacity(p.fill()).ShowPoints(common.VisibilityModeNever).
 		Tooltip(common.NewVizTooltipOptionsBuilder().Mode(common.TooltipDisplayModeMulti).Sort(common.SortOrderDescending)).
 		Legend(common.NewVizLegendOptionsBuilder().ShowLegend(true).DisplayMode(common.LegendDisplayModeTable).
-			Placement(common.LegendPlacementBottom).Calcs([]string{"lastNotNull", "max"}))
+			Placement(common.LegendPlacementBottom).Calcs([]string{"lastNotNull", "max"}).
+			SortBy("Last *").SortDesc(true))
 	if p.unit == share {
 		b.Decimals(1)
 	}
@@ -157,7 +160,7 @@ func (p panel) lines() cog.Builder[dashboard.Panel] {
 // fill is the opacity below lines: none where there may be more than three of them.
 func (p panel) fill() float64 {
 	for _, q := range p.queries {
-		if len(p.queries) > 3 || p.bandHigh != "" || q.legend == "" || q.legend[0] == '{' || p.limits != "" {
+		if len(p.queries) > 3 || p.bandHigh != "" || p.limits != "" || strings.Contains(q.legend, "{{") {
 			return 0
 		}
 	}

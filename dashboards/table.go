@@ -37,7 +37,7 @@ func nodeLinks(board, cluster string) []link {
 func (p panel) table() cog.Builder[dashboard.Panel] {
 	span, height := p.size(24, 9)
 	index, rename := map[string]any{}, map[string]any{}
-	exclude := map[string]any{"Time": true, "__name__": true}
+	exclude := map[string]any{"Time": true, "__name__": true, "job": true} // rows are told apart by the job, too
 	if p.noValue {
 		exclude["Value"] = true
 	}
@@ -48,6 +48,7 @@ func (p panel) table() cog.Builder[dashboard.Panel] {
 		Id(p.id).Title(p.title).Description(p.description).Datasource(datasource).
 		Unit(p.unit).Span(span).Height(height).NoValue(p.none).
 		CellHeight(common.TableCellHeightSm).
+		Footer(common.NewTableFooterOptionsBuilder().Show(false).Reducer([]string{})).
 		Thresholds(p.steps()).
 		WithTransformation(dashboard.DataTransformerConfig{Id: "merge", Options: map[string]any{}}).
 		WithTransformation(dashboard.DataTransformerConfig{Id: "organize", Options: map[string]any{

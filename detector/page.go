@@ -4,7 +4,7 @@ import "time"
 
 // The page that is shipped: it is raised when the probability of exhaustion within PageHorizon is PageRaise or
 // more, and it clears when that has been below PageClear for PageKeep. The rules say so to Prometheus and the backtest
-// judges it: both read these numbers.
+// measures it: both read these numbers.
 const (
 	PageRaise   = 0.2
 	PageClear   = 0.15

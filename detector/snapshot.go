@@ -17,7 +17,7 @@ type Snapshot struct {
 	// Warming: ports closed before the start may still be cooling unseen, or
 	// no complete dump has been taken yet.
 	Warming bool
-	// Netns has one entry per namespace that a source reads, in order of Netns.
+	// Netns has one entry for each namespace that a source reads, in order of Netns.
 	Netns   []NetnsSnapshot
 	Budgets []BudgetSnapshot
 }
@@ -27,9 +27,12 @@ type NetnsSnapshot struct {
 	Netns uint64
 	// Exact: a complete dump was taken since the last overrun.
 	Exact      bool
-	EventsLost uint64 // overruns told by the kernel; each hides an unknown number of events
+	EventsLost uint64 // overruns; each hides an unknown number of events
 	Resyncs    uint64 // complete dumps that repaired an overrun
-	Flows      int    // flows that the ledger knows here, done ones included
+	// Mismatches counts flows that a complete dump showed live and the ledger did not have as live. Each makes the ledger
+	// inexact until the next complete dump.
+	Mismatches uint64
+	Flows      int // flows that the ledger knows here, ended ones included
 	// OtherProtocols counts flows there that are neither TCP nor UDP.
 	OtherProtocols uint64
 }
@@ -37,7 +40,7 @@ type NetnsSnapshot struct {
 // BudgetSnapshot is one budget and what is held of it.
 type BudgetSnapshot struct {
 	Budget    *budget.Budget
-	Protocols []ProtocolSnapshot // those with ports, TCP first
+	Protocols []AccountSnapshot // those with ports, TCP first
 	// Contradicted: what is seen cannot be under this budget; Contradiction says why.
 	Contradicted  bool
 	Contradiction string
@@ -46,8 +49,8 @@ type BudgetSnapshot struct {
 	Brier [NumHorizons]float64
 }
 
-// ProtocolSnapshot is one protocol of a budget.
-type ProtocolSnapshot struct {
+// AccountSnapshot is one account: one protocol of a budget.
+type AccountSnapshot struct {
 	Protocol collector.Protocol
 	Terms    budget.Terms
 	// Held, Live and Cooling are sums over all port spaces.
@@ -65,8 +68,8 @@ type ProtocolSnapshot struct {
 	Unanswered, Refused, NoPorts uint64
 
 	// Tracked port spaces have an entry of their own; Folded ones are counted
-	// together because the limit is reached. FoldedMax is the most ports held in one that
-	// Other sums, tracked or not: what a sum over nodes can miss of a destination.
+	// together because the limit is reached. FoldedMax is the most ports held in one port space that
+	// Other sums, tracked or not: a sum over nodes can miss that many of a destination.
 	Tracked, Folded, FoldedMax int
 	// Spaces are the exported ones, the fullest first; Other sums the rest.
 	Spaces []SpaceSnapshot

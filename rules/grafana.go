@@ -2,8 +2,11 @@ package rules
 
 import (
 	"fmt"
+	"regexp"
 	"strings"
 	"time"
+
+	"github.com/snatwatch/snatwatch/detector/metrics"
 )
 
 // GrafanaDatasource is the uid of the Prometheus data source that the Grafana-managed
@@ -15,8 +18,8 @@ const grafanaTick = 10 * time.Second
 
 // Grafana returns the alerts as a provisioning file of Grafana-managed rules
 // (grafana.com/docs: alerting, file provisioning, apiVersion 1), for users whose Prometheus
-// runs no rules. Recorded series are written out in full, and keep_firing_for alone
-// holds an alert, since Grafana writes no series ALERTS.
+// runs no rules. Recorded series are written out in full. It takes Grafana 10.4.1, which was the first
+// to know KeepLast; recovery thresholds are older (10.3).
 func (o Options) Grafana() ([]byte, error) {
 	o.inline = true
 	group := func(name string, every time.Duration, alerts []Alert) any {
@@ -36,41 +39,140 @@ func (o Options) Grafana() ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("write Grafana rules: %w", err)
 	}
-	return append([]byte(header+"# Set SNATWATCH_DATASOURCE_UID in Grafana's environment to the uid of its Prometheus data source.\n"), body...), nil
+	return append([]byte(header+"# Grafana 10.4.1 or later: execErrState KeepLast. Set SNATWATCH_DATASOURCE_UID in Grafana's environment to the uid of its Prometheus data source.\n"), body...), nil
+}
+
+// level is the threshold of an alert as Grafana shows it: the query returns what is half way there, too, so that who
+// lowers the threshold sees something.
+type level struct {
+	// suffix ends the expression's comparison; half stands in its place.
+	suffix, half string
+	below        bool
+	raise, clear float64 // clear is 0 where there is no other level to clear at
+}
+
+// levels are those of the alerts that compare with one number.
+func (o Options) levels() map[string]level {
+	t := o.Thresholds
+	compare := func(op string, raise, half float64, end string) level {
+		return level{suffix: op + number(raise) + end, half: op + number(half) + end, raise: raise}
+	}
+	above := func(raise float64) level { return compare("> ", raise, raise/2, "\n") }
+	probability := func(raise, clear float64) level {
+		l := compare(" >= ", raise, min(raise/2, clear), "")
+		l.clear = clear
+		return l
+	}
+	edge := compare("< ", t.TierNodes, 2*t.TierNodes, "\n")
+	edge.below = true
+	return map[string]level{
+		"SnatExhaustionPredicted":   probability(t.Page, t.PageClear),
+		gatewayPage:                 probability(t.Page, t.PageClear),
+		"SnatExhaustionExpected":    probability(t.Ticket, t.TicketClear),
+		"SnatForecastMiscalibrated": above(t.Brier),
+		"SnatOpenFailures":          above(t.FailureRatio),
+		"SnatIdleExpiredFlows":      above(t.IdleRate),
+		"SnatDestinationDominates":  above(t.Dominates),
+		"SnatPortsLeaking":          above(t.LeakGrowth),
+		"SnatPoolNearTierEdge":      edge,
+	}
+}
+
+// conditions are those of a threshold expression of Grafana. Without a level everything that the query returns fires.
+func (l level) conditions() []any {
+	evaluator := func(kind string, v float64) map[string]any {
+		return map[string]any{"type": kind, "params": []float64{v}}
+	}
+	over, under := "gt", "lt"
+	if l.below {
+		over, under = under, over
+	}
+	if l.suffix == "" {
+		return []any{map[string]any{"evaluator": evaluator("gt", -1)}}
+	}
+	condition := map[string]any{"evaluator": evaluator(over, l.raise)}
+	if l.clear > 0 {
+		condition["unloadEvaluator"] = evaluator(under, l.clear)
+	}
+	return []any{condition}
+}
+
+// fact is another query of a rule, whose answer its description tells. REF in text is the query's name.
+type fact struct{ expr, text string }
+
+// facts are those of the pages of nodes: cheap ones, since Grafana asks every ten seconds. Their labels are a part of
+// the alert's, by which Grafana finds the value that belongs to an instance.
+func (o Options) facts(a Alert) []fact {
+	if a.Name != "SnatExhaustionPredicted" && a.Name != "SnatPortsExhausted" {
+		return nil
+	}
+	each := o.agent(metrics.LabelBudget, metrics.LabelProtocol)
+	busiest, ceiling := o.perNode("max", o.m(metrics.BusiestPortsHeld)), o.perNode("max", o.m(metrics.BudgetEffectivePorts))
+	soonest := o.perNode("min", o.m(metrics.SoonestExhaustion), metrics.LabelVIP, metrics.LabelDestination)
+	near, last := o.m(metrics.LikelyExhaustion, horizonIs(o.PageHorizon)), fact{soonest + " > 0 < +Inf", " At this course it is full in {{ (index .Values `REF`).Value | " + period + " }}."}
+	if a.Name == "SnatPortsExhausted" {
+		near, last = busiest+" > 0.95 * "+ceiling, fact{soonest, " The first that ran out is {{ index (index .Values `REF`).Labels `destination` }}."}
+	}
+	facts := []fact{
+		{busiest, " The fullest port space there holds {{ (index .Values `REF`).Value | " + whole + " }} ports"},
+		{ceiling, "; the effective ceiling is {{ (index .Values `REF`).Value | " + whole + " }}."},
+		last,
+	}
+	for i := range facts {
+		facts[i].expr += fmt.Sprintf("\nand on (%s)\n(%s)", each, near)
+	}
+	return facts
 }
 
 // grafanaRule writes one alert. A template has no $ in it: Grafana expands what follows one as a variable
 // of its environment, and how to escape it has changed between versions. Its value is a text, while the
-// number of query A stands in .Values. A query that fails raises no page, but a ticket of the other rules.
+// number of query A stands in .Values. What an instance without data lacks is an error in a template unless it is looked up by
+// index. While the server cannot be asked an alert stays what it is: to resolve a page then, or to raise one, would both
+// be wrong. One ticket says that nobody can be asked.
 func grafanaRule(o Options, a Alert) map[string]any {
 	annotations := o.annotations(a)
-	annotations["description"] = strings.NewReplacer("$labels", ".Labels", "$value ", ".Values.A.Value ").Replace(a.Description)
-	delete(annotations, "dashboard")
-	delete(annotations, "__dashboardUid__")
-	delete(annotations, "__panelId__")
-	onError := "Error"
-	if a.Severity == o.Critical {
-		onError = "OK"
+	lookUp := func(text string) string {
+		text = regexp.MustCompile(`\$labels\.(\w+)`).ReplaceAllString(text, "(index .Labels `$1`)")
+		return strings.ReplaceAll(text, "$value ", "(index .Values `A`).Value ")
 	}
-	return map[string]any{
-		"uid":       kebab(a.Name),
-		"title":     a.Name,
-		"condition": "B",
-		"data": []any{
-			map[string]any{
-				"refId": "A", "datasourceUid": GrafanaDatasource,
-				"relativeTimeRange": map[string]int{"from": 600, "to": 0},
-				"model":             map[string]any{"refId": "A", "expr": a.Expr, "instant": true, "range": false},
-			},
-			// The query returns only what fires, with any value: everything is above -1.
-			map[string]any{
-				"refId": "B", "datasourceUid": "__expr__",
-				"model": map[string]any{
-					"refId": "B", "type": "threshold", "expression": "A",
-					"conditions": []any{map[string]any{"evaluator": map[string]any{"type": "gt", "params": []int{-1}}}},
-				},
-			},
+	description := lookUp(a.Description)
+	delete(annotations, "dashboard")
+	onError := "KeepLast"
+	if a.Name == "SnatAgentsAbsent" {
+		onError = "Error"
+	}
+	l := o.levels()[a.Name]
+	if l.suffix != "" && strings.Count(a.Expr, l.suffix) != 1 {
+		panic(fmt.Sprintf("rules: %s is %d times in %s, want once", l.suffix, strings.Count(a.Expr, l.suffix), a.Name))
+	}
+	ask := func(ref, expr string) map[string]any {
+		return map[string]any{
+			"refId": ref, "datasourceUid": GrafanaDatasource,
+			"relativeTimeRange": map[string]int{"from": 600, "to": 0},
+			"model":             map[string]any{"refId": ref, "expr": expr, "instant": true, "range": false},
+		}
+	}
+	data := []any{
+		ask("A", strings.Replace(a.Expr, l.suffix, l.half, 1)),
+		map[string]any{
+			"refId": "B", "datasourceUid": "__expr__",
+			"model": map[string]any{"refId": "B", "type": "threshold", "expression": "A", "conditions": l.conditions()},
 		},
+	}
+	for i, f := range o.facts(a) {
+		ref := string(rune('C' + i))
+		data = append(data, ask(ref, f.expr))
+		description += "{{ if (index .Values `" + ref + "`).Labels }}" + strings.ReplaceAll(f.text, "REF", ref) + "{{ end }}"
+	}
+	if strings.HasSuffix(a.Detail, helps) {
+		description += lookUp(helps)
+	}
+	annotations["description"] = description
+	return map[string]any{
+		"uid":           kebab(a.Name),
+		"title":         a.Name,
+		"condition":     "B",
+		"data":          data,
 		"noDataState":   "OK",
 		"execErrState":  onError,
 		"for":           grafanaDuration(duration(a.For)),

@@ -1,10 +1,13 @@
 package rules_test
 
 import (
+	"fmt"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
+	"text/template"
 
 	"github.com/google/go-cmp/cmp"
 	"go.yaml.in/yaml/v3"
@@ -37,9 +40,17 @@ func TestGrafanaRulesStandAlone(t *testing.T) {
 				Labels                map[string]string
 				Data                  []struct {
 					RefID string `yaml:"refId"`
-					Model struct{ Expr string }
+					Model struct {
+						Expr       string
+						Conditions []map[string]struct {
+							Type   string
+							Params []float64
+						}
+					}
 				}
-				Annotations map[string]string
+				Annotations  map[string]string
+				DashboardUID string `yaml:"dashboardUid"`
+				PanelID      int    `yaml:"panelId"`
 			}
 		}
 	}
@@ -50,6 +61,12 @@ func TestGrafanaRulesStandAlone(t *testing.T) {
 	for _, m := range metrics.Metrics() {
 		known[string(m.Name)] = true
 	}
+	th := rules.Default().Thresholds
+	raised := map[string][2]float64{ // and cleared at
+		"SnatExhaustionPredicted": {th.Page, th.PageClear}, "SnatGatewayExhaustionPredicted": {th.Page, th.PageClear},
+		"SnatExhaustionExpected": {th.Ticket, th.TicketClear}, "SnatForecastMiscalibrated": {th.Brier}, "SnatOpenFailures": {th.FailureRatio},
+		"SnatIdleExpiredFlows": {th.IdleRate}, "SnatDestinationDominates": {th.Dominates}, "SnatPortsLeaking": {th.LeakGrowth}, "SnatPoolNearTierEdge": {th.TierNodes},
+	}
 	var titles, want []string
 	uids := map[string]bool{}
 	for _, r := range slices.Concat(file.Groups[0].Rules, file.Groups[1].Rules) {
@@ -58,16 +75,37 @@ func TestGrafanaRulesStandAlone(t *testing.T) {
 			t.Errorf("%s: uid %q is taken or above 40 characters", r.Title, r.UID)
 		}
 		uids[r.UID] = true
-		expr := r.Data[0].Model.Expr
-		check(t, r.Title, expr, known)
+		for _, d := range r.Data {
+			if d.Model.Expr != "" {
+				check(t, r.Title, d.Model.Expr, known)
+			}
+		}
 		for name, text := range r.Annotations {
 			if strings.Contains(text, "$") {
 				t.Errorf("%s: Grafana would expand a $ in %s: %s", r.Title, name, text)
 			}
 		}
-		// A page that fires because its query failed is a false one.
-		if page := r.Labels["severity"] == rules.Default().Critical; r.ExecErrState != map[bool]string{true: "OK", false: "Error"}[page] || r.NoDataState != "OK" {
+		// While the server cannot be asked a page neither resolves nor fires; one ticket says that nobody can be asked.
+		if want := map[bool]string{true: "Error", false: "KeepLast"}[r.Title == "SnatAgentsAbsent"]; r.ExecErrState != want || r.NoDataState != "OK" {
 			t.Errorf("%s: on error %s, without data %s", r.Title, r.ExecErrState, r.NoDataState)
+		}
+		if r.Annotations["__dashboardUid__"] != r.DashboardUID || r.Annotations["__panelId__"] != strconv.Itoa(r.PanelID) || r.DashboardUID == "" {
+			t.Errorf("%s: notifications do not link to panel %d of %s: %v", r.Title, r.PanelID, r.DashboardUID, r.Annotations)
+		}
+		text := r.Annotations["description"]
+		if strings.Contains(text, ".Labels.") || strings.Contains(text, ".Values.") {
+			t.Errorf("%s: an instance without data has no such label or value, which is an error unless it is looked up by index: %s", r.Title, text)
+		}
+		if r.Labels["severity"] == rules.Default().Critical && !strings.Contains(r.Title, "Gateway") &&
+			(!strings.Contains(text, "http://{{ (index .Labels `instance`) }}/") || !strings.Contains(text, "ports{{ end }}")) {
+			t.Errorf("%s does not say what is held, or where to look: %s", r.Title, text)
+		}
+		condition := r.Data[1].Model.Conditions[0]
+		level := condition["evaluator"].Params[0]
+		if raise, ok := raised[r.Title]; ok && (level != raise[0] || len(condition["unloadEvaluator"].Params) == 1 != (raise[1] > 0)) {
+			t.Errorf("%s fires at %v, want %v", r.Title, condition, raise)
+		} else if !ok && level != -1 {
+			t.Errorf("%s fires at %g, which is no threshold of the options", r.Title, level)
 		}
 	}
 	for _, a := range rules.Default().Alerts() {
@@ -75,5 +113,61 @@ func TestGrafanaRulesStandAlone(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, titles); diff != "" {
 		t.Errorf("alerts (-want +got):\n%s", diff)
+	}
+}
+
+// Grafana writes templates as Go does, with an error for a key that is missing: descriptions are texts with and without data.
+func TestGrafanaDescriptionsExpand(t *testing.T) {
+	t.Parallel()
+	type value struct {
+		Labels map[string]string
+		Value  float64
+	}
+	type data struct {
+		Labels map[string]string
+		Values map[string]value
+	}
+	labels := map[string]string{"instance": "node-1:9959", "budget": "lb", "protocol": "tcp", "destination": "203.0.113.7:443", "model": "azure-lb", "cause": "refused"}
+	number := func(v float64) value { return value{labels, v} }
+	body, err := rules.Default().Grafana()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var file struct {
+		Groups []struct {
+			Rules []struct {
+				Title       string
+				Annotations map[string]string
+			}
+		}
+	}
+	if err := yaml.Unmarshal(body, &file); err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range slices.Concat(file.Groups[0].Rules, file.Groups[1].Rules) {
+		tmpl, err := template.New("").Option("missingkey=error").Funcs(template.FuncMap{
+			"humanizePercentage": func(v float64) string { return fmt.Sprintf("%.4g%%", 100*v) },
+			"humanizeDuration":   func(v float64) string { return fmt.Sprintf("%gs", v) },
+		}).Parse(r.Annotations["description"])
+		if err != nil {
+			t.Fatalf("%s: %v", r.Title, err)
+		}
+		for name, d := range map[string]data{
+			"all":     {labels, map[string]value{"A": number(0.5), "B": number(1), "C": number(1000), "D": number(1024), "E": number(200)}},
+			"no data": {map[string]string{"datasource_uid": "p", "ref_id": "A"}, nil},
+		} {
+			var out strings.Builder
+			if err := tmpl.Execute(&out, d); err != nil {
+				t.Errorf("%s: %s: %v", r.Title, name, err)
+			}
+			if name == "all" && r.Title == "SnatExhaustionPredicted" {
+				const want = "On node-1:9959, new tcp flows to 203.0.113.7:443 will soon find no SNAT port: the probability that budget lb (azure-lb) is exhausted within 5m is 50%." +
+					" The fullest port space there holds 1000 ports; the effective ceiling is 1024. At this course it is full in 200s." +
+					" Why, and what would help by how much: http://node-1:9959/ and the runbook."
+				if diff := cmp.Diff(want, out.String()); diff != "" {
+					t.Errorf("%s (-want +got):\n%s", r.Title, diff)
+				}
+			}
+		}
 	}
 }

@@ -49,14 +49,14 @@ func generate(o rules.Options, release, boardLabel string) (map[string][]byte, e
 	return files, nil
 }
 
-// write puts all files below dir or none: each goes beside its place first, and all are moved at the end.
+// write writes all files below dir or none: each goes beside its place first, and all are moved at the end.
 func write(dir string, files map[string][]byte, out io.Writer) (err error) {
 	names := slices.Sorted(maps.Keys(files))
-	var made []string // what to take away again, the first made first
+	var made []string // what to remove after an error, in the order of making
 	defer func() {
 		if err != nil {
 			for _, path := range slices.Backward(made) {
-				_ = os.Remove(path) // the error that led here is the one to tell
+				_ = os.Remove(path) // the caller gets the error that led here
 			}
 		}
 	}()
@@ -87,10 +87,10 @@ func write(dir string, files map[string][]byte, out io.Writer) (err error) {
 	return nil
 }
 
-// temporary is added to a file's name until all are written.
+// temporary is the end of a file's name until all files are written.
 const temporary = ".new"
 
-// mkdir is os.MkdirAll that tells which folders it made, the outermost first.
+// mkdir does what os.MkdirAll does, and returns the folders that it made, the outermost first.
 func mkdir(dir string) ([]string, error) {
 	var missing []string
 	for d := dir; ; d = filepath.Dir(d) {

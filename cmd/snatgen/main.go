@@ -1,5 +1,5 @@
-// Command snatgen writes the alert and recording rules, the dashboards and the
-// metric table of detector/metrics from the Go values they are made of.
+// Command snatgen writes the files of the alert and recording rules, of the dashboards, and the table of metrics in
+// detector/metrics/README.md, from the Go values in rules, dashboards and detector/metrics.
 package main
 
 import (
@@ -27,7 +27,7 @@ func run(args []string, out io.Writer) error {
 	app.Terminate(nil)
 	app.UsageWriter(out)
 	app.HelpFlag.Short('h')
-	dir := app.Flag("out", "Folder that the files are written below.").Default(".").String()
+	dir := app.Flag("out", "Folder to write the files below.").Default(".").String()
 	release := app.Flag("release", "Label release of the operator's objects.").Default("kube-prometheus-stack").String()
 	boardLabel := app.Flag("dashboard-label", "Label of the boards' ConfigMaps; its value is 1.").Default("grafana_dashboard").String()
 	ruleFlags(app, &o)

@@ -7,7 +7,7 @@ import (
 	"github.com/snatwatch/snatwatch/detector/metrics"
 )
 
-// build is what the binary says of itself.
+// build is what the toolchain wrote into the binary.
 type build struct {
 	metrics.Build
 	// date is when the commit was made, as RFC 3339.

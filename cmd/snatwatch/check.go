@@ -7,12 +7,13 @@ import (
 	"github.com/alecthomas/kingpin/v2"
 
 	"github.com/snatwatch/snatwatch/internal/config"
+	"github.com/snatwatch/snatwatch/internal/kube"
 )
 
 func checkCommand(app *kingpin.Application) command {
-	c := app.Command("check", "Prints the budgets that a config leads to on this machine, or what is wrong with it.")
-	path := c.Flag("config", "Config file (YAML); without one the embedded default.").PlaceHolder("FILE").String()
+	c := app.Command("check", "Prints the budgets that follow from a config on this machine, or the config's mistake.")
+	path := c.Flag("config", "Config file (YAML); default: the embedded one.").PlaceHolder("FILE").String()
 	return command{c, func(ctx context.Context, e *env, _ *slog.Logger) error {
-		return config.Check(ctx, e.stdout, *path, e.metadata)
+		return config.Check(ctx, e.stdout, *path, e.metadata, kube.NewNodes(kube.InCluster).Count)
 	}}
 }

@@ -1,16 +1,29 @@
-// Snatwatch watches the SNAT ports of one node: how many each destination holds
-// against the node's budget, when they run out, and whether connections fail for
-// want of them. Without a subcommand it is the agent.
+// Snatwatch watches the SNAT ports of one node: how many each destination holds of the node's budget, when they run
+// out, and whether connections fail because no port is left. Without a subcommand it runs the agent.
 //
-// This package reads flags and nothing more: env.go lists the subcommands, and each has a file of its name. The agent itself
-// is internal/agent, its page and API are internal/web.
+// This package reads flags and hands over. main.go lists the subcommands, and each has a file of its name. Where
+// things are:
+//
+//   - collector/conntrack, collector/sockdiag: kernel messages are parsed (parse.go in each).
+//   - detector/budget: the models, and their tables of ports.
+//   - detector/ledger: which flow holds which port, until its release.
+//   - detector/forecast: hold times, arrivals, the probability of exhaustion.
+//   - detector/metrics: the names of all metrics.
+//   - internal/agent: the agent, its sources and its loop. internal/web: its page and API.
+//   - rules, dashboards: alerts and boards, which cmd/snatgen writes to files.
 package main
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"os"
 	"os/signal"
 	"syscall"
+
+	"github.com/alecthomas/kingpin/v2"
+	"github.com/prometheus/common/promslog"
+	promslogflag "github.com/prometheus/common/promslog/flag"
 )
 
 func main() {
@@ -26,4 +39,58 @@ func signalled() (context.Context, context.CancelFunc) {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, func() { signal.Reset(os.Interrupt) })
 	return ctx, stop
+}
+
+// commands registers all subcommands with app.
+func commands(app *kingpin.Application) []command {
+	return []command{
+		runCommand(app),
+		checkCommand(app),
+		labCommand(app),
+		backtestCommand(app),
+		verifyCommand(app),
+		planCommand(app),
+		topCommand(app),
+	}
+}
+
+// Exit statuses.
+const (
+	statusOK    = 0
+	statusError = 1 // the command failed
+	statusUsage = 2 // the command line has a mistake
+)
+
+// run parses args, runs the command that they name and returns the exit status.
+func (e *env) run(ctx context.Context, args []string) int {
+	app := kingpin.New("snatwatch", "Watches the SNAT ports of a node: how many each destination holds, when they run out, and which flows fail for want of them.")
+	// Help and version end the parse early: kingpin calls this and goes on.
+	ended := false
+	app.Terminate(func(int) { ended = true })
+	app.UsageWriter(e.stdout)
+	app.ErrorWriter(e.stderr)
+	app.Version(newBuild().text())
+	app.HelpFlag.Short('h')
+	logs := promslog.Config{Writer: e.stderr}
+	promslogflag.AddFlags(app, &logs)
+	all := commands(app)
+
+	name, err := app.Parse(args)
+	switch {
+	case ended:
+		return statusOK
+	case err != nil:
+		_, _ = fmt.Fprintf(e.stderr, "snatwatch: %v, try --help\n", err)
+		return statusUsage
+	}
+	for _, c := range all {
+		if c.clause.FullCommand() != name {
+			continue
+		}
+		if err := c.run(ctx, e, promslog.New(&logs)); err != nil && !errors.Is(err, context.Canceled) {
+			_, _ = fmt.Fprintf(e.stderr, "snatwatch: %v\n", err)
+			return statusError
+		}
+	}
+	return statusOK
 }

@@ -29,11 +29,13 @@ type planFlags struct {
 	next                  float64
 	doublingDays          float64
 	json                  bool
+	files                 []string
+	lines                 []string // what was found in them
 }
 
 func planCommand(app *kingpin.Application) command {
 	var f planFlags
-	c := app.Command("plan", "Says what would keep ports from running out, and by how much: VIPs, pool size, allocation, hold times; what each change buys and what does nothing. From a running agent, from Prometheus, or from numbers that you give.")
+	c := app.Command("plan", "Says what would keep ports from running out, and by how much: VIPs, pool size, allocation, hold times; what each change buys and what does nothing. From a running agent, from Prometheus, from flow logs, or from numbers that you give.")
 	b := &f.in.Budget
 	c.Flag("agent", "Take budget and demand from a running agent, as they are now.").PlaceHolder("URL").StringVar(&f.agent)
 	c.Flag("prometheus", "Take them from the metrics of a fleet, with the peaks of --range.").PlaceHolder("URL").StringVar(&f.prometheus)
@@ -59,6 +61,7 @@ func planCommand(app *kingpin.Application) command {
 	c.Flag("doubling-days", "Days in which the load doubles; 0 is no growth.").Default("0").Float64Var(&f.doublingDays)
 	c.Flag("cpu", "Share of the nodes' processors in use at the peak; 0 is unknown.").Default("0").Float64Var(&f.in.CPU)
 	c.Flag("json", "Print JSON instead of a table.").BoolVar(&f.json)
+	c.Arg("file", "Flow logs to take the demand from, under today's budget as the flags say: AWS VPC, Azure, Google Cloud, Zeek, nfdump's CSV, conntrack -E -o timestamp.").StringsVar(&f.files)
 	return command{c, func(ctx context.Context, e *env, _ *slog.Logger) error {
 		if err := runPlan(ctx, e, &f); err != nil {
 			return fmt.Errorf("plan: %w", err)
@@ -69,6 +72,9 @@ func planCommand(app *kingpin.Application) command {
 
 func runPlan(ctx context.Context, e *env, f *planFlags) error {
 	if err := f.input(ctx); err != nil {
+		if len(f.lines) > 0 { // what the files hold is told even where it is not enough to plan from
+			_, _ = fmt.Fprintln(e.stdout, strings.Join(f.lines, "\n"))
+		}
 		return err
 	}
 	p, err := plan.Make(f.in)
@@ -78,7 +84,14 @@ func runPlan(ctx context.Context, e *env, f *planFlags) error {
 	if f.json {
 		return p.WriteJSON(e.stdout)
 	}
-	return p.WriteText(e.stdout)
+	if err := p.WriteText(e.stdout); err != nil {
+		return err
+	}
+	if len(f.lines) == 0 {
+		return nil
+	}
+	_, err = fmt.Fprintf(e.stdout, "\nMeasured\n  %s\n", strings.Join(f.lines, "\n  "))
+	return err
 }
 
 // input takes the demand from where the flags say.
@@ -89,10 +102,10 @@ func (f *planFlags) input(ctx context.Context) (err error) {
 		return errors.New("target probability 0: no number of ports meets it")
 	case !(f.doublingDays >= 0 && f.doublingDays < 36500):
 		return fmt.Errorf("doubling in %v days: want 0 to 36500", f.doublingDays)
-	case f.agent != "" && f.prometheus != "":
-		return errors.New("either --agent or --prometheus")
-	case (f.agent != "" || f.prometheus != "") && (f.opens != 0 || f.lifetime != ""):
-		return errors.New("the demand is measured or given: not --opens and --lifetime beside --agent or --prometheus")
+	case f.agent != "" && f.prometheus != "", len(f.files) > 0 && f.agent+f.prometheus != "":
+		return errors.New("either --agent or --prometheus or files")
+	case f.agent+f.prometheus+strings.Join(f.files, "") != "" && (f.opens != 0 || f.lifetime != ""):
+		return errors.New("the demand is measured or given: not --opens and --lifetime beside --agent, --prometheus or files")
 	case f.agent != "":
 		f.in, err = measured.FromAgent(ctx, f.agent, f.budget)
 	case f.prometheus != "":
@@ -102,6 +115,10 @@ func (f *planFlags) input(ctx context.Context) (err error) {
 				Budget: f.budget, Pool: f.pool, Gateway: f.gateway, Range: f.over, Now: time.Now(),
 			})
 		}
+	case len(f.files) > 0:
+		given.Budget.Name, given.Budget.Nodes = "today", given.Nodes
+		f.in, f.lines, err = measured.FromLogs(f.files, given.Budget)
+		f.in.Now = time.Now()
 	default:
 		return f.numbers()
 	}
@@ -120,7 +137,7 @@ func (f *planFlags) numbers() error {
 	d := &f.in.Demand
 	switch {
 	case f.opens == 0 && f.lifetime == "":
-		return errors.New("no demand: give --agent, --prometheus, or --opens and --lifetime")
+		return errors.New("no demand: give --agent, --prometheus, files, or --opens and --lifetime")
 	case f.opens == 0:
 		return errors.New("no arrivals: give --opens, more than 0 a second")
 	case f.lifetime == "":

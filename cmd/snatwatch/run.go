@@ -12,6 +12,7 @@ import (
 
 	"github.com/snatwatch/snatwatch/internal/agent"
 	"github.com/snatwatch/snatwatch/internal/config"
+	"github.com/snatwatch/snatwatch/internal/kube"
 )
 
 func runCommand(app *kingpin.Application) command {
@@ -26,7 +27,7 @@ func runCommand(app *kingpin.Application) command {
 	}}
 }
 
-// options are the agent's flags. One that was given wins over the config.
+// options are the agent's flags. A given flag wins over the config.
 type options struct {
 	config       string
 	source       flag[string]
@@ -45,7 +46,7 @@ type options struct {
 	profiling bool
 }
 
-// flag is a setting that the command line may give; zero and empty values count too.
+// flag is a setting on the command line; a zero or empty value counts as given too.
 type flag[T any] struct {
 	value T
 	given bool
@@ -59,14 +60,14 @@ func (f flag[T]) over(dst *T) {
 
 func (o *options) register(c *kingpin.CmdClause) {
 	c.Flag("config", "Config file (YAML); without one the agent watches this machine as it finds it.").PlaceHolder("FILE").StringVar(&o.config)
-	c.Flag("source", "Where flows are seen: auto, conntrack or sockets.").PlaceHolder("auto").IsSetByUser(&o.source.given).EnumVar(&o.source.value, "auto", "conntrack", "sockets")
-	c.Flag("strategy", "How conntrack is read: auto, poll or events.").PlaceHolder("auto").IsSetByUser(&o.strategy.given).EnumVar(&o.strategy.value, "auto", "poll", "events")
+	c.Flag("source", "Source of flows: auto, conntrack or sockets.").PlaceHolder("auto").IsSetByUser(&o.source.given).EnumVar(&o.source.value, "auto", "conntrack", "sockets")
+	c.Flag("strategy", "How the agent reads conntrack: auto, poll or events.").PlaceHolder("auto").IsSetByUser(&o.strategy.given).EnumVar(&o.strategy.value, "auto", "poll", "events")
 	c.Flag("poll-interval", "Time between two dumps of conntrack.").PlaceHolder("2s").IsSetByUser(&o.pollInterval.given).DurationVar(&o.pollInterval.value)
-	c.Flag("netns", "Network namespace in which flows leave the machine, by path or by name below /run/netns; without it the agent's own.").PlaceHolder("PATH").IsSetByUser(&o.netns.given).StringVar(&o.netns.value)
+	c.Flag("netns", "Network namespace in which flows leave the machine: a path, or a name below /run/netns. Default: the agent's own.").PlaceHolder("PATH").IsSetByUser(&o.netns.given).StringVar(&o.netns.value)
 	c.Flag("cpu-budget", "Fraction of one core that reading flows may take.").PlaceHolder("0.02").IsSetByUser(&o.cpuBudget.given).Float64Var(&o.cpuBudget.value)
 	c.Flag("state-file", "File that keeps hold-time statistics over a restart.").PlaceHolder("FILE").IsSetByUser(&o.stateFile.given).StringVar(&o.stateFile.value)
-	c.Flag("limits.tracked", "Destinations of one budget that are counted one by one.").PlaceHolder("10000").IsSetByUser(&o.tracked.given).IntVar(&o.tracked.value)
-	c.Flag("limits.forecast", "Destinations that are forecast.").PlaceHolder("1000").IsSetByUser(&o.forecast.given).IntVar(&o.forecast.value)
+	c.Flag("limits.tracked", "Destinations of one budget that the ledger counts one by one.").PlaceHolder("10000").IsSetByUser(&o.tracked.given).IntVar(&o.tracked.value)
+	c.Flag("limits.forecast", "Destinations that the agent forecasts.").PlaceHolder("1000").IsSetByUser(&o.forecast.given).IntVar(&o.forecast.value)
 	c.Flag("limits.exported", "Destinations of one budget and protocol that have series of their own.").PlaceHolder("50").IsSetByUser(&o.exported.given).IntVar(&o.exported.value)
 	o.web = kingpinflag.AddFlags(c, ":9959")
 	c.GetFlag("web.listen-address").IsSetByUser(&o.listenSet)
@@ -78,7 +79,7 @@ func (o *options) register(c *kingpin.CmdClause) {
 func (o *options) run(ctx context.Context, e *env, logger *slog.Logger) error {
 	return agent.Run(ctx, agent.Options{
 		Load: o.load, File: o.config, Web: o.listen, Build: newBuild().Build,
-		Metadata: e.metadata, Hangup: e.hangup, Lifecycle: o.lifecycle, Profiling: o.profiling, Logger: logger,
+		Metadata: e.metadata, Nodes: kube.NewNodes(kube.InCluster), Hangup: e.hangup, Lifecycle: o.lifecycle, Profiling: o.profiling, Logger: logger,
 	})
 }
 
@@ -104,8 +105,7 @@ func (o *options) load() (*config.Config, error) {
 	return c, nil
 }
 
-// listen returns the flags for the web server, with the config's address where the
-// command line has none.
+// listen returns the flags of the web server, with the config's address if the command line has none.
 func (o *options) listen(c *config.Config) *web.FlagConfig {
 	f := *o.web
 	if !o.listenSet {

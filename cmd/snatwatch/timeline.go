@@ -20,7 +20,7 @@ type timelineOptions struct {
 }
 
 func (o *timelineOptions) register(c *kingpin.CmdClause) {
-	c.Flag("timeline", "Play the incident once before the agent, a real Prometheus for each interval and a real Alertmanager, and print what happened when. Run it in the repository's folder.").BoolVar(&o.play)
+	c.Flag("timeline", "Play the incident once, watched by the agent, by a real Prometheus for each interval and by a real Alertmanager, and print what happened when. Run it in the repository's folder.").BoolVar(&o.play)
 	c.Flag("prometheus", "Program that --timeline starts.").Default("prometheus").StringVar(&o.Prometheus)
 	c.Flag("alertmanager", "Program that --timeline starts; Debian's prometheus-alertmanager is found too.").Default("alertmanager").StringVar(&o.Alertmanager)
 	c.Flag("rules", "Folder of rule files for --timeline.").Default("rules").StringVar(&o.Rules)
@@ -47,7 +47,7 @@ func playTimeline(ctx context.Context, e *env, o *labOptions, logger *slog.Logge
 	})
 }
 
-// scrapeAddress is where a Prometheus on this machine reaches the agent.
+// scrapeAddress returns the address at which a Prometheus on this machine reaches the agent.
 func scrapeAddress(listen []string) (string, error) {
 	if len(listen) == 0 {
 		return "", errors.New("--web.listen-address: want an address")

@@ -12,11 +12,11 @@ const (
 	msgGetStats    = unix.NFNL_SUBSYS_CTNETLINK<<8 | 5 // IPCTNL_MSG_CT_GET_STATS
 )
 
-// sizeofNfgenmsg is that of struct nfgenmsg, which every message starts with:
+// sizeofNfgenmsg is the size of struct nfgenmsg, with which every message starts:
 // include/uapi/linux/netfilter/nfnetlink.h.
 const sizeofNfgenmsg = 4
 
-// attr is an attribute type; the name of one in an error is the kernel's.
+// attr is an attribute type. Errors name attributes as the kernel does.
 type attr uint16
 
 // Attributes of a flow: enum ctattr_type, nfnetlink_conntrack.h (Linux 6.18).

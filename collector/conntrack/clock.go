@@ -9,10 +9,10 @@ import (
 )
 
 const (
-	// tolerance is the smallest change between wall clock and agent clock that counts as a step; what
-	// is read of a stamp is as exact as this.
+	// tolerance is the smallest change between wall clock and agent clock that counts as a step. A time that is read
+	// from a stamp is as exact as this.
 	tolerance = 10 * time.Millisecond
-	// stepsMax is how many steps are remembered. A stamp from before is not believed.
+	// stepsMax is how many steps the clock remembers. It does not believe a stamp from before them.
 	stepsMax = 8
 	// sampleMax is how long the reading of two clocks may take to count as one moment.
 	sampleMax = time.Millisecond
@@ -36,7 +36,7 @@ type reign struct {
 	offset   int64
 }
 
-// newClock returns a clock over agent, or over a clock of its own if that is nil.
+// newClock returns a clock over agent, or over a new collector.Clock if agent is nil.
 func newClock(agent func() collector.Time) *clock {
 	if agent == nil {
 		agent = collector.Clock()
@@ -54,7 +54,7 @@ func newClock(agent func() collector.Time) *clock {
 	}
 }
 
-// read returns the time and notes if the wall clock was stepped since the last call.
+// read returns the time, and notes whether somebody set the wall clock since the last call.
 func (c *clock) read() collector.Time {
 	now, offset, ok := c.sample()
 	if !ok {
@@ -83,7 +83,7 @@ func (c *clock) read() collector.Time {
 	return now
 }
 
-// sample reads both clocks as one moment; ok is false if it was interrupted each time.
+// sample reads both clocks at one moment; ok is false if each try was interrupted.
 func (c *clock) sample() (now collector.Time, offset int64, ok bool) {
 	for range 3 {
 		before := c.agent()
@@ -96,9 +96,9 @@ func (c *clock) sample() (now collector.Time, offset int64, ok bool) {
 	return now, 0, false
 }
 
-// moment puts a stamp of the wall clock on the agent's. It is exact if only one reign can
-// have written the stamp, bounds all that can if there are more, and if there is
-// none (the clock was stepped before the agent started) it is only before now.
+// moment converts a stamp of the wall clock to the agent's clock. The result is exact if the stamp fits one reign. If
+// it fits several, the result bounds all of them. If it fits none (the clock was set before the agent started), the
+// result is only bounded by now.
 func (c *clock) moment(stamp uint64, now collector.Time) collector.Interval {
 	var at collector.Interval
 	n := 0

@@ -9,7 +9,7 @@ import (
 	"github.com/snatwatch/snatwatch/collector/nlraw"
 )
 
-// dump makes one dump and notes what it took.
+// dump makes one dump and notes how long it took.
 func (s *Source) dump(ctx context.Context) error {
 	begin := s.clock.read()
 	resync := false
@@ -72,7 +72,7 @@ func (s *Source) measure(begin collector.Time, cpu time.Duration) {
 	s.begun = begin
 }
 
-// replan decides how to go on. A strategy is kept for a while; open puts a new one in place.
+// replan chooses the strategy and the interval. It keeps a strategy for a while; open puts a new one in place.
 func (s *Source) replan(now collector.Time) {
 	p := s.planner.decide(s.load, s.plan.strategy, s.eventsErr)
 	if p.strategy != s.plan.strategy {
@@ -92,7 +92,7 @@ func (s *Source) announce() {
 	})
 }
 
-// mean follows a measurement that varies; the first counts in full.
+// mean smooths a measurement that varies; the first value counts in full.
 func mean(old, now time.Duration) time.Duration {
 	if old == 0 {
 		return now

@@ -23,8 +23,7 @@ type table struct {
 	clock      *clock
 	timeouts   *timeouts
 	out        *collector.Batch
-	// between, if not nil, is called after each read of a dump and before what was
-	// read is emitted.
+	// between, if not nil, is called after each read of a dump, before the dump emits what it read.
 	between func(context.Context, collector.Time) error
 	// buckets returns the size of the hash table: a dump during which it changes is not complete.
 	buckets func() int
@@ -36,7 +35,7 @@ type table struct {
 // found is what a dump found, besides flows.
 type found struct {
 	entries, flows, translated int
-	// recent counts the flows that, as far as can be told, are younger than the dump before.
+	// recent counts the flows that are younger than the dump before, as far as we know.
 	recent      int
 	unknown     uint64 // attributes
 	parseErrors uint64
@@ -44,9 +43,8 @@ type found struct {
 	others      [256]uint32
 }
 
-// dump emits the table, from Begin to End or Abort. An empty table is not
-// walked. previous is when the last dump began. After an error other than
-// nlraw.ErrInterrupted conn is to be dialled again.
+// dump emits the table, from Begin to End or Abort. It does not walk an empty table. previous is when the last dump
+// began. After an error other than nlraw.ErrInterrupted the caller must dial conn again.
 func (t *table) dump(ctx context.Context, previous collector.Time) error {
 	t.found = found{}
 	begin := t.clock.read()
@@ -78,8 +76,8 @@ func (t *table) dump(ctx context.Context, previous collector.Time) error {
 	return err
 }
 
-// walk asks for all entries. The kernel prepares a datagram while the one
-// before is read, so what a read returns was written between the two reads before it.
+// walk asks for all entries. The kernel prepares a datagram while we read the one before it, so it wrote what a read
+// returns between the two reads before.
 func (t *table) walk(ctx context.Context, begin, previous collector.Time) error {
 	var (
 		r      = reading{from: begin, at: begin, clock: t.clock, timeouts: t.timeouts}
@@ -120,7 +118,7 @@ func (t *table) walk(ctx context.Context, begin, previous collector.Time) error 
 	return err
 }
 
-// parse reads a message into t.msg, and reports whether it is one to go on with.
+// parse reads a message into t.msg, and reports whether the dump should emit it.
 func (t *table) parse(b []byte) bool {
 	if err := parseMessage(b, &t.msg); err != nil {
 		t.found.parseErrors++
@@ -132,8 +130,8 @@ func (t *table) parse(b []byte) bool {
 	return !t.translated || t.msg.status&ipsSrcNAT != 0
 }
 
-// count adds f. Where no stamp tells when it opened, the flows that closed since stand for
-// those that opened; a UDP flow without a stream most likely did both.
+// count adds f. Without a stamp of its opening, a flow that closed since the dump before counts as one that opened
+// since; so does a UDP flow with a packet since, because most last for one exchange.
 func (n *found) count(f *collector.Flow, previous collector.Time) {
 	n.flows++
 	if f.Translated {
@@ -154,7 +152,7 @@ func (n *found) count(f *collector.Flow, previous collector.Time) {
 	}
 }
 
-// request is that of a dump of all families, filtered by the kernel where it can.
+// request asks for a dump of all families; newer kernels filter it by status.
 func (t *table) request() netlink.Message {
 	req := netlink.Message{Header: netlink.Header{Type: msgGet}, Data: make([]byte, sizeofNfgenmsg, 24)}
 	if t.translated {

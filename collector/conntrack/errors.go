@@ -15,9 +15,9 @@ var (
 	ErrPermission = errors.New("missing CAP_NET_ADMIN")
 	// ErrNoConntrack: nf_conntrack_netlink is neither loaded nor built in.
 	ErrNoConntrack = errors.New("conntrack is not available: load the modules nf_conntrack and nf_conntrack_netlink")
-	// ErrEventsOff: the kernel tells of no events in this namespace.
+	// ErrEventsOff: the kernel sends no events in this namespace.
 	ErrEventsOff = errors.New("conntrack events are off: set net.netfilter.nf_conntrack_events to 1 or 2")
-	// ErrGone: the namespace vanished; the sink was told that it is empty.
+	// ErrGone: the namespace vanished; the source has emitted an empty dump of it.
 	ErrGone = errors.New("network namespace is gone")
 )
 

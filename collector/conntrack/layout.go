@@ -7,11 +7,11 @@ import (
 	"github.com/snatwatch/snatwatch/collector"
 )
 
-// The kernel writes tuples and TCP states in one layout each, and half of a dump's
-// decoding was walking through them. What looks like that layout, header by header, is read in
-// place; all else, and all on a big-endian machine, is left to the parser.
+// The kernel writes tuples in one layout and TCP states in another, and walking through their attributes was half of a
+// dump's decoding. If a message has that layout, header by header, these functions read it in place. They leave all
+// other messages, and all messages on a big-endian machine, to the parser.
 
-// header is that of an attribute, length and type, as a little-endian machine reads it.
+// header is an attribute's length and type, as a little-endian machine reads them.
 func header(a attr, length int) uint32 { return uint32(a)<<16 | uint32(length) }
 
 func le32(b []byte) uint32 { return binary.LittleEndian.Uint32(b) }

@@ -2,7 +2,7 @@ package conntrack
 
 import "github.com/snatwatch/snatwatch/collector"
 
-// reading is when a message was read, and what its numbers are measured by.
+// reading is when a message was read, and the clock and timeouts that its numbers refer to.
 type reading struct {
 	// The kernel wrote the message in (from, at].
 	from, at collector.Time
@@ -10,10 +10,9 @@ type reading struct {
 	timeouts *timeouts
 }
 
-// fillSeen puts an entry that a dump shows into the words of the route. f is to be
-// the zero Flow. What a packet did is known to the second that CTA_TIMEOUT is rounded to;
-// Active is the latest that it may have been. A packet in TIME_WAIT or CLOSE, such as a FIN
-// sent again, renews the timeout, so Ended is the end of the flow's last packet.
+// fillSeen makes a Flow of an entry that a dump shows. f must be the zero Flow. CTA_TIMEOUT is rounded to a second,
+// so we know the time of the last packet to a second; Active is its upper bound. A packet in TIME_WAIT or CLOSE, such
+// as a FIN sent again, renews the timeout, so Ended is the time of the flow's last packet.
 func (r *reading) fillSeen(f *collector.Flow, m *message) {
 	tuples(f, m)
 	f.State, f.Reason = state(m)
@@ -35,7 +34,7 @@ func (r *reading) fillSeen(f *collector.Flow, m *message) {
 	order(f)
 }
 
-// fillOpened does the same for an IPCTNL_MSG_CT_NEW event, which comes as the first packet leaves.
+// fillOpened makes a Flow of an IPCTNL_MSG_CT_NEW event, which comes as the first packet leaves.
 func (r *reading) fillOpened(f *collector.Flow, m *message) {
 	tuples(f, m)
 	f.State, f.Reason = state(m)
@@ -48,8 +47,8 @@ func (r *reading) fillOpened(f *collector.Flow, m *message) {
 	}
 }
 
-// fillClosed does the same for an IPCTNL_MSG_CT_DELETE event. Linux 5.8 and later tell the last
-// state of a TCP flow and the timeout that was left; before, its reason stays unknown.
+// fillClosed makes a Flow of an IPCTNL_MSG_CT_DELETE event. Linux 5.8 and later send the last state of a TCP flow and
+// the rest of its timeout; from older kernels the reason stays unknown.
 func (r *reading) fillClosed(f *collector.Flow, m *message) {
 	tuples(f, m)
 	f.State, f.Reason = state(m)
@@ -83,11 +82,11 @@ func (r *reading) fillClosed(f *collector.Flow, m *message) {
 	order(f)
 }
 
-// gone bounds when a destroyed entry was deleted or expired. Without a stamp
-// an expiry is bounded from above only: the entry lies around until something passes by.
+// gone bounds when a destroyed entry was deleted or expired. Without a stamp we know only an upper bound of an
+// expiry: an expired entry stays until the kernel comes across it.
 func (r *reading) gone(m *message) collector.Interval {
 	switch {
-	case m.stop != 0: // that of the expiry, also if it was noticed later
+	case m.stop != 0: // the time of the expiry, even if the kernel noticed it later
 		return r.clock.moment(m.stop, r.at)
 	case m.timeout == 0 && m.event != 0:
 		return collector.Interval{To: r.clock.moment(m.event, r.at).To}
@@ -99,8 +98,8 @@ func (r *reading) gone(m *message) collector.Interval {
 	return collector.Interval{From: r.from, To: r.at}
 }
 
-// lastPacket bounds when the packet came that last set the timeout of m, of which left
-// seconds remained at the moment seen. sure is as for timeouts.age.
+// lastPacket bounds when the packet came that last set the timeout of m. left is the rest of the timeout, in seconds,
+// at the moment seen. sure means what it means for timeouts.age.
 func (r *reading) lastPacket(m *message, left uint32, seen collector.Interval) (last collector.Interval, sure bool) {
 	least, most, sure, ok := r.timeouts.age(m, left)
 	if !ok {
@@ -113,7 +112,7 @@ func (r *reading) lastPacket(m *message, left uint32, seen collector.Interval) (
 	return last, sure
 }
 
-// tuples sets who talks to whom, and what tells the flow from others.
+// tuples sets the flow's addresses, and what distinguishes it from other flows.
 func tuples(f *collector.Flow, m *message) {
 	f.Protocol = m.orig.proto
 	f.Zone, f.ID = m.zone, m.id
@@ -123,7 +122,7 @@ func tuples(f *collector.Flow, m *message) {
 	}
 }
 
-// state is the flow's state, and for a flow that is done the reason.
+// state returns the flow's state, and the reason of a flow that is done.
 func state(m *message) (collector.State, collector.Reason) {
 	if m.orig.proto != collector.TCP {
 		if m.status&ipsSeenReply != 0 {
@@ -151,8 +150,8 @@ func state(m *message) (collector.State, collector.Reason) {
 	return collector.StateUnknown, collector.ReasonUnknown
 }
 
-// order makes the times of f agree: a flow opens before it ends. A stamp that says
-// otherwise is of a clock that was stepped.
+// order makes the times of f agree: a flow opens before it ends. If a stamp says otherwise, somebody had set the wall
+// clock.
 func order(f *collector.Flow) {
 	if f.Ended.IsZero() {
 		return

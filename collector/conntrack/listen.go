@@ -15,12 +15,12 @@ import (
 // drainBatch is how many events one system call reads.
 const drainBatch = 64
 
-// listener reads the events of flows that open and end. Those of flows that change are not
-// asked for: they would cost the packet path 10 µs a connection.
+// listener reads the events of flows that open and end. It does not ask for events of flows that change: they would
+// cost the packet path 10 µs a connection.
 type listener struct {
 	conn  *nlraw.Conn
 	table *table // to parse with, and to emit through
-	// slots are read in turns: during a dump, what was read last is held back.
+	// slots take turns: during a dump, the listener holds back what it read last.
 	slots [2]slot
 	turn  int
 	// empty is the last moment at which nothing was left to be read.
@@ -29,7 +29,7 @@ type listener struct {
 	lost bool
 
 	counts
-	told counts // what the stats were told
+	reported counts // what Stats has of them already
 }
 
 // counts is what a listener has seen.
@@ -43,8 +43,7 @@ type slot struct {
 	held     bool
 }
 
-// listen opens a listener in the namespace of descriptor ns, with room in its queue for
-// buffer bytes; the kernel takes about 2 KiB an event.
+// listen opens a listener in the namespace of descriptor ns. Its queue holds buffer bytes; an event takes about 2 KiB.
 func listen(ns, buffer int, t *table) (*listener, error) {
 	conn, err := dial(ns)
 	if err != nil {
@@ -99,7 +98,7 @@ func translatedOnly() []bpf.Instruction {
 	}
 }
 
-// drain emits all that is there.
+// drain emits all events that are there.
 func (l *listener) drain(ctx context.Context) error {
 	s := &l.slots[0]
 	for {
@@ -129,7 +128,7 @@ func (l *listener) between(ctx context.Context) error {
 	return err
 }
 
-// release emits what a dump that is over held back.
+// release emits, after a dump, what the listener held back.
 func (l *listener) release(ctx context.Context) error {
 	for range l.slots {
 		if err := l.emit(ctx, &l.slots[l.turn]); err != nil {
@@ -140,8 +139,7 @@ func (l *listener) release(ctx context.Context) error {
 	return l.table.out.Flush(ctx)
 }
 
-// read fills s, and reports whether there may be more. Events that the kernel had to drop are an
-// event of their own.
+// read fills s, and reports whether there may be more. If the kernel had to drop events, read emits an Overrun.
 func (l *listener) read(ctx context.Context, s *slot) (more bool, err error) {
 	start := l.table.clock.read()
 	err = l.conn.ReceiveReady(s.datagrams)

@@ -56,7 +56,7 @@ const (
 	dwell  = time.Minute
 )
 
-// load is what the planner knows of a namespace.
+// load is what the planner knows about a namespace.
 type load struct {
 	dump  time.Duration // CPU time of a dump
 	event time.Duration // CPU time of an event, the agent's
@@ -79,7 +79,8 @@ type planner struct {
 	budget                   float64       // cores
 }
 
-// decide returns the plan for l, when now runs. eventsErr is why there can be no events.
+// decide returns the plan for l while the strategy now runs. eventsErr says why there can be no events, nil if there
+// can.
 func (p planner) decide(l load, now Strategy, eventsErr error) plan {
 	poll := p.fit(Poll, l, p.interval, intervalMax)
 	if eventsErr != nil {

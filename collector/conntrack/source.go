@@ -18,35 +18,33 @@ import (
 
 // Config sets up a Source. The zero value reads the caller's own namespace.
 type Config struct {
-	// Netns is the namespace to read, nil for the caller's own. It is to stay open
-	// as long as the Source is used.
+	// Netns is the namespace to read, nil for the caller's own. The caller keeps it open as long as it uses the Source.
 	Netns *netns.Handle
-	// Alive reports whether the namespace is still used by anybody else; nil means always.
-	// A Source keeps its namespace from vanishing, so it cannot see that by itself.
+	// Alive reports whether anybody else still uses the namespace; nil means always. A Source keeps its namespace from
+	// vanishing, so it cannot see that by itself.
 	Alive func() bool
 	// Strategy; default Auto.
 	Strategy Strategy
 	// OnlyTranslated leaves out flows whose source this machine does not translate.
 	OnlyTranslated bool
 	// Interval is the time from one dump to the next when polling; default 5 s, at most 10 s.
-	// Where the CPU budget asks for it, it is stretched up to 10 s.
+	// A small CPU budget stretches it up to 10 s.
 	Interval time.Duration
-	// EventsInterval is the same beside events; default 30 s, at most 60 s, stretched up to 60 s.
+	// EventsInterval is the same beside events; default 30 s, at most 60 s. A small CPU budget stretches it up to 60 s.
 	EventsInterval time.Duration
 	// DrainInterval is how long events may wait to be read; default 20 ms. Waking up for each
 	// costs six times as much.
 	DrainInterval time.Duration
 	// ReadBuffer is the room for events that wait, in bytes, 2 KiB an event; default 32 MiB.
 	ReadBuffer int
-	// CPUBudget is what a Source may take, in cores; default 0.02. It is exceeded rather than
-	// flows be missed.
+	// CPUBudget is what a Source may take, in cores; default 0.02. The Source exceeds it rather than miss flows.
 	CPUBudget float64
 	// Clock is the agent's clock; default one that starts as Unix time now.
 	Clock func() collector.Time
 }
 
-// A Sink is handed at most batchMax events at once, 50 KiB of them, so that it can work on some while the source fetches
-// others; walkMax of them during a dump, when the kernel empties the caches of what lies idle.
+// A Sink is handed at most batchMax events at once, 50 KiB of them, so that it can work on some while the source
+// fetches others; walkMax of them during a dump, when the kernel empties the caches of what lies idle.
 const (
 	batchMax = 256
 	walkMax  = 64
@@ -56,11 +54,11 @@ const (
 	drainIntervalDefault = 20 * time.Millisecond
 	readBufferDefault    = 32 << 20
 	cpuBudgetDefault     = 0.02
-	// limitsInterval is how often the namespace's timeouts are read again.
+	// limitsInterval is how often the Source reads the namespace's timeouts again.
 	limitsInterval = time.Minute
-	// retryInterval is how long after a dump that broke off, or an overrun, the next is made.
+	// retryInterval is the time from an aborted dump, or from an overrun, to the next dump.
 	retryInterval = time.Second
-	// aliveInterval is how often a long dump looks whether the namespace is still there.
+	// aliveInterval is how often a long dump checks that the namespace is still there.
 	aliveInterval = 100 * time.Millisecond
 )
 
@@ -72,7 +70,7 @@ type Source struct {
 	planner planner
 	board   board
 
-	// What follows is owned by Run, or by Dump.
+	// Run, or Dump, owns what follows.
 	out      collector.Batch
 	meter    cputime.Meter // of dumps and events, without the sink
 	timeouts timeouts
@@ -128,8 +126,7 @@ func New(cfg Config) (*Source, error) {
 // Stats returns what was done so far. It may be called at any time.
 func (s *Source) Stats() Stats { return s.board.read() }
 
-// Dump emits one dump and returns an error if it did not come to its end. It is
-// not to be called during Run.
+// Dump emits one dump, and returns an error if it did not come to its end. Do not call it during Run.
 func (s *Source) Dump(ctx context.Context, sink collector.Sink) error {
 	defer s.close()
 	s.out.Start(s.meter.Without(sink), batchMax)
@@ -139,8 +136,7 @@ func (s *Source) Dump(ctx context.Context, sink collector.Sink) error {
 	return s.dump(ctx)
 }
 
-// Run emits until ctx ends, the sink refuses, or there is nothing to be read
-// (ErrPermission, ErrNoConntrack, ErrGone).
+// Run emits until ctx ends, the sink returns an error, or nothing can be read (ErrPermission, ErrNoConntrack, ErrGone).
 func (s *Source) Run(ctx context.Context, sink collector.Sink) error {
 	defer s.close()
 	s.out.Start(s.meter.Without(sink), batchMax)
@@ -163,8 +159,7 @@ func (s *Source) Run(ctx context.Context, sink collector.Sink) error {
 	}
 }
 
-// step reads the events that are there, and dumps if a dump is due. It returns
-// errors that end Run.
+// step reads the events that are there, and makes a dump if one is due. Its errors end Run.
 func (s *Source) step(ctx context.Context) error {
 	if err := s.open(); err != nil {
 		return err
@@ -202,7 +197,7 @@ func (s *Source) step(ctx context.Context) error {
 	return nil
 }
 
-// vanish tells that the namespace is empty.
+// vanish emits an empty dump of the namespace, and returns gone.
 func (s *Source) vanish(ctx context.Context, gone error) error {
 	for _, k := range []collector.Kind{collector.Begin, collector.End} {
 		if err := s.out.Mark(ctx, k, s.clock.read(), s.inode); err != nil {
@@ -227,7 +222,7 @@ func (s *Source) alive(now collector.Time) error {
 	return ErrGone
 }
 
-// open gets ready what is not: sockets and timeouts.
+// open opens the sockets that are not open, and reads the timeouts if they are old.
 func (s *Source) open() error {
 	now := s.clock.read()
 	if s.limitsRead == 0 || now.Sub(s.limitsRead) > limitsInterval {
@@ -255,7 +250,7 @@ func (s *Source) open() error {
 			return err
 		}
 		s.listener, s.openedThen = l, 0
-		s.due = now // what was there before the listener tells of no end
+		s.due = now // a dump: the listener gets no end of the flows that were there before it
 	case s.plan.strategy == Poll && s.listener != nil:
 		_ = s.listener.conn.Close()
 		s.listener = nil
@@ -304,7 +299,7 @@ func (s *Source) close() {
 	}
 }
 
-// between is what a dump does besides: it must not let events wait, nor miss that the namespace vanishes.
+// between runs between two reads of a dump, so that events do not wait and the end of the namespace is seen.
 func (s *Source) between(ctx context.Context, now collector.Time) error {
 	if err := s.alive(now); err != nil {
 		return err
@@ -338,9 +333,9 @@ func (s *Source) noteEvents() {
 	l := s.listener
 	s.board.write(func(b *Stats) {
 		b.parsed(&s.table.found)
-		b.Opened += l.opened - l.told.opened
-		b.Closed += l.closed - l.told.closed
-		b.Overruns += l.overruns - l.told.overruns
+		b.Opened += l.opened - l.reported.opened
+		b.Closed += l.closed - l.reported.closed
+		b.Overruns += l.overruns - l.reported.overruns
 	})
-	l.told = l.counts
+	l.reported = l.counts
 }

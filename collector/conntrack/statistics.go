@@ -18,7 +18,7 @@ type Statistics struct {
 	last map[uint16]statistic // by CPU
 }
 
-// OpenStatistics opens those of ns, nil for the caller's own. It needs CAP_NET_ADMIN.
+// OpenStatistics opens the statistics of ns, nil for the caller's own namespace. It needs CAP_NET_ADMIN.
 func OpenStatistics(ns *netns.Handle) (*Statistics, error) {
 	s := &Statistics{last: map[uint16]statistic{}}
 	fd := 0
@@ -38,8 +38,8 @@ func OpenStatistics(ns *netns.Handle) (*Statistics, error) {
 // Close closes the socket.
 func (s *Statistics) Close() error { return s.conn.Close() }
 
-// Read returns the counters. The kernel's are 32 bits wide, one per CPU; their wraps are made
-// up for as long as reads are not 2³² apart. After an error Statistics is to be opened again.
+// Read returns the counters. The kernel's counters are 32 bits wide, one for each CPU; Read makes up for a wrap if
+// fewer than 2³² counts lie between two reads. After an error open Statistics again.
 func (s *Statistics) Read(ctx context.Context) (collector.Counters, error) {
 	entries, err := entries(ctx, s.conn)
 	if err != nil {
@@ -65,7 +65,7 @@ func (s *Statistics) Read(ctx context.Context) (collector.Counters, error) {
 	return s.sum, nil
 }
 
-// add adds what a CPU counted since it was last read; the first time that is all since boot.
+// add adds what a CPU counted since the last read; the first time, since boot.
 func (s *Statistics) add(cpu uint16, now statistic) {
 	last := s.last[cpu]
 	s.last[cpu] = now
@@ -93,7 +93,7 @@ const (
 	statistics
 )
 
-// parseStatistic reads an IPCTNL_MSG_CT_GET_STATS_CPU answer. A counter that the kernel does not have is 0.
+// parseStatistic reads an IPCTNL_MSG_CT_GET_STATS_CPU answer. A counter that this kernel lacks is 0.
 func parseStatistic(b []byte) (cpu uint16, st statistic, err error) {
 	if len(b) < sizeofNfgenmsg {
 		return 0, statistic{}, &parseError{"nfgenmsg", len(b), "4"}

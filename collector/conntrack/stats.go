@@ -8,21 +8,21 @@ import (
 	"github.com/snatwatch/snatwatch/collector"
 )
 
-// Stats is what a Source has done so far and how it goes about it.
+// Stats is what a Source has done so far, and how.
 type Stats struct {
-	// Strategy is the one in use, Poll or Events, and Why it is. Interval is that of its dumps.
+	// Strategy is the one in use, Poll or Events; Why says why. Interval is the time from one dump to the next.
 	Strategy Strategy
 	Why      string
 	Interval time.Duration
-	// Cost is what it takes, in cores, events' share of the packet path included.
-	// BudgetExceeded: no strategy stays within the CPU budget, and the cheapest runs all the same.
+	// Cost is the strategy's CPU time, in cores; it includes the time that events take on the packet path.
+	// BudgetExceeded: no strategy stays within the CPU budget, so the cheapest runs.
 	Cost           float64
 	BudgetExceeded bool
 	// EventsError is why there can be no events (ErrEventsOff); nil if there can.
 	EventsError error
 
-	// Dumps and Aborted count dumps that came to their end and that did not; Resyncs are the
-	// dumps that an overrun made necessary. DumpError is why the last dump did not come to its end, nil if it did.
+	// Dumps counts complete dumps, Aborted those that broke off, Resyncs those that an overrun made necessary.
+	// DumpError says why the last dump broke off, nil if it was complete.
 	Dumps, Aborted, Resyncs uint64
 	DumpError               error
 	// DumpSeconds is how long the last complete dump took, the sink included; DumpCPU is its
@@ -33,7 +33,7 @@ type Stats struct {
 	Entries, Flows, Translated int
 
 	// Opened and Closed count events, Overruns how often the kernel had to drop some. Recent counts the flows
-	// of complete dumps that, as far as can be told, were younger than the dump before.
+	// of complete dumps that were younger than the dump before, as far as we know.
 	Opened, Closed, Overruns, Recent uint64
 
 	// ParseErrors counts messages that could not be read and were skipped; ParseError is the last.
@@ -41,8 +41,7 @@ type Stats struct {
 	ParseError  error
 	// UnknownAttributes counts attributes that are newer than this package.
 	UnknownAttributes uint64
-	// LimitsError is why not all timeouts of the namespace could be read. What hangs on the
-	// others is unknown then.
+	// LimitsError says why some timeouts of the namespace could not be read. Times that depend on those stay unknown.
 	LimitsError error
 	// OtherProtocols counts the entries of the last complete dump that are neither TCP nor UDP.
 	OtherProtocols map[collector.Protocol]int

@@ -6,7 +6,7 @@ import (
 	"github.com/snatwatch/snatwatch/collector"
 )
 
-// jiffy is the longest tick of a kernel (CONFIG_HZ=100): the kernel counts timeouts in ticks.
+// jiffy is the longest tick of a kernel (CONFIG_HZ=100). The kernel counts timeouts in ticks.
 const jiffy = 10 * time.Millisecond
 
 // synSent2 is the timeout of TCP_CONNTRACK_SYN_SENT2, which has no sysctl:
@@ -24,7 +24,7 @@ type timeouts struct {
 	udpUnreplied, udpLast time.Duration
 }
 
-// newTimeouts takes what it needs from the namespace's limits.
+// newTimeouts takes the timeouts from the namespace's limits.
 func newTimeouts(l collector.Limits) timeouts {
 	t := timeouts{
 		maxRetrans:   l.Timeouts["tcp_timeout_max_retrans"],
@@ -87,7 +87,7 @@ func (t *timeouts) age(m *message, left uint32) (least, most time.Duration, sure
 	for _, l := range limits[:n] {
 		switch {
 		case l == 0:
-			sure = false // absent from this kernel, or not told
+			sure = false // this kernel lacks it, or it could not be read
 		case l >= remain && !ok:
 			least, most, ok = l-remain, l-remain, true
 		case l >= remain:

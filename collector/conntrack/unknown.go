@@ -13,8 +13,8 @@ import (
 	"github.com/snatwatch/snatwatch/collector/nlraw"
 )
 
-// Unknown counts the flows that the table of ns has no entry of in its default zone; ns nil is the caller's
-// own. It asks for one after the other, some 3 µs each, and needs CAP_NET_ADMIN.
+// Unknown counts the flows for which the table of ns has no entry in its default zone; nil is the caller's own
+// namespace. It asks for one flow after the other, some 3 µs each, and needs CAP_NET_ADMIN.
 func Unknown(ctx context.Context, ns *netns.Handle, flows []collector.Flow) (int, error) {
 	fd := 0
 	if ns != nil {

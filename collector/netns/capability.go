@@ -115,5 +115,5 @@ func (e *AccessError) Remedy() string {
 		full, strings.Join(short, ", "), strings.Join(short, " --cap-add "))
 }
 
-// Unwrap returns what the kernel said; it matches fs.ErrPermission.
+// Unwrap returns the kernel's error; it matches fs.ErrPermission.
 func (e *AccessError) Unwrap() error { return e.err }

@@ -30,7 +30,7 @@ type Netns struct {
 	PID int
 }
 
-// Open opens the namespace. The error is that of Path, and wraps ErrGone when it leads to
+// Open opens the namespace. The error is the one of opening Path; it wraps ErrGone when Path leads to
 // another namespace by now.
 func (n Netns) Open() (*Handle, error) {
 	h, err := n.openAt(n.Path)

@@ -12,7 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ErrGone tells of a path that leads to no namespace, any more or ever, or to another than it did.
+// ErrGone means that a path leads to no network namespace, or to another one than before.
 var ErrGone = errors.New("no network namespace is there")
 
 // Handle keeps one network namespace open. While it is open the namespace lives

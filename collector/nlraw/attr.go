@@ -47,7 +47,8 @@ func (a *Attrs) Next() (ok bool) {
 	return ok
 }
 
-// Left returns how many bytes Next did not pass: more than 0 after it returned false means that they are no whole attribute.
+// Left returns how many bytes Next did not pass: more than 0 after it returned false means that they are no whole
+// attribute.
 func (a *Attrs) Left() int { return len(a.rest) }
 
 // align rounds a length up to the boundary of messages and attributes

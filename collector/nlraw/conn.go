@@ -20,7 +20,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// BufferSize is that of the receive buffer. The kernel fills at most 32 KiB of
+// BufferSize is the size of the receive buffer. The kernel fills at most 32 KiB of
 // it in a dump (netlink_recvmsg, net/netlink/af_netlink.c), and 32 KiB less its
 // own overhead only if it has once seen a buffer this large.
 const BufferSize = 64 << 10
@@ -29,11 +29,11 @@ const BufferSize = 64 << 10
 // have the processor meanwhile. A filtered dump walks the whole table in one read.
 const slowRead = time.Millisecond
 
-// ErrInterrupted tells of a dump during which the table changed so that
+// ErrInterrupted means that the table changed during a dump, so that
 // entries may be missing or shown twice (NLM_F_DUMP_INTR).
 var ErrInterrupted = errors.New("dump interrupted")
 
-// ErrMalformed tells of a datagram that is no sequence of netlink messages, or
+// ErrMalformed means that a datagram is no sequence of netlink messages, or
 // that did not fit its buffer.
 var ErrMalformed = errors.New("malformed netlink message")
 

@@ -18,7 +18,7 @@ type mmsghdr struct {
 	len uint32
 }
 
-// Datagrams is what one recvmmsg(2) can fill.
+// Datagrams is room for what one recvmmsg(2) reads.
 type Datagrams struct {
 	hdrs []mmsghdr
 	iovs []unix.Iovec

@@ -37,8 +37,8 @@ const (
 	msgExpires = 52 // milliseconds until idiag_timer
 	msgInode   = 68
 
-	// timerTimeWait is idiag_timer of a socket that is TIME_WAIT, or FIN_WAIT2 with nobody
-	// waiting for its end; inet_twsk_diag_fill, net/ipv4/inet_diag.c.
+	// timerTimeWait is idiag_timer of a socket in TIME_WAIT, or in FIN_WAIT2 without an owner:
+	// inet_twsk_diag_fill, net/ipv4/inet_diag.c.
 	timerTimeWait = 3
 )
 
@@ -73,7 +73,7 @@ const (
 	tcpListen      = 10
 	tcpClosing     = 11
 
-	// statesFlows are those of sockets that hold a port towards a destination.
+	// statesFlows are the states of sockets that hold a port towards a destination.
 	statesFlows = 1<<tcpEstablished | 1<<tcpSynSent | 1<<tcpSynRecv | 1<<tcpFinWait1 | 1<<tcpFinWait2 |
 		1<<tcpTimeWait | 1<<tcpCloseWait | 1<<tcpLastAck | 1<<tcpClosing
 )

@@ -28,8 +28,8 @@ const (
 	drainRounds = 1024
 )
 
-// drain reads what the destroy groups have told since the last time, and emits the end
-// of each flow among it. Only errors of the Sink's and ctx's end it; others are counted.
+// drain reads what the destroy groups have sent since the last time, and emits the end of each flow among it. It
+// returns errors of the Sink and of ctx, and counts all others.
 func (r *reader) drain(ctx context.Context, sp *space) error {
 	if sp.events == nil {
 		return nil
@@ -93,7 +93,7 @@ func (r *reader) datagram(ctx context.Context, sp *space, i int) error {
 	return nil
 }
 
-// closed emits the end of a flow, if r.gone was one and nothing of it is left.
+// closed emits the end of the flow r.gone, if the socket was a flow and the kernel keeps nothing of it.
 func (r *reader) closed(ctx context.Context, sp *space, msg []byte) error {
 	g, stats := &r.gone, &sp.stats.Destroyed
 	heard := &sp.tcp
@@ -160,8 +160,8 @@ func (r *reader) closed(ctx context.Context, sp *space, msg []byte) error {
 	return nil
 }
 
-// lingers asks whether the flow lives on without its socket: as TIME_WAIT, or as FIN_WAIT2 that
-// nobody waits for. Either is in the next dump, which also says when it ended.
+// lingers asks whether the flow lives on without its socket: in TIME_WAIT, or in FIN_WAIT2 without an owner. The next
+// dump shows either, and when it ended.
 func (r *reader) lingers(ctx context.Context, sp *space, family uint8, msg []byte) (bool, error) {
 	if sp.dump == nil {
 		return true, nil

@@ -254,10 +254,10 @@ func TestClosedUnknown(t *testing.T) {
 		count  DestroyedStats
 		events int
 	}{
-		{"6.18-destroyed-tcp-refused", "invalid AddrPort", DestroyedStats{Closed: 1, Unknown: 1}, 1},
-		{"6.18-destroyed-tcp-reset", "10.77.0.1:45205", DestroyedStats{Closed: 1, Unknown: 1}, 1},
-		{"6.18-destroyed-tcp-never-connected", "", DestroyedStats{Others: 1}, 0},
-		{"6.18-destroyed-udp-unconnected", "", DestroyedStats{Others: 1}, 0},
+		{"destroyed-tcp-refused", "invalid AddrPort", DestroyedStats{Closed: 1, Unknown: 1}, 1},
+		{"destroyed-tcp-reset", "10.77.0.1:40024", DestroyedStats{Closed: 1, Unknown: 1}, 1},
+		{"destroyed-tcp-never-connected", "", DestroyedStats{Others: 1}, 0},
+		{"destroyed-udp-unconnected", "", DestroyedStats{Others: 1}, 0},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -265,7 +265,7 @@ func TestClosedUnknown(t *testing.T) {
 			var rec recorder
 			r := newReader(collector.Clock(), rec.sink)
 			sp := &space{ns: netns.Netns{Inode: 7}}
-			b := captured(t, tt.name)
+			b := captured(t, kernels(t)[0], tt.name)
 			if err := r.gone.parse(b); err != nil {
 				t.Fatal(err)
 			}

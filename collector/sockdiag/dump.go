@@ -13,9 +13,9 @@ import (
 )
 
 const (
-	// The kernel filters loopback at 3 % of a dump's cost, and saves the whole cost of what it
-	// leaves out. So it does where more than one socket in filterFrom is loopback; every
-	// lookEvery-th dump goes without, to see whether it still pays.
+	// The kernel can leave out loopback sockets. The filter costs 3 % of a dump and saves the whole cost of each
+	// socket that it leaves out, so the reader asks for it if more than one socket in filterFrom is loopback. Every
+	// lookEvery-th dump goes without the filter, to see whether it still pays.
 	filterFrom = 16
 	lookEvery  = 16
 )
@@ -61,7 +61,7 @@ func (r *reader) dump(ctx context.Context, sp *space) error {
 	return err
 }
 
-// learn keeps what a complete dump says about the next ones.
+// learn decides after a complete dump whether the next ones filter loopback.
 func (r *reader) learn(sp *space) {
 	switch {
 	case sp.filter > 0:
@@ -140,7 +140,7 @@ func (r *reader) one(ctx context.Context, sp *space, req netlink.Message, each f
 	return err
 }
 
-// parse reads a message into r.socket; false means that it is not one of a socket.
+// parse reads a message into r.socket, and reports whether it could.
 func (r *reader) parse(m nlraw.Message) bool {
 	r.tally.Sockets++
 	if err := r.socket.parse(m.Data); err != nil {
@@ -168,7 +168,7 @@ func (r *reader) unconnected(m nlraw.Message) error {
 	return nil
 }
 
-// flow emits a socket that is a flow.
+// flow emits a socket if it is a flow.
 func (r *reader) flow(ctx context.Context, m nlraw.Message, netns uint64, p collector.Protocol) error {
 	if !r.parse(m) {
 		return nil

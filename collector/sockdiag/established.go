@@ -16,8 +16,8 @@ import (
 // errEnough ends a dump that has shown what was asked for.
 var errEnough = errors.New("enough sockets")
 
-// Established returns established TCP flows of ns over which a packet went within the time given: atMost of
-// them, in no order. It reads the kernel's table no further than it must.
+// Established returns at most atMost established TCP flows of ns that had a packet within the last within, in no
+// order. It reads the kernel's table no further than it must.
 func Established(ctx context.Context, ns *netns.Handle, within time.Duration, atMost int) ([]collector.Flow, error) {
 	var c *nlraw.Conn
 	err := ns.Do(func() (err error) {

@@ -19,7 +19,7 @@ type written struct {
 	after, before collector.Time
 }
 
-// flow fills f with what the socket tells. The socket is one of statesFlows.
+// flow fills f from the socket, which is in one of statesFlows.
 func (s *socket) flow(f *collector.Flow, p collector.Protocol, netns uint64, w written) {
 	// Field by field: a literal would be built aside and copied, at a fifth of the decoding.
 	*f = collector.Flow{}
@@ -49,8 +49,7 @@ func (s *socket) flow(f *collector.Flow, p collector.Protocol, netns uint64, w w
 	}
 }
 
-// leavesMachine reports whether the flow goes to another machine, as far as its own
-// addresses tell.
+// leavesMachine reports whether the flow goes to another machine, judging by its addresses alone.
 func (s *socket) leavesMachine() bool {
 	return !s.remote.Addr().IsLoopback() && s.remote.Addr() != s.local.Addr()
 }

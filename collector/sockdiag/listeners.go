@@ -14,19 +14,18 @@ func (p *portSet) add(port uint16) bool {
 	return !had
 }
 
-// inbound tells which sockets are connections that a listener of the namespace accepted, by
-// their local port: those are no flows of ours. A port stays known after its listener
-// is gone for as long as each dump shows a connection on it, so that a server that restarts or
-// drains does not turn its clients into flows.
+// inbound knows, by local port, which sockets are connections that a listener of the namespace accepted. They are no
+// flows of this machine. After its listener is gone, a port stays known as long as each dump shows a connection on
+// it, so that a server that restarts or drains does not turn its clients into flows.
 //
-// What it gets wrong: connections whose listener went before the agent came are taken
-// for flows, and a flow from a port on which something listens at another address is not.
+// It errs in two cases. It takes a connection for a flow if the listener went before the agent came, and it does not
+// take a flow for one if something listens on the same port at another address.
 type inbound struct {
 	ports, used         portSet // used: this dump has shown a connection on it
 	portList, usedPorts []uint16
 }
 
-// restart begins the dump of a namespace; used are the ports that its last dump returned.
+// restart begins the dump of a namespace; used are the ports with connections in its last dump.
 func (i *inbound) restart(used []uint16) {
 	i.ports, i.used = portSet{}, portSet{}
 	i.portList, i.usedPorts = i.portList[:0], i.usedPorts[:0]

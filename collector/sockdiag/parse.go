@@ -20,7 +20,7 @@ type socket struct {
 	expires                       time.Duration // until timer
 	inode                         uint32
 	cgroup                        uint64
-	unknown                       int // attributes that this version of ours does not know
+	unknown                       int // attributes that this package does not know
 }
 
 // parse reads one message of a dump. An error leaves the zero socket.
@@ -85,7 +85,7 @@ type destroyed struct {
 	info     tcpInfo
 }
 
-// tcpInfo is what struct tcp_info tells of a socket's end.
+// tcpInfo is what struct tcp_info says about a socket's end.
 type tcpInfo struct {
 	known bool // the kernel sent it, whole
 	// connected: it was connected once, or tried to.
@@ -129,7 +129,7 @@ func (d *destroyed) parse(b []byte) error {
 	return nil
 }
 
-// parse reads a struct tcp_info. One that is too short, of an old kernel, stays unknown.
+// parse reads a struct tcp_info. If it is too short, from an old kernel, known stays false.
 func (t *tcpInfo) parse(b []byte) {
 	if len(b) < sizeofInfo {
 		return

@@ -1,9 +1,7 @@
 package sockdiag
 
 import (
-	"encoding/hex"
 	"net/netip"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -14,20 +12,6 @@ import (
 
 	"github.com/snatwatch/snatwatch/collector"
 )
-
-// captured returns a message that a kernel sent, without its netlink header.
-func captured(t testing.TB, name string) []byte {
-	t.Helper()
-	text, err := os.ReadFile(filepath.Join("testdata", name+".hex"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	b, err := hex.DecodeString(strings.TrimSpace(string(text)))
-	if err != nil {
-		t.Fatalf("%s: %v", name, err)
-	}
-	return b
-}
 
 func addrPort(s string) netip.AddrPort { return netip.MustParseAddrPort(s) }
 
@@ -43,68 +27,70 @@ func TestParse(t *testing.T) {
 		name string
 		want socket
 	}{
-		{"6.18-tcp-established", socket{
-			family: unix.AF_INET, state: tcpEstablished, local: addrPort("10.77.0.1:44617"), remote: addrPort("10.77.0.2:8080"),
-			cookie: 70389, inode: 349505, cgroup: 1,
+		{"tcp-established", socket{
+			family: unix.AF_INET, state: tcpEstablished, local: addrPort("10.77.0.1:40001"), remote: addrPort("10.77.0.2:8080"),
 		}},
-		{"6.18-tcp6-established", socket{
-			family: unix.AF_INET6, state: tcpEstablished, local: addrPort("[fd77::1]:59053"), remote: addrPort("[fd77::2]:8081"),
-			cookie: 70392, inode: 349511, cgroup: 1,
+		{"tcp6-established", socket{
+			family: unix.AF_INET6, state: tcpEstablished, local: addrPort("[fd77::1]:40002"), remote: addrPort("[fd77::2]:8081"),
 		}},
-		{"6.18-tcp6-mapped", socket{
-			family: unix.AF_INET6, state: tcpEstablished, local: addrPort("10.77.0.2:40910"), remote: addrPort("10.77.0.2:8080"),
-			cookie: 70394, inode: 349514, cgroup: 1,
+		{"tcp6-mapped", socket{
+			family: unix.AF_INET6, state: tcpEstablished, local: addrPort("10.77.0.2:40003"), remote: addrPort("10.77.0.2:8080"),
 		}},
-		{"6.18-tcp-listen", socket{
+		{"tcp-listen", socket{
 			family: unix.AF_INET, state: tcpListen, local: addrPort("10.77.0.2:8080"), remote: addrPort("0.0.0.0:0"),
-			cookie: 70387, inode: 349503, cgroup: 1,
 		}},
-		{"6.18-tcp-bound", socket{
-			family: unix.AF_INET, state: tcpClose, local: addrPort("10.77.0.1:37019"), remote: addrPort("0.0.0.0:0"),
-			cookie: 70390, inode: 349509, cgroup: 1,
+		{"tcp-bound", socket{
+			family: unix.AF_INET, state: tcpClose, local: addrPort("10.77.0.1:40005"), remote: addrPort("0.0.0.0:0"),
 		}},
-		{"6.18-tcp-synsent", socket{
-			family: unix.AF_INET, state: tcpSynSent, timer: 1, retrans: 3, local: addrPort("10.77.0.1:49675"),
-			remote: addrPort("10.77.0.2:8082"), cookie: 74906, expires: 532 * time.Millisecond, inode: 349535, cgroup: 1,
+		{"tcp-synsent", socket{
+			family: unix.AF_INET, state: tcpSynSent, timer: 1, retrans: 3, local: addrPort("10.77.0.1:40006"),
+			remote: addrPort("10.77.0.2:8082"),
 		}},
-		{"6.18-tcp-closewait", socket{
-			family: unix.AF_INET, state: tcpCloseWait, local: addrPort("10.77.0.2:8080"), remote: addrPort("10.77.0.1:39719"),
-			cookie: 70396, inode: 349518, cgroup: 1,
+		{"tcp-closewait", socket{
+			family: unix.AF_INET, state: tcpCloseWait, local: addrPort("10.77.0.2:8080"), remote: addrPort("10.77.0.1:40007"),
 		}},
-		{"6.18-tcp-finwait2-orphan", socket{
-			family: unix.AF_INET, state: tcpFinWait2, timer: timerTimeWait, local: addrPort("10.77.0.1:39719"),
-			remote: addrPort("10.77.0.2:8080"), cookie: 70397, expires: 59952 * time.Millisecond,
+		{"tcp-finwait2-orphan", socket{
+			family: unix.AF_INET, state: tcpFinWait2, timer: timerTimeWait, local: addrPort("10.77.0.1:40007"),
+			remote: addrPort("10.77.0.2:8080"),
 		}},
-		{"6.18-tcp-timewait", socket{
-			family: unix.AF_INET, state: tcpTimeWait, timer: timerTimeWait, local: addrPort("10.77.0.1:39719"),
-			remote: addrPort("10.77.0.2:8080"), cookie: 70397, expires: 59900 * time.Millisecond,
+		{"tcp-timewait", socket{
+			family: unix.AF_INET, state: tcpTimeWait, timer: timerTimeWait, local: addrPort("10.77.0.1:40007"),
+			remote: addrPort("10.77.0.2:8080"),
 		}},
-		{"6.18-udp-connected", socket{
-			family: unix.AF_INET, state: tcpEstablished, local: addrPort("10.77.0.1:57188"), remote: addrPort("10.77.0.2:53"),
-			cookie: 71860, inode: 355236, cgroup: 1,
+		{"udp-connected", socket{
+			family: unix.AF_INET, state: tcpEstablished, local: addrPort("10.77.0.1:40010"), remote: addrPort("10.77.0.2:53"),
 		}},
-		{"6.18-udp-unconnected", socket{
-			family: unix.AF_INET, state: tcpClose, local: addrPort("10.77.0.1:47753"), remote: addrPort("0.0.0.0:0"),
-			cookie: 72057, inode: 355245, cgroup: 1,
+		{"udp-unconnected", socket{
+			family: unix.AF_INET, state: tcpClose, local: addrPort("10.77.0.1:40011"), remote: addrPort("0.0.0.0:0"),
 		}},
 	}
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			t.Parallel()
-			var got socket
-			if err := got.parse(captured(t, tt.name)); err != nil {
-				t.Fatal(err)
-			}
-			if diff := cmp.Diff(tt.want, got, comparers); diff != "" {
-				t.Errorf("socket (-want +got):\n%s", diff)
-			}
-		})
+	for _, folder := range kernels(t) {
+		truths := truths(t, folder)
+		for _, tt := range tests {
+			t.Run(folder+"/"+tt.name, func(t *testing.T) {
+				t.Parallel()
+				tr, ok := truths[tt.name]
+				if !ok {
+					t.Fatal("no truth")
+				}
+				want := tt.want
+				want.cookie, want.inode, want.cgroup = tr.Cookie, tr.Inode, tr.Cgroup
+				want.expires = time.Duration(tr.Expires) * time.Millisecond
+				var got socket
+				if err := got.parse(captured(t, folder, tt.name)); err != nil {
+					t.Fatal(err)
+				}
+				if diff := cmp.Diff(want, got, comparers); diff != "" {
+					t.Errorf("socket (-want +got):\n%s", diff)
+				}
+			})
+		}
 	}
 }
 
 func TestParseBroken(t *testing.T) {
 	t.Parallel()
-	whole := captured(t, "6.18-tcp-established")
+	whole := captured(t, kernels(t)[0], "tcp-established")
 	with := func(change func(b []byte) []byte) []byte { return change(append([]byte(nil), whole...)) }
 	tests := []struct {
 		name    string
@@ -148,48 +134,50 @@ func TestParseDestroyed(t *testing.T) {
 		remote string
 		info   tcpInfo // lastPacket is left out
 	}{
-		{"6.18-destroyed-tcp-fin", "10.77.0.1:43543", "10.77.0.2:8080", tcpInfo{known: true, connected: true, finAcked: true}},
-		{"6.18-destroyed-tcp-active-close", "10.77.0.1:59081", "10.77.0.2:8080", tcpInfo{known: true, connected: true, finAcked: true}},
-		{"6.18-destroyed-tcp-reset-by-peer", "10.77.0.1:41167", "10.77.0.2:8080", tcpInfo{known: true, connected: true}},
-		{"6.18-destroyed-tcp-reset", "10.77.0.1:45205", "10.77.0.2:0", tcpInfo{known: true, connected: true}},
-		{"6.18-destroyed-tcp-refused", "0.0.0.0:35522", "10.77.0.2:0", tcpInfo{known: true, connected: true}},
-		{"6.18-destroyed-tcp-unanswered", "10.77.0.1:52725", "10.77.0.2:8082", tcpInfo{known: true, connected: true, unanswered: true}},
-		{"6.18-destroyed-tcp-never-connected", "10.77.0.1:56137", "0.0.0.0:0", tcpInfo{known: true}},
-		{"6.18-destroyed-udp", "10.77.0.1:57188", "10.77.0.2:53", tcpInfo{}},
-		{"6.18-destroyed-udp-unconnected", "10.77.0.1:47753", "0.0.0.0:0", tcpInfo{}},
+		{"destroyed-tcp-fin", "10.77.0.1:40021", "10.77.0.2:8080", tcpInfo{known: true, connected: true, finAcked: true}},
+		{"destroyed-tcp-active-close", "10.77.0.1:40022", "10.77.0.2:8080", tcpInfo{known: true, connected: true, finAcked: true}},
+		{"destroyed-tcp-reset-by-peer", "10.77.0.1:40023", "10.77.0.2:8080", tcpInfo{known: true, connected: true}},
+		{"destroyed-tcp-reset", "10.77.0.1:40024", "10.77.0.2:0", tcpInfo{known: true, connected: true}},
+		{"destroyed-tcp-refused", "0.0.0.0:40025", "10.77.0.2:0", tcpInfo{known: true, connected: true}},
+		{"destroyed-tcp-unanswered", "10.77.0.1:40026", "10.77.0.2:8082", tcpInfo{known: true, connected: true, unanswered: true}},
+		{"destroyed-tcp-never-connected", "10.77.0.1:40027", "0.0.0.0:0", tcpInfo{known: true}},
+		{"destroyed-udp", "10.77.0.1:40028", "10.77.0.2:53", tcpInfo{}},
+		{"destroyed-udp-unconnected", "10.77.0.1:40029", "0.0.0.0:0", tcpInfo{}},
 	}
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			t.Parallel()
-			var got destroyed
-			if err := got.parse(captured(t, tt.name)); err != nil {
-				t.Fatal(err)
-			}
-			got.info.lastPacket = 0
-			if diff := cmp.Diff(tt.info, got.info, comparers); diff != "" {
-				t.Errorf("info (-want +got):\n%s", diff)
-			}
-			if got.local != addrPort(tt.local) || got.remote != addrPort(tt.remote) {
-				t.Errorf("got %v to %v, want %s to %s", got.local, got.remote, tt.local, tt.remote)
-			}
-			want := collector.TCP
-			if strings.Contains(tt.name, "udp") {
-				want = collector.UDP
-			}
-			if got.protocol != want {
-				t.Errorf("protocol %v, want %v", got.protocol, want)
-			}
-		})
+	for _, folder := range kernels(t) {
+		for _, tt := range tests {
+			t.Run(folder+"/"+tt.name, func(t *testing.T) {
+				t.Parallel()
+				var got destroyed
+				if err := got.parse(captured(t, folder, tt.name)); err != nil {
+					t.Fatal(err)
+				}
+				got.info.lastPacket = 0
+				if diff := cmp.Diff(tt.info, got.info, comparers); diff != "" {
+					t.Errorf("info (-want +got):\n%s", diff)
+				}
+				if got.local != addrPort(tt.local) || got.remote != addrPort(tt.remote) {
+					t.Errorf("got %v to %v, want %s to %s", got.local, got.remote, tt.local, tt.remote)
+				}
+				want := collector.TCP
+				if strings.Contains(tt.name, "udp") {
+					want = collector.UDP
+				}
+				if got.protocol != want {
+					t.Errorf("protocol %v, want %v", got.protocol, want)
+				}
+			})
+		}
 	}
 }
 
 func FuzzParse(f *testing.F) {
-	files, err := filepath.Glob("testdata/*.hex")
+	files, err := filepath.Glob("testdata/linux-*/*.bin")
 	if err != nil || len(files) == 0 {
 		f.Fatalf("no seeds: %v", err)
 	}
-	for _, name := range files {
-		f.Add(captured(f, strings.TrimSuffix(filepath.Base(name), ".hex")))
+	for _, path := range files {
+		f.Add(captured(f, filepath.Dir(path), strings.TrimSuffix(filepath.Base(path), ".bin")))
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
 		var s socket
@@ -232,40 +220,48 @@ func TestFlow(t *testing.T) {
 		}
 		return f
 	}
-	ended := collector.Interval{From: at.Add(-2*time.Millisecond - 100*time.Millisecond - jiffy), To: at.Add(-100*time.Millisecond + jiffy)}
+	folder := kernels(t)[0]
+	truths := truths(t, folder)
+	ago := timeWait - time.Duration(truths["tcp-timewait"].Expires)*time.Millisecond
+	ended := collector.Interval{From: at.Add(-2*time.Millisecond - ago - jiffy), To: min(at, at.Add(-ago+jiffy))}
 	tests := []struct {
 		name     string
 		protocol collector.Protocol
 		want     collector.Flow
 	}{
-		{"6.18-tcp-established", collector.TCP, base(collector.Flow{
-			Protocol: collector.TCP, State: collector.Established, ID: 70389, Inode: 349505, Cgroup: 1,
-			Source: addrPort("10.77.0.1:44617"), Destination: addrPort("10.77.0.2:8080"),
+		{"tcp-established", collector.TCP, base(collector.Flow{
+			Protocol: collector.TCP, State: collector.Established,
+			Source: addrPort("10.77.0.1:40001"), Destination: addrPort("10.77.0.2:8080"),
 		})},
-		{"6.18-tcp-synsent", collector.TCP, base(collector.Flow{
-			Protocol: collector.TCP, State: collector.Opening, ID: 74906, Inode: 349535, Cgroup: 1,
-			Source: addrPort("10.77.0.1:49675"), Destination: addrPort("10.77.0.2:8082"),
+		{"tcp-synsent", collector.TCP, base(collector.Flow{
+			Protocol: collector.TCP, State: collector.Opening,
+			Source: addrPort("10.77.0.1:40006"), Destination: addrPort("10.77.0.2:8082"),
 		})},
-		{"6.18-tcp-finwait2-orphan", collector.TCP, base(collector.Flow{
-			Protocol: collector.TCP, State: collector.Closing, ID: 70397,
-			Source: addrPort("10.77.0.1:39719"), Destination: addrPort("10.77.0.2:8080"),
+		{"tcp-finwait2-orphan", collector.TCP, base(collector.Flow{
+			Protocol: collector.TCP, State: collector.Closing,
+			Source: addrPort("10.77.0.1:40007"), Destination: addrPort("10.77.0.2:8080"),
 		})},
-		{"6.18-tcp-timewait", collector.TCP, base(collector.Flow{
-			Protocol: collector.TCP, State: collector.Done, Reason: collector.FIN, ID: 70397,
-			Source: addrPort("10.77.0.1:39719"), Destination: addrPort("10.77.0.2:8080"),
+		{"tcp-timewait", collector.TCP, base(collector.Flow{
+			Protocol: collector.TCP, State: collector.Done, Reason: collector.FIN,
+			Source: addrPort("10.77.0.1:40007"), Destination: addrPort("10.77.0.2:8080"),
 			Opened: collector.Interval{To: ended.To}, Ended: ended,
 		})},
-		{"6.18-udp-connected", collector.UDP, base(collector.Flow{
-			Protocol: collector.UDP, State: collector.Established, Inode: 355236, Cgroup: 1,
-			Source: addrPort("10.77.0.1:57188"), Destination: addrPort("10.77.0.2:53"),
+		{"udp-connected", collector.UDP, base(collector.Flow{
+			Protocol: collector.UDP, State: collector.Established,
+			Source: addrPort("10.77.0.1:40010"), Destination: addrPort("10.77.0.2:53"),
 		})},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			var s socket
-			if err := s.parse(captured(t, tt.name)); err != nil {
+			if err := s.parse(captured(t, folder, tt.name)); err != nil {
 				t.Fatal(err)
+			}
+			tr := truths[tt.name]
+			tt.want.Inode, tt.want.Cgroup = tr.Inode, tr.Cgroup
+			if tt.protocol == collector.TCP {
+				tt.want.ID = uint32(tr.Cookie)
 			}
 			var got collector.Flow
 			s.flow(&got, tt.protocol, netns, w)

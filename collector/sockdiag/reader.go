@@ -7,11 +7,10 @@ import (
 	"github.com/snatwatch/snatwatch/collector/nlraw"
 )
 
-// batchEvents is how many events the Sink gets at once: what a processor keeps close.
+// batchEvents is how many events the Sink gets at once: as many as fit a processor's cache.
 const batchEvents = 128
 
-// reader turns what the kernel says of one namespace after the other into events. Its
-// buffers serve all namespaces.
+// reader turns what the kernel shows into events, one namespace after the other. Its buffers serve all namespaces.
 type reader struct {
 	now      func() collector.Time
 	out      collector.Batch
@@ -35,7 +34,7 @@ func newReader(now func() collector.Time, sink collector.Sink) *reader {
 	return r
 }
 
-// mark emits an event that tells of the whole namespace.
+// mark emits an event about the whole namespace.
 func (r *reader) mark(ctx context.Context, kind collector.Kind, netns uint64) error {
 	return r.out.Mark(ctx, kind, r.now(), netns)
 }

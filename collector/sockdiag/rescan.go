@@ -10,10 +10,10 @@ import (
 	"github.com/snatwatch/snatwatch/collector/netns"
 )
 
-// ownPath leads to the namespace of whoever asks.
+// ownPath leads to the namespace of the thread that opens it.
 const ownPath = "/proc/thread-self/ns/net"
 
-// list returns the namespaces to read, the agent's own always among them, and what was refused.
+// list returns the namespaces to read, always with the agent's own, and what the agent lacks the rights to see.
 func (s *Source) list(own uint64) (list []netns.Netns, refused []*netns.AccessError, err error) {
 	if !s.cfg.OwnNetns {
 		list, err = s.find()
@@ -30,7 +30,7 @@ func (s *Source) list(own uint64) (list []netns.Netns, refused []*netns.AccessEr
 	return list, refused, err
 }
 
-// rescan looks for namespaces: opens new ones, and tells of those that vanished by an empty dump.
+// rescan looks for namespaces. It opens new ones, and emits an empty dump of those that vanished.
 func (r *runner) rescan(ctx context.Context) error {
 	list, refused, err := r.source.list(r.own)
 	if err != nil {
@@ -65,7 +65,7 @@ func (r *runner) rescan(ctx context.Context) error {
 	return nil
 }
 
-// vanished tells that a namespace is empty now.
+// vanished emits an empty dump of a namespace.
 func (r *runner) vanished(ctx context.Context, sp *space) error {
 	for _, kind := range []collector.Kind{collector.Begin, collector.End} {
 		if err := r.reader.mark(ctx, kind, sp.inode()); err != nil {

@@ -29,9 +29,8 @@ type Config struct {
 	Rescan time.Duration
 	// OwnNetns reads no namespace but the agent's own.
 	OwnNetns bool
-	// WithoutDestroy leaves the destroy groups alone: sockets that live between two
-	// dumps are then missed if they leave no TIME_WAIT. Listening costs the kernel 2
-	// to 5 µs a socket.
+	// WithoutDestroy leaves the destroy groups alone. The Source then misses sockets that open and end between two dumps,
+	// unless they leave a TIME_WAIT. Listening costs the kernel 2 to 5 µs a socket.
 	WithoutDestroy bool
 	// Finder finds the namespaces.
 	Finder netns.Finder
@@ -64,12 +63,12 @@ func New(cfg Config) *Source {
 	return s
 }
 
-// Stats returns what is known after the last dump.
+// Stats returns the numbers after the last dump.
 func (s *Source) Stats() *Stats { return s.stats.Load() }
 
-// Run shows all namespaces to sink at each interval, and the end of sockets in between,
-// until ctx is cancelled or sink fails; it returns the reason. It returns an error at once
-// if not even the agent's own namespace can be read.
+// Run emits a dump of all namespaces at each interval, and the ends of sockets in between, until ctx is cancelled or
+// sink returns an error, and returns the reason. It returns an error at once if it cannot read even the agent's own
+// namespace.
 func (s *Source) Run(ctx context.Context, sink collector.Sink) error {
 	own, err := s.own()
 	if err != nil {
@@ -191,7 +190,7 @@ func (r *runner) drain(ctx context.Context) error {
 	return nil
 }
 
-// drainIn is how long the destroy groups may wait.
+// drainIn returns how long the destroy groups may wait to be read.
 func (r *runner) drainIn() time.Duration {
 	every := r.source.cfg.Interval
 	for _, sp := range r.spaces {
@@ -205,7 +204,7 @@ func (r *runner) drainIn() time.Duration {
 	return every
 }
 
-// publish makes the numbers of all namespaces visible.
+// publish shows the numbers of all namespaces in Stats.
 func (r *runner) publish() {
 	st := r.stats
 	st.Netns = make([]NetnsStats, len(r.spaces))

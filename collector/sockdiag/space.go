@@ -11,8 +11,8 @@ import (
 	"github.com/snatwatch/snatwatch/collector/nlraw"
 )
 
-// space is one network namespace that is read. Its sockets keep the namespace in being,
-// so each poll looks whether it is still there for others.
+// space is one network namespace that the Source reads. Its netlink sockets keep the namespace alive, so each poll
+// checks whether anybody else still uses it.
 type space struct {
 	ns     netns.Netns
 	dump   *nlraw.Conn // dumps and single look-ups; nil after an error
@@ -35,8 +35,8 @@ func (s *space) close() {
 	s.dump, s.events = nil, nil
 }
 
-// dial opens a sock_diag socket inside n. The error is an *netns.AccessError where rights
-// are missing and wraps netns.ErrGone where nobody is there any more.
+// dial opens a sock_diag socket inside n. The error is an *netns.AccessError if rights are missing, and wraps
+// netns.ErrGone if the namespace is gone.
 func dial(n netns.Netns) (*nlraw.Conn, error) {
 	h, err := n.Open()
 	if err != nil {
@@ -54,8 +54,7 @@ func dial(n netns.Netns) (*nlraw.Conn, error) {
 	return c, nil
 }
 
-// listen joins the destroy groups. large says that the receive buffer is of the size that
-// was asked for.
+// listen joins the destroy groups. large reports whether the receive buffer has the size receiveBuffer.
 func listen(c *nlraw.Conn) (large bool, err error) {
 	nl := c.Netlink()
 	var errs []error

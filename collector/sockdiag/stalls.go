@@ -9,11 +9,10 @@ import (
 	"github.com/snatwatch/snatwatch/collector/nlraw"
 )
 
-// Stalls returns the TCP flows of all namespaces whose first SYN was sent again and is
-// unanswered. It asks the kernel for sockets in SYN_SENT only, an eighth of a full dump's work,
-// and needs no Run beside it. What could not be read is in the error, an
-// *netns.AccessError among others; the flows that could are returned all the same. A namespace
-// that vanished meanwhile is no error.
+// Stalls returns the TCP flows of all namespaces whose first SYN was sent again and is unanswered. It asks the kernel
+// for sockets in SYN_SENT only, an eighth of a full dump's work, and needs no Run beside it. It returns all flows
+// that it could read, and an error that joins what it could not read, such as an *netns.AccessError. A namespace that
+// vanished meanwhile is no error.
 func (s *Source) Stalls(ctx context.Context) ([]collector.Flow, error) {
 	own, err := s.own()
 	if err != nil {

@@ -7,23 +7,22 @@ import (
 	"github.com/snatwatch/snatwatch/collector/netns"
 )
 
-// Stats is what the source knows of its own sight. It is immutable.
+// Stats is what the Source sees and what it cannot see. Nobody changes it.
 type Stats struct {
-	// Netns has one entry per namespace that is read, in order of Netns.
+	// Netns has one entry for each namespace that the Source reads, in order of Netns.
 	Netns []NetnsStats
 	// OwnOnly: no namespace is read but the agent's own, because of the
 	// configuration or for lack of rights.
 	OwnOnly bool
-	// Refused says what cannot be seen for lack of rights and what would help, one entry
-	// for each thing that was refused.
+	// Refused says what the Source lacks the rights to see and what would help, one entry for each missing right.
 	Refused []*netns.AccessError
-	// Unread is how many namespaces are known and could not be opened.
+	// Unread counts the known namespaces that could not be opened.
 	Unread int
-	// FindErrors counts looks for namespaces that failed; those known so far were read on.
+	// FindErrors counts failed searches for namespaces; the Source goes on with those it knows.
 	FindErrors uint64
 }
 
-// Tally is what one dump has shown.
+// Tally counts what one dump has shown.
 type Tally struct {
 	Sockets   int // all that the kernel showed; where loopback is frequent it leaves it out
 	Flows     int
@@ -36,7 +35,7 @@ type Tally struct {
 	firstMalformed    error
 }
 
-// NetnsStats is what is known of one namespace.
+// NetnsStats is the numbers of one namespace.
 type NetnsStats struct {
 	Netns uint64
 	Path  string
@@ -57,20 +56,20 @@ type NetnsStats struct {
 	Destroyed DestroyedStats
 }
 
-// DestroyedStats counts what the kernel told of sockets that were freed.
+// DestroyedStats counts the kernel's messages about freed sockets.
 type DestroyedStats struct {
 	// Listening: the destroy groups are joined here.
 	Listening bool
-	// Told is how many sockets it was told of.
+	// Told counts the messages, one for each socket.
 	Told uint64
 	// Closed of them were flows that ended. Unknown of those were reset or refused here: the
 	// kernel has taken their destination away, and their source where they were not bound to it.
 	Closed, Unknown uint64
-	// Lingering live on as TIME_WAIT or FIN_WAIT2; the next dump tells of them.
+	// Lingering live on in TIME_WAIT or FIN_WAIT2; the next dump shows them.
 	Lingering uint64
-	// Others were no flows: inbound, loopback, never connected.
+	// Others were no flows: inbound, loopback or never connected.
 	Others uint64
-	// Overruns is how often the kernel had to drop some; each hides an unknown number.
+	// Overruns counts how often the kernel had to drop messages; nobody knows how many each time.
 	Overruns uint64
 	// SmallBuffer: the receive buffer could not be made large, which takes CAP_NET_ADMIN, so
 	// that overruns are likelier.

@@ -169,6 +169,7 @@ type Outlook struct {
 		due  int64
 		fill float32
 	}
+	again reopened
 	// before is what a state tells of ports that were cooling, nil where it does not.
 	before   *earlier
 	learnt   [detector.NumHorizons]learnt

@@ -20,8 +20,9 @@ const (
 )
 
 // surprise compares the ends of a tick with those that the survival curve of the tick before foretold. News
-// says that flows opened or ended since then: between two dumps there are no ends, and none are missed.
-func (l *lifetimes) surprise(seen *exposure, news bool, edges *ageEdges) (s surprise) {
+// says that flows opened or ended since then: between two dumps there are no ends, and none are missed. lost is how many flows that
+// were not young ended beyond all expectation.
+func (l *lifetimes) surprise(seen *exposure, news bool, edges *ageEdges) (s surprise, lost float64) {
 	for g := range s {
 		d, e := 0.0, float64(l.foretold[g])
 		for k := g * ageGroup; k < min((g+1)*ageGroup, ageBuckets); k++ {
@@ -34,22 +35,29 @@ func (l *lifetimes) surprise(seen *exposure, news bool, edges *ageEdges) (s surp
 		if news {
 			l.foretold[g] = 0
 			s[g] = max(0, (d-e)*(d-e)/(e+1)/surprising-1)
+			if s[g] > 0 && g >= reopenLeast {
+				lost += max(0, d-e)
+			}
 		}
 	}
-	return s
+	return s, lost
 }
 
 // surprised learns whether lifetimes changed. A memory of seconds still holds what was before, and a
 // forecast that trusts it is late by as much as a page can be early.
 func (o *Outlook) surprised(w *workspace, dt float64) (s surprise) {
+	w.lost, w.ended = 0, 0
 	if o.account.f.without&PartSurprise != 0 {
 		return s
 	}
 	news := o.opened != o.openedBefore
-	for _, n := range w.seen.ended {
+	for k, n := range w.seen.ended {
 		news = news || n > 0
+		if k >= reopenLeast*ageGroup {
+			w.ended += float64(n)
+		}
 	}
-	s = o.times.surprise(&w.seen, news, w.edges)
+	s, w.lost = o.times.surprise(&w.seen, news, w.edges)
 	o.changed *= math.Exp(-dt / changeFor)
 	for _, x := range s {
 		o.changed = max(o.changed, x/(1+x))
@@ -73,5 +81,28 @@ func (o *occurrence) hasten(h *rates) {
 		for k := first; k < last; k++ {
 			h[k] = (float64(o.ended[k]) + m) / (float64(o.lived[k]) + m/h[k])
 		}
+	}
+}
+
+// mixLately is the time constant in seconds of the short count of ends by cool-down.
+const mixLately = 15
+
+// shift moves share, of the ends of minutes, towards those of the last seconds where a test says that flows have come
+// to end in another way: the more surely, the less of share stays.
+func (o *Outlook) shift(share *[coolClasses]float64, dt float64) {
+	keep := float32(math.Exp(-dt / mixLately))
+	n := 0.0
+	for k := range o.endedLately {
+		n += float64(o.endedLately[k])
+	}
+	z2 := 0.0
+	for k, x := range o.endedLately {
+		e := n * share[k]
+		z2 += (float64(x) - e) * (float64(x) - e) / (e + 1)
+	}
+	m := max(2, 60/(1+z2*z2/16))
+	for k := range share {
+		share[k] = (float64(o.endedLately[k]) + m*share[k]) / (n + m)
+		o.endedLately[k] *= keep
 	}
 }

@@ -64,6 +64,10 @@ type workspace struct {
 	perFlow  float64 // ports held per flow
 	// unseen are ports that the ledger does not know of, by time ahead.
 	unseen [aheads]float64
+	// lost are flows that ended in this tick beyond all expectation.
+	lost float64
+	// ended are all that ended and were not young.
+	ended  float64
 	course course
 	weight [detector.NumHorizons][components]float64
 	above  [tailBins + 1]float64
@@ -164,6 +168,7 @@ func (o *Outlook) Tick(c Conditions) {
 	if first {
 		o.fillLately = held
 	}
+	o.reopen(w, now, dt, float64(c.Opening))
 	o.arrive(now, dt, held)
 	w.perFlow = perFlow
 	o.hold(w, now)
@@ -177,6 +182,7 @@ func (o *Outlook) Tick(c Conditions) {
 // refit learns what the tick saw of lifetimes and fits the survival curve to it.
 func (o *Outlook) refit(w *workspace, dt float64) {
 	s := o.account
+	o.again.spare(o.last, dt, w.edges, &w.seen)
 	surprise := o.surprised(w, dt)
 	for i := range hour {
 		o.speeds[i].relearn(&surprise, math.Exp(-dt/w.taus[i]), &w.seen)

@@ -56,7 +56,7 @@ func (r *rate) settle(second uint32) {
 	r.second, r.count = second, 0
 }
 
-// at is the rate at now, without the second that is not over.
+// at returns the rate at now, without the current second.
 func (r rate) at(now collector.Time) float64 {
 	r.settle(uint32(forecast.Second(now)))
 	return r.perSecond
@@ -68,7 +68,7 @@ type meanHold struct {
 	count   float64
 }
 
-// holdMemory is after how many closes a hold time weighs a third.
+// holdMemory is how many closes later a hold time weighs a third.
 const holdMemory = 256
 
 func (m *meanHold) add(hold time.Duration) {
@@ -93,8 +93,8 @@ type account struct {
 	forecast                     *forecast.Account
 }
 
-// fold counts port spaces that are not tracked. Each falls into a cell by its hash, so that
-// a cell's held ports bound those of the spaces in it from above.
+// fold counts port spaces that are not tracked. Each belongs to a cell by its hash: the held ports of a cell are an
+// upper bound of those of each port space in it.
 type fold struct {
 	tally
 	cells    []uint32
@@ -120,7 +120,7 @@ func (f *fold) spaces() int {
 	return max(int(math.Round(-n*math.Log(empty/n))), f.occupied)
 }
 
-// largest bounds the held ports of any folded port space from above.
+// largest returns an upper bound of the held ports of any folded port space.
 func (f *fold) largest() int {
 	var m uint32
 	for _, c := range f.cells {

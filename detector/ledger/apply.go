@@ -6,34 +6,33 @@ import (
 
 // Apply takes one event. It keeps nothing of e.
 func (l *Ledger) Apply(e *collector.Event) {
-	var k look
-	l.matcher.look(e, &k)
+	var k lookup
+	l.matcher.lookup(e, &k)
 	l.apply(e, &k)
 }
 
-// ApplyAll takes events in order: the ledger is then as if Apply had taken each. It costs
-// less, because a look-up in a table of a million flows is mostly waiting for memory, and
-// here the flows of several events are waited for at once.
+// ApplyAll takes events in order, with the same result as Apply for each. It costs less: a look-up in a table of a
+// million flows mostly waits for memory, and ApplyAll waits for the flows of several events at once.
 func (l *Ledger) ApplyAll(events []collector.Event) {
 	for len(events) > 0 {
-		now := events[:min(len(events), lookAhead)]
+		now := events[:min(len(events), readAhead)]
 		events = events[len(now):]
-		looks := l.looks[:len(now)]
+		lookups := l.lookups[:len(now)]
 		for i := range now {
-			l.matcher.look(&now[i], &looks[i])
+			l.matcher.lookup(&now[i], &lookups[i])
 		}
-		l.flows.table.warm(looks)
+		l.flows.table.warm(lookups)
 		for i := range now {
-			l.apply(&now[i], &looks[i])
+			l.apply(&now[i], &lookups[i])
 		}
 	}
 }
 
-// apply takes e, which k was found for.
-func (l *Ledger) apply(e *collector.Event, k *look) {
+// apply takes e; k is its lookup.
+func (l *Ledger) apply(e *collector.Event, k *lookup) {
 	l.Advance(e.At)
 	n := l.namespaces.of(e.Netns)
-	n.heard = l.clock.now
+	n.lastEvent = l.clock.now
 	if e.Kind == collector.Opened {
 		n.lastOpen = l.clock.now
 	}
@@ -51,9 +50,9 @@ func (l *Ledger) apply(e *collector.Event, k *look) {
 	}
 }
 
-// ObserveStalls tells of all sockets whose first SYN was sent again and is unanswered at
-// the time at; it replaces what the last call told. A stall towards a port space at
-// its effective ceiling is an open that failed for lack of ports, counted once.
+// ObserveStalls takes all sockets whose first SYN was sent again and is unanswered at the time at; it replaces the
+// last observation. A stall towards a port space at its effective ceiling is an open that failed for lack of
+// ports, counted once.
 //
 // A socket does not know whether it will be translated, nor to which VIP: it counts under the first
 // budget that reaches its destination, and where each VIP is a port space of its own,

@@ -53,7 +53,7 @@ func TestApplyAllIsApplyOneByOne(t *testing.T) {
 		one, all := New(cfg), New(cfg)
 		now := at(1)
 		for batch := range 60 {
-			events := make([]collector.Event, rng.IntN(3*lookAhead))
+			events := make([]collector.Event, rng.IntN(3*readAhead))
 			// Now and then much time passes in a batch, so that timers fire amid it.
 			pace := time.Duration(rng.ExpFloat64() * rng.ExpFloat64() * float64(time.Second))
 			for i := range events {

@@ -287,7 +287,7 @@ func TestSameEventsSameBytes(t *testing.T) {
 // What a fleet's sums are made of does not depend on how many port spaces are exported.
 func TestForecastIsOverAllSpaces(t *testing.T) {
 	t.Parallel()
-	run := func(exported int) detector.ProtocolSnapshot {
+	run := func(exported int) detector.AccountSnapshot {
 		s := newScript(t, Config{Budgets: []*budget.Budget{azure()}, ExportedMax: exported})
 		for n := range 600 {
 			s.open(float64(n)/10, flowTo(n, fmt.Sprintf("203.0.113.%d:443", n*n%7)))

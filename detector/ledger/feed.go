@@ -2,8 +2,9 @@ package ledger
 
 import "github.com/snatwatch/snatwatch/collector"
 
-// What happens to the flows of a port space is told to its forecast in this file and in legacy's, and nowhere else.
+// The methods of this file tell the forecast what happens to a flow. recount does the same when budgets change.
 
+// flowOpened: f opened within opened, or is live again (resumed).
 func (ss *spaces) flowOpened(f *flow, opened collector.Interval, resumed bool) {
 	ss.accountOf(f).forecast.Opened(opened)
 	switch o := ss.outlookOf(f); {
@@ -15,6 +16,7 @@ func (ss *spaces) flowOpened(f *flow, opened collector.Interval, resumed bool) {
 	}
 }
 
+// flowClosed: f ended within ended, and its port is held until release.
 func (ss *spaces) flowClosed(f *flow, opened, ended collector.Interval, release collector.Time, reason collector.Reason) {
 	ss.accountOf(f).forecast.Closed(opened, ended, reason)
 	if o := ss.outlookOf(f); o != nil {
@@ -25,28 +27,28 @@ func (ss *spaces) flowClosed(f *flow, opened, ended collector.Interval, release 
 	}
 }
 
-// addUnconfirmed adds to the live flows of which only the first packet is known, where f is forecast.
+// addUnconfirmed adds n to the live flows of which only the first packet is known.
 func (ss *spaces) addUnconfirmed(f *flow, n int32) {
 	if o := ss.outlookOf(f); o != nil {
 		o.AddUnconfirmed(n)
 	}
 }
 
-// flowAnswered tells that f was answered, and live until then at the least.
+// flowAnswered: f was answered, and live until the time until at least.
 func (ss *spaces) flowAnswered(f *flow, until collector.Time) {
 	if o := ss.outlookOf(f); o != nil {
 		o.Answered(f.openedInterval(), until)
 	}
 }
 
-// flowReused tells that the cooling port of f is released before its time.
+// flowReused: the cooling port of f is released before its time.
 func (ss *spaces) flowReused(f *flow) {
 	if o := ss.outlookOf(f); o != nil {
 		o.Free(f.moment)
 	}
 }
 
-// flowDropped tells that live f is lost sight of.
+// flowDropped: no source shows live f any more.
 func (ss *spaces) flowDropped(f *flow) {
 	opened := f.openedInterval()
 	ss.accountOf(f).forecast.Dropped(opened)
@@ -55,7 +57,7 @@ func (ss *spaces) flowDropped(f *flow) {
 	}
 }
 
-// flowMoved tells that live f was folded and is counted in a port space now.
+// flowMoved: live f was folded, and a port space counts it now.
 func (ss *spaces) flowMoved(f *flow) {
 	if o := ss.outlookOf(f); o != nil {
 		o.HaveLive(f.openedInterval())

@@ -13,13 +13,13 @@ type intake struct {
 
 // sighting is an event about a flow with what was looked up for it.
 type sighting struct {
-	*look
+	*lookup
 	event *collector.Event
 	netns *netns
 }
 
-// take takes event e of namespace n, which k was found for.
-func (in *intake) take(n *netns, e *collector.Event, k *look) {
+// take applies event e of a flow in namespace n; k is its lookup.
+func (in *intake) take(n *netns, e *collector.Event, k *lookup) {
 	f := &e.Flow
 	if f.Protocol != collector.TCP && f.Protocol != collector.UDP {
 		n.countOther(e.Kind)
@@ -38,11 +38,14 @@ func (in *intake) take(n *netns, e *collector.Event, k *look) {
 	case i == 0 && e.Kind == collector.Closed && (k.destination == address{} || f.Destination.Addr().IsUnspecified()):
 		// A socket's end that lost its addresses says nothing.
 	case i == 0 && e.Kind == collector.Closed, i == 0 && f.State == collector.Done:
-		in.meet(&s)
+		in.addEnded(&s)
+	case i == 0 && e.Kind == collector.Seen:
+		n.noteShown(in.flows.table.at(in.add(&s)), f.State)
 	case i == 0:
 		in.add(&s)
 	case e.Kind == collector.Seen:
 		in.seen(&s, i)
+		n.noteShown(in.flows.table.at(i), f.State)
 	case e.Kind == collector.Opened:
 		in.opened(&s, i)
 	default:
@@ -50,36 +53,48 @@ func (in *intake) take(n *netns, e *collector.Event, k *look) {
 	}
 }
 
-// add takes in a live flow that the ledger did not know.
-func (in *intake) add(s *sighting) {
-	i := in.flows.table.add(s.key, &s.netns.flows)
-	f := in.flows.table.at(i)
-	f.protocol = s.event.Flow.Protocol
-	f.dump = s.netns.dump
-	in.start(s, f, s.netns.openedAt(s.event), false)
-	in.refresh(s, i, f)
+// openedAt bounds when the flow of s opened, which the ledger did not know. The last complete dump would have shown it, and
+// the ledger would know it, unless other budgets were in place then that did not take it.
+func (in *intake) openedAt(s *sighting) collector.Interval {
+	listed := s.netns.listed
+	if listed != 0 && !in.matcher.tookSince(listed, &s.event.Flow, s.lookup) {
+		listed = 0
+	}
+	return openedAt(s.event, listed)
 }
 
-// meet takes in a flow that the ledger did not know and that has ended.
-func (in *intake) meet(s *sighting) {
+// add makes an entry for a live flow that the ledger did not know.
+func (in *intake) add(s *sighting) (i uint32) {
+	i = in.flows.table.add(s.key, &s.netns.flows)
+	f := in.flows.table.at(i)
+	f.protocol = s.event.Flow.Protocol
+	f.dump = s.netns.dump
+	in.start(s, f, in.openedAt(s), false)
+	in.refresh(s, i, f)
+	return i
+}
+
+// addEnded makes an entry for an ended flow that the ledger did not know.
+func (in *intake) addEnded(s *sighting) {
 	i := in.flows.table.add(s.key, &s.netns.flows)
 	f := in.flows.table.at(i)
 	f.protocol = s.event.Flow.Protocol
 	f.dump = s.netns.dump
-	opened := s.netns.openedAt(s.event)
+	opened := in.openedAt(s)
 	ended := s.netns.endedAt(s.event, opened)
 	opened.To = min(opened.To, ended.To)
 	opened.From = min(opened.From, opened.To)
 	in.start(s, f, opened, false)
-	in.finish(s, i, f, ended)
+	in.endBy(s, i, f, ended)
 }
 
-// start makes f, which holds no port, a live flow; resumed where it was one before.
+// start makes f, which holds no port, a live flow; resumed says that it was live before.
 func (in *intake) start(s *sighting, f *flow, opened collector.Interval, resumed bool) {
 	e := s.event
-	f.phase, f.flags, f.reason = phaseLive, 0, collector.ReasonUnknown
-	f.id, f.moment = e.Flow.ID, e.Flow.Active
+	f.phase, f.flags, f.reason = phaseLive, f.flags&flagShown, collector.ReasonUnknown
+	f.id, f.moment = e.Flow.ID, 0
 	f.setOpened(opened)
+	in.heard(s, f)
 	if in.matcher.local {
 		f.port = e.Flow.Source.Port()
 	}
@@ -119,28 +134,37 @@ func (in *intake) seen(s *sighting, i uint32) {
 		}
 		return
 	}
-	// The end came as an event after this dump began: the dump is late.
-	late := f.flags&flagEndSeen != 0 && s.netns.dumping && f.dump == s.netns.dump
+	// After this dump began an event ended the flow, or gave its port to another: the dump is late.
+	touched := s.netns.dumping && f.dump == s.netns.dump
+	late := touched && (f.flags&flagEndSeen != 0 || f.phase == phaseLive && e.State == collector.Done && e.ID != 0 && e.ID == f.before)
 	f.dump = s.netns.dump
 	f.flags &^= flagMissed
 	if f.id == 0 {
 		f.id = e.ID
 	}
-	if f.phase == phaseLive {
+	switch {
+	case late && f.phase == phaseLive:
+		return
+	case !late && in.another(s, f):
+		in.takeOver(s, i, f)
+		return
+	case f.phase == phaseLive:
 		in.refresh(s, i, f)
 		return
 	}
 	switch {
 	case late || e.State == collector.Done:
-		// The kernel may come to an end later than the ledger's own clock; it is one end.
-	case f.flags&flagOwnClock != 0:
-		if in.awoke(s, f) {
-			in.resume(s, i, f)
+		// The kernel may end the flow later than the budget's timeout did; it is one end.
+	case f.flags&flagTimedOut != 0 && f.reason == collector.Idle && misdated(in.lastPacket(s, f), e.Active, s.netns):
+		in.resume(s, i, f, flagAgeUnknown)
+	case f.flags&flagTimedOut != 0:
+		if in.hadPacket(s, f) {
+			in.resume(s, i, f, 0)
 		}
 	case f.flags&flagSwept != 0 && f.id != 0:
-		in.resume(s, i, f) // an earlier dump missed it
+		in.resume(s, i, f, 0) // an earlier dump missed it
 	case f.id == 0:
-		in.again(s, f, s.netns.openedAt(s.event))
+		in.reopen(s, f, in.openedAt(s))
 		in.refresh(s, i, f)
 	}
 }
@@ -148,12 +172,12 @@ func (in *intake) seen(s *sighting, i uint32) {
 // refresh brings live entry i up to date with a flow seen live or done.
 func (in *intake) refresh(s *sighting, i uint32, f *flow) {
 	e := &s.event.Flow
-	f.moment = max(f.moment, e.Active)
+	in.heard(s, f)
 	if f.place.folded() {
 		in.promote(s, f)
 	}
 	if e.State == collector.Done {
-		in.finish(s, i, f, s.netns.endedAt(s.event, f.openedInterval()))
+		in.endBy(s, i, f, s.netns.endedAt(s.event, f.openedInterval()))
 		return
 	}
 	if s.event.Kind == collector.Seen {
@@ -170,12 +194,12 @@ func (in *intake) refresh(s *sighting, i uint32, f *flow) {
 	}
 }
 
-// opened treats an event of a new flow where entry i has its port.
+// opened handles the event of a new flow whose port entry i has.
 func (in *intake) opened(s *sighting, i uint32) {
 	f := in.flows.table.at(i)
 	e := &s.event.Flow
 	switch {
-	case e.ID != 0 && e.ID == f.before:
+	case e.ID != 0 && e.ID == f.before && e.ID != f.id:
 		return
 	case e.ID != f.id && e.ID != 0 && f.id != 0:
 		in.replace(s, i, f)
@@ -184,30 +208,32 @@ func (in *intake) opened(s *sighting, i uint32) {
 		if f.id == 0 {
 			f.id = e.ID
 		}
-		f.moment = max(f.moment, e.Active)
+		in.heard(s, f)
 		if at, _ := in.flows.deadline(f); at != 0 {
 			in.flows.alarm(i>>chunkShift, at)
 		}
 	case f.id == 0 || e.ID == 0:
 		f.dump = s.netns.dump
-		in.again(s, f, s.netns.openedAt(s.event))
+		in.reopen(s, f, in.openedAt(s))
 		in.refresh(s, i, f)
+	case e.Opened.From > in.endOf(s, f): // else the event is of the flow that ended, and late
+		in.takeOver(s, i, f)
 	}
 }
 
-// closed treats an event of an end where entry i has the flow's port.
+// closed handles the event of an end of a flow whose port entry i has.
 func (in *intake) closed(s *sighting, i uint32) {
 	f := in.flows.table.at(i)
 	e := &s.event.Flow
 	switch {
-	case e.ID != 0 && e.ID == f.before:
+	case e.ID != 0 && e.ID == f.before && (e.ID != f.id || f.flags&flagOwed != 0):
 		if f.flags&flagOwed != 0 {
 			f.flags &^= flagOwed
 			in.spaces.accountOf(f).closed[e.Reason]++
 		}
 		return
 	case e.ID != f.id && e.ID != 0 && f.id != 0:
-		in.passedBy(s, i, f)
+		in.countUnseen(s, i, f)
 		return
 	}
 	f.flags |= flagEndSeen
@@ -216,8 +242,8 @@ func (in *intake) closed(s *sighting, i uint32) {
 	}
 	switch f.phase {
 	case phaseLive:
-		f.moment = max(f.moment, e.Active)
-		in.finish(s, i, f, s.netns.endedAt(s.event, f.openedInterval()))
+		in.heard(s, f)
+		in.endBy(s, i, f, s.netns.endedAt(s.event, f.openedInterval()))
 	case phaseGone:
 		if in.flows.removable(s.netns, f) {
 			in.flows.remove(s.netns, i)
@@ -225,70 +251,72 @@ func (in *intake) closed(s *sighting, i uint32) {
 	}
 }
 
-// passedBy counts a flow that opened and ended unseen on a port that another flow has.
-func (in *intake) passedBy(s *sighting, i uint32, f *flow) {
+// countUnseen counts a flow that opened and ended unseen, on a port that another flow has.
+func (in *intake) countUnseen(s *sighting, i uint32, f *flow) {
 	if f.phase == phaseLive {
-		// Which of the two is older is not known; the port is one.
+		// Which of the two is older is unknown; they hold one port.
 		a, t := in.spaces.accountOf(f), in.spaces.tallyOf(f)
 		a.opened++
 		t.opened++
 		a.closed[s.event.Flow.Reason]++
 		return
 	}
-	opened := s.netns.openedAt(s.event)
+	opened := in.openedAt(s)
 	ended := s.netns.endedAt(s.event, opened)
 	opened.To = min(opened.To, ended.To)
 	opened.From = min(opened.From, opened.To)
-	in.again(s, f, opened)
+	in.reopen(s, f, opened)
 	f.flags |= flagEndSeen
 	if s.netns.dumping {
 		f.dump = s.netns.dump
 	}
-	in.finish(s, i, f, ended)
+	in.endBy(s, i, f, ended)
 }
 
-// replace ends the flow of entry i unseen and gives its port to the one of s. Where events
-// come, that of the end is on its way and will say why.
+// replace ends the flow of entry i, whose end nobody saw, and gives its port to the flow of s. If events come, the
+// event of that end is on its way and will say why.
 func (in *intake) replace(s *sighting, i uint32, f *flow) {
-	opened := s.netns.openedAt(s.event)
+	opened := in.openedAt(s)
 	ended := f.phase == phaseLive
 	if ended {
-		in.flows.settle(f)
+		in.flows.countOwed(f)
 		was := f.openedInterval()
 		end := collector.Interval{From: max(s.netns.complete, was.From, f.moment), To: max(opened.To, was.From)}
 		end.From = min(end.From, end.To)
-		in.flows.leave(f, end, end.To, collector.ReasonUnknown)
+		in.flows.coolDown(f, end, end.To, collector.ReasonUnknown)
 	}
 	f.dump = s.netns.dump
 	before := f.id
-	in.again(s, f, opened)
+	in.reopen(s, f, opened)
 	f.before = before
 	if ended {
 		f.flags |= flagOwed
 		if s.netns.lastOpen == 0 {
-			in.flows.settle(f)
+			in.flows.countOwed(f)
 		}
 	}
 	in.refresh(s, i, f)
 }
 
-// again opens a flow on the port of f, whose last flow ended.
-func (in *intake) again(s *sighting, f *flow, opened collector.Interval) {
-	in.flows.uncool(f)
+// reopen opens a flow on the port of f, whose last flow ended.
+func (in *intake) reopen(s *sighting, f *flow, opened collector.Interval) {
+	in.flows.freePort(f)
 	in.start(s, f, opened, false)
 }
 
-// resume makes an ended flow live again: it never ended, or the NAT opened it anew.
-func (in *intake) resume(s *sighting, i uint32, f *flow) {
-	in.flows.uncool(f)
+// resume makes an ended flow live again: it never ended, or the NAT opened it anew. What flags say is known of it besides.
+func (in *intake) resume(s *sighting, i uint32, f *flow, flags uint16) {
+	in.flows.freePort(f)
 	in.start(s, f, f.openedInterval(), true)
+	if f.flags |= flags; flags&flagAgeUnknown != 0 {
+		f.moment = 0
+	}
 	in.refresh(s, i, f)
 }
 
-// awoke reports whether ended f, which the ledger's own clock ended, had a packet since.
-// Times of packets are known to a second or two, so one that is not well after the
-// last known before is no news.
-func (in *intake) awoke(s *sighting, f *flow) bool {
+// hadPacket reports whether f, which a timeout of the budget ended, had a packet since. Times of packets are known
+// to a second or two, so a packet must be well after the last one known.
+func (in *intake) hadPacket(s *sighting, f *flow) bool {
 	t := in.spaces.accounts[s.account].terms
 	if f.reason == collector.Timeout && s.event.Flow.State != collector.Opening {
 		return true
@@ -297,11 +325,20 @@ func (in *intake) awoke(s *sighting, f *flow) bool {
 	if f.reason == collector.Timeout {
 		timeout = t.HalfOpen
 	}
-	return s.event.Flow.Active > f.moment.Add(-t.CoolDown[f.reason]-timeout/2)
+	return s.event.Flow.Active > in.lastPacket(s, f).Add(timeout/2)
 }
 
-// finish ends live entry i as the event of s tells.
-func (in *intake) finish(s *sighting, i uint32, f *flow, ended collector.Interval) {
+// lastPacket is when the last packet came of f, which the ledger's own clock ended.
+func (in *intake) lastPacket(s *sighting, f *flow) collector.Time {
+	t := in.spaces.accounts[s.account].terms
+	if f.reason == collector.Timeout {
+		return in.endOf(s, f).Add(-t.HalfOpen)
+	}
+	return in.endOf(s, f).Add(-t.Idle)
+}
+
+// endBy ends live entry i for the reason that the event of s gives.
+func (in *intake) endBy(s *sighting, i uint32, f *flow, ended collector.Interval) {
 	e := s.event
 	if e.Kind == collector.Closed {
 		f.flags |= flagEndSeen
@@ -315,7 +352,7 @@ func (in *intake) finish(s *sighting, i uint32, f *flow, ended collector.Interva
 	in.flows.end(s.netns, i, f, ended, e.Flow.Reason)
 }
 
-// placeFor finds or makes the place that the flow of s is counted in.
+// placeFor returns the place that counts the flow of s, and makes it if needed.
 func (in *intake) placeFor(s *sighting) place {
 	to := s.event.Flow.Destination
 	k := in.spaces.keyOf(s.account, s.home, s.destination, to.Port())
@@ -324,13 +361,12 @@ func (in *intake) placeFor(s *sighting) place {
 	}
 	p := in.spaces.placeOf(k, in.matcher.own(&s.event.Flow).Addr(), to)
 	if !p.folded() {
-		in.matcher.remember(&s.question, uint32(p))
+		in.matcher.remember(&s.matchKey, uint32(p))
 	}
 	return p
 }
 
-// promote moves folded live f, of which the destination is in sight again, to its port
-// space if that is tracked or can be.
+// promote moves folded live f, whose destination is known again, to its port space if that is tracked or can be.
 func (in *intake) promote(s *sighting, f *flow) {
 	p := in.placeFor(s)
 	if p.folded() {

@@ -6,12 +6,12 @@ import (
 	"github.com/snatwatch/snatwatch/collector"
 )
 
-// linger is how long the entry of a flow that ended stays when no dump says whether the
-// kernel still shows it: longer than a socket's TIME_WAIT (60 s, TCP_TIMEWAIT_LEN).
-const linger = 2 * time.Minute
+// lingerFor is how long the entry of an ended flow stays if no dump says whether the kernel still shows it: longer
+// than a socket's TIME_WAIT (60 s, TCP_TIMEWAIT_LEN).
+const lingerFor = 2 * time.Minute
 
-// deadline says when a live flow loses its port by the budget's own clock if no further
-// packet comes, and why; 0 if never or where the last packet is not known.
+// deadline returns when live flow f loses its port by the budget's idle or half-open timeout if no packet comes, and
+// the reason; 0 if never, or if the time of its last packet is unknown.
 func (fl *flows) deadline(f *flow) (collector.Time, collector.Reason) {
 	if f.place == 0 {
 		return 0, 0
@@ -26,9 +26,9 @@ func (fl *flows) deadline(f *flow) (collector.Time, collector.Reason) {
 	return 0, 0
 }
 
-// timeOut ends live entry i by the ledger's own clock.
+// timeOut ends live entry i at the deadline at.
 func (fl *flows) timeOut(n *netns, i uint32, f *flow, at collector.Time, reason collector.Reason) {
-	f.flags |= flagOwnClock
+	f.flags |= flagTimedOut
 	fl.failed(f, reason, false)
 	fl.end(n, i, f, collector.Interval{From: at, To: at}, reason)
 }
@@ -53,21 +53,21 @@ func (fl *flows) failed(f *flow, reason collector.Reason, refused bool) {
 // end ends live entry i; its port cools down.
 func (fl *flows) end(n *netns, i uint32, f *flow, ended collector.Interval, reason collector.Reason) {
 	release := fl.release(f, ended.To, reason)
-	fl.settle(f)
+	fl.countOwed(f)
 	if ended.To >= fl.clock.start {
 		fl.spaces.accountOf(f).closed[reason]++
 	}
-	fl.leave(f, ended, release, reason)
+	fl.coolDown(f, ended, release, reason)
 	if f.phase == phaseCooling {
 		fl.setTimer(i, f, release)
 		return
 	}
-	fl.gone(n, i, f)
+	fl.linger(n, i, f)
 }
 
-// release is when the port of f is free if it ended at the time ended. The NAT sees a FIN
-// and an RST, and where an entry was evicted the budget says what it does; of any other end it learns by its own idle or half-open clock, however
-// early the kernel forgot the flow.
+// release returns when the port of f is free if f ended at the time ended. The NAT sees a FIN and an RST, and the
+// budget's cool-down says what it does with an evicted entry. It learns of any other end by its own idle or half-open
+// timeout, however early the kernel forgot the flow.
 func (fl *flows) release(f *flow, ended collector.Time, reason collector.Reason) collector.Time {
 	t := fl.spaces.accountOf(f).terms
 	own := time.Duration(0)
@@ -77,7 +77,7 @@ func (fl *flows) release(f *flow, ended collector.Time, reason collector.Reason)
 	case reason == collector.Timeout, reason == collector.Idle, f.protocol == collector.UDP && reason != collector.Evicted:
 		own = t.Idle
 	}
-	if own > 0 && f.flags&flagOwnClock == 0 {
+	if own > 0 && f.flags&flagTimedOut == 0 {
 		packet := max(f.moment, f.opened)
 		if f.moment == 0 {
 			packet = ended
@@ -87,8 +87,8 @@ func (fl *flows) release(f *flow, ended collector.Time, reason collector.Reason)
 	return ended.Add(t.CoolDown[reason])
 }
 
-// leave takes live f off its port, which is free at release.
-func (fl *flows) leave(f *flow, ended collector.Interval, release collector.Time, reason collector.Reason) {
+// coolDown ends live f; its port is cooling until release.
+func (fl *flows) coolDown(f *flow, ended collector.Interval, release collector.Time, reason collector.Reason) {
 	fl.setOpening(f, false)
 	fl.confirm(f, reason != collector.Timeout, ended.To)
 	opened := f.openedInterval()
@@ -112,8 +112,8 @@ func (fl *flows) leave(f *flow, ended collector.Interval, release collector.Time
 	f.place = 0
 }
 
-// uncool frees the port of ended f before its time, for another flow on it.
-func (fl *flows) uncool(f *flow) {
+// freePort releases the cooling port of f before its time, because another flow has it.
+func (fl *flows) freePort(f *flow) {
 	f.due = 0
 	if f.phase == phaseCooling {
 		fl.spaces.flowReused(f)
@@ -122,16 +122,16 @@ func (fl *flows) uncool(f *flow) {
 	}
 }
 
-// gone decides how long the entry of a flow without a port stays.
-func (fl *flows) gone(n *netns, i uint32, f *flow) {
+// linger removes the entry of a flow without a port, or keeps it for as long as the kernel may still show it.
+func (fl *flows) linger(n *netns, i uint32, f *flow) {
 	if fl.removable(n, f) {
 		fl.remove(n, i)
 		return
 	}
-	fl.setTimer(i, f, fl.clock.now.Add(linger))
+	fl.setTimer(i, f, fl.clock.now.Add(lingerFor))
 }
 
-// removable reports whether nothing can be told of f any more.
+// removable reports whether no event or dump can show f any more.
 func (fl *flows) removable(n *netns, f *flow) bool {
 	switch {
 	case n.dump == 0:
@@ -141,16 +141,16 @@ func (fl *flows) removable(n *netns, f *flow) bool {
 	case f.flags&flagMissed != 0:
 		return true
 	case f.flags&flagEndSeen != 0 && !n.sockets:
-		return true // conntrack tells of the end when the entry is gone; a socket leaves a TIME_WAIT
+		return true // conntrack reports the end when the entry is gone; a socket leaves a TIME_WAIT
 	}
 	return false
 }
 
 func (fl *flows) remove(n *netns, i uint32) { fl.table.remove(i, &n.flows) }
 
-// letGo removes entry i without an end: nobody tells of its flow any more.
-func (fl *flows) letGo(n *netns, i uint32, f *flow) {
-	fl.settle(f)
+// drop removes entry i without an end: no source reports its flow any more.
+func (fl *flows) drop(n *netns, i uint32, f *flow) {
+	fl.countOwed(f)
 	switch f.phase {
 	case phaseLive:
 		fl.setOpening(f, false)
@@ -165,18 +165,27 @@ func (fl *flows) letGo(n *netns, i uint32, f *flow) {
 	fl.remove(n, i)
 }
 
-// endDump sweeps what the dump did not show.
+// endDump completes a dump of namespace n: flows that it did not show have ended.
 func (fl *flows) endDump(n *netns, at collector.Time) {
 	if !n.dumping {
 		return
 	}
 	n.dumping = false
+	agreed := 0 // flows that the dump showed live, and that live here or have ended for a reason that the dump did not know
 	fl.each(n, func(i uint32, f *flow) {
-		fl.settle(f)
-		if f.dump != n.dump {
+		fl.countOwed(f)
+		shown := f.flags&flagShown != 0
+		f.flags &^= flagShown
+		switch {
+		case f.dump != n.dump:
 			fl.unseen(n, i, f, at)
+		case shown && (f.phase == phaseLive || f.flags&(flagEndSeen|flagTimedOut) != 0):
+			agreed++
+		case shown:
+			fl.drop(n, i, f) // the next dump brings it in anew
 		}
 	})
+	differ := n.differ(agreed)
 	if n.complete != 0 {
 		n.interval = min(n.begin.Sub(n.complete), maxInterval)
 	}
@@ -188,9 +197,13 @@ func (fl *flows) endDump(n *netns, at collector.Time) {
 		}
 		n.exact, n.lossAt = true, 0
 	}
+	if differ > 0 {
+		n.exact = false
+		n.mismatches += uint64(differ)
+	}
 }
 
-// unseen treats an entry that a complete dump did not show.
+// unseen ends or removes an entry that a complete dump did not show.
 func (fl *flows) unseen(n *netns, i uint32, f *flow, at collector.Time) {
 	switch {
 	case f.phase == phaseLive:
@@ -200,7 +213,7 @@ func (fl *flows) unseen(n *netns, i uint32, f *flow, at collector.Time) {
 		switch {
 		case n.sockets:
 		case f.protocol == collector.UDP:
-			// conntrack forgets UDP for no other reason.
+			// conntrack forgets a UDP flow for no other reason.
 			reason = collector.Idle
 		case f.flags&flagOpening != 0 && n.complete.Sub(f.opened) > answerMax:
 			reason = collector.Timeout

@@ -16,7 +16,7 @@ type flows struct {
 	expire func([]timer)
 }
 
-// advance ends what is due now. It returns false where it is not time to look yet.
+// advance releases ports and ends flows that are due. It returns false if no timer can be due yet.
 func (fl *flows) advance() bool {
 	if fl.clock.now < fl.wakeAt {
 		return false
@@ -26,7 +26,7 @@ func (fl *flows) advance() bool {
 	return true
 }
 
-// each calls do for each entry of n, which do may remove.
+// each calls do for each entry of n; do may remove it.
 func (fl *flows) each(n *netns, do func(i uint32, f *flow)) {
 	for c := 0; c < len(n.flows.chunks); c++ {
 		first := n.flows.chunks[c] << chunkShift
@@ -38,16 +38,16 @@ func (fl *flows) each(n *netns, do func(i uint32, f *flow)) {
 	}
 }
 
-// settle counts an end that no event explained.
-func (fl *flows) settle(f *flow) {
+// countOwed counts an end that no event explained.
+func (fl *flows) countOwed(f *flow) {
 	if f.flags&flagOwed != 0 {
 		f.flags &^= flagOwed
 		fl.spaces.accountOf(f).closed[collector.ReasonUnknown]++
 	}
 }
 
-// confirm says that more is known of a live flow than that its first packet went out; answered
-// until then or not.
+// confirm notes that more is known of live f than its first packet: it was answered and live until the time until, or
+// it was not.
 func (fl *flows) confirm(f *flow, answered bool, until collector.Time) {
 	if f.flags&flagUnconfirmed != 0 {
 		f.flags &^= flagUnconfirmed
@@ -58,7 +58,7 @@ func (fl *flows) confirm(f *flow, answered bool, until collector.Time) {
 	}
 }
 
-// setOpening says whether a live flow is still without an answer.
+// setOpening notes whether live f still waits for an answer.
 func (fl *flows) setOpening(f *flow, opening bool) {
 	switch {
 	case opening && f.flags&flagOpening == 0:
@@ -70,7 +70,7 @@ func (fl *flows) setOpening(f *flow, opening bool) {
 	}
 }
 
-// move counts live f elsewhere.
+// move counts live f at another place.
 func (fl *flows) move(f *flow, to place) {
 	opening := f.flags&flagOpening != 0
 	if opening {

@@ -7,7 +7,7 @@ import (
 	"github.com/snatwatch/snatwatch/collector"
 )
 
-// phase is what a flow's entry stands for.
+// phase is what the entry of a flow stands for.
 type phase uint8
 
 const (
@@ -17,17 +17,19 @@ const (
 	phaseGone          // it ended, its port is free, the kernel may still show it
 )
 
-// What is known of an entry besides.
+// Flags of an entry.
 const (
 	flagEndSeen   = 1 << iota // its end came as an event: a dump that began before may still show it
 	flagMissed                // the last complete dump did not show it
 	flagAtCeiling             // its port space was at its effective ceiling when it opened
 	flagSwept                 // it ended because a dump did not show it
-	flagOwnClock              // it ended by the ledger's idle or half-open clock, not in the kernel
+	flagTimedOut              // it ended by the ledger's idle or half-open clock, not in the kernel
 	flagTranslated
 	flagOpening     // live, and a dump showed it without an answer
 	flagOwed        // live, and the end of the flow before it is not counted yet: its event is on the way
 	flagUnconfirmed // live, and nothing tells but that its first packet went out
+	flagShown       // the dump in progress showed it live
+	flagAgeUnknown  // its entry's timeout is not what the kernel's settings say, so it does not tell when the last packet came
 )
 
 // flow is one entry of the table: 64 bytes, a line of the processor's cache.
@@ -67,7 +69,7 @@ func (f *flow) setOpened(i collector.Interval) {
 	}
 }
 
-// openedInterval is the same from open to close.
+// openedInterval returns what setOpened was given, rounded: the same interval from open to close.
 func (f *flow) openedInterval() collector.Interval {
 	if f.span == spanUnknown {
 		return collector.Interval{To: f.opened}
@@ -90,7 +92,7 @@ type flowTable struct {
 	spare   []uint32 // chunks nobody owns
 	buckets []bucket
 	count   int
-	warmed  uint32 // what warm read, so that the compiler keeps the reads
+	warmed  uint32 // a sum over what warm read, so that the compiler keeps the reads
 }
 
 // bucket is what flows are found by: as many slots as fit into a line of the processor's cache, so that
@@ -98,7 +100,7 @@ type flowTable struct {
 // bucket the slot belongs to, so that growth does not touch the entries; the lower half is the entry.
 // What does not fit goes to the next bucket with room.
 type bucket struct {
-	// tags has a byte for each slot, 0 for one that is free, so that one look compares all. The last byte
+	// tags has a byte for each slot, 0 for one that is free, so that one comparison covers all. The last byte
 	// counts the slots that belong here or before and are further on; at 255 it stays.
 	tags  uint64
 	slots [bucketSlots]uint64
@@ -111,10 +113,10 @@ const (
 	tagShift    = 8 * bucketSlots
 )
 
-// tagOf is the tag of a slot, or of the hi of a key. It is of other bits than home.
+// tagOf returns the tag of a slot, or of the hi of a key, from other bits than home uses.
 func tagOf(slot uint64) uint64 { return slot>>32&0xff | 0x80 }
 
-// like marks, by the upper bit of its byte, each slot that has the tag, and seldom another.
+// like marks each slot that has the tag by the upper bit of its byte, and seldom another slot.
 func (b *bucket) like(tag uint64) uint64 {
 	x := b.tags ^ tag*tagOnes
 	return (x - tagOnes) &^ x & tagUsed
@@ -134,7 +136,7 @@ func (b *bucket) pass(n uint64) {
 type chunk struct {
 	owner uint32 // number of the namespace
 	// alarm is the tick in which the first of its live flows may lose its port by the
-	// budget's own clock, 0 if none can: one timer for all.
+	// timeouts of the budget, 0 if none can: one timer for all.
 	alarm uint32
 }
 
@@ -146,7 +148,7 @@ type flowSet struct {
 	count  int
 }
 
-// next is the entry that the flow after n others will take, 0 where that is not known.
+// next returns the entry that the flow after n others will take, 0 if unknown.
 func (s *flowSet) next(n int) uint32 {
 	if n < len(s.free) {
 		return s.free[len(s.free)-1-n]
@@ -154,22 +156,22 @@ func (s *flowSet) next(n int) uint32 {
 	return 0
 }
 
-// at is entry i. An index would read the block's first entry, to see that the block is not nil: another line.
+// at returns entry i. To index the block would read its first entry too, to check that the block is not nil.
 func (t *flowTable) at(i uint32) *flow {
 	return (*flow)(unsafe.Add(unsafe.Pointer(t.blocks[i>>blockShift]), uintptr(i&(1<<blockShift-1))*unsafe.Sizeof(flow{})))
 }
 
-// owner is the number of the namespace that entry i belongs to.
+// owner returns the number of the namespace that entry i belongs to.
 func (t *flowTable) owner(i uint32) uint32 { return t.chunks[i>>chunkShift].owner }
 
-// home is the bucket that a slot, or the hi of a key, belongs to.
+// home returns the bucket that a slot, or the hi of a key, belongs to.
 func (t *flowTable) home(slot uint64) int {
 	// The upper half as a fraction of the table: any size will do.
 	h, _ := bits.Mul64(slot&^0xffff_ffff, uint64(len(t.buckets)))
 	return int(h)
 }
 
-// after is the bucket that follows b.
+// after returns the bucket that follows b.
 func (t *flowTable) after(b int) int {
 	if b++; b < len(t.buckets) {
 		return b
@@ -195,7 +197,7 @@ func (t *flowTable) find(k flowKey) uint32 {
 	return 0
 }
 
-// candidate returns an entry that may be that of k, without a look at it; 0 if there is none.
+// candidate returns the entry that is most likely of k, without reading it; 0 if there is none.
 func (t *flowTable) candidate(k flowKey) uint32 {
 	n := t.home(k.hi)
 	for range t.buckets {
@@ -213,35 +215,35 @@ func (t *flowTable) candidate(k flowKey) uint32 {
 	return 0
 }
 
-// lookAhead is how many events ApplyAll looks up together: a processor core waits for that many cache
-// misses at once.
-const lookAhead = 16
+// readAhead is how many events ApplyAll looks up together. A processor core waits for 10 to 16 cache misses at once;
+// 64 events cost 4 % less than 32, and 8 % less than 16.
+const readAhead = 64
 
-// warm reads the buckets of all looks and then the entries that are likely theirs. No read depends on
-// another of its round, so that the processor waits for all of a round's cache misses at once.
-func (t *flowTable) warm(looks []look) {
+// warm reads the buckets of all lookups, then their likely entries, so that both are in the cache when events are
+// applied. The reads of one round do not depend on each other: the processor waits for their cache misses at once.
+func (t *flowTable) warm(lookups []lookup) {
 	if len(t.buckets) == 0 {
 		return
 	}
 	warmed := uint32(0)
-	for i := range looks {
-		warmed += uint32(t.buckets[t.home(looks[i].key.hi)].tags)
+	for i := range lookups {
+		warmed += uint32(t.buckets[t.home(lookups[i].key.hi)].tags)
 	}
-	for i := range looks {
-		if looks[i].counted {
-			looks[i].entry = t.candidate(looks[i].key)
+	for i := range lookups {
+		if lookups[i].counted {
+			lookups[i].entry = t.candidate(lookups[i].key)
 		}
 	}
-	for i := range looks {
-		warmed += t.at(looks[i].entry).span
+	for i := range lookups {
+		warmed += t.at(lookups[i].entry).span
 	}
 	t.warmed = warmed
 }
 
-// chunkTimer marks the timer of a chunk; others are of entries.
+// chunkTimer marks the timer of a chunk; other timers belong to entries.
 const chunkTimer = 1 << 31
 
-// entry is the entry that t is of, or the first of its chunk.
+// entry returns the entry that t belongs to, or the first entry of its chunk.
 func (t timer) entry() uint32 {
 	if t.of&chunkTimer != 0 {
 		return t.of << chunkShift
@@ -249,9 +251,9 @@ func (t timer) entry() uint32 {
 	return t.of
 }
 
-// warmTimed reads the entries that timers are of and then the buckets that these are found by, as warm does.
+// warmTimed reads the entries of timers and then the buckets of these entries, as warm does.
 func (t *flowTable) warmTimed(timers []timer) {
-	var keys [lookAhead]uint64
+	var keys [readAhead]uint64
 	for i, x := range timers {
 		keys[i] = t.at(x.entry()).key.hi
 	}

@@ -9,15 +9,14 @@ import (
 )
 
 const (
-	// Port spaces that are busy, or that moved by a fiftieth of their ceiling since, are forecast every second, others
-	// every calmTick.
+	// calmTick is how many seconds lie between two forecasts of a port space that is not busy and has not moved by a
+	// fiftieth of its ceiling; others are forecast every second.
 	calmTick = 5
-	// outlookEvery is how often a forecast may move from an empty port space to a busy
-	// one that has none.
+	// outlookEvery is how often outlooks may go from port spaces that are not busy to busy ones without.
 	outlookEvery = 30 * time.Second
 )
 
-// forecasts makes the forecasts of port spaces.
+// forecasts makes the forecasts of port spaces, and decides which port spaces have one.
 type forecasts struct {
 	clock      *clock
 	outlooks   *outlooks
@@ -25,8 +24,8 @@ type forecasts struct {
 	flows      *flows
 	namespaces *namespaces
 
-	madeAt   int64          // second of the last forecasts
-	handedAt collector.Time // when forecasts last moved from one port space to another
+	madeAt       int64          // second of the last forecasts
+	reassignedAt collector.Time // when outlooks were last reassigned
 }
 
 // make makes the forecasts that are due, once a second.
@@ -36,7 +35,7 @@ func (f *forecasts) make() {
 		return
 	}
 	f.madeAt = now
-	f.hand()
+	f.reassign()
 	c := forecast.Conditions{Now: f.namespaces.seenUpTo(f.clock.now)}
 	if c.Now == 0 {
 		return
@@ -54,16 +53,19 @@ func (f *forecasts) make() {
 	for n := range f.spaces.list {
 		s := &f.spaces.list[n]
 		if s.outlook == nil || s.outlook.Ticked(c.Now) {
-			continue // without a forecast, or that of the last dump stands
+			continue // no outlook, or nothing new since its last forecast
 		}
 		a := f.spaces.accounts[s.key.account]
-		c.Failing = s.noPorts > s.noPortsForecast
+		c.Failing = s.failing
 		held, ceiling := s.held(), a.terms.Ceiling()
+		if held >= ceiling {
+			s.exhaustedAt = f.clock.now
+		}
 		moved := held - int(s.heldForecast)
 		if !busy(held, ceiling) && max(moved, -moved)*50 <= ceiling && !c.Failing && (now+int64(n))%calmTick != 0 {
 			continue
 		}
-		s.noPortsForecast, s.heldForecast = s.noPorts, int32(held)
+		s.failing, s.heldForecast = false, int32(held)
 		c.Opening, c.Held = s.opening, held
 		c.WarmingUntil = 0
 		if cool := slices.Max(a.terms.CoolDown[:]); cool > 0 {
@@ -76,13 +78,13 @@ func (f *forecasts) make() {
 // busy reports whether a port space holds more than a tenth of its ceiling.
 func busy(held, ceiling int) bool { return held*10 > ceiling }
 
-// hand takes forecasts from port spaces that hold little and gives them to busy ones that
-// have none. The flows of those are looked for once, which walks the whole table.
-func (f *forecasts) hand() {
-	if f.outlooks.count < f.outlooks.max || f.clock.now.Sub(f.handedAt) < outlookEvery {
+// reassign ends outlooks of port spaces that hold little and makes outlooks for busy ones without. One walk of the
+// whole table finds the flows of those.
+func (f *forecasts) reassign() {
+	if f.outlooks.count < f.outlooks.max || f.clock.now.Sub(f.reassignedAt) < outlookEvery {
 		return
 	}
-	f.handedAt = f.clock.now
+	f.reassignedAt = f.clock.now
 	var want, have []uint32
 	for n := range f.spaces.list {
 		s := &f.spaces.list[n]

@@ -58,7 +58,7 @@ func newHistogramBounds() []float64 {
 // without packets.
 const nativeBuckets = (10 + 20) * 8
 
-// nativeIndex is that of the bucket that s falls into: the smallest i with s <= 2^(i/8).
+// nativeIndex returns the index of the bucket of s seconds: the smallest i with s <= 2^(i/8).
 func nativeIndex(s float64) int {
 	const fraction = 52
 	b := math.Float64bits(s)
@@ -72,10 +72,9 @@ func nativeIndex(s float64) int {
 	return i + 1 + int(above)
 }
 
-// lifetime is how long a flow lived. Where only bounds are known it is the geometric mean
-// of the bounds, the lower one not under 1 ms: half of the decades between them
-// lie on each side, so that a flow of 50 ms that a poll every 5 s saw closed does not count as
-// one of 2.5 s. ok is false where nothing bounds when it opened.
+// lifetime returns how long a flow lived. If only bounds are known it is their geometric mean, the lower bound not
+// under 1 ms: half of the decades between them lie on each side, so a flow of 50 ms that a poll every 5 s saw closed
+// does not count as one of 2.5 s. ok is false if nothing bounds when it opened.
 func lifetime(opened, ended collector.Interval) (d time.Duration, ok bool) {
 	if opened.From == 0 && opened.To != 0 {
 		return 0, false

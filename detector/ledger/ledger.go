@@ -1,8 +1,9 @@
 // Package ledger counts who holds which port. It takes events of flows, keeps every flow and its port until the
 // provider releases the port, and counts live and cooling ports by port space.
 //
-// One goroutine owns a Ledger. Events go one way through it: apply finds the flow, flow and flow_end decide what the
-// event means, space counts its port, forecast tells the forecast. Snapshot shows what is known.
+// One goroutine owns a Ledger. Events go one way through it: matcher finds the budget, flowTable the flow; intake
+// decides what the event means (flow.go), flows changes the flow and decides when its port is released (flow_end.go),
+// spaces counts the port and feeds the forecast. Snapshot shows what is known.
 package ledger
 
 import (
@@ -13,10 +14,10 @@ import (
 	"github.com/snatwatch/snatwatch/detector/forecast"
 )
 
-// LedgerConfig sets up a Ledger. The zero value works and counts nothing.
+// Config sets up a Ledger. The zero value works and counts nothing.
 type Config struct {
-	// Budgets that flows are counted under. They must not overlap: a flow counts under
-	// the first that takes it. All are Local or none is.
+	// Budgets that flows count under. They must not overlap: a flow counts under the first that takes it. All are
+	// Local or none is.
 	Budgets []*budget.Budget
 	// TrackedMax is how many port spaces of one budget have an entry of their own;
 	// default 10 000. The rest is folded.
@@ -64,8 +65,8 @@ func (c Config) withDefaults() Config {
 // Ledger counts who holds which port, from the events of one or more
 // sources. One goroutine owns it; the snapshots that it makes are for all.
 //
-// A flow is known by the port it holds towards its destination. Where a moment is known
-// only to an interval, a port counts as held until the last moment at which it may be.
+// The port that a flow holds towards its destination identifies the flow. If only an interval bounds the end, the
+// port counts as held until the last moment at which it may be held.
 type Ledger struct {
 	clock      clock
 	matcher    matcher
@@ -79,8 +80,8 @@ type Ledger struct {
 	forecasts  forecasts
 	pick       picker
 
-	looks  [lookAhead]look // of the events that are applied next
-	bounds []float64       // of histograms
+	lookups [readAhead]lookup // of the events that are applied next
+	bounds  []float64         // of histograms
 }
 
 // New makes an empty ledger.

@@ -89,7 +89,7 @@ func (s script) dump(seconds float64, flows ...collector.Flow) {
 	s.event(collector.End, seconds+0.5, collector.Flow{})
 }
 
-func (s script) tcp(seconds float64) detector.ProtocolSnapshot {
+func (s script) tcp(seconds float64) detector.AccountSnapshot {
 	return s.Snapshot(at(seconds)).Budgets[0].Protocols[0]
 }
 

@@ -8,36 +8,36 @@ import (
 	"github.com/snatwatch/snatwatch/detector/budget"
 )
 
-// question is all that decides which budget and port space a flow counts under.
-type question struct {
+// matchKey is all that decides under which budget and in which port space a flow counts.
+type matchKey struct {
 	destination address
-	own         address // where a budget takes flows of certain VIPs alone, or has a port space for each
+	own         address // of the flow's port, if a budget takes certain VIPs only or has a port space for each
 	netns       uint64
 	protocol    collector.Protocol
 	translated  bool
-	// span is where the flow's own port lies among the bounds of the budgets' ranges.
+	// span is the number of bounds of port ranges at or below the flow's own port.
 	span uint16
 	to   uint16 // the destination's port
 }
 
 // is reports whether both are the same.
-func (q *question) is(p *question) bool {
+func (q *matchKey) is(p *matchKey) bool {
 	return q.destination.lo == p.destination.lo && q.own.lo == p.own.lo &&
 		q.destination.hi == p.destination.hi && q.own.hi == p.own.hi && q.netns == p.netns &&
 		q.protocol == p.protocol && q.translated == p.translated && q.span == p.span && q.to == p.to
 }
 
-// match remembers an answer, in a line of the processor's cache. account is one more than the number of
-// the account, noAccount where no budget takes the flow. space is the port space that was found
-// last, 0 where none was; it may be another's by now.
+// match remembers one answer in 64 bytes, a line of the processor's cache. account is the number of the account
+// plus one, or noAccount if no budget takes the flow. space is the port space that counted such a flow last, 0 if
+// none did; its number may belong to another port space by now.
 type match struct {
-	question
+	matchKey
 	account, space uint32
 	_              uint64
 }
 
 const (
-	// matchBits is how many pairs of answers are remembered: 2^12, 512 KB where as many are asked for.
+	// matchBits: 2^12 pairs of answers are remembered, 512 KB.
 	matchBits = 12
 	noAccount = 1<<32 - 1
 )
@@ -52,13 +52,25 @@ type matcher struct {
 
 	portBounds []uint32
 	matches    [][2]match
+	// replaced are the budgets that others have replaced since some namespace's last complete dump, oldest first.
+	replaced []replaced
 }
+
+// replaced are budgets that were in place until a moment.
+type replaced struct {
+	until   collector.Time
+	budgets []*budget.Budget
+}
+
+// replacedMax bounds replaced: a ledger that is reconfigured more often between two dumps does not know of flows that
+// the dump shows whether they are new.
+const replacedMax = 8
 
 // install puts budgets and their accounts in place.
 func (m *matcher) install(budgets []*budget.Budget, accounts []*account) {
 	*m = matcher{
 		secret: m.secret, budgets: budgets, accounts: accounts,
-		portBounds: boundsOf(budgets), matches: make([][2]match, 1<<matchBits),
+		portBounds: boundsOf(budgets), matches: make([][2]match, 1<<matchBits), replaced: m.replaced,
 	}
 	for _, b := range budgets {
 		m.local = m.local || b.Local
@@ -66,31 +78,31 @@ func (m *matcher) install(budgets []*budget.Budget, accounts []*account) {
 	}
 }
 
-// matchesOf gives the two places where the answer to q may be.
-func (m *matcher) matchesOf(q *question) *[2]match {
+// matchesOf returns the two places where the answer to q may be.
+func (m *matcher) matchesOf(q *matchKey) *[2]match {
 	h := q.destination.lo ^ q.destination.hi ^ q.own.lo<<1 ^ uint64(q.protocol) ^ uint64(q.span)<<8 ^ uint64(q.to)<<40
 	return &m.matches[h*0x9e3779b97f4a7c15>>(64-matchBits)] // any number would do
 }
 
 // match puts into k the account under which flow f counts, and its port space if that is known.
-func (m *matcher) match(f *collector.Flow, k *look) {
-	pair := m.matchesOf(&k.question)
+func (m *matcher) match(f *collector.Flow, k *lookup) {
+	pair := m.matchesOf(&k.matchKey)
 	known := &pair[0]
-	if !known.is(&k.question) {
+	if !known.is(&k.matchKey) {
 		known = &pair[1]
 	}
-	if !known.is(&k.question) {
+	if !known.is(&k.matchKey) {
 		pair[1], known = pair[0], &pair[0]
-		*known = match{question: k.question, account: noAccount}
-		if a, found := m.ask(f.Destination.Addr(), f.VIP.Addr(), k.port, &k.question); found {
+		*known = match{matchKey: k.matchKey, account: noAccount}
+		if a, found := m.find(f.Destination.Addr(), f.VIP.Addr(), k.port, &k.matchKey); found {
 			known.account = a + 1
 		}
 	}
 	k.account, k.space, k.counted = known.account-1, known.space, known.account != noAccount
 }
 
-// remember notes that the flows of q are counted in port space n.
-func (m *matcher) remember(q *question, n uint32) {
+// remember notes that port space n counts the flows of q.
+func (m *matcher) remember(q *matchKey, n uint32) {
 	pair := m.matchesOf(q)
 	for i := range pair {
 		if m := &pair[i]; m.is(q) {
@@ -99,8 +111,8 @@ func (m *matcher) remember(q *question, n uint32) {
 	}
 }
 
-// spanOf returns the number of bounds at or below port: ports between the same two are in
-// the same ranges. Few budgets have a range, so this looks at each bound.
+// spanOf returns the number of bounds at or below port: ports with the same number are in the same ranges. Few
+// budgets have a range, so it compares with each bound.
 func (m *matcher) spanOf(port uint16) (n uint16) {
 	for _, b := range m.portBounds {
 		if uint32(port) >= b {
@@ -110,7 +122,7 @@ func (m *matcher) spanOf(port uint16) (n uint16) {
 	return n
 }
 
-// boundsOf lists where the ranges of budgets begin and where they are over.
+// boundsOf returns the first port of each range, and the port after its last, in order.
 func boundsOf(budgets []*budget.Budget) (bounds []uint32) {
 	for _, b := range budgets {
 		if b.PortRange != (collector.PortRange{}) {
@@ -121,8 +133,8 @@ func boundsOf(budgets []*budget.Budget) (bounds []uint32) {
 	return slices.Compact(bounds)
 }
 
-// ask goes through the budgets. Port 0 is not known and in every range.
-func (m *matcher) ask(destination, vip netip.Addr, port uint16, q *question) (account uint32, ok bool) {
+// find returns the account of the first budget that takes a flow. Port 0 is unknown and in every range.
+func (m *matcher) find(destination, vip netip.Addr, port uint16, q *matchKey) (account uint32, ok bool) {
 	for i, b := range m.budgets {
 		a := uint32(2 * i)
 		if q.protocol == collector.UDP {
@@ -135,23 +147,35 @@ func (m *matcher) ask(destination, vip netip.Addr, port uint16, q *question) (ac
 	return 0, false
 }
 
-// look is what an event's flow is found by. It depends on the event and the budgets alone,
-// but for space and entry, which may be out of date.
-type look struct {
-	question
-	key     flowKey
-	home    address // where the flow's port is: its VIP, of Local budgets its source
-	port    uint16  // that it holds
-	asked   bool    // the event is about a flow that may hold a port
-	counted bool    // a budget takes the flow
-	account uint32
-	space   uint32 // that it was counted in last; 0 if none is remembered
-	entry   uint32 // that is likely the flow's; 0 if none is
+// tookSince reports whether all budgets that were in place since the moment from took flow f, which k was found for: a
+// dump of then would have brought it in.
+func (m *matcher) tookSince(from collector.Time, f *collector.Flow, k *lookup) bool {
+	for _, r := range m.replaced {
+		if r.until > from && !slices.ContainsFunc(r.budgets, func(b *budget.Budget) bool {
+			return b.Terms(k.protocol).Ports > 0 && b.Takes(f.Destination.Addr(), f.VIP.Addr(), k.port, k.netns, k.translated)
+		}) {
+			return false
+		}
+	}
+	return true
 }
 
-// ask sets what e is looked up by.
-func (k *look) ask(m *matcher, e *collector.Event) {
-	*k = look{}
+// lookup is what finds the flow of an event. It depends on the event and the budgets alone; only space and entry
+// may be out of date.
+type lookup struct {
+	matchKey
+	key     flowKey
+	home    address // of the flow's port: the VIP, or the source under Local budgets
+	port    uint16  // that the flow holds
+	counted bool    // a budget takes the flow
+	account uint32
+	space   uint32 // port space that counted the flow last; 0 if unknown
+	entry   uint32 // of the flow, most likely; 0 if there is none
+}
+
+// lookup fills k for event e, without a look at any flow. k stays zero for an event of no TCP or UDP flow.
+func (m *matcher) lookup(e *collector.Event, k *lookup) {
+	*k = lookup{}
 	switch e.Kind {
 	case collector.Seen, collector.Opened, collector.Closed:
 	default:
@@ -162,28 +186,15 @@ func (k *look) ask(m *matcher, e *collector.Event) {
 		return
 	}
 	home := m.own(f)
-	k.home, k.port, k.asked = pack(home.Addr()), home.Port(), true
+	k.home, k.port = pack(home.Addr()), home.Port()
 	k.destination, k.netns, k.protocol, k.translated = pack(f.Destination.Addr()), f.Netns, f.Protocol, f.Translated
 	k.span, k.to = m.spanOf(k.port), f.Destination.Port()
 	if m.byOwn {
 		k.own = k.home
 	}
-}
-
-// recognize finds the account that f is counted in and the key of its entry.
-func (k *look) recognize(m *matcher, f *collector.Flow) {
-	if !k.asked {
-		return
-	}
 	if m.match(f, k); k.counted {
 		k.key = keyOf(m.secret, f, k.home, k.destination, k.port)
 	}
-}
-
-// look finds what of e does not depend on the events before it.
-func (m *matcher) look(e *collector.Event, k *look) {
-	k.ask(m, e)
-	k.recognize(m, &e.Flow)
 }
 
 // own returns the address and port that the budget of f counts.
@@ -198,14 +209,14 @@ func (m *matcher) own(f *collector.Flow) netip.AddrPort {
 type vips struct {
 	addrs   []netip.Addr // of translated flows, by number; 0 is not used
 	numbers map[netip.Addr]uint16
-	hints   [vipHints]uint16 // what numbers said last
+	hints   [vipHints]uint16 // latest answers of numbers
 }
 
 const vipHints = 64
 
 func newVIPs() vips { return vips{addrs: make([]netip.Addr, 1), numbers: map[netip.Addr]uint16{}} }
 
-// number gives VIP a, which packs to p, a number. VIPs beyond 65 535 share 0, which no port is shared under.
+// number returns the number of VIP a, which packs to p. VIPs beyond 65 535 get 0.
 func (v *vips) number(a netip.Addr, p address) uint16 {
 	hint := &v.hints[(p.lo^p.lo>>32^p.hi)%vipHints]
 	if v.addrs[*hint] == a {

@@ -16,10 +16,10 @@ type namespaces struct {
 
 // netns is what the ledger knows of one network namespace.
 type netns struct {
-	inode uint64
-	flows flowSet
-	heard collector.Time // of the last event
-	// sockets: what is read here are sockets, which have an inode, not conntrack entries.
+	inode     uint64
+	flows     flowSet
+	lastEvent collector.Time // of the last event
+	// sockets: the source reads sockets here, which have an inode, not conntrack entries.
 	sockets bool
 
 	// dump numbers the dump in progress, or the last one; 0 before the first.
@@ -30,16 +30,20 @@ type netns struct {
 	// the first; interval is how long after the one before it, at most maxInterval.
 	complete, ended collector.Time
 	interval        time.Duration
-	// listed is as complete, but 0 also where flows that were there may be missing
-	// from the table because other budgets were in place.
+	// listed equals complete, but is 0 if the table may lack flows of that dump.
 	listed collector.Time
 
 	exact, repairs bool // repairs: the dump in progress began after the last overrun
 	lost, resyncs  uint64
-	lossAt         collector.Time // of the first overrun that no dump repaired, 0 if none
-	lastOpen       collector.Time // of the last event of a new flow
-	// other counts flows of other protocols: those of the last complete dump and
-	// those opened since.
+	// shown counts the flows that the dump in progress showed live, unchecked says that budgets changed meanwhile, and
+	// mismatches counts flows that a dump showed live and the ledger did not know as live.
+	shown      int
+	unchecked  bool
+	mismatches uint64
+	lossAt     collector.Time // of the first overrun that no dump repaired, 0 if none
+	lastOpen   collector.Time // of the last event of a new flow
+	// other counts flows of other protocols: those of the last complete dump and those opened since. otherNow counts
+	// those of the dump in progress.
 	other, otherNow uint64
 }
 
@@ -50,8 +54,8 @@ const (
 	eventsHold = 10 * time.Minute
 	// netnsHold is how long a namespace without flows and news is remembered.
 	netnsHold = 10 * time.Minute
-	// answerMax is the longest that the answer to a first packet takes. An RST among them makes
-	// conntrack forget the flow between two dumps, so one that was opening for longer got none.
+	// answerMax is the longest that an answer to a first packet takes. conntrack forgets a flow that was answered by
+	// RST between two dumps; a flow that was opening for longer than answerMax got no answer.
 	answerMax = 5 * time.Second
 )
 
@@ -86,7 +90,7 @@ func (ns *namespaces) forget(now collector.Time) {
 	}
 	ns.swept = now
 	for i, n := range ns.list {
-		if n != nil && n.flows.count == 0 && now.Sub(n.heard) > netnsHold {
+		if n != nil && n.flows.count == 0 && now.Sub(n.lastEvent) > netnsHold {
 			delete(ns.byInode, n.inode)
 			ns.list[i] = nil
 			ns.last = nil
@@ -108,7 +112,30 @@ func (n *netns) beginDump(at collector.Time) {
 		n.dump = 1
 	}
 	n.dumping, n.begin, n.repairs = true, at, true
+	n.shown, n.unchecked = 0, false
 	n.otherNow = 0
+}
+
+// noteShown counts that the dump in progress showed f, in that state. A dump may show an entry twice.
+func (n *netns) noteShown(f *flow, s collector.State) {
+	switch live := s != collector.Done; {
+	case !n.dumping:
+	case live && f.flags&flagShown == 0:
+		f.flags |= flagShown
+		n.shown++
+	case !live && f.flags&flagShown != 0:
+		f.flags &^= flagShown
+		n.shown--
+	}
+}
+
+// differ compares the flows that the dump showed live with those of them that the ledger agrees on, and returns how many
+// are missing. It is the ledger's check of itself: no fault that makes it lose flows stays unseen.
+func (n *netns) differ(agreed int) int {
+	if n.unchecked {
+		return 0
+	}
+	return max(0, n.shown-agreed)
 }
 
 func (n *netns) overrun(at collector.Time) {
@@ -119,8 +146,7 @@ func (n *netns) overrun(at collector.Time) {
 	n.exact, n.repairs = false, false
 }
 
-// due is when a dump that has not been told yet should be complete, 0 where
-// dumps do not come regularly.
+// due is when the next dump should be complete, 0 if dumps do not come regularly.
 func (n *netns) due() collector.Time {
 	if n.interval == 0 {
 		return 0
@@ -128,9 +154,9 @@ func (n *netns) due() collector.Time {
 	return n.complete.Add(2 * n.interval)
 }
 
-// openedAt bounds when a flow that the ledger did not know opened: a dump that was
-// complete would have shown it.
-func (n *netns) openedAt(e *collector.Event) collector.Interval {
+// openedAt bounds when the unknown flow of event e opened: after the moment listed, 0 if unknown, at which a dump began
+// that did not show it.
+func openedAt(e *collector.Event, listed collector.Time) collector.Interval {
 	i := e.Flow.Opened
 	if i.To == 0 {
 		i.To = e.At
@@ -138,14 +164,17 @@ func (n *netns) openedAt(e *collector.Event) collector.Interval {
 			i.From = e.At
 		}
 	}
-	if i.From < n.listed && n.listed < i.To {
-		i.From = n.listed
+	if i.From == 0 && i.To < listed { // reckoned from a timeout that is not the flow's
+		i.To = e.At
+	}
+	if i.From < listed && listed < i.To {
+		i.From = listed
 	}
 	i.From = min(i.From, i.To)
 	return i
 }
 
-// endedAt bounds when a flow ended that opened as told and was there in the last complete dump.
+// endedAt bounds when the flow of event e ended. It opened within opened, and the last complete dump showed it.
 func (n *netns) endedAt(e *collector.Event, opened collector.Interval) collector.Interval {
 	i := e.Flow.Ended
 	if i.To == 0 {
@@ -156,13 +185,16 @@ func (n *netns) endedAt(e *collector.Event, opened collector.Interval) collector
 	}
 	if !i.Exact() {
 		i.From = max(i.From, n.complete, opened.From)
+		if i.To < i.From { // reckoned from a timeout that is not the flow's: a dump showed it live later
+			i.To = e.At
+		}
 	}
 	i.From = min(i.From, i.To)
 	return i
 }
 
-// seenUpTo is the moment up to which all that happened is known: now where events come, else
-// when the last dump that is complete began; 0 before the first.
+// seenUpTo is the moment up to which everything is known: now if events come, else the begin of the last complete
+// dump; 0 before the first.
 func (ns *namespaces) seenUpTo(now collector.Time) collector.Time {
 	var opened, dumped collector.Time
 	for _, n := range ns.list {

@@ -2,14 +2,14 @@ package ledger
 
 import "github.com/snatwatch/snatwatch/detector/forecast"
 
-// outlooks are the forecasts of port spaces, of which there are no more than max.
+// outlooks makes the outlooks of port spaces, max at most.
 type outlooks struct {
 	clock      *clock
 	forecaster *forecast.Forecaster
 	count, max int
 }
 
-// start makes what accounts lack of forecasting state.
+// start gives each account the state that its forecasts share.
 func (o *outlooks) start(accounts []*account) {
 	o.forecaster.Clear()
 	for _, a := range accounts {
@@ -21,7 +21,7 @@ func (o *outlooks) start(accounts []*account) {
 	}
 }
 
-// track gives port space s of account a a forecast, if there may be one more and it has none.
+// track gives port space s of account a an outlook, if it has none and there may be one more.
 func (o *outlooks) track(a *account, s *portSpace) {
 	if s.outlook == nil && o.count < o.max {
 		s.outlook = o.make(a, s)
@@ -29,7 +29,7 @@ func (o *outlooks) track(a *account, s *portSpace) {
 	}
 }
 
-// forget ends the forecast of s, if it has one.
+// forget ends the outlook of s, if it has one.
 func (o *outlooks) forget(s *portSpace) {
 	if s.outlook != nil {
 		s.outlook.Stop()
@@ -38,7 +38,7 @@ func (o *outlooks) forget(s *portSpace) {
 	}
 }
 
-// name is the name of s, of account a, that lasts over a restart.
+// name returns the name of s, a port space of account a, which lasts over a restart.
 func (s *portSpace) name(a *account) forecast.SpaceName {
 	n := forecast.SpaceName{Budget: a.budget.Name, Destination: destinationLabel(s.destination, a.terms.Unique), Protocol: a.protocol}
 	if s.vip.IsValid() {
@@ -47,7 +47,7 @@ func (s *portSpace) name(a *account) forecast.SpaceName {
 	return n
 }
 
-// make starts the forecast of s, with what a state tells of it.
+// make starts the outlook of s, with what a restored state knows of it.
 func (o *outlooks) make(a *account, s *portSpace) *forecast.Outlook {
 	made := a.forecast.Outlook(o.clock.now)
 	if o.forecaster.Remembers(o.clock.now.Sub(o.clock.start)) {

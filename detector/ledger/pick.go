@@ -19,7 +19,7 @@ type picker struct {
 	taken          map[uint32]struct{}
 }
 
-// sort puts the tracked port spaces into lists by account.
+// sort lists the tracked port spaces of each account.
 func (p *picker) sort() {
 	ss := p.spaces
 	if len(p.byAccount) != len(ss.accounts) {
@@ -35,15 +35,14 @@ func (p *picker) sort() {
 	}
 }
 
-// choose returns the port spaces of an account to show, the fullest first: all
-// shared ones; the fullest and the soonest to exhaust, half of the places between them; those that
-// were among the fullest or soonest a short while ago; and the next fullest.
-// What it returns is valid until it is called again.
+// choose returns the port spaces of an account to show, the fullest first: all shared ones; for half of the
+// places the fullest and the soonest to exhaust; then those that were among these a short while ago; then
+// the next fullest. The result is valid until the next call.
 func (p *picker) choose(account uint32) []uint32 {
 	ss, limit := p.spaces, p.max
 	fuller := func(a, b uint32) int { return fuller(&ss.list[a], &ss.list[b]) }
 	sooner := func(a, b uint32) int {
-		return cmp.Or(cmp.Compare(exhausts(&ss.list[a]), exhausts(&ss.list[b])), fuller(a, b))
+		return cmp.Or(cmp.Compare(ss.exhausts(&ss.list[a]), ss.exhausts(&ss.list[b])), fuller(a, b))
 	}
 	p.fullest, p.first = p.fullest[:0], p.first[:0]
 	if p.taken == nil {
@@ -69,7 +68,7 @@ func (p *picker) choose(account uint32) []uint32 {
 			continue
 		}
 		p.fullest = insert(p.fullest, n, limit, fuller)
-		if !math.IsInf(exhausts(s), 1) {
+		if !math.IsInf(ss.exhausts(s), 1) {
 			p.first = insert(p.first, n, limit, sooner)
 		}
 		if s.exportedUntil > ss.clock.now {

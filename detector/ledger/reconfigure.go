@@ -2,17 +2,24 @@ package ledger
 
 import (
 	"net/netip"
+	"reflect"
+	"slices"
 
+	"github.com/snatwatch/snatwatch/collector"
 	"github.com/snatwatch/snatwatch/detector/budget"
 	"github.com/snatwatch/snatwatch/detector/forecast"
 )
 
 // Reconfigure puts other budgets in place; whether they are Local must not change. Flows stay
-// and are counted under the budget that takes them now. Totals go on by budget name. Flows
-// that no budget took until now come in with the next dump.
+// and count under the budget that takes them now. Totals go on by budget name. The next dump brings
+// the flows that no budget took until now. Budgets that are the same as before change nothing.
 func (l *Ledger) Reconfigure(budgets []*budget.Budget) {
+	if reflect.DeepEqual(budgets, l.matcher.budgets) {
+		return
+	}
 	l.stalls.clear()
-	old := legacy{l.spaces.accounts, l.spaces.list, l.spaces.byKey, map[uint32]uint32{}}
+	l.namespaces.noteReplaced(&l.matcher, l.clock.now)
+	old := previous{l.spaces.accounts, l.spaces.list, l.spaces.byKey, map[uint32]uint32{}}
 	l.outlooks.count = 0
 	l.install(budgets)
 	for a, acc := range l.spaces.accounts {
@@ -22,7 +29,7 @@ func (l *Ledger) Reconfigure(budgets []*budget.Budget) {
 			}
 		}
 	}
-	l.spaces.old = &old
+	l.spaces.previous = &old
 	for i := range old.spaces {
 		if s := &old.spaces[i]; s.used {
 			l.keepSpace(s)
@@ -30,19 +37,39 @@ func (l *Ledger) Reconfigure(budgets []*budget.Budget) {
 	}
 	for _, n := range l.namespaces.list {
 		if n != nil {
-			n.listed = 0
+			n.unchecked = true
 			l.flows.each(n, func(i uint32, f *flow) {
 				if f.place != 0 {
-					l.rehouse(n, i, f)
+					l.recount(n, i, f)
 				}
 			})
 		}
 	}
-	l.spaces.old = nil
+	l.spaces.previous = nil
 	l.stopLeft(old.spaces)
 }
 
-// stopLeft ends the forecasts of old port spaces that none of now has.
+// noteReplaced keeps the budgets of m, which others replace now, until each namespace has had a complete dump since.
+func (ns *namespaces) noteReplaced(m *matcher, now collector.Time) {
+	oldest := now
+	for _, n := range ns.list {
+		if n != nil && n.listed != 0 {
+			oldest = min(oldest, n.listed)
+		}
+	}
+	m.replaced = slices.DeleteFunc(m.replaced, func(r replaced) bool { return r.until <= oldest })
+	if len(m.replaced) == replacedMax {
+		for _, n := range ns.list {
+			if n != nil && n.listed < m.replaced[0].until {
+				n.listed = 0
+			}
+		}
+		m.replaced = slices.Delete(m.replaced, 0, 1)
+	}
+	m.replaced = append(m.replaced, replaced{until: now, budgets: m.budgets})
+}
+
+// stopLeft ends the outlooks of old port spaces that no port space has now.
 func (l *Ledger) stopLeft(old []portSpace) {
 	kept := map[*forecast.Outlook]bool{}
 	for i := range l.spaces.list {
@@ -55,9 +82,9 @@ func (l *Ledger) stopLeft(old []portSpace) {
 	}
 }
 
-// keepSpace makes old port space s anew where its budget still has one like it.
+// keepSpace makes old port space s again if its budget still has such a port space.
 func (l *Ledger) keepSpace(s *portSpace) {
-	was := l.spaces.old.accounts[s.key.account]
+	was := l.spaces.previous.accounts[s.key.account]
 	for a, acc := range l.spaces.accounts {
 		if acc.budget.Name == was.budget.Name && acc.protocol == was.protocol && acc.terms.Ports > 0 &&
 			acc.terms.Unique == was.terms.Unique && acc.budget.SpacePerAddress() == was.budget.SpacePerAddress() &&
@@ -69,11 +96,11 @@ func (l *Ledger) keepSpace(s *portSpace) {
 	}
 }
 
-// rehouse counts entry i, which was counted under the old accounts and spaces, under the new.
-func (l *Ledger) rehouse(n *netns, i uint32, f *flow) {
-	was, from := l.spaces.old.accountOf(f), (*forecast.Outlook)(nil)
+// recount counts entry i, which the old accounts and port spaces counted, in the new ones.
+func (l *Ledger) recount(n *netns, i uint32, f *flow) {
+	was, from := l.spaces.previous.accountOf(f), (*forecast.Outlook)(nil)
 	if !f.place.folded() {
-		from = l.spaces.old.spaces[f.place].outlook
+		from = l.spaces.previous.spaces[f.place].outlook
 	}
 	f.place = l.newPlace(n, f)
 	opened, live, unconfirmed := f.openedInterval(), f.phase == phaseLive, int32(0)
@@ -117,13 +144,12 @@ func (l *Ledger) rehouse(n *netns, i uint32, f *flow) {
 	}
 }
 
-// newPlace is where f belongs now, 0 if no budget takes it. What its old port space does
-// not tell of its destination is learned when a dump shows the flow again; until then it is
-// folded.
+// newPlace returns the place of f under the new budgets, 0 if none takes it. If its old port space does not know its
+// whole destination, f is folded until a dump shows it again.
 func (l *Ledger) newPlace(n *netns, f *flow) place {
-	was, s := l.spaces.old.accountOf(f), portSpace{}
+	was, s := l.spaces.previous.accountOf(f), portSpace{}
 	if !f.place.folded() {
-		s = l.spaces.old.spaces[f.place]
+		s = l.spaces.previous.spaces[f.place]
 	}
 	to, vip, unique := s.destination, l.vips.addrs[f.vip], was.terms.Unique
 	if !vip.IsValid() {
@@ -141,8 +167,8 @@ func (l *Ledger) newPlace(n *netns, f *flow) place {
 		}
 		return 0
 	}
-	q := question{netns: n.inode, protocol: f.protocol, translated: f.flags&flagTranslated != 0}
-	a, ok := l.matcher.ask(to.Addr(), vip, f.port, &q)
+	q := matchKey{netns: n.inode, protocol: f.protocol, translated: f.flags&flagTranslated != 0}
+	a, ok := l.matcher.find(to.Addr(), vip, f.port, &q)
 	if !ok {
 		return 0
 	}
@@ -152,10 +178,10 @@ func (l *Ledger) newPlace(n *netns, f *flow) place {
 	return l.spaces.placeOf(l.spaces.keyOf(a, pack(vip), pack(to.Addr()), to.Port()), vip, to)
 }
 
-// SwitchSource tells that events come from another source from now on, such as conntrack after
-// sockets. It names flows otherwise and need not show the same namespaces: flows of outer stay
-// under the name that the next dump gives them, those of all others are let go without an end. A
-// flow of outer that the dump shows first is not taken to have opened since.
+// SwitchSource says that events come from another source from now on, such as conntrack after
+// sockets. That source has other flow IDs and may show other namespaces: flows of namespace outer stay
+// and get the IDs of the next dump, flows of all others are dropped without an end. A flow of outer that
+// the next dump shows first may have opened before.
 func (l *Ledger) SwitchSource(outer uint64) {
 	l.stalls.clear()
 	for _, n := range l.namespaces.list {
@@ -166,13 +192,13 @@ func (l *Ledger) SwitchSource(outer uint64) {
 		if n.inode == outer {
 			n.exact, n.repairs = false, false
 			l.flows.each(n, func(_ uint32, f *flow) {
-				l.flows.settle(f)
+				l.flows.countOwed(f)
 				f.id, f.before = 0, 0
 				f.flags &^= flagEndSeen | flagMissed | flagSwept
 			})
 			continue
 		}
 		n.exact = true // of no flow
-		l.flows.each(n, func(i uint32, f *flow) { l.flows.letGo(n, i, f) })
+		l.flows.each(n, func(i uint32, f *flow) { l.flows.drop(n, i, f) })
 	}
 }

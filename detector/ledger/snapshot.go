@@ -11,8 +11,7 @@ import (
 	"github.com/snatwatch/snatwatch/detector/forecast"
 )
 
-// Snapshot says all that is known at now. What it costs grows with the port spaces that are
-// tracked, not with flows.
+// Snapshot returns what is known at now. Its cost grows with the tracked port spaces, not with flows.
 func (l *Ledger) Snapshot(now collector.Time) *detector.Snapshot {
 	l.Advance(now)
 	s := &detector.Snapshot{At: l.clock.now, Warming: l.Warming()}
@@ -21,7 +20,7 @@ func (l *Ledger) Snapshot(now collector.Time) *detector.Snapshot {
 			continue
 		}
 		s.Netns = append(s.Netns, detector.NetnsSnapshot{
-			Netns: n.inode, Exact: n.exact, EventsLost: n.lost, Resyncs: n.resyncs,
+			Netns: n.inode, Exact: n.exact, EventsLost: n.lost, Resyncs: n.resyncs, Mismatches: n.mismatches,
 			Flows: n.flows.count, OtherProtocols: n.other,
 		})
 	}
@@ -32,7 +31,7 @@ func (l *Ledger) Snapshot(now collector.Time) *detector.Snapshot {
 		bs.Contradicted, bs.Contradiction = forecast.Contradicted(l.forecastsOf(i))
 		for a := 2 * i; a < 2*i+2; a++ {
 			if l.spaces.accounts[a].terms.Ports > 0 {
-				bs.Protocols = append(bs.Protocols, l.protocolSnapshot(uint32(a)))
+				bs.Protocols = append(bs.Protocols, l.accountSnapshot(uint32(a)))
 			}
 		}
 		s.Budgets = append(s.Budgets, bs)
@@ -40,8 +39,8 @@ func (l *Ledger) Snapshot(now collector.Time) *detector.Snapshot {
 	return s
 }
 
-// Warming reports whether ports closed before the start may be cooling unseen, or no
-// complete dump has been taken yet.
+// Warming reports whether ports of flows that ended before the start may be cooling unseen, or no
+// dump was complete yet.
 func (l *Ledger) Warming() bool {
 	longest := time.Duration(0)
 	for _, a := range l.spaces.accounts {
@@ -60,14 +59,14 @@ func (l *Ledger) Warming() bool {
 	return true
 }
 
-// forecastsOf is the forecasting state of budget i.
+// forecastsOf returns the forecast accounts of budget i.
 func (l *Ledger) forecastsOf(i int) [2]*forecast.Account {
 	return [2]*forecast.Account{l.spaces.accounts[2*i].forecast, l.spaces.accounts[2*i+1].forecast}
 }
 
-func (l *Ledger) protocolSnapshot(number uint32) detector.ProtocolSnapshot {
+func (l *Ledger) accountSnapshot(number uint32) detector.AccountSnapshot {
 	a := l.spaces.accounts[number]
-	p := detector.ProtocolSnapshot{
+	p := detector.AccountSnapshot{
 		Protocol: a.protocol, Terms: *a.terms,
 		Held: a.held(), Live: a.live, Cooling: a.cooling, Opening: a.opening, Stalled: a.stalled,
 		Opened: a.opened, Closed: a.closed,
@@ -81,9 +80,7 @@ func (l *Ledger) protocolSnapshot(number uint32) detector.ProtocolSnapshot {
 	for _, n := range own {
 		s := &l.spaces.list[n]
 		p.Busiest = max(p.Busiest, s.held())
-		if s.outlook != nil {
-			p.Forecast.Add(s.outlook.Latest())
-		}
+		p.Forecast.Add(l.spaces.forecast(s))
 	}
 	if a.fold != nil && a.fold.occupied > 0 {
 		p.Folded, p.FoldedMax = a.fold.spaces(), a.fold.largest()

@@ -4,14 +4,16 @@ import (
 	"cmp"
 	"math"
 	"net/netip"
+	"time"
 
 	"github.com/snatwatch/snatwatch/collector"
+	"github.com/snatwatch/snatwatch/detector"
 	"github.com/snatwatch/snatwatch/detector/budget"
 	"github.com/snatwatch/snatwatch/detector/forecast"
 )
 
-// place says where a flow is counted: nowhere (0), in a tracked port space by number, or in
-// a cell of its account's fold.
+// place says what counts a flow: nothing (0), the tracked port space of that number, or a cell of the fold of
+// its account.
 type place uint32
 
 const (
@@ -36,7 +38,7 @@ type spaceKey struct {
 
 // portSpace is one tracked port space, four lines of the processor's cache.
 type portSpace struct {
-	// What a flow that opens or ends touches comes first, in two of them.
+	// An open or an end touches the first fields only, in two of these lines.
 	tally
 	key          spaceKey
 	outlook      *forecast.Outlook
@@ -50,11 +52,11 @@ type portSpace struct {
 	destination netip.AddrPort // port 0 where it does not matter; zero where nothing does
 	// label and vipLabel are made when they are first shown.
 	label, vipLabel string
-	// exportedUntil is until when it keeps its place among the exported.
+	// exportedUntil is how long it keeps its place among the exported.
 	exportedUntil collector.Time
-	// noPorts counts opens that failed for lack of ports, noPortsForecast those of them
-	// that a forecast knows of.
-	noPorts, noPortsForecast uint64
+	// exhaustedAt is when an open last failed for lack of ports, or a forecast saw it full.
+	exhaustedAt collector.Time
+	failing     bool // an open failed since the last forecast
 }
 
 // is reports whether both are the same.
@@ -76,7 +78,7 @@ func (r portRefs) split() (live, cooling int) {
 	return 0, 0
 }
 
-// destinationLabel reads as the metric label shows it.
+// destinationLabel returns destination d as the metric label shows it.
 func destinationLabel(d netip.AddrPort, u budget.Uniqueness) string {
 	switch {
 	case u == budget.PerNothing || !d.Addr().IsValid() || d.Addr().IsUnspecified():
@@ -89,15 +91,46 @@ func destinationLabel(d netip.AddrPort, u budget.Uniqueness) string {
 	return d.String()
 }
 
-// exhausts is the median time to exhaustion of s in seconds, +Inf where none is known.
-func exhausts(s *portSpace) float64 {
+// exhaustedFor is how long a port space counts as exhausted after an open failed there or it was full, unless a tenth
+// of its ports comes free before. In between ports are freed and taken again and no failure is counted, since it is
+// counted when sockets are next read, or long after: forecasts would flip between now and some minutes.
+const exhaustedFor = 20 * time.Second
+
+// exhausted reports whether s has no port left, or had none a moment ago.
+func (ss *spaces) exhausted(s *portSpace) bool {
+	held, ceiling := s.held(), ss.accounts[s.key.account].terms.Ceiling()
+	return held >= ceiling || s.exhaustedAt != 0 && ss.clock.now.Sub(s.exhaustedAt) < exhaustedFor && held*10 > ceiling*9
+}
+
+// forecast returns what is said of s, nil if it has no forecast: that it runs out now, if it is exhausted.
+func (ss *spaces) forecast(s *portSpace) *detector.Forecast {
 	if s.outlook == nil || s.outlook.Latest() == nil {
+		return nil
+	}
+	f := s.outlook.Latest()
+	if !ss.exhausted(s) {
+		return f
+	}
+	now := *f
+	now.TimeToExhaustion = 0
+	for h := range now.Probability {
+		now.Probability[h] = 1
+	}
+	return &now
+}
+
+// exhausts returns the median time to exhaustion of s in seconds, +Inf if unknown.
+func (ss *spaces) exhausts(s *portSpace) float64 {
+	switch {
+	case s.outlook == nil || s.outlook.Latest() == nil:
 		return math.Inf(1)
+	case ss.exhausted(s):
+		return 0
 	}
 	return s.outlook.Latest().TimeToExhaustion
 }
 
-// fuller orders by held ports, the most first; what they are called decides a tie.
+// fuller orders by held ports, the most first, then by destination and VIP.
 func fuller(a, b *portSpace) int {
 	return cmp.Or(
 		cmp.Compare(b.held(), a.held()),

@@ -9,7 +9,7 @@ import (
 	"github.com/snatwatch/snatwatch/detector/forecast"
 )
 
-// spaces are the port spaces of all budgets, and what is counted in them.
+// spaces are the port spaces of all budgets, and the accounts that they belong to.
 type spaces struct {
 	clock    *clock
 	outlooks *outlooks
@@ -25,7 +25,7 @@ type spaces struct {
 	byKey    map[spaceKey]uint32
 	budgets  []tracked // by number of the budget
 	ports    map[uint64]portRefs
-	old      *legacy // during Reconfigure
+	previous *previous // during Reconfigure
 }
 
 // tracked is what the port spaces of one budget share.
@@ -35,7 +35,7 @@ type tracked struct {
 	oldest, newest uint32
 }
 
-// install puts accounts of so many budgets in place, without port spaces.
+// install puts accounts of a number of budgets in place, without port spaces.
 func (ss *spaces) install(accounts []*account, budgets int) {
 	ss.accounts = accounts
 	ss.list, ss.spare = make([]portSpace, 1), nil
@@ -44,12 +44,12 @@ func (ss *spaces) install(accounts []*account, budgets int) {
 	ss.ports = map[uint64]portRefs{}
 }
 
-// portKey is a port of a space: number of the space, number of the VIP, port.
+// portKey returns the key of the port that f holds in port space s: both numbers, of port space and VIP, and the port.
 func portKey(s place, f *flow) uint64 {
 	return uint64(s)<<32 | uint64(f.vip)<<16 | uint64(f.port)
 }
 
-// count adds live and cooling flows on f's port to wherever f is counted.
+// count adds live and cooling flows on the port of f to its port space, or fold, and to its account.
 func (ss *spaces) count(f *flow, live, cooling int) {
 	if f.place == 0 {
 		return
@@ -80,8 +80,8 @@ func (ss *spaces) count(f *flow, live, cooling int) {
 	}
 }
 
-// share turns a change in flows on a port into one in ports: a port is live while one of
-// its flows is, and cooling while it is held otherwise.
+// share turns a change in flows on a port into a change in ports: a port is live while one of its flows is live, and
+// cooling while it is held otherwise.
 func (ss *spaces) share(f *flow, live, cooling int) (ports, coolingPorts int) {
 	k := portKey(f.place, f)
 	r := ss.ports[k]
@@ -98,7 +98,7 @@ func (ss *spaces) share(f *flow, live, cooling int) (ports, coolingPorts int) {
 	return ports - was, coolingPorts - wasCooling
 }
 
-// addOpening adds to the live flows without an answer where f is counted.
+// addOpening adds n to the live flows without an answer, at the place of f.
 func (ss *spaces) addOpening(f *flow, n int) {
 	if f.place == 0 {
 		return
@@ -114,7 +114,7 @@ func (ss *spaces) addOpening(f *flow, n int) {
 	ss.accounts[s.key.account].opening += n
 }
 
-// accountOf is where f is counted; f.place is not 0.
+// accountOf returns the account that counts f; f.place is not 0.
 func (ss *spaces) accountOf(f *flow) *account {
 	if f.place.folded() {
 		return ss.accounts[f.place.account()]
@@ -122,7 +122,7 @@ func (ss *spaces) accountOf(f *flow) *account {
 	return ss.accounts[ss.list[f.place].key.account]
 }
 
-// tallyOf is the innermost tally that f is counted in, beside its account's.
+// tallyOf returns the tally of the port space or fold that counts f.
 func (ss *spaces) tallyOf(f *flow) *tally {
 	if f.place.folded() {
 		return &ss.accounts[f.place.account()].fold.tally
@@ -130,7 +130,7 @@ func (ss *spaces) tallyOf(f *flow) *tally {
 	return &ss.list[f.place].tally
 }
 
-// outlookOf is the forecast of the port space that f is counted in, nil if there is none.
+// outlookOf returns the outlook of the port space that counts f, nil if there is none.
 func (ss *spaces) outlookOf(f *flow) *forecast.Outlook {
 	if f.place == 0 || f.place.folded() {
 		return nil
@@ -138,7 +138,7 @@ func (ss *spaces) outlookOf(f *flow) *forecast.Outlook {
 	return ss.list[f.place].outlook
 }
 
-// keyOf is the key of the port space that a flow of account a belongs to.
+// keyOf returns the key of the port space of a flow of account a: own is the address that the flow leaves from.
 func (ss *spaces) keyOf(a uint32, own, destination address, port uint16) spaceKey {
 	k := spaceKey{account: a}
 	acc := ss.accounts[a]
@@ -154,6 +154,7 @@ func (ss *spaces) keyOf(a uint32, own, destination address, port uint16) spaceKe
 	return k
 }
 
+// placeOf returns the place of port space k; vip and to are shown of it if it is new.
 func (ss *spaces) placeOf(k spaceKey, vip netip.Addr, to netip.AddrPort) place {
 	if n, ok := ss.byKey[k]; ok {
 		return place(n)
@@ -164,13 +165,13 @@ func (ss *spaces) placeOf(k spaceKey, vip netip.Addr, to netip.AddrPort) place {
 	return ss.foldAt(k.account, ss.cellOf(k))
 }
 
-// cellOf is the cell of a port space in its account's fold.
+// cellOf returns the cell that counts a port space in the fold of its account.
 func (ss *spaces) cellOf(k spaceKey) uint16 {
 	return uint16(sipHash(ss.secret, k.vip.hi, k.vip.lo, k.destination.hi, k.destination.lo, uint64(k.port)).lo)
 }
 
-// track makes a port space, in the place of the one that has been empty longest if the
-// budget tracks as many as it may; 0 if none is empty.
+// track makes a port space and returns its number. If the budget tracks as many as it may, the port space that has
+// been empty longest makes room; 0 if none is empty.
 func (ss *spaces) track(k spaceKey, vip netip.Addr, to netip.AddrPort) uint32 {
 	a := ss.accounts[k.account]
 	o := &ss.budgets[a.owner]
@@ -201,7 +202,7 @@ func (ss *spaces) track(k spaceKey, vip netip.Addr, to netip.AddrPort) uint32 {
 	ss.byKey[k] = n
 	o.count++
 	ss.enlist(n)
-	ss.old.inherit(ss, s)
+	ss.previous.inherit(ss, s)
 	ss.outlooks.track(a, s)
 	return n
 }
@@ -229,7 +230,7 @@ func (ss *spaces) forgetEmpty() {
 	}
 }
 
-// enlist appends a port space that became empty to its budget's list.
+// enlist appends a port space that became empty to the list of its budget.
 func (ss *spaces) enlist(n uint32) {
 	s := &ss.list[n]
 	o := &ss.budgets[ss.accounts[s.key.account].owner]
@@ -243,7 +244,7 @@ func (ss *spaces) enlist(n uint32) {
 	o.newest = n
 }
 
-// unlist takes a port space that is no longer empty out of its budget's list.
+// unlist takes a port space that is no longer empty out of the list of its budget.
 func (ss *spaces) unlist(n uint32) {
 	s := &ss.list[n]
 	o := &ss.budgets[ss.accounts[s.key.account].owner]
@@ -260,7 +261,7 @@ func (ss *spaces) unlist(n uint32) {
 	s.prev, s.next = 0, 0
 }
 
-// foldAt is a place in a fold.
+// foldAt returns the place of a cell in the fold of account a, and makes the fold if needed.
 func (ss *spaces) foldAt(a uint32, cell uint16) place {
 	if acc := ss.accounts[a]; acc.fold == nil {
 		acc.fold = &fold{cells: make([]uint32, 1<<cellBits)}
@@ -271,11 +272,11 @@ func (ss *spaces) foldAt(a uint32, cell uint16) place {
 // noPorts counts an open that failed for lack of ports.
 func (ss *spaces) noPorts(p place) {
 	s := &ss.list[p]
-	s.noPorts++
+	s.exhaustedAt, s.failing = ss.clock.now, true
 	ss.accounts[s.key.account].noPorts++
 }
 
-// snapshot is a port space as a snapshot shows it.
+// snapshot returns s as a snapshot shows it.
 func (ss *spaces) snapshot(s *portSpace) detector.SpaceSnapshot {
 	if s.label == "" {
 		s.label = destinationLabel(s.destination, ss.accounts[s.key.account].terms.Unique)
@@ -285,9 +286,9 @@ func (ss *spaces) snapshot(s *portSpace) detector.SpaceSnapshot {
 	}
 	out := s.snapshot(ss.clock.now)
 	out.VIP, out.Destination = s.vipLabel, s.label
-	if s.outlook != nil && s.outlook.Latest() != nil {
-		f := *s.outlook.Latest()
-		out.Forecast = &f
+	if f := ss.forecast(s); f != nil {
+		shown := *f
+		out.Forecast = &shown
 	}
 	return out
 }

@@ -13,24 +13,24 @@ type stallKey struct {
 	source, destination netip.AddrPort
 }
 
-// stallsHold is for how long after an observation sockets tell of failed opens, so that the
-// kernel's entries of the same opens do not count them again.
+// stallsHold is how long after an observation failed opens are counted from sockets only: conntrack entries of
+// the same opens do not count them again.
 const stallsHold = 3 * time.Minute
 
-// stalls are the opens of which sockets say that the first SYN was sent again and is unanswered.
+// stalls are opens whose first SYN was sent again and is unanswered, as sockets show them.
 type stalls struct {
 	spaces *spaces
-	// seen are those of the last observation, at the time at; next is room for those of the next one.
+	// seen are the stalls of the last observation, at the time at; next is room for the next observation.
 	seen, next map[stallKey]struct{}
 	at         collector.Time
-	counted    []uint32 // port spaces that count some
+	counted    []uint32 // numbers of the port spaces that count a stall
 }
 
 func newStalls(ss *spaces) stalls {
 	return stalls{spaces: ss, seen: map[stallKey]struct{}{}, next: map[stallKey]struct{}{}}
 }
 
-// observe replaces what the last observation told.
+// observe replaces the last observation.
 func (st *stalls) observe(at collector.Time, stalled []collector.Flow) {
 	st.clear()
 	st.at = at
@@ -51,7 +51,7 @@ func (st *stalls) observe(at collector.Time, stalled []collector.Flow) {
 	st.seen, st.next = st.next, st.seen
 }
 
-// count counts open f, which is unanswered; first says that no observation before told of it.
+// count counts stalled open f; first says that the last observation did not have it.
 func (st *stalls) count(f *collector.Flow, first bool) {
 	for a := uint32(0); int(a) < len(st.spaces.accounts); a += 2 {
 		b := st.spaces.accounts[a].budget
@@ -83,7 +83,7 @@ func (st *stalls) count(f *collector.Flow, first bool) {
 	}
 }
 
-// clear forgets what port spaces and accounts count.
+// clear sets the stalls of all port spaces and accounts to 0.
 func (st *stalls) clear() {
 	for _, n := range st.counted {
 		st.spaces.list[n].stalled = 0
@@ -94,7 +94,7 @@ func (st *stalls) clear() {
 	}
 }
 
-// watched reports whether sockets tell of stalls.
+// watched reports whether sockets were observed lately.
 func (st *stalls) watched(now collector.Time) bool {
 	return st.at != 0 && now.Sub(st.at) < stallsHold
 }

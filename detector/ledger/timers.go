@@ -6,17 +6,17 @@ import (
 	"github.com/snatwatch/snatwatch/collector"
 )
 
-// Ended flows have a timer each: it releases the port, then forgets the entry. A live flow's clock starts
-// anew with every packet and almost never runs out, so there is one timer, the alarm, for a chunk of 64 entries:
-// to set it costs a look, and a flow that ends has none to take back.
+// Each ended flow has a timer: it releases the port, then removes the entry. The deadline of a live flow moves with
+// every packet and almost never comes, so a chunk of 64 entries shares one timer, the alarm: to set it costs one
+// comparison, and a flow that ends has no timer to take back.
 
-// setTimer makes ended entry i expire once t has passed. Its timer before, if any, is stale then.
+// setTimer makes ended entry i expire at t. An earlier timer of the entry is stale then.
 func (fl *flows) setTimer(i uint32, f *flow, t collector.Time) {
 	f.due = fl.timers.tickAt(t)
 	fl.timers.set(i, f.due)
 }
 
-// alarm makes the clocks of the live flows of chunk c be looked at once t has passed.
+// alarm makes the deadlines of the live flows of chunk c be checked at t.
 func (fl *flows) alarm(c uint32, t collector.Time) {
 	due := fl.timers.tickAt(t)
 	if was := fl.table.chunks[c].alarm; was != 0 && was <= due {
@@ -26,10 +26,10 @@ func (fl *flows) alarm(c uint32, t collector.Time) {
 	fl.timers.set(c|chunkTimer, due)
 }
 
-// expired treats timers that came due.
+// expired handles timers that are due.
 func (fl *flows) expired(timers []timer) {
 	for len(timers) > 0 {
-		now := timers[:min(len(timers), lookAhead)]
+		now := timers[:min(len(timers), readAhead)]
 		timers = timers[len(now):]
 		fl.table.warmTimed(now)
 		for _, t := range now {
@@ -42,7 +42,7 @@ func (fl *flows) expired(timers []timer) {
 	}
 }
 
-// flowExpired treats a timer of entry i.
+// flowExpired handles a timer of entry i.
 func (fl *flows) flowExpired(i, due uint32) {
 	f := fl.table.at(i)
 	if f.due != due || f.phase != phaseCooling && f.phase != phaseGone {
@@ -53,18 +53,18 @@ func (fl *flows) flowExpired(i, due uint32) {
 	if f.phase == phaseCooling {
 		fl.spaces.count(f, 0, -1)
 		f.phase, f.place = phaseGone, 0
-		fl.gone(n, i, f)
+		fl.linger(n, i, f)
 		return
 	}
 	// Still shown by the last dump, and dumps go on: it stays.
-	if n.ended != 0 && f.dump == n.dump && fl.clock.now.Sub(n.ended) < maxInterval+linger {
-		fl.setTimer(i, f, fl.clock.now.Add(linger))
+	if n.ended != 0 && f.dump == n.dump && fl.clock.now.Sub(n.ended) < maxInterval+lingerFor {
+		fl.setTimer(i, f, fl.clock.now.Add(lingerFor))
 		return
 	}
 	fl.remove(n, i)
 }
 
-// chunkExpired ends the live flows of chunk c of which the clock ran out.
+// chunkExpired ends the live flows of chunk c whose deadline has passed.
 func (fl *flows) chunkExpired(c, due uint32) {
 	chunk := &fl.table.chunks[c]
 	if chunk.alarm != due {
@@ -84,7 +84,7 @@ func (fl *flows) chunkExpired(c, due uint32) {
 		case at > fl.clock.now:
 			next = min(next, at)
 		case n.due() > fl.clock.now:
-			// The next dump will say whether packets came since the last one.
+			// The next dump says whether packets came since the last one.
 			next = min(next, n.due())
 		default:
 			fl.timeOut(n, i, f, at, reason)

@@ -21,19 +21,18 @@ const (
 	wheelSpan = 1 << (lowBits + 3*highBits) // 77 days of ticks
 )
 
-// timer is of something that is known by a number, and expires in tick due.
+// timer belongs to the entry or chunk of number of, and expires in tick due.
 type timer struct{ of, due uint32 }
 
-// timerList is some timers of one slot, 1 KB.
+// timerList is up to 126 timers of one slot, 1 KB.
 type timerList struct {
 	next   *timerList
 	count  int
 	timers [126]timer
 }
 
-// wheel holds timers in lists by slot, next to each other: nothing of what they are of is
-// touched until they expire, and then that of many at once. A timer is not taken back. Who has
-// no more use for one lets it expire and knows by its due that it is stale.
+// wheel holds timers in lists by slot, next to each other: no entry is touched until its timer expires, and then many
+// are at once. A timer cannot be taken back: its owner lets it expire and sees by its due that it is stale.
 type wheel struct {
 	base  collector.Time // of tick 0
 	now   uint32         // the tick that was last expired
@@ -71,7 +70,7 @@ func (w *wheel) put(t timer) {
 	l.count++
 }
 
-// slot is where a timer of tick at waits.
+// slot returns the slot in which a timer of tick at waits.
 func (w *wheel) slot(at uint32) uint32 {
 	ahead := at - w.now
 	if ahead >= wheelSpan {
@@ -122,7 +121,7 @@ func (w *wheel) empty(s uint32, do func([]timer)) {
 	}
 }
 
-// next is when the next tick begins.
+// next returns when the next tick begins.
 func (w *wheel) next() collector.Time { return w.base.Add(time.Duration(w.now+1) * wheelTick) }
 
 // cascade moves the timers of the next slot of each level that comes round one level down.

@@ -130,6 +130,7 @@ func (e emitter) namespaces(v *View) {
 		e.gauge(OtherProtocols, float64(n.OtherProtocols), n.netns)
 		e.count(EventsLost, n.EventsLost, n.netns)
 		e.count(Resyncs, n.Resyncs, n.netns)
+		e.count(LedgerMismatches, n.Mismatches, n.netns)
 	}
 }
 
@@ -151,6 +152,11 @@ func (e emitter) budget(v *View, s *detector.BudgetSnapshot) {
 	if stale, watched := v.PoolStale[b.Name]; watched {
 		e.flag(PoolStale, stale, b.Name)
 	}
+	if v.Measures != nil {
+		for _, m := range v.Measures(s) {
+			e.gauge(AdvicePorts, float64(m.Ports), b.Name, m.Name)
+		}
+	}
 	for i, h := range HorizonValues() {
 		e.gauge(ForecastBrierScore, s.Brier[i], b.Name, h)
 	}
@@ -166,7 +172,7 @@ func sharedGateway(b *budget.Budget) string {
 	return cmp.Or(b.Gateway, b.Pool, b.Name)
 }
 
-func (e emitter) protocol(v *View, b *budget.Budget, p *detector.ProtocolSnapshot) {
+func (e emitter) protocol(v *View, b *budget.Budget, p *detector.AccountSnapshot) {
 	budget, shared := b.Name, sharedGateway(b)
 	protocol := p.Protocol.String()
 	e.gauge(BudgetPorts, float64(p.Terms.Ports), budget, protocol)
@@ -212,7 +218,7 @@ func (e emitter) protocol(v *View, b *budget.Budget, p *detector.ProtocolSnapsho
 
 // failures are those of TCP: a first packet of UDP is not sent again by the kernel, and no
 // answer to it means nothing.
-func (e emitter) failures(v *View, budget string, p *detector.ProtocolSnapshot) {
+func (e emitter) failures(v *View, budget string, p *detector.AccountSnapshot) {
 	protocol := p.Protocol.String()
 	for _, cause := range v.Causes {
 		switch cause {
@@ -329,6 +335,7 @@ func (v *View) namespaces() []namedNetns {
 		o.OtherProtocols += n.OtherProtocols
 		o.EventsLost += n.EventsLost
 		o.Resyncs += n.Resyncs
+		o.Mismatches += n.Mismatches
 	}
 	return out
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"math"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -48,7 +49,7 @@ func whole() *metrics.View {
 			},
 			Budgets: []detector.BudgetSnapshot{{
 				Budget: web,
-				Protocols: []detector.ProtocolSnapshot{{
+				Protocols: []detector.AccountSnapshot{{
 					Protocol: collector.TCP, Terms: budget.Terms{Ports: 1024, Effective: 1024},
 					Held: 1200, Live: 900, Cooling: 300, Busiest: 1000, Opening: 7, Stalled: 4,
 					Opened: 100, Closed: [collector.NumReasons]uint64{1, 70, 20, 4, 3, 2},
@@ -98,8 +99,11 @@ func whole() *metrics.View {
 		Stalled:   true,
 		PoolStale: map[string]bool{"web": true},
 		NATRules:  &metrics.NATRules{Read: 4, NotRead: 1, Shadowed: 2},
-		Reload:    metrics.Reload{OK: true, At: time.Unix(1_767_225_500, 0)},
-		Build:     metrics.Build{Version: "1.2.3", Revision: "abcdef0", GoVersion: "go1.26"},
+		Measures: func(*detector.BudgetSnapshot) []metrics.Measure {
+			return []metrics.Measure{{Name: "another VIP", Ports: 1024}}
+		},
+		Reload: metrics.Reload{OK: true, At: time.Unix(1_767_225_500, 0)},
+		Build:  metrics.Build{Version: "1.2.3", Revision: "abcdef0", GoVersion: "go1.26"},
 	}
 }
 
@@ -353,6 +357,33 @@ func TestSharedSpacesCarryTheirGateway(t *testing.T) {
 			}
 			if seen == 0 {
 				t.Error("no series has a gateway")
+			}
+		})
+	}
+}
+
+// Boards read one time to exhaustion of each budget and protocol: the soonest, and the fullest space's where none runs out.
+func TestSoonestExhaustion(t *testing.T) {
+	t.Parallel()
+	ahead := func(to string, held int, left float64) detector.SpaceSnapshot {
+		return detector.SpaceSnapshot{Destination: to, Held: held, Forecast: &detector.Forecast{TimeToExhaustion: left}}
+	}
+	for _, tt := range []struct {
+		name   string
+		spaces []detector.SpaceSnapshot
+		want   string
+	}{
+		{"the soonest", []detector.SpaceSnapshot{ahead("full", 900, 500), ahead("soon", 100, 40), ahead("never", 950, math.Inf(1))}, `destination="soon",gateway="",protocol="tcp",vip=""} 40`},
+		{"none runs out", []detector.SpaceSnapshot{ahead("a", 10, math.Inf(1)), ahead("b", 30, math.Inf(1)), ahead("c", 20, math.Inf(1))}, `destination="b",gateway="",protocol="tcp",vip=""} +Inf`},
+		{"without a forecast", []detector.SpaceSnapshot{{Destination: "a", Held: 10}}, ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			v := whole()
+			v.Snapshot.Budgets[0].Protocols[0].Spaces = tt.spaces
+			got := regexp.MustCompile(`snat_soonest_exhaustion_seconds\{.*`).FindString(text(t, gather(t, v)))
+			if (got == "") != (tt.want == "") || !strings.HasSuffix(got, tt.want) {
+				t.Errorf("%q, want %q at its end", got, tt.want)
 			}
 		})
 	}

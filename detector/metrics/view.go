@@ -30,10 +30,18 @@ type View struct {
 	PoolStale map[string]bool
 	// NATRules counts the NAT rules of this machine, nil where they are not looked at or cannot be read.
 	NATRules *NATRules
+	// Measures returns what would help a budget, by how much. It is called at each scrape; nil where nobody knows.
+	Measures func(*detector.BudgetSnapshot) []Measure
 	// CPUExceeded: the sources need more CPU than their budget to stay exact.
 	CPUExceeded bool
 	Reload      Reload
 	Build       Build
+}
+
+// Measure is what would help a budget that is near its end.
+type Measure struct {
+	Name  string // a few words: "another VIP"
+	Ports int    // that it adds to each port space, above 0
 }
 
 // Source is one source in one namespace.

@@ -20,6 +20,7 @@ import (
 	"github.com/snatwatch/snatwatch/detector/ledger"
 	"github.com/snatwatch/snatwatch/detector/metrics"
 	"github.com/snatwatch/snatwatch/internal/config"
+	"github.com/snatwatch/snatwatch/internal/kube"
 	"github.com/snatwatch/snatwatch/internal/web"
 )
 
@@ -35,43 +36,14 @@ type Options struct {
 	Build metrics.Build
 	// Metadata asks the cloud what it knows of this machine.
 	Metadata cloud.Client
+	// Nodes counts the nodes of the cluster.
+	Nodes *kube.Nodes
 	// Hangup delivers SIGHUP until stop is called.
 	Hangup func() (signals <-chan os.Signal, stop func())
 	// Lifecycle and Profiling add the routes that reload the config and that profile the agent.
 	Lifecycle, Profiling bool
 
 	Logger *slog.Logger
-}
-
-// base is what every part of the agent reads. Nobody changes it.
-type base struct {
-	logger  *slog.Logger
-	now     func() collector.Time
-	notices *notices
-	// outer is the network namespace in which flows leave the machine.
-	outer *netns.Handle
-	// started is the config at the start. The settings that fixedSettings names are read from it alone.
-	started *config.Config
-	// began is when the agent started.
-	began collector.Time
-}
-
-// foreign returns the outer namespace if it is not the agent's own, which nobody needs to
-// enter: that takes CAP_SYS_ADMIN.
-func (b *base) foreign() *netns.Handle {
-	if own, err := netns.Own(); err == nil && own == b.outer.Inode() {
-		return nil
-	}
-	return b.outer
-}
-
-// finder finds the machine's network namespaces. One that was named on the command line may
-// have neither a process nor a mount, so the agent's own descriptors count too then.
-func (b *base) finder() netns.Finder {
-	if b.started.Netns == "" {
-		return netns.Finder{}
-	}
-	return netns.Finder{Mounts: []string{"/run/netns", "/run/docker/netns", "/proc/self/fd"}}
 }
 
 // agent is all parts of a running agent. Each owns its fields, and the goroutines that Run starts for it.
@@ -89,7 +61,7 @@ func newAgent(ctx context.Context, o Options, c *config.Config, outer *netns.Han
 	b := &base{logger: o.Logger, now: collector.Clock(), notices: newNotices(o.Logger), outer: outer, started: c}
 	b.began = b.now()
 	a := &agent{base: b, setup: &setup{base: b, load: o.Load, metadata: o.Metadata, readers: config.NewReaders(b.now)}}
-	a.setup.machine.Readers = a.setup.readers
+	a.setup.machine.Readers, a.setup.machine.CountNodes = a.setup.readers, o.Nodes.Count
 	if err := a.setup.configure(ctx, c); err != nil {
 		return nil, err
 	}
@@ -125,9 +97,9 @@ func Run(ctx context.Context, o Options) error {
 	asked := ctx
 	g, ctx := errgroup.WithContext(ctx)
 	server, err := web.New(web.Config{
-		// A reload that was asked for is carried through, whether or not the client stays.
+		// A reload goes on to its end even if the client goes away.
 		State: a.publisher.state.Load, Reload: func() error { return a.setup.reload(ctx) }, Logger: logger,
-		Lifecycle: o.Lifecycle, Profiling: o.Profiling, Age: a.publisher.age,
+		Lifecycle: o.Lifecycle, Profiling: o.Profiling, Age: a.publisher.age, History: &a.publisher.history,
 	})
 	if err != nil {
 		return err
@@ -141,18 +113,19 @@ func Run(ctx context.Context, o Options) error {
 	g.Go(func() error { return a.sensors.run(ctx) })
 	g.Go(func() error { return a.counters.run(ctx) })
 	g.Go(func() error { return a.setup.watch(ctx) })
+	g.Go(func() error { return a.setup.watchNodes(ctx, o.Nodes) })
 	g.Go(func() error { return a.setup.reloadOnHangup(ctx, o.Hangup) })
 	g.Go(func() error { return a.publisher.tellSystemd(ctx) })
 	g.Go(func() error { return server.Serve(ctx, o.Web(c)) })
 	err = g.Wait()
 	if asked.Err() != nil {
-		logger.Info("stopped: it was asked to")
+		logger.Info("stopped as asked")
 	}
 	return err
 }
 
-// newLedger returns what makes a ledger, with a secret of its own so that nobody who
-// opens flows can choose where they fall in its table.
+// newLedger returns a function that makes a ledger. Each ledger has a secret key, so that nobody who opens flows can
+// choose the places they take in its hash table.
 func newLedger(c *config.Config, now func() collector.Time) func(local bool, budgets []*budget.Budget) *ledger.Ledger {
 	return func(_ bool, budgets []*budget.Budget) *ledger.Ledger {
 		var key [16]byte
@@ -169,7 +142,7 @@ func newLedger(c *config.Config, now func() collector.Time) func(local bool, bud
 	}
 }
 
-// forecastMax is none, which the ledger writes as a negative number, where the forecast is off.
+// forecastMax returns how many destinations the ledger forecasts: -1, which means none, if the forecast is off.
 func forecastMax(c *config.Config) int {
 	if !c.Forecast.Enabled || c.Limits.Forecast == 0 {
 		return -1

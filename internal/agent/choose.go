@@ -9,37 +9,38 @@ import (
 	"github.com/snatwatch/snatwatch/internal/config"
 )
 
-// evidence is what the choice between sources hangs on.
+// evidence is what the choice between the sources depends on.
 type evidence struct {
 	limits collector.Limits
 	caps   netns.Capabilities
 	rules  int // NAT rules in the outer namespace
-	// connections are sockets of that namespace that conntrack would have an entry of while it is active: some of
-	// them, and only where there is no rule. Of unknown ones it has none.
+	// connections counts sockets of that namespace that an active conntrack would have an entry for, unknown those that
+	// it has no entry for. The agent samples some sockets, and only if there is no rule.
 	connections, unknown int
-	// broken is why conntrack does not work although it is loaded and permitted, empty while it may.
+	// broken says why conntrack does not work although it is loaded and permitted; empty while it may work.
 	broken string
 }
 
-// untracked: no rule asks conntrack for anything, and it has no entry of most connections. Entries from before the
-// last rule went are no sign: they stay for as long as their timeouts, those of established flows for 5 days.
+// untracked reports whether conntrack has no entry for most connections: no rule needs it any more. That it still has
+// entries proves nothing: they outlive the last rule by their timeouts, an established flow's by 5 days.
 func (e *evidence) untracked() bool { return 2*e.unknown > e.connections }
 
-// tracked is more than that it is not untracked, so that the choice does not go to and fro.
+// tracked reports whether conntrack has an entry for most connections. The two thresholds differ, so that the choice
+// does not go to and fro.
 func (e *evidence) tracked() bool { return 4*e.unknown <= e.connections }
 
-// choice is a source and why it was taken. Notice says what it does not see and
-// how to give it that, empty where nothing is missing.
+// choice is a source and why the agent takes it. The notice says what this source does not see and how to change
+// that; it is empty if nothing is missing.
 type choice struct {
 	source config.Source
 	why    string
 	notice string
 }
 
-// errNoSource: the source that was asked for does not work.
+// errNoSource means that the source that the config asks for does not work.
 var errNoSource = errors.New("no source works")
 
-// choose takes conntrack where it is active and permitted, sockets else.
+// choose takes conntrack if it is active and permitted, else sockets.
 func choose(want config.Source, e evidence) (choice, error) {
 	loaded := e.limits.EntriesMax > 0
 	permitted := e.caps.Has(netns.NetAdmin)
@@ -86,15 +87,15 @@ func choose(want config.Source, e evidence) (choice, error) {
 	return choice{source: config.SourceConntrack, why: fmt.Sprintf("%d flows tracked", e.limits.Entries)}, nil
 }
 
-// timesText says what is not known of when flows opened, empty where the kernel tells.
+// timesText says how much the agent knows of the times at which flows opened; empty if the kernel stamps them.
 func timesText(c choice, l collector.Limits) string {
 	if c.source != config.SourceConntrack || l.Timestamps {
 		return ""
 	}
-	return "conntrack does not stamp its entries: when a flow opened is known to the time between two dumps, and the lifetime of a shorter one is a guess; " +
-		"net.netfilter.nf_conntrack_timestamp=1 makes it exact for flows from then on"
+	return "conntrack does not stamp its entries: the agent knows when a flow opened only to the time between two dumps, and guesses the lifetime of a " +
+		"shorter flow; net.netfilter.nf_conntrack_timestamp=1 makes both exact for flows that open after it is set"
 }
 
-// remedy says how to give CAP_NET_ADMIN.
+// remedy says how to grant CAP_NET_ADMIN.
 const remedy = "to give it: setcap cap_net_admin+ep on the binary, AmbientCapabilities=CAP_NET_ADMIN in its systemd unit, " +
 	"or securityContext.capabilities.add: [NET_ADMIN] in its pod"

@@ -21,10 +21,9 @@ func Needed() netns.Capabilities {
 		With(netns.DACReadSearch).With(netns.Capability(unix.CAP_NET_BIND_SERVICE))
 }
 
-// Confine gives up all other capabilities, for good and on every thread: what a
-// root agent cannot do any more, nobody who takes it over can. Capabilities belong to
-// threads, and only exec sheds those of all at once, so the process starts itself again;
-// it is called before anything is opened. It returns if there is nothing to give up.
+// Confine gives up all other capabilities, for good and on every thread: whoever takes over a root agent cannot use
+// them either. Capabilities belong to threads, and only exec drops them on all threads at once, so the process starts
+// itself again; call Confine before anything is open. It returns nil if there is nothing to give up.
 func Confine() error {
 	have, err := netns.Effective()
 	if err != nil {

@@ -10,7 +10,7 @@ import (
 	"github.com/snatwatch/snatwatch/detector/metrics"
 )
 
-// kernelEvery is how often the kernel's own counters are read, some 20 µs a time.
+// kernelEvery is how often the agent reads the kernel's own counters. A read takes some 20 µs.
 const kernelEvery = 5 * time.Second
 
 // counters reads the kernel's own conntrack counters and limits of the outer namespace.

@@ -13,8 +13,8 @@ import (
 // tick is how often the ledgers advance and a snapshot is published.
 const tick = time.Second
 
-// feed says which ledger a source's events are for. A flow may hold a port of a
-// NAT and a local one at once, so the two kinds of budget have a ledger each.
+// feed says which ledger takes a source's events. A flow may hold a port of a NAT and a local port at once, so each of
+// the two kinds of budget has a ledger.
 type feed uint8
 
 const (
@@ -42,8 +42,8 @@ type loop struct {
 	states   chan chan<- []byte
 }
 
-// batch is a hand-off: the source waits on done until its events were applied,
-// so the slice is nobody else's meanwhile and nothing is copied.
+// batch is events on their way from a source to the ledgers. The source waits on done until the loop has applied them,
+// so nobody changes the slice meanwhile and nothing is copied.
 type batch struct {
 	feed   feed
 	events []collector.Event
@@ -56,7 +56,7 @@ type stalls struct {
 	done  chan<- struct{}
 }
 
-// newLoop returns a loop over budgets; ledger makes a ledger of either kind.
+// newLoop returns a loop over budgets; ledger makes a ledger, local tells for which kind of budget.
 func newLoop(now func() collector.Time, budgets []*budget.Budget, publish func(*detector.Snapshot),
 	ledger func(local bool, budgets []*budget.Budget) *ledger.Ledger,
 ) *loop {
@@ -114,9 +114,8 @@ func (l *loop) apply(b batch) {
 	}
 }
 
-// reconfigure keeps the flows of both ledgers. A first local budget starts its
-// ledger, which fills with the next dump; a ledger that lost its last budget
-// stays, empty.
+// reconfigure puts other budgets in place; both ledgers keep their flows. The first local budget starts the local
+// ledger, which fills with the next dump. A ledger without a budget stays, empty.
 func (l *loop) reconfigure(budgets []*budget.Budget) {
 	nat, local := split(budgets)
 	l.nat.Reconfigure(nat)
@@ -128,7 +127,7 @@ func (l *loop) reconfigure(budgets []*budget.Budget) {
 	}
 }
 
-// snapshot merges those of both ledgers.
+// snapshot returns the snapshots of both ledgers as one.
 func (l *loop) snapshot() *detector.Snapshot {
 	now := l.now()
 	snap := l.nat.Snapshot(now)
@@ -144,8 +143,8 @@ func (l *loop) snapshot() *detector.Snapshot {
 	return &merged
 }
 
-// mergeNetns adds what the local ledger knows of a namespace. Both ledgers may be
-// fed by one source, so counters are not added up.
+// mergeNetns adds what the local ledger knows of a namespace. One source may feed both ledgers, so the larger counter
+// counts, not the sum.
 func mergeNetns(all []detector.NetnsSnapshot, n detector.NetnsSnapshot) []detector.NetnsSnapshot {
 	out := append([]detector.NetnsSnapshot{}, all...)
 	for i := range out {
@@ -161,7 +160,7 @@ func mergeNetns(all []detector.NetnsSnapshot, n detector.NetnsSnapshot) []detect
 	return append(out, n)
 }
 
-// sink returns what a source hands its events to. It returns when they were applied.
+// sink returns the Sink of a source. The Sink returns when the loop has applied the events.
 func (l *loop) sink(to feed) collector.Sink {
 	done := make(chan struct{}, 1)
 	return func(ctx context.Context, events []collector.Event) error {
@@ -170,12 +169,12 @@ func (l *loop) sink(to feed) collector.Sink {
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}
-		<-done // the loop has taken the batch and does not stop in the middle of it
+		<-done // the loop finishes a batch that it has taken
 		return nil
 	}
 }
 
-// observeStalls hands over the flows whose first packet was sent again.
+// observeStalls hands the flows to the ledgers whose first packet was sent again.
 func (l *loop) observeStalls(ctx context.Context, at collector.Time, flows []collector.Flow) error {
 	done := make(chan struct{}, 1)
 	select {
@@ -197,8 +196,8 @@ func (l *loop) setBudgets(ctx context.Context, budgets []*budget.Budget) error {
 	}
 }
 
-// switchSource tells the ledger of NAT budgets that another source follows; that of local
-// ones is fed by sockets in any case.
+// switchSource tells the ledger of NAT budgets that another source follows. The ledger of local budgets gets its flows
+// from sockets in any case.
 func (l *loop) switchSource(ctx context.Context, outer uint64) error {
 	select {
 	case l.switches <- outer:
@@ -217,20 +216,4 @@ func split(budgets []*budget.Budget) (nat, local []*budget.Budget) {
 		}
 	}
 	return nat, local
-}
-
-// every calls do once in each interval, until it fails or ctx is cancelled.
-func every(ctx context.Context, interval time.Duration, do func() error) error {
-	ticker := time.NewTicker(interval)
-	defer ticker.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		case <-ticker.C:
-		}
-		if err := do(); err != nil {
-			return err
-		}
-	}
 }

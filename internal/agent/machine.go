@@ -17,19 +17,18 @@ import (
 	"github.com/snatwatch/snatwatch/internal/config"
 )
 
-// machineEvery is how often the machine's own NAT rules, limits and pool sizes are
-// looked at again.
+// machineEvery is how often the agent reads the machine's NAT rules, limits and pool sizes again.
 const machineEvery = 10 * time.Second
 
-// cloudEvery is how often the cloud is asked again, cloudHope for how long after the start
-// one that never answered.
+// cloudEvery is how often the agent asks the cloud again. It asks a cloud that never answered for cloudHope after the
+// start.
 const (
 	cloudEvery = time.Minute
 	cloudHope  = 5 * time.Minute
 )
 
-// watch follows what budgets are made of: the machine's NAT rules and limits,
-// and pool sizes in files.
+// watch reads again and again what budgets are made of: the machine's NAT rules and limits, pool sizes in files, the
+// cloud's metadata.
 func (s *setup) watch(ctx context.Context) error {
 	return every(ctx, machineEvery, func() error {
 		if s.outerGone() {
@@ -39,8 +38,8 @@ func (s *setup) watch(ctx context.Context) error {
 	})
 }
 
-// outerGone reports whether the namespace that was named is kept by this agent alone: its name leads
-// elsewhere, and no process or mount that can be seen leads to it.
+// outerGone reports whether only this agent keeps the outer namespace alive: the name in the config leads elsewhere,
+// and no process or mount that the agent can see leads to it.
 func (s *setup) outerGone() bool {
 	own, err := netns.Own()
 	if err != nil || own == s.outer.Inode() {
@@ -61,9 +60,8 @@ func (s *setup) outerGone() bool {
 	return !slices.ContainsFunc(list, func(n netns.Netns) bool { return n.Inode == s.outer.Inode() })
 }
 
-// lookAgain puts the budgets in place that the machine leads to now. What cannot be
-// read or used leaves the last good value in place, and marks the budgets that
-// depend on it as stale.
+// lookAgain puts the budgets in place that follow from the machine as it is now. If a value cannot be read or used, the
+// last good one stays, and the budgets that depend on it are marked as stale.
 func (s *setup) lookAgain(ctx context.Context) error {
 	s.changes.Lock() // until the loop has them: a reload must not come in between
 	defer s.changes.Unlock()
@@ -76,10 +74,10 @@ func (s *setup) lookAgain(ctx context.Context) error {
 	m.Standing = s.current()
 	s.readNetns(&m)
 	s.askCloud(ctx, &m)
-	rejected := readNodes(s.config, &m)
+	rejected := readNodes(ctx, s.config, &m)
 	budgets, notes, err := s.config.Resolve(m)
 	if err != nil {
-		s.notices.set("machine", "the budgets of before stand: "+err.Error())
+		s.notices.set("machine", "the last good budgets stay in place: "+err.Error())
 		return nil
 	}
 	s.notices.set("machine", "")
@@ -121,8 +119,7 @@ func ruleCounts(m *config.Machine) *metrics.NATRules {
 	return &n
 }
 
-// adopt shows budgets from now on, and which pool sizes are stale; false if the budgets are
-// those of before.
+// adopt shows budgets from now on, and which pool sizes are stale. It returns false if the budgets did not change.
 func (s *setup) adopt(budgets []*budget.Budget, stale map[string]bool) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -135,9 +132,9 @@ func (s *setup) adopt(budgets []*budget.Budget, stale map[string]bool) bool {
 	return true
 }
 
-// askCloud puts what the cloud says now into m: a VIP that was added, or what it did not say
-// when the machine had just started. A machine that is in no cloud asks for a while only,
-// because each question is an open that nobody answers, or somebody else.
+// askCloud puts what the cloud says now into m: an added VIP, or what it did not say when the machine had just started.
+// On a machine in no cloud the agent asks for a while only: each question opens a flow that gets no answer, or one
+// from a stranger.
 func (s *setup) askCloud(ctx context.Context, m *config.Machine) {
 	now := s.now()
 	answers := m.Cloud.Provider != "" || m.CloudUnread != nil
@@ -148,7 +145,7 @@ func (s *setup) askCloud(ctx context.Context, m *config.Machine) {
 	m.AskCloud(ctx, s.metadata)
 }
 
-// readNetns puts into m where the names of namespaces lead now: one that was made anew is another.
+// readNetns puts into m where the names of namespaces lead now: a namespace that was made again is another one.
 func (s *setup) readNetns(m *config.Machine) {
 	inodes, unread := s.config.ReadNetns(m.Netns)
 	m.Netns = inodes
@@ -159,21 +156,22 @@ func (s *setup) readNetns(m *config.Machine) {
 	s.notices.replace(slog.LevelWarn, "netns", texts)
 }
 
-// readNodes puts the watched pool sizes into m, one by one, so that a bad one does
-// not keep a good one out of c's budgets. It returns why a file's size is not in use.
-func readNodes(c *config.Config, m *config.Machine) map[string]error {
+// readNodes puts the watched pool sizes into m, one by one, so that a bad size does not keep a good one out of c's
+// budgets. It returns, by pool, why a size is not in use.
+func readNodes(ctx context.Context, c *config.Config, m *config.Machine) map[string]error {
 	rejected := map[string]error{}
-	for _, file := range c.NodesFiles() {
-		n, err := config.ReadNodes(file)
+	for _, pool := range c.Pools() {
+		name := pool.String()
+		n, err := pool.Size(ctx, m.CountNodes)
 		if err != nil {
-			rejected[file] = err
+			rejected[name] = err
 			continue
 		}
 		with := *m
 		with.Nodes = maps.Clone(m.Nodes)
-		with.Nodes[file] = n
+		with.Nodes[name] = n
 		if _, _, err := c.Resolve(with); err != nil {
-			rejected[file] = err
+			rejected[name] = err
 			continue
 		}
 		*m = with
@@ -181,17 +179,19 @@ func readNodes(c *config.Config, m *config.Machine) map[string]error {
 	return rejected
 }
 
-// watched returns the budgets whose pool size is watched, and whether the last good one
-// stands in for what was rejected.
+// watched returns the budgets whose pool size is watched: true if it was rejected and the last good
+// one stays in use.
 func (s *setup) watched(rejected map[string]error) map[string]bool {
 	stale := map[string]bool{}
-	for _, b := range s.config.Budgets {
-		if b.NodesFile == "" {
+	for i := range s.config.Budgets {
+		b := &s.config.Budgets[i]
+		pool := b.PoolSource()
+		if pool == (config.Pool{}) {
 			continue
 		}
-		err, text := rejected[b.NodesFile], ""
+		err, text := rejected[pool.String()], ""
 		if err != nil {
-			text = "budget " + b.Name + ": the last good pool size stands: " + err.Error()
+			text = "budget " + b.Name + ": the last good pool size stays in use: " + err.Error()
 		}
 		stale[b.Name] = err != nil
 		s.notices.set("pool "+b.Name, text)

@@ -9,8 +9,8 @@ import (
 	"sync"
 )
 
-// notices are what the agent cannot see or do, why, and what would help: one text
-// per subject. They are logged when they come and go, and stand on the page meanwhile.
+// notices are what the agent cannot see or do, why, and what would help: one text for each subject. The agent logs a
+// notice when it comes and when it goes, and shows it on the page meanwhile.
 type notices struct {
 	logger *slog.Logger
 
@@ -22,7 +22,7 @@ func newNotices(logger *slog.Logger) *notices {
 	return &notices{logger: logger, text: map[string]string{}}
 }
 
-// set says text about subject; an empty one takes back what was said.
+// set makes text the notice about subject; an empty text withdraws it.
 func (n *notices) set(subject, text string) { n.say(slog.LevelWarn, subject, text) }
 
 func (n *notices) say(level slog.Level, subject, text string) {
@@ -41,7 +41,7 @@ func (n *notices) say(level slog.Level, subject, text string) {
 	n.logger.Log(context.Background(), level, "notice", "subject", subject, "notice", text)
 }
 
-// replace says texts about subject in place of all that was said about it.
+// replace makes texts the notices about subject, and withdraws all others about it.
 func (n *notices) replace(level slog.Level, subject string, texts []string) {
 	for i, text := range texts {
 		n.say(level, fmt.Sprintf("%s %03d", subject, i), text)
@@ -57,7 +57,7 @@ func (n *notices) has(subject string) bool {
 	return n.text[subject] != ""
 }
 
-// list returns the texts in order of subject.
+// list returns the texts in the order of their subjects.
 func (n *notices) list() []string {
 	n.mu.Lock()
 	defer n.mu.Unlock()

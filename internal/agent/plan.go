@@ -18,22 +18,23 @@ import (
 // plan is which sources run, and why.
 type plan struct {
 	choice
-	// local: sockets are read for local budgets too, beside conntrack.
+	// local: the agent reads sockets for local budgets too, beside conntrack.
 	local bool
-	// translated: no budget counts a flow that this machine does not translate.
+	// translated: budgets count only flows that this machine translates.
 	translated bool
-	// tracked and untracked as in evidence, where limits are too.
+	// tracked, untracked and limits are the evidence's.
 	tracked, untracked bool
-	// opened is how many flows the conntrack source saw open until now.
+	// opened counts the flows that the conntrack source has seen open.
 	opened uint64
 	limits collector.Limits
 }
 
-// sampleMax connections are looked up in conntrack each time. With finding them that takes 1 to 3 ms of CPU.
+// sampleMax is how many connections the agent looks up in conntrack each time. Finding and asking takes 1 to 3 ms of
+// CPU.
 const sampleMax = 64
 
-// plan looks at the machine and decides. broken is as in evidence. At first connections that conntrack has no
-// entry of tell little: it may track those of others, or in another zone, which only reading it shows.
+// plan looks at the machine and decides which sources run. broken is the evidence's. The first time it does not sample
+// connections: conntrack may track the flows of others, or in another zone, and only reading it shows that.
 func (ss *sensors) plan(ctx context.Context, broken string, first bool) (plan, error) {
 	want := ss.started.Source
 	e := evidence{broken: broken}
@@ -41,7 +42,7 @@ func (ss *sensors) plan(ctx context.Context, broken string, first bool) (plan, e
 	e.limits, err = limits.Of(ss.outer)
 	var denied *netns.AccessError
 	switch {
-	case errors.As(err, &denied): // then neither source can
+	case errors.As(err, &denied): // neither source can read it
 		return plan{}, fmt.Errorf("%w: network namespace %s: %s", errNoSource, ss.started.Netns, withRemedy(denied))
 	case err != nil:
 		ss.logger.Debug("limits not all read", "err", err)
@@ -50,7 +51,11 @@ func (ss *sensors) plan(ctx context.Context, broken string, first bool) (plan, e
 		return plan{}, fmt.Errorf("read own capabilities: %w", err)
 	}
 	if r, err := ss.setup.readers.Read(ctx, "", ss.outer); err == nil {
-		e.rules = len(r.Rules)
+		for _, rule := range r.Rules {
+			if rule.AbsentSince == 0 { // one that is gone asks conntrack for nothing
+				e.rules++
+			}
+		}
 	}
 	if !first && e.rules == 0 && e.limits.EntriesMax > 0 && want != config.SourceSockets && broken == "" && e.caps.Has(netns.NetAdmin) {
 		if e.connections, e.unknown, err = ss.sample(ctx, e.limits); err != nil {
@@ -69,8 +74,8 @@ func (ss *sensors) plan(ctx context.Context, broken string, first bool) (plan, e
 	}, nil
 }
 
-// sample looks some connections of the outer namespace up in conntrack. Those that were silent for so long that it may
-// have forgotten them are none.
+// sample looks up some connections of the outer namespace in conntrack, and returns how many it took and how many
+// have no entry. It leaves out connections that were silent for so long that conntrack may have forgotten them.
 func (ss *sensors) sample(ctx context.Context, l collector.Limits) (connections, unknown int, err error) {
 	flows, err := sockdiag.Established(ctx, ss.outer, l.Timeouts["tcp_timeout_established"]/2, sampleMax)
 	if err != nil || l.Entries == 0 {
@@ -82,20 +87,20 @@ func (ss *sensors) sample(ctx context.Context, l collector.Limits) (connections,
 	return len(flows), unknown, nil
 }
 
-// untrackedLooks is how many looks in a row find connections without an entry before conntrack is
-// taken to be inactive. One may fall between a flow's end in conntrack and that of its socket.
+// untrackedLooks is how many looks in a row must find connections without an entry before the agent takes conntrack for
+// inactive. A single look may fall between a flow's end in conntrack and the end of its socket.
 const untrackedLooks = 2
 
-// following is the plan that is carried out.
+// following is the plan that is in place.
 type following struct {
 	plan
-	untrackedFor int // looks in a row
+	untrackedFor int // looks in a row that found most connections without an entry
 }
 
-// look takes the plan that another look at the machine leads to, and returns the one to go over to where that is
-// another. conntrack is left where connections show that it is not active any more, not for having become
-// quiet: then its table says so too. While it sees flows open it is active, if only for those that this machine
-// forwards, or in another zone. It is taken once it has entries of those that were there before.
+// look takes q, the plan that follows from the machine as it is now, and returns the plan to change to; changed is
+// false if the plan in place stays. The agent leaves conntrack once connections show that it is not active any more,
+// and not because it is quiet. While conntrack sees flows open it is active, if only for flows that this machine
+// forwards, or in another zone. The agent goes to conntrack once it has entries for the connections that are there.
 func (f *following) look(q plan) (next plan, changed bool) {
 	f.untrackedFor++
 	if !q.untracked || q.opened != f.opened {
@@ -110,7 +115,7 @@ func (f *following) look(q plan) (next plan, changed bool) {
 	return q, q.source != f.source || q.local != f.local || q.translated != f.translated
 }
 
-// untrackedText says that conntrack, which was asked for, is not active, empty where it is.
+// untrackedText says that conntrack, which the config asks for, is not active; empty if it is active.
 func (f *following) untrackedText(q plan) string {
 	if q.source != config.SourceConntrack || f.untrackedFor < untrackedLooks {
 		return ""

@@ -9,7 +9,7 @@ import (
 	"github.com/snatwatch/snatwatch/internal/web"
 )
 
-// publisher puts together what readers outside the agent see.
+// publisher makes the State that package web serves, out of the parts of the agent.
 type publisher struct {
 	*base
 	build    metrics.Build
@@ -18,6 +18,8 @@ type publisher struct {
 	counters *counters
 
 	state atomic.Pointer[web.State]
+	// history is what the page charts; it needs no constructor.
+	history web.History
 	// ready is set when a first dump of the outer namespace is complete.
 	ready atomic.Bool
 }
@@ -32,7 +34,7 @@ func (p *publisher) publish(snap *detector.Snapshot) {
 	set := p.setup.show()
 	v := &metrics.View{
 		Snapshot: snap, At: time.Now().Add(-p.now().Sub(snap.At)), Outer: []uint64{p.outer.Inode()},
-		PoolStale: set.stale, Reload: set.reload, Build: p.build, NATRules: set.rules, CPUExceeded: set.rulesCostly,
+		PoolStale: set.stale, Measures: web.Measures, Reload: set.reload, Build: p.build, NATRules: set.rules, CPUExceeded: set.rulesCostly,
 	}
 	if k := p.counters.last.Load(); k != nil {
 		v.Kernel = []metrics.Kernel{*k}
@@ -43,8 +45,9 @@ func (p *publisher) publish(snap *detector.Snapshot) {
 		v.Causes = append(v.Causes, st.causes...)
 		v.Stalled = v.Stalled || st.stalled
 	}
+	p.history.Add(snap)
 	p.state.Store(&web.State{View: v, Ready: p.ready.Load(), Notices: p.notices.list(), Budgets: set.budgets})
 }
 
-// age returns how old the snapshot is that is shown.
+// age returns how old the current snapshot is.
 func (p *publisher) age() time.Duration { return p.now().Sub(p.state.Load().View.Snapshot.At) }

@@ -41,7 +41,7 @@ type setup struct {
 // shown is what readers see of a setup.
 type shown struct {
 	budgets []*budget.Budget // those that are in place
-	// stale has the budgets whose pool size is watched; true where the last good one stands in.
+	// stale has the budgets whose pool size comes from a file; true if the last good size is in use.
 	stale  map[string]bool
 	reload metrics.Reload // how the last one ended
 	rules  *metrics.NATRules
@@ -49,8 +49,8 @@ type shown struct {
 	rulesCostly bool
 }
 
-// configure resolves c on this machine, flows leaving it where they did at the start, and keeps
-// what came of it. On an error nothing has changed.
+// configure resolves c on this machine and puts the budgets in place that follow. Flows leave the machine in the outer
+// namespace of the start, whatever c says. On an error nothing has changed.
 func (s *setup) configure(ctx context.Context, c *config.Config) error {
 	m, err := config.Discover(ctx, c, s.outer, s.machine, s.metadata)
 	if err != nil {
@@ -59,9 +59,9 @@ func (s *setup) configure(ctx context.Context, c *config.Config) error {
 	m.Standing = s.current()
 	rejected := m.NodesUnread
 	budgets, notes, err := c.Resolve(m)
-	if err != nil { // perhaps for a pool size that was read
+	if err != nil { // perhaps because of a pool size in a file
 		good := lastGood(m, s.machine)
-		unfit := readNodes(c, &good)
+		unfit := readNodes(ctx, c, &good)
 		if b, n, goodErr := c.Resolve(good); goodErr == nil {
 			m, rejected, budgets, notes, err = good, unfit, b, n, nil
 		}
@@ -80,7 +80,7 @@ func (s *setup) configure(ctx context.Context, c *config.Config) error {
 	return nil
 }
 
-// lastGood returns m with the pool sizes of before, for files that had one.
+// lastGood returns m with the last good pool size of each file that had one.
 func lastGood(m, before config.Machine) config.Machine {
 	m.Nodes = maps.Clone(m.Nodes)
 	for file := range m.Nodes {
@@ -91,9 +91,8 @@ func lastGood(m, before config.Machine) config.Machine {
 	return m
 }
 
-// reload reads the config again. The ledger keeps its flows; a config that is
-// refused changes nothing. Some settings cannot change in a running agent, and a
-// notice says so.
+// reload reads the config again. The ledger keeps its flows. A config with a mistake changes nothing. Some settings
+// cannot change in a running agent; a notice names those that differ.
 func (s *setup) reload(ctx context.Context) error {
 	s.changes.Lock()
 	defer s.changes.Unlock()
@@ -103,7 +102,7 @@ func (s *setup) reload(ctx context.Context) error {
 		s.seen.reload.OK = false
 		s.mu.Unlock()
 		if n, ok := s.reloads.log(s.now(), err.Error()); ok {
-			s.logger.Error("config refused, the one before stands", "err", err, "not_logged", n)
+			s.logger.Error("config refused, the last good one stays in place", "err", err, "not_logged", n)
 		}
 		return err
 	}
@@ -122,7 +121,7 @@ func (s *setup) reloadOnHangup(ctx context.Context, hangup func() (<-chan os.Sig
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		case <-signals:
-			_ = s.reload(ctx) // logged there
+			_ = s.reload(ctx) // reload logs it
 		}
 	}
 }
@@ -154,7 +153,7 @@ func (s *setup) tryReload(ctx context.Context) error {
 		return err
 	}
 	fixed := fixedSettings(s.started, c)
-	if c.Netns != s.started.Netns { // to be used after the restart
+	if c.Netns != s.started.Netns { // the next start opens it, so it must be there
 		outer, err := c.OpenOuter()
 		if err != nil {
 			return err
@@ -172,7 +171,7 @@ func (s *setup) tryReload(ctx context.Context) error {
 	return s.loop.setBudgets(ctx, s.current())
 }
 
-// fixedSettings names the settings that differ and take a restart.
+// fixedSettings names the settings that differ and that only a restart changes.
 func fixedSettings(before, after *config.Config) string {
 	var keys []string
 	for _, s := range []struct {

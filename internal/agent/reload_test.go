@@ -91,7 +91,7 @@ budgets:
 		defer a.setup.mu.Unlock()
 		s := shown{Ports: a.setup.seen.budgets[0].TCP.Ports, Stale: a.setup.seen.stale["web"]}
 		for _, n := range a.notices.list() {
-			if strings.HasPrefix(n, "budget web: the last good pool size stands: ") {
+			if strings.HasPrefix(n, "budget web: the last good pool size stays in use: ") {
 				s.Notice = n[strings.LastIndex(n, " ")+1:]
 			}
 		}

@@ -20,14 +20,14 @@ import (
 	"github.com/snatwatch/snatwatch/internal/config"
 )
 
-// chooseEvery is how often the choice between the sources is made anew: conntrack may
-// become active when a rule is loaded, and a local budget may come with a reload.
+// chooseEvery is how often the agent chooses between the sources again: conntrack may become active when a rule is
+// loaded, and a reload may bring a local budget.
 const chooseEvery = 30 * time.Second
 
 // sensors are the sources of flows that run, and the choice between them.
 type sensors struct {
 	*base
-	setup *setup // whose budgets say what is to be seen
+	setup *setup // its budgets say which flows the agent must see
 	loop  *loop  // to hand flows to
 	// chooseEvery is the time between two looks at which source is best.
 	chooseEvery time.Duration
@@ -49,8 +49,8 @@ func (ss *sensors) stats() []sourceStats {
 	return out
 }
 
-// run runs what the plan says until ctx is cancelled, and again when the plan
-// changes. It returns an error if nothing works.
+// run runs the sources of the plan until ctx is cancelled, and others when the plan changes. It returns an error if no
+// source works.
 func (ss *sensors) run(ctx context.Context) error {
 	broken := ""
 	p, err := ss.plan(ctx, broken, true)
@@ -84,7 +84,7 @@ func (ss *sensors) run(ctx context.Context) error {
 	}
 }
 
-// runPlan runs the sources of p until a better plan is known, which it returns.
+// runPlan runs the sources of p until there is a better plan, and returns that.
 func (ss *sensors) runPlan(ctx context.Context, broken string, p plan) (next plan, err error) {
 	sources := ss.sourcesOf(p)
 	ss.mu.Lock()
@@ -178,8 +178,8 @@ func (ss *sensors) conntrackSource(p plan) source {
 	}
 }
 
-// conntrackCauses are the causes of failed opens that conntrack tells of. An RST that answers
-// the first SYN deletes the entry at once, so no dump shows it, only an event.
+// conntrackCauses returns the causes of failed opens that conntrack can show. An RST that answers the first SYN deletes
+// the entry at once, so only an event shows it, no dump.
 func conntrackCauses(s conntrack.Strategy) []string {
 	if s == conntrack.Events {
 		return []string{metrics.CauseUnanswered, metrics.CauseRefused, metrics.CausePorts}
@@ -199,7 +199,7 @@ func (ss *sensors) socketSource(to feed, why string) source {
 	return source{
 		subject: "sockets", feed: to,
 		run: s.Run,
-		// One that has never read its own namespace never will.
+		// A source that has never read its own namespace never will.
 		hopeless: func(error) bool {
 			return !slices.ContainsFunc(s.Stats().Netns, func(n sockdiag.NetnsStats) bool { return n.Dumps > 0 })
 		},
@@ -221,8 +221,8 @@ func (ss *sensors) socketSource(to feed, why string) source {
 	}
 }
 
-// refused says which namespaces are not seen for lack of rights. How many processes are hidden is left out: that
-// changes all the time, and a notice is logged at each change.
+// refused says in a notice which namespaces the agent lacks the rights to see. It leaves out how many processes are
+// hidden: the number changes all the time, and each change would be logged.
 func (ss *sensors) refused(st *sockdiag.Stats) {
 	var texts []string
 	for _, e := range st.Refused {
@@ -233,7 +233,7 @@ func (ss *sensors) refused(st *sockdiag.Stats) {
 	ss.notices.replace(slog.LevelWarn, "sockets", texts)
 }
 
-// withRemedy says what is denied and how to give it.
+// withRemedy says what is denied and how to grant it.
 func withRemedy(e *netns.AccessError) string {
 	if r := e.Remedy(); r != "" {
 		return e.Error() + "; to give it: " + r

@@ -11,18 +11,17 @@ import (
 	"github.com/snatwatch/snatwatch/collector/sockdiag"
 )
 
-// A look at the sockets whose first packet goes unanswered costs the kernel a walk of
-// its whole table per namespace. It is taken every stallsEvery, and less often where it
-// would take more than its share of the CPU budget.
+// To show the sockets whose first packet is unanswered the kernel walks its whole table, in each namespace. The agent
+// asks every stallsEvery, and less often if asking would take more than stallsShare of the CPU budget.
 const (
 	stallsEvery   = 2 * time.Second
 	stallsLongest = time.Minute
 	stallsShare   = 0.25
 )
 
-// stallSensor tells the ledgers of flows whose first packet was sent again. Where this
-// machine translates, a flow that finds no port leaves no entry in conntrack: its
-// packet is dropped before, and the socket that sends it again is all there is to see.
+// stallSensor shows the ledgers the flows whose first packet was sent again. If this machine translates, a flow that
+// finds no port leaves no entry in conntrack: the kernel drops its packet before, and only the socket that sends it
+// again is there to be seen.
 func (ss *sensors) stallSensor() source {
 	s := sockdiag.New(sockdiag.Config{Now: ss.now, Finder: ss.finder()})
 	var works stats[bool]
@@ -54,7 +53,7 @@ func (ss *sensors) stallSensor() source {
 	}
 }
 
-// look asks for stalls and tells the CPU time that it took.
+// look asks for stalls and returns the CPU time that it took.
 func look(ctx context.Context, s *sockdiag.Source) (flows []collector.Flow, took time.Duration, err error) {
 	var m cputime.Meter
 	m.Resume()
@@ -63,7 +62,7 @@ func look(ctx context.Context, s *sockdiag.Source) (flows []collector.Flow, took
 	return flows, m.Take(), err
 }
 
-// stallsWait is how long to wait after a look that took so much CPU time.
+// stallsWait returns how long to wait after a look that took so much CPU time.
 func stallsWait(took time.Duration, budget float64) time.Duration {
 	wait := stallsEvery
 	if budget > 0 {

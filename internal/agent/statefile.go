@@ -19,8 +19,8 @@ import (
 // saveEvery is how often the state file is written.
 const saveEvery = time.Minute
 
-// learned is what the ledgers' forecasts learned: the length of the first, the first, the
-// second, which is empty without a local budget.
+// learned returns what the ledgers' forecasts have learned: the length of the first ledger's part, that part, and the
+// second ledger's part, which is empty without a local budget.
 func (l *loop) learned() []byte {
 	b := l.nat.AppendState(make([]byte, 8))
 	binary.LittleEndian.PutUint64(b, uint64(len(b)-8))
@@ -30,8 +30,8 @@ func (l *loop) learned() []byte {
 	return b
 }
 
-// restore takes in what learned gave; it is called before run. A part that cannot be used
-// leaves its ledger as it was.
+// restore gives the ledgers what learned returned; call it before run. A part that cannot be used leaves its ledger as
+// it was.
 func (l *loop) restore(b []byte, now collector.Time) error {
 	if len(b) < 8 {
 		return errors.New("cut off")
@@ -46,7 +46,7 @@ func (l *loop) restore(b []byte, now collector.Time) error {
 		return err
 	}
 	local := l.local
-	if local == nil { // the config has no local budget any more: what is left must still be a state
+	if local == nil { // the config has no local budget any more, but the second part must still be a whole state
 		local = ledger.New(ledger.Config{})
 	}
 	return errors.Join(err, local.Restore(b, now))
@@ -59,8 +59,8 @@ type stateFile struct {
 	loop *loop
 }
 
-// load restores the state. A file that is not there is no mistake; one that cannot be used
-// means that the forecast learns anew, and is said.
+// load restores the state. A missing file is no mistake. If the file cannot be used, the log says so and the forecast
+// learns anew.
 func (f *stateFile) load() {
 	if f.path == "" {
 		return
@@ -79,8 +79,8 @@ func (f *stateFile) load() {
 	f.logger.Info("state restored", "file", f.path)
 }
 
-// keep writes the file until ctx is cancelled, and once more when loopEnded tells
-// that the ledgers are nobody's.
+// keep writes the file every minute until ctx is cancelled, and once more when loopEnded is closed: then the loop
+// does not use the ledgers any more.
 func (f *stateFile) keep(ctx context.Context, loopEnded <-chan struct{}) error {
 	if f.path == "" {
 		return nil
@@ -161,8 +161,8 @@ func writeAtomically(path string, b []byte) (err error) {
 	return os.Rename(f.Name(), path)
 }
 
-// createNew creates the file at path. It takes the place of a regular file, which a write that was killed left behind, and
-// of nothing else: a symbolic link would lead the write elsewhere, a FIFO would block it.
+// createNew creates the file at path. It takes the place of a regular file, which a write that was killed left
+// behind, and of nothing else: a symbolic link would lead the write elsewhere, a FIFO would block it.
 func createNew(path string) (*os.File, error) {
 	create := func() (*os.File, error) { return os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600) }
 	f, err := create()

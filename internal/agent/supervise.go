@@ -9,8 +9,8 @@ import (
 	"github.com/snatwatch/snatwatch/detector/metrics"
 )
 
-// A source that broke is started again: at once the first time, later after a
-// wait that doubles. One that ran for longer than healthyAfter starts over.
+// A source that stopped with an error is started again, each time after a wait twice as long. After a run of more than
+// healthyAfter the wait begins at firstWait again.
 const (
 	firstWait    = time.Second
 	longestWait  = 30 * time.Second
@@ -23,26 +23,24 @@ type source struct {
 	subject string
 	feed    feed
 	run     func(context.Context, collector.Sink) error
-	// hopeless reports an error after which it cannot run, however often it is started; nil
-	// means none is.
+	// hopeless reports whether err means that the source cannot run, however often it is started. If it is nil, no error
+	// means that.
 	hopeless func(error) bool
 	// stats may be called while run does.
 	stats func() sourceStats
 }
 
-// sourceStats are what a source says of itself.
+// sourceStats is what a source reports about itself.
 type sourceStats struct {
 	shown []metrics.Source
 	// cpuExceeded: it needs more than its budget to stay exact.
 	cpuExceeded bool
-	// causes are those of failed opens that it senses; stalled: it sees first packets
-	// that are sent again.
+	// causes are the causes of failed opens that it can see. stalled: it can see first packets that are sent again.
 	causes  []string
 	stalled bool
 }
 
-// supervise runs s until ctx is cancelled or it is hopeless, and starts it again
-// when it breaks.
+// supervise runs s, and starts it again when it stops with an error, until ctx is cancelled or s is hopeless.
 func supervise(ctx context.Context, s source, sink collector.Sink, n *notices) error {
 	wait := firstWait
 	for {
@@ -73,7 +71,7 @@ func supervise(ctx context.Context, s source, sink collector.Sink, n *notices) e
 	}
 }
 
-// stats is what a source says of itself, where the source is made anew at each start.
+// stats holds the function that returns a source's own numbers: each start of the source makes a new one.
 type stats[T any] struct {
 	mu  sync.Mutex
 	get func() T

@@ -39,7 +39,7 @@ func (p *publisher) tellSystemd(ctx context.Context) error {
 	}
 }
 
-// supervised is a service manager that is told of the agent.
+// supervised sends messages to the service manager, if there is one.
 type supervised struct {
 	logger *slog.Logger
 	// watchdog is how long after the last message of life the agent is started anew; 0 is never.
@@ -47,7 +47,7 @@ type supervised struct {
 	failed   bool
 }
 
-// send reports whether there is somebody to tell. The first failure is logged.
+// send reports whether there is a service manager. It logs the first failure.
 func (s *supervised) send(message string) bool {
 	told, err := daemon.SdNotify(false, message)
 	if err != nil && !s.failed {

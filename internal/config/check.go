@@ -16,8 +16,8 @@ import (
 )
 
 // Check writes the budgets that the configuration at path leads to on this machine;
-// an empty path is the embedded default. Mistakes come back as Errors.
-func Check(ctx context.Context, w io.Writer, path string, metadata cloud.Client) error {
+// an empty path is the embedded default. count asks the API server. Mistakes come back as Errors.
+func Check(ctx context.Context, w io.Writer, path string, metadata cloud.Client, count CountNodes) error {
 	c, err := Load(path)
 	if err != nil {
 		return err
@@ -27,7 +27,7 @@ func Check(ctx context.Context, w io.Writer, path string, metadata cloud.Client)
 		return err
 	}
 	defer func() { _ = outer.Close() }()
-	m, err := Discover(ctx, c, outer, Machine{}, metadata)
+	m, err := Discover(ctx, c, outer, Machine{CountNodes: count}, metadata)
 	if err != nil {
 		return err
 	}

@@ -53,7 +53,7 @@ budgets:
      evict_time_wait: false, destinations: {include: [198.51.100.0/24, 198.18.0.0/15, 100.64.0.0/10], exclude: [10.0.0.0/8, 172.16.0.0/12, 192.168.0.0/16]}}
 `)
 	var out bytes.Buffer
-	if err := Check(t.Context(), &out, path, nowhere(t)); err != nil {
+	if err := Check(t.Context(), &out, path, nowhere(t), nil); err != nil {
 		t.Fatal(err)
 	}
 	want := `BUDGET   MODEL            SCOPE   VIPS                                                                                 NODES  NEXT TIER                           DESTINATIONS                  ASSUMED
@@ -107,7 +107,7 @@ func TestCheckRefuses(t *testing.T) {
 			t.Parallel()
 			path := write(t, "f.yaml", tt.yaml)
 			var out bytes.Buffer
-			err := Check(t.Context(), &out, path, nowhere(t))
+			err := Check(t.Context(), &out, path, nowhere(t), nil)
 			if err == nil || !strings.HasPrefix(err.Error(), path+":1: "+tt.want) {
 				t.Errorf("got %v, want %q", err, tt.want)
 			}

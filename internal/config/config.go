@@ -74,6 +74,10 @@ type Budget struct {
 	// until the file can be read.
 	Nodes     int    `yaml:"nodes"`
 	NodesFile string `yaml:"nodes_file"`
+	// NodesFrom says where else nodes are counted: by the API server of the cluster, those that NodesSelector, a label
+	// selector, selects. Nodes stands in until it has answered.
+	NodesFrom     NodesFrom `yaml:"nodes_from"`
+	NodesSelector string    `yaml:"nodes_selector"`
 	// VIPs by address, or by number only.
 	VIPs     []netip.Addr `yaml:"vips"`
 	VIPCount int          `yaml:"vip_count"`

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"maps"
 	"math"
 	"os"
 	"path/filepath"
@@ -34,16 +33,16 @@ func Discover(ctx context.Context, c *Config, outer *netns.Handle, before Machin
 			errs = append(errs, c.at.errorAt(path+".netns", b.Netns, fmt.Sprintf("a network namespace that is there: %v", err)))
 			continue
 		}
-		if b.NodesFile != "" {
-			switch n, err := ReadNodes(b.NodesFile); {
+		if p, from := b.PoolSource(), b.PoolSource().String(); from != "" {
+			switch n, err := p.Size(ctx, before.CountNodes); {
 			case err == nil:
-				m.Nodes[b.NodesFile] = n
-			case before.Nodes[b.NodesFile] != 0:
-				m.Nodes[b.NodesFile], m.NodesUnread[b.NodesFile] = before.Nodes[b.NodesFile], err
+				m.Nodes[from] = n
+			case before.Nodes[from] != 0:
+				m.Nodes[from], m.NodesUnread[from] = before.Nodes[from], err
 			case b.Nodes == 0:
-				errs = append(errs, c.at.errorAt(path+".nodes_file", b.NodesFile, fmt.Sprintf("a file that holds the pool size, or nodes to start with: %v", err)))
+				errs = append(errs, c.at.errorAt(path+"."+p.key(), p.value(), fmt.Sprintf("%s, or nodes to start with: %v", p.want(), err)))
 			default:
-				m.NodesUnread[b.NodesFile] = err
+				m.NodesUnread[from] = err
 			}
 		}
 	}
@@ -55,7 +54,7 @@ func Discover(ctx context.Context, c *Config, outer *netns.Handle, before Machin
 		m.Notes = append(m.Notes, fmt.Sprintf("limits: %v", err))
 	}
 	m.EvictsTimeWait = evictsTimeWait()
-	m.Readers = before.Readers
+	m.Readers, m.CountNodes = before.Readers, before.CountNodes
 	m.Notes = append(m.Notes, m.ReadRules(ctx, c, outer)...)
 	if c.WantsCloud(m) {
 		m.Cloud = before.Cloud
@@ -167,15 +166,4 @@ func (c *Config) WantsCloud(m Machine) bool {
 	return slices.ContainsFunc(c.Budgets, func(b Budget) bool {
 		return isAzureLB(b.Model) && len(b.VIPs) == 0 && b.VIPCount == 0
 	})
-}
-
-// NodesFiles returns the files to watch for pool sizes.
-func (c *Config) NodesFiles() []string {
-	files := map[string]bool{}
-	for _, b := range c.Budgets {
-		if b.NodesFile != "" {
-			files[b.NodesFile] = true
-		}
-	}
-	return slices.Sorted(maps.Keys(files))
 }

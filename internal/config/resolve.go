@@ -32,10 +32,11 @@ type Machine struct {
 	// Cloud is what cloud metadata said last, CloudUnread why they said nothing since.
 	Cloud       cloud.Metadata
 	CloudUnread error
-	// Nodes are pool sizes by file, NodesUnread why a file gave none. A file with both has
-	// a size that was read before.
+	// Nodes are pool sizes by the name of their Pool, NodesUnread why one gave none. One with both has a size that was
+	// read before. CountNodes asks the API server; nil is nobody to ask.
 	Nodes       map[string]int
 	NodesUnread map[string]error
+	CountNodes  CountNodes
 	// Netns are inode numbers by the name or path that the configuration has: see ReadNetns.
 	Netns map[string]uint64
 	// Notes say what could not be found out, and why.
@@ -45,7 +46,7 @@ type Machine struct {
 // Resolve makes the budgets that the configuration leads to on a machine. The notes
 // say what was found and what is missing. Mistakes are told as Errors.
 func (c *Config) Resolve(m Machine) (budgets []*budget.Budget, notes []string, err error) {
-	r := resolution{c: c, m: m, notes: slices.Clone(m.Notes), files: map[string]string{}}
+	r := resolution{c: c, m: m, notes: slices.Clone(m.Notes), pools: map[string]Pool{}}
 	if m.CloudUnread != nil {
 		r.note("cloud metadata: %v", m.CloudUnread)
 	}
@@ -74,8 +75,8 @@ type resolution struct {
 	budgets []*budget.Budget
 	notes   []string
 	errs    Errors
-	// files that gave an entry its pool size, by the entry's path.
-	files map[string]string
+	// pools that gave an entry its size, by the entry's path.
+	pools map[string]Pool
 }
 
 func (r *resolution) note(format string, args ...any) {
@@ -107,10 +108,10 @@ func (r *resolution) params(path string, b *Budget) budget.Params {
 // common are the parameters that an auto entry has too.
 func (r *resolution) common(path string, b *Budget) budget.Params {
 	p := budget.Params{Name: b.Name, Pool: b.Pool, Gateway: b.Gateway, Nodes: b.Nodes, Netns: r.m.Netns[b.Netns]}
-	if n := r.m.Nodes[b.NodesFile]; n != 0 {
+	if n := r.m.Nodes[b.PoolSource().String()]; n != 0 {
 		p.Nodes = n
-		r.files[path] = b.NodesFile
-	} else if err := r.m.NodesUnread[b.NodesFile]; err != nil {
+		r.pools[path] = b.PoolSource()
+	} else if err := r.m.NodesUnread[b.PoolSource().String()]; err != nil {
 		r.note("%s: %v: the pool size is taken to be %d until it can be read", b.Name, err, b.Nodes)
 	}
 	return p
@@ -158,8 +159,8 @@ func (p Protocol) overrides() budget.Overrides {
 // refused puts a model's refusal where the configuration has the key.
 func (r *resolution) refused(path string, err error) {
 	e := r.c.at.keyError(path, err)
-	if file := r.files[path]; file != "" && e.Key == path+".nodes" {
-		e = r.c.at.errorAt(path+".nodes_file", fmt.Sprintf("%s in %s", e.Value, file), e.Want)
+	if pool, watched := r.pools[path]; watched && e.Key == path+".nodes" {
+		e = r.c.at.errorAt(path+"."+pool.key(), fmt.Sprintf("%s in %v", e.Value, pool), e.Want)
 	}
 	r.errs = append(r.errs, e)
 }

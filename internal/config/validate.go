@@ -104,6 +104,8 @@ func (v *validation) budget(path string, b *Budget, names map[string]bool) {
 		at := path + "." + x.key
 		v.require(!math.IsNaN(x.value) && (x.value > 0 || x.value == 0 && !v.at.given(at)), at, x.value, "a number above 0, or no such key")
 	}
+	v.require(b.NodesFrom == "" || b.NodesFile == "", path+".nodes_from", b.NodesFrom, "nodes_from or nodes_file, not both")
+	v.require(b.NodesSelector == "" || b.NodesFrom != "", path+".nodes_selector", b.NodesSelector, "nodes_from: kubernetes beside it")
 	if b.Destinations != nil {
 		v.destinations(path+".destinations", b.Destinations)
 	}
@@ -121,7 +123,7 @@ func (v *validation) destinations(path string, d *Destinations) {
 
 // autoKeys are what an auto budget hands on to whatever it turns into.
 func autoKeys() []string {
-	return []string{"name", "model", "pool", "gateway", "nodes", "nodes_file", "destinations", "netns"}
+	return []string{"name", "model", "pool", "gateway", "nodes", "nodes_file", "nodes_from", "nodes_selector", "destinations", "netns"}
 }
 
 func (v *validation) auto(path string) {

@@ -43,6 +43,21 @@ func (s *Strategy) UnmarshalText(b []byte) error {
 	return oneOf(s, b, StrategyAuto, StrategyPoll, StrategyEvents)
 }
 
+// NodesFrom is where the nodes of a pool are counted.
+type NodesFrom string
+
+// NodesKubernetes counts the nodes that the API server of the cluster lists.
+const NodesKubernetes NodesFrom = "kubernetes"
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (f *NodesFrom) UnmarshalText(b []byte) error {
+	if string(b) != string(NodesKubernetes) {
+		return errors.New("kubernetes, or no such key")
+	}
+	*f = NodesKubernetes
+	return nil
+}
+
 // Unique is what a port must be unique against.
 type Unique string
 

@@ -1,5 +1,5 @@
-// Package kerneltest gives tests of the real kernel a network namespace of
-// their own, and decides what happens where the rights for it are missing.
+// Package kerneltest gives a test of the real kernel a network namespace of its own. If the test lacks the rights or a
+// program, the package skips it, or fails it under KERNEL_TESTS=require.
 package kerneltest
 
 import (
@@ -41,7 +41,7 @@ func cannot(t testing.TB, reason string) {
 	t.Skip(reason)
 }
 
-// Program is the path of a program from a Debian package. Without it the test skips with the
+// Program returns the path of a program, which is part of the package debian. Without it the test skips with the
 // reason, or fails under KERNEL_TESTS=require.
 func Program(t testing.TB, name, debian string) string {
 	t.Helper()
@@ -52,8 +52,8 @@ func Program(t testing.TB, name, debian string) string {
 	return path
 }
 
-// Netns makes a network namespace with its loopback up, that lasts as long as
-// the test. No process lives in it: enter it by Handle.Do.
+// Netns makes a network namespace with its loopback interface up. It lasts as long as the test. No process lives in it:
+// enter it by Handle.Do.
 func Netns(t testing.TB) *netns.Handle {
 	t.Helper()
 	Require(t, netns.SysAdmin, netns.NetAdmin)
@@ -74,7 +74,8 @@ func Netns(t testing.TB) *netns.Handle {
 	return h
 }
 
-// Command runs a command inside ns, and skips the test if it is not installed.
+// Command runs a command inside ns and returns its output. Without the command the test skips, or fails under
+// KERNEL_TESTS=require.
 func Command(t testing.TB, ns *netns.Handle, name string, args ...string) []byte {
 	t.Helper()
 	path, err := exec.LookPath(name)
@@ -125,8 +126,8 @@ func Process(t testing.TB) int {
 }
 
 // Unprivileged runs the calling test a second time, in a process without any
-// capability, and reports its result. It returns true in that process, which finds
-// files as descriptors 3 and up, and false in the first, which has nothing more to do.
+// capability, and takes over its result. It returns true in that second process, which finds files as descriptors 3 and
+// up. It returns false in the first process, whose test should then return.
 func Unprivileged(t *testing.T, files ...*os.File) bool {
 	t.Helper()
 	const env = "KERNELTEST_UNPRIVILEGED"

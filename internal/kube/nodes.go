@@ -2,64 +2,90 @@ package kube
 
 import (
 	"context"
-	"errors"
 	"sync"
+	"time"
 )
 
-// Nodes counts the nodes of a cluster, by label selector, from a watch for each.
+// answerWithin is how long a count waits for a server where no watch has told yet.
+const answerWithin = 5 * time.Second
+
+// Nodes counts the nodes of a cluster by label selector: from a watch where one was started, else by a list.
 type Nodes struct {
-	client *Client
+	connect func() (*Client, error)
 
-	mu     sync.Mutex
-	counts map[string]*count
+	mu      sync.Mutex
+	client  *Client
+	watched map[string]*count
 }
 
-// NewNodes returns a counter that asks client. It asks nothing until Follow.
-func NewNodes(client *Client) *Nodes {
-	return &Nodes{client: client, counts: map[string]*count{}}
+// NewNodes returns a counter that asks the client which connect returns. It asks nothing by itself.
+func NewNodes(connect func() (*Client, error)) *Nodes {
+	return &Nodes{connect: connect, watched: map[string]*count{}}
 }
 
-// Follow watches the nodes of a label selector until ctx is cancelled; empty is all nodes.
-func (n *Nodes) Follow(ctx context.Context, selector string) error {
-	return n.client.Watch(ctx, Objects{Path: "/api/v1/nodes", LabelSelector: selector}, n.of(selector))
-}
-
-func (n *Nodes) of(selector string) *count {
+func (n *Nodes) connected() (*Client, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	c := n.counts[selector]
-	if c == nil {
-		c = &count{first: make(chan struct{}), names: map[string]bool{}, err: errors.New("the API server has not answered yet")}
-		n.counts[selector] = c
+	if n.client != nil {
+		return n.client, nil
 	}
-	return c
+	client, err := n.connect()
+	n.client = client
+	return client, err
 }
 
-// Wait waits for the first answer about a selector that is followed, good or bad, or until ctx is cancelled.
-func (n *Nodes) Wait(ctx context.Context, selector string) {
-	select {
-	case <-n.of(selector).first:
-	case <-ctx.Done():
+func nodes(selector string) Objects { return Objects{Path: "/api/v1/nodes", LabelSelector: selector} }
+
+// Follow watches the nodes of a label selector until ctx is cancelled; empty is all nodes. Outside a cluster it
+// waits for one.
+func (n *Nodes) Follow(ctx context.Context, selector string) error {
+	client, err := n.connected()
+	for err != nil {
+		if err := pause(ctx, retryMax); err != nil {
+			return err
+		}
+		client, err = n.connected()
 	}
+	c := &count{}
+	n.mu.Lock()
+	n.watched[selector] = c
+	n.mu.Unlock()
+	return client.Watch(ctx, nodes(selector), c)
 }
 
-// Count returns how many nodes a selector had when they were last told, and why that may be old. It is 0 as
-// long as nobody has told.
-func (n *Nodes) Count(selector string) (int, error) {
-	c := n.of(selector)
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return len(c.names), c.err
+// Count returns how many nodes a selector has. Where the server does not answer, it returns why, and the number
+// that was told last if there is one.
+func (n *Nodes) Count(ctx context.Context, selector string) (int, error) {
+	n.mu.Lock()
+	c := n.watched[selector]
+	n.mu.Unlock()
+	if c != nil {
+		if size, told, err := c.now(); told {
+			return size, err
+		}
+	}
+	client, err := n.connected()
+	if err != nil {
+		return 0, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, answerWithin)
+	defer cancel()
+	all, _, err := client.List(ctx, nodes(selector))
+	return len(all), err
 }
 
 // count holds the nodes of one selector by name.
 type count struct {
-	first chan struct{}
-	once  sync.Once
-
 	mu    sync.Mutex
-	names map[string]bool
+	names map[string]bool // nil until the server has told
 	err   error
+}
+
+// now returns the count, if the server has told it, and why it may be old.
+func (c *count) now() (size int, told bool, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.names), c.names != nil, c.err
 }
 
 func (c *count) Replace(all []Metadata) {
@@ -88,5 +114,4 @@ func (c *count) Unread(err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.err = err
-	c.once.Do(func() { close(c.first) })
 }

@@ -98,14 +98,21 @@ func (c *Client) Watch(ctx context.Context, o Objects, w Watcher) error {
 			wait = retryMin
 		}
 		// Agents whose server was away do not come back all at once.
-		pause := time.NewTimer(wait/2 + rand.N(wait))
-		select {
-		case <-ctx.Done():
-			pause.Stop()
-			return context.Cause(ctx)
-		case <-pause.C:
+		if err := pause(ctx, wait/2+rand.N(wait)); err != nil {
+			return err
 		}
 		wait = min(2*wait, retryMax)
+	}
+}
+
+func pause(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-timer.C:
+		return nil
 	}
 }
 

@@ -87,8 +87,8 @@ func (p *peaks) mostLoad(c int, target float64) float64 {
 	return low
 }
 
-// percent prints a probability so that what is near 0 or 1 does not read as 0 or 1.
-func percent(p float64) string {
+// Percent prints a probability so that what is near 0 or 1 does not read as 0 or 1.
+func Percent(p float64) string {
 	switch {
 	case p <= 0:
 		return "0 %"

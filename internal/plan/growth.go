@@ -23,7 +23,7 @@ func (p *planner) edge() string {
 	a := p.answer(over, &p.Demand, n)
 	return fmt.Sprintf("Node %d halves each node's share: %d to %d ports, and resets flows on the ports taken away. "+
 		"At today's load for each node a day then exhausts with probability %s, in place of %s.",
-		n, b.TCP.Ports, over.TCP.Ports, percent(a.Probability), percent(p.answer(b, &p.Demand, p.Nodes).Probability))
+		n, b.TCP.Ports, over.TCP.Ports, Percent(a.Probability), Percent(p.answer(b, &p.Demand, p.Nodes).Probability))
 }
 
 // utilisation is the share of the processors that a pool may use at the peak when nodes are removed.
@@ -46,6 +46,8 @@ func (p *planner) rightSize() []string {
 		out = append(out, "No number of nodes meets the target with these ports.")
 	case least == 0:
 		out = append(out, fmt.Sprintf("No number of nodes meets the target with today's setup; %d nodes do%s.", best, with))
+	case least > p.Nodes:
+		out = append(out, fmt.Sprintf("The ports need %d nodes for the pool's load, and there are %d%s.", least, p.Nodes, orVIP(best, least, with)))
 	default:
 		out = append(out, fmt.Sprintf("The ports need %d nodes of %d for the pool's load%s.", least, p.Nodes, orVIP(best, least, with)))
 	}
@@ -55,7 +57,7 @@ func (p *planner) rightSize() []string {
 		if p.budget.Scope != budget.ScopeShared {
 			need = max(cpu, best)
 		}
-		out = append(out, fmt.Sprintf("The processors are used to %s at the peak: %d nodes would use %s.", percent(p.CPU), cpu, percent(utilisation)))
+		out = append(out, fmt.Sprintf("The processors are used to %s at the peak: %d nodes would use %s.", Percent(p.CPU), cpu, Percent(utilisation)))
 		if best > 0 && need < p.Nodes {
 			out = append(out, fmt.Sprintf("So %d of %d nodes can go%s.", p.Nodes-need, p.Nodes, with))
 		}

@@ -25,11 +25,11 @@ func (p *Plan) WriteText(w io.Writer) error {
 	row("today", fmt.Sprintf("%s, %s: %d ports %s to one destination%s", p.Model, p.Setting, p.Today.Ports, of, effective(&p.Today)))
 	row("demand", p.Demand.text())
 	row("", fmt.Sprintf("held %s (lifetime %s, cool-down %s): %s ports at the peak", span(p.Today.Hold), span(p.Today.Hold-p.Today.CoolDown), span(p.Today.CoolDown), ports(p.Today.Load)))
-	row("so", fmt.Sprintf("a day exhausts with probability %s; at the peak %s of opens fail", probability(&p.Today), percent(p.Today.Blocked)))
+	row("so", fmt.Sprintf("a day exhausts with probability %s; at the peak %s of opens fail", probability(&p.Today), Percent(p.Today.Blocked)))
 	row("needed", fmt.Sprintf("%d ports (%d–%d), %.1f times today's, for less than %s a day; or a mean hold of at most %s",
-		p.Need, p.NeedLow, p.NeedHigh, p.Multiple, percent(p.Target), span(p.LongestHold)))
+		p.Need, p.NeedLow, p.NeedHigh, p.Multiple, Percent(p.Target), span(p.LongestHold)))
 
-	fmt.Fprintf(&b, "\nWhat would do, model by model, for less than %s a day\n", percent(p.Target))
+	fmt.Fprintf(&b, "\nWhat would do, model by model, for less than %s a day\n", Percent(p.Target))
 	fmt.Fprintf(&b, "  %-18s %-34s %9s %9s %8s %6s  %s\n", "model", "setting", "ports", "in all", "held", "hold", "a day")
 	for i := range p.Offers {
 		o := &p.Offers[i]
@@ -84,7 +84,7 @@ func (d *Demand) text() string {
 		to = "the busiest destination"
 	}
 	return fmt.Sprintf("%.3g (%.3g–%.3g) opens/s of each node to %s, lifetimes half ≤ %s, 99 %% ≤ %s; peaks differ by %s from day to day",
-		d.Rate, d.Low, d.High, to, span(d.Lifetimes.Quantile(0.5)), span(d.Lifetimes.Quantile(0.99)), percent(d.Spread))
+		d.Rate, d.Low, d.High, to, span(d.Lifetimes.Quantile(0.5)), span(d.Lifetimes.Quantile(0.99)), Percent(d.Spread))
 }
 
 func effective(a *Answer) string {
@@ -96,7 +96,7 @@ func effective(a *Answer) string {
 
 // probability prints that of a day, with its range where there is one to see.
 func probability(a *Answer) string {
-	mid, low, high := percent(a.Probability), percent(a.Low), percent(a.High)
+	mid, low, high := Percent(a.Probability), Percent(a.Low), Percent(a.High)
 	if low == high {
 		return mid
 	}

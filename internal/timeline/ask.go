@@ -7,8 +7,8 @@ import (
 	"github.com/snatwatch/snatwatch/internal/prom"
 )
 
-// forecast returns the highest probability of exhaustion within five minutes that the agent gives, and the
-// most ports held in one port space; zero where it does not answer.
+// forecast returns the highest probability of exhaustion within five minutes in the agent's snapshot, and the most
+// ports held in one port space; both are zero if the agent does not answer.
 func (r *recorder) forecast(ctx context.Context) (probability float64, held int) {
 	agent := prom.Server{URL: "http://" + r.o.Agent}
 	body, err := agent.Get(ctx, "/api/v1/snapshot")
@@ -51,7 +51,7 @@ func (r *recorder) forecast(ctx context.Context) (probability float64, held int)
 	return probability, held
 }
 
-// alerts returns the names of the alerts that fire in a Prometheus; ok is false where it does not answer.
+// alerts returns the names of the alerts that fire in a Prometheus; ok is false if it does not answer.
 func alerts(ctx context.Context, s *prom.Server) (names []string, ok bool) {
 	var data struct {
 		Alerts []struct {

@@ -1,6 +1,5 @@
-// Package timeline plays the lab's incident before a real Prometheus and a real
-// Alertmanager with the repository's own rules, and tells what happened when: forecast, page,
-// first failed call, relief, all clear.
+// Package timeline plays the lab's incident while a real Prometheus and a real Alertmanager watch it with the
+// repository's own rules. It prints what happened when: forecast, page, first failed call, relief, all clear.
 package timeline
 
 import (
@@ -45,7 +44,7 @@ rule_files: [%[2]q]
 	return prom.Prometheus(ctx, name, folder, config)
 }
 
-// alertmanager starts one with the sample configuration, its receivers turned to webhook.
+// alertmanager starts an Alertmanager with the sample configuration. Its receivers send to webhook.
 func (o *Options) alertmanager(ctx context.Context, dir, webhook string) (*prom.Server, error) {
 	name, err := prom.Find(o.Alertmanager, "prometheus-alertmanager", "alertmanager")
 	if err != nil {

@@ -31,7 +31,7 @@ func between(from, to time.Time) string {
 	return fmt.Sprintf("%.0f s", to.Sub(from).Seconds())
 }
 
-// verdict is what must hold of the incident.
+// verdict returns what the incident should have shown and did not, nil if it showed everything.
 func (r *recorder) verdict() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()

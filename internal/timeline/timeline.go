@@ -28,14 +28,14 @@ type Options struct {
 	Prometheus, Alertmanager string
 	// Rules is the folder of rule files, Routing the sample configuration of Alertmanager.
 	Rules, Routing string
-	// Intervals are scrape and evaluation intervals; each gets a Prometheus of its own, and the first
-	// one's alerts go to Alertmanager.
+	// Intervals are scrape and evaluation intervals. Each has a Prometheus of its own; the first one sends its alerts to
+	// Alertmanager.
 	Intervals []time.Duration
-	// PageAt is the probability within five minutes at which the page is raised.
+	// PageAt is the probability of exhaustion within five minutes at which the rules page.
 	PageAt float64
 }
 
-// names of the alerts that the timeline is about.
+// Names of the alerts that the timeline follows.
 const (
 	predicted = "SnatExhaustionPredicted"
 	exhausted = "SnatPortsExhausted"
@@ -54,15 +54,15 @@ type Timeline struct {
 	Burst, Failure, Relief time.Time
 	// Crossed is when the probability within five minutes passed the page's threshold.
 	Crossed time.Time
-	// Fired and Cleared are when the page did, by interval.
+	// Fired and Cleared are when the page fired and cleared, by interval.
 	Fired, Cleared map[time.Duration]time.Time
 	// Paged is when Alertmanager delivered the page, Exhausted when SnatPortsExhausted fired, Inhibited when
 	// Alertmanager held the prediction back because of it.
 	Paged, Exhausted, Inhibited time.Time
 }
 
-// Play runs programs and incident to the end and prints the timeline as it grows. run plays the incident and
-// tells observe how it stands. An error is returned when a program fails or when the page came too late.
+// Play starts the programs, plays the incident to its end, and prints each event as it happens. run plays the
+// incident and calls observe with its numbers. Play returns an error if a program fails or if the page came too late.
 func Play(ctx context.Context, w io.Writer, o Options, run func(ctx context.Context, observe func(lab.Moment)) error) error {
 	dir, err := os.MkdirTemp("", "snatwatch-timeline-")
 	if err != nil {
@@ -115,14 +115,14 @@ func Play(ctx context.Context, w io.Writer, o Options, run func(ctx context.Cont
 	return errors.Join(r.report(w), r.verdict())
 }
 
-// recorder gathers the timeline from all sides.
+// recorder makes the timeline out of what the lab, the agent and the programs say.
 type recorder struct {
 	o   Options
 	w   io.Writer
 	mu  sync.Mutex
 	t   Timeline
 	now func() time.Time
-	// stage is the incident's, lab.NumStages before it starts.
+	// stage is the incident's stage, lab.NumStages before the incident starts.
 	stage lab.Stage
 }
 
@@ -143,7 +143,7 @@ func (r *recorder) tell(at time.Time, format string, args ...any) {
 	_, _ = fmt.Fprintf(r.w, "%s  %s  %s\n", at.Format("15:04:05"), since, what)
 }
 
-// observe is told by the lab how the incident stands.
+// observe notes the incident's numbers; the lab calls it.
 func (r *recorder) observe(m lab.Moment) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -170,7 +170,7 @@ func (r *recorder) observe(m lab.Moment) {
 	}[m.Stage], m.Live, m.Failed)
 }
 
-// delivered takes Alertmanager's webhook.
+// delivered notes a page; Alertmanager calls it as its webhook.
 func (r *recorder) delivered(_ http.ResponseWriter, req *http.Request) {
 	var n struct {
 		Status   string
@@ -217,7 +217,7 @@ func (r *recorder) poll(ctx context.Context, servers map[time.Duration]*prom.Ser
 	}
 }
 
-// note compares what was asked with what is known.
+// note adds events for what has changed.
 func (r *recorder) note(p float64, held int, firing map[time.Duration][]string, asked map[time.Duration]bool, inhibited bool) {
 	now := r.now()
 	if p >= r.o.PageAt && r.t.Crossed.IsZero() && !r.t.Burst.IsZero() {

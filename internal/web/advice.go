@@ -7,12 +7,12 @@ import (
 	"github.com/snatwatch/snatwatch/collector"
 	"github.com/snatwatch/snatwatch/detector"
 	"github.com/snatwatch/snatwatch/detector/budget"
+	"github.com/snatwatch/snatwatch/detector/metrics"
 )
 
-// advice says what would help the port space of a budget that runs out first, and by how much. It
-// is empty where none is near. Numbers come from resolving the budget again with
-// one thing changed, so they follow its model: another VIP doubles one and adds
-// nothing to another.
+// advice says what would help the port space of a budget that runs out first, and by how much. It is empty if no port
+// space is near its end. The numbers come from resolving the budget again with one thing changed, so they follow its
+// model: another VIP doubles the ports of one model and adds nothing to those of another.
 func advice(s *detector.BudgetSnapshot) []string {
 	u := urgent{level: levelOK}
 	if u.of(s); u.level == levelOK {
@@ -21,11 +21,57 @@ func advice(s *detector.BudgetSnapshot) []string {
 	return append(adviceBudget(s.Budget, u.protocol.Protocol), adviceSpace(u.space, &u.protocol.Terms)...)
 }
 
+// Measures returns what the advice can put a number on: the ports that it would add to each port space. It is
+// empty where nothing is near its end or nothing helps.
+func Measures(s *detector.BudgetSnapshot) []metrics.Measure {
+	u := urgent{level: levelOK}
+	if u.of(s); u.level == levelOK {
+		return nil
+	}
+	var out []metrics.Measure
+	p := u.protocol.Protocol
+	now := s.Budget.Terms(p).Ports
+	if then, ok := anotherVIP(s.Budget, p); ok && then > now && !s.Budget.SpacePerVIP {
+		out = append(out, metrics.Measure{Name: "another VIP", Ports: then - now})
+	}
+	if nodes, then, ok := smallerPool(s.Budget, p); ok {
+		out = append(out, metrics.Measure{Name: fmt.Sprintf("a pool of at most %d nodes", nodes), Ports: then - now})
+	}
+	return out
+}
+
+// anotherVIP returns the ports of a port space with one more VIP, ok false where the budget's model has none to add.
+func anotherVIP(b *budget.Budget, p collector.Protocol) (ports int, ok bool) {
+	if b.VIPCount == 0 || b.Local {
+		return 0, false
+	}
+	more, err := b.WithVIPs(b.VIPCount + 1)
+	if err != nil {
+		return 0, false
+	}
+	return more.Terms(p).Ports, true
+}
+
+// smallerPool returns the largest pool whose nodes have more ports than they have now, ok false where there is none.
+func smallerPool(b *budget.Budget, p collector.Protocol) (nodes, ports int, ok bool) {
+	now := b.Terms(p).Ports
+	for n := b.Nodes - 1; n > 0; n-- {
+		fewer, err := b.WithNodes(n)
+		if err != nil {
+			break
+		}
+		if then := fewer.Terms(p).Ports; then > now {
+			return n, then, true
+		}
+	}
+	return 0, 0, false
+}
+
 func adviceBudget(b *budget.Budget, p collector.Protocol) []string {
 	var out []string
 	now := b.Terms(p).Ports
-	if more, err := b.WithVIPs(b.VIPCount + 1); err == nil && b.VIPCount > 0 && !b.Local {
-		switch then := more.Terms(p).Ports; {
+	if then, ok := anotherVIP(b, p); ok {
+		switch {
 		case b.SpacePerVIP:
 			out = append(out, "Another VIP is a port space of its own: flows that hash to this VIP gain nothing. A rule form that retries on another VIP does.")
 		case then > now:
@@ -34,15 +80,8 @@ func adviceBudget(b *budget.Budget, p collector.Protocol) []string {
 			out = append(out, fmt.Sprintf("Another VIP adds nothing here: %d ports with %d VIPs too. A manual allocation, a NAT gateway or a smaller pool does.", then, b.VIPCount+1))
 		}
 	}
-	for n := b.Nodes - 1; n > 0; n-- {
-		fewer, err := b.WithNodes(n)
-		if err != nil {
-			break
-		}
-		if then := fewer.Terms(p).Ports; then > now {
-			out = append(out, fmt.Sprintf("A pool of at most %d nodes (now %d): %d ports in place of %d.", n, b.Nodes, then, now))
-			break
-		}
+	if nodes, then, ok := smallerPool(b, p); ok {
+		out = append(out, fmt.Sprintf("A pool of at most %d nodes (now %d): %d ports in place of %d.", nodes, b.Nodes, then, now))
 	}
 	if b.Local {
 		out = append(out, "A wider net.ipv4.ip_local_port_range adds ports.")

@@ -6,9 +6,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/snatwatch/snatwatch/collector"
 	"github.com/snatwatch/snatwatch/detector"
 	"github.com/snatwatch/snatwatch/detector/budget"
+	"github.com/snatwatch/snatwatch/detector/metrics"
 )
 
 // What helps depends on the model: the same VIP more doubles one budget and adds nothing to another.
@@ -20,10 +23,12 @@ func TestAdvice(t *testing.T) {
 		held     int
 		want     []string
 		unwanted []string
+		measures []metrics.Measure
 	}{
 		{
 			name: "the incident's table", params: budget.Params{Model: "azure-lb-2018", Nodes: 60, VIPCount: 1}, held: 500,
-			want: []string{"Another VIP: 1024 ports in place of 512.", "A pool of at most 50 nodes (now 60): 1024 ports in place of 512."},
+			want:     []string{"Another VIP: 1024 ports in place of 512.", "A pool of at most 50 nodes (now 60): 1024 ports in place of 512."},
+			measures: []metrics.Measure{{Name: "another VIP", Ports: 512}, {Name: "a pool of at most 50 nodes", Ports: 512}},
 		},
 		{
 			name: "today's table", params: budget.Params{Model: "azure-lb", Nodes: 40, VIPCount: 1}, held: 1000,
@@ -44,13 +49,16 @@ func TestAdvice(t *testing.T) {
 			t.Parallel()
 			tt.params.Name = "b"
 			b := resolved(t, tt.params)
-			s := &detector.BudgetSnapshot{Budget: b, Protocols: []detector.ProtocolSnapshot{{
+			s := &detector.BudgetSnapshot{Budget: b, Protocols: []detector.AccountSnapshot{{
 				Protocol: collector.TCP, Terms: b.TCP,
 				Spaces: []detector.SpaceSnapshot{{
 					Destination: "203.0.113.7:443", Held: tt.held, Live: tt.held / 10, Cooling: tt.held - tt.held/10,
 					OpensPerSecond: 5, MeanHold: 4 * time.Minute,
 				}},
 			}}}
+			if diff := cmp.Diff(tt.measures, Measures(s)); diff != "" {
+				t.Errorf("measures (-want +got):\n%s", diff)
+			}
 			got := strings.Join(advice(s), "\n")
 			for _, w := range tt.want {
 				if !strings.Contains(got, w) {

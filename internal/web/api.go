@@ -12,21 +12,21 @@ import (
 	"github.com/snatwatch/snatwatch/detector/metrics"
 )
 
-// The shapes of /api/v1. Fields are only ever added. Durations are seconds;
-// what is not known is null or absent.
+// The shapes of /api/v1. New versions add fields and take none away. Durations are seconds. An unknown value is null or
+// absent.
 
 type apiSnapshot struct {
-	// At is when the snapshot was taken.
+	// At is the time of the snapshot.
 	At time.Time `json:"at"`
-	// Ready: a complete dump has been taken. WarmingUp: ports closed before the
-	// start may still be held unseen.
+	// Ready: the agent has taken a complete dump. WarmingUp: flows that closed before the start may still hold ports that
+	// the agent does not see.
 	Ready     bool `json:"ready"`
 	WarmingUp bool `json:"warming_up"`
 	// Exact: no namespace has lost events since its last complete dump.
 	Exact      bool             `json:"exact"`
 	Version    string           `json:"version"`
 	Sources    []metrics.Source `json:"sources"`
-	Notices    []string         `json:"notices"` // what the agent cannot see, and how to give it that
+	Notices    []string         `json:"notices"` // what the agent cannot see, and how to change that
 	Namespaces []apiNetns       `json:"namespaces"`
 	Budgets    []apiBudget      `json:"budgets"`
 }
@@ -36,6 +36,7 @@ type apiNetns struct {
 	Exact          bool   `json:"exact"`
 	EventsLost     uint64 `json:"events_lost"`
 	Resyncs        uint64 `json:"resyncs"`
+	Mismatches     uint64 `json:"mismatches"`
 	Flows          int    `json:"flows"`
 	OtherProtocols uint64 `json:"other_protocol_flows"`
 }
@@ -124,7 +125,7 @@ type apiHorizon struct {
 	Probability *float64 `json:"probability"`
 }
 
-// newAPISnapshot renders a view that has a snapshot.
+// newAPISnapshot returns what /api/v1/snapshot answers; s has a snapshot.
 func newAPISnapshot(s *State) apiSnapshot {
 	v := s.View
 	out := apiSnapshot{
@@ -139,7 +140,7 @@ func newAPISnapshot(s *State) apiSnapshot {
 		Budgets:    []apiBudget{},
 	}
 	for _, n := range v.Snapshot.Netns {
-		out.Namespaces = append(out.Namespaces, apiNetns{n.Netns, n.Exact, n.EventsLost, n.Resyncs, n.Flows, n.OtherProtocols})
+		out.Namespaces = append(out.Namespaces, apiNetns{n.Netns, n.Exact, n.EventsLost, n.Resyncs, n.Mismatches, n.Flows, n.OtherProtocols})
 	}
 	for i := range v.Snapshot.Budgets {
 		b := &v.Snapshot.Budgets[i]
@@ -196,7 +197,7 @@ func newAPIHistogram(h *detector.Histogram) apiHistogram {
 	return apiHistogram{Bounds: h.Bounds, Counts: h.Counts, Sum: h.Sum}
 }
 
-func newAPIProtocol(v *metrics.View, p *detector.ProtocolSnapshot) apiProtocol {
+func newAPIProtocol(v *metrics.View, p *detector.AccountSnapshot) apiProtocol {
 	out := apiProtocol{
 		Protocol: p.Protocol.String(), Held: p.Held, Live: p.Live, Cooling: p.Cooling,
 		Busiest: p.Busiest, Opening: p.Opening, Opened: p.Opened,
@@ -239,16 +240,16 @@ func newAPISpace(s *detector.SpaceSnapshot) apiSpace {
 	return out
 }
 
-// causes returns those that a sensor works for; UDP has none.
-func causes(v *metrics.View, p *detector.ProtocolSnapshot) []string {
+// causes returns the causes of failed opens that a working sensor can see; for UDP there are none.
+func causes(v *metrics.View, p *detector.AccountSnapshot) []string {
 	if p.Protocol != collector.TCP {
 		return nil
 	}
 	return v.Causes
 }
 
-// failures returns the count of one cause.
-func failures(p *detector.ProtocolSnapshot, cause string) uint64 {
+// failures returns how many opens failed from one cause.
+func failures(p *detector.AccountSnapshot, cause string) uint64 {
 	switch cause {
 	case metrics.CauseUnanswered:
 		return p.Unanswered
@@ -258,7 +259,7 @@ func failures(p *detector.ProtocolSnapshot, cause string) uint64 {
 	return p.NoPorts
 }
 
-// exact reports whether every namespace is.
+// exact reports whether the ledger of every namespace is exact.
 func exact(s *detector.Snapshot) bool {
 	for _, n := range s.Netns {
 		if !n.Exact {
@@ -268,7 +269,7 @@ func exact(s *detector.Snapshot) bool {
 	return len(s.Netns) > 0
 }
 
-// finite returns nil for what JSON cannot say.
+// finite returns nil if f is infinite or no number, which JSON cannot say.
 func finite(f float64) *float64 {
 	if math.IsNaN(f) || math.IsInf(f, 0) {
 		return nil
@@ -288,5 +289,5 @@ func writeJSON(w http.ResponseWriter, status int, v any) {
 	w.WriteHeader(status)
 	enc := json.NewEncoder(w)
 	enc.SetIndent("", "  ")
-	_ = enc.Encode(v) // the client went away: nobody is left to tell
+	_ = enc.Encode(v) // fails only if the client went away
 }

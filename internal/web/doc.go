@@ -1,5 +1,5 @@
-// Package web is what the agent serves over HTTP: metrics, the API and the page. It reads one immutable State and nothing
-// else of the agent.
+// Package web is what the agent serves over HTTP: metrics, the API and the page. It reads one immutable State and
+// nothing else of the agent.
 //
 //   - server.go holds the routes, state.go what they read.
 //   - api.go holds the shapes of /api/v1.

@@ -11,8 +11,8 @@ import (
 	"github.com/snatwatch/snatwatch/detector/metrics"
 )
 
-// bar is held against budget, in thousandths of the bar's length. Ceiling is 0 where the
-// effective ceiling is the budget itself.
+// bar compares held ports with the budget, in thousandths of the bar's length. Ceiling is 0 if the effective ceiling is
+// the budget itself.
 type bar struct {
 	Live, Cooling, Ceiling int
 }
@@ -27,11 +27,13 @@ func newBar(live, cooling int, t *budget.Terms) bar {
 	return out
 }
 
-// band draws what one port space is forecast to hold: the mean and two standard
+// band draws what one port space held within the last hour, and what it is forecast to hold: the mean and two standard
 // deviations about it, from now to the longest horizon.
 type band struct {
 	Destination, VIP string
-	Area, Mean       string // points of a polygon and of a line
+	Past             []string // points of lines
+	Now              int      // x of now
+	Area, Mean       string   // points of a polygon and of a line
 	Ceiling          float64
 	CeilingPorts     int
 	Marks            []bandMark
@@ -46,9 +48,10 @@ type bandMark struct {
 const (
 	bandWidth, bandHeight = 300, 80
 	bandTop               = 8
+	bandPast              = 100 // of the width, where the past is known
 )
 
-func newBand(s *detector.SpaceSnapshot, t *budget.Terms) *band {
+func newBand(s *detector.SpaceSnapshot, t *budget.Terms, past *Past) *band {
 	f := s.Forecast
 	mean, low, high := []float64{float64(s.Held)}, []float64{float64(s.Held)}, []float64{float64(s.Held)}
 	top := float64(t.Effective)
@@ -62,8 +65,13 @@ func newBand(s *detector.SpaceSnapshot, t *budget.Terms) *band {
 		high = append(high, f.Mean[i]+2*sd)
 		top = max(top, f.Mean[i])
 	}
+	from := 0 // x of now
+	if past != nil {
+		from = bandPast
+		top = max(top, float64(past.most()))
+	}
 	top *= 1.15
-	x := func(i int) int { return i * bandWidth / (len(mean) - 1) }
+	x := func(i int) int { return from + i*(bandWidth-from)/(len(mean)-1) }
 	y := func(v float64) float64 {
 		return bandTop + math.Round(10*(bandHeight-bandTop)*(1-min(v/top, 1)))/10
 	}
@@ -79,7 +87,11 @@ func newBand(s *detector.SpaceSnapshot, t *budget.Terms) *band {
 		Destination: s.Destination, VIP: s.VIP,
 		Area: strings.Join(area, " "), Mean: strings.Join(line, " "),
 		Ceiling: y(float64(t.Effective)), CeilingPorts: t.Effective,
-		Marks: []bandMark{{0, "now", "start"}},
+		Marks: []bandMark{{0, "now", "start"}}, Now: from,
+	}
+	if past != nil {
+		out.Marks = []bandMark{{0, "1h ago", "start"}, {from, "now", "middle"}}
+		out.Past = pastLines(past, y)
 	}
 	for i, h := range metrics.HorizonValues() {
 		anchor := "middle"
@@ -91,6 +103,22 @@ func newBand(s *detector.SpaceSnapshot, t *budget.Terms) *band {
 	return out
 }
 
+// pastLines are the held ports of the last hour, left of now.
+func pastLines(p *Past, y func(float64) float64) (lines []string) {
+	var line []string
+	for i := range len(p.Held) + 1 {
+		if i == len(p.Held) || p.Held[i] < 0 {
+			if len(line) > 1 {
+				lines = append(lines, strings.Join(line, " "))
+			}
+			line = nil
+			continue
+		}
+		line = append(line, fmt.Sprintf("%.3g,%g", float64(i)*bandPast/float64(len(p.Held)-1), y(float64(p.Held[i]))))
+	}
+	return lines
+}
+
 func ratio(a, b int) float64 {
 	if b == 0 {
 		return 0
@@ -98,7 +126,7 @@ func ratio(a, b int) float64 {
 	return float64(a) / float64(b)
 }
 
-// percent never rounds to 0 or 100 what is not.
+// percent writes a share. It rounds to 0 or 100 only what is 0 or 100.
 func percent(f float64) string {
 	p := f * 100
 	switch {
@@ -124,7 +152,7 @@ func decimal(f float64) string {
 	return strconv.FormatFloat(f, 'f', 1, 64)
 }
 
-// span says a number of seconds with the precision that a reader needs.
+// span writes a number of seconds as precisely as a reader needs.
 func span(s float64) string {
 	switch {
 	case s < 0.0995:

@@ -33,7 +33,7 @@ func busyState() *State {
 		Name: "masquerade", Model: "linux", VIPCount: 1,
 		TCP: budget.Terms{Ports: 28232, Effective: 25973}, UDP: budget.Terms{Ports: 28232, Effective: 25973},
 	}
-	tcp := detector.ProtocolSnapshot{
+	tcp := detector.AccountSnapshot{
 		Protocol: collector.TCP, Terms: web.TCP, Held: 1420, Live: 1090, Cooling: 330, Busiest: 967,
 		Opening: 12, Stalled: 3, Opened: 88_123, Unanswered: 4, Refused: 2, NoPorts: 19, Tracked: 340,
 		Lifetime: detector.Histogram{Bounds: []float64{1, 10}, Counts: []uint64{1, 2, 3}, Sum: 99},
@@ -61,7 +61,7 @@ func busyState() *State {
 		}
 		tcp.Spaces = append(tcp.Spaces, s)
 	}
-	udp := detector.ProtocolSnapshot{
+	udp := detector.AccountSnapshot{
 		Protocol: collector.UDP, Terms: web.UDP, Held: 14, Live: 14, Busiest: 14, Tracked: 1,
 		Spaces: []detector.SpaceSnapshot{{Destination: "203.0.113.53:*", Held: 14, Live: 14, OpensPerSecond: 0.4, MeanHold: 33 * time.Second}},
 	}
@@ -70,13 +70,13 @@ func busyState() *State {
 		At:    collector.Time(fixtureAt.UnixNano()),
 		Netns: []detector.NetnsSnapshot{{Netns: fixtureNetns, Exact: true, Flows: 1434}},
 		Budgets: []detector.BudgetSnapshot{
-			{Budget: nat, Brier: none, Protocols: []detector.ProtocolSnapshot{
+			{Budget: nat, Brier: none, Protocols: []detector.AccountSnapshot{
 				{Protocol: collector.TCP, Terms: nat.TCP, Held: 210, Live: 200, Cooling: 10, Busiest: 180, Tracked: 1, Spaces: []detector.SpaceSnapshot{
 					{VIP: "198.51.100.9", Destination: "192.0.2.80:80", Held: 180, Live: 170, Cooling: 10, OpensPerSecond: 11, MeanHold: 4 * time.Millisecond},
 				}},
 				{Protocol: collector.UDP, Terms: nat.UDP},
 			}},
-			{Budget: web, Brier: [4]float64{0.01, 0.03, math.NaN(), math.NaN()}, Protocols: []detector.ProtocolSnapshot{tcp, udp}},
+			{Budget: web, Brier: [4]float64{0.01, 0.03, math.NaN(), math.NaN()}, Protocols: []detector.AccountSnapshot{tcp, udp}},
 		},
 	}
 	return &State{

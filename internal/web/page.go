@@ -20,12 +20,13 @@ import (
 //go:embed page.html
 var pageHTML string
 
-// The page stays under 100 KB whatever the agent watches: so many port spaces
-// in all, at most so many in one table and so many budgets.
+// The page stays under 100 KB whatever the agent watches. It shows pageSpaces port spaces, at most pageSpacesTable of
+// them in one table, and pageBudgets budgets.
 const (
 	pageSpaces      = 80
 	pageSpacesTable = 20
 	pageBudgets     = 12
+	pageCharts      = 4 // protocols whose past is drawn
 )
 
 type pageData struct {
@@ -38,13 +39,20 @@ type pageData struct {
 	Warming  bool
 	CPU      bool
 	Starting bool
-	Sources  []metrics.Source
+	Sources  []pageSource
 	Notices  []string
 	Budgets  []pageBudget
 	More     int
 }
 
+// pageSource is where flows are seen, and how many there are now.
+type pageSource struct {
+	Name, Strategy, Why string
+	Flows               string // tracked now; empty before the first dump
+}
+
 type pageBudget struct {
+	Answers                           []answer
 	Name, Model, Scope, Pool, Gateway string
 	Assumed                           []string
 	Edge                              string
@@ -68,7 +76,9 @@ type pageProtocol struct {
 	Spaces           []pageSpace
 	Hidden           int // port spaces that are not shown one by one
 	HiddenHeld       int
+	Charts           []chart
 	Band             *band
+	plain            *band // without the past
 }
 
 type pageFailure struct {
@@ -86,10 +96,10 @@ type pageSpace struct {
 	Probability, TTE    string
 }
 
-// page renders the live view from one state.
+// page answers with the live page.
 func (s *Server) page(w http.ResponseWriter, _ *http.Request) {
 	var b bytes.Buffer
-	if err := s.tmpl.Execute(&b, newPageData(s.state(), s.age())); err != nil {
+	if err := s.tmpl.Execute(&b, s.newPageData(s.state(), s.age())); err != nil {
 		s.logger.Error("page not rendered", "err", err)
 		http.Error(w, "page not rendered", http.StatusInternalServerError)
 		return
@@ -99,15 +109,15 @@ func (s *Server) page(w http.ResponseWriter, _ *http.Request) {
 	h.Set("Cache-Control", "no-store")
 	h.Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'")
 	h.Set("X-Content-Type-Options", "nosniff")
-	_, _ = w.Write(b.Bytes()) // the client went away: nobody is left to tell
+	_, _ = w.Write(b.Bytes()) // fails only if the client went away
 }
 
 func parsePage() (*template.Template, error) { return template.New("page").Parse(pageHTML) }
 
-func newPageData(st *State, age time.Duration) pageData {
+func (s *Server) newPageData(st *State, age time.Duration) pageData {
 	v := st.View
 	out := pageData{
-		Version: v.Build.Version, Sources: v.Sources, Notices: st.Notices, CPU: v.CPUExceeded,
+		Version: v.Build.Version, Sources: pageSources(v), Notices: st.Notices, CPU: v.CPUExceeded,
 		Level: levelWarn, Verdict: "Waiting for the first dump", Starting: !st.Ready,
 	}
 	snap := v.Snapshot
@@ -118,7 +128,7 @@ func newPageData(st *State, age time.Duration) pageData {
 	out.Age = span(age.Seconds())
 	out.Exact, out.Warming = exact(snap), snap.Warming
 	for i := range snap.Budgets {
-		out.Budgets = append(out.Budgets, newPageBudget(v, &snap.Budgets[i]))
+		out.Budgets = append(out.Budgets, s.newPageBudget(v, &snap.Budgets[i]))
 	}
 	slices.SortStableFunc(out.Budgets, func(a, b pageBudget) int { return cmp.Compare(b.urgency, a.urgency) })
 	if st.Ready {
@@ -126,6 +136,9 @@ func newPageData(st *State, age time.Duration) pageData {
 	}
 	if out.Doubts = doubts(snap, age, st.Ready); len(out.Doubts) > 0 {
 		out.Level = worse(out.Level, levelWarn)
+	}
+	if len(out.Budgets) > 0 && st.Ready {
+		out.Budgets[0].Answers = s.answersFor(v, out.Budgets[0].Name)
 	}
 	if len(out.Budgets) > pageBudgets {
 		out.More = len(out.Budgets) - pageBudgets
@@ -135,9 +148,37 @@ func newPageData(st *State, age time.Duration) pageData {
 	return out
 }
 
-// trim leaves each table its share of the port spaces that the page shows.
+// answersFor are the plan's best answers for a budget.
+func (s *Server) answersFor(v *metrics.View, name string) []answer {
+	for i := range v.Snapshot.Budgets {
+		if b := &v.Snapshot.Budgets[i]; b.Budget.Name == name {
+			return s.planner.answers(s.history, v.At, v.Snapshot.At, b)
+		}
+	}
+	return nil
+}
+
+// pageSources are the sources with the flows that they track now: what was so when one was chosen is in its why.
+func pageSources(v *metrics.View) []pageSource {
+	var out []pageSource
+	for i := range v.Sources {
+		x := &v.Sources[i]
+		p := pageSource{Name: x.Name, Strategy: x.Strategy, Why: x.Why}
+		if v.Snapshot != nil {
+			for _, n := range v.Snapshot.Netns {
+				if n.Netns == x.Netns {
+					p.Flows = fmt.Sprintf("%d flows now", n.Flows)
+				}
+			}
+		}
+		out = append(out, p)
+	}
+	return out
+}
+
+// trim cuts each table to its share of the pageSpaces that the page shows.
 func trim(budgets []pageBudget) {
-	tables := 0
+	tables, drawn := 0, 0
 	for i := range budgets {
 		tables += len(budgets[i].Protocols)
 	}
@@ -145,6 +186,11 @@ func trim(budgets []pageBudget) {
 	for i := range budgets {
 		for j := range budgets[i].Protocols {
 			p := &budgets[i].Protocols[j]
+			if len(p.Charts) > 0 {
+				if drawn++; drawn > pageCharts {
+					p.Charts, p.Band = nil, p.plain
+				}
+			}
 			for _, s := range p.Spaces[min(share, len(p.Spaces)):] {
 				p.Hidden++
 				p.HiddenHeld += s.Held
@@ -154,7 +200,7 @@ func trim(budgets []pageBudget) {
 	}
 }
 
-func newPageBudget(v *metrics.View, s *detector.BudgetSnapshot) pageBudget {
+func (srv *Server) newPageBudget(v *metrics.View, s *detector.BudgetSnapshot) pageBudget {
 	b := s.Budget
 	out := pageBudget{
 		Name: b.Name, Model: b.Model, Scope: b.Scope.String(), Pool: b.Pool, Gateway: b.Gateway,
@@ -166,7 +212,7 @@ func newPageBudget(v *metrics.View, s *detector.BudgetSnapshot) pageBudget {
 	}
 	for i := range s.Protocols {
 		p := &s.Protocols[i]
-		out.Protocols = append(out.Protocols, newPageProtocol(v, p))
+		out.Protocols = append(out.Protocols, newPageProtocol(v, p, srv.history, b.Name))
 		out.urgency = max(out.urgency, ratio(p.Busiest, p.Terms.Effective))
 		for j := range p.Spaces {
 			if f := p.Spaces[j].Forecast; f != nil {
@@ -177,7 +223,7 @@ func newPageBudget(v *metrics.View, s *detector.BudgetSnapshot) pageBudget {
 	return out
 }
 
-func newPageProtocol(v *metrics.View, p *detector.ProtocolSnapshot) pageProtocol {
+func newPageProtocol(v *metrics.View, p *detector.AccountSnapshot, h *History, name string) pageProtocol {
 	out := pageProtocol{
 		Protocol: p.Protocol.String(), Ports: p.Terms.Ports, Effective: p.Terms.Effective,
 		Busiest: p.Busiest, Held: p.Held, Opening: p.Opening, Level: levelOK,
@@ -192,7 +238,7 @@ func newPageProtocol(v *metrics.View, p *detector.ProtocolSnapshot) pageProtocol
 	for _, c := range causes(v, p) {
 		out.Failures = append(out.Failures, pageFailure{c, failures(p, c)})
 	}
-	var endangered, calm []pageSpace // what is in danger stands first, the fullest first in each
+	var endangered, calm []pageSpace // the page shows endangered spaces first; each list starts with the fullest
 	var soonest *detector.SpaceSnapshot
 	for i := range p.Spaces {
 		s := &p.Spaces[i]
@@ -208,8 +254,10 @@ func newPageProtocol(v *metrics.View, p *detector.ProtocolSnapshot) pageProtocol
 		}
 	}
 	out.Spaces = slices.Concat(endangered, calm)
+	out.Charts = charts(h.past(pastKey{budget: name, protocol: p.Protocol}), p.Terms.Effective)
 	if soonest != nil {
-		out.Band = newBand(soonest, &p.Terms)
+		out.plain = newBand(soonest, &p.Terms, nil)
+		out.Band = newBand(soonest, &p.Terms, h.past(pastKey{name, p.Protocol, soonest.VIP, soonest.Destination}))
 	}
 	return out
 }

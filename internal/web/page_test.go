@@ -50,7 +50,7 @@ func TestPageShowsWhatIsInDanger(t *testing.T) {
 		p.Spaces = append(p.Spaces, p.Spaces[0])
 	}
 	p.Spaces = append(p.Spaces, danger)
-	shown := newPageData(st, time.Second).Budgets[0].Protocols[0].Spaces
+	shown := newTestServer(t, st).newPageData(st, time.Second).Budgets[0].Protocols[0].Spaces
 	if shown[0].Destination != danger.Destination {
 		t.Errorf("%s stands first, want %s", shown[0].Destination, danger.Destination)
 	}
@@ -88,12 +88,18 @@ func TestPageInChromium(t *testing.T) {
 		{"phone many budgets", 390, 3000, crowdedState()},
 		{"phone long names", 390, 3000, longState()},
 		{"desktop long names", 1200, 2500, longState()},
+		{"desktop with a past", 1200, 1700, pastState()},
+		{"phone with a past", 390, 3200, pastState()},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			requests := make(chan struct{}, 1000)
-			page := newTestServer(t, tt.state).Handler()
+			server := newTestServer(t, tt.state)
+			if strings.Contains(tt.name, "past") {
+				server.history = hour(tt.state, 59)
+			}
+			page := server.Handler()
 			mux := http.NewServeMux()
 			mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, r *http.Request) {
 				requests <- struct{}{}

@@ -19,8 +19,8 @@ import (
 	"github.com/snatwatch/snatwatch/detector/metrics"
 )
 
-// staleAfter is the age at which a snapshot says that the ledger's loop hangs:
-// it makes one every second, and a batch of a dump takes milliseconds.
+// staleAfter is the age of the snapshot from which on the loop counts as hanging. The loop makes a snapshot every
+// second, and a batch of events takes milliseconds.
 const staleAfter = 30 * time.Second
 
 // Server answers HTTP from the current state alone.
@@ -28,30 +28,35 @@ type Server struct {
 	state  func() *State
 	age    func() time.Duration
 	reload func() error
-	tmpl   *template.Template
-	logger *slog.Logger
+	// history is nil where none is kept.
+	history *History
+	planner planner
+	tmpl    *template.Template
+	logger  *slog.Logger
 	// lifecycle and profiling are the routes that a flag adds.
 	lifecycle, profiling bool
 	scrapes              chan struct{} // holds one for each scrape that is answered now
 	reloads              *rate.Limiter
 }
 
-// Config is what a server takes; all of it is needed.
+// Config is what a server takes; all but History is needed.
 type Config struct {
 	// State returns the current state, from any goroutine.
 	State func() *State
 	// Age returns how old the current state's snapshot is.
 	Age func() time.Duration
-	// Reload reads the agent's config again. An error means that the config before stands.
+	// Reload reads the agent's config again. An error means that the last good config stays in place.
 	Reload func() error
 	Logger *slog.Logger
+	// History of the last hour, for the page; nil is none.
+	History *History
 	// Lifecycle lets POST /-/reload reload the config.
 	Lifecycle bool
 	// Profiling serves /debug/pprof/.
 	Profiling bool
 }
 
-// Scrapes and reloads that cost more than they are worth are put off.
+// Scrapes and reloads that would cost more than they are worth must wait.
 const (
 	// scrapesAtOnce is how many scrapes are answered at a time. The next one waits scrapeWait for its turn,
 	// which is shorter than Prometheus' scrape timeout of 10 s.
@@ -69,7 +74,7 @@ func New(c Config) (*Server, error) {
 		return nil, fmt.Errorf("parse page: %w", err)
 	}
 	return &Server{
-		state: c.State, age: c.Age, reload: c.Reload, tmpl: tmpl, logger: c.Logger,
+		state: c.State, age: c.Age, reload: c.Reload, history: c.History, tmpl: tmpl, logger: c.Logger,
 		lifecycle: c.Lifecycle, profiling: c.Profiling,
 		scrapes: make(chan struct{}, scrapesAtOnce), reloads: rate.NewLimiter(rate.Every(reloadEvery), reloadBurst),
 	}, nil
@@ -106,8 +111,8 @@ func (s *Server) Handler() http.Handler {
 	return secured(http.NewCrossOriginProtection().Handler(mux))
 }
 
-// secured adds to every answer the headers that keep a browser from lending the page to others. The page's own style and
-// script are inline.
+// secured adds to every answer the headers that keep a browser from lending the page to others. The page's own style
+// and script are inline.
 func secured(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
@@ -120,7 +125,7 @@ func secured(next http.Handler) http.Handler {
 	})
 }
 
-// inTurn lets scrapesAtOnce requests through at a time. The others wait, and are told to come back if that takes too long.
+// inTurn lets scrapesAtOnce requests through at a time. The others wait; after scrapeWait they are answered with 503.
 func (s *Server) inTurn(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		timeout := time.NewTimer(scrapeWait)
@@ -181,7 +186,7 @@ func (s *Server) handleReload(w http.ResponseWriter, _ *http.Request) {
 		return
 	}
 	if err := s.reload(); err != nil {
-		http.Error(w, "config refused, the one before stands: "+err.Error(), http.StatusUnprocessableEntity)
+		http.Error(w, "config refused, the last good one stays in place: "+err.Error(), http.StatusUnprocessableEntity)
 		return
 	}
 	_, _ = fmt.Fprintln(w, "config reloaded")

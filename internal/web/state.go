@@ -5,13 +5,12 @@ import (
 	"github.com/snatwatch/snatwatch/detector/metrics"
 )
 
-// State is what every reader outside the ledger's goroutine sees. It is immutable
-// once it has been published.
+// State is what every reader outside the ledger's goroutine sees. Nobody changes it once it is published.
 type State struct {
 	View *metrics.View
-	// Ready: a complete dump has been taken.
+	// Ready: the agent has taken a complete dump.
 	Ready bool
-	// Notices say what the agent cannot see, why, and how to give it that.
+	// Notices say what the agent cannot see, why, and how to change that.
 	Notices []string
 	Budgets []*budget.Budget
 }

@@ -18,15 +18,15 @@ const (
 	levelCrit level = "crit"
 )
 
-// urgent is the port space that runs out first of those that are near their budget.
+// urgent is the port space that runs out first among those that are near their budget.
 type urgent struct {
 	level    level // levelOK: there is none
-	protocol *detector.ProtocolSnapshot
+	protocol *detector.AccountSnapshot
 	space    *detector.SpaceSnapshot
 	left     float64 // seconds to exhaustion, +Inf beyond the longest horizon
 }
 
-// of takes in the port spaces of a budget: the worse level counts, then the shorter time.
+// of compares with the port spaces of a budget, and keeps the worst level, and of that the shortest time.
 func (u *urgent) of(b *detector.BudgetSnapshot) {
 	for i := range b.Protocols {
 		p := &b.Protocols[i]
@@ -49,7 +49,7 @@ func (u *urgent) of(b *detector.BudgetSnapshot) {
 	}
 }
 
-// verdict is the page's first line: the port space that runs out first.
+// verdict returns the page's first line, which names the port space that runs out first.
 func verdict(snap *detector.Snapshot) (level, string) {
 	if len(snap.Budgets) == 0 {
 		return levelWarn, "No budget: nothing to compare ports with"
@@ -77,7 +77,7 @@ func verdict(snap *detector.Snapshot) (level, string) {
 	return u.level, text
 }
 
-// spaceLevel judges one port space by its fill and its forecast at 15 minutes.
+// spaceLevel returns how urgent a port space is, from its fill and its forecast at 15 minutes.
 func spaceLevel(s *detector.SpaceSnapshot, t *budget.Terms) level {
 	fill, probability := ratio(s.Held, t.Effective), 0.0
 	if s.Forecast != nil {
@@ -102,7 +102,7 @@ func worse(a, b level) level {
 	return levelOK
 }
 
-// doubts are what makes the verdict less than certain: a calm line above a blind agent misleads.
+// doubts returns why the verdict may be wrong: a calm first line over a blind agent would mislead.
 func doubts(snap *detector.Snapshot, age time.Duration, ready bool) []string {
 	var out []string
 	if age > staleAfter {

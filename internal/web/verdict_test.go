@@ -98,7 +98,7 @@ func TestDoubts(t *testing.T) {
 			t.Parallel()
 			st := calmState()
 			tt.change(st)
-			got := newPageData(st, tt.age)
+			got := newTestServer(t, st).newPageData(st, tt.age)
 			if diff := cmp.Diff(tt.want, got.Doubts); diff != "" || got.Level != tt.level {
 				t.Errorf("level %s, want %s; doubts (-want +got):\n%s", got.Level, tt.level, diff)
 			}

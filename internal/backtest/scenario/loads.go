@@ -74,7 +74,11 @@ func deploy(l *load) {
 	for from := -every / 2.0; from < l.seconds; from += every {
 		ends := from + every
 		life := func(t float64) (float64, collector.Reason) { return ends + l.between(0, 5) - t, collector.FIN }
-		l.batches = append(l.batches, batch{at: max(0, from), over: 5, flows: connections, life: life})
+		b := batch{at: from, over: 5, flows: connections, life: life}
+		if from < 0 {
+			b.at, b.over = 0, 600 // it starts quietly
+		}
+		l.batches = append(l.batches, b)
 	}
 }
 

@@ -11,7 +11,7 @@ import (
 	"github.com/snatwatch/snatwatch/internal/remote"
 )
 
-// peak is one day's, or hour's where the range has fewer than three days.
+// peak is one day's.
 type peak struct {
 	at   time.Time
 	most float64
@@ -19,17 +19,13 @@ type peak struct {
 
 // fit finds the rate whose load explains the peaks, their spread, their length and whether they grow.
 func (a *asker) fit(d *plan.Demand, points []remote.Point, hold float64, b *budget.Budget) {
-	unit := 24 * time.Hour
-	if a.fleet.Range < 3*unit {
-		unit = time.Hour
-		a.note("The range has fewer than three days: the spread is that of hours, and days that are worse were not seen.")
-	}
-	days := group(points, a.fleet.Now, unit)
-	d.Peak = lengthOf(points, days, unit)
+	days := group(points, a.fleet.Now)
+	d.Peak = lengthOf(points, days)
 	ceiling := b.TCP.Effective
 	var loads []float64
 	for _, p := range days {
-		if int(p.most) >= ceiling {
+		// A log knows nothing of the ceiling: what it holds beyond was not cut off.
+		if int(p.most) >= ceiling && (a.p != nil || p.most <= 1.05*float64(b.TCP.Ports)) {
 			d.Cut = true
 		}
 		if p.most >= 1 {
@@ -44,7 +40,7 @@ func (a *asker) fit(d *plan.Demand, points []remote.Point, hold float64, b *budg
 	d.Spread = min(2, spread)
 	if len(loads) < 3 {
 		d.Spread = momentSpread
-		a.note("There are %d peaks only: a spread of 20 %% is taken.", len(loads))
+		a.note("There are the peaks of %d days only: a spread of 20 %% from day to day is taken, and days that are worse were not seen.", len(loads))
 	}
 	// The mean of n peaks is known to within twice spread/√n; less than 2 % nobody knows.
 	off := max(0.02, 2*d.Spread/math.Sqrt(float64(max(1, len(loads)))))
@@ -53,15 +49,18 @@ func (a *asker) fit(d *plan.Demand, points []remote.Point, hold float64, b *budg
 	if d.Cut {
 		a.beyond(d, hold, ceiling)
 	}
-	a.growth(days, unit)
+	a.growth(days)
 }
 
-// group returns the most of each unit of time before now.
-func group(points []remote.Point, now time.Time, unit time.Duration) []peak {
+// day is the unit of peaks.
+const day = 24 * time.Hour
+
+// group returns the most of each day before now.
+func group(points []remote.Point, now time.Time) []peak {
 	most := map[int]*peak{}
 	last := 0
 	for _, p := range points {
-		i := int(now.Sub(p.At) / unit)
+		i := int(now.Sub(p.At) / day)
 		if i < 0 {
 			i = 0
 		}
@@ -82,19 +81,19 @@ func group(points []remote.Point, now time.Time, unit time.Duration) []peak {
 }
 
 // lengthOf is how long the held ports stay above nine tenths of the most of a day, in the median of days. Not under 5 min.
-func lengthOf(points []remote.Point, days []peak, unit time.Duration) time.Duration {
+func lengthOf(points []remote.Point, days []peak) time.Duration {
 	var lengths []time.Duration
-	for _, day := range days {
+	for _, x := range days {
 		n := 0
 		for _, p := range points {
-			if p.At.Sub(day.at).Abs() <= unit/2 && p.Value >= 0.9*day.most {
+			if p.At.Sub(x.at).Abs() <= day/2 && p.Value >= 0.9*x.most {
 				n++
 			}
 		}
 		lengths = append(lengths, time.Duration(n)*step)
 	}
 	slices.Sort(lengths)
-	return min(max(lengths[len(lengths)/2], step), 24*time.Hour)
+	return min(max(lengths[len(lengths)/2], step), day)
 }
 
 // meanAndSpread are the mean and the relative standard deviation.
@@ -116,6 +115,11 @@ func meanAndSpread(x []float64) (mean, spread float64) {
 // beyond raises the high end of a demand that was cut off at the ceiling: to the load that fails as large a share of opens
 // as failed in the worst quarter of an hour.
 func (a *asker) beyond(d *plan.Demand, hold float64, ceiling int) {
+	if a.p == nil {
+		a.note("A log does not tell which opens failed: by how much the demand passed the ceiling is not known.")
+		d.High = max(d.High, 2*d.Rate)
+		return
+	}
 	over := promRange(a.fleet.Range)
 	share, ok := a.one(a.fleet.Now, "max(max_over_time((sum by (instance) (rate(%s{%s,cause=\"ports\"}[15m])) / (sum by (instance) (rate(%s{%s}[15m])) > 0))[%s:5m]))",
 		metrics.OpenFailures, a.match, metrics.FlowsOpened, a.match, over)
@@ -134,8 +138,8 @@ func (a *asker) beyond(d *plan.Demand, hold float64, ceiling int) {
 const growthSure = 3
 
 // growth finds the doubling time of peaks, where a week of days or more shows one.
-func (a *asker) growth(days []peak, unit time.Duration) {
-	if unit < 24*time.Hour || len(days) < 7 {
+func (a *asker) growth(days []peak) {
+	if len(days) < 7 {
 		return
 	}
 	var n, sx, sy, sxx, sxy float64

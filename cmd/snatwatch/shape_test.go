@@ -1,0 +1,66 @@
+package main
+
+import (
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// What a newcomer can hold in mind: a folder of at most 25 files, a type of at most 25 methods. Tests do not count.
+func TestPackagesAndTypesStaySmall(t *testing.T) {
+	t.Parallel()
+	const filesMax, methodsMax = 25, 25
+	// More than that, and no more than now: rules has a file and a method for each alert and record.
+	known := map[string]int{"rules": 26, "rules: Options": 62, "detector/forecast: Outlook": 52}
+	files, methods := map[string]int{}, map[string]int{}
+	err := filepath.WalkDir("../..", func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() || filepath.Ext(path) != ".go" || strings.HasSuffix(path, "_test.go") {
+			return err
+		}
+		f, err := parser.ParseFile(token.NewFileSet(), path, nil, parser.SkipObjectResolution)
+		if err != nil {
+			return err
+		}
+		folder := strings.TrimPrefix(filepath.Dir(path), "../../")
+		files[folder]++
+		for _, decl := range f.Decls {
+			if fn, ok := decl.(*ast.FuncDecl); ok && fn.Recv != nil {
+				methods[folder+": "+receiver(fn.Recv.List[0].Type)]++
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for folder, n := range files {
+		if n > max(filesMax, known[folder]) {
+			t.Errorf("%s has %d files, want at most %d", folder, n, filesMax)
+		}
+	}
+	for name, n := range methods {
+		if n > max(methodsMax, known[name]) {
+			t.Errorf("%s has %d methods, want at most %d", name, n, methodsMax)
+		}
+	}
+	if len(files) < 20 || len(methods) < 50 {
+		t.Errorf("only %d packages and %d types were found", len(files), len(methods))
+	}
+}
+
+// receiver returns the type's name, without pointer and type parameters.
+func receiver(e ast.Expr) string {
+	switch e := e.(type) {
+	case *ast.StarExpr:
+		return receiver(e.X)
+	case *ast.IndexExpr:
+		return receiver(e.X)
+	case *ast.Ident:
+		return e.Name
+	}
+	return ""
+}

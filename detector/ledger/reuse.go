@@ -1,0 +1,85 @@
+package ledger
+
+import (
+	"time"
+
+	"github.com/snatwatch/snatwatch/collector"
+)
+
+// A connection over the five-tuple of one that ended often gets the same conntrack id: the id is a keyed hash of the
+// entry's address and tuple, and the kernel hands the address out again. The state tells them apart, or a stamp.
+
+const (
+	// stampSlack is how far two readings of one start stamp may lie apart.
+	stampSlack = 50 * time.Millisecond
+	// endSlack is how much later than first read an ended flow's last packet may come: a FIN that is sent again renews
+	// the entry's timeout. Another connection over the tuple takes longer to open and to end (tcp_tw_reuse waits a second).
+	endSlack = time.Second
+)
+
+// another reports whether the flow of s, which a dump shows under the id of f, is one that opened later.
+func (in *intake) another(s *sighting, f *flow) bool {
+	e := &s.event.Flow
+	ended := f.phase != phaseLive
+	switch {
+	case f.opened != 0 && e.Opened.From > f.opened.Add(stampSlack):
+		return true
+	case e.ID == 0 || e.Inode != 0: // sockets have no id that comes again
+		return false
+	case e.Protocol != collector.TCP:
+		return ended && f.flags&flagEndSeen != 0
+	case !ended: // TCP does not go back
+		return e.State == collector.Opening && f.flags&(flagOpening|flagUnconfirmed) == 0
+	case f.flags&(flagTimedOut|flagSwept) != 0: // the kernel did not say that it ended
+		return false
+	case e.State == collector.Done:
+		return e.Reason == f.reason && (f.reason == collector.FIN || f.reason == collector.RST) && e.Ended.From > in.endOf(s, f).Add(endSlack)
+	}
+	return true
+}
+
+// endOf is when ended f ended, at the latest.
+func (in *intake) endOf(s *sighting, f *flow) collector.Time {
+	return f.moment.Add(-in.spaces.accounts[s.account].terms.CoolDown[f.reason])
+}
+
+// takeOver gives the port of f to the flow of s, which has the same id.
+func (in *intake) takeOver(s *sighting, i uint32, f *flow) {
+	if f.phase == phaseLive {
+		in.replace(s, i, f)
+		return
+	}
+	opened := in.openedAt(s)
+	opened.From = min(max(opened.From, in.endOf(s, f)), opened.To)
+	before := f.id
+	f.dump = s.netns.dump
+	in.reopen(s, f, opened)
+	f.before = before
+	in.refresh(s, i, f)
+}
+
+// heard takes what the event of s says about the last packet of live f. Conntrack tells how much of a timeout is left, and
+// what it was set to is only assumed: nft may give a flow a timeout of its own, and the kernel's settings change while flows
+// live. A packet from before the flow opened, or one that came after a dump but is dated well before it, says that the
+// assumption is wrong for this flow.
+func (in *intake) heard(s *sighting, f *flow) {
+	active := s.event.Flow.Active
+	if active == 0 || f.flags&flagAgeUnknown != 0 {
+		return
+	}
+	if misdated(f.moment, active, s.netns) || active < f.openedInterval().From {
+		f.flags |= flagAgeUnknown
+		f.moment = 0
+		return
+	}
+	f.moment = max(f.moment, active)
+}
+
+// misdated reports whether a flow's last packet, dated before and now active, came after the last complete dump of n but is
+// dated well before it.
+func misdated(before, active collector.Time, n *netns) bool {
+	return before != 0 && active > before.Add(ageSlack) && active.Add(ageSlack) < n.complete
+}
+
+// ageSlack is how far two readings of one packet's time may lie apart: conntrack rounds timeouts to a second.
+const ageSlack = 3 * time.Second

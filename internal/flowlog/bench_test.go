@@ -1,0 +1,167 @@
+package flowlog
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/snatwatch/snatwatch/detector/budget"
+	"github.com/snatwatch/snatwatch/internal/backtest/record"
+)
+
+// made is a flow log of version 5 without end: so many rows, ten to a second, of so many tuples in turn, to 50 destinations.
+type made struct {
+	rows, row, tuples int
+	line              []byte
+}
+
+func (m *made) Read(p []byte) (int, error) {
+	n := 0
+	for n < len(p) {
+		if len(m.line) == 0 {
+			if m.row > m.rows {
+				return n, io.EOF
+			}
+			m.next()
+		}
+		k := copy(p[n:], m.line)
+		m.line = m.line[k:]
+		n += k
+	}
+	return n, nil
+}
+
+func (m *made) next() {
+	if m.row == 0 {
+		m.line = append(m.line[:0:0], awsHeader...)
+		m.row++
+		return
+	}
+	i := m.row
+	m.row++
+	tuple, start := i%m.tuples, 1600000000+i/1000
+	m.line = fmt.Appendf(m.line[:0:0], "5 1 eni-1 10.0.%d.%d 203.0.113.%d %d 443 6 9 900 %d %d ACCEPT OK 3 10.0.0.%d 203.0.113.%d egress\n",
+		tuple%7, tuple%11, tuple%50, 1024+tuple%60000, start, start+20, tuple%5, tuple%50)
+}
+
+func gateway(t testing.TB) *budget.Budget {
+	t.Helper()
+	b, err := budget.Resolve(budget.Params{Name: "t", Model: "aws-nat-gateway"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// processor is the time that this process has had on processors, in ns: the machine may have others to serve.
+func processor(b *testing.B) float64 {
+	var u unix.Rusage
+	if err := unix.Getrusage(unix.RUSAGE_SELF, &u); err != nil {
+		b.Fatal(err)
+	}
+	return float64(u.Utime.Nano() + u.Stime.Nano())
+}
+
+// A million rows and more a second on one core, and three times as many as the reader of the backtest's CSV, which keeps them
+// all. What it takes stands in ns of the processor a row.
+func BenchmarkRead(b *testing.B) {
+	const rows = 200_000
+	var text bytes.Buffer
+	if _, err := io.Copy(&text, &made{rows: rows, tuples: 50_000}); err != nil {
+		b.Fatal(err)
+	}
+	csv := filepath.Join(b.TempDir(), "flows.csv")
+	if err := os.WriteFile(csv, []byte(asCSV(text.String())), 0o600); err != nil {
+		b.Fatal(err)
+	}
+	for _, c := range []struct {
+		name string
+		read func() error
+	}{
+		{"rows", func() error {
+			_, err := Read(bytes.NewReader(text.Bytes()), func(*Row) {})
+			return err
+		}},
+		{"counted", func() error {
+			c := NewCounter(gateway(b))
+			_, err := c.Read(bytes.NewReader(text.Bytes()))
+			c.Close()
+			return err
+		}},
+		{"CSV of the backtest", func() error {
+			_, err := (&record.Reader{}).ReadFiles([]string{csv})
+			return err
+		}},
+	} {
+		b.Run(c.name, func(b *testing.B) {
+			b.ReportAllocs()
+			began := processor(b)
+			for b.Loop() {
+				if err := c.read(); err != nil {
+					b.Fatal(err)
+				}
+			}
+			b.ReportMetric((processor(b)-began)/float64(b.N)/rows, "cpu-ns/row")
+		})
+	}
+}
+
+// asCSV is the same log with the columns that the backtest reads.
+func asCSV(text string) string {
+	var b strings.Builder
+	b.WriteString("start,end,source,destination,port,protocol\n")
+	for line := range strings.Lines(text) {
+		f := strings.Fields(line)
+		if f[0] == "5" {
+			fmt.Fprintf(&b, "%s,%s,%s,%s,%s,%s\n", f[10], f[11], f[15], f[16], f[6], f[7])
+		}
+	}
+	return b.String()
+}
+
+// Memory follows the flows that are open, not the size of the log: ten times the rows take as much.
+func TestMemoryIsFlat(t *testing.T) {
+	taken := func(rows int) uint64 {
+		c := NewCounter(gateway(t))
+		if _, err := c.Read(&made{rows: rows, tuples: 50_000}); err != nil {
+			t.Fatal(err)
+		}
+		runtime.GC()
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		c.Close()
+		return m.HeapAlloc
+	}
+	small, large := taken(2_000_000), taken(4_000_000)
+	t.Logf("%d MB after 2 M rows, %d MB after 4 M", small>>20, large>>20)
+	if large > small+small/2+(8<<20) {
+		t.Errorf("%d bytes after 2 M rows, %d after twice as many", small, large)
+	}
+}
+
+func FuzzRead(f *testing.F) {
+	f.Add(awsHeader + "5 1 eni-1 10.0.1.9 203.0.113.7 40000 443 6 9 900 1600000000 1600000055 ACCEPT OK 2 10.0.0.5 203.0.113.7 egress\n")
+	f.Add(`{"records":[{"flowTuples":["1600000001500,10.0.0.5,203.0.113.7,40000,443,6,O,B,NX,0,0,0,0"]}]}`)
+	f.Add("ts,te,td,sa,da,sp,dp,pr,flg\n2020-09-13 12:26:41,2020-09-13 12:26:46,5.000,10.0.0.5,203.0.113.7,40000,443,TCP,...AP.SF\n")
+	f.Add("[1600000001.5] [NEW] tcp 6 120 SYN_SENT src=10.0.0.5 dst=203.0.113.7 sport=40000 dport=443\n")
+	f.Add("#separator \\x09\n#fields\tts\tid.orig_h\tid.orig_p\tid.resp_h\tid.resp_p\tproto\tduration\tconn_state\n1\t10.0.0.5\t1\t203.0.113.7\t2\ttcp\t-\tS0\n")
+	f.Fuzz(func(t *testing.T, text string) {
+		c := NewCounter(gateway(t))
+		if _, err := c.Read(strings.NewReader(text)); err != nil {
+			return
+		}
+		c.Close()
+		for _, s := range c.Spaces(10) {
+			if s.held != 0 && c.listed == 0 || s.Most < 0 {
+				t.Errorf("%s holds %d at the end, %d at most", s.Name(), s.held, s.Most)
+			}
+		}
+	})
+}

@@ -1,0 +1,325 @@
+package flowlog
+
+import (
+	"cmp"
+	"fmt"
+	"io"
+	"maps"
+	"math/bits"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/snatwatch/snatwatch/collector"
+	"github.com/snatwatch/snatwatch/detector/budget"
+)
+
+// Counter counts the ports that the flows of a log held in each port space, under a budget's terms. Rows
+// may be as late as a log's intervals make them.
+type Counter struct {
+	budget *budget.Budget
+	shared bool
+	gap    int64
+
+	flows  map[Tuple]*live
+	spaces map[spaceKey]*Space
+	wheel  *wheel
+	newest int64 // the latest start of a row
+	oldest int64 // the earliest
+	swept  int   // rows since flows were last swept
+
+	// lifetimes are those of all TCP flows that were seen to end, in buckets up to each power of two of a millisecond.
+	lifetimes [lifetimeBuckets + 1]uint64
+	lifeSum   float64
+	ends      [collector.NumReasons]uint64
+	opened    uint64
+	points    []Point
+	late      int
+	listed    int
+}
+
+// lifetimeBuckets reach up to 2^22 ms, 70 minutes.
+const lifetimeBuckets = 23
+
+// Point is the most that any one port space held within the five minutes from At.
+type Point struct {
+	At   time.Time
+	Most int
+}
+
+// interval is that of points.
+const interval = 5 * time.Minute
+
+// live is a flow that is open, or was a short time ago.
+type live struct {
+	space      *Space
+	start, end int64
+	done       bool
+}
+
+// spaceKey is a port space; source and ports are left out where the budget does not tell by them.
+type spaceKey struct {
+	source, destination Addr
+	port                uint16
+	protocol            collector.Protocol
+}
+
+// Space is one port space and what it held.
+type Space struct {
+	key    spaceKey
+	unique budget.Uniqueness
+	held   int
+	// Most ports were held at MostAt.
+	Most   int
+	MostAt time.Time
+	// above is since when the effective ceiling is reached, 0 for not; Exhausted is for how long it was in all.
+	above     int64
+	Exhausted time.Duration
+	opened    uint64
+	ceiling   int
+}
+
+// NewCounter counts under b. Ports are shared by all sources where b is.
+func NewCounter(b *budget.Budget) *Counter {
+	return &Counter{
+		budget: b, shared: b.Scope == budget.ScopeShared,
+		flows: map[Tuple]*live{}, spaces: map[spaceKey]*Space{}, wheel: newWheel(),
+	}
+}
+
+// lag is how late a row may come, and its flow's end be known after that: the longest interval of a log and the
+// longest gap.
+const lag = int64(25 * time.Minute)
+
+// Take counts one row.
+func (c *Counter) Take(r *Row) {
+	terms := c.budget.Terms(r.Tuple.Protocol)
+	if terms.Ports == 0 {
+		return
+	}
+	if r.State == Listed {
+		s := c.space(&r.Tuple, terms)
+		s.opened++
+		c.opened++
+		c.listed++
+		s.held++
+		s.Most = max(s.Most, s.held)
+		return
+	}
+	if c.oldest == 0 || r.Start < c.oldest {
+		c.oldest = r.Start
+	}
+	c.advance(r.Start)
+	f := c.flows[r.Tuple]
+	if f != nil && c.another(f, r) {
+		c.finish(f, collector.ReasonUnknown)
+		delete(c.flows, r.Tuple)
+		f = nil
+	}
+	switch {
+	case f == nil && r.State == Closed:
+		return // it began before the log
+	case f == nil:
+		f = &live{space: c.space(&r.Tuple, terms), start: r.Start, end: r.End}
+		c.open(f)
+		if c.gap > 0 {
+			c.flows[r.Tuple] = f
+		}
+	}
+	f.start, f.end = min(f.start, r.Start), max(f.end, r.End)
+	switch r.State {
+	case Ended, Closed:
+		c.finish(f, r.Reason)
+	case Instant:
+		c.finish(f, collector.ReasonUnknown)
+	case Unanswered:
+		f.end = max(f.end, f.start+int64(halfOpen(terms)))
+		c.finish(f, collector.Timeout)
+	}
+	if c.swept++; c.swept > 1<<16 && c.swept > len(c.flows) {
+		c.sweep(c.newest)
+	}
+}
+
+// leftover is how long after a flow's end its last packets may still make a row.
+const leftover = int64(30 * time.Second)
+
+// another reports whether a row is of a later flow of the same tuple.
+func (c *Counter) another(f *live, r *Row) bool {
+	switch {
+	case r.State == Closed, r.Start <= f.end:
+		return false
+	case f.done && c.gap < never:
+		return r.Start-f.end > leftover
+	case f.done:
+		return true
+	}
+	return r.Start-f.end > c.gap
+}
+
+// halfOpen is how long an open without an answer holds its port: as the terms say, else as long as Linux sends the SYN again.
+func halfOpen(t *budget.Terms) time.Duration {
+	if t.HalfOpen > 0 {
+		return t.HalfOpen
+	}
+	return 127 * time.Second
+}
+
+// space finds or makes a flow's port space.
+func (c *Counter) space(t *Tuple, terms *budget.Terms) *Space {
+	k := spaceKey{source: t.Source, destination: t.Destination, port: t.DestinationPort, protocol: t.Protocol}
+	if c.shared {
+		k.source = Addr{}
+	}
+	switch terms.Unique {
+	case budget.PerAddress:
+		k.port = 0
+	case budget.PerNothing:
+		k.port, k.destination = 0, Addr{}
+	}
+	s := c.spaces[k]
+	if s == nil {
+		s = &Space{key: k, unique: terms.Unique, ceiling: terms.Effective}
+		c.spaces[k] = s
+	}
+	return s
+}
+
+// open counts a flow from its start on.
+func (c *Counter) open(f *live) {
+	c.opened++
+	f.space.opened++
+	if f.start < c.wheel.now {
+		c.late++
+	}
+	c.wheel.add(change{f.start, f.space, 1}, c.apply)
+}
+
+// finish releases a flow's port a cool-down after its end, once.
+func (c *Counter) finish(f *live, why collector.Reason) {
+	if f.done {
+		return
+	}
+	f.done = true
+	c.ends[why]++
+	if f.space.key.protocol == collector.TCP {
+		life := f.end - f.start
+		ms := uint64((life + 999_999) / 1_000_000)
+		k := 0
+		if ms > 1 {
+			k = bits.Len64(ms - 1)
+		}
+		c.lifetimes[min(k, lifetimeBuckets)]++
+		c.lifeSum += float64(life) / 1e9
+	}
+	cool := c.budget.Terms(f.space.key.protocol).CoolDown[why]
+	c.wheel.add(change{f.end + int64(cool), f.space, -1}, c.apply)
+}
+
+// advance moves the count on to what can be late no more.
+func (c *Counter) advance(now int64) {
+	if now <= c.newest {
+		return
+	}
+	c.newest = now
+	if now-lag > c.wheel.now {
+		c.wheel.advance(now-lag, c.apply)
+	}
+}
+
+// sweep ends flows that had no row for longer than the gap.
+func (c *Counter) sweep(now int64) {
+	c.swept = 0
+	for t, f := range c.flows {
+		if f.done && now-f.end > lag || !f.done && now-f.end > c.gap {
+			c.finish(f, collector.ReasonUnknown)
+			delete(c.flows, t)
+		}
+	}
+}
+
+// apply takes or releases a port.
+func (c *Counter) apply(x change) {
+	s := x.space
+	s.held += int(x.by)
+	if x.by > 0 && s.held > s.Most {
+		s.Most, s.MostAt = s.held, time.Unix(0, x.at)
+	}
+	switch {
+	case s.above == 0 && s.held >= s.ceiling:
+		s.above = x.at
+	case s.above != 0 && s.held < s.ceiling:
+		s.Exhausted += time.Duration(x.at - s.above)
+		s.above = 0
+	}
+	if x.by > 0 {
+		c.pointAt(x.at, s.held)
+	}
+}
+
+// pointAt keeps the most of each interval.
+func (c *Counter) pointAt(at int64, held int) {
+	from := at - at%int64(interval)
+	if n := len(c.points); n > 0 && !c.points[n-1].At.Before(time.Unix(0, from)) {
+		c.points[n-1].Most = max(c.points[n-1].Most, held)
+		return
+	}
+	c.points = append(c.points, Point{time.Unix(0, from), held})
+}
+
+// Close counts what is still open as open to the end of the log.
+func (c *Counter) Close() {
+	for _, f := range c.flows {
+		if !f.done && c.gap == never {
+			f.end = max(f.end, c.newest)
+		}
+		c.finish(f, collector.ReasonUnknown)
+	}
+	clear(c.flows)
+	c.wheel.advance(never, c.apply)
+}
+
+// Spaces are the port spaces, the fullest of its budget first; at most n.
+func (c *Counter) Spaces(n int) []*Space {
+	all := slices.SortedFunc(maps.Values(c.spaces), func(a, b *Space) int {
+		return cmp.Or(cmp.Compare(b.Most*a.ceiling, a.Most*b.ceiling), cmp.Compare(a.Name(), b.Name()))
+	})
+	return all[:min(n, len(all))]
+}
+
+// Name is what a space is called: its destination.
+func (s *Space) Name() string {
+	switch s.unique {
+	case budget.PerAddress:
+		return s.key.destination.String() + ":*"
+	case budget.PerNothing:
+		return "*"
+	}
+	t := Tuple{Destination: s.key.destination, DestinationPort: s.key.port}
+	return t.DestinationEndpoint()
+}
+
+// Source is whose flows they are; empty where a budget is shared.
+func (s *Space) Source() string {
+	if s.key.source == (Addr{}) {
+		return ""
+	}
+	return s.key.source.String()
+}
+
+// counts lists numbers by name.
+func counts(m map[string]int) string {
+	var parts []string
+	for _, k := range slices.Sorted(maps.Keys(m)) {
+		parts = append(parts, fmt.Sprintf("%d %s", m[k], k))
+	}
+	return strings.Join(parts, ", ")
+}
+
+// Read counts a whole log. Several logs may be read one after the other, in order of time.
+func (c *Counter) Read(from io.Reader) (*Result, error) { return read(from, c.setFormat, c.Take) }
+
+// ReadFile counts a file.
+func (c *Counter) ReadFile(path string) (*Result, error) { return readFile(path, c.setFormat, c.Take) }
+
+func (c *Counter) setFormat(f Format) { c.gap = f.Gap }

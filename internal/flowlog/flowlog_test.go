@@ -1,0 +1,296 @@
+package flowlog
+
+import (
+	"bytes"
+	"compress/gzip"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/snatwatch/snatwatch/collector"
+	"github.com/snatwatch/snatwatch/detector/budget"
+)
+
+// summary is a row as the tests compare it: seconds after 1600000000, tuple, state.
+func summary(r *Row) string {
+	s := func(ns int64) string {
+		if ns == 0 {
+			return "0"
+		}
+		return fmt.Sprintf("%.3g", float64(ns)/1e9-1600000000)
+	}
+	return fmt.Sprintf("%s-%s %v %v:%d > %s %d %v", s(r.Start), s(r.End), r.Tuple.Protocol, r.Tuple.Source, r.Tuple.SourcePort, r.Tuple.DestinationEndpoint(), r.State, r.Reason)
+}
+
+const awsHeader = "version account-id interface-id srcaddr dstaddr srcport dstport protocol packets bytes start end action log-status tcp-flags pkt-srcaddr pkt-dstaddr flow-direction\n"
+
+func TestFormats(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name, text string
+		format     string
+		want       []string
+		skipped    map[string]int
+		bad        int
+	}{
+		{
+			name: "AWS version 2, without names", format: "AWS VPC flow log",
+			text: "2 123456789010 eni-1 10.0.0.5 203.0.113.7 40000 443 6 20 4249 1600000000 1600000060 ACCEPT OK\n" +
+				"2 123456789010 eni-1 203.0.113.7 10.0.0.5 443 40000 6 20 4249 1600000000 1600000060 ACCEPT OK\n" +
+				"2 123456789010 eni-1 10.0.0.5 203.0.113.7 40001 22 6 1 40 1600000000 1600000060 REJECT OK\n" +
+				"2 123456789010 eni-1 - - - - - - - 1600000000 1600000060 - NODATA\n" +
+				"2 123456789010 eni-1 10.0.0.5 10.0.0.9 40001 22 6 1 40 1600000000 1600000060 ACCEPT OK\n" +
+				"2 123456789010 eni-1 10.0.0.5 203.0.113.7 0 0 1 1 40 1600000000 1600000060 ACCEPT OK\n" +
+				"2 123456789010 eni-1 10.0.0.5 here 1 2 6 1 40 1600000000 1600000060 ACCEPT OK\n" +
+				"2 short\n",
+			want:    []string{"0-60 tcp 10.0.0.5:40000 > 203.0.113.7:443 0 unknown"},
+			skipped: map[string]int{string(skipInbound): 1, string(skipDenied): 1, string(skipEmpty): 1, string(skipPrivate): 1, string(skipProtocol): 1},
+			bad:     2,
+		},
+		{
+			name: "AWS version 5 behind a NAT gateway's interface: the packet's own addresses count", format: "AWS VPC flow log",
+			text: awsHeader +
+				"5 1 eni-1 10.0.1.9 203.0.113.7 40000 443 6 9 900 1600000000 1600000055 ACCEPT OK 2 10.0.0.5 203.0.113.7 egress\n" +
+				"5 1 eni-1 10.0.1.9 203.0.113.7 40000 443 6 9 900 1600000060 1600000070 ACCEPT OK 1 10.0.0.5 203.0.113.7 egress\n" +
+				"5 1 eni-1 10.0.1.9 203.0.113.7 40001 443 6 9 900 1600000060 1600000070 ACCEPT OK 4 10.0.0.6 203.0.113.7 egress\n" +
+				"5 1 eni-1 203.0.113.7 10.0.1.9 443 40000 6 9 900 1600000060 1600000070 ACCEPT OK 19 203.0.113.7 10.0.0.5 ingress\n",
+			want: []string{
+				"0-55 tcp 10.0.0.5:40000 > 203.0.113.7:443 0 unknown",
+				"60-70 tcp 10.0.0.5:40000 > 203.0.113.7:443 1 fin",
+				"60-70 tcp 10.0.0.6:40001 > 203.0.113.7:443 1 rst",
+			},
+			skipped: map[string]int{string(skipInbound): 1},
+		},
+		{
+			name: "Azure virtual network flow log", format: "Azure flow log",
+			text: `{"records":[{"time":"2020-09-13T12:27:00Z","flowLogVersion":4,"flowRecords":{"flows":[{"aclID":"x","flowGroups":[{"rule":"r","flowTuples":[` +
+				`"1600000001500,10.0.0.5,203.0.113.7,40000,443,6,O,B,NX,0,0,0,0","1600000031500,10.0.0.5,203.0.113.7,40000,443,6,O,E,NX,9,900,9,900",` +
+				`"1600000001500,10.0.0.5,2001:db8::7,40000,53,17,O,B,NX,0,0,0,0","1600000001500,198.51.100.9,10.0.0.5,40000,443,6,I,B,NX,0,0,0,0",` +
+				`"1600000001500,10.0.0.5,203.0.113.7,40000,25,6,O,D,NX,0,0,0,0"]}]}]}}]}`,
+			want: []string{
+				"1.5-1.5 tcp 10.0.0.5:40000 > 203.0.113.7:443 0 unknown",
+				"31.5-31.5 tcp 10.0.0.5:40000 > 203.0.113.7:443 2 fin",
+				"1.5-1.5 udp 10.0.0.5:40000 > [2001:db8::7]:53 0 unknown",
+			},
+			skipped: map[string]int{string(skipInbound): 1, string(skipDenied): 1},
+		},
+		{
+			name: "Azure security group flow log", format: "Azure flow log",
+			text:    `{"records":[{"properties":{"Version":2,"flows":[{"flows":[{"flowTuples":["1600000001,10.0.0.5,203.0.113.7,40000,443,T,O,A,B,,,,","1600000001,10.0.0.5,203.0.113.7,40000,25,T,O,D,B,,,,"]}]}]}}]}`,
+			want:    []string{"1-1 tcp 10.0.0.5:40000 > 203.0.113.7:443 0 unknown"},
+			skipped: map[string]int{string(skipDenied): 1},
+		},
+		{
+			name: "Google Cloud NAT", format: "Google Cloud log",
+			text: `{"jsonPayload":{"allocation_status":"OK","connection":{"src_ip":"10.0.0.5","src_port":40000,"nat_ip":"198.51.100.1","nat_port":1024,"dest_ip":"203.0.113.7","dest_port":443,"protocol":6}},"timestamp":"2020-09-13T12:26:41.5Z"}` + "\n" +
+				`{"jsonPayload":{"allocation_status":"DROPPED","connection":{"src_ip":"10.0.0.5","src_port":40001,"dest_ip":"203.0.113.7","dest_port":443,"protocol":6}},"timestamp":"2020-09-13T12:26:42Z"}` + "\n" +
+				`{"jsonPayload":{"connection":{"src_ip":"10.0.0.5","src_port":40002,"dest_ip":"203.0.113.7","dest_port":443,"protocol":6},"start_time":"2020-09-13T12:26:43Z","end_time":"2020-09-13T12:26:48Z","reporter":"SRC"}}` + "\n" +
+				`{"jsonPayload":{}}` + "\n",
+			want: []string{
+				"1.5-1.5 tcp 10.0.0.5:40000 > 203.0.113.7:443 4 unknown",
+				"3-8 tcp 10.0.0.5:40002 > 203.0.113.7:443 0 unknown",
+			},
+			skipped: map[string]int{string(skipDenied): 1}, bad: 1,
+		},
+		{
+			name: "nfdump 1.6", format: "nfdump CSV",
+			text: "ts,te,td,sa,da,sp,dp,pr,flg,fwd,stos,ipkt,ibyt,opkt,obyt\n" +
+				"2020-09-13 12:26:41,2020-09-13 12:26:46,5.000,10.0.0.5,203.0.113.7,40000,443,TCP,...AP.SF,0,0,9,900,0,0\n" +
+				"2020-09-13 12:26:41,2020-09-13 12:26:46,5.000,10.0.0.5,203.0.113.7,40001,443,TCP,...AP.S.,0,0,9,900,0,0\n" +
+				"2020-09-13 12:26:41,2020-09-13 12:26:46,5.000,203.0.113.7,10.0.0.5,443,40000,TCP,...AP.SF,0,0,9,900,0,0\n" +
+				"Summary\nflows,bytes,packets,avg_bps,avg_pps,avg_bpp\n3,2700,27,4320,5,100\n",
+			want: []string{
+				"1-6 tcp 10.0.0.5:40000 > 203.0.113.7:443 1 fin",
+				"1-6 tcp 10.0.0.5:40001 > 203.0.113.7:443 0 unknown",
+			},
+			skipped: map[string]int{string(skipInbound): 1, string(skipEmpty): 3},
+		},
+		{
+			name: "nfdump 1.7", format: "nfdump CSV",
+			text: "firstSeen,duration,proto,srcAddr,srcPort,dstAddr,dstPort,packets,bytes,bps,bpp,flows\n" +
+				"2020-09-13 12:26:41.250,5.000,UDP,10.0.0.5,40000,203.0.113.7,53,9,900,1,1,1\n",
+			want: []string{"1.25-6.25 udp 10.0.0.5:40000 > 203.0.113.7:53 0 unknown"},
+		},
+		{
+			name: "conntrack -E -o timestamp", format: "conntrack",
+			text: "[1600000001.500000]\t    [NEW] tcp      6 120 SYN_SENT src=10.0.0.5 dst=203.0.113.7 sport=40000 dport=443 [UNREPLIED] src=203.0.113.7 dst=198.51.100.1 sport=443 dport=1024\n" +
+				"[1600000001.600000]\t [UPDATE] tcp      6 432000 ESTABLISHED src=10.0.0.5 dst=203.0.113.7 sport=40000 dport=443 src=203.0.113.7 dst=198.51.100.1 sport=443 dport=1024 [ASSURED]\n" +
+				"[1600000009.600000]\t [UPDATE] tcp      6 120 TIME_WAIT src=10.0.0.5 dst=203.0.113.7 sport=40000 dport=443 src=203.0.113.7 dst=198.51.100.1 sport=443 dport=1024 [ASSURED]\n" +
+				"[1600000129.600000]\t[DESTROY] tcp      6 src=10.0.0.5 dst=203.0.113.7 sport=40000 dport=443 src=203.0.113.7 dst=198.51.100.1 sport=443 dport=1024 [ASSURED]\n" +
+				"[1600000130.000000]\t    [NEW] icmp     1 30 src=10.0.0.5 dst=203.0.113.7 type=8 code=0 id=1 [UNREPLIED] src=203.0.113.7 dst=198.51.100.1 type=0 code=0 id=1\n",
+			want: []string{
+				"1.5-1.5 tcp 10.0.0.5:40000 > 203.0.113.7:443 0 unknown",
+				"1.6-1.6 tcp 10.0.0.5:40000 > 203.0.113.7:443 0 unknown",
+				"9.6-9.6 tcp 10.0.0.5:40000 > 203.0.113.7:443 2 fin",
+				"130-130 tcp 10.0.0.5:40000 > 203.0.113.7:443 2 unknown",
+			},
+			skipped: map[string]int{string(skipProtocol): 1},
+		},
+		{
+			name: "conntrack -L", format: "conntrack",
+			text: "tcp      6 431999 ESTABLISHED src=10.0.0.5 dst=203.0.113.7 sport=40000 dport=443 src=203.0.113.7 dst=198.51.100.1 sport=443 dport=1024 [ASSURED] mark=0 use=1\n" +
+				"ipv4     2 udp      17 29 src=10.0.0.5 dst=203.0.113.7 sport=40000 dport=53 [UNREPLIED] src=203.0.113.7 dst=198.51.100.1 sport=53 dport=1024 mark=0 use=1\n",
+			want: []string{
+				"0-0 tcp 10.0.0.5:40000 > 203.0.113.7:443 5 unknown",
+				"0-0 udp 10.0.0.5:40000 > 203.0.113.7:53 5 unknown",
+			},
+		},
+		{
+			name: "Zeek", format: "Zeek conn.log",
+			text: "#separator \\x09\n#fields\tts\tuid\tid.orig_h\tid.orig_p\tid.resp_h\tid.resp_p\tproto\tservice\tduration\tconn_state\n" +
+				"1600000001.5\tC1\t10.0.0.5\t40000\t203.0.113.7\t443\ttcp\tssl\t1.25\tSF\n" +
+				"1600000002.0\tC2\t10.0.0.5\t40001\t203.0.113.7\t443\ttcp\t-\t-\tS0\n" +
+				"1600000002.0\tC2\t10.0.0.5\t40002\t203.0.113.7\t443\ttcp\t-\t0.1\tREJ\n#close\tx\n",
+			want: []string{
+				"1.5-2.75 tcp 10.0.0.5:40000 > 203.0.113.7:443 1 fin",
+				"2-2 tcp 10.0.0.5:40001 > 203.0.113.7:443 3 timeout",
+				"2-2.1 tcp 10.0.0.5:40002 > 203.0.113.7:443 1 rst",
+			},
+		},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			if tt.skipped == nil {
+				tt.skipped = map[string]int{}
+			}
+			var zipped bytes.Buffer
+			z := gzip.NewWriter(&zipped)
+			_, _ = z.Write([]byte(tt.text))
+			_ = z.Close()
+			for _, text := range []string{tt.text, strings.ReplaceAll(tt.text, "\n", "\r\n"), "\ufeff" + tt.text, zipped.String()} {
+				var got []string
+				r, err := Read(strings.NewReader(text), func(r *Row) { got = append(got, summary(r)) })
+				if err != nil {
+					t.Fatal(err)
+				}
+				if d := cmp.Diff(tt.want, got); d != "" {
+					t.Errorf("rows (-want +got):\n%s", d)
+				}
+				if d := cmp.Diff(tt.skipped, r.Skipped); d != "" || r.Bad != tt.bad || r.Format.Name != tt.format {
+					t.Errorf("%s, %d bad %v, skipped (-want +got):\n%s", r.Format.Name, r.Bad, r.Faults, d)
+				}
+			}
+		})
+	}
+}
+
+// A log of which nothing can be used is an error that says why.
+func TestReadRefuses(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct{ name, text, want string }{
+		{"nothing", "", "the file is empty"},
+		{"blanks", "\n\n", "the file is empty"},
+		{"names alone", awsHeader, "the log has no rows"},
+		{"names that lack one", "srcaddr dstaddr srcport\n", "has no field dstport"},
+		{"another text", "hello world\n", "no flow log of a known format"},
+		{"events without a time", "    [NEW] tcp      6 120 SYN_SENT src=10.0.0.5 dst=203.0.113.7 sport=1 dport=2\n", "needs -o timestamp"},
+		{"all denied", "2 1 eni-1 10.0.0.5 203.0.113.7 40001 22 6 1 40 1600000000 1600000060 REJECT OK\n", "no row of 1 holds a port: 1 denied"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			if r, err := Read(strings.NewReader(tt.text), func(*Row) {}); err == nil || !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("%+v, error %v; want %q", r, err, tt.want)
+			}
+		})
+	}
+}
+
+// count reads a log under a budget of so many ports and a cool-down.
+func count(t *testing.T, ports int, cool time.Duration, text string) *Counter {
+	t.Helper()
+	all := map[collector.Reason]time.Duration{}
+	for r := range collector.NumReasons {
+		all[r] = cool
+	}
+	p := budget.Params{Name: "t", Model: "static", Ports: ports}
+	p.TCP.CoolDown, p.UDP.CoolDown = all, all
+	b, err := budget.Resolve(p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := NewCounter(b)
+	if _, err := c.Read(strings.NewReader(text)); err != nil {
+		t.Fatal(err)
+	}
+	c.Close()
+	return c
+}
+
+// awsRows writes rows of version 5: port, start, end, flags.
+func awsRows(rows ...[4]int) string {
+	b := strings.Builder{}
+	b.WriteString(awsHeader)
+	for _, r := range rows {
+		fmt.Fprintf(&b, "5 1 eni-1 10.0.0.5 203.0.113.7 %d 443 6 9 900 %d %d ACCEPT OK %d 10.0.0.5 203.0.113.7 egress\n", r[0], 1600000000+r[1], 1600000000+r[2], r[3])
+	}
+	return b.String()
+}
+
+func TestCounter(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name      string
+		ports     int
+		cool      time.Duration
+		text      string
+		opened    uint64
+		most      int
+		at        int // seconds
+		exhausted time.Duration
+	}{
+		{
+			name: "rows of one tuple are one flow", ports: 10, opened: 1, most: 1, at: 0,
+			text: awsRows([4]int{1, 0, 55, 2}, [4]int{1, 60, 110, 0}, [4]int{1, 120, 130, 1}),
+		},
+		{
+			name: "the last packets after a FIN are no flow of their own", ports: 10, opened: 1, most: 1, at: 0,
+			text: awsRows([4]int{1, 0, 55, 3}, [4]int{1, 56, 57, 0}),
+		},
+		{
+			name: "a tuple that is used again is another flow", ports: 10, opened: 2, most: 1, at: 0,
+			text: awsRows([4]int{1, 0, 50, 3}, [4]int{1, 600, 610, 3}),
+		},
+		{
+			name: "flows beside each other", ports: 10, opened: 3, most: 2, at: 20,
+			text: awsRows([4]int{1, 0, 30, 3}, [4]int{2, 20, 40, 3}, [4]int{3, 35, 50, 3}),
+		},
+		{
+			name: "with a cool-down", ports: 2, cool: 10 * time.Second, opened: 3, most: 3, at: 35,
+			// Two are held from 20 on; the third comes at 35, before the first is free at 40. All but one are free at 50.
+			text: awsRows([4]int{1, 0, 30, 3}, [4]int{2, 20, 40, 3}, [4]int{3, 35, 50, 3}), exhausted: 30 * time.Second,
+		},
+		{
+			name: "rows that come late", ports: 10, opened: 3, most: 3, at: 25,
+			text: awsRows([4]int{2, 20, 40, 3}, [4]int{1, 25, 30, 3}, [4]int{3, 10, 50, 3}),
+		},
+		{
+			name: "above the ceiling throughout", ports: 1, opened: 2, most: 2, at: 0, exhausted: 3600 * time.Second,
+			text: awsRows([4]int{1, 0, 3600, 1}, [4]int{2, 0, 3600, 1}),
+		},
+		{
+			name: "an open without an answer holds a port", ports: 10, opened: 2, most: 2, at: 100,
+			text: "#separator \\x09\n#fields\tts\tid.orig_h\tid.orig_p\tid.resp_h\tid.resp_p\tproto\tduration\tconn_state\n" +
+				"1600000000.0\t10.0.0.5\t1\t203.0.113.7\t443\ttcp\t-\tS0\n1600000100.0\t10.0.0.5\t2\t203.0.113.7\t443\ttcp\t-\tS0\n",
+		},
+		{
+			name: "conntrack's events, hours apart", ports: 10, opened: 2, most: 2, at: 7200,
+			text: "[1600000000.000000]\t [NEW] tcp 6 120 SYN_SENT src=10.0.0.5 dst=203.0.113.7 sport=1 dport=443 [UNREPLIED] src=203.0.113.7 dst=198.51.100.1 sport=443 dport=1\n" +
+				"[1600007200.000000]\t [NEW] tcp 6 120 SYN_SENT src=10.0.0.5 dst=203.0.113.7 sport=2 dport=443 [UNREPLIED] src=203.0.113.7 dst=198.51.100.1 sport=443 dport=2\n" +
+				"[1600007300.000000]\t [UPDATE] tcp 6 10 CLOSE src=10.0.0.5 dst=203.0.113.7 sport=1 dport=443 src=203.0.113.7 dst=198.51.100.1 sport=443 dport=1\n" +
+				"[1600007310.000000]\t [DESTROY] tcp 6 src=10.0.0.5 dst=203.0.113.7 sport=1 dport=443 src=203.0.113.7 dst=198.51.100.1 sport=443 dport=1\n",
+		},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			c := count(t, tt.ports, tt.cool, tt.text)
+			s := c.Spaces(1)[0]
+			if c.opened != tt.opened || s.Most != tt.most || s.MostAt.Unix() != int64(1600000000+tt.at) || s.Exhausted != tt.exhausted || s.held != 0 {
+				t.Errorf("%d flows, %d held at %d, exhausted for %v, %d held at the end; want %d, %d at %d, %v, 0",
+					c.opened, s.Most, s.MostAt.Unix()-1600000000, s.Exhausted, s.held, tt.opened, tt.most, tt.at, tt.exhausted)
+			}
+		})
+	}
+}

@@ -1,0 +1,143 @@
+package flowlog
+
+import (
+	"bytes"
+	"fmt"
+	"time"
+)
+
+// nfdump's CSV: versions up to 1.6 name columns ts, te, td, sa, da, sp, dp, pr, flg; 1.7 names them firstSeen, duration,
+// proto, srcAddr, srcPort, dstAddr, dstPort. Times are of the machine's zone without saying which: UTC is taken.
+
+type nfField int
+
+const (
+	nfStart nfField = iota
+	nfEnd
+	nfDuration
+	nfProtocol
+	nfSource
+	nfDestination
+	nfSourcePort
+	nfDestinationPort
+	nfFlags
+	numNFFields
+)
+
+type nfdump struct {
+	at     [numNFFields]int
+	fields [64][]byte
+	times  [2]timeCache
+}
+
+func isNfdump(line []byte) bool {
+	return bytes.HasPrefix(line, []byte("ts,te,td,")) || bytes.HasPrefix(line, []byte("firstSeen,"))
+}
+
+func newNfdump(header []byte) *nfdump {
+	p := &nfdump{}
+	for i := range p.at {
+		p.at[i] = -1
+	}
+	n := fields(header, ',', p.fields[:])
+	for i, f := range p.fields[:n] {
+		for k, names := range [numNFFields][2]string{
+			{"ts", "firstSeen"}, {"te", "lastSeen"}, {"td", "duration"}, {"pr", "proto"}, {"sa", "srcAddr"}, {"da", "dstAddr"},
+			{"sp", "srcPort"}, {"dp", "dstPort"}, {"flg", "flags"},
+		} {
+			if string(f) == names[0] || string(f) == names[1] {
+				p.at[k] = i
+			}
+		}
+	}
+	return p
+}
+
+func (p *nfdump) get(k nfField) []byte {
+	if p.at[k] < 0 {
+		return nil
+	}
+	return bytes.TrimSpace(p.fields[p.at[k]])
+}
+
+func (p *nfdump) parse(line []byte, r *Row) error {
+	if bytes.HasPrefix(line, []byte("Summary")) || bytes.HasPrefix(line, []byte("flows,")) {
+		return skipEmpty
+	}
+	n := fields(line, ',', p.fields[:])
+	for _, i := range p.at {
+		if i >= n {
+			if n <= 6 {
+				return skipEmpty // the numbers under Summary
+			}
+			return errFields
+		}
+	}
+	var ok bool
+	if r.Start, ok = p.times[0].parse(p.get(nfStart)); !ok {
+		return fmt.Errorf("time %.40q", p.get(nfStart))
+	}
+	if end := p.get(nfEnd); end != nil {
+		if r.End, ok = p.times[1].parse(end); !ok {
+			return fmt.Errorf("time %.40q", end)
+		}
+	} else {
+		d, ok := decimal(p.get(nfDuration))
+		if !ok {
+			return fmt.Errorf("duration %.40q", p.get(nfDuration))
+		}
+		r.End = r.Start + d
+	}
+	if r.End < r.Start {
+		return fmt.Errorf("the flow ends before it begins")
+	}
+	var err error
+	if r.Tuple.Protocol, err = protocol(p.get(nfProtocol)); err != nil {
+		return err
+	}
+	if err := r.Tuple.ends(p.get(nfSource), p.get(nfDestination), p.get(nfSourcePort), p.get(nfDestinationPort)); err != nil {
+		return err
+	}
+	if err := r.Tuple.outbound(); err != nil {
+		return err
+	}
+	return r.flags(letters(p.get(nfFlags)))
+}
+
+// letters are TCP flags as nfdump prints them: UAPRSF, a dot where one is not set.
+func letters(b []byte) (f int64) {
+	for _, c := range b {
+		switch c {
+		case 'F':
+			f |= flagFIN
+		case 'S':
+			f |= flagSYN
+		case 'R':
+			f |= flagRST
+		}
+	}
+	return f // no ACK: the bits of a whole flow have SYN and ACK from either side
+}
+
+// timeCache reads "2006-01-02 15:04:05.999", and remembers the last minute, which most rows share.
+type timeCache struct {
+	minute [16]byte
+	at     int64
+}
+
+func (c *timeCache) parse(b []byte) (int64, bool) {
+	if len(b) < 19 || b[10] != ' ' && b[10] != 'T' {
+		return 0, false
+	}
+	if !bytes.Equal(c.minute[:], b[:16]) {
+		text := string(b[:10]) + " " + string(b[11:16])
+		t, err := time.Parse("2006-01-02 15:04", text)
+		if err != nil {
+			return 0, false
+		}
+		copy(c.minute[:], b)
+		c.at = t.UnixNano()
+	}
+	s, ok := decimal(b[17:])
+	return c.at + s, ok && b[16] == ':'
+}
