@@ -60,7 +60,7 @@ func (e *element) has(key []byte) bool {
 	}
 	n := min(len(key), len(e.key), len(e.last))
 	from, to := slices.Compare(e.key[:n], key[:n]), slices.Compare(key[:n], e.last[:n])
-	return from <= 0 && (to < 0 || to == 0 && !(e.open && len(e.last) == len(key)))
+	return from <= 0 && (to < 0 || to == 0 && (!e.open || len(e.last) != len(key)))
 }
 
 // elementsOf returns the elements of a set or map.

@@ -160,6 +160,7 @@ func (n *nftables) ruleset(links []link, legacy *legacyState) (s Ruleset, err er
 	for _, text := range legacy.remarks {
 		s.remark(text)
 	}
+	s.LegacyUnread = len(legacy.remarks) > 0
 	for _, text := range legacy.problems {
 		s.problem("iptables-legacy", errors.New(text))
 	}
