@@ -270,7 +270,7 @@ func trouble(since time.Duration) *metrics.View {
 		At: time.Now().Add(-2 * time.Minute),
 		Snapshot: &detector.Snapshot{
 			Warming: true,
-			Netns:   []detector.NetnsSnapshot{{Netns: 1, EventsLost: n(1), Resyncs: n(1), Flows: 1200, OtherProtocols: 3}},
+			Netns:   []detector.NetnsSnapshot{{Netns: 1, EventsLost: n(1), Resyncs: n(1), Mismatches: n(1), Flows: 1200, OtherProtocols: 3}},
 			Budgets: []detector.BudgetSnapshot{
 				{
 					Budget:    &budget.Budget{Name: "lb", Model: "azure-lb-2018", Pool: "web", VIPCount: 1, Nodes: 49, NodesToNextTier: 1, NextTierPorts: 512},
