@@ -48,8 +48,8 @@ func troubles(o rules.Options) []trouble {
 	warming.name = "warming up"
 	cpu := flag(metrics.CPUBudgetExceeded, "1")
 	cpu.name = "over CPU budget"
-	lost := trouble{"events lost", by(o, "sum", agent, "increase("+sel(o, metrics.EventsLost)+"[1h])") + " > 0", sel(o, metrics.LedgerExact)}
-	garbled := trouble{"not decoded", by(o, "sum", agent, "increase("+sel(o, metrics.DecodeErrors)+"[1h])") + " > 0", sel(o, metrics.SourceInfo)}
+	lost := trouble{"events lost", "round(" + by(o, "sum", agent, "increase("+sel(o, metrics.EventsLost)+"[1h])") + ") > 0", sel(o, metrics.LedgerExact)}
+	garbled := trouble{"not decoded", "round(" + by(o, "sum", agent, "increase("+sel(o, metrics.DecodeErrors)+"[1h])") + ") > 0", sel(o, metrics.SourceInfo)}
 	return []trouble{down, inexact, old, refused, stale, warming, cpu, lost, garbled}
 }
 
@@ -73,7 +73,7 @@ func agentExceptions(o rules.Options) panel {
 	flagged := []dashboard.ValueMapping{mapNull(shownAs("", "transparent")), mapAbove(0, shownAs("yes", "red"))}
 	for i, t := range troubles(o) {
 		p.queries = append(p.queries, query{"topk(20, " + t.of + ")", ""})
-		c := column{label: "Value #" + refID(i), title: t.name, width: 120, thresholds: []float64{0}, mappings: flagged}
+		c := column{label: "Value #" + refID(i), title: t.name, width: 140, thresholds: []float64{0}, mappings: flagged}
 		switch t.name {
 		case "old numbers":
 			c.unit, c.mappings = period, flagged[:1]
@@ -107,7 +107,7 @@ func agentLosses(o rules.Options) panel {
 	cluster := " {{" + o.ClusterLabel + "}}"
 	total := func(name metrics.Name) string { return by(o, "sum", "", rate(sel(o, name))) }
 	return panel{
-		id: 72, title: "Are events lost?", unit: "cps", min: ptr(0),
+		id: 72, coarse: true, title: "Are events lost?", unit: "cps", min: ptr(0),
 		description: "Overruns (the kernel dropped events), dumps that repaired them, and messages that could not be decoded, per second over all agents. Who lost most stands in the table above.",
 		queries: []query{
 			{total(metrics.EventsLost), "overruns" + cluster},
@@ -164,7 +164,7 @@ func agentBrier(o rules.Options) panel {
 		queries = append(queries, query{by(o, "max", "", sel(o, metrics.ForecastBrierScore, at(h))), "within " + h + " {{" + o.ClusterLabel + "}}"})
 	}
 	return panel{
-		id: rules.PanelAgentBrier, title: "Do the forecasts come true?", unit: "none", min: ptr(0), max: ptr(1), thresholds: []float64{o.Thresholds.Brier},
+		id: rules.PanelAgentBrier, coarse: true, title: "Do the forecasts come true?", unit: "none", min: ptr(0), max: ptr(1), thresholds: []float64{o.Thresholds.Brier},
 		description: "Brier score of past probabilities, of the agent and budget with the highest: 0 is perfect, 0.25 is a coin. A wrong cool-down in the config raises it, and so do bursts that come without a warning, which no forecast sees: is the budget contradicted, too?",
 		queries:     queries,
 	}
@@ -204,12 +204,12 @@ func agentCost(o rules.Options) []panel {
 			},
 		},
 		{
-			id: 82, title: "How long does a dump take?", unit: seconds, min: ptr(0),
+			id: 82, coarse: true, title: "How long does a dump take?", unit: seconds, min: ptr(0),
 			description: "The last complete dump of each namespace: the longest over all agents, and half of them below.",
 			queries:     []query{spread(sel(o, metrics.DumpSeconds))[0], spread(sel(o, metrics.DumpSeconds))[2]},
 		},
 		{
-			id: 85, title: "Do more flows have to be counted?", unit: countOf, min: ptr(0),
+			id: 85, coarse: true, title: "Do more flows have to be counted?", unit: countOf, min: ptr(0),
 			description: "Flows in the ledger of the agent that has most.",
 			queries:     spread(sel(o, metrics.LedgerFlows))[:1],
 		},

@@ -16,9 +16,9 @@ import (
 	"github.com/snatwatch/snatwatch/detector/metrics"
 )
 
-// A fleet is made up: nodes in two clusters whose names are the same, in three pools; one pool has a table of tiers, one
-// a shared gateway, one many ports. Some nodes are full and fail, some soon will be, some were and are not any more;
-// one is inexact, one warms up, one is down, one has an address of IPv6 and one a very long name.
+// A fleet is made up: nodes in two clusters whose names are the same, in three pools; one pool has a table of tiers,
+// one a shared gateway, one many ports. Some nodes are full and fail, some soon will be, some were and are not any
+// more; one is inexact, one warms up, one is down, one has an address of IPv6 and one a very long name.
 type fleet struct {
 	nodes, destinations int
 	every               time.Duration // between scrapes
@@ -312,7 +312,8 @@ func (f *fleet) writeHistograms(n *simulated, add func(metrics.Name, string, fun
 	}
 }
 
-// writeSpaces writes the port spaces: of the first nodes with their past, for their own board, of the others as they are.
+// writeSpaces writes the port spaces: of the first nodes with their past, for their own board, of the others as they
+// are.
 func (f *fleet) writeSpaces(n *simulated, agent string, until float64) {
 	past := 2 * time.Minute
 	if n.index <= 5 {

@@ -37,7 +37,7 @@ func overview(o rules.Options) board {
 					queries:     []query{{peaks(o, 8, agentBudget, ofNode(o, rules.NodeFill)), "{{budget}} {{protocol}} {{instance}} {{" + o.ClusterLabel + "}}"}},
 				},
 				{
-					id: 31, title: "Do opens fail, and why?", unit: perSecond, min: ptr(0), none: "no agent has a sensor for failures",
+					id: 31, coarse: true, title: "Do opens fail, and why?", unit: perSecond, min: ptr(0), none: "no agent has a sensor for failures",
 					description: "Flows per second that did not open. ports: for lack of ports; refused: answered by a RST; unanswered: no answer although ports were left.",
 					queries:     []query{{by(o, "sum", "cause", rate(sel(o, metrics.OpenFailures))), "{{cause}} {{" + o.ClusterLabel + "}}"}},
 				},
@@ -47,7 +47,7 @@ func overview(o rules.Options) board {
 					queries:     []query{{peaks(o, 8, "pool, budget, protocol", ofPool(o, rules.PoolOpened)), "{{budget}} {{protocol}} {{pool}} {{" + o.ClusterLabel + "}}"}},
 				},
 				{
-					id: 33, width: 24, title: "Are ports held longer?", unit: period, min: ptr(0),
+					id: 33, coarse: true, width: 24, title: "Are ports held longer?", unit: period, min: ptr(0),
 					description: "Mean hold time (lifetime and cool-down) of ports released in the interval, by budget. When it grows while no more flows arrive, a destination has become slow or connections leak.",
 					queries: []query{{fmt.Sprintf("%s\n/\n(%s > 0)",
 						by(o, "sum", "budget, protocol", rate(suffix(o, metrics.HoldSeconds, "_sum"))),
@@ -150,8 +150,8 @@ func first(o rules.Options) panel {
 	fillShared := of(rules.GatewayHeld) + " / " + on(o, gateway) + " group_left () " + ports
 	worstShared := fmt.Sprintf("\nand %s topk(5, %s + %s + %s)", on(o, shared), of(rules.GatewayProbability, at(o.PageHorizon)), of(rules.GatewayProbability, at(o.TicketHorizon)),
 		behind(o, fillShared))
-	// Rows of a table join where their labels are equal, so each column names the destination that runs out first, but of
-	// agents that do not tell it.
+	// Rows of a table join where their labels are equal, so each column names the destination that runs out first,
+	// but of agents that do not tell it.
 	soonest := "bottomk by (" + o.ClusterLabel + ", " + agentBudget + ") (1, " + by(o, "max", space, sel(o, metrics.SoonestExhaustion)) + ")"
 	both := func(ofNode, ofGateway string) query {
 		rows := "(" + ofNode + ")" + worst

@@ -39,7 +39,8 @@ func TestRealPrometheus(t *testing.T) {
 	o := rules.Default()
 	o.FleetInterval = time.Second
 	s := startServer(t, path, o)
-	// Each query is asked until it returns something: a rule over a rate over a rule of another group comes when it comes.
+	// Each query is asked until it returns something: a rule over a rate over a rule of another group comes when it
+	// comes.
 	deadline := time.Now().Add(time.Minute)
 	shows := func(t *testing.T, expr string) bool {
 		t.Helper()

@@ -25,7 +25,7 @@ func (o Options) agentDown() Alert {
 		}
 		was = "(\n" + indent(was) + "\n)"
 	} else {
-		was = "(\n" + indent(was+"\nor\npresent_over_time(ALERTS{alertname=\"SnatAgentDown\"}[1h])") + "\n)"
+		was = "(\n" + indent(was+"\nor on ("+by+")\npresent_over_time(ALERTS{alertname=\"SnatAgentDown\"}[1h])") + "\n)"
 	}
 	expr := fmt.Sprintf("%s == 0\nand on (%s)\n%s", up, by, was)
 	return Alert{

@@ -16,7 +16,7 @@ func (o Options) portsLeaking() Alert {
 		if o.inline {
 			return "(" + o.tenMinutes(name, offset) + ")"
 		}
-		return name + offset
+		return "max by (" + by + ") (" + name + offset + ")"
 	}
 	held := func(offset string) string { return at(nodeHeld, offset) }
 	opened := func(offset string) string { return at(nodeOpened, offset) }
@@ -31,7 +31,7 @@ func (o Options) portsLeaking() Alert {
 	return Alert{
 		Name:     "SnatPortsLeaking",
 		Severity: o.Warning,
-		Expr:     o.withBudget(fmt.Sprintf("%s\nand (%s)\nand (%s)\nand on (%s) %s > 0.1", grown, arrivals, rising, by, o.use(NodeFill))),
+		Expr:     o.withBudget(fmt.Sprintf("%s\nand (%s)\nand (%s)\nand on (%s) %s > 0.1", grown, arrivals, rising, by, o.define(NodeFill))),
 		For:      15 * time.Minute,
 		Summary:  "SNAT ports are held longer and longer while no more flows arrive.",
 		Description: "On {{ $labels.instance }}, a {{ $labels.protocol }} port of budget {{ $labels.budget }} is held {{ $value | printf `%.1f` }} times as long as an hour ago, at no more arrivals: " +

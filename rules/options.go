@@ -39,6 +39,9 @@ type Options struct {
 	// FleetInterval is how often the recording rules of gateways, their page and the tickets are evaluated; those of
 	// pools and tickets that take ten minutes to fire half as often, what moves slowly an eighth as often. Default one minute.
 	FleetInterval time.Duration
+	// PageInterval is how often the pages of nodes are evaluated. Default 0: as often as the server evaluates what does
+	// not say. vmalert and Thanos' ruler then take a minute.
+	PageInterval time.Duration
 
 	// inline writes out what recorded series are made of, for a server without recording rules.
 	inline bool
@@ -65,6 +68,9 @@ type Thresholds struct {
 	StaleSeconds float64
 	// Brier is the score above which probabilities are no better than a coin.
 	Brier float64
+	// ConntrackTable is how full a conntrack table is when it is as good as full, InsertFailedRate the flows per second that
+	// conntrack fails to insert.
+	ConntrackTable, InsertFailedRate float64
 	// Correlation between nodes behind one gateway, 0 (independent) to 1 (in step).
 	Correlation float64
 }
@@ -84,10 +90,11 @@ func Default() Options {
 			TierNodes:  2,
 			LeakGrowth: 1.5, LeakArrivals: 1.2,
 			Dominates: 0.5, DominatesShare: 0.8,
-			IdleRate:     0.1,
-			StaleSeconds: 60,
-			Brier:        0.25,
-			Correlation:  0.2,
+			IdleRate:       0.1,
+			StaleSeconds:   60,
+			Brier:          0.25,
+			ConntrackTable: 0.85, InsertFailedRate: 0.1,
+			Correlation: 0.2,
 		},
 	}
 }
@@ -141,6 +148,9 @@ func (o Options) Validate() error {
 	if o.FleetInterval > maxFleetInterval {
 		return fmt.Errorf("--fleet-interval=%s: want at most %s: half as often must be within the five minutes that Prometheus looks back", o.FleetInterval, maxFleetInterval)
 	}
+	if o.PageInterval < 0 || o.PageInterval%time.Second != 0 || o.PageInterval > o.FleetInterval {
+		return fmt.Errorf("--page-interval=%s: want whole seconds, at most --fleet-interval, %s", o.PageInterval, o.FleetInterval)
+	}
 	return o.Thresholds.validate()
 }
 
@@ -181,6 +191,7 @@ func (t Thresholds) validate() error {
 		{"dominates", t.Dominates, 1},
 		{"dominates-share", t.DominatesShare, 1},
 		{"brier", t.Brier, 1},
+		{"conntrack-table", t.ConntrackTable, 1},
 	} {
 		if !(r.value > 0 && r.value <= r.max) {
 			return fmt.Errorf("--threshold.%s=%g: want above 0 and at most %g", r.flag, r.value, r.max)
@@ -210,6 +221,7 @@ func (t Thresholds) validate() error {
 		{"leak-arrivals", t.LeakArrivals, 0},
 		{"idle-rate", t.IdleRate, 0},
 		{"stale-seconds", t.StaleSeconds, 0},
+		{"insert-failed-rate", t.InsertFailedRate, 0},
 	} {
 		if !(r.value > r.min && r.value < 1e9) {
 			return fmt.Errorf("--threshold.%s=%g: want a number above %g", r.flag, r.value, r.min)

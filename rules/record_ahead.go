@@ -3,6 +3,7 @@ package rules
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/snatwatch/snatwatch/detector/metrics"
@@ -10,63 +11,84 @@ import (
 
 // A fleet has a mean and a variance of each horizon, destination and node, and Prometheus takes 10 us for
 // each series that a rule reads: 0.5 s for those of one horizon of 1000 nodes with 50 destinations. So every
-// FleetInterval rules read only what the page needs, the ports held and the means up to its horizon; seldom they
-// read the rest, and record how the rest relates to what is read often. In between it moves with that.
+// FleetInterval a rule reads only what the page needs most, the means at its horizon; half as often the ports held and
+// the means before that horizon; and seldom the rest, with the means at the page's horizon once more beside it.
+// In between the rest moves with those means.
+//
+// What is recorded is a sum of what agents tell, and never of what another rule records: some engines write results a
+// while after the evaluation, and each link of a chain of rules then costs an interval. Pages and what boards show are
+// worked out of the sums in one expression.
 
-// meanRecords are the means at every horizon: added up to the page's, since a fleet may fill and settle within minutes,
-// and from there as far off it as the last sum was.
-func (o Options) meanRecords() []Record {
-	var records []Record
-	for i, h := range metrics.HorizonValues() {
-		expr := o.sumAt(metrics.ForecastPortsMean, h)
-		if o.beyondPage(i) {
-			expr = fmt.Sprintf("clamp_min(\n  %s\n  + max without (horizon) (%s),\n  0\n)", o.meanAt(o.PageHorizon), o.useLast(gatewayBend, horizonIs(h)))
-		}
-		records = append(records, Record{Name: GatewayMean, Expr: expr, Labels: atHorizon(h)})
-	}
-	return records
-}
-
-// seldomRecords are the nodes that hold ports of a destination, how far means beyond the page's horizon are
-// off the one at it, variances, and variances in proportion to means.
+// seldomRecords are the nodes that hold ports of a destination, variances from the page's horizon on, and the means that
+// they are of.
 func (o Options) seldomRecords() []Record {
 	records := o.records(gatewayNodes)
-	for i, h := range metrics.HorizonValues() {
-		add := func(name, expr string) {
-			records = append(records, Record{Name: name, Expr: expr, Labels: atHorizon(h)})
+	values := metrics.HorizonValues()
+	for _, h := range values[o.pageIndex():] {
+		for _, r := range []struct {
+			name string
+			of   metrics.Name
+		}{{gatewaySeldom, metrics.ForecastPortsMean}, {GatewayVariance, metrics.ForecastPortsVariance}} {
+			records = append(records, Record{Name: r.name, Expr: o.sumAt(r.of, h), Labels: atHorizon(h)})
 		}
-		mean := o.meanAt(h)
-		if o.beyondPage(i) {
-			add(gatewayBend, o.sumAt(metrics.ForecastPortsMean, h)+"\n-\n"+o.meanAt(o.PageHorizon))
-			mean = o.meanAt(o.PageHorizon) + " + max without (horizon) (" + o.use(gatewayBend, horizonIs(h)) + ")"
-		}
-		add(GatewayVariance, o.sumAt(metrics.ForecastPortsVariance, h))
-		add(gatewayDispersion, fmt.Sprintf("max without (horizon) (%s)\n/\n(%s > 0)", o.use(GatewayVariance, horizonIs(h)), mean))
 	}
 	return records
 }
 
-// variance is the sum of variances, as it was seldom recorded but in proportion to the mean: a fleet that fills up
-// within minutes is not taken for as sure of itself as it was.
-func (o Options) variance(matchers ...string) string {
-	if o.inline {
-		return o.use(GatewayVariance, matchers...)
+// near is the mean at the horizons up to number last, none beyond the page's, by port space and horizon; far that at the
+// horizons beyond the page's, as far off the mean there as it was when it was recorded.
+func (o Options) near(last int) string {
+	return o.read(GatewayMean, o.space(metrics.LabelHorizon), horizonsFrom(0, min(last, o.pageIndex())))
+}
+
+func (o Options) far(last int) string {
+	return o.meanBeyond(horizonsFrom(o.pageIndex()+1, last), metrics.LabelHorizon)
+}
+
+// meanBeyond is the mean at horizons longer than the page's, by port space and more.
+func (o Options) meanBeyond(matcher string, more ...metrics.Label) string {
+	join := " "
+	if len(more) > 0 {
+		join = " on (" + o.space() + ") group_left () "
 	}
-	return o.useLast(gatewayDispersion, matchers...) + " * " + o.use(GatewayMean, matchers...)
+	return fmt.Sprintf("clamp_min(\n  %s\n  -%s%s\n  +%s%s,\n  0\n)",
+		o.readLast(gatewaySeldom, o.space(more...), matcher), join, o.readLast(gatewaySeldom, o.space(), horizonIs(o.PageHorizon)),
+		join, o.read(GatewayMean, o.space(), horizonIs(o.PageHorizon)))
+}
+
+// meanAt is the mean at horizon i by port space.
+func (o Options) meanAt(i int) string {
+	h := horizonIs(metrics.HorizonValues()[i])
+	if o.beyondPage(i) {
+		return o.meanBeyond(h)
+	}
+	return o.read(GatewayMean, o.space(), h)
+}
+
+// dispersion is variance in proportion to the mean, as it was seldom recorded, by some labels: a fleet that fills up within
+// minutes is not taken for as sure of itself as it was.
+func (o Options) dispersion(by, matcher string) string {
+	return fmt.Sprintf("(%s / (%s > 0))", o.readLast(GatewayVariance, by, matcher), o.readLast(gatewaySeldom, by, matcher))
 }
 
 func horizonIs(h string) string { return fmt.Sprintf("horizon=%q", h) }
 
-// beyondPage says whether horizon i is longer than the page's.
-func (o Options) beyondPage(i int) bool {
+// horizonsFrom matches the horizons from number first to number last.
+func horizonsFrom(first, last int) string {
 	values := metrics.HorizonValues()
-	return i > slices.Index(values[:], o.PageHorizon)
+	if first == last {
+		return horizonIs(values[first])
+	}
+	return fmt.Sprintf("horizon=~%q", strings.Join(values[first:last+1], "|"))
 }
 
-// meanAt is the mean at horizon h without its label.
-func (o Options) meanAt(h string) string {
-	return fmt.Sprintf("max without (horizon) (%s)", o.use(GatewayMean, horizonIs(h)))
+func (o Options) pageIndex() int {
+	values := metrics.HorizonValues()
+	return slices.Index(values[:], o.PageHorizon)
 }
+
+// beyondPage says whether horizon i is longer than the page's.
+func (o Options) beyondPage(i int) bool { return i > o.pageIndex() }
 
 // gateway lists the labels of what nodes share of a budget in one protocol.
 func (o Options) gateway(more ...metrics.Label) string {
@@ -92,11 +114,20 @@ func (o Options) sumAhead(metric metrics.Name, more []metrics.Label, matchers ..
 // seldom is the interval of what moves slowly.
 func (o Options) seldom() time.Duration { return 8 * o.FleetInterval }
 
-// useLast is use of what is recorded seldom, and stands when one evaluation is missed. Prometheus itself forgets a
-// recorded series after five minutes.
-func (o Options) useLast(name string, matchers ...string) string {
+// read is a recorded series by some of its labels. It may stand twice, where two evaluators run the rules, and may
+// carry a label that its evaluator stamps on all it records: neither is left.
+func (o Options) read(name, by string, matchers ...string) string {
 	if o.inline {
 		return o.use(name, matchers...)
 	}
-	return "last_over_time(" + o.use(name, matchers...) + "[" + duration(3*o.seldom()) + "])"
+	return "max by (" + by + ") (" + o.use(name, matchers...) + ")"
+}
+
+// readLast is read of what is recorded seldom, and stands when one evaluation is missed. Engines
+// forget a series after five minutes.
+func (o Options) readLast(name, by string, matchers ...string) string {
+	if o.inline {
+		return o.use(name, matchers...)
+	}
+	return "max by (" + by + ") (last_over_time(" + o.use(name, matchers...) + "[" + duration(3*o.seldom()) + "]))"
 }

@@ -2,7 +2,6 @@ package rules
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
@@ -10,15 +9,38 @@ import (
 	"github.com/snatwatch/snatwatch/detector/metrics"
 )
 
-// gatewayRecords add up the nodes behind a shared gateway, destination by
-// destination. Means and variances add; the budget does not (max).
-func (o Options) gatewayRecords() []Record {
-	records := append(o.records(gatewayScrapes, GatewayPorts, GatewayHeld, GatewayUnseen, GatewayOpened), o.meanRecords()...)
-	records = append(records, o.records(gatewayDeviations, gatewayAt)...)
+// pageRecords add up the nodes behind a shared gateway, destination by destination, at the page's horizon; halfRecords
+// before it. Means and variances add; the budget does not (max).
+func (o Options) pageRecords() []Record { return o.meanRecords(o.pageIndex(), o.pageIndex()+1) }
+
+func (o Options) halfRecords() []Record {
+	return append(o.records(GatewayPorts, GatewayHeld, GatewayUnseen, GatewayOpened), o.meanRecords(0, o.pageIndex())...)
+}
+
+// meanRecords are the means at the horizons from number first to before number end.
+func (o Options) meanRecords(first, end int) []Record {
+	var records []Record
+	values := metrics.HorizonValues()
+	for _, h := range values[first:end] {
+		records = append(records, Record{Name: GatewayMean, Expr: o.sumAt(metrics.ForecastPortsMean, h), Labels: atHorizon(h)})
+	}
+	return records
+}
+
+// aheadRecords are what boards show of a gateway, each worked out of the sums alone.
+func (o Options) aheadRecords() []Record {
+	last := detector.NumHorizons - 1
+	var records []Record
+	for i, h := range metrics.HorizonValues() {
+		if o.beyondPage(i) {
+			records = append(records, Record{Name: GatewayMean, Expr: o.meanBeyond(horizonIs(h)), Labels: atHorizon(h)})
+		}
+	}
+	records = append(records, Record{Name: gatewayDeviations, Expr: o.deviations(last)}, Record{Name: gatewayAt, Expr: normalTail(o.deviations(last))})
 	for i, h := range metrics.HorizonValues() {
 		records = append(records, Record{Name: GatewayProbability, Expr: o.byHorizon(i), Labels: atHorizon(h)})
 	}
-	return append(records, o.records(GatewayTime)...)
+	return append(records, Record{Name: GatewayTime, Expr: o.medianTime()})
 }
 
 func atHorizon(h string) map[string]string { return map[string]string{string(metrics.LabelHorizon): h} }
@@ -30,12 +52,10 @@ func (o Options) defineGateway(name string, matchers ...string) string {
 	some := `destination!="other"`
 	held := o.m(metrics.PortsHeld, alone, some)
 	// What is told of each agent is joined to its gateway.
-	joined := func(expr string) string { return o.joined(metrics.LabelGateway, expr, `scope="shared"`) }
-	shared := func(op, expr string) string { return o.over(op, joined(expr), o.gateway()) }
+	shared := func(op, expr string) string {
+		return o.over(op, o.joined(metrics.LabelGateway, expr, `scope="shared"`), o.gateway())
+	}
 	switch name {
-	case gatewayScrapes: // how often a node is told: twice where two jobs scrape it
-		nodes := o.m(metrics.BudgetEffectivePorts)
-		return fmt.Sprintf("count by (%s) (%s)\n/\n(%s > 0)", o.gateway(), joined(nodes), shared("count", nodes))
 	case GatewayPorts:
 		return shared("max", o.m(metrics.BudgetEffectivePorts))
 	case GatewayHeld:
@@ -44,71 +64,75 @@ func (o Options) defineGateway(name string, matchers ...string) string {
 		return shared("sum", o.m(metrics.FoldedPortsHeldMax))
 	case GatewayOpened:
 		return shared("sum", "rate("+o.m(metrics.FlowsOpened)+"[5m])")
-	case GatewayMean:
+	case GatewayMean, gatewaySeldom:
 		return o.sumAhead(metrics.ForecastPortsMean, []metrics.Label{metrics.LabelHorizon}, matchers...)
 	case GatewayVariance:
 		return o.sumAhead(metrics.ForecastPortsVariance, []metrics.Label{metrics.LabelHorizon}, matchers...)
 	case gatewayNodes:
 		return o.overSpaces("count", held)
-	case gatewayDeviations:
-		return o.deviations(matchers...)
-	case gatewayAt:
-		return o.normalTail(matchers...)
-	case GatewayTime:
-		return o.medianTime()
 	}
 	panic("rules: no record is called " + name)
 }
 
-// byHorizon is the probability by a horizon: at it or at an earlier one.
+// byHorizon is the probability by horizon i: at it or at an earlier one.
 func (o Options) byHorizon(i int) string {
-	values, op := metrics.HorizonValues(), "="
-	if i > 0 {
-		op = "=~"
-	}
-	return "max without (horizon) (" + o.use(gatewayAt, fmt.Sprintf(`horizon%s"%s"`, op, strings.Join(values[:i+1], "|"))) + ")"
+	return normalTail("min by (" + o.space() + ") (\n" + indent(o.deviations(i)) + "\n)")
 }
 
-// probabilityBy is the probability by horizon h, recorded or written out.
+// probabilityBy is byHorizon with the label of horizon h.
 func (o Options) probabilityBy(h string) string {
-	if values := metrics.HorizonValues(); o.inline {
-		return fmt.Sprintf("label_replace(%s, \"horizon\", %q, \"\", \"\")", o.byHorizon(slices.Index(values[:], h)), h)
+	for i, v := range metrics.HorizonValues() {
+		if v == h {
+			return fmt.Sprintf("label_replace(\n%s,\n  \"horizon\", %q, \"\", \"\"\n)", indent(o.byHorizon(i)), h)
+		}
 	}
-	return o.use(GatewayProbability, horizonIs(h))
+	panic("rules: no horizon is called " + h)
 }
 
 // normalTail is P(N > ceiling) for a normal N. PromQL has no normal CDF: the
 // logistic form 1/(1+exp(-(1.5976 x + 0.070566 x^3))) is within 0.00015 of it
 // (Bowling et al. 2009, J. Ind. Eng. Manag. 2(1)).
-func (o Options) normalTail(matchers ...string) string {
-	x := o.use(gatewayDeviations, matchers...)
-	return "1 / (1 + exp(\n  1.5976 * " + strings.TrimLeft(indent(x), " ") + "\n  + 0.070566 * " + strings.TrimLeft(indent(x), " ") + " ^ 3\n))"
+func normalTail(deviations string) string {
+	x := strings.TrimLeft(indent(deviations), " ")
+	return "1 / (1 + exp(\n  1.5976 * " + x + "\n  + 0.070566 * " + x + " ^ 3\n))"
 }
 
-// deviations is how many standard deviations the ceiling is above the mean. The variance of the sum of n
-// nodes whose forecasts are pairwise correlated by r is at most 1+r(n-1) times the sum of
-// variances, and just that when they are equal: from 1 (independent) to n (in step). Until variances
+// deviations is how many standard deviations the ceiling is above the mean, at the horizons up to number last. The
+// variance of the sum of n nodes whose forecasts are pairwise correlated by r is at most 1+r(n-1) times the sum of
+// variances, and just that when they are equal: from 1 (independent) to n (in step). Before the page's horizon
+// variances are as large a part of means as at it. Until variances
 // of a new destination are recorded, its variance is its mean, as that of ports taken one by one. One port
 // of variance is added so that a certain forecast divides by no zero.
-func (o Options) deviations(matchers ...string) string {
-	r := o.Thresholds.Correlation
-	mean := o.use(GatewayMean, matchers...)
-	variance := fmt.Sprintf("(\n      %s * on (%s) group_left () (1 + %g * (%s - 1))\n      or\n      %s\n    )",
-		o.variance(matchers...), o.space(), r, o.useLast(gatewayNodes), mean)
-	return fmt.Sprintf("clamp(\n  (%s - on (%s) group_right () %s)\n  / sqrt(\n    %s\n    + 1\n  ),\n  -8, 8\n)",
-		o.use(GatewayPorts), o.gateway(), mean, variance)
+func (o Options) deviations(last int) string {
+	by, page := o.space(metrics.LabelHorizon), o.pageIndex()
+	join := "\n* on (" + o.space() + ") group_left () "
+	mean, variance := o.near(last), ""
+	if o.inline {
+		variance = o.use(GatewayVariance, horizonsFrom(0, last))
+	} else {
+		variance = mean + join + o.dispersion(o.space(), horizonIs(o.PageHorizon))
+	}
+	inStep := join + fmt.Sprintf("(1 + %g * (%s - 1))", o.Thresholds.Correlation, o.readLast(gatewayNodes, o.space()))
+	variance += inStep
+	if last > page {
+		far := o.far(last)
+		variance += "\nor\n" + far + "\n* " + o.dispersion(by, horizonsFrom(page+1, last)) + inStep
+		mean = "(\n" + indent(mean+"\nor\n"+far) + "\n)"
+	}
+	return fmt.Sprintf("clamp(\n  (%s - on (%s) group_right () %s)\n  / sqrt(\n    (\n%s\n      or\n%s\n    )\n    + 1\n  ),\n  -8, 8\n)",
+		o.read(GatewayPorts, o.gateway()), o.gateway(), strings.TrimLeft(indent(mean), " "),
+		indent(indent(indent(variance))), indent(indent(indent(mean))))
 }
 
 // medianTime finds where the mean crosses the ceiling, straight between two horizons: 0 when it
 // is passed now, +Inf when no horizon passes it.
 func (o Options) medianTime() string {
 	on := " on (" + o.gateway() + ") group_left () "
-	held, ports := o.use(GatewayHeld), o.use(GatewayPorts)
+	held, ports := o.read(GatewayHeld, o.space()), o.read(GatewayPorts, o.gateway())
 	at := []string{held}
 	seconds := []float64{0}
-	values := metrics.HorizonValues()
 	for i, h := range detector.Horizons() {
-		at = append(at, o.meanAt(values[i]))
+		at = append(at, o.meanAt(i))
 		seconds = append(seconds, float64(h/time.Second))
 	}
 	terms := []string{fmt.Sprintf("0 * (%s >=%s%s)", held, on, ports)}

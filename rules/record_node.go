@@ -25,12 +25,10 @@ const (
 	GatewayHeld        = "gateway:snat_ports_held:sum"
 	GatewayUnseen      = "gateway:snat_folded_ports_held_max:sum"
 	GatewayOpened      = "gateway:snat_flows_opened:rate5m"
-	gatewayScrapes     = "gateway:snat_nodes_scraped:ratio"
 	gatewayNodes       = "gateway:snat_ports_held:count"
 	GatewayMean        = "gateway:snat_forecast_ports_mean:sum"
 	GatewayVariance    = "gateway:snat_forecast_ports_variance:sum"
-	gatewayBend        = "gateway:snat_forecast_ports_bend:sum"
-	gatewayDispersion  = "gateway:snat_forecast_ports_dispersion:ratio"
+	gatewaySeldom      = "gateway:snat_forecast_ports_mean:seldom_sum"
 	gatewayDeviations  = "gateway:snat_forecast_headroom:deviations"
 	gatewayAt          = "gateway:snat_exhaustion_probability:at_horizon"
 	GatewayProbability = "gateway:snat_exhaustion_probability:by_horizon"
@@ -64,7 +62,7 @@ func (o Options) define(name string, matchers ...string) string {
 	case PoolVariance:
 		return o.overPool("sum", o.m(metrics.AllForecastPortsVariance, matchers...), horizon)
 	case PoolFill:
-		return o.overPool("max", o.use(NodeFill))
+		return o.overPool("max", o.define(NodeFill))
 	case PoolProbability:
 		return o.overPool("max", o.m(metrics.ExhaustionProbabilityMax, matchers...), horizon)
 	case PoolExpected:
@@ -101,9 +99,11 @@ func (o Options) over(op, expr, by string) string {
 
 // overSpaces aggregates what each node tells of port spaces behind a gateway, by port space and more. There are too many
 // of them to take each node once, which would double what a rule costs: a node counts as often as it is told, and
-// the result is divided by how often that is.
+// the result is divided by how often that is, which each node's budget info tells.
 func (o Options) overSpaces(op, expr string, more ...metrics.Label) string {
-	return fmt.Sprintf("%s by (%s) (%s)\n/ on (%s) group_left () (%s > 0)", op, o.space(more...), expr, o.gateway(), o.use(gatewayScrapes))
+	of := o.labels(metrics.LabelBudget, metrics.LabelGateway)
+	return fmt.Sprintf("%s by (%s) (%s)\n/ on (%s) group_left () avg by (%s) (count by (instance, %s) (%s))",
+		op, o.space(more...), expr, of, of, of, o.m(metrics.BudgetInfo, `scope="shared"`))
 }
 
 // perNode aggregates what may be told twice of an agent, by a pod and its successor, by agent, budget and protocol.

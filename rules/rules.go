@@ -21,6 +21,8 @@ type Alert struct {
 	// Summary is static; Description is a template of Prometheus. Detail is added to it where the server
 	// itself can be asked for more (Grafana's templates cannot): where, when and why.
 	Summary, Description, Detail string
+	// Labels are added to severity.
+	Labels map[string]string
 	// Board and Panel are the board's uid and the panel that shows the alert's numbers.
 	Board string
 	Panel int
@@ -38,11 +40,14 @@ type Group struct {
 	Name string
 	// Interval is 0 where the server's own interval holds.
 	Interval time.Duration
-	Records  []Record
-	Alerts   []Alert
+	// Apart: the group has a file of its own with others that are evaluated seldom and read by no page at once.
+	Apart   bool
+	Records []Record
+	Alerts  []Alert
 }
 
-// Alerts returns every alert, the pages first.
+// Alerts returns every alert once, the pages first. Groups has SnatPortsExhausted more than once: for what agents tell
+// outright, and less often for what takes more to see.
 func (o Options) Alerts() []Alert { return append(o.pages(), o.tickets()...) }
 
 func (o Options) pages() []Alert {
@@ -50,6 +55,7 @@ func (o Options) pages() []Alert {
 		o.exhaustionPredicted(),
 		o.portsExhausted(),
 		o.gatewayExhaustionPredicted(),
+		o.conntrackFull(),
 	}
 }
 
@@ -58,12 +64,16 @@ func (o Options) tickets() []Alert {
 	return []Alert{
 		o.exhaustionExpected(),
 		o.openFailures(),
+		o.insertFailed(),
+		o.conntrackFilling(),
 		o.poolNearTierEdge(),
 		o.portsLeaking(),
 		o.destinationDominates(),
 		o.idleExpiredFlows(),
 		o.budgetChanged(),
 		o.budgetContradicted(),
+		o.budgetUnseen(),
+		o.natRulesUnread(),
 		o.agentBlind(),
 		o.agentDown(),
 		o.agentsAbsent(),
@@ -71,19 +81,26 @@ func (o Options) tickets() []Alert {
 	}
 }
 
-// Groups returns everything, in the order in which it is written.
+// Groups returns everything, in the order in which it is written. An alert reads at most one recorded series between
+// it and what agents tell, and that of another group: an engine that writes results a while after the evaluation
+// does not have them yet for the next rule of the group.
 func (o Options) Groups() []Group {
-	pages, gateway := divide(o.pages(), func(a Alert) bool { return a.Name != gatewayPage })
+	gateway := []Alert{o.gatewayExhaustionPredicted(), o.portsExhaustedUnsure(), o.portsExhaustedShared()}
+	pages, _ := divide(o.pages(), func(a Alert) bool { return a.Name != gatewayPage })
 	tickets, slow := divide(o.tickets(), func(a Alert) bool { return a.For < slowFor })
 	return []Group{
 		// Pools are for planning: half as often.
-		{Name: "snatwatch-pool", Interval: 2 * o.FleetInterval, Records: o.poolRecords()},
-		{Name: "snatwatch-gateway-seldom", Interval: o.seldom(), Records: o.seldomRecords()},
-		// The page of gateways is evaluated right after the sums that it reads.
-		{Name: "snatwatch-gateway", Interval: o.FleetInterval, Records: o.gatewayRecords(), Alerts: gateway},
-		{Name: "snatwatch-pages", Records: o.records(NodeFill), Alerts: pages},
+		{Name: "snatwatch-pool", Interval: 2 * o.FleetInterval, Apart: true, Records: o.poolRecords()},
+		{Name: "snatwatch-node", Interval: o.FleetInterval, Records: o.records(NodeFill)},
+		{Name: "snatwatch-node-slow", Interval: 2 * o.FleetInterval, Records: o.records(nodeHeld, nodeOpened)},
+		{Name: "snatwatch-gateway-seldom", Interval: o.seldom(), Apart: true, Records: o.seldomRecords()},
+		{Name: "snatwatch-gateway-half", Interval: 2 * o.FleetInterval, Records: o.halfRecords()},
+		{Name: "snatwatch-gateway", Interval: o.FleetInterval, Records: o.pageRecords()},
+		{Name: "snatwatch-gateway-ahead", Interval: o.FleetInterval, Records: o.aheadRecords()},
+		{Name: "snatwatch-fleet-pages", Interval: o.FleetInterval, Alerts: gateway},
+		{Name: "snatwatch-pages", Interval: o.PageInterval, Alerts: pages},
 		{Name: "snatwatch-tickets", Interval: o.FleetInterval, Alerts: tickets},
-		{Name: "snatwatch-tickets-slow", Interval: 2 * o.FleetInterval, Records: o.records(nodeHeld, nodeOpened), Alerts: slow},
+		{Name: "snatwatch-tickets-slow", Interval: 2 * o.FleetInterval, Alerts: slow},
 	}
 }
 
@@ -157,7 +174,7 @@ func (o Options) hysteresis(alert, expr, raise, lower, on string) string {
 	if o.inline {
 		return expr + " >= " + raise
 	}
-	return expr + " >= " + raise + "\nor\n(\n  " + expr + " >= " + lower + "\n  and on (" + on + ")\n  ALERTS{alertname=\"" + alert + "\", alertstate=\"firing\"}\n)"
+	return expr + " >= " + raise + "\nor\n(\n" + indent(expr) + " >= " + lower + "\n  and on (" + on + ")\n  ALERTS{alertname=\"" + alert + "\", alertstate=\"firing\"}\n)"
 }
 
 func indent(s string) string {

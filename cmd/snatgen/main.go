@@ -77,6 +77,7 @@ func ruleFlags(app *kingpin.Application, o *rules.Options) {
 	text("page-horizon", "Horizon of the page: 1m, 5m, 15m or 1h.", &o.PageHorizon)
 	text("ticket-horizon", "Horizon of the ticket.", &o.TicketHorizon)
 	app.Flag("fleet-interval", "How often the recording rules and the page of gateways and the tickets are evaluated; pools and slow tickets half as often.").Default(o.FleetInterval.String()).DurationVar(&o.FleetInterval)
+	app.Flag("page-interval", "How often the pages of nodes are evaluated; 0s for the server's own interval.").Default(o.PageInterval.String()).DurationVar(&o.PageInterval)
 	t := &o.Thresholds
 	for _, f := range []struct {
 		name, help string
@@ -96,6 +97,8 @@ func ruleFlags(app *kingpin.Application, o *rules.Options) {
 		{"idle-rate", "Idle-expired TCP flows per second.", &t.IdleRate},
 		{"stale-seconds", "Age of a snapshot.", &t.StaleSeconds},
 		{"brier", "Brier score of past forecasts.", &t.Brier},
+		{"conntrack-table", "Fill of a conntrack table that is as good as full.", &t.ConntrackTable},
+		{"insert-failed-rate", "New flows per second that conntrack fails to insert.", &t.InsertFailedRate},
 		{"correlation", "Correlation between nodes behind one gateway, 0 to 1.", &t.Correlation},
 	} {
 		app.Flag("threshold."+f.name, f.help).Default(fmt.Sprint(*f.v)).Float64Var(f.v)

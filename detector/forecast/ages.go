@@ -1,6 +1,11 @@
 package forecast
 
-import "math/bits"
+import (
+	"math/bits"
+	"time"
+
+	"github.com/snatwatch/snatwatch/collector"
+)
 
 // An ageWheel has ageLevels levels of ageSlots cells; a cell of level j is an
 // aligned span of 2^j seconds. The last level reaches back nine hours, well into the last of the
@@ -212,4 +217,12 @@ func (w *releaseWheel) after(at []int64, left []float64) {
 		}
 		left[i] = float64(n)
 	}
+}
+
+// second is the second that t lies in.
+func Second(t collector.Time) int64 { return int64(t) / int64(time.Second) }
+
+// releaseSecond is the first whole second at which a port due at t is free.
+func releaseSecond(t collector.Time) int64 {
+	return (int64(t) + int64(time.Second) - 1) / int64(time.Second)
 }

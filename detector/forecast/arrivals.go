@@ -167,3 +167,67 @@ func (a *arrivals) line(j int, now, noise float64) (level, slope, seLevel, seSlo
 	level = (sxx*sy - sx*sxy) / det
 	return level, slope, math.Sqrt(noise * sxx / det), math.Sqrt(noise * sw / det), true
 }
+
+// fewSeconds counts what happens in one of a few seconds from first on, in little room: a
+// quarter of a line of the processor's cache.
+type fewSeconds struct {
+	first  int64
+	counts [8]uint8
+}
+
+// past reports that the seconds counted are over by second at, so that they should be taken and others
+// be counted.
+func (f *fewSeconds) past(at int64) bool { return at-f.first >= int64(len(f.counts)) }
+
+// add counts one in second at, from which on it counts if those before are over. false means that it is
+// not counted: its second came before, or has as many as it can have.
+func (f *fewSeconds) add(at int64) bool {
+	if f.past(at) {
+		f.first = at
+	}
+	d := uint64(at - f.first)
+	if d >= uint64(len(f.counts)) || f.counts[d] == 1<<8-1 {
+		return false
+	}
+	f.counts[d]++
+	return true
+}
+
+// take returns what was counted by second, and counts from nothing.
+func (f *fewSeconds) take() (counts [8]uint8) {
+	counts, f.counts = f.counts, counts
+	return counts
+}
+
+// count is how many arrivals fell between seconds from and to, where blocks of a level are the
+// finest that reach back there, spread evenly over each.
+func (a *arrivals) count(from, to int64) (n float32) {
+	for j := range a.blocks {
+		last := a.now >> j
+		if last-from>>j >= arrivalBlocks {
+			continue
+		}
+		for b := from >> j; b <= (to-1)>>j && b <= last; b++ {
+			part := min(to, (b+1)<<j, a.now+1) - max(from, b<<j)
+			n += a.blocks[j][b&(arrivalBlocks-1)] * float32(part) / float32(min((b+1)<<j, a.now+1)-b<<j)
+		}
+		return n
+	}
+	return 0
+}
+
+// take takes back the newest n arrivals, of the last seconds at most; it returns how many there were.
+func (a *arrivals) take(n uint32) (took uint32) {
+	for at := a.now; at > a.now-arrivalBlocks && took < n; at-- {
+		x := min(n-took, uint32(a.blocks[0][at&(arrivalBlocks-1)]))
+		if x == 0 {
+			continue
+		}
+		for j := range a.blocks {
+			b := &a.blocks[j][at>>j&(arrivalBlocks-1)]
+			*b = max(0, *b-float32(x))
+		}
+		took += x
+	}
+	return took
+}

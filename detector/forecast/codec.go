@@ -2,6 +2,7 @@ package forecast
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"math"
 
@@ -106,3 +107,6 @@ func (c *codec) occurrence(o *occurrence) {
 		c.f32(&o.ended[k], &o.lived[k])
 	}
 }
+
+// ErrState says that the bytes are no state, were damaged, or come from another version.
+var ErrState = errors.New("not a readable state")

@@ -2,12 +2,10 @@ package forecast
 
 import (
 	"math"
-
-	"github.com/snatwatch/snatwatch/detector"
 )
 
 // expect computes the course of each component and weighs them by how well each did.
-func (o *Outlook) expect(w *workspace, now, held float64) {
+func (o tick) expect(w *workspace, now, held float64) {
 	c := &w.course
 	// A line of a few seconds tells of the next minute. Once a day one passes its proof by chance,
 	// which minutes ahead would be a page.
@@ -34,7 +32,7 @@ func (o *Outlook) expect(w *workspace, now, held float64) {
 		}
 		c.mean[trend][i] = c.base[i] + max(0, l.level)*g
 		if l.slope != 0 {
-			_, beyond := o.gain(w, u-l.seen)
+			_, beyond := w.gain(o.account, u-l.seen)
 			c.mean[trend][i] += l.slope * (c.double[i] - beyond)
 		}
 		c.mean[drift][i] = c.base[i] + o.rate*g + o.error*60*(1-math.Exp(-u/60))
@@ -55,12 +53,13 @@ func (o *Outlook) expect(w *workspace, now, held float64) {
 	}
 	for i := range o.fifteen {
 		if p := &o.fifteen[i]; p.due == 0 {
-			p.due, p.fill = int64(now)+15, float32(c.base[2]+o.rate*c.gain[2])
+			p.due, p.fill = uint32(now)+15, float32(c.base[2]+o.rate*c.gain[2])
 			break
 		}
 	}
 	for h := range w.weight {
 		o.weigh(h, &w.weight[h])
+		o.climb(w, h, now)
 	}
 	h = 0
 	for i := range w.grid {
@@ -80,17 +79,17 @@ type line struct{ level, slope, seen float64 }
 
 // line is the trend that windows from level finest on prove; the rate as it is where there is none. It
 // does not fall below zero, nor is it believed to more than double.
-func (o *Outlook) line(now float64, finest int) line {
+func (o tick) line(now float64, finest int) line {
 	level, slope, seen := o.came.slope(now, o.dispersion, finest)
 	if slope == 0 {
 		return line{level: o.rate}
 	}
-	return line{level, slope, min(seen, max(level, 0)/math.Abs(slope))}
+	return line{level, slope, min(seen/2, max(level, 0)/math.Abs(slope))}
 }
 
 // reversion is how much of today's distance from the long mean of rate and fill is left at
 // horizon h, u seconds ahead.
-func (o *Outlook) reversion(h int, u float64) (rate, fill float64) {
+func (o tick) reversion(h int, u float64) (rate, fill float64) {
 	if o.account.f.without&PartMeans != 0 {
 		return 1, 1
 	}
@@ -99,22 +98,39 @@ func (o *Outlook) reversion(h int, u float64) (rate, fill float64) {
 	return o.learnt[h].rate.slope(prior, worth), o.learnt[h].fill.slope(prior, worth)
 }
 
+// climb gives a proven trend that leads elsewhere by horizon h the share that it has earned where it did so before; half
+// of all before that.
+func (o *Outlook) climb(w *workspace, h int, now float64) {
+	c, i := &w.course, w.horizon[h]
+	sd := math.Sqrt(c.variance[i] + max(0, c.mean[revert][i]-c.base[i]) + 1)
+	weight := &w.weight[h]
+	if now-float64(o.came.since) < w.grid[i] {
+		return // nobody has seen for as long that it lasts
+	}
+	if weight[trend] == 0 || math.Abs(c.mean[trend][i]-c.mean[revert][i]) <= riseDiffers*sd {
+		return
+	}
+	share := o.learnt[h].rise.trust()
+	if share <= weight[trend] {
+		return
+	}
+	rest := (1 - share) / max(1-weight[trend], 1e-9)
+	for k := range weight {
+		weight[k] *= rest
+	}
+	weight[trend] = share
+}
+
 // scoreWorth is how many judged forecasts the factory's scores weigh.
 const scoreWorth = 8
 
 // planning: horizons above this one, of 5 minutes, are for planning and not for pages.
 const planning = 1
 
-// scorePower is by how high a power of its error a component loses weight, by horizon: while nothing
-// was judged yet, and after much was. A minute ahead all are alike, an hour ahead one is right.
-func scorePower() [detector.NumHorizons][2]float64 {
-	return [detector.NumHorizons][2]float64{{4, 5}, {4, 12}, {16, 16}, {16, 16}}
-}
-
 // weigh shares horizon h out among the components: by their errors so far, and before those by what
 // the factory says of them. For planning it says so relative to the errors of a fill that stays; within a
 // page's horizon that would hold on to it when it has just begun to fail.
-func (o *Outlook) weigh(h int, weight *[components]float64) {
+func (o tick) weigh(h int, weight *[components]float64) {
 	f := o.account.f
 	l, factory := &o.learnt[h], &f.scores[h]
 	n := float64(l.seen)
@@ -159,16 +175,3 @@ func (f *Forecaster) leaves(k int) bool {
 	}
 	return false
 }
-
-// The components of a forecast: ways to think of the arrivals to come.
-const (
-	revert = iota // the rate returns to its long mean
-	trend         // the rate keeps its trend
-	drift         // the error of the last seconds goes on for a while
-	level         // the fill returns to its long mean
-	recent        // the mean rate of as long ago as is looked ahead stays
-	stay          // the fill stays, beyond a minute without its chance
-	clock         // what recurs every hour comes again
-	day           // the rate changes as it did at this time of day
-	components
-)

@@ -46,7 +46,7 @@ type evidence struct {
 
 // attest takes in what happened in the dt seconds up to c.Now, when live ports were held by live flows, of which
 // some may wait for an answer, and cooling ones besides.
-func (o *Outlook) observe(c *Conditions, dt, live, cooling float64) {
+func (o tick) observe(c *Conditions, dt, live, cooling float64) {
 	e, now := &o.evidence, c.Now.Seconds()
 	e.live = float32(max(0, live-float64(c.Opening+int(o.unconfirmed))))
 	held := float64(e.live) + cooling

@@ -20,11 +20,14 @@ type Forecaster struct {
 	since float64
 	work  workspace
 	// factory is what the tails and the calibration start from.
-	factory     [detector.NumHorizons]tail
+	factory     kindTails
+	common      kindShares
 	calibration [detector.NumHorizons]calibration
 	// scores are the errors that the factory expects of each component, power is how much they tell.
 	scores [detector.NumHorizons][components]float32
 	power  [detector.NumHorizons][2]float64
+	// Judged, when set, is told of each forecast once it is known what came.
+	Judged func(Judged)
 	// without turns parts of the method off, for the ablation table alone.
 	without Part
 	// stocks in the order they were made, so that the same input gives the same bytes.
@@ -34,10 +37,12 @@ type Forecaster struct {
 }
 
 func NewForecaster(without Part) *Forecaster {
-	f := &Forecaster{edges: newAgeEdges(), without: without, factory: factoryTails(), calibration: factoryCalibration(), scores: factoryScores(), power: scorePower()}
+	f := &Forecaster{edges: newAgeEdges(), without: without, calibration: factoryCalibration(), scores: factoryScores(), power: scorePower()}
+	f.factory, f.common = factoryTails()
 	f.work.edges, f.work.curve.edges = f.edges, f.edges
 	f.work.grid, f.work.horizon = aheadGrid(), horizonAt()
 	f.work.taus = hazardTaus()
+	f.work.bins = newTailEdges()
 	f.work.worth = tailWorth()
 	f.work.bursts = make([]expected, 0, burstsMost)
 	return f
@@ -73,10 +78,6 @@ type Account struct {
 	// brier sums the squared errors of judged probabilities, judged counts them; both decay.
 	brier, judged [detector.NumHorizons]float64
 }
-
-// coolClasses is how many distinct cool-downs a budget may have; the shortest are
-// put together beyond that.
-const coolClasses = 4
 
 // stock makes the state of protocol p of budget b.
 func (f *Forecaster) Account(b *budget.Budget, p collector.Protocol, now collector.Time) *Account {
@@ -166,7 +167,7 @@ type Outlook struct {
 	// fifteen are the forecasts it is judged by.
 	error   float64
 	fifteen [16]struct {
-		due  int64
+		due  uint32 // second: it is 2106 before they are too many
 		fill float32
 	}
 	again reopened
@@ -274,14 +275,6 @@ func (o *Outlook) Free(release collector.Time) {
 // drop forgets a live flow without an end: the ledger lost sight of it.
 func (o *Outlook) Drop(opened collector.Interval) { o.times.drop(opened) }
 
-// second is the second that t lies in.
-func Second(t collector.Time) int64 { return int64(t) / int64(time.Second) }
-
-// releaseSecond is the first whole second at which a port due at t is free.
-func releaseSecond(t collector.Time) int64 {
-	return (int64(t) + int64(time.Second) - 1) / int64(time.Second)
-}
-
 // conditions are what the ledger knows besides the flows when a forecast is made.
 type Conditions struct {
 	// Now is the moment up to which everything was seen: in poll mode the last dump's.
@@ -323,3 +316,13 @@ func (o *Outlook) held() int {
 	o.cooled()
 	return o.times.ages.count() + int(o.cools.total)
 }
+
+// closedBefore takes a port that the ledger has come to know, and that is free at release, out of those of the state.
+func (o *Outlook) closedBefore(release int64) {
+	if o.before != nil {
+		o.before.cools.remove(release)
+	}
+}
+
+// tick makes one forecast of an outlook.
+type tick struct{ *Outlook }

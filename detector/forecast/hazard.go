@@ -246,3 +246,84 @@ const (
 
 // hazardTaus are their time constants in seconds.
 func hazardTaus() [numSpeeds]float64 { return [numSpeeds]float64{8, 60, 3600} }
+
+// Ages are tested for a change of their hazards in groups of ageGroup buckets, three octaves.
+const (
+	ageGroup  = 6
+	ageGroups = (ageBuckets + ageGroup - 1) / ageGroup
+)
+
+// surprise is by how much the ends of a group of ages were too few or too many to be chance: 0 where they
+// could be, else how many times faster than usual what is known of these ages goes out of date.
+type surprise [ageGroups]float64
+
+// keep shrinks what was learned by how long ago it was.
+func (o *occurrence) keep(share float64) {
+	for k := range o.ended {
+		o.ended[k] = max(0, o.ended[k]*float32(share))
+		o.lived[k] = max(0, o.lived[k]*float32(share))
+	}
+}
+
+// curve is the survival function of a lifetime, exponential within each bucket.
+type curve struct {
+	edges *ageEdges
+	h     rates
+	// At each lower edge: the hazard summed, the share that survives, and its integral, and
+	// the integral's integral.
+	sum, survive, integral, double [ageBuckets + 1]float64
+}
+
+// fit makes the curve from c.h, ends by second lived, and turns these into hazards. As in a life table the
+// share that outlives a bucket is told by how many ended in it, wherever in it that was: where all live for
+// the same time, nobody outlives it.
+func (c *curve) fit() {
+	c.sum[0], c.survive[0], c.integral[0], c.double[0] = 0, 1, 0, 0
+	for k := range c.h {
+		w := c.edges[k+1] - c.edges[k]
+		half := min(c.h[k]*w/2, 0.999)
+		s := (1 - half) / (1 + half)
+		x := math.Log1p(2 * half / (1 - half))
+		c.h[k] = x / w
+		i, d := exponential(x, s)
+		c.sum[k+1] = c.sum[k] + x
+		c.survive[k+1] = c.survive[k] * s
+		c.integral[k+1] = c.integral[k] + c.survive[k]*w*i
+		c.double[k+1] = c.double[k] + c.integral[k]*w + c.survive[k]*w*w*d
+	}
+}
+
+// exponential gives the integral of e^-xt over t from 0 to 1, and that of the integral,
+// where s is e^-x.
+func exponential(x, s float64) (integral, double float64) {
+	if x < 1e-3 {
+		return 1 - x/2 + x*x/6, 0.5 - x/6 + x*x/24
+	}
+	i := (1 - s) / x
+	return i, (1 - i) / x
+}
+
+// at is the hazard summed up to age x.
+func (c *curve) at(x float64) float64 {
+	k := ageBucket(x)
+	return c.sum[k] + c.h[k]*(x-c.edges[k])
+}
+
+// mean is the integral of the survival function up to x, and the integral of that.
+func (c *curve) mean(x float64) (integral, double float64) {
+	if x <= 0 {
+		return 0, 0
+	}
+	k := ageBucket(x)
+	w := x - c.edges[k]
+	y := c.h[k] * w
+	i, d := exponential(y, math.Exp(-y))
+	return c.integral[k] + c.survive[k]*w*i, c.double[k] + c.integral[k]*w + c.survive[k]*w*w*d
+}
+
+// spreadBy has bounded lifetimes spread by curve c from now on.
+func (l *lifetimes) spreadBy(c *curve) {
+	for k := range l.survive {
+		l.survive[k] = float32(c.survive[k])
+	}
+}

@@ -2,8 +2,6 @@ package forecast
 
 import (
 	"math"
-
-	"github.com/snatwatch/snatwatch/detector/budget"
 )
 
 // poolTrend is the pool size of the last quarter of an hour.
@@ -45,27 +43,6 @@ func (p *poolTrend) growth(now, nodes float64) float64 {
 	}
 	_, rate := since(min(p.n, poolNotes) - 1)
 	return max(0, rate)
-}
-
-// look notes the pool size and computes when it may cross the edge of the budget's table, beyond
-// which the ceiling is lower. Nodes are taken to join at random at the rate they do.
-func (s *Account) look(now float64, b *budget.Budget) {
-	t := b.Terms(s.protocol)
-	s.ports, s.ceiling = float64(t.Ports), float64(t.Effective)
-	s.crossed = [aheads]float64{}
-	if b.NextTierPorts == 0 || t.Ports == 0 || s.f.without&PartPool != 0 {
-		return
-	}
-	nodes := float64(b.Nodes)
-	s.pool.note(now, nodes)
-	rate := s.pool.growth(now, nodes)
-	if rate == 0 {
-		return
-	}
-	s.next = min(s.ceiling, float64(b.NextTierPorts)*s.ceiling/s.ports)
-	for i, u := range s.f.work.grid {
-		s.crossed[i] = poissonAtLeast(b.NodesToNextTier+1, rate*min(u, poolSure))
-	}
 }
 
 // poissonAtLeast is the probability that a Poisson variable of that mean is k or more.

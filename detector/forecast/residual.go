@@ -22,36 +22,55 @@ func (t *tail) learn(keep, r float64) {
 	for i := range t {
 		t[i] = t[i]*float32(keep) + tiny
 	}
-	t[min(max(int(tailPosition(r)), 0), tailBins-1)]++
+	t[TailBin(r)]++
 }
 
 // cumulate puts into above, for each bin's lower edge, the share of residuals at or above
-// it: those of t, and of prior by weight.
-func (t *tail) cumulate(prior *tail, weight float64, above *[tailBins + 1]float64) {
-	n, m := 0.0, 0.0
-	for i := range t {
-		n += float64(t[i])
-		m += float64(prior[i])
+// it: those of t, and of the priors, whose shares sum to one, by weight.
+func (t *tail) cumulate(priors *[kinds]tail, share *[kinds]float64, weight float64, above *[tailBins + 1]float64) {
+	n := float32(0)
+	for _, x := range t {
+		n += x
+	}
+	scale := 1 / (float64(n) + weight)
+	var by [kinds]float32
+	for k := range by {
+		by[k] = float32(weight * share[k])
 	}
 	sum := 0.0
 	above[tailBins] = 0
 	for i := tailBins - 1; i >= 0; i-- {
-		sum += (float64(t[i]) + weight*float64(prior[i])/m) / (n + weight)
+		x := t[i] + by[0]*priors[0][i] + by[1]*priors[1][i] + by[2]*priors[2][i] + by[3]*priors[3][i]
+		sum += float64(x) * scale
 		above[i] = min(sum, 1)
 	}
 }
 
+// tailEdges are the lower edges of the bins, and the end of the last.
+type tailEdges [tailBins + 1]float64
+
+func newTailEdges() (e tailEdges) {
+	for i := range e {
+		e[i] = math.Sinh((float64(i)*2/tailBins - 1) * math.Asinh(tailReach))
+	}
+	return e
+}
+
 // beyond is the share of residuals above r.
-func beyond(above *[tailBins + 1]float64, r float64) float64 {
-	x := tailPosition(r)
-	if !(x > 0) {
+func (e *tailEdges) beyond(above *[tailBins + 1]float64, r float64) float64 {
+	if !(r > e[0]) {
 		return 1
 	}
-	if x >= tailBins {
+	if r >= e[tailBins] {
 		return 0
 	}
-	i := int(x)
-	return above[i] + (above[i+1]-above[i])*(x-float64(i))
+	i := 0
+	for step := tailBins / 2; step > 0; step /= 2 {
+		if r >= e[i+step] {
+			i += step
+		}
+	}
+	return above[i] + (above[i+1]-above[i])*(r-e[i])/(e[i+1]-e[i])
 }
 
 // pending is a forecast that waits for its horizon to pass.
@@ -83,11 +102,14 @@ type learnt struct {
 	waiting [pendings]pending
 	next    int64 // second of the next forecast to keep
 	tail    tail
+	kind    kind
 	// score is the mean absolute error of each component in standard deviations.
 	score [components]float32
 	// duel compares the clock with all others together: by how well they know the highest fill where
 	// no burst is expected until the horizon (0), and where one is (1).
 	duel [2]duel
+	// rise compares the trend with a rate that stays, where the two differ.
+	rise duel
 	// Regressions of the future on the present, both less their long mean.
 	rate, fill regression
 	// spread is the mean square of the residual at the horizon, in variances.
@@ -130,3 +152,39 @@ func (r *regression) slope(prior, worth float64) float64 {
 	}
 	return min(max((n*float64(r.xy)/float64(r.xx)+worth*prior)/(n+worth), 0), 1)
 }
+
+// seenMost is how many judged forecasts the means of their errors reach back.
+const seenMost = 100
+
+// judge learns from forecast p, due u seconds after it was made, with held ports and opened
+// arrivals by now.
+func (l *learnt) judge(p *pending, held, opened, u, keep float64, tails *[kinds]tail) {
+	l.seen = min(l.seen+1, seenMost)
+	f := 1 / float64(l.seen)
+	sd := float64(p.sd)
+	for k := range l.score {
+		l.score[k] += float32(f * (min(math.Abs(held-float64(p.mean[k]))/sd, tailReach) - float64(l.score[k])))
+	}
+	highest := float64(p.highest)
+	d := &l.duel[0]
+	if p.burst {
+		d = &l.duel[1]
+	}
+	d.judge(math.Abs(highest-float64(p.topClock))/sd, math.Abs(highest-float64(p.topRest))/sd)
+	if a, b := float64(p.mean[trend]), float64(p.mean[revert]); math.Abs(a-b) > riseDiffers*sd {
+		l.rise.judge(math.Abs(held-a)/sd, math.Abs(held-b)/sd)
+	}
+	r := (held - float64(p.mix)) / sd
+	l.spread += float32(f * (min(r*r, 2500) - float64(l.spread)))
+	residual := (highest - float64(p.top)) / float64(p.topSD)
+	l.tail.learn(keep, residual)
+	l.kind.learn(TailBin(residual), tails)
+	l.rate.learn(keep, float64(p.rate), (opened-p.arrivals)/u-float64(p.rateMean))
+	l.fill.learn(keep, float64(p.fill), held-float64(p.fillMean))
+}
+
+// variance is the mean square of past residuals in variances, at least a quarter.
+func (l *learnt) variance() float64 { return max(0.25, float64(l.spread)) }
+
+// riseDiffers is from how many standard deviations on a trend differs from a rate that stays.
+const riseDiffers = 1

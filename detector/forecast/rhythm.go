@@ -189,3 +189,6 @@ func (r *rhythm) smooth(q int64) float64 {
 	q += dayBins // a quarter before 1970 is none
 	return float64(r.day[(q-1)%dayBins]+2*r.day[q%dayBins]+r.day[(q+1)%dayBins]) / 4
 }
+
+// take takes n flows back that were counted in this bin.
+func (r *rhythm) take(n uint32) { r.counts[0] -= min(n, r.counts[0]) }

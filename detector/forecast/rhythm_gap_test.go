@@ -82,7 +82,7 @@ func TestRhythmExpectsNothingAfterOneHour(t *testing.T) {
 		if at == start+600 {
 			o.rhythm.counts[0] = 700
 		}
-		if o.recur(w, float64(at)); len(w.bursts) > 0 {
+		if (tick{o}).recur(w, float64(at)); len(w.bursts) > 0 {
 			t.Fatalf("%d s after the start: a burst of %.0f in %.0f s", at-start, w.bursts[0].excess, w.bursts[0].at)
 		}
 	}

@@ -86,23 +86,6 @@ func (w *sample) forget(now float64) {
 	*w = sample{of: w.of, ticked: now, failing: w.failing, fitted: w.fitted, now: slot, since: slot}
 }
 
-// count is how many arrivals fell between seconds from and to, where blocks of a level are the
-// finest that reach back there, spread evenly over each.
-func (a *arrivals) count(from, to int64) (n float32) {
-	for j := range a.blocks {
-		last := a.now >> j
-		if last-from>>j >= arrivalBlocks {
-			continue
-		}
-		for b := from >> j; b <= (to-1)>>j && b <= last; b++ {
-			part := min(to, (b+1)<<j, a.now+1) - max(from, b<<j)
-			n += a.blocks[j][b&(arrivalBlocks-1)] * float32(part) / float32(min((b+1)<<j, a.now+1)-b<<j)
-		}
-		return n
-	}
-	return 0
-}
-
 // inside reports whether slot i is remembered.
 func (w *sample) inside(i int64) bool { return i > w.now-sampleSlots && i <= w.now }
 

@@ -3,9 +3,9 @@ package forecast
 import (
 	"cmp"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"hash/crc32"
+	"maps"
 	"math"
 	"slices"
 	"time"
@@ -13,40 +13,6 @@ import (
 	"github.com/snatwatch/snatwatch/collector"
 	"github.com/snatwatch/snatwatch/detector"
 )
-
-// A state is what the forecast learned, as bytes: hold times, arrivals and its own errors,
-// by budget and port space. Flows are not in it: the kernel knows them.
-//
-// It begins with stateMagic and the version, and ends with a CRC-32C of all before.
-const (
-	stateMagic   = "snatwatch state\n"
-	stateVersion = 4
-	// stateOld is after how long what was learned of a port space says nothing any more.
-	stateOld = 6 * time.Hour
-)
-
-// ErrState says that the bytes are no state, were damaged, or come from another version.
-var ErrState = errors.New("not a readable state")
-
-// keep shrinks what was learned by how long ago it was.
-func (o *occurrence) keep(share float64) {
-	for k := range o.ended {
-		o.ended[k] = max(0, o.ended[k]*float32(share))
-		o.lived[k] = max(0, o.lived[k]*float32(share))
-	}
-}
-
-// memory is what an outlook learned, without flows and pending forecasts.
-type memory struct {
-	speeds                         [numSpeeds]occurrence
-	ended                          [coolClasses]float32
-	dispersion, rateMean, fillMean float64
-	since                          float64 // seconds over which the two means were taken
-	rhythm                         rhythm
-	learnt                         [detector.NumHorizons]learnt
-	came                           arrivals
-	before                         earlier
-}
 
 // remember copies what o learned until now.
 func (o *Outlook) remember(now collector.Time) memory {
@@ -57,7 +23,7 @@ func (o *Outlook) remember(now collector.Time) memory {
 	for h := range m.learnt {
 		m.learnt[h].waiting, m.learnt[h].next = [pendings]pending{}, 0
 	}
-	o.recallable(&m, Second(now))
+	m.keepCourse(o, Second(now))
 	return m
 }
 
@@ -66,7 +32,7 @@ func (o *Outlook) recall(m *memory, now collector.Time) {
 	o.speeds, o.ended, o.learnt, o.rhythm = m.speeds, m.ended, m.learnt, m.rhythm
 	o.dispersion, o.rateMean, o.fillMean = m.dispersion, m.rateMean, m.fillMean
 	o.began = now.Seconds() - m.since
-	o.resume(m, Second(now))
+	m.resume(o, Second(now))
 }
 
 // stateStock and stateSpaces bound what a state may hold.
@@ -221,6 +187,9 @@ func (c *codec) memory(m *memory) {
 		for i := range l.tail {
 			c.f32(&l.tail[i])
 		}
+		for k := range l.kind {
+			c.f32(&l.kind[k])
+		}
 		for k := range l.score {
 			c.f32(&l.score[k])
 		}
@@ -229,6 +198,7 @@ func (c *codec) memory(m *memory) {
 		for i := range l.duel {
 			c.f32(&l.duel[i].clock, &l.duel[i].rest, &l.duel[i].rounds)
 		}
+		c.f32(&l.rise.clock, &l.rise.rest, &l.rise.rounds)
 	}
 	m.dispersion = max(1, m.dispersion)
 	c.arrivals(&m.came)
@@ -305,4 +275,34 @@ func (c *codec) saved(v *saved) {
 	v.Protocol = collector.Protocol(x)
 	c.time(&v.at)
 	c.memory(&v.memory)
+}
+
+// unclaimed are the memories of port spaces that were not met since the restart, the youngest first and n at
+// most.
+func (f *Forecaster) unclaimed(now collector.Time, n int) []*saved {
+	list := slices.DeleteFunc(slices.Collect(maps.Values(f.saved)), func(v *saved) bool { return v.old(now) })
+	slices.SortFunc(list, func(a, b *saved) int {
+		return cmp.Or(cmp.Compare(b.at, a.at), a.compare(&b.SpaceName))
+	})
+	return list[:min(len(list), max(0, n))]
+}
+
+// remembers reports whether a state tells of port spaces that were not met until uptime, the time since the
+// start. A state says nothing any more after stateOld.
+func (f *Forecaster) Remembers(uptime time.Duration) bool {
+	if len(f.saved) > 0 && uptime > stateOld {
+		f.saved = nil
+	}
+	return len(f.saved) > 0
+}
+
+// claim gives new outlook o what a state tells of its port space.
+func (f *Forecaster) Claim(o *Outlook, name SpaceName, now collector.Time) {
+	if v, ok := f.saved[name]; ok {
+		if !v.old(now) {
+			m := v.until(now)
+			o.recall(&m, now)
+		}
+		delete(f.saved, name)
+	}
 }

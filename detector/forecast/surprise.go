@@ -2,16 +2,6 @@ package forecast
 
 import "math"
 
-// Ages are tested for a change of their hazards in groups of ageGroup buckets, three octaves.
-const (
-	ageGroup  = 6
-	ageGroups = (ageBuckets + ageGroup - 1) / ageGroup
-)
-
-// surprise is by how much the ends of a group of ages were too few or too many to be chance: 0 where they
-// could be, else how many times faster than usual what is known of these ages goes out of date.
-type surprise [ageGroups]float64
-
 const (
 	// surprising is the square of the deviation, in standard ones, from which on ends surprise: 4.
 	surprising = 16
@@ -45,7 +35,7 @@ func (l *lifetimes) surprise(seen *exposure, news bool, edges *ageEdges) (s surp
 
 // surprised learns whether lifetimes changed. A memory of seconds still holds what was before, and a
 // forecast that trusts it is late by as much as a page can be early.
-func (o *Outlook) surprised(w *workspace, dt float64) (s surprise) {
+func (o tick) surprised(w *workspace, dt float64) (s surprise) {
 	w.lost, w.ended = 0, 0
 	if o.account.f.without&PartSurprise != 0 {
 		return s
@@ -77,7 +67,7 @@ func (o *occurrence) hasten(h *rates) {
 			e += float64(o.lived[k]) * h[k]
 		}
 		z2 := (d - e) * (d - e) / (e + 1)
-		m := max(2, 60/(1+z2*z2/16))
+		m := max(2, (60+4*d)/(1+z2*z2/16))
 		for k := first; k < last; k++ {
 			h[k] = (float64(o.ended[k]) + m) / (float64(o.lived[k]) + m/h[k])
 		}
@@ -89,7 +79,7 @@ const mixLately = 15
 
 // shift moves share, of the ends of minutes, towards those of the last seconds where a test says that flows have come
 // to end in another way: the more surely, the less of share stays.
-func (o *Outlook) shift(share *[coolClasses]float64, dt float64) {
+func (o tick) shift(share *[coolClasses]float64, dt float64) {
 	keep := float32(math.Exp(-dt / mixLately))
 	n := 0.0
 	for k := range o.endedLately {

@@ -9,6 +9,7 @@ type intake struct {
 	vips    *vips
 	flows   *flows
 	spaces  *spaces
+	feed    *feed
 }
 
 // sighting is an event about a flow with what was looked up for it.
@@ -109,7 +110,7 @@ func (in *intake) start(s *sighting, f *flow, opened collector.Interval, resumed
 	in.spaces.count(f, 1, 0)
 	if e.Kind == collector.Opened && e.Flow.State == collector.Opening {
 		f.flags |= flagUnconfirmed
-		in.spaces.addUnconfirmed(f, 1)
+		in.feed.addUnconfirmed(f, 1)
 	}
 	a, t := in.spaces.accountOf(f), in.spaces.tallyOf(f)
 	if opened.From != 0 && opened.To >= in.clock.start {
@@ -121,7 +122,7 @@ func (in *intake) start(s *sighting, f *flow, opened collector.Interval, resumed
 	if !f.place.folded() && t.held() >= a.terms.Ceiling() {
 		f.flags |= flagAtCeiling
 	}
-	in.spaces.flowOpened(f, f.openedInterval(), resumed)
+	in.feed.opened(f, f.openedInterval(), resumed)
 }
 
 // seen updates entry i from a dump.
@@ -355,7 +356,7 @@ func (in *intake) endBy(s *sighting, i uint32, f *flow, ended collector.Interval
 // placeFor returns the place that counts the flow of s, and makes it if needed.
 func (in *intake) placeFor(s *sighting) place {
 	to := s.event.Flow.Destination
-	k := in.spaces.keyOf(s.account, s.home, s.destination, to.Port())
+	k := in.spaces.keyOf(s.account, s.home, s.destination, to.Port(), s.event.Flow.Zone)
 	if n := s.space; int(n) < len(in.spaces.list) && in.spaces.list[n].used && in.spaces.list[n].key.is(&k) {
 		return place(n)
 	}

@@ -100,7 +100,7 @@ func (fl *flows) coolDown(f *flow, ended collector.Interval, release collector.T
 		a.holds.add(hold)
 		t.holds.add(hold)
 	}
-	fl.spaces.flowClosed(f, opened, ended, release, reason)
+	fl.feed.closed(f, opened, ended, release, reason)
 	f.reason, f.moment = reason, release
 	if release > fl.clock.now {
 		f.phase = phaseCooling
@@ -116,7 +116,7 @@ func (fl *flows) coolDown(f *flow, ended collector.Interval, release collector.T
 func (fl *flows) freePort(f *flow) {
 	f.due = 0
 	if f.phase == phaseCooling {
-		fl.spaces.flowReused(f)
+		fl.feed.reused(f)
 		fl.spaces.count(f, 0, -1)
 		f.phase, f.place = phaseGone, 0
 	}
@@ -155,10 +155,10 @@ func (fl *flows) drop(n *netns, i uint32, f *flow) {
 	case phaseLive:
 		fl.setOpening(f, false)
 		fl.confirm(f, false, 0)
-		fl.spaces.flowDropped(f)
+		fl.feed.dropped(f)
 		fl.spaces.count(f, -1, 0)
 	case phaseCooling:
-		fl.spaces.flowReused(f)
+		fl.feed.reused(f)
 		fl.spaces.count(f, 0, -1)
 	}
 	f.phase, f.place = phaseGone, 0

@@ -161,7 +161,7 @@ func (l *Ledger) newPlace(n *netns, f *flow) place {
 				continue
 			}
 			if !f.place.folded() && acc.terms.Unique == budget.PerNothing {
-				return l.spaces.placeOf(l.spaces.keyOf(uint32(a), pack(vip), address{}, 0), vip, netip.AddrPort{})
+				return l.spaces.placeOf(l.spaces.keyOf(uint32(a), pack(vip), address{}, 0, s.key.zone), vip, netip.AddrPort{})
 			}
 			return l.spaces.foldAt(uint32(a), uint16(f.key.lo))
 		}
@@ -175,7 +175,7 @@ func (l *Ledger) newPlace(n *netns, f *flow) place {
 	if unique == budget.PerAddress && l.spaces.accounts[a].terms.Unique == budget.PerEndpoint || l.spaces.accounts[a].budget.SpacePerAddress() && !vip.IsValid() {
 		return l.spaces.foldAt(a, uint16(f.key.lo))
 	}
-	return l.spaces.placeOf(l.spaces.keyOf(a, pack(vip), pack(to.Addr()), to.Port()), vip, to)
+	return l.spaces.placeOf(l.spaces.keyOf(a, pack(vip), pack(to.Addr()), to.Port(), s.key.zone), vip, to)
 }
 
 // SwitchSource says that events come from another source from now on, such as conntrack after

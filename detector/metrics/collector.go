@@ -53,6 +53,7 @@ func (c *Collector) Collect(ch chan<- prometheus.Metric) {
 		return
 	}
 	e.gauge(SnapshotTimestamp, float64(v.At.UnixMilli())/1e3)
+	e.gauge(SnapshotAge, v.Age.Seconds())
 	e.flag(WarmingUp, v.Snapshot.Warming)
 	e.namespaces(v)
 	for i := range v.Snapshot.Budgets {
@@ -114,6 +115,7 @@ func (e emitter) agent(v *View) {
 		if k.Counted {
 			e.count(ConntrackInsertFailed, k.InsertFailed, netns)
 			e.count(ConntrackDrop, k.Drop, netns)
+			e.count(ConntrackEarlyDrop, k.EarlyDrop, netns)
 			e.count(ConntrackFound, k.Found, netns)
 		}
 		e.gauge(ConntrackEntries, float64(k.Entries), netns)
@@ -190,6 +192,9 @@ func (e emitter) protocol(v *View, b *budget.Budget, p *detector.AccountSnapshot
 	e.histogram(HoldSeconds, &p.Hold, budget, protocol)
 	if p.Protocol == collector.TCP {
 		e.failures(v, budget, p)
+		if v.Stalled && !b.SpacePerVIP {
+			e.gauge(StalledAtCeiling, float64(stalledAtCeiling(p)), budget, protocol)
+		}
 	}
 	var first *detector.SpaceSnapshot
 	for i := range p.Spaces {
@@ -233,6 +238,19 @@ func (e emitter) failures(v *View, budget string, p *detector.AccountSnapshot) {
 	if v.Stalled {
 		e.gauge(OpeningStalled, float64(p.Stalled), budget, protocol)
 	}
+}
+
+// stalledAtCeiling counts flows that stall towards port spaces at their effective ceiling: the fullest ones, which are
+// among those exported one by one.
+func stalledAtCeiling(p *detector.AccountSnapshot) int {
+	ceiling := cmp.Or(p.Terms.Effective, p.Terms.Ports)
+	n := 0
+	for i := range p.Spaces {
+		if s := &p.Spaces[i]; s.Held >= ceiling {
+			n += s.Stalled
+		}
+	}
+	return n
 }
 
 func (e emitter) space(s *detector.SpaceSnapshot, labels ...string) {

@@ -39,7 +39,8 @@ func whole() *metrics.View {
 		Bounds: []float64{0.1, 1, 10}, Counts: []uint64{50, 30, 15, 5}, Sum: 180.5,
 	}
 	return &metrics.View{
-		At: time.UnixMilli(1_767_225_600_500),
+		Age: 1500 * time.Millisecond,
+		At:  time.UnixMilli(1_767_225_600_500),
 		Snapshot: &detector.Snapshot{
 			At: collector.Time(1_767_225_600_500_000_000),
 			Netns: []detector.NetnsSnapshot{
@@ -92,7 +93,7 @@ func whole() *metrics.View {
 			{Netns: pod + 1, Name: "sockets", DecodeErrors: 2, Dump: time.Millisecond},
 		},
 		Kernel: []metrics.Kernel{{
-			Counters:   collector.Counters{Netns: host, Entries: 1300, Found: 8000, InsertFailed: 40, Drop: 1},
+			Counters:   collector.Counters{Netns: host, Entries: 1300, Found: 8000, InsertFailed: 40, Drop: 1, EarlyDrop: 2},
 			EntriesMax: 262144, Counted: true,
 		}},
 		Causes:    []string{metrics.CauseUnanswered, metrics.CauseRefused, metrics.CausePorts},
@@ -188,19 +189,19 @@ func TestWhatIsNotKnownIsAbsent(t *testing.T) {
 		{
 			name:    "no snapshot yet",
 			change:  func(v *metrics.View) { v.Snapshot = nil },
-			absent:  []metrics.Name{metrics.PortsHeld, metrics.WarmingUp, metrics.LedgerExact, metrics.SnapshotTimestamp},
+			absent:  []metrics.Name{metrics.PortsHeld, metrics.WarmingUp, metrics.LedgerExact, metrics.SnapshotTimestamp, metrics.SnapshotAge},
 			present: []metrics.Name{metrics.SourceInfo, metrics.AgentBuildInfo, metrics.ConfigReloadSuccess},
 		},
 		{
 			name:    "no sensor for failures",
 			change:  func(v *metrics.View) { v.Causes, v.Stalled = nil, false },
-			absent:  []metrics.Name{metrics.OpenFailures, metrics.OpeningStalled},
+			absent:  []metrics.Name{metrics.OpenFailures, metrics.OpeningStalled, metrics.StalledAtCeiling},
 			present: []metrics.Name{metrics.FlowsOpened},
 		},
 		{
 			name:    "kernel statistics not readable",
 			change:  func(v *metrics.View) { v.Kernel[0].Counted = false },
-			absent:  []metrics.Name{metrics.ConntrackDrop, metrics.ConntrackFound, metrics.ConntrackInsertFailed},
+			absent:  []metrics.Name{metrics.ConntrackDrop, metrics.ConntrackEarlyDrop, metrics.ConntrackFound, metrics.ConntrackInsertFailed},
 			present: []metrics.Name{metrics.ConntrackEntries, metrics.ConntrackEntriesLimit},
 		},
 		{
@@ -357,6 +358,41 @@ func TestSharedSpacesCarryTheirGateway(t *testing.T) {
 			}
 			if seen == 0 {
 				t.Error("no series has a gateway")
+			}
+		})
+	}
+}
+
+// Of sockets that stall, those count towards a full port space that go there, and none where nobody knows the VIP.
+func TestStallsAtTheCeiling(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name   string
+		change func(*budget.Budget, *detector.AccountSnapshot)
+		want   string
+	}{
+		{"one space is full, both stall", func(_ *budget.Budget, p *detector.AccountSnapshot) {
+			p.Spaces[0].Held, p.Spaces[0].Stalled, p.Spaces[1].Stalled = 1024, 3, 5
+		}, "3"},
+		{"the full one does not stall", func(_ *budget.Budget, p *detector.AccountSnapshot) {
+			p.Spaces[0].Held, p.Spaces[1].Stalled = 1024, 5
+		}, "0"},
+		{"no effective ceiling is known: the budget is it", func(_ *budget.Budget, p *detector.AccountSnapshot) {
+			p.Terms.Effective, p.Spaces[0].Held, p.Spaces[0].Stalled = 0, 1023, 3
+		}, "0"},
+		{"a space for each VIP", func(b *budget.Budget, p *detector.AccountSnapshot) {
+			b.SpacePerVIP, p.Spaces[0].Held, p.Spaces[0].Stalled = true, 1024, 3
+		}, ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			v := whole()
+			tt.change(v.Snapshot.Budgets[0].Budget, &v.Snapshot.Budgets[0].Protocols[0])
+			_, after, _ := strings.Cut(text(t, gather(t, v)), "\n"+string(metrics.StalledAtCeiling)+"{")
+			_, value, _ := strings.Cut(after, "} ")
+			value, _, _ = strings.Cut(value, "\n")
+			if value != tt.want {
+				t.Errorf("%s is %q, want %q", metrics.StalledAtCeiling, value, tt.want)
 			}
 		})
 	}

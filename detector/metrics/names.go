@@ -54,11 +54,13 @@ const (
 
 	AdvicePorts Name = "snat_advice_ports"
 
-	OpenFailures   Name = "snat_open_failures_total"
-	OpeningStalled Name = "snat_opening_stalled"
+	OpenFailures     Name = "snat_open_failures_total"
+	OpeningStalled   Name = "snat_opening_stalled"
+	StalledAtCeiling Name = "snat_opening_stalled_at_ceiling"
 
 	ConntrackInsertFailed Name = "snat_conntrack_insert_failed_total"
 	ConntrackDrop         Name = "snat_conntrack_drop_total"
+	ConntrackEarlyDrop    Name = "snat_conntrack_early_drop_total"
 	ConntrackFound        Name = "snat_conntrack_found_total"
 	ConntrackEntries      Name = "snat_conntrack_entries"
 	ConntrackEntriesLimit Name = "snat_conntrack_entries_limit"
@@ -73,6 +75,7 @@ const (
 	DecodeErrors      Name = "snat_decode_errors_total"
 	DumpSeconds       Name = "snat_dump_seconds"
 	SnapshotTimestamp Name = "snat_snapshot_timestamp_seconds"
+	SnapshotAge       Name = "snat_snapshot_age_seconds"
 	WarmingUp         Name = "snat_warming_up"
 	CPUBudgetExceeded Name = "snat_cpu_budget_exceeded"
 

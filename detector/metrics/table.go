@@ -79,9 +79,11 @@ func Metrics() []Metric {
 			"TCP flows that did not open: unanswered, refused, or ports (unanswered at the effective ceiling). A cause without a working sensor is absent.",
 		},
 		{OpeningStalled, Gauge, protocol, "TCP flows whose first packet went unanswered and was sent again."},
+		{StalledAtCeiling, Gauge, protocol, "TCP flows whose first packet went unanswered and was sent again, towards a port space at its effective ceiling. Absent where a port space has a VIP of its own, which a socket does not know."},
 
 		{ConntrackInsertFailed, Counter, netns, "Kernel counter insert_failed: new flows that conntrack could not insert, a lack of ports among the causes."},
 		{ConntrackDrop, Counter, netns, "Kernel counter drop: packets dropped for want of a conntrack entry."},
+		{ConntrackEarlyDrop, Counter, netns, "Kernel counter early_drop: entries given up before their time to make room in a full conntrack table."},
 		{ConntrackFound, Counter, netns, "Kernel counter found: tuples tried by port selection that were taken."},
 		{ConntrackEntries, Gauge, netns, "Entries in the conntrack table."},
 		{ConntrackEntriesLimit, Gauge, netns, "Entries that the conntrack table may hold."},
@@ -96,6 +98,7 @@ func Metrics() []Metric {
 		{DecodeErrors, Counter, source, "Kernel messages that could not be decoded and were skipped."},
 		{DumpSeconds, Gauge, source, "How long the last complete dump took."},
 		{SnapshotTimestamp, Gauge, nil, "When the snapshot behind these metrics was taken."},
+		{SnapshotAge, Gauge, nil, "How old the snapshot behind these metrics was when it was scraped, by a clock that nobody sets."},
 		{WarmingUp, Gauge, nil, "1 until one cool-down has passed since the first complete dump: ports closed before may be held unseen."},
 		{CPUBudgetExceeded, Gauge, nil, "1 if the agent needs more CPU than its budget to stay exact."},
 

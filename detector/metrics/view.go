@@ -12,6 +12,8 @@ import (
 type View struct {
 	// Snapshot is nil until the ledger's first tick.
 	Snapshot *detector.Snapshot
+	// Age is how old Snapshot is, by the agent's monotonic clock.
+	Age time.Duration
 	// At is when the snapshot was taken, by the wall clock of the moment in which it was published: the
 	// snapshot's own time does not follow a step of the wall clock.
 	At time.Time

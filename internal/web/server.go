@@ -84,7 +84,7 @@ func New(c Config) (*Server, error) {
 func (s *Server) Handler() http.Handler {
 	reg := prometheus.NewRegistry()
 	reg.MustRegister(
-		metrics.NewCollector(func() *metrics.View { return s.state().View }),
+		metrics.NewCollector(s.view),
 		collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 	)
@@ -109,6 +109,13 @@ func (s *Server) Handler() http.Handler {
 		mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
 	}
 	return secured(http.NewCrossOriginProtection().Handler(mux))
+}
+
+// view is what a scrape shows: the current view, as old as its snapshot is by now.
+func (s *Server) view() *metrics.View {
+	v := *s.state().View
+	v.Age = s.age()
+	return &v
 }
 
 // secured adds to every answer the headers that keep a browser from lending the page to others. The page's own style

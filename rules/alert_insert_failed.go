@@ -1,0 +1,30 @@
+package rules
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/snatwatch/snatwatch/detector/metrics"
+)
+
+// insertFailed: conntrack cannot insert flows though no port space is near its ceiling. Two flows took the same port at the
+// same moment: the kernel picks the next free port and checks it only when the first packet leaves. Without
+// random-fully in the SNAT rule every flow looks for one from the same place.
+func (o Options) insertFailed() Alert {
+	agent := o.agent()
+	rate := fmt.Sprintf("sum by (%s) (rate(%s[10m]))", agent, o.m(metrics.ConntrackInsertFailed))
+	near := fmt.Sprintf("%s\n>\n%s * %s", o.m(metrics.BusiestPortsHeld), number(o.Thresholds.Dominates), o.m(metrics.BudgetEffectivePorts))
+	table := fmt.Sprintf("%s > %s * %s", o.m(metrics.ConntrackEntries), number(o.Thresholds.ConntrackTable), o.m(metrics.ConntrackEntriesLimit))
+	return Alert{
+		Name:     "SnatInsertFailed",
+		Severity: o.Warning,
+		Expr: fmt.Sprintf("%s > %s\nand on (%s)\n%s\nunless on (%s)\n(%s)\nunless on (%s)\n(%s)", rate, number(o.Thresholds.InsertFailedRate),
+			agent, grew(o.m(metrics.ConntrackInsertFailed), "10m"), agent, near, agent, table),
+		For:           10 * time.Minute,
+		KeepFiringFor: 10 * time.Minute,
+		Summary:       "New connections are lost in conntrack, and not for lack of SNAT ports.",
+		Description: "On {{ $labels.instance }}, conntrack fails to insert {{ $value | printf `%.2f` }} new flows a second while ports are left: two flows take the same port at once. " +
+			"Each loses its first packet, which costs it a second. A SNAT rule with random-fully makes it rare.",
+		Board: BoardNode, Panel: PanelNodeFailures,
+	}
+}
