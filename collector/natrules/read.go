@@ -183,6 +183,7 @@ func (n *nftables) walk(bases []baseChain, markDrawn bool) (nat, stateless *walk
 		if b.nat {
 			w = nat
 		}
+		w.markDrawn = w.markDrawn || stateless.markDrawn
 		w.base(b.name, ofFamily(b.table.family), func(name string) (*chain, error) { return n.chain(b.table, name) })
 		for _, err := range w.lost {
 			if interrupted(err) {
