@@ -42,8 +42,15 @@ func newNfdump(header []byte) *nfdump {
 	n := fields(header, ',', p.fields[:])
 	for i, f := range p.fields[:n] {
 		for k, names := range [numNFFields][2]string{
-			{"ts", "firstSeen"}, {"te", "lastSeen"}, {"td", "duration"}, {"pr", "proto"}, {"sa", "srcAddr"}, {"da", "dstAddr"},
-			{"sp", "srcPort"}, {"dp", "dstPort"}, {"flg", "flags"},
+			{"ts", "firstSeen"},
+			{"te", "lastSeen"},
+			{"td", "duration"},
+			{"pr", "proto"},
+			{"sa", "srcAddr"},
+			{"da", "dstAddr"},
+			{"sp", "srcPort"},
+			{"dp", "dstPort"},
+			{"flg", "flags"},
 		} {
 			if string(f) == names[0] || string(f) == names[1] {
 				p.at[k] = i

@@ -139,7 +139,7 @@ func (r *run) lines(p parser, header bool) error {
 	}
 	for n := 1; ; n++ {
 		line, err := r.line()
-		if err != nil && err != io.EOF {
+		if err != nil && !errors.Is(err, io.EOF) {
 			return fmt.Errorf("line %d: %w", n, err)
 		}
 		for len(line) > 0 && line[len(line)-1] <= ' ' {
@@ -150,7 +150,7 @@ func (r *run) lines(p parser, header bool) error {
 		} else if len(line) > 0 {
 			header = false
 		}
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return r.done()
 		}
 	}
@@ -182,14 +182,14 @@ func (r *run) strings(p parser) error {
 		if errors.Is(err, bufio.ErrBufferFull) {
 			continue // no flow is so long
 		}
-		if err != nil && err != io.EOF {
+		if err != nil && !errors.Is(err, io.EOF) {
 			return err
 		}
 		if text = bytes.TrimSuffix(text, []byte(`"`)); azureTuple(text) {
 			r.one(p, text, n)
 			n++
 		}
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return r.done()
 		}
 	}

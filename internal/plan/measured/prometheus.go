@@ -54,7 +54,7 @@ func FromPrometheus(ctx context.Context, p *remote.Prometheus, f Fleet) (in plan
 	}
 	in.Doubling = a.doubling
 	in.CPU = a.cpu()
-	in.Notes = append(notes, a.notes...)
+	in.Notes = slices.Concat(notes, a.notes)
 	return in, a.err
 }
 
