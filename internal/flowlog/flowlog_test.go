@@ -294,3 +294,27 @@ func TestCounter(t *testing.T) {
 		})
 	}
 }
+
+func FuzzRead(f *testing.F) {
+	f.Add(awsHeader + "5 1 eni-1 10.0.1.9 203.0.113.7 40000 443 6 9 900 1600000000 1600000055 ACCEPT OK 2 10.0.0.5 203.0.113.7 egress\n")
+	f.Add(`{"records":[{"flowTuples":["1600000001500,10.0.0.5,203.0.113.7,40000,443,6,O,B,NX,0,0,0,0"]}]}`)
+	f.Add("ts,te,td,sa,da,sp,dp,pr,flg\n2020-09-13 12:26:41,2020-09-13 12:26:46,5.000,10.0.0.5,203.0.113.7,40000,443,TCP,...AP.SF\n")
+	f.Add("[1600000001.5] [NEW] tcp 6 120 SYN_SENT src=10.0.0.5 dst=203.0.113.7 sport=40000 dport=443\n")
+	f.Add("#separator \\x09\n#fields\tts\tid.orig_h\tid.orig_p\tid.resp_h\tid.resp_p\tproto\tduration\tconn_state\n1\t10.0.0.5\t1\t203.0.113.7\t2\ttcp\t-\tS0\n")
+	b, err := budget.Resolve(budget.Params{Name: "t", Model: "aws-nat-gateway"})
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		c := NewCounter(b)
+		if _, err := c.Read(strings.NewReader(text)); err != nil {
+			return
+		}
+		c.Close()
+		for _, s := range c.Spaces(10) {
+			if s.held != 0 && c.listed == 0 || s.Most < 0 {
+				t.Errorf("%s holds %d at the end, %d at most", s.Name(), s.held, s.Most)
+			}
+		}
+	})
+}
