@@ -96,20 +96,20 @@ func TestFormats(t *testing.T) {
 			skipped: map[string]int{string(skipDenied): 1}, bad: 1,
 		},
 		{
-			name: "nfdump 1.6", format: "nfdump CSV",
+			name: "nfdump with ts and te, which are whole seconds", format: "nfdump CSV",
 			text: "ts,te,td,sa,da,sp,dp,pr,flg,fwd,stos,ipkt,ibyt,opkt,obyt\n" +
-				"2020-09-13 12:26:41,2020-09-13 12:26:46,5.000,10.0.0.5,203.0.113.7,40000,443,TCP,...AP.SF,0,0,9,900,0,0\n" +
+				"2020-09-13 12:26:41,2020-09-13 12:26:46,4.500,10.0.0.5,203.0.113.7,40000,443,TCP,...AP.SF,0,0,9,900,0,0\n" +
 				"2020-09-13 12:26:41,2020-09-13 12:26:46,5.000,10.0.0.5,203.0.113.7,40001,443,TCP,...AP.S.,0,0,9,900,0,0\n" +
 				"2020-09-13 12:26:41,2020-09-13 12:26:46,5.000,203.0.113.7,10.0.0.5,443,40000,TCP,...AP.SF,0,0,9,900,0,0\n" +
 				"Summary\nflows,bytes,packets,avg_bps,avg_pps,avg_bpp\n3,2700,27,4320,5,100\n",
 			want: []string{
-				"1-6 tcp 10.0.0.5:40000 > 203.0.113.7:443 1 fin",
+				"1-5.5 tcp 10.0.0.5:40000 > 203.0.113.7:443 1 fin",
 				"1-6 tcp 10.0.0.5:40001 > 203.0.113.7:443 0 unknown",
 			},
 			skipped: map[string]int{string(skipInbound): 1, string(skipEmpty): 3},
 		},
 		{
-			name: "nfdump 1.7", format: "nfdump CSV",
+			name: "nfdump with firstSeen", format: "nfdump CSV",
 			text: "firstSeen,duration,proto,srcAddr,srcPort,dstAddr,dstPort,packets,bytes,bps,bpp,flows\n" +
 				"2020-09-13 12:26:41.250,5.000,UDP,10.0.0.5,40000,203.0.113.7,53,9,900,1,1,1\n",
 			want: []string{"1.25-6.25 udp 10.0.0.5:40000 > 203.0.113.7:53 0 unknown"},
