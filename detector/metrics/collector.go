@@ -178,6 +178,9 @@ func (e emitter) protocol(v *View, b *budget.Budget, p *detector.AccountSnapshot
 	budget, shared := b.Name, sharedGateway(b)
 	protocol := p.Protocol.String()
 	e.gauge(BudgetPorts, float64(p.Terms.Ports), budget, protocol)
+	if p.Terms.Total > 0 {
+		e.gauge(BudgetAllPorts, float64(p.Terms.Total), budget, protocol)
+	}
 	e.gauge(BudgetEffectivePorts, float64(p.Terms.Effective), budget, protocol)
 	e.gauge(AllPortsHeld, float64(p.Held), budget, protocol)
 	e.gauge(BusiestPortsHeld, float64(p.Busiest), budget, protocol)

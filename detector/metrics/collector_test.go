@@ -51,7 +51,7 @@ func whole() *metrics.View {
 			Budgets: []detector.BudgetSnapshot{{
 				Budget: web,
 				Protocols: []detector.AccountSnapshot{{
-					Protocol: collector.TCP, Terms: budget.Terms{Ports: 1024, Effective: 1024},
+					Protocol: collector.TCP, Terms: budget.Terms{Ports: 1024, Effective: 1024, Total: 50_000},
 					Held: 1200, Live: 900, Cooling: 300, Busiest: 1000, Opening: 7, Stalled: 4,
 					Opened: 100, Closed: [collector.NumReasons]uint64{1, 70, 20, 4, 3, 2},
 					Lifetime: hist, Hold: hist, Unanswered: 4, Refused: 20, NoPorts: 9,

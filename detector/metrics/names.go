@@ -18,6 +18,7 @@ type Name string
 const (
 	BudgetInfo           Name = "snat_budget_info"
 	BudgetPorts          Name = "snat_budget_ports"
+	BudgetAllPorts       Name = "snat_budget_all_ports"
 	BudgetEffectivePorts Name = "snat_budget_effective_ports"
 	BudgetContradicted   Name = "snat_budget_contradicted"
 	PoolNodes            Name = "snat_pool_nodes"

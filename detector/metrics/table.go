@@ -37,6 +37,7 @@ func Metrics() []Metric {
 			"A budget, its model and whose ports it counts; always 1. Budgets of scope shared are combined with max over nodes, never summed.",
 		},
 		{BudgetPorts, Gauge, protocol, "Ports that this node may hold in one port space."},
+		{BudgetAllPorts, Gauge, protocol, "Ports that all port spaces of the budget may hold together: what to compare snat_all_ports_held with. Absent where only each port space has a limit."},
 		{BudgetEffectivePorts, Gauge, protocol, "Effective ceiling of a port space: held ports at which 1 % of first packets are lost."},
 		{BudgetContradicted, Gauge, budget, "1 if what is seen cannot be under this budget, so that the budget or its cool-down is wrong."},
 		{PoolNodes, Gauge, budget, "Nodes in the VM pool that shares the VIPs."},

@@ -93,7 +93,7 @@ func (r *resolution) params(path string, b *Budget) budget.Params {
 	for _, x := range b.ReservedPorts {
 		p.Reserved = append(p.Reserved, x.PortRange)
 	}
-	p.SpacePerVIP, p.Instances, p.Retries, p.Shared = b.SpacePerVIP, b.Instances, b.Retries, b.Shared
+	p.SpacePerVIP, p.Instances, p.Blocks, p.Retries, p.Shared = b.SpacePerVIP, b.Instances, b.Blocks, b.Retries, b.Shared
 	p.EffectiveCeiling = b.EffectiveCeiling
 	p.TCP, p.UDP = b.TCP.overrides(), b.UDP.overrides()
 	model, _ := budget.FindModel(b.Model)

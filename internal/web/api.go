@@ -67,6 +67,7 @@ type apiTerms struct {
 	Protocol  string             `json:"protocol"`
 	Ports     int                `json:"ports"`
 	Effective int                `json:"effective_ports"`
+	Total     int                `json:"all_ports,omitempty"` // of all port spaces together
 	Unique    string             `json:"unique_per"` // endpoint, address, nothing
 	Idle      float64            `json:"idle_seconds,omitempty"`
 	HalfOpen  float64            `json:"half_open_seconds,omitempty"`
@@ -180,7 +181,7 @@ func newAPIBudget(b *budget.Budget) apiBudget {
 			continue
 		}
 		terms := apiTerms{
-			Protocol: p.String(), Ports: t.Ports, Effective: t.Effective,
+			Protocol: p.String(), Ports: t.Ports, Effective: t.Effective, Total: t.Total,
 			Unique: [...]string{"endpoint", "address", "nothing"}[t.Unique],
 			Idle:   t.Idle.Seconds(), HalfOpen: t.HalfOpen.Seconds(),
 			CoolDown: map[string]float64{},
