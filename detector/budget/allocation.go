@@ -57,13 +57,15 @@ func manualPorts(p *Params) (int, *KeyError) {
 	stock := azurePortsPerVIP * p.vips()
 	switch {
 	case p.Ports == 0:
-		return 0, badKey("ports", p.Ports, "allocatedOutboundPorts of the outbound rule (0 there means the default table: model azure-lb)")
+		return 0, badKey("ports", p.Ports,
+			"allocatedOutboundPorts of the outbound rule (0 there means the default table: model azure-lb)")
 	case p.Ports < 0, p.Ports%8 != 0, p.Ports > stock:
 		return 0, badKey("ports", p.Ports, "a multiple of 8 up to %d (64000 for each VIP)", stock)
 	case p.Nodes < 0:
 		return 0, badKey("nodes", p.Nodes, "the pool size")
 	case p.Ports*p.Nodes > stock:
-		return 0, badKey("ports", p.Ports, "at most %d: %d nodes share %d ports (64000 for each VIP)", stock/p.Nodes/8*8, p.Nodes, stock)
+		return 0, badKey("ports", p.Ports,
+			"at most %d: %d nodes share %d ports (64000 for each VIP)", stock/p.Nodes/8*8, p.Nodes, stock)
 	}
 	return p.Ports, nil
 }
@@ -129,7 +131,8 @@ func gcpFits(p *Params, key string, ports int) *KeyError {
 		return badKey(key, ports, "at most %d (64512 for each VIP)", stock)
 	}
 	if p.givenVIPs() > 0 && ports*p.Nodes > stock {
-		return badKey("nodes", p.Nodes, "at most %d: each takes %d of %d ports (64512 for each VIP)", stock/ports, ports, stock)
+		return badKey("nodes", p.Nodes,
+			"at most %d: each takes %d of %d ports (64512 for each VIP)", stock/ports, ports, stock)
 	}
 	return nil
 }

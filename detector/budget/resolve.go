@@ -169,7 +169,9 @@ func (p *Params) checkFamily() *KeyError {
 			return nil
 		}
 	}
-	return badKey("destinations.include", p.Include, "destinations of the address family of vips, %v, some at least (vip_count says how many there are without their addresses)", p.VIPs[0])
+	return badKey("destinations.include", p.Include,
+		"destinations of the address family of vips, %v, some at least (vip_count says how many there are without their addresses)",
+		p.VIPs[0])
 }
 
 // keys are the parameters given that only some models take.

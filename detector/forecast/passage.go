@@ -6,8 +6,8 @@ import (
 
 // passage is how near to the ceiling the forecast fill has come on its way to a time ahead.
 type passage struct {
-	// left is the least distance to the ceiling so far, in standard deviations of the time at which it is; low that to the one
-	// beyond the edge of a table that the pool may cross.
+	// left is the least distance to the ceiling so far, in standard deviations of the time at which it is; low that
+	// to the one beyond the edge of a table that the pool may cross.
 	left, low [components]float64
 	// passed and passedLow are the probabilities, by what recurs, that each ceiling is passed.
 	passed, passedLow float64

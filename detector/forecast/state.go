@@ -18,7 +18,8 @@ import (
 func (o *Outlook) remember(now collector.Time) memory {
 	m := memory{
 		speeds: o.speeds, ended: o.ended, dispersion: o.dispersion,
-		rateMean: o.rateMean, fillMean: o.fillMean, since: cmp.Or(o.last, now.Seconds()) - o.began, rhythm: o.rhythm, learnt: o.learnt,
+		rateMean: o.rateMean, fillMean: o.fillMean,
+		since: cmp.Or(o.last, now.Seconds()) - o.began, rhythm: o.rhythm, learnt: o.learnt,
 	}
 	for h := range m.learnt {
 		m.learnt[h].waiting, m.learnt[h].next = [pendings]pending{}, 0

@@ -54,8 +54,8 @@ func (in *intake) take(n *netns, e *collector.Event, k *lookup) {
 	}
 }
 
-// openedAt bounds when the flow of s opened, which the ledger did not know. The last complete dump would have shown it, and
-// the ledger would know it, unless other budgets were in place then that did not take it.
+// openedAt bounds when the flow of s opened, which the ledger did not know. The last complete dump would have shown
+// it, and the ledger would know it, unless other budgets were in place then that did not take it.
 func (in *intake) openedAt(s *sighting) collector.Interval {
 	listed := s.netns.listed
 	if listed != 0 && !in.matcher.tookSince(listed, &s.event.Flow, s.lookup) {
@@ -140,7 +140,8 @@ func (in *intake) seen(s *sighting, i uint32) {
 	}
 	// After this dump began an event ended the flow, or gave its port to another: the dump is late.
 	touched := s.netns.dumping && f.dump == s.netns.dump
-	late := touched && (f.flags&flagEndSeen != 0 || f.phase == phaseLive && e.State == collector.Done && e.ID != 0 && e.ID == f.before)
+	late := touched && (f.flags&flagEndSeen != 0 ||
+		f.phase == phaseLive && e.State == collector.Done && e.ID != 0 && e.ID == f.before)
 	f.dump = s.netns.dump
 	f.flags &^= flagMissed
 	if f.id == 0 {
@@ -309,7 +310,8 @@ func (in *intake) reopen(s *sighting, f *flow, opened collector.Interval) {
 	in.start(s, f, opened, false)
 }
 
-// resume makes an ended flow live again: it never ended, or the NAT opened it anew. What flags say is known of it besides.
+// resume makes an ended flow live again: it never ended, or the NAT opened it anew. What flags say is known of it
+// besides.
 func (in *intake) resume(s *sighting, i uint32, f *flow, flags uint16) {
 	in.flows.freePort(f)
 	in.start(s, f, f.openedInterval(), true)

@@ -175,7 +175,8 @@ func (l *Ledger) newPlace(n *netns, f *flow) place {
 	if !ok {
 		return 0
 	}
-	if unique == budget.PerAddress && l.spaces.accounts[a].terms.Unique == budget.PerEndpoint || l.spaces.accounts[a].budget.SpacePerAddress() && !vip.IsValid() {
+	if unique == budget.PerAddress && l.spaces.accounts[a].terms.Unique == budget.PerEndpoint ||
+		l.spaces.accounts[a].budget.SpacePerAddress() && !vip.IsValid() {
 		return l.spaces.foldAt(a, uint16(f.key.lo))
 	}
 	return l.spaces.placeOf(l.spaces.keyOf(a, pack(vip), pack(to.Addr()), to.Port(), s.key.zone), vip, to)

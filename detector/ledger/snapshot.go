@@ -114,7 +114,8 @@ func (l *Ledger) Space(budget string, p collector.Protocol, vip netip.Addr, dest
 			continue
 		}
 		a := l.spaces.accounts[sp.key.account]
-		if a.budget.Name == budget && a.protocol == p && sp.vip == vip && destinationLabel(sp.destination, a.terms.Unique) == destination {
+		if a.budget.Name == budget && a.protocol == p && sp.vip == vip &&
+			destinationLabel(sp.destination, a.terms.Unique) == destination {
 			return l.spaces.snapshot(sp), true
 		}
 	}

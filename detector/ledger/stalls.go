@@ -55,7 +55,8 @@ func (st *stalls) observe(at collector.Time, stalled []collector.Flow) {
 func (st *stalls) count(f *collector.Flow, first bool) {
 	for a := uint32(0); int(a) < len(st.spaces.accounts); a += 2 {
 		b := st.spaces.accounts[a].budget
-		if st.spaces.accounts[a].terms.Ports == 0 || b.Local && b.Netns != 0 && b.Netns != f.Netns || !b.Reaches(f.Destination.Addr()) {
+		if st.spaces.accounts[a].terms.Ports == 0 || b.Local && b.Netns != 0 && b.Netns != f.Netns ||
+			!b.Reaches(f.Destination.Addr()) {
 			continue
 		}
 		st.spaces.accounts[a].stalled++

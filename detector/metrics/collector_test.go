@@ -398,7 +398,8 @@ func TestStallsAtTheCeiling(t *testing.T) {
 	}
 }
 
-// Boards read one time to exhaustion of each budget and protocol: the soonest, and the fullest space's where none runs out.
+// Boards read one time to exhaustion of each budget and protocol: the soonest, and the fullest space's where none
+// runs out.
 func TestSoonestExhaustion(t *testing.T) {
 	t.Parallel()
 	ahead := func(to string, held int, left float64) detector.SpaceSnapshot {
