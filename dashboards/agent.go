@@ -48,15 +48,19 @@ func troubles(o rules.Options) []trouble {
 	warming.name = "warming up"
 	cpu := flag(metrics.CPUBudgetExceeded, "1")
 	cpu.name = "over CPU budget"
-	lost := trouble{"events lost", "round(" + by(o, "sum", agent, "increase("+sel(o, metrics.EventsLost)+"[1h])") + ") > 0", sel(o, metrics.LedgerExact)}
-	garbled := trouble{"not decoded", "round(" + by(o, "sum", agent, "increase("+sel(o, metrics.DecodeErrors)+"[1h])") + ") > 0", sel(o, metrics.SourceInfo)}
-	return []trouble{down, inexact, old, refused, stale, warming, cpu, lost, garbled}
+	grown := func(name string, of, known metrics.Name) trouble {
+		return trouble{name, "round(" + by(o, "sum", agent, "increase("+sel(o, of)+"[1h])") + ") > 0", sel(o, known)}
+	}
+	return []trouble{
+		down, inexact, old, refused, stale, warming, cpu, grown("events lost", metrics.EventsLost, metrics.LedgerExact),
+		grown("not decoded", metrics.DecodeErrors, metrics.SourceInfo), grown("mismatches", metrics.LedgerMismatches, metrics.LedgerExact),
+	}
 }
 
 func agentCounts(o rules.Options) panel {
 	p := panel{
 		id: 70, kind: number, width: 24, height: 4, title: "How many agents are not well, and in what way?", unit: countOf, thresholds: []float64{1}, none: "no agent answers",
-		description: "Agents of the last day whose target does not answer; whose ledger is inexact; whose snapshot was old when it was scraped; whose last config was refused; whose watched pool size is stale; that have not watched for as long as a cool-down yet; that need more CPU than their budget; and that lost events or could not decode messages within an hour. Which: the table below.",
+		description: "Agents of the last day whose target does not answer; whose ledger is inexact; whose snapshot was old when it was scraped; whose last config was refused; whose watched pool size is stale; that have not watched for as long as a cool-down yet; that need more CPU than their budget; and that within an hour lost events, could not decode messages or had other flows than a complete dump showed. Which: the table below.",
 	}
 	for _, t := range troubles(o) {
 		p.queries = append(p.queries, query{counted(t.of, t.known), t.name})
@@ -66,18 +70,18 @@ func agentCounts(o rules.Options) panel {
 
 func agentExceptions(o rules.Options) panel {
 	p := panel{
-		id: rules.PanelAgentExact, kind: rowsOf, height: 10, title: "Which agents are not well?", unit: countOf, none: "all are well",
-		description: "Agents that are down, inexact (no complete dump since the kernel last dropped events), late, or work from a config or a pool size that is not the latest: at most 20 of each kind. Pool and Node do not narrow those that are down.",
+		id: rules.PanelAgentExact, kind: rowsOf, height: 12, title: "Which agents are not well?", unit: countOf, none: "all are well",
+		description: "Agents that are down, inexact (no complete dump since the kernel last dropped events), late, or work from a config or a pool size that is not the latest: at most five of each kind, and how many there are stands above. Pool and Node do not narrow those that are down.",
 		columns:     []column{{label: "instance", title: "Node", width: 270, links: nodeLinks(rules.BoardNode, "Cluster")}},
 	}
 	flagged := []dashboard.ValueMapping{mapNull(shownAs("", "transparent")), mapAbove(0, shownAs("yes", "red"))}
 	for i, t := range troubles(o) {
-		p.queries = append(p.queries, query{"topk(20, " + t.of + ")", ""})
+		p.queries = append(p.queries, query{"topk(5, " + t.of + ")", ""})
 		c := column{label: "Value #" + refID(i), title: t.name, width: 140, thresholds: []float64{0}, mappings: flagged}
 		switch t.name {
 		case "old numbers":
 			c.unit, c.mappings = period, flagged[:1]
-		case "events lost", "not decoded":
+		case "events lost", "not decoded", "mismatches":
 			c.unit, c.mappings = countOf, flagged[:1]
 		}
 		p.columns = append(p.columns, c)

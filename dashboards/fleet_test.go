@@ -251,6 +251,7 @@ func (f *fleet) writeNode(n *simulated) {
 	for _, c := range []metrics.Name{metrics.ConntrackInsertFailed, metrics.ConntrackDrop, metrics.EventsLost, metrics.Resyncs} {
 		add(c, netns, grows(func(float64) float64 { return map[bool]float64{true: 0.01}[n.index == 10] }))
 	}
+	add(metrics.LedgerMismatches, netns, always(0))
 	add(metrics.ConntrackFound, netns, grows(always(40)))
 	add(metrics.ConntrackEntries, netns, func(before float64) float64 { return 9000 + held(before) })
 	add(metrics.ConntrackEntriesLimit, netns, always(262_144))

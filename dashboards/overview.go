@@ -143,7 +143,7 @@ func first(o rules.Options) panel {
 	fill := node(metrics.BusiestPortsHeld) + " / " + node(metrics.BudgetEffectivePorts)
 	likely := func(horizon string) string { return node(metrics.ExhaustionProbabilityMax, at(horizon)) }
 	// The worst: most likely to run out, and the fullest of those that are as likely. One selector reads all three.
-	worst := "\nand " + on(o, agentBudget) + " topk(10, " + by(o, "sum", agentBudget, ofNode(o, "", fmt.Sprintf(`__name__=~"%s|%s"`, metrics.ExhaustionProbabilityMax, rules.NodeFill),
+	worst := "\nand " + on(o, agentBudget) + " topk(15, " + by(o, "sum", agentBudget, ofNode(o, "", fmt.Sprintf(`__name__=~"%s|%s"`, metrics.ExhaustionProbabilityMax, rules.NodeFill),
 		fmt.Sprintf(`horizon=~"%s|%s|"`, o.PageHorizon, o.TicketHorizon))) + ")"
 	of := func(name string, more ...string) string { return by(o, "max", shared, ofGateway(o, name, more...)) }
 	ports := by(o, "max", gateway, ofGateway(o, rules.GatewayPorts))
@@ -162,8 +162,8 @@ func first(o rules.Options) panel {
 	held := node(metrics.BusiestPortsHeld)
 	minuteAgo := func(expr string) string { return expr + " offset 1m" }
 	return panel{
-		id: 21, kind: rowsOf, height: 13, title: "What runs out first, and what helps?", unit: countOf, sortBy: "Time left",
-		description: "The ten nodes and five gateways most likely to run out of ports, and the fullest of those that are as likely: the destination that runs out first and the median time that is left, the probability within " + o.PageHorizon +
+		id: 21, kind: rowsOf, height: 16, title: "What runs out first, and what helps?", unit: countOf, sortBy: "Time left",
+		description: "The fifteen nodes and five gateways most likely to run out of ports, and the fullest of those that are as likely: the destination that runs out first and the median time that is left, the probability within " + o.PageHorizon +
 			", fill and ports held of the fullest port space and their change in a minute; and of what the node's page advises, what gains the most ports. A node leads to its board, its page and the runbook.",
 		queries: []query{
 			{clamp(soonest) + worst + "\nor\n" + clamp(of(rules.GatewayTime)) + worstShared, ""},

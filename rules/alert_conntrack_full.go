@@ -23,7 +23,7 @@ func (o Options) conntrackFull() Alert {
 		KeepFiringFor: bridge,
 		Summary:       "The conntrack table is full and new connections are dropped.",
 		Description: "On {{ $labels.instance }}, the conntrack table of network namespace {{ $labels.netns }} is {{ $value | humanizePercentage }} full and the kernel drops packets of new flows, whatever their destination. " +
-			"SNAT ports may be left: more of them do not help.",
+			"SNAT ports may be left: more of them do not help. What the node sees: http://{{ $labels.instance }}/.",
 		Detail: node.ask(increased(node.of(metrics.ConntrackDrop), "2m"), " "+answer(whole)+" packets were dropped in two minutes.") +
 			node.ask(increased(node.of(metrics.ConntrackEarlyDrop), "2m"), " "+answer(whole)+" entries were given up before their time in two minutes."),
 		Board: BoardNode, Panel: PanelNodeFailures,

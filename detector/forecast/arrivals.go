@@ -53,8 +53,8 @@ func (a *arrivals) add(at int64, n uint32) {
 	}
 }
 
-// window sums the newest blocks of level j that start no longer ago than allowed, and gives
-// the seconds they cover up to now. It reads the blocks as of the last advance, as all below do.
+// window sums the newest blocks of level j that start no longer ago than allowed, and returns the sum and the seconds
+// they cover up to now. It reads the blocks as of the last advance, as do the methods below.
 func (a *arrivals) window(j, blocks int, now float64) (n, seconds float64) {
 	last := a.now >> j
 	first := max(last-int64(blocks)+1, a.since>>j)
@@ -64,16 +64,14 @@ func (a *arrivals) window(j, blocks int, now float64) (n, seconds float64) {
 	return n, max(now-float64(max(first<<j, a.since)), 1e-3)
 }
 
-// Arrivals needed before a window is believed, and how many standard deviations its
-// interval spans either side.
+// Arrivals that a window needs, and how many standard deviations its interval spans either side.
 const (
 	windowArrivals = 12
 	windowSpan     = 3
 )
 
-// level is the arrival rate now. It averages over as long as the rate was level: windows
-// double while their intervals still have a common point (Lepski). phi is the dispersion,
-// at least 1.
+// level returns the arrival rate now. It averages for as long as the rate was level: windows double while their
+// intervals still have a common point (Lepski). phi is the dispersion, at least 1.
 func (a *arrivals) level(now, phi float64) float64 {
 	rate := 0.0
 	low, high := math.Inf(-1), math.Inf(1)
@@ -103,9 +101,9 @@ func (a *arrivals) level(now, phi float64) float64 {
 	return rate
 }
 
-// slope is the arrival rate's trend: its level now, its change per second, and the seconds
-// over which it was seen. The change is zero unless the data prove one, and drawn towards
-// zero by how little they do. No line is shorter than the blocks of level finest.
+// slope returns the trend of the arrival rate: its level now, its change per second, and the seconds over which it was
+// seen. The change is zero unless it is significant, and drawn towards zero the less it is. No line is shorter than
+// the blocks of level finest.
 func (a *arrivals) slope(now, phi float64, finest int) (level, slope, seen float64) {
 	const proof = 3 // standard errors: lines are tried every second, over many windows
 	lowL, highL := math.Inf(-1), math.Inf(1)
@@ -168,19 +166,17 @@ func (a *arrivals) line(j int, now, noise float64) (level, slope, seLevel, seSlo
 	return level, slope, math.Sqrt(noise * sxx / det), math.Sqrt(noise * sw / det), true
 }
 
-// fewSeconds counts what happens in one of a few seconds from first on, in little room: a
-// quarter of a line of the processor's cache.
+// fewSeconds counts events of a few seconds from first on, in 16 bytes.
 type fewSeconds struct {
 	first  int64
 	counts [8]uint8
 }
 
-// past reports that the seconds counted are over by second at, so that they should be taken and others
-// be counted.
+// past reports whether second at is past those counted: take them, and count from there.
 func (f *fewSeconds) past(at int64) bool { return at-f.first >= int64(len(f.counts)) }
 
-// add counts one in second at, from which on it counts if those before are over. false means that it is
-// not counted: its second came before, or has as many as it can have.
+// add counts one event in second at; if that is past, it counts from there. false means that the event is not counted:
+// its second came before, or its count is full.
 func (f *fewSeconds) add(at int64) bool {
 	if f.past(at) {
 		f.first = at
@@ -193,14 +189,14 @@ func (f *fewSeconds) add(at int64) bool {
 	return true
 }
 
-// take returns what was counted by second, and counts from nothing.
+// take returns the counts and sets them to 0.
 func (f *fewSeconds) take() (counts [8]uint8) {
 	counts, f.counts = f.counts, counts
 	return counts
 }
 
-// count is how many arrivals fell between seconds from and to, where blocks of a level are the
-// finest that reach back there, spread evenly over each.
+// count returns how many arrivals fell between seconds from and to: of the finest blocks that reach back there, spread
+// evenly over each.
 func (a *arrivals) count(from, to int64) (n float32) {
 	for j := range a.blocks {
 		last := a.now >> j

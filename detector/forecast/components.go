@@ -7,8 +7,8 @@ import (
 // expect computes the course of each component and weighs them by how well each did.
 func (o tick) expect(w *workspace, now, held float64) {
 	c := &w.course
-	// A line of a few seconds tells of the next minute. Once a day one passes its proof by chance,
-	// which minutes ahead would be a page.
+	// A line of a few seconds is used for the next minute only. Once a day a line is significant by chance, and minutes
+	// ahead it would page.
 	near, far := o.line(now, 0), o.line(now, 2)
 	o.recur(w, now)
 	h := 0
@@ -40,7 +40,7 @@ func (o tick) expect(w *workspace, now, held float64) {
 		n, seconds := o.came.window(min(max(math.Ilogb(u)-3, 2), arrivalLevels-1), arrivalBlocks, now)
 		c.mean[recent][i] = c.base[i] + n/seconds*g
 		c.mean[stay][i] = held
-		// Bursts by the clock are as high in an hour as now.
+		// Bursts that recur are as high in an hour as now.
 		if h > 0 && len(w.bursts) == 0 && o.account.f.without&PartSettle == 0 {
 			if h > planning {
 				x = 1
@@ -73,12 +73,12 @@ func (o tick) expect(w *workspace, now, held float64) {
 	}
 }
 
-// line is a trend of arrivals: the rate now, its change per second, and for how many seconds that
-// is believed to go on.
+// line is a trend of arrivals: the rate now, its change per second, and for how many seconds the change is expected
+// to go on.
 type line struct{ level, slope, seen float64 }
 
-// line is the trend that windows from level finest on prove; the rate as it is where there is none. It
-// does not fall below zero, nor is it believed to more than double.
+// line returns the significant trend of windows from level finest on, or the rate without change. It does not fall
+// below zero, nor more than double.
 func (o tick) line(now float64, finest int) line {
 	level, slope, seen := o.came.slope(now, o.dispersion, finest)
 	if slope == 0 {
@@ -87,13 +87,13 @@ func (o tick) line(now float64, finest int) line {
 	return line{level, slope, min(seen/2, max(level, 0)/math.Abs(slope))}
 }
 
-// reversion is how much of today's distance from the long mean of rate and fill is left at
-// horizon h, u seconds ahead.
+// reversion returns how much of the distance of rate and fill from their long means is left at horizon h, u seconds
+// ahead.
 func (o tick) reversion(h int, u float64) (rate, fill float64) {
 	if o.account.f.without&PartMeans != 0 {
 		return 1, 1
 	}
-	const worth = 20 // judged forecasts that the prior weighs
+	const worth = 20 // scored forecasts that the prior weighs
 	prior := math.Exp(-u / 7200)
 	return o.learnt[h].rate.slope(prior, worth), o.learnt[h].fill.slope(prior, worth)
 }
@@ -121,15 +121,15 @@ func (o *Outlook) climb(w *workspace, h int, now float64) {
 	weight[trend] = share
 }
 
-// scoreWorth is how many judged forecasts the factory's scores weigh.
+// scoreWorth is how many own forecasts the scores of the factory weigh.
 const scoreWorth = 8
 
-// planning: horizons above this one, of 5 minutes, are for planning and not for pages.
+// planning is the number of the last horizon for pages, 5 minutes; those above are for planning.
 const planning = 1
 
-// weigh shares horizon h out among the components: by their errors so far, and before those by what
-// the factory says of them. For planning it says so relative to the errors of a fill that stays; within a
-// page's horizon that would hold on to it when it has just begun to fail.
+// weigh gives each component its weight at horizon h: by its own errors, and by the errors that the factory expects
+// while there are few. For planning the expected errors are scaled by the errors of a fill that stays; within the
+// horizon of a page that would favour it just when it begins to fail.
 func (o tick) weigh(h int, weight *[components]float64) {
 	f := o.account.f
 	l, factory := &o.learnt[h], &f.scores[h]
@@ -143,13 +143,13 @@ func (o tick) weigh(h int, weight *[components]float64) {
 	for k := range weight {
 		weight[k] = 0
 		switch {
-		case f.leaves(k), k == clock && len(f.work.bursts) == 0, k == day && !f.work.knowsDay:
+		case f.leaves(k), k == recurring && len(f.work.bursts) == 0, k == day && !f.work.knowsDay:
 			continue
 		}
 		x := (scoreWorth*float64(factory[k])*scale + n*float64(l.score[k])) / (scoreWorth + n)
 		weight[k] = math.Pow(0.05+x, -power)
 		if h <= planning && (k == level || k == stay) {
-			// They did well while lifetimes were the same.
+			// Their scores are from before lifetimes changed.
 			weight[k] *= math.Pow(1-o.changed, 4)
 		}
 		sum += weight[k]
@@ -159,7 +159,7 @@ func (o tick) weigh(h int, weight *[components]float64) {
 	}
 }
 
-// leaves reports whether an ablation takes component k away.
+// leaves reports whether an ablation leaves component k out.
 func (f *Forecaster) leaves(k int) bool {
 	switch k {
 	case trend:
@@ -168,7 +168,7 @@ func (f *Forecaster) leaves(k int) bool {
 		return f.without&PartDrift != 0
 	case level:
 		return f.without&PartMeans != 0
-	case clock:
+	case recurring:
 		return f.without&PartRhythm != 0
 	case day:
 		return f.without&PartDay != 0

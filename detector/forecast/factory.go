@@ -12,13 +12,13 @@ type calibration struct{ offset, slope float64 }
 
 func (c *calibration) apply(raw float64) float64 { return logistic(c.offset + c.slope*logit(raw)) }
 
-// factoryCalibration is by horizon, fitted on generated loads of every kind.
+// factoryCalibration returns the calibration by horizon, fitted on generated loads of every kind.
 func factoryCalibration() [detector.NumHorizons]calibration {
 	return [detector.NumHorizons]calibration{{-0.50, 0.99}, {-0.51, 0.85}, {-0.41, 0.70}, {-0.08, 0.51}}
 }
 
-// factoryScores are the mean errors of each component that a new port space starts with, by
-// horizon, in standard deviations.
+// factoryScores returns the mean errors of each component that a new port space starts with, by horizon, in standard
+// deviations.
 func factoryScores() [detector.NumHorizons][components]float32 {
 	return [detector.NumHorizons][components]float32{
 		{1.58, 1.81, 2.18, 1.89, 1.97, 1.86, 1.97, 1.97},
@@ -208,12 +208,12 @@ func factoryTails() (tails kindTails, common kindShares) {
 		}
 }
 
-// tailWorth is how many residuals the factory's tail weighs, by horizon: the further ahead,
-// the more one load differs from another.
+// tailWorth returns how many residuals the tail of the factory weighs, by horizon: the farther ahead, the more one
+// load differs from another.
 func tailWorth() [detector.NumHorizons]float64 { return [detector.NumHorizons]float64{400, 75, 15, 8} }
 
-// scorePower is by how high a power of its error a component loses weight, by horizon: while nothing
-// was judged yet, and after much was. A minute ahead all are alike, an hour ahead one is right.
+// scorePower returns the power of its error by which a component loses weight, by horizon: before the first own
+// score, and after many. A minute ahead all components are alike, an hour ahead one is right.
 func scorePower() [detector.NumHorizons][2]float64 {
 	return [detector.NumHorizons][2]float64{{4, 5}, {4, 12}, {16, 16}, {16, 16}}
 }

@@ -4,9 +4,8 @@ import (
 	"math"
 )
 
-// hold computes what of the ports held now is held ahead, and what each arrival adds. A
-// port of class c is held for its flow's lifetime and c seconds more, share of the
-// flows being of that class.
+// hold computes how many of the ports held now will be held ahead, and how many each arrival adds. A port is held for
+// the lifetime of its flow and the cool-down of its class; w.share is the share of each class.
 func (o tick) hold(w *workspace, now float64) {
 	s := o.account
 	c := &w.course
@@ -58,8 +57,7 @@ func (o tick) hold(w *workspace, now float64) {
 		unknown, seen = float64(o.times.ages.count()), 0
 	}
 	if n := unknown; n > 0 {
-		// Of a flow found open nothing is known but that it was: its remaining life is that of
-		// a flow met at a random moment.
+		// A flow that was found open has the remaining life of a flow met at a random moment.
 		const end = 1e5
 		all, _ := w.curve.mean(end)
 		met, _ := w.curve.mean(min(seen, end/2))
@@ -87,7 +85,7 @@ func (o tick) hold(w *workspace, now float64) {
 	}
 }
 
-// gain is the ports held u ahead per arrival per second, and per arrival per second squared.
+// gain returns the ports held u seconds ahead per arrival per second, and per arrival per second squared.
 func (w *workspace) gain(a *Account, u float64) (one, two float64) {
 	if u <= 0 {
 		return 0, 0
@@ -107,7 +105,7 @@ func (w *workspace) gain(a *Account, u float64) (one, two float64) {
 	return one * w.perFlow, two * w.perFlow
 }
 
-// stays is the share of a flow's port that is held u after it opened.
+// stays returns the probability that the port of a flow is held u seconds after the open.
 func (w *workspace) stays(a *Account, u float64) float64 {
 	q := 0.0
 	for k, cool := range a.classes {

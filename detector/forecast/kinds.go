@@ -13,7 +13,7 @@ type (
 )
 
 const (
-	// kindProof is how much a residual tells: those of one horizon overlap, four at a time.
+	// kindProof is how much a residual counts: those of one horizon overlap, four at a time.
 	kindProof = 0.3
 	// kindKeep is how much of that is left at the next residual, as a load may become another.
 	kindKeep = 0.98
@@ -54,13 +54,13 @@ const TailBins = tailBins
 // TailBin is the bin of a tail that residual r is counted in.
 func TailBin(r float64) int { return min(max(int(tailPosition(r)), 0), tailBins-1) }
 
-// Judged is a forecast of which it is known what came.
+// Judged is a forecast that is due, with what came.
 type Judged struct {
 	Horizon int
 	// Residual is by how many standard deviations the highest fill was above the one forecast.
 	Residual float64
 	// Said is the probability, Hit says that the ceiling was reached. Exhausted says that it had been
-	// already, so that neither tells anything.
+	// already, so that neither says anything.
 	Said           float64
 	Hit, Exhausted bool
 }

@@ -21,7 +21,7 @@ type memory struct {
 	before                         earlier
 }
 
-// earlier is what a state tells of the ports that were cooling when it was written.
+// earlier has the ports that were cooling when a state was written.
 type earlier struct {
 	cools releaseWheel
 	// written is the second at which it was; rate is that of arrivals then. What closed between then and the start
@@ -37,10 +37,10 @@ type saved struct {
 	memory memory
 }
 
-// old says that what was learned is worth nothing now.
+// old reports whether the memory is of no use at now.
 func (v *saved) old(now collector.Time) bool { return now.Sub(v.at) > stateOld }
 
-// until is the memory as it is at now, when nothing was added to it.
+// until returns the memory aged to now.
 func (v *saved) until(now collector.Time) memory {
 	m := v.memory
 	gap := max(0, now.Sub(v.at).Seconds())
@@ -52,7 +52,7 @@ func (v *saved) until(now collector.Time) memory {
 	return m
 }
 
-// spaceName tells port spaces apart across a restart.
+// SpaceName identifies a port space across a restart.
 type SpaceName struct {
 	Budget, VIP, Destination string
 	Protocol                 collector.Protocol
@@ -69,6 +69,6 @@ func (n *SpaceName) compare(o *SpaceName) int {
 const (
 	stateMagic   = "snatwatch state\n"
 	stateVersion = 5
-	// stateOld is after how long what was learned of a port space says nothing any more.
+	// stateOld is how long a memory of a port space is of use.
 	stateOld = 6 * time.Hour
 )

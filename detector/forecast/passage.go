@@ -4,16 +4,16 @@ import (
 	"math"
 )
 
-// passage is how near to the ceiling a forecast has come on its way.
+// passage is how near to the ceiling the forecast fill has come on its way to a time ahead.
 type passage struct {
 	// left is the least distance to the ceiling so far, in standard deviations of the time at which it is; low that to the one
 	// beyond the edge of a table that the pool may cross.
 	left, low [components]float64
-	// clocked and clockedLow are the probabilities by the clock that the one and the other is passed.
-	clocked, clockedLow float64
-	// topClock and topRest are the highest fill so far by the clock, and by all others together.
-	topClock, topRest float64
-	// topBurst is the variance that bursts add to topClock; clockVar and restVar are the others of the two.
+	// passed and passedLow are the probabilities, by what recurs, that each ceiling is passed.
+	passed, passedLow float64
+	// topRecurring and topRest are the highest fill so far by what recurs, and by all other components together.
+	topRecurring, topRest float64
+	// topBurst is the variance that bursts add to topRecurring; clockVar and restVar are the others of the two.
 	topBurst, clockVar, restVar float64
 	// reach is how high the fill can be at topRest, by so many standard deviations.
 	reach float64
@@ -23,52 +23,52 @@ type passage struct {
 const topReach = 2
 
 func startPassage() passage {
-	p := passage{topClock: math.Inf(-1), topRest: math.Inf(-1), reach: math.Inf(-1)}
+	p := passage{topRecurring: math.Inf(-1), topRest: math.Inf(-1), reach: math.Inf(-1)}
 	for k := range p.left {
 		p.left[k], p.low[k] = math.Inf(1), math.Inf(1)
 	}
 	return p
 }
 
-// top is the highest fill so far, where the clock has share trust.
+// top returns the highest fill so far, if what recurs has weight trust.
 func (p *passage) top(trust float64) float64 {
 	switch trust {
 	case 0:
 		return p.topRest
 	case 1:
-		return p.topClock
+		return p.topRecurring
 	}
-	return trust*p.topClock + (1-trust)*p.topRest
+	return trust*p.topRecurring + (1-trust)*p.topRest
 }
 
-// step goes on to place i of the grid, of horizon h, and returns the probability that the ceiling
-// is passed by then.
+// step goes on to time i of the grid, which belongs to horizon h, and returns the probability that the ceiling is
+// passed by then.
 func (o tick) step(w *workspace, p *passage, i, h int, trust, blind float64) float64 {
 	s, c := o.account, &w.course
-	others := 1 - w.weight[h][clock]
+	others := 1 - w.weight[h][recurring]
 	if others > 1e-6 {
-		rest := (c.mix[i] - w.weight[h][clock]*c.mean[clock][i]) / others
+		rest := (c.mix[i] - w.weight[h][recurring]*c.mean[recurring][i]) / others
 		v := c.variance[i] + max(0, rest-c.base[i]) + 1
 		if reach := rest + topReach*math.Sqrt(v); reach > p.reach {
 			p.reach, p.topRest, p.restVar = reach, rest, v
 		}
 	}
-	if c.peak[i] > p.topClock {
-		p.topClock, p.topBurst = c.peak[i], c.peakBurst[i]
+	if c.peak[i] > p.topRecurring {
+		p.topRecurring, p.topBurst = c.peak[i], c.peakBurst[i]
 		p.clockVar = c.variance[i] + max(0, c.peak[i]-c.base[i]) + 1
 	}
 	crossed := s.crossed[i]
 	sum := 0.0
 	for k, x := range w.weight[h] {
 		var at, atLow float64
-		if k == clock {
+		if k == recurring {
 			if x = trust; x < 1e-6 {
 				continue
 			}
 			sd := c.deviation(k, i, blind)
-			p.clocked = max(p.clocked, o.burstExceeds(w, i, s.ceiling, sd))
-			p.clockedLow = max(p.clockedLow, o.burstExceeds(w, i, s.next, sd))
-			at, atLow = p.clocked, p.clockedLow
+			p.passed = max(p.passed, o.burstExceeds(w, i, s.ceiling, sd))
+			p.passedLow = max(p.passedLow, o.burstExceeds(w, i, s.next, sd))
+			at, atLow = p.passed, p.passedLow
 		} else {
 			sd := c.deviation(k, i, blind)
 			p.left[k] = min(p.left[k], (s.ceiling-c.mean[k][i])/sd)
@@ -88,8 +88,7 @@ func (o tick) step(w *workspace, p *passage, i, h int, trust, blind float64) flo
 	return sum
 }
 
-// pass computes the probability that the fill passes the ceiling on its way, and keeps
-// forecasts to be judged.
+// pass computes the probability that the fill passes the ceiling by each horizon, and keeps forecasts to be scored.
 func (o tick) pass(w *workspace, c Conditions, now, held, seen float64) {
 	s, co, f := o.account, &w.course, &o.forecast
 	blind := o.blindness(c, now, held)
@@ -119,18 +118,18 @@ func (o tick) pass(w *workspace, c Conditions, now, held, seen float64) {
 			l := &o.learnt[h]
 			variance := co.variance[i] + max(0, co.mix[i]-co.base[i]) + 1
 			topSD := math.Sqrt((1-trust)*way.restVar + trust*(way.clockVar+way.topBurst))
-			variance += w.weight[h][clock] * co.burst[i]
+			variance += w.weight[h][recurring] * co.burst[i]
 			f.Mean[h] = co.mix[i]
 			f.Variance[h] = variance*l.variance() + blind
 			if h > 0 {
-				// A horizon that has not yet come due is no surer than a nearer one that has.
+				// The variance does not fall from one horizon to the next.
 				f.Variance[h] = max(f.Variance[h], f.Variance[h-1])
 			}
 			f.Probability[h] = p
 			o.keep(h, now, held, pending{
 				mix: float32(co.mix[i]), sd: float32(math.Sqrt(variance)),
 				top: float32(way.top(trust)), topSD: float32(topSD),
-				topClock: float32(way.topClock), topRest: float32(way.topRest),
+				topRecurring: float32(way.topRecurring), topRest: float32(way.topRest),
 				said: float32(p), beyond: held >= s.ceiling, burst: w.expectsBurst(u),
 			}, i, w)
 		}
@@ -143,16 +142,16 @@ func (o tick) pass(w *workspace, c Conditions, now, held, seen float64) {
 	}
 }
 
-// burstExceeds is the probability by the clock that the fill is above ceiling between place i of
-// the grid and the one before; sd is its standard deviation then.
+// burstExceeds returns the probability, by what recurs, that the fill is above ceiling between time i of the grid and
+// the time before; sd is its standard deviation then.
 func (o tick) burstExceeds(w *workspace, i int, ceiling, sd float64) float64 {
-	// How much bursts vary is known, so the errors of other times say nothing of them.
+	// The variance of bursts is known, so it is a normal tail and not that of past errors.
 	r := (ceiling - w.course.peak[i]) / sd
 	known := w.course.peakBurst[i] / (sd * sd)
 	return known*normalTail(r) + (1-known)*w.exceeds(o.account, r)
 }
 
-// exceeds is the probability that the residual is above r.
+// exceeds returns the probability that the residual is above r.
 func (w *workspace) exceeds(a *Account, r float64) float64 {
 	if a.f.without&PartTail != 0 {
 		return normalTail(r)
@@ -160,14 +159,14 @@ func (w *workspace) exceeds(a *Account, r float64) float64 {
 	return w.bins.beyond(&w.above, r)
 }
 
-// normalTail is the probability that a standard normal variable is above r.
+// normalTail returns the probability that a standard normal variable is above r.
 func normalTail(r float64) float64 { return math.Erfc(r/math.Sqrt2) / 2 }
 
-// settled is for how many seconds after the first cool-down is over an outlook's forecasts
-// are not kept to be judged: until then the space fills up, whatever comes later.
+// settled is how many seconds after the first cool-down forecasts are kept to be scored: until then the port space
+// fills up, whatever comes later.
 const settled = 60
 
-// keep stores the forecast p of horizon h, at place i of the grid, to be judged when due.
+// keep stores forecast p of horizon h, at time i of the grid, to be scored when due.
 func (o tick) keep(h int, now, held float64, p pending, i int, w *workspace) {
 	l := &o.learnt[h]
 	u := int64(w.grid[i])
@@ -191,7 +190,7 @@ func (o tick) keep(h int, now, held float64, p pending, i int, w *workspace) {
 	}
 }
 
-// blindness is the variance that comes from flows lost in an overrun.
+// blindness returns the variance due to flows that were lost in an overrun.
 func (o tick) blindness(c Conditions, now, held float64) float64 {
 	v := 0.0
 	if c.InexactSince != 0 {

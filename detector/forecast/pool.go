@@ -14,7 +14,7 @@ const (
 	poolNotes = 16
 	poolStep  = 60.0   // seconds between two notes
 	poolSure  = 1800.0 // seconds that growth is believed to go on for
-	// poolRecent is over how many notes fast growth is measured: that of poolGrown nodes.
+	// poolRecent is how many notes fast growth is measured over; it is fast from poolGrown nodes on.
 	poolRecent = 5
 	poolGrown  = 3
 )
@@ -26,8 +26,7 @@ func (p *poolTrend) note(now, nodes float64) {
 	}
 }
 
-// growth is nodes per second, of late if the pool grows fast, else over all notes; 0 if it
-// does not grow.
+// growth returns nodes per second, over the latest notes if the pool grows fast, else over all; 0 if it does not grow.
 func (p *poolTrend) growth(now, nodes float64) float64 {
 	since := func(back int) (grown, rate float64) {
 		old := p.notes[(p.n-1-back)%poolNotes]
@@ -45,7 +44,7 @@ func (p *poolTrend) growth(now, nodes float64) float64 {
 	return max(0, rate)
 }
 
-// poissonAtLeast is the probability that a Poisson variable of that mean is k or more.
+// poissonAtLeast returns the probability that a Poisson variable of that mean is k or more.
 func poissonAtLeast(k int, mean float64) float64 {
 	if k <= 0 {
 		return 1

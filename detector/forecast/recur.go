@@ -1,7 +1,7 @@
 package forecast
 
-// recur computes the two components that know the time: bursts of every hour on top of the
-// level, and the course of the day.
+// recur computes the two components that depend on the time of day: bursts of every hour on top of the level, and
+// the course of the day.
 func (o tick) recur(w *workspace, now float64) {
 	r, c := &o.rhythm, &w.course
 	w.bursts = w.bursts[:0]
@@ -13,7 +13,7 @@ func (o tick) recur(w *workspace, now float64) {
 		}
 		e := expected{float64(b*rhythmBin) - now, float64(excess), float64(variance)}
 		if b == bin {
-			// What came of it already is held.
+			// Its flows that came already are held.
 			e.excess -= max(0, float64(r.counts[0])-float64(r.level)*(now-float64(r.start))/rhythmBin)
 			e.at = 0
 			if e.excess <= 0 {
@@ -26,11 +26,11 @@ func (o tick) recur(w *workspace, now float64) {
 	w.knowsDay = r.knowsDay(now)
 	today := r.course(now) // not 0 where the day is known
 	for i, u := range w.grid {
-		c.mean[clock][i], c.burst[i] = c.base[i]+rate*c.gain[i], 0
+		c.mean[recurring][i], c.burst[i] = c.base[i]+rate*c.gain[i], 0
 		for _, e := range w.bursts {
 			if e.at < u {
 				q := w.stays(o.account, u-e.at)
-				c.mean[clock][i] += e.excess * q
+				c.mean[recurring][i] += e.excess * q
 				c.burst[i] += e.variance * q * q
 			}
 		}
@@ -44,13 +44,13 @@ func (o tick) recur(w *workspace, now float64) {
 				before, gain = v, after
 			}
 		}
-		c.peak[i], c.peakBurst[i] = c.mean[clock][i], c.burst[i]
+		c.peak[i], c.peakBurst[i] = c.mean[recurring][i], c.burst[i]
 	}
 	o.peaks(w, rate)
 }
 
-// peaks finds the highest that bursts lead to between the times of the grid. Those of a burst
-// are taken to come within its first burstLasts seconds.
+// peaks finds the highest fill that bursts lead to between the times of the grid. The flows of a burst come within
+// its first burstLasts seconds.
 func (o tick) peaks(w *workspace, rate float64) {
 	const burstLasts = 8
 	c := &w.course
@@ -81,10 +81,10 @@ func (o tick) peaks(w *workspace, rate float64) {
 	}
 }
 
-// trust is the share of the clock in the probability of horizon h.
+// trust returns the weight of what recurs in the probability of horizon h.
 func (o tick) trust(w *workspace, h int) float64 {
 	switch {
-	case o.account.f.leaves(clock), len(w.bursts) == 0:
+	case o.account.f.leaves(recurring), len(w.bursts) == 0:
 		return 0
 	case w.expectsBurst(w.grid[w.horizon[h]]):
 		return o.learnt[h].duel[1].trust()

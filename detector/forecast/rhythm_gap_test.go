@@ -73,7 +73,7 @@ func TestRhythmHeedsGaps(t *testing.T) {
 func TestRhythmExpectsNothingAfterOneHour(t *testing.T) {
 	t.Parallel()
 	s := newBusySpace(NewForecaster(0), 1)
-	o, w := s.o, &s.stock.f.work
+	o, w := s.o, &s.account.f.work
 	o.rhythm = rhythm{}
 	start := int64(midnight)
 	for at := start; at < start+2*3600; at += rhythmBin {

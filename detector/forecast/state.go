@@ -27,7 +27,7 @@ func (o *Outlook) remember(now collector.Time) memory {
 	return m
 }
 
-// recall gives a new outlook what one of the same port space learned.
+// recall gives a new outlook the memory of its port space.
 func (o *Outlook) recall(m *memory, now collector.Time) {
 	o.speeds, o.ended, o.learnt, o.rhythm = m.speeds, m.ended, m.learnt, m.rhythm
 	o.dispersion, o.rateMean, o.fillMean = m.dispersion, m.rateMean, m.fillMean
@@ -35,20 +35,20 @@ func (o *Outlook) recall(m *memory, now collector.Time) {
 	m.resume(o, Second(now))
 }
 
-// stateStock and stateSpaces bound what a state may hold.
+// stateAccounts and stateSpaces are how many accounts and port spaces a state may hold.
 const (
-	stateStocks = 1 << 10
-	stateSpaces = 1 << 20
+	stateAccounts = 1 << 10
+	stateSpaces   = 1 << 20
 )
 
-// known is a port space with a forecast, by the name that lasts over a restart.
+// Known is a port space with an outlook, and its name, which lasts over a restart.
 type Known struct {
 	Name    SpaceName
 	Outlook *Outlook
 }
 
-// appendState appends what was learned until now, of the known port spaces and of those that were not met since
-// the last restart: no more than most in all.
+// AppendState appends what was learned until now of the known port spaces, and of those that had no flow since the
+// last restart: most in all at most.
 func (f *Forecaster) AppendState(b []byte, now collector.Time, spaces []Known, most int) []byte {
 	c := codec{b: append(b, stateMagic...)}
 	first := len(b)
@@ -57,9 +57,9 @@ func (f *Forecaster) AppendState(b []byte, now collector.Time, spaces []Known, m
 	c.time(&now)
 	c.occurrence(&f.all)
 	n := len(f.accounts)
-	c.length(&n, stateStocks)
+	c.length(&n, stateAccounts)
 	for _, s := range f.accounts {
-		c.stock(&s.name, &s.protocol, &s.hours, &s.brier, &s.judged)
+		c.account(&s.name, &s.protocol, &s.hours, &s.brier, &s.scored)
 	}
 	spaces = slices.DeleteFunc(spaces, func(k Known) bool { return k.Outlook.began == 0 })
 	unclaimed := f.unclaimed(now, most-len(spaces))
@@ -74,24 +74,23 @@ func (f *Forecaster) AppendState(b []byte, now collector.Time, spaces []Known, m
 	return binary.LittleEndian.AppendUint32(c.b, crc32.Checksum(c.b[first:], crc32.MakeTable(crc32.Castagnoli)))
 }
 
-// stockState is what a state holds of a stock.
-type stockState struct {
+// accountState is what a state holds of an account.
+type accountState struct {
 	name          string
 	protocol      collector.Protocol
 	hours         occurrence
-	brier, judged [detector.NumHorizons]float64
+	brier, scored [detector.NumHorizons]float64
 }
 
 // state is the content of a state.
 type state struct {
-	at     collector.Time
-	all    occurrence
-	stocks []stockState
-	spaces map[SpaceName]*saved
+	at       collector.Time
+	all      occurrence
+	accounts []accountState
+	spaces   map[SpaceName]*saved
 }
 
-// readState reads what appendState gave, as it is worth at now. Where the bytes are no state it returns an
-// error that is ErrState.
+// ReadState reads what AppendState wrote, aged to now. If the bytes are no state, the error is ErrState.
 func ReadState(b []byte, now collector.Time) (state, error) {
 	st := state{spaces: map[SpaceName]*saved{}}
 	c, err := openState(b)
@@ -101,14 +100,14 @@ func ReadState(b []byte, now collector.Time) (state, error) {
 	c.time(&st.at)
 	c.occurrence(&st.all)
 	n := 0
-	c.length(&n, stateStocks)
+	c.length(&n, stateAccounts)
 	for range n {
-		var s stockState
-		c.stock(&s.name, &s.protocol, &s.hours, &s.brier, &s.judged)
+		var s accountState
+		c.account(&s.name, &s.protocol, &s.hours, &s.brier, &s.scored)
 		if c.err != nil {
 			return state{}, c.err
 		}
-		st.stocks = append(st.stocks, s)
+		st.accounts = append(st.accounts, s)
 	}
 	c.length(&n, stateSpaces)
 	for range n {
@@ -134,15 +133,15 @@ func ReadState(b []byte, now collector.Time) (state, error) {
 	return st, nil
 }
 
-// restore takes in a state at now, before the first event.
+// Restore takes in a state at now, before the first event.
 func (f *Forecaster) Restore(st *state, now collector.Time) {
 	gap := max(0, now.Sub(st.at).Seconds())
 	st.all.keep(math.Exp(-gap / 86400))
 	f.all = st.all
 	for _, s := range f.accounts {
-		for i := range st.stocks {
-			if was := &st.stocks[i]; was.name == s.name && was.protocol == s.protocol {
-				s.hours, s.brier, s.judged = was.hours, was.brier, was.judged
+		for i := range st.accounts {
+			if was := &st.accounts[i]; was.name == s.name && was.protocol == s.protocol {
+				s.hours, s.brier, s.scored = was.hours, was.brier, was.scored
 				s.hours.keep(math.Exp(-gap / (6 * 3600)))
 				s.borrow()
 			}
@@ -196,9 +195,9 @@ func (c *codec) memory(m *memory) {
 		c.f32(&l.rate.xx, &l.rate.xy, &l.rate.n, &l.fill.xx, &l.fill.xy, &l.fill.n)
 		c.f32(&l.spread, &l.seen)
 		for i := range l.duel {
-			c.f32(&l.duel[i].clock, &l.duel[i].rest, &l.duel[i].rounds)
+			c.f32(&l.duel[i].recurring, &l.duel[i].rest, &l.duel[i].rounds)
 		}
-		c.f32(&l.rise.clock, &l.rise.rest, &l.rise.rounds)
+		c.f32(&l.rise.recurring, &l.rise.rest, &l.rise.rounds)
 	}
 	m.dispersion = max(1, m.dispersion)
 	c.arrivals(&m.came)
@@ -255,14 +254,14 @@ func (c *codec) rhythm(r *rhythm) {
 	}
 }
 
-func (c *codec) stock(name *string, p *collector.Protocol, hours *occurrence, brier, judged *[detector.NumHorizons]float64) {
+func (c *codec) account(name *string, p *collector.Protocol, hours *occurrence, brier, scored *[detector.NumHorizons]float64) {
 	c.text(name)
 	x := uint64(*p)
 	c.u64(&x)
 	*p = collector.Protocol(x)
 	c.occurrence(hours)
 	for h := range brier {
-		c.f64(&brier[h], &judged[h])
+		c.f64(&brier[h], &scored[h])
 	}
 }
 
@@ -277,8 +276,7 @@ func (c *codec) saved(v *saved) {
 	c.memory(&v.memory)
 }
 
-// unclaimed are the memories of port spaces that were not met since the restart, the youngest first and n at
-// most.
+// unclaimed returns the memories of port spaces that had no flow since the restart, the youngest first, n at most.
 func (f *Forecaster) unclaimed(now collector.Time, n int) []*saved {
 	list := slices.DeleteFunc(slices.Collect(maps.Values(f.saved)), func(v *saved) bool { return v.old(now) })
 	slices.SortFunc(list, func(a, b *saved) int {
@@ -287,8 +285,8 @@ func (f *Forecaster) unclaimed(now collector.Time, n int) []*saved {
 	return list[:min(len(list), max(0, n))]
 }
 
-// remembers reports whether a state tells of port spaces that were not met until uptime, the time since the
-// start. A state says nothing any more after stateOld.
+// Remembers reports whether there are memories of port spaces that had no flow since the restart. uptime is the time
+// since the start; after stateOld all memories are dropped.
 func (f *Forecaster) Remembers(uptime time.Duration) bool {
 	if len(f.saved) > 0 && uptime > stateOld {
 		f.saved = nil
@@ -296,7 +294,7 @@ func (f *Forecaster) Remembers(uptime time.Duration) bool {
 	return len(f.saved) > 0
 }
 
-// claim gives new outlook o what a state tells of its port space.
+// Claim gives new outlook o the memory of its port space, if there is one.
 func (f *Forecaster) Claim(o *Outlook, name SpaceName, now collector.Time) {
 	if v, ok := f.saved[name]; ok {
 		if !v.old(now) {

@@ -3,9 +3,9 @@ package forecast
 import "math"
 
 const (
-	// surprising is the square of the deviation, in standard ones, from which on ends surprise: 4.
+	// surprising is the square of the deviation from which on ends surprise: 4 standard deviations.
 	surprising = 16
-	// changeFor is for how many seconds after a surprise lifetimes count as just changed.
+	// changeFor is how many seconds after a surprise lifetimes count as just changed.
 	changeFor = 15
 )
 
@@ -33,8 +33,8 @@ func (l *lifetimes) surprise(seen *exposure, news bool, edges *ageEdges) (s surp
 	return s, lost
 }
 
-// surprised learns whether lifetimes changed. A memory of seconds still holds what was before, and a
-// forecast that trusts it is late by as much as a page can be early.
+// surprised learns whether lifetimes changed. Even a memory of seconds still has lifetimes from before, and would make a
+// page late.
 func (o tick) surprised(w *workspace, dt float64) (s surprise) {
 	w.lost, w.ended = 0, 0
 	if o.account.f.without&PartSurprise != 0 {
@@ -55,9 +55,8 @@ func (o tick) surprised(w *workspace, dt float64) (s surprise) {
 	return s
 }
 
-// hasten moves h towards the hazards of a faster memory where, in a group of buckets, a
-// log-rank test says that lifetimes have changed: the more surely, the less of
-// h stays.
+// hasten moves h towards the hazards of a faster memory in groups of buckets where a log-rank test says that lifetimes
+// have changed: the surer the test, the farther.
 func (o *occurrence) hasten(h *rates) {
 	for first := 0; first < ageBuckets; first += ageGroup {
 		last := min(first+ageGroup, ageBuckets)
@@ -77,8 +76,8 @@ func (o *occurrence) hasten(h *rates) {
 // mixLately is the time constant in seconds of the short count of ends by cool-down.
 const mixLately = 15
 
-// shift moves share, of the ends of minutes, towards those of the last seconds where a test says that flows have come
-// to end in another way: the more surely, the less of share stays.
+// shift moves share, the shares of cool-downs over minutes, towards those of the last seconds if a test says that flows
+// end in another way now: the surer the test, the farther.
 func (o tick) shift(share *[coolClasses]float64, dt float64) {
 	keep := float32(math.Exp(-dt / mixLately))
 	n := 0.0

@@ -7,21 +7,20 @@ import (
 	"github.com/snatwatch/snatwatch/detector/budget"
 )
 
-// tick brings the stock to now, before the outlooks of its port spaces; b is its
-// budget as it stands, so that a pool on the move is seen.
+// Tick brings the account to now, before the outlooks of its port spaces. b is its budget as it stands, so that a
+// growing pool is seen.
 func (s *Account) Tick(now collector.Time, b *budget.Budget) {
 	t := now.Seconds()
 	s.times.ages.advance(Second(now))
 	s.expire(t)
 	w := &s.f.work
-	s.look(t, b)
+	s.notePool(t, b)
 	if s.last == 0 {
 		s.times.adopt(t, w.edges, &w.crowd)
 		s.borrow()
 		s.last = t
 	}
-	// Hold times of a whole budget change slowly: a tick of a second would cost more
-	// than it tells.
+	// Hold times of a whole budget change slowly: it is enough to learn every 5 s.
 	dt := t - s.last
 	if dt < 5 {
 		return
@@ -38,13 +37,12 @@ func (s *Account) Tick(now collector.Time, b *budget.Budget) {
 	day := math.Exp(-dt / 86400)
 	for h := range s.brier {
 		s.brier[h] *= day
-		s.judged[h] *= day
+		s.scored[h] *= day
 	}
 	s.borrow()
 }
 
-// borrow computes the hazards that port spaces borrow, and how bounded lifetimes of the
-// budget are spread.
+// borrow computes the hazards that port spaces borrow, and the curve that spreads bounded lifetimes of the budget.
 func (s *Account) borrow() {
 	var agent rates
 	for k := range agent {
@@ -58,7 +56,7 @@ func (s *Account) borrow() {
 	s.times.spreadBy(c)
 }
 
-// Tick makes the forecast. Call it as often as calmTick says.
+// Tick makes the forecast: every second for a busy port space, every 5 s for others.
 func (o *Outlook) Tick(c Conditions) { tick{o}.run(c) }
 
 // run takes in what happened since the last tick, and forecasts.
@@ -104,7 +102,7 @@ func (o tick) run(c Conditions) {
 	o.hold(w, now)
 	o.doubt(w, now)
 	o.settle(w, now, dt, held)
-	o.judge(now, held)
+	o.scoreDue(now, held)
 	o.expect(w, now, held)
 	o.pass(w, c, now, held, seen)
 }
@@ -156,11 +154,11 @@ func (o tick) refit(w *workspace, dt float64) {
 	o.shift(&w.share, dt)
 }
 
-// noiseless is for how many seconds arrivals are counted until their chance is small.
+// noiseless is how many seconds of arrivals are needed for a small error by chance.
 const noiseless = 30
 
-// settle averages the fill. Ports held for long are a count over that long already, and an average would
-// only lag; those held briefly are mostly chance, which is gone by the farther horizons.
+// settle averages the fill. Ports that are held for long already sum over that time, and an average would only lag.
+// The number of ports that are held briefly is mostly chance, which is gone by the farther horizons.
 func (o tick) settle(w *workspace, now, dt, held float64) {
 	f := 1.0
 	if tau := noiseless - w.course.gain[aheads-1]; tau > 0 {
@@ -176,7 +174,7 @@ func (o tick) arrive(now, dt, held float64) {
 	t1, t2 := o.lastSeconds, dt
 	o.lastSeconds = dt
 	if x1+x2 > 0 && t1 > 0 && now-o.began > 1.5*dt {
-		// At one rate both would be as long as their seconds.
+		// At one rate, arrivals would be proportional to seconds.
 		apart := (x1*t2 - x2*t1) * (x1*t2 - x2*t1) / (t1 * t2 * (x1 + x2))
 		d := min(apart, 10*o.dispersion)
 		o.dispersion = max(1, o.dispersion+(1-math.Exp(-dt/900))*(d-o.dispersion))
@@ -202,9 +200,9 @@ func (o tick) arrive(now, dt, held float64) {
 	}
 }
 
-// look notes the pool size and computes when it may cross the edge of the budget's table, beyond
-// which the ceiling is lower. Nodes are taken to join at random at the rate they do.
-func (s *Account) look(now float64, b *budget.Budget) {
+// notePool notes the pool size and computes the probability that the pool crosses the edge of the table, beyond which
+// the ceiling is lower. Nodes join at random at their present rate.
+func (s *Account) notePool(now float64, b *budget.Budget) {
 	t := b.Terms(s.protocol)
 	s.ports, s.ceiling = float64(t.Ports), float64(t.Effective)
 	s.crossed = [aheads]float64{}

@@ -4,13 +4,13 @@ import (
 	"math"
 )
 
-// What closed before the agent came is not seen, and its ports may be cooling. It is bounded: no more of them can be
-// held than the rate of flows times what is left of their cool-down.
+// Flows that ended before the start are not seen, and their ports may be cooling. Their number is bounded: the rate of
+// flows times the rest of their cool-down.
 
-// resumes is for how many seconds after a state was written what it tells of arrivals and cooling ports still holds.
+// resumes is how many seconds after a state was written its arrivals and cooling ports are still used.
 const resumes = 300
 
-// keepCourse puts into m what lets a forecast go on after a restart.
+// keepCourse puts the arrivals and cooling ports of o into m, so that its forecast goes on after a restart.
 func (m *memory) keepCourse(o *Outlook, now int64) {
 	o.arrived()
 	o.cooled()
@@ -29,7 +29,7 @@ func (m *memory) keepCourse(o *Outlook, now int64) {
 	m.before.cools.total += b.total
 }
 
-// resume goes on from what m tells, if it is not too old: in the meantime flows came as before.
+// resume gives o the arrivals and cooling ports of m, if m is young enough: meanwhile flows came at the same rate.
 func (m *memory) resume(o *Outlook, now int64) {
 	gap := now - m.before.written
 	if m.before.written == 0 || gap < 0 || gap > resumes || m.before.cools.width != o.cools.width {
@@ -85,7 +85,7 @@ func (o tick) foresee(w *workspace, c *Conditions, now float64) float64 {
 	return held
 }
 
-// doubt adds the ports that the ledger does not know of to the course, and takes chance off what is to come.
+// doubt adds the ports that the ledger does not know of to the course, and lowers the rate to come by its chance.
 func (o tick) doubt(w *workspace, now float64) {
 	c, proven := &w.course, o.proven(now)
 	for i, n := range w.unseen {
@@ -96,11 +96,11 @@ func (o tick) doubt(w *workspace, now float64) {
 	}
 }
 
-// provenBy is how many standard deviations of chance are taken off the rate of a port space that has just been met.
+// provenBy is how many standard deviations are taken off the rate of a young port space.
 const provenBy = 2
 
-// proven is the share of the arrival rate that is beyond chance: less than one while a port space is young, when
-// a few arrivals are all that is known.
+// proven returns the share of the arrival rate that is beyond chance: below one while a port space is young, with few
+// arrivals.
 func (o tick) proven(now float64) float64 {
 	age := now - float64(o.came.since)
 	young := 1 - age/float64(settled+o.account.longest)

@@ -22,10 +22,9 @@ const (
 	PartSpeeds
 	// PartGate: the test; without it the memory of a minute always.
 	PartGate
-	// PartNowcast: a window as long as the rate was level; without it one of a minute.
+	// PartNowcast: the window of arrivals is as long as the rate was level; without it, a minute.
 	PartNowcast
-	// PartTrend, PartDrift and PartMeans are the components of those names; PartMeans takes
-	// away all that lean on a long mean.
+	// PartTrend and PartDrift are the components of those names; PartMeans are all components that use a long mean.
 	PartTrend
 	PartDrift
 	PartMeans
@@ -38,25 +37,24 @@ const (
 	// PartRhythm: what recurs every hour. PartDay: the course of the day.
 	PartRhythm
 	PartDay
-	// PartSurprise: where ends are too few or too many for chance, hazards are learnt anew at once, and for a
-	// while no component that knows nothing of lifetimes is trusted.
+	// PartSurprise: if ends are too few or too many for chance, hazards are learnt anew at once, and components that
+	// ignore lifetimes weigh nothing for a while.
 	PartSurprise
-	// PartSettle: a fill of brief holds is averaged before it is said to stay.
+	// PartSettle: the fill of brief holds is averaged before the forecast lets it stay.
 	PartSettle
 )
 
-// aheads are the seconds ahead that a forecast is computed for; the four horizons are
-// among them.
+// aheads is the number of times ahead that a forecast is computed for; the four horizons are among them.
 const aheads = 13
 
 func aheadGrid() [aheads]float64 {
 	return [aheads]float64{5, 10, 15, 30, 60, 120, 180, 240, 300, 480, 900, 1800, 3600}
 }
 
-// horizonAt are the places of the four horizons in the grid.
+// horizonAt returns the places of the four horizons in the grid.
 func horizonAt() [detector.NumHorizons]int { return [detector.NumHorizons]int{4, 8, 10, 12} }
 
-// course is what a forecast says at each time ahead, and how it comes to it.
+// course is the forecast at each time ahead, and the steps to it.
 type course struct {
 	// base and variance are of the ports held now that will be held then; gain is the ports
 	// held then per arrival per second, double per arrival per second squared.
@@ -102,36 +100,35 @@ type expected struct {
 	excess, variance float64 // arrivals beyond the level
 }
 
-// burstsMost bounds the bursts of the next hour that a forecast looks at, the nearest first.
+// burstsMost is how many bursts of the next hour a forecast uses, the nearest first.
 const burstsMost = 32
 
-// The components of a forecast: ways to think of the arrivals to come.
+// The components of a forecast: hypotheses about the arrivals to come.
 const (
-	revert = iota // the rate returns to its long mean
-	trend         // the rate keeps its trend
-	drift         // the error of the last seconds goes on for a while
-	level         // the fill returns to its long mean
-	recent        // the mean rate of as long ago as is looked ahead stays
-	stay          // the fill stays, beyond a minute without its chance
-	clock         // what recurs every hour comes again
-	day           // the rate changes as it did at this time of day
+	revert    = iota // the rate returns to its long mean
+	trend            // the rate keeps its trend
+	drift            // the error of the last seconds goes on for a while
+	level            // the fill returns to its long mean
+	recent           // the mean rate of as long ago as is looked ahead stays
+	stay             // the fill stays, beyond a minute without its chance
+	recurring        // what recurs every hour comes again
+	day              // the rate changes as it did at this time of day
 	components
 )
 
-// coolClasses is how many distinct cool-downs a budget may have; the shortest are
-// put together beyond that.
+// coolClasses is how many distinct cool-downs a budget may have. If it has more, the last ones share a class.
 const coolClasses = 4
 
 // deviation is the standard deviation of the fill at place i of the grid for component k: that of
 // flows that are held now, of a Poisson number of arrivals, and more.
 func (c *course) deviation(k, i int, more float64) float64 {
-	if k == clock {
+	if k == recurring {
 		return math.Sqrt(c.variance[i] + max(0, c.peak[i]-c.base[i]) + 1 + more + c.peakBurst[i])
 	}
 	return math.Sqrt(c.variance[i] + max(0, c.mean[k][i]-c.base[i]) + 1 + more)
 }
 
-// expectsBurst says whether a burst begins within the next u seconds.
+// expectsBurst reports whether a burst begins within the next u seconds.
 func (w *workspace) expectsBurst(u float64) bool { return len(w.bursts) > 0 && w.bursts[0].at < u }
 
 // courseMost bounds how far the rate rises over what it is now, because of the time of day.

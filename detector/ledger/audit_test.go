@@ -42,7 +42,9 @@ func audit(l *Ledger) error {
 			c := counts{}
 			switch f.phase {
 			case phaseLive:
-				c.live++
+				if f.flags&flagUncounted == 0 {
+					c.live++
+				}
 				alarm := l.flows.table.chunks[i>>chunkShift].alarm
 				if at, _ := l.flows.deadline(f); at > l.clock.now && (alarm == 0 || alarm > l.flows.timers.tickAt(at)) {
 					panic("a live flow's clock that nothing looks at")

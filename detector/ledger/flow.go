@@ -107,6 +107,9 @@ func (in *intake) start(s *sighting, f *flow, opened collector.Interval, resumed
 		f.vip = in.vips.number(e.Flow.VIP.Addr(), s.home)
 	}
 	f.place = in.placeFor(s)
+	if e.Kind == collector.Opened && f.protocol == collector.TCP && s.netns.dump != 0 && in.spaces.accountOf(f).budget.FreesAtEnd() {
+		f.flags |= flagUncounted
+	}
 	in.spaces.count(f, 1, 0)
 	if e.Kind == collector.Opened && e.Flow.State == collector.Opening {
 		f.flags |= flagUnconfirmed
@@ -182,6 +185,7 @@ func (in *intake) refresh(s *sighting, i uint32, f *flow) {
 		return
 	}
 	if s.event.Kind == collector.Seen {
+		in.flows.countLive(f)
 		// An event of a new flow says only that its first packet went out.
 		in.flows.setOpening(f, e.State == collector.Opening)
 		in.flows.confirm(f, e.State != collector.Opening, in.clock.now)

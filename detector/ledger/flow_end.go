@@ -105,10 +105,12 @@ func (fl *flows) coolDown(f *flow, ended collector.Interval, release collector.T
 	if release > fl.clock.now {
 		f.phase = phaseCooling
 		fl.spaces.count(f, -1, 1)
+		f.flags &^= flagUncounted
 		return
 	}
 	f.phase = phaseGone
 	fl.spaces.count(f, -1, 0)
+	f.flags &^= flagUncounted
 	f.place = 0
 }
 

@@ -47,6 +47,14 @@ func (fl *flows) countOwed(f *flow) {
 	}
 }
 
+// countLive counts live f, which a dump shows, if only an event had told of it until now.
+func (fl *flows) countLive(f *flow) {
+	if f.flags&flagUncounted != 0 {
+		f.flags &^= flagUncounted
+		fl.spaces.count(f, 1, 0)
+	}
+}
+
 // confirm notes that more is known of live f than its first packet: it was answered and live until the time until, or
 // it was not.
 func (fl *flows) confirm(f *flow, answered bool, until collector.Time) {

@@ -29,6 +29,7 @@ const (
 	flagOwed        // live, and the end of the flow before it is not counted yet: its event is on the way
 	flagUnconfirmed // live, and nothing tells but that its first packet went out
 	flagShown       // the dump in progress showed it live
+	flagUncounted   // live as an event told, and not counted before a dump shows it: see budget.FreesAtEnd
 	flagAgeUnknown  // its entry's timeout is not what the kernel's settings say, so it does not tell when the last packet came
 )
 

@@ -126,6 +126,9 @@ func (l *Ledger) recount(n *netns, i uint32, f *flow) {
 		l.flows.remove(n, i)
 		return
 	}
+	if !l.spaces.accountOf(f).budget.FreesAtEnd() {
+		f.flags &^= flagUncounted
+	}
 	if live {
 		l.spaces.count(f, 1, 0)
 		if f.flags&flagOpening != 0 {

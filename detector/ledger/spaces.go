@@ -56,6 +56,9 @@ func (ss *spaces) count(f *flow, live, cooling int) {
 	if f.place == 0 {
 		return
 	}
+	if f.flags&flagUncounted != 0 {
+		live = 0
+	}
 	if f.place.folded() {
 		a := ss.accounts[f.place.account()]
 		a.fold.live += live

@@ -6,8 +6,8 @@ import (
 	"github.com/snatwatch/snatwatch/detector"
 )
 
-// judge compares forecasts that are due with what came.
-func (o tick) judge(now, held float64) {
+// scoreDue compares forecasts that are due with what came.
+func (o tick) scoreDue(now, held float64) {
 	s := o.account
 	for h := range o.learnt {
 		l := &o.learnt[h]
@@ -23,7 +23,7 @@ func (o tick) judge(now, held float64) {
 			if int64(now) < p.due {
 				continue
 			}
-			l.judge(p, held, o.opened, u, keep, &s.f.factory[h])
+			l.take(p, held, o.opened, u, keep, &s.f.factory[h])
 			if s.f.Judged != nil {
 				s.f.Judged(Judged{h, float64(p.highest-p.top) / float64(p.topSD), float64(p.said), p.hit, p.beyond})
 			}
@@ -33,21 +33,21 @@ func (o tick) judge(now, held float64) {
 					y = 1
 				}
 				s.brier[h] += (float64(p.said) - y) * (float64(p.said) - y)
-				s.judged[h]++
+				s.scored[h]++
 			}
 			*p = pending{}
 		}
 	}
 }
 
-// brier is the mean Brier score by horizon of the forecasts of a budget's stocks, NaN until one came due.
-func Brier(stocks [2]*Account) (mean [detector.NumHorizons]float64) {
+// Brier returns the mean Brier score by horizon of the two accounts of a budget, NaN until a forecast came due.
+func Brier(accounts [2]*Account) (mean [detector.NumHorizons]float64) {
 	for h := range mean {
 		sum, count := 0.0, 0.0
-		for _, s := range stocks {
+		for _, s := range accounts {
 			if s != nil {
 				sum += s.brier[h]
-				count += s.judged[h]
+				count += s.scored[h]
 			}
 		}
 		mean[h] = math.NaN()
