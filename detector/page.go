@@ -9,7 +9,7 @@ const (
 	PageRaise   = 0.2
 	PageClear   = 0.15
 	PageHorizon = 5 * time.Minute
-	PageKeep    = time.Minute
+	PageKeep    = 2 * time.Minute
 	// PageEvery is how often the backtest asks: a usual interval of scraping and of evaluation.
 	PageEvery = 15 * time.Second
 )
