@@ -105,7 +105,7 @@ func New(cfg Config) *Ledger {
 		l.spaces.shared[s] = true
 	}
 	l.feed.spaces = &l.spaces
-	l.stalls = newStalls(&l.spaces)
+	l.stalls = newStalls(&l.spaces, &l.vips)
 	l.flows = flows{clock: &l.clock, namespaces: &l.namespaces, spaces: &l.spaces, feed: &l.feed, stalls: &l.stalls}
 	l.flows.expire = l.flows.expired
 	l.intake = intake{clock: &l.clock, matcher: &l.matcher, vips: &l.vips,

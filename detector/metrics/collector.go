@@ -195,7 +195,7 @@ func (e emitter) protocol(v *View, b *budget.Budget, p *detector.AccountSnapshot
 	e.histogram(HoldSeconds, &p.Hold, budget, protocol)
 	if p.Protocol == collector.TCP {
 		e.failures(v, budget, p)
-		if v.Stalled && !b.SpacePerVIP {
+		if v.Stalled && (!b.SpacePerVIP || oneVIP(p)) {
 			e.gauge(StalledAtCeiling, float64(stalledAtCeiling(p)), budget, protocol)
 		}
 	}
@@ -241,6 +241,11 @@ func (e emitter) failures(v *View, budget string, p *detector.AccountSnapshot) {
 	if v.Stalled {
 		e.gauge(OpeningStalled, float64(p.Stalled), budget, protocol)
 	}
+}
+
+// oneVIP reports whether all port spaces that are shown have the same VIP: then a socket that stalls can only wait for it.
+func oneVIP(p *detector.AccountSnapshot) bool {
+	return !slices.ContainsFunc(p.Spaces, func(s detector.SpaceSnapshot) bool { return s.VIP != p.Spaces[0].VIP })
 }
 
 // stalledAtCeiling counts flows that stall towards port spaces at their effective ceiling: the fullest ones, which are

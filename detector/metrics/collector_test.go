@@ -382,7 +382,14 @@ func TestStallsAtTheCeiling(t *testing.T) {
 		}, "0"},
 		{"a space for each VIP", func(b *budget.Budget, p *detector.AccountSnapshot) {
 			b.SpacePerVIP, p.Spaces[0].Held, p.Spaces[0].Stalled = true, 1024, 3
+			p.Spaces[0].VIP, p.Spaces[1].VIP = "198.51.100.1", "198.51.100.2"
 		}, ""},
+		{"a space for each VIP, and one VIP", func(b *budget.Budget, p *detector.AccountSnapshot) {
+			b.SpacePerVIP, p.Spaces[0].Held, p.Spaces[0].Stalled = true, 1024, 3
+			for i := range p.Spaces {
+				p.Spaces[i].VIP = "198.51.100.1"
+			}
+		}, "3"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()

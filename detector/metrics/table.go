@@ -80,7 +80,7 @@ func Metrics() []Metric {
 			"TCP flows that did not open: unanswered, refused, or ports (unanswered at the effective ceiling). A cause without a working sensor is absent.",
 		},
 		{OpeningStalled, Gauge, protocol, "TCP flows whose first packet went unanswered and was sent again."},
-		{StalledAtCeiling, Gauge, protocol, "TCP flows whose first packet went unanswered and was sent again, towards a port space at its effective ceiling. Absent where a port space has a VIP of its own, which a socket does not know."},
+		{StalledAtCeiling, Gauge, protocol, "TCP flows whose first packet went unanswered and was sent again, towards a port space at its effective ceiling. Absent where flows leave with several VIPs that are a port space each: a socket does not know its own."},
 
 		{ConntrackInsertFailed, Counter, netns, "Kernel counter insert_failed: new flows that conntrack could not insert, a lack of ports among the causes."},
 		{ConntrackDrop, Counter, netns, "Kernel counter drop: packets dropped for want of a conntrack entry."},
