@@ -38,6 +38,9 @@ func faults(t testing.TB, b board) []string {
 			note("a board of one node opens with all")
 		}
 	}
+	if b.UID == "snatwatch-node" && strings.Contains(b.text, `=~\"$instance`) {
+		note("the name of one node is taken for a regular expression, which an IPv6 address is not")
+	}
 	for _, a := range b.Annotations.List {
 		out = append(out, annotationFaults(b, a)...)
 	}
@@ -319,6 +322,7 @@ func TestFaultsAreFound(t *testing.T) {
 		{"the destination last", "node", `"{{destination}} {{protocol}}`, `"{{protocol}} {{destination}}`, "does not come first"},
 		{"a ceiling like the rest", "node", `"fill": "dash"`, `"fill": "solid"`, "drawn like what it limits"},
 		{"horizons out of order", "node", `"within 5m {{cluster}}"`, `"within 2h {{cluster}}"`, "out of order"},
+		{"one node as a pattern", "node", `instance=\"$instance\"`, `instance=~\"$instance\"`, "taken for a regular expression"},
 		{"a node told twice", "node", `group_left () max by (cluster, job, instance, budget, protocol) (snat_budget_effective_ports`, `group_left () (snat_budget_effective_ports`, "told twice"},
 		{"a link to two nodes", "agent", `\u0026var-cluster=${__data.fields.Cluster:percentencode}`, ``, "does not name its cluster"},
 		{"areas over each other", "overview", `"fillOpacity": 0,`, `"fillOpacity": 8,`, "areas of many lines"},
