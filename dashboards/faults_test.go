@@ -48,7 +48,7 @@ func faults(t testing.TB, b board) []string {
 		if p.Type == "row" {
 			continue
 		}
-		for _, fault := range slices.Concat(panelFaults(b, p), queryFaults(t, b, p)) {
+		for _, fault := range slices.Concat(panelFaults(p), queryFaults(t, p)) {
 			note("%s: %s", p.Title, fault)
 		}
 	}
@@ -95,7 +95,7 @@ func annotationFaults(b board, a map[string]any) []string {
 // units that a panel or a column may have: whole numbers, shares, times and rates of what is counted.
 var units = []string{"locale", "percentunit", "dtdhms", "suffix: flows/s", "none", "cps", "pps", "ops"}
 
-func panelFaults(b board, p panel) []string {
+func panelFaults(p panel) []string {
 	var out []string
 	note := func(format string, args ...any) { out = append(out, fmt.Sprintf(format, args...)) }
 	d := p.FieldConfig.Defaults
@@ -123,7 +123,7 @@ func panelFaults(b board, p panel) []string {
 	case "table":
 		out = append(out, tableFaults(p)...)
 	case "timeseries":
-		out = append(out, lineFaults(b, p)...)
+		out = append(out, lineFaults(p)...)
 	}
 	return out
 }
@@ -164,7 +164,7 @@ func tableFaults(p panel) []string {
 	return out
 }
 
-func lineFaults(b board, p panel) []string {
+func lineFaults(p panel) []string {
 	var out []string
 	if l := p.Options.Legend; l.DisplayMode != "table" || !slices.Equal(l.Calcs, []string{"lastNotNull", "max"}) {
 		out = append(out, "its legend is no table with last and max")
@@ -202,7 +202,7 @@ func lineFaults(b board, p panel) []string {
 	return out
 }
 
-func queryFaults(t testing.TB, b board, p panel) []string {
+func queryFaults(t testing.TB, p panel) []string {
 	t.Helper()
 	var out []string
 	note := func(format string, args ...any) { out = append(out, fmt.Sprintf(format, args...)) }
