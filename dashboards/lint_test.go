@@ -109,7 +109,6 @@ type mapping struct {
 type options struct {
 	YAxis         struct{ Unit string }
 	Orientation   string
-	TextMode      string
 	ColorMode     string
 	ReduceOptions struct{ Calcs []string }
 	Legend        struct {
