@@ -48,15 +48,19 @@ func troubles(o rules.Options) []trouble {
 	warming.name = "warming up"
 	cpu := flag(metrics.CPUBudgetExceeded, "1")
 	cpu.name = "over CPU budget"
-	lost := trouble{"events lost", by(o, "sum", agent, "increase("+sel(o, metrics.EventsLost)+"[1h])") + " > 0", sel(o, metrics.LedgerExact)}
-	garbled := trouble{"not decoded", by(o, "sum", agent, "increase("+sel(o, metrics.DecodeErrors)+"[1h])") + " > 0", sel(o, metrics.SourceInfo)}
-	return []trouble{down, inexact, old, refused, stale, warming, cpu, lost, garbled}
+	grown := func(name string, of, known metrics.Name) trouble {
+		return trouble{name, "round(" + by(o, "sum", agent, "increase("+sel(o, of)+"[1h])") + ") > 0", sel(o, known)}
+	}
+	return []trouble{
+		down, inexact, old, refused, stale, warming, cpu, grown("events lost", metrics.EventsLost, metrics.LedgerExact),
+		grown("not decoded", metrics.DecodeErrors, metrics.SourceInfo), grown("mismatches", metrics.LedgerMismatches, metrics.LedgerExact),
+	}
 }
 
 func agentCounts(o rules.Options) panel {
 	p := panel{
 		id: 70, kind: number, width: 24, height: 4, title: "How many agents are not well, and in what way?", unit: countOf, thresholds: []float64{1}, none: "no agent answers",
-		description: "Agents of the last day whose target does not answer; whose ledger is inexact; whose snapshot was old when it was scraped; whose last config was refused; whose watched pool size is stale; that have not watched for as long as a cool-down yet; that need more CPU than their budget; and that lost events or could not decode messages within an hour. Which: the table below.",
+		description: "Agents of the last day whose target does not answer; whose ledger is inexact; whose snapshot was old when it was scraped; whose last config was refused; whose watched pool size is stale; that have not watched for as long as a cool-down yet; that need more CPU than their budget; and that within an hour lost events, could not decode messages or had other flows than a complete dump showed. Which: the table below.",
 	}
 	for _, t := range troubles(o) {
 		p.queries = append(p.queries, query{counted(t.of, t.known), t.name})
@@ -66,18 +70,18 @@ func agentCounts(o rules.Options) panel {
 
 func agentExceptions(o rules.Options) panel {
 	p := panel{
-		id: rules.PanelAgentExact, kind: rowsOf, height: 10, title: "Which agents are not well?", unit: countOf, none: "all are well",
-		description: "Agents that are down, inexact (no complete dump since the kernel last dropped events), late, or work from a config or a pool size that is not the latest: at most 20 of each kind. Pool and Node do not narrow those that are down.",
+		id: rules.PanelAgentExact, kind: rowsOf, height: 12, title: "Which agents are not well?", unit: countOf, none: "all are well",
+		description: "Agents that are down, inexact (no complete dump since the kernel last dropped events), late, or work from a config or a pool size that is not the latest: at most five of each kind, and how many there are stands above. Pool and Node do not narrow those that are down.",
 		columns:     []column{{label: "instance", title: "Node", width: 270, links: nodeLinks(rules.BoardNode, "Cluster")}},
 	}
 	flagged := []dashboard.ValueMapping{mapNull(shownAs("", "transparent")), mapAbove(0, shownAs("yes", "red"))}
 	for i, t := range troubles(o) {
-		p.queries = append(p.queries, query{"topk(20, " + t.of + ")", ""})
-		c := column{label: "Value #" + refID(i), title: t.name, width: 120, thresholds: []float64{0}, mappings: flagged}
+		p.queries = append(p.queries, query{"topk(5, " + t.of + ")", ""})
+		c := column{label: "Value #" + refID(i), title: t.name, width: 140, thresholds: []float64{0}, mappings: flagged}
 		switch t.name {
 		case "old numbers":
 			c.unit, c.mappings = period, flagged[:1]
-		case "events lost", "not decoded":
+		case "events lost", "not decoded", "mismatches":
 			c.unit, c.mappings = countOf, flagged[:1]
 		}
 		p.columns = append(p.columns, c)
@@ -107,7 +111,7 @@ func agentLosses(o rules.Options) panel {
 	cluster := " {{" + o.ClusterLabel + "}}"
 	total := func(name metrics.Name) string { return by(o, "sum", "", rate(sel(o, name))) }
 	return panel{
-		id: 72, title: "Are events lost?", unit: "cps", min: ptr(0),
+		id: 72, coarse: true, title: "Are events lost?", unit: "cps", min: ptr(0),
 		description: "Overruns (the kernel dropped events), dumps that repaired them, and messages that could not be decoded, per second over all agents. Who lost most stands in the table above.",
 		queries: []query{
 			{total(metrics.EventsLost), "overruns" + cluster},
@@ -164,7 +168,7 @@ func agentBrier(o rules.Options) panel {
 		queries = append(queries, query{by(o, "max", "", sel(o, metrics.ForecastBrierScore, at(h))), "within " + h + " {{" + o.ClusterLabel + "}}"})
 	}
 	return panel{
-		id: rules.PanelAgentBrier, title: "Do the forecasts come true?", unit: "none", min: ptr(0), max: ptr(1), thresholds: []float64{o.Thresholds.Brier},
+		id: rules.PanelAgentBrier, coarse: true, title: "Do the forecasts come true?", unit: "none", min: ptr(0), max: ptr(1), thresholds: []float64{o.Thresholds.Brier},
 		description: "Brier score of past probabilities, of the agent and budget with the highest: 0 is perfect, 0.25 is a coin. A wrong cool-down in the config raises it, and so do bursts that come without a warning, which no forecast sees: is the budget contradicted, too?",
 		queries:     queries,
 	}
@@ -204,12 +208,12 @@ func agentCost(o rules.Options) []panel {
 			},
 		},
 		{
-			id: 82, title: "How long does a dump take?", unit: seconds, min: ptr(0),
+			id: 82, coarse: true, title: "How long does a dump take?", unit: seconds, min: ptr(0),
 			description: "The last complete dump of each namespace: the longest over all agents, and half of them below.",
 			queries:     []query{spread(sel(o, metrics.DumpSeconds))[0], spread(sel(o, metrics.DumpSeconds))[2]},
 		},
 		{
-			id: 85, title: "Do more flows have to be counted?", unit: countOf, min: ptr(0),
+			id: 85, coarse: true, title: "Do more flows have to be counted?", unit: countOf, min: ptr(0),
 			description: "Flows in the ledger of the agent that has most.",
 			queries:     spread(sel(o, metrics.LedgerFlows))[:1],
 		},

@@ -85,7 +85,8 @@ func (s sample) last() (float64, bool) {
 	return f, err == nil
 }
 
-// interval is what Grafana asks for: the range over the points of a panel, rounded to a step of its own, and not below 15 s.
+// interval is what Grafana asks for: the range over the points of a panel, rounded to a step of its own, and not
+// below 15 s.
 func (a *asked) interval(points int) time.Duration {
 	if points == 0 {
 		points = 900 // the pixels of half a screen

@@ -11,8 +11,8 @@ import (
 	"strings"
 )
 
-// merged joins the frames of a table as Grafana's transformation merge does: rows whose fields in common to all frames are
-// equal become one, unless another field that both have differs.
+// merged joins the frames of a table as Grafana's transformation merge does: rows whose fields in common to all
+// frames are equal become one, unless another field that both have differs.
 func merged(p panel, answers [][]sample) []map[string]string {
 	frames := make([][]map[string]string, 0, len(answers))
 	fields := make([]map[string]bool, 0, len(answers))
@@ -195,10 +195,18 @@ func drawLines(out *strings.Builder, a *asked, p panel, answers [][]sample) {
 	x := func(at int64) float64 {
 		return left + (w-left-10)*(1-float64(fleetEnd.Unix()-at)/a.span.Seconds())
 	}
-	y := func(v float64) float64 { return 6 + (h-24)*(1-(v-low)/(high-low)) }
+	y := func(v float64) float64 {
+		if p.FieldConfig.Defaults.Custom.ScaleDistribution.Type == "log" {
+			return 6 + (h-24)*(1-math.Log10(1+v)/math.Log10(1+high))
+		}
+		return 6 + (h-24)*(1-(v-low)/(high-low))
+	}
 	fmt.Fprintf(out, `<svg width="%.0f" height="%.0f" style="display:block;font-size:11px">`, w, h)
 	for i := range 5 {
 		v := low + (high-low)*float64(i)/4
+		if p.FieldConfig.Defaults.Custom.ScaleDistribution.Type == "log" {
+			v = math.Pow(1+high, float64(i)/4) - 1
+		}
 		text := p.FieldConfig.Defaults.text(v, true)
 		fmt.Fprintf(out, `<line x1="%.0f" x2="%.0f" y1="%.1f" y2="%[3]f" stroke="#25272c"/><text x="%.0f" y="%.1f" fill="#999" text-anchor="end">%s</text>`, left, w-10, y(v), left-6, y(v)+4, html.EscapeString(text))
 	}

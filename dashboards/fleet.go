@@ -47,7 +47,7 @@ func fleetPools(o rules.Options) []panel {
 			queries:     []query{{peaks(o, 8, pool, ofPool(o, rules.PoolExpected, at(o.TicketHorizon))), told}},
 		},
 		{
-			id: 43, title: "How many ports does each pool hold?", unit: countOf, min: ptr(0), none: needsRules,
+			id: 43, title: "How many ports does each pool hold?", unit: countOf, log: true, none: needsRules,
 			description: "Ports held by all nodes of a pool: the eight pools that held most." + pools,
 			queries:     []query{{peaks(o, 8, pool, ofPool(o, rules.PoolHeld)), told}},
 		},
@@ -132,11 +132,11 @@ func fleetTiers(o rules.Options) []panel {
 			},
 			columns: []column{
 				{label: "pool", title: "Pool", width: 220},
-				{label: "Value #C", title: "Nodes to the edge", width: 150, thresholds: []float64{t.TierNodes}, worstIsLow: true},
+				{label: "Value #C", title: "Nodes to the edge", width: 155, thresholds: []float64{t.TierNodes}, worstIsLow: true},
 				{label: "Value #A", title: "Nodes", width: 100},
-				{label: "Value #D", title: "Ports after it", width: 120},
+				{label: "Value #D", title: "Ports after it", width: 130},
 				{label: "Value #B", title: "VIPs", width: 80},
-				{label: "Value #E", title: "Size is stale", width: 110, thresholds: []float64{1}, mappings: yesNo},
+				{label: "Value #E", title: "Size is stale", width: 120, thresholds: []float64{1}, mappings: yesNo},
 				{label: "budget", title: "Budget", width: 150},
 				{label: "model", title: "Model", width: 180},
 				{label: o.ClusterLabel, title: "Cluster"},

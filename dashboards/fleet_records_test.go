@@ -10,7 +10,8 @@ import (
 	"github.com/snatwatch/snatwatch/rules"
 )
 
-// writeRecords writes what the recording rules make of a fleet, at their intervals. TestFleetIsRecordedAsRulesDo holds it to them.
+// writeRecords writes what the recording rules make of a fleet, at their intervals. TestFleetIsRecordedAsRulesDo
+// holds it to them.
 func (f *fleet) writeRecords(nodes []*simulated) {
 	type key struct{ cluster, pool string }
 	pools := map[key][]*simulated{}

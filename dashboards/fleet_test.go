@@ -16,9 +16,9 @@ import (
 	"github.com/snatwatch/snatwatch/detector/metrics"
 )
 
-// A fleet is made up: nodes in two clusters whose names are the same, in three pools; one pool has a table of tiers, one
-// a shared gateway, one many ports. Some nodes are full and fail, some soon will be, some were and are not any more;
-// one is inexact, one warms up, one is down, one has an address of IPv6 and one a very long name.
+// A fleet is made up: nodes in two clusters whose names are the same, in three pools; one pool has a table of tiers,
+// one a shared gateway, one many ports. Some nodes are full and fail, some soon will be, some were and are not any
+// more; one is inexact, one warms up, one is down, one has an address of IPv6 and one a very long name.
 type fleet struct {
 	nodes, destinations int
 	every               time.Duration // between scrapes
@@ -251,6 +251,7 @@ func (f *fleet) writeNode(n *simulated) {
 	for _, c := range []metrics.Name{metrics.ConntrackInsertFailed, metrics.ConntrackDrop, metrics.EventsLost, metrics.Resyncs} {
 		add(c, netns, grows(func(float64) float64 { return map[bool]float64{true: 0.01}[n.index == 10] }))
 	}
+	add(metrics.LedgerMismatches, netns, always(0))
 	add(metrics.ConntrackFound, netns, grows(always(40)))
 	add(metrics.ConntrackEntries, netns, func(before float64) float64 { return 9000 + held(before) })
 	add(metrics.ConntrackEntriesLimit, netns, always(262_144))
@@ -312,7 +313,8 @@ func (f *fleet) writeHistograms(n *simulated, add func(metrics.Name, string, fun
 	}
 }
 
-// writeSpaces writes the port spaces: of the first nodes with their past, for their own board, of the others as they are.
+// writeSpaces writes the port spaces: of the first nodes with their past, for their own board, of the others as they
+// are.
 func (f *fleet) writeSpaces(n *simulated, agent string, until float64) {
 	past := 2 * time.Minute
 	if n.index <= 5 {

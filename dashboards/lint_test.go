@@ -2,10 +2,12 @@ package dashboards_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -81,6 +83,7 @@ type fieldConfig struct {
 	Custom        struct {
 		FillOpacity, LineWidth float64
 		ThresholdsStyle        struct{ Mode string }
+		ScaleDistribution      struct{ Type string }
 	}
 
 	// Of overrides: how a column is wide, shown and linked, and how a line is drawn.
@@ -121,36 +124,47 @@ type options struct {
 	}
 }
 
+// load returns the committed boards by file name, which are those that are generated.
 func load(t testing.TB) map[string]board {
 	t.Helper()
-	files, err := dashboards.Files(rules.Default())
+	out, err := loaded()
 	if err != nil {
 		t.Fatal(err)
+	}
+	return out
+}
+
+var loaded = sync.OnceValues(func() (map[string]board, error) {
+	files, err := dashboards.Files(rules.Default())
+	if err != nil {
+		return nil, err
 	}
 	out := map[string]board{}
 	for name, want := range files {
 		got, err := os.ReadFile(name)
 		if err != nil {
-			t.Fatal(err)
+			return nil, err
 		}
 		if diff := cmp.Diff(string(want), string(got)); diff != "" {
-			t.Errorf("%s is stale, run go run ./cmd/snatgen (-generated +committed):\n%s", name, diff)
+			return nil, fmt.Errorf("%s is stale, run go run ./cmd/snatgen (-generated +committed):\n%s", name, diff)
 		}
-		var b board
-		if err := json.Unmarshal(got, &b); err != nil {
-			t.Fatal(err)
+		if out[name], err = parseBoard(string(got)); err != nil {
+			return nil, fmt.Errorf("%s: %w", name, err)
 		}
-		b.text = string(got)
-		if err := json.Unmarshal(got, &b.raw); err != nil {
-			t.Fatal(err)
-		}
-		out[name] = b
 	}
 	names, err := filepath.Glob("*.json")
 	if err != nil || len(names) != len(out) {
-		t.Errorf("dashboards/*.json is %v (%v), want the %d generated boards", names, err, len(out))
+		return nil, fmt.Errorf("dashboards/*.json is %v (%v), want the %d generated boards", names, err, len(out))
 	}
-	return out
+	return out, nil
+})
+
+func parseBoard(text string) (board, error) {
+	b := board{text: text}
+	if err := json.Unmarshal([]byte(text), &b); err != nil {
+		return board{}, err
+	}
+	return b, json.Unmarshal([]byte(text), &b.raw)
 }
 
 // The rules of Grafana's dashboard-linter, and ours: titles are questions, ids are unique, nothing overlaps.

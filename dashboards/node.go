@@ -195,8 +195,8 @@ func nodeFailures(o rules.Options) []panel {
 			columns: []column{
 				{label: "budget", title: "Budget", width: 110},
 				{label: "Value #A", title: "TCP ports", width: 90},
-				{label: "Value #B", title: "Nodes to the edge", width: 145, thresholds: []float64{t.TierNodes}, worstIsLow: true},
-				{label: "Value #C", title: "Ports after it", width: 120},
+				{label: "Value #B", title: "Nodes to the edge", width: 155, thresholds: []float64{t.TierNodes}, worstIsLow: true},
+				{label: "Value #C", title: "Ports after it", width: 130},
 				{label: "Value #D", title: "Contradicted", width: 110, thresholds: []float64{1}, mappings: yesNo},
 				{label: "instance", title: "Node", width: 230, links: nodeLinks(rules.BoardNode, "")[1:]},
 				{label: o.ClusterLabel, title: "Cluster"},

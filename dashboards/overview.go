@@ -37,7 +37,7 @@ func overview(o rules.Options) board {
 					queries:     []query{{peaks(o, 8, agentBudget, ofNode(o, rules.NodeFill)), "{{budget}} {{protocol}} {{instance}} {{" + o.ClusterLabel + "}}"}},
 				},
 				{
-					id: 31, title: "Do opens fail, and why?", unit: perSecond, min: ptr(0), none: "no agent has a sensor for failures",
+					id: 31, coarse: true, title: "Do opens fail, and why?", unit: perSecond, min: ptr(0), none: "no agent has a sensor for failures",
 					description: "Flows per second that did not open. ports: for lack of ports; refused: answered by a RST; unanswered: no answer although ports were left.",
 					queries:     []query{{by(o, "sum", "cause", rate(sel(o, metrics.OpenFailures))), "{{cause}} {{" + o.ClusterLabel + "}}"}},
 				},
@@ -47,7 +47,7 @@ func overview(o rules.Options) board {
 					queries:     []query{{peaks(o, 8, "pool, budget, protocol", ofPool(o, rules.PoolOpened)), "{{budget}} {{protocol}} {{pool}} {{" + o.ClusterLabel + "}}"}},
 				},
 				{
-					id: 33, width: 24, title: "Are ports held longer?", unit: period, min: ptr(0),
+					id: 33, coarse: true, width: 24, title: "Are ports held longer?", unit: period, min: ptr(0),
 					description: "Mean hold time (lifetime and cool-down) of ports released in the interval, by budget. When it grows while no more flows arrive, a destination has become slow or connections leak.",
 					queries: []query{{fmt.Sprintf("%s\n/\n(%s > 0)",
 						by(o, "sum", "budget, protocol", rate(suffix(o, metrics.HoldSeconds, "_sum"))),
@@ -143,15 +143,15 @@ func first(o rules.Options) panel {
 	fill := node(metrics.BusiestPortsHeld) + " / " + node(metrics.BudgetEffectivePorts)
 	likely := func(horizon string) string { return node(metrics.ExhaustionProbabilityMax, at(horizon)) }
 	// The worst: most likely to run out, and the fullest of those that are as likely. One selector reads all three.
-	worst := "\nand " + on(o, agentBudget) + " topk(10, " + by(o, "sum", agentBudget, ofNode(o, "", fmt.Sprintf(`__name__=~"%s|%s"`, metrics.ExhaustionProbabilityMax, rules.NodeFill),
+	worst := "\nand " + on(o, agentBudget) + " topk(15, " + by(o, "sum", agentBudget, ofNode(o, "", fmt.Sprintf(`__name__=~"%s|%s"`, metrics.ExhaustionProbabilityMax, rules.NodeFill),
 		fmt.Sprintf(`horizon=~"%s|%s|"`, o.PageHorizon, o.TicketHorizon))) + ")"
 	of := func(name string, more ...string) string { return by(o, "max", shared, ofGateway(o, name, more...)) }
 	ports := by(o, "max", gateway, ofGateway(o, rules.GatewayPorts))
 	fillShared := of(rules.GatewayHeld) + " / " + on(o, gateway) + " group_left () " + ports
 	worstShared := fmt.Sprintf("\nand %s topk(5, %s + %s + %s)", on(o, shared), of(rules.GatewayProbability, at(o.PageHorizon)), of(rules.GatewayProbability, at(o.TicketHorizon)),
 		behind(o, fillShared))
-	// Rows of a table join where their labels are equal, so each column names the destination that runs out first, but of
-	// agents that do not tell it.
+	// Rows of a table join where their labels are equal, so each column names the destination that runs out first,
+	// but of agents that do not tell it.
 	soonest := "bottomk by (" + o.ClusterLabel + ", " + agentBudget + ") (1, " + by(o, "max", space, sel(o, metrics.SoonestExhaustion)) + ")"
 	both := func(ofNode, ofGateway string) query {
 		rows := "(" + ofNode + ")" + worst
@@ -162,8 +162,8 @@ func first(o rules.Options) panel {
 	held := node(metrics.BusiestPortsHeld)
 	minuteAgo := func(expr string) string { return expr + " offset 1m" }
 	return panel{
-		id: 21, kind: rowsOf, height: 13, title: "What runs out first, and what helps?", unit: countOf, sortBy: "Time left",
-		description: "The ten nodes and five gateways most likely to run out of ports, and the fullest of those that are as likely: the destination that runs out first and the median time that is left, the probability within " + o.PageHorizon +
+		id: 21, kind: rowsOf, height: 16, title: "What runs out first, and what helps?", unit: countOf, sortBy: "Time left",
+		description: "The fifteen nodes and five gateways most likely to run out of ports, and the fullest of those that are as likely: the destination that runs out first and the median time that is left, the probability within " + o.PageHorizon +
 			", fill and ports held of the fullest port space and their change in a minute; and of what the node's page advises, what gains the most ports. A node leads to its board, its page and the runbook.",
 		queries: []query{
 			{clamp(soonest) + worst + "\nor\n" + clamp(of(rules.GatewayTime)) + worstShared, ""},

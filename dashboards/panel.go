@@ -34,6 +34,10 @@ type panel struct {
 	mappings           []dashboard.ValueMapping
 	// units are those of single queries, by legend, where they differ.
 	units map[string]string
+	// log draws a logarithmic axis: of pools that hold hundreds of ports and others that hold a hundred thousand.
+	log bool
+	// coarse asks for half as many points: of panels that read every node's series at each of them.
+	coarse bool
 	// none is what stands where the queries return nothing. Default "none".
 	none string
 	// bandLow and bandHigh name two legends: the area between them is filled. Grafana matches the lower one whole.
@@ -93,7 +97,8 @@ func (p panel) steps() *dashboard.ThresholdsConfigBuilder {
 	return dashboard.NewThresholdsConfigBuilder().Mode(dashboard.ThresholdsModeAbsolute).Steps(steps(p.thresholds, p.worstIsLow))
 }
 
-// steps gives colors to thresholds. Without any everything has the color of text: a number that is neither good nor bad.
+// steps gives colors to thresholds. Without any everything has the color of text: a number that is neither good nor
+// bad.
 func steps(thresholds []float64, worstIsLow bool) []dashboard.Threshold {
 	colors, base := []string{"orange", "red"}, "green"
 	switch {
@@ -116,14 +121,17 @@ func refID(i int) string { return string(rune('A' + i)) }
 
 func (p panel) lines() cog.Builder[dashboard.Panel] {
 	span, height := p.size(12, 9)
+	legend := common.NewVizLegendOptionsBuilder().ShowLegend(true).DisplayMode(common.LegendDisplayModeTable).
+		Placement(common.LegendPlacementBottom).Calcs([]string{"lastNotNull", "max"})
+	if len(p.queries) == 1 { // several have an order of their own
+		legend.SortBy("Last *").SortDesc(true)
+	}
 	b := timeseries.NewPanelBuilder().
 		Id(p.id).Title(p.title).Description(p.description).Datasource(datasource).
-		Unit(p.unit).Span(span).Height(height).NoValue(p.none).MaxDataPoints(points).
+		Unit(p.unit).Span(span).Height(height).NoValue(p.none).MaxDataPoints(p.points()).
 		LineWidth(1).FillOpacity(p.fill()).ShowPoints(common.VisibilityModeNever).
 		Tooltip(common.NewVizTooltipOptionsBuilder().Mode(common.TooltipDisplayModeMulti).Sort(common.SortOrderDescending)).
-		Legend(common.NewVizLegendOptionsBuilder().ShowLegend(true).DisplayMode(common.LegendDisplayModeTable).
-			Placement(common.LegendPlacementBottom).Calcs([]string{"lastNotNull", "max"}).
-			SortBy("Last *").SortDesc(true))
+		Legend(legend)
 	if p.unit == share {
 		b.Decimals(1)
 	}
@@ -132,6 +140,9 @@ func (p panel) lines() cog.Builder[dashboard.Panel] {
 	}
 	if p.max != nil {
 		b.Max(*p.max)
+	}
+	if p.log {
+		b.ScaleDistribution(common.NewScaleDistributionConfigBuilder().Type(common.ScaleDistributionLog).Log(10))
 	}
 	if len(p.mappings) > 0 {
 		b.Mappings(p.mappings)
@@ -155,6 +166,13 @@ func (p panel) lines() cog.Builder[dashboard.Panel] {
 		})
 	}
 	return b
+}
+
+func (p panel) points() float64 {
+	if p.coarse {
+		return points / 2
+	}
+	return points
 }
 
 // fill is the opacity below lines: none where there may be more than three of them.

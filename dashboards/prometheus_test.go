@@ -39,7 +39,8 @@ func TestRealPrometheus(t *testing.T) {
 	o := rules.Default()
 	o.FleetInterval = time.Second
 	s := startServer(t, path, o)
-	// Each query is asked until it returns something: a rule over a rate over a rule of another group comes when it comes.
+	// Each query is asked until it returns something: a rule over a rate over a rule of another group comes when it
+	// comes.
 	deadline := time.Now().Add(time.Minute)
 	shows := func(t *testing.T, expr string) bool {
 		t.Helper()
@@ -269,7 +270,7 @@ func trouble(since time.Duration) *metrics.View {
 		At: time.Now().Add(-2 * time.Minute),
 		Snapshot: &detector.Snapshot{
 			Warming: true,
-			Netns:   []detector.NetnsSnapshot{{Netns: 1, EventsLost: n(1), Resyncs: n(1), Flows: 1200, OtherProtocols: 3}},
+			Netns:   []detector.NetnsSnapshot{{Netns: 1, EventsLost: n(1), Resyncs: n(1), Mismatches: n(1), Flows: 1200, OtherProtocols: 3}},
 			Budgets: []detector.BudgetSnapshot{
 				{
 					Budget:    &budget.Budget{Name: "lb", Model: "azure-lb-2018", Pool: "web", VIPCount: 1, Nodes: 49, NodesToNextTier: 1, NextTierPorts: 512},

@@ -1,11 +1,16 @@
 package dashboards_test
 
 import (
+	"fmt"
 	"maps"
+	"math"
 	"os"
 	"slices"
+	"strings"
 	"testing"
 	"time"
+
+	"github.com/snatwatch/snatwatch/rules"
 )
 
 // most is the number of series that a reader can tell apart in one panel.
@@ -42,6 +47,44 @@ func TestPanelsOfFleets(t *testing.T) {
 			}
 		}
 	}
+}
+
+// What is made up as recorded is what the rules make of the made-up nodes, in a real Prometheus at the moment of
+// looking. Gateways are made up on their own: their nodes' ports do not add up to them.
+func TestFleetIsRecordedAsRulesDo(t *testing.T) {
+	t.Parallel()
+	f := &fleet{nodes: 30, destinations: 2, every: 15 * time.Second}
+	a := serve(t, program(t), f)
+	compared := 0
+	for _, g := range rules.Default().Groups() {
+		for _, r := range g.Records {
+			if !strings.HasPrefix(r.Name, "pool:") && r.Name != rules.NodeFill {
+				continue
+			}
+			want := a.now(t, r.Expr)
+			for labels, got := range a.now(t, r.Name) {
+				compared++
+				if w, ok := want[labels]; !ok || math.Abs(got-w) > 0.02*math.Abs(w)+0.01 {
+					t.Errorf("%s%s is made up as %g, the rule says %g (%v)", r.Name, labels, got, w, ok)
+				}
+			}
+		}
+	}
+	if compared < 50 {
+		t.Errorf("only %d series compared", compared)
+	}
+}
+
+// now is what an instant query returns at fleetEnd, by labels.
+func (a *asked) now(t *testing.T, expr string) map[string]float64 {
+	t.Helper()
+	series, _, _ := a.ask(t, panel{Title: expr, Targets: []target{{Expr: expr, Instant: true}}}, 0, "")
+	out := map[string]float64{}
+	for _, s := range series {
+		delete(s.Metric, "__name__")
+		out[fmt.Sprint(s.Metric)], _ = s.last()
+	}
+	return out
 }
 
 // single is the node whose board is looked at: the one that is full.

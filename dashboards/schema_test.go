@@ -9,9 +9,10 @@ import (
 	"github.com/grafana/grafana-foundation-sdk/go/dashboard"
 )
 
-// Boards are dashboards of the classic model, decoded strictly: no field that the newest schema does not have, none of another type,
-// none missing. Grafana 10 to 12 store that model, and 13 still takes it and migrates it to its own, v2, when a board is loaded
-// (grafana.com/docs, v13: dashboard JSON model); a file of v2 would be of no use before 12.2.
+// Boards are dashboards of the classic model, decoded strictly: no field that the newest schema does not have, none
+// of another type, none missing. Grafana 10 to 12 store that model, and 13 still takes it and migrates it to its own,
+// v2, when a board is loaded (grafana.com/docs, v13: dashboard JSON model); a file of v2 would be of no use before
+// 12.2.
 func TestBoardsAreOfTheSchema(t *testing.T) {
 	t.Parallel()
 	plugins.RegisterDefaultPlugins()

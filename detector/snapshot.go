@@ -29,7 +29,10 @@ type NetnsSnapshot struct {
 	Exact      bool
 	EventsLost uint64 // overruns; each hides an unknown number of events
 	Resyncs    uint64 // complete dumps that repaired an overrun
-	Flows      int    // flows that the ledger knows here, ended ones included
+	// Mismatches counts flows that a complete dump showed live and the ledger did not have as live. Each makes the ledger
+	// inexact until the next complete dump.
+	Mismatches uint64
+	Flows      int // flows that the ledger knows here, ended ones included
 	// OtherProtocols counts flows there that are neither TCP nor UDP.
 	OtherProtocols uint64
 }

@@ -16,7 +16,7 @@ func (o Options) forecastMiscalibrated() Alert {
 		For:      time.Hour,
 		Summary:  "The forecast's past probabilities did not come true.",
 		Description: "On {{ $labels.instance }}, probabilities for budget {{ $labels.budget }} at {{ $labels.horizon }} have a Brier score of {{ $value | printf `%.2f` }}: worse than a coin. " +
-			"A wrong cool-down in the config is the usual cause.",
+			"A wrong cool-down in the config does that, and so do bursts that come without a warning: is the budget contradicted, too?",
 		Board: BoardAgent, Panel: PanelAgentBrier,
 	}
 }

@@ -124,11 +124,11 @@ func (o Options) facts(a Alert) []fact {
 	return facts
 }
 
-// grafanaRule writes one alert. A template has no $ in it: Grafana expands what follows one as a variable
-// of its environment, and how to escape it has changed between versions. Its value is a text, while the
-// number of query A stands in .Values. What an instance without data lacks is an error in a template unless it is looked up by
-// index. While the server cannot be asked an alert stays what it is: to resolve a page then, or to raise one, would both
-// be wrong. One ticket says that nobody can be asked.
+// grafanaRule writes one alert. A template has no $ in it: Grafana expands what follows one as a variable of its
+// environment, and how to escape it has changed between versions. Its value is a text, while the number of query A
+// stands in .Values. What an instance without data lacks is an error in a template unless it is looked up by index.
+// While the server cannot be asked an alert stays what it is: to resolve a page then, or to raise one, would both be
+// wrong. One ticket says that nobody can be asked.
 func grafanaRule(o Options, a Alert) map[string]any {
 	annotations := o.annotations(a)
 	lookUp := func(text string) string {

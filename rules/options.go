@@ -14,6 +14,7 @@ import (
 
 	"github.com/prometheus/common/model"
 
+	"github.com/snatwatch/snatwatch/detector"
 	"github.com/snatwatch/snatwatch/detector/metrics"
 )
 
@@ -92,7 +93,7 @@ func Default() Options {
 		FleetInterval: time.Minute,
 		Engine:        Prometheus,
 		Thresholds: Thresholds{
-			Page: 0.2, PageClear: 0.15,
+			Page: detector.PageRaise, PageClear: detector.PageClear,
 			Ticket: 0.7, TicketClear: 0.4,
 			FailureRatio: 0.05, FailureRate: 0.1,
 			TierNodes:  2,

@@ -54,7 +54,7 @@ func TestImportsGoOneWay(t *testing.T) {
 		{name: "timeline", in: "internal/timeline", allowed: []string{"internal/lab", "internal/prom"}},
 		{name: "Prometheus as a child", in: "internal/prom", std: true},
 		{name: "backtest", in: "internal/backtest", allowed: []string{"collector", "detector", "detector/budget", "detector/forecast", "detector/ledger", "internal/backtest/"}},
-		{name: "recorded flows", in: "internal/backtest/record", allowed: []string{"collector", "detector", "detector/budget"}},
+		{name: "recorded flows", in: "internal/backtest/record", allowed: []string{"collector", "detector", "detector/budget", "internal/flowlog"}},
 		{name: "generated flows", in: "internal/backtest/scenario", allowed: []string{"collector", "internal/backtest/record"}},
 		{name: "scores", in: "internal/backtest/score", allowed: []string{}, std: true},
 	}

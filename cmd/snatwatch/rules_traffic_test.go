@@ -125,7 +125,7 @@ func heldByConntrack(t *testing.T, ns *netns.Handle) map[string]int {
 // Flows that real rules translate are held where conntrack -L shows them: by VIP and destination.
 func TestKernelRulesMeetTraffic(t *testing.T) {
 	kerneltest.Require(t, netns.SysAdmin, netns.NetAdmin)
-	const any = "*"
+	const several = "*"
 	tests := []struct {
 		name, tool, rules string
 		// vips are those of the budgets that have one and do not show it as a label.
@@ -143,7 +143,7 @@ func TestKernelRulesMeetTraffic(t *testing.T) {
 			"spread by numgen over ranges", "nft",
 			"table ip n {\n chain post {\n type nat hook postrouting priority 100\n" +
 				" meta l4proto { tcp, udp } snat ip to numgen inc mod 2 map { 0 : 198.51.100.1 . 1024-2047, 1 : 198.51.100.2 . 4096-8191 }\n }\n}\n",
-			map[string]string{"auto": any},
+			map[string]string{"auto": several},
 		},
 		{
 			"a VIP by destination, the rest by masquerade", "iptables-nft-restore",
@@ -196,11 +196,11 @@ func TestKernelRulesMeetTraffic(t *testing.T) {
 					_, _ = fmt.Sscan(m[5], &n)
 					got[m[3]+" "+vip+" "+m[2]] += n
 				}
-				if tt.vips["auto"] == any { // one port space: conntrack's VIPs together
+				if tt.vips["auto"] == several { // one port space: conntrack's VIPs together
 					all := map[string]int{}
 					for k, n := range want {
 						words := strings.Fields(k)
-						all[words[0]+" "+any+" "+words[2]] += n
+						all[words[0]+" "+several+" "+words[2]] += n
 					}
 					want = all
 				}

@@ -74,7 +74,7 @@ func (s *Source) measure(begin collector.Time, cpu time.Duration) {
 
 // replan chooses the strategy and the interval. It keeps a strategy for a while; open puts a new one in place.
 func (s *Source) replan(now collector.Time) {
-	p := s.planner.decide(s.load, s.plan.strategy, s.eventsErr)
+	p := s.decide(s.plan.strategy)
 	if p.strategy != s.plan.strategy {
 		if s.eventsErr == nil && s.planned != 0 && now.Sub(s.planned) < dwell {
 			return

@@ -77,6 +77,7 @@ type planner struct {
 	wanted                   Strategy
 	interval, eventsInterval time.Duration // the shortest
 	budget                   float64       // cores
+	endsMatter               bool          // as Config.EndsMatter says
 }
 
 // decide returns the plan for l while the strategy now runs. eventsErr says why there can be no events, nil if there
@@ -87,14 +88,24 @@ func (p planner) decide(l load, now Strategy, eventsErr error) plan {
 		poll.why = eventsErr.Error()
 		return poll
 	}
-	events := p.fit(Events, l, p.eventsInterval, eventsIntervalMax)
+	shortest, longest := p.eventsInterval, eventsIntervalMax
+	if p.endsMatter {
+		shortest, longest = p.interval, intervalMax
+	}
+	events := p.fit(Events, l, shortest, longest)
 	switch p.wanted {
 	case Poll:
 		poll.why = "asked for"
 		return poll
 	case Events:
-		events.why = "asked for"
+		if events.why = "asked for"; p.endsMatter {
+			events.why += ", with dumps as for poll: ports are free before events tell that a flow ended"
+		}
 		return events
+	}
+	if p.endsMatter {
+		poll.why = "ports are free before events tell that a flow ended"
+		return poll
 	}
 	costs := fmt.Sprintf("poll costs %.2g %% of a core, events %.2g %%", 100*poll.cost, 100*events.cost)
 	poll.why, events.why = costs, costs

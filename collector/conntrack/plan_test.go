@@ -14,6 +14,7 @@ func TestPlan(t *testing.T) {
 	t.Parallel()
 	usual := planner{interval: 5 * time.Second, eventsInterval: 30 * time.Second, budget: 0.02}
 	asked := func(s Strategy) planner { p := usual; p.wanted = s; return p }
+	ends := func(p planner) planner { p.endsMatter = true; return p }
 	const us, ms = time.Microsecond, time.Millisecond
 	tests := []struct {
 		name      string
@@ -86,6 +87,22 @@ func TestPlan(t *testing.T) {
 			name: "events asked for", planner: asked(Events), now: Poll,
 			load: load{dump: 20 * ms, event: us, rate: 5000},
 			want: plan{strategy: Events, interval: 60 * time.Second, cost: 5000*2*4.3e-6 + 0.02/60, exceeded: true, why: "asked for"},
+		},
+		{
+			name: "events asked for, ports free before an event tells", planner: ends(asked(Events)), now: Poll,
+			load: load{dump: 20 * ms, event: us, rate: 500},
+			want: plan{
+				strategy: Events, interval: 5 * time.Second, cost: 500*2*4.3e-6 + 0.02/5,
+				why: "asked for, with dumps as for poll: ports are free before events tell that a flow ended",
+			},
+		},
+		{
+			name: "a large table, ports free before an event tells", planner: ends(usual), now: Events,
+			load: load{dump: 2 * time.Second, event: us, rate: 50},
+			want: plan{
+				strategy: Poll, interval: 10 * time.Second, cost: 0.2, exceeded: true,
+				why: "ports are free before events tell that a flow ended",
+			},
 		},
 	}
 	near := cmp.Options{

@@ -39,6 +39,9 @@ type Config struct {
 	ReadBuffer int
 	// CPUBudget is what a Source may take, in cores; default 0.02. The Source exceeds it rather than miss flows.
 	CPUBudget float64
+	// EndsMatter reports whether a port may be free up to 120 s before an event tells that its TCP flow ended; nil means
+	// that none is. Then only a dump says how many ports are held: Auto polls, and Events dumps as often as Poll.
+	EndsMatter func() bool
 	// Clock is the agent's clock; default one that starts as Unix time now.
 	Clock func() collector.Time
 }
@@ -240,7 +243,7 @@ func (s *Source) open() error {
 		s.table.between = s.between
 	}
 	if s.plan.strategy == Auto { // nothing was planned yet
-		s.plan = s.planner.decide(s.load, Poll, s.eventsErr)
+		s.plan = s.decide(Poll)
 		s.announce()
 	}
 	switch {
@@ -256,6 +259,12 @@ func (s *Source) open() error {
 		s.listener = nil
 	}
 	return nil
+}
+
+// decide returns the plan for what is known now, while the strategy now runs.
+func (s *Source) decide(now Strategy) plan {
+	s.planner.endsMatter = s.cfg.EndsMatter != nil && s.cfg.EndsMatter()
+	return s.planner.decide(s.load, now, s.eventsErr)
 }
 
 func (s *Source) fd() int {

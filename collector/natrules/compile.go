@@ -60,7 +60,7 @@ func (e *element) has(key []byte) bool {
 	}
 	n := min(len(key), len(e.key), len(e.last))
 	from, to := slices.Compare(e.key[:n], key[:n]), slices.Compare(key[:n], e.last[:n])
-	return from <= 0 && (to < 0 || to == 0 && !(e.open && len(e.last) == len(key)))
+	return from <= 0 && (to < 0 || to == 0 && (!e.open || len(e.last) != len(key)))
 }
 
 // elementsOf returns the elements of a set or map.
@@ -242,9 +242,10 @@ func (c *compiler) ct(f *fields) {
 // address is stateless translation.
 func (c *compiler) payload(f *fields) {
 	base, offset, size := f.u32(unix.NFTA_PAYLOAD_BASE), f.u32(unix.NFTA_PAYLOAD_OFFSET), f.u32(unix.NFTA_PAYLOAD_LEN)
+	six := c.ofIPv6Alone()
 	if f[unix.NFTA_PAYLOAD_SREG] != nil {
 		from := uint32(12)
-		if c.family == unix.NFPROTO_IPV6 {
+		if six {
 			from = 8
 		}
 		if base == networkHeader && offset == from && size >= 4 {
@@ -253,12 +254,21 @@ func (c *compiler) payload(f *fields) {
 		return
 	}
 	var w word
-	if base == networkHeader && size == 1 &&
-		(offset == 9 && c.family != unix.NFPROTO_IPV6 || offset == 6 && c.family == unix.NFPROTO_IPV6) {
+	if base == networkHeader && size == 1 && (offset == 9 && !six || offset == 6 && six) {
 		w.field = fieldProtocol
 	}
 	w.text = describe("payload", f, unix.NFTA_PAYLOAD_DREG)
 	c.regs.set(f.u32(unix.NFTA_PAYLOAD_DREG), int(min(size, 64)+3)/4, w)
+}
+
+// ofIPv6Alone reports whether what comes this far in the rule is IPv6. A rule of a table for both families says which
+// it is for before it looks into their headers.
+func (c *compiler) ofIPv6Alone() bool {
+	f := ofFamily(c.family)
+	for i := range c.conds {
+		f &= c.conds[i].flows
+	}
+	return f != 0 && f&ofIPv4 == 0
 }
 
 func (c *compiler) immediate(f *fields) {

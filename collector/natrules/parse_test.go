@@ -93,9 +93,10 @@ func constant(reg uint32, value ...byte) []byte {
 	return express("immediate", nla(unix.NFTA_IMMEDIATE_DREG, be32(reg)), nla(unix.NFTA_IMMEDIATE_DATA, nla(unix.NFTA_DATA_VALUE, value)))
 }
 
-// snatTo writes a nat expression that takes the address from a register.
-func snatTo(reg uint32) []byte {
-	return express("nat", nla(unix.NFTA_NAT_TYPE, be32(natSource)), nla(unix.NFTA_NAT_FAMILY, be32(unix.NFPROTO_IPV4)), nla(unix.NFTA_NAT_REG_ADDR_MIN, be32(reg)))
+// snatTo writes a nat expression that takes the address from NFT_REG_1.
+func snatTo() []byte {
+	return express("nat", nla(unix.NFTA_NAT_TYPE, be32(natSource)), nla(unix.NFTA_NAT_FAMILY, be32(unix.NFPROTO_IPV4)),
+		nla(unix.NFTA_NAT_REG_ADDR_MIN, be32(unix.NFT_REG_1)))
 }
 
 // An expression that is not known costs the rule that it is in, if that changes sources: what it left in the
@@ -111,9 +112,9 @@ func TestUnknownExpression(t *testing.T) {
 		rules int
 		err   string
 	}{
-		{"none", join(vip, snatTo(unix.NFT_REG_1)), true, 1, ""},
-		{"before the address", join(odd, vip, snatTo(unix.NFT_REG_1)), true, 0, "expression from the future is not known to this version"},
-		{"after the address", join(vip, odd, snatTo(unix.NFT_REG_1)), true, 0, "an address that depends on the flow"},
+		{"none", join(vip, snatTo()), true, 1, ""},
+		{"before the address", join(odd, vip, snatTo()), true, 0, "expression from the future is not known to this version"},
+		{"after the address", join(vip, odd, snatTo()), true, 0, "an address that depends on the flow"},
 		{"without nat", odd, false, 0, ""},
 	}
 	for _, tt := range tests {
@@ -135,7 +136,7 @@ func TestUnknownExpression(t *testing.T) {
 // Cut off anywhere, a rule gives out what it says or nothing.
 func TestCutRule(t *testing.T) {
 	t.Parallel()
-	whole := join(constant(unix.NFT_REG_1, 198, 51, 100, 1), snatTo(unix.NFT_REG_1))
+	whole := join(constant(unix.NFT_REG_1, 198, 51, 100, 1), snatTo())
 	for n := range whole {
 		s, err := compile(unix.NFPROTO_IPV4, whole[:n], nil)
 		if err == nil && len(s.rules) > 0 {
@@ -151,8 +152,8 @@ func FuzzCompile(f *testing.F) {
 	number := express("numgen", nla(unix.NFTA_NG_DREG, be32(1)))
 	oif := express("meta", nla(unix.NFTA_META_KEY, be32(metaOIFName)), nla(unix.NFTA_META_DREG, be32(1)))
 	eq := express("cmp", nla(unix.NFTA_CMP_SREG, be32(1)), nla(unix.NFTA_CMP_OP, be32(0)), nla(unix.NFTA_CMP_DATA, nla(unix.NFTA_DATA_VALUE, []byte("eth0\x00"))))
-	f.Add(join(constant(1, 198, 51, 100, 1), snatTo(1)), false)
-	f.Add(join(number, lookup, snatTo(1)), false)
+	f.Add(join(constant(1, 198, 51, 100, 1), snatTo()), false)
+	f.Add(join(number, lookup, snatTo()), false)
 	f.Add(join(oif, eq, verdicts), true)
 	f.Add(express("target", nla(unix.NFTA_TARGET_NAME, []byte("SNAT\x00")), nla(unix.NFTA_TARGET_INFO, make([]byte, 20))), false)
 	f.Fuzz(func(t *testing.T, b []byte, v6 bool) {
@@ -192,7 +193,7 @@ func FuzzElements(f *testing.F) {
 	end := join(nla(unix.NFTA_SET_ELEM_KEY, nla(unix.NFTA_DATA_VALUE, []byte{10, 0, 0, 9})), nla(unix.NFTA_SET_ELEM_FLAGS, be32(nftElemIntervalEnd)))
 	jump := nla(unix.NFTA_SET_ELEM_DATA, nla(unix.NFTA_DATA_VERDICT, join(nla(unix.NFTA_VERDICT_CODE, be32(0xfffffffd)), nla(unix.NFTA_VERDICT_CHAIN, []byte("c\x00")))))
 	f.Add(join(nla(1, join(key, jump)), nla(1, end)))
-	f.Fuzz(func(t *testing.T, b []byte) {
+	f.Fuzz(func(_ *testing.T, b []byte) {
 		es, err := parseElements(nil, b)
 		if err != nil {
 			return

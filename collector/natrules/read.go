@@ -160,6 +160,7 @@ func (n *nftables) ruleset(links []link, legacy *legacyState) (s Ruleset, err er
 	for _, text := range legacy.remarks {
 		s.remark(text)
 	}
+	s.LegacyUnread = len(legacy.remarks) > 0
 	for _, text := range legacy.problems {
 		s.problem("iptables-legacy", errors.New(text))
 	}
@@ -182,6 +183,7 @@ func (n *nftables) walk(bases []baseChain, markDrawn bool) (nat, stateless *walk
 		if b.nat {
 			w = nat
 		}
+		w.markDrawn = w.markDrawn || stateless.markDrawn
 		w.base(b.name, ofFamily(b.table.family), func(name string) (*chain, error) { return n.chain(b.table, name) })
 		for _, err := range w.lost {
 			if interrupted(err) {

@@ -101,6 +101,8 @@ type Ruleset struct {
 	// Remarks say what rules do that has no ports to run out of: prefixes translated one to one, masquerade on an
 	// interface that has no address, an empty map. Bounded like Problems.
 	Remarks []string
+	// LegacyUnread: whether iptables-legacy has rules is not known; Remarks say why.
+	LegacyUnread bool
 	// Private: every address that flows may get from Rules is private, so that another NAT must follow.
 	Private bool
 }

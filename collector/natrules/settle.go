@@ -45,9 +45,8 @@ func (s *Ruleset) at(o *outcome, links []link) []Rule {
 		return []Rule{r}
 	}
 	v4, v6 := r, r
-	loopback := true
-	for _, l := range o.links(links) {
-		loopback = false
+	on := o.links(links)
+	for _, l := range on {
 		for _, a := range l.addrs {
 			to, of := &v4, ofIPv4
 			if a.Is6() {
@@ -67,7 +66,7 @@ func (s *Ruleset) at(o *outcome, links []link) []Rule {
 			rules = append(rules, r)
 		}
 	}
-	if len(rules) == 0 && !(loopback && slices.Equal(o.outs, []out{{name: "lo"}})) {
+	if len(rules) == 0 && (len(on) > 0 || !slices.Equal(o.outs, []out{{name: "lo"}})) {
 		s.remark(fmt.Sprintf("%s: masquerade on %s, which has no address now: no ports to run out of until it has",
 			place(r.Table, r.Chain, r.Handle, r.Legacy), outNames(o.outs)))
 	}

@@ -143,7 +143,7 @@ func (w *walker) step(c *chain, i int, p *path, depth int) {
 	}
 	if s.marks {
 		w.marks++
-		w.markDrawn = w.markDrawn || s.drawsMark
+		w.markDrawn = w.markDrawn || s.drawsMark || q.drawn
 	}
 	if s.nat {
 		w.translate(c, i, q)

@@ -71,7 +71,7 @@ func readProgram(path string) (*program, error) {
 	}
 	info, err := buildinfo.ReadFile(path)
 	if err != nil {
-		return nil, fmt.Errorf("read the build info of %s: %v", path, err)
+		return nil, fmt.Errorf("read the build info of %s: %w", path, err)
 	}
 	p := &program{body: body, info: info, revision: "unknown", created: time.Unix(0, 0).UTC()}
 	static := false
@@ -85,7 +85,7 @@ func readProgram(path string) (*program, error) {
 			p.revision = s.Value
 		case "vcs.time":
 			if p.created, err = time.Parse(time.RFC3339, s.Value); err != nil {
-				return nil, fmt.Errorf("time of the commit in %s: %v", path, err)
+				return nil, fmt.Errorf("time of the commit in %s: %w", path, err)
 			}
 		}
 	}

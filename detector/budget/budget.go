@@ -137,3 +137,9 @@ func (b *Budget) Terms(p collector.Protocol) *Terms {
 	}
 	return &Terms{}
 }
+
+// FreesAtEnd reports whether a new flow can take the port of a TCP flow as soon as that has ended: the NAT of this machine
+// evicts closed entries. Conntrack tells of such an end in a dump, or by an event up to 120 s late.
+func (b *Budget) FreesAtEnd() bool {
+	return b.Translated && b.Params.EvictsTimeWait && b.TCP.Ports > 0 && b.TCP.CoolDown[collector.FIN] == 0
+}

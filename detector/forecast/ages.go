@@ -1,10 +1,15 @@
 package forecast
 
-import "math/bits"
+import (
+	"math/bits"
+	"time"
+
+	"github.com/snatwatch/snatwatch/collector"
+)
 
 // An ageWheel has ageLevels levels of ageSlots cells; a cell of level j is an
 // aligned span of 2^j seconds. The last level reaches back nine hours, well into the last of the
-// ageBuckets, within which no age tells more than another.
+// ageBuckets, within which all ages are alike.
 const (
 	ageLevels = 10
 	ageSlots  = 64
@@ -23,7 +28,7 @@ type ageWheel struct {
 	cells [ageLevels][ageSlots]uint32
 }
 
-// level is the finest level that reaches back from now to start; ageLevels when none does.
+// level returns the finest level that reaches back from now to start; ageLevels if none does.
 func (w *ageWheel) level(start int64) int {
 	if start >= w.now {
 		return 0
@@ -71,8 +76,8 @@ func (w *ageWheel) add(start int64) {
 	w.cells[j][start>>j&(ageSlots-1)]++
 }
 
-// remove takes back what add(start) counted. When the caller's start is not the one
-// it gave to add, the nearest flow in age goes instead, so that the count stays right.
+// remove takes back what add(start) counted. If add did not count that start, the flow nearest in age goes instead, so
+// that the count stays right.
 func (w *ageWheel) remove(start int64) {
 	w.advance(start)
 	if w.live == 0 {
@@ -116,7 +121,7 @@ func (w *ageWheel) removeNear(start int64) {
 	}
 }
 
-// cellStart is the first second of the cell that slot s of level j holds now.
+// cellStart returns the first second of the cell that slot s of level j holds now.
 func (w *ageWheel) cellStart(j, s int) int64 {
 	last := w.now >> j
 	back := (last - int64(s)) & (ageSlots - 1)
@@ -139,14 +144,13 @@ func (w *ageWheel) removeUnknown(seen int64) {
 	}
 }
 
-// count is the number of live flows.
+// count returns the number of live flows.
 func (w *ageWheel) count() int { return int(w.live + w.unknown) }
 
 // releaseSlots is the number of slots of a releaseWheel.
 const releaseSlots = 256
 
-// releaseWheel counts cooling ports by when they are released. That is known: no
-// estimate enters.
+// releaseWheel counts cooling ports by their release, which is known exactly.
 type releaseWheel struct {
 	width int64 // seconds a slot spans, so that the longest cool-down fits
 	now   int64 // second the wheel stands at; what was due is gone
@@ -159,8 +163,7 @@ func newReleaseWheel(now, longest int64) releaseWheel {
 	return releaseWheel{width: max(1, (longest+releaseSlots-2)/(releaseSlots-1)), now: now}
 }
 
-// slot is the slot of a release in second at, rounded up to the slot's end and
-// never beyond the wheel.
+// slot returns the slot of a release in second at, rounded up to the end of the slot and never beyond the wheel.
 func (w *releaseWheel) slot(at int64) *uint32 {
 	s := min((at+w.width-1)/w.width, w.now/w.width+releaseSlots-1)
 	return &w.slots[s&(releaseSlots-1)]
@@ -199,8 +202,7 @@ func (w *releaseWheel) remove(at int64) {
 	}
 }
 
-// after puts into left how many ports will still be cooling at each of the seconds in at,
-// which rise.
+// after puts into left how many ports will still be cooling at each of the rising seconds in at.
 func (w *releaseWheel) after(at []int64, left []float64) {
 	n := w.total
 	s := w.now / w.width
@@ -212,4 +214,12 @@ func (w *releaseWheel) after(at []int64, left []float64) {
 		}
 		left[i] = float64(n)
 	}
+}
+
+// Second returns the second that t lies in.
+func Second(t collector.Time) int64 { return int64(t) / int64(time.Second) }
+
+// releaseSecond returns the first whole second at which a port that is released at t is free.
+func releaseSecond(t collector.Time) int64 {
+	return (int64(t) + int64(time.Second) - 1) / int64(time.Second)
 }

@@ -53,8 +53,8 @@ func (a *arrivals) add(at int64, n uint32) {
 	}
 }
 
-// window sums the newest blocks of level j that start no longer ago than allowed, and gives
-// the seconds they cover up to now. It reads the blocks as of the last advance, as all below do.
+// window sums the newest blocks of level j that start no longer ago than allowed, and returns the sum and the seconds
+// they cover up to now. It reads the blocks as of the last advance, as do the methods below.
 func (a *arrivals) window(j, blocks int, now float64) (n, seconds float64) {
 	last := a.now >> j
 	first := max(last-int64(blocks)+1, a.since>>j)
@@ -64,16 +64,14 @@ func (a *arrivals) window(j, blocks int, now float64) (n, seconds float64) {
 	return n, max(now-float64(max(first<<j, a.since)), 1e-3)
 }
 
-// Arrivals needed before a window is believed, and how many standard deviations its
-// interval spans either side.
+// Arrivals that a window needs, and how many standard deviations its interval spans either side.
 const (
 	windowArrivals = 12
 	windowSpan     = 3
 )
 
-// level is the arrival rate now. It averages over as long as the rate was level: windows
-// double while their intervals still have a common point (Lepski). phi is the dispersion,
-// at least 1.
+// level returns the arrival rate now. It averages for as long as the rate was level: windows double while their
+// intervals still have a common point (Lepski). phi is the dispersion, at least 1.
 func (a *arrivals) level(now, phi float64) float64 {
 	rate := 0.0
 	low, high := math.Inf(-1), math.Inf(1)
@@ -103,9 +101,9 @@ func (a *arrivals) level(now, phi float64) float64 {
 	return rate
 }
 
-// slope is the arrival rate's trend: its level now, its change per second, and the seconds
-// over which it was seen. The change is zero unless the data prove one, and drawn towards
-// zero by how little they do. No line is shorter than the blocks of level finest.
+// slope returns the trend of the arrival rate: its level now, its change per second, and the seconds over which it was
+// seen. The change is zero unless it is significant, and drawn towards zero the less it is. No line is shorter than
+// the blocks of level finest.
 func (a *arrivals) slope(now, phi float64, finest int) (level, slope, seen float64) {
 	const proof = 3 // standard errors: lines are tried every second, over many windows
 	lowL, highL := math.Inf(-1), math.Inf(1)
@@ -166,4 +164,66 @@ func (a *arrivals) line(j int, now, noise float64) (level, slope, seLevel, seSlo
 	slope = (sw*sxy - sx*sy) / det
 	level = (sxx*sy - sx*sxy) / det
 	return level, slope, math.Sqrt(noise * sxx / det), math.Sqrt(noise * sw / det), true
+}
+
+// fewSeconds counts events of a few seconds from first on, in 16 bytes.
+type fewSeconds struct {
+	first  int64
+	counts [8]uint8
+}
+
+// past reports whether second at is past those counted: take them, and count from there.
+func (f *fewSeconds) past(at int64) bool { return at-f.first >= int64(len(f.counts)) }
+
+// add counts one event in second at; if that is past, it counts from there. false means that the event is not counted:
+// its second came before, or its count is full.
+func (f *fewSeconds) add(at int64) bool {
+	if f.past(at) {
+		f.first = at
+	}
+	d := uint64(at - f.first)
+	if d >= uint64(len(f.counts)) || f.counts[d] == 1<<8-1 {
+		return false
+	}
+	f.counts[d]++
+	return true
+}
+
+// take returns the counts and sets them to 0.
+func (f *fewSeconds) take() (counts [8]uint8) {
+	counts, f.counts = f.counts, counts
+	return counts
+}
+
+// count returns how many arrivals fell between seconds from and to: of the finest blocks that reach back there, spread
+// evenly over each.
+func (a *arrivals) count(from, to int64) (n float32) {
+	for j := range a.blocks {
+		last := a.now >> j
+		if last-from>>j >= arrivalBlocks {
+			continue
+		}
+		for b := from >> j; b <= (to-1)>>j && b <= last; b++ {
+			part := min(to, (b+1)<<j, a.now+1) - max(from, b<<j)
+			n += a.blocks[j][b&(arrivalBlocks-1)] * float32(part) / float32(min((b+1)<<j, a.now+1)-b<<j)
+		}
+		return n
+	}
+	return 0
+}
+
+// take takes back the newest n arrivals, of the last seconds at most; it returns how many there were.
+func (a *arrivals) take(n uint32) (took uint32) {
+	for at := a.now; at > a.now-arrivalBlocks && took < n; at-- {
+		x := min(n-took, uint32(a.blocks[0][at&(arrivalBlocks-1)]))
+		if x == 0 {
+			continue
+		}
+		for j := range a.blocks {
+			b := &a.blocks[j][at>>j&(arrivalBlocks-1)]
+			*b = max(0, *b-float32(x))
+		}
+		took += x
+	}
+	return took
 }

@@ -54,7 +54,7 @@ func TestDispersionOfUnevenTicks(t *testing.T) {
 	o := s.Outlook(epoch)
 	rng := rand.New(rand.NewPCG(1, 2))
 	var ends []float64
-	ticked, told := 0.0, 0
+	ticked, seen := 0.0, 0
 	for x := 1.0; x < 900; x += rng.ExpFloat64() / 200 {
 		for len(ends) > 0 && ends[0] <= x {
 			o.Close(exactly(ends[0]-0.4), exactly(ends[0]), 0, collector.FIN)
@@ -63,11 +63,11 @@ func TestDispersionOfUnevenTicks(t *testing.T) {
 		o.Open(exactly(x))
 		ends = append(ends, x+0.4)
 		now := math.Floor(x)
-		moved := len(ends) - told
+		moved := len(ends) - seen
 		if now == ticked || max(moved, -moved)*50 <= b.TCP.Ports && int(now)%5 != 0 {
 			continue
 		}
-		ticked, told = now, len(ends)
+		ticked, seen = now, len(ends)
 		s.Tick(at(x), b)
 		o.Tick(Conditions{Now: at(x)})
 	}

@@ -24,16 +24,16 @@ func TestOutlookIsSmall(t *testing.T) {
 // busySpace is a port space in the middle of its day: 800 of 1024 ports held, half of them by
 // flows that live for seconds to an hour.
 type busySpace struct {
-	rng   *rand.Rand
-	now   collector.Time
-	cool  time.Duration
-	rate  int            // flows opened a second
-	life  func() float64 // seconds that one lives
-	stock *Account
-	o     *Outlook
-	b     *budget.Budget
-	live  []collector.Time // opened, by the order of their end
-	ends  []collector.Time
+	rng     *rand.Rand
+	now     collector.Time
+	cool    time.Duration
+	rate    int            // flows opened a second
+	life    func() float64 // seconds that one lives
+	account *Account
+	o       *Outlook
+	b       *budget.Budget
+	live    []collector.Time // opened, by the order of their end
+	ends    []collector.Time
 }
 
 func testBudget(ports int, cool time.Duration) *budget.Budget {
@@ -61,8 +61,8 @@ func newBusySpace(f *Forecaster, seed uint64) *busySpace {
 func newSpace(f *Forecaster, seed uint64, cool time.Duration) *busySpace {
 	s := &busySpace{rng: rand.New(rand.NewPCG(seed, 1)), now: 1_700_000_000e9, cool: cool}
 	s.b = testBudget(1024, cool)
-	s.stock = f.Account(s.b, collector.TCP, s.now)
-	s.o = s.stock.Outlook(s.now)
+	s.account = f.Account(s.b, collector.TCP, s.now)
+	s.o = s.account.Outlook(s.now)
 	return s
 }
 
@@ -101,7 +101,7 @@ func (s *busySpace) open(at collector.Time, life float64) {
 }
 
 func (s *busySpace) tick() {
-	s.stock.Tick(s.now, s.b)
+	s.account.Tick(s.now, s.b)
 	s.o.Tick(Conditions{Now: s.now})
 }
 

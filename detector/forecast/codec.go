@@ -2,13 +2,14 @@ package forecast
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"math"
 
 	"github.com/snatwatch/snatwatch/collector"
 )
 
-// codec writes a state, or reads one: whoever is saved lists its fields once.
+// codec writes a state or reads one, with one list of fields for both.
 type codec struct {
 	b       []byte
 	reading bool
@@ -42,7 +43,7 @@ func (c *codec) time(t *collector.Time) {
 	*t = collector.Time(x)
 }
 
-// length is of a list that has at most most entries.
+// length is the length of a list of most entries at most.
 func (c *codec) length(n *int, most int) {
 	x := uint64(*n)
 	c.u64(&x)
@@ -68,7 +69,7 @@ func (c *codec) text(s *string) {
 	c.b = c.b[n:]
 }
 
-// f32 and f64 are finite numbers of moderate size.
+// f32 and f64 take finite numbers below 1e15.
 func (c *codec) f32(xs ...*float32) {
 	for _, x := range xs {
 		if !c.reading {
@@ -106,3 +107,6 @@ func (c *codec) occurrence(o *occurrence) {
 		c.f32(&o.ended[k], &o.lived[k])
 	}
 }
+
+// ErrState: the bytes are no state, are damaged, or come from another version.
+var ErrState = errors.New("not a readable state")

@@ -2,15 +2,13 @@ package forecast
 
 import (
 	"math"
-
-	"github.com/snatwatch/snatwatch/detector"
 )
 
 // expect computes the course of each component and weighs them by how well each did.
-func (o *Outlook) expect(w *workspace, now, held float64) {
+func (o tick) expect(w *workspace, now, held float64) {
 	c := &w.course
-	// A line of a few seconds tells of the next minute. Once a day one passes its proof by chance,
-	// which minutes ahead would be a page.
+	// A line of a few seconds is used for the next minute only. Once a day a line is significant by chance, and minutes
+	// ahead it would page.
 	near, far := o.line(now, 0), o.line(now, 2)
 	o.recur(w, now)
 	h := 0
@@ -34,7 +32,7 @@ func (o *Outlook) expect(w *workspace, now, held float64) {
 		}
 		c.mean[trend][i] = c.base[i] + max(0, l.level)*g
 		if l.slope != 0 {
-			_, beyond := o.gain(w, u-l.seen)
+			_, beyond := w.gain(o.account, u-l.seen)
 			c.mean[trend][i] += l.slope * (c.double[i] - beyond)
 		}
 		c.mean[drift][i] = c.base[i] + o.rate*g + o.error*60*(1-math.Exp(-u/60))
@@ -42,7 +40,7 @@ func (o *Outlook) expect(w *workspace, now, held float64) {
 		n, seconds := o.came.window(min(max(math.Ilogb(u)-3, 2), arrivalLevels-1), arrivalBlocks, now)
 		c.mean[recent][i] = c.base[i] + n/seconds*g
 		c.mean[stay][i] = held
-		// Bursts by the clock are as high in an hour as now.
+		// Bursts that recur are as high in an hour as now.
 		if h > 0 && len(w.bursts) == 0 && o.account.f.without&PartSettle == 0 {
 			if h > planning {
 				x = 1
@@ -55,12 +53,13 @@ func (o *Outlook) expect(w *workspace, now, held float64) {
 	}
 	for i := range o.fifteen {
 		if p := &o.fifteen[i]; p.due == 0 {
-			p.due, p.fill = int64(now)+15, float32(c.base[2]+o.rate*c.gain[2])
+			p.due, p.fill = uint32(now)+15, float32(c.base[2]+o.rate*c.gain[2])
 			break
 		}
 	}
 	for h := range w.weight {
 		o.weigh(h, &w.weight[h])
+		o.climb(w, h, now)
 	}
 	h = 0
 	for i := range w.grid {
@@ -74,47 +73,64 @@ func (o *Outlook) expect(w *workspace, now, held float64) {
 	}
 }
 
-// line is a trend of arrivals: the rate now, its change per second, and for how many seconds that
-// is believed to go on.
+// line is a trend of arrivals: the rate now, its change per second, and for how many seconds the change is expected
+// to go on.
 type line struct{ level, slope, seen float64 }
 
-// line is the trend that windows from level finest on prove; the rate as it is where there is none. It
-// does not fall below zero, nor is it believed to more than double.
-func (o *Outlook) line(now float64, finest int) line {
+// line returns the significant trend of windows from level finest on, or the rate without change. It does not fall
+// below zero, nor more than double.
+func (o tick) line(now float64, finest int) line {
 	level, slope, seen := o.came.slope(now, o.dispersion, finest)
 	if slope == 0 {
 		return line{level: o.rate}
 	}
-	return line{level, slope, min(seen, max(level, 0)/math.Abs(slope))}
+	return line{level, slope, min(seen/2, max(level, 0)/math.Abs(slope))}
 }
 
-// reversion is how much of today's distance from the long mean of rate and fill is left at
-// horizon h, u seconds ahead.
-func (o *Outlook) reversion(h int, u float64) (rate, fill float64) {
+// reversion returns how much of the distance of rate and fill from their long means is left at horizon h, u seconds
+// ahead.
+func (o tick) reversion(h int, u float64) (rate, fill float64) {
 	if o.account.f.without&PartMeans != 0 {
 		return 1, 1
 	}
-	const worth = 20 // judged forecasts that the prior weighs
+	const worth = 20 // scored forecasts that the prior weighs
 	prior := math.Exp(-u / 7200)
 	return o.learnt[h].rate.slope(prior, worth), o.learnt[h].fill.slope(prior, worth)
 }
 
-// scoreWorth is how many judged forecasts the factory's scores weigh.
-const scoreWorth = 8
-
-// planning: horizons above this one, of 5 minutes, are for planning and not for pages.
-const planning = 1
-
-// scorePower is by how high a power of its error a component loses weight, by horizon: while nothing
-// was judged yet, and after much was. A minute ahead all are alike, an hour ahead one is right.
-func scorePower() [detector.NumHorizons][2]float64 {
-	return [detector.NumHorizons][2]float64{{4, 5}, {4, 12}, {16, 16}, {16, 16}}
+// climb gives a proven trend that leads elsewhere by horizon h the share that it has earned where it did so before; half
+// of all before that.
+func (o *Outlook) climb(w *workspace, h int, now float64) {
+	c, i := &w.course, w.horizon[h]
+	sd := math.Sqrt(c.variance[i] + max(0, c.mean[revert][i]-c.base[i]) + 1)
+	weight := &w.weight[h]
+	if now-float64(o.came.since) < w.grid[i] {
+		return // nobody has seen for as long that it lasts
+	}
+	if weight[trend] == 0 || math.Abs(c.mean[trend][i]-c.mean[revert][i]) <= riseDiffers*sd {
+		return
+	}
+	share := o.learnt[h].rise.trust()
+	if share <= weight[trend] {
+		return
+	}
+	rest := (1 - share) / max(1-weight[trend], 1e-9)
+	for k := range weight {
+		weight[k] *= rest
+	}
+	weight[trend] = share
 }
 
-// weigh shares horizon h out among the components: by their errors so far, and before those by what
-// the factory says of them. For planning it says so relative to the errors of a fill that stays; within a
-// page's horizon that would hold on to it when it has just begun to fail.
-func (o *Outlook) weigh(h int, weight *[components]float64) {
+// scoreWorth is how many own forecasts the scores of the factory weigh.
+const scoreWorth = 8
+
+// planning is the number of the last horizon for pages, 5 minutes; those above are for planning.
+const planning = 1
+
+// weigh gives each component its weight at horizon h: by its own errors, and by the errors that the factory expects
+// while there are few. For planning the expected errors are scaled by the errors of a fill that stays; within the
+// horizon of a page that would favour it just when it begins to fail.
+func (o tick) weigh(h int, weight *[components]float64) {
 	f := o.account.f
 	l, factory := &o.learnt[h], &f.scores[h]
 	n := float64(l.seen)
@@ -127,13 +143,13 @@ func (o *Outlook) weigh(h int, weight *[components]float64) {
 	for k := range weight {
 		weight[k] = 0
 		switch {
-		case f.leaves(k), k == clock && len(f.work.bursts) == 0, k == day && !f.work.knowsDay:
+		case f.leaves(k), k == recurring && len(f.work.bursts) == 0, k == day && !f.work.knowsDay:
 			continue
 		}
 		x := (scoreWorth*float64(factory[k])*scale + n*float64(l.score[k])) / (scoreWorth + n)
 		weight[k] = math.Pow(0.05+x, -power)
 		if h <= planning && (k == level || k == stay) {
-			// They did well while lifetimes were the same.
+			// Their scores are from before lifetimes changed.
 			weight[k] *= math.Pow(1-o.changed, 4)
 		}
 		sum += weight[k]
@@ -143,7 +159,7 @@ func (o *Outlook) weigh(h int, weight *[components]float64) {
 	}
 }
 
-// leaves reports whether an ablation takes component k away.
+// leaves reports whether an ablation leaves component k out.
 func (f *Forecaster) leaves(k int) bool {
 	switch k {
 	case trend:
@@ -152,23 +168,10 @@ func (f *Forecaster) leaves(k int) bool {
 		return f.without&PartDrift != 0
 	case level:
 		return f.without&PartMeans != 0
-	case clock:
+	case recurring:
 		return f.without&PartRhythm != 0
 	case day:
 		return f.without&PartDay != 0
 	}
 	return false
 }
-
-// The components of a forecast: ways to think of the arrivals to come.
-const (
-	revert = iota // the rate returns to its long mean
-	trend         // the rate keeps its trend
-	drift         // the error of the last seconds goes on for a while
-	level         // the fill returns to its long mean
-	recent        // the mean rate of as long ago as is looked ahead stays
-	stay          // the fill stays, beyond a minute without its chance
-	clock         // what recurs every hour comes again
-	day           // the rate changes as it did at this time of day
-	components
-)

@@ -9,27 +9,27 @@ import (
 	"github.com/snatwatch/snatwatch/collector"
 )
 
-// What makes evidence against a budget.
+// When evidence contradicts a budget.
 const (
 	contradictionTau   = 600.0  // seconds over which evidence fades
-	contradictionHold  = 1800.0 // seconds that a verdict stands after the last evidence
-	contradictionOpens = 20     // opens that must speak against the budget
+	contradictionHold  = 1800.0 // seconds that a contradiction stands after the last evidence
+	contradictionOpens = 20     // opens that must contradict the budget
 	contradictionSlot  = 15     // seconds of a slot of time, of which
 	contradictionSlots = 6      // more than so many must hold one of them,
 	contradictionGap   = 4      // or two times that are more than so many apart
 	// contradictionLow is the share of the effective ceiling below which no open
 	// should fail for lack of ports.
 	contradictionLow = 0.8
-	// contradictionOver is the share of the nominal budget that cannot be held.
+	// contradictionOver: more than this share of the nominal budget cannot be held.
 	contradictionOver = 1.02
-	// witnessesMax is how many port spaces of a stock have a witness (4 KB each), and witnessHold for how
-	// many seconds after an open failed one is kept from the others.
+	// samplesMax is how many port spaces of an account may have a sample (4 KB each); sampleHold is how many seconds
+	// after a failed open a port space keeps it.
 	samplesMax = 8
 	sampleHold = 1800.0
 )
 
-// evidence is what one port space tells against its budget. Answered flows are those that
-// ended otherwise than unanswered; a refused one was answered.
+// evidence is what was seen in one port space against its budget. A flow was answered unless it ended unanswered; a
+// refused flow was answered.
 type evidence struct {
 	answered  float32 // since the last tick
 	live      float32 // ports at the last tick that live flows hold that were answered
@@ -38,15 +38,15 @@ type evidence struct {
 	overSlots float32 // slots of time in which there was one
 	overTimes float32 // times at which there were some, contradictionGap slots apart
 	slot      int64   // the last of them
-	// unknown is the second until which ports may be held that nobody knows to be of flows that
-	// were never answered.
+	// unknown is the second until which held ports may be those of flows that were never answered, without anyone
+	// knowing.
 	unknown float64
 	sample  *sample
 }
 
-// attest takes in what happened in the dt seconds up to c.Now, when live ports were held by live flows, of which
-// some may wait for an answer, and cooling ones besides.
-func (o *Outlook) observe(c *Conditions, dt, live, cooling float64) {
+// observe takes in the dt seconds up to c.Now: live ports are held by live flows, of which some may wait for an
+// answer, and cooling ports after ends.
+func (o tick) observe(c *Conditions, dt, live, cooling float64) {
 	e, now := &o.evidence, c.Now.Seconds()
 	e.live = float32(max(0, live-float64(c.Opening+int(o.unconfirmed))))
 	held := float64(e.live) + cooling
@@ -55,7 +55,7 @@ func (o *Outlook) observe(c *Conditions, dt, live, cooling float64) {
 		e.sample, e.unknown = nil, now+contradictionTau
 	}
 	if c.InexactSince != 0 {
-		// Flows that are gone may be counted as live, and answers are missing.
+		// Ended flows may be counted as live, and answers are missing.
 		e.unknown = now + contradictionTau
 		if w != nil {
 			w.forget(now)
@@ -83,13 +83,13 @@ func (o *Outlook) observe(c *Conditions, dt, live, cooling float64) {
 	e.answered = 0
 }
 
-// newTerms lets go what was told against other terms than those of now.
+// NewTerms drops the evidence against the terms before.
 func (o *Outlook) NewTerms() {
 	e := &o.evidence
 	e.over, e.overLevel, e.overSlots, e.overTimes = 0, 0, 0, 0
 }
 
-// testify tells the evidence of a flow's end, as close does the outlook.
+// observeEnd takes in the end of a flow.
 func (o *Outlook) observeEnd(opened, ended collector.Interval, release collector.Time, reason collector.Reason) {
 	e, s := &o.evidence, o.account
 	unanswered := reason == collector.Timeout
@@ -107,14 +107,14 @@ func (o *Outlook) observeEnd(opened, ended collector.Interval, release collector
 	}
 }
 
-// answered tells that a flow was answered of which only the open was known, and that it was live until then.
+// Answered: an unconfirmed flow turned out to be answered, and live until the time until.
 func (o *Outlook) Answered(opened collector.Interval, until collector.Time) {
 	if w := o.sampleOf(); w != nil {
 		w.answeredLate(opened.To, until)
 	}
 }
 
-// witness is the witness of o, nil if it has none.
+// sampleOf returns the sample of o, nil if it has none.
 func (o *Outlook) sampleOf() *sample {
 	if w := o.evidence.sample; w != nil && w.of == o {
 		return w
@@ -122,8 +122,8 @@ func (o *Outlook) sampleOf() *sample {
 	return nil
 }
 
-// assign gives o a witness: one that no port space had or, where its opens fail, one of another where none
-// did for long; nil if there is none.
+// assignSample gives o a sample: a new one, or, if its opens fail, that of a port space where none failed for long;
+// nil if there is none to give.
 func (s *Account) assignSample(o *Outlook, failing bool) *sample {
 	var w *sample
 	switch {
@@ -145,10 +145,10 @@ func (s *Account) assignSample(o *Outlook, failing bool) *sample {
 	return w
 }
 
-// sampled reports whether o has a witness.
+// Sampled reports whether o has a sample.
 func (o *Outlook) Sampled() bool { return o.sampleOf() != nil }
 
-// excuse takes its witness from o, which ends.
+// Stop ends o and gives its sample back.
 func (o *Outlook) Stop() {
 	if w := o.sampleOf(); w != nil {
 		w.of = nil
@@ -156,7 +156,7 @@ func (o *Outlook) Stop() {
 	}
 }
 
-// dismiss lets all witnesses go: what they saw is no evidence for or against other terms.
+// dropSamples drops all samples: they say nothing about other terms.
 func (s *Account) dropSamples() {
 	for _, w := range s.samples {
 		w.of = nil
@@ -164,15 +164,15 @@ func (s *Account) dropSamples() {
 	s.samples = nil
 }
 
-// contradiction is the verdict on a budget.
+// contradiction says why what is seen cannot be under the budget.
 type contradiction struct {
 	until float64 // second; 0 when there is none
 	text  string
 }
 
-// contradicted says whether what is seen cannot be under the budget of stocks, and why.
-func Contradicted(stocks [2]*Account) (bool, string) {
-	for _, s := range stocks {
+// Contradicted reports whether what is seen cannot be under the budget of the two accounts, and why.
+func Contradicted(accounts [2]*Account) (bool, string) {
+	for _, s := range accounts {
 		if s != nil && s.contradiction.until != 0 {
 			return true, s.contradiction.text
 		}
@@ -180,14 +180,14 @@ func Contradicted(stocks [2]*Account) (bool, string) {
 	return false, ""
 }
 
-// forgive drops the verdict when the last evidence is long ago.
+// expire drops the contradiction when its last evidence is long ago.
 func (s *Account) expire(now float64) {
 	if now > s.contradiction.until {
 		s.contradiction = contradiction{}
 	}
 }
 
-// contradict draws the verdict from what o tells at now.
+// contradict compares the evidence of o with the budget at now.
 func (s *Account) contradict(o *Outlook, now float64) {
 	e, v := &o.evidence, &s.contradiction
 	if e.over >= contradictionOpens && (e.overSlots > contradictionSlots || e.overTimes > 1.5) {
@@ -208,7 +208,7 @@ func (s *Account) contradict(o *Outlook, now float64) {
 	}
 }
 
-// text says what the finding is.
+// text says what the candidate is.
 func (f *candidate) text(s *Account) string {
 	text := fmt.Sprintf("flows stay unanswered with %.0f ports held of %.0f while others are answered: the budget is smaller, or a port cools down for longer than configured",
 		f.level, s.ceiling)

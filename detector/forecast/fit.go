@@ -9,25 +9,25 @@ import (
 )
 
 const (
-	// witnessGap is for how many slots no open need fail before what fails later is another story.
+	// episodeGap is how many slots without a failed open separate two episodes.
 	episodeGap = 300 / slotSeconds
-	// witnessGroup is how many slots count as one moment.
+	// momentSlots is how many slots count as one moment.
 	momentSlots = 4
-	// witnessAstray is the share of opens that may be on the wrong side of a limit, and
-	// witnessShare the share of the failed that the budget must leave unexplained.
+	// strayShare is the share of opens that may be on the wrong side of a limit; unexplainedShare is the share of
+	// failed opens that the budget must leave unexplained.
 	strayShare, unexplainedShare = 0.05, 0.25
-	// witnessReach is the longest cool-down in seconds that is told of.
+	// coolDownMost is the longest cool-down, in seconds, that a candidate may have.
 	coolDownMost = 600
 )
 
-// finding is a budget under which all is as it was seen.
+// candidate is a budget that fits the sample.
 type candidate struct {
 	level float64 // mean ports held, as configured, where opens failed
 	cool  float64 // seconds of cool-down that explain it, 0 if none
 	ports float64 // ports that explain it, 0 if none
 }
 
-// deed is what became of the opens of a slot, and how free the port space was meanwhile: between low
+// outcome is how many opens of a slot were answered and failed, and how free the port space was meanwhile: between low
 // and high by some measure.
 type outcome struct {
 	slot             int64
@@ -35,7 +35,7 @@ type outcome struct {
 	answered, failed float64
 }
 
-// trial is the room for one judgement.
+// fit is room for one fit.
 type fit struct {
 	sum         [sampleSlots + 1]float64 // flows ended before each slot, from the first known
 	live        float64                  // mean ports that live flows hold
@@ -43,9 +43,9 @@ type fit struct {
 	room, order [sampleSlots]outcome
 }
 
-// judge looks for another budget: one that tells the opens that failed from those that were answered, where
-// that of s does not. A port space at its limit fails opens until a port is free, and never before; a server
-// that is dead, or drops some of all opens, does not know how free the port space is.
+// fit looks for a candidate: another budget that separates failed from answered opens, if the budget of s does not. A
+// port space at its limit fails opens until a port is free, and only then; a server that is dead, or drops a share of
+// all opens, fails them however free the port space is, and every candidate is rejected.
 func (w *sample) fit(s *Account) (candidate, bool) {
 	first, last := w.episode()
 	if first < 0 {
@@ -80,7 +80,7 @@ func (w *sample) fit(s *Account) (candidate, bool) {
 	return candidate{}, false
 }
 
-// episode is the first and last slot of what fails now; first is negative where nothing does.
+// episode returns the first and last slot of the present failures; first is negative if there are none.
 func (w *sample) episode() (first, last int64) {
 	last = int64(w.ticked)/slotSeconds - 1
 	first, gap := int64(-1), last
@@ -92,7 +92,7 @@ func (w *sample) episode() (first, last int64) {
 	return first, last
 }
 
-// unexplained is what failed well below the ceiling; false where that is little.
+// unexplained returns the mean fill of opens that failed well below the ceiling; false if they are few.
 func (w *sample) unexplained(t *fit, first, last int64, cool, ceiling float64) (f candidate, ok bool) {
 	all, low, groups, group := 0.0, 0.0, 0, int64(-1)
 	for i := first; i <= last; i++ {
@@ -115,8 +115,8 @@ func (w *sample) unexplained(t *fit, first, last int64, cool, ceiling float64) (
 	return f, low >= max(contradictionOpens, unexplainedShare*all) && groups > contradictionSlots
 }
 
-// held is the ports held at the end of slot i, if one cools down for cool seconds; false where the
-// time before is not known.
+// held returns the ports held at the end of slot i, if a port cools down for cool seconds; false if the time before
+// is unknown.
 func (w *sample) held(t *fit, i int64, cool float64) (float64, bool) {
 	end := i + 1 - w.since
 	from := float64(end) - cool/slotSeconds
@@ -131,9 +131,8 @@ func (w *sample) held(t *fit, i int64, cool float64) (float64, bool) {
 	return float64(w.rest[i&(sampleSlots-1)]) + t.sum[end] - before, true
 }
 
-// reuse is how many seconds before the end of slot i the flow ended of which the port is the next to be
-// used, if there are that many ports: no port cools down for longer where an open is answered. false where it
-// is longer ago than is known.
+// reuse returns the age, at the end of slot i, of the end of the flow whose port would be used next, if there are
+// that many ports: where an open is answered, no port cools down for longer. false if it is older than the sample.
 func (w *sample) reuse(t *fit, i int64, ports float64) (float64, bool) {
 	end := int(i + 1 - w.since)
 	want := t.sum[end] - max(ports-float64(w.rest[i&(sampleSlots-1)]), 0)
@@ -151,8 +150,8 @@ func (w *sample) reuse(t *fit, i int64, ports float64) (float64, bool) {
 	return slotSeconds * (float64(end) - at), true
 }
 
-// gather takes the slots from first to last. Where free does not know, what it returns may be
-// far below what is.
+// gather lists the outcomes from slot first to last. free measures how free the port space is; if it is not sure, the
+// port space may be much freer.
 func (w *sample) gather(t *fit, first, last int64, free func(i int64) (float64, bool)) {
 	t.outcomes = t.room[:0]
 	before, known := 0.0, false
@@ -175,7 +174,7 @@ func (w *sample) gather(t *fit, first, last int64, free func(i int64) (float64, 
 	}
 }
 
-// edge is where the port space is so free that opens are answered: nearly none is below.
+// edge returns how free the port space must be for opens to be answered: nearly no answered open is below it.
 func (t *fit) edge() float64 {
 	order := append(t.order[:0], t.outcomes...)
 	slices.SortFunc(order, func(a, b outcome) int { return cmp.Compare(a.high, b.high) })
@@ -191,10 +190,10 @@ func (t *fit) edge() float64 {
 	return math.Inf(1)
 }
 
-// limit is where opens begin to fail: nearly all that failed is below it, and nearly all that was answered
-// just above it, as where each port that becomes free is taken at once. It may be missed by share of it and by
-// least. ports is how many the measure looks back over, 0 where it counts them itself. false where there
-// is no such limit, or where chance could look the same.
+// limit returns where opens begin to fail: nearly all failed opens are below it, and nearly all answered opens are just
+// above it, because each port that becomes free is taken at once. share and least are the error allowed. ports is
+// how many ports the measure covers, 0 if it counts ports itself. false if there is no such limit, or if chance could
+// look the same.
 func (t *fit) limit(ports, share, least float64) (float64, bool) {
 	at := t.edge()
 	if math.IsInf(at, 0) {
@@ -248,7 +247,7 @@ func (t *fit) limit(ports, share, least float64) (float64, bool) {
 	if above > 2*strayShare*(below+above) || near < max(contradictionOpens, far) || slots < momentSlots {
 		return 0, false
 	}
-	// By chance, opens at random times would have moved it by the root of their number.
+	// By chance, opens at random times would move it by the root of their number.
 	moves := 2 * miss / math.Abs(at) * ports
 	steady := both > contradictionSlots && math.Sqrt(2*near) > 1.5*moves && math.Sqrt(ports) > moves
 	return at, steady || clumps >= 2

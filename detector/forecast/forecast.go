@@ -11,40 +11,46 @@ import (
 	"github.com/snatwatch/snatwatch/detector/budget"
 )
 
-// forecaster holds what all forecasts of one ledger share: the agent-wide
-// hold times that young budgets borrow from, and room to compute in.
+// Forecaster holds what all forecasts of one ledger share: the agent-wide hold times that young budgets borrow, and
+// room to compute in.
 type Forecaster struct {
 	edges *ageEdges
 	// all sums the hold times of every budget, as of second since.
 	all   occurrence
 	since float64
 	work  workspace
-	// factory is what the tails and the calibration start from.
-	factory     [detector.NumHorizons]tail
+	// factory and calibration are what tails and calibration start from.
+	factory     kindTails
+	common      kindShares
 	calibration [detector.NumHorizons]calibration
-	// scores are the errors that the factory expects of each component, power is how much they tell.
+	// scores are the errors that the factory expects of each component, power is how much they count.
 	scores [detector.NumHorizons][components]float32
 	power  [detector.NumHorizons][2]float64
+	// Judged, when set, gets each forecast once it is due, with what came.
+	Judged func(Judged)
 	// without turns parts of the method off, for the ablation table alone.
 	without Part
-	// stocks in the order they were made, so that the same input gives the same bytes.
+	// accounts stand in the order they were made, so that the same input gives the same bytes.
 	accounts []*Account
-	// saved is what a state tells of port spaces not yet met.
+	// saved has the memories of port spaces, from a state, that had no flow since.
 	saved map[SpaceName]*saved
 }
 
+// NewForecaster makes a forecaster without accounts; without leaves parts of the method out.
 func NewForecaster(without Part) *Forecaster {
-	f := &Forecaster{edges: newAgeEdges(), without: without, factory: factoryTails(), calibration: factoryCalibration(), scores: factoryScores(), power: scorePower()}
+	f := &Forecaster{edges: newAgeEdges(), without: without, calibration: factoryCalibration(), scores: factoryScores(), power: scorePower()}
+	f.factory, f.common = factoryTails()
 	f.work.edges, f.work.curve.edges = f.edges, f.edges
 	f.work.grid, f.work.horizon = aheadGrid(), horizonAt()
 	f.work.taus = hazardTaus()
+	f.work.bins = newTailEdges()
 	f.work.worth = tailWorth()
 	f.work.bursts = make([]expected, 0, burstsMost)
 	return f
 }
 
-// stock is one protocol of a budget: the hold times that its young port spaces
-// borrow from, and what is left of its past forecasts.
+// Account is one protocol of one budget: the hold times that its young port spaces borrow, and the scores of its past
+// forecasts.
 type Account struct {
 	f        *Forecaster
 	name     string
@@ -70,15 +76,11 @@ type Account struct {
 
 	contradiction contradiction
 	samples       []*sample
-	// brier sums the squared errors of judged probabilities, judged counts them; both decay.
-	brier, judged [detector.NumHorizons]float64
+	// brier sums the squared errors of probabilities that came due, scored counts them; both decay.
+	brier, scored [detector.NumHorizons]float64
 }
 
-// coolClasses is how many distinct cool-downs a budget may have; the shortest are
-// put together beyond that.
-const coolClasses = 4
-
-// stock makes the state of protocol p of budget b.
+// Account makes the account of protocol p of budget b.
 func (f *Forecaster) Account(b *budget.Budget, p collector.Protocol, now collector.Time) *Account {
 	s := &Account{f: f, name: b.Name, protocol: p}
 	s.setTerms(b.Terms(p))
@@ -87,7 +89,8 @@ func (f *Forecaster) Account(b *budget.Budget, p collector.Protocol, now collect
 	return s
 }
 
-// setTerms takes the cool-downs of t; past closes keep their class. A verdict is on the terms before.
+// setTerms takes the cool-downs of t; past closes keep their class. Samples and a contradiction belong to the terms
+// before.
 func (s *Account) setTerms(t *budget.Terms) {
 	if s.terms != *t {
 		s.dropSamples()
@@ -110,42 +113,41 @@ func (s *Account) setTerms(t *budget.Terms) {
 	}
 }
 
-// clear forgets which stocks there are; stock and keep name them anew.
+// Clear forgets which accounts there are; Account and Keep list them again.
 func (f *Forecaster) Clear() { f.accounts = nil }
 
-// keep goes on with s under terms t.
+// Keep goes on with account s under terms t.
 func (f *Forecaster) Keep(s *Account, t *budget.Terms) {
 	s.setTerms(t)
 	f.accounts = append(f.accounts, s)
 }
 
-// dropped tells the stock of a live flow that is lost sight of.
+// Dropped: no source shows a live flow any more.
 func (s *Account) Dropped(opened collector.Interval) { s.times.drop(opened) }
 
-// opened tells the stock of a flow of any of its port spaces. The same interval comes
-// back when it closes. An interval without From is a flow older than the agent.
+// Opened: a flow opened in any port space of the account. Closed gets the same interval. An interval without From
+// is a flow older than the agent.
 func (s *Account) Opened(opened collector.Interval) { s.times.open(opened) }
 
-// closed tells the stock of a flow's end.
+// Closed: a flow ended in any port space of the account.
 func (s *Account) Closed(opened, ended collector.Interval, reason collector.Reason) {
 	s.times.close(opened, ended, s.f.edges)
 	s.ended[s.classOf[reason]]++
 }
 
-// outlook is the forecast of one busy port space.
+// Outlook is the forecast of one busy port space, with what it learned.
 type Outlook struct {
-	// What each flow that opens or ends changes comes first, in few lines of the processor's cache.
+	// The first fields are those that every open and end change, in few lines of the processor's cache.
 	account *Account
-	// fresh counts flows by when they opened, freed ports by when they are released: came, rhythm and
-	// cools are told of many at once, at the next tick at the latest.
+	// fresh counts flows by the second they opened, freed ports by the second they are released. came, rhythm and
+	// cools get many of them at once, at the next tick at the latest.
 	fresh, freed fewSeconds
 	ended        [coolClasses]float32
 	// endedLately counts them over seconds, to see a change of how flows end.
 	endedLately [coolClasses]float32
-	// spread counts flows whose open is known only to an interval, to spread
-	// them evenly over it.
+	// spread counts flows whose open is known to an interval only, to spread them evenly over it.
 	spread uint32
-	// untold counts live flows that may have an answer or may wait for one.
+	// unconfirmed counts live flows of which only the first packet is known.
 	unconfirmed int32
 	evidence    evidence
 	times       lifetimes
@@ -163,21 +165,22 @@ type Outlook struct {
 	fillLately              float64 // over so long that it and a port's hold make noiseless
 	changed                 float64 // how surely lifetimes have just changed, from 0 to 1
 	// error is by how much the fill leaves the 15 s forecast, in ports per second;
-	// fifteen are the forecasts it is judged by.
+	// fifteen are the forecasts that it is measured by.
 	error   float64
 	fifteen [16]struct {
-		due  int64
+		due  uint32 // second: it is 2106 before they are too many
 		fill float32
 	}
-	// before is what a state tells of ports that were cooling, nil where it does not.
+	again reopened
+	// before has the ports that were cooling when the restored state was written; nil without a state.
 	before   *earlier
 	learnt   [detector.NumHorizons]learnt
 	rate     float64 // arrivals per second, as of the last tick
 	forecast detector.Forecast
 }
 
-// outlook starts the forecast of a port space at now. The ledger then tells of what the
-// space holds already with haveLive and haveCooling.
+// Outlook starts the forecast of a port space at now. HaveLive and HaveCooling then add what the port space holds
+// already.
 func (s *Account) Outlook(now collector.Time) *Outlook {
 	o := &Outlook{account: s, cools: newReleaseWheel(Second(now), s.longest)}
 	o.times.start(Second(now))
@@ -185,19 +188,18 @@ func (s *Account) Outlook(now collector.Time) *Outlook {
 	return o
 }
 
-// haveLive tells of a flow that was live when the outlook started.
+// HaveLive: a flow was live when the outlook started.
 func (o *Outlook) HaveLive(opened collector.Interval) { o.times.open(opened) }
 
-// haveCooling tells of a port that was cooling when the outlook started. Its flow may have been one that
-// was never answered.
+// HaveCooling: a port was cooling when the outlook started. Its flow may never have been answered.
 func (o *Outlook) HaveCooling(release collector.Time) {
 	o.cools.add(releaseSecond(release), 1)
 	o.closedBefore(releaseSecond(release))
 	o.evidence.unknown = max(o.evidence.unknown, release.Seconds())
 }
 
-// open tells of a flow that opened, or that was found live: opened without From is
-// one older than the agent. The same interval comes back in close.
+// Open: a flow opened, or was found live; opened without From is a flow older than the agent. Close gets the same
+// interval.
 func (o *Outlook) Open(opened collector.Interval) {
 	o.times.open(opened)
 	if opened.From == 0 {
@@ -243,8 +245,7 @@ func (o *Outlook) cooled() {
 	}
 }
 
-// close tells of a flow that ended; its port is held until release, which is not after
-// ended.To where there is no cool-down.
+// Close: a flow ended; its port is held until release, which is not after ended.To if there is no cool-down.
 func (o *Outlook) Close(opened, ended collector.Interval, release collector.Time, reason collector.Reason) {
 	o.times.close(opened, ended, o.account.f.edges)
 	o.ended[o.account.classOf[reason]]++
@@ -264,29 +265,20 @@ func (o *Outlook) Close(opened, ended collector.Interval, release collector.Time
 	}
 }
 
-// free tells that a cooling port was released before its time.
+// Free: a cooling port was released before its time.
 func (o *Outlook) Free(release collector.Time) {
 	o.cooled()
 	o.cools.remove(releaseSecond(release))
 }
 
-// drop forgets a live flow without an end: the ledger lost sight of it.
+// Drop forgets a live flow without an end: no source shows it any more.
 func (o *Outlook) Drop(opened collector.Interval) { o.times.drop(opened) }
 
-// second is the second that t lies in.
-func Second(t collector.Time) int64 { return int64(t) / int64(time.Second) }
-
-// releaseSecond is the first whole second at which a port due at t is free.
-func releaseSecond(t collector.Time) int64 {
-	return (int64(t) + int64(time.Second) - 1) / int64(time.Second)
-}
-
-// conditions are what the ledger knows besides the flows when a forecast is made.
+// Conditions are what the ledger knows besides flows when a forecast is made.
 type Conditions struct {
-	// Now is the moment up to which everything was seen: in poll mode the last dump's.
+	// Now is the moment up to which everything is known: if only dumps come, the begin of the last complete dump.
 	Now collector.Time
-	// Held is the number of ports held: fewer than flows where these may share a port.
-	// 0 stands for the number of flows.
+	// Held is the number of ports held: fewer than flows if flows share ports; 0 stands for the number of flows.
 	Held int
 	// Opening is the number of live flows that wait for an answer.
 	Opening int
@@ -300,7 +292,7 @@ type Conditions struct {
 	WarmingUntil collector.Time
 }
 
-// latest is the last forecast, nil before the first.
+// Latest returns the last forecast, nil before the first.
 func (o *Outlook) Latest() *detector.Forecast {
 	if o.last == 0 {
 		return nil
@@ -308,17 +300,27 @@ func (o *Outlook) Latest() *detector.Forecast {
 	return &o.forecast
 }
 
-// ticked reports whether the last forecast knows of all until now.
+// Ticked reports whether the last forecast already covers everything until now.
 func (o *Outlook) Ticked(now collector.Time) bool { return o.last >= now.Seconds() }
 
-// addUntold adds n to the live flows that may have an answer or may wait for one.
+// AddUnconfirmed adds n to the live flows of which only the first packet is known.
 func (o *Outlook) AddUnconfirmed(n int32) { o.unconfirmed += n }
 
-// live is the number of live flows; of untold only the first packet is known.
-func (o *Outlook) Live() (live, untold int) { return o.times.ages.count(), int(o.unconfirmed) }
+// Live returns the number of live flows, and how many of them are unconfirmed.
+func (o *Outlook) Live() (live, unconfirmed int) { return o.times.ages.count(), int(o.unconfirmed) }
 
-// held is the number of ports held at the last tick or event.
+// held returns the number of ports held at the last tick or event.
 func (o *Outlook) held() int {
 	o.cooled()
 	return o.times.ages.count() + int(o.cools.total)
 }
+
+// closedBefore removes a port from those of the state: the ledger knows of it now, and that it is released at release.
+func (o *Outlook) closedBefore(release int64) {
+	if o.before != nil {
+		o.before.cools.remove(release)
+	}
+}
+
+// tick makes one forecast of an outlook.
+type tick struct{ *Outlook }

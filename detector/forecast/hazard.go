@@ -11,7 +11,7 @@ import (
 // last one open (above 4.66 h).
 const ageBuckets = 50
 
-// ageBucket is the bucket of a lifetime in seconds.
+// ageBucket returns the bucket of a lifetime in seconds.
 func ageBucket(s float64) int {
 	ms := s * 1e3
 	if !(ms >= 1) {
@@ -25,7 +25,7 @@ func ageBucket(s float64) int {
 	return min(k, ageBuckets-1)
 }
 
-// ageEdge is the lower edge of bucket k in seconds.
+// ageEdge returns the lower edge of bucket k in seconds.
 func ageEdge(k int) float64 {
 	if k == 0 {
 		return 0
@@ -33,8 +33,7 @@ func ageEdge(k int) float64 {
 	return 1e-3 * math.Exp2(float64(k-1)/2)
 }
 
-// ageEdges are the lower edges of all buckets, and the end of the last for those
-// sums that need one.
+// ageEdges are the lower edges of all buckets, and an end of the last bucket.
 type ageEdges [ageBuckets + 1]float64
 
 func newAgeEdges() *ageEdges {
@@ -59,7 +58,7 @@ const tiny = 1e-30
 // learn forgets all but share keep and adds what one tick saw.
 func (o *occurrence) learn(keep float64, seen *exposure) { o.relearn(&surprise{}, keep, seen) }
 
-// relearn is learn where ages that surprise forget as if that much more time had passed.
+// relearn is learn, but ages with a surprise forget as if more time had passed.
 func (o *occurrence) relearn(s *surprise, keep float64, seen *exposure) {
 	for g, x := range s {
 		k32 := float32(keep)
@@ -86,13 +85,12 @@ type lifetimes struct {
 	lived [ageBuckets]float32
 	// survive is the share that outlives each lower edge, at the last tick.
 	survive [ageBuckets + 1]float32
-	// foretold is how many ends were to be expected in each group of ages since the last news.
+	// foretold is how many ends were expected in each group of ages since the last open or end.
 	foretold [ageGroups]float32
 }
 
-// end counts a flow that lived between lo and hi: exactly, or bounded by polls. A
-// bounded lifetime is spread over its interval as the hazards known so far have it, so
-// that a short flow seen only by a slow poll is not taken for a long one.
+// end counts a flow that lived between lo and hi: exactly, or bounded by dumps. A bounded lifetime is spread over its
+// interval by the hazards known so far, so that a short flow seen by slow dumps does not count as a long one.
 func (l *lifetimes) end(lo, hi time.Duration, edges *ageEdges) {
 	lo, hi = max(lo, 0), max(hi, 0)
 	if hi-lo <= time.Millisecond || hi-lo <= hi/8 {
@@ -120,7 +118,7 @@ func (l *lifetimes) end(lo, hi time.Duration, edges *ageEdges) {
 
 func (l *lifetimes) start(now int64) { l.ages.now = now }
 
-// open counts a live flow; one of unknown start is known to be no younger than its first sight.
+// open counts a live flow; a flow of unknown start is at least as old as its first sight.
 func (l *lifetimes) open(opened collector.Interval) {
 	if opened.From == 0 {
 		l.ages.addUnknown(Second(opened.To))
@@ -146,7 +144,7 @@ func (l *lifetimes) close(opened, ended collector.Interval, edges *ageEdges) {
 	}
 }
 
-// middle is the middle of an interval.
+// middle returns the middle of an interval.
 func middle(i collector.Interval) collector.Time { return i.From + (i.To-i.From)/2 }
 
 // crowd is the live flows collapsed to buckets of age.
@@ -156,8 +154,7 @@ type crowd struct {
 }
 
 // collapse sums the live flows of known age by bucket, and their overlap with each bucket.
-// Those younger than a second overlap nothing yet: most of them end before a tick could
-// tell their age, and are counted in full when they do.
+// Flows younger than a second overlap nothing yet: most of them end before the next tick, and their ends count in full.
 func (l *lifetimes) collapse(now float64, edges *ageEdges, c *crowd, overlap *[ageBuckets]float64) {
 	*c = crowd{}
 	*overlap = [ageBuckets]float64{}
@@ -196,7 +193,7 @@ func (l *lifetimes) collapse(now float64, edges *ageEdges, c *crowd, overlap *[a
 	}
 }
 
-// adopt takes the live flows as they are: what they lived before now is not exposure.
+// adopt takes the live flows as they are: their life before now is not exposure.
 func (l *lifetimes) adopt(now float64, edges *ageEdges, c *crowd) {
 	var overlap [ageBuckets]float64
 	l.collapse(now, edges, c, &overlap)
@@ -205,8 +202,7 @@ func (l *lifetimes) adopt(now float64, edges *ageEdges, c *crowd) {
 	}
 }
 
-// expose collapses the live flows into c and gives what ended and what was lived since
-// the last tick.
+// expose collapses the live flows into c, and puts the ends and the seconds lived since the last tick into seen.
 func (l *lifetimes) expose(now float64, edges *ageEdges, c *crowd, seen *exposure) {
 	var overlap [ageBuckets]float64
 	l.collapse(now, edges, c, &overlap)
@@ -225,8 +221,8 @@ func (l *lifetimes) expose(now float64, edges *ageEdges, c *crowd, seen *exposur
 // rates are hazards per second, by bucket.
 type rates [ageBuckets]float64
 
-// vague is the hazard believed before anything was seen: one over the age, so
-// that a flow that lived a while will live about as long again.
+// vague returns the hazard assumed before anything was seen: one over the age, so that a flow that lived a while lives
+// about as long again.
 func (e *ageEdges) vague(k int) float64 { return 2 / (e[k] + e[k+1]) }
 
 // shrink puts the hazards of o, drawn towards parent by one end's worth, into h.
@@ -246,3 +242,83 @@ const (
 
 // hazardTaus are their time constants in seconds.
 func hazardTaus() [numSpeeds]float64 { return [numSpeeds]float64{8, 60, 3600} }
+
+// Ages are tested for a change of their hazards in groups of ageGroup buckets, three octaves.
+const (
+	ageGroup  = 6
+	ageGroups = (ageBuckets + ageGroup - 1) / ageGroup
+)
+
+// surprise says how much faster than usual each group of ages is forgotten: 0 if its ends can be chance, more the more
+// they are too few or too many.
+type surprise [ageGroups]float64
+
+// keep keeps share of what was learned.
+func (o *occurrence) keep(share float64) {
+	for k := range o.ended {
+		o.ended[k] = max(0, o.ended[k]*float32(share))
+		o.lived[k] = max(0, o.lived[k]*float32(share))
+	}
+}
+
+// curve is the survival function of a lifetime, exponential within each bucket.
+type curve struct {
+	edges *ageEdges
+	h     rates
+	// At each lower edge: the hazard summed, the share that survives, and its integral, and
+	// the integral's integral.
+	sum, survive, integral, double [ageBuckets + 1]float64
+}
+
+// fit makes the curve from c.h, ends by second lived, and turns these into hazards. As in a life table, the share that
+// outlives a bucket depends on how many ended in it, wherever in the bucket: if all flows live equally long, none
+// outlives it.
+func (c *curve) fit() {
+	c.sum[0], c.survive[0], c.integral[0], c.double[0] = 0, 1, 0, 0
+	for k := range c.h {
+		w := c.edges[k+1] - c.edges[k]
+		half := min(c.h[k]*w/2, 0.999)
+		s := (1 - half) / (1 + half)
+		x := math.Log1p(2 * half / (1 - half))
+		c.h[k] = x / w
+		i, d := exponential(x, s)
+		c.sum[k+1] = c.sum[k] + x
+		c.survive[k+1] = c.survive[k] * s
+		c.integral[k+1] = c.integral[k] + c.survive[k]*w*i
+		c.double[k+1] = c.double[k] + c.integral[k]*w + c.survive[k]*w*w*d
+	}
+}
+
+// exponential returns the integral of e^-xt over t from 0 to 1, and the integral of that; s is e^-x.
+func exponential(x, s float64) (integral, double float64) {
+	if x < 1e-3 {
+		return 1 - x/2 + x*x/6, 0.5 - x/6 + x*x/24
+	}
+	i := (1 - s) / x
+	return i, (1 - i) / x
+}
+
+// at returns the hazard summed up to age x.
+func (c *curve) at(x float64) float64 {
+	k := ageBucket(x)
+	return c.sum[k] + c.h[k]*(x-c.edges[k])
+}
+
+// mean returns the integral of the survival function up to x, and the integral of that.
+func (c *curve) mean(x float64) (integral, double float64) {
+	if x <= 0 {
+		return 0, 0
+	}
+	k := ageBucket(x)
+	w := x - c.edges[k]
+	y := c.h[k] * w
+	i, d := exponential(y, math.Exp(-y))
+	return c.integral[k] + c.survive[k]*w*i, c.double[k] + c.integral[k]*w + c.survive[k]*w*w*d
+}
+
+// spreadBy makes c the curve that spreads bounded lifetimes.
+func (l *lifetimes) spreadBy(c *curve) {
+	for k := range l.survive {
+		l.survive[k] = float32(c.survive[k])
+	}
+}

@@ -2,38 +2,11 @@ package forecast
 
 import (
 	"math"
-
-	"github.com/snatwatch/snatwatch/detector"
 )
 
-// aheads are the seconds ahead that a forecast is computed for; the four horizons are
-// among them.
-const aheads = 13
-
-func aheadGrid() [aheads]float64 {
-	return [aheads]float64{5, 10, 15, 30, 60, 120, 180, 240, 300, 480, 900, 1800, 3600}
-}
-
-// horizonAt are the places of the four horizons in the grid.
-func horizonAt() [detector.NumHorizons]int { return [detector.NumHorizons]int{4, 8, 10, 12} }
-
-// course is what a forecast says at each time ahead, and how it comes to it.
-type course struct {
-	// base and variance are of the ports held now that will be held then; gain is the ports
-	// held then per arrival per second, double per arrival per second squared.
-	base, variance, gain, double [aheads]float64
-	mean                         [components][aheads]float64
-	mix                          [aheads]float64
-	// burst is the variance at each time ahead of bursts to come. Between a time and the one before,
-	// peak is the highest that the rhythm leads to, and peakBurst its variance for the
-	// bursts.
-	burst, peak, peakBurst [aheads]float64
-}
-
-// hold computes what of the ports held now is held ahead, and what each arrival adds. A
-// port of class c is held for its flow's lifetime and c seconds more, share of the
-// flows being of that class.
-func (o *Outlook) hold(w *workspace, now float64) {
+// hold computes how many of the ports held now will be held ahead, and how many each arrival adds. A port is held for
+// the lifetime of its flow and the cool-down of its class; w.share is the share of each class.
+func (o tick) hold(w *workspace, now float64) {
 	s := o.account
 	c := &w.course
 	crowd := &w.crowd
@@ -45,7 +18,7 @@ func (o *Outlook) hold(w *workspace, now float64) {
 	o.cools.after(then[:], c.base[:])
 	for i, u := range w.grid {
 		c.variance[i] = 0
-		c.gain[i], c.double[i] = o.gain(w, u)
+		c.gain[i], c.double[i] = w.gain(o.account, u)
 	}
 	if s.f.without&PartRelease != 0 && s.longest > 0 {
 		for i, u := range w.grid {
@@ -84,8 +57,7 @@ func (o *Outlook) hold(w *workspace, now float64) {
 		unknown, seen = float64(o.times.ages.count()), 0
 	}
 	if n := unknown; n > 0 {
-		// Of a flow found open nothing is known but that it was: its remaining life is that of
-		// a flow met at a random moment.
+		// A flow that was found open has the remaining life of a flow met at a random moment.
 		const end = 1e5
 		all, _ := w.curve.mean(end)
 		met, _ := w.curve.mean(min(seen, end/2))
@@ -113,12 +85,12 @@ func (o *Outlook) hold(w *workspace, now float64) {
 	}
 }
 
-// gain is the ports held u ahead per arrival per second, and per arrival per second squared.
-func (o *Outlook) gain(w *workspace, u float64) (one, two float64) {
+// gain returns the ports held u seconds ahead per arrival per second, and per arrival per second squared.
+func (w *workspace) gain(a *Account, u float64) (one, two float64) {
 	if u <= 0 {
 		return 0, 0
 	}
-	for k, cool := range o.account.classes {
+	for k, cool := range a.classes {
 		switch {
 		case w.share[k] == 0:
 		case u <= cool:
@@ -133,10 +105,10 @@ func (o *Outlook) gain(w *workspace, u float64) (one, two float64) {
 	return one * w.perFlow, two * w.perFlow
 }
 
-// stays is the share of a flow's port that is held u after it opened.
-func (o *Outlook) stays(w *workspace, u float64) float64 {
+// stays returns the probability that the port of a flow is held u seconds after the open.
+func (w *workspace) stays(a *Account, u float64) float64 {
 	q := 0.0
-	for k, cool := range o.account.classes {
+	for k, cool := range a.classes {
 		switch {
 		case w.share[k] == 0:
 		case u <= cool:

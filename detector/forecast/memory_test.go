@@ -30,7 +30,7 @@ func newNode(cool time.Duration, seconds float64) *node {
 	return n
 }
 
-// met makes the forecast of the port space, which a flow was met in, with what a state tells of it.
+// met makes the outlook of the port space, which had its first flow, with the memory that a state has of it.
 func (n *node) met() {
 	if n.o == nil {
 		n.o = n.s.Outlook(at(n.now))

@@ -16,8 +16,8 @@ func TestShiftOfReasonsIsSeen(t *testing.T) {
 		s := newSpace(NewForecaster(0), seed, 0)
 		s.b.TCP.CoolDown[collector.RST] = 15 * time.Second
 		s.b.TCP.CoolDown[collector.FIN] = 240 * time.Second
-		s.stock.setTerms(&s.b.TCP)
-		s.o = s.stock.Outlook(s.now)
+		s.account.setTerms(&s.b.TCP)
+		s.o = s.account.Outlook(s.now)
 		const calm = 1800
 		warned, full := 0, 0
 		for second := 0; full == 0 && second < calm+400; second++ {
@@ -30,7 +30,7 @@ func TestShiftOfReasonsIsSeen(t *testing.T) {
 				s.o.Open(moment(at))
 				end := at.Add(50 * time.Millisecond)
 				s.o.Close(moment(at), moment(end), end.Add(s.b.TCP.CoolDown[reason]), reason)
-				s.stock.Closed(moment(at), moment(end), reason)
+				s.account.Closed(moment(at), moment(end), reason)
 			}
 			s.now = s.now.Add(time.Second)
 			s.tick()

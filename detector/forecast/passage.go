@@ -2,77 +2,85 @@ package forecast
 
 import (
 	"math"
-
-	"github.com/snatwatch/snatwatch/detector"
 )
 
-// passage is how near to the ceiling a forecast has come on its way.
+// passage is how near to the ceiling the forecast fill has come on its way to a time ahead.
 type passage struct {
-	// left are the ports left until the ceiling, at the fullest so far; low until the one beyond
-	// the edge of a table that the pool may cross.
+	// left is the least distance to the ceiling so far, in standard deviations of the time at which it is; low that to the one
+	// beyond the edge of a table that the pool may cross.
 	left, low [components]float64
-	// clocked and clockedLow are the probabilities by the clock that the one and the other is passed.
-	clocked, clockedLow float64
-	// topClock and topRest are the highest fill so far by the clock, and by all others together.
-	topClock, topRest float64
-	// topBurst is the variance that bursts add to topClock.
-	topBurst float64
+	// passed and passedLow are the probabilities, by what recurs, that each ceiling is passed.
+	passed, passedLow float64
+	// topRecurring and topRest are the highest fill so far by what recurs, and by all other components together.
+	topRecurring, topRest float64
+	// topBurst is the variance that bursts add to topRecurring; clockVar and restVar are the others of the two.
+	topBurst, clockVar, restVar float64
+	// reach is how high the fill can be at topRest, by so many standard deviations.
+	reach float64
 }
 
+// topReach is how many standard deviations of chance a time is to be higher than others by, to be the fullest.
+const topReach = 2
+
 func startPassage() passage {
-	p := passage{topClock: math.Inf(-1), topRest: math.Inf(-1)}
+	p := passage{topRecurring: math.Inf(-1), topRest: math.Inf(-1), reach: math.Inf(-1)}
 	for k := range p.left {
 		p.left[k], p.low[k] = math.Inf(1), math.Inf(1)
 	}
 	return p
 }
 
-// top is the highest fill so far, where the clock has share trust.
+// top returns the highest fill so far, if what recurs has weight trust.
 func (p *passage) top(trust float64) float64 {
 	switch trust {
 	case 0:
 		return p.topRest
 	case 1:
-		return p.topClock
+		return p.topRecurring
 	}
-	return trust*p.topClock + (1-trust)*p.topRest
+	return trust*p.topRecurring + (1-trust)*p.topRest
 }
 
-// step goes on to place i of the grid, of horizon h, and returns the probability that the ceiling
-// is passed by then.
-func (o *Outlook) step(w *workspace, p *passage, i, h int, trust, blind float64) float64 {
+// step goes on to time i of the grid, which belongs to horizon h, and returns the probability that the ceiling is
+// passed by then.
+func (o tick) step(w *workspace, p *passage, i, h int, trust, blind float64) float64 {
 	s, c := o.account, &w.course
-	others := 1 - w.weight[h][clock]
+	others := 1 - w.weight[h][recurring]
 	if others > 1e-6 {
-		p.topRest = max(p.topRest, (c.mix[i]-w.weight[h][clock]*c.mean[clock][i])/others)
+		rest := (c.mix[i] - w.weight[h][recurring]*c.mean[recurring][i]) / others
+		v := c.variance[i] + max(0, rest-c.base[i]) + 1
+		if reach := rest + topReach*math.Sqrt(v); reach > p.reach {
+			p.reach, p.topRest, p.restVar = reach, rest, v
+		}
 	}
-	if c.peak[i] > p.topClock {
-		p.topClock, p.topBurst = c.peak[i], c.peakBurst[i]
+	if c.peak[i] > p.topRecurring {
+		p.topRecurring, p.topBurst = c.peak[i], c.peakBurst[i]
+		p.clockVar = c.variance[i] + max(0, c.peak[i]-c.base[i]) + 1
 	}
 	crossed := s.crossed[i]
 	sum := 0.0
 	for k, x := range w.weight[h] {
 		var at, atLow float64
-		if k == clock {
+		if k == recurring {
 			if x = trust; x < 1e-6 {
 				continue
 			}
 			sd := c.deviation(k, i, blind)
-			p.clocked = max(p.clocked, o.burstExceeds(w, i, s.ceiling, sd))
-			p.clockedLow = max(p.clockedLow, o.burstExceeds(w, i, s.next, sd))
-			at, atLow = p.clocked, p.clockedLow
+			p.passed = max(p.passed, o.burstExceeds(w, i, s.ceiling, sd))
+			p.passedLow = max(p.passedLow, o.burstExceeds(w, i, s.next, sd))
+			at, atLow = p.passed, p.passedLow
 		} else {
-			p.left[k] = min(p.left[k], s.ceiling-c.mean[k][i])
+			sd := c.deviation(k, i, blind)
+			p.left[k] = min(p.left[k], (s.ceiling-c.mean[k][i])/sd)
 			if crossed > 0 {
-				p.low[k] = min(p.low[k], s.next-c.mean[k][i])
+				p.low[k] = min(p.low[k], (s.next-c.mean[k][i])/sd)
 			}
 			if x *= (1 - trust) / max(others, 1e-6); x < 1e-6 {
 				continue
 			}
-			sd := c.deviation(k, i, blind)
-			at = o.exceeds(w, p.left[k]/sd)
+			at = w.exceeds(o.account, p.left[k])
 			if crossed > 0 {
-				atLow = o.exceeds(w, p.low[k]/sd)
+				atLow = w.exceeds(o.account, p.low[k])
 			}
 		}
 		sum += x * (at + crossed*max(0, atLow-at))
@@ -80,9 +88,8 @@ func (o *Outlook) step(w *workspace, p *passage, i, h int, trust, blind float64)
 	return sum
 }
 
-// pass computes the probability that the fill passes the ceiling on its way, and keeps
-// forecasts to be judged.
-func (o *Outlook) pass(w *workspace, c Conditions, now, held, seen float64) {
+// pass computes the probability that the fill passes the ceiling by each horizon, and keeps forecasts to be scored.
+func (o tick) pass(w *workspace, c Conditions, now, held, seen float64) {
 	s, co, f := o.account, &w.course, &o.forecast
 	blind := o.blindness(c, now, held)
 	f.Inexact = blind > 0 || c.WarmingUntil > c.Now
@@ -91,12 +98,12 @@ func (o *Outlook) pass(w *workspace, c Conditions, now, held, seen float64) {
 	trust := o.trust(w, 0)
 	least, before := 0.0, 0.0 // probability at the time before
 	h := 0
-	o.learnt[0].tail.cumulate(&s.f.factory[0], w.worth[0], &w.above)
+	o.learnt[0].cumulate(0, s.f, &w.above)
 	for i, u := range w.grid {
 		if i > w.horizon[h] {
 			h++
 			trust = o.trust(w, h)
-			o.learnt[h].tail.cumulate(&s.f.factory[h], w.worth[h], &w.above)
+			o.learnt[h].cumulate(h, s.f, &w.above)
 		}
 		p := o.step(w, &way, i, h, trust, blind)
 		if s.f.without&PartCalibration == 0 {
@@ -110,19 +117,19 @@ func (o *Outlook) pass(w *workspace, c Conditions, now, held, seen float64) {
 		if i == w.horizon[h] {
 			l := &o.learnt[h]
 			variance := co.variance[i] + max(0, co.mix[i]-co.base[i]) + 1
-			topSD := math.Sqrt(variance + trust*way.topBurst)
-			variance += w.weight[h][clock] * co.burst[i]
+			topSD := math.Sqrt((1-trust)*way.restVar + trust*(way.clockVar+way.topBurst))
+			variance += w.weight[h][recurring] * co.burst[i]
 			f.Mean[h] = co.mix[i]
 			f.Variance[h] = variance*l.variance() + blind
 			if h > 0 {
-				// A horizon that has not yet come due is no surer than a nearer one that has.
+				// The variance does not fall from one horizon to the next.
 				f.Variance[h] = max(f.Variance[h], f.Variance[h-1])
 			}
 			f.Probability[h] = p
 			o.keep(h, now, held, pending{
 				mix: float32(co.mix[i]), sd: float32(math.Sqrt(variance)),
 				top: float32(way.top(trust)), topSD: float32(topSD),
-				topClock: float32(way.topClock), topRest: float32(way.topRest),
+				topRecurring: float32(way.topRecurring), topRest: float32(way.topRest),
 				said: float32(p), beyond: held >= s.ceiling, burst: w.expectsBurst(u),
 			}, i, w)
 		}
@@ -135,36 +142,32 @@ func (o *Outlook) pass(w *workspace, c Conditions, now, held, seen float64) {
 	}
 }
 
-// burstExceeds is the probability by the clock that the fill is above ceiling between place i of
-// the grid and the one before; sd is its standard deviation then.
-func (o *Outlook) burstExceeds(w *workspace, i int, ceiling, sd float64) float64 {
-	// How much bursts vary is known, so the errors of other times say nothing of them.
+// burstExceeds returns the probability, by what recurs, that the fill is above ceiling between time i of the grid and
+// the time before; sd is its standard deviation then.
+func (o tick) burstExceeds(w *workspace, i int, ceiling, sd float64) float64 {
+	// The variance of bursts is known, so it is a normal tail and not that of past errors.
 	r := (ceiling - w.course.peak[i]) / sd
 	known := w.course.peakBurst[i] / (sd * sd)
-	return known*normalTail(r) + (1-known)*o.exceeds(w, r)
+	return known*normalTail(r) + (1-known)*w.exceeds(o.account, r)
 }
 
-// exceeds is the probability that the residual is above r.
-func (o *Outlook) exceeds(w *workspace, r float64) float64 {
-	if o.account.f.without&PartTail != 0 {
+// exceeds returns the probability that the residual is above r.
+func (w *workspace) exceeds(a *Account, r float64) float64 {
+	if a.f.without&PartTail != 0 {
 		return normalTail(r)
 	}
-	return beyond(&w.above, r)
+	return w.bins.beyond(&w.above, r)
 }
 
-// normalTail is the probability that a standard normal variable is above r.
+// normalTail returns the probability that a standard normal variable is above r.
 func normalTail(r float64) float64 { return math.Erfc(r/math.Sqrt2) / 2 }
 
-// tailWorth is how many residuals the factory's tail weighs, by horizon: the further ahead,
-// the more one load differs from another.
-func tailWorth() [detector.NumHorizons]float64 { return [detector.NumHorizons]float64{400, 75, 15, 8} }
-
-// settled is for how many seconds after the first cool-down is over an outlook's forecasts
-// are not kept to be judged: until then the space fills up, whatever comes later.
+// settled is how many seconds after the first cool-down forecasts are kept to be scored: until then the port space
+// fills up, whatever comes later.
 const settled = 60
 
-// keep stores the forecast p of horizon h, at place i of the grid, to be judged when due.
-func (o *Outlook) keep(h int, now, held float64, p pending, i int, w *workspace) {
+// keep stores forecast p of horizon h, at time i of the grid, to be scored when due.
+func (o tick) keep(h int, now, held float64, p pending, i int, w *workspace) {
 	l := &o.learnt[h]
 	u := int64(w.grid[i])
 	if int64(now) < l.next || now-o.began < settled+float64(o.account.longest) {
@@ -187,8 +190,8 @@ func (o *Outlook) keep(h int, now, held float64, p pending, i int, w *workspace)
 	}
 }
 
-// blindness is the variance that comes from flows lost in an overrun.
-func (o *Outlook) blindness(c Conditions, now, held float64) float64 {
+// blindness returns the variance due to flows that were lost in an overrun.
+func (o tick) blindness(c Conditions, now, held float64) float64 {
 	v := 0.0
 	if c.InexactSince != 0 {
 		lost := o.rate*min(max(now-c.InexactSince.Seconds(), 1), 60) + held/50
@@ -197,10 +200,9 @@ func (o *Outlook) blindness(c Conditions, now, held float64) float64 {
 	return v
 }
 
-// logit and logistic are each other's inverse.
-func logit(p float64) float64 {
-	p = min(max(p, 1e-9), 1-1e-9)
-	return math.Log(p / (1 - p))
+// cumulate puts into above the tail of horizon h: what was learnt, and by its worth what the factory says of this kind
+// of load.
+func (l *learnt) cumulate(h int, f *Forecaster, above *[tailBins + 1]float64) {
+	share := l.kind.shares(&f.common[h])
+	l.tail.cumulate(&f.factory[h], &share, f.work.worth[h], above)
 }
-
-func logistic(x float64) float64 { return 1 / (1 + math.Exp(-x)) }

@@ -2,8 +2,6 @@ package forecast
 
 import (
 	"math"
-
-	"github.com/snatwatch/snatwatch/detector/budget"
 )
 
 // poolTrend is the pool size of the last quarter of an hour.
@@ -16,7 +14,7 @@ const (
 	poolNotes = 16
 	poolStep  = 60.0   // seconds between two notes
 	poolSure  = 1800.0 // seconds that growth is believed to go on for
-	// poolRecent is over how many notes fast growth is measured: that of poolGrown nodes.
+	// poolRecent is how many notes fast growth is measured over; it is fast from poolGrown nodes on.
 	poolRecent = 5
 	poolGrown  = 3
 )
@@ -28,8 +26,7 @@ func (p *poolTrend) note(now, nodes float64) {
 	}
 }
 
-// growth is nodes per second, of late if the pool grows fast, else over all notes; 0 if it
-// does not grow.
+// growth returns nodes per second, over the latest notes if the pool grows fast, else over all; 0 if it does not grow.
 func (p *poolTrend) growth(now, nodes float64) float64 {
 	since := func(back int) (grown, rate float64) {
 		old := p.notes[(p.n-1-back)%poolNotes]
@@ -47,28 +44,7 @@ func (p *poolTrend) growth(now, nodes float64) float64 {
 	return max(0, rate)
 }
 
-// look notes the pool size and computes when it may cross the edge of the budget's table, beyond
-// which the ceiling is lower. Nodes are taken to join at random at the rate they do.
-func (s *Account) look(now float64, b *budget.Budget) {
-	t := b.Terms(s.protocol)
-	s.ports, s.ceiling = float64(t.Ports), float64(t.Effective)
-	s.crossed = [aheads]float64{}
-	if b.NextTierPorts == 0 || t.Ports == 0 || s.f.without&PartPool != 0 {
-		return
-	}
-	nodes := float64(b.Nodes)
-	s.pool.note(now, nodes)
-	rate := s.pool.growth(now, nodes)
-	if rate == 0 {
-		return
-	}
-	s.next = min(s.ceiling, float64(b.NextTierPorts)*s.ceiling/s.ports)
-	for i, u := range s.f.work.grid {
-		s.crossed[i] = poissonAtLeast(b.NodesToNextTier+1, rate*min(u, poolSure))
-	}
-}
-
-// poissonAtLeast is the probability that a Poisson variable of that mean is k or more.
+// poissonAtLeast returns the probability that a Poisson variable of that mean is k or more.
 func poissonAtLeast(k int, mean float64) float64 {
 	if k <= 0 {
 		return 1

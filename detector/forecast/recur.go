@@ -1,19 +1,8 @@
 package forecast
 
-import "math"
-
-// expected is a burst of arrivals to come.
-type expected struct {
-	at               float64 // seconds ahead
-	excess, variance float64 // arrivals beyond the level
-}
-
-// burstsMost bounds the bursts of the next hour that a forecast looks at, the nearest first.
-const burstsMost = 32
-
-// recur computes the two components that know the time: bursts of every hour on top of the
-// level, and the course of the day.
-func (o *Outlook) recur(w *workspace, now float64) {
+// recur computes the two components that depend on the time of day: bursts of every hour on top of the level, and
+// the course of the day.
+func (o tick) recur(w *workspace, now float64) {
 	r, c := &o.rhythm, &w.course
 	w.bursts = w.bursts[:0]
 	bin := r.start / rhythmBin
@@ -24,7 +13,7 @@ func (o *Outlook) recur(w *workspace, now float64) {
 		}
 		e := expected{float64(b*rhythmBin) - now, float64(excess), float64(variance)}
 		if b == bin {
-			// What came of it already is held.
+			// Its flows that came already are held.
 			e.excess -= max(0, float64(r.counts[0])-float64(r.level)*(now-float64(r.start))/rhythmBin)
 			e.at = 0
 			if e.excess <= 0 {
@@ -37,11 +26,11 @@ func (o *Outlook) recur(w *workspace, now float64) {
 	w.knowsDay = r.knowsDay(now)
 	today := r.course(now) // not 0 where the day is known
 	for i, u := range w.grid {
-		c.mean[clock][i], c.burst[i] = c.base[i]+rate*c.gain[i], 0
+		c.mean[recurring][i], c.burst[i] = c.base[i]+rate*c.gain[i], 0
 		for _, e := range w.bursts {
 			if e.at < u {
-				q := o.stays(w, u-e.at)
-				c.mean[clock][i] += e.excess * q
+				q := w.stays(o.account, u-e.at)
+				c.mean[recurring][i] += e.excess * q
 				c.burst[i] += e.variance * q * q
 			}
 		}
@@ -50,22 +39,19 @@ func (o *Outlook) recur(w *workspace, now float64) {
 			c.mean[day][i] = c.base[i]
 			before, gain := 0.0, c.gain[i]
 			for _, v := range w.grid[:i+1] {
-				after, _ := o.gain(w, u-v)
+				after, _ := w.gain(o.account, u-v)
 				c.mean[day][i] += o.rate * min(r.course(now+(before+v)/2)/today, courseMost) * (gain - after)
 				before, gain = v, after
 			}
 		}
-		c.peak[i], c.peakBurst[i] = c.mean[clock][i], c.burst[i]
+		c.peak[i], c.peakBurst[i] = c.mean[recurring][i], c.burst[i]
 	}
 	o.peaks(w, rate)
 }
 
-// courseMost bounds how far the rate rises over what it is now, because of the time of day.
-const courseMost = 4
-
-// peaks finds the highest that bursts lead to between the times of the grid. Those of a burst
-// are taken to come within its first burstLasts seconds.
-func (o *Outlook) peaks(w *workspace, rate float64) {
+// peaks finds the highest fill that bursts lead to between the times of the grid. The flows of a burst come within
+// its first burstLasts seconds.
+func (o tick) peaks(w *workspace, rate float64) {
 	const burstLasts = 8
 	c := &w.course
 	i := 0
@@ -85,7 +71,7 @@ func (o *Outlook) peaks(w *workspace, rate float64) {
 		mean := base + x*(c.base[i]-base) + rate*(gain+x*(c.gain[i]-gain))
 		variance := 0.0
 		for _, e := range w.bursts[:n+1] {
-			q := o.stays(w, u-e.at-burstLasts/2)
+			q := w.stays(o.account, u-e.at-burstLasts/2)
 			mean += e.excess * q
 			variance += e.variance * q * q
 		}
@@ -95,22 +81,10 @@ func (o *Outlook) peaks(w *workspace, rate float64) {
 	}
 }
 
-// deviation is the standard deviation of the fill at place i of the grid for component k: that of
-// flows that are held now, of a Poisson number of arrivals, and more.
-func (c *course) deviation(k, i int, more float64) float64 {
-	if k == clock {
-		return math.Sqrt(c.variance[i] + max(0, c.peak[i]-c.base[i]) + 1 + more + c.peakBurst[i])
-	}
-	return math.Sqrt(c.variance[i] + max(0, c.mean[k][i]-c.base[i]) + 1 + more)
-}
-
-// expectsBurst says whether a burst begins within the next u seconds.
-func (w *workspace) expectsBurst(u float64) bool { return len(w.bursts) > 0 && w.bursts[0].at < u }
-
-// trust is the share of the clock in the probability of horizon h.
-func (o *Outlook) trust(w *workspace, h int) float64 {
+// trust returns the weight of what recurs in the probability of horizon h.
+func (o tick) trust(w *workspace, h int) float64 {
 	switch {
-	case o.account.f.leaves(clock), len(w.bursts) == 0:
+	case o.account.f.leaves(recurring), len(w.bursts) == 0:
 		return 0
 	case w.expectsBurst(w.grid[w.horizon[h]]):
 		return o.learnt[h].duel[1].trust()

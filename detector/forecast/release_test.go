@@ -7,7 +7,7 @@ import (
 	"github.com/snatwatch/snatwatch/collector"
 )
 
-// What a witness counts as held until a release is released, however short the cool-down, and however many are.
+// Ports that a sample counts as held are released, however short the cool-down, and however many they are.
 func TestWitnessReleases(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {

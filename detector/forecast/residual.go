@@ -8,11 +8,11 @@ const (
 	tailReach = 50
 )
 
-// tail is how far above its forecast the highest fill came, in standard deviations: what
-// the forecast learns of its own errors.
+// tail is a histogram of how far above its forecast the highest fill came, in standard deviations: what the forecast
+// learns of its own errors.
 type tail [tailBins]float32
 
-// tailPosition is where residual r lies among the bins.
+// tailPosition returns the position of residual r among the bins.
 func tailPosition(r float64) float64 {
 	return (math.Asinh(r)/math.Asinh(tailReach) + 1) * tailBins / 2
 }
@@ -22,36 +22,55 @@ func (t *tail) learn(keep, r float64) {
 	for i := range t {
 		t[i] = t[i]*float32(keep) + tiny
 	}
-	t[min(max(int(tailPosition(r)), 0), tailBins-1)]++
+	t[TailBin(r)]++
 }
 
 // cumulate puts into above, for each bin's lower edge, the share of residuals at or above
-// it: those of t, and of prior by weight.
-func (t *tail) cumulate(prior *tail, weight float64, above *[tailBins + 1]float64) {
-	n, m := 0.0, 0.0
-	for i := range t {
-		n += float64(t[i])
-		m += float64(prior[i])
+// it: those of t, and of the priors, whose shares sum to one, by weight.
+func (t *tail) cumulate(priors *[kinds]tail, share *[kinds]float64, weight float64, above *[tailBins + 1]float64) {
+	n := float32(0)
+	for _, x := range t {
+		n += x
+	}
+	scale := 1 / (float64(n) + weight)
+	var by [kinds]float32
+	for k := range by {
+		by[k] = float32(weight * share[k])
 	}
 	sum := 0.0
 	above[tailBins] = 0
 	for i := tailBins - 1; i >= 0; i-- {
-		sum += (float64(t[i]) + weight*float64(prior[i])/m) / (n + weight)
+		x := t[i] + by[0]*priors[0][i] + by[1]*priors[1][i] + by[2]*priors[2][i] + by[3]*priors[3][i]
+		sum += float64(x) * scale
 		above[i] = min(sum, 1)
 	}
 }
 
-// beyond is the share of residuals above r.
-func beyond(above *[tailBins + 1]float64, r float64) float64 {
-	x := tailPosition(r)
-	if !(x > 0) {
+// tailEdges are the lower edges of the bins, and the end of the last.
+type tailEdges [tailBins + 1]float64
+
+func newTailEdges() (e tailEdges) {
+	for i := range e {
+		e[i] = math.Sinh((float64(i)*2/tailBins - 1) * math.Asinh(tailReach))
+	}
+	return e
+}
+
+// beyond returns the share of residuals above r.
+func (e *tailEdges) beyond(above *[tailBins + 1]float64, r float64) float64 {
+	if !(r > e[0]) {
 		return 1
 	}
-	if x >= tailBins {
+	if r >= e[tailBins] {
 		return 0
 	}
-	i := int(x)
-	return above[i] + (above[i+1]-above[i])*(x-float64(i))
+	i := 0
+	for step := tailBins / 2; step > 0; step /= 2 {
+		if r >= e[i+step] {
+			i += step
+		}
+	}
+	return above[i] + (above[i+1]-above[i])*(r-e[i])/(e[i+1]-e[i])
 }
 
 // pending is a forecast that waits for its horizon to pass.
@@ -60,54 +79,56 @@ type pending struct {
 	mean [components]float32 // by component, at the horizon
 	mix  float32             // their weighted mean there
 	sd   float32
-	// top is the highest fill until then and topSD its standard deviation; topClock is the highest by
-	// the clock, topRest by all others together.
-	top, topSD, topClock, topRest float32
-	said                          float32 // probability
+	// top is the highest fill until then and topSD its standard deviation; topRecurring is the highest by what recurs,
+	// topRest by all other components together.
+	top, topSD, topRecurring, topRest float32
+	said                              float32 // probability
 	// highest fill seen since.
 	highest float32
-	// What the two regressions need: the rate now and N now, less their long means, and the
-	// number of arrivals so far.
+	// For the two regressions: rate and fill, less their long means, and the number of arrivals so far.
 	rate, rateMean, fill, fillMean float32
 	arrivals                       float64
-	// beyond: the space was exhausted already, so the probability is not judged. hit: it was since.
-	// burst: one was expected until then.
+	// beyond: the port space was exhausted already, so the probability is not scored. hit: it was exhausted since.
+	// burst: a burst was expected until then.
 	beyond, hit, burst bool
 }
 
 // pendings is how many forecasts of one horizon wait at a time.
 const pendings = 4
 
-// learnt is what one port space knows of its forecasts at one horizon.
+// learnt is what one port space learned from its forecasts at one horizon.
 type learnt struct {
 	waiting [pendings]pending
 	next    int64 // second of the next forecast to keep
 	tail    tail
+	kind    kind
 	// score is the mean absolute error of each component in standard deviations.
 	score [components]float32
-	// duel compares the clock with all others together: by how well they know the highest fill where
-	// no burst is expected until the horizon (0), and where one is (1).
+	// duel compares what recurs with all other components together, by the error of the highest fill: if no burst is
+	// expected until the horizon (0), and if one is (1).
 	duel [2]duel
+	// rise compares the trend with a rate that stays, where the two differ.
+	rise duel
 	// Regressions of the future on the present, both less their long mean.
 	rate, fill regression
 	// spread is the mean square of the residual at the horizon, in variances.
 	spread float32
-	seen   float32 // forecasts judged, at most seenMost
+	seen   float32 // forecasts scored, at most seenMost
 }
 
-// duel is the mean error of the clock and of all others, in standard deviations, over rounds.
-type duel struct{ clock, rest, rounds float32 }
+// duel is the mean error of what recurs and of all other components, in standard deviations, over rounds.
+type duel struct{ recurring, rest, rounds float32 }
 
-func (d *duel) judge(clock, rest float64) {
+func (d *duel) learn(clock, rest float64) {
 	d.rounds = min(d.rounds+1, seenMost)
-	d.clock += (float32(min(clock, tailReach)) - d.clock) / d.rounds
+	d.recurring += (float32(min(clock, tailReach)) - d.recurring) / d.rounds
 	d.rest += (float32(min(rest, tailReach)) - d.rest) / d.rounds
 }
 
-// trust is the share of the clock: half before anything was judged.
+// trust returns the weight of what recurs: half before the first round.
 func (d *duel) trust() float64 {
 	const worth, power = 2, 8 // rounds that a draw weighs
-	odds := math.Pow(float64((worth+d.rounds*d.rest)/(worth+d.rounds*d.clock)), power)
+	odds := math.Pow(float64((worth+d.rounds*d.rest)/(worth+d.rounds*d.recurring)), power)
 	return odds / (1 + odds)
 }
 
@@ -122,7 +143,7 @@ func (r *regression) learn(keep, x, y float64) {
 	r.n = r.n*float32(keep) + 1
 }
 
-// slope is between 0 and 1; the prior weighs as much as worth observations.
+// slope returns the slope, between 0 and 1; the prior weighs as much as worth observations.
 func (r *regression) slope(prior, worth float64) float64 {
 	n := float64(r.n)
 	if !(r.xx > 0) {
@@ -130,3 +151,38 @@ func (r *regression) slope(prior, worth float64) float64 {
 	}
 	return min(max((n*float64(r.xy)/float64(r.xx)+worth*prior)/(n+worth), 0), 1)
 }
+
+// seenMost is how many scored forecasts the mean errors reach back.
+const seenMost = 100
+
+// take learns from forecast p, which is due u seconds after it was made, with held ports and opened arrivals by now.
+func (l *learnt) take(p *pending, held, opened, u, keep float64, tails *[kinds]tail) {
+	l.seen = min(l.seen+1, seenMost)
+	f := 1 / float64(l.seen)
+	sd := float64(p.sd)
+	for k := range l.score {
+		l.score[k] += float32(f * (min(math.Abs(held-float64(p.mean[k]))/sd, tailReach) - float64(l.score[k])))
+	}
+	highest := float64(p.highest)
+	d := &l.duel[0]
+	if p.burst {
+		d = &l.duel[1]
+	}
+	d.learn(math.Abs(highest-float64(p.topRecurring))/sd, math.Abs(highest-float64(p.topRest))/sd)
+	if a, b := float64(p.mean[trend]), float64(p.mean[revert]); math.Abs(a-b) > riseDiffers*sd {
+		l.rise.learn(math.Abs(held-a)/sd, math.Abs(held-b)/sd)
+	}
+	r := (held - float64(p.mix)) / sd
+	l.spread += float32(f * (min(r*r, 2500) - float64(l.spread)))
+	residual := (highest - float64(p.top)) / float64(p.topSD)
+	l.tail.learn(keep, residual)
+	l.kind.learn(TailBin(residual), tails)
+	l.rate.learn(keep, float64(p.rate), (opened-p.arrivals)/u-float64(p.rateMean))
+	l.fill.learn(keep, float64(p.fill), held-float64(p.fillMean))
+}
+
+// variance returns the mean square of past residuals in variances, at least a quarter.
+func (l *learnt) variance() float64 { return max(0.25, float64(l.spread)) }
+
+// riseDiffers is from how many standard deviations on a trend differs from a rate that stays.
+const riseDiffers = 1

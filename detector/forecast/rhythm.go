@@ -20,7 +20,7 @@ const (
 	binMost = 1e7
 )
 
-// rhythm is when flows of a port space open: what recurs every hour, and every day.
+// rhythm has the times at which flows of a port space open: what recurs every hour, and every day.
 type rhythm struct {
 	// start is the first second of the bin that is being counted; counts are those of the bin
 	// and of the three after it, by number.
@@ -57,7 +57,7 @@ func (r *rhythm) count(at int64, n uint32) {
 	}
 }
 
-// advance closes the bins that ended by now, up to which all that opened was counted.
+// advance closes the bins that ended by now; all flows that opened until now are counted.
 func (r *rhythm) advance(now int64) {
 	bin := now / rhythmBin
 	if bin-r.start/rhythmBin > int64(len(r.counts)) {
@@ -72,8 +72,8 @@ func (r *rhythm) advance(now int64) {
 	}
 }
 
-// skip goes on in the middle of bin, when nobody counted since start: no bin of the hour was counted
-// more often than if the hours in between had not been.
+// skip goes on in the middle of bin after a gap since start: bins of the hour count as often as if the hours of the gap
+// had not been.
 func (r *rhythm) skip(bin int64) {
 	if r.first != 0 {
 		missed := bin + 1 - r.start/rhythmBin
@@ -104,7 +104,7 @@ func (r *rhythm) learn(b int64, n float32) {
 	k.mean += w * (x - k.mean)
 	k.square += w * (x*x - k.square)
 
-	// The level heeds no burst, but follows one that lasts.
+	// The level ignores a burst, but follows one that lasts.
 	const far, lasting = 4, 3 // standard deviations, bins
 	d, reach := rest-r.level, far*float32(math.Sqrt(float64(r.noise)))
 	switch {
@@ -139,7 +139,7 @@ func (r *rhythm) learn(b int64, n float32) {
 	}
 }
 
-// hours is how often the bin of the hour that b is was counted before.
+// hours returns how often the bin of the hour of b was counted before.
 func (r *rhythm) hours(b int64) int64 {
 	if r.first == 0 || b < r.first {
 		return 0
@@ -147,9 +147,9 @@ func (r *rhythm) hours(b int64) int64 {
 	return (b - r.first) / hourBins
 }
 
-// burst is by how many flows bin b is expected to exceed the level, and the variance of that; 0
-// unless several hours agree, and while bursts stay away: whoever sent them may have stopped, and that is
-// seen from one bin to the next, not from hour to hour.
+// burst returns by how many flows bin b is expected to exceed the level, and the variance of that; 0 unless several
+// hours agree, and while bursts stay away: their sender may have stopped, which is seen from one bin to the next,
+// not from hour to hour.
 func (r *rhythm) burst(b int64) (excess, variance float32) {
 	if r.missed > 0.6 {
 		return 0, 0
@@ -176,8 +176,8 @@ func (r *rhythm) knowsDay(now float64) bool {
 	return r.first != 0 && now-float64(r.first*rhythmBin) > 86400+2*dayBin && slices.Min(r.day[:]) > 0
 }
 
-// course is the rate at second t as the days so far had it: between the middles of two quarters,
-// each smoothed by its neighbours.
+// course returns the rate at second t on the days so far: between the middles of two quarters of an hour, each smoothed
+// by its neighbours.
 func (r *rhythm) course(t float64) float64 {
 	x := t/dayBin - 0.5
 	i := math.Floor(x)
@@ -189,3 +189,6 @@ func (r *rhythm) smooth(q int64) float64 {
 	q += dayBins // a quarter before 1970 is none
 	return float64(r.day[(q-1)%dayBins]+2*r.day[q%dayBins]+r.day[(q+1)%dayBins]) / 4
 }
+
+// take takes n flows back that were counted in this bin.
+func (r *rhythm) take(n uint32) { r.counts[0] -= min(n, r.counts[0]) }

@@ -73,7 +73,7 @@ func TestRhythmHeedsGaps(t *testing.T) {
 func TestRhythmExpectsNothingAfterOneHour(t *testing.T) {
 	t.Parallel()
 	s := newBusySpace(NewForecaster(0), 1)
-	o, w := s.o, &s.stock.f.work
+	o, w := s.o, &s.account.f.work
 	o.rhythm = rhythm{}
 	start := int64(midnight)
 	for at := start; at < start+2*3600; at += rhythmBin {
@@ -82,7 +82,7 @@ func TestRhythmExpectsNothingAfterOneHour(t *testing.T) {
 		if at == start+600 {
 			o.rhythm.counts[0] = 700
 		}
-		if o.recur(w, float64(at)); len(w.bursts) > 0 {
+		if (tick{o}).recur(w, float64(at)); len(w.bursts) > 0 {
 			t.Fatalf("%d s after the start: a burst of %.0f in %.0f s", at-start, w.bursts[0].excess, w.bursts[0].at)
 		}
 	}

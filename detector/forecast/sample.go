@@ -7,40 +7,37 @@ import (
 	"github.com/snatwatch/snatwatch/collector"
 )
 
-// A witness knows the last witnessSlots slots of witnessWidth seconds: the longest cool-down that it can
-// tell of.
+// A sample has sampleSlots slots of slotSeconds seconds: together the longest cool-down that it can find.
 const (
 	sampleSlots = 256
 	slotSeconds = 4
-	// witnessEarly is how many slots lie between two dumps.
+	// earlySlots is how many slots lie between two dumps.
 	earlySlots = 3
 )
 
-// witness remembers how opens fared in a port space where some fail, and which ports were held
-// then by flows that were answered, so that another budget can be tried on it.
+// sample counts answered and failed opens in a port space where some fail, and the ports that answered flows held
+// meanwhile, so that another budget can be fitted to it.
 type sample struct {
 	of      *Outlook
 	failing float64 // second of the last close of a flow that was not answered
-	fitted  float64 // second of the last judgement
+	fitted  float64 // second of the last fit
 	ticked  float64 // second of the last tick
 	since   int64   // slot from which on all is known
 	now     int64   // slot of the last tick
-	// ended counts answered flows by when they ended; answered and failed count flows
-	// by when they opened.
+	// ended counts answered flows by the slot of their end; answered and failed count flows by the slot of their open.
 	ended, answered, failed [sampleSlots]uint16
 	// rest is the ports held otherwise than by a cool-down after a FIN, as of the end of a slot.
 	rest [sampleSlots]float32
-	// other and unanswered count ports that are held after an end, by when they are
-	// released: of answered flows that did not end by a FIN, and of flows that were
-	// never answered. The sums are of those not released.
+	// other and unanswered count ports that are held after an end, by the slot of their release: of answered flows
+	// that did not end by a FIN, and of flows that were never answered. The sums are over ports not yet released.
 	other, unanswered       [sampleSlots]uint16
 	otherSum, unansweredSum int
 }
 
 func sampleSlot(t collector.Time) int64 { return Second(t) / slotSeconds }
 
-// start makes w the witness of o, from what o knows of the time before: each flow that opened
-// and is gone is taken for one that was answered and ended at once.
+// start makes w the sample of o, from what o knows of the time before: each flow that opened and is gone counts as
+// answered, and ended at once.
 func (w *sample) start(o *Outlook) {
 	o.arrived()
 	now := max(o.last, float64(o.came.now))
@@ -54,7 +51,7 @@ func (w *sample) start(o *Outlook) {
 		before -= n
 	}
 	if w.since == o.came.since/slotSeconds && w.now-w.since < sampleSlots-earlySlots {
-		// What opened before o began, and was told of after.
+		// Flows that opened before o began and were seen later.
 		for range earlySlots {
 			w.since--
 			opened[w.since&(sampleSlots-1)] = max(0, before) / earlySlots
@@ -80,35 +77,18 @@ func (w *sample) start(o *Outlook) {
 	}
 }
 
-// forget begins anew at second now, from nothing.
+// forget empties the sample at second now.
 func (w *sample) forget(now float64) {
 	slot := int64(now) / slotSeconds
 	*w = sample{of: w.of, ticked: now, failing: w.failing, fitted: w.fitted, now: slot, since: slot}
 }
 
-// count is how many arrivals fell between seconds from and to, where blocks of a level are the
-// finest that reach back there, spread evenly over each.
-func (a *arrivals) count(from, to int64) (n float32) {
-	for j := range a.blocks {
-		last := a.now >> j
-		if last-from>>j >= arrivalBlocks {
-			continue
-		}
-		for b := from >> j; b <= (to-1)>>j && b <= last; b++ {
-			part := min(to, (b+1)<<j, a.now+1) - max(from, b<<j)
-			n += a.blocks[j][b&(arrivalBlocks-1)] * float32(part) / float32(min((b+1)<<j, a.now+1)-b<<j)
-		}
-		return n
-	}
-	return 0
-}
-
-// inside reports whether slot i is remembered.
+// inside reports whether slot i is in the sample.
 func (w *sample) inside(i int64) bool { return i > w.now-sampleSlots && i <= w.now }
 
-// close tells of a flow's end.
+// close takes in the end of a flow.
 func (w *sample) close(opened, ended collector.Interval, release collector.Time, reason collector.Reason, fin bool) {
-	// To is when the first packet went out; where dumps alone tell, From is the dump before.
+	// To is when the first packet went out; if only dumps come, From is the dump before.
 	open, known := sampleSlot(opened.To), opened.From != 0
 	later := release > ended.To
 	if reason == collector.Timeout {
@@ -117,7 +97,7 @@ func (w *sample) close(opened, ended collector.Interval, release collector.Time,
 			w.add(&w.failed, open)
 		}
 		if later {
-			// One slot later than the port is free, so that none is missing while it is held.
+			// One slot later than the release, so that no port is missing while it is held.
 			w.hold(&w.unanswered, &w.unansweredSum, sampleSlot(release)+1)
 		}
 		return
@@ -149,15 +129,15 @@ func (w *sample) add(counts *[sampleSlots]uint16, i int64) {
 	}
 }
 
-// told says that a flow was answered that no tick counted among the live ones, from its
-// open until its end or now.
+// answeredLate adds the port of a flow that turned out to be answered: no tick counted it, from its open until its end
+// or now.
 func (w *sample) answeredLate(opened, until collector.Time) {
 	for i := max(sampleSlot(opened), w.since); i < min(sampleSlot(until), w.now); i++ {
 		w.rest[i&(sampleSlots-1)]++
 	}
 }
 
-// advance forgets what is out of reach in slot now, and releases the ports that are due.
+// advance brings the sample to slot now: old slots leave it, and ports that are due are released.
 func (w *sample) advance(now int64) {
 	for w.now < now {
 		w.now++
@@ -171,7 +151,7 @@ func (w *sample) advance(now int64) {
 	w.since = max(w.since, w.now-sampleSlots+1)
 }
 
-// tick takes how many ports live flows hold at second now that were answered.
+// tick takes in how many ports answered live flows hold at second now.
 func (w *sample) tick(now, live float64) {
 	i, last := int64(now)/slotSeconds, int64(w.ticked)/slotSeconds
 	w.advance(i)
@@ -184,7 +164,7 @@ func (w *sample) tick(now, live float64) {
 	w.ticked = now
 }
 
-// due reports whether it is time to judge again.
+// fitDue reports whether it is time for another fit.
 func (w *sample) fitDue(now float64) bool {
 	if now-w.fitted < contradictionSlot {
 		return false
@@ -193,11 +173,10 @@ func (w *sample) fitDue(now float64) bool {
 	return true
 }
 
-// audit recounts what the witnesses of s hold; of are the outlooks that there are. It is for the tests of whoever
-// feeds outlooks.
+// Audit recounts the ports in the samples of s; of are the outlooks that there are. Tests of the ledger call it.
 func (s *Account) Audit(of map[*Outlook]bool) error {
 	if len(s.samples) > samplesMax {
-		return fmt.Errorf("%d witnesses, at most %d", len(s.samples), samplesMax)
+		return fmt.Errorf("%d samples, at most %d", len(s.samples), samplesMax)
 	}
 	for _, w := range s.samples {
 		other, unanswered := 0, 0
@@ -207,9 +186,9 @@ func (s *Account) Audit(of map[*Outlook]bool) error {
 		}
 		switch {
 		case w.of == nil || !of[w.of] || w.of.sampleOf() != w:
-			return errors.New("a witness is of no port space")
+			return errors.New("a sample belongs to no port space")
 		case other != w.otherSum || unanswered != w.unansweredSum:
-			return fmt.Errorf("a witness holds %d and %d ports, its slots say %d and %d", w.otherSum, w.unansweredSum, other, unanswered)
+			return fmt.Errorf("a sample holds %d and %d ports, its slots say %d and %d", w.otherSum, w.unansweredSum, other, unanswered)
 		}
 	}
 	return nil

@@ -3,9 +3,9 @@ package forecast
 import (
 	"cmp"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"hash/crc32"
+	"maps"
 	"math"
 	"slices"
 	"time"
@@ -13,40 +13,6 @@ import (
 	"github.com/snatwatch/snatwatch/collector"
 	"github.com/snatwatch/snatwatch/detector"
 )
-
-// A state is what the forecast learned, as bytes: hold times, arrivals and its own errors,
-// by budget and port space. Flows are not in it: the kernel knows them.
-//
-// It begins with stateMagic and the version, and ends with a CRC-32C of all before.
-const (
-	stateMagic   = "snatwatch state\n"
-	stateVersion = 4
-	// stateOld is after how long what was learned of a port space says nothing any more.
-	stateOld = 6 * time.Hour
-)
-
-// ErrState says that the bytes are no state, were damaged, or come from another version.
-var ErrState = errors.New("not a readable state")
-
-// keep shrinks what was learned by how long ago it was.
-func (o *occurrence) keep(share float64) {
-	for k := range o.ended {
-		o.ended[k] = max(0, o.ended[k]*float32(share))
-		o.lived[k] = max(0, o.lived[k]*float32(share))
-	}
-}
-
-// memory is what an outlook learned, without flows and pending forecasts.
-type memory struct {
-	speeds                         [numSpeeds]occurrence
-	ended                          [coolClasses]float32
-	dispersion, rateMean, fillMean float64
-	since                          float64 // seconds over which the two means were taken
-	rhythm                         rhythm
-	learnt                         [detector.NumHorizons]learnt
-	came                           arrivals
-	before                         earlier
-}
 
 // remember copies what o learned until now.
 func (o *Outlook) remember(now collector.Time) memory {
@@ -57,32 +23,32 @@ func (o *Outlook) remember(now collector.Time) memory {
 	for h := range m.learnt {
 		m.learnt[h].waiting, m.learnt[h].next = [pendings]pending{}, 0
 	}
-	o.recallable(&m, Second(now))
+	m.keepCourse(o, Second(now))
 	return m
 }
 
-// recall gives a new outlook what one of the same port space learned.
+// recall gives a new outlook the memory of its port space.
 func (o *Outlook) recall(m *memory, now collector.Time) {
 	o.speeds, o.ended, o.learnt, o.rhythm = m.speeds, m.ended, m.learnt, m.rhythm
 	o.dispersion, o.rateMean, o.fillMean = m.dispersion, m.rateMean, m.fillMean
 	o.began = now.Seconds() - m.since
-	o.resume(m, Second(now))
+	m.resume(o, Second(now))
 }
 
-// stateStock and stateSpaces bound what a state may hold.
+// stateAccounts and stateSpaces are how many accounts and port spaces a state may hold.
 const (
-	stateStocks = 1 << 10
-	stateSpaces = 1 << 20
+	stateAccounts = 1 << 10
+	stateSpaces   = 1 << 20
 )
 
-// known is a port space with a forecast, by the name that lasts over a restart.
+// Known is a port space with an outlook, and its name, which lasts over a restart.
 type Known struct {
 	Name    SpaceName
 	Outlook *Outlook
 }
 
-// appendState appends what was learned until now, of the known port spaces and of those that were not met since
-// the last restart: no more than most in all.
+// AppendState appends what was learned until now of the known port spaces, and of those that had no flow since the
+// last restart: most in all at most.
 func (f *Forecaster) AppendState(b []byte, now collector.Time, spaces []Known, most int) []byte {
 	c := codec{b: append(b, stateMagic...)}
 	first := len(b)
@@ -91,9 +57,9 @@ func (f *Forecaster) AppendState(b []byte, now collector.Time, spaces []Known, m
 	c.time(&now)
 	c.occurrence(&f.all)
 	n := len(f.accounts)
-	c.length(&n, stateStocks)
+	c.length(&n, stateAccounts)
 	for _, s := range f.accounts {
-		c.stock(&s.name, &s.protocol, &s.hours, &s.brier, &s.judged)
+		c.account(&s.name, &s.protocol, &s.hours, &s.brier, &s.scored)
 	}
 	spaces = slices.DeleteFunc(spaces, func(k Known) bool { return k.Outlook.began == 0 })
 	unclaimed := f.unclaimed(now, most-len(spaces))
@@ -108,24 +74,23 @@ func (f *Forecaster) AppendState(b []byte, now collector.Time, spaces []Known, m
 	return binary.LittleEndian.AppendUint32(c.b, crc32.Checksum(c.b[first:], crc32.MakeTable(crc32.Castagnoli)))
 }
 
-// stockState is what a state holds of a stock.
-type stockState struct {
+// accountState is what a state holds of an account.
+type accountState struct {
 	name          string
 	protocol      collector.Protocol
 	hours         occurrence
-	brier, judged [detector.NumHorizons]float64
+	brier, scored [detector.NumHorizons]float64
 }
 
 // state is the content of a state.
 type state struct {
-	at     collector.Time
-	all    occurrence
-	stocks []stockState
-	spaces map[SpaceName]*saved
+	at       collector.Time
+	all      occurrence
+	accounts []accountState
+	spaces   map[SpaceName]*saved
 }
 
-// readState reads what appendState gave, as it is worth at now. Where the bytes are no state it returns an
-// error that is ErrState.
+// ReadState reads what AppendState wrote, aged to now. If the bytes are no state, the error is ErrState.
 func ReadState(b []byte, now collector.Time) (state, error) {
 	st := state{spaces: map[SpaceName]*saved{}}
 	c, err := openState(b)
@@ -135,14 +100,14 @@ func ReadState(b []byte, now collector.Time) (state, error) {
 	c.time(&st.at)
 	c.occurrence(&st.all)
 	n := 0
-	c.length(&n, stateStocks)
+	c.length(&n, stateAccounts)
 	for range n {
-		var s stockState
-		c.stock(&s.name, &s.protocol, &s.hours, &s.brier, &s.judged)
+		var s accountState
+		c.account(&s.name, &s.protocol, &s.hours, &s.brier, &s.scored)
 		if c.err != nil {
 			return state{}, c.err
 		}
-		st.stocks = append(st.stocks, s)
+		st.accounts = append(st.accounts, s)
 	}
 	c.length(&n, stateSpaces)
 	for range n {
@@ -168,15 +133,15 @@ func ReadState(b []byte, now collector.Time) (state, error) {
 	return st, nil
 }
 
-// restore takes in a state at now, before the first event.
+// Restore takes in a state at now, before the first event.
 func (f *Forecaster) Restore(st *state, now collector.Time) {
 	gap := max(0, now.Sub(st.at).Seconds())
 	st.all.keep(math.Exp(-gap / 86400))
 	f.all = st.all
 	for _, s := range f.accounts {
-		for i := range st.stocks {
-			if was := &st.stocks[i]; was.name == s.name && was.protocol == s.protocol {
-				s.hours, s.brier, s.judged = was.hours, was.brier, was.judged
+		for i := range st.accounts {
+			if was := &st.accounts[i]; was.name == s.name && was.protocol == s.protocol {
+				s.hours, s.brier, s.scored = was.hours, was.brier, was.scored
 				s.hours.keep(math.Exp(-gap / (6 * 3600)))
 				s.borrow()
 			}
@@ -221,14 +186,18 @@ func (c *codec) memory(m *memory) {
 		for i := range l.tail {
 			c.f32(&l.tail[i])
 		}
+		for k := range l.kind {
+			c.f32(&l.kind[k])
+		}
 		for k := range l.score {
 			c.f32(&l.score[k])
 		}
 		c.f32(&l.rate.xx, &l.rate.xy, &l.rate.n, &l.fill.xx, &l.fill.xy, &l.fill.n)
 		c.f32(&l.spread, &l.seen)
 		for i := range l.duel {
-			c.f32(&l.duel[i].clock, &l.duel[i].rest, &l.duel[i].rounds)
+			c.f32(&l.duel[i].recurring, &l.duel[i].rest, &l.duel[i].rounds)
 		}
+		c.f32(&l.rise.recurring, &l.rise.rest, &l.rise.rounds)
 	}
 	m.dispersion = max(1, m.dispersion)
 	c.arrivals(&m.came)
@@ -285,14 +254,14 @@ func (c *codec) rhythm(r *rhythm) {
 	}
 }
 
-func (c *codec) stock(name *string, p *collector.Protocol, hours *occurrence, brier, judged *[detector.NumHorizons]float64) {
+func (c *codec) account(name *string, p *collector.Protocol, hours *occurrence, brier, scored *[detector.NumHorizons]float64) {
 	c.text(name)
 	x := uint64(*p)
 	c.u64(&x)
 	*p = collector.Protocol(x)
 	c.occurrence(hours)
 	for h := range brier {
-		c.f64(&brier[h], &judged[h])
+		c.f64(&brier[h], &scored[h])
 	}
 }
 
@@ -305,4 +274,33 @@ func (c *codec) saved(v *saved) {
 	v.Protocol = collector.Protocol(x)
 	c.time(&v.at)
 	c.memory(&v.memory)
+}
+
+// unclaimed returns the memories of port spaces that had no flow since the restart, the youngest first, n at most.
+func (f *Forecaster) unclaimed(now collector.Time, n int) []*saved {
+	list := slices.DeleteFunc(slices.Collect(maps.Values(f.saved)), func(v *saved) bool { return v.old(now) })
+	slices.SortFunc(list, func(a, b *saved) int {
+		return cmp.Or(cmp.Compare(b.at, a.at), a.compare(&b.SpaceName))
+	})
+	return list[:min(len(list), max(0, n))]
+}
+
+// Remembers reports whether there are memories of port spaces that had no flow since the restart. uptime is the time
+// since the start; after stateOld all memories are dropped.
+func (f *Forecaster) Remembers(uptime time.Duration) bool {
+	if len(f.saved) > 0 && uptime > stateOld {
+		f.saved = nil
+	}
+	return len(f.saved) > 0
+}
+
+// Claim gives new outlook o the memory of its port space, if there is one.
+func (f *Forecaster) Claim(o *Outlook, name SpaceName, now collector.Time) {
+	if v, ok := f.saved[name]; ok {
+		if !v.old(now) {
+			m := v.until(now)
+			o.recall(&m, now)
+		}
+		delete(f.saved, name)
+	}
 }

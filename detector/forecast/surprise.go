@@ -2,26 +2,17 @@ package forecast
 
 import "math"
 
-// Ages are tested for a change of their hazards in groups of ageGroup buckets, three octaves.
 const (
-	ageGroup  = 6
-	ageGroups = (ageBuckets + ageGroup - 1) / ageGroup
-)
-
-// surprise is by how much the ends of a group of ages were too few or too many to be chance: 0 where they
-// could be, else how many times faster than usual what is known of these ages goes out of date.
-type surprise [ageGroups]float64
-
-const (
-	// surprising is the square of the deviation, in standard ones, from which on ends surprise: 4.
+	// surprising is the square of the deviation from which on ends surprise: 4 standard deviations.
 	surprising = 16
-	// changeFor is for how many seconds after a surprise lifetimes count as just changed.
+	// changeFor is how many seconds after a surprise lifetimes count as just changed.
 	changeFor = 15
 )
 
 // surprise compares the ends of a tick with those that the survival curve of the tick before foretold. News
-// says that flows opened or ended since then: between two dumps there are no ends, and none are missed.
-func (l *lifetimes) surprise(seen *exposure, news bool, edges *ageEdges) (s surprise) {
+// says that flows opened or ended since then: between two dumps there are no ends, and none are missed. lost is how many flows that
+// were not young ended beyond all expectation.
+func (l *lifetimes) surprise(seen *exposure, news bool, edges *ageEdges) (s surprise, lost float64) {
 	for g := range s {
 		d, e := 0.0, float64(l.foretold[g])
 		for k := g * ageGroup; k < min((g+1)*ageGroup, ageBuckets); k++ {
@@ -34,22 +25,29 @@ func (l *lifetimes) surprise(seen *exposure, news bool, edges *ageEdges) (s surp
 		if news {
 			l.foretold[g] = 0
 			s[g] = max(0, (d-e)*(d-e)/(e+1)/surprising-1)
+			if s[g] > 0 && g >= reopenLeast {
+				lost += max(0, d-e)
+			}
 		}
 	}
-	return s
+	return s, lost
 }
 
-// surprised learns whether lifetimes changed. A memory of seconds still holds what was before, and a
-// forecast that trusts it is late by as much as a page can be early.
-func (o *Outlook) surprised(w *workspace, dt float64) (s surprise) {
+// surprised learns whether lifetimes changed. Even a memory of seconds still has lifetimes from before, and would make a
+// page late.
+func (o tick) surprised(w *workspace, dt float64) (s surprise) {
+	w.lost, w.ended = 0, 0
 	if o.account.f.without&PartSurprise != 0 {
 		return s
 	}
 	news := o.opened != o.openedBefore
-	for _, n := range w.seen.ended {
+	for k, n := range w.seen.ended {
 		news = news || n > 0
+		if k >= reopenLeast*ageGroup {
+			w.ended += float64(n)
+		}
 	}
-	s = o.times.surprise(&w.seen, news, w.edges)
+	s, w.lost = o.times.surprise(&w.seen, news, w.edges)
 	o.changed *= math.Exp(-dt / changeFor)
 	for _, x := range s {
 		o.changed = max(o.changed, x/(1+x))
@@ -57,9 +55,8 @@ func (o *Outlook) surprised(w *workspace, dt float64) (s surprise) {
 	return s
 }
 
-// hasten moves h towards the hazards of a faster memory where, in a group of buckets, a
-// log-rank test says that lifetimes have changed: the more surely, the less of
-// h stays.
+// hasten moves h towards the hazards of a faster memory in groups of buckets where a log-rank test says that lifetimes
+// have changed: the surer the test, the farther.
 func (o *occurrence) hasten(h *rates) {
 	for first := 0; first < ageBuckets; first += ageGroup {
 		last := min(first+ageGroup, ageBuckets)
@@ -69,9 +66,32 @@ func (o *occurrence) hasten(h *rates) {
 			e += float64(o.lived[k]) * h[k]
 		}
 		z2 := (d - e) * (d - e) / (e + 1)
-		m := max(2, 60/(1+z2*z2/16))
+		m := max(2, (60+4*d)/(1+z2*z2/16))
 		for k := first; k < last; k++ {
 			h[k] = (float64(o.ended[k]) + m) / (float64(o.lived[k]) + m/h[k])
 		}
+	}
+}
+
+// mixLately is the time constant in seconds of the short count of ends by cool-down.
+const mixLately = 15
+
+// shift moves share, the shares of cool-downs over minutes, towards those of the last seconds if a test says that flows
+// end in another way now: the surer the test, the farther.
+func (o tick) shift(share *[coolClasses]float64, dt float64) {
+	keep := float32(math.Exp(-dt / mixLately))
+	n := 0.0
+	for k := range o.endedLately {
+		n += float64(o.endedLately[k])
+	}
+	z2 := 0.0
+	for k, x := range o.endedLately {
+		e := n * share[k]
+		z2 += (float64(x) - e) * (float64(x) - e) / (e + 1)
+	}
+	m := max(2, 60/(1+z2*z2/16))
+	for k := range share {
+		share[k] = (float64(o.endedLately[k]) + m*share[k]) / (n + m)
+		o.endedLately[k] *= keep
 	}
 }

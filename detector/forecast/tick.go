@@ -4,86 +4,23 @@ import (
 	"math"
 
 	"github.com/snatwatch/snatwatch/collector"
-	"github.com/snatwatch/snatwatch/detector"
 	"github.com/snatwatch/snatwatch/detector/budget"
 )
 
-// Part is a part of the forecast that can be left out, so that an ablation shows what it
-// is worth. Parts combine by or.
-type Part uint
-
-// The parts.
-const (
-	// PartAges: live flows leave by their age; without it all leave like new ones.
-	PartAges Part = 1 << iota
-	// PartRelease: a cooling port is released on its second; without it cooling ports
-	// leave at a constant rate.
-	PartRelease
-	// PartSpeeds: faster memories of hazards where a test says that lifetimes changed;
-	// without it one memory of an hour.
-	PartSpeeds
-	// PartGate: the test; without it the memory of a minute always.
-	PartGate
-	// PartNowcast: a window as long as the rate was level; without it one of a minute.
-	PartNowcast
-	// PartTrend, PartDrift and PartMeans are the components of those names; PartMeans takes
-	// away all that lean on a long mean.
-	PartTrend
-	PartDrift
-	PartMeans
-	// PartTail: the learned tail of the residual; without it a normal one.
-	PartTail
-	// PartCalibration: the probability's own recalibration.
-	PartCalibration
-	// PartPool: the growth of the pool across the edge of a table.
-	PartPool
-	// PartRhythm: what recurs every hour. PartDay: the course of the day.
-	PartRhythm
-	PartDay
-	// PartSurprise: where ends are too few or too many for chance, hazards are learnt anew at once, and for a
-	// while no component that knows nothing of lifetimes is trusted.
-	PartSurprise
-	// PartSettle: a fill of brief holds is averaged before it is said to stay.
-	PartSettle
-)
-
-// workspace is room for one tick, shared by all outlooks of a forecaster.
-type workspace struct {
-	edges   *ageEdges
-	grid    [aheads]float64
-	horizon [detector.NumHorizons]int
-	taus    [numSpeeds]float64
-	worth   [detector.NumHorizons]float64
-	crowd   crowd
-	seen    exposure
-	curve   curve
-	share   [coolClasses]float64
-	bursts  []expected // of the next hour, the nearest first
-	// knowsDay: the course of the day is known.
-	knowsDay bool
-	perFlow  float64 // ports held per flow
-	// unseen are ports that the ledger does not know of, by time ahead.
-	unseen [aheads]float64
-	course course
-	weight [detector.NumHorizons][components]float64
-	above  [tailBins + 1]float64
-}
-
-// tick brings the stock to now, before the outlooks of its port spaces; b is its
-// budget as it stands, so that a pool on the move is seen.
+// Tick brings the account to now, before the outlooks of its port spaces. b is its budget as it stands, so that a
+// growing pool is seen.
 func (s *Account) Tick(now collector.Time, b *budget.Budget) {
 	t := now.Seconds()
 	s.times.ages.advance(Second(now))
 	s.expire(t)
 	w := &s.f.work
-	s.look(t, b)
+	s.notePool(t, b)
 	if s.last == 0 {
 		s.times.adopt(t, w.edges, &w.crowd)
 		s.borrow()
 		s.last = t
 	}
-	// Hold times of a whole budget change slowly: a tick of a second would cost more
-	// than it tells.
+	// Hold times of a whole budget change slowly: it is enough to learn every 5 s.
 	dt := t - s.last
 	if dt < 5 {
 		return
@@ -100,13 +37,12 @@ func (s *Account) Tick(now collector.Time, b *budget.Budget) {
 	day := math.Exp(-dt / 86400)
 	for h := range s.brier {
 		s.brier[h] *= day
-		s.judged[h] *= day
+		s.scored[h] *= day
 	}
 	s.borrow()
 }
 
-// borrow computes the hazards that port spaces borrow, and how bounded lifetimes of the
-// budget are spread.
+// borrow computes the hazards that port spaces borrow, and the curve that spreads bounded lifetimes of the budget.
 func (s *Account) borrow() {
 	var agent rates
 	for k := range agent {
@@ -120,15 +56,11 @@ func (s *Account) borrow() {
 	s.times.spreadBy(c)
 }
 
-// spreadBy has bounded lifetimes spread by curve c from now on.
-func (l *lifetimes) spreadBy(c *curve) {
-	for k := range l.survive {
-		l.survive[k] = float32(c.survive[k])
-	}
-}
+// Tick makes the forecast: every second for a busy port space, every 5 s for others.
+func (o *Outlook) Tick(c Conditions) { tick{o}.run(c) }
 
-// tick makes the forecast. Call it as often as calmTick says.
-func (o *Outlook) Tick(c Conditions) {
+// run takes in what happened since the last tick, and forecasts.
+func (o tick) run(c Conditions) {
 	s, w := o.account, &o.account.f.work
 	now := c.Now.Seconds()
 	dt := now - o.last
@@ -158,25 +90,27 @@ func (o *Outlook) Tick(c Conditions) {
 	}
 	cooling := float64(o.cools.total) * perFlow
 	o.observe(&c, dt, held-cooling, cooling)
-	s.contradict(o, now)
+	s.contradict(o.Outlook, now)
 	seen := held
 	held += o.foresee(w, &c, now)
 	if first {
 		o.fillLately = held
 	}
+	o.reopen(w, now, dt, float64(c.Opening))
 	o.arrive(now, dt, held)
 	w.perFlow = perFlow
 	o.hold(w, now)
 	o.doubt(w, now)
 	o.settle(w, now, dt, held)
-	o.judge(now, held)
+	o.scoreDue(now, held)
 	o.expect(w, now, held)
 	o.pass(w, c, now, held, seen)
 }
 
 // refit learns what the tick saw of lifetimes and fits the survival curve to it.
-func (o *Outlook) refit(w *workspace, dt float64) {
+func (o tick) refit(w *workspace, dt float64) {
 	s := o.account
+	o.again.spare(o.last, dt, w.edges, &w.seen)
 	surprise := o.surprised(w, dt)
 	for i := range hour {
 		o.speeds[i].relearn(&surprise, math.Exp(-dt/w.taus[i]), &w.seen)
@@ -220,12 +154,12 @@ func (o *Outlook) refit(w *workspace, dt float64) {
 	o.shift(&w.share, dt)
 }
 
-// noiseless is for how many seconds arrivals are counted until their chance is small.
+// noiseless is how many seconds of arrivals are needed for a small error by chance.
 const noiseless = 30
 
-// settle averages the fill. Ports held for long are a count over that long already, and an average would
-// only lag; those held briefly are mostly chance, which is gone by the farther horizons.
-func (o *Outlook) settle(w *workspace, now, dt, held float64) {
+// settle averages the fill. Ports that are held for long already sum over that time, and an average would only lag.
+// The number of ports that are held briefly is mostly chance, which is gone by the farther horizons.
+func (o tick) settle(w *workspace, now, dt, held float64) {
 	f := 1.0
 	if tau := noiseless - w.course.gain[aheads-1]; tau > 0 {
 		f = max(1-math.Exp(-dt/tau), min(1, dt/(now-o.began+dt)))
@@ -234,13 +168,13 @@ func (o *Outlook) settle(w *workspace, now, dt, held float64) {
 }
 
 // arrive learns from the arrivals of the tick and the fill.
-func (o *Outlook) arrive(now, dt, held float64) {
+func (o tick) arrive(now, dt, held float64) {
 	x1, x2 := o.lastOpened, o.opened-o.openedBefore
 	o.lastOpened, o.openedBefore = x2, o.opened
 	t1, t2 := o.lastSeconds, dt
 	o.lastSeconds = dt
 	if x1+x2 > 0 && t1 > 0 && now-o.began > 1.5*dt {
-		// At one rate both would be as long as their seconds.
+		// At one rate, arrivals would be proportional to seconds.
 		apart := (x1*t2 - x2*t1) * (x1*t2 - x2*t1) / (t1 * t2 * (x1 + x2))
 		d := min(apart, 10*o.dispersion)
 		o.dispersion = max(1, o.dispersion+(1-math.Exp(-dt/900))*(d-o.dispersion))
@@ -259,9 +193,60 @@ func (o *Outlook) arrive(now, dt, held float64) {
 	}
 	for i := range o.fifteen {
 		p := &o.fifteen[i]
-		if p.due != 0 && int64(now) >= p.due {
+		if p.due != 0 && uint32(now) >= p.due {
 			o.error += (1 - math.Exp(-dt/20)) * ((held-float64(p.fill))/15 - o.error)
 			p.due = 0
 		}
+	}
+}
+
+// notePool notes the pool size and computes the probability that the pool crosses the edge of the table, beyond which
+// the ceiling is lower. Nodes join at random at their present rate.
+func (s *Account) notePool(now float64, b *budget.Budget) {
+	t := b.Terms(s.protocol)
+	s.ports, s.ceiling = float64(t.Ports), float64(t.Effective)
+	s.crossed = [aheads]float64{}
+	if b.NextTierPorts == 0 || t.Ports == 0 || s.f.without&PartPool != 0 {
+		return
+	}
+	nodes := float64(b.Nodes)
+	s.pool.note(now, nodes)
+	rate := s.pool.growth(now, nodes)
+	if rate == 0 {
+		return
+	}
+	s.next = min(s.ceiling, float64(b.NextTierPorts)*s.ceiling/s.ports)
+	for i, u := range s.f.work.grid {
+		s.crossed[i] = poissonAtLeast(b.NodesToNextTier+1, rate*min(u, poolSure))
+	}
+}
+
+// reopen takes flows of the tick that were opened again out of the arrivals; opening of those that are open are not answered.
+func (o tick) reopen(w *workspace, now, dt, opening float64) {
+	if o.again.since == 0 {
+		o.again.since = now - reopenLasts - 1 // what is usual has to be learned first
+	}
+	lost := o.again.lost(now, dt, w.ended, w.lost, o.rate)
+	excess := beyondRate(o.opened-o.openedBefore, float64(o.again.rate), dt, o.dispersion)
+	// What waits for an answer is not open again.
+	pairs := o.again.pair(lost, max(0, excess-opening), dt)
+	if pairs == 0 {
+		return
+	}
+	took := o.came.take(uint32(pairs))
+	o.opened -= float64(took)
+	o.rhythm.take(took)
+	if i := int(now - o.again.since); i >= 0 && i < len(o.again.cohort) {
+		o.again.cohort[i] += uint16(min(took, math.MaxUint16-uint32(o.again.cohort[i])))
+	}
+	// Where the ports of those that closed are cooling, the fill jumps; it does not drift.
+	cooling := 0.0
+	for k, cool := range o.account.classes {
+		if cool > 0 {
+			cooling += w.share[k]
+		}
+	}
+	for i := range o.fifteen {
+		o.fifteen[i].fill += float32(cooling * float64(took))
 	}
 }

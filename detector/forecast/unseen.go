@@ -4,23 +4,14 @@ import (
 	"math"
 )
 
-// What closed before the agent came is not seen, and its ports may be cooling. It is bounded: no more of them can be
-// held than the rate of flows times what is left of their cool-down.
+// Flows that ended before the start are not seen, and their ports may be cooling. Their number is bounded: the rate of
+// flows times the rest of their cool-down.
 
-// earlier is what a state tells of the ports that were cooling when it was written.
-type earlier struct {
-	cools releaseWheel
-	// written is the second at which it was; rate is that of arrivals then. What closed between then and the start
-	// is estimated.
-	written int64
-	rate    float64
-}
-
-// resumes is for how many seconds after a state was written what it tells of arrivals and cooling ports still holds.
+// resumes is how many seconds after a state was written its arrivals and cooling ports are still used.
 const resumes = 300
 
-// recallable puts into m what lets a forecast go on after a restart.
-func (o *Outlook) recallable(m *memory, now int64) {
+// keepCourse puts the arrivals and cooling ports of o into m, so that its forecast goes on after a restart.
+func (m *memory) keepCourse(o *Outlook, now int64) {
 	o.arrived()
 	o.cooled()
 	m.came = o.came
@@ -38,8 +29,8 @@ func (o *Outlook) recallable(m *memory, now int64) {
 	m.before.cools.total += b.total
 }
 
-// resume goes on from what m tells, if it is not too old: in the meantime flows came as before.
-func (o *Outlook) resume(m *memory, now int64) {
+// resume gives o the arrivals and cooling ports of m, if m is young enough: meanwhile flows came at the same rate.
+func (m *memory) resume(o *Outlook, now int64) {
 	gap := now - m.before.written
 	if m.before.written == 0 || gap < 0 || gap > resumes || m.before.cools.width != o.cools.width {
 		return
@@ -60,7 +51,7 @@ func (o *Outlook) resume(m *memory, now int64) {
 
 // foresee puts into w.unseen how many ports that the ledger does not know of will be held at each time ahead, and
 // returns how many are now.
-func (o *Outlook) foresee(w *workspace, c *Conditions, now float64) float64 {
+func (o tick) foresee(w *workspace, c *Conditions, now float64) float64 {
 	s := o.account
 	w.unseen = [aheads]float64{}
 	if c.WarmingUntil <= c.Now {
@@ -94,8 +85,8 @@ func (o *Outlook) foresee(w *workspace, c *Conditions, now float64) float64 {
 	return held
 }
 
-// doubt adds the ports that the ledger does not know of to the course, and takes chance off what is to come.
-func (o *Outlook) doubt(w *workspace, now float64) {
+// doubt adds the ports that the ledger does not know of to the course, and lowers the rate to come by its chance.
+func (o tick) doubt(w *workspace, now float64) {
 	c, proven := &w.course, o.proven(now)
 	for i, n := range w.unseen {
 		c.base[i] += n
@@ -105,19 +96,12 @@ func (o *Outlook) doubt(w *workspace, now float64) {
 	}
 }
 
-// closedBefore takes a port that the ledger has come to know, and that is free at release, out of those of the state.
-func (o *Outlook) closedBefore(release int64) {
-	if o.before != nil {
-		o.before.cools.remove(release)
-	}
-}
-
-// provenBy is how many standard deviations of chance are taken off the rate of a port space that has just been met.
+// provenBy is how many standard deviations are taken off the rate of a young port space.
 const provenBy = 2
 
-// proven is the share of the arrival rate that is beyond chance: less than one while a port space is young, when
-// a few arrivals are all that is known.
-func (o *Outlook) proven(now float64) float64 {
+// proven returns the share of the arrival rate that is beyond chance: below one while a port space is young, with few
+// arrivals.
+func (o tick) proven(now float64) float64 {
 	age := now - float64(o.came.since)
 	young := 1 - age/float64(settled+o.account.longest)
 	if young <= 0 {

@@ -11,7 +11,7 @@ import (
 
 // warm makes a tick of an agent that came at start.
 func (s *busySpace) warm(start collector.Time) {
-	s.stock.Tick(s.now, s.b)
+	s.account.Tick(s.now, s.b)
 	s.o.Tick(Conditions{Now: s.now, WarmingUntil: start.Add(s.cool)})
 }
 
@@ -37,8 +37,8 @@ func TestStartOfASteadyLoadIsCalm(t *testing.T) {
 				s.rate = tt.rate
 				s.play(500)
 				start := s.now
-				s.stock = s.o.account.f.Account(s.b, collector.TCP, start)
-				s.o = s.stock.Outlook(start)
+				s.account = s.o.account.f.Account(s.b, collector.TCP, start)
+				s.o = s.account.Outlook(start)
 				for _, at := range s.live {
 					s.o.Open(moment(at))
 				}
@@ -95,7 +95,7 @@ func TestStateGoesOn(t *testing.T) {
 		s.second()
 		s.tick()
 	}
-	o := s.stock.Outlook(s.now)
+	o := s.account.Outlook(s.now)
 	o.recall(&m, s.now)
 	start := s.now
 	for second := range 300 {

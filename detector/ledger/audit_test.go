@@ -22,7 +22,7 @@ func waiting(w *wheel) (all []timer) {
 
 // audit recounts everything from the entries alone.
 func audit(l *Ledger) error {
-	type counts struct{ live, cooling, opening, untold int }
+	type counts struct{ live, cooling, opening, unconfirmed int }
 	spaces, folds := map[place]counts{}, map[place]counts{}
 	refs := map[uint64]portRefs{}
 	total, timers := 0, map[timer]bool{}
@@ -42,7 +42,9 @@ func audit(l *Ledger) error {
 			c := counts{}
 			switch f.phase {
 			case phaseLive:
-				c.live++
+				if f.flags&flagUncounted == 0 {
+					c.live++
+				}
 				alarm := l.flows.table.chunks[i>>chunkShift].alarm
 				if at, _ := l.flows.deadline(f); at > l.clock.now && (alarm == 0 || alarm > l.flows.timers.tickAt(at)) {
 					panic("a live flow's clock that nothing looks at")
@@ -52,9 +54,9 @@ func audit(l *Ledger) error {
 				}
 				if f.flags&flagUnconfirmed != 0 {
 					if f.flags&flagOpening != 0 {
-						panic("a flow is told to be opening and untold")
+						panic("a flow is opening and unconfirmed")
 					}
-					c.untold++
+					c.unconfirmed++
 				}
 			case phaseCooling:
 				c.cooling++
@@ -87,12 +89,12 @@ func audit(l *Ledger) error {
 				refs[portKey(f.place, f)] = r
 				sum := spaces[f.place]
 				sum.opening += c.opening
-				sum.untold += c.untold
+				sum.unconfirmed += c.unconfirmed
 				spaces[f.place] = sum
 				return
 			}
 			sum := spaces[f.place]
-			spaces[f.place] = counts{sum.live + c.live, sum.cooling + c.cooling, sum.opening + c.opening, sum.untold + c.untold}
+			spaces[f.place] = counts{sum.live + c.live, sum.cooling + c.cooling, sum.opening + c.opening, sum.unconfirmed + c.unconfirmed}
 		})
 		if own != n.flows.count {
 			return fmt.Errorf("netns %d: %d entries, counted as %d", n.inode, own, n.flows.count)
@@ -102,7 +104,7 @@ func audit(l *Ledger) error {
 	for k, r := range refs {
 		live, cooling := r.split()
 		sum := spaces[place(k>>32)]
-		spaces[place(k>>32)] = counts{sum.live + live, sum.cooling + cooling, sum.opening, sum.untold}
+		spaces[place(k>>32)] = counts{sum.live + live, sum.cooling + cooling, sum.opening, sum.unconfirmed}
 	}
 	if diff := cmp.Diff(refs, l.spaces.ports, cmp.AllowUnexported(portRefs{})); diff != "" {
 		return fmt.Errorf("shared ports (-want +got):\n%s", diff)
@@ -129,7 +131,7 @@ func audit(l *Ledger) error {
 		tracked[l.spaces.accounts[s.key.account].owner]++
 		outlooks[s.outlook] = true
 		want := spaces[place(i)]
-		if got := (counts{s.live, s.cooling, s.opening, want.untold}); got != want {
+		if got := (counts{s.live, s.cooling, s.opening, want.unconfirmed}); got != want {
 			return fmt.Errorf("space %v: %+v, its flows say %+v", s.destination, got, want)
 		}
 		c := &sums[s.key.account]
@@ -137,9 +139,9 @@ func audit(l *Ledger) error {
 		if s.outlook == nil {
 			continue
 		}
-		live, untold := s.outlook.Live()
-		if untold != want.untold {
-			return fmt.Errorf("space %v: forecast counts %d flows of which only the first packet is known, ledger %d", s.destination, untold, want.untold)
+		live, unconfirmed := s.outlook.Live()
+		if unconfirmed != want.unconfirmed {
+			return fmt.Errorf("space %v: forecast counts %d flows of which only the first packet is known, ledger %d", s.destination, unconfirmed, want.unconfirmed)
 		}
 		if live != s.live && l.spaces.accounts[s.key.account].terms.Unique == budget.PerEndpoint {
 			return fmt.Errorf("space %v: forecast counts %d live flows, ledger %d", s.destination, live, s.live)

@@ -109,11 +109,10 @@ func (c *churn) next(e *collector.Event) {
 }
 
 // An event of each kind with a million flows live. One event is one that a source hands over: an open, a
-// close or a flow that a dump shows. apply-ns is the CPU time of ApplyAll alone, and all of it: timers and the
-// releases that come due are part of the events during which they do, as are the forecasts that are told. Left out are the making of the events, which is the
-// source's work, and the ticks themselves, which are made meanwhile but are a thing of each second:
-// BenchmarkForecast has them. The ratio is to one look-up in Go's map of as many flows right after, which
-// says what the machine's memory costs at the time.
+// close or a flow that a dump shows. apply-ns is the CPU time of ApplyAll: the timers and releases that come due
+// are in it, and what forecasts take in of each event. The making of events, which is the work of sources, and the
+// ticks of forecasts, which BenchmarkForecast measures, are not. The ratio is to one look-up in a Go map of as many
+// flows right after, which says what memory costs on the machine at the time.
 func BenchmarkLedgerApply(b *testing.B) {
 	flows := map[netip.AddrPort]uint32{}
 	for i := range million {

@@ -3,6 +3,7 @@ package ledger
 import (
 	"encoding/json"
 	"fmt"
+	"math/rand/v2"
 	"net/netip"
 	"slices"
 	"testing"
@@ -133,6 +134,35 @@ func TestExportedKeepTheirPlace(t *testing.T) {
 	s.Advance(at(72))
 	want(72, 4, 0, 1, 5, 99) // empty, and shown as such
 	want(140, 99)
+}
+
+// Hundreds of destinations that hold a port for a moment each do not make a new series each.
+func TestTiesMakeFewSeries(t *testing.T) {
+	t.Parallel()
+	const exported, destinations, minutes = 50, 500, 60
+	s := newScript(t, Config{Budgets: []*budget.Budget{plain()}, ExportedMax: exported, ExportHold: 5 * time.Minute})
+	rng := rand.New(rand.NewPCG(1, 1))
+	shown, born := map[string]bool{}, 0
+	for tick := range minutes * 12 { // a scrape every 5 s
+		x := 1 + 5*float64(tick)
+		for range 40 {
+			n, port := rng.IntN(destinations), 1024+rng.IntN(60000)
+			s.open(x, destinationFlow(n, port))
+			s.close(x+4.9, destinationFlow(n, port), collector.FIN)
+		}
+		now := map[string]bool{}
+		for _, sp := range s.tcp(x + 2).Spaces {
+			now[sp.Destination] = true
+			if !shown[sp.Destination] {
+				born++
+			}
+		}
+		shown = now
+	}
+	// Each place changes hands once in each hold at the most.
+	if most := exported + exported*minutes/5; born > most {
+		t.Errorf("%d series began in an hour, want at most %d", born, most)
+	}
 }
 
 func TestReconfigure(t *testing.T) {

@@ -30,10 +30,10 @@ type cloud struct {
 	since float64
 	// brief: the play is over once the budget is contradicted.
 	brief bool
-	// lost are the seconds between which the agent is told nothing.
+	// lost are the seconds between which the agent gets no events.
 	lost [2]float64
 	// every is how many seconds lie between dumps, and shown what the next one shows; without dumps
-	// the agent is told at once.
+	// the agent gets an event at once.
 	every float64
 	shown []*seenFlow
 }
@@ -73,8 +73,8 @@ func (c *cloud) later(at float64, do func()) {
 // tells reports whether the agent hears of what happens at t.
 func (c *cloud) tells(t float64) bool { return t >= c.since && (t < c.lost[0] || t >= c.lost[1]) }
 
-// told gives the agent the event of a flow that opens at t.
-func (c *cloud) told(s script, t float64, e *seenFlow) {
+// tell gives the agent the event of a flow that opens at t.
+func (c *cloud) tell(s script, t float64, e *seenFlow) {
 	switch {
 	case c.every > 0:
 		e.Active = at(t)
@@ -109,7 +109,7 @@ func (c *cloud) open(s script, t float64, answers func(t float64) bool, try int)
 	free := c.held < c.ports
 	if !free || !answers(t) {
 		e.State = collector.Opening
-		c.told(s, t, e)
+		c.tell(s, t, e)
 		end := t + c.patience
 		c.later(end, func() { c.over(s, end, e, collector.Timeout) })
 		if try < c.retries {
@@ -123,7 +123,7 @@ func (c *cloud) open(s script, t float64, answers func(t float64) bool, try int)
 	if c.life > 0 {
 		life = c.life * c.rng.ExpFloat64()
 	}
-	c.told(s, t, e)
+	c.tell(s, t, e)
 	end := t + life
 	c.later(end, func() { c.over(s, end, e, collector.FIN) })
 	c.later(end+c.truth, func() { c.held-- })

@@ -12,7 +12,7 @@ import (
 	"github.com/snatwatch/snatwatch/detector/forecast"
 )
 
-// views are the ways in which an agent is told of flows.
+// views are the ways in which an agent sees flows.
 func views() map[string]cloud {
 	return map[string]cloud{
 		// The kernel tells of a flow that opens and of one that ends, and a client gives up soon.

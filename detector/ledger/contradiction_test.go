@@ -122,7 +122,7 @@ func TestWaitingIsNoContradiction(t *testing.T) {
 	}
 }
 
-// A verdict is on the terms that it was drawn under, and stands for half an hour, whether flows come or not.
+// A contradiction belongs to the terms at its time, and stands for half an hour, whether flows come or not.
 func TestContradictionIsLetGo(t *testing.T) {
 	t.Parallel()
 	over := func() (s script, n int) {

@@ -186,7 +186,7 @@ func TestWhichFlowsCount(t *testing.T) {
 	}
 }
 
-// An open that failed for lack of ports between two dumps is told to the next forecast, which comes with
+// The next forecast knows of an open that failed for lack of ports between two dumps. It comes with
 // the second of them.
 func TestStallsBetweenDumpsAreForecast(t *testing.T) {
 	t.Parallel()

@@ -8,8 +8,8 @@ import (
 	"github.com/snatwatch/snatwatch/detector/budget"
 )
 
-// At saturation ports are freed and taken again while opens fail, and a failure is counted now and then: until it is over the
-// answer is now, and no longer.
+// At saturation ports are freed and taken again while opens fail, and a failure is counted now and then: until it is
+// over the answer is now, and no longer.
 func TestSaturationIsNowUntilItIsOver(t *testing.T) {
 	t.Parallel()
 	s := newScript(t, Config{Budgets: []*budget.Budget{plain()}})

@@ -9,6 +9,7 @@ type intake struct {
 	vips    *vips
 	flows   *flows
 	spaces  *spaces
+	feed    *feed
 }
 
 // sighting is an event about a flow with what was looked up for it.
@@ -39,10 +40,13 @@ func (in *intake) take(n *netns, e *collector.Event, k *lookup) {
 		// A socket's end that lost its addresses says nothing.
 	case i == 0 && e.Kind == collector.Closed, i == 0 && f.State == collector.Done:
 		in.addEnded(&s)
+	case i == 0 && e.Kind == collector.Seen:
+		n.noteShown(in.flows.table.at(in.add(&s)), f.State)
 	case i == 0:
 		in.add(&s)
 	case e.Kind == collector.Seen:
 		in.seen(&s, i)
+		n.noteShown(in.flows.table.at(i), f.State)
 	case e.Kind == collector.Opened:
 		in.opened(&s, i)
 	default:
@@ -61,13 +65,14 @@ func (in *intake) openedAt(s *sighting) collector.Interval {
 }
 
 // add makes an entry for a live flow that the ledger did not know.
-func (in *intake) add(s *sighting) {
-	i := in.flows.table.add(s.key, &s.netns.flows)
+func (in *intake) add(s *sighting) (i uint32) {
+	i = in.flows.table.add(s.key, &s.netns.flows)
 	f := in.flows.table.at(i)
 	f.protocol = s.event.Flow.Protocol
 	f.dump = s.netns.dump
 	in.start(s, f, in.openedAt(s), false)
 	in.refresh(s, i, f)
+	return i
 }
 
 // addEnded makes an entry for an ended flow that the ledger did not know.
@@ -87,7 +92,7 @@ func (in *intake) addEnded(s *sighting) {
 // start makes f, which holds no port, a live flow; resumed says that it was live before.
 func (in *intake) start(s *sighting, f *flow, opened collector.Interval, resumed bool) {
 	e := s.event
-	f.phase, f.flags, f.reason = phaseLive, 0, collector.ReasonUnknown
+	f.phase, f.flags, f.reason = phaseLive, f.flags&flagShown, collector.ReasonUnknown
 	f.id, f.moment = e.Flow.ID, 0
 	f.setOpened(opened)
 	in.heard(s, f)
@@ -102,10 +107,13 @@ func (in *intake) start(s *sighting, f *flow, opened collector.Interval, resumed
 		f.vip = in.vips.number(e.Flow.VIP.Addr(), s.home)
 	}
 	f.place = in.placeFor(s)
+	if e.Kind == collector.Opened && f.protocol == collector.TCP && s.netns.dump != 0 && in.spaces.accountOf(f).budget.FreesAtEnd() {
+		f.flags |= flagUncounted
+	}
 	in.spaces.count(f, 1, 0)
 	if e.Kind == collector.Opened && e.Flow.State == collector.Opening {
 		f.flags |= flagUnconfirmed
-		in.spaces.addUnconfirmed(f, 1)
+		in.feed.addUnconfirmed(f, 1)
 	}
 	a, t := in.spaces.accountOf(f), in.spaces.tallyOf(f)
 	if opened.From != 0 && opened.To >= in.clock.start {
@@ -117,7 +125,7 @@ func (in *intake) start(s *sighting, f *flow, opened collector.Interval, resumed
 	if !f.place.folded() && t.held() >= a.terms.Ceiling() {
 		f.flags |= flagAtCeiling
 	}
-	in.spaces.flowOpened(f, f.openedInterval(), resumed)
+	in.feed.opened(f, f.openedInterval(), resumed)
 }
 
 // seen updates entry i from a dump.
@@ -130,7 +138,7 @@ func (in *intake) seen(s *sighting, i uint32) {
 		}
 		return
 	}
-	// An event told after this dump began that the flow ended, or that another took its place: the dump is late.
+	// After this dump began an event ended the flow, or gave its port to another: the dump is late.
 	touched := s.netns.dumping && f.dump == s.netns.dump
 	late := touched && (f.flags&flagEndSeen != 0 || f.phase == phaseLive && e.State == collector.Done && e.ID != 0 && e.ID == f.before)
 	f.dump = s.netns.dump
@@ -177,6 +185,7 @@ func (in *intake) refresh(s *sighting, i uint32, f *flow) {
 		return
 	}
 	if s.event.Kind == collector.Seen {
+		in.flows.countLive(f)
 		// An event of a new flow says only that its first packet went out.
 		in.flows.setOpening(f, e.State == collector.Opening)
 		in.flows.confirm(f, e.State != collector.Opening, in.clock.now)
@@ -351,7 +360,7 @@ func (in *intake) endBy(s *sighting, i uint32, f *flow, ended collector.Interval
 // placeFor returns the place that counts the flow of s, and makes it if needed.
 func (in *intake) placeFor(s *sighting) place {
 	to := s.event.Flow.Destination
-	k := in.spaces.keyOf(s.account, s.home, s.destination, to.Port())
+	k := in.spaces.keyOf(s.account, s.home, s.destination, to.Port(), s.event.Flow.Zone)
 	if n := s.space; int(n) < len(in.spaces.list) && in.spaces.list[n].used && in.spaces.list[n].key.is(&k) {
 		return place(n)
 	}

@@ -100,15 +100,17 @@ func (fl *flows) coolDown(f *flow, ended collector.Interval, release collector.T
 		a.holds.add(hold)
 		t.holds.add(hold)
 	}
-	fl.spaces.flowClosed(f, opened, ended, release, reason)
+	fl.feed.closed(f, opened, ended, release, reason)
 	f.reason, f.moment = reason, release
 	if release > fl.clock.now {
 		f.phase = phaseCooling
 		fl.spaces.count(f, -1, 1)
+		f.flags &^= flagUncounted
 		return
 	}
 	f.phase = phaseGone
 	fl.spaces.count(f, -1, 0)
+	f.flags &^= flagUncounted
 	f.place = 0
 }
 
@@ -116,7 +118,7 @@ func (fl *flows) coolDown(f *flow, ended collector.Interval, release collector.T
 func (fl *flows) freePort(f *flow) {
 	f.due = 0
 	if f.phase == phaseCooling {
-		fl.spaces.flowReused(f)
+		fl.feed.reused(f)
 		fl.spaces.count(f, 0, -1)
 		f.phase, f.place = phaseGone, 0
 	}
@@ -155,10 +157,10 @@ func (fl *flows) drop(n *netns, i uint32, f *flow) {
 	case phaseLive:
 		fl.setOpening(f, false)
 		fl.confirm(f, false, 0)
-		fl.spaces.flowDropped(f)
+		fl.feed.dropped(f)
 		fl.spaces.count(f, -1, 0)
 	case phaseCooling:
-		fl.spaces.flowReused(f)
+		fl.feed.reused(f)
 		fl.spaces.count(f, 0, -1)
 	}
 	f.phase, f.place = phaseGone, 0
@@ -171,12 +173,21 @@ func (fl *flows) endDump(n *netns, at collector.Time) {
 		return
 	}
 	n.dumping = false
+	agreed := 0 // flows that the dump showed live, and that live here or have ended for a reason that the dump did not know
 	fl.each(n, func(i uint32, f *flow) {
 		fl.countOwed(f)
-		if f.dump != n.dump {
+		shown := f.flags&flagShown != 0
+		f.flags &^= flagShown
+		switch {
+		case f.dump != n.dump:
 			fl.unseen(n, i, f, at)
+		case shown && (f.phase == phaseLive || f.flags&(flagEndSeen|flagTimedOut) != 0):
+			agreed++
+		case shown:
+			fl.drop(n, i, f) // the next dump brings it in anew
 		}
 	})
+	differ := n.differ(agreed)
 	if n.complete != 0 {
 		n.interval = min(n.begin.Sub(n.complete), maxInterval)
 	}
@@ -187,6 +198,10 @@ func (fl *flows) endDump(n *netns, at collector.Time) {
 			n.resyncs++
 		}
 		n.exact, n.lossAt = true, 0
+	}
+	if differ > 0 {
+		n.exact = false
+		n.mismatches += uint64(differ)
 	}
 }
 

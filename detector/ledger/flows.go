@@ -8,6 +8,7 @@ type flows struct {
 	clock      *clock
 	namespaces *namespaces
 	spaces     *spaces
+	feed       *feed
 	stalls     *stalls
 	table      flowTable
 	timers     wheel
@@ -46,14 +47,22 @@ func (fl *flows) countOwed(f *flow) {
 	}
 }
 
+// countLive counts live f, which a dump shows, if only an event had told of it until now.
+func (fl *flows) countLive(f *flow) {
+	if f.flags&flagUncounted != 0 {
+		f.flags &^= flagUncounted
+		fl.spaces.count(f, 1, 0)
+	}
+}
+
 // confirm notes that more is known of live f than its first packet: it was answered and live until the time until, or
 // it was not.
 func (fl *flows) confirm(f *flow, answered bool, until collector.Time) {
 	if f.flags&flagUnconfirmed != 0 {
 		f.flags &^= flagUnconfirmed
-		fl.spaces.addUnconfirmed(f, -1)
+		fl.feed.addUnconfirmed(f, -1)
 		if answered {
-			fl.spaces.flowAnswered(f, until)
+			fl.feed.answered(f, until)
 		}
 	}
 }
@@ -78,7 +87,7 @@ func (fl *flows) move(f *flow, to place) {
 	}
 	untold := f.flags&flagUnconfirmed != 0
 	if untold {
-		fl.spaces.addUnconfirmed(f, -1)
+		fl.feed.addUnconfirmed(f, -1)
 	}
 	fl.spaces.count(f, -1, 0)
 	f.place = to
@@ -87,7 +96,7 @@ func (fl *flows) move(f *flow, to place) {
 		fl.spaces.addOpening(f, 1)
 	}
 	if untold {
-		fl.spaces.addUnconfirmed(f, 1)
+		fl.feed.addUnconfirmed(f, 1)
 	}
-	fl.spaces.flowMoved(f)
+	fl.feed.moved(f)
 }

@@ -42,6 +42,8 @@ type Config struct {
 	Key [2]uint64
 	// Without leaves parts of the forecast out, to see what they are worth; default none.
 	Without forecast.Part
+	// Judged, when set, gets each forecast once it is due, with what came; default nil.
+	Judged func(forecast.Judged)
 }
 
 func (c Config) withDefaults() Config {
@@ -74,6 +76,7 @@ type Ledger struct {
 	namespaces namespaces
 	outlooks   outlooks
 	spaces     spaces
+	feed       feed
 	stalls     stalls
 	flows      flows
 	intake     intake
@@ -97,13 +100,15 @@ func New(cfg Config) *Ledger {
 		clock: &l.clock, outlooks: &l.outlooks,
 		secret: cfg.Key, trackedMax: cfg.TrackedMax, hold: cfg.SpaceHold, shared: map[string]bool{},
 	}
+	l.outlooks.forecaster.Judged = cfg.Judged
 	for _, s := range cfg.Shared {
 		l.spaces.shared[s] = true
 	}
+	l.feed.spaces = &l.spaces
 	l.stalls = newStalls(&l.spaces)
-	l.flows = flows{clock: &l.clock, namespaces: &l.namespaces, spaces: &l.spaces, stalls: &l.stalls}
+	l.flows = flows{clock: &l.clock, namespaces: &l.namespaces, spaces: &l.spaces, feed: &l.feed, stalls: &l.stalls}
 	l.flows.expire = l.flows.expired
-	l.intake = intake{clock: &l.clock, matcher: &l.matcher, vips: &l.vips, flows: &l.flows, spaces: &l.spaces}
+	l.intake = intake{clock: &l.clock, matcher: &l.matcher, vips: &l.vips, flows: &l.flows, spaces: &l.spaces, feed: &l.feed}
 	l.forecasts = forecasts{clock: &l.clock, outlooks: &l.outlooks, spaces: &l.spaces, flows: &l.flows, namespaces: &l.namespaces}
 	l.pick = picker{spaces: &l.spaces, max: cfg.ExportedMax, hold: cfg.ExportHold}
 	l.install(cfg.Budgets)

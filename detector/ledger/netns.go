@@ -35,8 +35,13 @@ type netns struct {
 
 	exact, repairs bool // repairs: the dump in progress began after the last overrun
 	lost, resyncs  uint64
-	lossAt         collector.Time // of the first overrun that no dump repaired, 0 if none
-	lastOpen       collector.Time // of the last event of a new flow
+	// shown counts the flows that the dump in progress showed live, unchecked says that budgets changed meanwhile, and
+	// mismatches counts flows that a dump showed live and the ledger did not know as live.
+	shown      int
+	unchecked  bool
+	mismatches uint64
+	lossAt     collector.Time // of the first overrun that no dump repaired, 0 if none
+	lastOpen   collector.Time // of the last event of a new flow
 	// other counts flows of other protocols: those of the last complete dump and those opened since. otherNow counts
 	// those of the dump in progress.
 	other, otherNow uint64
@@ -107,7 +112,30 @@ func (n *netns) beginDump(at collector.Time) {
 		n.dump = 1
 	}
 	n.dumping, n.begin, n.repairs = true, at, true
+	n.shown, n.unchecked = 0, false
 	n.otherNow = 0
+}
+
+// noteShown counts that the dump in progress showed f, in that state. A dump may show an entry twice.
+func (n *netns) noteShown(f *flow, s collector.State) {
+	switch live := s != collector.Done; {
+	case !n.dumping:
+	case live && f.flags&flagShown == 0:
+		f.flags |= flagShown
+		n.shown++
+	case !live && f.flags&flagShown != 0:
+		f.flags &^= flagShown
+		n.shown--
+	}
+}
+
+// differ compares the flows that the dump showed live with those of them that the ledger agrees on, and returns how many
+// are missing. It is the ledger's check of itself: no fault that makes it lose flows stays unseen.
+func (n *netns) differ(agreed int) int {
+	if n.unchecked {
+		return 0
+	}
+	return max(0, n.shown-agreed)
 }
 
 func (n *netns) overrun(at collector.Time) {

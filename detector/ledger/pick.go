@@ -35,11 +35,28 @@ func (p *picker) sort() {
 	}
 }
 
+// incumbentPorts is how many more ports than a port space that has a place another must hold to take it. Every series that
+// begins costs the monitoring system, and hundreds of destinations that hold a port or two each would take each other's
+// places all the time: without more than that between them, at most max places change hands in each hold.
+const incumbentPorts = 2
+
+// rank returns how many ports s counts as holding when places are given out.
+func (p *picker) rank(s *portSpace) int {
+	if s.exportedUntil > p.spaces.clock.now {
+		return s.held() + incumbentPorts
+	}
+	return s.held()
+}
+
 // choose returns the port spaces of an account to show, the fullest first: all shared ones; for half of the
 // places the fullest and the soonest to exhaust; then those that were among these a short while ago; then
 // the next fullest. The result is valid until the next call.
 func (p *picker) choose(account uint32) []uint32 {
 	ss, limit := p.spaces, p.max
+	worthier := func(a, b uint32) int {
+		x, y := &ss.list[a], &ss.list[b]
+		return cmp.Or(cmp.Compare(p.rank(y), p.rank(x)), fuller(x, y))
+	}
 	fuller := func(a, b uint32) int { return fuller(&ss.list[a], &ss.list[b]) }
 	sooner := func(a, b uint32) int {
 		return cmp.Or(cmp.Compare(ss.exhausts(&ss.list[a]), ss.exhausts(&ss.list[b])), fuller(a, b))
@@ -67,7 +84,7 @@ func (p *picker) choose(account uint32) []uint32 {
 		if s.held() == 0 && s.exportedUntil <= ss.clock.now {
 			continue
 		}
-		p.fullest = insert(p.fullest, n, limit, fuller)
+		p.fullest = insert(p.fullest, n, limit, worthier)
 		if !math.IsInf(ss.exhausts(s), 1) {
 			p.first = insert(p.first, n, limit, sooner)
 		}
@@ -94,9 +111,9 @@ func (p *picker) choose(account uint32) []uint32 {
 	fill(p.fullest, max(2*quarter, (limit+1)/2), true)
 	fill(kept, limit, false)
 	fill(p.fullest, limit, true)
-	// One that is among the fullest anyway keeps its place for as long as it is.
+	// One that is among the fullest anyway keeps its place for as long as it is and holds a port.
 	for _, n := range p.fullest {
-		if _, ok := p.taken[n]; ok {
+		if _, ok := p.taken[n]; ok && ss.list[n].held() > 0 {
 			ss.list[n].exportedUntil = hold
 		}
 	}

@@ -37,6 +37,7 @@ func (l *Ledger) Reconfigure(budgets []*budget.Budget) {
 	}
 	for _, n := range l.namespaces.list {
 		if n != nil {
+			n.unchecked = true
 			l.flows.each(n, func(i uint32, f *flow) {
 				if f.place != 0 {
 					l.recount(n, i, f)
@@ -125,6 +126,9 @@ func (l *Ledger) recount(n *netns, i uint32, f *flow) {
 		l.flows.remove(n, i)
 		return
 	}
+	if !l.spaces.accountOf(f).budget.FreesAtEnd() {
+		f.flags &^= flagUncounted
+	}
 	if live {
 		l.spaces.count(f, 1, 0)
 		if f.flags&flagOpening != 0 {
@@ -160,7 +164,7 @@ func (l *Ledger) newPlace(n *netns, f *flow) place {
 				continue
 			}
 			if !f.place.folded() && acc.terms.Unique == budget.PerNothing {
-				return l.spaces.placeOf(l.spaces.keyOf(uint32(a), pack(vip), address{}, 0), vip, netip.AddrPort{})
+				return l.spaces.placeOf(l.spaces.keyOf(uint32(a), pack(vip), address{}, 0, s.key.zone), vip, netip.AddrPort{})
 			}
 			return l.spaces.foldAt(uint32(a), uint16(f.key.lo))
 		}
@@ -174,7 +178,7 @@ func (l *Ledger) newPlace(n *netns, f *flow) place {
 	if unique == budget.PerAddress && l.spaces.accounts[a].terms.Unique == budget.PerEndpoint || l.spaces.accounts[a].budget.SpacePerAddress() && !vip.IsValid() {
 		return l.spaces.foldAt(a, uint16(f.key.lo))
 	}
-	return l.spaces.placeOf(l.spaces.keyOf(a, pack(vip), pack(to.Addr()), to.Port()), vip, to)
+	return l.spaces.placeOf(l.spaces.keyOf(a, pack(vip), pack(to.Addr()), to.Port(), s.key.zone), vip, to)
 }
 
 // SwitchSource says that events come from another source from now on, such as conntrack after

@@ -198,7 +198,7 @@ func TestReuseEndsCooling(t *testing.T) {
 		name  string
 		again func(s script, f collector.Flow)
 	}{
-		{"told by an event", func(s script, f collector.Flow) { s.open(20, f) }},
+		{"an event", func(s script, f collector.Flow) { s.open(20, f) }},
 		{"shown by a dump", func(s script, f collector.Flow) { s.dump(20, f) }},
 	} {
 		for _, id := range []uint32{0, 99} {

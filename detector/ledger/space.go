@@ -29,11 +29,12 @@ func (p place) folded() bool    { return p&placeFolded != 0 }
 func (p place) account() uint32 { return uint32(p&^placeFolded) >> cellBits }
 func (p place) cell() uint16    { return uint16(p) }
 
-// spaceKey tells port spaces apart. vip and destination are zero where they do not matter.
+// spaceKey tells port spaces apart. vip, destination and zone are zero where they do not matter.
 type spaceKey struct {
 	vip, destination address
 	account          uint32
 	port             uint16
+	zone             uint16 // of conntrack: the kernel gives out a port once in each
 }
 
 // portSpace is one tracked port space, four lines of the processor's cache.
@@ -62,7 +63,7 @@ type portSpace struct {
 // is reports whether both are the same.
 func (k *spaceKey) is(o *spaceKey) bool {
 	return k.destination.lo == o.destination.lo && k.destination.hi == o.destination.hi &&
-		k.vip.lo == o.vip.lo && k.vip.hi == o.vip.hi && k.account == o.account && k.port == o.port
+		k.vip.lo == o.vip.lo && k.vip.hi == o.vip.hi && k.account == o.account && k.port == o.port && k.zone == o.zone
 }
 
 // portRefs counts the flows that share one port of a port space.
@@ -130,11 +131,12 @@ func (ss *spaces) exhausts(s *portSpace) float64 {
 	return s.outlook.Latest().TimeToExhaustion
 }
 
-// fuller orders by held ports, the most first, then by destination and VIP.
+// fuller orders by held ports, the most first, then by destination, VIP and zone.
 func fuller(a, b *portSpace) int {
 	return cmp.Or(
 		cmp.Compare(b.held(), a.held()),
 		a.destination.Compare(b.destination),
 		a.vip.Compare(b.vip),
+		cmp.Compare(a.key.zone, b.key.zone),
 	)
 }

@@ -1,7 +1,9 @@
 package ledger
 
 import (
+	"fmt"
 	"net/netip"
+	"strings"
 	"time"
 
 	"github.com/snatwatch/snatwatch/detector"
@@ -53,6 +55,9 @@ func portKey(s place, f *flow) uint64 {
 func (ss *spaces) count(f *flow, live, cooling int) {
 	if f.place == 0 {
 		return
+	}
+	if f.flags&flagUncounted != 0 {
+		live = 0
 	}
 	if f.place.folded() {
 		a := ss.accounts[f.place.account()]
@@ -139,9 +144,13 @@ func (ss *spaces) outlookOf(f *flow) *forecast.Outlook {
 }
 
 // keyOf returns the key of the port space of a flow of account a: own is the address that the flow leaves from.
-func (ss *spaces) keyOf(a uint32, own, destination address, port uint16) spaceKey {
+// A provider that translates further out knows nothing of this machine's conntrack zones.
+func (ss *spaces) keyOf(a uint32, own, destination address, port, zone uint16) spaceKey {
 	k := spaceKey{account: a}
 	acc := ss.accounts[a]
+	if acc.budget.Translated {
+		k.zone = zone
+	}
 	if acc.budget.SpacePerAddress() {
 		k.vip = own
 	}
@@ -167,7 +176,7 @@ func (ss *spaces) placeOf(k spaceKey, vip netip.Addr, to netip.AddrPort) place {
 
 // cellOf returns the cell that counts a port space in the fold of its account.
 func (ss *spaces) cellOf(k spaceKey) uint16 {
-	return uint16(sipHash(ss.secret, k.vip.hi, k.vip.lo, k.destination.hi, k.destination.lo, uint64(k.port)).lo)
+	return uint16(sipHash(ss.secret, k.vip.hi, k.vip.lo, k.destination.hi, k.destination.lo, uint64(k.port)|uint64(k.zone)<<16).lo)
 }
 
 // track makes a port space and returns its number. If the budget tracks as many as it may, the port space that has
@@ -282,6 +291,9 @@ func (ss *spaces) snapshot(s *portSpace) detector.SpaceSnapshot {
 		s.label = destinationLabel(s.destination, ss.accounts[s.key.account].terms.Unique)
 		if s.vip.IsValid() {
 			s.vipLabel = s.vip.String()
+		}
+		if s.key.zone != 0 {
+			s.vipLabel = strings.TrimSpace(fmt.Sprintf("%s zone %d", s.vipLabel, s.key.zone))
 		}
 	}
 	out := s.snapshot(ss.clock.now)

@@ -66,7 +66,7 @@ func (st *stalls) count(f *collector.Flow, first bool) {
 		case b.SpacePerVIP:
 			return
 		}
-		k := st.spaces.keyOf(a, own, pack(f.Destination.Addr()), f.Destination.Port())
+		k := st.spaces.keyOf(a, own, pack(f.Destination.Addr()), f.Destination.Port(), f.Zone)
 		n, ok := st.spaces.byKey[k]
 		if !ok {
 			return

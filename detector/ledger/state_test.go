@@ -19,7 +19,7 @@ import (
 func taught(t testing.TB) *Ledger {
 	l := New(Config{Budgets: []*budget.Budget{coolingBudget(100, 15*time.Second)}, Start: at(0)})
 	empty(l, 0)
-	feed(l, 0, 1200)
+	feedFlows(l, 0, 1200)
 	if l.spaces.list[1].outlook == nil {
 		t.Fatal("the port space has no forecast")
 	}
@@ -31,8 +31,8 @@ func empty(l *Ledger, seconds float64) {
 	l.Apply(&collector.Event{Kind: collector.End, At: at(seconds), Netns: 1})
 }
 
-// feed opens a flow a second for some seconds; each lives 20 s.
-func feed(l *Ledger, from, seconds float64) {
+// feedFlows opens a flow a second for some seconds; each lives 20 s.
+func feedFlows(l *Ledger, from, seconds float64) {
 	for x := 1.0; x <= seconds; x++ {
 		f := flowTo(int(from)+int(x), store)
 		f.Opened = exactly(from + x)
@@ -60,7 +60,7 @@ func TestRestoredLedgerForecasts(t *testing.T) {
 			}
 		}
 		empty(l, 1260)
-		feed(l, 1260, 15)
+		feedFlows(l, 1260, 15)
 		if !bytes.Contains(l.AppendState(nil), []byte(store)) {
 			t.Error("what is met is lost")
 		}
@@ -125,7 +125,7 @@ func FuzzRestore(f *testing.F) {
 				t.Error("an error, and something was taken in")
 			}
 			empty(l, 0)
-			feed(l, 0, 30)
+			feedFlows(l, 0, 30)
 			finite(t, l)
 		}
 	})

@@ -9,8 +9,8 @@ import (
 	"github.com/snatwatch/snatwatch/detector/budget"
 )
 
-// Sockets told of flows first, then conntrack does, which names them otherwise, shows some that
-// no socket has, and of other namespaces nothing.
+// Sockets show flows first, then conntrack does: with other IDs, with some that no socket has, and without other
+// namespaces.
 func TestSwitchSource(t *testing.T) {
 	t.Parallel()
 	s := newScript(t, Config{Budgets: []*budget.Budget{azure()}})

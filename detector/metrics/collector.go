@@ -132,6 +132,7 @@ func (e emitter) namespaces(v *View) {
 		e.gauge(OtherProtocols, float64(n.OtherProtocols), n.netns)
 		e.count(EventsLost, n.EventsLost, n.netns)
 		e.count(Resyncs, n.Resyncs, n.netns)
+		e.count(LedgerMismatches, n.Mismatches, n.netns)
 	}
 }
 
@@ -352,6 +353,7 @@ func (v *View) namespaces() []namedNetns {
 		o.OtherProtocols += n.OtherProtocols
 		o.EventsLost += n.EventsLost
 		o.Resyncs += n.Resyncs
+		o.Mismatches += n.Mismatches
 	}
 	return out
 }

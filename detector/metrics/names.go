@@ -71,6 +71,7 @@ const (
 	OtherProtocols    Name = "snat_other_protocol_flows"
 	EventsLost        Name = "snat_events_lost_total"
 	Resyncs           Name = "snat_resyncs_total"
+	LedgerMismatches  Name = "snat_ledger_mismatches_total"
 	DecodeErrors      Name = "snat_decode_errors_total"
 	DumpSeconds       Name = "snat_dump_seconds"
 	SnapshotTimestamp Name = "snat_snapshot_timestamp_seconds"

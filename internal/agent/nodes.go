@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -12,8 +13,10 @@ import (
 // goes on until the agent ends, since another config may come back to it.
 func (s *setup) watchNodes(ctx context.Context, nodes *kube.Nodes) error {
 	g, ctx := errgroup.WithContext(ctx)
+	ticker := time.NewTicker(machineEvery)
+	defer ticker.Stop()
 	followed := map[string]bool{}
-	follow := func() error {
+	for {
 		s.changes.Lock()
 		pools := s.config.Pools()
 		s.changes.Unlock()
@@ -23,9 +26,10 @@ func (s *setup) watchNodes(ctx context.Context, nodes *kube.Nodes) error {
 				g.Go(func() error { return nodes.Follow(ctx, p.Selector) })
 			}
 		}
-		return nil
+		select {
+		case <-ctx.Done():
+			return g.Wait()
+		case <-ticker.C:
+		}
 	}
-	_ = follow() // never fails
-	g.Go(func() error { return every(ctx, machineEvery, follow) })
-	return g.Wait()
 }

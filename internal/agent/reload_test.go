@@ -20,6 +20,7 @@ import (
 	"github.com/snatwatch/snatwatch/detector/budget"
 	"github.com/snatwatch/snatwatch/internal/config"
 	"github.com/snatwatch/snatwatch/internal/kerneltest"
+	"github.com/snatwatch/snatwatch/internal/kube"
 )
 
 // newQuietAgent is an agent whose ledger runs, without sources and without a server. The
@@ -45,7 +46,8 @@ func newQuietAgent(t *testing.T, text string, metadata cloud.Client) (a *agent, 
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = outer.Close() })
-	o := Options{Load: load, Metadata: metadata, Logger: slog.New(slog.DiscardHandler)}
+	nodes := kube.NewNodes(func() (*kube.Client, error) { return nil, kube.ErrNoCluster })
+	o := Options{Load: load, Metadata: metadata, Nodes: nodes, Logger: slog.New(slog.DiscardHandler)}
 	a, err = newAgent(t.Context(), o, c, outer)
 	if err != nil {
 		t.Fatal(err)

@@ -16,6 +16,7 @@ import (
 	"github.com/snatwatch/snatwatch/collector/conntrack"
 	"github.com/snatwatch/snatwatch/collector/netns"
 	"github.com/snatwatch/snatwatch/collector/sockdiag"
+	"github.com/snatwatch/snatwatch/detector/budget"
 	"github.com/snatwatch/snatwatch/detector/metrics"
 	"github.com/snatwatch/snatwatch/internal/config"
 )
@@ -143,6 +144,7 @@ func (ss *sensors) conntrackSource(p plan) source {
 			s, err := conntrack.New(conntrack.Config{
 				Netns: ss.foreign(), OnlyTranslated: p.translated, Strategy: strategy,
 				Interval: ss.started.PollInterval, CPUBudget: ss.started.CPUBudget, Clock: ss.now,
+				EndsMatter: func() bool { return slices.ContainsFunc(ss.setup.current(), (*budget.Budget).FreesAtEnd) },
 			})
 			if err != nil {
 				return err

@@ -37,6 +37,8 @@ type Command struct {
 	Sized     bool
 	Tick      time.Duration
 	Quick     bool
+	// Train prints the constants of the forecast's factory that the training seeds lead to.
+	Train bool
 	// Ablate also judges the forecast without each of its parts.
 	Ablate bool
 
@@ -66,6 +68,11 @@ var ErrBadInput = errors.New("over 1 % of the input is bad")
 func (c *Command) Run(ctx context.Context, out, errs io.Writer) (err error) {
 	if err := c.check(); err != nil {
 		return err
+	}
+	if c.Train {
+		c.Bar.Start("training")
+		defer c.Bar.Clear()
+		return TrainFactory(ctx, c.config(), out)
 	}
 	began := c.Now()
 	var trace io.Writer
@@ -109,19 +116,21 @@ const mostPorts = 1 << 30
 // check refuses what makes no sense.
 func (c *Command) check() error {
 	switch {
-	case (len(c.Files) == 0) == (c.Scenario == ""):
+	case c.Train && (len(c.Files) > 0 || c.Scenario != "" || c.Trace != "" || c.HTML != "" || c.JSON || c.Ablate):
+		return errors.New("train takes all scenarios, and prints constants: leave out files, scenario, trace, html, json and ablate")
+	case !c.Train && (len(c.Files) == 0) == (c.Scenario == ""):
 		return errors.New("name files to replay, or a scenario")
 	case c.Tick <= 0 || c.Tick > time.Minute:
 		return fmt.Errorf("tick %v: want over 0 and at most a minute", c.Tick)
 	case time.Minute%c.Tick != 0:
 		return fmt.Errorf("tick %v: it does not divide a minute, and a horizon has whole ticks; want 0.5s, 1s, 2s, 5s, 10s, 15s, 30s or the like", c.Tick)
-	case c.Scenario != "" && !c.Quick && (!(c.Hours >= 0.5) || c.Hours > 1000):
+	case (c.Scenario != "" || c.Train) && !c.Quick && (!(c.Hours >= 0.5) || c.Hours > 1000):
 		return fmt.Errorf("hours %v: want 0.5 to 1000", c.Hours)
 	case c.Scenario != "" && !c.Quick && (c.Seeds < 1 || c.TrainSeeds < 1 || c.Seeds >= firstTrainSeed):
 		return fmt.Errorf("seeds %d, train-seeds %d: want at least 1, and fewer than %d", c.Seeds, c.TrainSeeds, firstTrainSeed)
 	case c.Ports < 0 || c.Ports > mostPorts:
 		return fmt.Errorf("budget %d: want ports, at most %d, or none", c.Ports, mostPorts)
-	case c.Scenario == "" && (c.Profile != "" || c.Sized || c.Quick):
+	case c.Scenario == "" && !c.Train && (c.Profile != "" || c.Sized || c.Quick):
 		return errors.New("profile, hours, seeds, train-seeds and quick are for scenarios; a record is what it is")
 	case c.Quick && c.Sized:
 		return errors.New("quick has hours, seeds and train-seeds of its own: leave out one or the other")

@@ -121,6 +121,21 @@ func TestKernelKindsOfRules(t *testing.T) {
 			"198.51.100.1 tcp 32 udp 0",
 		},
 		{
+			"marks drawn in another table, as flows leave",
+			up + "#@ ipt\n*mangle\n:DRAW - [0:0]\n-A POSTROUTING -j DRAW\n-A DRAW -j MARK --set-mark 1\n" +
+				"-A DRAW -m statistic --mode random --probability 0.5 -j MARK --set-mark 2\nCOMMIT\n*nat\n" +
+				"-A POSTROUTING -p udp -m mark --mark 1 -j SNAT --to-source 198.51.100.1:1024-1039\n" +
+				"-A POSTROUTING -p udp -m mark --mark 2 -j SNAT --to-source 198.51.100.1:5120-5135\nCOMMIT\n",
+			"198.51.100.1 tcp 0 udp 32",
+		},
+		{
+			"protocols of both families in one table",
+			up + "#if eth2 2001:db8:1::10/64\n#@ nft\ntable inet n {\n chain post {\n type nat hook postrouting priority 100\n" +
+				" meta nfproto ipv6 ip6 nexthdr tcp snat ip6 to [2001:db8::1]:1024-2047\n" +
+				" meta nfproto ipv4 ip protocol udp snat ip to 198.51.100.1:1024-2047\n }\n}\n",
+			"198.51.100.1 tcp 0 udp 1024\n2001:db8::1 tcp 1024 udp 0",
+		},
+		{
 			"marks set by policy",
 			ipt("-A PREROUTING -s 10.1.0.0/16 -j MARK --set-mark 1\n" +
 				"-A POSTROUTING -m mark --mark 1 -j SNAT --to-source 198.51.100.1\n" +

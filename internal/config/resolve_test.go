@@ -113,6 +113,15 @@ func TestResolve(t *testing.T) {
 			},
 		},
 		{
+			"iptables-legacy that cannot be read", auto,
+			Machine{Rules: natrules.Ruleset{Read: true, LegacyUnread: true, Remarks: []string{"iptables-legacy: not known"}}},
+			[]string{"nat: local, " + local + ", nodes 0, netns 0, 0 in 0 out"},
+			[]string{
+				"nat: iptables-legacy: not known",
+				"nat: no NAT rule of nftables on this machine and no VIPs from cloud metadata: the budget is its ephemeral ports",
+			},
+		},
+		{
 			"Azure without a pool size", auto,
 			Machine{Cloud: cloud.Metadata{Provider: "azure", VIPs: addrs("203.0.113.1", "203.0.113.2")}},
 			[]string{"nat: local, " + local + ", nodes 0, netns 0, 0 in 0 out"},

@@ -71,6 +71,8 @@ func noRules(s natrules.Ruleset, unread bool) string {
 		return "no NAT rule that is understood"
 	case len(s.Rules) > 0:
 		return "the NAT rules of this machine give out fixed ports alone, which are no stock,"
+	case s.LegacyUnread && s.Translating == 0:
+		return "no NAT rule of nftables on this machine"
 	case s.Translating > 0 || len(s.Remarks) > 0:
 		return "no NAT rule on this machine that has ports to run out of"
 	}

@@ -39,7 +39,8 @@ func TestNamesStayWhileRulesChange(t *testing.T) {
 		{"masquerade, then another kind", [][]natrules.Rule{{masquerade}, {masquerade, snat}, {masquerade}}, []string{"nat", "nat-198.51.100.1 nat", "nat"}},
 		{"snat, then masquerade", [][]natrules.Rule{{snat}, {masquerade, snat}, {snat}}, []string{"nat", "nat nat-masquerade", "nat"}},
 		{
-			"snat, and ports of its own for some", [][]natrules.Rule{{snat}, {narrow, snat}, {narrow}},
+			"snat, and ports of its own for some",
+			[][]natrules.Rule{{snat}, {narrow, snat}, {narrow}},
 			[]string{"nat", "nat-198.51.100.1:1024-2047 nat", "nat-198.51.100.1:1024-2047"},
 		},
 		{"both families", [][]natrules.Rule{{wan}, {wan, wan6}, {wan6}}, []string{"nat", "nat nat-masquerade-ipv6", "nat-masquerade-ipv6"}},

@@ -36,7 +36,19 @@ type Counter struct {
 	points    []Point
 	late      int
 	listed    int
+	ended     func(Flow) // nil for nobody
 }
+
+// Flow is a flow whose rows were put together.
+type Flow struct {
+	Tuple Tuple
+	// Start and End are in ns since 1970.
+	Start, End int64
+	Reason     collector.Reason
+}
+
+// OnEnd calls f with each flow once its end is known, or is taken for known.
+func (c *Counter) OnEnd(f func(Flow)) { c.ended = f }
 
 // lifetimeBuckets reach up to 2^22 ms, 70 minutes.
 const lifetimeBuckets = 23
@@ -52,6 +64,7 @@ const interval = 5 * time.Minute
 
 // live is a flow that is open, or was a short time ago.
 type live struct {
+	tuple      Tuple
 	space      *Space
 	start, end int64
 	done       bool
@@ -120,7 +133,7 @@ func (c *Counter) Take(r *Row) {
 	case f == nil && r.State == Closed:
 		return // it began before the log
 	case f == nil:
-		f = &live{space: c.space(&r.Tuple, terms), start: r.Start, end: r.End}
+		f = &live{tuple: r.Tuple, space: c.space(&r.Tuple, terms), start: r.Start, end: r.End}
 		c.open(f)
 		if c.gap > 0 {
 			c.flows[r.Tuple] = f
@@ -202,6 +215,9 @@ func (c *Counter) finish(f *live, why collector.Reason) {
 	}
 	f.done = true
 	c.ends[why]++
+	if c.ended != nil {
+		c.ended(Flow{f.tuple, f.start, f.end, why})
+	}
 	if f.space.key.protocol == collector.TCP {
 		life := f.end - f.start
 		ms := uint64((life + 999_999) / 1_000_000)

@@ -96,20 +96,20 @@ func TestFormats(t *testing.T) {
 			skipped: map[string]int{string(skipDenied): 1}, bad: 1,
 		},
 		{
-			name: "nfdump 1.6", format: "nfdump CSV",
+			name: "nfdump with ts and te, which are whole seconds", format: "nfdump CSV",
 			text: "ts,te,td,sa,da,sp,dp,pr,flg,fwd,stos,ipkt,ibyt,opkt,obyt\n" +
-				"2020-09-13 12:26:41,2020-09-13 12:26:46,5.000,10.0.0.5,203.0.113.7,40000,443,TCP,...AP.SF,0,0,9,900,0,0\n" +
+				"2020-09-13 12:26:41,2020-09-13 12:26:46,4.500,10.0.0.5,203.0.113.7,40000,443,TCP,...AP.SF,0,0,9,900,0,0\n" +
 				"2020-09-13 12:26:41,2020-09-13 12:26:46,5.000,10.0.0.5,203.0.113.7,40001,443,TCP,...AP.S.,0,0,9,900,0,0\n" +
 				"2020-09-13 12:26:41,2020-09-13 12:26:46,5.000,203.0.113.7,10.0.0.5,443,40000,TCP,...AP.SF,0,0,9,900,0,0\n" +
 				"Summary\nflows,bytes,packets,avg_bps,avg_pps,avg_bpp\n3,2700,27,4320,5,100\n",
 			want: []string{
-				"1-6 tcp 10.0.0.5:40000 > 203.0.113.7:443 1 fin",
+				"1-5.5 tcp 10.0.0.5:40000 > 203.0.113.7:443 1 fin",
 				"1-6 tcp 10.0.0.5:40001 > 203.0.113.7:443 0 unknown",
 			},
 			skipped: map[string]int{string(skipInbound): 1, string(skipEmpty): 3},
 		},
 		{
-			name: "nfdump 1.7", format: "nfdump CSV",
+			name: "nfdump with firstSeen", format: "nfdump CSV",
 			text: "firstSeen,duration,proto,srcAddr,srcPort,dstAddr,dstPort,packets,bytes,bps,bpp,flows\n" +
 				"2020-09-13 12:26:41.250,5.000,UDP,10.0.0.5,40000,203.0.113.7,53,9,900,1,1,1\n",
 			want: []string{"1.25-6.25 udp 10.0.0.5:40000 > 203.0.113.7:53 0 unknown"},
@@ -293,4 +293,28 @@ func TestCounter(t *testing.T) {
 			}
 		})
 	}
+}
+
+func FuzzRead(f *testing.F) {
+	f.Add(awsHeader + "5 1 eni-1 10.0.1.9 203.0.113.7 40000 443 6 9 900 1600000000 1600000055 ACCEPT OK 2 10.0.0.5 203.0.113.7 egress\n")
+	f.Add(`{"records":[{"flowTuples":["1600000001500,10.0.0.5,203.0.113.7,40000,443,6,O,B,NX,0,0,0,0"]}]}`)
+	f.Add("ts,te,td,sa,da,sp,dp,pr,flg\n2020-09-13 12:26:41,2020-09-13 12:26:46,5.000,10.0.0.5,203.0.113.7,40000,443,TCP,...AP.SF\n")
+	f.Add("[1600000001.5] [NEW] tcp 6 120 SYN_SENT src=10.0.0.5 dst=203.0.113.7 sport=40000 dport=443\n")
+	f.Add("#separator \\x09\n#fields\tts\tid.orig_h\tid.orig_p\tid.resp_h\tid.resp_p\tproto\tduration\tconn_state\n1\t10.0.0.5\t1\t203.0.113.7\t2\ttcp\t-\tS0\n")
+	b, err := budget.Resolve(budget.Params{Name: "t", Model: "aws-nat-gateway"})
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		c := NewCounter(b)
+		if _, err := c.Read(strings.NewReader(text)); err != nil {
+			return
+		}
+		c.Close()
+		for _, s := range c.Spaces(10) {
+			if s.held != 0 && c.listed == 0 || s.Most < 0 {
+				t.Errorf("%s holds %d at the end, %d at most", s.Name(), s.held, s.Most)
+			}
+		}
+	})
 }

@@ -6,14 +6,14 @@ import (
 	"time"
 )
 
-// nfdump's CSV: versions up to 1.6 name columns ts, te, td, sa, da, sp, dp, pr, flg; 1.7 names them firstSeen, duration,
-// proto, srcAddr, srcPort, dstAddr, dstPort. Times are of the machine's zone without saying which: UTC is taken.
+// nfdump's CSV: versions up to 1.7.1 at least name columns ts, te, td, sa, da, sp, dp, pr, flg; newer ones firstSeen,
+// duration, proto, srcAddr, srcPort, dstAddr, dstPort. Times are of the machine's zone without saying which: UTC is taken. ts
+// and te are cut to whole seconds where td, the duration, is not.
 
 type nfField int
 
 const (
 	nfStart nfField = iota
-	nfEnd
 	nfDuration
 	nfProtocol
 	nfSource
@@ -27,7 +27,7 @@ const (
 type nfdump struct {
 	at     [numNFFields]int
 	fields [64][]byte
-	times  [2]timeCache
+	times  timeCache
 }
 
 func isNfdump(line []byte) bool {
@@ -42,8 +42,14 @@ func newNfdump(header []byte) *nfdump {
 	n := fields(header, ',', p.fields[:])
 	for i, f := range p.fields[:n] {
 		for k, names := range [numNFFields][2]string{
-			{"ts", "firstSeen"}, {"te", "lastSeen"}, {"td", "duration"}, {"pr", "proto"}, {"sa", "srcAddr"}, {"da", "dstAddr"},
-			{"sp", "srcPort"}, {"dp", "dstPort"}, {"flg", "flags"},
+			{"ts", "firstSeen"},
+			{"td", "duration"},
+			{"pr", "proto"},
+			{"sa", "srcAddr"},
+			{"da", "dstAddr"},
+			{"sp", "srcPort"},
+			{"dp", "dstPort"},
+			{"flg", "flags"},
 		} {
 			if string(f) == names[0] || string(f) == names[1] {
 				p.at[k] = i
@@ -74,23 +80,14 @@ func (p *nfdump) parse(line []byte, r *Row) error {
 		}
 	}
 	var ok bool
-	if r.Start, ok = p.times[0].parse(p.get(nfStart)); !ok {
+	if r.Start, ok = p.times.parse(p.get(nfStart)); !ok {
 		return fmt.Errorf("time %.40q", p.get(nfStart))
 	}
-	if end := p.get(nfEnd); end != nil {
-		if r.End, ok = p.times[1].parse(end); !ok {
-			return fmt.Errorf("time %.40q", end)
-		}
-	} else {
-		d, ok := decimal(p.get(nfDuration))
-		if !ok {
-			return fmt.Errorf("duration %.40q", p.get(nfDuration))
-		}
-		r.End = r.Start + d
+	d, ok := decimal(p.get(nfDuration))
+	if !ok {
+		return fmt.Errorf("duration %.40q", p.get(nfDuration))
 	}
-	if r.End < r.Start {
-		return fmt.Errorf("the flow ends before it begins")
-	}
+	r.End = r.Start + d
 	var err error
 	if r.Tuple.Protocol, err = protocol(p.get(nfProtocol)); err != nil {
 		return err

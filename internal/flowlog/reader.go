@@ -97,6 +97,7 @@ type run struct {
 	take func(*Row)
 	out  *Result
 	row  Row
+	unit string // what a fault counts: lines, or flows of a JSON
 	long []byte // a row that was longer than the buffer
 }
 
@@ -134,12 +135,13 @@ func (r *run) read(head []byte) error {
 
 // lines parses line by line.
 func (r *run) lines(p parser, header bool) error {
+	r.unit = "line"
 	if r.tell != nil {
 		r.tell(r.out.Format)
 	}
 	for n := 1; ; n++ {
 		line, err := r.line()
-		if err != nil && err != io.EOF {
+		if err != nil && !errors.Is(err, io.EOF) {
 			return fmt.Errorf("line %d: %w", n, err)
 		}
 		for len(line) > 0 && line[len(line)-1] <= ' ' {
@@ -150,7 +152,7 @@ func (r *run) lines(p parser, header bool) error {
 		} else if len(line) > 0 {
 			header = false
 		}
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return r.done()
 		}
 	}
@@ -174,6 +176,7 @@ func (r *run) line() ([]byte, error) {
 
 // strings parses the strings of a JSON that are flows, in whatever depth; the log may be one line of a gigabyte.
 func (r *run) strings(p parser) error {
+	r.unit = "flow"
 	if r.tell != nil {
 		r.tell(r.out.Format)
 	}
@@ -182,14 +185,14 @@ func (r *run) strings(p parser) error {
 		if errors.Is(err, bufio.ErrBufferFull) {
 			continue // no flow is so long
 		}
-		if err != nil && err != io.EOF {
+		if err != nil && !errors.Is(err, io.EOF) {
 			return err
 		}
 		if text = bytes.TrimSuffix(text, []byte(`"`)); azureTuple(text) {
 			r.one(p, text, n)
 			n++
 		}
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return r.done()
 		}
 	}
@@ -216,7 +219,7 @@ func (r *run) one(p parser, text []byte, n int) {
 		r.out.Rows++
 		r.out.Bad++
 		if len(r.out.Faults) < faultsMax {
-			r.out.Faults = append(r.out.Faults, fmt.Sprintf("row %d: %v", n, err))
+			r.out.Faults = append(r.out.Faults, fmt.Sprintf("%s %d: %v", r.unit, n, err))
 		}
 	}
 }
@@ -236,3 +239,11 @@ func (r *run) done() error {
 
 // Left says how many rows were left out, by why.
 func (r *Result) Left() string { return counts(r.Skipped) }
+
+// Known reports whether the head of a file is of a log that this package reads.
+func Known(head []byte) bool {
+	head = bytes.TrimLeft(head, " \r\n\t")
+	first, _, _ := bytes.Cut(head, []byte("\n"))
+	return isZeek(first) || isNfdump(first) || isConntrack(first) || isAWS(first) || bytes.Contains(head, []byte(`"flowTuples"`)) ||
+		len(first) > 0 && first[0] == '{' && bytes.Contains(first, []byte(`"jsonPayload"`))
+}

@@ -46,7 +46,7 @@ func InCluster() (*Client, error) {
 func New(server, folder string) (*Client, error) {
 	pem, err := os.ReadFile(filepath.Join(folder, "ca.crt"))
 	if err != nil {
-		return nil, fmt.Errorf("%w: %v", ErrNoCluster, err)
+		return nil, fmt.Errorf("%w: %w", ErrNoCluster, err)
 	}
 	roots := x509.NewCertPool()
 	if !roots.AppendCertsFromPEM(pem) {

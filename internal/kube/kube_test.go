@@ -125,7 +125,7 @@ func TestFollow(t *testing.T) {
 	s.answers = []func(http.ResponseWriter, *http.Request){
 		listed("", "more", "a", "b"),
 		listed("7", "", "c"),
-		func(w http.ResponseWriter, r *http.Request) {
+		func(w http.ResponseWriter, _ *http.Request) {
 			s.write("token", "second\n")
 			_, _ = fmt.Fprint(w, change("ADDED", "d", "8"), change("MODIFIED", "a", "9"), change("DELETED", "b", "10"), change("ADDED", "e", "11"), change("BOOKMARK", "", "20"),
 				`{"type":"ERROR","object":{"code":410,"message":"too old resource version"}}`)

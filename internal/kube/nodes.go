@@ -41,7 +41,7 @@ func nodes(selector string) Objects { return Objects{Path: "/api/v1/nodes", Labe
 func (n *Nodes) Follow(ctx context.Context, selector string) error {
 	client, err := n.connected()
 	for err != nil {
-		if err := pause(ctx, retryMax); err != nil {
+		if err := pause(ctx, retryLast); err != nil {
 			return err
 		}
 		client, err = n.connected()

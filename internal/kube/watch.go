@@ -48,8 +48,8 @@ const (
 const (
 	pageSize     = 500
 	watchTimeout = 5 * time.Minute
-	retryMin     = time.Second
-	retryMax     = time.Minute
+	retryFirst   = time.Second
+	retryLast    = time.Minute
 	objectMax    = 4 << 20 // of one event; etcd holds no object above 1.5 MiB
 )
 
@@ -68,7 +68,7 @@ type Watcher interface {
 // Watch tells w of the objects until ctx is cancelled: all of them, then each change, and all again where
 // changes may have been missed. A server that does not answer is asked again after 1 s at first, then up to a minute.
 func (c *Client) Watch(ctx context.Context, o Objects, w Watcher) error {
-	wait := retryMin
+	wait := retryFirst
 	version := ""
 	for {
 		began := time.Now()
@@ -83,10 +83,10 @@ func (c *Client) Watch(ctx context.Context, o Objects, w Watcher) error {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
-		long := time.Since(began) > retryMax
+		long := time.Since(began) > retryLast
 		switch {
 		case err == nil && long: // the server ended the watch in good order
-			wait = retryMin
+			wait = retryFirst
 			continue
 		case err == nil: // at once: something between us and the server ends it
 		case expired(err):
@@ -95,13 +95,13 @@ func (c *Client) Watch(ctx context.Context, o Objects, w Watcher) error {
 			w.Unread(err)
 		}
 		if long {
-			wait = retryMin
+			wait = retryFirst
 		}
 		// Agents whose server was away do not come back all at once.
 		if err := pause(ctx, wait/2+rand.N(wait)); err != nil {
 			return err
 		}
-		wait = min(2*wait, retryMax)
+		wait = min(2*wait, retryLast)
 	}
 }
 

@@ -101,15 +101,18 @@ func TestDaysExhaustAsOftenAsPlanned(t *testing.T) {
 		before float64
 	}{
 		{
-			"holds of exponential length", peaks{load: 100, hold: 60, length: 1800, peakedness: 1},
+			"holds of exponential length",
+			peaks{load: 100, hold: 60, length: 1800, peakedness: 1},
 			func(r *rand.Rand) float64 { return 60 * r.ExpFloat64() }, 600,
 		},
 		{
-			"a cool-down of 240 s and calls of 50 ms", peaks{load: 240, hold: 240.05, length: 3600, peakedness: 1},
+			"a cool-down of 240 s and calls of 50 ms",
+			peaks{load: 240, hold: 240.05, length: 3600, peakedness: 1},
 			func(*rand.Rand) float64 { return 240.05 }, 300,
 		},
 		{
-			"most flows short, a few long", peaks{load: 60, hold: 30, length: 1800, peakedness: 1},
+			"most flows short, a few long",
+			peaks{load: 60, hold: 30, length: 1800, peakedness: 1},
 			func(r *rand.Rand) float64 {
 				if r.Float64() < 0.1 {
 					return 210
@@ -118,7 +121,8 @@ func TestDaysExhaustAsOftenAsPlanned(t *testing.T) {
 			}, 300,
 		},
 		{
-			"peaks that differ from day to day", peaks{load: 100, hold: 60, length: 1800, spread: 0.15, peakedness: 1},
+			"peaks that differ from day to day",
+			peaks{load: 100, hold: 60, length: 1800, spread: 0.15, peakedness: 1},
 			func(r *rand.Rand) float64 { return 60 * r.ExpFloat64() }, 600,
 		},
 	} {

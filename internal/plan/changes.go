@@ -129,11 +129,12 @@ func (p *planner) spread(n int) *Demand {
 	return &d
 }
 
-// moves are the offers of other models.
+// moves are the offers of other models of the same cloud, which can be had without moving to another.
 func (p *planner) moves(plan *Plan) []Change {
 	var out []Change
 	for _, o := range plan.Offers {
-		if o.Model == p.budget.Model || past(o.Model) || !o.Fits {
+		near := o.Model == "instance-ip" || family(o.Model) == family(p.budget.Model)
+		if o.Model == p.budget.Model || past(o.Model) || !o.Fits || !near {
 			continue
 		}
 		name := o.Model + ": " + o.Setting

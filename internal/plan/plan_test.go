@@ -167,7 +167,7 @@ func TestWorkedExamples(t *testing.T) {
 // checkNeed: the ports said to be needed are just enough, and the range holds them.
 func checkNeed(t *testing.T, p *Plan) {
 	t.Helper()
-	if !(p.NeedLow <= p.Need && p.Need <= p.NeedHigh) || math.Abs(p.Multiple-float64(p.Need)/float64(p.Today.Ports)) > 1e-9 {
+	if p.NeedLow > p.Need || p.Need > p.NeedHigh || math.Abs(p.Multiple-float64(p.Need)/float64(p.Today.Ports)) > 1e-9 {
 		t.Errorf("need %d (%d to %d), %.3f times", p.Need, p.NeedLow, p.NeedHigh, p.Multiple)
 	}
 	for _, o := range p.Offers {

@@ -145,7 +145,7 @@ func Agent(ctx context.Context, at string) (*Snapshot, error) {
 	defer func() { _ = body.Close() }()
 	var s Snapshot
 	if err := json.NewDecoder(&limited{body, answerMost}).Decode(&s); err != nil {
-		return nil, fmt.Errorf("agent at %s: read snapshot: %v", at, err)
+		return nil, fmt.Errorf("agent at %s: read snapshot: %w", at, err)
 	}
 	if s.At.IsZero() {
 		return nil, fmt.Errorf("%s is no agent of snatwatch: its snapshot has no time", at)

@@ -125,7 +125,7 @@ func (p *Prometheus) ask(ctx context.Context, path string, form url.Values, data
 		Data          any
 	}{Data: data}
 	if err := json.NewDecoder(&limited{body, answerMost}).Decode(&answer); err != nil {
-		return fmt.Errorf("Prometheus at %s: read answer: %v", p.at, err)
+		return fmt.Errorf("Prometheus at %s: read answer: %w", p.at, err)
 	}
 	if answer.Status != "success" {
 		return fmt.Errorf("Prometheus at %s: %s", p.at, answer.Error)

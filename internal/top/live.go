@@ -192,7 +192,7 @@ func (m *model) draw() string {
 func (m *model) body(room int) []string {
 	detail := 0
 	if m.expanded && len(m.visible) > 0 {
-		detail = min(len(m.look.detail(&m.visible[m.selected])), room-1)
+		detail = min(len(m.detail(&m.visible[m.selected])), room-1)
 	}
 	m.top = min(m.top, m.selected)
 	m.top = max(m.top, m.selected+detail-room+1)

@@ -56,8 +56,8 @@ func sockaddr(a netip.AddrPort) unix.Sockaddr {
 }
 
 // newSocket makes a socket that resets its flow when it is closed.
-func newSocket(make func(int) (int, error), to netip.AddrPort) (int, error) {
-	fd, err := make(family(to.Addr()))
+func newSocket(socket func(int) (int, error), to netip.AddrPort) (int, error) {
+	fd, err := socket(family(to.Addr()))
 	if err != nil {
 		return -1, err
 	}

@@ -55,7 +55,8 @@ func TestJudge(t *testing.T) {
 			Inconclusive, 0, "not for want of NAT ports",
 		},
 		{
-			"nothing answers at all", full(0, 50), Budget{Ports: 1024},
+			"nothing answers at all", full(0, 50),
+			Budget{Ports: 1024},
 			Inconclusive, 0, "nothing answers",
 		},
 		{
@@ -74,7 +75,8 @@ func TestJudge(t *testing.T) {
 			Inconclusive, 0, "300 FIN",
 		},
 		{
-			"interrupted", Report{Attempted: 300, Open: 290, Stopped: StoppedByUser},
+			"interrupted",
+			Report{Attempted: 300, Open: 290, Stopped: StoppedByUser},
 			Budget{Ports: 1024},
 			Inconclusive, 0, "interrupted at 290",
 		},

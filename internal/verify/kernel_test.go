@@ -81,17 +81,23 @@ func TestKernelPortsOfVIPs(t *testing.T) {
 		want   verify.Outcome
 	}{
 		{
-			"one VIP", lab.NAT{VIPs: []netip.Addr{a}, Ports: ports}, 100, 64,
+			"one VIP",
+			lab.NAT{VIPs: []netip.Addr{a}, Ports: ports},
+			100, 64,
 			[]verify.VIP{{Address: a, Flows: 64, First: 1024, Last: 1087}},
 			64, verify.Confirmed,
 		},
 		{
-			"two VIPs", lab.NAT{Form: lab.Numgen, VIPs: []netip.Addr{a, b}, Ports: ports}, 160, 128,
+			"two VIPs",
+			lab.NAT{Form: lab.Numgen, VIPs: []netip.Addr{a, b}, Ports: ports},
+			160, 128,
 			[]verify.VIP{{Address: a, Flows: 64, First: 1024, Last: 1087}, {Address: b, Flows: 64, First: 1024, Last: 1087}},
 			64, verify.Contradicted,
 		},
 		{
-			"a limit below the ports", lab.NAT{VIPs: []netip.Addr{a}, Ports: ports}, 40, 40,
+			"a limit below the ports",
+			lab.NAT{VIPs: []netip.Addr{a}, Ports: ports},
+			40, 40,
 			[]verify.VIP{{Address: a, Flows: 40}},
 			64, verify.Inconclusive,
 		},

@@ -90,8 +90,10 @@ func (t *test) ramp(ctx context.Context) (Stopped, error) {
 			return "", err
 		}
 		t.expire(time.Now())
-		if ctx.Err() != nil {
+		select {
+		case <-ctx.Done():
 			return StoppedByUser, nil
+		default:
 		}
 	}
 }

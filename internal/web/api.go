@@ -36,6 +36,7 @@ type apiNetns struct {
 	Exact          bool   `json:"exact"`
 	EventsLost     uint64 `json:"events_lost"`
 	Resyncs        uint64 `json:"resyncs"`
+	Mismatches     uint64 `json:"mismatches"`
 	Flows          int    `json:"flows"`
 	OtherProtocols uint64 `json:"other_protocol_flows"`
 }
@@ -139,7 +140,7 @@ func newAPISnapshot(s *State) apiSnapshot {
 		Budgets:    []apiBudget{},
 	}
 	for _, n := range v.Snapshot.Netns {
-		out.Namespaces = append(out.Namespaces, apiNetns{n.Netns, n.Exact, n.EventsLost, n.Resyncs, n.Flows, n.OtherProtocols})
+		out.Namespaces = append(out.Namespaces, apiNetns{n.Netns, n.Exact, n.EventsLost, n.Resyncs, n.Mismatches, n.Flows, n.OtherProtocols})
 	}
 	for i := range v.Snapshot.Budgets {
 		b := &v.Snapshot.Budgets[i]

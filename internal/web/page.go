@@ -200,19 +200,19 @@ func trim(budgets []pageBudget) {
 	}
 }
 
-func (srv *Server) newPageBudget(v *metrics.View, s *detector.BudgetSnapshot) pageBudget {
-	b := s.Budget
+func (s *Server) newPageBudget(v *metrics.View, x *detector.BudgetSnapshot) pageBudget {
+	b := x.Budget
 	out := pageBudget{
 		Name: b.Name, Model: b.Model, Scope: b.Scope.String(), Pool: b.Pool, Gateway: b.Gateway,
-		Assumed: b.Assumed, Contradiction: s.Contradiction, Advice: advice(s),
+		Assumed: b.Assumed, Contradiction: x.Contradiction, Advice: advice(x),
 	}
 	if b.NextTierPorts > 0 {
 		out.Edge = fmt.Sprintf("%d nodes in the pool; %d more and each node's budget falls from %d to %d TCP ports",
 			b.Nodes, b.NodesToNextTier+1, b.TCP.Ports, b.NextTierPorts)
 	}
-	for i := range s.Protocols {
-		p := &s.Protocols[i]
-		out.Protocols = append(out.Protocols, newPageProtocol(v, p, srv.history, b.Name))
+	for i := range x.Protocols {
+		p := &x.Protocols[i]
+		out.Protocols = append(out.Protocols, newPageProtocol(v, p, s.history, b.Name))
 		out.urgency = max(out.urgency, ratio(p.Busiest, p.Terms.Effective))
 		for j := range p.Spaces {
 			if f := p.Spaces[j].Forecast; f != nil {

@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"github.com/snatwatch/snatwatch/collector"
+	"github.com/snatwatch/snatwatch/internal/flowlog"
 )
 
 // ErrEmpty is in the error for a file without a single usable flow.
@@ -26,7 +27,7 @@ type Reader struct {
 	Progress func(bytes int)
 }
 
-// ReadFiles reads files, gzipped or not: CSV with a header, Zeek's conn.log as TSV or JSON. Files with
+// ReadFiles reads files, gzipped or not: CSV with a header, Zeek's conn.log as TSV or JSON, flow logs that package flowlog knows. Files with
 // Unix times are one record together; one with relative times is a record of its own. The error joins those
 // of the files that could not be used.
 func (r *Reader) ReadFiles(paths []string) ([]*Record, error) {
@@ -96,6 +97,8 @@ func (r *Reader) read(name string, from io.Reader, names map[string]string) *Rec
 		}
 	case bytes.HasPrefix(first, []byte("#")):
 		readZeek(b, in)
+	case flowlog.Known(head):
+		readFlowLog(b, in)
 	case bytes.HasPrefix(first, []byte("{")):
 		readJSON(b, in)
 	default:

@@ -22,7 +22,7 @@ func Loads() []Scenario {
 		{Name: "edge", Text: "a pool jumps over an edge of the table, and back", Length: 0.5, plan: edge},
 		{Name: "cut", Text: "the budget is cut to 55 to 80 %, and restored", Length: 0.5, plan: cut},
 		{Name: "crowd", Text: "999 small destinations, and one that grows", Length: 0.15, plan: crowd, only: long},
-		{Name: "tiny", Text: "a budget of 1024 of which 8 are left: a few long connections beside them", Length: 0.5, plan: tiny},
+		{Name: "tiny", Text: "a budget of eight ports, of which one or two are held", Length: 0.5, plan: tiny},
 		{Name: "hourly", Text: "a batch of half of the budget every hour", Length: 1.5, plan: hourly(0.5, 0.5)},
 		{Name: "hourly_random", Text: "a batch of 20 to 65 % every hour", Length: 1.5, plan: hourly(0.2, 0.65)},
 		{Name: "slowleak", Text: "some flows an hour are never closed", Length: 3, plan: slowLeak, only: []string{"P15", "P240"}},
@@ -74,7 +74,11 @@ func deploy(l *load) {
 	for from := -every / 2.0; from < l.seconds; from += every {
 		ends := from + every
 		life := func(t float64) (float64, collector.Reason) { return ends + l.between(0, 5) - t, collector.FIN }
-		l.batches = append(l.batches, batch{at: max(0, from), over: 5, flows: connections, life: life})
+		b := batch{at: from, over: 5, flows: connections, life: life}
+		if from < 0 {
+			b.at, b.over = 0, 600 // it starts quietly
+		}
+		l.batches = append(l.batches, b)
 	}
 }
 
@@ -180,9 +184,9 @@ func crowd(l *load) {
 	}
 }
 
-// tiny leaves a budget of eight ports: the ceiling is cut so far and three to six are held.
+// tiny leaves a budget of eight ports, of which one or two are held.
 func tiny(l *load) {
-	l.share = constant(l.between(2, 4) / Budget)
+	l.share = constant(l.between(1, 2.2) / Budget)
 	l.changes = []record.Change{{At: record.Epoch, Ports: 8}}
 }
 

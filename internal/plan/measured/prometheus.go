@@ -39,6 +39,13 @@ func FromPrometheus(ctx context.Context, p *remote.Prometheus, f Fleet) (in plan
 	if err != nil {
 		return in, err
 	}
+	points, err := a.peaks()
+	if err != nil {
+		return in, err
+	}
+	top := slices.MaxFunc(points, func(x, y remote.Point) int { return compare(x.Value, y.Value) })
+	a.lookAt(top.At)
+	known.meanCoolDown = a.meanCoolDown()
 	var notes []string
 	if in.Budget, notes, err = known.params(); err != nil {
 		return in, err
@@ -48,24 +55,26 @@ func FromPrometheus(ctx context.Context, p *remote.Prometheus, f Fleet) (in plan
 		return in, err
 	}
 	in.Nodes, in.Now = known.nodes, f.Now
-	in.Demand, err = a.demand(b, known.meanCoolDown)
-	if err != nil {
+	if in.Demand, err = a.demand(b, points, top); err != nil {
 		return in, err
 	}
 	in.Doubling = a.doubling
 	in.CPU = a.cpu()
-	in.Notes = append(notes, a.notes...)
+	in.Notes = slices.Concat(notes, a.notes)
 	return in, a.err
 }
 
 // asker asks one question after the other; the first error stays.
 type asker struct {
-	ctx      context.Context
-	p        *remote.Prometheus
-	fleet    Fleet
-	match    string // label matchers of the budget chosen
-	shared   bool
-	nodes    []string // instances
+	ctx    context.Context
+	p      *remote.Prometheus
+	fleet  Fleet
+	match  string // label matchers of the budget chosen
+	shared bool
+	nodes  []string // instances
+	// around is the hour around the highest peak, or what the range has of it, and ends at.
+	around   time.Duration
+	at       time.Time
 	doubling time.Duration
 	notes    []string
 	err      error
@@ -106,9 +115,8 @@ func (a *asker) budget() (s seen, err error) {
 			matchers = append(matchers, fmt.Sprintf("%s=%q", m.label, m.value))
 		}
 	}
-	over := promRange(a.fleet.Range)
-	info := a.ask(a.fleet.Now, "group by (instance, budget, model, scope, pool, gateway) (last_over_time(%s{%s}[%s]))",
-		metrics.BudgetInfo, strings.Join(matchers, ","), over)
+	info := a.latest("group by (instance, budget, model, scope, pool, gateway) (last_over_time(%s{%s}[%s]))",
+		metrics.BudgetInfo, strings.Join(matchers, ","))
 	if a.err != nil {
 		return s, a.err
 	}
@@ -134,21 +142,59 @@ func (a *asker) budget() (s seen, err error) {
 		a.match += fmt.Sprintf(",instance=~%q", instancesPattern(a.nodes))
 	}
 	s = seen{name: l["budget"], model: l["model"], nodes: len(a.nodes), meanCoolDown: -1}
-	s.vips = a.number("max(last_over_time(%s{budget=%q}[%s]))", metrics.VIPs, l["budget"], over)
-	s.ports = a.number("max(last_over_time(%s{%s}[%s]))", metrics.BudgetPorts, a.match, over)
-	if n := a.number("max(last_over_time(%s{budget=%q}[%s]))", metrics.PoolNodes, l["budget"], over); n > s.nodes {
+	of := fmt.Sprintf("budget=%q", l["budget"])
+	s.vips, s.ports = a.number(metrics.VIPs, of), a.number(metrics.BudgetPorts, a.match)
+	if n := a.number(metrics.PoolNodes, of); n > s.nodes {
 		a.note("The pool has %d nodes, of which %d run an agent.", n, s.nodes)
 		s.nodes = n
 	}
 	if a.err == nil && s.ports == 0 {
 		return s, fmt.Errorf("no %s{%s}: the agent's metrics are not complete", metrics.BudgetPorts, a.match)
 	}
-	if hold, ok := a.mean(metrics.HoldSeconds); ok {
-		if life, ok := a.mean(metrics.LifetimeSeconds); ok {
-			s.meanCoolDown = max(0, hold-life)
-		}
-	}
 	return s, a.err
+}
+
+// recent is how far back is looked first for what does not change: a week of samples is a lot to read for the last.
+const recent = time.Hour
+
+// latest asks for what was so last, within the last hour, or else within the range. The last argument of format is the range.
+func (a *asker) latest(format string, args ...any) []remote.Sample {
+	s := a.ask(a.fleet.Now, format, append(slices.Clone(args), promRange(min(recent, a.fleet.Range)))...)
+	if len(s) == 0 {
+		s = a.ask(a.fleet.Now, format, append(slices.Clone(args), promRange(a.fleet.Range))...)
+	}
+	return s
+}
+
+// number is the highest value that a metric had last; 0 where it is missing.
+func (a *asker) number(m metrics.Name, match string) int {
+	s := a.latest("max(last_over_time(%s{%s}[%s]))", m, match)
+	if len(s) == 0 || math.IsNaN(s[0].Value) {
+		return 0
+	}
+	return int(s[0].Value)
+}
+
+// lookAt chooses the hour around a peak, in which lifetimes and ends are counted: those of quiet hours may be others.
+func (a *asker) lookAt(peak time.Time) {
+	a.around = min(time.Hour, a.fleet.Range)
+	a.at = peak.Add(a.around / 2)
+	if a.at.After(a.fleet.Now) {
+		a.at = a.fleet.Now
+	}
+	if n, ok := a.one(a.at, "sum(increase(%s_count{%s}[%s]))", metrics.LifetimeSeconds, a.match, promRange(a.around)); !ok || n < 1 {
+		a.around, a.at = a.fleet.Range, a.fleet.Now
+	}
+}
+
+// meanCoolDown is that of the flows which ended around the peak; below 0 where it is not known.
+func (a *asker) meanCoolDown() float64 {
+	hold, ok := a.mean(metrics.HoldSeconds)
+	life, ok2 := a.mean(metrics.LifetimeSeconds)
+	if !ok || !ok2 {
+		return -1
+	}
+	return max(0, hold-life)
 }
 
 // patternMost is how long the list of instances may be in a query.
@@ -167,29 +213,19 @@ func instancesPattern(instances []string) string {
 	return pattern
 }
 
-func (a *asker) number(format string, args ...any) int {
-	v, _ := a.one(a.fleet.Now, format, args...)
-	return int(v)
-}
-
-// mean is that of a histogram over the range.
+// mean is that of a histogram around the peak.
 func (a *asker) mean(h metrics.Name) (float64, bool) {
-	over := promRange(a.fleet.Range)
-	return a.one(a.fleet.Now, "sum(increase(%s_sum{%s}[%s])) / (sum(increase(%s_count{%s}[%s])) > 0)", h, a.match, over, h, a.match, over)
+	over := promRange(a.around)
+	return a.one(a.at, "sum(increase(%s_sum{%s}[%s])) / (sum(increase(%s_count{%s}[%s])) > 0)", h, a.match, over, h, a.match, over)
 }
 
 // demand is that of the busiest port space, at its peaks.
-func (a *asker) demand(b *budget.Budget, cool float64) (d plan.Demand, err error) {
+func (a *asker) demand(b *budget.Budget, points []remote.Point, top remote.Point) (d plan.Demand, err error) {
 	law, err := a.lifetimes()
 	if err != nil {
 		return d, err
 	}
-	points, err := a.peaks()
-	if err != nil {
-		return d, err
-	}
 	d = plan.Demand{Lifetimes: law, Peakedness: 1, Next: math.NaN(), Ends: a.ends()}
-	top := slices.MaxFunc(points, func(x, y remote.Point) int { return compare(x.Value, y.Value) })
 	if top.Value < 1 {
 		return d, fmt.Errorf("no port of the budget was held within %v", a.fleet.Range)
 	}
@@ -197,9 +233,7 @@ func (a *asker) demand(b *budget.Budget, cool float64) (d plan.Demand, err error
 	if a.err != nil {
 		return d, a.err
 	}
-	if cool < 0 {
-		cool = plan.MeanCoolDown(&d, &b.TCP)
-	}
+	cool := plan.MeanCoolDown(&d, &b.TCP)
 	// The busiest destination's own lifetime follows from how many of its ports are live and how many cooling.
 	if live > 0 && cooling > 0 && cool > 0 {
 		d.Lifetimes = law.Scaled(cool * live / cooling)
@@ -222,9 +256,9 @@ func compare(a, b float64) int {
 	return 0
 }
 
-// lifetimes is the law of all flows of the budget within the range.
+// lifetimes is the law of all flows of the budget that ended around the peak.
 func (a *asker) lifetimes() (plan.Law, error) {
-	buckets := a.ask(a.fleet.Now, "sum by (le) (increase(%s_bucket{%s}[%s]))", metrics.LifetimeSeconds, a.match, promRange(a.fleet.Range))
+	buckets := a.ask(a.at, "sum by (le) (increase(%s_bucket{%s}[%s]))", metrics.LifetimeSeconds, a.match, promRange(a.around))
 	if a.err != nil {
 		return nil, a.err
 	}
@@ -309,10 +343,10 @@ func (a *asker) busiest(d *plan.Demand, at time.Time) (live, cooling float64) {
 	return live, cooling
 }
 
-// ends are the flows of the range by how they ended.
+// ends are the flows around the peak by how they ended.
 func (a *asker) ends() map[string]float64 {
 	out := map[string]float64{}
-	for _, s := range a.ask(a.fleet.Now, "sum by (reason) (increase(%s{%s}[%s])) > 0", metrics.FlowsClosed, a.match, promRange(a.fleet.Range)) {
+	for _, s := range a.ask(a.at, "sum by (reason) (increase(%s{%s}[%s])) > 0", metrics.FlowsClosed, a.match, promRange(a.around)) {
 		out[s.Labels["reason"]] = s.Value
 	}
 	if len(out) == 0 {

@@ -6,9 +6,6 @@ import (
 	"math"
 	"net/http"
 	"net/http/httptest"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -43,12 +40,8 @@ func store(t *testing.T, days int, now time.Time, all []series) *remote.Promethe
 		}
 	}
 	b.WriteString("# EOF\n")
-	text := filepath.Join(dir, "metrics")
-	if err := os.WriteFile(text, []byte(b.String()), 0o600); err != nil {
+	if err := prom.Import(t.Context(), promtool, dir, b.String()); err != nil {
 		t.Fatal(err)
-	}
-	if out, err := exec.CommandContext(t.Context(), promtool, "tsdb", "create-blocks-from", "openmetrics", text, filepath.Join(dir, "data")).CombinedOutput(); err != nil {
-		t.Fatalf("%v: %s", err, out)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	server, err := prom.Prometheus(ctx, program, dir, "global: {scrape_interval: 1m}\n")

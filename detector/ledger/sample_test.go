@@ -11,8 +11,8 @@ import (
 	"github.com/snatwatch/snatwatch/detector/forecast"
 )
 
-// witnessed is a ledger with one port space, towards store, that has a witness: an open failed there.
-func witnessed(t *testing.T, b *budget.Budget) script {
+// sampled is a ledger with one port space, towards store, that has a sample: an open failed there.
+func sampled(t *testing.T, b *budget.Budget) script {
 	s := newScript(t, Config{Budgets: []*budget.Budget{b}})
 	s.dump(0)
 	s.open(1, flowTo(0, store))
@@ -22,16 +22,16 @@ func witnessed(t *testing.T, b *budget.Budget) script {
 	}
 	s.close(8, flowTo(1, store), collector.Timeout)
 	if !s.spaces.list[1].outlook.Sampled() {
-		t.Fatal("an open failed, and the port space has no witness")
+		t.Fatal("an open failed, and the port space has no sample")
 	}
 	return s
 }
 
-// mostWitnesses is how many port spaces of a budget may have a witness.
-const mostWitnesses = 8
+// mostSamples is how many port spaces of a budget may have a sample.
+const mostSamples = 8
 
-// A witness ends with the forecast that it is of, so that another port space can have one.
-func TestWitnessEndsWithItsForecast(t *testing.T) {
+// A sample ends with its outlook, so that another port space can have one.
+func TestSampleEndsWithItsOutlook(t *testing.T) {
 	t.Parallel()
 	// Opens to destination n fail from second x on, for 20 seconds.
 	fail := func(s script, n int, x float64) {
@@ -52,20 +52,20 @@ func TestWitnessEndsWithItsForecast(t *testing.T) {
 				s.open(300, flowTo(5000+i, "203.0.113.99:443"))
 			}
 			s.Advance(at(340))
-		}, mostWitnesses},
+		}, mostSamples},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			s := newScript(t, Config{Budgets: []*budget.Budget{coolingBudget(1024, 0)}, ForecastMax: tt.max})
 			s.dump(0)
-			for n := range mostWitnesses {
+			for n := range mostSamples {
 				fail(s, n+1, float64(1+25*n))
 			}
 			tt.do(s)
 			fail(s, 99, 1200)
 			space := &s.spaces.list[s.spaces.byKey[spaceKey{destination: pack(netip.MustParseAddr("203.0.113.99")), port: 443}]]
 			if space.outlook == nil || !space.outlook.Sampled() {
-				t.Error("the ninth port space that fails has no witness")
+				t.Error("the ninth port space that fails has no sample")
 			}
 			if err := audit(s.Ledger); err != nil {
 				t.Error(err)
@@ -102,8 +102,8 @@ func TestHandedOnIsNoContradiction(t *testing.T) {
 	}
 }
 
-// Other budgets leave a witness be as long as its own has the same terms and its port space.
-func TestWitnessOverReconfigure(t *testing.T) {
+// A sample stays over a reconfiguration if its budget has the same terms and its port space.
+func TestSampleOverReconfigure(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
 		name   string
@@ -117,7 +117,7 @@ func TestWitnessOverReconfigure(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			b := coolingBudget(1024, 240*time.Second)
-			s := witnessed(t, b)
+			s := sampled(t, b)
 			of := s.spaces.list[1].outlook
 			after := *b
 			tt.change(&after)
@@ -126,7 +126,7 @@ func TestWitnessOverReconfigure(t *testing.T) {
 				t.Fatal(err)
 			}
 			if got := of.Sampled(); got != tt.want {
-				t.Errorf("the witness is kept: %v, want %v", got, tt.want)
+				t.Errorf("the sample is kept: %v, want %v", got, tt.want)
 			}
 		})
 	}

@@ -1,0 +1,139 @@
+package forecast
+
+import (
+	"math"
+
+	"github.com/snatwatch/snatwatch/detector"
+)
+
+// Part is a part of the forecast that can be left out, so that an ablation shows what it
+// is worth. Parts combine by or.
+type Part uint
+
+// The parts.
+const (
+	// PartAges: live flows leave by their age; without it all leave like new ones.
+	PartAges Part = 1 << iota
+	// PartRelease: a cooling port is released on its second; without it cooling ports
+	// leave at a constant rate.
+	PartRelease
+	// PartSpeeds: faster memories of hazards where a test says that lifetimes changed;
+	// without it one memory of an hour.
+	PartSpeeds
+	// PartGate: the test; without it the memory of a minute always.
+	PartGate
+	// PartNowcast: the window of arrivals is as long as the rate was level; without it, a minute.
+	PartNowcast
+	// PartTrend and PartDrift are the components of those names; PartMeans are all components that use a long mean.
+	PartTrend
+	PartDrift
+	PartMeans
+	// PartTail: the learned tail of the residual; without it a normal one.
+	PartTail
+	// PartCalibration: the probability's own recalibration.
+	PartCalibration
+	// PartPool: the growth of the pool across the edge of a table.
+	PartPool
+	// PartRhythm: what recurs every hour. PartDay: the course of the day.
+	PartRhythm
+	PartDay
+	// PartSurprise: if ends are too few or too many for chance, hazards are learnt anew at once, and components that
+	// ignore lifetimes weigh nothing for a while.
+	PartSurprise
+	// PartSettle: the fill of brief holds is averaged before the forecast lets it stay.
+	PartSettle
+)
+
+// aheads is the number of times ahead that a forecast is computed for; the four horizons are among them.
+const aheads = 13
+
+func aheadGrid() [aheads]float64 {
+	return [aheads]float64{5, 10, 15, 30, 60, 120, 180, 240, 300, 480, 900, 1800, 3600}
+}
+
+// horizonAt returns the places of the four horizons in the grid.
+func horizonAt() [detector.NumHorizons]int { return [detector.NumHorizons]int{4, 8, 10, 12} }
+
+// course is the forecast at each time ahead, and the steps to it.
+type course struct {
+	// base and variance are of the ports held now that will be held then; gain is the ports
+	// held then per arrival per second, double per arrival per second squared.
+	base, variance, gain, double [aheads]float64
+	mean                         [components][aheads]float64
+	mix                          [aheads]float64
+	// burst is the variance at each time ahead of bursts to come. Between a time and the one before,
+	// peak is the highest that the rhythm leads to, and peakBurst its variance for the
+	// bursts.
+	burst, peak, peakBurst [aheads]float64
+}
+
+// workspace is room for one tick, shared by all outlooks of a forecaster.
+type workspace struct {
+	edges   *ageEdges
+	grid    [aheads]float64
+	horizon [detector.NumHorizons]int
+	taus    [numSpeeds]float64
+	bins    tailEdges
+	worth   [detector.NumHorizons]float64
+	crowd   crowd
+	seen    exposure
+	curve   curve
+	share   [coolClasses]float64
+	bursts  []expected // of the next hour, the nearest first
+	// knowsDay: the course of the day is known.
+	knowsDay bool
+	perFlow  float64 // ports held per flow
+	// unseen are ports that the ledger does not know of, by time ahead.
+	unseen [aheads]float64
+	// lost are flows that ended in this tick beyond all expectation.
+	lost float64
+	// ended are all that ended and were not young.
+	ended  float64
+	course course
+	weight [detector.NumHorizons][components]float64
+	above  [tailBins + 1]float64
+}
+
+// expected is a burst of arrivals to come.
+type expected struct {
+	at               float64 // seconds ahead
+	excess, variance float64 // arrivals beyond the level
+}
+
+// burstsMost is how many bursts of the next hour a forecast uses, the nearest first.
+const burstsMost = 32
+
+// The components of a forecast: hypotheses about the arrivals to come.
+const (
+	revert    = iota // the rate returns to its long mean
+	trend            // the rate keeps its trend
+	drift            // the error of the last seconds goes on for a while
+	level            // the fill returns to its long mean
+	recent           // the mean rate of as long ago as is looked ahead stays
+	stay             // the fill stays, beyond a minute without its chance
+	recurring        // what recurs every hour comes again
+	day              // the rate changes as it did at this time of day
+	components
+)
+
+// coolClasses is how many distinct cool-downs a budget may have. If it has more, the last ones share a class.
+const coolClasses = 4
+
+// deviation is the standard deviation of the fill at place i of the grid for component k: that of
+// flows that are held now, of a Poisson number of arrivals, and more.
+func (c *course) deviation(k, i int, more float64) float64 {
+	if k == recurring {
+		return math.Sqrt(c.variance[i] + max(0, c.peak[i]-c.base[i]) + 1 + more + c.peakBurst[i])
+	}
+	return math.Sqrt(c.variance[i] + max(0, c.mean[k][i]-c.base[i]) + 1 + more)
+}
+
+// expectsBurst reports whether a burst begins within the next u seconds.
+func (w *workspace) expectsBurst(u float64) bool { return len(w.bursts) > 0 && w.bursts[0].at < u }
+
+// courseMost bounds how far the rate rises over what it is now, because of the time of day.
+const courseMost = 4
+
+// kinds is how many kinds of load the factory knows, from the calm to the wild. Which one a port space is of shows in
+// its residuals, within an hour of them.
+const kinds = 4
