@@ -30,7 +30,8 @@ func engineNames() []string {
 const pageInterval = 15 * time.Second
 
 // group is a group without its rules, as the engine evaluates it when Prometheus would. vmalert asks for the past by default,
-// 30 s before an evaluation's time, and VictoriaMetrics hides the newest 30 s of an answer.
+// for what was 30 s ago, rounded down to the group's interval: up to 8 minutes more for what is recorded seldom. And
+// VictoriaMetrics hides the newest 30 s of an answer.
 func (e Engine) group(g Group) ruleGroup {
 	if e != Prometheus && g.Interval == 0 {
 		g.Interval = pageInterval
@@ -38,6 +39,7 @@ func (e Engine) group(g Group) ruleGroup {
 	out := ruleGroup{Name: g.Name, Interval: duration(g.Interval)}
 	if e == VictoriaMetrics {
 		out.EvalDelay = "0s"
+		out.EvalAlignment = new(bool)
 		out.Params = map[string][]string{"latency_offset": {"1ms"}}
 	}
 	return out

@@ -62,7 +62,7 @@ const (
 	engineScrape = 5 * time.Second
 	engineFleet  = 15 * time.Second
 	enginePage   = 5 * time.Second
-	steadyFor    = 2 * time.Minute
+	steadyFor    = 100 * time.Second
 )
 
 type incidentPhase struct {

@@ -19,10 +19,12 @@ type ruleFile struct {
 type ruleGroup struct {
 	Name     string `yaml:"name"`
 	Interval string `yaml:"interval,omitempty"`
-	// VictoriaMetrics' own: how long before an evaluation's time nothing is asked for, and arguments of its queries.
-	EvalDelay string              `yaml:"eval_delay,omitempty"`
-	Params    map[string][]string `yaml:"params,omitempty"`
-	Rules     []rule              `yaml:"rules"`
+	// VictoriaMetrics' own: how long before now an evaluation's time is, whether that is rounded down to the interval, and
+	// arguments of its queries.
+	EvalDelay     string              `yaml:"eval_delay,omitempty"`
+	EvalAlignment *bool               `yaml:"eval_alignment,omitempty"`
+	Params        map[string][]string `yaml:"params,omitempty"`
+	Rules         []rule              `yaml:"rules"`
 }
 
 type rule struct {
