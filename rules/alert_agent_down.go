@@ -2,7 +2,6 @@ package rules
 
 import (
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/snatwatch/snatwatch/detector/metrics"
@@ -13,10 +12,7 @@ import (
 // Prometheus was off. A node that was taken away is no target any more and raises nothing.
 func (o Options) agentDown() Alert {
 	by := o.agent()
-	up := "up"
-	if o.Selector != "" {
-		up = "up{" + strings.TrimSpace(o.Selector) + "}"
-	}
+	up := o.series("up")
 	was := fmt.Sprintf("present_over_time(%s[1h])", o.m(metrics.AgentBuildInfo))
 	if o.inline {
 		// Grafana writes no ALERTS: moments of a day tell who was an agent, at little cost.

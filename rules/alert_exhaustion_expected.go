@@ -23,19 +23,24 @@ func (o Options) exhaustionExpected() Alert {
 		Description: "On {{ $labels.instance }}, some port space of budget {{ $labels.budget }} ({{ $labels.model }}, {{ $labels.protocol }}) is exhausted within " + o.TicketHorizon +
 			" with probability {{ $value | humanizePercentage }}.",
 		Detail: node.ask("topk(1, "+node.of(metrics.ExhaustionProbability, horizonIs(o.TicketHorizon), named)+")", " The likeliest is "+answerLabel(metrics.LabelDestination)+".") +
-			node.demand() + helps,
+			o.demand(node) + helps,
 		Board: BoardNode, Panel: PanelNodeProbability,
 	}
 }
 
-// demand is why ports run out: how many flows open and how long each holds its port, now and an hour ago.
-func (s subject) demand() string {
+// demand is why ports run out: how many flows open and how long each holds its port, now and an hour ago. Hold times are read from the
+// classic histogram and, where a server keeps the native one alone, from that.
+func (o Options) demand(s subject) string {
 	opens := func(offset string) string { return "sum(rate(" + s.of(metrics.FlowsOpened) + "[10m]" + offset + "))" }
 	hold := func(offset string) string {
 		of := func(series metrics.Name) string {
 			return "sum(rate(" + s.of(metrics.HoldSeconds+series) + "[10m]" + offset + "))"
 		}
-		return of("_sum") + " / (" + of("_count") + " > 0)"
+		classic := of("_sum") + " / (" + of("_count") + " > 0)"
+		if o.Engine == VictoriaMetrics { // keeps none
+			return classic
+		}
+		return classic + " or histogram_sum(" + of("") + ") / (histogram_count(" + of("") + ") > 0)"
 	}
 	const ago = " offset 1h"
 	return s.ask(opens(""), " "+roughly()+" flows a second open"+s.ask(opens(ago), " (an hour ago "+roughly()+")")+

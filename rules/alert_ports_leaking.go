@@ -16,7 +16,7 @@ func (o Options) portsLeaking() Alert {
 		if o.inline {
 			return "(" + o.tenMinutes(name, offset) + ")"
 		}
-		return "max by (" + by + ") (" + name + offset + ")"
+		return "max by (" + by + ") (" + o.use(name) + offset + ")"
 	}
 	held := func(offset string) string { return at(nodeHeld, offset) }
 	opened := func(offset string) string { return at(nodeOpened, offset) }

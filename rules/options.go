@@ -44,6 +44,13 @@ type Options struct {
 	// not say. vmalert and Thanos' ruler then take a minute.
 	PageInterval time.Duration
 
+	// Engine is the program that evaluates the rules; the expressions are the same for each. Default Prometheus.
+	Engine Engine
+
+	// Shard is a regular expression of clusters, for one of several evaluators of which each takes some. Empty by default: all
+	// clusters. A gateway is of one cluster, so each shard sees all nodes behind it.
+	Shard string
+
 	// inline writes out what recorded series are made of, for a server without recording rules.
 	inline bool
 }
@@ -84,6 +91,7 @@ func Default() Options {
 		RunbookURL:  "https://github.com/snatwatch/snatwatch/blob/main/rules/runbooks/",
 		PageHorizon: "5m", TicketHorizon: "1h",
 		FleetInterval: time.Minute,
+		Engine:        Prometheus,
 		Thresholds: Thresholds{
 			Page: detector.PageRaise, PageClear: detector.PageClear,
 			Ticket: 0.7, TicketClear: 0.4,
@@ -142,6 +150,14 @@ func (o Options) Validate() error {
 	}
 	if slices.Index(horizons[:], o.PageHorizon) > slices.Index(horizons[:], o.TicketHorizon) {
 		return fmt.Errorf("--ticket-horizon=%s: want no shorter one than the page's, %s", o.TicketHorizon, o.PageHorizon)
+	}
+	if o.Shard != "" {
+		if err := validSelector(o.shard()); err != nil {
+			return fmt.Errorf("--shard=%s: %w; want a regular expression of clusters such as eu-.*|us-1", o.Shard, err)
+		}
+	}
+	if !slices.Contains(Engines(), o.Engine) {
+		return fmt.Errorf("--engine=%s: want one of %s", o.Engine, strings.Join(engineNames(), ", "))
 	}
 	if o.FleetInterval < time.Second || o.FleetInterval%time.Second != 0 {
 		return fmt.Errorf("--fleet-interval=%s: want whole seconds, 1s or more", o.FleetInterval)

@@ -2,7 +2,6 @@ package rules
 
 import (
 	"fmt"
-	"strings"
 
 	"github.com/snatwatch/snatwatch/detector/metrics"
 )
@@ -77,10 +76,7 @@ func (o Options) use(name string, matchers ...string) string {
 	if o.inline {
 		return "(" + o.define(name, matchers...) + ")"
 	}
-	if len(matchers) == 0 {
-		return name
-	}
-	return name + "{" + strings.Join(matchers, ", ") + "}"
+	return o.ofShard(name, matchers)
 }
 
 // joined gives what is told of each agent and budget a label of the budget's info.

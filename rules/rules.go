@@ -2,6 +2,7 @@ package rules
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
@@ -128,6 +129,17 @@ func (o Options) m(name metrics.Name, matchers ...string) string {
 func (o Options) series(name string, matchers ...string) string {
 	if o.Selector != "" {
 		matchers = append([]string{strings.TrimSpace(o.Selector)}, matchers...)
+	}
+	return o.ofShard(name, matchers)
+}
+
+// shard matches the clusters of the shard.
+func (o Options) shard() string { return o.ClusterLabel + "=~" + strconv.Quote(o.Shard) }
+
+// ofShard writes a series, and of a shard those of its clusters.
+func (o Options) ofShard(name string, matchers []string) string {
+	if o.Shard != "" {
+		matchers = append([]string{o.shard()}, matchers...)
 	}
 	if len(matchers) == 0 {
 		return name

@@ -19,7 +19,12 @@ type ruleFile struct {
 type ruleGroup struct {
 	Name     string `yaml:"name"`
 	Interval string `yaml:"interval,omitempty"`
-	Rules    []rule `yaml:"rules"`
+	// VictoriaMetrics' own: how long before now an evaluation's time is, whether that is rounded down to the interval, and
+	// arguments of its queries.
+	EvalDelay     string              `yaml:"eval_delay,omitempty"`
+	EvalAlignment *bool               `yaml:"eval_alignment,omitempty"`
+	Params        map[string][]string `yaml:"params,omitempty"`
+	Rules         []rule              `yaml:"rules"`
 }
 
 type rule struct {
@@ -73,7 +78,7 @@ func (o Options) Operator(labels map[string]string) ([]byte, error) {
 func (o Options) ruleGroups(groups []Group) []ruleGroup {
 	var out []ruleGroup
 	for _, g := range groups {
-		rg := ruleGroup{Name: g.Name, Interval: duration(g.Interval)}
+		rg := o.Engine.group(g)
 		for _, r := range g.Records {
 			rg.Rules = append(rg.Rules, rule{Record: r.Name, Expr: r.Expr, Labels: r.Labels})
 		}

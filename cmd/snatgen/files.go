@@ -49,6 +49,25 @@ func generate(o rules.Options, release, boardLabel string) (map[string][]byte, e
 	return files, nil
 }
 
+// shard puts the rules of each shard in the place of those of all clusters.
+func shard(files map[string][]byte, o rules.Options, shards []string) error {
+	for i, clusters := range shards {
+		o.Shard = clusters
+		if err := o.Validate(); err != nil {
+			return err
+		}
+		of, err := o.Files()
+		if err != nil {
+			return err
+		}
+		for name, body := range of {
+			files[filepath.Join("rules", fmt.Sprintf("shard-%d", i+1), name)] = body
+			delete(files, filepath.Join("rules", name))
+		}
+	}
+	return nil
+}
+
 // write writes all files below dir or none: each goes beside its place first, and all are moved at the end.
 func write(dir string, files map[string][]byte, out io.Writer) (err error) {
 	names := slices.Sorted(maps.Keys(files))

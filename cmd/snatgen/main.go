@@ -30,6 +30,7 @@ func run(args []string, out io.Writer) error {
 	dir := app.Flag("out", "Folder to write the files below.").Default(".").String()
 	release := app.Flag("release", "Label release of the operator's objects.").Default("kube-prometheus-stack").String()
 	boardLabel := app.Flag("dashboard-label", "Label of the boards' ConfigMaps; its value is 1.").Default("grafana_dashboard").String()
+	shards := app.Flag("shard", "Regular expression of clusters whose rules go to a folder of their own, rules/shard-1 for the first: one evaluator for each. May be repeated.").Strings()
 	ruleFlags(app, &o)
 	help := false
 	app.PreAction(func(c *kingpin.ParseContext) error {
@@ -57,6 +58,9 @@ func run(args []string, out io.Writer) error {
 	if err != nil {
 		return err
 	}
+	if err := shard(files, o, *shards); err != nil {
+		return err
+	}
 	if body, err := readme(*dir); err != nil {
 		return err
 	} else if body != nil {
@@ -77,6 +81,7 @@ func ruleFlags(app *kingpin.Application, o *rules.Options) {
 	text("page-horizon", "Horizon of the page: 1m, 5m, 15m or 1h.", &o.PageHorizon)
 	text("ticket-horizon", "Horizon of the ticket.", &o.TicketHorizon)
 	app.Flag("fleet-interval", "How often the recording rules and the page of gateways and the tickets are evaluated; pools and slow tickets half as often.").Default(o.FleetInterval.String()).DurationVar(&o.FleetInterval)
+	app.Flag("engine", "What evaluates the rules: prometheus, victoriametrics or thanos.").Default(string(o.Engine)).StringVar((*string)(&o.Engine))
 	app.Flag("page-interval", "How often the pages of nodes are evaluated; 0s for the server's own interval.").Default(o.PageInterval.String()).DurationVar(&o.PageInterval)
 	t := &o.Thresholds
 	for _, f := range []struct {

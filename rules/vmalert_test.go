@@ -1,0 +1,168 @@
+package rules_test
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"go.yaml.in/yaml/v3"
+
+	"github.com/snatwatch/snatwatch/rules"
+)
+
+// What VictoriaMetrics cannot show: it stores no NaN, and its tests begin in the year 2000, which no series of
+// a wall clock from 0 on fits.
+var notOnVictoriaMetrics = []string{
+	"NaN everywhere raises nothing at all",
+	"the snapshot stands still",
+}
+
+// The rule tests pass in vmalert-tool with the rules that are written for VictoriaMetrics. VMALERT_TOOL names the program.
+func TestVMAlertTool(t *testing.T) {
+	t.Parallel()
+	program := os.Getenv("VMALERT_TOOL")
+	if program == "" {
+		t.Skip("VMALERT_TOOL names no vmalert-tool: .ci/engines builds one")
+	}
+	dir := t.TempDir()
+	o := rules.Default()
+	o.Engine = rules.VictoriaMetrics
+	files, err := o.Files()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, body := range files {
+		if err := os.WriteFile(filepath.Join(dir, name), body, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	tests, err := filepath.Glob("tests/*.yaml")
+	if err != nil || len(tests) == 0 {
+		t.Fatalf("no rule tests: %v", err)
+	}
+	if err := os.Mkdir(filepath.Join(dir, "tests"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range tests {
+		t.Run(filepath.Base(name), func(t *testing.T) {
+			body, err := os.ReadFile(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(filepath.Join(dir, name), forVMAlert(t, body), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			cmd := exec.CommandContext(t.Context(), program, "unittest", "-disableAlertgroupLabel", "--files="+name)
+			cmd.Dir = dir
+			if out, err := cmd.CombinedOutput(); err != nil {
+				t.Errorf("%v\n%s", err, out)
+			}
+		})
+	}
+}
+
+// forVMAlert turns a test for promtool into one for vmalert-tool: its queries have another name, round and others keep the
+// name of a series, and ALERTS carries the group.
+func forVMAlert(t *testing.T, body []byte) []byte {
+	t.Helper()
+	var file map[string]any
+	if err := yaml.Unmarshal(body, &file); err != nil {
+		t.Fatal(err)
+	}
+	file["tests"] = slices.DeleteFunc(file["tests"].([]any), func(test any) bool {
+		name, _ := test.(map[string]any)["name"].(string)
+		return slices.Contains(notOnVictoriaMetrics, name)
+	})
+	for _, test := range file["tests"].([]any) {
+		test := test.(map[string]any)
+		queries, _ := test["promql_expr_test"].([]any)
+		delete(test, "promql_expr_test")
+		for _, q := range queries {
+			q := q.(map[string]any)
+			q["expr"] = "label_del(" + q["expr"].(string) + `, "__name__", "alertgroup")`
+			samples, _ := q["exp_samples"].([]any)
+			for _, s := range samples {
+				s := s.(map[string]any)
+				labels := s["labels"].(string)
+				s["labels"] = labels[strings.Index(labels, "{"):]
+			}
+		}
+		if len(queries) > 0 {
+			test["metricsql_expr_test"] = queries
+		}
+	}
+	out, err := yaml.Marshal(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+// In the rules of a shard everything that is read is of its clusters, but the alerts' own state.
+func TestShardReadsItsClustersAlone(t *testing.T) {
+	t.Parallel()
+	o := rules.Default()
+	o.Shard = "eu-.*"
+	if err := o.Validate(); err != nil {
+		t.Fatal(err)
+	}
+	for name, expr := range expressions(o) {
+		for _, v := range selectors(parse(t, name, expr)) {
+			if v.Name != "ALERTS" && !strings.Contains(v.String(), `cluster=~"eu-.*"`) {
+				t.Errorf("%s reads %s", name, v)
+			}
+		}
+	}
+}
+
+// Each engine evaluates the same expressions, and VictoriaMetrics and Thanos the pages when Prometheus does.
+func TestEnginesShareTheirExpressions(t *testing.T) {
+	t.Parallel()
+	read := func(e rules.Engine) map[string]struct {
+		Interval string
+		Rules    []struct{ Record, Alert, Expr string }
+	} {
+		o := rules.Default()
+		o.Engine = e
+		files, err := o.Files()
+		if err != nil {
+			t.Fatal(err)
+		}
+		out := map[string]struct {
+			Interval string
+			Rules    []struct{ Record, Alert, Expr string }
+		}{}
+		for _, body := range files {
+			var file struct {
+				Groups []struct {
+					Name, Interval string
+					Rules          []struct{ Record, Alert, Expr string }
+				}
+			}
+			if err := yaml.Unmarshal(body, &file); err != nil {
+				t.Fatal(err)
+			}
+			for _, g := range file.Groups {
+				out[g.Name] = struct {
+					Interval string
+					Rules    []struct{ Record, Alert, Expr string }
+				}{g.Interval, g.Rules}
+			}
+		}
+		return out
+	}
+	want := read(rules.Prometheus)
+	for _, e := range rules.Engines() {
+		for name, g := range read(e) {
+			if !slices.Equal(g.Rules, want[name].Rules) {
+				t.Errorf("%s: group %s has other expressions", e, name)
+			}
+			if g.Interval == "" && e != rules.Prometheus {
+				t.Errorf("%s: group %s has no interval: it would be a minute", e, name)
+			}
+		}
+	}
+}
