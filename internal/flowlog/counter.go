@@ -170,7 +170,8 @@ func (c *Counter) another(f *live, r *Row) bool {
 	return r.Start-f.end > c.gap
 }
 
-// halfOpen is how long an open without an answer holds its port: as the terms say, else as long as Linux sends the SYN again.
+// halfOpen is how long an open without an answer holds its port: as the terms say, else as long as Linux sends the
+// SYN again.
 func halfOpen(t *budget.Terms) time.Duration {
 	if t.HalfOpen > 0 {
 		return t.HalfOpen

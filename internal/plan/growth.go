@@ -45,11 +45,14 @@ func (p *planner) rightSize() []string {
 	case least == 0 && best == 0:
 		out = append(out, "No number of nodes meets the target with these ports.")
 	case least == 0:
-		out = append(out, fmt.Sprintf("No number of nodes meets the target with today's setup; %d nodes do%s.", best, with))
+		out = append(out, fmt.Sprintf("No number of nodes meets the target with today's setup; %d nodes do%s.",
+			best, with))
 	case least > p.Nodes:
-		out = append(out, fmt.Sprintf("The ports need %d nodes for the pool's load, and there are %d%s.", least, p.Nodes, orVIP(best, least, with)))
+		out = append(out, fmt.Sprintf("The ports need %d nodes for the pool's load, and there are %d%s.",
+			least, p.Nodes, orVIP(best, least, with)))
 	default:
-		out = append(out, fmt.Sprintf("The ports need %d nodes of %d for the pool's load%s.", least, p.Nodes, orVIP(best, least, with)))
+		out = append(out, fmt.Sprintf("The ports need %d nodes of %d for the pool's load%s.", least, p.Nodes,
+			orVIP(best, least, with)))
 	}
 	if p.CPU > 0 {
 		cpu := max(1, int(math.Ceil(float64(p.Nodes)*p.CPU/utilisation)))
@@ -57,7 +60,8 @@ func (p *planner) rightSize() []string {
 		if p.budget.Scope != budget.ScopeShared {
 			need = max(cpu, best)
 		}
-		out = append(out, fmt.Sprintf("The processors are used to %s at the peak: %d nodes would use %s.", Percent(p.CPU), cpu, Percent(utilisation)))
+		out = append(out, fmt.Sprintf("The processors are used to %s at the peak: %d nodes would use %s.",
+			Percent(p.CPU), cpu, Percent(utilisation)))
 		if best > 0 && need < p.Nodes {
 			out = append(out, fmt.Sprintf("So %d of %d nodes can go%s.", p.Nodes-need, p.Nodes, with))
 		}
@@ -115,12 +119,14 @@ func (p *planner) growth() ([]string, *time.Time) {
 	if !soon {
 		return []string{"At this growth today's setup lasts for a century."}, nil
 	}
-	out := []string{fmt.Sprintf("With as many nodes as today the setup ends on %s: the load is then %.2f times today's.",
+	out := []string{fmt.Sprintf("With as many nodes as today the setup ends on %s: the load is then %.2f "+
+		"times today's.",
 		ends.Format(time.DateOnly), math.Exp2(doublings))}
 	if b.NextTierPorts > 0 {
 		n := b.Nodes + b.NodesToNextTier + 1
 		if at, soon := after(math.Log2(float64(n) / float64(b.Nodes))); soon {
-			out = append(out, fmt.Sprintf("If nodes are added in step with the load, node %d comes on %s and halves each share to %d ports.",
+			out = append(out, fmt.Sprintf("If nodes are added in step with the load, node %d comes on %s and "+
+				"halves each share to %d ports.",
 				n, at.Format(time.DateOnly), b.NextTierPorts))
 		}
 	}

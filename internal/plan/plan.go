@@ -137,7 +137,8 @@ func (p *planner) make() *Plan {
 	out.Size = p.rightSize()
 	out.Growth, out.Ends = p.growth()
 	if p.Demand.Cut {
-		out.Notes = append(out.Notes, "The ports held reached the ceiling while this was measured: demand was cut off there, "+
+		out.Notes = append(out.Notes, "The ports held reached the ceiling while this was measured: demand was "+
+			"cut off there, "+
 			"and may be more than the range says.")
 	}
 	return out
