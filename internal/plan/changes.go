@@ -137,7 +137,8 @@ func (p *planner) spread(n int) *Demand {
 func (p *planner) moves(plan *Plan) []Change {
 	var out []Change
 	for _, o := range plan.Offers {
-		near := o.Model == "instance-ip" || family(o.Model) == family(p.budget.Model)
+		home := family(p.budget.Model)
+		near := o.Model == "instance-ip" || home != "" && family(o.Model) == home
 		if o.Model == p.budget.Model || past(o.Model) || !o.Fits || !near {
 			continue
 		}
