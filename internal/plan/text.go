@@ -29,9 +29,9 @@ func (p *Plan) WriteText(w io.Writer) error {
 		span(p.Today.Hold-p.Today.CoolDown), span(p.Today.CoolDown), ports(p.Today.Load)))
 	row("so", fmt.Sprintf("a day exhausts with probability %s; at the peak %s of opens fail",
 		probability(&p.Today), Percent(p.Today.Blocked)))
-	row("needed", fmt.Sprintf("%d ports (%d–%d), %.1f times today's, for less than %s a day; or a mean hold "+
-		"of at most %s",
-		p.Need, p.NeedLow, p.NeedHigh, p.Multiple, Percent(p.Target), span(p.LongestHold)))
+	row("needed", fmt.Sprintf("%d ports (%d–%d), %.1f times today's, for less than %s a day",
+		p.Need, p.NeedLow, p.NeedHigh, p.Multiple, Percent(p.Target)))
+	row("or", fmt.Sprintf("a mean hold of at most %s%s", span(p.LongestHold), p.coolDownText()))
 
 	fmt.Fprintf(&b, "\nWhat would do, model by model, for less than %s a day\n", Percent(p.Target))
 	fmt.Fprintf(&b, "  %-18s %-34s %9s %9s %8s %6s  %s\n", "model", "setting", "ports", "in all", "held",
@@ -59,6 +59,17 @@ func (p *Plan) WriteText(w io.Writer) error {
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
+}
+
+// coolDownText says which cool-down would do, where ports have one.
+func (p *Plan) coolDownText() string {
+	switch {
+	case p.Today.CoolDown == 0:
+		return ""
+	case p.LongestCoolDown == 0:
+		return "; with today's lifetimes no cool-down is short enough"
+	}
+	return ": with today's lifetimes a cool-down of at most " + span(p.LongestCoolDown)
 }
 
 func (p *Plan) writeChanges(b *strings.Builder) {
