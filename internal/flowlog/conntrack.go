@@ -7,8 +7,9 @@ import (
 	"github.com/snatwatch/snatwatch/collector"
 )
 
-// The text of conntrack-tools: events ("conntrack -E -o timestamp") with their time in brackets, or a list
-// ("conntrack -L") of one moment. Only the first direction of an entry is read: what the node asked for.
+// The text of conntrack-tools: events ("conntrack -E -o timestamp") with the time at which the tool read them in
+// brackets, or a list ("conntrack -L") of one moment. Only the first direction of an entry is read: what the node
+// asked for.
 
 type conntrack struct{}
 

@@ -9,8 +9,8 @@ import (
 	"github.com/snatwatch/snatwatch/collector"
 )
 
-// CSV under a header, a whole flow a line, with the names of columns that the backtest takes. Destinations are addresses
-// here. Times are seconds since 1970 or since the record began, or RFC 3339.
+// CSV under a header, a whole flow a line, with the names of columns that the backtest takes. Destinations are
+// addresses here. Times are seconds since 1970 or since the record began, or RFC 3339.
 
 type csvField int
 
@@ -121,7 +121,8 @@ func (p *csvLog) parse(line []byte, r *Row) (err error) {
 // ends reads the addresses: the port may stand in the destination.
 func (p *csvLog) ends(r *Row) error {
 	destination, number := p.get(csvDestination), p.get(csvPort)
-	if i := bytes.LastIndexByte(destination, ':'); i >= 0 && (bytes.IndexByte(destination, ':') == i || destination[0] == '[') {
+	if i := bytes.LastIndexByte(destination, ':'); i >= 0 && (bytes.IndexByte(destination, ':') == i ||
+		destination[0] == '[') {
 		destination, number = bytes.Trim(destination[:i], "[]"), destination[i+1:]
 	}
 	source := p.get(csvSource)
