@@ -36,8 +36,7 @@ func aliases() map[string]column {
 		colStart:       "start start_s start_ms start_time ts timestamp time opened first_seen",
 		colDuration:    "duration duration_s duration_ms dur lifetime lifetime_s lifetime_ms elapsed",
 		colEnd:         "end end_s end_ms end_time closed last_seen",
-		colDestination: "destination dst dest dst_ip dest_ip destination_ip dstaddr daddr remote " +
-			"remote_address id.resp_h",
+		colDestination: "destination dst dest dst_ip dest_ip destination_ip dstaddr daddr remote remote_address id.resp_h",
 		colPort:        "port dst_port dest_port destination_port dstport dport remote_port id.resp_p",
 		colSource:      "source src src_ip source_ip srcaddr saddr local local_address id.orig_h",
 		colProtocol:    "protocol proto",
@@ -176,8 +175,7 @@ func (b *builder) take(line int, l *layout, r *row) {
 		b.rec.Unended++
 	}
 	from := b.rec.Zero() + Seconds(start)
-	f := Flow{Start: from, End: from + Seconds(life), Destination: number, Protocol: protocol,
-		Reason: parseReason(r[colReason])}
+	f := Flow{Start: from, End: from + Seconds(life), Destination: number, Protocol: protocol, Reason: parseReason(r[colReason])}
 	if f.Protocol == collector.TCP && unanswered(r[colReason]) {
 		f.End += Seconds(synSent)
 	}
@@ -193,8 +191,7 @@ func (b *builder) take(line int, l *layout, r *row) {
 // nf_conntrack_tcp_timeout_syn_sent.
 const synSent = 120
 
-// unanswered reports whether a conn_state of Zeek is that of an open without an answer; its duration ends with the
-// last SYN.
+// unanswered reports whether a conn_state of Zeek is that of an open without an answer; its duration ends with the last SYN.
 func unanswered(state string) bool {
 	return strings.EqualFold(state, "S0") || strings.EqualFold(state, "SH")
 }
@@ -240,8 +237,7 @@ func parseTime(s string, milli bool) (float64, error) {
 		}
 		return x, nil
 	}
-	for _, format := range []string{time.RFC3339Nano, "2006-01-02 15:04:05.999999999",
-		"2006-01-02T15:04:05.999999999"} {
+	for _, format := range []string{time.RFC3339Nano, "2006-01-02 15:04:05.999999999", "2006-01-02T15:04:05.999999999"} {
 		if t, e := time.Parse(format, s); e == nil && t.Year() > 1972 && t.Year() < 2200 {
 			return float64(t.UnixNano()) / 1e9, nil
 		}
