@@ -93,7 +93,8 @@ func (p *planner) offer(m budget.Model) (Offer, bool) {
 		out.Why = ""
 		out.Commands = commands(out.budget)
 	} else {
-		out.Why = fmt.Sprintf("%d ports are the most here, and %s would be held", out.Answer.Ports, ports(out.Answer.Load))
+		out.Why = fmt.Sprintf("%d ports are the most here, and %s would be held", out.Answer.Ports,
+			ports(out.Answer.Load))
 	}
 	return out, true
 }

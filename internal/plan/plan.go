@@ -64,13 +64,15 @@ type Plan struct {
 	NeedHigh int     `json:"ports_needed_high"`
 	Multiple float64 `json:"multiple_of_today"`
 	// LongestHold is the mean hold time that today's ports carry, in seconds.
-	LongestHold float64  `json:"longest_mean_hold_seconds"`
-	Offers      []Offer  `json:"offers"`
-	Changes     []Change `json:"changes"`
-	Nothing     []Change `json:"nothing"`
-	Edge        string   `json:"tier_edge,omitempty"`
-	Size        []string `json:"right_sizing,omitempty"`
-	Growth      []string `json:"growth,omitempty"`
+	LongestHold float64 `json:"longest_mean_hold_seconds"`
+	// LongestCoolDown is what today's lifetimes leave of it, 0 where nothing.
+	LongestCoolDown float64  `json:"longest_mean_cool_down_seconds"`
+	Offers          []Offer  `json:"offers"`
+	Changes         []Change `json:"changes"`
+	Nothing         []Change `json:"nothing"`
+	Edge            string   `json:"tier_edge,omitempty"`
+	Size            []string `json:"right_sizing,omitempty"`
+	Growth          []string `json:"growth,omitempty"`
 	// Ends is when today's setup no longer meets the target, where the load grows.
 	Ends  *time.Time `json:"ends,omitempty"`
 	Notes []string   `json:"notes,omitempty"`
@@ -131,13 +133,15 @@ func (p *planner) make() *Plan {
 	out.Multiple = float64(out.Need) / float64(today.Ports)
 	k := p.peaks(&p.budget.TCP, &p.Demand, p.Demand.Rate, p.sharers(p.budget, p.Nodes))
 	out.LongestHold = k.hold * k.mostLoad(today.Effective, p.Target) / k.load
+	out.LongestCoolDown = max(0, out.LongestHold-p.Demand.Lifetimes.Mean())
 	out.Offers = p.offers()
 	out.Changes, out.Nothing = p.changes(out)
 	out.Edge = p.edge()
 	out.Size = p.rightSize()
 	out.Growth, out.Ends = p.growth()
 	if p.Demand.Cut {
-		out.Notes = append(out.Notes, "The ports held reached the ceiling while this was measured: demand was cut off there, "+
+		out.Notes = append(out.Notes, "The ports held reached the ceiling while this was measured: demand was "+
+			"cut off there, "+
 			"and may be more than the range says.")
 	}
 	return out

@@ -226,6 +226,13 @@ func TestGrowthAndSize(t *testing.T) {
 	if text := strings.Join(p.Size, "\n"); !strings.Contains(text, "The ports need 24 nodes of 48") || !strings.Contains(text, "14 nodes would use 70 %") {
 		t.Errorf("size: %s", text)
 	}
+	// The pool's 17,715 ports over n nodes: 1024 carry some 760, 512 some 360, 256 some 172: 101 and 102 nodes have too much of it.
+	if text := strings.Join(p.Size, "\n"); !strings.Contains(text, "Pools of 24–100, 103–200,") {
+		t.Errorf("pool sizes: %s", text)
+	}
+	if math.Abs(p.LongestHold-p.Demand.Lifetimes.Mean()-p.LongestCoolDown) > 1e-9 || p.LongestCoolDown < 240 {
+		t.Errorf("a mean hold of %v s and a cool-down of %v s", p.LongestHold, p.LongestCoolDown)
+	}
 	if !strings.Contains(p.Edge, "Node 51 halves each node's share: 1024 to 512 ports") {
 		t.Errorf("edge: %s", p.Edge)
 	}
