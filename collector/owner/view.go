@@ -21,6 +21,8 @@ type View struct {
 	Sockets map[flowKey]Identity
 	// Inodes tells by a socket's inode number which process has it open, for sockets of no cgroup below the root.
 	Inodes map[uint32]Identity
+	// Names are of pods, by UID, and of containers, by ID, as far as files of this machine give them.
+	Names map[string]string
 }
 
 // flowKey is a flow as its socket sees it.
@@ -58,4 +60,26 @@ func (v *View) ofFlow(f *collector.Flow) (id Identity, shared bool) {
 		return Identity{Kind: collector.KindClient, ID: f.Source.Addr().String()}, false
 	}
 	return id, false
+}
+
+// shortID is how many digits of a container's ID runtimes show.
+const shortID = 12
+
+// Name returns id as it is shown, by the names that the machine's own files give.
+func (v *View) Name(id Identity) collector.Owner {
+	w := collector.Owner{Kind: id.Kind, Name: id.ID}
+	if name, ok := v.Names[id.ID]; ok {
+		w.Name = name
+		return w
+	}
+	switch id.Kind {
+	case collector.KindContainer:
+		w.Name = id.ID[:min(shortID, len(id.ID))]
+	case "", collector.KindUnknown, collector.KindOther:
+		if w.Kind == "" {
+			w.Kind = collector.KindUnknown
+		}
+		w.Name = string(w.Kind)
+	}
+	return w
 }

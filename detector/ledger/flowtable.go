@@ -29,6 +29,7 @@ const (
 	flagOwed        // live, and the end of the flow before it is not counted yet: its event is on the way
 	flagUnconfirmed // live, and nothing tells but that its first packet went out
 	flagShown       // the dump in progress showed it live
+	flagUDP         // its protocol; else it is TCP
 	flagAgeUnknown  // its entry's timeout is not what the kernel's settings say, so it does not tell when the last packet came
 )
 
@@ -50,9 +51,23 @@ type flow struct {
 	dump       uint16 // number of the dump that showed it last
 	port, vip  uint16 // where flows may share a port: the port and the number of the VIP
 	flags      uint16
+	owner      collector.OwnerNumber
 	phase      phase
 	reason     collector.Reason
-	protocol   collector.Protocol
+}
+
+func (f *flow) setProtocol(p collector.Protocol) {
+	f.flags &^= flagUDP
+	if p == collector.UDP {
+		f.flags |= flagUDP
+	}
+}
+
+func (f *flow) protocol() collector.Protocol {
+	if f.flags&flagUDP != 0 {
+		return collector.UDP
+	}
+	return collector.TCP
 }
 
 // spanUnknown: nothing bounds from below when the flow opened. It stands for all spans
