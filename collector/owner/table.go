@@ -50,7 +50,11 @@ func NewTable(w *Watcher) *Table {
 // Attribute writes the owner of each flow into the events, which sockets or conntrack showed. A flow whose owner is not known
 // yet gets OwnerUnknown and the watcher looks again: the next dump brings the answer.
 func (t *Table) Attribute(events []collector.Event, sockets bool) {
-	if v := t.watcher.View(); v != t.view {
+	v := t.watcher.View()
+	if v == nil {
+		return
+	}
+	if v != t.view {
 		t.view = v
 		clear(t.cgroups)
 		clear(t.addresses)

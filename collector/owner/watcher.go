@@ -22,6 +22,8 @@ type Config struct {
 	Proc string
 	// Tree is where the cgroup v2 tree is mounted; default is what /proc/self/mountinfo says.
 	Tree string
+	// Files are where names stand.
+	Files Files
 	// Interval is the least time from one look to the next; default 5 s. Looks that take long come more seldom.
 	Interval time.Duration
 	// Share is the most of a processor that looks may take; default 0.005.
@@ -59,6 +61,8 @@ type Watcher struct {
 	sockets   map[flowKey]Identity
 	inodes    map[uint32]Identity
 	denied    int // processes whose descriptors may not be read
+	names     map[string]string
+	nameless  map[Identity]bool // pods and containers that had no name when names were read last
 }
 
 // New returns a Watcher. It starts nothing.
@@ -66,6 +70,7 @@ func New(cfg Config) *Watcher {
 	cfg.Proc = cmp.Or(cfg.Proc, "/proc")
 	cfg.Interval = cmp.Or(cfg.Interval, 5*time.Second)
 	cfg.Share = cmp.Or(cfg.Share, 0.005)
+	cfg.Files = cfg.Files.withDefaults()
 	if cfg.Now == nil {
 		cfg.Now = collector.Clock()
 	}
@@ -81,13 +86,13 @@ func New(cfg Config) *Watcher {
 		cfg: cfg, proc: procReader{cfg.Proc}, gone: map[uint64]time.Time{},
 		processes: map[int]*process{}, spaces: map[uint64]*space{},
 	}
-	w.view.Store(&View{})
+	w.wanted.Store(wantCgroups | wantSockets | wantInodes)
 	return w
 }
 
 func (w *Watcher) outer() uint64 { return w.cfg.Outer.Inode() }
 
-// View returns what the last look saw.
+// View returns what the last look saw, nil before the first.
 func (w *Watcher) View() *View { return w.view.Load() }
 
 // want asks for more in the next look.
@@ -97,9 +102,9 @@ func (w *Watcher) want(what uint32) {
 	}
 }
 
-// Run looks until ctx is cancelled. A look that took long is followed by a pause that keeps looks within Share.
+// Run looks again and again until ctx is cancelled; the first look is the caller's. A look that took long is followed by a pause that keeps looks within Share.
 func (w *Watcher) Run(ctx context.Context) error {
-	timer := time.NewTimer(0)
+	timer := time.NewTimer(w.cfg.Interval)
 	defer timer.Stop()
 	for {
 		select {
@@ -136,6 +141,8 @@ func (w *Watcher) Look(ctx context.Context) {
 		w.readSockets(ctx, v)
 	}
 	v.Sockets = w.sockets
+	w.readNames(v, whole)
+	v.Names = w.names
 	w.view.Store(v)
 }
 
@@ -207,4 +214,43 @@ func (w *Watcher) readSockets(ctx context.Context, v *View) {
 	if err == nil {
 		w.sockets = next
 	}
+}
+
+// readNames reads names again if a pod or container is new and has none.
+func (w *Watcher) readNames(v *View, whole bool) {
+	wanted, added := map[Identity]bool{}, whole
+	want := func(id Identity) {
+		if id.Kind != collector.KindPod && id.Kind != collector.KindContainer {
+			return
+		}
+		id.Container = ""
+		wanted[id] = true
+		if _, named := w.names[id.ID]; !named && !w.nameless[id] {
+			added = true
+		}
+	}
+	for _, id := range v.Cgroups {
+		want(id)
+	}
+	for _, s := range w.spaces {
+		want(s.id)
+	}
+	if !added || len(wanted) == 0 {
+		return
+	}
+	found := w.cfg.Files.readNames(wanted)
+	next := make(map[string]string, len(wanted))
+	w.nameless = map[Identity]bool{}
+	for id := range wanted {
+		name, ok := found[id.ID]
+		if !ok {
+			name, ok = w.names[id.ID]
+		}
+		if ok {
+			next[id.ID] = name
+		} else {
+			w.nameless[id] = true
+		}
+	}
+	w.names = next
 }

@@ -97,6 +97,8 @@ func Run(ctx context.Context, o Options) error {
 	state.load()
 	a.publisher.publish(&detector.Snapshot{At: a.now(), Warming: true})
 
+	a.owners.watcher.Look(ctx)
+
 	asked := ctx
 	g, ctx := errgroup.WithContext(ctx)
 	server, err := web.New(web.Config{

@@ -107,7 +107,10 @@ func (o *owners) owner(n collector.OwnerNumber) collector.Owner {
 			return clean(w)
 		}
 	}
-	return clean(o.watcher.View().Name(id))
+	if v := o.watcher.View(); v != nil {
+		return clean(v.Name(id))
+	}
+	return clean((&owner.View{}).Name(id))
 }
 
 // nameMax is the most bytes of a name: a namespace of 63 bytes and a pod of 253 fit.

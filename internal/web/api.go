@@ -91,6 +91,7 @@ type apiProtocol struct {
 	FoldedMax int               `json:"folded_held_max"`
 	Spaces    []apiSpace        `json:"spaces"`
 	Other     apiSpace          `json:"other"`
+	Owners    []apiOwner        `json:"owners,omitempty"` // those that spaces name
 }
 
 type apiHistogram struct {
@@ -110,6 +111,8 @@ type apiSpace struct {
 	OpensPerSecond float64      `json:"opens_per_second"`
 	MeanHold       *float64     `json:"mean_hold_seconds"`
 	Forecast       *apiForecast `json:"forecast,omitempty"`
+	// Owners hold the ports, the largest first; absent where nobody counts owners.
+	Owners []apiOwnerHeld `json:"owners,omitempty"`
 }
 
 type apiForecast struct {
@@ -219,6 +222,7 @@ func newAPIProtocol(v *metrics.View, p *detector.AccountSnapshot) apiProtocol {
 	for i := range p.Spaces {
 		out.Spaces = append(out.Spaces, newAPISpace(&p.Spaces[i]))
 	}
+	out.Owners = newAPIOwners(p)
 	return out
 }
 
@@ -227,6 +231,7 @@ func newAPISpace(s *detector.SpaceSnapshot) apiSpace {
 		VIP: s.VIP, Destination: s.Destination, Held: s.Held, Live: s.Live, Cooling: s.Cooling,
 		Opening: s.Opening, Opened: s.Opened, OpensPerSecond: s.OpensPerSecond,
 	}
+	out.Owners = newAPIOwnersHeld(s)
 	if s.MeanHold > 0 {
 		out.MeanHold = finite(s.MeanHold.Seconds())
 	}
