@@ -76,6 +76,8 @@ type AccountSnapshot struct {
 	Other  SpaceSnapshot
 	// Forecast is that of all port spaces together.
 	Forecast Totals
+	// Owners are those that Spaces name, unknown and other left out, in order of Number.
+	Owners []OwnerTotals
 }
 
 // SpaceSnapshot is one port space.
@@ -91,6 +93,26 @@ type SpaceSnapshot struct {
 	MeanHold       time.Duration
 	// Forecast is nil for a space that is not busy enough to have one.
 	Forecast *Forecast
+	// Owners hold the ports, the largest first; the last of them may sum the rest (collector.OwnerOther). Their Held add up to
+	// the space's. Nil where nobody counts owners.
+	Owners []OwnerHeld
+}
+
+// OwnerHeld is what one owner holds of a port space.
+type OwnerHeld struct {
+	Number collector.OwnerNumber
+	collector.Owner
+	Held int
+}
+
+// OwnerTotals are an owner's flows in all port spaces of a budget and protocol.
+type OwnerTotals struct {
+	Number collector.OwnerNumber
+	collector.Owner
+	// Opened counts flows since the start whose owner was known while they were open. MeanLifetime is the mean of the latest
+	// that ended, 0 where none did.
+	Opened       uint64
+	MeanLifetime time.Duration
 }
 
 // NumHorizons is how many horizons a forecast has.

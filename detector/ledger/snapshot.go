@@ -75,6 +75,7 @@ func (l *Ledger) accountSnapshot(number uint32) detector.AccountSnapshot {
 	}
 	p.Other = a.snapshot(l.clock.now)
 	p.Other.Destination = "other"
+	defer l.nameTotals(a, &p)
 	own := l.pick.byAccount[number]
 	p.Tracked = len(own)
 	for _, n := range own {
@@ -87,6 +88,7 @@ func (l *Ledger) accountSnapshot(number uint32) detector.AccountSnapshot {
 	}
 	for _, n := range l.pick.choose(number) {
 		s := l.spaces.snapshot(&l.spaces.list[n])
+		s.Owners = l.spaces.largestOwners(n)
 		p.Spaces = append(p.Spaces, s)
 		p.Other.Held -= s.Held
 		p.Other.Live -= s.Live

@@ -56,6 +56,7 @@ func (c *Collector) Collect(ch chan<- prometheus.Metric) {
 	e.gauge(SnapshotAge, v.Age.Seconds())
 	e.flag(WarmingUp, v.Snapshot.Warming)
 	e.namespaces(v)
+	e.ownerInfo(v.Snapshot)
 	for i := range v.Snapshot.Budgets {
 		b := &v.Snapshot.Budgets[i]
 		e.budget(v, b)
@@ -187,6 +188,7 @@ func (e emitter) protocol(v *View, b *budget.Budget, p *detector.AccountSnapshot
 	e.gauge(DestinationsTracked, float64(p.Tracked), budget, protocol)
 	e.gauge(DestinationsFolded, float64(p.Folded), budget, protocol)
 	e.gauge(FoldedPortsHeldMax, float64(p.FoldedMax), budget, protocol)
+	e.ownerTotals(p, budget, protocol)
 	e.count(FlowsOpened, p.Opened, budget, protocol)
 	for r := range collector.NumReasons {
 		e.count(FlowsClosed, p.Closed[r], budget, protocol, r.String())
@@ -206,6 +208,7 @@ func (e emitter) protocol(v *View, b *budget.Budget, p *detector.AccountSnapshot
 			first = s
 		}
 		e.space(s, budget, shared, protocol, s.VIP, s.Destination)
+		e.ownersHeld(s, budget, shared, protocol, s.VIP, s.Destination)
 		if 2*s.Held > p.Held {
 			e.gauge(DominantPortsHeld, float64(s.Held), budget, shared, protocol, s.VIP, s.Destination)
 		}

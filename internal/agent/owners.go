@@ -1,0 +1,158 @@
+package agent
+
+import (
+	"context"
+	"strings"
+	"sync/atomic"
+	"unicode/utf8"
+
+	"github.com/snatwatch/snatwatch/collector"
+	"github.com/snatwatch/snatwatch/collector/owner"
+	"github.com/snatwatch/snatwatch/detector"
+)
+
+// owners finds out who holds ports. Its watcher has a goroutine of its own; the rest belongs to the loop.
+type owners struct {
+	*base
+	watcher *owner.Watcher
+	table   *owner.Table
+	// pods are what the API server says of the pods on this node, by UID; nil where nobody asks it.
+	pods atomic.Pointer[map[string]collector.Owner]
+}
+
+func newOwners(b *base) *owners {
+	w := owner.New(owner.Config{Outer: b.outer, Now: b.now})
+	return &owners{base: b, watcher: w, table: owner.NewTable(w)}
+}
+
+// run looks at the machine until ctx is cancelled.
+func (o *owners) run(ctx context.Context) error { return o.watcher.Run(ctx) }
+
+// attribute writes into the events of a source whose each flow is.
+func (o *owners) attribute(b batch) {
+	if o != nil {
+		o.table.Attribute(b.events, b.feed != feedNAT)
+	}
+}
+
+// name writes into a snapshot who the numbers are, and adds up what owners of one name hold: a pod that was made again has
+// another UID.
+func (o *owners) name(snap *detector.Snapshot) {
+	if o == nil {
+		return
+	}
+	known := map[collector.OwnerNumber]collector.Owner{}
+	of := func(n collector.OwnerNumber) collector.Owner {
+		w, ok := known[n]
+		if !ok {
+			w = o.owner(n)
+			known[n] = w
+		}
+		return w
+	}
+	for i := range snap.Budgets {
+		for j := range snap.Budgets[i].Protocols {
+			p := &snap.Budgets[i].Protocols[j]
+			for k := range p.Spaces {
+				p.Spaces[k].Owners = nameHeld(p.Spaces[k].Owners, of)
+			}
+			p.Owners = nameTotals(p.Owners, of)
+		}
+	}
+}
+
+type ownerName struct {
+	kind collector.OwnerKind
+	name string
+}
+
+func nameHeld(in []detector.OwnerHeld, of func(collector.OwnerNumber) collector.Owner) []detector.OwnerHeld {
+	at := make(map[ownerName]int, len(in))
+	out := in[:0]
+	for _, h := range in {
+		h.Owner = of(h.Number)
+		key := ownerName{h.Kind, h.Name}
+		if i, twice := at[key]; twice {
+			out[i].Held += h.Held
+			continue
+		}
+		at[key] = len(out)
+		out = append(out, h)
+	}
+	return out
+}
+
+func nameTotals(in []detector.OwnerTotals, of func(collector.OwnerNumber) collector.Owner) []detector.OwnerTotals {
+	at := make(map[ownerName]int, len(in))
+	out := in[:0]
+	for _, t := range in {
+		t.Owner = of(t.Number)
+		key := ownerName{t.Kind, t.Name}
+		if i, twice := at[key]; twice {
+			out[i].Opened += t.Opened
+			out[i].MeanLifetime = max(out[i].MeanLifetime, t.MeanLifetime)
+			continue
+		}
+		at[key] = len(out)
+		out = append(out, t)
+	}
+	return out
+}
+
+// owner returns who number n is, by the best name there is.
+func (o *owners) owner(n collector.OwnerNumber) collector.Owner {
+	id := o.table.Identity(n)
+	if pods := o.pods.Load(); pods != nil && id.Kind == collector.KindPod {
+		if w, ok := (*pods)[id.ID]; ok {
+			return clean(w)
+		}
+	}
+	if v := o.watcher.View(); v != nil {
+		return clean(v.Name(id))
+	}
+	return clean((&owner.View{}).Name(id))
+}
+
+// nameMax is the most bytes of a name: a namespace of 63 bytes and a pod of 253 fit.
+const nameMax = 320
+
+// clean makes a name fit to be shown: whole characters of UTF-8, none of them a control character, and at most nameMax
+// bytes.
+func clean(w collector.Owner) collector.Owner {
+	fit := func(s string) string {
+		s = strings.Map(func(r rune) rune {
+			if r < ' ' || r == 0x7f || r == utf8.RuneError {
+				return '?'
+			}
+			return r
+		}, s)
+		if len(s) <= nameMax {
+			return s
+		}
+		s = s[:nameMax]
+		for !utf8.ValidString(s) {
+			s = s[:len(s)-1]
+		}
+		return s
+	}
+	w.Name, w.Workload, w.WorkloadKind = fit(w.Name), fit(w.Workload), fit(w.WorkloadKind)
+	return w
+}
+
+// recycle takes back the numbers of owners that no flow of the ledgers has, once they get scarce.
+func (l *loop) recycle() {
+	if l.owners == nil || !l.owners.table.Crowded() {
+		return
+	}
+	var used [1 << 16]bool
+	l.nat.MarkOwners(&used)
+	if l.local != nil {
+		l.local.MarkOwners(&used)
+	}
+	l.owners.table.Free(func(n collector.OwnerNumber) bool { return used[n] }, func(n collector.OwnerNumber) {
+		l.nat.ForgetOwner(n)
+		if l.local != nil {
+			l.local.ForgetOwner(n)
+		}
+	})
+}
