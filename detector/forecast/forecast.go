@@ -45,6 +45,7 @@ func NewForecaster(without Part) *Forecaster {
 	f.work.grid, f.work.horizon = aheadGrid(), horizonAt()
 	f.work.taus = hazardTaus()
 	f.work.bins = newTailEdges()
+	f.work.doubt = kindDoubt()
 	f.work.worth = tailWorth()
 	f.work.bursts = make([]expected, 0, burstsMost)
 	return f

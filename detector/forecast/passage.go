@@ -203,6 +203,6 @@ func (o tick) blindness(c Conditions, now, held float64) float64 {
 // cumulate puts into above the tail of horizon h: what was learnt, and by its worth what the factory says of this kind
 // of load.
 func (l *learnt) cumulate(h int, f *Forecaster, above *[tailBins + 1]float64) {
-	share := l.kind.shares(&f.common[h])
+	share := l.kind.shares(&f.common[h], f.work.doubt[h])
 	l.tail.cumulate(&f.factory[h], &share, f.work.worth[h], above)
 }
