@@ -136,7 +136,7 @@ func (in *intake) learnOwner(f *flow, owner collector.OwnerNumber) {
 	if opened := f.openedInterval(); opened.From != 0 && opened.To >= in.clock.start {
 		ss.accountOf(f).owners.opened(owner)
 	}
-	if f.place.folded() {
+	if f.place.folded() || f.flags&flagUncounted != 0 {
 		return
 	}
 	if k := portKey(f.place, f); f.port != 0 {

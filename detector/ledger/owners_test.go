@@ -28,7 +28,7 @@ func auditOwners(l *Ledger) error {
 			continue
 		}
 		l.flows.each(n, func(_ uint32, f *flow) {
-			if f.place == 0 || f.place.folded() {
+			if f.place == 0 || f.place.folded() || f.flags&flagUncounted != 0 {
 				return
 			}
 			if f.port != 0 && l.spaces.accountOf(f).terms.Unique != budget.PerEndpoint {
