@@ -5,7 +5,7 @@ package collector
 type OwnerNumber uint16
 
 const (
-	// OwnerUnknown: nobody knows whose flow it is.
+	// OwnerUnknown stands for a flow of which no owner is known.
 	OwnerUnknown OwnerNumber = 0
 	// OwnerOther stands for all owners that found no number free.
 	OwnerOther OwnerNumber = 1

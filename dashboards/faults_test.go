@@ -102,7 +102,8 @@ func panelFaults(p panel) []string {
 	if len(p.Title)*10 > p.GridPos.W*65 {
 		note("its title is cut on a small screen")
 	}
-	if d.Unit != "" && !slices.Contains(units, d.Unit) && !(d.Unit == "s" && strings.Contains(p.Description, "napshot")) && !(d.Unit == "s" && strings.Contains(p.Title, "dump")) {
+	seconds := d.Unit == "s" && (strings.Contains(p.Description, "napshot") || strings.Contains(p.Title, "dump"))
+	if d.Unit != "" && !slices.Contains(units, d.Unit) && !seconds {
 		note("unit %s", d.Unit)
 	}
 	if d.NoValue == "" && p.Type != "heatmap" {

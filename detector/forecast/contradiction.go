@@ -107,7 +107,7 @@ func (o *Outlook) observeEnd(opened, ended collector.Interval, release collector
 	}
 }
 
-// Answered: an unconfirmed flow turned out to be answered, and live until the time until.
+// Answered says that an unconfirmed flow turned out to be answered, and live until the time until.
 func (o *Outlook) Answered(opened collector.Interval, until collector.Time) {
 	if w := o.sampleOf(); w != nil {
 		w.answeredLate(opened.To, until)
