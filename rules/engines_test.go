@@ -80,7 +80,7 @@ var incidentPhases = []incidentPhase{
 	{"relief", 6 * steadyFor, 80, 80, 0, false},
 }
 
-// incident serves the nodes of the fleet. Node 4 vanishes for a minute in the first rise, node 5 comes late with
+// incident serves the nodes of the fleet. Node 4 vanishes for a minute, node 5 comes late with
 // failures of last month, node 3 starts again and its counters with it, node 2 has a clock that is 90 s behind.
 type incident struct {
 	mu    sync.Mutex
@@ -114,7 +114,7 @@ func (f *incident) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	now := f.since()
-	if node == 4 && now > 2*steadyFor && now < 2*steadyFor+time.Minute || node == 5 && now < steadyFor/2 {
+	if node == 4 && now > steadyFor/2 && now < steadyFor/2+time.Minute || node == 5 && now < steadyFor/2 {
 		http.Error(w, "away", http.StatusServiceUnavailable)
 		return
 	}
