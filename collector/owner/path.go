@@ -24,8 +24,10 @@ func ParsePath(path string) Identity {
 	for rest := strings.Trim(path, "/"); rest != ""; {
 		var name string
 		name, rest, _ = strings.Cut(rest, "/")
-		if uid := podUID(name); uid != "" {
-			pod, container = uid, ""
+		// containerd that takes systemd's form of a path for a folder: kubepods-pod….slice:cri-containerd:6f….
+		slice, id, _ := strings.Cut(name, ":")
+		if uid := podUID(slice); uid != "" {
+			pod, container = uid, containerID(id)
 			continue
 		}
 		if id := containerID(name); id != "" {

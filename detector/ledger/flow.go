@@ -99,7 +99,7 @@ func (in *intake) start(s *sighting, f *flow, opened collector.Interval, resumed
 	if in.matcher.local {
 		f.port = e.Flow.Source.Port()
 	}
-	if e.Flow.Owner != collector.OwnerUnknown || !resumed {
+	if !resumed || e.Flow.Owner != collector.OwnerUnknown && !f.owner.Settled() {
 		f.owner = e.Flow.Owner
 	}
 	if e.Flow.Translated {

@@ -2,6 +2,7 @@ package ledger
 
 import (
 	"cmp"
+	"maps"
 	"slices"
 	"time"
 
@@ -135,7 +136,7 @@ func (in *intake) learnOwner(f *flow, owner collector.OwnerNumber) {
 	if opened := f.openedInterval(); opened.From != 0 && opened.To >= in.clock.start {
 		ss.accountOf(f).owners.opened(owner)
 	}
-	if f.place.folded() {
+	if f.place.folded() || f.flags&flagUncounted != 0 {
 		return
 	}
 	if k := portKey(f.place, f); f.port != 0 {
@@ -169,9 +170,13 @@ func (ss *spaces) largestOwners(number uint32) []detector.OwnerHeld {
 	slices.SortFunc(order, larger)
 	half := min(len(order), (ss.ownersMax+1)/2)
 	if rest := order[half:]; len(order) > ss.ownersMax {
-		slices.SortStableFunc(rest, func(a, b uint32) int {
-			return cmp.Compare(min(list[b].until, now), min(list[a].until, now))
-		})
+		left := func(i uint32) int { // whether its place has ended
+			if list[i].until > now {
+				return 0
+			}
+			return 1
+		}
+		slices.SortStableFunc(rest, func(a, b uint32) int { return left(a) - left(b) })
 	}
 	named := order[:min(len(order), ss.ownersMax)]
 	slices.SortFunc(named, larger)
@@ -225,21 +230,21 @@ func (o *ownerTotals) lived(n collector.OwnerNumber, d time.Duration) {
 	}
 }
 
-// nameTotals puts into p the totals of the owners that its port spaces name.
-func (l *Ledger) nameTotals(a *account, p *detector.AccountSnapshot) {
+// namedTotals returns the totals of the owners that the port spaces of account a name.
+func namedTotals(a *account, spaces []detector.SpaceSnapshot) (out []detector.OwnerTotals) {
 	named := map[collector.OwnerNumber]bool{}
-	for i := range p.Spaces {
-		for _, o := range p.Spaces[i].Owners {
+	for i := range spaces {
+		for _, o := range spaces[i].Owners {
 			if o.Number != collector.OwnerUnknown && o.Number != collector.OwnerOther {
 				named[o.Number] = true
 			}
 		}
 	}
-	for n := range named {
+	for _, n := range slices.Sorted(maps.Keys(named)) {
 		t := a.owners.at(n)
-		p.Owners = append(p.Owners, detector.OwnerTotals{Number: n, Opened: t.count, MeanLifetime: t.lifetimes.mean()})
+		out = append(out, detector.OwnerTotals{Number: n, Opened: t.count, MeanLifetime: t.lifetimes.mean()})
 	}
-	slices.SortFunc(p.Owners, func(a, b detector.OwnerTotals) int { return cmp.Compare(a.Number, b.Number) })
+	return out
 }
 
 // MarkOwners sets used for each owner number that a flow has, or that keeps a place.
@@ -249,9 +254,12 @@ func (l *Ledger) MarkOwners(used *[1 << 16]bool) {
 			used[block[i].owner] = true
 		}
 	}
+	now := uint32(forecast.Second(l.clock.now))
 	for i := range l.spaces.owners {
 		for _, e := range l.spaces.owners[i].list {
-			used[e.owner] = true
+			if e.held > 0 || e.until > now {
+				used[e.owner] = true
+			}
 		}
 	}
 }

@@ -75,7 +75,6 @@ func (l *Ledger) accountSnapshot(number uint32) detector.AccountSnapshot {
 	}
 	p.Other = a.snapshot(l.clock.now)
 	p.Other.Destination = "other"
-	defer l.nameTotals(a, &p)
 	own := l.pick.byAccount[number]
 	p.Tracked = len(own)
 	for _, n := range own {
@@ -103,6 +102,7 @@ func (l *Ledger) accountSnapshot(number uint32) detector.AccountSnapshot {
 			p.FoldedMax = max(p.FoldedMax, l.spaces.list[n].held())
 		}
 	}
+	p.Owners = namedTotals(a, p.Spaces)
 	return p
 }
 

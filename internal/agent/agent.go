@@ -38,6 +38,8 @@ type Options struct {
 	Metadata cloud.Client
 	// Nodes counts the nodes of the cluster.
 	Nodes *kube.Nodes
+	// Cluster returns a client for the API server that names pods; kube.ErrNoCluster where there is none.
+	Cluster func() (*kube.Client, error)
 	// Hangup delivers SIGHUP until stop is called.
 	Hangup func() (signals <-chan os.Signal, stop func())
 	// Lifecycle and Profiling add the routes that reload the config and that profile the agent.
@@ -117,6 +119,7 @@ func Run(ctx context.Context, o Options) error {
 	g.Go(func() error { return state.keep(ctx, loopEnded) })
 	g.Go(func() error { return a.sensors.run(ctx) })
 	g.Go(func() error { return a.owners.run(ctx) })
+	g.Go(func() error { return a.owners.followPods(ctx, o.Cluster) })
 	g.Go(func() error { return a.counters.run(ctx) })
 	g.Go(func() error { return a.setup.watch(ctx) })
 	g.Go(func() error { return a.setup.watchNodes(ctx, o.Nodes) })

@@ -2,13 +2,20 @@ package agent
 
 import (
 	"context"
+	"errors"
+	"log/slog"
+	"os"
 	"strings"
 	"sync/atomic"
+	"time"
 	"unicode/utf8"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/snatwatch/snatwatch/collector"
 	"github.com/snatwatch/snatwatch/collector/owner"
 	"github.com/snatwatch/snatwatch/detector"
+	"github.com/snatwatch/snatwatch/internal/kube"
 )
 
 // owners finds out who holds ports. Its watcher has a goroutine of its own; the rest belongs to the loop.
@@ -17,7 +24,7 @@ type owners struct {
 	watcher *owner.Watcher
 	table   *owner.Table
 	// pods are what the API server says of the pods on this node, by UID; nil where nobody asks it.
-	pods atomic.Pointer[map[string]collector.Owner]
+	pods atomic.Pointer[map[string]kube.Pod]
 }
 
 func newOwners(b *base) *owners {
@@ -27,6 +34,55 @@ func newOwners(b *base) *owners {
 
 // run looks at the machine until ctx is cancelled.
 func (o *owners) run(ctx context.Context) error { return o.watcher.Run(ctx) }
+
+// podsEvery is how often the agent takes over what the watch of the pods was told.
+const podsEvery = 2 * time.Second
+
+// followPods takes names and workloads of this node's pods from the API server until ctx is cancelled. Outside a cluster
+// nobody is asked. A server that does not answer leaves the names that it told before.
+func (o *owners) followPods(ctx context.Context, connect func() (*kube.Client, error)) error {
+	if connect == nil {
+		return nil
+	}
+	client, err := connect()
+	if err != nil {
+		if !errors.Is(err, kube.ErrNoCluster) {
+			o.notices.say(slog.LevelInfo, "pods", "pods are shown by their UID where no log folder of the kubelet names them: "+err.Error())
+		}
+		return nil
+	}
+	node := os.Getenv("NODE_NAME")
+	if node == "" {
+		name, _ := os.Hostname() // an empty one finds no pod
+		node = name
+	}
+	var pods kube.Pods
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return pods.Follow(ctx, client, node) })
+	g.Go(func() error {
+		return every(ctx, podsEvery, func() error {
+			all, err := pods.All()
+			if all != nil {
+				o.pods.Store(&all)
+			}
+			o.notices.say(slog.LevelInfo, "pods", podsText(node, all != nil, err))
+			return nil
+		})
+	})
+	return g.Wait()
+}
+
+// podsText says what is not known of pods; empty if nothing.
+func podsText(node string, told bool, err error) string {
+	switch {
+	case err == nil:
+		return ""
+	case told:
+		return "names and workloads of new pods are not known, those of before stay: " + err.Error()
+	}
+	return "pods of node " + node + " are shown by their UID where no log folder of the kubelet names them: " + err.Error() +
+		"; a ClusterRole that may list and watch pods, and NODE_NAME in the agent's environment, would give their names and workloads"
+}
 
 // attribute writes into the events of a source whose each flow is.
 func (o *owners) attribute(b batch) {
@@ -104,7 +160,7 @@ func (o *owners) owner(n collector.OwnerNumber) collector.Owner {
 	id := o.table.Identity(n)
 	if pods := o.pods.Load(); pods != nil && id.Kind == collector.KindPod {
 		if w, ok := (*pods)[id.ID]; ok {
-			return clean(w)
+			return clean(collector.Owner{Kind: id.Kind, Name: w.Name, Workload: w.Workload, WorkloadKind: w.Kind})
 		}
 	}
 	if v := o.watcher.View(); v != nil {
