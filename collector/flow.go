@@ -108,7 +108,9 @@ type Flow struct {
 
 	// Inode and Cgroup (cgroup v2 id) name the socket's owner; sockets only,
 	// 0 where unknown.
-	Inode  uint32
+	Inode uint32
+	// Owner is the number of who holds the flow's port; the source leaves it 0.
+	Owner  OwnerNumber
 	Cgroup uint64
 }
 

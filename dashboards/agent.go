@@ -72,7 +72,7 @@ func agentExceptions(o rules.Options) panel {
 	p := panel{
 		id: rules.PanelAgentExact, kind: rowsOf, height: 12, title: "Which agents are not well?", unit: countOf, none: "all are well",
 		description: "Agents that are down, inexact (no complete dump since the kernel last dropped events), late, or work from a config or a pool size that is not the latest: at most five of each kind, and how many there are stands above. Pool and Node do not narrow those that are down.",
-		columns:     []column{{label: "instance", title: "Node", width: 270, links: nodeLinks(rules.BoardNode, "Cluster")}},
+		columns:     []column{{label: "instance", title: "Node", width: 270, links: nodeLinks("Cluster")}},
 	}
 	flagged := []dashboard.ValueMapping{mapNull(shownAs("", "transparent")), mapAbove(0, shownAs("yes", "red"))}
 	for i, t := range troubles(o) {
@@ -200,7 +200,7 @@ func agentCost(o rules.Options) []panel {
 				{by(o, "max", agent, sel(o, metrics.DumpSeconds)) + most, ""},
 			},
 			columns: []column{
-				{label: "instance", title: "Node", width: 300, links: nodeLinks(rules.BoardNode, "Cluster")},
+				{label: "instance", title: "Node", width: 300, links: nodeLinks("Cluster")},
 				{label: "Value #A", title: "CPU", width: 120, unit: share},
 				{label: "Value #B", title: "Flows", width: 120},
 				{label: "Value #C", title: "Dump", width: 120, unit: seconds},

@@ -19,11 +19,11 @@ import (
 //
 //	go test -run=^$ -bench=Boards -benchtime=1x -timeout=30m ./dashboards
 func BenchmarkBoards(b *testing.B) {
-	a := serve(b, program(b), &fleet{nodes: 1000, destinations: 50, every: 15 * time.Second})
 	compared := map[string]map[string]board{"": load(b)}
 	if dir := os.Getenv("SNATWATCH_BOARDS"); dir != "" {
 		compared["other/"] = read(b, dir)
 	}
+	a := serve(b, program(b), &fleet{nodes: 1000, destinations: 50, every: 15 * time.Second})
 	for _, prefix := range slices.Sorted(maps.Keys(compared)) {
 		boards := compared[prefix]
 		for _, name := range slices.Sorted(maps.Keys(boards)) {

@@ -72,9 +72,13 @@ func (b board) json(o rules.Options) ([]byte, error) {
 	builder.Link(dashboard.NewDashboardLinkBuilder("snatwatch boards").
 		Type(dashboard.DashboardLinkTypeDashboards).Icon("external link").Tooltip("The other boards, with what is chosen here").Tags([]string{"snatwatch"}).
 		AsDropdown(true).IncludeVars(true).KeepTime(true))
+	starts := pagesStart(o, cmp.Or(b.starts, "instance, gateway"))
+	if b.one {
+		starts = ofOne(starts)
+	}
 	builder.Annotation(dashboard.NewAnnotationQueryBuilder().
 		Name("Pages").Datasource(datasource).Enable(b.starts != "").IconColor("red").
-		Expr(pagesStart(o, cmp.Or(b.starts, "instance, gateway"))).
+		Expr(starts).
 		TitleFormat("{{alertname}}").TextFormat("{{about}}").Step("15s"))
 	rowID := uint32(1)
 	for _, r := range b.rows {

@@ -39,17 +39,17 @@ func fleetPools(o rules.Options) []panel {
 		{
 			id: 41, title: "How close was each pool to exhaustion?", unit: share, min: ptr(0), max: ptr(1), thresholds: []float64{t.PageClear, t.Page}, none: needsRules,
 			description: "Probability within " + o.PageHorizon + " on the most endangered node of each pool: the eight highest." + pools,
-			queries:     []query{{peaks(o, 8, pool, ofPool(o, rules.PoolProbability, at(o.PageHorizon))), told}},
+			queries:     []query{{peaks(o, pool, ofPool(o, rules.PoolProbability, at(o.PageHorizon))), told}},
 		},
 		{
 			id: 42, title: "How many nodes were to be exhausted within " + o.TicketHorizon + "?", unit: countOf, min: ptr(0), none: needsRules,
 			description: "Expected number of exhausted nodes of each pool, the sum of the nodes' probabilities: the eight highest." + pools,
-			queries:     []query{{peaks(o, 8, pool, ofPool(o, rules.PoolExpected, at(o.TicketHorizon))), told}},
+			queries:     []query{{peaks(o, pool, ofPool(o, rules.PoolExpected, at(o.TicketHorizon))), told}},
 		},
 		{
 			id: 43, title: "How many ports does each pool hold?", unit: countOf, log: true, none: needsRules,
 			description: "Ports held by all nodes of a pool: the eight pools that held most." + pools,
-			queries:     []query{{peaks(o, 8, pool, ofPool(o, rules.PoolHeld)), told}},
+			queries:     []query{{peaks(o, pool, ofPool(o, rules.PoolHeld)), told}},
 		},
 		{
 			id: 45, title: "Did the forecast of " + o.PageHorizon + " before come true?", unit: countOf, min: ptr(0), bandLow: "low", bandHigh: "high", none: needsRules,
@@ -64,7 +64,7 @@ func fleetPools(o rules.Options) []panel {
 		{
 			id: 44, width: 24, title: "Which pool opens the most flows?", unit: perSecond, min: ptr(0), none: needsRules,
 			description: "Flows opened per second by all nodes of a pool: the eight that opened most." + pools,
-			queries:     []query{{peaks(o, 8, pool, ofPool(o, rules.PoolOpened)), told}},
+			queries:     []query{{peaks(o, pool, ofPool(o, rules.PoolOpened)), told}},
 		},
 	}
 }
@@ -185,7 +185,7 @@ func fleetGateways(o rules.Options) []panel {
 		{
 			id: rules.PanelFleetGateway, title: "Will a shared gateway run out?", unit: share, min: ptr(0), max: ptr(1), thresholds: []float64{t.PageClear, t.Page}, none: "no gateway is shared, or: " + needsRules,
 			description: "Probability that all nodes behind a gateway together reach its ceiling at a destination within " + o.PageHorizon + ", from the sum of their forecasts: the eight highest." + gateways,
-			queries:     []query{{peaks(o, 8, shared, likely), told}},
+			queries:     []query{{peaks(o, shared, likely), told}},
 		},
 		{
 			id: 61, title: "When does a gateway run out?", unit: period, min: ptr(0), worstIsLow: true, thresholds: []float64{300, 3600}, none: "Nothing runs out within the hour, or: " + needsRules,
@@ -203,7 +203,7 @@ func fleetGateways(o rules.Options) []panel {
 		{
 			id: 63, title: "How many flows open at a gateway?", unit: perSecond, min: ptr(0), none: "no gateway is shared, or: " + needsRules,
 			description: "Flows opened per second by all nodes behind a gateway: the eight highest." + gateways,
-			queries:     []query{{peaks(o, 8, gateway, ofGateway(o, rules.GatewayOpened)), "{{protocol}} {{budget}} {{gateway}} {{" + o.ClusterLabel + "}}"}},
+			queries:     []query{{peaks(o, gateway, ofGateway(o, rules.GatewayOpened)), "{{protocol}} {{budget}} {{gateway}} {{" + o.ClusterLabel + "}}"}},
 		},
 	}
 }

@@ -303,7 +303,7 @@ func (f *fleet) writeHistograms(n *simulated, add func(metrics.Name, string, fun
 	}
 	bounds := []float64{0.1, 1, 10, 60, 240, 300, 600, 1200}
 	for i, b := range append(bounds, math.Inf(1)) {
-		le := strings.ReplaceAll(strconv.FormatFloat(b, 'g', -1, 64), "+Inf", "+Inf")
+		le := strconv.FormatFloat(b, 'g', -1, 64)
 		at := func(mean float64) float64 { return 4 / (1 + math.Exp(-(b-mean)/(0.2*mean))) }
 		if i == len(bounds) {
 			at = func(float64) float64 { return 4 }

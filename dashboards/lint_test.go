@@ -109,7 +109,6 @@ type mapping struct {
 type options struct {
 	YAxis         struct{ Unit string }
 	Orientation   string
-	TextMode      string
 	ColorMode     string
 	ReduceOptions struct{ Calcs []string }
 	Legend        struct {
@@ -153,8 +152,11 @@ var loaded = sync.OnceValues(func() (map[string]board, error) {
 		}
 	}
 	names, err := filepath.Glob("*.json")
-	if err != nil || len(names) != len(out) {
-		return nil, fmt.Errorf("dashboards/*.json is %v (%v), want the %d generated boards", names, err, len(out))
+	if err != nil {
+		return nil, err
+	}
+	if len(names) != len(out) {
+		return nil, fmt.Errorf("dashboards/*.json is %v, want the %d generated boards", names, len(out))
 	}
 	return out, nil
 })

@@ -2,6 +2,7 @@ package dashboards
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/snatwatch/snatwatch/detector/metrics"
 	"github.com/snatwatch/snatwatch/rules"
@@ -11,7 +12,7 @@ func ptr(f float64) *float64 { return &f }
 
 // node is one node's port spaces.
 func node(o rules.Options) board {
-	return board{
+	b := board{
 		uid: rules.BoardNode, title: "snatwatch / Node", one: true, starts: "destination",
 		description: "One node's port spaces: fill and forecast, what would help, hold times, arrivals, failures and the table's edge. Choose the node above.",
 		rows: []row{
@@ -20,6 +21,20 @@ func node(o rules.Options) board {
 			{"Failures and the table's edge", nodeFailures(o)},
 		},
 	}
+	for _, r := range b.rows {
+		for _, p := range r.panels {
+			for i := range p.queries {
+				p.queries[i].expr = ofOne(p.queries[i].expr)
+			}
+		}
+	}
+	return b
+}
+
+// ofOne matches the one node by its name: Grafana writes a variable of one value as it is, which is no regular
+// expression where the name is an IPv6 address in brackets.
+func ofOne(expr string) string {
+	return strings.NewReplacer(`instance=~"$instance"`, `instance="$instance"`, `instance=~"$instance|"`, `instance="$instance"`).Replace(expr)
 }
 
 func nodePorts(o rules.Options) []panel {
@@ -81,7 +96,7 @@ func nodePorts(o rules.Options) []panel {
 				{label: "protocol", title: "Protocol", width: 90},
 				{label: "vip", title: "VIP", width: 150},
 				{label: "budget", title: "Budget", width: 120},
-				{label: "instance", title: "Node", width: 260, links: nodeLinks(rules.BoardNode, "")[1:]},
+				{label: "instance", title: "Node", width: 260, links: nodeLinks("")[1:]},
 				{label: o.ClusterLabel, title: "Cluster"},
 			},
 		},
@@ -117,7 +132,7 @@ func nodePorts(o rules.Options) []panel {
 				{label: "measure", title: "Measure", width: 260},
 				{label: "Value", title: "Ports gained", width: 120},
 				{label: "budget", title: "Budget", width: 120},
-				{label: "instance", title: "Node", width: 230, links: nodeLinks(rules.BoardNode, "")[1:]},
+				{label: "instance", title: "Node", width: 270, links: nodeLinks("")[1:]},
 				{label: o.ClusterLabel, title: "Cluster"},
 			},
 		},
@@ -198,7 +213,7 @@ func nodeFailures(o rules.Options) []panel {
 				{label: "Value #B", title: "Nodes to the edge", width: 155, thresholds: []float64{t.TierNodes}, worstIsLow: true},
 				{label: "Value #C", title: "Ports after it", width: 130},
 				{label: "Value #D", title: "Contradicted", width: 110, thresholds: []float64{1}, mappings: yesNo},
-				{label: "instance", title: "Node", width: 230, links: nodeLinks(rules.BoardNode, "")[1:]},
+				{label: "instance", title: "Node", width: 270, links: nodeLinks("")[1:]},
 				{label: o.ClusterLabel, title: "Cluster"},
 			},
 		},

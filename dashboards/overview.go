@@ -29,12 +29,12 @@ func overview(o rules.Options) board {
 				{
 					id: 22, title: "Which pool's fullest node fills up?", unit: share, thresholds: []float64{filling, full}, min: ptr(0), none: needsRules,
 					description: "Fill of the fullest port space of the most loaded node of each pool, against the effective ceiling: the eight fullest. It is recorded every two minutes and lags by as much; Node and Job do not narrow it.",
-					queries:     []query{{peaks(o, 8, "pool, budget, protocol", ofPool(o, rules.PoolFill)), "{{budget}} {{protocol}} {{pool}} {{" + o.ClusterLabel + "}}"}},
+					queries:     []query{{peaks(o, "pool, budget, protocol", ofPool(o, rules.PoolFill)), "{{budget}} {{protocol}} {{pool}} {{" + o.ClusterLabel + "}}"}},
 				},
 				{
 					id: 23, title: "Which nodes are fullest?", unit: share, thresholds: []float64{filling, full}, min: ptr(0), none: needsRules,
 					description: "Fill of the fullest port space of the eight nodes that were fullest in the time range, against the effective ceiling.",
-					queries:     []query{{peaks(o, 8, agentBudget, ofNode(o, rules.NodeFill)), "{{budget}} {{protocol}} {{instance}} {{" + o.ClusterLabel + "}}"}},
+					queries:     []query{{peaks(o, agentBudget, ofNode(o, rules.NodeFill)), "{{budget}} {{protocol}} {{instance}} {{" + o.ClusterLabel + "}}"}},
 				},
 				{
 					id: 31, coarse: true, title: "Do opens fail, and why?", unit: perSecond, min: ptr(0), none: "no agent has a sensor for failures",
@@ -44,7 +44,7 @@ func overview(o rules.Options) board {
 				{
 					id: 32, title: "Do more flows arrive?", unit: perSecond, min: ptr(0), none: needsRules,
 					description: "Flows opened per second by pool: the eight that opened most. It is recorded every two minutes; Node and Job do not narrow it.",
-					queries:     []query{{peaks(o, 8, "pool, budget, protocol", ofPool(o, rules.PoolOpened)), "{{budget}} {{protocol}} {{pool}} {{" + o.ClusterLabel + "}}"}},
+					queries:     []query{{peaks(o, "pool, budget, protocol", ofPool(o, rules.PoolOpened)), "{{budget}} {{protocol}} {{pool}} {{" + o.ClusterLabel + "}}"}},
 				},
 				{
 					id: 33, coarse: true, width: 24, title: "Are ports held longer?", unit: period, min: ptr(0),
@@ -176,7 +176,7 @@ func first(o rules.Options) panel {
 				strings.Replace(worst, on(o, agentBudget), on(o, agent+", budget"), 1), ""},
 		},
 		columns: []column{
-			{label: "instance", title: "Node", width: 270, links: append(nodeLinks(rules.BoardNode, "Cluster"), link{"The runbook", o.RunbookURL + "SnatExhaustionPredicted.md"})},
+			{label: "instance", title: "Node", width: 270, links: append(nodeLinks("Cluster"), link{"The runbook", o.RunbookURL + "SnatExhaustionPredicted.md"})},
 			{label: "destination", title: "Destination", width: 310},
 			{label: "Value #A", title: "Time left", width: 110, unit: period, thresholds: []float64{300, 3600}, worstIsLow: true, mappings: timeLeft},
 			{label: "Value #B", title: "Within " + o.PageHorizon, width: 90, unit: share, thresholds: []float64{t.PageClear, t.Page}},

@@ -195,6 +195,9 @@ func (p panel) number() cog.Builder[dashboard.Panel] {
 		TextMode(common.BigValueTextModeValueAndName).
 		ColorMode(common.BigValueColorModeBackground).GraphMode(common.BigValueGraphModeNone).
 		Thresholds(p.steps())
+	if len(p.thresholds) == 0 { // neither good nor bad
+		b.ColorMode(common.BigValueColorModeNone)
+	}
 	switch p.unit {
 	case share:
 		b.Decimals(1)

@@ -23,7 +23,6 @@ import (
 	"github.com/snatwatch/snatwatch/detector"
 	"github.com/snatwatch/snatwatch/detector/budget"
 	"github.com/snatwatch/snatwatch/detector/metrics"
-	"github.com/snatwatch/snatwatch/internal/kerneltest"
 	"github.com/snatwatch/snatwatch/internal/prom"
 	"github.com/snatwatch/snatwatch/rules"
 )
@@ -32,7 +31,7 @@ import (
 // every variable has values, and the Grafana-managed rules return what Prometheus's own alerts return.
 func TestRealPrometheus(t *testing.T) {
 	t.Parallel()
-	path := kerneltest.Program(t, "prometheus", "prometheus")
+	path := program(t)
 	if testing.Short() {
 		t.Skip("takes 20 seconds")
 	}
@@ -173,8 +172,9 @@ func substitute(expr string) string {
 	return all(regexp.MustCompile(`offset \d+[mhd]`).ReplaceAllString(expr, "offset 1s"))
 }
 
-// all puts what Grafana does for "All" in place of the variables of boards.
+// all puts what Grafana does for "All" in place of the variables of boards, and any node in place of one.
 func all(expr string) string {
+	expr = strings.ReplaceAll(expr, `="$instance"`, `=~"$instance"`)
 	for _, v := range []string{"cluster", "job", "pool", "budget", "instance"} {
 		expr = strings.ReplaceAll(expr, `"$`+v+`"`, `".*"`)
 		expr = strings.ReplaceAll(expr, `"$`+v+`|"`, `".*|"`)

@@ -84,10 +84,10 @@ func at(horizon string) string { return fmt.Sprintf(`horizon="%s"`, horizon) }
 // be a false all-clear.
 func counted(expr, of string) string { return "count(" + expr + ")\nor\n0 * count(" + of + ")" }
 
-// peaks draws the n lines of x that were highest in the whole time range. The n highest at each step would be other
+// peaks draws the eight lines of x that were highest in the whole time range. The highest at each step would be other
 // ones from step to step: lines with holes.
-func peaks(o rules.Options, n int, labels, x string) string {
-	return fmt.Sprintf("%s\nand %s\ntopk(%d, max_over_time(%s[$__range] @ end()))", x, on(o, labels), n, x)
+func peaks(o rules.Options, labels, x string) string {
+	return fmt.Sprintf("%s\nand %s\ntopk(8, max_over_time(%s[$__range] @ end()))", x, on(o, labels), x)
 }
 
 // The labels that tell one agent, one of its budgets, and a port space of nodes or of gateways, from another; the

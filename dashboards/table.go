@@ -5,6 +5,8 @@ import (
 	"github.com/grafana/grafana-foundation-sdk/go/common"
 	"github.com/grafana/grafana-foundation-sdk/go/dashboard"
 	"github.com/grafana/grafana-foundation-sdk/go/table"
+
+	"github.com/snatwatch/snatwatch/rules"
 )
 
 // column renames a label, "Value" or, with several queries, "Value #A". What stands here goes before the panel's own.
@@ -23,13 +25,13 @@ type column struct {
 type link struct{ title, url string }
 
 // nodeLinks lead from a node's name, which stands in the column Node, to all that tells of it.
-func nodeLinks(board, cluster string) []link {
+func nodeLinks(cluster string) []link {
 	at := "&var-instance=${__data.fields.Node:percentencode}&${__url_time_range}"
 	if cluster != "" {
 		at = "&var-cluster=${__data.fields." + cluster + ":percentencode}" + at
 	}
 	return []link{
-		{"The node's board", "/d/" + board + "?${datasource:queryparam}&${job:queryparam}" + at},
+		{"The node's board", "/d/" + rules.BoardNode + "?${datasource:queryparam}&${job:queryparam}" + at},
 		{"The agent's page: why, and what helps", "http://${__data.fields.Node}/"},
 	}
 }

@@ -29,8 +29,8 @@ type NetnsSnapshot struct {
 	Exact      bool
 	EventsLost uint64 // overruns; each hides an unknown number of events
 	Resyncs    uint64 // complete dumps that repaired an overrun
-	// Mismatches counts flows that a complete dump showed live and the ledger did not have as live. Each makes the ledger
-	// inexact until the next complete dump.
+	// Mismatches counts flows that a complete dump showed live and the ledger did not have as live. Each makes the
+	// ledger inexact until the next complete dump.
 	Mismatches uint64
 	Flows      int // flows that the ledger knows here, ended ones included
 	// OtherProtocols counts flows there that are neither TCP nor UDP.
@@ -76,6 +76,8 @@ type AccountSnapshot struct {
 	Other  SpaceSnapshot
 	// Forecast is that of all port spaces together.
 	Forecast Totals
+	// Owners are those that Spaces name, unknown and other left out, in order of Number.
+	Owners []OwnerTotals
 }
 
 // SpaceSnapshot is one port space.
@@ -91,6 +93,26 @@ type SpaceSnapshot struct {
 	MeanHold       time.Duration
 	// Forecast is nil for a space that is not busy enough to have one.
 	Forecast *Forecast
+	// Owners hold the ports, the largest first; the last of them may sum the rest (collector.OwnerOther). Their Held add up to
+	// the space's. Nil where nobody counts owners.
+	Owners []OwnerHeld
+}
+
+// OwnerHeld is what one owner holds of a port space.
+type OwnerHeld struct {
+	Number collector.OwnerNumber
+	collector.Owner
+	Held int
+}
+
+// OwnerTotals are an owner's flows in all port spaces of a budget and protocol.
+type OwnerTotals struct {
+	Number collector.OwnerNumber
+	collector.Owner
+	// Opened counts flows since the start whose owner was known while they were open. MeanLifetime is the mean of the latest
+	// that ended, 0 where none did.
+	Opened       uint64
+	MeanLifetime time.Duration
 }
 
 // NumHorizons is how many horizons a forecast has.

@@ -58,9 +58,9 @@ func (o Options) levels() map[string]level {
 		return level{suffix: op + number(raise) + end, half: op + number(half) + end, raise: raise}
 	}
 	above := func(raise float64) level { return compare("> ", raise, raise/2, "\n") }
-	probability := func(raise, clear float64) level {
-		l := compare(" >= ", raise, min(raise/2, clear), "")
-		l.clear = clear
+	probability := func(raise, under float64) level {
+		l := compare(" >= ", raise, min(raise/2, under), "")
+		l.clear = under
 		return l
 	}
 	edge := compare("< ", t.TierNodes, 2*t.TierNodes, "\n")

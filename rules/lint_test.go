@@ -140,7 +140,7 @@ func labelsOf(t *testing.T, rule string, e parser.Expr) kinds {
 func TestNothingGrowsFromNowhere(t *testing.T) {
 	t.Parallel()
 	for name, expr := range expressions(rules.Default()) {
-		parser.Inspect(parse(t, name, expr), func(n parser.Node, path []parser.Node) error {
+		parser.Inspect(parse(t, name, expr), func(n parser.Node, _ []parser.Node) error {
 			if c, ok := n.(*parser.Call); ok && slices.Contains([]string{"increase", "delta", "idelta", "irate"}, c.Func.Name) {
 				t.Errorf("%s: %s: want grew, or rate", name, c)
 			}

@@ -112,7 +112,8 @@ func normalTail(deviations string) string {
 func (o Options) deviations(last int) string {
 	by, page := o.space(metrics.LabelHorizon), o.pageIndex()
 	join := "\n* on (" + o.space() + ") group_left () "
-	mean, variance := o.near(last), ""
+	mean := o.near(last)
+	var variance string
 	if o.inline {
 		variance = o.use(GatewayVariance, horizonsFrom(0, last))
 	} else {

@@ -87,7 +87,8 @@ func forVMAlert(t *testing.T, body []byte) []byte {
 			for _, s := range samples {
 				s := s.(map[string]any)
 				labels := s["labels"].(string)
-				s["labels"] = labels[strings.Index(labels, "{"):]
+				_, matchers, _ := strings.Cut(labels, "{")
+				s["labels"] = "{" + matchers
 			}
 		}
 		if len(queries) > 0 {

@@ -35,12 +35,17 @@ type planFlags struct {
 
 func planCommand(app *kingpin.Application) command {
 	var f planFlags
-	c := app.Command("plan", "Says what would keep ports from running out, and by how much: VIPs, pool size, allocation, hold times; what each change buys and what does nothing. From a running agent, from Prometheus, from flow logs, or from numbers that you give.")
+	c := app.Command("plan", "Says what would keep ports from running out, and by how much: VIPs, pool size, "+
+		"allocation, hold times; what each change buys and what does nothing. From a running agent, from "+
+		"Prometheus, from flow logs, or from numbers that you give.")
 	b := &f.in.Budget
-	c.Flag("agent", "Take budget and demand from a running agent, as they are now.").PlaceHolder("URL").StringVar(&f.agent)
-	c.Flag("prometheus", "Take them from the metrics of a fleet, with the peaks of --range.").PlaceHolder("URL").StringVar(&f.prometheus)
+	c.Flag("agent", "Take budget and demand from a running agent, as they are "+
+		"now.").PlaceHolder("URL").StringVar(&f.agent)
+	c.Flag("prometheus", "Take them from the metrics of a fleet, with the peaks of "+
+		"--range.").PlaceHolder("URL").StringVar(&f.prometheus)
 	c.Flag("range", "How far back Prometheus is asked.").Default("168h").DurationVar(&f.over)
-	c.Flag("budget", "Budget of the agent or the fleet, where there are several.").PlaceHolder("NAME").StringVar(&f.budget)
+	c.Flag("budget", "Budget of the agent or the fleet, where there are "+
+		"several.").PlaceHolder("NAME").StringVar(&f.budget)
 	c.Flag("pool", "Pool of the fleet.").PlaceHolder("NAME").StringVar(&f.pool)
 	c.Flag("gateway", "Gateway of the fleet.").PlaceHolder("NAME").StringVar(&f.gateway)
 	c.Flag("model", "Budget model of today, as check lists them.").Default("azure-lb").StringVar(&b.Model)
@@ -48,20 +53,30 @@ func planCommand(app *kingpin.Application) command {
 	c.Flag("vips", "VIPs of today.").PlaceHolder("N").IntVar(&b.VIPCount)
 	c.Flag("ports", "Ports of each node, for the models that are given them.").PlaceHolder("N").IntVar(&b.Ports)
 	c.Flag("max-ports", "Where an allocation that grows on demand stops.").PlaceHolder("N").IntVar(&b.MaxPorts)
-	c.Flag("evict-time-wait", "The kernel gives the port of a closed flow to a new one: Linux 6.5 and later, model linux.").BoolVar(&b.EvictsTimeWait)
-	c.Flag("opens", "Opens per second of one node to its busiest destination, at the peak.").PlaceHolder("RATE").Float64Var(&f.opens)
-	c.Flag("uncertainty", "How far the opens per second may be off, as a share.").Default("0.1").Float64Var(&f.uncertainty)
-	c.Flag("lifetime", "Lifetimes, open to close: one for all, or several with their shares.").PlaceHolder("50ms:0.9,30s:0.1").StringVar(&f.lifetime)
-	c.Flag("ends", "Shares of flows by how they end; without it all end by FIN.").PlaceHolder("fin:0.9,rst:0.1").StringVar(&f.ends)
-	c.Flag("spread", "Relative standard deviation of the peak's load from day to day.").Default("0.1").Float64Var(&f.in.Demand.Spread)
-	c.Flag("peakedness", "Variance over mean of the ports held within a peak; 1 for independent arrivals.").Default("1").Float64Var(&f.in.Demand.Peakedness)
+	c.Flag("evict-time-wait", "The kernel gives the port of a closed flow to a new one: Linux 6.5 and later, "+
+		"model linux.").BoolVar(&b.EvictsTimeWait)
+	c.Flag("opens", "Opens per second of one node to its busiest destination, at the "+
+		"peak.").PlaceHolder("RATE").Float64Var(&f.opens)
+	c.Flag("uncertainty", "How far the opens per second may be off, as a "+
+		"share.").Default("0.1").Float64Var(&f.uncertainty)
+	c.Flag("lifetime", "Lifetimes, open to close: one for all, or several with their "+
+		"shares.").PlaceHolder("50ms:0.9,30s:0.1").StringVar(&f.lifetime)
+	c.Flag("ends", "Shares of flows by how they end; without it all end by "+
+		"FIN.").PlaceHolder("fin:0.9,rst:0.1").StringVar(&f.ends)
+	c.Flag("spread", "Relative standard deviation of the peak's load from day to "+
+		"day.").Default("0.1").Float64Var(&f.in.Demand.Spread)
+	c.Flag("peakedness", "Variance over mean of the ports held within a peak; 1 for independent "+
+		"arrivals.").Default("1").Float64Var(&f.in.Demand.Peakedness)
 	c.Flag("peak", "How long a day's peak lasts.").Default("1h").DurationVar(&f.in.Demand.Peak)
-	c.Flag("next", "Load of the next-busiest destination, as a share of the busiest one's.").Default("NaN").Float64Var(&f.next)
-	c.Flag("target", "Probability of exhaustion within a day that is accepted.").Default("0.01").Float64Var(&f.in.Target)
+	c.Flag("next", "Load of the next-busiest destination, as a share of the busiest "+
+		"one's.").Default("NaN").Float64Var(&f.next)
+	c.Flag("target", "Probability of exhaustion within a day that is "+
+		"accepted.").Default("0.01").Float64Var(&f.in.Target)
 	c.Flag("doubling-days", "Days in which the load doubles; 0 is no growth.").Default("0").Float64Var(&f.doublingDays)
 	c.Flag("cpu", "Share of the nodes' processors in use at the peak; 0 is unknown.").Default("0").Float64Var(&f.in.CPU)
 	c.Flag("json", "Print JSON instead of a table.").BoolVar(&f.json)
-	c.Arg("file", "Flow logs to take the demand from, under today's budget as the flags say: AWS VPC, Azure, Google Cloud, Zeek, nfdump's CSV, conntrack -E -o timestamp.").StringsVar(&f.files)
+	c.Arg("file", "Flow logs to take the demand from, under today's budget as the flags say: AWS VPC, Azure, "+
+		"Google Cloud, Zeek, nfdump's CSV, CSV as backtest takes it, conntrack -E -o timestamp.").StringsVar(&f.files)
 	return command{c, func(ctx context.Context, e *env, _ *slog.Logger) error {
 		if err := runPlan(ctx, e, &f); err != nil {
 			return fmt.Errorf("plan: %w", err)
@@ -105,7 +120,8 @@ func (f *planFlags) input(ctx context.Context) (err error) {
 	case f.agent != "" && f.prometheus != "", len(f.files) > 0 && f.agent+f.prometheus != "":
 		return errors.New("either --agent or --prometheus or files")
 	case f.agent+f.prometheus+strings.Join(f.files, "") != "" && (f.opens != 0 || f.lifetime != ""):
-		return errors.New("the demand is measured or given: not --opens and --lifetime beside --agent, --prometheus or files")
+		return errors.New("the demand is measured or given: not --opens and --lifetime beside --agent, " +
+			"--prometheus or files")
 	case f.agent != "":
 		f.in, err = measured.FromAgent(ctx, f.agent, f.budget)
 	case f.prometheus != "":

@@ -79,7 +79,7 @@ func (o *options) register(c *kingpin.CmdClause) {
 func (o *options) run(ctx context.Context, e *env, logger *slog.Logger) error {
 	return agent.Run(ctx, agent.Options{
 		Load: o.load, File: o.config, Web: o.listen, Build: newBuild().Build,
-		Metadata: e.metadata, Nodes: kube.NewNodes(kube.InCluster), Hangup: e.hangup, Lifecycle: o.lifecycle, Profiling: o.profiling, Logger: logger,
+		Metadata: e.metadata, Nodes: kube.NewNodes(kube.InCluster), Cluster: kube.InCluster, Hangup: e.hangup, Lifecycle: o.lifecycle, Profiling: o.profiling, Logger: logger,
 	})
 }
 

@@ -28,7 +28,9 @@ type topFlags struct {
 
 func topCommand(app *kingpin.Application) command {
 	var f topFlags
-	c := app.Command("top", "Port spaces in the terminal, the soonest to run out first: held against budget, opens per second, hold time, time left, failures, owners. Keys: q quit, s sort, / filter, space pause, enter owners.")
+	c := app.Command("top", "Port spaces in the terminal, the soonest to run out first: held against budget, "+
+		"opens per second, hold time, time left, failures, owners. Keys: q quit, s sort, / filter, space "+
+		"pause, enter owners.")
 	c.Flag("agent", "Agent to ask.").Default("http://127.0.0.1:9959").PlaceHolder("URL").StringVar(&f.agent)
 	c.Flag("prometheus", "Prometheus of a fleet to ask instead.").PlaceHolder("URL").StringVar(&f.prometheus)
 	c.Flag("once", "Print the table once; so it is too when the output is no terminal.").BoolVar(&f.once)
@@ -36,7 +38,8 @@ func topCommand(app *kingpin.Application) command {
 	c.Flag("interval", "Time between two looks.").Default("2s").DurationVar(&f.every)
 	c.Flag("sort", "What rows are sorted by.").Default("left").EnumVar(&f.sort, top.Orders()...)
 	c.Flag("filter", "Show rows that have this in a name.").PlaceHolder("TEXT").StringVar(&f.filter)
-	c.Flag("width", "Columns of the table that is printed once; 0 is the terminal's, or 80.").Default("0").IntVar(&f.width)
+	c.Flag("width", "Columns of the table that is printed once; 0 is the terminal's, or "+
+		"80.").Default("0").IntVar(&f.width)
 	return command{c, func(ctx context.Context, e *env, _ *slog.Logger) error {
 		if err := runTop(ctx, e, &f); err != nil {
 			return fmt.Errorf("top: %w", err)
@@ -73,7 +76,9 @@ func runTop(ctx context.Context, e *env, f *topFlags) error {
 }
 
 // printTop prints the table once.
-func printTop(ctx context.Context, e *env, f *topFlags, source top.Source, order top.Order, columns int, colour bool) error {
+func printTop(ctx context.Context, e *env, f *topFlags, source top.Source, order top.Order, columns int,
+	colour bool,
+) error {
 	t, err := source(ctx)
 	if err != nil {
 		return err

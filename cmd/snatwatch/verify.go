@@ -27,19 +27,25 @@ type verifyFlags struct {
 
 func verifyCommand(app *kingpin.Application) command {
 	var f verifyFlags
-	c := app.Command("verify", "The stress test of a budget: opens TCP flows to a server of yours until no port is left or the limit is reached, says how many opened and how the others failed, and releases them all.")
-	c.Flag("target", "Address and port, or name and port, of a server that you own.").PlaceHolder("HOST:PORT").StringVar(&f.target)
+	c := app.Command("verify", "The stress test of a budget: opens TCP flows to a server of yours until no "+
+		"port is left or the limit is reached, says how many opened and how the others failed, and releases them all.")
+	c.Flag("target", "Address and port, or name and port, of a server that you "+
+		"own.").PlaceHolder("HOST:PORT").StringVar(&f.target)
 	c.Flag("limit", "Flows to open at most, those that fail included.").PlaceHolder("N").IntVar(&f.Limit)
 	c.Flag("rate", "Flows to open each second, at most 1000.").Default("50").IntVar(&f.Rate)
 	c.Flag("pending", "Flows that may wait for an answer before no more are opened.").Default("50").IntVar(&f.Pending)
 	c.Flag("stop-after", "Flows in a row that fail before the test stops.").Default("50").IntVar(&f.StopAfter)
 	c.Flag("timeout", "How long a flow may take to open.").Default("10s").DurationVar(&f.Timeout)
 	c.Flag("hold", "How long all flows stay open at the end.").Default("5s").DurationVar(&f.Hold)
-	c.Flag("ports", "The budget to compare with: ports of this node to one destination.").PlaceHolder("N").IntVar(&f.ports)
-	c.Flag("agent", "Agent of this node, which tells the budget and what is held of it already.").PlaceHolder("URL").StringVar(&f.agent)
-	c.Flag("budget", "The agent's budget that the target counts in, where there are several.").PlaceHolder("NAME").StringVar(&f.budget)
+	c.Flag("ports", "The budget to compare with: ports of this node to one "+
+		"destination.").PlaceHolder("N").IntVar(&f.ports)
+	c.Flag("agent", "Agent of this node, which tells the budget and what is held of it "+
+		"already.").PlaceHolder("URL").StringVar(&f.agent)
+	c.Flag("budget", "The agent's budget that the target counts in, where there are "+
+		"several.").PlaceHolder("NAME").StringVar(&f.budget)
 	c.Flag("json", "Print JSON instead of text.").BoolVar(&f.json)
-	c.Flag("serve", "Be the far end instead: hold what callers open and tell each where it came from.").BoolVar(&f.serve)
+	c.Flag("serve", "Be the far end instead: hold what callers open and tell each where it came "+
+		"from.").BoolVar(&f.serve)
 	c.Flag("listen", "Where the far end listens.").Default(":9960").StringVar(&f.listen)
 	c.Flag("serve-limit", "Flows that the far end holds at most.").Default("100000").IntVar(&f.server.Limit)
 	return command{c, func(ctx context.Context, e *env, logger *slog.Logger) error {
@@ -61,7 +67,8 @@ func serveVerify(ctx context.Context, e *env, f *verifyFlags) error {
 	if err != nil {
 		return fmt.Errorf("verify: %w", err)
 	}
-	_, _ = fmt.Fprintf(e.stdout, "listening on %v; each flow is told its address and held until its caller ends it\n", l.Addr())
+	_, _ = fmt.Fprintf(e.stdout, "listening on %v; each flow is told its address and held until its caller "+
+		"ends it\n", l.Addr())
 	return f.server.Serve(ctx, l)
 }
 
@@ -127,7 +134,8 @@ func resolveTarget(ctx context.Context, target string) (netip.AddrPort, error) {
 		return netip.AddrPort{}, fmt.Errorf("target %q: %w", target, err)
 	}
 	if len(addrs) > 1 {
-		return netip.AddrPort{}, fmt.Errorf("target %q: has the addresses %v, and each is a destination of its own: name one", target, addrs)
+		return netip.AddrPort{}, fmt.Errorf("target %q: has the addresses %v, and each is a destination of "+
+			"its own: name one", target, addrs)
 	}
 	return netip.AddrPortFrom(addrs[0].Unmap(), uint16(port)), nil
 }
@@ -172,7 +180,8 @@ func heldTo(b *remote.Budget, target netip.AddrPort) int {
 			continue
 		}
 		for _, s := range p.Spaces {
-			if s.Destination == target.String() || s.Destination == target.Addr().String()+":*" || s.Destination == "*" {
+			if s.Destination == target.String() || s.Destination == target.Addr().String()+":*" ||
+				s.Destination == "*" {
 				held = max(held, s.Held)
 			}
 		}

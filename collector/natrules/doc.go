@@ -1,4 +1,10 @@
-// Package natrules reads from the kernel's own nftables rules, those of
-// iptables-nft included, to which addresses and ports this machine translates
-// the source of flows.
+// Package natrules reads from the kernel's own rules, those of nftables, iptables-nft and iptables-legacy, to which
+// addresses and ports this machine translates the source of flows.
+//
+// It reads what can change the source of an outgoing flow, and nothing else: the base chains at postrouting, and the
+// chains that they lead to. Bytes become expressions (dump, attrs), expressions conditions and outcomes (compile,
+// lookup, snat, xtables; legacy for iptables-legacy), and a walk follows them as the kernel does for any packet
+// (walk, ends): by priority, through jumps, each protocol and address family apart, leaving out what rules before took.
+// What comes out gets the addresses of interfaces (links, settle) and becomes a Ruleset. A Reader does so again only
+// where something has changed.
 package natrules

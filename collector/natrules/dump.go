@@ -41,6 +41,8 @@ type nftables struct {
 	// read so far, so that nothing is read twice.
 	chains map[tableKey]map[string]*chain
 	sets   map[tableKey]map[string][]element
+	// missing: this kernel has no nf_tables, so that there is nothing to read.
+	missing bool
 	// marking are the base chains that run before flows leave, where marks are set.
 	marking []baseChain
 }
@@ -60,6 +62,9 @@ func request(typ uint16, family byte, texts map[uint16]string) netlink.Message {
 	return netlink.Message{Header: netlink.Header{Type: netlink.HeaderType(message(typ))}, Data: data}
 }
 
+// noNFTables is the generation of a kernel that has no nf_tables. Those of others begin at 1.
+const noNFTables = 0
+
 // generation returns the number that the kernel gives the ruleset: another after every change.
 func generation(ctx context.Context, conn *nlraw.Conn) (id uint32, err error) {
 	err = conn.Get(ctx, request(unix.NFT_MSG_GETGEN, 0, nil), func(m nlraw.Message) error {
@@ -71,7 +76,10 @@ func generation(ctx context.Context, conn *nlraw.Conn) (id uint32, err error) {
 		id = f.u32(unix.NFTA_GEN_ID)
 		return err
 	})
-	if err != nil {
+	switch {
+	case errors.Is(err, unix.EINVAL), errors.Is(err, unix.EOPNOTSUPP): // nfnetlink knows no such subsystem
+		return noNFTables, nil
+	case err != nil:
 		return 0, fmt.Errorf("read the generation of nftables: %w", err)
 	}
 	return id, nil
@@ -116,6 +124,9 @@ func (n *nftables) dormant() (map[tableKey]bool, error) {
 // bases lists the chains that the kernel runs when a flow leaves, in its order: by priority, and the last
 // made first where that is the same (nf_hook_entries_grow, net/netfilter/core.c).
 func (n *nftables) bases() (list []baseChain, err error) {
+	if n.missing {
+		return nil, nil
+	}
 	asleep, err := n.dormant()
 	if err != nil {
 		return nil, err

@@ -111,7 +111,7 @@ func (c *cache) attempt(ctx context.Context, conn, route *nlraw.Conn) (done bool
 		return false, err
 	}
 	n := &nftables{
-		ctx: ctx, conn: conn,
+		ctx: ctx, conn: conn, missing: before == noNFTables,
 		chains: map[tableKey]map[string]*chain{}, sets: map[tableKey]map[string][]element{},
 	}
 	s, err := n.ruleset(links, &legacy)

@@ -31,7 +31,8 @@ type Reader struct {
 }
 
 // Read returns the rules of ns at the time now. Those that went away less than a minute ago are among them, and say
-// since when they are absent. Without CAP_NET_ADMIN there the error wraps fs.ErrPermission.
+// since when they are absent. Rules are the same slice as long as nothing changes, and not to be written to. Without
+// CAP_NET_ADMIN there the error wraps fs.ErrPermission.
 func (r *Reader) Read(ctx context.Context, ns *netns.Handle, now collector.Time) (s Ruleset, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -47,7 +48,9 @@ func (r *Reader) Read(ctx context.Context, ns *netns.Handle, now collector.Time)
 	}
 	r.looked = now
 	r.absent = slices.DeleteFunc(r.absent, func(a Rule) bool { return now.Sub(a.AbsentSince) > keepFor })
-	s.Rules = slices.Concat(s.Rules, r.absent)
+	if len(r.absent) > 0 {
+		s.Rules = slices.Concat(s.Rules, r.absent)
+	}
 	return s, nil
 }
 

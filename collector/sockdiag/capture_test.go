@@ -169,35 +169,35 @@ func TestKernelCapture(t *testing.T) {
 	c := &capture{host: h, folder: filepath.Join("testdata", kerneltest.Release(t)), sp: h.watch(r, 0), truths: map[string]truth{}}
 	tcp := func(state int) netlink.Message { return requestTCP(1<<state, nil) }
 	udp := func(state int) netlink.Message { return requestFamily(unix.AF_INET, collector.UDP, 1<<state, nil) }
-	any := func(*socket) bool { return true }
+	every := func(*socket) bool { return true }
 
 	web, dual := h.listen("10.77.0.2:8080", 128), h.listen("[fd77::2]:8081", 128)
 	h.listen("10.77.0.2:8082", 0)
 	h.connect(h.socket(unix.SOCK_STREAM, "10.77.0.1:40000"), "10.77.0.2:8082") // fills the queue
 	syn := h.socket(unix.SOCK_STREAM|unix.SOCK_NONBLOCK, "10.77.0.1:40006")
 	h.connect(syn, "10.77.0.2:8082")
-	c.dump("tcp-listen", "10.77.0.2:8080", web, tcp(tcpListen), any)
+	c.dump("tcp-listen", "10.77.0.2:8080", web, tcp(tcpListen), every)
 	fd, _ := h.pair("10.77.0.1:40001", "10.77.0.2:8080", web)
-	c.dump("tcp-established", "10.77.0.1:40001", fd, tcp(tcpEstablished), any)
+	c.dump("tcp-established", "10.77.0.1:40001", fd, tcp(tcpEstablished), every)
 	fd, _ = h.pair("[fd77::1]:40002", "[fd77::2]:8081", dual)
-	c.dump("tcp6-established", "[fd77::1]:40002", fd, tcp(tcpEstablished), any)
+	c.dump("tcp6-established", "[fd77::1]:40002", fd, tcp(tcpEstablished), every)
 	fd, _ = h.pair("[::ffff:10.77.0.2]:40003", "[::ffff:10.77.0.2]:8080", web)
-	c.dump("tcp6-mapped", "10.77.0.2:40003", fd, tcp(tcpEstablished), any)
+	c.dump("tcp6-mapped", "10.77.0.2:40003", fd, tcp(tcpEstablished), every)
 	const boundInactive = 13 // TCP_BOUND_INACTIVE, include/net/tcp_states.h (Linux 6.8): to ask for; the answer says CLOSE
 	fd = h.socket(unix.SOCK_STREAM, "10.77.0.1:40005")
-	c.dump("tcp-bound", "10.77.0.1:40005", fd, tcp(boundInactive), any)
+	c.dump("tcp-bound", "10.77.0.1:40005", fd, tcp(boundInactive), every)
 	client, server := h.pair("10.77.0.1:40007", "10.77.0.2:8080", web)
 	h.close(client)
 	c.dump("tcp-closewait", "10.77.0.2:8080", server, tcp(tcpCloseWait), func(s *socket) bool { return s.remote == addrPort("10.77.0.1:40007") })
 	c.dump("tcp-finwait2-orphan", "10.77.0.1:40007", -1, tcp(tcpFinWait2), func(s *socket) bool { return s.timer == timerTimeWait })
 	h.close(server)
-	c.dump("tcp-timewait", "10.77.0.1:40007", -1, tcp(tcpTimeWait), any)
+	c.dump("tcp-timewait", "10.77.0.1:40007", -1, tcp(tcpTimeWait), every)
 	h.socket(unix.SOCK_DGRAM, "10.77.0.2:53")
 	fd = h.socket(unix.SOCK_DGRAM, "10.77.0.1:40010")
 	h.connect(fd, "10.77.0.2:53")
-	c.dump("udp-connected", "10.77.0.1:40010", fd, udp(tcpEstablished), any)
+	c.dump("udp-connected", "10.77.0.1:40010", fd, udp(tcpEstablished), every)
 	fd = h.socket(unix.SOCK_DGRAM, "10.77.0.1:40011")
-	c.dump("udp-unconnected", "10.77.0.1:40011", fd, udp(tcpClose), any)
+	c.dump("udp-unconnected", "10.77.0.1:40011", fd, udp(tcpClose), every)
 	c.dump("tcp-synsent", "10.77.0.1:40006", syn, tcp(tcpSynSent), func(s *socket) bool { return s.retrans == 3 })
 
 	client, server = h.pair("10.77.0.1:40021", "10.77.0.2:8080", web)

@@ -60,3 +60,17 @@ func Established(ctx context.Context, ns *netns.Handle, within time.Duration, at
 	}
 	return flows, nil
 }
+
+// Dump shows the flows of ns to sink once, from Begin to End, or to Abort where the kernel gives up.
+func Dump(ctx context.Context, ns *netns.Handle, now func() collector.Time, sink collector.Sink) error {
+	var c *nlraw.Conn
+	err := ns.Do(func() (err error) {
+		c, err = nlraw.Dial(unix.NETLINK_INET_DIAG, nil)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("open sock_diag: %w", err)
+	}
+	defer func() { _ = c.Close() }()
+	return newReader(now, sink).dump(ctx, &space{ns: netns.Netns{Inode: ns.Inode()}, dump: c, filter: 1})
+}

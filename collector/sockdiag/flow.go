@@ -34,8 +34,7 @@ func (s *socket) flow(f *collector.Flow, p collector.Protocol, netns uint64, w w
 		return
 	}
 	f.ID = uint32(s.cookie)
-	switch s.state {
-	case tcpTimeWait:
+	if s.state == tcpTimeWait {
 		f.Reason = collector.FIN
 		f.Ended = collector.Interval{To: w.before}
 		if s.timer == timerTimeWait && s.expires <= timeWait {

@@ -1,6 +1,8 @@
 package budget
 
 import (
+	"slices"
+
 	"github.com/snatwatch/snatwatch/collector"
 )
 
@@ -55,13 +57,15 @@ func manualPorts(p *Params) (int, *KeyError) {
 	stock := azurePortsPerVIP * p.vips()
 	switch {
 	case p.Ports == 0:
-		return 0, badKey("ports", p.Ports, "allocatedOutboundPorts of the outbound rule (0 there means the default table: model azure-lb)")
+		return 0, badKey("ports", p.Ports,
+			"allocatedOutboundPorts of the outbound rule (0 there means the default table: model azure-lb)")
 	case p.Ports < 0, p.Ports%8 != 0, p.Ports > stock:
 		return 0, badKey("ports", p.Ports, "a multiple of 8 up to %d (64000 for each VIP)", stock)
 	case p.Nodes < 0:
 		return 0, badKey("nodes", p.Nodes, "the pool size")
 	case p.Ports*p.Nodes > stock:
-		return 0, badKey("ports", p.Ports, "at most %d: %d nodes share %d ports (64000 for each VIP)", stock/p.Nodes/8*8, p.Nodes, stock)
+		return 0, badKey("ports", p.Ports,
+			"at most %d: %d nodes share %d ports (64000 for each VIP)", stock/p.Nodes/8*8, p.Nodes, stock)
 	}
 	return p.Ports, nil
 }
@@ -127,7 +131,8 @@ func gcpFits(p *Params, key string, ports int) *KeyError {
 		return badKey(key, ports, "at most %d (64512 for each VIP)", stock)
 	}
 	if p.givenVIPs() > 0 && ports*p.Nodes > stock {
-		return badKey("nodes", p.Nodes, "at most %d: each takes %d of %d ports (64512 for each VIP)", stock/ports, ports, stock)
+		return badKey("nodes", p.Nodes,
+			"at most %d: each takes %d of %d ports (64512 for each VIP)", stock/ports, ports, stock)
 	}
 	return nil
 }
@@ -209,4 +214,47 @@ func localPorts(p *Params) (int, *KeyError) {
 		return 0, badKey("reserved_ports", rangeText(p.Reserved[0]), "fewer than the whole of %s", rangeText(r))
 	}
 	return r.Len() - reserved, nil
+}
+
+// fixedTotal is a total that the provider fixes.
+func fixedTotal(ports int) func(*Params) int { return func(*Params) int { return ports } }
+
+// sizedPorts is a limit for each destination; ports, where given, is the size of the gateway, one of sizes.
+func sizedPorts(ports int, sizes ...int) func(*Params) (int, *KeyError) {
+	return func(p *Params) (int, *KeyError) {
+		if p.Ports != 0 && !slices.Contains(sizes, p.Ports) {
+			return 0, badKey("ports", p.Ports, "a size of the gateway in flows, one of %v", sizes)
+		}
+		return ports, nil
+	}
+}
+
+// sizedPortsPerVIP is the same for each VIP.
+func sizedPortsPerVIP(ports int, sizes ...int) func(*Params) (int, *KeyError) {
+	sized := sizedPorts(ports, sizes...)
+	return func(p *Params) (int, *KeyError) {
+		n, err := sized(p)
+		return n * p.vips(), err
+	}
+}
+
+// blockPorts is what a node has of a device that gives ports out in blocks.
+func blockPorts(p *Params) (int, *KeyError) {
+	blocks := max(1, p.Blocks)
+	switch {
+	case p.Ports < 1 || p.Ports > lastPort+1:
+		return 0, badKey("ports", p.Ports, "the ports of a block, 1 to %d", lastPort+1)
+	case p.Ports*blocks > (lastPort+1)*p.vips():
+		return 0, badKey("blocks", p.Blocks, "at most %d: %d ports each, %d for each VIP", (lastPort+1)*p.vips()/p.Ports, p.Ports, lastPort+1)
+	}
+	return p.Ports * blocks, nil
+}
+
+// pfPorts is the range of a rule without static-port.
+func pfPorts(p *Params) (int, *KeyError) {
+	r := p.PortRange
+	if r == (collector.PortRange{}) {
+		r = collector.PortRange{First: 50001, Last: lastPort}
+	}
+	return r.Len() * p.vips(), nil
 }

@@ -62,6 +62,8 @@ type Terms struct {
 	Effective int
 	// Unique is what a port must be unique against.
 	Unique Uniqueness
+	// Total is how many ports all port spaces together may hold; 0 means that only each port space has a limit.
+	Total int
 	// Idle is how long after its last packet a live flow loses its port; 0 means as long as
 	// the kernel shows the flow. A flow that the kernel gave up earlier for want of packets
 	// (Idle, Timeout) keeps its port until then.
@@ -71,6 +73,19 @@ type Terms struct {
 	// HalfOpen is how long an unanswered first packet holds a port; 0 means as
 	// long as the kernel shows the flow.
 	HalfOpen time.Duration
+}
+
+// bound adds a limit on all port spaces together, 0 for none. A total that is below the limit of one port space is the
+// only limit that binds: then all flows form one port space.
+func (t *Terms) bound(total int) {
+	switch {
+	case total == 0 || t.Ports == 0:
+	case total <= t.Ports:
+		t.Effective = max(1, t.Effective*total/t.Ports)
+		t.Ports, t.Unique = total, PerNothing
+	default:
+		t.Total = total
+	}
 }
 
 // Ceiling returns the effective ceiling in ports, or all ports if none is set.

@@ -40,6 +40,9 @@ type Model struct {
 	ports func(p *Params) (int, *KeyError)
 	// ceiling is the effective ceiling as a fraction; nil is 1.
 	ceiling func(p *Params) (float64, *KeyError)
+	// total is how many ports all port spaces together may hold, 0 for no such limit; nil is none. Where it is below
+	// the limit of one port space, it is the only one that binds.
+	total func(p *Params) int
 	// table: the allocation follows the pool size, with tableCap ports at most (0 is no cap).
 	table    bool
 	tableCap int
@@ -62,14 +65,16 @@ type ModelTerms struct {
 }
 
 const (
-	azureLBDocs = "learn.microsoft.com: load-balancer-outbound-connections (2023-03), outbound-rules (2024-04), load-balancer-tcp-idle-timeout (2025-02); " +
-		"release after FIN and RST only in the versions up to 2020"
+	azureLBDocs = "learn.microsoft.com: load-balancer-outbound-connections (2026-07), outbound-rules (2024-04), load-balancer-tcp-idle-timeout (2025-02): " +
+		"idle 4 minutes by default, 30 under AKS; a NAT gateway on the subnet wins over the load balancer and metadata does not show it; " +
+		"4 minutes after FIN in texts of App Service and API Management (2023), RST only in the versions up to 2020"
 	azureLBSignal = "SnatConnectionCount with ConnectionState=Failed above 0; health events HighSnatPortUsage, SnatPortExhaustion"
 )
 
 // What a provider does not document is taken from whoever documents the longest.
 const (
 	assumedFIN     = 240 * time.Second  // Azure Load Balancer
+	awsFIN         = 60 * time.Second   // user guides until 2022: 900 new connections a second use up 55,000 ports
 	assumedRST     = 16 * time.Second   // Azure NAT Gateway
 	assumedUDPIdle = 300 * time.Second  // Huawei NAT gateway
 	assumedTCPIdle = 1200 * time.Second // Google Cloud NAT
@@ -94,25 +99,28 @@ func FindModel(name string) (Model, bool) {
 // Models returns the table of all models.
 func Models() []Model {
 	lbTCP, lbUDP := azureLBTerms()
-	return []Model{{
+	return append([]Model{{
 		Name:    "azure-lb",
 		Summary: "Azure Standard Load Balancer, default allocation: the table times VIPs, at most 1024 in total",
 		Source:  azureLBDocs, FailureSignal: azureLBSignal,
 		TCP: lbTCP, UDP: lbUDP,
-		table: true, tableCap: 1024, ports: tablePorts(1024),
+		Assumed: []string{"tcp.cool_down.rst"},
+		table:   true, tableCap: 1024, ports: tablePorts(1024),
 	}, {
 		Name:    "azure-lb-2018",
 		Summary: "Azure Load Balancer from 2018 until the cap of 2023: the table times VIPs",
 		Source:  azureLBDocs + "; table per frontend IP without a cap: version of 2019", FailureSignal: azureLBSignal,
 		TCP: lbTCP, UDP: lbUDP,
-		table: true, ports: tablePorts(0),
+		Assumed: []string{"tcp.cool_down.rst"},
+		table:   true, ports: tablePorts(0),
 	}, {
 		Name:    "azure-lb-manual",
 		Summary: "Azure outbound rule with allocatedOutboundPorts: ports per node, in total over its VIPs",
 		Source:  azureLBDocs, FailureSignal: azureLBSignal,
 		Keys: []string{"ports"},
 		TCP:  lbTCP, UDP: lbUDP,
-		ports: manualPorts,
+		Assumed: []string{"tcp.cool_down.rst"},
+		ports:   manualPorts,
 	}, {
 		Name:    "azure-classic",
 		Summary: "Azure before 2018: 160 ports, then more on demand, freed after 4 idle minutes",
@@ -125,25 +133,25 @@ func Models() []Model {
 		ports:   givenPorts(160, 160, azurePortsPerVIP),
 	}, {
 		Name:    "azure-nat-gateway",
-		Summary: "Azure NAT Gateway: 64512 ports per VIP on demand, at most 50000 flows per VIP to one destination",
-		Source:  "learn.microsoft.com: nat-gateway-resource, nat-gateway-snat, nat-sku (2025-11)",
+		Summary: "Azure NAT Gateway, Standard and V2: at most 50000 flows per VIP to one destination, 2 million in all",
+		Source:  "learn.microsoft.com: nat-gateway-resource (2025-11), nat-gateway-snat, nat-sku (2026-07); IPv6 addresses of V2 are a budget of their own",
 		FailureSignal: "SNAT Connection Count with ConnectionState=Failed above 0; Dropped Packets; " +
 			"Datapath Availability below 90 %",
 		Scope: ScopeShared, MaxVIPs: 16,
 		TCP:   ModelTerms{Idle: 4 * time.Minute, IdleMin: 4 * time.Minute, IdleMax: 120 * time.Minute, HalfOpen: 30 * time.Second, FIN: 65 * time.Second, RST: 16 * time.Second},
 		UDP:   ModelTerms{Idle: 4 * time.Minute, IdleMin: 4 * time.Minute, IdleMax: 4 * time.Minute, Gone: 65 * time.Second},
-		ports: perVIP(50000),
+		ports: perVIP(50000), total: fixedTotal(2_000_000),
 	}, {
 		Name:    "azure-app-service",
 		Summary: "Azure App Service and Functions: 128 ports per instance, more only as the platform sees fit",
-		Source:  "learn.microsoft.com: troubleshoot-intermittent-outbound-connection-errors (2020-07)", FailureSignal: "diagnostics blade of the app only",
+		Source:  "learn.microsoft.com: troubleshoot-intermittent-outbound-connection-errors (2023-06)", FailureSignal: "diagnostics blade of the app only",
 		TCP:     ModelTerms{Idle: 4 * time.Minute, FIN: 240 * time.Second, RST: 15 * time.Second},
 		UDP:     ModelTerms{Unique: PerAddress, Idle: 4 * time.Minute},
-		Assumed: []string{"tcp.idle", "udp.idle", "udp.unique"},
+		Assumed: []string{"tcp.idle", "tcp.cool_down.rst", "udp.idle", "udp.unique"},
 		ports:   func(*Params) (int, *KeyError) { return 128, nil },
 	}, {
 		Name:    "azure-firewall",
-		Summary: "Azure Firewall: 2496 ports per VIP and instance",
+		Summary: "Azure Firewall: 2496 ports per VIP and instance; not with a NAT gateway on its subnet, whose ports then count",
 		Source:  "learn.microsoft.com: firewall/integrate-with-nat-gateway, firewall/tcp-session-behavior", FailureSignal: "SNAT port utilization above 95 %",
 		Scope: ScopeShared, MaxVIPs: 250, Keys: []string{"instances"},
 		TCP:     ModelTerms{Idle: 4 * time.Minute, IdleMin: 4 * time.Minute, IdleMax: 15 * time.Minute, FIN: assumedFIN, RST: assumedRST},
@@ -152,10 +160,10 @@ func Models() []Model {
 		ports:   firewallPorts,
 	}, {
 		Name:    "aws-nat-gateway",
-		Summary: "AWS NAT gateway: 55000 flows per VIP to one destination",
+		Summary: "AWS NAT gateway, zonal: 55000 flows per VIP to one destination",
 		Source:  "docs.aws.amazon.com: vpc/latest/userguide/nat-gateway-basics, vpc-nat-gateway-cloudwatch", FailureSignal: "ErrorPortAllocation above 0; PacketsDropCount",
 		Scope: ScopeShared, MaxVIPs: 8,
-		TCP:     ModelTerms{Idle: 350 * time.Second, IdleMin: 350 * time.Second, IdleMax: 350 * time.Second, FIN: assumedFIN, RST: assumedRST},
+		TCP:     ModelTerms{Idle: 350 * time.Second, IdleMin: 350 * time.Second, IdleMax: 350 * time.Second, FIN: awsFIN, RST: assumedRST},
 		UDP:     ModelTerms{Idle: 350 * time.Second, IdleMin: 350 * time.Second, IdleMax: 350 * time.Second},
 		Assumed: []string{"tcp.cool_down.fin", "tcp.cool_down.rst"},
 		ports:   perVIP(55000),
@@ -165,7 +173,7 @@ func Models() []Model {
 		Source:  gcpDocs, FailureSignal: gcpSignal,
 		Keys: []string{"ports", "alias_ranges"},
 		TCP:  gcpTCP(), UDP: ModelTerms{Idle: 30 * time.Second},
-		Assumed: []string{"tcp.cool_down.rst"},
+		Assumed: []string{"tcp.cool_down.fin", "tcp.cool_down.rst"},
 		ports:   gcpStaticPorts,
 	}, {
 		Name:    "gcp-nat-dynamic",
@@ -173,7 +181,7 @@ func Models() []Model {
 		Source:  gcpDocs, FailureSignal: gcpSignal,
 		Keys: []string{"ports", "max_ports", "alias_ranges"},
 		TCP:  gcpTCP(), UDP: ModelTerms{Idle: 30 * time.Second},
-		Assumed: []string{"tcp.cool_down.rst"},
+		Assumed: []string{"tcp.cool_down.fin", "tcp.cool_down.rst"},
 		ports:   gcpDynamicPorts,
 	}, {
 		Name:    "oci-nat-gateway",
@@ -186,13 +194,12 @@ func Models() []Model {
 		ports:   func(*Params) (int, *KeyError) { return 20000, nil },
 	}, {
 		Name:    "huawei-nat-gateway",
-		Summary: "Huawei Cloud NAT gateway: 55000 flows to one destination, fewer where the gateway's size allows fewer in all",
-		Source:  "support.huaweicloud.com: nat_faq_0002; docs.otc.t-systems.com", FailureSignal: "SNAT connection metrics of Cloud Eye",
+		Summary: "Huawei Cloud NAT gateway: 55000 flows to one destination, and as many in all as the gateway's size allows",
+		Source:  "support.huaweicloud.com: nat_faq_0002; NAT API: ListNatGatewaySpecs (2025-09), session_conf (2026-08)", FailureSignal: "SNAT connection metrics of Cloud Eye",
 		Scope: ScopeShared, Keys: []string{"ports"},
-		TCP:     ModelTerms{Idle: 900 * time.Second, FIN: assumedFIN, RST: assumedRST},
-		UDP:     ModelTerms{Idle: 300 * time.Second},
-		Assumed: []string{"tcp.cool_down.fin", "tcp.cool_down.rst"},
-		ports:   givenPorts(55000, 1, 55000),
+		TCP:   ModelTerms{Idle: 900 * time.Second, IdleMin: 40 * time.Second, IdleMax: 2 * time.Hour, FIN: 5 * time.Second, RST: 5 * time.Second},
+		UDP:   ModelTerms{Idle: 300 * time.Second, IdleMin: 40 * time.Second, IdleMax: 2 * time.Hour},
+		ports: sizedPorts(55000, 10_000, 50_000, 200_000, 1_000_000, 10_000_000), total: func(p *Params) int { return p.Ports },
 	}, {
 		Name:          "linux",
 		Summary:       "netfilter masquerade or snat on this machine, in its port range",
@@ -205,10 +212,10 @@ func Models() []Model {
 		ports: rangePorts, ceiling: linuxCeiling,
 	}, {
 		Name:          "cilium",
-		Summary:       "Cilium eBPF masquerade: ports above the NodePort range",
-		Source:        "cilium: bpf/lib/nat.h; cmdref bpf-ct-timeout-regular-*; ceiling from the number of retries",
-		FailureSignal: `cilium_drop_count_total{reason="No mapping for NAT masquerade"}`,
-		Keys:          []string{"port_range", "retries"}, AnyFamily: true,
+		Summary:       "Cilium eBPF masquerade: ports above the NodePort range, of one egress IP where policy fixes it (space_per_vip)",
+		Source:        "cilium: bpf/lib/nat.h; cmdref bpf-ct-timeout-regular-*; ceiling from the number of retries; without BPF NodePort set port_range to ip_local_port_range's first to 65535",
+		FailureSignal: `cilium_drop_count_total{reason="No mapping for NAT masquerade"}; map cilium_snat_v4_alloc_retries rises before`,
+		Keys:          []string{"port_range", "retries", "space_per_vip"}, AnyFamily: true,
 		// Entries go 10 s after a close and 60 s after the last datagram, at the next
 		// garbage collection; its interval adapts and is taken to be 5 minutes.
 		TCP:     ModelTerms{Idle: 8000 * time.Second, HalfOpen: 60 * time.Second, FIN: 310 * time.Second, RST: 310 * time.Second, Gone: 300 * time.Second},
@@ -240,11 +247,13 @@ func Models() []Model {
 		Keys:      []string{"ports", "shared", "space_per_vip"},
 		AnyFamily: true,
 		anyPorts:  true, ports: staticPorts,
-	}}
+	}}, gatewayModels()...)
 }
 
 const (
-	gcpDocs   = "cloud.google.com: nat/docs/ports-and-addresses, nat/docs/troubleshooting; Compute API RouterNat"
+	gcpDocs = "cloud.google.com: nat/docs/ports-and-addresses, nat/docs/troubleshooting; TIME_WAIT is 120 s for gateways made before 2026-06-30, 30 s for " +
+		"those made from 2026-09-30, either in between: effectiveTcpTimeWaitTimeoutSec of the Compute API's RouterNat tells; " +
+		"at least 1024 ports with alias ranges is documented for ranges of /24"
 	gcpSignal = "nat/dropped_sent_packets_count with reason OUT_OF_RESOURCES; nat/nat_allocation_failed"
 )
 

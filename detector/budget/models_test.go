@@ -15,9 +15,9 @@ func ptr[T any](v T) *T { return &v }
 
 // terms is what a test wants of one protocol.
 type terms struct {
-	Ports, Effective int
-	Unique           budget.Uniqueness
-	Idle, HalfOpen   time.Duration
+	Ports, Effective, Total int
+	Unique                  budget.Uniqueness
+	Idle, HalfOpen          time.Duration
 	// Of FIN, RST, Timeout, Idle, Unknown, Evicted.
 	FIN, RST, Gone, Unknown, Evicted time.Duration
 }
@@ -25,7 +25,7 @@ type terms struct {
 func termsOf(t budget.Terms) terms {
 	c := t.CoolDown
 	return terms{
-		Ports: t.Ports, Effective: t.Effective, Unique: t.Unique, Idle: t.Idle, HalfOpen: t.HalfOpen,
+		Ports: t.Ports, Effective: t.Effective, Total: t.Total, Unique: t.Unique, Idle: t.Idle, HalfOpen: t.HalfOpen,
 		FIN: c[collector.FIN], RST: c[collector.RST], Gone: c[collector.Idle],
 		Unknown: c[collector.ReasonUnknown], Evicted: c[collector.Evicted],
 	}
@@ -38,14 +38,23 @@ func TestModels(t *testing.T) {
 	azTCP := func(ports int) terms {
 		return terms{Ports: ports, Effective: ports, Idle: 4 * m, HalfOpen: 4 * m, FIN: 240 * s, RST: 15 * s, Unknown: 240 * s, Evicted: 240 * s}
 	}
+	azAssumed := []string{"tcp.cool_down.rst"} // RST only in the texts up to 2020
 	azUDP := func(ports int) terms {
 		return terms{Ports: ports, Effective: ports, Unique: budget.PerAddress, Idle: 4 * m, HalfOpen: 4 * m}
 	}
 	gcpTCP := func(ports int) terms {
 		return terms{Ports: ports, Effective: ports, Idle: 1200 * s, HalfOpen: 30 * s, FIN: 120 * s, RST: 120 * s, Unknown: 120 * s, Evicted: 120 * s}
 	}
+	gcpAssumed := []string{"tcp.cool_down.fin", "tcp.cool_down.rst"}
 	gcpUDP := func(ports int) terms {
 		return terms{Ports: ports, Effective: ports, Idle: 30 * s, HalfOpen: 30 * s}
+	}
+	blockAssumed := []string{"tcp.unique", "tcp.idle", "tcp.half_open", "tcp.cool_down.fin", "tcp.cool_down.rst", "udp.unique", "udp.idle", "udp.cool_down.idle"}
+	blockTCP := func(ports int) terms {
+		return terms{Ports: ports, Effective: ports, Unique: budget.PerNothing, Idle: 124 * m, HalfOpen: 4 * m, FIN: 120 * s, RST: 120 * s, Unknown: 120 * s, Evicted: 120 * s}
+	}
+	blockUDP := func(ports int) terms {
+		return terms{Ports: ports, Effective: ports, Unique: budget.PerNothing, Idle: 5 * m, HalfOpen: 5 * m, Gone: 120 * s, Unknown: 120 * s}
 	}
 	tests := []struct {
 		name     string
@@ -54,33 +63,33 @@ func TestModels(t *testing.T) {
 		scope    budget.Scope
 		assumed  []string
 	}{
-		{"azure-lb, 100 VMs, one frontend", budget.Params{Model: "azure-lb", Nodes: 100}, azTCP(512), azUDP(512), 0, nil},
-		{"azure-lb, 100 VMs, two frontends", budget.Params{Model: "azure-lb", Nodes: 100, VIPCount: 2}, azTCP(1024), azUDP(1024), 0, nil},
-		{"azure-lb, 100 VMs, three frontends are capped", budget.Params{Model: "azure-lb", Nodes: 100, VIPCount: 3}, azTCP(1024), azUDP(1024), 0, nil},
-		{"azure-lb, 50 VMs gain nothing from a second frontend", budget.Params{Model: "azure-lb", Nodes: 50, VIPCount: 2}, azTCP(1024), azUDP(1024), 0, nil},
-		{"azure-lb-2018, 50 VMs, two frontends", budget.Params{Model: "azure-lb-2018", Nodes: 50, VIPCount: 2}, azTCP(2048), azUDP(2048), 0, nil},
+		{"azure-lb, 100 VMs, one frontend", budget.Params{Model: "azure-lb", Nodes: 100}, azTCP(512), azUDP(512), 0, azAssumed},
+		{"azure-lb, 100 VMs, two frontends", budget.Params{Model: "azure-lb", Nodes: 100, VIPCount: 2}, azTCP(1024), azUDP(1024), 0, azAssumed},
+		{"azure-lb, 100 VMs, three frontends are capped", budget.Params{Model: "azure-lb", Nodes: 100, VIPCount: 3}, azTCP(1024), azUDP(1024), 0, azAssumed},
+		{"azure-lb, 50 VMs gain nothing from a second frontend", budget.Params{Model: "azure-lb", Nodes: 50, VIPCount: 2}, azTCP(1024), azUDP(1024), 0, azAssumed},
+		{"azure-lb-2018, 50 VMs, two frontends", budget.Params{Model: "azure-lb-2018", Nodes: 50, VIPCount: 2}, azTCP(2048), azUDP(2048), 0, azAssumed},
 		{
 			"azure-lb on AKS, idle 30 minutes",
 			budget.Params{Model: "azure-lb", Nodes: 52, TCP: budget.Overrides{Idle: ptr(30 * m)}},
 			terms{Ports: 512, Effective: 512, Idle: 30 * m, HalfOpen: 30 * m, FIN: 240 * s, RST: 15 * s, Unknown: 240 * s, Evicted: 240 * s},
-			azUDP(512), 0, nil,
+			azUDP(512), 0, azAssumed,
 		},
 		{
 			"azure-lb, strict UDP",
 			budget.Params{Model: "azure-lb", Nodes: 1, UDP: budget.Overrides{Unique: ptr(budget.PerNothing)}},
 			azTCP(1024),
 			terms{Ports: 1024, Effective: 1024, Unique: budget.PerNothing, Idle: 4 * m, HalfOpen: 4 * m},
-			0, nil,
+			0, azAssumed,
 		},
 		{
 			"azure-lb, a TCP rule gives no UDP",
 			budget.Params{Model: "azure-lb", Nodes: 1, UDP: budget.Overrides{Ports: ptr(0)}},
 			azTCP(1024),
 			terms{},
-			0, nil,
+			0, azAssumed,
 		},
-		{"azure-lb-manual, 10000 for 6 VMs", budget.Params{Model: "azure-lb-manual", Ports: 10000, Nodes: 6}, azTCP(10000), azUDP(10000), 0, nil},
-		{"azure-lb-manual, IPs do not add", budget.Params{Model: "azure-lb-manual", Ports: 4000, Nodes: 16, VIPCount: 2}, azTCP(4000), azUDP(4000), 0, nil},
+		{"azure-lb-manual, 10000 for 6 VMs", budget.Params{Model: "azure-lb-manual", Ports: 10000, Nodes: 6}, azTCP(10000), azUDP(10000), 0, azAssumed},
+		{"azure-lb-manual, IPs do not add", budget.Params{Model: "azure-lb-manual", Ports: 4000, Nodes: 16, VIPCount: 2}, azTCP(4000), azUDP(4000), 0, azAssumed},
 		{
 			"azure-classic starts with 160",
 			budget.Params{Model: "azure-classic"},
@@ -92,11 +101,11 @@ func TestModels(t *testing.T) {
 		{
 			"azure-nat-gateway, 50000 per VIP and destination",
 			budget.Params{Model: "azure-nat-gateway", VIPCount: 16},
-			terms{Ports: 800000, Effective: 800000, Idle: 4 * m, HalfOpen: 30 * s, FIN: 65 * s, RST: 16 * s, Unknown: 65 * s, Evicted: 65 * s},
-			terms{Ports: 800000, Effective: 800000, Idle: 4 * m, HalfOpen: 4 * m, Gone: 65 * s, Unknown: 65 * s},
+			terms{Ports: 800000, Effective: 800000, Total: 2000000, Idle: 4 * m, HalfOpen: 30 * s, FIN: 65 * s, RST: 16 * s, Unknown: 65 * s, Evicted: 65 * s},
+			terms{Ports: 800000, Effective: 800000, Total: 2000000, Idle: 4 * m, HalfOpen: 4 * m, Gone: 65 * s, Unknown: 65 * s},
 			budget.ScopeShared, nil,
 		},
-		{"azure-app-service", budget.Params{Model: "azure-app-service"}, azTCP(128), azUDP(128), 0, []string{"tcp.idle", "udp.idle", "udp.unique"}},
+		{"azure-app-service", budget.Params{Model: "azure-app-service"}, azTCP(128), azUDP(128), 0, []string{"tcp.idle", "tcp.cool_down.rst", "udp.idle", "udp.unique"}},
 		{
 			"azure-firewall, 250 VIPs and 2 instances",
 			budget.Params{Model: "azure-firewall", VIPCount: 250},
@@ -108,7 +117,7 @@ func TestModels(t *testing.T) {
 		{
 			"aws-nat-gateway, 8 addresses",
 			budget.Params{Model: "aws-nat-gateway", VIPCount: 8},
-			terms{Ports: 440000, Effective: 440000, Idle: 350 * s, HalfOpen: 350 * s, FIN: 240 * s, RST: 16 * s, Unknown: 240 * s, Evicted: 240 * s},
+			terms{Ports: 440000, Effective: 440000, Idle: 350 * s, HalfOpen: 350 * s, FIN: 60 * s, RST: 16 * s, Unknown: 60 * s, Evicted: 60 * s},
 			terms{Ports: 440000, Effective: 440000, Idle: 350 * s, HalfOpen: 350 * s},
 			budget.ScopeShared,
 			[]string{"tcp.cool_down.fin", "tcp.cool_down.rst"},
@@ -123,15 +132,15 @@ func TestModels(t *testing.T) {
 			budget.ScopeShared,
 			[]string{"tcp.cool_down.rst"},
 		},
-		{"gcp-nat-static, default", budget.Params{Model: "gcp-nat-static"}, gcpTCP(64), gcpUDP(64), 0, []string{"tcp.cool_down.rst"}},
-		{"gcp-nat-static, GKE node", budget.Params{Model: "gcp-nat-static", AliasRanges: true}, gcpTCP(1024), gcpUDP(1024), 0, []string{"tcp.cool_down.rst"}},
-		{"gcp-nat-static, GKE node at Google's default", budget.Params{Model: "gcp-nat-static", AliasRanges: true, Ports: 64}, gcpTCP(1024), gcpUDP(1024), 0, []string{"tcp.cool_down.rst"}},
-		{"gcp-nat-static, GKE node above", budget.Params{Model: "gcp-nat-static", AliasRanges: true, Ports: 2048}, gcpTCP(2048), gcpUDP(2048), 0, []string{"tcp.cool_down.rst"}},
-		{"gcp-nat-dynamic, GKE node at a minimum below", budget.Params{Model: "gcp-nat-dynamic", AliasRanges: true, Ports: 64, MaxPorts: 2048}, gcpTCP(2048), gcpUDP(2048), 0, []string{"tcp.cool_down.rst"}},
-		{"gcp-nat-static, 1008 VMs fill one VIP", budget.Params{Model: "gcp-nat-static", Nodes: 1008, VIPCount: 1}, gcpTCP(64), gcpUDP(64), 0, []string{"tcp.cool_down.rst"}},
-		{"gcp-nat-dynamic, the VIP ends before the default maximum", budget.Params{Model: "gcp-nat-dynamic"}, gcpTCP(64512), gcpUDP(64512), 0, []string{"tcp.cool_down.rst"}},
-		{"gcp-nat-dynamic, two VIPs", budget.Params{Model: "gcp-nat-dynamic", VIPCount: 2}, gcpTCP(65536), gcpUDP(65536), 0, []string{"tcp.cool_down.rst"}},
-		{"gcp-nat-dynamic, maximum given", budget.Params{Model: "gcp-nat-dynamic", Ports: 64, MaxPorts: 4096}, gcpTCP(4096), gcpUDP(4096), 0, []string{"tcp.cool_down.rst"}},
+		{"gcp-nat-static, default", budget.Params{Model: "gcp-nat-static"}, gcpTCP(64), gcpUDP(64), 0, gcpAssumed},
+		{"gcp-nat-static, GKE node", budget.Params{Model: "gcp-nat-static", AliasRanges: true}, gcpTCP(1024), gcpUDP(1024), 0, gcpAssumed},
+		{"gcp-nat-static, GKE node at Google's default", budget.Params{Model: "gcp-nat-static", AliasRanges: true, Ports: 64}, gcpTCP(1024), gcpUDP(1024), 0, gcpAssumed},
+		{"gcp-nat-static, GKE node above", budget.Params{Model: "gcp-nat-static", AliasRanges: true, Ports: 2048}, gcpTCP(2048), gcpUDP(2048), 0, gcpAssumed},
+		{"gcp-nat-dynamic, GKE node at a minimum below", budget.Params{Model: "gcp-nat-dynamic", AliasRanges: true, Ports: 64, MaxPorts: 2048}, gcpTCP(2048), gcpUDP(2048), 0, gcpAssumed},
+		{"gcp-nat-static, 1008 VMs fill one VIP", budget.Params{Model: "gcp-nat-static", Nodes: 1008, VIPCount: 1}, gcpTCP(64), gcpUDP(64), 0, gcpAssumed},
+		{"gcp-nat-dynamic, the VIP ends before the default maximum", budget.Params{Model: "gcp-nat-dynamic"}, gcpTCP(64512), gcpUDP(64512), 0, gcpAssumed},
+		{"gcp-nat-dynamic, two VIPs", budget.Params{Model: "gcp-nat-dynamic", VIPCount: 2}, gcpTCP(65536), gcpUDP(65536), 0, gcpAssumed},
+		{"gcp-nat-dynamic, maximum given", budget.Params{Model: "gcp-nat-dynamic", Ports: 64, MaxPorts: 4096}, gcpTCP(4096), gcpUDP(4096), 0, gcpAssumed},
 		{
 			"oci-nat-gateway",
 			budget.Params{Model: "oci-nat-gateway"},
@@ -141,20 +150,60 @@ func TestModels(t *testing.T) {
 			[]string{"tcp.idle", "tcp.cool_down.fin", "tcp.cool_down.rst", "udp.idle"},
 		},
 		{
-			"huawei-nat-gateway",
+			"huawei-nat-gateway, documented timers",
 			budget.Params{Model: "huawei-nat-gateway"},
-			terms{Ports: 55000, Effective: 55000, Idle: 900 * s, HalfOpen: 900 * s, FIN: 240 * s, RST: 16 * s, Unknown: 240 * s, Evicted: 240 * s},
+			terms{Ports: 55000, Effective: 55000, Idle: 900 * s, HalfOpen: 900 * s, FIN: 5 * s, RST: 5 * s, Unknown: 5 * s, Evicted: 5 * s},
 			terms{Ports: 55000, Effective: 55000, Idle: 300 * s, HalfOpen: 300 * s},
+			budget.ScopeShared, nil,
+		},
+		{
+			"huawei-nat-gateway, a small one ends before any destination does",
+			budget.Params{Model: "huawei-nat-gateway", Ports: 10000},
+			terms{Ports: 10000, Effective: 10000, Unique: budget.PerNothing, Idle: 900 * s, HalfOpen: 900 * s, FIN: 5 * s, RST: 5 * s, Unknown: 5 * s, Evicted: 5 * s},
+			terms{Ports: 10000, Effective: 10000, Unique: budget.PerNothing, Idle: 300 * s, HalfOpen: 300 * s},
+			budget.ScopeShared, nil,
+		},
+		{
+			"huawei-nat-gateway, a large one has a total beside",
+			budget.Params{Model: "huawei-nat-gateway", Ports: 200000},
+			terms{Ports: 55000, Effective: 55000, Total: 200000, Idle: 900 * s, HalfOpen: 900 * s, FIN: 5 * s, RST: 5 * s, Unknown: 5 * s, Evicted: 5 * s},
+			terms{Ports: 55000, Effective: 55000, Total: 200000, Idle: 300 * s, HalfOpen: 300 * s},
+			budget.ScopeShared, nil,
+		},
+		{
+			"aws-nat-gateway-regional, 32 addresses in a zone",
+			budget.Params{Model: "aws-nat-gateway-regional", VIPCount: 32},
+			terms{Ports: 1760000, Effective: 1760000, Idle: 350 * s, HalfOpen: 350 * s, FIN: 60 * s, RST: 16 * s, Unknown: 60 * s, Evicted: 60 * s},
+			terms{Ports: 1760000, Effective: 1760000, Idle: 350 * s, HalfOpen: 350 * s},
 			budget.ScopeShared,
 			[]string{"tcp.cool_down.fin", "tcp.cool_down.rst"},
 		},
 		{
-			"huawei-nat-gateway, small",
-			budget.Params{Model: "huawei-nat-gateway", Ports: 10000},
-			terms{Ports: 10000, Effective: 10000, Idle: 900 * s, HalfOpen: 900 * s, FIN: 240 * s, RST: 16 * s, Unknown: 240 * s, Evicted: 240 * s},
-			terms{Ports: 10000, Effective: 10000, Idle: 300 * s, HalfOpen: 300 * s},
+			"alibaba-nat-gateway, 55000 for each address, not said for which destinations",
+			budget.Params{Model: "alibaba-nat-gateway", VIPCount: 2},
+			terms{Ports: 110000, Effective: 110000, Total: 2000000, Unique: budget.PerNothing, Idle: 900 * s, HalfOpen: 900 * s, FIN: 240 * s, RST: 16 * s, Unknown: 240 * s, Evicted: 240 * s},
+			terms{Ports: 110000, Effective: 110000, Total: 2000000, Unique: budget.PerNothing, Idle: 60 * s, HalfOpen: 60 * s},
 			budget.ScopeShared,
-			[]string{"tcp.cool_down.fin", "tcp.cool_down.rst"},
+			[]string{"tcp.unique", "tcp.cool_down.fin", "tcp.cool_down.rst", "udp.unique"},
+		},
+		{
+			"tencent-nat-gateway, 10 addresses, 550000 for each destination",
+			budget.Params{Model: "tencent-nat-gateway", VIPCount: 10, Ports: 3000000},
+			terms{Ports: 550000, Effective: 550000, Total: 3000000, Idle: 1200 * s, HalfOpen: 1200 * s, FIN: 240 * s, RST: 16 * s, Unknown: 240 * s, Evicted: 240 * s},
+			terms{Ports: 550000, Effective: 550000, Total: 3000000, Idle: 300 * s, HalfOpen: 300 * s},
+			budget.ScopeShared,
+			[]string{"tcp.idle", "tcp.cool_down.fin", "tcp.cool_down.rst", "udp.idle"},
+		},
+		{"port-block, FortiGate's 8 blocks of 128", budget.Params{Model: "port-block", Ports: 128, Blocks: 8}, blockTCP(1024), blockUDP(1024), 0, blockAssumed},
+		{"port-block, Cisco ACI's block of 3000", budget.Params{Model: "port-block", Ports: 3000}, blockTCP(3000), blockUDP(3000), 0, blockAssumed},
+		{"port-block, Linode's port set of 4096", budget.Params{Model: "port-block", Ports: 4096}, blockTCP(4096), blockUDP(4096), 0, blockAssumed},
+		{
+			"pf, the default range",
+			budget.Params{Model: "pf"},
+			terms{Ports: 15535, Effective: 15535, Idle: 24 * 60 * m, HalfOpen: 30 * s, FIN: 90 * s, RST: 90 * s, Unknown: 90 * s, Evicted: 90 * s},
+			terms{Ports: 15535, Effective: 15535, Idle: 60 * s, HalfOpen: 60 * s},
+			budget.ScopeShared,
+			[]string{"tcp.idle", "tcp.half_open", "tcp.cool_down.fin", "tcp.cool_down.rst", "udp.idle"},
 		},
 		{
 			"linux, default range",

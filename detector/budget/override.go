@@ -17,7 +17,8 @@ func (o Overrides) terms(protocol string, mt ModelTerms, m Model, ports int, cei
 	}
 	if o.Ports != nil {
 		if t.Ports = *o.Ports; t.Ports != 0 && !m.anyPorts {
-			return Terms{}, badKey(protocol+".ports", t.Ports, "0, where the protocol is not translated: %s gives the rest", m.Name)
+			return Terms{}, badKey(protocol+".ports", t.Ports,
+				"0, where the protocol is not translated: %s gives the rest", m.Name)
 		}
 	}
 	if t.Ports == 0 {

@@ -39,6 +39,8 @@ type Params struct {
 	EvictsTimeWait bool
 	// Instances of the gateway, each with ports of its own.
 	Instances int
+	// Blocks of ports that a node gets, each of Ports.
+	Blocks int
 	// Retries is how many ports are tried before a first packet is dropped.
 	Retries int
 	// Shared: one stock for all nodes; only for a model that leaves it open.

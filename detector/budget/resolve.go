@@ -58,6 +58,11 @@ func Resolve(p Params) (*Budget, error) {
 	if b.UDP, err = p.UDP.terms("udp", m.UDP, m, ports, ceiling); err != nil {
 		return nil, err
 	}
+	if m.total != nil {
+		total := m.total(&p)
+		b.TCP.bound(total)
+		b.UDP.bound(total)
+	}
 	if b.TCP.Ports == 0 && b.UDP.Ports == 0 {
 		return nil, badKey("udp.ports", 0, "ports for one protocol at least")
 	}
@@ -95,6 +100,9 @@ func (p *Params) check(m Model) *KeyError {
 	}
 	if p.Nodes < 0 {
 		return badKey("nodes", p.Nodes, "the pool size")
+	}
+	if p.Blocks < 0 {
+		return badKey("blocks", p.Blocks, "the number of blocks")
 	}
 	if p.Instances < 0 {
 		return badKey("instances", p.Instances, "the number of instances")
@@ -161,7 +169,9 @@ func (p *Params) checkFamily() *KeyError {
 			return nil
 		}
 	}
-	return badKey("destinations.include", p.Include, "destinations of the address family of vips, %v, some at least (vip_count says how many there are without their addresses)", p.VIPs[0])
+	return badKey("destinations.include", p.Include,
+		"destinations of the address family of vips, %v, some at least (vip_count says how many there are without their addresses)",
+		p.VIPs[0])
 }
 
 // keys are the parameters given that only some models take.
@@ -179,6 +189,7 @@ func (p *Params) keys() []string {
 		{"space_per_vip", p.SpacePerVIP},
 		{"evict_time_wait", p.EvictsTimeWait},
 		{"instances", p.Instances != 0},
+		{"blocks", p.Blocks != 0},
 		{"retries", p.Retries != 0},
 		{"shared", p.Shared},
 	} {

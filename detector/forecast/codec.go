@@ -108,5 +108,5 @@ func (c *codec) occurrence(o *occurrence) {
 	}
 }
 
-// ErrState: the bytes are no state, are damaged, or come from another version.
+// ErrState says that the bytes are no state, are damaged, or come from another version.
 var ErrState = errors.New("not a readable state")

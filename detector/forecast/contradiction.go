@@ -107,7 +107,7 @@ func (o *Outlook) observeEnd(opened, ended collector.Interval, release collector
 	}
 }
 
-// Answered: an unconfirmed flow turned out to be answered, and live until the time until.
+// Answered says that an unconfirmed flow turned out to be answered, and live until the time until.
 func (o *Outlook) Answered(opened collector.Interval, until collector.Time) {
 	if w := o.sampleOf(); w != nil {
 		w.answeredLate(opened.To, until)
@@ -191,7 +191,8 @@ func (s *Account) expire(now float64) {
 func (s *Account) contradict(o *Outlook, now float64) {
 	e, v := &o.evidence, &s.contradiction
 	if e.over >= contradictionOpens && (e.overSlots > contradictionSlots || e.overTimes > 1.5) {
-		v.text = fmt.Sprintf("%.0f ports are held of a budget of %.0f and flows still open: the budget is larger, or a port cools down for less long than configured",
+		v.text = fmt.Sprintf("%.0f ports are held of a budget of %.0f and flows still open: "+
+			"the budget is larger, or a port cools down for less long than configured",
 			e.overLevel, s.ports)
 		v.until = now + contradictionHold
 		return
@@ -210,7 +211,8 @@ func (s *Account) contradict(o *Outlook, now float64) {
 
 // text says what the candidate is.
 func (f *candidate) text(s *Account) string {
-	text := fmt.Sprintf("flows stay unanswered with %.0f ports held of %.0f while others are answered: the budget is smaller, or a port cools down for longer than configured",
+	text := fmt.Sprintf("flows stay unanswered with %.0f ports held of %.0f while others are answered: "+
+		"the budget is smaller, or a port cools down for longer than configured",
 		f.level, s.ceiling)
 	if f.cool > 0 {
 		text += fmt.Sprintf(" (%.0f s would explain it)", f.cool)

@@ -38,12 +38,14 @@ type Forecaster struct {
 
 // NewForecaster makes a forecaster without accounts; without leaves parts of the method out.
 func NewForecaster(without Part) *Forecaster {
-	f := &Forecaster{edges: newAgeEdges(), without: without, calibration: factoryCalibration(), scores: factoryScores(), power: scorePower()}
+	f := &Forecaster{edges: newAgeEdges(), without: without,
+		calibration: factoryCalibration(), scores: factoryScores(), power: scorePower()}
 	f.factory, f.common = factoryTails()
 	f.work.edges, f.work.curve.edges = f.edges, f.edges
 	f.work.grid, f.work.horizon = aheadGrid(), horizonAt()
 	f.work.taus = hazardTaus()
 	f.work.bins = newTailEdges()
+	f.work.doubt = kindDoubt()
 	f.work.worth = tailWorth()
 	f.work.bursts = make([]expected, 0, burstsMost)
 	return f
@@ -122,14 +124,14 @@ func (f *Forecaster) Keep(s *Account, t *budget.Terms) {
 	f.accounts = append(f.accounts, s)
 }
 
-// Dropped: no source shows a live flow any more.
+// Dropped says that no source shows a live flow any more.
 func (s *Account) Dropped(opened collector.Interval) { s.times.drop(opened) }
 
-// Opened: a flow opened in any port space of the account. Closed gets the same interval. An interval without From
+// Opened says that a flow opened in any port space of the account. Closed gets the same interval. An interval without From
 // is a flow older than the agent.
 func (s *Account) Opened(opened collector.Interval) { s.times.open(opened) }
 
-// Closed: a flow ended in any port space of the account.
+// Closed says that a flow ended in any port space of the account.
 func (s *Account) Closed(opened, ended collector.Interval, reason collector.Reason) {
 	s.times.close(opened, ended, s.f.edges)
 	s.ended[s.classOf[reason]]++
@@ -188,17 +190,17 @@ func (s *Account) Outlook(now collector.Time) *Outlook {
 	return o
 }
 
-// HaveLive: a flow was live when the outlook started.
+// HaveLive says that a flow was live when the outlook started.
 func (o *Outlook) HaveLive(opened collector.Interval) { o.times.open(opened) }
 
-// HaveCooling: a port was cooling when the outlook started. Its flow may never have been answered.
+// HaveCooling says that a port was cooling when the outlook started. Its flow may never have been answered.
 func (o *Outlook) HaveCooling(release collector.Time) {
 	o.cools.add(releaseSecond(release), 1)
 	o.closedBefore(releaseSecond(release))
 	o.evidence.unknown = max(o.evidence.unknown, release.Seconds())
 }
 
-// Open: a flow opened, or was found live; opened without From is a flow older than the agent. Close gets the same
+// Open says that a flow opened, or was found live; opened without From is a flow older than the agent. Close gets the same
 // interval.
 func (o *Outlook) Open(opened collector.Interval) {
 	o.times.open(opened)
@@ -245,7 +247,7 @@ func (o *Outlook) cooled() {
 	}
 }
 
-// Close: a flow ended; its port is held until release, which is not after ended.To if there is no cool-down.
+// Close says that a flow ended; its port is held until release, which is not after ended.To if there is no cool-down.
 func (o *Outlook) Close(opened, ended collector.Interval, release collector.Time, reason collector.Reason) {
 	o.times.close(opened, ended, o.account.f.edges)
 	o.ended[o.account.classOf[reason]]++
@@ -265,7 +267,7 @@ func (o *Outlook) Close(opened, ended collector.Interval, release collector.Time
 	}
 }
 
-// Free: a cooling port was released before its time.
+// Free says that a cooling port was released before its time.
 func (o *Outlook) Free(release collector.Time) {
 	o.cooled()
 	o.cools.remove(releaseSecond(release))

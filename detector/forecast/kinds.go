@@ -17,9 +17,11 @@ const (
 	kindProof = 0.3
 	// kindKeep is how much of that is left at the next residual, as a load may become another.
 	kindKeep = 0.98
-	// kindLeast is the share that each kind keeps, whatever was seen.
-	kindLeast = 0.02
 )
+
+// kindDoubt is by horizon how much of what is common is kept, whatever was seen: minutes ahead there are many residuals
+// to tell a kind by, an hour ahead there are none.
+func kindDoubt() [detector.NumHorizons]float64 { return [detector.NumHorizons]float64{1, 0.3, 1, 1} }
 
 // kind is what the residuals of a horizon say of each kind: logarithms of how likely they were.
 type kind [kinds]float32
@@ -32,7 +34,7 @@ func (k *kind) learn(i int, tails *[kinds]tail) {
 }
 
 // shares is how sure each kind is.
-func (k *kind) shares(common *[kinds]float32) (share [kinds]float64) {
+func (k *kind) shares(common *[kinds]float32, doubt float64) (share [kinds]float64) {
 	top := k[0]
 	for _, x := range k[1:] {
 		top = max(top, x)
@@ -43,7 +45,7 @@ func (k *kind) shares(common *[kinds]float32) (share [kinds]float64) {
 		sum += share[n]
 	}
 	for n := range share {
-		share[n] = kindLeast + (1-kinds*kindLeast)*share[n]/sum
+		share[n] = doubt*float64(common[n]) + (1-doubt)*share[n]/sum
 	}
 	return share
 }

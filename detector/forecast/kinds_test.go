@@ -17,7 +17,7 @@ func TestKindOfLoad(t *testing.T) {
 		return share
 	}
 	expected := func(k *kind) (share float64) {
-		for n, x := range k.shares(&common[h]) {
+		for n, x := range k.shares(&common[h], kindDoubt()[h]) {
 			share += x * beyond(n)
 		}
 		return share

@@ -59,7 +59,8 @@ type SpaceName struct {
 }
 
 func (n *SpaceName) compare(o *SpaceName) int {
-	return cmp.Or(cmp.Compare(n.Budget, o.Budget), cmp.Compare(n.VIP, o.VIP), cmp.Compare(n.Destination, o.Destination), cmp.Compare(n.Protocol, o.Protocol))
+	return cmp.Or(cmp.Compare(n.Budget, o.Budget), cmp.Compare(n.VIP, o.VIP),
+		cmp.Compare(n.Destination, o.Destination), cmp.Compare(n.Protocol, o.Protocol))
 }
 
 // A state is what the forecast learned, as bytes: hold times, arrivals and its own errors,

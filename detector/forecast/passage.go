@@ -6,8 +6,8 @@ import (
 
 // passage is how near to the ceiling the forecast fill has come on its way to a time ahead.
 type passage struct {
-	// left is the least distance to the ceiling so far, in standard deviations of the time at which it is; low that to the one
-	// beyond the edge of a table that the pool may cross.
+	// left is the least distance to the ceiling so far, in standard deviations of the time at which it is; low that
+	// to the one beyond the edge of a table that the pool may cross.
 	left, low [components]float64
 	// passed and passedLow are the probabilities, by what recurs, that each ceiling is passed.
 	passed, passedLow float64
@@ -203,6 +203,6 @@ func (o tick) blindness(c Conditions, now, held float64) float64 {
 // cumulate puts into above the tail of horizon h: what was learnt, and by its worth what the factory says of this kind
 // of load.
 func (l *learnt) cumulate(h int, f *Forecaster, above *[tailBins + 1]float64) {
-	share := l.kind.shares(&f.common[h])
+	share := l.kind.shares(&f.common[h], f.work.doubt[h])
 	l.tail.cumulate(&f.factory[h], &share, f.work.worth[h], above)
 }

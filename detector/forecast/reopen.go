@@ -66,9 +66,9 @@ func (p *reopened) lost(now, dt, ended, surprising, rate float64) float64 {
 	return max(0, ended-float64(p.ends)*dt)
 }
 
-// pair takes flows that close and open at once out of the arrivals: a deploy, or an outage that is over, opens as many flows
-// as it closed, and no more. opened is how many flows of the tick are more than the rate lets expect; the result is how many
-// of them, and of those before, are no arrivals.
+// pair takes flows that close and open at once out of the arrivals: a deploy, or an outage that is over, opens as
+// many flows as it closed, and no more. opened is how many flows of the tick are more than the rate lets expect; the
+// result is how many of them, and of those before, are no arrivals.
 func (p *reopened) pair(closed, opened, dt float64) float64 {
 	keep := math.Exp(-dt / reopenWithin)
 	c, n := float64(p.closed)*keep+closed, float64(p.opened)*keep+opened

@@ -18,9 +18,9 @@ func TestDeployDoesNotPage(t *testing.T) {
 			s := newSpace(NewForecaster(0), 7, cool)
 			s.life = func() float64 { return 0.05 * (0.5 + s.rng.Float64()) }
 			s.rate = 1
-			deploys := 0
 			for second := range 4 * calm {
-				if deploys = second / calm; second%calm < 5 && deploys > 0 || second < connections/4 {
+				deploys := second / calm
+				if second%calm < 5 && deploys > 0 || second < connections/4 {
 					n := connections / 5
 					if second < connections/4 {
 						n = 4 // the first come quietly

@@ -126,9 +126,12 @@ func (d *duel) learn(clock, rest float64) {
 }
 
 // trust returns the weight of what recurs: half before the first round.
-func (d *duel) trust() float64 {
+func (d *duel) trust() float64 { return d.trustFrom(1) }
+
+// trustFrom returns that weight where the odds of what recurs were these before the first round.
+func (d *duel) trustFrom(odds float64) float64 {
 	const worth, power = 2, 8 // rounds that a draw weighs
-	odds := math.Pow(float64((worth+d.rounds*d.rest)/(worth+d.rounds*d.recurring)), power)
+	odds *= math.Pow(float64((worth+d.rounds*d.rest)/(worth+d.rounds*d.recurring)), power)
 	return odds / (1 + odds)
 }
 

@@ -188,7 +188,8 @@ func (s *Account) Audit(of map[*Outlook]bool) error {
 		case w.of == nil || !of[w.of] || w.of.sampleOf() != w:
 			return errors.New("a sample belongs to no port space")
 		case other != w.otherSum || unanswered != w.unansweredSum:
-			return fmt.Errorf("a sample holds %d and %d ports, its slots say %d and %d", w.otherSum, w.unansweredSum, other, unanswered)
+			return fmt.Errorf("a sample holds %d and %d ports, its slots say %d and %d",
+				w.otherSum, w.unansweredSum, other, unanswered)
 		}
 	}
 	return nil

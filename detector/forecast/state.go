@@ -18,7 +18,8 @@ import (
 func (o *Outlook) remember(now collector.Time) memory {
 	m := memory{
 		speeds: o.speeds, ended: o.ended, dispersion: o.dispersion,
-		rateMean: o.rateMean, fillMean: o.fillMean, since: cmp.Or(o.last, now.Seconds()) - o.began, rhythm: o.rhythm, learnt: o.learnt,
+		rateMean: o.rateMean, fillMean: o.fillMean,
+		since: cmp.Or(o.last, now.Seconds()) - o.began, rhythm: o.rhythm, learnt: o.learnt,
 	}
 	for h := range m.learnt {
 		m.learnt[h].waiting, m.learnt[h].next = [pendings]pending{}, 0
@@ -82,8 +83,8 @@ type accountState struct {
 	brier, scored [detector.NumHorizons]float64
 }
 
-// state is the content of a state.
-type state struct {
+// State is the content of a state.
+type State struct {
 	at       collector.Time
 	all      occurrence
 	accounts []accountState
@@ -91,11 +92,11 @@ type state struct {
 }
 
 // ReadState reads what AppendState wrote, aged to now. If the bytes are no state, the error is ErrState.
-func ReadState(b []byte, now collector.Time) (state, error) {
-	st := state{spaces: map[SpaceName]*saved{}}
+func ReadState(b []byte, now collector.Time) (State, error) {
+	st := State{spaces: map[SpaceName]*saved{}}
 	c, err := openState(b)
 	if err != nil {
-		return state{}, err
+		return State{}, err
 	}
 	c.time(&st.at)
 	c.occurrence(&st.all)
@@ -105,7 +106,7 @@ func ReadState(b []byte, now collector.Time) (state, error) {
 		var s accountState
 		c.account(&s.name, &s.protocol, &s.hours, &s.brier, &s.scored)
 		if c.err != nil {
-			return state{}, c.err
+			return State{}, c.err
 		}
 		st.accounts = append(st.accounts, s)
 	}
@@ -117,7 +118,7 @@ func ReadState(b []byte, now collector.Time) (state, error) {
 			c.fail("a time is out of bounds")
 		}
 		if c.err != nil {
-			return state{}, c.err
+			return State{}, c.err
 		}
 		v.at = min(v.at, now) // a clock may have been set back
 		if !v.old(now) {
@@ -128,13 +129,13 @@ func ReadState(b []byte, now collector.Time) (state, error) {
 		c.fail("bytes are left over")
 	}
 	if c.err != nil {
-		return state{}, c.err
+		return State{}, c.err
 	}
 	return st, nil
 }
 
 // Restore takes in a state at now, before the first event.
-func (f *Forecaster) Restore(st *state, now collector.Time) {
+func (f *Forecaster) Restore(st *State, now collector.Time) {
 	gap := max(0, now.Sub(st.at).Seconds())
 	st.all.keep(math.Exp(-gap / 86400))
 	f.all = st.all

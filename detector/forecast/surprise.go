@@ -9,9 +9,9 @@ const (
 	changeFor = 15
 )
 
-// surprise compares the ends of a tick with those that the survival curve of the tick before foretold. News
-// says that flows opened or ended since then: between two dumps there are no ends, and none are missed. lost is how many flows that
-// were not young ended beyond all expectation.
+// surprise compares the ends of a tick with those that the survival curve of the tick before foretold. News says that
+// flows opened or ended since then: between two dumps there are no ends, and none are missed. lost is how many flows
+// that were not young ended beyond all expectation.
 func (l *lifetimes) surprise(seen *exposure, news bool, edges *ageEdges) (s surprise, lost float64) {
 	for g := range s {
 		d, e := 0.0, float64(l.foretold[g])

@@ -221,7 +221,8 @@ func (s *Account) notePool(now float64, b *budget.Budget) {
 	}
 }
 
-// reopen takes flows of the tick that were opened again out of the arrivals; opening of those that are open are not answered.
+// reopen takes flows of the tick that were opened again out of the arrivals; opening of those that are open are not
+// answered.
 func (o tick) reopen(w *workspace, now, dt, opening float64) {
 	if o.again.since == 0 {
 		o.again.since = now - reopenLasts - 1 // what is usual has to be learned first

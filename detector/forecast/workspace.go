@@ -74,6 +74,7 @@ type workspace struct {
 	horizon [detector.NumHorizons]int
 	taus    [numSpeeds]float64
 	bins    tailEdges
+	doubt   [detector.NumHorizons]float64
 	worth   [detector.NumHorizons]float64
 	crowd   crowd
 	seen    exposure

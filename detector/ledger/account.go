@@ -89,6 +89,7 @@ type account struct {
 	closed                       [collector.NumReasons]uint64
 	lifetimes, holdTimes         histogram
 	unanswered, refused, noPorts uint64
+	owners                       ownerTotals
 	fold                         *fold
 	forecast                     *forecast.Account
 }

@@ -171,6 +171,9 @@ func audit(l *Ledger) error {
 			}
 		}
 	}
+	if err := auditOwners(l); err != nil {
+		return err
+	}
 	for i, o := range l.spaces.budgets {
 		if o.count != tracked[i] || o.count > l.spaces.trackedMax {
 			return fmt.Errorf("budget %d tracks %d port spaces, counted as %d, at most %d", i, tracked[i], o.count, l.spaces.trackedMax)

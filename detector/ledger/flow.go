@@ -54,8 +54,8 @@ func (in *intake) take(n *netns, e *collector.Event, k *lookup) {
 	}
 }
 
-// openedAt bounds when the flow of s opened, which the ledger did not know. The last complete dump would have shown it, and
-// the ledger would know it, unless other budgets were in place then that did not take it.
+// openedAt bounds when the flow of s opened, which the ledger did not know. The last complete dump would have shown
+// it, and the ledger would know it, unless other budgets were in place then that did not take it.
 func (in *intake) openedAt(s *sighting) collector.Interval {
 	listed := s.netns.listed
 	if listed != 0 && !in.matcher.tookSince(listed, &s.event.Flow, s.lookup) {
@@ -68,7 +68,7 @@ func (in *intake) openedAt(s *sighting) collector.Interval {
 func (in *intake) add(s *sighting) (i uint32) {
 	i = in.flows.table.add(s.key, &s.netns.flows)
 	f := in.flows.table.at(i)
-	f.protocol = s.event.Flow.Protocol
+	f.setProtocol(s.event.Flow.Protocol)
 	f.dump = s.netns.dump
 	in.start(s, f, in.openedAt(s), false)
 	in.refresh(s, i, f)
@@ -79,7 +79,7 @@ func (in *intake) add(s *sighting) (i uint32) {
 func (in *intake) addEnded(s *sighting) {
 	i := in.flows.table.add(s.key, &s.netns.flows)
 	f := in.flows.table.at(i)
-	f.protocol = s.event.Flow.Protocol
+	f.setProtocol(s.event.Flow.Protocol)
 	f.dump = s.netns.dump
 	opened := in.openedAt(s)
 	ended := s.netns.endedAt(s.event, opened)
@@ -92,12 +92,15 @@ func (in *intake) addEnded(s *sighting) {
 // start makes f, which holds no port, a live flow; resumed says that it was live before.
 func (in *intake) start(s *sighting, f *flow, opened collector.Interval, resumed bool) {
 	e := s.event
-	f.phase, f.flags, f.reason = phaseLive, f.flags&flagShown, collector.ReasonUnknown
+	f.phase, f.flags, f.reason = phaseLive, f.flags&(flagShown|flagUDP), collector.ReasonUnknown
 	f.id, f.moment = e.Flow.ID, 0
 	f.setOpened(opened)
 	in.heard(s, f)
 	if in.matcher.local {
 		f.port = e.Flow.Source.Port()
+	}
+	if !resumed || e.Flow.Owner != collector.OwnerUnknown && !f.owner.Settled() {
+		f.owner = e.Flow.Owner
 	}
 	if e.Flow.Translated {
 		f.flags |= flagTranslated
@@ -107,7 +110,7 @@ func (in *intake) start(s *sighting, f *flow, opened collector.Interval, resumed
 		f.vip = in.vips.number(e.Flow.VIP.Addr(), s.home)
 	}
 	f.place = in.placeFor(s)
-	if e.Kind == collector.Opened && f.protocol == collector.TCP && s.netns.dump != 0 && in.spaces.accountOf(f).budget.FreesAtEnd() {
+	if e.Kind == collector.Opened && f.protocol() == collector.TCP && s.netns.dump != 0 && in.spaces.accountOf(f).budget.FreesAtEnd() {
 		f.flags |= flagUncounted
 	}
 	in.spaces.count(f, 1, 0)
@@ -121,6 +124,7 @@ func (in *intake) start(s *sighting, f *flow, opened collector.Interval, resumed
 		t.opened++
 		a.rate.add(in.clock.now)
 		t.rate.add(in.clock.now)
+		a.owners.opened(f.owner)
 	}
 	if !f.place.folded() && t.held() >= a.terms.Ceiling() {
 		f.flags |= flagAtCeiling
@@ -140,7 +144,8 @@ func (in *intake) seen(s *sighting, i uint32) {
 	}
 	// After this dump began an event ended the flow, or gave its port to another: the dump is late.
 	touched := s.netns.dumping && f.dump == s.netns.dump
-	late := touched && (f.flags&flagEndSeen != 0 || f.phase == phaseLive && e.State == collector.Done && e.ID != 0 && e.ID == f.before)
+	late := touched && (f.flags&flagEndSeen != 0 ||
+		f.phase == phaseLive && e.State == collector.Done && e.ID != 0 && e.ID == f.before)
 	f.dump = s.netns.dump
 	f.flags &^= flagMissed
 	if f.id == 0 {
@@ -177,6 +182,7 @@ func (in *intake) seen(s *sighting, i uint32) {
 func (in *intake) refresh(s *sighting, i uint32, f *flow) {
 	e := &s.event.Flow
 	in.heard(s, f)
+	in.learnOwner(f, e.Owner)
 	if f.place.folded() {
 		in.promote(s, f)
 	}
@@ -214,6 +220,7 @@ func (in *intake) opened(s *sighting, i uint32) {
 			f.id = e.ID
 		}
 		in.heard(s, f)
+		in.learnOwner(f, e.Owner)
 		if at, _ := in.flows.deadline(f); at != 0 {
 			in.flows.alarm(i>>chunkShift, at)
 		}
@@ -309,7 +316,8 @@ func (in *intake) reopen(s *sighting, f *flow, opened collector.Interval) {
 	in.start(s, f, opened, false)
 }
 
-// resume makes an ended flow live again: it never ended, or the NAT opened it anew. What flags say is known of it besides.
+// resume makes an ended flow live again: it never ended, or the NAT opened it anew. What flags say is known of it
+// besides.
 func (in *intake) resume(s *sighting, i uint32, f *flow, flags uint16) {
 	in.flows.freePort(f)
 	in.start(s, f, f.openedInterval(), true)

@@ -35,7 +35,7 @@ func (fl *flows) timeOut(n *netns, i uint32, f *flow, at collector.Time, reason 
 
 // failed counts an open that came to nothing. A UDP flow without an answer is no failure.
 func (fl *flows) failed(f *flow, reason collector.Reason, refused bool) {
-	if f.protocol != collector.TCP {
+	if f.protocol() != collector.TCP {
 		return
 	}
 	a := fl.spaces.accountOf(f)
@@ -74,7 +74,7 @@ func (fl *flows) release(f *flow, ended collector.Time, reason collector.Reason)
 	switch {
 	case reason == collector.Timeout && t.HalfOpen > 0:
 		own = t.HalfOpen
-	case reason == collector.Timeout, reason == collector.Idle, f.protocol == collector.UDP && reason != collector.Evicted:
+	case reason == collector.Timeout, reason == collector.Idle, f.protocol() == collector.UDP && reason != collector.Evicted:
 		own = t.Idle
 	}
 	if own > 0 && f.flags&flagTimedOut == 0 {
@@ -99,6 +99,7 @@ func (fl *flows) coolDown(f *flow, ended collector.Interval, release collector.T
 		a.holdTimes.add(hold)
 		a.holds.add(hold)
 		t.holds.add(hold)
+		a.owners.lived(f.owner, life)
 	}
 	fl.feed.closed(f, opened, ended, release, reason)
 	f.reason, f.moment = reason, release
@@ -214,7 +215,7 @@ func (fl *flows) unseen(n *netns, i uint32, f *flow, at collector.Time) {
 		reason := collector.ReasonUnknown
 		switch {
 		case n.sockets:
-		case f.protocol == collector.UDP:
+		case f.protocol() == collector.UDP:
 			// conntrack forgets a UDP flow for no other reason.
 			reason = collector.Idle
 		case f.flags&flagOpening != 0 && n.complete.Sub(f.opened) > answerMax:

@@ -30,6 +30,7 @@ const (
 	flagUnconfirmed // live, and nothing tells but that its first packet went out
 	flagShown       // the dump in progress showed it live
 	flagUncounted   // live as an event told, and not counted before a dump shows it: see budget.FreesAtEnd
+	flagUDP         // its protocol; else it is TCP
 	flagAgeUnknown  // its entry's timeout is not what the kernel's settings say, so it does not tell when the last packet came
 )
 
@@ -51,9 +52,23 @@ type flow struct {
 	dump       uint16 // number of the dump that showed it last
 	port, vip  uint16 // where flows may share a port: the port and the number of the VIP
 	flags      uint16
+	owner      collector.OwnerNumber
 	phase      phase
 	reason     collector.Reason
-	protocol   collector.Protocol
+}
+
+func (f *flow) setProtocol(p collector.Protocol) {
+	f.flags &^= flagUDP
+	if p == collector.UDP {
+		f.flags |= flagUDP
+	}
+}
+
+func (f *flow) protocol() collector.Protocol {
+	if f.flags&flagUDP != 0 {
+		return collector.UDP
+	}
+	return collector.TCP
 }
 
 // spanUnknown: nothing bounds from below when the flow opened. It stands for all spans

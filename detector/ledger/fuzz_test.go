@@ -40,6 +40,7 @@ func fuzzEvent(now collector.Time, b []byte) collector.Event {
 	if b[3]&16 != 0 {
 		f.Inode = 5
 	}
+	f.Owner = [...]collector.OwnerNumber{collector.OwnerUnknown, 2, 3, collector.FirstClient}[b[3]>>5&3]
 	// Times before and after now, exact, bounded and unknown, and some upside down.
 	when := func(x byte) collector.Time { return now.Add(time.Duration(int(x)-100) * time.Second) }
 	switch b[0] >> 3 & 3 {
@@ -64,7 +65,7 @@ func FuzzLedger(f *testing.F) {
 	// The second event of an open is the first to tell of a packet.
 	f.Add([]byte{4, 1, '8', 0, '$', 1, '0', '0', '2', '0', '0', '0'})
 	f.Fuzz(func(t *testing.T, data []byte) {
-		l := New(Config{Budgets: fuzzBudgets(), Start: at(0), TrackedMax: 3, ForecastMax: 2, ExportedMax: 2})
+		l := New(Config{Budgets: fuzzBudgets(), Start: at(0), TrackedMax: 3, ForecastMax: 2, ExportedMax: 2, Owners: true, OwnersMax: 2})
 		now := at(1)
 		check := func() {
 			t.Helper()
@@ -91,7 +92,9 @@ func FuzzLedger(f *testing.F) {
 			data = data[4:]
 			if n%8 == 0 {
 				check()
-				l.Snapshot(now)
+				if err := ownersAddUp(l.Snapshot(now)); err != nil {
+					t.Fatal(err)
+				}
 			}
 		}
 		check()

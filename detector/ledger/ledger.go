@@ -35,6 +35,10 @@ type Config struct {
 	// Shared destinations, written as the label shows them, are always exported
 	// while they are tracked.
 	Shared []string
+	// Owners counts who holds the ports of each port space, by Flow.Owner. A snapshot names at most OwnersMax of each; default
+	// 20. The rest is summed.
+	Owners    bool
+	OwnersMax int
 	// Start is when the agent started; default the time of the first event or Advance.
 	Start collector.Time
 	// Key makes the flow table's hash secret. It should be random where strangers open
@@ -55,6 +59,7 @@ func (c Config) withDefaults() Config {
 	set(&c.TrackedMax, 10_000)
 	set(&c.ForecastMax, 1_000)
 	set(&c.ExportedMax, 50)
+	set(&c.OwnersMax, 20)
 	if c.ExportHold == 0 {
 		c.ExportHold = 5 * time.Minute
 	}
@@ -99,17 +104,20 @@ func New(cfg Config) *Ledger {
 	l.spaces = spaces{
 		clock: &l.clock, outlooks: &l.outlooks,
 		secret: cfg.Key, trackedMax: cfg.TrackedMax, hold: cfg.SpaceHold, shared: map[string]bool{},
+		owned: cfg.Owners, ownersMax: cfg.OwnersMax, ownerHold: cfg.ExportHold,
 	}
 	l.outlooks.forecaster.Judged = cfg.Judged
 	for _, s := range cfg.Shared {
 		l.spaces.shared[s] = true
 	}
 	l.feed.spaces = &l.spaces
-	l.stalls = newStalls(&l.spaces)
+	l.stalls = newStalls(&l.spaces, &l.vips)
 	l.flows = flows{clock: &l.clock, namespaces: &l.namespaces, spaces: &l.spaces, feed: &l.feed, stalls: &l.stalls}
 	l.flows.expire = l.flows.expired
-	l.intake = intake{clock: &l.clock, matcher: &l.matcher, vips: &l.vips, flows: &l.flows, spaces: &l.spaces, feed: &l.feed}
-	l.forecasts = forecasts{clock: &l.clock, outlooks: &l.outlooks, spaces: &l.spaces, flows: &l.flows, namespaces: &l.namespaces}
+	l.intake = intake{clock: &l.clock, matcher: &l.matcher, vips: &l.vips,
+		flows: &l.flows, spaces: &l.spaces, feed: &l.feed}
+	l.forecasts = forecasts{clock: &l.clock, outlooks: &l.outlooks,
+		spaces: &l.spaces, flows: &l.flows, namespaces: &l.namespaces}
 	l.pick = picker{spaces: &l.spaces, max: cfg.ExportedMax, hold: cfg.ExportHold}
 	l.install(cfg.Budgets)
 	if cfg.Start != 0 {

@@ -35,9 +35,9 @@ func (p *picker) sort() {
 	}
 }
 
-// incumbentPorts is how many more ports than a port space that has a place another must hold to take it. Every series that
-// begins costs the monitoring system, and hundreds of destinations that hold a port or two each would take each other's
-// places all the time: without more than that between them, at most max places change hands in each hold.
+// incumbentPorts is how many more ports than a port space that has a place another must hold to take it. Every series
+// that begins costs the monitoring system, and hundreds of destinations that hold a port or two each would take each
+// other's places all the time: without more than that between them, at most max places change hands in each hold.
 const incumbentPorts = 2
 
 // rank returns how many ports s counts as holding when places are given out.

@@ -64,6 +64,7 @@ func simFlow(port int) collector.Flow {
 	f := flowTo(port, fmt.Sprintf("203.0.113.%d:443", 1+port%5))
 	f.Translated = true
 	f.VIP = netip.AddrPortFrom(netip.MustParseAddr("198.51.100.1"), uint16(1024+port))
+	f.Owner = collector.OwnerNumber(2 + port%7)
 	return f
 }
 
@@ -181,7 +182,7 @@ func run(t *testing.T, seed uint64, events, lossy bool) (*Ledger, *kernel) {
 	k := &kernel{rng: rand.New(rand.NewPCG(seed, 1)), evicts: events}
 	// What the reader does is drawn apart, so that kernels of a seed are alike.
 	rng := rand.New(rand.NewPCG(seed, 2))
-	l := New(Config{Budgets: []*budget.Budget{simBudget()}, Start: at(0), Key: [2]uint64{seed, 7}})
+	l := New(Config{Budgets: []*budget.Budget{simBudget()}, Start: at(0), Key: [2]uint64{seed, 7}, Owners: true})
 	check := func() {
 		t.Helper()
 		if err := audit(l); err != nil {

@@ -19,7 +19,7 @@ func (l *Ledger) Reconfigure(budgets []*budget.Budget) {
 	}
 	l.stalls.clear()
 	l.namespaces.noteReplaced(&l.matcher, l.clock.now)
-	old := previous{l.spaces.accounts, l.spaces.list, l.spaces.byKey, map[uint32]uint32{}}
+	old := previous{l.spaces.accounts, l.spaces.list, l.spaces.owners, l.spaces.byKey, map[uint32]uint32{}}
 	l.outlooks.count = 0
 	l.install(budgets)
 	for a, acc := range l.spaces.accounts {
@@ -160,7 +160,7 @@ func (l *Ledger) newPlace(n *netns, f *flow) place {
 	}
 	if f.place.folded() || unique == budget.PerNothing {
 		for a, acc := range l.spaces.accounts {
-			if acc.budget.Name != was.budget.Name || acc.protocol != f.protocol || acc.terms.Ports == 0 {
+			if acc.budget.Name != was.budget.Name || acc.protocol != f.protocol() || acc.terms.Ports == 0 {
 				continue
 			}
 			if !f.place.folded() && acc.terms.Unique == budget.PerNothing {
@@ -170,12 +170,13 @@ func (l *Ledger) newPlace(n *netns, f *flow) place {
 		}
 		return 0
 	}
-	q := matchKey{netns: n.inode, protocol: f.protocol, translated: f.flags&flagTranslated != 0}
+	q := matchKey{netns: n.inode, protocol: f.protocol(), translated: f.flags&flagTranslated != 0}
 	a, ok := l.matcher.find(to.Addr(), vip, f.port, &q)
 	if !ok {
 		return 0
 	}
-	if unique == budget.PerAddress && l.spaces.accounts[a].terms.Unique == budget.PerEndpoint || l.spaces.accounts[a].budget.SpacePerAddress() && !vip.IsValid() {
+	if unique == budget.PerAddress && l.spaces.accounts[a].terms.Unique == budget.PerEndpoint ||
+		l.spaces.accounts[a].budget.SpacePerAddress() && !vip.IsValid() {
 		return l.spaces.foldAt(a, uint16(f.key.lo))
 	}
 	return l.spaces.placeOf(l.spaces.keyOf(a, pack(vip), pack(to.Addr()), to.Port(), s.key.zone), vip, to)

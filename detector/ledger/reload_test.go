@@ -8,8 +8,8 @@ import (
 	"github.com/snatwatch/snatwatch/detector/budget"
 )
 
-// A reload loses no open, whatever it changes: flows that open between two dumps are new whether or not the config was read
-// again in between.
+// A reload loses no open, whatever it changes: flows that open between two dumps are new whether or not the config
+// was read again in between.
 func TestReloadsLoseNoOpen(t *testing.T) {
 	t.Parallel()
 	other := func(name string, change func(b *budget.Budget)) *budget.Budget {

@@ -12,8 +12,9 @@ import (
 const (
 	// stampSlack is how far two readings of one start stamp may lie apart.
 	stampSlack = 50 * time.Millisecond
-	// endSlack is how much later than first read an ended flow's last packet may come: a FIN that is sent again renews
-	// the entry's timeout. Another connection over the tuple takes longer to open and to end (tcp_tw_reuse waits a second).
+	// endSlack is how much later than first read an ended flow's last packet may come: a FIN that is sent again
+	// renews the entry's timeout. Another connection over the tuple takes longer to open and to end (tcp_tw_reuse
+	// waits a second).
 	endSlack = time.Second
 )
 
@@ -33,7 +34,8 @@ func (in *intake) another(s *sighting, f *flow) bool {
 	case f.flags&(flagTimedOut|flagSwept) != 0: // the kernel did not say that it ended
 		return false
 	case e.State == collector.Done:
-		return e.Reason == f.reason && (f.reason == collector.FIN || f.reason == collector.RST) && e.Ended.From > in.endOf(s, f).Add(endSlack)
+		return e.Reason == f.reason && (f.reason == collector.FIN || f.reason == collector.RST) &&
+			e.Ended.From > in.endOf(s, f).Add(endSlack)
 	}
 	return true
 }
@@ -58,10 +60,10 @@ func (in *intake) takeOver(s *sighting, i uint32, f *flow) {
 	in.refresh(s, i, f)
 }
 
-// heard takes what the event of s says about the last packet of live f. Conntrack tells how much of a timeout is left, and
-// what it was set to is only assumed: nft may give a flow a timeout of its own, and the kernel's settings change while flows
-// live. A packet from before the flow opened, or one that came after a dump but is dated well before it, says that the
-// assumption is wrong for this flow.
+// heard takes what the event of s says about the last packet of live f. Conntrack tells how much of a timeout is
+// left, and what it was set to is only assumed: nft may give a flow a timeout of its own, and the kernel's settings
+// change while flows live. A packet from before the flow opened, or one that came after a dump but is dated well
+// before it, says that the assumption is wrong for this flow.
 func (in *intake) heard(s *sighting, f *flow) {
 	active := s.event.Flow.Active
 	if active == 0 || f.flags&flagAgeUnknown != 0 {
@@ -75,8 +77,8 @@ func (in *intake) heard(s *sighting, f *flow) {
 	f.moment = max(f.moment, active)
 }
 
-// misdated reports whether a flow's last packet, dated before and now active, came after the last complete dump of n but is
-// dated well before it.
+// misdated reports whether a flow's last packet, dated before and now active, came after the last complete dump of n
+// but is dated well before it.
 func misdated(before, active collector.Time, n *netns) bool {
 	return before != 0 && active > before.Add(ageSlack) && active.Add(ageSlack) < n.complete
 }

@@ -2,6 +2,7 @@ package ledger
 
 import (
 	"fmt"
+	"net/netip"
 	"testing"
 	"time"
 
@@ -340,6 +341,35 @@ func TestStalls(t *testing.T) {
 	s.ObserveStalls(at(5), nil)
 	if p := s.tcp(5); p.Stalled != 0 || p.Spaces[0].Stalled != 0 || p.NoPorts != 2 {
 		t.Errorf("stalled %d and %d, no ports %d after an empty observation", p.Stalled, p.Spaces[0].Stalled, p.NoPorts)
+	}
+}
+
+// A socket that stalls does not know its VIP. Where flows to its destination hold ports of one VIP alone, it waits for that.
+func TestStallsOfOneVIP(t *testing.T) {
+	t.Parallel()
+	const other = "203.0.113.8:443"
+	b := plain()
+	b.Translated, b.SpacePerVIP = true, true
+	s := newScript(t, Config{Budgets: []*budget.Budget{b}})
+	open := func(n int, vip, to string) {
+		f := flowTo(n, to)
+		f.Translated, f.VIP = true, netip.AddrPortFrom(netip.MustParseAddr(vip), f.Source.Port())
+		s.open(1, f)
+	}
+	for n := range 92 {
+		open(1000+n, "198.51.100.1", store)
+	}
+	open(1, "198.51.100.1", other)
+	open(2, "198.51.100.2", other)
+	s.ObserveStalls(at(3), []collector.Flow{flowTo(3, store), flowTo(4, store), flowTo(5, other), flowTo(6, "203.0.113.9:443")})
+	p := s.tcp(4)
+	at := map[string]int{}
+	for i := range p.Spaces {
+		at[p.Spaces[i].VIP+" "+p.Spaces[i].Destination] = p.Spaces[i].Stalled
+	}
+	want := map[string]int{"198.51.100.1 " + store: 2, "198.51.100.1 " + other: 0, "198.51.100.2 " + other: 0}
+	if diff := cmp.Diff(want, at); diff != "" || p.Stalled != 4 || p.NoPorts != 2 {
+		t.Errorf("stalled %d, no ports %d, want 4 and 2; by space (-want +got):\n%s", p.Stalled, p.NoPorts, diff)
 	}
 }
 

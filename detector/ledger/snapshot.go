@@ -87,6 +87,7 @@ func (l *Ledger) accountSnapshot(number uint32) detector.AccountSnapshot {
 	}
 	for _, n := range l.pick.choose(number) {
 		s := l.spaces.snapshot(&l.spaces.list[n])
+		s.Owners = l.spaces.largestOwners(n)
 		p.Spaces = append(p.Spaces, s)
 		p.Other.Held -= s.Held
 		p.Other.Live -= s.Live
@@ -101,6 +102,7 @@ func (l *Ledger) accountSnapshot(number uint32) detector.AccountSnapshot {
 			p.FoldedMax = max(p.FoldedMax, l.spaces.list[n].held())
 		}
 	}
+	p.Owners = namedTotals(a, p.Spaces)
 	return p
 }
 
@@ -114,7 +116,8 @@ func (l *Ledger) Space(budget string, p collector.Protocol, vip netip.Addr, dest
 			continue
 		}
 		a := l.spaces.accounts[sp.key.account]
-		if a.budget.Name == budget && a.protocol == p && sp.vip == vip && destinationLabel(sp.destination, a.terms.Unique) == destination {
+		if a.budget.Name == budget && a.protocol == p && sp.vip == vip &&
+			destinationLabel(sp.destination, a.terms.Unique) == destination {
 			return l.spaces.snapshot(sp), true
 		}
 	}

@@ -20,14 +20,15 @@ const stallsHold = 3 * time.Minute
 // stalls are opens whose first SYN was sent again and is unanswered, as sockets show them.
 type stalls struct {
 	spaces *spaces
+	vips   *vips
 	// seen are the stalls of the last observation, at the time at; next is room for the next observation.
 	seen, next map[stallKey]struct{}
 	at         collector.Time
 	counted    []uint32 // numbers of the port spaces that count a stall
 }
 
-func newStalls(ss *spaces) stalls {
-	return stalls{spaces: ss, seen: map[stallKey]struct{}{}, next: map[stallKey]struct{}{}}
+func newStalls(ss *spaces, v *vips) stalls {
+	return stalls{spaces: ss, vips: v, seen: map[stallKey]struct{}{}, next: map[stallKey]struct{}{}}
 }
 
 // observe replaces the last observation.
@@ -55,7 +56,8 @@ func (st *stalls) observe(at collector.Time, stalled []collector.Flow) {
 func (st *stalls) count(f *collector.Flow, first bool) {
 	for a := uint32(0); int(a) < len(st.spaces.accounts); a += 2 {
 		b := st.spaces.accounts[a].budget
-		if st.spaces.accounts[a].terms.Ports == 0 || b.Local && b.Netns != 0 && b.Netns != f.Netns || !b.Reaches(f.Destination.Addr()) {
+		if st.spaces.accounts[a].terms.Ports == 0 || b.Local && b.Netns != 0 && b.Netns != f.Netns ||
+			!b.Reaches(f.Destination.Addr()) {
 			continue
 		}
 		st.spaces.accounts[a].stalled++
@@ -64,7 +66,10 @@ func (st *stalls) count(f *collector.Flow, first bool) {
 		case b.Local:
 			own = pack(f.Source.Addr())
 		case b.SpacePerVIP:
-			return
+			var ok bool
+			if own, ok = st.onlyVIP(a, f); !ok {
+				return
+			}
 		}
 		k := st.spaces.keyOf(a, own, pack(f.Destination.Addr()), f.Destination.Port(), f.Zone)
 		n, ok := st.spaces.byKey[k]
@@ -81,6 +86,32 @@ func (st *stalls) count(f *collector.Flow, first bool) {
 		}
 		return
 	}
+}
+
+// onlyVIP returns the VIP of the one port space that flows to the destination of f hold ports of, under account a that
+// has one for each VIP. A socket does not know its VIP: ok is false where there are several such spaces, or none. A node
+// that masquerades by its one way out has one.
+func (st *stalls) onlyVIP(a uint32, f *collector.Flow) (own address, ok bool) {
+	const most = 16 // VIPs looked at
+	list := st.spaces.accounts[a].budget.VIPs
+	if len(list) == 0 {
+		list = st.vips.addrs[1:]
+	}
+	if len(list) > most {
+		return address{}, false
+	}
+	for _, v := range list {
+		vip := pack(v)
+		k := st.spaces.keyOf(a, vip, pack(f.Destination.Addr()), f.Destination.Port(), f.Zone)
+		if _, there := st.spaces.byKey[k]; !there {
+			continue
+		}
+		if ok {
+			return address{}, false
+		}
+		own, ok = vip, true
+	}
+	return own, ok
 }
 
 // clear sets the stalls of all port spaces and accounts to 0.

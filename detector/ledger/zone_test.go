@@ -10,8 +10,8 @@ import (
 	"github.com/snatwatch/snatwatch/detector/budget"
 )
 
-// The kernel gives out each port once in each zone of conntrack, so zones are port spaces apart; a provider's NAT further
-// out has no zones.
+// The kernel gives out each port once in each zone of conntrack, so zones are port spaces apart; a provider's NAT
+// further out has no zones.
 func TestZonesArePortSpaces(t *testing.T) {
 	t.Parallel()
 	type space struct {

@@ -56,6 +56,7 @@ func (c *Collector) Collect(ch chan<- prometheus.Metric) {
 	e.gauge(SnapshotAge, v.Age.Seconds())
 	e.flag(WarmingUp, v.Snapshot.Warming)
 	e.namespaces(v)
+	e.ownerInfo(v.Snapshot)
 	for i := range v.Snapshot.Budgets {
 		b := &v.Snapshot.Budgets[i]
 		e.budget(v, b)
@@ -178,12 +179,16 @@ func (e emitter) protocol(v *View, b *budget.Budget, p *detector.AccountSnapshot
 	budget, shared := b.Name, sharedGateway(b)
 	protocol := p.Protocol.String()
 	e.gauge(BudgetPorts, float64(p.Terms.Ports), budget, protocol)
+	if p.Terms.Total > 0 {
+		e.gauge(BudgetAllPorts, float64(p.Terms.Total), budget, protocol)
+	}
 	e.gauge(BudgetEffectivePorts, float64(p.Terms.Effective), budget, protocol)
 	e.gauge(AllPortsHeld, float64(p.Held), budget, protocol)
 	e.gauge(BusiestPortsHeld, float64(p.Busiest), budget, protocol)
 	e.gauge(DestinationsTracked, float64(p.Tracked), budget, protocol)
 	e.gauge(DestinationsFolded, float64(p.Folded), budget, protocol)
 	e.gauge(FoldedPortsHeldMax, float64(p.FoldedMax), budget, protocol)
+	e.ownerTotals(p, budget, protocol)
 	e.count(FlowsOpened, p.Opened, budget, protocol)
 	for r := range collector.NumReasons {
 		e.count(FlowsClosed, p.Closed[r], budget, protocol, r.String())
@@ -192,7 +197,7 @@ func (e emitter) protocol(v *View, b *budget.Budget, p *detector.AccountSnapshot
 	e.histogram(HoldSeconds, &p.Hold, budget, protocol)
 	if p.Protocol == collector.TCP {
 		e.failures(v, budget, p)
-		if v.Stalled && !b.SpacePerVIP {
+		if v.Stalled && (!b.SpacePerVIP || oneVIP(p)) {
 			e.gauge(StalledAtCeiling, float64(stalledAtCeiling(p)), budget, protocol)
 		}
 	}
@@ -203,6 +208,7 @@ func (e emitter) protocol(v *View, b *budget.Budget, p *detector.AccountSnapshot
 			first = s
 		}
 		e.space(s, budget, shared, protocol, s.VIP, s.Destination)
+		e.ownersHeld(s, budget, shared, protocol, s.VIP, s.Destination)
 		if 2*s.Held > p.Held {
 			e.gauge(DominantPortsHeld, float64(s.Held), budget, shared, protocol, s.VIP, s.Destination)
 		}
@@ -238,6 +244,11 @@ func (e emitter) failures(v *View, budget string, p *detector.AccountSnapshot) {
 	if v.Stalled {
 		e.gauge(OpeningStalled, float64(p.Stalled), budget, protocol)
 	}
+}
+
+// oneVIP reports whether all port spaces that are shown have the same VIP: then a socket that stalls can only wait for it.
+func oneVIP(p *detector.AccountSnapshot) bool {
+	return !slices.ContainsFunc(p.Spaces, func(s detector.SpaceSnapshot) bool { return s.VIP != p.Spaces[0].VIP })
 }
 
 // stalledAtCeiling counts flows that stall towards port spaces at their effective ceiling: the fullest ones, which are

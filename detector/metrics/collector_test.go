@@ -51,7 +51,7 @@ func whole() *metrics.View {
 			Budgets: []detector.BudgetSnapshot{{
 				Budget: web,
 				Protocols: []detector.AccountSnapshot{{
-					Protocol: collector.TCP, Terms: budget.Terms{Ports: 1024, Effective: 1024},
+					Protocol: collector.TCP, Terms: budget.Terms{Ports: 1024, Effective: 1024, Total: 50_000},
 					Held: 1200, Live: 900, Cooling: 300, Busiest: 1000, Opening: 7, Stalled: 4,
 					Opened: 100, Closed: [collector.NumReasons]uint64{1, 70, 20, 4, 3, 2},
 					Lifetime: hist, Hold: hist, Unanswered: 4, Refused: 20, NoPorts: 9,
@@ -65,6 +65,12 @@ func whole() *metrics.View {
 								Probability:      [4]float64{0.07, 0.9, 0.99, 0.99},
 								TimeToExhaustion: 125.5,
 							},
+							Owners: []detector.OwnerHeld{
+								{Number: 2, Owner: checkout(), Held: 612},
+								{Number: 3, Owner: collector.Owner{Kind: collector.KindUnit, Name: "nginx.service"}, Held: 300},
+								{Number: collector.OwnerUnknown, Owner: collector.Owner{Kind: collector.KindUnknown, Name: "unknown"}, Held: 50},
+								{Number: collector.OwnerOther, Owner: collector.Owner{Kind: collector.KindOther, Name: "other"}, Held: 38},
+							},
 						},
 						{
 							VIP: "198.51.100.1", Destination: "[2001:db8::7]:443", Held: 150, Live: 80, Cooling: 70,
@@ -75,6 +81,10 @@ func whole() *metrics.View {
 						},
 					},
 					Other: detector.SpaceSnapshot{Held: 50, Live: 20, Cooling: 30},
+					Owners: []detector.OwnerTotals{
+						{Number: 2, Owner: checkout(), Opened: 60, MeanLifetime: 31 * time.Second},
+						{Number: 3, Owner: collector.Owner{Kind: collector.KindUnit, Name: "nginx.service"}, Opened: 20},
+					},
 					Forecast: detector.Totals{
 						Spaces:      3,
 						Mean:        [4]float64{1020, 1115, 1320, 1425},
@@ -106,6 +116,10 @@ func whole() *metrics.View {
 		Reload: metrics.Reload{OK: true, At: time.Unix(1_767_225_500, 0)},
 		Build:  metrics.Build{Version: "1.2.3", Revision: "abcdef0", GoVersion: "go1.26"},
 	}
+}
+
+func checkout() collector.Owner {
+	return collector.Owner{Kind: collector.KindPod, Name: "payments/checkout-7d9f", Workload: "checkout", WorkloadKind: "Deployment"}
 }
 
 func gather(t testing.TB, view *metrics.View) []*dto.MetricFamily {
@@ -382,7 +396,14 @@ func TestStallsAtTheCeiling(t *testing.T) {
 		}, "0"},
 		{"a space for each VIP", func(b *budget.Budget, p *detector.AccountSnapshot) {
 			b.SpacePerVIP, p.Spaces[0].Held, p.Spaces[0].Stalled = true, 1024, 3
+			p.Spaces[0].VIP, p.Spaces[1].VIP = "198.51.100.1", "198.51.100.2"
 		}, ""},
+		{"a space for each VIP, and one VIP", func(b *budget.Budget, p *detector.AccountSnapshot) {
+			b.SpacePerVIP, p.Spaces[0].Held, p.Spaces[0].Stalled = true, 1024, 3
+			for i := range p.Spaces {
+				p.Spaces[i].VIP = "198.51.100.1"
+			}
+		}, "3"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
@@ -398,7 +419,8 @@ func TestStallsAtTheCeiling(t *testing.T) {
 	}
 }
 
-// Boards read one time to exhaustion of each budget and protocol: the soonest, and the fullest space's where none runs out.
+// Boards read one time to exhaustion of each budget and protocol: the soonest, and the fullest space's where none
+// runs out.
 func TestSoonestExhaustion(t *testing.T) {
 	t.Parallel()
 	ahead := func(to string, held int, left float64) detector.SpaceSnapshot {

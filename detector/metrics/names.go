@@ -18,6 +18,7 @@ type Name string
 const (
 	BudgetInfo           Name = "snat_budget_info"
 	BudgetPorts          Name = "snat_budget_ports"
+	BudgetAllPorts       Name = "snat_budget_all_ports"
 	BudgetEffectivePorts Name = "snat_budget_effective_ports"
 	BudgetContradicted   Name = "snat_budget_contradicted"
 	PoolNodes            Name = "snat_pool_nodes"
@@ -35,6 +36,11 @@ const (
 	DestinationsTracked Name = "snat_destinations_tracked"
 	DestinationsFolded  Name = "snat_destinations_folded"
 	FoldedPortsHeldMax  Name = "snat_folded_ports_held_max"
+
+	OwnerPortsHeld       Name = "snat_owner_ports_held"
+	OwnerFlowsOpened     Name = "snat_owner_flows_opened_total"
+	OwnerLifetimeSeconds Name = "snat_owner_lifetime_seconds"
+	OwnerInfo            Name = "snat_owner_info"
 
 	FlowsOpened     Name = "snat_flows_opened_total"
 	FlowsClosed     Name = "snat_flows_closed_total"
@@ -101,14 +107,18 @@ const (
 	LabelProtocol    Label = "protocol"    // tcp or udp
 	LabelVIP         Label = "vip"         // empty where VIPs form one port space
 	LabelDestination Label = "destination" // 203.0.113.7:443, 203.0.113.7:*, *, or other
-	LabelHorizon     Label = "horizon"     // 1m, 5m, 15m, 1h
-	LabelReason      Label = "reason"      // fin, rst, timeout, idle, evicted, unknown
-	LabelCause       Label = "cause"       // unanswered, refused, ports
-	LabelMeasure     Label = "measure"     // what would help: a few words of the agent's own
-	LabelNetns       Label = "netns"       // inode number of the network namespace
-	LabelSource      Label = "source"      // conntrack or sockets
-	LabelStrategy    Label = "strategy"    // poll or events; empty for sockets
-	LabelState       Label = "state"       // read, not_read, shadowed
+	LabelOwnerKind   Label = "owner_kind"  // pod, container, unit, process, client, unknown, other
+	LabelOwner       Label = "owner"       // namespace/pod, a container's name, a unit, a command, an address
+	LabelWorkload    Label = "workload"    // what made a pod: the name of a Deployment
+	LabelWorkKind    Label = "workload_kind"
+	LabelHorizon     Label = "horizon"  // 1m, 5m, 15m, 1h
+	LabelReason      Label = "reason"   // fin, rst, timeout, idle, evicted, unknown
+	LabelCause       Label = "cause"    // unanswered, refused, ports
+	LabelMeasure     Label = "measure"  // what would help: a few words of the agent's own
+	LabelNetns       Label = "netns"    // inode number of the network namespace
+	LabelSource      Label = "source"   // conntrack or sockets
+	LabelStrategy    Label = "strategy" // poll or events; empty for sockets
+	LabelState       Label = "state"    // read, not_read, shadowed
 	LabelVersion     Label = "version"
 	LabelRevision    Label = "revision"
 	LabelGoVersion   Label = "goversion"

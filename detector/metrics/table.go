@@ -27,6 +27,8 @@ func Metrics() []Metric {
 		space    = []Label{LabelBudget, LabelGateway, LabelProtocol, LabelVIP, LabelDestination}
 		ahead    = []Label{LabelBudget, LabelGateway, LabelProtocol, LabelVIP, LabelDestination, LabelHorizon}
 		total    = []Label{LabelBudget, LabelProtocol, LabelHorizon}
+		held     = []Label{LabelBudget, LabelGateway, LabelProtocol, LabelVIP, LabelDestination, LabelOwnerKind, LabelOwner}
+		owner    = []Label{LabelBudget, LabelProtocol, LabelOwnerKind, LabelOwner}
 		netns    = []Label{LabelNetns}
 		source   = []Label{LabelNetns, LabelSource}
 	)
@@ -37,6 +39,7 @@ func Metrics() []Metric {
 			"A budget, its model and whose ports it counts; always 1. Budgets of scope shared are combined with max over nodes, never summed.",
 		},
 		{BudgetPorts, Gauge, protocol, "Ports that this node may hold in one port space."},
+		{BudgetAllPorts, Gauge, protocol, "Ports that all port spaces of the budget may hold together: what to compare snat_all_ports_held with. Absent where only each port space has a limit."},
 		{BudgetEffectivePorts, Gauge, protocol, "Effective ceiling of a port space: held ports at which 1 % of first packets are lost."},
 		{BudgetContradicted, Gauge, budget, "1 if what is seen cannot be under this budget, so that the budget or its cool-down is wrong."},
 		{PoolNodes, Gauge, budget, "Nodes in the VM pool that shares the VIPs."},
@@ -54,6 +57,11 @@ func Metrics() []Metric {
 		{DestinationsTracked, Gauge, protocol, "Port spaces that the ledger counts one by one."},
 		{DestinationsFolded, Gauge, protocol, "Port spaces beyond the limit, counted together."},
 		{FoldedPortsHeldMax, Gauge, protocol, "Ports held in the fullest port space that destination \"other\" sums: what a sum over nodes can miss of one destination."},
+
+		{OwnerPortsHeld, Gauge, held, "Ports that an owner holds in an exported port space: pod, container, unit, process or client. Owner \"other\" sums those that are not among the largest, \"unknown\" the flows whose owner nobody knows; the sum over owners is snat_ports_held."},
+		{OwnerFlowsOpened, Counter, owner, "Flows that an owner opened since the agent started, of the owners that snat_owner_ports_held names."},
+		{OwnerLifetimeSeconds, Gauge, owner, "Mean lifetime of the latest flows of an owner that ended; absent where none did."},
+		{OwnerInfo, Gauge, []Label{LabelOwnerKind, LabelOwner, LabelWorkload, LabelWorkKind}, "The workload that a pod belongs to; always 1. Absent where Kubernetes does not tell."},
 
 		{FlowsOpened, Counter, protocol, "Flows opened since the agent started."},
 		{FlowsClosed, Counter, []Label{LabelBudget, LabelProtocol, LabelReason}, "Flows ended since the agent started, by reason."},
@@ -79,7 +87,7 @@ func Metrics() []Metric {
 			"TCP flows that did not open: unanswered, refused, or ports (unanswered at the effective ceiling). A cause without a working sensor is absent.",
 		},
 		{OpeningStalled, Gauge, protocol, "TCP flows whose first packet went unanswered and was sent again."},
-		{StalledAtCeiling, Gauge, protocol, "TCP flows whose first packet went unanswered and was sent again, towards a port space at its effective ceiling. Absent where a port space has a VIP of its own, which a socket does not know."},
+		{StalledAtCeiling, Gauge, protocol, "TCP flows whose first packet went unanswered and was sent again, towards a port space at its effective ceiling. Absent where flows leave with several VIPs that are a port space each: a socket does not know its own."},
 
 		{ConntrackInsertFailed, Counter, netns, "Kernel counter insert_failed: new flows that conntrack could not insert, a lack of ports among the causes."},
 		{ConntrackDrop, Counter, netns, "Kernel counter drop: packets dropped for want of a conntrack entry."},

@@ -69,8 +69,8 @@ type Kernel struct {
 	Counted bool
 }
 
-// NATRules counts rules that change the source of flows: those that budgets are made of, those that are not understood, and
-// those that rules before them leave no flow.
+// NATRules counts rules that change the source of flows: those that budgets are made of, those that are not
+// understood, and those that rules before them leave no flow.
 type NATRules struct{ Read, NotRead, Shadowed int }
 
 // Reload says how the last load of the config went.

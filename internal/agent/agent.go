@@ -38,6 +38,8 @@ type Options struct {
 	Metadata cloud.Client
 	// Nodes counts the nodes of the cluster.
 	Nodes *kube.Nodes
+	// Cluster returns a client for the API server that names pods; kube.ErrNoCluster where there is none.
+	Cluster func() (*kube.Client, error)
 	// Hangup delivers SIGHUP until stop is called.
 	Hangup func() (signals <-chan os.Signal, stop func())
 	// Lifecycle and Profiling add the routes that reload the config and that profile the agent.
@@ -54,6 +56,7 @@ type agent struct {
 	sensors   *sensors
 	counters  *counters
 	publisher *publisher
+	owners    *owners
 }
 
 // newAgent makes an agent of the config c, with flows leaving the machine in outer. Nothing runs yet.
@@ -70,6 +73,8 @@ func newAgent(ctx context.Context, o Options, c *config.Config, outer *netns.Han
 	a.publisher = &publisher{base: b, build: o.Build, setup: a.setup, sensors: a.sensors, counters: a.counters}
 	a.loop = newLoop(b.now, a.setup.current(), a.publisher.publish, newLedger(c, b.now))
 	a.setup.loop, a.sensors.loop = a.loop, a.loop
+	a.owners = newOwners(b)
+	a.loop.owners = a.owners
 	return a, nil
 }
 
@@ -94,6 +99,8 @@ func Run(ctx context.Context, o Options) error {
 	state.load()
 	a.publisher.publish(&detector.Snapshot{At: a.now(), Warming: true})
 
+	a.owners.watcher.Look(ctx)
+
 	asked := ctx
 	g, ctx := errgroup.WithContext(ctx)
 	server, err := web.New(web.Config{
@@ -111,6 +118,8 @@ func Run(ctx context.Context, o Options) error {
 	})
 	g.Go(func() error { return state.keep(ctx, loopEnded) })
 	g.Go(func() error { return a.sensors.run(ctx) })
+	g.Go(func() error { return a.owners.run(ctx) })
+	g.Go(func() error { return a.owners.followPods(ctx, o.Cluster) })
 	g.Go(func() error { return a.counters.run(ctx) })
 	g.Go(func() error { return a.setup.watch(ctx) })
 	g.Go(func() error { return a.setup.watchNodes(ctx, o.Nodes) })
@@ -135,7 +144,7 @@ func newLedger(c *config.Config, now func() collector.Time) func(local bool, bud
 			shared[i] = string(d)
 		}
 		return ledger.New(ledger.Config{
-			Budgets: budgets, Shared: shared, Start: now(),
+			Budgets: budgets, Shared: shared, Start: now(), Owners: true,
 			TrackedMax: c.Limits.Tracked, ForecastMax: forecastMax(c), ExportedMax: c.Limits.Exported,
 			Key: [2]uint64{binary.LittleEndian.Uint64(key[:8]), binary.LittleEndian.Uint64(key[8:])},
 		})

@@ -33,6 +33,8 @@ type loop struct {
 	// local is nil without a local budget.
 	local  *ledger.Ledger
 	ledger func(local bool, budgets []*budget.Budget) *ledger.Ledger
+	// owners is nil where nobody asks whose flows are.
+	owners *owners
 
 	batches chan batch
 	stalls  chan stalls
@@ -106,6 +108,7 @@ func (l *loop) run(ctx context.Context) error {
 }
 
 func (l *loop) apply(b batch) {
+	l.owners.attribute(b)
 	if b.feed&feedNAT != 0 {
 		l.nat.ApplyAll(b.events)
 	}
@@ -130,8 +133,10 @@ func (l *loop) reconfigure(budgets []*budget.Budget) {
 // snapshot returns the snapshots of both ledgers as one.
 func (l *loop) snapshot() *detector.Snapshot {
 	now := l.now()
+	l.recycle()
 	snap := l.nat.Snapshot(now)
 	if l.local == nil {
+		l.owners.name(snap)
 		return snap
 	}
 	merged, local := *snap, l.local.Snapshot(now)
@@ -140,6 +145,7 @@ func (l *loop) snapshot() *detector.Snapshot {
 	for _, n := range local.Netns {
 		merged.Netns = mergeNetns(merged.Netns, n)
 	}
+	l.owners.name(&merged)
 	return &merged
 }
 

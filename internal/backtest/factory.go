@@ -1,6 +1,7 @@
 package backtest
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -42,7 +43,9 @@ func (l *lesson) judged(j forecast.Judged) {
 // found with: where those changed, train again.
 func TrainFactory(ctx context.Context, cfg Config, out io.Writer) error {
 	cfg = cfg.withDefaults()
-	jobs := jobsOf(slices.Concat(scenario.All(), scenario.Loads()), scenario.Profiles())
+	jobs := jobsOf(scenario.All(), scenario.Profiles())
+	compared := len(jobs)
+	jobs = append(jobs, jobsOf(scenario.Loads(), scenario.Profiles())...)
 	var total time.Duration
 	for _, j := range jobs {
 		total += time.Duration(j.scenario.Length * cfg.Hours * float64(cfg.TrainSeeds) * float64(time.Hour))
@@ -66,7 +69,7 @@ func TrainFactory(ctx context.Context, cfg Config, out io.Writer) error {
 	b.WriteString("\treturn kindTails{\n")
 	var common [horizons][kinds]float64
 	for h := range horizons {
-		tails, shares := mixture(lessons, h)
+		tails, shares := mixture(lessons, compared, h)
 		common[h] = shares
 		b.WriteString("\t\t{\n")
 		for _, t := range tails {
@@ -84,7 +87,7 @@ func TrainFactory(ctx context.Context, cfg Config, out io.Writer) error {
 	}
 	b.WriteString("\t}\n\n\treturn [detector.NumHorizons]calibration{")
 	for h := range horizons {
-		offset, slope := logistic(lessons, h)
+		offset, slope := logistic(lessons[:compared], h)
 		offset, slope = forecast.Calibrated(h, offset, slope)
 		fmt.Fprintf(&b, "{%.2f, %.2f}, ", offset, slope)
 	}
@@ -101,14 +104,19 @@ func joined(xs []float64) string {
 }
 
 // mixture finds the kinds of load by expectation maximisation: each scenario and profile is of one kind, and its residuals
-// have that kind's tail. The kinds come from the calm to the wild.
-func mixture(lessons []lesson, h int) (tails [kinds][forecast.TailBins]float64, shares [kinds]float64) {
+// have that kind's tail. The kinds come from the calm to the wild. How common they are is told by the first lessons, which are
+// so many: those of scenarios in which something happens, as a port space that is new may be one.
+func mixture(lessons []lesson, compared, h int) (tails [kinds][forecast.TailBins]float64, shares [kinds]float64) {
 	const (
 		tells  = 30   // independent residuals that a scenario counts for
 		least  = 2e-5 // of a bin that nothing fell into
 		rounds = 60
 	)
-	var all [][forecast.TailBins]float64
+	type profile struct {
+		tail     [forecast.TailBins]float64
+		compared bool
+	}
+	var all []profile
 	for i := range lessons {
 		sum := 0.0
 		for _, n := range lessons[i].residuals[h] {
@@ -121,7 +129,7 @@ func mixture(lessons []lesson, h int) (tails [kinds][forecast.TailBins]float64, 
 		for b := range share {
 			share[b] /= sum
 		}
-		all = append(all, share)
+		all = append(all, profile{share, i < compared})
 	}
 	high := func(t *[forecast.TailBins]float64) (mean float64) {
 		for b, x := range t {
@@ -129,9 +137,7 @@ func mixture(lessons []lesson, h int) (tails [kinds][forecast.TailBins]float64, 
 		}
 		return mean
 	}
-	slices.SortStableFunc(all, func(a, b [forecast.TailBins]float64) int {
-		return int(math.Copysign(1, high(&a)-high(&b)))
-	})
+	slices.SortStableFunc(all, func(a, b profile) int { return cmp.Compare(high(&a.tail), high(&b.tail)) })
 	of := make([][kinds]float64, len(all))
 	for i := range of {
 		of[i][i*kinds/len(all)] = 1
@@ -141,7 +147,7 @@ func mixture(lessons []lesson, h int) (tails [kinds][forecast.TailBins]float64, 
 		for i := range all {
 			for k, r := range of[i] {
 				shares[k] += r / float64(len(all))
-				for b, x := range all[i] {
+				for b, x := range all[i].tail {
 					tails[k][b] += r * x
 				}
 			}
@@ -160,7 +166,7 @@ func mixture(lessons []lesson, h int) (tails [kinds][forecast.TailBins]float64, 
 			var ll [kinds]float64
 			for k := range ll {
 				ll[k] = math.Log(max(shares[k], 1e-9))
-				for b, x := range all[i] {
+				for b, x := range all[i].tail {
 					ll[k] += tells * x * math.Log(tails[k][b])
 				}
 			}
@@ -173,6 +179,19 @@ func mixture(lessons []lesson, h int) (tails [kinds][forecast.TailBins]float64, 
 				of[i][k] /= sum
 			}
 		}
+	}
+	shares = [kinds]float64{}
+	n := 0.0
+	for i := range all {
+		if all[i].compared {
+			n++
+			for k, r := range of[i] {
+				shares[k] += r
+			}
+		}
+	}
+	for k := range shares {
+		shares[k] = max(shares[k]/max(n, 1), 1e-3)
 	}
 	return tails, shares
 }

@@ -57,8 +57,8 @@ budgets:
 		t.Fatal(err)
 	}
 	want := `BUDGET   MODEL            SCOPE   VIPS                                                                                 NODES  NEXT TIER                           DESTINATIONS                  ASSUMED
-web      azure-lb-2018    node    2 (198.51.100.1, 198.51.100.2)                                                       48     1024 ports from 51 nodes on         203.0.113.0/24                nothing
-last     azure-lb         node    1                                                                                    900    none, the table ends at 1000 nodes  192.0.2.0/25 but 192.0.2.1/32  nothing
+web      azure-lb-2018    node    2 (198.51.100.1, 198.51.100.2)                                                       48     1024 ports from 51 nodes on         203.0.113.0/24                tcp.cool_down.rst
+last     azure-lb         node    1                                                                                    900    none, the table ends at 1000 nodes  192.0.2.0/25 but 192.0.2.1/32  tcp.cool_down.rst
 gateway  aws-nat-gateway  shared  2                                                                                    -      -                                   192.0.2.128/25                tcp.cool_down.fin, tcp.cool_down.rst
 router   linux            node    5 (198.51.100.3, 198.51.100.4, 198.51.100.5, 198.51.100.6, …), a port space each, ports 1024-2047    -      -                                   3 prefixes but 3 prefixes     nothing
 
@@ -67,7 +67,7 @@ web      tcp       2048    2048       endpoint    4m        4m         4m       
 web      udp       2048    2048       address     4m        4m         0s             0s   0s       0s    0s       0s
 last     tcp       32      32         endpoint    4m        4m         4m             15s  0s       0s    4m       4m
 last     udp       none
-gateway  tcp       110000  110000     endpoint    5m50s     5m50s      4m             16s  0s       0s    4m       4m
+gateway  tcp       110000  110000     endpoint    5m50s     5m50s      1m             16s  0s       0s    1m       1m
 gateway  udp       110000  110000     endpoint    5m50s     5m50s      0s             0s   0s       0s    0s       0s
 router   tcp       1024    942        endpoint    kernel's  kernel's   2m             10s  0s       0s    0s       0s
 router   udp       1024    942        endpoint    kernel's  kernel's   0s             0s   0s       0s    0s       0s

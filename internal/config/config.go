@@ -91,6 +91,7 @@ type Budget struct {
 	// EvictTimeWait nil follows the kernel's version.
 	EvictTimeWait    *bool   `yaml:"evict_time_wait"`
 	Instances        int     `yaml:"instances"`
+	Blocks           int     `yaml:"blocks"`
 	Retries          int     `yaml:"retries"`
 	Shared           bool    `yaml:"shared"`
 	EffectiveCeiling float64 `yaml:"effective_ceiling"`

@@ -93,7 +93,7 @@ func (r *resolution) params(path string, b *Budget) budget.Params {
 	for _, x := range b.ReservedPorts {
 		p.Reserved = append(p.Reserved, x.PortRange)
 	}
-	p.SpacePerVIP, p.Instances, p.Retries, p.Shared = b.SpacePerVIP, b.Instances, b.Retries, b.Shared
+	p.SpacePerVIP, p.Instances, p.Blocks, p.Retries, p.Shared = b.SpacePerVIP, b.Instances, b.Blocks, b.Retries, b.Shared
 	p.EffectiveCeiling = b.EffectiveCeiling
 	p.TCP, p.UDP = b.TCP.overrides(), b.UDP.overrides()
 	model, _ := budget.FindModel(b.Model)
@@ -221,10 +221,10 @@ func (r *resolution) auto(path string, b *Budget) {
 	}
 	rules, unread := r.m.rulesOf(b)
 	r.noteRules(b.Name, rules)
-	groups, folded := groupRules(rules.Rules)
+	grouped := r.m.Readers.group(b.Netns, rules.Rules)
 	switch azure := r.m.Cloud; {
-	case len(groups) > 0:
-		r.autoRules(path, b, p, groups, folded)
+	case len(grouped.groups) > 0:
+		r.autoRules(path, b, p, grouped)
 		if rules.Private {
 			r.note("%s: the addresses that flows get on this machine are private, so another NAT translates them again and its ports may run out first: "+
 				"add a budget of its model (azure-lb, gcp-nat-static, aws-nat-gateway, …) or of model static", b.Name)

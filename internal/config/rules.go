@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -79,16 +80,26 @@ func noRules(s natrules.Ruleset, unread bool) string {
 	return "no NAT rule on this machine"
 }
 
+// grouping is what budgets are made of: groups, and where there are more than maxAutoBudgets, other for the rest.
+type grouping struct {
+	of     []natrules.Rule // what was grouped
+	groups []natrules.Rule
+	other  natrules.Rule
+	folded int // groups that are in other
+}
+
 // groupRules makes one rule of all that give out the same ports. Masquerade is one for each range, whichever
-// interfaces it is on. What is narrow comes first: flows count under the first budget that takes them. folded are
-// rules beyond maxAutoBudgets, those with the most ports.
-func groupRules(rules []natrules.Rule) (groups, folded []natrules.Rule) {
+// interfaces it is on. What is narrow comes first: flows count under the first budget that takes them. Groups beyond
+// maxAutoBudgets, those with the most ports, are folded.
+func groupRules(rules []natrules.Rule) grouping {
+	var groups []natrules.Rule
 	at := map[string]int{}
-	for _, rule := range rules {
+	for i := range rules {
+		rule := rules[i]
 		if rule.Fixed() {
 			continue
 		}
-		key := groupKey(rule)
+		key := groupKey(&rule)
 		if i, ok := at[key]; ok {
 			groups[i] = joined(groups[i], rule)
 			continue
@@ -113,18 +124,33 @@ func groupRules(rules []natrules.Rule) (groups, folded []natrules.Rule) {
 			cmp.Compare(portsOf(a), portsOf(b)), cmp.Compare(len(a.VIPs), len(b.VIPs)))
 	})
 	if len(groups) <= maxAutoBudgets {
-		return groups, nil
+		return grouping{of: rules, groups: groups}
 	}
 	kept := maxAutoBudgets - 1
-	return groups[:kept:kept], groups[kept:]
+	return grouping{
+		of: rules, groups: slices.Clone(groups[:kept]),
+		other: foldedRule(groups[kept:]), folded: len(groups) - kept,
+	}
 }
 
-// groupKey is the same for rules that share a budget.
-func groupKey(r natrules.Rule) string {
-	if r.Masquerade {
-		return fmt.Sprint("masquerade ", r.Ports)
+// groupKey is the same for rules that share a budget. It is asked of each rule at each look.
+func groupKey(r *natrules.Rule) string {
+	b := make([]byte, 0, 64)
+	number := func(ports collector.PortRange) {
+		b = strconv.AppendUint(append(b, ' '), uint64(ports.First)<<16|uint64(ports.Last), 16)
 	}
-	return fmt.Sprint(r.VIPs, r.Ports, r.Pools, r.SpacePerVIP)
+	if number(r.Ports); r.Masquerade {
+		return "masquerade" + string(b)
+	}
+	b = strconv.AppendBool(append(b, ' '), r.SpacePerVIP)
+	for _, v := range r.VIPs {
+		b = v.AppendTo(append(b, ' '))
+	}
+	for _, p := range r.Pools {
+		b = p.VIP.AppendTo(append(b, ' '))
+		number(p.Ports)
+	}
+	return string(b)
 }
 
 // joined is what two rules of a group do together.
@@ -187,22 +213,21 @@ func portsOf(r natrules.Rule) (n int) {
 }
 
 // autoRules makes a budget of each group of rules.
-func (r *resolution) autoRules(path string, b *Budget, p budget.Params, groups, folded []natrules.Rule) {
+func (r *resolution) autoRules(path string, b *Budget, p budget.Params, g grouping) {
 	before := len(r.budgets)
-	names := r.names(b.Name, groups)
-	for i, g := range groups {
+	names := r.names(b.Name, g.groups)
+	for i, rule := range g.groups {
 		p.Name = names[i]
-		r.ofRule(path, b, p, g, before)
+		r.ofRule(path, b, p, rule, before)
 	}
-	if len(folded) == 0 {
+	if g.folded == 0 {
 		return
 	}
-	all := foldedRule(folded)
 	p.Name = b.Name + "-other"
 	r.note("%s: the NAT rules give out %d different ports and VIPs: the %d with the most ports are one budget, %s, "+
-		"of all their ports together: "+
-		"a budget of model linux counts one of them by itself", b.Name, len(groups)+len(folded), len(folded), p.Name)
-	r.ofRule(path, b, p, all, before)
+		"of all their ports together: a budget of model linux counts one of them by itself",
+		b.Name, len(g.groups)+g.folded, g.folded, p.Name)
+	r.ofRule(path, b, p, g.other, before)
 }
 
 // ofRule adds the budget of a rule, where no budget of the first n counts its flows.
@@ -225,6 +250,9 @@ func (r *resolution) ofRule(path string, b *Budget, p budget.Params, g natrules.
 	r.found(path, p, g.String(), n)
 }
 
+// maxFoldedVIPs is how many VIPs the budget of folded rules lists: with more it takes whatever no other takes.
+const maxFoldedVIPs = 4096
+
 // foldedRule stands for many rules: it is full only when all of them are. VIPs of one family are kept, those of the
 // first rule that has any.
 func foldedRule(rules []natrules.Rule) natrules.Rule {
@@ -245,7 +273,9 @@ func foldedRule(rules []natrules.Rule) natrules.Rule {
 		}
 	}
 	slices.SortFunc(all.VIPs, netip.Addr.Compare)
-	all.VIPs = slices.Compact(all.VIPs)
+	if all.VIPs = slices.Compact(all.VIPs); len(all.VIPs) > maxFoldedVIPs {
+		all.VIPs = nil
+	}
 	return all
 }
 

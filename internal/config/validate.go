@@ -98,6 +98,7 @@ func (v *validation) budget(path string, b *Budget, names map[string]bool) {
 		{"ports", float64(b.Ports)},
 		{"max_ports", float64(b.MaxPorts)},
 		{"instances", float64(b.Instances)},
+		{"blocks", float64(b.Blocks)},
 		{"retries", float64(b.Retries)},
 		{"effective_ceiling", b.EffectiveCeiling},
 	} {

@@ -36,7 +36,8 @@ var awsNames = [numAWSFields]string{
 }
 
 // awsDefault is the format of version 2.
-const awsDefault = "version account-id interface-id srcaddr dstaddr srcport dstport protocol packets bytes start end action log-status"
+const awsDefault = "version account-id interface-id srcaddr dstaddr srcport dstport protocol packets bytes " +
+	"start end action log-status"
 
 // TCP flags of a row: the bits of all its packets.
 const (
@@ -54,12 +55,14 @@ type aws struct {
 
 // isAWS recognises a line of names or of the default format.
 func isAWS(line []byte) bool {
-	if bytes.Contains(line, []byte("srcaddr")) && bytes.Contains(line, []byte("dstaddr")) && !bytes.ContainsAny(line, ",;\t{") {
+	if bytes.Contains(line, []byte("srcaddr")) && bytes.Contains(line, []byte("dstaddr")) &&
+		!bytes.ContainsAny(line, ",;\t{") {
 		return true
 	}
 	var f [15][]byte
 	n := words(line, f[:])
-	return n == 14 && string(f[0]) == "2" && (string(f[13]) == "OK" || string(f[13]) == "NODATA" || string(f[13]) == "SKIPDATA")
+	return n == 14 && string(f[0]) == "2" && (string(f[13]) == "OK" || string(f[13]) == "NODATA" ||
+		string(f[13]) == "SKIPDATA")
 }
 
 func newAWS(first []byte) (*aws, bool, error) {
@@ -79,7 +82,10 @@ func newAWS(first []byte) (*aws, bool, error) {
 			}
 		}
 	}
-	for _, k := range []awsField{awsSource, awsDestination, awsSourcePort, awsDestinationPort, awsProtocol, awsStart, awsEnd} {
+	for _, k := range []awsField{
+		awsSource, awsDestination, awsSourcePort, awsDestinationPort, awsProtocol,
+		awsStart, awsEnd,
+	} {
 		if p.at[k] < 0 {
 			return nil, header, fmt.Errorf("the flow log has no field %s", awsNames[k])
 		}

@@ -7,8 +7,9 @@ import (
 )
 
 // Azure flow logs: JSON whose flows are strings of values separated by commas, in any depth of it. Virtual network
-// flow logs: time in ms, source, destination, ports, protocol number, direction, state B, C, E or D, encryption, counts.
-// Network security group flow logs, version 2: time in s, source, destination, ports, T or U, direction, A or D, state, counts.
+// flow logs: time in ms, source, destination, ports, protocol number, direction, state B, C, E or D, encryption,
+// counts. Network security group flow logs, version 2: time in s, source, destination, ports, T or U, direction, A
+// or D, state, counts.
 
 type azure struct{ fields [16][]byte }
 

@@ -7,13 +7,15 @@ import (
 	"github.com/snatwatch/snatwatch/collector"
 )
 
-// The text of conntrack-tools: events ("conntrack -E -o timestamp") with their time in brackets, or a list ("conntrack -L")
-// of one moment. Only the first direction of an entry is read: what the node asked for.
+// The text of conntrack-tools: events ("conntrack -E -o timestamp") with the time at which the tool read them in
+// brackets, or a list ("conntrack -L") of one moment. Only the first direction of an entry is read: what the node
+// asked for.
 
 type conntrack struct{}
 
 func isConntrack(line []byte) bool {
-	return bytes.Contains(line, []byte(" src=")) && bytes.Contains(line, []byte(" dst=")) && bytes.Contains(line, []byte(" sport="))
+	return bytes.Contains(line, []byte(" src=")) && bytes.Contains(line, []byte(" dst=")) &&
+		bytes.Contains(line, []byte(" sport="))
 }
 
 func (conntrack) parse(line []byte, r *Row) error {

@@ -146,7 +146,7 @@ func (c *Counter) Take(r *Row) {
 	case Instant:
 		c.finish(f, collector.ReasonUnknown)
 	case Unanswered:
-		f.end = max(f.end, f.start+int64(halfOpen(terms)))
+		f.end += int64(halfOpen(terms))
 		c.finish(f, collector.Timeout)
 	}
 	if c.swept++; c.swept > 1<<16 && c.swept > len(c.flows) {
@@ -170,12 +170,13 @@ func (c *Counter) another(f *live, r *Row) bool {
 	return r.Start-f.end > c.gap
 }
 
-// halfOpen is how long an open without an answer holds its port: as the terms say, else as long as Linux sends the SYN again.
+// halfOpen is how long an open without an answer holds its port after its last SYN: as the terms say, else as long as
+// conntrack keeps SYN_SENT.
 func halfOpen(t *budget.Terms) time.Duration {
 	if t.HalfOpen > 0 {
 		return t.HalfOpen
 	}
-	return 127 * time.Second
+	return 120 * time.Second
 }
 
 // space finds or makes a flow's port space.

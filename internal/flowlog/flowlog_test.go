@@ -139,6 +139,21 @@ func TestFormats(t *testing.T) {
 			},
 		},
 		{
+			name: "CSV of the backtest, with relative times", format: "CSV",
+			text: "start,duration,destination,source,protocol,reason\n1.5,4,203.0.113.7:443,10.0.0.5,tcp,rst\n" +
+				"2,1,[2001:db8::7]:53,b,udp,idle\n3,1,store:443,b,tcp,fin\n4,1,203.0.113.7:443,b,icmp,\n",
+			want: []string{
+				"9.99e+07-9.99e+07 tcp 10.0.0.5:0 > 203.0.113.7:443 1 rst",
+				"9.99e+07-9.99e+07 udp 0.0.0.0:0 > [2001:db8::7]:53 1 idle",
+			},
+			skipped: map[string]int{string(skipProtocol): 1}, bad: 1,
+		},
+		{
+			name: "CSV with other names", format: "CSV",
+			text: "Src_IP;Dst_IP;DstPort;ts;end_time\n10.0.0.5;203.0.113.7;443;1600000001.5;2020-09-13T12:26:43Z\n",
+			want: []string{"1.5-3 tcp 10.0.0.5:0 > 203.0.113.7:443 1 unknown"},
+		},
+		{
 			name: "Zeek", format: "Zeek conn.log",
 			text: "#separator \\x09\n#fields\tts\tuid\tid.orig_h\tid.orig_p\tid.resp_h\tid.resp_p\tproto\tservice\tduration\tconn_state\n" +
 				"1600000001.5\tC1\t10.0.0.5\t40000\t203.0.113.7\t443\ttcp\tssl\t1.25\tSF\n" +

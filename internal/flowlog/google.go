@@ -50,7 +50,8 @@ func (p *google) parse(line []byte, r *Row) error {
 	if r.Tuple.Protocol, err = protocol(bare(c.Protocol)); err != nil {
 		return err
 	}
-	if err := r.Tuple.ends([]byte(c.Source), []byte(c.Destination), bare(c.SourcePort), bare(c.DestinationPort)); err != nil {
+	if err := r.Tuple.ends([]byte(c.Source), []byte(c.Destination), bare(c.SourcePort),
+		bare(c.DestinationPort)); err != nil {
 		return err
 	}
 	if err := r.Tuple.outbound(); err != nil {

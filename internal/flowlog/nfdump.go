@@ -6,9 +6,9 @@ import (
 	"time"
 )
 
-// nfdump's CSV: versions up to 1.7.1 at least name columns ts, te, td, sa, da, sp, dp, pr, flg; newer ones firstSeen,
-// duration, proto, srcAddr, srcPort, dstAddr, dstPort. Times are of the machine's zone without saying which: UTC is taken. ts
-// and te are cut to whole seconds where td, the duration, is not.
+// nfdump's CSV: versions up to 1.7.1 at least name columns ts, te, td, sa, da, sp, dp, pr, flg; newer ones
+// firstSeen, duration, proto, srcAddr, srcPort, dstAddr, dstPort. Times are of the machine's zone without saying
+// which: UTC is taken. ts and te are cut to whole seconds where td, the duration, is not.
 
 type nfField int
 
@@ -92,7 +92,8 @@ func (p *nfdump) parse(line []byte, r *Row) error {
 	if r.Tuple.Protocol, err = protocol(p.get(nfProtocol)); err != nil {
 		return err
 	}
-	if err := r.Tuple.ends(p.get(nfSource), p.get(nfDestination), p.get(nfSourcePort), p.get(nfDestinationPort)); err != nil {
+	if err := r.Tuple.ends(p.get(nfSource), p.get(nfDestination), p.get(nfSourcePort),
+		p.get(nfDestinationPort)); err != nil {
 		return err
 	}
 	if err := r.Tuple.outbound(); err != nil {

@@ -127,6 +127,8 @@ func (r *run) read(head []byte) error {
 		return r.strings(&azure{})
 	case first[0] == '{' && bytes.Contains(first, []byte(`"jsonPayload"`)):
 		r.out.Format, p = Format{Name: "Google Cloud log", Gap: int64(350 * time.Second)}, &google{}
+	case newCSV(first) != nil:
+		r.out.Format, p, header = Format{Name: "CSV"}, newCSV(first), true
 	default:
 		return fmt.Errorf("%w: it begins %.60q", ErrFormat, first)
 	}
@@ -240,7 +242,7 @@ func (r *run) done() error {
 // Left says how many rows were left out, by why.
 func (r *Result) Left() string { return counts(r.Skipped) }
 
-// Known reports whether the head of a file is of a log that this package reads.
+// Known reports whether the head of a file is of a log that this package reads, other than CSV of the backtest's columns.
 func Known(head []byte) bool {
 	head = bytes.TrimLeft(head, " \r\n\t")
 	first, _, _ := bytes.Cut(head, []byte("\n"))

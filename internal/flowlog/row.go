@@ -201,7 +201,8 @@ func protocol(b []byte) (collector.Protocol, error) {
 func (a *Addr) private() bool {
 	if a[10] == 0xff && a[11] == 0xff && a[0] == 0 && a[9] == 0 {
 		x, y := a[12], a[13]
-		return x == 10 || x == 127 || x == 172 && y >= 16 && y < 32 || x == 192 && y == 168 || x == 169 && y == 254 || x == 100 && y >= 64 && y < 128
+		return x == 10 || x == 127 || x == 172 && y >= 16 && y < 32 || x == 192 && y == 168 || x == 169 &&
+			y == 254 || x == 100 && y >= 64 && y < 128
 	}
 	return a[0] == 0xfc || a[0] == 0xfd || a[0] == 0xfe && a[1]&0xc0 == 0x80
 }

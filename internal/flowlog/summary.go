@@ -8,7 +8,8 @@ import (
 	"github.com/snatwatch/snatwatch/collector"
 )
 
-// Lifetimes is the histogram of the TCP flows that were seen to end: bounds in seconds, counts with one more, the sum in seconds.
+// Lifetimes is the histogram of the TCP flows that were seen to end: bounds in seconds, counts with one more, the
+// sum in seconds.
 func (c *Counter) Lifetimes() (bounds, counts []float64, sum float64) {
 	for k := range lifetimeBuckets {
 		bounds = append(bounds, math.Ldexp(0.001, k))
@@ -33,7 +34,8 @@ func (c *Counter) Ends() map[string]float64 {
 // Points are the most that one port space held, by five minutes in which anything opened, in order of time.
 func (c *Counter) Points() []Point { return c.points }
 
-// Opened is how many flows there were; Late how many of them began before what was counted already, so that peaks may be too low.
+// Opened is how many flows there were; Late how many of them began before what was counted already, so that peaks
+// may be too low.
 func (c *Counter) Opened() uint64 { return c.opened }
 
 // Late is how many flows came too late to be counted at their time.

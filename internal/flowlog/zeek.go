@@ -23,7 +23,10 @@ func (p *zeek) header(line []byte) {
 		return
 	}
 	n := fields(line[len("#fields\t"):], '\t', p.fields[:])
-	for k, name := range [8]string{"ts", "duration", "id.orig_h", "id.orig_p", "id.resp_h", "id.resp_p", "proto", "conn_state"} {
+	for k, name := range [8]string{
+		"ts", "duration", "id.orig_h", "id.orig_p", "id.resp_h", "id.resp_p",
+		"proto", "conn_state",
+	} {
 		p.at[k] = -1
 		for i, f := range p.fields[:n] {
 			if string(f) == name {

@@ -20,6 +20,7 @@ type Metadata struct {
 	UID             string            `json:"uid"`
 	ResourceVersion string            `json:"resourceVersion"`
 	Labels          map[string]string `json:"labels"`
+	Annotations     map[string]string `json:"annotations"`
 	Owners          []Owner           `json:"ownerReferences"`
 }
 

@@ -57,7 +57,8 @@ func stressTest(ctx context.Context, b *bench, r *StepReport) error {
 		r.count(t.name+": flows open at the same time", t.report.Open, exactly(t.vips*perVIP().Len()), t.means)
 		r.count(t.name+": flows that found no port", t.report.Causes["no answer"], exactly(beyond),
 			"no answer within the timeout, nothing else is to be seen")
-		r.count(t.name+": VIPs that the target saw", len(t.report.VIPs), exactly(t.vips), "verify --serve tells each caller")
+		r.count(t.name+": VIPs that the target saw", len(t.report.VIPs), exactly(t.vips),
+			"verify --serve tells each caller")
 		confirmed := 0
 		if t.report.Verdict.Outcome == verify.Confirmed {
 			confirmed = 1

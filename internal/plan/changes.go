@@ -70,22 +70,23 @@ func (p *planner) vipChange() []Change {
 	c.Answer = p.answer(more, &p.Demand, p.Nodes)
 	switch {
 	case b.SpacePerVIP:
-		c.Why = "a hash of source and destination picks the VIP: the flows that fill this one do not go to the next"
+		c.Why = "the route, or a hash of source and destination, picks the VIP: the flows that fill this one do not go to the next"
 	case more.TCP.Ports > b.TCP.Ports:
 		c.Why = fmt.Sprintf("%d ports in place of %d", more.TCP.Ports, b.TCP.Ports)
 		c.Commands = commands(more)
 	case b.Params.Ports > 0 || family(b.Model) == "gcp":
 		c.Why = "the allocation of each node is fixed: a VIP makes room for more nodes, or for a larger allocation"
 	case b.Model == "azure-lb":
-		c.Why = fmt.Sprintf("the default allocation is capped at 1024 ports a node since 2023: %d with %s too", more.TCP.Ports, vips(more.VIPCount))
+		c.Why = fmt.Sprintf("the default allocation is capped at 1024 ports a node since 2023: %d with %s too",
+			more.TCP.Ports, vips(more.VIPCount))
 	default:
 		c.Why = "the model gives the same ports for any number of VIPs"
 	}
 	return []Change{c}
 }
 
-// poolChanges are a smaller pool where a table gives each node more ports then, and a larger one, which spreads the load.
-// The load of the whole pool stays.
+// poolChanges are a smaller pool where a table gives each node more ports then, and a larger one, which spreads the
+// load. The load of the whole pool stays.
 func (p *planner) poolChanges() []Change {
 	b := p.budget
 	if b.Scope == budget.ScopeShared {
@@ -104,7 +105,8 @@ func (p *planner) poolChanges() []Change {
 		if fewer.TCP.Ports > b.TCP.Ports {
 			out = append(out, Change{
 				Name: fmt.Sprintf("a pool of %d nodes", n), Answer: p.answer(fewer, p.spread(n), n),
-				Why: fmt.Sprintf("%d ports a node in place of %d, and each node takes %.2f times the load", fewer.TCP.Ports, b.TCP.Ports, float64(p.Nodes)/float64(n)),
+				Why: fmt.Sprintf("%d ports a node in place of %d, and each node takes %.2f times the load",
+					fewer.TCP.Ports, b.TCP.Ports, float64(p.Nodes)/float64(n)),
 			})
 			break
 		}
@@ -112,10 +114,12 @@ func (p *planner) poolChanges() []Change {
 	if more, err := b.WithNodes(2 * p.Nodes); err == nil {
 		why := "each node takes half of the load and keeps its ports"
 		if more.TCP.Ports < b.TCP.Ports {
-			why = fmt.Sprintf("each node takes half of the load, and its ports fall from %d to %d", b.TCP.Ports, more.TCP.Ports)
+			why = fmt.Sprintf("each node takes half of the load, and its ports fall from %d to %d",
+				b.TCP.Ports, more.TCP.Ports)
 		}
 		out = append(out, Change{
-			Name: fmt.Sprintf("twice the nodes, %d", 2*p.Nodes), Answer: p.answer(more, p.spread(2*p.Nodes), 2*p.Nodes), Why: why,
+			Name: fmt.Sprintf("twice the nodes, %d", 2*p.Nodes), Why: why,
+			Answer: p.answer(more, p.spread(2*p.Nodes), 2*p.Nodes),
 		})
 	}
 	return out
@@ -133,7 +137,8 @@ func (p *planner) spread(n int) *Demand {
 func (p *planner) moves(plan *Plan) []Change {
 	var out []Change
 	for _, o := range plan.Offers {
-		near := o.Model == "instance-ip" || family(o.Model) == family(p.budget.Model)
+		home := family(p.budget.Model)
+		near := o.Model == "instance-ip" || home != "" && family(o.Model) == home
 		if o.Model == p.budget.Model || past(o.Model) || !o.Fits || !near {
 			continue
 		}
@@ -141,7 +146,10 @@ func (p *planner) moves(plan *Plan) []Change {
 		if o.Model == "instance-ip" {
 			name = "an address for each node (instance-ip)"
 		}
-		out = append(out, Change{Name: name, Answer: o.Answer, Commands: o.Commands, Why: fmt.Sprintf("%d ports in all", o.Reserved)})
+		out = append(out, Change{
+			Name: name, Answer: o.Answer, Commands: o.Commands,
+			Why: fmt.Sprintf("%d ports in all", o.Reserved),
+		})
 	}
 	return out
 }
@@ -156,7 +164,8 @@ func (p *planner) holdChanges(plan *Plan) []Change {
 	shorter.Lifetimes = d.Lifetimes.cut(cut)
 	c := Change{
 		Name: fmt.Sprintf("no flow longer than %s", span(cut)), Answer: p.answer(b, &shorter, p.Nodes),
-		Why: fmt.Sprintf("mean lifetime %s in place of %s; what is longer must end, not go on in another flow", span(shorter.Lifetimes.Mean()), span(d.Lifetimes.Mean())),
+		Why: fmt.Sprintf("mean lifetime %s in place of %s; what is longer must end, not go on in another flow",
+			span(shorter.Lifetimes.Mean()), span(d.Lifetimes.Mean())),
 	}
 	if cool > plan.LongestHold {
 		c.Why += fmt.Sprintf("; the cool-down of %s alone holds more than the ports carry", span(cool))
@@ -169,7 +178,8 @@ func (p *planner) holdChanges(plan *Plan) []Change {
 	pieces.Lifetimes = Law{{d.Lifetimes.Mean() / n, 1}}
 	out = append(out, Change{
 		Name: fmt.Sprintf("the same work in pieces of %s", span(cut)), Answer: p.answer(b, &pieces, p.Nodes),
-		Why: fmt.Sprintf("%.1f times the flows for the same seconds of use, and each cools down for %s: splitting files helps only if pieces are fetched faster or fewer at a time", n, span(cool)),
+		Why: fmt.Sprintf("%.1f times the flows for the same seconds of use, and each cools down for %s: "+
+			"splitting files helps only if pieces are fetched faster or fewer at a time", n, span(cool)),
 	})
 
 	calls := p.calls(plan.Today)
@@ -193,7 +203,8 @@ func (p *planner) holdChanges(plan *Plan) []Change {
 		reset.Ends = map[string]float64{"rst": 1}
 		out = append(out, Change{
 			Name: "clients that close by reset (SO_LINGER of 0)", Answer: p.answer(b, &reset, p.Nodes),
-			Why: fmt.Sprintf("a port cools down for %s after an RST, %s after a FIN; for calls whose answer was read in full", span(rst.Seconds()), span(fin.Seconds())),
+			Why: fmt.Sprintf("a port cools down for %s after an RST, %s after a FIN; for calls whose answer "+
+				"was read in full", span(rst.Seconds()), span(fin.Seconds())),
 		})
 	}
 	return out
@@ -249,10 +260,14 @@ func (p *planner) destinationChanges() []Change {
 		Why: "flows to different addresses may use the same port",
 	}
 	if b.TCP.Unique == budget.PerNothing {
-		second.Answer, second.Why = p.answer(b, d, p.Nodes), "a port serves one flow at a time here, whatever its destination"
+		second.Answer = p.answer(b, d, p.Nodes)
+		second.Why = "a port serves one flow at a time here, whatever its destination"
 	}
 	out := []Change{second}
-	private := Change{Name: "the destination behind a private endpoint", Why: "its flows leave the NAT; the next-busiest destination counts then"}
+	private := Change{
+		Name: "the destination behind a private endpoint",
+		Why:  "its flows leave the NAT; the next-busiest destination counts then",
+	}
 	rest := *d
 	next := d.Next
 	if math.IsNaN(next) {

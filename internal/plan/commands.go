@@ -14,33 +14,46 @@ func commands(b *budget.Budget) []string {
 	case "azure-lb", "azure-lb-2018":
 		return []string{
 			"az network public-ip create --resource-group GROUP --name VIP-NEW --sku Standard",
-			"az network lb frontend-ip create --resource-group GROUP --lb-name LB --name FRONTEND-NEW --public-ip-address VIP-NEW",
-			fmt.Sprintf("az network lb outbound-rule update --resource-group GROUP --lb-name LB --name RULE --frontend-ip-configs %s", list("FRONTEND", n)),
-			fmt.Sprintf("on AKS: az aks update --resource-group GROUP --name CLUSTER --load-balancer-managed-outbound-ip-count %d", n),
+			"az network lb frontend-ip create --resource-group GROUP --lb-name LB --name FRONTEND-NEW " +
+				"--public-ip-address VIP-NEW",
+			fmt.Sprintf("az network lb outbound-rule update --resource-group GROUP --lb-name LB --name RULE "+
+				"--frontend-ip-configs %s", list("FRONTEND", n)),
+			fmt.Sprintf("on AKS: az aks update --resource-group GROUP --name CLUSTER "+
+				"--load-balancer-managed-outbound-ip-count %d", n),
 		}
 	case "azure-lb-manual":
 		return []string{
-			fmt.Sprintf("az network lb outbound-rule update --resource-group GROUP --lb-name LB --name RULE --outbound-ports %d --frontend-ip-configs %s", b.Params.Ports, list("FRONTEND", n)),
-			fmt.Sprintf("on AKS: az aks update --resource-group GROUP --name CLUSTER --load-balancer-outbound-ports %d --load-balancer-managed-outbound-ip-count %d", b.Params.Ports, n),
+			fmt.Sprintf("az network lb outbound-rule update --resource-group GROUP --lb-name LB --name RULE "+
+				"--outbound-ports %d --frontend-ip-configs %s", b.Params.Ports, list("FRONTEND", n)),
+			fmt.Sprintf("on AKS: az aks update --resource-group GROUP --name CLUSTER "+
+				"--load-balancer-outbound-ports %d --load-balancer-managed-outbound-ip-count %d", b.Params.Ports, n),
 		}
 	case "azure-nat-gateway":
 		return []string{
-			fmt.Sprintf("az network nat gateway create --resource-group GROUP --name NAT --public-ip-addresses %s --idle-timeout 4", list("VIP", n)),
+			fmt.Sprintf("az network nat gateway create --resource-group GROUP --name NAT "+
+				"--public-ip-addresses %s --idle-timeout 4", list("VIP", n)),
 			"az network vnet subnet update --resource-group GROUP --vnet-name VNET --name SUBNET --nat-gateway NAT",
 		}
 	case "azure-firewall":
-		return []string{fmt.Sprintf("az network firewall ip-config create --resource-group GROUP --firewall-name FIREWALL --name CONFIG-NEW --public-ip-address VIP-NEW   # until it has %s", vips(n))}
-	case "aws-nat-gateway":
+		return []string{fmt.Sprintf("az network firewall ip-config create --resource-group GROUP "+
+			"--firewall-name FIREWALL --name CONFIG-NEW --public-ip-address VIP-NEW   # until it has %s", vips(n))}
+	case "aws-nat-gateway", "aws-nat-gateway-regional":
 		return []string{
 			"aws ec2 allocate-address --domain vpc",
-			fmt.Sprintf("aws ec2 associate-nat-gateway-address --nat-gateway-id nat-ID --allocation-ids eipalloc-ID   # until it has %s", vips(n)),
+			fmt.Sprintf("aws ec2 associate-nat-gateway-address --nat-gateway-id nat-ID --allocation-ids "+
+				"eipalloc-ID   # until it has %s", vips(n)),
 		}
 	case "gcp-nat-static":
-		return []string{fmt.Sprintf("gcloud compute routers nats update NAT --router=ROUTER --region=REGION --no-enable-dynamic-port-allocation --min-ports-per-vm=%d --nat-external-ip-pool=%s", b.TCP.Ports, commaList("VIP", n))}
+		return []string{fmt.Sprintf("gcloud compute routers nats update NAT --router=ROUTER --region=REGION "+
+			"--no-enable-dynamic-port-allocation --min-ports-per-vm=%d "+
+			"--nat-external-ip-pool=%s", b.TCP.Ports, commaList("VIP", n))}
 	case "gcp-nat-dynamic":
-		return []string{fmt.Sprintf("gcloud compute routers nats update NAT --router=ROUTER --region=REGION --enable-dynamic-port-allocation --max-ports-per-vm=%d --nat-external-ip-pool=%s", b.TCP.Ports, commaList("VIP", n))}
+		return []string{fmt.Sprintf("gcloud compute routers nats update NAT --router=ROUTER --region=REGION "+
+			"--enable-dynamic-port-allocation --max-ports-per-vm=%d "+
+			"--nat-external-ip-pool=%s", b.TCP.Ports, commaList("VIP", n))}
 	case "linux":
-		return []string{fmt.Sprintf("nft add rule ip nat postrouting meta l4proto tcp counter snat to numgen inc mod %d map %s   # each attempt takes the next VIP; snat to a range would not", n, vipMap(n))}
+		return []string{fmt.Sprintf("nft add rule ip nat postrouting meta l4proto tcp counter snat to numgen "+
+			"inc mod %d map %s   # each attempt takes the next VIP; snat to a range would not", n, vipMap(n))}
 	}
 	return nil
 }

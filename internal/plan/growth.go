@@ -3,6 +3,7 @@ package plan
 import (
 	"fmt"
 	"math"
+	"strings"
 	"time"
 
 	"github.com/snatwatch/snatwatch/detector/budget"
@@ -45,11 +46,17 @@ func (p *planner) rightSize() []string {
 	case least == 0 && best == 0:
 		out = append(out, "No number of nodes meets the target with these ports.")
 	case least == 0:
-		out = append(out, fmt.Sprintf("No number of nodes meets the target with today's setup; %d nodes do%s.", best, with))
+		out = append(out, fmt.Sprintf("No number of nodes meets the target with today's setup; %d nodes do%s.",
+			best, with))
 	case least > p.Nodes:
-		out = append(out, fmt.Sprintf("The ports need %d nodes for the pool's load, and there are %d%s.", least, p.Nodes, orVIP(best, least, with)))
+		out = append(out, fmt.Sprintf("The ports need %d nodes for the pool's load, and there are %d%s.",
+			least, p.Nodes, orVIP(best, least, with)))
 	default:
-		out = append(out, fmt.Sprintf("The ports need %d nodes of %d for the pool's load%s.", least, p.Nodes, orVIP(best, least, with)))
+		out = append(out, fmt.Sprintf("The ports need %d nodes of %d for the pool's load%s.", least, p.Nodes,
+			orVIP(best, least, with)))
+	}
+	if text := p.poolSizes(p.budget); text != "" {
+		out = append(out, text)
 	}
 	if p.CPU > 0 {
 		cpu := max(1, int(math.Ceil(float64(p.Nodes)*p.CPU/utilisation)))
@@ -57,7 +64,8 @@ func (p *planner) rightSize() []string {
 		if p.budget.Scope != budget.ScopeShared {
 			need = max(cpu, best)
 		}
-		out = append(out, fmt.Sprintf("The processors are used to %s at the peak: %d nodes would use %s.", Percent(p.CPU), cpu, Percent(utilisation)))
+		out = append(out, fmt.Sprintf("The processors are used to %s at the peak: %d nodes would use %s.",
+			Percent(p.CPU), cpu, Percent(utilisation)))
 		if best > 0 && need < p.Nodes {
 			out = append(out, fmt.Sprintf("So %d of %d nodes can go%s.", p.Nodes-need, p.Nodes, with))
 		}
@@ -72,6 +80,43 @@ func orVIP(best, least int, with string) string {
 	return ""
 }
 
+// poolSizes are the pools that carry the pool's load under the target, where a table gives each size its ports.
+func (p *planner) poolSizes(b *budget.Budget) string {
+	if b.Model != "azure-lb" && b.Model != "azure-lb-2018" {
+		return ""
+	}
+	var spans []string
+	first := 0
+	for n := 1; n <= 1001; n++ {
+		switch ok := n <= 1000 && p.enough(b, n); {
+		case ok && first == 0:
+			first = n
+		case !ok && first > 0 && first == n-1:
+			spans, first = append(spans, fmt.Sprint(first)), 0
+		case !ok && first > 0:
+			spans, first = append(spans, fmt.Sprintf("%d–%d", first, n-1)), 0
+		}
+	}
+	if len(spans) == 0 {
+		return fmt.Sprintf("No pool size carries the pool's load with %s.", vips(b.VIPCount))
+	}
+	return fmt.Sprintf("Pools of %s nodes carry the pool's load with %s.", strings.Join(spans, ", "), vips(b.VIPCount))
+}
+
+// enough reports whether a pool of n nodes carries the pool's load under the target.
+func (p *planner) enough(b *budget.Budget, n int) bool {
+	sized, err := b.WithNodes(n)
+	if b.Nodes == 0 {
+		sized, err = b, nil // the pool size is nothing to this model
+	}
+	if err != nil {
+		return false
+	}
+	d := p.spread(n)
+	k := p.peaks(&sized.TCP, d, d.Rate, 1)
+	return k.load < float64(sized.TCP.Effective) && k.probability(sized.TCP.Effective) < p.Target
+}
+
 // fewestNodes is the smallest pool that carries the pool's load under the target; 0 where none up to
 // the model's largest does.
 func (p *planner) fewestNodes(b *budget.Budget) int {
@@ -80,15 +125,7 @@ func (p *planner) fewestNodes(b *budget.Budget) int {
 	}
 	const most = 1000
 	for n := 1; n <= most; n++ {
-		sized, err := b.WithNodes(n)
-		if b.Nodes == 0 {
-			sized, err = b, nil // the pool size is nothing to this model
-		}
-		if err != nil {
-			break
-		}
-		k := p.peaks(&sized.TCP, p.spread(n), p.spread(n).Rate, 1)
-		if k.load < float64(sized.TCP.Effective) && k.probability(sized.TCP.Effective) < p.Target {
+		if p.enough(b, n) {
 			return n
 		}
 	}
@@ -115,12 +152,14 @@ func (p *planner) growth() ([]string, *time.Time) {
 	if !soon {
 		return []string{"At this growth today's setup lasts for a century."}, nil
 	}
-	out := []string{fmt.Sprintf("With as many nodes as today the setup ends on %s: the load is then %.2f times today's.",
+	out := []string{fmt.Sprintf("With as many nodes as today the setup ends on %s: the load is then %.2f "+
+		"times today's.",
 		ends.Format(time.DateOnly), math.Exp2(doublings))}
 	if b.NextTierPorts > 0 {
 		n := b.Nodes + b.NodesToNextTier + 1
 		if at, soon := after(math.Log2(float64(n) / float64(b.Nodes))); soon {
-			out = append(out, fmt.Sprintf("If nodes are added in step with the load, node %d comes on %s and halves each share to %d ports.",
+			out = append(out, fmt.Sprintf("If nodes are added in step with the load, node %d comes on %s and "+
+				"halves each share to %d ports.",
 				n, at.Format(time.DateOnly), b.NextTierPorts))
 		}
 	}

@@ -27,7 +27,7 @@ type Offer struct {
 
 // family is the cloud that a model is of; "" is any.
 func family(model string) string {
-	for _, f := range []string{"azure", "aws", "gcp", "oci", "huawei"} {
+	for _, f := range []string{"azure", "aws", "gcp", "oci", "huawei", "alibaba", "tencent"} {
 		if strings.HasPrefix(model, f+"-") {
 			return f
 		}
@@ -93,7 +93,8 @@ func (p *planner) offer(m budget.Model) (Offer, bool) {
 		out.Why = ""
 		out.Commands = commands(out.budget)
 	} else {
-		out.Why = fmt.Sprintf("%d ports are the most here, and %s would be held", out.Answer.Ports, ports(out.Answer.Load))
+		out.Why = fmt.Sprintf("%d ports are the most here, and %s would be held", out.Answer.Ports,
+			ports(out.Answer.Load))
 	}
 	return out, true
 }

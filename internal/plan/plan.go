@@ -64,13 +64,15 @@ type Plan struct {
 	NeedHigh int     `json:"ports_needed_high"`
 	Multiple float64 `json:"multiple_of_today"`
 	// LongestHold is the mean hold time that today's ports carry, in seconds.
-	LongestHold float64  `json:"longest_mean_hold_seconds"`
-	Offers      []Offer  `json:"offers"`
-	Changes     []Change `json:"changes"`
-	Nothing     []Change `json:"nothing"`
-	Edge        string   `json:"tier_edge,omitempty"`
-	Size        []string `json:"right_sizing,omitempty"`
-	Growth      []string `json:"growth,omitempty"`
+	LongestHold float64 `json:"longest_mean_hold_seconds"`
+	// LongestCoolDown is what today's lifetimes leave of it, 0 where nothing.
+	LongestCoolDown float64  `json:"longest_mean_cool_down_seconds"`
+	Offers          []Offer  `json:"offers"`
+	Changes         []Change `json:"changes"`
+	Nothing         []Change `json:"nothing"`
+	Edge            string   `json:"tier_edge,omitempty"`
+	Size            []string `json:"right_sizing,omitempty"`
+	Growth          []string `json:"growth,omitempty"`
 	// Ends is when today's setup no longer meets the target, where the load grows.
 	Ends  *time.Time `json:"ends,omitempty"`
 	Notes []string   `json:"notes,omitempty"`
@@ -84,6 +86,28 @@ type planner struct {
 
 // Make works out a plan. It refuses impossible numbers, and never makes a plan of nothing.
 func Make(in Input) (*Plan, error) {
+	p, err := newPlanner(in)
+	if err != nil {
+		return nil, err
+	}
+	out := p.changed()
+	out.Edge = p.edge()
+	out.Size = p.rightSize()
+	out.Growth, out.Ends = p.growth()
+	return out, nil
+}
+
+// Changes works out what changes buy, and leaves out sizes and growth, which take longest.
+func Changes(in Input) (*Plan, error) {
+	p, err := newPlanner(in)
+	if err != nil {
+		return nil, err
+	}
+	return p.changed(), nil
+}
+
+// newPlanner checks an input and fills in what was left open.
+func newPlanner(in Input) (*planner, error) {
 	if in.Target == 0 {
 		in.Target = 0.01
 	}
@@ -113,11 +137,11 @@ func Make(in Input) (*Plan, error) {
 	if b.TCP.Ports == 0 {
 		return nil, errors.New("the budget has no TCP ports")
 	}
-	p := &planner{in, b}
-	return p.make(), nil
+	return &planner{in, b}, nil
 }
 
-func (p *planner) make() *Plan {
+// changed is the plan without sizes and growth.
+func (p *planner) changed() *Plan {
 	today := p.answer(p.budget, &p.Demand, p.Nodes)
 	out := &Plan{
 		Model: p.budget.Model, Setting: setting(p.budget), Nodes: p.Nodes, Target: p.Target, Demand: p.Demand,
@@ -131,13 +155,12 @@ func (p *planner) make() *Plan {
 	out.Multiple = float64(out.Need) / float64(today.Ports)
 	k := p.peaks(&p.budget.TCP, &p.Demand, p.Demand.Rate, p.sharers(p.budget, p.Nodes))
 	out.LongestHold = k.hold * k.mostLoad(today.Effective, p.Target) / k.load
+	out.LongestCoolDown = max(0, out.LongestHold-p.Demand.Lifetimes.Mean())
 	out.Offers = p.offers()
 	out.Changes, out.Nothing = p.changes(out)
-	out.Edge = p.edge()
-	out.Size = p.rightSize()
-	out.Growth, out.Ends = p.growth()
 	if p.Demand.Cut {
-		out.Notes = append(out.Notes, "The ports held reached the ceiling while this was measured: demand was cut off there, "+
+		out.Notes = append(out.Notes, "The ports held reached the ceiling while this was measured: demand was "+
+			"cut off there, "+
 			"and may be more than the range says.")
 	}
 	return out

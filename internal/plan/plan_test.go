@@ -110,13 +110,13 @@ func TestWorkedExamples(t *testing.T) {
 			},
 		},
 		{
-			// Ten nodes share 55000; 10 × 20 × 246.04.
+			// Ten nodes share 55000, and a port rests for 60 s; 10 × 80 × 66.04.
 			name:   "a shared gateway",
 			budget: budget.Params{Name: "w", Model: "aws-nat-gateway", Nodes: 10, VIPCount: 1},
-			rate:   20, ports: 55000, load: 49208, blocked: 0,
+			rate:   80, ports: 55000, load: 52832, blocked: 0,
 			changes: []change{
-				{"another VIP", true, 110000, 49208},
-				{"twice the nodes, 20", false, 55000, 49208},
+				{"another VIP", true, 110000, 52832},
+				{"twice the nodes, 20", false, 55000, 52832},
 			},
 		},
 		{
@@ -225,6 +225,13 @@ func TestGrowthAndSize(t *testing.T) {
 	// Pool load 48 × 369; 760 a node: 24 nodes at least. Processors: 48 × 0.2/0.7 = 13.7.
 	if text := strings.Join(p.Size, "\n"); !strings.Contains(text, "The ports need 24 nodes of 48") || !strings.Contains(text, "14 nodes would use 70 %") {
 		t.Errorf("size: %s", text)
+	}
+	// The pool's 17,715 ports over n nodes: 1024 carry some 760, 512 some 360, 256 some 172: 101 and 102 nodes have too much of it.
+	if text := strings.Join(p.Size, "\n"); !strings.Contains(text, "Pools of 24–100, 103–200,") {
+		t.Errorf("pool sizes: %s", text)
+	}
+	if math.Abs(p.LongestHold-p.Demand.Lifetimes.Mean()-p.LongestCoolDown) > 1e-9 || p.LongestCoolDown < 240 {
+		t.Errorf("a mean hold of %v s and a cool-down of %v s", p.LongestHold, p.LongestCoolDown)
 	}
 	if !strings.Contains(p.Edge, "Node 51 halves each node's share: 1024 to 512 ports") {
 		t.Errorf("edge: %s", p.Edge)

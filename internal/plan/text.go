@@ -22,22 +22,27 @@ func (p *Plan) WriteText(w io.Writer) error {
 	if p.Today.Shared {
 		of = "shared by all nodes"
 	}
-	row("today", fmt.Sprintf("%s, %s: %d ports %s to one destination%s", p.Model, p.Setting, p.Today.Ports, of, effective(&p.Today)))
+	row("today", fmt.Sprintf("%s, %s: %d ports %s to one destination%s", p.Model, p.Setting, p.Today.Ports, of,
+		effective(&p.Today)))
 	row("demand", p.Demand.text())
-	row("", fmt.Sprintf("held %s (lifetime %s, cool-down %s): %s ports at the peak", span(p.Today.Hold), span(p.Today.Hold-p.Today.CoolDown), span(p.Today.CoolDown), ports(p.Today.Load)))
-	row("so", fmt.Sprintf("a day exhausts with probability %s; at the peak %s of opens fail", probability(&p.Today), Percent(p.Today.Blocked)))
-	row("needed", fmt.Sprintf("%d ports (%d–%d), %.1f times today's, for less than %s a day; or a mean hold of at most %s",
-		p.Need, p.NeedLow, p.NeedHigh, p.Multiple, Percent(p.Target), span(p.LongestHold)))
+	row("", fmt.Sprintf("held %s (lifetime %s, cool-down %s): %s ports at the peak", span(p.Today.Hold),
+		span(p.Today.Hold-p.Today.CoolDown), span(p.Today.CoolDown), ports(p.Today.Load)))
+	row("so", fmt.Sprintf("a day exhausts with probability %s; at the peak %s of opens fail",
+		probability(&p.Today), Percent(p.Today.Blocked)))
+	row("needed", fmt.Sprintf("%d ports (%d–%d), %.1f times today's, for less than %s a day",
+		p.Need, p.NeedLow, p.NeedHigh, p.Multiple, Percent(p.Target)))
+	row("or", fmt.Sprintf("a mean hold of at most %s%s", span(p.LongestHold), p.coolDownText()))
 
 	fmt.Fprintf(&b, "\nWhat would do, model by model, for less than %s a day\n", Percent(p.Target))
-	fmt.Fprintf(&b, "  %-18s %-34s %9s %9s %8s %6s  %s\n", "model", "setting", "ports", "in all", "held", "hold", "a day")
+	fmt.Fprintf(&b, "  %-24s %-30s %9s %9s %8s %6s  %s\n", "model", "setting", "ports", "in all", "held",
+		"hold", "a day")
 	for i := range p.Offers {
 		o := &p.Offers[i]
 		mark := ""
 		if !o.Fits {
 			mark = "  not enough"
 		}
-		fmt.Fprintf(&b, "  %-18s %-34s %9d %9d %8s %6s  %s%s\n", o.Model, o.Setting, o.Answer.Ports, o.Reserved,
+		fmt.Fprintf(&b, "  %-24s %-30s %9d %9d %8s %6s  %s%s\n", o.Model, o.Setting, o.Answer.Ports, o.Reserved,
 			ports(o.Answer.Load), span(o.Answer.Hold), probability(&o.Answer), mark)
 	}
 	p.writeChanges(&b)
@@ -56,15 +61,28 @@ func (p *Plan) WriteText(w io.Writer) error {
 	return err
 }
 
+// coolDownText says which cool-down would do, where ports have one.
+func (p *Plan) coolDownText() string {
+	switch {
+	case p.Today.CoolDown == 0:
+		return ""
+	case p.LongestCoolDown == 0:
+		return "; with today's lifetimes no cool-down is short enough"
+	}
+	return ": with today's lifetimes a cool-down of at most " + span(p.LongestCoolDown)
+}
+
 func (p *Plan) writeChanges(b *strings.Builder) {
-	fmt.Fprintf(b, "\nWhat each change buys, the best first\n  %8s %8s  %-18s  %s\n", "ports", "held", "a day", "change")
+	fmt.Fprintf(b, "\nWhat each change buys, the best first\n  %8s %8s  %-18s  %s\n", "ports", "held", "a day",
+		"change")
 	for i := range p.Changes {
 		c := &p.Changes[i]
 		mark := "   "
 		if c.Enough {
 			mark = "ok "
 		}
-		fmt.Fprintf(b, "  %8d %8s  %-18s  %s%s: %s\n", c.Answer.Ports, ports(c.Answer.Load), probability(&c.Answer), mark, c.Name, c.Why)
+		fmt.Fprintf(b, "  %8d %8s  %-18s  %s%s: %s\n", c.Answer.Ports, ports(c.Answer.Load),
+			probability(&c.Answer), mark, c.Name, c.Why)
 		for _, command := range c.Commands {
 			fmt.Fprintf(b, "  %8s %8s  %-18s     %s\n", "", "", "", command)
 		}
@@ -74,7 +92,8 @@ func (p *Plan) writeChanges(b *strings.Builder) {
 	}
 	for i := range p.Nothing {
 		c := &p.Nothing[i]
-		fmt.Fprintf(b, "  %8d %8s  %-18s  %s: %s\n", c.Answer.Ports, ports(c.Answer.Load), probability(&c.Answer), c.Name, c.Why)
+		fmt.Fprintf(b, "  %8d %8s  %-18s  %s: %s\n", c.Answer.Ports, ports(c.Answer.Load),
+			probability(&c.Answer), c.Name, c.Why)
 	}
 }
 
@@ -83,7 +102,8 @@ func (d *Demand) text() string {
 	if to == "" {
 		to = "the busiest destination"
 	}
-	return fmt.Sprintf("%.3g (%.3g–%.3g) opens/s of each node to %s, lifetimes half ≤ %s, 99 %% ≤ %s; peaks differ by %s from day to day",
+	return fmt.Sprintf("%.3g (%.3g–%.3g) opens/s of each node to %s, lifetimes half ≤ %s, 99 %% ≤ %s; peaks "+
+		"differ by %s from day to day",
 		d.Rate, d.Low, d.High, to, span(d.Lifetimes.Quantile(0.5)), span(d.Lifetimes.Quantile(0.99)), Percent(d.Spread))
 }
 

@@ -177,7 +177,8 @@ func (m *model) draw() string {
 	default:
 		lines = m.head(m.table, m.visible)
 		if m.err != nil {
-			lines = append([]string{m.paint(red, cut("! no answer: this is what it said last: "+m.err.Error(), m.width))}, lines...)
+			lines = append([]string{m.paint(red, cut("! no answer: this is what it said last: "+m.err.Error(),
+				m.width))}, lines...)
 		}
 	}
 	room := max(1, height-len(lines)-1)
@@ -204,7 +205,10 @@ func (m *model) body(room int) []string {
 		}
 	}
 	if len(m.visible) == 0 && m.table != nil {
-		out = append(out, "no port space"+map[bool]string{true: " matches " + m.filter, false: " is known"}[m.filter != ""])
+		out = append(out, "no port space"+map[bool]string{
+			true:  " matches " + m.filter,
+			false: " is known",
+		}[m.filter != ""])
 	}
 	return out
 }

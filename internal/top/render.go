@@ -147,7 +147,8 @@ func (l *look) row(r *Row, number int) string {
 	case r.Left != nil:
 		level = yellow
 	}
-	line := l.cells(first, r.name(), bar(r), fmt.Sprintf("%d/%d", r.Held, r.Ports), rate(r.Opens), duration(r.Hold, "–"), r.leftText(), count(r.Failures))
+	line := l.cells(first, r.name(), bar(r), fmt.Sprintf("%d/%d", r.Held, r.Ports), rate(r.Opens),
+		duration(r.Hold, "–"), r.leftText(), count(r.Failures))
 	if owner > 0 {
 		line += " " + pad(r.ownerText(), owner)
 	}
@@ -175,7 +176,8 @@ func (r *Row) name() string {
 
 // detail are the lines under a row that is expanded.
 func (l *look) detail(r *Row) []string {
-	out := []string{fmt.Sprintf("    budget %s, %s: %d held, %d of them cooling; effective ceiling %d", r.Budget, r.Protocol, r.Held, r.Cooling, r.Effective)}
+	out := []string{fmt.Sprintf("    budget %s, %s: %d held, %d of them cooling; effective ceiling %d",
+		r.Budget, r.Protocol, r.Held, r.Cooling, r.Effective)}
 	if len(r.Owners) == 0 {
 		out = append(out, "    owners are not known")
 	}

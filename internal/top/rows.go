@@ -34,10 +34,11 @@ type Row struct {
 	// Opens is per second, Hold the mean hold time in seconds; nil where not known.
 	Opens *float64 `json:"opens_per_second"`
 	Hold  *float64 `json:"mean_hold_seconds"`
-	// Left is the median time to exhaustion in seconds: 0 when exhausted, nil beyond an hour or where no forecast is made.
+	// Left is the median time to exhaustion in seconds: 0 when exhausted, nil beyond an hour or where no forecast
+	// is made.
 	Left *float64 `json:"time_to_exhaustion_seconds"`
-	// Failures counts the opens of the whole budget that failed for want of ports since its agent started; nil where it has no
-	// sensor for them.
+	// Failures counts the opens of the whole budget that failed for want of ports since its agent started; nil
+	// where it has no sensor for them.
 	Failures *float64       `json:"budget_failures"`
 	Owners   []remote.Owner `json:"owners,omitempty"`
 }
@@ -104,9 +105,11 @@ func Sort(rows []Row, by Order) {
 			first = cmp.Compare(value(b.Hold), value(a.Hold))
 		}
 		if by == ByName {
-			return cmp.Or(cmp.Compare(a.Destination, b.Destination), cmp.Compare(a.Node, b.Node), cmp.Compare(a.VIP, b.VIP))
+			return cmp.Or(cmp.Compare(a.Destination, b.Destination), cmp.Compare(a.Node, b.Node),
+				cmp.Compare(a.VIP, b.VIP))
 		}
-		return cmp.Or(first, cmp.Compare(b.fill(), a.fill()), cmp.Compare(a.Destination, b.Destination), cmp.Compare(a.Node, b.Node))
+		return cmp.Or(first, cmp.Compare(b.fill(), a.fill()), cmp.Compare(a.Destination, b.Destination),
+			cmp.Compare(a.Node, b.Node))
 	})
 }
 

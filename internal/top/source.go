@@ -96,7 +96,8 @@ type fleet struct {
 const spaceLabels = "instance, budget, protocol, vip, destination"
 
 func (f *fleet) table() (*Table, error) {
-	chosen := fmt.Sprintf("(topk(%[1]d, max by (%[2]s) (%[3]s{destination!=\"other\"}) / on (instance, budget, protocol) group_left max by (instance, budget, protocol) (%[4]s)) "+
+	chosen := fmt.Sprintf("(topk(%[1]d, max by (%[2]s) (%[3]s{destination!=\"other\"}) / on (instance, "+
+		"budget, protocol) group_left max by (instance, budget, protocol) (%[4]s)) "+
 		"or bottomk(%[1]d, max by (%[2]s) (%[5]s) < +Inf))",
 		fleetRows, spaceLabels, metrics.PortsHeld, metrics.BudgetPorts, metrics.TimeToExhaustion)
 	first, err := f.p.Query(f.ctx, chosen, f.now)
@@ -110,7 +111,10 @@ func (f *fleet) table() (*Table, error) {
 		l := s.Labels
 		key := f.key(l)
 		f.keys = append(f.keys, key)
-		f.rows[key] = &Row{Node: l["instance"], Budget: l["budget"], Protocol: l["protocol"], VIP: l["vip"], Destination: l["destination"]}
+		f.rows[key] = &Row{
+			Node: l["instance"], Budget: l["budget"], Protocol: l["protocol"], VIP: l["vip"],
+			Destination: l["destination"],
+		}
 	}
 	for _, q := range []struct {
 		metric metrics.Name
@@ -124,7 +128,8 @@ func (f *fleet) table() (*Table, error) {
 			}
 		}},
 	} {
-		expr := fmt.Sprintf("max by (%s) (%s{instance=~%q,destination=~%q})", spaceLabels, q.metric, f.pattern(func(r *Row) string { return r.Node }),
+		expr := fmt.Sprintf("max by (%s) (%s{instance=~%q,destination=~%q})", spaceLabels, q.metric,
+			f.pattern(func(r *Row) string { return r.Node }),
 			f.pattern(func(r *Row) string { return r.Destination }))
 		if err := f.each(expr, q.take); err != nil {
 			return nil, err
@@ -140,11 +145,14 @@ func (f *fleet) finish() (*Table, error) {
 		expr string
 		take func(*Row, float64)
 	}{
-		{fmt.Sprintf("max by (instance, budget, protocol) (%s)", metrics.BudgetPorts), func(r *Row, v float64) { r.Ports = int(v) }},
-		{fmt.Sprintf("max by (instance, budget, protocol) (%s)", metrics.BudgetEffectivePorts), func(r *Row, v float64) { r.Effective = int(v) }},
-		{fmt.Sprintf("max by (instance, budget, protocol) (%s{cause=%q})", metrics.OpenFailures, metrics.CausePorts), func(r *Row, v float64) { r.Failures = &v }},
+		{string(metrics.BudgetPorts), func(r *Row, v float64) { r.Ports = int(v) }},
+		{string(metrics.BudgetEffectivePorts), func(r *Row, v float64) { r.Effective = int(v) }},
+		{
+			fmt.Sprintf("%s{cause=%q}", metrics.OpenFailures, metrics.CausePorts),
+			func(r *Row, v float64) { r.Failures = &v },
+		},
 	} {
-		samples, err := f.p.Query(f.ctx, q.expr, f.now)
+		samples, err := f.p.Query(f.ctx, "max by (instance, budget, protocol) ("+q.expr+")", f.now)
 		if err != nil {
 			return nil, err
 		}

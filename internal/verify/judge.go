@@ -57,7 +57,8 @@ func (r *Report) Judge(b Budget) {
 			v.Measured = reached
 		}
 	case lost > slack:
-		v.Text = fmt.Sprintf("%d flows ended while they were held (%s): the target or the path ends flows, so their number says nothing of ports", lost, counts(r.Lost))
+		v.Text = fmt.Sprintf("%d flows ended while they were held (%s): the target or the path ends flows, so "+
+			"their number says nothing of ports", lost, counts(r.Lost))
 	case r.endedByPorts() && reached >= min(b.Effective, b.Ports-slack):
 		v.Outcome, v.Measured = Confirmed, reached
 		v.Text = fmt.Sprintf("the budget of %d is confirmed", b.Ports)
@@ -67,11 +68,13 @@ func (r *Report) Judge(b Budget) {
 	case r.Failed > 0 && r.Causes[causeNoAnswer] == 0:
 		v.Text = "flows failed, but not for want of NAT ports: " + r.why()
 	case r.Stopped == StoppedByUser:
-		v.Text = fmt.Sprintf("interrupted at %d flows, before the ports of the budget of %d were all held", r.Open, b.Ports)
+		v.Text = fmt.Sprintf("interrupted at %d flows, before the ports of the budget of %d were all held",
+			r.Open, b.Ports)
 	case r.Failed > 0:
 		v.Text = "flows failed here and there, not from one number on: packets are lost on the way"
 	default:
-		v.Text = fmt.Sprintf("all %d flows opened: the budget of %d is not reached, ask for a limit of %d", r.Open, b.Ports,
+		v.Text = fmt.Sprintf("all %d flows opened: the budget of %d is not reached, ask for a limit of %d",
+			r.Open, b.Ports,
 			b.Ports+b.Ports/20+10-r.HeldBefore)
 	}
 }

@@ -124,7 +124,8 @@ func (r *Report) WriteText(w io.Writer) error {
 	var b strings.Builder
 	row := func(name, value string) { fmt.Fprintf(&b, "%-12s  %s\n", name, value) }
 	row("target", r.Target.String())
-	row("attempted", fmt.Sprintf("%d of at most %d, in %.0f s; stopped by %s", r.Attempted, r.Limit, r.Seconds, r.stoppedBy()))
+	row("attempted", fmt.Sprintf("%d of at most %d, in %.0f s; stopped by %s", r.Attempted, r.Limit, r.Seconds,
+		r.stoppedBy()))
 	row("open", fmt.Sprintf("%d at the same time%s", r.Open, r.before()))
 	if r.Failed > 0 {
 		row("failed", fmt.Sprintf("%d (%s), %s", r.Failed, counts(r.Causes), r.from()))

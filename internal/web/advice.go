@@ -73,7 +73,7 @@ func adviceBudget(b *budget.Budget, p collector.Protocol) []string {
 	if then, ok := anotherVIP(b, p); ok {
 		switch {
 		case b.SpacePerVIP:
-			out = append(out, "Another VIP is a port space of its own: flows that hash to this VIP gain nothing. A rule form that retries on another VIP does.")
+			out = append(out, "Another VIP is a port space of its own: flows that get this VIP gain nothing. A rule form that retries on another VIP does.")
 		case then > now:
 			out = append(out, fmt.Sprintf("Another VIP: %d ports in place of %d.", then, now))
 		case strings.HasPrefix(b.Model, "azure-lb"):

@@ -67,7 +67,8 @@ type apiTerms struct {
 	Protocol  string             `json:"protocol"`
 	Ports     int                `json:"ports"`
 	Effective int                `json:"effective_ports"`
-	Unique    string             `json:"unique_per"` // endpoint, address, nothing
+	Total     int                `json:"all_ports,omitempty"` // of all port spaces together
+	Unique    string             `json:"unique_per"`          // endpoint, address, nothing
 	Idle      float64            `json:"idle_seconds,omitempty"`
 	HalfOpen  float64            `json:"half_open_seconds,omitempty"`
 	CoolDown  map[string]float64 `json:"cool_down_seconds"`
@@ -91,6 +92,7 @@ type apiProtocol struct {
 	FoldedMax int               `json:"folded_held_max"`
 	Spaces    []apiSpace        `json:"spaces"`
 	Other     apiSpace          `json:"other"`
+	Owners    []apiOwner        `json:"owners,omitempty"` // those that spaces name
 }
 
 type apiHistogram struct {
@@ -110,6 +112,8 @@ type apiSpace struct {
 	OpensPerSecond float64      `json:"opens_per_second"`
 	MeanHold       *float64     `json:"mean_hold_seconds"`
 	Forecast       *apiForecast `json:"forecast,omitempty"`
+	// Owners hold the ports, the largest first; absent where nobody counts owners.
+	Owners []apiOwnerHeld `json:"owners,omitempty"`
 }
 
 type apiForecast struct {
@@ -180,7 +184,7 @@ func newAPIBudget(b *budget.Budget) apiBudget {
 			continue
 		}
 		terms := apiTerms{
-			Protocol: p.String(), Ports: t.Ports, Effective: t.Effective,
+			Protocol: p.String(), Ports: t.Ports, Effective: t.Effective, Total: t.Total,
 			Unique: [...]string{"endpoint", "address", "nothing"}[t.Unique],
 			Idle:   t.Idle.Seconds(), HalfOpen: t.HalfOpen.Seconds(),
 			CoolDown: map[string]float64{},
@@ -219,6 +223,7 @@ func newAPIProtocol(v *metrics.View, p *detector.AccountSnapshot) apiProtocol {
 	for i := range p.Spaces {
 		out.Spaces = append(out.Spaces, newAPISpace(&p.Spaces[i]))
 	}
+	out.Owners = newAPIOwners(p)
 	return out
 }
 
@@ -227,6 +232,7 @@ func newAPISpace(s *detector.SpaceSnapshot) apiSpace {
 		VIP: s.VIP, Destination: s.Destination, Held: s.Held, Live: s.Live, Cooling: s.Cooling,
 		Opening: s.Opening, Opened: s.Opened, OpensPerSecond: s.OpensPerSecond,
 	}
+	out.Owners = newAPIOwnersHeld(s)
 	if s.MeanHold > 0 {
 		out.MeanHold = finite(s.MeanHold.Seconds())
 	}

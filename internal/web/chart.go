@@ -53,7 +53,7 @@ func charts(p *Past, ceiling int) []chart {
 	out := []chart{
 		newChart("held in the fullest port space", held, float64(ceiling), whole),
 		newChart("opens/s", opens, 0, decimal),
-		newChart("failed for want of ports, each minute", failed, 0, whole),
+		newChart("found no port, each minute", failed, 0, whole),
 	}
 	out[2].Bad = out[2].Most != "0"
 	return out

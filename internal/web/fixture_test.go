@@ -39,11 +39,17 @@ func busyState() *State {
 		Lifetime: detector.Histogram{Bounds: []float64{1, 10}, Counts: []uint64{1, 2, 3}, Sum: 99},
 		Hold:     detector.Histogram{Bounds: []float64{1, 10}, Counts: []uint64{1, 2, 3}, Sum: 99},
 		Other:    detector.SpaceSnapshot{Held: 61, Live: 40, Cooling: 21},
+		Owners: []detector.OwnerTotals{
+			{Number: 2, Owner: busyOwners()[0].Owner, Opened: 60_120, MeanLifetime: 29 * time.Second},
+		},
 	}
 	for i, held := range []int{967, 251, 120, 54, 12, 9, 4, 1, 1, 1} {
 		s := detector.SpaceSnapshot{
 			Destination: fmt.Sprintf("203.0.113.%d:443", 7+i), Held: held, Live: held * 3 / 4, Cooling: held - held*3/4,
 			OpensPerSecond: float64(held) / 31, MeanHold: 31 * time.Second,
+		}
+		if i == 0 {
+			s.Owners = busyOwners()
 		}
 		if i == 3 {
 			s.Destination = "[2001:db8:1234:5678:9abc:def0:1234:5678]:8443"
@@ -89,6 +95,18 @@ func busyState() *State {
 			Causes:  []string{metrics.CauseUnanswered, metrics.CauseRefused, metrics.CausePorts}, Stalled: true,
 			Reload: metrics.Reload{OK: true, At: fixtureAt}, Build: metrics.Build{Version: "1.2.3", Revision: "abc", GoVersion: "go1.26"},
 		},
+	}
+}
+
+// busyOwners hold the 967 ports of the fullest port space.
+func busyOwners() []detector.OwnerHeld {
+	return []detector.OwnerHeld{
+		{Number: 2, Owner: collector.Owner{Kind: collector.KindPod, Name: "payments/checkout-7d9f", Workload: "checkout", WorkloadKind: "Deployment"}, Held: 612},
+		{Number: 3, Owner: collector.Owner{Kind: collector.KindContainer, Name: "fetcher"}, Held: 200},
+		{Number: 4, Owner: collector.Owner{Kind: collector.KindUnit, Name: "backup.service"}, Held: 100},
+		{Number: 5, Owner: collector.Owner{Kind: collector.KindClient, Name: "10.0.0.7"}, Held: 50},
+		{Number: collector.OwnerUnknown, Owner: collector.Owner{Kind: collector.KindUnknown, Name: "unknown"}, Held: 3},
+		{Number: collector.OwnerOther, Owner: collector.Owner{Kind: collector.KindOther, Name: "other"}, Held: 2},
 	}
 }
 

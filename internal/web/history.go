@@ -14,8 +14,8 @@ const (
 	pastMost    = 512
 )
 
-// History keeps the last hour of what a page charts: about 500 B for each of at most pastMost protocols and port spaces. Any
-// goroutine may read it.
+// History keeps the last hour of what a page charts: about 500 B for each of at most pastMost protocols and port
+// spaces. Any goroutine may read it.
 type History struct {
 	mu    sync.Mutex
 	rings map[pastKey]*ring
@@ -40,8 +40,8 @@ type ring struct {
 	opened, failures int64
 }
 
-// Past is the last hour of one protocol or port space, by minute, the oldest first. Held is the most that was held, -1 where
-// the agent did not run; Opens and Failed count in the minute.
+// Past is the last hour of one protocol or port space, by minute, the oldest first. Held is the most that was held,
+// -1 where the agent did not run; Opens and Failed count in the minute.
 type Past struct {
 	Held   []int
 	Opens  []float64

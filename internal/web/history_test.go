@@ -154,7 +154,7 @@ func TestPageWithAPast(t *testing.T) {
 	s.history = hour(st, 59)
 	body := get(t, s.Handler(), "/")
 	for _, want := range []string{
-		`aria-label="held in the fullest port space, the last hour: now`, "failed for want of ports, each minute",
+		`aria-label="held in the fullest port space, the last hour: now`, "found no port, each minute",
 		"The last hour and the forecast for 203.0.113.7:443", "1h ago", `class="past"`,
 		"<b>Plan</b>", "a day then exhausts with probability",
 		"<b>conntrack</b> (poll), 1434 flows now", "chosen at start: 0 flows tracked",

@@ -94,6 +94,8 @@ type pageSpace struct {
 	Fill                string
 	Opens, Hold         string
 	Probability, TTE    string
+	Owners              []pageOwner
+	Rest                int // ports that other owners hold
 }
 
 // page answers with the live page.
@@ -276,5 +278,6 @@ func newPageSpace(s *detector.SpaceSnapshot, t *budget.Terms) pageSpace {
 		out.Probability = percent(f.Probability[2])
 		out.TTE = timeToExhaustion(f.TimeToExhaustion)
 	}
+	out.Owners, out.Rest = pageOwnersOf(s)
 	return out
 }

@@ -14,7 +14,8 @@ import (
 // answersShown are how many answers of a plan stand on the page.
 const answersShown = 3
 
-// planner keeps the answers of a plan for a while: one takes some milliseconds, and a page is asked for every two seconds.
+// planner keeps the answers of a plan for a while: one takes some milliseconds, and a page is asked for every two
+// seconds.
 type planner struct {
 	mu   sync.Mutex
 	kept map[string]keptAnswers
@@ -31,8 +32,8 @@ type answer struct{ Change, Effect string }
 // plannedEvery is how long answers are kept.
 const plannedEvery = 30 * time.Second
 
-// answers are the best of a plan for the fullest TCP port space of a budget, at the most that it held within the hour. None where
-// nothing is near, or too little is known to plan from.
+// answers are the best of a plan for the fullest TCP port space of a budget, at the most that it held within the
+// hour. None where nothing is near, or too little is known to plan from.
 func (p *planner) answers(h *History, at time.Time, snap collector.Time, b *detector.BudgetSnapshot) []answer {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -61,15 +62,18 @@ func makeAnswers(h *History, at time.Time, b *detector.BudgetSnapshot) []answer 
 	if !ok {
 		return nil
 	}
-	made, err := plan.Make(plan.Input{Budget: b.Budget.Params, Nodes: b.Budget.Nodes, Demand: demand, Now: at})
+	made, err := plan.Changes(plan.Input{Budget: b.Budget.Params, Nodes: b.Budget.Nodes, Demand: demand, Now: at})
 	if err != nil || made.Today.Probability < made.Target {
 		return nil
 	}
 	lines := []answer{}
 	for i := range made.Changes {
 		if c := &made.Changes[i]; c.Enough && len(lines) < answersShown {
-			lines = append(lines, answer{c.Name, fmt.Sprintf("%d ports for a peak of %.0f; a day then exhausts with probability %s, now %s",
-				c.Answer.Ports, c.Answer.Load, plan.Percent(c.Answer.Probability), plan.Percent(made.Today.Probability))})
+			lines = append(lines, answer{
+				c.Name,
+				fmt.Sprintf("%d ports for a peak of %.0f; a day then exhausts with probability %s, now %s",
+					c.Answer.Ports, c.Answer.Load, plan.Percent(c.Answer.Probability), plan.Percent(made.Today.Probability)),
+			})
 		}
 	}
 	return lines

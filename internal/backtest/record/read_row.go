@@ -176,12 +176,24 @@ func (b *builder) take(line int, l *layout, r *row) {
 	}
 	from := b.rec.Zero() + Seconds(start)
 	f := Flow{Start: from, End: from + Seconds(life), Destination: number, Protocol: protocol, Reason: parseReason(r[colReason])}
+	if f.Protocol == collector.TCP && unanswered(r[colReason]) {
+		f.End += Seconds(synSent)
+	}
 	if !unset(r[colSource]) {
 		f.Source = b.sources.number(endpoint{r[colSource], 0})
 	} else {
 		f.Source = b.sources.number(endpoint{})
 	}
 	b.rec.Flows = append(b.rec.Flows, f)
+}
+
+// synSent is how long, in seconds, conntrack keeps an open after its last SYN, and the agent counts its port as held:
+// nf_conntrack_tcp_timeout_syn_sent.
+const synSent = 120
+
+// unanswered reports whether a conn_state of Zeek is that of an open without an answer; its duration ends with the last SYN.
+func unanswered(state string) bool {
+	return strings.EqualFold(state, "S0") || strings.EqualFold(state, "SH")
 }
 
 // destination is the name of a row's remote end.

@@ -108,7 +108,7 @@ func TestRead(t *testing.T) {
 				Unix: true,
 				Flows: []Flow{
 					{Start: Seconds(zeekStart + 0.5), End: Seconds(zeekStart+0.5) + Seconds(1.25), Protocol: collector.TCP, Reason: collector.FIN},
-					{Start: Seconds(zeekStart + 1), End: Seconds(zeekStart + 1), Protocol: collector.TCP, Reason: collector.Timeout},
+					{Start: Seconds(zeekStart + 1), End: Seconds(zeekStart + 1 + synSent), Protocol: collector.TCP, Reason: collector.Timeout},
 					{Start: Seconds(zeekStart + 2), End: Seconds(zeekStart+2) + Seconds(0.01), Destination: 1, Source: 1, Protocol: collector.UDP, Reason: collector.FIN},
 				},
 				Destinations: []string{"203.0.113.7:443", "192.0.2.1:53"},
@@ -150,7 +150,7 @@ func TestRead(t *testing.T) {
 				Unix: true,
 				Flows: []Flow{
 					{Start: Seconds(zeekStart + 0.5), End: Seconds(zeekStart+0.5) + Seconds(1.25), Protocol: collector.TCP, Reason: collector.RST},
-					{Start: Seconds(zeekStart + 1), End: Seconds(zeekStart + 1), Destination: 1, Protocol: collector.TCP, Reason: collector.Timeout},
+					{Start: Seconds(zeekStart + 1), End: Seconds(zeekStart + 1 + synSent), Destination: 1, Protocol: collector.TCP, Reason: collector.Timeout},
 				},
 				Destinations: []string{"203.0.113.7:443", "[2001:db8::7]:443"},
 				Protocols:    []collector.Protocol{collector.TCP, collector.TCP},

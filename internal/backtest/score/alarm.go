@@ -84,6 +84,7 @@ func (a *AlarmLog) Judge(t *Truth, first int, horizon time.Duration) Warnings {
 	return w
 }
 
+// Merge adds the warnings of another run.
 func (w *Warnings) Merge(o *Warnings) {
 	w.Episodes += o.Episodes
 	w.Leads = append(w.Leads, o.Leads...)

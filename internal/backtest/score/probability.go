@@ -74,6 +74,7 @@ type Bin struct {
 	Sum  float64 `json:"-"` // of the probabilities
 }
 
+// Add takes in one prediction and whether it came true.
 func (r *Reliability) Add(p float64, hit bool) {
 	y := 0.0
 	b := &r.Bins[min(CalibrationBins-1, max(0, int(p*CalibrationBins)))]
@@ -88,6 +89,7 @@ func (r *Reliability) Add(p float64, hit bool) {
 	b.Sum += p
 }
 
+// Merge adds the predictions of another run.
 func (r *Reliability) Merge(o *Reliability) {
 	r.N += o.N
 	r.Hits += o.Hits

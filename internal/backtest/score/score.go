@@ -58,6 +58,7 @@ func (c Confusion) Recall() float64 {
 	return float64(c.TruePositive) / float64(c.TruePositive+c.FalseNegative)
 }
 
+// Plus returns the sum of both counts.
 func (c Confusion) Plus(o Confusion) Confusion {
 	return Confusion{c.TruePositive + o.TruePositive, c.FalsePositive + o.FalsePositive, c.FalseNegative + o.FalseNegative}
 }
@@ -75,6 +76,7 @@ type Ranked struct {
 	Hits, misses []float32 // rising
 }
 
+// Rank sorts judged predictions by what they said, those that came apart from those that did not.
 func Rank(js []Judged) Ranked {
 	var r Ranked
 	for _, j := range js {
@@ -104,6 +106,7 @@ func Pool(parts []Ranked) Ranked {
 	return all
 }
 
+// At counts what a threshold on the probability makes of the predictions.
 func (r Ranked) At(threshold float32) Confusion {
 	tp := atLeast(r.Hits, threshold)
 	return Confusion{tp, atLeast(r.misses, threshold), len(r.Hits) - tp}
@@ -144,6 +147,7 @@ type Mean struct {
 	n   int
 }
 
+// Add takes x into the mean, unless it is NaN.
 func (m *Mean) Add(x float64) {
 	if !math.IsNaN(x) {
 		m.sum += x
@@ -151,6 +155,7 @@ func (m *Mean) Add(x float64) {
 	}
 }
 
+// Value returns the mean, NaN of nothing.
 func (m *Mean) Value() float64 { return m.sum / float64(m.n) }
 
 // median is NaN of nothing. It sorts xs.

@@ -38,6 +38,7 @@ type Tracker struct {
 	in    bool
 }
 
+// NewTracker returns a tracker of episodes for ticks of that length.
 func NewTracker(tick time.Duration) Tracker {
 	return Tracker{quiet: max(1, int(clearFor/tick))}
 }

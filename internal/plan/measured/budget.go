@@ -21,13 +21,16 @@ type seen struct {
 	meanCoolDown float64
 }
 
-// params are those of a budget of the model that has the ports measured. Where the model gives other ports for the nodes and
-// VIPs known, the parameter that makes up for it is looked for, and static is what is left.
+// params are those of a budget of the model that has the ports measured. Where the model gives other ports for the
+// nodes and VIPs known, the parameter that makes up for it is looked for, and static is what is left.
 func (s *seen) params() (p budget.Params, notes []string, err error) {
 	if s.ports <= 0 {
 		return p, nil, errors.New("the budget has no TCP ports")
 	}
-	p = budget.Params{Name: s.name, Model: s.model, Nodes: s.nodes, VIPCount: max(1, s.vips), SpacePerVIP: s.spacePerVIP}
+	p = budget.Params{
+		Name: s.name, Model: s.model, Nodes: s.nodes, VIPCount: max(1, s.vips),
+		SpacePerVIP: s.spacePerVIP,
+	}
 	if s.model != "linux" && s.model != "static" {
 		p.SpacePerVIP = false
 	}
@@ -56,7 +59,8 @@ func (s *seen) params() (p budget.Params, notes []string, err error) {
 	if _, err := budget.Resolve(p); err != nil {
 		return p, nil, err
 	}
-	return p, []string{fmt.Sprintf("The model %s gives other ports for %d nodes and %d VIPs than the %d that are measured: what it would give after a change is not known.",
+	return p, []string{fmt.Sprintf("The model %s gives other ports for %d nodes and %d VIPs than the %d that "+
+		"are measured: what it would give after a change is not known.",
 		s.model, s.nodes, s.vips, s.ports)}, nil
 }
 

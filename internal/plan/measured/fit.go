@@ -40,7 +40,8 @@ func (a *asker) fit(d *plan.Demand, points []remote.Point, hold float64, b *budg
 	d.Spread = min(2, spread)
 	if len(loads) < 3 {
 		d.Spread = momentSpread
-		a.note("There are the peaks of %d days only: a spread of 20 %% from day to day is taken, and days that are worse were not seen.", len(loads))
+		a.note("There are the peaks of %d days only: a spread of 20 %% from day to day is taken, and days "+
+			"that are worse were not seen.", len(loads))
 	}
 	// The mean of n peaks is known to within twice spread/√n; less than 2 % nobody knows.
 	off := max(0.02, 2*d.Spread/math.Sqrt(float64(max(1, len(loads)))))
@@ -80,7 +81,8 @@ func group(points []remote.Point, now time.Time) []peak {
 	return out
 }
 
-// lengthOf is how long the held ports stay above nine tenths of the most of a day, in the median of days. Not under 5 min.
+// lengthOf is how long the held ports stay above nine tenths of the most of a day, in the median of days. Not under
+// 5 min.
 func lengthOf(points []remote.Point, days []peak) time.Duration {
 	var lengths []time.Duration
 	for _, x := range days {
@@ -112,8 +114,8 @@ func meanAndSpread(x []float64) (mean, spread float64) {
 	return mean, math.Sqrt(sum/float64(len(x)-1)) / mean
 }
 
-// beyond raises the high end of a demand that was cut off at the ceiling: to the load that fails as large a share of opens
-// as failed in the worst quarter of an hour.
+// beyond raises the high end of a demand that was cut off at the ceiling: to the load that fails as large a share
+// of opens as failed in the worst quarter of an hour.
 func (a *asker) beyond(d *plan.Demand, hold float64, ceiling int) {
 	if a.p == nil {
 		a.note("A log does not tell which opens failed: by how much the demand passed the ceiling is not known.")
@@ -121,7 +123,8 @@ func (a *asker) beyond(d *plan.Demand, hold float64, ceiling int) {
 		return
 	}
 	over := promRange(a.fleet.Range)
-	share, ok := a.one(a.fleet.Now, "max(max_over_time((sum by (instance) (rate(%s{%s,cause=\"ports\"}[15m])) / (sum by (instance) (rate(%s{%s}[15m])) > 0))[%s:5m]))",
+	share, ok := a.one(a.fleet.Now, "max(max_over_time((sum by (instance) (rate(%s{%s,cause=\"ports\"}[15m])) "+
+		"/ (sum by (instance) (rate(%s{%s}[15m])) > 0))[%s:5m]))",
 		metrics.OpenFailures, a.match, metrics.FlowsOpened, a.match, over)
 	if !ok || share <= 0 {
 		a.note("How many opens failed is not known, so neither is by how much the demand passed the ceiling.")

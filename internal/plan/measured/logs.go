@@ -14,8 +14,8 @@ import (
 // linesMost is how many port spaces are told one by one.
 const linesMost = 5
 
-// FromLogs counts flow logs under today's budget. Logs are read one after the other: give them in order of time. lines say
-// what the fullest port spaces held, and what was left out.
+// FromLogs counts flow logs under today's budget. Logs are read one after the other: give them in order of time.
+// lines say what the fullest port spaces held, and what was left out.
 func FromLogs(paths []string, today budget.Params) (in plan.Input, lines []string, err error) {
 	b, err := budget.Resolve(today)
 	if err != nil {
@@ -29,7 +29,8 @@ func FromLogs(paths []string, today budget.Params) (in plan.Input, lines []strin
 			return in, nil, err
 		}
 		instants = instants || r.Format.Instants
-		lines = append(lines, fmt.Sprintf("%s: %s, %d rows, %d of them hold ports%s", path, r.Format.Name, r.Rows, r.Used, leftOut(r)))
+		lines = append(lines, fmt.Sprintf("%s: %s, %d rows, %d of them hold ports%s", path, r.Format.Name,
+			r.Rows, r.Used, leftOut(r)))
 	}
 	c.Close()
 	spaces := c.Spaces(linesMost)
@@ -59,7 +60,9 @@ func leftOut(r *flowlog.Result) string {
 }
 
 // logDemand is the demand of the fullest port space, from its peaks.
-func logDemand(c *flowlog.Counter, b *budget.Budget, spaces []*flowlog.Space, instants bool) (d plan.Demand, notes []string, err error) {
+func logDemand(c *flowlog.Counter, b *budget.Budget, spaces []*flowlog.Space, instants bool) (d plan.Demand,
+	notes []string, err error,
+) {
 	if c.Moment() {
 		return d, nil, errors.New("the log is a list of one moment: it has neither arrivals nor lifetimes to plan from")
 	}
@@ -77,14 +80,18 @@ func logDemand(c *flowlog.Counter, b *budget.Budget, spaces []*flowlog.Space, in
 	}
 	points := c.Points()
 	last := points[len(points)-1].At.Add(step)
-	a := &asker{fleet: Fleet{Range: max(last.Sub(points[0].At), step), Now: last}, shared: b.Scope == budget.ScopeShared, nodes: make([]string, max(1, b.Nodes))}
+	a := &asker{
+		fleet:  Fleet{Range: max(last.Sub(points[0].At), step), Now: last},
+		shared: b.Scope == budget.ScopeShared, nodes: make([]string, max(1, b.Nodes)),
+	}
 	peaks := make([]remote.Point, len(points))
 	for i, p := range points {
 		peaks[i] = remote.Point{At: p.At, Value: float64(p.Most)}
 	}
 	a.fit(&d, peaks, hold, b)
 	if instants {
-		a.note("The log tells when flows began and not when they ended: lifetimes are taken as 0, and only cool-downs hold ports.")
+		a.note("The log tells when flows began and not when they ended: lifetimes are taken as 0, and only " +
+			"cool-downs hold ports.")
 	}
 	if n := c.Late(); n > 0 {
 		a.note("%d flows came more than 25 minutes late in the log: peaks may be too low. Sort the logs by time.", n)

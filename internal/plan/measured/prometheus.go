@@ -121,17 +121,20 @@ func (a *asker) budget() (s seen, err error) {
 		return s, a.err
 	}
 	if len(info) == 0 {
-		return s, fmt.Errorf("no %s{%s} within %v: no agent was scraped, or no such budget", metrics.BudgetInfo, strings.Join(matchers, ","), a.fleet.Range)
+		return s, fmt.Errorf("no %s{%s} within %v: no agent was scraped, or no such budget",
+			metrics.BudgetInfo, strings.Join(matchers, ","), a.fleet.Range)
 	}
 	instances := map[string]bool{}
 	kinds := map[string]map[string]string{}
 	for _, i := range info {
 		l := i.Labels
-		kinds[fmt.Sprintf("budget %s, model %s, pool %q, gateway %q", l["budget"], l["model"], l["pool"], l["gateway"])] = l
+		kinds[fmt.Sprintf("budget %s, model %s, pool %q, gateway %q", l["budget"], l["model"], l["pool"],
+			l["gateway"])] = l
 		instances[l["instance"]] = true
 	}
 	if len(kinds) > 1 {
-		return s, fmt.Errorf("several budgets: say which with --budget, --pool or --gateway:\n  %s", strings.Join(slices.Sorted(maps.Keys(kinds)), "\n  "))
+		return s, fmt.Errorf("several budgets: say which with --budget, --pool or --gateway:\n  %s",
+			strings.Join(slices.Sorted(maps.Keys(kinds)), "\n  "))
 	}
 	l := info[0].Labels
 	a.shared = l["scope"] == "shared"
@@ -157,7 +160,8 @@ func (a *asker) budget() (s seen, err error) {
 // recent is how far back is looked first for what does not change: a week of samples is a lot to read for the last.
 const recent = time.Hour
 
-// latest asks for what was so last, within the last hour, or else within the range. The last argument of format is the range.
+// latest asks for what was so last, within the last hour, or else within the range. The last argument of format is
+// the range.
 func (a *asker) latest(format string, args ...any) []remote.Sample {
 	s := a.ask(a.fleet.Now, format, append(slices.Clone(args), promRange(min(recent, a.fleet.Range)))...)
 	if len(s) == 0 {
@@ -182,7 +186,8 @@ func (a *asker) lookAt(peak time.Time) {
 	if a.at.After(a.fleet.Now) {
 		a.at = a.fleet.Now
 	}
-	if n, ok := a.one(a.at, "sum(increase(%s_count{%s}[%s]))", metrics.LifetimeSeconds, a.match, promRange(a.around)); !ok || n < 1 {
+	if n, ok := a.one(a.at, "sum(increase(%s_count{%s}[%s]))", metrics.LifetimeSeconds, a.match,
+		promRange(a.around)); !ok || n < 1 {
 		a.around, a.at = a.fleet.Range, a.fleet.Now
 	}
 }
@@ -216,7 +221,8 @@ func instancesPattern(instances []string) string {
 // mean is that of a histogram around the peak.
 func (a *asker) mean(h metrics.Name) (float64, bool) {
 	over := promRange(a.around)
-	return a.one(a.at, "sum(increase(%s_sum{%s}[%s])) / (sum(increase(%s_count{%s}[%s])) > 0)", h, a.match, over, h, a.match, over)
+	return a.one(a.at, "sum(increase(%s_sum{%s}[%s])) / (sum(increase(%s_count{%s}[%s])) > 0)", h, a.match,
+		over, h, a.match, over)
 }
 
 // demand is that of the busiest port space, at its peaks.
@@ -258,7 +264,8 @@ func compare(a, b float64) int {
 
 // lifetimes is the law of all flows of the budget that ended around the peak.
 func (a *asker) lifetimes() (plan.Law, error) {
-	buckets := a.ask(a.at, "sum by (le) (increase(%s_bucket{%s}[%s]))", metrics.LifetimeSeconds, a.match, promRange(a.around))
+	buckets := a.ask(a.at, "sum by (le) (increase(%s_bucket{%s}[%s]))", metrics.LifetimeSeconds, a.match,
+		promRange(a.around))
 	if a.err != nil {
 		return nil, a.err
 	}
@@ -273,7 +280,8 @@ func (a *asker) lifetimes() (plan.Law, error) {
 	}
 	slices.SortFunc(all, func(x, y bucket) int { return compare(x.bound, y.bound) })
 	if len(all) < 2 || all[len(all)-1].count <= 0 {
-		return nil, fmt.Errorf("no %s within %v: no flow has ended, or the metric is missing", metrics.LifetimeSeconds, a.fleet.Range)
+		return nil, fmt.Errorf("no %s within %v: no flow has ended, or the metric is missing",
+			metrics.LifetimeSeconds, a.fleet.Range)
 	}
 	var bounds, counts []float64
 	before := 0.0
@@ -291,8 +299,8 @@ func (a *asker) lifetimes() (plan.Law, error) {
 	return plan.HistogramLaw(bounds, counts, mean*before)
 }
 
-// peaks is the most that was held in one port space, by step. Each day is a query of its own: Prometheus bounds the samples
-// that one may touch.
+// peaks is the most that was held in one port space, by step. Each day is a query of its own: Prometheus bounds the
+// samples that one may touch.
 func (a *asker) peaks() ([]remote.Point, error) {
 	expr := fmt.Sprintf("max(max_over_time(%s{%s}[%s]))", metrics.BusiestPortsHeld, a.match, promRange(step))
 	if a.shared {
@@ -326,7 +334,8 @@ func (a *asker) busiest(d *plan.Demand, at time.Time) (live, cooling float64) {
 	if a.shared {
 		agg = "sum"
 	}
-	spaces := a.ask(at, "topk(2, %s by (vip, destination) (max_over_time(%s{%s,destination!=\"other\"}[%s])))", agg, metrics.PortsHeld, a.match, promRange(step))
+	spaces := a.ask(at, "topk(2, %s by (vip, destination) (max_over_time(%s{%s,destination!=\"other\"}[%s])))",
+		agg, metrics.PortsHeld, a.match, promRange(step))
 	if len(spaces) == 0 {
 		a.note("%s has no destinations: which one is the busiest is not known.", metrics.PortsHeld)
 		return 0, 0
@@ -346,7 +355,8 @@ func (a *asker) busiest(d *plan.Demand, at time.Time) (live, cooling float64) {
 // ends are the flows around the peak by how they ended.
 func (a *asker) ends() map[string]float64 {
 	out := map[string]float64{}
-	for _, s := range a.ask(a.at, "sum by (reason) (increase(%s{%s}[%s])) > 0", metrics.FlowsClosed, a.match, promRange(a.around)) {
+	for _, s := range a.ask(a.at, "sum by (reason) (increase(%s{%s}[%s])) > 0", metrics.FlowsClosed, a.match,
+		promRange(a.around)) {
 		out[s.Labels["reason"]] = s.Value
 	}
 	if len(out) == 0 {
@@ -362,7 +372,8 @@ func (a *asker) cpu() float64 {
 	for _, n := range a.nodes {
 		hosts[host(n)] = true
 	}
-	used := a.ask(a.fleet.Now, "max_over_time((1 - avg by (instance) (rate(node_cpu_seconds_total{mode=\"idle\"}[15m])))[%s:1h])", promRange(min(a.fleet.Range, 7*24*time.Hour)))
+	used := a.ask(a.fleet.Now, "max_over_time((1 - avg by (instance) "+
+		"(rate(node_cpu_seconds_total{mode=\"idle\"}[15m])))[%s:1h])", promRange(min(a.fleet.Range, 7*24*time.Hour)))
 	sum, n := 0.0, 0
 	for _, s := range used {
 		if hosts[host(s.Labels["instance"])] {

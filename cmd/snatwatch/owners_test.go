@@ -1,0 +1,192 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
+
+	"github.com/snatwatch/snatwatch/collector"
+	"github.com/snatwatch/snatwatch/collector/netns"
+	"github.com/snatwatch/snatwatch/internal/kerneltest"
+	"github.com/snatwatch/snatwatch/internal/lab"
+)
+
+// podman runs podman; it fails the test if podman fails.
+func podman(t *testing.T, args ...string) string {
+	t.Helper()
+	out, err := exec.Command("podman", args...).CombinedOutput()
+	if err != nil {
+		t.Fatalf("podman %s: %v\n%s", args[0], err, out)
+	}
+	return strings.TrimSpace(string(out))
+}
+
+// callerImage builds an image from nothing but a snatwatch that needs no library.
+func callerImage(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	build := exec.Command("go", "build", "-o", filepath.Join(dir, "snatwatch"), ".")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	file := "FROM scratch\nCOPY snatwatch /snatwatch\nENTRYPOINT [\"/snatwatch\"]\n"
+	if err := os.WriteFile(filepath.Join(dir, "Containerfile"), []byte(file), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	name := fmt.Sprintf("localhost/snatwatch-owners-%d", os.Getpid())
+	podman(t, "build", "-q", "-t", name, dir)
+	t.Cleanup(func() { podman(t, "rmi", "-f", name) })
+	return name
+}
+
+// runContainer runs a container of the image in the namespace of h until the test ends.
+func runContainer(t *testing.T, image, name string, h *lab.Host, args ...string) {
+	t.Helper()
+	podman(t, append([]string{
+		"--runtime", "runc", "run", "-d", "--name", name, "--ulimit", "nofile=1024:1024", "--ulimit", "nproc=1024:1024",
+		"--network", "ns:" + h.Path(), image,
+	}, args...)...)
+	t.Cleanup(func() { podman(t, "rm", "-f", "-i", name) })
+}
+
+// inCgroup makes a cgroup in the kernel's v2 tree and returns what starts a process in it.
+func inCgroup(t *testing.T, path ...string) *syscall.SysProcAttr {
+	t.Helper()
+	root := "/sys/fs/cgroup"
+	var fs unix.Statfs_t
+	if unix.Statfs(root, &fs) != nil || fs.Type != unix.CGROUP2_SUPER_MAGIC {
+		root += "/unified"
+	}
+	if unix.Statfs(root, &fs) != nil || fs.Type != unix.CGROUP2_SUPER_MAGIC {
+		t.Skip("no cgroup v2 tree")
+	}
+	dir := root
+	for _, name := range append([]string{fmt.Sprintf("snatwatch-test-%d", os.Getpid())}, path...) {
+		dir = filepath.Join(dir, name)
+		if err := os.Mkdir(dir, 0o755); err != nil && !os.IsExist(err) {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = os.Remove(dir) }) // the innermost first
+	}
+	f, err := os.Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = f.Close() })
+	return &syscall.SysProcAttr{UseCgroupFD: true, CgroupFD: int(f.Fd())}
+}
+
+// heldBy returns what /api/v1/snapshot says of the owners of the only port space with ports.
+func (a *runningAgent) heldBy() (held int, owners map[string]int) {
+	var snap struct {
+		Budgets []struct {
+			Protocols []struct {
+				Spaces []struct {
+					Held   int
+					Owners []struct {
+						Kind, Name string
+						Held       int
+					}
+				}
+			}
+		}
+	}
+	owners = map[string]int{}
+	if status, body := a.get(http.MethodGet, "/api/v1/snapshot"); status != http.StatusOK || json.Unmarshal([]byte(body), &snap) != nil {
+		return 0, owners
+	}
+	for _, b := range snap.Budgets {
+		for _, p := range b.Protocols {
+			for _, s := range p.Spaces {
+				held += s.Held
+				for _, o := range s.Owners {
+					if o.Held > 0 {
+						owners[o.Kind+" "+o.Name] += o.Held
+					}
+				}
+			}
+		}
+	}
+	return held, owners
+}
+
+// Two containers, a process of the machine itself, one in a unit's cgroup and one in a pod's each open a known number of
+// flows through one VIP: metrics, API and page name every one of them with its number. Each keeps its ports after it is gone.
+func TestKernelOwners(t *testing.T) {
+	kerneltest.Require(t, netns.SysAdmin, netns.NetAdmin, netns.SysPtrace)
+	kerneltest.Program(t, "podman", "podman")
+	kerneltest.Program(t, "runc", "runc")
+	ctx := t.Context()
+	l, err := lab.New(ctx, lab.Topology{Nodes: 2, NAT: []lab.NAT{{VIPs: []netip.Addr{lab.VIP(0)}, Ports: collector.PortRange{First: 2000, Last: 2255}}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	to := l.Server(0).At(9000)
+	server, err := l.Server(0).Hold(ctx, to)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = server.Close() }()
+
+	call := func(n int) []string {
+		return []string{"verify", "--target", to.String(), fmt.Sprintf("--limit=%d", n), "--hold=1h", "--ports=256"}
+	}
+	image := callerImage(t)
+	first, second := fmt.Sprintf("checkout-%d", os.Getpid()), fmt.Sprintf("fetcher-%d", os.Getpid())
+	runContainer(t, image, first, l.Node(0), call(40)...)
+	runContainer(t, image, second, l.Node(1), call(25)...)
+	const uid = "0b6c7f5e-3f6e-4a0e-9d5c-1c2f3a4b5c6d"
+	startProgram(t, l.Router(), nil, call(7)...)
+	startProgram(t, l.Router(), inCgroup(t, "system.slice", "batch.service"), call(11)...)
+	startProgram(t, l.Router(), inCgroup(t, "kubepods.slice", "kubepods-burstable.slice",
+		"kubepods-burstable-pod"+strings.ReplaceAll(uid, "-", "_")+".slice", "cri-containerd-"+strings.Repeat("6f", 32)+".scope"), call(5)...)
+
+	config := filepath.Join(t.TempDir(), "snatwatch.yaml")
+	writeConfig(t, config, "2000-2255")
+	a := startAgent(t, "--config", config, "--netns", l.Router().Path(), "--poll-interval=500ms", "--strategy=poll", "--cpu-budget=1")
+	want := map[string]int{"container " + first: 40, "container " + second: 25, "process exe": 7, "unit batch.service": 11, "pod " + uid: 5}
+	var held int
+	var got map[string]int
+	a.eventually("every owner has its ports", func() bool {
+		held, got = a.heldBy()
+		return held == 88 && cmp.Equal(want, got)
+	})
+	space := fmt.Sprintf(`{budget="lab",destination="%s",gateway="",owner=%%q,owner_kind=%%q,protocol="tcp",vip=""}`, to)
+	for owner, n := range want {
+		kind, name, _ := strings.Cut(owner, " ")
+		if v := a.value("snat_owner_ports_held" + fmt.Sprintf(space, name, kind)); v != float64(n) {
+			t.Errorf("%s holds %v ports by the metric, want %d", owner, v, n)
+		}
+	}
+	_, page := a.get(http.MethodGet, "/")
+	for _, want := range []string{first + " (container) <b>40</b>, 45 %", second + " (container) <b>25</b>, 28 %", "batch.service (unit) <b>11</b>, 12 %"} {
+		if !strings.Contains(page, want) {
+			t.Errorf("the page does not say %q", want)
+		}
+	}
+
+	podman(t, "rm", "-f", "-t", "0", first)
+	a.eventually("the first container's ports cool down", func() bool {
+		held, got = a.heldBy()
+		return a.value(fmt.Sprintf(`snat_ports_live{budget="lab",destination="%s",gateway="",protocol="tcp",vip=""}`, to)) == 48
+	})
+	sum := 0
+	for _, n := range got {
+		sum += n
+	}
+	if _, got = a.heldBy(); sum != held || got["client 10.0.0.2"]+got["unknown unknown"]+got["other other"] > 0 {
+		t.Errorf("%d ports held, by %v", held, got)
+	}
+}

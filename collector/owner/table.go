@@ -1,0 +1,195 @@
+package owner
+
+import (
+	"net/netip"
+
+	"github.com/snatwatch/snatwatch/collector"
+)
+
+// Table numbers owners and writes the numbers into flows. One goroutine owns it.
+type Table struct {
+	watcher *Watcher
+	outer   uint64
+	view    *View
+	// owners by number; the zero Identity where the number is free.
+	owners  []Identity
+	clients []Identity // by number less FirstClient
+	numbers map[Identity]collector.OwnerNumber
+	// spare are numbers that were taken back, of owners and of clients.
+	spare [2][]collector.OwnerNumber
+
+	// Answers for the view at hand.
+	cgroups   map[uint64]collector.OwnerNumber
+	addresses map[netip.Addr]collector.OwnerNumber
+	// last are the latest answers by address.
+	last [lastMax]struct {
+		address netip.Addr
+		number  collector.OwnerNumber
+	}
+	// full counts flows whose owner found no number.
+	full uint64
+}
+
+const (
+	lastMax = 256
+	// ownersMax and clientsMax are how many numbers of each kind there are.
+	ownersMax  = int(collector.FirstClient)
+	clientsMax = 1<<16 - int(collector.FirstClient)
+)
+
+// NewTable returns a table of what w sees.
+func NewTable(w *Watcher) *Table {
+	t := &Table{
+		watcher: w, outer: w.outer(), owners: make([]Identity, 2), numbers: map[Identity]collector.OwnerNumber{},
+		cgroups: map[uint64]collector.OwnerNumber{}, addresses: map[netip.Addr]collector.OwnerNumber{},
+	}
+	t.owners[collector.OwnerUnknown].Kind, t.owners[collector.OwnerOther].Kind = collector.KindUnknown, collector.KindOther
+	return t
+}
+
+// Attribute writes the owner of each flow into the events, which sockets or conntrack showed. A flow whose owner is not known
+// yet gets OwnerUnknown and the watcher looks again: the next dump brings the answer.
+func (t *Table) Attribute(events []collector.Event, sockets bool) {
+	v := t.watcher.View()
+	if v == nil {
+		return
+	}
+	if v != t.view {
+		t.view = v
+		clear(t.cgroups)
+		clear(t.addresses)
+		clear(t.last[:])
+	}
+	for i := range events {
+		switch e := &events[i]; e.Kind {
+		case collector.Seen, collector.Opened:
+			if sockets {
+				e.Flow.Owner = t.ofSocket(&e.Flow)
+			} else {
+				e.Flow.Owner = t.ofFlow(&e.Flow)
+			}
+		}
+	}
+}
+
+// ofFlow returns the owner of a flow of conntrack. All flows of an address have one owner, unless the address is the machine's
+// own or its namespace has several.
+func (t *Table) ofFlow(f *collector.Flow) collector.OwnerNumber {
+	a := f.Source.Addr()
+	hint := &t.last[hash(a)%lastMax]
+	if hint.address == a {
+		return hint.number
+	}
+	n, ok := t.addresses[a]
+	if !ok {
+		id, shared := t.view.ofFlow(f)
+		if n = t.number(id); shared {
+			if n == collector.OwnerUnknown && f.State != collector.Done {
+				t.watcher.want(wantSockets)
+			}
+			return n
+		}
+		t.addresses[a] = n
+	}
+	hint.address, hint.number = a, n
+	return n
+}
+
+// ofSocket returns the owner of a socket. Its namespace counts too, so that the answer by cgroup is remembered for the outer
+// namespace alone.
+func (t *Table) ofSocket(f *collector.Flow) collector.OwnerNumber {
+	if f.Netns == t.outer {
+		if n, ok := t.cgroups[f.Cgroup]; ok {
+			return n
+		}
+	}
+	id, known := t.view.ofSocket(f, t.outer)
+	switch {
+	case rank(id.Kind) == 0 && f.State == collector.Done: // a TIME_WAIT has no cgroup
+		return collector.OwnerUnknown
+	case !known:
+		t.watcher.want(wantCgroups)
+		return collector.OwnerUnknown
+	case rank(id.Kind) == 0:
+		t.watcher.want(wantInodes)
+		return collector.OwnerUnknown
+	}
+	n := t.number(id)
+	if f.Netns == t.outer && id.Kind != collector.KindProcess {
+		t.cgroups[f.Cgroup] = n
+	}
+	return n
+}
+
+func hash(a netip.Addr) uint32 {
+	b := a.As16()
+	return uint32(b[15]) ^ uint32(b[14])<<3 ^ uint32(b[13])<<5 ^ uint32(b[7])
+}
+
+// number returns the number of an owner, and gives it one if needed.
+func (t *Table) number(id Identity) collector.OwnerNumber {
+	id.Container = "" // a pod is one owner
+	if rank(id.Kind) == 0 && id.Kind != collector.KindClient {
+		return collector.OwnerUnknown
+	}
+	if n, ok := t.numbers[id]; ok {
+		return n
+	}
+	list, spare, first, most := &t.owners, &t.spare[0], collector.OwnerNumber(0), ownersMax
+	if id.Kind == collector.KindClient {
+		list, spare, first, most = &t.clients, &t.spare[1], collector.FirstClient, clientsMax
+	}
+	n := collector.OwnerOther
+	switch last := len(*spare) - 1; {
+	case last >= 0:
+		n = (*spare)[last]
+		*spare = (*spare)[:last]
+		(*list)[n-first] = id
+	case len(*list) < most:
+		n = first + collector.OwnerNumber(len(*list))
+		*list = append(*list, id)
+	default:
+		t.full++
+		return n
+	}
+	t.numbers[id] = n
+	return n
+}
+
+// Identity returns who has number n.
+func (t *Table) Identity(n collector.OwnerNumber) Identity {
+	switch {
+	case n >= collector.FirstClient && int(n-collector.FirstClient) < len(t.clients):
+		return t.clients[n-collector.FirstClient]
+	case n < collector.FirstClient && int(n) < len(t.owners):
+		return t.owners[n]
+	}
+	return Identity{Kind: collector.KindUnknown}
+}
+
+// Crowded reports whether more than half of the numbers of a kind are given, so that it is time to call Free.
+func (t *Table) Crowded() bool {
+	return len(t.owners)-len(t.spare[0]) > ownersMax/2 || len(t.clients)-len(t.spare[1]) > clientsMax/2
+}
+
+// Free takes back the numbers that no flow has, and calls forget with each.
+func (t *Table) Free(used func(collector.OwnerNumber) bool, forget func(collector.OwnerNumber)) {
+	for id, n := range t.numbers {
+		if used(n) {
+			continue
+		}
+		delete(t.numbers, id)
+		kind := 0
+		if n >= collector.FirstClient {
+			kind = 1
+			t.clients[n-collector.FirstClient] = Identity{Kind: collector.KindUnknown}
+		} else {
+			t.owners[n] = Identity{Kind: collector.KindUnknown}
+		}
+		t.spare[kind] = append(t.spare[kind], n)
+		forget(n)
+	}
+	clear(t.cgroups)
+	clear(t.addresses)
+	clear(t.last[:])
+}

@@ -1,0 +1,63 @@
+package owner
+
+import (
+	"bufio"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+)
+
+// unifiedMounts returns where the cgroup v2 tree is mounted, from the text of /proc/self/mountinfo. With more than one mount the
+// first that shows the whole tree comes first.
+func unifiedMounts(r io.Reader) (out []string) {
+	scan := bufio.NewScanner(r)
+	for scan.Scan() {
+		before, after, ok := strings.Cut(scan.Text(), " - ")
+		fields := strings.Fields(before)
+		if !ok || len(fields) < 5 || !strings.HasPrefix(after, "cgroup2 ") {
+			continue
+		}
+		// The mount point's spaces are written in octal; a cgroup mount has none.
+		if fields[3] == "/" {
+			out = append([]string{fields[4]}, out...)
+		} else {
+			out = append(out, fields[4])
+		}
+	}
+	return out
+}
+
+// treeMax bounds how many cgroups a walk takes in.
+const treeMax = 200_000
+
+// walkTree calls each with the id and the path, below root, of each cgroup. The id of a cgroup is the inode number of its
+// folder. A folder that vanishes meanwhile is left out. It returns how many there were.
+func walkTree(root string, each func(id uint64, path string)) (count int) {
+	var visit func(path string)
+	visit = func(path string) {
+		var st syscall.Stat_t
+		if count >= treeMax || syscall.Lstat(filepath.Join(root, path), &st) != nil {
+			return
+		}
+		count++
+		each(st.Ino, path)
+		if st.Nlink <= 2 { // no folder is below it, and its files are many
+			return
+		}
+		f, err := os.Open(filepath.Join(root, path))
+		if err != nil {
+			return
+		}
+		entries, _ := f.ReadDir(-1)
+		_ = f.Close()
+		for _, e := range entries {
+			if e.IsDir() {
+				visit(path + "/" + e.Name())
+			}
+		}
+	}
+	visit("")
+	return count
+}

@@ -1,0 +1,256 @@
+package owner
+
+import (
+	"cmp"
+	"context"
+	"net"
+	"net/netip"
+	"os"
+	"sync/atomic"
+	"time"
+
+	"github.com/snatwatch/snatwatch/collector"
+	"github.com/snatwatch/snatwatch/collector/netns"
+	"github.com/snatwatch/snatwatch/collector/sockdiag"
+)
+
+// Config sets up a Watcher. Outer is needed.
+type Config struct {
+	// Outer is the network namespace in which flows leave the machine.
+	Outer *netns.Handle
+	// Proc is the mount point of procfs; default /proc.
+	Proc string
+	// Tree is where the cgroup v2 tree is mounted; default is what /proc/self/mountinfo says.
+	Tree string
+	// Files are where names stand.
+	Files Files
+	// Interval is the least time from one look to the next; default 5 s. Looks that take long come more seldom.
+	Interval time.Duration
+	// Share is the most of a processor that looks may take; default 0.005.
+	Share float64
+	// Now is the agent's clock; default a clock of its own.
+	Now func() collector.Time
+}
+
+// What a Table wants of the next look.
+const (
+	wantCgroups = 1 << iota // a cgroup is new
+	wantSockets             // conntrack shows flows of this machine's own
+	wantInodes              // sockets are in no cgroup below the root
+)
+
+// wholeEvery is how often everything is read again, however old and known.
+const wholeEvery = time.Minute
+
+// goneFor is how long the path of a cgroup that is gone is remembered: sockets outlive it.
+const goneFor = 10 * time.Minute
+
+// Watcher looks at the machine. View may be called at any time.
+type Watcher struct {
+	cfg    Config
+	proc   procReader
+	view   atomic.Pointer[View]
+	wanted atomic.Uint32
+
+	// What Run's goroutine owns.
+	whole     time.Time // when everything was read last
+	cgroups   map[uint64]Identity
+	gone      map[uint64]time.Time // when cgroups that are gone were seen last
+	processes map[int]*process
+	spaces    map[uint64]*space // by netKey
+	sockets   map[flowKey]Identity
+	inodes    map[uint32]Identity
+	denied    int // processes whose descriptors may not be read
+	names     map[string]string
+	nameless  map[Identity]bool // pods and containers that had no name when names were read last
+}
+
+// New returns a Watcher. It starts nothing.
+func New(cfg Config) *Watcher {
+	cfg.Proc = cmp.Or(cfg.Proc, "/proc")
+	cfg.Interval = cmp.Or(cfg.Interval, 5*time.Second)
+	cfg.Share = cmp.Or(cfg.Share, 0.005)
+	cfg.Files = cfg.Files.withDefaults()
+	if cfg.Now == nil {
+		cfg.Now = collector.Clock()
+	}
+	if cfg.Tree == "" {
+		if f, err := os.Open("/proc/self/mountinfo"); err == nil {
+			if mounts := unifiedMounts(f); len(mounts) > 0 {
+				cfg.Tree = mounts[0]
+			}
+			_ = f.Close()
+		}
+	}
+	w := &Watcher{
+		cfg: cfg, proc: procReader{cfg.Proc}, gone: map[uint64]time.Time{},
+		processes: map[int]*process{}, spaces: map[uint64]*space{},
+	}
+	w.wanted.Store(wantCgroups | wantSockets | wantInodes)
+	return w
+}
+
+func (w *Watcher) outer() uint64 { return w.cfg.Outer.Inode() }
+
+// View returns what the last look saw, nil before the first.
+func (w *Watcher) View() *View { return w.view.Load() }
+
+// want asks for more in the next look.
+func (w *Watcher) want(what uint32) {
+	if w.wanted.Load()&what == 0 {
+		w.wanted.Or(what)
+	}
+}
+
+// Run looks again and again until ctx is cancelled; the first look is the caller's. A look that took long is followed by a pause that keeps looks within Share.
+func (w *Watcher) Run(ctx context.Context) error {
+	timer := time.NewTimer(w.cfg.Interval)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-timer.C:
+		}
+		began := time.Now()
+		w.Look(ctx)
+		took := time.Since(began)
+		timer.Reset(max(w.cfg.Interval, time.Duration(float64(took)/w.cfg.Share)))
+	}
+}
+
+// Look looks once and shows what it saw. Only Run's goroutine may call it while Run runs.
+func (w *Watcher) Look(ctx context.Context) {
+	now := time.Now()
+	wanted := w.wanted.Swap(0)
+	whole := now.Sub(w.whole) >= wholeEvery
+	if whole {
+		w.whole = now
+	}
+	if wanted&wantCgroups != 0 || whole {
+		w.readTree(now)
+	}
+	w.readProcesses(whole)
+	v := &View{Cgroups: w.cgroups, Own: w.ownAddresses(), Netns: map[uint64]Identity{}}
+	v.Addresses = w.combine(v)
+	if wanted&wantInodes != 0 {
+		w.readInodes()
+	}
+	v.Inodes = w.inodes
+	if wanted&wantSockets != 0 {
+		w.readSockets(ctx, v)
+	}
+	v.Sockets = w.sockets
+	w.readNames(v, whole)
+	v.Names = w.names
+	w.view.Store(v)
+}
+
+// readTree reads the cgroup v2 tree.
+func (w *Watcher) readTree(now time.Time) {
+	if w.cfg.Tree == "" {
+		return
+	}
+	next := make(map[uint64]Identity, len(w.cgroups))
+	walkTree(w.cfg.Tree, func(id uint64, path string) {
+		next[id] = ParsePath(path)
+		delete(w.gone, id)
+	})
+	for id, was := range w.cgroups {
+		if _, there := next[id]; there {
+			continue
+		}
+		since, known := w.gone[id]
+		switch {
+		case !known:
+			w.gone[id] = now
+		case now.Sub(since) > goneFor:
+			delete(w.gone, id)
+			continue
+		}
+		next[id] = was
+	}
+	w.cgroups = next
+}
+
+// ownAddresses returns the addresses of the outer namespace.
+func (w *Watcher) ownAddresses() map[netip.Addr]bool {
+	out := map[netip.Addr]bool{}
+	_ = w.cfg.Outer.Do(func() error { // without the right to enter, none is known
+		list, err := net.InterfaceAddrs()
+		for _, a := range list {
+			if p, err := netip.ParsePrefix(a.String()); err == nil {
+				out[p.Addr().Unmap()] = true
+			}
+		}
+		return err
+	})
+	return out
+}
+
+// readSockets reads whose the outer namespace's sockets are.
+func (w *Watcher) readSockets(ctx context.Context, v *View) {
+	next := map[flowKey]Identity{}
+	unresolved := false
+	err := sockdiag.Dump(ctx, w.cfg.Outer, w.cfg.Now, func(_ context.Context, events []collector.Event) error {
+		for i := range events {
+			e := &events[i]
+			if e.Kind != collector.Seen || e.Flow.State == collector.Done {
+				continue
+			}
+			id, known := v.ofSocket(&e.Flow, w.outer())
+			if !known {
+				w.want(wantCgroups)
+			} else if rank(id.Kind) == 0 {
+				unresolved = true
+			}
+			next[keyOf(&e.Flow)] = id
+		}
+		return nil
+	})
+	if unresolved {
+		w.want(wantInodes)
+	}
+	if err == nil {
+		w.sockets = next
+	}
+}
+
+// readNames reads names again if a pod or container is new and has none.
+func (w *Watcher) readNames(v *View, whole bool) {
+	wanted, added := map[Identity]bool{}, whole
+	want := func(id Identity) {
+		if id.Kind != collector.KindPod && id.Kind != collector.KindContainer {
+			return
+		}
+		id.Container = ""
+		wanted[id] = true
+		if _, named := w.names[id.ID]; !named && !w.nameless[id] {
+			added = true
+		}
+	}
+	for _, id := range v.Cgroups {
+		want(id)
+	}
+	for _, s := range w.spaces {
+		want(s.id)
+	}
+	if !added || len(wanted) == 0 {
+		return
+	}
+	found := w.cfg.Files.readNames(wanted)
+	next := make(map[string]string, len(wanted))
+	w.nameless = map[Identity]bool{}
+	for id := range wanted {
+		name, ok := found[id.ID]
+		if !ok {
+			name, ok = w.names[id.ID]
+		}
+		if ok {
+			next[id.ID] = name
+		} else {
+			w.nameless[id] = true
+		}
+	}
+	w.names = next
+}

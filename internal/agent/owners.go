@@ -1,0 +1,214 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"os"
+	"strings"
+	"sync/atomic"
+	"time"
+	"unicode/utf8"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/snatwatch/snatwatch/collector"
+	"github.com/snatwatch/snatwatch/collector/owner"
+	"github.com/snatwatch/snatwatch/detector"
+	"github.com/snatwatch/snatwatch/internal/kube"
+)
+
+// owners finds out who holds ports. Its watcher has a goroutine of its own; the rest belongs to the loop.
+type owners struct {
+	*base
+	watcher *owner.Watcher
+	table   *owner.Table
+	// pods are what the API server says of the pods on this node, by UID; nil where nobody asks it.
+	pods atomic.Pointer[map[string]kube.Pod]
+}
+
+func newOwners(b *base) *owners {
+	w := owner.New(owner.Config{Outer: b.outer, Now: b.now})
+	return &owners{base: b, watcher: w, table: owner.NewTable(w)}
+}
+
+// run looks at the machine until ctx is cancelled.
+func (o *owners) run(ctx context.Context) error { return o.watcher.Run(ctx) }
+
+// podsEvery is how often the agent takes over what the watch of the pods was told.
+const podsEvery = 2 * time.Second
+
+// followPods takes names and workloads of this node's pods from the API server until ctx is cancelled. Outside a cluster
+// nobody is asked. A server that does not answer leaves the names that it told before.
+func (o *owners) followPods(ctx context.Context, connect func() (*kube.Client, error)) error {
+	if connect == nil {
+		return nil
+	}
+	client, err := connect()
+	if err != nil {
+		if !errors.Is(err, kube.ErrNoCluster) {
+			o.notices.say(slog.LevelInfo, "pods", "pods are shown by their UID where no log folder of the kubelet names them: "+err.Error())
+		}
+		return nil
+	}
+	node := os.Getenv("NODE_NAME")
+	if node == "" {
+		name, _ := os.Hostname() // an empty one finds no pod
+		node = name
+	}
+	var pods kube.Pods
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return pods.Follow(ctx, client, node) })
+	g.Go(func() error {
+		return every(ctx, podsEvery, func() error {
+			all, err := pods.All()
+			if all != nil {
+				o.pods.Store(&all)
+			}
+			o.notices.say(slog.LevelInfo, "pods", podsText(node, all != nil, err))
+			return nil
+		})
+	})
+	return g.Wait()
+}
+
+// podsText says what is not known of pods; empty if nothing.
+func podsText(node string, told bool, err error) string {
+	switch {
+	case err == nil:
+		return ""
+	case told:
+		return "names and workloads of new pods are not known, those of before stay: " + err.Error()
+	}
+	return "pods of node " + node + " are shown by their UID where no log folder of the kubelet names them: " + err.Error() +
+		"; a ClusterRole that may list and watch pods, and NODE_NAME in the agent's environment, would give their names and workloads"
+}
+
+// attribute writes into the events of a source whose each flow is.
+func (o *owners) attribute(b batch) {
+	if o != nil {
+		o.table.Attribute(b.events, b.feed != feedNAT)
+	}
+}
+
+// name writes into a snapshot who the numbers are, and adds up what owners of one name hold: a pod that was made again has
+// another UID.
+func (o *owners) name(snap *detector.Snapshot) {
+	if o == nil {
+		return
+	}
+	known := map[collector.OwnerNumber]collector.Owner{}
+	of := func(n collector.OwnerNumber) collector.Owner {
+		w, ok := known[n]
+		if !ok {
+			w = o.owner(n)
+			known[n] = w
+		}
+		return w
+	}
+	for i := range snap.Budgets {
+		for j := range snap.Budgets[i].Protocols {
+			p := &snap.Budgets[i].Protocols[j]
+			for k := range p.Spaces {
+				p.Spaces[k].Owners = nameHeld(p.Spaces[k].Owners, of)
+			}
+			p.Owners = nameTotals(p.Owners, of)
+		}
+	}
+}
+
+type ownerName struct {
+	kind collector.OwnerKind
+	name string
+}
+
+func nameHeld(in []detector.OwnerHeld, of func(collector.OwnerNumber) collector.Owner) []detector.OwnerHeld {
+	at := make(map[ownerName]int, len(in))
+	out := in[:0]
+	for _, h := range in {
+		h.Owner = of(h.Number)
+		key := ownerName{h.Kind, h.Name}
+		if i, twice := at[key]; twice {
+			out[i].Held += h.Held
+			continue
+		}
+		at[key] = len(out)
+		out = append(out, h)
+	}
+	return out
+}
+
+func nameTotals(in []detector.OwnerTotals, of func(collector.OwnerNumber) collector.Owner) []detector.OwnerTotals {
+	at := make(map[ownerName]int, len(in))
+	out := in[:0]
+	for _, t := range in {
+		t.Owner = of(t.Number)
+		key := ownerName{t.Kind, t.Name}
+		if i, twice := at[key]; twice {
+			out[i].Opened += t.Opened
+			out[i].MeanLifetime = max(out[i].MeanLifetime, t.MeanLifetime)
+			continue
+		}
+		at[key] = len(out)
+		out = append(out, t)
+	}
+	return out
+}
+
+// owner returns who number n is, by the best name there is.
+func (o *owners) owner(n collector.OwnerNumber) collector.Owner {
+	id := o.table.Identity(n)
+	if pods := o.pods.Load(); pods != nil && id.Kind == collector.KindPod {
+		if w, ok := (*pods)[id.ID]; ok {
+			return clean(collector.Owner{Kind: id.Kind, Name: w.Name, Workload: w.Workload, WorkloadKind: w.Kind})
+		}
+	}
+	if v := o.watcher.View(); v != nil {
+		return clean(v.Name(id))
+	}
+	return clean((&owner.View{}).Name(id))
+}
+
+// nameMax is the most bytes of a name: a namespace of 63 bytes and a pod of 253 fit.
+const nameMax = 320
+
+// clean makes a name fit to be shown: whole characters of UTF-8, none of them a control character, and at most nameMax
+// bytes.
+func clean(w collector.Owner) collector.Owner {
+	fit := func(s string) string {
+		s = strings.Map(func(r rune) rune {
+			if r < ' ' || r == 0x7f || r == utf8.RuneError {
+				return '?'
+			}
+			return r
+		}, s)
+		if len(s) <= nameMax {
+			return s
+		}
+		s = s[:nameMax]
+		for !utf8.ValidString(s) {
+			s = s[:len(s)-1]
+		}
+		return s
+	}
+	w.Name, w.Workload, w.WorkloadKind = fit(w.Name), fit(w.Workload), fit(w.WorkloadKind)
+	return w
+}
+
+// recycle takes back the numbers of owners that no flow of the ledgers has, once they get scarce.
+func (l *loop) recycle() {
+	if l.owners == nil || !l.owners.table.Crowded() {
+		return
+	}
+	var used [1 << 16]bool
+	l.nat.MarkOwners(&used)
+	if l.local != nil {
+		l.local.MarkOwners(&used)
+	}
+	l.owners.table.Free(func(n collector.OwnerNumber) bool { return used[n] }, func(n collector.OwnerNumber) {
+		l.nat.ForgetOwner(n)
+		if l.local != nil {
+			l.local.ForgetOwner(n)
+		}
+	})
+}

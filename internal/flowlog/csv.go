@@ -1,0 +1,148 @@
+package flowlog
+
+import (
+	"bytes"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/snatwatch/snatwatch/collector"
+)
+
+// CSV under a header, a whole flow a line, with the names of columns that the backtest takes. Destinations are
+// addresses here. Times are seconds since 1970 or since the record began, or RFC 3339.
+
+type csvField int
+
+const (
+	csvStart csvField = iota
+	csvDuration
+	csvEnd
+	csvDestination
+	csvPort
+	csvSource
+	csvProtocol
+	csvReason
+	numCSVFields
+)
+
+func csvNames() [numCSVFields]string {
+	return [numCSVFields]string{
+		csvStart:       " start start_s start_time ts timestamp time opened first_seen ",
+		csvDuration:    " duration duration_s dur lifetime lifetime_s elapsed ",
+		csvEnd:         " end end_s end_time closed last_seen ",
+		csvDestination: " destination dst dest dst_ip dest_ip destination_ip dstaddr daddr remote remote_address ",
+		csvPort:        " port dst_port dest_port destination_port dstport dport remote_port ",
+		csvSource:      " source src src_ip source_ip srcaddr saddr local local_address ",
+		csvProtocol:    " protocol proto ",
+		csvReason:      " reason close_reason closereason ",
+	}
+}
+
+// relative is put before times since the beginning of a record: a midnight.
+const relative = 19675 * 86400 * int64(1e9)
+
+// unixFrom is the least time, in ns, that is one since 1970.
+const unixFrom = int64(1e8) * 1e9
+
+type csvLog struct {
+	sep    byte
+	at     [numCSVFields]int
+	fields [64][]byte
+}
+
+// newCSV is nil where a line is no header of such a log.
+func newCSV(header []byte) *csvLog {
+	for _, sep := range []byte{',', ';', '\t'} {
+		p := &csvLog{sep: sep}
+		for i := range p.at {
+			p.at[i] = -1
+		}
+		n := fields(header, sep, p.fields[:])
+		for i, f := range p.fields[:n] {
+			for k, names := range csvNames() {
+				if strings.Contains(names, " "+strings.ToLower(string(bytes.TrimSpace(f)))+" ") && p.at[k] < 0 {
+					p.at[k] = i
+				}
+			}
+		}
+		if p.at[csvStart] >= 0 && p.at[csvDestination] >= 0 && (p.at[csvDuration] >= 0 || p.at[csvEnd] >= 0) {
+			return p
+		}
+	}
+	return nil
+}
+
+func (p *csvLog) get(k csvField) []byte {
+	if p.at[k] < 0 {
+		return nil
+	}
+	return bytes.Trim(p.fields[p.at[k]], ` "`)
+}
+
+func (p *csvLog) parse(line []byte, r *Row) (err error) {
+	n := fields(line, p.sep, p.fields[:])
+	for _, i := range p.at {
+		if i >= n {
+			return errFields
+		}
+	}
+	var ok bool
+	if r.Start, ok = when(p.get(csvStart)); !ok {
+		return fmt.Errorf("start %.40q", p.get(csvStart))
+	}
+	r.End = r.Start
+	if d := p.get(csvDuration); len(d) > 0 {
+		life, ok := decimal(d)
+		if !ok {
+			return fmt.Errorf("duration %.40q", d)
+		}
+		r.End += life
+	} else if e := p.get(csvEnd); len(e) > 0 {
+		if r.End, ok = when(e); !ok || r.End < r.Start {
+			return fmt.Errorf("end %.40q", e)
+		}
+	}
+	r.Tuple.Protocol = collector.TCP
+	if name := p.get(csvProtocol); len(name) > 0 {
+		if r.Tuple.Protocol, err = protocol(name); err != nil {
+			return err
+		}
+	}
+	r.State, r.Reason = Ended, collector.ReasonUnknown
+	for reason := range collector.NumReasons {
+		if string(p.get(csvReason)) == reason.String() {
+			r.Reason = reason
+		}
+	}
+	return p.ends(r)
+}
+
+// ends reads the addresses: the port may stand in the destination.
+func (p *csvLog) ends(r *Row) error {
+	destination, number := p.get(csvDestination), p.get(csvPort)
+	if i := bytes.LastIndexByte(destination, ':'); i >= 0 && (bytes.IndexByte(destination, ':') == i ||
+		destination[0] == '[') {
+		destination, number = bytes.Trim(destination[:i], "[]"), destination[i+1:]
+	}
+	source := p.get(csvSource)
+	if _, ok := address(source); !ok {
+		source = []byte("0.0.0.0") // one node whose address does not matter
+	}
+	if len(number) == 0 {
+		number = []byte("0")
+	}
+	return r.Tuple.ends(source, destination, []byte("0"), number)
+}
+
+// when reads a time.
+func when(b []byte) (ns int64, ok bool) {
+	if ns, ok = decimal(b); ok {
+		if ns < unixFrom {
+			ns += relative
+		}
+		return ns, true
+	}
+	t, err := time.Parse(time.RFC3339Nano, string(b))
+	return t.UnixNano(), err == nil && t.Year() > 1972 && t.Year() < 2200
+}
