@@ -22,6 +22,7 @@ func (o Options) exhaustionPredicted() Alert {
 			"the probability that budget {{ $labels.budget }} ({{ $labels.model }}) is exhausted within " + o.PageHorizon + " is {{ $value | humanizePercentage }}.",
 		Detail: space.ask(space.of(metrics.PortsHeld), " It holds "+answer(whole)+" ports"+
 			node.ask(node.of(metrics.BudgetEffectivePorts), "; the effective ceiling is "+answer(whole))+".") +
+			space.holders("") +
 			space.ask(space.of(metrics.TimeToExhaustion)+" > 0 < +Inf", " At this course they are gone in "+answer(period)+".") +
 			helps,
 		Board: BoardNode, Panel: PanelNodeProbability,

@@ -87,6 +87,7 @@ func (o Options) exhausted(legs ...string) Alert {
 			shared.ask("topk(1, "+shared.of(GatewayHeld)+")",
 				" That is "+answerDestination()+" with "+answer(whole)+" ports held by all nodes behind gateway "+answerLabel(metrics.LabelGateway)+
 					shared.ask(shared.of(GatewayPorts), "; their effective ceiling is "+answer(whole))+".") +
+			node.holders(" and on (vip, destination) topk(1, "+node.of(metrics.PortsHeld, `destination!="other"`)+")") +
 			node.ask(increased(node.of(metrics.OpenFailures, `cause="`+metrics.CausePorts+`"`), "2m"), " "+answer(whole)+" flows failed so in two minutes.") +
 			helps,
 		Board: BoardNode, Panel: PanelNodeHeld,

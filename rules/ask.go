@@ -57,6 +57,14 @@ const (
 	named = `destination!~"other|[*]"`
 )
 
+// holders writes the three owners that hold the most ports of the subject, where an agent tells; within narrows down which
+// of its port spaces. The flows of nobody known, and the sum of small owners, are no names to page anyone with.
+func (s subject) holders(within string) string {
+	query := "sort_desc(topk(3, " + s.of(metrics.OwnerPortsHeld, `owner_kind!~"unknown|other"`) + " > 0" + within + "))"
+	return s.ask(query, fmt.Sprintf(" They are held by{{ range $i, $o := . }}{{ if $i }},{{ end }} {{ $o | label `%s` }} ({{ $o | label `%s` }}) {{ $o | value | %s }}{{ end }}.",
+		metrics.LabelOwner, metrics.LabelOwnerKind, whole))
+}
+
 // to names the alert's destination.
 const to = "{{ if ne $labels.destination `" + anyDestination + "` }} to {{ $labels.destination }}{{ end }}"
 

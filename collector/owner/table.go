@@ -19,7 +19,8 @@ type Table struct {
 	spare [2][]collector.OwnerNumber
 
 	// Answers for the view at hand.
-	cgroups   map[uint64]collector.OwnerNumber
+	cgroups   map[group]collector.OwnerNumber
+	inodes    map[uint32]collector.OwnerNumber // of sockets of no cgroup below the root
 	addresses map[netip.Addr]collector.OwnerNumber
 	// last are the latest answers by address.
 	last [lastMax]struct {
@@ -37,11 +38,14 @@ const (
 	clientsMax = 1<<16 - int(collector.FirstClient)
 )
 
+// group is the sockets of a namespace and a cgroup.
+type group struct{ netns, cgroup uint64 }
+
 // NewTable returns a table of what w sees.
 func NewTable(w *Watcher) *Table {
 	t := &Table{
 		watcher: w, outer: w.outer(), owners: make([]Identity, 2), numbers: map[Identity]collector.OwnerNumber{},
-		cgroups: map[uint64]collector.OwnerNumber{}, addresses: map[netip.Addr]collector.OwnerNumber{},
+		cgroups: map[group]collector.OwnerNumber{}, inodes: map[uint32]collector.OwnerNumber{}, addresses: map[netip.Addr]collector.OwnerNumber{},
 	}
 	t.owners[collector.OwnerUnknown].Kind, t.owners[collector.OwnerOther].Kind = collector.KindUnknown, collector.KindOther
 	return t
@@ -57,6 +61,7 @@ func (t *Table) Attribute(events []collector.Event, sockets bool) {
 	if v != t.view {
 		t.view = v
 		clear(t.cgroups)
+		clear(t.inodes)
 		clear(t.addresses)
 		clear(t.last[:])
 	}
@@ -95,19 +100,19 @@ func (t *Table) ofFlow(f *collector.Flow) collector.OwnerNumber {
 	return n
 }
 
-// ofSocket returns the owner of a socket. Its namespace counts too, so that the answer by cgroup is remembered for the outer
-// namespace alone.
+// ofSocket returns the owner of a socket.
 func (t *Table) ofSocket(f *collector.Flow) collector.OwnerNumber {
-	if f.Netns == t.outer {
-		if n, ok := t.cgroups[f.Cgroup]; ok {
-			return n
-		}
+	if n, ok := t.cgroups[group{f.Netns, f.Cgroup}]; ok {
+		return n
 	}
-	id, known := t.view.ofSocket(f, t.outer)
+	if n, ok := t.inodes[f.Inode]; ok {
+		return n
+	}
+	id, found := t.view.ofSocket(f, t.outer)
 	switch {
 	case rank(id.Kind) == 0 && f.State == collector.Done: // a TIME_WAIT has no cgroup
 		return collector.OwnerUnknown
-	case !known:
+	case found == byNothing:
 		t.watcher.want(wantCgroups)
 		return collector.OwnerUnknown
 	case rank(id.Kind) == 0:
@@ -115,8 +120,10 @@ func (t *Table) ofSocket(f *collector.Flow) collector.OwnerNumber {
 		return collector.OwnerUnknown
 	}
 	n := t.number(id)
-	if f.Netns == t.outer && id.Kind != collector.KindProcess {
-		t.cgroups[f.Cgroup] = n
+	if found == byProcess {
+		t.inodes[f.Inode] = n
+	} else {
+		t.cgroups[group{f.Netns, f.Cgroup}] = n
 	}
 	return n
 }
@@ -190,6 +197,7 @@ func (t *Table) Free(used func(collector.OwnerNumber) bool, forget func(collecto
 		forget(n)
 	}
 	clear(t.cgroups)
+	clear(t.inodes)
 	clear(t.addresses)
 	clear(t.last[:])
 }

@@ -33,21 +33,33 @@ type flowKey struct {
 
 func keyOf(f *collector.Flow) flowKey { return flowKey{f.Source, f.Destination, f.Protocol} }
 
+// found says by what a socket's owner is known.
+type found uint8
+
+const (
+	byNothing found = iota // its cgroup is new
+	byGroup                // its cgroup or its namespace: all sockets of both have this owner
+	byProcess              // the process that has it open
+)
+
 // ofSocket returns whose a socket is: by its cgroup, by its process where the cgroup is the root, by its namespace where that says
-// more, as a container of a hybrid layout may be in the v1 trees alone. known is false for a cgroup of which nothing is known.
-func (v *View) ofSocket(f *collector.Flow, outer uint64) (id Identity, known bool) {
-	id, known = v.Cgroups[f.Cgroup]
+// more, as a container of a hybrid layout may be in the v1 trees alone.
+func (v *View) ofSocket(f *collector.Flow, outer uint64) (Identity, found) {
+	id, known := v.Cgroups[f.Cgroup]
 	if f.Netns != outer {
 		if ns, ok := v.Netns[f.Netns]; ok && rank(ns.Kind) > rank(id.Kind) {
-			return ns, true
+			return ns, byGroup
 		}
 	}
 	if rank(id.Kind) == 0 && f.Inode != 0 {
 		if p, ok := v.Inodes[f.Inode]; ok {
-			return p, true
+			return p, byProcess
 		}
 	}
-	return id, known
+	if !known {
+		return id, byNothing
+	}
+	return id, byGroup
 }
 
 // ofFlow returns whose a flow of conntrack is. shared says that other flows of its address may be another's.

@@ -198,8 +198,8 @@ func (w *Watcher) readSockets(ctx context.Context, v *View) {
 			if e.Kind != collector.Seen || e.Flow.State == collector.Done {
 				continue
 			}
-			id, known := v.ofSocket(&e.Flow, w.outer())
-			if !known {
+			id, by := v.ofSocket(&e.Flow, w.outer())
+			if by == byNothing {
 				w.want(wantCgroups)
 			} else if rank(id.Kind) == 0 {
 				unresolved = true
