@@ -23,6 +23,8 @@ type View struct {
 	Inodes map[uint32]Identity
 	// Names are of pods, by UID, and of containers, by ID, as far as files of this machine give them.
 	Names map[string]string
+	// Missing says what cannot be told, why, and which right would help.
+	Missing []string
 }
 
 // flowKey is a flow as its socket sees it.

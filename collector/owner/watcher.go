@@ -63,6 +63,7 @@ type Watcher struct {
 	denied    int // processes whose descriptors may not be read
 	names     map[string]string
 	nameless  map[Identity]bool // pods and containers that had no name when names were read last
+	strange   int               // looks in a row after which sockets were in cgroups that the tree does not show
 }
 
 // New returns a Watcher. It starts nothing.
@@ -127,6 +128,9 @@ func (w *Watcher) Look(ctx context.Context) {
 	if whole {
 		w.whole = now
 	}
+	if w.strange++; wanted&wantCgroups == 0 {
+		w.strange = 0
+	}
 	if wanted&wantCgroups != 0 || whole {
 		w.readTree(now)
 	}
@@ -143,6 +147,7 @@ func (w *Watcher) Look(ctx context.Context) {
 	v.Sockets = w.sockets
 	w.readNames(v, whole)
 	v.Names = w.names
+	v.Missing = w.missing()
 	w.view.Store(v)
 }
 
@@ -253,4 +258,26 @@ func (w *Watcher) readNames(v *View, whole bool) {
 		}
 	}
 	w.names = next
+}
+
+// strangeMax is how many looks in a row may leave sockets in unknown cgroups: cgroups come and go meanwhile.
+const strangeMax = 3
+
+// missing says what cannot be told.
+func (w *Watcher) missing() (out []string) {
+	switch {
+	case w.cfg.Tree == "":
+		out = append(out, "no cgroup v2 tree is mounted: owners are told by the processes of each network namespace alone, and sockets of this machine's own by nothing")
+	case w.strange > strangeMax:
+		out = append(out, "sockets are in cgroups that "+w.cfg.Tree+" does not show, so their owners are unknown: the agent sees a part of the tree; mount the machine's /sys/fs/cgroup into its container")
+	}
+	if w.denied > 0 {
+		out = append(out, "processes in no unit hold sockets that cannot be told apart: needs CAP_DAC_READ_SEARCH and CAP_SYS_PTRACE")
+	}
+	for id := range w.nameless {
+		if id.Kind == collector.KindContainer {
+			return append(out, "containers are shown by their ID: neither Podman's nor Docker's own files, which take root or CAP_DAC_READ_SEARCH to read, name them")
+		}
+	}
+	return out
 }

@@ -32,8 +32,18 @@ func newOwners(b *base) *owners {
 	return &owners{base: b, watcher: w, table: owner.NewTable(w)}
 }
 
-// run looks at the machine until ctx is cancelled.
-func (o *owners) run(ctx context.Context) error { return o.watcher.Run(ctx) }
+// run looks at the machine until ctx is cancelled, and says what it cannot tell.
+func (o *owners) run(ctx context.Context) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return o.watcher.Run(ctx) })
+	g.Go(func() error {
+		return every(ctx, machineEvery, func() error {
+			o.notices.replace(slog.LevelInfo, "owners", o.watcher.View().Missing)
+			return nil
+		})
+	})
+	return g.Wait()
+}
 
 // podsEvery is how often the agent takes over what the watch of the pods was told.
 const podsEvery = 2 * time.Second
