@@ -145,7 +145,7 @@ func tableFaults(p panel) []string {
 		if f.width > 0 && len(title)*9 > f.width {
 			out = append(out, "the title of column "+title+" is cut")
 		}
-		if f.width > 0 && f.width < 260 && (label == "instance" || label == "destination") && p.GridPos.W == 24 {
+		if f.width > 0 && f.width < 260 && (label == "instance" || label == "destination") {
 			out = append(out, "an IPv6 address is cut in column "+title)
 		}
 		if f.cell.Type != "" && !slices.ContainsFunc(f.Mappings, func(m mapping) bool {

@@ -214,6 +214,7 @@ func (f *fleet) writeNode(n *simulated) {
 	add(metrics.BudgetPorts, protocol, always(n.ports))
 	add(metrics.BudgetEffectivePorts, protocol, always(n.ports))
 	add(metrics.BudgetContradicted, budget, always(0))
+	add(metrics.BudgetAllPorts, protocol, always(64*n.ports))
 	if n.pool == "web" {
 		add(metrics.PoolNodes, budget, always(49))
 		add(metrics.PoolNodesToNextTier, budget, always(1))

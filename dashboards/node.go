@@ -132,7 +132,7 @@ func nodePorts(o rules.Options) []panel {
 				{label: "measure", title: "Measure", width: 260},
 				{label: "Value", title: "Ports gained", width: 120},
 				{label: "budget", title: "Budget", width: 120},
-				{label: "instance", title: "Node", width: 230, links: nodeLinks("")[1:]},
+				{label: "instance", title: "Node", width: 270, links: nodeLinks("")[1:]},
 				{label: o.ClusterLabel, title: "Cluster"},
 			},
 		},
@@ -205,7 +205,7 @@ func nodeFailures(o rules.Options) []panel {
 			description: "Ports in each port space now, nodes left before the share shrinks, and the ports after that; and whether what is seen contradicts the budget: then its ports or its cool-down are wrong, and the forecast with them.",
 			queries: []query{
 				budget("max", metrics.BudgetPorts, `protocol="tcp"`), budget("min", metrics.PoolNodesToNextTier),
-				budget("max", metrics.NextTierPorts), budget("max", metrics.BudgetContradicted),
+				budget("max", metrics.NextTierPorts), budget("max", metrics.BudgetContradicted), budget("max", metrics.BudgetAllPorts),
 			},
 			columns: []column{
 				{label: "budget", title: "Budget", width: 110},
@@ -213,7 +213,8 @@ func nodeFailures(o rules.Options) []panel {
 				{label: "Value #B", title: "Nodes to the edge", width: 155, thresholds: []float64{t.TierNodes}, worstIsLow: true},
 				{label: "Value #C", title: "Ports after it", width: 130},
 				{label: "Value #D", title: "Contradicted", width: 110, thresholds: []float64{1}, mappings: yesNo},
-				{label: "instance", title: "Node", width: 230, links: nodeLinks("")[1:]},
+				{label: "Value #E", title: "Ports in all", width: 110},
+				{label: "instance", title: "Node", width: 270, links: nodeLinks("")[1:]},
 				{label: o.ClusterLabel, title: "Cluster"},
 			},
 		},

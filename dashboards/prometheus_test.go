@@ -257,7 +257,7 @@ func trouble(since time.Duration) *metrics.View {
 	protocol := func(ports, held int) detector.AccountSnapshot {
 		s := space(ports, held)
 		return detector.AccountSnapshot{
-			Protocol: collector.TCP, Terms: budget.Terms{Ports: ports, Effective: ports},
+			Protocol: collector.TCP, Terms: budget.Terms{Ports: ports, Effective: ports, Total: 64 * ports},
 			Held: held + 2, Live: s.Live, Cooling: s.Cooling, Busiest: held, Opening: 5, Stalled: 5,
 			Opened: n(400), Closed: [collector.NumReasons]uint64{n(100), n(100), n(100), n(100), n(100), n(100)},
 			Lifetime: hist, Hold: hist, Unanswered: n(100), Refused: n(100), NoPorts: n(2),

@@ -1,6 +1,9 @@
 package rules_test
 
 import (
+	"encoding/json"
+	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -202,4 +205,50 @@ func selectors(e parser.Expr) []*parser.VectorSelector {
 		return nil
 	})
 	return out
+}
+
+// Boards read what rules record, too.
+func TestBoardsMatchRecordedByNamedLabels(t *testing.T) {
+	t.Parallel()
+	boards, err := filepath.Glob("../dashboards/*.json")
+	if err != nil || len(boards) == 0 {
+		t.Fatalf("no boards: %v", err)
+	}
+	found := 0
+	variables := strings.NewReplacer("$__rate_interval", "5m", "$__range", "1h", "$__interval", "15s")
+	for _, path := range boards {
+		body, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var board any
+		if err := json.Unmarshal(body, &board); err != nil {
+			t.Fatal(err)
+		}
+		walk(board, func(expr string) {
+			found++
+			labelsOf(t, filepath.Base(path), parse(t, path, variables.Replace(expr)))
+		})
+	}
+	if found < 40 {
+		t.Errorf("only %d queries found in %v", found, boards)
+	}
+}
+
+// walk calls note with every query of a board.
+func walk(v any, note func(expr string)) {
+	switch v := v.(type) {
+	case map[string]any:
+		for key, of := range v {
+			if expr, ok := of.(string); ok && key == "expr" {
+				note(expr)
+			} else {
+				walk(of, note)
+			}
+		}
+	case []any:
+		for _, of := range v {
+			walk(of, note)
+		}
+	}
 }

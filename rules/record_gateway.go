@@ -27,7 +27,8 @@ func (o Options) meanRecords(first, end int) []Record {
 	return records
 }
 
-// aheadRecords are what boards show of a gateway, each worked out of the sums alone.
+// aheadRecords are what boards show of a gateway, each worked out of the sums alone; probabilityRecords what they show of
+// deviations, which take too many series to be worked out again for each.
 func (o Options) aheadRecords() []Record {
 	last := detector.NumHorizons - 1
 	var records []Record
@@ -36,11 +37,16 @@ func (o Options) aheadRecords() []Record {
 			records = append(records, Record{Name: GatewayMean, Expr: o.meanBeyond(horizonIs(h)), Labels: atHorizon(h)})
 		}
 	}
-	records = append(records, Record{Name: gatewayDeviations, Expr: o.deviations(last)}, Record{Name: gatewayAt, Expr: normalTail(o.deviations(last))})
+	return append(records, Record{Name: gatewayDeviations, Expr: o.deviations(last)}, Record{Name: GatewayTime, Expr: o.medianTime()})
+}
+
+func (o Options) probabilityRecords() []Record {
+	records := []Record{{Name: gatewayAt, Expr: normalTail(o.read(gatewayDeviations, o.space(metrics.LabelHorizon)))}}
 	for i, h := range metrics.HorizonValues() {
-		records = append(records, Record{Name: GatewayProbability, Expr: o.byHorizon(i), Labels: atHorizon(h)})
+		closest := fmt.Sprintf("min by (%s) (%s)", o.space(), o.use(gatewayDeviations, horizonsFrom(0, i)))
+		records = append(records, Record{Name: GatewayProbability, Expr: normalTail(closest), Labels: atHorizon(h)})
 	}
-	return append(records, Record{Name: GatewayTime, Expr: o.medianTime()})
+	return records
 }
 
 func atHorizon(h string) map[string]string { return map[string]string{string(metrics.LabelHorizon): h} }

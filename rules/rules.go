@@ -98,6 +98,7 @@ func (o Options) Groups() []Group {
 		{Name: "snatwatch-gateway-half", Interval: 2 * o.FleetInterval, Records: o.halfRecords()},
 		{Name: "snatwatch-gateway", Interval: o.FleetInterval, Records: o.pageRecords()},
 		{Name: "snatwatch-gateway-ahead", Interval: o.FleetInterval, Records: o.aheadRecords()},
+		{Name: "snatwatch-gateway-probability", Interval: o.FleetInterval, Records: o.probabilityRecords()},
 		{Name: "snatwatch-fleet-pages", Interval: o.FleetInterval, Alerts: gateway},
 		{Name: "snatwatch-pages", Interval: o.PageInterval, Alerts: pages},
 		{Name: "snatwatch-tickets", Interval: o.FleetInterval, Alerts: tickets},

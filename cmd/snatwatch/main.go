@@ -51,6 +51,7 @@ func commands(app *kingpin.Application) []command {
 		verifyCommand(app),
 		planCommand(app),
 		topCommand(app),
+		recordCommand(app),
 	}
 }
 

@@ -15,7 +15,7 @@ func TestPackagesAndTypesStaySmall(t *testing.T) {
 	t.Parallel()
 	const filesMax, methodsMax = 25, 25
 	// More than that: rules has a file and a method for each alert and record.
-	known := map[string]int{"rules": 40, "rules: Options": 80}
+	known := map[string]int{"rules": 40, "rules: Options": 90}
 	files, methods := map[string]int{}, map[string]int{}
 	err := filepath.WalkDir("../..", func(path string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() || filepath.Ext(path) != ".go" || strings.HasSuffix(path, "_test.go") {

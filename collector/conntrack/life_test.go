@@ -54,6 +54,17 @@ func TestLife(t *testing.T) {
 			want: life{State: collector.Established, Opened: until(99 * time.Second), Active: until(99 * time.Second).To},
 		},
 		{
+			name: "established, less than a day left: days idle, or out of a flow table", kind: collector.Seen,
+			m:    message{orig: tuple{proto: tcp}, tcp: tcpEstablished, hasTimeout: true, timeout: 86351, status: both},
+			want: life{State: collector.Established, Opened: until(48 * time.Second)},
+		},
+		{
+			name: "established, more left than the limit: a policy's, or out of a flow table", kind: collector.Seen,
+			m:    message{orig: tuple{proto: tcp}, tcp: tcpEstablished, hasTimeout: true, timeout: 86351, status: both},
+			set:  func(l map[string]time.Duration) { l["tcp_timeout_established"] = time.Hour },
+			want: life{State: collector.Established, Opened: until(0)},
+		},
+		{
 			name: "established, little left: days idle, or data unanswered for a while", kind: collector.Seen,
 			m:    message{orig: tuple{proto: tcp}, tcp: tcpEstablished, hasTimeout: true, timeout: 290, status: both},
 			want: life{State: collector.Established, Opened: until(9 * time.Second)},

@@ -9,6 +9,10 @@ import (
 // jiffy is the longest tick of a kernel (CONFIG_HZ=100). The kernel counts timeouts in ticks.
 const jiffy = 10 * time.Millisecond
 
+// offloadTimeout is what the kernel gives an entry while a flow table sees its packets (NF_CT_DAY). A flow that leaves
+// the table keeps what is left of it (seen on Linux 6.12; 6.1 gives it the limit of its state).
+const offloadTimeout = 24 * time.Hour
+
 // synSent2 is the timeout of TCP_CONNTRACK_SYN_SENT2, which has no sysctl:
 // tcp_timeouts, net/netfilter/nf_conntrack_proto_tcp.c (Linux 6.18).
 const synSent2 = 120 * time.Second
@@ -57,7 +61,7 @@ func (t *timeouts) age(m *message, left uint32) (least, most time.Duration, sure
 	if m.status&(ipsFixedTimeout|ipsOffload|ipsNATClash) != 0 {
 		return 0, 0, false, false
 	}
-	var limits [4]time.Duration
+	var limits [5]time.Duration
 	n := 0
 	switch {
 	case m.orig.proto == collector.UDP && m.hasHelper:
@@ -80,6 +84,10 @@ func (t *timeouts) age(m *message, left uint32) (least, most time.Duration, sure
 		if m.tcp == tcpEstablished {
 			limits[n] = t.tcp[tcpClose]
 			n++
+			if l > offloadTimeout {
+				limits[n] = offloadTimeout
+				n++
+			}
 		}
 	}
 	remain := time.Duration(left) * time.Second

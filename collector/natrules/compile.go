@@ -242,7 +242,7 @@ func (c *compiler) ct(f *fields) {
 // address is stateless translation.
 func (c *compiler) payload(f *fields) {
 	base, offset, size := f.u32(unix.NFTA_PAYLOAD_BASE), f.u32(unix.NFTA_PAYLOAD_OFFSET), f.u32(unix.NFTA_PAYLOAD_LEN)
-	six := c.ofIPv6Alone()
+	six := ofIPv6Alone(c)
 	if f[unix.NFTA_PAYLOAD_SREG] != nil {
 		from := uint32(12)
 		if six {
@@ -263,7 +263,7 @@ func (c *compiler) payload(f *fields) {
 
 // ofIPv6Alone reports whether what comes this far in the rule is IPv6. A rule of a table for both families says which
 // it is for before it looks into their headers.
-func (c *compiler) ofIPv6Alone() bool {
+func ofIPv6Alone(c *compiler) bool {
 	f := ofFamily(c.family)
 	for i := range c.conds {
 		f &= c.conds[i].flows

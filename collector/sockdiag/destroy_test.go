@@ -44,7 +44,7 @@ func (h *host) watch(r *reader, buffer int) *space {
 // ends drains until want sockets have been told of.
 func ends(t *testing.T, r *reader, sp *space, want uint64) {
 	t.Helper()
-	for deadline := time.Now().Add(30 * time.Second); sp.stats.Destroyed.Told < want; time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); sp.stats.Destroyed.Told < want; time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatalf("told of %d sockets, want %d", sp.stats.Destroyed.Told, want)
 		}
@@ -302,7 +302,7 @@ func TestKernelOverrun(t *testing.T) {
 		h.connect(fd, "10.77.0.2:53")
 		h.close(fd)
 	}
-	for deadline := time.Now().Add(30 * time.Second); sp.stats.Destroyed.Overruns == 0; time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); sp.stats.Destroyed.Overruns == 0; time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatalf("no overrun after %d of %d sockets", sp.stats.Destroyed.Told, sockets)
 		}
@@ -319,7 +319,7 @@ func TestKernelOverrun(t *testing.T) {
 	later := func(e collector.Event) bool {
 		return e.Kind == collector.Closed && e.Flow.Destination == addrPort("10.77.0.2:54")
 	}
-	for deadline := time.Now().Add(30 * time.Second); !slices.ContainsFunc(rec.take(), later); time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); !slices.ContainsFunc(rec.take(), later); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatal("nothing is told after the overrun")
 		}

@@ -103,8 +103,8 @@ func (o tick) reversion(h int, u float64) (rate, fill float64) {
 // riseOdds are those of a proven trend before any was judged.
 const riseOdds = 0.2
 
-// climb gives a proven trend that leads elsewhere by horizon h the share that it has earned where it did so before. Beyond
-// the horizon of a page it does not: a line of a quarter of an hour often ends.
+// climb gives a proven trend that leads elsewhere by horizon h the share that it has earned where it did so before.
+// Beyond the horizon of a page it does not: a line of a quarter of an hour often ends.
 func (o *Outlook) climb(w *workspace, h int, now float64) {
 	c, i := &w.course, w.horizon[h]
 	sd := math.Sqrt(c.variance[i] + max(0, c.mean[revert][i]-c.base[i]) + 1)

@@ -21,7 +21,7 @@ const (
 
 // kindDoubt is by horizon how much of what is common is kept, whatever was seen: minutes ahead there are many residuals
 // to tell a kind by, an hour ahead there are none.
-func kindDoubt() [detector.NumHorizons]float64 { return [detector.NumHorizons]float64{0.6, 0.3, 1, 1} }
+func kindDoubt() [detector.NumHorizons]float64 { return [detector.NumHorizons]float64{1, 0.3, 1, 1} }
 
 // kind is what the residuals of a horizon say of each kind: logarithms of how likely they were.
 type kind [kinds]float32

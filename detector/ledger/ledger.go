@@ -69,6 +69,9 @@ func (c Config) withDefaults() Config {
 	return c
 }
 
+// clock is the time of the ledger: now is what Advance was given last, start is when the agent started, 0 until known.
+type clock struct{ now, start collector.Time }
+
 // Ledger counts who holds which port, from the events of one or more
 // sources. One goroutine owns it; the snapshots that it makes are for all.
 //

@@ -38,9 +38,9 @@ func (l *lesson) judged(j forecast.Judged) {
 	}
 }
 
-// TrainFactory replays the training seeds of all scenarios and loads, and writes the constants of the factory
-// that they lead to as Go: the tails of the kinds of load, and the calibration. A calibration is right for the tails it was
-// found with: where those changed, train again.
+// TrainFactory replays the training seeds of all scenarios and loads, and writes the constants of the factory that they
+// lead to as Go: the tails of the kinds of load, and the calibration. A calibration is right for the tails it was found
+// with: where those changed, train again.
 func TrainFactory(ctx context.Context, cfg Config, out io.Writer) error {
 	cfg = cfg.withDefaults()
 	jobs := jobsOf(scenario.All(), scenario.Profiles())
@@ -103,9 +103,9 @@ func joined(xs []float64) string {
 	return strings.Join(s, ", ")
 }
 
-// mixture finds the kinds of load by expectation maximisation: each scenario and profile is of one kind, and its residuals
-// have that kind's tail. The kinds come from the calm to the wild. How common they are is told by the first lessons, which are
-// so many: those of scenarios in which something happens, as a port space that is new may be one.
+// mixture finds the kinds of load by expectation maximisation: each scenario and profile is of one kind, and its
+// residuals have the tail of that kind. The kinds come from the calm to the wild. How common they are is told by the first
+// lessons, which are so many: those of scenarios in which something happens, as a port space that is new may be one.
 func mixture(lessons []lesson, compared, h int) (tails [kinds][forecast.TailBins]float64, shares [kinds]float64) {
 	const (
 		tells  = 30   // independent residuals that a scenario counts for

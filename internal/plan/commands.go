@@ -37,7 +37,7 @@ func commands(b *budget.Budget) []string {
 	case "azure-firewall":
 		return []string{fmt.Sprintf("az network firewall ip-config create --resource-group GROUP "+
 			"--firewall-name FIREWALL --name CONFIG-NEW --public-ip-address VIP-NEW   # until it has %s", vips(n))}
-	case "aws-nat-gateway":
+	case "aws-nat-gateway", "aws-nat-gateway-regional":
 		return []string{
 			"aws ec2 allocate-address --domain vpc",
 			fmt.Sprintf("aws ec2 associate-nat-gateway-address --nat-gateway-id nat-ID --allocation-ids "+

@@ -27,7 +27,7 @@ type Offer struct {
 
 // family is the cloud that a model is of; "" is any.
 func family(model string) string {
-	for _, f := range []string{"azure", "aws", "gcp", "oci", "huawei"} {
+	for _, f := range []string{"azure", "aws", "gcp", "oci", "huawei", "alibaba", "tencent"} {
 		if strings.HasPrefix(model, f+"-") {
 			return f
 		}

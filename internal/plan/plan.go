@@ -86,6 +86,28 @@ type planner struct {
 
 // Make works out a plan. It refuses impossible numbers, and never makes a plan of nothing.
 func Make(in Input) (*Plan, error) {
+	p, err := newPlanner(in)
+	if err != nil {
+		return nil, err
+	}
+	out := p.changed()
+	out.Edge = p.edge()
+	out.Size = p.rightSize()
+	out.Growth, out.Ends = p.growth()
+	return out, nil
+}
+
+// Changes works out what changes buy, and leaves out sizes and growth, which take longest.
+func Changes(in Input) (*Plan, error) {
+	p, err := newPlanner(in)
+	if err != nil {
+		return nil, err
+	}
+	return p.changed(), nil
+}
+
+// newPlanner checks an input and fills in what was left open.
+func newPlanner(in Input) (*planner, error) {
 	if in.Target == 0 {
 		in.Target = 0.01
 	}
@@ -115,11 +137,11 @@ func Make(in Input) (*Plan, error) {
 	if b.TCP.Ports == 0 {
 		return nil, errors.New("the budget has no TCP ports")
 	}
-	p := &planner{in, b}
-	return p.make(), nil
+	return &planner{in, b}, nil
 }
 
-func (p *planner) make() *Plan {
+// changed is the plan without sizes and growth.
+func (p *planner) changed() *Plan {
 	today := p.answer(p.budget, &p.Demand, p.Nodes)
 	out := &Plan{
 		Model: p.budget.Model, Setting: setting(p.budget), Nodes: p.Nodes, Target: p.Target, Demand: p.Demand,
@@ -136,9 +158,6 @@ func (p *planner) make() *Plan {
 	out.LongestCoolDown = max(0, out.LongestHold-p.Demand.Lifetimes.Mean())
 	out.Offers = p.offers()
 	out.Changes, out.Nothing = p.changes(out)
-	out.Edge = p.edge()
-	out.Size = p.rightSize()
-	out.Growth, out.Ends = p.growth()
 	if p.Demand.Cut {
 		out.Notes = append(out.Notes, "The ports held reached the ceiling while this was measured: demand was "+
 			"cut off there, "+

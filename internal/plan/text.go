@@ -34,7 +34,7 @@ func (p *Plan) WriteText(w io.Writer) error {
 	row("or", fmt.Sprintf("a mean hold of at most %s%s", span(p.LongestHold), p.coolDownText()))
 
 	fmt.Fprintf(&b, "\nWhat would do, model by model, for less than %s a day\n", Percent(p.Target))
-	fmt.Fprintf(&b, "  %-18s %-34s %9s %9s %8s %6s  %s\n", "model", "setting", "ports", "in all", "held",
+	fmt.Fprintf(&b, "  %-24s %-30s %9s %9s %8s %6s  %s\n", "model", "setting", "ports", "in all", "held",
 		"hold", "a day")
 	for i := range p.Offers {
 		o := &p.Offers[i]
@@ -42,7 +42,7 @@ func (p *Plan) WriteText(w io.Writer) error {
 		if !o.Fits {
 			mark = "  not enough"
 		}
-		fmt.Fprintf(&b, "  %-18s %-34s %9d %9d %8s %6s  %s%s\n", o.Model, o.Setting, o.Answer.Ports, o.Reserved,
+		fmt.Fprintf(&b, "  %-24s %-30s %9d %9d %8s %6s  %s%s\n", o.Model, o.Setting, o.Answer.Ports, o.Reserved,
 			ports(o.Answer.Load), span(o.Answer.Hold), probability(&o.Answer), mark)
 	}
 	p.writeChanges(&b)

@@ -63,13 +63,6 @@ func (t *test) ramp(ctx context.Context) (Stopped, error) {
 	stopped := Stopped("")
 	for {
 		now := time.Now()
-		for stopped == "" && t.local == nil && len(t.flows) < t.Limit && t.opening < t.Pending && !now.Before(next) {
-			t.start(now)
-			next = next.Add(step)
-		}
-		if next.Before(now) {
-			next = now // what could not be opened in time is not made up for
-		}
 		switch {
 		case stopped != "":
 		case t.local != nil:
@@ -81,6 +74,13 @@ func (t *test) ramp(ctx context.Context) (Stopped, error) {
 		}
 		if stopped != "" && t.opening == 0 {
 			return stopped, nil
+		}
+		for stopped == "" && t.local == nil && len(t.flows) < t.Limit && t.opening < t.Pending && !now.Before(next) {
+			t.start(now)
+			next = next.Add(step)
+		}
+		if next.Before(now) {
+			next = now // what could not be opened in time is not made up for
 		}
 		if now.Sub(told) >= time.Second {
 			told = now

@@ -62,7 +62,7 @@ func makeAnswers(h *History, at time.Time, b *detector.BudgetSnapshot) []answer 
 	if !ok {
 		return nil
 	}
-	made, err := plan.Make(plan.Input{Budget: b.Budget.Params, Nodes: b.Budget.Nodes, Demand: demand, Now: at})
+	made, err := plan.Changes(plan.Input{Budget: b.Budget.Params, Nodes: b.Budget.Nodes, Demand: demand, Now: at})
 	if err != nil || made.Today.Probability < made.Target {
 		return nil
 	}

@@ -27,13 +27,17 @@ type Reader struct {
 	Progress func(bytes int)
 }
 
-// ReadFiles reads files, gzipped or not: CSV with a header, Zeek's conn.log as TSV or JSON, flow logs that package flowlog knows. Files with
+// ReadFiles reads files, gzipped or not, and those of a directory that are named *.csv.gz: CSV with a header, Zeek's conn.log as TSV or JSON, flow logs that package flowlog knows. Files with
 // Unix times are one record together; one with relative times is a record of its own. The error joins those
 // of the files that could not be used.
 func (r *Reader) ReadFiles(paths []string) ([]*Record, error) {
 	var records, unix []*Record
 	var failed []error
-	for _, p := range paths {
+	files, err := unfold(paths)
+	if err != nil {
+		return nil, err
+	}
+	for _, p := range files {
 		rec, err := r.readFile(p)
 		switch {
 		case err != nil:
@@ -48,6 +52,31 @@ func (r *Reader) ReadFiles(paths []string) ([]*Record, error) {
 		records = append(records, join(unix))
 	}
 	return records, errors.Join(failed...)
+}
+
+// unfold puts the recorded files of a directory in its place. Those that snatwatch record has not finished naming are none.
+func unfold(paths []string) ([]string, error) {
+	var files []string
+	for _, p := range paths {
+		if info, err := os.Stat(p); err != nil || !info.IsDir() { // opening it tells the error
+			files = append(files, p)
+			continue
+		}
+		entries, err := os.ReadDir(p) // in order of names
+		if err != nil {
+			return nil, err
+		}
+		before := len(files)
+		for _, e := range entries {
+			if strings.HasSuffix(e.Name(), ".csv.gz") {
+				files = append(files, filepath.Join(p, e.Name()))
+			}
+		}
+		if len(files) == before {
+			return nil, fmt.Errorf("%w: %s has no file *.csv.gz", ErrEmpty, p)
+		}
+	}
+	return files, nil
 }
 
 func (r *Reader) readFile(path string) (*Record, error) {
@@ -95,6 +124,8 @@ func (r *Reader) read(name string, from io.Reader, names map[string]string) *Rec
 		if _, err := in.ReadByte(); err != nil && err != io.EOF {
 			b.broken(0, err)
 		}
+	case bytes.HasPrefix(first, []byte(ownRemark)):
+		readCSV(b, in)
 	case bytes.HasPrefix(first, []byte("#")):
 		readZeek(b, in)
 	case flowlog.Known(head):

@@ -8,13 +8,28 @@ import (
 	"strings"
 )
 
+// ownRemark begins the first line of what snatwatch record writes. Lines that begin with remark are none of the table there.
+const (
+	ownRemark = "# snatwatch record "
+	remark    = '#'
+)
+
 // readCSV reads comma-, semicolon- or tab-separated values under a header. A record is a line: a quote
 // that is never closed spoils its own line and no other.
 func readCSV(b *builder, in *bufio.Reader) {
-	s := newSplitter(separator(in))
+	head, _ := in.Peek(len(ownRemark))
+	own := string(head) == ownRemark
+	comma := ','
+	if !own {
+		comma = separator(in)
+	}
+	s := newSplitter(comma)
 	var l layout
 	ready := false
 	for n, text := range lines(b, in) {
+		if own && text[0] == remark {
+			continue
+		}
 		fields, err := s.split(text)
 		switch {
 		case err != nil:

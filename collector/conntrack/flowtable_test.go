@@ -1,0 +1,151 @@
+package conntrack
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/snatwatch/snatwatch/collector"
+	"github.com/snatwatch/snatwatch/collector/netns"
+	"github.com/snatwatch/snatwatch/internal/kerneltest"
+)
+
+// flowTable is a gateway's rules: it masquerades what goes to the server, and hands established flows to a flow table.
+const flowTable = `table ip gateway {
+	flowtable fast { hook ingress priority 0; devices = { c0, s0 }; }
+	chain forward { type filter hook forward priority 0; ip protocol tcp flow add @fast; }
+	chain post { type nat hook postrouting priority 100; oifname "s0" masquerade; }
+}
+`
+
+// gateway makes three namespaces; the one in the middle forwards from the client, 10.81.0.2, to the server, 10.82.0.2.
+// The test skips where the kernel is built without flow tables.
+func gateway(t testing.TB) (client, middle, server *netns.Handle) {
+	t.Helper()
+	client, middle, server = kerneltest.Netns(t), kerneltest.Netns(t), kerneltest.Netns(t)
+	for i, ns := range []*netns.Handle{client, server} {
+		name := string("cs"[i]) + "0"
+		kerneltest.Command(t, middle, "ip", "link", "add", name, "type", "veth", "peer", "name", "eth0", "netns",
+			fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), ns.FD()))
+		net := fmt.Sprintf("10.8%d.0.", i+1)
+		kerneltest.Command(t, middle, "sh", "-ec", "ip address add "+net+"1/24 dev "+name+"; ip link set "+name+" up")
+		kerneltest.Command(t, ns, "sh", "-ec", "ip address add "+net+"2/24 dev eth0; ip link set eth0 up; ip route add default via "+net+"1")
+	}
+	nft := exec.Command(kerneltest.Program(t, "nft", "nftables"), "-f", "-")
+	nft.Stdin = strings.NewReader(flowTable)
+	var out []byte
+	err := middle.Do(func() (err error) { out, err = nft.CombinedOutput(); return err })
+	if err != nil && bytes.Contains(out, []byte("flowtable fast")) {
+		t.Skipf("this kernel has no flow tables: %s", out)
+	} else if err != nil {
+		t.Fatalf("nft: %v: %s", err, out)
+	}
+	err = middle.Do(func() error {
+		return errors.Join(os.WriteFile("/proc/sys/net/ipv4/ip_forward", []byte("1"), 0),
+			os.WriteFile("/proc/sys/net/netfilter/nf_flowtable_tcp_timeout", []byte("3"), 0))
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return client, middle, server
+}
+
+// A flow whose packets a flow table sees is live, and so it is after it has left the table for silence: what is left of
+// its timeout then does not say since when it is silent.
+func TestKernelFlowTable(t *testing.T) {
+	t.Parallel()
+	client, middle, server := gateway(t)
+	var listener net.Listener
+	if err := server.Do(func() (err error) { listener, err = net.Listen("tcp4", "10.82.0.2:0"); return err }); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = listener.Close() }()
+	go func() {
+		if c, err := listener.Accept(); err == nil {
+			_, _ = io.Copy(c, c)
+			_ = c.Close()
+		}
+	}()
+	s := run(t, Config{Netns: middle, Strategy: Poll, Interval: 100 * time.Millisecond})
+	var c net.Conn
+	if err := client.Do(func() (err error) { c, err = net.Dial("tcp4", listener.Addr().String()); return err }); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = c.Close() }()
+	src := source(c)
+
+	oracle := dialOracle(t, middle)
+	offloaded := func() bool {
+		t.Helper()
+		flows, err := oracle.Dump(nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, f := range flows {
+			if f.TupleOrig.Proto.SourcePort == src.Port() {
+				return uint32(f.Status)&ipsOffload != 0
+			}
+		}
+		t.Fatal("conntrack lost the flow")
+		return false
+	}
+	// seen returns the flow as a dump shows it that begins from now on.
+	seen := func() (f collector.Flow) {
+		t.Helper()
+		from := s.now()
+		s.await("a dump that shows the flow", func(r *record) bool {
+			begun := false
+			for _, e := range r.events {
+				begun = begun || e.Kind == collector.Begin && e.At >= from
+				if begun && e.Kind == collector.Seen && e.Flow.Source == src {
+					f = e.Flow
+					return true
+				}
+			}
+			return false
+		})
+		return f
+	}
+	var spoke collector.Time // before the last packet was sent
+	for deadline := time.Now().Add(time.Minute); !offloaded(); {
+		if time.Now().After(deadline) {
+			t.Fatal("the flow table does not take the flow")
+		}
+		spoke = s.now()
+		if _, err := c.Write([]byte("x")); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.ReadFull(c, make([]byte, 1)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	live := func(when string) {
+		t.Helper()
+		f := seen()
+		if f.State != collector.Established || f.VIP != netip.AddrPortFrom(addr("10.82.0.1"), f.VIP.Port()) || !f.Translated {
+			t.Errorf("%s: %+v", when, f)
+		}
+		if f.Active != 0 && f.Active < spoke {
+			t.Errorf("%s: silent for %v, was for %v", when, s.now().Sub(f.Active), s.now().Sub(spoke))
+		}
+	}
+	live("in the flow table")
+	for deadline := time.Now().Add(2 * time.Minute); offloaded(); time.Sleep(100 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("the flow table keeps the flow")
+		}
+	}
+	live("out of it")
+	_ = c.Close()
+	if f := s.last(collector.Seen, src, func(f *collector.Flow) bool { return f.State == collector.Done }); f.Reason != collector.FIN {
+		t.Errorf("closed: %+v", f)
+	}
+}
