@@ -28,7 +28,7 @@ type space struct {
 	counts  counts
 	ends    uint64
 	skipped int
-	stats    NetnsStats
+	stats   NetnsStats
 }
 
 func (s *space) inode() uint64 { return s.ns.Inode }
