@@ -63,7 +63,9 @@ type Watcher struct {
 	denied    int // processes whose descriptors may not be read
 	names     map[string]string
 	nameless  map[Identity]bool // pods and containers that had no name when names were read last
-	strange   int               // looks in a row after which sockets were in cgroups that the tree does not show
+	// strange and lost are looks in a row before which sockets were in cgroups that the tree does not show, and open in no process
+	// that can be read.
+	strange, lost int
 }
 
 // New returns a Watcher. It starts nothing.
@@ -130,6 +132,9 @@ func (w *Watcher) Look(ctx context.Context) {
 	}
 	if w.strange++; wanted&wantCgroups == 0 {
 		w.strange = 0
+	}
+	if w.lost++; wanted&wantInodes == 0 {
+		w.lost = 0
 	}
 	if wanted&wantCgroups != 0 || whole {
 		w.readTree(now)
@@ -267,12 +272,12 @@ const strangeMax = 3
 func (w *Watcher) missing() (out []string) {
 	switch {
 	case w.cfg.Tree == "":
-		out = append(out, "no cgroup v2 tree is mounted: owners are told by the processes of each network namespace alone, and sockets of this machine's own by nothing")
+		out = append(out, "no cgroup v2 tree is mounted: owners are told by the processes of each network namespace alone, and sockets of this machine's own by the process that has them open")
 	case w.strange > strangeMax:
 		out = append(out, "sockets are in cgroups that "+w.cfg.Tree+" does not show, so their owners are unknown: the agent sees a part of the tree; mount the machine's /sys/fs/cgroup into its container")
 	}
-	if w.denied > 0 {
-		out = append(out, "processes in no unit hold sockets that cannot be told apart: needs CAP_DAC_READ_SEARCH and CAP_SYS_PTRACE")
+	if w.denied > 0 && w.lost > strangeMax {
+		out = append(out, "sockets of processes that are in no unit have no owner: to see which process has a socket open needs CAP_DAC_READ_SEARCH and CAP_SYS_PTRACE")
 	}
 	for id := range w.nameless {
 		if id.Kind == collector.KindContainer {
