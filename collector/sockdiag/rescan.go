@@ -65,7 +65,7 @@ func (r *runner) rescan(ctx context.Context) error {
 	return nil
 }
 
-// vanished emits an empty dump of a namespace.
+// vanished emits an empty dump of a namespace: it is gone, or has no flow.
 func (r *runner) vanished(ctx context.Context, sp *space) error {
 	for _, kind := range []collector.Kind{collector.Begin, collector.End} {
 		if err := r.reader.mark(ctx, kind, sp.inode()); err != nil {
@@ -85,6 +85,9 @@ func (r *runner) open(sp *space) bool {
 		}
 		c.UseBuffer(r.buffer)
 		sp.dump = c
+	}
+	if sp.counter == nil {
+		sp.counter = r.source.count(sp.ns)
 	}
 	if sp.events == nil && !r.source.cfg.WithoutDestroy {
 		c, err := r.source.dial(sp.ns)

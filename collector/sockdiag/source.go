@@ -49,6 +49,7 @@ type Source struct {
 	own   func() (uint64, error)
 	dial  func(netns.Netns) (*nlraw.Conn, error)
 	join  func(*nlraw.Conn) (large bool, err error)
+	count func(netns.Netns) *counter
 }
 
 // New returns a Source. It starts nothing.
@@ -58,7 +59,7 @@ func New(cfg Config) *Source {
 	if cfg.Now == nil {
 		cfg.Now = collector.Clock()
 	}
-	s := &Source{cfg: cfg, find: cfg.Finder.Find, alive: netns.Netns.Alive, own: netns.Own, dial: dial, join: listen}
+	s := &Source{cfg: cfg, find: cfg.Finder.Find, alive: netns.Netns.Alive, own: netns.Own, dial: dial, join: listen, count: openCounter}
 	s.stats.Store(&Stats{})
 	return s
 }
@@ -146,8 +147,16 @@ func (r *runner) poll(ctx context.Context) error {
 		if sp.dump == nil {
 			r.open(sp)
 		}
-		if sp.dump != nil {
-			if err := r.reader.dump(ctx, sp); err != nil {
+		switch {
+		case sp.dump == nil:
+		case r.unchanged(sp):
+			if err := r.vanished(ctx, sp); err != nil { // as a dump without a flow
+				return r.fatal(ctx)
+			}
+		default:
+			err := r.reader.dump(ctx, sp)
+			sp.quiet = err == nil && r.reader.tally.Flows == 0
+			if err != nil {
 				if fatal := r.fatal(ctx); fatal != nil {
 					return fatal
 				}

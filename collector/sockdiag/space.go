@@ -21,7 +21,14 @@ type space struct {
 	tcp, udp heard
 	filter   int            // how many dumps to go without loopback
 	drained  collector.Time // when the destroy groups were last read
-	stats    NetnsStats
+	// counter is nil where the kernel's counts cannot be read. quiet: the last dump showed no flow. counts and ends are how many
+	// sockets there were, and had ended, just before; skipped dumps came since.
+	counter *counter
+	quiet   bool
+	counts  counts
+	ends    uint64
+	skipped int
+	stats   NetnsStats
 }
 
 func (s *space) inode() uint64 { return s.ns.Inode }
@@ -32,7 +39,8 @@ func (s *space) close() {
 			_ = c.Close()
 		}
 	}
-	s.dump, s.events = nil, nil
+	s.counter.close()
+	s.dump, s.events, s.counter = nil, nil, nil
 }
 
 // dial opens a sock_diag socket inside n. The error is an *netns.AccessError if rights are missing, and wraps
