@@ -136,6 +136,32 @@ func nodePorts(o rules.Options) []panel {
 				{label: o.ClusterLabel, title: "Cluster"},
 			},
 		},
+		nodeOwners(o),
+	}
+}
+
+// nodeOwners says who holds the ports of the exported port spaces.
+func nodeOwners(o rules.Options) panel {
+	const owned = space + ", owner_kind, owner"
+	held := by(o, "max", owned, sel(o, metrics.OwnerPortsHeld, `owner!="other"`))
+	workload := by(o, "max", agent+", owner_kind, owner, workload", sel(o, metrics.OwnerInfo))
+	named := "(" + held + "\n* " + on(o, agent+", owner_kind, owner") + " group_left (workload) " + workload + ")\nor " + on(o, owned) + " " + held
+	return panel{
+		id: 117, kind: rowsOf, width: 12, title: "Who holds the ports?", unit: countOf, sortBy: "Held", none: "no owner is known, or: needs a newer agent",
+		description: "The twenty owners that hold the most ports of one destination: pods, containers, systemd units, processes, or clients of a gateway. Unknown are flows that the agent never saw open.",
+		queries:     []query{{"topk(20, " + named + ")", ""}},
+		columns: []column{
+			{label: "owner", title: "Owner", width: 260},
+			{label: "Value", title: "Held", width: 80},
+			{label: "destination", title: "Destination", width: 340},
+			{label: "workload", title: "Workload", width: 140},
+			{label: "owner_kind", title: "Kind", width: 90},
+			{label: "protocol", title: "Protocol", width: 90},
+			{label: "vip", title: "VIP", width: 150},
+			{label: "budget", title: "Budget", width: 120},
+			{label: "instance", title: "Node", width: 260, links: nodeLinks("")[1:]},
+			{label: o.ClusterLabel, title: "Cluster"},
+		},
 	}
 }
 
@@ -162,7 +188,33 @@ func nodeFlows(o rules.Options) []panel {
 			description: "Flows ended per second by reason. idle under TCP: the NAT forgot a flow that the application still holds.",
 			queries:     []query{{by(o, "sum", "reason, protocol", rate(sel(o, metrics.FlowsClosed))), "{{reason}} {{protocol}}" + cluster}},
 		},
+		{
+			id: 124, kind: rowsOf, title: "Which owner opens the most flows, and how long do they live?", unit: perSecond, sortBy: "Opens", none: "no owner is known, or: needs a newer agent",
+			description: "The ten owners that open the most flows a second, and how long their latest flows that ended had lived. A leak or a slow caller is the one whose flows live long.",
+			queries: []query{
+				{opensOf(o), ""},
+				{by(o, "max", ofOwner, sel(o, metrics.OwnerLifetimeSeconds)) + "\nand " + on(o, ofOwner) + " " + opensOf(o), ""},
+			},
+			columns: []column{
+				{label: "owner", title: "Owner", width: 260},
+				{label: "Value #A", title: "Opens", width: 110},
+				{label: "Value #B", title: "Mean lifetime", width: 130, unit: seconds},
+				{label: "owner_kind", title: "Kind", width: 90},
+				{label: "protocol", title: "Protocol", width: 90},
+				{label: "budget", title: "Budget", width: 120},
+				{label: "instance", title: "Node", width: 260, links: nodeLinks("")[1:]},
+				{label: o.ClusterLabel, title: "Cluster"},
+			},
+		},
 	}
+}
+
+// ofOwner are the labels of one owner under one budget and protocol.
+const ofOwner = agentBudget + ", owner_kind, owner"
+
+// opensOf is how many flows the ten busiest owners open a second.
+func opensOf(o rules.Options) string {
+	return "topk(10, " + by(o, "max", ofOwner, rate(sel(o, metrics.OwnerFlowsOpened))) + ")"
 }
 
 func nodeFailures(o rules.Options) []panel {

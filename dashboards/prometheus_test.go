@@ -254,14 +254,17 @@ func trouble(since time.Duration) *metrics.View {
 			Probability: [4]float64{0.5, 0.9, 0.95, 0.95}, TimeToExhaustion: float64(ports-held) / 2,
 		}}
 	}
+	pod := collector.Owner{Kind: collector.KindPod, Name: "payments/checkout-7d9f", Workload: "checkout", WorkloadKind: "Deployment"}
 	protocol := func(ports, held int) detector.AccountSnapshot {
 		s := space(ports, held)
+		s.Owners = []detector.OwnerHeld{{Number: 2, Owner: pod, Held: held}}
 		return detector.AccountSnapshot{
 			Protocol: collector.TCP, Terms: budget.Terms{Ports: ports, Effective: ports, Total: 64 * ports},
 			Held: held + 2, Live: s.Live, Cooling: s.Cooling, Busiest: held, Opening: 5, Stalled: 5,
 			Opened: n(400), Closed: [collector.NumReasons]uint64{n(100), n(100), n(100), n(100), n(100), n(100)},
 			Lifetime: hist, Hold: hist, Unanswered: n(100), Refused: n(100), NoPorts: n(2),
-			Tracked: 3, Folded: 2, FoldedMax: 1, Spaces: []detector.SpaceSnapshot{s}, Other: detector.SpaceSnapshot{Held: 2, Live: 2},
+			Tracked: 3, Folded: 2, FoldedMax: 1, Spaces: []detector.SpaceSnapshot{s},
+			Owners: []detector.OwnerTotals{{Number: 2, Owner: pod, Opened: n(300), MeanLifetime: 12 * time.Second}}, Other: detector.SpaceSnapshot{Held: 2, Live: 2},
 			Forecast: detector.Totals{Spaces: 1, Mean: s.Forecast.Mean, Variance: s.Forecast.Variance, Probability: s.Forecast.Probability},
 		}
 	}

@@ -76,6 +76,7 @@ func TestKernelFlowTable(t *testing.T) {
 	}()
 	s := run(t, Config{Netns: middle, Strategy: Poll, Interval: 100 * time.Millisecond})
 	var c net.Conn
+	spoke := s.now() // before the last packet was sent
 	if err := client.Do(func() (err error) { c, err = net.Dial("tcp4", listener.Addr().String()); return err }); err != nil {
 		t.Fatal(err)
 	}
@@ -114,7 +115,6 @@ func TestKernelFlowTable(t *testing.T) {
 		})
 		return f
 	}
-	var spoke collector.Time // before the last packet was sent
 	for deadline := time.Now().Add(time.Minute); !offloaded(); {
 		if time.Now().After(deadline) {
 			t.Fatal("the flow table does not take the flow")

@@ -20,6 +20,8 @@ type table struct {
 	// dump numbers dumps, from 1; dumping is true from Begin to End or Abort.
 	dump    uint32
 	dumping bool
+	// shown is the number of the entry that the dump in progress showed last.
+	shown uint32
 	// begin is when the dump in progress began, complete when the last complete one did; 0 before.
 	begin, complete collector.Time
 	line            []byte
@@ -44,17 +46,22 @@ const (
 	gone  // its row is written, and an event said during a dump that the entry is gone
 )
 
-// entry is a flow, and what is known of it.
+// entry is a flow, and what is known of it. What each dump reads stands first.
 type entry struct {
-	key                          flowKey
-	source, destination, vip     netip.AddrPort
-	opened, ended                collector.Interval
-	last                         collector.Time // when it was last seen live
-	dump                         uint32         // the last dump that showed it, or during which an event named it
-	protocol                     collector.Protocol
-	state                        collector.State
+	key    flowKey
+	vip    netip.AddrPort
+	last   collector.Time // when it was last seen live
+	opened collector.Interval
+	dump   uint32 // the last dump that showed it, or during which an event named it
+	// next is the number of the entry that the last dump showed after this one: dumps keep their order.
+	next     uint32
+	protocol collector.Protocol
+	state    collector.State
+	phase    phase
+
+	source, destination          netip.AddrPort
+	ended                        collector.Interval
 	reason                       collector.Reason
-	phase                        phase
 	translated, refused, stalled bool
 }
 
@@ -71,7 +78,8 @@ const (
 )
 
 func newTable(f *files, key *anonymiser) *table {
-	return &table{files: f, key: key, index: map[flowKey]uint32{}}
+	// Entry 0 is nobody's: a dump begins behind it.
+	return &table{files: f, key: key, index: map[flowKey]uint32{}, entries: make([]entry, 1)}
 }
 
 func keyOf(f *collector.Flow) flowKey {
@@ -94,7 +102,7 @@ func (t *table) take(_ context.Context, events []collector.Event) error {
 		switch e.Kind {
 		case collector.Begin:
 			t.dump++
-			t.dumping, t.begin = true, e.At
+			t.dumping, t.begin, t.shown = true, e.At, 0
 		case collector.Seen:
 			t.seen(e)
 		case collector.Opened:
@@ -154,7 +162,7 @@ func (t *table) add(k flowKey, f *collector.Flow) *entry {
 func (e *entry) start(k flowKey, f *collector.Flow) {
 	*e = entry{
 		key: k, source: f.Source, destination: f.Destination, vip: f.VIP, protocol: f.Protocol, translated: f.Translated,
-		opened: f.Opened, state: f.State, phase: live,
+		opened: f.Opened, state: f.State, phase: live, next: e.next,
 	}
 }
 
@@ -167,7 +175,7 @@ func (t *table) drop(i uint32, at collector.Time) {
 		t.write(e)
 	}
 	delete(t.index, e.key)
-	*e = entry{}
+	*e = entry{next: e.next}
 	t.free = append(t.free, i)
 }
 
@@ -186,6 +194,12 @@ func (t *table) unseenReason(e *entry) collector.Reason {
 func (t *table) seen(ev *collector.Event) {
 	f := &ev.Flow
 	k := keyOf(f)
+	before := &t.entries[t.shown]
+	if e := &t.entries[before.next]; e.key == k && e.vip == f.VIP && e.lives(f) {
+		t.shown = before.next
+		t.saw(e, ev)
+		return
+	}
 	e := t.find(k, f, ev.At)
 	switch {
 	case e == nil:
@@ -202,6 +216,19 @@ func (t *table) seen(ev *collector.Event) {
 		e.start(k, f)
 		t.bound(e, since)
 	}
+	i := t.index[k]
+	t.entries[t.shown].next, t.shown = i, i
+	t.saw(e, ev)
+}
+
+// lives reports whether f shows e as live as it was.
+func (e *entry) lives(f *collector.Flow) bool {
+	return e.phase == live && f.State != collector.Done && !e.isBefore(f)
+}
+
+// saw notes that a dump showed e as ev says.
+func (t *table) saw(e *entry, ev *collector.Event) {
+	f := &ev.Flow
 	e.dump = t.dump
 	if e.phase != live {
 		return
@@ -243,9 +270,13 @@ func (e *entry) isBefore(f *collector.Flow) bool {
 	return false
 }
 
-// end notes the end that f tells.
+// end notes the end that f tells. A flow opens before it ends.
 func (e *entry) end(f *collector.Flow) {
 	e.ended, e.reason, e.refused, e.phase = f.Ended, f.Reason, f.Refused, ended
+	if f.Ended.To != 0 {
+		e.opened.To = min(e.opened.To, f.Ended.To)
+		e.opened.From = min(e.opened.From, e.opened.To)
+	}
 }
 
 // openedBy takes the event of a new flow.

@@ -1,0 +1,190 @@
+package record
+
+import (
+	"context"
+	"encoding/csv"
+	"fmt"
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/snatwatch/snatwatch/collector"
+)
+
+// base is when these tests begin.
+const base = collector.Time(1_700_000_000_000_000_000)
+
+func at(s float64) collector.Time { return base.Add(time.Duration(s * 1e9)) }
+
+// flow is one from source port 4000 with id 7; change makes it another.
+func flow(state collector.State, change ...func(*collector.Flow)) collector.Flow {
+	f := collector.Flow{
+		Protocol: collector.TCP, State: state, ID: 7, Netns: 1, Translated: true,
+		Source: netip.MustParseAddrPort("10.0.0.5:4000"), Destination: netip.MustParseAddrPort("203.0.113.7:443"),
+		VIP: netip.MustParseAddrPort("198.51.100.1:1024"),
+	}
+	for _, c := range change {
+		c(&f)
+	}
+	return f
+}
+
+func done(reason collector.Reason, from, to float64) func(*collector.Flow) {
+	return func(f *collector.Flow) { f.Reason, f.Ended = reason, collector.Interval{From: at(from), To: at(to)} }
+}
+
+func opened(from, to float64) func(*collector.Flow) {
+	return func(f *collector.Flow) { f.Opened = collector.Interval{From: at(from), To: at(to)} }
+}
+
+func udp(f *collector.Flow) { f.Protocol = collector.UDP }
+
+// script makes events.
+type script struct{ events []collector.Event }
+
+// dump shows flows, a tenth of a second after it began.
+func (s *script) dump(t float64, flows ...collector.Flow) *script {
+	s.events = append(s.events, collector.Event{Kind: collector.Begin, At: at(t), Netns: 1})
+	for _, f := range flows {
+		if f.Opened.To == 0 {
+			f.Opened.To = at(t + 0.1)
+		}
+		s.events = append(s.events, collector.Event{Kind: collector.Seen, At: at(t + 0.1), Netns: 1, Flow: f})
+	}
+	return s.mark(collector.End, t+0.2)
+}
+
+func (s *script) mark(k collector.Kind, t float64, flow ...collector.Flow) *script {
+	e := collector.Event{Kind: k, At: at(t), Netns: 1}
+	for _, f := range flow {
+		e.Flow = f
+	}
+	s.events = append(s.events, e)
+	return s
+}
+
+// said returns start, end, reason and the bounds of each row that s leads to, in seconds since base; a finish is at 100.
+func (s *script) said(t *testing.T) []string {
+	t.Helper()
+	w, err := openFiles(t.TempDir(), time.Hour, 1<<20, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.flushed = at(1000) // the text stays where it is
+	table := newTable(w, nil)
+	if err := table.take(context.Background(), s.events); err != nil {
+		t.Fatal(err)
+	}
+	table.finish(at(100))
+	r := csv.NewReader(&w.text)
+	r.Comment = '#'
+	rows, err := r.ReadAll()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all []string
+	for _, row := range rows {
+		var words []string
+		for i, name := range columns() {
+			switch name {
+			case "reason":
+				words = append(words, row[i])
+			case "opened_from_s", "opened_to_s", "ended_from_s", "ended_to_s":
+				words = append(words, since(t, row[i]))
+			case "stalled":
+				if row[i] == "1" {
+					words = append(words, name)
+				}
+			}
+		}
+		all = append(all, strings.Join(words, " "))
+	}
+	return all
+}
+
+func since(t *testing.T, s string) string {
+	t.Helper()
+	if s == "" {
+		return "?"
+	}
+	var seconds, micros int64
+	if _, err := fmt.Sscanf(s, "%d.%06d", &seconds, &micros); err != nil {
+		t.Fatal(err)
+	}
+	return fmt.Sprintf("%.1f", float64(seconds-int64(base)/1e9)+float64(micros)/1e6)
+}
+
+func TestTable(t *testing.T) {
+	t.Parallel()
+	const opening, established, ended = collector.Opening, collector.Established, collector.Done
+	tests := []struct {
+		name string
+		s    *script
+		want []string
+	}{
+		{"there at the start, ended", (&script{}).
+			dump(0, flow(established)).dump(5, flow(ended, done(collector.FIN, 2, 3))).dump(10),
+			[]string{"fin ? 0.1 2.0 3.0"}},
+		{"opened between dumps, live at the stop", (&script{}).
+			dump(0).dump(5, flow(established)),
+			[]string{"live 0.0 5.1 100.0 100.0"}},
+		{"gone without a word", (&script{}).
+			dump(0).dump(5, flow(established)).dump(10),
+			[]string{"unknown 0.0 5.1 5.1 10.2"}},
+		{"UDP that expired", (&script{}).
+			dump(0).dump(5, flow(established, udp)).dump(10),
+			[]string{"idle 0.0 5.1 5.1 10.2"}},
+		{"never answered", (&script{}).
+			dump(0).dump(5, flow(opening)).dump(15, flow(opening)).dump(20),
+			[]string{"timeout 0.0 5.1 15.1 20.2 stalled"}},
+		{"an aborted dump ends nothing", (&script{}).
+			dump(0, flow(established)).mark(collector.Begin, 5).mark(collector.Abort, 5.1).
+			dump(10, flow(ended, done(collector.RST, 7, 8))),
+			[]string{"rst ? 0.1 7.0 8.0"}},
+		{"the id comes round", (&script{}).
+			dump(0, flow(ended, done(collector.FIN, -2, -1))).dump(5, flow(established)).dump(10, flow(established)),
+			[]string{"fin ? -1.0 -2.0 -1.0", "live 0.0 5.1 100.0 100.0"}},
+		{"the id comes round, both ended", (&script{}).
+			dump(0, flow(ended, done(collector.FIN, -2, -1))).dump(5, flow(ended, done(collector.FIN, 3, 4))),
+			[]string{"fin ? -1.0 -2.0 -1.0", "fin 0.0 4.0 3.0 4.0"}},
+		{"a FIN sent again is no new flow", (&script{}).
+			dump(0, flow(ended, done(collector.FIN, -2, -1))).dump(5, flow(ended, done(collector.FIN, -0.9, -0.5))),
+			[]string{"fin ? -1.0 -2.0 -1.0"}},
+		{"TCP does not go back", (&script{}).
+			dump(0, flow(established)).dump(5, flow(opening)),
+			[]string{"unknown ? 0.1 0.1 5.1", "live 0.1 5.1 100.0 100.0"}},
+		{"another id takes the tuple", (&script{}).
+			dump(0, flow(ended, done(collector.FIN, -2, -1))).
+			dump(5, flow(established, func(f *collector.Flow) { f.ID = 8 })),
+			[]string{"fin ? -1.0 -2.0 -1.0", "live 0.0 5.1 100.0 100.0"}},
+		{"by events", (&script{}).dump(0).
+			mark(collector.Opened, 1.1, flow(opening, opened(1, 1.1))).
+			mark(collector.Closed, 3, flow(ended, opened(1, 1.1), done(collector.FIN, 2, 2.1))),
+			[]string{"fin 1.0 1.1 2.0 2.1"}},
+		{"an event during a dump that shows what it was before", (&script{}).
+			dump(0, flow(established)).mark(collector.Begin, 5).
+			mark(collector.Closed, 5.04, flow(established, done(collector.Evicted, 5, 5.04))).
+			mark(collector.Seen, 5.1, flow(established)).mark(collector.End, 5.2).dump(10),
+			[]string{"evicted ? 0.1 5.0 5.0"}},
+		{"opened during a dump that does not show it", (&script{}).
+			dump(0).mark(collector.Begin, 5).mark(collector.Opened, 5.1, flow(opening, opened(5, 5.1))).mark(collector.End, 5.2),
+			[]string{"live 5.0 5.1 100.0 100.0"}},
+		{"opened and closed unseen", (&script{}).
+			dump(0).mark(collector.Closed, 3, flow(ended, opened(1, 1.1), done(collector.RST, 2, 2.1))).dump(5),
+			[]string{"rst 1.0 1.1 2.0 2.1"}},
+		{"an overrun is noted", (&script{}).
+			dump(0).mark(collector.Overrun, 1).dump(5, flow(established)),
+			[]string{"live 0.0 5.1 100.0 100.0"}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			if diff := cmp.Diff(tt.want, tt.s.said(t)); diff != "" {
+				t.Errorf("rows (-want +got)\n%s", diff)
+			}
+		})
+	}
+}
