@@ -9,8 +9,8 @@ const (
 	OwnerUnknown OwnerNumber = 0
 	// OwnerOther stands for all owners that found no number free.
 	OwnerOther OwnerNumber = 1
-	// FirstClient is the first number of a client. A flow that is a client's, or unknown, takes a better answer later; any
-	// other flow keeps the owner that it has.
+	// FirstClient is the first number of a client. A flow that is a client's, or unknown, takes a better answer
+	// later; any other flow keeps the owner that it has.
 	FirstClient OwnerNumber = 1 << 15
 )
 

@@ -121,8 +121,9 @@ func (a *runningAgent) heldBy() (held int, owners map[string]int) {
 	return held, owners
 }
 
-// Two containers, a process of the machine itself, one in a unit's cgroup and one in a pod's each open a known number of
-// flows through one VIP: metrics, API and page name every one of them with its number. Each keeps its ports after it is gone.
+// Two containers, a process of the machine itself, one in a unit's cgroup and one in a pod's each open a known number
+// of flows through one VIP: metrics, API and page name every one of them with its number. Each keeps its ports after
+// it is gone.
 func TestKernelOwners(t *testing.T) {
 	kerneltest.Require(t, netns.SysAdmin, netns.NetAdmin, netns.SysPtrace)
 	kerneltest.Program(t, "podman", "podman")

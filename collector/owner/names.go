@@ -10,13 +10,13 @@ import (
 	"github.com/snatwatch/snatwatch/collector"
 )
 
-// Files are where names of pods and containers stand. The zero value is where the kubelet, Podman and Docker keep them. All are
-// read and none is needed: an owner without a name is shown by its ID.
+// Files are where names of pods and containers stand. The zero value is where the kubelet, Podman and Docker keep
+// them. All are read and none is needed: an owner without a name is shown by its ID.
 type Files struct {
 	// PodLogs has a folder namespace_name_uid for each pod of the kubelet; default /var/log/pods.
 	PodLogs string
-	// Podman is the list of containers of Podman; default /var/lib/containers/storage/overlay-containers/containers.json. It takes
-	// root to read.
+	// Podman is the list of containers of Podman; default
+	// /var/lib/containers/storage/overlay-containers/containers.json. It takes root to read.
 	Podman string
 	// Docker has a folder for each container of Docker; default /var/lib/docker/containers. It takes root to read.
 	Docker string

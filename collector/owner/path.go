@@ -16,9 +16,9 @@ type Identity struct {
 }
 
 // ParsePath returns the owner that the path of a cgroup tells, such as
-// /kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod0b…slice/cri-containerd-6f….scope. A pod counts before the container
-// that it runs in (a cluster within a container), the innermost container before the one around it, and both before
-// units. The root of the tree tells nothing: KindUnknown.
+// /kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod0b…slice/cri-containerd-6f….scope. A pod counts
+// before the container that it runs in (a cluster within a container), the innermost container before the one around
+// it, and both before units. The root of the tree tells nothing: KindUnknown.
 func ParsePath(path string) Identity {
 	var pod, container, unit string
 	for rest := strings.Trim(path, "/"); rest != ""; {
@@ -52,15 +52,15 @@ func ParsePath(path string) Identity {
 	return Identity{Kind: collector.KindUnknown}
 }
 
-// isUnit reports whether a folder is a unit of systemd that runs something. A slice only groups others, so that it counts
-// where nothing is below it: then the whole path is the owner's name.
+// isUnit reports whether a folder is a unit of systemd that runs something. A slice only groups others, so that it
+// counts where nothing is below it: then the whole path is the owner's name.
 func isUnit(name string) bool {
 	return strings.HasSuffix(name, ".service") || strings.HasSuffix(name, ".scope") || strings.HasSuffix(name, ".socket")
 }
 
 // podUID returns the UID in the name of a pod's cgroup, empty if it is none: pod<uid> by the cgroupfs driver,
-// kubepods-besteffort-pod<uid with underscores>.slice by the systemd driver, kubelet-kubepods-… in kind. The UID of a static pod is a
-// hash of 32 digits.
+// kubepods-besteffort-pod<uid with underscores>.slice by the systemd driver, kubelet-kubepods-… in kind. The UID of a
+// static pod is a hash of 32 digits.
 func podUID(name string) string {
 	uid, cgroupfs := strings.CutPrefix(name, "pod")
 	if !cgroupfs {
@@ -89,10 +89,10 @@ func podUID(name string) string {
 	return uid
 }
 
-// containerID returns the 64 digits in the name of a container's cgroup, empty if it is none: <id> by Docker and containerd
-// with the cgroupfs driver, docker-<id>.scope, cri-containerd-<id>.scope, crio-<id>.scope and libpod-<id>.scope by the systemd driver,
-// libpod-<id> by Podman with cgroupfs. The cgroup of the monitor, crio-conmon-<id>.scope or libpod-conmon-<id>.scope, is not the
-// container's.
+// containerID returns the 64 digits in the name of a container's cgroup, empty if it is none: <id> by Docker and
+// containerd with the cgroupfs driver, docker-<id>.scope, cri-containerd-<id>.scope, crio-<id>.scope and
+// libpod-<id>.scope by the systemd driver, libpod-<id> by Podman with cgroupfs. The cgroup of the monitor,
+// crio-conmon-<id>.scope or libpod-conmon-<id>.scope, is not the container's.
 func containerID(name string) string {
 	name = strings.TrimSuffix(name, ".scope")
 	if at := strings.LastIndexAny(name, "-:"); at >= 0 {

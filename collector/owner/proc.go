@@ -12,9 +12,9 @@ import (
 	"github.com/snatwatch/snatwatch/collector"
 )
 
-// ParseProcCgroup returns the owner that /proc/PID/cgroup tells. In a hybrid layout a runtime may put a container into the v1
-// trees alone, so a pod or container counts in whatever tree it is found. A unit counts in the v2 tree, or in the one of
-// systemd itself where there is no other.
+// ParseProcCgroup returns the owner that /proc/PID/cgroup tells. In a hybrid layout a runtime may put a container
+// into the v1 trees alone, so a pod or container counts in whatever tree it is found. A unit counts in the v2 tree,
+// or in the one of systemd itself where there is no other.
 func ParseProcCgroup(b []byte) Identity {
 	best := Identity{Kind: collector.KindUnknown}
 	for line := range bytes.Lines(b) {
@@ -112,8 +112,9 @@ func (p procReader) pids() ([]int, error) {
 	return out, err
 }
 
-// netKey returns a number that processes of the same network namespace share, false if the process is gone. The namespace's own
-// inode number takes CAP_SYS_PTRACE to see; that of a file below /proc/PID/net, which each namespace has for itself, takes no right.
+// netKey returns a number that processes of the same network namespace share, false if the process is gone. The
+// namespace's own inode number takes CAP_SYS_PTRACE to see; that of a file below /proc/PID/net, which each namespace
+// has for itself, takes no right.
 func (p procReader) netKey(pid int) (uint64, bool) { return inode(p.path(pid, "net/dev")) }
 
 // netns returns the inode number of the process's network namespace, 0 without CAP_SYS_PTRACE.
@@ -153,7 +154,8 @@ func (p procReader) addresses(pid int) []netip.Addr {
 }
 
 // sockets calls each with the inode number of each socket that the process has open. It takes the right to read the
-// process's descriptors: none for processes of the same user, else CAP_DAC_READ_SEARCH and CAP_SYS_PTRACE. ok is false without it.
+// process's descriptors: none for processes of the same user, else CAP_DAC_READ_SEARCH and CAP_SYS_PTRACE. ok is
+// false without it.
 func (p procReader) sockets(pid int, each func(inode uint32)) (ok bool) {
 	dir := p.path(pid, "fd")
 	f, err := os.Open(dir)

@@ -23,8 +23,8 @@ type space struct {
 	seen      bool
 }
 
-// readProcesses looks at each process that is new, and at all if whole: another process may have taken a number. A namespace's
-// addresses are read when it is new, and until it has one.
+// readProcesses looks at each process that is new, and at all if whole: another process may have taken a number. A
+// namespace's addresses are read when it is new, and until it has one.
 func (w *Watcher) readProcesses(whole bool) {
 	pids, err := w.proc.pids()
 	if err != nil && len(pids) == 0 {

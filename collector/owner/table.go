@@ -51,8 +51,8 @@ func NewTable(w *Watcher) *Table {
 	return t
 }
 
-// Attribute writes the owner of each flow into the events, which sockets or conntrack showed. A flow whose owner is not known
-// yet gets OwnerUnknown and the watcher looks again: the next dump brings the answer.
+// Attribute writes the owner of each flow into the events, which sockets or conntrack showed. A flow whose owner is
+// not known yet gets OwnerUnknown and the watcher looks again: the next dump brings the answer.
 func (t *Table) Attribute(events []collector.Event, sockets bool) {
 	v := t.watcher.View()
 	if v == nil {
@@ -77,8 +77,8 @@ func (t *Table) Attribute(events []collector.Event, sockets bool) {
 	}
 }
 
-// ofFlow returns the owner of a flow of conntrack. All flows of an address have one owner, unless the address is the machine's
-// own or its namespace has several.
+// ofFlow returns the owner of a flow of conntrack. All flows of an address have one owner, unless the address is the
+// machine's own or its namespace has several.
 func (t *Table) ofFlow(f *collector.Flow) collector.OwnerNumber {
 	a := f.Source.Addr()
 	hint := &t.last[hash(a)%lastMax]

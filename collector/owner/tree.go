@@ -9,8 +9,8 @@ import (
 	"syscall"
 )
 
-// unifiedMounts returns where the cgroup v2 tree is mounted, from the text of /proc/self/mountinfo. With more than one mount the
-// first that shows the whole tree comes first.
+// unifiedMounts returns where the cgroup v2 tree is mounted, from the text of /proc/self/mountinfo. With more than
+// one mount the first that shows the whole tree comes first.
 func unifiedMounts(r io.Reader) (out []string) {
 	scan := bufio.NewScanner(r)
 	for scan.Scan() {
@@ -32,8 +32,8 @@ func unifiedMounts(r io.Reader) (out []string) {
 // treeMax bounds how many cgroups a walk takes in.
 const treeMax = 200_000
 
-// walkTree calls each with the id and the path, below root, of each cgroup. The id of a cgroup is the inode number of its
-// folder. A folder that vanishes meanwhile is left out. It returns how many there were.
+// walkTree calls each with the id and the path, below root, of each cgroup. The id of a cgroup is the inode number of
+// its folder. A folder that vanishes meanwhile is left out. It returns how many there were.
 func walkTree(root string, each func(id uint64, path string)) (count int) {
 	var visit func(path string)
 	visit = func(path string) {

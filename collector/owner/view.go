@@ -10,8 +10,8 @@ import (
 type View struct {
 	// Cgroups tells by the id of a cgroup whose its sockets are, also for some minutes after it is gone.
 	Cgroups map[uint64]Identity
-	// Addresses tells by the address of a namespace on this machine whose its flows are; KindUnknown where two namespaces
-	// have the address, or the processes of several owners share the namespace.
+	// Addresses tells by the address of a namespace on this machine whose its flows are; KindUnknown where two
+	// namespaces have the address, or the processes of several owners share the namespace.
 	Addresses map[netip.Addr]Identity
 	// Netns tells the same by inode number, where CAP_SYS_PTRACE lets us see it.
 	Netns map[uint64]Identity
@@ -44,8 +44,8 @@ const (
 	byProcess              // the process that has it open
 )
 
-// ofSocket returns whose a socket is: by its cgroup, by its process where the cgroup is the root, by its namespace where that says
-// more, as a container of a hybrid layout may be in the v1 trees alone.
+// ofSocket returns whose a socket is: by its cgroup, by its process where the cgroup is the root, by its namespace
+// where that says more, as a container of a hybrid layout may be in the v1 trees alone.
 func (v *View) ofSocket(f *collector.Flow, outer uint64) (Identity, found) {
 	id, known := v.Cgroups[f.Cgroup]
 	if f.Netns != outer {

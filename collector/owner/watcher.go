@@ -63,8 +63,8 @@ type Watcher struct {
 	denied    int // processes whose descriptors may not be read
 	names     map[string]string
 	nameless  map[Identity]bool // pods and containers that had no name when names were read last
-	// strange and lost are looks in a row before which sockets were in cgroups that the tree does not show, and open in no process
-	// that can be read.
+	// strange and lost are looks in a row before which sockets were in cgroups that the tree does not show, and open
+	// in no process that can be read.
 	strange, lost int
 }
 
@@ -105,7 +105,8 @@ func (w *Watcher) want(what uint32) {
 	}
 }
 
-// Run looks again and again until ctx is cancelled; the first look is the caller's. A look that took long is followed by a pause that keeps looks within Share.
+// Run looks again and again until ctx is cancelled; the first look is the caller's. A look that took long is followed
+// by a pause that keeps looks within Share.
 func (w *Watcher) Run(ctx context.Context) error {
 	timer := time.NewTimer(w.cfg.Interval)
 	defer timer.Stop()

@@ -10,12 +10,12 @@ import (
 	"github.com/snatwatch/snatwatch/collector/netns"
 )
 
-// A dump walks the machine's whole hash table, however few sockets the namespace has: 4 ms where the table is large. Most
-// namespaces of a node are pods that open nothing. The kernel counts the sockets of a namespace in some µs, so one without
-// flows is not dumped again while its counts stay and none of its sockets is destroyed.
+// A dump walks the machine's whole hash table, however few sockets the namespace has: 4 ms where the table is large.
+// Most namespaces of a node are pods that open nothing. The kernel counts the sockets of a namespace in some µs, so
+// one without flows is not dumped again while its counts stay and none of its sockets is destroyed.
 const (
-	// A socket that is bound and then connected does not change the counts; only UDP counts it while it is bound. A dump comes
-	// after so many polls in any case.
+	// A socket that is bound and then connected does not change the counts; only UDP counts it while it is bound. A
+	// dump comes after so many polls in any case.
 	skipMax    = 60
 	skipMaxUDP = 12
 )

@@ -65,8 +65,8 @@ func pollerOf(t testing.TB, sink collector.Sink, hosts ...*netns.Handle) *runner
 	return r
 }
 
-// A namespace without a flow is not dumped again before something changes in it; the first poll after that shows the flow, whatever
-// opened it, and until then each poll says that there is none.
+// A namespace without a flow is not dumped again before something changes in it; the first poll after that shows the
+// flow, whatever opened it, and until then each poll says that there is none.
 func TestKernelQuietNamespace(t *testing.T) {
 	for _, tt := range []struct {
 		name string

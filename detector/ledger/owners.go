@@ -103,7 +103,8 @@ func (o *ownerSet) places() (out ownerSet) {
 	return out
 }
 
-// portOwner returns the owner of the port of f, which flows share: the one that took it first. ports is the change in ports.
+// portOwner returns the owner of the port of f, which flows share: the one that took it first. ports is the change in
+// ports.
 func (ss *spaces) portOwner(f *flow, ports int) collector.OwnerNumber {
 	if !ss.owned {
 		return f.owner
@@ -151,8 +152,9 @@ func (in *intake) learnOwner(f *flow, owner collector.OwnerNumber) {
 	ss.owners[f.place].add(owner, 1)
 }
 
-// largestOwners returns who holds the ports of port space number, the largest first: for half of the places those that hold the most, then
-// those that were among these a short while ago, then the next. The last entry sums the rest.
+// largestOwners returns who holds the ports of port space number, the largest first: for half of the places those
+// that hold the most, then those that were among these a short while ago, then the next. The last entry sums the
+// rest.
 func (ss *spaces) largestOwners(number uint32) []detector.OwnerHeld {
 	if !ss.owned {
 		return nil

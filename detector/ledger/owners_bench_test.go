@@ -10,8 +10,8 @@ import (
 	"github.com/snatwatch/snatwatch/detector/budget"
 )
 
-// What it costs to count owners: a batch of opens and closes each, in turn by a ledger that counts them and by one that does
-// not. 20 owners hold ports of each of 1000 port spaces. The ratio is of CPU time.
+// What it costs to count owners: a batch of opens and closes each, in turn by a ledger that counts them and by one
+// that does not. 20 owners hold ports of each of 1000 port spaces. The ratio is of CPU time.
 func BenchmarkLedgerOwners(b *testing.B) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()

@@ -48,8 +48,8 @@ func (o *owners) run(ctx context.Context) error {
 // podsEvery is how often the agent takes over what the watch of the pods was told.
 const podsEvery = 2 * time.Second
 
-// followPods takes names and workloads of this node's pods from the API server until ctx is cancelled. Outside a cluster
-// nobody is asked. A server that does not answer leaves the names that it told before.
+// followPods takes names and workloads of this node's pods from the API server until ctx is cancelled. Outside a
+// cluster nobody is asked. A server that does not answer leaves the names that it told before.
 func (o *owners) followPods(ctx context.Context, connect func() (*kube.Client, error)) error {
 	if connect == nil {
 		return nil
@@ -101,8 +101,8 @@ func (o *owners) attribute(b batch) {
 	}
 }
 
-// name writes into a snapshot who the numbers are, and adds up what owners of one name hold: a pod that was made again has
-// another UID.
+// name writes into a snapshot who the numbers are, and adds up what owners of one name hold: a pod that was made
+// again has another UID.
 func (o *owners) name(snap *detector.Snapshot) {
 	if o == nil {
 		return

@@ -11,16 +11,16 @@ import (
 type Pod struct {
 	// Name is namespace/name.
 	Name string
-	// Workload is what made the pod, and Kind what that is: a Deployment where a ReplicaSet of one did. Empty for a pod that
-	// nothing made.
+	// Workload is what made the pod, and Kind what that is: a Deployment where a ReplicaSet of one did. Empty for a
+	// pod that nothing made.
 	Workload, Kind string
 }
 
 // goneFor is how long a pod is remembered after it is gone: its ports cool down for minutes.
 const goneFor = 15 * time.Minute
 
-// annotationHash is the annotation of a static pod with the UID under which the kubelet runs it. The object's own UID is that
-// of the mirror that stands for it.
+// annotationHash is the annotation of a static pod with the UID under which the kubelet runs it. The object's own UID
+// is that of the mirror that stands for it.
 const annotationHash = "kubernetes.io/config.hash"
 
 // Pods names the pods of one node by UID.

@@ -19,8 +19,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// apiServer starts etcd and an API server, and returns a client that may do anything and its server's address. Both programs
-// are needed: etcd from Debian's etcd-server, kube-apiserver built from its module, named by KUBE_APISERVER.
+// apiServer starts etcd and an API server, and returns a client that may do anything and its server's address. Both
+// programs are needed: etcd from Debian's etcd-server, kube-apiserver built from its module, named by KUBE_APISERVER.
 func apiServer(t *testing.T) *Client {
 	t.Helper()
 	program := os.Getenv("KUBE_APISERVER")

@@ -8,8 +8,8 @@ import (
 	"github.com/snatwatch/snatwatch/detector"
 )
 
-// apiOwnerHeld is what one owner holds of a port space. Kind is pod, container, unit, process, client, unknown, or other for the
-// sum of the rest.
+// apiOwnerHeld is what one owner holds of a port space. Kind is pod, container, unit, process, client, unknown, or
+// other for the sum of the rest.
 type apiOwnerHeld struct {
 	Kind         string `json:"kind"`
 	Name         string `json:"name"`
@@ -57,8 +57,8 @@ type pageOwner struct {
 	Share      string
 }
 
-// pageOwnersOf returns the largest owners of a port space, and how many ports all others hold. A name is cut in the middle: a
-// pod's begins with its namespace and ends with what tells it from its siblings.
+// pageOwnersOf returns the largest owners of a port space, and how many ports all others hold. A name is cut in the
+// middle: a pod's begins with its namespace and ends with what tells it from its siblings.
 func pageOwnersOf(s *detector.SpaceSnapshot) (out []pageOwner, rest int) {
 	if s.Held == 0 {
 		return nil, 0
