@@ -35,9 +35,10 @@ func gateway(t testing.TB) (client, middle, server *netns.Handle) {
 		name := string("cs"[i]) + "0"
 		kerneltest.Command(t, middle, "ip", "link", "add", name, "type", "veth", "peer", "name", "eth0", "netns",
 			fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), ns.FD()))
-		net := fmt.Sprintf("10.8%d.0.", i+1)
-		kerneltest.Command(t, middle, "sh", "-ec", "ip address add "+net+"1/24 dev "+name+"; ip link set "+name+" up")
-		kerneltest.Command(t, ns, "sh", "-ec", "ip address add "+net+"2/24 dev eth0; ip link set eth0 up; ip route add default via "+net+"1")
+		subnet := fmt.Sprintf("10.8%d.0.", i+1)
+		kerneltest.Command(t, middle, "sh", "-ec", "ip address add "+subnet+"1/24 dev "+name+"; ip link set "+name+" up")
+		kerneltest.Command(t, ns, "sh", "-ec",
+			"ip address add "+subnet+"2/24 dev eth0; ip link set eth0 up; ip route add default via "+subnet+"1")
 	}
 	nft := exec.Command(kerneltest.Program(t, "nft", "nftables"), "-f", "-")
 	nft.Stdin = strings.NewReader(flowTable)
