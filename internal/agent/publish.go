@@ -32,6 +32,9 @@ func (p *publisher) publish(snap *detector.Snapshot) {
 		}
 	}
 	set := p.setup.show()
+	stats := p.sensors.stats()
+	snap, unseen := observed(snap, p.outer.Inode(), stats, p.sensors.remedy())
+	p.notices.set("unseen budgets", unseen)
 	v := &metrics.View{
 		Snapshot: snap, At: time.Now().Add(-p.now().Sub(snap.At)), Outer: []uint64{p.outer.Inode()},
 		PoolStale: set.stale, Measures: web.Measures, Reload: set.reload, Build: p.build, NATRules: set.rules, CPUExceeded: set.rulesCostly,
@@ -39,7 +42,7 @@ func (p *publisher) publish(snap *detector.Snapshot) {
 	if k := p.counters.last.Load(); k != nil {
 		v.Kernel = []metrics.Kernel{*k}
 	}
-	for _, st := range p.sensors.stats() {
+	for _, st := range stats {
 		v.Sources = append(v.Sources, st.shown...)
 		v.CPUExceeded = v.CPUExceeded || st.cpuExceeded
 		v.Causes = append(v.Causes, st.causes...)
