@@ -22,19 +22,18 @@ func TestKernelOtherProtocols(t *testing.T) {
 	ns := translating(t)
 	a := startAgent(t, "--netns", fmt.Sprintf("/proc/self/fd/%d", ns.FD()), "--source=conntrack", "--poll-interval=500ms", "--strategy=poll")
 	var echo net.Conn
-	err := ns.Do(func() (err error) {
-		if echo, err = net.Dial("ip4:icmp", "127.0.0.2"); err != nil {
-			return err
-		}
-		_, err = echo.Write([]byte{8, 0, 0xf7, 0xfd, 0, 1, 0, 1}) // an echo request, its checksum, id 1, number 1
-		return err
-	})
-	if err != nil {
+	if err := ns.Do(func() (err error) { echo, err = net.Dial("ip4:icmp", "127.0.0.2"); return err }); err != nil {
 		t.Fatal(err)
 	}
 	defer func() { _ = echo.Close() }()
 	series := fmt.Sprintf(`snat_other_protocol_flows{netns="%d"}`, ns.Inode())
-	a.eventually("it counts a ping", func() bool { return a.value(series) == 1 })
+	a.eventually("it counts a ping", func() bool {
+		// An echo request, its checksum, id 1, number 1: the same flow each time, which conntrack forgets after 30 s.
+		if _, err := echo.Write([]byte{8, 0, 0xf7, 0xfd, 0, 1, 0, 1}); err != nil {
+			t.Fatal(err)
+		}
+		return a.value(series) == 1
+	})
 }
 
 // A budget that the source cannot see has no series, and is not green: the ledger is inexact, and a notice names the
