@@ -127,8 +127,10 @@ func agentSources(o rules.Options) panel {
 		description: "Where the flows of network namespaces are seen, and how. What one agent reads, and why, stands on its page.",
 		queries:     []query{{by(o, "count", "source, strategy", by(o, "max", agent+", source, strategy", sel(o, metrics.SourceInfo))), ""}},
 		columns: []column{
-			{label: "source", title: "Source", width: 150}, {label: "strategy", title: "Strategy", width: 150},
-			{label: "Value", title: "Agents", width: 120}, {label: o.ClusterLabel, title: "Cluster"},
+			{label: "source", title: "Source", width: 150},
+			{label: "strategy", title: "Strategy", width: 150},
+			{label: "Value", title: "Agents", width: 120},
+			{label: o.ClusterLabel, title: "Cluster"},
 		},
 	}
 }
@@ -143,8 +145,10 @@ func agentBuilds(o rules.Options) panel {
 				" group_left (version, revision) topk by ("+o.ClusterLabel+", "+agent+") (1, "+sel(o, metrics.AgentBuildInfo)+")"), ""},
 		},
 		columns: []column{
-			{label: "version", title: "Version", width: 130}, {label: "revision", title: "Revision", width: 130},
-			{label: "Value #A", title: "Agents", width: 90}, {label: "Value #B", title: "Oldest config", width: 130, unit: period},
+			{label: "version", title: "Version", width: 130},
+			{label: "revision", title: "Revision", width: 130},
+			{label: "Value #A", title: "Agents", width: 90},
+			{label: "Value #B", title: "Oldest config", width: 130, unit: period},
 			{label: o.ClusterLabel, title: "Cluster"},
 		},
 	}

@@ -163,6 +163,7 @@ func (q query) target(ref string) *prometheus.DataqueryBuilder {
 // overTime asks for the board's time range, now for its end alone: a range would show what was for what is. cells
 // are now in a table.
 func (q query) overTime(ref string) *prometheus.DataqueryBuilder { return q.target(ref).Range() }
+
 func (q query) now(ref string) *prometheus.DataqueryBuilder {
 	return q.target(ref).Instant().Format(prometheus.PromQueryFormatTimeSeries)
 }

@@ -96,8 +96,10 @@ func startEngines(t *testing.T, programs, target string) []*engine {
 			alertmanager = ""
 		}
 		file := put(name+"/prometheus.yml", config(ruleFiles, alertmanager))
-		start(program, "http://"+address+"/-/ready", append([]string{"--config.file=" + file, "--storage.tsdb.path=" + filepath.Join(dir, name, "data"),
-			"--web.listen-address=" + address}, more...)...)
+		start(program, "http://"+address+"/-/ready", append([]string{
+			"--config.file=" + file, "--storage.tsdb.path=" + filepath.Join(dir, name, "data"),
+			"--web.listen-address=" + address,
+		}, more...)...)
 		return &engine{name, "http://" + address, sink}
 	}
 	own := filepath.Join(dir, "rules-prometheus", "*.yaml")

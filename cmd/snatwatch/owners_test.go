@@ -22,13 +22,12 @@ import (
 )
 
 // podman runs podman; it fails the test if podman fails.
-func podman(t *testing.T, args ...string) string {
+func podman(t *testing.T, args ...string) {
 	t.Helper()
 	out, err := exec.Command("podman", args...).CombinedOutput()
 	if err != nil {
 		t.Fatalf("podman %s: %v\n%s", args[0], err, out)
 	}
-	return strings.TrimSpace(string(out))
 }
 
 // callerImage builds an image from nothing but a snatwatch that needs no library.

@@ -64,7 +64,7 @@ func (o *options) register(c *kingpin.CmdClause) {
 	c.Flag("strategy", "How the agent reads conntrack: auto, poll or events.").PlaceHolder("auto").IsSetByUser(&o.strategy.given).EnumVar(&o.strategy.value, "auto", "poll", "events")
 	c.Flag("poll-interval", "Time between two dumps of conntrack.").PlaceHolder("2s").IsSetByUser(&o.pollInterval.given).DurationVar(&o.pollInterval.value)
 	c.Flag("netns", "Network namespace in which flows leave the machine: a path, or a name below /run/netns. Default: the agent's own.").PlaceHolder("PATH").IsSetByUser(&o.netns.given).StringVar(&o.netns.value)
-	c.Flag("cpu-budget", "Fraction of one core that reading flows may take.").PlaceHolder("0.02").IsSetByUser(&o.cpuBudget.given).Float64Var(&o.cpuBudget.value)
+	c.Flag("cpu-budget", "Fraction of one core that the agent may take. Reading flows slows down to fit it; snat_cpu_budget_exceeded says that a minute took more.").PlaceHolder("0.02").IsSetByUser(&o.cpuBudget.given).Float64Var(&o.cpuBudget.value)
 	c.Flag("state-file", "File that keeps hold-time statistics over a restart.").PlaceHolder("FILE").IsSetByUser(&o.stateFile.given).StringVar(&o.stateFile.value)
 	c.Flag("limits.tracked", "Destinations of one budget that the ledger counts one by one.").PlaceHolder("10000").IsSetByUser(&o.tracked.given).IntVar(&o.tracked.value)
 	c.Flag("limits.forecast", "Destinations that the agent forecasts.").PlaceHolder("1000").IsSetByUser(&o.forecast.given).IntVar(&o.forecast.value)

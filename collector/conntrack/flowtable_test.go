@@ -35,9 +35,11 @@ func gateway(t testing.TB) (client, middle, server *netns.Handle) {
 		name := string("cs"[i]) + "0"
 		kerneltest.Command(t, middle, "ip", "link", "add", name, "type", "veth", "peer", "name", "eth0", "netns",
 			fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), ns.FD()))
-		net := fmt.Sprintf("10.8%d.0.", i+1)
-		kerneltest.Command(t, middle, "sh", "-ec", "ip address add "+net+"1/24 dev "+name+"; ip link set "+name+" up")
-		kerneltest.Command(t, ns, "sh", "-ec", "ip address add "+net+"2/24 dev eth0; ip link set eth0 up; ip route add default via "+net+"1")
+		subnet := fmt.Sprintf("10.8%d.0.", i+1)
+		kerneltest.Command(t, middle, "sh", "-ec",
+			"ip address add "+subnet+"1/24 dev "+name+"; ip link set "+name+" up")
+		kerneltest.Command(t, ns, "sh", "-ec",
+			"ip address add "+subnet+"2/24 dev eth0; ip link set eth0 up; ip route add default via "+subnet+"1")
 	}
 	nft := exec.Command(kerneltest.Program(t, "nft", "nftables"), "-f", "-")
 	nft.Stdin = strings.NewReader(flowTable)
@@ -77,7 +79,8 @@ func TestKernelFlowTable(t *testing.T) {
 	s := run(t, Config{Netns: middle, Strategy: Poll, Interval: 100 * time.Millisecond})
 	var c net.Conn
 	spoke := s.now() // before the last packet was sent
-	if err := client.Do(func() (err error) { c, err = net.Dial("tcp4", listener.Addr().String()); return err }); err != nil {
+	connect := func() (err error) { c, err = net.Dial("tcp4", listener.Addr().String()); return err }
+	if err := client.Do(connect); err != nil {
 		t.Fatal(err)
 	}
 	defer func() { _ = c.Close() }()
@@ -145,7 +148,8 @@ func TestKernelFlowTable(t *testing.T) {
 	}
 	live("out of it")
 	_ = c.Close()
-	if f := s.last(collector.Seen, src, func(f *collector.Flow) bool { return f.State == collector.Done }); f.Reason != collector.FIN {
+	done := func(f *collector.Flow) bool { return f.State == collector.Done }
+	if f := s.last(collector.Seen, src, done); f.Reason != collector.FIN {
 		t.Errorf("closed: %+v", f)
 	}
 }

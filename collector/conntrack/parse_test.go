@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"maps"
 	"net/netip"
 	"path/filepath"
 	"strings"
@@ -64,9 +65,7 @@ func TestParseCaptured(t *testing.T) {
 	}
 	files := map[string][]byte{}
 	for _, prefix := range []string{"dump-", "new-", "destroy-"} {
-		for f, b := range captured(t, prefix) {
-			files[f] = b
-		}
+		maps.Copy(files, captured(t, prefix))
 	}
 	for f, b := range files {
 		name := strings.TrimSuffix(filepath.Base(f), ".bin")
@@ -76,6 +75,7 @@ func TestParseCaptured(t *testing.T) {
 			if !ok {
 				t.Fatal("nothing is said of this message")
 			}
+			w.event = w.event && stampsEvents(f)
 			var m message
 			if err := parseMessage(b, &m); err != nil {
 				t.Fatal(err)

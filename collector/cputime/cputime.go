@@ -52,6 +52,15 @@ func (m *Meter) Without(sink collector.Sink) collector.Sink {
 	}
 }
 
+// Process returns the processor time, user and system, of the whole process since it began, 0 if the kernel does not say.
+func Process() time.Duration {
+	var ts unix.Timespec
+	if unix.ClockGettime(unix.CLOCK_PROCESS_CPUTIME_ID, &ts) != nil {
+		return 0
+	}
+	return time.Duration(ts.Nano())
+}
+
 // thread returns the processor time of the calling thread, 0 if the kernel does not say.
 func thread() time.Duration {
 	var ts unix.Timespec

@@ -160,8 +160,10 @@ func (w *sample) gather(t *fit, first, last int64, free func(i int64) (float64, 
 	}
 	for i := first; i <= last; i++ {
 		now, ok := free(i)
-		d := outcome{slot: i, low: now, high: now,
-			answered: float64(w.answered[i&(sampleSlots-1)]), failed: float64(w.failed[i&(sampleSlots-1)])}
+		d := outcome{
+			slot: i, low: now, high: now,
+			answered: float64(w.answered[i&(sampleSlots-1)]), failed: float64(w.failed[i&(sampleSlots-1)]),
+		}
 		switch {
 		case !ok || !known && i > w.since:
 			d.high = math.Inf(1)

@@ -38,8 +38,10 @@ type Forecaster struct {
 
 // NewForecaster makes a forecaster without accounts; without leaves parts of the method out.
 func NewForecaster(without Part) *Forecaster {
-	f := &Forecaster{edges: newAgeEdges(), without: without,
-		calibration: factoryCalibration(), scores: factoryScores(), power: scorePower()}
+	f := &Forecaster{
+		edges: newAgeEdges(), without: without,
+		calibration: factoryCalibration(), scores: factoryScores(), power: scorePower(),
+	}
 	f.factory, f.common = factoryTails()
 	f.work.edges, f.work.curve.edges = f.edges, f.edges
 	f.work.grid, f.work.horizon = aheadGrid(), horizonAt()

@@ -117,10 +117,14 @@ func New(cfg Config) *Ledger {
 	l.stalls = newStalls(&l.spaces, &l.vips)
 	l.flows = flows{clock: &l.clock, namespaces: &l.namespaces, spaces: &l.spaces, feed: &l.feed, stalls: &l.stalls}
 	l.flows.expire = l.flows.expired
-	l.intake = intake{clock: &l.clock, matcher: &l.matcher, vips: &l.vips,
-		flows: &l.flows, spaces: &l.spaces, feed: &l.feed}
-	l.forecasts = forecasts{clock: &l.clock, outlooks: &l.outlooks,
-		spaces: &l.spaces, flows: &l.flows, namespaces: &l.namespaces}
+	l.intake = intake{
+		clock: &l.clock, matcher: &l.matcher, vips: &l.vips,
+		flows: &l.flows, spaces: &l.spaces, feed: &l.feed,
+	}
+	l.forecasts = forecasts{
+		clock: &l.clock, outlooks: &l.outlooks,
+		spaces: &l.spaces, flows: &l.flows, namespaces: &l.namespaces,
+	}
 	l.pick = picker{spaces: &l.spaces, max: cfg.ExportedMax, hold: cfg.ExportHold}
 	l.install(cfg.Budgets)
 	if cfg.Start != 0 {

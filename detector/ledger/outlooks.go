@@ -40,8 +40,10 @@ func (o *outlooks) forget(s *portSpace) {
 
 // name returns the name of s, a port space of account a, which lasts over a restart.
 func (s *portSpace) name(a *account) forecast.SpaceName {
-	n := forecast.SpaceName{Budget: a.budget.Name,
-		Destination: destinationLabel(s.destination, a.terms.Unique), Protocol: a.protocol}
+	n := forecast.SpaceName{
+		Budget:      a.budget.Name,
+		Destination: destinationLabel(s.destination, a.terms.Unique), Protocol: a.protocol,
+	}
 	if s.vip.IsValid() {
 		n.VIP = s.vip.String()
 	}

@@ -108,7 +108,7 @@ func Metrics() []Metric {
 		{SnapshotTimestamp, Gauge, nil, "When the snapshot behind these metrics was taken."},
 		{SnapshotAge, Gauge, nil, "How old the snapshot behind these metrics was when it was scraped, by a clock that nobody sets."},
 		{WarmingUp, Gauge, nil, "1 until one cool-down has passed since the first complete dump: ports closed before may be held unseen."},
-		{CPUBudgetExceeded, Gauge, nil, "1 if the agent needs more CPU than its budget to stay exact."},
+		{CPUBudgetExceeded, Gauge, nil, "1 if the agent took more CPU than its budget in the last minute, or needs more to stay exact."},
 
 		{NATRuleCount, Gauge, []Label{LabelState}, "Rules of this machine that change the source of flows: read, not_read (not understood, so that their flows are in no budget), shadowed (rules before them take all flows). Absent where rules cannot be read."},
 

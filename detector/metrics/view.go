@@ -34,7 +34,7 @@ type View struct {
 	NATRules *NATRules
 	// Measures returns what would help a budget, by how much. It is called at each scrape; nil where nobody knows.
 	Measures func(*detector.BudgetSnapshot) []Measure
-	// CPUExceeded: the sources need more CPU than their budget to stay exact.
+	// CPUExceeded: the process took more CPU than its budget, or the sources need more to stay exact.
 	CPUExceeded bool
 	Reload      Reload
 	Build       Build

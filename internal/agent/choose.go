@@ -17,6 +17,8 @@ type evidence struct {
 	// connections counts sockets of that namespace that an active conntrack would have an entry for, unknown those that
 	// it has no entry for. The agent samples some sockets, and only if there is no rule.
 	connections, unknown int
+	// hidden: /proc/sys does not show this namespace's settings, so they do not tell whether conntrack is loaded.
+	hidden bool
 	// broken says why conntrack does not work although it is loaded and permitted; empty while it may work.
 	broken string
 }
@@ -35,6 +37,9 @@ type choice struct {
 	source config.Source
 	why    string
 	notice string
+	// unseen says what would make conntrack readable, where it may translate flows and is not read: flows that only it
+	// shows are not 0 then, but unknown. It is empty where nothing is translated unseen.
+	unseen string
 }
 
 // errNoSource means that the source that the config asks for does not work.
@@ -42,11 +47,15 @@ var errNoSource = errors.New("no source works")
 
 // choose takes conntrack if it is active and permitted, else sockets.
 func choose(want config.Source, e evidence) (choice, error) {
-	loaded := e.limits.EntriesMax > 0
+	loaded := e.limits.EntriesMax > 0 || e.hidden
 	permitted := e.caps.Has(netns.NetAdmin)
-	active := (e.limits.Entries > 0 || e.rules > 0) && !e.untracked()
+	active := (e.limits.Entries > 0 || e.rules > 0 || e.hidden) && !e.untracked()
 	if want == config.SourceSockets {
-		return choice{source: config.SourceSockets, why: "asked for"}, nil
+		c := choice{source: config.SourceSockets, why: "asked for"}
+		if loaded {
+			c.unseen = "set source to auto or conntrack"
+		}
+		return c, nil
 	}
 	switch {
 	case !loaded:
@@ -66,11 +75,13 @@ func choose(want config.Source, e evidence) (choice, error) {
 			source: config.SourceSockets, why: "conntrack takes CAP_NET_ADMIN",
 			notice: "missing CAP_NET_ADMIN: conntrack is not read, so flows that this machine forwards or translates for others, " +
 				"their VIPs and the kernel's drop counters are not seen; " + remedy,
+			unseen: remedy,
 		}, nil
 	case e.broken != "":
 		return choice{
 			source: config.SourceSockets, why: "conntrack does not work",
 			notice: fmt.Sprintf("conntrack does not work, so only sockets are seen: %s; %s", e.broken, remedy),
+			unseen: fmt.Sprintf("conntrack must work: %s; %s", e.broken, remedy),
 		}, nil
 	case want == config.SourceConntrack:
 		return choice{source: config.SourceConntrack, why: "asked for"}, nil
@@ -81,6 +92,8 @@ func choose(want config.Source, e evidence) (choice, error) {
 		}, nil
 	case !active:
 		return choice{source: config.SourceSockets, why: "conntrack tracks nothing in this namespace"}, nil
+	case e.hidden && e.limits.Entries == 0 && e.rules == 0:
+		return choice{source: config.SourceConntrack, why: "/proc/sys does not tell whether it is active"}, nil
 	case e.rules > 0:
 		return choice{source: config.SourceConntrack, why: fmt.Sprintf("%d NAT rules, %d flows tracked", e.rules, e.limits.Entries)}, nil
 	}

@@ -39,6 +39,8 @@ func TestChoose(t *testing.T) {
 		{"conntrack asked for and not active", config.SourceConntrack, evidence{limits: busy, caps: all, connections: 8, unknown: 8}, config.SourceConntrack, "asked for", "", ""},
 		{"module missing", config.SourceAuto, evidence{limits: collector.Limits{}, caps: all, rules: 0}, config.SourceSockets, "not loaded", "only sockets", ""},
 		{"rights missing", config.SourceAuto, evidence{limits: busy, caps: 0, rules: 0}, config.SourceSockets, "takes CAP_NET_ADMIN", "setcap cap_net_admin+ep", ""},
+		{"/proc/sys hidden", config.SourceAuto, evidence{hidden: true, caps: all}, config.SourceConntrack, "does not tell", "", ""},
+		{"/proc/sys hidden and rights missing", config.SourceAuto, evidence{hidden: true}, config.SourceSockets, "takes CAP_NET_ADMIN", "setcap cap_net_admin+ep", ""},
 		{"sockets asked for", config.SourceSockets, evidence{limits: busy, caps: all, rules: 3}, config.SourceSockets, "asked for", "", ""},
 		{"conntrack asked for", config.SourceConntrack, evidence{limits: loaded, caps: all, rules: 0}, config.SourceConntrack, "asked for", "", ""},
 		{"conntrack asked for without module", config.SourceConntrack, evidence{limits: collector.Limits{}, caps: all, rules: 0}, "", "", "", "modprobe nf_conntrack_netlink"},

@@ -47,6 +47,8 @@ func (ss *sensors) plan(ctx context.Context, broken string, first bool) (plan, e
 	case err != nil:
 		ss.logger.Debug("limits not all read", "err", err)
 	}
+	// The range of local ports is always there, unless /proc is mounted with subset=pid or /proc/sys is masked.
+	e.hidden = e.limits.LocalPorts == collector.PortRange{}
 	if e.caps, err = netns.Effective(); err != nil {
 		return plan{}, fmt.Errorf("read own capabilities: %w", err)
 	}

@@ -4,6 +4,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/snatwatch/snatwatch/collector/cputime"
 	"github.com/snatwatch/snatwatch/detector"
 	"github.com/snatwatch/snatwatch/detector/metrics"
 	"github.com/snatwatch/snatwatch/internal/web"
@@ -20,6 +21,8 @@ type publisher struct {
 	state atomic.Pointer[web.State]
 	// history is what the page charts; it needs no constructor.
 	history web.History
+	// cpu is the loop's goroutine's; it needs no constructor.
+	cpu share
 	// ready is set when a first dump of the outer namespace is complete.
 	ready atomic.Bool
 }
@@ -32,14 +35,19 @@ func (p *publisher) publish(snap *detector.Snapshot) {
 		}
 	}
 	set := p.setup.show()
+	stats := p.sensors.stats()
+	snap, unseen := observed(snap, p.outer.Inode(), stats, p.sensors.remedy())
+	p.notices.set("unseen budgets", unseen)
 	v := &metrics.View{
 		Snapshot: snap, At: time.Now().Add(-p.now().Sub(snap.At)), Outer: []uint64{p.outer.Inode()},
 		PoolStale: set.stale, Measures: web.Measures, Reload: set.reload, Build: p.build, NATRules: set.rules, CPUExceeded: set.rulesCostly,
 	}
+	spent := p.cpu.look(p.now(), cputime.Process(), p.started.CPUBudget)
+	v.CPUExceeded = v.CPUExceeded || spent
 	if k := p.counters.last.Load(); k != nil {
 		v.Kernel = []metrics.Kernel{*k}
 	}
-	for _, st := range p.sensors.stats() {
+	for _, st := range stats {
 		v.Sources = append(v.Sources, st.shown...)
 		v.CPUExceeded = v.CPUExceeded || st.cpuExceeded
 		v.Causes = append(v.Causes, st.causes...)

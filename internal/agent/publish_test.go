@@ -8,6 +8,7 @@ import (
 	"github.com/snatwatch/snatwatch/collector"
 	"github.com/snatwatch/snatwatch/collector/netns"
 	"github.com/snatwatch/snatwatch/detector"
+	"github.com/snatwatch/snatwatch/internal/config"
 )
 
 // The snapshot's time is the wall clock's of now, also after a step that the agent's own clock did not follow.
@@ -22,7 +23,7 @@ func TestPublishedTimeFollowsTheWallClock(t *testing.T) {
 			}
 			defer func() { _ = outer.Close() }()
 			now := func() collector.Time { return collector.Time(time.Now().Add(-step).UnixNano()) }
-			b := &base{now: now, outer: outer, notices: newNotices(slog.New(slog.DiscardHandler))}
+			b := &base{now: now, outer: outer, started: &config.Config{CPUBudget: 1}, notices: newNotices(slog.New(slog.DiscardHandler))}
 			a := &publisher{base: b, setup: &setup{base: b}, sensors: &sensors{base: b}, counters: &counters{base: b}}
 			before := time.Now()
 			a.publish(&detector.Snapshot{At: now()})

@@ -37,6 +37,7 @@ type sensors struct {
 
 	mu      sync.Mutex // guards running; held for moments only
 	running []source
+	unseen  string // of the plan that runs
 }
 
 // stats returns what each source that runs says of itself.
@@ -89,7 +90,7 @@ func (ss *sensors) run(ctx context.Context) error {
 func (ss *sensors) runPlan(ctx context.Context, broken string, p plan) (next plan, err error) {
 	sources := ss.sourcesOf(p)
 	ss.mu.Lock()
-	ss.running = sources
+	ss.running, ss.unseen = sources, p.unseen
 	ss.mu.Unlock()
 	better := errors.New("another plan")
 	g, ctx := errgroup.WithContext(ctx)
@@ -134,12 +135,12 @@ func (ss *sensors) sourcesOf(p plan) []source {
 func (ss *sensors) conntrackSource(p plan) source {
 	var current stats[conntrack.Stats]
 	logged := conntrack.Auto
+	strategy, strategyErr := conntrack.ParseStrategy(string(ss.started.Strategy))
 	return source{
 		subject: "conntrack", feed: feedNAT,
 		run: func(ctx context.Context, sink collector.Sink) error {
-			strategy, err := conntrack.ParseStrategy(string(ss.started.Strategy))
-			if err != nil {
-				return err
+			if strategyErr != nil {
+				return strategyErr
 			}
 			s, err := conntrack.New(conntrack.Config{
 				Netns: ss.foreign(), OnlyTranslated: p.translated, Strategy: strategy,
@@ -158,7 +159,7 @@ func (ss *sensors) conntrackSource(p plan) source {
 		stats: func() sourceStats {
 			st := current.read()
 			ss.tracked.Store(st.Opened + st.Recent)
-			ss.notices.set("events", errorText(st.EventsError))
+			ss.notices.set("events", eventsText(strategy, &st))
 			ss.notices.set("conntrack timeouts", errorText(st.LimitsError))
 			if st.Strategy != logged && st.Strategy != conntrack.Auto {
 				logged = st.Strategy
@@ -175,6 +176,7 @@ func (ss *sensors) conntrackSource(p plan) source {
 				}},
 				cpuExceeded: st.BudgetExceeded,
 				causes:      conntrackCauses(st.Strategy),
+				others:      sum(st.OtherProtocols),
 			}
 		},
 	}
@@ -187,6 +189,22 @@ func conntrackCauses(s conntrack.Strategy) []string {
 		return []string{metrics.CauseUnanswered, metrics.CauseRefused, metrics.CausePorts}
 	}
 	return []string{metrics.CauseUnanswered, metrics.CausePorts}
+}
+
+// eventsText says why there can be no events, where that matters: they were asked for, or polling does not fit the CPU
+// budget.
+func eventsText(asked conntrack.Strategy, st *conntrack.Stats) string {
+	if asked == conntrack.Events || asked == conntrack.Auto && st.BudgetExceeded {
+		return errorText(st.EventsError)
+	}
+	return ""
+}
+
+func sum(counts map[collector.Protocol]int) (n uint64) {
+	for _, c := range counts {
+		n += uint64(c)
+	}
+	return n
 }
 
 func errorText(err error) string {

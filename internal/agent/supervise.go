@@ -38,6 +38,8 @@ type sourceStats struct {
 	// causes are the causes of failed opens that it can see. stalled: it can see first packets that are sent again.
 	causes  []string
 	stalled bool
+	// others counts the flows of the outer namespace that are neither TCP nor UDP, as the last complete dump showed.
+	others uint64
 }
 
 // supervise runs s, and starts it again when it stops with an error, until ctx is cancelled or s is hopeless.

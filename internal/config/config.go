@@ -22,7 +22,8 @@ type Config struct {
 	// Netns is the namespace in which flows leave the machine, by name below /run/netns
 	// or by path; empty is the agent's own.
 	Netns string `yaml:"netns"`
-	// CPUBudget is the fraction of one core that reading flows may take.
+	// CPUBudget is the fraction of one core that the process may take. Reading flows slows down to fit it, where it stays
+	// exact; that a minute took more is told.
 	CPUBudget float64 `yaml:"cpu_budget"`
 	// CloudMetadata: ask the cloud's instance metadata service where the configuration
 	// leaves VIPs open.

@@ -2,6 +2,7 @@ package record
 
 import (
 	"context"
+	"errors"
 	"net"
 	"slices"
 	"syscall"
@@ -47,7 +48,7 @@ func BenchmarkKernelRecordBesideDump(b *testing.B) {
 	}
 	for _, c := range sockets {
 		for i := range destinations {
-			if _, err := c.WriteTo([]byte("x"), &net.UDPAddr{IP: net.IPv4(127, 0, 1, byte(i+1)), Port: 9}); err != nil && err != unix.ECONNREFUSED {
+			if _, err := c.WriteTo([]byte("x"), &net.UDPAddr{IP: net.IPv4(127, 0, 1, byte(i+1)), Port: 9}); err != nil && !errors.Is(err, unix.ECONNREFUSED) {
 				b.Fatal(err)
 			}
 		}

@@ -125,59 +125,91 @@ func TestTable(t *testing.T) {
 		s    *script
 		want []string
 	}{
-		{"there at the start, ended", (&script{}).
-			dump(0, flow(established)).dump(5, flow(ended, done(collector.FIN, 2, 3))).dump(10),
-			[]string{"fin ? 0.1 2.0 3.0"}},
-		{"opened between dumps, live at the stop", (&script{}).
-			dump(0).dump(5, flow(established)),
-			[]string{"live 0.0 5.1 100.0 100.0"}},
-		{"gone without a word", (&script{}).
-			dump(0).dump(5, flow(established)).dump(10),
-			[]string{"unknown 0.0 5.1 5.1 10.2"}},
-		{"UDP that expired", (&script{}).
-			dump(0).dump(5, flow(established, udp)).dump(10),
-			[]string{"idle 0.0 5.1 5.1 10.2"}},
-		{"never answered", (&script{}).
-			dump(0).dump(5, flow(opening)).dump(15, flow(opening)).dump(20),
-			[]string{"timeout 0.0 5.1 15.1 20.2 stalled"}},
-		{"an aborted dump ends nothing", (&script{}).
-			dump(0, flow(established)).mark(collector.Begin, 5).mark(collector.Abort, 5.1).
-			dump(10, flow(ended, done(collector.RST, 7, 8))),
-			[]string{"rst ? 0.1 7.0 8.0"}},
-		{"the id comes round", (&script{}).
-			dump(0, flow(ended, done(collector.FIN, -2, -1))).dump(5, flow(established)).dump(10, flow(established)),
-			[]string{"fin ? -1.0 -2.0 -1.0", "live 0.0 5.1 100.0 100.0"}},
-		{"the id comes round, both ended", (&script{}).
-			dump(0, flow(ended, done(collector.FIN, -2, -1))).dump(5, flow(ended, done(collector.FIN, 3, 4))),
-			[]string{"fin ? -1.0 -2.0 -1.0", "fin 0.0 4.0 3.0 4.0"}},
-		{"a FIN sent again is no new flow", (&script{}).
-			dump(0, flow(ended, done(collector.FIN, -2, -1))).dump(5, flow(ended, done(collector.FIN, -0.9, -0.5))),
-			[]string{"fin ? -1.0 -2.0 -1.0"}},
-		{"TCP does not go back", (&script{}).
-			dump(0, flow(established)).dump(5, flow(opening)),
-			[]string{"unknown ? 0.1 0.1 5.1", "live 0.1 5.1 100.0 100.0"}},
-		{"another id takes the tuple", (&script{}).
-			dump(0, flow(ended, done(collector.FIN, -2, -1))).
-			dump(5, flow(established, func(f *collector.Flow) { f.ID = 8 })),
-			[]string{"fin ? -1.0 -2.0 -1.0", "live 0.0 5.1 100.0 100.0"}},
-		{"by events", (&script{}).dump(0).
-			mark(collector.Opened, 1.1, flow(opening, opened(1, 1.1))).
-			mark(collector.Closed, 3, flow(ended, opened(1, 1.1), done(collector.FIN, 2, 2.1))),
-			[]string{"fin 1.0 1.1 2.0 2.1"}},
-		{"an event during a dump that shows what it was before", (&script{}).
-			dump(0, flow(established)).mark(collector.Begin, 5).
-			mark(collector.Closed, 5.04, flow(established, done(collector.Evicted, 5, 5.04))).
-			mark(collector.Seen, 5.1, flow(established)).mark(collector.End, 5.2).dump(10),
-			[]string{"evicted ? 0.1 5.0 5.0"}},
-		{"opened during a dump that does not show it", (&script{}).
-			dump(0).mark(collector.Begin, 5).mark(collector.Opened, 5.1, flow(opening, opened(5, 5.1))).mark(collector.End, 5.2),
-			[]string{"live 5.0 5.1 100.0 100.0"}},
-		{"opened and closed unseen", (&script{}).
-			dump(0).mark(collector.Closed, 3, flow(ended, opened(1, 1.1), done(collector.RST, 2, 2.1))).dump(5),
-			[]string{"rst 1.0 1.1 2.0 2.1"}},
-		{"an overrun is noted", (&script{}).
-			dump(0).mark(collector.Overrun, 1).dump(5, flow(established)),
-			[]string{"live 0.0 5.1 100.0 100.0"}},
+		{
+			"there at the start, ended", (&script{}).
+				dump(0, flow(established)).dump(5, flow(ended, done(collector.FIN, 2, 3))).dump(10),
+			[]string{"fin ? 0.1 2.0 3.0"},
+		},
+		{
+			"opened between dumps, live at the stop", (&script{}).
+				dump(0).dump(5, flow(established)),
+			[]string{"live 0.0 5.1 100.0 100.0"},
+		},
+		{
+			"gone without a word", (&script{}).
+				dump(0).dump(5, flow(established)).dump(10),
+			[]string{"unknown 0.0 5.1 5.1 10.2"},
+		},
+		{
+			"UDP that expired", (&script{}).
+				dump(0).dump(5, flow(established, udp)).dump(10),
+			[]string{"idle 0.0 5.1 5.1 10.2"},
+		},
+		{
+			"never answered", (&script{}).
+				dump(0).dump(5, flow(opening)).dump(15, flow(opening)).dump(20),
+			[]string{"timeout 0.0 5.1 15.1 20.2 stalled"},
+		},
+		{
+			"an aborted dump ends nothing", (&script{}).
+				dump(0, flow(established)).mark(collector.Begin, 5).mark(collector.Abort, 5.1).
+				dump(10, flow(ended, done(collector.RST, 7, 8))),
+			[]string{"rst ? 0.1 7.0 8.0"},
+		},
+		{
+			"the id comes round", (&script{}).
+				dump(0, flow(ended, done(collector.FIN, -2, -1))).dump(5, flow(established)).dump(10, flow(established)),
+			[]string{"fin ? -1.0 -2.0 -1.0", "live 0.0 5.1 100.0 100.0"},
+		},
+		{
+			"the id comes round, both ended", (&script{}).
+				dump(0, flow(ended, done(collector.FIN, -2, -1))).dump(5, flow(ended, done(collector.FIN, 3, 4))),
+			[]string{"fin ? -1.0 -2.0 -1.0", "fin 0.0 4.0 3.0 4.0"},
+		},
+		{
+			"a FIN sent again is no new flow", (&script{}).
+				dump(0, flow(ended, done(collector.FIN, -2, -1))).dump(5, flow(ended, done(collector.FIN, -0.9, -0.5))),
+			[]string{"fin ? -1.0 -2.0 -1.0"},
+		},
+		{
+			"TCP does not go back", (&script{}).
+				dump(0, flow(established)).dump(5, flow(opening)),
+			[]string{"unknown ? 0.1 0.1 5.1", "live 0.1 5.1 100.0 100.0"},
+		},
+		{
+			"another id takes the tuple", (&script{}).
+				dump(0, flow(ended, done(collector.FIN, -2, -1))).
+				dump(5, flow(established, func(f *collector.Flow) { f.ID = 8 })),
+			[]string{"fin ? -1.0 -2.0 -1.0", "live 0.0 5.1 100.0 100.0"},
+		},
+		{
+			"by events", (&script{}).dump(0).
+				mark(collector.Opened, 1.1, flow(opening, opened(1, 1.1))).
+				mark(collector.Closed, 3, flow(ended, opened(1, 1.1), done(collector.FIN, 2, 2.1))),
+			[]string{"fin 1.0 1.1 2.0 2.1"},
+		},
+		{
+			"an event during a dump that shows what it was before", (&script{}).
+				dump(0, flow(established)).mark(collector.Begin, 5).
+				mark(collector.Closed, 5.04, flow(established, done(collector.Evicted, 5, 5.04))).
+				mark(collector.Seen, 5.1, flow(established)).mark(collector.End, 5.2).dump(10),
+			[]string{"evicted ? 0.1 5.0 5.0"},
+		},
+		{
+			"opened during a dump that does not show it", (&script{}).
+				dump(0).mark(collector.Begin, 5).mark(collector.Opened, 5.1, flow(opening, opened(5, 5.1))).mark(collector.End, 5.2),
+			[]string{"live 5.0 5.1 100.0 100.0"},
+		},
+		{
+			"opened and closed unseen", (&script{}).
+				dump(0).mark(collector.Closed, 3, flow(ended, opened(1, 1.1), done(collector.RST, 2, 2.1))).dump(5),
+			[]string{"rst 1.0 1.1 2.0 2.1"},
+		},
+		{
+			"an overrun is noted", (&script{}).
+				dump(0).mark(collector.Overrun, 1).dump(5, flow(established)),
+			[]string{"live 0.0 5.1 100.0 100.0"},
+		},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

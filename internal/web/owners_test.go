@@ -42,8 +42,10 @@ func TestPageOwnersOf(t *testing.T) {
 		{"unknown", detector.SpaceSnapshot{Held: 4, Owners: []detector.OwnerHeld{held("unknown", "unknown", 4)}}, []pageOwner{{"unknown", "", 4, "100 %"}}, 0},
 		{"other last", detector.SpaceSnapshot{Held: 4, Owners: []detector.OwnerHeld{held("client", "10.0.0.1", 3), held("other", "other", 1)}}, []pageOwner{{"10.0.0.1", "client", 3, "75 %"}}, 1},
 		{
-			"a long name", detector.SpaceSnapshot{Held: 1, Owners: []detector.OwnerHeld{held("pod", strings.Repeat("n", 63)+"/"+strings.Repeat("p", 60)+"-x1", 1)}},
-			[]pageOwner{{strings.Repeat("n", 29) + "…" + strings.Repeat("p", 26) + "-x1", "pod", 1, "100 %"}}, 0,
+			"a long name",
+			detector.SpaceSnapshot{Held: 1, Owners: []detector.OwnerHeld{held("pod", strings.Repeat("n", 63)+"/"+strings.Repeat("p", 60)+"-x1", 1)}},
+			[]pageOwner{{strings.Repeat("n", 29) + "…" + strings.Repeat("p", 26) + "-x1", "pod", 1, "100 %"}},
+			0,
 		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
