@@ -73,3 +73,8 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- if eq (default "" .nodes_from) "kubernetes" }}true{{ break }}{{ end }}
 {{- end }}
 {{- end }}
+
+{{/* Whether the agent asks the API server anything. */}}
+{{- define "snatwatch.asksServer" -}}
+{{- if or .Values.see.owners (eq (include "snatwatch.countsNodes" .) "true") }}true{{ end }}
+{{- end }}
