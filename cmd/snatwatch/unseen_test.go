@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"net"
@@ -59,8 +60,8 @@ func TestKernelUnseenBudget(t *testing.T) {
 	router := l.Router()
 	nobody := &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
 	_, logs := startProgram(t, router, nobody, "--config="+config, "--web.listen-address=127.0.0.1:9965")
-	client := http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{Dial: func(network, address string) (c net.Conn, err error) {
-		err = router.Do(func() (err error) { c, err = net.Dial(network, address); return err })
+	client := http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{DialContext: func(ctx context.Context, network, address string) (c net.Conn, err error) {
+		err = router.Do(func() (err error) { c, err = new(net.Dialer).DialContext(ctx, network, address); return err })
 		return c, err
 	}}}
 	inexact := fmt.Sprintf("snat_ledger_exact{netns=\"%d\"} 0\n", router.Netns())

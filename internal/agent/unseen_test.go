@@ -88,8 +88,12 @@ func TestEventsText(t *testing.T) {
 		stats *conntrack.Stats
 		want  string
 	}{
-		{conntrack.Poll, &off, ""}, {conntrack.Poll, &costly, ""}, {conntrack.Auto, &off, ""},
-		{conntrack.Auto, &costly, "off"}, {conntrack.Events, &off, "off"}, {conntrack.Events, &conntrack.Stats{}, ""},
+		{conntrack.Poll, &off, ""},
+		{conntrack.Poll, &costly, ""},
+		{conntrack.Auto, &off, ""},
+		{conntrack.Auto, &costly, "off"},
+		{conntrack.Events, &off, "off"},
+		{conntrack.Events, &conntrack.Stats{}, ""},
 	} {
 		if got := eventsText(tt.asked, tt.stats); got != tt.want {
 			t.Errorf("%v, exceeded %t: %q, want %q", tt.asked, tt.stats.BudgetExceeded, got, tt.want)

@@ -7,6 +7,7 @@ import (
 	"crypto/rsa"
 	"crypto/x509"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -171,5 +172,7 @@ func TestPodsOfARealServer(t *testing.T) {
 		t.Errorf("a pod that is gone is forgotten (-want +got):\n%s", diff)
 	}
 	cancel()
-	<-ended
+	if err := <-ended; !errors.Is(err, context.Canceled) {
+		t.Errorf("the watch ended with %v, want that it was cancelled", err)
+	}
 }
