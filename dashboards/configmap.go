@@ -34,5 +34,8 @@ func ConfigMaps(o rules.Options, labels map[string]string) ([]byte, error) {
 			return nil, fmt.Errorf("write ConfigMap of %s: %w", name, err)
 		}
 	}
-	return out.Bytes(), enc.Close()
+	if err := enc.Close(); err != nil {
+		return nil, err
+	}
+	return out.Bytes(), nil
 }

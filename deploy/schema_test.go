@@ -99,6 +99,37 @@ func schemaOf(t *testing.T, typ reflect.Type) object {
 	return nil
 }
 
+// The chart refuses for model auto what the agent refuses, and no other key.
+func TestChartKnowsKeysOfAuto(t *testing.T) {
+	t.Parallel()
+	body, err := os.ReadFile("helm/templates/_helpers.tpl")
+	if err != nil {
+		t.Fatal(err)
+	}
+	taken := regexp.MustCompile(`\$auto := list (.*) }}`).FindStringSubmatch(string(body))
+	if taken == nil {
+		t.Fatal("no list of keys")
+	}
+	values := map[string]string{"integer": "1", "number": "0.5", "boolean": "true", "string": "1.2.3.4", "array": "[]", "object": "{}"}
+	for key, property := range schemaOf(t, reflect.TypeFor[config.Budget]())["properties"].(object) {
+		kind, _ := property.(object)["type"].(string)
+		value := values[kind]
+		switch key {
+		case "name", "model":
+			continue
+		case "port_range":
+			value = "1024-2047"
+		case "nodes_from":
+			value = "kubernetes"
+		}
+		_, err := config.Parse("f.yaml", []byte("budgets: [{name: a, model: auto, "+key+": "+value+"}]"))
+		refused := err != nil && strings.Contains(err.Error(), "model auto finds out for itself")
+		if chart := !strings.Contains(taken[1], `"`+key+`"`); refused != chart {
+			t.Errorf("%s: the agent refuses it: %v (%v), the chart: %v", key, refused, err, chart)
+		}
+	}
+}
+
 // Every key of the chart's values is in its schema, and every one has a comment or stands under one.
 func TestSchemaHasEveryValue(t *testing.T) {
 	t.Parallel()

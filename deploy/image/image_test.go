@@ -33,9 +33,13 @@ func newProgram(arch string) *program {
 	}
 }
 
-// untar returns the files of a tar file by name.
+// untar returns the files of a tar file by name. Programs other than Go's library refuse one without its end: two
+// blocks of zeros.
 func untar(t *testing.T, body []byte) map[string][]byte {
 	t.Helper()
+	if len(body)%512 != 0 || !bytes.HasSuffix(body, make([]byte, 1024)) {
+		t.Errorf("a tar file of %d bytes without its end", len(body))
+	}
 	files := map[string][]byte{}
 	r := tar.NewReader(bytes.NewReader(body))
 	for {

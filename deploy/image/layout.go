@@ -242,5 +242,8 @@ func pack(files []file, at time.Time) ([]byte, error) {
 			return nil, err
 		}
 	}
-	return b.Bytes(), w.Close()
+	if err := w.Close(); err != nil { // it writes the end
+		return nil, err
+	}
+	return b.Bytes(), nil
 }

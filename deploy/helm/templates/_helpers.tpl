@@ -64,6 +64,15 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- end }}
 {{- $_ := set $config "budgets" (list $budget) }}
 {{- end }}
+{{- /* The keys that the agent takes for model auto; with another it would not start. */}}
+{{- $auto := list "name" "model" "pool" "gateway" "nodes" "nodes_file" "nodes_from" "nodes_selector" "destinations" "netns" }}
+{{- range $b := $config.budgets }}
+{{- range $key := keys $b | sortAlpha }}
+{{- if and (eq (default "" $b.model) "auto") (not (has $key $auto)) }}
+{{- fail (printf "budget.%s: given: want budget.model or a preset that takes it: model auto finds out for itself" $key) }}
+{{- end }}
+{{- end }}
+{{- end }}
 {{- toYaml $config }}
 {{- end }}
 
