@@ -126,7 +126,9 @@ func (f *planFlags) input(ctx context.Context) (err error) {
 		flag  string
 		value int
 	}{
-		{"nodes", given.Nodes}, {"vips", given.Budget.VIPCount}, {"ports", given.Budget.Ports},
+		{"nodes", given.Nodes},
+		{"vips", given.Budget.VIPCount},
+		{"ports", given.Budget.Ports},
 		{"max-ports", given.Budget.MaxPorts},
 	} {
 		if n.value == 0 && *f.set[n.flag] {

@@ -30,8 +30,12 @@ func TestPlanRefuses(t *testing.T) {
 		{"VIPs", append(numbers, "--nodes=48", "--vips=0"), "vips: 0, want 1 or more", ""},
 		{"ports", append(numbers, "--model=linux", "--ports=0"), "ports: 0, want 1 or more", ""},
 		{"ports at most", append(numbers, "--model=gcp-nat-dynamic", "--max-ports=0"), "max-ports: 0, want", ""},
-		{"a log of flows that hold nothing", []string{"--model=static", "--ports=64", dropped}, "nothing is held",
-			"held none of 64 ports"},
+		{
+			"a log of flows that hold nothing",
+			[]string{"--model=static", "--ports=64", dropped},
+			"nothing is held",
+			"held none of 64 ports",
+		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
