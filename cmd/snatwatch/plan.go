@@ -30,11 +30,16 @@ type planFlags struct {
 	doublingDays          float64
 	json                  bool
 	files                 []string
-	lines                 []string // what was found in them
+	lines                 []string         // what was found in them
+	set                   map[string]*bool // by flag of a number of which 0 stands for not given: whether it was
 }
 
 func planCommand(app *kingpin.Application) command {
-	var f planFlags
+	f := planFlags{set: map[string]*bool{}}
+	set := func(name string) *bool {
+		f.set[name] = new(bool)
+		return f.set[name]
+	}
 	c := app.Command("plan", "Says what would keep ports from running out, and by how much: VIPs, pool size, "+
 		"allocation, hold times; what each change buys and what does nothing. From a running agent, from "+
 		"Prometheus, from flow logs, or from numbers that you give.")
@@ -49,10 +54,14 @@ func planCommand(app *kingpin.Application) command {
 	c.Flag("pool", "Pool of the fleet.").PlaceHolder("NAME").StringVar(&f.pool)
 	c.Flag("gateway", "Gateway of the fleet.").PlaceHolder("NAME").StringVar(&f.gateway)
 	c.Flag("model", "Budget model of today, as check lists them.").Default("azure-lb").StringVar(&b.Model)
-	c.Flag("nodes", "Nodes in the pool, or behind the gateway.").PlaceHolder("N").IntVar(&f.in.Nodes)
-	c.Flag("vips", "VIPs of today.").PlaceHolder("N").IntVar(&b.VIPCount)
-	c.Flag("ports", "Ports of each node, for the models that are given them.").PlaceHolder("N").IntVar(&b.Ports)
-	c.Flag("max-ports", "Where an allocation that grows on demand stops.").PlaceHolder("N").IntVar(&b.MaxPorts)
+	c.Flag("nodes", "Nodes in the pool, or behind the gateway.").PlaceHolder("N").
+		IsSetByUser(set("nodes")).IntVar(&f.in.Nodes)
+	c.Flag("vips", "VIPs of today.").PlaceHolder("N").
+		IsSetByUser(set("vips")).IntVar(&b.VIPCount)
+	c.Flag("ports", "Ports of each node, for the models that are given them.").PlaceHolder("N").
+		IsSetByUser(set("ports")).IntVar(&b.Ports)
+	c.Flag("max-ports", "Where an allocation that grows on demand stops.").PlaceHolder("N").
+		IsSetByUser(set("max-ports")).IntVar(&b.MaxPorts)
 	c.Flag("evict-time-wait", "The kernel gives the port of a closed flow to a new one: Linux 6.5 and later, "+
 		"model linux.").BoolVar(&b.EvictsTimeWait)
 	c.Flag("opens", "Opens per second of one node to its busiest destination, at the "+
@@ -86,14 +95,15 @@ func planCommand(app *kingpin.Application) command {
 }
 
 func runPlan(ctx context.Context, e *env, f *planFlags) error {
-	if err := f.input(ctx); err != nil {
+	err := f.input(ctx)
+	var p *plan.Plan
+	if err == nil {
+		p, err = plan.Make(f.in)
+	}
+	if err != nil {
 		if len(f.lines) > 0 { // what the files hold is told even where it is not enough to plan from
 			_, _ = fmt.Fprintln(e.stdout, strings.Join(f.lines, "\n"))
 		}
-		return err
-	}
-	p, err := plan.Make(f.in)
-	if err != nil {
 		return err
 	}
 	if f.json {
@@ -112,6 +122,19 @@ func runPlan(ctx context.Context, e *env, f *planFlags) error {
 // input takes the demand from where the flags say.
 func (f *planFlags) input(ctx context.Context) (err error) {
 	given := f.in
+	for _, n := range []struct {
+		flag  string
+		value int
+	}{
+		{"nodes", given.Nodes},
+		{"vips", given.Budget.VIPCount},
+		{"ports", given.Budget.Ports},
+		{"max-ports", given.Budget.MaxPorts},
+	} {
+		if n.value == 0 && *f.set[n.flag] {
+			return fmt.Errorf("%s: 0, want 1 or more", n.flag)
+		}
+	}
 	switch {
 	case f.in.Target == 0:
 		return errors.New("target probability 0: no number of ports meets it")

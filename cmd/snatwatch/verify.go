@@ -19,6 +19,7 @@ type verifyFlags struct {
 	verify.Options
 	target, agent, budget string
 	ports                 int
+	portsSet              bool
 	json                  bool
 	serve                 bool
 	listen                string
@@ -38,7 +39,7 @@ func verifyCommand(app *kingpin.Application) command {
 	c.Flag("timeout", "How long a flow may take to open.").Default("10s").DurationVar(&f.Timeout)
 	c.Flag("hold", "How long all flows stay open at the end.").Default("5s").DurationVar(&f.Hold)
 	c.Flag("ports", "The budget to compare with: ports of this node to one "+
-		"destination.").PlaceHolder("N").IntVar(&f.ports)
+		"destination.").PlaceHolder("N").IsSetByUser(&f.portsSet).IntVar(&f.ports)
 	c.Flag("agent", "Agent of this node, which tells the budget and what is held of it "+
 		"already.").PlaceHolder("URL").StringVar(&f.agent)
 	c.Flag("budget", "The agent's budget that the target counts in, where there are "+
@@ -76,8 +77,22 @@ func runVerify(ctx context.Context, e *env, f *verifyFlags, logger *slog.Logger)
 	if f.target == "" || f.Limit == 0 {
 		return errors.New("verify: name a server that you own and a limit: --target HOST:PORT --limit N")
 	}
-	if f.ports < 0 || f.ports > 0 && f.agent != "" {
+	if f.portsSet && (f.ports < 1 || f.agent != "") {
 		return errors.New("verify: the budget comes from --agent or is --ports, 1 or more")
+	}
+	for _, n := range []struct { // of which verify takes 0 as not given
+		flag string
+		zero bool
+	}{
+		{"rate", f.Rate == 0},
+		{"pending", f.Pending == 0},
+		{"stop-after", f.StopAfter == 0},
+		{"timeout", f.Timeout == 0},
+		{"hold", f.Hold == 0},
+	} {
+		if n.zero {
+			return fmt.Errorf("verify: %s: 0, want more", n.flag)
+		}
 	}
 	var err error
 	if f.Target, err = resolveTarget(ctx, f.target); err != nil {

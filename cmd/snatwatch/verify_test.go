@@ -1,6 +1,8 @@
 package main
 
 import (
+	"io"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
@@ -8,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/alecthomas/kingpin/v2"
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/snatwatch/snatwatch/internal/verify"
@@ -44,6 +47,30 @@ func TestVerifyAsksTheAgent(t *testing.T) {
 			}
 			if d := cmp.Diff(tt.want, b); err != nil || d != "" || held != tt.held {
 				t.Errorf("held %d, want %d, error %v (-want +got):\n%s", held, tt.held, err, d)
+			}
+		})
+	}
+}
+
+// A 0 that was given is refused before anything is opened: it does not stand for the default.
+func TestVerifyRefuses(t *testing.T) {
+	t.Parallel()
+	for _, flag := range []string{"rate=0", "pending=0", "stop-after=0", "timeout=0s", "hold=0s", "ports=0", "limit=0"} {
+		t.Run(flag, func(t *testing.T) {
+			t.Parallel()
+			app := kingpin.New("snatwatch", "")
+			c := verifyCommand(app)
+			args := []string{"verify", "--target=127.0.0.1:9", "--" + flag}
+			if !strings.HasPrefix(flag, "limit") {
+				args = append(args, "--limit=1")
+			}
+			if _, err := app.Parse(args); err != nil {
+				t.Fatal(err)
+			}
+			name, _, _ := strings.Cut(flag, "=")
+			err := c.run(t.Context(), &env{stdout: io.Discard}, slog.New(slog.NewTextHandler(io.Discard, nil)))
+			if err == nil || !strings.Contains(err.Error(), name) || strings.Contains(err.Error(), "no flow opened") {
+				t.Errorf("error %v, want one of %s", err, name)
 			}
 		})
 	}

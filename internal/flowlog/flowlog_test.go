@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"compress/gzip"
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -210,6 +212,23 @@ func TestReadRefuses(t *testing.T) {
 				t.Errorf("%+v, error %v; want %q", r, err, tt.want)
 			}
 		})
+	}
+}
+
+// What cannot be read at all is an error of its own, not an empty file.
+func TestReadFileRefuses(t *testing.T) {
+	t.Parallel()
+	broken := filepath.Join(t.TempDir(), "broken.gz")
+	if err := os.WriteFile(broken, []byte("\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\x00\xff"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct{ path, want string }{
+		{t.TempDir(), "is a directory"},
+		{broken, "corrupt input"},
+	} {
+		if r, err := ReadFile(tt.path, func(*Row) {}); err == nil || !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("%+v, error %v; want %q", r, err, tt.want)
+		}
 	}
 }
 

@@ -85,7 +85,10 @@ func read(from io.Reader, tell func(Format), take func(*Row)) (*Result, error) {
 	if mark, _ := in.Peek(3); string(mark) == "\ufeff" {
 		_, _ = in.Discard(len(mark))
 	}
-	head, _ := in.Peek(headSize)
+	head, err := in.Peek(headSize)
+	if err != nil && !errors.Is(err, io.EOF) && len(head) == 0 {
+		return nil, err
+	}
 	r := &run{in: in, tell: tell, take: take, out: &Result{Skipped: map[string]int{}}}
 	return r.out, r.read(head)
 }

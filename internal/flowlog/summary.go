@@ -51,6 +51,9 @@ func (c *Counter) Line(s *Space) string {
 	if source := s.Source(); source != "" {
 		text += " from " + source
 	}
+	if s.Most == 0 {
+		return text + fmt.Sprintf(" held none of %d ports: flows ended at once, without a cool-down", terms.Ports)
+	}
 	text += fmt.Sprintf(" held %d of %d ports at most", s.Most, terms.Ports)
 	if s.MostAt.IsZero() {
 		return text + ", at the moment of the list"

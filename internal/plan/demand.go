@@ -52,7 +52,11 @@ func (d *Demand) check() error {
 		{"length of the peak, in seconds", d.Peak.Seconds(), 1, 86400, false},
 	} {
 		if !(c.value >= c.least && c.value <= c.most) || c.above && c.value == c.least {
-			return fmt.Errorf("%s: %v, want %v to %v", c.name, c.value, c.least, c.most)
+			from := "want"
+			if c.above {
+				from = "want above"
+			}
+			return fmt.Errorf("%s: %v, %s %v up to %v", c.name, c.value, from, c.least, c.most)
 		}
 	}
 	if len(d.Lifetimes) == 0 {

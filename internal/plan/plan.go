@@ -115,7 +115,7 @@ func newPlanner(in Input) (*planner, error) {
 	case !(in.Target > 0 && in.Target < 1):
 		return nil, fmt.Errorf("target probability %v: want above 0 and below 1", in.Target)
 	case in.Nodes < 0 || in.Nodes > 1_000_000:
-		return nil, fmt.Errorf("nodes: %d, want 1 or more", in.Nodes)
+		return nil, fmt.Errorf("nodes: %d, want 1 to 1000000", in.Nodes)
 	case in.Doubling < 0:
 		return nil, fmt.Errorf("doubling time %v: want more than 0", in.Doubling)
 	case !(in.CPU >= 0 && in.CPU <= 1):
@@ -136,6 +136,9 @@ func newPlanner(in Input) (*planner, error) {
 	}
 	if b.TCP.Ports == 0 {
 		return nil, errors.New("the budget has no TCP ports")
+	}
+	if in.Demand.hold(&b.TCP) == 0 {
+		return nil, errors.New("hold 0: flows of lifetime 0 without a cool-down hold no port to plan for")
 	}
 	return &planner{in, b}, nil
 }

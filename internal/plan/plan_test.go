@@ -251,8 +251,13 @@ func TestMakeRefuses(t *testing.T) {
 	}{
 		{"no nodes", func(in *Input) { in.Budget.Nodes = 0 }, "nodes: 0"},
 		{"less than no nodes", func(in *Input) { in.Nodes = -1 }, "nodes: -1"},
+		{"more nodes than there are", func(in *Input) { in.Nodes = 99_999_999 }, "nodes: 99999999, want 1 to 1000000"},
+		{"no hold", func(in *Input) {
+			in.Budget = budget.Params{Name: "w", Model: "static", Ports: 1024}
+			in.Demand.Lifetimes = Law{{0, 1}}
+		}, "hold 0"},
 		{"no model", func(in *Input) { in.Budget.Model = "" }, "model"},
-		{"no arrivals", func(in *Input) { in.Demand.Rate, in.Demand.Low = 0, 0 }, "opens per second: 0"},
+		{"no arrivals", func(in *Input) { in.Demand.Rate, in.Demand.Low = 0, 0 }, "opens per second: 0, want above 0"},
 		{"arrivals that are no number", func(in *Input) { in.Demand.Rate = math.NaN() }, "opens per second: NaN"},
 		{"a range without the rate", func(in *Input) { in.Demand.Low = 5 }, "low end"},
 		{"endless arrivals", func(in *Input) { in.Demand.High = math.Inf(1) }, "high end"},

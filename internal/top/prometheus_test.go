@@ -87,3 +87,46 @@ func TestFromPrometheus(t *testing.T) {
 		t.Errorf("an hour before: error %v", err)
 	}
 }
+
+// What a Prometheus lacks, or holds as no number, is said: a row without time left is not one with an hour left.
+func TestFromPrometheusThatLacksMetrics(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	now := time.Now()
+	const budget = `instance="10.0.0.1:9959",budget="web",protocol="tcp"`
+	text := ""
+	for ago := 4; ago >= 0; ago-- {
+		at := now.Unix() - int64(15*ago)
+		text += fmt.Sprintf("snat_time_to_exhaustion_seconds{%s,vip=\"\",destination=\"203.0.113.7:443\"} 42 %d\n"+
+			"snat_budget_ports{%[1]s} NaN %[2]d\n", budget, at)
+	}
+	if err := prom.Import(t.Context(), kerneltest.Program(t, "promtool", "prometheus"), dir, text+"# EOF\n"); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	server, err := prom.Prometheus(ctx, kerneltest.Program(t, "prometheus", "prometheus"), dir, "")
+	if err != nil {
+		cancel()
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { cancel(); server.Wait() })
+	p, err := remote.NewPrometheus(server.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	table, err := FromPrometheus(p)(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []Row{{
+		Node: "10.0.0.1:9959", Budget: "web", Protocol: "tcp", Destination: "203.0.113.7:443", Left: known(42),
+	}}
+	if d := cmp.Diff(want, table.Rows); d != "" {
+		t.Errorf("rows (-want +got):\n%s", d)
+	}
+	notes := []string{"no numbers here of snat_ports_held, snat_ports_cooling, snat_budget_ports, " +
+		"snat_budget_effective_ports: what they tell is not known"}
+	if d := cmp.Diff(notes, table.Notes); d != "" {
+		t.Errorf("notes (-want +got):\n%s", d)
+	}
+}

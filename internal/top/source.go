@@ -91,6 +91,8 @@ type fleet struct {
 	now  time.Time
 	rows map[string]*Row
 	keys []string // of rows, as they came
+	// lack are the metrics of which Prometheus has no number for any row.
+	lack []string
 }
 
 const spaceLabels = "instance, budget, protocol, vip, destination"
@@ -123,7 +125,7 @@ func (f *fleet) table() (*Table, error) {
 		{metrics.PortsHeld, func(r *Row, v float64) { r.Held = int(v) }},
 		{metrics.PortsCooling, func(r *Row, v float64) { r.Cooling = int(v) }},
 		{metrics.TimeToExhaustion, func(r *Row, v float64) {
-			if !math.IsInf(v, 0) && !math.IsNaN(v) {
+			if !math.IsInf(v, 0) {
 				r.Left = &v
 			}
 		}},
@@ -131,7 +133,7 @@ func (f *fleet) table() (*Table, error) {
 		expr := fmt.Sprintf("max by (%s) (%s{instance=~%q,destination=~%q})", spaceLabels, q.metric,
 			f.pattern(func(r *Row) string { return r.Node }),
 			f.pattern(func(r *Row) string { return r.Destination }))
-		if err := f.each(expr, q.take); err != nil {
+		if err := f.each(expr, q.metric, q.take); err != nil {
 			return nil, err
 		}
 	}
@@ -143,12 +145,13 @@ func (f *fleet) finish() (*Table, error) {
 	t := &Table{At: f.now, From: f.p.URL(), Notes: []string{}, Rows: []Row{}}
 	for _, q := range []struct {
 		expr string
+		must bool // an agent always has it
 		take func(*Row, float64)
 	}{
-		{string(metrics.BudgetPorts), func(r *Row, v float64) { r.Ports = int(v) }},
-		{string(metrics.BudgetEffectivePorts), func(r *Row, v float64) { r.Effective = int(v) }},
+		{string(metrics.BudgetPorts), true, func(r *Row, v float64) { r.Ports = int(v) }},
+		{string(metrics.BudgetEffectivePorts), true, func(r *Row, v float64) { r.Effective = int(v) }},
 		{
-			fmt.Sprintf("%s{cause=%q}", metrics.OpenFailures, metrics.CausePorts),
+			fmt.Sprintf("%s{cause=%q}", metrics.OpenFailures, metrics.CausePorts), false,
 			func(r *Row, v float64) { r.Failures = &v },
 		},
 	} {
@@ -158,13 +161,23 @@ func (f *fleet) finish() (*Table, error) {
 		}
 		values := map[string]float64{}
 		for _, s := range samples {
-			values[s.Labels["instance"]+"\x00"+s.Labels["budget"]+"\x00"+s.Labels["protocol"]] = s.Value
+			if !math.IsNaN(s.Value) {
+				values[s.Labels["instance"]+"\x00"+s.Labels["budget"]+"\x00"+s.Labels["protocol"]] = s.Value
+			}
 		}
+		found := false
 		for _, r := range f.rows {
 			if v, ok := values[r.Node+"\x00"+r.Budget+"\x00"+r.Protocol]; ok {
 				q.take(r, v)
+				found = true
 			}
 		}
+		if q.must && !found {
+			f.lack = append(f.lack, q.expr)
+		}
+	}
+	if len(f.lack) > 0 {
+		t.Notes = append(t.Notes, "no numbers here of "+strings.Join(f.lack, ", ")+": what they tell is not known")
 	}
 	for _, k := range f.keys {
 		if r := f.rows[k]; r != nil {
@@ -182,16 +195,21 @@ func (f *fleet) key(l map[string]string) string {
 	return strings.Join([]string{l["instance"], l["budget"], l["protocol"], l["vip"], l["destination"]}, "\x00")
 }
 
-// each hands the samples of an expression to the rows that they are of.
-func (f *fleet) each(expr string, take func(*Row, float64)) error {
+// each hands the samples of an expression, of a metric that each row has, to the rows that they are of.
+func (f *fleet) each(expr string, metric metrics.Name, take func(*Row, float64)) error {
 	samples, err := f.p.Query(f.ctx, expr, f.now)
 	if err != nil {
 		return err
 	}
+	found := false
 	for _, s := range samples {
-		if r := f.rows[f.key(s.Labels)]; r != nil {
+		if r := f.rows[f.key(s.Labels)]; r != nil && !math.IsNaN(s.Value) {
 			take(r, s.Value)
+			found = true
 		}
+	}
+	if !found {
+		f.lack = append(f.lack, string(metric))
 	}
 	return nil
 }

@@ -75,7 +75,7 @@ func logDemand(c *flowlog.Counter, b *budget.Budget, spaces []*flowlog.Space, in
 		return d, nil, fmt.Errorf("lifetimes: %w", err)
 	}
 	hold := d.Lifetimes.Mean() + plan.MeanCoolDown(&d, &b.TCP)
-	if hold <= 0 {
+	if hold <= 0 || spaces[0].Most == 0 {
 		return d, nil, errors.New("flows end at once and ports have no cool-down: nothing is held")
 	}
 	points := c.Points()
