@@ -177,7 +177,11 @@ type Outlook struct {
 	}
 	again reopened
 	// before has the ports that were cooling when the restored state was written; nil without a state.
-	before   *earlier
+	before *earlier
+	// start is the second in which the outlook started. shown has the ports of flows that ended before, and after a
+	// restored state was written, but were shown; nil without any, and once none can be cooling.
+	start    int64
+	shown    *releaseWheel
 	learnt   [detector.NumHorizons]learnt
 	rate     float64 // arrivals per second, as of the last tick
 	forecast detector.Forecast
@@ -186,7 +190,7 @@ type Outlook struct {
 // Outlook starts the forecast of a port space at now. HaveLive and HaveCooling then add what the port space holds
 // already.
 func (s *Account) Outlook(now collector.Time) *Outlook {
-	o := &Outlook{account: s, cools: newReleaseWheel(Second(now), s.longest)}
+	o := &Outlook{account: s, cools: newReleaseWheel(Second(now), s.longest), start: Second(now)}
 	o.times.start(Second(now))
 	o.came.since, o.came.now = Second(now), Second(now)
 	return o
@@ -257,9 +261,7 @@ func (o *Outlook) Close(opened, ended collector.Interval, release collector.Time
 	o.observeEnd(opened, ended, release, reason)
 	if release > ended.To {
 		s := releaseSecond(release)
-		if o.before != nil && Second(ended.To) <= o.before.written {
-			o.closedBefore(s)
-		}
+		o.knownBefore(Second(ended.To), s)
 		if o.freed.past(s) {
 			o.cooled()
 		}
@@ -317,6 +319,21 @@ func (o *Outlook) Live() (live, unconfirmed int) { return o.times.ages.count(), 
 func (o *Outlook) held() int {
 	o.cooled()
 	return o.times.ages.count() + int(o.cools.total)
+}
+
+// knownBefore takes a port that is released at release out of those that the ledger does not know of, if its flow ended
+// before the start.
+func (o *Outlook) knownBefore(ended, release int64) {
+	switch {
+	case o.before != nil && ended <= o.before.written:
+		o.closedBefore(release)
+	case ended < o.start:
+		if o.shown == nil {
+			w := newReleaseWheel(o.start, o.account.longest)
+			o.shown = &w
+		}
+		o.shown.add(release, 1)
+	}
 }
 
 // closedBefore removes a port from those of the state: the ledger knows of it now, and that it is released at release.

@@ -5,7 +5,7 @@ import (
 )
 
 // Flows that ended before the start are not seen, and their ports may be cooling. Their number is bounded: the rate of
-// flows times the rest of their cool-down.
+// flows times the rest of their cool-down, less those that conntrack still shows.
 
 // resumes is how many seconds after a state was written its arrivals and cooling ports are still used.
 const resumes = 300
@@ -55,34 +55,45 @@ func (o tick) foresee(w *workspace, c *Conditions, now float64) float64 {
 	s := o.account
 	w.unseen = [aheads]float64{}
 	if c.WarmingUntil <= c.Now {
-		o.before = nil
+		o.before, o.shown = nil, nil
 		return 0
 	}
 	start := c.WarmingUntil.Seconds() - float64(s.longest)
 	e := o.before
 	n, seconds := o.came.window(arrivalLevels-1, arrivalBlocks, now)
 	rate, from := n/max(seconds, now-start)*o.proven(now), math.Inf(-1)
-	held := 0.0
+	held, shown := 0.0, 0.0
+	var then [aheads]int64
+	for i, u := range w.grid {
+		then[i] = int64(now + u)
+	}
+	var shownThen [aheads]float64
+	if o.shown != nil {
+		o.shown.advance(int64(now))
+		o.shown.after(then[:], shownThen[:])
+		shown = float64(o.shown.total)
+	}
 	if e != nil {
 		e.cools.advance(int64(now))
-		var then [aheads]int64
-		for i, u := range w.grid {
-			then[i] = int64(now + u)
-		}
 		e.cools.after(then[:], w.unseen[:])
 		held = float64(e.cools.total)
 		rate, from = e.rate, float64(e.written)
 	}
+	closed := 0.0 // from until the start
+	var closedThen [aheads]float64
 	for k, cool := range s.classes {
 		if w.share[k] == 0 {
 			continue
 		}
-		held += w.share[k] * rate * max(0, start-max(from, now-cool))
+		closed += w.share[k] * rate * max(0, start-max(from, now-cool))
 		for i, u := range w.grid {
-			w.unseen[i] += w.share[k] * rate * max(0, start-max(from, now+u-cool))
+			closedThen[i] += w.share[k] * rate * max(0, start-max(from, now+u-cool))
 		}
 	}
-	return held
+	for i := range w.unseen {
+		w.unseen[i] += max(0, closedThen[i]-shownThen[i])
+	}
+	return held + max(0, closed-shown)
 }
 
 // doubt adds the ports that the ledger does not know of to the course, and lowers the rate to come by its chance.

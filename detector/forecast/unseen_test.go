@@ -24,10 +24,14 @@ func TestStartOfASteadyLoadIsCalm(t *testing.T) {
 		cool time.Duration
 		rate int
 		life float64
+		// shown is how long conntrack shows what closed before the start.
+		shown time.Duration
 	}{
-		{"60 % cooling for 240 s", 240 * time.Second, 3, 0.05}, // 717 of 1024 at the most
-		{"55 % cooling for 15 s", 15 * time.Second, 37, 0.05},
-		{"59 % live for 20 s", 0, 30, 20},
+		{"60 % cooling for 240 s", 240 * time.Second, 3, 0.05, 0}, // 717 of 1024 at the most
+		{"60 % cooling for 240 s, half of it shown", 240 * time.Second, 3, 0.05, 120 * time.Second},
+		{"55 % cooling for 15 s", 15 * time.Second, 37, 0.05, 0},
+		{"55 % cooling for 15 s, 10 s of it shown", 15 * time.Second, 37, 0.05, 10 * time.Second},
+		{"59 % live for 20 s", 0, 30, 20, 0},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
@@ -41,6 +45,11 @@ func TestStartOfASteadyLoadIsCalm(t *testing.T) {
 				s.o = s.account.Outlook(start)
 				for _, at := range s.live {
 					s.o.Open(moment(at))
+				}
+				for i := range int64(tt.rate) * int64(tt.shown/time.Second) {
+					ended := start.Add(-time.Duration(i) * time.Second / time.Duration(tt.rate))
+					s.o.Open(collector.Interval{To: ended})
+					s.o.Close(collector.Interval{To: ended}, moment(ended), ended.Add(tt.cool), collector.FIN)
 				}
 				for second := range 400 {
 					s.rate = tt.rate
