@@ -26,6 +26,7 @@ type Counter struct {
 	wheel  *wheel
 	newest int64 // the latest start of a row
 	oldest int64 // the earliest
+	last   int64 // the latest end
 	swept  int   // rows since flows were last swept
 
 	// lifetimes are those of all TCP flows that were seen to end, in buckets up to each power of two of a millisecond.
@@ -122,6 +123,7 @@ func (c *Counter) Take(r *Row) {
 	if c.oldest == 0 || r.Start < c.oldest {
 		c.oldest = r.Start
 	}
+	c.last = max(c.last, r.End, r.Start)
 	c.advance(r.Start)
 	f := c.flows[r.Tuple]
 	if f != nil && c.another(f, r) {

@@ -95,7 +95,7 @@ func TestFormats(t *testing.T) {
 				"1.5-1.5 tcp 10.0.0.5:40000 > 203.0.113.7:443 4 unknown",
 				"3-8 tcp 10.0.0.5:40002 > 203.0.113.7:443 0 unknown",
 			},
-			skipped: map[string]int{string(skipDenied): 1}, bad: 1,
+			skipped: map[string]int{string(skipDropped): 1}, bad: 1,
 		},
 		{
 			name: "nfdump with ts and te, which are whole seconds", format: "nfdump CSV",
@@ -203,7 +203,12 @@ func TestReadRefuses(t *testing.T) {
 		{"names alone", awsHeader, "the log has no rows"},
 		{"names that lack one", "srcaddr dstaddr srcport\n", "has no field dstport"},
 		{"another text", "hello world\n", "no flow log of a known format"},
+		{"an array of objects", "[\n  {\n    \"jsonPayload\": {}\n  }\n]\n", "jq -c .[]"},
 		{"events without a time", "    [NEW] tcp      6 120 SYN_SENT src=10.0.0.5 dst=203.0.113.7 sport=1 dport=2\n", "needs -o timestamp"},
+		{
+			"all dropped", `{"jsonPayload":{"allocation_status":"DROPPED","connection":{"src_ip":"10.0.0.5"}}}`,
+			"no row of 1 holds a port: 1 dropped by Cloud NAT, which had no port",
+		},
 		{"all denied", "2 1 eni-1 10.0.0.5 203.0.113.7 40001 22 6 1 40 1600000000 1600000060 REJECT OK\n", "no row of 1 holds a port: 1 denied"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -324,6 +329,27 @@ func TestCounter(t *testing.T) {
 			if c.opened != tt.opened || s.Most != tt.most || s.MostAt.Unix() != int64(1600000000+tt.at) || s.Exhausted != tt.exhausted || s.held != 0 {
 				t.Errorf("%d flows, %d held at %d, exhausted for %v, %d held at the end; want %d, %d at %d, %v, 0",
 					c.opened, s.Most, s.MostAt.Unix()-1600000000, s.Exhausted, s.held, tt.opened, tt.most, tt.at, tt.exhausted)
+			}
+		})
+	}
+}
+
+// A record is above its ceiling throughout if it is from its first row to the end of its last.
+func TestLineSaysForHowLong(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct{ name, text, want string }{
+		{"throughout", awsRows([4]int{1, 0, 3600, 1}, [4]int{2, 0, 3600, 1}), "; at its ceiling throughout, for 1h0m0s"},
+		{
+			"at the start", awsRows([4]int{1, 0, 600, 3}, [4]int{2, 0, 600, 3}, [4]int{3, 600, 3600, 1}),
+			"; exhausted for 10m0s",
+		},
+		{"once", awsRows([4]int{1, 0, 600, 3}, [4]int{2, 10, 20, 3}), "; exhausted for 10s"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			c := count(t, 2, 0, tt.text)
+			if line := c.Line(c.Spaces(1)[0]); !strings.HasSuffix(line, tt.want) {
+				t.Errorf("%q, want %q", line, tt.want)
 			}
 		})
 	}

@@ -41,7 +41,7 @@ func (p *google) parse(line []byte, r *Row) error {
 		return fmt.Errorf("no jsonPayload.connection.src_ip")
 	}
 	if e.AllocationStatus == "DROPPED" {
-		return skipDenied
+		return skipDropped
 	}
 	if e.Reporter == "DEST" {
 		return skipInbound

@@ -132,6 +132,8 @@ func (r *run) read(head []byte) error {
 		r.out.Format, p = Format{Name: "Google Cloud log", Gap: int64(350 * time.Second)}, &google{}
 	case newCSV(first) != nil:
 		r.out.Format, p, header = Format{Name: "CSV"}, newCSV(first), true
+	case first[0] == '[' && bytes.Contains(head, []byte("{")):
+		return fmt.Errorf("%w: a JSON array: write an object a line, as jq -c .[] does", ErrFormat)
 	default:
 		return fmt.Errorf("%w: it begins %.60q", ErrFormat, first)
 	}

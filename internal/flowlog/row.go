@@ -65,6 +65,7 @@ func (s skip) Error() string { return string(s) }
 const (
 	skipEmpty    = skip("without data")
 	skipDenied   = skip("denied, so never translated")
+	skipDropped  = skip("dropped by Cloud NAT, which had no port")
 	skipInbound  = skip("inbound, or the answers of another row")
 	skipProtocol = skip("of another protocol than TCP and UDP")
 	skipPrivate  = skip("to a private address, which is not translated")

@@ -73,4 +73,4 @@ func (c *Counter) Line(s *Space) string {
 }
 
 // span is how long the log is.
-func (c *Counter) span() time.Duration { return time.Duration(c.newest - c.oldest) }
+func (c *Counter) span() time.Duration { return time.Duration(c.last - c.oldest) }

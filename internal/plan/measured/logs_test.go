@@ -61,9 +61,12 @@ func TestFromLogs(t *testing.T) {
 		t.Error(err)
 	}
 	today.Ports = 64
-	_, lines, err = FromLogs([]string{log(t, 1, 10)}, today)
+	in, lines, err = FromLogs([]string{log(t, 1, 10)}, today)
 	if text := strings.Join(lines, "\n"); err != nil || !strings.Contains(text, "held 250 of 64 ports at most") || !strings.Contains(text, "at its ceiling throughout") {
 		t.Errorf("error %v; no word of 250 of 64 held throughout in\n%s", err, text)
+	}
+	if notes := strings.Join(in.Notes, "\n"); !strings.Contains(notes, "the peaks of 1 day only") {
+		t.Errorf("notes %q, want a word of 1 day", notes)
 	}
 }
 
