@@ -213,7 +213,7 @@ func (m *model) body(room int) []string {
 	return out
 }
 
-// foot are the keys and what they have set.
+// foot are what keys have set and the keys; on a narrow screen keys are cut off first.
 func (m *model) foot() string {
 	if m.typing {
 		return cut("filter: "+m.filter+"_   enter keeps it, esc drops it", m.width)
@@ -225,5 +225,5 @@ func (m *model) foot() string {
 	if m.filter != "" {
 		state += ", filter " + m.filter
 	}
-	return cut(fmt.Sprintf("q quit  s sort  / filter  space pause  enter owners  (%s)", state), m.width)
+	return cut(fmt.Sprintf("(%s)  q quit  s sort  / filter  space pause  enter owners", state), m.width)
 }

@@ -185,3 +185,12 @@ func TestSmallScreen(t *testing.T) {
 		}
 	}
 }
+
+// A filter that hides rows is told on 80 columns too, beside all else that keys have set.
+func TestFootTellsTheFilter(t *testing.T) {
+	t.Parallel()
+	m := &model{look: look{width: 80, order: ByLeft}, paused: true, filter: "203.0.113.7:443"}
+	if foot := m.foot(); !strings.Contains(foot, "PAUSED, sort left, filter 203.0.113.7:443") || len(foot) > 80 {
+		t.Errorf("%q", foot)
+	}
+}
