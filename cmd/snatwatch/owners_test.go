@@ -124,6 +124,11 @@ func (a *runningAgent) heldBy() (held int, owners map[string]int) {
 // of flows through one VIP: metrics, API and page name every one of them with its number. Each keeps its ports after
 // it is gone.
 func TestKernelOwners(t *testing.T) {
+	// Labs of other tests at the same time have hosts with the same addresses, and of an address in two namespaces the
+	// agent says that it does not know whose it is: .ci/run runs this test alone.
+	if os.Getenv("SNATWATCH_ALONE") == "" {
+		t.Skip("SNATWATCH_ALONE is not set: .ci/run sets it and runs nothing beside this test")
+	}
 	kerneltest.Require(t, netns.SysAdmin, netns.NetAdmin, netns.SysPtrace)
 	kerneltest.Program(t, "podman", "podman")
 	kerneltest.Program(t, "runc", "runc")

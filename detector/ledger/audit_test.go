@@ -139,7 +139,7 @@ func audit(l *Ledger) error {
 		if s.outlook == nil {
 			continue
 		}
-		live, unconfirmed := s.outlook.Live()
+		live, unconfirmed := forecast.Live(s.outlook)
 		if unconfirmed != want.unconfirmed {
 			return fmt.Errorf("space %v: forecast counts %d flows of which only the first packet is known, ledger %d", s.destination, unconfirmed, want.unconfirmed)
 		}
