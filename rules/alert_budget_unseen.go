@@ -14,7 +14,7 @@ func (o Options) budgetUnseen() Alert {
 	return Alert{
 		Name:     "SnatBudgetUnseen",
 		Severity: o.Warning,
-		Expr:     fmt.Sprintf("%s\nunless on (%s)\n%s", o.BudgetInfo(), by, o.m(metrics.BusiestPortsHeld)),
+		Expr:     fmt.Sprintf("max by (%s, gateway, model, pool, scope) (%s)\nunless on (%s)\n%s", by, o.m(metrics.BudgetInfo), by, o.m(metrics.BusiestPortsHeld)),
 		For:      10 * time.Minute,
 		Summary:  "The agent cannot see the flows of a SNAT budget.",
 		Description: "On {{ $labels.instance }}, no source sees the flows that hold ports of budget {{ $labels.budget }} ({{ $labels.model }}): no page for it can be raised there. " +
