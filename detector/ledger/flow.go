@@ -1,6 +1,10 @@
 package ledger
 
-import "github.com/snatwatch/snatwatch/collector"
+import (
+	"time"
+
+	"github.com/snatwatch/snatwatch/collector"
+)
 
 // intake decides what an event means for the flow that it is about.
 type intake struct {
@@ -152,17 +156,12 @@ func (in *intake) seen(s *sighting, i uint32) {
 		f.id = e.ID
 	}
 	switch {
-	case late && f.phase == phaseLive:
-		return
-	case !late && in.another(s, f):
+	case late:
+	case in.another(s, f):
 		in.takeOver(s, i, f)
-		return
 	case f.phase == phaseLive:
 		in.refresh(s, i, f)
-		return
-	}
-	switch {
-	case late || e.State == collector.Done:
+	case e.State == collector.Done:
 		// The kernel may end the flow later than the budget's timeout did; it is one end.
 	case f.flags&flagTimedOut != 0 && f.reason == collector.Idle && misdated(in.lastPacket(s, f), e.Active, s.netns):
 		in.resume(s, i, f, flagAgeUnknown)
@@ -330,24 +329,24 @@ func (in *intake) resume(s *sighting, i uint32, f *flow, flags uint16) {
 // hadPacket reports whether f, which a timeout of the budget ended, had a packet since. Times of packets are known
 // to a second or two, so a packet must be well after the last one known.
 func (in *intake) hadPacket(s *sighting, f *flow) bool {
-	t := in.spaces.accounts[s.account].terms
 	if f.reason == collector.Timeout && s.event.Flow.State != collector.Opening {
 		return true
 	}
-	timeout := t.Idle
-	if f.reason == collector.Timeout {
-		timeout = t.HalfOpen
-	}
-	return s.event.Flow.Active > in.lastPacket(s, f).Add(timeout/2)
+	return s.event.Flow.Active > in.lastPacket(s, f).Add(in.timeoutOf(s, f)/2)
 }
 
-// lastPacket is when the last packet came of f, which the ledger's own clock ended.
+// lastPacket returns when the last packet came of f, which a timeout of the budget ended.
 func (in *intake) lastPacket(s *sighting, f *flow) collector.Time {
+	return in.endOf(s, f).Add(-in.timeoutOf(s, f))
+}
+
+// timeoutOf returns the timeout of the budget that ended f.
+func (in *intake) timeoutOf(s *sighting, f *flow) time.Duration {
 	t := in.spaces.accounts[s.account].terms
 	if f.reason == collector.Timeout {
-		return in.endOf(s, f).Add(-t.HalfOpen)
+		return t.HalfOpen
 	}
-	return in.endOf(s, f).Add(-t.Idle)
+	return t.Idle
 }
 
 // endBy ends live entry i for the reason that the event of s gives.
