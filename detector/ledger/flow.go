@@ -163,6 +163,7 @@ func (in *intake) seen(s *sighting, i uint32) {
 		in.refresh(s, i, f)
 	case e.State == collector.Done:
 		// The kernel may end the flow later than the budget's timeout did; it is one end.
+		in.followEntry(i, f, e)
 	case f.flags&flagTimedOut != 0 && f.reason == collector.Idle && misdated(in.lastPacket(s, f), e.Active, s.netns):
 		in.resume(s, i, f, flagAgeUnknown)
 	case f.flags&flagTimedOut != 0:
@@ -251,14 +252,15 @@ func (in *intake) closed(s *sighting, i uint32) {
 	if s.netns.dumping {
 		f.dump = s.netns.dump
 	}
-	switch f.phase {
-	case phaseLive:
+	switch {
+	case f.phase == phaseLive:
 		in.heard(s, f)
 		in.endBy(s, i, f, s.netns.endedAt(s.event, f.openedInterval()))
-	case phaseGone:
-		if in.flows.removable(s.netns, f) {
-			in.flows.remove(s.netns, i)
-		}
+	case f.phase == phaseCooling && entryHolds(in.spaces.accountOf(f)):
+		in.flows.freePort(f)
+		in.flows.linger(s.netns, i, f)
+	case f.phase == phaseGone && in.flows.removable(s.netns, f):
+		in.flows.remove(s.netns, i)
 	}
 }
 

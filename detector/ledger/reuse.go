@@ -85,3 +85,18 @@ func misdated(before, active collector.Time, n *netns) bool {
 
 // ageSlack is how far two readings of one packet's time may lie apart: conntrack rounds timeouts to a second.
 const ageSlack = 3 * time.Second
+
+// followEntry makes ended f hold its port for as long as its entry does, where that is what holds it: a dump shows the
+// entry as e, whose end is reckoned from what is left of its timeout.
+func (in *intake) followEntry(i uint32, f *flow, e *collector.Flow) {
+	if f.phase != phaseCooling || e.Ended.To == 0 || !entryHolds(in.spaces.accountOf(f)) {
+		return
+	}
+	until := e.Ended.To.Add(in.spaces.accountOf(f).terms.CoolDown[f.reason])
+	if d := until.Sub(f.moment); -ageSlack <= d && d <= ageSlack {
+		return
+	}
+	in.feed.moveRelease(f, until)
+	f.moment = until
+	in.flows.setTimer(i, f, until)
+}
