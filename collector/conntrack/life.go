@@ -27,6 +27,11 @@ func (r *reading) fillSeen(f *collector.Flow, m *message) {
 	if sure && m.tcp != tcpSynSent && m.tcp != tcpSynSent2 {
 		f.Active = last.To
 	}
+	if f.Offloaded = m.status&ipsOffload != 0; !f.Offloaded && m.tcp == tcpEstablished && m.hasTimeout {
+		if ago, ok := r.timeouts.cut(m.timeout); ok {
+			f.Cut = r.at.Add(-ago)
+		}
+	}
 	f.Opened = collector.Interval{To: last.To}
 	if m.start != 0 {
 		f.Opened = r.clock.moment(m.start, r.at)

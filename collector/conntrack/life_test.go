@@ -40,6 +40,7 @@ func TestLife(t *testing.T) {
 		Refused       bool
 		Opened, Ended collector.Interval
 		Active        collector.Time
+		Cut           collector.Time
 	}
 	tests := []struct {
 		name string
@@ -67,12 +68,23 @@ func TestLife(t *testing.T) {
 		{
 			name: "established, little left: days idle, or data unanswered for a while", kind: collector.Seen,
 			m:    message{orig: tuple{proto: tcp}, tcp: tcpEstablished, hasTimeout: true, timeout: 290, status: both},
-			want: life{State: collector.Established, Opened: until(9 * time.Second)},
+			want: life{State: collector.Established, Opened: until(9 * time.Second), Cut: until(9 * time.Second).To},
+		},
+		{
+			name: "established, data unanswered for a moment", kind: collector.Seen,
+			m:    message{orig: tuple{proto: tcp}, tcp: tcpEstablished, hasTimeout: true, timeout: 298, status: both},
+			want: life{State: collector.Established, Opened: until(time.Second)},
+		},
+		{
+			name: "established, and its limit is short", kind: collector.Seen,
+			m:    message{orig: tuple{proto: tcp}, tcp: tcpEstablished, hasTimeout: true, timeout: 290, status: both},
+			set:  func(l map[string]time.Duration) { l["tcp_timeout_established"] = 300 * time.Second },
+			want: life{State: collector.Established, Opened: until(9 * time.Second), Active: until(9 * time.Second).To},
 		},
 		{
 			name: "established, seconds left: an RST may not have been believed", kind: collector.Seen,
 			m:    message{orig: tuple{proto: tcp}, tcp: tcpEstablished, hasTimeout: true, timeout: 8, status: both},
-			want: life{State: collector.Established, Opened: until(time.Second)},
+			want: life{State: collector.Established, Opened: until(time.Second), Cut: until(time.Second).To},
 		},
 		{
 			name: "established, more left than there can be", kind: collector.Seen,
@@ -256,7 +268,7 @@ func TestLife(t *testing.T) {
 			case collector.Closed:
 				r.fillClosed(&f, &tt.m)
 			}
-			got := life{f.State, f.Reason, f.Refused, f.Opened, f.Ended, f.Active}
+			got := life{f.State, f.Reason, f.Refused, f.Opened, f.Ended, f.Active, f.Cut}
 			if d := cmp.Diff(tt.want, got); d != "" {
 				t.Errorf("(-want +got):\n%s", d)
 			}

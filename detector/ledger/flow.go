@@ -1,8 +1,6 @@
 package ledger
 
 import (
-	"time"
-
 	"github.com/snatwatch/snatwatch/collector"
 )
 
@@ -164,6 +162,10 @@ func (in *intake) seen(s *sighting, i uint32) {
 	case e.State == collector.Done:
 		// The kernel may end the flow later than the budget's timeout did; it is one end.
 		in.followEntry(i, f, e)
+	case f.flags&flagTimedOut != 0 && f.reason == collector.RST:
+		if e.Cut == 0 {
+			in.resume(s, i, f, flagOffloaded)
+		}
 	case f.flags&flagTimedOut != 0 && f.reason == collector.Idle && misdated(in.lastPacket(s, f), e.Active, s.netns):
 		in.resume(s, i, f, flagAgeUnknown)
 	case f.flags&flagTimedOut != 0:
@@ -185,6 +187,14 @@ func (in *intake) refresh(s *sighting, i uint32, f *flow) {
 	in.learnOwner(f, e.Owner)
 	if f.place.folded() {
 		in.promote(s, f)
+	}
+	if e.Offloaded {
+		f.flags |= flagOffloaded
+	}
+	if e.Cut != 0 && f.flags&flagOffloaded != 0 {
+		f.flags |= flagTimedOut
+		cut := s.asReset(e.Cut)
+		s, e = &cut, &cut.event.Flow
 	}
 	if e.State == collector.Done {
 		in.endBy(s, i, f, s.netns.endedAt(s.event, f.openedInterval()))
@@ -255,6 +265,10 @@ func (in *intake) closed(s *sighting, i uint32) {
 	switch {
 	case f.phase == phaseLive:
 		in.heard(s, f)
+		if e.Reason == collector.Idle && f.flags&flagOffloaded != 0 { // the timeout of an idle flow lasts for days
+			cut := s.asReset(e.Ended.To)
+			s = &cut
+		}
 		in.endBy(s, i, f, s.netns.endedAt(s.event, f.openedInterval()))
 	case f.phase == phaseCooling && entryHolds(in.spaces.accountOf(f)):
 		in.flows.freePort(f)
@@ -326,29 +340,6 @@ func (in *intake) resume(s *sighting, i uint32, f *flow, flags uint16) {
 		f.moment = 0
 	}
 	in.refresh(s, i, f)
-}
-
-// hadPacket reports whether f, which a timeout of the budget ended, had a packet since. Times of packets are known
-// to a second or two, so a packet must be well after the last one known.
-func (in *intake) hadPacket(s *sighting, f *flow) bool {
-	if f.reason == collector.Timeout && s.event.Flow.State != collector.Opening {
-		return true
-	}
-	return s.event.Flow.Active > in.lastPacket(s, f).Add(in.timeoutOf(s, f)/2)
-}
-
-// lastPacket returns when the last packet came of f, which a timeout of the budget ended.
-func (in *intake) lastPacket(s *sighting, f *flow) collector.Time {
-	return in.endOf(s, f).Add(-in.timeoutOf(s, f))
-}
-
-// timeoutOf returns the timeout of the budget that ended f.
-func (in *intake) timeoutOf(s *sighting, f *flow) time.Duration {
-	t := in.spaces.accounts[s.account].terms
-	if f.reason == collector.Timeout {
-		return t.HalfOpen
-	}
-	return t.Idle
 }
 
 // endBy ends live entry i for the reason that the event of s gives.

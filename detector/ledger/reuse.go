@@ -100,3 +100,35 @@ func (in *intake) followEntry(i uint32, f *flow, e *collector.Flow) {
 	f.moment = until
 	in.flows.setTimer(i, f, until)
 }
+
+// hadPacket reports whether f, which a timeout of the budget ended, had a packet since. Times of packets are known
+// to a second or two, so a packet must be well after the last one known.
+func (in *intake) hadPacket(s *sighting, f *flow) bool {
+	if f.reason == collector.Timeout && s.event.Flow.State != collector.Opening {
+		return true
+	}
+	return s.event.Flow.Active > in.lastPacket(s, f).Add(in.timeoutOf(s, f)/2)
+}
+
+// lastPacket returns when the last packet came of f, which a timeout of the budget ended.
+func (in *intake) lastPacket(s *sighting, f *flow) collector.Time {
+	return in.endOf(s, f).Add(-in.timeoutOf(s, f))
+}
+
+// timeoutOf returns the timeout of the budget that ended f.
+func (in *intake) timeoutOf(s *sighting, f *flow) time.Duration {
+	t := in.spaces.accounts[s.account].terms
+	if f.reason == collector.Timeout {
+		return t.HalfOpen
+	}
+	return t.Idle
+}
+
+// asReset returns s as if its event told of an RST at the time at: the flow was in a flow table, and conntrack did not
+// believe its RST.
+func (s sighting) asReset(at collector.Time) sighting {
+	e := *s.event
+	e.Flow.State, e.Flow.Reason, e.Flow.Ended = collector.Done, collector.RST, collector.Interval{To: at}
+	s.event = &e
+	return s
+}
