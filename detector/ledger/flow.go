@@ -1,6 +1,8 @@
 package ledger
 
 import (
+	"cmp"
+
 	"github.com/snatwatch/snatwatch/collector"
 )
 
@@ -19,6 +21,8 @@ type sighting struct {
 	*lookup
 	event *collector.Event
 	netns *netns
+	// known: the ledger has the flow as live.
+	known bool
 }
 
 // take applies event e of a flow in namespace n; k is its lookup.
@@ -32,7 +36,7 @@ func (in *intake) take(n *netns, e *collector.Event, k *lookup) {
 	if !k.counted {
 		return
 	}
-	s := sighting{k, e, n}
+	s := sighting{lookup: k, event: e, netns: n}
 	i := k.entry
 	if i == 0 || in.flows.table.at(i).key != k.key {
 		i = in.flows.table.find(k.key)
@@ -60,6 +64,9 @@ func (in *intake) take(n *netns, e *collector.Event, k *lookup) {
 // it, and the ledger would know it, unless other budgets were in place then that did not take it.
 func (in *intake) openedAt(s *sighting) collector.Interval {
 	listed := s.netns.listed
+	if s.event.Flow.PickedUp { // it opened before conntrack met it
+		return collector.Interval{To: cmp.Or(s.event.Flow.Opened.To, s.event.At)}
+	}
 	if listed != 0 && !in.matcher.tookSince(listed, &s.event.Flow, s.lookup) {
 		listed = 0
 	}
@@ -121,7 +128,9 @@ func (in *intake) start(s *sighting, f *flow, opened collector.Interval, resumed
 		in.feed.addUnconfirmed(f, 1)
 	}
 	a, t := in.spaces.accountOf(f), in.spaces.tallyOf(f)
-	if opened.From != 0 && opened.To >= in.clock.start {
+	if resumed && e.Flow.PickedUp {
+		f.flags |= flagPickedUp
+	} else if opened.From != 0 && opened.To >= in.clock.start {
 		a.opened++
 		t.opened++
 		a.rate.add(in.clock.now)
@@ -138,14 +147,18 @@ func (in *intake) start(s *sighting, f *flow, opened collector.Interval, resumed
 func (in *intake) seen(s *sighting, i uint32) {
 	f := in.flows.table.at(i)
 	e := &s.event.Flow
+	// After this dump began an event ended the flow, or gave its port to another: the dump is late.
+	touched := s.netns.dumping && f.dump == s.netns.dump
 	if e.ID != f.id && e.ID != 0 && f.id != 0 {
-		if e.ID != f.before {
+		switch {
+		case touched && e.ID == f.before:
+		case e.PickedUp:
+			in.pickUp(s, i, f)
+		default:
 			in.replace(s, i, f)
 		}
 		return
 	}
-	// After this dump began an event ended the flow, or gave its port to another: the dump is late.
-	touched := s.netns.dumping && f.dump == s.netns.dump
 	late := touched && (f.flags&flagEndSeen != 0 ||
 		f.phase == phaseLive && e.State == collector.Done && e.ID != 0 && e.ID == f.before)
 	f.dump = s.netns.dump
@@ -155,6 +168,8 @@ func (in *intake) seen(s *sighting, i uint32) {
 	}
 	switch {
 	case late:
+	case e.PickedUp && f.phase != phaseLive && e.State != collector.Done && f.flags&flagTimedOut == 0:
+		in.pickUp(s, i, f)
 	case in.another(s, f):
 		in.takeOver(s, i, f)
 	case f.phase == phaseLive:
@@ -220,8 +235,10 @@ func (in *intake) opened(s *sighting, i uint32) {
 	f := in.flows.table.at(i)
 	e := &s.event.Flow
 	switch {
-	case e.ID != 0 && e.ID == f.before && e.ID != f.id:
+	case e.ID != 0 && e.ID == f.before && e.ID != f.id && f.flags&flagEndSeen == 0:
 		return
+	case e.PickedUp && (f.phase != phaseLive || e.ID != f.id):
+		in.pickUp(s, i, f)
 	case e.ID != f.id && e.ID != 0 && f.id != 0:
 		in.replace(s, i, f)
 	case f.phase == phaseLive:
@@ -265,6 +282,7 @@ func (in *intake) closed(s *sighting, i uint32) {
 	switch {
 	case f.phase == phaseLive:
 		in.heard(s, f)
+		s.known = true
 		if e.Reason == collector.Idle && f.flags&flagOffloaded != 0 { // the timeout of an idle flow lasts for days
 			cut := s.asReset(e.Ended.To)
 			s = &cut
@@ -325,23 +343,6 @@ func (in *intake) replace(s *sighting, i uint32, f *flow) {
 	in.refresh(s, i, f)
 }
 
-// reopen opens a flow on the port of f, whose last flow ended.
-func (in *intake) reopen(s *sighting, f *flow, opened collector.Interval) {
-	in.flows.freePort(f)
-	in.start(s, f, opened, false)
-}
-
-// resume makes an ended flow live again: it never ended, or the NAT opened it anew. What flags say is known of it
-// besides.
-func (in *intake) resume(s *sighting, i uint32, f *flow, flags uint16) {
-	in.flows.freePort(f)
-	in.start(s, f, f.openedInterval(), true)
-	if f.flags |= flags; flags&flagAgeUnknown != 0 {
-		f.moment = 0
-	}
-	in.refresh(s, i, f)
-}
-
 // endBy ends live entry i for the reason that the event of s gives.
 func (in *intake) endBy(s *sighting, i uint32, f *flow, ended collector.Interval) {
 	e := s.event
@@ -352,7 +353,9 @@ func (in *intake) endBy(s *sighting, i uint32, f *flow, ended collector.Interval
 		}
 	}
 	if ended.To >= in.clock.start {
-		in.flows.failed(f, e.Flow.Reason, e.Flow.Refused)
+		// An RST that is the only answer which conntrack saw, to a flow that it met in its middle, refuses nothing.
+		refused := e.Flow.Refused && (!s.known || f.flags&(flagOpening|flagUnconfirmed) != 0)
+		in.flows.failed(f, e.Flow.Reason, refused)
 	}
 	in.flows.end(s.netns, i, f, ended, e.Flow.Reason)
 }

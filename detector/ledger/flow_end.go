@@ -54,7 +54,7 @@ func (fl *flows) failed(f *flow, reason collector.Reason, refused bool) {
 func (fl *flows) end(n *netns, i uint32, f *flow, ended collector.Interval, reason collector.Reason) {
 	release := fl.release(f, ended.To, reason)
 	fl.countOwed(f)
-	if ended.To >= fl.clock.start {
+	if ended.To >= fl.clock.start && f.flags&flagPickedUp == 0 {
 		fl.spaces.accountOf(f).closed[reason]++
 	}
 	fl.coolDown(f, ended, release, reason)
