@@ -37,11 +37,11 @@ func TestKernelOffloadedReset(t *testing.T) {
 			p := s.connect(client, 1)[0]
 			w.until("the flow table to take the flow", func() bool {
 				p.speak(t)
-				return len(entriesWith(w, offloaded)) > 0
+				return len(inFlowTable(w)) > 0
 			})
 			w.settled()
 			end(p)
-			w.until("the flow to leave the flow table", func() bool { return len(entriesWith(w, offloaded)) == 0 })
+			w.until("the flow to leave the flow table", func() bool { return len(inFlowTable(w)) == 0 })
 		}
 	}
 	const resets = 8
@@ -60,10 +60,10 @@ func TestKernelOffloadedReset(t *testing.T) {
 	}
 }
 
-// entriesWith returns the entries that have all bits of status.
-func entriesWith(w *watch, status uint32) (out []oracle.Flow) {
+// inFlowTable returns the entries of flows that a flow table sees.
+func inFlowTable(w *watch) (out []oracle.Flow) {
 	for _, f := range w.entries() {
-		if uint32(f.Status)&status == status {
+		if uint32(f.Status)&offloaded != 0 {
 			out = append(out, f)
 		}
 	}
@@ -78,7 +78,7 @@ func TestKernelOffloadedFlowLives(t *testing.T) {
 	s := serve(t, far, "10.82.0.2:0")
 	pairs := s.connect(client, 5)
 	speak := func() { endAll(pairs, func(p pair) { p.speak(t) }) }
-	w.until("the flow table to take the flows", func() bool { speak(); return len(entriesWith(w, offloaded)) == len(pairs) })
+	w.until("the flow table to take the flows", func() bool { speak(); return len(inFlowTable(w)) == len(pairs) })
 	check := func(when string) {
 		t.Helper()
 		if p := w.tcp(); p.Live != len(pairs) || p.Opened != uint64(len(pairs)) {
@@ -86,7 +86,7 @@ func TestKernelOffloadedFlowLives(t *testing.T) {
 		}
 	}
 	check("in the flow table")
-	w.until("the flow table to forget the flows", func() bool { return len(entriesWith(w, offloaded)) == 0 })
+	w.until("the flow table to forget the flows", func() bool { return len(inFlowTable(w)) == 0 })
 	for end := time.Now().Add(5 * time.Second); time.Now().Before(end); {
 		check("out of the flow table")
 	}
