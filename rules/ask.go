@@ -61,8 +61,8 @@ const (
 // of its port spaces. The flows of nobody known, and the sum of small owners, are no names to page anyone with.
 func (s subject) holders(within string) string {
 	query := "sort_desc(topk(3, " + s.of(metrics.OwnerPortsHeld, `owner_kind!~"unknown|other"`) + " > 0" + within + "))"
-	return s.ask(query, fmt.Sprintf(" They are held by{{ range $i, $o := . }}{{ if $i }},{{ end }} {{ $o | label `%s` }} ({{ $o | label `%s` }}) {{ $o | value | %s }}{{ end }}.",
-		metrics.LabelOwner, metrics.LabelOwnerKind, whole))
+	return s.ask(query, fmt.Sprintf(" They are held by{{ range $i, $o := . }}{{ if $i }},{{ end }} {{ $o | label `%s` }} ({{ with $o | label `%s` }}container {{ . }}{{ else }}{{ $o | label `%s` }}{{ end }}) {{ $o | value | %s }}{{ end }}.",
+		metrics.LabelOwner, metrics.LabelOwnerInner, metrics.LabelOwnerKind, whole))
 }
 
 // to names the alert's destination.
