@@ -256,9 +256,11 @@ func trouble(since time.Duration) *metrics.View {
 		}}
 	}
 	pod := collector.Owner{Kind: collector.KindPod, Name: "payments/checkout-7d9f", Workload: "checkout", WorkloadKind: "Deployment"}
+	inPod := pod
+	inPod.Container = "api"
 	protocol := func(ports, held int) detector.AccountSnapshot {
 		s := space(ports, held)
-		s.Owners = []detector.OwnerHeld{{Number: 2, Owner: pod, Held: held}}
+		s.Owners = []detector.OwnerHeld{{Number: 2, Owner: inPod, Held: held}}
 		return detector.AccountSnapshot{
 			Protocol: collector.TCP, Terms: budget.Terms{Ports: ports, Effective: ports, Total: 64 * ports},
 			Held: held + 2, Live: s.Live, Cooling: s.Cooling, Busiest: held, Opening: 5, Stalled: 5,

@@ -12,7 +12,9 @@ type Table struct {
 	outer   uint64
 	view    *View
 	// owners by number; the zero Identity where the number is free.
-	owners  []Identity
+	owners []Identity
+	// wholes are the numbers of the pods that owners, which are containers, are in; 0 for all else.
+	wholes  []collector.OwnerNumber
 	clients []Identity // by number less FirstClient
 	numbers map[Identity]collector.OwnerNumber
 	// spare are numbers that were taken back, of owners and of clients.
@@ -20,7 +22,7 @@ type Table struct {
 
 	// Answers for the view at hand.
 	cgroups   map[group]collector.OwnerNumber
-	inodes    map[uint32]collector.OwnerNumber // of sockets of no cgroup below the root
+	inodes    map[uint32]collector.OwnerNumber // of sockets whose cgroup does not tell
 	addresses map[netip.Addr]collector.OwnerNumber
 	// last are the latest answers by address.
 	last [lastMax]struct {
@@ -44,7 +46,7 @@ type group struct{ netns, cgroup uint64 }
 // NewTable returns a table of what w sees.
 func NewTable(w *Watcher) *Table {
 	t := &Table{
-		watcher: w, outer: w.outer(), owners: make([]Identity, 2), numbers: map[Identity]collector.OwnerNumber{},
+		watcher: w, outer: w.outer(), owners: make([]Identity, 2), wholes: make([]collector.OwnerNumber, 2), numbers: map[Identity]collector.OwnerNumber{},
 		cgroups: map[group]collector.OwnerNumber{}, inodes: map[uint32]collector.OwnerNumber{}, addresses: map[netip.Addr]collector.OwnerNumber{},
 	}
 	t.owners[collector.OwnerUnknown].Kind, t.owners[collector.OwnerOther].Kind = collector.KindUnknown, collector.KindOther
@@ -87,10 +89,11 @@ func (t *Table) ofFlow(f *collector.Flow) collector.OwnerNumber {
 	}
 	n, ok := t.addresses[a]
 	if !ok {
-		id, shared := t.view.ofFlow(f)
-		if n = t.number(id); shared {
-			if n == collector.OwnerUnknown && f.State != collector.Done {
-				t.watcher.want(wantSockets)
+		id, wanted := t.view.ofFlow(f)
+		if n = t.number(id); wanted != 0 {
+			// The sockets tell which process, and which container of a pod.
+			if (n == collector.OwnerUnknown || wanted == wantInner && id.Kind == collector.KindPod && id.Container == "") && f.State != collector.Done {
+				t.watcher.want(wanted)
 			}
 			return n
 		}
@@ -133,20 +136,33 @@ func hash(a netip.Addr) uint32 {
 	return uint32(b[15]) ^ uint32(b[14])<<3 ^ uint32(b[13])<<5 ^ uint32(b[7])
 }
 
-// number returns the number of an owner, and gives it one if needed.
+// number returns the number of an owner, and gives it one if needed: to a container of a pod, and to the pod.
 func (t *Table) number(id Identity) collector.OwnerNumber {
-	id.Container = "" // a pod is one owner
 	if rank(id.Kind) == 0 && id.Kind != collector.KindClient {
 		return collector.OwnerUnknown
 	}
 	if n, ok := t.numbers[id]; ok {
 		return n
 	}
+	whole := collector.OwnerUnknown
+	if id.Container != "" {
+		pod := id
+		pod.Container = ""
+		whole = t.number(pod)
+	}
+	n := t.give(id)
+	if whole != collector.OwnerUnknown && n != collector.OwnerOther {
+		t.wholes[n] = whole
+	}
+	return n
+}
+
+// give gives an owner a free number.
+func (t *Table) give(id Identity) (n collector.OwnerNumber) {
 	list, spare, first, most := &t.owners, &t.spare[0], collector.OwnerNumber(0), ownersMax
 	if id.Kind == collector.KindClient {
 		list, spare, first, most = &t.clients, &t.spare[1], collector.FirstClient, clientsMax
 	}
-	n := collector.OwnerOther
 	switch last := len(*spare) - 1; {
 	case last >= 0:
 		n = (*spare)[last]
@@ -155,11 +171,22 @@ func (t *Table) number(id Identity) collector.OwnerNumber {
 	case len(*list) < most:
 		n = first + collector.OwnerNumber(len(*list))
 		*list = append(*list, id)
+		if id.Kind != collector.KindClient {
+			t.wholes = append(t.wholes, 0)
+		}
 	default:
 		t.full++
-		return n
+		return collector.OwnerOther
 	}
 	t.numbers[id] = n
+	return n
+}
+
+// Whole returns the number of the pod that n, a container, is in; n itself for every other.
+func (t *Table) Whole(n collector.OwnerNumber) collector.OwnerNumber {
+	if int(n) < len(t.wholes) && t.wholes[n] != 0 {
+		return t.wholes[n]
+	}
 	return n
 }
 
@@ -192,6 +219,7 @@ func (t *Table) Free(used func(collector.OwnerNumber) bool, forget func(collecto
 			t.clients[n-collector.FirstClient] = Identity{Kind: collector.KindUnknown}
 		} else {
 			t.owners[n] = Identity{Kind: collector.KindUnknown}
+			t.wholes[n] = 0
 		}
 		t.spare[kind] = append(t.spare[kind], n)
 		forget(n)

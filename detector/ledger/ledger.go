@@ -39,6 +39,9 @@ type Config struct {
 	// 20. The rest is summed.
 	Owners    bool
 	OwnersMax int
+	// Whole returns the owner that one is a part of, such as the pod of a container, and every other owner itself. Flows
+	// opened and lifetimes are the whole's. Default: no owner is a part.
+	Whole func(collector.OwnerNumber) collector.OwnerNumber
 	// Start is when the agent started; default the time of the first event or Advance.
 	Start collector.Time
 	// Key makes the flow table's hash secret. It should be random where strangers open
@@ -60,6 +63,9 @@ func (c Config) withDefaults() Config {
 	set(&c.ForecastMax, 1_000)
 	set(&c.ExportedMax, 50)
 	set(&c.OwnersMax, 20)
+	if c.Whole == nil {
+		c.Whole = func(n collector.OwnerNumber) collector.OwnerNumber { return n }
+	}
 	if c.ExportHold == 0 {
 		c.ExportHold = 5 * time.Minute
 	}
@@ -107,7 +113,7 @@ func New(cfg Config) *Ledger {
 	l.spaces = spaces{
 		clock: &l.clock, outlooks: &l.outlooks,
 		secret: cfg.Key, trackedMax: cfg.TrackedMax, hold: cfg.SpaceHold, shared: map[string]bool{},
-		owned: cfg.Owners, ownersMax: cfg.OwnersMax, ownerHold: cfg.ExportHold,
+		owned: cfg.Owners, ownersMax: cfg.OwnersMax, ownerHold: cfg.ExportHold, whole: cfg.Whole,
 	}
 	l.outlooks.forecaster.Judged = cfg.Judged
 	for _, s := range cfg.Shared {

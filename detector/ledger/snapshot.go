@@ -102,7 +102,7 @@ func (l *Ledger) accountSnapshot(number uint32) detector.AccountSnapshot {
 			p.FoldedMax = max(p.FoldedMax, l.spaces.list[n].held())
 		}
 	}
-	p.Owners = namedTotals(a, p.Spaces)
+	p.Owners = l.spaces.namedTotals(a, p.Spaces)
 	return p
 }
 

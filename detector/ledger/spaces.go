@@ -33,6 +33,7 @@ type spaces struct {
 	owners     []ownerSet    // by number of the port space
 	ownersMax  int           // as in Config
 	ownerHold  time.Duration // how long an owner keeps its place among those that are named
+	whole      func(collector.OwnerNumber) collector.OwnerNumber
 	portOwners map[uint64]collector.OwnerNumber
 	previous   *previous // during Reconfigure
 }

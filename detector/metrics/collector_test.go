@@ -66,7 +66,7 @@ func whole() *metrics.View {
 								TimeToExhaustion: 125.5,
 							},
 							Owners: []detector.OwnerHeld{
-								{Number: 2, Owner: checkout(), Held: 612},
+								{Number: 2, Owner: api(), Held: 612},
 								{Number: 3, Owner: collector.Owner{Kind: collector.KindUnit, Name: "nginx.service"}, Held: 300},
 								{Number: collector.OwnerUnknown, Owner: collector.Owner{Kind: collector.KindUnknown, Name: "unknown"}, Held: 50},
 								{Number: collector.OwnerOther, Owner: collector.Owner{Kind: collector.KindOther, Name: "other"}, Held: 38},
@@ -116,6 +116,13 @@ func whole() *metrics.View {
 		Reload: metrics.Reload{OK: true, At: time.Unix(1_767_225_500, 0)},
 		Build:  metrics.Build{Version: "1.2.3", Revision: "abcdef0", GoVersion: "go1.26"},
 	}
+}
+
+// api is a container of checkout.
+func api() collector.Owner {
+	w := checkout()
+	w.Container = "api"
+	return w
 }
 
 func checkout() collector.Owner {

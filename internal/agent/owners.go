@@ -128,8 +128,8 @@ func (o *owners) name(snap *detector.Snapshot) {
 }
 
 type ownerName struct {
-	kind collector.OwnerKind
-	name string
+	kind            collector.OwnerKind
+	name, container string
 }
 
 func nameHeld(in []detector.OwnerHeld, of func(collector.OwnerNumber) collector.Owner) []detector.OwnerHeld {
@@ -137,7 +137,7 @@ func nameHeld(in []detector.OwnerHeld, of func(collector.OwnerNumber) collector.
 	out := in[:0]
 	for _, h := range in {
 		h.Owner = of(h.Number)
-		key := ownerName{h.Kind, h.Name}
+		key := ownerName{h.Kind, h.Name, h.Container}
 		if i, twice := at[key]; twice {
 			out[i].Held += h.Held
 			continue
@@ -153,7 +153,7 @@ func nameTotals(in []detector.OwnerTotals, of func(collector.OwnerNumber) collec
 	out := in[:0]
 	for _, t := range in {
 		t.Owner = of(t.Number)
-		key := ownerName{t.Kind, t.Name}
+		key := ownerName{kind: t.Kind, name: t.Name}
 		if i, twice := at[key]; twice {
 			out[i].Opened += t.Opened
 			out[i].MeanLifetime = max(out[i].MeanLifetime, t.MeanLifetime)
@@ -167,16 +167,18 @@ func nameTotals(in []detector.OwnerTotals, of func(collector.OwnerNumber) collec
 
 // owner returns who number n is, by the best name there is.
 func (o *owners) owner(n collector.OwnerNumber) collector.Owner {
+	v := o.watcher.View()
+	if v == nil {
+		v = &owner.View{}
+	}
 	id := o.table.Identity(n)
+	w := v.Name(id)
 	if pods := o.pods.Load(); pods != nil && id.Kind == collector.KindPod {
-		if w, ok := (*pods)[id.ID]; ok {
-			return clean(collector.Owner{Kind: id.Kind, Name: w.Name, Workload: w.Workload, WorkloadKind: w.Kind})
+		if p, ok := (*pods)[id.ID]; ok {
+			w.Name, w.Workload, w.WorkloadKind = p.Name, p.Workload, p.Kind
 		}
 	}
-	if v := o.watcher.View(); v != nil {
-		return clean(v.Name(id))
-	}
-	return clean((&owner.View{}).Name(id))
+	return clean(w)
 }
 
 // nameMax is the most bytes of a name: a namespace of 63 bytes and a pod of 253 fit.
@@ -201,7 +203,7 @@ func clean(w collector.Owner) collector.Owner {
 		}
 		return s
 	}
-	w.Name, w.Workload, w.WorkloadKind = fit(w.Name), fit(w.Workload), fit(w.WorkloadKind)
+	w.Name, w.Container, w.Workload, w.WorkloadKind = fit(w.Name), fit(w.Container), fit(w.Workload), fit(w.WorkloadKind)
 	return w
 }
 

@@ -101,7 +101,7 @@ func busyState() *State {
 // busyOwners hold the 967 ports of the fullest port space.
 func busyOwners() []detector.OwnerHeld {
 	return []detector.OwnerHeld{
-		{Number: 2, Owner: collector.Owner{Kind: collector.KindPod, Name: "payments/checkout-7d9f", Workload: "checkout", WorkloadKind: "Deployment"}, Held: 612},
+		{Number: 2, Owner: collector.Owner{Kind: collector.KindPod, Name: "payments/checkout-7d9f", Container: "api", Workload: "checkout", WorkloadKind: "Deployment"}, Held: 612},
 		{Number: 3, Owner: collector.Owner{Kind: collector.KindContainer, Name: "fetcher"}, Held: 200},
 		{Number: 4, Owner: collector.Owner{Kind: collector.KindUnit, Name: "backup.service"}, Held: 100},
 		{Number: 5, Owner: collector.Owner{Kind: collector.KindClient, Name: "10.0.0.7"}, Held: 50},
