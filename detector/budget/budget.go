@@ -158,3 +158,9 @@ func (b *Budget) Terms(p collector.Protocol) *Terms {
 func (b *Budget) FreesAtEnd() bool {
 	return b.Translated && b.Params.EvictsTimeWait && b.TCP.Ports > 0 && b.TCP.CoolDown[collector.FIN] == 0
 }
+
+// EntryHolds reports whether the port of a TCP flow that has ended is free when its conntrack entry is gone, and not before:
+// the NAT is this machine's, its kernel does not evict closed entries, and nobody has configured a cool-down.
+func (b *Budget) EntryHolds() bool {
+	return b.Translated && !b.Params.EvictsTimeWait && len(b.Params.TCP.CoolDown) == 0
+}

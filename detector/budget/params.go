@@ -37,6 +37,9 @@ type Params struct {
 	SpacePerVIP bool
 	// EvictsTimeWait: the kernel gives the port of a closed entry to a new flow.
 	EvictsTimeWait bool
+	// EntryFIN and EntryRST are how long conntrack keeps the entry of a closed flow, which holds its port where the kernel
+	// does not evict it: nf_conntrack_tcp_timeout_time_wait and _close. Default: as the model says.
+	EntryFIN, EntryRST time.Duration
 	// Instances of the gateway, each with ports of its own.
 	Instances int
 	// Blocks of ports that a node gets, each of Ports.

@@ -1,6 +1,7 @@
 package budget
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -49,8 +50,11 @@ func Resolve(p Params) (*Budget, error) {
 	if p.Shared {
 		b.Scope = ScopeShared
 	}
-	if p.EvictsTimeWait {
+	switch {
+	case p.EvictsTimeWait:
 		m.TCP.FIN, m.TCP.RST = 0, 0
+	case m.Translated:
+		m.TCP.FIN, m.TCP.RST = cmp.Or(p.EntryFIN, m.TCP.FIN), cmp.Or(p.EntryRST, m.TCP.RST)
 	}
 	if b.TCP, err = p.TCP.terms("tcp", m.TCP, m, ports, ceiling); err != nil {
 		return nil, err

@@ -121,6 +121,9 @@ func (r *resolution) common(path string, b *Budget) budget.Params {
 func (r *resolution) complete(p *budget.Params, m budget.Model) {
 	if slices.Contains(m.Keys, "evict_time_wait") {
 		p.EvictsTimeWait = r.m.EvictsTimeWait
+		if p.Netns == 0 || p.Netns == r.m.Limits.Netns { // a namespace has timeouts of its own
+			p.EntryFIN, p.EntryRST = r.m.Limits.Timeouts["tcp_timeout_time_wait"], r.m.Limits.Timeouts["tcp_timeout_close"]
+		}
 	}
 	if m.Local && p.Netns == 0 { // a namespace has local ports of its own
 		p.Netns = r.m.Limits.Netns

@@ -213,7 +213,7 @@ func TestResolve(t *testing.T) {
 	}
 }
 
-// Cool-downs, uniqueness and the kernel's eviction reach the model.
+// Cool-downs, uniqueness, the kernel's eviction and its timeouts reach the model.
 func TestResolveTerms(t *testing.T) {
 	t.Parallel()
 	c, err := Parse("f.yaml", []byte(`
@@ -234,7 +234,9 @@ budgets:
 		t.Fatal("lb counts in every namespace and overlaps the others: no error")
 	}
 	c.Budgets[0].Netns = "z"
-	budgets, _, err := c.Resolve(Machine{EvictsTimeWait: true, Netns: map[string]uint64{"x": 1, "y": 2, "z": 3}})
+	m := Machine{EvictsTimeWait: true, Netns: map[string]uint64{"x": 1, "y": 2, "z": 3}}
+	m.Limits = collector.Limits{Netns: 2, Timeouts: map[string]time.Duration{"tcp_timeout_time_wait": 7 * time.Second}}
+	budgets, _, err := c.Resolve(m)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -243,7 +245,7 @@ budgets:
 	if lb.TCP.CoolDown != want || lb.TCP.Idle != 30*time.Minute || lb.TCP.HalfOpen != time.Minute || lb.UDP.Unique != budget.PerNothing {
 		t.Errorf("lb: %+v, %+v", lb.TCP, lb.UDP)
 	}
-	if evicts, not := budgets[1].TCP.CoolDown[collector.FIN], budgets[2].TCP.CoolDown[collector.FIN]; evicts != 0 || not != 120*time.Second {
+	if evicts, not := budgets[1].TCP.CoolDown[collector.FIN], budgets[2].TCP.CoolDown[collector.FIN]; evicts != 0 || not != 7*time.Second {
 		t.Errorf("cool-down where the kernel evicts %v, where it does not %v", evicts, not)
 	}
 }
