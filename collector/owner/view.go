@@ -71,10 +71,13 @@ func (v *View) ofFlow(f *collector.Flow) (id Identity, shared bool) {
 		return v.Sockets[keyOf(f)], true
 	}
 	if !known {
-		return Identity{Kind: collector.KindClient, ID: f.Source.Addr().String()}, false
+		return clientAt(f.Source.Addr()), false
 	}
 	return id, false
 }
+
+// clientAt is the client of that address.
+func clientAt(a netip.Addr) Identity { return Identity{Kind: collector.KindClient, ID: a.String()} }
 
 // shortID is how many digits of a container's ID runtimes show.
 const shortID = 12
