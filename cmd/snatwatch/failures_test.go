@@ -168,3 +168,38 @@ func TestKernelLocalPortsRunOut(t *testing.T) {
 	})
 	a.stop()
 }
+
+// With net.ipv4.tcp_tw_reuse=1 the kernel gives the local port of a closed flow to the next one after a second, so it is not
+// held for as long as the socket stays in TIME_WAIT.
+func TestKernelLocalPortsComeBack(t *testing.T) {
+	kerneltest.Require(t, netns.SysAdmin, netns.NetAdmin)
+	l, err := lab.New(t.Context(), lab.Topology{LocalPorts: collector.PortRange{First: 40000, Last: 40019}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(l.Close)
+	to := l.Server(0).At(9000)
+	s, err := l.Server(0).Hold(t.Context(), to)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = s.Close() })
+	if err := l.Node(0).Set(map[string]string{"net.ipv4.tcp_tw_reuse": "1"}); err != nil {
+		t.Fatal(err)
+	}
+	a := agentOn(t, l.Node(0), "{name: lab, model: local}")
+	held := fmt.Sprintf(`snat_ports_held{budget="lab",destination="%s",gateway="",protocol="tcp",vip="%s"}`, to, l.Node(0).Addr)
+	flows, err := l.Node(0).OpenTCP(to, 20)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(flows.Close)
+	a.eventually("20 ports are held", func() bool { return a.value(held) == 20 })
+	flows.Shutdown()
+	// Sooner than TIME_WAIT ends: 60 s.
+	a.eventually("none is held", func() bool { return a.value(held) == 0 })
+	if n := connectFrom(t, l.Node(0), 20, false, to); n != 20 {
+		t.Errorf("%d of 20 ports are free, though none is held", n)
+	}
+	a.stop()
+}

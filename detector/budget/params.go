@@ -37,6 +37,9 @@ type Params struct {
 	SpacePerVIP bool
 	// EvictsTimeWait: the kernel gives the port of a closed entry to a new flow.
 	EvictsTimeWait bool
+	// ReuseTimeWait is how long after its end the kernel gives the local port of a flow to another one; 0 means that it
+	// waits for the end of TIME_WAIT.
+	ReuseTimeWait time.Duration
 	// Instances of the gateway, each with ports of its own.
 	Instances int
 	// Blocks of ports that a node gets, each of Ports.

@@ -52,6 +52,9 @@ func Resolve(p Params) (*Budget, error) {
 	if p.EvictsTimeWait {
 		m.TCP.FIN, m.TCP.RST = 0, 0
 	}
+	if m.Local && p.ReuseTimeWait > 0 {
+		m.TCP.FIN = p.ReuseTimeWait
+	}
 	if b.TCP, err = p.TCP.terms("tcp", m.TCP, m, ports, ceiling); err != nil {
 		return nil, err
 	}
