@@ -1,7 +1,9 @@
 package owner
 
 import (
+	"maps"
 	"net/netip"
+	"time"
 
 	"github.com/snatwatch/snatwatch/collector"
 )
@@ -31,6 +33,12 @@ type Table struct {
 	}
 	// full counts flows whose owner found no number.
 	full uint64
+
+	// looked is when the view at hand came; passed when a namespace of this machine, by its address, last had a flow in
+	// conntrack, and forwarded when a client did that this machine translates, as of such times.
+	looked    collector.Time
+	passed    map[netip.Addr]collector.Time
+	forwarded collector.Time
 }
 
 const (
@@ -38,6 +46,9 @@ const (
 	// ownersMax and clientsMax are how many numbers of each kind there are.
 	ownersMax  = int(collector.FirstClient)
 	clientsMax = 1<<16 - int(collector.FirstClient)
+	// passedHold is for how long the table knows of an address that it passed; passedMax is how many it knows.
+	passedHold = 10 * time.Minute
+	passedMax  = 8192
 )
 
 // group is the sockets of a namespace and a cgroup.
@@ -48,6 +59,7 @@ func NewTable(w *Watcher) *Table {
 	t := &Table{
 		watcher: w, outer: w.outer(), owners: make([]Identity, 2), wholes: make([]collector.OwnerNumber, 2), numbers: map[Identity]collector.OwnerNumber{},
 		cgroups: map[group]collector.OwnerNumber{}, inodes: map[uint32]collector.OwnerNumber{}, addresses: map[netip.Addr]collector.OwnerNumber{},
+		passed: map[netip.Addr]collector.Time{},
 	}
 	t.owners[collector.OwnerUnknown].Kind, t.owners[collector.OwnerOther].Kind = collector.KindUnknown, collector.KindOther
 	return t
@@ -61,7 +73,7 @@ func (t *Table) Attribute(events []collector.Event, sockets bool) {
 		return
 	}
 	if v != t.view {
-		t.view = v
+		t.view, t.looked = v, t.watcher.cfg.Now()
 		clear(t.cgroups)
 		clear(t.inodes)
 		clear(t.addresses)
@@ -85,22 +97,63 @@ func (t *Table) ofFlow(f *collector.Flow) collector.OwnerNumber {
 	a := f.Source.Addr()
 	hint := &t.last[hash(a)%lastMax]
 	if hint.address == a {
+		t.noteForwarded(f, hint.number)
 		return hint.number
 	}
 	n, ok := t.addresses[a]
 	if !ok {
 		id, wanted := t.view.ofFlow(f)
+		t.notePassed(a, id)
 		if n = t.number(id); wanted != 0 {
 			// The sockets tell which process, and which container of a pod.
-			if (n == collector.OwnerUnknown || wanted == wantInner && id.Kind == collector.KindPod && id.Container == "") && f.State != collector.Done {
+			pod := wanted == wantInner && id.Kind == collector.KindPod && id.Container == ""
+			if (n == collector.OwnerUnknown || pod) && f.State != collector.Done {
 				t.watcher.want(wanted)
 			}
 			return n
 		}
 		t.addresses[a] = n
 	}
+	t.noteForwarded(f, n)
 	hint.address, hint.number = a, n
 	return n
+}
+
+func (t *Table) noteForwarded(f *collector.Flow, n collector.OwnerNumber) {
+	if n >= collector.FirstClient && f.Translated {
+		t.forwarded = t.looked
+	}
+}
+
+func (t *Table) notePassed(a netip.Addr, id Identity) {
+	switch _, known := t.passed[a]; {
+	case id.Kind == collector.KindClient || t.view.Own[a]:
+		return
+	case !known && len(t.passed) >= passedMax:
+		maps.DeleteFunc(t.passed, func(_ netip.Addr, at collector.Time) bool { return t.looked.Sub(at) > passedHold })
+		if len(t.passed) >= passedMax {
+			return
+		}
+	}
+	t.passed[a] = t.looked
+}
+
+// Passes reports whether flows of the namespace and address of f leave the machine where conntrack is read: it is the
+// outer namespace, or a flow of that address was seen there lately.
+func (t *Table) Passes(f *collector.Flow) bool {
+	if f.Netns == t.outer {
+		return true
+	}
+	if at, known := t.passed[f.Source.Addr()]; known && t.watcher.cfg.Now().Sub(at) < passedHold {
+		return true
+	}
+	_, client := t.numbers[clientAt(f.Source.Addr())]
+	return client
+}
+
+// Forwards reports whether this machine lately translated flows of others, whose sockets are not here to be seen.
+func (t *Table) Forwards() bool {
+	return t.forwarded != 0 && t.watcher.cfg.Now().Sub(t.forwarded) < passedHold
 }
 
 // ofSocket returns the owner of a socket.

@@ -83,7 +83,7 @@ func (v *View) ofFlow(f *collector.Flow) (id Identity, wanted uint32) {
 	id, known := v.Addresses[a]
 	switch {
 	case !known:
-		return Identity{Kind: collector.KindClient, ID: a.String()}, 0
+		return clientAt(a), 0
 	case rank(id.Kind) > 0 && !v.Several[a]:
 		return id, 0
 	}
@@ -92,6 +92,9 @@ func (v *View) ofFlow(f *collector.Flow) (id Identity, wanted uint32) {
 	}
 	return id, wantInner
 }
+
+// clientAt is the client of that address.
+func clientAt(a netip.Addr) Identity { return Identity{Kind: collector.KindClient, ID: a.String()} }
 
 // shortID is how many digits of a container's ID runtimes show.
 const shortID = 12

@@ -56,6 +56,9 @@ func Resolve(p Params) (*Budget, error) {
 	case m.Translated:
 		m.TCP.FIN, m.TCP.RST = cmp.Or(p.EntryFIN, m.TCP.FIN), cmp.Or(p.EntryRST, m.TCP.RST)
 	}
+	if m.Local && p.ReuseTimeWait > 0 {
+		m.TCP.FIN = p.ReuseTimeWait
+	}
 	if b.TCP, err = p.TCP.terms("tcp", m.TCP, m, ports, ceiling); err != nil {
 		return nil, err
 	}

@@ -92,6 +92,7 @@ type Ledger struct {
 	spaces     spaces
 	feed       feed
 	stalls     stalls
+	shortage   shortage
 	flows      flows
 	intake     intake
 	forecasts  forecasts
@@ -121,6 +122,7 @@ func New(cfg Config) *Ledger {
 	}
 	l.feed.spaces = &l.spaces
 	l.stalls = newStalls(&l.spaces, &l.vips)
+	l.shortage = shortage{clock: &l.clock, matcher: &l.matcher, spaces: &l.spaces, waiting: map[shortOf]*shortOpens{}}
 	l.flows = flows{clock: &l.clock, namespaces: &l.namespaces, spaces: &l.spaces, feed: &l.feed, stalls: &l.stalls}
 	l.flows.expire = l.flows.expired
 	l.intake = intake{
@@ -184,6 +186,7 @@ func (l *Ledger) Advance(now collector.Time) {
 	}
 	l.spaces.forgetEmpty()
 	l.namespaces.forget(now)
+	l.shortage.settle()
 	l.forecasts.make()
 }
 

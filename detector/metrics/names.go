@@ -141,7 +141,7 @@ const NetnsOther = "other"
 const (
 	CauseUnanswered = "unanswered" // no answer while the port space had ports left
 	CauseRefused    = "refused"    // answered by a RST
-	CausePorts      = "ports"      // no answer while the port space was at its effective ceiling
+	CausePorts      = "ports"      // no port was left: see the table
 )
 
 // The values of LabelState of NATRuleCount.

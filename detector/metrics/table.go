@@ -84,7 +84,7 @@ func Metrics() []Metric {
 		{
 			OpenFailures, Counter,
 			[]Label{LabelBudget, LabelProtocol, LabelCause},
-			"TCP flows that did not open: unanswered, refused, or ports (unanswered at the effective ceiling). A cause without a working sensor is absent.",
+			"TCP flows that did not open: unanswered, refused, or ports (no local port, no entry of this machine's NAT, or unanswered at the effective ceiling of a NAT further out; where this machine translates flows of others, first packets that its kernel dropped at the ceiling). A cause without a working sensor is absent.",
 		},
 		{OpeningStalled, Gauge, protocol, "TCP flows whose first packet went unanswered and was sent again."},
 		{StalledAtCeiling, Gauge, protocol, "TCP flows whose first packet went unanswered and was sent again, towards a port space at its effective ceiling. Absent where flows leave with several VIPs that are a port space each: a socket does not know its own."},

@@ -69,11 +69,12 @@ func newAgent(ctx context.Context, o Options, c *config.Config, outer *netns.Han
 		return nil, err
 	}
 	a.sensors = &sensors{base: b, setup: a.setup, chooseEvery: chooseEvery}
-	a.counters = &counters{base: b}
-	a.publisher = &publisher{base: b, build: o.Build, setup: a.setup, sensors: a.sensors, counters: a.counters}
-	a.owners = newOwners(b)
+	a.counters, a.owners = &counters{base: b}, newOwners(b)
+	a.publisher = &publisher{
+		base: b, build: o.Build, setup: a.setup, sensors: a.sensors, counters: a.counters, owners: a.owners,
+	}
 	a.loop = newLoop(b.now, a.setup.current(), a.publisher.publish, newLedger(c, b.now, a.owners.table.Whole))
-	a.setup.loop, a.sensors.loop = a.loop, a.loop
+	a.setup.loop, a.sensors.loop, a.counters.loop = a.loop, a.loop, a.loop
 	a.loop.owners = a.owners
 	return a, nil
 }

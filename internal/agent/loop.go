@@ -38,6 +38,7 @@ type loop struct {
 
 	batches chan batch
 	stalls  chan stalls
+	drops   chan uint64
 	budgets chan []*budget.Budget
 	// switches carries the namespace in which flows leave.
 	switches chan uint64
@@ -52,10 +53,12 @@ type batch struct {
 	done   chan<- struct{}
 }
 
+// stalls are flows whose first packet was sent again. tracked says that conntrack is read beside.
 type stalls struct {
-	at    collector.Time
-	flows []collector.Flow
-	done  chan<- struct{}
+	at      collector.Time
+	flows   []collector.Flow
+	tracked bool
+	done    chan<- struct{}
 }
 
 // newLoop returns a loop over budgets; ledger makes a ledger, local tells for which kind of budget.
@@ -64,7 +67,7 @@ func newLoop(now func() collector.Time, budgets []*budget.Budget, publish func(*
 ) *loop {
 	l := &loop{
 		now: now, publish: publish, ledger: ledger,
-		batches: make(chan batch), stalls: make(chan stalls), budgets: make(chan []*budget.Budget), switches: make(chan uint64),
+		batches: make(chan batch), stalls: make(chan stalls), drops: make(chan uint64), budgets: make(chan []*budget.Budget), switches: make(chan uint64),
 		states: make(chan chan<- []byte),
 	}
 	nat, local := split(budgets)
@@ -88,11 +91,19 @@ func (l *loop) run(ctx context.Context) error {
 			l.apply(b)
 			b.done <- struct{}{}
 		case s := <-l.stalls:
-			l.nat.ObserveStalls(s.at, s.flows)
+			passing := s.flows
+			if s.tracked {
+				passing = l.owners.passing(s.flows)
+			}
+			l.nat.ObserveStalls(s.at, passing)
 			if l.local != nil {
 				l.local.ObserveStalls(s.at, s.flows)
 			}
 			s.done <- struct{}{}
+		case packets := <-l.drops:
+			if l.owners.forwards() {
+				l.nat.ObserveDrops(l.now(), packets)
+			}
 		case answer := <-l.states:
 			answer <- l.learned()
 		case outer := <-l.switches:
@@ -181,15 +192,25 @@ func (l *loop) sink(to feed) collector.Sink {
 }
 
 // observeStalls hands the flows to the ledgers whose first packet was sent again.
-func (l *loop) observeStalls(ctx context.Context, at collector.Time, flows []collector.Flow) error {
+func (l *loop) observeStalls(ctx context.Context, at collector.Time, flows []collector.Flow, tracked bool) error {
 	done := make(chan struct{}, 1)
 	select {
-	case l.stalls <- stalls{at, flows, done}:
+	case l.stalls <- stalls{at, flows, tracked, done}:
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
 	<-done
 	return nil
+}
+
+// observeDrops hands on how many first packets the kernel's NAT dropped.
+func (l *loop) observeDrops(ctx context.Context, packets uint64) error {
+	select {
+	case l.drops <- packets:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
 }
 
 // setBudgets puts other budgets in place.

@@ -133,7 +133,7 @@ func TestLoopEndFreesSources(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		errs := make(chan error, 3)
 		go func() { errs <- l.sink(feedNAT)(ctx, dump(now(), 1)) }()
-		go func() { errs <- l.observeStalls(ctx, now(), nil) }()
+		go func() { errs <- l.observeStalls(ctx, now(), nil, false) }()
 		go func() { errs <- l.setBudgets(ctx, nil) }()
 		synctest.Wait()
 		cancel()
@@ -155,7 +155,7 @@ func TestLoopObservesStalls(t *testing.T) {
 			Protocol: collector.TCP, State: collector.Opening, Netns: loopNetns,
 			Source: netip.MustParseAddrPort("10.0.0.1:4000"), Destination: netip.MustParseAddrPort("203.0.113.7:443"),
 		}}
-		if err := l.observeStalls(ctx, l.now(), stalled); err != nil {
+		if err := l.observeStalls(ctx, l.now(), stalled, false); err != nil {
 			t.Fatal(err)
 		}
 		time.Sleep(tick)

@@ -101,6 +101,26 @@ func (o *owners) attribute(b batch) {
 	}
 }
 
+// forwards reports whether this machine translates flows of others. The loop's goroutine calls it.
+func (o *owners) forwards() bool { return o != nil && o.table.Forwards() }
+
+// passing returns those of stalled flows that pass the NAT of the outer namespace, where conntrack is read there. Where
+// flows of other machines pass it too, the kernel's counters tell which found no port, for all of them: then none of these
+// is taken for one.
+func (o *owners) passing(stalled []collector.Flow) []collector.Flow {
+	if o == nil {
+		return stalled
+	}
+	var out []collector.Flow
+	for i := range stalled {
+		if f := stalled[i]; o.table.Passes(&f) {
+			f.Translated = f.Translated || o.forwards()
+			out = append(out, f)
+		}
+	}
+	return out
+}
+
 // name writes into a snapshot who the numbers are, and adds up what owners of one name hold: a pod that was made
 // again has another UID.
 func (o *owners) name(snap *detector.Snapshot) {

@@ -39,6 +39,8 @@ type Machine struct {
 	CountNodes  CountNodes
 	// Netns are inode numbers by the name or path that the configuration has: see ReadNetns.
 	Netns map[string]uint64
+	// NetnsLimits are the limits of the namespaces that budgets name, by inode number.
+	NetnsLimits map[uint64]collector.Limits
 	// Notes say what could not be found out, and why.
 	Notes []string
 }
@@ -128,15 +130,35 @@ func (r *resolution) complete(p *budget.Params, m budget.Model) {
 	if m.Local && p.Netns == 0 { // a namespace has local ports of its own
 		p.Netns = r.m.Limits.Netns
 	}
-	if m.Local && p.PortRange == (collector.PortRange{}) {
-		p.PortRange = r.m.Limits.LocalPorts
-		if len(p.Reserved) == 0 {
-			p.Reserved = r.m.Limits.Reserved
-		}
+	if m.Local {
+		r.completeLocal(p)
 	}
 	if isAzureLB(m.Name) && len(p.VIPs) == 0 && p.VIPCount == 0 {
 		p.VIPs = r.m.Cloud.VIPs
 	}
+}
+
+// completeLocal fills what the kernel's settings in the budget's namespace say of local ports.
+func (r *resolution) completeLocal(p *budget.Params) {
+	l := r.m.limitsOf(p.Netns)
+	if p.PortRange == (collector.PortRange{}) {
+		p.PortRange = l.LocalPorts
+		if len(p.Reserved) == 0 {
+			p.Reserved = l.Reserved
+		}
+	}
+	if p.ReuseTimeWait = l.ReuseTimeWait; p.ReuseTimeWait > 0 {
+		r.note("%s: net.ipv4.tcp_tw_reuse is 1: a local port is free again %v after its flow ended, where the other side has TCP timestamps too",
+			p.Name, p.ReuseTimeWait)
+	}
+}
+
+// limitsOf returns the limits of the namespace of that inode; the zero Limits if they could not be read.
+func (m *Machine) limitsOf(inode uint64) collector.Limits {
+	if inode == m.Limits.Netns {
+		return m.Limits
+	}
+	return m.NetnsLimits[inode]
 }
 
 func isAzureLB(model string) bool { return strings.HasPrefix(model, "azure-lb") }

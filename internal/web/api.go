@@ -160,7 +160,7 @@ func newAPISnapshot(s *State) apiSnapshot {
 			}
 		}
 		for j := range b.Protocols {
-			budget.Protocols = append(budget.Protocols, newAPIProtocol(v, &b.Protocols[j]))
+			budget.Protocols = append(budget.Protocols, newAPIProtocol(v, b.Budget, &b.Protocols[j]))
 		}
 		out.Budgets = append(out.Budgets, budget)
 	}
@@ -201,7 +201,7 @@ func newAPIHistogram(h *detector.Histogram) apiHistogram {
 	return apiHistogram{Bounds: h.Bounds, Counts: h.Counts, Sum: h.Sum}
 }
 
-func newAPIProtocol(v *metrics.View, p *detector.AccountSnapshot) apiProtocol {
+func newAPIProtocol(v *metrics.View, b *budget.Budget, p *detector.AccountSnapshot) apiProtocol {
 	out := apiProtocol{
 		Protocol: p.Protocol.String(), Held: p.Held, Live: p.Live, Cooling: p.Cooling,
 		Busiest: p.Busiest, Opening: p.Opening, Opened: p.Opened,
@@ -217,7 +217,7 @@ func newAPIProtocol(v *metrics.View, p *detector.AccountSnapshot) apiProtocol {
 	for r := range collector.NumReasons {
 		out.Closed[r.String()] = p.Closed[r]
 	}
-	for _, c := range causes(v, p) {
+	for _, c := range causes(v, b, p) {
 		out.Failures[c] = failures(p, c)
 	}
 	for i := range p.Spaces {
@@ -247,11 +247,11 @@ func newAPISpace(s *detector.SpaceSnapshot) apiSpace {
 }
 
 // causes returns the causes of failed opens that a working sensor can see; for UDP there are none.
-func causes(v *metrics.View, p *detector.AccountSnapshot) []string {
+func causes(v *metrics.View, b *budget.Budget, p *detector.AccountSnapshot) []string {
 	if p.Protocol != collector.TCP {
 		return nil
 	}
-	return v.Causes
+	return v.Causes.Of(b)
 }
 
 // failures returns how many opens failed from one cause.
