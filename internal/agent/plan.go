@@ -68,10 +68,11 @@ func (ss *sensors) plan(ctx context.Context, broken string, first bool) (plan, e
 	if err != nil {
 		return plan{}, err
 	}
-	nat, local := split(ss.setup.current())
+	budgets := ss.setup.current()
+	nat := slices.DeleteFunc(slices.Clone(budgets), func(b *budget.Budget) bool { return b.Local })
 	return plan{
-		choice: c, local: len(local) > 0,
-		translated: len(nat) > 0 && !slices.ContainsFunc(nat, func(b *budget.Budget) bool { return !b.Translated }),
+		choice: c, local: len(nat) < len(budgets),
+		translated: len(nat) > 0 && !slices.ContainsFunc(nat, (*budget.Budget).TakesUntranslated),
 		tracked:    e.tracked(), untracked: e.untracked(), opened: ss.tracked.Load(), limits: e.limits,
 	}, nil
 }

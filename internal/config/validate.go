@@ -118,7 +118,7 @@ func (v *validation) budget(path string, b *Budget, names map[string]bool) {
 // destinations refuses what would be included in vain.
 func (v *validation) destinations(path string, d *Destinations) {
 	for i, p := range d.Include {
-		v.require(!covered(p, d.Exclude), fmt.Sprintf("%s.include[%d]", path, i), p, "a prefix that exclude, the default one where none is given, leaves something of")
+		v.require(!budget.Covered(p, d.Exclude), fmt.Sprintf("%s.include[%d]", path, i), p, "a prefix that exclude, the default one where none is given, leaves something of")
 	}
 }
 
