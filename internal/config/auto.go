@@ -40,7 +40,7 @@ func (r *resolution) auto(path string, b *Budget) {
 		r.foundModel(path, b, cloud)
 	}
 	switch {
-	case here && rules.Private && !r.translatedBeyond():
+	case here && rules.Private && len(r.m.Cloud.VIPs)+len(r.m.Cloud.PublicIPs) == 0 && !r.translatedBeyond():
 		r.note("%s: the addresses that flows get on this machine are private, so another NAT translates them again and its ports may run out first: "+
 			"add a budget of its model (azure-lb, gcp-nat-static, aws-nat-gateway, …) or of model static", b.Name)
 	case !here && own.Model == "local" && !cloudFound && len(r.m.Cloud.VIPs) == 0:
