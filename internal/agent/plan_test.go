@@ -49,7 +49,9 @@ func TestFollowing(t *testing.T) {
 		{"a local budget while quiet", busy, []plan{quiet, local(quiet)}, []string{"", "conntrack: 7 flows tracked, local"}, false},
 		{
 			"one of another namespace while quiet", local(busy),
-			[]plan{local(with(quiet, func(p *plan) { p.elsewhere = true }))}, []string{"conntrack: 7 flows tracked, local"}, false,
+			[]plan{local(with(quiet, func(p *plan) { p.elsewhere = true }))},
+			[]string{"conntrack: 7 flows tracked, local"},
+			false,
 		},
 		{"the last local budget while quiet", local(busy), []plan{quiet}, []string{"conntrack: 7 flows tracked"}, false},
 		{"budgets of translated flows while quiet", busy, []plan{with(quiet, func(p *plan) { p.translated = true })}, []string{"conntrack: 7 flows tracked"}, false},
