@@ -20,6 +20,9 @@ type Params struct {
 	// known. With neither there is one.
 	VIPs     []netip.Addr
 	VIPCount int
+	// Own are addresses of this machine among the VIPs, or all that it has where there are none. A flow from there
+	// holds a port of the VIP even if nothing translates it. Only for a model that translates here.
+	Own []netip.Addr
 
 	// Ports per node: the allocation of the models that are given one.
 	Ports int

@@ -114,7 +114,7 @@ func (in *intake) start(s *sighting, f *flow, opened collector.Interval, resumed
 	if e.Flow.Translated {
 		f.flags |= flagTranslated
 	}
-	if e.Flow.Translated && !in.matcher.local {
+	if (e.Flow.Translated || in.spaces.accounts[s.account].budget.Translated) && !in.matcher.local {
 		f.port = e.Flow.VIP.Port()
 		f.vip = in.vips.number(e.Flow.VIP.Addr(), s.home)
 	}

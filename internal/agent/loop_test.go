@@ -22,7 +22,7 @@ func startLoop(ctx context.Context, t *testing.T, budgets ...*budget.Budget) (*l
 	t.Helper()
 	var last atomic.Pointer[detector.Snapshot]
 	now := collector.Clock()
-	l := newLoop(now, budgets, last.Store, func(_ bool, budgets []*budget.Budget) *ledger.Ledger {
+	l := newLoop(now, budgets, last.Store, func(budgets []*budget.Budget) *ledger.Ledger {
 		return ledger.New(ledger.Config{Budgets: budgets, Start: now()})
 	})
 	ended := make(chan error, 1)
@@ -127,7 +127,7 @@ func TestLoopEndFreesSources(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		now := collector.Clock()
-		l := newLoop(now, nil, func(*detector.Snapshot) {}, func(bool, []*budget.Budget) *ledger.Ledger {
+		l := newLoop(now, nil, func(*detector.Snapshot) {}, func([]*budget.Budget) *ledger.Ledger {
 			return ledger.New(ledger.Config{})
 		})
 		ctx, cancel := context.WithCancel(t.Context())

@@ -138,7 +138,7 @@ func (s *setup) adopt(budgets []*budget.Budget, stale map[string]bool) bool {
 func (s *setup) askCloud(ctx context.Context, m *config.Machine) {
 	now := s.now()
 	answers := m.Cloud.Provider != "" || m.CloudUnread != nil
-	if !s.config.WantsCloud(*m) || now.Sub(s.asked) < cloudEvery || !answers && now.Sub(s.began) > cloudHope {
+	if !s.config.WantsCloud() || now.Sub(s.asked) < cloudEvery || !answers && now.Sub(s.began) > cloudHope {
 		return
 	}
 	s.asked = now

@@ -233,14 +233,16 @@ func (l *loop) recycle() {
 		return
 	}
 	var used [1 << 16]bool
-	l.nat.MarkOwners(&used)
-	if l.local != nil {
-		l.local.MarkOwners(&used)
+	for _, of := range l.ledgers {
+		if of != nil {
+			of.MarkOwners(&used)
+		}
 	}
 	l.owners.table.Free(func(n collector.OwnerNumber) bool { return used[n] }, func(n collector.OwnerNumber) {
-		l.nat.ForgetOwner(n)
-		if l.local != nil {
-			l.local.ForgetOwner(n)
+		for _, of := range l.ledgers {
+			if of != nil {
+				of.ForgetOwner(n)
+			}
 		}
 	})
 }

@@ -125,11 +125,12 @@ func (ss *sensors) sourcesOf(p plan) []source {
 	if p.source == config.SourceConntrack {
 		out := []source{ss.conntrackSource(p), ss.stallSensor(true)}
 		if p.local {
-			out = append(out, ss.socketSource(feedLocal, "local ports are those of sockets"))
+			here := !p.elsewhere && ss.foreign() == nil
+			out = append(out, ss.socketSource(feedLocal, "local ports are those of sockets", here))
 		}
 		return out
 	}
-	return []source{ss.socketSource(feedBoth, p.why), ss.stallSensor(false)}
+	return []source{ss.socketSource(feedBoth, p.why, false), ss.stallSensor(false)}
 }
 
 func (ss *sensors) conntrackSource(p plan) source {
@@ -240,8 +241,9 @@ func errorText(err error) string {
 	return err.Error()
 }
 
-func (ss *sensors) socketSource(to feed, why string) source {
-	s := sockdiag.New(sockdiag.Config{Now: ss.now, Finder: ss.finder()})
+// socketSource reads sockets: those of the agent's own namespace alone if here.
+func (ss *sensors) socketSource(to feed, why string, here bool) source {
+	s := sockdiag.New(sockdiag.Config{Now: ss.now, Finder: ss.finder(), OwnNetns: here})
 	return source{
 		subject: "sockets", feed: to,
 		run: s.Run,

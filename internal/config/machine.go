@@ -57,7 +57,7 @@ func Discover(ctx context.Context, c *Config, outer *netns.Handle, before Machin
 	m.EvictsTimeWait = evictsTimeWait()
 	m.Readers, m.CountNodes = before.Readers, before.CountNodes
 	m.Notes = append(m.Notes, m.ReadRules(ctx, c, outer)...)
-	if c.WantsCloud(m) {
+	if c.WantsCloud() {
 		m.Cloud = before.Cloud
 		m.AskCloud(ctx, metadata)
 	}
@@ -160,16 +160,12 @@ func (c *Config) wantsRules() bool {
 	return slices.ContainsFunc(c.Budgets, func(b Budget) bool { return b.Netns == "" && b.followsRules() })
 }
 
-// WantsCloud reports whether cloud metadata can tell what the configuration and m leave open.
-func (c *Config) WantsCloud(m Machine) bool {
+// WantsCloud reports whether cloud metadata can tell what the configuration leaves open.
+func (c *Config) WantsCloud() bool {
 	if !c.CloudMetadata {
 		return false
 	}
-	auto := slices.ContainsFunc(c.Budgets, func(b Budget) bool { return b.Model == ModelAuto })
-	if auto && len(m.Rules.Rules) == 0 {
-		return true
-	}
 	return slices.ContainsFunc(c.Budgets, func(b Budget) bool {
-		return isAzureLB(b.Model) && len(b.VIPs) == 0 && b.VIPCount == 0
+		return b.Model == ModelAuto || isAzureLB(b.Model) && len(b.VIPs) == 0 && b.VIPCount == 0
 	})
 }

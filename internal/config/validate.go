@@ -123,7 +123,8 @@ func (v *validation) destinations(path string, d *Destinations) {
 			v.require(false, at, p, "a prefix of other machines: no budget counts flows over loopback")
 			continue
 		}
-		v.require(!covered(p, d.Exclude), at, p, "a prefix that exclude, the default one where none is given, leaves something of")
+		v.require(!budget.Covered(p, d.Exclude), at, p,
+			"a prefix that exclude, the default one where none is given, leaves something of")
 	}
 }
 

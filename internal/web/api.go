@@ -29,6 +29,8 @@ type apiSnapshot struct {
 	Notices    []string         `json:"notices"` // what the agent cannot see, and how to change that
 	Namespaces []apiNetns       `json:"namespaces"`
 	Budgets    []apiBudget      `json:"budgets"`
+	// Chains are ways out on which flows take a port of several budgets.
+	Chains []apiChain `json:"chains"`
 }
 
 type apiNetns struct {
@@ -46,6 +48,7 @@ type apiBudget struct {
 	Model           string              `json:"model"`
 	Source          string              `json:"model_source,omitempty"`
 	Scope           string              `json:"scope"`
+	Stage           string              `json:"stage"` // socket, node, beyond: where flows take its ports
 	Pool            string              `json:"pool,omitempty"`
 	Gateway         string              `json:"gateway,omitempty"`
 	Assumed         []string            `json:"assumed,omitempty"`
@@ -142,6 +145,7 @@ func newAPISnapshot(s *State) apiSnapshot {
 		Notices:    nonNil(s.Notices),
 		Namespaces: []apiNetns{},
 		Budgets:    []apiBudget{},
+		Chains:     newAPIChains(v.Snapshot),
 	}
 	for _, n := range v.Snapshot.Netns {
 		out.Namespaces = append(out.Namespaces, apiNetns{n.Netns, n.Exact, n.EventsLost, n.Resyncs, n.Mismatches, n.Flows, n.OtherProtocols})
@@ -169,7 +173,7 @@ func newAPISnapshot(s *State) apiSnapshot {
 
 func newAPIBudget(b *budget.Budget) apiBudget {
 	out := apiBudget{
-		Name: b.Name, Model: b.Model, Source: b.Source, Scope: b.Scope.String(),
+		Name: b.Name, Model: b.Model, Source: b.Source, Scope: b.Scope.String(), Stage: b.Stage().String(),
 		Pool: b.Pool, Gateway: b.Gateway, Assumed: b.Assumed, FailureSignal: b.FailureSignal,
 		VIPCount: b.VIPCount, SpacePerVIP: b.SpacePerVIP,
 		Nodes: b.Nodes, NodesToNextTier: b.NodesToNextTier, NextTierPorts: b.NextTierPorts,

@@ -30,7 +30,7 @@ func busyState() *State {
 		UDP: budget.Terms{Ports: ports, Effective: ports},
 	}
 	nat := &budget.Budget{
-		Name: "masquerade", Model: "linux", VIPCount: 1,
+		Name: "masquerade", Model: "linux", VIPCount: 1, Translated: true,
 		TCP: budget.Terms{Ports: 28232, Effective: 25973}, UDP: budget.Terms{Ports: 28232, Effective: 25973},
 	}
 	tcp := detector.AccountSnapshot{

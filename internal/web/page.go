@@ -41,6 +41,7 @@ type pageData struct {
 	Starting bool
 	Sources  []pageSource
 	Notices  []string
+	Chains   []pageChain
 	Budgets  []pageBudget
 	More     int
 }
@@ -129,6 +130,7 @@ func (s *Server) newPageData(st *State, age time.Duration) pageData {
 	out.At = v.At.UTC().Format("2006-01-02 15:04:05 UTC")
 	out.Age = span(age.Seconds())
 	out.Exact, out.Warming = exact(snap), snap.Warming
+	out.Chains = newPageChains(snap)
 	for i := range snap.Budgets {
 		out.Budgets = append(out.Budgets, s.newPageBudget(v, &snap.Budgets[i]))
 	}
