@@ -3,8 +3,8 @@ package rules
 import (
 	"fmt"
 	"strings"
+	"time"
 
-	"github.com/snatwatch/snatwatch/detector"
 	"github.com/snatwatch/snatwatch/detector/metrics"
 )
 
@@ -102,4 +102,4 @@ func increased(counter, within string) string {
 }
 
 // bridge holds a page over a gap of 100 s in what is scraped, at an evaluation every 15 s.
-const bridge = detector.PageKeep
+const bridge = 2 * time.Minute
