@@ -25,6 +25,7 @@ import (
 	"github.com/snatwatch/snatwatch/detector/metrics"
 	"github.com/snatwatch/snatwatch/internal/prom"
 	"github.com/snatwatch/snatwatch/rules"
+	"github.com/snatwatch/snatwatch/rules/alerts"
 )
 
 // In a real Prometheus that scrapes two nodes in trouble and evaluates the rules, every panel shows something,
@@ -56,7 +57,7 @@ func TestRealPrometheus(t *testing.T) {
 		for name, b := range load(t) {
 			for _, p := range b.Panels {
 				for _, target := range p.Targets {
-					if p.ID == rules.PanelAgentExact && target.RefID == "A" {
+					if p.ID == alerts.PanelAgentExact && target.RefID == "A" {
 						continue // no agent was there and is down
 					}
 					if !shows(t, substitute(target.Expr)) {

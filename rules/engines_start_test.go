@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/snatwatch/snatwatch/rules"
+	"github.com/snatwatch/snatwatch/rules/options"
 )
 
 // startEngines starts every engine that is to be had, the reference first.
@@ -29,7 +30,7 @@ func startEngines(t *testing.T, programs, target string) []*engine {
 		}
 		return path
 	}
-	for _, e := range rules.Engines() {
+	for _, e := range options.Engines() {
 		o := rules.Default()
 		o.Engine, o.FleetInterval, o.PageInterval = e, engineFleet, enginePage
 		files, err := o.Files()
