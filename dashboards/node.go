@@ -143,7 +143,7 @@ func nodePorts(o rules.Options) []panel {
 
 // nodeOwners says who holds the ports of the exported port spaces.
 func nodeOwners(o rules.Options) panel {
-	const owned = space + ", owner_kind, owner"
+	const owned = space + ", owner_kind, owner, owner_container"
 	held := by(o, "max", owned, sel(o, metrics.OwnerPortsHeld, `owner!="other"`))
 	workload := by(o, "max", agent+", owner_kind, owner, workload", sel(o, metrics.OwnerInfo))
 	named := "(" + held + "\n* " + on(o, agent+", owner_kind, owner") + " group_left (workload) " + workload + ")\nor " + on(o, owned) + " " + held
@@ -155,6 +155,7 @@ func nodeOwners(o rules.Options) panel {
 			{label: "owner", title: "Owner", width: 260},
 			{label: "Value", title: "Held", width: 80},
 			{label: "destination", title: "Destination", width: 340},
+			{label: "owner_container", title: "Container", width: 140},
 			{label: "workload", title: "Workload", width: 140},
 			{label: "owner_kind", title: "Kind", width: 90},
 			{label: "protocol", title: "Protocol", width: 90},

@@ -114,7 +114,7 @@ func (in *intake) start(s *sighting, f *flow, opened collector.Interval, resumed
 	if e.Flow.Translated {
 		f.flags |= flagTranslated
 	}
-	if e.Flow.Translated && !in.matcher.local {
+	if (e.Flow.Translated || in.spaces.accounts[s.account].budget.Translated) && !in.matcher.local {
 		f.port = e.Flow.VIP.Port()
 		f.vip = in.vips.number(e.Flow.VIP.Addr(), s.home)
 	}
@@ -135,7 +135,7 @@ func (in *intake) start(s *sighting, f *flow, opened collector.Interval, resumed
 		t.opened++
 		a.rate.add(in.clock.now)
 		t.rate.add(in.clock.now)
-		a.owners.opened(f.owner)
+		a.owners.opened(in.spaces.whole(f.owner))
 	}
 	if !f.place.folded() && t.held() >= a.terms.Ceiling() {
 		f.flags |= flagAtCeiling

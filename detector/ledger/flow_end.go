@@ -43,10 +43,10 @@ func (fl *flows) failed(f *flow, reason collector.Reason, refused bool) {
 	case reason == collector.RST && (refused || f.flags&flagOpening != 0):
 		a.refused++
 	case reason != collector.Timeout:
-	case f.flags&flagAtCeiling == 0:
+	case f.flags&flagAtCeiling == 0, hasPort(a.budget, true):
 		a.unanswered++
 	case !fl.stalls.watched(fl.clock.now):
-		fl.spaces.noPorts(f.place)
+		fl.spaces.noPorts(f.place, 1)
 	}
 }
 
@@ -103,7 +103,7 @@ func (fl *flows) coolDown(f *flow, ended collector.Interval, release collector.T
 		a.holdTimes.add(hold)
 		a.holds.add(hold)
 		t.holds.add(hold)
-		a.owners.lived(f.owner, life)
+		a.owners.lived(fl.spaces.whole(f.owner), life)
 	}
 	fl.feed.closed(f, opened, ended, release, reason)
 	f.reason, f.moment = reason, release

@@ -61,6 +61,11 @@ func (f *forecasts) make() {
 		if held >= ceiling {
 			s.exhaustedAt = f.clock.now
 		}
+		if c.Ceiling = 0; held > int(s.full) { // it bears more
+			s.full = 0
+		} else {
+			c.Ceiling = f.spaces.ceilingOf(s)
+		}
 		moved := held - int(s.heldForecast)
 		if !busy(held, ceiling) && max(moved, -moved)*50 <= ceiling && !c.Failing && (now+int64(n))%calmTick != 0 {
 			continue

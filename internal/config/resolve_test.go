@@ -69,19 +69,19 @@ func TestResolve(t *testing.T) {
 		{
 			"masquerade", auto,
 			Machine{Rules: natrules.Ruleset{Rules: []natrules.Rule{masquerade, masquerade}}},
-			[]string{"nat: linux, ports 64512/64512 effective 59351/59351, vips [] count 1 each true, range 0-0, nodes 0, netns 0, 0 in 0 out"},
+			[]string{"nat: linux, ports 64512/64512 effective 59351/59351, vips [] count 1 each true, range 0-0, nodes 0, netns 0, 0 in 0 out", "nat-local: local, " + local + ", nodes 0, netns 0, 0 in 0 out"},
 			nil,
 		},
 		{
 			"one rule for each protocol", auto,
 			Machine{Rules: natrules.Ruleset{Rules: []natrules.Rule{tcp, udp}}},
-			[]string{"nat: linux, ports 1024/1024 effective 942/942, vips [198.51.100.1] count 1 each false, range 1024-2047, nodes 0, netns 0, 1 in 0 out"},
+			[]string{"nat: linux, ports 1024/1024 effective 942/942, vips [198.51.100.1] count 1 each false, range 1024-2047, nodes 0, netns 0, 1 in 0 out", "nat-local: local, " + local + ", nodes 0, netns 0, 0 in 0 out"},
 			nil,
 		},
 		{
 			"a rule for TCP alone", auto,
 			Machine{Rules: natrules.Ruleset{Rules: []natrules.Rule{tcp}}},
-			[]string{"nat: linux, ports 1024/0 effective 942/0, vips [198.51.100.1] count 1 each false, range 1024-2047, nodes 0, netns 0, 1 in 0 out"},
+			[]string{"nat: linux, ports 1024/0 effective 942/0, vips [198.51.100.1] count 1 each false, range 1024-2047, nodes 0, netns 0, 1 in 0 out", "nat-local: local, " + local + ", nodes 0, netns 0, 0 in 0 out"},
 			nil,
 		},
 		{
@@ -90,6 +90,7 @@ func TestResolve(t *testing.T) {
 			[]string{
 				"nat-198.51.100.1:1024-2047: linux, ports 1024/1024 effective 942/942, vips [198.51.100.1] count 1 each false, range 1024-2047, nodes 0, netns 0, 1 in 0 out",
 				"nat-198.51.100.2..198.51.100.3:1024-2047: linux, ports 1024/1024 effective 942/942, vips [198.51.100.2 198.51.100.3] count 2 each true, range 1024-2047, nodes 0, netns 0, 1 in 0 out",
+				"nat-local: local, " + local + ", nodes 0, netns 0, 0 in 0 out",
 			},
 			nil,
 		},
@@ -99,6 +100,7 @@ func TestResolve(t *testing.T) {
 			[]string{
 				"nat-198.51.100.1:1024-2047: linux, ports 1024/1024 effective 942/942, vips [198.51.100.1] count 1 each false, range 1024-2047, nodes 0, netns 0, 1 in 0 out",
 				"nat: linux, ports 64512/64512 effective 59351/59351, vips [] count 1 each true, range 0-0, nodes 0, netns 0, 0 in 0 out",
+				"nat-local: local, " + local + ", nodes 0, netns 0, 0 in 0 out",
 			},
 			nil,
 		},
@@ -226,6 +228,7 @@ budgets:
     destinations: {include: [203.0.113.0/24]}
   - {name: nat, model: linux, netns: x}
   - {name: old, model: linux, evict_time_wait: false, netns: y}
+  - {name: app, model: azure-app-service, netns: x}
 `))
 	if err != nil {
 		t.Fatal(err)
@@ -296,7 +299,11 @@ func TestResolveRefuses(t *testing.T) {
 			want: []string{"f.yaml:4: budgets[0].tcp.idle: 1m0s: want 5m50s: the provider fixes it"},
 		},
 		{
-			name: "two budgets for all", yaml: "budgets:\n- {name: a, model: aws-nat-gateway}\n- {name: b, model: linux}\n",
+			name: "two budgets for all", yaml: "budgets:\n- {name: a, model: aws-nat-gateway}\n- {name: b, model: static, ports: 100}\n",
+			want: []string{"f.yaml:3: budgets[1]: b overlaps a: " + overlap},
+		},
+		{
+			name: "two NATs of this machine for all", yaml: "budgets:\n- {name: a, model: linux}\n- {name: b, model: cilium}\n",
 			want: []string{"f.yaml:3: budgets[1]: b overlaps a: " + overlap},
 		},
 		{

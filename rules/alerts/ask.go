@@ -56,8 +56,8 @@ func AnswerDestination() string {
 // Of its port spaces. The flows of nobody known, and the sum of small owners, are no names to page anyone with.
 func (s Subject) Holders(within string) string {
 	owners := "sort_desc(topk(3, " + s.Of(metrics.OwnerPortsHeld, `owner_kind!~"unknown|other"`) + " > 0" + within + "))"
-	return s.Ask(owners, fmt.Sprintf(" They are held by{{ range $i, $o := . }}{{ if $i }},{{ end }} {{ $o | label `%s` }} ({{ $o | label `%s` }}) {{ $o | value | %s }}{{ end }}.",
-		metrics.LabelOwner, metrics.LabelOwnerKind, Whole))
+	return s.Ask(owners, fmt.Sprintf(" They are held by{{ range $i, $o := . }}{{ if $i }},{{ end }} {{ $o | label `%s` }} ({{ with $o | label `%s` }}container {{ . }}{{ else }}{{ $o | label `%s` }}{{ end }}) {{ $o | value | %s }}{{ end }}.",
+		metrics.LabelOwner, metrics.LabelOwnerInner, metrics.LabelOwnerKind, Whole))
 }
 
 // To names the alert's destination.

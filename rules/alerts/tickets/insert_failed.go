@@ -15,14 +15,15 @@ import (
 // random-fully in the SNAT rule every flow looks for one from the same place.
 func insertFailed(o options.Options) alerts.Alert {
 	agent := o.Agent()
-	rate := fmt.Sprintf("sum by (%s) (rate(%s[10m]))", agent, o.Metric(metrics.ConntrackInsertFailed))
+	// A slope as query.Grew takes it, so that what was lost before the counter was first seen does not count.
+	rate := fmt.Sprintf("sum by (%s) (deriv(%s[10m]))", agent, o.Metric(metrics.ConntrackInsertFailed))
 	near := fmt.Sprintf("%s\n>\n%s * %s", o.Metric(metrics.BusiestPortsHeld), query.Number(o.Thresholds.Dominates), o.Metric(metrics.BudgetEffectivePorts))
 	table := fmt.Sprintf("%s > %s * %s", o.Metric(metrics.ConntrackEntries), query.Number(o.Thresholds.ConntrackTable), o.Metric(metrics.ConntrackEntriesLimit))
 	return alerts.Alert{
 		Name:     "SnatInsertFailed",
 		Severity: o.Warning,
-		Expr: fmt.Sprintf("%s > %s\nand on (%s)\n%s\nunless on (%s)\n(%s)\nunless on (%s)\n(%s)", rate, query.Number(o.Thresholds.InsertFailedRate),
-			agent, query.Grew(o.Metric(metrics.ConntrackInsertFailed), "10m"), agent, near, agent, table),
+		Expr: fmt.Sprintf("%s > %s\nunless on (%s)\n(%s)\nunless on (%s)\n(%s)", rate, query.Number(o.Thresholds.InsertFailedRate),
+			agent, near, agent, table),
 		For:           10 * time.Minute,
 		KeepFiringFor: 10 * time.Minute,
 		Summary:       "New connections are lost in conntrack, and not for lack of SNAT ports.",

@@ -1,4 +1,4 @@
-package config
+package budget
 
 import (
 	"math/rand/v2"
@@ -7,33 +7,35 @@ import (
 	"testing"
 
 	"github.com/snatwatch/snatwatch/collector"
-	"github.com/snatwatch/snatwatch/detector/budget"
 )
 
 func TestOverlap(t *testing.T) {
 	t.Parallel()
-	terms := budget.Terms{Ports: 1}
-	all := budget.Budget{TCP: terms, UDP: terms}
-	with := func(f func(*budget.Budget)) budget.Budget {
+	terms := Terms{Ports: 1}
+	all := Budget{TCP: terms, UDP: terms}
+	with := func(f func(*Budget)) Budget {
 		b := all
 		f(&b)
 		return b
 	}
-	vip := func(first, last uint16, vips ...string) budget.Budget {
-		return with(func(b *budget.Budget) {
-			b.Translated, b.VIPs, b.PortRange = true, addrs(vips...), collector.PortRange{First: first, Last: last}
+	vip := func(first, last uint16, vips ...string) Budget {
+		return with(func(b *Budget) {
+			for _, v := range vips {
+				b.VIPs = append(b.VIPs, netip.MustParseAddr(v))
+			}
+			b.Translated, b.PortRange = true, collector.PortRange{First: first, Last: last}
 		})
 	}
-	netns := func(n uint64) budget.Budget { return with(func(b *budget.Budget) { b.Netns = n }) }
-	only := func(tcp, udp int) budget.Budget {
-		return with(func(b *budget.Budget) { b.TCP.Ports, b.UDP.Ports = tcp, udp })
+	netns := func(n uint64) Budget { return with(func(b *Budget) { b.Netns = n }) }
+	only := func(tcp, udp int) Budget {
+		return with(func(b *Budget) { b.TCP.Ports, b.UDP.Ports = tcp, udp })
 	}
-	local := func(first, last uint16) budget.Budget {
-		return with(func(b *budget.Budget) { b.Local, b.PortRange = true, collector.PortRange{First: first, Last: last} })
+	local := func(first, last uint16) Budget {
+		return with(func(b *Budget) { b.Local, b.PortRange = true, collector.PortRange{First: first, Last: last} })
 	}
 	tests := []struct {
 		name string
-		a, b budget.Budget
+		a, b Budget
 		want bool
 	}{
 		{"all and all", all, all, true},
@@ -49,11 +51,12 @@ func TestOverlap(t *testing.T) {
 		{"any VIP and one", vip(0, 0), vip(0, 0, "203.0.113.2"), true},
 		{"a VIP in common, ports apart", vip(1024, 2047, "203.0.113.1"), vip(2048, 3071, "203.0.113.1"), false},
 		{"a VIP in common, ports that touch", vip(1024, 2048, "203.0.113.1"), vip(2048, 3071, "203.0.113.1"), true},
-		{"a cloud's VIPs do not show", vip(1024, 2047, "203.0.113.1"), all, true},
+		{"a cloud behind this machine's NAT", vip(1024, 2047, "203.0.113.1"), all, false},
+		{"another NAT of this machine's", vip(1024, 2047, "203.0.113.1"), with(func(b *Budget) { b.OnNode = true }), true},
 	}
 	for _, tt := range tests {
-		for _, x := range [][2]*budget.Budget{{&tt.a, &tt.b}, {&tt.b, &tt.a}} {
-			if got := overlap(x[0], x[1]); got != tt.want {
+		for _, x := range [][2]*Budget{{&tt.a, &tt.b}, {&tt.b, &tt.a}} {
+			if got := Overlap(x[0], x[1]); got != tt.want {
 				t.Errorf("%s: %v, want %v", tt.name, got, tt.want)
 			}
 		}
@@ -76,15 +79,15 @@ func TestDestinationsMeet(t *testing.T) {
 	}
 	met := 0
 	for range 20_000 {
-		a := budget.Budget{Include: prefixes(3), Exclude: prefixes(5)}
-		b := budget.Budget{Include: prefixes(3), Exclude: prefixes(5)}
+		a := Budget{Include: prefixes(3), Exclude: prefixes(5)}
+		b := Budget{Include: prefixes(3), Exclude: prefixes(5)}
 		if len(a.Include) == 0 && len(b.Include) == 0 {
 			continue // meet outside the /24
 		}
 		want := false
 		for i := range 256 {
 			x := netip.AddrFrom4([4]byte{192, 0, 2, byte(i)})
-			in := func(d budget.Budget) bool {
+			in := func(d Budget) bool {
 				return (len(d.Include) == 0 || holds(d.Include, x)) && !holds(d.Exclude, x)
 			}
 			want = want || in(a) && in(b)
@@ -107,7 +110,7 @@ func TestCovered(t *testing.T) {
 	for _, s := range []string{"0.0.0.0/0", "::/0", "203.0.113.0/31", "2001:db8::/127"} {
 		p := netip.MustParsePrefix(s)
 		low, high := halves(p)
-		if !covered(p, []netip.Prefix{low, high}) || covered(p, []netip.Prefix{low}) || covered(p, []netip.Prefix{high}) {
+		if !Covered(p, []netip.Prefix{low, high}) || Covered(p, []netip.Prefix{low}) || Covered(p, []netip.Prefix{high}) {
 			t.Errorf("%v: halves %v and %v", p, low, high)
 		}
 	}

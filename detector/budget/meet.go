@@ -1,26 +1,31 @@
-package config
+package budget
 
 import (
 	"net/netip"
 	"slices"
 
 	"github.com/snatwatch/snatwatch/collector"
-	"github.com/snatwatch/snatwatch/detector/budget"
 )
 
-// overlap reports whether some flow could count under both budgets. Local
-// budgets have a ledger of their own.
-func overlap(a, b *budget.Budget) bool {
+// Overlap reports whether some flow could count under both budgets at one stage, where it takes one port.
+func Overlap(a, b *Budget) bool {
 	switch {
-	case a.Local != b.Local:
-		return false
-	case a.Netns != 0 && b.Netns != 0 && a.Netns != b.Netns:
-		return false
-	case (a.TCP.Ports == 0 || b.TCP.Ports == 0) && (a.UDP.Ports == 0 || b.UDP.Ports == 0):
+	case a.Stage() != b.Stage():
 		return false
 	case a.Translated && b.Translated && (!vipsMeet(a.VIPs, b.VIPs) || !rangesMeet(a.PortRange, b.PortRange)):
 		return false
 	case a.Local && !rangesMeet(a.PortRange, b.PortRange):
+		return false
+	}
+	return Meet(a, b)
+}
+
+// Meet reports whether some flow could take ports of both budgets, at whichever stages they are.
+func Meet(a, b *Budget) bool {
+	switch {
+	case a.Netns != 0 && b.Netns != 0 && a.Netns != b.Netns:
+		return false
+	case (a.TCP.Ports == 0 || b.TCP.Ports == 0) && (a.UDP.Ports == 0 || b.UDP.Ports == 0):
 		return false
 	}
 	return destinationsMeet(a, b)
@@ -37,11 +42,11 @@ func rangesMeet(a, b collector.PortRange) bool {
 	return a == anyPort || b == anyPort || a.First <= b.Last && b.First <= a.Last
 }
 
-func destinationsMeet(a, b *budget.Budget) bool {
+func destinationsMeet(a, b *Budget) bool {
 	exclude := slices.Concat(a.Exclude, b.Exclude)
 	for _, p := range everything(a.Include) {
 		for _, q := range everything(b.Include) {
-			if p.Overlaps(q) && !covered(narrower(p, q), exclude) {
+			if p.Overlaps(q) && !Covered(narrower(p, q), exclude) {
 				return true
 			}
 		}
@@ -65,8 +70,8 @@ func narrower(p, q netip.Prefix) netip.Prefix {
 	return q
 }
 
-// covered reports whether the prefixes together hold every address of p.
-func covered(p netip.Prefix, by []netip.Prefix) bool {
+// Covered reports whether the prefixes together hold every address of p.
+func Covered(p netip.Prefix, by []netip.Prefix) bool {
 	by = slices.DeleteFunc(slices.Clone(by), func(q netip.Prefix) bool { return !p.Overlaps(q) })
 	if len(by) == 0 {
 		return false
@@ -75,7 +80,7 @@ func covered(p netip.Prefix, by []netip.Prefix) bool {
 		return true
 	}
 	low, high := halves(p)
-	return covered(low, by) && covered(high, by)
+	return Covered(low, by) && Covered(high, by)
 }
 
 // halves splits a prefix that is not a single address.
