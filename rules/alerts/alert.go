@@ -37,10 +37,7 @@ func (a Alert) SeenAt(where string) Alert {
 }
 
 // Bridge holds a page over a gap of 100 s in what is scraped, at an evaluation every 15 s.
-const Bridge = 2 * time.Minute
-
-// PageKeep is for how long the page of what is predicted is kept.
-const PageKeep = detector.PageKeep
+const Bridge = detector.PageKeep
 
 // Hysteresis raises an alert when expr >= raise and clears it when expr < lower:
 // a self-join with the alert's own state, on the labels in on. Grafana writes no

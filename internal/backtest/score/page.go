@@ -7,11 +7,10 @@ import "time"
 type Pager struct {
 	Raise, Clear float64
 	Keep, Every  int
-	// Spans are the pages as they fire; to is the last tick of each, inclusive. Held are the ticks at which the probability
-	// last held each of them on.
+	// Spans are the pages; to is the last tick of each, inclusive.
 	Spans []Span
-	Held  []int
 	on    bool
+	held  int // the last tick at which the probability held it on
 }
 
 // Step takes tick k.
@@ -22,10 +21,10 @@ func (p *Pager) Step(k int, probability float64) {
 	switch {
 	case probability >= p.Raise || p.on && probability >= p.Clear:
 		if !p.on {
-			p.Spans, p.Held = append(p.Spans, Span{From: k}), append(p.Held, k)
+			p.Spans = append(p.Spans, Span{From: k})
 		}
-		p.on, p.Held[len(p.Held)-1] = true, k
-	case p.on && k-p.Held[len(p.Held)-1] > p.Keep:
+		p.on, p.held = true, k
+	case p.on && k-p.held > p.Keep:
 		p.on = false
 	}
 	if p.on {
@@ -38,9 +37,8 @@ type Pages struct {
 	Episodes int
 	// Leads of the episodes that a page came before, in seconds, at most the horizon.
 	Leads []float64
-	// False are pages that no episode followed within the horizon of the last moment at which the probability held them on:
-	// that a page is kept makes it no truer. AtStart are those of them that were raised within startLasts of a start of the
-	// agent. The false ones include them.
+	// False are pages that no episode followed within the horizon of their end, AtStart those of them that were raised within
+	// startLasts of a start of the agent. The false ones include them.
 	False, AtStart int
 	Starts         int
 	// Watched is how long was judged, in seconds.
@@ -61,8 +59,9 @@ func (p *Pager) Judge(t *Truth, starts []int, horizon time.Duration) Pages {
 			continue
 		}
 		out.Episodes++
-		for i, s := range p.Spans {
-			if s.From < e.From && s.To >= e.From && p.Held[i] >= e.From-ahead {
+		for _, s := range p.Spans {
+			// A page that has just ended is one that somebody is looking at still.
+			if s.From < e.From && s.To >= e.From-t.Ticks(MergeGap) {
 				lead := time.Duration(e.From-max(s.From, over)) * t.Tick
 				out.Leads = append(out.Leads, min(lead, horizon).Seconds())
 				break
@@ -70,10 +69,10 @@ func (p *Pager) Judge(t *Truth, starts []int, horizon time.Duration) Pages {
 		}
 		over = e.To
 	}
-	for i, s := range p.Spans {
+	for _, s := range p.Spans {
 		right := s.From+ahead >= len(t.Held) // nobody knows
 		for _, e := range t.Episodes {
-			right = right || e.From <= p.Held[i]+ahead && e.To > s.From
+			right = right || e.From <= s.To+ahead && e.To > s.From
 		}
 		if right {
 			continue

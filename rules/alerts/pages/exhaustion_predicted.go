@@ -9,7 +9,7 @@ import (
 
 // exhaustionPredicted is the page: minutes are left. No "for": the forecast has waited
 // already. It is raised and cleared at different levels by a self-join with its own
-// state; keep_firing_for makes one page of a load that comes near its ceiling again and again.
+// state; keep_firing_for bridges a few missed scrapes.
 func exhaustionPredicted(o options.Options) alerts.Alert {
 	t := o.Thresholds
 	probability := o.Metric(metrics.LikelyExhaustion, query.HorizonIs(o.PageHorizon))
@@ -19,7 +19,7 @@ func exhaustionPredicted(o options.Options) alerts.Alert {
 		Name:          "SnatExhaustionPredicted",
 		Severity:      o.Critical,
 		Expr:          o.WithBudget(alerts.Hysteresis(o.Scope, "SnatExhaustionPredicted", probability, query.Number(t.Page), query.Number(t.PageClear), on)),
-		KeepFiringFor: alerts.PageKeep,
+		KeepFiringFor: alerts.Bridge,
 		Summary:       "SNAT ports to a destination run out within minutes.",
 		Description: "On {{ $labels.instance }}, new {{ $labels.protocol }} flows" + alerts.To + "{{ with $labels.vip }} by way of VIP {{ . }}{{ end }} will soon find no SNAT port: " +
 			"the probability that budget {{ $labels.budget }} ({{ $labels.model }}) is exhausted within " + o.PageHorizon + " is {{ $value | humanizePercentage }}.",
