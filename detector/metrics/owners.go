@@ -8,7 +8,8 @@ import (
 // ownersHeld shows who holds the ports of a port space; labels are the space's.
 func (e emitter) ownersHeld(s *detector.SpaceSnapshot, labels ...string) {
 	for _, o := range s.Owners {
-		e.gauge(OwnerPortsHeld, float64(o.Held), append(labels[:len(labels):len(labels)], string(o.Kind), o.Name, o.Container)...)
+		e.gauge(OwnerPortsHeld, float64(o.Held), append(labels[:len(labels):len(labels)], string(o.Kind), o.Name,
+			o.Container)...)
 	}
 }
 
