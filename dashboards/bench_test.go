@@ -53,6 +53,16 @@ func BenchmarkBoards(b *testing.B) {
 	}
 }
 
+// looked returns the boards of the folder that SNATWATCH_BOARDS names, to see what tests say of others, or the committed
+// ones.
+func looked(t testing.TB) map[string]board {
+	t.Helper()
+	if dir := os.Getenv("SNATWATCH_BOARDS"); dir != "" {
+		return read(t, dir)
+	}
+	return load(t)
+}
+
 // read returns the boards of a folder.
 func read(t testing.TB, dir string) map[string]board {
 	t.Helper()

@@ -14,7 +14,7 @@ import (
 // What real Grafanas showed wrong once, and no board does again.
 func TestBoardsHaveNoFaults(t *testing.T) {
 	t.Parallel()
-	for name, b := range load(t) {
+	for name, b := range looked(t) {
 		for _, f := range faults(t, b) {
 			t.Errorf("%s: %s", name, f)
 		}
@@ -215,6 +215,9 @@ func queryFaults(t testing.TB, p panel) []string {
 			if strings.Contains(x.Expr, "pool:") && !strings.Contains(p.Description, "two minutes") && x.Range {
 				note("it does not say that it lags by two minutes")
 			}
+			if strings.Contains(x.Expr, "pool:") && x.Range && p.FieldConfig.Defaults.Unit == "percentunit" {
+				note("it stands at its peak for two minutes after relief")
+			}
 		}
 		parser.Inspect(parse(t, p.Title, x.Expr), func(n parser.Node, path []parser.Node) error {
 			switch n := n.(type) {
@@ -315,6 +318,7 @@ func TestFaultsAreFound(t *testing.T) {
 		{"a gateway that is not narrowed", "fleet", `do not narrow it`, `narrow it`, "does not say that Node and Job"},
 		{"a cut title", "overview", `"title": "What is full now?"`, `"title": "How many nodes and gateways are at their ceiling now?"`, "title is cut"},
 		{"a lag that is hidden", "fleet", `every two minutes and lags`, `and lags`, "lags by two minutes"},
+		{"a peak that stands", "overview", `"expr": "max by (cluster, pool, budget, protocol) (`, `"expr": "pool:snat_busiest_fill:max{cluster=~\"$cluster\"} or (`, "two minutes after relief"},
 		{"a deviation as a line", "fleet", `"custom.fillBelowTo"`, `"custom.fillOpacity"`, "not a band"},
 		{"a legend as a list", "fleet", `"displayMode": "table"`, `"displayMode": "list"`, "no table with last and max"},
 		{"a long name first", "fleet", `"{{budget}} {{protocol}} {{pool}} {{cluster}}"`, `"{{pool}} {{budget}} {{protocol}} {{cluster}}"`, "at the end of the legend"},

@@ -33,23 +33,26 @@ func fleetPools(o rules.Options) []panel {
 	band := func(sign string) string {
 		return "clamp_min(max((" + ago(rules.PoolMean) + " " + sign + " 1.645 * sqrt(" + ago(rules.PoolVariance) + "))" + fullest + "), 0)"
 	}
+	likely := func(of, _ func(series string) string) string {
+		return of(sel(o, metrics.ExhaustionProbabilityMax, at(o.PageHorizon)))
+	}
 	const pools = " It is recorded by pool every two minutes and lags by as much; Node and Job do not narrow it."
 	return []panel{
 		poolsNow(o),
 		{
-			id: 41, title: "How close was each pool to exhaustion?", unit: share, min: ptr(0), max: ptr(1), thresholds: []float64{t.PageClear, t.Page}, none: needsRules,
-			description: "Probability within " + o.PageHorizon + " on the most endangered node of each pool: the eight highest." + pools,
-			queries:     []query{{peaks(o, pool, ofPool(o, rules.PoolProbability, at(o.PageHorizon))), told}},
+			id: 41, title: "How close was each pool to exhaustion?", unit: share, min: ptr(0), max: ptr(1), thresholds: []float64{t.PageClear, t.Page}, coarse: true,
+			description: "Probability within " + o.PageHorizon + " on the most endangered node of each pool: the eight highest.",
+			queries:     []query{{peaksOfPools(o, "max", likely), told}},
 		},
 		{
-			id: 42, title: "How many nodes were to be exhausted within " + o.TicketHorizon + "?", unit: countOf, min: ptr(0), none: needsRules,
-			description: "Expected number of exhausted nodes of each pool, the sum of the nodes' probabilities: the eight highest." + pools,
-			queries:     []query{{peaks(o, pool, ofPool(o, rules.PoolExpected, at(o.TicketHorizon))), told}},
+			id: 42, title: "How many nodes were to be exhausted within " + o.TicketHorizon + "?", unit: countOf, min: ptr(0), coarse: true,
+			description: "Expected number of exhausted nodes of each pool, the sum of the nodes' probabilities: the eight highest.",
+			queries:     []query{{peaksOfPools(o, "sum", once(o, metrics.ExhaustionProbabilityMax, at(o.TicketHorizon))), told}},
 		},
 		{
-			id: 43, title: "How many ports does each pool hold?", unit: countOf, log: true, none: needsRules,
-			description: "Ports held by all nodes of a pool: the eight pools that held most." + pools,
-			queries:     []query{{peaks(o, pool, ofPool(o, rules.PoolHeld)), told}},
+			id: 43, title: "How many ports does each pool hold?", unit: countOf, log: true, coarse: true,
+			description: "Ports held by all nodes of a pool: the eight pools that held most.",
+			queries:     []query{{peaksOfPools(o, "sum", once(o, metrics.AllPortsHeld)), told}},
 		},
 		{
 			id: 45, title: "Did the forecast of " + o.PageHorizon + " before come true?", unit: countOf, min: ptr(0), bandLow: "low", bandHigh: "high", none: needsRules,
@@ -66,6 +69,13 @@ func fleetPools(o rules.Options) []panel {
 			description: "Flows opened per second by all nodes of a pool: the eight that opened most." + pools,
 			queries:     []query{{peaks(o, pool, ofPool(o, rules.PoolOpened)), told}},
 		},
+	}
+}
+
+// once is what nodes tell by agent, budget and protocol, to be added up.
+func once(o rules.Options, name metrics.Name, more ...string) func(of, still func(series string) string) string {
+	return func(of, _ func(series string) string) string {
+		return by(o, "max", agentBudget, of(sel(o, name, more...)))
 	}
 }
 

@@ -27,14 +27,14 @@ func overview(o rules.Options) board {
 			{"Now", append(headline(o), first(o))},
 			{"Which, and why", []panel{
 				{
-					id: 22, title: "Which pool's fullest node fills up?", unit: share, thresholds: []float64{filling, full}, min: ptr(0), none: needsRules,
-					description: "Fill of the fullest port space of the most loaded node of each pool, against the effective ceiling: the eight fullest. It is recorded every two minutes and lags by as much; Node and Job do not narrow it.",
-					queries:     []query{{peaks(o, "pool, budget, protocol", ofPool(o, rules.PoolFill)), "{{budget}} {{protocol}} {{pool}} {{" + o.ClusterLabel + "}}"}},
+					id: 22, title: "Which pool's fullest node fills up?", unit: share, thresholds: []float64{filling, full}, min: ptr(0), coarse: true,
+					description: "Fill of the fullest port space of the most loaded node of each pool, against the effective ceiling: the eight fullest.",
+					queries:     []query{{peaksOfPools(o, "max", fillOfNodes(o)), "{{budget}} {{protocol}} {{pool}} {{" + o.ClusterLabel + "}}"}},
 				},
 				{
-					id: 23, title: "Which nodes are fullest?", unit: share, thresholds: []float64{filling, full}, min: ptr(0), none: needsRules,
+					id: 23, title: "Which nodes are fullest?", unit: share, thresholds: []float64{filling, full}, min: ptr(0), coarse: true,
 					description: "Fill of the fullest port space of the eight nodes that were fullest in the time range, against the effective ceiling.",
-					queries:     []query{{peaks(o, agentBudget, ofNode(o, rules.NodeFill)), "{{budget}} {{protocol}} {{instance}} {{" + o.ClusterLabel + "}}"}},
+					queries:     []query{{fullestNodes(o), "{{budget}} {{protocol}} {{instance}} {{" + o.ClusterLabel + "}}"}},
 				},
 				{
 					id: 31, coarse: true, title: "Do opens fail, and why?", unit: perSecond, min: ptr(0), none: "no agent has a sensor for failures",
@@ -56,6 +56,24 @@ func overview(o rules.Options) board {
 			}},
 		},
 	}
+}
+
+// fillOfNodes is the fill of the fullest port space of each node.
+func fillOfNodes(o rules.Options) func(of, still func(series string) string) string {
+	return func(of, still func(series string) string) string {
+		return of(sel(o, metrics.BusiestPortsHeld)) + " / " + on(o, agentBudget) + " group_left () " + by(o, "max", agentBudget, still(sel(o, metrics.BudgetEffectivePorts)))
+	}
+}
+
+// fullestNodes draws the fill of the eight nodes that were fullest in the time range. They are chosen before anything is
+// worked out of what they tell.
+func fullestNodes(o rules.Options) string {
+	busiest, ceiling := sel(o, metrics.BusiestPortsHeld), sel(o, metrics.BudgetEffectivePorts)
+	fullest := "topk(8, " + by(o, "max", agentBudget, "max_over_time("+busiest+"[$__range] @ end())") + " / " + by(o, "max", agentBudget, ceiling+" @ end()") + ")"
+	of := func(name string) string {
+		return by(o, "max", agentBudget, name+"\nand "+on(o, agentBudget)+" "+fullest)
+	}
+	return of(busiest) + "\n/\n" + of(ceiling)
 }
 
 // headline are the numbers of now, for a glance.

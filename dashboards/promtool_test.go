@@ -128,6 +128,11 @@ func TestPanelsShow(t *testing.T) {
 			`snat_budget_info{job="s", instance="n", budget="lb", model="azure-lb", pool="web"}`:         "1x40",
 			`snat_budget_info{job="s", instance="n", budget="nat", model="aws-nat-gateway", pool="web"}`: "1x40",
 		}, samples{`{budget="lb", model="azure-lb", pool="web"}`: 1}},
+		{"a pool is relieved at once", "snatwatch-overview.json", "A", 22, map[string]string{
+			`snat_busiest_ports_held{job="s", instance="n", budget="lb", protocol="tcp"}`:                      "1000x33 400x6",
+			`snat_budget_effective_ports{job="s", instance="n", budget="lb", protocol="tcp"}`:                  "1000x40",
+			`snat_budget_info{job="s", instance="n", budget="lb", model="azure-lb", scope="node", pool="web"}`: "1x40",
+		}, samples{`{budget="lb", pool="web", protocol="tcp"}`: 0.4}},
 		{"a node told twice is one", "snatwatch-overview.json", "A", 14, twice, samples{"{}": 1}},
 		{"fill of a node told twice", "snatwatch-overview.json", "C", 21, twice, samples{`{budget="lb", destination="203.0.113.7:443", instance="node-1:9959", job="snatwatch", protocol="tcp"}`: 1}},
 		{"CPU of machines by IPv6", "snatwatch-fleet.json", "B", 51, v6, samples{`{cluster="a", pool="web"}`: 0, `{cluster="a", pool="batch"}`: 1, `{cluster="b", pool="api"}`: 0.5}},

@@ -90,6 +90,23 @@ func peaks(o rules.Options, labels, x string) string {
 	return fmt.Sprintf("%s\nand %s\ntopk(8, max_over_time(%s[$__range] @ end()))", x, on(o, labels), x)
 }
 
+// ofPools aggregates by pool what each of its nodes tells, by agent, budget and protocol. Which node is of which pool was
+// so at the end of the time range, or last before: to look for it at each step would cost more than all the rest.
+func ofPools(o rules.Options, op, expr string) string {
+	info := "topk by (" + o.ClusterLabel + ", " + agent + ", budget) (1, last_over_time(" + sel(o, metrics.BudgetInfo) + "[$__range] @ end()))"
+	return by(o, op, pool, "("+expr+") * "+on(o, agent+", budget")+" group_left (pool) "+info)
+}
+
+// peaksOfPools draws the eight pools in which x was highest in the time range, from what nodes tell: what is recorded
+// by pool is up to two minutes old. x is given how to write what it is of, at each step or the highest, and how to write
+// what hardly moves, at each step or at the end.
+func peaksOfPools(o rules.Options, op string, x func(of, still func(series string) string) string) string {
+	now := func(series string) string { return series }
+	highest := func(series string) string { return "max_over_time(" + series + "[$__range] @ end())" }
+	end := func(series string) string { return series + " @ end()" }
+	return ofPools(o, op, x(now, now)) + "\nand " + on(o, pool) + "\ntopk(8, " + ofPools(o, op, x(highest, end)) + ")"
+}
+
 // The labels that tell one agent, one of its budgets, and a port space of nodes or of gateways, from another; the
 // cluster aside.
 const (
