@@ -27,9 +27,12 @@ const (
 	// Overrun: the kernel dropped events of Netns. What it dropped is unknown
 	// until a complete dump.
 	Overrun
+	// NoPort: an open failed before its first packet, because no local port was free towards the address of
+	// Flow.Destination, whose port is unknown (0). Protocol and Netns of Flow are set besides.
+	NoPort
 )
 
-var kindNames = [...]string{"none", "begin", "seen", "end", "abort", "opened", "closed", "overrun"}
+var kindNames = [...]string{"none", "begin", "seen", "end", "abort", "opened", "closed", "overrun", "no port"}
 
 func (k Kind) String() string { return name(kindNames[:], int(k), "kind") }
 
@@ -38,9 +41,9 @@ type Event struct {
 	Kind Kind
 	// At is when it was seen, on the agent's clock.
 	At Time
-	// Netns is the network namespace it was seen in (inode number); for Seen, Opened and
-	// Closed equal to Flow.Netns.
+	// Netns is the network namespace it was seen in (inode number); for Seen, Opened,
+	// Closed and NoPort equal to Flow.Netns.
 	Netns uint64
-	// Flow is set for Seen, Opened and Closed.
+	// Flow is set for Seen, Opened, Closed and NoPort.
 	Flow Flow
 }

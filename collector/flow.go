@@ -86,6 +86,10 @@ type Flow struct {
 	// Refused: the first packet was answered by a reset (Reason RST; in conntrack a TCP
 	// entry that never got IPS_ASSURED).
 	Refused bool
+	// PickedUp: conntrack met the flow in its middle, because its table was flushed or another machine had the flow before.
+	PickedUp bool
+	// Offloaded: a flow table sees its packets now (IPS_OFFLOAD), and conntrack does not.
+	Offloaded bool
 	// Zone is the conntrack zone, 0 for sockets.
 	Zone uint16
 	// ID is CTA_ID, or the lower half of a socket's cookie: it tells apart two flows that
@@ -105,6 +109,9 @@ type Flow struct {
 	Ended Interval
 	// Active is the time of the last packet in either direction, 0 where unknown.
 	Active Time
+	// Cut is when the flow ended at the latest, if a flow table saw its packets before: conntrack then does not believe
+	// its RST. 0 where nothing says so.
+	Cut Time
 
 	// Inode and Cgroup (cgroup v2 id) name the socket's owner; sockets only,
 	// 0 where unknown.

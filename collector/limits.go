@@ -17,6 +17,10 @@ type Limits struct {
 	// LocalPorts is net.ipv4.ip_local_port_range; Reserved is ip_local_reserved_ports.
 	LocalPorts PortRange
 	Reserved   []PortRange
+	// ReuseTimeWait is how long after its end the kernel gives the local port of a TCP flow to another one to the same
+	// destination: tcp_tw_reuse_delay, or 1 s before Linux 6.14, if tcp_tw_reuse is 1 and tcp_timestamps is on; else 0:
+	// not before the socket's TIME_WAIT is over. With tcp_tw_reuse=2 that is so for loopback alone.
+	ReuseTimeWait time.Duration
 	// Entries and EntriesMax are net.netfilter.nf_conntrack_count and _max.
 	Entries, EntriesMax int
 	// Events is nf_conntrack_events (0 off, 1 on, 2 auto), -1 where absent.

@@ -7,13 +7,14 @@ import (
 
 	"github.com/snatwatch/snatwatch/detector/metrics"
 	"github.com/snatwatch/snatwatch/rules"
+	"github.com/snatwatch/snatwatch/rules/alerts"
 )
 
 // agents is about the sensors themselves. Of a thousand nodes it shows those that are not well, and of the rest how
 // they are spread.
 func agents(o rules.Options) board {
 	return board{
-		uid: rules.BoardAgent, title: "snatwatch / Agent",
+		uid: alerts.BoardAgent, title: "snatwatch / Agent",
 		description: "Are the sensors well: does every agent see all flows, in time, at little cost, and do its forecasts come true?",
 		rows: []row{
 			{"Sight", []panel{
@@ -70,7 +71,7 @@ func agentCounts(o rules.Options) panel {
 
 func agentExceptions(o rules.Options) panel {
 	p := panel{
-		id: rules.PanelAgentExact, kind: rowsOf, height: 12, title: "Which agents are not well?", unit: countOf, none: "all are well",
+		id: alerts.PanelAgentExact, kind: rowsOf, height: 12, title: "Which agents are not well?", unit: countOf, none: "all are well",
 		description: "Agents that are down, inexact (no complete dump since the kernel last dropped events), late, or work from a config or a pool size that is not the latest: at most five of each kind, and how many there are stands above. Pool and Node do not narrow those that are down.",
 		columns:     []column{{label: "instance", title: "Node", width: 270, links: nodeLinks("Cluster")}},
 	}
@@ -172,7 +173,7 @@ func agentBrier(o rules.Options) panel {
 		queries = append(queries, query{by(o, "max", "", sel(o, metrics.ForecastBrierScore, at(h))), "within " + h + " {{" + o.ClusterLabel + "}}"})
 	}
 	return panel{
-		id: rules.PanelAgentBrier, coarse: true, title: "Do the forecasts come true?", unit: "none", min: ptr(0), max: ptr(1), thresholds: []float64{o.Thresholds.Brier},
+		id: alerts.PanelAgentBrier, coarse: true, title: "Do the forecasts come true?", unit: "none", min: ptr(0), max: ptr(1), thresholds: []float64{o.Thresholds.Brier},
 		description: "Brier score of past probabilities, of the agent and budget with the highest: 0 is perfect, 0.25 is a coin. A wrong cool-down in the config raises it, and so do bursts that come without a warning, which no forecast sees: is the budget contradicted, too?",
 		queries:     queries,
 	}

@@ -3,6 +3,8 @@ package dashboards
 import (
 	"github.com/snatwatch/snatwatch/detector/metrics"
 	"github.com/snatwatch/snatwatch/rules"
+	"github.com/snatwatch/snatwatch/rules/alerts"
+	"github.com/snatwatch/snatwatch/rules/records"
 )
 
 // pool tells one pool's budget from another.
@@ -11,7 +13,7 @@ const pool = "pool, budget, protocol"
 // fleet is pools, VIPs, tiers and shared gateways: what to buy, and what not.
 func fleet(o rules.Options) board {
 	return board{
-		uid: rules.BoardFleet, title: "snatwatch / Fleet",
+		uid: alerts.BoardFleet, title: "snatwatch / Fleet",
 		description: "Pools, VIPs, tiers and shared gateways side by side, and whether they are the right size.",
 		rows: []row{
 			{"Pools", fleetPools(o)},
@@ -26,12 +28,12 @@ const needsRules = "needs the recording rules"
 func fleetPools(o rules.Options) []panel {
 	t := o.Thresholds
 	told := "{{budget}} {{protocol}} {{pool}} {{" + o.ClusterLabel + "}}"
-	fullest := "\nand " + on(o, pool) + " topk(1, max_over_time(" + ofPool(o, rules.PoolFill) + "[$__range] @ end()))"
+	fullest := "\nand " + on(o, pool) + " topk(1, max_over_time(" + ofPool(o, records.PoolFill) + "[$__range] @ end()))"
 	ago := func(name string) string {
 		return "max without (horizon) (" + ofPool(o, name, at(o.PageHorizon)) + " offset " + o.PageHorizon + ")"
 	}
 	band := func(sign string) string {
-		return "clamp_min(max((" + ago(rules.PoolMean) + " " + sign + " 1.645 * sqrt(" + ago(rules.PoolVariance) + "))" + fullest + "), 0)"
+		return "clamp_min(max((" + ago(records.PoolMean) + " " + sign + " 1.645 * sqrt(" + ago(records.PoolVariance) + "))" + fullest + "), 0)"
 	}
 	likely := func(of, _ func(series string) string) string {
 		return of(sel(o, metrics.ExhaustionProbabilityMax, at(o.PageHorizon)))
@@ -58,8 +60,8 @@ func fleetPools(o rules.Options) []panel {
 			id: 45, title: "Did the forecast of " + o.PageHorizon + " before come true?", unit: countOf, min: ptr(0), bandLow: "low", bandHigh: "high", none: needsRules,
 			description: "Ports held by the pool whose node was fullest, and the forecast made of each moment " + o.PageHorizon + " before it, with the band that holds nine outcomes of ten if nodes are independent." + pools,
 			queries: []query{
-				{ofPool(o, rules.PoolHeld) + fullest, "held " + told},
-				{ago(rules.PoolMean) + fullest, "forecast " + told},
+				{ofPool(o, records.PoolHeld) + fullest, "held " + told},
+				{ago(records.PoolMean) + fullest, "forecast " + told},
 				{band("-"), "low"},
 				{band("+"), "high"},
 			},
@@ -67,7 +69,7 @@ func fleetPools(o rules.Options) []panel {
 		{
 			id: 44, width: 24, title: "Which pool opens the most flows?", unit: perSecond, min: ptr(0), none: needsRules,
 			description: "Flows opened per second by all nodes of a pool: the eight that opened most." + pools,
-			queries:     []query{{peaks(o, pool, ofPool(o, rules.PoolOpened)), told}},
+			queries:     []query{{peaks(o, pool, ofPool(o, records.PoolOpened)), told}},
 		},
 	}
 }
@@ -134,7 +136,7 @@ func fleetTiers(o rules.Options) []panel {
 	cpu := "1 - avg by (" + machine + ") (" + host("rate(node_cpu_seconds_total{mode=\"idle\", "+o.ClusterLabel+"=~\"$cluster\"}[5m])") + ")"
 	return []panel{
 		{
-			id: rules.PanelFleetTiers, kind: rowsOf, height: 7, title: "Which pool is near a tier's edge?", unit: countOf, sortBy: "Nodes to the edge", none: "no budget has tiers",
+			id: alerts.PanelFleetTiers, kind: rowsOf, height: 7, title: "Which pool is near a tier's edge?", unit: countOf, sortBy: "Nodes to the edge", none: "no budget has tiers",
 			description: "Pool size, VIPs, nodes that can be added before every node's share shrinks, and the ports after that. Pools whose budget has no tiers are not here.",
 			queries: []query{
 				tiered(metrics.PoolNodes), tiered(metrics.VIPs), tier("min", sel(o, metrics.PoolNodesToNextTier)),
@@ -170,7 +172,7 @@ func fleetTiers(o rules.Options) []panel {
 			id: 51, kind: rowsOf, width: 12, height: 8, title: "Did we buy nodes for their ports?", unit: share, sortBy: "Ports", none: needsRules,
 			description: "Fill of each pool's most loaded node, its peak of the time range, beside the mean CPU of its nodes in five minutes (from node_exporter, where it runs on the same machines). Full ports and idle CPU mean nodes bought for ports: a VIP is cheaper. Node and Job do not narrow it.",
 			queries: []query{
-				{by(o, "max", "pool", "max_over_time("+ofPool(o, rules.PoolFill)+"[$__range])"), ""},
+				{by(o, "max", "pool", "max_over_time("+ofPool(o, records.PoolFill)+"[$__range])"), ""},
 				{"avg by (" + o.ClusterLabel + ", pool) (\n  (" + cpu + ")\n  * on (" + machine + ") group_right () max by (" + machine + ", pool) (" + host(info) + ")\n)", ""},
 			},
 			columns: []column{
@@ -186,14 +188,14 @@ func fleetTiers(o rules.Options) []panel {
 func fleetGateways(o rules.Options) []panel {
 	t := o.Thresholds
 	told := "{{destination}} {{protocol}} {{budget}} {{gateway}} {{" + o.ClusterLabel + "}}"
-	likely := ofGateway(o, rules.GatewayProbability, at(o.PageHorizon))
-	left := ofGateway(o, rules.GatewayTime)
-	held, unseen := ofGateway(o, rules.GatewayHeld), ofGateway(o, rules.GatewayUnseen)
-	ceiling := " / " + on(o, gateway) + " group_left () " + ofGateway(o, rules.GatewayPorts)
+	likely := ofGateway(o, records.GatewayProbability, at(o.PageHorizon))
+	left := ofGateway(o, records.GatewayTime)
+	held, unseen := ofGateway(o, records.GatewayHeld), ofGateway(o, records.GatewayUnseen)
+	ceiling := " / " + on(o, gateway) + " group_left () " + ofGateway(o, records.GatewayPorts)
 	const gateways = " Pool, Node and Job do not narrow it: it is recorded by gateway."
 	return []panel{
 		{
-			id: rules.PanelFleetGateway, title: "Will a shared gateway run out?", unit: share, min: ptr(0), max: ptr(1), thresholds: []float64{t.PageClear, t.Page}, none: "no gateway is shared, or: " + needsRules,
+			id: alerts.PanelFleetGateway, title: "Will a shared gateway run out?", unit: share, min: ptr(0), max: ptr(1), thresholds: []float64{t.PageClear, t.Page}, none: "no gateway is shared, or: " + needsRules,
 			description: "Probability that all nodes behind a gateway together reach its ceiling at a destination within " + o.PageHorizon + ", from the sum of their forecasts: the eight highest." + gateways,
 			queries:     []query{{peaks(o, shared, likely), told}},
 		},
@@ -213,7 +215,7 @@ func fleetGateways(o rules.Options) []panel {
 		{
 			id: 63, title: "How many flows open at a gateway?", unit: perSecond, min: ptr(0), none: "no gateway is shared, or: " + needsRules,
 			description: "Flows opened per second by all nodes behind a gateway: the eight highest." + gateways,
-			queries:     []query{{peaks(o, gateway, ofGateway(o, rules.GatewayOpened)), "{{protocol}} {{budget}} {{gateway}} {{" + o.ClusterLabel + "}}"}},
+			queries:     []query{{peaks(o, gateway, ofGateway(o, records.GatewayOpened)), "{{protocol}} {{budget}} {{gateway}} {{" + o.ClusterLabel + "}}"}},
 		},
 	}
 }

@@ -7,7 +7,7 @@ import (
 
 	"github.com/snatwatch/snatwatch/detector"
 	"github.com/snatwatch/snatwatch/detector/metrics"
-	"github.com/snatwatch/snatwatch/rules"
+	"github.com/snatwatch/snatwatch/rules/records"
 )
 
 // writeRecords writes what the recording rules make of a fleet, at their intervals. TestFleetIsRecordedAsRulesDo
@@ -40,16 +40,16 @@ func (f *fleet) writeRecords(nodes []*simulated) {
 		add := func(name, more string, value func(float64) float64) {
 			f.add(metrics.Name(name), pool+more, fleetPast, interval, 0, value)
 		}
-		add(rules.PoolHeld, "", over(sum, held))
-		add(rules.PoolOpened, "", over(sum, func(n *simulated, _ float64) float64 { return 3 + float64(n.index%5) }))
-		add(rules.PoolFill, "", over(math.Max, func(n *simulated, before float64) float64 { return held(n, before) / 2 / n.ports }))
+		add(records.PoolHeld, "", over(sum, held))
+		add(records.PoolOpened, "", over(sum, func(n *simulated, _ float64) float64 { return 3 + float64(n.index%5) }))
+		add(records.PoolFill, "", over(math.Max, func(n *simulated, before float64) float64 { return held(n, before) / 2 / n.ports }))
 		for i, h := range detector.Horizons() {
 			at := "," + labels("horizon", metrics.HorizonValues()[i])
 			likely := func(n *simulated, before float64) float64 { return n.likely(before, h.Seconds()) }
-			add(rules.PoolProbability, at, over(math.Max, likely))
-			add(rules.PoolExpected, at, over(sum, likely))
-			add(rules.PoolMean, at, over(sum, func(n *simulated, before float64) float64 { return 2.05 / 2 * held(n, before) }))
-			add(rules.PoolVariance, at, over(sum, held))
+			add(records.PoolProbability, at, over(math.Max, likely))
+			add(records.PoolExpected, at, over(sum, likely))
+			add(records.PoolMean, at, over(sum, func(n *simulated, before float64) float64 { return 2.05 / 2 * held(n, before) }))
+			add(records.PoolVariance, at, over(sum, held))
 		}
 		if first.share != "" {
 			f.writeGateway(k.cluster, first)
@@ -64,23 +64,23 @@ func (f *fleet) writeGateway(cluster string, n *simulated) {
 		f.add(metrics.Name(name), gateway+more, fleetPast, time.Minute, 0, value)
 	}
 	always := func(v float64) func(float64) float64 { return func(float64) float64 { return v } }
-	add(rules.GatewayPorts, "", always(n.ports))
-	add(rules.GatewayUnseen, "", always(1200))
-	add(rules.GatewayOpened, "", always(310))
+	add(records.GatewayPorts, "", always(n.ports))
+	add(records.GatewayUnseen, "", always(1200))
+	add(records.GatewayOpened, "", always(310))
 	for d := range 30 {
 		to := "," + labels("destination", "203.0.113."+strconv.Itoa(7+d)+":443")
 		share := 0.85 / float64(1+d)
 		fill := func(before float64) float64 { return share - 0.0001*before*share }
-		add(rules.GatewayHeld, to, func(before float64) float64 { return math.Round(fill(before) * n.ports) })
+		add(records.GatewayHeld, to, func(before float64) float64 { return math.Round(fill(before) * n.ports) })
 		left := func(before float64) float64 {
 			if d > 0 {
 				return math.Inf(1)
 			}
 			return (1 - fill(before)) / 0.0001
 		}
-		add(rules.GatewayTime, to, left)
+		add(records.GatewayTime, to, left)
 		for i, h := range detector.Horizons() {
-			add(rules.GatewayProbability, to+","+labels("horizon", metrics.HorizonValues()[i]), func(before float64) float64 {
+			add(records.GatewayProbability, to+","+labels("horizon", metrics.HorizonValues()[i]), func(before float64) float64 {
 				if d > 0 {
 					return 0
 				}

@@ -6,6 +6,7 @@ import (
 
 	"github.com/snatwatch/snatwatch/detector/metrics"
 	"github.com/snatwatch/snatwatch/rules"
+	"github.com/snatwatch/snatwatch/rules/alerts"
 )
 
 func ptr(f float64) *float64 { return &f }
@@ -13,7 +14,7 @@ func ptr(f float64) *float64 { return &f }
 // node is one node's port spaces.
 func node(o rules.Options) board {
 	b := board{
-		uid: rules.BoardNode, title: "snatwatch / Node", one: true, starts: "destination",
+		uid: alerts.BoardNode, title: "snatwatch / Node", one: true, starts: "destination",
 		description: "One node's port spaces: fill and forecast, what would help, hold times, arrivals, failures and the table's edge. Choose the node above.",
 		rows: []row{
 			{"Ports", nodePorts(o)},
@@ -63,12 +64,12 @@ func nodePorts(o rules.Options) []panel {
 	cell := func(expr string) query { return query{by(o, "max", space, expr), ""} }
 	return []panel{
 		{
-			id: rules.PanelNodeHeld, title: "How full is each destination's port space?", unit: share, min: ptr(0), thresholds: []float64{filling, full},
+			id: alerts.PanelNodeHeld, title: "How full is each destination's port space?", unit: share, min: ptr(0), thresholds: []float64{filling, full},
 			description: "Ports held, live and cooling, of the eight port spaces that were fullest in the time range, as a share of the effective ceiling. At 100 % new flows to that destination fail. The ports themselves stand in the table below.",
 			queries:     []query{{fillOf(held) + fullest(8), told}},
 		},
 		{
-			id: rules.PanelNodeProbability, title: "How likely is exhaustion, and by when?", unit: share, thresholds: []float64{t.PageClear, t.Page}, min: ptr(0), max: ptr(1),
+			id: alerts.PanelNodeProbability, title: "How likely is exhaustion, and by when?", unit: share, thresholds: []float64{t.PageClear, t.Page}, min: ptr(0), max: ptr(1),
 			description: "The highest probability over destinations that the effective ceiling is reached by each horizon. The page is raised at the red line (at " + o.PageHorizon + ") and cleared below the orange one.",
 			queries:     within,
 		},
@@ -142,7 +143,7 @@ func nodePorts(o rules.Options) []panel {
 
 // nodeOwners says who holds the ports of the exported port spaces.
 func nodeOwners(o rules.Options) panel {
-	const owned = space + ", owner_kind, owner"
+	const owned = space + ", owner_kind, owner, owner_container"
 	held := by(o, "max", owned, sel(o, metrics.OwnerPortsHeld, `owner!="other"`))
 	workload := by(o, "max", agent+", owner_kind, owner, workload", sel(o, metrics.OwnerInfo))
 	named := "(" + held + "\n* " + on(o, agent+", owner_kind, owner") + " group_left (workload) " + workload + ")\nor " + on(o, owned) + " " + held
@@ -154,6 +155,7 @@ func nodeOwners(o rules.Options) panel {
 			{label: "owner", title: "Owner", width: 260},
 			{label: "Value", title: "Held", width: 80},
 			{label: "destination", title: "Destination", width: 340},
+			{label: "owner_container", title: "Container", width: 140},
 			{label: "workload", title: "Workload", width: 140},
 			{label: "owner_kind", title: "Kind", width: 90},
 			{label: "protocol", title: "Protocol", width: 90},
@@ -169,7 +171,7 @@ func nodeFlows(o rules.Options) []panel {
 	cluster := " {{" + o.ClusterLabel + "}}"
 	return []panel{
 		{
-			id: rules.PanelNodeHoldTimes, kind: density, title: "How long are ports held?", unit: seconds,
+			id: alerts.PanelNodeHoldTimes, kind: density, title: "How long are ports held?", unit: seconds,
 			description: "Hold times (lifetime and cool-down) of ports released, as a heat map.",
 			queries:     []query{{"sum by (le) (" + rate(suffix(o, metrics.HoldSeconds, "_bucket")) + ")", "{{le}}"}},
 		},
@@ -184,7 +186,7 @@ func nodeFlows(o rules.Options) []panel {
 			queries:     []query{{by(o, "sum", "budget, protocol", rate(sel(o, metrics.FlowsOpened))), "{{budget}} {{protocol}}" + cluster}},
 		},
 		{
-			id: rules.PanelNodeClosed, title: "How do flows end?", unit: perSecond, min: ptr(0),
+			id: alerts.PanelNodeClosed, title: "How do flows end?", unit: perSecond, min: ptr(0),
 			description: "Flows ended per second by reason. idle under TCP: the NAT forgot a flow that the application still holds.",
 			queries:     []query{{by(o, "sum", "reason, protocol", rate(sel(o, metrics.FlowsClosed))), "{{reason}} {{protocol}}" + cluster}},
 		},
@@ -225,7 +227,7 @@ func nodeFailures(o rules.Options) []panel {
 	}
 	return []panel{
 		{
-			id: rules.PanelNodeFailures, title: "Do opens fail, and why?", unit: perSecond, min: ptr(0), none: "no sensor for failures on this node",
+			id: alerts.PanelNodeFailures, title: "Do opens fail, and why?", unit: perSecond, min: ptr(0), none: "no sensor for failures on this node",
 			description: "Flows per second that did not open, by cause. ports: for lack of ports; refused: answered by a RST; unanswered: no answer although ports were left.",
 			queries:     []query{{by(o, "sum", "cause, protocol", rate(sel(o, metrics.OpenFailures))), "{{cause}} {{protocol}}" + cluster}},
 		},
@@ -253,7 +255,7 @@ func nodeFailures(o rules.Options) []panel {
 			queries:     []query{{by(o, "max", "netns", sel(o, metrics.ConntrackEntries)+" / "+sel(o, metrics.ConntrackEntriesLimit)), "network namespace {{netns}}" + cluster}},
 		},
 		{
-			id: rules.PanelNodeTier, kind: rowsOf, width: 12, title: "What is the budget, and what would the next tier give?", unit: countOf, sortBy: "Contradicted",
+			id: alerts.PanelNodeTier, kind: rowsOf, width: 12, title: "What is the budget, and what would the next tier give?", unit: countOf, sortBy: "Contradicted",
 			description: "Ports in each port space now, nodes left before the share shrinks, and the ports after that; and whether what is seen contradicts the budget: then its ports or its cool-down are wrong, and the forecast with them.",
 			queries: []query{
 				budget("max", metrics.BudgetPorts, `protocol="tcp"`), budget("min", metrics.PoolNodesToNextTier),

@@ -8,6 +8,8 @@ import (
 
 	"github.com/snatwatch/snatwatch/detector/metrics"
 	"github.com/snatwatch/snatwatch/rules"
+	"github.com/snatwatch/snatwatch/rules/alerts"
+	"github.com/snatwatch/snatwatch/rules/records"
 )
 
 // full is the fill at which a port space counts as full on boards: a saturated one hovers just below its ceiling, as
@@ -44,7 +46,7 @@ func overview(o rules.Options) board {
 				{
 					id: 32, title: "Do more flows arrive?", unit: perSecond, min: ptr(0), none: needsRules,
 					description: "Flows opened per second by pool: the eight that opened most. It is recorded every two minutes; Node and Job do not narrow it.",
-					queries:     []query{{peaks(o, "pool, budget, protocol", ofPool(o, rules.PoolOpened)), "{{budget}} {{protocol}} {{pool}} {{" + o.ClusterLabel + "}}"}},
+					queries:     []query{{peaks(o, "pool, budget, protocol", ofPool(o, records.PoolOpened)), "{{budget}} {{protocol}} {{pool}} {{" + o.ClusterLabel + "}}"}},
 				},
 				{
 					id: 33, coarse: true, width: 24, title: "Are ports held longer?", unit: period, min: ptr(0),
@@ -80,7 +82,7 @@ func fullestNodes(o rules.Options) string {
 func headline(o rules.Options) []panel {
 	t := o.Thresholds
 	failed := sel(o, metrics.OpenFailures, `cause="`+metrics.CausePorts+`"`)
-	fullGateway := "(" + ofGateway(o, rules.GatewayHeld) + " >= " + on(o, gateway) + " group_left () " + fmt.Sprint(full) + " * " + ofGateway(o, rules.GatewayPorts) + ")"
+	fullGateway := "(" + ofGateway(o, records.GatewayHeld) + " >= " + on(o, gateway) + " group_left () " + fmt.Sprint(full) + " * " + ofGateway(o, records.GatewayPorts) + ")"
 	unanswered := "rate(" + sel(o, metrics.OpenFailures, `cause="`+metrics.CauseUnanswered+`"`) + "[2m])"
 	exact := sel(o, metrics.LedgerExact)
 	return []panel{
@@ -89,7 +91,7 @@ func headline(o rules.Options) []panel {
 			description: "The highest probability over all nodes and destinations, and over all shared gateways and destinations, that the effective ceiling is reached within " + o.PageHorizon + ". The page is raised at the red threshold.",
 			queries: []query{
 				{"max(" + sel(o, metrics.ExhaustionProbabilityMax, at(o.PageHorizon)) + ")", "a node"},
-				{"max(" + behind(o, ofGateway(o, rules.GatewayProbability, at(o.PageHorizon))) + ")", "a gateway"},
+				{"max(" + behind(o, ofGateway(o, records.GatewayProbability, at(o.PageHorizon))) + ")", "a gateway"},
 			},
 		},
 		{
@@ -98,7 +100,7 @@ func headline(o rules.Options) []panel {
 			description: "The shortest median time to exhaustion over all nodes and destinations, and over all shared gateways and destinations.",
 			queries: []query{
 				{"clamp_max(min(" + sel(o, metrics.SoonestExhaustion) + "), " + pastHour + ")", "a node"},
-				{"clamp_max(min(" + behind(o, ofGateway(o, rules.GatewayTime)) + "), " + pastHour + ")", "a gateway"},
+				{"clamp_max(min(" + behind(o, ofGateway(o, records.GatewayTime)) + "), " + pastHour + ")", "a gateway"},
 			},
 		},
 		{
@@ -109,7 +111,7 @@ func headline(o rules.Options) []panel {
 				{"sum(increase(" + failed + "[1h]))", inAnHour},
 				{
 					"sum(" + unanswered + " * " + on(o, agent+", budget") + " group_left (gateway) " + budgetInfo(o, `scope="shared"`) +
-						"\nand " + on(o, gateway) + " " + fullGateway + ")\nor\n0 * count(" + ofGateway(o, rules.GatewayPorts) + ")", "now, at a gateway",
+						"\nand " + on(o, gateway) + " " + fullGateway + ")\nor\n0 * count(" + ofGateway(o, records.GatewayPorts) + ")", "now, at a gateway",
 				},
 			},
 			units: map[string]string{inAnHour: countOf},
@@ -119,7 +121,7 @@ func headline(o rules.Options) []panel {
 			description: "Nodes that failed to open flows for lack of ports within two minutes or whose fullest port space is 98 % of the effective ceiling, and shared gateways of which all nodes together hold as much to a destination.",
 			queries: []query{
 				{counted(by(o, "count", "instance", nodeFull(o)+"\nor\n(increase("+failed+"[2m]) > 0)"), sel(o, metrics.BudgetEffectivePorts)), "nodes"},
-				{counted(by(o, "count", "gateway", behind(o, fullGateway)), ofGateway(o, rules.GatewayPorts)), "gateways"},
+				{counted(by(o, "count", "gateway", behind(o, fullGateway)), ofGateway(o, records.GatewayPorts)), "gateways"},
 			},
 		},
 		{
@@ -161,12 +163,12 @@ func first(o rules.Options) panel {
 	fill := node(metrics.BusiestPortsHeld) + " / " + node(metrics.BudgetEffectivePorts)
 	likely := func(horizon string) string { return node(metrics.ExhaustionProbabilityMax, at(horizon)) }
 	// The worst: most likely to run out, and the fullest of those that are as likely. One selector reads all three.
-	worst := "\nand " + on(o, agentBudget) + " topk(15, " + by(o, "sum", agentBudget, ofNode(o, "", fmt.Sprintf(`__name__=~"%s|%s"`, metrics.ExhaustionProbabilityMax, rules.NodeFill),
+	worst := "\nand " + on(o, agentBudget) + " topk(15, " + by(o, "sum", agentBudget, ofNode(o, "", fmt.Sprintf(`__name__=~"%s|%s"`, metrics.ExhaustionProbabilityMax, records.NodeFill),
 		fmt.Sprintf(`horizon=~"%s|%s|"`, o.PageHorizon, o.TicketHorizon))) + ")"
 	of := func(name string, more ...string) string { return by(o, "max", shared, ofGateway(o, name, more...)) }
-	ports := by(o, "max", gateway, ofGateway(o, rules.GatewayPorts))
-	fillShared := of(rules.GatewayHeld) + " / " + on(o, gateway) + " group_left () " + ports
-	worstShared := fmt.Sprintf("\nand %s topk(5, %s + %s + %s)", on(o, shared), of(rules.GatewayProbability, at(o.PageHorizon)), of(rules.GatewayProbability, at(o.TicketHorizon)),
+	ports := by(o, "max", gateway, ofGateway(o, records.GatewayPorts))
+	fillShared := of(records.GatewayHeld) + " / " + on(o, gateway) + " group_left () " + ports
+	worstShared := fmt.Sprintf("\nand %s topk(5, %s + %s + %s)", on(o, shared), of(records.GatewayProbability, at(o.PageHorizon)), of(records.GatewayProbability, at(o.TicketHorizon)),
 		behind(o, fillShared))
 	// Rows of a table join where their labels are equal, so each column names the destination that runs out first,
 	// but of agents that do not tell it.
@@ -184,12 +186,12 @@ func first(o rules.Options) panel {
 		description: "The fifteen nodes and five gateways most likely to run out of ports, and the fullest of those that are as likely: the destination that runs out first and the median time that is left, the probability within " + o.PageHorizon +
 			", fill and ports held of the fullest port space and their change in a minute; who holds the most ports to the destination, and how many; and of what the node's page advises, what gains the most ports. A node leads to its board, its page and the runbook.",
 		queries: []query{
-			{clamp(soonest) + worst + "\nor\n" + clamp(of(rules.GatewayTime)) + worstShared, ""},
-			both(likely(o.PageHorizon), of(rules.GatewayProbability, at(o.PageHorizon))),
+			{clamp(soonest) + worst + "\nor\n" + clamp(of(records.GatewayTime)) + worstShared, ""},
+			both(likely(o.PageHorizon), of(records.GatewayProbability, at(o.PageHorizon))),
 			both(fill, fillShared),
-			both(held, of(rules.GatewayHeld)),
+			both(held, of(records.GatewayHeld)),
 			both(held+" - "+by(o, "max", agentBudget, minuteAgo(sel(o, metrics.BusiestPortsHeld))),
-				of(rules.GatewayHeld)+" - "+by(o, "max", shared, minuteAgo(ofGateway(o, rules.GatewayHeld)))),
+				of(records.GatewayHeld)+" - "+by(o, "max", shared, minuteAgo(ofGateway(o, records.GatewayHeld)))),
 			{by(o, "max", agent+", budget, measure", "topk by ("+o.ClusterLabel+", "+agent+", budget) (1, "+sel(o, metrics.AdvicePorts)+")") +
 				strings.Replace(worst, on(o, agentBudget), on(o, agent+", budget"), 1), ""},
 			{by(o, "max", space+", owner", "topk by ("+o.ClusterLabel+", "+agentBudget+") (1, "+sel(o, metrics.SoonestOwnerHeld)+")") + worst, ""},
@@ -204,7 +206,7 @@ func first(o rules.Options) panel {
 			{label: "Value #E", title: "In a minute", width: 100, unit: countOf, mappings: []dashboard.ValueMapping{mapNull(shownAs("–", "transparent"))}},
 			{label: "owner", title: "Most held by", width: 200},
 			{label: "Value #G", title: "Of them", width: 80, unit: countOf, mappings: []dashboard.ValueMapping{mapNull(shownAs("–", "transparent"))}},
-			{label: "gateway", title: "Gateway", width: 130, links: []link{{"The fleet's board", "/d/" + rules.BoardFleet + "?${datasource:queryparam}&${__url_time_range}"}}},
+			{label: "gateway", title: "Gateway", width: 130, links: []link{{"The fleet's board", "/d/" + alerts.BoardFleet + "?${datasource:queryparam}&${__url_time_range}"}}},
 			{label: "budget", title: "Budget", width: 90},
 			{label: "protocol", title: "Protocol", width: 75},
 			{label: "vip", title: "VIP", width: 120},

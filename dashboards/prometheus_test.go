@@ -25,6 +25,7 @@ import (
 	"github.com/snatwatch/snatwatch/detector/metrics"
 	"github.com/snatwatch/snatwatch/internal/prom"
 	"github.com/snatwatch/snatwatch/rules"
+	"github.com/snatwatch/snatwatch/rules/alerts"
 )
 
 // In a real Prometheus that scrapes two nodes in trouble and evaluates the rules, every panel shows something,
@@ -56,7 +57,7 @@ func TestRealPrometheus(t *testing.T) {
 		for name, b := range load(t) {
 			for _, p := range b.Panels {
 				for _, target := range p.Targets {
-					if p.ID == rules.PanelAgentExact && target.RefID == "A" {
+					if p.ID == alerts.PanelAgentExact && target.RefID == "A" {
 						continue // no agent was there and is down
 					}
 					if !shows(t, substitute(target.Expr)) {
@@ -255,9 +256,11 @@ func trouble(since time.Duration) *metrics.View {
 		}}
 	}
 	pod := collector.Owner{Kind: collector.KindPod, Name: "payments/checkout-7d9f", Workload: "checkout", WorkloadKind: "Deployment"}
+	inPod := pod
+	inPod.Container = "api"
 	protocol := func(ports, held int) detector.AccountSnapshot {
 		s := space(ports, held)
-		s.Owners = []detector.OwnerHeld{{Number: 2, Owner: pod, Held: held}}
+		s.Owners = []detector.OwnerHeld{{Number: 2, Owner: inPod, Held: held}}
 		return detector.AccountSnapshot{
 			Protocol: collector.TCP, Terms: budget.Terms{Ports: ports, Effective: ports, Total: 64 * ports},
 			Held: held + 2, Live: s.Live, Cooling: s.Cooling, Busiest: held, Opening: 5, Stalled: 5,
@@ -290,7 +293,7 @@ func trouble(since time.Duration) *metrics.View {
 		Outer:     []uint64{1},
 		Sources:   []metrics.Source{{Netns: 1, Name: "conntrack", Strategy: "poll", DecodeErrors: n(1), Dump: 120 * time.Millisecond}},
 		Kernel:    []metrics.Kernel{{Counters: collector.Counters{Netns: 1, Entries: 262_000, Found: n(50), InsertFailed: n(3), Drop: n(1)}, EntriesMax: 262_144, Counted: true}},
-		Causes:    []string{metrics.CauseUnanswered, metrics.CauseRefused, metrics.CausePorts},
+		Causes:    metrics.Causes{Further: []string{metrics.CauseUnanswered, metrics.CauseRefused, metrics.CausePorts}},
 		Stalled:   true,
 		PoolStale: map[string]bool{"lb": true},
 		Measures: func(*detector.BudgetSnapshot) []metrics.Measure {

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/snatwatch/snatwatch/rules"
+	"github.com/snatwatch/snatwatch/rules/records"
 )
 
 // most is the number of series that a reader can tell apart in one panel.
@@ -61,7 +62,7 @@ func TestFleetIsRecordedAsRulesDo(t *testing.T) {
 	compared := 0
 	for _, g := range rules.Default().Groups() {
 		for _, r := range g.Records {
-			if !strings.HasPrefix(r.Name, "pool:") && r.Name != rules.NodeFill {
+			if !strings.HasPrefix(r.Name, "pool:") && r.Name != records.NodeFill {
 				continue
 			}
 			want := a.now(t, r.Expr)

@@ -6,7 +6,7 @@ import (
 	"github.com/grafana/grafana-foundation-sdk/go/dashboard"
 	"github.com/grafana/grafana-foundation-sdk/go/table"
 
-	"github.com/snatwatch/snatwatch/rules"
+	"github.com/snatwatch/snatwatch/rules/alerts"
 )
 
 // column renames a label, "Value" or, with several queries, "Value #A". What stands here goes before the panel's own.
@@ -31,7 +31,7 @@ func nodeLinks(cluster string) []link {
 		at = "&var-cluster=${__data.fields." + cluster + ":percentencode}" + at
 	}
 	return []link{
-		{"The node's board", "/d/" + rules.BoardNode + "?${datasource:queryparam}&${job:queryparam}" + at},
+		{"The node's board", "/d/" + alerts.BoardNode + "?${datasource:queryparam}&${job:queryparam}" + at},
 		{"The agent's page: why, and what helps", "http://${__data.fields.Node}/"},
 	}
 }

@@ -7,6 +7,10 @@ import (
 	"time"
 
 	"github.com/snatwatch/snatwatch/detector/metrics"
+	"github.com/snatwatch/snatwatch/rules/alerts"
+	"github.com/snatwatch/snatwatch/rules/alerts/pages"
+	"github.com/snatwatch/snatwatch/rules/alerts/tickets"
+	"github.com/snatwatch/snatwatch/rules/query"
 )
 
 // GrafanaDatasource is the uid of the Prometheus data source that the Grafana-managed
@@ -21,19 +25,19 @@ const grafanaTick = 10 * time.Second
 // runs no rules. Recorded series are written out in full. It takes Grafana 10.4.1, which was the first
 // to know KeepLast; recovery thresholds are older (10.3).
 func (o Options) Grafana() ([]byte, error) {
-	o.inline = true
-	group := func(name string, every time.Duration, alerts []Alert) any {
+	o.Inline = true
+	group := func(name string, every time.Duration, list []alerts.Alert) any {
 		var out []any
-		for _, a := range alerts {
+		for _, a := range list {
 			out = append(out, grafanaRule(o, a))
 		}
-		return map[string]any{"orgId": 1, "name": name, "folder": "snatwatch", "interval": duration(every), "rules": out}
+		return map[string]any{"orgId": 1, "name": name, "folder": "snatwatch", "interval": query.Duration(every), "rules": out}
 	}
 	body, err := marshal(map[string]any{
 		"apiVersion": 1,
 		"groups": []any{
-			group("snatwatch-pages", grafanaTick, o.pages()),
-			group("snatwatch-tickets", (o.FleetInterval + grafanaTick - 1).Truncate(grafanaTick), o.tickets()),
+			group("snatwatch-pages", grafanaTick, pages.All(o.Options)),
+			group("snatwatch-tickets", (o.FleetInterval + grafanaTick - 1).Truncate(grafanaTick), tickets.All(o.Options)),
 		},
 	})
 	if err != nil {
@@ -55,7 +59,7 @@ type level struct {
 func (o Options) levels() map[string]level {
 	t := o.Thresholds
 	compare := func(op string, raise, half float64, end string) level {
-		return level{suffix: op + number(raise) + end, half: op + number(half) + end, raise: raise}
+		return level{suffix: op + query.Number(raise) + end, half: op + query.Number(half) + end, raise: raise}
 	}
 	above := func(raise float64) level { return compare("> ", raise, raise/2, "\n") }
 	probability := func(raise, under float64) level {
@@ -67,7 +71,7 @@ func (o Options) levels() map[string]level {
 	edge.below = true
 	return map[string]level{
 		"SnatExhaustionPredicted":   probability(t.Page, t.PageClear),
-		gatewayPage:                 probability(t.Page, t.PageClear),
+		pages.GatewayExhaustion:     probability(t.Page, t.PageClear),
 		"SnatExhaustionExpected":    probability(t.Ticket, t.TicketClear),
 		"SnatForecastMiscalibrated": above(t.Brier),
 		"SnatOpenFailures":          above(t.FailureRatio),
@@ -102,20 +106,20 @@ type fact struct{ expr, text string }
 
 // facts are those of the pages of nodes: cheap ones, since Grafana asks every ten seconds. Their labels are a part of
 // the alert's, by which Grafana finds the value that belongs to an instance.
-func (o Options) facts(a Alert) []fact {
+func (o Options) facts(a alerts.Alert) []fact {
 	if a.Name != "SnatExhaustionPredicted" && a.Name != "SnatPortsExhausted" {
 		return nil
 	}
-	each := o.agent(metrics.LabelBudget, metrics.LabelProtocol)
-	busiest, ceiling := o.perNode("max", o.m(metrics.BusiestPortsHeld)), o.perNode("max", o.m(metrics.BudgetEffectivePorts))
-	soonest := o.perNode("min", o.m(metrics.SoonestExhaustion), metrics.LabelVIP, metrics.LabelDestination)
-	near, last := o.m(metrics.LikelyExhaustion, horizonIs(o.PageHorizon)), fact{soonest + " > 0 < +Inf", " At this course it is full in {{ (index .Values `REF`).Value | " + period + " }}."}
+	each := o.Agent(metrics.LabelBudget, metrics.LabelProtocol)
+	busiest, ceiling := o.PerNode("max", o.Metric(metrics.BusiestPortsHeld)), o.PerNode("max", o.Metric(metrics.BudgetEffectivePorts))
+	soonest := o.PerNode("min", o.Metric(metrics.SoonestExhaustion), metrics.LabelVIP, metrics.LabelDestination)
+	near, last := o.Metric(metrics.LikelyExhaustion, query.HorizonIs(o.PageHorizon)), fact{soonest + " > 0 < +Inf", " At this course it is full in {{ (index .Values `REF`).Value | " + alerts.Period + " }}."}
 	if a.Name == "SnatPortsExhausted" {
 		near, last = busiest+" > 0.95 * "+ceiling, fact{soonest, " The first that ran out is {{ index (index .Values `REF`).Labels `destination` }}."}
 	}
 	facts := []fact{
-		{busiest, " The fullest port space there holds {{ (index .Values `REF`).Value | " + whole + " }} ports"},
-		{ceiling, "; the effective ceiling is {{ (index .Values `REF`).Value | " + whole + " }}."},
+		{busiest, " The fullest port space there holds {{ (index .Values `REF`).Value | " + alerts.Whole + " }} ports"},
+		{ceiling, "; the effective ceiling is {{ (index .Values `REF`).Value | " + alerts.Whole + " }}."},
 		last,
 	}
 	for i := range facts {
@@ -129,7 +133,7 @@ func (o Options) facts(a Alert) []fact {
 // stands in .Values. What an instance without data lacks is an error in a template unless it is looked up by index.
 // While the server cannot be asked an alert stays what it is: to resolve a page then, or to raise one, would both be
 // wrong. One ticket says that nobody can be asked.
-func grafanaRule(o Options, a Alert) map[string]any {
+func grafanaRule(o Options, a alerts.Alert) map[string]any {
 	annotations := o.annotations(a)
 	lookUp := func(text string) string {
 		text = regexp.MustCompile(`\$labels\.(\w+)`).ReplaceAllString(text, "(index .Labels `$1`)")
@@ -164,8 +168,8 @@ func grafanaRule(o Options, a Alert) map[string]any {
 		data = append(data, ask(ref, f.expr))
 		description += "{{ if (index .Values `" + ref + "`).Labels }}" + strings.ReplaceAll(f.text, "REF", ref) + "{{ end }}"
 	}
-	if strings.HasSuffix(a.Detail, helps) {
-		description += lookUp(helps)
+	if strings.HasSuffix(a.Detail, alerts.Helps) {
+		description += lookUp(alerts.Helps)
 	}
 	annotations["description"] = description
 	return map[string]any{
@@ -175,8 +179,8 @@ func grafanaRule(o Options, a Alert) map[string]any {
 		"data":          data,
 		"noDataState":   "OK",
 		"execErrState":  onError,
-		"for":           grafanaDuration(duration(a.For)),
-		"keepFiringFor": grafanaDuration(duration(a.KeepFiringFor)),
+		"for":           grafanaDuration(query.Duration(a.For)),
+		"keepFiringFor": grafanaDuration(query.Duration(a.KeepFiringFor)),
 		"labels":        map[string]string{"severity": a.Severity},
 		"annotations":   annotations,
 		"isPaused":      false,

@@ -13,6 +13,7 @@ import (
 	"github.com/prometheus/prometheus/promql/parser"
 
 	"github.com/snatwatch/snatwatch/rules"
+	"github.com/snatwatch/snatwatch/rules/records"
 )
 
 // What holds on every engine: those that write results a while after the evaluation, those whose evaluators stamp a label on
@@ -42,7 +43,7 @@ func TestAlertsStandOnOneRecordedLink(t *testing.T) {
 
 // link is a record that an expression reads, and its group.
 type link struct {
-	record rules.Record
+	record records.Record
 	group  string
 }
 

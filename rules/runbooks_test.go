@@ -63,7 +63,7 @@ func TestModelsThatTranslateHere(t *testing.T) {
 		}
 	}
 	if diff := cmp.Diff([]string{"linux"}, got); diff != "" {
-		t.Errorf("models that translate on this machine, which alert_ports_exhausted.go names (-want +got):\n%s", diff)
+		t.Errorf("models that translate on this machine, which alerts/pages/ports_exhausted.go names (-want +got):\n%s", diff)
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/snatwatch/snatwatch/rules"
+	"github.com/snatwatch/snatwatch/rules/options"
 )
 
 // What VictoriaMetrics cannot show: it stores no NaN, and its tests begin in the year 2000, which no series of
@@ -29,7 +30,7 @@ func TestVMAlertTool(t *testing.T) {
 	}
 	dir := t.TempDir()
 	o := rules.Default()
-	o.Engine = rules.VictoriaMetrics
+	o.Engine = options.VictoriaMetrics
 	files, err := o.Files()
 	if err != nil {
 		t.Fatal(err)
@@ -122,7 +123,7 @@ func TestShardReadsItsClustersAlone(t *testing.T) {
 // Each engine evaluates the same expressions, and VictoriaMetrics and Thanos the pages when Prometheus does.
 func TestEnginesShareTheirExpressions(t *testing.T) {
 	t.Parallel()
-	read := func(e rules.Engine) map[string]struct {
+	read := func(e options.Engine) map[string]struct {
 		Interval string
 		Rules    []struct{ Record, Alert, Expr string }
 	} {
@@ -155,13 +156,13 @@ func TestEnginesShareTheirExpressions(t *testing.T) {
 		}
 		return out
 	}
-	want := read(rules.Prometheus)
-	for _, e := range rules.Engines() {
+	want := read(options.Prometheus)
+	for _, e := range options.Engines() {
 		for name, g := range read(e) {
 			if !slices.Equal(g.Rules, want[name].Rules) {
 				t.Errorf("%s: group %s has other expressions", e, name)
 			}
-			if g.Interval == "" && e != rules.Prometheus {
+			if g.Interval == "" && e != options.Prometheus {
 				t.Errorf("%s: group %s has no interval: it would be a minute", e, name)
 			}
 		}

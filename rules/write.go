@@ -9,6 +9,10 @@ import (
 	"time"
 
 	"go.yaml.in/yaml/v3"
+
+	"github.com/snatwatch/snatwatch/rules/alerts"
+	"github.com/snatwatch/snatwatch/rules/options"
+	"github.com/snatwatch/snatwatch/rules/query"
 )
 
 // A rule file as Prometheus reads it: model/rulefmt.
@@ -78,13 +82,13 @@ func (o Options) Operator(labels map[string]string) ([]byte, error) {
 func (o Options) ruleGroups(groups []Group) []ruleGroup {
 	var out []ruleGroup
 	for _, g := range groups {
-		rg := o.Engine.group(g)
+		rg := evaluated(g, o.Engine)
 		for _, r := range g.Records {
 			rg.Rules = append(rg.Rules, rule{Record: r.Name, Expr: r.Expr, Labels: r.Labels})
 		}
 		for _, a := range g.Alerts {
 			rg.Rules = append(rg.Rules, rule{
-				Alert: a.Name, Expr: a.Expr, For: duration(a.For), KeepFiringFor: duration(a.KeepFiringFor),
+				Alert: a.Name, Expr: a.Expr, For: query.Duration(a.For), KeepFiringFor: query.Duration(a.KeepFiringFor),
 				Labels: labels(a), Annotations: o.annotations(a),
 			})
 		}
@@ -93,13 +97,33 @@ func (o Options) ruleGroups(groups []Group) []ruleGroup {
 	return out
 }
 
-func labels(a Alert) map[string]string {
+// pageInterval is how often the pages of nodes are evaluated where no option says. vmalert and Thanos' ruler evaluate what
+// does not say once a minute, whatever is scraped.
+const pageInterval = 15 * time.Second
+
+// evaluated is a group without its rules, as an engine evaluates it when Prometheus would. vmalert asks for the past by default,
+// for what was 30 s ago, rounded down to the group's interval: up to 8 minutes more for what is recorded seldom. And
+// VictoriaMetrics hides the newest 30 s of an answer.
+func evaluated(g Group, by options.Engine) ruleGroup {
+	if by != options.Prometheus && g.Interval == 0 {
+		g.Interval = pageInterval
+	}
+	out := ruleGroup{Name: g.Name, Interval: query.Duration(g.Interval)}
+	if by == options.VictoriaMetrics {
+		out.EvalDelay = "0s"
+		out.EvalAlignment = new(bool)
+		out.Params = map[string][]string{"latency_offset": {"1ms"}}
+	}
+	return out
+}
+
+func labels(a alerts.Alert) map[string]string {
 	out := map[string]string{"severity": a.Severity}
 	maps.Copy(out, a.Labels)
 	return out
 }
 
-func (o Options) annotations(a Alert) map[string]string {
+func (o Options) annotations(a alerts.Alert) map[string]string {
 	out := map[string]string{
 		"summary":     a.Summary,
 		"description": a.Description + a.Detail,
@@ -115,7 +139,7 @@ func (o Options) annotations(a Alert) map[string]string {
 }
 
 // panelURL is a template of Prometheus for the address of the alert's panel, its board narrowed to what the alert is about.
-func (o Options) panelURL(a Alert) string {
+func (o Options) panelURL(a alerts.Alert) string {
 	address := fmt.Sprintf("%s/d/%s?viewPanel=%d", strings.TrimRight(o.GrafanaURL, "/"), a.Board, a.Panel)
 	for _, v := range [][2]string{{"cluster", o.ClusterLabel}, {"instance", "instance"}, {"budget", "budget"}} {
 		address += fmt.Sprintf("{{ with $labels.%s }}&var-%s={{ . | urlquery }}{{ end }}", v[1], v[0])
@@ -134,18 +158,4 @@ func marshal(v any) ([]byte, error) {
 		return nil, err
 	}
 	return b.Bytes(), nil
-}
-
-// duration writes d as Prometheus reads it; 0 is empty.
-func duration(d time.Duration) string {
-	switch s := int(d / time.Second); {
-	case s == 0:
-		return ""
-	case s%3600 == 0:
-		return strconv.Itoa(s/3600) + "h"
-	case s%60 == 0:
-		return strconv.Itoa(s/60) + "m"
-	default:
-		return strconv.Itoa(s) + "s"
-	}
 }

@@ -29,6 +29,7 @@ func backtestCommand(app *kingpin.Application) command {
 	c.Flag("first-seed", "First seed of the scored runs. Seeds from 1000 on are for choosing constants.").Default("1").Uint64Var(&b.FirstSeed)
 	c.Flag("quick", "One seed of two hours, and one to fit on.").BoolVar(&b.Quick)
 	c.Flag("train", "Print the constants of the forecast's factory as the training seeds of all scenarios and loads lead to them.").BoolVar(&b.Train)
+	c.Flag("oracle", "Score an oracle as well that knows the present rate and law of lifetimes: how much of what can be known the forecast knows.").BoolVar(&b.Oracle)
 	c.Flag("ablate", "Score the forecast without each of its parts as well.").BoolVar(&b.Ablate)
 	c.Flag("tick", "Time between two looks at the ledger; it must divide a minute.").Default("1s").StringVar(&tick)
 	c.Flag("budget", "Ports of one port space. Default: the model's; for static a number that the flows reach.").PlaceHolder("PORTS").IntVar(&b.Ports)

@@ -94,8 +94,8 @@ func (a *runningAgent) heldBy() (held int, owners map[string]int) {
 				Spaces []struct {
 					Held   int
 					Owners []struct {
-						Kind, Name string
-						Held       int
+						Kind, Name, Container string
+						Held                  int
 					}
 				}
 			}
@@ -111,7 +111,7 @@ func (a *runningAgent) heldBy() (held int, owners map[string]int) {
 				held += s.Held
 				for _, o := range s.Owners {
 					if o.Held > 0 {
-						owners[o.Kind+" "+o.Name] += o.Held
+						owners[strings.TrimSuffix(o.Kind+" "+o.Name+" "+o.Container, " ")] += o.Held
 					}
 				}
 			}
@@ -161,17 +161,17 @@ func TestKernelOwners(t *testing.T) {
 	config := filepath.Join(t.TempDir(), "snatwatch.yaml")
 	writeConfig(t, config, "2000-2255")
 	a := startAgent(t, "--config", config, "--netns", l.Router().Path(), "--poll-interval=500ms", "--strategy=poll", "--cpu-budget=1")
-	want := map[string]int{"container " + first: 40, "container " + second: 25, "process exe": 7, "unit batch.service": 11, "pod " + uid: 5}
+	want := map[string]int{"container " + first: 40, "container " + second: 25, "process exe": 7, "unit batch.service": 11, "pod " + uid + " 6f6f6f6f6f6f": 5}
 	var held int
 	var got map[string]int
 	a.eventually("every owner has its ports", func() bool {
 		held, got = a.heldBy()
 		return held == 88 && cmp.Equal(want, got)
 	})
-	space := fmt.Sprintf(`{budget="lab",destination="%s",gateway="",owner=%%q,owner_kind=%%q,protocol="tcp",vip=""}`, to)
+	space := fmt.Sprintf(`{budget="lab",destination="%s",gateway="",owner=%%q,owner_container=%%q,owner_kind=%%q,protocol="tcp",vip=""}`, to)
 	for owner, n := range want {
-		kind, name, _ := strings.Cut(owner, " ")
-		if v := a.value("snat_owner_ports_held" + fmt.Sprintf(space, name, kind)); v != float64(n) {
+		part := append(strings.Split(owner, " "), "")
+		if v := a.value("snat_owner_ports_held" + fmt.Sprintf(space, part[1], part[2], part[0])); v != float64(n) {
 			t.Errorf("%s holds %v ports by the metric, want %d", owner, v, n)
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/netip"
 	"os/exec"
 	"regexp"
 	"strings"
@@ -67,6 +68,12 @@ func uplinks(t *testing.T, ns *netns.Handle) {
 // openSome sends the first packet of n flows of a protocol from inside to a destination; nobody answers.
 func openSome(t *testing.T, ns *netns.Handle, n int, protocol, to string) {
 	t.Helper()
+	openFrom(t, ns, n, protocol, "10.1.0.5", 0, to)
+}
+
+// openFrom does so from an address, and from the n ports from first on, where that is not 0.
+func openFrom(t *testing.T, ns *netns.Handle, n int, protocol, from string, first int, to string) {
+	t.Helper()
 	kind := unix.SOCK_STREAM
 	if protocol == "udp" {
 		kind = unix.SOCK_DGRAM
@@ -76,22 +83,45 @@ func openSome(t *testing.T, ns *netns.Handle, n int, protocol, to string) {
 		t.Fatal(err)
 	}
 	err = ns.Do(func() error {
-		for range n {
+		for i := range n {
+			port := 0
+			if first != 0 {
+				port = first + i
+			}
 			fd, err := unix.Socket(unix.AF_INET, kind|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
 			if err != nil {
 				return err
 			}
 			t.Cleanup(func() { _ = unix.Close(fd) })
-			if err := unix.Bind(fd, &unix.SockaddrInet4{Addr: [4]byte{10, 1, 0, 5}}); err != nil {
+			if err := unix.Bind(fd, &unix.SockaddrInet4{Port: port, Addr: netip.MustParseAddr(from).As4()}); err != nil {
 				return err
 			}
 			err = unix.Connect(fd, &unix.SockaddrInet4{Port: a.Port, Addr: [4]byte(a.IP.To4())})
 			if kind == unix.SOCK_DGRAM && err == nil {
 				_, err = unix.Write(fd, []byte("x"))
 			}
-			if err != nil && err != unix.EINPROGRESS {
+			if err != nil && err != unix.EINPROGRESS && err != unix.EPERM { // no port left
 				return err
 			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// loadRules has a tool load rules.
+func loadRules(t *testing.T, ns *netns.Handle, tool, rules string) {
+	t.Helper()
+	path := kerneltest.Program(t, tool, "nftables iptables")
+	args := map[string][]string{"nft": {"-f", "-"}}[tool]
+	err := ns.Do(func() error {
+		cmd := exec.Command(path, args...)
+		cmd.Stdin = strings.NewReader(rules)
+		out, err := cmd.CombinedOutput()
+		if err != nil {
+			return fmt.Errorf("%w: %s", err, out)
 		}
 		return nil
 	})
@@ -162,20 +192,7 @@ func TestKernelRulesMeetTraffic(t *testing.T) {
 			t.Parallel()
 			ns := kerneltest.Netns(t)
 			uplinks(t, ns)
-			path := kerneltest.Program(t, tt.tool, "nftables iptables")
-			args := map[string][]string{"nft": {"-f", "-"}}[tt.tool]
-			err := ns.Do(func() error {
-				cmd := exec.Command(path, args...)
-				cmd.Stdin = strings.NewReader(tt.rules)
-				out, err := cmd.CombinedOutput()
-				if err != nil {
-					return fmt.Errorf("%w: %s", err, out)
-				}
-				return nil
-			})
-			if err != nil {
-				t.Fatal(err)
-			}
+			loadRules(t, ns, tt.tool, tt.rules)
 			a := startAgent(t, "--netns", fmt.Sprintf("/proc/self/fd/%d", ns.FD()), "--source=conntrack", "--poll-interval=500ms", "--strategy=poll", "--cpu-budget=1")
 			a.eventually("it is ready", func() bool { status, _ := a.get(http.MethodGet, "/-/ready"); return status == http.StatusOK })
 			for i, n := range []int{30, 20} {

@@ -67,7 +67,9 @@ const (
 	attrProtoinfoTCP  attr = 1 // CTA_PROTOINFO_TCP
 	attrProtoinfoLast attr = 3 // CTA_PROTOINFO_SCTP
 	attrTCPState      attr = 1 // CTA_PROTOINFO_TCP_STATE: u8, enum tcp_conntrack
-	attrTCPLast       attr = 5 // CTA_PROTOINFO_TCP_FLAGS_REPLY
+	attrTCPFlagsOrig  attr = 4 // CTA_PROTOINFO_TCP_FLAGS_ORIGINAL: struct nf_ct_tcp_flags, flags and mask, one byte each
+	attrTCPFlagsReply attr = 5 // CTA_PROTOINFO_TCP_FLAGS_REPLY: the same
+	attrTCPLast            = attrTCPFlagsReply
 )
 
 // Attributes of CTA_TIMESTAMP: enum ctattr_tstamp. Nanoseconds of wall clock, u64.
@@ -101,6 +103,12 @@ const (
 	ipsFixedTimeout = 1 << 10 // IPS_FIXED_TIMEOUT: packets do not renew the timeout
 	ipsNATClash     = 1 << 12 // IPS_NAT_CLASH: lost a race for its tuple, expires soon
 	ipsOffload      = 1 << 14 // IPS_OFFLOAD: in a flow table, which sees its packets
+)
+
+// What conntrack knows of a side of a TCP flow: IP_CT_TCP_FLAG_*, nf_conntrack_tcp.h of the same folder.
+const (
+	tcpWindowScale = 0x01 // IP_CT_TCP_FLAG_WINDOW_SCALE: the side scales its window, as its SYN says
+	tcpBeLiberal   = 0x08 // IP_CT_TCP_FLAG_BE_LIBERAL: its sequence numbers are not checked
 )
 
 // tcpState is enum tcp_conntrack, include/uapi/linux/netfilter/nf_conntrack_tcp.h.

@@ -1,20 +1,13 @@
 package conntrack
 
 import (
-	"bytes"
-	"errors"
-	"fmt"
 	"io"
 	"net"
 	"net/netip"
-	"os"
-	"os/exec"
-	"strings"
 	"testing"
 	"time"
 
 	"github.com/snatwatch/snatwatch/collector"
-	"github.com/snatwatch/snatwatch/collector/netns"
 	"github.com/snatwatch/snatwatch/internal/kerneltest"
 )
 
@@ -26,45 +19,11 @@ const flowTable = `table ip gateway {
 }
 `
 
-// gateway makes three namespaces; the one in the middle forwards from the client, 10.81.0.2, to the server, 10.82.0.2.
-// The test skips where the kernel is built without flow tables.
-func gateway(t testing.TB) (client, middle, server *netns.Handle) {
-	t.Helper()
-	client, middle, server = kerneltest.Netns(t), kerneltest.Netns(t), kerneltest.Netns(t)
-	for i, ns := range []*netns.Handle{client, server} {
-		name := string("cs"[i]) + "0"
-		kerneltest.Command(t, middle, "ip", "link", "add", name, "type", "veth", "peer", "name", "eth0", "netns",
-			fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), ns.FD()))
-		subnet := fmt.Sprintf("10.8%d.0.", i+1)
-		kerneltest.Command(t, middle, "sh", "-ec",
-			"ip address add "+subnet+"1/24 dev "+name+"; ip link set "+name+" up")
-		kerneltest.Command(t, ns, "sh", "-ec",
-			"ip address add "+subnet+"2/24 dev eth0; ip link set eth0 up; ip route add default via "+subnet+"1")
-	}
-	nft := exec.Command(kerneltest.Program(t, "nft", "nftables"), "-f", "-")
-	nft.Stdin = strings.NewReader(flowTable)
-	var out []byte
-	err := middle.Do(func() (err error) { out, err = nft.CombinedOutput(); return err })
-	if err != nil && bytes.Contains(out, []byte("flowtable fast")) {
-		t.Skipf("this kernel has no flow tables: %s", out)
-	} else if err != nil {
-		t.Fatalf("nft: %v: %s", err, out)
-	}
-	err = middle.Do(func() error {
-		return errors.Join(os.WriteFile("/proc/sys/net/ipv4/ip_forward", []byte("1"), 0),
-			os.WriteFile("/proc/sys/net/netfilter/nf_flowtable_tcp_timeout", []byte("3"), 0))
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return client, middle, server
-}
-
 // A flow whose packets a flow table sees is live, and so it is after it has left the table for silence: what is left of
 // its timeout then does not say since when it is silent.
 func TestKernelFlowTable(t *testing.T) {
 	t.Parallel()
-	client, middle, server := gateway(t)
+	client, middle, server := kerneltest.Gateway(t, flowTable)
 	var listener net.Listener
 	if err := server.Do(func() (err error) { listener, err = net.Listen("tcp4", "10.82.0.2:0"); return err }); err != nil {
 		t.Fatal(err)

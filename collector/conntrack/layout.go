@@ -44,13 +44,14 @@ func layoutTuple(b []byte, t *tuple) bool {
 	return true
 }
 
-// layoutTCP reads a CTA_PROTOINFO of a TCP flow as dumps have it: tcp_to_nlattr,
+// layoutTCP reads a CTA_PROTOINFO of a TCP flow as dumps have it into m: tcp_to_nlattr,
 // net/netfilter/nf_conntrack_proto_tcp.c (Linux 6.18).
-func layoutTCP(b []byte) (tcpState, bool) {
+func layoutTCP(b []byte, m *message) bool {
 	if len(b) != 44 || le32(b) != header(attrProtoinfoTCP|nested, 44) || le32(b[4:]) != header(attrTCPState, 5) ||
 		le32(b[12:]) != header(2, 5) || le32(b[20:]) != header(3, 5) || // CTA_PROTOINFO_TCP_WSCALE_*
-		le32(b[28:]) != header(4, 6) || le32(b[36:]) != header(attrTCPLast, 6) { // CTA_PROTOINFO_TCP_FLAGS_*
-		return 0, false
+		le32(b[28:]) != header(attrTCPFlagsOrig, 6) || le32(b[36:]) != header(attrTCPFlagsReply, 6) {
+		return false
 	}
-	return tcpState(b[8]), true
+	m.tcp, m.tcpFlags = tcpState(b[8]), [2]uint8{b[32], b[40]}
+	return true
 }

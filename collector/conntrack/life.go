@@ -27,6 +27,12 @@ func (r *reading) fillSeen(f *collector.Flow, m *message) {
 	if sure && m.tcp != tcpSynSent && m.tcp != tcpSynSent2 {
 		f.Active = last.To
 	}
+	f.PickedUp = m.pickedUp()
+	if f.Offloaded = m.status&ipsOffload != 0; !f.Offloaded && m.tcp == tcpEstablished && m.hasTimeout {
+		if ago, ok := r.timeouts.cut(m.timeout); ok {
+			f.Cut = r.at.Add(-ago)
+		}
+	}
 	f.Opened = collector.Interval{To: last.To}
 	if m.start != 0 {
 		f.Opened = r.clock.moment(m.start, r.at)
@@ -44,6 +50,9 @@ func (r *reading) fillOpened(f *collector.Flow, m *message) {
 	f.Opened = collector.Interval{From: r.from, To: r.at}
 	if m.event != 0 {
 		f.Opened = r.clock.moment(m.event, r.at)
+	}
+	if f.State != collector.Opening && f.Protocol == collector.TCP { // a first packet that is no SYN
+		f.PickedUp, f.Opened.From = true, 0
 	}
 }
 
@@ -110,6 +119,14 @@ func (r *reading) lastPacket(m *message, left uint32, seen collector.Interval) (
 		last.From = max(0, seen.From.Add(-most))
 	}
 	return last, sure
+}
+
+// pickedUp reports whether an entry that a dump shows began without a SYN: conntrack then checks no sequence numbers, and
+// does not know whether windows are scaled (tcp_new, net/netfilter/nf_conntrack_proto_tcp.c, Linux 6.18). Open vSwitch
+// and flow tables turn the check off too, of flows whose SYN said how windows are scaled.
+func (m *message) pickedUp() bool {
+	const both = tcpBeLiberal | tcpWindowScale
+	return m.tcpFlags[0]&both == tcpBeLiberal && m.tcpFlags[1]&both == tcpBeLiberal
 }
 
 // tuples sets the flow's addresses, and what distinguishes it from other flows.

@@ -40,6 +40,8 @@ func TestLife(t *testing.T) {
 		Refused       bool
 		Opened, Ended collector.Interval
 		Active        collector.Time
+		Cut           collector.Time
+		PickedUp      bool
 	}
 	tests := []struct {
 		name string
@@ -67,12 +69,23 @@ func TestLife(t *testing.T) {
 		{
 			name: "established, little left: days idle, or data unanswered for a while", kind: collector.Seen,
 			m:    message{orig: tuple{proto: tcp}, tcp: tcpEstablished, hasTimeout: true, timeout: 290, status: both},
-			want: life{State: collector.Established, Opened: until(9 * time.Second)},
+			want: life{State: collector.Established, Opened: until(9 * time.Second), Cut: until(9 * time.Second).To},
+		},
+		{
+			name: "established, data unanswered for a moment", kind: collector.Seen,
+			m:    message{orig: tuple{proto: tcp}, tcp: tcpEstablished, hasTimeout: true, timeout: 298, status: both},
+			want: life{State: collector.Established, Opened: until(time.Second)},
+		},
+		{
+			name: "established, and its limit is short", kind: collector.Seen,
+			m:    message{orig: tuple{proto: tcp}, tcp: tcpEstablished, hasTimeout: true, timeout: 290, status: both},
+			set:  func(l map[string]time.Duration) { l["tcp_timeout_established"] = 300 * time.Second },
+			want: life{State: collector.Established, Opened: until(9 * time.Second), Active: until(9 * time.Second).To},
 		},
 		{
 			name: "established, seconds left: an RST may not have been believed", kind: collector.Seen,
 			m:    message{orig: tuple{proto: tcp}, tcp: tcpEstablished, hasTimeout: true, timeout: 8, status: both},
-			want: life{State: collector.Established, Opened: until(time.Second)},
+			want: life{State: collector.Established, Opened: until(time.Second), Cut: until(time.Second).To},
 		},
 		{
 			name: "established, more left than there can be", kind: collector.Seen,
@@ -166,6 +179,21 @@ func TestLife(t *testing.T) {
 			want: life{State: collector.Opening, Opened: collector.Interval{From: ago(time.Millisecond), To: now}},
 		},
 		{
+			name: "new, and in its middle", kind: collector.Opened,
+			m:    message{orig: tuple{proto: tcp}, tcp: tcpEstablished, hasTimeout: true, timeout: 300},
+			want: life{State: collector.Established, Opened: collector.Interval{To: now}, PickedUp: true},
+		},
+		{
+			name: "established without a SYN", kind: collector.Seen,
+			m:    message{orig: tuple{proto: tcp}, tcp: tcpEstablished, tcpFlags: [2]uint8{0x0a, 0x0a}, hasTimeout: true, timeout: 431900, status: both},
+			want: life{State: collector.Established, Opened: until(99 * time.Second), Active: until(99 * time.Second).To, PickedUp: true},
+		},
+		{
+			name: "established, in Open vSwitch", kind: collector.Seen,
+			m:    message{orig: tuple{proto: tcp}, tcp: tcpEstablished, tcpFlags: [2]uint8{0x2b, 0x2b}, hasTimeout: true, timeout: 431900, status: both},
+			want: life{State: collector.Established, Opened: until(99 * time.Second), Active: until(99 * time.Second).To},
+		},
+		{
 			name: "new, stamped", kind: collector.Opened,
 			m:    message{orig: tuple{proto: udp}, event: uint64(ago(time.Second))},
 			want: life{State: collector.Opening, Opened: collector.Interval{From: ago(time.Second), To: ago(time.Second)}},
@@ -256,7 +284,7 @@ func TestLife(t *testing.T) {
 			case collector.Closed:
 				r.fillClosed(&f, &tt.m)
 			}
-			got := life{f.State, f.Reason, f.Refused, f.Opened, f.Ended, f.Active}
+			got := life{f.State, f.Reason, f.Refused, f.Opened, f.Ended, f.Active, f.Cut, f.PickedUp}
 			if d := cmp.Diff(tt.want, got); d != "" {
 				t.Errorf("(-want +got):\n%s", d)
 			}

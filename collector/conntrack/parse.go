@@ -19,6 +19,7 @@ type message struct {
 	event       uint64 // CTA_TIMESTAMP_EVENT, the same
 	zone        uint16
 	tcp         tcpState // 0 where absent
+	tcpFlags    [2]uint8 // of the opener and of the answering side, 0 where absent
 	hasTimeout  bool
 	hasHelper   bool
 	// unknown counts attributes that are newer than this package.
@@ -77,7 +78,7 @@ func (m *message) parse(b []byte) error {
 			m.status, err = u32(v, "CTA_STATUS")
 		case attrProtoinfo:
 			var ok bool
-			if m.tcp, ok = layoutTCP(v); !ok {
+			if ok = layoutTCP(v, m); !ok {
 				err = m.parseProtoinfo(v)
 			}
 		case attrHelp:
@@ -233,15 +234,22 @@ func (m *message) parseProtoinfo(b []byte) error {
 func (m *message) parseTCP(b []byte) error {
 	attrs := nlraw.Attributes(b)
 	for attrs.Next() {
-		if attr(attrs.Type) != attrTCPState {
-			m.countUnknown(attr(attrs.Type), attrTCPLast)
-			continue
+		var err error
+		switch a := attr(attrs.Type); a {
+		case attrTCPState:
+			var state uint8
+			state, err = u8(attrs.Value, "CTA_PROTOINFO_TCP_STATE")
+			m.tcp = tcpState(state)
+		case attrTCPFlagsOrig, attrTCPFlagsReply:
+			var flags uint16
+			flags, err = u16(attrs.Value, "CTA_PROTOINFO_TCP_FLAGS")
+			m.tcpFlags[a-attrTCPFlagsOrig] = uint8(flags >> 8)
+		default:
+			m.countUnknown(a, attrTCPLast)
 		}
-		state, err := u8(attrs.Value, "CTA_PROTOINFO_TCP_STATE")
 		if err != nil {
 			return err
 		}
-		m.tcp = tcpState(state)
 	}
 	if attrs.Left() > 0 {
 		return &parseError{"CTA_PROTOINFO_TCP", attrs.Left(), "a whole attribute"}

@@ -235,10 +235,10 @@ func FuzzMessage(f *testing.F) {
 					}
 				}
 			case attrProtoinfo:
-				if quick, ok := layoutTCP(v); ok {
-					var slow message
-					if err := slow.parseProtoinfo(v); err != nil || quick != slow.tcp || slow.unknown != 0 {
-						t.Errorf("in place %v, step by step %+v, %v", quick, slow, err)
+				var quick, slow message
+				if layoutTCP(v, &quick) {
+					if err := slow.parseProtoinfo(v); err != nil || quick != slow {
+						t.Errorf("in place %+v, step by step %+v, %v", quick, slow, err)
 					}
 				}
 			}

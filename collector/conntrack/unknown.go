@@ -16,31 +16,44 @@ import (
 // Unknown counts the flows for which the table of ns has no entry in its default zone; nil is the caller's own
 // namespace. It asks for one flow after the other, some 3 µs each, and needs CAP_NET_ADMIN.
 func Unknown(ctx context.Context, ns *netns.Handle, flows []collector.Flow) (int, error) {
+	n := 0
+	err := Find(ctx, ns, flows, func(_ int, found bool) {
+		if !found {
+			n++
+		}
+	})
+	if err != nil {
+		return 0, err
+	}
+	return n, nil
+}
+
+// Find looks up each of the flows as Unknown does, and tells whether the table has an entry of it.
+func Find(ctx context.Context, ns *netns.Handle, flows []collector.Flow, tell func(i int, found bool)) error {
 	fd := 0
 	if ns != nil {
 		fd = ns.FD()
 	}
 	conn, err := dial(fd)
 	if err != nil {
-		return 0, err
+		return err
 	}
 	defer func() { _ = conn.Close() }()
-	n := 0
 	for i := range flows {
 		req, err := requestFlow(&flows[i])
 		if err != nil {
-			return 0, err
+			return err
 		}
 		switch err := conn.Get(ctx, req, func(nlraw.Message) error { return nil }); {
-		case errors.Is(err, unix.ENOENT):
-			n++
-		case err != nil && ctx.Err() != nil:
-			return 0, err
-		case err != nil:
-			return 0, kernelError("look a flow up in conntrack", err)
+		case err == nil, errors.Is(err, unix.ENOENT):
+			tell(i, err == nil)
+		case ctx.Err() != nil:
+			return err
+		default:
+			return kernelError("look a flow up in conntrack", err)
 		}
 	}
-	return n, nil
+	return nil
 }
 
 // requestFlow asks for the entry that has f's source and destination in either direction.

@@ -20,6 +20,9 @@ import (
 const (
 	fileLocalPorts = "net/ipv4/ip_local_port_range"
 	fileReserved   = "net/ipv4/ip_local_reserved_ports"
+	fileReuse      = "net/ipv4/tcp_tw_reuse"
+	fileReuseDelay = "net/ipv4/tcp_tw_reuse_delay"
+	fileTCPStamps  = "net/ipv4/tcp_timestamps"
 	dirConntrack   = "net/netfilter"
 	prefix         = "nf_conntrack_"
 	fileEntries    = dirConntrack + "/" + prefix + "count"
@@ -68,6 +71,20 @@ func Read(sys fs.FS) (collector.Limits, error) {
 	}
 	get(fileLocalPorts, func(s string) (err error) { l.LocalPorts, err = parsePortRange(s); return err })
 	get(fileReserved, func(s string) (err error) { l.Reserved, err = parseReserved(s); return err })
+	var reuse, stamps int
+	delay := time.Second
+	get(fileReuse, func(s string) (err error) { reuse, err = parseCount(s); return err })
+	get(fileTCPStamps, func(s string) (err error) { stamps, err = parseCount(s); return err })
+	get(fileReuseDelay, func(s string) error {
+		ms, err := parseCount(s)
+		if err == nil {
+			delay = min(max(time.Duration(ms)*time.Millisecond, time.Millisecond), time.Minute)
+		}
+		return err
+	})
+	if reuse == 1 && stamps > 0 {
+		l.ReuseTimeWait = delay
+	}
 	get(fileEntries, func(s string) (err error) { l.Entries, err = parseCount(s); return err })
 	get(fileEntriesMax, func(s string) (err error) { l.EntriesMax, err = parseCount(s); return err })
 	get(fileTimestamps, func(s string) (err error) { l.Timestamps, err = parseSwitch(s); return err })

@@ -32,6 +32,9 @@ func TestRead(t *testing.T) {
 			files: map[string]string{
 				"net/ipv4/ip_local_port_range":                       "32768\t60999\n",
 				"net/ipv4/ip_local_reserved_ports":                   "8080,9148-9150\n",
+				"net/ipv4/tcp_tw_reuse":                              "1\n",
+				"net/ipv4/tcp_tw_reuse_delay":                        "1500\n",
+				"net/ipv4/tcp_timestamps":                            "1\n",
 				"net/netfilter/nf_conntrack_count":                   "17\n",
 				"net/netfilter/nf_conntrack_max":                     "262144\n",
 				"net/netfilter/nf_conntrack_events":                  "2\n",
@@ -43,13 +46,29 @@ func TestRead(t *testing.T) {
 				"net/netfilter/nf_log_all_netns":                     "0\n",
 			},
 			want: collector.Limits{
-				LocalPorts: collector.PortRange{First: 32768, Last: 60999},
-				Reserved:   []collector.PortRange{{First: 8080, Last: 8080}, {First: 9148, Last: 9150}},
-				Entries:    17, EntriesMax: 262144, Events: 2, Timestamps: true,
+				LocalPorts:    collector.PortRange{First: 32768, Last: 60999},
+				Reserved:      []collector.PortRange{{First: 8080, Last: 8080}, {First: 9148, Last: 9150}},
+				ReuseTimeWait: 1500 * time.Millisecond,
+				Entries:       17, EntriesMax: 262144, Events: 2, Timestamps: true,
 				Timeouts: map[string]time.Duration{
 					"tcp_timeout_established": 120 * time.Hour, "udp_timeout": 30 * time.Second,
 				},
 			},
+		},
+		{
+			name:  "TIME_WAIT is reused after a second before the kernel has a setting for it",
+			files: map[string]string{"net/ipv4/tcp_tw_reuse": "1", "net/ipv4/tcp_timestamps": "2"},
+			want:  collector.Limits{Events: -1, ReuseTimeWait: time.Second},
+		},
+		{
+			name:  "on loopback alone",
+			files: map[string]string{"net/ipv4/tcp_tw_reuse": "2", "net/ipv4/tcp_timestamps": "1"},
+			want:  collector.Limits{Events: -1},
+		},
+		{
+			name:  "without timestamps never",
+			files: map[string]string{"net/ipv4/tcp_tw_reuse": "1", "net/ipv4/tcp_timestamps": "0", "net/ipv4/tcp_tw_reuse_delay": "10"},
+			want:  collector.Limits{Events: -1},
 		},
 		{
 			name: "events off is not events absent",

@@ -9,8 +9,6 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
-	"github.com/vishvananda/netlink"
-	"golang.org/x/sys/unix"
 
 	"github.com/snatwatch/snatwatch/collector"
 	"github.com/snatwatch/snatwatch/collector/natrules"
@@ -77,33 +75,6 @@ func run(t testing.TB, ns *netns.Handle, stdin, path string, args ...string) {
 			t.Logf("%s %s: %s", path, strings.Join(args, " "), out)
 		}
 		return err
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-}
-
-// uplink adds an interface with addresses, given as prefixes.
-func uplink(t *testing.T, ns *netns.Handle, name string, addresses ...string) {
-	t.Helper()
-	err := ns.Do(func() error {
-		link := &netlink.Veth{LinkAttrs: netlink.LinkAttrs{Name: name}, PeerName: name + "-peer"}
-		if err := netlink.LinkAdd(link); err != nil {
-			return err
-		}
-		for _, s := range addresses {
-			a, err := netlink.ParseAddr(s)
-			if err != nil {
-				return err
-			}
-			if a.IP.To4() == nil {
-				a.Flags = unix.IFA_F_NODAD
-			}
-			if err := netlink.AddrAdd(link, a); err != nil {
-				return err
-			}
-		}
-		return netlink.LinkSetUp(link)
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -232,8 +203,8 @@ func TestKernelNft(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			ns := kerneltest.Netns(t)
-			uplink(t, ns, "up0", "192.0.2.1/29")
-			uplink(t, ns, "up1", "192.0.2.9/29", "192.0.2.10/29")
+			kerneltest.Uplink(t, ns, "up0", "192.0.2.1/29")
+			kerneltest.Uplink(t, ns, "up1", "192.0.2.9/29", "192.0.2.10/29")
 			command(t, ns, `table ip router {
 				chain before { type nat hook prerouting priority -100; tcp dport 80 dnat to 10.0.0.1; tcp dport 81 redirect to :8080; }
 				chain after { type nat hook postrouting priority 100; jump rules; }
@@ -258,7 +229,7 @@ func TestKernelNft(t *testing.T) {
 func TestKernelNftFamilies(t *testing.T) {
 	t.Parallel()
 	ns := kerneltest.Netns(t)
-	uplink(t, ns, "up0", "192.0.2.1/24", "2001:db8:1::1/64")
+	kerneltest.Uplink(t, ns, "up0", "192.0.2.1/24", "2001:db8:1::1/64")
 	command(t, ns, `
 		table ip6 six {
 			chain c { type nat hook postrouting priority 100; meta l4proto tcp snat to [2001:db8::1]-[2001:db8::2]:1024-2047; meta l4proto tcp oifname "up0" masquerade; }
@@ -309,7 +280,7 @@ func TestKernelNftMasqueradeOfBothFamilies(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			ns := kerneltest.Netns(t)
-			uplink(t, ns, "up0", "192.0.2.1/24", "2001:db8:1::1/64")
+			kerneltest.Uplink(t, ns, "up0", "192.0.2.1/24", "2001:db8:1::1/64")
 			command(t, ns, `
 				table ip first {
 					chain c { type nat hook postrouting priority 99; ip daddr 203.0.113.1 snat to 198.51.100.1; }
@@ -328,7 +299,7 @@ func TestKernelIptables(t *testing.T) {
 	t.Parallel()
 	kerneltest.Program(t, "iptables-nft", packages()["iptables-nft"])
 	ns := kerneltest.Netns(t)
-	uplink(t, ns, "up0", "192.0.2.1/24", "2001:db8:1::1/64")
+	kerneltest.Uplink(t, ns, "up0", "192.0.2.1/24", "2001:db8:1::1/64")
 	for _, rule := range []string{
 		"iptables-nft -t nat -A POSTROUTING -o up0 -p tcp -j MASQUERADE --to-ports 1024-2047 --random-fully",
 		"iptables-nft -t nat -A POSTROUTING ! -o docker0 -s 172.17.0.0/16 -j MASQUERADE",

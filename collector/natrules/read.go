@@ -165,6 +165,9 @@ func (n *nftables) ruleset(links []link, legacy *legacyState) (s Ruleset, err er
 		s.problem("iptables-legacy", errors.New(text))
 	}
 	s.Private = s.allPrivate(links)
+	for _, l := range links {
+		s.Addresses = append(s.Addresses, l.addrs...)
+	}
 	return s, nil
 }
 

@@ -97,7 +97,7 @@ func TestKernelMasqueradeFollowsAddresses(t *testing.T) {
 	if len(s.Rules) != 0 || len(s.Remarks) != 1 || s.Remarks[0] != want || s.Unknown != 0 {
 		t.Errorf("without the interface: %+v", s)
 	}
-	uplink(t, ns, "ppp0", "192.0.2.7/32")
+	kerneltest.Uplink(t, ns, "ppp0", "192.0.2.7/32")
 	s = readAt(t, &r, ns, time.Second)
 	compare(t, []natrules.Rule{{Table: "ip n", Chain: "post", Handle: 2, Masquerade: true, VIPs: addrs("192.0.2.7"), TCP: true, UDP: true}}, s.Rules)
 	err := ns.Do(func() error {
@@ -237,8 +237,8 @@ func TestKernelLegacyIsLeftAlone(t *testing.T) {
 func TestKernelLegacy(t *testing.T) {
 	t.Parallel()
 	ns := kerneltest.Netns(t)
-	uplink(t, ns, "up0", "192.0.2.1/24", "2001:db8:1::1/64")
-	uplink(t, ns, "up1", "192.0.2.129/25")
+	kerneltest.Uplink(t, ns, "up0", "192.0.2.1/24", "2001:db8:1::1/64")
+	kerneltest.Uplink(t, ns, "up1", "192.0.2.129/25")
 	command(t, ns, `*nat
 :OUT - [0:0]
 :UNUSED - [0:0]

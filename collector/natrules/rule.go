@@ -103,6 +103,8 @@ type Ruleset struct {
 	Remarks []string
 	// LegacyUnread: whether iptables-legacy has rules is not known; Remarks say why.
 	LegacyUnread bool
+	// Addresses are those of this machine that flows can leave with: its own flows hold ports of them.
+	Addresses []netip.Addr
 	// Private: every address that flows may get from Rules is private, so that another NAT must follow.
 	Private bool
 }

@@ -34,6 +34,16 @@ func ParseProcCgroup(b []byte) Identity {
 	return best
 }
 
+// unified returns what the cgroup v2 tree alone tells, of the same text: what the sockets of the process carry.
+func unified(b []byte) Identity {
+	for line := range bytes.Lines(b) {
+		if path, ok := bytes.CutPrefix(bytes.TrimSuffix(line, []byte("\n")), []byte("0::")); ok {
+			return ParsePath(string(path))
+		}
+	}
+	return Identity{Kind: collector.KindUnknown}
+}
+
 // rank orders kinds by how much they tell.
 func rank(k collector.OwnerKind) int {
 	switch k {
@@ -131,13 +141,10 @@ func inode(path string) (uint64, bool) {
 	return st.Ino, true
 }
 
-// identity returns what the process's cgroup tells.
-func (p procReader) identity(pid int) Identity {
-	b, err := os.ReadFile(p.path(pid, "cgroup"))
-	if err != nil {
-		return Identity{Kind: collector.KindUnknown}
-	}
-	return ParseProcCgroup(b)
+// identity returns what the process's cgroups tell, and what the one of them that its sockets carry tells.
+func (p procReader) identity(pid int) (id, carried Identity) {
+	b, _ := os.ReadFile(p.path(pid, "cgroup")) // nothing of a process that is gone
+	return ParseProcCgroup(b), unified(b)
 }
 
 // command returns the name of the process's program: /proc/PID/comm, at most 15 bytes. Empty if the process is gone.

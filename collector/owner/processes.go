@@ -2,6 +2,7 @@ package owner
 
 import (
 	"net/netip"
+	"slices"
 
 	"github.com/snatwatch/snatwatch/collector"
 )
@@ -10,7 +11,10 @@ import (
 type process struct {
 	netKey uint64
 	id     Identity
-	seen   bool // at this look
+	// carried is what the cgroup tells that the process's sockets carry.
+	carried Identity
+	pause   bool // of a pod, with the name of the program that does nothing but hold its namespaces open
+	seen    bool // at this look
 }
 
 // space is a network namespace as its processes show it.
@@ -18,10 +22,12 @@ type space struct {
 	pid       int    // one of them
 	inode     uint64 // 0 without CAP_SYS_PTRACE
 	addresses []netip.Addr
-	id        Identity
-	mixed     bool // processes of several owners of the same rank share it
+	ids       []Identity // of its processes, those alone whose kind tells the most
 	seen      bool
 }
+
+// idsMax bounds how many owners of one namespace are told apart.
+const idsMax = 64
 
 // readProcesses looks at each process that is new, and at all if whole: another process may have taken a number. A
 // namespace's addresses are read when it is new, and until it has one.
@@ -34,8 +40,9 @@ func (w *Watcher) readProcesses(whole bool) {
 	for _, p := range w.processes {
 		p.seen = false
 	}
+	w.pauses, w.hides = map[string]bool{}, map[Identity]bool{}
 	for _, s := range w.spaces {
-		*s = space{pid: s.pid, inode: s.inode, addresses: s.addresses, id: Identity{Kind: collector.KindUnknown}}
+		*s = space{pid: s.pid, inode: s.inode, addresses: s.addresses}
 	}
 	for _, pid := range pids {
 		p := w.processes[pid]
@@ -44,14 +51,29 @@ func (w *Watcher) readProcesses(whole bool) {
 			if !ok {
 				continue
 			}
-			p = &process{netKey: key, id: w.proc.identity(pid)}
-			if rank(p.id.Kind) == 0 && key != outer {
+			p = &process{netKey: key}
+			p.id, p.carried = w.proc.identity(pid)
+			if w.cfg.Tree == "" {
+				p.carried = Identity{Kind: collector.KindUnknown}
+			}
+			switch {
+			case rank(p.id.Kind) == 0 && key != outer:
 				p.id = Identity{Kind: collector.KindProcess, ID: w.proc.command(pid)}
+			case p.id.Container != "":
+				command := w.proc.command(pid)
+				p.pause = command == "pause" || command == "pod" // containerd, Docker, CRI-O; CRI-O of OpenShift
 			}
 			w.processes[pid] = p
 		}
 		p.seen = true
-		if p.netKey != outer {
+		if idle, told := w.pauses[p.id.Container]; p.id.Container != "" {
+			w.pauses[p.id.Container] = p.pause && (idle || !told)
+		}
+		if p.netKey == outer {
+			if rank(p.id.Kind) > rank(p.carried.Kind) && rank(p.carried.Kind) > 0 {
+				w.hides[p.carried] = true
+			}
+		} else {
 			w.joined(pid, p, whole)
 		}
 	}
@@ -71,7 +93,7 @@ func (w *Watcher) readProcesses(whole bool) {
 func (w *Watcher) joined(pid int, p *process, whole bool) {
 	s := w.spaces[p.netKey]
 	if s == nil {
-		s = &space{id: Identity{Kind: collector.KindUnknown}}
+		s = &space{}
 		w.spaces[p.netKey] = s
 	}
 	if !s.seen {
@@ -84,14 +106,52 @@ func (w *Watcher) joined(pid int, p *process, whole bool) {
 			s.inode = w.proc.netns(pid)
 		}
 	}
-	id := p.id
-	id.Container = ""
 	switch {
-	case rank(id.Kind) > rank(s.id.Kind):
-		s.id, s.mixed = id, false
-	case rank(id.Kind) == rank(s.id.Kind) && id != s.id:
-		s.mixed = true
+	case len(s.ids) == 0 || rank(p.id.Kind) > rank(s.ids[0].Kind):
+		s.ids = append(s.ids[:0], p.id)
+	case rank(p.id.Kind) == rank(s.ids[0].Kind) && len(s.ids) < idsMax && !slices.Contains(s.ids, p.id):
+		s.ids = append(s.ids, p.id)
 	}
+}
+
+// whose returns whose namespace s is. several says that its sockets have more than one owner, or are of more than one
+// container of the pod that is returned.
+func (w *Watcher) whose(s *space) (id Identity, several bool) {
+	first := true
+	for _, other := range s.ids {
+		switch {
+		case w.sandbox(other, s.ids):
+		case first:
+			id, first = other, false
+		case other == id:
+		case other.Kind == collector.KindPod && other.ID == id.ID:
+			id.Container, several = "", true
+		default:
+			return Identity{Kind: collector.KindUnknown}, true
+		}
+	}
+	if first {
+		id = Identity{Kind: collector.KindUnknown}
+		if len(s.ids) > 0 { // a pod whose sandbox alone runs
+			id = s.ids[0]
+			id.Container = ""
+		}
+	}
+	return id, several
+}
+
+// sandbox reports whether id is the container that holds its pod's namespaces open and opens no flow: where a runtime
+// says so, and where it does nothing but pause and has no log while another container of the pod has one.
+func (w *Watcher) sandbox(id Identity, all []Identity) bool {
+	if id.Kind != collector.KindPod || id.Container == "" {
+		return false
+	}
+	if w.names.sandboxes[id.Container] {
+		return true
+	}
+	return w.pauses[id.Container] && w.names.of[id.Container] == "" && slices.ContainsFunc(all, func(other Identity) bool {
+		return other.ID == id.ID && w.names.of[other.Container] != ""
+	})
 }
 
 // outerKey returns the netKey of the outer namespace.
@@ -103,35 +163,38 @@ func (w *Watcher) outerKey() (key uint64) {
 	return key
 }
 
-// combine returns whose the addresses of namespaces are, and notes in v whose the namespaces are.
-func (w *Watcher) combine(v *View) map[netip.Addr]Identity {
-	out := map[netip.Addr]Identity{}
+// combine notes in v whose the namespaces and their addresses are.
+func (w *Watcher) combine(v *View) {
+	v.Addresses, v.Netns, v.Several = map[netip.Addr]Identity{}, map[uint64]Identity{}, map[netip.Addr]bool{}
 	for _, s := range w.spaces {
-		id := s.id
-		if s.mixed {
-			id = Identity{Kind: collector.KindUnknown}
-		}
+		whose, several := w.whose(s)
 		if s.inode != 0 {
-			v.Netns[s.inode] = id
+			v.Netns[s.inode] = whose
 		}
 		for _, a := range s.addresses {
-			if other, twice := out[a]; twice && other != id {
+			id := whose
+			if other, twice := v.Addresses[a]; twice && other != id {
 				id = Identity{Kind: collector.KindUnknown}
 			}
-			out[a] = id
+			v.Addresses[a] = id
+			if several {
+				v.Several[a] = true
+			}
 		}
 	}
-	return out
 }
 
-// readInodes finds the sockets of processes that are in no cgroup below the root.
+// readInodes finds the sockets of processes whose owner the cgroup of their sockets does not tell.
 func (w *Watcher) readInodes() {
 	w.inodes, w.denied = map[uint32]Identity{}, 0
 	for pid, p := range w.processes {
-		if rank(p.id.Kind) > rank(collector.KindProcess) {
+		if rank(p.carried.Kind) > 0 && !w.hides[p.carried] {
 			continue
 		}
-		id := Identity{Kind: collector.KindProcess, ID: w.proc.command(pid)}
+		id := p.id
+		if rank(id.Kind) == 0 {
+			id = Identity{Kind: collector.KindProcess, ID: w.proc.command(pid)}
+		}
 		if !w.proc.sockets(pid, func(inode uint32) { w.inodes[inode] = id }) {
 			w.denied++
 		}

@@ -1,7 +1,9 @@
 package owner
 
 import (
+	"maps"
 	"net/netip"
+	"time"
 
 	"github.com/snatwatch/snatwatch/collector"
 )
@@ -12,7 +14,9 @@ type Table struct {
 	outer   uint64
 	view    *View
 	// owners by number; the zero Identity where the number is free.
-	owners  []Identity
+	owners []Identity
+	// wholes are the numbers of the pods that owners, which are containers, are in; 0 for all else.
+	wholes  []collector.OwnerNumber
 	clients []Identity // by number less FirstClient
 	numbers map[Identity]collector.OwnerNumber
 	// spare are numbers that were taken back, of owners and of clients.
@@ -20,7 +24,7 @@ type Table struct {
 
 	// Answers for the view at hand.
 	cgroups   map[group]collector.OwnerNumber
-	inodes    map[uint32]collector.OwnerNumber // of sockets of no cgroup below the root
+	inodes    map[uint32]collector.OwnerNumber // of sockets whose cgroup does not tell
 	addresses map[netip.Addr]collector.OwnerNumber
 	// last are the latest answers by address.
 	last [lastMax]struct {
@@ -29,6 +33,12 @@ type Table struct {
 	}
 	// full counts flows whose owner found no number.
 	full uint64
+
+	// looked is when the view at hand came; passed when a namespace of this machine, by its address, last had a flow in
+	// conntrack, and forwarded when a client did that this machine translates, as of such times.
+	looked    collector.Time
+	passed    map[netip.Addr]collector.Time
+	forwarded collector.Time
 }
 
 const (
@@ -36,6 +46,9 @@ const (
 	// ownersMax and clientsMax are how many numbers of each kind there are.
 	ownersMax  = int(collector.FirstClient)
 	clientsMax = 1<<16 - int(collector.FirstClient)
+	// passedHold is for how long the table knows of an address that it passed; passedMax is how many it knows.
+	passedHold = 10 * time.Minute
+	passedMax  = 8192
 )
 
 // group is the sockets of a namespace and a cgroup.
@@ -44,8 +57,9 @@ type group struct{ netns, cgroup uint64 }
 // NewTable returns a table of what w sees.
 func NewTable(w *Watcher) *Table {
 	t := &Table{
-		watcher: w, outer: w.outer(), owners: make([]Identity, 2), numbers: map[Identity]collector.OwnerNumber{},
+		watcher: w, outer: w.outer(), owners: make([]Identity, 2), wholes: make([]collector.OwnerNumber, 2), numbers: map[Identity]collector.OwnerNumber{},
 		cgroups: map[group]collector.OwnerNumber{}, inodes: map[uint32]collector.OwnerNumber{}, addresses: map[netip.Addr]collector.OwnerNumber{},
+		passed: map[netip.Addr]collector.Time{},
 	}
 	t.owners[collector.OwnerUnknown].Kind, t.owners[collector.OwnerOther].Kind = collector.KindUnknown, collector.KindOther
 	return t
@@ -59,7 +73,7 @@ func (t *Table) Attribute(events []collector.Event, sockets bool) {
 		return
 	}
 	if v != t.view {
-		t.view = v
+		t.view, t.looked = v, t.watcher.cfg.Now()
 		clear(t.cgroups)
 		clear(t.inodes)
 		clear(t.addresses)
@@ -83,21 +97,63 @@ func (t *Table) ofFlow(f *collector.Flow) collector.OwnerNumber {
 	a := f.Source.Addr()
 	hint := &t.last[hash(a)%lastMax]
 	if hint.address == a {
+		t.noteForwarded(f, hint.number)
 		return hint.number
 	}
 	n, ok := t.addresses[a]
 	if !ok {
-		id, shared := t.view.ofFlow(f)
-		if n = t.number(id); shared {
-			if n == collector.OwnerUnknown && f.State != collector.Done {
-				t.watcher.want(wantSockets)
+		id, wanted := t.view.ofFlow(f)
+		t.notePassed(a, id)
+		if n = t.number(id); wanted != 0 {
+			// The sockets tell which process, and which container of a pod.
+			pod := wanted == wantInner && id.Kind == collector.KindPod && id.Container == ""
+			if (n == collector.OwnerUnknown || pod) && f.State != collector.Done {
+				t.watcher.want(wanted)
 			}
 			return n
 		}
 		t.addresses[a] = n
 	}
+	t.noteForwarded(f, n)
 	hint.address, hint.number = a, n
 	return n
+}
+
+func (t *Table) noteForwarded(f *collector.Flow, n collector.OwnerNumber) {
+	if n >= collector.FirstClient && f.Translated {
+		t.forwarded = t.looked
+	}
+}
+
+func (t *Table) notePassed(a netip.Addr, id Identity) {
+	switch _, known := t.passed[a]; {
+	case id.Kind == collector.KindClient || t.view.Own[a]:
+		return
+	case !known && len(t.passed) >= passedMax:
+		maps.DeleteFunc(t.passed, func(_ netip.Addr, at collector.Time) bool { return t.looked.Sub(at) > passedHold })
+		if len(t.passed) >= passedMax {
+			return
+		}
+	}
+	t.passed[a] = t.looked
+}
+
+// Passes reports whether flows of the namespace and address of f leave the machine where conntrack is read: it is the
+// outer namespace, or a flow of that address was seen there lately.
+func (t *Table) Passes(f *collector.Flow) bool {
+	if f.Netns == t.outer {
+		return true
+	}
+	if at, known := t.passed[f.Source.Addr()]; known && t.watcher.cfg.Now().Sub(at) < passedHold {
+		return true
+	}
+	_, client := t.numbers[clientAt(f.Source.Addr())]
+	return client
+}
+
+// Forwards reports whether this machine lately translated flows of others, whose sockets are not here to be seen.
+func (t *Table) Forwards() bool {
+	return t.forwarded != 0 && t.watcher.cfg.Now().Sub(t.forwarded) < passedHold
 }
 
 // ofSocket returns the owner of a socket.
@@ -133,20 +189,33 @@ func hash(a netip.Addr) uint32 {
 	return uint32(b[15]) ^ uint32(b[14])<<3 ^ uint32(b[13])<<5 ^ uint32(b[7])
 }
 
-// number returns the number of an owner, and gives it one if needed.
+// number returns the number of an owner, and gives it one if needed: to a container of a pod, and to the pod.
 func (t *Table) number(id Identity) collector.OwnerNumber {
-	id.Container = "" // a pod is one owner
 	if rank(id.Kind) == 0 && id.Kind != collector.KindClient {
 		return collector.OwnerUnknown
 	}
 	if n, ok := t.numbers[id]; ok {
 		return n
 	}
+	whole := collector.OwnerUnknown
+	if id.Container != "" {
+		pod := id
+		pod.Container = ""
+		whole = t.number(pod)
+	}
+	n := t.give(id)
+	if whole != collector.OwnerUnknown && n != collector.OwnerOther {
+		t.wholes[n] = whole
+	}
+	return n
+}
+
+// give gives an owner a free number.
+func (t *Table) give(id Identity) (n collector.OwnerNumber) {
 	list, spare, first, most := &t.owners, &t.spare[0], collector.OwnerNumber(0), ownersMax
 	if id.Kind == collector.KindClient {
 		list, spare, first, most = &t.clients, &t.spare[1], collector.FirstClient, clientsMax
 	}
-	n := collector.OwnerOther
 	switch last := len(*spare) - 1; {
 	case last >= 0:
 		n = (*spare)[last]
@@ -155,11 +224,22 @@ func (t *Table) number(id Identity) collector.OwnerNumber {
 	case len(*list) < most:
 		n = first + collector.OwnerNumber(len(*list))
 		*list = append(*list, id)
+		if id.Kind != collector.KindClient {
+			t.wholes = append(t.wholes, 0)
+		}
 	default:
 		t.full++
-		return n
+		return collector.OwnerOther
 	}
 	t.numbers[id] = n
+	return n
+}
+
+// Whole returns the number of the pod that n, a container, is in; n itself for every other.
+func (t *Table) Whole(n collector.OwnerNumber) collector.OwnerNumber {
+	if int(n) < len(t.wholes) && t.wholes[n] != 0 {
+		return t.wholes[n]
+	}
 	return n
 }
 
@@ -192,6 +272,7 @@ func (t *Table) Free(used func(collector.OwnerNumber) bool, forget func(collecto
 			t.clients[n-collector.FirstClient] = Identity{Kind: collector.KindUnknown}
 		} else {
 			t.owners[n] = Identity{Kind: collector.KindUnknown}
+			t.wholes[n] = 0
 		}
 		t.spare[kind] = append(t.spare[kind], n)
 		forget(n)

@@ -3,8 +3,6 @@ package owner
 import (
 	"fmt"
 	"net/netip"
-	"os"
-	"path/filepath"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -57,14 +55,18 @@ func (t *Table) owner(f collector.Flow, sockets bool) Identity {
 func TestAttribute(t *testing.T) {
 	t.Parallel()
 	own, process := flow("192.0.2.1:5000"), Identity{Kind: collector.KindProcess, ID: "curl"}
-	mixed := flow("10.0.0.9:4000")
+	mixed, second, stranger := flow("10.0.0.9:4000"), flow("10.0.0.6:4000"), flow("10.0.0.6:4002")
 	view := &View{
-		Cgroups:   map[uint64]Identity{1: {Kind: collector.KindUnknown}, 77: unit("nginx.service"), 78: pod(uid, id1), 79: pod(uid, id2)},
-		Addresses: map[netip.Addr]Identity{addr("10.0.0.5"): pod(uid, ""), addr("10.0.0.9"): {Kind: collector.KindUnknown}},
-		Netns:     map[uint64]Identity{inner: container(id1)},
-		Own:       map[netip.Addr]bool{addr("192.0.2.1"): true},
-		Sockets:   map[flowKey]Identity{keyOf(&own): unit("nginx.service"), keyOf(&mixed): container(id2)},
-		Inodes:    map[uint32]Identity{5: process},
+		Cgroups: map[uint64]Identity{1: {Kind: collector.KindUnknown}, 77: unit("nginx.service"), 78: pod(uid, id1), 79: pod(uid, id2)},
+		Addresses: map[netip.Addr]Identity{
+			addr("10.0.0.5"): pod(uid, id1), addr("10.0.0.6"): pod(staticUID, ""), addr("10.0.0.9"): {Kind: collector.KindUnknown},
+		},
+		Several: map[netip.Addr]bool{addr("10.0.0.6"): true, addr("10.0.0.9"): true},
+		Netns:   map[uint64]Identity{inner: container(id1)},
+		Own:     map[netip.Addr]bool{addr("192.0.2.1"): true},
+		Sockets: map[flowKey]Identity{keyOf(&own): unit("nginx.service")},
+		Inner:   map[flowKey]Identity{keyOf(&mixed): container(id2), keyOf(&second): pod(staticUID, id2), keyOf(&stranger): pod(uid, id1)},
+		Inodes:  map[uint32]Identity{5: process},
 	}
 	unknown := Identity{Kind: collector.KindUnknown}
 	socket := func(netns, cgroup uint64, inode uint32) collector.Flow {
@@ -77,16 +79,20 @@ func TestAttribute(t *testing.T) {
 		want    Identity
 		wanted  uint32
 	}{
-		{"a pod's address", flow("10.0.0.5:4000"), false, pod(uid, ""), 0},
+		{"the address of a pod with one container", flow("10.0.0.5:4000"), false, pod(uid, id1), 0},
+		{"a container of a pod with several", second, false, pod(staticUID, id2), 0},
+		{"a flow of such a pod whose socket is not known yet", flow("10.0.0.6:4001"), false, pod(staticUID, ""), wantInner},
+		{"one that has ended", flow("10.0.0.6:4001", func(f *collector.Flow) { f.State = collector.Done }), false, pod(staticUID, ""), 0},
+		{"the socket of another pod that had the address", stranger, false, pod(staticUID, ""), wantInner},
 		{"the machine's own socket", own, false, unit("nginx.service"), 0},
 		{"the machine's own, and no socket of it", flow("192.0.2.1:5001"), false, unknown, wantSockets},
 		{"the machine's own that has ended", flow("192.0.2.1:5001", func(f *collector.Flow) { f.State = collector.Done }), false, unknown, 0},
 		{"a namespace with several owners", mixed, false, container(id2), 0},
-		{"another of it", flow("10.0.0.9:4001"), false, unknown, wantSockets},
+		{"another of it", flow("10.0.0.9:4001"), false, unknown, wantInner},
 		{"another machine", flow("10.9.9.9:4000"), false, Identity{Kind: collector.KindClient, ID: "10.9.9.9"}, 0},
 		{"another machine over IPv6", flow("[2001:db8::9]:4000"), false, Identity{Kind: collector.KindClient, ID: "2001:db8::9"}, 0},
 		{"a unit's socket", socket(outer, 77, 4), true, unit("nginx.service"), 0},
-		{"a socket of a pod's container", socket(outer, 78, 4), true, pod(uid, ""), 0},
+		{"a socket of a pod's container", socket(outer, 78, 4), true, pod(uid, id1), 0},
 		{"a socket of no unit", socket(outer, 1, 5), true, process, 0},
 		{"a socket of no unit and no known process", socket(outer, 1, 6), true, unknown, wantInodes},
 		{"a socket of a new cgroup", socket(outer, 99, 6), true, unknown, wantCgroups},
@@ -94,7 +100,7 @@ func TestAttribute(t *testing.T) {
 		{"a TIME_WAIT", flow("192.0.2.1:5000", func(f *collector.Flow) { f.State = collector.Done }), true, unknown, 0},
 		{"a container in the v1 trees alone", socket(inner, 1, 7), true, container(id1), 0},
 		{"a unit within a container's namespace", socket(inner, 77, 7), true, container(id1), 0},
-		{"a pod within a container's namespace", socket(inner, 79, 7), true, pod(uid, ""), 0},
+		{"a pod within a container's namespace", socket(inner, 79, 7), true, pod(uid, id2), 0},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
@@ -116,6 +122,26 @@ func TestAttributeBeforeTheFirstLook(t *testing.T) {
 	t.Parallel()
 	if got := tableOf(t, nil).owner(flow("10.9.9.9:4000"), false); got.Kind != collector.KindUnknown {
 		t.Errorf("%+v", got)
+	}
+}
+
+// A container of a pod has a number of its own, and that of the pod as its whole.
+func TestWhole(t *testing.T) {
+	t.Parallel()
+	table := tableOf(t, &View{})
+	whole, first, second := table.number(pod(uid, "")), table.number(pod(uid, id1)), table.number(pod(uid, id2))
+	client := table.number(Identity{Kind: collector.KindClient, ID: "10.0.0.7"})
+	if first == second || table.Whole(first) != whole || table.Whole(second) != whole {
+		t.Errorf("containers %d and %d are in pods %d and %d, want %d", first, second, table.Whole(first), table.Whole(second), whole)
+	}
+	for _, n := range []collector.OwnerNumber{whole, client, collector.OwnerUnknown, collector.OwnerOther} {
+		if got := table.Whole(n); got != n {
+			t.Errorf("owner %d is in %d", n, got)
+		}
+	}
+	table.Free(func(n collector.OwnerNumber) bool { return n == second || n == whole }, func(collector.OwnerNumber) {})
+	if n := table.number(unit("nginx.service")); n != first || table.Whole(n) != n {
+		t.Errorf("owner %d got number %d of a container, and is in %d", n, first, table.Whole(n))
 	}
 }
 
@@ -150,44 +176,5 @@ func TestNumbers(t *testing.T) {
 	}
 	if got := table.owner(client(7), false); got.ID != "10.0.0.7" {
 		t.Errorf("client 7 is %+v now", got)
-	}
-}
-
-func TestNames(t *testing.T) {
-	t.Parallel()
-	dir := t.TempDir()
-	write := func(path, text string) {
-		t.Helper()
-		path = filepath.Join(dir, path)
-		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	write("pods/payments_checkout-7d9f_"+uid+"/api/0.log", "")
-	write("pods/kube-system_proxy-n1_"+staticUID+"/0.log", "")
-	write("pods/lost+found/x", "")
-	write("containers.json", `[{"id":"`+id1+`","names":["fetcher","alias"]},{"id":"nameless"}]`)
-	write("docker/"+id2+"/config.v2.json", `{"State":{},"Name":"/web"}`)
-	f := Files{PodLogs: filepath.Join(dir, "pods"), Podman: filepath.Join(dir, "containers.json"), Docker: filepath.Join(dir, "docker")}
-	want := map[string]string{uid: "payments/checkout-7d9f", staticUID: "kube-system/proxy-n1", id1: "fetcher", id2: "web"}
-	wanted := map[Identity]bool{pod(uid, ""): true, container(id1): true, container(id2): true}
-	if diff := cmp.Diff(want, f.readNames(wanted)); diff != "" {
-		t.Errorf("(-want +got):\n%s", diff)
-	}
-	write("containers.json", "[{")
-	none := Files{PodLogs: filepath.Join(dir, "none"), Podman: filepath.Join(dir, "containers.json"), Docker: filepath.Join(dir, "none")}
-	if got := none.readNames(wanted); len(got) != 0 {
-		t.Errorf("names of nowhere: %v", got)
-	}
-	view := &View{Names: want}
-	for id, name := range map[Identity]string{
-		pod(uid, ""): "payments/checkout-7d9f", container(id1): "fetcher", container("46d1a5cdb06babc0"): "46d1a5cdb06b", unit("a.service"): "a.service", {}: "unknown", {Kind: collector.KindOther}: "other",
-	} {
-		if got := view.Name(id); got.Name != name {
-			t.Errorf("%+v is named %q, want %q", id, got.Name, name)
-		}
 	}
 }

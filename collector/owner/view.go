@@ -8,20 +8,27 @@ import (
 
 // View is what the Watcher saw of the machine at its last look. It is immutable.
 type View struct {
-	// Cgroups tells by the id of a cgroup whose its sockets are, also for some minutes after it is gone.
+	// Cgroups tells by the id of a cgroup whose its sockets are, also for some minutes after it is gone. Nil where no
+	// cgroup v2 tree is mounted.
 	Cgroups map[uint64]Identity
+	// Hides are the owners by cgroup within which a runtime runs containers that only a v1 tree shows.
+	Hides map[Identity]bool
 	// Addresses tells by the address of a namespace on this machine whose its flows are; KindUnknown where two
 	// namespaces have the address, or the processes of several owners share the namespace.
 	Addresses map[netip.Addr]Identity
+	// Several are the addresses of namespaces that several owners share, or several containers of one pod.
+	Several map[netip.Addr]bool
 	// Netns tells the same by inode number, where CAP_SYS_PTRACE lets us see it.
 	Netns map[uint64]Identity
 	// Own are the addresses of the namespace in which flows leave.
 	Own map[netip.Addr]bool
-	// Sockets tells by flow whose a socket of that namespace is.
-	Sockets map[flowKey]Identity
-	// Inodes tells by a socket's inode number which process has it open, for sockets of no cgroup below the root.
+	// Sockets tells by flow whose a socket of that namespace is, and Inner the same of namespaces that several share.
+	Sockets, Inner map[flowKey]Identity
+	// Inodes tells by a socket's inode number whose the process is that has it open, for sockets whose cgroup is the
+	// root or one of Hides.
 	Inodes map[uint32]Identity
-	// Names are of pods, by UID, and of containers, by ID, as far as files of this machine give them.
+	// Names are of pods, by UID, and of containers, by ID, as far as files of this machine give them. A container of a
+	// pod has the name that it has there.
 	Names map[string]string
 	// Missing says what cannot be told, why, and which right would help.
 	Missing []string
@@ -44,19 +51,21 @@ const (
 	byProcess              // the process that has it open
 )
 
-// ofSocket returns whose a socket is: by its cgroup, by its process where the cgroup is the root, by its namespace
-// where that says more, as a container of a hybrid layout may be in the v1 trees alone.
+// ofSocket returns whose a socket is: by its cgroup, by its namespace where that says more, as a container of a hybrid
+// layout may be in the v1 trees alone, and by its process where neither tells.
 func (v *View) ofSocket(f *collector.Flow, outer uint64) (Identity, found) {
 	id, known := v.Cgroups[f.Cgroup]
+	known = known || v.Cgroups == nil
 	if f.Netns != outer {
 		if ns, ok := v.Netns[f.Netns]; ok && rank(ns.Kind) > rank(id.Kind) {
 			return ns, byGroup
 		}
 	}
-	if rank(id.Kind) == 0 && f.Inode != 0 {
+	if f.Inode != 0 && (rank(id.Kind) == 0 || f.Netns == outer && v.Hides[id]) {
 		if p, ok := v.Inodes[f.Inode]; ok {
 			return p, byProcess
 		}
+		id = Identity{Kind: collector.KindUnknown}
 	}
 	if !known {
 		return id, byNothing
@@ -64,31 +73,42 @@ func (v *View) ofSocket(f *collector.Flow, outer uint64) (Identity, found) {
 	return id, byGroup
 }
 
-// ofFlow returns whose a flow of conntrack is. shared says that other flows of its address may be another's.
-func (v *View) ofFlow(f *collector.Flow) (id Identity, shared bool) {
-	id, known := v.Addresses[f.Source.Addr()]
-	if v.Own[f.Source.Addr()] || known && rank(id.Kind) == 0 {
-		return v.Sockets[keyOf(f)], true
+// ofFlow returns whose a flow of conntrack is. wanted is what the next look could tell of it; 0 if all flows of its
+// address have the same answer.
+func (v *View) ofFlow(f *collector.Flow) (id Identity, wanted uint32) {
+	a := f.Source.Addr()
+	if v.Own[a] {
+		return v.Sockets[keyOf(f)], wantSockets
 	}
-	if !known {
-		return Identity{Kind: collector.KindClient, ID: f.Source.Addr().String()}, false
+	id, known := v.Addresses[a]
+	switch {
+	case !known:
+		return clientAt(a), 0
+	case rank(id.Kind) > 0 && !v.Several[a]:
+		return id, 0
 	}
-	return id, false
+	if socket, ok := v.Inner[keyOf(f)]; ok && (rank(id.Kind) == 0 || socket.Kind == id.Kind && socket.ID == id.ID) {
+		return socket, wantInner
+	}
+	return id, wantInner
 }
+
+// clientAt is the client of that address.
+func clientAt(a netip.Addr) Identity { return Identity{Kind: collector.KindClient, ID: a.String()} }
 
 // shortID is how many digits of a container's ID runtimes show.
 const shortID = 12
 
 // Name returns id as it is shown, by the names that the machine's own files give.
 func (v *View) Name(id Identity) collector.Owner {
-	w := collector.Owner{Kind: id.Kind, Name: id.ID}
+	w := collector.Owner{Kind: id.Kind, Name: id.ID, Container: v.container(id.Container)}
 	if name, ok := v.Names[id.ID]; ok {
 		w.Name = name
 		return w
 	}
 	switch id.Kind {
 	case collector.KindContainer:
-		w.Name = id.ID[:min(shortID, len(id.ID))]
+		w.Name = v.container(id.ID)
 	case "", collector.KindUnknown, collector.KindOther:
 		if w.Kind == "" {
 			w.Kind = collector.KindUnknown
@@ -96,4 +116,12 @@ func (v *View) Name(id Identity) collector.Owner {
 		w.Name = string(w.Kind)
 	}
 	return w
+}
+
+// container returns the name of a container, or the first digits of its ID.
+func (v *View) container(id string) string {
+	if name, ok := v.Names[id]; ok {
+		return name
+	}
+	return id[:min(shortID, len(id))]
 }

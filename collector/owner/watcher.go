@@ -3,6 +3,8 @@ package owner
 import (
 	"cmp"
 	"context"
+	"errors"
+	"io/fs"
 	"net"
 	"net/netip"
 	"os"
@@ -36,7 +38,8 @@ type Config struct {
 const (
 	wantCgroups = 1 << iota // a cgroup is new
 	wantSockets             // conntrack shows flows of this machine's own
-	wantInodes              // sockets are in no cgroup below the root
+	wantInner               // conntrack shows flows of a namespace that several owners or containers share
+	wantInodes              // sockets are in cgroups that do not tell whose they are
 )
 
 // wholeEvery is how often everything is read again, however old and known.
@@ -58,11 +61,15 @@ type Watcher struct {
 	gone      map[uint64]time.Time // when cgroups that are gone were seen last
 	processes map[int]*process
 	spaces    map[uint64]*space // by netKey
+	hides     map[Identity]bool // as in View
+	pauses    map[string]bool   // containers of pods whose processes all do nothing but pause
 	sockets   map[flowKey]Identity
+	inner     map[flowKey]Identity // of the namespaces that several owners share
+	innerErr  error                // why sockets of one of them cannot be read
 	inodes    map[uint32]Identity
 	denied    int // processes whose descriptors may not be read
-	names     map[string]string
-	nameless  map[Identity]bool // pods and containers that had no name when names were read last
+	names     names
+	nameless  ids // pods and containers that had no name when names were read last
 	// strange and lost are looks in a row before which sockets were in cgroups that the tree does not show, and open
 	// in no process that can be read.
 	strange, lost int
@@ -87,9 +94,9 @@ func New(cfg Config) *Watcher {
 	}
 	w := &Watcher{
 		cfg: cfg, proc: procReader{cfg.Proc}, gone: map[uint64]time.Time{},
-		processes: map[int]*process{}, spaces: map[uint64]*space{},
+		processes: map[int]*process{}, spaces: map[uint64]*space{}, names: newNames(),
 	}
-	w.wanted.Store(wantCgroups | wantSockets | wantInodes)
+	w.wanted.Store(wantCgroups | wantSockets | wantInner | wantInodes)
 	return w
 }
 
@@ -141,18 +148,23 @@ func (w *Watcher) Look(ctx context.Context) {
 		w.readTree(now)
 	}
 	w.readProcesses(whole)
-	v := &View{Cgroups: w.cgroups, Own: w.ownAddresses(), Netns: map[uint64]Identity{}}
-	v.Addresses = w.combine(v)
+	w.readNames(whole)
+	v := &View{Cgroups: w.cgroups, Own: w.ownAddresses(), Names: w.names.of, Hides: w.hides}
+	w.combine(v)
 	if wanted&wantInodes != 0 {
 		w.readInodes()
 	}
 	v.Inodes = w.inodes
 	if wanted&wantSockets != 0 {
-		w.readSockets(ctx, v)
+		next := map[flowKey]Identity{}
+		if err := w.readSockets(ctx, v, w.cfg.Outer, next); err == nil {
+			w.sockets = next
+		}
 	}
-	v.Sockets = w.sockets
-	w.readNames(v, whole)
-	v.Names = w.names
+	if wanted&wantInner != 0 {
+		w.readInner(ctx, v)
+	}
+	v.Sockets, v.Inner = w.sockets, w.inner
 	v.Missing = w.missing()
 	w.view.Store(v)
 }
@@ -199,11 +211,10 @@ func (w *Watcher) ownAddresses() map[netip.Addr]bool {
 	return out
 }
 
-// readSockets reads whose the outer namespace's sockets are.
-func (w *Watcher) readSockets(ctx context.Context, v *View) {
-	next := map[flowKey]Identity{}
+// readSockets puts into next whose the sockets of namespace h are.
+func (w *Watcher) readSockets(ctx context.Context, v *View, h *netns.Handle, next map[flowKey]Identity) error {
 	unresolved := false
-	err := sockdiag.Dump(ctx, w.cfg.Outer, w.cfg.Now, func(_ context.Context, events []collector.Event) error {
+	err := sockdiag.Dump(ctx, h, w.cfg.Now, func(_ context.Context, events []collector.Event) error {
 		for i := range events {
 			e := &events[i]
 			if e.Kind != collector.Seen || e.Flow.State == collector.Done {
@@ -222,47 +233,71 @@ func (w *Watcher) readSockets(ctx context.Context, v *View) {
 	if unresolved {
 		w.want(wantInodes)
 	}
-	if err == nil {
-		w.sockets = next
+	return err
+}
+
+// readInner reads whose the sockets are of each namespace that several owners or containers share.
+func (w *Watcher) readInner(ctx context.Context, v *View) {
+	w.inner, w.innerErr = map[flowKey]Identity{}, nil
+	for _, s := range w.spaces {
+		if _, several := w.whose(s); !several || len(s.addresses) == 0 {
+			continue
+		}
+		h, err := netns.Open(w.proc.path(s.pid, "ns/net"))
+		if err == nil {
+			if s.inode == 0 || h.Inode() == s.inode {
+				err = w.readSockets(ctx, v, h, w.inner)
+			}
+			_ = h.Close()
+		}
+		if errors.Is(err, fs.ErrPermission) {
+			w.innerErr = err
+		}
 	}
 }
 
-// readNames reads names again if a pod or container is new and has none.
-func (w *Watcher) readNames(v *View, whole bool) {
-	wanted, added := map[Identity]bool{}, whole
-	want := func(id Identity) {
-		if id.Kind != collector.KindPod && id.Kind != collector.KindContainer {
-			return
+// readNames reads names again if a pod or container is new and has none, and all if whole.
+func (w *Watcher) readNames(whole bool) {
+	wanted, added := ids{map[string]bool{}, map[string]bool{}}, whole
+	want := func(set, nameless map[string]bool, id string) {
+		set[id] = true
+		added = added || w.names.of[id] == "" && !w.names.sandboxes[id] && !nameless[id]
+	}
+	of := func(id Identity) {
+		switch id.Kind {
+		case collector.KindContainer:
+			want(wanted.containers, w.nameless.containers, id.ID)
+		case collector.KindPod:
+			want(wanted.pods, w.nameless.pods, id.ID)
+			if id.Container != "" {
+				want(wanted.containers, w.nameless.containers, id.Container)
+			}
 		}
-		id.Container = ""
-		wanted[id] = true
-		if _, named := w.names[id.ID]; !named && !w.nameless[id] {
-			added = true
-		}
 	}
-	for _, id := range v.Cgroups {
-		want(id)
+	for _, id := range w.cgroups {
+		of(id)
 	}
-	for _, s := range w.spaces {
-		want(s.id)
+	for _, p := range w.processes { // of v1 trees, too
+		of(p.id)
 	}
-	if !added || len(wanted) == 0 {
+	if !added || len(wanted.pods)+len(wanted.containers) == 0 {
 		return
 	}
-	found := w.cfg.Files.readNames(wanted)
-	next := make(map[string]string, len(wanted))
-	w.nameless = map[Identity]bool{}
-	for id := range wanted {
-		name, ok := found[id.ID]
-		if !ok {
-			name, ok = w.names[id.ID]
-		}
-		if ok {
-			next[id.ID] = name
-		} else {
-			w.nameless[id] = true
+	found, next := w.cfg.Files.read(wanted), newNames()
+	w.nameless = ids{map[string]bool{}, map[string]bool{}}
+	keep := func(wanted, nameless map[string]bool) {
+		for id := range wanted {
+			next.put(id, found.of[id])
+			next.put(id, w.names.of[id])
+			if found.sandboxes[id] || w.names.sandboxes[id] {
+				next.sandboxes[id] = true
+			} else if next.of[id] == "" {
+				nameless[id] = true
+			}
 		}
 	}
+	keep(wanted.pods, w.nameless.pods)
+	keep(wanted.containers, w.nameless.containers)
 	w.names = next
 }
 
@@ -280,9 +315,13 @@ func (w *Watcher) missing() (out []string) {
 	if w.denied > 0 && w.lost > strangeMax {
 		out = append(out, "sockets of processes that are in no unit have no owner: to see which process has a socket open needs CAP_DAC_READ_SEARCH and CAP_SYS_PTRACE")
 	}
-	for id := range w.nameless {
-		if id.Kind == collector.KindContainer {
-			return append(out, "containers are shown by their ID: neither Podman's nor Docker's own files, which take root or CAP_DAC_READ_SEARCH to read, name them")
+	if w.innerErr != nil {
+		out = append(out, "flows of a pod with several containers are known by the pod alone, and those of a namespace that several containers share have no owner: "+w.innerErr.Error())
+	}
+	for id := range w.nameless.containers {
+		if !w.pauses[id] {
+			return append(out, "containers are shown by their ID where the kubelet's links in "+w.cfg.Files.ContainerLogs+" do not name them: "+
+				"the files of Podman, CRI-O, Docker and containerd, which take root or CAP_DAC_READ_SEARCH to read, do not name them either")
 		}
 	}
 	return out

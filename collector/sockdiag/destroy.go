@@ -100,6 +100,9 @@ func (r *reader) closed(ctx context.Context, sp *space, msg []byte) error {
 	if g.protocol == collector.UDP {
 		heard = &sp.udp
 	}
+	if g.foundNoPort() {
+		return r.noPort(ctx, sp)
+	}
 	whole := g.remote.Port() != 0 && !g.remote.Addr().IsUnspecified()
 	// A TCP socket that was disconnected, by a reset or a refused connect, has lost its
 	// addresses, but not that it was connected.
@@ -157,6 +160,31 @@ func (r *reader) closed(ctx context.Context, sp *space, msg []byte) error {
 		f.Active = now.Add(-g.info.lastPacket)
 		f.Ended.From = min(f.Active.Add(-jiffy), now)
 	}
+	return nil
+}
+
+// foundNoPort reports whether connect returned EADDRNOTAVAIL to the socket's owner: tcp_v4_connect and tcp_v6_connect
+// (Linux 6.18) write the destination's address into the socket, then look for a port, and if there is none take back
+// the destination's port alone. A socket of its own port that met a connection with the same addresses has that port.
+func (d *destroyed) foundNoPort() bool {
+	return d.protocol == collector.TCP && d.info.known && !d.info.connected &&
+		d.local.Port() == 0 && d.remote.Port() == 0 && !d.remote.Addr().IsUnspecified()
+}
+
+// noPort emits that r.gone found no port.
+func (r *reader) noPort(ctx context.Context, sp *space) error {
+	to := r.gone.remote
+	if to.Addr().IsLoopback() {
+		sp.stats.Destroyed.Others++
+		return nil
+	}
+	e, err := r.out.Next(ctx)
+	if err != nil {
+		return err
+	}
+	sp.stats.Destroyed.NoPort++
+	*e = collector.Event{Kind: collector.NoPort, At: r.now(), Netns: sp.inode()}
+	e.Flow = collector.Flow{Protocol: collector.TCP, Netns: sp.inode(), Destination: to}
 	return nil
 }
 

@@ -67,6 +67,8 @@ type DestroyedStats struct {
 	Closed, Unknown uint64
 	// Lingering live on in TIME_WAIT or FIN_WAIT2; the next dump shows them.
 	Lingering uint64
+	// NoPort counts sockets that found no local port to connect from: EADDRNOTAVAIL.
+	NoPort uint64
 	// Others were no flows: inbound, loopback or never connected.
 	Others uint64
 	// Overruns counts how often the kernel had to drop messages; nobody knows how many each time.

@@ -28,6 +28,31 @@ func (s Scope) String() string {
 	return "node"
 }
 
+// Stage says where on its way out a flow takes a port of a budget. A flow may hold one at each stage, and the
+// budget that is used up first is the one that stops it.
+type Stage uint8
+
+// The stages, in the order in which a flow passes them.
+const (
+	// StageSocket: a port of the machine itself.
+	StageSocket Stage = iota
+	// StageNode: this machine's NAT.
+	StageNode
+	// StageBeyond: a NAT further out, such as a cloud's. It sees flows as they leave this machine.
+	StageBeyond
+	// NumStages is the length of an array indexed by Stage.
+	NumStages
+)
+
+var stageNames = [NumStages]string{"socket", "node", "beyond"}
+
+func (s Stage) String() string { return stageNames[s] }
+
+// Place says in words where the stage is.
+func (s Stage) Place() string {
+	return [NumStages]string{"ports of this machine", "NAT of this machine", "NAT beyond this machine"}[s]
+}
+
 // Uniqueness says what a port must be unique against: flows that differ in it may
 // use the same port at the same time.
 type Uniqueness uint8
@@ -116,17 +141,20 @@ type Budget struct {
 	// SpacePerVIP: each VIP is a port space of its own, because the VIP is fixed
 	// by a hash and a failed pick is not retried on another.
 	SpacePerVIP bool
-	// Local: the ports are those of sockets on this machine (Source), not of a VIP.
-	Local bool
+	// Local: the ports are those of sockets on this machine (Source), not of a VIP. OnNode: the NAT is this machine's,
+	// which conntrack need not show.
+	Local, OnNode bool
 
 	TCP, UDP Terms
 
 	// Include and Exclude say which destinations count: those in Include (all
 	// when empty) and not in Exclude. Translated restricts the budget to flows that
-	// this machine translates, to one of VIPs where there are any. PortRange, unless
+	// this machine translates, to one of VIPs where there are any, and to those from Own, whose
+	// ports its NAT cannot give out a second time. PortRange, unless
 	// zero, restricts it to ports held in that range: the VIP's, or the Source's where Local.
 	Include, Exclude []netip.Prefix
 	Translated       bool
+	Own              []netip.Addr
 	PortRange        collector.PortRange
 	// Netns restricts the budget to one network namespace; 0 means any.
 	Netns uint64
@@ -139,6 +167,17 @@ type Budget struct {
 
 	// Params are what it was resolved from.
 	Params Params
+}
+
+// Stage returns where on their way out flows take ports of b.
+func (b *Budget) Stage() Stage {
+	switch {
+	case b.Local:
+		return StageSocket
+	case b.Translated, b.OnNode:
+		return StageNode
+	}
+	return StageBeyond
 }
 
 // Terms returns the numbers for protocol p; a protocol other than TCP and UDP
@@ -157,4 +196,10 @@ func (b *Budget) Terms(p collector.Protocol) *Terms {
 // evicts closed entries. Conntrack tells of such an end in a dump, or by an event up to 120 s late.
 func (b *Budget) FreesAtEnd() bool {
 	return b.Translated && b.Params.EvictsTimeWait && b.TCP.Ports > 0 && b.TCP.CoolDown[collector.FIN] == 0
+}
+
+// EntryHolds reports whether the port of a TCP flow that has ended is free when its conntrack entry is gone, and not before:
+// the NAT is this machine's, its kernel does not evict closed entries, and nobody has configured a cool-down.
+func (b *Budget) EntryHolds() bool {
+	return b.Translated && !b.Params.EvictsTimeWait && len(b.Params.TCP.CoolDown) == 0
 }

@@ -23,8 +23,8 @@ type Model struct {
 	Keys []string
 	// MaxVIPs that the provider allows, 0 where no limit is documented.
 	MaxVIPs int
-	// Local and Translated as in Budget.
-	Local, Translated bool
+	// Local, Translated and OnNode as in Budget.
+	Local, Translated, OnNode bool
 	// AnyFamily: IPv6 destinations count too when no VIP says otherwise.
 	AnyFamily bool
 	// AllDestinations: private, link-local, loopback and metadata destinations count
@@ -215,7 +215,7 @@ func Models() []Model {
 		Summary:       "Cilium eBPF masquerade: ports above the NodePort range, of one egress IP where policy fixes it (space_per_vip)",
 		Source:        "cilium: bpf/lib/nat.h; cmdref bpf-ct-timeout-regular-*; ceiling from the number of retries; without BPF NodePort set port_range to ip_local_port_range's first to 65535",
 		FailureSignal: `cilium_drop_count_total{reason="No mapping for NAT masquerade"}; map cilium_snat_v4_alloc_retries rises before`,
-		Keys:          []string{"port_range", "retries", "space_per_vip"}, AnyFamily: true,
+		Keys:          []string{"port_range", "retries", "space_per_vip"}, AnyFamily: true, OnNode: true,
 		// Entries go 10 s after a close and 60 s after the last datagram, at the next
 		// garbage collection; its interval adapts and is taken to be 5 minutes.
 		TCP:     ModelTerms{Idle: 8000 * time.Second, HalfOpen: 60 * time.Second, FIN: 310 * time.Second, RST: 310 * time.Second, Gone: 300 * time.Second},

@@ -241,8 +241,15 @@ func TestModels(t *testing.T) {
 			0, nil,
 		},
 		{
+			"linux, closed entries hold their ports for as long as the kernel is told to keep them",
+			budget.Params{Model: "linux", EntryFIN: 7 * s, EntryRST: 3 * s},
+			terms{Ports: 64512, Effective: 59351, FIN: 7 * s, RST: 3 * s},
+			terms{Ports: 64512, Effective: 59351},
+			0, nil,
+		},
+		{
 			"linux, closed entries are evicted",
-			budget.Params{Model: "linux", EvictsTimeWait: true},
+			budget.Params{Model: "linux", EvictsTimeWait: true, EntryFIN: 7 * s},
 			terms{Ports: 64512, Effective: 59351},
 			terms{Ports: 64512, Effective: 59351},
 			0, nil,

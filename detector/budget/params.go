@@ -20,6 +20,9 @@ type Params struct {
 	// known. With neither there is one.
 	VIPs     []netip.Addr
 	VIPCount int
+	// Own are addresses of this machine among the VIPs, or all that it has where there are none. A flow from there
+	// holds a port of the VIP even if nothing translates it. Only for a model that translates here.
+	Own []netip.Addr
 
 	// Ports per node: the allocation of the models that are given one.
 	Ports int
@@ -37,6 +40,12 @@ type Params struct {
 	SpacePerVIP bool
 	// EvictsTimeWait: the kernel gives the port of a closed entry to a new flow.
 	EvictsTimeWait bool
+	// EntryFIN and EntryRST are how long conntrack keeps the entry of a closed flow, which holds its port where the
+	// kernel does not evict it: nf_conntrack_tcp_timeout_time_wait and _close. Default: as the model says.
+	EntryFIN, EntryRST time.Duration
+	// ReuseTimeWait is how long after its end the kernel gives the local port of a flow to another one; 0 means that it
+	// waits for the end of TIME_WAIT.
+	ReuseTimeWait time.Duration
 	// Instances of the gateway, each with ports of its own.
 	Instances int
 	// Blocks of ports that a node gets, each of Ports.

@@ -1,6 +1,7 @@
 package budget
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -36,7 +37,7 @@ func Resolve(p Params) (*Budget, error) {
 		Name: p.Name, Model: m.Name, Pool: p.Pool, Gateway: p.Gateway,
 		Scope: m.Scope, Source: m.Source, FailureSignal: m.FailureSignal,
 		VIPs: slices.Clone(p.VIPs), VIPCount: p.vips(), SpacePerVIP: p.SpacePerVIP,
-		Local: m.Local, Translated: m.Translated,
+		Local: m.Local, OnNode: m.OnNode, Translated: m.Translated,
 		Include: p.include(m), Exclude: slices.Clone(p.Exclude),
 		Netns: p.Netns, Nodes: p.Nodes, Params: p,
 	}
@@ -44,13 +45,19 @@ func Resolve(p Params) (*Budget, error) {
 	case m.Local:
 		b.PortRange = p.localRange()
 	case m.Translated:
-		b.PortRange = p.PortRange
+		b.PortRange, b.Own = p.PortRange, slices.Clone(p.Own)
 	}
 	if p.Shared {
 		b.Scope = ScopeShared
 	}
-	if p.EvictsTimeWait {
+	switch {
+	case p.EvictsTimeWait:
 		m.TCP.FIN, m.TCP.RST = 0, 0
+	case m.Translated:
+		m.TCP.FIN, m.TCP.RST = cmp.Or(p.EntryFIN, m.TCP.FIN), cmp.Or(p.EntryRST, m.TCP.RST)
+	}
+	if m.Local && p.ReuseTimeWait > 0 {
+		m.TCP.FIN = p.ReuseTimeWait
 	}
 	if b.TCP, err = p.TCP.terms("tcp", m.TCP, m, ports, ceiling); err != nil {
 		return nil, err

@@ -15,14 +15,23 @@ func (b *Budget) Takes(destination, vip netip.Addr, port uint16, netns uint64, t
 	if b.Netns != 0 && b.Netns != netns {
 		return false
 	}
-	if b.Translated && (!translated || len(b.VIPs) > 0 && !hasAddr(b.VIPs, vip)) {
-		return false
+	if b.Translated {
+		from := b.VIPs
+		if !translated {
+			from = b.Own
+		}
+		if (len(from) > 0 || !translated) && !hasAddr(from, vip) {
+			return false
+		}
 	}
 	if r := b.PortRange; r != (collector.PortRange{}) && port != 0 && (port < r.First || port > r.Last) {
 		return false
 	}
 	return b.Reaches(destination)
 }
+
+// TakesUntranslated reports whether flows count under b that this machine does not translate.
+func (b *Budget) TakesUntranslated() bool { return !b.Translated || len(b.Own) > 0 }
 
 // Reaches reports whether b counts flows to destination. An invalid destination is a
 // socket that is bound and not connected: it counts under Local budgets alone.

@@ -184,6 +184,7 @@ type Outlook struct {
 	shown    *releaseWheel
 	learnt   [detector.NumHorizons]learnt
 	rate     float64 // arrivals per second, as of the last tick
+	ceiling  float64 // effective ceiling of this port space, as of the last tick
 	forecast detector.Forecast
 }
 
@@ -291,6 +292,8 @@ type Conditions struct {
 	// Failing: opens failed for lack of ports since the last forecast, or the space is at
 	// its effective ceiling. The forecast is then "now".
 	Failing bool
+	// Ceiling is the effective ceiling of this port space, if it is known to be lower than the budget's; else 0.
+	Ceiling int
 	// InexactSince is when the ledger lost events that no dump has repaired yet, 0 if none.
 	InexactSince collector.Time
 	// WarmingUntil is when the last port closed before the agent's start is

@@ -66,14 +66,14 @@ func (o tick) step(w *workspace, p *passage, i, h int, trust, blind float64) flo
 				continue
 			}
 			sd := c.deviation(k, i, blind)
-			p.passed = max(p.passed, o.burstExceeds(w, i, s.ceiling, sd))
-			p.passedLow = max(p.passedLow, o.burstExceeds(w, i, s.next, sd))
+			p.passed = max(p.passed, o.burstExceeds(w, i, o.ceiling, sd))
+			p.passedLow = max(p.passedLow, o.burstExceeds(w, i, min(s.next, o.ceiling), sd))
 			at, atLow = p.passed, p.passedLow
 		} else {
 			sd := c.deviation(k, i, blind)
-			p.left[k] = min(p.left[k], (s.ceiling-c.mean[k][i])/sd)
+			p.left[k] = min(p.left[k], (o.ceiling-c.mean[k][i])/sd)
 			if crossed > 0 {
-				p.low[k] = min(p.low[k], (s.next-c.mean[k][i])/sd)
+				p.low[k] = min(p.low[k], (min(s.next, o.ceiling)-c.mean[k][i])/sd)
 			}
 			if x *= (1 - trust) / max(others, 1e-6); x < 1e-6 {
 				continue
@@ -130,11 +130,11 @@ func (o tick) pass(w *workspace, c Conditions, now, held, seen float64) {
 				mix: float32(co.mix[i]), sd: float32(math.Sqrt(variance)),
 				top: float32(way.top(trust)), topSD: float32(topSD),
 				topRecurring: float32(way.topRecurring), topRest: float32(way.topRest),
-				said: float32(p), beyond: held >= s.ceiling, burst: w.expectsBurst(u),
+				said: float32(p), beyond: held >= o.ceiling, burst: w.expectsBurst(u),
 			}, i, w)
 		}
 	}
-	if c.Failing || seen >= s.ceiling {
+	if c.Failing || seen >= o.ceiling {
 		f.TimeToExhaustion = 0
 		for h := range f.Probability {
 			f.Probability[h] = 1

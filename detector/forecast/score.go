@@ -19,7 +19,7 @@ func (o tick) scoreDue(now, held float64) {
 				continue
 			}
 			p.highest = max(p.highest, float32(held))
-			p.hit = p.hit || held >= s.ceiling
+			p.hit = p.hit || held >= o.ceiling
 			if int64(now) < p.due {
 				continue
 			}

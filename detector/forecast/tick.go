@@ -81,7 +81,10 @@ func (o tick) run(c Conditions) {
 		}
 		o.times.adopt(now, w.edges, &w.crowd)
 	}
-	o.last = now
+	o.last, o.ceiling = now, s.ceiling
+	if c.Ceiling > 0 {
+		o.ceiling = min(s.ceiling, float64(c.Ceiling))
+	}
 	o.times.expose(now, w.edges, &w.crowd, &w.seen)
 	o.refit(w, dt)
 	held, perFlow := float64(o.held()), 1.0

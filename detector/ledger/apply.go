@@ -45,14 +45,26 @@ func (l *Ledger) apply(e *collector.Event, k *lookup) {
 		n.dumping = false
 	case collector.Overrun:
 		n.overrun(e.At)
+	case collector.NoPort:
+		l.shortage.note(n, e)
 	case collector.Seen, collector.Opened, collector.Closed:
 		l.intake.take(n, e, k)
 	}
 }
 
+// ObserveDrops takes in that the kernel has dropped so many first packets of flows that it could not give an entry in
+// conntrack. It tells of flows of other machines, whose sockets nobody here sees.
+func (l *Ledger) ObserveDrops(at collector.Time, packets uint64) {
+	l.Advance(at)
+	l.shortage.dropped(packets)
+}
+
 // ObserveStalls takes all sockets whose first SYN was sent again and is unanswered at the time at; it replaces the
 // last observation. A stall towards a port space at its effective ceiling is an open that failed for lack of
 // ports, counted once.
+//
+// Translated says of each that this machine's conntrack has an entry of it: then its NAT gave it a port, and it did not
+// fail for lack of one there.
 //
 // A socket does not know whether it will be translated, nor to which VIP: it counts under the first
 // budget that reaches its destination, and where each VIP is a port space of its own,

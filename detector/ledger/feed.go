@@ -49,6 +49,14 @@ func (fd *feed) reused(f *flow) {
 	}
 }
 
+// moveRelease: the cooling port of f is released at the time until and not when it was thought to be.
+func (fd *feed) moveRelease(f *flow, until collector.Time) {
+	if o := fd.spaces.outlookOf(f); o != nil {
+		o.Free(f.moment)
+		o.HaveCooling(until)
+	}
+}
+
 // dropped: no source shows live f any more.
 func (fd *feed) dropped(f *flow) {
 	opened := f.openedInterval()

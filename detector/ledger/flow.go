@@ -1,7 +1,7 @@
 package ledger
 
 import (
-	"time"
+	"cmp"
 
 	"github.com/snatwatch/snatwatch/collector"
 )
@@ -21,6 +21,8 @@ type sighting struct {
 	*lookup
 	event *collector.Event
 	netns *netns
+	// known: the ledger has the flow as live.
+	known bool
 }
 
 // take applies event e of a flow in namespace n; k is its lookup.
@@ -34,7 +36,7 @@ func (in *intake) take(n *netns, e *collector.Event, k *lookup) {
 	if !k.counted {
 		return
 	}
-	s := sighting{k, e, n}
+	s := sighting{lookup: k, event: e, netns: n}
 	i := k.entry
 	if i == 0 || in.flows.table.at(i).key != k.key {
 		i = in.flows.table.find(k.key)
@@ -62,6 +64,9 @@ func (in *intake) take(n *netns, e *collector.Event, k *lookup) {
 // it, and the ledger would know it, unless other budgets were in place then that did not take it.
 func (in *intake) openedAt(s *sighting) collector.Interval {
 	listed := s.netns.listed
+	if s.event.Flow.PickedUp { // it opened before conntrack met it
+		return collector.Interval{To: cmp.Or(s.event.Flow.Opened.To, s.event.At)}
+	}
 	if listed != 0 && !in.matcher.tookSince(listed, &s.event.Flow, s.lookup) {
 		listed = 0
 	}
@@ -109,7 +114,7 @@ func (in *intake) start(s *sighting, f *flow, opened collector.Interval, resumed
 	if e.Flow.Translated {
 		f.flags |= flagTranslated
 	}
-	if e.Flow.Translated && !in.matcher.local {
+	if (e.Flow.Translated || in.spaces.accounts[s.account].budget.Translated) && !in.matcher.local {
 		f.port = e.Flow.VIP.Port()
 		f.vip = in.vips.number(e.Flow.VIP.Addr(), s.home)
 	}
@@ -123,12 +128,14 @@ func (in *intake) start(s *sighting, f *flow, opened collector.Interval, resumed
 		in.feed.addUnconfirmed(f, 1)
 	}
 	a, t := in.spaces.accountOf(f), in.spaces.tallyOf(f)
-	if opened.From != 0 && opened.To >= in.clock.start {
+	if resumed && e.Flow.PickedUp {
+		f.flags |= flagPickedUp
+	} else if opened.From != 0 && opened.To >= in.clock.start {
 		a.opened++
 		t.opened++
 		a.rate.add(in.clock.now)
 		t.rate.add(in.clock.now)
-		a.owners.opened(f.owner)
+		a.owners.opened(in.spaces.whole(f.owner))
 	}
 	if !f.place.folded() && t.held() >= a.terms.Ceiling() {
 		f.flags |= flagAtCeiling
@@ -140,14 +147,18 @@ func (in *intake) start(s *sighting, f *flow, opened collector.Interval, resumed
 func (in *intake) seen(s *sighting, i uint32) {
 	f := in.flows.table.at(i)
 	e := &s.event.Flow
+	// After this dump began an event ended the flow, or gave its port to another: the dump is late.
+	touched := s.netns.dumping && f.dump == s.netns.dump
 	if e.ID != f.id && e.ID != 0 && f.id != 0 {
-		if e.ID != f.before {
+		switch {
+		case touched && e.ID == f.before:
+		case e.PickedUp:
+			in.pickUp(s, i, f)
+		default:
 			in.replace(s, i, f)
 		}
 		return
 	}
-	// After this dump began an event ended the flow, or gave its port to another: the dump is late.
-	touched := s.netns.dumping && f.dump == s.netns.dump
 	late := touched && (f.flags&flagEndSeen != 0 ||
 		f.phase == phaseLive && e.State == collector.Done && e.ID != 0 && e.ID == f.before)
 	f.dump = s.netns.dump
@@ -157,12 +168,19 @@ func (in *intake) seen(s *sighting, i uint32) {
 	}
 	switch {
 	case late:
+	case e.PickedUp && f.phase != phaseLive && e.State != collector.Done && f.flags&flagTimedOut == 0:
+		in.pickUp(s, i, f)
 	case in.another(s, f):
 		in.takeOver(s, i, f)
 	case f.phase == phaseLive:
 		in.refresh(s, i, f)
 	case e.State == collector.Done:
 		// The kernel may end the flow later than the budget's timeout did; it is one end.
+		in.followEntry(i, f, e)
+	case f.flags&flagTimedOut != 0 && f.reason == collector.RST:
+		if e.Cut == 0 {
+			in.resume(s, i, f, flagOffloaded)
+		}
 	case f.flags&flagTimedOut != 0 && f.reason == collector.Idle && misdated(in.lastPacket(s, f), e.Active, s.netns):
 		in.resume(s, i, f, flagAgeUnknown)
 	case f.flags&flagTimedOut != 0:
@@ -184,6 +202,14 @@ func (in *intake) refresh(s *sighting, i uint32, f *flow) {
 	in.learnOwner(f, e.Owner)
 	if f.place.folded() {
 		in.promote(s, f)
+	}
+	if e.Offloaded {
+		f.flags |= flagOffloaded
+	}
+	if e.Cut != 0 && f.flags&flagOffloaded != 0 {
+		f.flags |= flagTimedOut
+		cut := s.asReset(e.Cut)
+		s, e = &cut, &cut.event.Flow
 	}
 	if e.State == collector.Done {
 		in.endBy(s, i, f, s.netns.endedAt(s.event, f.openedInterval()))
@@ -209,8 +235,10 @@ func (in *intake) opened(s *sighting, i uint32) {
 	f := in.flows.table.at(i)
 	e := &s.event.Flow
 	switch {
-	case e.ID != 0 && e.ID == f.before && e.ID != f.id:
+	case e.ID != 0 && e.ID == f.before && e.ID != f.id && f.flags&flagEndSeen == 0:
 		return
+	case e.PickedUp && (f.phase != phaseLive || e.ID != f.id):
+		in.pickUp(s, i, f)
 	case e.ID != f.id && e.ID != 0 && f.id != 0:
 		in.replace(s, i, f)
 	case f.phase == phaseLive:
@@ -251,14 +279,20 @@ func (in *intake) closed(s *sighting, i uint32) {
 	if s.netns.dumping {
 		f.dump = s.netns.dump
 	}
-	switch f.phase {
-	case phaseLive:
+	switch {
+	case f.phase == phaseLive:
 		in.heard(s, f)
-		in.endBy(s, i, f, s.netns.endedAt(s.event, f.openedInterval()))
-	case phaseGone:
-		if in.flows.removable(s.netns, f) {
-			in.flows.remove(s.netns, i)
+		s.known = true
+		if e.Reason == collector.Idle && f.flags&flagOffloaded != 0 { // the timeout of an idle flow lasts for days
+			cut := s.asReset(e.Ended.To)
+			s = &cut
 		}
+		in.endBy(s, i, f, s.netns.endedAt(s.event, f.openedInterval()))
+	case f.phase == phaseCooling && entryHolds(in.spaces.accountOf(f)):
+		in.flows.freePort(f)
+		in.flows.linger(s.netns, i, f)
+	case f.phase == phaseGone && in.flows.removable(s.netns, f):
+		in.flows.remove(s.netns, i)
 	}
 }
 
@@ -309,46 +343,6 @@ func (in *intake) replace(s *sighting, i uint32, f *flow) {
 	in.refresh(s, i, f)
 }
 
-// reopen opens a flow on the port of f, whose last flow ended.
-func (in *intake) reopen(s *sighting, f *flow, opened collector.Interval) {
-	in.flows.freePort(f)
-	in.start(s, f, opened, false)
-}
-
-// resume makes an ended flow live again: it never ended, or the NAT opened it anew. What flags say is known of it
-// besides.
-func (in *intake) resume(s *sighting, i uint32, f *flow, flags uint16) {
-	in.flows.freePort(f)
-	in.start(s, f, f.openedInterval(), true)
-	if f.flags |= flags; flags&flagAgeUnknown != 0 {
-		f.moment = 0
-	}
-	in.refresh(s, i, f)
-}
-
-// hadPacket reports whether f, which a timeout of the budget ended, had a packet since. Times of packets are known
-// to a second or two, so a packet must be well after the last one known.
-func (in *intake) hadPacket(s *sighting, f *flow) bool {
-	if f.reason == collector.Timeout && s.event.Flow.State != collector.Opening {
-		return true
-	}
-	return s.event.Flow.Active > in.lastPacket(s, f).Add(in.timeoutOf(s, f)/2)
-}
-
-// lastPacket returns when the last packet came of f, which a timeout of the budget ended.
-func (in *intake) lastPacket(s *sighting, f *flow) collector.Time {
-	return in.endOf(s, f).Add(-in.timeoutOf(s, f))
-}
-
-// timeoutOf returns the timeout of the budget that ended f.
-func (in *intake) timeoutOf(s *sighting, f *flow) time.Duration {
-	t := in.spaces.accounts[s.account].terms
-	if f.reason == collector.Timeout {
-		return t.HalfOpen
-	}
-	return t.Idle
-}
-
 // endBy ends live entry i for the reason that the event of s gives.
 func (in *intake) endBy(s *sighting, i uint32, f *flow, ended collector.Interval) {
 	e := s.event
@@ -359,7 +353,9 @@ func (in *intake) endBy(s *sighting, i uint32, f *flow, ended collector.Interval
 		}
 	}
 	if ended.To >= in.clock.start {
-		in.flows.failed(f, e.Flow.Reason, e.Flow.Refused)
+		// An RST that is the only answer which conntrack saw, to a flow that it met in its middle, refuses nothing.
+		refused := e.Flow.Refused && (!s.known || f.flags&(flagOpening|flagUnconfirmed) != 0)
+		in.flows.failed(f, e.Flow.Reason, refused)
 	}
 	in.flows.end(s.netns, i, f, ended, e.Flow.Reason)
 }

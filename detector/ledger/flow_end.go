@@ -43,10 +43,10 @@ func (fl *flows) failed(f *flow, reason collector.Reason, refused bool) {
 	case reason == collector.RST && (refused || f.flags&flagOpening != 0):
 		a.refused++
 	case reason != collector.Timeout:
-	case f.flags&flagAtCeiling == 0:
+	case f.flags&flagAtCeiling == 0, hasPort(a.budget, true):
 		a.unanswered++
 	case !fl.stalls.watched(fl.clock.now):
-		fl.spaces.noPorts(f.place)
+		fl.spaces.noPorts(f.place, 1)
 	}
 }
 
@@ -54,7 +54,7 @@ func (fl *flows) failed(f *flow, reason collector.Reason, refused bool) {
 func (fl *flows) end(n *netns, i uint32, f *flow, ended collector.Interval, reason collector.Reason) {
 	release := fl.release(f, ended.To, reason)
 	fl.countOwed(f)
-	if ended.To >= fl.clock.start {
+	if ended.To >= fl.clock.start && f.flags&flagPickedUp == 0 {
 		fl.spaces.accountOf(f).closed[reason]++
 	}
 	fl.coolDown(f, ended, release, reason)
@@ -69,7 +69,11 @@ func (fl *flows) end(n *netns, i uint32, f *flow, ended collector.Interval, reas
 // budget's cool-down says what it does with an evicted entry. It learns of any other end by its own idle or half-open
 // timeout, however early the kernel forgot the flow.
 func (fl *flows) release(f *flow, ended collector.Time, reason collector.Reason) collector.Time {
-	t := fl.spaces.accountOf(f).terms
+	a := fl.spaces.accountOf(f)
+	if f.flags&(flagEndSeen|flagSwept) != 0 && entryHolds(a) { // the entry is gone
+		return ended
+	}
+	t := a.terms
 	own := time.Duration(0)
 	switch {
 	case reason == collector.Timeout && t.HalfOpen > 0:
@@ -99,7 +103,7 @@ func (fl *flows) coolDown(f *flow, ended collector.Interval, release collector.T
 		a.holdTimes.add(hold)
 		a.holds.add(hold)
 		t.holds.add(hold)
-		a.owners.lived(f.owner, life)
+		a.owners.lived(fl.spaces.whole(f.owner), life)
 	}
 	fl.feed.closed(f, opened, ended, release, reason)
 	f.reason, f.moment = reason, release
@@ -115,7 +119,10 @@ func (fl *flows) coolDown(f *flow, ended collector.Interval, release collector.T
 	f.place = 0
 }
 
-// freePort releases the cooling port of f before its time, because another flow has it.
+// entryHolds reports whether the port of an ended flow of account a is free when its conntrack entry is gone.
+func entryHolds(a *account) bool { return a.protocol == collector.TCP && a.budget.EntryHolds() }
+
+// freePort releases the cooling port of f before its time: another flow has it, or its entry is gone.
 func (fl *flows) freePort(f *flow) {
 	f.due = 0
 	if f.phase == phaseCooling {
@@ -227,6 +234,10 @@ func (fl *flows) unseen(n *netns, i uint32, f *flow, at collector.Time) {
 	case f.phase == phaseGone && f.flags&(flagMissed|flagEndSeen) != 0:
 		fl.remove(n, i)
 	default:
+		if f.phase == phaseCooling && entryHolds(fl.spaces.accountOf(f)) {
+			fl.freePort(f)
+			fl.setTimer(i, f, fl.clock.now.Add(lingerFor))
+		}
 		// The event of its end may still be on its way: it stays for one more dump.
 		f.flags |= flagMissed
 	}

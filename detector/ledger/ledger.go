@@ -39,6 +39,9 @@ type Config struct {
 	// 20. The rest is summed.
 	Owners    bool
 	OwnersMax int
+	// Whole returns the owner that one is a part of, such as the pod of a container, and every other owner itself. Flows
+	// opened and lifetimes are the whole's. Default: no owner is a part.
+	Whole func(collector.OwnerNumber) collector.OwnerNumber
 	// Start is when the agent started; default the time of the first event or Advance.
 	Start collector.Time
 	// Key makes the flow table's hash secret. It should be random where strangers open
@@ -60,6 +63,9 @@ func (c Config) withDefaults() Config {
 	set(&c.ForecastMax, 1_000)
 	set(&c.ExportedMax, 50)
 	set(&c.OwnersMax, 20)
+	if c.Whole == nil {
+		c.Whole = func(n collector.OwnerNumber) collector.OwnerNumber { return n }
+	}
 	if c.ExportHold == 0 {
 		c.ExportHold = 5 * time.Minute
 	}
@@ -86,6 +92,7 @@ type Ledger struct {
 	spaces     spaces
 	feed       feed
 	stalls     stalls
+	shortage   shortage
 	flows      flows
 	intake     intake
 	forecasts  forecasts
@@ -107,7 +114,7 @@ func New(cfg Config) *Ledger {
 	l.spaces = spaces{
 		clock: &l.clock, outlooks: &l.outlooks,
 		secret: cfg.Key, trackedMax: cfg.TrackedMax, hold: cfg.SpaceHold, shared: map[string]bool{},
-		owned: cfg.Owners, ownersMax: cfg.OwnersMax, ownerHold: cfg.ExportHold,
+		owned: cfg.Owners, ownersMax: cfg.OwnersMax, ownerHold: cfg.ExportHold, whole: cfg.Whole,
 	}
 	l.outlooks.forecaster.Judged = cfg.Judged
 	for _, s := range cfg.Shared {
@@ -115,6 +122,7 @@ func New(cfg Config) *Ledger {
 	}
 	l.feed.spaces = &l.spaces
 	l.stalls = newStalls(&l.spaces, &l.vips)
+	l.shortage = shortage{clock: &l.clock, matcher: &l.matcher, spaces: &l.spaces, waiting: map[shortOf]*shortOpens{}}
 	l.flows = flows{clock: &l.clock, namespaces: &l.namespaces, spaces: &l.spaces, feed: &l.feed, stalls: &l.stalls}
 	l.flows.expire = l.flows.expired
 	l.intake = intake{
@@ -178,6 +186,7 @@ func (l *Ledger) Advance(now collector.Time) {
 	}
 	l.spaces.forgetEmpty()
 	l.namespaces.forget(now)
+	l.shortage.settle()
 	l.forecasts.make()
 }
 

@@ -48,7 +48,7 @@ type matcher struct {
 	budgets  []*budget.Budget
 	accounts []*account // two for each budget: TCP, UDP
 	local    bool       // ports are those of Source
-	byOwn    bool       // a budget takes flows of certain VIPs alone, or has a port space for each
+	byOwn    bool       // a budget takes flows of certain addresses alone, or has a port space for each
 
 	portBounds []uint32
 	matches    [][2]match
@@ -74,7 +74,7 @@ func (m *matcher) install(budgets []*budget.Budget, accounts []*account) {
 	}
 	for _, b := range budgets {
 		m.local = m.local || b.Local
-		m.byOwn = m.byOwn || len(b.VIPs) > 0 || b.SpacePerAddress()
+		m.byOwn = m.byOwn || len(b.VIPs) > 0 || len(b.Own) > 0 || b.SpacePerAddress()
 	}
 }
 

@@ -121,21 +121,23 @@ func (ss *spaces) portOwner(f *flow, ports int) collector.OwnerNumber {
 	return owner
 }
 
-// learnOwner gives live f an owner that is better known than the one it has.
+// learnOwner gives live f an owner that is better known than the one it has: any that is known for sure in place of a
+// client or nobody, and a container in place of the pod that it is in.
 func (in *intake) learnOwner(f *flow, owner collector.OwnerNumber) {
-	if owner == f.owner || owner == collector.OwnerUnknown || f.owner.Settled() {
+	if owner == f.owner || owner == collector.OwnerUnknown {
 		return
 	}
-	if f.owner != collector.OwnerUnknown && !owner.Settled() {
-		return // one client for another
-	}
 	ss, was := in.spaces, f.owner
+	part := ss.whole(owner) == was
+	if !part && (was.Settled() || was != collector.OwnerUnknown && !owner.Settled()) {
+		return // a client in place of another, too
+	}
 	f.owner = owner
 	if !ss.owned || f.place == 0 {
 		return
 	}
-	if opened := f.openedInterval(); opened.From != 0 && opened.To >= in.clock.start {
-		ss.accountOf(f).owners.opened(owner)
+	if opened := f.openedInterval(); !part && opened.From != 0 && opened.To >= in.clock.start {
+		ss.accountOf(f).owners.opened(ss.whole(owner))
 	}
 	if f.place.folded() || f.flags&flagUncounted != 0 {
 		return
@@ -232,13 +234,13 @@ func (o *ownerTotals) lived(n collector.OwnerNumber, d time.Duration) {
 	}
 }
 
-// namedTotals returns the totals of the owners that the port spaces of account a name.
-func namedTotals(a *account, spaces []detector.SpaceSnapshot) (out []detector.OwnerTotals) {
+// namedTotals returns the totals of the owners, each as a whole, that the port spaces of account a name.
+func (ss *spaces) namedTotals(a *account, spaces []detector.SpaceSnapshot) (out []detector.OwnerTotals) {
 	named := map[collector.OwnerNumber]bool{}
 	for i := range spaces {
 		for _, o := range spaces[i].Owners {
 			if o.Number != collector.OwnerUnknown && o.Number != collector.OwnerOther {
-				named[o.Number] = true
+				named[ss.whole(o.Number)] = true
 			}
 		}
 	}
@@ -249,7 +251,7 @@ func namedTotals(a *account, spaces []detector.SpaceSnapshot) (out []detector.Ow
 	return out
 }
 
-// MarkOwners sets used for each owner number that a flow has, or that keeps a place.
+// MarkOwners sets used for each owner number that a flow has, or that keeps a place, and for the wholes of these.
 func (l *Ledger) MarkOwners(used *[1 << 16]bool) {
 	for _, block := range l.flows.table.blocks {
 		for i := range block {
@@ -262,6 +264,11 @@ func (l *Ledger) MarkOwners(used *[1 << 16]bool) {
 			if e.held > 0 || e.until > now {
 				used[e.owner] = true
 			}
+		}
+	}
+	for n := range used {
+		if used[n] {
+			used[l.spaces.whole(collector.OwnerNumber(n))] = true
 		}
 	}
 }

@@ -262,3 +262,41 @@ func TestOwnerTotals(t *testing.T) {
 		t.Error("the owner of old goes on under its number")
 	}
 }
+
+// A pod's container may be learned later than the pod: the port moves to the container, and what was opened and how
+// long it lived stay the pod's.
+func TestOwnerIsAPart(t *testing.T) {
+	t.Parallel()
+	const whole, api, mesh, stranger = 5, 6, 7, 8
+	parts := func(n collector.OwnerNumber) collector.OwnerNumber {
+		if n == api || n == mesh {
+			return whole
+		}
+		return n
+	}
+	s := &script{New(Config{Budgets: []*budget.Budget{azure()}, Start: at(0), Owners: true, Whole: parts}), t}
+	s.owned(collector.Opened, 1, 1, whole, nil)
+	s.owned(collector.Opened, 1, 2, whole, nil)
+	s.owned(collector.Opened, 1, 3, mesh, nil)
+	s.owned(collector.Opened, 1, 4, whole, nil)
+	s.Apply(&collector.Event{Kind: collector.Begin, At: at(2), Netns: 1})
+	for n, owner := range map[int]collector.OwnerNumber{1: api, 2: stranger, 3: api, 4: whole} {
+		s.owned(collector.Seen, 2, n, owner, func(f *collector.Flow) { f.Opened = exactly(1) })
+	}
+	s.Apply(&collector.Event{Kind: collector.End, At: at(3), Netns: 1})
+	if diff := cmp.Diff(map[collector.OwnerNumber]int{whole: 2, api: 1, mesh: 1}, s.holders(4)); diff != "" {
+		t.Errorf("held (-want +got):\n%s", diff)
+	}
+	s.owned(collector.Closed, 5, 1, 0, func(f *collector.Flow) {
+		f.State, f.Reason, f.Ended, f.Opened = collector.Done, collector.FIN, f.Opened, exactly(1)
+	})
+	want := []detector.OwnerTotals{{Number: whole, Opened: 4, MeanLifetime: 4 * time.Second}}
+	if diff := cmp.Diff(want, s.Snapshot(at(6)).Budgets[0].Protocols[0].Owners); diff != "" {
+		t.Errorf("opened (-want +got):\n%s", diff)
+	}
+	var used [1 << 16]bool
+	s.MarkOwners(&used)
+	if !used[whole] || used[stranger] {
+		t.Error("the number of the pod may be given to another")
+	}
+}

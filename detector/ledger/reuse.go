@@ -85,3 +85,84 @@ func misdated(before, active collector.Time, n *netns) bool {
 
 // ageSlack is how far two readings of one packet's time may lie apart: conntrack rounds timeouts to a second.
 const ageSlack = 3 * time.Second
+
+// followEntry makes ended f hold its port for as long as its entry does, where that is what holds it: a dump shows the
+// entry as e, whose end is reckoned from what is left of its timeout.
+func (in *intake) followEntry(i uint32, f *flow, e *collector.Flow) {
+	if f.phase != phaseCooling || e.Ended.To == 0 || !entryHolds(in.spaces.accountOf(f)) {
+		return
+	}
+	until := e.Ended.To.Add(in.spaces.accountOf(f).terms.CoolDown[f.reason])
+	if d := until.Sub(f.moment); -ageSlack <= d && d <= ageSlack {
+		return
+	}
+	in.feed.moveRelease(f, until)
+	f.moment = until
+	in.flows.setTimer(i, f, until)
+}
+
+// hadPacket reports whether f, which a timeout of the budget ended, had a packet since. Times of packets are known
+// to a second or two, so a packet must be well after the last one known.
+func (in *intake) hadPacket(s *sighting, f *flow) bool {
+	if f.reason == collector.Timeout && s.event.Flow.State != collector.Opening {
+		return true
+	}
+	return s.event.Flow.Active > in.lastPacket(s, f).Add(timeoutOf(in.spaces.accounts[s.account], f)/2)
+}
+
+// lastPacket returns when the last packet came of f, which a timeout of the budget ended.
+func (in *intake) lastPacket(s *sighting, f *flow) collector.Time {
+	return in.endOf(s, f).Add(-timeoutOf(in.spaces.accounts[s.account], f))
+}
+
+// timeoutOf returns the timeout of the budget that ended f.
+func timeoutOf(a *account, f *flow) time.Duration {
+	t := a.terms
+	if f.reason == collector.Timeout {
+		return t.HalfOpen
+	}
+	return t.Idle
+}
+
+// asReset returns s as if its event told of an RST at the time at: the flow was in a flow table, and conntrack did not
+// believe its RST.
+func (s sighting) asReset(at collector.Time) sighting {
+	e := *s.event
+	e.Flow.State, e.Flow.Reason, e.Flow.Ended = collector.Done, collector.RST, collector.Interval{To: at}
+	s.event = &e
+	return s
+}
+
+// pickUp makes the flow of s that of entry i again: conntrack forgot it, because of a flush for instance, and met it in its
+// middle. It never ended.
+func (in *intake) pickUp(s *sighting, i uint32, f *flow) {
+	f.dump = s.netns.dump
+	f.flags &^= flagMissed
+	if f.id != s.event.Flow.ID {
+		f.before, f.id = f.id, s.event.Flow.ID
+	}
+	if f.phase != phaseLive {
+		in.flows.freePort(f)
+		before := f.before
+		in.start(s, f, f.openedInterval(), true)
+		f.before = before
+	}
+	in.refresh(s, i, f)
+}
+
+// reopen opens a flow on the port of f, whose last flow ended.
+func (in *intake) reopen(s *sighting, f *flow, opened collector.Interval) {
+	in.flows.freePort(f)
+	in.start(s, f, opened, false)
+}
+
+// resume makes an ended flow live again: it never ended, or the NAT opened it anew. What flags say is known of it
+// besides.
+func (in *intake) resume(s *sighting, i uint32, f *flow, flags uint16) {
+	in.flows.freePort(f)
+	in.start(s, f, f.openedInterval(), true)
+	if f.flags |= flags; flags&flagAgeUnknown != 0 {
+		f.moment = 0
+	}
+	in.refresh(s, i, f)
+}

@@ -29,6 +29,9 @@ func (l *Ledger) Snapshot(now collector.Time) *detector.Snapshot {
 	for i, b := range l.matcher.budgets {
 		bs := detector.BudgetSnapshot{Budget: b, Brier: forecast.Brier(l.forecastsOf(i))}
 		bs.Contradicted, bs.Contradiction = forecast.Contradicted(l.forecastsOf(i))
+		if !bs.Contradicted {
+			bs.Contradicted, bs.Contradiction = l.shortage.contradiction(uint32(i))
+		}
 		for a := 2 * i; a < 2*i+2; a++ {
 			if l.spaces.accounts[a].terms.Ports > 0 {
 				bs.Protocols = append(bs.Protocols, l.accountSnapshot(uint32(a)))
@@ -44,7 +47,7 @@ func (l *Ledger) Snapshot(now collector.Time) *detector.Snapshot {
 func (l *Ledger) Warming() bool {
 	longest := time.Duration(0)
 	for _, a := range l.spaces.accounts {
-		if a.terms.Ports > 0 {
+		if a.terms.Ports > 0 && !entryHolds(a) { // the first dump shows what holds those
 			longest = max(longest, slices.Max(a.terms.CoolDown[:]))
 		}
 	}
@@ -102,7 +105,7 @@ func (l *Ledger) accountSnapshot(number uint32) detector.AccountSnapshot {
 			p.FoldedMax = max(p.FoldedMax, l.spaces.list[n].held())
 		}
 	}
-	p.Owners = namedTotals(a, p.Spaces)
+	p.Owners = l.spaces.namedTotals(a, p.Spaces)
 	return p
 }
 

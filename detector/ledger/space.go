@@ -58,6 +58,8 @@ type portSpace struct {
 	// exhaustedAt is when an open last failed for lack of ports, or a forecast saw it full.
 	exhaustedAt collector.Time
 	failing     bool // an open failed since the last forecast
+	// full is how many ports were held when opens found none, although the budget has more; 0 if that was not seen.
+	full int32
 }
 
 // is reports whether both are the same.
@@ -99,7 +101,7 @@ const exhaustedFor = 20 * time.Second
 
 // exhausted reports whether s has no port left, or had none a moment ago.
 func (ss *spaces) exhausted(s *portSpace) bool {
-	held, ceiling := s.held(), ss.accounts[s.key.account].terms.Ceiling()
+	held, ceiling := s.held(), ss.ceilingOf(s)
 	return held >= ceiling || s.exhaustedAt != 0 && ss.clock.now.Sub(s.exhaustedAt) < exhaustedFor && held*10 > ceiling*9
 }
 

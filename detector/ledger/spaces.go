@@ -33,6 +33,7 @@ type spaces struct {
 	owners     []ownerSet    // by number of the port space
 	ownersMax  int           // as in Config
 	ownerHold  time.Duration // how long an owner keeps its place among those that are named
+	whole      func(collector.OwnerNumber) collector.OwnerNumber
 	portOwners map[uint64]collector.OwnerNumber
 	previous   *previous // during Reconfigure
 }
@@ -293,11 +294,11 @@ func (ss *spaces) foldAt(a uint32, cell uint16) place {
 	return foldedPlace(a, cell)
 }
 
-// noPorts counts an open that failed for lack of ports.
-func (ss *spaces) noPorts(p place) {
+// noPorts counts opens that failed for lack of ports.
+func (ss *spaces) noPorts(p place, opens uint64) {
 	s := &ss.list[p]
 	s.exhaustedAt, s.failing = ss.clock.now, true
-	ss.accounts[s.key.account].noPorts++
+	ss.accounts[s.key.account].noPorts += opens
 }
 
 // snapshot returns s as a snapshot shows it.

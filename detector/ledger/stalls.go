@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/snatwatch/snatwatch/collector"
+	"github.com/snatwatch/snatwatch/detector/budget"
 )
 
 // stallKey tells one open from another.
@@ -81,12 +82,16 @@ func (st *stalls) count(f *collector.Flow, first bool) {
 			st.counted = append(st.counted, n)
 		}
 		s.stalled++
-		if first && s.held() >= st.spaces.accounts[a].terms.Ceiling() {
-			st.spaces.noPorts(place(n))
+		if first && s.held() >= st.spaces.accounts[a].terms.Ceiling() && !hasPort(b, f.Translated) {
+			st.spaces.noPorts(place(n), 1)
 		}
 		return
 	}
 }
+
+// hasPort reports whether an open without an answer has a port of b all the same: a socket that sends has a local port,
+// and this machine's NAT makes no entry of a flow that it finds no port for. tracked says that there is an entry.
+func hasPort(b *budget.Budget, tracked bool) bool { return b.Local || b.Translated && tracked }
 
 // onlyVIP returns the VIP of the one port space that flows to the destination of f hold ports of, under account a that
 // has one for each VIP. A socket does not know its VIP: ok is false where there are several such spaces, or none. A node

@@ -196,7 +196,7 @@ func (e emitter) protocol(v *View, b *budget.Budget, p *detector.AccountSnapshot
 	e.histogram(LifetimeSeconds, &p.Lifetime, budget, protocol)
 	e.histogram(HoldSeconds, &p.Hold, budget, protocol)
 	if p.Protocol == collector.TCP {
-		e.failures(v, budget, p)
+		e.failures(v, b, p)
 		if v.Stalled && (!b.SpacePerVIP || oneVIP(p)) {
 			e.gauge(StalledAtCeiling, float64(stalledAtCeiling(p)), budget, protocol)
 		}
@@ -230,9 +230,9 @@ func (e emitter) protocol(v *View, b *budget.Budget, p *detector.AccountSnapshot
 
 // failures are those of TCP: a first packet of UDP is not sent again by the kernel, and no
 // answer to it means nothing.
-func (e emitter) failures(v *View, budget string, p *detector.AccountSnapshot) {
-	protocol := p.Protocol.String()
-	for _, cause := range v.Causes {
+func (e emitter) failures(v *View, b *budget.Budget, p *detector.AccountSnapshot) {
+	budget, protocol := b.Name, p.Protocol.String()
+	for _, cause := range v.Causes.Of(b) {
 		switch cause {
 		case CauseUnanswered:
 			e.count(OpenFailures, p.Unanswered, budget, protocol, cause)

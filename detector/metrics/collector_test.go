@@ -66,7 +66,7 @@ func whole() *metrics.View {
 								TimeToExhaustion: 125.5,
 							},
 							Owners: []detector.OwnerHeld{
-								{Number: 2, Owner: checkout(), Held: 612},
+								{Number: 2, Owner: api(), Held: 612},
 								{Number: 3, Owner: collector.Owner{Kind: collector.KindUnit, Name: "nginx.service"}, Held: 300},
 								{Number: collector.OwnerUnknown, Owner: collector.Owner{Kind: collector.KindUnknown, Name: "unknown"}, Held: 50},
 								{Number: collector.OwnerOther, Owner: collector.Owner{Kind: collector.KindOther, Name: "other"}, Held: 38},
@@ -106,7 +106,7 @@ func whole() *metrics.View {
 			Counters:   collector.Counters{Netns: host, Entries: 1300, Found: 8000, InsertFailed: 40, Drop: 1, EarlyDrop: 2},
 			EntriesMax: 262144, Counted: true,
 		}},
-		Causes:    []string{metrics.CauseUnanswered, metrics.CauseRefused, metrics.CausePorts},
+		Causes:    every(metrics.CauseUnanswered, metrics.CauseRefused, metrics.CausePorts),
 		Stalled:   true,
 		PoolStale: map[string]bool{"web": true},
 		NATRules:  &metrics.NATRules{Read: 4, NotRead: 1, Shadowed: 2},
@@ -116,6 +116,13 @@ func whole() *metrics.View {
 		Reload: metrics.Reload{OK: true, At: time.Unix(1_767_225_500, 0)},
 		Build:  metrics.Build{Version: "1.2.3", Revision: "abcdef0", GoVersion: "go1.26"},
 	}
+}
+
+// api is a container of checkout.
+func api() collector.Owner {
+	w := checkout()
+	w.Container = "api"
+	return w
 }
 
 func checkout() collector.Owner {
@@ -208,7 +215,7 @@ func TestWhatIsNotKnownIsAbsent(t *testing.T) {
 		},
 		{
 			name:    "no sensor for failures",
-			change:  func(v *metrics.View) { v.Causes, v.Stalled = nil, false },
+			change:  func(v *metrics.View) { v.Causes, v.Stalled = metrics.Causes{}, false },
 			absent:  []metrics.Name{metrics.OpenFailures, metrics.OpeningStalled, metrics.StalledAtCeiling},
 			present: []metrics.Name{metrics.FlowsOpened},
 		},
@@ -260,11 +267,16 @@ func TestWhatIsNotKnownIsAbsent(t *testing.T) {
 	}
 }
 
+// every says that the causes have a sensor whoever gives out the ports.
+func every(causes ...string) metrics.Causes {
+	return metrics.Causes{Further: causes, Here: causes, Local: causes}
+}
+
 // One sensor that works does not make the others read 0.
 func TestCausesAreSeparate(t *testing.T) {
 	t.Parallel()
 	v := whole()
-	v.Causes = []string{metrics.CauseRefused}
+	v.Causes = every(metrics.CauseRefused)
 	got := text(t, gather(t, v))
 	if !strings.Contains(got, `cause="refused"`) || strings.Contains(got, `cause="ports"`) || strings.Contains(got, `cause="unanswered"`) {
 		t.Errorf("only cause refused should be there:\n%s", got)
@@ -432,7 +444,7 @@ func TestSoonestOwner(t *testing.T) {
 	}{
 		{"the largest that is known", []detector.OwnerHeld{
 			held(collector.KindUnit, "nginx.service", 20), held(collector.KindPod, "shop/cart", 30), held(collector.KindUnknown, "unknown", 90), held(collector.KindOther, "other", 80),
-		}, `owner="shop/cart",owner_kind="pod",protocol="tcp",vip=""} 30`},
+		}, `owner="shop/cart",owner_container="",owner_kind="pod",protocol="tcp",vip=""} 30`},
 		{"none is known", []detector.OwnerHeld{held(collector.KindUnknown, "unknown", 90)}, ""},
 		{"none is looked for", nil, ""},
 	} {

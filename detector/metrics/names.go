@@ -99,18 +99,19 @@ type Label string
 // The labels. None of them is a port of this machine or a flow: their values
 // are bounded by the config and by the number of exported port spaces.
 const (
-	LabelBudget      Label = "budget"      // name of a budget in the config
-	LabelModel       Label = "model"       // budget model, such as azure-lb
-	LabelScope       Label = "scope"       // node or shared
-	LabelPool        Label = "pool"        // VM pool, empty where not given
-	LabelGateway     Label = "gateway"     // NAT gateway or load balancer; on a port space only where its budget is shared
-	LabelAssumed     Label = "assumed"     // terms that the provider does not document, comma-separated
-	LabelProtocol    Label = "protocol"    // tcp or udp
-	LabelVIP         Label = "vip"         // empty where VIPs form one port space
-	LabelDestination Label = "destination" // 203.0.113.7:443, 203.0.113.7:*, *, or other
-	LabelOwnerKind   Label = "owner_kind"  // pod, container, unit, process, client, unknown, other
-	LabelOwner       Label = "owner"       // namespace/pod, a container's name, a unit, a command, an address
-	LabelWorkload    Label = "workload"    // what made a pod: the name of a Deployment
+	LabelBudget      Label = "budget"          // name of a budget in the config
+	LabelModel       Label = "model"           // budget model, such as azure-lb
+	LabelScope       Label = "scope"           // node or shared
+	LabelPool        Label = "pool"            // VM pool, empty where not given
+	LabelGateway     Label = "gateway"         // NAT gateway or load balancer; on a port space only where its budget is shared
+	LabelAssumed     Label = "assumed"         // terms that the provider does not document, comma-separated
+	LabelProtocol    Label = "protocol"        // tcp or udp
+	LabelVIP         Label = "vip"             // empty where VIPs form one port space
+	LabelDestination Label = "destination"     // 203.0.113.7:443, 203.0.113.7:*, *, or other
+	LabelOwnerKind   Label = "owner_kind"      // pod, container, unit, process, client, unknown, other
+	LabelOwner       Label = "owner"           // namespace/pod, a container's name, a unit, a command, an address
+	LabelOwnerInner  Label = "owner_container" // of a pod, empty where unknown
+	LabelWorkload    Label = "workload"        // what made a pod: the name of a Deployment
 	LabelWorkKind    Label = "workload_kind"
 	LabelHorizon     Label = "horizon"  // 1m, 5m, 15m, 1h
 	LabelReason      Label = "reason"   // fin, rst, timeout, idle, evicted, unknown
@@ -141,7 +142,7 @@ const NetnsOther = "other"
 const (
 	CauseUnanswered = "unanswered" // no answer while the port space had ports left
 	CauseRefused    = "refused"    // answered by a RST
-	CausePorts      = "ports"      // no answer while the port space was at its effective ceiling
+	CausePorts      = "ports"      // no port was left: see the table
 )
 
 // The values of LabelState of NATRuleCount.

@@ -8,7 +8,7 @@ import (
 // ownersHeld shows who holds the ports of a port space; labels are the space's.
 func (e emitter) ownersHeld(s *detector.SpaceSnapshot, labels ...string) {
 	for _, o := range s.Owners {
-		e.gauge(OwnerPortsHeld, float64(o.Held), append(labels[:len(labels):len(labels)], string(o.Kind), o.Name)...)
+		e.gauge(OwnerPortsHeld, float64(o.Held), append(labels[:len(labels):len(labels)], string(o.Kind), o.Name, o.Container)...)
 	}
 }
 
@@ -22,7 +22,7 @@ func (e emitter) largestOwner(s *detector.SpaceSnapshot, labels ...string) {
 		}
 	}
 	if largest != nil {
-		e.gauge(SoonestOwnerHeld, float64(largest.Held), append(labels, string(largest.Kind), largest.Name)...)
+		e.gauge(SoonestOwnerHeld, float64(largest.Held), append(labels, string(largest.Kind), largest.Name, largest.Container)...)
 	}
 }
 

@@ -27,7 +27,7 @@ func Metrics() []Metric {
 		space    = []Label{LabelBudget, LabelGateway, LabelProtocol, LabelVIP, LabelDestination}
 		ahead    = []Label{LabelBudget, LabelGateway, LabelProtocol, LabelVIP, LabelDestination, LabelHorizon}
 		total    = []Label{LabelBudget, LabelProtocol, LabelHorizon}
-		held     = []Label{LabelBudget, LabelGateway, LabelProtocol, LabelVIP, LabelDestination, LabelOwnerKind, LabelOwner}
+		held     = []Label{LabelBudget, LabelGateway, LabelProtocol, LabelVIP, LabelDestination, LabelOwnerKind, LabelOwner, LabelOwnerInner}
 		owner    = []Label{LabelBudget, LabelProtocol, LabelOwnerKind, LabelOwner}
 		netns    = []Label{LabelNetns}
 		source   = []Label{LabelNetns, LabelSource}
@@ -58,7 +58,7 @@ func Metrics() []Metric {
 		{DestinationsFolded, Gauge, protocol, "Port spaces beyond the limit, counted together."},
 		{FoldedPortsHeldMax, Gauge, protocol, "Ports held in the fullest port space that destination \"other\" sums: what a sum over nodes can miss of one destination."},
 
-		{OwnerPortsHeld, Gauge, held, "Ports that an owner holds in an exported port space: pod, container, unit, process or client. Owner \"other\" sums those that are not among the largest, \"unknown\" the flows whose owner nobody knows; the sum over owners is snat_ports_held."},
+		{OwnerPortsHeld, Gauge, held, "Ports that an owner holds in an exported port space: pod (owner_container is the container in it, empty where unknown), container, unit, process or client. Owner \"other\" sums those that are not among the largest, \"unknown\" the flows whose owner nobody knows; the sum over owners is snat_ports_held."},
 		{OwnerFlowsOpened, Counter, owner, "Flows that an owner opened since the agent started, of the owners that snat_owner_ports_held names."},
 		{OwnerLifetimeSeconds, Gauge, owner, "Mean lifetime of the latest flows of an owner that ended; absent where none did."},
 		{OwnerInfo, Gauge, []Label{LabelOwnerKind, LabelOwner, LabelWorkload, LabelWorkKind}, "The workload that a pod belongs to; always 1. Absent where Kubernetes does not tell."},
@@ -85,7 +85,7 @@ func Metrics() []Metric {
 		{
 			OpenFailures, Counter,
 			[]Label{LabelBudget, LabelProtocol, LabelCause},
-			"TCP flows that did not open: unanswered, refused, or ports (unanswered at the effective ceiling). A cause without a working sensor is absent.",
+			"TCP flows that did not open: unanswered, refused, or ports (no local port, no entry of this machine's NAT, or unanswered at the effective ceiling of a NAT further out; where this machine translates flows of others, first packets that its kernel dropped at the ceiling). A cause without a working sensor is absent.",
 		},
 		{OpeningStalled, Gauge, protocol, "TCP flows whose first packet went unanswered and was sent again."},
 		{StalledAtCeiling, Gauge, protocol, "TCP flows whose first packet went unanswered and was sent again, towards a port space at its effective ceiling. Absent where flows leave with several VIPs that are a port space each: a socket does not know its own."},

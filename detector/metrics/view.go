@@ -5,6 +5,7 @@ import (
 
 	"github.com/snatwatch/snatwatch/collector"
 	"github.com/snatwatch/snatwatch/detector"
+	"github.com/snatwatch/snatwatch/detector/budget"
 )
 
 // View is all that one scrape shows. Like the snapshot in it, it is immutable
@@ -25,7 +26,7 @@ type View struct {
 	// Kernel has the conntrack counters of outer namespaces, where conntrack is read.
 	Kernel []Kernel
 	// Causes are those whose sensor works; Stalled says so of OpeningStalled.
-	Causes  []string
+	Causes  Causes
 	Stalled bool
 	// PoolStale has an entry per budget whose pool size or VIPs are watched: true
 	// while the last good ones stand in for what could not be read.
@@ -38,6 +39,21 @@ type View struct {
 	CPUExceeded bool
 	Reload      Reload
 	Build       Build
+}
+
+// Causes are causes of failed opens, by who gives out the ports: a NAT further out, that of this machine, or its sockets.
+// Each is seen by another sensor.
+type Causes struct{ Further, Here, Local []string }
+
+// Of returns the causes of budget b.
+func (c *Causes) Of(b *budget.Budget) []string {
+	switch {
+	case b.Local:
+		return c.Local
+	case b.Translated:
+		return c.Here
+	}
+	return c.Further
 }
 
 // Measure is what would help a budget that is near its end.

@@ -69,11 +69,12 @@ func newAgent(ctx context.Context, o Options, c *config.Config, outer *netns.Han
 		return nil, err
 	}
 	a.sensors = &sensors{base: b, setup: a.setup, chooseEvery: chooseEvery}
-	a.counters = &counters{base: b}
-	a.publisher = &publisher{base: b, build: o.Build, setup: a.setup, sensors: a.sensors, counters: a.counters}
-	a.loop = newLoop(b.now, a.setup.current(), a.publisher.publish, newLedger(c, b.now))
-	a.setup.loop, a.sensors.loop = a.loop, a.loop
-	a.owners = newOwners(b)
+	a.counters, a.owners = &counters{base: b}, newOwners(b)
+	a.publisher = &publisher{
+		base: b, build: o.Build, setup: a.setup, sensors: a.sensors, counters: a.counters, owners: a.owners,
+	}
+	a.loop = newLoop(b.now, a.setup.current(), a.publisher.publish, newLedger(c, b.now, a.owners.table.Whole))
+	a.setup.loop, a.sensors.loop, a.counters.loop = a.loop, a.loop, a.loop
 	a.loop.owners = a.owners
 	return a, nil
 }
@@ -134,9 +135,11 @@ func Run(ctx context.Context, o Options) error {
 }
 
 // newLedger returns a function that makes a ledger. Each ledger has a secret key, so that nobody who opens flows can
-// choose the places they take in its hash table.
-func newLedger(c *config.Config, now func() collector.Time) func(local bool, budgets []*budget.Budget) *ledger.Ledger {
-	return func(_ bool, budgets []*budget.Budget) *ledger.Ledger {
+// choose the places they take in its hash table. whole is as in owner.Table.
+func newLedger(c *config.Config, now func() collector.Time,
+	whole func(collector.OwnerNumber) collector.OwnerNumber,
+) func(budgets []*budget.Budget) *ledger.Ledger {
+	return func(budgets []*budget.Budget) *ledger.Ledger {
 		var key [16]byte
 		_, _ = rand.Read(key[:]) // never fails: crypto/rand
 		shared := make([]string, len(c.SharedDestinations))
@@ -144,7 +147,7 @@ func newLedger(c *config.Config, now func() collector.Time) func(local bool, bud
 			shared[i] = string(d)
 		}
 		return ledger.New(ledger.Config{
-			Budgets: budgets, Shared: shared, Start: now(), Owners: true,
+			Budgets: budgets, Shared: shared, Start: now(), Owners: true, Whole: whole,
 			TrackedMax: c.Limits.Tracked, ForecastMax: forecastMax(c), ExportedMax: c.Limits.Exported,
 			Key: [2]uint64{binary.LittleEndian.Uint64(key[:8]), binary.LittleEndian.Uint64(key[8:])},
 		})

@@ -2,6 +2,7 @@ package agent
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 
@@ -10,6 +11,7 @@ import (
 	"github.com/snatwatch/snatwatch/collector"
 	"github.com/snatwatch/snatwatch/collector/conntrack"
 	"github.com/snatwatch/snatwatch/collector/netns"
+	"github.com/snatwatch/snatwatch/collector/sockdiag"
 	"github.com/snatwatch/snatwatch/detector/metrics"
 	"github.com/snatwatch/snatwatch/internal/config"
 )
@@ -69,13 +71,48 @@ func TestChoose(t *testing.T) {
 // A cause that no sensor tells of is absent, not 0.
 func TestConntrackCauses(t *testing.T) {
 	t.Parallel()
+	const unanswered, refused, ports = metrics.CauseUnanswered, metrics.CauseRefused, metrics.CausePorts
 	for strategy, want := range map[conntrack.Strategy][]string{
-		conntrack.Auto:   {metrics.CauseUnanswered, metrics.CausePorts}, // before the first dump
-		conntrack.Poll:   {metrics.CauseUnanswered, metrics.CausePorts},
-		conntrack.Events: {metrics.CauseUnanswered, metrics.CauseRefused, metrics.CausePorts},
+		conntrack.Auto:   {unanswered}, // before the first dump
+		conntrack.Poll:   {unanswered},
+		conntrack.Events: {unanswered, refused},
 	} {
-		if diff := cmp.Diff(want, conntrackCauses(strategy)); diff != "" {
+		all := metrics.Causes{Further: append(slices.Clone(want), ports), Here: want}
+		if diff := cmp.Diff(all, conntrackCauses(strategy)); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", strategy, diff)
+		}
+	}
+}
+
+// That a flow found no port of this machine's NAT is told by sockets that send again, or where they are other machines'
+// by the kernel's counters; that a socket found no local port by its end.
+func TestPortsCause(t *testing.T) {
+	t.Parallel()
+	counted := &metrics.Kernel{Counted: true}
+	for _, tt := range []struct {
+		name              string
+		forwards, stalled bool
+		counters          *metrics.Kernel
+		seen              bool
+	}{
+		{"sockets of this machine", false, true, nil, true},
+		{"nobody sees the sockets", false, false, counted, false},
+		{"flows of others, counters", true, true, counted, true},
+		{"flows of others, no counters", true, true, &metrics.Kernel{}, false},
+		{"flows of others, no conntrack", true, true, nil, false},
+	} {
+		if got := portsCause(tt.forwards, tt.stalled, tt.counters); (len(got) > 0) != tt.seen {
+			t.Errorf("%s: %v", tt.name, got)
+		}
+	}
+	deaf := &sockdiag.Stats{Netns: []sockdiag.NetnsStats{{}}}
+	listening := &sockdiag.Stats{Netns: []sockdiag.NetnsStats{{}, {Destroyed: sockdiag.DestroyedStats{Listening: true}}}}
+	for _, to := range []feed{feedLocal, feedBoth} {
+		if c := socketCauses(to, deaf); slices.Contains(c.Local, metrics.CausePorts) || slices.Contains(c.Here, metrics.CausePorts) {
+			t.Errorf("without a sensor: %+v", c)
+		}
+		if c := socketCauses(to, listening); !slices.Contains(c.Local, metrics.CausePorts) {
+			t.Errorf("with one: %+v", c)
 		}
 	}
 }

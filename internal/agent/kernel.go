@@ -16,6 +16,7 @@ const kernelEvery = 5 * time.Second
 // counters reads the kernel's own conntrack counters and limits of the outer namespace.
 type counters struct {
 	*base
+	loop *loop // to hand dropped packets to
 	// last is what was read last, nil where there is no conntrack.
 	last atomic.Pointer[metrics.Kernel]
 }
@@ -38,6 +39,15 @@ func (c *counters) run(ctx context.Context) error {
 					statistics = nil
 				}
 				k.Counted = err == nil
+			}
+			if before := c.last.Load(); before != nil && before.Counted && k.Counted {
+				// A packet of a flow without a port counts as both. Other drops count as one of them.
+				n := min(k.InsertFailed-before.InsertFailed, k.Drop-before.Drop)
+				if n > 0 && k.InsertFailed > before.InsertFailed && k.Drop > before.Drop {
+					if err := c.loop.observeDrops(ctx, n); err != nil {
+						return err
+					}
+				}
 			}
 			k.Netns, k.Entries = c.outer.Inode(), uint32(l.Entries)
 			c.last.Store(&k)

@@ -13,8 +13,7 @@ import (
 // tick is how often the ledgers advance and a snapshot is published.
 const tick = time.Second
 
-// feed says which ledger takes a source's events. A flow may hold a port of a NAT and a local port at once, so each of
-// the two kinds of budget has a ledger.
+// feed says which ledgers take a source's events.
 type feed uint8
 
 const (
@@ -23,21 +22,32 @@ const (
 	feedBoth = feedNAT | feedLocal
 )
 
+// feedOf returns the feed that the ledger of a stage takes.
+func feedOf(s budget.Stage) feed {
+	if s == budget.StageSocket {
+		return feedLocal
+	}
+	return feedNAT
+}
+
 // loop is the one goroutine that owns the ledgers. All others hand it events, and
 // read the snapshots that it publishes.
 type loop struct {
 	now     func() collector.Time
 	publish func(*detector.Snapshot)
 
-	nat *ledger.Ledger
-	// local is nil without a local budget.
-	local  *ledger.Ledger
-	ledger func(local bool, budgets []*budget.Budget) *ledger.Ledger
+	// ledgers has one for each stage, as a flow may hold a port at each, for a time of its own. It is nil where there was
+	// never a budget, but one there always is.
+	ledgers [budget.NumStages]*ledger.Ledger
+	ledger  func(budgets []*budget.Budget) *ledger.Ledger
+	// full is when a budget was last seen used up, by name.
+	full map[string]collector.Time
 	// owners is nil where nobody asks whose flows are.
 	owners *owners
 
 	batches chan batch
 	stalls  chan stalls
+	drops   chan uint64
 	budgets chan []*budget.Budget
 	// switches carries the namespace in which flows leave.
 	switches chan uint64
@@ -52,26 +62,25 @@ type batch struct {
 	done   chan<- struct{}
 }
 
+// stalls are flows whose first packet was sent again. tracked says that conntrack is read beside.
 type stalls struct {
-	at    collector.Time
-	flows []collector.Flow
-	done  chan<- struct{}
+	at      collector.Time
+	flows   []collector.Flow
+	tracked bool
+	done    chan<- struct{}
 }
 
-// newLoop returns a loop over budgets; ledger makes a ledger, local tells for which kind of budget.
+// newLoop returns a loop over budgets; ledger makes a ledger.
 func newLoop(now func() collector.Time, budgets []*budget.Budget, publish func(*detector.Snapshot),
-	ledger func(local bool, budgets []*budget.Budget) *ledger.Ledger,
+	ledger func(budgets []*budget.Budget) *ledger.Ledger,
 ) *loop {
 	l := &loop{
-		now: now, publish: publish, ledger: ledger,
-		batches: make(chan batch), stalls: make(chan stalls), budgets: make(chan []*budget.Budget), switches: make(chan uint64),
+		now: now, publish: publish, ledger: ledger, full: map[string]collector.Time{},
+		batches: make(chan batch), stalls: make(chan stalls), drops: make(chan uint64),
+		budgets: make(chan []*budget.Budget), switches: make(chan uint64),
 		states: make(chan chan<- []byte),
 	}
-	nat, local := split(budgets)
-	l.nat = ledger(false, nat)
-	if len(local) > 0 {
-		l.local = ledger(true, local)
-	}
+	l.reconfigure(budgets)
 	return l
 }
 
@@ -88,15 +97,28 @@ func (l *loop) run(ctx context.Context) error {
 			l.apply(b)
 			b.done <- struct{}{}
 		case s := <-l.stalls:
-			l.nat.ObserveStalls(s.at, s.flows)
-			if l.local != nil {
-				l.local.ObserveStalls(s.at, s.flows)
+			passing := s.flows
+			if s.tracked {
+				passing = l.owners.passing(s.flows)
+			}
+			for stage, of := range l.ledgers {
+				switch {
+				case of == nil:
+				case feedOf(budget.Stage(stage)) == feedNAT:
+					of.ObserveStalls(s.at, passing)
+				default:
+					of.ObserveStalls(s.at, s.flows)
+				}
 			}
 			s.done <- struct{}{}
+		case packets := <-l.drops:
+			if of := l.ledgers[budget.StageNode]; of != nil && l.owners.forwards() {
+				of.ObserveDrops(l.now(), packets)
+			}
 		case answer := <-l.states:
 			answer <- l.learned()
 		case outer := <-l.switches:
-			l.nat.SwitchSource(outer)
+			l.switched(outer)
 		case budgets := <-l.budgets:
 			l.reconfigure(budgets)
 			l.publish(l.snapshot())
@@ -109,47 +131,100 @@ func (l *loop) run(ctx context.Context) error {
 
 func (l *loop) apply(b batch) {
 	l.owners.attribute(b)
-	if b.feed&feedNAT != 0 {
-		l.nat.ApplyAll(b.events)
-	}
-	if b.feed&feedLocal != 0 && l.local != nil {
-		l.local.ApplyAll(b.events)
+	for stage, of := range l.ledgers {
+		if of != nil && b.feed&feedOf(budget.Stage(stage)) != 0 {
+			of.ApplyAll(b.events)
+		}
 	}
 }
 
-// reconfigure puts other budgets in place; both ledgers keep their flows. The first local budget starts the local
-// ledger, which fills with the next dump. A ledger without a budget stays, empty.
+// switched tells the ledgers of NAT budgets that another source follows. The ledger of local budgets gets its flows from
+// sockets in any case.
+func (l *loop) switched(outer uint64) {
+	for stage, of := range l.ledgers {
+		if of != nil && feedOf(budget.Stage(stage)) == feedNAT {
+			of.SwitchSource(outer)
+		}
+	}
+}
+
+// reconfigure puts other budgets in place; the ledgers keep their flows. The first budget of a stage starts its ledger,
+// which fills with the next dump. A ledger without a budget stays, empty.
 func (l *loop) reconfigure(budgets []*budget.Budget) {
-	nat, local := split(budgets)
-	l.nat.Reconfigure(nat)
-	switch {
-	case l.local != nil:
-		l.local.Reconfigure(local)
-	case len(local) > 0:
-		l.local = l.ledger(true, local)
+	var of [budget.NumStages][]*budget.Budget
+	for _, b := range budgets {
+		of[b.Stage()] = append(of[b.Stage()], b)
+	}
+	some := false
+	for stage, list := range of {
+		switch {
+		case l.ledgers[stage] != nil:
+			l.ledgers[stage].Reconfigure(list)
+		case len(list) > 0:
+			l.ledgers[stage] = l.ledger(list)
+		}
+		some = some || l.ledgers[stage] != nil && feedOf(budget.Stage(stage)) == feedNAT
+	}
+	if !some { // what conntrack shows must be looked at by one
+		l.ledgers[budget.StageNode] = l.ledger(nil)
 	}
 }
 
-// snapshot returns the snapshots of both ledgers as one.
+// snapshot returns the snapshots of all ledgers as one.
 func (l *loop) snapshot() *detector.Snapshot {
 	now := l.now()
 	l.recycle()
-	snap := l.nat.Snapshot(now)
-	if l.local == nil {
-		l.owners.name(snap)
-		return snap
+	merged := &detector.Snapshot{}
+	for _, stage := range []budget.Stage{budget.StageNode, budget.StageBeyond, budget.StageSocket} {
+		of := l.ledgers[stage]
+		if of == nil {
+			continue
+		}
+		s := of.Snapshot(now)
+		merged.At = s.At
+		merged.Warming = merged.Warming || s.Warming
+		merged.Budgets = append(merged.Budgets, s.Budgets...)
+		for _, n := range s.Netns {
+			merged.Netns = mergeNetns(merged.Netns, n)
+		}
 	}
-	merged, local := *snap, l.local.Snapshot(now)
-	merged.Warming = snap.Warming || local.Warming
-	merged.Budgets = append(append([]detector.BudgetSnapshot{}, snap.Budgets...), local.Budgets...)
-	for _, n := range local.Netns {
-		merged.Netns = mergeNetns(merged.Netns, n)
-	}
-	l.owners.name(&merged)
-	return &merged
+	l.excuse(merged)
+	l.owners.name(merged)
+	return merged
 }
 
-// mergeNetns adds what the local ledger knows of a namespace. One source may feed both ledgers, so the larger counter
+// excuse drops contradictions that another stage explains: flows towards a NAT that is used up stay unanswered at all
+// stages that they pass, however many ports are left there.
+func (l *loop) excuse(s *detector.Snapshot) {
+	const standsFor = 30 * time.Minute // as long as a contradiction stands after its last evidence
+	for i := range s.Budgets {
+		b := &s.Budgets[i]
+		for j := range b.Protocols {
+			if p := &b.Protocols[j]; p.Busiest >= p.Terms.Ceiling() {
+				l.full[b.Budget.Name] = s.At
+			}
+		}
+	}
+	for name, at := range l.full {
+		if s.At.Sub(at) > standsFor {
+			delete(l.full, name)
+		}
+	}
+	for i := range s.Budgets {
+		b := &s.Budgets[i]
+		if !b.Contradicted {
+			continue
+		}
+		for j := range s.Budgets {
+			other := s.Budgets[j].Budget
+			if _, full := l.full[other.Name]; full && other.Stage() != b.Budget.Stage() && budget.Meet(other, b.Budget) {
+				b.Contradicted, b.Contradiction = false, ""
+			}
+		}
+	}
+}
+
+// mergeNetns adds what another ledger knows of a namespace. One source may feed several ledgers, so the larger counter
 // counts, not the sum.
 func mergeNetns(all []detector.NetnsSnapshot, n detector.NetnsSnapshot) []detector.NetnsSnapshot {
 	out := append([]detector.NetnsSnapshot{}, all...)
@@ -158,6 +233,7 @@ func mergeNetns(all []detector.NetnsSnapshot, n detector.NetnsSnapshot) []detect
 			o.Exact = o.Exact && n.Exact
 			o.EventsLost = max(o.EventsLost, n.EventsLost)
 			o.Resyncs = max(o.Resyncs, n.Resyncs)
+			o.Mismatches = max(o.Mismatches, n.Mismatches)
 			o.Flows = max(o.Flows, n.Flows)
 			o.OtherProtocols = max(o.OtherProtocols, n.OtherProtocols)
 			return out
@@ -181,15 +257,25 @@ func (l *loop) sink(to feed) collector.Sink {
 }
 
 // observeStalls hands the flows to the ledgers whose first packet was sent again.
-func (l *loop) observeStalls(ctx context.Context, at collector.Time, flows []collector.Flow) error {
+func (l *loop) observeStalls(ctx context.Context, at collector.Time, flows []collector.Flow, tracked bool) error {
 	done := make(chan struct{}, 1)
 	select {
-	case l.stalls <- stalls{at, flows, done}:
+	case l.stalls <- stalls{at, flows, tracked, done}:
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
 	<-done
 	return nil
+}
+
+// observeDrops hands on how many first packets the kernel's NAT dropped.
+func (l *loop) observeDrops(ctx context.Context, packets uint64) error {
+	select {
+	case l.drops <- packets:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
 }
 
 // setBudgets puts other budgets in place.
@@ -211,15 +297,4 @@ func (l *loop) switchSource(ctx context.Context, outer uint64) error {
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
-}
-
-func split(budgets []*budget.Budget) (nat, local []*budget.Budget) {
-	for _, b := range budgets {
-		if b.Local {
-			local = append(local, b)
-		} else {
-			nat = append(nat, b)
-		}
-	}
-	return nat, local
 }

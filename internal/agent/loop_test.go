@@ -22,7 +22,7 @@ func startLoop(ctx context.Context, t *testing.T, budgets ...*budget.Budget) (*l
 	t.Helper()
 	var last atomic.Pointer[detector.Snapshot]
 	now := collector.Clock()
-	l := newLoop(now, budgets, last.Store, func(_ bool, budgets []*budget.Budget) *ledger.Ledger {
+	l := newLoop(now, budgets, last.Store, func(budgets []*budget.Budget) *ledger.Ledger {
 		return ledger.New(ledger.Config{Budgets: budgets, Start: now()})
 	})
 	ended := make(chan error, 1)
@@ -127,13 +127,13 @@ func TestLoopEndFreesSources(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		now := collector.Clock()
-		l := newLoop(now, nil, func(*detector.Snapshot) {}, func(bool, []*budget.Budget) *ledger.Ledger {
+		l := newLoop(now, nil, func(*detector.Snapshot) {}, func([]*budget.Budget) *ledger.Ledger {
 			return ledger.New(ledger.Config{})
 		})
 		ctx, cancel := context.WithCancel(t.Context())
 		errs := make(chan error, 3)
 		go func() { errs <- l.sink(feedNAT)(ctx, dump(now(), 1)) }()
-		go func() { errs <- l.observeStalls(ctx, now(), nil) }()
+		go func() { errs <- l.observeStalls(ctx, now(), nil, false) }()
 		go func() { errs <- l.setBudgets(ctx, nil) }()
 		synctest.Wait()
 		cancel()
@@ -155,7 +155,7 @@ func TestLoopObservesStalls(t *testing.T) {
 			Protocol: collector.TCP, State: collector.Opening, Netns: loopNetns,
 			Source: netip.MustParseAddrPort("10.0.0.1:4000"), Destination: netip.MustParseAddrPort("203.0.113.7:443"),
 		}}
-		if err := l.observeStalls(ctx, l.now(), stalled); err != nil {
+		if err := l.observeStalls(ctx, l.now(), stalled, false); err != nil {
 			t.Fatal(err)
 		}
 		time.Sleep(tick)

@@ -138,7 +138,7 @@ func (s *setup) adopt(budgets []*budget.Budget, stale map[string]bool) bool {
 func (s *setup) askCloud(ctx context.Context, m *config.Machine) {
 	now := s.now()
 	answers := m.Cloud.Provider != "" || m.CloudUnread != nil
-	if !s.config.WantsCloud(*m) || now.Sub(s.asked) < cloudEvery || !answers && now.Sub(s.began) > cloudHope {
+	if !s.config.WantsCloud() || now.Sub(s.asked) < cloudEvery || !answers && now.Sub(s.began) > cloudHope {
 		return
 	}
 	s.asked = now
@@ -147,8 +147,8 @@ func (s *setup) askCloud(ctx context.Context, m *config.Machine) {
 
 // readNetns puts into m where the names of namespaces lead now: a namespace that was made again is another one.
 func (s *setup) readNetns(m *config.Machine) {
-	inodes, unread := s.config.ReadNetns(m.Netns)
-	m.Netns = inodes
+	var unread map[string]error
+	m.Netns, m.NetnsLimits, unread = s.config.ReadNetns(m.Netns)
 	var texts []string
 	for _, name := range slices.Sorted(maps.Keys(unread)) {
 		texts = append(texts, fmt.Sprintf("the budgets of network namespace %s see nothing: %v", name, unread[name]))

@@ -101,6 +101,26 @@ func (o *owners) attribute(b batch) {
 	}
 }
 
+// forwards reports whether this machine translates flows of others. The loop's goroutine calls it.
+func (o *owners) forwards() bool { return o != nil && o.table.Forwards() }
+
+// passing returns those of stalled flows that pass the NAT of the outer namespace, where conntrack is read there. Where
+// flows of other machines pass it too, the kernel's counters tell which found no port, for all of them: then none of these
+// is taken for one.
+func (o *owners) passing(stalled []collector.Flow) []collector.Flow {
+	if o == nil {
+		return stalled
+	}
+	var out []collector.Flow
+	for i := range stalled {
+		if f := stalled[i]; o.table.Passes(&f) {
+			f.Translated = f.Translated || o.forwards()
+			out = append(out, f)
+		}
+	}
+	return out
+}
+
 // name writes into a snapshot who the numbers are, and adds up what owners of one name hold: a pod that was made
 // again has another UID.
 func (o *owners) name(snap *detector.Snapshot) {
@@ -128,8 +148,8 @@ func (o *owners) name(snap *detector.Snapshot) {
 }
 
 type ownerName struct {
-	kind collector.OwnerKind
-	name string
+	kind            collector.OwnerKind
+	name, container string
 }
 
 func nameHeld(in []detector.OwnerHeld, of func(collector.OwnerNumber) collector.Owner) []detector.OwnerHeld {
@@ -137,7 +157,7 @@ func nameHeld(in []detector.OwnerHeld, of func(collector.OwnerNumber) collector.
 	out := in[:0]
 	for _, h := range in {
 		h.Owner = of(h.Number)
-		key := ownerName{h.Kind, h.Name}
+		key := ownerName{h.Kind, h.Name, h.Container}
 		if i, twice := at[key]; twice {
 			out[i].Held += h.Held
 			continue
@@ -153,7 +173,7 @@ func nameTotals(in []detector.OwnerTotals, of func(collector.OwnerNumber) collec
 	out := in[:0]
 	for _, t := range in {
 		t.Owner = of(t.Number)
-		key := ownerName{t.Kind, t.Name}
+		key := ownerName{kind: t.Kind, name: t.Name}
 		if i, twice := at[key]; twice {
 			out[i].Opened += t.Opened
 			out[i].MeanLifetime = max(out[i].MeanLifetime, t.MeanLifetime)
@@ -167,16 +187,18 @@ func nameTotals(in []detector.OwnerTotals, of func(collector.OwnerNumber) collec
 
 // owner returns who number n is, by the best name there is.
 func (o *owners) owner(n collector.OwnerNumber) collector.Owner {
+	v := o.watcher.View()
+	if v == nil {
+		v = &owner.View{}
+	}
 	id := o.table.Identity(n)
+	w := v.Name(id)
 	if pods := o.pods.Load(); pods != nil && id.Kind == collector.KindPod {
-		if w, ok := (*pods)[id.ID]; ok {
-			return clean(collector.Owner{Kind: id.Kind, Name: w.Name, Workload: w.Workload, WorkloadKind: w.Kind})
+		if p, ok := (*pods)[id.ID]; ok {
+			w.Name, w.Workload, w.WorkloadKind = p.Name, p.Workload, p.Kind
 		}
 	}
-	if v := o.watcher.View(); v != nil {
-		return clean(v.Name(id))
-	}
-	return clean((&owner.View{}).Name(id))
+	return clean(w)
 }
 
 // nameMax is the most bytes of a name: a namespace of 63 bytes and a pod of 253 fit.
@@ -201,7 +223,7 @@ func clean(w collector.Owner) collector.Owner {
 		}
 		return s
 	}
-	w.Name, w.Workload, w.WorkloadKind = fit(w.Name), fit(w.Workload), fit(w.WorkloadKind)
+	w.Name, w.Container, w.Workload, w.WorkloadKind = fit(w.Name), fit(w.Container), fit(w.Workload), fit(w.WorkloadKind)
 	return w
 }
 
@@ -211,14 +233,16 @@ func (l *loop) recycle() {
 		return
 	}
 	var used [1 << 16]bool
-	l.nat.MarkOwners(&used)
-	if l.local != nil {
-		l.local.MarkOwners(&used)
+	for _, of := range l.ledgers {
+		if of != nil {
+			of.MarkOwners(&used)
+		}
 	}
 	l.owners.table.Free(func(n collector.OwnerNumber) bool { return used[n] }, func(n collector.OwnerNumber) {
-		l.nat.ForgetOwner(n)
-		if l.local != nil {
-			l.local.ForgetOwner(n)
+		for _, of := range l.ledgers {
+			if of != nil {
+				of.ForgetOwner(n)
+			}
 		}
 	})
 }

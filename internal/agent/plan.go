@@ -20,6 +20,8 @@ type plan struct {
 	choice
 	// local: the agent reads sockets for local budgets too, beside conntrack.
 	local bool
+	// elsewhere: a local budget is of another namespace than the outer one, or of any.
+	elsewhere bool
 	// translated: budgets count only flows that this machine translates.
 	translated bool
 	// tracked, untracked and limits are the evidence's.
@@ -68,10 +70,12 @@ func (ss *sensors) plan(ctx context.Context, broken string, first bool) (plan, e
 	if err != nil {
 		return plan{}, err
 	}
-	nat, local := split(ss.setup.current())
+	budgets := ss.setup.current()
+	nat := slices.DeleteFunc(slices.Clone(budgets), func(b *budget.Budget) bool { return b.Local })
 	return plan{
-		choice: c, local: len(local) > 0,
-		translated: len(nat) > 0 && !slices.ContainsFunc(nat, func(b *budget.Budget) bool { return !b.Translated }),
+		choice: c, local: len(nat) < len(budgets),
+		elsewhere:  slices.ContainsFunc(budgets, func(b *budget.Budget) bool { return b.Local && b.Netns != ss.outer.Inode() }),
+		translated: len(nat) > 0 && !slices.ContainsFunc(nat, (*budget.Budget).TakesUntranslated),
 		tracked:    e.tracked(), untracked: e.untracked(), opened: ss.tracked.Load(), limits: e.limits,
 	}, nil
 }
@@ -114,7 +118,7 @@ func (f *following) look(q plan) (next plan, changed bool) {
 	if left && f.untrackedFor < untrackedLooks || taken && !q.tracked {
 		q.choice = f.choice
 	}
-	return q, q.source != f.source || q.local != f.local || q.translated != f.translated
+	return q, q.source != f.source || q.local != f.local || q.elsewhere != f.elsewhere || q.translated != f.translated
 }
 
 // untrackedText says that conntrack, which the config asks for, is not active; empty if it is active.

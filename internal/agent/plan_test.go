@@ -47,6 +47,12 @@ func TestFollowing(t *testing.T) {
 		{"about half of the connections after none", blind, []plan{half, blind, half, busy}, []string{"", "", "", "conntrack: 7 flows tracked"}, false},
 		{"conntrack becomes active", blind, []plan{blind, blind, busy}, []string{"", "", "conntrack: 7 flows tracked"}, false},
 		{"a local budget while quiet", busy, []plan{quiet, local(quiet)}, []string{"", "conntrack: 7 flows tracked, local"}, false},
+		{
+			"one of another namespace while quiet", local(busy),
+			[]plan{local(with(quiet, func(p *plan) { p.elsewhere = true }))},
+			[]string{"conntrack: 7 flows tracked, local"},
+			false,
+		},
 		{"the last local budget while quiet", local(busy), []plan{quiet}, []string{"conntrack: 7 flows tracked"}, false},
 		{"budgets of translated flows while quiet", busy, []plan{with(quiet, func(p *plan) { p.translated = true })}, []string{"conntrack: 7 flows tracked"}, false},
 		{"asked for and active", asked, []plan{asked, asked, asked}, []string{"", "", ""}, false},

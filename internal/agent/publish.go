@@ -17,6 +17,7 @@ type publisher struct {
 	setup    *setup
 	sensors  *sensors
 	counters *counters
+	owners   *owners // nil where nobody asks whose flows are
 
 	state atomic.Pointer[web.State]
 	// history is what the page charts; it needs no constructor.
@@ -50,9 +51,12 @@ func (p *publisher) publish(snap *detector.Snapshot) {
 	for _, st := range stats {
 		v.Sources = append(v.Sources, st.shown...)
 		v.CPUExceeded = v.CPUExceeded || st.cpuExceeded
-		v.Causes = append(v.Causes, st.causes...)
+		v.Causes.Further = append(v.Causes.Further, st.causes.Further...)
+		v.Causes.Here = append(v.Causes.Here, st.causes.Here...)
+		v.Causes.Local = append(v.Causes.Local, st.causes.Local...)
 		v.Stalled = v.Stalled || st.stalled
 	}
+	v.Causes.Here = append(v.Causes.Here, portsCause(p.owners.forwards(), v.Stalled, p.counters.last.Load())...)
 	p.history.Add(snap)
 	p.state.Store(&web.State{View: v, Ready: p.ready.Load(), Notices: p.notices.list(), Budgets: set.budgets})
 }

@@ -123,13 +123,14 @@ func (ss *sensors) runPlan(ctx context.Context, broken string, p plan) (next pla
 
 func (ss *sensors) sourcesOf(p plan) []source {
 	if p.source == config.SourceConntrack {
-		out := []source{ss.conntrackSource(p), ss.stallSensor()}
+		out := []source{ss.conntrackSource(p), ss.stallSensor(true)}
 		if p.local {
-			out = append(out, ss.socketSource(feedLocal, "local ports are those of sockets"))
+			here := !p.elsewhere && ss.foreign() == nil
+			out = append(out, ss.socketSource(feedLocal, "local ports are those of sockets", here))
 		}
 		return out
 	}
-	return []source{ss.socketSource(feedBoth, p.why), ss.stallSensor()}
+	return []source{ss.socketSource(feedBoth, p.why, false), ss.stallSensor(false)}
 }
 
 func (ss *sensors) conntrackSource(p plan) source {
@@ -184,11 +185,37 @@ func (ss *sensors) conntrackSource(p plan) source {
 
 // conntrackCauses returns the causes of failed opens that conntrack can show. An RST that answers the first SYN deletes
 // the entry at once, so only an event shows it, no dump.
-func conntrackCauses(s conntrack.Strategy) []string {
+//
+// A flow that finds no port of this machine's own NAT leaves no entry: portsCause has the sensor of that.
+func conntrackCauses(s conntrack.Strategy) metrics.Causes {
+	seen := []string{metrics.CauseUnanswered}
 	if s == conntrack.Events {
-		return []string{metrics.CauseUnanswered, metrics.CauseRefused, metrics.CausePorts}
+		seen = append(seen, metrics.CauseRefused)
 	}
-	return []string{metrics.CauseUnanswered, metrics.CausePorts}
+	return metrics.Causes{Further: append(slices.Clone(seen), metrics.CausePorts), Here: seen}
+}
+
+// socketCauses returns the causes that sockets show. Where nothing tells of destroyed sockets, nobody knows of those that
+// found no local port.
+func socketCauses(to feed, st *sockdiag.Stats) (c metrics.Causes) {
+	c.Local = []string{metrics.CauseUnanswered, metrics.CauseRefused}
+	if to == feedBoth {
+		c.Here = slices.Clone(c.Local)
+		c.Further = append(slices.Clone(c.Local), metrics.CausePorts)
+	}
+	if slices.ContainsFunc(st.Netns, func(n sockdiag.NetnsStats) bool { return n.Destroyed.Listening }) {
+		c.Local = append(c.Local, metrics.CausePorts)
+	}
+	return c
+}
+
+// portsCause returns whether anything tells which flows this machine's own NAT finds no port for: the sockets that send
+// their first packet again, if all flows are of sockets here (stalled), or the kernel's counters of dropped packets.
+func portsCause(forwards, stalled bool, counters *metrics.Kernel) []string {
+	if forwards && counters != nil && counters.Counted || !forwards && stalled {
+		return []string{metrics.CausePorts}
+	}
+	return nil
 }
 
 // eventsText says why there can be no events, where that matters: they were asked for, or polling does not fit the CPU
@@ -214,8 +241,9 @@ func errorText(err error) string {
 	return err.Error()
 }
 
-func (ss *sensors) socketSource(to feed, why string) source {
-	s := sockdiag.New(sockdiag.Config{Now: ss.now, Finder: ss.finder()})
+// socketSource reads sockets: those of the agent's own namespace alone if here.
+func (ss *sensors) socketSource(to feed, why string, here bool) source {
+	s := sockdiag.New(sockdiag.Config{Now: ss.now, Finder: ss.finder(), OwnNetns: here})
 	return source{
 		subject: "sockets", feed: to,
 		run: s.Run,
@@ -233,9 +261,7 @@ func (ss *sensors) socketSource(to feed, why string) source {
 					DecodeErrors: n.Malformed, Dump: seconds(n.DumpSeconds),
 				})
 			}
-			if to == feedBoth {
-				out.causes = []string{metrics.CauseUnanswered, metrics.CauseRefused, metrics.CausePorts}
-			}
+			out.causes = socketCauses(to, st)
 			return out
 		},
 	}

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/snatwatch/snatwatch/collector"
+	"github.com/snatwatch/snatwatch/collector/conntrack"
 	"github.com/snatwatch/snatwatch/collector/cputime"
 	"github.com/snatwatch/snatwatch/collector/netns"
 	"github.com/snatwatch/snatwatch/collector/sockdiag"
@@ -22,7 +23,9 @@ const (
 // stallSensor shows the ledgers the flows whose first packet was sent again. If this machine translates, a flow that
 // finds no port leaves no entry in conntrack: the kernel drops its packet before, and only the socket that sends it
 // again is there to be seen.
-func (ss *sensors) stallSensor() source {
+//
+// tracked says that conntrack is read: then it tells of each whether it has an entry of it.
+func (ss *sensors) stallSensor(tracked bool) source {
 	s := sockdiag.New(sockdiag.Config{Now: ss.now, Finder: ss.finder()})
 	var works stats[bool]
 	return source{
@@ -38,7 +41,10 @@ func (ss *sensors) stallSensor() source {
 					works.from(func() bool { return false })
 					return err
 				}
-				if err := ss.loop.observeStalls(ctx, ss.now(), flows); err != nil {
+				if tracked && len(flows) > 0 {
+					findEntries(ctx, ss, flows)
+				}
+				if err := ss.loop.observeStalls(ctx, ss.now(), flows, tracked); err != nil {
 					return err
 				}
 				works.from(func() bool { return true })
@@ -50,6 +56,18 @@ func (ss *sensors) stallSensor() source {
 			}
 		},
 		stats: func() sourceStats { return sourceStats{stalled: works.read()} },
+	}
+}
+
+// findEntries writes into Translated of each flow whether conntrack has an entry of it. A flow that could not be looked up
+// passes for one that has an entry: nobody knows that it found no port.
+func findEntries(ctx context.Context, ss *sensors, flows []collector.Flow) {
+	for i := range flows {
+		flows[i].Translated = true
+	}
+	err := conntrack.Find(ctx, ss.foreign(), flows, func(i int, found bool) { flows[i].Translated = found })
+	if err != nil {
+		ss.logger.Debug("stalled flows not looked up in conntrack", "err", err)
 	}
 }
 

@@ -13,43 +13,56 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/snatwatch/snatwatch/collector"
+	"github.com/snatwatch/snatwatch/detector/budget"
 	"github.com/snatwatch/snatwatch/detector/ledger"
 )
 
 // saveEvery is how often the state file is written.
 const saveEvery = time.Minute
 
-// learned returns what the ledgers' forecasts have learned: the length of the first ledger's part, that part, and the
-// second ledger's part, which is empty without a local budget.
+// learned returns what the ledgers' forecasts have learned: the length of each stage's part, then the parts. One is
+// empty where the stage has no ledger.
 func (l *loop) learned() []byte {
-	b := l.nat.AppendState(make([]byte, 8))
-	binary.LittleEndian.PutUint64(b, uint64(len(b)-8))
-	if l.local != nil {
-		b = l.local.AppendState(b)
+	b := make([]byte, stateHeader)
+	for stage, of := range l.ledgers {
+		if before := len(b); of != nil {
+			b = of.AppendState(b)
+			binary.LittleEndian.PutUint64(b[8*stage:], uint64(len(b)-before))
+		}
 	}
 	return b
 }
 
+// stateHeader is the length of the lengths.
+const stateHeader = 8 * int(budget.NumStages)
+
 // restore gives the ledgers what learned returned; call it before run. A part that cannot be used leaves its ledger as
 // it was.
 func (l *loop) restore(b []byte, now collector.Time) error {
-	if len(b) < 8 {
+	if len(b) < stateHeader {
 		return errors.New("cut off")
 	}
-	n := binary.LittleEndian.Uint64(b)
-	if b = b[8:]; n > uint64(len(b)) {
-		return errors.New("cut off")
+	header, rest := b[:stateHeader], b[stateHeader:]
+	var errs []error
+	for stage, of := range l.ledgers {
+		n := binary.LittleEndian.Uint64(header[8*stage:])
+		if n > uint64(len(rest)) {
+			return errors.Join(append(errs, errors.New("cut off"))...)
+		}
+		part := rest[:n]
+		rest = rest[n:]
+		if n == 0 {
+			continue
+		}
+		if of == nil { // the config has no budget of the stage any more, but the part must still be a whole state
+			of = ledger.New(ledger.Config{})
+		}
+		errs = append(errs, of.Restore(part, now))
 	}
-	err := l.nat.Restore(b[:n], now)
-	b = b[n:]
-	if len(b) == 0 {
-		return err
+	if len(rest) > 0 {
+		errs = append(errs, errors.New("longer than it says"))
 	}
-	local := l.local
-	if local == nil { // the config has no local budget any more, but the second part must still be a whole state
-		local = ledger.New(ledger.Config{})
-	}
-	return errors.Join(err, local.Restore(b, now))
+	return errors.Join(errs...)
 }
 
 // stateFile keeps what the loop learned over a restart.

@@ -29,7 +29,7 @@ func newStateLoop(t testing.TB, now func() collector.Time) *loop {
 		resolved(t, budget.Params{Name: "nat", Model: "azure-lb-2018", Nodes: 10}),
 		resolved(t, budget.Params{Name: "local", Model: "local", PortRange: collector.PortRange{First: 32768, Last: 60999}}),
 	}
-	return newLoop(now, budgets, func(*detector.Snapshot) {}, func(_ bool, budgets []*budget.Budget) *ledger.Ledger {
+	return newLoop(now, budgets, func(*detector.Snapshot) {}, func(budgets []*budget.Budget) *ledger.Ledger {
 		return ledger.New(ledger.Config{Budgets: budgets, Start: now()})
 	})
 }
@@ -181,7 +181,7 @@ func TestStateFileTrailingBytes(t *testing.T) {
 	now := collector.Clock()
 	both := newStateLoop(t, now).learned()
 	one := newLoop(now, []*budget.Budget{resolved(t, budget.Params{Name: "nat", Model: "azure-lb-2018", Nodes: 10})}, func(*detector.Snapshot) {},
-		func(_ bool, budgets []*budget.Budget) *ledger.Ledger {
+		func(budgets []*budget.Budget) *ledger.Ledger {
 			return ledger.New(ledger.Config{Budgets: budgets, Start: now()})
 		})
 	if err := one.restore(both, now()); err != nil {

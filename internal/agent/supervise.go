@@ -36,7 +36,7 @@ type sourceStats struct {
 	// cpuExceeded: it needs more than its budget to stay exact.
 	cpuExceeded bool
 	// causes are the causes of failed opens that it can see. stalled: it can see first packets that are sent again.
-	causes  []string
+	causes  metrics.Causes
 	stalled bool
 	// others counts the flows of the outer namespace that are neither TCP nor UDP, as the last complete dump showed.
 	others uint64

@@ -80,6 +80,8 @@ type Cell struct {
 	Points  []PointScore
 	// Page is how the page did that is shipped, over all port spaces of a run.
 	Page score.Pages
+	// Ideal is how the same page would do on an oracle.
+	Ideal score.Pages
 	// ranks are the scores of each method, kept to pool cells.
 	ranks [][horizons]score.Ranked
 	// drawing is the chart of the first run; nil without a page.
@@ -175,6 +177,8 @@ func (c *Cell) add(runs []outcome, points []Point, fit *Fitted) {
 			p.Watched, p.Starts = 0, 0
 		}
 		c.Page.Merge(&p)
+		ideal := o.ideal.Judge(&o.truth, o.starts, ahead[pageHorizon])
+		c.Ideal.Merge(&ideal)
 		if o.beside {
 			continue
 		}

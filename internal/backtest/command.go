@@ -39,6 +39,8 @@ type Command struct {
 	Quick     bool
 	// Train prints the constants of the forecast's factory that the training seeds lead to.
 	Train bool
+	// Oracle also judges an oracle, for scenarios that methods are compared with.
+	Oracle bool
 	// Ablate also judges the forecast without each of its parts.
 	Ablate bool
 
@@ -138,6 +140,8 @@ func (c *Command) check() error {
 		return errors.New("model, nodes and vips are for recorded flows; a scenario has its own budget")
 	case (c.Model == "" || c.Model == modelStatic) && (c.Nodes != 0 || c.VIPs != 0):
 		return fmt.Errorf("nodes %d, vips %d: want none with the model static, or name another model", c.Nodes, c.VIPs)
+	case c.Oracle && (c.Tick != time.Second || c.Scenario != "all" && !slices.ContainsFunc(scenario.All(), named(c.Scenario))):
+		return errors.New("oracle takes one of the scenarios that methods are compared with, or all, and a tick of 1s")
 	case c.Scenario != "" && (c.Ports > 0 || len(c.CoolDowns) > 0 || c.Source != ""):
 		return errors.New("budget, cool-down and source are for recorded flows; a scenario's profile has its own")
 	}
@@ -147,7 +151,7 @@ func (c *Command) check() error {
 func (c *Command) config() Config {
 	cfg := Config{
 		Tick: c.Tick, Hours: c.Hours, FirstSeed: c.FirstSeed, Seeds: c.Seeds, TrainSeeds: c.TrainSeeds, Parallel: c.Parallel,
-		Progress: c.Bar.Set, Charts: c.HTML != "",
+		Progress: c.Bar.Set, Charts: c.HTML != "", Oracle: c.Oracle,
 	}
 	if c.Quick {
 		cfg.Hours, cfg.Seeds, cfg.TrainSeeds = 2, 1, 1
@@ -161,7 +165,7 @@ func (c *Command) config() Config {
 
 func (c *Command) scenarios(ctx context.Context, trace io.Writer) (*Result, error) {
 	scenarios, profiles, cfg := scenario.All(), scenario.Profiles(), c.config()
-	named := func(s scenario.Scenario) bool { return s.Name == c.Scenario }
+	named := named(c.Scenario)
 	switch {
 	case c.Scenario == "all":
 	case c.Scenario == "loads":
@@ -187,6 +191,10 @@ func (c *Command) scenarios(ctx context.Context, trace io.Writer) (*Result, erro
 	}
 	c.Bar.Start("replaying")
 	return RunScenarios(ctx, cfg, scenarios, profiles, trace)
+}
+
+func named(name string) func(scenario.Scenario) bool {
+	return func(s scenario.Scenario) bool { return s.Name == name }
 }
 
 func only(all []scenario.Scenario, named func(scenario.Scenario) bool) []scenario.Scenario {

@@ -26,6 +26,8 @@ type observer struct {
 	// page is the one that is shipped, on what the first method says; starts are the ticks at which the agent started.
 	page   score.Pager
 	starts []int
+	// ideal is the same page on what the oracle says, the last method; it has no pages without one.
+	ideal score.Pager
 	// chart is what the page draws; nil without a page.
 	chart *chart
 }
@@ -55,6 +57,7 @@ func newObserver(tick, every, warm time.Duration, methods []Method, alarms []sco
 		Raise: detector.PageRaise, Clear: detector.PageClear,
 		Keep: o.truth.Ticks(detector.PageKeep), Every: max(1, o.truth.Ticks(detector.PageEvery)),
 	}
+	o.ideal = o.page
 	return o
 }
 
@@ -76,6 +79,10 @@ func (o *observer) observe(k int, c *Counts, space []*detector.SpaceSnapshot) {
 	if k%o.page.Every == 0 {
 		o.methods[0].Predict(&o.said[0])
 		o.page.Step(k, o.said[0].Score[pageHorizon])
+		if last := len(o.methods) - 1; o.methods[last].Name() == NameOracle {
+			o.methods[last].Predict(&o.said[last])
+			o.ideal.Step(k, o.said[last].Score[pageHorizon])
+		}
 	}
 	if k < o.warm {
 		return

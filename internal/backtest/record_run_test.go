@@ -3,7 +3,6 @@ package backtest
 import (
 	"context"
 	"math"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -14,6 +13,7 @@ import (
 	"github.com/snatwatch/snatwatch/collector"
 	"github.com/snatwatch/snatwatch/detector/budget"
 	"github.com/snatwatch/snatwatch/internal/backtest/record"
+	"github.com/snatwatch/snatwatch/internal/golden"
 )
 
 // The logs that are kept as test data can be read whole.
@@ -48,7 +48,7 @@ func TestKeptRecords(t *testing.T) {
 	}
 }
 
-// What the tables say of the peers is compared with a file: UPDATE=1 writes it anew. The forecast's
+// What the tables say of the peers is compared with a file. The forecast's
 // own figures change with every improvement and are left out.
 func TestSmallRunGolden(t *testing.T) {
 	t.Parallel()
@@ -75,20 +75,7 @@ func TestSmallRunGolden(t *testing.T) {
 			kept = append(kept, strings.Join(strings.Fields(line), " "))
 		}
 	}
-	const golden = "testdata/azure_llm_15s.golden"
-	got := strings.Join(kept, "\n")
-	if os.Getenv("UPDATE") != "" {
-		if err := os.WriteFile(golden, []byte(got), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(golden)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(strings.Split(string(want), "\n"), strings.Split(got, "\n")); diff != "" {
-		t.Errorf("(-want +got)\n%s", diff)
-	}
+	golden.Compare(t, "testdata/azure_llm_15s.golden", strings.Join(kept, "\n"))
 	for _, c := range res.Cells {
 		if c.Apart != 0 {
 			t.Errorf("%s: ledger and replay are %d ports apart", c.Group, c.Apart)

@@ -49,6 +49,9 @@ func (s *Summary) tables() []*table {
 		all = append(all, s.cellTable())
 	}
 	all = append(all, s.pageTable())
+	if s.method(NameOracle).Name != "" {
+		all = append(all, s.oracleTable(), s.oraclePageTable())
+	}
 	m := s.method(NameForecast)
 	all = append(all, calibrationTable("Calibration of the forecast: predicted -> observed (number of predictions), everything together", m.Calibration, m.CalibrationError))
 	if f := s.Foresight; f != nil {

@@ -29,6 +29,8 @@ type replay struct {
 	finish func() error // of the trace
 	// restarts of the agent on the way.
 	restarts []scenario.Restart
+	// present is what an oracle is told; nil for a record.
+	present *scenario.Present
 	// advanced, when set, is told now and then how far the replay is.
 	advanced func(time.Duration)
 }
@@ -63,12 +65,26 @@ func (r *replay) run(ctx context.Context) ([]outcome, error) {
 	for _, s := range r.restarts {
 		starts = append(starts, int(s.At.Sub(r.source.From)/r.cfg.Tick))
 	}
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	p := &player{
+		source:    r.source,
+		restarts:  r.restarts,
+		detectors: detectors,
+		coolDown:  func(f *record.Flow) time.Duration { return r.budget.Terms(f.Protocol).CoolDown[f.Reason] },
+		tick:      r.cfg.Tick,
+		tallies:   make([]tally, len(r.protocols)),
+		stopped:   func() bool { return ctx.Err() != nil },
+	}
 	index := map[int32]int{}
 	out := make([]outcome, len(r.spaces))
 	said := make([][]detector.SpaceSnapshot, len(r.spaces)) // by space and variant
 	seen := make([][]*detector.SpaceSnapshot, len(r.spaces))
 	for i, d := range r.spaces {
 		ms := methods(r.cfg.Variants, coolDown)
+		if r.cfg.Oracle {
+			ms = append(ms, newOracle(r.present, p, r.budget.Terms(first)))
+		}
 		out[i].observer = newObserver(r.cfg.Tick, r.cfg.Every, r.cfg.WarmUp, ms, alarms(ms, r.points))
 		out[i].starts = starts
 		if r.cfg.Charts {
@@ -81,17 +97,6 @@ func (r *replay) run(ctx context.Context) ([]outcome, error) {
 		said[i] = make([]detector.SpaceSnapshot, len(detectors))
 		seen[i] = make([]*detector.SpaceSnapshot, len(detectors))
 		index[d] = i
-	}
-	ctx, stop := context.WithCancelCause(ctx)
-	defer stop(nil)
-	p := &player{
-		source:    r.source,
-		restarts:  r.restarts,
-		detectors: detectors,
-		coolDown:  func(f *record.Flow) time.Duration { return r.budget.Terms(f.Protocol).CoolDown[f.Reason] },
-		tick:      r.cfg.Tick,
-		tallies:   make([]tally, len(r.protocols)),
-		stopped:   func() bool { return ctx.Err() != nil },
 	}
 	// report says how far the replay is, every ten minutes of its time.
 	const report = 10 * time.Minute

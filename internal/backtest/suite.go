@@ -29,6 +29,8 @@ type Config struct {
 	Untrained bool
 	// FirstSeed to judge on; default 1.
 	FirstSeed uint64
+	// Oracle also judges an oracle. It takes scenarios of one destination, and a tick of a second.
+	Oracle bool
 	// Variants of the ledger; default the one that the agent runs.
 	Variants []Variant
 	// Charts keeps what the page draws.
@@ -49,6 +51,9 @@ func (c Config) withDefaults() Config {
 		}
 	}
 	set(&c.Tick, time.Second)
+	if c.Oracle {
+		set(&c.Every, soonEvery*time.Second)
+	}
 	set(&c.Every, 5*time.Second)
 	set(&c.WarmUp, 15*time.Minute)
 	if c.Hours == 0 {
@@ -191,6 +196,7 @@ func (j job) run(ctx context.Context, cfg Config, seed uint64, points []Point, a
 		source:    &load.Source,
 		budget:    budget,
 		restarts:  load.Restarts,
+		present:   load.Present,
 		protocols: slices.Repeat([]collector.Protocol{load.Protocol}, load.Destinations),
 		points:    points,
 		advanced:  advanced,

@@ -117,6 +117,8 @@ type CellSummary struct {
 	Skill       map[string][horizons]Number `json:"brier_skill"`
 	Points      []PointSummary              `json:"points"`
 	Page        PageSummary                 `json:"shipped_page"`
+	// Ideal is the same page on an oracle; it means something only if there was one.
+	Ideal PageSummary `json:"ideal_page"`
 }
 
 // levels are the bins of the calibration table.
@@ -261,6 +263,8 @@ func (r *Result) kind(method string) string {
 		return KindForecast
 	case isPeer(method):
 		return KindPeer
+	case method == NameOracle:
+		return KindOracle
 	}
 	return KindAblation
 }
@@ -327,7 +331,7 @@ func (c *Cell) summary() CellSummary {
 		Group: c.Group, Member: c.Member, Nominal: c.Nominal, Ports: c.Ports, CoolDown: Number(c.CoolDown.Seconds()),
 		Runs: c.Runs, Episodes: c.Episodes, Days: Number(c.Days), Predictions: c.Predictions, LedgerApart: c.Apart,
 		AP: map[string][horizons]Number{}, MAE: map[string][horizons]Number{}, Skill: map[string][horizons]Number{},
-		Page: summarizePage(&c.Page),
+		Page: summarizePage(&c.Page), Ideal: summarizePage(&c.Ideal),
 	}
 	for h := range horizons {
 		cs.BaseRate[h] = Number(float64(c.Hits[h]) / float64(c.Known[h]))

@@ -15,6 +15,7 @@ type training map[string]*[horizons][]score.Judged
 // train runs the seeds that thresholds are fitted on.
 func (j job) train(ctx context.Context, cfg Config, advanced func(time.Duration)) (*training, error) {
 	t := training{}
+	cfg.Oracle = false // it is not trained
 	for seed := range cfg.TrainSeeds {
 		o, err := j.run(ctx, cfg, uint64(firstTrainSeed+seed), nil, advanced)
 		if err != nil {

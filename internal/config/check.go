@@ -66,6 +66,9 @@ func Print(w io.Writer, budgets []*budget.Budget, notes []string) error {
 		}
 	}
 	line("")
+	for _, c := range budget.Chains(budgets) {
+		line("stages: %v", &c)
+	}
 	for _, b := range budgets {
 		if n := max(b.TCP.Total, b.UDP.Total); n > 0 {
 			line("%s: at most %d ports of all port spaces together", b.Name, n)

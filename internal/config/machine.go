@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/snatwatch/snatwatch/collector"
 	"github.com/snatwatch/snatwatch/collector/cloud"
 	"github.com/snatwatch/snatwatch/collector/limits"
 	"github.com/snatwatch/snatwatch/collector/netns"
@@ -26,7 +27,7 @@ func Discover(ctx context.Context, c *Config, outer *netns.Handle, before Machin
 	m := Machine{Nodes: map[string]int{}, NodesUnread: map[string]error{}}
 	errs := c.checkStateFile()
 	var unread map[string]error
-	m.Netns, unread = c.ReadNetns(before.Netns)
+	m.Netns, m.NetnsLimits, unread = c.ReadNetns(before.Netns)
 	for i := range c.Budgets {
 		b, path := &c.Budgets[i], fmt.Sprintf("budgets[%d]", i)
 		if err := unread[b.Netns]; err != nil && before.Netns[b.Netns] == 0 {
@@ -56,7 +57,7 @@ func Discover(ctx context.Context, c *Config, outer *netns.Handle, before Machin
 	m.EvictsTimeWait = evictsTimeWait()
 	m.Readers, m.CountNodes = before.Readers, before.CountNodes
 	m.Notes = append(m.Notes, m.ReadRules(ctx, c, outer)...)
-	if c.WantsCloud(m) {
+	if c.WantsCloud() {
 		m.Cloud = before.Cloud
 		m.AskCloud(ctx, metadata)
 	}
@@ -117,9 +118,11 @@ func (c *Config) OpenOuter() (*netns.Handle, error) {
 
 // ReadNetns returns the inode numbers of the namespaces that budgets name, and why one cannot be opened. That
 // one has the number of before, or where nothing is there a number of its own that no namespace has: the
-// kernel gives the one that it had to the next namespace.
-func (c *Config) ReadNetns(before map[string]uint64) (inodes map[string]uint64, unread map[string]error) {
-	inodes, unread = map[string]uint64{}, map[string]error{}
+// kernel gives the one that it had to the next namespace. The limits are by inode number, of those that could be entered.
+func (c *Config) ReadNetns(before map[string]uint64) (
+	inodes map[string]uint64, bounds map[uint64]collector.Limits, unread map[string]error,
+) {
+	inodes, bounds, unread = map[string]uint64{}, map[uint64]collector.Limits{}, map[string]error{}
 	for i, b := range c.Budgets {
 		if b.Netns == "" || unread[b.Netns] != nil {
 			continue
@@ -127,6 +130,9 @@ func (c *Config) ReadNetns(before map[string]uint64) (inodes map[string]uint64, 
 		ns, err := OpenNetns(b.Netns)
 		if err == nil {
 			inodes[b.Netns] = ns.Inode()
+			if l, err := limits.Of(ns); err == nil {
+				bounds[ns.Inode()] = l
+			}
 			_ = ns.Close()
 			continue
 		}
@@ -138,7 +144,7 @@ func (c *Config) ReadNetns(before map[string]uint64) (inodes map[string]uint64, 
 			inodes[b.Netns] = math.MaxUint64 - uint64(i)
 		}
 	}
-	return inodes, unread
+	return inodes, bounds, unread
 }
 
 func evictsTimeWait() bool {
@@ -154,16 +160,12 @@ func (c *Config) wantsRules() bool {
 	return slices.ContainsFunc(c.Budgets, func(b Budget) bool { return b.Netns == "" && b.followsRules() })
 }
 
-// WantsCloud reports whether cloud metadata can tell what the configuration and m leave open.
-func (c *Config) WantsCloud(m Machine) bool {
+// WantsCloud reports whether cloud metadata can tell what the configuration leaves open.
+func (c *Config) WantsCloud() bool {
 	if !c.CloudMetadata {
 		return false
 	}
-	auto := slices.ContainsFunc(c.Budgets, func(b Budget) bool { return b.Model == ModelAuto })
-	if auto && len(m.Rules.Rules) == 0 {
-		return true
-	}
 	return slices.ContainsFunc(c.Budgets, func(b Budget) bool {
-		return isAzureLB(b.Model) && len(b.VIPs) == 0 && b.VIPCount == 0
+		return b.Model == ModelAuto || isAzureLB(b.Model) && len(b.VIPs) == 0 && b.VIPCount == 0
 	})
 }

@@ -56,6 +56,10 @@ func TestParseRefuses(t *testing.T) {
 		{"a mapped address where a CIDR belongs", "destinations: {exclude: ['::ffff:10.0.0.1']}", []string{"f.yaml:1: destinations.exclude[0]: ::ffff:10.0.0.1: want a CIDR, such as 10.0.0.1/32 for this address alone"}},
 		{"a mapped prefix included in vain", "destinations: {include: ['::ffff:10.1.0.0/112']}", []string{"f.yaml:1: destinations.include[0]: 10.1.0.0/16: want a prefix that exclude, the default one where none is given, leaves something of"}},
 		{"destinations included in vain", "destinations: {include: [203.0.113.0/24, 10.1.0.0/16]}", []string{"f.yaml:1: destinations.include[1]: 10.1.0.0/16: want a prefix that exclude, the default one where none is given, leaves something of"}},
+		{"loopback, which no source shows", budget("model: local", "destinations: {include: ['::1/128', 127.0.0.0/8, 0.0.0.0/0], exclude: []}"), []string{
+			"f.yaml:4: budgets[0].destinations.include[0]: ::1/128: want a prefix of other machines: no budget counts flows over loopback",
+			"f.yaml:4: budgets[0].destinations.include[1]: 127.0.0.0/8: want a prefix of other machines: no budget counts flows over loopback",
+		}},
 		{"destinations of a budget included in vain", budget("model: linux", "destinations: {include: [10.0.0.0/8], exclude: [10.0.0.0/9, 10.128.0.0/9]}"), []string{"f.yaml:4: budgets[0].destinations.include[0]: 10.0.0.0/8: want a prefix that exclude, the default one where none is given, leaves something of"}},
 		{"nodes from elsewhere", budget("model: azure-lb", "nodes_from: consul"), []string{"f.yaml:4: budgets[0].nodes_from: consul: want kubernetes, or no such key"}},
 		{"nodes from two places", budget("model: azure-lb", "nodes_file: /n", "nodes_from: kubernetes"), []string{"f.yaml:5: budgets[0].nodes_from: kubernetes: want nodes_from or nodes_file, not both"}},

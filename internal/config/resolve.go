@@ -3,7 +3,6 @@ package config
 import (
 	"errors"
 	"fmt"
-	"net/netip"
 	"reflect"
 	"slices"
 	"strings"
@@ -39,6 +38,8 @@ type Machine struct {
 	CountNodes  CountNodes
 	// Netns are inode numbers by the name or path that the configuration has: see ReadNetns.
 	Netns map[string]uint64
+	// NetnsLimits are the limits of the namespaces that budgets name, by inode number.
+	NetnsLimits map[uint64]collector.Limits
 	// Notes say what could not be found out, and why.
 	Notes []string
 }
@@ -101,6 +102,9 @@ func (r *resolution) params(path string, b *Budget) budget.Params {
 	if b.EvictTimeWait != nil {
 		p.EvictsTimeWait = *b.EvictTimeWait
 	}
+	if model.Translated {
+		p.Own = r.m.own(b, p.VIPs)
+	}
 	r.destinations(&p, b, model)
 	return p
 }
@@ -121,19 +125,42 @@ func (r *resolution) common(path string, b *Budget) budget.Params {
 func (r *resolution) complete(p *budget.Params, m budget.Model) {
 	if slices.Contains(m.Keys, "evict_time_wait") {
 		p.EvictsTimeWait = r.m.EvictsTimeWait
+		if p.Netns == 0 || p.Netns == r.m.Limits.Netns { // a namespace has timeouts of its own
+			p.EntryFIN, p.EntryRST = r.m.Limits.Timeouts["tcp_timeout_time_wait"], r.m.Limits.Timeouts["tcp_timeout_close"]
+		}
 	}
 	if m.Local && p.Netns == 0 { // a namespace has local ports of its own
 		p.Netns = r.m.Limits.Netns
 	}
-	if m.Local && p.PortRange == (collector.PortRange{}) {
-		p.PortRange = r.m.Limits.LocalPorts
-		if len(p.Reserved) == 0 {
-			p.Reserved = r.m.Limits.Reserved
-		}
+	if m.Local {
+		r.completeLocal(p)
 	}
 	if isAzureLB(m.Name) && len(p.VIPs) == 0 && p.VIPCount == 0 {
 		p.VIPs = r.m.Cloud.VIPs
 	}
+}
+
+// completeLocal fills what the kernel's settings in the budget's namespace say of local ports.
+func (r *resolution) completeLocal(p *budget.Params) {
+	l := r.m.limitsOf(p.Netns)
+	if p.PortRange == (collector.PortRange{}) {
+		p.PortRange = l.LocalPorts
+		if len(p.Reserved) == 0 {
+			p.Reserved = l.Reserved
+		}
+	}
+	if p.ReuseTimeWait = l.ReuseTimeWait; p.ReuseTimeWait > 0 {
+		r.note("%s: net.ipv4.tcp_tw_reuse is 1: a local port is free again %v after its flow ended, where the other side has TCP timestamps too",
+			p.Name, p.ReuseTimeWait)
+	}
+}
+
+// limitsOf returns the limits of the namespace of that inode; the zero Limits if they could not be read.
+func (m *Machine) limitsOf(inode uint64) collector.Limits {
+	if inode == m.Limits.Netns {
+		return m.Limits
+	}
+	return m.NetnsLimits[inode]
 }
 
 func isAzureLB(model string) bool { return strings.HasPrefix(model, "azure-lb") }
@@ -194,7 +221,7 @@ func (r *resolution) noteVIPs(b *budget.Budget) {
 // overlapping returns the name of a budget that counts some of the same flows.
 func overlapping(budgets []*budget.Budget, b *budget.Budget) string {
 	for _, other := range budgets {
-		if overlap(other, b) {
+		if budget.Overlap(other, b) {
 			return other.Name
 		}
 	}
@@ -211,67 +238,3 @@ func (p positions) keyError(path string, err error) *Error {
 }
 
 func typeOf[T any]() reflect.Type { return reflect.TypeFor[T]() }
-
-// auto turns an entry into whatever the machine tells: its NAT rules, the
-// cloud's metadata, or else its ephemeral ports.
-func (r *resolution) auto(path string, b *Budget) {
-	p := r.common(path, b)
-	if b.Netns == "" && slices.ContainsFunc(r.c.Budgets, func(o Budget) bool { return o.Netns != "" && o.followsRules() }) {
-		p.Netns = r.m.Limits.Netns // what the rules there do is that of other entries
-	}
-	rules, unread := r.m.rulesOf(b)
-	r.noteRules(b.Name, rules)
-	grouped := r.m.Readers.group(b.Netns, rules.Rules)
-	switch azure := r.m.Cloud; {
-	case len(grouped.groups) > 0:
-		r.autoRules(path, b, p, grouped)
-		if rules.Private {
-			r.note("%s: the addresses that flows get on this machine are private, so another NAT translates them again and its ports may run out first: "+
-				"add a budget of its model (azure-lb, gcp-nat-static, aws-nat-gateway, …) or of model static", b.Name)
-		}
-		return
-	case len(azure.PublicIPs) > 0:
-		p.Model, p.VIPs = "instance-ip", azure.PublicIPs[:1]
-	case len(azure.VIPs) > 0 && p.Nodes > 0:
-		p.Model, p.VIPs = "azure-lb", azure.VIPs
-	case len(azure.VIPs) > 0:
-		r.note("%s: Azure's load balancer translates this machine to %s, but its metadata does not tell the pool size: "+
-			"set %s.nodes or nodes_file (model azure-lb, or azure-lb-manual with ports); until then only ephemeral ports are watched",
-			b.Name, joinAddrs(azure.VIPs), path)
-		p.Model = "local"
-	default:
-		p.Model = "local"
-		r.note("%s: %s and no VIPs from cloud metadata: the budget is its ephemeral ports", b.Name, noRules(rules, unread))
-	}
-	model, _ := budget.FindModel(p.Model)
-	r.complete(&p, model)
-	r.destinations(&p, b, model)
-	r.found(path, p, "what was found, "+p.Model+",", len(r.budgets))
-}
-
-// found adds a budget that nobody configured, where no other of the first n counts the same flows.
-func (r *resolution) found(path string, p budget.Params, what string, n int) {
-	b, err := budget.Resolve(p)
-	var k *budget.KeyError
-	switch {
-	case errors.As(err, &k) && k.Key == "nodes": // that one was configured
-		r.refused(path, err)
-		return
-	case err != nil:
-		r.note("%s: %s is no budget: %v", p.Name, what, err)
-		return
-	}
-	if other := overlapping(r.budgets[:n], b); other != "" {
-		r.note("%s: %s shares flows with budget %s and is not counted apart", p.Name, what, other)
-		return
-	}
-	r.budgets = append(r.budgets, b)
-}
-
-func joinAddrs(as []netip.Addr) string {
-	texts := make([]string, len(as))
-	for i, a := range as {
-		texts[i] = a.String()
-	}
-	return strings.Join(texts, ", ")
-}

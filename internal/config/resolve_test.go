@@ -69,19 +69,19 @@ func TestResolve(t *testing.T) {
 		{
 			"masquerade", auto,
 			Machine{Rules: natrules.Ruleset{Rules: []natrules.Rule{masquerade, masquerade}}},
-			[]string{"nat: linux, ports 64512/64512 effective 59351/59351, vips [] count 1 each true, range 0-0, nodes 0, netns 0, 0 in 0 out"},
+			[]string{"nat: linux, ports 64512/64512 effective 59351/59351, vips [] count 1 each true, range 0-0, nodes 0, netns 0, 0 in 0 out", "nat-local: local, " + local + ", nodes 0, netns 0, 0 in 0 out"},
 			nil,
 		},
 		{
 			"one rule for each protocol", auto,
 			Machine{Rules: natrules.Ruleset{Rules: []natrules.Rule{tcp, udp}}},
-			[]string{"nat: linux, ports 1024/1024 effective 942/942, vips [198.51.100.1] count 1 each false, range 1024-2047, nodes 0, netns 0, 1 in 0 out"},
+			[]string{"nat: linux, ports 1024/1024 effective 942/942, vips [198.51.100.1] count 1 each false, range 1024-2047, nodes 0, netns 0, 1 in 0 out", "nat-local: local, " + local + ", nodes 0, netns 0, 0 in 0 out"},
 			nil,
 		},
 		{
 			"a rule for TCP alone", auto,
 			Machine{Rules: natrules.Ruleset{Rules: []natrules.Rule{tcp}}},
-			[]string{"nat: linux, ports 1024/0 effective 942/0, vips [198.51.100.1] count 1 each false, range 1024-2047, nodes 0, netns 0, 1 in 0 out"},
+			[]string{"nat: linux, ports 1024/0 effective 942/0, vips [198.51.100.1] count 1 each false, range 1024-2047, nodes 0, netns 0, 1 in 0 out", "nat-local: local, " + local + ", nodes 0, netns 0, 0 in 0 out"},
 			nil,
 		},
 		{
@@ -90,6 +90,7 @@ func TestResolve(t *testing.T) {
 			[]string{
 				"nat-198.51.100.1:1024-2047: linux, ports 1024/1024 effective 942/942, vips [198.51.100.1] count 1 each false, range 1024-2047, nodes 0, netns 0, 1 in 0 out",
 				"nat-198.51.100.2..198.51.100.3:1024-2047: linux, ports 1024/1024 effective 942/942, vips [198.51.100.2 198.51.100.3] count 2 each true, range 1024-2047, nodes 0, netns 0, 1 in 0 out",
+				"nat-local: local, " + local + ", nodes 0, netns 0, 0 in 0 out",
 			},
 			nil,
 		},
@@ -99,6 +100,7 @@ func TestResolve(t *testing.T) {
 			[]string{
 				"nat-198.51.100.1:1024-2047: linux, ports 1024/1024 effective 942/942, vips [198.51.100.1] count 1 each false, range 1024-2047, nodes 0, netns 0, 1 in 0 out",
 				"nat: linux, ports 64512/64512 effective 59351/59351, vips [] count 1 each true, range 0-0, nodes 0, netns 0, 0 in 0 out",
+				"nat-local: local, " + local + ", nodes 0, netns 0, 0 in 0 out",
 			},
 			nil,
 		},
@@ -213,7 +215,7 @@ func TestResolve(t *testing.T) {
 	}
 }
 
-// Cool-downs, uniqueness and the kernel's eviction reach the model.
+// Cool-downs, uniqueness, the kernel's eviction and its timeouts reach the model.
 func TestResolveTerms(t *testing.T) {
 	t.Parallel()
 	c, err := Parse("f.yaml", []byte(`
@@ -226,6 +228,7 @@ budgets:
     destinations: {include: [203.0.113.0/24]}
   - {name: nat, model: linux, netns: x}
   - {name: old, model: linux, evict_time_wait: false, netns: y}
+  - {name: app, model: azure-app-service, netns: x}
 `))
 	if err != nil {
 		t.Fatal(err)
@@ -234,7 +237,9 @@ budgets:
 		t.Fatal("lb counts in every namespace and overlaps the others: no error")
 	}
 	c.Budgets[0].Netns = "z"
-	budgets, _, err := c.Resolve(Machine{EvictsTimeWait: true, Netns: map[string]uint64{"x": 1, "y": 2, "z": 3}})
+	m := Machine{EvictsTimeWait: true, Netns: map[string]uint64{"x": 1, "y": 2, "z": 3}}
+	m.Limits = collector.Limits{Netns: 2, Timeouts: map[string]time.Duration{"tcp_timeout_time_wait": 7 * time.Second}}
+	budgets, _, err := c.Resolve(m)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -243,7 +248,7 @@ budgets:
 	if lb.TCP.CoolDown != want || lb.TCP.Idle != 30*time.Minute || lb.TCP.HalfOpen != time.Minute || lb.UDP.Unique != budget.PerNothing {
 		t.Errorf("lb: %+v, %+v", lb.TCP, lb.UDP)
 	}
-	if evicts, not := budgets[1].TCP.CoolDown[collector.FIN], budgets[2].TCP.CoolDown[collector.FIN]; evicts != 0 || not != 120*time.Second {
+	if evicts, not := budgets[1].TCP.CoolDown[collector.FIN], budgets[2].TCP.CoolDown[collector.FIN]; evicts != 0 || not != 7*time.Second {
 		t.Errorf("cool-down where the kernel evicts %v, where it does not %v", evicts, not)
 	}
 }
@@ -294,7 +299,11 @@ func TestResolveRefuses(t *testing.T) {
 			want: []string{"f.yaml:4: budgets[0].tcp.idle: 1m0s: want 5m50s: the provider fixes it"},
 		},
 		{
-			name: "two budgets for all", yaml: "budgets:\n- {name: a, model: aws-nat-gateway}\n- {name: b, model: linux}\n",
+			name: "two budgets for all", yaml: "budgets:\n- {name: a, model: aws-nat-gateway}\n- {name: b, model: static, ports: 100}\n",
+			want: []string{"f.yaml:3: budgets[1]: b overlaps a: " + overlap},
+		},
+		{
+			name: "two NATs of this machine for all", yaml: "budgets:\n- {name: a, model: linux}\n- {name: b, model: cilium}\n",
 			want: []string{"f.yaml:3: budgets[1]: b overlaps a: " + overlap},
 		},
 		{

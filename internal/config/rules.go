@@ -213,9 +213,9 @@ func portsOf(r natrules.Rule) (n int) {
 }
 
 // autoRules makes a budget of each group of rules.
-func (r *resolution) autoRules(path string, b *Budget, p budget.Params, g grouping) {
+func (r *resolution) autoRules(path string, b *Budget, p budget.Params, g grouping, taken map[string]bool) {
 	before := len(r.budgets)
-	names := r.names(b.Name, g.groups)
+	names := r.names(b.Name, g.groups, taken)
 	for i, rule := range g.groups {
 		p.Name = names[i]
 		r.ofRule(path, b, p, rule, before)
@@ -245,6 +245,7 @@ func (r *resolution) ofRule(path string, b *Budget, p budget.Params, g natrules.
 	if !g.UDP {
 		p.UDP.Ports = &none
 	}
+	p.Own = r.m.own(b, p.VIPs)
 	r.complete(&p, model)
 	r.destinations(&p, b, model)
 	r.found(path, p, g.String(), n)
@@ -279,15 +280,13 @@ func foldedRule(rules []natrules.Rule) natrules.Rule {
 	return all
 }
 
-// names gives each group a name that does not change while others come and go. One that stands keeps its name. The
-// entry's own name is for the only group, or for masquerade in the kernel's range.
-func (r *resolution) names(entry string, groups []natrules.Rule) []string {
+// names gives each group a name that does not change while others come and go, and that is not taken. One that stands
+// keeps its name. The entry's own name is for the only group, or for masquerade in the kernel's range.
+func (r *resolution) names(entry string, groups []natrules.Rule, taken map[string]bool) []string {
 	names := make([]string, len(groups))
-	taken := map[string]bool{}
 	for i, g := range groups {
 		for _, b := range r.m.Standing {
-			own := b.Name == entry || strings.HasPrefix(b.Name, entry+"-")
-			if own && !taken[b.Name] && names[i] == "" && stands(b, g) {
+			if ofEntry(b.Name, entry) && !taken[b.Name] && names[i] == "" && stands(b, g) {
 				names[i] = b.Name
 				taken[b.Name] = true
 			}
@@ -375,5 +374,6 @@ func gives(g natrules.Rule, vips []netip.Addr, want collector.PortRange) bool {
 	if want != have {
 		return false
 	}
-	return vipsMeet(vips, g.VIPs)
+	return len(vips) == 0 || len(g.VIPs) == 0 ||
+		slices.ContainsFunc(vips, func(v netip.Addr) bool { return slices.Contains(g.VIPs, v) })
 }

@@ -36,15 +36,16 @@ func TestNamesStayWhileRulesChange(t *testing.T) {
 		looks [][]natrules.Rule
 		want  []string
 	}{
-		{"masquerade, then another kind", [][]natrules.Rule{{masquerade}, {masquerade, snat}, {masquerade}}, []string{"nat", "nat-198.51.100.1 nat", "nat"}},
-		{"snat, then masquerade", [][]natrules.Rule{{snat}, {masquerade, snat}, {snat}}, []string{"nat", "nat nat-masquerade", "nat"}},
+		{"masquerade, then another kind", [][]natrules.Rule{{masquerade}, {masquerade, snat}, {masquerade}}, []string{"nat nat-local", "nat-198.51.100.1 nat nat-local", "nat nat-local"}},
+		{"snat, then masquerade", [][]natrules.Rule{{snat}, {masquerade, snat}, {snat}}, []string{"nat nat-local", "nat nat-masquerade nat-local", "nat nat-local"}},
 		{
 			"snat, and ports of its own for some",
 			[][]natrules.Rule{{snat}, {narrow, snat}, {narrow}},
-			[]string{"nat", "nat-198.51.100.1:1024-2047 nat", "nat-198.51.100.1:1024-2047"},
+			[]string{"nat nat-local", "nat-198.51.100.1:1024-2047 nat nat-local", "nat-198.51.100.1:1024-2047 nat-local"},
 		},
-		{"both families", [][]natrules.Rule{{wan}, {wan, wan6}, {wan6}}, []string{"nat", "nat nat-masquerade-ipv6", "nat-masquerade-ipv6"}},
-		{"another address of the interface", [][]natrules.Rule{{wan, snat}, {moved, snat}}, []string{"nat nat-198.51.100.1", "nat nat-198.51.100.1"}},
+		{"both families", [][]natrules.Rule{{wan}, {wan, wan6}, {wan6}}, []string{"nat nat-local", "nat nat-masquerade-ipv6 nat-local", "nat-masquerade-ipv6 nat-local"}},
+		{"a rule that comes later, and goes", [][]natrules.Rule{nil, {masquerade}, nil}, []string{"nat", "nat-masquerade nat", "nat"}},
+		{"another address of the interface", [][]natrules.Rule{{wan, snat}, {moved, snat}}, []string{"nat nat-198.51.100.1 nat-local", "nat nat-198.51.100.1 nat-local"}},
 	}
 	for _, tt := range tests {
 		c := parse(t, "budgets: [{name: nat, model: auto}]")
@@ -83,9 +84,10 @@ func TestManyRulesAreFolded(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(budgets) != maxAutoBudgets {
-		t.Fatalf("%d budgets, want %d", len(budgets), maxAutoBudgets)
+	if n := len(budgets); n != maxAutoBudgets+1 || !budgets[n-1].Local {
+		t.Fatalf("%d budgets, want %d and one of ephemeral ports", n, maxAutoBudgets)
 	}
+	budgets = budgets[:maxAutoBudgets]
 	sum := 0
 	for i := maxAutoBudgets - 1; i < 300; i++ {
 		sum += 100 + i
@@ -159,7 +161,9 @@ func TestRulesOfNamespace(t *testing.T) {
 	for _, b := range budgets {
 		got = append(got, fmt.Sprintf("%s %s %v %d", b.Name, b.Model, b.VIPs, b.Netns))
 	}
-	want := []string{"outer linux [] 1", "inner linux [198.51.100.1] 7", "gone local [] 8"}
+	want := []string{
+		"outer linux [] 1", "outer-local local [] 1", "inner linux [198.51.100.1] 7", "inner-local local [] 7", "gone local [] 8",
+	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("budgets (-want +got):\n%s\nnotes %q", diff, notes)
 	}

@@ -118,7 +118,13 @@ func (v *validation) budget(path string, b *Budget, names map[string]bool) {
 // destinations refuses what would be included in vain.
 func (v *validation) destinations(path string, d *Destinations) {
 	for i, p := range d.Include {
-		v.require(!covered(p, d.Exclude), fmt.Sprintf("%s.include[%d]", path, i), p, "a prefix that exclude, the default one where none is given, leaves something of")
+		at := fmt.Sprintf("%s.include[%d]", path, i)
+		if p.Addr().IsLoopback() {
+			v.require(false, at, p, "a prefix of other machines: no budget counts flows over loopback")
+			continue
+		}
+		v.require(!budget.Covered(p, d.Exclude), at, p,
+			"a prefix that exclude, the default one where none is given, leaves something of")
 	}
 }
 

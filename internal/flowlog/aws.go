@@ -49,8 +49,9 @@ const (
 )
 
 type aws struct {
-	at     [numAWSFields]int // -1 where absent
-	fields [64][]byte
+	at   [numAWSFields]int // -1 where absent
+	most int               // columns that are of use
+	columns
 }
 
 // isAWS recognises a line of names or of the default format.
@@ -74,11 +75,11 @@ func newAWS(first []byte) (*aws, bool, error) {
 	for i := range p.at {
 		p.at[i] = -1
 	}
-	n := words(names, p.fields[:])
-	for i, f := range p.fields[:n] {
+	var of [columnsMost][]byte
+	for i, f := range of[:words(names, of[:])] {
 		for k, name := range awsNames {
 			if string(f) == name {
-				p.at[k] = i
+				p.at[k], p.most = i, i+1
 			}
 		}
 	}
@@ -98,15 +99,12 @@ func (p *aws) get(k awsField) []byte {
 	if p.at[k] < 0 {
 		return nil
 	}
-	return p.fields[p.at[k]]
+	return p.column(p.at[k])
 }
 
 func (p *aws) parse(line []byte, r *Row) error {
-	n := fields(line, ' ', p.fields[:])
-	for _, i := range p.at {
-		if i >= n {
-			return errFields
-		}
+	if p.cut(line, ' ', p.most); p.n < p.most {
+		return errFields
 	}
 	if s := p.get(awsStatus); s != nil && string(s) != "OK" {
 		return skipEmpty

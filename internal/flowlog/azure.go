@@ -11,7 +11,7 @@ import (
 // counts. Network security group flow logs, version 2: time in s, source, destination, ports, T or U, direction, A
 // or D, state, counts.
 
-type azure struct{ fields [16][]byte }
+type azure struct{ columns }
 
 // azureTuple reports whether a string of the JSON is a flow.
 func azureTuple(b []byte) bool {
@@ -28,18 +28,14 @@ func azureTuple(b []byte) bool {
 }
 
 func (p *azure) parse(text []byte, r *Row) (err error) {
-	n := fields(text, ',', p.fields[:])
-	if n < 8 {
+	if p.cut(text, ',', 9); p.n < 8 {
 		return errFields
 	}
-	f := p.fields[:]
-	state, group := f[7], false
-	if string(f[5]) == "T" || string(f[5]) == "U" {
-		group = true
-	}
-	at, ok := integer(f[0])
+	state := p.column(7)
+	group := string(p.column(5)) == "T" || string(p.column(5)) == "U"
+	at, ok := integer(p.column(0))
 	if !ok {
-		return fmt.Errorf("time %.20q", f[0])
+		return fmt.Errorf("time %.20q", p.column(0))
 	}
 	switch {
 	case at > 1e12 && at < 9e12:
@@ -47,10 +43,10 @@ func (p *azure) parse(text []byte, r *Row) (err error) {
 	case at > 1e9 && at < 9e9:
 		r.Start = at * 1e9
 	default:
-		return fmt.Errorf("time %.20q", f[0])
+		return fmt.Errorf("time %.20q", p.column(0))
 	}
 	r.End = r.Start
-	if r.Tuple.Protocol, err = protocol(f[5]); err != nil {
+	if r.Tuple.Protocol, err = protocol(p.column(5)); err != nil {
 		return err
 	}
 	if group {
@@ -58,14 +54,14 @@ func (p *azure) parse(text []byte, r *Row) (err error) {
 			return skipDenied
 		}
 		state = []byte("B") // version 1 has no states
-		if n > 8 && len(f[8]) > 0 {
-			state = f[8]
+		if p.n > 8 && len(p.column(8)) > 0 {
+			state = p.column(8)
 		}
 	}
-	if string(f[6]) != "O" {
+	if string(p.column(6)) != "O" {
 		return skipInbound
 	}
-	if err := r.Tuple.ends(f[1], f[2], f[3], f[4]); err != nil {
+	if err := r.Tuple.ends(p.column(1), p.column(2), p.column(3), p.column(4)); err != nil {
 		return err
 	}
 	if r.Tuple.Destination.private() {

@@ -21,18 +21,20 @@ type Counter struct {
 	shared bool
 	gap    int64
 
-	flows  map[Tuple]*live
-	spaces map[spaceKey]*Space
+	flows  *flowTable
+	ends   *endTable // of flows whose late rows may still come
+	spaces []*Space
+	number map[spaceKey]int32 // of spaces
 	wheel  *wheel
 	newest int64 // the latest start of a row
 	oldest int64 // the earliest
 	last   int64 // the latest end
-	swept  int   // rows since flows were last swept
+	swept  int64 // newest when flows were last swept
 
 	// lifetimes are those of all TCP flows that were seen to end, in buckets up to each power of two of a millisecond.
 	lifetimes [lifetimeBuckets + 1]uint64
 	lifeSum   float64
-	ends      [collector.NumReasons]uint64
+	reasons   [collector.NumReasons]uint64
 	opened    uint64
 	points    []Point
 	late      int
@@ -63,14 +65,6 @@ type Point struct {
 // interval is that of points.
 const interval = 5 * time.Minute
 
-// live is a flow that is open, or was a short time ago.
-type live struct {
-	tuple      Tuple
-	space      *Space
-	start, end int64
-	done       bool
-}
-
 // spaceKey is a port space; source and ports are left out where the budget does not tell by them.
 type spaceKey struct {
 	source, destination Addr
@@ -97,12 +91,12 @@ type Space struct {
 func NewCounter(b *budget.Budget) *Counter {
 	return &Counter{
 		budget: b, shared: b.Scope == budget.ScopeShared,
-		flows: map[Tuple]*live{}, spaces: map[spaceKey]*Space{}, wheel: newWheel(),
+		flows: newFlowTable(), ends: newEndTable(), number: map[spaceKey]int32{}, wheel: newWheel(),
 	}
 }
 
-// lag is how late a row may come, and its flow's end be known after that: the longest interval of a log and the
-// longest gap.
+// lag is how late a row may come, and its flow's end be known after that: the longest interval of a log, the longest
+// gap, and the time between sweeps.
 const lag = int64(25 * time.Minute)
 
 // Take counts one row.
@@ -112,7 +106,7 @@ func (c *Counter) Take(r *Row) {
 		return
 	}
 	if r.State == Listed {
-		s := c.space(&r.Tuple, terms)
+		s := c.spaces[c.space(&r.Tuple, terms)]
 		s.opened++
 		c.opened++
 		c.listed++
@@ -125,21 +119,42 @@ func (c *Counter) Take(r *Row) {
 	}
 	c.last = max(c.last, r.End, r.Start)
 	c.advance(r.Start)
-	f := c.flows[r.Tuple]
-	if f != nil && c.another(f, r) {
-		c.finish(f, collector.ReasonUnknown)
-		delete(c.flows, r.Tuple)
-		f = nil
+	if c.gap == 0 { // a row is a whole flow
+		c.take(&live{tuple: r.Tuple, space: c.space(&r.Tuple, terms), start: r.Start, end: r.End}, r, terms, true)
+		return
 	}
+	hash := r.Tuple.hash()
+	f := c.flows.find(&r.Tuple, hash)
 	switch {
-	case f == nil && r.State == Closed:
-		return // it began before the log
+	case f == nil && c.leftover(r, hash), f == nil && r.State == Closed:
+		return // or it began before the log
 	case f == nil:
-		f = &live{tuple: r.Tuple, space: c.space(&r.Tuple, terms), start: r.Start, end: r.End}
-		c.open(f)
-		if c.gap > 0 {
-			c.flows[r.Tuple] = f
+		began := live{tuple: r.Tuple, space: c.space(&r.Tuple, terms), start: r.Start, end: r.End}
+		if c.take(&began, r, terms, true) {
+			c.ends.set(hash, began.end)
+		} else {
+			c.flows.add(began, hash)
 		}
+	default:
+		later := r.State != Closed && r.Start-f.end > c.gap
+		if later { // another flow of the same tuple
+			c.finish(f, collector.ReasonUnknown)
+			*f = live{tuple: r.Tuple, space: c.space(&r.Tuple, terms), start: r.Start, end: r.End}
+		}
+		if c.take(f, r, terms, later) {
+			c.ends.set(hash, f.end)
+			c.flows.remove(&r.Tuple, hash)
+		}
+	}
+	if c.newest-c.swept >= int64(interval) {
+		c.sweep(c.newest)
+	}
+}
+
+// take counts a row of a flow, which may be its first, and reports whether the flow has ended.
+func (c *Counter) take(f *live, r *Row, terms *budget.Terms, first bool) bool {
+	if first {
+		c.open(f)
 	}
 	f.start, f.end = min(f.start, r.Start), max(f.end, r.End)
 	switch r.State {
@@ -150,27 +165,27 @@ func (c *Counter) Take(r *Row) {
 	case Unanswered:
 		f.end += int64(halfOpen(terms))
 		c.finish(f, collector.Timeout)
-	}
-	if c.swept++; c.swept > 1<<16 && c.swept > len(c.flows) {
-		c.sweep(c.newest)
-	}
-}
-
-// leftover is how long after a flow's end its last packets may still make a row.
-const leftover = int64(30 * time.Second)
-
-// another reports whether a row is of a later flow of the same tuple.
-func (c *Counter) another(f *live, r *Row) bool {
-	switch {
-	case r.State == Closed, r.Start <= f.end:
+	default:
 		return false
-	case f.done && c.gap < never:
-		return r.Start-f.end > leftover
-	case f.done:
-		return true
 	}
-	return r.Start-f.end > c.gap
+	return true
 }
+
+// leftover reports whether a row is of the last packets of a flow that has ended: a log that tells of every end has none.
+func (c *Counter) leftover(r *Row, hash uint64) bool {
+	s := c.ends.find(hash)
+	switch {
+	case s.end == 0:
+		return false
+	case r.State != Closed && r.Start > s.end && (c.gap == never || r.Start-s.end > leftoverMost):
+		return false
+	}
+	s.end = max(s.end, r.End)
+	return true
+}
+
+// leftoverMost is how long after a flow's end its last packets may still make a row.
+const leftoverMost = int64(30 * time.Second)
 
 // halfOpen is how long an open without an answer holds its port after its last SYN: as the terms say, else as long as
 // conntrack keeps SYN_SENT.
@@ -182,7 +197,7 @@ func halfOpen(t *budget.Terms) time.Duration {
 }
 
 // space finds or makes a flow's port space.
-func (c *Counter) space(t *Tuple, terms *budget.Terms) *Space {
+func (c *Counter) space(t *Tuple, terms *budget.Terms) int32 {
 	k := spaceKey{source: t.Source, destination: t.Destination, port: t.DestinationPort, protocol: t.Protocol}
 	if c.shared {
 		k.source = Addr{}
@@ -193,35 +208,32 @@ func (c *Counter) space(t *Tuple, terms *budget.Terms) *Space {
 	case budget.PerNothing:
 		k.port, k.destination = 0, Addr{}
 	}
-	s := c.spaces[k]
-	if s == nil {
-		s = &Space{key: k, unique: terms.Unique, ceiling: terms.Effective}
-		c.spaces[k] = s
+	n, ok := c.number[k]
+	if !ok {
+		n = int32(len(c.spaces))
+		c.number[k] = n
+		c.spaces = append(c.spaces, &Space{key: k, unique: terms.Unique, ceiling: terms.Effective})
 	}
-	return s
+	return n
 }
 
 // open counts a flow from its start on.
 func (c *Counter) open(f *live) {
 	c.opened++
-	f.space.opened++
+	c.spaces[f.space].opened++
 	if f.start < c.wheel.now {
 		c.late++
 	}
 	c.wheel.add(change{f.start, f.space, 1}, c.apply)
 }
 
-// finish releases a flow's port a cool-down after its end, once.
+// finish releases a flow's port a cool-down after its end.
 func (c *Counter) finish(f *live, why collector.Reason) {
-	if f.done {
-		return
-	}
-	f.done = true
-	c.ends[why]++
+	c.reasons[why]++
 	if c.ended != nil {
 		c.ended(Flow{f.tuple, f.start, f.end, why})
 	}
-	if f.space.key.protocol == collector.TCP {
+	if f.tuple.Protocol == collector.TCP {
 		life := f.end - f.start
 		ms := uint64((life + 999_999) / 1_000_000)
 		k := 0
@@ -231,7 +243,7 @@ func (c *Counter) finish(f *live, why collector.Reason) {
 		c.lifetimes[min(k, lifetimeBuckets)]++
 		c.lifeSum += float64(life) / 1e9
 	}
-	cool := c.budget.Terms(f.space.key.protocol).CoolDown[why]
+	cool := c.budget.Terms(f.tuple.Protocol).CoolDown[why]
 	c.wheel.add(change{f.end + int64(cool), f.space, -1}, c.apply)
 }
 
@@ -246,20 +258,22 @@ func (c *Counter) advance(now int64) {
 	}
 }
 
-// sweep ends flows that had no row for longer than the gap.
+// sweep ends flows that had no row for longer than the gap, and forgets ends of which no row can come any more.
 func (c *Counter) sweep(now int64) {
-	c.swept = 0
-	for t, f := range c.flows {
-		if f.done && now-f.end > lag || !f.done && now-f.end > c.gap {
-			c.finish(f, collector.ReasonUnknown)
-			delete(c.flows, t)
+	c.swept = now
+	c.flows.sweep(func(f *live) bool {
+		if now-f.end <= c.gap {
+			return true
 		}
-	}
+		c.finish(f, collector.ReasonUnknown)
+		return false
+	})
+	c.ends.sweep(now - lag)
 }
 
 // apply takes or releases a port.
 func (c *Counter) apply(x change) {
-	s := x.space
+	s := c.spaces[x.space]
 	s.held += int(x.by)
 	if x.by > 0 && s.held > s.Most {
 		s.Most, s.MostAt = s.held, time.Unix(0, x.at)
@@ -288,19 +302,19 @@ func (c *Counter) pointAt(at int64, held int) {
 
 // Close counts what is still open as open to the end of the log.
 func (c *Counter) Close() {
-	for _, f := range c.flows {
-		if !f.done && c.gap == never {
+	c.flows.sweep(func(f *live) bool {
+		if c.gap == never {
 			f.end = max(f.end, c.newest)
 		}
 		c.finish(f, collector.ReasonUnknown)
-	}
-	clear(c.flows)
+		return false
+	})
 	c.wheel.advance(never, c.apply)
 }
 
 // Spaces are the port spaces, the fullest of its budget first; at most n.
 func (c *Counter) Spaces(n int) []*Space {
-	all := slices.SortedFunc(maps.Values(c.spaces), func(a, b *Space) int {
+	all := slices.SortedFunc(slices.Values(c.spaces), func(a, b *Space) int {
 		return cmp.Or(cmp.Compare(b.Most*a.ceiling, a.Most*b.ceiling), cmp.Compare(a.Name(), b.Name()))
 	})
 	return all[:min(n, len(all))]

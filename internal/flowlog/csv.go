@@ -46,9 +46,10 @@ const relative = 19675 * 86400 * int64(1e9)
 const unixFrom = int64(1e8) * 1e9
 
 type csvLog struct {
-	sep    byte
-	at     [numCSVFields]int
-	fields [64][]byte
+	sep  byte
+	at   [numCSVFields]int
+	most int // columns that are of use
+	columns
 }
 
 // newCSV is nil where a line is no header of such a log.
@@ -58,11 +59,12 @@ func newCSV(header []byte) *csvLog {
 		for i := range p.at {
 			p.at[i] = -1
 		}
-		n := fields(header, sep, p.fields[:])
-		for i, f := range p.fields[:n] {
+		p.cut(header, sep, columnsMost)
+		for i := range p.n {
+			name := " " + strings.ToLower(string(bytes.TrimSpace(p.column(i)))) + " "
 			for k, names := range csvNames() {
-				if strings.Contains(names, " "+strings.ToLower(string(bytes.TrimSpace(f)))+" ") && p.at[k] < 0 {
-					p.at[k] = i
+				if strings.Contains(names, name) && p.at[k] < 0 {
+					p.at[k], p.most = i, i+1
 				}
 			}
 		}
@@ -77,15 +79,12 @@ func (p *csvLog) get(k csvField) []byte {
 	if p.at[k] < 0 {
 		return nil
 	}
-	return bytes.Trim(p.fields[p.at[k]], ` "`)
+	return bytes.Trim(p.column(p.at[k]), ` "`)
 }
 
 func (p *csvLog) parse(line []byte, r *Row) (err error) {
-	n := fields(line, p.sep, p.fields[:])
-	for _, i := range p.at {
-		if i >= n {
-			return errFields
-		}
+	if p.cut(line, p.sep, p.most); p.n < p.most {
+		return errFields
 	}
 	var ok bool
 	if r.Start, ok = when(p.get(csvStart)); !ok {

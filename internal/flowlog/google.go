@@ -1,7 +1,6 @@
 package flowlog
 
 import (
-	"encoding/json"
 	"fmt"
 	"time"
 
@@ -11,76 +10,113 @@ import (
 // Google's logs are an object a line. Those of Cloud NAT tell when a connection was translated, or dropped for
 // want of a port, and never when it ended. Those of the VPC have a start and an end.
 
-type google struct{ entry googleEntry }
+// googleField is a field that is read.
+type googleField int
 
-type googleEntry struct {
-	Timestamp   string `json:"timestamp"`
-	JSONPayload struct {
-		AllocationStatus string `json:"allocation_status"`
-		Connection       struct {
-			Source          string          `json:"src_ip"`
-			SourcePort      json.RawMessage `json:"src_port"`
-			Destination     string          `json:"dest_ip"`
-			DestinationPort json.RawMessage `json:"dest_port"`
-			Protocol        json.RawMessage `json:"protocol"`
-		} `json:"connection"`
-		Start    string `json:"start_time"`
-		End      string `json:"end_time"`
-		Reporter string `json:"reporter"`
-	} `json:"jsonPayload"`
+const (
+	googleTime googleField = iota
+	googleStatus
+	googleSource
+	googleSourcePort
+	googleDestination
+	googleDestinationPort
+	googleProtocol
+	googleStart
+	googleEnd
+	googleReporter
+	numGoogleFields
+)
+
+// googleName returns the field that an object has under a name, numGoogleFields for one that is not read.
+func googleName(parent, name []byte) googleField {
+	switch string(parent) {
+	case "":
+		if string(name) == "timestamp" {
+			return googleTime
+		}
+	case "connection":
+		switch string(name) {
+		case "src_ip":
+			return googleSource
+		case "src_port":
+			return googleSourcePort
+		case "dest_ip":
+			return googleDestination
+		case "dest_port":
+			return googleDestinationPort
+		case "protocol":
+			return googleProtocol
+		}
+	case "jsonPayload":
+		switch string(name) {
+		case "allocation_status":
+			return googleStatus
+		case "start_time":
+			return googleStart
+		case "end_time":
+			return googleEnd
+		case "reporter":
+			return googleReporter
+		}
+	}
+	return numGoogleFields
 }
 
-func (p *google) parse(line []byte, r *Row) error {
-	p.entry = googleEntry{}
-	if err := json.Unmarshal(line, &p.entry); err != nil {
+type google struct {
+	row [numGoogleFields][]byte
+	object
+}
+
+func newGoogle() *google {
+	p := &google{}
+	p.take = func(parent, name, value []byte) {
+		if k := googleName(parent, name); k < numGoogleFields {
+			p.row[k] = value
+		}
+	}
+	return p
+}
+
+func (p *google) parse(line []byte, r *Row) (err error) {
+	p.row = [numGoogleFields][]byte{}
+	if err := p.walk(line); err != nil {
 		return err
 	}
-	e := &p.entry.JSONPayload
-	c := &e.Connection
-	if c.Source == "" {
+	f := &p.row
+	if len(f[googleSource]) == 0 {
 		return fmt.Errorf("no jsonPayload.connection.src_ip")
 	}
-	if e.AllocationStatus == "DROPPED" {
+	if string(f[googleStatus]) == "DROPPED" {
 		return skipDropped
 	}
-	if e.Reporter == "DEST" {
+	if string(f[googleReporter]) == "DEST" {
 		return skipInbound
 	}
-	var err error
-	if r.Tuple.Protocol, err = protocol(bare(c.Protocol)); err != nil {
+	if r.Tuple.Protocol, err = protocol(f[googleProtocol]); err != nil {
 		return err
 	}
-	if err := r.Tuple.ends([]byte(c.Source), []byte(c.Destination), bare(c.SourcePort),
-		bare(c.DestinationPort)); err != nil {
+	if err := r.Tuple.ends(f[googleSource], f[googleDestination], f[googleSourcePort], f[googleDestinationPort]); err != nil {
 		return err
 	}
 	if err := r.Tuple.outbound(); err != nil {
 		return err
 	}
 	r.State, r.Reason = Instant, collector.ReasonUnknown
-	from := p.entry.Timestamp
-	if e.Start != "" && e.End != "" {
-		from, r.State = e.Start, Seen
+	from := f[googleTime]
+	if len(f[googleStart]) > 0 && len(f[googleEnd]) > 0 {
+		from, r.State = f[googleStart], Seen
 	}
-	start, err := time.Parse(time.RFC3339Nano, from)
+	start, err := time.Parse(time.RFC3339Nano, string(from))
 	if err != nil {
 		return fmt.Errorf("timestamp %.40q", from)
 	}
 	r.Start, r.End = start.UnixNano(), start.UnixNano()
 	if r.State == Seen {
-		end, err := time.Parse(time.RFC3339Nano, e.End)
+		end, err := time.Parse(time.RFC3339Nano, string(f[googleEnd]))
 		if err != nil || end.Before(start) {
-			return fmt.Errorf("end_time %.40q", e.End)
+			return fmt.Errorf("end_time %.40q", f[googleEnd])
 		}
 		r.End = end.UnixNano()
 	}
 	return nil
-}
-
-// bare is a JSON number, or a string without its quotes.
-func bare(b json.RawMessage) []byte {
-	if len(b) >= 2 && b[0] == '"' {
-		return b[1 : len(b)-1]
-	}
-	return b
 }

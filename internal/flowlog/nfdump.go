@@ -25,9 +25,10 @@ const (
 )
 
 type nfdump struct {
-	at     [numNFFields]int
-	fields [64][]byte
-	times  timeCache
+	at    [numNFFields]int
+	most  int // columns that are of use
+	times timeCache
+	columns
 }
 
 func isNfdump(line []byte) bool {
@@ -39,8 +40,8 @@ func newNfdump(header []byte) *nfdump {
 	for i := range p.at {
 		p.at[i] = -1
 	}
-	n := fields(header, ',', p.fields[:])
-	for i, f := range p.fields[:n] {
+	p.cut(header, ',', columnsMost)
+	for i := range p.n {
 		for k, names := range [numNFFields][2]string{
 			{"ts", "firstSeen"},
 			{"td", "duration"},
@@ -51,8 +52,8 @@ func newNfdump(header []byte) *nfdump {
 			{"dp", "dstPort"},
 			{"flg", "flags"},
 		} {
-			if string(f) == names[0] || string(f) == names[1] {
-				p.at[k] = i
+			if f := string(p.column(i)); f == names[0] || f == names[1] {
+				p.at[k], p.most = i, i+1
 			}
 		}
 	}
@@ -63,21 +64,18 @@ func (p *nfdump) get(k nfField) []byte {
 	if p.at[k] < 0 {
 		return nil
 	}
-	return bytes.TrimSpace(p.fields[p.at[k]])
+	return bytes.TrimSpace(p.column(p.at[k]))
 }
 
 func (p *nfdump) parse(line []byte, r *Row) error {
 	if bytes.HasPrefix(line, []byte("Summary")) || bytes.HasPrefix(line, []byte("flows,")) {
 		return skipEmpty
 	}
-	n := fields(line, ',', p.fields[:])
-	for _, i := range p.at {
-		if i >= n {
-			if n <= 6 {
-				return skipEmpty // the numbers under Summary
-			}
-			return errFields
+	if p.cut(line, ',', p.most); p.n < p.most {
+		if p.n <= 6 {
+			return skipEmpty // the numbers under Summary
 		}
+		return errFields
 	}
 	var ok bool
 	if r.Start, ok = p.times.parse(p.get(nfStart)); !ok {

@@ -114,7 +114,9 @@ func (r *run) read(head []byte) error {
 	case len(first) == 0:
 		return errors.New("the file is empty")
 	case isZeek(first):
-		r.out.Format, p = Format{Name: "Zeek conn.log"}, &zeek{at: [8]int{-1, -1, -1, -1, -1, -1, -1, -1}}
+		r.out.Format, p = Format{Name: "Zeek conn.log"}, newZeek()
+	case isZeekJSON(first):
+		r.out.Format, p = Format{Name: "Zeek conn.log in JSON"}, newZeekJSON()
 	case isNfdump(first):
 		r.out.Format, p, header = Format{Name: "nfdump CSV", Gap: int64(2 * time.Minute)}, newNfdump(first), true
 	case isConntrack(first):
@@ -129,7 +131,7 @@ func (r *run) read(head []byte) error {
 		r.out.Format = Format{Name: "Azure flow log", Gap: int64(10 * time.Minute)}
 		return r.strings(&azure{})
 	case first[0] == '{' && bytes.Contains(first, []byte(`"jsonPayload"`)):
-		r.out.Format, p = Format{Name: "Google Cloud log", Gap: int64(350 * time.Second)}, &google{}
+		r.out.Format, p = Format{Name: "Google Cloud log", Gap: int64(350 * time.Second)}, newGoogle()
 	case newCSV(first) != nil:
 		r.out.Format, p, header = Format{Name: "CSV"}, newCSV(first), true
 	case first[0] == '[' && bytes.Contains(head, []byte("{")):

@@ -1,7 +1,6 @@
 package flowlog
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -74,39 +73,6 @@ const (
 // errFields is a row with fewer fields than its format has.
 var errFields = errors.New("too few fields")
 
-// fields cuts a line at each separator into dst. It returns how many fields there are, at most len(dst).
-func fields(line []byte, sep byte, dst [][]byte) int {
-	n, from := 0, 0
-	for i, c := range line {
-		if c != sep {
-			continue
-		}
-		if n == len(dst) {
-			return n
-		}
-		dst[n] = line[from:i]
-		n, from = n+1, i+1
-	}
-	if n == len(dst) {
-		return n
-	}
-	dst[n] = line[from:]
-	return n + 1
-}
-
-// words cuts a line at blanks, of which there may be several.
-func words(line []byte, dst [][]byte) int {
-	n := fields(line, ' ', dst)
-	k := 0
-	for _, f := range dst[:n] {
-		if len(f) > 0 {
-			dst[k] = f
-			k++
-		}
-	}
-	return k
-}
-
 // integer reads a decimal number; ok is false for anything else.
 func integer(b []byte) (n int64, ok bool) {
 	if len(b) == 0 || len(b) > 18 {
@@ -153,35 +119,33 @@ func port(b []byte) (uint16, bool) {
 
 // address reads an IPv4 address fast, and an IPv6 one.
 func address(b []byte) (a Addr, ok bool) {
-	if bytes.IndexByte(b, ':') >= 0 {
-		x, err := netip.ParseAddr(string(b))
-		return x.As16(), err == nil && x.Zone() == ""
-	}
-	var quad [4]byte
-	part, digits, at := 0, 0, 0
-	for i := 0; i <= len(b); i++ {
+	part, digits, at := 0, 0, 12
+	for _, c := range b {
 		switch {
-		case i == len(b) || b[i] == '.':
-			if digits == 0 || at == 4 {
-				return a, false
-			}
-			quad[at] = byte(part)
-			part, digits, at = 0, 0, at+1
-		case b[i] >= '0' && b[i] <= '9':
-			part = 10*part + int(b[i]-'0')
+		case c >= '0' && c <= '9':
+			part = 10*part + int(c-'0')
 			if digits++; digits > 3 || part > 255 {
-				return a, false
+				return address6(b)
 			}
+		case c != '.':
+			return address6(b)
+		case digits == 0 || at == 15:
+			return Addr{}, false
 		default:
-			return a, false
+			a[at] = byte(part)
+			part, digits, at = 0, 0, at+1
 		}
 	}
-	if at != 4 {
-		return a, false
+	if digits == 0 || at != 15 {
+		return Addr{}, false
 	}
-	a[10], a[11] = 0xff, 0xff
-	copy(a[12:], quad[:])
+	a[10], a[11], a[15] = 0xff, 0xff, byte(part)
 	return a, true
+}
+
+func address6(b []byte) (Addr, bool) {
+	x, err := netip.ParseAddr(string(b))
+	return x.As16(), err == nil && x.Zone() == ""
 }
 
 // protocol reads a number or a name.

@@ -23,7 +23,7 @@ func (c *Counter) Lifetimes() (bounds, counts []float64, sum float64) {
 // Ends are the flows by how they ended.
 func (c *Counter) Ends() map[string]float64 {
 	out := map[string]float64{}
-	for r, n := range c.ends {
+	for r, n := range c.reasons {
 		if n > 0 {
 			out[collector.Reason(r).String()] = float64(n)
 		}

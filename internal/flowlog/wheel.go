@@ -8,7 +8,7 @@ import (
 // change is a port taken or released.
 type change struct {
 	at    int64 // ns since 1970
-	space *Space
+	space int32 // of Counter.spaces
 	by    int8
 }
 
@@ -18,27 +18,58 @@ const slots = 1 << 13
 // wheel holds changes until their time has come, by the second. What is further ahead than it reaches waits in a list.
 type wheel struct {
 	now     int64 // all before was applied
-	slots   [slots][]change
+	slots   [slots]uint32
+	kept    slab[kept] // of all slots; the first is none
+	free    uint32     // the first of kept that holds nothing
+	pending int        // in slots
 	ahead   []change
-	pending int // in slots
+	due     []uint64 // of one second, as it is applied
 }
 
-func newWheel() *wheel { return &wheel{} }
+// kept is a change in a slot, and the next there.
+type kept struct {
+	order uint32 // ns within the second, then a bit that is set where a port is taken
+	space int32
+	next  uint32
+}
+
+func newWheel() *wheel {
+	w := &wheel{}
+	w.kept.add(kept{})
+	return w
+}
 
 const second = int64(1e9)
 
 // add keeps a change, or applies it at once where its time is over.
 func (w *wheel) add(c change, apply func(change)) {
-	switch s := c.at / second; {
-	case w.now == 0 || s-w.now/second >= slots:
+	switch {
+	case w.now == 0 || c.at/second-w.now/second >= slots:
 		w.ahead = append(w.ahead, c)
 	case c.at < w.now:
 		c.at = w.now
 		apply(c)
 	default:
-		w.slots[s%slots] = append(w.slots[s%slots], c)
-		w.pending++
+		w.keep(c)
 	}
+}
+
+// keep puts a change into its slot.
+func (w *wheel) keep(c change) {
+	k := kept{order: uint32(c.at%second) << 1, space: c.space}
+	if c.by > 0 {
+		k.order++
+	}
+	slot := &w.slots[c.at/second%slots]
+	k.next = *slot
+	if i := w.free; i != 0 {
+		old := w.kept.at(i)
+		w.free = old.next
+		*old, *slot = k, i
+	} else {
+		*slot = w.kept.add(k)
+	}
+	w.pending++
 }
 
 // advance applies what is due before the second of now, in order of time; at one time releases come first.
@@ -62,14 +93,7 @@ func (w *wheel) advance(now int64, apply func(change)) {
 				break
 			}
 		}
-		i := w.now / second % slots
-		slot := w.slots[i]
-		slices.SortFunc(slot, func(a, b change) int { return cmp.Or(cmp.Compare(a.at, b.at), cmp.Compare(a.by, b.by)) })
-		for _, c := range slot {
-			apply(c)
-		}
-		w.pending -= len(slot)
-		w.slots[i] = slot[:0]
+		w.apply(apply)
 		w.now += second
 		if w.now/second%(slots/4) == 0 {
 			w.spread()
@@ -78,14 +102,55 @@ func (w *wheel) advance(now int64, apply func(change)) {
 	w.now = max(w.now, min(now, never-1))
 }
 
+// apply applies the changes of the second of now.
+func (w *wheel) apply(apply func(change)) {
+	slot := &w.slots[w.now/second%slots]
+	if *slot == 0 {
+		return
+	}
+	w.due = w.due[:0]
+	one := w.kept.at(*slot).order >> 1
+	same := true // all at one time, as in logs of whole seconds
+	for i := *slot; ; {
+		k := w.kept.at(i)
+		w.due = append(w.due, uint64(k.order)<<32|uint64(uint32(k.space)))
+		same = same && k.order>>1 == one
+		if k.next == 0 {
+			k.next = w.free
+			break
+		}
+		i = k.next
+	}
+	w.free, *slot = *slot, 0
+	w.pending -= len(w.due)
+	if !same {
+		slices.Sort(w.due)
+		for _, d := range w.due {
+			apply(w.change(d))
+		}
+		return
+	}
+	for _, take := range [...]uint64{0, 1} {
+		for _, d := range w.due {
+			if d>>32&1 == take {
+				apply(w.change(d))
+			}
+		}
+	}
+}
+
+// change is one that was due.
+func (w *wheel) change(d uint64) change {
+	return change{at: w.now + int64(d>>33), space: int32(uint32(d)), by: int8(d>>32&1)*2 - 1}
+}
+
 // spread moves changes that are now within reach into their slots.
 func (w *wheel) spread() {
 	rest := w.ahead[:0]
 	for _, c := range w.ahead {
-		if s := c.at / second; s-w.now/second < slots {
-			s = max(s, w.now/second)
-			w.slots[s%slots] = append(w.slots[s%slots], c)
-			w.pending++
+		if c.at/second-w.now/second < slots {
+			c.at = max(c.at, w.now)
+			w.keep(c)
 		} else {
 			rest = append(rest, c)
 		}

@@ -97,9 +97,10 @@ type Space struct {
 
 // Owner is who holds ports of a space.
 type Owner struct {
-	Name string `json:"name"`
-	Kind string `json:"kind"`
-	Held int    `json:"held"`
+	Name      string `json:"name"`
+	Kind      string `json:"kind"`
+	Container string `json:"container"` // of a pod, empty where unknown
+	Held      int    `json:"held"`
 }
 
 // Forecast is what an agent expects of a port space.

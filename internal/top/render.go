@@ -182,7 +182,11 @@ func (l *look) detail(r *Row) []string {
 		out = append(out, "    owners are not known")
 	}
 	for _, o := range r.Owners {
-		out = append(out, fmt.Sprintf("    %6d  %s %s", o.Held, o.Kind, o.Name))
+		line := fmt.Sprintf("    %6d  %s %s", o.Held, o.Kind, o.Name)
+		if o.Container != "" {
+			line += " (container " + o.Container + ")"
+		}
+		out = append(out, line)
 	}
 	for i := range out {
 		out[i] = cut(out[i], l.width)

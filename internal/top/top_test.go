@@ -24,7 +24,7 @@ func table() *Table {
 		{Budget: "web", Protocol: "tcp", Destination: "203.0.113.8:443", Held: 251, Cooling: 63, Ports: 1024, Effective: 1024, Opens: known(8.1), Hold: known(31)},
 		{
 			Budget: "web", Protocol: "tcp", Destination: "203.0.113.7:443", Held: 1021, Ports: 1024, Effective: 942, Opens: known(31.2), Hold: known(0.05),
-			Left: known(0), Failures: known(714), Owners: []remote.Owner{{Name: "fetcher", Kind: "process", Held: 900}, {Name: "web-7f", Kind: "pod", Held: 121}},
+			Left: known(0), Failures: known(714), Owners: []remote.Owner{{Name: "fetcher", Kind: "process", Held: 900}, {Name: "web-7f", Kind: "pod", Container: "api", Held: 121}},
 		},
 		{Budget: "web", Protocol: "udp", Destination: "[2001:db8:1234:5678:9abc:def0:1234:5678]:443", VIP: "198.51.100.1", Node: "node-17.example.internal:9959", Held: 3, Ports: 64512},
 		{Budget: "web", Protocol: "tcp", Destination: "203.0.113.9:443", Held: 800, Ports: 1024, Effective: 1024, Left: known(95), Failures: known(2.5e6), Opens: known(1.5e4), Hold: known(4e4)},

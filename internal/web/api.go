@@ -29,6 +29,8 @@ type apiSnapshot struct {
 	Notices    []string         `json:"notices"` // what the agent cannot see, and how to change that
 	Namespaces []apiNetns       `json:"namespaces"`
 	Budgets    []apiBudget      `json:"budgets"`
+	// Chains are ways out on which flows take a port of several budgets.
+	Chains []apiChain `json:"chains"`
 }
 
 type apiNetns struct {
@@ -46,6 +48,7 @@ type apiBudget struct {
 	Model           string              `json:"model"`
 	Source          string              `json:"model_source,omitempty"`
 	Scope           string              `json:"scope"`
+	Stage           string              `json:"stage"` // socket, node, beyond: where flows take its ports
 	Pool            string              `json:"pool,omitempty"`
 	Gateway         string              `json:"gateway,omitempty"`
 	Assumed         []string            `json:"assumed,omitempty"`
@@ -142,6 +145,7 @@ func newAPISnapshot(s *State) apiSnapshot {
 		Notices:    nonNil(s.Notices),
 		Namespaces: []apiNetns{},
 		Budgets:    []apiBudget{},
+		Chains:     newAPIChains(v.Snapshot),
 	}
 	for _, n := range v.Snapshot.Netns {
 		out.Namespaces = append(out.Namespaces, apiNetns{n.Netns, n.Exact, n.EventsLost, n.Resyncs, n.Mismatches, n.Flows, n.OtherProtocols})
@@ -160,7 +164,7 @@ func newAPISnapshot(s *State) apiSnapshot {
 			}
 		}
 		for j := range b.Protocols {
-			budget.Protocols = append(budget.Protocols, newAPIProtocol(v, &b.Protocols[j]))
+			budget.Protocols = append(budget.Protocols, newAPIProtocol(v, b.Budget, &b.Protocols[j]))
 		}
 		out.Budgets = append(out.Budgets, budget)
 	}
@@ -169,7 +173,7 @@ func newAPISnapshot(s *State) apiSnapshot {
 
 func newAPIBudget(b *budget.Budget) apiBudget {
 	out := apiBudget{
-		Name: b.Name, Model: b.Model, Source: b.Source, Scope: b.Scope.String(),
+		Name: b.Name, Model: b.Model, Source: b.Source, Scope: b.Scope.String(), Stage: b.Stage().String(),
 		Pool: b.Pool, Gateway: b.Gateway, Assumed: b.Assumed, FailureSignal: b.FailureSignal,
 		VIPCount: b.VIPCount, SpacePerVIP: b.SpacePerVIP,
 		Nodes: b.Nodes, NodesToNextTier: b.NodesToNextTier, NextTierPorts: b.NextTierPorts,
@@ -201,7 +205,7 @@ func newAPIHistogram(h *detector.Histogram) apiHistogram {
 	return apiHistogram{Bounds: h.Bounds, Counts: h.Counts, Sum: h.Sum}
 }
 
-func newAPIProtocol(v *metrics.View, p *detector.AccountSnapshot) apiProtocol {
+func newAPIProtocol(v *metrics.View, b *budget.Budget, p *detector.AccountSnapshot) apiProtocol {
 	out := apiProtocol{
 		Protocol: p.Protocol.String(), Held: p.Held, Live: p.Live, Cooling: p.Cooling,
 		Busiest: p.Busiest, Opening: p.Opening, Opened: p.Opened,
@@ -217,7 +221,7 @@ func newAPIProtocol(v *metrics.View, p *detector.AccountSnapshot) apiProtocol {
 	for r := range collector.NumReasons {
 		out.Closed[r.String()] = p.Closed[r]
 	}
-	for _, c := range causes(v, p) {
+	for _, c := range causes(v, b, p) {
 		out.Failures[c] = failures(p, c)
 	}
 	for i := range p.Spaces {
@@ -247,11 +251,11 @@ func newAPISpace(s *detector.SpaceSnapshot) apiSpace {
 }
 
 // causes returns the causes of failed opens that a working sensor can see; for UDP there are none.
-func causes(v *metrics.View, p *detector.AccountSnapshot) []string {
+func causes(v *metrics.View, b *budget.Budget, p *detector.AccountSnapshot) []string {
 	if p.Protocol != collector.TCP {
 		return nil
 	}
-	return v.Causes
+	return v.Causes.Of(b)
 }
 
 // failures returns how many opens failed from one cause.

@@ -30,7 +30,7 @@ func busyState() *State {
 		UDP: budget.Terms{Ports: ports, Effective: ports},
 	}
 	nat := &budget.Budget{
-		Name: "masquerade", Model: "linux", VIPCount: 1,
+		Name: "masquerade", Model: "linux", VIPCount: 1, Translated: true,
 		TCP: budget.Terms{Ports: 28232, Effective: 25973}, UDP: budget.Terms{Ports: 28232, Effective: 25973},
 	}
 	tcp := detector.AccountSnapshot{
@@ -92,7 +92,7 @@ func busyState() *State {
 		View: &metrics.View{
 			Snapshot: snap, At: fixtureAt, Outer: []uint64{fixtureNetns},
 			Sources: []metrics.Source{{Netns: fixtureNetns, Name: "conntrack", Strategy: "poll", Why: "conntrack tracks 1434 flows here"}},
-			Causes:  []string{metrics.CauseUnanswered, metrics.CauseRefused, metrics.CausePorts}, Stalled: true,
+			Causes:  metrics.Causes{Further: []string{metrics.CauseUnanswered, metrics.CauseRefused, metrics.CausePorts}}, Stalled: true,
 			Reload: metrics.Reload{OK: true, At: fixtureAt}, Build: metrics.Build{Version: "1.2.3", Revision: "abc", GoVersion: "go1.26"},
 		},
 	}
@@ -101,7 +101,7 @@ func busyState() *State {
 // busyOwners hold the 967 ports of the fullest port space.
 func busyOwners() []detector.OwnerHeld {
 	return []detector.OwnerHeld{
-		{Number: 2, Owner: collector.Owner{Kind: collector.KindPod, Name: "payments/checkout-7d9f", Workload: "checkout", WorkloadKind: "Deployment"}, Held: 612},
+		{Number: 2, Owner: collector.Owner{Kind: collector.KindPod, Name: "payments/checkout-7d9f", Container: "api", Workload: "checkout", WorkloadKind: "Deployment"}, Held: 612},
 		{Number: 3, Owner: collector.Owner{Kind: collector.KindContainer, Name: "fetcher"}, Held: 200},
 		{Number: 4, Owner: collector.Owner{Kind: collector.KindUnit, Name: "backup.service"}, Held: 100},
 		{Number: 5, Owner: collector.Owner{Kind: collector.KindClient, Name: "10.0.0.7"}, Held: 50},

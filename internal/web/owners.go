@@ -13,6 +13,7 @@ import (
 type apiOwnerHeld struct {
 	Kind         string `json:"kind"`
 	Name         string `json:"name"`
+	Container    string `json:"container,omitempty"` // of a pod
 	Workload     string `json:"workload,omitempty"`
 	WorkloadKind string `json:"workload_kind,omitempty"`
 	Held         int    `json:"held"`
@@ -30,7 +31,7 @@ type apiOwner struct {
 
 func newAPIOwnersHeld(s *detector.SpaceSnapshot) (out []apiOwnerHeld) {
 	for _, o := range s.Owners {
-		out = append(out, apiOwnerHeld{string(o.Kind), o.Name, o.Workload, o.WorkloadKind, o.Held})
+		out = append(out, apiOwnerHeld{string(o.Kind), o.Name, o.Container, o.Workload, o.WorkloadKind, o.Held})
 	}
 	return out
 }
@@ -70,8 +71,11 @@ func pageOwnersOf(s *detector.SpaceSnapshot) (out []pageOwner, rest int) {
 			rest += o.Held
 		default:
 			kind := string(o.Kind)
-			if o.Kind == collector.KindUnknown {
+			switch {
+			case o.Kind == collector.KindUnknown:
 				kind = ""
+			case o.Container != "":
+				kind = "container " + shorten(o.Container, 30)
 			}
 			out = append(out, pageOwner{shorten(o.Name, 60), kind, o.Held, fmt.Sprintf("%.0f %%", 100*float64(o.Held)/float64(s.Held))})
 		}

@@ -18,7 +18,7 @@ func TestPageNamesOwners(t *testing.T) {
 	newTestServer(t, busyState()).page(w, nil)
 	page := w.Body.String()
 	for _, want := range []string{
-		"payments/checkout-7d9f (pod) <b>612</b>, 63 %", "fetcher (container) <b>200</b>, 21 %", "backup.service (unit) <b>100</b>, 10 %", "others <b>55</b>",
+		"payments/checkout-7d9f (container api) <b>612</b>, 63 %", "fetcher (container) <b>200</b>, 21 %", "backup.service (unit) <b>100</b>, 10 %", "others <b>55</b>",
 	} {
 		if !strings.Contains(page, want) {
 			t.Errorf("page lacks %q", want)

@@ -41,6 +41,7 @@ type pageData struct {
 	Starting bool
 	Sources  []pageSource
 	Notices  []string
+	Chains   []pageChain
 	Budgets  []pageBudget
 	More     int
 }
@@ -129,6 +130,7 @@ func (s *Server) newPageData(st *State, age time.Duration) pageData {
 	out.At = v.At.UTC().Format("2006-01-02 15:04:05 UTC")
 	out.Age = span(age.Seconds())
 	out.Exact, out.Warming = exact(snap), snap.Warming
+	out.Chains = newPageChains(snap)
 	for i := range snap.Budgets {
 		out.Budgets = append(out.Budgets, s.newPageBudget(v, &snap.Budgets[i]))
 	}
@@ -214,7 +216,7 @@ func (s *Server) newPageBudget(v *metrics.View, x *detector.BudgetSnapshot) page
 	}
 	for i := range x.Protocols {
 		p := &x.Protocols[i]
-		out.Protocols = append(out.Protocols, newPageProtocol(v, p, s.history, b.Name))
+		out.Protocols = append(out.Protocols, newPageProtocol(v, b, p, s.history))
 		out.urgency = max(out.urgency, ratio(p.Busiest, p.Terms.Effective))
 		for j := range p.Spaces {
 			if f := p.Spaces[j].Forecast; f != nil {
@@ -225,7 +227,8 @@ func (s *Server) newPageBudget(v *metrics.View, x *detector.BudgetSnapshot) page
 	return out
 }
 
-func newPageProtocol(v *metrics.View, p *detector.AccountSnapshot, h *History, name string) pageProtocol {
+func newPageProtocol(v *metrics.View, b *budget.Budget, p *detector.AccountSnapshot, h *History) pageProtocol {
+	name := b.Name
 	out := pageProtocol{
 		Protocol: p.Protocol.String(), Ports: p.Terms.Ports, Effective: p.Terms.Effective,
 		Busiest: p.Busiest, Held: p.Held, Opening: p.Opening, Level: levelOK,
@@ -237,7 +240,7 @@ func newPageProtocol(v *metrics.View, p *detector.AccountSnapshot, h *History, n
 	if v.Stalled && p.Protocol == collector.TCP {
 		out.Stalled = strconv.Itoa(p.Stalled)
 	}
-	for _, c := range causes(v, p) {
+	for _, c := range causes(v, b, p) {
 		out.Failures = append(out.Failures, pageFailure{c, failures(p, c)})
 	}
 	var endangered, calm []pageSpace // the page shows endangered spaces first; each list starts with the fullest

@@ -40,6 +40,7 @@ type load struct {
 	destination  func(t float64) int32
 	destinations int
 	restarts     []Restart
+	present      Present
 }
 
 // batch is flows that are opened within a short time.
@@ -59,6 +60,7 @@ type Run struct {
 	// Destinations is how many there are; the first is the one that something happens to.
 	Destinations int
 	Restarts     []Restart
+	Present      *Present
 }
 
 // Restart is a start of the agent while flows are open.
@@ -80,7 +82,9 @@ func (l *load) run() *Run {
 		Protocol:     max(l.protocol, collector.TCP),
 		Destinations: max(1, l.destinations),
 		Restarts:     l.restarts,
+		Present:      &l.present,
 	}
+	l.present.load = l
 	for reason := range r.CoolDown {
 		r.CoolDown[reason] = l.profile.CoolDown
 	}
@@ -96,6 +100,7 @@ func (l *load) flows() iter.Seq[record.Flow] {
 	return func(yield func(record.Flow) bool) {
 		var again attempts // batches and retries to come
 		open := func(t float64, attempt int, lives func(t float64) (float64, collector.Reason)) bool {
+			l.present.at = t
 			life, reason := lives(t)
 			if l.retry != nil {
 				if at, ok := l.retry(t+life, reason, attempt); ok {
@@ -123,6 +128,7 @@ func (l *load) flows() iter.Seq[record.Flow] {
 				batches = batches[1:]
 			}
 			rate, t := l.rate(l.share(second)), second
+			l.present.rate = rate
 			for {
 				next := math.Inf(1)
 				if rate > 0 {

@@ -1,0 +1,157 @@
+package ledger
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/snatwatch/snatwatch/collector"
+)
+
+// shortage takes in opens that found no local port, as destroyed sockets tell. Where an open fails so, its port space is
+// full: each port that connect may take holds a flow to the same destination, or belongs to a socket that was bound
+// before it was connected, which takes the port from every destination. No list of sockets tells which those are, so if
+// opens fail well below the budget, the ports held then are the ceiling.
+type shortage struct {
+	clock   *clock
+	matcher *matcher
+	spaces  *spaces
+	waiting map[shortOf]*shortOpens
+}
+
+// shortOf is where opens found no port: a socket that failed has lost the destination's port.
+type shortOf struct {
+	netns       uint64
+	account     uint32
+	destination address
+}
+
+// shortOpens are failed opens that wait for a dump which shows how many ports were held.
+type shortOpens struct {
+	netns *netns
+	opens uint64
+	at    collector.Time // of the first
+}
+
+const (
+	// waitingMax bounds waiting.
+	waitingMax = 1024
+	// waitingHold is how long failed opens wait for a dump.
+	waitingHold = 15 * time.Second
+	// fullHold is for how long after an open failed its port space has the ceiling that it had then.
+	fullHold = 15 * time.Minute
+	// fullBelow is the share of the budget's ceiling below which a full port space contradicts it.
+	fullBelow = 0.9
+)
+
+// note takes in a failed open in namespace n.
+func (sh *shortage) note(n *netns, e *collector.Event) {
+	for i, b := range sh.matcher.budgets {
+		a := uint32(2 * i)
+		if !b.Local || b.Netns != 0 && b.Netns != n.inode || e.Flow.Protocol != collector.TCP ||
+			sh.spaces.accounts[a].terms.Ports == 0 || !b.Reaches(e.Flow.Destination.Addr()) {
+			continue
+		}
+		k := shortOf{n.inode, a, pack(e.Flow.Destination.Addr())}
+		w := sh.waiting[k]
+		switch {
+		case w != nil:
+			w.opens++
+		case len(sh.waiting) >= waitingMax:
+			sh.spaces.accounts[a].noPorts++
+		default:
+			sh.waiting[k] = &shortOpens{netns: n, opens: 1, at: sh.clock.now}
+		}
+		return
+	}
+}
+
+// settle counts failed opens once a dump that began after them is complete.
+func (sh *shortage) settle() {
+	if len(sh.waiting) == 0 {
+		return
+	}
+	due := map[shortOf]place{}
+	for k, w := range sh.waiting {
+		if w.netns.complete > w.at || sh.clock.now.Sub(w.at) > waitingHold {
+			due[k] = 0
+		}
+	}
+	if len(due) == 0 {
+		return
+	}
+	for n := range sh.spaces.list {
+		s := &sh.spaces.list[n]
+		if !s.used || s.held() == 0 {
+			continue
+		}
+		for k, fullest := range due {
+			if k.account == s.key.account && k.destination == pack(s.destination.Addr()) &&
+				(fullest == 0 || sh.spaces.list[fullest].held() < s.held()) {
+				due[k] = place(n)
+			}
+		}
+	}
+	for k, p := range due {
+		w := sh.waiting[k]
+		delete(sh.waiting, k)
+		if p == 0 {
+			sh.spaces.accounts[k.account].noPorts += w.opens
+			continue
+		}
+		s := &sh.spaces.list[p]
+		if s.full = max(s.full, int32(s.held())); sh.clock.now.Sub(s.exhaustedAt) > fullHold {
+			s.full = int32(s.held())
+		}
+		sh.spaces.noPorts(p, w.opens)
+	}
+}
+
+// dropped takes in first packets that this machine's NAT dropped for want of a port. The kernel counts them all together,
+// so they count where there is no port left, of several such port spaces in the fullest; if there is none, they were dropped
+// for another reason.
+func (sh *shortage) dropped(packets uint64) {
+	fullest, most := 0, 0.0
+	for n := range sh.spaces.list {
+		s := &sh.spaces.list[n]
+		if !s.used || !sh.spaces.accounts[s.key.account].budget.Translated || !sh.spaces.exhausted(s) {
+			continue
+		}
+		if fill := float64(s.held()) / float64(sh.spaces.ceilingOf(s)); fill > most {
+			fullest, most = n, fill
+		}
+	}
+	if fullest != 0 {
+		sh.spaces.noPorts(place(fullest), packets)
+	}
+}
+
+// ceilingOf returns the effective ceiling of s: the budget's, or what it held when opens found no port.
+func (ss *spaces) ceilingOf(s *portSpace) int {
+	ceiling := ss.accounts[s.key.account].terms.Ceiling()
+	if s.full == 0 || ss.clock.now.Sub(s.exhaustedAt) > fullHold {
+		return ceiling
+	}
+	return min(ceiling, int(s.full))
+}
+
+// contradiction says which port space of budget i is full well below the budget, of several the fullest.
+func (sh *shortage) contradiction(i uint32) (bool, string) {
+	if !sh.matcher.budgets[i].Local {
+		return false, ""
+	}
+	ports, ceiling := sh.spaces.accounts[2*i].terms.Ports, sh.spaces.accounts[2*i].terms.Ceiling()
+	var found *portSpace
+	for n := range sh.spaces.list {
+		s := &sh.spaces.list[n]
+		if s.used && s.key.account == 2*i && s.full > 0 && (found == nil || s.full > found.full) &&
+			float64(sh.spaces.ceilingOf(s)) < fullBelow*float64(ceiling) {
+			found = s
+		}
+	}
+	if found == nil {
+		return false, ""
+	}
+	return true, fmt.Sprintf("connect found no port towards %s with %d of %d held: a socket that is bound before it connects takes its "+
+		"port from every destination unless it sets IP_BIND_ADDRESS_NO_PORT, and IP_LOCAL_PORT_RANGE narrows a socket's range; "+
+		"no list of sockets tells which sockets those are", found.destination, found.full, ports)
+}

@@ -1,0 +1,50 @@
+// Package alerts holds what pages and tickets are made of: the alert itself, the panels that it links to, the text that
+// its annotations ask Prometheus for, and two levels to raise and clear it at.
+package alerts
+
+import (
+	"time"
+
+	"github.com/snatwatch/snatwatch/detector"
+	"github.com/snatwatch/snatwatch/rules/query"
+)
+
+// Alert is one alerting rule.
+type Alert struct {
+	// Name is CamelCase and starts with Snat; the runbook is runbooks/NAME.md.
+	Name string
+	// Expr is PromQL; what it returns is what fires.
+	Expr string
+	// Severity is one of the three words in the options.
+	Severity string
+	// For and KeepFiringFor are rounded to seconds.
+	For, KeepFiringFor time.Duration
+	// Summary is static; Description is a template of Prometheus. Detail is added to it where the server
+	// itself can be asked for more (Grafana's templates cannot): where, when and why.
+	Summary, Description, Detail string
+	// Labels are added to severity.
+	Labels map[string]string
+	// Board and Panel are the board's uid and the panel that shows the alert's numbers.
+	Board string
+	Panel int
+}
+
+// SeenAt labels an alert with where its cause was seen, if not at the port space itself: rules of one name and the same
+// labels look like one written twice.
+func (a Alert) SeenAt(where string) Alert {
+	a.Labels = map[string]string{"evidence": where}
+	return a
+}
+
+// Bridge holds a page over a gap of 100 s in what is scraped, at an evaluation every 15 s.
+const Bridge = detector.PageKeep
+
+// Hysteresis raises an alert when expr >= raise and clears it when expr < lower:
+// a self-join with the alert's own state, on the labels in on. Grafana writes no
+// series ALERTS: there keep_firing_for alone holds the alert.
+func Hysteresis(s query.Scope, alert, expr, raise, lower, on string) string {
+	if s.Inline {
+		return expr + " >= " + raise
+	}
+	return expr + " >= " + raise + "\nor\n(\n" + query.Indent(expr) + " >= " + lower + "\n  and on (" + on + ")\n  ALERTS{alertname=\"" + alert + "\", alertstate=\"firing\"}\n)"
+}

@@ -1,0 +1,33 @@
+package pages
+
+import (
+	"github.com/snatwatch/snatwatch/detector/metrics"
+	"github.com/snatwatch/snatwatch/rules/alerts"
+	"github.com/snatwatch/snatwatch/rules/options"
+	"github.com/snatwatch/snatwatch/rules/query"
+)
+
+// exhaustionPredicted is the page: minutes are left. No "for": the forecast has waited
+// already. It is raised and cleared at different levels by a self-join with its own
+// state; keep_firing_for bridges a few missed scrapes.
+func exhaustionPredicted(o options.Options) alerts.Alert {
+	t := o.Thresholds
+	probability := o.Metric(metrics.LikelyExhaustion, query.HorizonIs(o.PageHorizon))
+	on := o.Agent(metrics.LabelBudget, metrics.LabelProtocol, metrics.LabelVIP, metrics.LabelDestination)
+	space, node := alerts.About(on), alerts.About(o.Agent(metrics.LabelBudget, metrics.LabelProtocol))
+	return alerts.Alert{
+		Name:          "SnatExhaustionPredicted",
+		Severity:      o.Critical,
+		Expr:          o.WithBudget(alerts.Hysteresis(o.Scope, "SnatExhaustionPredicted", probability, query.Number(t.Page), query.Number(t.PageClear), on)),
+		KeepFiringFor: alerts.Bridge,
+		Summary:       "SNAT ports to a destination run out within minutes.",
+		Description: "On {{ $labels.instance }}, new {{ $labels.protocol }} flows" + alerts.To + "{{ with $labels.vip }} by way of VIP {{ . }}{{ end }} will soon find no SNAT port: " +
+			"the probability that budget {{ $labels.budget }} ({{ $labels.model }}) is exhausted within " + o.PageHorizon + " is {{ $value | humanizePercentage }}.",
+		Detail: space.Ask(space.Of(metrics.PortsHeld), " It holds "+alerts.Answer(alerts.Whole)+" ports"+
+			node.Ask(node.Of(metrics.BudgetEffectivePorts), "; the effective ceiling is "+alerts.Answer(alerts.Whole))+".") +
+			space.Holders("") +
+			space.Ask(space.Of(metrics.TimeToExhaustion)+" > 0 < +Inf", " At this course they are gone in "+alerts.Answer(alerts.Period)+".") +
+			alerts.Helps,
+		Board: alerts.BoardNode, Panel: alerts.PanelNodeProbability,
+	}
+}

@@ -1,0 +1,47 @@
+package tickets
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/snatwatch/snatwatch/detector/metrics"
+	"github.com/snatwatch/snatwatch/rules/alerts"
+	"github.com/snatwatch/snatwatch/rules/options"
+	"github.com/snatwatch/snatwatch/rules/query"
+	"github.com/snatwatch/snatwatch/rules/records"
+)
+
+// portsLeaking: ports are held ever longer while no more flows arrive. The mean hold
+// time is Little's: held over opened per second, so flows that never end count too.
+func portsLeaking(o options.Options) alerts.Alert {
+	t := o.Thresholds
+	by := o.Agent(metrics.LabelBudget, metrics.LabelProtocol)
+	at := func(name, offset string) string {
+		if o.Inline {
+			return "(" + records.TenMinutes(o, name, offset) + ")"
+		}
+		return "max by (" + by + ") (" + records.Use(o, name) + offset + ")"
+	}
+	held := func(offset string) string { return at(records.NodeHeld, offset) }
+	opened := func(offset string) string { return at(records.NodeOpened, offset) }
+	grown := fmt.Sprintf("(%s / (%s > 0))\n/\n(%s / (%s > 0))\n> %s",
+		held(""), opened(""), held(" offset 1h"), opened(" offset 1h"), query.Number(t.LeakGrowth))
+	arrivals := fmt.Sprintf("%s\n< %s * %s", opened(""), query.Number(t.LeakArrivals), opened(" offset 1h"))
+	rising := fmt.Sprintf("%s > %s * %s", held(""), query.Number(t.LeakGrowth), held(" offset 1h"))
+	node := alerts.About(by)
+	// A destination that was not there an hour ago has grown from nothing.
+	now := node.Of(metrics.PortsHeld, query.Named)
+	growth := now + " - (" + now + " offset 1h or 0 * " + now + ")"
+	return alerts.Alert{
+		Name:     "SnatPortsLeaking",
+		Severity: o.Warning,
+		Expr:     o.WithBudget(fmt.Sprintf("%s\nand (%s)\nand (%s)\nand on (%s) %s > 0.1", grown, arrivals, rising, by, records.Define(o, records.NodeFill))),
+		For:      15 * time.Minute,
+		Summary:  "SNAT ports are held longer and longer while no more flows arrive.",
+		Description: "On {{ $labels.instance }}, a {{ $labels.protocol }} port of budget {{ $labels.budget }} is held {{ $value | printf `%.1f` }} times as long as an hour ago, at no more arrivals: " +
+			"connections leak, or a destination has become slow.",
+		Detail: node.Ask("topk(1, ("+growth+") > 0)",
+			" "+alerts.AnswerLabel(metrics.LabelDestination)+" grew the most, by "+alerts.Answer(alerts.Whole)+" ports."),
+		Board: alerts.BoardNode, Panel: alerts.PanelNodeHoldTimes,
+	}
+}

@@ -1,0 +1,113 @@
+package records
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/snatwatch/snatwatch/detector/metrics"
+	"github.com/snatwatch/snatwatch/rules/options"
+	"github.com/snatwatch/snatwatch/rules/query"
+)
+
+// A fleet has a mean and a variance of each horizon, destination and node, and Prometheus takes 10 us for
+// each series that a rule reads: 0.5 s for those of one horizon of 1000 nodes with 50 destinations. So every
+// FleetInterval a rule reads only what the page needs most, the means at its horizon; half as often the ports held and
+// the means before that horizon; and seldom the rest, with the means at the page's horizon once more beside it.
+// In between the rest moves with those means.
+//
+// What is recorded is a sum of what agents tell, and never of what another rule records: some engines write results a
+// while after the evaluation, and each link of a chain of rules then costs an interval. Pages and what boards show are
+// worked out of the sums in one expression.
+
+// Seldom are the nodes that hold ports of a destination, variances from the page's horizon on, and the means that
+// they are of.
+func Seldom(o options.Options) []Record {
+	records := Of(o, gatewayNodes)
+	values := metrics.HorizonValues()
+	for _, h := range values[pageIndex(o):] {
+		for _, r := range []struct {
+			name string
+			of   metrics.Name
+		}{{gatewaySeldom, metrics.ForecastPortsMean}, {GatewayVariance, metrics.ForecastPortsVariance}} {
+			records = append(records, Record{Name: r.name, Expr: sumAt(o, r.of, h), Labels: atHorizon(h)})
+		}
+	}
+	return records
+}
+
+// near is the mean at the horizons up to number last, none beyond the page's, by port space and horizon; far that at the
+// horizons beyond the page's, as far off the mean there as it was when it was recorded.
+func near(o options.Options, last int) string {
+	return Read(o, GatewayMean, o.Space(metrics.LabelHorizon), query.HorizonsFrom(0, min(last, pageIndex(o))))
+}
+
+func far(o options.Options, last int) string {
+	return meanBeyond(o, query.HorizonsFrom(pageIndex(o)+1, last), metrics.LabelHorizon)
+}
+
+// meanBeyond is the mean at horizons longer than the page's, by port space and more.
+func meanBeyond(o options.Options, matcher string, more ...metrics.Label) string {
+	join := " "
+	if len(more) > 0 {
+		join = " on (" + o.Space() + ") group_left () "
+	}
+	return fmt.Sprintf("clamp_min(\n  %s\n  -%s%s\n  +%s%s,\n  0\n)",
+		readLast(o, gatewaySeldom, o.Space(more...), matcher), join, readLast(o, gatewaySeldom, o.Space(), query.HorizonIs(o.PageHorizon)),
+		join, Read(o, GatewayMean, o.Space(), query.HorizonIs(o.PageHorizon)))
+}
+
+// meanAt is the mean at horizon i by port space.
+func meanAt(o options.Options, i int) string {
+	h := query.HorizonIs(metrics.HorizonValues()[i])
+	if beyondPage(o, i) {
+		return meanBeyond(o, h)
+	}
+	return Read(o, GatewayMean, o.Space(), h)
+}
+
+// dispersion is variance in proportion to the mean, as it was seldom recorded, by some labels: a fleet that fills up within
+// minutes is not taken for as sure of itself as it was.
+func dispersion(o options.Options, by, matcher string) string {
+	return fmt.Sprintf("(%s / (%s > 0))", readLast(o, GatewayVariance, by, matcher), readLast(o, gatewaySeldom, by, matcher))
+}
+
+func pageIndex(o options.Options) int {
+	values := metrics.HorizonValues()
+	return slices.Index(values[:], o.PageHorizon)
+}
+
+// beyondPage says whether horizon i is longer than the page's.
+func beyondPage(o options.Options, i int) bool { return i > pageIndex(o) }
+
+// sumAt adds up forecasts at horizon h. A rule reads one horizon at a time: Prometheus sorts the series that a rule
+// reads, and the more there are the more each of them costs.
+func sumAt(o options.Options, metric metrics.Name, h string) string {
+	return sumAhead(o, metric, nil, query.HorizonIs(h))
+}
+
+// sumAhead adds up forecasts by port space and more.
+func sumAhead(o options.Options, metric metrics.Name, more []metrics.Label, matchers ...string) string {
+	return o.OverSpaces("sum", o.Metric(metric, append([]string{alone}, matchers...)...), more...)
+}
+
+// SeldomInterval is the interval of what moves slowly.
+func SeldomInterval(o options.Options) time.Duration { return 8 * o.FleetInterval }
+
+// Read is a recorded series by some of its labels. It may stand twice, where two evaluators run the rules, and may
+// carry a label that its evaluator stamps on all it records: neither is left.
+func Read(o options.Options, name, by string, matchers ...string) string {
+	if o.Inline {
+		return Use(o, name, matchers...)
+	}
+	return "max by (" + by + ") (" + Use(o, name, matchers...) + ")"
+}
+
+// readLast is Read of what is recorded seldom, and stands when one evaluation is missed. Engines
+// forget a series after five minutes.
+func readLast(o options.Options, name, by string, matchers ...string) string {
+	if o.Inline {
+		return Use(o, name, matchers...)
+	}
+	return "max by (" + by + ") (last_over_time(" + Use(o, name, matchers...) + "[" + query.Duration(3*SeldomInterval(o)) + "]))"
+}
