@@ -86,7 +86,8 @@ type Flow struct {
 	// Refused: the first packet was answered by a reset (Reason RST; in conntrack a TCP
 	// entry that never got IPS_ASSURED).
 	Refused bool
-	// PickedUp: conntrack met the flow in its middle, because its table was flushed or another machine had the flow before.
+	// PickedUp: conntrack met the flow in its middle, because its table was flushed or another machine had the flow
+	// before.
 	PickedUp bool
 	// Offloaded: a flow table sees its packets now (IPS_OFFLOAD), and conntrack does not.
 	Offloaded bool

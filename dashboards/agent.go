@@ -15,10 +15,12 @@ import (
 func agents(o rules.Options) board {
 	return board{
 		uid: alerts.BoardAgent, title: "snatwatch / Agent",
-		description: "Are the sensors well: does every agent see all flows, in time, at little cost, and do its forecasts come true?",
+		description: "Are the sensors well: does every agent see all flows, in time, at little cost, and do its " +
+			"forecasts come true?",
 		rows: []row{
 			{"Sight", []panel{
-				agentCounts(o), agentExceptions(o), agentAge(o), agentFolded(o), agentLosses(o), agentBrier(o), agentSources(o), agentBuilds(o),
+				agentCounts(o), agentExceptions(o), agentAge(o), agentFolded(o), agentLosses(o), agentBrier(o), agentSources(o),
+				agentBuilds(o),
 			}},
 			{"Cost", agentCost(o)},
 		},
@@ -40,7 +42,10 @@ func troubles(o rules.Options) []trouble {
 	down := trouble{"down", by(o, "max", agent, "1 - ("+agentsDown(o)+")"), ofTarget(o, "up")}
 	inexact := flag(metrics.LedgerExact, "0")
 	inexact.name = "inexact"
-	old := trouble{"old numbers", by(o, "max", agent, snapshotAge(o)) + fmt.Sprintf(" > %g", o.Thresholds.StaleSeconds), sel(o, metrics.SnapshotTimestamp)}
+	old := trouble{
+		"old numbers", by(o, "max", agent, snapshotAge(o)) + fmt.Sprintf(" > %g", o.Thresholds.StaleSeconds),
+		sel(o, metrics.SnapshotTimestamp),
+	}
 	refused := flag(metrics.ConfigReloadSuccess, "0")
 	refused.name = "config refused"
 	stale := flag(metrics.PoolStale, "1")
@@ -54,14 +59,19 @@ func troubles(o rules.Options) []trouble {
 	}
 	return []trouble{
 		down, inexact, old, refused, stale, warming, cpu, grown("events lost", metrics.EventsLost, metrics.LedgerExact),
-		grown("not decoded", metrics.DecodeErrors, metrics.SourceInfo), grown("mismatches", metrics.LedgerMismatches, metrics.LedgerExact),
+		grown("not decoded", metrics.DecodeErrors, metrics.SourceInfo), grown("mismatches", metrics.LedgerMismatches,
+			metrics.LedgerExact),
 	}
 }
 
 func agentCounts(o rules.Options) panel {
 	p := panel{
-		id: 70, kind: number, width: 24, height: 4, title: "How many agents are not well, and in what way?", unit: countOf, thresholds: []float64{1}, none: "no agent answers",
-		description: "Agents of the last day whose target does not answer; whose ledger is inexact; whose snapshot was old when it was scraped; whose last config was refused; whose watched pool size is stale; that have not watched for as long as a cool-down yet; that need more CPU than their budget; and that within an hour lost events, could not decode messages or had other flows than a complete dump showed. Which: the table below.",
+		id: 70, kind: number, width: 24, height: 4, title: "How many agents are not well, and in what way?", unit: countOf,
+		thresholds: []float64{1}, none: "no agent answers",
+		description: "Agents of the last day whose target does not answer; whose ledger is inexact; whose snapshot was old " +
+			"when it was scraped; whose last config was refused; whose watched pool size is stale; that have not watched for " +
+			"as long as a cool-down yet; that need more CPU than their budget; and that within an hour lost events, could not " +
+			"decode messages or had other flows than a complete dump showed. Which: the table below.",
 	}
 	for _, t := range troubles(o) {
 		p.queries = append(p.queries, query{counted(t.of, t.known), t.name})
@@ -71,9 +81,12 @@ func agentCounts(o rules.Options) panel {
 
 func agentExceptions(o rules.Options) panel {
 	p := panel{
-		id: alerts.PanelAgentExact, kind: rowsOf, height: 12, title: "Which agents are not well?", unit: countOf, none: "all are well",
-		description: "Agents that are down, inexact (no complete dump since the kernel last dropped events), late, or work from a config or a pool size that is not the latest: at most five of each kind, and how many there are stands above. Pool and Node do not narrow those that are down.",
-		columns:     []column{{label: "instance", title: "Node", width: 270, links: nodeLinks("Cluster")}},
+		id: alerts.PanelAgentExact, kind: rowsOf, height: 12, title: "Which agents are not well?", unit: countOf,
+		none: "all are well",
+		description: "Agents that are down, inexact (no complete dump since the kernel last dropped events), late, or work " +
+			"from a config or a pool size that is not the latest: at most five of each kind, and how many there are stands " +
+			"above. Pool and Node do not narrow those that are down.",
+		columns: []column{{label: "instance", title: "Node", width: 270, links: nodeLinks("Cluster")}},
 	}
 	flagged := []dashboard.ValueMapping{mapNull(shownAs("", "transparent")), mapAbove(0, shownAs("yes", "red"))}
 	for i, t := range troubles(o) {
@@ -102,9 +115,11 @@ func spread(expr string) []query {
 
 func agentAge(o rules.Options) panel {
 	return panel{
-		id: 71, kind: number, width: 12, height: 5, title: "How old is what agents tell?", unit: seconds, thresholds: []float64{o.Thresholds.StaleSeconds},
-		description: "Age of the snapshot behind the metrics when they were last scraped. The alert is raised at the red threshold.",
-		queries:     spread(snapshotAge(o)),
+		id: 71, kind: number, width: 12, height: 5, title: "How old is what agents tell?", unit: seconds,
+		thresholds: []float64{o.Thresholds.StaleSeconds},
+		description: "Age of the snapshot behind the metrics when they were last scraped. The alert is raised at " +
+			"the red threshold.",
+		queries: spread(snapshotAge(o)),
 	}
 }
 
@@ -113,7 +128,8 @@ func agentLosses(o rules.Options) panel {
 	total := func(name metrics.Name) string { return by(o, "sum", "", rate(sel(o, name))) }
 	return panel{
 		id: 72, coarse: true, title: "Are events lost?", unit: "cps", min: ptr(0),
-		description: "Overruns (the kernel dropped events), dumps that repaired them, and messages that could not be decoded, per second over all agents. Who lost most stands in the table above.",
+		description: "Overruns (the kernel dropped events), dumps that repaired them, and messages that could not be " +
+			"decoded, per second over all agents. Who lost most stands in the table above.",
 		queries: []query{
 			{total(metrics.EventsLost), "overruns" + cluster},
 			{total(metrics.Resyncs), "repaired" + cluster},
@@ -124,9 +140,12 @@ func agentLosses(o rules.Options) panel {
 
 func agentSources(o rules.Options) panel {
 	return panel{
-		id: 73, kind: rowsOf, width: 12, title: "Which sources are read, by how many agents?", unit: countOf, sortBy: "Agents",
-		description: "Where the flows of network namespaces are seen, and how. What one agent reads, and why, stands on its page.",
-		queries:     []query{{by(o, "count", "source, strategy", by(o, "max", agent+", source, strategy", sel(o, metrics.SourceInfo))), ""}},
+		id: 73, kind: rowsOf, width: 12, title: "Which sources are read, by how many agents?", unit: countOf,
+		sortBy: "Agents",
+		description: "Where the flows of network namespaces are seen, and how. What one agent reads, and why, " +
+			"stands on its page.",
+		queries: []query{{by(o, "count", "source, strategy", by(o, "max", agent+", source, strategy",
+			sel(o, metrics.SourceInfo))), ""}},
 		columns: []column{
 			{label: "source", title: "Source", width: 150},
 			{label: "strategy", title: "Strategy", width: 150},
@@ -139,11 +158,13 @@ func agentSources(o rules.Options) panel {
 func agentBuilds(o rules.Options) panel {
 	return panel{
 		id: 75, kind: rowsOf, width: 12, title: "Which versions run, and since when?", unit: countOf, sortBy: "Agents",
-		description: "Builds of the agent, how many run each, and how long ago the config was loaded that is in force the longest; a reload keeps the ledger.",
+		description: "Builds of the agent, how many run each, and how long ago the config was loaded that is in force the " +
+			"longest; a reload keeps the ledger.",
 		queries: []query{
 			{by(o, "count", "version, revision", sel(o, metrics.AgentBuildInfo)), ""},
 			{by(o, "max", "version, revision", "(time() - "+sel(o, metrics.ConfigReloadTimestamp)+") * "+on(o, agent)+
-				" group_left (version, revision) topk by ("+o.ClusterLabel+", "+agent+") (1, "+sel(o, metrics.AgentBuildInfo)+")"), ""},
+				" group_left (version, revision) topk by ("+o.ClusterLabel+", "+agent+") (1, "+sel(o,
+				metrics.AgentBuildInfo)+")"), ""},
 		},
 		columns: []column{
 			{label: "version", title: "Version", width: 130},
@@ -158,7 +179,8 @@ func agentBuilds(o rules.Options) panel {
 func agentFolded(o rules.Options) panel {
 	return panel{
 		id: 74, kind: number, width: 12, height: 5, title: "Is anything folded or uncounted?", unit: countOf,
-		description: "The most that an agent has: port spaces of a budget counted one by one, and together; and flows of other protocols, which hold no port of a budget.",
+		description: "The most that an agent has: port spaces of a budget counted one by one, and together; and flows of " +
+			"other protocols, which hold no port of a budget.",
 		queries: []query{
 			{"max(" + sel(o, metrics.DestinationsTracked) + ")", "tracked"},
 			{"max(" + sel(o, metrics.DestinationsFolded) + ")", "folded"},
@@ -170,18 +192,23 @@ func agentFolded(o rules.Options) panel {
 func agentBrier(o rules.Options) panel {
 	var queries []query
 	for _, h := range metrics.HorizonValues() {
-		queries = append(queries, query{by(o, "max", "", sel(o, metrics.ForecastBrierScore, at(h))), "within " + h + " {{" + o.ClusterLabel + "}}"})
+		queries = append(queries, query{by(o, "max", "", sel(o, metrics.ForecastBrierScore, at(h))), "within " + h + " {{" +
+			o.ClusterLabel + "}}"})
 	}
 	return panel{
-		id: alerts.PanelAgentBrier, coarse: true, title: "Do the forecasts come true?", unit: "none", min: ptr(0), max: ptr(1), thresholds: []float64{o.Thresholds.Brier},
-		description: "Brier score of past probabilities, of the agent and budget with the highest: 0 is perfect, 0.25 is a coin. A wrong cool-down in the config raises it, and so do bursts that come without a warning, which no forecast sees: is the budget contradicted, too?",
-		queries:     queries,
+		id: alerts.PanelAgentBrier, coarse: true, title: "Do the forecasts come true?", unit: "none", min: ptr(0),
+		max: ptr(1), thresholds: []float64{o.Thresholds.Brier},
+		description: "Brier score of past probabilities, of the agent and budget with the highest: 0 is perfect, 0.25 is a " +
+			"coin. A wrong cool-down in the config raises it, and so do bursts that come without a warning, which no forecast " +
+			"sees: is the budget contradicted, too?",
+		queries: queries,
 	}
 }
 
 func agentCost(o rules.Options) []panel {
 	// Other programs of the job have a process, too.
-	process := "rate(process_cpu_seconds_total{" + o.ClusterLabel + `=~"$cluster", job=~"$job", instance=~"$instance"}[5m])` +
+	process := "rate(process_cpu_seconds_total{" + o.ClusterLabel +
+		`=~"$cluster", job=~"$job", instance=~"$instance"}[5m])` +
 		" and " + on(o, agent) + " " + sel(o, metrics.AgentBuildInfo)
 	flows := by(o, "sum", agent, sel(o, metrics.LedgerFlows))
 	most := "\nand " + on(o, agent) + " topk(10, " + process + ")"
@@ -198,7 +225,8 @@ func agentCost(o rules.Options) []panel {
 		},
 		{
 			id: 84, kind: rowsOf, title: "Which agents take the most CPU, and for what?", unit: countOf, sortBy: "CPU",
-			description: "The ten agents whose process took the most CPU in five minutes, in shares of a core, with the flows that their ledger holds and the longest of the last complete dumps.",
+			description: "The ten agents whose process took the most CPU in five minutes, in shares of a core, with the flows " +
+				"that their ledger holds and the longest of the last complete dumps.",
 			queries: []query{
 				{by(o, "max", agent, process+most), ""},
 				{flows + most, ""},

@@ -70,7 +70,8 @@ func (b board) json(o rules.Options) ([]byte, error) {
 		builder.WithVariable(v)
 	}
 	builder.Link(dashboard.NewDashboardLinkBuilder("snatwatch boards").
-		Type(dashboard.DashboardLinkTypeDashboards).Icon("external link").Tooltip("The other boards, with what is chosen here").Tags([]string{"snatwatch"}).
+		Type(dashboard.DashboardLinkTypeDashboards).Icon("external link").
+		Tooltip("The other boards, with what is chosen here").Tags([]string{"snatwatch"}).
 		AsDropdown(true).IncludeVars(true).KeepTime(true))
 	starts := pagesStart(o, cmp.Or(b.starts, "instance, gateway"))
 	if b.one {

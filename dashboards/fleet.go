@@ -33,7 +33,8 @@ func fleetPools(o rules.Options) []panel {
 		return "max without (horizon) (" + ofPool(o, name, at(o.PageHorizon)) + " offset " + o.PageHorizon + ")"
 	}
 	band := func(sign string) string {
-		return "clamp_min(max((" + ago(records.PoolMean) + " " + sign + " 1.645 * sqrt(" + ago(records.PoolVariance) + "))" + fullest + "), 0)"
+		return "clamp_min(max((" + ago(records.PoolMean) + " " + sign + " 1.645 * sqrt(" + ago(records.PoolVariance) +
+			"))" + fullest + "), 0)"
 	}
 	likely := func(of, _ func(series string) string) string {
 		return of(sel(o, metrics.ExhaustionProbabilityMax, at(o.PageHorizon)))
@@ -42,14 +43,17 @@ func fleetPools(o rules.Options) []panel {
 	return []panel{
 		poolsNow(o),
 		{
-			id: 41, title: "How close was each pool to exhaustion?", unit: share, min: ptr(0), max: ptr(1), thresholds: []float64{t.PageClear, t.Page}, coarse: true,
+			id: 41, title: "How close was each pool to exhaustion?", unit: share, min: ptr(0), max: ptr(1),
+			thresholds: []float64{t.PageClear, t.Page}, coarse: true,
 			description: "Probability within " + o.PageHorizon + " on the most endangered node of each pool: the eight highest.",
 			queries:     []query{{peaksOfPools(o, "max", likely), told}},
 		},
 		{
-			id: 42, title: "How many nodes were to be exhausted within " + o.TicketHorizon + "?", unit: countOf, min: ptr(0), coarse: true,
-			description: "Expected number of exhausted nodes of each pool, the sum of the nodes' probabilities: the eight highest.",
-			queries:     []query{{peaksOfPools(o, "sum", once(o, metrics.ExhaustionProbabilityMax, at(o.TicketHorizon))), told}},
+			id: 42, title: "How many nodes were to be exhausted within " + o.TicketHorizon + "?", unit: countOf, min: ptr(0),
+			coarse: true,
+			description: "Expected number of exhausted nodes of each pool, the sum of the nodes' probabilities: " +
+				"the eight highest.",
+			queries: []query{{peaksOfPools(o, "sum", once(o, metrics.ExhaustionProbabilityMax, at(o.TicketHorizon))), told}},
 		},
 		{
 			id: 43, title: "How many ports does each pool hold?", unit: countOf, log: true, coarse: true,
@@ -57,8 +61,10 @@ func fleetPools(o rules.Options) []panel {
 			queries:     []query{{peaksOfPools(o, "sum", once(o, metrics.AllPortsHeld)), told}},
 		},
 		{
-			id: 45, title: "Did the forecast of " + o.PageHorizon + " before come true?", unit: countOf, min: ptr(0), bandLow: "low", bandHigh: "high", none: needsRules,
-			description: "Ports held by the pool whose node was fullest, and the forecast made of each moment " + o.PageHorizon + " before it, with the band that holds nine outcomes of ten if nodes are independent." + pools,
+			id: 45, title: "Did the forecast of " + o.PageHorizon + " before come true?", unit: countOf, min: ptr(0),
+			bandLow: "low", bandHigh: "high", none: needsRules,
+			description: "Ports held by the pool whose node was fullest, and the forecast made of each moment " +
+				o.PageHorizon + " before it, with the band that holds nine outcomes of ten if nodes are independent." + pools,
 			queries: []query{
 				{ofPool(o, records.PoolHeld) + fullest, "held " + told},
 				{ago(records.PoolMean) + fullest, "forecast " + told},
@@ -92,7 +98,8 @@ func poolsNow(o rules.Options) panel {
 	}
 	return panel{
 		id: 46, kind: rowsOf, title: "Which pool is closest to exhaustion?", unit: countOf, sortBy: "Time left",
-		description: "Of each pool now: the shortest median time that is left on a node, the highest probability by two horizons, the fill of the fullest node, nodes, and the ports that all hold.",
+		description: "Of each pool now: the shortest median time that is left on a node, the highest probability by two " +
+			"horizons, the fill of the fullest node, nodes, and the ports that all hold.",
 		queries: []query{
 			{"clamp_max(" + ofPool("min", node("min", metrics.SoonestExhaustion)).expr + ", " + pastHour + ")", ""},
 			ofPool("max", node("max", metrics.ExhaustionProbabilityMax, at(o.PageHorizon))),
@@ -103,9 +110,18 @@ func poolsNow(o rules.Options) panel {
 		},
 		columns: []column{
 			{label: "pool", title: "Pool", width: 300},
-			{label: "Value #A", title: "Time left", width: 130, unit: period, thresholds: []float64{300, 3600}, worstIsLow: true, mappings: timeLeft},
-			{label: "Value #B", title: "Within " + o.PageHorizon, width: 110, unit: share, thresholds: []float64{t.PageClear, t.Page}},
-			{label: "Value #C", title: "Within " + o.TicketHorizon, width: 110, unit: share, thresholds: []float64{t.TicketClear, t.Ticket}},
+			{
+				label: "Value #A", title: "Time left", width: 130, unit: period, thresholds: []float64{300, 3600},
+				worstIsLow: true, mappings: timeLeft,
+			},
+			{
+				label: "Value #B", title: "Within " + o.PageHorizon, width: 110, unit: share,
+				thresholds: []float64{t.PageClear, t.Page},
+			},
+			{
+				label: "Value #C", title: "Within " + o.TicketHorizon, width: 110, unit: share,
+				thresholds: []float64{t.TicketClear, t.Ticket},
+			},
 			{label: "Value #D", title: "Full", width: 200, unit: share, thresholds: []float64{filling, full}, gauge: true},
 			{label: "Value #E", title: "Nodes", width: 90},
 			{label: "Value #F", title: "Held by all", width: 120},
@@ -133,11 +149,14 @@ func fleetTiers(o rules.Options) []panel {
 	host := func(expr string) string {
 		return "label_replace(" + expr + ", \"host\", \"$1\", \"instance\", \"(.+?)(:[0-9]+)?\")"
 	}
-	cpu := "1 - avg by (" + machine + ") (" + host("rate(node_cpu_seconds_total{mode=\"idle\", "+o.ClusterLabel+"=~\"$cluster\"}[5m])") + ")"
+	cpu := "1 - avg by (" + machine + ") (" +
+		host("rate(node_cpu_seconds_total{mode=\"idle\", "+o.ClusterLabel+"=~\"$cluster\"}[5m])") + ")"
 	return []panel{
 		{
-			id: alerts.PanelFleetTiers, kind: rowsOf, height: 7, title: "Which pool is near a tier's edge?", unit: countOf, sortBy: "Nodes to the edge", none: "no budget has tiers",
-			description: "Pool size, VIPs, nodes that can be added before every node's share shrinks, and the ports after that. Pools whose budget has no tiers are not here.",
+			id: alerts.PanelFleetTiers, kind: rowsOf, height: 7, title: "Which pool is near a tier's edge?", unit: countOf,
+			sortBy: "Nodes to the edge", none: "no budget has tiers",
+			description: "Pool size, VIPs, nodes that can be added before every node's share shrinks, and the ports after " +
+				"that. Pools whose budget has no tiers are not here.",
 			queries: []query{
 				tiered(metrics.PoolNodes), tiered(metrics.VIPs), tier("min", sel(o, metrics.PoolNodesToNextTier)),
 				tier("max", sel(o, metrics.NextTierPorts)), tiered(metrics.PoolStale),
@@ -155,9 +174,11 @@ func fleetTiers(o rules.Options) []panel {
 			},
 		},
 		{
-			id: 52, kind: rowsOf, width: 12, height: 8, title: "What is each node's budget, now and an hour ago?", unit: countOf, sortBy: "Ports",
-			description: "Ports in each port space of a node, the least over the nodes of a pool, now and an hour ago; a change is a tier crossed, a VIP added or another config.",
-			queries:     []query{ports("min", ""), ports("min", " offset 1h")},
+			id: 52, kind: rowsOf, width: 12, height: 8, title: "What is each node's budget, now and an hour ago?",
+			unit: countOf, sortBy: "Ports",
+			description: "Ports in each port space of a node, the least over the nodes of a pool, now and an hour ago; a " +
+				"change is a tier crossed, a VIP added or another config.",
+			queries: []query{ports("min", ""), ports("min", " offset 1h")},
 			columns: []column{
 				{label: "pool", title: "Pool", width: 220},
 				{label: "Value #A", title: "Ports", width: 110, worstIsLow: true},
@@ -169,11 +190,15 @@ func fleetTiers(o rules.Options) []panel {
 			},
 		},
 		{
-			id: 51, kind: rowsOf, width: 12, height: 8, title: "Did we buy nodes for their ports?", unit: share, sortBy: "Ports", none: needsRules,
-			description: "Fill of each pool's most loaded node, its peak of the time range, beside the mean CPU of its nodes in five minutes (from node_exporter, where it runs on the same machines). Full ports and idle CPU mean nodes bought for ports: a VIP is cheaper. Node and Job do not narrow it.",
+			id: 51, kind: rowsOf, width: 12, height: 8, title: "Did we buy nodes for their ports?", unit: share,
+			sortBy: "Ports", none: needsRules,
+			description: "Fill of each pool's most loaded node, its peak of the time range, beside the mean CPU of its nodes " +
+				"in five minutes (from node_exporter, where it runs on the same machines). Full ports and idle CPU mean nodes " +
+				"bought for ports: a VIP is cheaper. Node and Job do not narrow it.",
 			queries: []query{
 				{by(o, "max", "pool", "max_over_time("+ofPool(o, records.PoolFill)+"[$__range])"), ""},
-				{"avg by (" + o.ClusterLabel + ", pool) (\n  (" + cpu + ")\n  * on (" + machine + ") group_right () max by (" + machine + ", pool) (" + host(info) + ")\n)", ""},
+				{"avg by (" + o.ClusterLabel + ", pool) (\n  (" + cpu + ")\n  * on (" + machine + ") group_right () max by (" +
+					machine + ", pool) (" + host(info) + ")\n)", ""},
 			},
 			columns: []column{
 				{label: "pool", title: "Pool", width: 220},
@@ -195,27 +220,44 @@ func fleetGateways(o rules.Options) []panel {
 	const gateways = " Pool, Node and Job do not narrow it: it is recorded by gateway."
 	return []panel{
 		{
-			id: alerts.PanelFleetGateway, title: "Will a shared gateway run out?", unit: share, min: ptr(0), max: ptr(1), thresholds: []float64{t.PageClear, t.Page}, none: "no gateway is shared, or: " + needsRules,
-			description: "Probability that all nodes behind a gateway together reach its ceiling at a destination within " + o.PageHorizon + ", from the sum of their forecasts: the eight highest." + gateways,
-			queries:     []query{{peaks(o, shared, likely), told}},
+			id: alerts.PanelFleetGateway, title: "Will a shared gateway run out?", unit: share, min: ptr(0), max: ptr(1),
+			thresholds: []float64{t.PageClear, t.Page}, none: "no gateway is shared, or: " + needsRules,
+			description: "Probability that all nodes behind a gateway together reach its ceiling at a destination within " +
+				o.PageHorizon + ", from the sum of their forecasts: the eight highest." + gateways,
+			queries: []query{{peaks(o, shared, likely), told}},
 		},
 		{
-			id: 61, title: "When does a gateway run out?", unit: period, min: ptr(0), worstIsLow: true, thresholds: []float64{300, 3600}, none: "Nothing runs out within the hour, or: " + needsRules,
-			description: "Where the sum of the forecasts crosses the gateway's ceiling: the eight soonest. There is no line while nothing runs out within the longest horizon." + gateways,
-			queries:     []query{{left + " < +Inf\nand " + on(o, shared) + " bottomk(8, min_over_time(" + left + "[$__range] @ end()) < +Inf)", told}},
+			id: 61, title: "When does a gateway run out?", unit: period, min: ptr(0), worstIsLow: true,
+			thresholds: []float64{300, 3600}, none: "Nothing runs out within the hour, or: " + needsRules,
+			description: "Where the sum of the forecasts crosses the gateway's ceiling: the eight soonest. There is no line " +
+				"while nothing runs out within the longest horizon." + gateways,
+			queries: []query{{left + " < +Inf\nand " + on(o, shared) + " bottomk(8, min_over_time(" + left +
+				"[$__range] @ end()) < +Inf)", told}},
 		},
 		{
-			id: 62, title: "How full are gateways, over all nodes?", unit: share, min: ptr(0), thresholds: []float64{filling, full}, limits: "may hide", none: "no gateway is shared, or: " + needsRules,
-			description: "Ports held by all nodes behind a gateway for the eight fullest destinations, as a share of its ceiling; and what a destination may hold beyond that on nodes that do not show it." + gateways,
+			id: 62, title: "How full are gateways, over all nodes?", unit: share, min: ptr(0), thresholds: []float64{
+				filling,
+				full,
+			}, limits: "may hide", none: "no gateway is shared, or: " + needsRules,
+			description: "Ports held by all nodes behind a gateway for the eight fullest destinations, as a share of its " +
+				"ceiling; and what a destination may hold beyond that on nodes that do not show it." + gateways,
 			queries: []query{
-				{held + ceiling + "\nand " + on(o, shared) + " topk(8, max_over_time(" + held + "[$__range] @ end())" + ceiling + ")", told},
-				{unseen + ceiling + "\nand " + on(o, gateway) + " topk(8, max_over_time(" + unseen + "[$__range] @ end()))", "may hide {{protocol}} {{gateway}} {{" + o.ClusterLabel + "}}"},
+				{held + ceiling + "\nand " + on(o, shared) + " topk(8, max_over_time(" + held + "[$__range] @ end())" +
+					ceiling + ")", told},
+				{
+					unseen + ceiling + "\nand " + on(o, gateway) + " topk(8, max_over_time(" + unseen + "[$__range] @ end()))",
+					"may hide {{protocol}} {{gateway}} {{" + o.ClusterLabel + "}}",
+				},
 			},
 		},
 		{
-			id: 63, title: "How many flows open at a gateway?", unit: perSecond, min: ptr(0), none: "no gateway is shared, or: " + needsRules,
+			id: 63, title: "How many flows open at a gateway?", unit: perSecond, min: ptr(0),
+			none:        "no gateway is shared, or: " + needsRules,
 			description: "Flows opened per second by all nodes behind a gateway: the eight highest." + gateways,
-			queries:     []query{{peaks(o, gateway, ofGateway(o, records.GatewayOpened)), "{{protocol}} {{budget}} {{gateway}} {{" + o.ClusterLabel + "}}"}},
+			queries: []query{{
+				peaks(o, gateway, ofGateway(o, records.GatewayOpened)),
+				"{{protocol}} {{budget}} {{gateway}} {{" + o.ClusterLabel + "}}",
+			}},
 		},
 	}
 }

@@ -15,7 +15,8 @@ func ptr(f float64) *float64 { return &f }
 func node(o rules.Options) board {
 	b := board{
 		uid: alerts.BoardNode, title: "snatwatch / Node", one: true, starts: "destination",
-		description: "One node's port spaces: fill and forecast, what would help, hold times, arrivals, failures and the table's edge. Choose the node above.",
+		description: "One node's port spaces: fill and forecast, what would help, hold times, arrivals, failures and the " +
+			"table's edge. Choose the node above.",
 		rows: []row{
 			{"Ports", nodePorts(o)},
 			{"Hold times and arrivals", nodeFlows(o)},
@@ -35,7 +36,8 @@ func node(o rules.Options) board {
 // ofOne matches the one node by its name: Grafana writes a variable of one value as it is, which is no regular
 // expression where the name is an IPv6 address in brackets.
 func ofOne(expr string) string {
-	return strings.NewReplacer(`instance=~"$instance"`, `instance="$instance"`, `instance=~"$instance|"`, `instance="$instance"`).Replace(expr)
+	return strings.NewReplacer(`instance=~"$instance"`, `instance="$instance"`, `instance=~"$instance|"`,
+		`instance="$instance"`).Replace(expr)
 }
 
 func nodePorts(o rules.Options) []panel {
@@ -46,7 +48,8 @@ func nodePorts(o rules.Options) []panel {
 	ceiling := by(o, "max", agentBudget, sel(o, metrics.BudgetEffectivePorts))
 	fillOf := func(held string) string { return held + " / " + on(o, agentBudget) + " group_left () " + ceiling }
 	// Shown are the spaces that were fullest in the time range, since those of each step would be other ones.
-	peakFill := fmt.Sprintf("topk(%%d, max_over_time(%s[$__range] @ end()) / %s group_left () %s)", held, on(o, agentBudget), ceiling)
+	peakFill := fmt.Sprintf("topk(%%d, max_over_time(%s[$__range] @ end()) / %s group_left () %s)", held,
+		on(o, agentBudget), ceiling)
 	fullest := func(n int) string { return "\nand " + on(o, space) + " " + fmt.Sprintf(peakFill, n) }
 	now := "\nand " + on(o, space) + " topk(10, " + fillOf(held) + ")"
 	told := "{{destination}} {{protocol}} {{vip}} {{budget}}" + cluster
@@ -55,27 +58,37 @@ func nodePorts(o rules.Options) []panel {
 		return sel(o, name, named, at(o.PageHorizon)) + " offset " + o.PageHorizon
 	}
 	band := func(sign string) string {
-		return "clamp_min(max((" + ago(metrics.ForecastPortsMean) + " " + sign + " 1.645 * sqrt(" + ago(metrics.ForecastPortsVariance) + "))" + fullest(1) + "), 0)"
+		return "clamp_min(max((" + ago(metrics.ForecastPortsMean) + " " + sign + " 1.645 * sqrt(" +
+			ago(metrics.ForecastPortsVariance) + "))" + fullest(1) + "), 0)"
 	}
 	within := []query{}
 	for _, h := range metrics.HorizonValues() {
-		within = append(within, query{by(o, "max", "", sel(o, metrics.ExhaustionProbabilityMax, at(h))), "within " + h + cluster})
+		within = append(within, query{by(o, "max", "", sel(o, metrics.ExhaustionProbabilityMax, at(h))), "within " +
+			h + cluster})
 	}
 	cell := func(expr string) query { return query{by(o, "max", space, expr), ""} }
 	return []panel{
 		{
-			id: alerts.PanelNodeHeld, title: "How full is each destination's port space?", unit: share, min: ptr(0), thresholds: []float64{filling, full},
-			description: "Ports held, live and cooling, of the eight port spaces that were fullest in the time range, as a share of the effective ceiling. At 100 % new flows to that destination fail. The ports themselves stand in the table below.",
-			queries:     []query{{fillOf(held) + fullest(8), told}},
+			id: alerts.PanelNodeHeld, title: "How full is each destination's port space?", unit: share, min: ptr(0),
+			thresholds: []float64{filling, full},
+			description: "Ports held, live and cooling, of the eight port spaces that were fullest in the time range, as a " +
+				"share of the effective ceiling. At 100 % new flows to that destination fail. The ports themselves stand " +
+				"in the table below.",
+			queries: []query{{fillOf(held) + fullest(8), told}},
 		},
 		{
-			id: alerts.PanelNodeProbability, title: "How likely is exhaustion, and by when?", unit: share, thresholds: []float64{t.PageClear, t.Page}, min: ptr(0), max: ptr(1),
-			description: "The highest probability over destinations that the effective ceiling is reached by each horizon. The page is raised at the red line (at " + o.PageHorizon + ") and cleared below the orange one.",
-			queries:     within,
+			id: alerts.PanelNodeProbability, title: "How likely is exhaustion, and by when?", unit: share,
+			thresholds: []float64{t.PageClear, t.Page}, min: ptr(0), max: ptr(1),
+			description: "The highest probability over destinations that the effective ceiling is reached by each horizon. " +
+				"The page is raised at the red line (at " + o.PageHorizon + ") and cleared below the orange one.",
+			queries: within,
 		},
 		{
-			id: 115, kind: rowsOf, height: 10, title: "What does each destination hold, and when does it run out?", unit: countOf, sortBy: "Time left",
-			description: "The ten fullest port spaces: the median time that is left, the probability within " + o.PageHorizon + ", fill of the effective ceiling, ports held, of them by open flows and by flows that ended and cool down, and the change in a minute. Many cooling ones mean many short flows: reuse connections.",
+			id: 115, kind: rowsOf, height: 10, title: "What does each destination hold, and when does it run out?",
+			unit: countOf, sortBy: "Time left",
+			description: "The ten fullest port spaces: the median time that is left, the probability within " + o.PageHorizon +
+				", fill of the effective ceiling, ports held, of them by open flows and by flows that ended and cool down, and " +
+				"the change in a minute. Many cooling ones mean many short flows: reuse connections.",
 			queries: []query{
 				cell("clamp_max(" + left + ", " + pastHour + ")" + now),
 				cell(sel(o, metrics.ExhaustionProbability, named, at(o.PageHorizon)) + now),
@@ -87,8 +100,14 @@ func nodePorts(o rules.Options) []panel {
 			},
 			columns: []column{
 				{label: "destination", title: "Destination", width: 340},
-				{label: "Value #A", title: "Time left", width: 120, unit: period, thresholds: []float64{300, 3600}, worstIsLow: true, mappings: timeLeftOfSpace},
-				{label: "Value #B", title: "Within " + o.PageHorizon, width: 100, unit: share, thresholds: []float64{t.PageClear, t.Page}},
+				{
+					label: "Value #A", title: "Time left", width: 120, unit: period, thresholds: []float64{300, 3600},
+					worstIsLow: true, mappings: timeLeftOfSpace,
+				},
+				{
+					label: "Value #B", title: "Within " + o.PageHorizon, width: 100, unit: share,
+					thresholds: []float64{t.PageClear, t.Page},
+				},
 				{label: "Value #C", title: "Full", width: 200, unit: share, thresholds: []float64{filling, full}, gauge: true},
 				{label: "Value #D", title: "Held", width: 90},
 				{label: "Value #E", title: "Live", width: 90},
@@ -102,33 +121,43 @@ func nodePorts(o rules.Options) []panel {
 			},
 		},
 		{
-			id: 111, title: "Did the forecast of " + o.PageHorizon + " before come true?", unit: countOf, min: ptr(0), bandLow: "low", bandHigh: "high", limits: "effective ceiling",
-			description: "Ports held of the port space that was fullest in the time range, and the forecast that was made of each moment " + o.PageHorizon + " before it, with the band that holds nine outcomes of ten. Where held ports leave the band the forecast was wrong: trust it less.",
+			id: 111, title: "Did the forecast of " + o.PageHorizon + " before come true?", unit: countOf, min: ptr(0),
+			bandLow: "low", bandHigh: "high", limits: "effective ceiling",
+			description: "Ports held of the port space that was fullest in the time range, and the forecast that was " +
+				"made of each moment " + o.PageHorizon + " before it, with the band that holds nine outcomes of ten. Where held " +
+				"ports leave the band the forecast was wrong: trust it less.",
 			queries: []query{
 				{held + fullest(1), "held {{destination}}"},
 				{ago(metrics.ForecastPortsMean) + fullest(1), "forecast {{destination}}"},
 				{band("-"), "low"},
 				{band("+"), "high"},
-				{"max(" + sel(o, metrics.BudgetEffectivePorts) + "\nand " + on(o, agentBudget) + " " + fmt.Sprintf(peakFill, 1) + ")", "effective ceiling"},
+				{"max(" + sel(o, metrics.BudgetEffectivePorts) + "\nand " + on(o, agentBudget) + " " + fmt.Sprintf(peakFill, 1) +
+					")", "effective ceiling"},
 			},
 		},
 		{
-			id: 112, title: "When does it run out?", unit: period, min: ptr(0), worstIsLow: true, thresholds: []float64{300, 3600}, none: "Nothing runs out within the hour",
-			description: "Median time to exhaustion of the eight port spaces that came closest in the time range. There is no line while nothing runs out within the longest horizon.",
-			queries:     []query{{left + " < +Inf\nand " + on(o, space) + " bottomk(8, min_over_time(" + left + "[$__range] @ end()) < +Inf)", told}},
+			id: 112, title: "When does it run out?", unit: period, min: ptr(0), worstIsLow: true,
+			thresholds: []float64{300, 3600}, none: "Nothing runs out within the hour",
+			description: "Median time to exhaustion of the eight port spaces that came closest in the time range. There is no " +
+				"line while nothing runs out within the longest horizon.",
+			queries: []query{{left + " < +Inf\nand " + on(o, space) + " bottomk(8, min_over_time(" + left +
+				"[$__range] @ end()) < +Inf)", told}},
 		},
 		{
 			id: 113, title: "Are ports live or cooling?", unit: countOf, min: ptr(0),
-			description: "Ports of open flows, and ports waiting for their cool-down, over all destinations. Many cooling ones mean many short flows: reuse connections.",
+			description: "Ports of open flows, and ports waiting for their cool-down, over all destinations. Many cooling " +
+				"ones mean many short flows: reuse connections.",
 			queries: []query{
 				{by(o, "sum", "protocol", sel(o, metrics.PortsLive)), "live {{protocol}}" + cluster},
 				{by(o, "sum", "protocol", sel(o, metrics.PortsCooling)), "cooling {{protocol}}" + cluster},
 			},
 		},
 		{
-			id: 116, kind: rowsOf, width: 12, title: "What would help, by how many ports?", unit: countOf, sortBy: "Ports gained", none: "nothing is near its end, or: needs a newer agent",
-			description: "What the node's page advises for budgets that are near their end: ports that each measure adds to a port space.",
-			queries:     []query{{by(o, "max", agent+", budget, measure", sel(o, metrics.AdvicePorts)), ""}},
+			id: 116, kind: rowsOf, width: 12, title: "What would help, by how many ports?", unit: countOf,
+			sortBy: "Ports gained", none: "nothing is near its end, or: needs a newer agent",
+			description: "What the node's page advises for budgets that are near their end: ports that each measure " +
+				"adds to a port space.",
+			queries: []query{{by(o, "max", agent+", budget, measure", sel(o, metrics.AdvicePorts)), ""}},
 			columns: []column{
 				{label: "measure", title: "Measure", width: 260},
 				{label: "Value", title: "Ports gained", width: 120},
@@ -146,11 +175,14 @@ func nodeOwners(o rules.Options) panel {
 	const owned = space + ", owner_kind, owner, owner_container"
 	held := by(o, "max", owned, sel(o, metrics.OwnerPortsHeld, `owner!="other"`))
 	workload := by(o, "max", agent+", owner_kind, owner, workload", sel(o, metrics.OwnerInfo))
-	named := "(" + held + "\n* " + on(o, agent+", owner_kind, owner") + " group_left (workload) " + workload + ")\nor " + on(o, owned) + " " + held
+	named := "(" + held + "\n* " + on(o, agent+", owner_kind, owner") + " group_left (workload) " + workload + ")\nor " +
+		on(o, owned) + " " + held
 	return panel{
-		id: 117, kind: rowsOf, width: 12, title: "Who holds the ports?", unit: countOf, sortBy: "Held", none: "no owner is known, or: needs a newer agent",
-		description: "The twenty owners that hold the most ports of one destination: pods, containers, systemd units, processes, or clients of a gateway. Unknown are flows that the agent never saw open.",
-		queries:     []query{{"topk(20, " + named + ")", ""}},
+		id: 117, kind: rowsOf, width: 12, title: "Who holds the ports?", unit: countOf, sortBy: "Held",
+		none: "no owner is known, or: needs a newer agent",
+		description: "The twenty owners that hold the most ports of one destination: pods, containers, systemd units, " +
+			"processes, or clients of a gateway. Unknown are flows that the agent never saw open.",
+		queries: []query{{"topk(20, " + named + ")", ""}},
 		columns: []column{
 			{label: "owner", title: "Owner", width: 260},
 			{label: "Value", title: "Held", width: 80},
@@ -177,22 +209,32 @@ func nodeFlows(o rules.Options) []panel {
 		},
 		{
 			id: 121, kind: density, title: "How long do flows live?", unit: seconds,
-			description: "Lifetimes of flows that ended, open to close, as a heat map. When these grow, a destination has become slow or connections leak.",
-			queries:     []query{{"sum by (le) (" + rate(suffix(o, metrics.LifetimeSeconds, "_bucket")) + ")", "{{le}}"}},
+			description: "Lifetimes of flows that ended, open to close, as a heat map. When these grow, a destination has " +
+				"become slow or connections leak.",
+			queries: []query{{"sum by (le) (" + rate(suffix(o, metrics.LifetimeSeconds, "_bucket")) + ")", "{{le}}"}},
 		},
 		{
 			id: 122, title: "How many flows open?", unit: perSecond, min: ptr(0),
 			description: "Flows opened per second.",
-			queries:     []query{{by(o, "sum", "budget, protocol", rate(sel(o, metrics.FlowsOpened))), "{{budget}} {{protocol}}" + cluster}},
+			queries: []query{{
+				by(o, "sum", "budget, protocol", rate(sel(o, metrics.FlowsOpened))),
+				"{{budget}} {{protocol}}" + cluster,
+			}},
 		},
 		{
 			id: alerts.PanelNodeClosed, title: "How do flows end?", unit: perSecond, min: ptr(0),
-			description: "Flows ended per second by reason. idle under TCP: the NAT forgot a flow that the application still holds.",
-			queries:     []query{{by(o, "sum", "reason, protocol", rate(sel(o, metrics.FlowsClosed))), "{{reason}} {{protocol}}" + cluster}},
+			description: "Flows ended per second by reason. idle under TCP: the NAT forgot a flow that the " +
+				"application still holds.",
+			queries: []query{{
+				by(o, "sum", "reason, protocol", rate(sel(o, metrics.FlowsClosed))),
+				"{{reason}} {{protocol}}" + cluster,
+			}},
 		},
 		{
-			id: 124, kind: rowsOf, title: "Which owner opens the most flows, and how long do they live?", unit: perSecond, sortBy: "Opens", none: "no owner is known, or: needs a newer agent",
-			description: "The ten owners that open the most flows a second, and how long their latest flows that ended had lived. A leak or a slow caller is the one whose flows live long.",
+			id: 124, kind: rowsOf, title: "Which owner opens the most flows, and how long do they live?", unit: perSecond,
+			sortBy: "Opens", none: "no owner is known, or: needs a newer agent",
+			description: "The ten owners that open the most flows a second, and how long their latest flows that ended had " +
+				"lived. A leak or a slow caller is the one whose flows live long.",
 			queries: []query{
 				{opensOf(o), ""},
 				{by(o, "max", ofOwner, sel(o, metrics.OwnerLifetimeSeconds)) + "\nand " + on(o, ofOwner) + " " + opensOf(o), ""},
@@ -227,17 +269,27 @@ func nodeFailures(o rules.Options) []panel {
 	}
 	return []panel{
 		{
-			id: alerts.PanelNodeFailures, title: "Do opens fail, and why?", unit: perSecond, min: ptr(0), none: "no sensor for failures on this node",
-			description: "Flows per second that did not open, by cause. ports: for lack of ports; refused: answered by a RST; unanswered: no answer although ports were left.",
-			queries:     []query{{by(o, "sum", "cause, protocol", rate(sel(o, metrics.OpenFailures))), "{{cause}} {{protocol}}" + cluster}},
+			id: alerts.PanelNodeFailures, title: "Do opens fail, and why?", unit: perSecond, min: ptr(0),
+			none: "no sensor for failures on this node",
+			description: "Flows per second that did not open, by cause. ports: for lack of ports; refused: answered by a RST; " +
+				"unanswered: no answer although ports were left.",
+			queries: []query{{
+				by(o, "sum", "cause, protocol", rate(sel(o, metrics.OpenFailures))),
+				"{{cause}} {{protocol}}" + cluster,
+			}},
 		},
 		{
 			id: 133, title: "How many flows wait for an answer?", unit: countOf, min: ptr(0),
-			description: "Flows whose first packet went unanswered and was sent again. They rise some seconds before opens fail.",
-			queries:     []query{{by(o, "sum", "budget, protocol", sel(o, metrics.OpeningStalled)), "{{budget}} {{protocol}}" + cluster}},
+			description: "Flows whose first packet went unanswered and was sent again. They rise some seconds " +
+				"before opens fail.",
+			queries: []query{{
+				by(o, "sum", "budget, protocol", sel(o, metrics.OpeningStalled)),
+				"{{budget}} {{protocol}}" + cluster,
+			}},
 		},
 		{
-			id: 131, title: "Does the kernel drop new flows?", unit: "pps", min: ptr(0), none: "conntrack is not read on this node",
+			id: 131, title: "Does the kernel drop new flows?", unit: "pps", min: ptr(0),
+			none:        "conntrack is not read on this node",
 			description: "insert_failed and drop of the kernel's conntrack, on machines that translate themselves.",
 			queries: []query{
 				{by(o, "sum", "", rate(sel(o, metrics.ConntrackInsertFailed))), "insert_failed" + cluster},
@@ -245,21 +297,30 @@ func nodeFailures(o rules.Options) []panel {
 			},
 		},
 		{
-			id: 134, title: "How hard does the kernel search for a port?", unit: "ops", min: ptr(0), none: "conntrack is not read on this node",
-			description: "Ports that the kernel's search found taken, per second. On machines that translate themselves it rises steeply long before new flows are dropped.",
-			queries:     []query{{by(o, "sum", "", rate(sel(o, metrics.ConntrackFound))), "taken" + cluster}},
+			id: 134, title: "How hard does the kernel search for a port?", unit: "ops", min: ptr(0),
+			none: "conntrack is not read on this node",
+			description: "Ports that the kernel's search found taken, per second. On machines that translate themselves it " +
+				"rises steeply long before new flows are dropped.",
+			queries: []query{{by(o, "sum", "", rate(sel(o, metrics.ConntrackFound))), "taken" + cluster}},
 		},
 		{
-			id: 132, title: "Is the conntrack table near its own limit?", unit: share, min: ptr(0), thresholds: []float64{0.75}, none: "conntrack is not read on this node",
-			description: "Entries against the limit. Prometheus's node-mixin alerts on this at 75 % (NodeHighNumberConntrackEntriesUsed).",
-			queries:     []query{{by(o, "max", "netns", sel(o, metrics.ConntrackEntries)+" / "+sel(o, metrics.ConntrackEntriesLimit)), "network namespace {{netns}}" + cluster}},
+			id: 132, title: "Is the conntrack table near its own limit?", unit: share, min: ptr(0),
+			thresholds: []float64{0.75}, none: "conntrack is not read on this node",
+			description: "Entries against the limit. Prometheus's node-mixin alerts on this at 75 % " +
+				"(NodeHighNumberConntrackEntriesUsed).",
+			queries: []query{{by(o, "max", "netns", sel(o, metrics.ConntrackEntries)+" / "+sel(o,
+				metrics.ConntrackEntriesLimit)), "network namespace {{netns}}" + cluster}},
 		},
 		{
-			id: alerts.PanelNodeTier, kind: rowsOf, width: 12, title: "What is the budget, and what would the next tier give?", unit: countOf, sortBy: "Contradicted",
-			description: "Ports in each port space now, nodes left before the share shrinks, and the ports after that; and whether what is seen contradicts the budget: then its ports or its cool-down are wrong, and the forecast with them.",
+			id: alerts.PanelNodeTier, kind: rowsOf, width: 12, title: "What is the budget, and what would the next tier give?",
+			unit: countOf, sortBy: "Contradicted",
+			description: "Ports in each port space now, nodes left before the share shrinks, and the ports after that; and " +
+				"whether what is seen contradicts the budget: then its ports or its cool-down are wrong, and the " +
+				"forecast with them.",
 			queries: []query{
 				budget("max", metrics.BudgetPorts, `protocol="tcp"`), budget("min", metrics.PoolNodesToNextTier),
-				budget("max", metrics.NextTierPorts), budget("max", metrics.BudgetContradicted), budget("max", metrics.BudgetAllPorts),
+				budget("max", metrics.NextTierPorts), budget("max", metrics.BudgetContradicted),
+				budget("max", metrics.BudgetAllPorts),
 			},
 			columns: []column{
 				{label: "budget", title: "Budget", width: 110},

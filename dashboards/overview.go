@@ -23,37 +23,52 @@ const (
 func overview(o rules.Options) board {
 	return board{
 		uid: "snatwatch-overview", title: "snatwatch / Overview",
-		description: "Which node, which gateway and which destination runs out of SNAT ports first, when, and is anything failing now?",
-		starts:      o.ClusterLabel,
+		description: "Which node, which gateway and which destination runs out of SNAT ports first, when, and is " +
+			"anything failing now?",
+		starts: o.ClusterLabel,
 		rows: []row{
 			{"Now", append(headline(o), first(o))},
 			{"Which, and why", []panel{
 				{
-					id: 22, title: "Which pool's fullest node fills up?", unit: share, thresholds: []float64{filling, full}, min: ptr(0), coarse: true,
-					description: "Fill of the fullest port space of the most loaded node of each pool, against the effective ceiling: the eight fullest.",
-					queries:     []query{{peaksOfPools(o, "max", fillOfNodes(o)), "{{budget}} {{protocol}} {{pool}} {{" + o.ClusterLabel + "}}"}},
+					id: 22, title: "Which pool's fullest node fills up?", unit: share, thresholds: []float64{filling, full},
+					min: ptr(0), coarse: true,
+					description: "Fill of the fullest port space of the most loaded node of each pool, against the effective " +
+						"ceiling: the eight fullest.",
+					queries: []query{{peaksOfPools(o, "max", fillOfNodes(o)), "{{budget}} {{protocol}} {{pool}} {{" +
+						o.ClusterLabel + "}}"}},
 				},
 				{
-					id: 23, title: "Which nodes are fullest?", unit: share, thresholds: []float64{filling, full}, min: ptr(0), coarse: true,
-					description: "Fill of the fullest port space of the eight nodes that were fullest in the time range, against the effective ceiling.",
-					queries:     []query{{fullestNodes(o), "{{budget}} {{protocol}} {{instance}} {{" + o.ClusterLabel + "}}"}},
+					id: 23, title: "Which nodes are fullest?", unit: share, thresholds: []float64{filling, full}, min: ptr(0),
+					coarse: true,
+					description: "Fill of the fullest port space of the eight nodes that were fullest in the time range, against " +
+						"the effective ceiling.",
+					queries: []query{{fullestNodes(o), "{{budget}} {{protocol}} {{instance}} {{" + o.ClusterLabel + "}}"}},
 				},
 				{
-					id: 31, coarse: true, title: "Do opens fail, and why?", unit: perSecond, min: ptr(0), none: "no agent has a sensor for failures",
-					description: "Flows per second that did not open. ports: for lack of ports; refused: answered by a RST; unanswered: no answer although ports were left.",
-					queries:     []query{{by(o, "sum", "cause", rate(sel(o, metrics.OpenFailures))), "{{cause}} {{" + o.ClusterLabel + "}}"}},
+					id: 31, coarse: true, title: "Do opens fail, and why?", unit: perSecond, min: ptr(0),
+					none: "no agent has a sensor for failures",
+					description: "Flows per second that did not open. ports: for lack of ports; refused: answered by a RST; " +
+						"unanswered: no answer although ports were left.",
+					queries: []query{{by(o, "sum", "cause", rate(sel(o, metrics.OpenFailures))), "{{cause}} {{" +
+						o.ClusterLabel + "}}"}},
 				},
 				{
 					id: 32, title: "Do more flows arrive?", unit: perSecond, min: ptr(0), none: needsRules,
-					description: "Flows opened per second by pool: the eight that opened most. It is recorded every two minutes; Node and Job do not narrow it.",
-					queries:     []query{{peaks(o, "pool, budget, protocol", ofPool(o, records.PoolOpened)), "{{budget}} {{protocol}} {{pool}} {{" + o.ClusterLabel + "}}"}},
+					description: "Flows opened per second by pool: the eight that opened most. It is recorded every two minutes; " +
+						"Node and Job do not narrow it.",
+					queries: []query{{
+						peaks(o, "pool, budget, protocol", ofPool(o, records.PoolOpened)),
+						"{{budget}} {{protocol}} {{pool}} {{" + o.ClusterLabel + "}}",
+					}},
 				},
 				{
 					id: 33, coarse: true, width: 24, title: "Are ports held longer?", unit: period, min: ptr(0),
-					description: "Mean hold time (lifetime and cool-down) of ports released in the interval, by budget. When it grows while no more flows arrive, a destination has become slow or connections leak.",
+					description: "Mean hold time (lifetime and cool-down) of ports released in the interval, by budget. When it " +
+						"grows while no more flows arrive, a destination has become slow or connections leak.",
 					queries: []query{{fmt.Sprintf("%s\n/\n(%s > 0)",
 						by(o, "sum", "budget, protocol", rate(suffix(o, metrics.HoldSeconds, "_sum"))),
-						by(o, "sum", "budget, protocol", rate(suffix(o, metrics.HoldSeconds, "_count")))), "{{budget}} {{protocol}} {{" + o.ClusterLabel + "}}"}},
+						by(o, "sum", "budget, protocol",
+							rate(suffix(o, metrics.HoldSeconds, "_count")))), "{{budget}} {{protocol}} {{" + o.ClusterLabel + "}}"}},
 				},
 			}},
 		},
@@ -63,15 +78,17 @@ func overview(o rules.Options) board {
 // fillOfNodes is the fill of the fullest port space of each node.
 func fillOfNodes(o rules.Options) func(of, still func(series string) string) string {
 	return func(of, still func(series string) string) string {
-		return of(sel(o, metrics.BusiestPortsHeld)) + " / " + on(o, agentBudget) + " group_left () " + by(o, "max", agentBudget, still(sel(o, metrics.BudgetEffectivePorts)))
+		return of(sel(o, metrics.BusiestPortsHeld)) + " / " + on(o, agentBudget) + " group_left () " +
+			by(o, "max", agentBudget, still(sel(o, metrics.BudgetEffectivePorts)))
 	}
 }
 
-// fullestNodes draws the fill of the eight nodes that were fullest in the time range. They are chosen before anything is
-// worked out of what they tell.
+// fullestNodes draws the fill of the eight nodes that were fullest in the time range. They are chosen before anything
+// is worked out of what they tell.
 func fullestNodes(o rules.Options) string {
 	busiest, ceiling := sel(o, metrics.BusiestPortsHeld), sel(o, metrics.BudgetEffectivePorts)
-	fullest := "topk(8, " + by(o, "max", agentBudget, "max_over_time("+busiest+"[$__range] @ end())") + " / " + by(o, "max", agentBudget, ceiling+" @ end()") + ")"
+	fullest := "topk(8, " + by(o, "max", agentBudget, "max_over_time("+busiest+"[$__range] @ end())") + " / " +
+		by(o, "max", agentBudget, ceiling+" @ end()") + ")"
 	of := func(name string) string {
 		return by(o, "max", agentBudget, name+"\nand "+on(o, agentBudget)+" "+fullest)
 	}
@@ -82,51 +99,67 @@ func fullestNodes(o rules.Options) string {
 func headline(o rules.Options) []panel {
 	t := o.Thresholds
 	failed := sel(o, metrics.OpenFailures, `cause="`+metrics.CausePorts+`"`)
-	fullGateway := "(" + ofGateway(o, records.GatewayHeld) + " >= " + on(o, gateway) + " group_left () " + fmt.Sprint(full) + " * " + ofGateway(o, records.GatewayPorts) + ")"
+	fullGateway := "(" + ofGateway(o, records.GatewayHeld) + " >= " + on(o, gateway) + " group_left () " +
+		fmt.Sprint(full) + " * " + ofGateway(o, records.GatewayPorts) + ")"
 	unanswered := "rate(" + sel(o, metrics.OpenFailures, `cause="`+metrics.CauseUnanswered+`"`) + "[2m])"
 	exact := sel(o, metrics.LedgerExact)
 	return []panel{
 		{
-			id: 11, kind: number, width: 4, title: "Is exhaustion likely?", unit: share, thresholds: []float64{t.PageClear, t.Page},
-			description: "The highest probability over all nodes and destinations, and over all shared gateways and destinations, that the effective ceiling is reached within " + o.PageHorizon + ". The page is raised at the red threshold.",
+			id: 11, kind: number, width: 4, title: "Is exhaustion likely?", unit: share,
+			thresholds: []float64{t.PageClear, t.Page},
+			description: "The highest probability over all nodes and destinations, and over all shared gateways and " +
+				"destinations, that the effective ceiling is reached within " + o.PageHorizon +
+				". The page is raised at the red threshold.",
 			queries: []query{
 				{"max(" + sel(o, metrics.ExhaustionProbabilityMax, at(o.PageHorizon)) + ")", "a node"},
 				{"max(" + behind(o, ofGateway(o, records.GatewayProbability, at(o.PageHorizon))) + ")", "a gateway"},
 			},
 		},
 		{
-			id: 12, kind: number, width: 5, title: "When does the first run out?", unit: period, worstIsLow: true, thresholds: []float64{300, 3600},
-			mappings: timeLeft, none: "needs a newer agent",
-			description: "The shortest median time to exhaustion over all nodes and destinations, and over all shared gateways and destinations.",
+			id: 12, kind: number, width: 5, title: "When does the first run out?", unit: period, worstIsLow: true,
+			thresholds: []float64{300, 3600},
+			mappings:   timeLeft, none: "needs a newer agent",
+			description: "The shortest median time to exhaustion over all nodes and destinations, and over all shared " +
+				"gateways and destinations.",
 			queries: []query{
 				{"clamp_max(min(" + sel(o, metrics.SoonestExhaustion) + "), " + pastHour + ")", "a node"},
 				{"clamp_max(min(" + behind(o, ofGateway(o, records.GatewayTime)) + "), " + pastHour + ")", "a gateway"},
 			},
 		},
 		{
-			id: 13, kind: number, width: 6, title: "Do opens fail for lack of ports?", unit: perSecond, thresholds: []float64{0.001}, none: "no agent has a sensor for it",
-			description: "Flows per second that stayed unanswered while their port space was at its effective ceiling, on their node, and how many there were in an hour; and over all nodes behind a full gateway. Any is too many.",
+			id: 13, kind: number, width: 6, title: "Do opens fail for lack of ports?", unit: perSecond,
+			thresholds: []float64{0.001}, none: "no agent has a sensor for it",
+			description: "Flows per second that stayed unanswered while their port space was at its effective ceiling, on " +
+				"their node, and how many there were in an hour; and over all nodes behind a full gateway. Any is too many.",
 			queries: []query{
 				{"sum(rate(" + failed + "[2m]))", "now"},
 				{"sum(increase(" + failed + "[1h]))", inAnHour},
 				{
-					"sum(" + unanswered + " * " + on(o, agent+", budget") + " group_left (gateway) " + budgetInfo(o, `scope="shared"`) +
-						"\nand " + on(o, gateway) + " " + fullGateway + ")\nor\n0 * count(" + ofGateway(o, records.GatewayPorts) + ")", "now, at a gateway",
+					"sum(" + unanswered + " * " + on(o, agent+", budget") + " group_left (gateway) " +
+						budgetInfo(o, `scope="shared"`) +
+						"\nand " + on(o, gateway) + " " + fullGateway + ")\nor\n0 * count(" + ofGateway(o, records.GatewayPorts) +
+						")", "now, at a gateway",
 				},
 			},
 			units: map[string]string{inAnHour: countOf},
 		},
 		{
-			id: 14, kind: number, width: 4, title: "What is full now?", unit: countOf, thresholds: []float64{1}, none: "needs a newer agent",
-			description: "Nodes that failed to open flows for lack of ports within two minutes or whose fullest port space is 98 % of the effective ceiling, and shared gateways of which all nodes together hold as much to a destination.",
+			id: 14, kind: number, width: 4, title: "What is full now?", unit: countOf, thresholds: []float64{1},
+			none: "needs a newer agent",
+			description: "Nodes that failed to open flows for lack of ports within two minutes or whose fullest port space is " +
+				"98 % of the effective ceiling, and shared gateways of which all nodes together hold as much to a destination.",
 			queries: []query{
-				{counted(by(o, "count", "instance", nodeFull(o)+"\nor\n(increase("+failed+"[2m]) > 0)"), sel(o, metrics.BudgetEffectivePorts)), "nodes"},
+				{counted(by(o, "count", "instance", nodeFull(o)+"\nor\n(increase("+failed+"[2m]) > 0)"),
+					sel(o, metrics.BudgetEffectivePorts)), "nodes"},
 				{counted(by(o, "count", "gateway", behind(o, fullGateway)), ofGateway(o, records.GatewayPorts)), "gateways"},
 			},
 		},
 		{
-			id: 15, kind: number, width: 5, title: "Can the agents be trusted?", unit: countOf, thresholds: []float64{1}, none: "no agent answers",
-			description: "Agents of the last day whose target does not answer; agents whose ledger is inexact; and agents that have not watched for as long as a cool-down yet. Which: the board of agents. Pool and Node do not narrow the first.",
+			id: 15, kind: number, width: 5, title: "Can the agents be trusted?", unit: countOf, thresholds: []float64{1},
+			none: "no agent answers",
+			description: "Agents of the last day whose target does not answer; agents whose ledger is inexact; and agents " +
+				"that have not watched for as long as a cool-down yet. Which: the board of agents. Pool and Node do " +
+				"not narrow the first.",
 			queries: []query{
 				{counted(agentsDown(o), ofTarget(o, "up")), "down"},
 				{counted(by(o, "count", agent, exact+" == 0"), exact), "inexact"},
@@ -140,7 +173,8 @@ const inAnHour = "in an hour"
 
 // nodeFull are the budgets of nodes whose fullest port space is full.
 func nodeFull(o rules.Options) string {
-	return fmt.Sprintf("(%s >= %g * %s)", by(o, "max", agentBudget, sel(o, metrics.BusiestPortsHeld)), full, by(o, "max", agentBudget, sel(o, metrics.BudgetEffectivePorts)))
+	return fmt.Sprintf("(%s >= %g * %s)", by(o, "max", agentBudget, sel(o, metrics.BusiestPortsHeld)), full,
+		by(o, "max", agentBudget, sel(o, metrics.BudgetEffectivePorts)))
 }
 
 // agentsDown are targets that do not answer and were agents at one of some moments within a day: who has been up for
@@ -163,28 +197,38 @@ func first(o rules.Options) panel {
 	fill := node(metrics.BusiestPortsHeld) + " / " + node(metrics.BudgetEffectivePorts)
 	likely := func(horizon string) string { return node(metrics.ExhaustionProbabilityMax, at(horizon)) }
 	// The worst: most likely to run out, and the fullest of those that are as likely. One selector reads all three.
-	worst := "\nand " + on(o, agentBudget) + " topk(15, " + by(o, "sum", agentBudget, ofNode(o, "", fmt.Sprintf(`__name__=~"%s|%s"`, metrics.ExhaustionProbabilityMax, records.NodeFill),
-		fmt.Sprintf(`horizon=~"%s|%s|"`, o.PageHorizon, o.TicketHorizon))) + ")"
+	worst := "\nand " + on(o, agentBudget) + " topk(15, " +
+		by(o, "sum", agentBudget, ofNode(o, "", fmt.Sprintf(`__name__=~"%s|%s"`, metrics.ExhaustionProbabilityMax,
+			records.NodeFill),
+			fmt.Sprintf(`horizon=~"%s|%s|"`, o.PageHorizon, o.TicketHorizon))) + ")"
 	of := func(name string, more ...string) string { return by(o, "max", shared, ofGateway(o, name, more...)) }
 	ports := by(o, "max", gateway, ofGateway(o, records.GatewayPorts))
 	fillShared := of(records.GatewayHeld) + " / " + on(o, gateway) + " group_left () " + ports
-	worstShared := fmt.Sprintf("\nand %s topk(5, %s + %s + %s)", on(o, shared), of(records.GatewayProbability, at(o.PageHorizon)), of(records.GatewayProbability, at(o.TicketHorizon)),
+	worstShared := fmt.Sprintf("\nand %s topk(5, %s + %s + %s)", on(o, shared), of(records.GatewayProbability,
+		at(o.PageHorizon)), of(records.GatewayProbability, at(o.TicketHorizon)),
 		behind(o, fillShared))
 	// Rows of a table join where their labels are equal, so each column names the destination that runs out first,
 	// but of agents that do not tell it.
-	soonest := "bottomk by (" + o.ClusterLabel + ", " + agentBudget + ") (1, " + by(o, "max", space, sel(o, metrics.SoonestExhaustion)) + ")"
+	soonest := "bottomk by (" + o.ClusterLabel + ", " + agentBudget + ") (1, " +
+		by(o, "max", space, sel(o, metrics.SoonestExhaustion)) + ")"
 	both := func(ofNode, ofGateway string) query {
 		rows := "(" + ofNode + ")" + worst
-		return query{"(" + rows + ")\n* " + on(o, agentBudget) + " group_left (vip, destination) (" + soonest + " >= bool 0)\nor\n(" +
-			rows + "\nunless " + on(o, agentBudget) + " " + sel(o, metrics.SoonestExhaustion) + ")\nor\n(" + ofGateway + ")" + worstShared, ""}
+		return query{"(" + rows + ")\n* " + on(o, agentBudget) + " group_left (vip, destination) (" + soonest +
+			" >= bool 0)\nor\n(" +
+			rows + "\nunless " + on(o, agentBudget) + " " + sel(o, metrics.SoonestExhaustion) + ")\nor\n(" + ofGateway + ")" +
+			worstShared, ""}
 	}
 	clamp := func(expr string) string { return "clamp_max(" + expr + ", " + pastHour + ")" }
 	held := node(metrics.BusiestPortsHeld)
 	minuteAgo := func(expr string) string { return expr + " offset 1m" }
 	return panel{
 		id: 21, kind: rowsOf, height: 16, title: "What runs out first, and what helps?", unit: countOf, sortBy: "Time left",
-		description: "The fifteen nodes and five gateways most likely to run out of ports, and the fullest of those that are as likely: the destination that runs out first and the median time that is left, the probability within " + o.PageHorizon +
-			", fill and ports held of the fullest port space and their change in a minute; who holds the most ports to the destination, and how many; and of what the node's page advises, what gains the most ports. A node leads to its board, its page and the runbook.",
+		description: "The fifteen nodes and five gateways most likely to run out of ports, and the fullest of those that " +
+			"are as likely: the destination that runs out first and the median time that is left, the probability within " +
+			o.PageHorizon +
+			", fill and ports held of the fullest port space and their change in a minute; who holds the most ports to " +
+			"the destination, and how many; and of what the node's page advises, what gains the most ports. A node leads " +
+			"to its board, its page and the runbook.",
 		queries: []query{
 			{clamp(soonest) + worst + "\nor\n" + clamp(of(records.GatewayTime)) + worstShared, ""},
 			both(likely(o.PageHorizon), of(records.GatewayProbability, at(o.PageHorizon))),
@@ -192,21 +236,37 @@ func first(o rules.Options) panel {
 			both(held, of(records.GatewayHeld)),
 			both(held+" - "+by(o, "max", agentBudget, minuteAgo(sel(o, metrics.BusiestPortsHeld))),
 				of(records.GatewayHeld)+" - "+by(o, "max", shared, minuteAgo(ofGateway(o, records.GatewayHeld)))),
-			{by(o, "max", agent+", budget, measure", "topk by ("+o.ClusterLabel+", "+agent+", budget) (1, "+sel(o, metrics.AdvicePorts)+")") +
+			{by(o, "max", agent+", budget, measure", "topk by ("+o.ClusterLabel+", "+agent+", budget) (1, "+sel(o,
+				metrics.AdvicePorts)+")") +
 				strings.Replace(worst, on(o, agentBudget), on(o, agent+", budget"), 1), ""},
-			{by(o, "max", space+", owner", "topk by ("+o.ClusterLabel+", "+agentBudget+") (1, "+sel(o, metrics.SoonestOwnerHeld)+")") + worst, ""},
+			{by(o, "max", space+", owner", "topk by ("+o.ClusterLabel+", "+agentBudget+") (1, "+
+				sel(o, metrics.SoonestOwnerHeld)+")") + worst, ""},
 		},
 		columns: []column{
-			{label: "instance", title: "Node", width: 270, links: append(nodeLinks("Cluster"), link{"The runbook", o.RunbookURL + "SnatExhaustionPredicted.md"})},
+			{label: "instance", title: "Node", width: 270, links: append(nodeLinks("Cluster"),
+				link{"The runbook", o.RunbookURL + "SnatExhaustionPredicted.md"})},
 			{label: "destination", title: "Destination", width: 310},
-			{label: "Value #A", title: "Time left", width: 110, unit: period, thresholds: []float64{300, 3600}, worstIsLow: true, mappings: timeLeft},
-			{label: "Value #B", title: "Within " + o.PageHorizon, width: 90, unit: share, thresholds: []float64{t.PageClear, t.Page}},
+			{
+				label: "Value #A", title: "Time left", width: 110, unit: period, thresholds: []float64{300, 3600},
+				worstIsLow: true, mappings: timeLeft,
+			},
+			{
+				label: "Value #B", title: "Within " + o.PageHorizon, width: 90, unit: share,
+				thresholds: []float64{t.PageClear, t.Page},
+			},
 			{label: "Value #C", title: "Full", width: 150, unit: share, thresholds: []float64{filling, full}, gauge: true},
 			{label: "Value #D", title: "Held", width: 80, unit: countOf},
-			{label: "Value #E", title: "In a minute", width: 100, unit: countOf, mappings: []dashboard.ValueMapping{mapNull(shownAs("–", "transparent"))}},
+			{
+				label: "Value #E", title: "In a minute", width: 100, unit: countOf,
+				mappings: []dashboard.ValueMapping{mapNull(shownAs("–", "transparent"))},
+			},
 			{label: "owner", title: "Most held by", width: 200},
-			{label: "Value #G", title: "Of them", width: 80, unit: countOf, mappings: []dashboard.ValueMapping{mapNull(shownAs("–", "transparent"))}},
-			{label: "gateway", title: "Gateway", width: 130, links: []link{{"The fleet's board", "/d/" + alerts.BoardFleet + "?${datasource:queryparam}&${__url_time_range}"}}},
+			{
+				label: "Value #G", title: "Of them", width: 80, unit: countOf,
+				mappings: []dashboard.ValueMapping{mapNull(shownAs("–", "transparent"))},
+			},
+			{label: "gateway", title: "Gateway", width: 130, links: []link{{"The fleet's board", "/d/" + alerts.BoardFleet +
+				"?${datasource:queryparam}&${__url_time_range}"}}},
 			{label: "budget", title: "Budget", width: 90},
 			{label: "protocol", title: "Protocol", width: 75},
 			{label: "vip", title: "VIP", width: 120},

@@ -94,7 +94,8 @@ func (p panel) size(width, height uint32) (span, h uint32) {
 }
 
 func (p panel) steps() *dashboard.ThresholdsConfigBuilder {
-	return dashboard.NewThresholdsConfigBuilder().Mode(dashboard.ThresholdsModeAbsolute).Steps(steps(p.thresholds, p.worstIsLow))
+	return dashboard.NewThresholdsConfigBuilder().Mode(dashboard.ThresholdsModeAbsolute).
+		Steps(steps(p.thresholds, p.worstIsLow))
 }
 
 // steps gives colors to thresholds. Without any everything has the color of text: a number that is neither good nor
@@ -148,7 +149,8 @@ func (p panel) lines() cog.Builder[dashboard.Panel] {
 		b.Mappings(p.mappings)
 	}
 	if len(p.thresholds) > 0 {
-		b.Thresholds(p.steps()).ThresholdsStyle(common.NewGraphThresholdsStyleConfigBuilder().Mode(common.GraphThresholdsStyleModeDashed))
+		b.Thresholds(p.steps()).ThresholdsStyle(common.NewGraphThresholdsStyleConfigBuilder().
+			Mode(common.GraphThresholdsStyleModeDashed))
 	}
 	for i, q := range p.queries {
 		b.WithTarget(q.overTime(refID(i)))
@@ -157,7 +159,8 @@ func (p panel) lines() cog.Builder[dashboard.Panel] {
 		none := []dashboard.DynamicConfigValue{{Id: "custom.lineWidth", Value: 0}, {Id: "custom.fillOpacity", Value: 0}}
 		b.OverrideByName(p.bandLow, none)
 		b.OverrideByName(p.bandHigh, append(none[:1:1],
-			dashboard.DynamicConfigValue{Id: "custom.fillBelowTo", Value: p.bandLow}, dashboard.DynamicConfigValue{Id: "custom.fillOpacity", Value: 18}))
+			dashboard.DynamicConfigValue{Id: "custom.fillBelowTo", Value: p.bandLow},
+			dashboard.DynamicConfigValue{Id: "custom.fillOpacity", Value: 18}))
 	}
 	if p.limits != "" {
 		b.OverrideByRegexp("/^"+p.limits+"/", []dashboard.DynamicConfigValue{
@@ -222,7 +225,8 @@ func (p panel) heatmap() cog.Builder[dashboard.Panel] {
 		Id(p.id).Title(p.title).Description(p.description).Datasource(datasource).
 		Span(span).Height(height).MaxDataPoints(points / 2).
 		Calculate(false).
-		Color(heatmap.NewHeatmapColorOptionsBuilder().Mode(heatmap.HeatmapColorModeScheme).Scheme("Oranges").Steps(64).Reverse(false).Fill("dark-orange").Exponent(0.5)).
+		Color(heatmap.NewHeatmapColorOptionsBuilder().Mode(heatmap.HeatmapColorModeScheme).Scheme("Oranges").Steps(64).
+			Reverse(false).Fill("dark-orange").Exponent(0.5)).
 		Tooltip(heatmap.NewHeatmapTooltipBuilder().Mode(common.TooltipDisplayModeSingle).ShowColorScale(true)).
 		YAxis(heatmap.NewYAxisConfigBuilder().Unit(p.unit)).
 		CellGap(1)
@@ -251,7 +255,8 @@ func mapAbove(from float64, to dashboard.ValueMappingResult) dashboard.ValueMapp
 
 func mapNull(to dashboard.ValueMappingResult) dashboard.ValueMapping {
 	return dashboard.ValueMapping{SpecialValueMap: &dashboard.SpecialValueMap{
-		Type: dashboard.MappingTypeSpecialValue, Options: dashboard.DashboardSpecialValueMapOptions{Match: dashboard.SpecialValueMatchNullAndNan, Result: to},
+		Type:    dashboard.MappingTypeSpecialValue,
+		Options: dashboard.DashboardSpecialValueMapOptions{Match: dashboard.SpecialValueMatchNullAndNan, Result: to},
 	}}
 }
 
@@ -269,4 +274,7 @@ var timeLeft = []dashboard.ValueMapping{
 var timeLeftOfSpace = append(timeLeft[:2:2], mapNull(shownAs("no forecast yet", "transparent")))
 
 // yesNo shows a flag.
-var yesNo = []dashboard.ValueMapping{mapValue("0", shownAs("no", "transparent")), mapValue("1", shownAs("yes", "red")), mapNull(shownAs("–", "transparent"))}
+var yesNo = []dashboard.ValueMapping{
+	mapValue("0", shownAs("no", "transparent")),
+	mapValue("1", shownAs("yes", "red")), mapNull(shownAs("–", "transparent")),
+}

@@ -45,11 +45,15 @@ func suffix(o rules.Options, name metrics.Name, s string) string {
 
 // ofNode, ofPool and ofGateway write recorded series with the variables that they have.
 func ofNode(o rules.Options, name string, more ...string) string {
-	return series(name, append([]string{o.ClusterLabel + `=~"$cluster"`, `job=~"$job"`, `instance=~"$instance"`, `budget=~"$budget"`}, more...)...)
+	return series(name, append([]string{
+		o.ClusterLabel + `=~"$cluster"`, `job=~"$job"`, `instance=~"$instance"`,
+		`budget=~"$budget"`,
+	}, more...)...)
 }
 
 func ofPool(o rules.Options, name string, more ...string) string {
-	return series(name, append([]string{o.ClusterLabel + `=~"$cluster"`, `pool=~"$pool"`, `budget=~"$budget"`}, more...)...)
+	return series(name, append([]string{o.ClusterLabel + `=~"$cluster"`, `pool=~"$pool"`, `budget=~"$budget"`},
+		more...)...)
 }
 
 func ofGateway(o rules.Options, name string, more ...string) string {
@@ -90,16 +94,17 @@ func peaks(o rules.Options, labels, x string) string {
 	return fmt.Sprintf("%s\nand %s\ntopk(8, max_over_time(%s[$__range] @ end()))", x, on(o, labels), x)
 }
 
-// ofPools aggregates by pool what each of its nodes tells, by agent, budget and protocol. Which node is of which pool was
-// so at the end of the time range, or last before: to look for it at each step would cost more than all the rest.
+// ofPools aggregates by pool what each of its nodes tells, by agent, budget and protocol. Which node is of which pool
+// was so at the end of the time range, or last before: to look for it at each step would cost more than all the rest.
 func ofPools(o rules.Options, op, expr string) string {
-	info := "topk by (" + o.ClusterLabel + ", " + agent + ", budget) (1, last_over_time(" + sel(o, metrics.BudgetInfo) + "[$__range] @ end()))"
+	info := "topk by (" + o.ClusterLabel + ", " + agent + ", budget) (1, last_over_time(" + sel(o, metrics.BudgetInfo) +
+		"[$__range] @ end()))"
 	return by(o, op, pool, "("+expr+") * "+on(o, agent+", budget")+" group_left (pool) "+info)
 }
 
 // peaksOfPools draws the eight pools in which x was highest in the time range, from what nodes tell: what is recorded
-// by pool is up to two minutes old. x is given how to write what it is of, at each step or the highest, and how to write
-// what hardly moves, at each step or at the end.
+// by pool is up to two minutes old. x is given how to write what it is of, at each step or the highest, and how to
+// write what hardly moves, at each step or at the end.
 func peaksOfPools(o rules.Options, op string, x func(of, still func(series string) string) string) string {
 	now := func(series string) string { return series }
 	highest := func(series string) string { return "max_over_time(" + series + "[$__range] @ end())" }
@@ -120,8 +125,10 @@ const (
 // pagesStart returns where alerts that page start, and no more: each was active since then, and regions of a whole
 // fleet would cover every graph. what is a comma-separated list of labels that say what they are about.
 func pagesStart(o rules.Options, what string) string {
-	active := fmt.Sprintf(`ALERTS{alertname=~"Snat.+", alertstate="firing", severity=%q, %s=~"$cluster", instance=~"$instance|"}`, o.Critical, o.ClusterLabel)
+	active := fmt.Sprintf(`ALERTS{alertname=~"Snat.+", alertstate="firing", severity=%q, %s=~"$cluster", `+
+		`instance=~"$instance|"}`, o.Critical, o.ClusterLabel)
 	labels := `"` + strings.ReplaceAll(what, ", ", `", "`) + `"`
 	// A label that is missing would print its name: about is there always.
-	return fmt.Sprintf("max by (alertname, about) (label_join(%s unless %s offset 15s, \"about\", \" \", %s))", active, active, labels)
+	return fmt.Sprintf("max by (alertname, about) (label_join(%s unless %s offset 15s, \"about\", \" \", %s))", active,
+		active, labels)
 }

@@ -64,7 +64,8 @@ func (p panel) table() cog.Builder[dashboard.Panel] {
 			b.OverrideByName(c.title, o)
 		}
 		if c.title == p.sortBy {
-			b.SortBy([]cog.Builder[common.TableSortByFieldState]{common.NewTableSortByFieldStateBuilder().DisplayName(c.title).Desc(!c.worstIsLow)})
+			b.SortBy([]cog.Builder[common.TableSortByFieldState]{common.NewTableSortByFieldStateBuilder().DisplayName(c.title).
+				Desc(!c.worstIsLow)})
 		}
 	}
 	return b

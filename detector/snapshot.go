@@ -93,8 +93,8 @@ type SpaceSnapshot struct {
 	MeanHold       time.Duration
 	// Forecast is nil for a space that is not busy enough to have one.
 	Forecast *Forecast
-	// Owners hold the ports, the largest first; the last of them may sum the rest (collector.OwnerOther). Their Held add up to
-	// the space's. Nil where nobody counts owners.
+	// Owners hold the ports, the largest first; the last of them may sum the rest (collector.OwnerOther). Their Held
+	// add up to the space's. Nil where nobody counts owners.
 	Owners []OwnerHeld
 }
 
@@ -109,8 +109,8 @@ type OwnerHeld struct {
 type OwnerTotals struct {
 	Number collector.OwnerNumber
 	collector.Owner
-	// Opened counts flows since the start whose owner was known while they were open. MeanLifetime is the mean of the latest
-	// that ended, 0 where none did.
+	// Opened counts flows since the start whose owner was known while they were open. MeanLifetime is the mean of the
+	// latest that ended, 0 where none did.
 	Opened       uint64
 	MeanLifetime time.Duration
 }

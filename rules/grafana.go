@@ -31,7 +31,10 @@ func (o Options) Grafana() ([]byte, error) {
 		for _, a := range list {
 			out = append(out, grafanaRule(o, a))
 		}
-		return map[string]any{"orgId": 1, "name": name, "folder": "snatwatch", "interval": query.Duration(every), "rules": out}
+		return map[string]any{
+			"orgId": 1, "name": name, "folder": "snatwatch", "interval": query.Duration(every),
+			"rules": out,
+		}
 	}
 	body, err := marshal(map[string]any{
 		"apiVersion": 1,
@@ -43,7 +46,8 @@ func (o Options) Grafana() ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("write Grafana rules: %w", err)
 	}
-	return append([]byte(header+"# Grafana 10.4.1 or later: execErrState KeepLast. Set SNATWATCH_DATASOURCE_UID in Grafana's environment to the uid of its Prometheus data source.\n"), body...), nil
+	return append([]byte(header+"# Grafana 10.4.1 or later: execErrState KeepLast. Set SNATWATCH_DATASOURCE_UID in "+
+		"Grafana's environment to the uid of its Prometheus data source.\n"), body...), nil
 }
 
 // level is the threshold of an alert as Grafana shows it: the query returns what is half way there, too, so that who
@@ -111,11 +115,16 @@ func (o Options) facts(a alerts.Alert) []fact {
 		return nil
 	}
 	each := o.Agent(metrics.LabelBudget, metrics.LabelProtocol)
-	busiest, ceiling := o.PerNode("max", o.Metric(metrics.BusiestPortsHeld)), o.PerNode("max", o.Metric(metrics.BudgetEffectivePorts))
+	busiest, ceiling := o.PerNode("max", o.Metric(metrics.BusiestPortsHeld)),
+		o.PerNode("max", o.Metric(metrics.BudgetEffectivePorts))
 	soonest := o.PerNode("min", o.Metric(metrics.SoonestExhaustion), metrics.LabelVIP, metrics.LabelDestination)
-	near, last := o.Metric(metrics.LikelyExhaustion, query.HorizonIs(o.PageHorizon)), fact{soonest + " > 0 < +Inf", " At this course it is full in {{ (index .Values `REF`).Value | " + alerts.Period + " }}."}
+	near, last := o.Metric(metrics.LikelyExhaustion, query.HorizonIs(o.PageHorizon)), fact{
+		soonest + " > 0 < +Inf",
+		" At this course it is full in {{ (index .Values `REF`).Value | " + alerts.Period + " }}.",
+	}
 	if a.Name == "SnatPortsExhausted" {
-		near, last = busiest+" > 0.95 * "+ceiling, fact{soonest, " The first that ran out is {{ index (index .Values `REF`).Labels `destination` }}."}
+		near, last = busiest+" > 0.95 * "+ceiling,
+			fact{soonest, " The first that ran out is {{ index (index .Values `REF`).Labels `destination` }}."}
 	}
 	facts := []fact{
 		{busiest, " The fullest port space there holds {{ (index .Values `REF`).Value | " + alerts.Whole + " }} ports"},

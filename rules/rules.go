@@ -1,6 +1,7 @@
 // Package rules puts alerts and recording rules into groups, and writes them as Prometheus rule files, as an operator's
-// PrometheusRule and as Grafana-managed alert rules. Alerts stand in rules/alerts, one a file, what is recorded in rules/records,
-// how either writes PromQL in rules/query, and what a user may set in rules/options. Names come from detector/metrics.
+// PrometheusRule and as Grafana-managed alert rules. Alerts stand in rules/alerts, one a file, what is recorded in
+// rules/records, how either writes PromQL in rules/query, and what a user may set in rules/options. Names come from
+// detector/metrics.
 package rules
 
 import (
@@ -54,7 +55,10 @@ func (o Options) Groups() []Group {
 		{Name: "snatwatch-pool", Interval: half, Apart: true, Records: records.Pool(o.Options)},
 		{Name: "snatwatch-node", Interval: often, Records: records.Of(o.Options, records.NodeFill)},
 		{Name: "snatwatch-node-slow", Interval: half, Records: records.Of(o.Options, records.NodeHeld, records.NodeOpened)},
-		{Name: "snatwatch-gateway-seldom", Interval: records.SeldomInterval(o.Options), Apart: true, Records: records.Seldom(o.Options)},
+		{
+			Name: "snatwatch-gateway-seldom", Interval: records.SeldomInterval(o.Options), Apart: true,
+			Records: records.Seldom(o.Options),
+		},
 		{Name: "snatwatch-gateway-half", Interval: half, Records: records.Half(o.Options)},
 		{Name: "snatwatch-gateway", Interval: often, Records: records.Page(o.Options)},
 		{Name: "snatwatch-gateway-ahead", Interval: often, Records: records.Ahead(o.Options)},

@@ -97,13 +97,13 @@ func (o Options) ruleGroups(groups []Group) []ruleGroup {
 	return out
 }
 
-// pageInterval is how often the pages of nodes are evaluated where no option says. vmalert and Thanos' ruler evaluate what
-// does not say once a minute, whatever is scraped.
+// pageInterval is how often the pages of nodes are evaluated where no option says. vmalert and Thanos' ruler evaluate
+// what does not say once a minute, whatever is scraped.
 const pageInterval = 15 * time.Second
 
-// evaluated is a group without its rules, as an engine evaluates it when Prometheus would. vmalert asks for the past by default,
-// for what was 30 s ago, rounded down to the group's interval: up to 8 minutes more for what is recorded seldom. And
-// VictoriaMetrics hides the newest 30 s of an answer.
+// evaluated is a group without its rules, as an engine evaluates it when Prometheus would. vmalert asks for the past by
+// default, for what was 30 s ago, rounded down to the group's interval: up to 8 minutes more for what is recorded
+// seldom. And VictoriaMetrics hides the newest 30 s of an answer.
 func evaluated(g Group, by options.Engine) ruleGroup {
 	if by != options.Prometheus && g.Interval == 0 {
 		g.Interval = pageInterval
@@ -138,7 +138,8 @@ func (o Options) annotations(a alerts.Alert) map[string]string {
 	return out
 }
 
-// panelURL is a template of Prometheus for the address of the alert's panel, its board narrowed to what the alert is about.
+// panelURL is a template of Prometheus for the address of the alert's panel, its board narrowed to what the alert is
+// about.
 func (o Options) panelURL(a alerts.Alert) string {
 	address := fmt.Sprintf("%s/d/%s?viewPanel=%d", strings.TrimRight(o.GrafanaURL, "/"), a.Board, a.Panel)
 	for _, v := range [][2]string{{"cluster", o.ClusterLabel}, {"instance", "instance"}, {"budget", "budget"}} {

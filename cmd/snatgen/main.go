@@ -29,8 +29,10 @@ func run(args []string, out io.Writer) error {
 	app.HelpFlag.Short('h')
 	dir := app.Flag("out", "Folder to write the files below.").Default(".").String()
 	release := app.Flag("release", "Label release of the operator's objects.").Default("kube-prometheus-stack").String()
-	boardLabel := app.Flag("dashboard-label", "Label of the boards' ConfigMaps; its value is 1.").Default("grafana_dashboard").String()
-	shards := app.Flag("shard", "Regular expression of clusters whose rules go to a folder of their own, rules/shard-1 for the first: one evaluator for each. May be repeated.").Strings()
+	boardLabel := app.Flag("dashboard-label", "Label of the boards' ConfigMaps; its value is 1.").
+		Default("grafana_dashboard").String()
+	shards := app.Flag("shard", "Regular expression of clusters whose rules go to a folder of their own, rules/shard-1 "+
+		"for the first: one evaluator for each. May be repeated.").Strings()
 	ruleFlags(app, &o)
 	help := false
 	app.PreAction(func(c *kingpin.ParseContext) error {
@@ -47,12 +49,15 @@ func run(args []string, out io.Writer) error {
 	if err := o.Validate(); err != nil {
 		return err
 	}
-	const word = `[A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?` // of Kubernetes: the value of a label, or its name after any prefix
+	// of Kubernetes: the value of a label, or its name after any prefix
+	const word = `[A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?`
 	if !regexp.MustCompile("^" + word + "$").MatchString(*release) {
-		return fmt.Errorf("--release=%s: want at most 63 letters, digits, _, - and ., a letter or digit at both ends", *release)
+		return fmt.Errorf("--release=%s: want at most 63 letters, digits, _, - and ., a letter or digit at both ends",
+			*release)
 	}
 	if !regexp.MustCompile("^([a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?/)?" + word + "$").MatchString(*boardLabel) {
-		return fmt.Errorf("--dashboard-label=%s: want at most 63 letters, digits, _, - and ., a letter or digit at both ends, such as grafana_dashboard or example.com/board", *boardLabel)
+		return fmt.Errorf("--dashboard-label=%s: want at most 63 letters, digits, _, - and ., a letter or digit at both "+
+			"ends, such as grafana_dashboard or example.com/board", *boardLabel)
 	}
 	files, err := generate(o, *release, *boardLabel)
 	if err != nil {
@@ -77,12 +82,16 @@ func ruleFlags(app *kingpin.Application, o *rules.Options) {
 	text("severity-warning", "Value of the label severity for a ticket.", &o.Warning)
 	text("severity-info", "Value of the label severity for a note.", &o.Info)
 	text("runbook-url", "Address to which NAME.md is added.", &o.RunbookURL)
-	text("grafana-url", "Address of the Grafana that has the boards; with it each alert links to its panel.", &o.GrafanaURL)
+	text("grafana-url", "Address of the Grafana that has the boards; with it each alert links to its panel.",
+		&o.GrafanaURL)
 	text("page-horizon", "Horizon of the page: 1m, 5m, 15m or 1h.", &o.PageHorizon)
 	text("ticket-horizon", "Horizon of the ticket.", &o.TicketHorizon)
-	app.Flag("fleet-interval", "How often the recording rules and the page of gateways and the tickets are evaluated; pools and slow tickets half as often.").Default(o.FleetInterval.String()).DurationVar(&o.FleetInterval)
-	app.Flag("engine", "What evaluates the rules: prometheus, victoriametrics or thanos.").Default(string(o.Engine)).StringVar((*string)(&o.Engine))
-	app.Flag("page-interval", "How often the pages of nodes are evaluated; 0s for the server's own interval.").Default(o.PageInterval.String()).DurationVar(&o.PageInterval)
+	app.Flag("fleet-interval", "How often the recording rules and the page of gateways and the tickets are evaluated; "+
+		"pools and slow tickets half as often.").Default(o.FleetInterval.String()).DurationVar(&o.FleetInterval)
+	app.Flag("engine", "What evaluates the rules: prometheus, victoriametrics or thanos.").Default(string(o.Engine)).
+		StringVar((*string)(&o.Engine))
+	app.Flag("page-interval", "How often the pages of nodes are evaluated; 0s for the server's own interval.").
+		Default(o.PageInterval.String()).DurationVar(&o.PageInterval)
 	t := &o.Thresholds
 	for _, f := range []struct {
 		name, help string

@@ -32,7 +32,8 @@ func readme(dir string) ([]byte, error) {
 	before, rest, ok := bytes.Cut(body, []byte(tableBegin))
 	_, after, ok2 := bytes.Cut(rest, []byte(tableEnd))
 	if !ok || !ok2 {
-		return nil, fmt.Errorf("%s: want the lines %q and %q, between which the table of metrics stands", path, tableBegin, tableEnd)
+		return nil, fmt.Errorf("%s: want the lines %q and %q, between which the table of metrics stands", path,
+			tableBegin, tableEnd)
 	}
 	return bytes.Join([][]byte{before, []byte(tableBegin + metricTable() + tableEnd), after}, nil), nil
 }
@@ -45,7 +46,8 @@ func metricTable() string {
 		for i, l := range m.Labels {
 			labels[i] = string(l)
 		}
-		fmt.Fprintf(&b, "| `%s` | %s | %s | %s |\n", m.Name, m.Type, strings.Join(labels, ", "), strings.ReplaceAll(m.Help, "|", "\\|"))
+		fmt.Fprintf(&b, "| `%s` | %s | %s | %s |\n", m.Name, m.Type, strings.Join(labels, ", "),
+			strings.ReplaceAll(m.Help, "|", "\\|"))
 	}
 	return b.String()
 }

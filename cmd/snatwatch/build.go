@@ -17,7 +17,10 @@ type build struct {
 // newBuild reads what the toolchain wrote into the binary: the version is the tag of the commit, else one
 // made of the tag before it, the commit's time and its hash. A build outside version control has none.
 func newBuild() build {
-	b := build{Build: metrics.Build{Version: "unknown", Revision: "unknown", GoVersion: runtime.Version()}, date: "unknown"}
+	b := build{
+		Build: metrics.Build{Version: "unknown", Revision: "unknown", GoVersion: runtime.Version()},
+		date:  "unknown",
+	}
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
 		return b

@@ -26,18 +26,24 @@ type labOptions struct {
 
 func labCommand(app *kingpin.Application) command {
 	o := labOptions{incident: lab.DefaultIncident()}
-	c := app.Command("lab", "The incident on this machine: nodes, a NAT router and servers in network namespaces, real flows, and a table of what the kernel counts. Needs root; leaves nothing behind.")
-	c.Flag("step", "Step to run, may be repeated: "+strings.Join(lab.Steps(), ", ")+". Default: all.").PlaceHolder("NAME").EnumsVar(&o.Steps, lab.Steps()...)
+	c := app.Command("lab", "The incident on this machine: nodes, a NAT router and servers in network namespaces, real "+
+		"flows, and a table of what the kernel counts. Needs root; leaves nothing behind.")
+	c.Flag("step", "Step to run, may be repeated: "+strings.Join(lab.Steps(), ", ")+". Default: all.").
+		PlaceHolder("NAME").EnumsVar(&o.Steps, lab.Steps()...)
 	c.Flag("json", "Print JSON instead of a table.").BoolVar(&o.JSON)
 	o.timeline.register(c)
-	c.Flag("serve", "Run the agent on the lab's router meanwhile, and play the incident after the steps until interrupted.").BoolVar(&o.serve)
-	c.Flag("measure", "Run steps; --no-measure with --serve goes straight to the incident.").Default("true").BoolVar(&o.measure)
+	c.Flag("serve", "Run the agent on the lab's router meanwhile, and play the incident after the steps "+
+		"until interrupted.").BoolVar(&o.serve)
+	c.Flag("measure", "Run steps; --no-measure with --serve goes straight to the incident.").Default("true").
+		BoolVar(&o.measure)
 	for stage := range lab.NumStages {
 		d := &o.incident.Durations[stage]
 		c.Flag("incident."+stage.String(), "Length of the incident's stage.").Default(d.String()).DurationVar(d)
 	}
-	c.Flag("incident.slow", "Time that the slow store takes to answer, at the height of the burst.").Default(o.incident.Slow.String()).DurationVar(&o.incident.Slow)
-	c.Flag("incident.rate", "Calls per second at the height of the burst.").Default(fmt.Sprint(o.incident.BurstRate)).Float64Var(&o.incident.BurstRate)
+	c.Flag("incident.slow", "Time that the slow store takes to answer, at the height of the burst.").
+		Default(o.incident.Slow.String()).DurationVar(&o.incident.Slow)
+	c.Flag("incident.rate", "Calls per second at the height of the burst.").Default(fmt.Sprint(o.incident.BurstRate)).
+		Float64Var(&o.incident.BurstRate)
 	o.agent.web = kingpinflag.AddFlags(c, ":9959")
 	o.agent.listenSet = true // the lab's agent has no config file
 	return command{c, func(ctx context.Context, e *env, logger *slog.Logger) error {

@@ -11,14 +11,19 @@ import (
 )
 
 func recordCommand(app *kingpin.Application) command {
-	c := app.Command("record", "Writes a row for each flow that ended, as compressed CSV that backtest reads. Bounded in size. It reads conntrack, which takes CAP_NET_ADMIN.")
+	c := app.Command("record", "Writes a row for each flow that ended, as compressed CSV that backtest reads. Bounded "+
+		"in size. It reads conntrack, which takes CAP_NET_ADMIN.")
 	var o record.Options
-	c.Flag("out", "Directory for the files; it is made if it is not there.").Required().PlaceHolder("DIR").StringVar(&o.Dir)
-	c.Flag("netns", "Network namespace in which flows leave the machine: a name below /run/netns, or a path. Default: this one.").StringVar(&o.Netns)
+	c.Flag("out", "Directory for the files; it is made if it is not there.").Required().PlaceHolder("DIR").
+		StringVar(&o.Dir)
+	c.Flag("netns", "Network namespace in which flows leave the machine: a name below /run/netns, or a path. "+
+		"Default: this one.").StringVar(&o.Netns)
 	c.Flag("duration", "Stop after this long. Default: on SIGINT or SIGTERM.").DurationVar(&o.Duration)
 	c.Flag("rotate", "Age at which a file ends and the next begins.").Default("1h").DurationVar(&o.Rotate)
-	most := c.Flag("max-bytes", "Bound on all files of the directory together, at least 1MiB; the oldest make room.").Default("256MiB").Bytes()
-	c.Flag("anonymise", "Replace addresses, the same by the same, under a secret key that is made at the start and not kept. Ports stay.").BoolVar(&o.Anonymise)
+	most := c.Flag("max-bytes", "Bound on all files of the directory together, at least 1MiB; the oldest make room.").
+		Default("256MiB").Bytes()
+	c.Flag("anonymise", "Replace addresses, the same by the same, under a secret key that is made at the start and "+
+		"not kept. Ports stay.").BoolVar(&o.Anonymise)
 	c.Flag("translated", "Only flows whose source this machine translates.").BoolVar(&o.OnlyTranslated)
 	c.Flag("poll-interval", "Time between two dumps of conntrack, at most 10s.").Default("5s").DurationVar(&o.Interval)
 	return command{c, func(ctx context.Context, e *env, logger *slog.Logger) error {

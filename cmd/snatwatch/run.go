@@ -59,16 +59,27 @@ func (f flag[T]) over(dst *T) {
 }
 
 func (o *options) register(c *kingpin.CmdClause) {
-	c.Flag("config", "Config file (YAML); without one the agent watches this machine as it finds it.").PlaceHolder("FILE").StringVar(&o.config)
-	c.Flag("source", "Source of flows: auto, conntrack or sockets.").PlaceHolder("auto").IsSetByUser(&o.source.given).EnumVar(&o.source.value, "auto", "conntrack", "sockets")
-	c.Flag("strategy", "How the agent reads conntrack: auto, poll or events.").PlaceHolder("auto").IsSetByUser(&o.strategy.given).EnumVar(&o.strategy.value, "auto", "poll", "events")
-	c.Flag("poll-interval", "Time between two dumps of conntrack.").PlaceHolder("2s").IsSetByUser(&o.pollInterval.given).DurationVar(&o.pollInterval.value)
-	c.Flag("netns", "Network namespace in which flows leave the machine: a path, or a name below /run/netns. Default: the agent's own.").PlaceHolder("PATH").IsSetByUser(&o.netns.given).StringVar(&o.netns.value)
-	c.Flag("cpu-budget", "Fraction of one core that the agent may take. Reading flows slows down to fit it; snat_cpu_budget_exceeded says that a minute took more.").PlaceHolder("0.02").IsSetByUser(&o.cpuBudget.given).Float64Var(&o.cpuBudget.value)
-	c.Flag("state-file", "File that keeps hold-time statistics over a restart.").PlaceHolder("FILE").IsSetByUser(&o.stateFile.given).StringVar(&o.stateFile.value)
-	c.Flag("limits.tracked", "Destinations of one budget that the ledger counts one by one.").PlaceHolder("10000").IsSetByUser(&o.tracked.given).IntVar(&o.tracked.value)
-	c.Flag("limits.forecast", "Destinations that the agent forecasts.").PlaceHolder("1000").IsSetByUser(&o.forecast.given).IntVar(&o.forecast.value)
-	c.Flag("limits.exported", "Destinations of one budget and protocol that have series of their own.").PlaceHolder("50").IsSetByUser(&o.exported.given).IntVar(&o.exported.value)
+	c.Flag("config", "Config file (YAML); without one the agent watches this machine as it finds it.").
+		PlaceHolder("FILE").StringVar(&o.config)
+	c.Flag("source", "Source of flows: auto, conntrack or sockets.").PlaceHolder("auto").IsSetByUser(&o.source.given).
+		EnumVar(&o.source.value, "auto", "conntrack", "sockets")
+	c.Flag("strategy", "How the agent reads conntrack: auto, poll or events.").PlaceHolder("auto").
+		IsSetByUser(&o.strategy.given).EnumVar(&o.strategy.value, "auto", "poll", "events")
+	c.Flag("poll-interval", "Time between two dumps of conntrack.").PlaceHolder("2s").IsSetByUser(&o.pollInterval.given).
+		DurationVar(&o.pollInterval.value)
+	c.Flag("netns", "Network namespace in which flows leave the machine: a path, or a name below /run/netns. "+
+		"Default: the agent's own.").PlaceHolder("PATH").IsSetByUser(&o.netns.given).StringVar(&o.netns.value)
+	c.Flag("cpu-budget", "Fraction of one core that the agent may take. Reading flows slows down to fit it; "+
+		"snat_cpu_budget_exceeded says that a minute took more.").PlaceHolder("0.02").IsSetByUser(&o.cpuBudget.given).
+		Float64Var(&o.cpuBudget.value)
+	c.Flag("state-file", "File that keeps hold-time statistics over a restart.").PlaceHolder("FILE").
+		IsSetByUser(&o.stateFile.given).StringVar(&o.stateFile.value)
+	c.Flag("limits.tracked", "Destinations of one budget that the ledger counts one by one.").PlaceHolder("10000").
+		IsSetByUser(&o.tracked.given).IntVar(&o.tracked.value)
+	c.Flag("limits.forecast", "Destinations that the agent forecasts.").PlaceHolder("1000").
+		IsSetByUser(&o.forecast.given).IntVar(&o.forecast.value)
+	c.Flag("limits.exported", "Destinations of one budget and protocol that have series of their own.").PlaceHolder("50").
+		IsSetByUser(&o.exported.given).IntVar(&o.exported.value)
 	o.web = kingpinflag.AddFlags(c, ":9959")
 	c.GetFlag("web.listen-address").IsSetByUser(&o.listenSet)
 	c.Flag("web.enable-lifecycle", "Let POST /-/reload reload the config; SIGHUP always does.").BoolVar(&o.lifecycle)
@@ -79,7 +90,8 @@ func (o *options) register(c *kingpin.CmdClause) {
 func (o *options) run(ctx context.Context, e *env, logger *slog.Logger) error {
 	return agent.Run(ctx, agent.Options{
 		Load: o.load, File: o.config, Web: o.listen, Build: newBuild().Build,
-		Metadata: e.metadata, Nodes: kube.NewNodes(kube.InCluster), Cluster: kube.InCluster, Hangup: e.hangup, Lifecycle: o.lifecycle, Profiling: o.profiling, Logger: logger,
+		Metadata: e.metadata, Nodes: kube.NewNodes(kube.InCluster), Cluster: kube.InCluster, Hangup: e.hangup,
+		Lifecycle: o.lifecycle, Profiling: o.profiling, Logger: logger,
 	})
 }
 

@@ -20,13 +20,18 @@ type timelineOptions struct {
 }
 
 func (o *timelineOptions) register(c *kingpin.CmdClause) {
-	c.Flag("timeline", "Play the incident once, watched by the agent, by a real Prometheus for each interval and by a real Alertmanager, and print what happened when. Run it in the repository's folder.").BoolVar(&o.play)
+	c.Flag("timeline", "Play the incident once, watched by the agent, by a real Prometheus for each interval and by a "+
+		"real Alertmanager, and print what happened when. Run it in the repository's folder.").BoolVar(&o.play)
 	c.Flag("prometheus", "Program that --timeline starts.").Default("prometheus").StringVar(&o.Prometheus)
-	c.Flag("alertmanager", "Program that --timeline starts; Debian's prometheus-alertmanager is found too.").Default("alertmanager").StringVar(&o.Alertmanager)
+	c.Flag("alertmanager", "Program that --timeline starts; Debian's prometheus-alertmanager is found too.").
+		Default("alertmanager").StringVar(&o.Alertmanager)
 	c.Flag("rules", "Folder of rule files for --timeline.").Default("rules").StringVar(&o.Rules)
-	c.Flag("routing", "Alertmanager's configuration for --timeline.").Default("deploy/alertmanager/alertmanager.yml").StringVar(&o.Routing)
-	c.Flag("page-at", "Probability within 5 minutes at which the rules raise the page.").Default("0.2").Float64Var(&o.PageAt)
-	c.Flag("interval", "Scrape and evaluation interval for --timeline, may be repeated.").Default("5s", "15s", "30s").DurationListVar(&o.Intervals)
+	c.Flag("routing", "Alertmanager's configuration for --timeline.").Default("deploy/alertmanager/alertmanager.yml").
+		StringVar(&o.Routing)
+	c.Flag("page-at", "Probability within 5 minutes at which the rules raise the page.").Default("0.2").
+		Float64Var(&o.PageAt)
+	c.Flag("interval", "Scrape and evaluation interval for --timeline, may be repeated.").Default("5s", "15s", "30s").
+		DurationListVar(&o.Intervals)
 }
 
 // playTimeline plays the incident once, with the agent on the lab's router.

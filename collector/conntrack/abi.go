@@ -22,12 +22,13 @@ type attr uint16
 // Attributes of a flow: enum ctattr_type, nfnetlink_conntrack.h (Linux 6.18).
 // Numbers are in network byte order.
 const (
-	attrTupleOrig      attr = 1  // CTA_TUPLE_ORIG: as the opener sends
-	attrTupleReply     attr = 2  // CTA_TUPLE_REPLY: as the answer comes back, hence translated
-	attrStatus         attr = 3  // CTA_STATUS: u32, enum ip_conntrack_status
-	attrProtoinfo      attr = 4  // CTA_PROTOINFO
-	attrHelp           attr = 5  // CTA_HELP
-	attrTimeout        attr = 7  // CTA_TIMEOUT: seconds until the entry expires, u32, rounded down; absent from a DESTROY when 0
+	attrTupleOrig  attr = 1 // CTA_TUPLE_ORIG: as the opener sends
+	attrTupleReply attr = 2 // CTA_TUPLE_REPLY: as the answer comes back, hence translated
+	attrStatus     attr = 3 // CTA_STATUS: u32, enum ip_conntrack_status
+	attrProtoinfo  attr = 4 // CTA_PROTOINFO
+	attrHelp       attr = 5 // CTA_HELP
+	// CTA_TIMEOUT: seconds until the entry expires, u32, rounded down; absent from a DESTROY when 0
+	attrTimeout        attr = 7
 	attrID             attr = 12 // CTA_ID: u32
 	attrZone           attr = 18 // CTA_ZONE: u16; absent when 0, or inside a tuple when of one direction
 	attrTimestamp      attr = 20 // CTA_TIMESTAMP

@@ -121,9 +121,9 @@ func (r *reading) lastPacket(m *message, left uint32, seen collector.Interval) (
 	return last, sure
 }
 
-// pickedUp reports whether an entry that a dump shows began without a SYN: conntrack then checks no sequence numbers, and
-// does not know whether windows are scaled (tcp_new, net/netfilter/nf_conntrack_proto_tcp.c, Linux 6.18). Open vSwitch
-// and flow tables turn the check off too, of flows whose SYN said how windows are scaled.
+// pickedUp reports whether an entry that a dump shows began without a SYN: conntrack then checks no sequence numbers,
+// and does not know whether windows are scaled (tcp_new, net/netfilter/nf_conntrack_proto_tcp.c, Linux 6.18). Open
+// vSwitch and flow tables turn the check off too, of flows whose SYN said how windows are scaled.
 func (m *message) pickedUp() bool {
 	const both = tcpBeLiberal | tcpWindowScale
 	return m.tcpFlags[0]&both == tcpBeLiberal && m.tcpFlags[1]&both == tcpBeLiberal

@@ -102,7 +102,8 @@ func New(cfg Config) (*Source, error) {
 	case cfg.Interval < 0 || cfg.Interval > intervalMax:
 		return nil, fmt.Errorf("interval %v: want more than 0 and at most %v", cfg.Interval, intervalMax)
 	case cfg.EventsInterval < 0 || cfg.EventsInterval > eventsIntervalMax:
-		return nil, fmt.Errorf("interval of dumps beside events %v: want more than 0 and at most %v", cfg.EventsInterval, eventsIntervalMax)
+		return nil, fmt.Errorf("interval of dumps beside events %v: want more than 0 and at most %v", cfg.EventsInterval,
+			eventsIntervalMax)
 	case cfg.DrainInterval < 0 || cfg.DrainInterval > time.Second:
 		return nil, fmt.Errorf("interval of reading events %v: want more than 0 and at most 1s", cfg.DrainInterval)
 	case cfg.ReadBuffer < 0:
@@ -113,7 +114,10 @@ func New(cfg Config) (*Source, error) {
 		return nil, fmt.Errorf("%v: want auto, poll or events", cfg.Strategy)
 	}
 	s := &Source{cfg: cfg, clock: newClock(cfg.Clock)}
-	s.planner = planner{wanted: cfg.Strategy, interval: cfg.Interval, eventsInterval: cfg.EventsInterval, budget: cfg.CPUBudget}
+	s.planner = planner{
+		wanted: cfg.Strategy, interval: cfg.Interval, eventsInterval: cfg.EventsInterval,
+		budget: cfg.CPUBudget,
+	}
 	if cfg.Netns != nil {
 		s.inode = cfg.Netns.Inode()
 		return s, nil

@@ -110,13 +110,13 @@ func (t *timeouts) age(m *message, left uint32) (least, most time.Duration, sure
 	return max(0, least-time.Second-jiffy), most + jiffy, sure, true
 }
 
-// silence is for how long data goes unanswered at least before an entry with tcp_timeout_unacknowledged is taken for one
-// whose flow was reset: TCP sends unanswered data again, and again, within that time.
+// silence is for how long data goes unanswered at least before an entry with tcp_timeout_unacknowledged is taken for
+// one whose flow was reset: TCP sends unanswered data again, and again, within that time.
 const silence = 2 * time.Second
 
-// cut bounds how long ago at least an RST came that conntrack did not believe, if that explains why an established entry
-// has left seconds left. Conntrack knows nothing of what was acknowledged in a flow table: it drops the RST out of the
-// window, keeps the state, and lowers the timeout to tcp_timeout_close (seen on Linux 6.1) or
+// cut bounds how long ago at least an RST came that conntrack did not believe, if that explains why an established
+// entry has left seconds left. Conntrack knows nothing of what was acknowledged in a flow table: it drops the RST out
+// of the window, keeps the state, and lowers the timeout to tcp_timeout_close (seen on Linux 6.1) or
 // tcp_timeout_unacknowledged (6.12). Data that nobody answered leaves the latter too.
 func (t *timeouts) cut(left uint32) (ago time.Duration, ok bool) {
 	remain, limit, least := time.Duration(left)*time.Second, t.tcp[tcpClose], time.Duration(0)

@@ -52,7 +52,8 @@ func (m *Meter) Without(sink collector.Sink) collector.Sink {
 	}
 }
 
-// Process returns the processor time, user and system, of the whole process since it began, 0 if the kernel does not say.
+// Process returns the processor time, user and system, of the whole process since it began, 0 if the kernel does not
+// say.
 func Process() time.Duration {
 	var ts unix.Timespec
 	if unix.ClockGettime(unix.CLOCK_PROCESS_CPUTIME_ID, &ts) != nil {

@@ -261,8 +261,8 @@ type drawing struct {
 	closed bool
 }
 
-// group returns the number of the rules that a packet on p draws among, 0 for none. A rule for the same flows, and maybe
-// others, that takes what the draws left belongs to them.
+// group returns the number of the rules that a packet on p draws among, 0 for none. A rule for the same flows, and
+// maybe others, that takes what the draws left belongs to them.
 func (w *walker) group(p *path) int {
 	for i := range w.drawings {
 		d := &w.drawings[i]

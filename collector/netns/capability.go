@@ -111,7 +111,8 @@ func (e *AccessError) Remedy() string {
 	}
 	full := e.Missing.String()
 	short := strings.Fields(strings.ReplaceAll(full, "CAP_", ""))
-	return fmt.Sprintf("systemd: AmbientCapabilities=%s; Kubernetes: securityContext.capabilities.add: [%s]; Docker: --cap-add %s",
+	return fmt.Sprintf("systemd: AmbientCapabilities=%s; Kubernetes: securityContext.capabilities.add: [%s]; "+
+		"Docker: --cap-add %s",
 		full, strings.Join(short, ", "), strings.Join(short, " --cap-add "))
 }
 

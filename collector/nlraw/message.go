@@ -53,7 +53,9 @@ func (m Message) errno() syscall.Errno {
 // An error of the kernel's is a syscall.Errno, to be had by errors.As;
 // ErrInterrupted comes after all messages. After any other error the
 // rest of the dump is still in the socket: close it.
-func (c *Conn) Dump(ctx context.Context, req netlink.Message, datagram func() error, message func(Message) error) error {
+func (c *Conn) Dump(ctx context.Context, req netlink.Message, datagram func() error,
+	message func(Message) error,
+) error {
 	req.Header.Flags |= netlink.Request | netlink.Dump
 	return c.execute(ctx, req, datagram, message)
 }
@@ -64,7 +66,9 @@ func (c *Conn) Get(ctx context.Context, req netlink.Message, message func(Messag
 	return c.execute(ctx, req, nil, message)
 }
 
-func (c *Conn) execute(ctx context.Context, req netlink.Message, datagram func() error, message func(Message) error) error {
+func (c *Conn) execute(ctx context.Context, req netlink.Message, datagram func() error,
+	message func(Message) error,
+) error {
 	dump := req.Header.Flags&netlink.Dump == netlink.Dump
 	req, err := c.send(req)
 	if err != nil {

@@ -36,7 +36,10 @@ func (f Files) withDefaults() Files {
 	set(&f.Storage, "/var/lib/containers/storage")
 	set(&f.Docker, "/var/lib/docker/containers")
 	if f.Containerd == nil {
-		f.Containerd = []string{"/run/containerd/io.containerd.runtime.v2.task", "/run/k3s/containerd/io.containerd.runtime.v2.task"}
+		f.Containerd = []string{
+			"/run/containerd/io.containerd.runtime.v2.task",
+			"/run/k3s/containerd/io.containerd.runtime.v2.task",
+		}
 	}
 	return f
 }
@@ -104,7 +107,8 @@ func list(folder string) []string {
 	return names
 }
 
-// readPodLogs reads the names of the kubelet's log folders. The UID in them is the one in the cgroup, for static pods too.
+// readPodLogs reads the names of the kubelet's log folders. The UID in them is the one in the cgroup, for static pods
+// too.
 func (f Files) readPodLogs(out *names) {
 	for _, name := range list(f.PodLogs) {
 		// Neither a namespace nor a pod's name may have an underscore.
@@ -185,7 +189,8 @@ const (
 	annotationNerdctl   = "nerdctl/name"
 )
 
-// readContainerd reads what containerd gave the runtime of each container that has no name, and of all where a pod has none.
+// readContainerd reads what containerd gave the runtime of each container that has no name, and of all where a pod has
+// none.
 func (f Files) readContainerd(wanted ids, out *names) {
 	all := !out.named(wanted.pods)
 	for _, root := range f.Containerd {

@@ -57,9 +57,11 @@ type group struct{ netns, cgroup uint64 }
 // NewTable returns a table of what w sees.
 func NewTable(w *Watcher) *Table {
 	t := &Table{
-		watcher: w, outer: w.outer(), owners: make([]Identity, 2), wholes: make([]collector.OwnerNumber, 2), numbers: map[Identity]collector.OwnerNumber{},
-		cgroups: map[group]collector.OwnerNumber{}, inodes: map[uint32]collector.OwnerNumber{}, addresses: map[netip.Addr]collector.OwnerNumber{},
-		passed: map[netip.Addr]collector.Time{},
+		watcher: w, outer: w.outer(), owners: make([]Identity, 2), wholes: make([]collector.OwnerNumber, 2),
+		numbers: map[Identity]collector.OwnerNumber{},
+		cgroups: map[group]collector.OwnerNumber{}, inodes: map[uint32]collector.OwnerNumber{},
+		addresses: map[netip.Addr]collector.OwnerNumber{},
+		passed:    map[netip.Addr]collector.Time{},
 	}
 	t.owners[collector.OwnerUnknown].Kind, t.owners[collector.OwnerOther].Kind = collector.KindUnknown, collector.KindOther
 	return t

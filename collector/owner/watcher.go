@@ -308,20 +308,26 @@ const strangeMax = 3
 func (w *Watcher) missing() (out []string) {
 	switch {
 	case w.cfg.Tree == "":
-		out = append(out, "no cgroup v2 tree is mounted: owners are told by the processes of each network namespace alone, and sockets of this machine's own by the process that has them open")
+		out = append(out, "no cgroup v2 tree is mounted: owners are told by the processes of each network namespace alone, "+
+			"and sockets of this machine's own by the process that has them open")
 	case w.strange > strangeMax:
-		out = append(out, "sockets are in cgroups that "+w.cfg.Tree+" does not show, so their owners are unknown: the agent sees a part of the tree; mount the machine's /sys/fs/cgroup into its container")
+		out = append(out, "sockets are in cgroups that "+w.cfg.Tree+" does not show, so their owners are unknown: the "+
+			"agent sees a part of the tree; mount the machine's /sys/fs/cgroup into its container")
 	}
 	if w.denied > 0 && w.lost > strangeMax {
-		out = append(out, "sockets of processes that are in no unit have no owner: to see which process has a socket open needs CAP_DAC_READ_SEARCH and CAP_SYS_PTRACE")
+		out = append(out, "sockets of processes that are in no unit have no owner: to see which process has a socket open "+
+			"needs CAP_DAC_READ_SEARCH and CAP_SYS_PTRACE")
 	}
 	if w.innerErr != nil {
-		out = append(out, "flows of a pod with several containers are known by the pod alone, and those of a namespace that several containers share have no owner: "+w.innerErr.Error())
+		out = append(out, "flows of a pod with several containers are known by the pod alone, and those of a namespace "+
+			"that several containers share have no owner: "+w.innerErr.Error())
 	}
 	for id := range w.nameless.containers {
 		if !w.pauses[id] {
-			return append(out, "containers are shown by their ID where the kubelet's links in "+w.cfg.Files.ContainerLogs+" do not name them: "+
-				"the files of Podman, CRI-O, Docker and containerd, which take root or CAP_DAC_READ_SEARCH to read, do not name them either")
+			return append(out, "containers are shown by their ID where the "+
+				"kubelet's links in "+w.cfg.Files.ContainerLogs+" do not name them: "+
+				"the files of Podman, CRI-O, Docker and containerd, which take root or CAP_DAC_READ_SEARCH to read, do "+
+				"not name them either")
 		}
 	}
 	return out

@@ -88,7 +88,9 @@ func (r *reader) tables(ctx context.Context, sp *space) error {
 }
 
 // ask sends the requests that show the sockets of one protocol in the given states.
-func (r *reader) ask(ctx context.Context, sp *space, p collector.Protocol, states uint32, each func(nlraw.Message) error) error {
+func (r *reader) ask(ctx context.Context, sp *space, p collector.Protocol, states uint32,
+	each func(nlraw.Message) error,
+) error {
 	var filter []byte
 	if sp.filter > 0 {
 		filter = r.loopback

@@ -37,7 +37,8 @@ func Established(ctx context.Context, ns *netns.Handle, within time.Duration, at
 	each := func(m nlraw.Message) error {
 		s := &r.gone // of the two parsers the one that reads tcp_info
 		read := s.parse(m.Data) == nil
-		if !read || s.state != tcpEstablished || !s.info.known || s.info.lastPacket > within || !s.leavesMachine() || r.tcp.accepted(s.local.Port()) {
+		if !read || s.state != tcpEstablished || !s.info.known || s.info.lastPacket > within || !s.leavesMachine() ||
+			r.tcp.accepted(s.local.Port()) {
 			return nil
 		}
 		var f collector.Flow

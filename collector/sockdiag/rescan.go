@@ -22,7 +22,8 @@ func (s *Source) list(own uint64) (list []netns.Netns, refused []*netns.AccessEr
 			refused, err = append(refused, denied), nil
 		}
 	}
-	i, ok := slices.BinarySearchFunc(list, own, func(n netns.Netns, inode uint64) int { return cmp.Compare(n.Inode, inode) })
+	i, ok := slices.BinarySearchFunc(list, own,
+		func(n netns.Netns, inode uint64) int { return cmp.Compare(n.Inode, inode) })
 	if !ok {
 		list = slices.Insert(list, i, netns.Netns{Inode: own})
 	}
@@ -43,7 +44,8 @@ func (r *runner) rescan(ctx context.Context) error {
 	known := r.spaces
 	r.spaces = make([]*space, 0, len(list))
 	for _, n := range list {
-		i, ok := slices.BinarySearchFunc(known, n.Inode, func(s *space, inode uint64) int { return cmp.Compare(s.inode(), inode) })
+		i, ok := slices.BinarySearchFunc(known, n.Inode,
+			func(s *space, inode uint64) int { return cmp.Compare(s.inode(), inode) })
 		if ok {
 			sp := known[i]
 			known = slices.Delete(known, i, i+1)
@@ -115,7 +117,8 @@ func (r *runner) unread(sp *space, err error) {
 	r.stats.Unread++
 	sp.stats.failed(err, r.source.cfg.Now())
 	var denied *netns.AccessError
-	if errors.As(err, &denied) && !slices.ContainsFunc(r.stats.Refused, func(e *netns.AccessError) bool { return e.Missing == denied.Missing }) {
+	if errors.As(err, &denied) && !slices.ContainsFunc(r.stats.Refused,
+		func(e *netns.AccessError) bool { return e.Missing == denied.Missing }) {
 		r.stats.Refused = append(r.stats.Refused, denied)
 	}
 }

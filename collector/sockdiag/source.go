@@ -59,7 +59,10 @@ func New(cfg Config) *Source {
 	if cfg.Now == nil {
 		cfg.Now = collector.Clock()
 	}
-	s := &Source{cfg: cfg, find: cfg.Finder.Find, alive: netns.Netns.Alive, own: netns.Own, dial: dial, join: listen, count: openCounter}
+	s := &Source{
+		cfg: cfg, find: cfg.Finder.Find, alive: netns.Netns.Alive, own: netns.Own, dial: dial, join: listen,
+		count: openCounter,
+	}
 	s.stats.Store(&Stats{})
 	return s
 }

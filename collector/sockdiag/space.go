@@ -21,8 +21,8 @@ type space struct {
 	tcp, udp heard
 	filter   int            // how many dumps to go without loopback
 	drained  collector.Time // when the destroy groups were last read
-	// counter is nil where the kernel's counts cannot be read. quiet: the last dump showed no flow. counts and ends are how many
-	// sockets there were, and had ended, just before; skipped dumps came since.
+	// counter is nil where the kernel's counts cannot be read. quiet: the last dump showed no flow. counts and ends are
+	// how many sockets there were, and had ended, just before; skipped dumps came since.
 	counter *counter
 	quiet   bool
 	counts  counts
@@ -82,7 +82,10 @@ func listen(c *nlraw.Conn) (large bool, err error) {
 		return false, err
 	}
 	size := 0
-	if e := raw.Control(func(fd uintptr) { size, err = unix.GetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUF) }); e != nil {
+	if e := raw.Control(func(fd uintptr) {
+		size, err = unix.GetsockoptInt(int(fd), unix.SOL_SOCKET,
+			unix.SO_RCVBUF)
+	}); e != nil {
 		return false, e
 	}
 	return size >= receiveBuffer, err

@@ -128,7 +128,10 @@ func writeArchive(path string, programs []*program) (string, error) {
 		files = append(files, file{name: "blobs/sha256/" + strings.TrimPrefix(digest, "sha256:"), mode: 0o644, body: body})
 	}
 	slices.SortFunc(files, func(a, b file) int { return strings.Compare(a.name, b.name) })
-	files = append(files, file{name: "index.json", mode: 0o644, body: top}, file{name: "oci-layout", mode: 0o644, body: []byte(`{"imageLayoutVersion":"1.0.0"}`)})
+	files = append(files, file{name: "index.json", mode: 0o644, body: top}, file{
+		name: "oci-layout", mode: 0o644,
+		body: []byte(`{"imageLayoutVersion":"1.0.0"}`),
+	})
 	body, err := pack(files, programs[0].created)
 	if err != nil {
 		return "", err
@@ -231,7 +234,10 @@ func pack(files []file, at time.Time) ([]byte, error) {
 	var b bytes.Buffer
 	w := tar.NewWriter(&b)
 	for _, f := range files {
-		h := &tar.Header{Name: f.name, Mode: f.mode, Uid: f.owner, Gid: f.owner, Size: int64(len(f.body)), ModTime: at, Format: tar.FormatUSTAR, Typeflag: tar.TypeReg}
+		h := &tar.Header{
+			Name: f.name, Mode: f.mode, Uid: f.owner, Gid: f.owner, Size: int64(len(f.body)), ModTime: at,
+			Format: tar.FormatUSTAR, Typeflag: tar.TypeReg,
+		}
 		if strings.HasSuffix(f.name, "/") {
 			h.Typeflag = tar.TypeDir
 		}

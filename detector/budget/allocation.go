@@ -245,7 +245,8 @@ func blockPorts(p *Params) (int, *KeyError) {
 	case p.Ports < 1 || p.Ports > lastPort+1:
 		return 0, badKey("ports", p.Ports, "the ports of a block, 1 to %d", lastPort+1)
 	case p.Ports*blocks > (lastPort+1)*p.vips():
-		return 0, badKey("blocks", p.Blocks, "at most %d: %d ports each, %d for each VIP", (lastPort+1)*p.vips()/p.Ports, p.Ports, lastPort+1)
+		return 0, badKey("blocks", p.Blocks, "at most %d: %d ports each, %d for each VIP", (lastPort+1)*p.vips()/p.Ports,
+			p.Ports, lastPort+1)
 	}
 	return p.Ports * blocks, nil
 }

@@ -192,14 +192,14 @@ func (b *Budget) Terms(p collector.Protocol) *Terms {
 	return &Terms{}
 }
 
-// FreesAtEnd reports whether a new flow can take the port of a TCP flow as soon as that has ended: the NAT of this machine
-// evicts closed entries. Conntrack tells of such an end in a dump, or by an event up to 120 s late.
+// FreesAtEnd reports whether a new flow can take the port of a TCP flow as soon as that has ended: the NAT of this
+// machine evicts closed entries. Conntrack tells of such an end in a dump, or by an event up to 120 s late.
 func (b *Budget) FreesAtEnd() bool {
 	return b.Translated && b.Params.EvictsTimeWait && b.TCP.Ports > 0 && b.TCP.CoolDown[collector.FIN] == 0
 }
 
-// EntryHolds reports whether the port of a TCP flow that has ended is free when its conntrack entry is gone, and not before:
-// the NAT is this machine's, its kernel does not evict closed entries, and nobody has configured a cool-down.
+// EntryHolds reports whether the port of a TCP flow that has ended is free when its conntrack entry is gone, and not
+// before: the NAT is this machine's, its kernel does not evict closed entries, and nobody has configured a cool-down.
 func (b *Budget) EntryHolds() bool {
 	return b.Translated && !b.Params.EvictsTimeWait && len(b.Params.TCP.CoolDown) == 0
 }

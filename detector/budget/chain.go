@@ -9,8 +9,8 @@ import (
 // Chain is the budgets of one way out, by stage: a flow takes a port at each stage that it passes.
 type Chain [NumStages][]*Budget
 
-// Chains returns a chain for each NAT beyond this machine that budgets of this machine lead to, and one of the budgets that
-// lead to none. A chain has two stages at least.
+// Chains returns a chain for each NAT beyond this machine that budgets of this machine lead to, and one of the budgets
+// that lead to none. A chain has two stages at least.
 func Chains(budgets []*Budget) (chains []Chain) {
 	at := func(s Stage) []*Budget {
 		return slices.DeleteFunc(slices.Clone(budgets), func(b *Budget) bool { return b.Stage() != s })

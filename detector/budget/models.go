@@ -65,10 +65,13 @@ type ModelTerms struct {
 }
 
 const (
-	azureLBDocs = "learn.microsoft.com: load-balancer-outbound-connections (2026-07), outbound-rules (2024-04), load-balancer-tcp-idle-timeout (2025-02): " +
-		"idle 4 minutes by default, 30 under AKS; a NAT gateway on the subnet wins over the load balancer and metadata does not show it; " +
+	azureLBDocs = "learn.microsoft.com: load-balancer-outbound-connections (2026-07), outbound-rules (2024-04), " +
+		"load-balancer-tcp-idle-timeout (2025-02): " +
+		"idle 4 minutes by default, 30 under AKS; a NAT gateway on the subnet wins over the load balancer and metadata " +
+		"does not show it; " +
 		"4 minutes after FIN in texts of App Service and API Management (2023), RST only in the versions up to 2020"
-	azureLBSignal = "SnatConnectionCount with ConnectionState=Failed above 0; health events HighSnatPortUsage, SnatPortExhaustion"
+	azureLBSignal = "SnatConnectionCount with ConnectionState=Failed above 0; health events HighSnatPortUsage, " +
+		"SnatPortExhaustion"
 )
 
 // What a provider does not document is taken from whoever documents the longest.
@@ -81,7 +84,10 @@ const (
 )
 
 func azureLBTerms() (tcp, udp ModelTerms) {
-	tcp = ModelTerms{Idle: 4 * time.Minute, IdleMin: 4 * time.Minute, IdleMax: 120 * time.Minute, FIN: 240 * time.Second, RST: 15 * time.Second}
+	tcp = ModelTerms{
+		Idle: 4 * time.Minute, IdleMin: 4 * time.Minute, IdleMax: 120 * time.Minute, FIN: 240 * time.Second,
+		RST: 15 * time.Second,
+	}
 	udp = ModelTerms{Unique: PerAddress, Idle: 4 * time.Minute, IdleMin: 4 * time.Minute, IdleMax: 120 * time.Minute}
 	return tcp, udp
 }
@@ -126,44 +132,61 @@ func Models() []Model {
 		Summary: "Azure before 2018: 160 ports, then more on demand, freed after 4 idle minutes",
 		Source:  "azure.microsoft.com/blog: Azure Load Balancer to become more efficient (2018-02)", FailureSignal: "none",
 		Keys: []string{"ports"},
-		TCP:  ModelTerms{Idle: 4 * time.Minute, IdleMin: 4 * time.Minute, IdleMax: 4 * time.Minute, FIN: 240 * time.Second, RST: 15 * time.Second},
-		UDP:  ModelTerms{Unique: PerNothing, Idle: 4 * time.Minute, IdleMin: 4 * time.Minute, IdleMax: 4 * time.Minute},
+		TCP: ModelTerms{
+			Idle: 4 * time.Minute, IdleMin: 4 * time.Minute, IdleMax: 4 * time.Minute, FIN: 240 * time.Second,
+			RST: 15 * time.Second,
+		},
+		UDP: ModelTerms{Unique: PerNothing, Idle: 4 * time.Minute, IdleMin: 4 * time.Minute, IdleMax: 4 * time.Minute},
 		// How far the allocation grows on demand was never published.
 		Assumed: []string{"ports"},
 		ports:   givenPorts(160, 160, azurePortsPerVIP),
 	}, {
 		Name:    "azure-nat-gateway",
 		Summary: "Azure NAT Gateway, Standard and V2: at most 50000 flows per VIP to one destination, 2 million in all",
-		Source:  "learn.microsoft.com: nat-gateway-resource (2025-11), nat-gateway-snat, nat-sku (2026-07); IPv6 addresses of V2 are a budget of their own",
+		Source: "learn.microsoft.com: nat-gateway-resource (2025-11), nat-gateway-snat, nat-sku (2026-07); IPv6 addresses " +
+			"of V2 are a budget of their own",
 		FailureSignal: "SNAT Connection Count with ConnectionState=Failed above 0; Dropped Packets; " +
 			"Datapath Availability below 90 %",
 		Scope: ScopeShared, MaxVIPs: 16,
-		TCP:   ModelTerms{Idle: 4 * time.Minute, IdleMin: 4 * time.Minute, IdleMax: 120 * time.Minute, HalfOpen: 30 * time.Second, FIN: 65 * time.Second, RST: 16 * time.Second},
+		TCP: ModelTerms{
+			Idle: 4 * time.Minute, IdleMin: 4 * time.Minute, IdleMax: 120 * time.Minute,
+			HalfOpen: 30 * time.Second, FIN: 65 * time.Second, RST: 16 * time.Second,
+		},
 		UDP:   ModelTerms{Idle: 4 * time.Minute, IdleMin: 4 * time.Minute, IdleMax: 4 * time.Minute, Gone: 65 * time.Second},
 		ports: perVIP(50000), total: fixedTotal(2_000_000),
 	}, {
-		Name:    "azure-app-service",
-		Summary: "Azure App Service and Functions: 128 ports per instance, more only as the platform sees fit",
-		Source:  "learn.microsoft.com: troubleshoot-intermittent-outbound-connection-errors (2023-06)", FailureSignal: "diagnostics blade of the app only",
-		TCP:     ModelTerms{Idle: 4 * time.Minute, FIN: 240 * time.Second, RST: 15 * time.Second},
-		UDP:     ModelTerms{Unique: PerAddress, Idle: 4 * time.Minute},
-		Assumed: []string{"tcp.idle", "tcp.cool_down.rst", "udp.idle", "udp.unique"},
-		ports:   func(*Params) (int, *KeyError) { return 128, nil },
+		Name:          "azure-app-service",
+		Summary:       "Azure App Service and Functions: 128 ports per instance, more only as the platform sees fit",
+		Source:        "learn.microsoft.com: troubleshoot-intermittent-outbound-connection-errors (2023-06)",
+		FailureSignal: "diagnostics blade of the app only",
+		TCP:           ModelTerms{Idle: 4 * time.Minute, FIN: 240 * time.Second, RST: 15 * time.Second},
+		UDP:           ModelTerms{Unique: PerAddress, Idle: 4 * time.Minute},
+		Assumed:       []string{"tcp.idle", "tcp.cool_down.rst", "udp.idle", "udp.unique"},
+		ports:         func(*Params) (int, *KeyError) { return 128, nil },
 	}, {
-		Name:    "azure-firewall",
-		Summary: "Azure Firewall: 2496 ports per VIP and instance; not with a NAT gateway on its subnet, whose ports then count",
-		Source:  "learn.microsoft.com: firewall/integrate-with-nat-gateway, firewall/tcp-session-behavior", FailureSignal: "SNAT port utilization above 95 %",
-		Scope: ScopeShared, MaxVIPs: 250, Keys: []string{"instances"},
-		TCP:     ModelTerms{Idle: 4 * time.Minute, IdleMin: 4 * time.Minute, IdleMax: 15 * time.Minute, FIN: assumedFIN, RST: assumedRST},
+		Name: "azure-firewall",
+		Summary: "Azure Firewall: 2496 ports per VIP and instance; not with a NAT gateway on its subnet, " +
+			"whose ports then count",
+		Source:        "learn.microsoft.com: firewall/integrate-with-nat-gateway, firewall/tcp-session-behavior",
+		FailureSignal: "SNAT port utilization above 95 %",
+		Scope:         ScopeShared, MaxVIPs: 250, Keys: []string{"instances"},
+		TCP: ModelTerms{
+			Idle: 4 * time.Minute, IdleMin: 4 * time.Minute, IdleMax: 15 * time.Minute, FIN: assumedFIN,
+			RST: assumedRST,
+		},
 		UDP:     ModelTerms{Unique: PerAddress, Idle: assumedUDPIdle},
 		Assumed: []string{"tcp.unique", "tcp.cool_down.fin", "tcp.cool_down.rst", "udp.unique", "udp.idle"},
 		ports:   firewallPorts,
 	}, {
-		Name:    "aws-nat-gateway",
-		Summary: "AWS NAT gateway, zonal: 55000 flows per VIP to one destination",
-		Source:  "docs.aws.amazon.com: vpc/latest/userguide/nat-gateway-basics, vpc-nat-gateway-cloudwatch", FailureSignal: "ErrorPortAllocation above 0; PacketsDropCount",
-		Scope: ScopeShared, MaxVIPs: 8,
-		TCP:     ModelTerms{Idle: 350 * time.Second, IdleMin: 350 * time.Second, IdleMax: 350 * time.Second, FIN: awsFIN, RST: assumedRST},
+		Name:          "aws-nat-gateway",
+		Summary:       "AWS NAT gateway, zonal: 55000 flows per VIP to one destination",
+		Source:        "docs.aws.amazon.com: vpc/latest/userguide/nat-gateway-basics, vpc-nat-gateway-cloudwatch",
+		FailureSignal: "ErrorPortAllocation above 0; PacketsDropCount",
+		Scope:         ScopeShared, MaxVIPs: 8,
+		TCP: ModelTerms{
+			Idle: 350 * time.Second, IdleMin: 350 * time.Second, IdleMax: 350 * time.Second, FIN: awsFIN,
+			RST: assumedRST,
+		},
 		UDP:     ModelTerms{Idle: 350 * time.Second, IdleMin: 350 * time.Second, IdleMax: 350 * time.Second},
 		Assumed: []string{"tcp.cool_down.fin", "tcp.cool_down.rst"},
 		ports:   perVIP(55000),
@@ -193,17 +216,25 @@ func Models() []Model {
 		Assumed: []string{"tcp.idle", "tcp.cool_down.fin", "tcp.cool_down.rst", "udp.idle"},
 		ports:   func(*Params) (int, *KeyError) { return 20000, nil },
 	}, {
-		Name:    "huawei-nat-gateway",
-		Summary: "Huawei Cloud NAT gateway: 55000 flows to one destination, and as many in all as the gateway's size allows",
-		Source:  "support.huaweicloud.com: nat_faq_0002; NAT API: ListNatGatewaySpecs (2025-09), session_conf (2026-08)", FailureSignal: "SNAT connection metrics of Cloud Eye",
-		Scope: ScopeShared, Keys: []string{"ports"},
-		TCP:   ModelTerms{Idle: 900 * time.Second, IdleMin: 40 * time.Second, IdleMax: 2 * time.Hour, FIN: 5 * time.Second, RST: 5 * time.Second},
+		Name: "huawei-nat-gateway",
+		Summary: "Huawei Cloud NAT gateway: 55000 flows to one destination, and as many in all as the gateway's " +
+			"size allows",
+		Source: "support.huaweicloud.com: nat_faq_0002; NAT API: ListNatGatewaySpecs (2025-09), " +
+			"session_conf (2026-08)",
+		FailureSignal: "SNAT connection metrics of Cloud Eye",
+		Scope:         ScopeShared, Keys: []string{"ports"},
+		TCP: ModelTerms{
+			Idle: 900 * time.Second, IdleMin: 40 * time.Second, IdleMax: 2 * time.Hour, FIN: 5 * time.Second,
+			RST: 5 * time.Second,
+		},
 		UDP:   ModelTerms{Idle: 300 * time.Second, IdleMin: 40 * time.Second, IdleMax: 2 * time.Hour},
-		ports: sizedPorts(55000, 10_000, 50_000, 200_000, 1_000_000, 10_000_000), total: func(p *Params) int { return p.Ports },
+		ports: sizedPorts(55000, 10_000, 50_000, 200_000, 1_000_000, 10_000_000),
+		total: func(p *Params) int { return p.Ports },
 	}, {
-		Name:          "linux",
-		Summary:       "netfilter masquerade or snat on this machine, in its port range",
-		Source:        "linux: net/netfilter/nf_nat_core.c, Documentation/networking/nf_conntrack-sysctl.rst; ceiling measured on Linux 6.18",
+		Name:    "linux",
+		Summary: "netfilter masquerade or snat on this machine, in its port range",
+		Source: "linux: net/netfilter/nf_nat_core.c, Documentation/networking/nf_conntrack-sysctl.rst; ceiling " +
+			"measured on Linux 6.18",
 		FailureSignal: "snat_conntrack_insert_failed_total, snat_conntrack_drop_total; SYN retransmits",
 		Keys:          []string{"port_range", "space_per_vip", "evict_time_wait"},
 		Translated:    true, AnyFamily: true, AllDestinations: true,
@@ -211,30 +242,38 @@ func Models() []Model {
 		UDP:   ModelTerms{Forgets: true},
 		ports: rangePorts, ceiling: linuxCeiling,
 	}, {
-		Name:          "cilium",
-		Summary:       "Cilium eBPF masquerade: ports above the NodePort range, of one egress IP where policy fixes it (space_per_vip)",
-		Source:        "cilium: bpf/lib/nat.h; cmdref bpf-ct-timeout-regular-*; ceiling from the number of retries; without BPF NodePort set port_range to ip_local_port_range's first to 65535",
-		FailureSignal: `cilium_drop_count_total{reason="No mapping for NAT masquerade"}; map cilium_snat_v4_alloc_retries rises before`,
-		Keys:          []string{"port_range", "retries", "space_per_vip"}, AnyFamily: true, OnNode: true,
+		Name: "cilium",
+		Summary: "Cilium eBPF masquerade: ports above the NodePort range, of one egress IP where policy fixes " +
+			"it (space_per_vip)",
+		Source: "cilium: bpf/lib/nat.h; cmdref bpf-ct-timeout-regular-*; ceiling from the number of retries; " +
+			"without BPF NodePort set port_range to ip_local_port_range's first to 65535",
+		FailureSignal: `cilium_drop_count_total{reason="No mapping for NAT masquerade"}; map ` +
+			`cilium_snat_v4_alloc_retries rises before`,
+		Keys: []string{"port_range", "retries", "space_per_vip"}, AnyFamily: true, OnNode: true,
 		// Entries go 10 s after a close and 60 s after the last datagram, at the next
 		// garbage collection; its interval adapts and is taken to be 5 minutes.
-		TCP:     ModelTerms{Idle: 8000 * time.Second, HalfOpen: 60 * time.Second, FIN: 310 * time.Second, RST: 310 * time.Second, Gone: 300 * time.Second},
+		TCP: ModelTerms{
+			Idle: 8000 * time.Second, HalfOpen: 60 * time.Second, FIN: 310 * time.Second,
+			RST: 310 * time.Second, Gone: 300 * time.Second,
+		},
 		UDP:     ModelTerms{Idle: 60 * time.Second, Gone: 300 * time.Second},
 		Assumed: []string{"tcp.cool_down.fin", "tcp.cool_down.rst", "tcp.cool_down.idle", "udp.cool_down.idle"},
 		ports:   ciliumPorts, ceiling: ciliumCeiling,
 	}, {
-		Name:    "local",
-		Summary: "no NAT: the machine's own ephemeral ports, ip_local_port_range without the reserved ones",
-		Source:  "linux: Documentation/networking/ip-sysctl.rst, net/ipv4/inet_hashtables.c", FailureSignal: "connect returns EADDRNOTAVAIL",
-		Keys:  []string{"port_range", "reserved_ports"},
-		Local: true, AnyFamily: true, AllDestinations: true,
+		Name:          "local",
+		Summary:       "no NAT: the machine's own ephemeral ports, ip_local_port_range without the reserved ones",
+		Source:        "linux: Documentation/networking/ip-sysctl.rst, net/ipv4/inet_hashtables.c",
+		FailureSignal: "connect returns EADDRNOTAVAIL",
+		Keys:          []string{"port_range", "reserved_ports"},
+		Local:         true, AnyFamily: true, AllDestinations: true,
 		TCP:   ModelTerms{FIN: 60 * time.Second},
 		UDP:   ModelTerms{Unique: PerNothing, Forgets: true},
 		ports: localPorts,
 	}, {
 		Name:    "instance-ip",
 		Summary: "a public IP of its own, one to one: only the machine's own ephemeral ports bound it",
-		Source:  "learn.microsoft.com: load-balancer-outbound-connections (2023-03); linux: Documentation/networking/ip-sysctl.rst", FailureSignal: "connect returns EADDRNOTAVAIL",
+		Source: "learn.microsoft.com: load-balancer-outbound-connections (2023-03); linux: " +
+			"Documentation/networking/ip-sysctl.rst", FailureSignal: "connect returns EADDRNOTAVAIL",
 		Keys: []string{"port_range", "reserved_ports"}, MaxVIPs: 1,
 		Local: true,
 		TCP:   ModelTerms{FIN: 60 * time.Second},
@@ -251,8 +290,10 @@ func Models() []Model {
 }
 
 const (
-	gcpDocs = "cloud.google.com: nat/docs/ports-and-addresses, nat/docs/troubleshooting; TIME_WAIT is 120 s for gateways made before 2026-06-30, 30 s for " +
-		"those made from 2026-09-30, either in between: effectiveTcpTimeWaitTimeoutSec of the Compute API's RouterNat tells; " +
+	gcpDocs = "cloud.google.com: nat/docs/ports-and-addresses, nat/docs/troubleshooting; TIME_WAIT is 120 s for " +
+		"gateways made before 2026-06-30, 30 s for " +
+		"those made from 2026-09-30, either in between: effectiveTcpTimeWaitTimeoutSec of the Compute " +
+		"API's RouterNat tells; " +
 		"at least 1024 ports with alias ranges is documented for ranges of /24"
 	gcpSignal = "nat/dropped_sent_packets_count with reason OUT_OF_RESOURCES; nat/nat_allocation_failed"
 )

@@ -177,7 +177,8 @@ func (p *Params) checkFamily() *KeyError {
 		}
 	}
 	return badKey("destinations.include", p.Include,
-		"destinations of the address family of vips, %v, some at least (vip_count says how many there are without their addresses)",
+		"destinations of the address family of vips, %v, some at least (vip_count says how many there are "+
+			"without their addresses)",
 		p.VIPs[0])
 }
 

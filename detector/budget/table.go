@@ -37,7 +37,8 @@ func tableShare(nodes, vips, limit int) (ports, toNext, next int) {
 func tablePorts(limit int) func(*Params) (int, *KeyError) {
 	return func(p *Params) (int, *KeyError) {
 		if p.Nodes < 1 || p.Nodes > maxTableNodes {
-			return 0, badKey("nodes", p.Nodes, "1 to %d: the provider documents no allocation for other pool sizes", maxTableNodes)
+			return 0, badKey("nodes", p.Nodes, "1 to %d: the provider documents no allocation for other pool sizes",
+				maxTableNodes)
 		}
 		ports, _, _ := tableShare(p.Nodes, p.vips(), limit)
 		return ports, nil

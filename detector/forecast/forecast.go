@@ -129,8 +129,8 @@ func (f *Forecaster) Keep(s *Account, t *budget.Terms) {
 // Dropped says that no source shows a live flow any more.
 func (s *Account) Dropped(opened collector.Interval) { s.times.drop(opened) }
 
-// Opened says that a flow opened in any port space of the account. Closed gets the same interval. An interval without From
-// is a flow older than the agent.
+// Opened says that a flow opened in any port space of the account. Closed gets the same interval. An interval without
+// From is a flow older than the agent.
 func (s *Account) Opened(opened collector.Interval) { s.times.open(opened) }
 
 // Closed says that a flow ended in any port space of the account.
@@ -207,8 +207,8 @@ func (o *Outlook) HaveCooling(release collector.Time) {
 	o.evidence.unknown = max(o.evidence.unknown, release.Seconds())
 }
 
-// Open says that a flow opened, or was found live; opened without From is a flow older than the agent. Close gets the same
-// interval.
+// Open says that a flow opened, or was found live; opened without From is a flow older than the agent. Close gets the
+// same interval.
 func (o *Outlook) Open(opened collector.Interval) {
 	o.times.open(opened)
 	if opened.From == 0 {

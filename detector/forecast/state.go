@@ -230,7 +230,8 @@ func (c *codec) earlier(e *earlier) {
 	e.cools.total = total
 }
 
-// slotMost is more ports than are released within a second; as a float it is exact, and all slots together are an int32.
+// slotMost is more ports than are released within a second; as a float it is exact, and all slots together are an
+// int32.
 const slotMost = 1 << 22
 
 // i64 are seconds.
@@ -255,7 +256,9 @@ func (c *codec) rhythm(r *rhythm) {
 	}
 }
 
-func (c *codec) account(name *string, p *collector.Protocol, hours *occurrence, brier, scored *[detector.NumHorizons]float64) {
+func (c *codec) account(name *string, p *collector.Protocol, hours *occurrence, brier,
+	scored *[detector.NumHorizons]float64,
+) {
 	c.text(name)
 	x := uint64(*p)
 	c.u64(&x)

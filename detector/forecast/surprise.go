@@ -33,8 +33,8 @@ func (l *lifetimes) surprise(seen *exposure, news bool, edges *ageEdges) (s surp
 	return s, lost
 }
 
-// surprised learns whether lifetimes changed. Even a memory of seconds still has lifetimes from before, and would make a
-// page late.
+// surprised learns whether lifetimes changed. Even a memory of seconds still has lifetimes from before, and would make
+// a page late.
 func (o tick) surprised(w *workspace, dt float64) (s surprise) {
 	w.lost, w.ended = 0, 0
 	if o.account.f.without&PartSurprise != 0 {

@@ -78,7 +78,8 @@ func (fl *flows) release(f *flow, ended collector.Time, reason collector.Reason)
 	switch {
 	case reason == collector.Timeout && t.HalfOpen > 0:
 		own = t.HalfOpen
-	case reason == collector.Timeout, reason == collector.Idle, f.protocol() == collector.UDP && reason != collector.Evicted:
+	case reason == collector.Timeout, reason == collector.Idle, f.protocol() == collector.UDP &&
+		reason != collector.Evicted:
 		own = t.Idle
 	}
 	if own > 0 && f.flags&flagTimedOut == 0 {
@@ -181,7 +182,8 @@ func (fl *flows) endDump(n *netns, at collector.Time) {
 		return
 	}
 	n.dumping = false
-	agreed := 0 // flows that the dump showed live, and that live here or have ended for a reason that the dump did not know
+	// flows that the dump showed live, and that live here or have ended for a reason that the dump did not know
+	agreed := 0
 	fl.each(n, func(i uint32, f *flow) {
 		fl.countOwed(f)
 		shown := f.flags&flagShown != 0

@@ -31,9 +31,10 @@ const (
 	flagShown       // the dump in progress showed it live
 	flagUncounted   // live as an event told, and not counted before a dump shows it: see budget.FreesAtEnd
 	flagUDP         // its protocol; else it is TCP
-	flagAgeUnknown  // its entry's timeout is not what the kernel's settings say, so it does not tell when the last packet came
-	flagOffloaded   // a flow table saw its packets once
-	flagPickedUp    // live again after conntrack forgot it, and its end was counted then
+	// its entry's timeout is not what the kernel's settings say, so it does not tell when the last packet came
+	flagAgeUnknown
+	flagOffloaded // a flow table saw its packets once
+	flagPickedUp  // live again after conntrack forgot it, and its end was counted then
 )
 
 // flow is one entry of the table: 64 bytes, a line of the processor's cache.

@@ -35,8 +35,8 @@ type Config struct {
 	// Shared destinations, written as the label shows them, are always exported
 	// while they are tracked.
 	Shared []string
-	// Owners counts who holds the ports of each port space, by Flow.Owner. A snapshot names at most OwnersMax of each; default
-	// 20. The rest is summed.
+	// Owners counts who holds the ports of each port space, by Flow.Owner. A snapshot names at most OwnersMax of each;
+	// default 20. The rest is summed.
 	Owners    bool
 	OwnersMax int
 	// Whole returns the owner that one is a part of, such as the pod of a container, and every other owner itself. Flows

@@ -129,8 +129,8 @@ func (n *netns) noteShown(f *flow, s collector.State) {
 	}
 }
 
-// differ compares the flows that the dump showed live with those of them that the ledger agrees on, and returns how many
-// are missing. It is the ledger's check of itself: no fault that makes it lose flows stays unseen.
+// differ compares the flows that the dump showed live with those of them that the ledger agrees on, and returns how
+// many are missing. It is the ledger's check of itself: no fault that makes it lose flows stays unseen.
 func (n *netns) differ(agreed int) int {
 	if n.unchecked {
 		return 0

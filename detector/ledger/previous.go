@@ -26,7 +26,8 @@ func (o *previous) inherit(ss *spaces, number uint32) {
 		old := &o.spaces[n]
 		ss.owners[number] = o.owners[n].places()
 		s.opened, s.rate, s.holds = old.opened, old.rate, old.holds
-		s.exportedUntil, s.exhaustedAt, s.failing, s.heldForecast = old.exportedUntil, old.exhaustedAt, old.failing, old.heldForecast
+		s.exportedUntil, s.exhaustedAt, s.failing, s.heldForecast = old.exportedUntil, old.exhaustedAt, old.failing,
+			old.heldForecast
 		if s.outlook = old.outlook; s.outlook != nil {
 			ss.outlooks.count++
 			if *ss.accounts[s.key.account].terms != *o.accounts[was].terms {

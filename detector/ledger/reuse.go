@@ -133,8 +133,8 @@ func (s sighting) asReset(at collector.Time) sighting {
 	return s
 }
 
-// pickUp makes the flow of s that of entry i again: conntrack forgot it, because of a flush for instance, and met it in its
-// middle. It never ended.
+// pickUp makes the flow of s that of entry i again: conntrack forgot it, because of a flush for instance, and met it in
+// its middle. It never ended.
 func (in *intake) pickUp(s *sighting, i uint32, f *flow) {
 	f.dump = s.netns.dump
 	f.flags &^= flagMissed

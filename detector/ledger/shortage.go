@@ -7,8 +7,8 @@ import (
 	"github.com/snatwatch/snatwatch/collector"
 )
 
-// shortage takes in opens that found no local port, as destroyed sockets tell. Where an open fails so, its port space is
-// full: each port that connect may take holds a flow to the same destination, or belongs to a socket that was bound
+// shortage takes in opens that found no local port, as destroyed sockets tell. Where an open fails so, its port space
+// is full: each port that connect may take holds a flow to the same destination, or belongs to a socket that was bound
 // before it was connected, which takes the port from every destination. No list of sockets tells which those are, so if
 // opens fail well below the budget, the ports held then are the ceiling.
 type shortage struct {
@@ -106,9 +106,9 @@ func (sh *shortage) settle() {
 	}
 }
 
-// dropped takes in first packets that this machine's NAT dropped for want of a port. The kernel counts them all together,
-// so they count where there is no port left, of several such port spaces in the fullest; if there is none, they were dropped
-// for another reason.
+// dropped takes in first packets that this machine's NAT dropped for want of a port. The kernel counts them all
+// together, so they count where there is no port left, of several such port spaces in the fullest; if there is none,
+// they were dropped for another reason.
 func (sh *shortage) dropped(packets uint64) {
 	fullest, most := 0, 0.0
 	for n := range sh.spaces.list {
@@ -151,7 +151,9 @@ func (sh *shortage) contradiction(i uint32) (bool, string) {
 	if found == nil {
 		return false, ""
 	}
-	return true, fmt.Sprintf("connect found no port towards %s with %d of %d held: a socket that is bound before it connects takes its "+
-		"port from every destination unless it sets IP_BIND_ADDRESS_NO_PORT, and IP_LOCAL_PORT_RANGE narrows a socket's range; "+
+	return true, fmt.Sprintf("connect found no port towards %s with %d of %d held: a socket that is bound before it "+
+		"connects takes its "+
+		"port from every destination unless it sets IP_BIND_ADDRESS_NO_PORT, and IP_LOCAL_PORT_RANGE narrows "+
+		"a socket's range; "+
 		"no list of sockets tells which sockets those are", found.destination, found.full, ports)
 }

@@ -112,7 +112,9 @@ func (l *Ledger) accountSnapshot(number uint32) detector.AccountSnapshot {
 // Space returns one port space, which need not be among the exported. vip is not valid
 // where VIPs form one port space; destination is as the label shows it. ok is
 // false if it is not tracked.
-func (l *Ledger) Space(budget string, p collector.Protocol, vip netip.Addr, destination string) (s detector.SpaceSnapshot, ok bool) {
+func (l *Ledger) Space(budget string, p collector.Protocol, vip netip.Addr,
+	destination string,
+) (s detector.SpaceSnapshot, ok bool) {
 	for n := range l.spaces.list {
 		sp := &l.spaces.list[n]
 		if !sp.used {

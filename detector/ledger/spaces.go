@@ -190,7 +190,8 @@ func (ss *spaces) placeOf(k spaceKey, vip netip.Addr, to netip.AddrPort) place {
 
 // cellOf returns the cell that counts a port space in the fold of its account.
 func (ss *spaces) cellOf(k spaceKey) uint16 {
-	return uint16(sipHash(ss.secret, k.vip.hi, k.vip.lo, k.destination.hi, k.destination.lo, uint64(k.port)|uint64(k.zone)<<16).lo)
+	return uint16(sipHash(ss.secret, k.vip.hi, k.vip.lo, k.destination.hi, k.destination.lo,
+		uint64(k.port)|uint64(k.zone)<<16).lo)
 }
 
 // track makes a port space and returns its number. If the budget tracks as many as it may, the port space that has

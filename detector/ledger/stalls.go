@@ -94,8 +94,8 @@ func (st *stalls) count(f *collector.Flow, first bool) {
 func hasPort(b *budget.Budget, tracked bool) bool { return b.Local || b.Translated && tracked }
 
 // onlyVIP returns the VIP of the one port space that flows to the destination of f hold ports of, under account a that
-// has one for each VIP. A socket does not know its VIP: ok is false where there are several such spaces, or none. A node
-// that masquerades by its one way out has one.
+// has one for each VIP. A socket does not know its VIP: ok is false where there are several such spaces, or none. A
+// node that masquerades by its one way out has one.
 func (st *stalls) onlyVIP(a uint32, f *collector.Flow) (own address, ok bool) {
 	const most = 16 // VIPs looked at
 	list := st.spaces.accounts[a].budget.VIPs

@@ -140,7 +140,8 @@ func (e emitter) namespaces(v *View) {
 func (e emitter) budget(v *View, s *detector.BudgetSnapshot) {
 	b := s.Budget
 	assumed := slices.Sorted(slices.Values(b.Assumed))
-	e.gauge(BudgetInfo, 1, b.Name, b.Model, b.Scope.String(), b.Pool, cmp.Or(sharedGateway(b), b.Gateway), strings.Join(assumed, ","))
+	e.gauge(BudgetInfo, 1, b.Name, b.Model, b.Scope.String(), b.Pool, cmp.Or(sharedGateway(b), b.Gateway),
+		strings.Join(assumed, ","))
 	e.flag(BudgetContradicted, s.Contradicted, b.Name)
 	if b.Nodes > 0 {
 		e.gauge(PoolNodes, float64(b.Nodes), b.Name)
@@ -247,7 +248,8 @@ func (e emitter) failures(v *View, b *budget.Budget, p *detector.AccountSnapshot
 	}
 }
 
-// oneVIP reports whether all port spaces that are shown have the same VIP: then a socket that stalls can only wait for it.
+// oneVIP reports whether all port spaces that are shown have the same VIP: then a socket that stalls can only wait for
+// it.
 func oneVIP(p *detector.AccountSnapshot) bool {
 	return !slices.ContainsFunc(p.Spaces, func(s detector.SpaceSnapshot) bool { return s.VIP != p.Spaces[0].VIP })
 }
@@ -309,7 +311,8 @@ func (e emitter) histogram(n Name, h *detector.Histogram, labels ...string) {
 			native[detector.NativeFirst+i] = int64(c)
 		}
 	}
-	n3, err := prometheus.NewConstNativeHistogram(e.descs[n], total, h.Sum, native, nil, h.Zero, detector.NativeSchema, detector.NativeZero, time.Time{}, labels...)
+	n3, err := prometheus.NewConstNativeHistogram(e.descs[n], total, h.Sum, native, nil, h.Zero, detector.NativeSchema,
+		detector.NativeZero, time.Time{}, labels...)
 	if err != nil { // the two do not agree: what most servers take is still good
 		e.ch <- classic
 		return

@@ -99,11 +99,12 @@ type Label string
 // The labels. None of them is a port of this machine or a flow: their values
 // are bounded by the config and by the number of exported port spaces.
 const (
-	LabelBudget      Label = "budget"          // name of a budget in the config
-	LabelModel       Label = "model"           // budget model, such as azure-lb
-	LabelScope       Label = "scope"           // node or shared
-	LabelPool        Label = "pool"            // VM pool, empty where not given
-	LabelGateway     Label = "gateway"         // NAT gateway or load balancer; on a port space only where its budget is shared
+	LabelBudget Label = "budget" // name of a budget in the config
+	LabelModel  Label = "model"  // budget model, such as azure-lb
+	LabelScope  Label = "scope"  // node or shared
+	LabelPool   Label = "pool"   // VM pool, empty where not given
+	// NAT gateway or load balancer; on a port space only where its budget is shared
+	LabelGateway     Label = "gateway"
 	LabelAssumed     Label = "assumed"         // terms that the provider does not document, comma-separated
 	LabelProtocol    Label = "protocol"        // tcp or udp
 	LabelVIP         Label = "vip"             // empty where VIPs form one port space

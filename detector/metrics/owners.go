@@ -8,7 +8,8 @@ import (
 // ownersHeld shows who holds the ports of a port space; labels are the space's.
 func (e emitter) ownersHeld(s *detector.SpaceSnapshot, labels ...string) {
 	for _, o := range s.Owners {
-		e.gauge(OwnerPortsHeld, float64(o.Held), append(labels[:len(labels):len(labels)], string(o.Kind), o.Name, o.Container)...)
+		e.gauge(OwnerPortsHeld, float64(o.Held), append(labels[:len(labels):len(labels)], string(o.Kind), o.Name,
+			o.Container)...)
 	}
 }
 
@@ -17,12 +18,14 @@ func (e emitter) largestOwner(s *detector.SpaceSnapshot, labels ...string) {
 	var largest *detector.OwnerHeld
 	for i := range s.Owners {
 		o := &s.Owners[i]
-		if o.Kind != collector.KindUnknown && o.Kind != collector.KindOther && (largest == nil || o.Held > largest.Held) {
+		named := o.Kind != collector.KindUnknown && o.Kind != collector.KindOther
+		if named && (largest == nil || o.Held > largest.Held) {
 			largest = o
 		}
 	}
 	if largest != nil {
-		e.gauge(SoonestOwnerHeld, float64(largest.Held), append(labels, string(largest.Kind), largest.Name, largest.Container)...)
+		labels = append(labels, string(largest.Kind), largest.Name, largest.Container)
+		e.gauge(SoonestOwnerHeld, float64(largest.Held), labels...)
 	}
 }
 

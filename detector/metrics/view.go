@@ -41,8 +41,8 @@ type View struct {
 	Build       Build
 }
 
-// Causes are causes of failed opens, by who gives out the ports: a NAT further out, that of this machine, or its sockets.
-// Each is seen by another sensor.
+// Causes are causes of failed opens, by who gives out the ports: a NAT further out, that of this machine, or its
+// sockets. Each is seen by another sensor.
 type Causes struct{ Further, Here, Local []string }
 
 // Of returns the causes of budget b.

@@ -91,7 +91,8 @@ func Run(ctx context.Context, o Options) error {
 		return fmt.Errorf("netns: %w", err)
 	}
 	defer func() { _ = outer.Close() }()
-	logger.Info("starting", "version", o.Build.Version, "revision", o.Build.Revision, "config", cmp.Or(o.File, "embedded default"), "netns", outer.Inode())
+	logger.Info("starting", "version", o.Build.Version, "revision", o.Build.Revision, "config",
+		cmp.Or(o.File, "embedded default"), "netns", outer.Inode())
 	a, err := newAgent(ctx, o, c, outer)
 	if err != nil {
 		return err

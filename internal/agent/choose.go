@@ -73,7 +73,8 @@ func choose(want config.Source, e evidence) (choice, error) {
 		}
 		return choice{
 			source: config.SourceSockets, why: "conntrack takes CAP_NET_ADMIN",
-			notice: "missing CAP_NET_ADMIN: conntrack is not read, so flows that this machine forwards or translates for others, " +
+			notice: "missing CAP_NET_ADMIN: conntrack is not read, so flows that this machine forwards or " +
+				"translates for others, " +
 				"their VIPs and the kernel's drop counters are not seen; " + remedy,
 			unseen: remedy,
 		}, nil
@@ -88,14 +89,16 @@ func choose(want config.Source, e evidence) (choice, error) {
 	case !active && e.limits.Entries > 0:
 		return choice{
 			source: config.SourceSockets,
-			why:    fmt.Sprintf("conntrack tracks nothing in this namespace any more: no NAT rule, no entry of %d of %d connections", e.unknown, e.connections),
+			why: fmt.Sprintf("conntrack tracks nothing in this namespace any more: no NAT rule, no entry of "+
+				"%d of %d connections", e.unknown, e.connections),
 		}, nil
 	case !active:
 		return choice{source: config.SourceSockets, why: "conntrack tracks nothing in this namespace"}, nil
 	case e.hidden && e.limits.Entries == 0 && e.rules == 0:
 		return choice{source: config.SourceConntrack, why: "/proc/sys does not tell whether it is active"}, nil
 	case e.rules > 0:
-		return choice{source: config.SourceConntrack, why: fmt.Sprintf("%d NAT rules, %d flows tracked", e.rules, e.limits.Entries)}, nil
+		return choice{source: config.SourceConntrack, why: fmt.Sprintf("%d NAT rules, %d flows tracked", e.rules,
+			e.limits.Entries)}, nil
 	}
 	return choice{source: config.SourceConntrack, why: fmt.Sprintf("%d flows tracked", e.limits.Entries)}, nil
 }
@@ -105,10 +108,12 @@ func timesText(c choice, l collector.Limits) string {
 	if c.source != config.SourceConntrack || l.Timestamps {
 		return ""
 	}
-	return "conntrack does not stamp its entries: the agent knows when a flow opened only to the time between two dumps, and guesses the lifetime of a " +
+	return "conntrack does not stamp its entries: the agent knows when a flow opened only to the time between two " +
+		"dumps, and guesses the lifetime of a " +
 		"shorter flow; net.netfilter.nf_conntrack_timestamp=1 makes both exact for flows that open after it is set"
 }
 
 // remedy says how to grant CAP_NET_ADMIN.
-const remedy = "to give it: setcap cap_net_admin+ep on the binary, AmbientCapabilities=CAP_NET_ADMIN in its systemd unit, " +
+const remedy = "to give it: setcap cap_net_admin+ep on the binary, AmbientCapabilities=CAP_NET_ADMIN in " +
+	"its systemd unit, " +
 	"or securityContext.capabilities.add: [NET_ADMIN] in its pod"

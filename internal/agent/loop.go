@@ -138,8 +138,8 @@ func (l *loop) apply(b batch) {
 	}
 }
 
-// switched tells the ledgers of NAT budgets that another source follows. The ledger of local budgets gets its flows from
-// sockets in any case.
+// switched tells the ledgers of NAT budgets that another source follows. The ledger of local budgets gets its flows
+// from sockets in any case.
 func (l *loop) switched(outer uint64) {
 	for stage, of := range l.ledgers {
 		if of != nil && feedOf(budget.Stage(stage)) == feedNAT {

@@ -57,7 +57,8 @@ func (o *owners) followPods(ctx context.Context, connect func() (*kube.Client, e
 	client, err := connect()
 	if err != nil {
 		if !errors.Is(err, kube.ErrNoCluster) {
-			o.notices.say(slog.LevelInfo, "pods", "pods are shown by their UID where no log folder of the kubelet names them: "+err.Error())
+			o.notices.say(slog.LevelInfo, "pods", "pods are shown by their UID where no log folder of the "+
+				"kubelet names them: "+err.Error())
 		}
 		return nil
 	}
@@ -90,8 +91,10 @@ func podsText(node string, told bool, err error) string {
 	case told:
 		return "names and workloads of new pods are not known, those of before stay: " + err.Error()
 	}
-	return "pods of node " + node + " are shown by their UID where no log folder of the kubelet names them: " + err.Error() +
-		"; a ClusterRole that may list and watch pods, and NODE_NAME in the agent's environment, would give their names and workloads"
+	return "pods of node " + node + " are shown by their UID where no log folder of the kubelet names them: " +
+		err.Error() +
+		"; a ClusterRole that may list and watch pods, and NODE_NAME in the agent's environment, would give their " +
+		"names and workloads"
 }
 
 // attribute writes into the events of a source whose each flow is.
@@ -105,8 +108,8 @@ func (o *owners) attribute(b batch) {
 func (o *owners) forwards() bool { return o != nil && o.table.Forwards() }
 
 // passing returns those of stalled flows that pass the NAT of the outer namespace, where conntrack is read there. Where
-// flows of other machines pass it too, the kernel's counters tell which found no port, for all of them: then none of these
-// is taken for one.
+// flows of other machines pass it too, the kernel's counters tell which found no port, for all of them: then none of
+// these is taken for one.
 func (o *owners) passing(stalled []collector.Flow) []collector.Flow {
 	if o == nil {
 		return stalled

@@ -61,7 +61,8 @@ func (ss *sensors) plan(ctx context.Context, broken string, first bool) (plan, e
 			}
 		}
 	}
-	if !first && e.rules == 0 && e.limits.EntriesMax > 0 && want != config.SourceSockets && broken == "" && e.caps.Has(netns.NetAdmin) {
+	if !first && e.rules == 0 && e.limits.EntriesMax > 0 && want != config.SourceSockets && broken == "" &&
+		e.caps.Has(netns.NetAdmin) {
 		if e.connections, e.unknown, err = ss.sample(ctx, e.limits); err != nil {
 			ss.logger.Debug("connections not looked up in conntrack", "err", err)
 		}
@@ -74,7 +75,10 @@ func (ss *sensors) plan(ctx context.Context, broken string, first bool) (plan, e
 	nat := slices.DeleteFunc(slices.Clone(budgets), func(b *budget.Budget) bool { return b.Local })
 	return plan{
 		choice: c, local: len(nat) < len(budgets),
-		elsewhere:  slices.ContainsFunc(budgets, func(b *budget.Budget) bool { return b.Local && b.Netns != ss.outer.Inode() }),
+		elsewhere: slices.ContainsFunc(budgets, func(b *budget.Budget) bool {
+			return b.Local &&
+				b.Netns != ss.outer.Inode()
+		}),
 		translated: len(nat) > 0 && !slices.ContainsFunc(nat, (*budget.Budget).TakesUntranslated),
 		tracked:    e.tracked(), untracked: e.untracked(), opened: ss.tracked.Load(), limits: e.limits,
 	}, nil
@@ -126,6 +130,7 @@ func (f *following) untrackedText(q plan) string {
 	if q.source != config.SourceConntrack || f.untrackedFor < untrackedLooks {
 		return ""
 	}
-	return "conntrack was asked for and does not track the connections of this namespace, so new flows are not seen: no rule of its firewall " +
+	return "conntrack was asked for and does not track the connections of this namespace, so new flows are not seen: no " +
+		"rule of its firewall " +
 		"asks for that, and most of its sockets' connections have no entry; source auto would read sockets"
 }

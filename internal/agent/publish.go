@@ -41,7 +41,8 @@ func (p *publisher) publish(snap *detector.Snapshot) {
 	p.notices.set("unseen budgets", unseen)
 	v := &metrics.View{
 		Snapshot: snap, At: time.Now().Add(-p.now().Sub(snap.At)), Outer: []uint64{p.outer.Inode()},
-		PoolStale: set.stale, Measures: web.Measures, Reload: set.reload, Build: p.build, NATRules: set.rules, CPUExceeded: set.rulesCostly,
+		PoolStale: set.stale, Measures: web.Measures, Reload: set.reload, Build: p.build, NATRules: set.rules,
+		CPUExceeded: set.rulesCostly,
 	}
 	spent := p.cpu.look(p.now(), cputime.Process(), p.started.CPUBudget)
 	v.CPUExceeded = v.CPUExceeded || spent

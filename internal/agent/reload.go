@@ -219,7 +219,10 @@ func tellChanges(logger *slog.Logger, before, after []*budget.Budget) {
 		return nil
 	}
 	for _, b := range after {
-		attrs := []any{"budget", b.Name, "model", b.Model, "tcp_ports", b.TCP.Ports, "udp_ports", b.UDP.Ports, "nodes", b.Nodes, "vips", b.VIPCount}
+		attrs := []any{
+			"budget", b.Name, "model", b.Model, "tcp_ports", b.TCP.Ports, "udp_ports", b.UDP.Ports, "nodes",
+			b.Nodes, "vips", b.VIPCount,
+		}
 		switch old := named(before, b.Name); {
 		case old == nil:
 			logger.Info("budget added", attrs...)

@@ -195,8 +195,8 @@ func conntrackCauses(s conntrack.Strategy) metrics.Causes {
 	return metrics.Causes{Further: append(slices.Clone(seen), metrics.CausePorts), Here: seen}
 }
 
-// socketCauses returns the causes that sockets show. Where nothing tells of destroyed sockets, nobody knows of those that
-// found no local port.
+// socketCauses returns the causes that sockets show. Where nothing tells of destroyed sockets, nobody knows of those
+// that found no local port.
 func socketCauses(to feed, st *sockdiag.Stats) (c metrics.Causes) {
 	c.Local = []string{metrics.CauseUnanswered, metrics.CauseRefused}
 	if to == feedBoth {

@@ -59,8 +59,8 @@ func (ss *sensors) stallSensor(tracked bool) source {
 	}
 }
 
-// findEntries writes into Translated of each flow whether conntrack has an entry of it. A flow that could not be looked up
-// passes for one that has an entry: nobody knows that it found no port.
+// findEntries writes into Translated of each flow whether conntrack has an entry of it. A flow that could not be looked
+// up passes for one that has an entry: nobody knows that it found no port.
 func findEntries(ctx context.Context, ss *sensors, flows []collector.Flow) {
 	for i := range flows {
 		flows[i].Translated = true

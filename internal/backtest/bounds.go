@@ -30,12 +30,14 @@ func replayed(r *record.Record, s *record.Source, last collector.Time, tick time
 	if to != last {
 		for _, f := range r.Flows {
 			if f.End == to {
-				return fmt.Errorf("%s: a flow that starts at %s ends at %s: a trace until then has %d ticks, more than %d; take a longer --tick, or mend the record",
+				return fmt.Errorf("%s: a flow that starts at %s ends at %s: a trace until then has %d ticks, more than %d; take "+
+					"a longer --tick, or mend the record",
 					r.Name, onClock(r, f.Start), onClock(r, f.End), n, maxTicks)
 			}
 		}
 	}
-	return fmt.Errorf("%s: %d ticks, more than %d: %s; take a longer --tick, or mend the record", r.Name, n, maxTicks, apart(r))
+	return fmt.Errorf("%s: %d ticks, more than %d: %s; take a longer --tick, or mend the record", r.Name, n,
+		maxTicks, apart(r))
 }
 
 // judgedTicks refuses a record of which too much would have to be kept.
@@ -44,7 +46,8 @@ func judgedTicks(r *record.Record, s *record.Source, last collector.Time, tick t
 	if n <= maxJudged {
 		return nil
 	}
-	return fmt.Errorf("%s: %d ticks of %d port spaces, more than %d that can be judged at once: %s; take a longer --tick or one --source, or mend the record",
+	return fmt.Errorf("%s: %d ticks of %d port spaces, more than %d that can be judged at once: %s; take a longer "+
+		"--tick or one --source, or mend the record",
 		r.Name, n/int64(spaces), spaces, maxJudged, apart(r))
 }
 

@@ -87,7 +87,10 @@ func (c *chart) draw(title, text string, episodes []score.Span, alarms [horizons
 	x := func(tick float64) float64 { return chartWidth * tick / total }
 	y := func(ports float64) float64 { return chartHeight * (1 - max(0, min(1, ports/top))) }
 	at := func(i int) float64 { return x((float64(i) + 0.5) * float64(c.every)) }
-	d := &drawing{Title: title, Text: text, Width: chartWidth, Height: chartHeight, Strip: stripHeight, FullHigh: chartHeight + stripHeight + 18}
+	d := &drawing{
+		Title: title, Text: text, Width: chartWidth, Height: chartHeight, Strip: stripHeight,
+		FullHigh: chartHeight + stripHeight + 18,
+	}
 
 	var held, ceiling path
 	for i := range c.low {
@@ -136,13 +139,17 @@ func (c *chart) draw(title, text string, episodes []score.Span, alarms [horizons
 func (c *chart) marks(total, top float64) (xs, ys []mark) {
 	span := time.Duration(total) * c.tick
 	step := time.Minute
-	for _, s := range []time.Duration{5 * time.Minute, 10 * time.Minute, 30 * time.Minute, time.Hour, 2 * time.Hour, 6 * time.Hour, 24 * time.Hour, 168 * time.Hour} {
+	for _, s := range []time.Duration{
+		5 * time.Minute, 10 * time.Minute, 30 * time.Minute, time.Hour, 2 * time.Hour,
+		6 * time.Hour, 24 * time.Hour, 168 * time.Hour,
+	} {
 		if span/step > 10 {
 			step = s
 		}
 	}
 	for t := time.Duration(0); t < span; t += step {
-		xs = append(xs, mark{chartWidth * float64(t) / float64(span), fmt.Sprintf("%d:%02d", int(t.Hours()), int(t.Minutes())%60)})
+		xs = append(xs, mark{chartWidth * float64(t) / float64(span), fmt.Sprintf("%d:%02d", int(t.Hours()),
+			int(t.Minutes())%60)})
 	}
 	unit := math.Pow(10, math.Floor(math.Log10(max(1, top/4))))
 	for _, m := range []float64{1, 2, 5} {

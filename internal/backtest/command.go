@@ -26,7 +26,8 @@ import (
 // Command is what a person asks of a backtest: files to replay, or scenarios to generate.
 type Command struct {
 	Files []string
-	// Scenario is a name, "all" for those that methods are compared with, or "loads" for those of the page. Profile is one of P0, P15, P240; empty means all.
+	// Scenario is a name, "all" for those that methods are compared with, or "loads" for those of the page. Profile is
+	// one of P0, P15, P240; empty means all.
 	Scenario, Profile string
 	// Hours, Seeds, TrainSeeds and Tick are those of Config; Sized says that the first three are no defaults. Quick
 	// asks for one seed of two hours.
@@ -119,17 +120,20 @@ const mostPorts = 1 << 30
 func (c *Command) check() error {
 	switch {
 	case c.Train && (len(c.Files) > 0 || c.Scenario != "" || c.Trace != "" || c.HTML != "" || c.JSON || c.Ablate):
-		return errors.New("train takes all scenarios, and prints constants: leave out files, scenario, trace, html, json and ablate")
+		return errors.New("train takes all scenarios, and prints constants: leave out files, scenario, trace, " +
+			"html, json and ablate")
 	case !c.Train && (len(c.Files) == 0) == (c.Scenario == ""):
 		return errors.New("name files to replay, or a scenario")
 	case c.Tick <= 0 || c.Tick > time.Minute:
 		return fmt.Errorf("tick %v: want over 0 and at most a minute", c.Tick)
 	case time.Minute%c.Tick != 0:
-		return fmt.Errorf("tick %v: it does not divide a minute, and a horizon has whole ticks; want 0.5s, 1s, 2s, 5s, 10s, 15s, 30s or the like", c.Tick)
+		return fmt.Errorf("tick %v: it does not divide a minute, and a horizon has whole ticks; want 0.5s, 1s, 2s, 5s, "+
+			"10s, 15s, 30s or the like", c.Tick)
 	case (c.Scenario != "" || c.Train) && !c.Quick && (!(c.Hours >= 0.5) || c.Hours > 1000):
 		return fmt.Errorf("hours %v: want 0.5 to 1000", c.Hours)
 	case c.Scenario != "" && !c.Quick && (c.Seeds < 1 || c.TrainSeeds < 1 || c.Seeds >= firstTrainSeed):
-		return fmt.Errorf("seeds %d, train-seeds %d: want at least 1, and fewer than %d", c.Seeds, c.TrainSeeds, firstTrainSeed)
+		return fmt.Errorf("seeds %d, train-seeds %d: want at least 1, and fewer than %d", c.Seeds, c.TrainSeeds,
+			firstTrainSeed)
 	case c.Ports < 0 || c.Ports > mostPorts:
 		return fmt.Errorf("budget %d: want ports, at most %d, or none", c.Ports, mostPorts)
 	case c.Scenario == "" && !c.Train && (c.Profile != "" || c.Sized || c.Quick):
@@ -140,7 +144,8 @@ func (c *Command) check() error {
 		return errors.New("model, nodes and vips are for recorded flows; a scenario has its own budget")
 	case (c.Model == "" || c.Model == modelStatic) && (c.Nodes != 0 || c.VIPs != 0):
 		return fmt.Errorf("nodes %d, vips %d: want none with the model static, or name another model", c.Nodes, c.VIPs)
-	case c.Oracle && (c.Tick != time.Second || c.Scenario != "all" && !slices.ContainsFunc(scenario.All(), named(c.Scenario))):
+	case c.Oracle && (c.Tick != time.Second || c.Scenario != "all" &&
+		!slices.ContainsFunc(scenario.All(), named(c.Scenario))):
 		return errors.New("oracle takes one of the scenarios that methods are compared with, or all, and a tick of 1s")
 	case c.Scenario != "" && (c.Ports > 0 || len(c.CoolDowns) > 0 || c.Source != ""):
 		return errors.New("budget, cool-down and source are for recorded flows; a scenario's profile has its own")

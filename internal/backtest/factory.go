@@ -104,8 +104,9 @@ func joined(xs []float64) string {
 }
 
 // mixture finds the kinds of load by expectation maximisation: each scenario and profile is of one kind, and its
-// residuals have the tail of that kind. The kinds come from the calm to the wild. How common they are is told by the first
-// lessons, which are so many: those of scenarios in which something happens, as a port space that is new may be one.
+// residuals have the tail of that kind. The kinds come from the calm to the wild. How common they are is told by the
+// first lessons, which are so many: those of scenarios in which something happens, as a port space that is new may be
+// one.
 func mixture(lessons []lesson, compared, h int) (tails [kinds][forecast.TailBins]float64, shares [kinds]float64) {
 	const (
 		tells  = 30   // independent residuals that a scenario counts for

@@ -63,7 +63,8 @@ func RunRecords(ctx context.Context, opt Options, records []*record.Record) (*Re
 		}
 	}
 	if opt.Trace != nil && len(jobs) != 1 {
-		return nil, fmt.Errorf("a trace takes one record, one cool-down and a budget with ports; here are %d replays", len(jobs))
+		return nil, fmt.Errorf("a trace takes one record, one cool-down and a budget with ports; here are %d replays",
+			len(jobs))
 	}
 	var total time.Duration
 	for _, j := range jobs {
@@ -85,7 +86,9 @@ func RunRecords(ctx context.Context, opt Options, records []*record.Record) (*Re
 }
 
 // judgeAll judges so many jobs at once, until one fails; the cells come in the order of the jobs.
-func judgeAll(ctx context.Context, parallel int, jobs []recordJob, judge func(context.Context, recordJob) ([]*Cell, error)) ([]*Cell, error) {
+func judgeAll(ctx context.Context, parallel int, jobs []recordJob, judge func(context.Context, recordJob) ([]*Cell,
+	error),
+) ([]*Cell, error) {
 	cells := make([][]*Cell, len(jobs))
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(parallel)
@@ -115,7 +118,9 @@ type recordJob struct {
 }
 
 // newRecordJobs prepares the replays of a record under one budget.
-func newRecordJobs(cfg Config, r *record.Record, t Terms, b *budget.Budget, warm time.Duration, traced bool) ([]recordJob, error) {
+func newRecordJobs(cfg Config, r *record.Record, t Terms, b *budget.Budget, warm time.Duration,
+	traced bool,
+) ([]recordJob, error) {
 	coolDown := b.TCP.CoolDown[collector.FIN]
 	if cfg.WarmUp = warm; warm == 0 {
 		cfg.WarmUp = coolDown + time.Minute
@@ -157,7 +162,10 @@ func newRecordJobs(cfg Config, r *record.Record, t Terms, b *budget.Budget, warm
 		best = max(best, episodes)
 		only := func(f *record.Flow) bool { return f.Destination == d }
 		source, last := r.Source(cfg.Tick, only)
-		job := recordJob{cfg: cfg, record: r, source: source, budget: staticBudget(ports, coolDown), spaces: []int32{d}, to: last}
+		job := recordJob{
+			cfg: cfg, record: r, source: source, budget: staticBudget(ports, coolDown),
+			spaces: []int32{d}, to: last,
+		}
 		job.foresight = job.foresightJobs(held)
 		jobs = append(jobs, job)
 	}
@@ -178,7 +186,9 @@ func fullest(r *record.Record, fill func(d int32) float64) []int32 {
 }
 
 // judge replays the record and scores each of its spaces.
-func (j recordJob) judge(ctx context.Context, points []Point, fit *Fitted, trace io.Writer, advanced func(time.Duration)) ([]*Cell, error) {
+func (j recordJob) judge(ctx context.Context, points []Point, fit *Fitted, trace io.Writer,
+	advanced func(time.Duration),
+) ([]*Cell, error) {
 	source := *j.source
 	if trace == nil {
 		source.To = j.to
@@ -199,7 +209,8 @@ func (j recordJob) judge(ctx context.Context, points []Point, fit *Fitted, trace
 		terms := j.budget.Terms(j.record.Protocols[d])
 		coolDown := terms.CoolDown[collector.FIN]
 		c := &Cell{
-			Group:   fmt.Sprintf("%s %s/%s %s", j.record.Name, j.record.Destinations[d], j.record.Protocols[d], exact(coolDown.Seconds())+" s"),
+			Group: fmt.Sprintf("%s %s/%s %s", j.record.Name, j.record.Destinations[d], j.record.Protocols[d],
+				exact(coolDown.Seconds())+" s"),
 			Nominal: terms.Ports, Ports: terms.Effective, CoolDown: coolDown,
 		}
 		c.add(out[i:i+1], points, fit)

@@ -19,9 +19,9 @@ const (
 	KindOracle = "oracle"
 )
 
-// oracle knows the rate of opens and the law of lifetimes as they are at the moment, from the generator, and which flow is how
-// old; it does not know what will become of rate and law, nor when a flow will end. Its probability is the share of simulated
-// courses that reach the ceiling: what a forecast can know of a load whose future is not announced.
+// oracle knows the rate of opens and the law of lifetimes as they are at the moment, from the generator, and which flow
+// is how old; it does not know what will become of rate and law, nor when a flow will end. Its probability is the share
+// of simulated courses that reach the ceiling: what a forecast can know of a load whose future is not announced.
 type oracle struct {
 	present  *scenario.Present
 	player   *player
@@ -35,8 +35,8 @@ type oracle struct {
 	change, opens, known []int32
 }
 
-// law is a sample of lifetimes, the shortest first, and a few that were drawn in a way that gives the same as long as the
-// law is the same.
+// law is a sample of lifetimes, the shortest first, and a few that were drawn in a way that gives the same as long as
+// the law is the same.
 type law struct {
 	sample []lifetime
 	probe  [lawProbe]lifetime
@@ -151,7 +151,8 @@ func (o *oracle) lawOf(age float64) *law {
 // older draws how long a flow of that age has still to live.
 func (o *oracle) older(l *law, age float64) (left float64, how *lifetime) {
 	n := len(l.sample)
-	i, _ := slices.BinarySearchFunc(l.sample, float32(age), func(x lifetime, age float32) int { return cmp.Compare(x.life, age) })
+	i, _ := slices.BinarySearchFunc(l.sample, float32(age),
+		func(x lifetime, age float32) int { return cmp.Compare(x.life, age) })
 	if n-i < lawLeast {
 		return age * (math.Pow(1-o.random.Float64(), -1/lawTail) - 1), &l.sample[n-1]
 	}
@@ -241,13 +242,15 @@ func (o *oracle) course(bins int) int {
 
 // oracleTable compares the forecast with the oracle, by scenario.
 func (s *Summary) oracleTable() *table {
-	t := &table{title: fmt.Sprintf("Average precision of the forecast / of an oracle that knows the present rate and law of lifetimes (judged every %d s)", soonEvery)}
+	t := &table{title: fmt.Sprintf("Average precision of the forecast / of an oracle that knows the present rate and "+
+		"law of lifetimes (judged every %d s)", soonEvery)}
 	t.row("", "episodes", "60 s", "5 min", "15 min", "60 min")
 	row := func(name, episodes string, ap func(method string) [horizons]Number) {
 		ours, best := ap(NameForecast), ap(NameOracle)
 		cells := []string{name, episodes}
 		for h := range horizons {
-			cells = append(cells, figure(float64(ours[h]), 2)+" / "+figure(float64(best[h]), 2)+" = "+figure(float64(ours[h]/best[h]), 2))
+			cells = append(cells, figure(float64(ours[h]), 2)+" / "+figure(float64(best[h]),
+				2)+" = "+figure(float64(ours[h]/best[h]), 2))
 		}
 		t.row(cells...)
 	}
@@ -259,7 +262,8 @@ func (s *Summary) oracleTable() *table {
 	row("mean", strconv.Itoa(s.Episodes), func(method string) [horizons]Number { return s.method(method).AP })
 	skill := []string{"Brier skill", ""}
 	for h := range horizons {
-		skill = append(skill, figure(float64(s.method(NameForecast).Skill[h]), 2)+" / "+figure(float64(s.method(NameOracle).Skill[h]), 2))
+		skill = append(skill, figure(float64(s.method(NameForecast).Skill[h]), 2)+" / "+figure(float64(s.method(NameOracle).
+			Skill[h]), 2))
 	}
 	t.row(skill...)
 	return t

@@ -39,7 +39,8 @@ func (b *Bar) Set(share float64) {
 	}
 	b.shown = percent
 	full := percent * width / 100
-	_, _ = fmt.Fprintf(b.w, "\r%-10s [%s%s] %3d %%", b.what, strings.Repeat("=", full), strings.Repeat(" ", width-full), percent)
+	_, _ = fmt.Fprintf(b.w, "\r%-10s [%s%s] %3d %%", b.what, strings.Repeat("=", full),
+		strings.Repeat(" ", width-full), percent)
 }
 
 // Clear takes the bar away.

@@ -53,7 +53,8 @@ func (s *Summary) tables() []*table {
 		all = append(all, s.oracleTable(), s.oraclePageTable())
 	}
 	m := s.method(NameForecast)
-	all = append(all, calibrationTable("Calibration of the forecast: predicted -> observed (number of predictions), everything together", m.Calibration, m.CalibrationError))
+	all = append(all, calibrationTable("Calibration of the forecast: predicted -> observed (number of predictions), "+
+		"everything together", m.Calibration, m.CalibrationError))
 	if f := s.Foresight; f != nil {
 		all = append(all, f.table())
 	}
@@ -102,7 +103,9 @@ func unique(names [horizons]string) string {
 }
 
 func (s *Summary) methodTable() *table {
-	t := &table{title: fmt.Sprintf("Methods, at 60 s / 5 min / 15 min / 60 min: average precision (mean over %s), Brier skill\n(peers: after isotonic regression), mean absolute error in ports, share of what came inside the 90 %% band", s.groups())}
+	t := &table{title: fmt.Sprintf("Methods, at 60 s / 5 min / 15 min / 60 min: average precision (mean over %s), Brier "+
+		"skill\n(peers: after isotonic regression), mean absolute error in ports, share of what came inside the 90 %% band",
+		s.groups())}
 	t.row("", "AP", "Brier skill", "MAE", "coverage")
 	for _, m := range s.Methods {
 		t.row(m.Name, figures(m.AP, 3), figures(m.Skill, 3), figures(m.MAE, 1), figures(m.Coverage, 2))
@@ -117,7 +120,9 @@ func (s *Summary) pointTables() []*table {
 		fitted = "the scenarios"
 	}
 	for h, name := range s.Horizons {
-		t := &table{title: fmt.Sprintf("Warnings for the horizon %s, thresholds fitted on %s unless named: F1, precision and recall of\npredictions (means over %s); episodes detected, median lead, false alarms a day, share of time on", name, fitted, s.groups())}
+		t := &table{title: fmt.Sprintf("Warnings for the horizon %s, thresholds fitted on %s unless named: F1, precision "+
+			"and recall of\npredictions (means over %s); episodes detected, median lead, false alarms a day, share of time on",
+			name, fitted, s.groups())}
 		t.row("", "threshold", "F1", "precision", "recall", "detected", "lead s", "false/day", "on")
 		for _, p := range s.Points {
 			t.row(p.Name, figure(float64(p.Thresholds[h]), 3), figure(float64(p.F1[h]), 3),
@@ -167,19 +172,22 @@ func (s *Summary) cellTable() *table {
 		for h := range horizons {
 			ratio[h] = c.MAE[NameForecast][h] / c.MAE[NameUtilisation][h]
 		}
-		t.row(c.Group+" "+c.Member, strconv.Itoa(c.Nominal), strconv.Itoa(c.Ports), exact(float64(c.CoolDown))+" s", strconv.Itoa(c.Episodes),
+		t.row(c.Group+" "+c.Member, strconv.Itoa(c.Nominal), strconv.Itoa(c.Ports), exact(float64(c.CoolDown))+" s",
+			strconv.Itoa(c.Episodes),
 			figures(c.AP[NameForecast], 2), figures(c.AP[NameUtilisation], 2), figures(ratio, 2))
 	}
 	return t
 }
 
 func (s *Summary) pageTable() *table {
-	t := &table{title: fmt.Sprintf("The page as shipped: P(5 min) >= %v, cleared below %v, asked every %s s, kept for %s s",
+	t := &table{title: fmt.Sprintf("The page as shipped: P(5 min) >= %v, cleared below %v, asked every "+
+		"%s s, kept for %s s",
 		detector.PageRaise, detector.PageClear, exact(detector.PageEvery.Seconds()), exact(detector.PageKeep.Seconds()))}
 	t.row("", "cool-down", "episodes", "detected", "lead s", "false/day", "false at start", "starts")
 	for _, c := range s.Cells {
 		p := &c.Page
-		t.row(strings.TrimSpace(c.Group+" "+c.Member), exact(float64(c.CoolDown))+" s", strconv.Itoa(p.Episodes), figure(float64(p.Detected), 2),
+		t.row(strings.TrimSpace(c.Group+" "+c.Member), exact(float64(c.CoolDown))+" s", strconv.Itoa(p.Episodes),
+			figure(float64(p.Detected), 2),
 			figure(float64(p.Lead), 0), figure(float64(p.FalsePerDay), 1), strconv.Itoa(p.AtStart), strconv.Itoa(p.Starts))
 	}
 	return t
@@ -187,7 +195,8 @@ func (s *Summary) pageTable() *table {
 
 // table is the calibration, with the Brier skill below.
 func (f *ForesightSummary) table() *table {
-	t := calibrationTable(fmt.Sprintf("Calibration without hindsight: ceilings of %d port spaces from the first half of each record, judged on the second", f.Spaces),
+	t := calibrationTable(fmt.Sprintf("Calibration without hindsight: ceilings of %d port spaces from the first half of "+
+		"each record, judged on the second", f.Spaces),
 		f.Calibration, f.Error)
 	for _, line := range []struct {
 		name string

@@ -49,7 +49,9 @@ type watch struct {
 
 // NewLedger makes a ledger of one budget, from start on. Of its port spaces, those of the watched
 // destinations are shown; protocols are by destination.
-func NewLedger(cfg ledger.Config, b *budget.Budget, protocols []collector.Protocol, watched []int32, start collector.Time) *Ledger {
+func NewLedger(cfg ledger.Config, b *budget.Budget, protocols []collector.Protocol, watched []int32,
+	start collector.Time,
+) *Ledger {
 	cfg.Budgets = []*budget.Budget{b}
 	cfg.Start = start
 	cfg.TrackedMax, cfg.ExportedMax = max(cfg.TrackedMax, len(protocols)), len(protocols)

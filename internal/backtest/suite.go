@@ -100,7 +100,9 @@ type Result struct {
 
 // RunScenarios trains on some seeds of the scenarios and judges on others.
 // A trace, when set, gets the first seed of a single scenario and profile.
-func RunScenarios(ctx context.Context, cfg Config, scenarios []scenario.Scenario, profiles []scenario.Profile, trace io.Writer) (*Result, error) {
+func RunScenarios(ctx context.Context, cfg Config, scenarios []scenario.Scenario, profiles []scenario.Profile,
+	trace io.Writer,
+) (*Result, error) {
 	cfg = cfg.withDefaults()
 	jobs := jobsOf(scenarios, profiles)
 	var total time.Duration
@@ -187,7 +189,9 @@ func forEach(ctx context.Context, parallel int, jobs []job, f func(ctx context.C
 }
 
 // run replays one seed of the job.
-func (j job) run(ctx context.Context, cfg Config, seed uint64, points []Point, advanced func(time.Duration)) ([]outcome, error) {
+func (j job) run(ctx context.Context, cfg Config, seed uint64, points []Point,
+	advanced func(time.Duration),
+) ([]outcome, error) {
 	load := j.scenario.Generate(j.profile, seed, cfg.Hours)
 	budget := staticBudget(scenario.Budget, 0)
 	budget.TCP.CoolDown, budget.UDP.CoolDown = load.CoolDown, load.CoolDown
@@ -231,8 +235,13 @@ func names(ms []Method) []string {
 }
 
 // judge runs the seeds that count.
-func (j job) judge(ctx context.Context, cfg Config, fit *Fitted, points []Point, advanced func(time.Duration)) (*Cell, error) {
-	c := &Cell{Group: j.scenario.Name, Member: j.profile.Name, Nominal: scenario.Budget, Ports: scenario.Budget, CoolDown: j.profile.CoolDown}
+func (j job) judge(ctx context.Context, cfg Config, fit *Fitted, points []Point,
+	advanced func(time.Duration),
+) (*Cell, error) {
+	c := &Cell{
+		Group: j.scenario.Name, Member: j.profile.Name, Nominal: scenario.Budget, Ports: scenario.Budget,
+		CoolDown: j.profile.CoolDown,
+	}
 	var runs []outcome
 	for seed := range cfg.Seeds {
 		o, err := j.run(ctx, cfg, cfg.FirstSeed+uint64(seed), points, advanced)

@@ -222,7 +222,8 @@ func (r *Result) Summarize() *Summary {
 	if len(r.Cells) == 0 {
 		s.Nothing = fmt.Sprintf("no port space held %.0f %% of its ceiling", 100*busyShare)
 		if r.Chosen {
-			s.Nothing = fmt.Sprintf("no port space rises to %d ports or more after the first cool-down and minute, so that there is no ceiling to choose; a budget may be given", leastPorts)
+			s.Nothing = fmt.Sprintf("no port space rises to %d ports or more after the first cool-down and minute, so that "+
+				"there is no ceiling to choose; a budget may be given", leastPorts)
 		}
 		return s
 	}
@@ -233,7 +234,10 @@ func (r *Result) Summarize() *Summary {
 		s.Points = append(s.Points, summarizePoint(groups, i, p.Point))
 	}
 	for _, g := range groups {
-		gs := GroupSummary{Name: g[0].Group, Nominal: g[0].Nominal, Ports: g[0].Ports, AP: map[string][horizons]Number{}, MAE: map[string][horizons]Number{}}
+		gs := GroupSummary{
+			Name: g[0].Group, Nominal: g[0].Nominal, Ports: g[0].Ports, AP: map[string][horizons]Number{},
+			MAE: map[string][horizons]Number{},
+		}
 		for _, c := range g {
 			gs.Episodes += c.Episodes
 			gs.Days += Number(c.Days)

@@ -9,12 +9,15 @@ import (
 	"github.com/snatwatch/snatwatch/detector/budget"
 )
 
-// auto turns an entry into whatever the machine tells, for each stage at which a flow takes a port: the NAT rules of this
-// machine, the cloud's NAT behind it, and the machine's own ephemeral ports. Those count beside a NAT of this machine,
-// which the flows of its own processes pass too, or where there is no NAT to be seen.
+// auto turns an entry into whatever the machine tells, for each stage at which a flow takes a port: the NAT rules of
+// this machine, the cloud's NAT behind it, and the machine's own ephemeral ports. Those count beside a NAT of this
+// machine, which the flows of its own processes pass too, or where there is no NAT to be seen.
 func (r *resolution) auto(path string, b *Budget) {
 	p := r.common(path, b)
-	if b.Netns == "" && slices.ContainsFunc(r.c.Budgets, func(o Budget) bool { return o.Netns != "" && o.followsRules() }) {
+	if b.Netns == "" && slices.ContainsFunc(r.c.Budgets, func(o Budget) bool {
+		return o.Netns != "" &&
+			o.followsRules()
+	}) {
 		p.Netns = r.m.Limits.Netns // what the rules there do is that of other entries
 	}
 	rules, unread := r.m.rulesOf(b)
@@ -41,7 +44,8 @@ func (r *resolution) auto(path string, b *Budget) {
 	}
 	switch {
 	case here && rules.Private && len(r.m.Cloud.VIPs)+len(r.m.Cloud.PublicIPs) == 0 && !r.translatedBeyond():
-		r.note("%s: the addresses that flows get on this machine are private, so another NAT translates them again and its ports may run out first: "+
+		r.note("%s: the addresses that flows get on this machine are private, so another NAT translates them again and its "+
+			"ports may run out first: "+
 			"add a budget of its model (azure-lb, gcp-nat-static, aws-nat-gateway, …) or of model static", b.Name)
 	case !here && own.Model == "local" && !cloudFound && len(r.m.Cloud.VIPs) == 0:
 		r.note("%s: %s and no VIPs from cloud metadata: the budget is its ephemeral ports", b.Name, noRules(rules, unread))
@@ -56,7 +60,10 @@ func (r *resolution) hasLocal(netns uint64) bool {
 	if netns == 0 {
 		netns = r.m.Limits.Netns
 	}
-	return slices.ContainsFunc(r.budgets, func(b *budget.Budget) bool { return b.Local && (b.Netns == 0 || b.Netns == netns) })
+	return slices.ContainsFunc(r.budgets, func(b *budget.Budget) bool {
+		return b.Local &&
+			(b.Netns == 0 || b.Netns == netns)
+	})
 }
 
 // cloudParams are those of the cloud's NAT, where its metadata tell enough to say how many ports this node has there.
@@ -67,7 +74,8 @@ func (r *resolution) cloudParams(path string, b *Budget, p budget.Params) (budge
 		return p, false
 	case p.Nodes == 0:
 		r.note("%s: Azure's load balancer translates this machine to %s, but its metadata does not tell the pool size: "+
-			"set %s.nodes or nodes_file (model azure-lb, or azure-lb-manual with ports); until then only ephemeral ports are watched",
+			"set %s.nodes or nodes_file (model azure-lb, or azure-lb-manual with ports); until then only "+
+			"ephemeral ports are watched",
 			b.Name, joinAddrs(vips), path)
 		return p, false
 	}

@@ -47,10 +47,12 @@ func Print(w io.Writer, budgets []*budget.Budget, notes []string) error {
 	line("BUDGET\tMODEL\tSCOPE\tVIPS\tNODES\tNEXT TIER\tDESTINATIONS\tASSUMED")
 	for _, b := range budgets {
 		line("%s\t%s\t%v\t%s\t%s\t%s\t%s\t%s",
-			b.Name, b.Model, b.Scope, vipsText(b), orDash(b.Nodes), tierText(b), destinationsText(b), orNone(strings.Join(b.Assumed, ", ")))
+			b.Name, b.Model, b.Scope, vipsText(b), orDash(b.Nodes), tierText(b), destinationsText(b),
+			orNone(strings.Join(b.Assumed, ", ")))
 	}
 	line("")
-	line("BUDGET\tPROTOCOL\tPORTS\tEFFECTIVE\tUNIQUE PER\tIDLE\tHALF-OPEN\tCOOL-DOWN FIN\tRST\tTIMEOUT\tIDLE\tEVICTED\tUNKNOWN")
+	line("BUDGET\tPROTOCOL\tPORTS\tEFFECTIVE\tUNIQUE PER\tIDLE\tHALF-OPEN\tCOOL-DOWN " +
+		"FIN\tRST\tTIMEOUT\tIDLE\tEVICTED\tUNKNOWN")
 	for _, b := range budgets {
 		for _, p := range []collector.Protocol{collector.TCP, collector.UDP} {
 			x := b.Terms(p)
@@ -59,10 +61,14 @@ func Print(w io.Writer, budgets []*budget.Budget, notes []string) error {
 				continue
 			}
 			var cool string
-			for _, r := range []collector.Reason{collector.FIN, collector.RST, collector.Timeout, collector.Idle, collector.Evicted, collector.ReasonUnknown} {
+			for _, r := range []collector.Reason{
+				collector.FIN, collector.RST, collector.Timeout, collector.Idle,
+				collector.Evicted, collector.ReasonUnknown,
+			} {
 				cool += "\t" + duration(x.CoolDown[r])
 			}
-			line("%s\t%v\t%d\t%d\t%v\t%s\t%s%s", b.Name, p, x.Ports, x.Effective, x.Unique, kernelOr(x.Idle), kernelOr(x.HalfOpen), cool)
+			line("%s\t%v\t%d\t%d\t%v\t%s\t%s%s", b.Name, p, x.Ports, x.Effective, x.Unique, kernelOr(x.Idle),
+				kernelOr(x.HalfOpen), cool)
 		}
 	}
 	line("")

@@ -158,7 +158,8 @@ func Load(path string) (*Config, error) {
 	}
 	c, err := Parse(path, data)
 	if err == nil && len(c.at.lines) == 0 {
-		return nil, Errors{{File: path, Want: "at least one key, such as budgets; the file is empty. Without --config the defaults hold"}}
+		return nil, Errors{{File: path, Want: "at least one key, such as budgets; the file is empty. Without " +
+			"--config the defaults hold"}}
 	}
 	return c, err
 }

@@ -113,7 +113,10 @@ func (d *decoder) mapping(n *yaml.Node, v reflect.Value, path string) {
 				Want: "one of " + strings.Join(keysOf(v.Type()), ", "),
 			})
 		case seen[key.Value]:
-			d.errs = append(d.errs, &Error{File: d.at.file, Line: key.Line, Key: at, Value: "given twice", Want: "each key once"})
+			d.errs = append(d.errs, &Error{
+				File: d.at.file, Line: key.Line, Key: at, Value: "given twice",
+				Want: "each key once",
+			})
 		default:
 			seen[key.Value] = true
 			d.value(val, f, at)

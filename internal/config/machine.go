@@ -23,7 +23,9 @@ import (
 // be found out is a note of the Machine; a namespace, a pool size or a place for the state file that
 // is configured and not there is an error, told as Errors, but for namespaces and pool sizes that were
 // there before.
-func Discover(ctx context.Context, c *Config, outer *netns.Handle, before Machine, metadata cloud.Client) (Machine, error) {
+func Discover(ctx context.Context, c *Config, outer *netns.Handle, before Machine,
+	metadata cloud.Client,
+) (Machine, error) {
 	m := Machine{Nodes: map[string]int{}, NodesUnread: map[string]error{}}
 	errs := c.checkStateFile()
 	var unread map[string]error
@@ -41,7 +43,8 @@ func Discover(ctx context.Context, c *Config, outer *netns.Handle, before Machin
 			case before.Nodes[from] != 0:
 				m.Nodes[from], m.NodesUnread[from] = before.Nodes[from], err
 			case b.Nodes == 0:
-				errs = append(errs, c.at.errorAt(path+"."+p.key(), p.value(), fmt.Sprintf("%s, or nodes to start with: %v", p.want(), err)))
+				errs = append(errs, c.at.errorAt(path+"."+p.key(), p.value(), fmt.Sprintf("%s, or nodes to start with: %v",
+					p.want(), err)))
 			default:
 				m.NodesUnread[from] = err
 			}
@@ -92,7 +95,8 @@ func (c *Config) checkStateFile() Errors {
 	if err == nil || errors.Is(err, fs.ErrPermission) {
 		return nil
 	}
-	return Errors{c.at.errorAt("state_file", c.StateFile, fmt.Sprintf("a regular file, or none yet in a directory that is there: %v", err))}
+	return Errors{c.at.errorAt("state_file", c.StateFile,
+		fmt.Sprintf("a regular file, or none yet in a directory that is there: %v", err))}
 }
 
 // OpenNetns opens a namespace by its name below /run/netns or by path; empty is the
@@ -116,9 +120,9 @@ func (c *Config) OpenOuter() (*netns.Handle, error) {
 	return outer, nil
 }
 
-// ReadNetns returns the inode numbers of the namespaces that budgets name, and why one cannot be opened. That
-// one has the number of before, or where nothing is there a number of its own that no namespace has: the
-// kernel gives the one that it had to the next namespace. The limits are by inode number, of those that could be entered.
+// ReadNetns returns the inode numbers of the namespaces that budgets name, and why one cannot be opened. That one has
+// the number of before, or where nothing is there a number of its own that no namespace has: the kernel gives the one
+// that it had to the next namespace. The limits are by inode number, of those that could be entered.
 func (c *Config) ReadNetns(before map[string]uint64) (
 	inodes map[string]uint64, bounds map[uint64]collector.Limits, unread map[string]error,
 ) {

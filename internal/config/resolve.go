@@ -150,7 +150,8 @@ func (r *resolution) completeLocal(p *budget.Params) {
 		}
 	}
 	if p.ReuseTimeWait = l.ReuseTimeWait; p.ReuseTimeWait > 0 {
-		r.note("%s: net.ipv4.tcp_tw_reuse is 1: a local port is free again %v after its flow ended, where the other side has TCP timestamps too",
+		r.note("%s: net.ipv4.tcp_tw_reuse is 1: a local port is free again %v after its flow ended, where the other side "+
+			"has TCP timestamps too",
 			p.Name, p.ReuseTimeWait)
 	}
 }
@@ -201,7 +202,8 @@ func (r *resolution) add(path string, p budget.Params) {
 	}
 	if other := overlapping(r.budgets, b); other != "" {
 		r.errs = append(r.errs, r.c.at.errorAt(path, b.Name+" overlaps "+other,
-			"budgets under one of which each flow counts: tell them apart by destinations, netns, or VIPs and port_range of model linux"))
+			"budgets under one of which each flow counts: tell them apart by destinations, netns, or VIPs and "+
+				"port_range of model linux"))
 		return
 	}
 	r.noteVIPs(b)
@@ -214,7 +216,8 @@ func (r *resolution) noteVIPs(b *budget.Budget) {
 		return
 	}
 	if two, err := b.WithVIPs(2); err == nil && two.TCP.Ports != b.TCP.Ports {
-		r.note("%s: neither vips nor vip_count is given: taken to be one VIP, %d TCP ports; with two there are %d", b.Name, b.TCP.Ports, two.TCP.Ports)
+		r.note("%s: neither vips nor vip_count is given: taken to be one VIP, %d TCP ports; with two there are %d", b.Name,
+			b.TCP.Ports, two.TCP.Ports)
 	}
 }
 

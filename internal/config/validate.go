@@ -36,10 +36,13 @@ func (c *Config) validate() Errors {
 	v.require(c.CPUBudget > 0 && c.CPUBudget <= 1, "cpu_budget", c.CPUBudget, "a fraction of one core above 0 and up to 1")
 	tracked := c.Limits.Tracked >= 1 && c.Limits.Tracked <= 10_000_000
 	v.require(tracked, "limits.tracked", c.Limits.Tracked, "1 to 10000000")
-	v.require(c.Limits.Forecast >= 0 && (c.Limits.Forecast <= c.Limits.Tracked || !tracked), "limits.forecast", c.Limits.Forecast, "0 to limits.tracked")
-	v.require(c.Limits.Exported >= 1 && (c.Limits.Exported <= c.Limits.Tracked || !tracked), "limits.exported", c.Limits.Exported, "1 to limits.tracked")
+	v.require(c.Limits.Forecast >= 0 && (c.Limits.Forecast <= c.Limits.Tracked || !tracked), "limits.forecast",
+		c.Limits.Forecast, "0 to limits.tracked")
+	v.require(c.Limits.Exported >= 1 && (c.Limits.Exported <= c.Limits.Tracked || !tracked), "limits.exported",
+		c.Limits.Exported, "1 to limits.tracked")
 	for i, d := range c.SharedDestinations {
-		v.require(!slices.Contains(c.SharedDestinations[:i], d), fmt.Sprintf("shared_destinations[%d]", i), d, "each destination once")
+		v.require(!slices.Contains(c.SharedDestinations[:i], d), fmt.Sprintf("shared_destinations[%d]", i), d,
+			"each destination once")
 	}
 	v.destinations("destinations", &c.Destinations)
 	names := map[string]bool{}
@@ -103,10 +106,13 @@ func (v *validation) budget(path string, b *Budget, names map[string]bool) {
 		{"effective_ceiling", b.EffectiveCeiling},
 	} {
 		at := path + "." + x.key
-		v.require(!math.IsNaN(x.value) && (x.value > 0 || x.value == 0 && !v.at.given(at)), at, x.value, "a number above 0, or no such key")
+		v.require(!math.IsNaN(x.value) && (x.value > 0 || x.value == 0 && !v.at.given(at)), at, x.value,
+			"a number above 0, or no such key")
 	}
-	v.require(b.NodesFrom == "" || b.NodesFile == "", path+".nodes_from", b.NodesFrom, "nodes_from or nodes_file, not both")
-	v.require(b.NodesSelector == "" || b.NodesFrom != "", path+".nodes_selector", b.NodesSelector, "nodes_from: kubernetes beside it")
+	v.require(b.NodesFrom == "" || b.NodesFile == "", path+".nodes_from", b.NodesFrom,
+		"nodes_from or nodes_file, not both")
+	v.require(b.NodesSelector == "" || b.NodesFrom != "", path+".nodes_selector", b.NodesSelector,
+		"nodes_from: kubernetes beside it")
 	if b.Destinations != nil {
 		v.destinations(path+".destinations", b.Destinations)
 	}
@@ -130,13 +136,17 @@ func (v *validation) destinations(path string, d *Destinations) {
 
 // autoKeys are what an auto budget hands on to whatever it turns into.
 func autoKeys() []string {
-	return []string{"name", "model", "pool", "gateway", "nodes", "nodes_file", "nodes_from", "nodes_selector", "destinations", "netns"}
+	return []string{
+		"name", "model", "pool", "gateway", "nodes", "nodes_file", "nodes_from", "nodes_selector",
+		"destinations", "netns",
+	}
 }
 
 func (v *validation) auto(path string) {
 	for _, key := range keysOf(typeOf[Budget]()) {
 		if v.at.given(path+"."+key) && !slices.Contains(autoKeys(), key) {
-			v.errs = append(v.errs, v.at.errorAt(path+"."+key, "given", "a model that takes it: model auto finds out for itself"))
+			v.errs = append(v.errs, v.at.errorAt(path+"."+key, "given",
+				"a model that takes it: model auto finds out for itself"))
 		}
 	}
 }

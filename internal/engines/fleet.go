@@ -8,8 +8,8 @@ import (
 	"github.com/snatwatch/snatwatch/detector/metrics"
 )
 
-// Fleet is nodes whose agents export 50 destinations each, behind gateways that they share. A cluster has as many nodes, and as
-// many gateways, as any other.
+// Fleet is nodes whose agents export 50 destinations each, behind gateways that they share. A cluster has as many
+// nodes, and as many gateways, as any other.
 type Fleet struct {
 	Nodes, Gateways, Clusters int
 	// Failing is on how many nodes ports to one destination run out.
@@ -40,7 +40,8 @@ func (f Fleet) Node(i int) []Series {
 	const tcp = "tcp"
 	protocol := []string{"budget", "nat", "protocol", tcp}
 	n.add("up", always(1))
-	n.add(metrics.BudgetInfo, always(1), "assumed", "false", "budget", "nat", "gateway", gateway, "model", "aws-nat-gateway",
+	n.add(metrics.BudgetInfo, always(1), "assumed", "false", "budget", "nat", "gateway", gateway, "model",
+		"aws-nat-gateway",
 		"pool", fmt.Sprintf("pool-%d", i%(5*f.Clusters)), "scope", "shared")
 	n.add(metrics.BudgetPorts, always(55000), protocol...)
 	n.add(metrics.BudgetEffectivePorts, always(55000), protocol...)
@@ -54,7 +55,8 @@ func (f Fleet) Node(i int) []Series {
 	n.add(metrics.PoolStale, always(0), "budget", "nat")
 	n.add(metrics.PoolNodes, always(float64(f.Nodes/f.Gateways)), "budget", "nat")
 	n.add(metrics.VIPs, always(1), "budget", "nat")
-	n.add(metrics.SoonestExhaustion, always(math.Inf(1)), slices.Concat(protocol, []string{"destination", "203.0.113.0:443", "gateway", gateway})...)
+	n.add(metrics.SoonestExhaustion, always(math.Inf(1)),
+		slices.Concat(protocol, []string{"destination", "203.0.113.0:443", "gateway", gateway})...)
 	n.add(metrics.HoldSeconds+"_sum", grows(5000), protocol...)
 	n.add(metrics.HoldSeconds+"_count", grows(20), protocol...)
 	n.add(metrics.WarmingUp, always(0))
@@ -102,7 +104,10 @@ func (n *node) kernel() {
 // spaces adds what is told of each destination.
 func (n *node) spaces(gateway string, i int, failing bool) {
 	for d := range destinations + 1 {
-		space := []string{"budget", "nat", "destination", fmt.Sprintf("203.0.113.%d:443", d), "gateway", gateway, "protocol", "tcp"}
+		space := []string{
+			"budget", "nat", "destination", fmt.Sprintf("203.0.113.%d:443", d), "gateway", gateway,
+			"protocol", "tcp",
+		}
 		if d == destinations {
 			space[3] = metrics.DestinationOther
 		}

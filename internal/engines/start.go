@@ -28,7 +28,8 @@ func (l *Lab) VictoriaMetrics(dedup string) (url string, p *Program) {
 	return "http://" + address, p
 }
 
-// Sidecar starts Thanos' sidecar beside a Prometheus whose folder is below the lab's, and returns its address for a querier.
+// Sidecar starts Thanos' sidecar beside a Prometheus whose folder is below the lab's, and returns its address for a
+// querier.
 func (l *Lab) Sidecar(name, prometheus string) (grpc string) {
 	l.tb.Helper()
 	http, grpc := l.Free(), l.Free()
@@ -52,14 +53,15 @@ func (l *Lab) Querier(replicas []string, stores ...string) (url string, p *Progr
 	return "http://" + http, p
 }
 
-// Cortex starts one as a single program that keeps one tenant, evaluates the rule files of a folder every interval and sends alerts.
-// It returns the address of Prometheus' API and that of remote write.
+// Cortex starts one as a single program that keeps one tenant, evaluates the rule files of a folder every interval and
+// sends alerts. It returns the address of Prometheus' API and that of remote write.
 func (l *Lab) Cortex(ruleFolder, interval, alertmanager string) (url, write string, p *Program) {
 	l.tb.Helper()
 	http, grpc := l.Free(), l.Free()
 	host, port, _ := net.SplitHostPort(http)
 	_, grpcPort, _ := net.SplitHostPort(grpc)
-	config := strings.NewReplacer("DIR", l.Path("cortex"), "HTTP", port, "GRPC", grpcPort, "HOST", host, "RULES", ruleFolder,
+	config := strings.NewReplacer("DIR", l.Path("cortex"), "HTTP", port, "GRPC", grpcPort, "HOST", host,
+		"RULES", ruleFolder,
 		"EVERY", interval, "ALERTS", alertmanager).Replace(cortexConfig)
 	if err := os.MkdirAll(l.Path("cortex", "alertmanagers"), 0o700); err != nil {
 		l.tb.Fatal(err)

@@ -31,7 +31,8 @@ const (
 )
 
 var awsNames = [numAWSFields]string{
-	"srcaddr", "dstaddr", "pkt-srcaddr", "pkt-dstaddr", "srcport", "dstport", "protocol", "start", "end", "action", "log-status",
+	"srcaddr", "dstaddr", "pkt-srcaddr", "pkt-dstaddr", "srcport", "dstport", "protocol", "start", "end", "action",
+	"log-status",
 	"tcp-flags", "flow-direction",
 }
 

@@ -171,7 +171,8 @@ func (c *Counter) take(f *live, r *Row, terms *budget.Terms, first bool) bool {
 	return true
 }
 
-// leftover reports whether a row is of the last packets of a flow that has ended: a log that tells of every end has none.
+// leftover reports whether a row is of the last packets of a flow that has ended: a log that tells of every end has
+// none.
 func (c *Counter) leftover(r *Row, hash uint64) bool {
 	s := c.ends.find(hash)
 	switch {

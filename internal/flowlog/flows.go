@@ -12,8 +12,8 @@ type live struct {
 	space      int32 // of Counter.spaces
 }
 
-// flowTable finds live flows by tuple, in hash tables with linear probing that the garbage collector need not look into.
-// It grows with the flows that are live at a time.
+// flowTable finds live flows by tuple, in hash tables with linear probing that the garbage collector need not look
+// into. It grows with the flows that are live at a time.
 type flowTable struct {
 	slots []flowSlot // a power of two, at most half of them taken
 	flows slab[live]

@@ -95,7 +95,8 @@ func (p *google) parse(line []byte, r *Row) (err error) {
 	if r.Tuple.Protocol, err = protocol(f[googleProtocol]); err != nil {
 		return err
 	}
-	if err := r.Tuple.ends(f[googleSource], f[googleDestination], f[googleSourcePort], f[googleDestinationPort]); err != nil {
+	if err := r.Tuple.ends(f[googleSource], f[googleDestination], f[googleSourcePort],
+		f[googleDestinationPort]); err != nil {
 		return err
 	}
 	if err := r.Tuple.outbound(); err != nil {

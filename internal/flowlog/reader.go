@@ -249,10 +249,12 @@ func (r *run) done() error {
 // Left says how many rows were left out, by why.
 func (r *Result) Left() string { return counts(r.Skipped) }
 
-// Known reports whether the head of a file is of a log that this package reads, other than CSV of the backtest's columns.
+// Known reports whether the head of a file is of a log that this package reads, other than CSV of the backtest's
+// columns.
 func Known(head []byte) bool {
 	head = bytes.TrimLeft(head, " \r\n\t")
 	first, _, _ := bytes.Cut(head, []byte("\n"))
-	return isZeek(first) || isNfdump(first) || isConntrack(first) || isAWS(first) || bytes.Contains(head, []byte(`"flowTuples"`)) ||
+	return isZeek(first) || isNfdump(first) || isConntrack(first) || isAWS(first) ||
+		bytes.Contains(head, []byte(`"flowTuples"`)) ||
 		len(first) > 0 && first[0] == '{' && bytes.Contains(first, []byte(`"jsonPayload"`))
 }

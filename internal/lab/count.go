@@ -146,7 +146,8 @@ func (h *Host) Sockets(to netip.AddrPort) (Sockets, error) {
 		return s, fmt.Errorf("read sockets of %s: %w", h.Name, err)
 	}
 	for _, sock := range list {
-		if addr, _ := netip.AddrFromSlice(sock.ID.Destination); addr.Unmap() != to.Addr() || sock.ID.DestinationPort != to.Port() {
+		if addr, _ := netip.AddrFromSlice(sock.ID.Destination); addr.Unmap() != to.Addr() ||
+			sock.ID.DestinationPort != to.Port() {
 			continue
 		}
 		switch sock.State {

@@ -80,8 +80,11 @@ type Moment struct {
 func DefaultIncident() Incident {
 	return Incident{
 		VIPs: vips(12)[10:], Port: 9000,
-		Durations: [NumStages]time.Duration{45 * time.Second, 150 * time.Second, time.Minute, 2 * time.Minute, 150 * time.Second},
-		CalmRate:  20, BurstRate: 42,
+		Durations: [NumStages]time.Duration{
+			45 * time.Second, 150 * time.Second, time.Minute, 2 * time.Minute,
+			150 * time.Second,
+		},
+		CalmRate: 20, BurstRate: 42,
 		Fast: 50 * time.Millisecond, Slow: 30 * time.Second,
 		Patience: 10 * time.Second,
 	}

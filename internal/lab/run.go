@@ -77,12 +77,19 @@ func topology() Topology {
 func steps() []step {
 	return []step{
 		{name: "one-vip", title: "1100 TCP flows to one destination, behind one VIP with 1024 ports", run: oneVIP},
-		{name: "two-vips", title: "2150 TCP flows to one destination, behind two VIPs with 1024 ports each: snat to a range, and to a numgen map", run: twoVIPs},
+		{name: "two-vips", title: "2150 TCP flows to one destination, behind two VIPs with 1024 ports each: snat to a " +
+			"range, and to a numgen map", run: twoVIPs},
 		{name: "spaces", title: "one VIP with 1024 ports, two destinations, TCP and UDP at the same time", run: spaces},
 		{name: "fill", title: "how many first packets are lost while one VIP's 1024 ports fill up", run: fillUp},
-		{name: "close", title: "1000 of 1024 ports taken by flows that end; then 1000 flows more to the same destination", run: closing},
+		{
+			name: "close", title: "1000 of 1024 ports taken by flows that end; then 1000 flows more to the same destination",
+			run: closing,
+		},
 		{name: "verify", title: "snatwatch verify: 50 flows more than the ports of one VIP, and of two", run: stressTest},
-		{name: "idle", title: "1000 of 1024 ports taken by UDP flows that fall silent; then 1000 more, at once and later", begin: idleBegin, run: idle},
+		{
+			name: "idle", title: "1000 of 1024 ports taken by UDP flows that fall silent; then 1000 more, at once and later",
+			begin: idleBegin, run: idle,
+		},
 	}
 }
 

@@ -71,7 +71,8 @@ func closing(ctx context.Context, b *bench, r *StepReport) error {
 		}
 		want, means := reuse(at.Established)
 		r.count(fmt.Sprintf("after %s: of %d new flows, open by the first SYN", end.name, taken), at.Established, want, means)
-		r.count(fmt.Sprintf("after %s: of %d new flows, open after 4 s", end.name, taken), late.Established, atLeast(at.Established),
+		r.count(fmt.Sprintf("after %s: of %d new flows, open after 4 s", end.name, taken), late.Established,
+			atLeast(at.Established),
 			"the search for a port that may be evicted is random too")
 	}
 	return nil

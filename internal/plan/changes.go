@@ -70,7 +70,8 @@ func (p *planner) vipChange() []Change {
 	c.Answer = p.answer(more, &p.Demand, p.Nodes)
 	switch {
 	case b.SpacePerVIP:
-		c.Why = "the route, or a hash of source and destination, picks the VIP: the flows that fill this one do not go to the next"
+		c.Why = "the route, or a hash of source and destination, picks the VIP: the flows that fill this one do " +
+			"not go to the next"
 	case more.TCP.Ports > b.TCP.Ports:
 		c.Why = fmt.Sprintf("%d ports in place of %d", more.TCP.Ports, b.TCP.Ports)
 		c.Commands = commands(more)

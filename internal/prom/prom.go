@@ -32,12 +32,14 @@ type Server struct {
 
 // Prometheus starts program, a Prometheus, and returns when it is ready. Its config and data are kept in dir.
 func Prometheus(ctx context.Context, program, dir, config string) (*Server, error) {
-	return start(ctx, program, filepath.Join(dir, "prometheus.yml"), config, "--storage.tsdb.path="+filepath.Join(dir, "data"))
+	return start(ctx, program, filepath.Join(dir, "prometheus.yml"), config,
+		"--storage.tsdb.path="+filepath.Join(dir, "data"))
 }
 
 // Alertmanager does the same for an Alertmanager, which has no peers.
 func Alertmanager(ctx context.Context, program, dir, config string) (*Server, error) {
-	return start(ctx, program, filepath.Join(dir, "alertmanager.yml"), config, "--storage.path="+filepath.Join(dir, "alertmanager"),
+	return start(ctx, program, filepath.Join(dir, "alertmanager.yml"), config, "--storage.path="+filepath.Join(dir,
+		"alertmanager"),
 		"--cluster.listen-address=")
 }
 

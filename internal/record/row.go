@@ -33,7 +33,8 @@ func header(l *collector.Limits, onlyTranslated, anonymised bool) []byte {
 	b.WriteString("# Columns that end in _s are seconds since 1970 UTC.\n" +
 		"# A flow opened after opened_from_s and not after opened_to_s, ended likewise; an empty bound is unknown.\n" +
 		"# start_s and end_s are the middle. vip is the address of the flow where it leaves this machine.\n" +
-		"# reason is fin, rst, timeout, idle, evicted, unknown, or live: it had not ended at end_s, when the recording stopped.\n" +
+		"# reason is fin, rst, timeout, idle, evicted, unknown, or live: it had not ended at end_s, when the " +
+		"recording stopped.\n" +
 		"# translated, refused, stalled: 1 is yes. Stalled: unanswered for over a second, so its first SYN was sent again.\n")
 	fmt.Fprintf(&b, "# flows=%s addresses=%s\n",
 		choose(onlyTranslated, "translated", "all"), choose(anonymised, "anonymised", "real"))

@@ -17,7 +17,9 @@ import (
 
 // prometheus starts a server that scrapes the agent and evaluates the rules every interval. Its alerts go to
 // the Alertmanager at that URL; to none if it is empty.
-func (o *Options) prometheus(ctx context.Context, dir string, interval time.Duration, alertmanager string) (*prom.Server, error) {
+func (o *Options) prometheus(ctx context.Context, dir string, interval time.Duration,
+	alertmanager string,
+) (*prom.Server, error) {
 	name, err := prom.Find(o.Prometheus)
 	if err != nil {
 		return nil, err
@@ -27,11 +29,13 @@ func (o *Options) prometheus(ctx context.Context, dir string, interval time.Dura
 		return nil, err
 	}
 	if files, err := filepath.Glob(filepath.Join(rules, "*.yaml")); err != nil || len(files) == 0 {
-		return nil, errors.Join(fmt.Errorf("--rules=%s: no rule files there; want the folder rules of the repository", o.Rules), err)
+		return nil, errors.Join(fmt.Errorf("--rules=%s: no rule files there; want the folder rules of the repository",
+			o.Rules), err)
 	}
 	alerting := ""
 	if alertmanager != "" {
-		alerting = fmt.Sprintf("alerting: {alertmanagers: [{static_configs: [{targets: [%q]}]}]}\n", strings.TrimPrefix(alertmanager, "http://"))
+		alerting = fmt.Sprintf("alerting: {alertmanagers: [{static_configs: [{targets: [%q]}]}]}\n",
+			strings.TrimPrefix(alertmanager, "http://"))
 	}
 	config := fmt.Sprintf(`global: {scrape_interval: %[1]s, scrape_timeout: %[1]s, evaluation_interval: %[1]s}
 rule_files: [%[2]q]

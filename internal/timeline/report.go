@@ -44,11 +44,13 @@ func (r *recorder) verdict() error {
 	}
 	must(!t.Failure.IsZero(), "no call failed: the incident did not happen")
 	must(!t.Crossed.IsZero() && t.Crossed.Before(t.Failure), "the forecast did not cross before the first failure")
-	must(!t.Fired[first].IsZero() && t.Fired[first].Before(t.Failure), "%s did not fire before the first failure at a %s interval", predicted, first)
+	must(!t.Fired[first].IsZero() && t.Fired[first].Before(t.Failure),
+		"%s did not fire before the first failure at a %s interval", predicted, first)
 	must(!t.Paged.IsZero() && t.Paged.Before(t.Failure), "the page was not delivered before the first failure")
 	must(!t.Exhausted.IsZero(), "%s did not fire", exhausted)
 	must(!t.Inhibited.IsZero(), "%s was not inhibited while %s fired", predicted, exhausted)
 	must(!t.Cleared[first].IsZero(), "%s did not clear after the second VIP was added", predicted)
-	must(t.Burst.IsZero() || t.Fired[first].IsZero() || t.Fired[first].After(t.Burst), "%s fired before the burst", predicted)
+	must(t.Burst.IsZero() || t.Fired[first].IsZero() || t.Fired[first].After(t.Burst),
+		"%s fired before the burst", predicted)
 	return errors.Join(errs...)
 }

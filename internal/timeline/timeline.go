@@ -63,7 +63,9 @@ type Timeline struct {
 
 // Play starts the programs, plays the incident to its end, and prints each event as it happens. run plays the
 // incident and calls observe with its numbers. Play returns an error if a program fails or if the page came too late.
-func Play(ctx context.Context, w io.Writer, o Options, run func(ctx context.Context, observe func(lab.Moment)) error) error {
+func Play(ctx context.Context, w io.Writer, o Options, run func(ctx context.Context,
+	observe func(lab.Moment)) error,
+) error {
 	dir, err := os.MkdirTemp("", "snatwatch-timeline-")
 	if err != nil {
 		return err
@@ -92,7 +94,8 @@ func Play(ctx context.Context, w io.Writer, o Options, run func(ctx context.Cont
 			return errors.Join(err, listener.Close())
 		}
 	}
-	_, _ = fmt.Fprintf(w, "Prometheus at %s, Alertmanager at %s, agent at http://%s\n\n", servers[o.Intervals[0]].URL, am.URL, o.Agent)
+	_, _ = fmt.Fprintf(w, "Prometheus at %s, Alertmanager at %s, agent at http://%s\n\n", servers[o.Intervals[0]].URL,
+		am.URL, o.Agent)
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error {
 		if err := hooks.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
@@ -218,7 +221,9 @@ func (r *recorder) poll(ctx context.Context, servers map[time.Duration]*prom.Ser
 }
 
 // note adds events for what has changed.
-func (r *recorder) note(p float64, held int, firing map[time.Duration][]string, asked map[time.Duration]bool, inhibited bool) {
+func (r *recorder) note(p float64, held int, firing map[time.Duration][]string, asked map[time.Duration]bool,
+	inhibited bool,
+) {
 	now := r.now()
 	if p >= r.o.PageAt && r.t.Crossed.IsZero() && !r.t.Burst.IsZero() {
 		r.t.Crossed = now

@@ -73,15 +73,18 @@ func adviceBudget(b *budget.Budget, p collector.Protocol) []string {
 	if then, ok := anotherVIP(b, p); ok {
 		switch {
 		case b.SpacePerVIP:
-			out = append(out, "Another VIP is a port space of its own: flows that get this VIP gain nothing. A rule form that retries on another VIP does.")
+			out = append(out, "Another VIP is a port space of its own: flows that get this VIP gain nothing. A rule form that "+
+				"retries on another VIP does.")
 		case then > now:
 			out = append(out, fmt.Sprintf("Another VIP: %d ports in place of %d.", then, now))
 		case strings.HasPrefix(b.Model, "azure-lb"):
-			out = append(out, fmt.Sprintf("Another VIP adds nothing here: %d ports with %d VIPs too. A manual allocation, a NAT gateway or a smaller pool does.", then, b.VIPCount+1))
+			out = append(out, fmt.Sprintf("Another VIP adds nothing here: %d ports with %d VIPs too. A manual allocation, a "+
+				"NAT gateway or a smaller pool does.", then, b.VIPCount+1))
 		}
 	}
 	if nodes, then, ok := smallerPool(b, p); ok {
-		out = append(out, fmt.Sprintf("A pool of at most %d nodes (now %d): %d ports in place of %d.", nodes, b.Nodes, then, now))
+		out = append(out, fmt.Sprintf("A pool of at most %d nodes (now %d): %d ports in place of %d.", nodes,
+			b.Nodes, then, now))
 	}
 	if b.Local {
 		out = append(out, "A wider net.ipv4.ip_local_port_range adds ports.")
@@ -92,7 +95,8 @@ func adviceBudget(b *budget.Budget, p collector.Protocol) []string {
 func adviceSpace(s *detector.SpaceSnapshot, t *budget.Terms) []string {
 	var out []string
 	if s.Cooling > s.Live {
-		out = append(out, fmt.Sprintf("%d of %d ports held are closed and cooling down: fewer, reused connections to %s free them.", s.Cooling, s.Held, s.Destination))
+		out = append(out, fmt.Sprintf("%d of %d ports held are closed and cooling down: fewer, reused "+
+			"connections to %s free them.", s.Cooling, s.Held, s.Destination))
 	}
 	if s.OpensPerSecond > 0 && s.MeanHold > 0 {
 		text := fmt.Sprintf("At %s opens/s a mean hold under %s stays below the effective ceiling; it is %s",

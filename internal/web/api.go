@@ -148,7 +148,10 @@ func newAPISnapshot(s *State) apiSnapshot {
 		Chains:     newAPIChains(v.Snapshot),
 	}
 	for _, n := range v.Snapshot.Netns {
-		out.Namespaces = append(out.Namespaces, apiNetns{n.Netns, n.Exact, n.EventsLost, n.Resyncs, n.Mismatches, n.Flows, n.OtherProtocols})
+		out.Namespaces = append(out.Namespaces, apiNetns{
+			n.Netns, n.Exact, n.EventsLost, n.Resyncs, n.Mismatches, n.Flows,
+			n.OtherProtocols,
+		})
 	}
 	for i := range v.Snapshot.Budgets {
 		b := &v.Snapshot.Budgets[i]

@@ -39,7 +39,10 @@ func newAPIOwnersHeld(s *detector.SpaceSnapshot) (out []apiOwnerHeld) {
 func newAPIOwners(p *detector.AccountSnapshot) (out []apiOwner) {
 	for i := range p.Owners {
 		o := &p.Owners[i]
-		a := apiOwner{Kind: string(o.Kind), Name: o.Name, Workload: o.Workload, WorkloadKind: o.WorkloadKind, Opened: o.Opened}
+		a := apiOwner{
+			Kind: string(o.Kind), Name: o.Name, Workload: o.Workload, WorkloadKind: o.WorkloadKind,
+			Opened: o.Opened,
+		}
 		if o.MeanLifetime > 0 {
 			a.MeanLifetime = finite(o.MeanLifetime.Seconds())
 		}
@@ -77,7 +80,10 @@ func pageOwnersOf(s *detector.SpaceSnapshot) (out []pageOwner, rest int) {
 			case o.Container != "":
 				kind = "container " + shorten(o.Container, 30)
 			}
-			out = append(out, pageOwner{shorten(o.Name, 60), kind, o.Held, fmt.Sprintf("%.0f %%", 100*float64(o.Held)/float64(s.Held))})
+			out = append(out, pageOwner{
+				shorten(o.Name, 60), kind, o.Held,
+				fmt.Sprintf("%.0f %%", 100*float64(o.Held)/float64(s.Held)),
+			})
 		}
 	}
 	return out, rest

@@ -110,7 +110,8 @@ func (s *Server) page(w http.ResponseWriter, _ *http.Request) {
 	h := w.Header()
 	h.Set("Content-Type", "text/html; charset=utf-8")
 	h.Set("Cache-Control", "no-store")
-	h.Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'")
+	h.Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; "+
+		"connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'")
 	h.Set("X-Content-Type-Options", "nosniff")
 	_, _ = w.Write(b.Bytes()) // fails only if the client went away
 }
@@ -254,7 +255,8 @@ func newPageProtocol(v *metrics.View, b *budget.Budget, p *detector.AccountSnaps
 		} else {
 			endangered = append(endangered, ps)
 		}
-		if s.Held > 0 && s.Forecast != nil && (soonest == nil || s.Forecast.TimeToExhaustion < soonest.Forecast.TimeToExhaustion) {
+		if s.Held > 0 && s.Forecast != nil &&
+			(soonest == nil || s.Forecast.TimeToExhaustion < soonest.Forecast.TimeToExhaustion) {
 			soonest = s
 		}
 	}

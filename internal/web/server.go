@@ -89,12 +89,13 @@ func (s *Server) Handler() http.Handler {
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 	)
 	mux := http.NewServeMux()
-	mux.Handle("GET /metrics", promhttp.InstrumentMetricHandler(reg, s.inTurn(promhttp.HandlerFor(reg, promhttp.HandlerOpts{
-		ErrorLog:          slog.NewLogLogger(s.logger.Handler(), slog.LevelError),
-		Timeout:           9 * time.Second,
-		EnableOpenMetrics: true,
-		CoalesceGather:    true,
-	}))))
+	mux.Handle("GET /metrics", promhttp.InstrumentMetricHandler(reg,
+		s.inTurn(promhttp.HandlerFor(reg, promhttp.HandlerOpts{
+			ErrorLog:          slog.NewLogLogger(s.logger.Handler(), slog.LevelError),
+			Timeout:           9 * time.Second,
+			EnableOpenMetrics: true,
+			CoalesceGather:    true,
+		}))))
 	mux.HandleFunc("GET /{$}", s.page)
 	mux.HandleFunc("GET /api/v1/snapshot", s.snapshot)
 	mux.HandleFunc("GET /api/v1/budgets", s.budgets)
@@ -123,7 +124,8 @@ func (s *Server) view() *metrics.View {
 func secured(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
-		h.Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src 'self' data:; "+
+		h.Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; "+
+			"img-src 'self' data:; "+
 			"connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'self'")
 		h.Set("X-Content-Type-Options", "nosniff")
 		h.Set("X-Frame-Options", "SAMEORIGIN")

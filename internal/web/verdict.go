@@ -67,7 +67,8 @@ func verdict(snap *detector.Snapshot) (level, string) {
 		}
 		return levelOK, text
 	}
-	text := fmt.Sprintf("%s %s: %d of %d ports held", u.space.Destination, u.protocol.Protocol, u.space.Held, u.protocol.Terms.Ports)
+	text := fmt.Sprintf("%s %s: %d of %d ports held", u.space.Destination, u.protocol.Protocol, u.space.Held,
+		u.protocol.Terms.Ports)
 	switch {
 	case u.left == 0:
 		text = "Exhausted: " + text
@@ -118,7 +119,8 @@ func doubts(snap *detector.Snapshot, age time.Duration, ready bool) []string {
 		}
 		for j := range b.Protocols {
 			if p := &b.Protocols[j]; p.Stalled > 0 && b.Budget.Scope == budget.ScopeShared {
-				out = append(out, fmt.Sprintf("%d %s flows get no answer: other nodes may have filled the gateway of budget %s, which is not seen here.",
+				out = append(out, fmt.Sprintf("%d %s flows get no answer: other nodes may have filled the gateway of budget %s, "+
+					"which is not seen here.",
 					p.Stalled, p.Protocol, b.Budget.Name))
 			}
 		}

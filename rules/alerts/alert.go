@@ -46,5 +46,6 @@ func Hysteresis(s query.Scope, alert, expr, raise, lower, on string) string {
 	if s.Inline {
 		return expr + " >= " + raise
 	}
-	return expr + " >= " + raise + "\nor\n(\n" + query.Indent(expr) + " >= " + lower + "\n  and on (" + on + ")\n  ALERTS{alertname=\"" + alert + "\", alertstate=\"firing\"}\n)"
+	return expr + " >= " + raise + "\nor\n(\n" + query.Indent(expr) + " >= " + lower + "\n  and on (" + on +
+		")\n  ALERTS{alertname=\"" + alert + "\", alertstate=\"firing\"}\n)"
 }

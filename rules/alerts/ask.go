@@ -9,8 +9,8 @@ import (
 )
 
 // The details of alerts ask Prometheus while they are written: whenever their rule is evaluated, for every alert that
-// is active. A page may be raised on every node of a fleet at once, so it asks three or four times and for few series; 2 ms
-// each where Prometheus holds 1000 nodes and is busy. What one asks for and does not get is left out.
+// is active. A page may be raised on every node of a fleet at once, so it asks three or four times and for few series;
+// 2 ms each where Prometheus holds 1000 nodes and is busy. What one asks for and does not get is left out.
 
 // Subject is the labels that tell what an alert is about.
 type Subject []string
@@ -41,7 +41,8 @@ func Answer(format string) string { return "{{ . | first | value | " + format + 
 
 // Roughly is Answer to three digits, and to the whole number where it has more.
 func Roughly() string {
-	return "{{ with . | first }}{{ if lt .Value 100.0 }}{{ .Value | printf `%.3g` }}{{ else }}{{ .Value | printf `%.0f` }}{{ end }}{{ end }}"
+	return "{{ with . | first }}{{ if lt .Value 100.0 }}{{ .Value | printf `%.3g` }}{{ else }}{{ .Value | printf `%.0f` " +
+		"}}{{ end }}{{ end }}"
 }
 
 // AnswerLabel is a label of the first series that the query around it returned.
@@ -49,14 +50,17 @@ func AnswerLabel(l metrics.Label) string { return fmt.Sprintf("{{ . | first | la
 
 // AnswerDestination is AnswerLabel of the destination.
 func AnswerDestination() string {
-	return "{{ with . | first | label `" + string(metrics.LabelDestination) + "` }}{{ if eq . `" + query.AnyDestination + "` }}all destinations{{ else }}{{ . }}{{ end }}{{ end }}"
+	return "{{ with . | first | label `" + string(metrics.LabelDestination) + "` }}{{ if eq . `" + query.AnyDestination +
+		"` }}all destinations{{ else }}{{ . }}{{ end }}{{ end }}"
 }
 
-// Holders writes the three owners that hold the most ports of the subject, where an agent tells; within narrows down which
-// Of its port spaces. The flows of nobody known, and the sum of small owners, are no names to page anyone with.
+// Holders writes the three owners that hold the most ports of the subject, where an agent tells; within narrows down
+// which Of its port spaces. The flows of nobody known, and the sum of small owners, are no names to page anyone with.
 func (s Subject) Holders(within string) string {
 	owners := "sort_desc(topk(3, " + s.Of(metrics.OwnerPortsHeld, `owner_kind!~"unknown|other"`) + " > 0" + within + "))"
-	return s.Ask(owners, fmt.Sprintf(" They are held by{{ range $i, $o := . }}{{ if $i }},{{ end }} {{ $o | label `%s` }} ({{ with $o | label `%s` }}container {{ . }}{{ else }}{{ $o | label `%s` }}{{ end }}) {{ $o | value | %s }}{{ end }}.",
+	return s.Ask(owners, fmt.Sprintf(" They are held by{{ range $i, $o := . }}{{ if $i }},{{ end }} {{ $o | label `%s` "+
+		"}} ({{ with $o | label `%s` }}container {{ . }}{{ else }}{{ $o | label `%s` }}{{ end }}) {{ $o | "+
+		"value | %s }}{{ end }}.",
 		metrics.LabelOwner, metrics.LabelOwnerInner, metrics.LabelOwnerKind, Whole))
 }
 

@@ -30,7 +30,8 @@ type Options struct {
 	// PageHorizon and TicketHorizon are values of the label "horizon".
 	PageHorizon, TicketHorizon string
 	// FleetInterval is how often the recording rules of gateways, their page and the tickets are evaluated; those of
-	// pools and tickets that take ten minutes to fire half as often, what moves slowly an eighth as often. Default one minute.
+	// pools and tickets that take ten minutes to fire half as often, what moves slowly an eighth as often. Default one
+	// minute.
 	FleetInterval time.Duration
 	// PageInterval is how often the pages of nodes are evaluated. Default 0: as often as the server evaluates what does
 	// not say. vmalert and Thanos' ruler then take a minute.
@@ -61,8 +62,8 @@ type Thresholds struct {
 	StaleSeconds float64
 	// Brier is the score above which probabilities are no better than a coin.
 	Brier float64
-	// ConntrackTable is how full a conntrack table is when it is as good as full, InsertFailedRate the flows per second that
-	// conntrack fails to insert.
+	// ConntrackTable is how full a conntrack table is when it is as good as full, InsertFailedRate the flows per second
+	// that conntrack fails to insert.
 	ConntrackTable, InsertFailedRate float64
 	// Correlation between nodes behind one gateway, 0 (independent) to 1 (in step).
 	Correlation float64
@@ -105,7 +106,8 @@ func (o Options) Validate() error {
 		}
 	}
 	if o.Warning == o.Critical || o.Info == o.Critical {
-		return fmt.Errorf("--severity-critical=%s: another severity is called so; want a word of its own: it pages", o.Critical)
+		return fmt.Errorf("--severity-critical=%s: another severity is called so; want a word of its own: it pages",
+			o.Critical)
 	}
 	if u, ok := web(o.GrafanaURL); o.GrafanaURL != "" && (!ok || u.RawQuery != "" || u.Fragment != "") {
 		return fmt.Errorf("--grafana-url=%s: want the http or https address of Grafana", o.GrafanaURL)
@@ -114,10 +116,14 @@ func (o Options) Validate() error {
 		return fmt.Errorf("--runbook-url=%s: want an http or https address to which NAME.md is added", o.RunbookURL)
 	}
 	if !strings.ContainsAny(o.RunbookURL[len(o.RunbookURL)-1:], "/=#") {
-		return fmt.Errorf("--runbook-url=%s: NAME.md is added to it as it stands; want / (or = or #) at its end", o.RunbookURL)
+		return fmt.Errorf("--runbook-url=%s: NAME.md is added to it as it stands; want / (or = or #) at its end",
+			o.RunbookURL)
 	}
 	horizons := metrics.HorizonValues()
-	for _, h := range []struct{ flag, value string }{{"page-horizon", o.PageHorizon}, {"ticket-horizon", o.TicketHorizon}} {
+	for _, h := range []struct{ flag, value string }{
+		{"page-horizon", o.PageHorizon},
+		{"ticket-horizon", o.TicketHorizon},
+	} {
 		if !slices.Contains(horizons[:], h.value) {
 			return fmt.Errorf("--%s=%s: want one of %s", h.flag, h.value, strings.Join(horizons[:], ", "))
 		}
@@ -132,10 +138,12 @@ func (o Options) Validate() error {
 		return fmt.Errorf("--fleet-interval=%s: want whole seconds, 1s or more", o.FleetInterval)
 	}
 	if o.FleetInterval > maxFleetInterval {
-		return fmt.Errorf("--fleet-interval=%s: want at most %s: half as often must be within the five minutes that Prometheus looks back", o.FleetInterval, maxFleetInterval)
+		return fmt.Errorf("--fleet-interval=%s: want at most %s: half as often must be within the five minutes that "+
+			"Prometheus looks back", o.FleetInterval, maxFleetInterval)
 	}
 	if o.PageInterval < 0 || o.PageInterval%time.Second != 0 || o.PageInterval > o.FleetInterval {
-		return fmt.Errorf("--page-interval=%s: want whole seconds, at most --fleet-interval, %s", o.PageInterval, o.FleetInterval)
+		return fmt.Errorf("--page-interval=%s: want whole seconds, at most --fleet-interval, %s", o.PageInterval,
+			o.FleetInterval)
 	}
 	return o.Thresholds.validate()
 }
@@ -146,7 +154,8 @@ const maxFleetInterval = 2 * time.Minute
 // web reads an http or https address without what templates, Grafana's variables and YAML give a meaning.
 func web(address string) (u *url.URL, ok bool) {
 	u, err := url.Parse(address)
-	return u, err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Host != "" && !strings.ContainsAny(address, "{}$ \"'\\")
+	return u, err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Host != "" &&
+		!strings.ContainsAny(address, "{}$ \"'\\")
 }
 
 func (t Thresholds) validate() error {
@@ -173,11 +182,13 @@ func (t Thresholds) validate() error {
 		value float64
 	}{{"page-clear", t.PageClear}, {"ticket-clear", t.TicketClear}} {
 		if r.value < metrics.LikelyProbability {
-			return fmt.Errorf("--threshold.%s=%g: want at least %g, the least that agents tell alerts", r.flag, r.value, metrics.LikelyProbability)
+			return fmt.Errorf("--threshold.%s=%g: want at least %g, the least that agents tell alerts", r.flag, r.value,
+				metrics.LikelyProbability)
 		}
 	}
 	if t.DominatesShare < 0.5 {
-		return fmt.Errorf("--threshold.dominates-share=%g: want at least 0.5, the least that agents tell alerts", t.DominatesShare)
+		return fmt.Errorf("--threshold.dominates-share=%g: want at least 0.5, the least that agents tell alerts",
+			t.DominatesShare)
 	}
 	if !(t.Correlation >= 0 && t.Correlation <= 1) {
 		return fmt.Errorf("--threshold.correlation=%g: want 0 (nodes independent) to 1 (in step)", t.Correlation)

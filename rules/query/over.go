@@ -15,12 +15,14 @@ func (s Scope) WithBudget(expr string) string {
 
 // Join takes labels from the budget's info metric.
 func (s Scope) Join(expr, labels string) string {
-	return "(\n" + Indent(expr) + "\n)\n* on (" + s.Agent(metrics.LabelBudget) + ") group_left (" + labels + ") " + s.BudgetInfo()
+	return "(\n" + Indent(expr) + "\n)\n* on (" + s.Agent(metrics.LabelBudget) + ") group_left (" + labels + ") " +
+		s.BudgetInfo()
 }
 
 // Joined gives what is told of each agent and budget a label of the budget's info.
 func (s Scope) Joined(label metrics.Label, expr string, matchers ...string) string {
-	return fmt.Sprintf("\n%s\n  * on (%s) group_left (%s) %s\n", Indent(expr), s.Agent(metrics.LabelBudget), label, s.BudgetInfo(matchers...))
+	return fmt.Sprintf("\n%s\n  * on (%s) group_left (%s) %s\n", Indent(expr), s.Agent(metrics.LabelBudget), label,
+		s.BudgetInfo(matchers...))
 }
 
 // BudgetInfo is the budget's info metric with one series per agent and budget. For a scrape or two there may be
@@ -45,8 +47,8 @@ func (s Scope) OverPool(op, expr string, more ...metrics.Label) string {
 	return Over(op, s.Joined(metrics.LabelPool, expr), s.Labels(by...))
 }
 
-// OverSpaces aggregates what each node tells of port spaces behind a gateway, by port space and more. There are too many
-// of them to take each node once, which would double what a rule costs: a node counts as often as it is told, and
+// OverSpaces aggregates what each node tells of port spaces behind a gateway, by port space and more. There are too
+// many of them to take each node once, which would double what a rule costs: a node counts as often as it is told, and
 // the result is divided by how often that is, which each node's budget info tells.
 func (s Scope) OverSpaces(op, expr string, more ...metrics.Label) string {
 	of := s.Labels(metrics.LabelBudget, metrics.LabelGateway)
@@ -60,9 +62,9 @@ func (s Scope) PerNode(op, expr string, more ...metrics.Label) string {
 	return fmt.Sprintf("%s by (%s) (%s)", op, s.Agent(by...), expr)
 }
 
-// Grew is what of a counter has grown within a range: not what has begun within it. A counter that is first seen at 9 has
-// increased by 9 for VictoriaMetrics, and not at all for Prometheus; a line through what was seen is level for both.
-// A restart of the agent hides what grew within the range before it.
+// Grew is what of a counter has grown within a range: not what has begun within it. A counter that is first seen at 9
+// has increased by 9 for VictoriaMetrics, and not at all for Prometheus; a line through what was seen is level for
+// both. A restart of the agent hides what grew within the range before it.
 func Grew(counter, within string) string { return "deriv(" + counter + "[" + within + "]) > 0" }
 
 // Increased is by how much a counter grew within a range, where it did. A counter that begins within it

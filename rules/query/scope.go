@@ -21,8 +21,8 @@ type Scope struct {
 	Selector string
 	// ClusterLabel is the label that tells clusters apart. Default "cluster".
 	ClusterLabel string
-	// Shard is a regular expression of clusters, for one of several evaluators of which each takes some. Empty by default: all
-	// clusters. A gateway is of one cluster, so each shard sees all nodes behind it.
+	// Shard is a regular expression of clusters, for one of several evaluators of which each takes some. Empty by
+	// default: all clusters. A gateway is of one cluster, so each shard sees all nodes behind it.
 	Shard string
 	// Inline writes out what recorded series are made of, for a server without recording rules.
 	Inline bool
@@ -33,7 +33,8 @@ type Scope struct {
 func (s Scope) Validate() error {
 	if s.Selector != "" {
 		if err := validSelector(s.Selector); err != nil {
-			return fmt.Errorf("--selector=%s: %w; want label matchers such as job=\"snatwatch\",env=~\"prod|stage\"", s.Selector, err)
+			return fmt.Errorf("--selector=%s: %w; want label matchers such as job=\"snatwatch\",env=~\"prod|stage\"",
+				s.Selector, err)
 		}
 	}
 	if !model.LegacyValidation.IsValidLabelName(s.ClusterLabel) {
@@ -43,7 +44,8 @@ func (s Scope) Validate() error {
 		return fmt.Errorf("--cluster-label=%s: PromQL reads it as a number or a keyword; want another label", s.ClusterLabel)
 	}
 	if ownLabel(s.ClusterLabel) || ofTarget.MatchString(s.ClusterLabel) || reserved.MatchString(s.ClusterLabel) {
-		return fmt.Errorf("--cluster-label=%s: it means something else already; want the label that Prometheus gives to all targets of a cluster", s.ClusterLabel)
+		return fmt.Errorf("--cluster-label=%s: it means something else already; want the label that Prometheus gives to "+
+			"all targets of a cluster", s.ClusterLabel)
 	}
 	if s.Shard != "" {
 		if err := validSelector(s.shard()); err != nil {

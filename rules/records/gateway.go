@@ -25,7 +25,10 @@ func means(o options.Options, first, end int) []Record {
 	var records []Record
 	values := metrics.HorizonValues()
 	for _, h := range values[first:end] {
-		records = append(records, Record{Name: GatewayMean, Expr: sumAt(o, metrics.ForecastPortsMean, h), Labels: atHorizon(h)})
+		records = append(records, Record{
+			Name: GatewayMean, Expr: sumAt(o, metrics.ForecastPortsMean, h),
+			Labels: atHorizon(h),
+		})
 	}
 	return records
 }
@@ -40,7 +43,8 @@ func Ahead(o options.Options) []Record {
 			records = append(records, Record{Name: GatewayMean, Expr: meanBeyond(o, query.HorizonIs(h)), Labels: atHorizon(h)})
 		}
 	}
-	return append(records, Record{Name: gatewayDeviations, Expr: deviations(o, last)}, Record{Name: GatewayTime, Expr: medianTime(o)})
+	return append(records, Record{Name: gatewayDeviations, Expr: deviations(o, last)},
+		Record{Name: GatewayTime, Expr: medianTime(o)})
 }
 
 // Probability is that of deviations at and by each horizon.
@@ -130,7 +134,8 @@ func deviations(o options.Options, last int) string {
 		variance += "\nor\n" + far + "\n* " + dispersion(o, by, query.HorizonsFrom(page+1, last)) + inStep
 		mean = "(\n" + query.Indent(mean+"\nor\n"+far) + "\n)"
 	}
-	return fmt.Sprintf("clamp(\n  (%s - on (%s) group_right () %s)\n  / sqrt(\n    (\n%s\n      or\n%s\n    )\n    + 1\n  ),\n  -8, 8\n)",
+	return fmt.Sprintf("clamp(\n  (%s - on (%s) group_right () %s)\n  / sqrt(\n    (\n%s\n      or\n%s\n    )\n    + "+
+		"1\n  ),\n  -8, 8\n)",
 		Read(o, GatewayPorts, o.Gateway()), o.Gateway(), strings.TrimLeft(query.Indent(mean), " "),
 		query.Indent(query.Indent(query.Indent(variance))), query.Indent(query.Indent(query.Indent(mean))))
 }

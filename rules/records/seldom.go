@@ -36,8 +36,8 @@ func Seldom(o options.Options) []Record {
 	return records
 }
 
-// near is the mean at the horizons up to number last, none beyond the page's, by port space and horizon; far that at the
-// horizons beyond the page's, as far off the mean there as it was when it was recorded.
+// near is the mean at the horizons up to number last, none beyond the page's, by port space and horizon; far that at
+// the horizons beyond the page's, as far off the mean there as it was when it was recorded.
 func near(o options.Options, last int) string {
 	return Read(o, GatewayMean, o.Space(metrics.LabelHorizon), query.HorizonsFrom(0, min(last, pageIndex(o))))
 }
@@ -53,7 +53,8 @@ func meanBeyond(o options.Options, matcher string, more ...metrics.Label) string
 		join = " on (" + o.Space() + ") group_left () "
 	}
 	return fmt.Sprintf("clamp_min(\n  %s\n  -%s%s\n  +%s%s,\n  0\n)",
-		readLast(o, gatewaySeldom, o.Space(more...), matcher), join, readLast(o, gatewaySeldom, o.Space(), query.HorizonIs(o.PageHorizon)),
+		readLast(o, gatewaySeldom, o.Space(more...), matcher), join, readLast(o, gatewaySeldom, o.Space(),
+			query.HorizonIs(o.PageHorizon)),
 		join, Read(o, GatewayMean, o.Space(), query.HorizonIs(o.PageHorizon)))
 }
 
@@ -66,10 +67,11 @@ func meanAt(o options.Options, i int) string {
 	return Read(o, GatewayMean, o.Space(), h)
 }
 
-// dispersion is variance in proportion to the mean, as it was seldom recorded, by some labels: a fleet that fills up within
-// minutes is not taken for as sure of itself as it was.
+// dispersion is variance in proportion to the mean, as it was seldom recorded, by some labels: a fleet that fills up
+// within minutes is not taken for as sure of itself as it was.
 func dispersion(o options.Options, by, matcher string) string {
-	return fmt.Sprintf("(%s / (%s > 0))", readLast(o, GatewayVariance, by, matcher), readLast(o, gatewaySeldom, by, matcher))
+	return fmt.Sprintf("(%s / (%s > 0))", readLast(o, GatewayVariance, by, matcher),
+		readLast(o, gatewaySeldom, by, matcher))
 }
 
 func pageIndex(o options.Options) int {
@@ -109,5 +111,6 @@ func readLast(o options.Options, name, by string, matchers ...string) string {
 	if o.Inline {
 		return Use(o, name, matchers...)
 	}
-	return "max by (" + by + ") (last_over_time(" + Use(o, name, matchers...) + "[" + query.Duration(3*SeldomInterval(o)) + "]))"
+	return "max by (" + by + ") (last_over_time(" + Use(o, name, matchers...) + "[" +
+		query.Duration(3*SeldomInterval(o)) + "]))"
 }

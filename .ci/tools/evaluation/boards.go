@@ -27,8 +27,8 @@ const (
 	points = 240
 )
 
-// askBoards asks each query of each board as Grafana does, one after the other, and reports what they take on the clock and of the
-// CPU.
+// askBoards asks each query of each board as Grafana does, one after the other, and reports what they take on the clock
+// and of the CPU.
 func askBoards(out io.Writer, dir string, f fleet, boards []string) error {
 	queries := map[string][]query{}
 	all := ""
@@ -65,7 +65,8 @@ func askBoards(out io.Writer, dir string, f fleet, boards []string) error {
 	runtime.GC()
 	_, _ = fmt.Fprintf(out, "%d nodes: %d series that these boards read\n", f.present(), store.Head().NumSeries())
 	engine := promql.NewEngine(promql.EngineOpts{
-		Logger: slog.New(slog.DiscardHandler), MaxSamples: 50e6, Timeout: time.Minute, Parser: parser.NewParser(parser.Options{}),
+		Logger: slog.New(slog.DiscardHandler), MaxSamples: 50e6, Timeout: time.Minute,
+		Parser:           parser.NewParser(parser.Options{}),
 		EnableAtModifier: true, EnableNegativeOffset: true,
 	})
 	for _, path := range boards {
@@ -80,7 +81,8 @@ func askBoards(out io.Writer, dir string, f fleet, boards []string) error {
 			clock += took
 			slowest = max(slowest, took)
 		}
-		_, _ = fmt.Fprintf(out, "%s: %d queries one after the other: %.2f s on the clock, %.2f s of CPU; the slowest %.2f s\n", filepath.Base(path),
+		_, _ = fmt.Fprintf(out, "%s: %d queries one after the other: %.2f s on the clock, %.2f s of CPU; "+
+			"the slowest %.2f s\n", filepath.Base(path),
 			len(queries[path]), clock.Seconds(), cpu()-before, slowest.Seconds())
 	}
 	return nil
@@ -94,7 +96,8 @@ type query struct {
 
 // find returns the queries below a part of a board, with what Grafana puts in for its variables when all is chosen.
 func find(v any) []query {
-	fill := strings.NewReplacer("$__rate_interval", "1m", "$__range", "1h", "$__interval", "15s", "$cluster", ".*", "$job", ".*", "$pool", ".*",
+	fill := strings.NewReplacer("$__rate_interval", "1m", "$__range", "1h", "$__interval", "15s", "$cluster", ".*",
+		"$job", ".*", "$pool", ".*",
 		"$budget", ".*", "$instance", ".*", "$node", ".*")
 	var out []query
 	switch v := v.(type) {
@@ -146,7 +149,8 @@ func (f fleet) recorded(store *tsdb.DB) error {
 	}
 	horizons := []string{"1m", "5m", "15m", "1h"}
 	for g := range f.Gateways {
-		gateway := []string{"cluster", fmt.Sprintf("c%d", g%f.Clusters), "budget", "nat", "gateway", fmt.Sprintf("nat-%d", g), "protocol", "tcp"}
+		gateway := []string{"cluster", fmt.Sprintf("c%d", g%f.Clusters), "budget", "nat", "gateway",
+			fmt.Sprintf("nat-%d", g), "protocol", "tcp"}
 		for _, name := range []string{records.GatewayPorts, records.GatewayUnseen, records.GatewayOpened} {
 			try(name, 55000, gateway...)
 		}
@@ -161,19 +165,22 @@ func (f fleet) recorded(store *tsdb.DB) error {
 		}
 	}
 	for p := range 5 * f.Clusters {
-		pool := []string{"cluster", fmt.Sprintf("c%d", p%f.Clusters), "budget", "nat", "pool", fmt.Sprintf("pool-%d", p), "protocol", "tcp"}
+		pool := []string{"cluster", fmt.Sprintf("c%d", p%f.Clusters), "budget", "nat", "pool", fmt.Sprintf("pool-%d", p),
+			"protocol", "tcp"}
 		for _, name := range []string{records.PoolHeld, records.PoolOpened, records.PoolFill} {
 			try(name, float64(p), pool...)
 		}
 		for _, h := range horizons {
-			for _, name := range []string{records.PoolMean, records.PoolVariance, records.PoolProbability, records.PoolExpected} {
+			for _, name := range []string{records.PoolMean, records.PoolVariance, records.PoolProbability,
+				records.PoolExpected} {
 				try(name, float64(p), append(pool, "horizon", h)...)
 			}
 		}
 	}
 	for i := range f.Nodes {
 		if f.has(i) {
-			try(records.NodeFill, float64(i)/1e5, "cluster", fmt.Sprintf("c%d", f.Cluster(i)), "instance", fmt.Sprintf("node-%d:9959", i), "job", "snatwatch",
+			try(records.NodeFill, float64(i)/1e5, "cluster", fmt.Sprintf("c%d", f.Cluster(i)), "instance",
+				fmt.Sprintf("node-%d:9959", i), "job", "snatwatch",
 				"budget", "nat", "protocol", "tcp")
 		}
 	}

@@ -1,6 +1,6 @@
-// Command evaluation measures what rules cost the engine of Prometheus: it fills a database with the series of a fleet, in this
-// process, and evaluates sets of rules on it in turns. What it reports is CPU time, which other work on the machine stretches
-// little, as a share of the time that each group's interval leaves it.
+// Command evaluation measures what rules cost the engine of Prometheus: it fills a database with the series of a fleet,
+// in this process, and evaluates sets of rules on it in turns. What it reports is CPU time, which other work on the
+// machine stretches little, as a share of the time that each group's interval leaves it.
 package main
 
 import (
@@ -45,7 +45,8 @@ func run(args []string, out io.Writer) error {
 	app.Flag("gateways", "Gateways that nodes share.").Default("4").IntVar(&f.Gateways)
 	app.Flag("clusters", "Clusters; a gateway is of one.").Default("1").IntVar(&f.Clusters)
 	app.Flag("cluster", "Numbers of the clusters whose nodes are there; all where none is given.").IntsVar(&f.clusters)
-	boards := app.Flag("board", "Ask the queries of a board instead, over an hour of the series that they read.").ExistingFiles()
+	boards := app.Flag("board", "Ask the queries of a board instead, over an hour of the series that they read.").
+		ExistingFiles()
 	rounds := app.Flag("rounds", "Evaluations of each set, of which the median counts.").Default("5").Int()
 	samples := app.Flag("samples", "Samples of each series: 60 are half of what a chunk takes.").Default("60").Int()
 	verbose := app.Flag("verbose", "Print each rule.").Short('v').Bool()
@@ -76,7 +77,8 @@ func run(args []string, out io.Writer) error {
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
 	n := store.Head().NumSeries()
-	_, _ = fmt.Fprintf(out, "%d nodes: %d series, %.0f samples/s at a scrape every %s, %.2f GB in memory\n", f.present(), n,
+	_, _ = fmt.Fprintf(out, "%d nodes: %d series, %.0f samples/s at a scrape every %s, %.2f GB in memory\n",
+		f.present(), n,
 		float64(n)/step.Seconds(), step, float64(m.HeapAlloc)/1e9)
 	var all []*set
 	for _, folder := range *sets {
@@ -100,7 +102,8 @@ func run(args []string, out io.Writer) error {
 	}
 	for _, s := range all[1:] {
 		a, b := all[0].share(), s.share()
-		_, _ = fmt.Fprintf(out, "%s against %s: %.2f of the CPU, %.2f of the samples\n", s.name, all[0].name, b.cpu/a.cpu, b.samples/a.samples)
+		_, _ = fmt.Fprintf(out, "%s against %s: %.2f of the CPU, %.2f of the samples\n", s.name, all[0].name, b.cpu/a.cpu,
+			b.samples/a.samples)
 	}
 	return nil
 }
@@ -161,11 +164,13 @@ func (f fleet) fill(store *tsdb.DB, samples int, wanted func(name string) bool) 
 }
 
 // write appends so many samples of a series, the last at end.
-func write(app storage.AppenderV2, l labels.Labels, end time.Time, every time.Duration, samples int, value func(float64) float64) (err error) {
+func write(app storage.AppenderV2, l labels.Labels, end time.Time, every time.Duration, samples int,
+	value func(float64) float64) (err error) {
 	var ref storage.SeriesRef
 	for n := range samples {
 		at := end.Add(-time.Duration(samples-1-n) * every)
-		if ref, err = app.Append(ref, l, 0, at.UnixMilli(), value(float64(at.Unix())), nil, nil, storage.AppendV2Options{}); err != nil {
+		if ref, err = app.Append(ref, l, 0, at.UnixMilli(), value(float64(at.Unix())), nil, nil,
+			storage.AppendV2Options{}); err != nil {
 			return fmt.Errorf("append %s: %w", l, err)
 		}
 	}
@@ -198,7 +203,8 @@ func load(store *tsdb.DB, folder string) (*set, error) {
 	}
 	s := &set{name: folder, took: map[string][]cost{}, every: map[string]time.Duration{}}
 	s.engine = &counting{Engine: promql.NewEngine(promql.EngineOpts{
-		Logger: slog.New(slog.DiscardHandler), MaxSamples: 1e9, Timeout: 10 * time.Minute, Parser: parser.NewParser(parser.Options{}),
+		Logger: slog.New(slog.DiscardHandler), MaxSamples: 1e9, Timeout: 10 * time.Minute,
+		Parser: parser.NewParser(parser.Options{}),
 	})}
 	query := func(ctx context.Context, expr string, at time.Time) (promql.Vector, error) {
 		q, err := s.engine.NewInstantQuery(ctx, store, nil, expr, at)
@@ -217,8 +223,10 @@ func load(store *tsdb.DB, folder string) (*set, error) {
 		return r.Vector()
 	}
 	m := rules.NewManager(&rules.ManagerOptions{
-		QueryFunc: query, AppendableV2: store, Queryable: store, Context: context.Background(), Logger: slog.New(slog.DiscardHandler),
-		NotifyFunc: func(context.Context, string, ...*rules.Alert) {}, OutageTolerance: time.Hour, ResendDelay: time.Minute, Parser: parser.NewParser(parser.Options{}),
+		QueryFunc: query, AppendableV2: store, Queryable: store, Context: context.Background(),
+		Logger:     slog.New(slog.DiscardHandler),
+		NotifyFunc: func(context.Context, string, ...*rules.Alert) {}, OutageTolerance: time.Hour, ResendDelay: time.Minute,
+		Parser: parser.NewParser(parser.Options{}),
 	})
 	// A group without an interval is evaluated as often as nodes are scraped.
 	groups, errs := m.LoadGroups(step, labels.EmptyLabels(), "", nil, false, files...)
@@ -276,7 +284,8 @@ func (s *set) report(out io.Writer, verbose bool) {
 	_, _ = fmt.Fprintf(out, "%s: %.2f %% of a core, %.0f samples read a second\n", s.name, 100*sum.cpu, sum.samples)
 	for _, name := range s.order {
 		m, every := median(s.took[name]), s.every[name]
-		_, _ = fmt.Fprintf(out, "  %-30s %7.3f s of CPU each %4s: %5.2f %%  %8.0f samples\n", name, m.cpu, every, 100*m.cpu/every.Seconds(), m.samples)
+		_, _ = fmt.Fprintf(out, "  %-30s %7.3f s of CPU each %4s: %5.2f %%  %8.0f samples\n", name, m.cpu, every,
+			100*m.cpu/every.Seconds(), m.samples)
 		if !verbose {
 			continue
 		}

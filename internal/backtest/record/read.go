@@ -27,9 +27,9 @@ type Reader struct {
 	Progress func(bytes int)
 }
 
-// ReadFiles reads files, gzipped or not, and those of a directory that are named *.csv.gz: CSV with a header, Zeek's conn.log as TSV or JSON, flow logs that package flowlog knows. Files with
-// Unix times are one record together; one with relative times is a record of its own. The error joins those
-// of the files that could not be used.
+// ReadFiles reads files, gzipped or not, and those of a directory that are named *.csv.gz: CSV with a header, Zeek's
+// conn.log as TSV or JSON, flow logs that package flowlog knows. Files with Unix times are one record together; one
+// with relative times is a record of its own. The error joins those of the files that could not be used.
 func (r *Reader) ReadFiles(paths []string) ([]*Record, error) {
 	var records, unix []*Record
 	var failed []error
@@ -54,7 +54,8 @@ func (r *Reader) ReadFiles(paths []string) ([]*Record, error) {
 	return records, errors.Join(failed...)
 }
 
-// unfold puts the recorded files of a directory in its place. Those that snatwatch record has not finished naming are none.
+// unfold puts the recorded files of a directory in its place. Those that snatwatch record has not finished naming are
+// none.
 func unfold(paths []string) ([]string, error) {
 	var files []string
 	for _, p := range paths {

@@ -27,7 +27,8 @@ func (b *builder) add(line int, l *layout, r *row) {
 	}
 }
 
-// decide settles the clock, by the first of the rows if as many are on the one as on the other, and takes those that wait.
+// decide settles the clock, by the first of the rows if as many are on the one as on the other, and takes those that
+// wait.
 func (b *builder) decide() {
 	if b.clock {
 		return

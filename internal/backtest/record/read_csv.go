@@ -8,7 +8,8 @@ import (
 	"strings"
 )
 
-// ownRemark begins the first line of what snatwatch record writes. Lines that begin with remark are none of the table there.
+// ownRemark begins the first line of what snatwatch record writes. Lines that begin with remark are none of the table
+// there.
 const (
 	ownRemark = "# snatwatch record "
 	remark    = '#'

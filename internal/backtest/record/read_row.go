@@ -175,7 +175,10 @@ func (b *builder) take(line int, l *layout, r *row) {
 		b.rec.Unended++
 	}
 	from := b.rec.Zero() + Seconds(start)
-	f := Flow{Start: from, End: from + Seconds(life), Destination: number, Protocol: protocol, Reason: parseReason(r[colReason])}
+	f := Flow{
+		Start: from, End: from + Seconds(life), Destination: number, Protocol: protocol,
+		Reason: parseReason(r[colReason]),
+	}
 	if f.Protocol == collector.TCP && unanswered(r[colReason]) {
 		f.End += Seconds(synSent)
 	}
@@ -191,7 +194,8 @@ func (b *builder) take(line int, l *layout, r *row) {
 // nf_conntrack_tcp_timeout_syn_sent.
 const synSent = 120
 
-// unanswered reports whether a conn_state of Zeek is that of an open without an answer; its duration ends with the last SYN.
+// unanswered reports whether a conn_state of Zeek is that of an open without an answer; its duration ends with the last
+// SYN.
 func unanswered(state string) bool {
 	return strings.EqualFold(state, "S0") || strings.EqualFold(state, "SH")
 }

@@ -56,7 +56,10 @@ func leak(l *load) {
 func tier(l *load) {
 	const small, edge, half = 40, 50, Budget / 2
 	size := func(t float64, nodes int) record.Change {
-		c := record.Change{At: record.Epoch + record.Seconds(t), Nodes: nodes, Ports: Budget, ToEdge: edge - nodes, Beyond: half}
+		c := record.Change{
+			At: record.Epoch + record.Seconds(t), Nodes: nodes, Ports: Budget, ToEdge: edge - nodes,
+			Beyond: half,
+		}
 		if nodes > edge {
 			c.Ports, c.ToEdge, c.Beyond = half, 2*edge-nodes, half/2
 		}

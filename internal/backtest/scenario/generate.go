@@ -78,7 +78,8 @@ func (l *load) rate(share float64) float64 {
 // run returns the load as a replay reads it. Its flows can be read once.
 func (l *load) run() *Run {
 	r := &Run{
-		Source:       record.Source{Flows: l.flows(), Changes: l.changes, From: record.Epoch, To: record.Epoch + record.Seconds(l.seconds)},
+		Source: record.Source{Flows: l.flows(), Changes: l.changes, From: record.Epoch, To: record.Epoch +
+			record.Seconds(l.seconds)},
 		Protocol:     max(l.protocol, collector.TCP),
 		Destinations: max(1, l.destinations),
 		Restarts:     l.restarts,
@@ -108,7 +109,10 @@ func (l *load) flows() iter.Seq[record.Flow] {
 				}
 			}
 			start := record.Epoch + record.Seconds(t)
-			f := record.Flow{Start: start, End: start + record.Seconds(life), Protocol: max(l.protocol, collector.TCP), Reason: reason}
+			f := record.Flow{
+				Start: start, End: start + record.Seconds(life), Protocol: max(l.protocol, collector.TCP),
+				Reason: reason,
+			}
 			if l.destination != nil {
 				f.Destination = l.destination(t)
 			}

@@ -12,10 +12,22 @@ import (
 func Loads() []Scenario {
 	long := []string{"P240"}
 	return []Scenario{
-		{Name: "start", Text: "60 % of the budget; the agent restarts without a state", Length: 0.5, plan: restarts(0.6, false)},
-		{Name: "resume", Text: "60 % of the budget; the agent restarts with its state", Length: 0.5, plan: restarts(0.6, true)},
-		{Name: "reasons", Text: "the ends of 4.3 calls a second turn from RST (15 s) to FIN (240 s) and back", Length: 0.5, plan: reasons, only: long},
-		{Name: "deploy", Text: "420 connections are closed and opened anew within 5 s, every two hours", Length: 1, plan: deploy},
+		{
+			Name: "start", Text: "60 % of the budget; the agent restarts without a state", Length: 0.5,
+			plan: restarts(0.6, false),
+		},
+		{
+			Name: "resume", Text: "60 % of the budget; the agent restarts with its state", Length: 0.5,
+			plan: restarts(0.6, true),
+		},
+		{
+			Name: "reasons", Text: "the ends of 4.3 calls a second turn from RST (15 s) to FIN (240 s) and back", Length: 0.5,
+			plan: reasons, only: long,
+		},
+		{
+			Name: "deploy", Text: "420 connections are closed and opened anew within 5 s, every two hours", Length: 1,
+			plan: deploy,
+		},
 		{Name: "outage", Text: "for 30 s nobody answers, and all is tried again", Length: 1, plan: outage},
 		{Name: "mixed", Text: "88 % of the budget, calls and downloads, nothing happens", Length: 1, plan: mixed},
 		{Name: "peaks", Text: "load alternates between low and peaks of 70 to 115 %", Length: 1, plan: peaks},
@@ -25,7 +37,10 @@ func Loads() []Scenario {
 		{Name: "tiny", Text: "a budget of eight ports, of which one or two are held", Length: 0.5, plan: tiny},
 		{Name: "hourly", Text: "a batch of half of the budget every hour", Length: 1.5, plan: hourly(0.5, 0.5)},
 		{Name: "hourly_random", Text: "a batch of 20 to 65 % every hour", Length: 1.5, plan: hourly(0.2, 0.65)},
-		{Name: "slowleak", Text: "some flows an hour are never closed", Length: 3, plan: slowLeak, only: []string{"P15", "P240"}},
+		{
+			Name: "slowleak", Text: "some flows an hour are never closed", Length: 3, plan: slowLeak,
+			only: []string{"P15", "P240"},
+		},
 		{Name: "websocket", Text: "connections of an hour, and more of them in the morning", Length: 1.5, plan: websocket},
 		{Name: "udp", Text: "UDP held for 30 s, at 85 to 95 % of the budget", Length: 0.5, plan: udp},
 		{Name: "week", Text: "the days of an office and a weekend", Length: 21, plan: week, only: long},
@@ -43,8 +58,8 @@ func restarts(share float64, state bool) func(*load) {
 	}
 }
 
-// reasons: ends by RST, whose ports are free after 15 s, turn into ends by FIN, 240 s, within a minute. That is 4.3 opens a
-// second, some per cent more or less: half of the shifts exhaust the budget.
+// reasons: ends by RST, whose ports are free after 15 s, turn into ends by FIN, 240 s, within a minute. That is 4.3
+// opens a second, some per cent more or less: half of the shifts exhaust the budget.
 func reasons(l *load) {
 	l.coolDown = map[collector.Reason]time.Duration{collector.RST: 15 * time.Second}
 	at := cursor(l.spans(2400, func(from float64) span {
@@ -136,7 +151,10 @@ func peaks(l *load) {
 func edge(l *load) {
 	l.share = constant(l.between(0.42, 0.6))
 	size := func(t float64, nodes int) record.Change {
-		c := record.Change{At: record.Epoch + record.Seconds(t), Nodes: nodes, Ports: Budget, ToEdge: 50 - nodes, Beyond: Budget / 2}
+		c := record.Change{
+			At: record.Epoch + record.Seconds(t), Nodes: nodes, Ports: Budget, ToEdge: 50 - nodes,
+			Beyond: Budget / 2,
+		}
 		if nodes > 50 {
 			c.Ports, c.ToEdge, c.Beyond = Budget/2, 100-nodes, Budget/4
 		}

@@ -6,8 +6,8 @@ import (
 	"github.com/snatwatch/snatwatch/collector"
 )
 
-// Present is how a load is at the moment up to which its flows were read: what an oracle knows of it. What will become of
-// the load, and batches to come, are not in it.
+// Present is how a load is at the moment up to which its flows were read: what an oracle knows of it. What will become
+// of the load, and batches to come, are not in it.
 type Present struct {
 	load *load
 	// at is the second in which the last flow opened, rate how many opens a second there are in it.
@@ -17,8 +17,8 @@ type Present struct {
 // Rate is how many flows open a second, without those that are tried again.
 func (p *Present) Rate() float64 { return p.rate }
 
-// Life draws how long a flow that opens now lives and why it ends; and again is how many seconds later it is tried once more,
-// 0 if it is not. It draws by r, so that the load does not become another.
+// Life draws how long a flow that opens now lives and why it ends; and again is how many seconds later it is tried once
+// more, 0 if it is not. It draws by r, so that the load does not become another.
 func (p *Present) Life(r *rand.Rand) (life float64, reason collector.Reason, again float64) {
 	l := p.load
 	own := l.r

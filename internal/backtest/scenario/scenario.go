@@ -32,7 +32,10 @@ func All() []Scenario {
 		{Name: "steady_hi", Text: "93 % of the budget, only chance passes it", Length: 1, plan: steady(0.93)},
 		{Name: "ramp", Text: "load climbs over one to two hours, half of the time too far", Length: 1, plan: ramp},
 		{Name: "burst", Text: "opens multiply by 1.3 to 3.5 for 4 minutes", Length: 1, plan: burst},
-		{Name: "slow", Text: "hold times grow at a constant rate of opens, at once or over 1 to 5 minutes", Length: 1, plan: slow},
+		{
+			Name: "slow", Text: "hold times grow at a constant rate of opens, at once or over 1 to 5 minutes", Length: 1,
+			plan: slow,
+		},
 		{Name: "diurnal", Text: "the days of an office, three of them", Length: 9, plan: diurnal},
 		{Name: "retry", Text: "a server stops answering: 30 s timeouts, 90 % tried again, 5 times", Length: 1, plan: retry},
 		{Name: "leak", Text: "some flows are never closed until a restart", Length: 1, plan: leak},
@@ -168,7 +171,19 @@ func slow(l *load) {
 func diurnal(l *load) {
 	const day = 24 * 3600
 	// At an hour this share of the day's peak, and straight lines between.
-	course := [][2]float64{{0, 0.35}, {5, 0.3}, {7.5, 0.4}, {9, 0.92}, {11.5, 1}, {12.5, 0.8}, {13.5, 0.97}, {16.5, 0.95}, {19, 0.6}, {22, 0.45}, {24, 0.35}}
+	course := [][2]float64{
+		{0, 0.35},
+		{5, 0.3},
+		{7.5, 0.4},
+		{9, 0.92},
+		{11.5, 1},
+		{12.5, 0.8},
+		{13.5, 0.97},
+		{16.5, 0.95},
+		{19, 0.6},
+		{22, 0.45},
+		{24, 0.35},
+	}
 	var late, peak []float64
 	l.share = func(t float64) float64 {
 		d := int(t / day)

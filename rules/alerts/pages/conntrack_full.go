@@ -9,9 +9,9 @@ import (
 	"github.com/snatwatch/snatwatch/rules/query"
 )
 
-// conntrackFull is a page: the kernel drops packets for want of an entry, or gives up entries before their time to
-// make room for new ones, while the table is nearly full. Both counters also move for other reasons at a table with room. One
-// that is all but full needs no counter, which may not be readable.
+// conntrackFull is a page: the kernel drops packets for want of an entry, or gives up entries before their time to make
+// room for new ones, while the table is nearly full. Both counters also move for other reasons at a table with room.
+// One that is all but full needs no counter, which may not be readable.
 func conntrackFull(o options.Options) alerts.Alert {
 	by := o.Agent(metrics.LabelNetns)
 	node := alerts.About(by)
@@ -21,14 +21,19 @@ func conntrackFull(o options.Options) alerts.Alert {
 	return alerts.Alert{
 		Name:     "SnatConntrackTableFull",
 		Severity: o.Critical,
-		Expr: fmt.Sprintf("max by (%s) (%s)\nand on (%s)\n(%s or %s)\nor\nmax by (%s) (%s)", by, over(query.Number(o.Thresholds.ConntrackTable)), by,
-			query.Grew(o.Metric(metrics.ConntrackDrop), "2m"), query.Grew(o.Metric(metrics.ConntrackEarlyDrop), "2m"), by, over("0.99")),
+		Expr: fmt.Sprintf("max by (%s) (%s)\nand on (%s)\n(%s or %s)\nor\nmax by (%s) (%s)", by,
+			over(query.Number(o.Thresholds.ConntrackTable)), by,
+			query.Grew(o.Metric(metrics.ConntrackDrop), "2m"), query.Grew(o.Metric(metrics.ConntrackEarlyDrop), "2m"), by,
+			over("0.99")),
 		KeepFiringFor: alerts.Bridge,
 		Summary:       "The conntrack table is full and new connections are dropped.",
-		Description: "On {{ $labels.instance }}, the conntrack table of network namespace {{ $labels.netns }} is {{ $value | humanizePercentage }} full and the kernel drops packets of new flows, whatever their destination. " +
+		Description: "On {{ $labels.instance }}, the conntrack table of network namespace {{ $labels.netns }} is {{ $value " +
+			"| humanizePercentage }} full and the kernel drops packets of new flows, whatever their destination. " +
 			"SNAT ports may be left: more of them do not help. What the node sees: http://{{ $labels.instance }}/.",
-		Detail: node.Ask(query.Increased(node.Of(metrics.ConntrackDrop), "2m"), " "+alerts.Answer(alerts.Whole)+" packets were dropped in two minutes.") +
-			node.Ask(query.Increased(node.Of(metrics.ConntrackEarlyDrop), "2m"), " "+alerts.Answer(alerts.Whole)+" entries were given up before their time in two minutes."),
+		Detail: node.Ask(query.Increased(node.Of(metrics.ConntrackDrop), "2m"),
+			" "+alerts.Answer(alerts.Whole)+" packets were dropped in two minutes.") +
+			node.Ask(query.Increased(node.Of(metrics.ConntrackEarlyDrop), "2m"),
+				" "+alerts.Answer(alerts.Whole)+" entries were given up before their time in two minutes."),
 		Board: alerts.BoardNode, Panel: alerts.PanelNodeFailures,
 	}
 }

@@ -16,17 +16,21 @@ func exhaustionPredicted(o options.Options) alerts.Alert {
 	on := o.Agent(metrics.LabelBudget, metrics.LabelProtocol, metrics.LabelVIP, metrics.LabelDestination)
 	space, node := alerts.About(on), alerts.About(o.Agent(metrics.LabelBudget, metrics.LabelProtocol))
 	return alerts.Alert{
-		Name:          "SnatExhaustionPredicted",
-		Severity:      o.Critical,
-		Expr:          o.WithBudget(alerts.Hysteresis(o.Scope, "SnatExhaustionPredicted", probability, query.Number(t.Page), query.Number(t.PageClear), on)),
+		Name:     "SnatExhaustionPredicted",
+		Severity: o.Critical,
+		Expr: o.WithBudget(alerts.Hysteresis(o.Scope, "SnatExhaustionPredicted", probability, query.Number(t.Page),
+			query.Number(t.PageClear), on)),
 		KeepFiringFor: alerts.Bridge,
 		Summary:       "SNAT ports to a destination run out within minutes.",
-		Description: "On {{ $labels.instance }}, new {{ $labels.protocol }} flows" + alerts.To + "{{ with $labels.vip }} by way of VIP {{ . }}{{ end }} will soon find no SNAT port: " +
-			"the probability that budget {{ $labels.budget }} ({{ $labels.model }}) is exhausted within " + o.PageHorizon + " is {{ $value | humanizePercentage }}.",
+		Description: "On {{ $labels.instance }}, new {{ $labels.protocol }} flows" + alerts.To +
+			"{{ with $labels.vip }} by way of VIP {{ . }}{{ end }} will soon find no SNAT port: " +
+			"the probability that budget {{ $labels.budget }} ({{ $labels.model }}) is exhausted within " + o.PageHorizon +
+			" is {{ $value | humanizePercentage }}.",
 		Detail: space.Ask(space.Of(metrics.PortsHeld), " It holds "+alerts.Answer(alerts.Whole)+" ports"+
 			node.Ask(node.Of(metrics.BudgetEffectivePorts), "; the effective ceiling is "+alerts.Answer(alerts.Whole))+".") +
 			space.Holders("") +
-			space.Ask(space.Of(metrics.TimeToExhaustion)+" > 0 < +Inf", " At this course they are gone in "+alerts.Answer(alerts.Period)+".") +
+			space.Ask(space.Of(metrics.TimeToExhaustion)+" > 0 < +Inf",
+				" At this course they are gone in "+alerts.Answer(alerts.Period)+".") +
 			alerts.Helps,
 		Board: alerts.BoardNode, Panel: alerts.PanelNodeProbability,
 	}

@@ -26,18 +26,21 @@ func gatewayExhaustionPredicted(o options.Options) alerts.Alert {
 		Expr:          gatewayLevels(o),
 		KeepFiringFor: max(time.Minute, 2*o.FleetInterval), // bridges a missed evaluation
 		Summary:       "The SNAT ports of a shared gateway run out within minutes.",
-		Description: "All nodes behind gateway {{ $labels.gateway }} together (budget {{ $labels.budget }}) will soon hold every {{ $labels.protocol }} port" + alerts.To + ": " +
+		Description: "All nodes behind gateway {{ $labels.gateway }} together (budget {{ $labels.budget }}) will soon hold " +
+			"every {{ $labels.protocol }} port" + alerts.To + ": " +
 			"the probability within " + o.PageHorizon + " is {{ $value | humanizePercentage }}.",
 		Detail: space.Ask(space.Of(records.GatewayHeld), " They hold "+alerts.Answer(alerts.Whole)+".") +
-			space.Ask(space.Of(records.GatewayTime)+" > 0 < +Inf", " At this course they are gone in "+alerts.Answer(alerts.Period)+".") +
-			space.Ask("topk(1, "+space.Of(metrics.PortsHeld)+")", " "+alerts.AnswerLabel("instance")+" holds the most, "+alerts.Answer(alerts.Whole)+".") +
+			space.Ask(space.Of(records.GatewayTime)+" > 0 < +Inf",
+				" At this course they are gone in "+alerts.Answer(alerts.Period)+".") +
+			space.Ask("topk(1, "+space.Of(metrics.PortsHeld)+")",
+				" "+alerts.AnswerLabel("instance")+" holds the most, "+alerts.Answer(alerts.Whole)+".") +
 			" More nodes do not help: the ports are shared. Another address on the gateway does where its model allows one.",
 		Board: alerts.BoardFleet, Panel: alerts.PanelFleetGateway,
 	}
 }
 
-// gatewayLevels is alerts.Hysteresis with the probability written once: each time costs thousands of series. The level is lower for a
-// port space whose page fires.
+// gatewayLevels is alerts.Hysteresis with the probability written once: each time costs thousands of series. The level
+// is lower for a port space whose page fires.
 func gatewayLevels(o options.Options) string {
 	t, on := o.Thresholds, o.Space()
 	probability := records.ProbabilityBy(o, o.PageHorizon)
@@ -46,5 +49,6 @@ func gatewayLevels(o options.Options) string {
 	}
 	firing := fmt.Sprintf("max by (%s) (ALERTS{alertname=%q, alertstate=\"firing\"})", on, GatewayExhaustion)
 	return fmt.Sprintf("%s\n>= on (%s) group_left ()\n(%s - %s * (%s or 0 * %s))", probability, on,
-		query.Number(t.Page), strconv.FormatFloat(t.Page-t.PageClear, 'g', 6, 64), firing, records.Read(o, records.GatewayMean, on, query.HorizonIs(o.PageHorizon)))
+		query.Number(t.Page), strconv.FormatFloat(t.Page-t.PageClear, 'g', 6, 64), firing,
+		records.Read(o, records.GatewayMean, on, query.HorizonIs(o.PageHorizon)))
 }

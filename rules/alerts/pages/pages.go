@@ -19,7 +19,10 @@ func All(o options.Options) []alerts.Alert {
 // Fleet returns the pages that read what all nodes behind a gateway tell, or much of each node: SnatPortsExhausted
 // is among them once more for each way to see it that takes more than All reads.
 func Fleet(o options.Options) []alerts.Alert {
-	return []alerts.Alert{gatewayExhaustionPredicted(o), portsExhaustedUnsure(o), portsExhaustedShared(o), conntrackFull(o)}
+	return []alerts.Alert{
+		gatewayExhaustionPredicted(o), portsExhaustedUnsure(o), portsExhaustedShared(o),
+		conntrackFull(o),
+	}
 }
 
 // Node returns the pages that read little of one node each.

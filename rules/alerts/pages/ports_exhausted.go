@@ -14,13 +14,14 @@ import (
 // translatedHere matches the models whose ports this machine's kernel gives: of no other does its insert_failed tell.
 const translatedHere = `model="linux"`
 
-// portsExhausted is the page for what is failing now: opens fail and their port
-// space is at its ceiling. Agents tell of two: flows that stayed unanswered at the
-// ceiling, and sockets that send their first packet again towards a port space at its ceiling. What takes more series to see
-// is looked for less often; a server without recording rules has all of it in one.
+// portsExhausted is the page for what is failing now: opens fail and their port space is at its ceiling. Agents tell of
+// two: flows that stayed unanswered at the ceiling, and sockets that send their first packet again towards a port space
+// at its ceiling. What takes more series to see is looked for less often; a server without recording rules has all of
+// it in one.
 func portsExhausted(o options.Options) alerts.Alert {
 	legs := []string{
-		fmt.Sprintf("sum by (%s) (%s)", o.Agent(metrics.LabelBudget, metrics.LabelProtocol), query.Grew(o.Metric(metrics.OpenFailures, `cause="`+metrics.CausePorts+`"`), "2m")),
+		fmt.Sprintf("sum by (%s) (%s)", o.Agent(metrics.LabelBudget, metrics.LabelProtocol),
+			query.Grew(o.Metric(metrics.OpenFailures, `cause="`+metrics.CausePorts+`"`), "2m")),
 		o.Metric(metrics.StalledAtCeiling) + " > 0",
 	}
 	if o.Inline {
@@ -29,9 +30,9 @@ func portsExhausted(o options.Options) alerts.Alert {
 	return exhausted(o, legs...)
 }
 
-// portsExhaustedUnsure is SnatPortsExhausted where the fullest port space is at its ceiling and something fails: where an
-// agent does not tell at which port space, sockets that send their first packet again, and where this machine does the
-// translating the kernel's insert_failed.
+// portsExhaustedUnsure is SnatPortsExhausted where the fullest port space is at its ceiling and something fails: where
+// an agent does not tell at which port space, sockets that send their first packet again, and where this machine does
+// the translating the kernel's insert_failed.
 func portsExhaustedUnsure(o options.Options) alerts.Alert {
 	return exhausted(o, atCeiling(o)...).SeenAt("ceiling")
 }
@@ -42,7 +43,8 @@ func atCeiling(o options.Options) []string {
 		fmt.Sprintf("(%s)\nand\n%s > 0\nunless on (%s)\n%s", full, o.Metric(metrics.OpeningStalled),
 			o.Agent(metrics.LabelBudget, metrics.LabelProtocol), o.Metric(metrics.StalledAtCeiling)),
 		fmt.Sprintf("(%s)\nand on (%s)\n%s\nand on (%s)\n%s",
-			full, o.Agent(metrics.LabelBudget), o.Metric(metrics.BudgetInfo, translatedHere), o.Agent(), query.Grew(o.Metric(metrics.ConntrackInsertFailed), "2m")),
+			full, o.Agent(metrics.LabelBudget), o.Metric(metrics.BudgetInfo, translatedHere), o.Agent(),
+			query.Grew(o.Metric(metrics.ConntrackInsertFailed), "2m")),
 	}
 }
 
@@ -54,8 +56,10 @@ func portsExhaustedShared(o options.Options) alerts.Alert {
 
 func unansweredShared(o options.Options) string {
 	gateway := o.Gateway()
-	return fmt.Sprintf("(sum by (%s) (%s))\n* on (%s) group_left (gateway) %s\nand on (%s)\n(%s >= on (%s) group_left () %s)",
-		o.Agent(metrics.LabelBudget, metrics.LabelProtocol), query.Grew(o.Metric(metrics.OpenFailures, `cause="`+metrics.CauseUnanswered+`"`), "2m"),
+	return fmt.Sprintf("(sum by (%s) (%s))\n* on (%s) group_left (gateway) %s\nand on (%s)\n(%s >= on "+
+		"(%s) group_left () %s)",
+		o.Agent(metrics.LabelBudget, metrics.LabelProtocol),
+		query.Grew(o.Metric(metrics.OpenFailures, `cause="`+metrics.CauseUnanswered+`"`), "2m"),
 		o.Agent(metrics.LabelBudget), o.BudgetInfo(`scope="shared"`), gateway,
 		records.Read(o, records.GatewayHeld, o.Space()), gateway, records.Read(o, records.GatewayPorts, gateway))
 }
@@ -72,16 +76,21 @@ func exhausted(o options.Options, legs ...string) alerts.Alert {
 		Expr:          o.WithBudget(fmt.Sprintf("max by (%s) (\n%s\n)", each, query.Indent(strings.Join(legs, "\nor\n")))),
 		KeepFiringFor: alerts.Bridge,
 		Summary:       "SNAT ports are exhausted and connections fail.",
-		Description: "On {{ $labels.instance }}, new {{ $labels.protocol }} flows fail because budget {{ $labels.budget }} ({{ $labels.model }}) has no SNAT port left " +
+		Description: "On {{ $labels.instance }}, new {{ $labels.protocol }} flows fail because budget {{ $labels.budget }} " +
+			"({{ $labels.model }}) has no SNAT port left " +
 			"for the destination that holds the most. Established flows go on.",
-		Detail: node.Ask("topk(1, "+node.Of(metrics.PortsHeld, `destination!="other"`)+") and on () "+budget.Of(metrics.BudgetInfo, `scope="node"`),
+		Detail: node.Ask("topk(1, "+node.Of(metrics.PortsHeld,
+			`destination!="other"`)+") and on () "+budget.Of(metrics.BudgetInfo, `scope="node"`),
 			" That is "+alerts.AnswerDestination()+" with "+alerts.Answer(alerts.Whole)+" ports held"+
 				node.Ask(node.Of(metrics.BudgetEffectivePorts), "; the effective ceiling is "+alerts.Answer(alerts.Whole))+".") +
 			shared.Ask("topk(1, "+shared.Of(records.GatewayHeld)+")",
-				" That is "+alerts.AnswerDestination()+" with "+alerts.Answer(alerts.Whole)+" ports held by all nodes behind gateway "+alerts.AnswerLabel(metrics.LabelGateway)+
+				" That is "+alerts.AnswerDestination()+" with "+alerts.Answer(alerts.Whole)+
+					" ports held by all nodes behind gateway "+
+					alerts.AnswerLabel(metrics.LabelGateway)+
 					shared.Ask(shared.Of(records.GatewayPorts), "; their effective ceiling is "+alerts.Answer(alerts.Whole))+".") +
 			node.Holders(" and on (vip, destination) topk(1, "+node.Of(metrics.PortsHeld, `destination!="other"`)+")") +
-			node.Ask(query.Increased(node.Of(metrics.OpenFailures, `cause="`+metrics.CausePorts+`"`), "2m"), " "+alerts.Answer(alerts.Whole)+" flows failed so in two minutes.") +
+			node.Ask(query.Increased(node.Of(metrics.OpenFailures, `cause="`+metrics.CausePorts+`"`), "2m"),
+				" "+alerts.Answer(alerts.Whole)+" flows failed so in two minutes.") +
 			alerts.Helps,
 		Board: alerts.BoardNode, Panel: alerts.PanelNodeHeld,
 	}

@@ -21,7 +21,8 @@ func agentsAbsent(o options.Options) alerts.Alert {
 			by, o.Metric(metrics.AgentBuildInfo), by, by, o.Metric(metrics.AgentBuildInfo)),
 		For:     10 * time.Minute,
 		Summary: "No agent is left: nothing watches SNAT ports.",
-		Description: "No agent has answered a scrape for ten minutes{{ if $labels." + o.ClusterLabel + " }} in cluster {{ $labels." + o.ClusterLabel + " }}{{ end }}, though some did within the hour: " +
+		Description: "No agent has answered a scrape for ten minutes{{ if $labels." + o.ClusterLabel +
+			" }} in cluster {{ $labels." + o.ClusterLabel + " }}{{ end }}, though some did within the hour: " +
 			"nothing watches SNAT ports there, and no page can be raised.",
 		Board: alerts.BoardAgent, Panel: alerts.PanelAgentExact,
 	}

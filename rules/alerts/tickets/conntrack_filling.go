@@ -10,8 +10,8 @@ import (
 	"github.com/snatwatch/snatwatch/rules/query"
 )
 
-// conntrackFilling: the conntrack table is nearly full, or fills up within ten minutes at the pace of the last ten. It is as
-// much a ceiling as the ports are, and one for every flow of the machine.
+// conntrackFilling: the conntrack table is nearly full, or fills up within ten minutes at the pace of the last ten. It
+// is as much a ceiling as the ports are, and one for every flow of the machine.
 func conntrackFilling(o options.Options) alerts.Alert {
 	t := o.Thresholds
 	by := o.Agent(metrics.LabelNetns)
@@ -20,12 +20,14 @@ func conntrackFilling(o options.Options) alerts.Alert {
 	return alerts.Alert{
 		Name:     "SnatConntrackTableFilling",
 		Severity: o.Warning,
-		Expr: fmt.Sprintf("max by (%s) (\n  (%s / %s > %s)\n  and\n  (%s / %s > %s or predict_linear(%s[10m], 600) > %s)\n)", by,
+		Expr: fmt.Sprintf("max by (%s) (\n  (%s / %s > %s)\n  and\n  (%s / %s > %s or "+
+			"predict_linear(%s[10m], 600) > %s)\n)", by,
 			entries, limit, query.Number(t.ConntrackTable/2), entries, limit, query.Number(t.ConntrackTable), entries, limit),
 		For:           2 * time.Minute,
 		KeepFiringFor: 5 * time.Minute,
 		Summary:       "The conntrack table is about to be full: new connections of any kind will be dropped.",
-		Description:   "On {{ $labels.instance }}, the conntrack table of network namespace {{ $labels.netns }} is {{ $value | humanizePercentage }} full, or will be within ten minutes.",
+		Description: "On {{ $labels.instance }}, the conntrack table of network namespace {{ $labels.netns }} is {{ " +
+			"$value | humanizePercentage }} full, or will be within ten minutes.",
 		Detail: node.Ask(node.Of(metrics.ConntrackEntries), " It holds "+alerts.Answer(alerts.Whole)+" entries"+
 			node.Ask(node.Of(metrics.ConntrackEntriesLimit), " of "+alerts.Answer(alerts.Whole))+"."),
 		Board: alerts.BoardNode, Panel: alerts.PanelNodeFailures,

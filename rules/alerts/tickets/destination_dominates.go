@@ -18,11 +18,15 @@ func destinationDominates(o options.Options) alerts.Alert {
 	return alerts.Alert{
 		Name:     "SnatDestinationDominates",
 		Severity: o.Info,
-		Expr: o.WithBudget(fmt.Sprintf("(%s > on (%s) group_left () %s * %s)\n/ on (%s) group_left ()\nmax by (%s) (%s)\n> %s",
-			o.Metric(metrics.DominantPortsHeld, `destination!="`+query.AnyDestination+`"`), by, query.Number(t.DominatesShare), o.PerNode("sum", o.Metric(metrics.AllPortsHeld)), by, by, o.Metric(metrics.BudgetEffectivePorts), query.Number(t.Dominates))),
+		Expr: o.WithBudget(fmt.Sprintf("(%s > on (%s) group_left () %s * %s)\n/ on (%s) group_left ()\nmax "+
+			"by (%s) (%s)\n> %s",
+			o.Metric(metrics.DominantPortsHeld, `destination!="`+query.AnyDestination+`"`), by, query.Number(t.DominatesShare),
+			o.PerNode("sum", o.Metric(metrics.AllPortsHeld)), by, by, o.Metric(metrics.BudgetEffectivePorts),
+			query.Number(t.Dominates))),
 		For:     15 * time.Minute,
 		Summary: "One destination holds most of a node's SNAT ports.",
-		Description: "On {{ $labels.instance }}, {{ $labels.destination }} fills {{ $value | humanizePercentage }} of its {{ $labels.protocol }} port space in budget {{ $labels.budget }} " +
+		Description: "On {{ $labels.instance }}, {{ $labels.destination }} fills {{ $value | humanizePercentage }} of its " +
+			"{{ $labels.protocol }} port space in budget {{ $labels.budget }} " +
 			"and holds most of all ports held.",
 		Board: alerts.BoardNode, Panel: alerts.PanelNodeHeld,
 	}

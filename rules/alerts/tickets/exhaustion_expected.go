@@ -13,26 +13,30 @@ import (
 // full the budget is, so it is no page.
 func exhaustionExpected(o options.Options) alerts.Alert {
 	t := o.Thresholds
-	probability := o.PerNode("max", o.Metric(metrics.LikelyExhaustion, query.HorizonIs(o.TicketHorizon)), metrics.LabelHorizon)
+	probability := o.PerNode("max", o.Metric(metrics.LikelyExhaustion, query.HorizonIs(o.TicketHorizon)),
+		metrics.LabelHorizon)
 	node := alerts.About(o.Agent(metrics.LabelBudget, metrics.LabelProtocol))
 	return alerts.Alert{
 		Name:     "SnatExhaustionExpected",
 		Severity: o.Warning,
-		Expr: o.WithBudget(alerts.Hysteresis(o.Scope, "SnatExhaustionExpected", probability, query.Number(t.Ticket), query.Number(t.TicketClear),
+		Expr: o.WithBudget(alerts.Hysteresis(o.Scope, "SnatExhaustionExpected", probability, query.Number(t.Ticket),
+			query.Number(t.TicketClear),
 			o.Agent(metrics.LabelBudget, metrics.LabelProtocol))),
 		For:           10 * time.Minute,
 		KeepFiringFor: 5 * time.Minute,
 		Summary:       "SNAT ports are likely to run out within the ticket horizon.",
-		Description: "On {{ $labels.instance }}, some port space of budget {{ $labels.budget }} ({{ $labels.model }}, {{ $labels.protocol }}) is exhausted within " + o.TicketHorizon +
+		Description: "On {{ $labels.instance }}, some port space of budget {{ $labels.budget }} ({{ $labels.model }}, {{ " +
+			"$labels.protocol }}) is exhausted within " + o.TicketHorizon +
 			" with probability {{ $value | humanizePercentage }}.",
-		Detail: node.Ask("topk(1, "+node.Of(metrics.ExhaustionProbability, query.HorizonIs(o.TicketHorizon), query.Named)+")", " The likeliest is "+alerts.AnswerLabel(metrics.LabelDestination)+".") +
+		Detail: node.Ask("topk(1, "+node.Of(metrics.ExhaustionProbability, query.HorizonIs(o.TicketHorizon),
+			query.Named)+")", " The likeliest is "+alerts.AnswerLabel(metrics.LabelDestination)+".") +
 			demand(o, node) + alerts.Helps,
 		Board: alerts.BoardNode, Panel: alerts.PanelNodeProbability,
 	}
 }
 
-// demand is why ports run out: how many flows open and how long each holds its port, now and an hour ago. Hold times are read from the
-// classic histogram and, where a server keeps the native one alone, from that.
+// demand is why ports run out: how many flows open and how long each holds its port, now and an hour ago. Hold times
+// are read from the classic histogram and, where a server keeps the native one alone, from that.
 func demand(o options.Options, s alerts.Subject) string {
 	opens := func(offset string) string { return "sum(rate(" + s.Of(metrics.FlowsOpened) + "[10m]" + offset + "))" }
 	hold := func(offset string) string {
@@ -46,6 +50,8 @@ func demand(o options.Options, s alerts.Subject) string {
 		return classic + " or histogram_sum(" + of("") + ") / (histogram_count(" + of("") + ") > 0)"
 	}
 	const ago = " offset 1h"
-	return s.Ask(opens(""), " "+alerts.Roughly()+" flows a second open"+s.Ask(opens(ago), " (an hour ago "+alerts.Roughly()+")")+
-		s.Ask(hold(""), ", and those that ended held a port for "+alerts.Answer(alerts.Period)+s.Ask(hold(ago), " (an hour ago "+alerts.Answer(alerts.Period)+")"))+".")
+	return s.Ask(opens(""), " "+alerts.Roughly()+" flows a second open"+s.Ask(opens(ago),
+		" (an hour ago "+alerts.Roughly()+")")+
+		s.Ask(hold(""), ", and those that ended held a port for "+alerts.Answer(alerts.Period)+s.Ask(hold(ago),
+			" (an hour ago "+alerts.Answer(alerts.Period)+")"))+".")
 }

@@ -9,8 +9,8 @@ import (
 	"github.com/snatwatch/snatwatch/rules/options"
 )
 
-// natRulesUnread: rules of this machine translate flows in a way that the agent does not read, so the ports they give are in
-// no budget.
+// natRulesUnread: rules of this machine translate flows in a way that the agent does not read, so the ports they give
+// are in no budget.
 func natRulesUnread(o options.Options) alerts.Alert {
 	return alerts.Alert{
 		Name:          "SnatNatRulesUnread",
@@ -19,7 +19,8 @@ func natRulesUnread(o options.Options) alerts.Alert {
 		For:           10 * time.Minute,
 		KeepFiringFor: 5 * time.Minute,
 		Summary:       "Some NAT rules of a node are not understood: their ports are in no budget.",
-		Description: "On {{ $labels.instance }}, {{ $value | " + alerts.Whole + " }} NAT rules translate flows in a way that the agent does not read: " +
+		Description: "On {{ $labels.instance }}, {{ $value | " + alerts.Whole +
+			" }} NAT rules translate flows in a way that the agent does not read: " +
 			"what they give is in no budget, and no page for it can be raised. snatwatch check lists them.",
 		Board: alerts.BoardAgent, Panel: alerts.PanelAgentExact,
 	}

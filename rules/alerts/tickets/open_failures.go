@@ -15,7 +15,8 @@ import (
 func openFailures(o options.Options) alerts.Alert {
 	t := o.Thresholds
 	by := o.Agent(metrics.LabelBudget, metrics.LabelProtocol)
-	failed := fmt.Sprintf("sum by (%s, cause) (rate(%s[5m]))", by, o.Metric(metrics.OpenFailures, `cause!="`+metrics.CausePorts+`"`))
+	failed := fmt.Sprintf("sum by (%s, cause) (rate(%s[5m]))", by, o.Metric(metrics.OpenFailures,
+		`cause!="`+metrics.CausePorts+`"`))
 	opened := fmt.Sprintf("sum by (%s) (rate(%s[5m]))", by, o.Metric(metrics.FlowsOpened))
 	return alerts.Alert{
 		Name:     "SnatOpenFailures",
@@ -25,9 +26,11 @@ func openFailures(o options.Options) alerts.Alert {
 		For:           5 * time.Minute,
 		KeepFiringFor: 5 * time.Minute,
 		Summary:       "Connections fail to open, and not for lack of SNAT ports.",
-		Description: "On {{ $labels.instance }}, {{ $value | humanizePercentage }} of new {{ $labels.protocol }} flows of budget {{ $labels.budget }} fail with cause {{ $labels.cause }} while ports are left: " +
+		Description: "On {{ $labels.instance }}, {{ $value | humanizePercentage }} of new {{ $labels.protocol }} flows of " +
+			"budget {{ $labels.budget }} fail with cause {{ $labels.cause }} while ports are left: " +
 			"look at the destination and the path to it.",
-		Detail: "{{ if eq $labels.cause `" + metrics.CauseUnanswered + "` }} On the node, ss -tan state syn-sent lists where they go.{{ end }}",
-		Board:  alerts.BoardNode, Panel: alerts.PanelNodeFailures,
+		Detail: "{{ if eq $labels.cause `" + metrics.CauseUnanswered +
+			"` }} On the node, ss -tan state syn-sent lists where they go.{{ end }}",
+		Board: alerts.BoardNode, Panel: alerts.PanelNodeFailures,
 	}
 }

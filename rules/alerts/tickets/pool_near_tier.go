@@ -17,11 +17,14 @@ func poolNearTierEdge(o options.Options) alerts.Alert {
 		Name:     "SnatPoolNearTierEdge",
 		Severity: o.Warning,
 		Expr: fmt.Sprintf("min by (%s) (\n%s\n)", o.Labels(metrics.LabelPool, metrics.LabelBudget, metrics.LabelModel),
-			query.Indent(o.Join(o.Metric(metrics.PoolNodesToNextTier)+" < "+query.Number(o.Thresholds.TierNodes), "pool, model"))),
+			query.Indent(o.Join(o.Metric(metrics.PoolNodesToNextTier)+" < "+query.Number(o.Thresholds.TierNodes),
+				"pool, model"))),
 		For:     5 * time.Minute,
 		Summary: "A VM pool is about to outgrow its tier: every node's SNAT budget will shrink.",
-		Description: "{{ with $labels.pool }}Pool {{ . }}{{ else }}The pool{{ end }} (budget {{ $labels.budget }}, {{ $labels.model }}) is about to cross a row of the table: each node's SNAT ports shrink to the next one's, " +
-			"cutting flows on the ports that are taken back. Nodes that can be added before that: {{ $value | " + alerts.Whole + " }}.",
+		Description: "{{ with $labels.pool }}Pool {{ . }}{{ else }}The pool{{ end }} (budget {{ $labels.budget }}, {{ " +
+			"$labels.model }}) is about to cross a row of the table: each node's SNAT ports shrink to the next one's, " +
+			"cutting flows on the ports that are taken back. Nodes that can be added before that: {{ $value | " +
+			alerts.Whole + " }}.",
 		Board: alerts.BoardFleet, Panel: alerts.PanelFleetTiers,
 	}
 }

@@ -35,10 +35,12 @@ func portsLeaking(o options.Options) alerts.Alert {
 	return alerts.Alert{
 		Name:     "SnatPortsLeaking",
 		Severity: o.Warning,
-		Expr:     o.WithBudget(fmt.Sprintf("%s\nand (%s)\nand (%s)\nand on (%s) %s > 0.1", grown, arrivals, rising, by, records.Define(o, records.NodeFill))),
-		For:      15 * time.Minute,
-		Summary:  "SNAT ports are held longer and longer while no more flows arrive.",
-		Description: "On {{ $labels.instance }}, a {{ $labels.protocol }} port of budget {{ $labels.budget }} is held {{ $value | printf `%.1f` }} times as long as an hour ago, at no more arrivals: " +
+		Expr: o.WithBudget(fmt.Sprintf("%s\nand (%s)\nand (%s)\nand on (%s) %s > 0.1", grown, arrivals, rising, by,
+			records.Define(o, records.NodeFill))),
+		For:     15 * time.Minute,
+		Summary: "SNAT ports are held longer and longer while no more flows arrive.",
+		Description: "On {{ $labels.instance }}, a {{ $labels.protocol }} port of budget {{ $labels.budget }} is held {{ " +
+			"$value | printf `%.1f` }} times as long as an hour ago, at no more arrivals: " +
 			"connections leak, or a destination has become slow.",
 		Detail: node.Ask("topk(1, ("+growth+") > 0)",
 			" "+alerts.AnswerLabel(metrics.LabelDestination)+" grew the most, by "+alerts.Answer(alerts.Whole)+" ports."),
