@@ -348,6 +348,7 @@ func (f *fleet) writeSpaces(n *simulated, agent string, until float64) {
 		if d == 0 { // what a fleet's boards do not read stands at the node's fullest destination
 			pod := "," + labels("owner_kind", "pod", "owner", "payments/checkout-7d9f")
 			add(metrics.OwnerPortsHeld, pod, func(before float64) float64 { return math.Round(held(before) * 0.6) })
+			add(metrics.SoonestOwnerHeld, pod, func(before float64) float64 { return math.Round(held(before) * 0.6) })
 			add(metrics.OwnerPortsHeld, ","+labels("owner_kind", "other", "owner", "other"), func(before float64) float64 { return held(before) - math.Round(held(before)*0.6) })
 			of := agent + "," + labels("budget", n.budget, "protocol", "tcp") + pod
 			f.add(metrics.OwnerFlowsOpened, of, past, f.every, 0, func(before float64) float64 { return 1e6 - 20*before })

@@ -226,8 +226,9 @@ func first(o rules.Options) panel {
 		description: "The fifteen nodes and five gateways most likely to run out of ports, and the fullest of those that " +
 			"are as likely: the destination that runs out first and the median time that is left, the probability within " +
 			o.PageHorizon +
-			", fill and ports held of the fullest port space and their change in a minute; and of what the node's page " +
-			"advises, what gains the most ports. A node leads to its board, its page and the runbook.",
+			", fill and ports held of the fullest port space and their change in a minute; who holds the most ports to " +
+			"the destination, and how many; and of what the node's page advises, what gains the most ports. A node leads " +
+			"to its board, its page and the runbook.",
 		queries: []query{
 			{clamp(soonest) + worst + "\nor\n" + clamp(of(records.GatewayTime)) + worstShared, ""},
 			both(likely(o.PageHorizon), of(records.GatewayProbability, at(o.PageHorizon))),
@@ -238,6 +239,8 @@ func first(o rules.Options) panel {
 			{by(o, "max", agent+", budget, measure", "topk by ("+o.ClusterLabel+", "+agent+", budget) (1, "+sel(o,
 				metrics.AdvicePorts)+")") +
 				strings.Replace(worst, on(o, agentBudget), on(o, agent+", budget"), 1), ""},
+			{by(o, "max", space+", owner", "topk by ("+o.ClusterLabel+", "+agentBudget+") (1, "+
+				sel(o, metrics.SoonestOwnerHeld)+")") + worst, ""},
 		},
 		columns: []column{
 			{label: "instance", title: "Node", width: 270, links: append(nodeLinks("Cluster"),
@@ -255,6 +258,11 @@ func first(o rules.Options) panel {
 			{label: "Value #D", title: "Held", width: 80, unit: countOf},
 			{
 				label: "Value #E", title: "In a minute", width: 100, unit: countOf,
+				mappings: []dashboard.ValueMapping{mapNull(shownAs("–", "transparent"))},
+			},
+			{label: "owner", title: "Most held by", width: 200},
+			{
+				label: "Value #G", title: "Of them", width: 80, unit: countOf,
 				mappings: []dashboard.ValueMapping{mapNull(shownAs("–", "transparent"))},
 			},
 			{label: "gateway", title: "Gateway", width: 130, links: []link{{"The fleet's board", "/d/" + alerts.BoardFleet +

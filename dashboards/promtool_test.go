@@ -84,6 +84,11 @@ func TestPanelsShow(t *testing.T) {
 			`snat_open_failures_total{` + node + `,cause="ports"}`: failed,
 		}
 	}
+	// One owner holds the most ports to a destination of a node.
+	owned := map[string]string{
+		`snat_exhaustion_probability_max{job="s", instance="n", budget="lb", protocol="tcp", horizon="5m"}`:                                       "0.5x40",
+		`snat_soonest_owner_ports_held{job="s", instance="n", budget="lb", protocol="tcp", destination="d", owner_kind="pod", owner="shop/cart"}`: "600x40",
+	}
 	for _, tt := range []struct {
 		name, board, ref string
 		panel            int
@@ -128,6 +133,9 @@ func TestPanelsShow(t *testing.T) {
 			`snat_budget_info{job="s", instance="n", budget="lb", model="azure-lb", pool="web"}`:         "1x40",
 			`snat_budget_info{job="s", instance="n", budget="nat", model="aws-nat-gateway", pool="web"}`: "1x40",
 		}, samples{`{budget="lb", model="azure-lb", pool="web"}`: 1}},
+		{"who holds the most where it runs out first", "snatwatch-overview.json", "G", 21, owned, samples{
+			`{budget="lb", destination="d", instance="n", job="s", owner="shop/cart", protocol="tcp"}`: 600,
+		}},
 		{"a pool is relieved at once", "snatwatch-overview.json", "A", 22, map[string]string{
 			`snat_busiest_ports_held{job="s", instance="n", budget="lb", protocol="tcp"}`:                      "1000x33 400x6",
 			`snat_budget_effective_ports{job="s", instance="n", budget="lb", protocol="tcp"}`:                  "1000x40",

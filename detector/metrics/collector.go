@@ -216,6 +216,7 @@ func (e emitter) protocol(v *View, b *budget.Budget, p *detector.AccountSnapshot
 	}
 	if first != nil {
 		e.gauge(SoonestExhaustion, first.Forecast.TimeToExhaustion, budget, shared, protocol, first.VIP, first.Destination)
+		e.largestOwner(first, budget, shared, protocol, first.VIP, first.Destination)
 	}
 	e.space(&p.Other, budget, shared, protocol, "", DestinationOther)
 	if p.Forecast.Spaces == 0 {

@@ -431,6 +431,38 @@ func TestStallsAtTheCeiling(t *testing.T) {
 	}
 }
 
+// Boards read who holds the most of the port space that runs out first: a name, where one is known.
+func TestSoonestOwner(t *testing.T) {
+	t.Parallel()
+	held := func(kind collector.OwnerKind, name string, ports int) detector.OwnerHeld {
+		return detector.OwnerHeld{Owner: collector.Owner{Kind: kind, Name: name}, Held: ports}
+	}
+	for _, tt := range []struct {
+		name   string
+		owners []detector.OwnerHeld
+		want   string
+	}{
+		{"the largest that is known", []detector.OwnerHeld{
+			held(collector.KindUnit, "nginx.service", 20), held(collector.KindPod, "shop/cart", 30), held(collector.KindUnknown, "unknown", 90), held(collector.KindOther, "other", 80),
+		}, `owner="shop/cart",owner_container="",owner_kind="pod",protocol="tcp",vip=""} 30`},
+		{"none is known", []detector.OwnerHeld{held(collector.KindUnknown, "unknown", 90)}, ""},
+		{"none is looked for", nil, ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			v := whole()
+			v.Snapshot.Budgets[0].Protocols[0].Spaces = []detector.SpaceSnapshot{
+				{Destination: "never", Held: 900, Forecast: &detector.Forecast{TimeToExhaustion: math.Inf(1)}, Owners: []detector.OwnerHeld{held(collector.KindPod, "a/b", 900)}},
+				{Destination: "soon", Held: 100, Forecast: &detector.Forecast{TimeToExhaustion: 40}, Owners: tt.owners},
+			}
+			got := regexp.MustCompile(`snat_soonest_owner_ports_held\{.*`).FindString(text(t, gather(t, v)))
+			if (got == "") != (tt.want == "") || !strings.HasSuffix(got, tt.want) {
+				t.Errorf("%q, want %q at its end", got, tt.want)
+			}
+		})
+	}
+}
+
 // Boards read one time to exhaustion of each budget and protocol: the soonest, and the fullest space's where none
 // runs out.
 func TestSoonestExhaustion(t *testing.T) {

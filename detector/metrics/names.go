@@ -41,6 +41,7 @@ const (
 	OwnerFlowsOpened     Name = "snat_owner_flows_opened_total"
 	OwnerLifetimeSeconds Name = "snat_owner_lifetime_seconds"
 	OwnerInfo            Name = "snat_owner_info"
+	SoonestOwnerHeld     Name = "snat_soonest_owner_ports_held"
 
 	FlowsOpened     Name = "snat_flows_opened_total"
 	FlowsClosed     Name = "snat_flows_closed_total"

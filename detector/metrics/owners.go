@@ -13,6 +13,22 @@ func (e emitter) ownersHeld(s *detector.SpaceSnapshot, labels ...string) {
 	}
 }
 
+// largestOwner shows who holds the most ports of a port space, of those whose name is known; labels are the space's.
+func (e emitter) largestOwner(s *detector.SpaceSnapshot, labels ...string) {
+	var largest *detector.OwnerHeld
+	for i := range s.Owners {
+		o := &s.Owners[i]
+		named := o.Kind != collector.KindUnknown && o.Kind != collector.KindOther
+		if named && (largest == nil || o.Held > largest.Held) {
+			largest = o
+		}
+	}
+	if largest != nil {
+		labels = append(labels, string(largest.Kind), largest.Name, largest.Container)
+		e.gauge(SoonestOwnerHeld, float64(largest.Held), labels...)
+	}
+}
+
 // ownerTotals shows the flows of each owner that is named.
 func (e emitter) ownerTotals(p *detector.AccountSnapshot, budget, protocol string) {
 	for i := range p.Owners {

@@ -62,6 +62,7 @@ func Metrics() []Metric {
 		{OwnerFlowsOpened, Counter, owner, "Flows that an owner opened since the agent started, of the owners that snat_owner_ports_held names."},
 		{OwnerLifetimeSeconds, Gauge, owner, "Mean lifetime of the latest flows of an owner that ended; absent where none did."},
 		{OwnerInfo, Gauge, []Label{LabelOwnerKind, LabelOwner, LabelWorkload, LabelWorkKind}, "The workload that a pod belongs to; always 1. Absent where Kubernetes does not tell."},
+		{SoonestOwnerHeld, Gauge, held, "snat_owner_ports_held of the owner that holds the most of the port space of snat_soonest_exhaustion_seconds: what boards read, at most one for each budget and protocol. Absent where no owner there is known."},
 
 		{FlowsOpened, Counter, protocol, "Flows opened since the agent started."},
 		{FlowsClosed, Counter, []Label{LabelBudget, LabelProtocol, LabelReason}, "Flows ended since the agent started, by reason."},
