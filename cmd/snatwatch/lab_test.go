@@ -16,7 +16,7 @@ func TestKernelLabServe(t *testing.T) {
 	kerneltest.Require(t, netns.SysAdmin, netns.NetAdmin)
 	a := startAgent(
 		t, "lab", "--serve", "--no-measure",
-		"--incident.baseline=10s", "--incident.burst=5s", "--incident.exhausted=5s", "--incident.relief=1m",
+		"--incident.baseline=25s", "--incident.burst=5s", "--incident.exhausted=5s", "--incident.relief=1m",
 		"--incident.slow=5s", "--incident.rate=50",
 	)
 	const (
