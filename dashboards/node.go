@@ -178,7 +178,7 @@ func nodeOwners(o rules.Options) panel {
 	named := "(" + held + "\n* " + on(o, agent+", owner_kind, owner") + " group_left (workload) " + workload + ")\nor " +
 		on(o, owned) + " " + held
 	return panel{
-		id: 117, kind: rowsOf, width: 12, title: "Who holds the ports?", unit: countOf, sortBy: "Held",
+		id: 117, kind: rowsOf, title: "Who holds the ports?", unit: countOf, sortBy: "Held",
 		none: "no owner is known, or: needs a newer agent",
 		description: "The twenty owners that hold the most ports of one destination: pods, containers, systemd units, " +
 			"processes, or clients of a gateway. Unknown are flows that the agent never saw open.",

@@ -211,18 +211,16 @@ func first(o rules.Options) panel {
 	// but of agents that do not tell it.
 	soonest := "bottomk by (" + o.ClusterLabel + ", " + agentBudget + ") (1, " +
 		by(o, "max", space, sel(o, metrics.SoonestExhaustion)) + ")"
+	named := "\n* " + on(o, agentBudget) + " group_left (vip, destination) ((" + soonest + " >= bool 0) or " +
+		on(o, agentBudget) + " (" + node(metrics.BusiestPortsHeld) + " >= bool 0))"
 	both := func(ofNode, ofGateway string) query {
-		rows := "(" + ofNode + ")" + worst
-		return query{"(" + rows + ")\n* " + on(o, agentBudget) + " group_left (vip, destination) (" + soonest +
-			" >= bool 0)\nor\n(" +
-			rows + "\nunless " + on(o, agentBudget) + " " + sel(o, metrics.SoonestExhaustion) + ")\nor\n(" + ofGateway + ")" +
-			worstShared, ""}
+		return query{"((" + ofNode + ")" + worst + ")" + named + "\nor\n(" + ofGateway + ")" + worstShared, ""}
 	}
 	clamp := func(expr string) string { return "clamp_max(" + expr + ", " + pastHour + ")" }
 	held := node(metrics.BusiestPortsHeld)
 	minuteAgo := func(expr string) string { return expr + " offset 1m" }
 	return panel{
-		id: 21, kind: rowsOf, height: 16, title: "What runs out first, and what helps?", unit: countOf, sortBy: "Time left",
+		id: 21, kind: rowsOf, height: 17, title: "What runs out first, and what helps?", unit: countOf, sortBy: "Time left",
 		description: "The fifteen nodes and five gateways most likely to run out of ports, and the fullest of those that " +
 			"are as likely: the destination that runs out first and the median time that is left, the probability within " +
 			o.PageHorizon +
@@ -247,32 +245,35 @@ func first(o rules.Options) panel {
 				link{"The runbook", o.RunbookURL + "SnatExhaustionPredicted.md"})},
 			{label: "destination", title: "Destination", width: 310},
 			{
-				label: "Value #A", title: "Time left", width: 110, unit: period, thresholds: []float64{300, 3600},
+				label: "Value #A", title: "Time left", width: 100, unit: period, thresholds: []float64{300, 3600},
 				worstIsLow: true, mappings: timeLeft,
 			},
 			{
 				label: "Value #B", title: "Within " + o.PageHorizon, width: 90, unit: share,
 				thresholds: []float64{t.PageClear, t.Page},
 			},
-			{label: "Value #C", title: "Full", width: 150, unit: share, thresholds: []float64{filling, full}, gauge: true},
-			{label: "Value #D", title: "Held", width: 80, unit: countOf},
+			{label: "Value #C", title: "Full", width: 120, unit: share, thresholds: []float64{filling, full}, gauge: true},
+			{label: "Value #D", title: "Held", width: 70, unit: countOf},
 			{
 				label: "Value #E", title: "In a minute", width: 100, unit: countOf,
 				mappings: []dashboard.ValueMapping{mapNull(shownAs("–", "transparent"))},
 			},
-			{label: "owner", title: "Most held by", width: 200},
+			{label: "owner", title: "Most held by", width: 190},
 			{
-				label: "Value #G", title: "Of them", width: 80, unit: countOf,
+				label: "Value #G", title: "Of them", width: 75, unit: countOf,
 				mappings: []dashboard.ValueMapping{mapNull(shownAs("–", "transparent"))},
 			},
-			{label: "gateway", title: "Gateway", width: 130, links: []link{{"The fleet's board", "/d/" + alerts.BoardFleet +
+			{label: "measure", title: "What helps most", width: 150},
+			{
+				label: "Value #F", title: "Ports gained", width: 110, unit: countOf,
+				mappings: []dashboard.ValueMapping{mapNull(shownAs("–", "transparent"))},
+			},
+			{label: o.ClusterLabel, title: "Cluster", width: 75},
+			{label: "gateway", title: "Gateway", width: 80, links: []link{{"The fleet's board", "/d/" + alerts.BoardFleet +
 				"?${datasource:queryparam}&${__url_time_range}"}}},
-			{label: "budget", title: "Budget", width: 90},
+			{label: "budget", title: "Budget", width: 80},
 			{label: "protocol", title: "Protocol", width: 75},
-			{label: "vip", title: "VIP", width: 120},
-			{label: "measure", title: "What helps most", width: 190},
-			{label: "Value #F", title: "Ports gained", width: 110, unit: countOf},
-			{label: o.ClusterLabel, title: "Cluster"},
+			{label: "vip", title: "VIP"},
 		},
 	}
 }
