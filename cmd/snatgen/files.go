@@ -49,7 +49,7 @@ func generate(o rules.Options, release, boardLabel string) (map[string][]byte, e
 	return files, nil
 }
 
-// shard puts the rules of each shard in the place of those of all clusters.
+// shard replaces the rules for all clusters by the rules of each shard.
 func shard(files map[string][]byte, o rules.Options, shards []string) error {
 	for i, clusters := range shards {
 		o.Shard = clusters

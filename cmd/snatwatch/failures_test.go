@@ -76,8 +76,8 @@ func strangers(t *testing.T, to netip.Addr) *netns.Handle {
 	return ns
 }
 
-// An open failed for ports of this machine's NAT if it passes that and conntrack made no entry of it: not if nobody answers
-// one that has a port, nor if it leaves by another way.
+// An open that passes this machine's NAT failed for want of a port if conntrack made no entry of it. An open that has a
+// port and gets no answer did not, nor did one that leaves by another way.
 func TestKernelWhoFailedForPorts(t *testing.T) {
 	kerneltest.Require(t, netns.SysAdmin, netns.NetAdmin)
 	const (

@@ -31,7 +31,7 @@ type planFlags struct {
 	json                  bool
 	files                 []string
 	lines                 []string         // what was found in them
-	set                   map[string]*bool // by flag of a number of which 0 stands for not given: whether it was
+	set                   map[string]*bool // whether a flag was given, by flag: 0 is a number too
 }
 
 func planCommand(app *kingpin.Application) command {

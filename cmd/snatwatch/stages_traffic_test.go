@@ -43,8 +43,8 @@ func watchNetns(t *testing.T, ns *netns.Handle, config string) *runningAgent {
 	return a
 }
 
-// neighbour gives an address that nobody has a hardware address, so that first packets are sent again and again and no
-// ARP request fails.
+// neighbour enters a hardware address for an address that no machine has. First packets to it then leave and get no
+// answer, and no ARP request fails.
 func neighbour(t *testing.T, ns *netns.Handle, link, address string) {
 	t.Helper()
 	err := ns.Do(func() error {

@@ -80,7 +80,7 @@ func runVerify(ctx context.Context, e *env, f *verifyFlags, logger *slog.Logger)
 	if f.portsSet && (f.ports < 1 || f.agent != "") {
 		return errors.New("verify: the budget comes from --agent or is --ports, 1 or more")
 	}
-	for _, n := range []struct { // of which verify takes 0 as not given
+	for _, n := range []struct { // verify takes 0 of these flags for "not given"
 		flag string
 		zero bool
 	}{

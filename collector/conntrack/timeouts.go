@@ -117,7 +117,7 @@ const silence = 2 * time.Second
 // cut bounds how long ago at least an RST came that conntrack did not believe, if that explains why an established
 // entry has left seconds left. Conntrack knows nothing of what was acknowledged in a flow table: it drops the RST out
 // of the window, keeps the state, and lowers the timeout to tcp_timeout_close (seen on Linux 6.1) or
-// tcp_timeout_unacknowledged (6.12). Data that nobody answered leaves the latter too.
+// tcp_timeout_unacknowledged (6.12). Unanswered data lowers it to tcp_timeout_unacknowledged too.
 func (t *timeouts) cut(left uint32) (ago time.Duration, ok bool) {
 	remain, limit, least := time.Duration(left)*time.Second, t.tcp[tcpClose], time.Duration(0)
 	if remain > limit {

@@ -1,4 +1,4 @@
-// Package natrules reads from the kernel's own rules, those of nftables, iptables-nft and iptables-legacy, to which
+// Package natrules reads the NAT rules of the kernel (nftables, iptables-nft and iptables-legacy). They say to which
 // addresses and ports this machine translates the source of flows.
 //
 // It reads what can change the source of an outgoing flow, and nothing else: the base chains at postrouting, and the

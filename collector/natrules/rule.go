@@ -103,7 +103,8 @@ type Ruleset struct {
 	Remarks []string
 	// LegacyUnread: whether iptables-legacy has rules is not known; Remarks say why.
 	LegacyUnread bool
-	// Addresses are those of this machine that flows can leave with: its own flows hold ports of them.
+	// Addresses are the addresses of this machine that a flow can have as its source when it leaves. The machine's own
+	// flows hold ports of these addresses.
 	Addresses []netip.Addr
 	// Private: every address that flows may get from Rules is private, so that another NAT must follow.
 	Private bool

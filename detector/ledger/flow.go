@@ -119,8 +119,8 @@ func (in *intake) start(s *sighting, f *flow, opened collector.Interval, resumed
 		f.vip = in.vips.number(e.Flow.VIP.Addr(), s.home)
 	}
 	f.place = in.placeFor(s)
-	if e.Kind == collector.Opened && f.protocol() == collector.TCP && s.netns.dump != 0 && in.spaces.accountOf(f).
-		budget.FreesAtEnd() {
+	if e.Kind == collector.Opened && f.protocol() == collector.TCP && s.netns.dump != 0 &&
+		in.spaces.accountOf(f).budget.FreesAtEnd() {
 		f.flags |= flagUncounted
 	}
 	in.spaces.count(f, 1, 0)

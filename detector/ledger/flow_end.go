@@ -78,8 +78,8 @@ func (fl *flows) release(f *flow, ended collector.Time, reason collector.Reason)
 	switch {
 	case reason == collector.Timeout && t.HalfOpen > 0:
 		own = t.HalfOpen
-	case reason == collector.Timeout, reason == collector.Idle, f.protocol() == collector.UDP &&
-		reason != collector.Evicted:
+	case reason == collector.Timeout, reason == collector.Idle,
+		f.protocol() == collector.UDP && reason != collector.Evicted:
 		own = t.Idle
 	}
 	if own > 0 && f.flags&flagTimedOut == 0 {

@@ -246,10 +246,8 @@ func mergeNetns(all []detector.NetnsSnapshot, n detector.NetnsSnapshot) []detect
 func (l *loop) sink(to feed) collector.Sink {
 	done := make(chan struct{}, 1)
 	return func(ctx context.Context, events []collector.Event) error {
-		select {
-		case l.batches <- batch{to, events, done}:
-		case <-ctx.Done():
-			return context.Cause(ctx)
+		if err := send(ctx, l.batches, batch{to, events, done}); err != nil {
+			return err
 		}
 		<-done // the loop finishes a batch that it has taken
 		return nil
@@ -259,10 +257,8 @@ func (l *loop) sink(to feed) collector.Sink {
 // observeStalls hands the flows to the ledgers whose first packet was sent again.
 func (l *loop) observeStalls(ctx context.Context, at collector.Time, flows []collector.Flow, tracked bool) error {
 	done := make(chan struct{}, 1)
-	select {
-	case l.stalls <- stalls{at, flows, tracked, done}:
-	case <-ctx.Done():
-		return context.Cause(ctx)
+	if err := send(ctx, l.stalls, stalls{at, flows, tracked, done}); err != nil {
+		return err
 	}
 	<-done
 	return nil
@@ -270,29 +266,24 @@ func (l *loop) observeStalls(ctx context.Context, at collector.Time, flows []col
 
 // observeDrops hands on how many first packets the kernel's NAT dropped.
 func (l *loop) observeDrops(ctx context.Context, packets uint64) error {
-	select {
-	case l.drops <- packets:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
+	return send(ctx, l.drops, packets)
 }
 
 // setBudgets puts other budgets in place.
 func (l *loop) setBudgets(ctx context.Context, budgets []*budget.Budget) error {
-	select {
-	case l.budgets <- budgets:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
+	return send(ctx, l.budgets, budgets)
 }
 
 // switchSource tells the ledger of NAT budgets that another source follows. The ledger of local budgets gets its flows
 // from sockets in any case.
 func (l *loop) switchSource(ctx context.Context, outer uint64) error {
+	return send(ctx, l.switches, outer)
+}
+
+// send hands v to the loop, or returns why ctx ended before the loop took it.
+func send[T any](ctx context.Context, to chan<- T, v T) error {
 	select {
-	case l.switches <- outer:
+	case to <- v:
 		return nil
 	case <-ctx.Done():
 		return context.Cause(ctx)
