@@ -50,8 +50,10 @@ func (t *legacyTable) chain(name string) (*chain, error) {
 // drawsMarks reports whether a rule right in PREROUTING or OUTPUT draws the mark of each new flow.
 func (t *legacyTable) drawsMarks() bool {
 	for _, hook := range []int{hookPrerouting, hookOutput} {
-		if c := t.chains[hookName(hook)]; c != nil && c.drawsMarks() {
-			return true
+		if c := t.chains[hookName(hook)]; c != nil {
+			if drawn, err := c.drawsMarks(t.chain); drawn || err != nil {
+				return drawn
+			}
 		}
 	}
 	return false

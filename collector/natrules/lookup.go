@@ -69,6 +69,7 @@ func (c *compiler) value(name string, reg uint32, key word, dreg uint32) {
 		c.regs.forget()
 		return
 	}
+	c.key(name, reg)
 	key = c.hangsOn(reg, key, es)
 	if !key.drawn { // what is drawn by number has a value for each
 		c.when(cond{text: key.text + " among " + keysText(es), flows: allFlows, mark: key.mark})
