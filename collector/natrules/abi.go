@@ -45,6 +45,7 @@ const (
 // Hooks, priorities and payload bases of the same headers.
 const (
 	hookPrerouting  = 0   // NF_INET_PRE_ROUTING
+	hookForward     = 2   // NF_INET_FORWARD
 	hookOutput      = 3   // NF_INET_LOCAL_OUT
 	hookPostrouting = 4   // NF_INET_POST_ROUTING
 	networkHeader   = 1   // NFT_PAYLOAD_NETWORK_HEADER

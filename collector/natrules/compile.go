@@ -140,13 +140,19 @@ func (c *compiler) expression(name string, f *fields) {
 	case "socket", "tunnel":
 		c.load(name, f, nftaSocketDreg, word{})
 	case "numgen":
-		c.regs.set(f.u32(unix.NFTA_NG_DREG), 1, word{text: "numgen", drawn: true})
+		numbers := draw{first: f.u32(unix.NFTA_NG_OFFSET), count: f.u32(unix.NFTA_NG_MODULUS)}
+		c.regs.set(f.u32(unix.NFTA_NG_DREG), 1, word{text: "numgen", drawn: true, draw: numbers})
 	case "hash":
 		w := c.regs.get(f.u32(unix.NFTA_HASH_SREG))
 		text := describe("hash of "+w.text, f, unix.NFTA_HASH_SREG, unix.NFTA_HASH_DREG)
 		c.regs.set(f.u32(unix.NFTA_HASH_DREG), 1, word{text: text, mark: w.mark})
 	case "byteorder":
+		numbers := c.regs.get(f.u32(unix.NFTA_BYTEORDER_SREG)).draw
 		c.change("byteorder", f, unix.NFTA_BYTEORDER_SREG, unix.NFTA_BYTEORDER_DREG, f.u32(unix.NFTA_BYTEORDER_LEN))
+		if i, ok := at(f.u32(unix.NFTA_BYTEORDER_DREG)); ok {
+			numbers.network = !numbers.network
+			c.regs[i].draw = numbers
+		}
 	case "bitwise":
 		c.change("bitwise", f, unix.NFTA_BITWISE_SREG, unix.NFTA_BITWISE_DREG, f.u32(unix.NFTA_BITWISE_LEN))
 	case "cmp":

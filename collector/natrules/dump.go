@@ -137,7 +137,7 @@ func (n *nftables) bases() (list []baseChain, err error) {
 		case !ok || asleep[c.table]:
 		case c.hook == hookPostrouting:
 			list = append(list, c)
-		case c.hook == hookPrerouting || c.hook == hookOutput:
+		case c.hook == hookPrerouting || c.hook == hookForward || c.hook == hookOutput:
 			n.marking = append(n.marking, c)
 		}
 		return err

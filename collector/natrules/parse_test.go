@@ -255,7 +255,7 @@ func FuzzLegacy(f *testing.F) {
 			l, family = layout6(), unix.NFPROTO_IPV6
 		}
 		_ = l.sum(b, maphash.MakeSeed())
-		table, err := parseLegacy(family, l, legacyInfo(), b)
+		table, err := parseLegacy(family, l, "nat", legacyInfo(), b)
 		if err != nil {
 			return
 		}

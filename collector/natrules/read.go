@@ -143,7 +143,7 @@ func (n *nftables) ruleset(links []link, legacy *legacyState) (s Ruleset, err er
 		if interrupted(err) {
 			return Ruleset{}, err
 		}
-		if drawn {
+		if drawn || legacy.drawsMarks() {
 			if w, stateless, err = n.walk(bases, legacy.tables, true); err != nil {
 				return Ruleset{}, err
 			}
@@ -214,13 +214,9 @@ func (n *nftables) walk(bases []baseChain, legacy []legacyTable, markDrawn bool)
 // number same, the kernel runs the one made last first; which that is nothing tells, so that neither hides the other.
 func (w *walker) legacy(tables []legacyTable, same int) {
 	w.ends.setAside(same, true)
-	drawn := w.markDrawn
 	for i := range tables {
-		t := &tables[i]
-		w.markDrawn = drawn || t.drawsMarks()
-		w.base("POSTROUTING", t.flows, t.chain)
+		w.base("POSTROUTING", tables[i].flows, tables[i].chain)
 	}
-	w.markDrawn = drawn
 	w.ends.setAside(same, false)
 }
 
