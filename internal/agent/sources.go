@@ -255,6 +255,7 @@ func (ss *sensors) socketSource(to feed, why string, here bool) source {
 		stats: func() sourceStats {
 			st := s.Stats()
 			ss.refused(st)
+			ss.notices.say(slog.LevelInfo, "direction", directionText(st))
 			var out sourceStats
 			for _, n := range st.Netns {
 				out.shown = append(out.shown, metrics.Source{
