@@ -19,8 +19,6 @@ import (
 	"testing"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/snatwatch/snatwatch/collector/netns"
 	"github.com/snatwatch/snatwatch/internal/kerneltest"
 )
@@ -35,8 +33,6 @@ type machine struct {
 	opened atomic.Uint64 // by generate
 	open   sync.WaitGroup
 }
-
-const firstPort = 20_000
 
 // newMachine makes one with servers that accept, and read until their client ends.
 func newMachine(b *testing.B, servers int) *machine {
@@ -112,23 +108,15 @@ func (m *machine) generate(ctx context.Context, rate int) {
 // connect opens the n-th connection; call it in m.ns. Its port is the next of m.ports, if there are any, and else the
 // kernel's choice.
 func (m *machine) connect(n uint64) (*net.TCPConn, error) {
-	d := net.Dialer{}
+	var from *net.TCPAddr
 	if m.ports > 0 {
-		d.LocalAddr = &net.TCPAddr{IP: net.IPv4(10, 81, 0, 1), Port: firstPort + int(n%uint64(m.ports))}
-		d.Control = func(_, _ string, c syscall.RawConn) error {
-			var refused error
-			err := c.Control(func(fd uintptr) {
-				refused = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_REUSEADDR, 1)
-			})
-			return errors.Join(err, refused)
-		}
+		from = &net.TCPAddr{IP: net.IPv4(10, 81, 0, 1), Port: firstPort + int(n%uint64(m.ports))}
 	}
-	c, err := d.Dial("tcp4", m.servers[n%uint64(len(m.servers))].String())
-	if err != nil {
-		return nil, err
+	c, err := dialFrom(from, m.servers[n%uint64(len(m.servers))])
+	if err == nil {
+		m.opened.Add(1)
 	}
-	m.opened.Add(1)
-	return c.(*net.TCPConn), nil
+	return c, err
 }
 
 // end ends the n-th connection.
