@@ -198,10 +198,7 @@ func BenchmarkDump(b *testing.B) {
 			sp := &space{ns: netns.Netns{Inode: h.ns.Inode()}}
 			h.dial(sp)
 			defer sp.close()
-			ss, err := exec.LookPath("ss")
-			if err != nil {
-				b.Skip(err)
-			}
+			ss := kerneltest.Program(b, "ss", "iproute2")
 			buf := make([]byte, nlraw.BufferSize)
 			var ours, floor, peer []float64
 			per := func(who int, f func()) float64 {
