@@ -30,6 +30,14 @@ func TestPageIsBounded(t *testing.T) {
 	}
 }
 
+func TestPageNamesTheCloud(t *testing.T) {
+	t.Parallel()
+	body := get(t, newTestServer(t, busyState()).Handler(), "/")
+	if want := "<b>azure</b>, region westeurope, instance web_3"; !strings.Contains(body, want) {
+		t.Errorf("the page does not say %q", want)
+	}
+}
+
 func TestPageNamesNoOtherHost(t *testing.T) {
 	t.Parallel()
 	body := get(t, newTestServer(t, busyState()).Handler(), "/")
