@@ -108,32 +108,40 @@ func TestAskOtherClouds(t *testing.T) {
 		wantErr bool
 	}{
 		{
-			"EC2 without a public address", ec2{t: t}, inAWS,
+			"EC2 without a public address",
+			ec2{t: t},
+			inAWS,
 			"aws, region eu-central-1, zone eu-central-1a, network vpc-0a1b2c3d, instance i-0123456789abcdef0", false,
 		},
 		{
-			"EC2 with public addresses on its second interface", ec2{t: t, public: "203.0.113.9\n203.0.113.7"},
+			"EC2 with public addresses on its second interface",
+			ec2{t: t, public: "203.0.113.9\n203.0.113.7"},
 			with(inAWS, func(m *cloud.Metadata) { m.PublicIPs = ip("203.0.113.7", "203.0.113.9") }), "", false,
 		},
 		{"EC2 that gives out no token", ec2{t: t, status: http.StatusForbidden}, cloud.Metadata{}, "", true},
 		{"EC2 that is busy", ec2{t: t, status: http.StatusServiceUnavailable}, cloud.Metadata{}, "", true},
 		{
-			"Compute Engine without an external address", computeEngine{`{"accessConfigs":[],"ip":"10.128.0.5"}`}, inGoogle,
+			"Compute Engine without an external address",
+			computeEngine{`{"accessConfigs":[],"ip":"10.128.0.5"}`},
+			inGoogle,
 			"google, region europe-west1, zone europe-west1-b, instance web-3", false,
 		},
 		{
-			"Compute Engine with one", computeEngine{fmt.Sprintf(nic, "203.0.113.7", "")},
+			"Compute Engine with one",
+			computeEngine{fmt.Sprintf(nic, "203.0.113.7", "")},
 			with(inGoogle, func(m *cloud.Metadata) { m.PublicIPs = ip("203.0.113.7") }), "", false,
 		},
 		{
-			"a node of GKE", computeEngine{fmt.Sprintf(nic, "", `"10.4.2.0/24"`)},
+			"a node of GKE",
+			computeEngine{fmt.Sprintf(nic, "", `"10.4.2.0/24"`)},
 			with(inGoogle, func(m *cloud.Metadata) { m.AliasRanges = true }), "", false,
 		},
 		{"a node of GKE with few pods", computeEngine{fmt.Sprintf(nic, "", `"10.4.2.0/26"`)}, inGoogle, "", false},
 		{
 			"something else that answers everything",
 			http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = fmt.Fprint(w, `{"name":"web-3"}`) }),
-			cloud.Metadata{}, "", false,
+			cloud.Metadata{},
+			"", false,
 		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -25,7 +25,9 @@ type Metadata struct {
 // String says where the machine is, for a person.
 func (m Metadata) String() string {
 	parts := []string{m.Provider}
-	for _, p := range [][2]string{{"region", m.Region}, {"zone", m.Zone}, {"network", m.Network}, {"instance", m.Instance}} {
+	for _, p := range [][2]string{
+		{"region", m.Region}, {"zone", m.Zone}, {"network", m.Network}, {"instance", m.Instance},
+	} {
 		if p[1] != "" {
 			parts = append(parts, p[0]+" "+p[1])
 		}

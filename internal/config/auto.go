@@ -43,7 +43,7 @@ func (r *resolution) auto(path string, b *Budget) {
 		r.foundModel(path, b, cloud)
 	}
 	switch {
-	case here && rules.Private && len(r.m.Cloud.VIPs)+len(r.m.Cloud.PublicIPs) == 0 && !r.translatedBeyond() && !cloudFound:
+	case here && rules.Private && len(r.m.Cloud.VIPs)+len(r.m.Cloud.PublicIPs) == 0 && !r.translatedBeyond():
 		r.note("%s: the addresses that flows get on this machine are private, so another NAT translates them again and its "+
 			"ports may run out first: "+
 			"add a budget of its model (azure-lb, gcp-nat-static, aws-nat-gateway, …) or of model static", b.Name)
@@ -87,8 +87,8 @@ func (r *resolution) cloudParams(path string, b *Budget, p budget.Params) (budge
 	return p, true
 }
 
-// gatewayParams are those of the NAT gateway that an instance without a public address must pass, as its metadata do not
-// show: the one that the cloud documents first.
+// gatewayParams are those of the NAT gateway that an instance without a public address must pass. Its metadata do not
+// show which: the one that the cloud documents first.
 func (r *resolution) gatewayParams(b *Budget, p budget.Params) (budget.Params, bool) {
 	if r.translatedBeyond() {
 		return p, false
