@@ -230,9 +230,11 @@ func fleetGateways(o rules.Options) []panel {
 			id: 61, title: "When does a gateway run out?", unit: period, min: ptr(0), worstIsLow: true,
 			thresholds: []float64{300, 3600}, none: "Nothing runs out within the hour, or: " + needsRules,
 			description: "Where the sum of the forecasts crosses the gateway's ceiling: the eight soonest. There is no line " +
-				"while nothing runs out within the longest horizon." + gateways,
-			queries: []query{{left + " < +Inf\nand " + on(o, shared) + " bottomk(8, min_over_time(" + left +
-				"[$__range] @ end()) < +Inf)", told}},
+				"while nothing runs out within the longest horizon, nor at 0 while its nodes hold less than the ceiling." +
+				gateways,
+			queries: []query{{"((" + left + " > 0 < +Inf)\nor\n(" + left + " == 0\nunless " + on(o, gateway) + " (" +
+				mostBehind(o, atEnd) + " < " + on(o, gateway) + " " + ofGateway(o, records.GatewayPorts) +
+				")))\nand " + on(o, shared) + " bottomk(8, min_over_time(" + left + "[$__range] @ end()) < +Inf)", told}},
 		},
 		{
 			id: 62, title: "How full are gateways, over all nodes?", unit: share, min: ptr(0), thresholds: []float64{
@@ -240,10 +242,11 @@ func fleetGateways(o rules.Options) []panel {
 				full,
 			}, limits: "may hide", none: "no gateway is shared, or: " + needsRules,
 			description: "Ports held by all nodes behind a gateway for the eight fullest destinations, as a share of its " +
-				"ceiling; and what a destination may hold beyond that on nodes that do not show it." + gateways,
+				"ceiling: what was recorded within two minutes, and no more than the fullest port spaces of all these nodes hold " +
+				"together now; and what a destination may hold beyond that on nodes that do not show it." + gateways,
 			queries: []query{
-				{held + ceiling + "\nand " + on(o, shared) + " topk(8, max_over_time(" + held + "[$__range] @ end())" +
-					ceiling + ")", told},
+				{heldBehind(o, atEnd) + ceiling + "\nand " + on(o, shared) + " topk(8, max_over_time(" + held +
+					"[$__range] @ end())" + ceiling + ")", told},
 				{
 					unseen + ceiling + "\nand " + on(o, gateway) + " topk(8, max_over_time(" + unseen + "[$__range] @ end()))",
 					"may hide {{protocol}} {{gateway}} {{" + o.ClusterLabel + "}}",

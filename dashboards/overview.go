@@ -99,7 +99,7 @@ func fullestNodes(o rules.Options) string {
 func headline(o rules.Options) []panel {
 	t := o.Thresholds
 	failed := sel(o, metrics.OpenFailures, `cause="`+metrics.CausePorts+`"`)
-	fullGateway := "(" + ofGateway(o, records.GatewayHeld) + " >= " + on(o, gateway) + " group_left () " +
+	fullGateway := "(" + heldBehind(o, atStep) + " >= " + on(o, gateway) + " group_left () " +
 		fmt.Sprint(full) + " * " + ofGateway(o, records.GatewayPorts) + ")"
 	unanswered := "rate(" + sel(o, metrics.OpenFailures, `cause="`+metrics.CauseUnanswered+`"`) + "[2m])"
 	exact := sel(o, metrics.LedgerExact)
@@ -203,10 +203,11 @@ func first(o rules.Options) panel {
 			fmt.Sprintf(`horizon=~"%s|%s|"`, o.PageHorizon, o.TicketHorizon))) + ")"
 	of := func(name string, more ...string) string { return by(o, "max", shared, ofGateway(o, name, more...)) }
 	ports := by(o, "max", gateway, ofGateway(o, records.GatewayPorts))
-	fillShared := of(records.GatewayHeld) + " / " + on(o, gateway) + " group_left () " + ports
+	heldShared := by(o, "max", shared, heldBehind(o, atStep))
+	perCeiling := " / " + on(o, gateway) + " group_left () " + ports
 	worstShared := fmt.Sprintf("\nand %s topk(5, %s + %s + %s)", on(o, shared), of(records.GatewayProbability,
 		at(o.PageHorizon)), of(records.GatewayProbability, at(o.TicketHorizon)),
-		behind(o, fillShared))
+		behind(o, of(records.GatewayHeld)+perCeiling))
 	// Rows of a table join where their labels are equal, so each column names the destination that runs out first,
 	// but of agents that do not tell it.
 	soonest := "bottomk by (" + o.ClusterLabel + ", " + agentBudget + ") (1, " +
@@ -230,8 +231,8 @@ func first(o rules.Options) panel {
 		queries: []query{
 			{clamp(soonest) + worst + "\nor\n" + clamp(of(records.GatewayTime)) + worstShared, ""},
 			both(likely(o.PageHorizon), of(records.GatewayProbability, at(o.PageHorizon))),
-			both(fill, fillShared),
-			both(held, of(records.GatewayHeld)),
+			both(fill, heldShared+perCeiling),
+			both(held, heldShared),
 			both(held+" - "+by(o, "max", agentBudget, minuteAgo(sel(o, metrics.BusiestPortsHeld))),
 				of(records.GatewayHeld)+" - "+by(o, "max", shared, minuteAgo(ofGateway(o, records.GatewayHeld)))),
 			{by(o, "max", agent+", budget, measure", "topk by ("+o.ClusterLabel+", "+agent+", budget) (1, "+sel(o,
