@@ -34,6 +34,8 @@ type step struct {
 	marks, drawsMark bool
 	// err is why the rule, which changes sources, is not understood.
 	err error
+	// more: the step before is of the same rule.
+	more bool
 }
 
 // branch is a verdict. chain is for verdictJump and verdictGoto.
@@ -74,12 +76,14 @@ type compiler struct {
 	sets   elementsOf
 	// unknown is the first expression that is not known.
 	unknown string
+	// keyed is the map that was read last.
+	keyed keyed
 }
 
 // compile reads NFTA_RULE_EXPRESSIONS. What is not understood is the step's err if the rule changes sources, else
 // a condition that may hold or not.
-func compile(family byte, expressions []byte, sets elementsOf) (step, error) {
-	c := compiler{family: family, sets: sets}
+func compile(family byte, expressions []byte, sets elementsOf) (*compiler, error) {
+	c := &compiler{family: family, sets: sets}
 	c.step.family = ofFamily(family)
 	err := each(expressions, func(_ uint16, elem []byte) error {
 		f, err := parseFields(elem)
@@ -94,7 +98,7 @@ func compile(family byte, expressions []byte, sets elementsOf) (step, error) {
 		return nil
 	})
 	if err != nil {
-		return step{}, err
+		return nil, err
 	}
 	if c.nat && c.err == nil && c.unknown != "" {
 		c.err = fmt.Errorf("expression %s is not known to this version", c.unknown)
@@ -102,8 +106,11 @@ func compile(family byte, expressions []byte, sets elementsOf) (step, error) {
 	if c.err != nil {
 		c.rules = nil
 	}
-	return c.step, nil
+	return c, nil
 }
+
+// errFullCone is of rules for a module that is not part of Linux.
+var errFullCone = errors.New("full cone NAT: which ports it gives out is not known")
 
 // done: nothing that follows in the rule is run.
 func (c *compiler) done() bool {
@@ -133,13 +140,19 @@ func (c *compiler) expression(name string, f *fields) {
 	case "socket", "tunnel":
 		c.load(name, f, nftaSocketDreg, word{})
 	case "numgen":
-		c.regs.set(f.u32(unix.NFTA_NG_DREG), 1, word{text: "numgen", drawn: true})
+		numbers := draw{first: f.u32(unix.NFTA_NG_OFFSET), count: f.u32(unix.NFTA_NG_MODULUS)}
+		c.regs.set(f.u32(unix.NFTA_NG_DREG), 1, word{text: "numgen", drawn: true, draw: numbers})
 	case "hash":
 		w := c.regs.get(f.u32(unix.NFTA_HASH_SREG))
 		text := describe("hash of "+w.text, f, unix.NFTA_HASH_SREG, unix.NFTA_HASH_DREG)
 		c.regs.set(f.u32(unix.NFTA_HASH_DREG), 1, word{text: text, mark: w.mark})
 	case "byteorder":
+		numbers := c.regs.get(f.u32(unix.NFTA_BYTEORDER_SREG)).draw
 		c.change("byteorder", f, unix.NFTA_BYTEORDER_SREG, unix.NFTA_BYTEORDER_DREG, f.u32(unix.NFTA_BYTEORDER_LEN))
+		if i, ok := at(f.u32(unix.NFTA_BYTEORDER_DREG)); ok {
+			numbers.network = !numbers.network
+			c.regs[i].draw = numbers
+		}
 	case "bitwise":
 		c.change("bitwise", f, unix.NFTA_BITWISE_SREG, unix.NFTA_BITWISE_DREG, f.u32(unix.NFTA_BITWISE_LEN))
 	case "cmp":
@@ -157,11 +170,15 @@ func (c *compiler) expression(name string, f *fields) {
 		c.target(f)
 	case "match":
 		c.match(f)
+	case "fullcone": // of a module for OpenWrt
+		c.nat, c.err = true, errFullCone
 	case "limit", "quota", "connlimit", "dynset", "last":
 		c.passing(name)
+	case "objref":
+		c.object(f)
 	case "reject", "queue", "synproxy", "tproxy", "redir":
 		c.branches = []branch{{verdict: verdictDrop}}
-	case "counter", "log", "notrack", "objref", "dup", "fwd", "flow_offload":
+	case "counter", "log", "notrack", "dup", "fwd", "flow_offload":
 	default:
 		if c.unknown == "" {
 			c.unknown = name
@@ -204,7 +221,7 @@ func (c *compiler) meta(f *fields) {
 		}
 		return
 	}
-	w := word{mark: key == metaMark, drawn: key == metaMark && c.drawsMark}
+	w := word{mark: key == metaMark, drawn: key == unix.NFT_META_PRANDOM || key == metaMark && c.drawsMark}
 	switch key {
 	case metaOIFName:
 		w.field = fieldOIFName
@@ -221,6 +238,17 @@ func (c *compiler) meta(f *fields) {
 	}
 	w.text = describe("meta", f, unix.NFTA_META_DREG)
 	c.regs.set(f.u32(unix.NFTA_META_DREG), n, w)
+}
+
+// object is a reference to an object with a name. Some of them end the rule for packets beyond a bound; which kind it
+// is remains open where a map gives the object.
+func (c *compiler) object(f *fields) {
+	switch f.u32(unix.NFTA_OBJREF_IMM_TYPE) {
+	case unix.NFT_OBJECT_COUNTER, unix.NFT_OBJECT_CT_HELPER, unix.NFT_OBJECT_TUNNEL, unix.NFT_OBJECT_CT_TIMEOUT,
+		unix.NFT_OBJECT_SECMARK, unix.NFT_OBJECT_CT_EXPECT:
+	default:
+		c.passing("object " + f.text(unix.NFTA_OBJREF_IMM_NAME))
+	}
 }
 
 func (c *compiler) mark(w word) {

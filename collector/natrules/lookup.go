@@ -69,9 +69,14 @@ func (c *compiler) value(name string, reg uint32, key word, dreg uint32) {
 		c.regs.forget()
 		return
 	}
+	c.key(name, reg)
 	key = c.hangsOn(reg, key, es)
-	if !key.drawn { // what is drawn by number has a value for each
+	es, all := key.draw.among(es)
+	switch {
+	case !key.drawn:
 		c.when(cond{text: key.text + " among " + keysText(es), flows: allFlows, mark: key.mark})
+	case !all:
+		c.when(cond{flows: allFlows, drawn: true})
 	}
 	var data [][]byte
 	for i := range es {
@@ -214,7 +219,8 @@ func (c *compiler) verdicts(name string, reg uint32, key word) {
 		return
 	}
 	key = c.hangsOn(reg, key, es)
-	c.total = key.drawn
+	es, all := key.draw.among(es)
+	c.total = key.drawn && all
 	i, ok := at(reg)
 	for e := range es {
 		b := branch{verdict: es[e].verdict, chain: es[e].chain}

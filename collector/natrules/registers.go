@@ -24,6 +24,8 @@ type word struct {
 	part  int
 	// text says for a comparison where the value comes from: equal text is an equal value.
 	text string
+	// draw are the numbers that it is drawn from, where they are known.
+	draw draw
 	// drawn: it may be another for the next packet of the flow. mark: it hangs on the packet's or connection's mark.
 	drawn, mark bool
 }

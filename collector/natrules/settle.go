@@ -2,6 +2,7 @@ package natrules
 
 import (
 	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
 	"strings"
@@ -27,7 +28,17 @@ func (s *Ruleset) settle(outcomes []outcome, links []link) {
 				continue
 			}
 			s.Rules[n] = spread(members[o.group])
-			s.Rules[n].TCP, s.Rules[n].UDP = s.Rules[n].TCP || r.TCP, s.Rules[n].UDP || r.UDP
+		}
+	}
+	// What both protocols draw among is one rule.
+	for _, n := range slices.Backward(slices.Sorted(maps.Values(groups))) {
+		i := slices.IndexFunc(s.Rules[:n], func(r Rule) bool {
+			return r.Same(s.Rules[n]) && r.Masquerade == s.Rules[n].Masquerade && r.Handle == s.Rules[n].Handle &&
+				r.Chain == s.Rules[n].Chain && r.Table == s.Rules[n].Table
+		})
+		if i >= 0 {
+			s.Rules[i].TCP, s.Rules[i].UDP = s.Rules[i].TCP || s.Rules[n].TCP, s.Rules[i].UDP || s.Rules[n].UDP
+			s.Rules = slices.Delete(s.Rules, n, n+1)
 		}
 	}
 }

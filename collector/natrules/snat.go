@@ -180,6 +180,8 @@ func spread(rules []Rule) Rule {
 	alike := true
 	for _, o := range rules[1:] {
 		alike = alike && o.Ports == r.Ports
+		r.Masquerade = r.Masquerade && o.Masquerade
+		r.TCP, r.UDP = r.TCP || o.TCP, r.UDP || o.UDP
 		r.VIPs = union(r.VIPs, o.VIPs)
 	}
 	if alike {

@@ -202,7 +202,7 @@ func (w *walker) leave(p, rest *path, scope int) {
 		return
 	}
 	if p.drawn || p.passing {
-		rest.passing = true
+		rest.drawn, rest.passing = rest.drawn || p.drawn, rest.passing || p.passing
 		return
 	}
 	id := int32(len(w.ids))
@@ -233,19 +233,25 @@ func (w *walker) translate(c *chain, i int, p path) {
 		if r.Ports == defaultPorts() {
 			r.Ports.First, r.Ports.Last = 0, 0
 		}
-		o := outcome{rule: r, flows: p.flows, outs: p.outs, isOut: p.isOut, nots: p.nots}
 		key := outcomeKey{chain: c, step: i, rule: k}
 		if p.isOut {
 			key.outs = outText(p.outs, false)
 		}
-		o.group = w.group(&p)
-		key.group = o.group
-		if n, ok := w.known[key]; ok {
-			w.outcomes[n].flows |= o.flows
-			continue
+		for f := tcp4; f <= udp6; f <<= 1 { // each kind of flow draws among rules of its own
+			of := p
+			if of.flows &= f; of.flows == 0 {
+				continue
+			}
+			key.group = w.group(&of)
+			if n, ok := w.known[key]; ok {
+				w.outcomes[n].flows |= f
+				continue
+			}
+			w.known[key] = len(w.outcomes)
+			w.outcomes = append(w.outcomes, outcome{
+				rule: r, flows: f, outs: p.outs, isOut: p.isOut, nots: p.nots, group: key.group,
+			})
 		}
-		w.known[key] = len(w.outcomes)
-		w.outcomes = append(w.outcomes, o)
 	}
 	scope := forever
 	if w.accepted {
@@ -254,7 +260,8 @@ func (w *walker) translate(c *chain, i int, p path) {
 	w.ends.add(&p, scope)
 }
 
-// drawing is the flows of which each packet is drawn to one of several rules. closed: one takes what the draws left.
+// drawing is the flows, of one kind, of which each packet is drawn to one of several rules. closed: one takes what the
+// draws left.
 type drawing struct {
 	conds  []int32
 	flows  flows

@@ -44,6 +44,8 @@ func (c *compiler) xtTarget(name string, revision uint32, info []byte) {
 			return
 		}
 		c.rules = []Rule{r}
+	case "FULLCONENAT":
+		c.nat, c.err = true, errFullCone
 	case "NETMAP":
 		c.nat, c.remark = true, "target NETMAP translates a prefix one to one: it holds no ports"
 	case "SNPT":
