@@ -137,6 +137,9 @@ func (f fieldConfig) maps(kind string) bool {
 func tableFaults(p panel) []string {
 	var out []string
 	organize := p.Transformations[len(p.Transformations)-1].Options
+	if by := p.Options.SortBy; len(by) > 0 && by[0].DisplayName == "Time left" && by[len(by)-1].DisplayName != "Full" {
+		out = append(out, "rows that do not run out are in no order")
+	}
 	for label, title := range organize.RenameByName {
 		f := p.field(title)
 		last := organize.IndexByName[label] == len(organize.IndexByName)-1
@@ -312,6 +315,7 @@ func TestFaultsAreFound(t *testing.T) {
 		{"clusters in one match", "overview", `on (cluster, job, instance, budget, protocol)`, `on (job, instance, budget, protocol)`, "mixes clusters"},
 		{"a false all-clear", "overview", `0 * count(snat_budget_effective_ports{cluster`, `vector(0) + count(snat_budget_effective_ports{cluster`, "a 0 where nothing is known"},
 		{"full at 100 % alone", "node", `"value": 0.75,`, `"value": 1,`, "hovers below"},
+		{"rows in no order", "overview", `"displayName": "Full"`, `"displayName": "Time left"`, "in no order"},
 		{"a column of no width", "overview", `"id": "custom.width"`, `"id": "custom.minWidth"`, "has no width"},
 		{"a short IPv6", "overview", `"value": 310`, `"value": 210`, "an IPv6 address is cut"},
 		{"1.02 K", "fleet", `"unit": "locale"`, `"unit": "short"`, "unit short"},

@@ -97,7 +97,7 @@ func poolsNow(o rules.Options) panel {
 		return query{by(o, op, pool, "("+expr+") * "+on(o, agent+", budget")+" group_left (pool) "+budgetInfo(o)), ""}
 	}
 	return panel{
-		id: 46, kind: rowsOf, title: "Which pool is closest to exhaustion?", unit: countOf, sortBy: "Time left",
+		id: 46, kind: rowsOf, title: "Which pool is closest to exhaustion?", unit: countOf, sortBy: leftColumn,
 		description: "Of each pool now: the shortest median time that is left on a node, the highest probability by two " +
 			"horizons, the fill of the fullest node, nodes, and the ports that all hold.",
 		queries: []query{
@@ -111,7 +111,7 @@ func poolsNow(o rules.Options) panel {
 		columns: []column{
 			{label: "pool", title: "Pool", width: 300},
 			{
-				label: "Value #A", title: "Time left", width: 130, unit: period, thresholds: []float64{300, 3600},
+				label: "Value #A", title: leftColumn, width: 130, unit: period, thresholds: []float64{300, 3600},
 				worstIsLow: true, mappings: timeLeft,
 			},
 			{
@@ -122,7 +122,7 @@ func poolsNow(o rules.Options) panel {
 				label: "Value #C", title: "Within " + o.TicketHorizon, width: 110, unit: share,
 				thresholds: []float64{t.TicketClear, t.Ticket},
 			},
-			{label: "Value #D", title: "Full", width: 200, unit: share, thresholds: []float64{filling, full}, gauge: true},
+			{label: "Value #D", title: fillColumn, width: 200, unit: share, thresholds: []float64{filling, full}, gauge: true},
 			{label: "Value #E", title: "Nodes", width: 90},
 			{label: "Value #F", title: "Held by all", width: 120},
 			{label: "budget", title: "Budget", width: 150},

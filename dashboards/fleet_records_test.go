@@ -64,7 +64,7 @@ const gatewayRise = 0.00025
 func gatewayFill(cluster string, before float64) float64 {
 	switch {
 	case cluster == "prod":
-		return 0.85 - gatewayRise*before
+		return max(0.02, 0.85-gatewayRise*before)
 	case before < 30:
 		return 0.35
 	}

@@ -221,7 +221,7 @@ func first(o rules.Options) panel {
 	held := node(metrics.BusiestPortsHeld)
 	minuteAgo := func(expr string) string { return expr + " offset 1m" }
 	return panel{
-		id: 21, kind: rowsOf, height: 17, title: "What runs out first, and what helps?", unit: countOf, sortBy: "Time left",
+		id: 21, kind: rowsOf, height: 17, title: "What runs out first, and what helps?", unit: countOf, sortBy: leftColumn,
 		description: "The fifteen nodes and five gateways most likely to run out of ports, and the fullest of those that " +
 			"are as likely: the destination that runs out first and the median time that is left, the probability within " +
 			o.PageHorizon +
@@ -246,15 +246,17 @@ func first(o rules.Options) panel {
 				link{"The runbook", o.RunbookURL + "SnatExhaustionPredicted.md"})},
 			{label: "destination", title: "Destination", width: 310},
 			{
-				label: "Value #A", title: "Time left", width: 100, unit: period, thresholds: []float64{300, 3600},
+				label: "Value #A", title: leftColumn, width: 100, unit: period, thresholds: []float64{300, 3600},
 				worstIsLow: true, mappings: timeLeft,
 			},
 			{
 				label: "Value #B", title: "Within " + o.PageHorizon, width: 90, unit: share,
 				thresholds: []float64{t.PageClear, t.Page},
 			},
-			{label: "Value #C", title: "Full", width: 120, unit: share, thresholds: []float64{filling, full}, gauge: true},
+			{label: "Value #C", title: fillColumn, width: 120, unit: share, thresholds: []float64{filling, full}, gauge: true},
 			{label: "Value #D", title: "Held", width: 70, unit: countOf},
+			{label: "gateway", title: "Gateway", width: 80, links: []link{{"The fleet's board", "/d/" + alerts.BoardFleet +
+				"?${datasource:queryparam}&${__url_time_range}"}}},
 			{
 				label: "Value #E", title: "In a minute", width: 100, unit: countOf,
 				mappings: []dashboard.ValueMapping{mapNull(shownAs("–", "transparent"))},
@@ -270,8 +272,6 @@ func first(o rules.Options) panel {
 				mappings: []dashboard.ValueMapping{mapNull(shownAs("–", "transparent"))},
 			},
 			{label: o.ClusterLabel, title: "Cluster", width: 75},
-			{label: "gateway", title: "Gateway", width: 80, links: []link{{"The fleet's board", "/d/" + alerts.BoardFleet +
-				"?${datasource:queryparam}&${__url_time_range}"}}},
 			{label: "budget", title: "Budget", width: 80},
 			{label: "protocol", title: "Protocol", width: 75},
 			{label: "vip", title: "VIP"},
