@@ -232,9 +232,8 @@ func fleetGateways(o rules.Options) []panel {
 			description: "Where the sum of the forecasts crosses the gateway's ceiling: the eight soonest. There is no line " +
 				"while nothing runs out within the longest horizon, nor at 0 while its nodes hold less than the ceiling." +
 				gateways,
-			queries: []query{{"((" + left + " > 0 < +Inf)\nor\n(" + left + " == 0\nunless " + on(o, gateway) + " (" +
-				mostBehind(o, atEnd) + " < " + on(o, gateway) + " " + ofGateway(o, records.GatewayPorts) +
-				")))\nand " + on(o, shared) + " bottomk(8, min_over_time(" + left + "[$__range] @ end()) < +Inf)", told}},
+			queries: []query{{"(" + leftBehind(o, atEnd) + ") < +Inf\nand " + on(o, shared) + " bottomk(8, min_over_time(" +
+				left + "[$__range] @ end()) < +Inf)", told}},
 		},
 		{
 			id: 62, title: "How full are gateways, over all nodes?", unit: share, min: ptr(0), thresholds: []float64{

@@ -123,7 +123,7 @@ func headline(o rules.Options) []panel {
 				"gateways and destinations.",
 			queries: []query{
 				{"clamp_max(min(" + sel(o, metrics.SoonestExhaustion) + "), " + pastHour + ")", "a node"},
-				{"clamp_max(min(" + behind(o, ofGateway(o, records.GatewayTime)) + "), " + pastHour + ")", "a gateway"},
+				{"clamp_max(min(" + behind(o, "("+leftBehind(o, atStep)+")") + "), " + pastHour + ")", "a gateway"},
 			},
 		},
 		{
