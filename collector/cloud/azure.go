@@ -43,25 +43,30 @@ var ErrRefused = errors.New("refused")
 // Metadata are empty and err is nil. An error with empty Metadata wraps ErrRefused where it is
 // not known to be Azure's.
 func (c Client) Ask(ctx context.Context) (Metadata, error) {
-	var instance instanceAnswer
-	switch err := c.get(ctx, azureInstance, &instance); {
-	case errors.Is(err, errNoService), errors.Is(err, errNotFound), errors.Is(err, errNotJSON):
+	answer, err := c.get(ctx, azureInstance)
+	switch {
+	case errors.Is(err, errNoService), errors.Is(err, errNotFound):
 		return Metadata{}, nil
 	case err != nil:
 		return Metadata{}, fmt.Errorf("azure instance metadata: %w", err)
-	case instance.Compute == nil: // JSON, but of something else
+	}
+	public, err := parseInstance(answer)
+	if err != nil { // a service of something else
 		return Metadata{}, nil
 	}
-	m := Metadata{Provider: "azure", PublicIPs: instance.publicIPs()}
-	var lb lbAnswer
-	switch err := c.get(ctx, azureLB, &lb); {
-	case errors.Is(err, errNotFound): // no load balancer, or one of the Basic SKU
+	m := Metadata{Provider: "azure", PublicIPs: public}
+	answer, err = c.get(ctx, azureLB)
+	if errors.Is(err, errNotFound) { // no load balancer, or one of the Basic SKU
 		return m, nil
-	case err != nil:
+	}
+	var own []netip.Addr
+	if err == nil {
+		m.VIPs, own, err = parseLB(answer)
+	}
+	if err != nil {
 		return m, fmt.Errorf("azure load balancer metadata: %w", err)
 	}
-	m.VIPs = distinct(nil, lb.LoadBalancer.OutboundRules)
-	m.PublicIPs = distinct(m.PublicIPs, lb.LoadBalancer.PublicIPAddresses)
+	m.PublicIPs = distinct(m.PublicIPs, own)
 	return m, nil
 }
 
@@ -78,14 +83,23 @@ type instanceAnswer struct {
 	} `json:"network"`
 }
 
-func (a *instanceAnswer) publicIPs() []netip.Addr {
+// parseInstance reads the instance's document and returns its public IPv4 addresses, each once and in order.
+// The error is errNotJSON where the document is of another shape.
+func parseInstance(document []byte) ([]netip.Addr, error) {
+	var a instanceAnswer
+	if err := json.Unmarshal(document, &a); err != nil {
+		return nil, fmt.Errorf("%w: %w", errNotJSON, err)
+	}
+	if a.Compute == nil {
+		return nil, errNotJSON
+	}
 	var fs []frontend
 	for _, nic := range a.Network.Interface {
 		for _, ip := range nic.IPv4.IPAddress {
 			fs = append(fs, frontend{ip.Public})
 		}
 	}
-	return distinct(nil, fs)
+	return addresses(fs), nil
 }
 
 type lbAnswer struct {
@@ -99,16 +113,32 @@ type frontend struct {
 	Address string `json:"frontendIpAddress"`
 }
 
-// distinct adds the IPv4 addresses, each once and in order. Other texts, such as an
+// parseLB reads the load balancer's document and returns the VIPs of its outbound rules and the public addresses of the
+// instance, each once and in order. The error is errNotJSON where the document is of another shape.
+func parseLB(document []byte) (vips, public []netip.Addr, err error) {
+	var a lbAnswer
+	if err := json.Unmarshal(document, &a); err != nil {
+		return nil, nil, fmt.Errorf("%w: %w", errNotJSON, err)
+	}
+	return addresses(a.LoadBalancer.OutboundRules), addresses(a.LoadBalancer.PublicIPAddresses), nil
+}
+
+// addresses returns the IPv4 addresses, each once and in order. Other texts, such as an
 // empty one or an IPv6 frontend, add nothing.
-func distinct(have []netip.Addr, fs []frontend) []netip.Addr {
+func addresses(fs []frontend) (list []netip.Addr) {
 	for _, f := range fs {
-		if a, err := netip.ParseAddr(f.Address); err == nil && a.Is4() && !slices.Contains(have, a) {
-			have = append(have, a)
+		if a, err := netip.ParseAddr(f.Address); err == nil && a.Is4() {
+			list = append(list, a)
 		}
 	}
-	slices.SortFunc(have, netip.Addr.Compare)
-	return have
+	return distinct(nil, list)
+}
+
+// distinct returns the addresses of both lists, each once and in order.
+func distinct(a, b []netip.Addr) []netip.Addr {
+	all := slices.Concat(a, b)
+	slices.SortFunc(all, netip.Addr.Compare)
+	return slices.Compact(all)
 }
 
 var (
@@ -121,19 +151,19 @@ var (
 )
 
 // get asks for one document and tries again while the service is busy.
-func (c Client) get(ctx context.Context, path string, into any) error {
+func (c Client) get(ctx context.Context, path string) ([]byte, error) {
 	wait := c.RetryWait
 	if wait <= 0 {
 		wait = defaultRetryWait
 	}
 	for attempt := 1; ; attempt++ {
-		busy, err := c.try(ctx, path, into)
+		document, busy, err := c.try(ctx, path)
 		if !busy || attempt == maxAttempts {
-			return err
+			return document, err
 		}
 		select {
 		case <-ctx.Done():
-			return err
+			return nil, err
 		case <-time.After(wait):
 		}
 		wait *= 2
@@ -141,7 +171,7 @@ func (c Client) get(ctx context.Context, path string, into any) error {
 }
 
 // try asks once. busy says that it is worth another try.
-func (c Client) try(ctx context.Context, path string, into any) (busy bool, err error) {
+func (c Client) try(ctx context.Context, path string) (document []byte, busy bool, err error) {
 	timeout, url := c.Timeout, c.URL
 	if timeout <= 0 {
 		timeout = defaultTimeout
@@ -153,7 +183,7 @@ func (c Client) try(ctx context.Context, path string, into any) (busy bool, err 
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url+path, http.NoBody)
 	if err != nil {
-		return false, err
+		return nil, false, err
 	}
 	req.Header.Set("Metadata", "true")
 	// No proxy, which the service refuses, and no redirect to somewhere else.
@@ -163,24 +193,21 @@ func (c Client) try(ctx context.Context, path string, into any) (busy bool, err 
 	}
 	res, err := client.Do(req)
 	if err != nil {
-		return false, fmt.Errorf("%w: %w", errNoService, err)
+		return nil, false, fmt.Errorf("%w: %w", errNoService, err)
 	}
 	defer func() { _ = res.Body.Close() }()
 	switch res.StatusCode {
 	case http.StatusOK:
 	case http.StatusTooManyRequests, http.StatusServiceUnavailable, http.StatusInternalServerError, http.StatusGone:
-		return true, fmt.Errorf("status %s", res.Status)
+		return nil, true, fmt.Errorf("status %s", res.Status)
 	case http.StatusBadRequest, http.StatusForbidden:
-		return false, fmt.Errorf("status %s: %w", res.Status, ErrRefused)
+		return nil, false, fmt.Errorf("status %s: %w", res.Status, ErrRefused)
 	default:
-		return false, fmt.Errorf("status %s: %w", res.Status, errNotFound)
+		return nil, false, fmt.Errorf("status %s: %w", res.Status, errNotFound)
 	}
-	body, err := io.ReadAll(io.LimitReader(res.Body, maxAnswer))
+	document, err = io.ReadAll(io.LimitReader(res.Body, maxAnswer))
 	if err != nil {
-		return false, fmt.Errorf("read answer: %w", err)
+		return nil, false, fmt.Errorf("read answer: %w", err)
 	}
-	if err := json.Unmarshal(body, into); err != nil {
-		return false, fmt.Errorf("%w: %w", errNotJSON, err)
-	}
-	return false, nil
+	return document, false, nil
 }
