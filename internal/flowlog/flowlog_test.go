@@ -168,6 +168,33 @@ func TestFormats(t *testing.T) {
 			},
 		},
 		{
+			name: "Zeek that knows its networks: inbound rows and those that stay inside hold no port", format: "Zeek conn.log",
+			text: "#separator \\x09\n#fields\tts\tuid\tid.orig_h\tid.orig_p\tid.resp_h\tid.resp_p\tproto\tservice\tduration\tconn_state\tlocal_orig\tlocal_resp\n" +
+				"1600000001.0\tC1\t10.0.0.5\t40000\t203.0.113.7\t443\ttcp\tssl\t1\tSF\tT\tF\n" +
+				"1600000001.0\tC2\t198.51.100.9\t40001\t10.0.0.5\t443\ttcp\tssl\t1\tSF\tF\tT\n" +
+				"1600000001.0\tC3\t198.51.100.9\t40001\t203.0.113.7\t443\ttcp\tssl\t1\tSF\tF\tF\n" +
+				"1600000001.0\tC4\t203.0.113.200\t40002\t203.0.113.201\t443\ttcp\tssl\t1\tSF\tT\tT\n" +
+				"1600000001.0\tC5\t10.0.0.5\t40003\t10.9.0.7\t443\ttcp\tssl\t1\tSF\tT\tF\n" +
+				"1600000001.0\tC6\t10.0.0.5\t40004\t203.0.113.7\t443\ttcp\tssl\t1\tSF\t-\t-\n" +
+				"1600000001.0\tC7\t198.51.100.9\t40005\t10.0.0.5\t443\ttcp\tssl\t1\tSF\t-\t-\n" +
+				"1600000001.0\tC8\t10.0.0.5\t40006\t10.0.0.9\t443\ttcp\tssl\t1\tSF\t-\t-\n" +
+				"1600000001.0\tC9\t10.0.0.5\t80\t203.0.113.7\t8080\ttcp\tssl\t1\tSF\t-\t-\n",
+			want: []string{
+				"1-2 tcp 10.0.0.5:40000 > 203.0.113.7:443 1 fin",
+				"1-2 tcp 10.0.0.5:40003 > 10.9.0.7:443 1 fin",
+				"1-2 tcp 10.0.0.5:40004 > 203.0.113.7:443 1 fin",
+				"1-2 tcp 10.0.0.5:80 > 203.0.113.7:8080 1 fin",
+			},
+			skipped: map[string]int{string(skipInbound): 3, string(skipPrivate): 2},
+		},
+		{
+			name: "Zeek in JSON that knows its networks", format: "Zeek conn.log in JSON",
+			text: `{"ts":1600000001.0,"id.orig_h":"10.0.0.5","id.orig_p":40000,"id.resp_h":"203.0.113.7","id.resp_p":443,"proto":"tcp","duration":1,"conn_state":"SF","local_orig":true,"local_resp":false}` + "\n" +
+				`{"ts":1600000001.0,"id.orig_h":"198.51.100.9","id.orig_p":40000,"id.resp_h":"10.0.0.5","id.resp_p":443,"proto":"tcp","duration":1,"conn_state":"SF","local_orig":false,"local_resp":true}` + "\n",
+			want:    []string{"1-2 tcp 10.0.0.5:40000 > 203.0.113.7:443 1 fin"},
+			skipped: map[string]int{string(skipInbound): 1},
+		},
+		{
 			name: "Zeek in JSON: seconds, milliseconds, RFC 3339; a flow without an answer has no duration", format: "Zeek conn.log in JSON",
 			text: `{"ts":1600000001.5,"uid":"C1","id.orig_h":"10.0.0.5","id.orig_p":40000,"id.resp_h":"203.0.113.7","id.resp_p":443,"proto":"tcp","service":"ssl","duration":1.25,"conn_state":"SF","tunnel_parents":["C0"]}` + "\n" +
 				`{"ts":1600000002000.0,"uid":"C2","id.orig_h":"10.0.0.5","id.orig_p":40001,"id.resp_h":"203.0.113.7","id.resp_p":443,"proto":"tcp","conn_state":"S0"}` + "\n" +
