@@ -27,14 +27,15 @@ func TestKernelEventsSwitchedOff(t *testing.T) {
 			w := newWatch(t, ns, conntrack.Events, provider(t))
 			s := serve(t, ns, "127.0.0.2:0")
 			const before, meanwhile, ended, after = 20, 30, 10, 10
-			s.connect(ns, before)
+			pairs := s.connect(ns, before)
 			w.settled()
 			w.settled() // the first dump may be of before the listener
 			if n := w.madeInexact(); n != 0 {
 				t.Errorf("the ledger was inexact %d times while events came", n)
 			}
 			sysctl(t, ns, file, "0")
-			endAll(s.connect(ns, meanwhile)[:ended], pair.close)
+			pairs = append(pairs, s.connect(ns, meanwhile)...)
+			endAll(pairs[:ended], pair.close)
 			if back {
 				sysctl(t, ns, file, "1")
 			}
@@ -42,12 +43,13 @@ func TestKernelEventsSwitchedOff(t *testing.T) {
 			if !back {
 				w.until("the source to poll", func() bool { return w.source.Stats().Strategy == conntrack.Poll })
 			}
-			s.connect(ns, after)
+			pairs = append(pairs, s.connect(ns, after)...)
 			w.until("the ledger to be exact again", func() bool { return w.settled().Netns[0].Exact })
 			p := w.tcp()
 			if want := before + meanwhile + after; p.Opened != uint64(want) || p.Live != want-ended {
 				t.Errorf("%d live of %d opened, want %d of %d", p.Live, p.Opened, want-ended, want)
 			}
+			endAll(pairs[ended:], pair.close)
 		})
 	}
 }
