@@ -3,8 +3,10 @@ package owner
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"maps"
 	"net/netip"
 	"os"
@@ -114,12 +116,26 @@ func cgroup(t testing.TB, root, path string) (dir string) {
 	dir = root
 	for _, name := range append([]string{fmt.Sprintf("snatwatch-test-%d-%d", os.Getpid(), hosts.Load())}, strings.Split(path, "/")...) {
 		dir = filepath.Join(dir, name)
-		if err := os.Mkdir(dir, 0o755); err != nil && !os.IsExist(err) {
+		switch err := os.Mkdir(dir, 0o755); {
+		case err == nil:
+			t.Cleanup(func() { removeCgroup(t, dir) }) // the innermost first
+		case !os.IsExist(err):
 			t.Fatal(err)
 		}
-		t.Cleanup(func() { _ = os.Remove(dir) }) // the innermost first
 	}
 	return dir
+}
+
+// removeCgroup removes a cgroup whose processes have ended. The kernel may take them out of it a moment later.
+func removeCgroup(t testing.TB, dir string) {
+	err := os.Remove(dir)
+	for deadline := time.Now().Add(time.Minute); errors.Is(err, unix.EBUSY) && time.Now().Before(deadline); {
+		time.Sleep(10 * time.Millisecond)
+		err = os.Remove(dir)
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		t.Error(err)
+	}
 }
 
 // workload is one process of a layout.

@@ -164,6 +164,7 @@ func (ss *sensors) conntrackSource(p plan) source {
 			ss.tracked.Store(st.Opened + st.Recent)
 			ss.notices.set("events", eventsText(strategy, &st))
 			ss.notices.set("conntrack timeouts", errorText(st.LimitsError))
+			ss.notices.set("conntrack gaps", st.Gap)
 			if st.Strategy != logged && st.Strategy != conntrack.Auto {
 				logged = st.Strategy
 				ss.logger.Info("strategy chosen", "chosen", st.Strategy, "why", st.Why)
@@ -256,6 +257,7 @@ func (ss *sensors) socketSource(to feed, why string, here bool) source {
 		stats: func() sourceStats {
 			st := s.Stats()
 			ss.refused(st)
+			ss.notices.say(slog.LevelInfo, "direction", directionText(st))
 			var out sourceStats
 			for _, n := range st.Netns {
 				out.shown = append(out.shown, metrics.Source{

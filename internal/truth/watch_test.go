@@ -31,14 +31,18 @@ const patience = 2 * time.Minute
 
 // watch is the route from the kernel's table to the ledger.
 type watch struct {
-	t     testing.TB
-	now   func() collector.Time
-	table *oracle.Conn
+	t      testing.TB
+	ns     *netns.Handle
+	now    func() collector.Time
+	table  *oracle.Conn
+	source *conntrack.Source
 
 	mu     sync.Mutex
 	ledger *ledger.Ledger
 	begun  collector.Time // of the dump in progress
 	dumped collector.Time // when the last complete dump began
+	gaps   int            // how often the ledger has become inexact
+	exact  bool
 }
 
 // newWatch watches ns under budgets until the test ends.
@@ -48,15 +52,16 @@ func newWatch(t testing.TB, ns *netns.Handle, strategy conntrack.Strategy, budge
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := &watch{t: t, now: collector.Clock(), table: table}
+	w := &watch{t: t, ns: ns, now: collector.Clock(), table: table}
 	w.ledger = ledger.New(ledger.Config{Budgets: budgets, Start: w.now()})
 	s, err := conntrack.New(conntrack.Config{
-		Netns: ns, Strategy: strategy, Clock: w.now,
+		Netns: ns, Strategy: strategy, Clock: w.now, CPUBudget: 2,
 		Interval: 300 * time.Millisecond, EventsInterval: time.Second, DrainInterval: 5 * time.Millisecond,
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
+	w.source = s
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- s.Run(ctx, w.take) }()
@@ -81,9 +86,29 @@ func (w *watch) take(_ context.Context, events []collector.Event) error {
 			w.begun = e.At
 		case collector.End:
 			w.dumped = w.begun
+			w.look()
+		case collector.Gap, collector.Overrun:
+			w.look()
 		}
 	}
 	return nil
+}
+
+// look notes whether the ledger has become inexact.
+func (w *watch) look() {
+	exact := w.ledger.Snapshot(w.now()).Netns[0].Exact
+	if w.exact && !exact {
+		w.gaps++
+	}
+	w.exact = exact
+}
+
+// madeInexact returns how often the ledger has become inexact.
+func (w *watch) madeInexact() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.look()
+	return w.gaps
 }
 
 // settled waits for the end of a dump that begins from now on, and returns what the ledger has then.
