@@ -13,6 +13,9 @@ func FuzzParse(f *testing.F) {
 		`{"privateIpAddress":"10.1.0.4","publicIpAddress":"203.0.113.7"},{"publicIpAddress":""},{"publicIpAddress":"203.0.113.7"}]}}]}}`))
 	f.Add([]byte(`{"loadbalancer":{"publicIpAddresses":[{"frontendIpAddress":"203.0.113.9","privateIpAddress":"10.1.0.4"}],` +
 		`"outboundRules":[{"frontendIpAddress":"203.0.113.2"},{"frontendIpAddress":"2001:db8::1"},{"frontendIpAddress":"203.0.113.1"}]}}`))
+	f.Add([]byte(`{"id":4711,"name":"web-3","zone":"projects/1/zones/europe-west1-b","networkInterfaces":[{"accessConfigs":` +
+		`[{"externalIp":"203.0.113.8"}],"ipAliases":["10.4.0.0/24"]}]}`))
+	f.Add([]byte(`{"instanceId":"i-0a1b","region":"eu-west-1","availabilityZone":"eu-west-1b"}`))
 	f.Add([]byte(`{"compute":null,"loadbalancer":[]}`))
 	f.Add([]byte(`<html>`))
 	f.Fuzz(func(t *testing.T, document []byte) {
@@ -28,13 +31,18 @@ func FuzzParse(f *testing.F) {
 			}
 		}
 		instance, err := parseInstance(document)
-		check(instance, err)
+		check(instance.PublicIPs, err)
+		google, err := parseGoogle(document)
+		check(google.PublicIPs, err)
+		if identity, err := parseIdentity(document); err == nil && identity.Instance == "" {
+			t.Error("an identity without an instance")
+		}
 		vips, public, err := parseLB(document)
 		check(vips, err)
 		check(public, err)
-		both := distinct(instance, public)
+		both := merged(instance.PublicIPs, public)
 		check(both, nil)
-		for _, a := range slices.Concat(instance, public) {
+		for _, a := range slices.Concat(instance.PublicIPs, public) {
 			if !slices.Contains(both, a) {
 				t.Errorf("%v lacks %v", both, a)
 			}

@@ -27,11 +27,11 @@ type step struct {
 	family flows // that the translation is for
 	drawn  bool  // rules are drawn among, anew for each packet
 	remark string
-	// byMark: a mark decides which of rules it is. Where marks are drawn it is one of drawnRules.
-	byMark     bool
+	// byMark are the bits of a mark that decide which of rules it is. Where they are drawn it is one of drawnRules.
+	byMark     uint32
 	drawnRules []Rule
-	// marks: the rule sets a mark; drawsMark: to something drawn for each packet.
-	marks, drawsMark bool
+	// marks are the bits of a mark that the rule sets, drawsMark those that it draws for each packet.
+	marks, drawsMark uint32
 	// err is why the rule, which changes sources, is not understood.
 	err error
 	// more: the step before is of the same rule.
@@ -154,12 +154,11 @@ func (c *compiler) expression(name string, f *fields) {
 			c.regs[i].draw = numbers
 		}
 	case "bitwise":
-		c.change("bitwise", f, unix.NFTA_BITWISE_SREG, unix.NFTA_BITWISE_DREG, f.u32(unix.NFTA_BITWISE_LEN))
+		c.bitwise(f)
 	case "cmp":
 		c.compare(f)
 	case "range":
-		w := c.regs.get(f.u32(unix.NFTA_RANGE_SREG))
-		c.when(cond{text: describe("range "+w.text, f, unix.NFTA_RANGE_SREG), flows: allFlows, drawn: w.drawn, mark: w.mark})
+		c.inRange(f)
 	case "lookup":
 		c.lookup(f)
 	case "nat":
@@ -213,6 +212,39 @@ func (c *compiler) change(name string, f *fields, sreg, dreg uint16, size uint32
 	c.regs.set(f.u32(dreg), int(min(size, 64)+3)/4, to)
 }
 
+// bitwise masks and flips bits. What is left of an address is a prefix, and of a mark some bits.
+func (c *compiler) bitwise(f *fields) {
+	w, size := c.regs.get(f.u32(unix.NFTA_BITWISE_SREG)), f.u32(unix.NFTA_BITWISE_LEN)
+	c.change("bitwise", f, unix.NFTA_BITWISE_SREG, unix.NFTA_BITWISE_DREG, size)
+	mask, err := value(f[unix.NFTA_BITWISE_MASK])
+	flip, err2 := value(f[unix.NFTA_BITWISE_XOR])
+	i, ok := at(f.u32(unix.NFTA_BITWISE_DREG))
+	if err != nil || err2 != nil || !ok || len(mask) == 0 || len(mask) != len(flip) {
+		return
+	}
+	if w.mark != 0 && len(mask) == 4 {
+		keeps, flips := binary.NativeEndian.Uint32(mask), binary.NativeEndian.Uint32(flip)
+		c.regs[i].mark, c.regs[i].kept = w.mark&keeps, keeps&^flips
+	}
+	if bits, ok := ones(mask); ok && w.side != noSide && w.part == 0 && zero(flip) {
+		for k := i; k < min(i+(len(mask)+3)/4, len(c.regs)); k++ {
+			c.regs[k].side, c.regs[k].bits = w.side, bits
+		}
+	}
+}
+
+// ones counts the bits of a mask that has them all in front.
+func ones(mask []byte) (n int, ok bool) {
+	for n < 8*len(mask) && mask[n/8]&(0x80>>(n%8)) != 0 {
+		n++
+	}
+	rest := slices.Clone(mask[n/8:])
+	if len(rest) > 0 {
+		rest[0] &= 0xff >> (n % 8)
+	}
+	return n, zero(rest)
+}
+
 func (c *compiler) meta(f *fields) {
 	key := f.u32(unix.NFTA_META_KEY)
 	if f[unix.NFTA_META_SREG] != nil {
@@ -221,7 +253,10 @@ func (c *compiler) meta(f *fields) {
 		}
 		return
 	}
-	w := word{mark: key == metaMark, drawn: key == unix.NFT_META_PRANDOM || key == metaMark && c.drawsMark}
+	w := word{drawn: key == unix.NFT_META_PRANDOM}
+	if key == metaMark {
+		w.mark, w.kept, w.drawn = allBits, allBits, c.drawsMark != 0
+	}
 	switch key {
 	case metaOIFName:
 		w.field = fieldOIFName
@@ -251,8 +286,13 @@ func (c *compiler) object(f *fields) {
 	}
 }
 
+// mark sets the mark to what w holds.
 func (c *compiler) mark(w word) {
-	c.marks, c.drawsMark = true, c.drawsMark || w.drawn
+	set := ^w.kept
+	c.marks |= set
+	if w.drawn {
+		c.drawsMark |= set & w.draw.bits()
+	}
 }
 
 func (c *compiler) ct(f *fields) {
@@ -263,7 +303,11 @@ func (c *compiler) ct(f *fields) {
 		}
 		return
 	}
-	c.load("ct", f, unix.NFTA_CT_DREG, word{mark: key == ctMark})
+	w := word{}
+	if key == ctMark {
+		w.mark = allBits
+	}
+	c.load("ct", f, unix.NFTA_CT_DREG, w)
 }
 
 // payload knows the protocol byte of the IPv4 header, and next header of IPv6. Writing the source
@@ -285,6 +329,7 @@ func (c *compiler) payload(f *fields) {
 	if base == networkHeader && size == 1 && (offset == 9 && !six || offset == 6 && six) {
 		w.field = fieldProtocol
 	}
+	w.side, w.bits = c.address(base, offset, size)
 	w.text = describe("payload", f, unix.NFTA_PAYLOAD_DREG)
 	c.regs.set(f.u32(unix.NFTA_PAYLOAD_DREG), int(min(size, 64)+3)/4, w)
 }
@@ -323,39 +368,6 @@ func parseVerdict(b []byte) (branch, error) {
 		return branch{}, errors.New("a verdict without a code")
 	}
 	return branch{verdict: int32(f.u32(unix.NFTA_VERDICT_CODE)), chain: f.text(unix.NFTA_VERDICT_CHAIN)}, nil
-}
-
-// compare is a condition on a register.
-func (c *compiler) compare(f *fields) {
-	w := c.regs.get(f.u32(unix.NFTA_CMP_SREG))
-	op := f.u32(unix.NFTA_CMP_OP)
-	d, err := parseFields(f[unix.NFTA_CMP_DATA])
-	if err != nil {
-		c.passing("comparison that is cut off")
-		return
-	}
-	data := d[unix.NFTA_DATA_VALUE]
-	equal := op == cmpEq
-	if op <= cmpNeq && w.part == 0 && len(data) > 0 {
-		has := func(v byte) bool { return (data[0] == v) == equal }
-		switch w.field {
-		case fieldProtocol:
-			c.when(cond{flows: protocolsIn(has)})
-			return
-		case fieldFamily:
-			c.when(cond{flows: familiesIn(has)})
-			return
-		case fieldOIFName:
-			c.leaves([]out{{name: ifname(data)}}, !equal)
-			return
-		case fieldOIF:
-			if len(data) == 4 {
-				c.leaves([]out{{index: int(binary.NativeEndian.Uint32(data))}}, !equal)
-				return
-			}
-		}
-	}
-	c.when(cond{text: fmt.Sprintf("%s+%d %d %x", w.text, w.part, op, data), flows: allFlows, drawn: w.drawn, mark: w.mark})
 }
 
 // ifname reads a name as a comparison has it: without the zero byte at the end it stands for all that begin so.

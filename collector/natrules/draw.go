@@ -1,6 +1,9 @@
 package natrules
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+	"math/bits"
+)
 
 // draw is the numbers that numgen draws from: count of them from first on. network says that they stand in network
 // byte order. The zero value is of what else is drawn.
@@ -35,6 +38,14 @@ func (d draw) among(es []element) (drawn []element, all bool) {
 		}
 	}
 	return drawn, covered >= uint64(d.count)
+}
+
+// bits are those that differ between the numbers, or may.
+func (d draw) bits() uint32 {
+	if d.count == 0 {
+		return allBits
+	}
+	return uint32(1)<<bits.Len32(d.first+d.count-1) - 1
 }
 
 func (d draw) number(key []byte) uint32 {

@@ -226,29 +226,31 @@ func (n *nftables) chain(t tableKey, name string) (*chain, error) {
 	return c, nil
 }
 
-// drawsMarks reports whether a rule right in a base chain draws the mark of each new flow, as scripts for MAP-E do.
-func (n *nftables) drawsMarks() (bool, error) {
+// drawsMarks returns the bits of marks that a rule right in a base chain draws for each new flow, as scripts for MAP-E
+// do.
+func (n *nftables) drawsMarks() (bits uint32, err error) {
 	for _, b := range n.marking {
 		c, err := n.chain(b.table, b.name)
 		if err != nil {
-			return false, err
+			return 0, err
 		}
 		drawn, err := c.drawsMarks(func(name string) (*chain, error) { return n.chain(b.table, name) })
-		if drawn || err != nil {
-			return drawn, err
+		if err != nil {
+			return 0, err
 		}
+		bits |= drawn
 	}
-	return false, nil
+	return bits, nil
 }
 
-// drawsMarks reports whether a rule of c draws the mark of each new flow, or the chain that sets it. Only chains that
-// are drawn are read: those of kube-proxy, which has thousands, mark other flows.
-func (c *chain) drawsMarks(chains chainsOf) (bool, error) {
+// drawsMarks returns the bits of the mark that a rule of c draws for each new flow, or a chain that is drawn. No other
+// chains are read: those of kube-proxy, which has thousands, mark other flows.
+func (c *chain) drawsMarks(chains chainsOf) (bits uint32, err error) {
 	drawn := func(conds []cond) bool { return slices.ContainsFunc(conds, func(c cond) bool { return c.drawn }) }
 	for i := range c.steps {
 		s := &c.steps[i]
-		if s.marks && (s.drawsMark || drawn(s.conds)) {
-			return true, nil
+		if bits |= s.drawsMark; drawn(s.conds) {
+			bits |= s.marks
 		}
 		for k := range s.branches {
 			b := &s.branches[k]
@@ -257,14 +259,14 @@ func (c *chain) drawsMarks(chains chainsOf) (bool, error) {
 			}
 			to, err := chains(b.chain)
 			if err != nil {
-				return false, err
+				return 0, err
 			}
-			if slices.ContainsFunc(to.steps, func(s step) bool { return s.marks }) {
-				return true, nil
+			for n := range to.steps {
+				bits |= to.steps[n].marks
 			}
 		}
 	}
-	return false, nil
+	return bits, nil
 }
 
 // interrupted reports whether what was read is of a ruleset that changed meanwhile.

@@ -48,20 +48,19 @@ func (t *legacyTable) chain(name string) (*chain, error) {
 	return c, nil
 }
 
-// drawsMarks reports whether a rule right in a chain that the kernel enters draws the mark of each new flow.
-func (s *legacyState) drawsMarks() bool {
+// drawsMarks returns the bits of marks that a rule right in a chain that the kernel enters draws for each new flow.
+func (s *legacyState) drawsMarks() (bits uint32) {
 	for _, tables := range [][]legacyTable{s.tables, s.mangle} {
 		for i := range tables {
 			for hook := range numHooks {
 				if c := tables[i].chains[hookName(hook)]; c != nil {
-					if drawn, _ := c.drawsMarks(tables[i].chain); drawn {
-						return true
-					}
+					drawn, _ := c.drawsMarks(tables[i].chain) // a chain that is not there marks nothing
+					bits |= drawn
 				}
 			}
 		}
 	}
-	return false
+	return bits
 }
 
 // legacyFamily is what differs between iptables-legacy and ip6tables-legacy.

@@ -208,6 +208,16 @@ func (l *layout) header(c *compiler, e []byte) {
 	a := l.address
 	for i, inv := range []byte{invSrc, invDst} {
 		address, mask := e[i*a:(i+1)*a], e[(i+2)*a:(i+3)*a]
+		of := source + side(i)
+		if a == 16 {
+			of = source6 + side(i)
+		}
+		if n, ok := ones(mask); ok && n > 0 && inverse&inv == 0 {
+			if p, ok := prefixOf(address, n, a == 16); ok {
+				c.when(inPrefix(of, p))
+				continue
+			}
+		}
 		if !zero(mask) {
 			c.when(cond{text: fmt.Sprintf("address %d is %x of %x %v", i, address, mask, inverse&inv != 0), flows: allFlows})
 		}

@@ -56,7 +56,7 @@ func (c *compiler) hangsOn(reg uint32, key word, es []element) word {
 	}
 	i, ok := at(reg)
 	for k := i; ok && k < len(c.regs) && (k-i)*4 < longest; k++ {
-		key.drawn, key.mark = key.drawn || c.regs[k].drawn, key.mark || c.regs[k].mark
+		key.drawn, key.mark = key.drawn || c.regs[k].drawn, key.mark|c.regs[k].mark
 	}
 	return key
 }
@@ -109,6 +109,9 @@ func (c *compiler) member(name string, reg uint32, key word, not bool) {
 		if es, err := c.sets(name); err == nil {
 			text = strings.ReplaceAll(text, name, keysText(es))
 		}
+	}
+	if !not && len(known) > 1 {
+		c.key(name, reg)
 	}
 	if len(known) == 0 || not && len(known) > 1 {
 		c.when(cond{text: text, flows: allFlows, drawn: key.drawn, mark: key.mark})

@@ -7,6 +7,7 @@ import (
 	"hash/maphash"
 	"iter"
 	"maps"
+	"slices"
 
 	"golang.org/x/sys/unix"
 
@@ -103,12 +104,16 @@ func (c *cache) attempt(ctx context.Context, conn, route *nlraw.Conn) (done bool
 	if err != nil {
 		return false, err
 	}
-	if c.whole && before == c.generation && sum == c.addresses && !legacy.changed {
+	same := c.whole && before == c.generation && sum == c.addresses && !legacy.changed
+	if same && !c.last.bare {
 		return true, nil
 	}
 	links, err := linksOf(ctx, route, addrs)
 	if err != nil {
 		return false, err
+	}
+	if same && slices.EqualFunc(links, c.links, link.same) {
+		return true, nil
 	}
 	n := &nftables{
 		ctx: ctx, conn: conn, missing: before == noNFTables,
@@ -134,7 +139,7 @@ func (n *nftables) ruleset(links []link, legacy *legacyState) (s Ruleset, err er
 		return Ruleset{}, err
 	}
 	s.Read = true
-	w, stateless, err := n.walk(bases, legacy.tables, false)
+	w, stateless, err := n.walk(bases, legacy.tables, 0)
 	if err != nil {
 		return Ruleset{}, err
 	}
@@ -143,8 +148,8 @@ func (n *nftables) ruleset(links []link, legacy *legacyState) (s Ruleset, err er
 		if interrupted(err) {
 			return Ruleset{}, err
 		}
-		if drawn || legacy.drawsMarks() {
-			if w, stateless, err = n.walk(bases, legacy.tables, true); err != nil {
+		if drawn |= legacy.drawsMarks(); drawn != 0 {
+			if w, stateless, err = n.walk(bases, legacy.tables, drawn); err != nil {
 				return Ruleset{}, err
 			}
 		}
@@ -166,8 +171,8 @@ func (n *nftables) ruleset(links []link, legacy *legacyState) (s Ruleset, err er
 }
 
 // walk follows base chains: those of type nat, and those that can translate without conntrack alone. The nat table of
-// iptables-legacy runs among them, in its place. markDrawn says that marks are drawn before.
-func (n *nftables) walk(bases []baseChain, legacy []legacyTable, markDrawn bool) (nat, stateless *walker, err error) {
+// iptables-legacy runs among them, in its place. markDrawn are bits of marks that are drawn before.
+func (n *nftables) walk(bases []baseChain, legacy []legacyTable, markDrawn uint32) (nat, stateless *walker, err error) {
 	nat, stateless = newWalker(), newWalker()
 	nat.markDrawn = markDrawn
 	forget := func(c *chain) { c.seen = nil } // of a walk before
@@ -193,7 +198,7 @@ func (n *nftables) walk(bases []baseChain, legacy []legacyTable, markDrawn bool)
 		if b.nat {
 			w = nat
 		}
-		w.markDrawn = w.markDrawn || stateless.markDrawn
+		w.markDrawn |= stateless.markDrawn
 		w.base(b.name, ofFamily(b.table.family), func(name string) (*chain, error) { return n.chain(b.table, name) })
 		for _, err := range w.lost {
 			if interrupted(err) {

@@ -78,19 +78,19 @@ func (e *tailEdges) beyond(above *[tailBins + 1]float64, r float64) float64 {
 
 // pending is a forecast that waits for its horizon to pass.
 type pending struct {
-	due  int64               // second
-	mean [components]float32 // by component, at the horizon
-	mix  float32             // their weighted mean there
-	sd   float32
+	arrivals float64             // so far, for the regression of the rate
+	mean     [components]float32 // by component, at the horizon
+	mix      float32             // their weighted mean there
+	sd       float32
 	// top is the highest fill until then and topSD its standard deviation; topRecurring is the highest by what recurs,
 	// topRest by all other components together.
 	top, topSD, topRecurring, topRest float32
 	said                              float32 // probability
 	// highest fill seen since.
 	highest float32
-	// For the two regressions: rate and fill, less their long means, and the number of arrivals so far.
+	// For the two regressions: rate and fill, less their long means.
 	rate, rateMean, fill, fillMean float32
-	arrivals                       float64
+	due                            uint32 // second: it is 2106 before they are too many
 	// beyond: the port space was exhausted already, so the probability is not scored. hit: it was exhausted since.
 	// burst: a burst was expected until then.
 	beyond, hit, burst bool

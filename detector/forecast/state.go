@@ -17,7 +17,7 @@ import (
 // remember copies what o learned until now.
 func (o *Outlook) remember(now collector.Time) memory {
 	m := memory{
-		speeds: o.speeds, ended: o.ended, dispersion: o.dispersion,
+		speeds: o.speeds, late: o.times.late, ended: o.ended, dispersion: o.dispersion,
 		rateMean: o.rateMean, fillMean: o.fillMean,
 		since: cmp.Or(o.last, now.Seconds()) - o.began, rhythm: o.rhythm, learnt: o.learnt,
 	}
@@ -31,6 +31,7 @@ func (o *Outlook) remember(now collector.Time) memory {
 // recall gives a new outlook the memory of its port space.
 func (o *Outlook) recall(m *memory, now collector.Time) {
 	o.speeds, o.ended, o.learnt, o.rhythm = m.speeds, m.ended, m.learnt, m.rhythm
+	o.times.late = m.late
 	o.dispersion, o.rateMean, o.fillMean = m.dispersion, m.rateMean, m.fillMean
 	o.began = now.Seconds() - m.since
 	m.resume(o, Second(now))
@@ -176,6 +177,9 @@ func openState(state []byte) (*codec, error) {
 func (c *codec) memory(m *memory) {
 	for i := range m.speeds {
 		c.occurrence(&m.speeds[i])
+	}
+	for k := range m.late {
+		c.f32(&m.late[k])
 	}
 	for k := range m.ended {
 		c.within(0, most, &m.ended[k])

@@ -37,6 +37,9 @@ func (in *intake) take(n *netns, e *collector.Event, k *lookup) {
 		return
 	}
 	s := sighting{lookup: k, event: e, netns: n}
+	if !in.admit(&s) {
+		return
+	}
 	i := k.entry
 	if i == 0 || in.flows.table.at(i).key != k.key {
 		i = in.flows.table.find(k.key)

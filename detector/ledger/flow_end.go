@@ -210,6 +210,7 @@ func (fl *flows) endDump(n *netns, at collector.Time, announced bool) {
 		}
 		n.exact, n.lossAt = true, 0
 	}
+	n.passes.forget(n.dump)
 	if n.check.end(at, announced) {
 		n.exact = false
 	}

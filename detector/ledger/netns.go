@@ -36,6 +36,7 @@ type netns struct {
 	exact, repairs bool // repairs: the dump in progress began after the last overrun or gap
 	lost, resyncs  uint64
 	check          check
+	passes         passes
 	lossAt         collector.Time // of the first overrun or gap that no dump repaired, 0 if none
 	lastOpen       collector.Time // of the last event of a new flow
 	// other counts flows of other protocols: those of the last complete dump and those opened since. otherNow counts
