@@ -228,7 +228,7 @@ func fleetGateways(o rules.Options) []panel {
 	left := ofGateway(o, records.GatewayTime)
 	held, unseen := ofGateway(o, records.GatewayHeld), ofGateway(o, records.GatewayUnseen)
 	ceiling := " / " + on(o, gateway) + " group_left () " + ofGateway(o, records.GatewayPorts)
-	const gateways = " Pool, Node and Job do not narrow it: it is recorded by gateway."
+	const gateways = " Pool, Node and Job do not narrow it: it is recorded by gateway, every minute or two."
 	return []panel{
 		{
 			id: alerts.PanelFleetGateway, title: "Will a shared gateway run out?", unit: share, min: ptr(0), max: ptr(1),
