@@ -42,6 +42,8 @@ type Config struct {
 type Source struct {
 	cfg   Config
 	stats atomic.Pointer[Stats]
+	// resent is by namespace; Stalls owns it.
+	resent map[uint64]*resent
 
 	// What tests replace.
 	find  func() ([]netns.Netns, error)

@@ -61,7 +61,9 @@ func (p *publisher) publish(snap *detector.Snapshot) {
 	}
 	v.Causes.Here = append(v.Causes.Here, portsCause(p.owners.forwards(), v.Stalled, p.counters.last.Load())...)
 	p.history.Add(snap)
-	p.state.Store(&web.State{View: v, Ready: p.ready.Load(), Notices: p.notices.list(), Budgets: set.budgets})
+	p.state.Store(&web.State{
+		View: v, Ready: p.ready.Load(), Notices: p.notices.list(), Budgets: set.budgets, Cloud: set.cloud,
+	})
 }
 
 // age returns how old the current snapshot is.

@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/snatwatch/snatwatch/collector/conntrack"
 	"github.com/snatwatch/snatwatch/collector/limits"
@@ -73,6 +74,51 @@ func TestKernelEarlyDrop(t *testing.T) {
 			w.flush()
 			w.until("the ledger to be exact again", func() bool { return w.settled().Netns[0].Exact })
 			w.until("the reason to go", func() bool { return w.source.Stats().Gap == "" })
+		})
+	}
+}
+
+// A dump that comes so late that the kernel may have forgotten a flow since the one before makes the ledger inexact, and
+// exact again is what the next dump leaves; where events announce flows, and where the kernel remembers for longer, it
+// stays exact.
+func TestKernelLateDump(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name, remembers string // seconds
+		strategy        conntrack.Strategy
+		late            bool
+	}{
+		{"poll", "1", conntrack.Poll, true},
+		{"poll, remembered for longer", "600", conntrack.Poll, false},
+		{"events", "1", conntrack.Events, false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			ns := translated(t)
+			sysctl(t, ns, "netfilter/nf_conntrack_events", "1")
+			sysctl(t, ns, "netfilter/nf_conntrack_tcp_timeout_close", tt.remembers)
+			w := newWatch(t, ns, tt.strategy, provider(t))
+			w.settled()
+			w.settled() // the first dump may be of before the listener
+			before := w.madeInexact()
+			if before > 0 && !tt.late {
+				t.Errorf("the ledger was inexact %d times", before)
+			}
+			w.mu.Lock() // who takes what a dump shows holds it up
+			for from := w.now(); w.now().Sub(from) < 2*time.Second; {
+				time.Sleep(100 * time.Millisecond)
+			}
+			w.mu.Unlock()
+			if tt.late {
+				w.until("the ledger to be inexact", func() bool { return w.madeInexact() > before })
+				w.until("the ledger to be exact again", func() bool { return w.settled().Netns[0].Exact })
+				return
+			}
+			w.settled()
+			w.settled()
+			if n := w.madeInexact(); n != 0 {
+				t.Errorf("the ledger was inexact %d times", n)
+			}
 		})
 	}
 }

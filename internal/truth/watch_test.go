@@ -9,11 +9,13 @@ import (
 	"os/exec"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/mdlayher/netlink"
 	oracle "github.com/ti-mo/conntrack"
+	"golang.org/x/sys/unix"
 
 	"github.com/snatwatch/snatwatch/collector"
 	"github.com/snatwatch/snatwatch/collector/conntrack"
@@ -241,6 +243,29 @@ func (s *server) connect(ns *netns.Handle, n int) (pairs []pair) {
 		pairs = append(pairs, pair{c.(*net.TCPConn), <-s.accepted})
 	}
 	return pairs
+}
+
+// firstPort is the first of the ports that a test takes in turns.
+const firstPort = 20_000
+
+// dialFrom connects from an address that may be in TIME_WAIT; nil leaves it to the kernel.
+func dialFrom(from *net.TCPAddr, to netip.AddrPort) (*net.TCPConn, error) {
+	d := net.Dialer{}
+	if from != nil {
+		d.LocalAddr = from
+		d.Control = func(_, _ string, c syscall.RawConn) error {
+			var refused error
+			err := c.Control(func(fd uintptr) {
+				refused = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_REUSEADDR, 1)
+			})
+			return errors.Join(err, refused)
+		}
+	}
+	c, err := d.Dial("tcp4", to.String())
+	if err != nil {
+		return nil, err
+	}
+	return c.(*net.TCPConn), nil
 }
 
 // close ends p by FIN from both sides.
