@@ -81,8 +81,8 @@ func choose(want config.Source, e evidence) (choice, error) {
 	case e.broken != "":
 		return choice{
 			source: config.SourceSockets, why: "conntrack does not work",
-			notice: fmt.Sprintf("conntrack does not work, so only sockets are seen: %s; %s", e.broken, remedy),
-			unseen: fmt.Sprintf("conntrack must work: %s; %s", e.broken, remedy),
+			notice: fmt.Sprintf("conntrack does not work, so only sockets are seen: %s; %s", e.broken, elsewhere),
+			unseen: fmt.Sprintf("conntrack must work: %s; %s", e.broken, elsewhere),
 		}, nil
 	case want == config.SourceConntrack:
 		return choice{source: config.SourceConntrack, why: "asked for"}, nil
@@ -117,3 +117,8 @@ func timesText(c choice, l collector.Limits) string {
 const remedy = "to give it: setcap cap_net_admin+ep on the binary, AmbientCapabilities=CAP_NET_ADMIN in " +
 	"its systemd unit, " +
 	"or securityContext.capabilities.add: [NET_ADMIN] in its pod"
+
+// elsewhere says what helps where CAP_NET_ADMIN is there and conntrack cannot be read all the same.
+const elsewhere = "CAP_NET_ADMIN is there, so it is the kernel that does not show its table: load nf_conntrack_netlink, " +
+	"or run the agent outside the sandbox or user namespace that does not own this network namespace (gVisor has no such " +
+	"table)"

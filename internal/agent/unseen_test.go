@@ -27,13 +27,16 @@ func TestObserved(t *testing.T) {
 	}
 	for _, tt := range []struct {
 		name, remedy string
+		unruled      map[string]bool
 		budgets      []string
 		exact        []bool
 	}{
-		{"conntrack is read", "", []string{"masquerade", "cloud"}, []bool{true, true}},
-		{"conntrack is not read", "do this", []string{"cloud"}, []bool{false, true}},
+		{"conntrack is read", "", nil, []string{"masquerade", "cloud"}, []bool{true, true}},
+		{"conntrack is not read", "do this", nil, []string{"cloud"}, []bool{false, true}},
+		{"nothing translates", "", map[string]bool{"masquerade": true}, []string{"cloud"}, []bool{false, true}},
+		{"neither", "do this", map[string]bool{"other": true}, []string{"cloud"}, []bool{false, true}},
 	} {
-		out, notice := observed(snap, 1, []sourceStats{{others: 3}, {}}, tt.remedy)
+		out, notice := observed(snap, 1, []sourceStats{{others: 3}, {}}, tt.remedy, tt.unruled)
 		var budgets []string
 		for _, b := range out.Budgets {
 			budgets = append(budgets, b.Budget.Name)
@@ -44,7 +47,7 @@ func TestObserved(t *testing.T) {
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("%s: budgets, exact, others (-want +got)\n%s", tt.name, diff)
 		}
-		if !strings.HasSuffix(notice, tt.remedy) || (notice == "") != (tt.remedy == "") {
+		if !strings.HasSuffix(notice, tt.remedy) || (notice == "") != (tt.remedy == "" && tt.unruled == nil) {
 			t.Errorf("%s: notice %q", tt.name, notice)
 		}
 	}

@@ -96,7 +96,7 @@ func busyState() *State {
 			Kernel: []metrics.Kernel{{
 				Counters: collector.Counters{Netns: fixtureNetns, Entries: 230_000}, EntriesMax: 262_144, SecondsToFull: 380, Forecast: true,
 			}},
-			Causes:  metrics.Causes{Further: []string{metrics.CauseUnanswered, metrics.CauseRefused, metrics.CausePorts}}, Stalled: true,
+			Causes: metrics.Causes{Further: []string{metrics.CauseUnanswered, metrics.CauseRefused, metrics.CausePorts}}, Stalled: true,
 			Reload: metrics.Reload{OK: true, At: fixtureAt}, Build: metrics.Build{Version: "1.2.3", Revision: "abc", GoVersion: "go1.26"},
 		},
 	}
