@@ -3,14 +3,17 @@ package agent
 import (
 	"fmt"
 	"maps"
+	"net"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/snatwatch/snatwatch/collector"
 	"github.com/snatwatch/snatwatch/collector/cloud"
+	"github.com/snatwatch/snatwatch/collector/limits"
 	"github.com/snatwatch/snatwatch/collector/netns"
 	"github.com/snatwatch/snatwatch/detector"
 	"github.com/snatwatch/snatwatch/detector/budget"
@@ -114,6 +117,67 @@ func TestKernelBudgetWithoutRulesIsAbsent(t *testing.T) {
 	if diff := cmp.Diff([]string{"far", "nat"}, budgets); diff != "" || !exact || strings.Contains(notices, "left out") {
 		t.Errorf("a rule: exact %v, budgets (-want +got)\n%s\n%s", exact, diff, notices)
 	}
+}
+
+// When the last rule goes, packets of old flows leave untranslated and their entries stand for days: they hold no ports
+// any more. A gateway has no sockets that would tell.
+func TestKernelLastRuleFreesPorts(t *testing.T) {
+	t.Parallel()
+	const table = "table ip gateway { chain post { type nat hook postrouting priority 100; oifname s0 masquerade; }; }"
+	client, middle, far := kerneltest.Gateway(t, table)
+	ns := namespace{middle, fmt.Sprintf("/proc/self/fd/%d", middle.FD())}
+	a := newSourcesAgentAt(t, ns.path,
+		"budgets: [{name: far, model: linux, vips: [10.82.0.1], port_range: 1024-65535, destinations: {include: [10.0.0.0/8], exclude: []}}]\n")
+	var server net.Listener
+	if err := far.Do(func() (err error) { server, err = net.Listen("tcp4", "10.82.0.2:0"); return err }); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = server.Close() }()
+	const flows = 5
+	var open []net.Conn
+	connect := func() {
+		t.Helper()
+		err := client.Do(func() error {
+			c, err := net.Dial("tcp4", server.Addr().String())
+			open = append(open, c)
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	defer func() {
+		for _, c := range open {
+			_ = c.Close()
+		}
+	}()
+	wait := func(what string, ok func(s seen, shown int) bool) {
+		t.Helper()
+		for deadline := time.Now().Add(4 * time.Minute); ; time.Sleep(200 * time.Millisecond) {
+			if err := a.setup.lookAgain(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			if ok(a.seen(), len(a.publisher.state.Load().View.Snapshot.Budgets)) {
+				return
+			}
+			if time.Now().After(deadline) {
+				t.Fatalf("waited in vain: %s: %+v, notices %q", what, a.seen(), a.notices.list())
+			}
+		}
+	}
+	wait("conntrack is read", func(s seen, _ int) bool { return s.Source == "conntrack" && s.Exact })
+	for range flows {
+		connect()
+	}
+	wait("flows hold ports", func(s seen, _ int) bool { return s.Live == flows && s.Exact })
+	ns.nft(t, "delete table ip gateway")
+	wait("the budget is left out", func(s seen, shown int) bool { return shown == 0 && !s.Exact })
+	if l, err := limits.Of(middle); err != nil || l.Entries < flows {
+		t.Errorf("%d entries, %v: the kernel's own are gone too", l.Entries, err)
+	}
+	ns.nft(t, table)
+	connect()
+	wait("ports count again", func(s seen, shown int) bool { return shown == 1 && s.Live > 0 && s.Exact })
 }
 
 // namespace is one of a test's own, with the path that a config names it by.
