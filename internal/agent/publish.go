@@ -41,6 +41,7 @@ func (p *publisher) publish(snap *detector.Snapshot) {
 	stats := p.sensors.stats()
 	snap, unseen := observed(snap, p.outer.Inode(), stats, p.sensors.remedy(), p.unruled.look(snap, set.ruleless))
 	p.notices.set("unseen budgets", unseen)
+	p.notices.set("local ports", localPortsText(snap))
 	p.notices.set("ledger check", p.checks.look(snap))
 	v := &metrics.View{
 		Snapshot: snap, At: time.Now().Add(-p.now().Sub(snap.At)), Outer: []uint64{p.outer.Inode()},

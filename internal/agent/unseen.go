@@ -75,3 +75,24 @@ func directionText(st *sockdiag.Stats) string {
 	return fmt.Sprintf("%d connections from before the start may have been opened by either side, as nothing listens on "+
 		"their port: they are not counted until that is known, in TIME_WAIT not at all", n)
 }
+
+// localPortsText says which range of local ports is used up by all destinations together while each alone holds few;
+// empty if none is. The figures are in steps of five percent: each change is logged.
+func localPortsText(s *detector.Snapshot) string {
+	var texts []string
+	for i := range s.Budgets {
+		b := &s.Budgets[i]
+		for j := range b.Protocols {
+			p := &b.Protocols[j]
+			ports := p.Terms.Ports
+			if !b.Budget.Local || ports == 0 || p.PortsInUse*10 < ports*9 || p.Busiest*2 > ports {
+				continue
+			}
+			texts = append(texts, fmt.Sprintf("budget %s: %d %% of its %d local ports are in use towards all destinations "+
+				"together, though the busiest holds less than %d %%: a socket that is bound before it connects finds none; set "+
+				"IP_BIND_ADDRESS_NO_PORT before bind, or widen net.ipv4.ip_local_port_range", b.Budget.Name,
+				min(100, 100*p.PortsInUse/ports/5*5), ports, 100*p.Busiest/ports/5*5+5))
+		}
+	}
+	return strings.Join(texts, "; ")
+}

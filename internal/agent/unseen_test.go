@@ -116,3 +116,27 @@ func TestDirectionText(t *testing.T) {
 		t.Errorf("of none: %q", got)
 	}
 }
+
+// A range that is used up by all destinations together is named with its figures.
+func TestLocalPortsText(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		inUse, busiest int
+		want           string
+	}{
+		{100, 2, "budget own: 100 % of its 100 local ports are in use towards all destinations together, though the busiest holds less than 5 %"},
+		{93, 12, "90 % of its 100 local ports are in use towards all destinations together, though the busiest holds less than 15 %"},
+		{89, 2, ""},
+		{100, 60, ""}, // that is what the budget itself says
+	} {
+		got := localPortsText(&detector.Snapshot{Budgets: []detector.BudgetSnapshot{{
+			Budget: &budget.Budget{Name: "own", Local: true},
+			Protocols: []detector.AccountSnapshot{{
+				Terms: budget.Terms{Ports: 100}, PortsInUse: tt.inUse, Busiest: tt.busiest,
+			}},
+		}}})
+		if !strings.Contains(got, tt.want) || (got == "") != (tt.want == "") {
+			t.Errorf("%d in use, busiest %d: %q, want %q", tt.inUse, tt.busiest, got, tt.want)
+		}
+	}
+}
