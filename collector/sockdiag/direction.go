@@ -42,8 +42,8 @@ func (t *tcpInfo) direction(state uint8) direction {
 }
 
 // unsure are the local TCP ports of a namespace whose connections either side may have opened: they were there before
-// the first dump and nothing listens there now, and a server that went leaves the connections that it accepted. They are
-// no flows until a dump tells. Nil where the direction of all connections is known.
+// the first dump and nothing listens there now, and a server that went leaves the connections that it accepted. They
+// are no flows until a dump tells. Nil where the direction of all connections is known.
 type unsure struct {
 	first bool // no dump was complete yet: all ports are unsure
 	ports map[uint16]bool

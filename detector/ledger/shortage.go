@@ -160,7 +160,8 @@ func (sh *shortage) contradiction(i uint32) (bool, string) {
 			found = s
 		}
 	}
-	to, full := "", 0
+	var to string
+	full := 0
 	switch none, there := sh.nowhere[2*i]; {
 	case found != nil:
 		to, full = found.destination.String(), int(found.full)

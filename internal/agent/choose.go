@@ -120,5 +120,5 @@ const remedy = "to give it: setcap cap_net_admin+ep on the binary, AmbientCapabi
 
 // elsewhere says what helps where CAP_NET_ADMIN is there and conntrack cannot be read all the same.
 const elsewhere = "CAP_NET_ADMIN is there, so it is the kernel that does not show its table: load nf_conntrack_netlink, " +
-	"or run the agent outside the sandbox or user namespace that does not own this network namespace (gVisor has no such " +
-	"table)"
+	"or run the agent outside the sandbox or user namespace that does not own this network namespace (gVisor has no " +
+	"such table)"

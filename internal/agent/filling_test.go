@@ -30,7 +30,7 @@ func TestFilling(t *testing.T) {
 		{"100 a second, not evenly", 24, func(i int) int { return 50_000 + 500*i + 800*(i%2) }, 350, 410, true},
 		{"at rest for long, then 1000 a second for a minute", 60, func(i int) int { return 10_000 + 5000*max(0, i-47) }, 25, 60, true},
 		{"not within an hour", 24, func(i int) int { return 50_000 + i }, math.Inf(1), math.Inf(1), true},
-		{"full", 24, func(i int) int { return 100_000 }, 0, 0, true},
+		{"full", 24, func(int) int { return 100_000 }, 0, 0, true},
 	} {
 		var f filling
 		for i := range tt.looks {
