@@ -40,6 +40,7 @@ type simulated struct {
 	index                                                int
 	cluster, instance, pool, budget, model, scope, share string
 	ports                                                float64
+	behind                                               int // nodes of the cluster behind its gateway
 	state                                                state
 	down                                                 bool
 }
@@ -67,6 +68,11 @@ func (f *fleet) node(i int) *simulated {
 		n.state = map[int]state{0: saturated, 2: soon, 4: later, 5: relieved}[i%20]
 	}
 	n.pool = name
+	for j := n.index % 2; j < f.nodes; j += 2 {
+		if k := j / 2 % 10; k >= 6 && k < 9 && j%97 != 13 {
+			n.behind++
+		}
+	}
 	n.instance = fmt.Sprintf("%s-%02d:9959", name, i/2)
 	switch i {
 	case 4:
@@ -106,8 +112,8 @@ func (n *simulated) fill(before float64) (fill, rise float64) {
 		}
 	default:
 		fill = 0.15 + 0.4*math.Mod(float64(n.index)*0.618, 1) + wave
-		if n.pool == "batch" {
-			fill = 0.002
+		if n.pool == "batch" { // its part of what its gateway has
+			fill = gatewayFill(n.cluster, before) / float64(n.behind)
 		}
 	}
 	return min(fill, 1), rise

@@ -158,7 +158,7 @@ func (r *runner) poll(ctx context.Context) error {
 			}
 		default:
 			err := r.reader.dump(ctx, sp)
-			sp.quiet = err == nil && r.reader.tally.Flows == 0
+			sp.quiet = err == nil && r.reader.tally.Flows+r.reader.tally.Unsure == 0
 			if err != nil {
 				if fatal := r.fatal(ctx); fatal != nil {
 					return fatal

@@ -177,7 +177,7 @@ func (o tick) keep(h int, now, held float64, p pending, i int, w *workspace) {
 		if l.waiting[j].due != 0 {
 			continue
 		}
-		p.due = int64(now) + u
+		p.due = uint32(int64(now) + u)
 		for k := range p.mean {
 			p.mean[k] = float32(w.course.mean[k][i])
 		}

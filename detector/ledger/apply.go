@@ -40,11 +40,13 @@ func (l *Ledger) apply(e *collector.Event, k *lookup) {
 	case collector.Begin:
 		n.beginDump(e.At)
 	case collector.End:
-		l.flows.endDump(n, e.At)
+		l.flows.endDump(n, e.At, e.Announced)
 	case collector.Abort:
 		n.dumping = false
 	case collector.Overrun:
 		n.overrun(e.At)
+	case collector.Gap:
+		n.gap(e.At)
 	case collector.NoPort:
 		l.shortage.note(n, e)
 	case collector.Seen, collector.Opened, collector.Closed:

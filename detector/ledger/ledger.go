@@ -185,6 +185,7 @@ func (l *Ledger) Advance(now collector.Time) {
 		return
 	}
 	l.spaces.forgetEmpty()
+	l.namespaces.settle(now)
 	l.namespaces.forget(now)
 	l.shortage.settle()
 	l.forecasts.make()

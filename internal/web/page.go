@@ -41,6 +41,7 @@ type pageData struct {
 	CPU      bool
 	Starting bool
 	Sources  []pageSource
+	Cloud    *Cloud
 	Notices  []string
 	Chains   []pageChain
 	Budgets  []pageBudget
@@ -132,7 +133,7 @@ func parsePage() (*template.Template, error) { return template.New("page").Parse
 func (s *Server) newPageData(st *State, age time.Duration) pageData {
 	v := st.View
 	out := pageData{
-		Version: v.Build.Version, Sources: pageSources(v), Notices: st.Notices, CPU: v.CPUExceeded,
+		Version: v.Build.Version, Sources: pageSources(v), Cloud: st.Cloud, Notices: st.Notices, CPU: v.CPUExceeded,
 		Level: levelWarn, Verdict: "Waiting for the first dump", Starting: !st.Ready,
 	}
 	snap := v.Snapshot

@@ -32,6 +32,14 @@ func TestPageIsBounded(t *testing.T) {
 	}
 }
 
+func TestPageNamesTheCloud(t *testing.T) {
+	t.Parallel()
+	body := get(t, newTestServer(t, busyState()).Handler(), "/")
+	if want := "<b>azure</b>, region westeurope, instance web_3"; !strings.Contains(body, want) {
+		t.Errorf("the page does not say %q", want)
+	}
+}
+
 // An agent that reads the sockets of a thousand network namespaces says so in one line, and the page stays small where
 // every one of them has a reason of its own.
 func TestPageOfManySources(t *testing.T) {
