@@ -12,6 +12,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -42,6 +43,9 @@ type Config struct {
 type Source struct {
 	cfg   Config
 	stats atomic.Pointer[Stats]
+
+	mu       sync.Mutex          // guards counters
+	counters map[uint64]*counter // of the namespaces at the last look for stalls, by inode number
 
 	// What tests replace.
 	find  func() ([]netns.Netns, error)
@@ -193,6 +197,9 @@ func (r *runner) drain(ctx context.Context) error {
 	}
 	r.drained = now
 	for _, sp := range r.spaces {
+		if sp.quiet && !sp.stats.Destroyed.SmallBuffer && now.Sub(sp.drained) < drainQuiet {
+			continue
+		}
 		if err := r.reader.drain(ctx, sp); err != nil {
 			if fatal := r.fatal(ctx); fatal != nil {
 				return fatal
