@@ -97,7 +97,7 @@ func tree(t testing.TB) string {
 	defer func() { _ = f.Close() }()
 	mounts := unifiedMounts(f)
 	if len(mounts) == 0 {
-		t.Skip("no cgroup v2 tree")
+		kerneltest.Cannot(t, "no cgroup v2 tree is mounted")
 	}
 	return mounts[0]
 }
@@ -107,7 +107,7 @@ func treeV1(t testing.TB) string {
 	t.Helper()
 	dir := t.TempDir()
 	if err := unix.Mount("none", dir, "cgroup", 0, fmt.Sprintf("none,name=snatwatch-test-%d", os.Getpid())); err != nil {
-		t.Skipf("no cgroup v1: %v", err)
+		kerneltest.Lacks(t, "cgroup-v1", err)
 	}
 	t.Cleanup(func() { _ = unix.Unmount(dir, unix.MNT_DETACH) })
 	return dir

@@ -54,7 +54,7 @@ func (h *host) floor(b *testing.B, buf []byte) {
 		b.Fatal(err)
 	}
 	defer func() { _ = unix.Close(fd) }()
-	m := requestTCP(statesFlows, nil)
+	m := requestTCP(statesFlows, 0, nil)
 	m.Header.Flags = netlink.Request | netlink.Dump
 	m.Header.Length = uint32(unix.NLMSG_HDRLEN + len(m.Data))
 	req, err := m.MarshalBinary()
@@ -101,10 +101,7 @@ func BenchmarkDump(b *testing.B) {
 			sp := &space{ns: netns.Netns{Inode: h.ns.Inode()}}
 			h.dial(sp)
 			defer sp.close()
-			ss, err := exec.LookPath("ss")
-			if err != nil {
-				b.Skip(err)
-			}
+			ss := kerneltest.Program(b, "ss", "iproute2")
 			buf := make([]byte, nlraw.BufferSize)
 			var ours, floor, peer []float64
 			per := func(who int, f func()) float64 {
@@ -191,7 +188,7 @@ func BenchmarkDecode(b *testing.B) {
 			m := nlraw.Message{Data: captured(b, kernels(b)[0], name)}
 			b.ReportAllocs()
 			for b.Loop() {
-				if err := r.flow(b.Context(), m, 1, collector.TCP); err != nil {
+				if err := r.flow(b.Context(), m, &space{ns: netns.Netns{Inode: 1}}, collector.TCP); err != nil {
 					b.Fatal(err)
 				}
 			}

@@ -111,7 +111,8 @@ func (r *reader) closed(ctx context.Context, sp *space, msg []byte) error {
 	// addresses, but not that it was connected.
 	disconnected := !whole && g.protocol == collector.TCP && g.info.known && g.info.connected
 	switch {
-	case !whole && !disconnected, whole && !g.leavesMachine(), g.remote.Addr().IsLoopback(), heard.has(g.local.Port()):
+	case !whole && !disconnected, whole && !g.leavesMachine(), g.remote.Addr().IsLoopback(), heard.has(g.local.Port()),
+		g.protocol == collector.TCP && sp.unsure.has(g.local.Port()):
 		stats.Others++
 		return nil
 	}

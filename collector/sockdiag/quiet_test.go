@@ -128,27 +128,6 @@ func TestKernelQuietNamespace(t *testing.T) {
 	}
 }
 
-// The kernel is asked for stalled flows of the namespaces alone that have a TCP socket, whatever its state.
-func TestKernelStallsLeaveIdleNamespacesAlone(t *testing.T) {
-	t.Parallel()
-	idle, listening, connecting := newHost(t), newHost(t), newHost(t)
-	listening.listen("10.77.0.1:8080", 1)
-	kerneltest.Uplink(t, connecting.ns, "u0", "10.1.0.1/24")
-	connecting.connect(connecting.socket(syscall.SOCK_STREAM|syscall.SOCK_NONBLOCK, "10.1.0.1:4000"), "10.1.0.77:8080")
-	s := pollerOf(t, nil, idle.ns, listening.ns, connecting.ns).source
-	asked := map[uint64]bool{}
-	s.dial = func(n netns.Netns) (*nlraw.Conn, error) {
-		asked[n.Inode] = true
-		return dial(n)
-	}
-	if _, err := s.Stalls(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	if asked[idle.ns.Inode()] || !asked[connecting.ns.Inode()] {
-		t.Errorf("asked: %v; idle is %d, connecting %d", asked, idle.ns.Inode(), connecting.ns.Inode())
-	}
-}
-
 // What 200 namespaces of idle pods cost: a poll and what comes until the next, of a core.
 func BenchmarkIdleNamespaces(b *testing.B) {
 	var hosts []*netns.Handle

@@ -12,7 +12,6 @@ import (
 	"context"
 	"errors"
 	"slices"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -43,9 +42,8 @@ type Config struct {
 type Source struct {
 	cfg   Config
 	stats atomic.Pointer[Stats]
-
-	mu       sync.Mutex          // guards counters
-	counters map[uint64]*counter // of the namespaces at the last look for stalls, by inode number
+	// resent is by namespace; Stalls owns it.
+	resent map[uint64]*resent
 
 	// What tests replace.
 	find  func() ([]netns.Netns, error)
@@ -162,7 +160,7 @@ func (r *runner) poll(ctx context.Context) error {
 			}
 		default:
 			err := r.reader.dump(ctx, sp)
-			sp.quiet = err == nil && r.reader.tally.Flows == 0
+			sp.quiet = err == nil && r.reader.tally.Flows+r.reader.tally.Unsure == 0
 			if err != nil {
 				if fatal := r.fatal(ctx); fatal != nil {
 					return fatal
