@@ -14,6 +14,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -216,14 +217,14 @@ func TestKernelOwnersOfTheIncident(t *testing.T) {
 	fetcher := inContainer(t, image, "fetcher", l.Node(1), to.String(), "300", "100")
 	batch := onHost(t, program, l.Router(), to.String(), "20", "0")
 	want := map[string]int{checkout.owner: 612, fetcher.owner: 300, batch.owner: 20}
-	a.eventually("the containers have replaced their flows", func() bool {
+	a.within(3*time.Minute, "the containers have replaced their flows", func() bool {
 		return checkout.settled(t, 612, 812) && fetcher.settled(t, 300, 400) && batch.settled(t, 20, 20)
 	})
 	var held int
 	var got map[string]int
 	holds := func(all int) {
 		t.Helper()
-		a.eventually(fmt.Sprintf("%d ports are held as their owners say", all), func() bool {
+		a.within(3*time.Minute, fmt.Sprintf("%d ports are held as their owners say", all), func() bool {
 			held, got = a.heldBy()
 			return held == all && cmp.Equal(want, got)
 		})
@@ -232,7 +233,7 @@ func TestKernelOwnersOfTheIncident(t *testing.T) {
 
 	more := onHost(t, program, l.Router(), to.String(), "142", "0")
 	want[batch.owner] = 112
-	a.eventually("the process takes the ports that are left", func() bool { return more.settled(t, 92, 92) })
+	a.within(3*time.Minute, "the process takes the ports that are left", func() bool { return more.settled(t, 92, 92) })
 	holds(1024)
 	for owner, n := range map[string]int{checkout.owner: 812, fetcher.owner: 400, batch.owner: 112} {
 		kind, name, _ := strings.Cut(owner, " ")
@@ -262,20 +263,20 @@ func TestKernelOwnersOfTheIncident(t *testing.T) {
 			t.Errorf("%v\n%s", err, out)
 		}
 	}
-	a.eventually("the Node board shows all three", func() bool { return cmp.Equal(want, w.holdersPanel(t)) })
+	a.within(3*time.Minute, "the Node board shows all three", func() bool { return cmp.Equal(want, w.holdersPanel(t)) })
 
 	// The page was delivered once the ceiling was passed; by then the process may not have had all of its ports.
 	names := func(ports string) *regexp.Regexp {
 		return regexp.MustCompile(fmt.Sprintf(`%s\D* 612\b.*%s\D* 300\b.*%s\D* %s\b`, label(checkout), label(fetcher), label(batch), ports))
 	}
-	a.eventually("the page is delivered", func() bool { return len(w.pages.All()) > 0 })
+	a.within(3*time.Minute, "the page is delivered", func() bool { return len(w.pages.All()) > 0 })
 	if text := w.pages.All()[0]; !names(`\d{2,3}`).MatchString(text) {
 		t.Errorf("the page that was delivered does not name all three:\n%s", text)
 	} else {
 		t.Logf("delivered: %s", text)
 	}
 	var text string
-	a.eventually("the alert's text has the numbers of now", func() bool {
+	a.within(3*time.Minute, "the alert's text has the numbers of now", func() bool {
 		text = w.text(t)
 		return names("112").MatchString(text)
 	})

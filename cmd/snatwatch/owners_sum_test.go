@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -138,7 +139,7 @@ func TestKernelOwnersAddUp(t *testing.T) {
 	}
 	space := fmt.Sprintf(`budget="lab",destination="%s",gateway="",protocol="tcp",vip=""`, to[0])
 	var got scrapedOwners
-	a.eventually("the largest clients have what they opened", func() bool {
+	a.within(3*time.Minute, "the largest clients have what they opened", func() bool {
 		got = scrapeOwners(t, a)
 		got.check(t)
 		largest := map[string]int{}

@@ -80,7 +80,7 @@ func inCgroup(t *testing.T, path ...string) *syscall.SysProcAttr {
 		root += "/unified"
 	}
 	if unix.Statfs(root, &fs) != nil || fs.Type != unix.CGROUP2_SUPER_MAGIC {
-		t.Skip("no cgroup v2 tree")
+		kerneltest.Cannot(t, "no cgroup v2 tree is mounted")
 	}
 	dir := root
 	for _, name := range append([]string{fmt.Sprintf("snatwatch-test-%d", kerneltest.Unique())}, path...) {

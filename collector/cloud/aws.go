@@ -2,6 +2,7 @@ package cloud
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -38,14 +39,14 @@ func (c Client) aws(ctx context.Context) (Metadata, error) {
 	ask := func(path string) question {
 		return question{path: path, headers: map[string]string{"X-aws-ec2-metadata-token": string(token)}}
 	}
-	var a awsAnswer
-	if err := c.json(ctx, ask(awsIdentity), &a); err != nil {
+	document, err := c.get(ctx, ask(awsIdentity))
+	var m Metadata
+	if err == nil {
+		m, err = parseIdentity(document)
+	}
+	if err != nil {
 		return Metadata{}, fmt.Errorf("aws instance identity: %w", err)
 	}
-	if a.Instance == "" { // JSON, but of something else
-		return Metadata{}, errNotFound
-	}
-	m := Metadata{Provider: "aws", Region: a.Region, Zone: a.Zone, Instance: a.Instance}
 	text := func(path string) (string, error) {
 		body, err := c.get(ctx, ask(path))
 		if errors.Is(err, errNotFound) { // the instance has no such thing
@@ -77,4 +78,17 @@ func (c Client) aws(ctx context.Context) (Metadata, error) {
 		return m, fmt.Errorf("aws interface metadata: %w", err)
 	}
 	return m, nil
+}
+
+// parseIdentity reads the instance's identity document. The error is errNotJSON where it is of another shape,
+// errNotFound where it names no instance.
+func parseIdentity(document []byte) (Metadata, error) {
+	var a awsAnswer
+	if err := json.Unmarshal(document, &a); err != nil {
+		return Metadata{}, fmt.Errorf("%w: %w", errNotJSON, err)
+	}
+	if a.Instance == "" { // JSON, but of something else
+		return Metadata{}, errNotFound
+	}
+	return Metadata{Provider: "aws", Region: a.Region, Zone: a.Zone, Instance: a.Instance}, nil
 }

@@ -2,6 +2,7 @@ package cloud
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -21,27 +22,53 @@ func ofAzure(path string) question {
 
 // azure asks Azure's service; the Metadata are empty where another one answers.
 func (c Client) azure(ctx context.Context) (Metadata, error) {
-	var instance instanceAnswer
-	if err := c.json(ctx, ofAzure(azureInstance), &instance); err != nil {
+	document, err := c.get(ctx, ofAzure(azureInstance))
+	var m Metadata
+	if err == nil {
+		m, err = parseInstance(document)
+	}
+	if err != nil {
 		return Metadata{}, fmt.Errorf("azure instance metadata: %w", err)
 	}
-	if instance.Compute == nil { // JSON, but of something else
-		return Metadata{}, errNotFound
-	}
-	m := Metadata{
-		Provider: "azure", Region: instance.Compute.Location, Zone: instance.Compute.Zone, Instance: instance.Compute.Name,
-		PublicIPs: instance.publicIPs(),
-	}
-	var lb lbAnswer
-	switch err := c.json(ctx, ofAzure(azureLB), &lb); {
-	case errors.Is(err, errNotFound): // no load balancer, or one of the Basic SKU
+	document, err = c.get(ctx, ofAzure(azureLB))
+	if errors.Is(err, errNotFound) { // no load balancer, or one of the Basic SKU
 		return m, nil
-	case err != nil:
+	}
+	var own []netip.Addr
+	if err == nil {
+		m.VIPs, own, err = parseLB(document)
+	}
+	if err != nil {
 		return m, fmt.Errorf("azure load balancer metadata: %w", err)
 	}
-	m.VIPs = distinct(nil, lb.LoadBalancer.OutboundRules)
-	m.PublicIPs = distinct(m.PublicIPs, lb.LoadBalancer.PublicIPAddresses)
+	m.PublicIPs = merged(m.PublicIPs, own)
 	return m, nil
+}
+
+// parseInstance reads the instance's document. The error is errNotJSON where it is of another shape, errNotFound where
+// it tells of no virtual machine.
+func parseInstance(document []byte) (Metadata, error) {
+	var a instanceAnswer
+	if err := json.Unmarshal(document, &a); err != nil {
+		return Metadata{}, fmt.Errorf("%w: %w", errNotJSON, err)
+	}
+	if a.Compute == nil { // JSON, but of something else
+		return Metadata{}, errNotFound
+	}
+	return Metadata{
+		Provider: "azure", Region: a.Compute.Location, Zone: a.Compute.Zone, Instance: a.Compute.Name,
+		PublicIPs: a.publicIPs(),
+	}, nil
+}
+
+// parseLB reads the load balancer's document and returns the VIPs of its outbound rules and the public addresses of the
+// instance. The error is errNotJSON where the document is of another shape.
+func parseLB(document []byte) (vips, public []netip.Addr, err error) {
+	var a lbAnswer
+	if err := json.Unmarshal(document, &a); err != nil {
+		return nil, nil, fmt.Errorf("%w: %w", errNotJSON, err)
+	}
+	return distinct(nil, a.LoadBalancer.OutboundRules), distinct(nil, a.LoadBalancer.PublicIPAddresses), nil
 }
 
 type instanceAnswer struct {
@@ -85,11 +112,18 @@ type frontend struct {
 // distinct adds the IPv4 addresses, each once and in order. Other texts, such as an
 // empty one or an IPv6 frontend, add nothing.
 func distinct(have []netip.Addr, fs []frontend) []netip.Addr {
+	var more []netip.Addr
 	for _, f := range fs {
-		if a, err := netip.ParseAddr(f.Address); err == nil && a.Is4() && !slices.Contains(have, a) {
-			have = append(have, a)
+		if a, err := netip.ParseAddr(f.Address); err == nil && a.Is4() {
+			more = append(more, a)
 		}
 	}
-	slices.SortFunc(have, netip.Addr.Compare)
-	return have
+	return merged(have, more)
+}
+
+// merged returns the addresses of both lists, each once and in order.
+func merged(a, b []netip.Addr) []netip.Addr {
+	all := slices.Concat(a, b)
+	slices.SortFunc(all, netip.Addr.Compare)
+	return slices.Compact(all)
 }

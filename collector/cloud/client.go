@@ -2,7 +2,6 @@ package cloud
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -73,18 +72,6 @@ type question struct {
 	headers map[string]string
 	// flavor is what the answer must have as its Metadata-Flavor, empty for whatever it has.
 	flavor string
-}
-
-// json asks for one document.
-func (c Client) json(ctx context.Context, q question, into any) error {
-	body, err := c.get(ctx, q)
-	if err != nil {
-		return err
-	}
-	if err := json.Unmarshal(body, into); err != nil {
-		return fmt.Errorf("%w: %w", errNotJSON, err)
-	}
-	return nil
 }
 
 // get asks and tries again while the service is busy.

@@ -2,6 +2,7 @@ package cloud
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"net/netip"
 	"path"
@@ -26,12 +27,24 @@ type googleAnswer struct {
 
 // google asks Compute Engine's service, which takes only who knows its name and signs its answers with it.
 func (c Client) google(ctx context.Context) (Metadata, error) {
-	var a googleAnswer
-	err := c.json(ctx, question{
+	document, err := c.get(ctx, question{
 		path: googleInstance, headers: map[string]string{"Metadata-Flavor": "Google"}, flavor: "Google",
-	}, &a)
+	})
+	var m Metadata
+	if err == nil {
+		m, err = parseGoogle(document)
+	}
 	if err != nil {
 		return Metadata{}, fmt.Errorf("google instance metadata: %w", err)
+	}
+	return m, nil
+}
+
+// parseGoogle reads the instance's document. The error is errNotJSON where it is of another shape.
+func parseGoogle(document []byte) (Metadata, error) {
+	var a googleAnswer
+	if err := json.Unmarshal(document, &a); err != nil {
+		return Metadata{}, fmt.Errorf("%w: %w", errNotJSON, err)
 	}
 	m := Metadata{Provider: "google", Zone: path.Base(a.Zone), Instance: a.Name}
 	if a.Zone == "" {

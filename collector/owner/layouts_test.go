@@ -31,6 +31,9 @@ import (
 const openEnv = "OWNER_TEST_OPEN"
 
 func TestMain(m *testing.M) {
+	if kerneltest.Hold() {
+		return
+	}
 	if job := os.Getenv(openEnv); job != "" {
 		if err := open(job); err != nil {
 			fmt.Println(err)
@@ -94,7 +97,7 @@ func tree(t testing.TB) string {
 	defer func() { _ = f.Close() }()
 	mounts := unifiedMounts(f)
 	if len(mounts) == 0 {
-		t.Skip("no cgroup v2 tree")
+		kerneltest.Cannot(t, "no cgroup v2 tree is mounted")
 	}
 	return mounts[0]
 }
@@ -104,7 +107,7 @@ func treeV1(t testing.TB) string {
 	t.Helper()
 	dir := t.TempDir()
 	if err := unix.Mount("none", dir, "cgroup", 0, fmt.Sprintf("none,name=snatwatch-test-%d", os.Getpid())); err != nil {
-		t.Skipf("no cgroup v1: %v", err)
+		kerneltest.Lacks(t, "cgroup-v1", err)
 	}
 	t.Cleanup(func() { _ = unix.Unmount(dir, unix.MNT_DETACH) })
 	return dir

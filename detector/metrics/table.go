@@ -105,7 +105,7 @@ func Metrics() []Metric {
 		{LedgerFlows, Gauge, netns, "Flows in the ledger, ended ones that still cool down included."},
 		{OtherProtocols, Gauge, netns, "Flows that are neither TCP nor UDP; they hold no port of a budget."},
 		{EventsLost, Counter, netns, "Overruns: times the kernel dropped events. Each hides an unknown number."},
-		{LedgerMismatches, Counter, netns, "Flows that a complete dump showed live and the ledger did not have as live: the ledger's check of itself."},
+		{LedgerMismatches, Counter, netns, "Flows that a complete dump showed and the ledger did not have, or had in another state, and flows that no event told of: the ledger's check of itself."},
 		{Resyncs, Counter, netns, "Complete dumps that made the ledger exact again after an overrun."},
 		{DecodeErrors, Counter, source, "Kernel messages that could not be decoded and were skipped."},
 		{DumpSeconds, Gauge, source, "How long the last complete dump took."},

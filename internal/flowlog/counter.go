@@ -114,6 +114,9 @@ func (c *Counter) count(r *Row, hash uint64) {
 		s.opened++
 		c.opened++
 		c.listed++
+		if r.Reason != collector.ReasonUnknown && terms.CoolDown[r.Reason] == 0 {
+			return // it has ended, and its port is free
+		}
 		s.held++
 		s.Most = max(s.Most, s.held)
 		return

@@ -10,8 +10,8 @@ import (
 	"github.com/snatwatch/snatwatch/rules/query"
 )
 
-// forecastMiscalibrated: a Brier score above 0.25 is worse than always saying one half. Bursts that come again and again
-// without a warning raise it under a budget that is right: the ticket tells that cause from a wrong config.
+// forecastMiscalibrated: a Brier score above 0.25 is worse than always saying one half. Bursts that come again and
+// again without a warning raise it under a budget that is right: the ticket tells that cause from a wrong config.
 func forecastMiscalibrated(o options.Options) alerts.Alert {
 	budget := alerts.About(o.Agent(metrics.LabelBudget))
 	contradicted := budget.Of(metrics.BudgetContradicted)
