@@ -50,7 +50,8 @@ func Allowances(ns *netns.Handle) (list []Allowance, err error) {
 			return fmt.Errorf("list interfaces: %w", err)
 		}
 		for _, i := range interfaces {
-			if info, err := unix.IoctlGetEthtoolDrvinfo(fd, i.Name); err != nil || unix.ByteSliceToString(info.Driver[:]) != "ena" {
+			info, err := unix.IoctlGetEthtoolDrvinfo(fd, i.Name)
+			if err != nil || unix.ByteSliceToString(info.Driver[:]) != "ena" {
 				continue
 			}
 			values, err := statistics(fd, i.Name)

@@ -69,8 +69,10 @@ func TestAllowanceOf(t *testing.T) {
 		ok     bool
 	}{
 		{
-			"ena 2.8.1 and later", map[string]uint64{"conntrack_allowance_available": 136812, "conntrack_allowance_exceeded": 7, "tx_timeout": 0},
-			Allowance{"eth0", 136812, true, 7}, true,
+			"ena 2.8.1 and later",
+			map[string]uint64{"conntrack_allowance_available": 136812, "conntrack_allowance_exceeded": 7, "tx_timeout": 0},
+			Allowance{"eth0", 136812, true, 7},
+			true,
 		},
 		{"older ena", map[string]uint64{"conntrack_allowance_exceeded": 7}, Allowance{"eth0", 0, false, 7}, true},
 		{"another driver", map[string]uint64{"rx_queue_0_drops": 1}, Allowance{Interface: "eth0"}, false},

@@ -21,9 +21,9 @@ func allowanceExceeded(o options.Options) alerts.Alert {
 			query.Grew(o.Metric(metrics.AllowanceExceeded), "2m"), o.Metric(metrics.AllowanceAvailable)),
 		KeepFiringFor: alerts.Bridge,
 		Summary:       "EC2 tracks no more connections of an instance.",
-		Description: "On {{ $labels.instance }}, EC2's own connection tracking of {{ $labels.interface }} is used up or will be " +
-			"within 5 minutes: packets of new connections are dropped outside the instance, in and out. SNAT ports may be left: " +
-			"more of them do not help. What the node sees: http://{{ $labels.instance }}/.",
+		Description: "On {{ $labels.instance }}, EC2's own connection tracking of {{ $labels.interface }} is used up or " +
+			"will be within 5 minutes: packets of new connections are dropped outside the instance, in and out. " +
+			"SNAT ports may be left: more of them do not help. What the node sees: http://{{ $labels.instance }}/.",
 		Detail: node.Ask(node.Of(metrics.AllowanceAvailable), " "+alerts.Answer(alerts.Whole)+" more connections can be "+
 			"tracked.") + node.Ask(query.Increased(node.Of(metrics.AllowanceExceeded), "2m"),
 			" "+alerts.Answer(alerts.Whole)+" packets were dropped in two minutes."),
