@@ -3,23 +3,28 @@ package score
 import "time"
 
 // Pager follows a page through a run, in ticks: raised at or above Raise, on until the probability has been
-// below Clear for Keep ticks; it looks every Every ticks.
+// below Clear for Keep ticks, and where Fill of the ceiling or more is held for FillKeep ticks before those; it looks
+// every Every ticks.
 type Pager struct {
-	Raise, Clear float64
-	Keep, Every  int
+	Raise, Clear, Fill    float64
+	Keep, FillKeep, Every int
 	// Spans are the pages; to is the last tick of each, inclusive.
 	Spans []Span
 	on    bool
-	held  int // the last tick at which the probability held it on
+	held  int // the last tick at which it was held on
+	high  int // the last tick at which the probability was Clear or more
 }
 
-// Step takes tick k.
-func (p *Pager) Step(k int, probability float64) {
+// Step takes tick k; fill is the share of the ceiling that is held.
+func (p *Pager) Step(k int, probability, fill float64) {
 	if k%p.Every != 0 {
 		return
 	}
+	if probability >= p.Clear {
+		p.high = k
+	}
 	switch {
-	case probability >= p.Raise || p.on && probability >= p.Clear:
+	case probability >= p.Raise || p.on && (p.high == k || fill >= p.Fill && k-p.high <= p.FillKeep):
 		if !p.on {
 			p.Spans = append(p.Spans, Span{From: k})
 		}
