@@ -46,8 +46,8 @@ type Pages struct {
 	// within startLasts of a start of the agent. The false ones include them.
 	False, AtStart int
 	Starts         int
-	// Watched is how long was judged, in seconds.
-	Watched float64
+	// Watched is how long was judged, On how long a page was on outside episodes, in seconds.
+	Watched, On float64
 }
 
 // startLasts is for how long after a start of the agent a page counts as one of the start.
@@ -59,22 +59,22 @@ func (p *Pager) Judge(t *Truth, starts []int, horizon time.Duration) Pages {
 	ahead := t.Ticks(horizon)
 	over := 0 // the tick at which the last episode ended
 	for _, e := range t.Episodes {
-		if e.From == 0 {
-			over = e.To
-			continue
-		}
-		out.Episodes++
+		out.Episodes += min(1, e.From)
 		for _, s := range p.Spans {
 			// A page that has just ended is one that somebody is looking at still.
-			if s.From < e.From && s.To >= e.From-t.Ticks(MergeGap) {
+			if e.From > 0 && s.From < e.From && s.To >= e.From-t.Ticks(MergeGap) {
 				lead := time.Duration(e.From-max(s.From, over)) * t.Tick
 				out.Leads = append(out.Leads, min(lead, horizon).Seconds())
 				break
 			}
 		}
 		over = e.To
+		for _, s := range p.Spans {
+			out.On -= float64(max(0, min(e.To, s.To+1)-max(e.From, s.From))) * t.Tick.Seconds()
+		}
 	}
 	for _, s := range p.Spans {
+		out.On += float64(s.To+1-s.From) * t.Tick.Seconds()
 		right := s.From+ahead >= len(t.Held) // nobody knows
 		for _, e := range t.Episodes {
 			right = right || e.From <= s.To+ahead && e.To > s.From
@@ -101,6 +101,7 @@ func (p *Pages) Merge(o *Pages) {
 	p.AtStart += o.AtStart
 	p.Starts += o.Starts
 	p.Watched += o.Watched
+	p.On += o.On
 }
 
 // Detected is the share of episodes that a page came before.
@@ -108,6 +109,9 @@ func (p *Pages) Detected() float64 { return float64(len(p.Leads)) / float64(p.Ep
 
 // Lead is the median over the episodes that a page came before, in seconds.
 func (p *Pages) Lead() float64 { return median(p.Leads) }
+
+// OnShare is the share of the time that a page was on outside episodes.
+func (p *Pages) OnShare() float64 { return p.On / p.Watched }
 
 // FalsePerDay is false pages a day.
 func (p *Pages) FalsePerDay() float64 { return float64(p.False) / p.Watched * 86400 }

@@ -38,7 +38,7 @@ func TestPager(t *testing.T) {
 		t.Errorf("pages (-want +got)\n%s", diff)
 	}
 	got := p.Judge(tr, []int{0}, time.Minute)
-	if diff := cmp.Diff(Pages{Episodes: 2, Leads: []float64{60}, False: 2, AtStart: 1, Starts: 1, Watched: 1200}, got); diff != "" {
+	if diff := cmp.Diff(Pages{Episodes: 2, Leads: []float64{60}, False: 2, AtStart: 1, Starts: 1, Watched: 1200, On: 260}, got); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)
 	}
 	got.Merge(&got)
