@@ -53,10 +53,10 @@ func TestPagerStaysWhilePortsAreScarce(t *testing.T) {
 	p := Pager{Raise: 0.3, Clear: 0.15, Fill: 0.8, Keep: 2, FillKeep: 10, Every: 1}
 	for k := range 100 {
 		said, fill := 0.0, 0.9
-		switch {
-		case k == 10, k == 50: // 10 ticks longer, and two; relief at 54
+		switch k {
+		case 10, 50: // 10 ticks longer, and two; relief at 54
 			said = 0.3
-		case k == 80: // it does not hold what is off
+		case 80: // it does not hold what is off
 			said = 0.2
 		}
 		if k >= 54 {

@@ -42,9 +42,9 @@ func exhaustionPredicted(o options.Options) alerts.Alert {
 // scarce says where the probability was not below the level that clears the page for a while, and the fullest port
 // space of the budget is filled still. Its value is that level.
 func scarce(o options.Options, probability string) string {
-	clear := query.Number(o.Thresholds.PageClear)
+	level := query.Number(o.Thresholds.PageClear)
 	return fmt.Sprintf("clamp_max(max_over_time(%s[%.0fm]) >= %s, %s)\nand on (%s)\n(%s >= %s * %s)",
-		probability, detector.PageFillKeep.Minutes(), clear, clear,
+		probability, detector.PageFillKeep.Minutes(), level, level,
 		o.Agent(metrics.LabelBudget, metrics.LabelProtocol), o.Metric(metrics.BusiestPortsHeld),
 		query.Number(detector.PageFill), o.Metric(metrics.BudgetEffectivePorts))
 }
