@@ -244,7 +244,7 @@ func fleetGateways(o rules.Options) []panel {
 			queries: []query{{peaks(o, shared, likely), told}},
 		},
 		{
-			id: 61, title: "When does a gateway run out?", unit: period, min: ptr(0), worstIsLow: true,
+			id: 61, coarse: true, title: "When does a gateway run out?", unit: period, min: ptr(0), worstIsLow: true,
 			thresholds: []float64{300, 3600}, none: "Nothing runs out within the hour, or: " + needsRules,
 			description: "Where the sum of the forecasts crosses the gateway's ceiling: the eight soonest. There is no line " +
 				"while nothing runs out within the longest horizon, nor at 0 while its nodes hold less than the ceiling." +
@@ -253,10 +253,8 @@ func fleetGateways(o rules.Options) []panel {
 				left + "[$__range] @ end()) < +Inf)", told}},
 		},
 		{
-			id: 62, title: "How full are gateways, over all nodes?", unit: share, min: ptr(0), thresholds: []float64{
-				filling,
-				full,
-			}, limits: "may hide", none: "no gateway is shared, or: " + needsRules,
+			id: 62, coarse: true, title: "How full are gateways, over all nodes?", unit: share, min: ptr(0),
+			thresholds: []float64{filling, full}, limits: "may hide", none: "no gateway is shared, or: " + needsRules,
 			description: "Ports held by all nodes behind a gateway for the eight fullest destinations, as a share of its " +
 				"ceiling: what was recorded within two minutes, and no more than the fullest port spaces of all these nodes hold " +
 				"together now; and what a destination may hold beyond that on nodes that do not show it." + gateways,
