@@ -195,6 +195,9 @@ func (r *runner) drain(ctx context.Context) error {
 	}
 	r.drained = now
 	for _, sp := range r.spaces {
+		if sp.quiet && !sp.stats.Destroyed.SmallBuffer && now.Sub(sp.drained) < drainQuiet {
+			continue
+		}
 		if err := r.reader.drain(ctx, sp); err != nil {
 			if fatal := r.fatal(ctx); fatal != nil {
 				return fatal

@@ -104,7 +104,7 @@ func whole() *metrics.View {
 		},
 		Kernel: []metrics.Kernel{{
 			Counters:   collector.Counters{Netns: host, Entries: 1300, Found: 8000, InsertFailed: 40, Drop: 1, EarlyDrop: 2},
-			EntriesMax: 262144, Counted: true,
+			EntriesMax: 262144, Counted: true, SecondsToFull: math.Inf(1), Forecast: true,
 		}},
 		Causes:    every(metrics.CauseUnanswered, metrics.CauseRefused, metrics.CausePorts),
 		Stalled:   true,

@@ -71,6 +71,7 @@ const (
 	ConntrackFound        Name = "snat_conntrack_found_total"
 	ConntrackEntries      Name = "snat_conntrack_entries"
 	ConntrackEntriesLimit Name = "snat_conntrack_entries_limit"
+	ConntrackTimeToFull   Name = "snat_conntrack_time_to_full_seconds"
 
 	SourceInfo        Name = "snat_source_info"
 	LedgerExact       Name = "snat_ledger_exact"

@@ -80,6 +80,10 @@ type Kernel struct {
 	collector.Counters
 	// EntriesMax is net.netfilter.nf_conntrack_max, 0 where unknown.
 	EntriesMax int
+	// SecondsToFull is when Entries reach EntriesMax at the pace of the last minutes: 0 now, +Inf not within an hour. It
+	// holds if Forecast is set.
+	SecondsToFull float64
+	Forecast      bool
 	// Counted is false where the statistics could not be read; Entries may be
 	// known all the same.
 	Counted bool

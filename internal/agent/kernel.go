@@ -19,6 +19,9 @@ type counters struct {
 	loop *loop // to hand dropped packets to
 	// last is what was read last, nil where there is no conntrack.
 	last atomic.Pointer[metrics.Kernel]
+	// filling is run's own.
+	filling filling
+	table   string // the notice about the table
 }
 
 // run reads until ctx is cancelled. Without CAP_NET_ADMIN it reads the limits and no counter.
@@ -50,7 +53,11 @@ func (c *counters) run(ctx context.Context) error {
 				}
 			}
 			k.Netns, k.Entries = c.outer.Inode(), uint32(l.Entries)
+			c.filling.look(c.now(), l.Entries)
+			k.SecondsToFull, k.Forecast = c.filling.full(l.EntriesMax)
 			c.last.Store(&k)
+			c.table = tableText(&k, c.table)
+			c.notices.set("conntrack table", c.table)
 		}
 		return nil
 	}
