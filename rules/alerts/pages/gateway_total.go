@@ -24,7 +24,7 @@ func gatewayTotalFilling(o options.Options) alerts.Alert {
 	return alerts.Alert{
 		Name:     name,
 		Severity: o.Critical,
-		Expr: alerts.Hysteresis(o.Scope, name, gatewayTotal(o), query.Number(TotalFull), query.Number(TotalClear),
+		Expr: alerts.Hysteresis(o.Scope, name, GatewayTotal(o), query.Number(TotalFull), query.Number(TotalClear),
 			on),
 		KeepFiringFor: max(time.Minute, 2*o.FleetInterval),
 		Summary:       "A shared gateway is near its limit on all flows together.",
@@ -39,14 +39,14 @@ func gatewayTotalFilling(o options.Options) alerts.Alert {
 	}
 }
 
-// gatewayTotal is how much of the limit on all flows together, of both protocols, all nodes behind a gateway hold.
-func gatewayTotal(o options.Options) string {
+// GatewayTotal is how much of the limit on all flows together, of both protocols, all nodes behind a gateway hold.
+func GatewayTotal(o options.Options) string {
 	of := func(op, expr string) string {
 		return query.Over(op, o.Joined(metrics.LabelGateway, expr, `scope="shared"`), o.Labels(metrics.LabelBudget,
 			metrics.LabelGateway, metrics.LabelProtocol))
 	}
 	by := o.Labels(metrics.LabelBudget, metrics.LabelGateway)
 	limit, held := o.Metric(metrics.BudgetAllPorts), o.Metric(metrics.AllPortsHeld)
-	return "sum by (" + by + ") (" + of("sum", "("+held+"\nand\n"+limit+")") + ")\n/\n" +
-		"max by (" + by + ") (" + of("max", limit) + ")"
+	return "sum by (" + by + ") (" + of("sum", "("+held+"\nand\n"+limit+")") + ")\n/\nmax by (" + by + ") (" +
+		of("max", limit) + ")"
 }
