@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"path/filepath"
+	"runtime"
 	"testing"
 	"time"
 
@@ -15,7 +16,7 @@ import (
 )
 
 // clientOf returns a client of a real server, by one of its tokens.
-func clientOf(t *testing.T, s *kubetest.Server, token string) *Client {
+func clientOf(t testing.TB, s *kubetest.Server, token string) *Client {
 	t.Helper()
 	c, err := New("https://"+s.Host+":"+s.Port, s.Folder)
 	if err != nil {
@@ -25,7 +26,7 @@ func clientOf(t *testing.T, s *kubetest.Server, token string) *Client {
 	return c
 }
 
-func eventually(t *testing.T, what string, ok func() bool) {
+func eventually(t testing.TB, what string, ok func() bool) {
 	t.Helper()
 	for deadline := time.Now().Add(2 * time.Minute); !ok(); time.Sleep(200 * time.Millisecond) {
 		if time.Now().After(deadline) {
@@ -43,7 +44,7 @@ func makePod(s *kubetest.Server, name, node, more string) string {
 // followed is a Follow under way.
 type followed struct{ Pods }
 
-func watchPods(t *testing.T, c *Client) *followed {
+func watchPods(t testing.TB, c *Client) *followed {
 	t.Helper()
 	f := &followed{}
 	ctx, cancel := context.WithCancel(t.Context())
@@ -188,4 +189,37 @@ func TestARealServerThatIsAway(t *testing.T) {
 		makePod(s, fmt.Sprintf("later-%d", i), "n1", "labels: {}")
 		eventually(t, "the new pod is told", func() bool { return names() == i+2 && pods.Silent().IsZero() })
 	}
+}
+
+// What the watch of a node's pods takes of memory: 110, as many as a kubelet runs by default, of 22 Deployments.
+func BenchmarkPodsOfARealServer(b *testing.B) {
+	s := kubetest.Start(b)
+	for i := range 110 {
+		makePod(s, fmt.Sprintf("service-%d-7d9f-%d", i%22, i), "n1", fmt.Sprintf(
+			"labels: {pod-template-hash: 7d9f, app: service-%[1]d}, ownerReferences: [{apiVersion: apps/v1, kind: ReplicaSet, name: service-%[1]d-7d9f, uid: '%[1]d', controller: true}]", i%22))
+	}
+	heap := func() (used uint64) {
+		var m runtime.MemStats
+		for range 3 {
+			runtime.GC()
+		}
+		runtime.ReadMemStats(&m)
+		return m.HeapAlloc + m.StackInuse
+	}
+	c := clientOf(b, s, "token")
+	before := heap()
+	pods := watchPods(b, c)
+	eventually(b, "the pods are listed, and what made them is known", func() bool {
+		all, _ := pods.All()
+		pods.makers.mu.Lock()
+		defer pods.makers.mu.Unlock()
+		return len(all) == 110 && len(pods.makers.todo) == 0
+	})
+	used := float64(heap()-before) / 1e3
+	for b.Loop() {
+		if all, err := pods.All(); len(all) != 110 || err != nil {
+			b.Fatal(len(all), err)
+		}
+	}
+	b.ReportMetric(used, "KB")
 }

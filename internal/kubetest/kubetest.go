@@ -32,7 +32,7 @@ type Server struct {
 	// who may do what the test grants to user "reader".
 	Folder string
 
-	t       *testing.T
+	t       testing.TB
 	program string
 	args    []string
 	server  *exec.Cmd
@@ -40,7 +40,7 @@ type Server struct {
 }
 
 // Start starts both, and returns once the server is ready.
-func Start(t *testing.T) *Server {
+func Start(t testing.TB) *Server {
 	t.Helper()
 	program := os.Getenv("KUBE_APISERVER")
 	etcd, err := exec.LookPath("etcd")
@@ -172,7 +172,7 @@ func (s *Server) eventually(what string, ok func() bool) {
 	}
 }
 
-func freePort(t *testing.T) string {
+func freePort(t testing.TB) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
