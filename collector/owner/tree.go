@@ -11,9 +11,9 @@ import (
 	"syscall"
 )
 
-// unifiedMounts returns where the cgroup v2 tree is mounted, from the text of /proc/self/mountinfo, the mount that shows
-// the most of it first. Within a cgroup namespace, as a container has, / is the container's own cgroup, and a mount from
-// outside begins at /.. or higher.
+// unifiedMounts returns where the cgroup v2 tree is mounted, from the text of /proc/self/mountinfo, the mount that
+// shows the most of it first. Within a cgroup namespace, as a container has, / is the container's own cgroup, and a
+// mount from outside begins at /.. or higher.
 func unifiedMounts(r io.Reader) (out []string) {
 	type mount struct {
 		path  string
@@ -50,8 +50,8 @@ func unifiedMounts(r io.Reader) (out []string) {
 // treeMax bounds how many cgroups a walk takes in.
 const treeMax = 200_000
 
-// walkTree calls each with the id and the path, below root, of each cgroup, but no more than most. The id of a cgroup is
-// the inode number of its folder. A folder that vanishes meanwhile is left out. more says that there were more.
+// walkTree calls each with the id and the path, below root, of each cgroup, but no more than most. The id of a cgroup
+// is the inode number of its folder. A folder that vanishes meanwhile is left out. more says that there were more.
 func walkTree(root string, most int, each func(id uint64, path string)) (more bool) {
 	count := 0
 	var visit func(path string)

@@ -35,9 +35,9 @@ func eventually(t testing.TB, what string, ok func() bool) {
 	}
 }
 
-// makePod makes a pod on a node; more is of its metadata. It returns its UID.
-func makePod(s *kubetest.Server, name, node, more string) string {
-	return s.Send(http.MethodPost, "/api/v1/namespaces/default/pods", fmt.Sprintf(
+// makePod makes a pod on a node; more is of its metadata.
+func makePod(s *kubetest.Server, name, node, more string) {
+	s.Send(http.MethodPost, "/api/v1/namespaces/default/pods", fmt.Sprintf(
 		"{apiVersion: v1, kind: Pod, metadata: {name: %s, %s}, spec: {nodeName: %s, containers: [{name: api, image: x}]}}", name, more, node))
 }
 
@@ -106,7 +106,7 @@ func TestPodsOfARealServer(t *testing.T) {
 // tell of Deployments alone.
 func TestWorkloadsOfARealServer(t *testing.T) {
 	s := kubetest.Start(t)
-	make := func(path, kind, apiVersion, name, owner, spec string) string {
+	create := func(path, kind, apiVersion, name, owner, spec string) string {
 		t.Helper()
 		return s.Send(http.MethodPost, "/apis/"+apiVersion+"/namespaces/default/"+path, fmt.Sprintf(
 			"{apiVersion: %s, kind: %s, metadata: {name: %s, %s}, spec: %s}", apiVersion, kind, name, owner, spec))
@@ -118,12 +118,12 @@ func TestWorkloadsOfARealServer(t *testing.T) {
 	const nobody = "labels: {}"
 	always, never := fmt.Sprintf(template, "Always"), fmt.Sprintf(template, "Never")
 	set := "{selector: {matchLabels: {app: x}}, template: " + always + "}"
-	deployment := make("deployments", "Deployment", "apps/v1", "checkout", nobody, set)
-	replicas := make("replicasets", "ReplicaSet", "apps/v1", "checkout-7d9f", by("apps/v1", "Deployment", "checkout", deployment), set)
-	alone := make("replicasets", "ReplicaSet", "apps/v1", "orphan-7d9f", nobody, set)
-	rollout := make("replicasets", "ReplicaSet", "apps/v1", "search-55c", by("argoproj.io/v1alpha1", "Rollout", "search", "77"), set)
-	cron := make("cronjobs", "CronJob", "batch/v1", "report", nobody, `{schedule: "0 0 * * *", jobTemplate: {spec: {template: `+never+`}}}`)
-	job := make("jobs", "Job", "batch/v1", "report-29000000", by("batch/v1", "CronJob", "report", cron), "{template: "+never+"}")
+	deployment := create("deployments", "Deployment", "apps/v1", "checkout", nobody, set)
+	replicas := create("replicasets", "ReplicaSet", "apps/v1", "checkout-7d9f", by("apps/v1", "Deployment", "checkout", deployment), set)
+	alone := create("replicasets", "ReplicaSet", "apps/v1", "orphan-7d9f", nobody, set)
+	rollout := create("replicasets", "ReplicaSet", "apps/v1", "search-55c", by("argoproj.io/v1alpha1", "Rollout", "search", "77"), set)
+	cron := create("cronjobs", "CronJob", "batch/v1", "report", nobody, `{schedule: "0 0 * * *", jobTemplate: {spec: {template: `+never+`}}}`)
+	job := create("jobs", "Job", "batch/v1", "report-29000000", by("batch/v1", "CronJob", "report", cron), "{template: "+never+"}")
 	const hash = "labels: {pod-template-hash: 7d9f}, "
 	makePod(s, "checkout-7d9f-a", "n1", hash+by("apps/v1", "ReplicaSet", "checkout-7d9f", replicas))
 	makePod(s, "orphan-7d9f-a", "n1", hash+by("apps/v1", "ReplicaSet", "orphan-7d9f", alone))
