@@ -57,7 +57,7 @@ func TestKernelVerifyInTheIncident(t *testing.T) {
 		"--cpu-budget=1", "--web.listen-address="+api)
 	verified := func(limit string) (string, int) {
 		return runProgram(t, node, "verify", "--target", far.At(9960).String(), "--limit", limit, "--agent", api, "--rate=500",
-			"--timeout=5s", "--hold=1s")
+			"--timeout=8s", "--hold=1s")
 	}
 	for end := time.Now().Add(time.Minute); ; time.Sleep(200 * time.Millisecond) {
 		if out, status := runProgram(t, node, "verify", "--target", far.At(9960).String(), "--limit=1", "--agent", api,

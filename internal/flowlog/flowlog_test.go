@@ -266,6 +266,12 @@ func TestReadRefuses(t *testing.T) {
 			"all dropped", `{"jsonPayload":{"allocation_status":"DROPPED","connection":{"src_ip":"10.0.0.5"}}}`,
 			"no row of 1 holds a port: 1 dropped by Cloud NAT, which had no port",
 		},
+		{
+			"an interval of nfdump without flows",
+			"ts,te,td,sa,da,sp,dp,pr,flg,fwd\nNo matching flows\nSummary\nflows,bytes,packets,avg_bps,avg_pps,avg_bpp\n0,0,0,0,0,0\n",
+			"no row of 4 holds a port: 4 without data",
+		},
+		{"the same without header and summary", "No matching flows\n", `no flow log of a known format: it begins "No matching flows"`},
 		{"all denied", "2 1 eni-1 10.0.0.5 203.0.113.7 40001 22 6 1 40 1600000000 1600000060 REJECT OK\n", "no row of 1 holds a port: 1 denied"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
