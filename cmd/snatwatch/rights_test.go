@@ -62,7 +62,7 @@ func startProgram(t *testing.T, h *lab.Host, attr *syscall.SysProcAttr, args ...
 func TestKernelRights(t *testing.T) {
 	kerneltest.Require(t, netns.SysAdmin, netns.NetAdmin)
 	if os.Geteuid() != 0 {
-		t.Skip("only root can become somebody else")
+		kerneltest.Cannot(t, "only root can become somebody else")
 	}
 	l, err := lab.New(t.Context(), lab.Topology{NAT: []lab.NAT{{VIPs: []netip.Addr{lab.VIP(0)}, Ports: collector.PortRange{First: 2000, Last: 2063}}}})
 	if err != nil {

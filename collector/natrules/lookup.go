@@ -56,7 +56,7 @@ func (c *compiler) hangsOn(reg uint32, key word, es []element) word {
 	}
 	i, ok := at(reg)
 	for k := i; ok && k < len(c.regs) && (k-i)*4 < longest; k++ {
-		key.drawn, key.mark = key.drawn || c.regs[k].drawn, key.mark || c.regs[k].mark
+		key.drawn, key.mark = key.drawn || c.regs[k].drawn, key.mark|c.regs[k].mark
 	}
 	return key
 }
@@ -69,9 +69,14 @@ func (c *compiler) value(name string, reg uint32, key word, dreg uint32) {
 		c.regs.forget()
 		return
 	}
+	c.key(name, reg)
 	key = c.hangsOn(reg, key, es)
-	if !key.drawn { // what is drawn by number has a value for each
+	es, all := key.draw.among(es)
+	switch {
+	case !key.drawn:
 		c.when(cond{text: key.text + " among " + keysText(es), flows: allFlows, mark: key.mark})
+	case !all:
+		c.when(cond{flows: allFlows, drawn: true})
 	}
 	var data [][]byte
 	for i := range es {
@@ -104,6 +109,9 @@ func (c *compiler) member(name string, reg uint32, key word, not bool) {
 		if es, err := c.sets(name); err == nil {
 			text = strings.ReplaceAll(text, name, keysText(es))
 		}
+	}
+	if !not && len(known) > 1 {
+		c.key(name, reg)
 	}
 	if len(known) == 0 || not && len(known) > 1 {
 		c.when(cond{text: text, flows: allFlows, drawn: key.drawn, mark: key.mark})
@@ -214,7 +222,8 @@ func (c *compiler) verdicts(name string, reg uint32, key word) {
 		return
 	}
 	key = c.hangsOn(reg, key, es)
-	c.total = key.drawn
+	es, all := key.draw.among(es)
+	c.total = key.drawn && all
 	i, ok := at(reg)
 	for e := range es {
 		b := branch{verdict: es[e].verdict, chain: es[e].chain}

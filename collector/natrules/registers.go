@@ -24,8 +24,15 @@ type word struct {
 	part  int
 	// text says for a comparison where the value comes from: equal text is an equal value.
 	text string
-	// drawn: it may be another for the next packet of the flow. mark: it hangs on the packet's or connection's mark.
-	drawn, mark bool
+	// draw are the numbers that it is drawn from, where they are known.
+	draw draw
+	// drawn: it may be another for the next packet of the flow.
+	drawn bool
+	// mark are the bits of the packet's or connection's mark that it hangs on, kept those that are as the mark has them.
+	mark, kept uint32
+	// side says that it is an address of the packet, of which it holds the first bits.
+	side side
+	bits int
 }
 
 type origin uint8
@@ -35,6 +42,24 @@ const (
 	fromRule               // a constant
 	fromMap
 )
+
+// allBits are those of a mark.
+const allBits = ^uint32(0)
+
+// side is an address of a packet.
+type side uint8
+
+const (
+	noSide side = iota
+	source
+	destination
+	source6
+	destination6
+)
+
+func (s side) String() string {
+	return [...]string{"nothing", "source", "destination", "source", "destination"}[s]
+}
 
 type field uint8
 

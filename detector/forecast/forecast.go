@@ -43,7 +43,8 @@ func NewForecaster(without Part) *Forecaster {
 		calibration: factoryCalibration(), scores: factoryScores(), power: scorePower(),
 	}
 	f.factory, f.common = factoryTails()
-	f.work.edges, f.work.curve.edges = f.edges, f.edges
+	f.work.edges = f.edges
+	f.work.curve.start(f.edges)
 	f.work.grid, f.work.horizon = aheadGrid(), horizonAt()
 	f.work.taus = hazardTaus()
 	f.work.bins = newTailEdges()

@@ -37,6 +37,9 @@ func (in *intake) take(n *netns, e *collector.Event, k *lookup) {
 		return
 	}
 	s := sighting{lookup: k, event: e, netns: n}
+	if !in.admit(&s) {
+		return
+	}
 	i := k.entry
 	if i == 0 || in.flows.table.at(i).key != k.key {
 		i = in.flows.table.find(k.key)
@@ -47,12 +50,12 @@ func (in *intake) take(n *netns, e *collector.Event, k *lookup) {
 	case i == 0 && e.Kind == collector.Closed, i == 0 && f.State == collector.Done:
 		in.addEnded(&s)
 	case i == 0 && e.Kind == collector.Seen:
-		n.noteShown(in.flows.table.at(in.add(&s)), f.State)
+		n.noteShown(in.flows.table.at(in.add(&s)), f)
 	case i == 0:
 		in.add(&s)
 	case e.Kind == collector.Seen:
 		in.seen(&s, i)
-		n.noteShown(in.flows.table.at(i), f.State)
+		n.noteShown(in.flows.table.at(i), f)
 	case e.Kind == collector.Opened:
 		in.opened(&s, i)
 	default:
@@ -111,6 +114,9 @@ func (in *intake) addEnded(s *sighting) {
 func (in *intake) start(s *sighting, f *flow, opened collector.Interval, resumed bool) {
 	e := s.event
 	f.phase, f.flags, f.reason = phaseLive, f.flags&(flagShown|flagUDP), collector.ReasonUnknown
+	if !resumed {
+		in.found(s, f)
+	}
 	f.id, f.moment = e.Flow.ID, 0
 	f.setOpened(opened)
 	in.heard(s, f)
@@ -244,6 +250,9 @@ func (in *intake) refresh(s *sighting, i uint32, f *flow) {
 func (in *intake) opened(s *sighting, i uint32) {
 	f := in.flows.table.at(i)
 	e := &s.event.Flow
+	if e.ID == f.id {
+		s.netns.check.announced(f)
+	}
 	switch {
 	case e.ID != 0 && e.ID == f.before && e.ID != f.id && f.flags&flagEndSeen == 0:
 		return

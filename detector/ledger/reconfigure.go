@@ -37,7 +37,7 @@ func (l *Ledger) Reconfigure(budgets []*budget.Budget) {
 	}
 	for _, n := range l.namespaces.list {
 		if n != nil {
-			n.unchecked = true
+			n.check.skip = true
 			l.flows.each(n, func(i uint32, f *flow) {
 				if f.place != 0 {
 					l.recount(n, i, f)
@@ -193,6 +193,7 @@ func (l *Ledger) SwitchSource(outer uint64) {
 			continue
 		}
 		n.dumping, n.listed, n.lastOpen, n.sockets = false, 0, 0, false
+		n.check = check{mismatches: n.check.mismatches}
 		if n.inode == outer {
 			n.exact, n.repairs = false, false
 			l.flows.each(n, func(_ uint32, f *flow) {

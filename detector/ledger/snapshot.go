@@ -20,7 +20,7 @@ func (l *Ledger) Snapshot(now collector.Time) *detector.Snapshot {
 			continue
 		}
 		s.Netns = append(s.Netns, detector.NetnsSnapshot{
-			Netns: n.inode, Exact: n.exact, EventsLost: n.lost, Resyncs: n.resyncs, Mismatches: n.mismatches,
+			Netns: n.inode, Exact: n.exact, EventsLost: n.lost, Resyncs: n.resyncs, Mismatches: n.check.mismatches,
 			Flows: n.flows.count, OtherProtocols: n.other,
 		})
 	}

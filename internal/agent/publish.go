@@ -22,6 +22,7 @@ type publisher struct {
 	state atomic.Pointer[web.State]
 	// history is what the page charts; it needs no constructor.
 	history web.History
+	checks  checks
 	// cpu is the loop's goroutine's; it needs no constructor.
 	cpu share
 	// ready is set when a first dump of the outer namespace is complete.
@@ -39,6 +40,7 @@ func (p *publisher) publish(snap *detector.Snapshot) {
 	stats := p.sensors.stats()
 	snap, unseen := observed(snap, p.outer.Inode(), stats, p.sensors.remedy())
 	p.notices.set("unseen budgets", unseen)
+	p.notices.set("ledger check", p.checks.look(snap))
 	v := &metrics.View{
 		Snapshot: snap, At: time.Now().Add(-p.now().Sub(snap.At)), Outer: []uint64{p.outer.Inode()},
 		PoolStale: set.stale, Measures: web.Measures, Reload: set.reload, Build: p.build, NATRules: set.rules,
@@ -59,7 +61,9 @@ func (p *publisher) publish(snap *detector.Snapshot) {
 	}
 	v.Causes.Here = append(v.Causes.Here, portsCause(p.owners.forwards(), v.Stalled, p.counters.last.Load())...)
 	p.history.Add(snap)
-	p.state.Store(&web.State{View: v, Ready: p.ready.Load(), Notices: p.notices.list(), Budgets: set.budgets})
+	p.state.Store(&web.State{
+		View: v, Ready: p.ready.Load(), Notices: p.notices.list(), Budgets: set.budgets, Cloud: set.cloud,
+	})
 }
 
 // age returns how old the current snapshot is.

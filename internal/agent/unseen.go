@@ -1,9 +1,11 @@
 package agent
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 
+	"github.com/snatwatch/snatwatch/collector/sockdiag"
 	"github.com/snatwatch/snatwatch/detector"
 )
 
@@ -47,4 +49,17 @@ func observed(
 			"shows, and conntrack is not read: its figures are left out; " + remedy
 	}
 	return &shown, notice
+}
+
+// directionText says that of some connections nobody knows yet which side opened them; empty if there are none.
+func directionText(st *sockdiag.Stats) string {
+	n := 0
+	for i := range st.Netns {
+		n += st.Netns[i].Last.Unsure
+	}
+	if n == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%d connections from before the start may have been opened by either side, as nothing listens on "+
+		"their port: they are not counted until that is known, in TIME_WAIT not at all", n)
 }

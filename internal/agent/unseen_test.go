@@ -10,6 +10,7 @@ import (
 	"github.com/snatwatch/snatwatch/collector"
 	"github.com/snatwatch/snatwatch/collector/conntrack"
 	"github.com/snatwatch/snatwatch/collector/netns"
+	"github.com/snatwatch/snatwatch/collector/sockdiag"
 	"github.com/snatwatch/snatwatch/detector"
 	"github.com/snatwatch/snatwatch/detector/budget"
 	"github.com/snatwatch/snatwatch/internal/config"
@@ -98,5 +99,17 @@ func TestEventsText(t *testing.T) {
 		if got := eventsText(tt.asked, tt.stats); got != tt.want {
 			t.Errorf("%v, exceeded %t: %q, want %q", tt.asked, tt.stats.BudgetExceeded, got, tt.want)
 		}
+	}
+}
+
+// Connections whose direction nobody knows are named with their figure.
+func TestDirectionText(t *testing.T) {
+	t.Parallel()
+	st := &sockdiag.Stats{Netns: []sockdiag.NetnsStats{{}, {Last: sockdiag.Tally{Unsure: 3}}, {Last: sockdiag.Tally{Unsure: 4}}}}
+	if got := directionText(st); !strings.HasPrefix(got, "7 connections") {
+		t.Errorf("got %q", got)
+	}
+	if got := directionText(&sockdiag.Stats{}); got != "" {
+		t.Errorf("of none: %q", got)
 	}
 }

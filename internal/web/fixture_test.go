@@ -88,6 +88,7 @@ func busyState() *State {
 	return &State{
 		Ready:   true,
 		Budgets: []*budget.Budget{nat, web},
+		Cloud:   &Cloud{Provider: "azure", Region: "westeurope", Instance: "web_3"},
 		Notices: []string{"sockets of other network namespaces are not seen: needs CAP_SYS_PTRACE and CAP_SYS_ADMIN"},
 		View: &metrics.View{
 			Snapshot: snap, At: fixtureAt, Outer: []uint64{fixtureNetns},
