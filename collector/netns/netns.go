@@ -72,8 +72,8 @@ func (h *Handle) Governed() bool {
 }
 
 // Foreign says what of rights is missing where a namespace is not Governed, and what helps.
-const Foreign = "the network namespace belongs to a user namespace outside this one, where no capability given inside " +
-	"counts: run the agent outside, as root's container or without a user namespace (Kubernetes: hostUsers: true)"
+const Foreign = "the network namespace belongs to a user namespace outside this one, where no capability given " +
+	"inside counts: run the agent outside, as root's container or without a user namespace (Kubernetes: hostUsers: true)"
 
 // Do runs f on a thread inside the namespace and returns its error. What f opens
 // stays in the namespace: sockets, and files below /proc/sys/net. In the caller's own
