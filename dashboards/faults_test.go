@@ -219,6 +219,9 @@ func queryFaults(t testing.TB, p panel) []string {
 			if strings.Contains(x.Expr, "pool:") && !strings.Contains(p.Description, "two minutes") && x.Range {
 				note("it does not say that it lags by two minutes")
 			}
+			if strings.Contains(x.Expr, "gateway:") && x.Range && !strings.Contains(p.Description, "minute") {
+				note("it does not say how old it may be")
+			}
 			if strings.Contains(x.Expr, "pool:") && x.Range && p.FieldConfig.Defaults.Unit == "percentunit" {
 				note("it stands at its peak for two minutes after relief")
 			}
@@ -332,6 +335,7 @@ func TestFaultsAreFound(t *testing.T) {
 		{"agents in silence", "overview", `up{cluster`, `down{cluster`, "on no board"},
 		{"a line for each", "overview", `topk(8, `, `max(`, "a line for each agent"},
 		{"a gateway's peak that stands", "fleet", `snat_busiest_ports_held`, `snat_ports_held`, "two minutes after relief"},
+		{"a gateway's lag that is hidden", "fleet", `by gateway, every minute or two`, `by gateway`, "how old it may be"},
 		{"a lag that is hidden", "fleet", `every two minutes and lags`, `and lags`, "lags by two minutes"},
 		{"a peak that stands", "overview", `"expr": "max by (cluster, pool, budget, protocol) (`, `"expr": "pool:snat_busiest_fill:max{cluster=~\"$cluster\"} or (`, "two minutes after relief"},
 		{"a deviation as a line", "fleet", `"custom.fillBelowTo"`, `"custom.fillOpacity"`, "not a band"},

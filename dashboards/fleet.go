@@ -4,6 +4,7 @@ import (
 	"github.com/snatwatch/snatwatch/detector/metrics"
 	"github.com/snatwatch/snatwatch/rules"
 	"github.com/snatwatch/snatwatch/rules/alerts"
+	"github.com/snatwatch/snatwatch/rules/alerts/pages"
 	"github.com/snatwatch/snatwatch/rules/records"
 )
 
@@ -210,6 +211,16 @@ func fleetTiers(o rules.Options) []panel {
 	}
 }
 
+// inAll is the share that all nodes behind a gateway hold of its limit on all flows together.
+func inAll(o rules.Options) string {
+	limit := by(o, "max", agentBudget, sel(o, metrics.BudgetAllPorts))
+	held := by(o, "max", agentBudget, sel(o, metrics.AllPortsHeld)) + "\nand " + limit
+	of := func(op, expr string) string {
+		return by(o, op, "budget, gateway", "("+expr+")\n* "+on(o, agent+", budget")+" group_left (gateway) "+budgetInfo(o))
+	}
+	return of("sum", held) + "\n/\n" + of("max", limit)
+}
+
 func fleetGateways(o rules.Options) []panel {
 	t := o.Thresholds
 	told := "{{destination}} {{protocol}} {{budget}} {{gateway}} {{" + o.ClusterLabel + "}}"
@@ -217,7 +228,7 @@ func fleetGateways(o rules.Options) []panel {
 	left := ofGateway(o, records.GatewayTime)
 	held, unseen := ofGateway(o, records.GatewayHeld), ofGateway(o, records.GatewayUnseen)
 	ceiling := " / " + on(o, gateway) + " group_left () " + ofGateway(o, records.GatewayPorts)
-	const gateways = " Pool, Node and Job do not narrow it: it is recorded by gateway."
+	const gateways = " Pool, Node and Job do not narrow it: it is recorded by gateway, every minute or two."
 	return []panel{
 		{
 			id: alerts.PanelFleetGateway, title: "Will a shared gateway run out?", unit: share, min: ptr(0), max: ptr(1),
@@ -251,6 +262,14 @@ func fleetGateways(o rules.Options) []panel {
 					"may hide {{protocol}} {{gateway}} {{" + o.ClusterLabel + "}}",
 				},
 			},
+		},
+		{
+			id: alerts.PanelFleetTotal, title: "How much of its limit on all flows does a gateway take?", unit: share, min: ptr(0),
+			thresholds: []float64{pages.TotalClear, pages.TotalFull},
+			none:       "no gateway with a limit on all flows together",
+			description: "Ports held by all nodes behind a gateway, for all destinations and both protocols, as a share of what " +
+				"the gateway takes in all. Azure's, Huawei's, Alibaba's and Tencent's have such a limit.",
+			queries: []query{{inAll(o), "{{budget}} {{gateway}} {{" + o.ClusterLabel + "}}"}},
 		},
 		{
 			id: 63, title: "How many flows open at a gateway?", unit: perSecond, min: ptr(0),

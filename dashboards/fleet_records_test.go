@@ -1,14 +1,49 @@
 package dashboards_test
 
 import (
+	"bufio"
+	"errors"
 	"math"
+	"os"
+	"path/filepath"
 	"strconv"
+	"testing"
 	"time"
 
 	"github.com/snatwatch/snatwatch/detector"
 	"github.com/snatwatch/snatwatch/detector/metrics"
 	"github.com/snatwatch/snatwatch/rules/records"
 )
+
+// blocks writes a fleet as blocks of Prometheus into dir.
+func (f *fleet) blocks(t testing.TB, promtool, dir string) {
+	t.Helper()
+	var files []*os.File
+	for _, w := range []**bufio.Writer{&f.old, &f.young} {
+		file, err := os.Create(filepath.Join(t.TempDir(), "fleet.txt"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		files = append(files, file)
+		*w = bufio.NewWriterSize(file, 1<<20)
+	}
+	var nodes []*simulated
+	for i := range f.nodes {
+		nodes = append(nodes, f.node(i))
+		f.writeNode(nodes[i])
+	}
+	f.writeRecords(nodes)
+	for i, w := range []*bufio.Writer{f.old, f.young} {
+		_, _ = w.WriteString("# EOF\n")
+		if err := errors.Join(w.Flush(), files[i].Close()); err != nil {
+			t.Fatal(err)
+		}
+		run(t, promtool, "tsdb", "create-blocks-from", "--max-block-duration=72h", "openmetrics", files[i].Name(), dir)
+		if err := os.Remove(files[i].Name()); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
 
 // writeRecords writes what the recording rules make of a fleet, at their intervals. TestFleetIsRecordedAsRulesDo
 // holds it to them.

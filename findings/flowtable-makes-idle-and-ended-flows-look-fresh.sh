@@ -24,7 +24,7 @@ if [ ${#missing[@]} -gt 0 ]; then
 	DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
 fi
 
-for version in ${VERSIONS:-6.1 6.12}; do
+for version in 6.1 6.12; do
 	guest "$version" <<-'GUEST'
 		echo "Linux $(uname -r), $(nft --version), $(conntrack --version | head -n 1)"
 		for ns in client server; do

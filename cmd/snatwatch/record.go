@@ -12,11 +12,12 @@ import (
 
 // recordFlags are those of every record; prefix begins their names. Call complete when they are read.
 func recordFlags(c *kingpin.CmdClause, prefix string, o *record.Options) (complete func()) {
-	c.Flag(prefix+"rotate", "Age at which a file of the record ends and the next begins.").Default("1h").DurationVar(&o.Rotate)
+	c.Flag(prefix+"rotate", "Age at which a file of the record ends and the next begins.").Default("1h").
+		DurationVar(&o.Rotate)
 	most := c.Flag(prefix+"max-bytes", "Bound on all files of the record together, at least 1MiB; the oldest make room.").
 		Default("256MiB").Bytes()
-	c.Flag(prefix+"anonymise", "Replace addresses in the record, the same by the same, under a secret key that is made at "+
-		"the start and not kept. Ports stay.").BoolVar(&o.Anonymise)
+	c.Flag(prefix+"anonymise", "Replace addresses in the record, the same by the same, under a secret key that is made "+
+		"at the start and not kept. Ports stay.").BoolVar(&o.Anonymise)
 	return func() { o.MaxBytes = int64(*most) }
 }
 

@@ -96,6 +96,18 @@ func TestKernelRights(t *testing.T) {
 			attr: &syscall.SysProcAttr{Credential: nobody, AmbientCaps: []uintptr{unix.CAP_NET_ADMIN}},
 			log:  []string{"2 NAT rules"}, caps: netns.Capabilities(0).With(netns.NetAdmin),
 		},
+		{
+			name: "root of a user namespace, as in a rootless container", port: 9966, source: "sockets",
+			attr: &syscall.SysProcAttr{
+				Cloneflags:  syscall.CLONE_NEWUSER,
+				UidMappings: []syscall.SysProcIDMap{{HostID: 0, Size: 65536}}, GidMappings: []syscall.SysProcIDMap{{HostID: 0, Size: 65536}},
+			},
+			log: []string{
+				"CAP_NET_ADMIN does not count here: conntrack is not read", "the NAT rules of this machine cannot be read, so",
+				"belongs to a user namespace outside this one",
+			},
+			caps: agent.Needed(),
+		},
 		{name: "root", attr: &syscall.SysProcAttr{}, port: 9963, source: "conntrack", log: []string{"2 NAT rules"}, caps: effective(t) & agent.Needed()},
 	}
 	for _, tt := range tests {

@@ -110,8 +110,8 @@ func (o *options) register(c *kingpin.CmdClause) {
 func (o *options) run(ctx context.Context, e *env, logger *slog.Logger) error {
 	return agent.Run(ctx, agent.Options{
 		Load: o.load, File: o.config, Web: o.listen, Build: newBuild().Build,
-		Metadata: e.metadata, Nodes: kube.NewNodes(kube.InCluster), Cluster: kube.InCluster, Hangup: e.hangup, Record: o.record.options(),
-		Lifecycle: o.lifecycle, Profiling: o.profiling, Logger: logger,
+		Metadata: e.metadata, Nodes: kube.NewNodes(kube.InCluster), Cluster: kube.InCluster, Hangup: e.hangup,
+		Record: o.record.options(), Lifecycle: o.lifecycle, Profiling: o.profiling, Logger: logger,
 	})
 }
 

@@ -63,7 +63,7 @@ func (t *table) dump(ctx context.Context, previous collector.Time, announced boo
 		err = nlraw.ErrInterrupted
 	}
 	if err == nil {
-		err = t.lookForGaps(ctx)
+		err = t.lookForGaps(ctx, previous, announced)
 	}
 	if t.out.Refused() != nil {
 		return t.out.Refused()

@@ -17,6 +17,8 @@ import (
 func TestKernelReader(t *testing.T) {
 	t.Parallel()
 	ns := kerneltest.Netns(t)
+	// Without a rule that needs conntrack a kernel need not have it loaded.
+	kerneltest.Command(t, ns, "nft", "table ip t { chain c { type filter hook input priority 0; ct state new accept; }; }")
 	set := func(name, value string) {
 		t.Helper()
 		if err := ns.Do(func() error { return os.WriteFile(root+"/"+name, []byte(value), 0) }); err != nil {

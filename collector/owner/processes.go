@@ -191,7 +191,8 @@ func (w *Watcher) combine(v *View) {
 
 // readInodes finds the sockets of processes whose owner the cgroup of their sockets does not tell.
 func (w *Watcher) readInodes() {
-	w.inodes, w.denied = map[uint32]Identity{}, 0
+	inodes := newIndexer()
+	w.denied = 0
 	for pid, p := range w.processes {
 		if rank(p.carried.Kind) > 0 && !w.hides[p.carried] {
 			continue
@@ -200,8 +201,9 @@ func (w *Watcher) readInodes() {
 		if rank(id.Kind) == 0 {
 			id = Identity{Kind: collector.KindProcess, ID: w.proc.command(pid)}
 		}
-		if !w.proc.sockets(pid, func(inode uint32) { w.inodes[inode] = id }) {
+		if !w.proc.sockets(pid, func(inode uint32) { inodes.add(uint64(inode), id) }) {
 			w.denied++
 		}
 	}
+	w.inodes = inodes.done()
 }

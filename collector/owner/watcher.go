@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"net"
 	"net/netip"
@@ -63,15 +64,17 @@ type Watcher struct {
 	// What Run's goroutine owns.
 	whole     time.Time // when everything was read last
 	cgroups   map[uint64]Identity
+	treeMax   int                  // as of treeMax
+	more      bool                 // cgroups than treeMax
 	gone      map[uint64]time.Time // when cgroups that are gone were seen last
 	processes map[int]*process
 	spaces    map[uint64]*space // by netKey
 	hides     map[Identity]bool // as in View
 	pauses    map[string]bool   // containers of pods whose processes all do nothing but pause
-	sockets   map[flowKey]Identity
-	inner     map[flowKey]Identity // of the namespaces that several owners share
-	innerErr  error                // why sockets of one of them cannot be read
-	inodes    map[uint32]Identity
+	sockets   *index
+	inner     *index // of the namespaces that several owners share
+	innerErr  error  // why sockets of one of them cannot be read
+	inodes    *index
 	denied    int // processes whose descriptors may not be read
 	names     names
 	nameless  ids // pods and containers that had no name when names were read last
@@ -121,6 +124,7 @@ func New(cfg Config) *Watcher {
 	w := &Watcher{
 		cfg: cfg, proc: procReader{cfg.Proc}, gone: map[uint64]time.Time{},
 		processes: map[int]*process{}, spaces: map[uint64]*space{}, names: newNames(), asked: make(chan struct{}, 1),
+		treeMax: treeMax,
 	}
 	w.wanted.Store(wantCgroups | wantSockets | wantInodes)
 	return w
@@ -208,9 +212,9 @@ func (w *Watcher) Look(ctx context.Context) {
 	}
 	v.Inodes = w.inodes
 	if wanted&wantSockets != 0 {
-		next := map[flowKey]Identity{}
+		next := newIndexer()
 		if err := w.readSockets(ctx, v, w.cfg.Outer, next); err == nil {
-			w.sockets = next
+			w.sockets = next.done()
 		}
 	}
 	w.innerErr = nil
@@ -228,7 +232,7 @@ func (w *Watcher) readTree(now time.Time) {
 		return
 	}
 	next := make(map[uint64]Identity, len(w.cgroups))
-	walkTree(w.cfg.Tree, func(id uint64, path string) {
+	w.more = walkTree(w.cfg.Tree, w.treeMax, func(id uint64, path string) {
 		next[id] = ParsePath(path)
 		delete(w.gone, id)
 	})
@@ -265,7 +269,7 @@ func (w *Watcher) ownAddresses() map[netip.Addr]bool {
 }
 
 // readSockets puts into next whose the sockets of namespace h are.
-func (w *Watcher) readSockets(ctx context.Context, v *View, h *netns.Handle, next map[flowKey]Identity) error {
+func (w *Watcher) readSockets(ctx context.Context, v *View, h *netns.Handle, next *indexer) error {
 	unresolved := false
 	err := sockdiag.Dump(ctx, h, w.cfg.Now, func(_ context.Context, events []collector.Event) error {
 		for i := range events {
@@ -278,8 +282,9 @@ func (w *Watcher) readSockets(ctx context.Context, v *View, h *netns.Handle, nex
 				w.want(wantCgroups)
 			} else if rank(id.Kind) == 0 {
 				unresolved = true
+			} else {
+				next.add(keyOf(&e.Flow).bits(), id)
 			}
-			next[keyOf(&e.Flow)] = id
 		}
 		return nil
 	})
@@ -291,7 +296,8 @@ func (w *Watcher) readSockets(ctx context.Context, v *View, h *netns.Handle, nex
 
 // readInner reads whose the sockets are of each namespace that several owners or containers share.
 func (w *Watcher) readInner(ctx context.Context, v *View) {
-	w.inner = map[flowKey]Identity{}
+	inner := newIndexer()
+	defer func() { w.inner = inner.done() }()
 	for _, s := range w.spaces {
 		if _, several := w.whose(s); !several || len(s.addresses) == 0 {
 			continue
@@ -299,7 +305,7 @@ func (w *Watcher) readInner(ctx context.Context, v *View) {
 		h, err := netns.Open(w.proc.path(s.pid, "ns/net"))
 		if err == nil {
 			if s.inode == 0 || h.Inode() == s.inode {
-				err = w.readSockets(ctx, v, h, w.inner)
+				err = w.readSockets(ctx, v, h, inner)
 			}
 			_ = h.Close()
 		}
@@ -363,6 +369,9 @@ func (w *Watcher) missing(now time.Time) (out []string) {
 	case w.strange.lasts(now):
 		out = append(out, "sockets are in cgroups that "+w.cfg.Tree+" does not show, so their owners are unknown: the "+
 			"agent sees a part of the tree; mount the machine's /sys/fs/cgroup into its container")
+	}
+	if w.more {
+		out = append(out, fmt.Sprintf("there are more than %d cgroups: the owners of those beyond are unknown", w.treeMax))
 	}
 	if w.denied > 0 && w.lost.lasts(now) {
 		out = append(out, "sockets of processes that are in no unit have no owner: to see which process has a socket open "+

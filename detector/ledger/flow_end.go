@@ -54,7 +54,7 @@ func (fl *flows) failed(f *flow, reason collector.Reason, refused bool) {
 func (fl *flows) end(n *netns, i uint32, f *flow, ended collector.Interval, reason collector.Reason) {
 	release := fl.release(f, ended.To, reason)
 	fl.countOwed(f)
-	if ended.To >= fl.clock.start && f.flags&flagPickedUp == 0 {
+	if ended.To >= n.since(fl.clock) && f.flags&flagPickedUp == 0 {
 		fl.spaces.accountOf(f).closed[reason]++
 	}
 	fl.coolDown(f, ended, release, reason)
@@ -199,6 +199,7 @@ func (fl *flows) endDump(n *netns, at collector.Time, announced bool) {
 			fl.drop(n, i, f) // the next dump brings it in anew
 		}
 	})
+	fl.settleHandover(n)
 	if n.complete != 0 {
 		n.interval = min(n.begin.Sub(n.complete), maxInterval)
 	}
@@ -210,6 +211,7 @@ func (fl *flows) endDump(n *netns, at collector.Time, announced bool) {
 		}
 		n.exact, n.lossAt = true, 0
 	}
+	n.passes.forget(n.dump)
 	if n.check.end(at, announced) {
 		n.exact = false
 	}

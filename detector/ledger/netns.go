@@ -9,9 +9,11 @@ import (
 // namespaces are the network namespaces that sources read.
 type namespaces struct {
 	byInode map[uint64]*netns
-	list    []*netns       // by number, nil where free
-	last    *netns         // that an event was of
-	swept   collector.Time // when vanished namespaces were last looked for
+	list    []*netns // by number, nil where free
+	last    *netns   // that an event was of
+	// handed has what the agent before knew, by inode, until the namespace is met.
+	handed map[uint64]*handed
+	swept  collector.Time // when vanished namespaces were last looked for
 }
 
 // netns is what the ledger knows of one network namespace.
@@ -36,11 +38,14 @@ type netns struct {
 	exact, repairs bool // repairs: the dump in progress began after the last overrun or gap
 	lost, resyncs  uint64
 	check          check
+	passes         passes
 	lossAt         collector.Time // of the first overrun or gap that no dump repaired, 0 if none
 	lastOpen       collector.Time // of the last event of a new flow
 	// other counts flows of other protocols: those of the last complete dump and those opened since. otherNow counts
 	// those of the dump in progress.
 	other, otherNow uint64
+	// handed is what the agent before knew, until the first complete dump.
+	handed *handed
 }
 
 const (
@@ -72,7 +77,8 @@ func (ns *namespaces) of(inode uint64) *netns {
 		if number == len(ns.list) {
 			ns.list = append(ns.list, nil)
 		}
-		n = &netns{inode: inode, flows: flowSet{owner: uint32(number)}}
+		n = &netns{inode: inode, flows: flowSet{owner: uint32(number)}, handed: ns.handed[inode]}
+		delete(ns.handed, inode)
 		ns.list[number], ns.byInode[inode] = n, n
 	}
 	ns.last = n

@@ -51,7 +51,7 @@ func Metrics() []Metric {
 		{PortsHeld, Gauge, space, "Ports held, live and cooling, in a port space; destination \"other\" sums the spaces not exported."},
 		{PortsLive, Gauge, space, "Ports held by flows that have not ended."},
 		{PortsCooling, Gauge, space, "Ports held by flows that ended less than a cool-down ago."},
-		{AllPortsHeld, Gauge, protocol, "Ports held in all port spaces together; never compared with a budget."},
+		{AllPortsHeld, Gauge, protocol, "Ports held in all port spaces together. Compare it with snat_budget_all_ports where there is one, and never with snat_budget_ports."},
 		{BusiestPortsHeld, Gauge, protocol, "Ports held in the fullest port space."},
 		{DominantPortsHeld, Gauge, space, "snat_ports_held of the port space that holds more than half of all, absent where none does: what alerts read."},
 		{DestinationsTracked, Gauge, protocol, "Port spaces that the ledger counts one by one."},

@@ -10,7 +10,7 @@ import (
 )
 
 // SCTP has an entry for each path to a peer of several addresses, as soon as there was a heartbeat. No budget counts
-// them; all are counted as flows of other protocols.
+// them; the source counts all as flows of other protocols.
 func TestKernelSCTP(t *testing.T) {
 	t.Parallel()
 	client, middle, far := kerneltest.Gateway(t, masquerading)
@@ -50,9 +50,9 @@ func TestKernelSCTP(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.until("both paths of each association to have an entry", func() bool { return w.other(unix.IPPROTO_SCTP) == 2*n })
-	w.until("the ledger to have counted them", func() bool {
-		s := w.settled()
-		return s.Netns[0].OtherProtocols == uint64(w.other(unix.IPPROTO_SCTP))
+	w.until("the source to have counted them", func() bool {
+		w.settled()
+		return w.source.Stats().OtherProtocols[unix.IPPROTO_SCTP] == 2*n
 	})
 	if p := w.tcp(); p.Live != 0 || p.Opened != 0 {
 		t.Errorf("%d live of %d opened under a budget, want none", p.Live, p.Opened)

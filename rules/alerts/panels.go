@@ -15,6 +15,7 @@ const (
 	PanelNodeClosed      = 106
 	PanelFleetGateway    = 201
 	PanelFleetTiers      = 202
+	PanelFleetTotal      = 203
 	PanelAgentExact      = 301
 	PanelAgentBrier      = 302
 )

@@ -12,6 +12,7 @@ func All(o options.Options) []alerts.Alert {
 		exhaustionPredicted(o),
 		portsExhausted(o),
 		gatewayExhaustionPredicted(o),
+		gatewayTotalFilling(o),
 		conntrackFull(o),
 	}
 }
@@ -21,7 +22,7 @@ func All(o options.Options) []alerts.Alert {
 func Fleet(o options.Options) []alerts.Alert {
 	return []alerts.Alert{
 		gatewayExhaustionPredicted(o), portsExhaustedUnsure(o), portsExhaustedShared(o),
-		conntrackFull(o),
+		gatewayTotalFilling(o), conntrackFull(o),
 	}
 }
 
