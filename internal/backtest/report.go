@@ -36,13 +36,16 @@ func (s *Summary) WriteText(w io.Writer) error {
 
 // episodes counts them. An episode begins within a record: what is at its ceiling throughout has none, and says so.
 func (s *Summary) episodes() string {
-	throughout := 0
+	throughout, exhausted := 0, false
 	for i := range s.Peaks {
+		exhausted = exhausted || s.Peaks[i].Exhausted > 0
 		if s.Peaks[i].Throughout {
 			throughout++
 		}
 	}
 	switch {
+	case throughout == 0 && s.Episodes == 0 && exhausted:
+		return "no episode after the warm-up, though ports were exhausted"
 	case throughout == 0:
 		return fmt.Sprintf("%d episodes", s.Episodes)
 	case s.Episodes == 0:
