@@ -50,10 +50,10 @@ func (c *check) note(f *flow, e *collector.Flow) {
 
 // found notes a flow that a dump shows and that the ledger did not know, though it has known all flows that its budgets
 // take since the dump before.
-func (in *intake) found(s *sighting, f *flow) {
+func (s *sighting) found(m *matcher, f *flow) {
 	n := s.netns
 	if s.event.Kind == collector.Seen && n.dumping && n.listed != 0 &&
-		in.matcher.tookSince(n.listed, &s.event.Flow, s.lookup) {
+		m.tookSince(n.listed, &s.event.Flow, s.lookup) {
 		f.flags |= flagFound
 		n.check.fresh++
 	}

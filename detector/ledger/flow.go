@@ -37,7 +37,7 @@ func (in *intake) take(n *netns, e *collector.Event, k *lookup) {
 		return
 	}
 	s := sighting{lookup: k, event: e, netns: n}
-	if !in.admit(&s) {
+	if !(zoned{in}).admit(&s) {
 		return
 	}
 	i := k.entry
@@ -115,7 +115,7 @@ func (in *intake) start(s *sighting, f *flow, opened collector.Interval, resumed
 	e := s.event
 	f.phase, f.flags, f.reason = phaseLive, f.flags&(flagShown|flagUDP), collector.ReasonUnknown
 	if !resumed {
-		in.found(s, f)
+		s.found(in.matcher, f)
 	}
 	f.id, f.moment = e.Flow.ID, 0
 	f.setOpened(opened)

@@ -23,12 +23,15 @@ type pass struct {
 	leaving bool
 }
 
+// zoned is the part of the intake that tells passes of one connection from connections.
+type zoned struct{ *intake }
+
 // passHold is for how many dumps a pass is remembered after the last one that showed it: the other entries of its
 // connection may outlast its own.
 const passHold = 2
 
 // admit reports whether the flow of s counts, and is not another pass of a connection that does.
-func (in *intake) admit(s *sighting) bool {
+func (in zoned) admit(s *sighting) bool {
 	p, f := &s.netns.passes, &s.event.Flow
 	if !p.on && f.Zone == 0 {
 		return true
@@ -68,14 +71,14 @@ func (in *intake) admit(s *sighting) bool {
 }
 
 // endKey stands for one end of f and its destination.
-func (in *intake) endKey(f *collector.Flow, end netip.AddrPort) uint64 {
+func (in zoned) endKey(f *collector.Flow, end netip.AddrPort) uint64 {
 	own, to := pack(end.Addr()), pack(f.Destination.Addr())
 	return sipHash(in.matcher.secret, own.hi, own.lo, to.hi, to.lo,
 		uint64(f.Protocol)|uint64(end.Port())<<8|uint64(f.Destination.Port())<<24).lo
 }
 
 // fromZone0 returns the pass of s through zone 0, which was counted before any flow of another zone came.
-func (in *intake) fromZone0(s *sighting) (pass, bool) {
+func (in zoned) fromZone0(s *sighting) (pass, bool) {
 	i := in.passIn(s, 0)
 	if i == 0 {
 		return pass{}, false
@@ -85,7 +88,7 @@ func (in *intake) fromZone0(s *sighting) (pass, bool) {
 }
 
 // passIn returns the entry of a flow in that zone with the destination of s and one of its ends, 0 if there is none.
-func (in *intake) passIn(s *sighting, zone uint16) uint32 {
+func (in zoned) passIn(s *sighting, zone uint16) uint32 {
 	f := s.event.Flow
 	f.Zone = zone
 	for _, end := range [...]netip.AddrPort{f.VIP, f.Source} {
@@ -97,7 +100,7 @@ func (in *intake) passIn(s *sighting, zone uint16) uint32 {
 }
 
 // takePass makes the live flow of s in that zone the flow of s, whose pass translates.
-func (in *intake) takePass(s *sighting, zone uint16) {
+func (in zoned) takePass(s *sighting, zone uint16) {
 	old := in.passIn(s, zone)
 	if old == 0 || in.flows.table.at(old).phase != phaseLive {
 		return
