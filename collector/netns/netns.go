@@ -60,6 +60,20 @@ func (h *Handle) FD() int { return int(h.f.Fd()) }
 // Close lets the namespace go.
 func (h *Handle) Close() error { return h.f.Close() }
 
+// Governed reports whether the process's capabilities count in the namespace: not if it belongs to a user namespace
+// outside the process's own, as the host's does in a rootless container. It is true where the kernel does not tell.
+func (h *Handle) Governed() bool {
+	owner, err := unix.IoctlRetInt(h.FD(), unix.NS_GET_USERNS)
+	if err == nil {
+		_ = unix.Close(owner)
+	}
+	return !errors.Is(err, unix.EPERM)
+}
+
+// Foreign says what of rights is missing where a namespace is not Governed, and what helps.
+const Foreign = "the network namespace belongs to a user namespace outside this one, where no capability given inside " +
+	"counts: run the agent outside, as root's container or without a user namespace (Kubernetes: hostUsers: true)"
+
 // Do runs f on a thread inside the namespace and returns its error. What f opens
 // stays in the namespace: sockets, and files below /proc/sys/net. In the caller's own
 // namespace f runs on the calling goroutine, without any right; elsewhere on a

@@ -32,16 +32,20 @@ func unifiedMounts(r io.Reader) (out []string) {
 // treeMax bounds how many cgroups a walk takes in.
 const treeMax = 200_000
 
-// walkTree calls each with the id and the path, below root, of each cgroup. The id of a cgroup is the inode number of
-// its folder. A folder that vanishes meanwhile is left out. It returns how many there were.
-func walkTree(root string, each func(id uint64, path string)) (count int) {
+// walkTree calls each with the id and the path, below root, of each cgroup, but no more than most. The id of a cgroup is
+// the inode number of its folder. A folder that vanishes meanwhile is left out. more says that there were more.
+func walkTree(root string, most int, each func(id uint64, path string)) (more bool) {
+	count := 0
 	var visit func(path string)
 	visit = func(path string) {
 		var st syscall.Stat_t
-		if count >= treeMax || syscall.Lstat(filepath.Join(root, path), &st) != nil {
+		if more || syscall.Lstat(filepath.Join(root, path), &st) != nil {
 			return
 		}
-		count++
+		if count++; count > most {
+			more = true
+			return
+		}
 		each(st.Ino, path)
 		if st.Nlink <= 2 { // no folder is below it, and its files are many
 			return
@@ -59,5 +63,5 @@ func walkTree(root string, each func(id uint64, path string)) (count int) {
 		}
 	}
 	visit("")
-	return count
+	return more
 }

@@ -8,6 +8,9 @@ const (
 	tailReach = 50
 )
 
+// spreadMost is the square of tailReach.
+const spreadMost = tailReach * tailReach
+
 // tail is a histogram of how far above its forecast the highest fill came, in standard deviations: what the forecast
 // learns of its own errors.
 type tail [tailBins]float32
@@ -176,7 +179,7 @@ func (l *learnt) take(p *pending, held, opened, u, keep float64, tails *[kinds]t
 		l.rise.learn(math.Abs(held-a)/sd, math.Abs(held-b)/sd)
 	}
 	r := (held - float64(p.mix)) / sd
-	l.spread += float32(f * (min(r*r, 2500) - float64(l.spread)))
+	l.spread += float32(f * (min(r*r, spreadMost) - float64(l.spread)))
 	residual := (highest - float64(p.top)) / float64(p.topSD)
 	l.tail.learn(keep, residual)
 	l.kind.learn(TailBin(residual), tails)

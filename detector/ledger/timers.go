@@ -56,8 +56,8 @@ func (fl *flows) flowExpired(i, due uint32) {
 		fl.linger(n, i, f)
 		return
 	}
-	// Still shown by the last dump, and dumps go on: it stays.
-	if n.ended != 0 && f.dump == n.dump && fl.clock.now.Sub(n.ended) < maxInterval+lingerFor {
+	// Dumps go on: the second that does not show it removes it. The kernel may say so long after the flow has ended.
+	if n.ended != 0 && fl.clock.now.Sub(n.ended) < maxInterval+lingerFor {
 		fl.setTimer(i, f, fl.clock.now.Add(lingerFor))
 		return
 	}

@@ -14,8 +14,8 @@ import (
 // WriteText prints the summary as tables for a terminal.
 func (s *Summary) WriteText(w io.Writer) error {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%d runs, %d episodes, %d predictions judged, tick %s s, %s s of computing\n",
-		s.Runs, s.Episodes, s.Predictions, exact(float64(s.TickSeconds)), figure(float64(s.TookSeconds), 0))
+	fmt.Fprintf(&b, "%d runs, %s, %d predictions judged, tick %s s, %s s of computing\n",
+		s.Runs, s.episodes(), s.Predictions, exact(float64(s.TickSeconds)), figure(float64(s.TookSeconds), 0))
 	if s.Nothing != "" {
 		fmt.Fprintf(&b, "nothing to judge: %s\n", s.Nothing)
 	}
@@ -29,8 +29,39 @@ func (s *Summary) WriteText(w io.Writer) error {
 	for _, t := range s.tables() {
 		t.write(&b)
 	}
+	s.writePeaks(&b)
 	_, err := io.WriteString(w, b.String())
 	return err
+}
+
+// episodes counts them. An episode begins within a record: what is at its ceiling throughout has none, and says so.
+func (s *Summary) episodes() string {
+	throughout := 0
+	for i := range s.Peaks {
+		if s.Peaks[i].Throughout {
+			throughout++
+		}
+	}
+	switch {
+	case throughout == 0:
+		return fmt.Sprintf("%d episodes", s.Episodes)
+	case s.Episodes == 0:
+		return fmt.Sprintf("port spaces at their ceiling throughout: %d, so that no episode begins", throughout)
+	}
+	return fmt.Sprintf("%d episodes, port spaces at their ceiling throughout: %d", s.Episodes, throughout)
+}
+
+// writePeaks ends the report of records: what was held against the budget.
+func (s *Summary) writePeaks(b *strings.Builder) {
+	if len(s.Peaks) > 0 {
+		b.WriteString("\nHeld against the budget, the fullest first\n\n")
+	}
+	for i := range s.Peaks {
+		fmt.Fprintf(b, "  %s\n", s.Peaks[i].line())
+	}
+	if s.MorePeaks > 0 {
+		fmt.Fprintf(b, "  and %d destinations more\n", s.MorePeaks)
+	}
 }
 
 // tables are the whole report, as text and page show it.

@@ -44,6 +44,9 @@ type Summary struct {
 	Groups  []GroupSummary  `json:"groups"`
 	Cells   []CellSummary   `json:"cells"`
 	Targets []Target        `json:"targets,omitempty"`
+	// Peaks are of records under a budget; MorePeaks is how many destinations are not among them.
+	Peaks     []Peak `json:"peaks,omitempty"`
+	MorePeaks int    `json:"more_peaks,omitempty"`
 	// Foresight is of records whose ceilings were chosen.
 	Foresight *ForesightSummary `json:"foresight,omitempty"`
 }
@@ -209,6 +212,7 @@ func (r *Result) Summarize() *Summary {
 		Hours:       Number(math.NaN()),
 		TickSeconds: Number(r.Config.Tick.Seconds()),
 		TookSeconds: Number(r.Took.Seconds()),
+		Peaks:       r.Peaks, MorePeaks: r.MorePeaks,
 	}
 	if r.Scenarios {
 		s.Hours = Number(r.Config.Hours)

@@ -238,6 +238,55 @@ func TestGrowthAndSize(t *testing.T) {
 	}
 }
 
+// Every model can be today's: its plan has offers of its own cloud or of all, each with its ports and, where it meets the
+// target, with commands for a cloud that has any; what does nothing says why; nothing is NaN or left unfilled.
+func TestEveryModelHasAPlan(t *testing.T) {
+	t.Parallel()
+	for _, m := range budget.Models() {
+		t.Run(m.Name, func(t *testing.T) {
+			t.Parallel()
+			params := budget.Params{Name: "w", Model: m.Name, Nodes: 10, VIPCount: 1}
+			switch m.Name {
+			case "static", "azure-lb-manual", "port-block":
+				params.Ports = 1024
+			case "local", "instance-ip", "azure-classic":
+				params.VIPCount = 0
+			}
+			p := make1(t, Input{Budget: params, Demand: incident(t, 40), Doubling: 90 * 24 * time.Hour, CPU: 0.3})
+			var text, doc bytes.Buffer
+			if err := p.WriteText(&text); err != nil {
+				t.Fatal(err)
+			}
+			if err := p.WriteJSON(&doc); err != nil || !json.Valid(doc.Bytes()) {
+				t.Fatalf("JSON: %v", err)
+			}
+			for _, bad := range []string{"NaN", "%!", "+Inf", " 0 ports"} {
+				if strings.Contains(text.String(), bad) {
+					t.Errorf("%q in\n%s", bad, &text)
+				}
+			}
+			if len(p.Offers) == 0 || len(p.Changes)+len(p.Nothing) < 6 {
+				t.Errorf("%d offers, %d changes, %d that do nothing", len(p.Offers), len(p.Changes), len(p.Nothing))
+			}
+			for i := range p.Offers {
+				o := &p.Offers[i]
+				cloud := family(o.Model) == "azure" && o.Model != "azure-app-service" || family(o.Model) == "aws" || family(o.Model) == "gcp"
+				if o.Answer.Ports <= 0 || o.Reserved < o.Answer.Ports || o.Fits && cloud && len(o.Commands) == 0 || !o.Fits && o.Why == "" {
+					t.Errorf("%+v", o)
+				}
+			}
+			for i := range p.Nothing {
+				if p.Nothing[i].Why == "" {
+					t.Errorf("%s does nothing and does not say why", p.Nothing[i].Name)
+				}
+			}
+			if p.Ends == nil && !strings.Contains(strings.Join(p.Growth, ""), "century") {
+				t.Errorf("no end: %q", p.Growth)
+			}
+		})
+	}
+}
+
 // Never a plan out of nothing.
 func TestMakeRefuses(t *testing.T) {
 	t.Parallel()
