@@ -39,6 +39,12 @@ func (a Alert) SeenAt(where string) Alert {
 // Bridge holds a page over a gap of 100 s in what is scraped, at an evaluation every 15 s.
 const Bridge = detector.PageKeep
 
+// Where the fullest port space holds Fill of its effective ceiling, a page stays for FillKeep after it was last likely.
+const (
+	Fill     = detector.PageFill
+	FillKeep = detector.PageFillKeep
+)
+
 // Hysteresis raises an alert when expr >= raise and clears it when expr < lower:
 // a self-join with the alert's own state, on the labels in on. Grafana writes no
 // series ALERTS: there keep_firing_for alone holds the alert.

@@ -3,7 +3,6 @@ package pages
 import (
 	"fmt"
 
-	"github.com/snatwatch/snatwatch/detector"
 	"github.com/snatwatch/snatwatch/detector/metrics"
 	"github.com/snatwatch/snatwatch/rules/alerts"
 	"github.com/snatwatch/snatwatch/rules/options"
@@ -44,7 +43,7 @@ func exhaustionPredicted(o options.Options) alerts.Alert {
 func scarce(o options.Options, probability string) string {
 	level := query.Number(o.Thresholds.PageClear)
 	return fmt.Sprintf("clamp_max(max_over_time(%s[%.0fm]) >= %s, %s)\nand on (%s)\n(%s >= %s * %s)",
-		probability, detector.PageFillKeep.Minutes(), level, level,
+		probability, alerts.FillKeep.Minutes(), level, level,
 		o.Agent(metrics.LabelBudget, metrics.LabelProtocol), o.Metric(metrics.BusiestPortsHeld),
-		query.Number(detector.PageFill), o.Metric(metrics.BudgetEffectivePorts))
+		query.Number(alerts.Fill), o.Metric(metrics.BudgetEffectivePorts))
 }
