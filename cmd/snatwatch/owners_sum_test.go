@@ -25,7 +25,7 @@ type scrapedOwners struct {
 }
 
 // ownerLabels are those that snat_owner_ports_held has and snat_ports_held has not.
-var ownerLabels = regexp.MustCompile(`owner="([^"]*)",owner_container="([^"]*)",owner_kind="([^"]*)",`)
+var ownerLabels = regexp.MustCompile(`owner="((?:[^"\\]|\\.)*)",owner_container="([^"]*)",owner_kind="([^"]*)",`)
 
 func scrapeOwners(t *testing.T, a *runningAgent) scrapedOwners {
 	t.Helper()
@@ -33,10 +33,11 @@ func scrapeOwners(t *testing.T, a *runningAgent) scrapedOwners {
 	s := scrapedOwners{map[string]int{}, map[string]map[string]int{}}
 	for line := range strings.Lines(body) {
 		name, rest, _ := strings.Cut(strings.TrimSpace(line), "{")
-		labels, value, _ := strings.Cut(rest, "} ")
 		if name != "snat_ports_held" && name != "snat_owner_ports_held" {
 			continue
 		}
+		end := strings.LastIndex(rest, "} ")
+		labels, value := rest[:end], rest[end+len("} "):]
 		n, err := strconv.Atoi(value)
 		if err != nil {
 			t.Fatal(err)

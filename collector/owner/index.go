@@ -7,8 +7,8 @@ import (
 	"slices"
 )
 
-// index tells by a key of 48 bits whose a socket is. It takes 8 bytes a socket: a machine may have a hundred thousand of
-// its own.
+// index tells by a key of 48 bits whose a socket is. It takes 8 bytes a socket: a machine may have a hundred thousand
+// of its own.
 type index struct {
 	// entries are sorted: 48 bits of a key and then 16 of a number in ids.
 	entries []uint64
@@ -61,6 +61,6 @@ func (x *indexer) done() *index {
 
 var hashSeed = maphash.MakeSeed()
 
-// bits are 48 bits of a hash: among a hundred thousand sockets a flow without one is taken for one of them once in three
-// billion times.
+// bits are 48 bits of a hash: among a hundred thousand sockets a flow without one is taken for one of them once in
+// three billion times.
 func (k flowKey) bits() uint64 { return maphash.Comparable(hashSeed, k) >> idBits }

@@ -88,7 +88,8 @@ func (v *View) ofFlow(f *collector.Flow) (id Identity, wanted uint32) {
 	case rank(id.Kind) > 0 && !v.Several[a]:
 		return id, 0
 	}
-	if socket, ok := v.Inner.find(keyOf(f).bits()); ok && (rank(id.Kind) == 0 || socket.Kind == id.Kind && socket.ID == id.ID) {
+	socket, ok := v.Inner.find(keyOf(f).bits())
+	if ok && (rank(id.Kind) == 0 || socket.Kind == id.Kind && socket.ID == id.ID) {
 		return socket, wantInner
 	}
 	return id, wantInner

@@ -277,12 +277,12 @@ func (w *Watcher) readSockets(ctx context.Context, v *View, h *netns.Handle, nex
 			if e.Kind != collector.Seen || e.Flow.State == collector.Done {
 				continue
 			}
-			id, by := v.ofSocket(&e.Flow, w.outer())
-			if by == byNothing {
+			switch id, by := v.ofSocket(&e.Flow, w.outer()); {
+			case by == byNothing:
 				w.want(wantCgroups)
-			} else if rank(id.Kind) == 0 {
+			case rank(id.Kind) == 0:
 				unresolved = true
-			} else {
+			default:
 				next.add(keyOf(&e.Flow).bits(), id)
 			}
 		}

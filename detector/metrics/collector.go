@@ -116,6 +116,11 @@ func (e emitter) agent(v *View) {
 			e.gauge(DumpSeconds, s.Dump.Seconds(), s.netns, s.Name)
 		}
 	}
+	for _, a := range v.Allowances {
+		if e.count(AllowanceExceeded, a.Exceeded, a.Interface); a.Known {
+			e.gauge(AllowanceAvailable, float64(a.Available), a.Interface)
+		}
+	}
 	for _, k := range v.Kernel {
 		netns := v.netns(k.Netns)
 		if k.Counted {

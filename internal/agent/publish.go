@@ -53,6 +53,9 @@ func (p *publisher) publish(snap *detector.Snapshot) {
 	if k := p.counters.last.Load(); k != nil {
 		v.Kernel = []metrics.Kernel{*k}
 	}
+	if a := p.counters.allowances.Load(); a != nil {
+		v.Allowances = *a
+	}
 	for _, st := range stats {
 		v.Sources = append(v.Sources, st.shown...)
 		v.CPUExceeded = v.CPUExceeded || st.cpuExceeded

@@ -21,7 +21,8 @@ func newMaker(namespace string, o Owner) maker {
 		{"batch/v1", "Job", "jobs"},
 	} {
 		if o.APIVersion == m.apiVersion && o.Kind == m.kind {
-			return maker{fmt.Sprintf("/apis/%s/namespaces/%s/%s/%s", m.apiVersion, namespace, m.resource, o.Name), o.UID, o.Kind, o.Name}
+			path := fmt.Sprintf("/apis/%s/namespaces/%s/%s/%s", m.apiVersion, namespace, m.resource, o.Name)
+			return maker{path, o.UID, o.Kind, o.Name}
 		}
 	}
 	return maker{}

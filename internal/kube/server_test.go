@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"path/filepath"
+	"runtime"
 	"testing"
 	"time"
 
@@ -15,7 +16,7 @@ import (
 )
 
 // clientOf returns a client of a real server, by one of its tokens.
-func clientOf(t *testing.T, s *kubetest.Server, token string) *Client {
+func clientOf(t testing.TB, s *kubetest.Server, token string) *Client {
 	t.Helper()
 	c, err := New("https://"+s.Host+":"+s.Port, s.Folder)
 	if err != nil {
@@ -25,7 +26,7 @@ func clientOf(t *testing.T, s *kubetest.Server, token string) *Client {
 	return c
 }
 
-func eventually(t *testing.T, what string, ok func() bool) {
+func eventually(t testing.TB, what string, ok func() bool) {
 	t.Helper()
 	for deadline := time.Now().Add(2 * time.Minute); !ok(); time.Sleep(200 * time.Millisecond) {
 		if time.Now().After(deadline) {
@@ -34,16 +35,16 @@ func eventually(t *testing.T, what string, ok func() bool) {
 	}
 }
 
-// makePod makes a pod on a node; more is of its metadata. It returns its UID.
-func makePod(s *kubetest.Server, name, node, more string) string {
-	return s.Send(http.MethodPost, "/api/v1/namespaces/default/pods", fmt.Sprintf(
+// makePod makes a pod on a node; more is of its metadata.
+func makePod(s *kubetest.Server, name, node, more string) {
+	s.Send(http.MethodPost, "/api/v1/namespaces/default/pods", fmt.Sprintf(
 		"{apiVersion: v1, kind: Pod, metadata: {name: %s, %s}, spec: {nodeName: %s, containers: [{name: api, image: x}]}}", name, more, node))
 }
 
 // followed is a Follow under way.
 type followed struct{ Pods }
 
-func watchPods(t *testing.T, c *Client) *followed {
+func watchPods(t testing.TB, c *Client) *followed {
 	t.Helper()
 	f := &followed{}
 	ctx, cancel := context.WithCancel(t.Context())
@@ -105,7 +106,7 @@ func TestPodsOfARealServer(t *testing.T) {
 // tell of Deployments alone.
 func TestWorkloadsOfARealServer(t *testing.T) {
 	s := kubetest.Start(t)
-	make := func(path, kind, apiVersion, name, owner, spec string) string {
+	create := func(path, kind, apiVersion, name, owner, spec string) string {
 		t.Helper()
 		return s.Send(http.MethodPost, "/apis/"+apiVersion+"/namespaces/default/"+path, fmt.Sprintf(
 			"{apiVersion: %s, kind: %s, metadata: {name: %s, %s}, spec: %s}", apiVersion, kind, name, owner, spec))
@@ -117,12 +118,12 @@ func TestWorkloadsOfARealServer(t *testing.T) {
 	const nobody = "labels: {}"
 	always, never := fmt.Sprintf(template, "Always"), fmt.Sprintf(template, "Never")
 	set := "{selector: {matchLabels: {app: x}}, template: " + always + "}"
-	deployment := make("deployments", "Deployment", "apps/v1", "checkout", nobody, set)
-	replicas := make("replicasets", "ReplicaSet", "apps/v1", "checkout-7d9f", by("apps/v1", "Deployment", "checkout", deployment), set)
-	alone := make("replicasets", "ReplicaSet", "apps/v1", "orphan-7d9f", nobody, set)
-	rollout := make("replicasets", "ReplicaSet", "apps/v1", "search-55c", by("argoproj.io/v1alpha1", "Rollout", "search", "77"), set)
-	cron := make("cronjobs", "CronJob", "batch/v1", "report", nobody, `{schedule: "0 0 * * *", jobTemplate: {spec: {template: `+never+`}}}`)
-	job := make("jobs", "Job", "batch/v1", "report-29000000", by("batch/v1", "CronJob", "report", cron), "{template: "+never+"}")
+	deployment := create("deployments", "Deployment", "apps/v1", "checkout", nobody, set)
+	replicas := create("replicasets", "ReplicaSet", "apps/v1", "checkout-7d9f", by("apps/v1", "Deployment", "checkout", deployment), set)
+	alone := create("replicasets", "ReplicaSet", "apps/v1", "orphan-7d9f", nobody, set)
+	rollout := create("replicasets", "ReplicaSet", "apps/v1", "search-55c", by("argoproj.io/v1alpha1", "Rollout", "search", "77"), set)
+	cron := create("cronjobs", "CronJob", "batch/v1", "report", nobody, `{schedule: "0 0 * * *", jobTemplate: {spec: {template: `+never+`}}}`)
+	job := create("jobs", "Job", "batch/v1", "report-29000000", by("batch/v1", "CronJob", "report", cron), "{template: "+never+"}")
 	const hash = "labels: {pod-template-hash: 7d9f}, "
 	makePod(s, "checkout-7d9f-a", "n1", hash+by("apps/v1", "ReplicaSet", "checkout-7d9f", replicas))
 	makePod(s, "orphan-7d9f-a", "n1", hash+by("apps/v1", "ReplicaSet", "orphan-7d9f", alone))
@@ -188,4 +189,37 @@ func TestARealServerThatIsAway(t *testing.T) {
 		makePod(s, fmt.Sprintf("later-%d", i), "n1", "labels: {}")
 		eventually(t, "the new pod is told", func() bool { return names() == i+2 && pods.Silent().IsZero() })
 	}
+}
+
+// What the watch of a node's pods takes of memory: 110, as many as a kubelet runs by default, of 22 Deployments.
+func BenchmarkPodsOfARealServer(b *testing.B) {
+	s := kubetest.Start(b)
+	for i := range 110 {
+		makePod(s, fmt.Sprintf("service-%d-7d9f-%d", i%22, i), "n1", fmt.Sprintf(
+			"labels: {pod-template-hash: 7d9f, app: service-%[1]d}, ownerReferences: [{apiVersion: apps/v1, kind: ReplicaSet, name: service-%[1]d-7d9f, uid: '%[1]d', controller: true}]", i%22))
+	}
+	heap := func() (used uint64) {
+		var m runtime.MemStats
+		for range 3 {
+			runtime.GC()
+		}
+		runtime.ReadMemStats(&m)
+		return m.HeapAlloc + m.StackInuse
+	}
+	c := clientOf(b, s, "token")
+	before := heap()
+	pods := watchPods(b, c)
+	eventually(b, "the pods are listed, and what made them is known", func() bool {
+		all, _ := pods.All()
+		pods.makers.mu.Lock()
+		defer pods.makers.mu.Unlock()
+		return len(all) == 110 && len(pods.makers.todo) == 0
+	})
+	used := float64(heap()-before) / 1e3
+	for b.Loop() {
+		if all, err := pods.All(); len(all) != 110 || err != nil {
+			b.Fatal(len(all), err)
+		}
+	}
+	b.ReportMetric(used, "KB")
 }

@@ -1,5 +1,6 @@
 // Package kubetest gives a test a real Kubernetes API server over a real etcd. etcd is Debian's etcd-server;
-// kube-apiserver is built from its module and named by KUBE_APISERVER, as .ci/packages does. Without them the test skips.
+// kube-apiserver is built from its module and named by KUBE_APISERVER, as .ci/packages does. Without them the test
+// skips.
 package kubetest
 
 import (
@@ -32,7 +33,7 @@ type Server struct {
 	// who may do what the test grants to user "reader".
 	Folder string
 
-	t       *testing.T
+	t       testing.TB
 	program string
 	args    []string
 	server  *exec.Cmd
@@ -40,7 +41,7 @@ type Server struct {
 }
 
 // Start starts both, and returns once the server is ready.
-func Start(t *testing.T) *Server {
+func Start(t testing.TB) *Server {
 	t.Helper()
 	program := os.Getenv("KUBE_APISERVER")
 	etcd, err := exec.LookPath("etcd")
@@ -53,7 +54,8 @@ func Start(t *testing.T) *Server {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.write("sa.key", string(pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(key)})))
+	block := pem.Block{Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(key)}
+	s.write("sa.key", string(pem.EncodeToMemory(&block)))
 	s.write("tokens", `administrator,admin,1,"system:masters"`+"\nonlooker,reader,2\n")
 	s.write("token", "administrator")
 	s.write("reader", "onlooker")
@@ -63,8 +65,9 @@ func Start(t *testing.T) *Server {
 		"--listen-client-urls", at(store), "--advertise-client-urls", at(store), "--listen-peer-urls", at(peer),
 		"--initial-advertise-peer-urls", at(peer), "--initial-cluster", "default="+at(peer))
 	s.args = []string{
-		"--etcd-servers=" + at(store), "--bind-address=127.0.0.1", "--advertise-address=127.0.0.1", "--secure-port=" + s.Port,
-		"--cert-dir=" + dir, "--token-auth-file=" + filepath.Join(dir, "tokens"), "--service-account-issuer=https://127.0.0.1",
+		"--etcd-servers=" + at(store), "--bind-address=127.0.0.1", "--advertise-address=127.0.0.1",
+		"--secure-port=" + s.Port, "--cert-dir=" + dir, "--token-auth-file=" + filepath.Join(dir, "tokens"),
+		"--service-account-issuer=https://127.0.0.1",
 		"--service-account-key-file=" + filepath.Join(dir, "sa.key"),
 		"--service-account-signing-key-file=" + filepath.Join(dir, "sa.key"),
 		"--service-cluster-ip-range=10.96.0.0/16", "--authorization-mode=RBAC", "--endpoint-reconciler-type=none",
@@ -172,7 +175,7 @@ func (s *Server) eventually(what string, ok func() bool) {
 	}
 }
 
-func freePort(t *testing.T) string {
+func freePort(t testing.TB) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
