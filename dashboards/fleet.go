@@ -211,14 +211,20 @@ func fleetTiers(o rules.Options) []panel {
 	}
 }
 
-// inAll is the share that all nodes behind a gateway hold of its limit on all flows together.
+// inAll is the share that all nodes behind a gateway hold of its limit on all flows together: the eight fullest. The
+// limit, and which node is behind which gateway, hardly move.
 func inAll(o rules.Options) string {
-	limit := by(o, "max", agentBudget, sel(o, metrics.BudgetAllPorts))
-	held := by(o, "max", agentBudget, sel(o, metrics.AllPortsHeld)) + "\nand " + limit
+	limits := atEnd(sel(o, metrics.BudgetAllPorts))
 	of := func(op, expr string) string {
-		return by(o, op, "budget, gateway", "("+expr+")\n* "+on(o, agent+", budget")+" group_left (gateway) "+budgetInfo(o))
+		return by(o, op, "budget, gateway", "("+expr+")\n* "+on(o, agent+", budget")+" group_left (gateway) topk by ("+
+			o.ClusterLabel+", "+agent+", budget) (1, "+atEnd(sel(o, metrics.BudgetInfo, `scope="shared"`))+")")
 	}
-	return of("sum", held) + "\n/\n" + of("max", limit)
+	share := func(held string) string {
+		return of("sum", by(o, "max", agentBudget, held)+"\nand "+on(o, agentBudget)+" "+limits) + "\n/ " +
+			on(o, "budget, gateway") + " " + of("max", by(o, "max", agentBudget, limits))
+	}
+	held := sel(o, metrics.AllPortsHeld)
+	return share(held) + "\nand " + on(o, "budget, gateway") + "\ntopk(8, " + share(atEnd(held)) + ")"
 }
 
 func fleetGateways(o rules.Options) []panel {
@@ -238,7 +244,7 @@ func fleetGateways(o rules.Options) []panel {
 			queries: []query{{peaks(o, shared, likely), told}},
 		},
 		{
-			id: 61, title: "When does a gateway run out?", unit: period, min: ptr(0), worstIsLow: true,
+			id: 61, coarse: true, title: "When does a gateway run out?", unit: period, min: ptr(0), worstIsLow: true,
 			thresholds: []float64{300, 3600}, none: "Nothing runs out within the hour, or: " + needsRules,
 			description: "Where the sum of the forecasts crosses the gateway's ceiling: the eight soonest. There is no line " +
 				"while nothing runs out within the longest horizon, nor at 0 while its nodes hold less than the ceiling." +
@@ -247,10 +253,8 @@ func fleetGateways(o rules.Options) []panel {
 				left + "[$__range] @ end()) < +Inf)", told}},
 		},
 		{
-			id: 62, title: "How full are gateways, over all nodes?", unit: share, min: ptr(0), thresholds: []float64{
-				filling,
-				full,
-			}, limits: "may hide", none: "no gateway is shared, or: " + needsRules,
+			id: 62, coarse: true, title: "How full are gateways, over all nodes?", unit: share, min: ptr(0),
+			thresholds: []float64{filling, full}, limits: "may hide", none: "no gateway is shared, or: " + needsRules,
 			description: "Ports held by all nodes behind a gateway for the eight fullest destinations, as a share of its " +
 				"ceiling: what was recorded within two minutes, and no more than the fullest port spaces of all these nodes hold " +
 				"together now; and what a destination may hold beyond that on nodes that do not show it." + gateways,
@@ -264,15 +268,15 @@ func fleetGateways(o rules.Options) []panel {
 			},
 		},
 		{
-			id: alerts.PanelFleetTotal, title: "How much of its limit on all flows does a gateway take?", unit: share, min: ptr(0),
-			thresholds: []float64{pages.TotalClear, pages.TotalFull},
-			none:       "no gateway with a limit on all flows together",
+			id: alerts.PanelFleetTotal, title: "How much of its limit on all flows does a gateway take?", unit: share,
+			min: ptr(0), coarse: true, thresholds: []float64{pages.TotalClear, pages.TotalFull},
+			none: "no gateway with a limit on all flows together",
 			description: "Ports held by all nodes behind a gateway, for all destinations and both protocols, as a share of what " +
-				"the gateway takes in all. Azure's, Huawei's, Alibaba's and Tencent's have such a limit.",
+				"the gateway takes in all: the eight fullest. Azure's, Huawei's, Alibaba's and Tencent's have such a limit.",
 			queries: []query{{inAll(o), "{{budget}} {{gateway}} {{" + o.ClusterLabel + "}}"}},
 		},
 		{
-			id: 63, title: "How many flows open at a gateway?", unit: perSecond, min: ptr(0),
+			id: 63, width: 24, title: "How many flows open at a gateway?", unit: perSecond, min: ptr(0),
 			none:        "no gateway is shared, or: " + needsRules,
 			description: "Flows opened per second by all nodes behind a gateway: the eight highest." + gateways,
 			queries: []query{{

@@ -112,12 +112,12 @@ func leftBehind(o rules.Options, still func(series string) string) string {
 
 // mostBehind is the most that all nodes behind a gateway can hold of one destination: what the fullest port spaces of
 // all these nodes hold together. still writes what hardly moves, at each step or at the end. No variable of nodes
-// narrows it, as what is recorded is of all nodes.
+// narrows it, as what is recorded is of all nodes. A node that is told twice counts twice: it is a bound.
 func mostBehind(o rules.Options, still func(series string) string) string {
 	info := "topk by (" + o.ClusterLabel + ", " + agent + ", budget) (1, " +
 		still(ofGateway(o, string(metrics.BudgetInfo), `scope="shared"`)) + ")"
-	return by(o, "sum", gateway, by(o, "max", agentBudget, ofGateway(o, string(metrics.BusiestPortsHeld)))+
-		" * "+on(o, agent+", budget")+" group_left (gateway) "+info)
+	return by(o, "sum", gateway, ofGateway(o, string(metrics.BusiestPortsHeld))+" * "+on(o, agent+", budget")+
+		" group_left (gateway) "+info)
 }
 
 // atStep and atEnd are for still: series as they are at a step, and as they were at the end of the time range or last

@@ -58,6 +58,9 @@ type AccountSnapshot struct {
 	Held, Live, Cooling int
 	// Busiest is the held ports of the fullest port space.
 	Busiest int
+	// PortsInUse is how many local ports the flows of one namespace hold towards all destinations together; 0 where ports
+	// are not local. A socket that is bound before it connects needs one more.
+	PortsInUse int
 	// Opening counts live flows without an answer; Stalled those of them whose first
 	// packet was sent again.
 	Opening, Stalled int

@@ -18,7 +18,7 @@ type step struct {
 	conds  []cond
 	// branches are where flows that match go, each for its own conditions beside conds.
 	branches []branch
-	// total: one of the branches is drawn for every packet.
+	// total: one of the branches is for every packet.
 	total bool
 	// rules are what the source is changed to, in Table, Chain and Handle not filled in. Empty with nat is
 	// a translation that holds no ports: remark says which.

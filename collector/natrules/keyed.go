@@ -1,8 +1,10 @@
 package natrules
 
 import (
+	"cmp"
 	"slices"
 	"strconv"
+	"strings"
 )
 
 // keyed is a map that gives the VIP or ports of a rule, with those words of its key that say which flows an element
@@ -21,12 +23,11 @@ type keyWord struct {
 // key notes what the key in reg of a map, or of a set that flows must match, says of flows. By which interface they
 // leave matters with a protocol alone.
 func (c *compiler) key(set string, reg uint32) {
-	i, ok := at(reg)
 	words := map[bool][]keyWord{} // by whether they tell protocol or family
-	for k := i; ok && k < len(c.regs) && c.regs[k].text != ""; k++ {
-		if w := &c.regs[k]; w.part == 0 && w.field != noField {
+	for k, w := range c.regs.key(reg) {
+		if w.part == 0 && w.field != noField {
 			of := w.field == fieldProtocol || w.field == fieldFamily
-			words[of] = append(words[of], keyWord{w.field, (k - i) * 4})
+			words[of] = append(words[of], keyWord{w.field, k * 4})
 		}
 	}
 	if len(words[true]) > 0 {
@@ -48,8 +49,6 @@ func steps(family byte, expressions []byte, sets elementsOf) ([]step, error) {
 	if err != nil {
 		return nil, err
 	}
-	es = slices.Clone(es) // what is for the rest comes last
-	slices.SortStableFunc(es, func(a, b element) int { return compareBool(a.all, b.all) })
 	parts := map[string][]element{}
 	var kinds []string
 	conds := map[string][]cond{}
@@ -61,6 +60,8 @@ func steps(family byte, expressions []byte, sets elementsOf) ([]step, error) {
 		}
 		parts[name] = append(parts[name], es[i])
 	}
+	// In one order, whatever the kernel's for the elements is; what is for the rest comes last.
+	slices.SortFunc(kinds, func(a, b string) int { return cmp.Or(compareBool(a == "", b == ""), strings.Compare(a, b)) })
 	list := make([]step, 0, len(parts))
 	for _, name := range kinds {
 		p, err := compile(family, expressions, func(set string) ([]element, error) {

@@ -16,6 +16,9 @@ func (w *walker) apply(p path, conds []cond) (q path, ok bool) {
 		if c.isOut && !p.leave(c) {
 			return p, false
 		}
+		if c.isOut && c.not {
+			w.others[c.text] = c.outs
+		}
 		if c.isOut && !c.not && len(c.outs) == 1 && !c.outs[0].wildcard() {
 			w.single[c.outs[0]] = true
 		}

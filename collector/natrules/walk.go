@@ -3,6 +3,7 @@ package natrules
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 )
@@ -37,8 +38,9 @@ type chainsOf func(name string) (*chain, error)
 // walker runs through rules as a packet does that may be any, and notes what changes its source.
 type walker struct {
 	ids      map[string]int32
-	lengths  map[within]bool // of the prefixes among ids
-	single   map[out]bool    // interfaces that rules name one by one
+	lengths  map[within]bool  // of the prefixes among ids
+	single   map[out]bool     // interfaces that rules name one by one
+	others   map[string][]out // by condition: the interfaces that flows must not leave by
 	ends     ends
 	outcomes []outcome
 	known    map[outcomeKey]int
@@ -88,8 +90,9 @@ type outcomeKey struct {
 
 func newWalker() *walker {
 	return &walker{
-		ids: map[string]int32{}, lengths: map[within]bool{}, single: map[out]bool{}, known: map[outcomeKey]int{},
-		lost: map[string]error{}, ends: ends{by: map[int32][]int{}},
+		ids: map[string]int32{}, lengths: map[within]bool{}, single: map[out]bool{}, others: map[string][]out{},
+		known: map[outcomeKey]int{},
+		lost:  map[string]error{}, ends: ends{by: map[int32][]int{}},
 	}
 }
 
@@ -233,6 +236,7 @@ func (w *walker) translate(c *chain, i int, p path) {
 	if drawn && len(rules) > 1 {
 		rules = []Rule{spread(rules)}
 	}
+	w.left(&p)
 	for k, r := range rules {
 		r.Table, r.Chain, r.Handle, r.Legacy = c.table, c.name, s.handle, c.legacy
 		if r.Ports == defaultPorts() {
@@ -268,6 +272,22 @@ func (w *walker) translate(c *chain, i int, p path) {
 		scope = 0
 	}
 	w.ends.add(&p, scope)
+}
+
+// left says by which interfaces flows on p leave, where rules before took all that leave by any other.
+func (w *walker) left(p *path) {
+	if p.isOut {
+		return
+	}
+	for _, text := range slices.Sorted(maps.Keys(w.others)) {
+		by := *p
+		by.conds = by.conds[:len(by.conds):len(by.conds)]
+		by.meets(w.id(&cond{text: text}))
+		if p.flows&^w.ends.taken(&by) == 0 {
+			p.outs, p.isOut = w.others[text], true
+			return
+		}
+	}
 }
 
 // taken returns the interfaces of p's by which no flow on p gets this far: rules before took all that leave by them.

@@ -41,9 +41,9 @@ func (t *tcpInfo) direction(state uint8) direction {
 	return directionUnknown
 }
 
-// unsure are the local TCP ports of a namespace whose connections may have been opened by either side, because they were
-// there before the first dump and nothing listens there now: a server that went keeps the connections it accepted. They
-// are no flows until a dump tells. Nil where the direction of all connections is known.
+// unsure are the local TCP ports of a namespace whose connections either side may have opened: they were there before
+// the first dump and nothing listens there now, and a server that went leaves the connections that it accepted. They are
+// no flows until a dump tells. Nil where the direction of all connections is known.
 type unsure struct {
 	first bool // no dump was complete yet: all ports are unsure
 	ports map[uint16]bool
@@ -81,7 +81,8 @@ func (r *reader) findDirections(ctx context.Context, sp *space) error {
 	const states = statesFlows &^ (1 << tcpTimeWait)
 	return r.askInfo(ctx, sp, states, func(m nlraw.Message) error {
 		s := &r.gone // of the two parsers the one that reads tcp_info
-		if s.parse(m.Data) != nil || !s.leavesMachine() || r.tcp.ports.has(s.local.Port()) || !u.has(s.local.Port()) {
+		read := s.parse(m.Data) == nil
+		if !read || !s.leavesMachine() || r.tcp.ports.has(s.local.Port()) || !u.has(s.local.Port()) {
 			return nil
 		}
 		switch d := s.info.direction(s.state); d {

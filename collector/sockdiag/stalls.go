@@ -10,9 +10,10 @@ import (
 )
 
 // Stalls returns the TCP flows of all namespaces whose first SYN was sent again and is unanswered. It asks the kernel
-// for sockets in SYN_SENT only, an eighth of a full dump's work, and spares namespaces that sent no SYN again since they
-// had none. It needs no Run beside it, and only one goroutine may call it. It returns all flows that it could read, and an
-// error that joins what it could not read, such as an *netns.AccessError. A namespace that vanished meanwhile is no error.
+// for sockets in SYN_SENT only, an eighth of a full dump's work, and spares namespaces that sent no SYN again since
+// they had none. It needs no Run beside it, and only one goroutine may call it. It returns all flows that it could
+// read, and an error that joins what it could not read, such as an *netns.AccessError. A namespace that vanished
+// meanwhile is no error.
 func (s *Source) Stalls(ctx context.Context) ([]collector.Flow, error) {
 	own, err := s.own()
 	if err != nil {

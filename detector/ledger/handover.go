@@ -60,7 +60,9 @@ func (in *intake) countedBefore(s *sighting) *handedFlow {
 	if h == nil {
 		return nil
 	}
-	i, found := slices.BinarySearchFunc(h.flows, s.key.hi, func(f handedFlow, key uint64) int { return cmp.Compare(f.key, key) })
+	i, found := slices.BinarySearchFunc(h.flows, s.key.hi, func(f handedFlow, key uint64) int {
+		return cmp.Compare(f.key, key)
+	})
 	if !found || in.succeeds(s, &h.flows[i]) {
 		return nil
 	}
@@ -115,8 +117,9 @@ func (l *Ledger) AppendHandover(b []byte) []byte {
 			b = binary.LittleEndian.AppendUint64(b, x)
 		}
 	}
-	u64(l.matcher.secret[0], l.matcher.secret[1], uint64(l.clock.now), uint64(min(len(l.spaces.accounts), handoverLists)))
-	for _, a := range l.spaces.accounts[:min(len(l.spaces.accounts), handoverLists)] {
+	accounts := l.spaces.accounts[:min(len(l.spaces.accounts), handoverLists)]
+	u64(l.matcher.secret[0], l.matcher.secret[1], uint64(l.clock.now), uint64(len(accounts)))
+	for _, a := range accounts {
 		u64(uint64(len(a.budget.Name)))
 		b = append(b, a.budget.Name...)
 		u64(uint64(a.protocol))
@@ -154,7 +157,9 @@ func (l *Ledger) AppendHandover(b []byte) []byte {
 
 // handOver returns what a handover says of f.
 func (l *Ledger) handOver(f *flow) handedFlow {
-	h := handedFlow{key: f.key.hi, id: f.id, ago: agoUnknown, reason: f.reason, ended: f.phase != phaseLive, account: noNumber}
+	h := handedFlow{
+		key: f.key.hi, id: f.id, ago: agoUnknown, reason: f.reason, ended: f.phase != phaseLive, account: noNumber,
+	}
 	moment := f.moment
 	if !h.ended {
 		h.account, moment = uint16(min(l.spaces.numberOf(f), noNumber)), f.opened
@@ -204,7 +209,9 @@ func (l *Ledger) TakeOver(b []byte, now collector.Time) error {
 	var numbers []uint16 // of this ledger's accounts, by the handover's
 	for range r.length(handoverLists) {
 		name, protocol := r.text(), collector.Protocol(r.u64())
-		i := slices.IndexFunc(l.spaces.accounts, func(a *account) bool { return a.budget.Name == name && a.protocol == protocol })
+		i := slices.IndexFunc(l.spaces.accounts, func(a *account) bool {
+			return a.budget.Name == name && a.protocol == protocol
+		})
 		c := counts{}
 		for range len((&account{}).counts()) {
 			c.values = append(c.values, r.u64())

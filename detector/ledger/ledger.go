@@ -123,6 +123,7 @@ func New(cfg Config) *Ledger {
 	l.feed.spaces = &l.spaces
 	l.stalls = newStalls(&l.spaces, &l.vips)
 	l.shortage = shortage{clock: &l.clock, matcher: &l.matcher, spaces: &l.spaces, waiting: map[shortOf]*shortOpens{}}
+	l.shortage.nowhere = map[uint32]nowhere{}
 	l.flows = flows{clock: &l.clock, namespaces: &l.namespaces, spaces: &l.spaces, feed: &l.feed, stalls: &l.stalls}
 	l.flows.expire = l.flows.expired
 	l.intake = intake{
@@ -228,6 +229,7 @@ func (l *Ledger) apply(e *collector.Event, k *lookup) {
 		n.beginDump(e.At)
 	case collector.End:
 		l.flows.endDump(n, e.At, e.Announced)
+		l.shortage.countPorts(&l.flows, n)
 	case collector.Abort:
 		n.dumping = false
 	case collector.Overrun:

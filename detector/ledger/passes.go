@@ -84,7 +84,7 @@ func (in *intake) fromZone0(s *sighting) (pass, bool) {
 	return pass{dump: f.dump, translated: f.flags&flagTranslated != 0, leaving: true}, f.phase == phaseLive
 }
 
-// passIn returns the entry of a flow in that zone that has the destination of s and one of its ends, 0 if there is none.
+// passIn returns the entry of a flow in that zone with the destination of s and one of its ends, 0 if there is none.
 func (in *intake) passIn(s *sighting, zone uint16) uint32 {
 	f := s.event.Flow
 	f.Zone = zone

@@ -96,7 +96,7 @@ func TestHandoverCountsEachFlowOnce(t *testing.T) {
 				budgets := []*budget.Budget{coolingBudget(1024, 15*time.Second)}
 				load := steadyLoad{rate: 20.03, lifetime: 3, stamps: stamps}
 				// The agent before runs from the first flow on; what it handed over goes to the next.
-				now, ended := -0.5, uint64(0)
+				now := -0.5
 				l := New(Config{Budgets: budgets, Start: at(now)})
 				for range 4 {
 					for range 20 {
@@ -104,9 +104,7 @@ func TestHandoverCountsEachFlowOnce(t *testing.T) {
 						now++
 					}
 					opened := uint64(math.Ceil((now - 1) * load.rate))
-					if ended = uint64(math.Ceil((now - 1 - load.lifetime) * load.rate)); now < load.lifetime {
-						ended = 0
-					}
+					ended := uint64(math.Ceil((now - 1 - load.lifetime) * load.rate))
 					a := l.Snapshot(at(now - 1)).Budgets[0].Protocols[0]
 					if got := total(a.Closed[:]); a.Opened != opened || got != ended || a.Live != int(opened-ended) {
 						t.Fatalf("at %.1f s %d opened, %d ended, %d live, want %d, %d, %d", now-1, a.Opened, got, a.Live, opened, ended, opened-ended)

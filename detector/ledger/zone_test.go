@@ -81,7 +81,8 @@ func TestConnectionInSeveralZonesCountsOnce(t *testing.T) {
 		{"translated twice", []collector.Flow{entry(5, pod, joint, 1), entry(6, joint, node, 2)}, 1},
 		{
 			"tenants with the same addresses",
-			[]collector.Flow{entry(5, pod, node, 1), entry(6, pod, "192.0.2.7:3001", 2)}, 2,
+			[]collector.Flow{entry(5, pod, node, 1), entry(6, pod, "192.0.2.7:3001", 2)},
+			2,
 		},
 		{"other connections", []collector.Flow{entry(5, pod, pod, 1), entry(6, "10.1.0.5:40001", node, 2)}, 2},
 	} {

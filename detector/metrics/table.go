@@ -96,6 +96,10 @@ func Metrics() []Metric {
 		{ConntrackFound, Counter, netns, "Kernel counter found: tuples tried by port selection that were taken."},
 		{ConntrackEntries, Gauge, netns, "Entries in the conntrack table."},
 		{ConntrackEntriesLimit, Gauge, netns, "Entries that the conntrack table may hold."},
+		{ConntrackTimeToFull, Gauge, netns, "When snat_conntrack_entries reach their limit at the pace of the last two minutes; 0 when they have, +Inf beyond an hour."},
+
+		{AllowanceAvailable, Gauge, []Label{LabelInterface}, "Connections that EC2 can still track for an interface of this instance, whatever its NAT; absent where the driver does not tell."},
+		{AllowanceExceeded, Counter, []Label{LabelInterface}, "Packets of new connections that EC2 dropped because it tracks no more for the interface."},
 
 		{SourceInfo, Gauge, []Label{LabelNetns, LabelSource, LabelStrategy}, "Where flows of a network namespace are seen; always 1."},
 		{LedgerExact, Gauge, netns, "1 if a complete dump was taken since the kernel last dropped events."},

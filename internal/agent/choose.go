@@ -119,9 +119,10 @@ func timesText(c choice, l collector.Limits) string {
 		"shorter flow; net.netfilter.nf_conntrack_timestamp=1 makes both exact for flows that open after it is set"
 }
 
-// refused says what stands in the way of conntrack where CAP_NET_ADMIN does not.
-const refused = "CAP_NET_ADMIN is there, so a sandbox or a security module refuses it, or the kernel is without " +
-	"nf_conntrack_netlink (modprobe nf_conntrack_netlink)"
+// refused says what stands in the way of conntrack where CAP_NET_ADMIN does not, and what helps.
+const refused = "CAP_NET_ADMIN is there, so a sandbox, a security module or a user namespace that does not own this " +
+	"network namespace refuses it, or the kernel does not show its table: load nf_conntrack_netlink, or run the agent " +
+	"outside the sandbox (gVisor has no such table)"
 
 // remedy says how to grant CAP_NET_ADMIN.
 const remedy = "to give it: setcap cap_net_admin+ep on the binary, AmbientCapabilities=CAP_NET_ADMIN in " +

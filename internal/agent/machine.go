@@ -103,6 +103,7 @@ func (s *setup) countRules(m *config.Machine) {
 	s.counted = now
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.seen.ruleless = ruleless(&m.Rules)
 	s.seen.rules, s.seen.rulesCostly = counts, share > s.started.CPUBudget
 }
 

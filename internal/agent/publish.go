@@ -23,6 +23,7 @@ type publisher struct {
 	// history is what the page charts; it needs no constructor.
 	history web.History
 	checks  checks
+	unruled unruled
 	// cpu is the loop's goroutine's; it needs no constructor.
 	cpu share
 	// ready is set when a first dump of the outer namespace is complete.
@@ -38,8 +39,9 @@ func (p *publisher) publish(snap *detector.Snapshot) {
 	}
 	set := p.setup.show()
 	stats := p.sensors.stats()
-	snap, unseen := observed(snap, p.outer.Inode(), stats, p.sensors.remedy())
+	snap, unseen := observed(snap, p.outer.Inode(), stats, p.sensors.remedy(), p.unruled.look(snap, set.ruleless))
 	p.notices.set("unseen budgets", unseen)
+	p.notices.set("local ports", localPortsText(snap))
 	p.notices.set("ledger check", p.checks.look(snap))
 	v := &metrics.View{
 		Snapshot: snap, At: time.Now().Add(-p.now().Sub(snap.At)), Outer: []uint64{p.outer.Inode()},
@@ -50,6 +52,9 @@ func (p *publisher) publish(snap *detector.Snapshot) {
 	v.CPUExceeded = v.CPUExceeded || spent
 	if k := p.counters.last.Load(); k != nil {
 		v.Kernel = []metrics.Kernel{*k}
+	}
+	if a := p.counters.allowances.Load(); a != nil {
+		v.Allowances = *a
 	}
 	for _, st := range stats {
 		v.Sources = append(v.Sources, st.shown...)

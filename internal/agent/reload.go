@@ -46,7 +46,9 @@ type shown struct {
 	stale  map[string]bool
 	reload metrics.Reload // how the last one ended
 	rules  *metrics.NATRules
-	cloud  *web.Cloud // nil where no cloud tells
+	// ruleless: no rule of the outer namespace translates.
+	ruleless bool
+	cloud    *web.Cloud // nil where no cloud tells
 	// rulesCostly: reading NAT rules takes more than the CPU budget.
 	rulesCostly bool
 }

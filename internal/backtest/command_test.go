@@ -201,6 +201,11 @@ func TestCommandEndsWithThePeaks(t *testing.T) {
 				"  flows.csv 192.0.2.2:443/tcp 0 s held 1 of 64 ports at most, at 1h6m40s into the record; never exhausted\n",
 		},
 		{
+			"before anything is judged", strings.Repeat("0,40,192.0.2.1:443\n", 70) + "600,1,192.0.2.1:443\n",
+			"1 runs, no episode after the warm-up, though ports were exhausted, ",
+			"  flows.csv 192.0.2.1:443/tcp 0 s held 70 of 64 ports at most, at 0s into the record; exhausted for 40s\n",
+		},
+		{
 			"with times since 1970", strings.Repeat("1600000000,60,192.0.2.1:443\n", 7) + "1600000600,3600,192.0.2.1:443\n",
 			"1 runs, 0 episodes, ",
 			"  flows.csv 192.0.2.1:443/tcp 0 s held 7 of 64 ports at most, at 2020-09-13T12:26:40Z; never exhausted\n",

@@ -36,13 +36,16 @@ func (s *Summary) WriteText(w io.Writer) error {
 
 // episodes counts them. An episode begins within a record: what is at its ceiling throughout has none, and says so.
 func (s *Summary) episodes() string {
-	throughout := 0
+	throughout, exhausted := 0, false
 	for i := range s.Peaks {
+		exhausted = exhausted || s.Peaks[i].Exhausted > 0
 		if s.Peaks[i].Throughout {
 			throughout++
 		}
 	}
 	switch {
+	case throughout == 0 && s.Episodes == 0 && exhausted:
+		return "no episode after the warm-up, though ports were exhausted"
 	case throughout == 0:
 		return fmt.Sprintf("%d episodes", s.Episodes)
 	case s.Episodes == 0:
@@ -212,14 +215,16 @@ func (s *Summary) cellTable() *table {
 
 func (s *Summary) pageTable() *table {
 	t := &table{title: fmt.Sprintf("The page as shipped: P(5 min) >= %v, cleared below %v, asked every "+
-		"%s s, kept for %s s",
-		detector.PageRaise, detector.PageClear, exact(detector.PageEvery.Seconds()), exact(detector.PageKeep.Seconds()))}
-	t.row("", "cool-down", "episodes", "detected", "lead s", "false/day", "false at start", "starts")
+		"%s s, kept for %s s, above %v of the ceiling for %s s",
+		detector.PageRaise, detector.PageClear, exact(detector.PageEvery.Seconds()), exact(detector.PageKeep.Seconds()),
+		detector.PageFill, exact(detector.PageFillKeep.Seconds()))}
+	t.row("", "cool-down", "episodes", "detected", "lead s", "false/day", "on", "false at start", "starts")
 	for _, c := range s.Cells {
 		p := &c.Page
 		t.row(strings.TrimSpace(c.Group+" "+c.Member), exact(float64(c.CoolDown))+" s", strconv.Itoa(p.Episodes),
 			figure(float64(p.Detected), 2),
-			figure(float64(p.Lead), 0), figure(float64(p.FalsePerDay), 1), strconv.Itoa(p.AtStart), strconv.Itoa(p.Starts))
+			figure(float64(p.Lead), 0), figure(float64(p.FalsePerDay), 1), figure(100*float64(p.OnShare), 1)+" %",
+			strconv.Itoa(p.AtStart), strconv.Itoa(p.Starts))
 	}
 	return t
 }

@@ -139,6 +139,7 @@ type PageSummary struct {
 	Detected    Number `json:"detected"`
 	Lead        Number `json:"lead_seconds"`
 	FalsePerDay Number `json:"false_pages_per_day"`
+	OnShare     Number `json:"share_of_time_on"` // outside episodes
 	// AtStart are the false ones within a quarter of an hour of one of Starts.
 	AtStart int `json:"false_pages_at_start"`
 	Starts  int `json:"starts"`
@@ -147,7 +148,7 @@ type PageSummary struct {
 func summarizePage(p *score.Pages) PageSummary {
 	return PageSummary{
 		Episodes: p.Episodes, Detected: Number(p.Detected()), Lead: Number(p.Lead()),
-		FalsePerDay: Number(p.FalsePerDay()), AtStart: p.AtStart, Starts: p.Starts,
+		FalsePerDay: Number(p.FalsePerDay()), OnShare: Number(p.OnShare()), AtStart: p.AtStart, Starts: p.Starts,
 	}
 }
 

@@ -27,7 +27,8 @@ func (b *Budget) followsRules() bool { return b.Model == ModelAuto || b.Model ==
 // unreadText says why the rules of a place cannot be read; foreign is that its namespace is not Governed.
 func unreadText(err error, place string, foreign bool) string {
 	if foreign && errors.Is(err, fs.ErrPermission) {
-		return fmt.Sprintf("the NAT rules of %s cannot be read, so their ports and VIPs are not known: %s", place, netns.Foreign)
+		return fmt.Sprintf("the NAT rules of %s cannot be read, so their ports and VIPs are not known: %s", place,
+			netns.Foreign)
 	}
 	if errors.Is(err, fs.ErrPermission) {
 		return fmt.Sprintf("missing CAP_NET_ADMIN: the NAT rules of %s cannot be read, "+

@@ -167,6 +167,17 @@ func TestFormats(t *testing.T) {
 			skipped: map[string]int{string(skipProtocol): 1}, bad: 1,
 		},
 		{
+			name: "what snatwatch record writes", format: "snatwatch record",
+			text: "# snatwatch record 1\n# Columns that end in _s are seconds since 1970 UTC.\n# flows=all addresses=real\n" +
+				"start_s,end_s,destination,port,source,protocol,reason,vip,vip_port,source_port,opened_from_s\n" +
+				"1600000001.500,1600000004,203.0.113.7,443,10.0.0.5,tcp,fin,198.51.100.1,1024,40000,1600000001.000\n# overrun: 1\n" +
+				"1600000002.000,1600000009,2001:db8::7,53,fd00::5,udp,live,,,40001,\n",
+			want: []string{
+				"1.5-4 tcp 10.0.0.5:0 > 203.0.113.7:443 1 fin",
+				"2-9 udp fd00::5:0 > [2001:db8::7]:53 1 unknown",
+			},
+		},
+		{
 			name: "CSV with other names", format: "CSV",
 			text: "Src_IP;Dst_IP;DstPort;ts;end_time\n10.0.0.5;203.0.113.7;443;1600000001.5;2020-09-13T12:26:43Z\n",
 			want: []string{"1.5-3 tcp 10.0.0.5:0 > 203.0.113.7:443 1 unknown"},

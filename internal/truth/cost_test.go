@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -41,6 +42,7 @@ func BenchmarkAgent(b *testing.B) {
 	often := m.watch("agent, each 2 s", 9962, program, "--strategy=poll", "--cpu-budget=1")
 	old := m.watch("older agent", 9963, before, "--strategy=poll")
 	oldOften := m.watch("older agent, each 2 s", 9964, before, "--strategy=poll", "--cpu-budget=1")
+	frugal := m.watch("agent, half its CPU budget", 9967, program, "--strategy=poll", "--cpu-budget=0.01")
 	recording := m.watch("agent that records", 9966, program, "--strategy=poll", "--cpu-budget=1", "--record.out="+b.TempDir())
 	exporter := m.start("node_exporter", 9965, kerneltest.Program(b, "prometheus-node-exporter", "prometheus-node-exporter"),
 		"--collector.disable-defaults", "--collector.conntrack", "--collector.tcpstat", "--web.listen-address=127.0.0.1:9965")
@@ -49,7 +51,8 @@ func BenchmarkAgent(b *testing.B) {
 
 	ctx, cancel := context.WithTimeout(b.Context(), length)
 	defer cancel()
-	running := []*agent{ours, often, recording, old, oldOften, exporter, peer}
+	agents := []*agent{ours, frugal, often, recording, old, oldOften}
+	running := append(slices.Clone(agents), exporter, peer)
 	begun := make([]usage, len(running))
 	for i, a := range running {
 		begun[i] = a.usage()
@@ -57,7 +60,7 @@ func BenchmarkAgent(b *testing.B) {
 	start := time.Now()
 	var group sync.WaitGroup
 	group.Go(func() { m.generate(ctx, rate) })
-	for _, a := range []*agent{ours, often, recording, old, oldOften, exporter} {
+	for _, a := range append(slices.Clone(agents), exporter) {
 		group.Go(func() {
 			for ; ctx.Err() == nil; time.Sleep(scrapeEvery) {
 				a.scrape()
@@ -100,7 +103,7 @@ func BenchmarkAgent(b *testing.B) {
 	b.ReportMetric(0, "ns/op")
 
 	n := m.opened.Load()
-	for _, a := range []*agent{ours, often} {
+	for _, a := range []*agent{ours, frugal, often, recording} {
 		want := counted{n, n, live}
 		if got := a.settles(want); got != want {
 			b.Errorf("%s: opened, closed, live %v, want %v", a.name, got, want)

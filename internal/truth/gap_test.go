@@ -61,6 +61,7 @@ func TestKernelEarlyDrop(t *testing.T) {
 		t.Run(strategy.String(), func(t *testing.T) {
 			ns := translated(t)
 			sysctl(t, ns, "netfilter/nf_conntrack_events", "1")
+			sysctl(t, ns, "netfilter/nf_conntrack_udp_timeout", "3600") // filling takes minutes on a slow machine
 			w := newWatch(t, ns, strategy, provider(t))
 			l, err := limits.Of(ns)
 			if err != nil {

@@ -247,7 +247,7 @@ func (s series) counted() counted {
 // settles waits until the agent has counted what is wanted, at most for some minutes.
 func (a *agent) settles(want counted) counted {
 	var got counted
-	for deadline := time.Now().Add(3 * time.Minute); time.Now().Before(deadline); time.Sleep(time.Second) {
+	for deadline := time.Now().Add(2 * time.Minute); time.Now().Before(deadline); time.Sleep(time.Second) {
 		if got = a.scrape().counted(); got == want {
 			break
 		}

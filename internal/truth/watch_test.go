@@ -206,6 +206,8 @@ type server struct {
 	t        testing.TB
 	address  netip.AddrPort
 	accepted chan *net.TCPConn
+	// kept are all that connect opened: one that nobody names any more is closed when Go collects it.
+	kept []pair
 }
 
 func serve(t testing.TB, ns *netns.Handle, address string) *server {
@@ -242,6 +244,7 @@ func (s *server) connect(ns *netns.Handle, n int) (pairs []pair) {
 		}
 		pairs = append(pairs, pair{c.(*net.TCPConn), <-s.accepted})
 	}
+	s.kept = append(s.kept, pairs...)
 	return pairs
 }
 

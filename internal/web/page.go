@@ -41,6 +41,7 @@ type pageData struct {
 	CPU      bool
 	Starting bool
 	Sources  []pageSource
+	Tables   []pageTable
 	Cloud    *Cloud
 	Notices  []string
 	Chains   []pageChain
@@ -133,7 +134,7 @@ func parsePage() (*template.Template, error) { return template.New("page").Parse
 func (s *Server) newPageData(st *State, age time.Duration) pageData {
 	v := st.View
 	out := pageData{
-		Version: v.Build.Version, Sources: pageSources(v), Cloud: st.Cloud, Notices: st.Notices, CPU: v.CPUExceeded,
+		Version: v.Build.Version, Sources: pageSources(v), Tables: pageTables(v), Cloud: st.Cloud, Notices: st.Notices, CPU: v.CPUExceeded,
 		Level: levelWarn, Verdict: "Waiting for the first dump", Starting: !st.Ready,
 	}
 	snap := v.Snapshot

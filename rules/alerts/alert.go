@@ -46,6 +46,20 @@ func Hysteresis(s query.Scope, alert, expr, raise, lower, on string) string {
 	if s.Inline {
 		return expr + " >= " + raise
 	}
-	return expr + " >= " + raise + "\nor\n(\n" + query.Indent(expr) + " >= " + lower + "\n  and on (" + on +
-		")\n  ALERTS{alertname=\"" + alert + "\", alertstate=\"firing\"}\n)"
+	return raised(alert, expr+" >= "+raise, query.Indent(expr)+" >= "+lower, on)
+}
+
+// HysteresisWhile is Hysteresis that also keeps what fires while kept has an answer, whose value is lower: by it
+// Grafana neither raises nor clears.
+func HysteresisWhile(s query.Scope, alert, expr, raise, lower, kept, on string) string {
+	if s.Inline {
+		return expr + " >= " + raise + "\nor\n" + kept
+	}
+	return raised(alert, expr+" >= "+raise,
+		"  (\n"+query.Indent(query.Indent(expr))+" >= "+lower+"\n    or\n"+query.Indent(query.Indent(kept))+"\n  )", on)
+}
+
+func raised(alert, raised, kept, on string) string {
+	return raised + "\nor\n(\n" + kept + "\n  and on (" + on + ")\n  ALERTS{alertname=\"" + alert +
+		"\", alertstate=\"firing\"}\n)"
 }

@@ -13,6 +13,7 @@ const (
 	PanelNodeFailures    = 104
 	PanelNodeTier        = 105
 	PanelNodeClosed      = 106
+	PanelNodeAllowance   = 107
 	PanelFleetGateway    = 201
 	PanelFleetTiers      = 202
 	PanelFleetTotal      = 203

@@ -22,14 +22,15 @@ func gatewayTotalFilling(o options.Options) alerts.Alert {
 	on := o.Labels(metrics.LabelBudget, metrics.LabelGateway)
 	total := alerts.About(on)
 	return alerts.Alert{
-		Name:          name,
-		Severity:      o.Critical,
-		Expr:          alerts.Hysteresis(o.Scope, name, GatewayTotal(o), query.Number(TotalFull), query.Number(TotalClear), on),
+		Name:     name,
+		Severity: o.Critical,
+		Expr: alerts.Hysteresis(o.Scope, name, GatewayTotal(o), query.Number(TotalFull), query.Number(TotalClear),
+			on),
 		KeepFiringFor: max(time.Minute, 2*o.FleetInterval),
 		Summary:       "A shared gateway is near its limit on all flows together.",
 		Description: "All nodes behind gateway {{ $labels.gateway }} together (budget {{ $labels.budget }}) hold " +
-			"{{ $value | humanizePercentage }} of the flows that the gateway takes in all. At the limit new flows fail on every " +
-			"node, whatever their destination.",
+			"{{ $value | humanizePercentage }} of the flows that the gateway takes in all. At the limit new flows fail on " +
+			"every node, whatever their destination.",
 		Detail: total.Ask("topk(1, sum by (instance) ("+string(metrics.AllPortsHeld)+" and on (instance, budget) "+
 			total.Of(metrics.BudgetInfo)+"))",
 			" "+alerts.AnswerLabel("instance")+" holds the most, "+alerts.Answer(alerts.Whole)+".") +
@@ -46,5 +47,6 @@ func GatewayTotal(o options.Options) string {
 	}
 	by := o.Labels(metrics.LabelBudget, metrics.LabelGateway)
 	limit, held := o.Metric(metrics.BudgetAllPorts), o.Metric(metrics.AllPortsHeld)
-	return "sum by (" + by + ") (" + of("sum", "("+held+"\nand\n"+limit+")") + ")\n/\nmax by (" + by + ") (" + of("max", limit) + ")"
+	return "sum by (" + by + ") (" + of("sum", "("+held+"\nand\n"+limit+")") + ")\n/\nmax by (" + by + ") (" +
+		of("max", limit) + ")"
 }

@@ -14,6 +14,7 @@ func All(o options.Options) []alerts.Alert {
 		gatewayExhaustionPredicted(o),
 		gatewayTotalFilling(o),
 		conntrackFull(o),
+		allowanceExceeded(o),
 	}
 }
 
@@ -23,6 +24,7 @@ func Fleet(o options.Options) []alerts.Alert {
 	return []alerts.Alert{
 		gatewayExhaustionPredicted(o), portsExhaustedUnsure(o), portsExhaustedShared(o),
 		gatewayTotalFilling(o), conntrackFull(o),
+		allowanceExceeded(o),
 	}
 }
 
