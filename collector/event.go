@@ -30,15 +30,20 @@ const (
 	// NoPort: an open failed before its first packet, because no local port was free towards the address of
 	// Flow.Destination, whose port is unknown (0). Protocol and Netns of Flow are set besides.
 	NoPort
+	// Gap: flows of Netns may have opened and ended unseen, for another reason than an Overrun: for a while the kernel
+	// sent no events, or it gave up entries to make room. As after an Overrun, only a dump that begins later is whole.
+	Gap
 )
 
-var kindNames = [...]string{"none", "begin", "seen", "end", "abort", "opened", "closed", "overrun", "no port"}
+var kindNames = [...]string{"none", "begin", "seen", "end", "abort", "opened", "closed", "overrun", "no port", "gap"}
 
 func (k Kind) String() string { return name(kindNames[:], int(k), "kind") }
 
 // Event is one thing that a source saw.
 type Event struct {
 	Kind Kind
+	// Announced is set for End: the kernel has announced, by Opened, each flow that opened since the dump before.
+	Announced bool
 	// At is when it was seen, on the agent's clock.
 	At Time
 	// Netns is the network namespace it was seen in (inode number); for Seen, Opened,

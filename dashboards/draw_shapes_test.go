@@ -97,8 +97,7 @@ func (p panel) cells(answers [][]sample) (titles []string, rows []map[string]str
 			titles = append(titles, cmp.Or(organize.RenameByName[label], label))
 		}
 	}
-	if len(p.Options.SortBy) > 0 {
-		by := p.Options.SortBy[0]
+	for _, by := range slices.Backward(p.Options.SortBy) {
 		slices.SortStableFunc(rows, func(a, b map[string]string) int {
 			x, errX := strconv.ParseFloat(a[by.DisplayName], 64)
 			y, errY := strconv.ParseFloat(b[by.DisplayName], 64)
@@ -167,7 +166,7 @@ type drawn struct {
 
 func drawLines(out *strings.Builder, a *asked, p panel, answers [][]sample) {
 	var all []drawn
-	low, high := 0.0, 0.0
+	low, high, least := 0.0, 0.0, math.Inf(1)
 	if p.FieldConfig.Defaults.Max != nil {
 		high = *p.FieldConfig.Defaults.Max
 	}
@@ -182,6 +181,9 @@ func drawLines(out *strings.Builder, a *asked, p panel, answers [][]sample) {
 				f, _ := strconv.ParseFloat(text, 64)
 				d.values[int64(at)], d.max = f, max(d.max, f)
 			}
+			if d.max > 0 {
+				least = min(least, slices.Min(slices.Collect(maps.Values(d.values))))
+			}
 			high = max(high, d.max)
 			all = append(all, d)
 		}
@@ -195,9 +197,10 @@ func drawLines(out *strings.Builder, a *asked, p panel, answers [][]sample) {
 	x := func(at int64) float64 {
 		return left + (w-left-10)*(1-float64(fleetEnd.Unix()-at)/a.span.Seconds())
 	}
+	from, to := math.Floor(math.Log10(max(least, 1))), math.Ceil(math.Log10(max(high, 10)))
 	y := func(v float64) float64 {
 		if p.FieldConfig.Defaults.Custom.ScaleDistribution.Type == "log" {
-			return 6 + (h-24)*(1-math.Log10(1+v)/math.Log10(1+high))
+			return 6 + (h-24)*(1-(math.Log10(max(v, 1))-from)/(to-from))
 		}
 		return 6 + (h-24)*(1-(v-low)/(high-low))
 	}
@@ -205,7 +208,7 @@ func drawLines(out *strings.Builder, a *asked, p panel, answers [][]sample) {
 	for i := range 5 {
 		v := low + (high-low)*float64(i)/4
 		if p.FieldConfig.Defaults.Custom.ScaleDistribution.Type == "log" {
-			v = math.Pow(1+high, float64(i)/4) - 1
+			v = math.Pow(10, from+(to-from)*float64(i)/4)
 		}
 		text := p.FieldConfig.Defaults.text(v, true)
 		fmt.Fprintf(out, `<line x1="%.0f" x2="%.0f" y1="%.1f" y2="%[3]f" stroke="#25272c"/><text x="%.0f" y="%.1f" fill="#999" text-anchor="end">%s</text>`, left, w-10, y(v), left-6, y(v)+4, html.EscapeString(text))

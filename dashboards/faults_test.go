@@ -44,11 +44,12 @@ func faults(t testing.TB, b board) []string {
 	for _, a := range b.Annotations.List {
 		out = append(out, annotationFaults(b, a)...)
 	}
+	out = append(out, headFaults(b)...)
 	for _, p := range b.Panels {
 		if p.Type == "row" {
 			continue
 		}
-		for _, fault := range slices.Concat(panelFaults(p), queryFaults(t, p)) {
+		for _, fault := range slices.Concat(panelFaults(p), queryFaults(t, p), asideFaults(t, b, p)) {
 			note("%s: %s", p.Title, fault)
 		}
 	}
@@ -117,7 +118,7 @@ func panelFaults(p panel) []string {
 	if d.Unit == "percentunit" && len(d.Thresholds.Steps) == 2 && *d.Thresholds.Steps[1].Value == 1 {
 		note("red from 100 %% alone: what is full hovers below")
 	}
-	if last := len(d.Thresholds.Steps) - 1; d.Unit == "dtdhms" && p.Type == "stat" && d.Thresholds.Steps[0].Color == "red" && (last != 2 || !d.maps("value") || !d.maps("range") || !d.maps("special")) {
+	if last := len(d.Thresholds.Steps) - 1; (d.Unit == "dtdhms" || d.Unit == "s") && p.Type == "stat" && d.Thresholds.Steps[0].Color == "red" && (last != 2 || !d.maps("value") || !d.maps("range") || !d.maps("special")) {
 		note("a time without NOW, not in 1 h, or a word for none")
 	}
 	switch p.Type {
@@ -136,6 +137,9 @@ func (f fieldConfig) maps(kind string) bool {
 func tableFaults(p panel) []string {
 	var out []string
 	organize := p.Transformations[len(p.Transformations)-1].Options
+	if by := p.Options.SortBy; len(by) > 0 && by[0].DisplayName == "Time left" && by[len(by)-1].DisplayName != "Full" {
+		out = append(out, "rows that do not run out are in no order")
+	}
 	for label, title := range organize.RenameByName {
 		f := p.field(title)
 		last := organize.IndexByName[label] == len(organize.IndexByName)-1
@@ -214,6 +218,9 @@ func queryFaults(t testing.TB, p panel) []string {
 			}
 			if strings.Contains(x.Expr, "pool:") && !strings.Contains(p.Description, "two minutes") && x.Range {
 				note("it does not say that it lags by two minutes")
+			}
+			if strings.Contains(x.Expr, "gateway:") && x.Range && !strings.Contains(p.Description, "minute") {
+				note("it does not say how old it may be")
 			}
 			if strings.Contains(x.Expr, "pool:") && x.Range && p.FieldConfig.Defaults.Unit == "percentunit" {
 				note("it stands at its peak for two minutes after relief")
@@ -311,12 +318,24 @@ func TestFaultsAreFound(t *testing.T) {
 		{"clusters in one match", "overview", `on (cluster, job, instance, budget, protocol)`, `on (job, instance, budget, protocol)`, "mixes clusters"},
 		{"a false all-clear", "overview", `0 * count(snat_budget_effective_ports{cluster`, `vector(0) + count(snat_budget_effective_ports{cluster`, "a 0 where nothing is known"},
 		{"full at 100 % alone", "node", `"value": 0.75,`, `"value": 1,`, "hovers below"},
+		{"rows in no order", "overview", `"displayName": "Full"`, `"displayName": "Time left"`, "in no order"},
 		{"a column of no width", "overview", `"id": "custom.width"`, `"id": "custom.minWidth"`, "has no width"},
 		{"a short IPv6", "overview", `"value": 310`, `"value": 210`, "an IPv6 address is cut"},
 		{"1.02 K", "fleet", `"unit": "locale"`, `"unit": "short"`, "unit short"},
 		{"striped lines", "overview", `[$__range] @ end()`, `[$__range]`, "another topk at each step"},
 		{"a gateway that is not narrowed", "fleet", `do not narrow it`, `narrow it`, "does not say that Node and Job"},
 		{"a cut title", "overview", `"title": "What is full now?"`, `"title": "How many nodes and gateways are at their ceiling now?"`, "title is cut"},
+		{"columns in disorder", "overview", `"Value #B": 3`, `"Value #B": 0`, "from where to when"},
+		{"rules that lack", "fleet", `"noValue": "needs the recording rules"`, `"noValue": "none"`, "does not say that it needs the recording rules"},
+		{"an agent that is old", "node", `needs a newer agent`, `none`, "does not say that snat_advice_ports needs"},
+		{"a linear axis", "fleet", `"type": "log"`, `"type": "linear"`, "share a linear axis"},
+		{"a forecast of when it was made", "node", ` offset 5m`, ``, "stands where it was made"},
+		{"ports without a ceiling", "node", `"unit": "percentunit"`, `"unit": "locale"`, "bare ports"},
+		{"an hour without exhaustion", "node", `Nothing runs out within the hour`, `none`, "where nothing runs out"},
+		{"agents in silence", "overview", `up{cluster`, `down{cluster`, "on no board"},
+		{"a line for each", "overview", `topk(8, `, `max(`, "a line for each agent"},
+		{"a gateway's peak that stands", "fleet", `snat_busiest_ports_held`, `snat_ports_held`, "two minutes after relief"},
+		{"a gateway's lag that is hidden", "fleet", `by gateway, every minute or two`, `by gateway`, "how old it may be"},
 		{"a lag that is hidden", "fleet", `every two minutes and lags`, `and lags`, "lags by two minutes"},
 		{"a peak that stands", "overview", `"expr": "max by (cluster, pool, budget, protocol) (`, `"expr": "pool:snat_busiest_fill:max{cluster=~\"$cluster\"} or (`, "two minutes after relief"},
 		{"a deviation as a line", "fleet", `"custom.fillBelowTo"`, `"custom.fillOpacity"`, "not a band"},

@@ -4,6 +4,7 @@ import (
 	"github.com/snatwatch/snatwatch/detector/metrics"
 	"github.com/snatwatch/snatwatch/rules"
 	"github.com/snatwatch/snatwatch/rules/alerts"
+	"github.com/snatwatch/snatwatch/rules/alerts/pages"
 	"github.com/snatwatch/snatwatch/rules/records"
 )
 
@@ -97,7 +98,7 @@ func poolsNow(o rules.Options) panel {
 		return query{by(o, op, pool, "("+expr+") * "+on(o, agent+", budget")+" group_left (pool) "+budgetInfo(o)), ""}
 	}
 	return panel{
-		id: 46, kind: rowsOf, title: "Which pool is closest to exhaustion?", unit: countOf, sortBy: "Time left",
+		id: 46, kind: rowsOf, title: "Which pool is closest to exhaustion?", unit: countOf, sortBy: leftColumn,
 		description: "Of each pool now: the shortest median time that is left on a node, the highest probability by two " +
 			"horizons, the fill of the fullest node, nodes, and the ports that all hold.",
 		queries: []query{
@@ -111,7 +112,7 @@ func poolsNow(o rules.Options) panel {
 		columns: []column{
 			{label: "pool", title: "Pool", width: 300},
 			{
-				label: "Value #A", title: "Time left", width: 130, unit: period, thresholds: []float64{300, 3600},
+				label: "Value #A", title: leftColumn, width: 130, unit: period, thresholds: []float64{300, 3600},
 				worstIsLow: true, mappings: timeLeft,
 			},
 			{
@@ -122,7 +123,7 @@ func poolsNow(o rules.Options) panel {
 				label: "Value #C", title: "Within " + o.TicketHorizon, width: 110, unit: share,
 				thresholds: []float64{t.TicketClear, t.Ticket},
 			},
-			{label: "Value #D", title: "Full", width: 200, unit: share, thresholds: []float64{filling, full}, gauge: true},
+			{label: "Value #D", title: fillColumn, width: 200, unit: share, thresholds: []float64{filling, full}, gauge: true},
 			{label: "Value #E", title: "Nodes", width: 90},
 			{label: "Value #F", title: "Held by all", width: 120},
 			{label: "budget", title: "Budget", width: 150},
@@ -210,6 +211,22 @@ func fleetTiers(o rules.Options) []panel {
 	}
 }
 
+// inAll is the share that all nodes behind a gateway hold of its limit on all flows together: the eight fullest. The
+// limit, and which node is behind which gateway, hardly move.
+func inAll(o rules.Options) string {
+	limits := atEnd(sel(o, metrics.BudgetAllPorts))
+	of := func(op, expr string) string {
+		return by(o, op, "budget, gateway", "("+expr+")\n* "+on(o, agent+", budget")+" group_left (gateway) topk by ("+
+			o.ClusterLabel+", "+agent+", budget) (1, "+atEnd(sel(o, metrics.BudgetInfo, `scope="shared"`))+")")
+	}
+	share := func(held string) string {
+		return of("sum", by(o, "max", agentBudget, held)+"\nand "+on(o, agentBudget)+" "+limits) + "\n/ " +
+			on(o, "budget, gateway") + " " + of("max", by(o, "max", agentBudget, limits))
+	}
+	held := sel(o, metrics.AllPortsHeld)
+	return share(held) + "\nand " + on(o, "budget, gateway") + "\ntopk(8, " + share(atEnd(held)) + ")"
+}
+
 func fleetGateways(o rules.Options) []panel {
 	t := o.Thresholds
 	told := "{{destination}} {{protocol}} {{budget}} {{gateway}} {{" + o.ClusterLabel + "}}"
@@ -217,7 +234,7 @@ func fleetGateways(o rules.Options) []panel {
 	left := ofGateway(o, records.GatewayTime)
 	held, unseen := ofGateway(o, records.GatewayHeld), ofGateway(o, records.GatewayUnseen)
 	ceiling := " / " + on(o, gateway) + " group_left () " + ofGateway(o, records.GatewayPorts)
-	const gateways = " Pool, Node and Job do not narrow it: it is recorded by gateway."
+	const gateways = " Pool, Node and Job do not narrow it: it is recorded by gateway, every minute or two."
 	return []panel{
 		{
 			id: alerts.PanelFleetGateway, title: "Will a shared gateway run out?", unit: share, min: ptr(0), max: ptr(1),
@@ -227,23 +244,23 @@ func fleetGateways(o rules.Options) []panel {
 			queries: []query{{peaks(o, shared, likely), told}},
 		},
 		{
-			id: 61, title: "When does a gateway run out?", unit: period, min: ptr(0), worstIsLow: true,
+			id: 61, coarse: true, title: "When does a gateway run out?", unit: period, min: ptr(0), worstIsLow: true,
 			thresholds: []float64{300, 3600}, none: "Nothing runs out within the hour, or: " + needsRules,
 			description: "Where the sum of the forecasts crosses the gateway's ceiling: the eight soonest. There is no line " +
-				"while nothing runs out within the longest horizon." + gateways,
-			queries: []query{{left + " < +Inf\nand " + on(o, shared) + " bottomk(8, min_over_time(" + left +
-				"[$__range] @ end()) < +Inf)", told}},
+				"while nothing runs out within the longest horizon, nor at 0 while its nodes hold less than the ceiling." +
+				gateways,
+			queries: []query{{"(" + leftBehind(o, atEnd) + ") < +Inf\nand " + on(o, shared) + " bottomk(8, min_over_time(" +
+				left + "[$__range] @ end()) < +Inf)", told}},
 		},
 		{
-			id: 62, title: "How full are gateways, over all nodes?", unit: share, min: ptr(0), thresholds: []float64{
-				filling,
-				full,
-			}, limits: "may hide", none: "no gateway is shared, or: " + needsRules,
+			id: 62, coarse: true, title: "How full are gateways, over all nodes?", unit: share, min: ptr(0),
+			thresholds: []float64{filling, full}, limits: "may hide", none: "no gateway is shared, or: " + needsRules,
 			description: "Ports held by all nodes behind a gateway for the eight fullest destinations, as a share of its " +
-				"ceiling; and what a destination may hold beyond that on nodes that do not show it." + gateways,
+				"ceiling: what was recorded within two minutes, and no more than the fullest port spaces of all these nodes hold " +
+				"together now; and what a destination may hold beyond that on nodes that do not show it." + gateways,
 			queries: []query{
-				{held + ceiling + "\nand " + on(o, shared) + " topk(8, max_over_time(" + held + "[$__range] @ end())" +
-					ceiling + ")", told},
+				{heldBehind(o, atEnd) + ceiling + "\nand " + on(o, shared) + " topk(8, max_over_time(" + held +
+					"[$__range] @ end())" + ceiling + ")", told},
 				{
 					unseen + ceiling + "\nand " + on(o, gateway) + " topk(8, max_over_time(" + unseen + "[$__range] @ end()))",
 					"may hide {{protocol}} {{gateway}} {{" + o.ClusterLabel + "}}",
@@ -251,7 +268,15 @@ func fleetGateways(o rules.Options) []panel {
 			},
 		},
 		{
-			id: 63, title: "How many flows open at a gateway?", unit: perSecond, min: ptr(0),
+			id: alerts.PanelFleetTotal, title: "How much of its limit on all flows does a gateway take?", unit: share,
+			min: ptr(0), coarse: true, thresholds: []float64{pages.TotalClear, pages.TotalFull},
+			none: "no gateway with a limit on all flows together",
+			description: "Ports held by all nodes behind a gateway, for all destinations and both protocols, as a share of " +
+				"what the gateway takes in all: the eight fullest. Azure's, Huawei's, Alibaba's and Tencent's have such a limit.",
+			queries: []query{{inAll(o), "{{budget}} {{gateway}} {{" + o.ClusterLabel + "}}"}},
+		},
+		{
+			id: 63, width: 24, title: "How many flows open at a gateway?", unit: perSecond, min: ptr(0),
 			none:        "no gateway is shared, or: " + needsRules,
 			description: "Flows opened per second by all nodes behind a gateway: the eight highest." + gateways,
 			queries: []query{{

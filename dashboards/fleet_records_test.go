@@ -1,14 +1,49 @@
 package dashboards_test
 
 import (
+	"bufio"
+	"errors"
 	"math"
+	"os"
+	"path/filepath"
 	"strconv"
+	"testing"
 	"time"
 
 	"github.com/snatwatch/snatwatch/detector"
 	"github.com/snatwatch/snatwatch/detector/metrics"
 	"github.com/snatwatch/snatwatch/rules/records"
 )
+
+// blocks writes a fleet as blocks of Prometheus into dir.
+func (f *fleet) blocks(t testing.TB, promtool, dir string) {
+	t.Helper()
+	var files []*os.File
+	for _, w := range []**bufio.Writer{&f.old, &f.young} {
+		file, err := os.Create(filepath.Join(t.TempDir(), "fleet.txt"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		files = append(files, file)
+		*w = bufio.NewWriterSize(file, 1<<20)
+	}
+	var nodes []*simulated
+	for i := range f.nodes {
+		nodes = append(nodes, f.node(i))
+		f.writeNode(nodes[i])
+	}
+	f.writeRecords(nodes)
+	for i, w := range []*bufio.Writer{f.old, f.young} {
+		_, _ = w.WriteString("# EOF\n")
+		if err := errors.Join(w.Flush(), files[i].Close()); err != nil {
+			t.Fatal(err)
+		}
+		run(t, promtool, "tsdb", "create-blocks-from", "--max-block-duration=72h", "openmetrics", files[i].Name(), dir)
+		if err := os.Remove(files[i].Name()); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
 
 // writeRecords writes what the recording rules make of a fleet, at their intervals. TestFleetIsRecordedAsRulesDo
 // holds it to them.
@@ -57,11 +92,25 @@ func (f *fleet) writeRecords(nodes []*simulated) {
 	}
 }
 
-// writeGateway writes a gateway that fills up and has 25 minutes left.
+// Gateways fill up over an hour. That of one cluster has ten minutes left. That of the other was at its ceiling from two
+// minutes before the end until half a minute before it: what was recorded of it does not know that it is relieved.
+const gatewayRise = 0.00025
+
+func gatewayFill(cluster string, before float64) float64 {
+	switch {
+	case cluster == "prod":
+		return max(0.02, 0.85-gatewayRise*before)
+	case before < 30:
+		return 0.35
+	}
+	return min(1, 1.03-gatewayRise*before)
+}
+
+// writeGateway writes what is recorded of a gateway, a minute before the end the last time.
 func (f *fleet) writeGateway(cluster string, n *simulated) {
 	gateway := labels("cluster", cluster, "budget", n.budget, "gateway", n.share, "protocol", "tcp")
 	add := func(name, more string, value func(float64) float64) {
-		f.add(metrics.Name(name), gateway+more, fleetPast, time.Minute, 0, value)
+		f.add(metrics.Name(name), gateway+more, fleetPast, time.Minute, 60, value)
 	}
 	always := func(v float64) func(float64) float64 { return func(float64) float64 { return v } }
 	add(records.GatewayPorts, "", always(n.ports))
@@ -69,14 +118,13 @@ func (f *fleet) writeGateway(cluster string, n *simulated) {
 	add(records.GatewayOpened, "", always(310))
 	for d := range 30 {
 		to := "," + labels("destination", "203.0.113."+strconv.Itoa(7+d)+":443")
-		share := 0.85 / float64(1+d)
-		fill := func(before float64) float64 { return share - 0.0001*before*share }
+		fill := func(before float64) float64 { return gatewayFill(cluster, before) / float64(1+d) }
 		add(records.GatewayHeld, to, func(before float64) float64 { return math.Round(fill(before) * n.ports) })
 		left := func(before float64) float64 {
 			if d > 0 {
 				return math.Inf(1)
 			}
-			return (1 - fill(before)) / 0.0001
+			return (1 - fill(before)) / gatewayRise
 		}
 		add(records.GatewayTime, to, left)
 		for i, h := range detector.Horizons() {

@@ -4,12 +4,9 @@ import (
 	"bufio"
 	"fmt"
 	"math"
-	"os"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
-	"testing"
 	"time"
 
 	"github.com/snatwatch/snatwatch/detector"
@@ -22,17 +19,19 @@ import (
 type fleet struct {
 	nodes, destinations int
 	every               time.Duration // between scrapes
-	w                   *bufio.Writer
+	old, young          *bufio.Writer // of before the last block begins, and of it
 	line                []byte
 }
 
-// fleetEnd is when a fleet is looked at. All that a block of 54 hours, which begin at multiples of them since 1970, has
-// room for before it is one block.
-var fleetEnd = time.Unix(54*3600*9150+30*3600, 0)
+// fleetEnd is when a fleet is looked at. A block of 54 hours begins at each multiple of them since 1970: half of what a
+// board shows is in one, half in the next, and promtool, which maps into memory all that it makes a block of, needs half
+// as much.
+var fleetEnd = time.Unix(54*3600*9150+int64(fleetYoung.Seconds()), 0)
 
 const (
-	fleetPast = 70 * time.Minute // how far series go back
-	fleetDay  = 25 * time.Hour   // and those that tell who was an agent
+	fleetYoung = 35 * time.Minute // what of them is in the last block
+	fleetPast  = 70 * time.Minute // how far series go back
+	fleetDay   = 25 * time.Hour   // and those that tell who was an agent
 )
 
 // simulated is one node. Its state says what becomes of its fullest port space.
@@ -40,6 +39,7 @@ type simulated struct {
 	index                                                int
 	cluster, instance, pool, budget, model, scope, share string
 	ports                                                float64
+	behind                                               int // nodes of the cluster behind its gateway
 	state                                                state
 	down                                                 bool
 }
@@ -67,6 +67,11 @@ func (f *fleet) node(i int) *simulated {
 		n.state = map[int]state{0: saturated, 2: soon, 4: later, 5: relieved}[i%20]
 	}
 	n.pool = name
+	for j := n.index % 2; j < f.nodes; j += 2 {
+		if k := j / 2 % 10; k >= 6 && k < 9 && j%97 != 13 {
+			n.behind++
+		}
+	}
 	n.instance = fmt.Sprintf("%s-%02d:9959", name, i/2)
 	switch i {
 	case 4:
@@ -106,8 +111,8 @@ func (n *simulated) fill(before float64) (fill, rise float64) {
 		}
 	default:
 		fill = 0.15 + 0.4*math.Mod(float64(n.index)*0.618, 1) + wave
-		if n.pool == "batch" {
-			fill = 0.002
+		if n.pool == "batch" { // its part of what its gateway has
+			fill = gatewayFill(n.cluster, before) / float64(n.behind)
 		}
 	}
 	return min(fill, 1), rise
@@ -141,35 +146,11 @@ func (f *fleet) add(name metrics.Name, labels string, past time.Duration, every 
 		f.line = strconv.AppendFloat(f.line, value(before), 'g', -1, 64)
 		f.line = append(f.line, ' ')
 		f.line = strconv.AppendInt(f.line, fleetEnd.Unix()-int64(before), 10)
-		_, _ = f.w.Write(append(f.line, '\n'))
-	}
-}
-
-// blocks writes a fleet as blocks of Prometheus into dir.
-func (f *fleet) blocks(t testing.TB, promtool, dir string) {
-	t.Helper()
-	text := filepath.Join(t.TempDir(), "fleet.txt")
-	file, err := os.Create(text)
-	if err != nil {
-		t.Fatal(err)
-	}
-	f.w = bufio.NewWriterSize(file, 1<<20)
-	var nodes []*simulated
-	for i := range f.nodes {
-		nodes = append(nodes, f.node(i))
-		f.writeNode(nodes[i])
-	}
-	f.writeRecords(nodes)
-	_, _ = f.w.WriteString("# EOF\n")
-	if err := f.w.Flush(); err != nil {
-		t.Fatal(err)
-	}
-	if err := file.Close(); err != nil {
-		t.Fatal(err)
-	}
-	run(t, promtool, "tsdb", "create-blocks-from", "--max-block-duration=72h", "openmetrics", text, dir)
-	if err := os.Remove(text); err != nil {
-		t.Fatal(err)
+		w := f.young
+		if before > fleetYoung.Seconds() {
+			w = f.old
+		}
+		_, _ = w.Write(append(f.line, '\n'))
 	}
 }
 
@@ -208,7 +189,7 @@ func (f *fleet) writeNode(n *simulated) {
 		return 1
 	})
 	version := []string{"1.2.0", "1.1.4"}[min(n.index%50/40, 1)]
-	f.add(metrics.AgentBuildInfo, agent+","+labels("version", version, "revision", "abc1234", "goversion", "go1.26"), fleetDay, f.every, until, always(1))
+	f.add(metrics.AgentBuildInfo, agent+","+labels("version", version, "revision", "abc1234", "goversion", "go1.26"), fleetDay, time.Minute, until, always(1))
 	budget, protocol := labels("budget", n.budget), labels("budget", n.budget, "protocol", "tcp")
 	add(metrics.BudgetInfo, labels("budget", n.budget, "model", n.model, "scope", n.scope, "pool", n.pool, "gateway", n.share), always(1))
 	add(metrics.BudgetPorts, protocol, always(n.ports))
@@ -256,6 +237,9 @@ func (f *fleet) writeNode(n *simulated) {
 	add(metrics.ConntrackFound, netns, grows(always(40)))
 	add(metrics.ConntrackEntries, netns, func(before float64) float64 { return 9000 + held(before) })
 	add(metrics.ConntrackEntriesLimit, netns, always(262_144))
+	ec2 := labels("interface", "ens5")
+	add(metrics.AllowanceAvailable, ec2, func(before float64) float64 { return 130_000 - held(before) })
+	add(metrics.AllowanceExceeded, ec2, always(7))
 	source := netns + "," + labels("source", "conntrack")
 	add(metrics.SourceInfo, source+","+labels("strategy", []string{"poll", "events"}[n.index%9/8]), always(1))
 	add(metrics.DecodeErrors, source, always(0))

@@ -252,7 +252,9 @@ func lintPanel(t *testing.T, where string, p panel) {
 			}
 			// What is down is asked of targets that may be no agents any more.
 			down := v.Name == "up" || v.Name == string(metrics.AgentBuildInfo) && v.OriginalOffset > 0
-			fleet := strings.HasPrefix(v.Name, "pool:") || strings.HasPrefix(v.Name, "gateway:") || v.Name == "node_cpu_seconds_total"
+			// What is recorded of a gateway is of all nodes behind it, and so is what it is compared with.
+			behind := (v.Name == string(metrics.BusiestPortsHeld) || v.Name == string(metrics.BudgetInfo)) && !has["job"] && strings.Contains(target.Expr, "gateway:")
+			fleet := behind || strings.HasPrefix(v.Name, "pool:") || strings.HasPrefix(v.Name, "gateway:") || v.Name == "node_cpu_seconds_total"
 			if !has["cluster"] || !fleet && (!has["job"] || !has["instance"] && !down) {
 				t.Errorf("%s: %s lacks the matchers of the variables", where, v)
 			}

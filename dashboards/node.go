@@ -85,7 +85,7 @@ func nodePorts(o rules.Options) []panel {
 		},
 		{
 			id: 115, kind: rowsOf, height: 10, title: "What does each destination hold, and when does it run out?",
-			unit: countOf, sortBy: "Time left",
+			unit: countOf, sortBy: leftColumn,
 			description: "The ten fullest port spaces: the median time that is left, the probability within " + o.PageHorizon +
 				", fill of the effective ceiling, ports held, of them by open flows and by flows that ended and cool down, and " +
 				"the change in a minute. Many cooling ones mean many short flows: reuse connections.",
@@ -101,14 +101,14 @@ func nodePorts(o rules.Options) []panel {
 			columns: []column{
 				{label: "destination", title: "Destination", width: 340},
 				{
-					label: "Value #A", title: "Time left", width: 120, unit: period, thresholds: []float64{300, 3600},
+					label: "Value #A", title: leftColumn, width: 120, unit: period, thresholds: []float64{300, 3600},
 					worstIsLow: true, mappings: timeLeftOfSpace,
 				},
 				{
 					label: "Value #B", title: "Within " + o.PageHorizon, width: 100, unit: share,
 					thresholds: []float64{t.PageClear, t.Page},
 				},
-				{label: "Value #C", title: "Full", width: 200, unit: share, thresholds: []float64{filling, full}, gauge: true},
+				{label: "Value #C", title: fillColumn, width: 200, unit: share, thresholds: []float64{filling, full}, gauge: true},
 				{label: "Value #D", title: "Held", width: 90},
 				{label: "Value #E", title: "Live", width: 90},
 				{label: "Value #F", title: "Cooling", width: 90},
@@ -177,15 +177,19 @@ func nodeOwners(o rules.Options) panel {
 	workload := by(o, "max", agent+", owner_kind, owner, workload", sel(o, metrics.OwnerInfo))
 	named := "(" + held + "\n* " + on(o, agent+", owner_kind, owner") + " group_left (workload) " + workload + ")\nor " +
 		on(o, owned) + " " + held
+	largest := "topk(20, " + named + ")"
+	ofSpace := "(" + largest + ")\n/ " + on(o, space) + " group_left () " + by(o, "max", space, sel(o, metrics.PortsHeld))
 	return panel{
 		id: 117, kind: rowsOf, title: "Who holds the ports?", unit: countOf, sortBy: "Held",
 		none: "no owner is known, or: needs a newer agent",
-		description: "The twenty owners that hold the most ports of one destination: pods, containers, systemd units, " +
-			"processes, or clients of a gateway. Unknown are flows that the agent never saw open.",
-		queries: []query{{"topk(20, " + named + ")", ""}},
+		description: "The twenty owners that hold the most ports of one destination, and their share of the ports that are " +
+			"held there: pods, containers, systemd units, processes, or clients of a gateway. Unknown are flows that the " +
+			"agent never saw open.",
+		queries: []query{{largest, ""}, {ofSpace, ""}},
 		columns: []column{
 			{label: "owner", title: "Owner", width: 260},
-			{label: "Value", title: "Held", width: 80},
+			{label: "Value #A", title: "Held", width: 80},
+			{label: "Value #B", title: "Share", width: 80, unit: share},
 			{label: "destination", title: "Destination", width: 340},
 			{label: "owner_container", title: "Container", width: 140},
 			{label: "workload", title: "Workload", width: 140},
@@ -288,7 +292,7 @@ func nodeFailures(o rules.Options) []panel {
 			}},
 		},
 		{
-			id: 131, title: "Does the kernel drop new flows?", unit: "pps", min: ptr(0),
+			id: 131, width: 8, title: "Does the kernel drop new flows?", unit: "pps", min: ptr(0),
 			none:        "conntrack is not read on this node",
 			description: "insert_failed and drop of the kernel's conntrack, on machines that translate themselves.",
 			queries: []query{
@@ -297,14 +301,14 @@ func nodeFailures(o rules.Options) []panel {
 			},
 		},
 		{
-			id: 134, title: "How hard does the kernel search for a port?", unit: "ops", min: ptr(0),
+			id: 134, width: 8, title: "How hard does the kernel search for a port?", unit: "ops", min: ptr(0),
 			none: "conntrack is not read on this node",
 			description: "Ports that the kernel's search found taken, per second. On machines that translate themselves it " +
 				"rises steeply long before new flows are dropped.",
 			queries: []query{{by(o, "sum", "", rate(sel(o, metrics.ConntrackFound))), "taken" + cluster}},
 		},
 		{
-			id: 132, title: "Is the conntrack table near its own limit?", unit: share, min: ptr(0),
+			id: 132, width: 8, title: "Is the conntrack table near its own limit?", unit: share, min: ptr(0),
 			thresholds: []float64{0.75}, none: "conntrack is not read on this node",
 			description: "Entries against the limit. Prometheus's node-mixin alerts on this at 75 % " +
 				"(NodeHighNumberConntrackEntriesUsed).",
@@ -312,7 +316,17 @@ func nodeFailures(o rules.Options) []panel {
 				metrics.ConntrackEntriesLimit)), "network namespace {{netns}}" + cluster}},
 		},
 		{
-			id: alerts.PanelNodeTier, kind: rowsOf, width: 12, title: "What is the budget, and what would the next tier give?",
+			id: alerts.PanelNodeAllowance, width: 24, title: "How many more connections will EC2 track?", unit: countOf, min: ptr(0),
+			none: "no interface of EC2's driver on this node, or one that does not tell",
+			description: "What EC2's own connection tracking leaves to each interface of the instance, whatever its NAT. At 0 it " +
+				"drops packets of new connections: those per second are drawn too.",
+			queries: []query{
+				{by(o, "min", "interface", sel(o, metrics.AllowanceAvailable)), "left to {{interface}}" + cluster},
+				{by(o, "sum", "interface", rate(sel(o, metrics.AllowanceExceeded))), "dropped of {{interface}}" + cluster},
+			},
+		},
+		{
+			id: alerts.PanelNodeTier, kind: rowsOf, height: 5, title: "What is the budget, and what would the next tier give?",
 			unit: countOf, sortBy: "Contradicted",
 			description: "Ports in each port space now, nodes left before the share shrinks, and the ports after that; and " +
 				"whether what is seen contradicts the budget: then its ports or its cool-down are wrong, and the " +

@@ -99,7 +99,7 @@ func fullestNodes(o rules.Options) string {
 func headline(o rules.Options) []panel {
 	t := o.Thresholds
 	failed := sel(o, metrics.OpenFailures, `cause="`+metrics.CausePorts+`"`)
-	fullGateway := "(" + ofGateway(o, records.GatewayHeld) + " >= " + on(o, gateway) + " group_left () " +
+	fullGateway := "(" + heldBehind(o, atStep) + " >= " + on(o, gateway) + " group_left () " +
 		fmt.Sprint(full) + " * " + ofGateway(o, records.GatewayPorts) + ")"
 	unanswered := "rate(" + sel(o, metrics.OpenFailures, `cause="`+metrics.CauseUnanswered+`"`) + "[2m])"
 	exact := sel(o, metrics.LedgerExact)
@@ -123,7 +123,7 @@ func headline(o rules.Options) []panel {
 				"gateways and destinations.",
 			queries: []query{
 				{"clamp_max(min(" + sel(o, metrics.SoonestExhaustion) + "), " + pastHour + ")", "a node"},
-				{"clamp_max(min(" + behind(o, ofGateway(o, records.GatewayTime)) + "), " + pastHour + ")", "a gateway"},
+				{"clamp_max(min(" + behind(o, "("+leftBehind(o, atStep)+")") + "), " + pastHour + ")", "a gateway"},
 			},
 		},
 		{
@@ -203,10 +203,11 @@ func first(o rules.Options) panel {
 			fmt.Sprintf(`horizon=~"%s|%s|"`, o.PageHorizon, o.TicketHorizon))) + ")"
 	of := func(name string, more ...string) string { return by(o, "max", shared, ofGateway(o, name, more...)) }
 	ports := by(o, "max", gateway, ofGateway(o, records.GatewayPorts))
-	fillShared := of(records.GatewayHeld) + " / " + on(o, gateway) + " group_left () " + ports
+	heldShared := by(o, "max", shared, heldBehind(o, atStep))
+	perCeiling := " / " + on(o, gateway) + " group_left () " + ports
 	worstShared := fmt.Sprintf("\nand %s topk(5, %s + %s + %s)", on(o, shared), of(records.GatewayProbability,
 		at(o.PageHorizon)), of(records.GatewayProbability, at(o.TicketHorizon)),
-		behind(o, fillShared))
+		behind(o, of(records.GatewayHeld)+perCeiling))
 	// Rows of a table join where their labels are equal, so each column names the destination that runs out first,
 	// but of agents that do not tell it.
 	soonest := "bottomk by (" + o.ClusterLabel + ", " + agentBudget + ") (1, " +
@@ -220,7 +221,7 @@ func first(o rules.Options) panel {
 	held := node(metrics.BusiestPortsHeld)
 	minuteAgo := func(expr string) string { return expr + " offset 1m" }
 	return panel{
-		id: 21, kind: rowsOf, height: 17, title: "What runs out first, and what helps?", unit: countOf, sortBy: "Time left",
+		id: 21, kind: rowsOf, height: 17, title: "What runs out first, and what helps?", unit: countOf, sortBy: leftColumn,
 		description: "The fifteen nodes and five gateways most likely to run out of ports, and the fullest of those that " +
 			"are as likely: the destination that runs out first and the median time that is left, the probability within " +
 			o.PageHorizon +
@@ -230,8 +231,8 @@ func first(o rules.Options) panel {
 		queries: []query{
 			{clamp(soonest) + worst + "\nor\n" + clamp(of(records.GatewayTime)) + worstShared, ""},
 			both(likely(o.PageHorizon), of(records.GatewayProbability, at(o.PageHorizon))),
-			both(fill, fillShared),
-			both(held, of(records.GatewayHeld)),
+			both(fill, heldShared+perCeiling),
+			both(held, heldShared),
 			both(held+" - "+by(o, "max", agentBudget, minuteAgo(sel(o, metrics.BusiestPortsHeld))),
 				of(records.GatewayHeld)+" - "+by(o, "max", shared, minuteAgo(ofGateway(o, records.GatewayHeld)))),
 			{by(o, "max", agent+", budget, measure", "topk by ("+o.ClusterLabel+", "+agent+", budget) (1, "+sel(o,
@@ -245,15 +246,17 @@ func first(o rules.Options) panel {
 				link{"The runbook", o.RunbookURL + "SnatExhaustionPredicted.md"})},
 			{label: "destination", title: "Destination", width: 310},
 			{
-				label: "Value #A", title: "Time left", width: 100, unit: period, thresholds: []float64{300, 3600},
+				label: "Value #A", title: leftColumn, width: 100, unit: period, thresholds: []float64{300, 3600},
 				worstIsLow: true, mappings: timeLeft,
 			},
 			{
 				label: "Value #B", title: "Within " + o.PageHorizon, width: 90, unit: share,
 				thresholds: []float64{t.PageClear, t.Page},
 			},
-			{label: "Value #C", title: "Full", width: 120, unit: share, thresholds: []float64{filling, full}, gauge: true},
+			{label: "Value #C", title: fillColumn, width: 120, unit: share, thresholds: []float64{filling, full}, gauge: true},
 			{label: "Value #D", title: "Held", width: 70, unit: countOf},
+			{label: "gateway", title: "Gateway", width: 80, links: []link{{"The fleet's board", "/d/" + alerts.BoardFleet +
+				"?${datasource:queryparam}&${__url_time_range}"}}},
 			{
 				label: "Value #E", title: "In a minute", width: 100, unit: countOf,
 				mappings: []dashboard.ValueMapping{mapNull(shownAs("–", "transparent"))},
@@ -269,8 +272,6 @@ func first(o rules.Options) panel {
 				mappings: []dashboard.ValueMapping{mapNull(shownAs("–", "transparent"))},
 			},
 			{label: o.ClusterLabel, title: "Cluster", width: 75},
-			{label: "gateway", title: "Gateway", width: 80, links: []link{{"The fleet's board", "/d/" + alerts.BoardFleet +
-				"?${datasource:queryparam}&${__url_time_range}"}}},
 			{label: "budget", title: "Budget", width: 80},
 			{label: "protocol", title: "Protocol", width: 75},
 			{label: "vip", title: "VIP"},

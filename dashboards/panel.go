@@ -44,7 +44,8 @@ type panel struct {
 	bandLow, bandHigh string
 	// limits matches the legends of what lines are compared with: dashed, without a fill.
 	limits string
-	// columns are those of a table, in this order; it is sorted by sortBy, a column's title, the worst first.
+	// columns are those of a table, in this order; it is sorted by sortBy, a column's title, the worst first. Rows that
+	// run out as late as each other are sorted by how full they are.
 	// noValue leaves the value out.
 	columns []column
 	sortBy  string

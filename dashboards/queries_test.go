@@ -25,8 +25,8 @@ func TestPanelsOfFleets(t *testing.T) {
 	t.Parallel()
 	for _, f := range fleets() {
 		a := serve(t, program(t), f)
-		for _, name := range slices.Sorted(maps.Keys(load(t))) {
-			b := load(t)[name]
+		for _, name := range slices.Sorted(maps.Keys(looked(t))) {
+			b := looked(t)[name]
 			var bytes int
 			var all time.Duration
 			for _, p := range b.Panels {

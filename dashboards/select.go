@@ -6,6 +6,7 @@ import (
 
 	"github.com/snatwatch/snatwatch/detector/metrics"
 	"github.com/snatwatch/snatwatch/rules"
+	"github.com/snatwatch/snatwatch/rules/records"
 )
 
 // sel writes a metric with the matchers of the variables that its labels allow, and more.
@@ -94,11 +95,41 @@ func peaks(o rules.Options, labels, x string) string {
 	return fmt.Sprintf("%s\nand %s\ntopk(8, max_over_time(%s[$__range] @ end()))", x, on(o, labels), x)
 }
 
+// heldBehind is what all nodes behind a gateway hold of a destination: what was recorded within two minutes, and no
+// more than can be now, so that it falls as soon as the gateway is relieved.
+func heldBehind(o rules.Options, still func(series string) string) string {
+	held := ofGateway(o, records.GatewayHeld)
+	return "((" + held + " - clamp_min(" + held + " - " + on(o, gateway) + " group_left ()\n" + mostBehind(o, still) +
+		", 0))\nor\n" + held + ")"
+}
+
+// leftBehind is the time that is left at a gateway, and not 0 while its nodes hold less than its ceiling.
+func leftBehind(o rules.Options, still func(series string) string) string {
+	left := ofGateway(o, records.GatewayTime)
+	return left + " > 0\nor\n" + left + "\nunless " + on(o, gateway) + " (" + mostBehind(o, still) + " < " +
+		on(o, gateway) + " " + ofGateway(o, records.GatewayPorts) + ")"
+}
+
+// mostBehind is the most that all nodes behind a gateway can hold of one destination: what the fullest port spaces of
+// all these nodes hold together. still writes what hardly moves, at each step or at the end. No variable of nodes
+// narrows it, as what is recorded is of all nodes. A node that is told twice counts twice: it is a bound.
+func mostBehind(o rules.Options, still func(series string) string) string {
+	info := "topk by (" + o.ClusterLabel + ", " + agent + ", budget) (1, " +
+		still(ofGateway(o, string(metrics.BudgetInfo), `scope="shared"`)) + ")"
+	return by(o, "sum", gateway, ofGateway(o, string(metrics.BusiestPortsHeld))+" * "+on(o, agent+", budget")+
+		" group_left (gateway) "+info)
+}
+
+// atStep and atEnd are for still: series as they are at a step, and as they were at the end of the time range or last
+// before.
+func atStep(series string) string { return series }
+
+func atEnd(series string) string { return "last_over_time(" + series + "[$__range] @ end())" }
+
 // ofPools aggregates by pool what each of its nodes tells, by agent, budget and protocol. Which node is of which pool
 // was so at the end of the time range, or last before: to look for it at each step would cost more than all the rest.
 func ofPools(o rules.Options, op, expr string) string {
-	info := "topk by (" + o.ClusterLabel + ", " + agent + ", budget) (1, last_over_time(" + sel(o, metrics.BudgetInfo) +
-		"[$__range] @ end()))"
+	info := "topk by (" + o.ClusterLabel + ", " + agent + ", budget) (1, " + atEnd(sel(o, metrics.BudgetInfo)) + ")"
 	return by(o, op, pool, "("+expr+") * "+on(o, agent+", budget")+" group_left (pool) "+info)
 }
 
@@ -106,10 +137,10 @@ func ofPools(o rules.Options, op, expr string) string {
 // by pool is up to two minutes old. x is given how to write what it is of, at each step or the highest, and how to
 // write what hardly moves, at each step or at the end.
 func peaksOfPools(o rules.Options, op string, x func(of, still func(series string) string) string) string {
-	now := func(series string) string { return series }
 	highest := func(series string) string { return "max_over_time(" + series + "[$__range] @ end())" }
 	end := func(series string) string { return series + " @ end()" }
-	return ofPools(o, op, x(now, now)) + "\nand " + on(o, pool) + "\ntopk(8, " + ofPools(o, op, x(highest, end)) + ")"
+	return ofPools(o, op, x(atStep, atStep)) + "\nand " + on(o, pool) + "\ntopk(8, " +
+		ofPools(o, op, x(highest, end)) + ")"
 }
 
 // The labels that tell one agent, one of its budgets, and a port space of nodes or of gateways, from another; the

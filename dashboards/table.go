@@ -21,6 +21,12 @@ type column struct {
 	links        []link
 }
 
+// leftColumn and fillColumn are the titles of how long ports last and how full their space is.
+const (
+	leftColumn = "Time left"
+	fillColumn = "Full"
+)
+
 // link is where a click on a cell leads. In its address ${__data.fields.X} is the cell in the column with title X.
 type link struct{ title, url string }
 
@@ -59,14 +65,17 @@ func (p panel) table() cog.Builder[dashboard.Panel] {
 	for i, q := range p.queries {
 		b.WithTarget(q.cells(refID(i)))
 	}
+	var sorted []cog.Builder[common.TableSortByFieldState]
 	for _, c := range p.columns {
 		if o := c.override(); len(o) > 0 {
 			b.OverrideByName(c.title, o)
 		}
-		if c.title == p.sortBy {
-			b.SortBy([]cog.Builder[common.TableSortByFieldState]{common.NewTableSortByFieldStateBuilder().DisplayName(c.title).
-				Desc(!c.worstIsLow)})
+		if c.title == p.sortBy || c.title == fillColumn && p.sortBy == leftColumn {
+			sorted = append(sorted, common.NewTableSortByFieldStateBuilder().DisplayName(c.title).Desc(!c.worstIsLow))
 		}
+	}
+	if len(sorted) > 0 {
+		b.SortBy(sorted)
 	}
 	return b
 }

@@ -25,12 +25,13 @@ type Snapshot struct {
 // NetnsSnapshot says how well one namespace is seen.
 type NetnsSnapshot struct {
 	Netns uint64
-	// Exact: a complete dump was taken since the last overrun.
+	// Exact: a complete dump was taken since the last overrun or gap, and the ledger agreed with it.
 	Exact      bool
 	EventsLost uint64 // overruns; each hides an unknown number of events
 	Resyncs    uint64 // complete dumps that repaired an overrun
-	// Mismatches counts flows that a complete dump showed live and the ledger did not have as live. Each makes the
-	// ledger inexact until the next complete dump.
+	// Mismatches counts flows that a complete dump showed live and the ledger did not have as live, or in another state,
+	// and those that a dump showed first although the kernel announces new flows. Each makes the ledger inexact until
+	// the next complete dump.
 	Mismatches uint64
 	Flows      int // flows that the ledger knows here, ended ones included
 	// OtherProtocols counts flows there that are neither TCP nor UDP.
@@ -57,6 +58,9 @@ type AccountSnapshot struct {
 	Held, Live, Cooling int
 	// Busiest is the held ports of the fullest port space.
 	Busiest int
+	// PortsInUse is how many local ports the flows of one namespace hold towards all destinations together; 0 where ports
+	// are not local. A socket that is bound before it connects needs one more.
+	PortsInUse int
 	// Opening counts live flows without an answer; Stalled those of them whose first
 	// packet was sent again.
 	Opening, Stalled int

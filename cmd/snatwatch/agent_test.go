@@ -83,9 +83,15 @@ func startAgent(t *testing.T, args ...string) *runningAgent {
 // eventually waits for up to 45 seconds until ok holds.
 func (a *runningAgent) eventually(what string, ok func() bool) {
 	a.t.Helper()
-	for deadline := time.Now().Add(45 * time.Second); !ok(); time.Sleep(100 * time.Millisecond) {
+	a.within(45*time.Second, what, ok)
+}
+
+// within waits for so long until ok holds.
+func (a *runningAgent) within(most time.Duration, what string, ok func() bool) {
+	a.t.Helper()
+	for deadline := time.Now().Add(most); !ok(); time.Sleep(100 * time.Millisecond) {
 		if time.Now().After(deadline) {
-			a.t.Fatalf("not within 45 s: %s\n%s", what, a.metrics())
+			a.t.Fatalf("not within %v: %s\n%s", most, what, a.metrics())
 		}
 	}
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/netip"
@@ -11,6 +12,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
@@ -21,6 +23,14 @@ import (
 	"github.com/snatwatch/snatwatch/internal/lab"
 )
 
+// requirePodman skips the test where it cannot make containers.
+func requirePodman(t *testing.T) {
+	t.Helper()
+	kerneltest.Require(t, netns.SysAdmin, netns.NetAdmin, netns.SysPtrace)
+	kerneltest.Program(t, "podman", "podman")
+	kerneltest.Program(t, "runc", "runc")
+}
+
 // podman runs podman; it fails the test if podman fails.
 func podman(t *testing.T, args ...string) {
 	t.Helper()
@@ -30,23 +40,25 @@ func podman(t *testing.T, args ...string) {
 	}
 }
 
-// callerImage builds an image from nothing but a snatwatch that needs no library.
-func callerImage(t *testing.T) string {
+// containerImage builds a program that needs no library, from a folder here, and an image of nothing else. It returns
+// both.
+func containerImage(t *testing.T, folder string) (image, program string) {
 	t.Helper()
 	dir := t.TempDir()
-	build := exec.Command("go", "build", "-o", filepath.Join(dir, "snatwatch"), ".")
+	program = filepath.Join(dir, "caller")
+	build := exec.Command("go", "build", "-o", program, folder)
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	file := "FROM scratch\nCOPY snatwatch /snatwatch\nENTRYPOINT [\"/snatwatch\"]\n"
+	file := "FROM scratch\nCOPY caller /caller\nENTRYPOINT [\"/caller\"]\n"
 	if err := os.WriteFile(filepath.Join(dir, "Containerfile"), []byte(file), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	name := fmt.Sprintf("localhost/snatwatch-owners-%d", os.Getpid())
-	podman(t, "build", "-q", "-t", name, dir)
-	t.Cleanup(func() { podman(t, "rmi", "-f", name) })
-	return name
+	image = fmt.Sprintf("localhost/snatwatch-owners-%d", kerneltest.Unique())
+	podman(t, "build", "-q", "-t", image, dir)
+	t.Cleanup(func() { podman(t, "rmi", "-f", image) })
+	return image, program
 }
 
 // runContainer runs a container of the image in the namespace of h until the test ends.
@@ -68,15 +80,21 @@ func inCgroup(t *testing.T, path ...string) *syscall.SysProcAttr {
 		root += "/unified"
 	}
 	if unix.Statfs(root, &fs) != nil || fs.Type != unix.CGROUP2_SUPER_MAGIC {
-		t.Skip("no cgroup v2 tree")
+		kerneltest.Cannot(t, "no cgroup v2 tree is mounted")
 	}
 	dir := root
-	for _, name := range append([]string{fmt.Sprintf("snatwatch-test-%d", os.Getpid())}, path...) {
+	for _, name := range append([]string{fmt.Sprintf("snatwatch-test-%d", kerneltest.Unique())}, path...) {
 		dir = filepath.Join(dir, name)
-		if err := os.Mkdir(dir, 0o755); err != nil && !os.IsExist(err) {
+		switch err := os.Mkdir(dir, 0o755); {
+		case err == nil:
+			t.Cleanup(func() { // the innermost first, once its processes are out of it
+				for deadline := time.Now().Add(time.Minute); errors.Is(os.Remove(dir), unix.EBUSY) && time.Now().Before(deadline); {
+					time.Sleep(10 * time.Millisecond)
+				}
+			})
+		case !os.IsExist(err):
 			t.Fatal(err)
 		}
-		t.Cleanup(func() { _ = os.Remove(dir) }) // the innermost first
 	}
 	f, err := os.Open(dir)
 	if err != nil {
@@ -124,14 +142,10 @@ func (a *runningAgent) heldBy() (held int, owners map[string]int) {
 // of flows through one VIP: metrics, API and page name every one of them with its number. Each keeps its ports after
 // it is gone.
 func TestKernelOwners(t *testing.T) {
-	// Labs of other tests at the same time have hosts with the same addresses, and of an address in two namespaces the
-	// agent says that it does not know whose it is: .ci/run runs this test alone.
-	if os.Getenv("SNATWATCH_ALONE") == "" {
-		t.Skip("SNATWATCH_ALONE is not set: .ci/run sets it and runs nothing beside this test")
+	requirePodman(t)
+	if !kerneltest.OwnProcesses(t) {
+		return
 	}
-	kerneltest.Require(t, netns.SysAdmin, netns.NetAdmin, netns.SysPtrace)
-	kerneltest.Program(t, "podman", "podman")
-	kerneltest.Program(t, "runc", "runc")
 	ctx := t.Context()
 	l, err := lab.New(ctx, lab.Topology{Nodes: 2, NAT: []lab.NAT{{VIPs: []netip.Addr{lab.VIP(0)}, Ports: collector.PortRange{First: 2000, Last: 2255}}}})
 	if err != nil {
@@ -148,8 +162,8 @@ func TestKernelOwners(t *testing.T) {
 	call := func(n int) []string {
 		return []string{"verify", "--target", to.String(), fmt.Sprintf("--limit=%d", n), "--hold=1h", "--ports=256"}
 	}
-	image := callerImage(t)
-	first, second := fmt.Sprintf("checkout-%d", os.Getpid()), fmt.Sprintf("fetcher-%d", os.Getpid())
+	image, _ := containerImage(t, ".")
+	first, second := fmt.Sprintf("checkout-%d", kerneltest.Unique()), fmt.Sprintf("fetcher-%d", kerneltest.Unique())
 	runContainer(t, image, first, l.Node(0), call(40)...)
 	runContainer(t, image, second, l.Node(1), call(25)...)
 	const uid = "0b6c7f5e-3f6e-4a0e-9d5c-1c2f3a4b5c6d"

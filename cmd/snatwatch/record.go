@@ -10,6 +10,17 @@ import (
 	"github.com/snatwatch/snatwatch/internal/record"
 )
 
+// recordFlags are those of every record; prefix begins their names. Call complete when they are read.
+func recordFlags(c *kingpin.CmdClause, prefix string, o *record.Options) (complete func()) {
+	c.Flag(prefix+"rotate", "Age at which a file of the record ends and the next begins.").Default("1h").
+		DurationVar(&o.Rotate)
+	most := c.Flag(prefix+"max-bytes", "Bound on all files of the record together, at least 1MiB; the oldest make room.").
+		Default("256MiB").Bytes()
+	c.Flag(prefix+"anonymise", "Replace addresses in the record, the same by the same, under a secret key that is made "+
+		"at the start and not kept. Ports stay.").BoolVar(&o.Anonymise)
+	return func() { o.MaxBytes = int64(*most) }
+}
+
 func recordCommand(app *kingpin.Application) command {
 	c := app.Command("record", "Writes a row for each flow that ended, as compressed CSV that backtest reads. Bounded "+
 		"in size. It reads conntrack, which takes CAP_NET_ADMIN.")
@@ -19,15 +30,12 @@ func recordCommand(app *kingpin.Application) command {
 	c.Flag("netns", "Network namespace in which flows leave the machine: a name below /run/netns, or a path. "+
 		"Default: this one.").StringVar(&o.Netns)
 	c.Flag("duration", "Stop after this long. Default: on SIGINT or SIGTERM.").DurationVar(&o.Duration)
-	c.Flag("rotate", "Age at which a file ends and the next begins.").Default("1h").DurationVar(&o.Rotate)
-	most := c.Flag("max-bytes", "Bound on all files of the directory together, at least 1MiB; the oldest make room.").
-		Default("256MiB").Bytes()
-	c.Flag("anonymise", "Replace addresses, the same by the same, under a secret key that is made at the start and "+
-		"not kept. Ports stay.").BoolVar(&o.Anonymise)
+	complete := recordFlags(c, "", &o)
 	c.Flag("translated", "Only flows whose source this machine translates.").BoolVar(&o.OnlyTranslated)
 	c.Flag("poll-interval", "Time between two dumps of conntrack, at most 10s.").Default("5s").DurationVar(&o.Interval)
 	return command{c, func(ctx context.Context, e *env, logger *slog.Logger) error {
-		o.MaxBytes, o.Logger = int64(*most), logger
+		complete()
+		o.Logger = logger
 		r, err := record.Run(ctx, o)
 		_, _ = fmt.Fprintf(e.stdout, "%d flows in %d files, %d of them live at the stop\n", r.Rows, r.Files, r.Live)
 		if r.Removed > 0 {

@@ -211,6 +211,48 @@ func TestKernelRecord(t *testing.T) {
 	}
 }
 
+// The agent records what it reads for its ledgers, with the same rows.
+func TestKernelAgentRecords(t *testing.T) {
+	t.Parallel()
+	ns := translating(t)
+	dir := filepath.Join(t.TempDir(), "out")
+	a := startAgent(t, fmt.Sprintf("--netns=/proc/self/fd/%d", ns.FD()), "--source=conntrack", "--strategy=poll",
+		"--poll-interval=100ms", "--cpu-budget=1", "--record.out="+dir)
+	want := recordedFlows(t, ns)
+	for _, reason := range []string{"fin", "rst"} {
+		a.eventually("the ledger has the flows that ended by "+reason, func() bool {
+			return a.value(fmt.Sprintf(`snat_flows_closed_total{budget="auto",protocol="tcp",reason=%q}`, reason)) == 30
+		})
+	}
+	if status := a.stop(); status != statusOK {
+		t.Fatalf("status %d", status)
+	}
+	got := map[string]string{}
+	for _, r := range rowsOf(t, dir) {
+		got[r["protocol"]+" "+r["source_port"]] = fmt.Sprintf("%s:%s %s:%s %s", r["destination"], r["port"], r["vip"], r["vip_port"], r["reason"])
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("flows (-want +got)\n%s", diff)
+	}
+}
+
+// A directory that cannot be written stops no agent: a notice says that nothing is recorded.
+func TestKernelAgentCannotRecord(t *testing.T) {
+	t.Parallel()
+	ns := translating(t)
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	a := startAgent(t, fmt.Sprintf("--netns=/proc/self/fd/%d", ns.FD()), "--source=conntrack", "--record.out="+file)
+	a.eventually("it is exact", func() bool {
+		return a.value(fmt.Sprintf(`snat_ledger_exact{netns="%d"}`, ns.Inode())) == 1
+	})
+	a.eventually("the log says so", func() bool {
+		return strings.Contains(strings.Join(a.logs.All(), ""), "flows are not recorded: mkdir "+file)
+	})
+}
+
 func TestRecordRefuses(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {

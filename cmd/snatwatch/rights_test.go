@@ -62,7 +62,7 @@ func startProgram(t *testing.T, h *lab.Host, attr *syscall.SysProcAttr, args ...
 func TestKernelRights(t *testing.T) {
 	kerneltest.Require(t, netns.SysAdmin, netns.NetAdmin)
 	if os.Geteuid() != 0 {
-		t.Skip("only root can become somebody else")
+		kerneltest.Cannot(t, "only root can become somebody else")
 	}
 	l, err := lab.New(t.Context(), lab.Topology{NAT: []lab.NAT{{VIPs: []netip.Addr{lab.VIP(0)}, Ports: collector.PortRange{First: 2000, Last: 2063}}}})
 	if err != nil {
@@ -95,6 +95,18 @@ func TestKernelRights(t *testing.T) {
 			name: "nobody with CAP_NET_ADMIN", port: 9962, source: "conntrack",
 			attr: &syscall.SysProcAttr{Credential: nobody, AmbientCaps: []uintptr{unix.CAP_NET_ADMIN}},
 			log:  []string{"2 NAT rules"}, caps: netns.Capabilities(0).With(netns.NetAdmin),
+		},
+		{
+			name: "root of a user namespace, as in a rootless container", port: 9966, source: "sockets",
+			attr: &syscall.SysProcAttr{
+				Cloneflags:  syscall.CLONE_NEWUSER,
+				UidMappings: []syscall.SysProcIDMap{{HostID: 0, Size: 65536}}, GidMappings: []syscall.SysProcIDMap{{HostID: 0, Size: 65536}},
+			},
+			log: []string{
+				"CAP_NET_ADMIN does not count here: conntrack is not read", "the NAT rules of this machine cannot be read, so",
+				"belongs to a user namespace outside this one",
+			},
+			caps: agent.Needed(),
 		},
 		{name: "root", attr: &syscall.SysProcAttr{}, port: 9963, source: "conntrack", log: []string{"2 NAT rules"}, caps: effective(t) & agent.Needed()},
 	}

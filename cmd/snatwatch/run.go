@@ -13,6 +13,7 @@ import (
 	"github.com/snatwatch/snatwatch/internal/agent"
 	"github.com/snatwatch/snatwatch/internal/config"
 	"github.com/snatwatch/snatwatch/internal/kube"
+	"github.com/snatwatch/snatwatch/internal/record"
 )
 
 func runCommand(app *kingpin.Application) command {
@@ -40,10 +41,26 @@ type options struct {
 	forecast     flag[int]
 	exported     flag[int]
 
+	record recording
+
 	web       *web.FlagConfig
 	listenSet bool
 	lifecycle bool
 	profiling bool
+}
+
+// recording is what the agent writes of the flows that it sees; nothing without a directory.
+type recording struct {
+	record.Options
+	complete func()
+}
+
+func (r *recording) options() *record.Options {
+	if r.Dir == "" {
+		return nil
+	}
+	r.complete()
+	return &r.Options
 }
 
 // flag is a setting on the command line; a zero or empty value counts as given too.
@@ -80,6 +97,9 @@ func (o *options) register(c *kingpin.CmdClause) {
 		IsSetByUser(&o.forecast.given).IntVar(&o.forecast.value)
 	c.Flag("limits.exported", "Destinations of one budget and protocol that have series of their own.").PlaceHolder("50").
 		IsSetByUser(&o.exported.given).IntVar(&o.exported.value)
+	c.Flag("record.out", "Directory in which to record the flows that conntrack shows, as the command record does but "+
+		"without reading conntrack a second time.").PlaceHolder("DIR").StringVar(&o.record.Dir)
+	o.record.complete = recordFlags(c, "record.", &o.record.Options)
 	o.web = kingpinflag.AddFlags(c, ":9959")
 	c.GetFlag("web.listen-address").IsSetByUser(&o.listenSet)
 	c.Flag("web.enable-lifecycle", "Let POST /-/reload reload the config; SIGHUP always does.").BoolVar(&o.lifecycle)
@@ -91,7 +111,7 @@ func (o *options) run(ctx context.Context, e *env, logger *slog.Logger) error {
 	return agent.Run(ctx, agent.Options{
 		Load: o.load, File: o.config, Web: o.listen, Build: newBuild().Build,
 		Metadata: e.metadata, Nodes: kube.NewNodes(kube.InCluster), Cluster: kube.InCluster, Hangup: e.hangup,
-		Lifecycle: o.lifecycle, Profiling: o.profiling, Logger: logger,
+		Record: o.record.options(), Lifecycle: o.lifecycle, Profiling: o.profiling, Logger: logger,
 	})
 }
 

@@ -19,6 +19,9 @@ type timelineOptions struct {
 	play bool
 }
 
+// pageAt is detector.PageRaise, as a test says.
+const pageAt = "0.3"
+
 func (o *timelineOptions) register(c *kingpin.CmdClause) {
 	c.Flag("timeline", "Play the incident once, watched by the agent, by a real Prometheus for each interval and by a "+
 		"real Alertmanager, and print what happened when. Run it in the repository's folder.").BoolVar(&o.play)
@@ -28,7 +31,7 @@ func (o *timelineOptions) register(c *kingpin.CmdClause) {
 	c.Flag("rules", "Folder of rule files for --timeline.").Default("rules").StringVar(&o.Rules)
 	c.Flag("routing", "Alertmanager's configuration for --timeline.").Default("deploy/alertmanager/alertmanager.yml").
 		StringVar(&o.Routing)
-	c.Flag("page-at", "Probability within 5 minutes at which the rules raise the page.").Default("0.2").
+	c.Flag("page-at", "Probability within 5 minutes at which the rules raise the page.").Default(pageAt).
 		Float64Var(&o.PageAt)
 	c.Flag("interval", "Scrape and evaluation interval for --timeline, may be repeated.").Default("5s", "15s", "30s").
 		DurationListVar(&o.Intervals)

@@ -41,7 +41,7 @@ func TestKernelOtherProtocols(t *testing.T) {
 // remedy.
 func TestKernelUnseenBudget(t *testing.T) {
 	if os.Geteuid() != 0 {
-		t.Skip("only root can become somebody else")
+		kerneltest.Cannot(t, "only root can become somebody else")
 	}
 	kerneltest.Netns(t) // or skips
 	l, err := lab.New(t.Context(), lab.Topology{})

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"time"
 
 	"github.com/alecthomas/kingpin/v2"
 
@@ -100,9 +101,11 @@ func runVerify(ctx context.Context, e *env, f *verifyFlags, logger *slog.Logger)
 	}
 	budget := verify.Budget{Ports: f.ports}
 	if f.agent != "" {
-		if budget, f.HeldBefore, err = askBudget(ctx, f.agent, f.budget, f.Target); err != nil {
+		var held remote.Space
+		if budget, held, err = f.settled(ctx, logger); err != nil {
 			return fmt.Errorf("verify: %w", err)
 		}
+		f.HeldBefore, f.CoolingBefore = held.Held, held.Cooling
 	}
 	f.Progress = func(p verify.Progress) {
 		logger.Info(p.Doing, "attempted", p.Attempted, "open", p.Open, "opening", p.Opening, "failed", p.Failed)
@@ -155,14 +158,38 @@ func resolveTarget(ctx context.Context, target string) (netip.AddrPort, error) {
 	return netip.AddrPortFrom(addrs[0].Unmap(), uint16(port)), nil
 }
 
+// lookMost is how long ago an agent may have looked at the kernel: its longest interval between dumps, and a second.
+const lookMost = 11 * time.Second
+
+// settled asks the agent for the budget and for what is held. Flows that it shows may have ended since it last looked,
+// as those of a test just before have: where there are any, it is asked until it has looked again.
+func (f *verifyFlags) settled(ctx context.Context, logger *slog.Logger) (b verify.Budget, held remote.Space,
+	err error,
+) {
+	for end := time.Now().Add(lookMost); ; {
+		b, held, err = askBudget(ctx, f.agent, f.budget, f.Target)
+		if err != nil || held.Live == 0 || time.Now().After(end) {
+			return b, held, err
+		}
+		logger.Info("flows to the target are open: waiting until the agent has looked again", "live", held.Live)
+		select {
+		case <-ctx.Done():
+			return b, held, ctx.Err()
+		case <-time.After(time.Second):
+		}
+	}
+}
+
 // askBudget returns the agent's budget that a target counts in, and what is held of it to that target.
-func askBudget(ctx context.Context, agent, name string, target netip.AddrPort) (b verify.Budget, held int, err error) {
+func askBudget(ctx context.Context, agent, name string, target netip.AddrPort) (b verify.Budget, held remote.Space,
+	err error,
+) {
 	s, err := remote.Agent(ctx, agent)
 	if err != nil {
-		return b, 0, err
+		return b, held, err
 	}
 	if !s.Ready {
-		return b, 0, fmt.Errorf("agent at %s has not seen a complete dump yet", agent)
+		return b, held, fmt.Errorf("agent at %s has not seen a complete dump yet", agent)
 	}
 	var names []string
 	for i := range s.Budgets {
@@ -177,29 +204,28 @@ func askBudget(ctx context.Context, agent, name string, target netip.AddrPort) (
 	}
 	switch {
 	case len(names) == 0 && name != "":
-		return b, 0, fmt.Errorf("agent at %s has no TCP budget %q", agent, name)
+		return b, held, fmt.Errorf("agent at %s has no TCP budget %q", agent, name)
 	case len(names) == 0:
-		return b, 0, fmt.Errorf("agent at %s has no TCP budget", agent)
+		return b, held, fmt.Errorf("agent at %s has no TCP budget", agent)
 	case len(names) > 1:
-		return b, 0, fmt.Errorf("agent at %s has the budgets %q: say which with --budget", agent, names)
+		return b, held, fmt.Errorf("agent at %s has the budgets %q: say which with --budget", agent, names)
 	}
 	return b, held, nil
 }
 
-// heldTo returns the ports that a budget's port space of the target holds; where VIPs are
+// heldTo returns the port space of a budget that the target counts in, none where nothing is held; where VIPs are
 // spaces of their own, the fullest counts.
-func heldTo(b *remote.Budget, target netip.AddrPort) int {
-	held := 0
+func heldTo(b *remote.Budget, target netip.AddrPort) (fullest remote.Space) {
 	for _, p := range b.Protocols {
 		if p.Protocol != "tcp" {
 			continue
 		}
 		for _, s := range p.Spaces {
-			if s.Destination == target.String() || s.Destination == target.Addr().String()+":*" ||
-				s.Destination == "*" {
-				held = max(held, s.Held)
+			to := s.Destination == target.String() || s.Destination == target.Addr().String()+":*" || s.Destination == "*"
+			if to && s.Held > fullest.Held {
+				fullest = s
 			}
 		}
 	}
-	return held
+	return fullest
 }

@@ -29,10 +29,10 @@ func TestVerifyAsksTheAgent(t *testing.T) {
 	for _, tt := range []struct {
 		name, budget, target string
 		want                 verify.Budget
-		held                 int
+		held, cooling        int
 		err                  string
 	}{
-		{name: "held already", budget: "web", target: "203.0.113.7:443", want: web, held: 967},
+		{name: "held already", budget: "web", target: "203.0.113.7:443", want: web, held: 967, cooling: 242},
 		{name: "nothing held", budget: "web", target: "203.0.113.99:443", want: web},
 		{name: "no such budget", budget: "none", target: "203.0.113.7:443", err: `no TCP budget "none"`},
 	} {
@@ -45,8 +45,8 @@ func TestVerifyAsksTheAgent(t *testing.T) {
 				}
 				return
 			}
-			if d := cmp.Diff(tt.want, b); err != nil || d != "" || held != tt.held {
-				t.Errorf("held %d, want %d, error %v (-want +got):\n%s", held, tt.held, err, d)
+			if d := cmp.Diff(tt.want, b); err != nil || d != "" || held.Held != tt.held || held.Cooling != tt.cooling {
+				t.Errorf("held %d, cooling %d, want %d and %d, error %v (-want +got):\n%s", held.Held, held.Cooling, tt.held, tt.cooling, err, d)
 			}
 		})
 	}

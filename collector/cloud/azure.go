@@ -5,68 +5,78 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"net/http"
 	"net/netip"
 	"slices"
-	"time"
 )
 
 // Azure's instance metadata service: learn.microsoft.com, howto-load-balancer-imds and
 // instance-metadata-service.
 const (
-	metadataURL      = "http://169.254.169.254"
-	azureInstance    = "/metadata/instance?api-version=2021-02-01"
-	azureLB          = "/metadata/loadbalancer?api-version=2020-10-01"
-	maxAnswer        = 1 << 20
-	maxAttempts      = 3
-	defaultTimeout   = 2 * time.Second
-	defaultRetryWait = time.Second
+	azureInstance = "/metadata/instance?api-version=2021-02-01"
+	azureLB       = "/metadata/loadbalancer?api-version=2020-10-01"
 )
 
-// Client asks a metadata service. The zero value asks the one at its well-known address.
-type Client struct {
-	// URL of the service, without a path.
-	URL string
-	// Timeout of one request, default 2 s.
-	Timeout time.Duration
-	// RetryWait is how long to wait before a second try when the service is busy,
-	// doubled for a third; default 1 s.
-	RetryWait time.Duration
+func ofAzure(path string) question {
+	return question{path: path, headers: map[string]string{"Metadata": "true"}}
 }
 
-// ErrRefused tells of a service that answers and refuses the question: Azure's does so to what came
-// through a proxy, but something else may be at its address.
-var ErrRefused = errors.New("refused")
-
-// Ask asks the metadata service. Where none answers, or one of no known cloud, the
-// Metadata are empty and err is nil. An error with empty Metadata wraps ErrRefused where it is
-// not known to be Azure's.
-func (c Client) Ask(ctx context.Context) (Metadata, error) {
-	var instance instanceAnswer
-	switch err := c.get(ctx, azureInstance, &instance); {
-	case errors.Is(err, errNoService), errors.Is(err, errNotFound), errors.Is(err, errNotJSON):
-		return Metadata{}, nil
-	case err != nil:
-		return Metadata{}, fmt.Errorf("azure instance metadata: %w", err)
-	case instance.Compute == nil: // JSON, but of something else
-		return Metadata{}, nil
+// azure asks Azure's service; the Metadata are empty where another one answers.
+func (c Client) azure(ctx context.Context) (Metadata, error) {
+	document, err := c.get(ctx, ofAzure(azureInstance))
+	var m Metadata
+	if err == nil {
+		m, err = parseInstance(document)
 	}
-	m := Metadata{Provider: "azure", PublicIPs: instance.publicIPs()}
-	var lb lbAnswer
-	switch err := c.get(ctx, azureLB, &lb); {
-	case errors.Is(err, errNotFound): // no load balancer, or one of the Basic SKU
+	if err != nil {
+		return Metadata{}, fmt.Errorf("azure instance metadata: %w", err)
+	}
+	document, err = c.get(ctx, ofAzure(azureLB))
+	if errors.Is(err, errNotFound) { // no load balancer, or one of the Basic SKU
 		return m, nil
-	case err != nil:
+	}
+	var own []netip.Addr
+	if err == nil {
+		m.VIPs, own, err = parseLB(document)
+	}
+	if err != nil {
 		return m, fmt.Errorf("azure load balancer metadata: %w", err)
 	}
-	m.VIPs = distinct(nil, lb.LoadBalancer.OutboundRules)
-	m.PublicIPs = distinct(m.PublicIPs, lb.LoadBalancer.PublicIPAddresses)
+	m.PublicIPs = merged(m.PublicIPs, own)
 	return m, nil
 }
 
+// parseInstance reads the instance's document. The error is errNotJSON where it is of another shape, errNotFound where
+// it tells of no virtual machine.
+func parseInstance(document []byte) (Metadata, error) {
+	var a instanceAnswer
+	if err := json.Unmarshal(document, &a); err != nil {
+		return Metadata{}, fmt.Errorf("%w: %w", errNotJSON, err)
+	}
+	if a.Compute == nil { // JSON, but of something else
+		return Metadata{}, errNotFound
+	}
+	return Metadata{
+		Provider: "azure", Region: a.Compute.Location, Zone: a.Compute.Zone, Instance: a.Compute.Name,
+		PublicIPs: a.publicIPs(),
+	}, nil
+}
+
+// parseLB reads the load balancer's document and returns the VIPs of its outbound rules and the public addresses of the
+// instance. The error is errNotJSON where the document is of another shape.
+func parseLB(document []byte) (vips, public []netip.Addr, err error) {
+	var a lbAnswer
+	if err := json.Unmarshal(document, &a); err != nil {
+		return nil, nil, fmt.Errorf("%w: %w", errNotJSON, err)
+	}
+	return distinct(nil, a.LoadBalancer.OutboundRules), distinct(nil, a.LoadBalancer.PublicIPAddresses), nil
+}
+
 type instanceAnswer struct {
-	Compute *struct{} `json:"compute"`
+	Compute *struct {
+		Location string `json:"location"`
+		Zone     string `json:"zone"`
+		Name     string `json:"name"`
+	} `json:"compute"`
 	Network struct {
 		Interface []struct {
 			IPv4 struct {
@@ -102,85 +112,18 @@ type frontend struct {
 // distinct adds the IPv4 addresses, each once and in order. Other texts, such as an
 // empty one or an IPv6 frontend, add nothing.
 func distinct(have []netip.Addr, fs []frontend) []netip.Addr {
+	var more []netip.Addr
 	for _, f := range fs {
-		if a, err := netip.ParseAddr(f.Address); err == nil && a.Is4() && !slices.Contains(have, a) {
-			have = append(have, a)
+		if a, err := netip.ParseAddr(f.Address); err == nil && a.Is4() {
+			more = append(more, a)
 		}
 	}
-	slices.SortFunc(have, netip.Addr.Compare)
-	return have
+	return merged(have, more)
 }
 
-var (
-	// errNoService: nothing answers there.
-	errNoService = errors.New("no metadata service")
-	// errNotFound: the service knows nothing of it.
-	errNotFound = errors.New("not found")
-	// errNotJSON: what answers is no service of Azure's, or has changed.
-	errNotJSON = errors.New("an answer that is not the JSON expected")
-)
-
-// get asks for one document and tries again while the service is busy.
-func (c Client) get(ctx context.Context, path string, into any) error {
-	wait := c.RetryWait
-	if wait <= 0 {
-		wait = defaultRetryWait
-	}
-	for attempt := 1; ; attempt++ {
-		busy, err := c.try(ctx, path, into)
-		if !busy || attempt == maxAttempts {
-			return err
-		}
-		select {
-		case <-ctx.Done():
-			return err
-		case <-time.After(wait):
-		}
-		wait *= 2
-	}
-}
-
-// try asks once. busy says that it is worth another try.
-func (c Client) try(ctx context.Context, path string, into any) (busy bool, err error) {
-	timeout, url := c.Timeout, c.URL
-	if timeout <= 0 {
-		timeout = defaultTimeout
-	}
-	if url == "" {
-		url = metadataURL
-	}
-	ctx, cancel := context.WithTimeout(ctx, timeout)
-	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url+path, http.NoBody)
-	if err != nil {
-		return false, err
-	}
-	req.Header.Set("Metadata", "true")
-	// No proxy, which the service refuses, and no redirect to somewhere else.
-	client := http.Client{
-		Transport:     &http.Transport{Proxy: nil, DisableKeepAlives: true},
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}
-	res, err := client.Do(req)
-	if err != nil {
-		return false, fmt.Errorf("%w: %w", errNoService, err)
-	}
-	defer func() { _ = res.Body.Close() }()
-	switch res.StatusCode {
-	case http.StatusOK:
-	case http.StatusTooManyRequests, http.StatusServiceUnavailable, http.StatusInternalServerError, http.StatusGone:
-		return true, fmt.Errorf("status %s", res.Status)
-	case http.StatusBadRequest, http.StatusForbidden:
-		return false, fmt.Errorf("status %s: %w", res.Status, ErrRefused)
-	default:
-		return false, fmt.Errorf("status %s: %w", res.Status, errNotFound)
-	}
-	body, err := io.ReadAll(io.LimitReader(res.Body, maxAnswer))
-	if err != nil {
-		return false, fmt.Errorf("read answer: %w", err)
-	}
-	if err := json.Unmarshal(body, into); err != nil {
-		return false, fmt.Errorf("%w: %w", errNotJSON, err)
-	}
-	return false, nil
+// merged returns the addresses of both lists, each once and in order.
+func merged(a, b []netip.Addr) []netip.Addr {
+	all := slices.Concat(a, b)
+	slices.SortFunc(all, netip.Addr.Compare)
+	return slices.Compact(all)
 }

@@ -1,3 +1,3 @@
-// Package cloud asks the instance metadata service of a cloud which public
-// addresses this machine leaves by.
+// Package cloud asks the instance metadata service of a cloud (Azure, AWS, Google Cloud) where this machine is, and
+// which public addresses it leaves by.
 package cloud

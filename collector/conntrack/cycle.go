@@ -12,12 +12,13 @@ import (
 // dump makes one dump and notes how long it took.
 func (s *Source) dump(ctx context.Context) error {
 	begin := s.clock.read()
-	resync := false
-	if s.listener != nil {
-		resync, s.listener.lost = s.listener.lost, false
+	resync, announced := false, false
+	if l := s.listener; l != nil {
+		announced = s.begun != 0 && l.began <= s.begun && !l.lost && !l.silent
+		resync, l.lost, l.silent = l.lost, false, false
 	}
 	s.meter.Resume()
-	err := s.table.dump(ctx, s.begun)
+	err := s.table.dump(ctx, s.begun, announced)
 	if s.listener != nil && s.out.Refused() == nil && ctx.Err() == nil {
 		err = errors.Join(err, s.listener.release(ctx))
 	}
@@ -38,6 +39,7 @@ func (s *Source) dump(ctx context.Context) error {
 			return
 		}
 		b.dumped(&s.table.found, took, cpu)
+		b.Gap = s.gaps.why
 	})
 	switch {
 	case err == nil:

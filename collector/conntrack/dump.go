@@ -22,6 +22,7 @@ type table struct {
 	translated bool
 	clock      *clock
 	timeouts   *timeouts
+	gaps       *gaps // nil: nobody looks for any
 	out        *collector.Batch
 	// between, if not nil, is called after each read of a dump, before the dump emits what it read.
 	between func(context.Context, collector.Time) error
@@ -44,8 +45,9 @@ type found struct {
 }
 
 // dump emits the table, from Begin to End or Abort. It does not walk an empty table. previous is when the last dump
-// began. After an error other than nlraw.ErrInterrupted the caller must dial conn again.
-func (t *table) dump(ctx context.Context, previous collector.Time) error {
+// began, announced is what Event.Announced says. After an error other than nlraw.ErrInterrupted the caller must dial
+// conn again.
+func (t *table) dump(ctx context.Context, previous collector.Time, announced bool) error {
 	t.found = found{}
 	begin := t.clock.read()
 	if err := t.out.Mark(ctx, collector.Begin, begin, t.netns); err != nil {
@@ -60,6 +62,9 @@ func (t *table) dump(ctx context.Context, previous collector.Time) error {
 	if err == nil && t.buckets() != size {
 		err = nlraw.ErrInterrupted
 	}
+	if err == nil {
+		err = t.lookForGaps(ctx, previous, announced)
+	}
 	if t.out.Refused() != nil {
 		return t.out.Refused()
 	}
@@ -67,9 +72,11 @@ func (t *table) dump(ctx context.Context, previous collector.Time) error {
 	if err != nil {
 		end = collector.Abort
 	}
-	if e := t.out.Mark(ctx, end, t.clock.read(), t.netns); e != nil {
-		return e
+	e, refused := t.out.Next(ctx)
+	if refused != nil {
+		return refused
 	}
+	*e = collector.Event{Kind: end, Announced: announced && err == nil, At: t.clock.read(), Netns: t.netns}
 	if e := t.out.Flush(ctx); e != nil {
 		return e
 	}

@@ -23,10 +23,12 @@ type listener struct {
 	// slots take turns: during a dump, the listener holds back what it read last.
 	slots [2]slot
 	turn  int
-	// empty is the last moment at which nothing was left to be read.
-	empty collector.Time
+	// began is when it began to listen, empty the last moment at which nothing was left to be read.
+	began, empty collector.Time
 	// lost is set by an overrun, until a dump begins.
 	lost bool
+	// silent is set when events are found to be off, until a dump begins.
+	silent bool
 
 	counts
 	reported counts // what Stats has of them already
@@ -50,6 +52,7 @@ func listen(ns, buffer int, t *table) (*listener, error) {
 		return nil, err
 	}
 	l := &listener{conn: conn, table: t, empty: t.clock.read()}
+	l.began = l.empty
 	for i := range l.slots {
 		l.slots[i].datagrams = nlraw.NewDatagrams(drainBatch)
 	}

@@ -369,7 +369,7 @@ func TestDumpErrors(t *testing.T) {
 				}
 				return nil
 			}, batchMax)
-			if err := tab.dump(t.Context(), 0); !errors.Is(err, tt.want) {
+			if err := tab.dump(t.Context(), 0, false); !errors.Is(err, tt.want) {
 				t.Errorf("error %v, want %v", err, tt.want)
 			}
 			if d := cmp.Diff(tt.kinds, got); d != "" {
@@ -394,7 +394,7 @@ func TestDumpErrors(t *testing.T) {
 	}
 	var last collector.Kind
 	tab.out.Start(func(_ context.Context, events []collector.Event) error { last = events[len(events)-1].Kind; return nil }, batchMax)
-	if err := tab.dump(t.Context(), 0); !errors.Is(err, nlraw.ErrInterrupted) || last != collector.Abort {
+	if err := tab.dump(t.Context(), 0, false); !errors.Is(err, nlraw.ErrInterrupted) || last != collector.Abort {
 		t.Errorf("a table that was resized: %v, %v", err, last)
 	}
 }

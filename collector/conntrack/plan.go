@@ -46,8 +46,10 @@ const (
 )
 
 const (
-	intervalDefault       = 5 * time.Second
-	intervalMax           = 10 * time.Second // conntrack remembers a flow that was reset for 10 s
+	intervalDefault = 5 * time.Second
+	intervalMax     = 10 * time.Second // conntrack remembers a flow that was reset for 10 s
+	// intervalStretched is the longest that a small CPU budget leads to: on a machine so busy, dumps come late.
+	intervalStretched     = 8 * time.Second
 	eventsIntervalDefault = 30 * time.Second
 	eventsIntervalMax     = 60 * time.Second
 	// margin is how much cheaper the other strategy must be to be taken, or how far below the budget polling must be
@@ -83,14 +85,14 @@ type planner struct {
 // decide returns the plan for l while the strategy now runs. eventsErr says why there can be no events, nil if there
 // can.
 func (p planner) decide(l load, now Strategy, eventsErr error) plan {
-	poll := p.fit(Poll, l, p.interval, intervalMax)
+	poll := p.fit(Poll, l, p.interval, intervalStretched)
 	if eventsErr != nil {
 		poll.why = eventsErr.Error()
 		return poll
 	}
 	shortest, longest := p.eventsInterval, eventsIntervalMax
 	if p.endsMatter {
-		shortest, longest = p.interval, intervalMax
+		shortest, longest = p.interval, intervalStretched
 	}
 	events := p.fit(Events, l, shortest, longest)
 	switch p.wanted {
@@ -112,7 +114,7 @@ func (p planner) decide(l load, now Strategy, eventsErr error) plan {
 	// Under events the end of a TCP flow is seen by the rarer dump or by an event up to 120 s late: where no cool-down
 	// covers that, flows that have ended count as held and the forecast sees a flood. Not worth a cheaper poll.
 	if now == Events {
-		fits := l.dump.Seconds()/intervalMax.Seconds() <= margin*p.budget
+		fits := l.dump.Seconds()/intervalStretched.Seconds() <= margin*p.budget
 		if fits || poll.cost < margin*events.cost {
 			return poll
 		}

@@ -51,7 +51,7 @@ func TestPlan(t *testing.T) {
 		{
 			name: "nothing fits: the cheapest", planner: usual, now: Poll,
 			load: load{dump: 300 * ms, event: us, rate: 5000},
-			want: plan{strategy: Poll, interval: 10 * time.Second, cost: 0.03, exceeded: true},
+			want: plan{strategy: Poll, interval: 8 * time.Second, cost: 0.0375, exceeded: true},
 		},
 		{
 			name: "events, and the rate rose", planner: usual, now: Events,
@@ -81,7 +81,7 @@ func TestPlan(t *testing.T) {
 		{
 			name: "poll asked for", planner: asked(Poll), now: Poll,
 			load: load{dump: 2 * time.Second},
-			want: plan{strategy: Poll, interval: 10 * time.Second, cost: 0.2, exceeded: true, why: "asked for"},
+			want: plan{strategy: Poll, interval: 8 * time.Second, cost: 0.25, exceeded: true, why: "asked for"},
 		},
 		{
 			name: "events asked for", planner: asked(Events), now: Poll,
@@ -100,7 +100,7 @@ func TestPlan(t *testing.T) {
 			name: "a large table, ports free before an event tells", planner: ends(usual), now: Events,
 			load: load{dump: 2 * time.Second, event: us, rate: 50},
 			want: plan{
-				strategy: Poll, interval: 10 * time.Second, cost: 0.2, exceeded: true,
+				strategy: Poll, interval: 8 * time.Second, cost: 0.25, exceeded: true,
 				why: "ports are free before events tell that a flow ended",
 			},
 		},

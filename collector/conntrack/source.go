@@ -57,11 +57,10 @@ const (
 	drainIntervalDefault = 20 * time.Millisecond
 	readBufferDefault    = 32 << 20
 	cpuBudgetDefault     = 0.02
-	// limitsInterval is how often the Source reads the namespace's timeouts again.
-	limitsInterval = time.Minute
 	// retryInterval is the time from an aborted dump, or from an overrun, to the next dump.
 	retryInterval = time.Second
-	// aliveInterval is how often a long dump checks that the namespace is still there.
+	// aliveInterval is how often a long dump checks that the namespace is still there, and how often the Source checks
+	// that the kernel still sends events.
 	aliveInterval = 100 * time.Millisecond
 )
 
@@ -76,14 +75,17 @@ type Source struct {
 	// Run, or Dump, owns what follows.
 	out      collector.Batch
 	meter    cputime.Meter // of dumps and events, without the sink
+	own      *netns.Handle // of the caller's namespace, if that is read
+	limits   *limits.Reader
 	timeouts timeouts
+	gaps     gaps
 	table    *table
 	listener *listener
 	plan     plan
 	load     load
 
 	eventsErr  error
-	limitsRead collector.Time
+	eventsRead collector.Time
 	aliveRead  collector.Time
 	planned    collector.Time // when the strategy was last changed
 	begun      collector.Time // when the last complete dump began
@@ -178,11 +180,15 @@ func (s *Source) step(ctx context.Context) error {
 		if err := s.drain(ctx); err != nil {
 			return err
 		}
+		if err := s.checkEvents(ctx); err != nil {
+			return err
+		}
 	}
 	now := s.clock.read()
 	if now < s.due {
 		return nil
 	}
+	s.readLimits()
 	err := s.dump(ctx)
 	switch {
 	case err == nil:
@@ -229,11 +235,20 @@ func (s *Source) alive(now collector.Time) error {
 	return ErrGone
 }
 
-// open opens the sockets that are not open, and reads the timeouts if they are old.
+// open opens what is not open.
 func (s *Source) open() error {
 	now := s.clock.read()
-	if s.limitsRead == 0 || now.Sub(s.limitsRead) > limitsInterval {
-		s.readLimits(now)
+	if s.limits == nil {
+		ns := s.cfg.Netns
+		if ns == nil {
+			own, err := netns.Self()
+			if err != nil {
+				return err
+			}
+			ns, s.own = own, own
+		}
+		s.limits = limits.NewReader(ns)
+		s.readLimits()
 	}
 	if s.table == nil {
 		conn, err := dial(s.fd())
@@ -242,7 +257,7 @@ func (s *Source) open() error {
 		}
 		s.table = &table{
 			conn: conn, netns: s.inode, translated: s.cfg.OnlyTranslated, clock: s.clock,
-			timeouts: &s.timeouts, out: &s.out, buckets: readBuckets,
+			timeouts: &s.timeouts, gaps: &s.gaps, out: &s.out, buckets: readBuckets,
 		}
 		s.table.between = s.between
 	}
@@ -278,10 +293,11 @@ func (s *Source) fd() int {
 	return s.cfg.Netns.FD()
 }
 
-func (s *Source) readLimits(now collector.Time) {
-	s.limitsRead = now
-	l, err := s.currentLimits()
+// readLimits reads the timeouts of the namespace and whether it has events.
+func (s *Source) readLimits() {
+	l, err := s.limits.Read()
 	s.timeouts = newTimeouts(l)
+	s.gaps.most = l.EntriesMax
 	s.eventsErr = nil
 	if l.Events <= 0 {
 		s.eventsErr = ErrEventsOff
@@ -289,19 +305,32 @@ func (s *Source) readLimits(now collector.Time) {
 	s.board.write(func(b *Stats) { b.LimitsError, b.EventsError = err, s.eventsErr })
 }
 
-func (s *Source) currentLimits() (collector.Limits, error) {
-	if s.cfg.Netns != nil {
-		return limits.Of(s.cfg.Netns)
+// checkEvents makes a dump due if somebody has switched events off.
+func (s *Source) checkEvents(ctx context.Context) error {
+	now := s.clock.read()
+	if due := s.eventsErr == nil && now.Sub(s.eventsRead) >= aliveInterval; !due {
+		return nil
 	}
-	own, err := netns.Self()
-	if err != nil {
-		return collector.Limits{}, err
+	s.eventsRead = now
+	if s.limits.Events() != 0 {
+		return nil
 	}
-	defer func() { _ = own.Close() }()
-	return limits.Of(own)
+	s.eventsErr, s.listener.silent, s.due = ErrEventsOff, true, now
+	if err := s.out.Mark(ctx, collector.Gap, now, s.inode); err != nil {
+		return err
+	}
+	return s.out.Flush(ctx)
 }
 
 func (s *Source) close() {
+	if s.limits != nil {
+		s.limits.Close()
+		s.limits = nil
+	}
+	if s.own != nil {
+		_ = s.own.Close()
+		s.own = nil
+	}
 	if s.listener != nil {
 		_ = s.listener.conn.Close()
 		s.listener = nil

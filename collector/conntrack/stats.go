@@ -25,6 +25,8 @@ type Stats struct {
 	// DumpError says why the last dump broke off, nil if it was complete.
 	Dumps, Aborted, Resyncs uint64
 	DumpError               error
+	// Gap says why the last complete dump may lack flows, empty if it lacks none.
+	Gap string
 	// DumpSeconds is how long the last complete dump took, the sink included; DumpCPU is its
 	// CPU time without the sink.
 	DumpSeconds float64

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"strings"
 	"time"
 
@@ -35,13 +34,9 @@ const (
 // Of returns the limits of ns. It needs what entering ns needs, nothing for the
 // caller's own.
 func Of(ns *netns.Handle) (collector.Limits, error) {
-	var l collector.Limits
-	err := ns.Do(func() (err error) {
-		l, err = Read(os.DirFS("/proc/sys"))
-		return err
-	})
-	l.Netns = ns.Inode()
-	return l, err
+	r := NewReader(ns)
+	defer r.Close()
+	return r.read()
 }
 
 // Read returns the limits that sys shows, a file system rooted at /proc/sys. What

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io/fs"
 	"os"
+	"strconv"
 	"strings"
 	"testing"
 	"testing/fstest"
@@ -236,6 +237,13 @@ func TestKernelOf(t *testing.T) {
 		}
 		if got.EntriesMax > 0 && (got.Timeouts["tcp_timeout_time_wait"] == 0 || got.Events < 0) {
 			t.Errorf("conntrack is there, but: %+v", got)
+		}
+		if own, err := os.ReadFile(root + "/" + fileEntriesMax); err == nil &&
+			strings.TrimSpace(string(own)) != strconv.Itoa(got.EntriesMax) {
+			t.Errorf("limit of the conntrack table %d, want that of the initial namespace, %s", got.EntriesMax, own)
+		}
+		if got.Entries != 0 {
+			t.Errorf("%d entries of another namespace are counted", got.Entries)
 		}
 	}
 	after, err := os.ReadFile(file)

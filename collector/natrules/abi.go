@@ -44,14 +44,16 @@ const (
 
 // Hooks, priorities and payload bases of the same headers.
 const (
-	hookPrerouting  = 0 // NF_INET_PRE_ROUTING
-	hookOutput      = 3 // NF_INET_LOCAL_OUT
-	hookPostrouting = 4 // NF_INET_POST_ROUTING
-	networkHeader   = 1 // NFT_PAYLOAD_NETWORK_HEADER
-	natSource       = 0 // NFT_NAT_SNAT
-	cmpEq           = 0 // NFT_CMP_EQ
-	cmpNeq          = 1 // NFT_CMP_NEQ
-	lookupInvert    = 1 // NFT_LOOKUP_F_INV
+	hookPrerouting  = 0   // NF_INET_PRE_ROUTING
+	hookForward     = 2   // NF_INET_FORWARD
+	hookOutput      = 3   // NF_INET_LOCAL_OUT
+	hookPostrouting = 4   // NF_INET_POST_ROUTING
+	networkHeader   = 1   // NFT_PAYLOAD_NETWORK_HEADER
+	natSource       = 0   // NFT_NAT_SNAT
+	legacyPriority  = 100 // NF_IP_PRI_NAT_SRC, where iptables-legacy translates sources
+	cmpEq           = 0   // NFT_CMP_EQ
+	cmpNeq          = 1   // NFT_CMP_NEQ
+	lookupInvert    = 1   // NFT_LOOKUP_F_INV
 )
 
 // message is the netlink type of a message of nf_tables.

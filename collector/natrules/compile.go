@@ -18,7 +18,7 @@ type step struct {
 	conds  []cond
 	// branches are where flows that match go, each for its own conditions beside conds.
 	branches []branch
-	// total: one of the branches is drawn for every packet.
+	// total: one of the branches is for every packet.
 	total bool
 	// rules are what the source is changed to, in Table, Chain and Handle not filled in. Empty with nat is
 	// a translation that holds no ports: remark says which.
@@ -27,13 +27,15 @@ type step struct {
 	family flows // that the translation is for
 	drawn  bool  // rules are drawn among, anew for each packet
 	remark string
-	// byMark: a mark decides which of rules it is. Where marks are drawn it is one of drawnRules.
-	byMark     bool
+	// byMark are the bits of a mark that decide which of rules it is. Where they are drawn it is one of drawnRules.
+	byMark     uint32
 	drawnRules []Rule
-	// marks: the rule sets a mark; drawsMark: to something drawn for each packet.
-	marks, drawsMark bool
+	// marks are the bits of a mark that the rule sets, drawsMark those that it draws for each packet.
+	marks, drawsMark uint32
 	// err is why the rule, which changes sources, is not understood.
 	err error
+	// more: the step before is of the same rule.
+	more bool
 }
 
 // branch is a verdict. chain is for verdictJump and verdictGoto.
@@ -74,12 +76,14 @@ type compiler struct {
 	sets   elementsOf
 	// unknown is the first expression that is not known.
 	unknown string
+	// keyed is the map that was read last.
+	keyed keyed
 }
 
 // compile reads NFTA_RULE_EXPRESSIONS. What is not understood is the step's err if the rule changes sources, else
 // a condition that may hold or not.
-func compile(family byte, expressions []byte, sets elementsOf) (step, error) {
-	c := compiler{family: family, sets: sets}
+func compile(family byte, expressions []byte, sets elementsOf) (*compiler, error) {
+	c := &compiler{family: family, sets: sets}
 	c.step.family = ofFamily(family)
 	err := each(expressions, func(_ uint16, elem []byte) error {
 		f, err := parseFields(elem)
@@ -94,7 +98,7 @@ func compile(family byte, expressions []byte, sets elementsOf) (step, error) {
 		return nil
 	})
 	if err != nil {
-		return step{}, err
+		return nil, err
 	}
 	if c.nat && c.err == nil && c.unknown != "" {
 		c.err = fmt.Errorf("expression %s is not known to this version", c.unknown)
@@ -102,8 +106,11 @@ func compile(family byte, expressions []byte, sets elementsOf) (step, error) {
 	if c.err != nil {
 		c.rules = nil
 	}
-	return c.step, nil
+	return c, nil
 }
+
+// errFullCone is of rules for a module that is not part of Linux.
+var errFullCone = errors.New("full cone NAT: which ports it gives out is not known")
 
 // done: nothing that follows in the rule is run.
 func (c *compiler) done() bool {
@@ -133,20 +140,25 @@ func (c *compiler) expression(name string, f *fields) {
 	case "socket", "tunnel":
 		c.load(name, f, nftaSocketDreg, word{})
 	case "numgen":
-		c.regs.set(f.u32(unix.NFTA_NG_DREG), 1, word{text: "numgen", drawn: true})
+		numbers := draw{first: f.u32(unix.NFTA_NG_OFFSET), count: f.u32(unix.NFTA_NG_MODULUS)}
+		c.regs.set(f.u32(unix.NFTA_NG_DREG), 1, word{text: "numgen", drawn: true, draw: numbers})
 	case "hash":
 		w := c.regs.get(f.u32(unix.NFTA_HASH_SREG))
 		text := describe("hash of "+w.text, f, unix.NFTA_HASH_SREG, unix.NFTA_HASH_DREG)
 		c.regs.set(f.u32(unix.NFTA_HASH_DREG), 1, word{text: text, mark: w.mark})
 	case "byteorder":
+		numbers := c.regs.get(f.u32(unix.NFTA_BYTEORDER_SREG)).draw
 		c.change("byteorder", f, unix.NFTA_BYTEORDER_SREG, unix.NFTA_BYTEORDER_DREG, f.u32(unix.NFTA_BYTEORDER_LEN))
+		if i, ok := at(f.u32(unix.NFTA_BYTEORDER_DREG)); ok {
+			numbers.network = !numbers.network
+			c.regs[i].draw = numbers
+		}
 	case "bitwise":
-		c.change("bitwise", f, unix.NFTA_BITWISE_SREG, unix.NFTA_BITWISE_DREG, f.u32(unix.NFTA_BITWISE_LEN))
+		c.bitwise(f)
 	case "cmp":
 		c.compare(f)
 	case "range":
-		w := c.regs.get(f.u32(unix.NFTA_RANGE_SREG))
-		c.when(cond{text: describe("range "+w.text, f, unix.NFTA_RANGE_SREG), flows: allFlows, drawn: w.drawn, mark: w.mark})
+		c.inRange(f)
 	case "lookup":
 		c.lookup(f)
 	case "nat":
@@ -157,11 +169,15 @@ func (c *compiler) expression(name string, f *fields) {
 		c.target(f)
 	case "match":
 		c.match(f)
+	case "fullcone": // of a module for OpenWrt
+		c.nat, c.err = true, errFullCone
 	case "limit", "quota", "connlimit", "dynset", "last":
 		c.passing(name)
+	case "objref":
+		c.object(f)
 	case "reject", "queue", "synproxy", "tproxy", "redir":
 		c.branches = []branch{{verdict: verdictDrop}}
-	case "counter", "log", "notrack", "objref", "dup", "fwd", "flow_offload":
+	case "counter", "log", "notrack", "dup", "fwd", "flow_offload":
 	default:
 		if c.unknown == "" {
 			c.unknown = name
@@ -196,6 +212,39 @@ func (c *compiler) change(name string, f *fields, sreg, dreg uint16, size uint32
 	c.regs.set(f.u32(dreg), int(min(size, 64)+3)/4, to)
 }
 
+// bitwise masks and flips bits. What is left of an address is a prefix, and of a mark some bits.
+func (c *compiler) bitwise(f *fields) {
+	w, size := c.regs.get(f.u32(unix.NFTA_BITWISE_SREG)), f.u32(unix.NFTA_BITWISE_LEN)
+	c.change("bitwise", f, unix.NFTA_BITWISE_SREG, unix.NFTA_BITWISE_DREG, size)
+	mask, err := value(f[unix.NFTA_BITWISE_MASK])
+	flip, err2 := value(f[unix.NFTA_BITWISE_XOR])
+	i, ok := at(f.u32(unix.NFTA_BITWISE_DREG))
+	if err != nil || err2 != nil || !ok || len(mask) == 0 || len(mask) != len(flip) {
+		return
+	}
+	if w.mark != 0 && len(mask) == 4 {
+		keeps, flips := binary.NativeEndian.Uint32(mask), binary.NativeEndian.Uint32(flip)
+		c.regs[i].mark, c.regs[i].kept = w.mark&keeps, keeps&^flips
+	}
+	if bits, ok := ones(mask); ok && w.side != noSide && w.part == 0 && zero(flip) {
+		for k := i; k < min(i+(len(mask)+3)/4, len(c.regs)); k++ {
+			c.regs[k].side, c.regs[k].bits = w.side, bits
+		}
+	}
+}
+
+// ones counts the bits of a mask that has them all in front.
+func ones(mask []byte) (n int, ok bool) {
+	for n < 8*len(mask) && mask[n/8]&(0x80>>(n%8)) != 0 {
+		n++
+	}
+	rest := slices.Clone(mask[n/8:])
+	if len(rest) > 0 {
+		rest[0] &= 0xff >> (n % 8)
+	}
+	return n, zero(rest)
+}
+
 func (c *compiler) meta(f *fields) {
 	key := f.u32(unix.NFTA_META_KEY)
 	if f[unix.NFTA_META_SREG] != nil {
@@ -204,7 +253,10 @@ func (c *compiler) meta(f *fields) {
 		}
 		return
 	}
-	w := word{mark: key == metaMark, drawn: key == metaMark && c.drawsMark}
+	w := word{drawn: key == unix.NFT_META_PRANDOM}
+	if key == metaMark {
+		w.mark, w.kept, w.drawn = allBits, allBits, c.drawsMark != 0
+	}
 	switch key {
 	case metaOIFName:
 		w.field = fieldOIFName
@@ -223,8 +275,24 @@ func (c *compiler) meta(f *fields) {
 	c.regs.set(f.u32(unix.NFTA_META_DREG), n, w)
 }
 
+// object is a reference to an object with a name. Some of them end the rule for packets beyond a bound; which kind it
+// is remains open where a map gives the object.
+func (c *compiler) object(f *fields) {
+	switch f.u32(unix.NFTA_OBJREF_IMM_TYPE) {
+	case unix.NFT_OBJECT_COUNTER, unix.NFT_OBJECT_CT_HELPER, unix.NFT_OBJECT_TUNNEL, unix.NFT_OBJECT_CT_TIMEOUT,
+		unix.NFT_OBJECT_SECMARK, unix.NFT_OBJECT_CT_EXPECT:
+	default:
+		c.passing("object " + f.text(unix.NFTA_OBJREF_IMM_NAME))
+	}
+}
+
+// mark sets the mark to what w holds.
 func (c *compiler) mark(w word) {
-	c.marks, c.drawsMark = true, c.drawsMark || w.drawn
+	set := ^w.kept
+	c.marks |= set
+	if w.drawn {
+		c.drawsMark |= set & w.draw.bits()
+	}
 }
 
 func (c *compiler) ct(f *fields) {
@@ -235,7 +303,11 @@ func (c *compiler) ct(f *fields) {
 		}
 		return
 	}
-	c.load("ct", f, unix.NFTA_CT_DREG, word{mark: key == ctMark})
+	w := word{}
+	if key == ctMark {
+		w.mark = allBits
+	}
+	c.load("ct", f, unix.NFTA_CT_DREG, w)
 }
 
 // payload knows the protocol byte of the IPv4 header, and next header of IPv6. Writing the source
@@ -257,6 +329,7 @@ func (c *compiler) payload(f *fields) {
 	if base == networkHeader && size == 1 && (offset == 9 && !six || offset == 6 && six) {
 		w.field = fieldProtocol
 	}
+	w.side, w.bits = c.address(base, offset, size)
 	w.text = describe("payload", f, unix.NFTA_PAYLOAD_DREG)
 	c.regs.set(f.u32(unix.NFTA_PAYLOAD_DREG), int(min(size, 64)+3)/4, w)
 }
@@ -295,39 +368,6 @@ func parseVerdict(b []byte) (branch, error) {
 		return branch{}, errors.New("a verdict without a code")
 	}
 	return branch{verdict: int32(f.u32(unix.NFTA_VERDICT_CODE)), chain: f.text(unix.NFTA_VERDICT_CHAIN)}, nil
-}
-
-// compare is a condition on a register.
-func (c *compiler) compare(f *fields) {
-	w := c.regs.get(f.u32(unix.NFTA_CMP_SREG))
-	op := f.u32(unix.NFTA_CMP_OP)
-	d, err := parseFields(f[unix.NFTA_CMP_DATA])
-	if err != nil {
-		c.passing("comparison that is cut off")
-		return
-	}
-	data := d[unix.NFTA_DATA_VALUE]
-	equal := op == cmpEq
-	if op <= cmpNeq && w.part == 0 && len(data) > 0 {
-		has := func(v byte) bool { return (data[0] == v) == equal }
-		switch w.field {
-		case fieldProtocol:
-			c.when(cond{flows: protocolsIn(has)})
-			return
-		case fieldFamily:
-			c.when(cond{flows: familiesIn(has)})
-			return
-		case fieldOIFName:
-			c.leaves([]out{{name: ifname(data)}}, !equal)
-			return
-		case fieldOIF:
-			if len(data) == 4 {
-				c.leaves([]out{{index: int(binary.NativeEndian.Uint32(data))}}, !equal)
-				return
-			}
-		}
-	}
-	c.when(cond{text: fmt.Sprintf("%s+%d %d %x", w.text, w.part, op, data), flows: allFlows, drawn: w.drawn, mark: w.mark})
 }
 
 // ifname reads a name as a comparison has it: without the zero byte at the end it stands for all that begin so.

@@ -137,7 +137,7 @@ func (n *nftables) bases() (list []baseChain, err error) {
 		case !ok || asleep[c.table]:
 		case c.hook == hookPostrouting:
 			list = append(list, c)
-		case c.hook == hookPrerouting || c.hook == hookOutput:
+		case c.hook == hookPrerouting || c.hook == hookForward || c.hook == hookOutput:
 			n.marking = append(n.marking, c)
 		}
 		return err
@@ -206,16 +206,18 @@ func (n *nftables) chain(t tableKey, name string) (*chain, error) {
 	// Elements of sets are read only after the rules, on the same socket.
 	c.steps = make([]step, 0, len(rules))
 	for _, r := range rules {
-		s, err := compile(t.family, r.expressions, func(set string) ([]element, error) { return n.elements(t, set) })
+		list, err := steps(t.family, r.expressions, func(set string) ([]element, error) { return n.elements(t, set) })
 		err = cmp.Or(r.err, err)
 		switch {
 		case interrupted(err):
 			return nil, err
 		case err != nil:
-			s = step{nat: true, family: ofFamily(t.family), err: err}
+			list = []step{{nat: true, family: ofFamily(t.family), err: err}}
 		}
-		s.handle = r.handle
-		c.steps = append(c.steps, s)
+		for _, s := range list {
+			s.handle = r.handle
+			c.steps = append(c.steps, s)
+		}
 	}
 	if n.chains[t] == nil {
 		n.chains[t] = map[string]*chain{}
@@ -224,24 +226,47 @@ func (n *nftables) chain(t tableKey, name string) (*chain, error) {
 	return c, nil
 }
 
-// drawsMarks reports whether a rule right in a base chain draws the mark of each new flow, as scripts for MAP-E do.
-func (n *nftables) drawsMarks() (bool, error) {
+// drawsMarks returns the bits of marks that a rule right in a base chain draws for each new flow, as scripts for MAP-E
+// do.
+func (n *nftables) drawsMarks() (bits uint32, err error) {
 	for _, b := range n.marking {
 		c, err := n.chain(b.table, b.name)
 		if err != nil {
-			return false, err
+			return 0, err
 		}
-		if c.drawsMarks() {
-			return true, nil
+		drawn, err := c.drawsMarks(func(name string) (*chain, error) { return n.chain(b.table, name) })
+		if err != nil {
+			return 0, err
 		}
+		bits |= drawn
 	}
-	return false, nil
+	return bits, nil
 }
 
-func (c *chain) drawsMarks() bool {
-	return slices.ContainsFunc(c.steps, func(s step) bool {
-		return s.marks && (s.drawsMark || slices.ContainsFunc(s.conds, func(c cond) bool { return c.drawn }))
-	})
+// drawsMarks returns the bits of the mark that a rule of c draws for each new flow, or a chain that is drawn. No other
+// chains are read: those of kube-proxy, which has thousands, mark other flows.
+func (c *chain) drawsMarks(chains chainsOf) (bits uint32, err error) {
+	drawn := func(conds []cond) bool { return slices.ContainsFunc(conds, func(c cond) bool { return c.drawn }) }
+	for i := range c.steps {
+		s := &c.steps[i]
+		if bits |= s.drawsMark; drawn(s.conds) {
+			bits |= s.marks
+		}
+		for k := range s.branches {
+			b := &s.branches[k]
+			if b.chain == "" || !drawn(s.conds) && !drawn(b.conds) {
+				continue
+			}
+			to, err := chains(b.chain)
+			if err != nil {
+				return 0, err
+			}
+			for n := range to.steps {
+				bits |= to.steps[n].marks
+			}
+		}
+	}
+	return bits, nil
 }
 
 // interrupted reports whether what was read is of a ruleset that changed meanwhile.

@@ -19,6 +19,7 @@ type end struct {
 	flows flows
 	scope int
 	over  bool
+	aside bool // holds for other chains alone
 }
 
 func (e *ends) count() int { return len(e.list) }
@@ -55,15 +56,24 @@ func (e *ends) leave(scope, from int) {
 	}
 }
 
+// setAside makes the ends from number from on count for nothing, or again. Those that come meanwhile count.
+func (e *ends) setAside(from int, aside bool) {
+	for i := from; i < len(e.list); i++ {
+		e.list[i].aside = aside
+	}
+}
+
 // taken returns which flows on p do not come this far.
 func (e *ends) taken(p *path) (f flows) {
 	for _, i := range e.none {
-		f |= e.list[i].flows
+		if !e.list[i].aside {
+			f |= e.list[i].flows
+		}
 	}
 	for _, c := range p.conds {
 		for _, i := range e.by[c] {
 			x := &e.list[i]
-			if !x.over && f|x.flows != f && subset(x.conds, p.conds) {
+			if !x.over && !x.aside && f|x.flows != f && subset(x.conds, p.conds) {
 				f |= x.flows
 			}
 		}

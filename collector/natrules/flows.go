@@ -1,6 +1,7 @@
 package natrules
 
 import (
+	"net/netip"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -62,6 +63,9 @@ type out struct {
 	index int
 }
 
+// wildcard reports whether it is any number of interfaces.
+func (o out) wildcard() bool { return o.index == 0 && strings.HasSuffix(o.name, "*") }
+
 func (o out) matches(name string, index int) bool {
 	if o.index != 0 {
 		return o.index == index
@@ -83,9 +87,12 @@ type cond struct {
 	outs    []out
 	isOut   bool
 	not     bool
-	drawn   bool // a new packet of the same flow draws anew
-	passing bool // what it lets through may be another at the next packet, without a draw
-	mark    bool
+	drawn   bool   // a new packet of the same flow draws anew
+	passing bool   // what it lets through may be another at the next packet, without a draw
+	mark    uint32 // the bits of the mark that it looks at
+	// of says that an address is in prefix, for a condition that holds if so.
+	of     side
+	prefix netip.Prefix
 }
 
 // outText names interfaces in a condition.

@@ -27,8 +27,9 @@ const (
 
 // legacyState is what iptables-legacy has loaded.
 type legacyState struct {
-	tables   []legacyTable
-	sums     [2]uint64
+	tables   []legacyTable // of NAT
+	mangle   []legacyTable // where marks are set
+	sums     [4]uint64
 	remarks  []string
 	problems []string
 	changed  bool
@@ -47,14 +48,19 @@ func (t *legacyTable) chain(name string) (*chain, error) {
 	return c, nil
 }
 
-// drawsMarks reports whether a rule right in PREROUTING or OUTPUT draws the mark of each new flow.
-func (t *legacyTable) drawsMarks() bool {
-	for _, hook := range []int{hookPrerouting, hookOutput} {
-		if c := t.chains[hookName(hook)]; c != nil && c.drawsMarks() {
-			return true
+// drawsMarks returns the bits of marks that a rule right in a chain that the kernel enters draws for each new flow.
+func (s *legacyState) drawsMarks() (bits uint32) {
+	for _, tables := range [][]legacyTable{s.tables, s.mangle} {
+		for i := range tables {
+			for hook := range numHooks {
+				if c := tables[i].chains[hookName(hook)]; c != nil {
+					drawn, _ := c.drawsMarks(tables[i].chain) // a chain that is not there marks nothing
+					bits |= drawn
+				}
+			}
 		}
 	}
-	return false
+	return bits
 }
 
 // legacyFamily is what differs between iptables-legacy and ip6tables-legacy.
@@ -72,7 +78,7 @@ func legacyFamilies() [2]legacyFamily {
 	}
 }
 
-// readLegacy reads the nat tables of the calling thread's namespace.
+// readLegacy reads the tables of the calling thread's namespace that matter: nat, and mangle beside it.
 func readLegacy(before *legacyState, seed maphash.Seed) (s legacyState, err error) {
 	for i, f := range legacyFamilies() {
 		path := "/proc/thread-self/net/" + f.names
@@ -85,29 +91,44 @@ func readLegacy(before *legacyState, seed maphash.Seed) (s legacyState, err erro
 		case err != nil || !slices.Contains(strings.Fields(string(names)), "nat"):
 			continue
 		}
-		info, blob, err := f.read()
-		if err != nil {
-			if errors.Is(err, fs.ErrPermission) {
-				return s, fmt.Errorf("read iptables-legacy: %w", err)
+		for k, name := range []string{"nat", "mangle"} {
+			if !slices.Contains(strings.Fields(string(names)), name) {
+				continue
 			}
-			s.problems = append(s.problems, err.Error())
-			continue
+			if err := s.read(&f, name, &s.sums[2*i+k], seed); err != nil {
+				return s, err
+			}
 		}
-		s.sums[i] = f.layout.sum(blob, seed)
-		t, err := parseLegacy(f.family, f.layout, info, blob)
-		if err != nil {
-			s.problems = append(s.problems, err.Error())
-			continue
-		}
-		s.tables = append(s.tables, t)
 	}
 	s.changed = s.sums != before.sums || !slices.Equal(s.problems, before.problems) ||
 		!slices.Equal(s.remarks, before.remarks)
 	return s, nil
 }
 
-// read copies a nat table out of the kernel, whole.
-func (f *legacyFamily) read() (info, entries []byte, err error) {
+// read puts one table into s. Its error is of what nobody here may read; another is a problem of s.
+func (s *legacyState) read(f *legacyFamily, name string, sum *uint64, seed maphash.Seed) error {
+	info, blob, err := f.read(name)
+	if errors.Is(err, fs.ErrPermission) {
+		return fmt.Errorf("read iptables-legacy: %w", err)
+	}
+	var t legacyTable
+	if err == nil {
+		*sum = f.layout.sum(blob, seed)
+		t, err = parseLegacy(f.family, f.layout, name, info, blob)
+	}
+	switch {
+	case err != nil:
+		s.problems = append(s.problems, err.Error())
+	case name == "nat":
+		s.tables = append(s.tables, t)
+	default:
+		s.mangle = append(s.mangle, t)
+	}
+	return nil
+}
+
+// read copies a table out of the kernel, whole.
+func (f *legacyFamily) read(table string) (info, entries []byte, err error) {
 	fd, err := unix.Socket(f.domain, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return nil, nil, err
@@ -115,23 +136,23 @@ func (f *legacyFamily) read() (info, entries []byte, err error) {
 	defer func() { _ = unix.Close(fd) }()
 	for range maxReads {
 		info = make([]byte, infoSize)
-		copy(info, "nat")
+		copy(info, table)
 		if err := getsockopt(fd, f.level, soGetInfo, info); err != nil {
-			return nil, nil, fmt.Errorf("ask for the size of table nat: %w", err)
+			return nil, nil, fmt.Errorf("ask for the size of table %s: %w", table, err)
 		}
 		size := binary.NativeEndian.Uint32(info[infoSize-4:])
 		if size > maxTable {
-			return nil, nil, fmt.Errorf("table nat has %d bytes, more than %d", size, maxTable)
+			return nil, nil, fmt.Errorf("table %s has %d bytes, more than %d", table, size, maxTable)
 		}
 		b := make([]byte, entriesSize+int(size))
-		copy(b, "nat")
+		copy(b, table)
 		binary.NativeEndian.PutUint32(b[32:], size)
 		err := getsockopt(fd, f.level, soGetEntries, b)
 		switch {
 		case errors.Is(err, unix.EAGAIN): // its size is another by now
 			continue
 		case err != nil:
-			return nil, nil, fmt.Errorf("read table nat: %w", err)
+			return nil, nil, fmt.Errorf("read table %s: %w", table, err)
 		}
 		return info, b[entriesSize:], nil
 	}

@@ -62,20 +62,20 @@ func (l *layout) sum(b []byte, seed maphash.Seed) uint64 {
 }
 
 // parseLegacy reads struct ipt_getinfo and the entries of a table.
-func parseLegacy(family byte, l layout, info, b []byte) (t legacyTable, err error) {
+func parseLegacy(family byte, l layout, name string, info, b []byte) (t legacyTable, err error) {
 	if len(info) < infoSize {
-		return t, fmt.Errorf("table nat: %d bytes, want struct ipt_getinfo", len(info))
+		return t, fmt.Errorf("table %s: %d bytes, want struct ipt_getinfo", name, len(info))
 	}
 	first := int(binary.NativeEndian.Uint32(info[36+4*hookPostrouting:]))
 	if binary.NativeEndian.Uint32(info[32:])&(1<<hookPostrouting) == 0 {
-		return t, errors.New("table nat has no chain POSTROUTING")
+		return t, fmt.Errorf("table %s has no chain POSTROUTING", name)
 	}
 	starts, err := l.starts(b, first, info)
 	if err != nil {
-		return t, err
+		return t, fmt.Errorf("table %s: %w", name, err)
 	}
 	t = legacyTable{flows: ofFamily(family), chains: map[string]*chain{}}
-	title := tableKey{family, "nat"}.String()
+	title := tableKey{family, name}.String()
 	var c *chain
 	for at := 0; at < len(b); {
 		next := at + int(binary.NativeEndian.Uint16(b[at+l.target+2:]))
@@ -99,6 +99,9 @@ func parseLegacy(family byte, l layout, info, b []byte) (t legacyTable, err erro
 	return t, nil
 }
 
+// numHooks is NF_INET_NUMHOOKS of Linux before ingress.
+const numHooks = 5
+
 // hookName is what iptables calls the chain of a hook.
 func hookName(hook int) string {
 	return [...]string{"PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING"}[hook]
@@ -107,7 +110,7 @@ func hookName(hook int) string {
 // starts checks that entries follow one another, and names the chains by where their first rule stands.
 func (l *layout) starts(b []byte, postrouting int, info []byte) (map[int]string, error) {
 	starts := map[int]string{}
-	for hook := range 5 {
+	for hook := range numHooks {
 		if binary.NativeEndian.Uint32(info[32:])&(1<<hook) != 0 {
 			starts[int(binary.NativeEndian.Uint32(info[36+4*hook:]))] = hookName(hook)
 		}
@@ -115,11 +118,11 @@ func (l *layout) starts(b []byte, postrouting int, info []byte) (map[int]string,
 	starts[postrouting] = hookName(hookPostrouting)
 	for at := 0; at < len(b); {
 		if len(b)-at < l.size {
-			return nil, fmt.Errorf("table nat: %d bytes left for an entry", len(b)-at)
+			return nil, fmt.Errorf("%d bytes left for an entry", len(b)-at)
 		}
 		target, next := int(binary.NativeEndian.Uint16(b[at+l.target:])), int(binary.NativeEndian.Uint16(b[at+l.target+2:]))
 		if target < l.size || target+targetHead > next || next > len(b)-at {
-			return nil, fmt.Errorf("table nat: an entry with its target at %d and its end at %d, of %d bytes",
+			return nil, fmt.Errorf("an entry with its target at %d and its end at %d, of %d bytes",
 				target, next, len(b)-at)
 		}
 		x := b[at+target : at+next]
@@ -205,6 +208,16 @@ func (l *layout) header(c *compiler, e []byte) {
 	a := l.address
 	for i, inv := range []byte{invSrc, invDst} {
 		address, mask := e[i*a:(i+1)*a], e[(i+2)*a:(i+3)*a]
+		of := source + side(i)
+		if a == 16 {
+			of = source6 + side(i)
+		}
+		if n, ok := ones(mask); ok && n > 0 && inverse&inv == 0 {
+			if p, ok := prefixOf(address, n, a == 16); ok {
+				c.when(inPrefix(of, p))
+				continue
+			}
+		}
 		if !zero(mask) {
 			c.when(cond{text: fmt.Sprintf("address %d is %x of %x %v", i, address, mask, inverse&inv != 0), flows: allFlows})
 		}

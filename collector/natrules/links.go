@@ -1,11 +1,13 @@
 package natrules
 
 import (
+	"cmp"
 	"context"
 	"encoding/binary"
 	"fmt"
 	"hash/maphash"
 	"net/netip"
+	"slices"
 
 	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
@@ -15,13 +17,19 @@ import (
 
 // link is an interface with its global unicast addresses.
 type link struct {
-	name  string
-	index int
-	addrs []netip.Addr
+	name         string
+	index        int
+	up, loopback bool
+	addrs        []netip.Addr
 }
 
-// addressesOf dumps the addresses of the calling thread's namespace by interface, without secondary ones,
-// which masquerade never takes. sum is the same as long as they are.
+// same reports whether nothing but the addresses of a link has changed.
+func (l link) same(o link) bool {
+	return l.name == o.name && l.index == o.index && l.up == o.up && l.loopback == o.loopback
+}
+
+// addressesOf dumps the addresses of the calling thread's namespace by interface, without secondary ones and those of a
+// narrower scope, which masquerade never takes. sum is the same as long as they are.
 func addressesOf(ctx context.Context, c *nlraw.Conn, seed maphash.Seed) (map[int][]netip.Addr, uint64, error) {
 	byIndex := map[int][]netip.Addr{}
 	var h maphash.Hash
@@ -69,13 +77,15 @@ func parseAddress(b []byte) (index int, a netip.Addr, ok bool) {
 		address = local
 	}
 	a, ok = netip.AddrFromSlice(address)
-	if err != nil || !ok || !a.IsGlobalUnicast() || a.Is4() && flags&unix.IFA_F_SECONDARY != 0 {
+	scope := b[3]
+	if err != nil || !ok || !a.IsGlobalUnicast() ||
+		a.Is4() && (flags&unix.IFA_F_SECONDARY != 0 || scope != unix.RT_SCOPE_UNIVERSE) {
 		return 0, netip.Addr{}, false
 	}
 	return index, a, true
 }
 
-// linksOf lists the interfaces with their addresses, without loopback.
+// linksOf lists the interfaces with their addresses, in the order of their indexes.
 func linksOf(ctx context.Context, c *nlraw.Conn, byIndex map[int][]netip.Addr) (links []link, err error) {
 	const skipStats = 1 << 3 // RTEXT_FILTER_SKIP_STATS, include/uapi/linux/rtnetlink.h
 	data := make([]byte, unix.SizeofIfInfomsg, unix.SizeofIfInfomsg+8)
@@ -85,9 +95,6 @@ func linksOf(ctx context.Context, c *nlraw.Conn, byIndex map[int][]netip.Addr) (
 	req := netlink.Message{Header: netlink.Header{Type: unix.RTM_GETLINK}, Data: data}
 	err = c.Dump(ctx, req, nil, func(m nlraw.Message) error {
 		if len(m.Data) < unix.SizeofIfInfomsg {
-			return nil
-		}
-		if binary.NativeEndian.Uint32(m.Data[8:])&unix.IFF_LOOPBACK != 0 {
 			return nil
 		}
 		f, err := parseLink(m.Data)
@@ -100,12 +107,15 @@ func linksOf(ctx context.Context, c *nlraw.Conn, byIndex map[int][]netip.Addr) (
 	if err != nil {
 		return nil, fmt.Errorf("list interfaces: %w", err)
 	}
+	slices.SortFunc(links, func(a, b link) int { return cmp.Compare(a.index, b.index) })
 	return links, nil
 }
 
 // parseLink reads struct ifinfomsg (include/uapi/linux/rtnetlink.h) and the name.
 func parseLink(b []byte) (l link, err error) {
+	flags := binary.NativeEndian.Uint32(b[8:])
 	l.index = int(binary.NativeEndian.Uint32(b[4:]))
+	l.up, l.loopback = flags&unix.IFF_UP != 0, flags&unix.IFF_LOOPBACK != 0
 	err = each(b[unix.SizeofIfInfomsg:], func(typ uint16, v []byte) error {
 		if typ == unix.IFLA_IFNAME {
 			l.name = cString(v)

@@ -37,12 +37,11 @@ func keysText(es []element) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// keyText tells apart what a key in reg is made of. What older expressions left behind the key is in it too.
+// keyText tells apart what a key in reg is made of.
 func (c *compiler) keyText(reg uint32) string {
 	var b strings.Builder
-	i, ok := at(reg)
-	for ; ok && i < len(c.regs) && c.regs[i].text != ""; i++ {
-		b.WriteString(c.regs[i].text)
+	for _, w := range c.regs.key(reg) {
+		b.WriteString(w.text)
 		b.WriteByte('.')
 	}
 	return b.String()
@@ -56,7 +55,7 @@ func (c *compiler) hangsOn(reg uint32, key word, es []element) word {
 	}
 	i, ok := at(reg)
 	for k := i; ok && k < len(c.regs) && (k-i)*4 < longest; k++ {
-		key.drawn, key.mark = key.drawn || c.regs[k].drawn, key.mark || c.regs[k].mark
+		key.drawn, key.mark = key.drawn || c.regs[k].drawn, key.mark|c.regs[k].mark
 	}
 	return key
 }
@@ -69,9 +68,15 @@ func (c *compiler) value(name string, reg uint32, key word, dreg uint32) {
 		c.regs.forget()
 		return
 	}
+	c.key(name, reg)
 	key = c.hangsOn(reg, key, es)
-	if !key.drawn { // what is drawn by number has a value for each
+	es, all := key.draw.among(es)
+	switch {
+	case slices.ContainsFunc(es, func(e element) bool { return e.all }): // there is a value for every key
+	case !key.drawn:
 		c.when(cond{text: key.text + " among " + keysText(es), flows: allFlows, mark: key.mark})
+	case !all:
+		c.when(cond{flows: allFlows, drawn: true})
 	}
 	var data [][]byte
 	for i := range es {
@@ -89,11 +94,11 @@ func (c *compiler) value(name string, reg uint32, key word, dreg uint32) {
 
 // member is a match against a set.
 func (c *compiler) member(name string, reg uint32, key word, not bool) {
-	i, ok := at(reg)
+	words := c.regs.key(reg)
 	var known []int // words of the key that narrow what the walk follows
-	for k := i; ok && k < len(c.regs) && c.regs[k].text != ""; k++ {
-		if w := &c.regs[k]; w.field != noField && w.part == 0 {
-			known = append(known, k-i)
+	for k := range words {
+		if w := &words[k]; w.field != noField && w.part == 0 {
+			known = append(known, k)
 		}
 	}
 	text := fmt.Sprintf("%s in set %s", key.text, name)
@@ -104,6 +109,9 @@ func (c *compiler) member(name string, reg uint32, key word, not bool) {
 		if es, err := c.sets(name); err == nil {
 			text = strings.ReplaceAll(text, name, keysText(es))
 		}
+	}
+	if !not && len(known) > 1 {
+		c.key(name, reg)
 	}
 	if len(known) == 0 || not && len(known) > 1 {
 		c.when(cond{text: text, flows: allFlows, drawn: key.drawn, mark: key.mark})
@@ -116,7 +124,7 @@ func (c *compiler) member(name string, reg uint32, key word, not bool) {
 	}
 	whole := true // the condition is about known words alone
 	for _, k := range known {
-		n := c.narrowed(c.regs[i+k].field, es, k*4, not)
+		n := c.narrowed(words[k].field, es, k*4, not)
 		if not && !n.whole {
 			continue // the rest of the key may make the difference
 		}
@@ -214,13 +222,14 @@ func (c *compiler) verdicts(name string, reg uint32, key word) {
 		return
 	}
 	key = c.hangsOn(reg, key, es)
-	c.total = key.drawn
-	i, ok := at(reg)
+	es, all := key.draw.among(es)
+	c.total = key.drawn && all || slices.ContainsFunc(es, func(e element) bool { return e.all })
+	words := c.regs.key(reg)
 	for e := range es {
 		b := branch{verdict: es[e].verdict, chain: es[e].chain}
-		for k := i; ok && k < len(c.regs) && c.regs[k].text != ""; k++ {
-			if w := &c.regs[k]; w.field != noField && w.part == 0 && !es[e].all {
-				b.conds = append(b.conds, c.narrowed(w.field, es[e:e+1], (k-i)*4, false).cond)
+		for k := range words {
+			if w := &words[k]; w.field != noField && w.part == 0 && !es[e].all {
+				b.conds = append(b.conds, c.narrowed(w.field, es[e:e+1], k*4, false).cond)
 			}
 		}
 		text := fmt.Sprintf("%s is %x-%x of map %s", key.text, es[e].key, es[e].last, name)

@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"hash/maphash"
 	"net/netip"
+	"slices"
 	"testing"
 
 	gocmp "github.com/google/go-cmp/cmp"
@@ -116,13 +117,19 @@ func TestUnknownExpression(t *testing.T) {
 		{"before the address", join(odd, vip, snatTo()), true, 0, "expression from the future is not known to this version"},
 		{"after the address", join(vip, odd, snatTo()), true, 0, "an address that depends on the flow"},
 		{"without nat", odd, false, 0, ""},
+		{"full cone", express("fullcone"), true, 0, "full cone NAT: which ports it gives out is not known"},
+		{
+			"full cone of iptables", express("target", nla(unix.NFTA_TARGET_NAME, []byte("FULLCONENAT\x00"))), true, 0,
+			"full cone NAT: which ports it gives out is not known",
+		},
 	}
 	for _, tt := range tests {
-		s, err := compile(unix.NFPROTO_IPV4, tt.rule, nil)
-		if err != nil {
-			t.Errorf("%s: %v", tt.name, err)
+		list, err := steps(unix.NFPROTO_IPV4, tt.rule, nil)
+		if err != nil || len(list) != 1 {
+			t.Errorf("%s: %d steps, %v", tt.name, len(list), err)
 			continue
 		}
+		s := list[0]
 		text := ""
 		if s.err != nil {
 			text = s.err.Error()
@@ -138,9 +145,9 @@ func TestCutRule(t *testing.T) {
 	t.Parallel()
 	whole := join(constant(unix.NFT_REG_1, 198, 51, 100, 1), snatTo())
 	for n := range whole {
-		s, err := compile(unix.NFPROTO_IPV4, whole[:n], nil)
-		if err == nil && len(s.rules) > 0 {
-			t.Errorf("cut to %d of %d bytes: %v", n, len(whole), s.rules)
+		list, err := steps(unix.NFPROTO_IPV4, whole[:n], nil)
+		if err == nil && len(list[0].rules) > 0 {
+			t.Errorf("cut to %d of %d bytes: %v", n, len(whole), list[0].rules)
 		}
 	}
 }
@@ -154,6 +161,7 @@ func FuzzCompile(f *testing.F) {
 	eq := express("cmp", nla(unix.NFTA_CMP_SREG, be32(1)), nla(unix.NFTA_CMP_OP, be32(0)), nla(unix.NFTA_CMP_DATA, nla(unix.NFTA_DATA_VALUE, []byte("eth0\x00"))))
 	f.Add(join(constant(1, 198, 51, 100, 1), snatTo()), false)
 	f.Add(join(number, lookup, snatTo()), false)
+	f.Add(join(oif, lookup, snatTo()), false)
 	f.Add(join(oif, eq, verdicts), true)
 	f.Add(express("target", nla(unix.NFTA_TARGET_NAME, []byte("SNAT\x00")), nla(unix.NFTA_TARGET_INFO, make([]byte, 20))), false)
 	f.Fuzz(func(t *testing.T, b []byte, v6 bool) {
@@ -162,16 +170,20 @@ func FuzzCompile(f *testing.F) {
 			family = unix.NFPROTO_IPV6
 		}
 		es := []element{{key: []byte{1, 2, 3, 4}, last: []byte{1, 2, 3, 4}, data: []byte{198, 51, 100, 1, 4, 0, 0, 0}, verdict: verdictJump, chain: "gone"}, {all: true, data: []byte{1}}}
-		s, err := compile(family, b, func(string) ([]element, error) { return es, nil })
-		if err != nil && (len(s.rules) > 0 || s.nat) {
-			t.Errorf("rules %v with error %v", s.rules, err)
+		list, err := steps(family, b, func(string) ([]element, error) { return es, nil })
+		if (err == nil) != (len(list) > 0) {
+			t.Errorf("%d steps with error %v", len(list), err)
 		}
-		for _, r := range s.rules {
+		var rules []Rule
+		for _, s := range list {
+			rules = append(rules, s.rules...)
+		}
+		for _, r := range rules {
 			if r.Ports != (collector.PortRange{}) && (r.Ports.First == 0 || r.Ports.Len() < 1) {
 				t.Errorf("%+v", r)
 			}
 		}
-		c := &chain{name: "c", steps: []step{s, s}}
+		c := &chain{name: "c", steps: slices.Concat(list, list)}
 		w := newWalker()
 		w.base("c", allFlows, func(name string) (*chain, error) {
 			if name != "c" {
@@ -243,7 +255,7 @@ func FuzzLegacy(f *testing.F) {
 			l, family = layout6(), unix.NFPROTO_IPV6
 		}
 		_ = l.sum(b, maphash.MakeSeed())
-		table, err := parseLegacy(family, l, legacyInfo(), b)
+		table, err := parseLegacy(family, l, "nat", legacyInfo(), b)
 		if err != nil {
 			return
 		}

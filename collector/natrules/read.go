@@ -7,6 +7,7 @@ import (
 	"hash/maphash"
 	"iter"
 	"maps"
+	"slices"
 
 	"golang.org/x/sys/unix"
 
@@ -103,12 +104,16 @@ func (c *cache) attempt(ctx context.Context, conn, route *nlraw.Conn) (done bool
 	if err != nil {
 		return false, err
 	}
-	if c.whole && before == c.generation && sum == c.addresses && !legacy.changed {
+	same := c.whole && before == c.generation && sum == c.addresses && !legacy.changed
+	if same && !c.last.bare {
 		return true, nil
 	}
 	links, err := linksOf(ctx, route, addrs)
 	if err != nil {
 		return false, err
+	}
+	if same && slices.EqualFunc(links, c.links, link.same) {
+		return true, nil
 	}
 	n := &nftables{
 		ctx: ctx, conn: conn, missing: before == noNFTables,
@@ -134,7 +139,7 @@ func (n *nftables) ruleset(links []link, legacy *legacyState) (s Ruleset, err er
 		return Ruleset{}, err
 	}
 	s.Read = true
-	w, stateless, err := n.walk(bases, false)
+	w, stateless, err := n.walk(bases, legacy.tables, 0)
 	if err != nil {
 		return Ruleset{}, err
 	}
@@ -143,20 +148,14 @@ func (n *nftables) ruleset(links []link, legacy *legacyState) (s Ruleset, err er
 		if interrupted(err) {
 			return Ruleset{}, err
 		}
-		if drawn {
-			if w, stateless, err = n.walk(bases, true); err != nil {
+		if drawn |= legacy.drawsMarks(); drawn != 0 {
+			if w, stateless, err = n.walk(bases, legacy.tables, drawn); err != nil {
 				return Ruleset{}, err
 			}
 		}
 	}
 	s.settle(s.gather(w, true), links)
 	s.gather(stateless, false)
-	for i := range legacy.tables {
-		t, l := &legacy.tables[i], newWalker()
-		l.markDrawn = t.drawsMarks()
-		l.base("POSTROUTING", t.flows, t.chain)
-		s.settle(s.gather(l, true), links)
-	}
 	for _, text := range legacy.remarks {
 		s.remark(text)
 	}
@@ -171,22 +170,35 @@ func (n *nftables) ruleset(links []link, legacy *legacyState) (s Ruleset, err er
 	return s, nil
 }
 
-// walk follows base chains: those of type nat, and those that can translate without conntrack alone. markDrawn says
-// that marks are drawn before.
-func (n *nftables) walk(bases []baseChain, markDrawn bool) (nat, stateless *walker, err error) {
+// walk follows base chains: those of type nat, and those that can translate without conntrack alone. The nat table of
+// iptables-legacy runs among them, in its place. markDrawn are bits of marks that are drawn before.
+func (n *nftables) walk(bases []baseChain, legacy []legacyTable, markDrawn uint32) (nat, stateless *walker, err error) {
 	nat, stateless = newWalker(), newWalker()
 	nat.markDrawn = markDrawn
-	for _, of := range n.chains { // of a walk before
+	forget := func(c *chain) { c.seen = nil } // of a walk before
+	for _, of := range n.chains {
 		for _, c := range of {
-			c.seen = nil
+			forget(c)
 		}
 	}
-	for _, b := range bases {
+	for i := range legacy {
+		for _, c := range legacy[i].chains {
+			forget(c)
+		}
+	}
+	same := 0 // where the ends of chains begin that have the priority of iptables-legacy
+	for i, b := range bases {
+		if b.priority >= legacyPriority && (i == 0 || bases[i-1].priority < legacyPriority) {
+			same = nat.ends.count()
+		}
+		if b.priority > legacyPriority && (i == 0 || bases[i-1].priority <= legacyPriority) {
+			nat.legacy(legacy, same)
+		}
 		w := stateless
 		if b.nat {
 			w = nat
 		}
-		w.markDrawn = w.markDrawn || stateless.markDrawn
+		w.markDrawn |= stateless.markDrawn
 		w.base(b.name, ofFamily(b.table.family), func(name string) (*chain, error) { return n.chain(b.table, name) })
 		for _, err := range w.lost {
 			if interrupted(err) {
@@ -194,7 +206,23 @@ func (n *nftables) walk(bases []baseChain, markDrawn bool) (nat, stateless *walk
 			}
 		}
 	}
+	if k := len(bases); k == 0 || bases[k-1].priority <= legacyPriority {
+		if k == 0 || bases[k-1].priority < legacyPriority {
+			same = nat.ends.count()
+		}
+		nat.legacy(legacy, same)
+	}
 	return nat, stateless, nil
+}
+
+// legacy follows the nat tables of iptables-legacy. Of the chains that have the same priority, whose ends begin with
+// number same, the kernel runs the one made last first; which that is nothing tells, so that neither hides the other.
+func (w *walker) legacy(tables []legacyTable, same int) {
+	w.ends.setAside(same, true)
+	for i := range tables {
+		w.base("POSTROUTING", tables[i].flows, tables[i].chain)
+	}
+	w.ends.setAside(same, false)
 }
 
 // gather counts what a walk has found out about rules.
@@ -208,8 +236,11 @@ func (s *Ruleset) gather(w *walker, nat bool) []outcome {
 	for _, c := range w.loaded {
 		for i, saw := range c.seen {
 			st := &c.steps[i]
+			for k := i + 1; k < len(c.steps) && c.steps[k].more; k++ { // what became of a rule is what became of its best part
+				saw = max(saw, c.seen[k])
+			}
 			switch {
-			case !st.nat:
+			case !st.nat, st.more:
 			case saw == reached && errors.Is(st.err, errEmptyMap):
 				s.remark(fmt.Sprintf("%s: %v", c.place(i), st.err))
 				s.Translating++

@@ -115,6 +115,26 @@ func TestKernelMasqueradeFollowsAddresses(t *testing.T) {
 	}
 }
 
+// Flows that leave by an interface without an address get that of another one, and none while it is not there.
+func TestKernelMasqueradeWithoutAddress(t *testing.T) {
+	t.Parallel()
+	ns := kerneltest.Netns(t)
+	var r natrules.Reader
+	kerneltest.Uplink(t, ns, "eth0", "192.0.2.10/24")
+	command(t, ns, `table ip n { chain post { type nat hook postrouting priority 100; oifname "tun0" masquerade; }
+	}`, "nft", "-f", "-")
+	if s := readAt(t, &r, ns, 0); len(s.Rules) != 0 {
+		t.Errorf("without the interface: %v", s.Rules)
+	}
+	kerneltest.Uplink(t, ns, "tun0")
+	s := readAt(t, &r, ns, time.Second)
+	compare(t, []natrules.Rule{{Table: "ip n", Chain: "post", Handle: 2, Masquerade: true, VIPs: addrs("192.0.2.10"), TCP: true, UDP: true}}, s.Rules)
+	const want = "table ip n, chain post, handle 2: masquerade on tun0, which has no address: flows get that of another interface, 192.0.2.10"
+	if len(s.Remarks) != 1 || s.Remarks[0] != want {
+		t.Errorf("remarks %q, want %q", s.Remarks, want)
+	}
+}
+
 // Rules that stand are all there, once each, while another one comes and goes.
 func TestKernelReadsWhileRulesChange(t *testing.T) {
 	t.Parallel()

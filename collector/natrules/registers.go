@@ -19,13 +19,22 @@ type word struct {
 	// elements is what a map lookup can give, offset which bytes of each.
 	elements [][]byte
 	offset   int
+	// loaded counts what was loaded in the rule up to this word.
+	loaded int
 	// field of the packet that it holds, part which four bytes of it.
 	field field
 	part  int
 	// text says for a comparison where the value comes from: equal text is an equal value.
 	text string
-	// drawn: it may be another for the next packet of the flow. mark: it hangs on the packet's or connection's mark.
-	drawn, mark bool
+	// draw are the numbers that it is drawn from, where they are known.
+	draw draw
+	// drawn: it may be another for the next packet of the flow.
+	drawn bool
+	// mark are the bits of the packet's or connection's mark that it hangs on, kept those that are as the mark has them.
+	mark, kept uint32
+	// side says that it is an address of the packet, of which it holds the first bits.
+	side side
+	bits int
 }
 
 type origin uint8
@@ -35,6 +44,24 @@ const (
 	fromRule               // a constant
 	fromMap
 )
+
+// allBits are those of a mark.
+const allBits = ^uint32(0)
+
+// side is an address of a packet.
+type side uint8
+
+const (
+	noSide side = iota
+	source
+	destination
+	source6
+	destination6
+)
+
+func (s side) String() string {
+	return [...]string{"nothing", "source", "destination", "source", "destination"}[s]
+}
 
 type field uint8
 
@@ -68,10 +95,33 @@ func (r *registers) get(reg uint32) word {
 // set writes w as the first of n words, which differ in their part alone.
 func (r *registers) set(reg uint32, n int, w word) {
 	i, ok := at(reg)
+	w.loaded = r.next()
 	for k := i; ok && k < min(i+n, len(r)); k++ {
 		r[k] = w
 		w.part++
 	}
+}
+
+// next is the number of what is loaded next.
+func (r *registers) next() (n int) {
+	for i := range r {
+		n = max(n, r[i].loaded)
+	}
+	return n + 1
+}
+
+// key is the words of a key that begins in reg: each was loaded after the one before it, and what is older was left
+// behind by something else.
+func (r *registers) key(reg uint32) []word {
+	i, ok := at(reg)
+	if !ok || r[i].text == "" {
+		return nil
+	}
+	k := i + 1
+	for k < len(r) && r[k].text != "" && r[k].loaded >= r[k-1].loaded {
+		k++
+	}
+	return r[i:k]
 }
 
 // forget makes the value of every register unknown.
@@ -84,7 +134,7 @@ func (r *registers) forget() {
 func (r *registers) constant(reg uint32, data []byte) {
 	i, ok := at(reg)
 	for ; ok && i < len(r) && len(data) > 0; i++ {
-		w := word{kind: fromRule}
+		w := word{kind: fromRule, loaded: r.next()}
 		data = data[copy(w.data[:], data):]
 		w.text = "constant " + string(w.data[:])
 		r[i] = w
@@ -98,10 +148,11 @@ func (r *registers) lookup(key word, reg uint32, elements [][]byte) {
 		longest = max(longest, len(e))
 	}
 	i, ok := at(reg)
+	loaded := r.next()
 	for k := 0; ok && k*4 < longest && i+k < len(r); k++ {
 		r[i+k] = word{
 			kind: fromMap, elements: elements, offset: k * 4,
-			text: "map of " + key.text, drawn: key.drawn, mark: key.mark,
+			text: "map of " + key.text, drawn: key.drawn, mark: key.mark, loaded: loaded,
 		}
 	}
 }

@@ -106,6 +106,8 @@ type Ruleset struct {
 	// Addresses are the addresses of this machine that a flow can have as its source when it leaves. The machine's own
 	// flows hold ports of these addresses.
 	Addresses []netip.Addr
+	// bare: masquerade is on interfaces of which none has an address, so that it matters which interfaces there are.
+	bare bool
 	// Private: every address that flows may get from Rules is private, so that another NAT must follow.
 	Private bool
 }

@@ -2,6 +2,7 @@ package natrules
 
 import (
 	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
 	"strings"
@@ -27,7 +28,17 @@ func (s *Ruleset) settle(outcomes []outcome, links []link) {
 				continue
 			}
 			s.Rules[n] = spread(members[o.group])
-			s.Rules[n].TCP, s.Rules[n].UDP = s.Rules[n].TCP || r.TCP, s.Rules[n].UDP || r.UDP
+		}
+	}
+	// What both protocols draw among is one rule.
+	for _, n := range slices.Backward(slices.Sorted(maps.Values(groups))) {
+		i := slices.IndexFunc(s.Rules[:n], func(r Rule) bool {
+			return r.Same(s.Rules[n]) && r.Masquerade == s.Rules[n].Masquerade && r.Handle == s.Rules[n].Handle &&
+				r.Chain == s.Rules[n].Chain && r.Table == s.Rules[n].Table
+		})
+		if i >= 0 {
+			s.Rules[i].TCP, s.Rules[i].UDP = s.Rules[i].TCP || s.Rules[n].TCP, s.Rules[i].UDP || s.Rules[n].UDP
+			s.Rules = slices.Delete(s.Rules, n, n+1)
 		}
 	}
 }
@@ -66,11 +77,34 @@ func (s *Ruleset) at(o *outcome, links []link) []Rule {
 			rules = append(rules, r)
 		}
 	}
-	if len(rules) == 0 && (len(on) > 0 || !slices.Equal(o.outs, []out{{name: "lo"}})) {
-		s.remark(fmt.Sprintf("%s: masquerade on %s, which has no address now: no ports to run out of until it has",
-			place(r.Table, r.Chain, r.Handle, r.Legacy), outNames(o.outs)))
+	if len(rules) > 0 || len(o.nots) > 0 || len(on) == 0 && slices.Equal(o.outs, []out{{name: "lo"}}) {
+		return rules
 	}
-	return rules
+	s.bare = true
+	where := fmt.Sprintf("%s: masquerade on %s, which has no address", place(r.Table, r.Chain, r.Handle, r.Legacy),
+		outNames(o.outs))
+	a := anothers(links)
+	if !a.IsValid() || !v4.TCP && !v4.UDP || !slices.ContainsFunc(on, func(l link) bool { return l.up }) {
+		s.remark(where + " now: no ports to run out of until it has")
+		return nil
+	}
+	s.remark(fmt.Sprintf("%s: flows get that of another interface, %v", where, a))
+	v4.VIPs = []netip.Addr{a}
+	return []Rule{v4}
+}
+
+// anothers is the address that the kernel gives to flows which leave by an interface without one: the first of
+// loopback that is not of loopback alone, else of the first interface that has any (inet_select_addr,
+// net/ipv4/devinet.c). For IPv6 it depends on the destination, and none comes back.
+func anothers(links []link) netip.Addr {
+	for _, loopback := range []bool{true, false} {
+		for i := range links {
+			if k := slices.IndexFunc(links[i].addrs, netip.Addr.Is4); k >= 0 && links[i].loopback == loopback {
+				return links[i].addrs[k]
+			}
+		}
+	}
+	return netip.Addr{}
 }
 
 func outNames(outs []out) string {
@@ -87,7 +121,7 @@ func (o *outcome) links(links []link) (on []link) {
 		return slices.ContainsFunc(list, func(x out) bool { return x.matches(l.name, l.index) })
 	}
 	for i := range links {
-		if l := &links[i]; has(o.outs, l) && !has(o.nots, l) {
+		if l := &links[i]; !l.loopback && has(o.outs, l) && !has(o.nots, l) {
 			on = append(on, *l)
 		}
 	}
@@ -108,6 +142,9 @@ func private(r *Rule, links []link) bool {
 	}
 	some := false
 	for _, l := range links {
+		if l.loopback {
+			continue
+		}
 		for _, a := range l.addrs {
 			if some = true; !inside(a) {
 				return false

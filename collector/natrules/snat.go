@@ -46,7 +46,7 @@ func (c *compiler) snat(f *fields) {
 		return
 	}
 	c.drawn, c.byMark = n.keyed(&c.regs)
-	if c.rules, c.err = n.outcomes(&c.regs, c.drawn); c.byMark && c.err == nil {
+	if c.rules, c.err = n.outcomes(&c.regs, c.drawn); c.byMark != 0 && c.err == nil {
 		c.drawnRules, _ = n.outcomes(&c.regs, true)
 	}
 }
@@ -74,8 +74,9 @@ func (r *registers) ports(first, last uint32, e int) (collector.PortRange, error
 	return collector.PortRange{First: f, Last: l}, nil
 }
 
-// keyed reports whether the key of the map that is used is drawn for each packet, and whether it hangs on a mark.
-func (n *natExpression) keyed(regs *registers) (drawn, mark bool) {
+// keyed reports whether the key of the map that is used is drawn for each packet, and the bits of a mark that it hangs
+// on.
+func (n *natExpression) keyed(regs *registers) (drawn bool, mark uint32) {
 	for _, reg := range []uint32{n.addrMin, n.portMin} {
 		if w := regs.get(reg); reg != 0 && w.kind == fromMap {
 			drawn, mark = w.drawn, w.mark
@@ -180,6 +181,8 @@ func spread(rules []Rule) Rule {
 	alike := true
 	for _, o := range rules[1:] {
 		alike = alike && o.Ports == r.Ports
+		r.Masquerade = r.Masquerade && o.Masquerade
+		r.TCP, r.UDP = r.TCP || o.TCP, r.UDP || o.UDP
 		r.VIPs = union(r.VIPs, o.VIPs)
 	}
 	if alike {

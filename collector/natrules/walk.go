@@ -3,6 +3,7 @@ package natrules
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 )
@@ -37,6 +38,9 @@ type chainsOf func(name string) (*chain, error)
 // walker runs through rules as a packet does that may be any, and notes what changes its source.
 type walker struct {
 	ids      map[string]int32
+	lengths  map[within]bool  // of the prefixes among ids
+	single   map[out]bool     // interfaces that rules name one by one
+	others   map[string][]out // by condition: the interfaces that flows must not leave by
 	ends     ends
 	outcomes []outcome
 	known    map[outcomeKey]int
@@ -44,8 +48,8 @@ type walker struct {
 	visits   int
 	// marks counts changes of marks, so that two matches of a mark are the same only if nothing lies between.
 	marks     int
-	markDrawn bool
-	byMark    bool // some translation hangs on a mark
+	markDrawn uint32 // bits that are drawn for each packet
+	byMark    bool   // some translation hangs on a mark
 	// accepted: some flows have left this base chain, which those behind it see.
 	accepted bool
 	remarks  []string
@@ -86,7 +90,9 @@ type outcomeKey struct {
 
 func newWalker() *walker {
 	return &walker{
-		ids: map[string]int32{}, known: map[outcomeKey]int{}, lost: map[string]error{}, ends: ends{by: map[int32][]int{}},
+		ids: map[string]int32{}, lengths: map[within]bool{}, single: map[out]bool{}, others: map[string][]out{},
+		known: map[outcomeKey]int{},
+		lost:  map[string]error{}, ends: ends{by: map[int32][]int{}},
 	}
 }
 
@@ -141,9 +147,11 @@ func (w *walker) step(c *chain, i int, p *path, depth int) {
 	if s.remark != "" {
 		w.remark(c, i, s.remark)
 	}
-	if s.marks {
+	if s.marks != 0 {
 		w.marks++
-		w.markDrawn = w.markDrawn || s.drawsMark || q.drawn
+		if w.markDrawn |= s.drawsMark; q.drawn {
+			w.markDrawn |= s.marks
+		}
 	}
 	if s.nat {
 		w.translate(c, i, q)
@@ -202,7 +210,7 @@ func (w *walker) leave(p, rest *path, scope int) {
 		return
 	}
 	if p.drawn || p.passing {
-		rest.passing = true
+		rest.drawn, rest.passing = rest.drawn || p.drawn, rest.passing || p.passing
 		return
 	}
 	id := int32(len(w.ids))
@@ -220,32 +228,44 @@ func (w *walker) translate(c *chain, i int, p path) {
 	if s.err != nil {
 		return
 	}
-	w.byMark = w.byMark || p.byMark || s.byMark
+	w.byMark = w.byMark || p.byMark || s.byMark != 0
 	rules, drawn := s.rules, s.drawn
-	if s.byMark && w.markDrawn {
+	if s.byMark&w.markDrawn != 0 {
 		rules, drawn = s.drawnRules, true
 	}
 	if drawn && len(rules) > 1 {
 		rules = []Rule{spread(rules)}
 	}
+	w.left(&p)
 	for k, r := range rules {
 		r.Table, r.Chain, r.Handle, r.Legacy = c.table, c.name, s.handle, c.legacy
 		if r.Ports == defaultPorts() {
 			r.Ports.First, r.Ports.Last = 0, 0
 		}
-		o := outcome{rule: r, flows: p.flows, outs: p.outs, isOut: p.isOut, nots: p.nots}
 		key := outcomeKey{chain: c, step: i, rule: k}
 		if p.isOut {
 			key.outs = outText(p.outs, false)
 		}
-		o.group = w.group(&p)
-		key.group = o.group
-		if n, ok := w.known[key]; ok {
-			w.outcomes[n].flows |= o.flows
-			continue
+		outs := key.outs
+		for f := tcp4; f <= udp6; f <<= 1 { // each kind of flow draws among rules of its own
+			of := p
+			if of.flows &= f; of.flows == 0 {
+				continue
+			}
+			key.outs = outs
+			if of.nots = w.taken(&of); len(of.nots) > 0 {
+				key.outs += outText(of.nots, true)
+			}
+			key.group = w.group(&of)
+			if n, ok := w.known[key]; ok {
+				w.outcomes[n].flows |= f
+				continue
+			}
+			w.known[key] = len(w.outcomes)
+			w.outcomes = append(w.outcomes, outcome{
+				rule: r, flows: f, outs: p.outs, isOut: p.isOut, nots: of.nots, group: key.group,
+			})
 		}
-		w.known[key] = len(w.outcomes)
-		w.outcomes = append(w.outcomes, o)
 	}
 	scope := forever
 	if w.accepted {
@@ -254,7 +274,46 @@ func (w *walker) translate(c *chain, i int, p path) {
 	w.ends.add(&p, scope)
 }
 
-// drawing is the flows of which each packet is drawn to one of several rules. closed: one takes what the draws left.
+// left says by which interfaces flows on p leave, where rules before took all that leave by any other.
+func (w *walker) left(p *path) {
+	if p.isOut {
+		return
+	}
+	for _, text := range slices.Sorted(maps.Keys(w.others)) {
+		by := *p
+		by.conds = by.conds[:len(by.conds):len(by.conds)]
+		by.meets(w.id(&cond{text: text}))
+		if p.flows&^w.ends.taken(&by) == 0 {
+			p.outs, p.isOut = w.others[text], true
+			return
+		}
+	}
+}
+
+// taken returns the interfaces of p's by which no flow on p gets this far: rules before took all that leave by them.
+func (w *walker) taken(p *path) (nots []out) {
+	nots = p.nots[:len(p.nots):len(p.nots)]
+	if !p.isOut || len(p.outs) == 1 && !p.outs[0].wildcard() {
+		return nots
+	}
+	for o := range w.single {
+		if !slices.ContainsFunc(p.outs, func(x out) bool { return x == o || x.wildcard() && o.matchedBy(x) }) {
+			continue
+		}
+		by := *p
+		by.conds = by.conds[:len(by.conds):len(by.conds)]
+		one := cond{text: outText([]out{o}, false)}
+		by.meets(w.id(&one))
+		if p.flows&^w.ends.taken(&by) == 0 && !slices.Contains(nots, o) {
+			nots = append(nots, o)
+		}
+	}
+	slices.SortFunc(nots[len(p.nots):], func(a, b out) int { return strings.Compare(a.text(), b.text()) })
+	return nots
+}
+
+// drawing is the flows, of one kind, of which each packet is drawn to one of several rules. closed: one takes what the
+// draws left.
 type drawing struct {
 	conds  []int32
 	flows  flows
@@ -280,84 +339,4 @@ func (w *walker) group(p *path) int {
 	}
 	w.drawings = append(w.drawings, drawing{conds: p.conds, flows: p.flows})
 	return len(w.drawings)
-}
-
-// apply narrows p by conditions; ok is false if no flow is left.
-func (w *walker) apply(p path, conds []cond) (q path, ok bool) {
-	p.conds = p.conds[:len(p.conds):len(p.conds)]
-	for i := range conds {
-		c := &conds[i]
-		if p.flows &= c.flows; p.flows == 0 {
-			return p, false
-		}
-		if c.isOut && !p.leave(c) {
-			return p, false
-		}
-		switch {
-		case c.drawn || c.mark && w.markDrawn:
-			p.drawn = true
-		case c.passing:
-			p.passing = true
-		case c.text != "":
-			p.byMark = p.byMark || c.mark
-			if id := w.id(c); !slices.Contains(p.conds, id) {
-				p.conds = append(p.conds, id)
-			}
-		}
-	}
-	return p, true
-}
-
-// leave narrows p by a condition on the interface.
-func (p *path) leave(c *cond) bool {
-	switch {
-	case c.not:
-		p.nots = append(p.nots[:len(p.nots):len(p.nots)], c.outs...)
-	case !p.isOut:
-		p.outs, p.isOut = c.outs, true
-	default:
-		p.outs = narrower(p.outs, c.outs)
-	}
-	if !p.isOut {
-		return true
-	}
-	return slices.ContainsFunc(p.outs, func(o out) bool { return !slices.Contains(p.nots, o) })
-}
-
-// narrower are the interfaces that both lists name. An index and a name may be the same interface.
-func narrower(as, bs []out) (both []out) {
-	for _, a := range as {
-		for _, b := range bs {
-			switch {
-			case a == b, a.index != 0 && b.index == 0:
-				both = append(both, a)
-			case b.index != 0 && a.index == 0:
-				both = append(both, b)
-			case a.index != 0:
-			case strings.HasSuffix(a.name, "*") && b.matchedBy(a):
-				both = append(both, b)
-			case strings.HasSuffix(b.name, "*") && a.matchedBy(b):
-				both = append(both, a)
-			}
-		}
-	}
-	return both
-}
-
-func (o out) matchedBy(wildcard out) bool {
-	return strings.HasPrefix(strings.TrimSuffix(o.name, "*"), strings.TrimSuffix(wildcard.name, "*"))
-}
-
-// id gives a condition a number: the same for the same.
-func (w *walker) id(c *cond) int32 {
-	text := c.text
-	if c.mark {
-		text += " " + itoa(w.marks)
-	}
-	id, ok := w.ids[text]
-	if !ok {
-		id = int32(len(w.ids))
-		w.ids[text] = id
-	}
-	return id
 }

@@ -21,7 +21,9 @@ func xtMatch(name string, revision uint32, info []byte) cond {
 	case "statistic":
 		d.drawn = true
 	case "mark", "connmark":
-		d.mark = true
+		if d.mark = allBits; len(info) >= 8 { // struct xt_mark_mtinfo1, xt_connmark_mtinfo1: mark, mask
+			d.mark = binary.NativeEndian.Uint32(info[4:])
+		}
 	case "limit", "hashlimit", "quota", "connlimit", "recent", "connbytes", "time", "rateest":
 		d.passing = true
 	}
@@ -44,12 +46,17 @@ func (c *compiler) xtTarget(name string, revision uint32, info []byte) {
 			return
 		}
 		c.rules = []Rule{r}
+	case "FULLCONENAT":
+		c.nat, c.err = true, errFullCone
 	case "NETMAP":
 		c.nat, c.remark = true, "target NETMAP translates a prefix one to one: it holds no ports"
 	case "SNPT":
 		c.remark = "target SNPT translates a prefix one to one without conntrack (NPTv6): it holds no ports"
 	case "MARK", "CONNMARK", "HMARK":
-		c.marks = true
+		// struct xt_mark_tginfo2 and xt_connmark_tginfo1 begin with the mark and the mask of what it takes the place of.
+		if c.marks = allBits; name != "HMARK" && len(info) >= 8 {
+			c.marks = binary.NativeEndian.Uint32(info) | binary.NativeEndian.Uint32(info[4:])
+		}
 	case "REJECT", "TPROXY", "QUEUE", "NFQUEUE":
 		c.branches = []branch{{verdict: verdictDrop}}
 	}

@@ -57,6 +57,18 @@ func (n Netns) openAt(path string) (*Handle, error) {
 	return h, nil
 }
 
+// ProcessFolder returns the folder below /proc of a process in n, empty if none is known to be there still.
+func (n Netns) ProcessFolder() string {
+	if n.PID == 0 {
+		return ""
+	}
+	folder := fmt.Sprintf("/proc/%d", n.PID)
+	if inode, err := inodeAt(folder + "/ns/net"); err != nil || inode != n.Inode {
+		return ""
+	}
+	return folder
+}
+
 // Alive reports whether a path still leads to the namespace: a look of some
 // microseconds between two calls of Find.
 func (n Netns) Alive() bool {

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"runtime"
+	"strings"
 
 	"golang.org/x/sys/unix"
 )
@@ -60,6 +61,20 @@ func (h *Handle) FD() int { return int(h.f.Fd()) }
 // Close lets the namespace go.
 func (h *Handle) Close() error { return h.f.Close() }
 
+// Governed reports whether the process's capabilities count in the namespace: not if it belongs to a user namespace
+// outside the process's own, as the host's does in a rootless container. It is true where the kernel does not tell.
+func (h *Handle) Governed() bool {
+	owner, err := unix.IoctlRetInt(h.FD(), unix.NS_GET_USERNS)
+	if err == nil {
+		_ = unix.Close(owner)
+	}
+	return !errors.Is(err, unix.EPERM)
+}
+
+// Foreign says what of rights is missing where a namespace is not Governed, and what helps.
+const Foreign = "the network namespace belongs to a user namespace outside this one, where no capability given " +
+	"inside counts: run the agent outside, as root's container or without a user namespace (Kubernetes: hostUsers: true)"
+
 // Do runs f on a thread inside the namespace and returns its error. What f opens
 // stays in the namespace: sockets, and files below /proc/sys/net. In the caller's own
 // namespace f runs on the calling goroutine, without any right; elsewhere on a
@@ -111,7 +126,12 @@ func enterError(err error) error {
 // inodeOf returns the inode number of f if it is a network namespace.
 func inodeOf(f *os.File) (uint64, error) {
 	kind, err := unix.IoctlRetInt(int(f.Fd()), unix.NS_GET_NSTYPE)
-	if err != nil || kind != unix.CLONE_NEWNET {
+	if errors.Is(err, unix.ENOTTY) { // gVisor and QEMU's emulation of programs do not know the call
+		if name, err := os.Readlink(f.Name()); err == nil && strings.HasPrefix(name, "net:[") {
+			kind = unix.CLONE_NEWNET
+		}
+	}
+	if kind != unix.CLONE_NEWNET {
 		return 0, fmt.Errorf("%w: something else is", ErrGone)
 	}
 	var st unix.Stat_t

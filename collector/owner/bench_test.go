@@ -2,7 +2,11 @@ package owner
 
 import (
 	"context"
+	"fmt"
+	"os"
+	"os/exec"
 	"runtime"
+	"slices"
 	"testing"
 	"time"
 
@@ -14,91 +18,101 @@ import (
 	"github.com/snatwatch/snatwatch/internal/kerneltest"
 )
 
-// benchSockets is how many sockets are dumped: what one process may have open.
-const benchSockets = 15_000
-
-// connected makes a namespace with connected UDP sockets, which need no server.
-func connected(b *testing.B) *netns.Handle {
-	b.Helper()
-	h := kerneltest.Netns(b)
-	kerneltest.Command(b, h, "ip", "link", "add", "d0", "type", "veth", "peer", "name", "d1")
-	kerneltest.Command(b, h, "ip", "address", "add", "10.78.0.1/24", "dev", "d0")
-	kerneltest.Command(b, h, "ip", "link", "set", "d0", "up")
-	var limit unix.Rlimit
-	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
-		b.Fatal(err)
-	}
-	limit.Cur = min(limit.Max, benchSockets+500)
-	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
-		b.Fatal(err)
-	}
-	err := h.Do(func() error {
-		for i := range benchSockets {
-			fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
-			if err != nil {
-				return err
-			}
-			b.Cleanup(func() { _ = unix.Close(fd) })
-			if err := unix.Connect(fd, &unix.SockaddrInet4{Port: 53 + i%1000, Addr: [4]byte{10, 78, 0, byte(2 + i%200)}}); err != nil {
-				return err
-			}
+// podSockets makes n TCP sockets, held by processes that are each in the cgroup of a pod's container.
+func podSockets(b *testing.B, n int) *netns.Handle {
+	root := tree(b)
+	return kerneltest.Sockets(b, n, func(job int) *unix.SysProcAttr {
+		dir, err := os.Open(cgroup(b, root, fmt.Sprintf("kubepods/pod0b6c7f5e-3f6e-4a0e-9d5c-1c2f3a4b5c%02x/%s", job, digits(fmt.Sprintf("%02x", job)))))
+		if err != nil {
+			b.Fatal(err)
 		}
-		return nil
+		b.Cleanup(func() { _ = dir.Close() })
+		return &unix.SysProcAttr{UseCgroupFD: true, CgroupFD: int(dir.Fd())}
 	})
-	if err != nil {
-		b.Fatal(err)
-	}
-	return h
 }
 
-// A dump of real sockets with and without attribution, in turn. The ratio is of CPU time, the kernel's part included.
+// A dump of real sockets without attribution, with it, and what ss(8) takes to name their processes: in turn in the same
+// rounds, in CPU time, the kernel's part included; medians. A look is what the watcher does beside, every 5 s or less
+// often.
 func BenchmarkAttribute(b *testing.B) {
-	h := connected(b)
+	const sockets = 100_000
+	h := podSockets(b, sockets)
+	ss := kerneltest.Program(b, "ss", "iproute2")
 	w := New(Config{Outer: h})
 	w.Look(b.Context())
 	t := NewTable(w)
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	cpu := func() time.Duration {
-		var ts unix.Timespec
-		if err := unix.ClockGettime(unix.CLOCK_THREAD_CPUTIME_ID, &ts); err != nil {
-			b.Fatal(err)
-		}
-		return time.Duration(ts.Nano())
-	}
 	flows, named := 0, 0
-	dump := func(sink collector.Sink) time.Duration {
-		start := cpu()
-		if err := sockdiag.Dump(b.Context(), h, collector.Clock(), sink); err != nil {
-			b.Fatal(err)
-		}
-		return cpu() - start
-	}
-	plain := func(context.Context, []collector.Event) error { return nil }
-	attributed := func(_ context.Context, events []collector.Event) error {
-		t.Attribute(events, true)
-		for i := range events {
-			if events[i].Kind == collector.Seen {
-				flows++
-				if events[i].Flow.Owner != collector.OwnerUnknown {
-					named++
+	dump := func(attribute bool) float64 {
+		flows, named = 0, 0
+		start := threadTime(b)
+		err := sockdiag.Dump(b.Context(), h, collector.Clock(), func(_ context.Context, events []collector.Event) error {
+			if attribute {
+				t.Attribute(events, true)
+			}
+			for i := range events {
+				if events[i].Kind == collector.Seen {
+					flows++
+					if events[i].Flow.Owner != collector.OwnerUnknown {
+						named++
+					}
 				}
 			}
+			return nil
+		})
+		took := threadTime(b) - start
+		if err != nil || flows != sockets || attribute != (named == sockets) {
+			b.Fatalf("%d flows, %d owners: %v", flows, named, err)
 		}
-		return nil
+		return float64(took.Nanoseconds()) / sockets
 	}
-	dump(plain)
-	dump(attributed)
-	flows, named = 0, 0
-	var without, with time.Duration
+	peer := func() float64 {
+		before := childrenTime(b)
+		if err := h.Do(exec.Command(ss, "-tanp").Run); err != nil {
+			b.Fatal(err)
+		}
+		return float64((childrenTime(b) - before).Nanoseconds()) / sockets
+	}
+	look := func() float64 {
+		start := threadTime(b)
+		w.whole = time.Time{} // read all anew, as once a minute
+		w.want(wantCgroups | wantSockets | wantInodes)
+		w.Look(b.Context())
+		return float64(threadTime(b)-start) / 1e6
+	}
+	dump(true)
+	var plain, with, peers, looks, ratio, less []float64
 	for b.Loop() {
-		without += dump(plain)
-		with += dump(attributed)
+		plain, with = append(plain, dump(false)), append(with, dump(true))
+		peers, looks = append(peers, peer()), append(looks, look())
+		ratio, less = append(ratio, with[len(with)-1]/plain[len(plain)-1]), append(less, peers[len(peers)-1]/with[len(with)-1])
 	}
-	if flows != benchSockets*b.N || named != flows {
-		b.Errorf("%d flows with %d owners in %d dumps of %d sockets", flows, named, b.N, benchSockets)
+	median := func(v []float64) float64 { return slices.Sorted(slices.Values(v))[len(v)/2] }
+	b.ReportMetric(median(plain), "plain-ns/socket")
+	b.ReportMetric(median(with), "owners-ns/socket")
+	b.ReportMetric(median(peers), "ss-ns/socket")
+	b.ReportMetric(median(looks), "look-ms")
+	b.ReportMetric(median(ratio), "x-plain")
+	b.ReportMetric(median(less), "x-less-than-ss")
+}
+
+// threadTime is the CPU time of this thread.
+func threadTime(b *testing.B) time.Duration {
+	b.Helper()
+	var ts unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_THREAD_CPUTIME_ID, &ts); err != nil {
+		b.Fatal(err)
 	}
-	b.ReportMetric(float64(without.Nanoseconds())/float64(flows), "plain-ns/socket")
-	b.ReportMetric(float64(with.Nanoseconds())/float64(flows), "owners-ns/socket")
-	b.ReportMetric(float64(with)/float64(without), "×")
+	return time.Duration(ts.Nano())
+}
+
+// childrenTime is the CPU time of the processes that ended.
+func childrenTime(b *testing.B) time.Duration {
+	b.Helper()
+	var u unix.Rusage
+	if err := unix.Getrusage(unix.RUSAGE_CHILDREN, &u); err != nil {
+		b.Fatal(err)
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }

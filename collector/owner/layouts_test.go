@@ -3,8 +3,10 @@ package owner
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"maps"
 	"net/netip"
 	"os"
@@ -29,6 +31,9 @@ import (
 const openEnv = "OWNER_TEST_OPEN"
 
 func TestMain(m *testing.M) {
+	if kerneltest.Hold() {
+		return
+	}
 	if job := os.Getenv(openEnv); job != "" {
 		if err := open(job); err != nil {
 			fmt.Println(err)
@@ -92,7 +97,7 @@ func tree(t testing.TB) string {
 	defer func() { _ = f.Close() }()
 	mounts := unifiedMounts(f)
 	if len(mounts) == 0 {
-		t.Skip("no cgroup v2 tree")
+		kerneltest.Cannot(t, "no cgroup v2 tree is mounted")
 	}
 	return mounts[0]
 }
@@ -102,7 +107,7 @@ func treeV1(t testing.TB) string {
 	t.Helper()
 	dir := t.TempDir()
 	if err := unix.Mount("none", dir, "cgroup", 0, fmt.Sprintf("none,name=snatwatch-test-%d", os.Getpid())); err != nil {
-		t.Skipf("no cgroup v1: %v", err)
+		kerneltest.Lacks(t, "cgroup-v1", err)
 	}
 	t.Cleanup(func() { _ = unix.Unmount(dir, unix.MNT_DETACH) })
 	return dir
@@ -114,12 +119,26 @@ func cgroup(t testing.TB, root, path string) (dir string) {
 	dir = root
 	for _, name := range append([]string{fmt.Sprintf("snatwatch-test-%d-%d", os.Getpid(), hosts.Load())}, strings.Split(path, "/")...) {
 		dir = filepath.Join(dir, name)
-		if err := os.Mkdir(dir, 0o755); err != nil && !os.IsExist(err) {
+		switch err := os.Mkdir(dir, 0o755); {
+		case err == nil:
+			t.Cleanup(func() { removeCgroup(t, dir) }) // the innermost first
+		case !os.IsExist(err):
 			t.Fatal(err)
 		}
-		t.Cleanup(func() { _ = os.Remove(dir) }) // the innermost first
 	}
 	return dir
+}
+
+// removeCgroup removes a cgroup whose processes have ended. The kernel may take them out of it a moment later.
+func removeCgroup(t testing.TB, dir string) {
+	err := os.Remove(dir)
+	for deadline := time.Now().Add(time.Minute); errors.Is(err, unix.EBUSY) && time.Now().Before(deadline); {
+		time.Sleep(10 * time.Millisecond)
+		err = os.Remove(dir)
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		t.Error(err)
+	}
 }
 
 // workload is one process of a layout.

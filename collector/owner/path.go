@@ -46,7 +46,12 @@ func ParsePath(path string) Identity {
 	case unit != "":
 		return Identity{Kind: collector.KindUnit, ID: unit}
 	}
-	if path = strings.Trim(path, "/"); path != "" {
+	// /proc shows a process outside of the reader's cgroup namespace by way of the namespace's root.
+	path = strings.Trim(path, "/")
+	for path == ".." || strings.HasPrefix(path, "../") {
+		path = strings.TrimPrefix(strings.TrimPrefix(path, ".."), "/")
+	}
+	if path != "" {
 		return Identity{Kind: collector.KindUnit, ID: "/" + path}
 	}
 	return Identity{Kind: collector.KindUnknown}

@@ -34,6 +34,9 @@ func TestParsePath(t *testing.T) {
 		want       Identity
 	}{
 		{"root", "/", Identity{Kind: collector.KindUnknown}},
+		{"root, from within a cgroup namespace", "/../..", Identity{Kind: collector.KindUnknown}},
+		{"a pod, from within a cgroup namespace", "/../../kubepods-burstable.slice/kubepods-burstable-pod" + under + ".slice/cri-containerd-" + id1 + ".scope", pod(uid, id1)},
+		{"a slice, from within a cgroup namespace", "/../../../user.slice", unit("/user.slice")},
 		{"systemd driver, containerd", "/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod" + under + ".slice/cri-containerd-" + id1 + ".scope", pod(uid, id1)},
 		{"systemd driver, CRI-O", "/kubepods.slice/kubepods-besteffort.slice/kubepods-besteffort-pod" + under + ".slice/crio-" + id1 + ".scope", pod(uid, id1)},
 		{"systemd driver, CRI-O with a folder inside", "/kubepods.slice/kubepods-pod" + under + ".slice/crio-" + id1 + ".scope/container", pod(uid, id1)},
@@ -144,5 +147,12 @@ func TestUnifiedMounts(t *testing.T) {
 		"41 31 0:38 / /sys/fs/cgroup/unified rw,relatime - cgroup2 cgroup2 rw\nbroken\n"
 	if diff := cmp.Diff([]string{"/sys/fs/cgroup/unified", "/mnt/part"}, unifiedMounts(strings.NewReader(text))); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
+	}
+	// A container with a cgroup namespace: its own mount, the machine's, and one of the slice that it is in.
+	text = "157 107 0:38 / /sys/fs/cgroup ro,relatime - cgroup2 cgroup rw\n" +
+		"158 107 0:38 /../.. /host/cgroup rw,relatime - cgroup2 cgroup2 rw\n" +
+		"159 107 0:38 /.. /host/slice rw,relatime - cgroup2 cgroup2 rw\n"
+	if diff := cmp.Diff([]string{"/host/cgroup", "/host/slice", "/sys/fs/cgroup"}, unifiedMounts(strings.NewReader(text))); diff != "" {
+		t.Errorf("in a container (-want +got):\n%s", diff)
 	}
 }

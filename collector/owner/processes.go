@@ -15,6 +15,8 @@ type process struct {
 	carried Identity
 	pause   bool // of a pod, with the name of the program that does nothing but hold its namespaces open
 	seen    bool // at this look
+	// fresh: in another namespace and in no container at the first look at it. A runtime may be about to make it one.
+	fresh bool
 }
 
 // space is a network namespace as its processes show it.
@@ -46,11 +48,12 @@ func (w *Watcher) readProcesses(whole bool) {
 	}
 	for _, pid := range pids {
 		p := w.processes[pid]
-		if p == nil || whole {
+		if p == nil || p.fresh || whole {
 			key, ok := w.proc.netKey(pid)
 			if !ok {
 				continue
 			}
+			first := p == nil
 			p = &process{netKey: key}
 			p.id, p.carried = w.proc.identity(pid)
 			if w.cfg.Tree == "" {
@@ -63,6 +66,7 @@ func (w *Watcher) readProcesses(whole bool) {
 				command := w.proc.command(pid)
 				p.pause = command == "pause" || command == "pod" // containerd, Docker, CRI-O; CRI-O of OpenShift
 			}
+			p.fresh = first && key != outer && rank(p.id.Kind) < rank(collector.KindContainer)
 			w.processes[pid] = p
 		}
 		p.seen = true
@@ -107,6 +111,7 @@ func (w *Watcher) joined(pid int, p *process, whole bool) {
 		}
 	}
 	switch {
+	case p.fresh:
 	case len(s.ids) == 0 || rank(p.id.Kind) > rank(s.ids[0].Kind):
 		s.ids = append(s.ids[:0], p.id)
 	case rank(p.id.Kind) == rank(s.ids[0].Kind) && len(s.ids) < idsMax && !slices.Contains(s.ids, p.id):
@@ -186,7 +191,8 @@ func (w *Watcher) combine(v *View) {
 
 // readInodes finds the sockets of processes whose owner the cgroup of their sockets does not tell.
 func (w *Watcher) readInodes() {
-	w.inodes, w.denied = map[uint32]Identity{}, 0
+	inodes := newIndexer()
+	w.denied = 0
 	for pid, p := range w.processes {
 		if rank(p.carried.Kind) > 0 && !w.hides[p.carried] {
 			continue
@@ -195,8 +201,9 @@ func (w *Watcher) readInodes() {
 		if rank(id.Kind) == 0 {
 			id = Identity{Kind: collector.KindProcess, ID: w.proc.command(pid)}
 		}
-		if !w.proc.sockets(pid, func(inode uint32) { w.inodes[inode] = id }) {
+		if !w.proc.sockets(pid, func(inode uint32) { inodes.add(uint64(inode), id) }) {
 			w.denied++
 		}
 	}
+	w.inodes = inodes.done()
 }

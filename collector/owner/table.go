@@ -24,7 +24,6 @@ type Table struct {
 
 	// Answers for the view at hand.
 	cgroups   map[group]collector.OwnerNumber
-	inodes    map[uint32]collector.OwnerNumber // of sockets whose cgroup does not tell
 	addresses map[netip.Addr]collector.OwnerNumber
 	// last are the latest answers by address.
 	last [lastMax]struct {
@@ -58,8 +57,8 @@ type group struct{ netns, cgroup uint64 }
 func NewTable(w *Watcher) *Table {
 	t := &Table{
 		watcher: w, outer: w.outer(), owners: make([]Identity, 2), wholes: make([]collector.OwnerNumber, 2),
-		numbers: map[Identity]collector.OwnerNumber{},
-		cgroups: map[group]collector.OwnerNumber{}, inodes: map[uint32]collector.OwnerNumber{},
+		numbers:   map[Identity]collector.OwnerNumber{},
+		cgroups:   map[group]collector.OwnerNumber{},
 		addresses: map[netip.Addr]collector.OwnerNumber{},
 		passed:    map[netip.Addr]collector.Time{},
 	}
@@ -77,7 +76,6 @@ func (t *Table) Attribute(events []collector.Event, sockets bool) {
 	if v != t.view {
 		t.view, t.looked = v, t.watcher.cfg.Now()
 		clear(t.cgroups)
-		clear(t.inodes)
 		clear(t.addresses)
 		clear(t.last[:])
 	}
@@ -163,9 +161,6 @@ func (t *Table) ofSocket(f *collector.Flow) collector.OwnerNumber {
 	if n, ok := t.cgroups[group{f.Netns, f.Cgroup}]; ok {
 		return n
 	}
-	if n, ok := t.inodes[f.Inode]; ok {
-		return n
-	}
 	id, found := t.view.ofSocket(f, t.outer)
 	switch {
 	case rank(id.Kind) == 0 && f.State == collector.Done: // a TIME_WAIT has no cgroup
@@ -178,9 +173,7 @@ func (t *Table) ofSocket(f *collector.Flow) collector.OwnerNumber {
 		return collector.OwnerUnknown
 	}
 	n := t.number(id)
-	if found == byProcess {
-		t.inodes[f.Inode] = n
-	} else {
+	if found != byProcess {
 		t.cgroups[group{f.Netns, f.Cgroup}] = n
 	}
 	return n
@@ -280,7 +273,6 @@ func (t *Table) Free(used func(collector.OwnerNumber) bool, forget func(collecto
 		forget(n)
 	}
 	clear(t.cgroups)
-	clear(t.inodes)
 	clear(t.addresses)
 	clear(t.last[:])
 }

@@ -32,6 +32,14 @@ func tableOf(t testing.TB, v *View) *Table {
 	return table
 }
 
+func indexOf(sockets map[uint64]Identity) *index {
+	x := newIndexer()
+	for key, id := range sockets {
+		x.add(key, id)
+	}
+	return x.done()
+}
+
 func addr(s string) netip.Addr { return netip.MustParseAddr(s) }
 
 func flow(source string, change ...func(*collector.Flow)) collector.Flow {
@@ -64,9 +72,9 @@ func TestAttribute(t *testing.T) {
 		Several: map[netip.Addr]bool{addr("10.0.0.6"): true, addr("10.0.0.9"): true},
 		Netns:   map[uint64]Identity{inner: container(id1)},
 		Own:     map[netip.Addr]bool{addr("192.0.2.1"): true},
-		Sockets: map[flowKey]Identity{keyOf(&own): unit("nginx.service")},
-		Inner:   map[flowKey]Identity{keyOf(&mixed): container(id2), keyOf(&second): pod(staticUID, id2), keyOf(&stranger): pod(uid, id1)},
-		Inodes:  map[uint32]Identity{5: process},
+		Sockets: indexOf(map[uint64]Identity{keyOf(&own).bits(): unit("nginx.service")}),
+		Inner:   indexOf(map[uint64]Identity{keyOf(&mixed).bits(): container(id2), keyOf(&second).bits(): pod(staticUID, id2), keyOf(&stranger).bits(): pod(uid, id1)}),
+		Inodes:  indexOf(map[uint64]Identity{5: process}),
 	}
 	unknown := Identity{Kind: collector.KindUnknown}
 	socket := func(netns, cgroup uint64, inode uint32) collector.Flow {
@@ -176,5 +184,36 @@ func TestNumbers(t *testing.T) {
 	}
 	if got := table.owner(client(7), false); got.ID != "10.0.0.7" {
 		t.Errorf("client 7 is %+v now", got)
+	}
+}
+
+// Each socket is found by its key alone, whoever the others belong to; one that is in two places has one of its owners.
+func TestIndex(t *testing.T) {
+	t.Parallel()
+	want := map[uint64]Identity{}
+	for i := range uint64(100_000) {
+		want[i*2_654_435_761%(1<<48)] = unit(fmt.Sprintf("%d.service", i%70_000))
+	}
+	x := indexOf(want)
+	left := 0
+	for key, id := range want {
+		got, ok := x.find(key)
+		if !ok {
+			left++
+		} else if got != id {
+			t.Fatalf("key %x: %v, want %v", key, got, id)
+		}
+		if _, ok := x.find(key + 1); ok != (want[key+1] != Identity{}) && ok {
+			t.Fatalf("key %x is found", key+1)
+		}
+	}
+	if left > 100_000*5/70 { // of owners beyond the numbers that there are
+		t.Errorf("%d of %d are not found", left, len(want))
+	}
+	if cap(x.entries) != len(x.entries) {
+		t.Errorf("%d entries take the room of %d", len(x.entries), cap(x.entries))
+	}
+	if _, ok := (*index)(nil).find(0); ok {
+		t.Error("a socket is found before there is an index")
 	}
 }

@@ -2,16 +2,24 @@ package owner
 
 import (
 	"bufio"
+	"cmp"
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 )
 
-// unifiedMounts returns where the cgroup v2 tree is mounted, from the text of /proc/self/mountinfo. With more than
-// one mount the first that shows the whole tree comes first.
+// unifiedMounts returns where the cgroup v2 tree is mounted, from the text of /proc/self/mountinfo, the mount that
+// shows the most of it first. Within a cgroup namespace, as a container has, / is the container's own cgroup, and a
+// mount from outside begins at /.. or higher.
 func unifiedMounts(r io.Reader) (out []string) {
+	type mount struct {
+		path  string
+		above int // how far above the namespace's root it begins; less than 0 below it
+	}
+	var mounts []mount
 	scan := bufio.NewScanner(r)
 	for scan.Scan() {
 		before, after, ok := strings.Cut(scan.Text(), " - ")
@@ -20,11 +28,21 @@ func unifiedMounts(r io.Reader) (out []string) {
 			continue
 		}
 		// The mount point's spaces are written in octal; a cgroup mount has none.
-		if fields[3] == "/" {
-			out = append([]string{fields[4]}, out...)
-		} else {
-			out = append(out, fields[4])
+		m := mount{path: fields[4]}
+		for name := range strings.SplitSeq(strings.Trim(fields[3], "/"), "/") {
+			switch name {
+			case "":
+			case "..":
+				m.above++
+			default:
+				m.above--
+			}
 		}
+		mounts = append(mounts, m)
+	}
+	slices.SortStableFunc(mounts, func(a, b mount) int { return cmp.Compare(b.above, a.above) })
+	for _, m := range mounts {
+		out = append(out, m.path)
 	}
 	return out
 }
@@ -32,16 +50,20 @@ func unifiedMounts(r io.Reader) (out []string) {
 // treeMax bounds how many cgroups a walk takes in.
 const treeMax = 200_000
 
-// walkTree calls each with the id and the path, below root, of each cgroup. The id of a cgroup is the inode number of
-// its folder. A folder that vanishes meanwhile is left out. It returns how many there were.
-func walkTree(root string, each func(id uint64, path string)) (count int) {
+// walkTree calls each with the id and the path, below root, of each cgroup, but no more than most. The id of a cgroup
+// is the inode number of its folder. A folder that vanishes meanwhile is left out. more says that there were more.
+func walkTree(root string, most int, each func(id uint64, path string)) (more bool) {
+	count := 0
 	var visit func(path string)
 	visit = func(path string) {
 		var st syscall.Stat_t
-		if count >= treeMax || syscall.Lstat(filepath.Join(root, path), &st) != nil {
+		if more || syscall.Lstat(filepath.Join(root, path), &st) != nil {
 			return
 		}
-		count++
+		if count++; count > most {
+			more = true
+			return
+		}
 		each(st.Ino, path)
 		if st.Nlink <= 2 { // no folder is below it, and its files are many
 			return
@@ -59,5 +81,5 @@ func walkTree(root string, each func(id uint64, path string)) (count int) {
 		}
 	}
 	visit("")
-	return count
+	return more
 }

@@ -23,10 +23,10 @@ type View struct {
 	// Own are the addresses of the namespace in which flows leave.
 	Own map[netip.Addr]bool
 	// Sockets tells by flow whose a socket of that namespace is, and Inner the same of namespaces that several share.
-	Sockets, Inner map[flowKey]Identity
+	Sockets, Inner *index
 	// Inodes tells by a socket's inode number whose the process is that has it open, for sockets whose cgroup is the
 	// root or one of Hides.
-	Inodes map[uint32]Identity
+	Inodes *index
 	// Names are of pods, by UID, and of containers, by ID, as far as files of this machine give them. A container of a
 	// pod has the name that it has there.
 	Names map[string]string
@@ -62,7 +62,7 @@ func (v *View) ofSocket(f *collector.Flow, outer uint64) (Identity, found) {
 		}
 	}
 	if f.Inode != 0 && (rank(id.Kind) == 0 || f.Netns == outer && v.Hides[id]) {
-		if p, ok := v.Inodes[f.Inode]; ok {
+		if p, ok := v.Inodes.find(uint64(f.Inode)); ok {
 			return p, byProcess
 		}
 		id = Identity{Kind: collector.KindUnknown}
@@ -78,7 +78,8 @@ func (v *View) ofSocket(f *collector.Flow, outer uint64) (Identity, found) {
 func (v *View) ofFlow(f *collector.Flow) (id Identity, wanted uint32) {
 	a := f.Source.Addr()
 	if v.Own[a] {
-		return v.Sockets[keyOf(f)], wantSockets
+		id, _ := v.Sockets.find(keyOf(f).bits())
+		return id, wantSockets
 	}
 	id, known := v.Addresses[a]
 	switch {
@@ -87,7 +88,8 @@ func (v *View) ofFlow(f *collector.Flow) (id Identity, wanted uint32) {
 	case rank(id.Kind) > 0 && !v.Several[a]:
 		return id, 0
 	}
-	if socket, ok := v.Inner[keyOf(f)]; ok && (rank(id.Kind) == 0 || socket.Kind == id.Kind && socket.ID == id.ID) {
+	socket, ok := v.Inner.find(keyOf(f).bits())
+	if ok && (rank(id.Kind) == 0 || socket.Kind == id.Kind && socket.ID == id.ID) {
 		return socket, wantInner
 	}
 	return id, wantInner

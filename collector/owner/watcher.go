@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"net"
 	"net/netip"
@@ -26,7 +27,8 @@ type Config struct {
 	Tree string
 	// Files are where names stand.
 	Files Files
-	// Interval is the least time from one look to the next; default 5 s. Looks that take long come more seldom.
+	// Interval is the time from one look to the next where no flow waits for its owner; default 5 s. Looks that take long
+	// come more seldom.
 	Interval time.Duration
 	// Share is the most of a processor that looks may take; default 0.005.
 	Share float64
@@ -45,6 +47,9 @@ const (
 // wholeEvery is how often everything is read again, however old and known.
 const wholeEvery = time.Minute
 
+// soonest is the least time from one look to the next, where flows wait for their owners.
+const soonest = 500 * time.Millisecond
+
 // goneFor is how long the path of a cgroup that is gone is remembered: sockets outlive it.
 const goneFor = 10 * time.Minute
 
@@ -54,25 +59,49 @@ type Watcher struct {
 	proc   procReader
 	view   atomic.Pointer[View]
 	wanted atomic.Uint32
+	asked  chan struct{} // holds a value once something is wanted
 
 	// What Run's goroutine owns.
 	whole     time.Time // when everything was read last
 	cgroups   map[uint64]Identity
+	treeMax   int                  // as of treeMax
+	more      bool                 // cgroups than treeMax
 	gone      map[uint64]time.Time // when cgroups that are gone were seen last
 	processes map[int]*process
 	spaces    map[uint64]*space // by netKey
 	hides     map[Identity]bool // as in View
 	pauses    map[string]bool   // containers of pods whose processes all do nothing but pause
-	sockets   map[flowKey]Identity
-	inner     map[flowKey]Identity // of the namespaces that several owners share
-	innerErr  error                // why sockets of one of them cannot be read
-	inodes    map[uint32]Identity
+	sockets   *index
+	inner     *index // of the namespaces that several owners share
+	innerErr  error  // why sockets of one of them cannot be read
+	inodes    *index
 	denied    int // processes whose descriptors may not be read
 	names     names
 	nameless  ids // pods and containers that had no name when names were read last
-	// strange and lost are looks in a row before which sockets were in cgroups that the tree does not show, and open
-	// in no process that can be read.
-	strange, lost int
+	// strange and lost are when looks were made for sockets in cgroups that the tree did not show, and open in no process
+	// that was read.
+	strange, lost streak
+}
+
+// streak is since when something has come again and again, and when it came last.
+type streak struct{ first, last time.Time }
+
+const (
+	// streakGap is the longest time between two of a streak; flows are shown every 10 s at least.
+	streakGap = 15 * time.Second
+	// streakHold is how long a streak lasts before it is said: cgroups and processes come and go meanwhile.
+	streakHold = 30 * time.Second
+)
+
+func (s *streak) add(now time.Time) {
+	if now.Sub(s.last) > streakGap {
+		s.first = now
+	}
+	s.last = now
+}
+
+func (s *streak) lasts(now time.Time) bool {
+	return s.last.Sub(s.first) > streakHold && now.Sub(s.last) <= streakGap
 }
 
 // New returns a Watcher. It starts nothing.
@@ -94,9 +123,10 @@ func New(cfg Config) *Watcher {
 	}
 	w := &Watcher{
 		cfg: cfg, proc: procReader{cfg.Proc}, gone: map[uint64]time.Time{},
-		processes: map[int]*process{}, spaces: map[uint64]*space{}, names: newNames(),
+		processes: map[int]*process{}, spaces: map[uint64]*space{}, names: newNames(), asked: make(chan struct{}, 1),
+		treeMax: treeMax,
 	}
-	w.wanted.Store(wantCgroups | wantSockets | wantInner | wantInodes)
+	w.wanted.Store(wantCgroups | wantSockets | wantInodes)
 	return w
 }
 
@@ -107,42 +137,68 @@ func (w *Watcher) View() *View { return w.view.Load() }
 
 // want asks for more in the next look.
 func (w *Watcher) want(what uint32) {
-	if w.wanted.Load()&what == 0 {
-		w.wanted.Or(what)
+	if w.wanted.Load()&what != 0 {
+		return
+	}
+	w.wanted.Or(what)
+	select {
+	case w.asked <- struct{}{}:
+	default:
 	}
 }
 
-// Run looks again and again until ctx is cancelled; the first look is the caller's. A look that took long is followed
-// by a pause that keeps looks within Share.
+// Run looks again and again until ctx is cancelled; the first look is the caller's. It looks at once where flows wait
+// for their owners, and never sooner than Share allows after a look that took long.
 func (w *Watcher) Run(ctx context.Context) error {
-	timer := time.NewTimer(w.cfg.Interval)
-	defer timer.Stop()
+	least := soonest
 	for {
-		select {
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		case <-timer.C:
+		early := time.NewTimer(least)
+		late := time.NewTimer(max(least, w.cfg.Interval))
+		err := w.wait(ctx, early.C, late.C)
+		early.Stop()
+		late.Stop()
+		if err != nil {
+			return err
 		}
 		began := time.Now()
 		w.Look(ctx)
-		took := time.Since(began)
-		timer.Reset(max(w.cfg.Interval, time.Duration(float64(took)/w.cfg.Share)))
+		least = max(soonest, time.Duration(float64(time.Since(began))/w.cfg.Share))
 	}
+}
+
+// wait returns at early if something is wanted by then, else once it is, or at late.
+func (w *Watcher) wait(ctx context.Context, early, late <-chan time.Time) error {
+	select {
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-early:
+	}
+	select {
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-w.asked:
+	case <-late:
+	}
+	return nil
 }
 
 // Look looks once and shows what it saw. Only Run's goroutine may call it while Run runs.
 func (w *Watcher) Look(ctx context.Context) {
 	now := time.Now()
+	select {
+	case <-w.asked:
+	default:
+	}
 	wanted := w.wanted.Swap(0)
 	whole := now.Sub(w.whole) >= wholeEvery
 	if whole {
 		w.whole = now
 	}
-	if w.strange++; wanted&wantCgroups == 0 {
-		w.strange = 0
+	if wanted&wantCgroups != 0 {
+		w.strange.add(now)
 	}
-	if w.lost++; wanted&wantInodes == 0 {
-		w.lost = 0
+	if wanted&wantInodes != 0 {
+		w.lost.add(now)
 	}
 	if wanted&wantCgroups != 0 || whole {
 		w.readTree(now)
@@ -156,16 +212,17 @@ func (w *Watcher) Look(ctx context.Context) {
 	}
 	v.Inodes = w.inodes
 	if wanted&wantSockets != 0 {
-		next := map[flowKey]Identity{}
+		next := newIndexer()
 		if err := w.readSockets(ctx, v, w.cfg.Outer, next); err == nil {
-			w.sockets = next
+			w.sockets = next.done()
 		}
 	}
+	w.innerErr = nil
 	if wanted&wantInner != 0 {
 		w.readInner(ctx, v)
 	}
 	v.Sockets, v.Inner = w.sockets, w.inner
-	v.Missing = w.missing()
+	v.Missing = w.missing(now)
 	w.view.Store(v)
 }
 
@@ -175,7 +232,7 @@ func (w *Watcher) readTree(now time.Time) {
 		return
 	}
 	next := make(map[uint64]Identity, len(w.cgroups))
-	walkTree(w.cfg.Tree, func(id uint64, path string) {
+	w.more = walkTree(w.cfg.Tree, w.treeMax, func(id uint64, path string) {
 		next[id] = ParsePath(path)
 		delete(w.gone, id)
 	})
@@ -212,7 +269,7 @@ func (w *Watcher) ownAddresses() map[netip.Addr]bool {
 }
 
 // readSockets puts into next whose the sockets of namespace h are.
-func (w *Watcher) readSockets(ctx context.Context, v *View, h *netns.Handle, next map[flowKey]Identity) error {
+func (w *Watcher) readSockets(ctx context.Context, v *View, h *netns.Handle, next *indexer) error {
 	unresolved := false
 	err := sockdiag.Dump(ctx, h, w.cfg.Now, func(_ context.Context, events []collector.Event) error {
 		for i := range events {
@@ -220,13 +277,14 @@ func (w *Watcher) readSockets(ctx context.Context, v *View, h *netns.Handle, nex
 			if e.Kind != collector.Seen || e.Flow.State == collector.Done {
 				continue
 			}
-			id, by := v.ofSocket(&e.Flow, w.outer())
-			if by == byNothing {
+			switch id, by := v.ofSocket(&e.Flow, w.outer()); {
+			case by == byNothing:
 				w.want(wantCgroups)
-			} else if rank(id.Kind) == 0 {
+			case rank(id.Kind) == 0:
 				unresolved = true
+			default:
+				next.add(keyOf(&e.Flow).bits(), id)
 			}
-			next[keyOf(&e.Flow)] = id
 		}
 		return nil
 	})
@@ -238,7 +296,8 @@ func (w *Watcher) readSockets(ctx context.Context, v *View, h *netns.Handle, nex
 
 // readInner reads whose the sockets are of each namespace that several owners or containers share.
 func (w *Watcher) readInner(ctx context.Context, v *View) {
-	w.inner, w.innerErr = map[flowKey]Identity{}, nil
+	inner := newIndexer()
+	defer func() { w.inner = inner.done() }()
 	for _, s := range w.spaces {
 		if _, several := w.whose(s); !several || len(s.addresses) == 0 {
 			continue
@@ -246,7 +305,7 @@ func (w *Watcher) readInner(ctx context.Context, v *View) {
 		h, err := netns.Open(w.proc.path(s.pid, "ns/net"))
 		if err == nil {
 			if s.inode == 0 || h.Inode() == s.inode {
-				err = w.readSockets(ctx, v, h, w.inner)
+				err = w.readSockets(ctx, v, h, inner)
 			}
 			_ = h.Close()
 		}
@@ -301,20 +360,20 @@ func (w *Watcher) readNames(whole bool) {
 	w.names = next
 }
 
-// strangeMax is how many looks in a row may leave sockets in unknown cgroups: cgroups come and go meanwhile.
-const strangeMax = 3
-
 // missing says what cannot be told.
-func (w *Watcher) missing() (out []string) {
+func (w *Watcher) missing(now time.Time) (out []string) {
 	switch {
 	case w.cfg.Tree == "":
 		out = append(out, "no cgroup v2 tree is mounted: owners are told by the processes of each network namespace alone, "+
 			"and sockets of this machine's own by the process that has them open")
-	case w.strange > strangeMax:
+	case w.strange.lasts(now):
 		out = append(out, "sockets are in cgroups that "+w.cfg.Tree+" does not show, so their owners are unknown: the "+
 			"agent sees a part of the tree; mount the machine's /sys/fs/cgroup into its container")
 	}
-	if w.denied > 0 && w.lost > strangeMax {
+	if w.more {
+		out = append(out, fmt.Sprintf("there are more than %d cgroups: the owners of those beyond are unknown", w.treeMax))
+	}
+	if w.denied > 0 && w.lost.lasts(now) {
 		out = append(out, "sockets of processes that are in no unit have no owner: to see which process has a socket open "+
 			"needs CAP_DAC_READ_SEARCH and CAP_SYS_PTRACE")
 	}
@@ -322,8 +381,12 @@ func (w *Watcher) missing() (out []string) {
 		out = append(out, "flows of a pod with several containers are known by the pod alone, and those of a namespace "+
 			"that several containers share have no owner: "+w.innerErr.Error())
 	}
-	for id := range w.nameless.containers {
-		if !w.pauses[id] {
+	for _, p := range w.processes { // a container without any opens no flow
+		id := p.id.Container
+		if p.id.Kind == collector.KindContainer {
+			id = p.id.ID
+		}
+		if w.nameless.containers[id] && !w.pauses[id] {
 			return append(out, "containers are shown by their ID where the "+
 				"kubelet's links in "+w.cfg.Files.ContainerLogs+" do not name them: "+
 				"the files of Podman, CRI-O, Docker and containerd, which take root or CAP_DAC_READ_SEARCH to read, do "+

@@ -22,7 +22,8 @@ const (
 	sizeofReq    = 4 + sizeofSockID + 8
 	sizeofMsg    = 4 + sizeofSockID + 20
 
-	reqExtensions = 2 // of inet_diag_req_v2: bit n-1 asks for attribute n
+	reqExtensions    = 2 // of inet_diag_req_v2: bit n-1 asks for attribute n
+	reqOldExtensions = 3 // of inet_diag_req
 
 	msgFamily  = 0
 	msgState   = 1
@@ -93,6 +94,7 @@ var flowState = [...]collector.State{
 
 // Offsets into struct tcp_info, include/uapi/linux/tcp.h.
 const (
+	infoUnacked      = int(unsafe.Offsetof(unix.TCPInfo{}.Unacked))        // segments
 	infoLastDataSent = int(unsafe.Offsetof(unix.TCPInfo{}.Last_data_sent)) // milliseconds ago
 	infoLastDataRecv = int(unsafe.Offsetof(unix.TCPInfo{}.Last_data_recv))
 	infoLastAckRecv  = int(unsafe.Offsetof(unix.TCPInfo{}.Last_ack_recv))

@@ -1,16 +1,12 @@
 package sockdiag
 
 import (
-	"bufio"
 	"context"
 	"encoding/binary"
-	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"slices"
 	"strconv"
-	"strings"
 	"testing"
 	"time"
 	"unsafe"
@@ -24,110 +20,17 @@ import (
 	"github.com/snatwatch/snatwatch/internal/kerneltest"
 )
 
-// A process may hold so many descriptors that ten thousands of sockets take several.
-const (
-	holdEnv    = "SOCKDIAG_TEST_HOLD" // "LOCAL REMOTE COUNT"
-	holdPerJob = 18_000
-)
-
 func TestMain(m *testing.M) {
-	if job := os.Getenv(holdEnv); job != "" {
-		if err := hold(job); err != nil {
-			fmt.Println(err)
-			os.Exit(1)
-		}
+	if kerneltest.Hold() {
 		return
 	}
 	os.Exit(m.Run())
 }
 
-// hold keeps connections open until its standard input ends.
-func hold(job string) error {
-	f := strings.Fields(job)
-	n, err := strconv.Atoi(f[2])
-	if err != nil {
-		return err
-	}
-	family, local := sockaddr(f[0])
-	_, remote := sockaddr(f[1])
-	limit := unix.Rlimit{Cur: uint64(n + 100), Max: 20_000}
-	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
-		return err
-	}
-	for range n {
-		fd, err := unix.Socket(family, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
-		if err != nil {
-			return err
-		}
-		// The port is chosen by connect, which knows the destination.
-		if err := unix.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_BIND_ADDRESS_NO_PORT, 1); err != nil {
-			return err
-		}
-		if err := unix.Bind(fd, local); err != nil {
-			return err
-		}
-		if err := unix.Connect(fd, remote); err != nil {
-			return err
-		}
-	}
-	fmt.Println("ready")
-	_, err = io.Copy(io.Discard, os.Stdin)
-	return err
-}
-
-// clients makes a namespace with n connected sockets and nothing else: their servers are
-// in another one, in the queue of a listener, where they need no descriptor.
+// clients makes a namespace with n connected sockets and nothing else.
 func clients(b *testing.B, n int) *host {
 	b.Helper()
-	c := &host{t: b, ns: kerneltest.Netns(b), open: map[int]bool{}}
-	s := &host{t: b, ns: kerneltest.Netns(b), open: map[int]bool{}}
-	b.Cleanup(func() {
-		for fd := range s.open {
-			_ = unix.Close(fd)
-		}
-	})
-	kerneltest.Command(b, c.ns, "ip", "link", "add", "v0", "type", "veth", "peer", "name", "v1", "netns",
-		fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), s.ns.FD()))
-	for i, h := range []*host{c, s} {
-		kerneltest.Command(b, h.ns, "ip", "address", "add", fmt.Sprintf("10.77.0.%d/24", i+1), "dev", fmt.Sprintf("v%d", i))
-		kerneltest.Command(b, h.ns, "ip", "link", "set", fmt.Sprintf("v%d", i), "up")
-	}
-	write := func(h *host, name, value string) {
-		if err := h.ns.Do(func() error { return os.WriteFile("/proc/sys/net/"+name, []byte(value), 0) }); err != nil {
-			b.Fatal(err)
-		}
-	}
-	write(s, "core/somaxconn", "65535")
-	write(s, "ipv4/tcp_max_syn_backlog", "65535")
-	write(c, "ipv4/ip_local_port_range", "10000 65000")
-
-	for job := 0; n > 0; job++ {
-		k := min(n, holdPerJob)
-		n -= k
-		server := fmt.Sprintf("10.77.0.2:%d", 8000+job)
-		s.listen(server, 65535)
-		cmd := exec.Command("/proc/self/exe")
-		cmd.Env = append(os.Environ(), fmt.Sprintf("%s=10.77.0.1:0 %s %d", holdEnv, server, k))
-		in, err := cmd.StdinPipe()
-		if err != nil {
-			b.Fatal(err)
-		}
-		out, err := cmd.StdoutPipe()
-		if err != nil {
-			b.Fatal(err)
-		}
-		if err := c.ns.Do(cmd.Start); err != nil {
-			b.Fatal(err)
-		}
-		b.Cleanup(func() {
-			_ = in.Close()
-			_ = cmd.Wait()
-		})
-		if line, err := bufio.NewReader(out).ReadString('\n'); err != nil || line != "ready\n" {
-			b.Fatalf("connect: %q, %v", line, err)
-		}
-	}
-	return c
+	return &host{t: b, ns: kerneltest.Sockets(b, n, nil), open: map[int]bool{}}
 }
 
 // cpu returns the time that this process, or its children, have used so far.
@@ -151,7 +54,7 @@ func (h *host) floor(b *testing.B, buf []byte) {
 		b.Fatal(err)
 	}
 	defer func() { _ = unix.Close(fd) }()
-	m := requestTCP(statesFlows, nil)
+	m := requestTCP(statesFlows, 0, nil)
 	m.Header.Flags = netlink.Request | netlink.Dump
 	m.Header.Length = uint32(unix.NLMSG_HDRLEN + len(m.Data))
 	req, err := m.MarshalBinary()
@@ -198,10 +101,7 @@ func BenchmarkDump(b *testing.B) {
 			sp := &space{ns: netns.Netns{Inode: h.ns.Inode()}}
 			h.dial(sp)
 			defer sp.close()
-			ss, err := exec.LookPath("ss")
-			if err != nil {
-				b.Skip(err)
-			}
+			ss := kerneltest.Program(b, "ss", "iproute2")
 			buf := make([]byte, nlraw.BufferSize)
 			var ours, floor, peer []float64
 			per := func(who int, f func()) float64 {
@@ -288,7 +188,7 @@ func BenchmarkDecode(b *testing.B) {
 			m := nlraw.Message{Data: captured(b, kernels(b)[0], name)}
 			b.ReportAllocs()
 			for b.Loop() {
-				if err := r.flow(b.Context(), m, 1, collector.TCP); err != nil {
+				if err := r.flow(b.Context(), m, &space{ns: netns.Netns{Inode: 1}}, collector.TCP); err != nil {
 					b.Fatal(err)
 				}
 			}

@@ -167,7 +167,7 @@ func TestKernelCapture(t *testing.T) {
 	h := newHost(t)
 	r := newReader(collector.Clock(), nil)
 	c := &capture{host: h, folder: filepath.Join("testdata", kerneltest.Release(t)), sp: h.watch(r, 0), truths: map[string]truth{}}
-	tcp := func(state int) netlink.Message { return requestTCP(1<<state, nil) }
+	tcp := func(state int) netlink.Message { return requestTCP(1<<state, 0, nil) }
 	udp := func(state int) netlink.Message { return requestFamily(unix.AF_INET, collector.UDP, 1<<state, nil) }
 	every := func(*socket) bool { return true }
 

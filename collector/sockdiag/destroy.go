@@ -18,6 +18,9 @@ const (
 	// that could not be made large and hold some 200 sockets.
 	drainEvery = 100 * time.Millisecond
 	drainOften = 20 * time.Millisecond
+	// drainQuiet is how often those of a namespace are read that had no flow at its last dump: most are pods that open
+	// nothing.
+	drainQuiet = 500 * time.Millisecond
 	// receiveBuffer holds about 16 000 destroyed sockets: what closes during a long dump.
 	receiveBuffer = 32 << 20
 	// freeDelay is ample for what lies between a socket's end and the message of it: a
@@ -108,7 +111,8 @@ func (r *reader) closed(ctx context.Context, sp *space, msg []byte) error {
 	// addresses, but not that it was connected.
 	disconnected := !whole && g.protocol == collector.TCP && g.info.known && g.info.connected
 	switch {
-	case !whole && !disconnected, whole && !g.leavesMachine(), g.remote.Addr().IsLoopback(), heard.has(g.local.Port()):
+	case !whole && !disconnected, whole && !g.leavesMachine(), g.remote.Addr().IsLoopback(), heard.has(g.local.Port()),
+		g.protocol == collector.TCP && sp.unsure.has(g.local.Port()):
 		stats.Others++
 		return nil
 	}

@@ -37,6 +37,7 @@ func (r *reader) dump(ctx context.Context, sp *space) error {
 	if err == nil {
 		kind = collector.End
 		sp.tcp.keep(&r.tcp)
+		sp.unsure = sp.unsure.keep()
 		sp.udp.keep(&r.udp)
 		r.learn(sp)
 		// Ends that came during the dump belong before its own.
@@ -76,14 +77,19 @@ func (r *reader) tables(ctx context.Context, sp *space) error {
 	if err := r.ask(ctx, sp, collector.TCP, 1<<tcpListen, r.listener); err != nil {
 		return err
 	}
-	flows := func(m nlraw.Message) error { return r.flow(ctx, m, sp.inode(), collector.TCP) }
+	if sp.unsure != nil {
+		if err := r.findDirections(ctx, sp); err != nil {
+			return err
+		}
+	}
+	flows := func(m nlraw.Message) error { return r.flow(ctx, m, sp, collector.TCP) }
 	if err := r.ask(ctx, sp, collector.TCP, statesFlows, flows); err != nil {
 		return err
 	}
 	if err := r.ask(ctx, sp, collector.UDP, 1<<tcpClose, r.unconnected); err != nil {
 		return err
 	}
-	flows = func(m nlraw.Message) error { return r.flow(ctx, m, sp.inode(), collector.UDP) }
+	flows = func(m nlraw.Message) error { return r.flow(ctx, m, sp, collector.UDP) }
 	return r.ask(ctx, sp, collector.UDP, 1<<tcpEstablished, flows)
 }
 
@@ -96,7 +102,7 @@ func (r *reader) ask(ctx context.Context, sp *space, p collector.Protocol, state
 		filter = r.loopback
 	}
 	if p == collector.TCP && !r.perFamily {
-		err := r.one(ctx, sp, requestTCP(states, filter), each)
+		err := r.one(ctx, sp, requestTCP(states, r.extensions, filter), each)
 		if !errors.Is(err, unix.EOPNOTSUPP) && !errors.Is(err, unix.EINVAL) {
 			return named(err, p)
 		}
@@ -104,7 +110,9 @@ func (r *reader) ask(ctx context.Context, sp *space, p collector.Protocol, state
 	}
 	shown := 0
 	for _, family := range []uint8{unix.AF_INET, unix.AF_INET6} {
-		err := r.one(ctx, sp, requestFamily(family, p, states, filter), each)
+		req := requestFamily(family, p, states, filter)
+		req.Data[reqExtensions] = r.extensions
+		err := r.one(ctx, sp, req, each)
 		// A kernel without UDP diagnosis or without IPv6 has none to show; one
 		// without TCP over IPv4 cannot be read.
 		if errors.Is(err, unix.ENOENT) && (p == collector.UDP || shown > 0) {
@@ -171,7 +179,7 @@ func (r *reader) unconnected(m nlraw.Message) error {
 }
 
 // flow emits a socket if it is a flow.
-func (r *reader) flow(ctx context.Context, m nlraw.Message, netns uint64, p collector.Protocol) error {
+func (r *reader) flow(ctx context.Context, m nlraw.Message, sp *space, p collector.Protocol) error {
 	if !r.parse(m) {
 		return nil
 	}
@@ -189,13 +197,16 @@ func (r *reader) flow(ctx context.Context, m nlraw.Message, netns uint64, p coll
 	case heard.accepted(s.local.Port()):
 		r.tally.Inbound++
 		return nil
+	case p == collector.TCP && sp.unsure.hides(s.local.Port()):
+		r.tally.Unsure++
+		return nil
 	}
 	e, err := r.out.Next(ctx)
 	if err != nil {
 		return err
 	}
 	r.tally.Flows++
-	e.Kind, e.At, e.Netns = collector.Seen, r.written.before, netns
-	s.flow(&e.Flow, p, netns, r.written)
+	e.Kind, e.At, e.Netns = collector.Seen, r.written.before, sp.inode()
+	s.flow(&e.Flow, p, sp.inode(), r.written)
 	return nil
 }

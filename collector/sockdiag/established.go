@@ -73,5 +73,7 @@ func Dump(ctx context.Context, ns *netns.Handle, now func() collector.Time, sink
 		return fmt.Errorf("open sock_diag: %w", err)
 	}
 	defer func() { _ = c.Close() }()
-	return newReader(now, sink).dump(ctx, &space{ns: netns.Netns{Inode: ns.Inode()}, dump: c, filter: 1})
+	return newReader(now, sink).dump(ctx, &space{
+		ns: netns.Netns{Inode: ns.Inode()}, dump: c, filter: 1, unsure: newUnsure(),
+	})
 }

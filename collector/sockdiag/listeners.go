@@ -18,8 +18,8 @@ func (p *portSet) add(port uint16) bool {
 // flows of this machine. After its listener is gone, a port stays known as long as each dump shows a connection on
 // it, so that a server that restarts or drains does not turn its clients into flows.
 //
-// It errs in two cases. It takes a connection for a flow if the listener went before the agent came, and it does not
-// take a flow for one if something listens on the same port at another address.
+// Of connections whose listener went before the agent came, unsure finds out. It errs in one case: it does not take a
+// flow for one if something listens on the same port at another address.
 type inbound struct {
 	ports, used         portSet // used: this dump has shown a connection on it
 	portList, usedPorts []uint16

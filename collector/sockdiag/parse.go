@@ -94,6 +94,10 @@ type tcpInfo struct {
 	finAcked bool
 	// unanswered: it sent and nothing ever came back.
 	unanswered bool
+	// beyondData is how many bytes were acknowledged beyond those of data: our SYN and our FIN count as one each.
+	// unacked: not all that was sent is acknowledged.
+	beyondData int64
+	unacked    bool
 	// refused: something came back, but nothing that acknowledged our SYN.
 	refused bool
 	// lastPacket is how long ago the last packet went either way.
@@ -136,14 +140,16 @@ func (t *tcpInfo) parse(b []byte) {
 	}
 	u32 := func(at int) uint32 { return binary.NativeEndian.Uint32(b[at:]) }
 	u64 := func(at int) uint64 { return binary.NativeEndian.Uint64(b[at:]) }
-	// Acknowledged bytes count our SYN and our FIN as one each, bytes sent do not. Only flows
-	// that this side opened are asked about, so the SYN is always among them.
+	// Acknowledged bytes count our SYN and our FIN as one each, bytes sent do not. finAcked is asked only of flows
+	// that this side opened, so the SYN is among them.
 	data := u64(infoBytesSent) - u64(infoBytesRetrans)
+	beyond := int64(u64(infoBytesAcked) - data)
 	ms := min(u32(infoLastDataSent), u32(infoLastDataRecv), u32(infoLastAckRecv))
 	*t = tcpInfo{
 		known:      true,
 		connected:  u32(infoPMTU) != 0,
-		finAcked:   u64(infoBytesAcked) > data+1,
+		finAcked:   beyond > 1,
+		beyondData: beyond, unacked: u32(infoUnacked) > 0,
 		unanswered: u32(infoSegsOut) > 0 && u32(infoSegsIn) == 0,
 		refused:    u32(infoSegsIn) > 0 && u64(infoBytesAcked) == 0,
 		lastPacket: time.Duration(ms) * time.Millisecond,

@@ -134,9 +134,9 @@ func TestParseDestroyed(t *testing.T) {
 		remote string
 		info   tcpInfo // lastPacket is left out
 	}{
-		{"destroyed-tcp-fin", "10.77.0.1:40021", "10.77.0.2:8080", tcpInfo{known: true, connected: true, finAcked: true}},
-		{"destroyed-tcp-active-close", "10.77.0.1:40022", "10.77.0.2:8080", tcpInfo{known: true, connected: true, finAcked: true}},
-		{"destroyed-tcp-reset-by-peer", "10.77.0.1:40023", "10.77.0.2:8080", tcpInfo{known: true, connected: true}},
+		{"destroyed-tcp-fin", "10.77.0.1:40021", "10.77.0.2:8080", tcpInfo{known: true, connected: true, finAcked: true, beyondData: 2}},
+		{"destroyed-tcp-active-close", "10.77.0.1:40022", "10.77.0.2:8080", tcpInfo{known: true, connected: true, finAcked: true, beyondData: 2}},
+		{"destroyed-tcp-reset-by-peer", "10.77.0.1:40023", "10.77.0.2:8080", tcpInfo{known: true, connected: true, beyondData: 1}},
 		{"destroyed-tcp-reset", "10.77.0.1:40024", "10.77.0.2:0", tcpInfo{known: true, connected: true}},
 		{"destroyed-tcp-refused", "0.0.0.0:40025", "10.77.0.2:0", tcpInfo{known: true, connected: true}},
 		{"destroyed-tcp-unanswered", "10.77.0.1:40026", "10.77.0.2:8082", tcpInfo{known: true, connected: true, unanswered: true}},

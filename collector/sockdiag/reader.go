@@ -17,6 +17,8 @@ type reader struct {
 	loopback []byte // filter that leaves it out
 	// perFamily: the kernel does not know TCPDIAG_GETSOCK.
 	perFamily bool
+	// extensions are the attributes that a request asks for, as bits.
+	extensions uint8
 
 	socket   socket
 	tcp, udp inbound

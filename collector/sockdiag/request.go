@@ -11,8 +11,9 @@ import (
 
 // requestTCP asks for the TCP sockets of both address families, in one walk
 // over the kernel's tables.
-func requestTCP(states uint32, bytecode []byte) netlink.Message {
+func requestTCP(states uint32, extensions uint8, bytecode []byte) netlink.Message {
 	b := make([]byte, sizeofReq, sizeofReq+unix.SizeofNlAttr+len(bytecode))
+	b[reqOldExtensions] = extensions
 	binary.NativeEndian.PutUint32(b[4+sizeofSockID:], states)
 	return message(tcpDiagGetSock, appendBytecode(b, bytecode))
 }

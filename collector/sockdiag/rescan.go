@@ -54,6 +54,9 @@ func (r *runner) rescan(ctx context.Context) error {
 			continue
 		}
 		sp := &space{ns: n, stats: NetnsStats{Netns: n.Inode, Path: n.Path, Own: n.Inode == r.own}}
+		if r.scanned == 0 { // of what came later all listeners are known
+			sp.unsure = newUnsure()
+		}
 		if r.open(sp) || n.Inode == r.own {
 			r.spaces = append(r.spaces, sp)
 		}

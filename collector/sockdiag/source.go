@@ -42,6 +42,8 @@ type Config struct {
 type Source struct {
 	cfg   Config
 	stats atomic.Pointer[Stats]
+	// resent is by namespace; Stalls owns it.
+	resent map[uint64]*resent
 
 	// What tests replace.
 	find  func() ([]netns.Netns, error)
@@ -158,7 +160,7 @@ func (r *runner) poll(ctx context.Context) error {
 			}
 		default:
 			err := r.reader.dump(ctx, sp)
-			sp.quiet = err == nil && r.reader.tally.Flows == 0
+			sp.quiet = err == nil && r.reader.tally.Flows+r.reader.tally.Unsure == 0
 			if err != nil {
 				if fatal := r.fatal(ctx); fatal != nil {
 					return fatal
@@ -193,6 +195,9 @@ func (r *runner) drain(ctx context.Context) error {
 	}
 	r.drained = now
 	for _, sp := range r.spaces {
+		if sp.quiet && !sp.stats.Destroyed.SmallBuffer && now.Sub(sp.drained) < drainQuiet {
+			continue
+		}
 		if err := r.reader.drain(ctx, sp); err != nil {
 			if fatal := r.fatal(ctx); fatal != nil {
 				return fatal

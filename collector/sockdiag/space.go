@@ -19,6 +19,7 @@ type space struct {
 	events *nlraw.Conn // destroy groups; nil where they are not listened to
 
 	tcp, udp heard
+	unsure   *unsure
 	filter   int            // how many dumps to go without loopback
 	drained  collector.Time // when the destroy groups were last read
 	// counter is nil where the kernel's counts cannot be read. quiet: the last dump showed no flow. counts and ends are

@@ -28,6 +28,7 @@ type Tally struct {
 	Flows     int
 	Inbound   int // connections that a listener here accepted: no flows
 	Loopback  int // connections within the machine: no flows
+	Unsure    int // connections from before the first dump that either side may have opened: no flows until that is known
 	Listeners int
 	// Malformed messages are skipped, attributes of a newer kernel passed over.
 	Malformed         uint64

@@ -177,6 +177,9 @@ func ciliumPorts(p *Params) (int, *KeyError) {
 	if r.Len() < 2 {
 		return 0, badKey("port_range", rangeText(r), "two ports or more")
 	}
+	if p.SpacePerVIP {
+		return r.Len() - 1, nil
+	}
 	return (r.Len() - 1) * p.vips(), nil
 }
 

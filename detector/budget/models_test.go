@@ -271,6 +271,14 @@ func TestModels(t *testing.T) {
 			[]string{"tcp.cool_down.fin", "tcp.cool_down.rst", "tcp.cool_down.idle", "udp.cool_down.idle"},
 		},
 		{
+			"cilium, two egress IPs of which policy fixes one for each flow",
+			budget.Params{Model: "cilium", VIPCount: 2, SpacePerVIP: true},
+			terms{Ports: 32767, Effective: 28179, Idle: 8000 * s, HalfOpen: 60 * s, FIN: 310 * s, RST: 310 * s, Gone: 300 * s, Unknown: 310 * s, Evicted: 310 * s},
+			terms{Ports: 32767, Effective: 28179, Idle: 60 * s, HalfOpen: 60 * s, Gone: 300 * s, Unknown: 300 * s},
+			0,
+			[]string{"tcp.cool_down.fin", "tcp.cool_down.rst", "tcp.cool_down.idle", "udp.cool_down.idle"},
+		},
+		{
 			"local, default range",
 			budget.Params{Model: "local"},
 			terms{Ports: 28232, Effective: 28232, FIN: 60 * s, Unknown: 60 * s, Evicted: 60 * s},

@@ -69,7 +69,7 @@ func (c *codec) text(s *string) {
 	c.b = c.b[n:]
 }
 
-// f32 and f64 take finite numbers below 1e15.
+// f32 and f64 take finite numbers below most.
 func (c *codec) f32(xs ...*float32) {
 	for _, x := range xs {
 		if !c.reading {
@@ -82,7 +82,7 @@ func (c *codec) f32(xs ...*float32) {
 		}
 		*x = math.Float32frombits(binary.LittleEndian.Uint32(c.b))
 		c.b = c.b[4:]
-		if !(*x > -1e15 && *x < 1e15) {
+		if !(*x > -most && *x < most) {
 			c.fail("a number is out of bounds")
 			return
 		}
@@ -94,7 +94,7 @@ func (c *codec) f64(xs ...*float64) {
 		y := math.Float64bits(*x)
 		c.u64(&y)
 		*x = math.Float64frombits(y)
-		if !(*x > -1e15 && *x < 1e15) {
+		if !(*x > -most && *x < most) {
 			c.fail("a number is out of bounds")
 			*x = 0
 			return
@@ -102,9 +102,23 @@ func (c *codec) f64(xs ...*float64) {
 	}
 }
 
+// most is beyond every sum and count of a state.
+const most = 1e15
+
+// within takes numbers that are never below low nor above high. One that was read and lies beyond becomes the bound:
+// the checksum of a state says that its bytes are as they were written, not that the forecast wrote them.
+func (c *codec) within(low, high float32, xs ...*float32) {
+	c.f32(xs...)
+	for _, x := range xs {
+		if c.reading {
+			*x = min(max(*x, low), high)
+		}
+	}
+}
+
 func (c *codec) occurrence(o *occurrence) {
 	for k := range o.ended {
-		c.f32(&o.ended[k], &o.lived[k])
+		c.within(0, most, &o.ended[k], &o.lived[k])
 	}
 }
 

@@ -43,7 +43,8 @@ func NewForecaster(without Part) *Forecaster {
 		calibration: factoryCalibration(), scores: factoryScores(), power: scorePower(),
 	}
 	f.factory, f.common = factoryTails()
-	f.work.edges, f.work.curve.edges = f.edges, f.edges
+	f.work.edges = f.edges
+	f.work.curve.start(f.edges)
 	f.work.grid, f.work.horizon = aheadGrid(), horizonAt()
 	f.work.taus = hazardTaus()
 	f.work.bins = newTailEdges()
@@ -180,8 +181,10 @@ type Outlook struct {
 	before *earlier
 	// start is the second in which the outlook started. shown has the ports of flows that ended before, and after a
 	// restored state was written, but were shown; nil without any, and once none can be cooling.
-	start    int64
-	shown    *releaseWheel
+	start int64
+	shown *releaseWheel
+	// resumed is the second until which came has the arrivals of a restored state; 0 without one.
+	resumed  int64
 	learnt   [detector.NumHorizons]learnt
 	rate     float64 // arrivals per second, as of the last tick
 	ceiling  float64 // effective ceiling of this port space, as of the last tick
@@ -229,8 +232,12 @@ func (o *Outlook) Open(opened collector.Interval) {
 	}
 }
 
-// countOpened counts n flows that opened in second at.
+// countOpened counts n flows that opened in second at. What a restored state knows of is counted already: the kernel
+// stamps its flows, so that the first dump after a restart tells when those opened.
 func (o *Outlook) countOpened(at int64, n uint32) {
+	if at < o.resumed {
+		return
+	}
 	o.opened += float64(n)
 	o.came.add(at, n)
 	o.rhythm.count(at, n)

@@ -85,6 +85,8 @@ type lifetimes struct {
 	lived [ageBuckets]float32
 	// survive is the share that outlives each lower edge, at the last tick.
 	survive [ageBuckets + 1]float32
+	// late is by how much of a bucket's width the mean end in it lies beyond its middle.
+	late [ageBuckets]float32
 	// foretold is how many ends were expected in each group of ages since the last open or end.
 	foretold [ageGroups]float32
 }
@@ -94,7 +96,10 @@ type lifetimes struct {
 func (l *lifetimes) end(lo, hi time.Duration, edges *ageEdges) {
 	lo, hi = max(lo, 0), max(hi, 0)
 	if hi-lo <= time.Millisecond || hi-lo <= hi/8 {
-		l.ended[ageBucket((lo+hi).Seconds()/2)]++
+		s := (lo + hi).Seconds() / 2
+		k := ageBucket(s)
+		l.ended[k]++
+		l.place(k, s, edges)
 		return
 	}
 	a, b := lo.Seconds(), hi.Seconds()
@@ -114,6 +119,15 @@ func (l *lifetimes) end(lo, hi time.Duration, edges *ageEdges) {
 	for k := first; k <= last; k++ {
 		l.ended[k] += share[k] / sum
 	}
+}
+
+// lateMemory is how many ends the mean place within a bucket reaches back.
+const lateMemory = 32
+
+// place learns where in bucket k a lifetime of s seconds lies.
+func (l *lifetimes) place(k int, s float64, edges *ageEdges) {
+	at := (s-edges[k])/(edges[k+1]-edges[k]) - 0.5
+	l.late[k] += (float32(min(at, 0.5)) - l.late[k]) / lateMemory
 }
 
 func (l *lifetimes) start(now int64) { l.ages.now = now }
@@ -261,47 +275,61 @@ func (o *occurrence) keep(share float64) {
 	}
 }
 
-// curve is the survival function of a lifetime, exponential within each bucket.
+// curve is the survival function of a lifetime, linear within each half of a bucket.
 type curve struct {
 	edges *ageEdges
 	h     rates
-	// At each lower edge: the hazard summed, the share that survives, and its integral, and
-	// the integral's integral.
-	sum, survive, integral, double [ageBuckets + 1]float64
+	// late is by how much of a bucket's width the mean end in it lies beyond its middle; fit reads it.
+	late *[ageBuckets]float32
+	// At each edge of the halves: the share that survives, and its integral, and the integral's integral.
+	survive, integral, double [2*ageBuckets + 1]float64
+	// halves is how many halves of each bucket pass in a second.
+	halves [ageBuckets]float64
+	// beyond is the hazard within the last bucket, which is open.
+	beyond float64
 }
 
-// fit makes the curve from c.h, ends by second lived, and turns these into hazards. As in a life table, the share that
-// outlives a bucket depends on how many ended in it, wherever in the bucket: if all flows live equally long, none
-// outlives it.
+// start makes the curve fit for edges.
+func (c *curve) start(edges *ageEdges) {
+	c.edges = edges
+	for k := range c.halves {
+		c.halves[k] = 2 / (edges[k+1] - edges[k])
+	}
+}
+
+// fit makes the curve from c.h, ends by second lived. As in a life table, the share that outlives a bucket depends on
+// how many ended in it; of these the halves have what c.late tells: if all flows live equally long, the curve falls
+// within half a bucket.
 func (c *curve) fit() {
-	c.sum[0], c.survive[0], c.integral[0], c.double[0] = 0, 1, 0, 0
+	c.survive[0], c.integral[0], c.double[0] = 1, 0, 0
 	for k := range c.h {
-		w := c.edges[k+1] - c.edges[k]
-		half := min(c.h[k]*w/2, 0.999)
-		s := (1 - half) / (1 + half)
-		x := math.Log1p(2 * half / (1 - half))
-		c.h[k] = x / w
-		i, d := exponential(x, s)
-		c.sum[k+1] = c.sum[k] + x
-		c.survive[k+1] = c.survive[k] * s
-		c.integral[k+1] = c.integral[k] + c.survive[k]*w*i
-		c.double[k+1] = c.double[k] + c.integral[k]*w + c.survive[k]*w*w*d
+		w := (c.edges[k+1] - c.edges[k]) / 2
+		half := min(c.h[k]*w, 0.999)
+		a := c.survive[2*k]
+		z := a * (1 - half) / (1 + half)
+		m := a - (a-z)*(0.5-min(max(2*float64(c.late[k]), -0.5), 0.5))
+		c.survive[2*k+1], c.survive[2*k+2] = m, z
+		i, d := c.integral[2*k], c.double[2*k]
+		c.double[2*k+1] = d + w*(i+w*(2*a+m)/6)
+		c.integral[2*k+1] = i + w*(a+m)/2
+		i, d = c.integral[2*k+1], c.double[2*k+1]
+		c.double[2*k+2] = d + w*(i+w*(2*m+z)/6)
+		c.integral[2*k+2] = i + w*(m+z)/2
 	}
+	c.beyond = c.h[ageBuckets-1]
 }
 
-// exponential returns the integral of e^-xt over t from 0 to 1, and the integral of that; s is e^-x.
-func exponential(x, s float64) (integral, double float64) {
-	if x < 1e-3 {
-		return 1 - x/2 + x*x/6, 0.5 - x/6 + x*x/24
-	}
-	i := (1 - s) / x
-	return i, (1 - i) / x
-}
-
-// at returns the hazard summed up to age x.
+// at returns the share that survives age x.
 func (c *curve) at(x float64) float64 {
 	k := ageBucket(x)
-	return c.sum[k] + c.h[k]*(x-c.edges[k])
+	if k == ageBuckets-1 {
+		return c.survive[2*k] * math.Exp(-c.beyond*(x-c.edges[k]))
+	}
+	j, y := 2*k, (x-c.edges[k])*c.halves[k]
+	if y >= 1 {
+		j, y = j+1, y-1
+	}
+	return c.survive[j] + (c.survive[j+1]-c.survive[j])*y
 }
 
 // mean returns the integral of the survival function up to x, and the integral of that.
@@ -310,15 +338,22 @@ func (c *curve) mean(x float64) (integral, double float64) {
 		return 0, 0
 	}
 	k := ageBucket(x)
-	w := x - c.edges[k]
-	y := c.h[k] * w
-	i, d := exponential(y, math.Exp(-y))
-	return c.integral[k] + c.survive[k]*w*i, c.double[k] + c.integral[k]*w + c.survive[k]*w*w*d
+	if k == ageBuckets-1 {
+		t, s := x-c.edges[k], c.survive[2*k]
+		i := s * (1 - math.Exp(-c.beyond*t)) / c.beyond
+		return c.integral[2*k] + i, c.double[2*k] + c.integral[2*k]*t + (s*t-i)/c.beyond
+	}
+	j, y := 2*k, (x-c.edges[k])*c.halves[k]
+	if y >= 1 {
+		j, y = j+1, y-1
+	}
+	w, a, d := y/c.halves[k], c.survive[j], (c.survive[j+1]-c.survive[j])*y
+	return c.integral[j] + w*(a+d/2), c.double[j] + w*(c.integral[j]+w*(3*a+d)/6)
 }
 
 // spreadBy makes c the curve that spreads bounded lifetimes.
 func (l *lifetimes) spreadBy(c *curve) {
 	for k := range l.survive {
-		l.survive[k] = float32(c.survive[k])
+		l.survive[k] = float32(c.survive[2*k])
 	}
 }

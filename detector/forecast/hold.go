@@ -31,7 +31,7 @@ func (o tick) hold(w *workspace, now float64) {
 			continue
 		}
 		age := crowd.age[k]
-		lived := w.curve.at(age)
+		lived := max(w.curve.at(age), math.SmallestNonzeroFloat64)
 		for i, u := range w.grid {
 			q := 0.0
 			for k, cool := range s.classes {
@@ -41,7 +41,7 @@ func (o tick) hold(w *workspace, now float64) {
 				if u <= cool {
 					q += share[k]
 				} else {
-					q += share[k] * math.Exp(lived-w.curve.at(age+u-cool))
+					q += share[k] * w.curve.at(age+u-cool) / lived
 				}
 			}
 			c.base[i] += n * q
@@ -114,7 +114,7 @@ func (w *workspace) stays(a *Account, u float64) float64 {
 		case u <= cool:
 			q += w.share[k]
 		default:
-			q += w.share[k] * math.Exp(-w.curve.at(u-cool))
+			q += w.share[k] * w.curve.at(u-cool)
 		}
 	}
 	return q * w.perFlow

@@ -12,6 +12,7 @@ import (
 // memory is what an outlook learned, without flows and pending forecasts.
 type memory struct {
 	speeds                         [numSpeeds]occurrence
+	late                           [ageBuckets]float32
 	ended                          [coolClasses]float32
 	dispersion, rateMean, fillMean float64
 	since                          float64 // seconds over which the two means were taken
@@ -69,7 +70,7 @@ func (n *SpaceName) compare(o *SpaceName) int {
 // It begins with stateMagic and the version, and ends with a CRC-32C of all before.
 const (
 	stateMagic   = "snatwatch state\n"
-	stateVersion = 5
+	stateVersion = 6
 	// stateOld is how long a memory of a port space is of use.
 	stateOld = 6 * time.Hour
 )

@@ -41,13 +41,24 @@ func (p *passage) top(trust float64) float64 {
 	return trust*p.topRecurring + (1-trust)*p.topRest
 }
 
+// differs is from how many standard deviations on a component that differs from all together counts on its own.
+const differs = 1.5
+
+// apart returns by how much a component counts as d ports away from all together. The tail of past errors is that of
+// all together, and has what components differ by all the time.
+func apart(d, sd float64) float64 {
+	d2 := d * d
+	return d * d2 / (d2 + differs*differs*sd*sd)
+}
+
 // step goes on to time i of the grid, which belongs to horizon h, and returns the probability that the ceiling is
 // passed by then.
 func (o tick) step(w *workspace, p *passage, i, h int, trust, blind float64) float64 {
 	s, c := o.account, &w.course
 	others := 1 - w.weight[h][recurring]
+	rest := c.mean[stay][i]
 	if others > 1e-6 {
-		rest := (c.mix[i] - w.weight[h][recurring]*c.mean[recurring][i]) / others
+		rest = (c.mix[i] - w.weight[h][recurring]*c.mean[recurring][i]) / others
 		v := c.variance[i] + max(0, rest-c.base[i]) + 1
 		if reach := rest + topReach*math.Sqrt(v); reach > p.reach {
 			p.reach, p.topRest, p.restVar = reach, rest, v
@@ -71,9 +82,10 @@ func (o tick) step(w *workspace, p *passage, i, h int, trust, blind float64) flo
 			at, atLow = p.passed, p.passedLow
 		} else {
 			sd := c.deviation(k, i, blind)
-			p.left[k] = min(p.left[k], (o.ceiling-c.mean[k][i])/sd)
+			mean := rest + apart(c.mean[k][i]-rest, sd)
+			p.left[k] = min(p.left[k], (o.ceiling-mean)/sd)
 			if crossed > 0 {
-				p.low[k] = min(p.low[k], (min(s.next, o.ceiling)-c.mean[k][i])/sd)
+				p.low[k] = min(p.low[k], (min(s.next, o.ceiling)-mean)/sd)
 			}
 			if x *= (1 - trust) / max(others, 1e-6); x < 1e-6 {
 				continue
@@ -177,7 +189,7 @@ func (o tick) keep(h int, now, held float64, p pending, i int, w *workspace) {
 		if l.waiting[j].due != 0 {
 			continue
 		}
-		p.due = int64(now) + u
+		p.due = uint32(int64(now) + u)
 		for k := range p.mean {
 			p.mean[k] = float32(w.course.mean[k][i])
 		}

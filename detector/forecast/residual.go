@@ -8,6 +8,9 @@ const (
 	tailReach = 50
 )
 
+// spreadMost is the square of tailReach.
+const spreadMost = tailReach * tailReach
+
 // tail is a histogram of how far above its forecast the highest fill came, in standard deviations: what the forecast
 // learns of its own errors.
 type tail [tailBins]float32
@@ -75,19 +78,19 @@ func (e *tailEdges) beyond(above *[tailBins + 1]float64, r float64) float64 {
 
 // pending is a forecast that waits for its horizon to pass.
 type pending struct {
-	due  int64               // second
-	mean [components]float32 // by component, at the horizon
-	mix  float32             // their weighted mean there
-	sd   float32
+	arrivals float64             // so far, for the regression of the rate
+	mean     [components]float32 // by component, at the horizon
+	mix      float32             // their weighted mean there
+	sd       float32
 	// top is the highest fill until then and topSD its standard deviation; topRecurring is the highest by what recurs,
 	// topRest by all other components together.
 	top, topSD, topRecurring, topRest float32
 	said                              float32 // probability
 	// highest fill seen since.
 	highest float32
-	// For the two regressions: rate and fill, less their long means, and the number of arrivals so far.
+	// For the two regressions: rate and fill, less their long means.
 	rate, rateMean, fill, fillMean float32
-	arrivals                       float64
+	due                            uint32 // second: it is 2106 before they are too many
 	// beyond: the port space was exhausted already, so the probability is not scored. hit: it was exhausted since.
 	// burst: a burst was expected until then.
 	beyond, hit, burst bool
@@ -176,7 +179,7 @@ func (l *learnt) take(p *pending, held, opened, u, keep float64, tails *[kinds]t
 		l.rise.learn(math.Abs(held-a)/sd, math.Abs(held-b)/sd)
 	}
 	r := (held - float64(p.mix)) / sd
-	l.spread += float32(f * (min(r*r, 2500) - float64(l.spread)))
+	l.spread += float32(f * (min(r*r, spreadMost) - float64(l.spread)))
 	residual := (highest - float64(p.top)) / float64(p.topSD)
 	l.tail.learn(keep, residual)
 	l.kind.learn(TailBin(residual), tails)

@@ -20,7 +20,7 @@ func (o tick) scoreDue(now, held float64) {
 			}
 			p.highest = max(p.highest, float32(held))
 			p.hit = p.hit || held >= o.ceiling
-			if int64(now) < p.due {
+			if uint32(now) < p.due {
 				continue
 			}
 			l.take(p, held, o.opened, u, keep, &s.f.factory[h])

@@ -17,7 +17,7 @@ import (
 // remember copies what o learned until now.
 func (o *Outlook) remember(now collector.Time) memory {
 	m := memory{
-		speeds: o.speeds, ended: o.ended, dispersion: o.dispersion,
+		speeds: o.speeds, late: o.times.late, ended: o.ended, dispersion: o.dispersion,
 		rateMean: o.rateMean, fillMean: o.fillMean,
 		since: cmp.Or(o.last, now.Seconds()) - o.began, rhythm: o.rhythm, learnt: o.learnt,
 	}
@@ -31,6 +31,7 @@ func (o *Outlook) remember(now collector.Time) memory {
 // recall gives a new outlook the memory of its port space.
 func (o *Outlook) recall(m *memory, now collector.Time) {
 	o.speeds, o.ended, o.learnt, o.rhythm = m.speeds, m.ended, m.learnt, m.rhythm
+	o.times.late = m.late
 	o.dispersion, o.rateMean, o.fillMean = m.dispersion, m.rateMean, m.fillMean
 	o.began = now.Seconds() - m.since
 	m.resume(o, Second(now))
@@ -177,39 +178,51 @@ func (c *codec) memory(m *memory) {
 	for i := range m.speeds {
 		c.occurrence(&m.speeds[i])
 	}
+	for k := range m.late {
+		c.f32(&m.late[k])
+	}
 	for k := range m.ended {
-		c.f32(&m.ended[k])
+		c.within(0, most, &m.ended[k])
 	}
 	c.f64(&m.dispersion, &m.rateMean, &m.fillMean, &m.since)
 	c.rhythm(&m.rhythm)
 	for h := range m.learnt {
-		l := &m.learnt[h]
-		for i := range l.tail {
-			c.f32(&l.tail[i])
-		}
-		for k := range l.kind {
-			c.f32(&l.kind[k])
-		}
-		for k := range l.score {
-			c.f32(&l.score[k])
-		}
-		c.f32(&l.rate.xx, &l.rate.xy, &l.rate.n, &l.fill.xx, &l.fill.xy, &l.fill.n)
-		c.f32(&l.spread, &l.seen)
-		for i := range l.duel {
-			c.f32(&l.duel[i].recurring, &l.duel[i].rest, &l.duel[i].rounds)
-		}
-		c.f32(&l.rise.recurring, &l.rise.rest, &l.rise.rounds)
+		c.learnt(&m.learnt[h])
 	}
 	m.dispersion = max(1, m.dispersion)
+	m.rateMean, m.fillMean, m.since = max(0, m.rateMean), max(0, m.fillMean), max(0, m.since)
 	c.arrivals(&m.came)
 	c.earlier(&m.before)
+}
+
+func (c *codec) learnt(l *learnt) {
+	for i := range l.tail {
+		c.within(0, most, &l.tail[i])
+	}
+	for k := range l.kind {
+		c.f32(&l.kind[k])
+	}
+	for k := range l.score {
+		c.within(0, tailReach, &l.score[k])
+	}
+	for _, r := range []*regression{&l.rate, &l.fill} {
+		c.within(0, most, &r.xx)
+		c.f32(&r.xy)
+		c.within(0, most, &r.n)
+	}
+	c.within(0, spreadMost, &l.spread)
+	c.within(0, seenMost, &l.seen)
+	for _, d := range []*duel{&l.duel[0], &l.duel[1], &l.rise} {
+		c.within(0, tailReach, &d.recurring, &d.rest)
+		c.within(0, seenMost, &d.rounds)
+	}
 }
 
 func (c *codec) arrivals(a *arrivals) {
 	c.i64(&a.since, &a.now)
 	for j := range a.blocks {
 		for b := range a.blocks[j] {
-			c.f32(&a.blocks[j][b])
+			c.within(0, most, &a.blocks[j][b])
 		}
 	}
 	a.since = min(a.since, a.now)
@@ -247,12 +260,15 @@ func (c *codec) rhythm(r *rhythm) {
 	first := float64(r.first)
 	c.f64(&first)
 	r.first = int64(first)
-	c.f32(&r.level, &r.noise, &r.missed)
+	c.within(0, binMost, &r.level)
+	c.within(0, most, &r.noise)
+	c.within(0, 1, &r.missed)
 	for i := range r.hour {
-		c.f32(&r.hour[i].mean, &r.hour[i].square)
+		c.within(-binMost, binMost, &r.hour[i].mean)
+		c.within(0, most, &r.hour[i].square)
 	}
 	for i := range r.day {
-		c.f32(&r.day[i])
+		c.within(0, binMost, &r.day[i])
 	}
 }
 

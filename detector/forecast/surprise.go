@@ -89,6 +89,9 @@ func (o tick) shift(share *[coolClasses]float64, dt float64) {
 		e := n * share[k]
 		z2 += (float64(x) - e) * (float64(x) - e) / (e + 1)
 	}
+	if x := z2/surprising - 1; x > 0 {
+		o.changed = max(o.changed, x/(1+x)) // ports are held for another time, as if lifetimes had changed
+	}
 	m := max(2, 60/(1+z2*z2/16))
 	for k := range share {
 		share[k] = (float64(o.endedLately[k]) + m*share[k]) / (n + m)

@@ -51,7 +51,7 @@ func (s *Account) borrow() {
 	}
 	s.hours.shrink(&agent, &s.parent)
 	c := &s.f.work.curve
-	c.h = s.parent
+	c.h, c.late = s.parent, &s.times.late
 	c.fit()
 	s.times.spreadBy(c)
 }
@@ -130,6 +130,7 @@ func (o tick) refit(w *workspace, dt float64) {
 		o.speeds[minute].hasten(h)
 		o.speeds[fast].hasten(h)
 	}
+	w.curve.late = &o.times.late
 	w.curve.fit()
 	o.times.spreadBy(&w.curve)
 

@@ -43,7 +43,7 @@ func (m *memory) resume(o *Outlook, now int64) {
 		came.add(t, uint32(due))
 		due -= math.Floor(due)
 	}
-	o.came = came
+	o.came, o.resumed = came, now
 	o.rate = m.before.rate
 	before := m.before
 	o.before = &before

@@ -89,9 +89,13 @@ type account struct {
 	closed                       [collector.NumReasons]uint64
 	lifetimes, holdTimes         histogram
 	unanswered, refused, noPorts uint64
-	owners                       ownerTotals
-	fold                         *fold
-	forecast                     *forecast.Account
+	// inUse is how many local ports the flows of namespace inUseOf hold towards all destinations together, as its last
+	// dump showed; 0 where ports are not local.
+	inUse    int
+	inUseOf  uint64
+	owners   ownerTotals
+	fold     *fold
+	forecast *forecast.Account
 }
 
 // fold counts port spaces that are not tracked. Each belongs to a cell by its hash: the held ports of a cell are an

@@ -68,3 +68,61 @@ func TestChangesDuringADumpAreNoMismatch(t *testing.T) {
 		t.Errorf("exact %v, %d mismatches, want true, 0", n.Exact, n.Mismatches)
 	}
 }
+
+// Where the kernel announces new flows, one that only a dump shows makes the ledger inexact, if no event of it comes
+// soon after. What nobody announced may have been there before.
+func TestUnannouncedFlows(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name       string
+		announced  bool // the kernel announces new flows
+		event      bool // of the flow that the second dump shows
+		mismatches uint64
+	}{
+		{"polled", false, false, 0},
+		{"announced just after", true, true, 0},
+		{"not announced", true, false, 1},
+	} {
+		s := newScript(t, Config{Budgets: []*budget.Budget{azure()}})
+		s.dump(1, polled(flowTo(1, store), 1))
+		later := polled(flowTo(2, store), 5)
+		s.event(collector.Begin, 5, collector.Flow{})
+		s.event(collector.Seen, 5.1, polled(flowTo(1, store), 1))
+		s.event(collector.Seen, 5.1, later)
+		s.Apply(&collector.Event{Kind: collector.End, Announced: tt.announced, At: at(5.5), Netns: 1})
+		if tt.event {
+			s.open(5.6, later)
+		}
+		for _, seconds := range []float64{6, 9} {
+			n := s.Snapshot(at(seconds)).Netns[0]
+			if want := tt.mismatches * uint64(seconds/9); n.Mismatches != want || n.Exact != (want == 0) {
+				t.Errorf("%s, at %v s: exact %v, %d mismatches, want %d", tt.name, seconds, n.Exact, n.Mismatches, want)
+			}
+		}
+		s.dump(10, polled(flowTo(1, store), 1), later)
+		if n := s.Snapshot(at(11)).Netns[0]; !n.Exact {
+			t.Errorf("%s: not exact after the next dump", tt.name)
+		}
+		s.want(11, 2, 0)
+	}
+}
+
+// A gap makes the ledger inexact until a dump that began after it is complete.
+func TestGap(t *testing.T) {
+	t.Parallel()
+	s := newScript(t, Config{Budgets: []*budget.Budget{azure()}})
+	look := func(seconds float64, exact bool) {
+		t.Helper()
+		if n := s.Snapshot(at(seconds)).Netns[0]; n.Exact != exact || n.EventsLost != 0 {
+			t.Errorf("at %v s: exact %v, %d events lost, want %v, none", seconds, n.Exact, n.EventsLost, exact)
+		}
+	}
+	s.dump(1)
+	look(2, true)
+	s.event(collector.Begin, 3, collector.Flow{})
+	s.event(collector.Gap, 3.1, collector.Flow{})
+	s.event(collector.End, 3.2, collector.Flow{})
+	look(4, false)
+	s.dump(5)
+	look(6, true)
+}

@@ -21,8 +21,8 @@ type sighting struct {
 	*lookup
 	event *collector.Event
 	netns *netns
-	// known: the ledger has the flow as live.
-	known bool
+	// known: the ledger has the flow as live. counted: the agent before counted its open.
+	known, counted bool
 }
 
 // take applies event e of a flow in namespace n; k is its lookup.
@@ -37,6 +37,9 @@ func (in *intake) take(n *netns, e *collector.Event, k *lookup) {
 		return
 	}
 	s := sighting{lookup: k, event: e, netns: n}
+	if !(zoned{in}).admit(&s) {
+		return
+	}
 	i := k.entry
 	if i == 0 || in.flows.table.at(i).key != k.key {
 		i = in.flows.table.find(k.key)
@@ -47,12 +50,12 @@ func (in *intake) take(n *netns, e *collector.Event, k *lookup) {
 	case i == 0 && e.Kind == collector.Closed, i == 0 && f.State == collector.Done:
 		in.addEnded(&s)
 	case i == 0 && e.Kind == collector.Seen:
-		n.noteShown(in.flows.table.at(in.add(&s)), f.State)
+		n.noteShown(in.flows.table.at(in.add(&s)), f)
 	case i == 0:
 		in.add(&s)
 	case e.Kind == collector.Seen:
 		in.seen(&s, i)
-		n.noteShown(in.flows.table.at(i), f.State)
+		n.noteShown(in.flows.table.at(i), f)
 	case e.Kind == collector.Opened:
 		in.opened(&s, i)
 	default:
@@ -67,7 +70,9 @@ func (in *intake) openedAt(s *sighting) collector.Interval {
 	if s.event.Flow.PickedUp { // it opened before conntrack met it
 		return collector.Interval{To: cmp.Or(s.event.Flow.Opened.To, s.event.At)}
 	}
-	if listed != 0 && !in.matcher.tookSince(listed, &s.event.Flow, s.lookup) {
+	if h := s.netns.handed; h != nil && !s.counted {
+		listed = h.complete
+	} else if listed != 0 && !in.matcher.tookSince(listed, &s.event.Flow, s.lookup) {
 		listed = 0
 	}
 	return openedAt(s.event, listed)
@@ -79,6 +84,7 @@ func (in *intake) add(s *sighting) (i uint32) {
 	f := in.flows.table.at(i)
 	f.setProtocol(s.event.Flow.Protocol)
 	f.dump = s.netns.dump
+	s.counted = in.countedBefore(s) != nil
 	in.start(s, f, in.openedAt(s), false)
 	in.refresh(s, i, f)
 	return i
@@ -90,8 +96,14 @@ func (in *intake) addEnded(s *sighting) {
 	f := in.flows.table.at(i)
 	f.setProtocol(s.event.Flow.Protocol)
 	f.dump = s.netns.dump
+	was := in.countedBefore(s)
+	s.counted = was != nil
 	opened := in.openedAt(s)
 	ended := s.netns.endedAt(s.event, opened)
+	if s.counted && was.ended { // so is its end
+		ended.To = min(ended.To, s.netns.handed.complete-1)
+		ended.From = min(ended.From, ended.To)
+	}
 	opened.To = min(opened.To, ended.To)
 	opened.From = min(opened.From, opened.To)
 	in.start(s, f, opened, false)
@@ -102,6 +114,9 @@ func (in *intake) addEnded(s *sighting) {
 func (in *intake) start(s *sighting, f *flow, opened collector.Interval, resumed bool) {
 	e := s.event
 	f.phase, f.flags, f.reason = phaseLive, f.flags&(flagShown|flagUDP), collector.ReasonUnknown
+	if !resumed {
+		s.found(in.matcher, f)
+	}
 	f.id, f.moment = e.Flow.ID, 0
 	f.setOpened(opened)
 	in.heard(s, f)
@@ -131,7 +146,7 @@ func (in *intake) start(s *sighting, f *flow, opened collector.Interval, resumed
 	a, t := in.spaces.accountOf(f), in.spaces.tallyOf(f)
 	if resumed && e.Flow.PickedUp {
 		f.flags |= flagPickedUp
-	} else if opened.From != 0 && opened.To >= in.clock.start {
+	} else if opened.From != 0 && opened.To >= s.netns.since(in.clock) && !s.counted {
 		a.opened++
 		t.opened++
 		a.rate.add(in.clock.now)
@@ -235,6 +250,9 @@ func (in *intake) refresh(s *sighting, i uint32, f *flow) {
 func (in *intake) opened(s *sighting, i uint32) {
 	f := in.flows.table.at(i)
 	e := &s.event.Flow
+	if e.ID == f.id {
+		s.netns.check.announced(f)
+	}
 	switch {
 	case e.ID != 0 && e.ID == f.before && e.ID != f.id && f.flags&flagEndSeen == 0:
 		return
@@ -353,7 +371,7 @@ func (in *intake) endBy(s *sighting, i uint32, f *flow, ended collector.Interval
 			f.dump = s.netns.dump
 		}
 	}
-	if ended.To >= in.clock.start {
+	if ended.To >= s.netns.since(in.clock) {
 		// An RST that is the only answer which conntrack saw, to a flow that it met in its middle, refuses nothing.
 		refused := e.Flow.Refused && (!s.known || f.flags&(flagOpening|flagUnconfirmed) != 0)
 		in.flows.failed(f, e.Flow.Reason, refused)

@@ -54,7 +54,7 @@ func (fl *flows) failed(f *flow, reason collector.Reason, refused bool) {
 func (fl *flows) end(n *netns, i uint32, f *flow, ended collector.Interval, reason collector.Reason) {
 	release := fl.release(f, ended.To, reason)
 	fl.countOwed(f)
-	if ended.To >= fl.clock.start && f.flags&flagPickedUp == 0 {
+	if ended.To >= n.since(fl.clock) && f.flags&flagPickedUp == 0 {
 		fl.spaces.accountOf(f).closed[reason]++
 	}
 	fl.coolDown(f, ended, release, reason)
@@ -176,28 +176,30 @@ func (fl *flows) drop(n *netns, i uint32, f *flow) {
 	fl.remove(n, i)
 }
 
-// endDump completes a dump of namespace n: flows that it did not show have ended.
-func (fl *flows) endDump(n *netns, at collector.Time) {
+// endDump completes a dump of namespace n: flows that it did not show have ended. announced is as in the event.
+func (fl *flows) endDump(n *netns, at collector.Time, announced bool) {
 	if !n.dumping {
 		return
 	}
 	n.dumping = false
-	// flows that the dump showed live, and that live here or have ended for a reason that the dump did not know
-	agreed := 0
+	announced = announced && n.lossAt == 0
 	fl.each(n, func(i uint32, f *flow) {
 		fl.countOwed(f)
 		shown := f.flags&flagShown != 0
 		f.flags &^= flagShown
+		if !announced {
+			f.flags &^= flagFound
+		}
 		switch {
 		case f.dump != n.dump:
 			fl.unseen(n, i, f, at)
 		case shown && (f.phase == phaseLive || f.flags&(flagEndSeen|flagTimedOut) != 0):
-			agreed++
+			n.check.agreed++
 		case shown:
 			fl.drop(n, i, f) // the next dump brings it in anew
 		}
 	})
-	differ := n.differ(agreed)
+	fl.settleHandover(n)
 	if n.complete != 0 {
 		n.interval = min(n.begin.Sub(n.complete), maxInterval)
 	}
@@ -209,9 +211,9 @@ func (fl *flows) endDump(n *netns, at collector.Time) {
 		}
 		n.exact, n.lossAt = true, 0
 	}
-	if differ > 0 {
+	n.passes.forget(n.dump)
+	if n.check.end(at, announced) {
 		n.exact = false
-		n.mismatches += uint64(differ)
 	}
 }
 

@@ -9,9 +9,11 @@ import (
 // namespaces are the network namespaces that sources read.
 type namespaces struct {
 	byInode map[uint64]*netns
-	list    []*netns       // by number, nil where free
-	last    *netns         // that an event was of
-	swept   collector.Time // when vanished namespaces were last looked for
+	list    []*netns // by number, nil where free
+	last    *netns   // that an event was of
+	// handed has what the agent before knew, by inode, until the namespace is met.
+	handed map[uint64]*handed
+	swept  collector.Time // when vanished namespaces were last looked for
 }
 
 // netns is what the ledger knows of one network namespace.
@@ -33,18 +35,17 @@ type netns struct {
 	// listed equals complete, but is 0 if the table may lack flows of that dump.
 	listed collector.Time
 
-	exact, repairs bool // repairs: the dump in progress began after the last overrun
+	exact, repairs bool // repairs: the dump in progress began after the last overrun or gap
 	lost, resyncs  uint64
-	// shown counts the flows that the dump in progress showed live, unchecked says that budgets changed meanwhile, and
-	// mismatches counts flows that a dump showed live and the ledger did not know as live.
-	shown      int
-	unchecked  bool
-	mismatches uint64
-	lossAt     collector.Time // of the first overrun that no dump repaired, 0 if none
-	lastOpen   collector.Time // of the last event of a new flow
+	check          check
+	passes         passes
+	lossAt         collector.Time // of the first overrun or gap that no dump repaired, 0 if none
+	lastOpen       collector.Time // of the last event of a new flow
 	// other counts flows of other protocols: those of the last complete dump and those opened since. otherNow counts
 	// those of the dump in progress.
 	other, otherNow uint64
+	// handed is what the agent before knew, until the first complete dump.
+	handed *handed
 }
 
 const (
@@ -76,7 +77,8 @@ func (ns *namespaces) of(inode uint64) *netns {
 		if number == len(ns.list) {
 			ns.list = append(ns.list, nil)
 		}
-		n = &netns{inode: inode, flows: flowSet{owner: uint32(number)}}
+		n = &netns{inode: inode, flows: flowSet{owner: uint32(number)}, handed: ns.handed[inode]}
+		delete(ns.handed, inode)
 		ns.list[number], ns.byInode[inode] = n, n
 	}
 	ns.last = n
@@ -112,34 +114,24 @@ func (n *netns) beginDump(at collector.Time) {
 		n.dump = 1
 	}
 	n.dumping, n.begin, n.repairs = true, at, true
-	n.shown, n.unchecked = 0, false
 	n.otherNow = 0
+	n.check.begin()
 }
 
-// noteShown counts that the dump in progress showed f, in that state. A dump may show an entry twice.
-func (n *netns) noteShown(f *flow, s collector.State) {
-	switch live := s != collector.Done; {
-	case !n.dumping:
-	case live && f.flags&flagShown == 0:
-		f.flags |= flagShown
-		n.shown++
-	case !live && f.flags&flagShown != 0:
-		f.flags &^= flagShown
-		n.shown--
+// noteShown takes in that the dump in progress shows the flow of f as e, which the ledger has taken in.
+func (n *netns) noteShown(f *flow, e *collector.Flow) {
+	if n.dumping {
+		n.check.note(f, e)
 	}
-}
-
-// differ compares the flows that the dump showed live with those of them that the ledger agrees on, and returns how
-// many are missing. It is the ledger's check of itself: no fault that makes it lose flows stays unseen.
-func (n *netns) differ(agreed int) int {
-	if n.unchecked {
-		return 0
-	}
-	return max(0, n.shown-agreed)
 }
 
 func (n *netns) overrun(at collector.Time) {
 	n.lost++
+	n.gap(at)
+}
+
+// gap takes in that flows may have opened and ended unseen.
+func (n *netns) gap(at collector.Time) {
 	if n.lossAt == 0 {
 		n.lossAt = at
 	}

@@ -16,6 +16,9 @@ const (
 	// renews the entry's timeout. Another connection over the tuple takes longer to open and to end (tcp_tw_reuse
 	// waits a second).
 	endSlack = time.Second
+	// resetSlack is how much later an RST may come to a flow that ended by FIN: the other side answers what reaches its
+	// closed socket. One that comes later is of a connection that opened over the tuple and was reset.
+	resetSlack = 5 * time.Second
 )
 
 // another reports whether the flow of s, which a dump shows under the id of f, is one that opened later.
@@ -34,10 +37,20 @@ func (in *intake) another(s *sighting, f *flow) bool {
 	case f.flags&(flagTimedOut|flagSwept) != 0: // the kernel did not say that it ended
 		return false
 	case e.State == collector.Done:
-		return e.Reason == f.reason && (f.reason == collector.FIN || f.reason == collector.RST) &&
-			e.Ended.From > in.endOf(s, f).Add(endSlack)
+		return endedAgain(f.reason, e.Reason, e.Ended.From.Sub(in.endOf(s, f)))
 	}
 	return true
+}
+
+// endedAgain reports whether an end by reason now, so much later than one by reason before, is of a later connection.
+func endedAgain(before, now collector.Reason, later time.Duration) bool {
+	switch {
+	case before == collector.FIN && now == collector.RST:
+		return later > resetSlack
+	case before == collector.RST && now == collector.FIN: // conntrack does not go from CLOSE to TIME_WAIT
+		return later > -ageSlack
+	}
+	return before == now && (before == collector.FIN || before == collector.RST) && later > endSlack
 }
 
 // endOf is when ended f ended, at the latest.

@@ -48,6 +48,18 @@ func TestSameIDAgain(t *testing.T) {
 			s.dump(10, done(f, collector.FIN, 9))
 			s.dump(14, done(f, collector.FIN, 13))
 		}, 0, 1, 2, map[collector.Reason]uint64{collector.FIN: 2}},
+		{"TIME_WAIT, then one that opened and was reset", func(s script, f collector.Flow) {
+			s.dump(6, done(f, collector.FIN, 5.5))
+			s.dump(15.9, done(f, collector.RST, 15.5))
+		}, 0, 1, 2, map[collector.Reason]uint64{collector.FIN: 1, collector.RST: 1}},
+		{"TIME_WAIT, then an RST that is late", func(s script, f collector.Flow) {
+			s.dump(10, done(f, collector.FIN, 9))
+			s.dump(13, done(f, collector.RST, 12))
+		}, 0, 1, 1, fin},
+		{"CLOSE, then one that opened and ended by FIN", func(s script, f collector.Flow) {
+			s.dump(10, done(f, collector.RST, 9))
+			s.dump(12, done(f, collector.FIN, 11))
+		}, 0, 1, 2, map[collector.Reason]uint64{collector.RST: 1, collector.FIN: 1}},
 		{"TIME_WAIT renewed by a FIN sent again", func(s script, f collector.Flow) {
 			s.dump(10, done(f, collector.FIN, 9))
 			s.dump(12, done(f, collector.FIN, 10.2))

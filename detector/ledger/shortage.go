@@ -2,6 +2,7 @@ package ledger
 
 import (
 	"fmt"
+	"net/netip"
 	"time"
 
 	"github.com/snatwatch/snatwatch/collector"
@@ -16,6 +17,13 @@ type shortage struct {
 	matcher *matcher
 	spaces  *spaces
 	waiting map[shortOf]*shortOpens
+	// nowhere is by account the last address that an open found no port towards, though none was held there.
+	nowhere map[uint32]nowhere
+}
+
+type nowhere struct {
+	to netip.Addr
+	at collector.Time
 }
 
 // shortOf is where opens found no port: a socket that failed has lost the destination's port.
@@ -30,6 +38,7 @@ type shortOpens struct {
 	netns *netns
 	opens uint64
 	at    collector.Time // of the first
+	to    netip.Addr
 }
 
 const (
@@ -59,7 +68,9 @@ func (sh *shortage) note(n *netns, e *collector.Event) {
 		case len(sh.waiting) >= waitingMax:
 			sh.spaces.accounts[a].noPorts++
 		default:
-			sh.waiting[k] = &shortOpens{netns: n, opens: 1, at: sh.clock.now}
+			sh.waiting[k] = &shortOpens{
+				netns: n, opens: 1, at: sh.clock.now, to: e.Flow.Destination.Addr(),
+			}
 		}
 		return
 	}
@@ -96,6 +107,7 @@ func (sh *shortage) settle() {
 		delete(sh.waiting, k)
 		if p == 0 {
 			sh.spaces.accounts[k.account].noPorts += w.opens
+			sh.nowhere[k.account] = nowhere{w.to, sh.clock.now}
 			continue
 		}
 		s := &sh.spaces.list[p]
@@ -148,12 +160,52 @@ func (sh *shortage) contradiction(i uint32) (bool, string) {
 			found = s
 		}
 	}
-	if found == nil {
+	var to string
+	full := 0
+	switch none, there := sh.nowhere[2*i]; {
+	case found != nil:
+		to, full = found.destination.String(), int(found.full)
+	case there && sh.clock.now.Sub(none.at) <= fullHold:
+		to = none.to.String()
+	default:
 		return false, ""
 	}
-	return true, fmt.Sprintf("connect found no port towards %s with %d of %d held: a socket that is bound before it "+
+	all := ""
+	if a := sh.spaces.accounts[2*i]; a.inUse > 0 {
+		all = fmt.Sprintf(", and %d in use towards all destinations together", min(a.inUse, ports))
+	}
+	return true, fmt.Sprintf("connect found no port towards %s with %d of %d held%s: a socket that is bound before it "+
 		"connects takes its "+
 		"port from every destination unless it sets IP_BIND_ADDRESS_NO_PORT, and IP_LOCAL_PORT_RANGE narrows "+
 		"a socket's range; "+
-		"no list of sockets tells which sockets those are", found.destination, found.full, ports)
+		"no list of sockets tells which sockets those are", to, full, ports, all)
+}
+
+// countPorts counts the local ports that the flows of n hold towards all destinations together, at the end of a dump:
+// a socket that is bound before it connects needs one that none of them has.
+func (sh *shortage) countPorts(fl *flows, n *netns) {
+	if !sh.matcher.local {
+		return
+	}
+	ports := map[*account]map[uint16]struct{}{}
+	for i, b := range sh.matcher.budgets {
+		if a := sh.spaces.accounts[2*i]; b.Local && (a.inUseOf == n.inode || a.inUseOf == 0) {
+			a.inUse = 0
+		}
+	}
+	fl.each(n, func(_ uint32, f *flow) {
+		if f.place == 0 || f.port == 0 || f.protocol() != collector.TCP {
+			return
+		}
+		a := sh.spaces.accountOf(f)
+		if ports[a] == nil {
+			ports[a] = map[uint16]struct{}{}
+		}
+		ports[a][f.port] = struct{}{}
+	})
+	for a, set := range ports {
+		if len(set) > a.inUse {
+			a.inUse, a.inUseOf = len(set), n.inode
+		}
+	}
 }

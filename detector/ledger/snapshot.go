@@ -20,7 +20,7 @@ func (l *Ledger) Snapshot(now collector.Time) *detector.Snapshot {
 			continue
 		}
 		s.Netns = append(s.Netns, detector.NetnsSnapshot{
-			Netns: n.inode, Exact: n.exact, EventsLost: n.lost, Resyncs: n.resyncs, Mismatches: n.mismatches,
+			Netns: n.inode, Exact: n.exact, EventsLost: n.lost, Resyncs: n.resyncs, Mismatches: n.check.mismatches,
 			Flows: n.flows.count, OtherProtocols: n.other,
 		})
 	}
@@ -74,6 +74,7 @@ func (l *Ledger) accountSnapshot(number uint32) detector.AccountSnapshot {
 		Held: a.held(), Live: a.live, Cooling: a.cooling, Opening: a.opening, Stalled: a.stalled,
 		Opened: a.opened, Closed: a.closed,
 		Lifetime: a.lifetimes.snapshot(l.bounds), Hold: a.holdTimes.snapshot(l.bounds),
+		PortsInUse: a.inUse,
 		Unanswered: a.unanswered, Refused: a.refused, NoPorts: a.noPorts,
 	}
 	p.Other = a.snapshot(l.clock.now)

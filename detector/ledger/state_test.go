@@ -67,8 +67,10 @@ func TestRestoredLedgerForecasts(t *testing.T) {
 		return l.Snapshot(at(1276)).Budgets[0].Protocols[0].Spaces[0].Forecast
 	}
 	restored, fresh := forecast(taught(t).AppendState(nil)), forecast(nil)
-	if restored.Variance[0] >= fresh.Variance[0] || restored.Mean[0] == fresh.Mean[0] {
-		t.Errorf("a minute ahead %+v restored, %+v fresh: want a surer forecast", restored, fresh)
+	// A port is held for 20 s, and for 15 s more, at an open a second.
+	const want = 35
+	if math.Abs(restored.Mean[0]-want) >= math.Abs(fresh.Mean[0]-want) {
+		t.Errorf("a minute ahead %+v restored, %+v fresh: want a better forecast of %d ports", restored, fresh, want)
 	}
 }
 
@@ -114,9 +116,45 @@ func TestDamagedStateIsRefused(t *testing.T) {
 	}
 }
 
+// A state that a ledger wrote, with some of its bytes written over and the checksum made anew, so that every field of
+// the decoder is met: an error and nothing of it taken in, or forecasts that a metric may show. edits is a list of
+// places: three bytes say where, one how many bytes follow.
 func FuzzRestore(f *testing.F) {
-	f.Add(taught(f).AppendState(nil))
+	state := taught(f).AppendState(nil)
+	body := state[:len(state)-4]
+	f.Add([]byte{})
+	for at := len(stateMagicText); at < len(body); at += len(body) / 40 {
+		for _, number := range []string{"\xff\xff\xff\xff\xff\xff\xff\xff", "\x00\x00\x00\x00\x00\x00\x00\x00", "\x00\x00\xc0\x7f", "\xff\xff\x7f\x58"} {
+			f.Add(append([]byte{byte(at), byte(at >> 8), byte(at >> 16), byte(len(number))}, number...))
+		}
+	}
+	f.Fuzz(func(t *testing.T, edits []byte) {
+		edited := bytes.Clone(body)
+		for len(edits) > 4 {
+			at := int(edits[0]) | int(edits[1])<<8 | int(edits[2])<<16
+			n := min(int(edits[3]), len(edits)-4)
+			copy(edited[at%len(edited):], edits[4:4+n])
+			edits = edits[4+n:]
+		}
+		l := New(Config{Budgets: []*budget.Budget{coolingBudget(100, 15*time.Second)}, Start: at(1260)})
+		before := l.AppendState(nil)
+		if err := l.Restore(sealed(edited), at(1260)); err != nil && !bytes.Equal(l.AppendState(nil), before) {
+			t.Error("an error, and something was taken in")
+		}
+		empty(l, 1260)
+		feedFlows(l, 1260, 15)
+		finite(t, l)
+		again := New(Config{Budgets: []*budget.Budget{coolingBudget(100, 15*time.Second)}, Start: at(1276)})
+		if err := again.Restore(l.AppendState(nil), at(1276)); err != nil {
+			t.Errorf("what it wrote itself: %v", err)
+		}
+	})
+}
+
+// Any bytes at all: an error or a state, and no harm.
+func FuzzRestoreBytes(f *testing.F) {
 	f.Add([]byte(stateMagicText))
+	f.Add(append([]byte(stateMagicText), taught(f).AppendState(nil)[len(stateMagicText):100]...))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		for _, state := range [][]byte{b, sealed(bytes.Clone(b))} {
 			l := New(Config{Budgets: []*budget.Budget{coolingBudget(100, 15*time.Second)}, Start: at(0)})
@@ -124,9 +162,6 @@ func FuzzRestore(f *testing.F) {
 			if err := l.Restore(state, at(0)); err != nil && !bytes.Equal(l.AppendState(nil), before) {
 				t.Error("an error, and something was taken in")
 			}
-			empty(l, 0)
-			feedFlows(l, 0, 30)
-			finite(t, l)
 		}
 	})
 }

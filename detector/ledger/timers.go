@@ -2,6 +2,7 @@ package ledger
 
 import (
 	"math"
+	"time"
 
 	"github.com/snatwatch/snatwatch/collector"
 )
@@ -56,8 +57,8 @@ func (fl *flows) flowExpired(i, due uint32) {
 		fl.linger(n, i, f)
 		return
 	}
-	// Still shown by the last dump, and dumps go on: it stays.
-	if n.ended != 0 && f.dump == n.dump && fl.clock.now.Sub(n.ended) < maxInterval+lingerFor {
+	// Dumps go on: the second that does not show it removes it. The kernel may say so long after the flow has ended.
+	if n.ended != 0 && fl.clock.now.Sub(n.ended) < maxInterval+lingerFor {
 		fl.setTimer(i, f, fl.clock.now.Add(lingerFor))
 		return
 	}
@@ -92,5 +93,139 @@ func (fl *flows) chunkExpired(c, due uint32) {
 	}
 	if next != math.MaxInt64 {
 		fl.alarm(c, next)
+	}
+}
+
+// wheelTick is the resolution of timers. A port is released at most this much late,
+// never early.
+const wheelTick = 100 * time.Millisecond
+
+// The wheel has four levels: 256 slots of a tick, then three of 64 slots, each as long as
+// the whole level below. A timer beyond the last waits there and is put in again.
+const (
+	lowBits   = 8
+	highBits  = 6
+	levels    = 4
+	lowSlots  = 1 << lowBits
+	highSlots = 1 << highBits
+	wheelSpan = 1 << (lowBits + 3*highBits) // 77 days of ticks
+)
+
+// timer belongs to the entry or chunk of number of, and expires in tick due.
+type timer struct{ of, due uint32 }
+
+// timerList is up to 126 timers of one slot, 1 KB.
+type timerList struct {
+	next   *timerList
+	count  int
+	timers [126]timer
+}
+
+// wheel holds timers in lists by slot, next to each other: no entry is touched until its timer expires, and then many
+// are at once. A timer cannot be taken back: its owner lets it expire and sees by its due that it is stale.
+type wheel struct {
+	base  collector.Time // of tick 0
+	now   uint32         // the tick that was last expired
+	count int
+	slots [lowSlots + (levels-1)*highSlots]*timerList
+	spare *timerList
+}
+
+// tickAt is the first tick not before t that can still expire; never 0.
+func (w *wheel) tickAt(t collector.Time) uint32 {
+	if t <= w.base {
+		return w.now + 1
+	}
+	return max(uint32((int64(t-w.base)+int64(wheelTick)-1)/int64(wheelTick)), w.now+1)
+}
+
+// set makes a timer that expires in tick due, which tickAt gave.
+func (w *wheel) set(of, due uint32) {
+	w.put(timer{of, due})
+	w.count++
+}
+
+func (w *wheel) put(t timer) {
+	s := w.slot(t.due)
+	l := w.slots[s]
+	if l == nil || l.count == len(l.timers) {
+		if w.spare == nil {
+			w.spare = &timerList{}
+		}
+		l, w.spare = w.spare, w.spare.next
+		l.next, l.count = w.slots[s], 0
+		w.slots[s] = l
+	}
+	l.timers[l.count] = t
+	l.count++
+}
+
+// slot returns the slot in which a timer of tick at waits.
+func (w *wheel) slot(at uint32) uint32 {
+	ahead := at - w.now
+	if ahead >= wheelSpan {
+		at = w.now + wheelSpan - 1
+		ahead = wheelSpan - 1
+	}
+	switch {
+	case ahead < lowSlots:
+		return at & (lowSlots - 1)
+	case ahead < lowSlots<<highBits:
+		return lowSlots + at>>lowBits&(highSlots-1)
+	case ahead < lowSlots<<(2*highBits):
+		return lowSlots + highSlots + at>>(lowBits+highBits)&(highSlots-1)
+	}
+	return lowSlots + 2*highSlots + at>>(lowBits+2*highBits)&(highSlots-1)
+}
+
+// advance expires all timers due by now, tick by tick and some at a time. expire may set timers.
+func (w *wheel) advance(now collector.Time, expire func([]timer)) {
+	if now < w.base {
+		return
+	}
+	for end := uint32(int64(now-w.base) / int64(wheelTick)); w.now < end; {
+		if w.count == 0 {
+			w.now = end
+			return
+		}
+		w.now++
+		if w.now&(lowSlots-1) == 0 {
+			w.cascade()
+		}
+		w.empty(w.now&(lowSlots-1), func(t []timer) {
+			w.count -= len(t)
+			expire(t)
+		})
+	}
+}
+
+// empty takes the timers out of slot s.
+func (w *wheel) empty(s uint32, do func([]timer)) {
+	l := w.slots[s]
+	w.slots[s] = nil
+	for l != nil {
+		do(l.timers[:l.count])
+		next := l.next
+		l.next, w.spare = w.spare, l
+		l = next
+	}
+}
+
+// next returns when the next tick begins.
+func (w *wheel) next() collector.Time { return w.base.Add(time.Duration(w.now+1) * wheelTick) }
+
+// cascade moves the timers of the next slot of each level that comes round one level down.
+func (w *wheel) cascade() {
+	t := w.now >> lowBits
+	for level := range uint32(levels - 1) {
+		w.empty(lowSlots+level*highSlots+t&(highSlots-1), func(list []timer) {
+			for _, t := range list {
+				w.put(t)
+			}
+		})
+		if t&(highSlots-1) != 0 {
+			return
+		}
+		t >>= highBits
 	}
 }

@@ -76,10 +76,15 @@ type emitter struct {
 // gauge leaves out what is not a finite number: an absent series is honest, NaN
 // spoils every sum that it is in. Only times to exhaustion may be +Inf.
 func (e emitter) gauge(n Name, v float64, labels ...string) {
-	if math.IsNaN(v) || math.IsInf(v, -1) || math.IsInf(v, 1) && n != TimeToExhaustion && n != SoonestExhaustion {
+	if math.IsNaN(v) || math.IsInf(v, -1) || math.IsInf(v, 1) && !mayBeNever(n) {
 		return
 	}
 	e.ch <- prometheus.MustNewConstMetric(e.descs[n], prometheus.GaugeValue, v, labels...)
+}
+
+// mayBeNever reports whether n is a time to something that may never come.
+func mayBeNever(n Name) bool {
+	return n == TimeToExhaustion || n == SoonestExhaustion || n == ConntrackTimeToFull
 }
 
 func (e emitter) flag(n Name, on bool, labels ...string) {
@@ -111,6 +116,11 @@ func (e emitter) agent(v *View) {
 			e.gauge(DumpSeconds, s.Dump.Seconds(), s.netns, s.Name)
 		}
 	}
+	for _, a := range v.Allowances {
+		if e.count(AllowanceExceeded, a.Exceeded, a.Interface); a.Known {
+			e.gauge(AllowanceAvailable, float64(a.Available), a.Interface)
+		}
+	}
 	for _, k := range v.Kernel {
 		netns := v.netns(k.Netns)
 		if k.Counted {
@@ -122,6 +132,9 @@ func (e emitter) agent(v *View) {
 		e.gauge(ConntrackEntries, float64(k.Entries), netns)
 		if k.EntriesMax > 0 {
 			e.gauge(ConntrackEntriesLimit, float64(k.EntriesMax), netns)
+		}
+		if k.Forecast {
+			e.gauge(ConntrackTimeToFull, k.SecondsToFull, netns)
 		}
 	}
 }

@@ -102,9 +102,10 @@ func whole() *metrics.View {
 			{Netns: pod, Name: "sockets", DecodeErrors: 1, Dump: 2 * time.Millisecond},
 			{Netns: pod + 1, Name: "sockets", DecodeErrors: 2, Dump: time.Millisecond},
 		},
+		Allowances: []metrics.Allowance{{Interface: "eth0", Available: 136_812, Exceeded: 7, Known: true}},
 		Kernel: []metrics.Kernel{{
 			Counters:   collector.Counters{Netns: host, Entries: 1300, Found: 8000, InsertFailed: 40, Drop: 1, EarlyDrop: 2},
-			EntriesMax: 262144, Counted: true,
+			EntriesMax: 262144, Counted: true, SecondsToFull: math.Inf(1), Forecast: true,
 		}},
 		Causes:    every(metrics.CauseUnanswered, metrics.CauseRefused, metrics.CausePorts),
 		Stalled:   true,
@@ -218,6 +219,12 @@ func TestWhatIsNotKnownIsAbsent(t *testing.T) {
 			change:  func(v *metrics.View) { v.Causes, v.Stalled = metrics.Causes{}, false },
 			absent:  []metrics.Name{metrics.OpenFailures, metrics.OpeningStalled, metrics.StalledAtCeiling},
 			present: []metrics.Name{metrics.FlowsOpened},
+		},
+		{
+			name:    "a driver that does not tell what is available",
+			change:  func(v *metrics.View) { v.Allowances[0].Known = false },
+			absent:  []metrics.Name{metrics.AllowanceAvailable},
+			present: []metrics.Name{metrics.AllowanceExceeded},
 		},
 		{
 			name:    "kernel statistics not readable",

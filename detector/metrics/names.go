@@ -71,6 +71,10 @@ const (
 	ConntrackFound        Name = "snat_conntrack_found_total"
 	ConntrackEntries      Name = "snat_conntrack_entries"
 	ConntrackEntriesLimit Name = "snat_conntrack_entries_limit"
+	ConntrackTimeToFull   Name = "snat_conntrack_time_to_full_seconds"
+
+	AllowanceAvailable Name = "snat_conntrack_allowance_available"
+	AllowanceExceeded  Name = "snat_conntrack_allowance_exceeded_total"
 
 	SourceInfo        Name = "snat_source_info"
 	LedgerExact       Name = "snat_ledger_exact"
@@ -114,11 +118,12 @@ const (
 	LabelOwnerInner  Label = "owner_container" // of a pod, empty where unknown
 	LabelWorkload    Label = "workload"        // what made a pod: the name of a Deployment
 	LabelWorkKind    Label = "workload_kind"
-	LabelHorizon     Label = "horizon"  // 1m, 5m, 15m, 1h
-	LabelReason      Label = "reason"   // fin, rst, timeout, idle, evicted, unknown
-	LabelCause       Label = "cause"    // unanswered, refused, ports
-	LabelMeasure     Label = "measure"  // what would help: a few words of the agent's own
-	LabelNetns       Label = "netns"    // inode number of the network namespace
+	LabelHorizon     Label = "horizon" // 1m, 5m, 15m, 1h
+	LabelReason      Label = "reason"  // fin, rst, timeout, idle, evicted, unknown
+	LabelCause       Label = "cause"   // unanswered, refused, ports
+	LabelMeasure     Label = "measure" // what would help: a few words of the agent's own
+	LabelNetns       Label = "netns"   // inode number of the network namespace
+	LabelInterface   Label = "interface"
 	LabelSource      Label = "source"   // conntrack or sockets
 	LabelStrategy    Label = "strategy" // poll or events; empty for sockets
 	LabelState       Label = "state"    // read, not_read, shadowed

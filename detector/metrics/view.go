@@ -25,6 +25,8 @@ type View struct {
 	Sources []Source
 	// Kernel has the conntrack counters of outer namespaces, where conntrack is read.
 	Kernel []Kernel
+	// Allowances are EC2's own connection tracking of this instance, by interface; none on other machines.
+	Allowances []Allowance
 	// Causes are those whose sensor works; Stalled says so of OpeningStalled.
 	Causes  Causes
 	Stalled bool
@@ -80,9 +82,20 @@ type Kernel struct {
 	collector.Counters
 	// EntriesMax is net.netfilter.nf_conntrack_max, 0 where unknown.
 	EntriesMax int
+	// SecondsToFull is when Entries reach EntriesMax at the pace of the last minutes: 0 now, +Inf not within an hour. It
+	// holds if Forecast is set.
+	SecondsToFull float64
+	Forecast      bool
 	// Counted is false where the statistics could not be read; Entries may be
 	// known all the same.
 	Counted bool
+}
+
+// Allowance is EC2's own connection tracking of one interface. Known says that it tells how much is available.
+type Allowance struct {
+	Interface           string
+	Available, Exceeded uint64
+	Known               bool
 }
 
 // NATRules counts rules that change the source of flows: those that budgets are made of, those that are not

@@ -21,6 +21,7 @@ import (
 	"github.com/snatwatch/snatwatch/detector/metrics"
 	"github.com/snatwatch/snatwatch/internal/config"
 	"github.com/snatwatch/snatwatch/internal/kube"
+	"github.com/snatwatch/snatwatch/internal/record"
 	"github.com/snatwatch/snatwatch/internal/web"
 )
 
@@ -42,6 +43,8 @@ type Options struct {
 	Cluster func() (*kube.Client, error)
 	// Hangup delivers SIGHUP until stop is called.
 	Hangup func() (signals <-chan os.Signal, stop func())
+	// Record says where the flows are recorded that conntrack shows; nil: they are not.
+	Record *record.Options
 	// Lifecycle and Profiling add the routes that reload the config and that profile the agent.
 	Lifecycle, Profiling bool
 
@@ -68,7 +71,7 @@ func newAgent(ctx context.Context, o Options, c *config.Config, outer *netns.Han
 	if err := a.setup.configure(ctx, c); err != nil {
 		return nil, err
 	}
-	a.sensors = &sensors{base: b, setup: a.setup, chooseEvery: chooseEvery}
+	a.sensors = &sensors{base: b, setup: a.setup, chooseEvery: chooseEvery, record: o.Record}
 	a.counters, a.owners = &counters{base: b}, newOwners(b)
 	a.publisher = &publisher{
 		base: b, build: o.Build, setup: a.setup, sensors: a.sensors, counters: a.counters, owners: a.owners,

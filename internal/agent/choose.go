@@ -12,13 +12,15 @@ import (
 // evidence is what the choice between the sources depends on.
 type evidence struct {
 	limits collector.Limits
-	caps   netns.Capabilities
-	rules  int // NAT rules in the outer namespace
+	caps   netns.Capabilities // that count in the namespace
+	rules  int                // NAT rules in the outer namespace
 	// connections counts sockets of that namespace that an active conntrack would have an entry for, unknown those that
 	// it has no entry for. The agent samples some sockets, and only if there is no rule.
 	connections, unknown int
 	// hidden: /proc/sys does not show this namespace's settings, so they do not tell whether conntrack is loaded.
 	hidden bool
+	// foreign: the namespace belongs to a user namespace outside the agent's.
+	foreign bool
 	// broken says why conntrack does not work although it is loaded and permitted; empty while it may work.
 	broken string
 }
@@ -57,6 +59,10 @@ func choose(want config.Source, e evidence) (choice, error) {
 		}
 		return c, nil
 	}
+	missing, remedy := "missing CAP_NET_ADMIN", remedy
+	if e.foreign {
+		missing, remedy = "CAP_NET_ADMIN does not count here", netns.Foreign
+	}
 	switch {
 	case !loaded:
 		const text = "conntrack is not loaded in this namespace"
@@ -69,11 +75,11 @@ func choose(want config.Source, e evidence) (choice, error) {
 		}, nil
 	case !permitted:
 		if want == config.SourceConntrack {
-			return choice{}, fmt.Errorf("%w: source conntrack: missing CAP_NET_ADMIN: %s", errNoSource, remedy)
+			return choice{}, fmt.Errorf("%w: source conntrack: %s: %s", errNoSource, missing, remedy)
 		}
 		return choice{
 			source: config.SourceSockets, why: "conntrack takes CAP_NET_ADMIN",
-			notice: "missing CAP_NET_ADMIN: conntrack is not read, so flows that this machine forwards or " +
+			notice: missing + ": conntrack is not read, so flows that this machine forwards or " +
 				"translates for others, " +
 				"their VIPs and the kernel's drop counters are not seen; " + remedy,
 			unseen: remedy,
@@ -81,8 +87,8 @@ func choose(want config.Source, e evidence) (choice, error) {
 	case e.broken != "":
 		return choice{
 			source: config.SourceSockets, why: "conntrack does not work",
-			notice: fmt.Sprintf("conntrack does not work, so only sockets are seen: %s; %s", e.broken, remedy),
-			unseen: fmt.Sprintf("conntrack must work: %s; %s", e.broken, remedy),
+			notice: fmt.Sprintf("conntrack does not work, so only sockets are seen: %s; %s", e.broken, refused),
+			unseen: fmt.Sprintf("conntrack must work: %s; %s", e.broken, refused),
 		}, nil
 	case want == config.SourceConntrack:
 		return choice{source: config.SourceConntrack, why: "asked for"}, nil
@@ -112,6 +118,11 @@ func timesText(c choice, l collector.Limits) string {
 		"dumps, and guesses the lifetime of a " +
 		"shorter flow; net.netfilter.nf_conntrack_timestamp=1 makes both exact for flows that open after it is set"
 }
+
+// refused says what stands in the way of conntrack where CAP_NET_ADMIN does not, and what helps.
+const refused = "CAP_NET_ADMIN is there, so a sandbox, a security module or a user namespace that does not own this " +
+	"network namespace refuses it, or the kernel does not show its table: load nf_conntrack_netlink, or run the agent " +
+	"outside the sandbox (gVisor has no such table)"
 
 // remedy says how to grant CAP_NET_ADMIN.
 const remedy = "to give it: setcap cap_net_admin+ep on the binary, AmbientCapabilities=CAP_NET_ADMIN in " +

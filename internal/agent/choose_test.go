@@ -37,7 +37,7 @@ func TestChoose(t *testing.T) {
 		{"entries of before", config.SourceAuto, evidence{limits: busy, caps: all, connections: 7, unknown: 4}, config.SourceSockets, "no NAT rule, no entry of 4 of 7 connections", "", ""},
 		{"entries of most connections", config.SourceAuto, evidence{limits: busy, caps: all, connections: 8, unknown: 4}, config.SourceConntrack, "7 flows tracked", "", ""},
 		{"rules for connections to come", config.SourceAuto, evidence{limits: loaded, caps: all, rules: 2}, config.SourceConntrack, "2 NAT rules, 0 flows tracked", "", ""},
-		{"conntrack broken", config.SourceAuto, evidence{limits: busy, caps: all, rules: 2, broken: "no luck"}, config.SourceSockets, "conntrack does not work", "only sockets are seen: no luck; to give it: ", ""},
+		{"conntrack broken", config.SourceAuto, evidence{limits: busy, caps: all, rules: 2, broken: "no luck"}, config.SourceSockets, "conntrack does not work", "only sockets are seen: no luck; CAP_NET_ADMIN is there, so a sandbox", ""},
 		{"conntrack asked for and not active", config.SourceConntrack, evidence{limits: busy, caps: all, connections: 8, unknown: 8}, config.SourceConntrack, "asked for", "", ""},
 		{"module missing", config.SourceAuto, evidence{limits: collector.Limits{}, caps: all, rules: 0}, config.SourceSockets, "not loaded", "only sockets", ""},
 		{"rights missing", config.SourceAuto, evidence{limits: busy, caps: 0, rules: 0}, config.SourceSockets, "takes CAP_NET_ADMIN", "setcap cap_net_admin+ep", ""},

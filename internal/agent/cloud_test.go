@@ -13,6 +13,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/snatwatch/snatwatch/collector/cloud"
+	"github.com/snatwatch/snatwatch/detector/budget"
+	"github.com/snatwatch/snatwatch/internal/web"
 )
 
 // A VIP that is added while the agent runs doubles the budget; a cloud that does not answer
@@ -93,6 +95,7 @@ func TestAgentRefusedByNoCloud(t *testing.T) {
 		age   time.Duration
 		asked int32
 	}{{0, 2}, {cloudHope - time.Second, 3}, {cloudHope + time.Second, 3}} {
+		step.asked *= 3 // as each cloud wants to be asked
 		a.setup.asked, a.began = 0, a.now().Add(-step.age)
 		if err := a.setup.lookAgain(t.Context()); err != nil {
 			t.Fatal(err)
@@ -100,6 +103,40 @@ func TestAgentRefusedByNoCloud(t *testing.T) {
 		said := slices.ContainsFunc(a.notices.list(), func(n string) bool { return strings.HasPrefix(n, "cloud metadata: ") })
 		if got := asked.Load(); said || got != step.asked {
 			t.Errorf("look %d: asked %d times, want %d; notices %q", i+1, got, step.asked, a.notices.list())
+		}
+	}
+}
+
+// What EC2 tells is shown: where the machine is, and the budget of the gateway that it must be behind.
+func TestAgentShowsTheCloud(t *testing.T) {
+	t.Parallel()
+	service := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch {
+		case r.Method == http.MethodPut && r.URL.Path == "/latest/api/token":
+			_, _ = fmt.Fprint(w, "token")
+		case r.Header.Get("X-aws-ec2-metadata-token") != "token":
+			w.WriteHeader(http.StatusUnauthorized)
+		case r.URL.Path == "/latest/dynamic/instance-identity/document":
+			_, _ = fmt.Fprint(w, `{"instanceId":"i-0","region":"eu-central-1","availabilityZone":"eu-central-1a"}`)
+		default:
+			w.WriteHeader(http.StatusNotFound)
+		}
+	}))
+	t.Cleanup(service.Close)
+	a, _ := newQuietAgent(t, "cloud_metadata: true\nbudgets: [{name: out, model: auto}]\n", cloud.Client{URL: service.URL})
+	want := &web.Cloud{Provider: "aws", Region: "eu-central-1", Zone: "eu-central-1a", Instance: "i-0"}
+	for i := range 2 {
+		if diff := cmp.Diff(want, a.setup.show().cloud); diff != "" {
+			t.Errorf("look %d (-want +got):\n%s", i, diff)
+		}
+		if !slices.ContainsFunc(a.setup.current(), func(b *budget.Budget) bool {
+			return b.Model == "aws-nat-gateway" && b.Gateway == "eu-central-1a" && b.TCP.Ports == 55000
+		}) {
+			t.Errorf("look %d: no budget of the gateway", i)
+		}
+		a.setup.asked = 0
+		if err := a.setup.lookAgain(t.Context()); err != nil {
+			t.Fatal(err)
 		}
 	}
 }

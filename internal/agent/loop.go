@@ -184,6 +184,10 @@ func (l *loop) snapshot() *detector.Snapshot {
 		merged.At = s.At
 		merged.Warming = merged.Warming || s.Warming
 		merged.Budgets = append(merged.Budgets, s.Budgets...)
+		if merged.Netns == nil {
+			merged.Netns = s.Netns
+			continue
+		}
 		for _, n := range s.Netns {
 			merged.Netns = mergeNetns(merged.Netns, n)
 		}

@@ -10,11 +10,13 @@ import (
 	"slices"
 	"time"
 
+	"github.com/snatwatch/snatwatch/collector/cloud"
 	"github.com/snatwatch/snatwatch/collector/limits"
 	"github.com/snatwatch/snatwatch/collector/netns"
 	"github.com/snatwatch/snatwatch/detector/budget"
 	"github.com/snatwatch/snatwatch/detector/metrics"
 	"github.com/snatwatch/snatwatch/internal/config"
+	"github.com/snatwatch/snatwatch/internal/web"
 )
 
 // machineEvery is how often the agent reads the machine's NAT rules, limits and pool sizes again.
@@ -83,6 +85,7 @@ func (s *setup) lookAgain(ctx context.Context) error {
 	s.notices.set("machine", "")
 	s.notices.replace(slog.LevelInfo, "budgets", notes)
 	s.machine = m
+	s.showCloud(&m.Cloud)
 	if !s.adopt(budgets, s.watched(rejected)) {
 		return nil
 	}
@@ -100,7 +103,19 @@ func (s *setup) countRules(m *config.Machine) {
 	s.counted = now
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.seen.ruleless = ruleless(&m.Rules)
 	s.seen.rules, s.seen.rulesCostly = counts, share > s.started.CPUBudget
+}
+
+// showCloud shows where the machine is from now on.
+func (s *setup) showCloud(m *cloud.Metadata) {
+	var c *web.Cloud
+	if m.Provider != "" {
+		c = &web.Cloud{Provider: m.Provider, Region: m.Region, Zone: m.Zone, Instance: m.Instance}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.seen.cloud = c
 }
 
 // ruleCounts counts the NAT rules that were read, nil where none were looked for or none could be.

@@ -76,20 +76,21 @@ func (o *owners) followPods(ctx context.Context, connect func() (*kube.Client, e
 			if all != nil {
 				o.pods.Store(&all)
 			}
-			o.notices.say(slog.LevelInfo, "pods", podsText(node, all != nil, err))
+			o.notices.say(slog.LevelInfo, "pods", podsText(node, all != nil, pods.Silent(), err))
 			return nil
 		})
 	})
 	return g.Wait()
 }
 
-// podsText says what is not known of pods; empty if nothing.
-func podsText(node string, told bool, err error) string {
+// podsText says what is not known of pods; empty if nothing. The server has been silent since then.
+func podsText(node string, told bool, since time.Time, err error) string {
 	switch {
 	case err == nil:
 		return ""
 	case told:
-		return "names and workloads of new pods are not known, those of before stay: " + err.Error()
+		return "the API server has not answered since " + since.UTC().Format("2006-01-02 15:04:05 UTC") + ": names and " +
+			"workloads of pods are those of then, newer pods are shown by their UID: " + err.Error()
 	}
 	return "pods of node " + node + " are shown by their UID where no log folder of the kubelet names them: " +
 		err.Error() +

@@ -54,6 +54,9 @@ func (ss *sensors) plan(ctx context.Context, broken string, first bool) (plan, e
 	if e.caps, err = netns.Effective(); err != nil {
 		return plan{}, fmt.Errorf("read own capabilities: %w", err)
 	}
+	if e.foreign = !ss.outer.Governed(); e.foreign {
+		e.caps = e.caps.Without(netns.Capabilities(0).With(netns.NetAdmin))
+	}
 	if r, err := ss.setup.readers.Read(ctx, "", ss.outer); err == nil {
 		for _, rule := range r.Rules {
 			if rule.AbsentSince == 0 { // one that is gone asks conntrack for nothing

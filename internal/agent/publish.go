@@ -22,6 +22,8 @@ type publisher struct {
 	state atomic.Pointer[web.State]
 	// history is what the page charts; it needs no constructor.
 	history web.History
+	checks  checks
+	unruled unruled
 	// cpu is the loop's goroutine's; it needs no constructor.
 	cpu share
 	// ready is set when a first dump of the outer namespace is complete.
@@ -37,8 +39,10 @@ func (p *publisher) publish(snap *detector.Snapshot) {
 	}
 	set := p.setup.show()
 	stats := p.sensors.stats()
-	snap, unseen := observed(snap, p.outer.Inode(), stats, p.sensors.remedy())
+	snap, unseen := observed(snap, p.outer.Inode(), stats, p.sensors.remedy(), p.unruled.look(snap, set.ruleless))
 	p.notices.set("unseen budgets", unseen)
+	p.notices.set("local ports", localPortsText(snap))
+	p.notices.set("ledger check", p.checks.look(snap))
 	v := &metrics.View{
 		Snapshot: snap, At: time.Now().Add(-p.now().Sub(snap.At)), Outer: []uint64{p.outer.Inode()},
 		PoolStale: set.stale, Measures: web.Measures, Reload: set.reload, Build: p.build, NATRules: set.rules,
@@ -48,6 +52,9 @@ func (p *publisher) publish(snap *detector.Snapshot) {
 	v.CPUExceeded = v.CPUExceeded || spent
 	if k := p.counters.last.Load(); k != nil {
 		v.Kernel = []metrics.Kernel{*k}
+	}
+	if a := p.counters.allowances.Load(); a != nil {
+		v.Allowances = *a
 	}
 	for _, st := range stats {
 		v.Sources = append(v.Sources, st.shown...)
@@ -59,7 +66,9 @@ func (p *publisher) publish(snap *detector.Snapshot) {
 	}
 	v.Causes.Here = append(v.Causes.Here, portsCause(p.owners.forwards(), v.Stalled, p.counters.last.Load())...)
 	p.history.Add(snap)
-	p.state.Store(&web.State{View: v, Ready: p.ready.Load(), Notices: p.notices.list(), Budgets: set.budgets})
+	p.state.Store(&web.State{
+		View: v, Ready: p.ready.Load(), Notices: p.notices.list(), Budgets: set.budgets, Cloud: set.cloud,
+	})
 }
 
 // age returns how old the current snapshot is.

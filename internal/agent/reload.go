@@ -16,6 +16,7 @@ import (
 	"github.com/snatwatch/snatwatch/detector/budget"
 	"github.com/snatwatch/snatwatch/detector/metrics"
 	"github.com/snatwatch/snatwatch/internal/config"
+	"github.com/snatwatch/snatwatch/internal/web"
 )
 
 // setup is what budgets are made of: the config, and what the machine and its cloud say.
@@ -45,6 +46,9 @@ type shown struct {
 	stale  map[string]bool
 	reload metrics.Reload // how the last one ended
 	rules  *metrics.NATRules
+	// ruleless: no rule of the outer namespace translates.
+	ruleless bool
+	cloud    *web.Cloud // nil where no cloud tells
 	// rulesCostly: reading NAT rules takes more than the CPU budget.
 	rulesCostly bool
 }
@@ -71,6 +75,7 @@ func (s *setup) configure(ctx context.Context, c *config.Config) error {
 	}
 	s.config, s.machine, s.asked = c, m, s.now()
 	s.countRules(&m)
+	s.showCloud(&m.Cloud)
 	s.notices.replace(slog.LevelInfo, "budgets", notes)
 	s.mu.Lock()
 	defer s.mu.Unlock()

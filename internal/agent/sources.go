@@ -19,6 +19,7 @@ import (
 	"github.com/snatwatch/snatwatch/detector/budget"
 	"github.com/snatwatch/snatwatch/detector/metrics"
 	"github.com/snatwatch/snatwatch/internal/config"
+	"github.com/snatwatch/snatwatch/internal/record"
 )
 
 // chooseEvery is how often the agent chooses between the sources again: conntrack may become active when a rule is
@@ -32,6 +33,7 @@ type sensors struct {
 	loop  *loop  // to hand flows to
 	// chooseEvery is the time between two looks at which source is best.
 	chooseEvery time.Duration
+	record      *record.Options // nil: nothing is recorded
 	// tracked counts the flows that the conntrack source saw open.
 	tracked atomic.Uint64
 
@@ -152,7 +154,7 @@ func (ss *sensors) conntrackSource(p plan) source {
 				return err
 			}
 			current.from(s.Stats)
-			return s.Run(ctx, sink)
+			return ss.recorded(p.translated, sink, func(sink collector.Sink) error { return s.Run(ctx, sink) })
 		},
 		hopeless: func(err error) bool {
 			return errors.Is(err, conntrack.ErrPermission) || errors.Is(err, conntrack.ErrNoConntrack)
@@ -162,6 +164,7 @@ func (ss *sensors) conntrackSource(p plan) source {
 			ss.tracked.Store(st.Opened + st.Recent)
 			ss.notices.set("events", eventsText(strategy, &st))
 			ss.notices.set("conntrack timeouts", errorText(st.LimitsError))
+			ss.notices.set("conntrack gaps", st.Gap)
 			if st.Strategy != logged && st.Strategy != conntrack.Auto {
 				logged = st.Strategy
 				ss.logger.Info("strategy chosen", "chosen", st.Strategy, "why", st.Why)
@@ -254,6 +257,7 @@ func (ss *sensors) socketSource(to feed, why string, here bool) source {
 		stats: func() sourceStats {
 			st := s.Stats()
 			ss.refused(st)
+			ss.notices.say(slog.LevelInfo, "direction", directionText(st))
 			var out sourceStats
 			for _, n := range st.Netns {
 				out.shown = append(out.shown, metrics.Source{

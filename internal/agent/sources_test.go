@@ -49,7 +49,12 @@ type sourcesAgent struct {
 
 func newSourcesAgent(t *testing.T, h *lab.Host, text string) *sourcesAgent {
 	t.Helper()
-	a, _ := newQuietAgent(t, "cloud_metadata: false\nnetns: "+h.Path()+"\n"+text, cloud.Client{})
+	return newSourcesAgentAt(t, h.Path(), text)
+}
+
+func newSourcesAgentAt(t *testing.T, path, text string) *sourcesAgent {
+	t.Helper()
+	a, _ := newQuietAgent(t, "cloud_metadata: false\nnetns: "+path+"\n"+text, cloud.Client{})
 	a.sensors.chooseEvery = 200 * time.Millisecond
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)

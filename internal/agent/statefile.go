@@ -20,14 +20,21 @@ import (
 // saveEvery is how often the state file is written.
 const saveEvery = time.Minute
 
-// learned returns what the ledgers' forecasts have learned: the length of each stage's part, then the parts. One is
-// empty where the stage has no ledger.
-func (l *loop) learned() []byte {
-	b := make([]byte, stateHeader)
+// learned returns what the ledgers' forecasts have learned.
+func (l *loop) learned() []byte { return l.frame(nil, (*ledger.Ledger).AppendState) }
+
+// handover appends to what learned returned what the agent needs that starts next, to go on counting.
+func (l *loop) handover(b []byte) []byte { return l.frame(b, (*ledger.Ledger).AppendHandover) }
+
+// frame appends a part of each ledger: the length of each stage's part, then the parts. One is empty where the stage
+// has no ledger.
+func (l *loop) frame(b []byte, part func(*ledger.Ledger, []byte) []byte) []byte {
+	first := len(b)
+	b = append(b, make([]byte, stateHeader)...)
 	for stage, of := range l.ledgers {
 		if before := len(b); of != nil {
-			b = of.AppendState(b)
-			binary.LittleEndian.PutUint64(b[8*stage:], uint64(len(b)-before))
+			b = part(of, b)
+			binary.LittleEndian.PutUint64(b[first+8*stage:], uint64(len(b)-before))
 		}
 	}
 	return b
@@ -36,33 +43,55 @@ func (l *loop) learned() []byte {
 // stateHeader is the length of the lengths.
 const stateHeader = 8 * int(budget.NumStages)
 
-// restore gives the ledgers what learned returned; call it before run. A part that cannot be used leaves its ledger as
-// it was.
+// restore gives the ledgers what learned returned, and handover if that is there; call it before run. A part that
+// cannot be used leaves its ledger as it was.
 func (l *loop) restore(b []byte, now collector.Time) error {
+	rest, err := l.unframe(b, func(of *ledger.Ledger, part []byte) error { return of.Restore(part, now) })
+	if err != nil || len(rest) == 0 {
+		return err
+	}
+	rest, err = l.unframe(rest, func(of *ledger.Ledger, part []byte) error { return of.TakeOver(part, now) })
+	if err == nil && len(rest) > 0 {
+		err = errors.New("longer than it says")
+	}
+	return err
+}
+
+// learnedOf returns the part of restore's bytes that learned made.
+func learnedOf(b []byte) []byte {
 	if len(b) < stateHeader {
-		return errors.New("cut off")
+		return b
+	}
+	n := uint64(stateHeader)
+	for stage := range budget.NumStages {
+		n += min(binary.LittleEndian.Uint64(b[8*stage:]), stateMax)
+	}
+	return b[:min(n, uint64(len(b)))]
+}
+
+// unframe hands the parts that frame appended to the ledgers, and returns what follows them.
+func (l *loop) unframe(b []byte, take func(*ledger.Ledger, []byte) error) (rest []byte, err error) {
+	if len(b) < stateHeader {
+		return nil, errors.New("cut off")
 	}
 	header, rest := b[:stateHeader], b[stateHeader:]
 	var errs []error
 	for stage, of := range l.ledgers {
 		n := binary.LittleEndian.Uint64(header[8*stage:])
 		if n > uint64(len(rest)) {
-			return errors.Join(append(errs, errors.New("cut off"))...)
+			return nil, errors.Join(append(errs, errors.New("cut off"))...)
 		}
 		part := rest[:n]
 		rest = rest[n:]
 		if n == 0 {
 			continue
 		}
-		if of == nil { // the config has no budget of the stage any more, but the part must still be a whole state
+		if of == nil { // the config has no budget of the stage any more, but the part must still be whole
 			of = ledger.New(ledger.Config{})
 		}
-		errs = append(errs, of.Restore(part, now))
+		errs = append(errs, take(of, part))
 	}
-	if len(rest) > 0 {
-		errs = append(errs, errors.New("longer than it says"))
-	}
-	return errors.Join(errs...)
+	return rest, errors.Join(errs...)
 }
 
 // stateFile keeps what the loop learned over a restart.
@@ -81,6 +110,11 @@ func (f *stateFile) load() {
 	b, err := readState(f.path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return
+	}
+	// A handover is used once, or the counts would go back after an agent that was killed. If it cannot be taken out of
+	// the file, the counts start anew.
+	if learned := learnedOf(b); len(learned) < len(b) && !f.save(learned) {
+		b = learned
 	}
 	if err == nil {
 		err = f.loop.restore(b, f.now())
@@ -106,16 +140,23 @@ func (f *stateFile) keep(ctx context.Context, loopEnded <-chan struct{}) error {
 		return nil
 	})
 	<-loopEnded
-	f.save(f.loop.learned())
+	if b := f.loop.learned(); len(b) < stateMax-handoverMax {
+		f.save(f.loop.handover(b))
+	} else {
+		f.save(b)
+	}
 	return cancelled
 }
 
-func (f *stateFile) save(b []byte) {
+// save reports whether the file has b now; else a notice says why not.
+func (f *stateFile) save(b []byte) bool {
 	text := ""
-	if err := writeAtomically(f.path, b); err != nil {
+	err := writeAtomically(f.path, b)
+	if err != nil {
 		text = fmt.Sprintf("the state file is not written, so a restart learns anew: %v", err)
 	}
 	f.notices.set("state", text)
+	return err == nil
 }
 
 // state asks the running loop for what it learned.
@@ -130,7 +171,11 @@ func (l *loop) state(ctx context.Context) ([]byte, error) {
 }
 
 // stateMax bounds the state file, in bytes: a port space takes 12 KB, and 1,000 are forecast by default.
-const stateMax = 64 << 20
+// handoverMax bounds what follows at the end: 18 bytes for each flow, of a million at most.
+const (
+	stateMax    = 64 << 20
+	handoverMax = 40 << 20
+)
 
 // readState returns the content of the state file. What is no regular file is not read: a FIFO
 // would block the agent, a device would never end.

@@ -3,6 +3,7 @@ package agent
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"errors"
 	"log/slog"
 	"os"
@@ -195,23 +196,53 @@ func TestStateFileTrailingBytes(t *testing.T) {
 	}
 }
 
-// Any bytes around a whole state: an error, or the state.
+// A file is taken in if the lengths at its beginning cut what follows into whole states, or none, and nothing is
+// left over. pieces says what follows them: a state that a ledger wrote, half of it, or a byte.
 func FuzzRestoreFrame(f *testing.F) {
 	now := collector.Clock()
-	newOne := func(f testing.TB) *loop { return newStateLoop(f, now) }
-	good := newOne(f).learned()
-	f.Add([]byte{}, 0)
-	f.Add([]byte("junk"), len(good))
-	f.Add([]byte{1}, 0)
-	f.Add([]byte{0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff}, 8)
-	l := newOne(f)
-	f.Fuzz(func(t *testing.T, b []byte, at int) {
-		at = min(max(at, 0), len(good))
-		frame := append(slices.Clone(good[:at]), b...)
-		frame = append(frame, good[min(len(good), at+len(b)):]...)
-		err := l.restore(frame, now())
-		if same := bytes.Equal(frame, good); same != (err == nil) && same {
-			t.Errorf("a whole state: %v", err)
+	whole := newStateLoop(f, now).ledgers[0].AppendState(nil)
+	n := uint64(len(whole))
+	f.Add(n, n, n, "www", 3*len(whole)+stateHeader)
+	f.Add(n, uint64(0), uint64(0), "w", 1<<20)
+	f.Add(uint64(0), n, uint64(0), "w", 1<<20)
+	f.Add(n, n, uint64(0), "wwj", 1<<20)
+	f.Add(n, n, uint64(0), "wh", 1<<20)
+	f.Add(uint64(0), uint64(0), uint64(0), "", 1<<20)
+	f.Add(uint64(1<<63), uint64(1<<63), n, "ww", 1<<20)
+	f.Add(n, n, uint64(0), "ww", 9)
+	f.Fuzz(func(t *testing.T, first, second, third uint64, pieces string, cut int) {
+		lengths := [budget.NumStages]uint64{first, second, third}
+		var frame []byte
+		for _, n := range lengths {
+			frame = binary.LittleEndian.AppendUint64(frame, n)
+		}
+		for _, piece := range []byte(pieces[:min(len(pieces), 8)]) {
+			switch piece {
+			case 'w':
+				frame = append(frame, whole...)
+			case 'h':
+				frame = append(frame, whole[:n/2]...)
+			default:
+				frame = append(frame, piece)
+			}
+		}
+		frame = frame[:min(max(cut, 0), len(frame))]
+		want := len(frame) >= stateHeader
+		if want {
+			rest := frame[stateHeader:]
+			for _, n := range lengths {
+				part := rest[:min(n, uint64(len(rest)))]
+				want = want && uint64(len(part)) == n && (n == 0 || bytes.Equal(part, whole))
+				rest = rest[len(part):]
+			}
+			want = want && len(rest) == 0
+		}
+		l := newStateLoop(t, now)
+		if err := l.restore(frame, now()); (err == nil) != want {
+			t.Errorf("lengths %d before %q, %d bytes in all: %v", lengths, pieces, len(frame), err)
+		}
+		if again := l.learned(); newStateLoop(t, now).restore(again, now()) != nil {
+			t.Errorf("what is written after that cannot be read: %d bytes", len(again))
 		}
 	})
 }

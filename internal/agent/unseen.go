@@ -1,9 +1,11 @@
 package agent
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 
+	"github.com/snatwatch/snatwatch/collector/sockdiag"
 	"github.com/snatwatch/snatwatch/detector"
 )
 
@@ -15,16 +17,24 @@ func (ss *sensors) remedy() string {
 }
 
 // observed returns snap as far as the sources see it. If a remedy is needed, budgets of flows that only conntrack shows
-// are left out: what nobody looked at is not 0. The ledger of the outer namespace is inexact then, and notice says why.
+// are left out: what nobody looked at is not 0. So are the unruled ones. The ledger of the outer namespace is inexact
+// then, and notice says why.
 func observed(
-	snap *detector.Snapshot, outer uint64, stats []sourceStats, remedy string,
+	snap *detector.Snapshot, outer uint64, stats []sourceStats, remedy string, unruled map[string]bool,
 ) (out *detector.Snapshot, notice string) {
 	shown := *snap
 	var lost []string
+	if remedy == "" && len(unruled) > 0 {
+		remedy = "no NAT rule of this network namespace translates any flow, and none has opened since: entries of flows " +
+			"from before may stand for days, but hold no port; load the rules again, or run the agent in the namespace of " +
+			"the machine that translates (hostNetwork: true in a pod)"
+	} else {
+		unruled = nil
+	}
 	if remedy != "" {
 		shown.Budgets = nil
 		for _, b := range snap.Budgets {
-			if b.Budget.Translated {
+			if b.Budget.Translated && (unruled == nil || unruled[b.Budget.Name]) {
 				lost = append(lost, b.Budget.Name)
 				continue
 			}
@@ -43,8 +53,46 @@ func observed(
 		}
 	}
 	if len(lost) > 0 {
-		notice = "budget " + strings.Join(lost, ", ") + " counts flows that this machine translates, which only conntrack " +
-			"shows, and conntrack is not read: its figures are left out; " + remedy
+		why := "which only conntrack shows, and conntrack is not read"
+		if unruled != nil {
+			why = "and it translates none now"
+		}
+		notice = "budget " + strings.Join(lost, ", ") + " counts flows that this machine translates, " + why +
+			": its figures are left out; " + remedy
 	}
 	return &shown, notice
+}
+
+// directionText says that of some connections nobody knows yet which side opened them; empty if there are none.
+func directionText(st *sockdiag.Stats) string {
+	n := 0
+	for i := range st.Netns {
+		n += st.Netns[i].Last.Unsure
+	}
+	if n == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%d connections from before the start may have been opened by either side, as nothing listens on "+
+		"their port: they are not counted until that is known, in TIME_WAIT not at all", n)
+}
+
+// localPortsText says which range of local ports is used up by all destinations together while each alone holds few;
+// empty if none is. The figures are in steps of five percent: each change is logged.
+func localPortsText(s *detector.Snapshot) string {
+	var texts []string
+	for i := range s.Budgets {
+		b := &s.Budgets[i]
+		for j := range b.Protocols {
+			p := &b.Protocols[j]
+			ports := p.Terms.Ports
+			if !b.Budget.Local || ports == 0 || p.PortsInUse*10 < ports*9 || p.Busiest*2 > ports {
+				continue
+			}
+			texts = append(texts, fmt.Sprintf("budget %s: %d %% of its %d local ports are in use towards all destinations "+
+				"together, though the busiest holds less than %d %%: a socket that is bound before it connects finds none; set "+
+				"IP_BIND_ADDRESS_NO_PORT before bind, or widen net.ipv4.ip_local_port_range", b.Budget.Name,
+				min(100, 100*p.PortsInUse/ports/5*5), ports, 100*p.Busiest/ports/5*5+5))
+		}
+	}
+	return strings.Join(texts, "; ")
 }

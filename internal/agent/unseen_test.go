@@ -10,6 +10,7 @@ import (
 	"github.com/snatwatch/snatwatch/collector"
 	"github.com/snatwatch/snatwatch/collector/conntrack"
 	"github.com/snatwatch/snatwatch/collector/netns"
+	"github.com/snatwatch/snatwatch/collector/sockdiag"
 	"github.com/snatwatch/snatwatch/detector"
 	"github.com/snatwatch/snatwatch/detector/budget"
 	"github.com/snatwatch/snatwatch/internal/config"
@@ -26,13 +27,16 @@ func TestObserved(t *testing.T) {
 	}
 	for _, tt := range []struct {
 		name, remedy string
+		unruled      map[string]bool
 		budgets      []string
 		exact        []bool
 	}{
-		{"conntrack is read", "", []string{"masquerade", "cloud"}, []bool{true, true}},
-		{"conntrack is not read", "do this", []string{"cloud"}, []bool{false, true}},
+		{"conntrack is read", "", nil, []string{"masquerade", "cloud"}, []bool{true, true}},
+		{"conntrack is not read", "do this", nil, []string{"cloud"}, []bool{false, true}},
+		{"nothing translates", "", map[string]bool{"masquerade": true}, []string{"cloud"}, []bool{false, true}},
+		{"neither", "do this", map[string]bool{"other": true}, []string{"cloud"}, []bool{false, true}},
 	} {
-		out, notice := observed(snap, 1, []sourceStats{{others: 3}, {}}, tt.remedy)
+		out, notice := observed(snap, 1, []sourceStats{{others: 3}, {}}, tt.remedy, tt.unruled)
 		var budgets []string
 		for _, b := range out.Budgets {
 			budgets = append(budgets, b.Budget.Name)
@@ -43,7 +47,7 @@ func TestObserved(t *testing.T) {
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("%s: budgets, exact, others (-want +got)\n%s", tt.name, diff)
 		}
-		if !strings.HasSuffix(notice, tt.remedy) || (notice == "") != (tt.remedy == "") {
+		if !strings.HasSuffix(notice, tt.remedy) || (notice == "") != (tt.remedy == "" && tt.unruled == nil) {
 			t.Errorf("%s: notice %q", tt.name, notice)
 		}
 	}
@@ -97,6 +101,42 @@ func TestEventsText(t *testing.T) {
 	} {
 		if got := eventsText(tt.asked, tt.stats); got != tt.want {
 			t.Errorf("%v, exceeded %t: %q, want %q", tt.asked, tt.stats.BudgetExceeded, got, tt.want)
+		}
+	}
+}
+
+// Connections whose direction nobody knows are named with their figure.
+func TestDirectionText(t *testing.T) {
+	t.Parallel()
+	st := &sockdiag.Stats{Netns: []sockdiag.NetnsStats{{}, {Last: sockdiag.Tally{Unsure: 3}}, {Last: sockdiag.Tally{Unsure: 4}}}}
+	if got := directionText(st); !strings.HasPrefix(got, "7 connections") {
+		t.Errorf("got %q", got)
+	}
+	if got := directionText(&sockdiag.Stats{}); got != "" {
+		t.Errorf("of none: %q", got)
+	}
+}
+
+// A range that is used up by all destinations together is named with its figures.
+func TestLocalPortsText(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		inUse, busiest int
+		want           string
+	}{
+		{100, 2, "budget own: 100 % of its 100 local ports are in use towards all destinations together, though the busiest holds less than 5 %"},
+		{93, 12, "90 % of its 100 local ports are in use towards all destinations together, though the busiest holds less than 15 %"},
+		{89, 2, ""},
+		{100, 60, ""}, // that is what the budget itself says
+	} {
+		got := localPortsText(&detector.Snapshot{Budgets: []detector.BudgetSnapshot{{
+			Budget: &budget.Budget{Name: "own", Local: true},
+			Protocols: []detector.AccountSnapshot{{
+				Terms: budget.Terms{Ports: 100}, PortsInUse: tt.inUse, Busiest: tt.busiest,
+			}},
+		}}})
+		if !strings.Contains(got, tt.want) || (got == "") != (tt.want == "") {
+			t.Errorf("%d in use, busiest %d: %q, want %q", tt.inUse, tt.busiest, got, tt.want)
 		}
 	}
 }

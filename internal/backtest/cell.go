@@ -174,7 +174,7 @@ func (c *Cell) add(runs []outcome, points []Point, fit *Fitted) {
 	for _, o := range runs {
 		p := o.page.Judge(&o.truth, o.starts, ahead[pageHorizon])
 		if o.beside {
-			p.Watched, p.Starts = 0, 0
+			p.Watched, p.Starts, p.On = 0, 0, 0
 		}
 		c.Page.Merge(&p)
 		ideal := o.ideal.Judge(&o.truth, o.starts, ahead[pageHorizon])

@@ -167,8 +167,9 @@ func TestCommandSaysWhyNothingIsJudged(t *testing.T) {
 	// Six ports are held from the beginning on, and only then.
 	text := "start,duration,destination\n" + strings.Repeat("0,30,192.0.2.1:443\n", 6) + strings.Repeat("600,1,192.0.2.1:443\n", 4)
 	for ports, want := range map[int]string{
-		0:   "nothing to judge: no port space rises to 5 ports or more after the first cool-down and minute, so that there is no ceiling to choose; a budget may be given\n",
-		100: "nothing to judge: no port space held 10 % of its ceiling\n",
+		0: "nothing to judge: no port space rises to 5 ports or more after the first cool-down and minute, so that there is no ceiling to choose; a budget may be given\n",
+		100: "nothing to judge: no port space held 10 % of its ceiling\n\nHeld against the budget, the fullest first\n\n" +
+			"  flows.csv 192.0.2.1:443/tcp 0 s held 6 of 100 ports at most, at 0s into the record; never exhausted\n",
 	} {
 		c := command(t, text)
 		c.Ports, c.CoolDowns, c.Trace = ports, []time.Duration{0}, ""
@@ -179,6 +180,50 @@ func TestCommandSaysWhyNothingIsJudged(t *testing.T) {
 		if _, got, _ := strings.Cut(out.String(), "\n"); got != want {
 			t.Errorf("budget %d: it says %q, want %q", ports, got, want)
 		}
+	}
+}
+
+// The report of a record ends with what was held against the budget, when, and for how long that was exhausted. A record
+// that is above its ceiling throughout has no episode, which is not said as if nothing were amiss: "0 episodes" once.
+func TestCommandEndsWithThePeaks(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct{ name, rows, first, last string }{
+		{
+			"746 of 64 throughout", strings.Repeat("0,7200,192.0.2.1:443\n", 746),
+			"1 runs, port spaces at their ceiling throughout: 1, so that no episode begins, 0 predictions",
+			"  flows.csv 192.0.2.1:443/tcp 0 s held 746 of 64 ports at most, at 0s into the record; at its ceiling throughout, " +
+				"for 2h0m0s\n",
+		},
+		{
+			"for a while", "0,7200,192.0.2.1:443\n" + strings.Repeat("3600,90,192.0.2.1:443\n", 70) + "4000,1,192.0.2.2:443\n",
+			"1 runs, 1 episodes, ",
+			"  flows.csv 192.0.2.1:443/tcp 0 s held 71 of 64 ports at most, at 1h0m0s into the record; exhausted for 1m30s\n" +
+				"  flows.csv 192.0.2.2:443/tcp 0 s held 1 of 64 ports at most, at 1h6m40s into the record; never exhausted\n",
+		},
+		{
+			"before anything is judged", strings.Repeat("0,40,192.0.2.1:443\n", 70) + "600,1,192.0.2.1:443\n",
+			"1 runs, no episode after the warm-up, though ports were exhausted, ",
+			"  flows.csv 192.0.2.1:443/tcp 0 s held 70 of 64 ports at most, at 0s into the record; exhausted for 40s\n",
+		},
+		{
+			"with times since 1970", strings.Repeat("1600000000,60,192.0.2.1:443\n", 7) + "1600000600,3600,192.0.2.1:443\n",
+			"1 runs, 0 episodes, ",
+			"  flows.csv 192.0.2.1:443/tcp 0 s held 7 of 64 ports at most, at 2020-09-13T12:26:40Z; never exhausted\n",
+		},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			c := command(t, "start,duration,destination\n"+tt.rows)
+			c.Ports, c.CoolDowns, c.Trace = 64, []time.Duration{0}, ""
+			var out bytes.Buffer
+			if err := c.Run(context.Background(), &out, &bytes.Buffer{}); err != nil {
+				t.Fatal(err)
+			}
+			text := out.String()
+			if !strings.HasPrefix(text, tt.first) || !strings.HasSuffix(text, "the fullest first\n\n"+tt.last) {
+				t.Errorf("it begins %.120q and ends %q; want %q and %q", text, text[max(0, len(text)-300):], tt.first, tt.last)
+			}
+		})
 	}
 }
 

@@ -1,6 +1,8 @@
 package backtest
 
 import (
+	"cmp"
+	"fmt"
 	"slices"
 	"time"
 
@@ -87,4 +89,102 @@ func (c *counter) most(d int32) int {
 		most = max(most, n)
 	}
 	return most
+}
+
+// Peak is the most that one destination of a record held, over all of the record.
+type Peak struct {
+	// Name is that of the record, the destination and the cool-down after a FIN.
+	Name string `json:"name"`
+	// Nominal and Ports are the budget and its effective ceiling.
+	Nominal int `json:"budget_ports"`
+	Ports   int `json:"effective_ports"`
+	Most    int `json:"held"`
+	// At is when Most was reached first, in seconds on the record's own clock.
+	At Number `json:"at_seconds"`
+	// Clock is At as people read it.
+	Clock string `json:"at"`
+	// Exhausted is for how long the ceiling was reached in all, in seconds; Throughout says that it was from the first
+	// open to the last end.
+	Exhausted  Number `json:"exhausted_seconds"`
+	Throughout bool   `json:"exhausted_throughout"`
+}
+
+// peaksMost is how many peaks of a record are told: the fullest.
+const peaksMost = 10
+
+// peaks are those of a record under a budget, the fullest first; left is how many more there are.
+func peaks(r *record.Record, b *budget.Budget) (out []Peak, left int) {
+	if len(r.Flows) == 0 {
+		return nil, 0
+	}
+	c := newCounter(r, 0, 0, time.Second, b)
+	first, last := r.Flows[0].Start, collector.Time(0)
+	for i := range r.Flows {
+		last = max(last, r.Flows[i].End)
+	}
+	for d := range r.Destinations {
+		terms := b.Terms(r.Protocols[d])
+		if terms.Ports == 0 {
+			continue
+		}
+		most, at, exhausted := c.peak(int32(d), terms)
+		p := Peak{
+			Name: fmt.Sprintf("%s %s/%s %s s", r.Name, r.Destinations[d], r.Protocols[d],
+				exact(terms.CoolDown[collector.FIN].Seconds())),
+			Nominal: terms.Ports, Ports: terms.Effective, Most: most, At: Number((at - r.Zero()).Seconds()),
+			Clock: at.Sub(r.Zero()).Round(time.Second).String() + " into the record", Exhausted: Number(exhausted.Seconds()),
+		}
+		if r.Unix {
+			p.Clock = time.Unix(0, int64(at)).UTC().Format(time.RFC3339)
+		}
+		p.Throughout = exhausted > 0 && float64(exhausted) >= 0.99*float64(last.Sub(first))
+		out = append(out, p)
+	}
+	slices.SortStableFunc(out, func(x, y Peak) int { return cmp.Compare(y.Most*x.Ports, x.Most*y.Ports) })
+	n := min(peaksMost, len(out))
+	return out[:n], len(out) - n
+}
+
+// peak is the most that d holds at any time, when first, and for how long its ceiling is reached.
+func (c *counter) peak(d int32, terms *budget.Terms) (most int, at collector.Time, exhausted time.Duration) {
+	c.changes = c.changes[:0]
+	for _, i := range c.flows[c.first[d]:c.first[d+1]] {
+		f := &c.record.Flows[i]
+		c.changes = append(c.changes, 2*int64(f.Start)+1, 2*int64(f.End.Add(terms.CoolDown[f.Reason])))
+	}
+	slices.Sort(c.changes)
+	n, above := 0, collector.Time(0)
+	for _, x := range c.changes {
+		now := collector.Time(x >> 1)
+		was := n >= terms.Effective
+		if n--; x&1 != 0 {
+			n += 2
+		}
+		if n > most {
+			most, at = n, now
+		}
+		switch is := n >= terms.Effective; {
+		case is && !was:
+			above = now
+		case was && !is:
+			exhausted += now.Sub(above)
+		}
+	}
+	return most, at, exhausted
+}
+
+// line says the peak in one line.
+func (p *Peak) line() string {
+	text := fmt.Sprintf("%s held %d of %d ports at most, at %s", p.Name, p.Most, p.Nominal, p.Clock)
+	if p.Ports != p.Nominal {
+		text += fmt.Sprintf("; its effective ceiling is %d", p.Ports)
+	}
+	exhausted := time.Duration(float64(p.Exhausted) * float64(time.Second)).Round(time.Second)
+	switch {
+	case p.Throughout:
+		return text + fmt.Sprintf("; at its ceiling throughout, for %v", exhausted)
+	case p.Exhausted == 0:
+		return text + "; never exhausted"
+	}
+	return text + fmt.Sprintf("; exhausted for %v", exhausted)
 }

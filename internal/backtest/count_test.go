@@ -63,6 +63,47 @@ func TestCounter(t *testing.T) {
 	}
 }
 
+// The peak of a record is the highest of what flows hold when one of them begins, and its ceiling is reached for as long
+// as the flows say, whatever the ticks.
+func TestPeak(t *testing.T) {
+	t.Parallel()
+	const ceiling = 4
+	for seed := range uint64(50) {
+		rng := rand.New(rand.NewPCG(seed, 2))
+		r := randomRecord(rng, 2, 60, 0.5)
+		b := staticBudget(ceiling, time.Duration(rng.IntN(20))*time.Second)
+		c := newCounter(r, 0, 0, time.Second, b)
+		for d := range int32(2) {
+			var times []collector.Time
+			for _, f := range r.Flows {
+				times = append(times, f.Start, f.End.Add(b.TCP.CoolDown[collector.FIN]))
+			}
+			slices.Sort(times)
+			var want int
+			var at collector.Time
+			var exhausted time.Duration
+			for i, now := range times {
+				held := 0
+				for _, f := range r.Flows {
+					if f.Destination == d && f.Start <= now && f.End.Add(b.TCP.CoolDown[collector.FIN]) > now {
+						held++
+					}
+				}
+				if held > want {
+					want, at = held, now
+				}
+				if held >= ceiling && i+1 < len(times) {
+					exhausted += times[i+1].Sub(now)
+				}
+			}
+			most, when, long := c.peak(d, &b.TCP)
+			if most != want || when != at || long != exhausted {
+				t.Errorf("seed %d: %d ports at %v, exhausted for %v; want %d at %v, %v", seed, most, when, long, want, at, exhausted)
+			}
+		}
+	}
+}
+
 // Of a record of many destinations the fullest are judged, whether ports are chosen or given.
 func TestFullestAreJudged(t *testing.T) {
 	t.Parallel()

@@ -40,6 +40,8 @@ func RunRecords(ctx context.Context, opt Options, records []*record.Record) (*Re
 	warm := opt.WarmUp
 	cfg := opt.withDefaults()
 	var jobs []recordJob
+	var told [][]Peak
+	more := 0
 	for _, r := range records {
 		for _, t := range opt.Terms {
 			b, err := t.budget()
@@ -52,6 +54,10 @@ func RunRecords(ctx context.Context, opt Options, records []*record.Record) (*Re
 				return nil, err
 			}
 			jobs = append(jobs, js...)
+			if !t.chosen() {
+				of, left := peaks(all, b)
+				told, more = append(told, of), more+left
+			}
 			if t.chosen() && len(all.Destinations) > 1 {
 				// All destinations together are a port space of their own where a port serves one flow at a time.
 				all = r.Merged(func(collector.Protocol) budget.Uniqueness { return budget.PerNothing })
@@ -72,7 +78,7 @@ func RunRecords(ctx context.Context, opt Options, records []*record.Record) (*Re
 	}
 	advanced := cfg.meter(total)
 	chosen := slices.ContainsFunc(opt.Terms, Terms.chosen)
-	res := &Result{Config: cfg, Fitted: builtinFit(), Chosen: chosen}
+	res := &Result{Config: cfg, Fitted: builtinFit(), Chosen: chosen, Peaks: slices.Concat(told...), MorePeaks: more}
 	points := OperatingPoints(res.Fitted)
 	var err error
 	res.Cells, err = judgeAll(ctx, cfg.Parallel, jobs, func(ctx context.Context, j recordJob) ([]*Cell, error) {

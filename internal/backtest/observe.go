@@ -54,8 +54,9 @@ func newObserver(tick, every, warm time.Duration, methods []Method, alarms []sco
 	}
 	o.gap = o.truth.Ticks(score.MergeGap)
 	o.page = score.Pager{
-		Raise: detector.PageRaise, Clear: detector.PageClear,
-		Keep: o.truth.Ticks(detector.PageKeep), Every: max(1, o.truth.Ticks(detector.PageEvery)),
+		Raise: detector.PageRaise, Clear: detector.PageClear, Fill: detector.PageFill,
+		Keep: o.truth.Ticks(detector.PageKeep), FillKeep: o.truth.Ticks(detector.PageFillKeep),
+		Every: max(1, o.truth.Ticks(detector.PageEvery)),
 	}
 	o.ideal = o.page
 	return o
@@ -78,10 +79,11 @@ func (o *observer) observe(k int, c *Counts, space []*detector.SpaceSnapshot) {
 	}
 	if k%o.page.Every == 0 {
 		o.methods[0].Predict(&o.said[0])
-		o.page.Step(k, o.said[0].Score[pageHorizon])
+		fill := float64(c.Held) / float64(c.Ceiling)
+		o.page.Step(k, o.said[0].Score[pageHorizon], fill)
 		if last := len(o.methods) - 1; o.methods[last].Name() == NameOracle {
 			o.methods[last].Predict(&o.said[last])
-			o.ideal.Step(k, o.said[last].Score[pageHorizon])
+			o.ideal.Step(k, o.said[last].Score[pageHorizon], fill)
 		}
 	}
 	if k < o.warm {

@@ -1,6 +1,8 @@
 package backtest
 
 import (
+	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -23,6 +25,17 @@ func TestShippedPage(t *testing.T) {
 		for _, a := range g.Alerts {
 			if a.Name == "SnatExhaustionPredicted" && (a.For != 0 || a.KeepFiringFor != detector.PageKeep) {
 				t.Errorf("the page waits %s and is kept %s, the backtest's is kept %s", a.For, a.KeepFiringFor, detector.PageKeep)
+			}
+			if a.Name != "SnatExhaustionPredicted" {
+				continue
+			}
+			for _, want := range []string{
+				fmt.Sprintf("[%.0fm]) >= %v", detector.PageFillKeep.Minutes(), detector.PageClear),
+				fmt.Sprintf(">= %v * ", detector.PageFill),
+			} {
+				if !strings.Contains(a.Expr, want) {
+					t.Errorf("the page has no %q: the backtest's stays so long where so much is held\n%s", want, a.Expr)
+				}
 			}
 		}
 	}

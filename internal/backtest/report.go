@@ -14,8 +14,8 @@ import (
 // WriteText prints the summary as tables for a terminal.
 func (s *Summary) WriteText(w io.Writer) error {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%d runs, %d episodes, %d predictions judged, tick %s s, %s s of computing\n",
-		s.Runs, s.Episodes, s.Predictions, exact(float64(s.TickSeconds)), figure(float64(s.TookSeconds), 0))
+	fmt.Fprintf(&b, "%d runs, %s, %d predictions judged, tick %s s, %s s of computing\n",
+		s.Runs, s.episodes(), s.Predictions, exact(float64(s.TickSeconds)), figure(float64(s.TookSeconds), 0))
 	if s.Nothing != "" {
 		fmt.Fprintf(&b, "nothing to judge: %s\n", s.Nothing)
 	}
@@ -29,8 +29,42 @@ func (s *Summary) WriteText(w io.Writer) error {
 	for _, t := range s.tables() {
 		t.write(&b)
 	}
+	s.writePeaks(&b)
 	_, err := io.WriteString(w, b.String())
 	return err
+}
+
+// episodes counts them. An episode begins within a record: what is at its ceiling throughout has none, and says so.
+func (s *Summary) episodes() string {
+	throughout, exhausted := 0, false
+	for i := range s.Peaks {
+		exhausted = exhausted || s.Peaks[i].Exhausted > 0
+		if s.Peaks[i].Throughout {
+			throughout++
+		}
+	}
+	switch {
+	case throughout == 0 && s.Episodes == 0 && exhausted:
+		return "no episode after the warm-up, though ports were exhausted"
+	case throughout == 0:
+		return fmt.Sprintf("%d episodes", s.Episodes)
+	case s.Episodes == 0:
+		return fmt.Sprintf("port spaces at their ceiling throughout: %d, so that no episode begins", throughout)
+	}
+	return fmt.Sprintf("%d episodes, port spaces at their ceiling throughout: %d", s.Episodes, throughout)
+}
+
+// writePeaks ends the report of records: what was held against the budget.
+func (s *Summary) writePeaks(b *strings.Builder) {
+	if len(s.Peaks) > 0 {
+		b.WriteString("\nHeld against the budget, the fullest first\n\n")
+	}
+	for i := range s.Peaks {
+		fmt.Fprintf(b, "  %s\n", s.Peaks[i].line())
+	}
+	if s.MorePeaks > 0 {
+		fmt.Fprintf(b, "  and %d destinations more\n", s.MorePeaks)
+	}
 }
 
 // tables are the whole report, as text and page show it.
@@ -181,14 +215,16 @@ func (s *Summary) cellTable() *table {
 
 func (s *Summary) pageTable() *table {
 	t := &table{title: fmt.Sprintf("The page as shipped: P(5 min) >= %v, cleared below %v, asked every "+
-		"%s s, kept for %s s",
-		detector.PageRaise, detector.PageClear, exact(detector.PageEvery.Seconds()), exact(detector.PageKeep.Seconds()))}
-	t.row("", "cool-down", "episodes", "detected", "lead s", "false/day", "false at start", "starts")
+		"%s s, kept for %s s, above %v of the ceiling for %s s",
+		detector.PageRaise, detector.PageClear, exact(detector.PageEvery.Seconds()), exact(detector.PageKeep.Seconds()),
+		detector.PageFill, exact(detector.PageFillKeep.Seconds()))}
+	t.row("", "cool-down", "episodes", "detected", "lead s", "false/day", "on", "false at start", "starts")
 	for _, c := range s.Cells {
 		p := &c.Page
 		t.row(strings.TrimSpace(c.Group+" "+c.Member), exact(float64(c.CoolDown))+" s", strconv.Itoa(p.Episodes),
 			figure(float64(p.Detected), 2),
-			figure(float64(p.Lead), 0), figure(float64(p.FalsePerDay), 1), strconv.Itoa(p.AtStart), strconv.Itoa(p.Starts))
+			figure(float64(p.Lead), 0), figure(float64(p.FalsePerDay), 1), figure(100*float64(p.OnShare), 1)+" %",
+			strconv.Itoa(p.AtStart), strconv.Itoa(p.Starts))
 	}
 	return t
 }

@@ -92,6 +92,10 @@ type Result struct {
 	Foresight *Foresight
 	// Scenarios: the cells are generated; targets are stated for those.
 	Scenarios bool
+	// Peaks are what records held against their budgets; MorePeaks is how many are not among them. There are none where
+	// ceilings were chosen.
+	Peaks     []Peak
+	MorePeaks int
 	// Chosen: ceilings were chosen for the port spaces of the records.
 	Chosen bool
 	// Took is filled by the caller, who has a clock.

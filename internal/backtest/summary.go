@@ -44,6 +44,9 @@ type Summary struct {
 	Groups  []GroupSummary  `json:"groups"`
 	Cells   []CellSummary   `json:"cells"`
 	Targets []Target        `json:"targets,omitempty"`
+	// Peaks are of records under a budget; MorePeaks is how many destinations are not among them.
+	Peaks     []Peak `json:"peaks,omitempty"`
+	MorePeaks int    `json:"more_peaks,omitempty"`
 	// Foresight is of records whose ceilings were chosen.
 	Foresight *ForesightSummary `json:"foresight,omitempty"`
 }
@@ -136,6 +139,7 @@ type PageSummary struct {
 	Detected    Number `json:"detected"`
 	Lead        Number `json:"lead_seconds"`
 	FalsePerDay Number `json:"false_pages_per_day"`
+	OnShare     Number `json:"share_of_time_on"` // outside episodes
 	// AtStart are the false ones within a quarter of an hour of one of Starts.
 	AtStart int `json:"false_pages_at_start"`
 	Starts  int `json:"starts"`
@@ -144,7 +148,7 @@ type PageSummary struct {
 func summarizePage(p *score.Pages) PageSummary {
 	return PageSummary{
 		Episodes: p.Episodes, Detected: Number(p.Detected()), Lead: Number(p.Lead()),
-		FalsePerDay: Number(p.FalsePerDay()), AtStart: p.AtStart, Starts: p.Starts,
+		FalsePerDay: Number(p.FalsePerDay()), OnShare: Number(p.OnShare()), AtStart: p.AtStart, Starts: p.Starts,
 	}
 }
 
@@ -208,6 +212,7 @@ func (r *Result) Summarize() *Summary {
 		Hours:       Number(math.NaN()),
 		TickSeconds: Number(r.Config.Tick.Seconds()),
 		TookSeconds: Number(r.Took.Seconds()),
+		Peaks:       r.Peaks, MorePeaks: r.MorePeaks,
 	}
 	if r.Scenarios {
 		s.Hours = Number(r.Config.Hours)

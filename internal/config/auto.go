@@ -70,7 +70,11 @@ func (r *resolution) hasLocal(netns uint64) bool {
 func (r *resolution) cloudParams(path string, b *Budget, p budget.Params) (budget.Params, bool) {
 	vips := r.m.Cloud.VIPs
 	switch {
-	case len(r.m.Cloud.PublicIPs) > 0 || len(vips) == 0 || p.Nodes == 0 && r.translatedBeyond():
+	case len(r.m.Cloud.PublicIPs) > 0:
+		return p, false
+	case r.m.Cloud.Provider == "aws" || r.m.Cloud.Provider == "google":
+		return r.gatewayParams(b, p)
+	case len(vips) == 0 || p.Nodes == 0 && r.translatedBeyond():
 		return p, false
 	case p.Nodes == 0:
 		r.note("%s: Azure's load balancer translates this machine to %s, but its metadata does not tell the pool size: "+
@@ -80,6 +84,30 @@ func (r *resolution) cloudParams(path string, b *Budget, p budget.Params) (budge
 		return p, false
 	}
 	p.Model, p.VIPs = "azure-lb", vips
+	return p, true
+}
+
+// gatewayParams are those of the NAT gateway that an instance without a public address must pass. Its metadata do not
+// show which: the one that the cloud documents first.
+func (r *resolution) gatewayParams(b *Budget, p budget.Params) (budget.Params, bool) {
+	if r.translatedBeyond() {
+		return p, false
+	}
+	m := r.m.Cloud
+	if m.Provider == "google" {
+		p.Model, p.AliasRanges = "gcp-nat-static", m.AliasRanges
+		r.note("%s: this instance of %v has no external address and its metadata do not show Cloud NAT's settings: taken to "+
+			"be the default, static allocation: a budget of model gcp-nat-static with its ports, or gcp-nat-dynamic, "+
+			"says what they are", b.Name, m)
+		return p, true
+	}
+	p.Model = "aws-nat-gateway"
+	if p.Gateway == "" {
+		p.Gateway = strings.Trim(m.Network+"/"+m.Zone, "/") // nodes of one zone share it
+	}
+	r.note("%s: this instance of %v has no public address and its metadata do not show which NAT gateway translates it: "+
+		"taken to be one of its zone with one VIP: a budget of model aws-nat-gateway or aws-nat-gateway-regional with its "+
+		"vips says what it is", b.Name, m)
 	return p, true
 }
 

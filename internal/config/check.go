@@ -35,7 +35,13 @@ func Check(ctx context.Context, w io.Writer, path string, metadata cloud.Client,
 	if err != nil {
 		return err
 	}
-	return Print(w, budgets, notes)
+	if err := Print(w, budgets, notes); err != nil {
+		return err
+	}
+	if m.Cloud.Provider != "" {
+		_, err = fmt.Fprintf(w, "cloud: %v\n", m.Cloud)
+	}
+	return err
 }
 
 // Print writes budgets and notes as tables for a person.

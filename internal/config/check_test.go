@@ -118,6 +118,33 @@ func TestCheckRefuses(t *testing.T) {
 	}
 }
 
+// Where the machine is, and the gateway that it must be behind, as Google's metadata server tells.
+func TestCheckNamesTheCloud(t *testing.T) {
+	t.Parallel()
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Metadata-Flavor", "Google")
+		if r.Header.Get("Metadata-Flavor") != "Google" || r.URL.Path != "/computeMetadata/v1/instance/" {
+			w.WriteHeader(http.StatusForbidden)
+			return
+		}
+		_, _ = fmt.Fprint(w, `{"id":42,"name":"web-3","zone":"projects/1/zones/europe-west1-b","networkInterfaces":[{"accessConfigs":[]}]}`)
+	}))
+	defer srv.Close()
+	var out bytes.Buffer
+	path := write(t, "f.yaml", "budgets: [{name: out, model: auto}]\n")
+	if err := Check(t.Context(), &out, path, cloud.Client{URL: srv.URL}, nil); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{
+		"\ncloud: google, region europe-west1, zone europe-west1-b, instance web-3\n",
+		"gcp-nat-static  node ", "note: out: this instance of google, region europe-west1, zone europe-west1-b, instance web-3 has no external address",
+	} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("no %q in:\n%s", want, out.String())
+		}
+	}
+}
+
 // Azure's metadata are asked only where VIPs are open, and not at all if told so.
 func TestDiscoverCloud(t *testing.T) {
 	t.Parallel()

@@ -76,7 +76,7 @@ func (m *Machine) ReadRules(ctx context.Context, c *Config, outer *netns.Handle)
 			m.Rules, m.RulesUnread = s, false
 		} else {
 			m.RulesUnread = !m.Rules.Read
-			texts = append(texts, unreadText(err, "this machine"))
+			texts = append(texts, unreadText(err, "this machine", outer != nil && !outer.Governed()))
 		}
 	}
 	read := maps.Clone(m.NetnsRules)
@@ -92,7 +92,7 @@ func (m *Machine) ReadRules(ctx context.Context, c *Config, outer *netns.Handle)
 		done[b.Netns] = true
 		s, err := m.readRulesOf(ctx, b.Netns)
 		if err != nil {
-			texts = append(texts, unreadText(err, "network namespace "+b.Netns))
+			texts = append(texts, unreadText(err, "network namespace "+b.Netns, false))
 			continue
 		}
 		read[b.Netns] = s

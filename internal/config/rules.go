@@ -13,6 +13,7 @@ import (
 
 	"github.com/snatwatch/snatwatch/collector"
 	"github.com/snatwatch/snatwatch/collector/natrules"
+	"github.com/snatwatch/snatwatch/collector/netns"
 	"github.com/snatwatch/snatwatch/detector/budget"
 )
 
@@ -23,8 +24,12 @@ const maxAutoBudgets = 128
 // followsRules reports whether NAT rules tell something of an entry.
 func (b *Budget) followsRules() bool { return b.Model == ModelAuto || b.Model == "linux" }
 
-// unreadText says why the rules of a place cannot be read.
-func unreadText(err error, place string) string {
+// unreadText says why the rules of a place cannot be read; foreign is that its namespace is not Governed.
+func unreadText(err error, place string, foreign bool) string {
+	if foreign && errors.Is(err, fs.ErrPermission) {
+		return fmt.Sprintf("the NAT rules of %s cannot be read, so their ports and VIPs are not known: %s", place,
+			netns.Foreign)
+	}
 	if errors.Is(err, fs.ErrPermission) {
 		return fmt.Sprintf("missing CAP_NET_ADMIN: the NAT rules of %s cannot be read, "+
 			"so their ports and VIPs are not known", place)

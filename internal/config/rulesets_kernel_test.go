@@ -29,8 +29,8 @@ func loaders() map[string][]string {
 		"nft":    {"nft", "-f", "-"},
 		"ipt":    {"iptables-nft-restore"},
 		"ip6t":   {"ip6tables-nft-restore"},
-		"legacy": {"iptables-legacy-restore"},
-		"ipset":  {"ipset", "restore"},
+		"legacy": {"iptables-legacy-restore"}, "legacy6": {"ip6tables-legacy-restore"},
+		"ipset": {"ipset", "restore"},
 	}
 }
 

@@ -29,6 +29,10 @@ func TestAutoAtEachStage(t *testing.T) {
 	none := natrules.Ruleset{Read: true}
 	azure := cloud.Metadata{Provider: "azure", VIPs: addrs("203.0.113.1")}
 	public := cloud.Metadata{Provider: "azure", PublicIPs: addrs("203.0.113.7")}
+	aws := cloud.Metadata{Provider: "aws", Region: "eu-central-1", Zone: "eu-central-1a", Instance: "i-0", Network: "vpc-1"}
+	awsPublic := cloud.Metadata{Provider: "aws", PublicIPs: addrs("203.0.113.7")}
+	google := cloud.Metadata{Provider: "google", Zone: "europe-west1-b", AliasRanges: true}
+	const guess = "its metadata do not show"
 	const private = "are private, so another NAT translates them again"
 	const poolSize = "does not tell the pool size"
 	type look struct {
@@ -61,6 +65,19 @@ func TestAutoAtEachStage(t *testing.T) {
 		{"a public IP of its own", "{name: nat, model: auto}", []look{
 			{rules, public, "nat linux 64512, nat-instance-ip instance-ip 28232", ""},
 			{none, public, "nat-instance-ip instance-ip 28232", ""},
+		}},
+		{"a node of EKS without a public address", "{name: nat, model: auto}", []look{
+			{rules, aws, "nat linux 64512, nat-aws-nat-gateway aws-nat-gateway 55000, nat-local local 28232", guess},
+			{none, aws, "nat-aws-nat-gateway aws-nat-gateway 55000", guess},
+		}},
+		{"an instance of AWS with a public address", "{name: nat, model: auto}", []look{
+			{none, awsPublic, "nat instance-ip 28232", ""},
+		}},
+		{"a node of GKE behind Cloud NAT", "{name: nat, model: auto}", []look{
+			{rules, google, "nat linux 64512, nat-gcp-nat-static gcp-nat-static 1024, nat-local local 28232", guess},
+		}},
+		{"a gateway of AWS that is configured", "{name: nat, model: auto}, {name: gw, model: aws-nat-gateway-regional, vip_count: 3}", []look{
+			{rules, aws, "gw aws-nat-gateway-regional 165000, nat linux 64512, nat-local local 28232", ""},
 		}},
 		{"no cloud", "{name: nat, model: auto}", []look{
 			{rules, cloud.Metadata{}, "nat linux 64512, nat-local local 28232", private},

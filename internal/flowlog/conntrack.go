@@ -81,8 +81,11 @@ func (r *Row) event(event, state string, unreplied bool) error {
 		if event != "" {
 			return fmt.Errorf("event %s without a time: conntrack -E needs -o timestamp", event)
 		}
-		if state == "TIME_WAIT" || state == "CLOSE" {
+		switch state {
+		case "TIME_WAIT":
 			r.Reason = collector.FIN
+		case "CLOSE":
+			r.Reason = collector.RST
 		}
 		return nil
 	}

@@ -21,10 +21,12 @@ type Counter struct {
 	shared bool
 	gap    int64
 
+	batch  batch
 	flows  *flowTable
 	ends   *endTable // of flows whose late rows may still come
 	spaces []*Space
 	number map[spaceKey]int32 // of spaces
+	recent [recentSpaces]numbered
 	wheel  *wheel
 	newest int64 // the latest start of a row
 	oldest int64 // the earliest
@@ -89,18 +91,20 @@ type Space struct {
 
 // NewCounter counts under b. Ports are shared by all sources where b is.
 func NewCounter(b *budget.Budget) *Counter {
-	return &Counter{
+	c := &Counter{
 		budget: b, shared: b.Scope == budget.ScopeShared,
-		flows: newFlowTable(), ends: newEndTable(), number: map[spaceKey]int32{}, wheel: newWheel(),
+		flows: newFlowTable(), ends: newEndTable(), number: map[spaceKey]int32{},
 	}
+	c.wheel = newWheel(c.apply)
+	return c
 }
 
 // lag is how late a row may come, and its flow's end be known after that: the longest interval of a log, the longest
 // gap, and the time between sweeps.
 const lag = int64(25 * time.Minute)
 
-// Take counts one row.
-func (c *Counter) Take(r *Row) {
+// count counts one row, whose tuple has that hash if rows of the log can be parts of flows.
+func (c *Counter) count(r *Row, hash uint64) {
 	terms := c.budget.Terms(r.Tuple.Protocol)
 	if terms.Ports == 0 {
 		return
@@ -110,6 +114,9 @@ func (c *Counter) Take(r *Row) {
 		s.opened++
 		c.opened++
 		c.listed++
+		if r.Reason != collector.ReasonUnknown && terms.CoolDown[r.Reason] == 0 {
+			return // it has ended, and its port is free
+		}
 		s.held++
 		s.Most = max(s.Most, s.held)
 		return
@@ -123,26 +130,25 @@ func (c *Counter) Take(r *Row) {
 		c.take(&live{tuple: r.Tuple, space: c.space(&r.Tuple, terms), start: r.Start, end: r.End}, r, terms, true)
 		return
 	}
-	hash := r.Tuple.hash()
-	f := c.flows.find(&r.Tuple, hash)
-	switch {
-	case f == nil && c.leftover(r, hash), f == nil && r.State == Closed:
-		return // or it began before the log
-	case f == nil:
+	if f := c.flows.find(&r.Tuple, hash); f == nil {
+		ended := c.ends.find(hash)
+		if c.leftover(r, ended) || r.State == Closed {
+			return // or it began before the log
+		}
 		began := live{tuple: r.Tuple, space: c.space(&r.Tuple, terms), start: r.Start, end: r.End}
 		if c.take(&began, r, terms, true) {
-			c.ends.set(hash, began.end)
+			c.ends.put(ended, hash, began.end)
 		} else {
 			c.flows.add(began, hash)
 		}
-	default:
+	} else {
 		later := r.State != Closed && r.Start-f.end > c.gap
 		if later { // another flow of the same tuple
 			c.finish(f, collector.ReasonUnknown)
 			*f = live{tuple: r.Tuple, space: c.space(&r.Tuple, terms), start: r.Start, end: r.End}
 		}
 		if c.take(f, r, terms, later) {
-			c.ends.set(hash, f.end)
+			c.ends.put(c.ends.find(hash), hash, f.end)
 			c.flows.remove(&r.Tuple, hash)
 		}
 	}
@@ -171,10 +177,9 @@ func (c *Counter) take(f *live, r *Row, terms *budget.Terms, first bool) bool {
 	return true
 }
 
-// leftover reports whether a row is of the last packets of a flow that has ended: a log that tells of every end has
-// none.
-func (c *Counter) leftover(r *Row, hash uint64) bool {
-	s := c.ends.find(hash)
+// leftover reports whether a row is of the last packets of a flow that has ended, of which s is the slot: a log that
+// tells of every end has none.
+func (c *Counter) leftover(r *Row, s *endSlot) bool {
 	switch {
 	case s.end == 0:
 		return false
@@ -209,13 +214,28 @@ func (c *Counter) space(t *Tuple, terms *budget.Terms) int32 {
 	case budget.PerNothing:
 		k.port, k.destination = 0, Addr{}
 	}
+	hash := hashEnds(&k.source, &k.destination, uint64(k.port)<<8|uint64(k.protocol))
+	r := &c.recent[hash%recentSpaces]
+	if r.hash == hash && r.number > 0 {
+		return r.number - 1
+	}
 	n, ok := c.number[k]
 	if !ok {
 		n = int32(len(c.spaces))
 		c.number[k] = n
 		c.spaces = append(c.spaces, &Space{key: k, unique: terms.Unique, ceiling: terms.Effective})
 	}
+	*r = numbered{hash, n + 1}
 	return n
+}
+
+// recentSpaces are the port spaces that are found without the map: most rows are of few.
+const recentSpaces = 1 << 10
+
+// numbered is the hash of a port space and its place in Counter.spaces, from 1 on.
+type numbered struct {
+	hash   uint64
+	number int32
 }
 
 // open counts a flow from its start on.
@@ -225,7 +245,7 @@ func (c *Counter) open(f *live) {
 	if f.start < c.wheel.now {
 		c.late++
 	}
-	c.wheel.add(change{f.start, f.space, 1}, c.apply)
+	c.wheel.add(change{f.start, f.space, 1})
 }
 
 // finish releases a flow's port a cool-down after its end.
@@ -245,7 +265,7 @@ func (c *Counter) finish(f *live, why collector.Reason) {
 		c.lifeSum += float64(life) / 1e9
 	}
 	cool := c.budget.Terms(f.tuple.Protocol).CoolDown[why]
-	c.wheel.add(change{f.end + int64(cool), f.space, -1}, c.apply)
+	c.wheel.add(change{f.end + int64(cool), f.space, -1})
 }
 
 // advance moves the count on to what can be late no more.
@@ -255,7 +275,7 @@ func (c *Counter) advance(now int64) {
 	}
 	c.newest = now
 	if now-lag > c.wheel.now {
-		c.wheel.advance(now-lag, c.apply)
+		c.wheel.advance(now - lag)
 	}
 }
 
@@ -303,6 +323,7 @@ func (c *Counter) pointAt(at int64, held int) {
 
 // Close counts what is still open as open to the end of the log.
 func (c *Counter) Close() {
+	c.flush()
 	c.flows.sweep(func(f *live) bool {
 		if c.gap == never {
 			f.end = max(f.end, c.newest)
@@ -310,7 +331,7 @@ func (c *Counter) Close() {
 		c.finish(f, collector.ReasonUnknown)
 		return false
 	})
-	c.wheel.advance(never, c.apply)
+	c.wheel.advance(never)
 }
 
 // Spaces are the port spaces, the fullest of its budget first; at most n.
@@ -356,4 +377,8 @@ func (c *Counter) Read(from io.Reader) (*Result, error) { return read(from, c.se
 // ReadFile counts a file.
 func (c *Counter) ReadFile(path string) (*Result, error) { return readFile(path, c.setFormat, c.Take) }
 
-func (c *Counter) setFormat(f Format) { c.gap = f.Gap }
+// setFormat begins another log.
+func (c *Counter) setFormat(f Format) {
+	c.flush()
+	c.gap = f.Gap
+}

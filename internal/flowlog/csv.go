@@ -10,7 +10,24 @@ import (
 )
 
 // CSV under a header, a whole flow a line, with the names of columns that the backtest takes. Destinations are
-// addresses here. Times are seconds since 1970 or since the record began, or RFC 3339.
+// addresses here. Times are seconds since 1970 or since the record began, or RFC 3339. What snatwatch record writes is
+// such a file with remarks.
+
+// ownRemark begins a file of snatwatch record; a line that begins with remark is no row.
+const (
+	ownRemark = "# snatwatch record "
+	remark    = '#'
+)
+
+// afterRemarks is the first line that is no remark.
+func afterRemarks(head []byte) []byte {
+	for line := range bytes.Lines(head) {
+		if line[0] != remark {
+			return bytes.TrimRight(line, "\r\n")
+		}
+	}
+	return nil
+}
 
 type csvField int
 
@@ -83,6 +100,9 @@ func (p *csvLog) get(k csvField) []byte {
 }
 
 func (p *csvLog) parse(line []byte, r *Row) (err error) {
+	if line[0] == remark {
+		return skipEmpty
+	}
 	if p.cut(line, p.sep, p.most); p.n < p.most {
 		return errFields
 	}

@@ -67,6 +67,22 @@ func TestFormats(t *testing.T) {
 			skipped: map[string]int{string(skipInbound): 1},
 		},
 		{
+			name: "AWS version 3 in an order of the user's, with fields of no use", format: "AWS VPC flow log",
+			text: "end log-status tcp-flags dstport pkt-dstaddr subnet-id start protocol srcport action vpc-id pkt-srcaddr dstaddr srcaddr type\n" +
+				"1600000055 OK 3 443 203.0.113.7 subnet-1 1600000001 6 40000 ACCEPT vpc-1 10.0.0.5 203.0.113.7 10.0.1.9 IPv4\n" +
+				"1600000055 OK 0 53 2001:db8::7 subnet-1 1600000002 17 40000 ACCEPT vpc-1 fd00::5 2001:db8::7 fd00::5 IPv6\n" +
+				"1600000055 OK 18 40000 10.0.0.5 subnet-1 1600000001 6 443 ACCEPT vpc-1 203.0.113.7 10.0.1.9 203.0.113.7 IPv4\n" +
+				"1600000055 OK 18 40000 198.51.100.9 subnet-1 1600000001 6 8443 ACCEPT vpc-1 10.0.0.5 198.51.100.9 10.0.1.9 IPv4\n" +
+				"1600000055 NODATA - - - subnet-1 1600000001 - - - vpc-1 - - - -\n" +
+				"1600000055 SKIPDATA - - - subnet-1 1600000001 - - - vpc-1 - - - -\n" +
+				"1600000055 OK 2 443 203.0.113.7 subnet-1 1600000060 6 40000 ACCEPT vpc-1 10.0.0.5 203.0.113.7 10.0.1.9 IPv4\n",
+			want: []string{
+				"1-55 tcp 10.0.0.5:40000 > 203.0.113.7:443 1 fin",
+				"2-55 udp fd00::5:40000 > [2001:db8::7]:53 0 unknown",
+			},
+			skipped: map[string]int{string(skipInbound): 2, string(skipEmpty): 2}, bad: 1,
+		},
+		{
 			name: "Azure virtual network flow log", format: "Azure flow log",
 			text: `{"records":[{"time":"2020-09-13T12:27:00Z","flowLogVersion":4,"flowRecords":{"flows":[{"aclID":"x","flowGroups":[{"rule":"r","flowTuples":[` +
 				`"1600000001500,10.0.0.5,203.0.113.7,40000,443,6,O,B,NX,0,0,0,0","1600000031500,10.0.0.5,203.0.113.7,40000,443,6,O,E,NX,9,900,9,900",` +
@@ -151,6 +167,17 @@ func TestFormats(t *testing.T) {
 			skipped: map[string]int{string(skipProtocol): 1}, bad: 1,
 		},
 		{
+			name: "what snatwatch record writes", format: "snatwatch record",
+			text: "# snatwatch record 1\n# Columns that end in _s are seconds since 1970 UTC.\n# flows=all addresses=real\n" +
+				"start_s,end_s,destination,port,source,protocol,reason,vip,vip_port,source_port,opened_from_s\n" +
+				"1600000001.500,1600000004,203.0.113.7,443,10.0.0.5,tcp,fin,198.51.100.1,1024,40000,1600000001.000\n# overrun: 1\n" +
+				"1600000002.000,1600000009,2001:db8::7,53,fd00::5,udp,live,,,40001,\n",
+			want: []string{
+				"1.5-4 tcp 10.0.0.5:0 > 203.0.113.7:443 1 fin",
+				"2-9 udp fd00::5:0 > [2001:db8::7]:53 1 unknown",
+			},
+		},
+		{
 			name: "CSV with other names", format: "CSV",
 			text: "Src_IP;Dst_IP;DstPort;ts;end_time\n10.0.0.5;203.0.113.7;443;1600000001.5;2020-09-13T12:26:43Z\n",
 			want: []string{"1.5-3 tcp 10.0.0.5:0 > 203.0.113.7:443 1 unknown"},
@@ -166,6 +193,33 @@ func TestFormats(t *testing.T) {
 				"2-2 tcp 10.0.0.5:40001 > 203.0.113.7:443 3 timeout",
 				"2-2.1 tcp 10.0.0.5:40002 > 203.0.113.7:443 1 rst",
 			},
+		},
+		{
+			name: "Zeek that knows its networks: inbound rows and those that stay inside hold no port", format: "Zeek conn.log",
+			text: "#separator \\x09\n#fields\tts\tuid\tid.orig_h\tid.orig_p\tid.resp_h\tid.resp_p\tproto\tservice\tduration\tconn_state\tlocal_orig\tlocal_resp\n" +
+				"1600000001.0\tC1\t10.0.0.5\t40000\t203.0.113.7\t443\ttcp\tssl\t1\tSF\tT\tF\n" +
+				"1600000001.0\tC2\t198.51.100.9\t40001\t10.0.0.5\t443\ttcp\tssl\t1\tSF\tF\tT\n" +
+				"1600000001.0\tC3\t198.51.100.9\t40001\t203.0.113.7\t443\ttcp\tssl\t1\tSF\tF\tF\n" +
+				"1600000001.0\tC4\t203.0.113.200\t40002\t203.0.113.201\t443\ttcp\tssl\t1\tSF\tT\tT\n" +
+				"1600000001.0\tC5\t10.0.0.5\t40003\t10.9.0.7\t443\ttcp\tssl\t1\tSF\tT\tF\n" +
+				"1600000001.0\tC6\t10.0.0.5\t40004\t203.0.113.7\t443\ttcp\tssl\t1\tSF\t-\t-\n" +
+				"1600000001.0\tC7\t198.51.100.9\t40005\t10.0.0.5\t443\ttcp\tssl\t1\tSF\t-\t-\n" +
+				"1600000001.0\tC8\t10.0.0.5\t40006\t10.0.0.9\t443\ttcp\tssl\t1\tSF\t-\t-\n" +
+				"1600000001.0\tC9\t10.0.0.5\t80\t203.0.113.7\t8080\ttcp\tssl\t1\tSF\t-\t-\n",
+			want: []string{
+				"1-2 tcp 10.0.0.5:40000 > 203.0.113.7:443 1 fin",
+				"1-2 tcp 10.0.0.5:40003 > 10.9.0.7:443 1 fin",
+				"1-2 tcp 10.0.0.5:40004 > 203.0.113.7:443 1 fin",
+				"1-2 tcp 10.0.0.5:80 > 203.0.113.7:8080 1 fin",
+			},
+			skipped: map[string]int{string(skipInbound): 3, string(skipPrivate): 2},
+		},
+		{
+			name: "Zeek in JSON that knows its networks", format: "Zeek conn.log in JSON",
+			text: `{"ts":1600000001.0,"id.orig_h":"10.0.0.5","id.orig_p":40000,"id.resp_h":"203.0.113.7","id.resp_p":443,"proto":"tcp","duration":1,"conn_state":"SF","local_orig":true,"local_resp":false}` + "\n" +
+				`{"ts":1600000001.0,"id.orig_h":"198.51.100.9","id.orig_p":40000,"id.resp_h":"10.0.0.5","id.resp_p":443,"proto":"tcp","duration":1,"conn_state":"SF","local_orig":false,"local_resp":true}` + "\n",
+			want:    []string{"1-2 tcp 10.0.0.5:40000 > 203.0.113.7:443 1 fin"},
+			skipped: map[string]int{string(skipInbound): 1},
 		},
 		{
 			name: "Zeek in JSON: seconds, milliseconds, RFC 3339; a flow without an answer has no duration", format: "Zeek conn.log in JSON",
@@ -223,6 +277,12 @@ func TestReadRefuses(t *testing.T) {
 			"all dropped", `{"jsonPayload":{"allocation_status":"DROPPED","connection":{"src_ip":"10.0.0.5"}}}`,
 			"no row of 1 holds a port: 1 dropped by Cloud NAT, which had no port",
 		},
+		{
+			"an interval of nfdump without flows",
+			"ts,te,td,sa,da,sp,dp,pr,flg,fwd\nNo matching flows\nSummary\nflows,bytes,packets,avg_bps,avg_pps,avg_bpp\n0,0,0,0,0,0\n",
+			"no row of 4 holds a port: 4 without data",
+		},
+		{"the same without header and summary", "No matching flows\n", `no flow log of a known format: it begins "No matching flows"`},
 		{"all denied", "2 1 eni-1 10.0.0.5 203.0.113.7 40001 22 6 1 40 1600000000 1600000060 REJECT OK\n", "no row of 1 holds a port: 1 denied"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -379,6 +439,33 @@ func TestLineSaysForHowLong(t *testing.T) {
 				t.Errorf("%q, want %q", line, tt.want)
 			}
 		})
+	}
+}
+
+// A list of one moment holds what is open, and what has ended for as long as the budget lets its port rest.
+func TestList(t *testing.T) {
+	t.Parallel()
+	var text strings.Builder
+	n := 0
+	for _, of := range []struct {
+		state string
+		many  int
+	}{{"ESTABLISHED", 7}, {"SYN_SENT", 4}, {"CLOSE_WAIT", 3}, {"TIME_WAIT", 20}, {"CLOSE", 5}} {
+		for range of.many {
+			n++
+			fmt.Fprintf(&text, "tcp      6 100 %s src=10.0.0.5 dst=203.0.113.7 sport=%d dport=443 src=203.0.113.7 dst=198.51.100.1 sport=443 dport=%d [ASSURED] mark=0 use=1\n",
+				of.state, 1024+n, 1024+n)
+		}
+	}
+	for _, tt := range []struct {
+		name string
+		cool time.Duration
+		most int
+	}{{"ports that rest", time.Minute, 39}, {"ports that are given away at once", 0, 14}} {
+		c := count(t, 64, tt.cool, text.String())
+		if s := c.Spaces(1)[0]; !c.Moment() || s.Most != tt.most {
+			t.Errorf("%s: %d held, want %d", tt.name, s.Most, tt.most)
+		}
 	}
 }
 

@@ -32,16 +32,22 @@ func newFlowTable() *flowTable { return &flowTable{slots: make([]flowSlot, slots
 
 // hash spreads tuples well enough for logs, whose writers mean no harm.
 func (t *Tuple) hash() uint64 {
-	word := func(a *Addr, i int) uint64 { return binary.LittleEndian.Uint64(a[i:]) }
-	fold := func(x, y uint64) uint64 {
-		high, low := bits.Mul64(x, y)
-		return high ^ low
-	}
-	const k0, k1, k2 = 0x9e3779b97f4a7c15, 0xbf58476d1ce4e5b9, 0x94d049bb133111eb
 	ports := uint64(t.SourcePort)<<24 | uint64(t.DestinationPort)<<8 | uint64(t.Protocol)
-	h := fold(word(&t.Source, 0)^k0, word(&t.Source, 8)^k1)
-	h ^= fold(word(&t.Destination, 0)^k1, word(&t.Destination, 8)^k2)
+	return hashEnds(&t.Source, &t.Destination, ports)
+}
+
+func hashEnds(source, destination *Addr, ports uint64) uint64 {
+	const k0, k1, k2 = 0x9e3779b97f4a7c15, 0xbf58476d1ce4e5b9, 0x94d049bb133111eb
+	h := fold(source.word(0)^k0, source.word(8)^k1)
+	h ^= fold(destination.word(0)^k1, destination.word(8)^k2)
 	return fold(h^ports, k0)
+}
+
+func (a *Addr) word(i int) uint64 { return binary.LittleEndian.Uint64(a[i:]) }
+
+func fold(x, y uint64) uint64 {
+	high, low := bits.Mul64(x, y)
+	return high ^ low
 }
 
 // slot returns the slot of a tuple, or the empty one where it would be.
@@ -124,7 +130,7 @@ func (t *flowTable) sweep(keep func(*live) bool) {
 
 // endTable remembers when flows ended, by the hash of their tuples: two tuples of one hash are once in many billions.
 type endTable struct {
-	slots []endSlot // a power of two, at most three quarters of them taken
+	slots []endSlot // a power of two, at most half of them taken
 	n     int
 }
 
@@ -135,7 +141,7 @@ type endSlot struct {
 
 func newEndTable() *endTable { return &endTable{slots: make([]endSlot, slotsLeast)} }
 
-// find returns the slot of a hash, or the empty one where it would be, valid until the next set or sweep.
+// find returns the slot of a hash, or the empty one where it would be, valid until the next put or sweep.
 func (t *endTable) find(hash uint64) *endSlot {
 	mask := uint64(len(t.slots) - 1)
 	i := hash & mask
@@ -145,15 +151,14 @@ func (t *endTable) find(hash uint64) *endSlot {
 	return &t.slots[i]
 }
 
-// set remembers an end.
-func (t *endTable) set(hash uint64, end int64) {
+// put remembers an end in the slot of its hash.
+func (t *endTable) put(s *endSlot, hash uint64, end int64) {
 	end = max(end, 1)
-	s := t.find(hash)
 	if s.end == 0 {
 		t.n++
 	}
 	*s = endSlot{hash, end}
-	if 4*t.n > 3*len(t.slots) {
+	if 2*t.n > len(t.slots) {
 		old := t.slots
 		t.slots = make([]endSlot, 2*len(old))
 		for _, s := range old {

@@ -132,6 +132,8 @@ func (r *run) read(head []byte) error {
 		return r.strings(&azure{})
 	case first[0] == '{' && bytes.Contains(first, []byte(`"jsonPayload"`)):
 		r.out.Format, p = Format{Name: "Google Cloud log", Gap: int64(350 * time.Second)}, newGoogle()
+	case bytes.HasPrefix(first, []byte(ownRemark)) && newCSV(afterRemarks(head)) != nil:
+		r.out.Format, p, header = Format{Name: "snatwatch record"}, newCSV(afterRemarks(head)), true
 	case newCSV(first) != nil:
 		r.out.Format, p, header = Format{Name: "CSV"}, newCSV(first), true
 	case first[0] == '[' && bytes.Contains(head, []byte("{")):
@@ -158,7 +160,7 @@ func (r *run) lines(p parser, header bool) error {
 		}
 		if len(line) > 0 && !header {
 			r.one(p, line, n)
-		} else if len(line) > 0 {
+		} else if len(line) > 0 && line[0] != remark {
 			header = false
 		}
 		if errors.Is(err, io.EOF) {

@@ -15,7 +15,7 @@ type Row struct {
 	Start, End int64
 	Tuple      Tuple
 	State      State
-	// Reason is how the flow ended, if State is Ended or Closed.
+	// Reason is how the flow ended, if State is Ended or Closed, or Listed and it has.
 	Reason collector.Reason
 }
 

@@ -34,11 +34,7 @@ func (c *Counter) Ends() map[string]float64 {
 // Points are the most that one port space held, by five minutes in which anything opened, in order of time.
 func (c *Counter) Points() []Point { return c.points }
 
-// Opened is how many flows there were; Late how many of them began before what was counted already, so that peaks
-// may be too low.
-func (c *Counter) Opened() uint64 { return c.opened }
-
-// Late is how many flows came too late to be counted at their time.
+// Late is how many flows came too late to be counted at their time, so that peaks may be too low.
 func (c *Counter) Late() int { return c.late }
 
 // Moment reports whether the log is of one moment.

@@ -28,7 +28,7 @@ func TestTablesAreMaps(t *testing.T) {
 			delete(wantFlows, tuple)
 		}
 		end := int64(1 + random.IntN(1000) + step)
-		ends.set(hash, end)
+		ends.put(ends.find(hash), hash, end)
 		wantEnds[hash] = end
 		if step%20_000 == 0 {
 			flows.sweep(func(f *live) bool { return f.start%3 > 0 })

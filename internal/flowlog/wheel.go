@@ -17,6 +17,7 @@ const slots = 1 << 13
 
 // wheel holds changes until their time has come, by the second. What is further ahead than it reaches waits in a list.
 type wheel struct {
+	apply   func(change)
 	now     int64 // all before was applied
 	slots   [slots]uint32
 	kept    slab[kept] // of all slots; the first is none
@@ -33,8 +34,9 @@ type kept struct {
 	next  uint32
 }
 
-func newWheel() *wheel {
-	w := &wheel{}
+// newWheel calls apply with each change once its time has come.
+func newWheel(apply func(change)) *wheel {
+	w := &wheel{apply: apply}
 	w.kept.add(kept{})
 	return w
 }
@@ -42,13 +44,13 @@ func newWheel() *wheel {
 const second = int64(1e9)
 
 // add keeps a change, or applies it at once where its time is over.
-func (w *wheel) add(c change, apply func(change)) {
+func (w *wheel) add(c change) {
 	switch {
-	case w.now == 0 || c.at/second-w.now/second >= slots:
+	case w.now == 0 || c.at-w.now >= slots*second:
 		w.ahead = append(w.ahead, c)
 	case c.at < w.now:
 		c.at = w.now
-		apply(c)
+		w.apply(c)
 	default:
 		w.keep(c)
 	}
@@ -56,11 +58,12 @@ func (w *wheel) add(c change, apply func(change)) {
 
 // keep puts a change into its slot.
 func (w *wheel) keep(c change) {
-	k := kept{order: uint32(c.at%second) << 1, space: c.space}
+	whole := c.at / second
+	k := kept{order: uint32(c.at-whole*second) << 1, space: c.space}
 	if c.by > 0 {
 		k.order++
 	}
-	slot := &w.slots[c.at/second%slots]
+	slot := &w.slots[whole%slots]
 	k.next = *slot
 	if i := w.free; i != 0 {
 		old := w.kept.at(i)
@@ -73,7 +76,7 @@ func (w *wheel) keep(c change) {
 }
 
 // advance applies what is due before the second of now, in order of time; at one time releases come first.
-func (w *wheel) advance(now int64, apply func(change)) {
+func (w *wheel) advance(now int64) {
 	now -= now % second
 	if w.now == 0 && len(w.ahead) > 0 { // the first time: from the earliest on
 		w.now = slices.MinFunc(w.ahead, func(a, b change) int { return cmp.Compare(a.at, b.at) }).at
@@ -93,7 +96,7 @@ func (w *wheel) advance(now int64, apply func(change)) {
 				break
 			}
 		}
-		w.apply(apply)
+		w.settle()
 		w.now += second
 		if w.now/second%(slots/4) == 0 {
 			w.spread()
@@ -102,8 +105,8 @@ func (w *wheel) advance(now int64, apply func(change)) {
 	w.now = max(w.now, min(now, never-1))
 }
 
-// apply applies the changes of the second of now.
-func (w *wheel) apply(apply func(change)) {
+// settle applies the changes of the second of now.
+func (w *wheel) settle() {
 	slot := &w.slots[w.now/second%slots]
 	if *slot == 0 {
 		return
@@ -126,14 +129,14 @@ func (w *wheel) apply(apply func(change)) {
 	if !same {
 		slices.Sort(w.due)
 		for _, d := range w.due {
-			apply(w.change(d))
+			w.apply(w.change(d))
 		}
 		return
 	}
 	for _, take := range [...]uint64{0, 1} {
 		for _, d := range w.due {
 			if d>>32&1 == take {
-				apply(w.change(d))
+				w.apply(w.change(d))
 			}
 		}
 	}
@@ -148,7 +151,7 @@ func (w *wheel) change(d uint64) change {
 func (w *wheel) spread() {
 	rest := w.ahead[:0]
 	for _, c := range w.ahead {
-		if c.at/second-w.now/second < slots {
+		if c.at-w.now < slots*second {
 			c.at = max(c.at, w.now)
 			w.keep(c)
 		} else {

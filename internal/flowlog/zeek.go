@@ -9,7 +9,8 @@ import (
 )
 
 // Zeek's conn.log, as values separated by tabs or as an object a line. Every conn_state holds a port: an open
-// without an answer (S0, SH) for as long as one may, a refused one (REJ) as one that was reset.
+// without an answer (S0, SH) for as long as one may, a refused one (REJ) as one that was reset. Rows that come from
+// outside (local_orig F) or stay inside (local_resp T) are left out; where Zeek does not say, private addresses do.
 
 // zeekField is a field that is read.
 type zeekField int
@@ -23,6 +24,9 @@ const (
 	zeekDestinationPort
 	zeekProtocol
 	zeekState
+	// These two a log may lack.
+	zeekLocalSource
+	zeekLocalDestination
 	numZeekFields
 )
 
@@ -45,6 +49,10 @@ func zeekName(name []byte) zeekField {
 		return zeekProtocol
 	case "conn_state":
 		return zeekState
+	case "local_orig":
+		return zeekLocalSource
+	case "local_resp":
+		return zeekLocalDestination
 	}
 	return numZeekFields
 }
@@ -73,6 +81,9 @@ func (f *zeekRow) read(r *Row) (err error) {
 	if err := r.Tuple.ends(f[zeekSource], f[zeekDestination], f[zeekSourcePort], f[zeekDestinationPort]); err != nil {
 		return err
 	}
+	if err := f.outbound(&r.Tuple); err != nil {
+		return err
+	}
 	r.State, r.Reason = Ended, collector.ReasonUnknown
 	switch string(f[zeekState]) {
 	case "SF", "S2", "S3", "SHR":
@@ -87,6 +98,40 @@ func (f *zeekRow) read(r *Row) (err error) {
 		r.Reason = collector.ReasonUnknown // open when the log was cut
 	}
 	return nil
+}
+
+// outbound refuses rows that are no flows out of this network. Who opened a flow Zeek knows; where it was not told
+// which networks are local, both columns are unset.
+func (f *zeekRow) outbound(t *Tuple) error {
+	from, to := zeekBool(f[zeekLocalSource]), zeekBool(f[zeekLocalDestination])
+	inside := to == yes || to == unset && t.Destination.private()
+	switch {
+	case from == no, from == unset && inside && !t.Source.private():
+		return skipInbound
+	case inside:
+		return skipPrivate
+	}
+	return nil
+}
+
+// known is what a column says that may say nothing.
+type known uint8
+
+const (
+	unset known = iota
+	yes
+	no
+)
+
+// zeekBool reads T and F of text, true and false of JSON.
+func zeekBool(b []byte) known {
+	switch string(b) {
+	case "T", "true":
+		return yes
+	case "F", "false":
+		return no
+	}
+	return unset
 }
 
 // zeek reads values separated by tabs.
@@ -137,10 +182,12 @@ func (p *zeek) parse(line []byte, r *Row) error {
 		return errFields
 	}
 	for k, i := range p.at {
-		if i < 0 {
+		switch {
+		case i >= 0:
+			p.row[k] = p.column(i)
+		case k < int(zeekLocalSource):
 			return errFields
 		}
-		p.row[k] = p.column(i)
 	}
 	return p.row.read(r)
 }

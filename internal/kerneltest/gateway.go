@@ -13,8 +13,8 @@ import (
 )
 
 // Gateway makes three namespaces; the one in the middle forwards from the client, 10.81.0.2 behind c0, to the server,
-// 10.82.0.2 behind s0, under the rules of nft. Where they have a flow table and the kernel is built without, the test
-// skips.
+// 10.82.0.2 behind s0, under the rules of nft. They may have a flow table: see Lacks for a kernel that
+// is built without.
 func Gateway(t testing.TB, rules string) (client, middle, server *netns.Handle) {
 	t.Helper()
 	client, middle, server = Netns(t), Netns(t), Netns(t)
@@ -33,7 +33,7 @@ func Gateway(t testing.TB, rules string) (client, middle, server *netns.Handle) 
 	var out []byte
 	err := middle.Do(func() (err error) { out, err = nft.CombinedOutput(); return err })
 	if err != nil && bytes.Contains(out, []byte("flowtable")) {
-		t.Skipf("this kernel has no flow tables: %s", out)
+		Lacks(t, "flowtable", fmt.Errorf("nft: %s", out))
 	} else if err != nil {
 		t.Fatalf("nft: %v: %s", err, out)
 	}

@@ -4,9 +4,11 @@ package kerneltest
 
 import (
 	"bytes"
+	"fmt"
 	"os"
 	"os/exec"
 	"runtime"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -29,16 +31,29 @@ func Require(t testing.TB, caps ...netns.Capability) {
 		need = need.With(c)
 	}
 	if missing := need.Without(have); missing != 0 {
-		cannot(t, "missing "+missing.String())
+		Cannot(t, "missing "+missing.String())
 	}
 }
 
-func cannot(t testing.TB, reason string) {
+// Cannot skips the test with the reason why it cannot run here, or fails it under KERNEL_TESTS=require.
+func Cannot(t testing.TB, reason string) {
 	t.Helper()
 	if os.Getenv("KERNEL_TESTS") == "require" {
 		t.Fatal("KERNEL_TESTS=require, but " + reason)
 	}
 	t.Skip(reason)
+}
+
+// Lacks skips the test if the kernel is built without feature, which err shows. Under KERNEL_TESTS=require the test
+// fails unless KERNEL_LACKS, a list of words with commas between, has the feature: whoever sets it knows where else
+// the test runs.
+func Lacks(t testing.TB, feature string, err error) {
+	t.Helper()
+	reason := fmt.Sprintf("the kernel is built without %s: %v", feature, err)
+	if slices.Contains(strings.Split(os.Getenv("KERNEL_LACKS"), ","), feature) {
+		t.Skip(reason)
+	}
+	Cannot(t, reason+" (KERNEL_LACKS="+feature+" skips what needs it)")
 }
 
 // Program returns the path of a program, which is part of the package debian. Without it the test skips with the
@@ -47,7 +62,7 @@ func Program(t testing.TB, name, debian string) string {
 	t.Helper()
 	path, err := exec.LookPath(name)
 	if err != nil {
-		cannot(t, "no "+name+": apt-get install "+debian)
+		Cannot(t, "no "+name+": apt-get install "+debian)
 	}
 	return path
 }
@@ -80,7 +95,7 @@ func Command(t testing.TB, ns *netns.Handle, name string, args ...string) []byte
 	t.Helper()
 	path, err := exec.LookPath(name)
 	if err != nil {
-		cannot(t, err.Error())
+		Cannot(t, err.Error())
 	}
 	var out []byte
 	err = ns.Do(func() (err error) { // the child inherits the namespace of the thread that forks
@@ -135,7 +150,7 @@ func Unprivileged(t *testing.T, files ...*os.File) bool {
 		return true
 	}
 	if os.Geteuid() != 0 {
-		cannot(t, "only root can become somebody else")
+		Cannot(t, "only root can become somebody else")
 	}
 	const nobody = 65534
 	cmd := exec.Command("/proc/self/exe", "-test.run=^"+t.Name()+"$", "-test.v")

@@ -61,7 +61,9 @@ func New(server, folder string) (*Client, error) {
 				TLSHandshakeTimeout:   5 * time.Second,
 				ResponseHeaderTimeout: 30 * time.Second,
 				ForceAttemptHTTP2:     true,
-				IdleConnTimeout:       time.Minute,
+				// A watch is silent for minutes: one that hangs is found after half a minute.
+				HTTP2:           &http.HTTP2Config{SendPingTimeout: 20 * time.Second, PingTimeout: 10 * time.Second},
+				IdleConnTimeout: time.Minute,
 			},
 			// A token must not go to another server.
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
@@ -83,6 +85,18 @@ func (e *statusError) Error() string {
 func expired(err error) bool {
 	var e *statusError
 	return errors.As(err, &e) && (e.code == http.StatusGone || e.code == http.StatusGatewayTimeout)
+}
+
+// refused reports whether err means that we may not ask for this.
+func refused(err error) bool {
+	var e *statusError
+	return errors.As(err, &e) && (e.code == http.StatusForbidden || e.code == http.StatusUnauthorized)
+}
+
+// missing reports whether err means that there is no such object.
+func missing(err error) bool {
+	var e *statusError
+	return errors.As(err, &e) && e.code == http.StatusNotFound
 }
 
 // get asks for path; accept is the kind of answer. The caller closes the body.

@@ -214,3 +214,21 @@ func TestNoCluster(t *testing.T) {
 		t.Errorf("without a certificate: got %v, want %v", err, ErrNoCluster)
 	}
 }
+
+// Pods that vanish while they are listed: the server forgets the list between two of its pages, and all is listed anew.
+// What was told before stays until then.
+func TestListThatExpiresBetweenItsPages(t *testing.T) {
+	t.Parallel()
+	s := newServer(t,
+		listed("", "more", "a", "b"),
+		body(http.StatusGone, `{"kind":"Status","code":410,"reason":"Expired","message":"the continue parameter is too old"}`),
+		listed("", "more", "a"),
+		listed("9", "", "c"),
+	)
+	follow(t, s, "")(2)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.asked) < 4 || !strings.Contains(s.asked[2], "continue= ") {
+		t.Errorf("asked %q, want the list from its beginning", s.asked)
+	}
+}

@@ -25,15 +25,33 @@ const annotationHash = "kubernetes.io/config.hash"
 
 // Pods names the pods of one node by UID.
 type Pods struct {
-	mu   sync.Mutex
-	pods map[string]Pod       // nil until the server has told
-	gone map[string]time.Time // when they went
-	err  error
+	mu    sync.Mutex
+	pods  map[string]pod       // nil until the server has told
+	gone  map[string]time.Time // when they went
+	err   error
+	since time.Time // of err
+
+	makers makers
+}
+
+// pod is what is kept of a pod, and what made it.
+type pod struct {
+	Pod
+	maker maker // zero where nothing made it, or where what made it is the workload
 }
 
 // Follow watches the pods of a node until ctx is cancelled.
 func (p *Pods) Follow(ctx context.Context, c *Client, node string) error {
-	return c.Watch(ctx, Objects{Path: "/api/v1/pods", FieldSelector: "spec.nodeName=" + node}, p)
+	ctx, cancel := context.WithCancel(ctx)
+	asked := make(chan struct{})
+	go func() {
+		defer close(asked)
+		p.makers.follow(ctx, c)
+	}()
+	err := c.Watch(ctx, Objects{Path: "/api/v1/pods", FieldSelector: "spec.nodeName=" + node}, p)
+	cancel()
+	<-asked
+	return err
 }
 
 // All returns the pods by UID, nil until the server has told, and why they may be out of date. The map is the caller's.
@@ -45,9 +63,22 @@ func (p *Pods) All() (map[string]Pod, error) {
 	}
 	out := make(map[string]Pod, len(p.pods))
 	for uid, pod := range p.pods {
-		out[uid] = pod
+		if w, ok := p.makers.of(pod.maker); ok {
+			pod.Workload, pod.Kind = w.Name, w.Kind
+		}
+		out[uid] = pod.Pod
 	}
 	return out, p.err
+}
+
+// Silent returns since when the server does not answer, zero while it does.
+func (p *Pods) Silent() time.Time {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.err == nil {
+		return time.Time{}
+	}
+	return p.since
 }
 
 // uid returns the UID that the pod's cgroup carries.
@@ -58,14 +89,12 @@ func uid(m *Metadata) string {
 	return m.UID
 }
 
-func newPod(m *Metadata) Pod {
-	p := Pod{Name: m.Namespace + "/" + m.Name}
-	for _, o := range m.Owners {
-		if !o.Controller {
-			continue
-		}
-		p.Workload, p.Kind = o.Name, o.Kind
-		// A Deployment names its ReplicaSets after itself and the hash that it labels their pods with.
+func newPod(m *Metadata) pod {
+	p := pod{Pod: Pod{Name: m.Namespace + "/" + m.Name}}
+	if o, ok := controller(m); ok {
+		p.Workload, p.Kind, p.maker = o.Name, o.Kind, newMaker(m.Namespace, o)
+		// A Deployment names its ReplicaSets after itself and the hash that it labels their pods with: so much is known
+		// without the right to read the ReplicaSet.
 		if hash := m.Labels["pod-template-hash"]; o.Kind == "ReplicaSet" && hash != "" {
 			if name, ok := strings.CutSuffix(o.Name, "-"+hash); ok {
 				p.Workload, p.Kind = name, "Deployment"
@@ -81,7 +110,7 @@ func (p *Pods) Replace(all []Metadata) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	before := p.pods
-	p.pods = make(map[string]Pod, len(all))
+	p.pods = make(map[string]pod, len(all))
 	for i := range all {
 		p.put(&all[i])
 	}
@@ -102,8 +131,10 @@ func (p *Pods) Put(m Metadata) {
 }
 
 func (p *Pods) put(m *Metadata) {
-	p.pods[uid(m)] = newPod(m)
+	pod := newPod(m)
+	p.pods[uid(m)] = pod
 	delete(p.gone, uid(m))
+	p.makers.want(pod.maker)
 }
 
 // Delete implements Watcher.
@@ -131,11 +162,19 @@ func (p *Pods) forget(now time.Time) {
 			delete(p.pods, uid)
 		}
 	}
+	used := make(map[maker]bool, len(p.pods))
+	for _, pod := range p.pods {
+		used[pod.maker] = true
+	}
+	p.makers.keep(used)
 }
 
 // Unread implements Watcher.
 func (p *Pods) Unread(err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if p.err == nil {
+		p.since = time.Now()
+	}
 	p.err = err
 }

@@ -26,9 +26,21 @@ type Metadata struct {
 
 // Owner is what an object belongs to: metav1.OwnerReference, as far as we use it.
 type Owner struct {
+	APIVersion string `json:"apiVersion"`
 	Kind       string `json:"kind"`
 	Name       string `json:"name"`
+	UID        string `json:"uid"`
 	Controller bool   `json:"controller"`
+}
+
+// controller returns what made an object and looks after it.
+func controller(m *Metadata) (Owner, bool) {
+	for _, o := range m.Owners {
+		if o.Controller {
+			return o, true
+		}
+	}
+	return Owner{}, false
 }
 
 // Objects says which objects are watched; selectors are written as the API takes them, and empty for all.

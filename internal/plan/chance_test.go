@@ -70,11 +70,11 @@ func (r *releases) Pop() any {
 	return x
 }
 
-// exhausts plays one day's peak: Poisson arrivals, holds drawn from the law, and whether an open found no port of c. The
+// exhausts plays one day's peak: Poisson arrivals of so many flows at once, holds drawn from the law, and whether an open found no port of c. The
 // time before the peak, long enough to fill the space, has ports without end.
-func exhausts(r *rand.Rand, p *peaks, hold func(*rand.Rand) float64, before float64, c int) bool {
+func exhausts(r *rand.Rand, p *peaks, hold func(*rand.Rand) float64, before float64, batch, c int) bool {
 	sigma := math.Sqrt(math.Log1p(p.spread * p.spread))
-	rate := p.load / p.hold * math.Exp(sigma*r.NormFloat64()-sigma*sigma/2)
+	rate := p.load / p.hold / float64(batch) * math.Exp(sigma*r.NormFloat64()-sigma*sigma/2)
 	var held releases
 	for t := -before; ; {
 		t += r.ExpFloat64() / rate
@@ -84,10 +84,12 @@ func exhausts(r *rand.Rand, p *peaks, hold func(*rand.Rand) float64, before floa
 		for len(held) > 0 && held[0] <= t {
 			heap.Pop(&held)
 		}
-		if t >= 0 && len(held) >= c {
-			return true
+		for range batch {
+			if t >= 0 && len(held) >= c {
+				return true
+			}
+			heap.Push(&held, t+hold(r))
 		}
-		heap.Push(&held, t+hold(r))
 	}
 }
 
@@ -99,16 +101,17 @@ func TestDaysExhaustAsOftenAsPlanned(t *testing.T) {
 		peaks  peaks
 		hold   func(*rand.Rand) float64
 		before float64
+		batch  int // flows that open together
 	}{
 		{
 			"holds of exponential length",
 			peaks{load: 100, hold: 60, length: 1800, peakedness: 1},
-			func(r *rand.Rand) float64 { return 60 * r.ExpFloat64() }, 600,
+			func(r *rand.Rand) float64 { return 60 * r.ExpFloat64() }, 600, 1,
 		},
 		{
 			"a cool-down of 240 s and calls of 50 ms",
 			peaks{load: 240, hold: 240.05, length: 3600, peakedness: 1},
-			func(*rand.Rand) float64 { return 240.05 }, 300,
+			func(*rand.Rand) float64 { return 240.05 }, 300, 1,
 		},
 		{
 			"most flows short, a few long",
@@ -118,12 +121,18 @@ func TestDaysExhaustAsOftenAsPlanned(t *testing.T) {
 					return 210
 				}
 				return 10
-			}, 300,
+			}, 300, 1,
 		},
 		{
 			"peaks that differ from day to day",
 			peaks{load: 100, hold: 60, length: 1800, spread: 0.15, peakedness: 1},
-			func(r *rand.Rand) float64 { return 60 * r.ExpFloat64() }, 600,
+			func(r *rand.Rand) float64 { return 60 * r.ExpFloat64() }, 600, 1,
+		},
+		{
+			// Of batches of b and holds of exponential length the variance of what is held is (b+1)/2 times the mean.
+			"flows that open three at a time",
+			peaks{load: 100, hold: 60, length: 1800, peakedness: 2},
+			func(r *rand.Rand) float64 { return 60 * r.ExpFloat64() }, 600, 3,
 		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -135,7 +144,7 @@ func TestDaysExhaustAsOftenAsPlanned(t *testing.T) {
 				r := rand.New(rand.NewPCG(7, uint64(c)))
 				exhausted := 0
 				for range days {
-					if exhausts(r, &tt.peaks, tt.hold, tt.before, c) {
+					if exhausts(r, &tt.peaks, tt.hold, tt.before, tt.batch, c) {
 						exhausted++
 					}
 				}

@@ -113,7 +113,7 @@ func (p *planner) settings(m budget.Model) []budget.Params {
 	if most == 0 {
 		most = vipsTried
 	}
-	need := p.needUnder(m)
+	need := p.needUnder(base)
 	var all []budget.Params
 	switch m.Name {
 	case "azure-lb-manual":
@@ -141,9 +141,10 @@ func (p *planner) settings(m budget.Model) []budget.Params {
 	return all
 }
 
-// needUnder are the ports that one port space needs under the model's own cool-downs.
-func (p *planner) needUnder(m budget.Model) int {
-	b, err := budget.Resolve(budget.Params{Name: "plan", Model: m.Name, Nodes: 1, Ports: portsToTry(m.Name)})
+// needUnder are the ports that one port space needs under a model's own cool-downs, or those that base gives it.
+func (p *planner) needUnder(base budget.Params) int {
+	base.Nodes, base.VIPCount, base.Ports = 1, 1, portsToTry(base.Model)
+	b, err := budget.Resolve(base)
 	if err != nil {
 		return 0
 	}

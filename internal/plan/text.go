@@ -34,7 +34,11 @@ func (p *Plan) WriteText(w io.Writer) error {
 	row("or", fmt.Sprintf("a mean hold of at most %s%s", span(p.LongestHold), p.coolDownText()))
 
 	fmt.Fprintf(&b, "\nWhat would do, model by model, for less than %s a day\n", Percent(p.Target))
-	fmt.Fprintf(&b, "  %-24s %-30s %9s %9s %8s %6s  %s\n", "model", "setting", "ports", "in all", "held",
+	model, set := len("model"), len("setting")
+	for i := range p.Offers {
+		model, set = max(model, len(p.Offers[i].Model)), max(set, len(p.Offers[i].Setting))
+	}
+	fmt.Fprintf(&b, "  %-*s %-*s %7s %9s %8s %6s  %s\n", model, "model", set, "setting", "ports", "in all", "held",
 		"hold", "a day")
 	for i := range p.Offers {
 		o := &p.Offers[i]
@@ -42,7 +46,7 @@ func (p *Plan) WriteText(w io.Writer) error {
 		if !o.Fits {
 			mark = "  not enough"
 		}
-		fmt.Fprintf(&b, "  %-24s %-30s %9d %9d %8s %6s  %s%s\n", o.Model, o.Setting, o.Answer.Ports, o.Reserved,
+		fmt.Fprintf(&b, "  %-*s %-*s %7d %9d %8s %6s  %s%s\n", model, o.Model, set, o.Setting, o.Answer.Ports, o.Reserved,
 			ports(o.Answer.Load), span(o.Answer.Hold), probability(&o.Answer), mark)
 	}
 	p.writeChanges(&b)

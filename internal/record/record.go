@@ -79,9 +79,6 @@ type Result struct {
 
 // Run records until ctx ends or the duration is over, which is no error.
 func Run(ctx context.Context, o Options) (Result, error) {
-	if err := o.check(); err != nil {
-		return Result{}, err
-	}
 	outer, err := config.OpenNetns(o.Netns)
 	if err != nil {
 		return Result{}, err
@@ -92,17 +89,34 @@ func Run(ctx context.Context, o Options) (Result, error) {
 		foreign = nil // entering a namespace takes CAP_SYS_ADMIN
 	}
 	now := collector.Clock()
+	r, err := Open(&o, outer)
+	if err != nil {
+		return Result{}, err
+	}
 	src, err := conntrack.New(conntrack.Config{
 		Netns: foreign, OnlyTranslated: o.OnlyTranslated, Strategy: o.Strategy, Interval: o.Interval, Clock: now,
 		EndsMatter: func() bool { return true },
 	})
-	if err != nil {
-		return Result{}, err
+	if err == nil {
+		err = follow(ctx, src, r, o.Duration)
+	}
+	result, closed := r.Close(now())
+	return result, errors.Join(err, closed)
+}
+
+// Recorder writes the flows of one source.
+type Recorder struct{ table *table }
+
+// Open begins a record of the flows that leave the machine in outer. Of o it takes what a source does not need.
+func Open(o *Options, outer *netns.Handle) (*Recorder, error) {
+	if err := o.check(); err != nil {
+		return nil, err
 	}
 	var key *anonymiser
 	if o.Anonymise {
+		var err error
 		if key, err = newAnonymiser(); err != nil {
-			return Result{}, err
+			return nil, err
 		}
 	}
 	known, err := limits.Of(outer)
@@ -111,27 +125,36 @@ func Run(ctx context.Context, o Options) (Result, error) {
 	}
 	f, err := openFiles(o.Dir, o.Rotate, o.MaxBytes, header(&known, o.OnlyTranslated, o.Anonymise))
 	if err != nil {
-		return Result{}, err
+		return nil, err
 	}
-	t := newTable(f, key)
-	err = follow(ctx, src, t, o.Duration)
-	t.finish(now())
-	err = errors.Join(err, f.close(now()))
-	return Result{Rows: t.rows, Live: t.live, Files: f.begun, Removed: f.removed, Overruns: t.overruns}, err
+	return &Recorder{newTable(f, key)}, nil
 }
 
-// follow hands t what src emits until ctx ends or d is over, and then one last dump.
-func follow(ctx context.Context, src *conntrack.Source, t *table, d time.Duration) error {
+// Take is a collector.Sink. One goroutine uses a recorder.
+func (r *Recorder) Take(ctx context.Context, events []collector.Event) error {
+	return r.table.take(ctx, events)
+}
+
+// Close writes the flows that are still live and ends the last file.
+func (r *Recorder) Close(now collector.Time) (Result, error) {
+	t := r.table
+	t.finish(now)
+	err := t.files.close(now)
+	return Result{Rows: t.rows, Live: t.live, Files: t.files.begun, Removed: t.files.removed, Overruns: t.overruns}, err
+}
+
+// follow hands r what src emits until ctx ends or d is over, and then one last dump.
+func follow(ctx context.Context, src *conntrack.Source, r *Recorder, d time.Duration) error {
 	stopped := ctx
 	if d > 0 {
 		var cancel context.CancelFunc
 		stopped, cancel = context.WithTimeout(ctx, d)
 		defer cancel()
 	}
-	if err := src.Run(stopped, t.take); stopped.Err() == nil {
+	if err := src.Run(stopped, r.Take); stopped.Err() == nil {
 		return err
 	}
 	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastLook)
 	defer cancel()
-	return src.Dump(last, t.take)
+	return src.Dump(last, r.Take)
 }

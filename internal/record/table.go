@@ -119,6 +119,8 @@ func (t *table) take(_ context.Context, events []collector.Event) error {
 		case collector.Overrun:
 			t.overruns++
 			t.files.note("overrun: the kernel dropped events before ", e.At)
+		case collector.Gap:
+			t.files.note("gap: the kernel gave up entries early, or sent no events, before ", e.At)
 		}
 		if t.files.full() {
 			if err := t.files.flush(e.At, true); err != nil {

@@ -3,6 +3,7 @@ package top
 import (
 	"fmt"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 )
 
@@ -264,8 +265,19 @@ func count(v *float64) string {
 	return fmt.Sprintf("%.0f", *v)
 }
 
+// printable replaces what a terminal would obey instead of show: names come from labels of others.
+func printable(text string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsPrint(r) {
+			return r
+		}
+		return '?'
+	}, text)
+}
+
 // pad fills text up to n places, or cuts it in the middle: both ends of an address tell it apart.
 func pad(text string, n int) string {
+	text = printable(text)
 	have := utf8.RuneCountInString(text)
 	if have <= n {
 		return text + strings.Repeat(" ", n-have)
@@ -277,6 +289,7 @@ func pad(text string, n int) string {
 
 // cut leaves no more than n places of text.
 func cut(text string, n int) string {
+	text = printable(text)
 	if utf8.RuneCountInString(text) <= n {
 		return text
 	}

@@ -9,11 +9,13 @@ import (
 	"os/exec"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/mdlayher/netlink"
 	oracle "github.com/ti-mo/conntrack"
+	"golang.org/x/sys/unix"
 
 	"github.com/snatwatch/snatwatch/collector"
 	"github.com/snatwatch/snatwatch/collector/conntrack"
@@ -29,14 +31,18 @@ const patience = 2 * time.Minute
 
 // watch is the route from the kernel's table to the ledger.
 type watch struct {
-	t     testing.TB
-	now   func() collector.Time
-	table *oracle.Conn
+	t      testing.TB
+	ns     *netns.Handle
+	now    func() collector.Time
+	table  *oracle.Conn
+	source *conntrack.Source
 
 	mu     sync.Mutex
 	ledger *ledger.Ledger
 	begun  collector.Time // of the dump in progress
 	dumped collector.Time // when the last complete dump began
+	gaps   int            // how often the ledger has become inexact
+	exact  bool
 }
 
 // newWatch watches ns under budgets until the test ends.
@@ -46,15 +52,16 @@ func newWatch(t testing.TB, ns *netns.Handle, strategy conntrack.Strategy, budge
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := &watch{t: t, now: collector.Clock(), table: table}
+	w := &watch{t: t, ns: ns, now: collector.Clock(), table: table}
 	w.ledger = ledger.New(ledger.Config{Budgets: budgets, Start: w.now()})
 	s, err := conntrack.New(conntrack.Config{
-		Netns: ns, Strategy: strategy, Clock: w.now,
+		Netns: ns, Strategy: strategy, Clock: w.now, CPUBudget: 2,
 		Interval: 300 * time.Millisecond, EventsInterval: time.Second, DrainInterval: 5 * time.Millisecond,
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
+	w.source = s
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- s.Run(ctx, w.take) }()
@@ -79,9 +86,29 @@ func (w *watch) take(_ context.Context, events []collector.Event) error {
 			w.begun = e.At
 		case collector.End:
 			w.dumped = w.begun
+			w.look()
+		case collector.Gap, collector.Overrun:
+			w.look()
 		}
 	}
 	return nil
+}
+
+// look notes whether the ledger has become inexact.
+func (w *watch) look() {
+	exact := w.ledger.Snapshot(w.now()).Netns[0].Exact
+	if w.exact && !exact {
+		w.gaps++
+	}
+	w.exact = exact
+}
+
+// madeInexact returns how often the ledger has become inexact.
+func (w *watch) madeInexact() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.look()
+	return w.gaps
 }
 
 // settled waits for the end of a dump that begins from now on, and returns what the ledger has then.
@@ -179,6 +206,8 @@ type server struct {
 	t        testing.TB
 	address  netip.AddrPort
 	accepted chan *net.TCPConn
+	// kept are all that connect opened: one that nobody names any more is closed when Go collects it.
+	kept []pair
 }
 
 func serve(t testing.TB, ns *netns.Handle, address string) *server {
@@ -215,7 +244,31 @@ func (s *server) connect(ns *netns.Handle, n int) (pairs []pair) {
 		}
 		pairs = append(pairs, pair{c.(*net.TCPConn), <-s.accepted})
 	}
+	s.kept = append(s.kept, pairs...)
 	return pairs
+}
+
+// firstPort is the first of the ports that a test takes in turns.
+const firstPort = 20_000
+
+// dialFrom connects from an address that may be in TIME_WAIT; nil leaves it to the kernel.
+func dialFrom(from *net.TCPAddr, to netip.AddrPort) (*net.TCPConn, error) {
+	d := net.Dialer{}
+	if from != nil {
+		d.LocalAddr = from
+		d.Control = func(_, _ string, c syscall.RawConn) error {
+			var refused error
+			err := c.Control(func(fd uintptr) {
+				refused = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_REUSEADDR, 1)
+			})
+			return errors.Join(err, refused)
+		}
+	}
+	c, err := d.Dial("tcp4", to.String())
+	if err != nil {
+		return nil, err
+	}
+	return c.(*net.TCPConn), nil
 }
 
 // close ends p by FIN from both sides.

@@ -25,7 +25,7 @@ type Verdict struct {
 	Outcome Outcome `json:"outcome"`
 	Budget  Budget  `json:"budget"`
 	// Measured is how many ports the node could hold to the target; 0 where the test did not reach
-	// the end of them.
+	// the end of them. Of a range it is the end that is nearer to the budget.
 	Measured int    `json:"measured,omitempty"`
 	Text     string `json:"text"`
 }
@@ -41,7 +41,9 @@ func (r *Report) Judge(b Budget) {
 	}
 	v := &Verdict{Outcome: Inconclusive, Budget: b}
 	r.Verdict = v
-	reached := r.Open + r.HeldBefore
+	// What was cooling before may have come free during the test, or not: the ports are from least to most.
+	most := r.Open + r.HeldBefore
+	least := most - r.CoolingBefore
 	slack := tolerance(b.Ports)
 	lost := 0
 	for _, n := range r.Lost {
@@ -50,21 +52,21 @@ func (r *Report) Judge(b Budget) {
 	switch {
 	case r.Attempted == 0 || r.Open == 0:
 		v.Text = "no flow opened, so nothing is known of the ports: " + r.why()
-	case reached > b.Ports+slack:
+	case least > b.Ports+slack:
 		v.Outcome = Contradicted
-		v.Text = fmt.Sprintf("the budget of %d is wrong: it is really %d%s", b.Ports, reached, r.atLeast())
+		v.Text = fmt.Sprintf("the budget of %d is wrong: it is really %d%s", b.Ports, least, r.atLeast())
 		if r.endedByPorts() {
-			v.Measured = reached
+			v.Measured = least
 		}
 	case lost > slack:
 		v.Text = fmt.Sprintf("%d flows ended while they were held (%s): the target or the path ends flows, so "+
 			"their number says nothing of ports", lost, counts(r.Lost))
-	case r.endedByPorts() && reached >= min(b.Effective, b.Ports-slack):
-		v.Outcome, v.Measured = Confirmed, reached
+	case r.endedByPorts() && most >= min(b.Effective, b.Ports-slack):
+		v.Outcome, v.Measured = Confirmed, min(most, max(least, b.Ports))
 		v.Text = fmt.Sprintf("the budget of %d is confirmed", b.Ports)
 	case r.endedByPorts():
-		v.Outcome, v.Measured = Contradicted, reached
-		v.Text = fmt.Sprintf("the budget of %d is wrong: it is really %d", b.Ports, reached)
+		v.Outcome, v.Measured = Contradicted, most
+		v.Text = fmt.Sprintf("the budget of %d is wrong: it is really %s", b.Ports, span(least, most))
 	case r.Failed > 0 && r.Causes[causeNoAnswer] == 0:
 		v.Text = "flows failed, but not for want of NAT ports: " + r.why()
 	case r.Stopped == StoppedByUser:
@@ -75,8 +77,16 @@ func (r *Report) Judge(b Budget) {
 	default:
 		v.Text = fmt.Sprintf("all %d flows opened: the budget of %d is not reached, ask for a limit of %d",
 			r.Open, b.Ports,
-			b.Ports+b.Ports/20+10-r.HeldBefore)
+			b.Ports+b.Ports/20+10-r.HeldBefore+r.CoolingBefore)
 	}
+}
+
+// span prints a number that is known within a range.
+func span(least, most int) string {
+	if least == most {
+		return fmt.Sprint(most)
+	}
+	return fmt.Sprintf("%d to %d", least, most)
 }
 
 // unansweredAfter is how many flows must have failed at the end of the test, every one without an answer, to say that
@@ -89,9 +99,10 @@ func (r *Report) endedByPorts() bool {
 	return r.FailedFrom > 0 && r.Attempted-r.FailedFrom+1 >= unansweredAfter && r.Causes[causeNoAnswer]*10 >= r.Failed*9
 }
 
-// atLeast qualifies a measured number where the test was not stopped by a lack of ports.
+// atLeast qualifies a measured number where the test was not stopped by a lack of ports, or where more may have been
+// held than it opened.
 func (r *Report) atLeast() string {
-	if r.endedByPorts() {
+	if r.endedByPorts() && r.CoolingBefore == 0 {
 		return ""
 	}
 	return " or more"

@@ -27,6 +27,26 @@ func TestJudge(t *testing.T) {
 	}{
 		{"as many as the budget has", full(1024, 76), Budget{Ports: 1024}, Confirmed, 1024, "the budget of 1024 is confirmed"},
 		{"ports held before count", with(full(524, 50), func(r *Report) { r.HeldBefore = 500 }), Budget{Ports: 1024}, Confirmed, 1024, "confirmed"},
+		{
+			"what cooled before came free in time", with(full(1024, 76), func(r *Report) { r.HeldBefore, r.CoolingBefore = 1024, 1024 }),
+			Budget{Ports: 1024},
+			Confirmed, 1024, "confirmed",
+		},
+		{
+			"what cooled before did not come free", with(full(24, 76), func(r *Report) { r.HeldBefore, r.CoolingBefore = 1000, 900 }),
+			Budget{Ports: 1024},
+			Confirmed, 1024, "confirmed",
+		},
+		{
+			"less than the budget, and some cooled", with(full(400, 76), func(r *Report) { r.HeldBefore, r.CoolingBefore = 112, 12 }),
+			Budget{Ports: 1024},
+			Contradicted, 512, "it is really 500 to 512",
+		},
+		{
+			"more than the budget, whatever cooled", with(full(2000, 76), func(r *Report) { r.HeldBefore, r.CoolingBefore = 68, 20 }),
+			Budget{Ports: 1024},
+			Contradicted, 2048, "it is really 2048 or more",
+		},
 		{"a few were missed by a random picker", full(1010, 50), Budget{Ports: 1024, Effective: 942}, Confirmed, 1010, "confirmed"},
 		{"twice as many", full(2048, 50), Budget{Ports: 1024}, Contradicted, 2048, "it is really 2048"},
 		{"half as many", full(512, 50), Budget{Ports: 1024}, Contradicted, 512, "it is really 512"},

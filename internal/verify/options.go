@@ -36,6 +36,8 @@ type Options struct {
 	// HeldBefore is how many ports this node already held to the target before the test. They
 	// count towards the budget. 0 where unknown.
 	HeldBefore int
+	// CoolingBefore of them were cooling down: nobody knows how many of these came free during the test.
+	CoolingBefore int
 	// Socket makes a non-blocking TCP socket; nil means in the network namespace of the caller.
 	Socket func(family int) (fd int, err error)
 	// Progress, where set, is called once a second and at the end.
@@ -81,8 +83,8 @@ func (o *Options) complete() error {
 			return fmt.Errorf("%s %d: want 1 to %d", c.name, *c.value, c.most)
 		}
 	}
-	if o.HeldBefore < 0 {
-		return fmt.Errorf("held before %d: want 0 or more", o.HeldBefore)
+	if o.CoolingBefore < 0 || o.HeldBefore < o.CoolingBefore {
+		return fmt.Errorf("held before %d, cooling %d of them: want 0 or more", o.HeldBefore, o.CoolingBefore)
 	}
 	for _, c := range []struct {
 		name     string

@@ -42,9 +42,10 @@ type Report struct {
 	// VIPs are the addresses that the target saw, most flows first; empty unless the target is
 	// the server of this package.
 	VIPs []VIP `json:"vips"`
-	// HeldBefore is how many ports were held to the target before the test.
-	HeldBefore int     `json:"held_before"`
-	Stopped    Stopped `json:"stopped_by"`
+	// HeldBefore is how many ports were held to the target before the test, CoolingBefore how many of them were cooling.
+	HeldBefore    int     `json:"held_before"`
+	CoolingBefore int     `json:"cooling_before"`
+	Stopped       Stopped `json:"stopped_by"`
 	// Reason completes Stopped where the machine was the reason.
 	Reason  string  `json:"reason,omitempty"`
 	Seconds float64 `json:"seconds"`
@@ -65,7 +66,7 @@ func (t *test) report(stopped Stopped) *Report {
 	r := &Report{
 		Target: t.Target, Limit: t.Limit, Attempted: len(t.flows), Open: t.peak, Failed: t.failed,
 		Causes: map[string]int{}, Lost: map[string]int{}, VIPs: []VIP{},
-		HeldBefore: t.HeldBefore, Stopped: stopped, Seconds: time.Since(t.began).Seconds(),
+		HeldBefore: t.HeldBefore, CoolingBefore: t.CoolingBefore, Stopped: stopped, Seconds: time.Since(t.began).Seconds(),
 	}
 	if t.local != nil {
 		r.Reason = t.local.Error()
@@ -156,7 +157,11 @@ func (r *Report) before() string {
 	if r.HeldBefore == 0 {
 		return ""
 	}
-	return fmt.Sprintf(", and %d ports held before the test", r.HeldBefore)
+	text := fmt.Sprintf(", and %d ports held before the test", r.HeldBefore)
+	if r.CoolingBefore > 0 {
+		text += fmt.Sprintf(", %d of them cooling down", r.CoolingBefore)
+	}
+	return text
 }
 
 func (r *Report) stoppedBy() string {

@@ -26,6 +26,7 @@ type apiSnapshot struct {
 	Exact      bool             `json:"exact"`
 	Version    string           `json:"version"`
 	Sources    []metrics.Source `json:"sources"`
+	Cloud      *Cloud           `json:"cloud,omitempty"`
 	Notices    []string         `json:"notices"` // what the agent cannot see, and how to change that
 	Namespaces []apiNetns       `json:"namespaces"`
 	Budgets    []apiBudget      `json:"budgets"`
@@ -142,6 +143,7 @@ func newAPISnapshot(s *State) apiSnapshot {
 		Exact:      exact(v.Snapshot),
 		Version:    v.Build.Version,
 		Sources:    nonNil(v.Sources),
+		Cloud:      s.Cloud,
 		Notices:    nonNil(s.Notices),
 		Namespaces: []apiNetns{},
 		Budgets:    []apiBudget{},

@@ -88,11 +88,15 @@ func busyState() *State {
 	return &State{
 		Ready:   true,
 		Budgets: []*budget.Budget{nat, web},
+		Cloud:   &Cloud{Provider: "azure", Region: "westeurope", Instance: "web_3"},
 		Notices: []string{"sockets of other network namespaces are not seen: needs CAP_SYS_PTRACE and CAP_SYS_ADMIN"},
 		View: &metrics.View{
 			Snapshot: snap, At: fixtureAt, Outer: []uint64{fixtureNetns},
 			Sources: []metrics.Source{{Netns: fixtureNetns, Name: "conntrack", Strategy: "poll", Why: "conntrack tracks 1434 flows here"}},
-			Causes:  metrics.Causes{Further: []string{metrics.CauseUnanswered, metrics.CauseRefused, metrics.CausePorts}}, Stalled: true,
+			Kernel: []metrics.Kernel{{
+				Counters: collector.Counters{Netns: fixtureNetns, Entries: 230_000}, EntriesMax: 262_144, SecondsToFull: 380, Forecast: true,
+			}},
+			Causes: metrics.Causes{Further: []string{metrics.CauseUnanswered, metrics.CauseRefused, metrics.CausePorts}}, Stalled: true,
 			Reload: metrics.Reload{OK: true, At: fixtureAt}, Build: metrics.Build{Version: "1.2.3", Revision: "abc", GoVersion: "go1.26"},
 		},
 	}

@@ -166,7 +166,17 @@ func TestPageWithAPast(t *testing.T) {
 	if strings.Contains(body, "NaN") {
 		t.Error("the page says NaN")
 	}
+	// The largest page: many budgets, each with fifty destinations and VIPs of the longest names, owners and a past.
 	crowded := crowdedState()
+	long := longState().View.Snapshot.Budgets[1].Protocols[0].Spaces
+	for i := range long {
+		long[i].Owners = long[0].Owners
+	}
+	for i := range crowded.View.Snapshot.Budgets {
+		for k := range crowded.View.Snapshot.Budgets[i].Protocols {
+			crowded.View.Snapshot.Budgets[i].Protocols[k].Spaces = long
+		}
+	}
 	s = newTestServer(t, crowded)
 	s.history = hour(crowded, 59)
 	if n := len(get(t, s.Handler(), "/")); n > 100_000 {

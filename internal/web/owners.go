@@ -17,6 +17,8 @@ type apiOwnerHeld struct {
 	Workload     string `json:"workload,omitempty"`
 	WorkloadKind string `json:"workload_kind,omitempty"`
 	Held         int    `json:"held"`
+	// Share is Held of the ports that are held in the port space, 0 to 1.
+	Share float64 `json:"share"`
 }
 
 // apiOwner is an owner's flows in all port spaces of a budget and protocol.
@@ -31,7 +33,14 @@ type apiOwner struct {
 
 func newAPIOwnersHeld(s *detector.SpaceSnapshot) (out []apiOwnerHeld) {
 	for _, o := range s.Owners {
-		out = append(out, apiOwnerHeld{string(o.Kind), o.Name, o.Container, o.Workload, o.WorkloadKind, o.Held})
+		a := apiOwnerHeld{
+			Kind: string(o.Kind), Name: o.Name, Container: o.Container, Workload: o.Workload, WorkloadKind: o.WorkloadKind,
+			Held: o.Held,
+		}
+		if s.Held > 0 {
+			a.Share = float64(o.Held) / float64(s.Held)
+		}
+		out = append(out, a)
 	}
 	return out
 }

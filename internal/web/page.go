@@ -20,9 +20,10 @@ import (
 //go:embed page.html
 var pageHTML string
 
-// The page stays under 100 KB whatever the agent watches. It shows pageSpaces port spaces, at most pageSpacesTable of
-// them in one table, and pageBudgets budgets.
+// The page stays under pageBytes whatever the agent watches. It shows pageSpaces port spaces, fewer where their names
+// and owners are long, at most pageSpacesTable of them in one table, and pageBudgets budgets.
 const (
+	pageBytes       = 100_000
 	pageSpaces      = 80
 	pageSpacesTable = 20
 	pageBudgets     = 12
@@ -40,6 +41,8 @@ type pageData struct {
 	CPU      bool
 	Starting bool
 	Sources  []pageSource
+	Tables   []pageTable
+	Cloud    *Cloud
 	Notices  []string
 	Chains   []pageChain
 	Budgets  []pageBudget
@@ -50,6 +53,8 @@ type pageData struct {
 type pageSource struct {
 	Name, Strategy, Why string
 	Flows               string // tracked now; empty before the first dump
+
+	flows, namespaces int
 }
 
 type pageBudget struct {
@@ -102,10 +107,18 @@ type pageSpace struct {
 // page answers with the live page.
 func (s *Server) page(w http.ResponseWriter, _ *http.Request) {
 	var b bytes.Buffer
-	if err := s.tmpl.Execute(&b, s.newPageData(s.state(), s.age())); err != nil {
-		s.logger.Error("page not rendered", "err", err)
-		http.Error(w, "page not rendered", http.StatusInternalServerError)
-		return
+	data := s.newPageData(s.state(), s.age())
+	for spaces := pageSpaces; ; spaces /= 2 {
+		trim(data.Budgets, spaces)
+		b.Reset()
+		if err := s.tmpl.Execute(&b, data); err != nil {
+			s.logger.Error("page not rendered", "err", err)
+			http.Error(w, "page not rendered", http.StatusInternalServerError)
+			return
+		}
+		if b.Len() <= pageBytes || spaces == 0 {
+			break
+		}
 	}
 	h := w.Header()
 	h.Set("Content-Type", "text/html; charset=utf-8")
@@ -121,7 +134,8 @@ func parsePage() (*template.Template, error) { return template.New("page").Parse
 func (s *Server) newPageData(st *State, age time.Duration) pageData {
 	v := st.View
 	out := pageData{
-		Version: v.Build.Version, Sources: pageSources(v), Notices: st.Notices, CPU: v.CPUExceeded,
+		Version: v.Build.Version, Sources: pageSources(v), Tables: pageTables(v),
+		Cloud: st.Cloud, Notices: st.Notices, CPU: v.CPUExceeded,
 		Level: levelWarn, Verdict: "Waiting for the first dump", Starting: !st.Ready,
 	}
 	snap := v.Snapshot
@@ -149,7 +163,6 @@ func (s *Server) newPageData(st *State, age time.Duration) pageData {
 		out.More = len(out.Budgets) - pageBudgets
 		out.Budgets = out.Budgets[:pageBudgets]
 	}
-	trim(out.Budgets)
 	return out
 }
 
@@ -163,31 +176,58 @@ func (s *Server) answersFor(v *metrics.View, name string) []answer {
 	return nil
 }
 
+// sourcesShown are how many lines of sources a page has.
+const sourcesShown = 8
+
 // pageSources are the sources with the flows that they track now: what was so when one was chosen is in its why.
+// Sources of several namespaces that were chosen for one reason are one line.
 func pageSources(v *metrics.View) []pageSource {
+	type alike struct{ name, strategy, why string }
 	var out []pageSource
+	lines := map[alike]int{} // number in out, from 1 on
+	more := 0
 	for i := range v.Sources {
 		x := &v.Sources[i]
-		p := pageSource{Name: x.Name, Strategy: x.Strategy, Why: x.Why}
-		if v.Snapshot != nil {
-			for _, n := range v.Snapshot.Netns {
-				if n.Netns == x.Netns {
-					p.Flows = fmt.Sprintf("%d flows now", n.Flows)
-				}
+		k := alike{x.Name, x.Strategy, x.Why}
+		switch {
+		case lines[k] > 0:
+		case len(out) == sourcesShown:
+			more++
+			continue
+		default:
+			out = append(out, pageSource{Name: x.Name, Strategy: x.Strategy, Why: x.Why})
+			lines[k] = len(out)
+		}
+		p := &out[lines[k]-1]
+		p.namespaces++
+		if v.Snapshot == nil {
+			continue
+		}
+		for _, n := range v.Snapshot.Netns {
+			if n.Netns == x.Netns {
+				p.flows += n.Flows
+				p.Flows = fmt.Sprintf("%d flows now", p.flows)
 			}
 		}
-		out = append(out, p)
+	}
+	for i := range out {
+		if n := out[i].namespaces; n > 1 && out[i].Flows != "" {
+			out[i].Flows += fmt.Sprintf(" in %d network namespaces", n)
+		}
+	}
+	if more > 0 {
+		out = append(out, pageSource{Name: fmt.Sprintf("%d more", more)})
 	}
 	return out
 }
 
-// trim cuts each table to its share of the pageSpaces that the page shows.
-func trim(budgets []pageBudget) {
+// trim cuts each table to its share of the port spaces that the page shows.
+func trim(budgets []pageBudget, spaces int) {
 	tables, drawn := 0, 0
 	for i := range budgets {
 		tables += len(budgets[i].Protocols)
 	}
-	share := min(pageSpacesTable, max(1, pageSpaces/max(1, tables)))
+	share := min(pageSpacesTable, max(1, spaces/max(1, tables)))
 	for i := range budgets {
 		for j := range budgets[i].Protocols {
 			p := &budgets[i].Protocols[j]

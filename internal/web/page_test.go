@@ -9,11 +9,13 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/snatwatch/snatwatch/detector"
+	"github.com/snatwatch/snatwatch/detector/metrics"
 	"github.com/snatwatch/snatwatch/internal/kerneltest"
 )
 
@@ -27,6 +29,56 @@ func TestPageIsBounded(t *testing.T) {
 	}
 	if !strings.Contains(body, "more budgets stand in") {
 		t.Error("the page does not say that budgets are left out")
+	}
+}
+
+func TestPageNamesTheCloud(t *testing.T) {
+	t.Parallel()
+	body := get(t, newTestServer(t, busyState()).Handler(), "/")
+	if want := "<b>azure</b>, region westeurope, instance web_3"; !strings.Contains(body, want) {
+		t.Errorf("the page does not say %q", want)
+	}
+}
+
+// An agent that reads the sockets of a thousand network namespaces says so in one line, and the page stays small where
+// every one of them has a reason of its own.
+func TestPageOfManySources(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name string
+		why  func(i int) string
+		want []string
+	}{
+		{
+			"one reason", func(int) string { return "local ports are those of sockets" },
+			[]string{"<b>conntrack</b> (poll), 1434 flows now ", "<b>sockets</b>, 2997 flows now in 999 network namespaces "},
+		},
+		{
+			"a reason each", func(i int) string { return fmt.Sprintf("%d sockets, and the longest name of a namespace", i) },
+			[]string{"<b>conntrack</b> (poll), 1434 flows now ", "<b>992 more</b>"},
+		},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			st := busyState()
+			snap := *st.View.Snapshot
+			snap.Netns = slices.Clone(snap.Netns)
+			for i := range 999 {
+				netns := uint64(5_000_000_000 + i)
+				st.View.Sources = append(st.View.Sources, metrics.Source{Netns: netns, Name: "sockets", Why: tt.why(i)})
+				snap.Netns = append(snap.Netns, detector.NetnsSnapshot{Netns: netns, Exact: true, Flows: 3})
+			}
+			st.View.Snapshot = &snap
+			body := get(t, newTestServer(t, st).Handler(), "/")
+			if n := len(body); n > 100_000 {
+				t.Errorf("the page of 1000 sources has %d bytes, want at most 100 000", n)
+			}
+			for _, want := range tt.want {
+				if !strings.Contains(body, want) {
+					t.Errorf("the page does not say %q", want)
+				}
+			}
+		})
 	}
 }
 

@@ -13,4 +13,14 @@ type State struct {
 	// Notices say what the agent cannot see, why, and how to change that.
 	Notices []string
 	Budgets []*budget.Budget
+	// Cloud is where the machine is, nil where no cloud tells.
+	Cloud *Cloud
+}
+
+// Cloud is where a machine is, as its cloud's metadata say; what they do not tell is empty.
+type Cloud struct {
+	Provider string `json:"provider"`
+	Region   string `json:"region,omitempty"`
+	Zone     string `json:"zone,omitempty"`
+	Instance string `json:"instance,omitempty"`
 }

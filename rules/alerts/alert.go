@@ -39,6 +39,12 @@ func (a Alert) SeenAt(where string) Alert {
 // Bridge holds a page over a gap of 100 s in what is scraped, at an evaluation every 15 s.
 const Bridge = detector.PageKeep
 
+// Where the fullest port space holds Fill of its effective ceiling, a page stays for FillKeep after it was last likely.
+const (
+	Fill     = detector.PageFill
+	FillKeep = detector.PageFillKeep
+)
+
 // Hysteresis raises an alert when expr >= raise and clears it when expr < lower:
 // a self-join with the alert's own state, on the labels in on. Grafana writes no
 // series ALERTS: there keep_firing_for alone holds the alert.
@@ -46,6 +52,20 @@ func Hysteresis(s query.Scope, alert, expr, raise, lower, on string) string {
 	if s.Inline {
 		return expr + " >= " + raise
 	}
-	return expr + " >= " + raise + "\nor\n(\n" + query.Indent(expr) + " >= " + lower + "\n  and on (" + on +
-		")\n  ALERTS{alertname=\"" + alert + "\", alertstate=\"firing\"}\n)"
+	return raised(alert, expr+" >= "+raise, query.Indent(expr)+" >= "+lower, on)
+}
+
+// HysteresisWhile is Hysteresis that also keeps what fires while kept has an answer, whose value is lower: by it
+// Grafana neither raises nor clears.
+func HysteresisWhile(s query.Scope, alert, expr, raise, lower, kept, on string) string {
+	if s.Inline {
+		return expr + " >= " + raise + "\nor\n" + kept
+	}
+	return raised(alert, expr+" >= "+raise,
+		"  (\n"+query.Indent(query.Indent(expr))+" >= "+lower+"\n    or\n"+query.Indent(query.Indent(kept))+"\n  )", on)
+}
+
+func raised(alert, raised, kept, on string) string {
+	return raised + "\nor\n(\n" + kept + "\n  and on (" + on + ")\n  ALERTS{alertname=\"" + alert +
+		"\", alertstate=\"firing\"}\n)"
 }

@@ -54,13 +54,14 @@ func AnswerDestination() string {
 		"` }}all destinations{{ else }}{{ . }}{{ end }}{{ end }}"
 }
 
-// Holders writes the three owners that hold the most ports of the subject, where an agent tells; within narrows down
-// which Of its port spaces. The flows of nobody known, and the sum of small owners, are no names to page anyone with.
+// Holders writes the three owners that hold the most of the ports that the sentence before names, where an agent tells;
+// within narrows down which port spaces of the subject. The flows of nobody known, and the sum of small owners, are no
+// names to page anyone with.
 func (s Subject) Holders(within string) string {
 	owners := "sort_desc(topk(3, " + s.Of(metrics.OwnerPortsHeld, `owner_kind!~"unknown|other"`) + " > 0" + within + "))"
-	return s.Ask(owners, fmt.Sprintf(" They are held by{{ range $i, $o := . }}{{ if $i }},{{ end }} {{ $o | label `%s` "+
-		"}} ({{ with $o | label `%s` }}container {{ . }}{{ else }}{{ $o | label `%s` }}{{ end }}) {{ $o | "+
-		"value | %s }}{{ end }}.",
+	return s.Ask(owners, fmt.Sprintf("{{ range $i, $o := . }}{{ if $i }},{{ end }} {{ $o | label `%s` "+
+		"}} ({{ with $o | label `%s` }}container {{ . }}{{ else }}{{ $o | label `%s` }}{{ end }})"+
+		"{{ if not $i }} holds{{ end }} {{ $o | value | %s }}{{ if not $i }} of them{{ end }}{{ end }}.",
 		metrics.LabelOwner, metrics.LabelOwnerInner, metrics.LabelOwnerKind, Whole))
 }
 

@@ -13,8 +13,10 @@ const (
 	PanelNodeFailures    = 104
 	PanelNodeTier        = 105
 	PanelNodeClosed      = 106
+	PanelNodeAllowance   = 107
 	PanelFleetGateway    = 201
 	PanelFleetTiers      = 202
+	PanelFleetTotal      = 203
 	PanelAgentExact      = 301
 	PanelAgentBrier      = 302
 )

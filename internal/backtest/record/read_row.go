@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"net"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -23,10 +24,14 @@ const (
 	colSource
 	colProtocol
 	colReason
+	colLocalSource
+	colLocalDestination
 	numColumns
 )
 
-var columnNames = [numColumns]string{"start", "duration", "end", "destination", "port", "source", "protocol", "reason"}
+var columnNames = [numColumns]string{
+	"start", "duration", "end", "destination", "port", "source", "protocol", "reason", "local_orig", "local_resp",
+}
 
 // aliases are the names that a column may have, in lower case. Times are in seconds, or in
 // milliseconds with _ms at the end; they may be RFC 3339 as well.
@@ -41,6 +46,9 @@ func aliases() map[string]column {
 		colSource:      "source src src_ip source_ip srcaddr saddr local local_address id.orig_h",
 		colProtocol:    "protocol proto",
 		colReason:      "reason close_reason closereason conn_state state",
+
+		colLocalSource:      "local_orig",
+		colLocalDestination: "local_resp",
 	} {
 		for _, n := range strings.Fields(names) {
 			m[n] = column(c)
@@ -109,8 +117,18 @@ func (b *builder) pick(l *layout, line int, fields []string) (r row, ok bool) {
 // future reports whether nothing can have started at start yet, in seconds.
 func (b *builder) future(start float64) bool { return b.now > 0 && start > b.now.Seconds() }
 
+// is reports whether text is one of words, in whatever case.
+func is(text string, words ...string) bool {
+	return slices.ContainsFunc(words, func(w string) bool { return strings.EqualFold(text, w) })
+}
+
 // take takes one row, once the clock is known.
 func (b *builder) take(line int, l *layout, r *row) {
+	if is(r[colLocalSource], "f", "false") || is(r[colLocalDestination], "t", "true") {
+		b.rec.Read++
+		b.rec.Untranslated++
+		return
+	}
 	start, err := parseTime(r[colStart], l.milli[colStart])
 	if err != nil {
 		b.bad(line, l.name[colStart], err.Error())

@@ -118,6 +118,22 @@ func TestRead(t *testing.T) {
 			},
 		},
 		{
+			name: "zeek that knows its networks: what comes from outside or stays inside holds no port",
+			file: "conn.log",
+			text: "#separator \\x09\n#fields\tts\tid.resp_h\tid.resp_p\tproto\tduration\tlocal_orig\tlocal_resp\n" +
+				"1600000000\t192.0.2.1\t53\ttcp\t1\tT\tF\n1600000000\t10.0.0.5\t443\ttcp\t1\tF\tT\n" +
+				"1600000000\t10.0.0.6\t443\ttcp\t1\tT\tT\n1600000000\t192.0.2.1\t53\ttcp\t1\t-\t-\n",
+			want: Record{
+				Unix: true,
+				Flows: []Flow{
+					{Start: Seconds(zeekStart), End: Seconds(zeekStart + 1), Protocol: collector.TCP},
+					{Start: Seconds(zeekStart), End: Seconds(zeekStart + 1), Protocol: collector.TCP},
+				},
+				Destinations: []string{"192.0.2.1:53"}, Protocols: []collector.Protocol{collector.TCP}, Sources: []string{""},
+				Read: 4, Untranslated: 2,
+			},
+		},
+		{
 			name: "zeek in JSON under a byte order mark",
 			file: "conn.log",
 			text: "\ufeff" + `{"ts":1600000000,"id.resp_h":"192.0.2.1","id.resp_p":53,"proto":null,"duration":1}` + "\n",

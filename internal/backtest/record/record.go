@@ -34,6 +34,8 @@ type Record struct {
 	// Other counts records of protocols that hold no ports (ICMP), Unended those without a
 	// duration, which are taken as ended at once.
 	Other, Unended int
+	// Untranslated counts those that Zeek says came from outside or stayed inside.
+	Untranslated int
 }
 
 // Fault is one thing wrong with a file.
@@ -111,6 +113,10 @@ func (r *Record) Tell(w io.Writer) {
 	if r.Other > 0 {
 		_, _ = fmt.Fprintf(w, "%s: %d records are of protocols that hold no ports\n", r.Name, r.Other)
 	}
+	if r.Untranslated > 0 {
+		_, _ = fmt.Fprintf(w, "%s: %d records come from outside or stay inside (local_orig, local_resp), and hold no port\n",
+			r.Name, r.Untranslated)
+	}
 }
 
 // Only keeps the flows of one source: those of one node.
@@ -144,6 +150,7 @@ func join(rs []*Record) *Record {
 		all.Faults = append(all.Faults, r.Faults...)
 		all.Other += r.Other
 		all.Unended += r.Unended
+		all.Untranslated += r.Untranslated
 	}
 	all.Faults = all.Faults[:min(maxFaults, len(all.Faults))]
 	all.name(names, sources)

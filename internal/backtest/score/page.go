@@ -3,23 +3,28 @@ package score
 import "time"
 
 // Pager follows a page through a run, in ticks: raised at or above Raise, on until the probability has been
-// below Clear for Keep ticks; it looks every Every ticks.
+// below Clear for Keep ticks, and where Fill of the ceiling or more is held for FillKeep ticks before those; it looks
+// every Every ticks.
 type Pager struct {
-	Raise, Clear float64
-	Keep, Every  int
+	Raise, Clear, Fill    float64
+	Keep, FillKeep, Every int
 	// Spans are the pages; to is the last tick of each, inclusive.
 	Spans []Span
 	on    bool
-	held  int // the last tick at which the probability held it on
+	held  int // the last tick at which it was held on
+	high  int // the last tick at which the probability was Clear or more
 }
 
-// Step takes tick k.
-func (p *Pager) Step(k int, probability float64) {
+// Step takes tick k; fill is the share of the ceiling that is held.
+func (p *Pager) Step(k int, probability, fill float64) {
 	if k%p.Every != 0 {
 		return
 	}
+	if probability >= p.Clear {
+		p.high = k
+	}
 	switch {
-	case probability >= p.Raise || p.on && probability >= p.Clear:
+	case probability >= p.Raise || p.on && (p.high == k || fill >= p.Fill && k-p.high <= p.FillKeep):
 		if !p.on {
 			p.Spans = append(p.Spans, Span{From: k})
 		}
@@ -41,8 +46,8 @@ type Pages struct {
 	// within startLasts of a start of the agent. The false ones include them.
 	False, AtStart int
 	Starts         int
-	// Watched is how long was judged, in seconds.
-	Watched float64
+	// Watched is how long was judged, On how long a page was on outside episodes, in seconds.
+	Watched, On float64
 }
 
 // startLasts is for how long after a start of the agent a page counts as one of the start.
@@ -54,22 +59,22 @@ func (p *Pager) Judge(t *Truth, starts []int, horizon time.Duration) Pages {
 	ahead := t.Ticks(horizon)
 	over := 0 // the tick at which the last episode ended
 	for _, e := range t.Episodes {
-		if e.From == 0 {
-			over = e.To
-			continue
-		}
-		out.Episodes++
+		out.Episodes += min(1, e.From)
 		for _, s := range p.Spans {
 			// A page that has just ended is one that somebody is looking at still.
-			if s.From < e.From && s.To >= e.From-t.Ticks(MergeGap) {
+			if e.From > 0 && s.From < e.From && s.To >= e.From-t.Ticks(MergeGap) {
 				lead := time.Duration(e.From-max(s.From, over)) * t.Tick
 				out.Leads = append(out.Leads, min(lead, horizon).Seconds())
 				break
 			}
 		}
 		over = e.To
+		for _, s := range p.Spans {
+			out.On -= float64(max(0, min(e.To, s.To+1)-max(e.From, s.From))) * t.Tick.Seconds()
+		}
 	}
 	for _, s := range p.Spans {
+		out.On += float64(s.To+1-s.From) * t.Tick.Seconds()
 		right := s.From+ahead >= len(t.Held) // nobody knows
 		for _, e := range t.Episodes {
 			right = right || e.From <= s.To+ahead && e.To > s.From
@@ -96,6 +101,7 @@ func (p *Pages) Merge(o *Pages) {
 	p.AtStart += o.AtStart
 	p.Starts += o.Starts
 	p.Watched += o.Watched
+	p.On += o.On
 }
 
 // Detected is the share of episodes that a page came before.
@@ -103,6 +109,9 @@ func (p *Pages) Detected() float64 { return float64(len(p.Leads)) / float64(p.Ep
 
 // Lead is the median over the episodes that a page came before, in seconds.
 func (p *Pages) Lead() float64 { return median(p.Leads) }
+
+// OnShare is the share of the time that a page was on outside episodes.
+func (p *Pages) OnShare() float64 { return p.On / p.Watched }
 
 // FalsePerDay is false pages a day.
 func (p *Pages) FalsePerDay() float64 { return float64(p.False) / p.Watched * 86400 }

@@ -31,18 +31,41 @@ func TestPager(t *testing.T) {
 		case k == 100: // false
 			said = 1
 		}
-		p.Step(k, said)
+		p.Step(k, said, 0)
 	}
 	want := []Span{{4, 12}, {20, 34}, {100, 106}}
 	if diff := cmp.Diff(want, p.Spans); diff != "" {
 		t.Errorf("pages (-want +got)\n%s", diff)
 	}
 	got := p.Judge(tr, []int{0}, time.Minute)
-	if diff := cmp.Diff(Pages{Episodes: 2, Leads: []float64{60}, False: 2, AtStart: 1, Starts: 1, Watched: 1200}, got); diff != "" {
+	if diff := cmp.Diff(Pages{Episodes: 2, Leads: []float64{60}, False: 2, AtStart: 1, Starts: 1, Watched: 1200, On: 260}, got); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)
 	}
 	got.Merge(&got)
 	if got.False != 4 || got.Detected() != 0.5 || got.FalsePerDay() != 4.0/2400*86400 {
 		t.Errorf("merged: %+v", got)
+	}
+}
+
+// Where much of the ceiling is held, the page stays longer after the last time that it was likely, and raises nothing.
+func TestPagerStaysWhilePortsAreScarce(t *testing.T) {
+	t.Parallel()
+	p := Pager{Raise: 0.3, Clear: 0.15, Fill: 0.8, Keep: 2, FillKeep: 10, Every: 1}
+	for k := range 100 {
+		said, fill := 0.0, 0.9
+		switch k {
+		case 10, 50: // 10 ticks longer, and two; relief at 54
+			said = 0.3
+		case 80: // it does not hold what is off
+			said = 0.2
+		}
+		if k >= 54 {
+			fill = 0.7
+		}
+		p.Step(k, said, fill)
+	}
+	want := []Span{{10, 22}, {50, 55}}
+	if diff := cmp.Diff(want, p.Spans); diff != "" {
+		t.Errorf("pages (-want +got)\n%s", diff)
 	}
 }

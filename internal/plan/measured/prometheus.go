@@ -319,6 +319,12 @@ func (a *asker) peaks() ([]remote.Point, error) {
 		}
 		all = append(all, points...)
 	}
+	for _, x := range all {
+		if math.IsNaN(x.Value) || math.IsInf(x.Value, 0) || x.Value < 0 {
+			return nil, fmt.Errorf("%s{%s} is %v at %s: no number of ports", metrics.BusiestPortsHeld, a.match, x.Value,
+				x.At.UTC().Format(time.RFC3339))
+		}
+	}
 	if len(all) == 0 {
 		return nil, fmt.Errorf("no %s{%s} within %v", metrics.BusiestPortsHeld, a.match, a.fleet.Range)
 	}

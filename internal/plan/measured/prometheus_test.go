@@ -6,6 +6,7 @@ import (
 	"math"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -106,6 +107,15 @@ func fleet(nodes int, opens func(day int) float64) []series {
 	return all
 }
 
+// numbered gives a fleet a budget and addresses of its own.
+func numbered(n int, fleet []series) []series {
+	for i := range fleet {
+		fleet[i].labels = strings.NewReplacer(`budget="web"`, fmt.Sprintf(`budget="web-%d"`, n), `"10.0.0.`, fmt.Sprintf(`"10.0.%d.`, n)).
+			Replace(fleet[i].labels)
+	}
+	return fleet
+}
+
 func TestFromPrometheus(t *testing.T) {
 	t.Parallel()
 	now := time.Now().Truncate(time.Hour)
@@ -153,7 +163,7 @@ func TestFromPrometheus(t *testing.T) {
 func TestFromPrometheusThatLacksMetrics(t *testing.T) {
 	t.Parallel()
 	now := time.Now().Truncate(time.Hour)
-	for _, tt := range []struct {
+	tests := []struct {
 		lacks string
 		err   string
 		note  string
@@ -164,21 +174,120 @@ func TestFromPrometheusThatLacksMetrics(t *testing.T) {
 		{lacks: "snat_lifetime_seconds_bucket", err: "no snat_lifetime_seconds"},
 		{lacks: "snat_flows_closed_total", note: "all flows are taken to end by FIN"},
 		{lacks: "snat_ports_held", note: "which one is the busiest is not known"},
-	} {
-		t.Run(tt.lacks, func(t *testing.T) {
-			t.Parallel()
-			var some []series
-			for _, s := range fleet(1, func(int) float64 { return 2 }) {
-				if s.name != tt.lacks {
-					some = append(some, s)
-				}
+		{lacks: "snat_ports_live"},
+		{lacks: "snat_vips"},
+		{lacks: "snat_pool_nodes"},
+		{lacks: "snat_hold_seconds"},
+		{lacks: "snat_lifetime_seconds_sum"},
+		{lacks: "node_cpu_seconds_total"},
+		{lacks: "snat_ports snat_flows snat_hold", note: "all flows are taken to end by FIN"},
+	}
+	var some []series
+	for i, tt := range tests {
+		for _, s := range numbered(i, fleet(1, func(int) float64 { return 2 })) {
+			if !slices.ContainsFunc(strings.Fields(tt.lacks), func(lacks string) bool { return strings.HasPrefix(s.name, lacks) }) {
+				some = append(some, s)
 			}
-			in, err := FromPrometheus(t.Context(), store(t, 1, now, some), Fleet{Range: 24 * time.Hour, Now: now})
+		}
+	}
+	p := store(t, 1, now, some)
+	for i, tt := range tests {
+		t.Run(tt.lacks, func(t *testing.T) {
+			in, err := FromPrometheus(t.Context(), p, Fleet{Budget: fmt.Sprint("web-", i), Range: 24 * time.Hour, Now: now})
 			switch notes := strings.Join(in.Notes, "\n"); {
 			case tt.err != "" && (err == nil || !strings.Contains(err.Error(), tt.err)):
 				t.Errorf("error %v, want %q", err, tt.err)
 			case tt.err == "" && (err != nil || !strings.Contains(notes, tt.note)):
 				t.Errorf("error %v, notes %s; want %q", err, notes, tt.note)
+			case tt.err == "": // what is known still leads to the load: 2 opens/s held for 246 s
+				p, err := plan.Make(in)
+				if err != nil || p.Today.Ports != 1024 || p.Today.Load < 0.85*492 || p.Today.Load > 1.05*492 {
+					t.Errorf("%+v, error %v; want 1024 ports and a load of a little under 492", p, err)
+				}
+			}
+		})
+	}
+}
+
+// Agents that restart in the middle of a peak reset their counters and are silent for a while: the plan is as without.
+func TestFromPrometheusOverARestart(t *testing.T) {
+	t.Parallel()
+	now := time.Now().Truncate(time.Hour)
+	opens := func(int) float64 { return 3 }
+	const at, silent = (2*24+9)*60 + 28, 12 // minutes
+	var restarted []series
+	for _, s := range fleet(2, opens) {
+		value, before := s.value, 0.0
+		counter := strings.HasSuffix(s.name, "_total") || strings.Contains(s.name, "_seconds_")
+		s.value = func(m int) float64 {
+			v := value(m)
+			switch {
+			case m >= at && m < at+silent:
+				if counter {
+					before = v
+				}
+				return math.NaN()
+			case m >= at:
+				return v - before
+			}
+			return v
+		}
+		restarted = append(restarted, s)
+	}
+	var load [2]float64
+	for i, all := range [][]series{fleet(2, opens), restarted} {
+		in, err := FromPrometheus(t.Context(), store(t, 4, now, all), Fleet{Range: 4 * 24 * time.Hour, Now: now})
+		if err != nil {
+			t.Fatal(err)
+		}
+		p, err := plan.Make(in)
+		if err != nil {
+			t.Fatal(err)
+		}
+		load[i] = p.Today.Load
+		if life := in.Demand.Lifetimes.Mean(); math.Abs(life-6) > 0.1 || in.Demand.Cut {
+			t.Errorf("lifetimes of %.2f s, want 6", life)
+		}
+	}
+	if math.Abs(load[1]/load[0]-1) > 0.03 {
+		t.Errorf("a load of %.0f ports with the restart, %.0f without", load[1], load[0])
+	}
+}
+
+// Numbers that cannot be leave no plan, and say which it was.
+func TestFromPrometheusOfImpossibleNumbers(t *testing.T) {
+	t.Parallel()
+	now := time.Now().Truncate(time.Hour)
+	tests := []struct {
+		name  string
+		value float64
+		want  string
+	}{
+		{"snat_budget_ports", 0, "no snat_budget_ports"},
+		{"snat_busiest_ports_held", 0, "no port of the budget was held"},
+		{"snat_lifetime_seconds_bucket", 0, "no snat_lifetime_seconds"},
+		{"snat_busiest_ports_held", math.Inf(1), "no number of ports"},
+		{"snat_busiest_ports_held", -1, "no number of ports"},
+	}
+	var all []series
+	for i, tt := range tests {
+		for _, s := range numbered(i, fleet(1, func(int) float64 { return 2 })) {
+			if s.name == tt.name {
+				s.value = func(int) float64 { return tt.value }
+			}
+			all = append(all, s)
+		}
+	}
+	p := store(t, 1, now, all)
+	for i, tt := range tests {
+		t.Run(fmt.Sprint(tt.name, " ", tt.value), func(t *testing.T) {
+			in, err := FromPrometheus(t.Context(), p, Fleet{Budget: fmt.Sprint("web-", i), Range: 24 * time.Hour, Now: now})
+			var p *plan.Plan
+			if err == nil {
+				p, err = plan.Make(in)
+			}
+			if err == nil || !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("plan %+v, error %v; want %q", p, err, tt.want)
 			}
 		})
 	}

@@ -1,6 +1,8 @@
 package pages
 
 import (
+	"fmt"
+
 	"github.com/snatwatch/snatwatch/detector/metrics"
 	"github.com/snatwatch/snatwatch/rules/alerts"
 	"github.com/snatwatch/snatwatch/rules/options"
@@ -9,7 +11,7 @@ import (
 
 // exhaustionPredicted is the page: minutes are left. No "for": the forecast has waited
 // already. It is raised and cleared at different levels by a self-join with its own
-// state; keep_firing_for bridges a few missed scrapes.
+// state, and stays for a while where ports remain scarce; keep_firing_for bridges a few missed scrapes.
 func exhaustionPredicted(o options.Options) alerts.Alert {
 	t := o.Thresholds
 	probability := o.Metric(metrics.LikelyExhaustion, query.HorizonIs(o.PageHorizon))
@@ -18,8 +20,8 @@ func exhaustionPredicted(o options.Options) alerts.Alert {
 	return alerts.Alert{
 		Name:     "SnatExhaustionPredicted",
 		Severity: o.Critical,
-		Expr: o.WithBudget(alerts.Hysteresis(o.Scope, "SnatExhaustionPredicted", probability, query.Number(t.Page),
-			query.Number(t.PageClear), on)),
+		Expr: o.WithBudget(alerts.HysteresisWhile(o.Scope, "SnatExhaustionPredicted", probability, query.Number(t.Page),
+			query.Number(t.PageClear), scarce(o, probability), on)),
 		KeepFiringFor: alerts.Bridge,
 		Summary:       "SNAT ports to a destination run out within minutes.",
 		Description: "On {{ $labels.instance }}, new {{ $labels.protocol }} flows" + alerts.To +
@@ -34,4 +36,14 @@ func exhaustionPredicted(o options.Options) alerts.Alert {
 			alerts.Helps,
 		Board: alerts.BoardNode, Panel: alerts.PanelNodeProbability,
 	}
+}
+
+// scarce says where the probability was not below the level that clears the page for a while, and the fullest port
+// space of the budget is filled still. Its value is that level.
+func scarce(o options.Options, probability string) string {
+	level := query.Number(o.Thresholds.PageClear)
+	return fmt.Sprintf("clamp_max(max_over_time(%s[%.0fm]) >= %s, %s)\nand on (%s)\n(%s >= %s * %s)",
+		probability, alerts.FillKeep.Minutes(), level, level,
+		o.Agent(metrics.LabelBudget, metrics.LabelProtocol), o.Metric(metrics.BusiestPortsHeld),
+		query.Number(alerts.Fill), o.Metric(metrics.BudgetEffectivePorts))
 }

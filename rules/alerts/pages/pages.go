@@ -12,7 +12,9 @@ func All(o options.Options) []alerts.Alert {
 		exhaustionPredicted(o),
 		portsExhausted(o),
 		gatewayExhaustionPredicted(o),
+		gatewayTotalFilling(o),
 		conntrackFull(o),
+		allowanceExceeded(o),
 	}
 }
 
@@ -21,7 +23,8 @@ func All(o options.Options) []alerts.Alert {
 func Fleet(o options.Options) []alerts.Alert {
 	return []alerts.Alert{
 		gatewayExhaustionPredicted(o), portsExhaustedUnsure(o), portsExhaustedShared(o),
-		conntrackFull(o),
+		gatewayTotalFilling(o), conntrackFull(o),
+		allowanceExceeded(o),
 	}
 }
 

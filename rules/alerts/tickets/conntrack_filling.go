@@ -17,12 +17,14 @@ func conntrackFilling(o options.Options) alerts.Alert {
 	by := o.Agent(metrics.LabelNetns)
 	entries, limit := o.Metric(metrics.ConntrackEntries), o.Metric(metrics.ConntrackEntriesLimit)
 	node := alerts.About(by)
+	const soon = "600" // seconds
 	return alerts.Alert{
 		Name:     "SnatConntrackTableFilling",
 		Severity: o.Warning,
 		Expr: fmt.Sprintf("max by (%s) (\n  (%s / %s > %s)\n  and\n  (%s / %s > %s or "+
-			"predict_linear(%s[10m], 600) > %s)\n)", by,
-			entries, limit, query.Number(t.ConntrackTable/2), entries, limit, query.Number(t.ConntrackTable), entries, limit),
+			"predict_linear(%s[10m], %s) > %s or %s < %s)\n)", by,
+			entries, limit, query.Number(t.ConntrackTable/2), entries, limit, query.Number(t.ConntrackTable),
+			entries, soon, limit, o.Metric(metrics.ConntrackTimeToFull), soon),
 		For:           2 * time.Minute,
 		KeepFiringFor: 5 * time.Minute,
 		Summary:       "The conntrack table is about to be full: new connections of any kind will be dropped.",

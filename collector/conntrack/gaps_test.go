@@ -1,0 +1,98 @@
+package conntrack
+
+import (
+	"context"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/mdlayher/netlink"
+
+	"github.com/snatwatch/snatwatch/collector"
+	"github.com/snatwatch/snatwatch/collector/nlraw"
+)
+
+// A dump goes by the timeouts that the namespace has then, and not by those of a while ago.
+func TestKernelTimeoutsAreReadBeforeEachDump(t *testing.T) {
+	t.Parallel()
+	ns := natNetns(t, map[string]string{"udp_timeout": "100", "udp_timeout_stream": "100"})
+	s := run(t, Config{Netns: ns, Strategy: Poll, Interval: 20 * time.Millisecond})
+	r := newTraffic(t, ns)
+	sysctl(t, ns, "udp_timeout", "30")
+	sysctl(t, ns, "udp_timeout_stream", "30")
+	s.await("a dump since", func(record *record) bool { return record.kinds()[collector.End] > 2 })
+	dumps := s.src.Stats().Dumps
+	s.await("two more", func(*record) bool { return s.src.Stats().Dumps > dumps+1 })
+	before := s.now()
+	flow := s.last(collector.Seen, r.datagram("x"), nil)
+	if flow.Active != 0 && flow.Active < before.Add(-3*time.Second) {
+		t.Errorf("last packet at %v, %v before it was sent", flow.Active, before.Sub(flow.Active))
+	}
+	if flow.Active == 0 {
+		t.Error("the last packet's time is unknown")
+	}
+}
+
+// A dump may lack flows if the kernel gave up entries since the one before, or is about to.
+func TestGaps(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name    string
+		entries byte
+		most    int
+		early   []byte // counter at each dump
+		want    []string
+	}{
+		{"room", 10, 200, []byte{0, 0}, []string{"", ""}},
+		{"entries of long ago were given up", 10, 200, []byte{7, 7}, []string{"", ""}},
+		{"entries are given up", 10, 200, []byte{7, 8, 8}, []string{"", "give", ""}},
+		{"nearly full", 190, 200, []byte{0}, []string{"95 %"}},
+		{"the limit is unknown", 190, 0, []byte{0}, []string{""}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			dump := 0
+			answer := func(typ netlink.HeaderType, flags netlink.HeaderFlags, req netlink.Message, data []byte) []byte {
+				h := netlink.Header{Length: uint32(16 + len(data)), Type: typ, Flags: flags, Sequence: req.Header.Sequence}
+				b, err := (&netlink.Message{Header: h, Data: data}).MarshalBinary()
+				if err != nil {
+					t.Fatal(err)
+				}
+				return b
+			}
+			tab := &table{
+				conn: nlraw.Fake(func(req netlink.Message) [][]byte {
+					switch req.Header.Type {
+					case msgGetStats:
+						return [][]byte{answer(msgGetStats, 0, req, append([]byte{0, 0, 0, 0}, attribute(attrStatsEntries, 0, 0, 0, tt.entries)...))}
+					case msgGetStatsCPU:
+						early := append([]byte{0, 0, 0, 0}, attribute(attrStatsEarlyDrop, 0, 0, 0, tt.early[dump])...)
+						return [][]byte{append(answer(msgGetStatsCPU, netlink.Multi, req, early), answer(netlink.Done, netlink.Multi, req, make([]byte, 4))...)}
+					}
+					return [][]byte{answer(netlink.Done, netlink.Multi, req, make([]byte, 4))}
+				}),
+				clock: newClock(nil), timeouts: &timeouts{}, gaps: &gaps{most: tt.most}, out: &collector.Batch{},
+				buckets: func() int { return 1 },
+			}
+			var kinds []collector.Kind
+			tab.out.Start(func(_ context.Context, events []collector.Event) error {
+				for _, e := range events {
+					kinds = append(kinds, e.Kind)
+				}
+				return nil
+			}, batchMax)
+			for i, want := range tt.want {
+				dump, kinds = i, nil
+				if err := tab.dump(t.Context(), 0, false); err != nil {
+					t.Fatal(err)
+				}
+				if why := tab.gaps.why; !strings.Contains(why, want) || (why == "") != (want == "") {
+					t.Errorf("dump %d: %q, want %q", i, why, want)
+				}
+				if gap := len(kinds) == 3 && kinds[1] == collector.Gap; gap != (want != "") {
+					t.Errorf("dump %d: events %v", i, kinds)
+				}
+			}
+		})
+	}
+}

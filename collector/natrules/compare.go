@@ -1,0 +1,123 @@
+package natrules
+
+import (
+	"encoding/binary"
+	"fmt"
+	"net/netip"
+
+	"golang.org/x/sys/unix"
+)
+
+// Comparisons: enum nft_cmp_ops, enum nft_range_ops.
+const (
+	cmpLt    = 2 // NFT_CMP_LT
+	cmpLte   = 3 // NFT_CMP_LTE
+	cmpGt    = 4 // NFT_CMP_GT
+	cmpGte   = 5 // NFT_CMP_GTE
+	rangeNeq = 1 // NFT_RANGE_NEQ
+)
+
+// compare is a condition on a register.
+func (c *compiler) compare(f *fields) {
+	w := c.regs.get(f.u32(unix.NFTA_CMP_SREG))
+	op := f.u32(unix.NFTA_CMP_OP)
+	data, err := value(f[unix.NFTA_CMP_DATA])
+	if err != nil {
+		c.passing("comparison that is cut off")
+		return
+	}
+	equal := op == cmpEq
+	if w.part == 0 && len(data) > 0 {
+		has := func(v byte) bool {
+			switch op {
+			case cmpNeq:
+				return v != data[0]
+			case cmpLt:
+				return v < data[0]
+			case cmpLte:
+				return v <= data[0]
+			case cmpGt:
+				return v > data[0]
+			case cmpGte:
+				return v >= data[0]
+			}
+			return v == data[0]
+		}
+		switch {
+		case w.field == fieldProtocol:
+			c.when(cond{flows: protocolsIn(has)})
+			return
+		case w.field == fieldFamily:
+			c.when(cond{flows: familiesIn(has)})
+			return
+		case w.field == fieldOIFName && op <= cmpNeq:
+			c.leaves([]out{{name: ifname(data)}}, !equal)
+			return
+		case w.field == fieldOIF && op <= cmpNeq && len(data) == 4:
+			c.leaves([]out{{index: int(binary.NativeEndian.Uint32(data))}}, !equal)
+			return
+		case w.side != noSide && equal:
+			if p, ok := prefixOf(data, w.bits, w.side >= source6); ok {
+				c.when(inPrefix(w.side, p))
+				return
+			}
+		}
+	}
+	c.when(cond{text: fmt.Sprintf("%s+%d %d %x", w.text, w.part, op, data), flows: allFlows, drawn: w.drawn, mark: w.mark})
+}
+
+// inRange is a condition on a register with two ends.
+func (c *compiler) inRange(f *fields) {
+	w := c.regs.get(f.u32(unix.NFTA_RANGE_SREG))
+	from, err1 := value(f[unix.NFTA_RANGE_FROM_DATA])
+	to, err2 := value(f[unix.NFTA_RANGE_TO_DATA])
+	if err1 == nil && err2 == nil && w.field == fieldProtocol && w.part == 0 && len(from) > 0 && len(to) > 0 {
+		not := f.u32(unix.NFTA_RANGE_OP) == rangeNeq
+		c.when(cond{flows: protocolsIn(func(v byte) bool { return (v >= from[0] && v <= to[0]) != not })})
+		return
+	}
+	text := describe("range "+w.text, f, unix.NFTA_RANGE_SREG)
+	c.when(cond{text: text, flows: allFlows, drawn: w.drawn, mark: w.mark})
+}
+
+// address says which address of the packet, and how many of its first bits, a payload expression loads.
+func (c *compiler) address(base, offset, size uint32) (side, int) {
+	if base != networkHeader || size == 0 {
+		return noSide, 0
+	}
+	f := ofFamily(c.family)
+	for i := range c.conds {
+		f &= c.conds[i].flows
+	}
+	switch {
+	case f == 0 || f&ofIPv4 != 0 && f&ofIPv6 != 0:
+	case f&ofIPv4 != 0 && offset == 12 && size <= 4:
+		return source, int(size) * 8
+	case f&ofIPv4 != 0 && offset == 16 && size <= 4:
+		return destination, int(size) * 8
+	case f&ofIPv6 != 0 && offset == 8 && size <= 16:
+		return source6, int(size) * 8
+	case f&ofIPv6 != 0 && offset == 24 && size <= 16:
+		return destination6, int(size) * 8
+	}
+	return noSide, 0
+}
+
+// prefixOf reads the first bits of an address.
+func prefixOf(data []byte, bits int, six bool) (netip.Prefix, bool) {
+	var whole [16]byte
+	if n := copy(whole[:], data); n < len(data) || bits > n*8 {
+		return netip.Prefix{}, false
+	}
+	a := netip.AddrFrom16(whole)
+	if !six {
+		a = netip.AddrFrom4([4]byte(whole[:4]))
+	}
+	p, err := a.Prefix(bits)
+	return p, err == nil
+}
+
+// inPrefix is the condition that an address is in a prefix.
+func inPrefix(of side, p netip.Prefix) cond {
+	return cond{text: fmt.Sprintf("%v in %v", of, p), flows: allFlows, of: of, prefix: p}
+}

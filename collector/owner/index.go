@@ -1,0 +1,66 @@
+package owner
+
+import (
+	"cmp"
+	"hash/maphash"
+	"math"
+	"slices"
+)
+
+// index tells by a key of 48 bits whose a socket is. It takes 8 bytes a socket: a machine may have a hundred thousand
+// of its own.
+type index struct {
+	// entries are sorted: 48 bits of a key and then 16 of a number in ids.
+	entries []uint64
+	ids     []Identity
+}
+
+const idBits = 16
+
+// find returns whose the socket of a key is.
+func (x *index) find(key uint64) (Identity, bool) {
+	if x == nil {
+		return Identity{}, false
+	}
+	i, found := slices.BinarySearchFunc(x.entries, key<<idBits, func(e, want uint64) int {
+		return cmp.Compare(e>>idBits, want>>idBits)
+	})
+	if !found {
+		return Identity{}, false
+	}
+	return x.ids[x.entries[i]&math.MaxUint16], true
+}
+
+// indexer makes an index.
+type indexer struct {
+	index
+	numbers map[Identity]uint64
+}
+
+func newIndexer() *indexer { return &indexer{numbers: map[Identity]uint64{}} }
+
+// add notes whose the socket of a key is. More owners than can be numbered are left out.
+func (x *indexer) add(key uint64, id Identity) {
+	n, known := x.numbers[id]
+	if !known {
+		if len(x.ids) > math.MaxUint16 {
+			return
+		}
+		n = uint64(len(x.ids))
+		x.numbers[id] = n
+		x.ids = append(x.ids, id)
+	}
+	x.entries = append(x.entries, key<<idBits|n)
+}
+
+// done returns the index, with no more memory than it needs.
+func (x *indexer) done() *index {
+	slices.Sort(x.entries)
+	return &index{slices.Clip(slices.Clone(x.entries)), x.ids}
+}
+
+var hashSeed = maphash.MakeSeed()
+
+// bits are 48 bits of a hash: among a hundred thousand sockets a flow without one is taken for one of them once in
+// three billion times.
+func (k flowKey) bits() uint64 { return maphash.Comparable(hashSeed, k) >> idBits }

@@ -1,0 +1,102 @@
+package ledger
+
+import (
+	"time"
+
+	"github.com/snatwatch/snatwatch/collector"
+)
+
+// check is the ledger's check of itself in one namespace: at each complete dump it compares what the dump showed live,
+// and in which state, with what the ledger has then, so that no fault that makes the ledger lose flows stays unseen.
+// Where the kernel announces each flow that opens, a flow that only a dump shows is one that the ledger missed: others
+// like it may have opened and ended unseen.
+type check struct {
+	// shown counts the flows that the dump in progress showed live, agreed those of them that live here or have ended
+	// for a reason that the dump did not know, and wrong those that it showed in another state than they have here.
+	shown, agreed, wrong int
+	// skip: budgets changed during the dump.
+	skip bool
+	// fresh counts the flows that the dump in progress, or the last one, showed first and that no event told of yet;
+	// missed counts those of them whose event should have come, since the moment missedSince.
+	fresh, missed int
+	missedSince   collector.Time
+	// mismatches counts all flows that made the ledger inexact.
+	mismatches uint64
+}
+
+// announcedWithin is how long after the end of a dump the event of a flow that it showed may come: the source holds
+// events back that came meanwhile, and the kernel sends an event just after it makes the entry.
+const announcedWithin = 2 * time.Second
+
+func (c *check) begin() { c.shown, c.agreed, c.wrong, c.skip, c.fresh = 0, 0, 0, false, 0 }
+
+// note takes in that the dump in progress shows the flow of f as e, which the ledger has taken in. A dump may show an
+// entry twice.
+func (c *check) note(f *flow, e *collector.Flow) {
+	switch live := e.State != collector.Done; {
+	case live && f.flags&flagShown == 0:
+		f.flags |= flagShown
+		c.shown++
+	case !live && f.flags&flagShown != 0:
+		f.flags &^= flagShown
+		c.shown--
+	}
+	late := e.ID != 0 && e.ID == f.before // an event has told more meanwhile
+	opening := f.flags&flagOpening != 0
+	if f.phase == phaseLive && !late && (e.State == collector.Done || opening != (e.State == collector.Opening)) {
+		c.wrong++
+	}
+}
+
+// found notes a flow that a dump shows and that the ledger did not know, though it has known all flows that its budgets
+// take since the dump before.
+func (s *sighting) found(m *matcher, f *flow) {
+	n := s.netns
+	if s.event.Kind == collector.Seen && n.dumping && n.listed != 0 &&
+		m.tookSince(n.listed, &s.event.Flow, s.lookup) {
+		f.flags |= flagFound
+		n.check.fresh++
+	}
+}
+
+// announced takes in that an event tells of f, which a dump may have shown before.
+func (c *check) announced(f *flow) {
+	if f.flags&flagFound == 0 {
+		return
+	}
+	f.flags &^= flagFound
+	if c.fresh > 0 {
+		c.fresh--
+	} else {
+		c.missed = max(0, c.missed-1)
+	}
+}
+
+// end compares at the end of a dump, and reports whether ledger and dump differ. announced is as in the event.
+func (c *check) end(at collector.Time, announced bool) bool {
+	if announced && c.fresh > 0 {
+		if c.missed == 0 {
+			c.missedSince = at
+		}
+		c.missed += c.fresh
+	}
+	c.fresh = 0
+	differ := max(0, c.shown-c.agreed) + c.wrong
+	if c.skip || differ == 0 {
+		return false
+	}
+	c.mismatches += uint64(differ)
+	return true
+}
+
+// settle makes the ledger inexact where flows were not announced.
+func (ns *namespaces) settle(now collector.Time) {
+	for _, n := range ns.list {
+		if n == nil || n.check.missed == 0 || now.Sub(n.check.missedSince) < announcedWithin {
+			continue
+		}
+		n.check.mismatches += uint64(n.check.missed)
+		n.check.missed = 0
+		n.gap(now)
+	}
+}

@@ -1,0 +1,299 @@
+package ledger
+
+import (
+	"cmp"
+	"encoding/binary"
+	"fmt"
+	"hash/crc32"
+	"slices"
+	"time"
+
+	"github.com/snatwatch/snatwatch/collector"
+	"github.com/snatwatch/snatwatch/detector/forecast"
+)
+
+// A handover is what an agent that ends gives the one that starts after it, beside what the forecast learned: its
+// counts, so that they go on, and which flows they count, so that each flow that opens or ends between the two agents
+// counts once. It may be used once: the counts of one that is used again would go back.
+//
+// It begins with handoverMagic and ends with a CRC-32C of all before.
+const (
+	handoverMagic = "snatwatch handover 1\n"
+	// handoverFresh is how old a handover's flows may be: conntrack forgets a flow two minutes after its FIN, and what
+	// both opened and ended meanwhile is no longer seen.
+	handoverFresh = 2 * time.Minute
+	// handoverFlows bounds the flows of a handover, of handedBytes each; beyond it, flows that open between the agents
+	// do not count.
+	handoverFlows = 1 << 20
+	handedBytes   = 18
+	// handoverLists bounds its accounts and its namespaces.
+	handoverLists = 1 << 10
+)
+
+// handed is what the agent before knew of one network namespace.
+type handed struct {
+	at       collector.Time // when it ended
+	complete collector.Time // when its last complete dump began
+	flows    []handedFlow   // by key
+}
+
+// handedFlow is a flow that the agent before counted.
+type handedFlow struct {
+	key uint64 // the high half of its flowKey
+	id  uint32 // CTA_ID
+	// ago is how many milliseconds before the agent's end a live flow opened at the latest, or the port of an ended one
+	// was free; agoUnknown beyond that. It is negative for a port that is not free yet.
+	ago        int32
+	account    uint16 // of a live flow: the number of its account, noNumber if that is no more
+	reason     collector.Reason
+	ended, met bool // met: this agent has seen it
+}
+
+const (
+	agoUnknown = 1<<31 - 1
+	noNumber   = handoverLists
+)
+
+// countedBefore returns the flow of s if the agent before counted its open, else nil.
+func (in *intake) countedBefore(s *sighting) *handedFlow {
+	h := s.netns.handed
+	if h == nil {
+		return nil
+	}
+	i, found := slices.BinarySearchFunc(h.flows, s.key.hi, func(f handedFlow, key uint64) int {
+		return cmp.Compare(f.key, key)
+	})
+	if !found || in.succeeds(s, &h.flows[i]) {
+		return nil
+	}
+	h.flows[i].met = true
+	return &h.flows[i]
+}
+
+// succeeds reports whether the flow of s opened after f, which had the same port: it has another id, or what tells
+// flows of one id apart (reuse.go).
+func (in *intake) succeeds(s *sighting, f *handedFlow) bool {
+	e, moment := &s.event.Flow, s.netns.handed.at.Add(-time.Duration(f.ago)*time.Millisecond)
+	switch {
+	case f.id != 0 && e.ID != 0 && f.id != e.ID, e.Opened.From > s.netns.handed.at:
+		return true
+	case f.ago == agoUnknown:
+		return f.ended && e.State != collector.Done && s.event.Kind != collector.Closed
+	case !f.ended:
+		return e.Opened.From > moment.Add(stampSlack)
+	case e.State != collector.Done && s.event.Kind != collector.Closed:
+		return true
+	}
+	return e.Ended.From > moment.Add(endSlack-in.spaces.accounts[s.account].terms.CoolDown[f.reason])
+}
+
+// since is the moment from which n's flows count: the start, or the last dump of the agent before.
+func (n *netns) since(c *clock) collector.Time {
+	if n.handed != nil {
+		return n.handed.complete
+	}
+	return c.start
+}
+
+// settleHandover counts the ends of flows that the agent before counted live and that the first complete dump lacks.
+func (fl *flows) settleHandover(n *netns) {
+	if n.handed == nil {
+		return
+	}
+	for _, f := range n.handed.flows {
+		if !f.met && !f.ended && int(f.account) < len(fl.spaces.accounts) {
+			fl.spaces.accounts[f.account].closed[collector.ReasonUnknown]++
+		}
+	}
+	n.handed = nil
+}
+
+// AppendHandover appends what another ledger needs to go on counting, for TakeOver. l is not used any more.
+func (l *Ledger) AppendHandover(b []byte) []byte {
+	first := len(b)
+	b = append(b, handoverMagic...)
+	u64 := func(xs ...uint64) {
+		for _, x := range xs {
+			b = binary.LittleEndian.AppendUint64(b, x)
+		}
+	}
+	accounts := l.spaces.accounts[:min(len(l.spaces.accounts), handoverLists)]
+	u64(l.matcher.secret[0], l.matcher.secret[1], uint64(l.clock.now), uint64(len(accounts)))
+	for _, a := range accounts {
+		u64(uint64(len(a.budget.Name)))
+		b = append(b, a.budget.Name...)
+		u64(uint64(a.protocol))
+		for _, x := range a.counts() {
+			u64(*x)
+		}
+	}
+	var known []*netns
+	flows := 0
+	for _, n := range l.namespaces.list {
+		if n != nil && n.complete != 0 && n.exact && len(known) < handoverLists && flows+n.flows.count <= handoverFlows {
+			known = append(known, n)
+			flows += n.flows.count
+		}
+	}
+	u64(uint64(len(known)))
+	for _, n := range known {
+		list := make([]handedFlow, 0, n.flows.count)
+		l.flows.each(n, func(_ uint32, f *flow) { list = append(list, l.handOver(f)) })
+		slices.SortFunc(list, func(a, b handedFlow) int { return cmp.Compare(a.key, b.key) })
+		u64(n.inode, uint64(n.complete), uint64(len(list)))
+		for _, h := range list {
+			b = binary.LittleEndian.AppendUint64(b, h.key)
+			b = binary.LittleEndian.AppendUint32(b, h.id)
+			b = binary.LittleEndian.AppendUint32(b, uint32(h.ago))
+			rest := h.account | uint16(h.reason)<<11
+			if h.ended {
+				rest |= 1 << 15
+			}
+			b = binary.LittleEndian.AppendUint16(b, rest)
+		}
+	}
+	return binary.LittleEndian.AppendUint32(b, crc32.Checksum(b[first:], crc32.MakeTable(crc32.Castagnoli)))
+}
+
+// handOver returns what a handover says of f.
+func (l *Ledger) handOver(f *flow) handedFlow {
+	h := handedFlow{
+		key: f.key.hi, id: f.id, ago: agoUnknown, reason: f.reason, ended: f.phase != phaseLive, account: noNumber,
+	}
+	moment := f.moment
+	if !h.ended {
+		h.account, moment = uint16(min(l.spaces.numberOf(f), noNumber)), f.opened
+	}
+	if ago := l.clock.now.Sub(moment).Milliseconds(); moment != 0 && ago > -agoUnknown && ago < agoUnknown {
+		h.ago = int32(ago)
+	}
+	return h
+}
+
+// numberOf returns the number of the account that counts f; f.place is not 0.
+func (ss *spaces) numberOf(f *flow) uint32 {
+	if f.place.folded() {
+		return f.place.account()
+	}
+	return ss.list[f.place].key.account
+}
+
+// counts are the counters of a that go on after a restart.
+func (a *account) counts() []*uint64 {
+	out := []*uint64{&a.opened, &a.unanswered, &a.refused, &a.noPorts}
+	for r := range a.closed {
+		out = append(out, &a.closed[r])
+	}
+	return out
+}
+
+// TakeOver goes on with the counts of a handover; call it before the first event. Where the bytes are no handover it
+// returns an error that is forecast.ErrState, and the ledger is as it was.
+func (l *Ledger) TakeOver(b []byte, now collector.Time) error {
+	r := &handoverReader{b: b}
+	if len(b) < len(handoverMagic)+4 || string(b[:len(handoverMagic)]) != handoverMagic {
+		return fmt.Errorf("%w: no handover", forecast.ErrState)
+	}
+	body := b[:len(b)-4]
+	if crc32.Checksum(body, crc32.MakeTable(crc32.Castagnoli)) != binary.LittleEndian.Uint32(b[len(b)-4:]) {
+		return fmt.Errorf("%w: the handover is damaged", forecast.ErrState)
+	}
+	r.b = body[len(handoverMagic):]
+	secret := [2]uint64{r.u64(), r.u64()}
+	at := collector.Time(r.u64())
+	type counts struct {
+		account *account
+		values  []uint64
+	}
+	var all []counts
+	var numbers []uint16 // of this ledger's accounts, by the handover's
+	for range r.length(handoverLists) {
+		name, protocol := r.text(), collector.Protocol(r.u64())
+		i := slices.IndexFunc(l.spaces.accounts, func(a *account) bool {
+			return a.budget.Name == name && a.protocol == protocol
+		})
+		c := counts{}
+		for range len((&account{}).counts()) {
+			c.values = append(c.values, r.u64())
+		}
+		number := uint16(noNumber) // a budget that is no more
+		if i >= 0 {
+			number, c.account = uint16(i), l.spaces.accounts[i]
+			all = append(all, c)
+		}
+		numbers = append(numbers, number)
+	}
+	of := map[uint64]*handed{}
+	for range r.length(handoverLists) {
+		inode, h := r.u64(), &handed{at: at, complete: collector.Time(r.u64())}
+		for range r.length(handoverFlows) {
+			h.flows = append(h.flows, r.flow(numbers))
+		}
+		of[inode] = h
+	}
+	if r.bad || len(r.b) > 0 {
+		return fmt.Errorf("%w: the handover is not whole", forecast.ErrState)
+	}
+	for _, c := range all {
+		for i, x := range c.account.counts() {
+			*x = c.values[i]
+		}
+	}
+	if age := now.Sub(at); age >= 0 && age <= handoverFresh {
+		l.matcher.secret, l.spaces.secret = secret, secret
+		l.namespaces.handed = of
+	}
+	return nil
+}
+
+// handoverReader reads what AppendHandover wrote; bad says that it is cut off or out of bounds.
+type handoverReader struct {
+	b   []byte
+	bad bool
+}
+
+func (r *handoverReader) u64() uint64 {
+	if len(r.b) < 8 {
+		r.bad, r.b = true, nil
+		return 0
+	}
+	x := binary.LittleEndian.Uint64(r.b)
+	r.b = r.b[8:]
+	return x
+}
+
+// flow reads a flow; numbers has the number of this ledger's account by that of the handover's.
+func (r *handoverReader) flow(numbers []uint16) (f handedFlow) {
+	if len(r.b) < handedBytes {
+		r.bad, r.b = true, nil
+		return f
+	}
+	rest := binary.LittleEndian.Uint16(r.b[16:])
+	f = handedFlow{
+		key: binary.LittleEndian.Uint64(r.b), id: binary.LittleEndian.Uint32(r.b[8:]),
+		ago: int32(binary.LittleEndian.Uint32(r.b[12:])), account: noNumber,
+		reason: collector.Reason(rest >> 11 & 15), ended: rest>>15 != 0,
+	}
+	if n := int(rest & (1<<11 - 1)); n < len(numbers) {
+		f.account = numbers[n]
+	}
+	r.bad = r.bad || f.reason >= collector.NumReasons
+	r.b = r.b[handedBytes:]
+	return f
+}
+
+func (r *handoverReader) length(most int) int {
+	n := r.u64()
+	if n > uint64(most) || n > uint64(len(r.b)) {
+		r.bad, r.b = true, nil
+		return 0
+	}
+	return int(n)
+}
+
+func (r *handoverReader) text() string {
+	n := r.length(handoverLists)
+	s := string(r.b[:n])
+	r.b = r.b[n:]
+	return s
+}

@@ -1,0 +1,211 @@
+package ledger
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"math"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/snatwatch/snatwatch/collector"
+	"github.com/snatwatch/snatwatch/detector"
+	"github.com/snatwatch/snatwatch/detector/budget"
+	"github.com/snatwatch/snatwatch/detector/forecast"
+)
+
+// steadyLoad is what conntrack shows of flows that open at a steady rate and live for some seconds each: live flows, and
+// for two minutes those that ended by FIN.
+type steadyLoad struct {
+	rate, lifetime float64
+	// stamps: the kernel says when each flow opened.
+	stamps bool
+}
+
+// dump shows l at the time t, with times of ends known to a second, as conntrack's timeouts give them.
+func (s steadyLoad) dump(l *Ledger, t float64) {
+	l.Apply(&collector.Event{Kind: collector.Begin, At: at(t), Netns: 1})
+	for n := max(0, int((t-120-s.lifetime)*s.rate)); float64(n)/s.rate < t; n++ {
+		f := flowTo(n%60000, store)
+		opened := float64(n) / s.rate
+		f.Opened = collector.Interval{To: at(t)}
+		if ended := opened + s.lifetime; ended < t {
+			ago := math.Floor(t - ended)
+			f.State, f.Reason = collector.Done, collector.FIN
+			f.Ended = collector.Interval{From: at(t - ago - 1), To: at(t - ago)}
+			f.Opened.To = f.Ended.To
+		}
+		if s.stamps {
+			f.Opened = exactly(opened)
+		}
+		l.Apply(&collector.Event{Kind: collector.Seen, At: at(t), Netns: 1, Flow: f})
+	}
+	l.Apply(&collector.Event{Kind: collector.End, At: at(t), Netns: 1})
+}
+
+// A restart under a steady load that holds 57 % of the budget raises no prediction, whatever the kernel tells of
+// opens and however little the agent had learned.
+func TestRestartRaisesNoPrediction(t *testing.T) {
+	t.Parallel()
+	const ports, gap = 1024, 3
+	for _, cool := range []time.Duration{15 * time.Second, 240 * time.Second} {
+		for _, learned := range []float64{40, 600} {
+			for _, stamps := range []bool{false, true} {
+				t.Run(fmt.Sprintf("cool-down %v, learned for %v s, stamps %v", cool, learned, stamps), func(t *testing.T) {
+					t.Parallel()
+					load := steadyLoad{rate: 0.57 * ports / (cool.Seconds() + 3), lifetime: 3, stamps: stamps}
+					budgets := []*budget.Budget{coolingBudget(ports, cool)}
+					now := 1000.3 // when the first agent starts
+					l := New(Config{Budgets: budgets, Start: at(now)})
+					watch := func(seconds float64) (peak float64) {
+						for end := now + seconds; now < end; now++ {
+							load.dump(l, now)
+							if s := l.Snapshot(at(now)).Budgets[0].Protocols[0].Spaces; len(s) > 0 && s[0].Forecast != nil {
+								peak = max(peak, s[0].Forecast.Probability[1]) // by PageHorizon
+							}
+						}
+						return peak
+					}
+					watch(learned)
+					state := l.AppendState(nil)
+					now += gap
+					l = New(Config{Budgets: budgets, Start: at(now - 0.9)})
+					if err := l.Restore(state, at(now-0.9)); err != nil {
+						t.Fatal(err)
+					}
+					if peak := watch(cool.Seconds() + 60); peak >= detector.PageRaise {
+						t.Errorf("P(5 min) %.3f, want below %v", peak, detector.PageRaise)
+					}
+				})
+			}
+		}
+	}
+}
+
+// Each flow that opened counts once over a restart, also those that opened, or opened and ended, without an agent. So
+// does each end.
+func TestHandoverCountsEachFlowOnce(t *testing.T) {
+	t.Parallel()
+	for _, stamps := range []bool{false, true} {
+		for _, gap := range []float64{0.2, 3, 30} {
+			t.Run(fmt.Sprintf("stamps %v, %v s without an agent", stamps, gap), func(t *testing.T) {
+				t.Parallel()
+				budgets := []*budget.Budget{coolingBudget(1024, 15*time.Second)}
+				load := steadyLoad{rate: 20.03, lifetime: 3, stamps: stamps}
+				// The agent before runs from the first flow on; what it handed over goes to the next.
+				now := -0.5
+				l := New(Config{Budgets: budgets, Start: at(now)})
+				for range 4 {
+					for range 20 {
+						load.dump(l, now)
+						now++
+					}
+					opened := uint64(math.Ceil((now - 1) * load.rate))
+					ended := uint64(math.Ceil((now - 1 - load.lifetime) * load.rate))
+					a := l.Snapshot(at(now - 1)).Budgets[0].Protocols[0]
+					if got := total(a.Closed[:]); a.Opened != opened || got != ended || a.Live != int(opened-ended) {
+						t.Fatalf("at %.1f s %d opened, %d ended, %d live, want %d, %d, %d", now-1, a.Opened, got, a.Live, opened, ended, opened-ended)
+					}
+					state, handover := l.AppendState(nil), l.AppendHandover(nil)
+					now += gap
+					l = New(Config{Budgets: budgets, Start: at(now), Key: [2]uint64{uint64(now), 7}})
+					if err := l.Restore(state, at(now)); err != nil {
+						t.Fatal(err)
+					}
+					if err := l.TakeOver(handover, at(now)); err != nil {
+						t.Fatal(err)
+					}
+				}
+			})
+		}
+	}
+}
+
+// Meanwhile one flow went without a trace, another took the port of one that went, and one stayed.
+func TestHandoverOfFlowsThatWent(t *testing.T) {
+	t.Parallel()
+	budgets := []*budget.Budget{coolingBudget(100, 0)}
+	l := New(Config{Budgets: budgets, Start: at(0)})
+	empty(l, 0)
+	dump := func(seconds float64, flows ...collector.Flow) {
+		l.Apply(&collector.Event{Kind: collector.Begin, At: at(seconds), Netns: 1})
+		for _, f := range flows {
+			f.Opened.To = at(seconds)
+			l.Apply(&collector.Event{Kind: collector.Seen, At: at(seconds), Netns: 1, Flow: f})
+		}
+		l.Apply(&collector.Event{Kind: collector.End, At: at(seconds), Netns: 1})
+	}
+	dump(1, flowTo(1, store), flowTo(2, store), flowTo(3, store))
+	handover := l.AppendHandover(nil)
+	l = New(Config{Budgets: budgets, Start: at(4)})
+	if err := l.TakeOver(handover, at(4)); err != nil {
+		t.Fatal(err)
+	}
+	another := flowTo(2, store)
+	another.ID = 77
+	dump(4, another, flowTo(3, store))
+	a := l.Snapshot(at(4)).Budgets[0].Protocols[0]
+	if a.Opened != 4 || a.Closed[collector.ReasonUnknown] != 2 || a.Live != 2 {
+		t.Errorf("%d opened, %d ended for an unknown reason, %d live, want 4, 2, 2", a.Opened, a.Closed[collector.ReasonUnknown], a.Live)
+	}
+}
+
+func total(counts []uint64) (sum uint64) {
+	for _, n := range counts {
+		sum += n
+	}
+	return sum
+}
+
+// Of a handover that is too old only the counts are used, and of one that is damaged nothing.
+func TestHandoverThatIsOldOrDamaged(t *testing.T) {
+	t.Parallel()
+	budgets := []*budget.Budget{coolingBudget(100, 15*time.Second)}
+	good := taught(t).AppendHandover(nil)
+	restarted := func(handover []byte, seconds float64) (*Ledger, error) {
+		l := New(Config{Budgets: budgets, Start: at(seconds)})
+		return l, l.TakeOver(handover, at(seconds))
+	}
+	l, err := restarted(good, 1200+handoverFresh.Seconds()+1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	empty(l, 1400)
+	f := flowTo(5000, store)
+	f.Opened.To = at(1401)
+	l.Apply(&collector.Event{Kind: collector.Begin, At: at(1401), Netns: 1})
+	l.Apply(&collector.Event{Kind: collector.Seen, At: at(1401), Netns: 1, Flow: f})
+	if got := l.Snapshot(at(1402)).Budgets[0].Protocols[0]; got.Opened != 1201 {
+		t.Errorf("%d opened, want the 1200 from before and one", got.Opened)
+	}
+	for name, b := range map[string][]byte{
+		"empty": nil, "cut off": good[:len(good)-5], "damaged": append([]byte("S"), good[1:]...), "text": []byte("budgets: []"),
+	} {
+		l, err := restarted(b, 1200)
+		if got := l.Snapshot(at(1202)).Budgets[0].Protocols[0]; !errors.Is(err, forecast.ErrState) || got.Opened != 0 {
+			t.Errorf("%s: %v, %d opened", name, err, got.Opened)
+		}
+	}
+}
+
+// Any bytes: an error, and a ledger as it was, or a handover.
+func FuzzTakeOver(f *testing.F) {
+	good := taught(f).AppendHandover(nil)
+	f.Add([]byte{}, 0)
+	f.Add([]byte{0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f}, len(handoverMagic)+24)
+	f.Fuzz(func(t *testing.T, b []byte, from int) {
+		from = min(max(from, 0), len(good)-4)
+		body := append(slices.Clone(good[:from]), b...)
+		body = append(body, good[min(len(good)-4, from+len(b)):len(good)-4]...)
+		whole := binary.LittleEndian.AppendUint32(body, crc32.Checksum(body, crc32.MakeTable(crc32.Castagnoli)))
+		l := New(Config{Budgets: []*budget.Budget{coolingBudget(100, 15*time.Second)}, Start: at(1200)})
+		before := l.AppendHandover(nil)
+		if err := l.TakeOver(whole, at(1200)); err != nil && !bytes.Equal(before, l.AppendHandover(nil)) {
+			t.Errorf("%v, and the ledger changed", err)
+		}
+		empty(l, 1201)
+	})
+}

@@ -1,0 +1,101 @@
+package agent
+
+import (
+	"fmt"
+	"math"
+
+	"github.com/snatwatch/snatwatch/collector"
+	"github.com/snatwatch/snatwatch/detector/metrics"
+)
+
+// fillingLooks is how many looks at the conntrack table its pace is taken from, fillingLeast the fewest: two minutes
+// and half a one.
+const (
+	fillingLooks = 24
+	fillingLeast = 6
+	// fillingAhead is how far ahead a table is forecast, in seconds.
+	fillingAhead = 3600
+)
+
+// filling forecasts when the conntrack table is full, from the pace of its entries. The zero value is ready.
+type filling struct {
+	at      []collector.Time
+	entries []float64
+}
+
+// look takes in how many entries there are now.
+func (f *filling) look(now collector.Time, entries int) {
+	f.at, f.entries = append(f.at, now), append(f.entries, float64(entries))
+	if len(f.at) > fillingLooks {
+		f.at, f.entries = f.at[1:], f.entries[1:]
+	}
+}
+
+// full returns in how many seconds most entries are reached: 0 if they are now, +Inf if not within fillingAhead at this
+// pace. ok is false while too little is known.
+func (f *filling) full(most int) (seconds float64, ok bool) {
+	n := len(f.at)
+	if n == 0 || most <= 0 {
+		return 0, false
+	}
+	last := f.entries[n-1]
+	switch {
+	case last >= float64(most):
+		return 0, true
+	case n < fillingLeast:
+		return 0, false
+	}
+	// A straight line through the looks, by least squares.
+	var times, mean float64
+	for i := range f.at {
+		times += f.at[i].Sub(f.at[0]).Seconds() / float64(n)
+		mean += f.entries[i] / float64(n)
+	}
+	var together, alone float64
+	for i := range f.at {
+		t := f.at[i].Sub(f.at[0]).Seconds() - times
+		together += t * (f.entries[i] - mean)
+		alone += t * t
+	}
+	pace := together / alone
+	if seconds = (float64(most) - last) / pace; !(pace > 0) || seconds > fillingAhead {
+		return math.Inf(1), true
+	}
+	return seconds, true
+}
+
+// The conntrack table is named in a notice from tableNear of its limit on, or if it is full within tableSoon seconds and
+// holds tableHalf of its limit already; the notice goes below tableClear, so that it does not come and go.
+const (
+	tableNear, tableClear, tableHalf = 0.85, 0.8, 0.4
+	tableSoon                        = 600
+)
+
+// tableText says how full the conntrack table is and when it will be; empty if there is room. said is what it returned
+// last.
+func tableText(k *metrics.Kernel, said string) string {
+	if k == nil || k.EntriesMax == 0 {
+		return ""
+	}
+	fill := float64(k.Entries) / float64(k.EntriesMax)
+	soon := k.Forecast && k.SecondsToFull < tableSoon
+	if fill < tableClear && !(soon && fill >= tableHalf) || said == "" && fill < tableNear && !soon {
+		return ""
+	}
+	text := fmt.Sprintf("the conntrack table of network namespace %d holds %.0f %% of its %d entries", k.Netns,
+		100*math.Floor(20*fill)/20, k.EntriesMax)
+	switch {
+	case k.Forecast && k.SecondsToFull == 0:
+		text += ": it is full"
+	case soon:
+		within := tableSoon / 60
+		for _, minutes := range [...]int{5, 2} { // few steps: each change is logged
+			if k.SecondsToFull < float64(60*minutes) {
+				within = minutes
+			}
+		}
+		text += fmt.Sprintf(": at the pace of the last minutes it is full within %d minutes", within)
+	}
+	return text + "; once it is full the kernel drops new connections of any kind, scrapes of this agent among them: raise " +
+		"net.netfilter.nf_conntrack_max in the initial network namespace"
+}
