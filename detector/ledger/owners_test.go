@@ -27,7 +27,7 @@ func auditOwners(l *Ledger) error {
 		if n == nil {
 			continue
 		}
-		l.flows.each(n, func(_ uint32, f *flow) {
+		l.flows.table.each(&n.flows, func(_ uint32, f *flow) {
 			if f.place == 0 || f.place.folded() || f.flags&flagUncounted != 0 {
 				return
 			}

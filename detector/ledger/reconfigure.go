@@ -38,7 +38,7 @@ func (l *Ledger) Reconfigure(budgets []*budget.Budget) {
 	for _, n := range l.namespaces.list {
 		if n != nil {
 			n.check.skip = true
-			l.flows.each(n, func(i uint32, f *flow) {
+			l.flows.table.each(&n.flows, func(i uint32, f *flow) {
 				if f.place != 0 {
 					l.recount(n, i, f)
 				}
@@ -196,7 +196,7 @@ func (l *Ledger) SwitchSource(outer uint64) {
 		n.check = check{mismatches: n.check.mismatches}
 		if n.inode == outer {
 			n.exact, n.repairs = false, false
-			l.flows.each(n, func(_ uint32, f *flow) {
+			l.flows.table.each(&n.flows, func(_ uint32, f *flow) {
 				l.flows.countOwed(f)
 				f.id, f.before = 0, 0
 				f.flags &^= flagEndSeen | flagMissed | flagSwept
@@ -204,7 +204,7 @@ func (l *Ledger) SwitchSource(outer uint64) {
 			continue
 		}
 		n.exact = true // of no flow
-		l.flows.each(n, func(i uint32, f *flow) { l.flows.drop(n, i, f) })
+		l.flows.table.each(&n.flows, func(i uint32, f *flow) { l.flows.drop(n, i, f) })
 	}
 }
 
