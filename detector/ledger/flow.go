@@ -151,7 +151,7 @@ func (in *intake) start(s *sighting, f *flow, opened collector.Interval, resumed
 		t.opened++
 		a.rate.add(in.clock.now)
 		t.rate.add(in.clock.now)
-		a.owners.opened(in.spaces.whole(f.owner))
+		a.owners.opened(in.spaces.holders.whole(f.owner))
 	}
 	if !f.place.folded() && t.held() >= a.terms.Ceiling() {
 		f.flags |= flagAtCeiling

@@ -104,7 +104,7 @@ func (fl *flows) coolDown(f *flow, ended collector.Interval, release collector.T
 		a.holdTimes.add(hold)
 		a.holds.add(hold)
 		t.holds.add(hold)
-		a.owners.lived(fl.spaces.whole(f.owner), life)
+		a.owners.lived(fl.spaces.holders.whole(f.owner), life)
 	}
 	fl.feed.closed(f, opened, ended, release, reason)
 	f.reason, f.moment = reason, release

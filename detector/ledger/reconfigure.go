@@ -19,7 +19,7 @@ func (l *Ledger) Reconfigure(budgets []*budget.Budget) {
 	}
 	l.stalls.clear()
 	l.namespaces.noteReplaced(&l.matcher, l.clock.now)
-	old := previous{l.spaces.accounts, l.spaces.list, l.spaces.owners, l.spaces.byKey, map[uint32]uint32{}}
+	old := previous{l.spaces.accounts, l.spaces.list, l.spaces.holders.sets, l.spaces.byKey, map[uint32]uint32{}}
 	l.outlooks.count = 0
 	l.install(budgets)
 	for a, acc := range l.spaces.accounts {
@@ -232,7 +232,7 @@ func (o *previous) inherit(ss *spaces, number uint32) {
 	k.account = was
 	if n, ok := o.byKey[k]; ok {
 		old := &o.spaces[n]
-		ss.owners[number] = o.owners[n].places()
+		ss.holders.sets[number] = o.owners[n].places()
 		s.opened, s.rate, s.holds = old.opened, old.rate, old.holds
 		s.exportedUntil, s.exhaustedAt, s.failing, s.heldForecast = old.exportedUntil, old.exhaustedAt, old.failing,
 			old.heldForecast
