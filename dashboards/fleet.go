@@ -271,8 +271,8 @@ func fleetGateways(o rules.Options) []panel {
 			id: alerts.PanelFleetTotal, title: "How much of its limit on all flows does a gateway take?", unit: share,
 			min: ptr(0), coarse: true, thresholds: []float64{pages.TotalClear, pages.TotalFull},
 			none: "no gateway with a limit on all flows together",
-			description: "Ports held by all nodes behind a gateway, for all destinations and both protocols, as a share of what " +
-				"the gateway takes in all: the eight fullest. Azure's, Huawei's, Alibaba's and Tencent's have such a limit.",
+			description: "Ports held by all nodes behind a gateway, for all destinations and both protocols, as a share of " +
+				"what the gateway takes in all: the eight fullest. Azure's, Huawei's, Alibaba's and Tencent's have such a limit.",
 			queries: []query{{inAll(o), "{{budget}} {{gateway}} {{" + o.ClusterLabel + "}}"}},
 		},
 		{

@@ -30,8 +30,8 @@ func conntrackFull(o options.Options) alerts.Alert {
 		KeepFiringFor: alerts.Bridge,
 		Summary:       "The conntrack table is full, or will be within minutes: new connections are dropped.",
 		Description: "On {{ $labels.instance }}, the conntrack table of network namespace {{ $labels.netns }} is {{ $value " +
-			"| humanizePercentage }} full and the kernel drops packets of new flows, whatever their destination, or is about to. " +
-			"SNAT ports may be left: more of them do not help. What the node sees: http://{{ $labels.instance }}/.",
+			"| humanizePercentage }} full and the kernel drops packets of new flows, whatever their destination, or is about " +
+			"to. SNAT ports may be left: more of them do not help. What the node sees: http://{{ $labels.instance }}/.",
 		Detail: node.Ask(query.Increased(node.Of(metrics.ConntrackDrop), "2m"),
 			" "+alerts.Answer(alerts.Whole)+" packets were dropped in two minutes.") +
 			node.Ask(query.Increased(node.Of(metrics.ConntrackEarlyDrop), "2m"),
