@@ -177,15 +177,19 @@ func nodeOwners(o rules.Options) panel {
 	workload := by(o, "max", agent+", owner_kind, owner, workload", sel(o, metrics.OwnerInfo))
 	named := "(" + held + "\n* " + on(o, agent+", owner_kind, owner") + " group_left (workload) " + workload + ")\nor " +
 		on(o, owned) + " " + held
+	largest := "topk(20, " + named + ")"
+	ofSpace := "(" + largest + ")\n/ " + on(o, space) + " group_left () " + by(o, "max", space, sel(o, metrics.PortsHeld))
 	return panel{
 		id: 117, kind: rowsOf, title: "Who holds the ports?", unit: countOf, sortBy: "Held",
 		none: "no owner is known, or: needs a newer agent",
-		description: "The twenty owners that hold the most ports of one destination: pods, containers, systemd units, " +
-			"processes, or clients of a gateway. Unknown are flows that the agent never saw open.",
-		queries: []query{{"topk(20, " + named + ")", ""}},
+		description: "The twenty owners that hold the most ports of one destination, and their share of the ports that are " +
+			"held there: pods, containers, systemd units, processes, or clients of a gateway. Unknown are flows that the " +
+			"agent never saw open.",
+		queries: []query{{largest, ""}, {ofSpace, ""}},
 		columns: []column{
 			{label: "owner", title: "Owner", width: 260},
-			{label: "Value", title: "Held", width: 80},
+			{label: "Value #A", title: "Held", width: 80},
+			{label: "Value #B", title: "Share", width: 80, unit: share},
 			{label: "destination", title: "Destination", width: 340},
 			{label: "owner_container", title: "Container", width: 140},
 			{label: "workload", title: "Workload", width: 140},

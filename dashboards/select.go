@@ -106,8 +106,8 @@ func heldBehind(o rules.Options, still func(series string) string) string {
 // leftBehind is the time that is left at a gateway, and not 0 while its nodes hold less than its ceiling.
 func leftBehind(o rules.Options, still func(series string) string) string {
 	left := ofGateway(o, records.GatewayTime)
-	return left + " > 0\nor\n" + left + "\nunless " + on(o, gateway) + " (" + mostBehind(o, still) + " < " + on(o, gateway) +
-		" " + ofGateway(o, records.GatewayPorts) + ")"
+	return left + " > 0\nor\n" + left + "\nunless " + on(o, gateway) + " (" + mostBehind(o, still) + " < " +
+		on(o, gateway) + " " + ofGateway(o, records.GatewayPorts) + ")"
 }
 
 // mostBehind is the most that all nodes behind a gateway can hold of one destination: what the fullest port spaces of

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/snatwatch/snatwatch/collector"
+	"github.com/snatwatch/snatwatch/collector/cputime"
 	"github.com/snatwatch/snatwatch/collector/netns"
 	"github.com/snatwatch/snatwatch/collector/sockdiag"
 )
@@ -160,9 +161,11 @@ func (w *Watcher) Run(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		began := time.Now()
+		var meter cputime.Meter // on the clock a busy machine would have flows wait for minutes
+		meter.Resume()
 		w.Look(ctx)
-		least = max(soonest, time.Duration(float64(time.Since(began))/w.cfg.Share))
+		meter.Pause()
+		least = max(soonest, time.Duration(float64(meter.Take())/w.cfg.Share))
 	}
 }
 
