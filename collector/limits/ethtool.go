@@ -14,7 +14,8 @@ import (
 	"github.com/snatwatch/snatwatch/collector/netns"
 )
 
-// Names of statistics of the driver ena: docs.aws.amazon.com, AWSEC2/latest/UserGuide/monitoring-network-performance-ena.
+// Names of statistics of the driver ena: docs.aws.amazon.com,
+// AWSEC2/latest/UserGuide/monitoring-network-performance-ena.
 const (
 	allowanceAvailable = "conntrack_allowance_available"
 	allowanceExceeded  = "conntrack_allowance_exceeded"

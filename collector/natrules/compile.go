@@ -38,6 +38,31 @@ type step struct {
 	more bool
 }
 
+// done: nothing that follows in the rule is run.
+func (s *step) done() bool {
+	return s.nat || len(s.branches) > 0
+}
+
+// when adds conditions.
+func (s *step) when(conds ...cond) { s.conds = append(s.conds, conds...) }
+
+// passing adds a condition that does not hang on the flow alone.
+func (s *step) passing(text string) { s.when(cond{text: text, flows: allFlows, passing: true}) }
+
+// leaves adds a condition on the interface that the flow leaves by.
+func (s *step) leaves(outs []out, not bool) {
+	s.when(cond{text: outText(outs, not), flows: allFlows, outs: outs, isOut: true, not: not})
+}
+
+// mark sets the mark to what w holds.
+func (s *step) mark(w word) {
+	set := ^w.kept
+	s.marks |= set
+	if w.drawn {
+		s.drawsMark |= set & w.draw.bits()
+	}
+}
+
 // branch is a verdict. chain is for verdictJump and verdictGoto.
 type branch struct {
 	conds   []cond
@@ -112,16 +137,6 @@ func compile(family byte, expressions []byte, sets elementsOf) (*compiler, error
 // errFullCone is of rules for a module that is not part of Linux.
 var errFullCone = errors.New("full cone NAT: which ports it gives out is not known")
 
-// done: nothing that follows in the rule is run.
-func (c *compiler) done() bool {
-	return c.nat || len(c.branches) > 0
-}
-
-func (c *compiler) when(conds ...cond) { c.conds = append(c.conds, conds...) }
-
-// passing adds a condition that does not hang on the flow alone.
-func (c *compiler) passing(text string) { c.when(cond{text: text, flows: allFlows, passing: true}) }
-
 func (c *compiler) expression(name string, f *fields) {
 	if c.done() {
 		return
@@ -136,9 +151,9 @@ func (c *compiler) expression(name string, f *fields) {
 	case "payload":
 		c.payload(f)
 	case "rt", "fib", "exthdr", "osf", "xfrm":
-		c.load(name, f, 1, word{})
+		c.regs.load(name, f, 1, word{})
 	case "socket", "tunnel":
-		c.load(name, f, nftaSocketDreg, word{})
+		c.regs.load(name, f, nftaSocketDreg, word{})
 	case "numgen":
 		numbers := draw{first: f.u32(unix.NFTA_NG_OFFSET), count: f.u32(unix.NFTA_NG_MODULUS)}
 		c.regs.set(f.u32(unix.NFTA_NG_DREG), 1, word{text: "numgen", drawn: true, draw: numbers})
@@ -148,7 +163,7 @@ func (c *compiler) expression(name string, f *fields) {
 		c.regs.set(f.u32(unix.NFTA_HASH_DREG), 1, word{text: text, mark: w.mark})
 	case "byteorder":
 		numbers := c.regs.get(f.u32(unix.NFTA_BYTEORDER_SREG)).draw
-		c.change("byteorder", f, unix.NFTA_BYTEORDER_SREG, unix.NFTA_BYTEORDER_DREG, f.u32(unix.NFTA_BYTEORDER_LEN))
+		c.regs.change("byteorder", f, unix.NFTA_BYTEORDER_SREG, unix.NFTA_BYTEORDER_DREG, f.u32(unix.NFTA_BYTEORDER_LEN))
 		if i, ok := at(f.u32(unix.NFTA_BYTEORDER_DREG)); ok {
 			numbers.network = !numbers.network
 			c.regs[i].draw = numbers
@@ -199,23 +214,10 @@ func describe(name string, f *fields, but ...uint16) string {
 	return string(b)
 }
 
-// load puts something of the packet into the register that attribute dreg names.
-func (c *compiler) load(name string, f *fields, dreg uint16, w word) {
-	w.text = describe(name, f, dreg)
-	c.regs.set(f.u32(dreg), 4, w)
-}
-
-// change is an expression that works on the words of one register and writes another.
-func (c *compiler) change(name string, f *fields, sreg, dreg uint16, size uint32) {
-	w := c.regs.get(f.u32(sreg))
-	to := word{text: describe(name+" "+w.text, f, sreg, dreg), drawn: w.drawn, mark: w.mark}
-	c.regs.set(f.u32(dreg), int(min(size, 64)+3)/4, to)
-}
-
 // bitwise masks and flips bits. What is left of an address is a prefix, and of a mark some bits.
 func (c *compiler) bitwise(f *fields) {
 	w, size := c.regs.get(f.u32(unix.NFTA_BITWISE_SREG)), f.u32(unix.NFTA_BITWISE_LEN)
-	c.change("bitwise", f, unix.NFTA_BITWISE_SREG, unix.NFTA_BITWISE_DREG, size)
+	c.regs.change("bitwise", f, unix.NFTA_BITWISE_SREG, unix.NFTA_BITWISE_DREG, size)
 	mask, err := value(f[unix.NFTA_BITWISE_MASK])
 	flip, err2 := value(f[unix.NFTA_BITWISE_XOR])
 	i, ok := at(f.u32(unix.NFTA_BITWISE_DREG))
@@ -286,15 +288,6 @@ func (c *compiler) object(f *fields) {
 	}
 }
 
-// mark sets the mark to what w holds.
-func (c *compiler) mark(w word) {
-	set := ^w.kept
-	c.marks |= set
-	if w.drawn {
-		c.drawsMark |= set & w.draw.bits()
-	}
-}
-
 func (c *compiler) ct(f *fields) {
 	key := f.u32(unix.NFTA_CT_KEY)
 	if f[unix.NFTA_CT_SREG] != nil {
@@ -307,7 +300,7 @@ func (c *compiler) ct(f *fields) {
 	if key == ctMark {
 		w.mark = allBits
 	}
-	c.load("ct", f, unix.NFTA_CT_DREG, w)
+	c.regs.load("ct", f, unix.NFTA_CT_DREG, w)
 }
 
 // payload knows the protocol byte of the IPv4 header, and next header of IPv6. Writing the source
@@ -377,8 +370,4 @@ func ifname(b []byte) string {
 		name += "*"
 	}
 	return name
-}
-
-func (c *compiler) leaves(outs []out, not bool) {
-	c.when(cond{text: outText(outs, not), flows: allFlows, outs: outs, isOut: true, not: not})
 }

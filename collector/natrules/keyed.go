@@ -53,7 +53,7 @@ func steps(family byte, expressions []byte, sets elementsOf) ([]step, error) {
 	var kinds []string
 	conds := map[string][]cond{}
 	for i := range es {
-		of, name := c.conditions(&es[i])
+		of, name := c.keyed.conditions(&es[i])
 		if parts[name] == nil {
 			kinds = append(kinds, name)
 			conds[name] = of
@@ -81,12 +81,12 @@ func steps(family byte, expressions []byte, sets elementsOf) ([]step, error) {
 }
 
 // conditions are what the key of an element says of the flows that it is for; name is the same for the same.
-func (c *compiler) conditions(e *element) (conds []cond, name string) {
-	for _, w := range c.keyed.words {
+func (k *keyed) conditions(e *element) (conds []cond, name string) {
+	for _, w := range k.words {
 		if e.all {
 			continue
 		}
-		n := c.narrowed(w.field, []element{*e}, w.offset, false).cond
+		n := narrowed(w.field, []element{*e}, w.offset, false).cond
 		conds = append(conds, n)
 		name += strconv.Itoa(int(n.flows)) + " " + n.text + ";"
 	}

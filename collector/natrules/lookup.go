@@ -15,7 +15,7 @@ import (
 func (c *compiler) lookup(f *fields) {
 	name, reg := f.text(unix.NFTA_LOOKUP_SET), f.u32(unix.NFTA_LOOKUP_SREG)
 	key := c.regs.get(reg)
-	key.text = c.keyText(reg)
+	key.text = c.regs.keyText(reg)
 	switch {
 	case f[unix.NFTA_LOOKUP_DREG] == nil:
 		c.member(name, reg, key, f.u32(unix.NFTA_LOOKUP_FLAGS)&lookupInvert != 0)
@@ -37,29 +37,6 @@ func keysText(es []element) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// keyText tells apart what a key in reg is made of.
-func (c *compiler) keyText(reg uint32) string {
-	var b strings.Builder
-	for _, w := range c.regs.key(reg) {
-		b.WriteString(w.text)
-		b.WriteByte('.')
-	}
-	return b.String()
-}
-
-// hangsOn completes a key of several words: whether one of them is drawn, or hangs on a mark.
-func (c *compiler) hangsOn(reg uint32, key word, es []element) word {
-	longest := 0
-	for i := range es {
-		longest = max(longest, len(es[i].key))
-	}
-	i, ok := at(reg)
-	for k := i; ok && k < len(c.regs) && (k-i)*4 < longest; k++ {
-		key.drawn, key.mark = key.drawn || c.regs[k].drawn, key.mark|c.regs[k].mark
-	}
-	return key
-}
-
 // value loads what a map holds. Only a rule that changes sources reads it, and then the elements matter.
 func (c *compiler) value(name string, reg uint32, key word, dreg uint32) {
 	es, err := c.sets(name)
@@ -69,7 +46,7 @@ func (c *compiler) value(name string, reg uint32, key word, dreg uint32) {
 		return
 	}
 	c.key(name, reg)
-	key = c.hangsOn(reg, key, es)
+	key = c.regs.hangsOn(reg, key, es)
 	es, all := key.draw.among(es)
 	switch {
 	case slices.ContainsFunc(es, func(e element) bool { return e.all }): // there is a value for every key
@@ -124,7 +101,7 @@ func (c *compiler) member(name string, reg uint32, key word, not bool) {
 	}
 	whole := true // the condition is about known words alone
 	for _, k := range known {
-		n := c.narrowed(words[k].field, es, k*4, not)
+		n := narrowed(words[k].field, es, k*4, not)
 		if not && !n.whole {
 			continue // the rest of the key may make the difference
 		}
@@ -143,7 +120,7 @@ type narrowing struct {
 }
 
 // narrowed reads field from offset on in the keys of a set.
-func (c *compiler) narrowed(of field, es []element, offset int, not bool) narrowing {
+func narrowed(of field, es []element, offset int, not bool) narrowing {
 	size := map[field]int{fieldOIFName: unix.IFNAMSIZ, fieldOIF: 4, fieldProtocol: 1, fieldFamily: 1}[of]
 	n := narrowing{whole: offset == 0}
 	var parts []element
@@ -221,7 +198,7 @@ func (c *compiler) verdicts(name string, reg uint32, key word) {
 		c.passing("map " + name)
 		return
 	}
-	key = c.hangsOn(reg, key, es)
+	key = c.regs.hangsOn(reg, key, es)
 	es, all := key.draw.among(es)
 	c.total = key.drawn && all || slices.ContainsFunc(es, func(e element) bool { return e.all })
 	words := c.regs.key(reg)
@@ -229,7 +206,7 @@ func (c *compiler) verdicts(name string, reg uint32, key word) {
 		b := branch{verdict: es[e].verdict, chain: es[e].chain}
 		for k := range words {
 			if w := &words[k]; w.field != noField && w.part == 0 && !es[e].all {
-				b.conds = append(b.conds, c.narrowed(w.field, es[e:e+1], k*4, false).cond)
+				b.conds = append(b.conds, narrowed(w.field, es[e:e+1], k*4, false).cond)
 			}
 		}
 		text := fmt.Sprintf("%s is %x-%x of map %s", key.text, es[e].key, es[e].last, name)

@@ -2,6 +2,7 @@ package natrules
 
 import (
 	"net/netip"
+	"strings"
 
 	"golang.org/x/sys/unix"
 )
@@ -129,6 +130,42 @@ func (r *registers) forget() {
 	for i := range r {
 		r[i] = word{text: "unknown"}
 	}
+}
+
+// load puts something of the packet into the register that attribute dreg names.
+func (r *registers) load(name string, f *fields, dreg uint16, w word) {
+	w.text = describe(name, f, dreg)
+	r.set(f.u32(dreg), 4, w)
+}
+
+// change is an expression that works on the words of one register and writes another.
+func (r *registers) change(name string, f *fields, sreg, dreg uint16, size uint32) {
+	w := r.get(f.u32(sreg))
+	to := word{text: describe(name+" "+w.text, f, sreg, dreg), drawn: w.drawn, mark: w.mark}
+	r.set(f.u32(dreg), int(min(size, 64)+3)/4, to)
+}
+
+// keyText tells apart what a key in reg is made of.
+func (r *registers) keyText(reg uint32) string {
+	var b strings.Builder
+	for _, w := range r.key(reg) {
+		b.WriteString(w.text)
+		b.WriteByte('.')
+	}
+	return b.String()
+}
+
+// hangsOn completes a key of several words: whether one of them is drawn, or hangs on a mark.
+func (r *registers) hangsOn(reg uint32, key word, es []element) word {
+	longest := 0
+	for i := range es {
+		longest = max(longest, len(es[i].key))
+	}
+	i, ok := at(reg)
+	for k := i; ok && k < len(r) && (k-i)*4 < longest; k++ {
+		key.drawn, key.mark = key.drawn || r[k].drawn, key.mark|r[k].mark
+	}
+	return key
 }
 
 func (r *registers) constant(reg uint32, data []byte) {

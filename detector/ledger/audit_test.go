@@ -34,7 +34,7 @@ func audit(l *Ledger) error {
 			continue
 		}
 		own := 0
-		l.flows.each(n, func(i uint32, f *flow) {
+		l.flows.table.each(&n.flows, func(i uint32, f *flow) {
 			own++
 			if got := l.flows.table.find(f.key); got != i {
 				panic(fmt.Sprintf("entry %d is found as %d", i, got))

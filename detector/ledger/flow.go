@@ -119,7 +119,7 @@ func (in *intake) start(s *sighting, f *flow, opened collector.Interval, resumed
 	}
 	f.id, f.moment = e.Flow.ID, 0
 	f.setOpened(opened)
-	in.heard(s, f)
+	f.heard(s)
 	if in.matcher.local {
 		f.port = e.Flow.Source.Port()
 	}
@@ -151,7 +151,7 @@ func (in *intake) start(s *sighting, f *flow, opened collector.Interval, resumed
 		t.opened++
 		a.rate.add(in.clock.now)
 		t.rate.add(in.clock.now)
-		a.owners.opened(in.spaces.whole(f.owner))
+		a.owners.opened(in.spaces.holders.whole(f.owner))
 	}
 	if !f.place.folded() && t.held() >= a.terms.Ceiling() {
 		f.flags |= flagAtCeiling
@@ -162,7 +162,7 @@ func (in *intake) start(s *sighting, f *flow, opened collector.Interval, resumed
 // seen updates entry i from a dump.
 func (in *intake) seen(s *sighting, i uint32) {
 	f := in.flows.table.at(i)
-	e := &s.event.Flow
+	e, a := &s.event.Flow, in.spaces.accounts[s.account]
 	// After this dump began an event ended the flow, or gave its port to another: the dump is late.
 	touched := s.netns.dumping && f.dump == s.netns.dump
 	if e.ID != f.id && e.ID != 0 && f.id != 0 {
@@ -197,10 +197,10 @@ func (in *intake) seen(s *sighting, i uint32) {
 		if e.Cut == 0 {
 			in.resume(s, i, f, flagOffloaded)
 		}
-	case f.flags&flagTimedOut != 0 && f.reason == collector.Idle && misdated(in.lastPacket(s, f), e.Active, s.netns):
+	case f.flags&flagTimedOut != 0 && f.reason == collector.Idle && misdated(a.lastPacket(f), e.Active, s.netns):
 		in.resume(s, i, f, flagAgeUnknown)
 	case f.flags&flagTimedOut != 0:
-		if in.hadPacket(s, f) {
+		if a.hadPacket(f, e) {
 			in.resume(s, i, f, 0)
 		}
 	case f.flags&flagSwept != 0 && f.id != 0:
@@ -214,7 +214,7 @@ func (in *intake) seen(s *sighting, i uint32) {
 // refresh brings live entry i up to date with a flow seen live or done.
 func (in *intake) refresh(s *sighting, i uint32, f *flow) {
 	e := &s.event.Flow
-	in.heard(s, f)
+	f.heard(s)
 	in.learnOwner(f, e.Owner)
 	if f.place.folded() {
 		in.promote(s, f)
@@ -265,7 +265,7 @@ func (in *intake) opened(s *sighting, i uint32) {
 		if f.id == 0 {
 			f.id = e.ID
 		}
-		in.heard(s, f)
+		f.heard(s)
 		in.learnOwner(f, e.Owner)
 		if at, _ := in.flows.deadline(f); at != 0 {
 			in.flows.alarm(i>>chunkShift, at)
@@ -274,7 +274,7 @@ func (in *intake) opened(s *sighting, i uint32) {
 		f.dump = s.netns.dump
 		in.reopen(s, f, in.openedAt(s))
 		in.refresh(s, i, f)
-	case e.Opened.From > in.endOf(s, f): // else the event is of the flow that ended, and late
+	case e.Opened.From > in.spaces.accounts[s.account].endOf(f): // else the event is of the flow that ended, and late
 		in.takeOver(s, i, f)
 	}
 }
@@ -300,7 +300,7 @@ func (in *intake) closed(s *sighting, i uint32) {
 	}
 	switch {
 	case f.phase == phaseLive:
-		in.heard(s, f)
+		f.heard(s)
 		s.known = true
 		if e.Reason == collector.Idle && f.flags&flagOffloaded != 0 { // the timeout of an idle flow lasts for days
 			cut := s.asReset(e.Ended.To)
@@ -310,7 +310,7 @@ func (in *intake) closed(s *sighting, i uint32) {
 	case f.phase == phaseCooling && entryHolds(in.spaces.accountOf(f)):
 		in.flows.freePort(f)
 		in.flows.linger(s.netns, i, f)
-	case f.phase == phaseGone && in.flows.removable(s.netns, f):
+	case f.phase == phaseGone && s.netns.removable(f):
 		in.flows.remove(s.netns, i)
 	}
 }
@@ -335,31 +335,6 @@ func (in *intake) countUnseen(s *sighting, i uint32, f *flow) {
 		f.dump = s.netns.dump
 	}
 	in.endBy(s, i, f, ended)
-}
-
-// replace ends the flow of entry i, whose end nobody saw, and gives its port to the flow of s. If events come, the
-// event of that end is on its way and will say why.
-func (in *intake) replace(s *sighting, i uint32, f *flow) {
-	opened := in.openedAt(s)
-	ended := f.phase == phaseLive
-	if ended {
-		in.flows.countOwed(f)
-		was := f.openedInterval()
-		end := collector.Interval{From: max(s.netns.complete, was.From, f.moment), To: max(opened.To, was.From)}
-		end.From = min(end.From, end.To)
-		in.flows.coolDown(f, end, end.To, collector.ReasonUnknown)
-	}
-	f.dump = s.netns.dump
-	before := f.id
-	in.reopen(s, f, opened)
-	f.before = before
-	if ended {
-		f.flags |= flagOwed
-		if s.netns.lastOpen == 0 {
-			in.flows.countOwed(f)
-		}
-	}
-	in.refresh(s, i, f)
 }
 
 // endBy ends live entry i for the reason that the event of s gives.

@@ -104,7 +104,7 @@ func (fl *flows) coolDown(f *flow, ended collector.Interval, release collector.T
 		a.holdTimes.add(hold)
 		a.holds.add(hold)
 		t.holds.add(hold)
-		a.owners.lived(fl.spaces.whole(f.owner), life)
+		a.owners.lived(fl.spaces.holders.whole(f.owner), life)
 	}
 	fl.feed.closed(f, opened, ended, release, reason)
 	f.reason, f.moment = reason, release
@@ -135,26 +135,11 @@ func (fl *flows) freePort(f *flow) {
 
 // linger removes the entry of a flow without a port, or keeps it for as long as the kernel may still show it.
 func (fl *flows) linger(n *netns, i uint32, f *flow) {
-	if fl.removable(n, f) {
+	if n.removable(f) {
 		fl.remove(n, i)
 		return
 	}
 	fl.setTimer(i, f, fl.clock.now.Add(lingerFor))
-}
-
-// removable reports whether no event or dump can show f any more.
-func (fl *flows) removable(n *netns, f *flow) bool {
-	switch {
-	case n.dump == 0:
-		return true // only events, and its end was one
-	case n.dumping && f.dump == n.dump:
-		return false // the dump in progress may show it
-	case f.flags&flagMissed != 0:
-		return true
-	case f.flags&flagEndSeen != 0 && !n.sockets:
-		return true // conntrack reports the end when the entry is gone; a socket leaves a TIME_WAIT
-	}
-	return false
 }
 
 func (fl *flows) remove(n *netns, i uint32) { fl.table.remove(i, &n.flows) }
@@ -183,7 +168,7 @@ func (fl *flows) endDump(n *netns, at collector.Time, announced bool) {
 	}
 	n.dumping = false
 	announced = announced && n.lossAt == 0
-	fl.each(n, func(i uint32, f *flow) {
+	fl.table.each(&n.flows, func(i uint32, f *flow) {
 		fl.countOwed(f)
 		shown := f.flags&flagShown != 0
 		f.flags &^= flagShown

@@ -27,18 +27,6 @@ func (fl *flows) advance() bool {
 	return true
 }
 
-// each calls do for each entry of n; do may remove it.
-func (fl *flows) each(n *netns, do func(i uint32, f *flow)) {
-	for c := 0; c < len(n.flows.chunks); c++ {
-		first := n.flows.chunks[c] << chunkShift
-		for i := first; i < first+chunkSize && n.flows.count > 0; i++ {
-			if f := fl.table.at(i); f.phase != phaseFree {
-				do(i, f)
-			}
-		}
-	}
-}
-
 // countOwed counts an end that no event explained.
 func (fl *flows) countOwed(f *flow) {
 	if f.flags&flagOwed != 0 {

@@ -184,6 +184,18 @@ func (t *flowTable) at(i uint32) *flow {
 // owner returns the number of the namespace that entry i belongs to.
 func (t *flowTable) owner(i uint32) uint32 { return t.chunks[i>>chunkShift].owner }
 
+// each calls do for each entry of set; do may remove it.
+func (t *flowTable) each(set *flowSet, do func(i uint32, f *flow)) {
+	for c := 0; c < len(set.chunks); c++ {
+		first := set.chunks[c] << chunkShift
+		for i := first; i < first+chunkSize && set.count > 0; i++ {
+			if f := t.at(i); f.phase != phaseFree {
+				do(i, f)
+			}
+		}
+	}
+}
+
 // home returns the bucket that a slot, or the hi of a key, belongs to.
 func (t *flowTable) home(slot uint64) int {
 	// The upper half as a fraction of the table: any size will do.

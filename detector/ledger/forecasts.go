@@ -120,7 +120,7 @@ func (f *forecasts) reassign() {
 	}
 	for _, n := range f.namespaces.list {
 		if n != nil {
-			f.flows.each(n, func(_ uint32, x *flow) {
+			f.flows.table.each(&n.flows, func(_ uint32, x *flow) {
 				o := given[uint32(x.place)]
 				switch {
 				case o == nil:

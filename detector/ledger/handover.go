@@ -138,7 +138,7 @@ func (l *Ledger) AppendHandover(b []byte) []byte {
 	u64(uint64(len(known)))
 	for _, n := range known {
 		list := make([]handedFlow, 0, n.flows.count)
-		l.flows.each(n, func(_ uint32, f *flow) { list = append(list, l.handOver(f)) })
+		l.flows.table.each(&n.flows, func(_ uint32, f *flow) { list = append(list, l.handOver(f)) })
 		slices.SortFunc(list, func(a, b handedFlow) int { return cmp.Compare(a.key, b.key) })
 		u64(n.inode, uint64(n.complete), uint64(len(list)))
 		for _, h := range list {

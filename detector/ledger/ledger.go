@@ -114,7 +114,7 @@ func New(cfg Config) *Ledger {
 	l.spaces = spaces{
 		clock: &l.clock, outlooks: &l.outlooks,
 		secret: cfg.Key, trackedMax: cfg.TrackedMax, hold: cfg.SpaceHold, shared: map[string]bool{},
-		owned: cfg.Owners, ownersMax: cfg.OwnersMax, ownerHold: cfg.ExportHold, whole: cfg.Whole,
+		holders: holders{on: cfg.Owners, max: cfg.OwnersMax, hold: cfg.ExportHold, whole: cfg.Whole},
 	}
 	l.outlooks.forecaster.Judged = cfg.Judged
 	for _, s := range cfg.Shared {

@@ -200,3 +200,18 @@ func (ns *namespaces) seenUpTo(now collector.Time) collector.Time {
 	}
 	return dumped
 }
+
+// removable reports whether no event or dump of n can show f any more.
+func (n *netns) removable(f *flow) bool {
+	switch {
+	case n.dump == 0:
+		return true // only events, and its end was one
+	case n.dumping && f.dump == n.dump:
+		return false // the dump in progress may show it
+	case f.flags&flagMissed != 0:
+		return true
+	case f.flags&flagEndSeen != 0 && !n.sockets:
+		return true // conntrack reports the end when the entry is gone; a socket leaves a TIME_WAIT
+	}
+	return false
+}

@@ -103,20 +103,31 @@ func (o *ownerSet) places() (out ownerSet) {
 	return out
 }
 
+// holders are who holds the ports of all port spaces.
+type holders struct {
+	on    bool          // who holds ports is counted
+	sets  []ownerSet    // by number of the port space
+	max   int           // how many a snapshot names of one port space
+	hold  time.Duration // how long an owner keeps its place among those that are named
+	whole func(collector.OwnerNumber) collector.OwnerNumber
+	// ofPort has the owner of each port that flows may share, by portKey.
+	ofPort map[uint64]collector.OwnerNumber
+}
+
 // portOwner returns the owner of the port of f, which flows share: the one that took it first. ports is the change in
 // ports.
-func (ss *spaces) portOwner(f *flow, ports int) collector.OwnerNumber {
-	if !ss.owned {
+func (hs *holders) portOwner(f *flow, ports int) collector.OwnerNumber {
+	if !hs.on {
 		return f.owner
 	}
 	k := portKey(f.place, f)
-	owner, held := ss.portOwners[k]
+	owner, held := hs.ofPort[k]
 	switch {
 	case ports > 0 && !held:
 		owner = f.owner
-		ss.portOwners[k] = owner
+		hs.ofPort[k] = owner
 	case ports < 0:
-		delete(ss.portOwners, k)
+		delete(hs.ofPort, k)
 	}
 	return owner
 }
@@ -127,43 +138,43 @@ func (in *intake) learnOwner(f *flow, owner collector.OwnerNumber) {
 	if owner == f.owner || owner == collector.OwnerUnknown {
 		return
 	}
-	ss, was := in.spaces, f.owner
-	part := ss.whole(owner) == was
+	hs, was := &in.spaces.holders, f.owner
+	part := hs.whole(owner) == was
 	if !part && (was.Settled() || was != collector.OwnerUnknown && !owner.Settled()) {
 		return // a client in place of another, too
 	}
 	f.owner = owner
-	if !ss.owned || f.place == 0 {
+	if !hs.on || f.place == 0 {
 		return
 	}
 	if opened := f.openedInterval(); !part && opened.From != 0 && opened.To >= in.clock.start {
-		ss.accountOf(f).owners.opened(ss.whole(owner))
+		in.spaces.accountOf(f).owners.opened(hs.whole(owner))
 	}
 	if f.place.folded() || f.flags&flagUncounted != 0 {
 		return
 	}
 	if k := portKey(f.place, f); f.port != 0 {
-		if first, shared := ss.portOwners[k]; shared {
+		if first, shared := hs.ofPort[k]; shared {
 			if first != was {
 				return
 			}
-			ss.portOwners[k] = owner
+			hs.ofPort[k] = owner
 		}
 	}
-	ss.owners[f.place].add(was, -1)
-	ss.owners[f.place].add(owner, 1)
+	hs.sets[f.place].add(was, -1)
+	hs.sets[f.place].add(owner, 1)
 }
 
-// largestOwners returns who holds the ports of port space number, the largest first: for half of the places those
-// that hold the most, then those that were among these a short while ago, then the next. The last entry sums the
-// rest.
-func (ss *spaces) largestOwners(number uint32) []detector.OwnerHeld {
-	if !ss.owned {
+// largest returns who holds the ports, held in all at the time at, of port space number, the largest first: for half
+// of the places those that hold the most, then those that were among these a short while ago, then the next. The last
+// entry sums the rest.
+func (hs *holders) largest(number uint32, held int, at collector.Time) []detector.OwnerHeld {
+	if !hs.on {
 		return nil
 	}
-	now := uint32(forecast.Second(ss.clock.now))
-	ss.owners[number].drop(now)
-	list := ss.owners[number].list
+	now := uint32(forecast.Second(at))
+	hs.sets[number].drop(now)
+	list := hs.sets[number].list
 	order := make([]uint32, len(list))
 	for i := range order {
 		order[i] = uint32(i)
@@ -172,8 +183,8 @@ func (ss *spaces) largestOwners(number uint32) []detector.OwnerHeld {
 		return cmp.Or(cmp.Compare(list[b].held, list[a].held), cmp.Compare(list[a].owner, list[b].owner))
 	}
 	slices.SortFunc(order, larger)
-	half := min(len(order), (ss.ownersMax+1)/2)
-	if rest := order[half:]; len(order) > ss.ownersMax {
+	half := min(len(order), (hs.max+1)/2)
+	if rest := order[half:]; len(order) > hs.max {
 		left := func(i uint32) int { // whether its place has ended
 			if list[i].until > now {
 				return 0
@@ -182,10 +193,10 @@ func (ss *spaces) largestOwners(number uint32) []detector.OwnerHeld {
 		}
 		slices.SortStableFunc(rest, func(a, b uint32) int { return left(a) - left(b) })
 	}
-	named := order[:min(len(order), ss.ownersMax)]
+	named := order[:min(len(order), hs.max)]
 	slices.SortFunc(named, larger)
 	out := make([]detector.OwnerHeld, 0, len(named)+1)
-	rest, until := ss.list[number].held(), now+uint32(ss.ownerHold/time.Second)
+	rest, until := held, now+uint32(hs.hold/time.Second)
 	for k, i := range named {
 		e := &list[i]
 		// One that is named for the ports that it holds keeps its place for some minutes more.
@@ -235,12 +246,12 @@ func (o *ownerTotals) lived(n collector.OwnerNumber, d time.Duration) {
 }
 
 // namedTotals returns the totals of the owners, each as a whole, that the port spaces of account a name.
-func (ss *spaces) namedTotals(a *account, spaces []detector.SpaceSnapshot) (out []detector.OwnerTotals) {
+func (hs *holders) namedTotals(a *account, spaces []detector.SpaceSnapshot) (out []detector.OwnerTotals) {
 	named := map[collector.OwnerNumber]bool{}
 	for i := range spaces {
 		for _, o := range spaces[i].Owners {
 			if o.Number != collector.OwnerUnknown && o.Number != collector.OwnerOther {
-				named[ss.whole(o.Number)] = true
+				named[hs.whole(o.Number)] = true
 			}
 		}
 	}
@@ -259,8 +270,8 @@ func (l *Ledger) MarkOwners(used *[1 << 16]bool) {
 		}
 	}
 	now := uint32(forecast.Second(l.clock.now))
-	for i := range l.spaces.owners {
-		for _, e := range l.spaces.owners[i].list {
+	for i := range l.spaces.holders.sets {
+		for _, e := range l.spaces.holders.sets[i].list {
 			if e.held > 0 || e.until > now {
 				used[e.owner] = true
 			}
@@ -268,7 +279,7 @@ func (l *Ledger) MarkOwners(used *[1 << 16]bool) {
 	}
 	for n := range used {
 		if used[n] {
-			used[l.spaces.whole(collector.OwnerNumber(n))] = true
+			used[l.spaces.holders.whole(collector.OwnerNumber(n))] = true
 		}
 	}
 }

@@ -15,7 +15,7 @@ import (
 
 // auditOwners recounts from the entries who holds which port.
 func auditOwners(l *Ledger) error {
-	if !l.spaces.owned {
+	if !l.spaces.holders.on {
 		return nil
 	}
 	type who struct {
@@ -27,29 +27,29 @@ func auditOwners(l *Ledger) error {
 		if n == nil {
 			continue
 		}
-		l.flows.each(n, func(_ uint32, f *flow) {
+		l.flows.table.each(&n.flows, func(_ uint32, f *flow) {
 			if f.place == 0 || f.place.folded() || f.flags&flagUncounted != 0 {
 				return
 			}
 			if f.port != 0 && l.spaces.accountOf(f).terms.Unique != budget.PerEndpoint {
-				return // the owner of a shared port is in portOwners
+				return // the owner of a shared port is in ofPort
 			}
 			want[who{f.place, f.owner}]++
 		})
 	}
 	for k := range l.spaces.ports {
-		owner, ok := l.spaces.portOwners[k]
+		owner, ok := l.spaces.holders.ofPort[k]
 		if !ok {
 			return fmt.Errorf("port %x has no owner", k)
 		}
 		want[who{place(k >> 32), owner}]++
 	}
-	if a, b := len(l.spaces.portOwners), len(l.spaces.ports); a != b {
+	if a, b := len(l.spaces.holders.ofPort), len(l.spaces.ports); a != b {
 		return fmt.Errorf("%d owners of %d shared ports", a, b)
 	}
 	for i := range l.spaces.list {
 		sum := 0
-		o := &l.spaces.owners[i]
+		o := &l.spaces.holders.sets[i]
 		for k, e := range o.list {
 			if w := want[who{place(i), e.owner}]; w != int(e.held) {
 				return fmt.Errorf("port space %d: owner %d holds %d, its flows say %d", i, e.owner, e.held, w)

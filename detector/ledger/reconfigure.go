@@ -19,7 +19,7 @@ func (l *Ledger) Reconfigure(budgets []*budget.Budget) {
 	}
 	l.stalls.clear()
 	l.namespaces.noteReplaced(&l.matcher, l.clock.now)
-	old := previous{l.spaces.accounts, l.spaces.list, l.spaces.owners, l.spaces.byKey, map[uint32]uint32{}}
+	old := previous{l.spaces.accounts, l.spaces.list, l.spaces.holders.sets, l.spaces.byKey, map[uint32]uint32{}}
 	l.outlooks.count = 0
 	l.install(budgets)
 	for a, acc := range l.spaces.accounts {
@@ -38,7 +38,7 @@ func (l *Ledger) Reconfigure(budgets []*budget.Budget) {
 	for _, n := range l.namespaces.list {
 		if n != nil {
 			n.check.skip = true
-			l.flows.each(n, func(i uint32, f *flow) {
+			l.flows.table.each(&n.flows, func(i uint32, f *flow) {
 				if f.place != 0 {
 					l.recount(n, i, f)
 				}
@@ -196,7 +196,7 @@ func (l *Ledger) SwitchSource(outer uint64) {
 		n.check = check{mismatches: n.check.mismatches}
 		if n.inode == outer {
 			n.exact, n.repairs = false, false
-			l.flows.each(n, func(_ uint32, f *flow) {
+			l.flows.table.each(&n.flows, func(_ uint32, f *flow) {
 				l.flows.countOwed(f)
 				f.id, f.before = 0, 0
 				f.flags &^= flagEndSeen | flagMissed | flagSwept
@@ -204,7 +204,7 @@ func (l *Ledger) SwitchSource(outer uint64) {
 			continue
 		}
 		n.exact = true // of no flow
-		l.flows.each(n, func(i uint32, f *flow) { l.flows.drop(n, i, f) })
+		l.flows.table.each(&n.flows, func(i uint32, f *flow) { l.flows.drop(n, i, f) })
 	}
 }
 
@@ -232,7 +232,7 @@ func (o *previous) inherit(ss *spaces, number uint32) {
 	k.account = was
 	if n, ok := o.byKey[k]; ok {
 		old := &o.spaces[n]
-		ss.owners[number] = o.owners[n].places()
+		ss.holders.sets[number] = o.owners[n].places()
 		s.opened, s.rate, s.holds = old.opened, old.rate, old.holds
 		s.exportedUntil, s.exhaustedAt, s.failing, s.heldForecast = old.exportedUntil, old.exhaustedAt, old.failing,
 			old.heldForecast

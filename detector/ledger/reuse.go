@@ -37,7 +37,7 @@ func (in *intake) another(s *sighting, f *flow) bool {
 	case f.flags&(flagTimedOut|flagSwept) != 0: // the kernel did not say that it ended
 		return false
 	case e.State == collector.Done:
-		return endedAgain(f.reason, e.Reason, e.Ended.From.Sub(in.endOf(s, f)))
+		return endedAgain(f.reason, e.Reason, e.Ended.From.Sub(in.spaces.accounts[s.account].endOf(f)))
 	}
 	return true
 }
@@ -53,9 +53,34 @@ func endedAgain(before, now collector.Reason, later time.Duration) bool {
 	return before == now && (before == collector.FIN || before == collector.RST) && later > endSlack
 }
 
-// endOf is when ended f ended, at the latest.
-func (in *intake) endOf(s *sighting, f *flow) collector.Time {
-	return f.moment.Add(-in.spaces.accounts[s.account].terms.CoolDown[f.reason])
+// endOf is when ended f, which a counts, ended, at the latest.
+func (a *account) endOf(f *flow) collector.Time {
+	return f.moment.Add(-a.terms.CoolDown[f.reason])
+}
+
+// replace ends the flow of entry i, whose end nobody saw, and gives its port to the flow of s. If events come, the
+// event of that end is on its way and will say why.
+func (in *intake) replace(s *sighting, i uint32, f *flow) {
+	opened := in.openedAt(s)
+	ended := f.phase == phaseLive
+	if ended {
+		in.flows.countOwed(f)
+		was := f.openedInterval()
+		end := collector.Interval{From: max(s.netns.complete, was.From, f.moment), To: max(opened.To, was.From)}
+		end.From = min(end.From, end.To)
+		in.flows.coolDown(f, end, end.To, collector.ReasonUnknown)
+	}
+	f.dump = s.netns.dump
+	before := f.id
+	in.reopen(s, f, opened)
+	f.before = before
+	if ended {
+		f.flags |= flagOwed
+		if s.netns.lastOpen == 0 {
+			in.flows.countOwed(f)
+		}
+	}
+	in.refresh(s, i, f)
 }
 
 // takeOver gives the port of f to the flow of s, which has the same id.
@@ -65,7 +90,7 @@ func (in *intake) takeOver(s *sighting, i uint32, f *flow) {
 		return
 	}
 	opened := in.openedAt(s)
-	opened.From = min(max(opened.From, in.endOf(s, f)), opened.To)
+	opened.From = min(max(opened.From, in.spaces.accounts[s.account].endOf(f)), opened.To)
 	before := f.id
 	f.dump = s.netns.dump
 	in.reopen(s, f, opened)
@@ -73,11 +98,11 @@ func (in *intake) takeOver(s *sighting, i uint32, f *flow) {
 	in.refresh(s, i, f)
 }
 
-// heard takes what the event of s says about the last packet of live f. Conntrack tells how much of a timeout is
+// heard takes what the event of s says about the last packet of f, which is live. Conntrack tells how much of a timeout is
 // left, and what it was set to is only assumed: nft may give a flow a timeout of its own, and the kernel's settings
 // change while flows live. A packet from before the flow opened, or one that came after a dump but is dated well
 // before it, says that the assumption is wrong for this flow.
-func (in *intake) heard(s *sighting, f *flow) {
+func (f *flow) heard(s *sighting) {
 	active := s.event.Flow.Active
 	if active == 0 || f.flags&flagAgeUnknown != 0 {
 		return
@@ -114,27 +139,26 @@ func (in *intake) followEntry(i uint32, f *flow, e *collector.Flow) {
 	in.flows.setTimer(i, f, until)
 }
 
-// hadPacket reports whether f, which a timeout of the budget ended, had a packet since. Times of packets are known
-// to a second or two, so a packet must be well after the last one known.
-func (in *intake) hadPacket(s *sighting, f *flow) bool {
-	if f.reason == collector.Timeout && s.event.Flow.State != collector.Opening {
+// hadPacket reports whether f, which a timeout of the budget ended, had a packet since, as e says that now shows it.
+// Times of packets are known to a second or two, so a packet must be well after the last one known.
+func (a *account) hadPacket(f *flow, e *collector.Flow) bool {
+	if f.reason == collector.Timeout && e.State != collector.Opening {
 		return true
 	}
-	return s.event.Flow.Active > in.lastPacket(s, f).Add(timeoutOf(in.spaces.accounts[s.account], f)/2)
+	return e.Active > a.lastPacket(f).Add(a.timeoutOf(f)/2)
 }
 
 // lastPacket returns when the last packet came of f, which a timeout of the budget ended.
-func (in *intake) lastPacket(s *sighting, f *flow) collector.Time {
-	return in.endOf(s, f).Add(-timeoutOf(in.spaces.accounts[s.account], f))
+func (a *account) lastPacket(f *flow) collector.Time {
+	return a.endOf(f).Add(-a.timeoutOf(f))
 }
 
 // timeoutOf returns the timeout of the budget that ended f.
-func timeoutOf(a *account, f *flow) time.Duration {
-	t := a.terms
+func (a *account) timeoutOf(f *flow) time.Duration {
 	if f.reason == collector.Timeout {
-		return t.HalfOpen
+		return a.terms.HalfOpen
 	}
-	return t.Idle
+	return a.terms.Idle
 }
 
 // asReset returns s as if its event told of an RST at the time at: the flow was in a flow table, and conntrack did not

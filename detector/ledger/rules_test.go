@@ -272,7 +272,7 @@ func TestOpenedBounds(t *testing.T) {
 			f.Opened = c.opened
 			s.dump(10, f)
 			var got collector.Interval
-			s.flows.each(s.namespaces.of(1), func(_ uint32, f *flow) { got = f.openedInterval() })
+			s.flows.table.each(&s.namespaces.of(1).flows, func(_ uint32, f *flow) { got = f.openedInterval() })
 			if diff := cmp.Diff(c.want, got); diff != "" {
 				t.Errorf("(-want +got):\n%s", diff)
 			}

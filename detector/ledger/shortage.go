@@ -193,7 +193,7 @@ func (sh *shortage) countPorts(fl *flows, n *netns) {
 			a.inUse = 0
 		}
 	}
-	fl.each(n, func(_ uint32, f *flow) {
+	fl.table.each(&n.flows, func(_ uint32, f *flow) {
 		if f.place == 0 || f.port == 0 || f.protocol() != collector.TCP {
 			return
 		}

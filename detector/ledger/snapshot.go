@@ -91,7 +91,7 @@ func (l *Ledger) accountSnapshot(number uint32) detector.AccountSnapshot {
 	}
 	for _, n := range l.pick.choose(number) {
 		s := l.spaces.snapshot(&l.spaces.list[n])
-		s.Owners = l.spaces.largestOwners(n)
+		s.Owners = l.spaces.holders.largest(n, l.spaces.list[n].held(), l.clock.now)
 		p.Spaces = append(p.Spaces, s)
 		p.Other.Held -= s.Held
 		p.Other.Live -= s.Live
@@ -106,7 +106,7 @@ func (l *Ledger) accountSnapshot(number uint32) detector.AccountSnapshot {
 			p.FoldedMax = max(p.FoldedMax, l.spaces.list[n].held())
 		}
 	}
-	p.Owners = l.spaces.namedTotals(a, p.Spaces)
+	p.Owners = l.spaces.holders.namedTotals(a, p.Spaces)
 	return p
 }
 

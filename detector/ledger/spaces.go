@@ -28,14 +28,8 @@ type spaces struct {
 	byKey    map[spaceKey]uint32
 	budgets  []tracked // by number of the budget
 	ports    map[uint64]portRefs
-	// owned: who holds ports is counted. portOwners has the owner of each port in ports.
-	owned      bool
-	owners     []ownerSet    // by number of the port space
-	ownersMax  int           // as in Config
-	ownerHold  time.Duration // how long an owner keeps its place among those that are named
-	whole      func(collector.OwnerNumber) collector.OwnerNumber
-	portOwners map[uint64]collector.OwnerNumber
-	previous   *previous // during Reconfigure
+	holders  holders
+	previous *previous // during Reconfigure
 }
 
 // tracked is what the port spaces of one budget share.
@@ -48,11 +42,11 @@ type tracked struct {
 // install puts accounts of a number of budgets in place, without port spaces.
 func (ss *spaces) install(accounts []*account, budgets int) {
 	ss.accounts = accounts
-	ss.list, ss.spare, ss.owners = make([]portSpace, 1), nil, make([]ownerSet, 1)
+	ss.list, ss.spare, ss.holders.sets = make([]portSpace, 1), nil, make([]ownerSet, 1)
 	ss.byKey = map[spaceKey]uint32{}
 	ss.budgets = make([]tracked, budgets)
 	ss.ports = map[uint64]portRefs{}
-	ss.portOwners = map[uint64]collector.OwnerNumber{}
+	ss.holders.ofPort = map[uint64]collector.OwnerNumber{}
 }
 
 // portKey returns the key of the port that f holds in port space s: both numbers, of port space and VIP, and the port.
@@ -81,10 +75,10 @@ func (ss *spaces) count(f *flow, live, cooling int) {
 	owner := f.owner
 	if f.port != 0 && ss.accounts[s.key.account].terms.Unique != budget.PerEndpoint {
 		live, cooling = ss.share(f, live, cooling)
-		owner = ss.portOwner(f, live+cooling)
+		owner = ss.holders.portOwner(f, live+cooling)
 	}
-	if ss.owned {
-		ss.owners[f.place].add(owner, live+cooling)
+	if ss.holders.on {
+		ss.holders.sets[f.place].add(owner, live+cooling)
 	}
 	a := ss.accounts[s.key.account]
 	was := s.held()
@@ -207,14 +201,14 @@ func (ss *spaces) track(k spaceKey, vip netip.Addr, to netip.AddrPort) uint32 {
 	}
 	if len(ss.spare) == 0 {
 		ss.list = append(ss.list, portSpace{})
-		ss.owners = append(ss.owners, ownerSet{})
+		ss.holders.sets = append(ss.holders.sets, ownerSet{})
 		ss.spare = append(ss.spare, uint32(len(ss.list)-1))
 	}
 	n := ss.spare[len(ss.spare)-1]
 	ss.spare = ss.spare[:len(ss.spare)-1]
 	s := &ss.list[n]
 	*s = portSpace{key: k, used: true, emptied: ss.clock.now}
-	ss.owners[n] = ownerSet{}
+	ss.holders.sets[n] = ownerSet{}
 	if a.budget.SpacePerAddress() {
 		s.vip = vip
 	}

@@ -64,8 +64,8 @@ func (f *filling) full(most int) (seconds float64, ok bool) {
 	return seconds, true
 }
 
-// The conntrack table is named in a notice from tableNear of its limit on, or if it is full within tableSoon seconds and
-// holds tableHalf of its limit already; the notice goes below tableClear, so that it does not come and go.
+// The conntrack table is named in a notice from tableNear of its limit on, or if it is full within tableSoon seconds
+// and holds tableHalf of its limit already; the notice goes below tableClear, so that it does not come and go.
 const (
 	tableNear, tableClear, tableHalf = 0.85, 0.8, 0.4
 	tableSoon                        = 600
@@ -96,6 +96,6 @@ func tableText(k *metrics.Kernel, said string) string {
 		}
 		text += fmt.Sprintf(": at the pace of the last minutes it is full within %d minutes", within)
 	}
-	return text + "; once it is full the kernel drops new connections of any kind, scrapes of this agent among them: raise " +
-		"net.netfilter.nf_conntrack_max in the initial network namespace"
+	return text + "; once it is full the kernel drops new connections of any kind, scrapes of this agent among them: " +
+		"raise net.netfilter.nf_conntrack_max in the initial network namespace"
 }

@@ -26,6 +26,8 @@ func gatewayTotalFilling(o options.Options) alerts.Alert {
 		Severity: o.Critical,
 		Expr: alerts.Hysteresis(o.Scope, name, GatewayTotal(o), query.Number(TotalFull), query.Number(TotalClear),
 			on),
+		// A server that just restarted has read all nodes before it pages.
+		For:           time.Minute,
 		KeepFiringFor: max(time.Minute, 2*o.FleetInterval),
 		Summary:       "A shared gateway is near its limit on all flows together.",
 		Description: "All nodes behind gateway {{ $labels.gateway }} together (budget {{ $labels.budget }}) hold " +
