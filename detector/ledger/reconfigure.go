@@ -18,6 +18,7 @@ func (l *Ledger) Reconfigure(budgets []*budget.Budget) {
 		return
 	}
 	l.stalls.clear()
+	l.shortage.reconfigured()
 	l.namespaces.noteReplaced(&l.matcher, l.clock.now)
 	old := previous{l.spaces.accounts, l.spaces.list, l.spaces.holders.sets, l.spaces.byKey, map[uint32]uint32{}}
 	l.outlooks.count = 0

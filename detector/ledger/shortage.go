@@ -76,6 +76,16 @@ func (sh *shortage) note(n *netns, e *collector.Event) {
 	}
 }
 
+// reconfigured counts the failed opens that wait, and forgets what else belongs to numbers of accounts: other accounts
+// have these numbers from now on.
+func (sh *shortage) reconfigured() {
+	for k, w := range sh.waiting {
+		sh.spaces.accounts[k.account].noPorts += w.opens
+	}
+	clear(sh.waiting)
+	clear(sh.nowhere)
+}
+
 // settle counts failed opens once a dump that began after them is complete.
 func (sh *shortage) settle() {
 	if len(sh.waiting) == 0 {
@@ -188,8 +198,8 @@ func (sh *shortage) countPorts(fl *flows, n *netns) {
 		return
 	}
 	ports := map[*account]map[uint16]struct{}{}
-	for i, b := range sh.matcher.budgets {
-		if a := sh.spaces.accounts[2*i]; b.Local && (a.inUseOf == n.inode || a.inUseOf == 0) {
+	for _, a := range sh.spaces.accounts {
+		if a.inUseOf == n.inode || fl.namespaces.byInode[a.inUseOf] == nil { // what it counted is old, or vanished
 			a.inUse = 0
 		}
 	}

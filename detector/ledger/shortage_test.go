@@ -111,3 +111,64 @@ func TestUnansweredWithAPort(t *testing.T) {
 		})
 	}
 }
+
+// Other budgets may come while failed opens wait for a dump: the opens count under the budget that they failed under,
+// and contradict no budget that has its number now.
+func TestNoPortAndOtherBudgets(t *testing.T) {
+	t.Parallel()
+	local, elsewhere := plain(), plain()
+	local.Local, elsewhere.Local = true, true
+	elsewhere.Name, elsewhere.Netns = "elsewhere", 2
+	s := newScript(t, Config{Budgets: []*budget.Budget{elsewhere, local}})
+	none := flowTo(0, store)
+	s.event(collector.NoPort, 1, none)
+	s.dump(2)
+	s.dump(4)
+	bs := s.Snapshot(at(5)).Budgets
+	if bs[0].Contradicted || !bs[1].Contradicted || bs[1].Protocols[0].NoPorts != 1 {
+		t.Errorf("%v and %v contradicted, %d opens failed", bs[0].Contradicted, bs[1].Contradicted, bs[1].Protocols[0].NoPorts)
+	}
+	s.event(collector.NoPort, 6, none)
+	s.Reconfigure([]*budget.Budget{local})
+	s.dump(7)
+	s.dump(9)
+	if bs = s.Snapshot(at(10)).Budgets; bs[0].Protocols[0].NoPorts != 2 {
+		t.Errorf("%d opens failed, want the one that waited too", bs[0].Protocols[0].NoPorts)
+	}
+	s.event(collector.NoPort, 11, none)
+	s.dump(12)
+	s.dump(14)
+	s.Reconfigure([]*budget.Budget{elsewhere, local})
+	if bs = s.Snapshot(at(15)).Budgets; bs[0].Contradicted {
+		t.Errorf("what is known of another budget contradicts it: %s", bs[0].Contradiction)
+	}
+}
+
+// Ports in use of a namespace that vanished do not stay in use.
+func TestPortsInUseOfVanishedNamespace(t *testing.T) {
+	t.Parallel()
+	b := plain()
+	b.Local = true
+	s := newScript(t, Config{Budgets: []*budget.Budget{b}})
+	dump := func(seconds float64, inode uint64, flows int) {
+		s.Apply(&collector.Event{Kind: collector.Begin, At: at(seconds), Netns: inode})
+		for n := range flows {
+			f := flowTo(n+1, store)
+			f.Netns, f.Inode = inode, uint32(n+1)
+			s.Apply(&collector.Event{Kind: collector.Seen, At: at(seconds), Netns: inode, Flow: f})
+		}
+		s.Apply(&collector.Event{Kind: collector.End, At: at(seconds), Netns: inode})
+	}
+	dump(1, 1, 5)
+	dump(2, 2, 90)
+	if p := s.tcp(3); p.PortsInUse != 90 {
+		t.Errorf("%d ports in use, want the 90 of the namespace with most", p.PortsInUse)
+	}
+	dump(4, 2, 0)
+	for seconds := 6.0; seconds < 1800; seconds += 10 {
+		dump(seconds, 1, 5)
+	}
+	if p := s.tcp(1800); p.PortsInUse != 5 {
+		t.Errorf("%d ports in use, want the 5 of the namespace that is left", p.PortsInUse)
+	}
+}

@@ -59,9 +59,9 @@ func choose(want config.Source, e evidence) (choice, error) {
 		}
 		return c, nil
 	}
-	missing, remedy := "missing CAP_NET_ADMIN", remedy
+	missing, help := "missing CAP_NET_ADMIN", remedy
 	if e.foreign {
-		missing, remedy = "CAP_NET_ADMIN does not count here", netns.Foreign
+		missing, help = "CAP_NET_ADMIN does not count here", netns.Foreign
 	}
 	switch {
 	case !loaded:
@@ -75,14 +75,14 @@ func choose(want config.Source, e evidence) (choice, error) {
 		}, nil
 	case !permitted:
 		if want == config.SourceConntrack {
-			return choice{}, fmt.Errorf("%w: source conntrack: %s: %s", errNoSource, missing, remedy)
+			return choice{}, fmt.Errorf("%w: source conntrack: %s: %s", errNoSource, missing, help)
 		}
 		return choice{
 			source: config.SourceSockets, why: "conntrack takes CAP_NET_ADMIN",
 			notice: missing + ": conntrack is not read, so flows that this machine forwards or " +
 				"translates for others, " +
-				"their VIPs and the kernel's drop counters are not seen; " + remedy,
-			unseen: remedy,
+				"their VIPs and the kernel's drop counters are not seen; " + help,
+			unseen: help,
 		}, nil
 	case e.broken != "":
 		return choice{

@@ -5,15 +5,15 @@ import (
 	"github.com/snatwatch/snatwatch/detector"
 )
 
-// ruleless reports whether the rules of a namespace were read, all of them, and none translates or did a minute ago.
+// ruleless reports whether all rules of a namespace were read, and none translates or did so a minute ago.
 func ruleless(s *natrules.Ruleset) bool {
 	return s.Read && len(s.Rules) == 0 && s.Translating == 0 && s.Unknown == 0 && len(s.Remarks) == 0 && !s.LegacyUnread
 }
 
-// unruled finds the budgets of flows that this machine translates of which nothing tells that it still does: there is
-// no rule, and no flow has opened since there is none. When the last rule goes, packets of old flows leave untranslated,
-// and their entries stand for days; where there never was a rule, the agent runs in another namespace than the NAT. It
-// needs no constructor.
+// unruled finds the budgets of flows that this machine translates where nothing shows that it still does: there is no
+// rule, and no flow has opened since the last rule went. When it goes, packets of old flows leave untranslated, and their
+// entries stand for days; where there never was a rule, the agent runs in another namespace than the NAT. It needs no
+// constructor.
 type unruled struct {
 	opened map[string]uint64 // by budget, flows opened when the rules were first found missing
 }
