@@ -14,7 +14,7 @@ const (
 	nftElemCatchall    = 2  // NFT_SET_ELEM_CATCHALL
 )
 
-// natPrefix is NF_NAT_RANGE_NETMAP of enum nf_nat_range flags, include/uapi/linux/netfilter/nf_nat.h.
+// Flags of a range that NAT maps to: include/uapi/linux/netfilter/nf_nat.h.
 const (
 	natMapIPs = 1 << 0 // NF_NAT_RANGE_MAP_IPS
 	natPorts  = 1 << 1 // NF_NAT_RANGE_PROTO_SPECIFIED
@@ -32,29 +32,9 @@ const (
 	verdictReturn   int32 = -5
 )
 
-// Meta and ct keys that matter: enum nft_meta_keys, enum nft_ct_keys.
-const (
-	metaMark    = 3  // NFT_META_MARK
-	metaOIF     = 5  // NFT_META_OIF
-	metaOIFName = 7  // NFT_META_OIFNAME
-	metaNFProto = 15 // NFT_META_NFPROTO
-	metaL4Proto = 16 // NFT_META_L4PROTO
-	ctMark      = 3  // NFT_CT_MARK
-)
-
-// Hooks, priorities and payload bases of the same headers.
-const (
-	hookPrerouting  = 0   // NF_INET_PRE_ROUTING
-	hookForward     = 2   // NF_INET_FORWARD
-	hookOutput      = 3   // NF_INET_LOCAL_OUT
-	hookPostrouting = 4   // NF_INET_POST_ROUTING
-	networkHeader   = 1   // NFT_PAYLOAD_NETWORK_HEADER
-	natSource       = 0   // NFT_NAT_SNAT
-	legacyPriority  = 100 // NF_IP_PRI_NAT_SRC, where iptables-legacy translates sources
-	cmpEq           = 0   // NFT_CMP_EQ
-	cmpNeq          = 1   // NFT_CMP_NEQ
-	lookupInvert    = 1   // NFT_LOOKUP_F_INV
-)
+// legacyPriority is NF_IP_PRI_NAT_SRC of enum nf_ip_hook_priorities, include/uapi/linux/netfilter_ipv4.h: where
+// iptables-legacy translates sources.
+const legacyPriority = 100
 
 // message is the netlink type of a message of nf_tables.
 func message(typ uint16) uint16 { return unix.NFNL_SUBSYS_NFTABLES<<8 | typ }

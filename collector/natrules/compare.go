@@ -8,15 +8,6 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Comparisons: enum nft_cmp_ops, enum nft_range_ops.
-const (
-	cmpLt    = 2 // NFT_CMP_LT
-	cmpLte   = 3 // NFT_CMP_LTE
-	cmpGt    = 4 // NFT_CMP_GT
-	cmpGte   = 5 // NFT_CMP_GTE
-	rangeNeq = 1 // NFT_RANGE_NEQ
-)
-
 // compare is a condition on a register.
 func (c *compiler) compare(f *fields) {
 	w := c.regs.get(f.u32(unix.NFTA_CMP_SREG))
@@ -26,19 +17,19 @@ func (c *compiler) compare(f *fields) {
 		c.passing("comparison that is cut off")
 		return
 	}
-	equal := op == cmpEq
+	equal := op == unix.NFT_CMP_EQ
 	if w.part == 0 && len(data) > 0 {
 		has := func(v byte) bool {
 			switch op {
-			case cmpNeq:
+			case unix.NFT_CMP_NEQ:
 				return v != data[0]
-			case cmpLt:
+			case unix.NFT_CMP_LT:
 				return v < data[0]
-			case cmpLte:
+			case unix.NFT_CMP_LTE:
 				return v <= data[0]
-			case cmpGt:
+			case unix.NFT_CMP_GT:
 				return v > data[0]
-			case cmpGte:
+			case unix.NFT_CMP_GTE:
 				return v >= data[0]
 			}
 			return v == data[0]
@@ -50,10 +41,10 @@ func (c *compiler) compare(f *fields) {
 		case w.field == fieldFamily:
 			c.when(cond{flows: familiesIn(has)})
 			return
-		case w.field == fieldOIFName && op <= cmpNeq:
+		case w.field == fieldOIFName && op <= unix.NFT_CMP_NEQ:
 			c.leaves([]out{{name: ifname(data)}}, !equal)
 			return
-		case w.field == fieldOIF && op <= cmpNeq && len(data) == 4:
+		case w.field == fieldOIF && op <= unix.NFT_CMP_NEQ && len(data) == 4:
 			c.leaves([]out{{index: int(binary.NativeEndian.Uint32(data))}}, !equal)
 			return
 		case w.side != noSide && equal:
@@ -63,7 +54,8 @@ func (c *compiler) compare(f *fields) {
 			}
 		}
 	}
-	c.when(cond{text: fmt.Sprintf("%s+%d %d %x", w.text, w.part, op, data), flows: allFlows, drawn: w.drawn, mark: w.mark})
+	text := fmt.Sprintf("%s+%d %d %x", w.text, w.part, op, data)
+	c.when(cond{text: text, flows: allFlows, drawn: w.drawn, mark: w.mark})
 }
 
 // inRange is a condition on a register with two ends.
@@ -72,7 +64,7 @@ func (c *compiler) inRange(f *fields) {
 	from, err1 := value(f[unix.NFTA_RANGE_FROM_DATA])
 	to, err2 := value(f[unix.NFTA_RANGE_TO_DATA])
 	if err1 == nil && err2 == nil && w.field == fieldProtocol && w.part == 0 && len(from) > 0 && len(to) > 0 {
-		not := f.u32(unix.NFTA_RANGE_OP) == rangeNeq
+		not := f.u32(unix.NFTA_RANGE_OP) == unix.NFT_RANGE_NEQ
 		c.when(cond{flows: protocolsIn(func(v byte) bool { return (v >= from[0] && v <= to[0]) != not })})
 		return
 	}
@@ -82,7 +74,7 @@ func (c *compiler) inRange(f *fields) {
 
 // address says which address of the packet, and how many of its first bits, a payload expression loads.
 func (c *compiler) address(base, offset, size uint32) (side, int) {
-	if base != networkHeader || size == 0 {
+	if base != unix.NFT_PAYLOAD_NETWORK_HEADER || size == 0 {
 		return noSide, 0
 	}
 	f := ofFamily(c.family)

@@ -250,27 +250,27 @@ func ones(mask []byte) (n int, ok bool) {
 func (c *compiler) meta(f *fields) {
 	key := f.u32(unix.NFTA_META_KEY)
 	if f[unix.NFTA_META_SREG] != nil {
-		if key == metaMark {
+		if key == unix.NFT_META_MARK {
 			c.mark(c.regs.get(f.u32(unix.NFTA_META_SREG)))
 		}
 		return
 	}
 	w := word{drawn: key == unix.NFT_META_PRANDOM}
-	if key == metaMark {
+	if key == unix.NFT_META_MARK {
 		w.mark, w.kept, w.drawn = allBits, allBits, c.drawsMark != 0
 	}
 	switch key {
-	case metaOIFName:
+	case unix.NFT_META_OIFNAME:
 		w.field = fieldOIFName
-	case metaOIF:
+	case unix.NFT_META_OIF:
 		w.field = fieldOIF
-	case metaL4Proto:
+	case unix.NFT_META_L4PROTO:
 		w.field = fieldProtocol
-	case metaNFProto:
+	case unix.NFT_META_NFPROTO:
 		w.field = fieldFamily
 	}
 	n := 1
-	if key == metaOIFName {
+	if key == unix.NFT_META_OIFNAME {
 		n = unix.IFNAMSIZ / 4
 	}
 	w.text = describe("meta", f, unix.NFTA_META_DREG)
@@ -291,13 +291,13 @@ func (c *compiler) object(f *fields) {
 func (c *compiler) ct(f *fields) {
 	key := f.u32(unix.NFTA_CT_KEY)
 	if f[unix.NFTA_CT_SREG] != nil {
-		if key == ctMark {
+		if key == unix.NFT_CT_MARK {
 			c.mark(c.regs.get(f.u32(unix.NFTA_CT_SREG)))
 		}
 		return
 	}
 	w := word{}
-	if key == ctMark {
+	if key == unix.NFT_CT_MARK {
 		w.mark = allBits
 	}
 	c.regs.load("ct", f, unix.NFTA_CT_DREG, w)
@@ -313,13 +313,13 @@ func (c *compiler) payload(f *fields) {
 		if six {
 			from = 8
 		}
-		if base == networkHeader && offset == from && size >= 4 {
+		if base == unix.NFT_PAYLOAD_NETWORK_HEADER && offset == from && size >= 4 {
 			c.remark = "writes source addresses into packets without conntrack, one for one: it holds no ports"
 		}
 		return
 	}
 	var w word
-	if base == networkHeader && size == 1 && (offset == 9 && !six || offset == 6 && six) {
+	if base == unix.NFT_PAYLOAD_NETWORK_HEADER && size == 1 && (offset == 9 && !six || offset == 6 && six) {
 		w.field = fieldProtocol
 	}
 	w.side, w.bits = c.address(base, offset, size)

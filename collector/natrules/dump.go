@@ -135,9 +135,9 @@ func (n *nftables) bases() (list []baseChain, err error) {
 		c, ok, err := parseBase(family, b)
 		switch {
 		case !ok || asleep[c.table]:
-		case c.hook == hookPostrouting:
+		case c.hook == unix.NF_INET_POST_ROUTING:
 			list = append(list, c)
-		case c.hook == hookPrerouting || c.hook == hookForward || c.hook == hookOutput:
+		case c.hook == unix.NF_INET_PRE_ROUTING || c.hook == unix.NF_INET_FORWARD || c.hook == unix.NF_INET_LOCAL_OUT:
 			n.marking = append(n.marking, c)
 		}
 		return err

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"hash/maphash"
+
+	"golang.org/x/sys/unix"
 )
 
 // layout is where the parts of an entry stand: struct ipt_entry and ip6t_entry,
@@ -66,8 +68,8 @@ func parseLegacy(family byte, l layout, name string, info, b []byte) (t legacyTa
 	if len(info) < infoSize {
 		return t, fmt.Errorf("table %s: %d bytes, want struct ipt_getinfo", name, len(info))
 	}
-	first := int(binary.NativeEndian.Uint32(info[36+4*hookPostrouting:]))
-	if binary.NativeEndian.Uint32(info[32:])&(1<<hookPostrouting) == 0 {
+	first := int(binary.NativeEndian.Uint32(info[36+4*unix.NF_INET_POST_ROUTING:]))
+	if binary.NativeEndian.Uint32(info[32:])&(1<<unix.NF_INET_POST_ROUTING) == 0 {
 		return t, fmt.Errorf("table %s has no chain POSTROUTING", name)
 	}
 	starts, err := l.starts(b, first, info)
@@ -115,7 +117,7 @@ func (l *layout) starts(b []byte, postrouting int, info []byte) (map[int]string,
 			starts[int(binary.NativeEndian.Uint32(info[36+4*hook:]))] = hookName(hook)
 		}
 	}
-	starts[postrouting] = hookName(hookPostrouting)
+	starts[postrouting] = hookName(unix.NF_INET_POST_ROUTING)
 	for at := 0; at < len(b); {
 		if len(b)-at < l.size {
 			return nil, fmt.Errorf("%d bytes left for an entry", len(b)-at)

@@ -18,7 +18,7 @@ func (c *compiler) lookup(f *fields) {
 	key.text = c.regs.keyText(reg)
 	switch {
 	case f[unix.NFTA_LOOKUP_DREG] == nil:
-		c.member(name, reg, key, f.u32(unix.NFTA_LOOKUP_FLAGS)&lookupInvert != 0)
+		c.member(name, reg, key, f.u32(unix.NFTA_LOOKUP_FLAGS)&unix.NFT_LOOKUP_F_INV != 0)
 	case f.u32(unix.NFTA_LOOKUP_DREG) == unix.NFT_REG_VERDICT:
 		c.verdicts(name, reg, key)
 	default:

@@ -96,7 +96,7 @@ func constant(reg uint32, value ...byte) []byte {
 
 // snatTo writes a nat expression that takes the address from NFT_REG_1.
 func snatTo() []byte {
-	return express("nat", nla(unix.NFTA_NAT_TYPE, be32(natSource)), nla(unix.NFTA_NAT_FAMILY, be32(unix.NFPROTO_IPV4)),
+	return express("nat", nla(unix.NFTA_NAT_TYPE, be32(unix.NFT_NAT_SNAT)), nla(unix.NFTA_NAT_FAMILY, be32(unix.NFPROTO_IPV4)),
 		nla(unix.NFTA_NAT_REG_ADDR_MIN, be32(unix.NFT_REG_1)))
 }
 
@@ -157,7 +157,7 @@ func FuzzCompile(f *testing.F) {
 	lookup := express("lookup", nla(unix.NFTA_LOOKUP_SET, []byte("m\x00")), nla(unix.NFTA_LOOKUP_SREG, be32(1)), nla(unix.NFTA_LOOKUP_DREG, be32(1)))
 	verdicts := express("lookup", nla(unix.NFTA_LOOKUP_SET, []byte("m\x00")), nla(unix.NFTA_LOOKUP_SREG, be32(1)), nla(unix.NFTA_LOOKUP_DREG, be32(0)))
 	number := express("numgen", nla(unix.NFTA_NG_DREG, be32(1)))
-	oif := express("meta", nla(unix.NFTA_META_KEY, be32(metaOIFName)), nla(unix.NFTA_META_DREG, be32(1)))
+	oif := express("meta", nla(unix.NFTA_META_KEY, be32(unix.NFT_META_OIFNAME)), nla(unix.NFTA_META_DREG, be32(1)))
 	eq := express("cmp", nla(unix.NFTA_CMP_SREG, be32(1)), nla(unix.NFTA_CMP_OP, be32(0)), nla(unix.NFTA_CMP_DATA, nla(unix.NFTA_DATA_VALUE, []byte("eth0\x00"))))
 	f.Add(join(constant(1, 198, 51, 100, 1), snatTo()), false)
 	f.Add(join(number, lookup, snatTo()), false)
@@ -235,7 +235,7 @@ func legacyEntry(l layout, name string, data ...byte) []byte {
 // legacyInfo writes struct ipt_getinfo of a table whose POSTROUTING begins at its first entry.
 func legacyInfo() []byte {
 	info := make([]byte, infoSize)
-	binary.NativeEndian.PutUint32(info[32:], 1<<hookPostrouting)
+	binary.NativeEndian.PutUint32(info[32:], 1<<unix.NF_INET_POST_ROUTING)
 	return info
 }
 

@@ -28,7 +28,7 @@ func (c *compiler) masquerade(f *fields) {
 
 // snat is a nat expression that changes sources; one that changes destinations is a verdict.
 func (c *compiler) snat(f *fields) {
-	if f.u32(unix.NFTA_NAT_TYPE) != natSource {
+	if f.u32(unix.NFTA_NAT_TYPE) != unix.NFT_NAT_SNAT {
 		c.branches = []branch{{verdict: verdictAccept}}
 		return
 	}

@@ -126,7 +126,8 @@ func TestNoPortAndOtherBudgets(t *testing.T) {
 	s.dump(4)
 	bs := s.Snapshot(at(5)).Budgets
 	if bs[0].Contradicted || !bs[1].Contradicted || bs[1].Protocols[0].NoPorts != 1 {
-		t.Errorf("%v and %v contradicted, %d opens failed", bs[0].Contradicted, bs[1].Contradicted, bs[1].Protocols[0].NoPorts)
+		t.Errorf("contradicted %v and %v, %d opens failed", bs[0].Contradicted, bs[1].Contradicted,
+			bs[1].Protocols[0].NoPorts)
 	}
 	s.event(collector.NoPort, 6, none)
 	s.Reconfigure([]*budget.Budget{local})

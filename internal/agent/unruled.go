@@ -11,9 +11,9 @@ func ruleless(s *natrules.Ruleset) bool {
 }
 
 // unruled finds the budgets of flows that this machine translates where nothing shows that it still does: there is no
-// rule, and no flow has opened since the last rule went. When it goes, packets of old flows leave untranslated, and their
-// entries stand for days; where there never was a rule, the agent runs in another namespace than the NAT. It needs no
-// constructor.
+// rule, and no flow has opened since the last rule went. When it goes, packets of old flows leave untranslated, and
+// their entries stand for days; where there never was a rule, the agent runs in another namespace than the NAT. It
+// needs no constructor.
 type unruled struct {
 	opened map[string]uint64 // by budget, flows opened when the rules were first found missing
 }
