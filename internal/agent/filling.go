@@ -3,8 +3,10 @@ package agent
 import (
 	"fmt"
 	"math"
+	"time"
 
 	"github.com/snatwatch/snatwatch/collector"
+	"github.com/snatwatch/snatwatch/detector"
 	"github.com/snatwatch/snatwatch/detector/metrics"
 )
 
@@ -64,12 +66,10 @@ func (f *filling) full(most int) (seconds float64, ok bool) {
 	return seconds, true
 }
 
-// The conntrack table is named in a notice from tableNear of its limit on, or if it is full within tableSoon seconds
-// and holds tableHalf of its limit already; the notice goes below tableClear, so that it does not come and go.
-const (
-	tableNear, tableClear, tableHalf = 0.85, 0.8, 0.4
-	tableSoon                        = 600
-)
+// The conntrack table is named in a notice from detector.TableNear of its limit on, or if it is full within
+// detector.TableSoon and holds tableHalf of its limit already; the notice goes below tableClear, so that it does not
+// come and go.
+const tableClear, tableHalf = 0.8, 0.4
 
 // tableText says how full the conntrack table is and when it will be; empty if there is room. said is what it returned
 // last.
@@ -78,8 +78,8 @@ func tableText(k *metrics.Kernel, said string) string {
 		return ""
 	}
 	fill := float64(k.Entries) / float64(k.EntriesMax)
-	soon := k.Forecast && k.SecondsToFull < tableSoon
-	if fill < tableClear && !(soon && fill >= tableHalf) || said == "" && fill < tableNear && !soon {
+	soon := k.Forecast && k.SecondsToFull < detector.TableSoon.Seconds()
+	if fill < tableClear && !(soon && fill >= tableHalf) || said == "" && fill < detector.TableNear && !soon {
 		return ""
 	}
 	text := fmt.Sprintf("the conntrack table of network namespace %d holds %.0f %% of its %d entries", k.Netns,
@@ -88,7 +88,7 @@ func tableText(k *metrics.Kernel, said string) string {
 	case k.Forecast && k.SecondsToFull == 0:
 		text += ": it is full"
 	case soon:
-		within := tableSoon / 60
+		within := int(detector.TableSoon / time.Minute)
 		for _, minutes := range [...]int{5, 2} { // few steps: each change is logged
 			if k.SecondsToFull < float64(60*minutes) {
 				within = minutes

@@ -140,11 +140,11 @@ func (f *stateFile) keep(ctx context.Context, loopEnded <-chan struct{}) error {
 		return nil
 	})
 	<-loopEnded
-	if b := f.loop.learned(); len(b) < stateMax-handoverMax {
-		f.save(f.loop.handover(b))
-	} else {
-		f.save(b)
+	b := f.loop.learned()
+	if whole := f.loop.handover(b); len(whole) <= stateMax { // else the counts start anew
+		b = whole
 	}
+	f.save(b)
 	return cancelled
 }
 
@@ -170,12 +170,9 @@ func (l *loop) state(ctx context.Context) ([]byte, error) {
 	}
 }
 
-// stateMax bounds the state file, in bytes: a port space takes 12 KB, and 1,000 are forecast by default.
-// handoverMax bounds what follows at the end: 18 bytes for each flow, of a million at most.
-const (
-	stateMax    = 64 << 20
-	handoverMax = 40 << 20
-)
+// stateMax bounds the state file, in bytes: a port space takes 12 KB, and 1,000 are forecast by default. A handover
+// takes 18 bytes for each flow, of a million at most in each stage.
+const stateMax = 64 << 20
 
 // readState returns the content of the state file. What is no regular file is not read: a FIFO
 // would block the agent, a device would never end.

@@ -45,6 +45,9 @@ const (
 	FillKeep = detector.PageFillKeep
 )
 
+// TableSoon is how soon a conntrack table is full that is about to be.
+const TableSoon = detector.TableSoon
+
 // Hysteresis raises an alert when expr >= raise and clears it when expr < lower:
 // a self-join with the alert's own state, on the labels in on. Grafana writes no
 // series ALERTS: there keep_firing_for alone holds the alert.

@@ -88,7 +88,7 @@ func Default() Options {
 			IdleRate:       0.1,
 			StaleSeconds:   60,
 			Brier:          0.25,
-			ConntrackTable: 0.85, InsertFailedRate: 0.1,
+			ConntrackTable: detector.TableNear, InsertFailedRate: 0.1,
 			Correlation: 0.2,
 		},
 	}

@@ -17,7 +17,7 @@ func conntrackFilling(o options.Options) alerts.Alert {
 	by := o.Agent(metrics.LabelNetns)
 	entries, limit := o.Metric(metrics.ConntrackEntries), o.Metric(metrics.ConntrackEntriesLimit)
 	node := alerts.About(by)
-	const soon = "600" // seconds
+	soon := query.Number(alerts.TableSoon.Seconds())
 	return alerts.Alert{
 		Name:     "SnatConntrackTableFilling",
 		Severity: o.Warning,
