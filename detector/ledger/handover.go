@@ -101,11 +101,30 @@ func (fl *flows) settleHandover(n *netns) {
 		return
 	}
 	for _, f := range n.handed.flows {
-		if !f.met && !f.ended && int(f.account) < len(fl.spaces.accounts) {
+		if !f.met && !f.ended && f.account != noNumber {
 			fl.spaces.accounts[f.account].closed[collector.ReasonUnknown]++
 		}
 	}
 	n.handed = nil
+}
+
+// renumber takes in that other accounts are in place: old has the number of the account before by that of the one that
+// goes on with its counts.
+func (h *handed) renumber(old map[uint32]uint32) {
+	now := map[uint16]uint16{}
+	for n, was := range old {
+		if was < noNumber {
+			now[uint16(was)] = uint16(min(n, noNumber))
+		}
+	}
+	for i := range h.flows {
+		f := &h.flows[i]
+		if n, kept := now[f.account]; kept {
+			f.account = n
+		} else {
+			f.account = noNumber
+		}
+	}
 }
 
 // AppendHandover appends what another ledger needs to go on counting, for TakeOver. l is not used any more.
@@ -218,7 +237,7 @@ func (l *Ledger) TakeOver(b []byte, now collector.Time) error {
 		}
 		number := uint16(noNumber) // a budget that is no more
 		if i >= 0 {
-			number, c.account = uint16(i), l.spaces.accounts[i]
+			number, c.account = uint16(min(i, noNumber)), l.spaces.accounts[i]
 			all = append(all, c)
 		}
 		numbers = append(numbers, number)

@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"maps"
 	"time"
 
 	"github.com/snatwatch/snatwatch/collector"
@@ -85,12 +86,14 @@ func (ns *namespaces) of(inode uint64) *netns {
 	return n
 }
 
-// forget drops namespaces that vanished, once a minute.
+// forget drops, once a minute, namespaces that vanished, and what the agent before knew of those that did not come
+// again.
 func (ns *namespaces) forget(now collector.Time) {
 	if now.Sub(ns.swept) < time.Minute {
 		return
 	}
 	ns.swept = now
+	maps.DeleteFunc(ns.handed, func(_ uint64, h *handed) bool { return now.Sub(h.at) > netnsHold })
 	for i, n := range ns.list {
 		if n != nil && n.flows.count == 0 && now.Sub(n.lastEvent) > netnsHold {
 			delete(ns.byInode, n.inode)

@@ -30,6 +30,9 @@ func (l *Ledger) Reconfigure(budgets []*budget.Budget) {
 			}
 		}
 	}
+	for _, h := range l.namespaces.handed {
+		h.renumber(old.number)
+	}
 	l.spaces.previous = &old
 	for i := range old.spaces {
 		if s := &old.spaces[i]; s.used {
@@ -39,6 +42,9 @@ func (l *Ledger) Reconfigure(budgets []*budget.Budget) {
 	for _, n := range l.namespaces.list {
 		if n != nil {
 			n.check.skip = true
+			if n.handed != nil {
+				n.handed.renumber(old.number)
+			}
 			l.flows.table.each(&n.flows, func(i uint32, f *flow) {
 				if f.place != 0 {
 					l.recount(n, i, f)

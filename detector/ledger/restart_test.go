@@ -153,6 +153,58 @@ func TestHandoverOfFlowsThatWent(t *testing.T) {
 	}
 }
 
+// Other budgets may come before the first dump: the flows of the agent before count under the budget that they had.
+func TestHandoverAndOtherBudgets(t *testing.T) {
+	t.Parallel()
+	first, other := coolingBudget(100, 0), coolingBudget(100, 0)
+	other.Name, other.Netns = "other", 2
+	budgets := []*budget.Budget{first}
+	before := New(Config{Budgets: budgets, Start: at(0)})
+	empty(before, 0)
+	before.Apply(&collector.Event{Kind: collector.Begin, At: at(1), Netns: 1})
+	f := flowTo(1, store)
+	f.Opened.To = at(1)
+	before.Apply(&collector.Event{Kind: collector.Seen, At: at(1), Netns: 1, Flow: f})
+	before.Apply(&collector.Event{Kind: collector.End, At: at(1), Netns: 1})
+	handover := before.AppendHandover(nil)
+	for _, met := range []bool{false, true} {
+		l := New(Config{Budgets: budgets, Start: at(4)})
+		if err := l.TakeOver(handover, at(4)); err != nil {
+			t.Fatal(err)
+		}
+		if met {
+			l.Apply(&collector.Event{Kind: collector.Begin, At: at(4), Netns: 1})
+		}
+		l.Reconfigure([]*budget.Budget{other, first})
+		empty(l, 5)
+		bs := l.Snapshot(at(6)).Budgets
+		was, now := bs[0].Protocols[0], bs[1].Protocols[0]
+		if total(was.Closed[:]) != 0 || now.Opened != 1 || now.Closed[collector.ReasonUnknown] != 1 {
+			t.Errorf("namespace met %v: %d flows of the other budget ended; of its own %d opened, %d ended, want 1, 1",
+				met, total(was.Closed[:]), now.Opened, now.Closed[collector.ReasonUnknown])
+		}
+	}
+}
+
+// What the agent before knew of a namespace that does not come again is not kept.
+func TestHandoverOfVanishedNamespace(t *testing.T) {
+	t.Parallel()
+	l := New(Config{Budgets: []*budget.Budget{coolingBudget(100, 15*time.Second)}, Start: at(1200)})
+	if err := l.TakeOver(taught(t).AppendHandover(nil), at(1200)); err != nil {
+		t.Fatal(err)
+	}
+	if len(l.namespaces.handed) == 0 {
+		t.Fatal("nothing was handed over")
+	}
+	for seconds := 1201.0; seconds < 2000; seconds += 10 {
+		l.Apply(&collector.Event{Kind: collector.Begin, At: at(seconds), Netns: 99})
+		l.Apply(&collector.Event{Kind: collector.End, At: at(seconds), Netns: 99})
+	}
+	if n := len(l.namespaces.handed); n != 0 {
+		t.Errorf("what was known of %d namespaces is kept", n)
+	}
+}
+
 func total(counts []uint64) (sum uint64) {
 	for _, n := range counts {
 		sum += n
