@@ -271,6 +271,8 @@ func trouble(since time.Duration) *metrics.View {
 			Forecast: detector.Totals{Spaces: 1, Mean: s.Forecast.Mean, Variance: s.Forecast.Variance, Probability: s.Forecast.Probability},
 		}
 	}
+	nearly := protocol(55_000, 27_200)
+	nearly.Terms.Total = 2 * 30_000 // for the two nodes together
 	brier := [4]float64{0.3, 0.3, 0.3, 0.3}
 	return &metrics.View{
 		At: time.Now().Add(-2 * time.Minute),
@@ -284,18 +286,19 @@ func trouble(since time.Duration) *metrics.View {
 				},
 				{
 					Budget:    &budget.Budget{Name: "nat", Model: "aws-nat-gateway", Scope: budget.ScopeShared, Pool: "web", Gateway: "nat-1", VIPCount: 1},
-					Protocols: []detector.AccountSnapshot{protocol(55_000, 27_200)}, Brier: brier,
+					Protocols: []detector.AccountSnapshot{nearly}, Brier: brier,
 				},
 				// No source sees its flows.
 				{Budget: &budget.Budget{Name: "unseen", Model: "linux", Pool: "web"}, Brier: brier},
 			},
 		},
-		Outer:     []uint64{1},
-		Sources:   []metrics.Source{{Netns: 1, Name: "conntrack", Strategy: "poll", DecodeErrors: n(1), Dump: 120 * time.Millisecond}},
-		Kernel:    []metrics.Kernel{{Counters: collector.Counters{Netns: 1, Entries: 262_000, Found: n(50), InsertFailed: n(3), Drop: n(1)}, EntriesMax: 262_144, Counted: true}},
-		Causes:    metrics.Causes{Further: []string{metrics.CauseUnanswered, metrics.CauseRefused, metrics.CausePorts}},
-		Stalled:   true,
-		PoolStale: map[string]bool{"lb": true},
+		Outer:      []uint64{1},
+		Sources:    []metrics.Source{{Netns: 1, Name: "conntrack", Strategy: "poll", DecodeErrors: n(1), Dump: 120 * time.Millisecond}},
+		Kernel:     []metrics.Kernel{{Counters: collector.Counters{Netns: 1, Entries: 262_000, Found: n(50), InsertFailed: n(3), Drop: n(1)}, EntriesMax: 262_144, Counted: true}},
+		Allowances: []metrics.Allowance{{Interface: "eth0", Known: true, Exceeded: n(3)}},
+		Causes:     metrics.Causes{Further: []string{metrics.CauseUnanswered, metrics.CauseRefused, metrics.CausePorts}},
+		Stalled:    true,
+		PoolStale:  map[string]bool{"lb": true},
 		Measures: func(*detector.BudgetSnapshot) []metrics.Measure {
 			return []metrics.Measure{{Name: "another VIP", Ports: 1024}}
 		},
