@@ -90,7 +90,7 @@ func exhausted(o options.Options, legs ...string) alerts.Alert {
 					shared.Ask(shared.Of(records.GatewayPorts), "; their effective ceiling is "+alerts.Answer(alerts.Whole))+".") +
 			node.Holders(" and on (vip, destination) topk(1, "+node.Of(metrics.PortsHeld, `destination!="other"`)+")") +
 			node.Ask(query.Increased(node.Of(metrics.OpenFailures, `cause="`+metrics.CausePorts+`"`), "2m"),
-				" "+alerts.Answer(alerts.Whole)+" flows failed so in two minutes.") +
+				" "+alerts.Answer(alerts.Whole)+" attempts to open a flow found no port in two minutes.") +
 			alerts.Helps,
 		Board: alerts.BoardNode, Panel: alerts.PanelNodeHeld,
 	}
