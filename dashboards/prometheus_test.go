@@ -262,7 +262,7 @@ func trouble(since time.Duration) *metrics.View {
 		s := space(ports, held)
 		s.Owners = []detector.OwnerHeld{{Number: 2, Owner: inPod, Held: held}}
 		return detector.AccountSnapshot{
-			Protocol: collector.TCP, Terms: budget.Terms{Ports: ports, Effective: ports, Total: 64 * ports},
+			Protocol: collector.TCP, Terms: budget.Terms{Ports: ports, Effective: ports, Total: 58_000},
 			Held: held + 2, Live: s.Live, Cooling: s.Cooling, Busiest: held, Opening: 5, Stalled: 5,
 			Opened: n(400), Closed: [collector.NumReasons]uint64{n(100), n(100), n(100), n(100), n(100), n(100)},
 			Lifetime: hist, Hold: hist, Unanswered: n(100), Refused: n(100), NoPorts: n(2),
@@ -290,12 +290,13 @@ func trouble(since time.Duration) *metrics.View {
 				{Budget: &budget.Budget{Name: "unseen", Model: "linux", Pool: "web"}, Brier: brier},
 			},
 		},
-		Outer:     []uint64{1},
-		Sources:   []metrics.Source{{Netns: 1, Name: "conntrack", Strategy: "poll", DecodeErrors: n(1), Dump: 120 * time.Millisecond}},
-		Kernel:    []metrics.Kernel{{Counters: collector.Counters{Netns: 1, Entries: 262_000, Found: n(50), InsertFailed: n(3), Drop: n(1)}, EntriesMax: 262_144, Counted: true}},
-		Causes:    metrics.Causes{Further: []string{metrics.CauseUnanswered, metrics.CauseRefused, metrics.CausePorts}},
-		Stalled:   true,
-		PoolStale: map[string]bool{"lb": true},
+		Outer:      []uint64{1},
+		Sources:    []metrics.Source{{Netns: 1, Name: "conntrack", Strategy: "poll", DecodeErrors: n(1), Dump: 120 * time.Millisecond}},
+		Kernel:     []metrics.Kernel{{Counters: collector.Counters{Netns: 1, Entries: 262_000, Found: n(50), InsertFailed: n(3), Drop: n(1)}, EntriesMax: 262_144, Counted: true}},
+		Allowances: []metrics.Allowance{{Interface: "ens5", Available: 130_000, Exceeded: n(3), Known: true}},
+		Causes:     metrics.Causes{Further: []string{metrics.CauseUnanswered, metrics.CauseRefused, metrics.CausePorts}},
+		Stalled:    true,
+		PoolStale:  map[string]bool{"lb": true},
 		Measures: func(*detector.BudgetSnapshot) []metrics.Measure {
 			return []metrics.Measure{{Name: "another VIP", Ports: 1024}}
 		},

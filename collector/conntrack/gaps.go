@@ -31,8 +31,8 @@ const (
 	whyCrowded = "the conntrack table is 95 % full: the kernel forgets flows as soon as they end, so some open and end " +
 		"unseen; raise net.netfilter.nf_conntrack_max in the initial network namespace"
 	whyLate = "the time between two reads of conntrack, %v, is longer than nf_conntrack_tcp_timeout_close, %v, for " +
-		"which it remembers a flow that was reset: some may have opened and ended unseen; give the agent more CPU time, or let " +
-		"it read events"
+		"which it remembers a flow that was reset: some may have opened and ended unseen; give the agent more CPU time, " +
+		"or let it read events"
 )
 
 // late says that a dump which ends now and follows one that began at previous comes late; empty if it does not, or if

@@ -98,7 +98,7 @@ func (in *intake) takeOver(s *sighting, i uint32, f *flow) {
 	in.refresh(s, i, f)
 }
 
-// heard takes what the event of s says about the last packet of f, which is live. Conntrack tells how much of a timeout is
+// heard takes what the event of s says about the last packet of live f. Conntrack tells how much of a timeout is
 // left, and what it was set to is only assumed: nft may give a flow a timeout of its own, and the kernel's settings
 // change while flows live. A packet from before the flow opened, or one that came after a dump but is dated well
 // before it, says that the assumption is wrong for this flow.

@@ -10,10 +10,10 @@ func ruleless(s *natrules.Ruleset) bool {
 	return s.Read && len(s.Rules) == 0 && s.Translating == 0 && s.Unknown == 0 && len(s.Remarks) == 0 && !s.LegacyUnread
 }
 
-// unruled finds the budgets of flows that this machine translates of which nothing tells that it still does: there is
-// no rule, and no flow has opened since there is none. When the last rule goes, packets of old flows leave untranslated,
-// and their entries stand for days; where there never was a rule, the agent runs in another namespace than the NAT. It
-// needs no constructor.
+// unruled finds the budgets of flows that this machine translates of which nothing tells that it still does: there
+// is no rule, and no flow has opened since there is none. When the last rule goes, packets of old flows leave
+// untranslated, and their entries stand for days; where there never was a rule, the agent runs in another namespace
+// than the NAT. It needs no constructor.
 type unruled struct {
 	opened map[string]uint64 // by budget, flows opened when the rules were first found missing
 }

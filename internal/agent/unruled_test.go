@@ -157,7 +157,7 @@ func TestKernelLastRuleFreesPorts(t *testing.T) {
 			if err := a.setup.lookAgain(t.Context()); err != nil {
 				t.Fatal(err)
 			}
-			if ok(a.seen(), len(a.publisher.state.Load().View.Snapshot.Budgets)) {
+			if published := a.publisher.state.Load(); published != nil && ok(a.seen(), len(published.View.Snapshot.Budgets)) {
 				return
 			}
 			if time.Now().After(deadline) {
