@@ -21,7 +21,8 @@ func backtestCommand(app *kingpin.Application) command {
 	var b backtest.Command
 	var coolDowns, tick string
 	var sized [3]bool
-	c.Arg("file", "Recorded flows: CSV with a header, or Zeek's conn.log as TSV or JSON; gzipped or not.").
+	c.Arg("file", "Recorded flows: CSV with a header, Zeek's conn.log as TSV or JSON, or a flow log of AWS VPC, Azure, "+
+		"Google Cloud, nfdump or conntrack -E -o timestamp; gzipped or not.").
 		StringsVar(&b.Files)
 	c.Flag("scenario", "Generate flows instead: all (to compare methods), loads (to test "+
 		"the page), or one of "+strings.Join(backtest.ScenarioNames(), ", ")+".").PlaceHolder("NAME").StringVar(&b.Scenario)

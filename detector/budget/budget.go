@@ -1,6 +1,6 @@
 // Package budget says how many ports a node may hold, for how long the provider keeps a port after its flow
 // ended, and which flows count: a table of models, one row for each provider, and what a configuration changes
-// of a row.
+// of a row. Azure's 1024/512/256 stand in table.go.
 package budget
 
 import (

@@ -1,6 +1,6 @@
 // Package forecast says how many ports a busy port space will hold, how likely they run out, and when: from hold
 // times, arrivals, what recurs, and how wrong its own forecasts were. It also says when what is seen cannot be
-// under the configured budget.
+// under the configured budget. passage.go computes the probability.
 package forecast
 
 import (

@@ -1,6 +1,6 @@
-// Package metrics turns the ledger's snapshot into Prometheus metrics. Its one
-// table (Metrics) holds every name, help text, unit, type and label: the
-// collector, the rules, the boards and the documentation are made from it.
+// Package metrics turns the ledger's snapshot into Prometheus metrics. The names stand in names.go; one table in
+// table.go (Metrics) gives each its type, labels and help text: the collector, the rules, the boards and the
+// documentation are made from it.
 package metrics
 
 import (

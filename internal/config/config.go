@@ -1,5 +1,6 @@
 // Package config reads snatwatch's configuration: YAML in, budgets out. A
-// mistake is told by file, line, key and value, with what would be right.
+// mistake is told by file, line, key and value, with what would be right. rules.go makes a budget of each NAT rule,
+// auto.go chooses the stages at which a flow takes a port.
 package config
 
 import (
