@@ -18,7 +18,7 @@ import (
 // run them and put in what they print.
 func TestTrainingFindsTheConstants(t *testing.T) {
 	if os.Getenv("SNATWATCH_TRAIN") == "" {
-		t.Skip("minutes of two cores; runs with SNATWATCH_TRAIN=1, as in .ci/run")
+		t.Skip("minutes of two cores; runs with SNATWATCH_TRAIN=1: the factory in .ci/run, the thresholds in .ci/bench")
 	}
 	t.Run("factory", func(t *testing.T) {
 		var out bytes.Buffer

@@ -12,7 +12,7 @@ import (
 
 // insertFailed: conntrack cannot insert flows though no port space is near its ceiling. Two flows took the same port at
 // the same moment: the kernel picks the next free port and checks it only when the first packet leaves. Without
-// random-fully in the SNAT rule every flow looks for one from the same place.
+// random ports in the SNAT rule every flow looks for one from the same place.
 func insertFailed(o options.Options) alerts.Alert {
 	agent := o.Agent()
 	// A slope as query.Grew takes it, so that what was lost before the counter was first seen does not count.
@@ -32,7 +32,8 @@ func insertFailed(o options.Options) alerts.Alert {
 		Summary:       "New connections are lost in conntrack, and not for lack of SNAT ports.",
 		Description: "On {{ $labels.instance }}, conntrack fails to insert {{ $value | printf `%.2f` }} new flows a second " +
 			"while ports are left: two flows take the same port at once. " +
-			"Each loses its first packet, which costs it a second. A SNAT rule with random-fully makes it rare.",
+			"Each loses its first packet, which costs it a second. Random ports in the SNAT rule make it " +
+			"rare (nft: fully-random; iptables: --random-fully).",
 		Board: alerts.BoardNode, Panel: alerts.PanelNodeFailures,
 	}
 }
