@@ -28,6 +28,7 @@ import (
 // flow that opens, those of the time without an agent too, and predicts no exhaustion, also if the state file is a copy
 // from a while ago.
 func TestKernelRestart(t *testing.T) {
+	t.Parallel()
 	kerneltest.Require(t, netns.SysAdmin, netns.NetAdmin)
 	for _, tt := range []struct {
 		name     string
