@@ -43,6 +43,7 @@ const (
 	wantSockets             // conntrack shows flows of this machine's own
 	wantInner               // conntrack shows flows of a namespace that several owners or containers share
 	wantInodes              // sockets are in cgroups that do not tell whose they are
+	wantSpaces              // conntrack shows flows of an address that may be a new namespace's
 )
 
 // wholeEvery is how often everything is read again, however old and known.
@@ -50,9 +51,6 @@ const wholeEvery = time.Minute
 
 // soonest is the least time from one look to the next, where flows wait for their owners.
 const soonest = 500 * time.Millisecond
-
-// goneFor is how long the path of a cgroup that is gone is remembered: sockets outlive it.
-const goneFor = 10 * time.Minute
 
 // Watcher looks at the machine. View may be called at any time.
 type Watcher struct {
@@ -187,7 +185,7 @@ func (w *Watcher) wait(ctx context.Context, early, late <-chan time.Time) error 
 
 // Look looks once and shows what it saw. Only Run's goroutine may call it while Run runs.
 func (w *Watcher) Look(ctx context.Context) {
-	now := time.Now()
+	now, began := time.Now(), w.cfg.Now()
 	select {
 	case <-w.asked:
 	default:
@@ -208,7 +206,7 @@ func (w *Watcher) Look(ctx context.Context) {
 	}
 	w.readProcesses(whole)
 	w.readNames(whole)
-	v := &View{Cgroups: w.cgroups, Own: w.ownAddresses(), Names: w.names.of, Hides: w.hides}
+	v := &View{Began: began, Cgroups: w.cgroups, Own: w.ownAddresses(), Names: w.names.of, Hides: w.hides}
 	w.combine(v)
 	if wanted&wantInodes != 0 {
 		w.readInodes()
