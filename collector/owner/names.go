@@ -163,7 +163,7 @@ func (f Files) readDocker(id string, out *names) {
 // k8s_CONTAINER_POD_NAMESPACE_UID_ATTEMPT, where the sandbox is the container POD.
 func (n *names) container(id, name string) {
 	part := strings.Split(name, "_")
-	if len(part) != 6 || part[0] != "k8s" {
+	if len(part) != 6 || part[0] != "k8s" || podUID("pod"+part[4]) == "" {
 		n.put(id, name)
 		return
 	}

@@ -100,6 +100,15 @@ func TestFilesRead(t *testing.T) {
 			map[string]string{uid: checkout, api: "api", mesh: "web"},
 			map[string]bool{pause: true},
 		},
+		{
+			"a user's names that look like those below Kubernetes",
+			map[string]string{
+				"docker/" + api + "/config.v2.json":      `{"Name":"/k8s_api_checkout_shop_blue_0"}`,
+				"storage/vfs-containers/containers.json": `[{"id":"` + mesh + `","names":["k8s_POD_a_b_c_0"]}]`,
+			},
+			map[string]string{api: "k8s_api_checkout_shop_blue_0", mesh: "k8s_POD_a_b_c_0"},
+			nil,
+		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
