@@ -76,7 +76,8 @@ type Watcher struct {
 	inodes    *index
 	denied    int // processes whose descriptors may not be read
 	names     names
-	nameless  ids // pods and containers that had no name when names were read last
+	nameless  ids                  // pods and containers that had no name when names were read last
+	named     map[string]time.Time // when pods and containers were seen last: their ports outlive them
 	// strange and lost are when looks were made for sockets in cgroups that the tree did not show, and open in no process
 	// that was read.
 	strange, lost streak
@@ -121,7 +122,7 @@ func New(cfg Config) *Watcher {
 		}
 	}
 	w := &Watcher{
-		cfg: cfg, proc: procReader{cfg.Proc}, gone: map[uint64]time.Time{},
+		cfg: cfg, proc: procReader{cfg.Proc}, gone: map[uint64]time.Time{}, named: map[string]time.Time{},
 		processes: map[int]*process{}, spaces: map[uint64]*space{}, names: newNames(), asked: make(chan struct{}, 1),
 		treeMax: treeMax,
 	}
@@ -205,7 +206,7 @@ func (w *Watcher) Look(ctx context.Context) {
 		w.readTree(now)
 	}
 	w.readProcesses(whole)
-	w.readNames(whole)
+	w.readNames(now, whole)
 	v := &View{Began: began, Cgroups: w.cgroups, Own: w.ownAddresses(), Names: w.names.of, Hides: w.hides}
 	w.combine(v)
 	if wanted&wantInodes != 0 {
@@ -314,51 +315,6 @@ func (w *Watcher) readInner(ctx context.Context, v *View) {
 			w.innerErr = err
 		}
 	}
-}
-
-// readNames reads names again if a pod or container is new and has none, and all if whole.
-func (w *Watcher) readNames(whole bool) {
-	wanted, added := ids{map[string]bool{}, map[string]bool{}}, whole
-	want := func(set, nameless map[string]bool, id string) {
-		set[id] = true
-		added = added || w.names.of[id] == "" && !w.names.sandboxes[id] && !nameless[id]
-	}
-	of := func(id Identity) {
-		switch id.Kind {
-		case collector.KindContainer:
-			want(wanted.containers, w.nameless.containers, id.ID)
-		case collector.KindPod:
-			want(wanted.pods, w.nameless.pods, id.ID)
-			if id.Container != "" {
-				want(wanted.containers, w.nameless.containers, id.Container)
-			}
-		}
-	}
-	for _, id := range w.cgroups {
-		of(id)
-	}
-	for _, p := range w.processes { // of v1 trees, too
-		of(p.id)
-	}
-	if !added || len(wanted.pods)+len(wanted.containers) == 0 {
-		return
-	}
-	found, next := w.cfg.Files.read(wanted), newNames()
-	w.nameless = ids{map[string]bool{}, map[string]bool{}}
-	keep := func(wanted, nameless map[string]bool) {
-		for id := range wanted {
-			next.put(id, found.of[id])
-			next.put(id, w.names.of[id])
-			if found.sandboxes[id] || w.names.sandboxes[id] {
-				next.sandboxes[id] = true
-			} else if next.of[id] == "" {
-				nameless[id] = true
-			}
-		}
-	}
-	keep(wanted.pods, w.nameless.pods)
-	keep(wanted.containers, w.nameless.containers)
-	w.names = next
 }
 
 // missing says what cannot be told.
