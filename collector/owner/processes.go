@@ -171,7 +171,8 @@ func (w *Watcher) outerKey() (key uint64) {
 // combine notes in v whose the namespaces and their addresses are.
 func (w *Watcher) combine(v *View) {
 	v.Addresses, v.Netns, v.Several = map[netip.Addr]Identity{}, map[uint64]Identity{}, map[netip.Addr]bool{}
-	for _, s := range w.spaces {
+	v.Stands = map[netip.Addr]Stand{}
+	for key, s := range w.spaces {
 		whose, several := w.whose(s)
 		if s.inode != 0 {
 			v.Netns[s.inode] = whose
@@ -182,6 +183,7 @@ func (w *Watcher) combine(v *View) {
 				id = Identity{Kind: collector.KindUnknown}
 			}
 			v.Addresses[a] = id
+			v.Stands[a] = Stand{s.pid, key}
 			if several {
 				v.Several[a] = true
 			}

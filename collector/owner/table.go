@@ -25,11 +25,15 @@ type Table struct {
 	// Answers for the view at hand.
 	cgroups   map[group]collector.OwnerNumber
 	addresses map[netip.Addr]collector.OwnerNumber
-	// last are the latest answers by address.
+	// last are the latest answers by address, of this round.
 	last [lastMax]struct {
 		address netip.Addr
 		number  collector.OwnerNumber
 	}
+	// began is when the round began: one lasts for roundMax or until the next batch of flows. standing tells whether the
+	// namespace that had an address at the look at hand had it still in this round.
+	began    collector.Time
+	standing map[netip.Addr]bool
 	// full counts flows whose owner found no number.
 	full uint64
 
@@ -48,6 +52,8 @@ type Table struct {
 
 const (
 	lastMax = 256
+	// roundMax bounds how late an address is known to have gone to another namespace.
+	roundMax = 100 * time.Millisecond
 	// ownersMax and clientsMax are how many numbers of each kind there are.
 	ownersMax  = int(collector.FirstClient)
 	clientsMax = 1<<16 - int(collector.FirstClient)
@@ -68,6 +74,7 @@ func NewTable(w *Watcher) *Table {
 		numbers:   map[Identity]collector.OwnerNumber{},
 		cgroups:   map[group]collector.OwnerNumber{},
 		addresses: map[netip.Addr]collector.OwnerNumber{},
+		standing:  map[netip.Addr]bool{},
 		passed:    map[netip.Addr]collector.Time{},
 		strangers: map[netip.Addr]collector.Time{},
 	}
@@ -82,11 +89,14 @@ func (t *Table) Attribute(events []collector.Event, sockets bool) {
 	if v == nil {
 		return
 	}
+	now := t.watcher.cfg.Now()
 	if v != t.view {
-		t.view, t.looked = v, t.watcher.cfg.Now()
+		t.view, t.looked = v, now
 		clear(t.cgroups)
 		clear(t.addresses)
-		clear(t.last[:])
+		t.round(now)
+	} else if now.Sub(t.began) >= roundMax {
+		t.round(now)
 	}
 	for i := range events {
 		switch e := &events[i]; e.Kind {
@@ -111,6 +121,12 @@ func (t *Table) ofFlow(f *collector.Flow) collector.OwnerNumber {
 		t.noteForwarded(f, hint.number)
 		return hint.number
 	}
+	if !t.stands(a) {
+		if f.State != collector.Done {
+			t.watcher.want(wantSpaces)
+		}
+		return collector.OwnerUnknown
+	}
 	n, ok := t.addresses[a]
 	if !ok {
 		id, wanted := t.view.ofFlow(f)
@@ -131,6 +147,29 @@ func (t *Table) ofFlow(f *collector.Flow) collector.OwnerNumber {
 	t.noteForwarded(f, n)
 	hint.address, hint.number = a, n
 	return n
+}
+
+// round begins a round at now.
+func (t *Table) round(now collector.Time) {
+	t.began = now
+	clear(t.standing)
+	clear(t.last[:])
+}
+
+// stands reports whether the namespace that had address a at the latest look has it still, as far as a process of it
+// tells that was there. True of other addresses.
+func (t *Table) stands(a netip.Addr) bool {
+	s, ours := t.view.Stands[a]
+	if !ours {
+		return true
+	}
+	ok, known := t.standing[a]
+	if !known {
+		key, there := t.watcher.proc.netKey(s.pid)
+		ok = there && key == s.netKey
+		t.standing[a] = ok
+	}
+	return ok
 }
 
 // stranger reports whether the address of f, which the latest look did not show, may be of a namespace of this machine:

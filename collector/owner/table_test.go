@@ -1,8 +1,10 @@
 package owner
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
+	"os/exec"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -287,5 +289,45 @@ func TestIndex(t *testing.T) {
 	}
 	if _, ok := (*index)(nil).find(0); ok {
 		t.Error("a socket is found before there is an index")
+	}
+}
+
+// Once the process that stood for an address is gone, another may have the address: a flow that opens then is nobody's
+// until a look has told whose.
+func TestAddressThatGoesToAnother(t *testing.T) {
+	t.Parallel()
+	cmd := exec.Command("cat")
+	in, err := cmd.StdinPipe()
+	if err == nil {
+		err = cmd.Start()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	var now collector.Time = 1e9
+	a, first, second := addr("10.0.0.5"), pod(uid, id1), pod(staticUID, id2)
+	key, ok := procReader{"/proc"}.netKey(cmd.Process.Pid)
+	if !ok {
+		t.Fatal("no netKey of a process that runs")
+	}
+	view := &View{Addresses: map[netip.Addr]Identity{a: first}, Stands: map[netip.Addr]Stand{a: {cmd.Process.Pid, key}}}
+	table := tableOf(t, view)
+	table.watcher.cfg.Now = func() collector.Time { return now }
+	if got := table.owner(flow("10.0.0.5:4000"), false); got != first {
+		t.Errorf("while its process runs it is %v, want %v", got, first)
+	}
+	if err := errors.Join(in.Close(), cmd.Wait()); err != nil {
+		t.Fatal(err)
+	}
+	now = now.Add(roundMax)
+	if got := table.owner(flow("10.0.0.5:4001"), false); got.Kind != collector.KindUnknown {
+		t.Errorf("after its process ended it is %v, want unknown", got)
+	}
+	if table.watcher.wanted.Load()&wantSpaces == 0 {
+		t.Error("it does not ask for a look")
+	}
+	table.watcher.view.Store(&View{Addresses: map[netip.Addr]Identity{a: second}})
+	if got := table.owner(flow("10.0.0.5:4001"), false); got != second {
+		t.Errorf("after the look it is %v, want %v", got, second)
 	}
 }

@@ -18,6 +18,8 @@ type View struct {
 	// Addresses tells by the address of a namespace on this machine whose its flows are; KindUnknown where two
 	// namespaces have the address, or the processes of several owners share the namespace.
 	Addresses map[netip.Addr]Identity
+	// Stands tells by such an address a process of the namespace: once that is gone, another may have the address.
+	Stands map[netip.Addr]Stand
 	// Several are the addresses of namespaces that several owners share, or several containers of one pod.
 	Several map[netip.Addr]bool
 	// Netns tells the same by inode number, where CAP_SYS_PTRACE lets us see it.
@@ -34,6 +36,12 @@ type View struct {
 	Names map[string]string
 	// Missing says what cannot be told, why, and which right would help.
 	Missing []string
+}
+
+// Stand is a process of a network namespace, and what netKey says of that.
+type Stand struct {
+	pid    int
+	netKey uint64
 }
 
 // flowKey is a flow as its socket sees it.
