@@ -360,8 +360,10 @@ func TestFaultsAreFound(t *testing.T) {
 		{"a column without NOW", "overview", `"0": {`, `"-1": {`, "a column without NOW"},
 		{"ports before time", "overview", `"Value #D": 5`, `"Value #D": 1`, "from where to when"},
 		{"an inexact agent in silence", "overview", `snat_ledger_exact`, `snat_warming_up`, "is not in the head"},
-		{"a gateway of other nodes", "overview", `snat_budget_info{cluster=~\"$cluster\", job=~\"$job\", instance=~\"$instance\"`,
-			`snat_budget_info{cluster=~\"$cluster\"`, "does not say that Node and Job"},
+		{
+			"a gateway of other nodes", "overview", `snat_budget_info{cluster=~\"$cluster\", job=~\"$job\", instance=~\"$instance\"`,
+			`snat_budget_info{cluster=~\"$cluster\"`, "does not say that Node and Job",
+		},
 		{"a ceiling as an area", "node", `"id": "custom.fillOpacity",
                 "value": 0`, `"id": "custom.fillOpacity",
                 "value": 20`, "drawn like what it limits"},

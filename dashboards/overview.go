@@ -171,8 +171,8 @@ func headline(o rules.Options) []panel {
 
 const inAnHour = "in an hour"
 
-// sinceRelief stands for a time that was 0 when it was recorded and is not any more. It sorts below what runs out within
-// the hour and above what does not.
+// sinceRelief stands for a time that was 0 when it was recorded and is not any more. It sorts below what runs out
+// within the hour and above what does not.
 const sinceRelief = "3600.2"
 
 // nodeFull are the budgets of nodes whose fullest port space is full.
