@@ -367,6 +367,7 @@ func TestFaultsAreFound(t *testing.T) {
 		{"a ceiling as an area", "node", `"id": "custom.fillOpacity",
                 "value": 0`, `"id": "custom.fillOpacity",
                 "value": 20`, "drawn like what it limits"},
+		{"drops beside what is left", "node", `"value": "pps"`, `"value": "locale"`, "share an axis"},
 		{"areas over each other", "overview", `"fillOpacity": 0,`, `"fillOpacity": 8,`, "areas of many lines"},
 		{"a namespace as a number", "agent", `"source": "Source"`, `"netns": "Source"`, "shown as a number"},
 	} {
