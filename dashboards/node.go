@@ -187,7 +187,7 @@ func nodeOwners(o rules.Options) panel {
 			"agent never saw open.",
 		queries: []query{{largest, ""}, {ofSpace, ""}},
 		columns: []column{
-			{label: "owner", title: "Owner", width: 260},
+			{label: "owner", title: "Owner", width: 340},
 			{label: "Value #A", title: "Held", width: 80},
 			{label: "Value #B", title: "Share", width: 80, unit: share},
 			{label: "destination", title: "Destination", width: 340},

@@ -5,34 +5,44 @@ import (
 	"context"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/snatwatch/snatwatch/collector/netns"
 	"github.com/snatwatch/snatwatch/internal/kerneltest"
 )
 
-// With --serve the incident of the lab is seen in the agent's metrics: flows come, and then the second VIP.
+// With --serve the incident of the lab is seen in the agent's metrics: flows come, and then the second VIP. Each of the
+// two labs stays for long in the stage that is looked at, so that a slow machine sees it.
 func TestKernelLabServe(t *testing.T) {
 	t.Parallel()
 	kerneltest.Require(t, netns.SysAdmin, netns.NetAdmin)
-	a := startAgent(
-		t, "lab", "--serve", "--no-measure",
-		"--incident.baseline=25s", "--incident.burst=5s", "--incident.exhausted=5s", "--incident.relief=1m",
-		"--incident.slow=5s", "--incident.rate=50",
-	)
 	const (
 		live = `snat_ports_live{budget="auto",destination="203.0.113.10:9000",gateway="",protocol="tcp",vip=""}`
 		vips = `snat_vips{budget="auto"}`
 		tcp  = `snat_budget_ports{budget="auto",protocol="tcp"}`
 	)
-	a.eventually("one VIP with 1024 ports is watched", func() bool { return a.value(vips) == 1 && a.value(tcp) == 1024 })
-	a.eventually("flows to the slow store are live", func() bool { return a.value(live) > 100 })
-	a.eventually("the second VIP has doubled the ports", func() bool { return a.value(vips) == 2 && a.value(tcp) == 2048 })
+	serve := func(exhausted, relief string) *runningAgent {
+		return startAgent(
+			t, "lab", "--serve", "--no-measure", "--incident.baseline=2s", "--incident.burst=3s",
+			"--incident.exhausted="+exhausted, "--incident.relief="+relief, "--incident.slow=5s", "--incident.rate=50",
+		)
+	}
+	stop := func(a *runningAgent) {
+		t.Helper()
+		if status := a.stop(); status != statusOK {
+			t.Errorf("exit status %d when interrupted, want %d", status, statusOK)
+		}
+	}
+	a := serve("30m", "1s")
+	a.within(3*time.Minute, "one VIP with 1024 ports is watched", func() bool { return a.value(vips) == 1 && a.value(tcp) == 1024 })
+	a.within(3*time.Minute, "flows to the slow store are live", func() bool { return a.value(live) > 100 })
+	stop(a)
+	a = serve("2s", "30m")
+	a.within(3*time.Minute, "the second VIP has doubled the ports", func() bool { return a.value(vips) == 2 && a.value(tcp) == 2048 })
 	if log := strings.Join(a.logs.All(), ""); !strings.Contains(log, "stage=burst") || !strings.Contains(log, "stage=relief") {
 		t.Errorf("the log does not tell the stages:\n%s", log)
 	}
-	if status := a.stop(); status != statusOK {
-		t.Errorf("exit status %d when interrupted, want %d", status, statusOK)
-	}
+	stop(a)
 }
 
 // A table that was not finished is no success.

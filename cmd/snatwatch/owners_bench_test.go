@@ -8,9 +8,8 @@ import (
 	"testing"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/snatwatch/snatwatch/collector/netns"
+	"github.com/snatwatch/snatwatch/internal/child"
 	"github.com/snatwatch/snatwatch/internal/kerneltest"
 )
 
@@ -22,8 +21,7 @@ func besidePods(b *testing.B, pods int) (used func() float64) {
 		"exec %s --source=sockets --web.listen-address=127.0.0.1:0", pods, os.Args[0])
 	cmd := exec.Command("unshare", "--mount-proc", "--pid", "--net", "--fork", "--kill-child", "sh", "-c", script)
 	cmd.Env = append(os.Environ(), asProgram+"=1")
-	cmd.SysProcAttr = &unix.SysProcAttr{Pdeathsig: unix.SIGKILL}
-	if err := cmd.Start(); err != nil {
+	if err := child.Start(cmd); err != nil {
 		b.Fatal(err)
 	}
 	b.Cleanup(func() {

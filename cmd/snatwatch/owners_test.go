@@ -147,7 +147,7 @@ func TestKernelOwners(t *testing.T) {
 		return
 	}
 	ctx := t.Context()
-	l, err := lab.New(ctx, lab.Topology{Nodes: 2, NAT: []lab.NAT{{VIPs: []netip.Addr{lab.VIP(0)}, Ports: collector.PortRange{First: 2000, Last: 2255}}}})
+	l, err := lab.New(ctx, lab.Topology{Nodes: 3, NAT: []lab.NAT{{VIPs: []netip.Addr{lab.VIP(0)}, Ports: collector.PortRange{First: 2000, Last: 2255}}}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -207,5 +207,19 @@ func TestKernelOwners(t *testing.T) {
 	}
 	if _, got = a.heldBy(); sum != held || got["client 10.0.0.2"]+got["unknown unknown"]+got["other other"] > 0 {
 		t.Errorf("%d ports held, by %v", held, got)
+	}
+
+	// The address of a namespace that comes later is nobody's until a look has shown it, and never a client's: its flows
+	// count once.
+	startProgram(t, l.Node(2), inCgroup(t, "system.slice", "late.service"), call(13)...)
+	a.eventually("a namespace that came later has its ports", func() bool {
+		_, got = a.heldBy()
+		return got["unit late.service"] == 13
+	})
+	if n := a.value(`snat_owner_flows_opened_total{budget="lab",owner="late.service",owner_kind="unit",protocol="tcp"}`); n != 13 {
+		t.Errorf("late.service opened %v flows, want 13", n)
+	}
+	if _, all := a.get(http.MethodGet, "/metrics"); strings.Contains(all, `owner_kind="client"`) {
+		t.Error("flows of this machine's own namespaces are a client's")
 	}
 }

@@ -6,6 +6,9 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
+
+	"github.com/snatwatch/snatwatch/collector"
 )
 
 // Files are where names of pods and containers stand. The zero value is where the kubelet and the runtimes keep them.
@@ -97,6 +100,58 @@ func (f Files) read(wanted ids) names {
 	return out
 }
 
+// readNames reads names again if a pod or container is new and has none, and all if whole.
+func (w *Watcher) readNames(now time.Time, whole bool) {
+	wanted, added := ids{map[string]bool{}, map[string]bool{}}, whole
+	want := func(set, nameless map[string]bool, id string) {
+		set[id], w.named[id] = true, now
+		added = added || w.names.of[id] == "" && !w.names.sandboxes[id] && !nameless[id]
+	}
+	of := func(id Identity) {
+		switch id.Kind {
+		case collector.KindContainer:
+			want(wanted.containers, w.nameless.containers, id.ID)
+		case collector.KindPod:
+			want(wanted.pods, w.nameless.pods, id.ID)
+			if id.Container != "" {
+				want(wanted.containers, w.nameless.containers, id.Container)
+			}
+		}
+	}
+	for _, id := range w.cgroups {
+		of(id)
+	}
+	for _, p := range w.processes { // of v1 trees, too
+		of(p.id)
+	}
+	if !added || len(wanted.pods)+len(wanted.containers) == 0 {
+		return
+	}
+	found, next := w.cfg.Files.read(wanted), newNames()
+	w.nameless = ids{map[string]bool{}, map[string]bool{}}
+	keep := func(wanted, nameless map[string]bool) {
+		for id := range wanted {
+			next.put(id, found.of[id])
+			next.put(id, w.names.of[id])
+			if found.sandboxes[id] || w.names.sandboxes[id] {
+				next.sandboxes[id] = true
+			} else if next.of[id] == "" {
+				nameless[id] = true
+			}
+		}
+	}
+	keep(wanted.pods, w.nameless.pods)
+	keep(wanted.containers, w.nameless.containers)
+	for id, last := range w.named {
+		if now.Sub(last) > goneFor {
+			delete(w.named, id)
+			continue
+		}
+		next.put(id, w.names.of[id])
+	}
+	w.names = next
+}
+
 func list(folder string) []string {
 	d, err := os.Open(folder)
 	if err != nil {
@@ -163,7 +218,7 @@ func (f Files) readDocker(id string, out *names) {
 // k8s_CONTAINER_POD_NAMESPACE_UID_ATTEMPT, where the sandbox is the container POD.
 func (n *names) container(id, name string) {
 	part := strings.Split(name, "_")
-	if len(part) != 6 || part[0] != "k8s" {
+	if len(part) != 6 || part[0] != "k8s" || podUID("pod"+part[4]) == "" {
 		n.put(id, name)
 		return
 	}

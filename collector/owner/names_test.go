@@ -5,10 +5,12 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/snatwatch/snatwatch/collector"
+	"github.com/snatwatch/snatwatch/collector/netns"
 )
 
 // digits makes the ID of a container.
@@ -100,6 +102,15 @@ func TestFilesRead(t *testing.T) {
 			map[string]string{uid: checkout, api: "api", mesh: "web"},
 			map[string]bool{pause: true},
 		},
+		{
+			"a user's names that look like those below Kubernetes",
+			map[string]string{
+				"docker/" + api + "/config.v2.json":      `{"Name":"/k8s_api_checkout_shop_blue_0"}`,
+				"storage/vfs-containers/containers.json": `[{"id":"` + mesh + `","names":["k8s_POD_a_b_c_0"]}]`,
+			},
+			map[string]string{api: "k8s_api_checkout_shop_blue_0", mesh: "k8s_POD_a_b_c_0"},
+			nil,
+		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
@@ -174,5 +185,37 @@ func TestWhose(t *testing.T) {
 				t.Errorf("several %v, want %v (-want +got):\n%s", several, tt.several, diff)
 			}
 		})
+	}
+}
+
+// The name of a container outlives it, as its ports do: also where no look at the cgroups showed it while it ran.
+func TestNamesOutliveContainers(t *testing.T) {
+	t.Parallel()
+	outer, err := netns.Self()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = outer.Close() })
+	short, next := digits("a1"), digits("b2")
+	file := "storage/vfs-containers/volatile-containers.json"
+	files := fileTree(t, map[string]string{file: `[{"id":"` + short + `","names":["job"]}]`})
+	w, start := New(Config{Outer: outer, Files: files}), time.Now()
+	w.processes[1] = &process{id: container(short)}
+	w.readNames(start, false)
+	delete(w.processes, 1)
+	w.processes[2] = &process{id: container(next)}
+	if err := os.WriteFile(filepath.Join(files.Storage, "vfs-containers", filepath.Base(file)), []byte(`[{"id":"`+next+`","names":["web"]}]`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		after time.Duration
+		want  map[string]string
+	}{
+		{time.Minute, map[string]string{short: "job", next: "web"}},
+		{goneFor + time.Second, map[string]string{next: "web"}},
+	} {
+		if w.readNames(start.Add(tt.after), true); !cmp.Equal(w.names.of, tt.want) {
+			t.Errorf("after %v: %v, want %v", tt.after, w.names.of, tt.want)
+		}
 	}
 }

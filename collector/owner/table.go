@@ -38,6 +38,12 @@ type Table struct {
 	looked    collector.Time
 	passed    map[netip.Addr]collector.Time
 	forwarded collector.Time
+
+	// dumped is set once a whole dump was attributed: who has a flow later may have come after the latest look.
+	dumped bool
+	// strangers tells when an address that no look has shown had its first flow: it is a client's if a look that began
+	// later does not show it either.
+	strangers map[netip.Addr]collector.Time
 }
 
 const (
@@ -48,6 +54,8 @@ const (
 	// passedHold is for how long the table knows of an address that it passed; passedMax is how many it knows.
 	passedHold = 10 * time.Minute
 	passedMax  = 8192
+	// strangersMax is how many addresses wait for a look. Those beyond are taken for clients at once.
+	strangersMax = 8192
 )
 
 // group is the sockets of a namespace and a cgroup.
@@ -61,6 +69,7 @@ func NewTable(w *Watcher) *Table {
 		cgroups:   map[group]collector.OwnerNumber{},
 		addresses: map[netip.Addr]collector.OwnerNumber{},
 		passed:    map[netip.Addr]collector.Time{},
+		strangers: map[netip.Addr]collector.Time{},
 	}
 	t.owners[collector.OwnerUnknown].Kind, t.owners[collector.OwnerOther].Kind = collector.KindUnknown, collector.KindOther
 	return t
@@ -87,6 +96,8 @@ func (t *Table) Attribute(events []collector.Event, sockets bool) {
 			} else {
 				e.Flow.Owner = t.ofFlow(&e.Flow)
 			}
+		case collector.End:
+			t.dumped = true
 		}
 	}
 }
@@ -104,6 +115,9 @@ func (t *Table) ofFlow(f *collector.Flow) collector.OwnerNumber {
 	if !ok {
 		id, wanted := t.view.ofFlow(f)
 		t.notePassed(a, id)
+		if id.Kind == collector.KindClient && t.stranger(f) {
+			return collector.OwnerUnknown
+		}
 		if n = t.number(id); wanted != 0 {
 			// The sockets tell which process, and which container of a pod.
 			pod := wanted == wantInner && id.Kind == collector.KindPod && id.Container == ""
@@ -117,6 +131,36 @@ func (t *Table) ofFlow(f *collector.Flow) collector.OwnerNumber {
 	t.noteForwarded(f, n)
 	hint.address, hint.number = a, n
 	return n
+}
+
+// stranger reports whether the address of f, which the latest look did not show, may be of a namespace of this machine:
+// one that came since, for which it asks for a look, or one that is gone, whose closed flows conntrack still shows.
+func (t *Table) stranger(f *collector.Flow) bool {
+	a := f.Source.Addr()
+	if at, known := t.passed[a]; known && t.looked.Sub(at) < passedHold {
+		if f.State != collector.Done {
+			t.watcher.want(wantSpaces)
+		}
+		return true
+	}
+	if _, client := t.numbers[clientAt(a)]; client || !t.dumped {
+		return false
+	}
+	first, known := t.strangers[a]
+	if known && t.view.Began > first {
+		return false
+	}
+	if !known {
+		if len(t.strangers) >= strangersMax {
+			maps.DeleteFunc(t.strangers, func(_ netip.Addr, at collector.Time) bool { return t.view.Began > at })
+		}
+		if len(t.strangers) >= strangersMax {
+			return false
+		}
+		t.strangers[a] = t.watcher.cfg.Now()
+	}
+	t.watcher.want(wantSpaces)
+	return true
 }
 
 func (t *Table) noteForwarded(f *collector.Flow, n collector.OwnerNumber) {

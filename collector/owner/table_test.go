@@ -125,6 +125,78 @@ func TestAttribute(t *testing.T) {
 	}
 }
 
+// An address that comes after the first dump may be a new namespace's: it is a client's once a later look does not
+// show it. Flows of such a namespace would else count twice, as a client's and as their owner's.
+func TestAttributeOfAStranger(t *testing.T) {
+	t.Parallel()
+	empty := func(began collector.Time) *View { return &View{Began: began} }
+	table := tableOf(t, empty(1))
+	now := collector.Time(2)
+	table.watcher.cfg.Now = func() collector.Time { return now }
+	table.Attribute([]collector.Event{{Kind: collector.End}}, false)
+	unknown, at := Identity{Kind: collector.KindUnknown}, addr("10.0.0.5")
+	for range 2 {
+		if got := table.owner(flow("10.0.0.5:4000"), false); got != unknown {
+			t.Errorf("before a look: %+v, want nobody known", got)
+		}
+	}
+	if got := table.watcher.wanted.Load(); got != wantSpaces {
+		t.Errorf("asks for %b, want %b", got, wantSpaces)
+	}
+	if table.owner(flow("10.0.0.6:4000"), false); len(table.numbers) != 0 {
+		t.Errorf("%v have numbers, want none", table.numbers)
+	}
+	now = 5
+	table.watcher.view.Store(empty(2)) // the look that was under way
+	if got := table.owner(flow("10.0.0.5:4000"), false); got != unknown {
+		t.Errorf("after a look that began no later: %+v, want nobody known", got)
+	}
+	next := empty(4)
+	next.Addresses = map[netip.Addr]Identity{at: pod(uid, id1)}
+	table.watcher.view.Store(next)
+	if got := table.owner(flow("10.0.0.5:4000"), false); got != pod(uid, id1) {
+		t.Errorf("the new namespace: %+v", got)
+	}
+	for range 2 {
+		if got := table.owner(flow("10.0.0.6:4000"), false); got.Kind != collector.KindClient {
+			t.Errorf("the address that no look shows: %+v, want a client", got)
+		}
+	}
+	if got := table.owner(flow("10.0.0.7:4000"), false); got != unknown {
+		t.Errorf("another address: %+v, want nobody known", got)
+	}
+
+	// The namespace goes, conntrack still shows its closed flows, and the next one gets its address.
+	table.watcher.view.Store(empty(6))
+	table.watcher.wanted.Store(0)
+	closed := flow("10.0.0.5:4000", func(f *collector.Flow) { f.State = collector.Done })
+	if got := table.owner(closed, false); got != unknown || table.watcher.wanted.Load() != 0 {
+		t.Errorf("a closed flow of a namespace that is gone: %+v, asks for %b", got, table.watcher.wanted.Load())
+	}
+	if got := table.owner(flow("10.0.0.5:4001"), false); got != unknown || table.watcher.wanted.Load() != wantSpaces {
+		t.Errorf("a flow of the next: %+v, asks for %b", got, table.watcher.wanted.Load())
+	}
+}
+
+// Addresses that wait for a look are bounded.
+func TestAttributeOfManyStrangers(t *testing.T) {
+	t.Parallel()
+	table := tableOf(t, &View{Began: 1})
+	table.watcher.cfg.Now = func() collector.Time { return 2 }
+	table.Attribute([]collector.Event{{Kind: collector.End}}, false)
+	client := func(i int) collector.Flow { return flow(fmt.Sprintf("10.0.%d.%d:4000", i>>8, i&255)) }
+	for i := range strangersMax {
+		table.owner(client(i), false)
+	}
+	if got := table.owner(client(strangersMax), false); got.Kind != collector.KindClient {
+		t.Errorf("one more than may wait: %+v, want a client", got)
+	}
+	table.watcher.view.Store(&View{Began: 3})
+	if got := table.owner(client(strangersMax+1), false); got.Kind != collector.KindUnknown || len(table.strangers) != 1 {
+		t.Errorf("after a look: %+v, %d wait, want one", got, len(table.strangers))
+	}
+}
+
 // Nothing is guessed before the first look.
 func TestAttributeBeforeTheFirstLook(t *testing.T) {
 	t.Parallel()

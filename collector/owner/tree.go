@@ -9,7 +9,11 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+	"time"
 )
+
+// goneFor is how long the path of a cgroup that is gone is remembered: sockets outlive it.
+const goneFor = 10 * time.Minute
 
 // unifiedMounts returns where the cgroup v2 tree is mounted, from the text of /proc/self/mountinfo, the mount that
 // shows the most of it first. Within a cgroup namespace, as a container has, / is the container's own cgroup, and a

@@ -8,6 +8,8 @@ import (
 
 // View is what the Watcher saw of the machine at its last look. It is immutable.
 type View struct {
+	// Began is when the look began.
+	Began collector.Time
 	// Cgroups tells by the id of a cgroup whose its sockets are, also for some minutes after it is gone. Nil where no
 	// cgroup v2 tree is mounted.
 	Cgroups map[uint64]Identity

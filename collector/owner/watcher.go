@@ -43,6 +43,7 @@ const (
 	wantSockets             // conntrack shows flows of this machine's own
 	wantInner               // conntrack shows flows of a namespace that several owners or containers share
 	wantInodes              // sockets are in cgroups that do not tell whose they are
+	wantSpaces              // conntrack shows flows of an address that may be a new namespace's
 )
 
 // wholeEvery is how often everything is read again, however old and known.
@@ -50,9 +51,6 @@ const wholeEvery = time.Minute
 
 // soonest is the least time from one look to the next, where flows wait for their owners.
 const soonest = 500 * time.Millisecond
-
-// goneFor is how long the path of a cgroup that is gone is remembered: sockets outlive it.
-const goneFor = 10 * time.Minute
 
 // Watcher looks at the machine. View may be called at any time.
 type Watcher struct {
@@ -78,7 +76,8 @@ type Watcher struct {
 	inodes    *index
 	denied    int // processes whose descriptors may not be read
 	names     names
-	nameless  ids // pods and containers that had no name when names were read last
+	nameless  ids                  // pods and containers that had no name when names were read last
+	named     map[string]time.Time // when pods and containers were seen last: their ports outlive them
 	// strange and lost are when looks were made for sockets in cgroups that the tree did not show, and open in no process
 	// that was read.
 	strange, lost streak
@@ -123,7 +122,7 @@ func New(cfg Config) *Watcher {
 		}
 	}
 	w := &Watcher{
-		cfg: cfg, proc: procReader{cfg.Proc}, gone: map[uint64]time.Time{},
+		cfg: cfg, proc: procReader{cfg.Proc}, gone: map[uint64]time.Time{}, named: map[string]time.Time{},
 		processes: map[int]*process{}, spaces: map[uint64]*space{}, names: newNames(), asked: make(chan struct{}, 1),
 		treeMax: treeMax,
 	}
@@ -187,7 +186,7 @@ func (w *Watcher) wait(ctx context.Context, early, late <-chan time.Time) error 
 
 // Look looks once and shows what it saw. Only Run's goroutine may call it while Run runs.
 func (w *Watcher) Look(ctx context.Context) {
-	now := time.Now()
+	now, began := time.Now(), w.cfg.Now()
 	select {
 	case <-w.asked:
 	default:
@@ -207,8 +206,8 @@ func (w *Watcher) Look(ctx context.Context) {
 		w.readTree(now)
 	}
 	w.readProcesses(whole)
-	w.readNames(whole)
-	v := &View{Cgroups: w.cgroups, Own: w.ownAddresses(), Names: w.names.of, Hides: w.hides}
+	w.readNames(now, whole)
+	v := &View{Began: began, Cgroups: w.cgroups, Own: w.ownAddresses(), Names: w.names.of, Hides: w.hides}
 	w.combine(v)
 	if wanted&wantInodes != 0 {
 		w.readInodes()
@@ -316,51 +315,6 @@ func (w *Watcher) readInner(ctx context.Context, v *View) {
 			w.innerErr = err
 		}
 	}
-}
-
-// readNames reads names again if a pod or container is new and has none, and all if whole.
-func (w *Watcher) readNames(whole bool) {
-	wanted, added := ids{map[string]bool{}, map[string]bool{}}, whole
-	want := func(set, nameless map[string]bool, id string) {
-		set[id] = true
-		added = added || w.names.of[id] == "" && !w.names.sandboxes[id] && !nameless[id]
-	}
-	of := func(id Identity) {
-		switch id.Kind {
-		case collector.KindContainer:
-			want(wanted.containers, w.nameless.containers, id.ID)
-		case collector.KindPod:
-			want(wanted.pods, w.nameless.pods, id.ID)
-			if id.Container != "" {
-				want(wanted.containers, w.nameless.containers, id.Container)
-			}
-		}
-	}
-	for _, id := range w.cgroups {
-		of(id)
-	}
-	for _, p := range w.processes { // of v1 trees, too
-		of(p.id)
-	}
-	if !added || len(wanted.pods)+len(wanted.containers) == 0 {
-		return
-	}
-	found, next := w.cfg.Files.read(wanted), newNames()
-	w.nameless = ids{map[string]bool{}, map[string]bool{}}
-	keep := func(wanted, nameless map[string]bool) {
-		for id := range wanted {
-			next.put(id, found.of[id])
-			next.put(id, w.names.of[id])
-			if found.sandboxes[id] || w.names.sandboxes[id] {
-				next.sandboxes[id] = true
-			} else if next.of[id] == "" {
-				nameless[id] = true
-			}
-		}
-	}
-	keep(wanted.pods, w.nameless.pods)
-	keep(wanted.containers, w.nameless.containers)
-	w.names = next
 }
 
 // missing says what cannot be told.

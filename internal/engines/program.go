@@ -13,6 +13,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/snatwatch/snatwatch/internal/child"
 )
 
 // Lab is a folder for data and the folder of programs.
@@ -103,8 +105,7 @@ func (p *Program) begin() error {
 	p.cmd.Stdout, p.cmd.Stderr, p.cmd.Dir = p.log, p.log, p.lab.dir
 	p.cmd.Cancel = func() error { return p.cmd.Process.Signal(syscall.SIGTERM) }
 	p.cmd.WaitDelay = 20 * time.Second
-	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	if err := p.cmd.Start(); err != nil {
+	if err := child.Start(p.cmd); err != nil {
 		return err
 	}
 	return p.await()

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/snatwatch/snatwatch/collector/netns"
+	"github.com/snatwatch/snatwatch/internal/child"
 )
 
 // environment of the second process of OwnProcesses: its test, and the process id of the first.
@@ -38,8 +39,14 @@ func OwnProcesses(t *testing.T) bool {
 	// Its process id is 1: when it ends the kernel ends all that it started.
 	cmd := exec.CommandContext(t.Context(), "/proc/self/exe", "-test.run=^"+t.Name()+"$", "-test.v")
 	cmd.Env = append(os.Environ(), ownTest+"="+t.Name(), fmt.Sprintf("%s=%d", ownFrom, os.Getpid()))
-	cmd.SysProcAttr = &unix.SysProcAttr{Cloneflags: unix.CLONE_NEWPID | unix.CLONE_NEWNS, Pdeathsig: unix.SIGKILL}
-	out, err := cmd.CombinedOutput()
+	cmd.SysProcAttr = &unix.SysProcAttr{Cloneflags: unix.CLONE_NEWPID | unix.CLONE_NEWNS}
+	var printed bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &printed, &printed
+	err := child.Start(cmd)
+	if err == nil {
+		err = cmd.Wait()
+	}
+	out := printed.Bytes()
 	if err == nil && bytes.Contains(out, []byte("--- SKIP: "+t.Name())) {
 		t.Skipf("among its own processes:\n%s", out)
 	}

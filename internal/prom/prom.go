@@ -16,6 +16,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/snatwatch/snatwatch/internal/child"
 )
 
 // Server is a child process that serves HTTP. It ends with the context that it was started with.
@@ -66,8 +68,7 @@ func start(ctx context.Context, program, file, config string, args ...string) (*
 	s.cmd.Stdout, s.cmd.Stderr = &s.log, &s.log
 	s.cmd.Cancel = func() error { return s.cmd.Process.Signal(syscall.SIGTERM) }
 	s.cmd.WaitDelay = 10 * time.Second
-	s.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	if err := s.cmd.Start(); err != nil {
+	if err := child.Start(s.cmd); err != nil {
 		return nil, fmt.Errorf("start %s: %w", program, err)
 	}
 	go func() {

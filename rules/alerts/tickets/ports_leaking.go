@@ -32,6 +32,10 @@ func portsLeaking(o options.Options) alerts.Alert {
 	// A destination that was not there an hour ago has grown from nothing.
 	now := node.Of(metrics.PortsHeld, query.Named)
 	growth := now + " - (" + now + " offset 1h or 0 * " + now + ")"
+	owned := func(offset string) string {
+		return "sum by (owner_kind, owner) (" + node.Of(metrics.OwnerPortsHeld, `owner_kind!~"unknown|other"`) + offset + ")"
+	}
+	more := owned("") + " - (" + owned(" offset 1h") + " or 0 * " + owned("") + ")"
 	return alerts.Alert{
 		Name:     "SnatPortsLeaking",
 		Severity: o.Warning,
@@ -43,7 +47,9 @@ func portsLeaking(o options.Options) alerts.Alert {
 			"$value | printf `%.1f` }} times as long as an hour ago, at no more arrivals: " +
 			"connections leak, or a destination has become slow.",
 		Detail: node.Ask("topk(1, ("+growth+") > 0)",
-			" "+alerts.AnswerLabel(metrics.LabelDestination)+" grew the most, by "+alerts.Answer(alerts.Whole)+" ports."),
+			" "+alerts.AnswerLabel(metrics.LabelDestination)+" grew the most, by "+alerts.Answer(alerts.Whole)+" ports.") +
+			node.Ask("topk(1, ("+more+") > 0)", " "+alerts.AnswerLabel(metrics.LabelOwner)+" ("+
+				alerts.AnswerLabel(metrics.LabelOwnerKind)+") holds "+alerts.Answer(alerts.Whole)+" more than an hour ago."),
 		Board: alerts.BoardNode, Panel: alerts.PanelNodeHoldTimes,
 	}
 }
