@@ -103,9 +103,14 @@ func panelFaults(p panel) []string {
 	if len(p.Title)*10 > p.GridPos.W*65 {
 		note("its title is cut on a small screen")
 	}
-	seconds := d.Unit == "s" && (strings.Contains(p.Description, "napshot") || strings.Contains(p.Title, "dump"))
-	if d.Unit != "" && !slices.Contains(units, d.Unit) && !seconds {
-		note("unit %s", d.Unit)
+	for _, f := range p.fields() {
+		seconds := f.Unit == "s" && (strings.Contains(p.Description, "napshot") || strings.Contains(p.Title, "dump") || brief(f.title))
+		if f.Unit != "" && f.Unit != "string" && !slices.Contains(units, f.Unit) && !seconds {
+			note("unit %s%s", f.Unit, f.title)
+		}
+		if last := len(f.Thresholds.Steps) - 1; f.Unit == "percentunit" && last > 0 && *f.Thresholds.Steps[last].Value == 1 {
+			note("red from 100 %% alone: what is full hovers below%s", f.title)
+		}
 	}
 	if d.NoValue == "" && p.Type != "heatmap" {
 		note("nothing stands where there are no data")
@@ -114,9 +119,6 @@ func panelFaults(p panel) []string {
 		if now := p.Type == "stat" || p.Type == "table"; now != x.Instant || now == x.Range {
 			note("target %s: instant %v and range %v in a panel of type %s", x.RefID, x.Instant, x.Range, p.Type)
 		}
-	}
-	if d.Unit == "percentunit" && len(d.Thresholds.Steps) == 2 && *d.Thresholds.Steps[1].Value == 1 {
-		note("red from 100 %% alone: what is full hovers below")
 	}
 	if last := len(d.Thresholds.Steps) - 1; (d.Unit == "dtdhms" || d.Unit == "s") && p.Type == "stat" && d.Thresholds.Steps[0].Color == "red" && (last != 2 || !d.maps("value") || !d.maps("range") || !d.maps("special")) {
 		note("a time without NOW, not in 1 h, or a word for none")
@@ -191,7 +193,7 @@ func lineFaults(p panel) []string {
 			h, _ := time.ParseDuration(m[1])
 			horizons = append(horizons, h)
 		}
-		if limit := regexp.MustCompile(`^(effective ceiling|ceiling|budget|may hide)\b`).MatchString(x.LegendFormat); limit && p.field(x.LegendFormat).line.Fill != "dash" {
+		if limit := regexp.MustCompile(`^(effective ceiling|ceiling|budget|may hide)\b`).MatchString(x.LegendFormat); limit && !p.field(x.LegendFormat).isLimit() {
 			out = append(out, "the limit "+x.LegendFormat+" is drawn like what it limits")
 		}
 		if strings.Contains(x.Expr, "sqrt(") && !strings.Contains(fmt.Sprint(p.FieldConfig.Overrides), "fillBelowTo") {
@@ -213,7 +215,7 @@ func queryFaults(t testing.TB, p panel) []string {
 	note := func(format string, args ...any) { out = append(out, fmt.Sprintf(format, args...)) }
 	for _, x := range p.Targets {
 		if records := strings.Contains(x.Expr, "gateway:") || strings.Contains(x.Expr, "pool:"); records {
-			if joined := strings.Contains(x.Expr, "snat_budget_info"); !joined && !strings.Contains(p.Description, "do not narrow it") {
+			if joined := narrowed.MatchString(x.Expr); !joined && !strings.Contains(p.Description, "do not narrow it") {
 				note("it does not say that Node and Job do not narrow it")
 			}
 			if strings.Contains(x.Expr, "pool:") && !strings.Contains(p.Description, "two minutes") && x.Range {
@@ -349,6 +351,23 @@ func TestFaultsAreFound(t *testing.T) {
 		{"one node as a pattern", "node", `instance=\"$instance\"`, `instance=~\"$instance\"`, "taken for a regular expression"},
 		{"a node told twice", "node", `group_left () max by (cluster, job, instance, budget, protocol) (snat_budget_effective_ports`, `group_left () (snat_budget_effective_ports`, "told twice"},
 		{"a link to two nodes", "agent", `\u0026var-cluster=${__data.fields.Cluster:percentencode}`, ``, "does not name its cluster"},
+		{"a name of two clusters", "overview", `{{pool}} {{cluster}}`, `{{pool}}`, "does not tell clusters apart"},
+		{"a row of two clusters", "overview", `"cluster": "Cluster"`, `"scope": "Cluster"`, "does not tell clusters apart"},
+		{"full at 100 % after orange", "overview", `"value": 0.98`, `"value": 1`, "hovers below"},
+		{"full at 100 % in a column", "fleet", `"value": 0.98`, `"value": 1`, "hovers below in Full"},
+		{"1.02 K in a column", "overview", `"value": "locale"`, `"value": "short"`, "unit short in Held"},
+		{"6.83 mins in a column", "overview", `"value": "dtdhms"`, `"value": "s"`, "unit s in Time left"},
+		{"a column without NOW", "overview", `"0": {`, `"-1": {`, "a column without NOW"},
+		{"ports before time", "overview", `"Value #D": 5`, `"Value #D": 1`, "from where to when"},
+		{"an inexact agent in silence", "overview", `snat_ledger_exact`, `snat_warming_up`, "is not in the head"},
+		{
+			"a gateway of other nodes", "overview", `snat_budget_info{cluster=~\"$cluster\", job=~\"$job\", instance=~\"$instance\"`,
+			`snat_budget_info{cluster=~\"$cluster\"`, "does not say that Node and Job",
+		},
+		{"a ceiling as an area", "node", `"id": "custom.fillOpacity",
+                "value": 0`, `"id": "custom.fillOpacity",
+                "value": 20`, "drawn like what it limits"},
+		{"drops beside what is left", "node", `"value": "pps"`, `"value": "locale"`, "share an axis"},
 		{"areas over each other", "overview", `"fillOpacity": 0,`, `"fillOpacity": 8,`, "areas of many lines"},
 		{"a namespace as a number", "agent", `"source": "Source"`, `"netns": "Source"`, "shown as a number"},
 	} {

@@ -317,9 +317,9 @@ func nodeFailures(o rules.Options) []panel {
 		},
 		{
 			id: alerts.PanelNodeAllowance, width: 24, title: "How many more connections will EC2 track?", unit: countOf,
-			min: ptr(0), none: "no interface of EC2's driver on this node, or one that does not tell",
+			min: ptr(0), drops: "dropped of", none: "no interface of EC2's driver on this node, or one that does not tell",
 			description: "What EC2's own connection tracking leaves to each interface of the instance, whatever its NAT. At 0 " +
-				"it drops packets of new connections: those per second are drawn too.",
+				"it drops packets of new connections: those per second have the axis on the right.",
 			queries: []query{
 				{by(o, "min", "interface", sel(o, metrics.AllowanceAvailable)), "left to {{interface}}" + cluster},
 				{by(o, "sum", "interface", rate(sel(o, metrics.AllowanceExceeded))), "dropped of {{interface}}" + cluster},

@@ -171,6 +171,10 @@ func headline(o rules.Options) []panel {
 
 const inAnHour = "in an hour"
 
+// sinceRelief stands for a time that was 0 when it was recorded and is not any more. It sorts below what runs out
+// within the hour and above what does not.
+const sinceRelief = "3600.2"
+
 // nodeFull are the budgets of nodes whose fullest port space is full.
 func nodeFull(o rules.Options) string {
 	return fmt.Sprintf("(%s >= %g * %s)", by(o, "max", agentBudget, sel(o, metrics.BusiestPortsHeld)), full,
@@ -217,6 +221,7 @@ func first(o rules.Options) panel {
 	both := func(ofNode, ofGateway string) query {
 		return query{"((" + ofNode + ")" + worst + ")" + named + "\nor\n(" + ofGateway + ")" + worstShared, ""}
 	}
+	leftShared := by(o, "max", shared, leftBehind(o, atStep)+"\nor\n"+ofGateway(o, records.GatewayTime)+" + "+sinceRelief)
 	clamp := func(expr string) string { return "clamp_max(" + expr + ", " + pastHour + ")" }
 	held := node(metrics.BusiestPortsHeld)
 	minuteAgo := func(expr string) string { return expr + " offset 1m" }
@@ -227,9 +232,10 @@ func first(o rules.Options) panel {
 			o.PageHorizon +
 			", fill and ports held of the fullest port space and their change in a minute; who holds the most ports to " +
 			"the destination, and how many; and of what the node's page advises, what gains the most ports. A node leads " +
-			"to its board, its page and the runbook.",
+			"to its board, its page and the runbook. Times and probabilities of gateways are recorded every minute or two: " +
+			"relieved is a gateway that was full then, and whose nodes hold less than its ceiling now.",
 		queries: []query{
-			{clamp(soonest) + worst + "\nor\n" + clamp(of(records.GatewayTime)) + worstShared, ""},
+			{clamp(soonest) + worst + "\nor\n" + clamp(leftShared) + worstShared, ""},
 			both(likely(o.PageHorizon), of(records.GatewayProbability, at(o.PageHorizon))),
 			both(fill, heldShared+perCeiling),
 			both(held, heldShared),
@@ -247,7 +253,9 @@ func first(o rules.Options) panel {
 			{label: "destination", title: "Destination", width: 310},
 			{
 				label: "Value #A", title: leftColumn, width: 100, unit: period, thresholds: []float64{300, 3600},
-				worstIsLow: true, mappings: timeLeft,
+				worstIsLow: true,
+				mappings: append([]dashboard.ValueMapping{mapValue(sinceRelief, shownAs("relieved", "transparent"))},
+					timeLeft...),
 			},
 			{
 				label: "Value #B", title: "Within " + o.PageHorizon, width: 90, unit: share,

@@ -42,6 +42,8 @@ type panel struct {
 	none string
 	// bandLow and bandHigh name two legends: the area between them is filled. Grafana matches the lower one whole.
 	bandLow, bandHigh string
+	// drops matches the legends of packets that are dropped a second, on an axis of their own beside what is counted.
+	drops string
 	// limits matches the legends of what lines are compared with: dashed, without a fill.
 	limits string
 	// columns are those of a table, in this order; it is sorted by sortBy, a column's title, the worst first. Rows that
@@ -162,6 +164,12 @@ func (p panel) lines() cog.Builder[dashboard.Panel] {
 		b.OverrideByName(p.bandHigh, append(none[:1:1],
 			dashboard.DynamicConfigValue{Id: "custom.fillBelowTo", Value: p.bandLow},
 			dashboard.DynamicConfigValue{Id: "custom.fillOpacity", Value: 18}))
+	}
+	if p.drops != "" {
+		b.OverrideByRegexp("/^"+p.drops+"/", []dashboard.DynamicConfigValue{
+			{Id: "unit", Value: "pps"},
+			{Id: "custom.axisPlacement", Value: "right"},
+		})
 	}
 	if p.limits != "" {
 		b.OverrideByRegexp("/^"+p.limits+"/", []dashboard.DynamicConfigValue{

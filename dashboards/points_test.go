@@ -34,6 +34,7 @@ func asideFaults(t testing.TB, b board, p panel) []string {
 	switch p.Type {
 	case "table":
 		out = append(out, orderFaults(b, p)...)
+		out = append(out, clusterless(p)...)
 	case "timeseries":
 		if d := p.FieldConfig.Defaults; (d.Unit == "s" || d.Unit == "dtdhms") && strings.Contains(p.Title, "run out") && !strings.Contains(d.NoValue, "Nothing runs out within the hour") {
 			note("nothing stands where nothing runs out")
@@ -41,6 +42,7 @@ func asideFaults(t testing.TB, b board, p panel) []string {
 		for _, x := range p.Targets {
 			out = append(out, graphFaults(b, p, x)...)
 		}
+		out = append(out, axisFaults(p)...)
 	}
 	return out
 }
@@ -107,7 +109,7 @@ func orderFaults(b board, p panel) []string {
 		return -1
 	}
 	var at []int
-	titles := []string{"Destination", "Time left", "Within", "Full"}
+	titles := []string{"Destination", "Time left", "Within", "Full", "Held"}
 	if b.UID == "snatwatch-overview" {
 		titles = append([]string{"Node"}, titles...)
 	}
@@ -136,6 +138,9 @@ func graphFaults(b board, p panel, x target) []string {
 	if strings.Contains(x.Expr, "forecast_ports_mean") && !strings.Contains(x.Expr, " offset ") {
 		out = append(out, "a forecast stands where it was made, not where what came of it shows")
 	}
+	if names := strings.Contains(x.LegendFormat, "{{"); names && !one && !strings.Contains(x.LegendFormat, "{{cluster}}") {
+		out = append(out, "legend "+x.LegendFormat+" does not tell clusters apart")
+	}
 	if b.UID != "snatwatch-node" && strings.Contains(x.LegendFormat, "{{instance}}") && !strings.Contains(x.Expr, "topk(") {
 		out = append(out, "a line for each agent")
 	}
@@ -145,19 +150,93 @@ func graphFaults(b board, p panel, x target) []string {
 	return out
 }
 
-// headFaults: the Overview says in its head which agents cannot be heard.
+// clusterless: what a table names is of a cluster, in which names are told apart; and times that are left have words.
+func clusterless(p panel) []string {
+	var out []string
+	organize := p.Transformations[len(p.Transformations)-1].Options
+	for _, label := range []string{"instance", "pool", "gateway"} {
+		if organize.RenameByName[label] != "" && (organize.RenameByName["cluster"] == "" || organize.ExcludeByName["cluster"]) {
+			out = append(out, "column "+organize.RenameByName[label]+" does not tell clusters apart")
+		}
+	}
+	for _, title := range organize.RenameByName {
+		f := p.field(title)
+		if now, _ := f.shown(0, true); title == "Time left" && (now != "NOW" || !f.maps("range") || !f.maps("special")) {
+			out = append(out, "a column without NOW, not in 1 h, or a word for none")
+		}
+	}
+	return out
+}
+
+// titled is a field by its title, "" of the panel's default.
+type titled struct {
+	fieldConfig
+	title string
+}
+
+// fields are how a panel shows a value: by default, and in each column or line.
+func (p panel) fields() []titled {
+	out := []titled{{p.FieldConfig.Defaults, ""}}
+	for _, x := range p.Targets {
+		if f := p.field(x.LegendFormat); p.Type != "table" && f.Unit != p.FieldConfig.Defaults.Unit {
+			out = append(out, titled{f, " in " + x.LegendFormat})
+		}
+	}
+	if p.Type == "table" {
+		for _, title := range p.Transformations[len(p.Transformations)-1].Options.RenameByName {
+			out = append(out, titled{p.field(title), " in " + title})
+		}
+	}
+	return out
+}
+
+// brief says whether a column is of times of less than minutes.
+func brief(title string) bool { return title == " in Mean lifetime" || title == " in Dump" }
+
+func (f fieldConfig) isLimit() bool { return f.line.Fill == "dash" && f.Custom.FillOpacity == 0 }
+
+// narrowed matches a query of what is recorded by gateway or pool that asks for those of the chosen nodes.
+var narrowed = regexp.MustCompile(`snat_budget_info\{[^}]*\$instance`)
+
+// axisFaults: beside a hundred thousand that are left, three in a second are not seen.
+func axisFaults(p panel) []string {
+	var counted, inSecond []string // their units
+	for _, x := range p.Targets {
+		if f := p.field(x.LegendFormat); strings.Contains(x.Expr, "rate(") {
+			inSecond = append(inSecond, f.Unit)
+		} else {
+			counted = append(counted, f.Unit)
+		}
+	}
+	if slices.ContainsFunc(inSecond, func(unit string) bool { return slices.Contains(counted, unit) }) {
+		return []string{"what is counted and what happens in a second share an axis"}
+	}
+	return nil
+}
+
+// headFaults: the Overview says in its head which agents cannot be heard, and which not be trusted.
 func headFaults(b board) []string {
 	if b.UID != "snatwatch-overview" {
 		return nil
 	}
+	var head, out []string
 	for _, p := range b.Panels {
 		for _, x := range p.Targets {
-			if p.Type == "stat" && regexp.MustCompile(`\bup\{`).MatchString(x.Expr) {
-				return nil
+			if p.Type == "stat" {
+				head = append(head, x.Expr)
 			}
 		}
 	}
-	return []string{"agents that are down are on no board"}
+	said := strings.Join(head, "\n")
+	if !regexp.MustCompile(`\bup\{`).MatchString(said) {
+		out = append(out, "agents that are down are on no board")
+	}
+	for _, name := range []metrics.Name{metrics.LedgerExact, metrics.WarmingUp} {
+		if !strings.Contains(said, string(name)) {
+			out = append(out, string(name)+" is not in the head")
+		}
+	}
+	return out
 }
 
 // Each fault that a real Grafana showed is found in the boards of then, by its number in the list that was made before

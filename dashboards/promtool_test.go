@@ -2,6 +2,7 @@ package dashboards_test
 
 import (
 	"fmt"
+	"math"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -126,7 +127,7 @@ func TestPanelsShow(t *testing.T) {
 			`snat_forecast_ports_mean{job="s", instance="n", budget="lb", protocol="tcp", destination="small", horizon="5m"}`: "1x40",
 			`snat_ports_held{job="s", instance="n", budget="lb", protocol="tcp", destination="small"}`:                        "1x40",
 			`snat_forecast_ports_mean{job="s", instance="other", budget="lb", protocol="tcp", destination="d", horizon="5m"}`: "7x40",
-		}, samples{`{__name__="snat_forecast_ports_mean", budget="lb", destination="d", horizon="5m", instance="n", job="s", protocol="tcp"}`: 120}},
+		}, samples{`{budget="lb", destination="d", horizon="5m", instance="n", job="s", protocol="tcp"}`: 120}},
 		{"only tiers that there are", "snatwatch-fleet.json", "B", 202, map[string]string{
 			`snat_vips{job="s", instance="n", budget="lb"}`: "1x40", `snat_vips{job="s", instance="n", budget="nat"}`: "2x40",
 			`snat_pool_nodes_to_next_tier{job="s", instance="n", budget="lb"}`:                           "1x40",
@@ -158,7 +159,11 @@ func TestPanelsShow(t *testing.T) {
 					}
 				}
 			}
-			answers(t, path, expr, "15s", "9m", tt.series, tt.want)
+			// The last bits of rates and means differ between Prometheus 2 and 3.
+			for labels, value := range tt.want {
+				tt.want[labels] = math.Floor(value*1e6+0.5) / 1e6
+			}
+			answers(t, path, "round("+expr+", 1e-6)", "15s", "9m", tt.series, tt.want)
 		})
 	}
 }

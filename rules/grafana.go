@@ -141,7 +141,8 @@ func (o Options) facts(a alerts.Alert) []fact {
 // environment, and how to escape it has changed between versions. Its value is a text, while the number of query A
 // stands in .Values. What an instance without data lacks is an error in a template unless it is looked up by index.
 // While the server cannot be asked an alert stays what it is: to resolve a page then, or to raise one, would both be
-// wrong. One ticket says that nobody can be asked.
+// wrong. (Grafana goes on to count the time of one that is pending, which fires when its For is over.) One ticket says
+// that nobody can be asked.
 func grafanaRule(o Options, a alerts.Alert) map[string]any {
 	annotations := o.annotations(a)
 	lookUp := func(text string) string {
