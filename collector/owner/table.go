@@ -182,8 +182,12 @@ func (t *Table) stranger(f *collector.Flow) bool {
 		}
 		return true
 	}
-	if _, client := t.numbers[clientAt(a)]; client || !t.dumped {
+	if _, client := t.numbers[clientAt(a)]; client {
 		return false
+	}
+	if !t.dumped {
+		// A flow that has ended may be of a namespace that was gone before the agent came.
+		return f.State == collector.Done
 	}
 	first, known := t.strangers[a]
 	if known && t.view.Began > first {

@@ -331,3 +331,20 @@ func TestAddressThatGoesToAnother(t *testing.T) {
 		t.Errorf("after the look it is %v, want %v", got, second)
 	}
 }
+
+// At the start a flow that has ended is nobody's where no flow of its address is open: the namespace that had it may be
+// gone.
+func TestEndedFlowAtTheStart(t *testing.T) {
+	t.Parallel()
+	table := tableOf(t, &View{})
+	ended := func(f *collector.Flow) { f.State = collector.Done }
+	client := Identity{Kind: collector.KindClient, ID: "10.9.9.9"}
+	if got := table.owner(flow("10.9.9.9:4000", ended), false); got.Kind != collector.KindUnknown {
+		t.Errorf("the first, which has ended: %v, want unknown", got)
+	}
+	for _, f := range []collector.Flow{flow("10.9.9.9:4001"), flow("10.9.9.9:4000", ended)} {
+		if got := table.owner(f, false); got != client {
+			t.Errorf("%v %v: %v, want %v", f.Source, f.State, got, client)
+		}
+	}
+}

@@ -30,7 +30,7 @@ func exhaustionPredicted(o options.Options) alerts.Alert {
 			" is {{ $value | humanizePercentage }}.",
 		Detail: space.Ask(space.Of(metrics.PortsHeld), " It holds "+alerts.Answer(alerts.Whole)+" ports"+
 			node.Ask(node.Of(metrics.BudgetEffectivePorts), "; the effective ceiling is "+alerts.Answer(alerts.Whole))+".") +
-			space.Holders("") +
+			space.Holders("", "of them") +
 			space.Ask(space.Of(metrics.TimeToExhaustion)+" > 0 < +Inf",
 				" At this course they are gone in "+alerts.Answer(alerts.Period)+".") +
 			alerts.Helps,

@@ -88,7 +88,8 @@ func exhausted(o options.Options, legs ...string) alerts.Alert {
 					" ports held by all nodes behind gateway "+
 					alerts.AnswerLabel(metrics.LabelGateway)+
 					shared.Ask(shared.Of(records.GatewayPorts), "; their effective ceiling is "+alerts.Answer(alerts.Whole))+".") +
-			node.Holders(" and on (vip, destination) topk(1, "+node.Of(metrics.PortsHeld, `destination!="other"`)+")") +
+			node.Holders(" and on (vip, destination) topk(1, "+node.Of(metrics.PortsHeld, `destination!="other"`)+")",
+				"of them") +
 			node.Ask(query.Increased(node.Of(metrics.OpenFailures, `cause="`+metrics.CausePorts+`"`), "2m"),
 				" "+alerts.Answer(alerts.Whole)+" attempts to open a flow found no port in two minutes.") +
 			alerts.Helps,

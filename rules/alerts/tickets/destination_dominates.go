@@ -15,6 +15,7 @@ import (
 func destinationDominates(o options.Options) alerts.Alert {
 	t := o.Thresholds
 	by := o.Agent(metrics.LabelBudget, metrics.LabelProtocol)
+	space := alerts.About(o.Agent(metrics.LabelBudget, metrics.LabelProtocol, metrics.LabelDestination))
 	return alerts.Alert{
 		Name:     "SnatDestinationDominates",
 		Severity: o.Info,
@@ -28,6 +29,7 @@ func destinationDominates(o options.Options) alerts.Alert {
 		Description: "On {{ $labels.instance }}, {{ $labels.destination }} fills {{ $value | humanizePercentage }} of its " +
 			"{{ $labels.protocol }} port space in budget {{ $labels.budget }} " +
 			"and holds most of all ports held.",
-		Board: alerts.BoardNode, Panel: alerts.PanelNodeHeld,
+		Detail: space.Holders("", "of them"),
+		Board:  alerts.BoardNode, Panel: alerts.PanelNodeHeld,
 	}
 }

@@ -16,6 +16,7 @@ func exhaustionExpected(o options.Options) alerts.Alert {
 	probability := o.PerNode("max", o.Metric(metrics.LikelyExhaustion, query.HorizonIs(o.TicketHorizon)),
 		metrics.LabelHorizon)
 	node := alerts.About(o.Agent(metrics.LabelBudget, metrics.LabelProtocol))
+	likeliest := "topk(1, " + node.Of(metrics.ExhaustionProbability, query.HorizonIs(o.TicketHorizon), query.Named) + ")"
 	return alerts.Alert{
 		Name:     "SnatExhaustionExpected",
 		Severity: o.Warning,
@@ -28,8 +29,8 @@ func exhaustionExpected(o options.Options) alerts.Alert {
 		Description: "On {{ $labels.instance }}, some port space of budget {{ $labels.budget }} ({{ $labels.model }}, {{ " +
 			"$labels.protocol }}) is exhausted within " + o.TicketHorizon +
 			" with probability {{ $value | humanizePercentage }}.",
-		Detail: node.Ask("topk(1, "+node.Of(metrics.ExhaustionProbability, query.HorizonIs(o.TicketHorizon),
-			query.Named)+")", " The likeliest is "+alerts.AnswerLabel(metrics.LabelDestination)+".") +
+		Detail: node.Ask(likeliest, " The likeliest is "+alerts.AnswerLabel(metrics.LabelDestination)+".") +
+			node.Holders(" and on (vip, destination) "+likeliest, "of its ports") +
 			demand(o, node) + alerts.Helps,
 		Board: alerts.BoardNode, Panel: alerts.PanelNodeProbability,
 	}
