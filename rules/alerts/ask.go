@@ -55,8 +55,8 @@ func AnswerDestination() string {
 }
 
 // Holders writes the three owners that hold the most of the ports that the sentence before names, where an agent tells;
-// within narrows down which port spaces of the subject, ofThem is what that sentence lets the ports be called. The flows
-// of nobody known, and the sum of small owners, are no names to page anyone with.
+// within narrows down which port spaces of the subject, ofThem is what that sentence lets the ports be called.
+// The flows of nobody known, and the sum of small owners, are no names to page anyone with.
 func (s Subject) Holders(within, ofThem string) string {
 	owners := "sort_desc(topk(3, " + s.Of(metrics.OwnerPortsHeld, `owner_kind!~"unknown|other"`) + " > 0" + within + "))"
 	return s.Ask(owners, fmt.Sprintf("{{ range $i, $o := . }}{{ if $i }},{{ end }} {{ $o | label `%s` "+
