@@ -181,20 +181,12 @@ func (l *Ledger) handOver(f *flow) handedFlow {
 	}
 	moment := f.moment
 	if !h.ended {
-		h.account, moment = uint16(min(l.spaces.numberOf(f), noNumber)), f.opened
+		h.account, moment = uint16(min(f.place.accountIn(l.spaces.list), noNumber)), f.opened
 	}
 	if ago := l.clock.now.Sub(moment).Milliseconds(); moment != 0 && ago > -agoUnknown && ago < agoUnknown {
 		h.ago = int32(ago)
 	}
 	return h
-}
-
-// numberOf returns the number of the account that counts f; f.place is not 0.
-func (ss *spaces) numberOf(f *flow) uint32 {
-	if f.place.folded() {
-		return f.place.account()
-	}
-	return ss.list[f.place].key.account
 }
 
 // counts are the counters of a that go on after a restart.

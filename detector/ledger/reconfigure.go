@@ -253,8 +253,5 @@ func (o *previous) inherit(ss *spaces, number uint32) {
 }
 
 func (o *previous) accountOf(f *flow) *account {
-	if f.place.folded() {
-		return o.accounts[f.place.account()]
-	}
-	return o.accounts[o.spaces[f.place].key.account]
+	return o.accounts[f.place.accountIn(o.spaces)]
 }

@@ -29,6 +29,14 @@ func (p place) folded() bool    { return p&placeFolded != 0 }
 func (p place) account() uint32 { return uint32(p&^placeFolded) >> cellBits }
 func (p place) cell() uint16    { return uint16(p) }
 
+// accountIn returns the number of the account that p belongs to; list has the port spaces by number.
+func (p place) accountIn(list []portSpace) uint32 {
+	if p.folded() {
+		return p.account()
+	}
+	return list[p].key.account
+}
+
 // spaceKey tells port spaces apart. vip, destination and zone are zero where they do not matter.
 type spaceKey struct {
 	vip, destination address

@@ -129,10 +129,7 @@ func (ss *spaces) addOpening(f *flow, n int) {
 
 // accountOf returns the account that counts f; f.place is not 0.
 func (ss *spaces) accountOf(f *flow) *account {
-	if f.place.folded() {
-		return ss.accounts[f.place.account()]
-	}
-	return ss.accounts[ss.list[f.place].key.account]
+	return ss.accounts[f.place.accountIn(ss.list)]
 }
 
 // tallyOf returns the tally of the port space or fold that counts f.
