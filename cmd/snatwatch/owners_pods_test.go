@@ -48,9 +48,9 @@ func inPodsAccount(t *testing.T, s *kubetest.Server) {
 	}
 }
 
-// Pods of a real API server hold ports: metrics, page and API name them and their workloads. While the server hangs, and
-// while it is gone, the numbers go on, the names stay, and the agent says since when they are those of before; once it
-// is back, new pods have names.
+// Pods of a real API server hold ports: metrics, page and API name them and their workloads. While the server hangs or is
+// gone, the numbers go on and the names stay, and the agent says since when it has had no answer. Once the server is
+// back, new pods have names.
 func TestKernelOwnersOfARealServer(t *testing.T) {
 	kerneltest.Require(t, netns.SysAdmin, netns.NetAdmin, netns.SysPtrace)
 	if !kerneltest.OwnProcesses(t) {

@@ -209,8 +209,8 @@ func TestKernelOwners(t *testing.T) {
 		t.Errorf("%d ports held, by %v", held, got)
 	}
 
-	// The address of a namespace that comes later is nobody's until a look has shown it, and never a client's: its flows
-	// count once.
+	// A namespace comes later. Its flows have no owner until the agent has seen the namespace; they are never counted for
+	// a client, so each counts once.
 	startProgram(t, l.Node(2), inCgroup(t, "system.slice", "late.service"), call(13)...)
 	a.eventually("a namespace that came later has its ports", func() bool {
 		_, got = a.heldBy()

@@ -10,7 +10,8 @@ import (
 	"github.com/snatwatch/snatwatch/internal/record"
 )
 
-// recordFlags are those of every record; prefix begins their names. Call complete when they are read.
+// recordFlags adds the flags that every recording has; each name begins with prefix. Call complete once kingpin has
+// parsed them.
 func recordFlags(c *kingpin.CmdClause, prefix string, o *record.Options) (complete func()) {
 	c.Flag(prefix+"rotate", "Age at which a file of the record ends and the next begins.").Default("1h").
 		DurationVar(&o.Rotate)

@@ -24,9 +24,8 @@ import (
 	"github.com/snatwatch/snatwatch/internal/lab"
 )
 
-// Under a steady load that holds 57 % of the budget, an agent that is ended by SIGTERM and started anew counts every
-// flow that opens, those of the time without an agent too, and predicts no exhaustion, also if the state file is a copy
-// from a while ago.
+// A steady load holds 57 % of the budget. An agent that is ended by SIGTERM and started anew counts every flow that
+// opens, even while no agent runs, and predicts no exhaustion. Nor does it with an old copy of the state file.
 func TestKernelRestart(t *testing.T) {
 	t.Parallel()
 	kerneltest.Require(t, netns.SysAdmin, netns.NetAdmin)

@@ -161,8 +161,8 @@ func resolveTarget(ctx context.Context, target string) (netip.AddrPort, error) {
 // lookMost is how long ago an agent may have looked at the kernel: its longest interval between dumps, and a second.
 const lookMost = 11 * time.Second
 
-// settled asks the agent for the budget and for what is held. Flows that it shows may have ended since it last looked,
-// as those of a test just before have: where there are any, it is asked until it has looked again.
+// settled asks the agent for the budget and for what is held. The agent may show flows that have ended since its last
+// look, for instance those of a test just before. Where it shows flows, settled asks until the agent has looked again.
 func (f *verifyFlags) settled(ctx context.Context, logger *slog.Logger) (b verify.Budget, held remote.Space,
 	err error,
 ) {

@@ -22,7 +22,7 @@ type table struct {
 	translated bool
 	clock      *clock
 	timeouts   *timeouts
-	gaps       *gaps // nil: nobody looks for any
+	gaps       *gaps // nil if gaps are not looked for
 	out        *collector.Batch
 	// between, if not nil, is called after each read of a dump, before the dump emits what it read.
 	between func(context.Context, collector.Time) error

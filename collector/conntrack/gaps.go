@@ -35,8 +35,8 @@ const (
 		"or let it read events"
 )
 
-// late says that a dump which ends now and follows one that began at previous comes late; empty if it does not, or if
-// nobody knows. A flow that was reset is forgotten soonest.
+// late says why a dump that ends now is late, where the one before began at previous. It returns an empty text if the
+// dump is in time, and if the timeout is not known. Of all flows, conntrack forgets those that were reset the soonest.
 func (t *table) late(previous, now collector.Time) string {
 	kept, gap := t.timeouts.tcp[tcpClose], now.Sub(previous)
 	if previous == 0 || kept == 0 || gap <= kept {

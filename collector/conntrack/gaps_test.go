@@ -12,7 +12,7 @@ import (
 	"github.com/snatwatch/snatwatch/collector/nlraw"
 )
 
-// A dump goes by the timeouts that the namespace has then, and not by those of a while ago.
+// A dump uses the timeouts that the namespace has at the time of the dump, not those of an earlier read.
 func TestKernelTimeoutsAreReadBeforeEachDump(t *testing.T) {
 	t.Parallel()
 	ns := natNetns(t, map[string]string{"udp_timeout": "100", "udp_timeout_stream": "100"})

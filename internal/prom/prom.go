@@ -25,11 +25,10 @@ type Server struct {
 	// URL is where it serves, without a slash at the end.
 	URL string
 
-	cmd    *exec.Cmd
-	log    bytes.Buffer
-	config string // its file
-	ended  chan struct{}
-	err    error // set before ended is closed
+	cmd   *exec.Cmd
+	log   bytes.Buffer
+	ended chan struct{}
+	err   error // set before ended is closed
 }
 
 // Prometheus starts program, a Prometheus, and returns when it is ready. Its config and data are kept in dir.
@@ -60,7 +59,7 @@ func start(ctx context.Context, program, file, config string, args ...string) (*
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{URL: "http://" + address, config: file, ended: make(chan struct{})}
+	s := &Server{URL: "http://" + address, ended: make(chan struct{})}
 	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
 		return nil, err
 	}
@@ -103,14 +102,6 @@ func freeAddress() (string, error) {
 
 // Wait returns when the process has ended.
 func (s *Server) Wait() { <-s.ended }
-
-// Reload puts another config in place. The process reads it some time later.
-func (s *Server) Reload(config string) error {
-	if err := os.WriteFile(s.config, []byte(config), 0o600); err != nil {
-		return err
-	}
-	return s.cmd.Process.Signal(syscall.SIGHUP)
-}
 
 // Get returns what the server answers to GET at path, which begins with a slash.
 func (s *Server) Get(ctx context.Context, path string) ([]byte, error) {
