@@ -10,39 +10,39 @@ import (
 	"github.com/snatwatch/snatwatch/detector/metrics"
 )
 
-// fillingLooks is how many looks at the conntrack table its pace is taken from, fillingLeast the fewest: two minutes
-// and half a one.
+// fillingLooks is how many looks at a stock its pace is taken from, fillingLeast the fewest: two minutes and half a one
+// of the conntrack table, six and one and a half of EC2's allowance.
 const (
 	fillingLooks = 24
 	fillingLeast = 6
-	// fillingAhead is how far ahead a table is forecast, in seconds.
+	// fillingAhead is how far ahead a stock is forecast, in seconds.
 	fillingAhead = 3600
 )
 
-// filling forecasts when the conntrack table is full, from the pace of its entries. The zero value is ready.
+// filling forecasts when a stock reaches its limit, from the pace at which it grows. The zero value is ready.
 type filling struct {
-	at      []collector.Time
-	entries []float64
+	at    []collector.Time
+	stock []float64
 }
 
-// look takes in how many entries there are now.
-func (f *filling) look(now collector.Time, entries int) {
-	f.at, f.entries = append(f.at, now), append(f.entries, float64(entries))
+// look takes in how large the stock is now.
+func (f *filling) look(now collector.Time, stock float64) {
+	f.at, f.stock = append(f.at, now), append(f.stock, stock)
 	if len(f.at) > fillingLooks {
-		f.at, f.entries = f.at[1:], f.entries[1:]
+		f.at, f.stock = f.at[1:], f.stock[1:]
 	}
 }
 
-// full returns in how many seconds most entries are reached: 0 if they are now, +Inf if not within fillingAhead at this
+// reaches returns in how many seconds the stock is at limit: 0 if it is now, +Inf if not within fillingAhead at this
 // pace. ok is false while too little is known.
-func (f *filling) full(most int) (seconds float64, ok bool) {
+func (f *filling) reaches(limit float64) (seconds float64, ok bool) {
 	n := len(f.at)
-	if n == 0 || most <= 0 {
+	if n == 0 {
 		return 0, false
 	}
-	last := f.entries[n-1]
+	last := f.stock[n-1]
 	switch {
-	case last >= float64(most):
+	case last >= limit:
 		return 0, true
 	case n < fillingLeast:
 		return 0, false
@@ -51,16 +51,16 @@ func (f *filling) full(most int) (seconds float64, ok bool) {
 	var times, mean float64
 	for i := range f.at {
 		times += f.at[i].Sub(f.at[0]).Seconds() / float64(n)
-		mean += f.entries[i] / float64(n)
+		mean += f.stock[i] / float64(n)
 	}
 	var together, alone float64
 	for i := range f.at {
 		t := f.at[i].Sub(f.at[0]).Seconds() - times
-		together += t * (f.entries[i] - mean)
+		together += t * (f.stock[i] - mean)
 		alone += t * t
 	}
 	pace := together / alone
-	if seconds = (float64(most) - last) / pace; !(pace > 0) || seconds > fillingAhead {
+	if seconds = (limit - last) / pace; !(pace > 0) || seconds > fillingAhead {
 		return math.Inf(1), true
 	}
 	return seconds, true
@@ -88,14 +88,20 @@ func tableText(k *metrics.Kernel, said string) string {
 	case k.Forecast && k.SecondsToFull == 0:
 		text += ": it is full"
 	case soon:
-		within := int(detector.TableSoon / time.Minute)
-		for _, minutes := range [...]int{5, 2} { // few steps: each change is logged
-			if k.SecondsToFull < float64(60*minutes) {
-				within = minutes
-			}
-		}
-		text += fmt.Sprintf(": at the pace of the last minutes it is full within %d minutes", within)
+		text += fmt.Sprintf(": at the pace of the last minutes it is full within %d minutes", soonMinutes(k.SecondsToFull))
 	}
 	return text + "; once it is full the kernel drops new connections of any kind, scrapes of this agent among them: " +
 		"raise net.netfilter.nf_conntrack_max in the initial network namespace"
+}
+
+// soonMinutes rounds seconds, less than detector.TableSoon, up to minutes in few steps: each change of a notice is
+// logged.
+func soonMinutes(seconds float64) int {
+	within := int(detector.TableSoon / time.Minute)
+	for _, minutes := range [...]int{5, 2} {
+		if seconds < float64(60*minutes) {
+			within = minutes
+		}
+	}
+	return within
 }

@@ -2,10 +2,10 @@ package agent
 
 import (
 	"context"
+	"log/slog"
 	"sync/atomic"
 	"time"
 
-	"github.com/snatwatch/snatwatch/collector"
 	"github.com/snatwatch/snatwatch/collector/conntrack"
 	"github.com/snatwatch/snatwatch/collector/limits"
 	"github.com/snatwatch/snatwatch/detector/metrics"
@@ -21,39 +21,19 @@ type counters struct {
 	// last is what was read last, nil where there is no conntrack.
 	last atomic.Pointer[metrics.Kernel]
 	// filling is run's own.
-	filling filling
-	table   string // the notice about the table
-	// allowances are what was read last of EC2's own connection tracking.
-	allowances atomic.Pointer[[]metrics.Allowance]
-}
-
-// allowanceEvery is how often the agent reads EC2's own connection tracking: it looks at every interface.
-const allowanceEvery = 15 * time.Second
-
-// readAllowances reads EC2's own connection tracking. What cannot be read is shown as absent.
-func (c *counters) readAllowances() {
-	list, err := limits.Allowances(c.outer)
-	var shown []metrics.Allowance
-	for _, a := range list {
-		shown = append(shown, metrics.Allowance{
-			Interface: a.Interface, Available: a.Available, Exceeded: a.Exceeded, Known: a.Known,
-		})
-	}
-	if err != nil {
-		shown = nil
-	}
-	c.allowances.Store(&shown)
+	filling    filling
+	table      string // the notice about the table
+	allowances allowances
 }
 
 // run reads until ctx is cancelled. Without CAP_NET_ADMIN it reads the limits and no counter.
 func (c *counters) run(ctx context.Context) error {
 	var statistics *conntrack.Statistics
 	defer func() { closeStatistics(statistics) }()
-	looked := collector.Time(0)
 	read := func() error {
-		if now := c.now(); looked == 0 || now.Sub(looked) >= allowanceEvery {
-			looked = now
-			c.readAllowances()
+		if now := c.now(); c.allowances.due(now) {
+			list, err := limits.Allowances(c.outer)
+			c.notices.replace(slog.LevelWarn, "allowance", c.allowances.look(now, list, err))
 		}
 		if l, err := limits.Of(c.outer); err == nil && l.EntriesMax > 0 {
 			if statistics == nil {
@@ -79,8 +59,8 @@ func (c *counters) run(ctx context.Context) error {
 				}
 			}
 			k.Netns, k.Entries = c.outer.Inode(), uint32(l.Entries)
-			c.filling.look(c.now(), l.Entries)
-			k.SecondsToFull, k.Forecast = c.filling.full(l.EntriesMax)
+			c.filling.look(c.now(), float64(l.Entries))
+			k.SecondsToFull, k.Forecast = c.filling.reaches(float64(l.EntriesMax))
 			c.last.Store(&k)
 			c.table = tableText(&k, c.table)
 			c.notices.set("conntrack table", c.table)
