@@ -46,9 +46,9 @@ func labCommand(app *kingpin.Application) command {
 		Default(o.incident.Slow.String()).DurationVar(&o.incident.Slow)
 	c.Flag("incident.rate", "Calls per second at the height of the burst.").Default(fmt.Sprint(o.incident.BurstRate)).
 		Float64Var(&o.incident.BurstRate)
-	c.Flag("agent", "Address inside the lab's router, such as 127.0.0.1:9959, of an agent that you start there once the lab "+
-		"tells the router's namespace. The lab then runs none of its own and serves that one at --web.listen-address.").
-		PlaceHolder("ADDRESS").StringVar(&o.elsewhere)
+	c.Flag("agent", "Address inside the lab's router, such as 127.0.0.1:9959, of an agent that you start there once "+
+		"the lab tells the router's namespace. The lab then runs none of its own and serves that one at "+
+		"--web.listen-address.").PlaceHolder("ADDRESS").StringVar(&o.elsewhere)
 	o.agent.web = kingpinflag.AddFlags(c, ":9959")
 	o.agent.listenSet = true // the lab's agent has no config file
 	return command{c, func(ctx context.Context, e *env, logger *slog.Logger) error {
