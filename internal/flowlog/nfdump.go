@@ -111,8 +111,8 @@ func (p *nfdump) parse(line []byte, r *Row) error {
 	return r.flags(letters(p.get(nfFlags)))
 }
 
-// within is a time within the seconds that begin at both times, at a share of 2^32 of what they have in common; within the
-// first where they have nothing in common.
+// within is a time within the seconds that begin at both times, at a share of 2^32 of what they have in common; within
+// the first where they have nothing in common.
 func within(start, other int64, share uint32) int64 {
 	from, to := max(start, other), min(start, other)+second
 	if from >= to {

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/snatwatch/snatwatch/detector/budget"
 	"github.com/snatwatch/snatwatch/internal/plan"
 	"github.com/snatwatch/snatwatch/internal/remote"
 )
@@ -32,7 +33,7 @@ func FromAgent(ctx context.Context, at, name string) (in plan.Input, err error) 
 	terms := b.TermsOf("tcp")
 	known := seen{
 		name: b.Name, model: b.Model, nodes: b.Nodes, vips: b.VIPCount, ports: terms.Ports,
-		spacePerVIP: b.SpacePerVIP, coolDown: terms.CoolDown, meanCoolDown: -1,
+		spacePerVIP: b.SpacePerVIP, shared: b.Scope == budget.ScopeShared.String(), coolDown: terms.CoolDown, meanCoolDown: -1,
 	}
 	if in.Budget, in.Notes, err = known.params(); err != nil {
 		return in, err
@@ -56,7 +57,7 @@ func FromAgent(ctx context.Context, at, name string) (in plan.Input, err error) 
 	return in, nil
 }
 
-// chooseBudget returns the TCP budget of that name, or else the one that is the fullest; with note where there are others.
+// chooseBudget returns the TCP budget of that name, or else the fullest, with a note where there are others.
 func chooseBudget(s *remote.Snapshot, name string) (chosen *remote.Budget, note string, err error) {
 	var names []string
 	for i := range s.Budgets {
