@@ -28,8 +28,8 @@ type Config struct {
 	Strategy Strategy
 	// OnlyTranslated leaves out flows whose source this machine does not translate.
 	OnlyTranslated bool
-	// Interval is the time from one dump to the next when polling; default 5 s, at most 10 s.
-	// A small CPU budget stretches it up to 10 s.
+	// Interval is the time from one dump to the next when polling; default 5 s, at most 10 s. A small CPU budget stretches
+	// it, but never so far that conntrack forgets flows that ended in between.
 	Interval time.Duration
 	// EventsInterval is the same beside events; default 30 s, at most 60 s. A small CPU budget stretches it up to 60 s.
 	EventsInterval time.Duration
@@ -298,6 +298,7 @@ func (s *Source) fd() int {
 func (s *Source) readLimits() {
 	l, err := s.limits.Read()
 	s.timeouts = newTimeouts(l)
+	s.load.forgets = s.timeouts.forgets
 	s.gaps.most = l.EntriesMax
 	s.eventsErr = nil
 	if l.Events <= 0 {

@@ -74,7 +74,7 @@ const tableClear, tableHalf = 0.8, 0.4
 // tableText says how full the conntrack table is and when it will be; empty if there is room. said is what it returned
 // last.
 func tableText(k *metrics.Kernel, said string) string {
-	if k == nil || k.EntriesMax == 0 {
+	if k == nil || k.EntriesMax <= 0 {
 		return ""
 	}
 	fill := float64(k.Entries) / float64(k.EntriesMax)
@@ -89,7 +89,7 @@ func tableText(k *metrics.Kernel, said string) string {
 		text += ": it is full"
 	case soon:
 		within := int(detector.TableSoon / time.Minute)
-		for _, minutes := range [...]int{5, 2} { // few steps: each change is logged
+		for _, minutes := range [...]int{5, 2} { // few steps: the time is a guess
 			if k.SecondsToFull < float64(60*minutes) {
 				within = minutes
 			}

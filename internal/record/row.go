@@ -39,7 +39,7 @@ func header(l *collector.Limits, onlyTranslated, anonymised bool) []byte {
 	fmt.Fprintf(&b, "# flows=%s addresses=%s\n",
 		choose(onlyTranslated, "translated", "all"), choose(anonymised, "anonymised", "real"))
 	fmt.Fprintf(&b, "# limits: netns=%d local_ports=%d-%d conntrack_entries=%d conntrack_max=%d timestamps=%t", l.Netns,
-		l.LocalPorts.First, l.LocalPorts.Last, l.Entries, l.EntriesMax, l.Timestamps)
+		l.LocalPorts.First, l.LocalPorts.Last, l.Entries, max(0, l.EntriesMax), l.Timestamps)
 	for _, name := range slices.Sorted(maps.Keys(l.Timeouts)) {
 		fmt.Fprintf(&b, " %s_s=%g", name, l.Timeouts[name].Seconds())
 	}

@@ -16,7 +16,7 @@ type pageTable struct {
 func pageTables(v *metrics.View) (out []pageTable) {
 	for i := range v.Kernel {
 		k := &v.Kernel[i]
-		if k.EntriesMax == 0 {
+		if k.EntriesMax <= 0 {
 			continue
 		}
 		t := pageTable{Entries: k.Entries, Most: k.EntriesMax}
