@@ -40,7 +40,7 @@ func fleetPools(o rules.Options) []panel {
 	likely := func(of, _ func(series string) string) string {
 		return of(sel(o, metrics.ExhaustionProbabilityMax, at(o.PageHorizon)))
 	}
-	const pools = " It is recorded by pool every two minutes and lags by as much; Node and Job do not narrow it."
+	const pools = " It is recorded by pool every four minutes and lags by as much; Node and Job do not narrow it."
 	return []panel{
 		poolsNow(o),
 		{

@@ -54,7 +54,7 @@ func overview(o rules.Options) board {
 				},
 				{
 					id: 32, title: "Do more flows arrive?", unit: perSecond, min: ptr(0), none: needsRules,
-					description: "Flows opened per second by pool: the eight that opened most. It is recorded every two minutes; " +
+					description: "Flows opened per second by pool: the eight that opened most. It is recorded every four minutes; " +
 						"Node and Job do not narrow it.",
 					queries: []query{{
 						peaks(o, "pool, budget, protocol", ofPool(o, records.PoolOpened)),

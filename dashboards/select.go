@@ -134,7 +134,7 @@ func ofPools(o rules.Options, op, expr string) string {
 }
 
 // peaksOfPools draws the eight pools in which x was highest in the time range, from what nodes tell: what is recorded
-// by pool is up to two minutes old. x is given how to write what it is of, at each step or the highest, and how to
+// by pool is up to four minutes old. x is given how to write what it is of, at each step or the highest, and how to
 // write what hardly moves, at each step or at the end.
 func peaksOfPools(o rules.Options, op string, x func(of, still func(series string) string) string) string {
 	highest := func(series string) string { return "max_over_time(" + series + "[$__range] @ end())" }
