@@ -17,7 +17,7 @@ func (c *Counter) Lifetimes() (bounds, counts []float64, sum float64) {
 	for _, n := range c.lifetimes {
 		counts = append(counts, float64(n))
 	}
-	return bounds, counts, c.lifeSum
+	return bounds, counts, c.lifeSum / 1e9
 }
 
 // Ends are the flows by how they ended.

@@ -3,6 +3,7 @@ package record
 import (
 	"context"
 	"encoding/binary"
+	"hash/maphash"
 	"net/netip"
 	"time"
 
@@ -15,6 +16,8 @@ type table struct {
 	key   *anonymiser // nil: addresses stay
 
 	index   map[flowKey]uint32 // into entries
+	holders map[uint64]uint32  // the entry that a port was given to last, by hash
+	seed    maphash.Seed
 	entries []entry
 	free    []uint32
 
@@ -57,6 +60,7 @@ type entry struct {
 	// next is the number of the entry that the last dump showed after this one: dumps keep their order.
 	next                         uint32
 	vip                          side
+	zone                         uint16
 	protocol                     collector.Protocol
 	state                        collector.State
 	phase                        phase
@@ -100,7 +104,10 @@ const (
 
 func newTable(f *files, key *anonymiser) *table {
 	// Entry 0 is nobody's: a dump begins behind it.
-	return &table{files: f, key: key, index: map[flowKey]uint32{}, entries: make([]entry, 1)}
+	return &table{
+		files: f, key: key, index: map[flowKey]uint32{}, entries: make([]entry, 1),
+		holders: map[uint64]uint32{}, seed: maphash.MakeSeed(),
+	}
 }
 
 func keyOf(f *collector.Flow) flowKey {
@@ -179,28 +186,70 @@ func (t *table) add(k flowKey, f *collector.Flow) *entry {
 	t.index[k] = i
 	e := &t.entries[i]
 	e.start(k, f)
+	port := t.portOf(e)
+	if h := t.holder(e, port); h != nil && h.phase == live {
+		t.bound(e, h.last)
+	}
+	t.holders[port] = i
 	return e
+}
+
+// portOf is a hash of what no two flows have at a time.
+func (t *table) portOf(e *entry) uint64 {
+	return maphash.Comparable(t.seed, struct {
+		vip, destination side
+		zone             uint16
+		protocol         collector.Protocol
+	}{e.vip, e.destination, e.zone, e.protocol})
+}
+
+// holder is the flow, other than e, that the port of e was given to last; nil for none.
+func (t *table) holder(e *entry, port uint64) *entry {
+	i, ok := t.holders[port]
+	if h := &t.entries[i]; ok && h != e && h.vip == e.vip && h.destination == e.destination && h.zone == e.zone &&
+		h.protocol == e.protocol {
+		return h
+	}
+	return nil
 }
 
 // start makes e the flow f, which nothing is known of before.
 func (e *entry) start(k flowKey, f *collector.Flow) {
 	*e = entry{
 		key: k, source: sideOf(f.Source), destination: sideOf(f.Destination), vip: sideOf(f.VIP), protocol: f.Protocol,
-		translated: f.Translated, opened: f.Opened, state: f.State, phase: live, next: e.next,
+		translated: f.Translated, zone: f.Zone, opened: f.Opened, state: f.State, phase: live, next: e.next,
 	}
 }
 
-// drop removes an entry; the row of a live one is written first, with an end up to at.
+// drop removes an entry; the row of a live one is written first, with an end up to at. It ended before another flow got
+// its port, or the port would be held twice.
 func (t *table) drop(i uint32, at collector.Time) {
 	e := &t.entries[i]
+	port := t.portOf(e)
 	if e.phase == live {
-		e.ended = collector.Interval{From: min(max(e.last, e.opened.From), at), To: at}
+		last := max(e.last, e.opened.From)
+		e.ended = before(last, at, collector.Interval{})
+		if h := t.holder(e, port); h != nil {
+			e.ended = before(last, at, h.opened)
+		}
 		e.reason = t.unseenReason(e)
 		t.write(e)
+	}
+	if t.holders[port] == i {
+		delete(t.holders, port)
 	}
 	delete(t.index, e.key)
 	*e = entry{next: e.next}
 	t.free = append(t.free, i)
+}
+
+// before bounds the end of a flow that was last seen live at last, was found gone at a time, and had to end before
+// another opened.
+func before(last, gone collector.Time, opened collector.Interval) collector.Interval {
+	if opened.To != 0 {
+		gone = min(gone, opened.To)
+	}
+	return collector.Interval{From: min(last, gone), To: gone}
 }
 
 // unseenReason is why a live flow ended that a dump lacks.
@@ -218,9 +267,9 @@ func (t *table) unseenReason(e *entry) collector.Reason {
 func (t *table) seen(ev *collector.Event) {
 	f := &ev.Flow
 	k := keyOf(f)
-	before := &t.entries[t.shown]
-	if e := &t.entries[before.next]; e.key == k && e.vip == sideOf(f.VIP) && e.stays(f) {
-		t.shown = before.next
+	shown := &t.entries[t.shown]
+	if e := &t.entries[shown.next]; e.key == k && e.vip == sideOf(f.VIP) && e.stays(f) {
+		t.shown = shown.next
 		t.saw(e, ev)
 		return
 	}
@@ -234,7 +283,7 @@ func (t *table) seen(ev *collector.Event) {
 	case e.isBefore(f):
 		since := max(t.complete, e.last, e.ended.From)
 		if e.phase == live {
-			e.ended = collector.Interval{From: min(e.last, ev.At), To: ev.At}
+			e.ended = before(e.last, ev.At, f.Opened)
 			t.write(e)
 		}
 		e.start(k, f)
@@ -316,7 +365,7 @@ func (t *table) openedBy(ev *collector.Event) {
 		e = t.add(k, f)
 	case e.phase != live || e.isBefore(f):
 		if e.phase == live {
-			e.ended = collector.Interval{From: min(e.last, ev.At), To: ev.At}
+			e.ended = before(e.last, ev.At, f.Opened)
 			t.write(e)
 		}
 		e.start(k, f)

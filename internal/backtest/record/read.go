@@ -215,17 +215,21 @@ type builder struct {
 	names        map[string]string
 	destinations *interner
 	sources      *interner
+	vips         *interner
 	clock        bool    // rec.Unix is decided
 	early        []early // rows that wait for that
 }
 
 func newBuilder(name string, now collector.Time, names map[string]string) *builder {
-	return &builder{rec: &Record{Name: name}, now: now, names: names, destinations: newInterner(), sources: newInterner()}
+	return &builder{
+		rec: &Record{Name: name}, now: now, names: names, destinations: newInterner(), sources: newInterner(),
+		vips: newInterner(),
+	}
 }
 
 func (b *builder) record() *Record {
 	b.decide()
-	b.rec.name(b.destinations, b.sources)
+	b.rec.name(b.destinations, b.sources, b.vips)
 	slices.SortStableFunc(b.rec.Flows, ByStart)
 	return b.rec
 }

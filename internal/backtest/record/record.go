@@ -22,6 +22,8 @@ type Record struct {
 	Destinations []string
 	Protocols    []collector.Protocol
 	Sources      []string
+	// VIPs are the addresses through which flows left, where the record tells; that of number 1 is the first.
+	VIPs []string
 	// Unix: times were given since 1970; else time 0 of the record is at Epoch.
 	Unix bool
 
@@ -135,9 +137,12 @@ func join(rs []*Record) *Record {
 		return rs[0]
 	}
 	all := &Record{Name: fmt.Sprintf("%d files", len(rs)), Unix: rs[0].Unix}
-	names, sources := newInterner(), newInterner()
+	names, sources, vips := newInterner(), newInterner(), newInterner()
 	for _, r := range rs {
 		for _, f := range r.Flows {
+			if f.VIP > 0 {
+				f.VIP = vips.vip(r.VIPs[f.VIP-1])
+			}
 			f.Destination = names.number(endpoint{r.Destinations[f.Destination], f.Protocol})
 			if len(r.Sources) > 0 {
 				f.Source = sources.number(endpoint{r.Sources[f.Source], 0})
@@ -153,18 +158,21 @@ func join(rs []*Record) *Record {
 		all.Untranslated += r.Untranslated
 	}
 	all.Faults = all.Faults[:min(maxFaults, len(all.Faults))]
-	all.name(names, sources)
+	all.name(names, sources, vips)
 	slices.SortStableFunc(all.Flows, ByStart)
 	return all
 }
 
-func (r *Record) name(destinations, sources *interner) {
+func (r *Record) name(destinations, sources, vips *interner) {
 	for _, e := range destinations.list {
 		r.Destinations = append(r.Destinations, e.name)
 		r.Protocols = append(r.Protocols, e.protocol)
 	}
 	for _, e := range sources.list {
 		r.Sources = append(r.Sources, e.name)
+	}
+	for _, e := range vips.list {
+		r.VIPs = append(r.VIPs, e.name)
 	}
 }
 
@@ -190,7 +198,7 @@ func (r *Record) Merged(unique func(collector.Protocol) budget.Uniqueness) *Reco
 		f.Destination = names.number(endpoint{name, f.Protocol})
 	}
 	m.Destinations, m.Protocols = nil, nil
-	m.name(names, newInterner())
+	m.name(names, newInterner(), newInterner())
 	return &m
 }
 
@@ -218,4 +226,12 @@ func (n *interner) number(e endpoint) int32 {
 		n.list = append(n.list, e)
 	}
 	return i
+}
+
+// vip numbers a VIP from 1 on; one too many has 0, as if it were not known.
+func (n *interner) vip(name string) uint16 {
+	if number := n.number(endpoint{name, 0}) + 1; number <= math.MaxUint16 {
+		return uint16(number)
+	}
+	return 0
 }
