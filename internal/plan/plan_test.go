@@ -323,7 +323,7 @@ func TestMakeRefuses(t *testing.T) {
 		change func(*Input)
 		want   string
 	}{
-		{"no nodes", func(in *Input) { in.Budget.Nodes = 0 }, "nodes: 0"},
+		{"no nodes", func(in *Input) { in.Budget.Nodes = 0 }, "nodes: missing"},
 		{"less than no nodes", func(in *Input) { in.Nodes = -1 }, "nodes: -1"},
 		{"more nodes than there are", func(in *Input) { in.Nodes = 99_999_999 }, "nodes: 99999999, want 1 to 1000000"},
 		{"no hold", func(in *Input) {

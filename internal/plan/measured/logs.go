@@ -17,7 +17,7 @@ const linesMost = 5
 // FromLogs counts flow logs under today's budget. Logs are read one after the other: give them in order of time.
 // lines say what the fullest port spaces held, and what was left out.
 func FromLogs(paths []string, today budget.Params) (in plan.Input, lines []string, err error) {
-	b, err := budget.Resolve(today)
+	b, err := plan.Today(today)
 	if err != nil {
 		return in, nil, err
 	}

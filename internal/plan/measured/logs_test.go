@@ -88,7 +88,7 @@ func TestFromLogsRefuses(t *testing.T) {
 		want   string
 	}{
 		{filepath.Join(dir, "none"), good, "no such file"},
-		{moment, budget.Params{Model: "azure-lb"}, "nodes: 0"},
+		{moment, budget.Params{Model: "azure-lb"}, "nodes: missing"},
 	} {
 		if _, _, err := FromLogs([]string{tt.path}, tt.budget); err == nil || !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("%s: error %v, want %q", tt.path, err, tt.want)
