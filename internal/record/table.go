@@ -2,6 +2,7 @@ package record
 
 import (
 	"context"
+	"encoding/binary"
 	"hash/maphash"
 	"net/netip"
 	"time"
@@ -49,24 +50,44 @@ const (
 	gone  // its row is written, and an event said during a dump that the entry is gone
 )
 
-// entry is a flow, and what is known of it. What each dump reads stands first.
+// entry is a flow, and what is known of it: 128 bytes, two lines of a cache, of which each dump reads most. There is no
+// pointer in it, so that the garbage collector need not look at hundreds of thousands of them.
 type entry struct {
-	key    flowKey
-	vip    netip.AddrPort
-	last   collector.Time // when it was last seen live
-	opened collector.Interval
-	dump   uint32 // the last dump that showed it, or during which an event named it
+	key           flowKey
+	last          collector.Time // when it was last seen live
+	opened, ended collector.Interval
+	dump          uint32 // the last dump that showed it, or during which an event named it
 	// next is the number of the entry that the last dump showed after this one: dumps keep their order.
-	next     uint32
-	zone     uint16
-	protocol collector.Protocol
-	state    collector.State
-	phase    phase
-
-	source, destination          netip.AddrPort
-	ended                        collector.Interval
+	next                         uint32
+	vip                          side
+	zone                         uint16
+	protocol                     collector.Protocol
+	state                        collector.State
+	phase                        phase
 	reason                       collector.Reason
 	translated, refused, stalled bool
+
+	source, destination side
+}
+
+// side is one of the two of a flow: address and port, of IPv4 as mapped into IPv6. The zero side is unknown.
+type side [18]byte
+
+func sideOf(a netip.AddrPort) (s side) {
+	if a.IsValid() {
+		b := a.Addr().As16()
+		copy(s[:], b[:])
+		binary.BigEndian.PutUint16(s[16:], a.Port())
+	}
+	return s
+}
+
+// address is the inverse of sideOf.
+func (s *side) address() netip.AddrPort {
+	if *s == (side{}) {
+		return netip.AddrPort{}
+	}
+	return netip.AddrPortFrom(netip.AddrFrom16([16]byte(s[:16])).Unmap(), binary.BigEndian.Uint16(s[16:]))
 }
 
 const (
@@ -145,7 +166,8 @@ func (t *table) find(k flowKey, f *collector.Flow, at collector.Time) *entry {
 		return nil
 	}
 	e := &t.entries[i]
-	if e.source == f.Source && e.destination == f.Destination && e.vip == f.VIP && e.protocol == f.Protocol {
+	if e.source == sideOf(f.Source) && e.destination == sideOf(f.Destination) && e.vip == sideOf(f.VIP) &&
+		e.protocol == f.Protocol {
 		return e
 	}
 	t.drop(i, at)
@@ -175,7 +197,7 @@ func (t *table) add(k flowKey, f *collector.Flow) *entry {
 // portOf is a hash of what no two flows have at a time.
 func (t *table) portOf(e *entry) uint64 {
 	return maphash.Comparable(t.seed, struct {
-		vip, destination netip.AddrPort
+		vip, destination side
 		zone             uint16
 		protocol         collector.Protocol
 	}{e.vip, e.destination, e.zone, e.protocol})
@@ -194,8 +216,8 @@ func (t *table) holder(e *entry, port uint64) *entry {
 // start makes e the flow f, which nothing is known of before.
 func (e *entry) start(k flowKey, f *collector.Flow) {
 	*e = entry{
-		key: k, source: f.Source, destination: f.Destination, vip: f.VIP, protocol: f.Protocol, translated: f.Translated,
-		zone: f.Zone, opened: f.Opened, state: f.State, phase: live, next: e.next,
+		key: k, source: sideOf(f.Source), destination: sideOf(f.Destination), vip: sideOf(f.VIP), protocol: f.Protocol,
+		translated: f.Translated, zone: f.Zone, opened: f.Opened, state: f.State, phase: live, next: e.next,
 	}
 }
 
@@ -246,7 +268,7 @@ func (t *table) seen(ev *collector.Event) {
 	f := &ev.Flow
 	k := keyOf(f)
 	shown := &t.entries[t.shown]
-	if e := &t.entries[shown.next]; e.key == k && e.vip == f.VIP && e.lives(f) {
+	if e := &t.entries[shown.next]; e.key == k && e.vip == sideOf(f.VIP) && e.stays(f) {
 		t.shown = shown.next
 		t.saw(e, ev)
 		return
@@ -272,9 +294,12 @@ func (t *table) seen(ev *collector.Event) {
 	t.saw(e, ev)
 }
 
-// lives reports whether f shows e as live as it was.
-func (e *entry) lives(f *collector.Flow) bool {
-	return e.phase == live && f.State != collector.Done && !e.isBefore(f)
+// stays reports whether f shows e as it was: live, or ended.
+func (e *entry) stays(f *collector.Flow) bool {
+	if e.phase != live && e.phase != ended || e.phase == live && f.State == collector.Done {
+		return false
+	}
+	return !e.isBefore(f)
 }
 
 // saw notes that a dump showed e as ev says.
