@@ -1,7 +1,10 @@
 package measured
 
 import (
+	"bytes"
+	"compress/gzip"
 	"fmt"
+	"io"
 	"math"
 	"os"
 	"path/filepath"
@@ -67,6 +70,33 @@ func TestFromLogs(t *testing.T) {
 	}
 	if notes := strings.Join(in.Notes, "\n"); !strings.Contains(notes, "the peaks of 1 day only") {
 		t.Errorf("notes %q, want a word of 1 day", notes)
+	}
+}
+
+// A directory stands for the files that snatwatch record wrote there.
+func TestFromLogsOfADirectory(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	today := budget.Params{Name: "today", Model: "static", Ports: 64}
+	if _, _, err := FromLogs([]string{dir}, today); err == nil || !strings.Contains(err.Error(), "has no file *.csv.gz") {
+		t.Errorf("an empty directory: error %v", err)
+	}
+	for i := range 2 {
+		rows := "# snatwatch record 1\nstart_s,end_s,destination,port,source,protocol,reason\n"
+		for k := range 30 {
+			rows += fmt.Sprintf("%d,%d,203.0.113.7,443,10.0.0.5,tcp,fin\n", 1600000000+i*3600+k, 1600000000+i*3600+60)
+		}
+		var zipped bytes.Buffer
+		z := gzip.NewWriter(&zipped)
+		_, _ = io.WriteString(z, rows)
+		_ = z.Close()
+		if err := os.WriteFile(filepath.Join(dir, fmt.Sprintf("flows-%d.csv.gz", i)), zipped.Bytes(), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	_, lines, err := FromLogs([]string{dir}, today)
+	if text := strings.Join(lines, "\n"); err != nil || strings.Count(text, "snatwatch record, 30 rows") != 2 || !strings.Contains(text, "held 30 of 64") {
+		t.Errorf("error %v; want two files with 30 ports at most:\n%s", err, text)
 	}
 }
 
