@@ -49,8 +49,8 @@ func planCommand(app *kingpin.Application) command {
 	c.Flag("prometheus", "Take them from the metrics of a fleet, with the peaks of "+
 		"--range.").PlaceHolder("URL").StringVar(&f.prometheus)
 	c.Flag("range", "How far back Prometheus is asked.").Default("168h").DurationVar(&f.over)
-	c.Flag("budget", "Budget of the agent or the fleet, where there are "+
-		"several.").PlaceHolder("NAME").StringVar(&f.budget)
+	c.Flag("budget", "Budget of the agent or the fleet, where there are several; without it the agent's "+
+		"fullest.").PlaceHolder("NAME").StringVar(&f.budget)
 	c.Flag("pool", "Pool of the fleet.").PlaceHolder("NAME").StringVar(&f.pool)
 	c.Flag("gateway", "Gateway of the fleet.").PlaceHolder("NAME").StringVar(&f.gateway)
 	c.Flag("model", "Budget model of today, as check lists them.").Default("azure-lb").StringVar(&b.Model)

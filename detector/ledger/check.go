@@ -71,7 +71,7 @@ func (c *check) note(f *flow, e *collector.Flow) {
 func (s *sighting) found(m *matcher, f *flow) {
 	n := s.netns
 	if s.event.Kind == collector.Seen && n.dumping && n.listed != 0 &&
-		m.tookSince(n.listed, &s.event.Flow, s.lookup) {
+		m.tookSince(n.listed, s) {
 		f.flags |= flagFound
 		n.check.fresh++
 	}

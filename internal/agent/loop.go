@@ -131,11 +131,14 @@ func (l *loop) run(ctx context.Context) error {
 
 func (l *loop) apply(b batch) {
 	l.owners.attribute(b)
+	var stages [budget.NumStages]*ledger.Ledger
+	to := stages[:0]
 	for stage, of := range l.ledgers {
 		if of != nil && b.feed&feedOf(budget.Stage(stage)) != 0 {
-			of.ApplyAll(b.events)
+			to = append(to, of)
 		}
 	}
+	ledger.ApplyAll(b.events, to...)
 }
 
 // switched tells the ledgers of NAT budgets that another source follows. The ledger of local budgets gets its flows

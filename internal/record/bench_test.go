@@ -172,7 +172,7 @@ func BenchmarkRecordBesideLedger(b *testing.B) {
 		return processTime(b) - before
 	}
 	nothing := func(context.Context, []collector.Event) error { return nil }
-	ledgers := func(_ context.Context, events []collector.Event) error { l.ApplyAll(events); return nil }
+	ledgers := func(_ context.Context, events []collector.Event) error { ledger.ApplyAll(events, l); return nil }
 	for range 60 { // until as many have ended as there are
 		took(recorded, t.take)
 		took(counted, ledgers)

@@ -71,7 +71,10 @@ type asker struct {
 	fleet  Fleet
 	match  string // label matchers of the budget chosen
 	shared bool
-	nodes  []string // instances
+	// recorded are label matchers of what rules recorded of the gateway that all nodes meant share; empty where they share
+	// none, or are not all that share it.
+	recorded string
+	nodes    []string // instances
 	// around is the hour around the highest peak, or what the range has of it, and ends at.
 	around   time.Duration
 	at       time.Time
@@ -137,14 +140,16 @@ func (a *asker) budget() (s seen, err error) {
 			strings.Join(slices.Sorted(maps.Keys(kinds)), "\n  "))
 	}
 	l := info[0].Labels
-	a.shared = l["scope"] == "shared"
+	if a.shared = l["scope"] == "shared"; a.shared && l["gateway"] != "" && a.fleet.Pool == "" {
+		a.recorded = fmt.Sprintf("budget=%q,gateway=%q,protocol=\"tcp\"", l["budget"], l["gateway"])
+	}
 	a.nodes = slices.Sorted(maps.Keys(instances))
 	a.match = fmt.Sprintf("budget=%q,protocol=\"tcp\"", l["budget"])
 	if a.fleet.Pool != "" || a.fleet.Gateway != "" {
 		// Metrics of ports carry no pool: the instances that have this budget stand in for it.
 		a.match += fmt.Sprintf(",instance=~%q", instancesPattern(a.nodes))
 	}
-	s = seen{name: l["budget"], model: l["model"], nodes: len(a.nodes), meanCoolDown: -1}
+	s = seen{name: l["budget"], model: l["model"], nodes: len(a.nodes), shared: a.shared, meanCoolDown: -1}
 	of := fmt.Sprintf("budget=%q", l["budget"])
 	s.vips, s.ports = a.number(metrics.VIPs, of), a.number(metrics.BudgetPorts, a.match)
 	if n := a.number(metrics.PoolNodes, of); n > s.nodes {
@@ -297,41 +302,6 @@ func (a *asker) lifetimes() (plan.Law, error) {
 	}
 	mean, _ := a.mean(metrics.LifetimeSeconds)
 	return plan.HistogramLaw(bounds, counts, mean*before)
-}
-
-// peaks is the most that was held in one port space, by step. Each day is a query of its own: Prometheus bounds the
-// samples that one may touch.
-func (a *asker) peaks() ([]remote.Point, error) {
-	expr := fmt.Sprintf("max(max_over_time(%s{%s}[%s]))", metrics.BusiestPortsHeld, a.match, promRange(step))
-	if a.shared {
-		// Each node's part of one destination, summed; an instant each step, since peaks of nodes do not coincide.
-		expr = fmt.Sprintf("max(sum by (vip, destination) (%s{%s,destination!=\"other\"}))", metrics.PortsHeld, a.match)
-	}
-	var all []remote.Point
-	for from := a.fleet.Now.Add(-a.fleet.Range); from.Before(a.fleet.Now); from = from.Add(24 * time.Hour) {
-		to := from.Add(24*time.Hour - step)
-		if to.After(a.fleet.Now) {
-			to = a.fleet.Now
-		}
-		points, err := a.p.Range(a.ctx, expr, from.Add(step), to.Add(step), step)
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, points...)
-	}
-	for _, x := range all {
-		if math.IsNaN(x.Value) || math.IsInf(x.Value, 0) || x.Value < 0 {
-			return nil, fmt.Errorf("%s{%s} is %v at %s: no number of ports", metrics.BusiestPortsHeld, a.match, x.Value,
-				x.At.UTC().Format(time.RFC3339))
-		}
-	}
-	if len(all) == 0 {
-		return nil, fmt.Errorf("no %s{%s} within %v", metrics.BusiestPortsHeld, a.match, a.fleet.Range)
-	}
-	if want := int(a.fleet.Range / step); len(all) < want*9/10 {
-		a.note("The range has gaps: %d of %d moments have samples.", len(all), want)
-	}
-	return all, nil
 }
 
 // busiest names the destination that held most at a moment, and returns how many of its ports were live and cooling.
