@@ -47,6 +47,7 @@ func TestImportsGoOneWay(t *testing.T) {
 		{name: "generator", in: "cmd/snatgen", allowed: []string{"detector/metrics", "rules", "dashboards"}},
 		{name: "commands", in: "cmd/snatwatch", allowed: []string{"collector/cloud", "detector/metrics", "internal/"}},
 		{name: "agent", in: "internal/agent", allowed: []string{"collector", "collector/", "detector", "detector/budget", "detector/ledger", "detector/metrics", "internal/config", "internal/kube", "internal/record", "internal/web"}},
+		{name: "what the agent gives up", in: "internal/confine", allowed: []string{"collector/netns"}},
 		{name: "API and page", in: "internal/web", allowed: []string{"collector", "detector", "detector/budget", "detector/metrics", "internal/plan"}},
 		{name: "config", in: "internal/config", allowed: []string{"collector", "collector/", "detector", "detector/budget"}},
 		{name: "the API server", in: "internal/kube", std: true},

@@ -72,7 +72,7 @@ func newAgent(ctx context.Context, o Options, c *config.Config, outer *netns.Han
 		return nil, err
 	}
 	a.sensors = &sensors{base: b, setup: a.setup, chooseEvery: chooseEvery, record: o.Record}
-	a.counters, a.owners = &counters{base: b}, newOwners(b)
+	a.counters, a.owners = newCounters(b), newOwners(b)
 	a.publisher = &publisher{
 		base: b, build: o.Build, setup: a.setup, sensors: a.sensors, counters: a.counters, owners: a.owners,
 	}

@@ -76,7 +76,7 @@ const tableClear, tableHalf = 0.8, 0.4
 // tableText says how full the conntrack table is and when it will be; empty if there is room. said is what it returned
 // last.
 func tableText(k *metrics.Kernel, said string) string {
-	if k == nil || k.EntriesMax == 0 {
+	if k == nil || k.EntriesMax <= 0 {
 		return ""
 	}
 	fill := float64(k.Entries) / float64(k.EntriesMax)

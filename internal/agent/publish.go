@@ -43,6 +43,7 @@ func (p *publisher) publish(snap *detector.Snapshot) {
 	p.notices.set("unseen budgets", unseen)
 	p.notices.set("local ports", localPortsText(snap))
 	p.notices.set("ledger check", p.checks.look(snap))
+	p.notices.settle()
 	v := &metrics.View{
 		Snapshot: snap, At: time.Now().Add(-p.now().Sub(snap.At)), Outer: []uint64{p.outer.Inode()},
 		PoolStale: set.stale, Measures: web.Measures, Reload: set.reload, Build: p.build, NATRules: set.rules,

@@ -44,7 +44,7 @@ type pageTable struct {
 func pageTables(v *metrics.View) (out []pageTable) {
 	for i := range v.Kernel {
 		k := &v.Kernel[i]
-		if k.EntriesMax == 0 {
+		if k.EntriesMax <= 0 {
 			continue
 		}
 		out = append(out, pageTable{k.Entries, k.EntriesMax, within(k.Forecast, k.SecondsToFull, "full")})

@@ -19,7 +19,10 @@ type asker struct {
 	fleet  Fleet
 	match  string // label matchers of the budget chosen
 	shared bool
-	nodes  []string // instances
+	// recorded are label matchers of what rules recorded of the gateway that all nodes meant share; empty where they share
+	// none, or are not all that share it.
+	recorded string
+	nodes    []string // instances
 	// around is the hour around the highest peak, or what the range has of it, and ends at.
 	around   time.Duration
 	at       time.Time
