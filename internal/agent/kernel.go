@@ -22,6 +22,7 @@ type counters struct {
 	last atomic.Pointer[metrics.Kernel]
 	// filling is run's own.
 	filling filling
+	losing  losing
 	table   string // the notice about the table
 	// allowances are what was read last of EC2's own connection tracking.
 	allowances atomic.Pointer[[]metrics.Allowance]
@@ -81,6 +82,9 @@ func (c *counters) run(ctx context.Context) error {
 			k.Netns, k.Entries = c.outer.Inode(), uint32(l.Entries)
 			c.filling.look(c.now(), l.Entries)
 			k.SecondsToFull, k.Forecast = c.filling.full(l.EntriesMax)
+			if k.Counted {
+				k.InsertFailedRate = c.losing.look(c.now(), k.InsertFailed)
+			}
 			c.last.Store(&k)
 			c.table = tableText(&k, c.table)
 			c.notices.set("conntrack table", c.table)
