@@ -32,7 +32,8 @@ const vanishes = 30 * time.Second
 
 // unseen takes in that a complete dump of n lacks live f, whose end nobody saw. conntrack shows how a flow ended for
 // longer than dumps are apart, and lets one expire that was silent. So one that had a packet a moment before vanished:
-// the table was flushed, or its entry was deleted. Others may have opened and ended since the last dump, and vanished too.
+// the table was flushed, or its entry was deleted. Others may have opened and ended since the last dump, and vanished
+// too.
 func (c *check) unseen(n *netns, f *flow) {
 	if f.protocol() == collector.TCP && !n.sockets && f.flags&(flagOpening|flagUnconfirmed|flagOffloaded) == 0 &&
 		f.moment != 0 && n.complete.Sub(f.moment) < vanishes {
@@ -90,8 +91,8 @@ func (c *check) announced(f *flow) {
 	}
 }
 
-// end compares at the end of a dump, and reports whether ledger and dump differ, or flows vanished that no event told of.
-// announced is as in the event.
+// end compares at the end of a dump, and reports whether ledger and dump differ, or flows vanished that no event told
+// of. announced is as in the event.
 func (c *check) end(at collector.Time, announced bool) bool {
 	if announced && c.fresh > 0 {
 		if c.missed == 0 {
