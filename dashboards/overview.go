@@ -65,10 +65,8 @@ func overview(o rules.Options) board {
 					id: 33, coarse: true, width: 24, title: "Are ports held longer?", unit: period, min: ptr(0),
 					description: "Mean hold time (lifetime and cool-down) of ports released in the interval, by budget. When it " +
 						"grows while no more flows arrive, a destination has become slow or connections leak.",
-					queries: []query{{fmt.Sprintf("%s\n/\n(%s > 0)",
-						by(o, "sum", "budget, protocol", rate(suffix(o, metrics.HoldSeconds, "_sum"))),
-						by(o, "sum", "budget, protocol",
-							rate(suffix(o, metrics.HoldSeconds, "_count")))), "{{budget}} {{protocol}} {{" + o.ClusterLabel + "}}"}},
+					queries: []query{{mean(o, "budget, protocol", metrics.HoldSeconds), "{{budget}} {{protocol}} {{" +
+						o.ClusterLabel + "}}"}},
 				},
 			}},
 		},
@@ -221,7 +219,8 @@ func first(o rules.Options) panel {
 	both := func(ofNode, ofGateway string) query {
 		return query{"((" + ofNode + ")" + worst + ")" + named + "\nor\n(" + ofGateway + ")" + worstShared, ""}
 	}
-	leftShared := by(o, "max", shared, leftBehind(o, atStep, "")+"\nor\n"+ofGateway(o, records.GatewayTime)+" + "+sinceRelief)
+	leftShared := by(o, "max", shared, leftBehind(o, atStep, "")+"\nor\n"+ofGateway(o, records.GatewayTime)+" + "+
+		sinceRelief)
 	clamp := func(expr string) string { return "clamp_max(" + expr + ", " + pastHour + ")" }
 	held := node(metrics.BusiestPortsHeld)
 	minuteAgo := func(expr string) string { return expr + " offset 1m" }

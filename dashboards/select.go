@@ -6,6 +6,7 @@ import (
 
 	"github.com/snatwatch/snatwatch/detector/metrics"
 	"github.com/snatwatch/snatwatch/rules"
+	"github.com/snatwatch/snatwatch/rules/options"
 	"github.com/snatwatch/snatwatch/rules/records"
 )
 
@@ -42,6 +43,25 @@ func budgetInfo(o rules.Options, more ...string) string {
 // suffix is sel for one of the series of a histogram: _bucket, _sum or _count.
 func suffix(o rules.Options, name metrics.Name, s string) string {
 	return strings.Replace(sel(o, name), string(name), string(name)+s, 1)
+}
+
+// buckets is how much each bucket of a histogram of durations counts a second: of the native one where the server keeps
+// it, and the classic ones by le where not.
+func buckets(o rules.Options, name metrics.Name) string {
+	native := "sum(" + rate(sel(o, name)) + ")"
+	return native + "\nor\n(sum by (le) (" + rate(suffix(o, name, "_bucket")) + ")\nunless ignoring (le)\n" + native + ")"
+}
+
+// mean is that of a histogram of durations by cluster and labels. VictoriaMetrics keeps no native one, and has no
+// histogram_sum.
+func mean(o rules.Options, labels string, name metrics.Name) string {
+	of := func(x string) string { return by(o, "sum", labels, rate(x)) }
+	classic := fmt.Sprintf("%s\n/\n(%s > 0)", of(suffix(o, name, "_sum")), of(suffix(o, name, "_count")))
+	if o.Engine == options.VictoriaMetrics {
+		return classic
+	}
+	native := of(sel(o, name))
+	return fmt.Sprintf("histogram_sum(%s)\n/\n(histogram_count(%s) > 0)\nor\n%s", native, native, classic)
 }
 
 // ofNode, ofPool and ofGateway write recorded series with the variables that they have.

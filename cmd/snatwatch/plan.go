@@ -85,8 +85,8 @@ func planCommand(app *kingpin.Application) command {
 	c.Flag("cpu", "Share of the nodes' processors in use at the peak; 0 is unknown.").Default("0").Float64Var(&f.in.CPU)
 	c.Flag("json", "Print JSON instead of a table.").BoolVar(&f.json)
 	c.Arg("file", "Flow logs to take the demand from, under today's budget as the flags say: AWS VPC, Azure, "+
-		"Google Cloud, Zeek, nfdump's CSV, what record wrote, CSV as backtest takes it, conntrack -E -o "+
-		"timestamp.").StringsVar(&f.files)
+		"Google Cloud, Zeek, nfdump's CSV, conntrack -E -o timestamp, CSV as backtest takes it, or the "+
+		"directory that record wrote to.").StringsVar(&f.files)
 	return command{c, func(ctx context.Context, e *env, _ *slog.Logger) error {
 		if err := runPlan(ctx, e, &f); err != nil {
 			return fmt.Errorf("plan: %w", err)

@@ -459,6 +459,10 @@ func TestLineSaysForHowLong(t *testing.T) {
 			"at the start", awsRows([4]int{1, 0, 600, 3}, [4]int{2, 0, 600, 3}, [4]int{3, 600, 3600, 1}),
 			"; exhausted for 10m0s",
 		},
+		{
+			"for a moment", "start,end,destination\n1600000000,1600000060.25,203.0.113.7:443\n1600000060,1600000120,203.0.113.7:443\n",
+			"; exhausted for 250ms",
+		},
 		{"once", awsRows([4]int{1, 0, 600, 3}, [4]int{2, 10, 20, 3}), "; exhausted for 10s"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

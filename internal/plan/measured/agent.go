@@ -33,7 +33,8 @@ func FromAgent(ctx context.Context, at, name string) (in plan.Input, err error) 
 	terms := b.TermsOf("tcp")
 	known := seen{
 		name: b.Name, model: b.Model, nodes: b.Nodes, vips: b.VIPCount, ports: terms.Ports,
-		spacePerVIP: b.SpacePerVIP, shared: b.Scope == budget.ScopeShared.String(), coolDown: terms.CoolDown, meanCoolDown: -1,
+		spacePerVIP: b.SpacePerVIP, shared: b.Scope == budget.ScopeShared.String(),
+		coolDown: terms.CoolDown, meanCoolDown: -1,
 	}
 	if in.Budget, in.Notes, err = known.params(); err != nil {
 		return in, err
