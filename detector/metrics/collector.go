@@ -81,7 +81,7 @@ func (e emitter) gauge(n Name, v float64, labels ...string) {
 
 // mayBeNever reports whether n is a time to something that may never come.
 func mayBeNever(n Name) bool {
-	return n == TimeToExhaustion || n == SoonestExhaustion || n == ConntrackTimeToFull
+	return n == TimeToExhaustion || n == SoonestExhaustion || n == ConntrackTimeToFull || n == AllowanceTimeToExhaustion
 }
 
 func (e emitter) flag(n Name, on bool, labels ...string) {
@@ -116,6 +116,9 @@ func (e emitter) agent(v *View) {
 	for _, a := range v.Allowances {
 		if e.count(AllowanceExceeded, a.Exceeded, a.Interface); a.Known {
 			e.gauge(AllowanceAvailable, float64(a.Available), a.Interface)
+		}
+		if a.Forecast {
+			e.gauge(AllowanceTimeToExhaustion, a.SecondsToExhaustion, a.Interface)
 		}
 	}
 	for _, k := range v.Kernel {

@@ -86,6 +86,8 @@ type Kernel struct {
 	// holds if Forecast is set.
 	SecondsToFull float64
 	Forecast      bool
+	// InsertFailedRate is how many flows a second were not inserted in the last minutes, 0 where too little is known.
+	InsertFailedRate float64
 	// Counted is false where the statistics could not be read; Entries may be
 	// known all the same.
 	Counted bool
@@ -96,6 +98,10 @@ type Allowance struct {
 	Interface           string
 	Available, Exceeded uint64
 	Known               bool
+	// SecondsToExhaustion is when nothing is available at the pace of the last minutes: 0 now, +Inf not within an hour.
+	// It holds if Forecast is set.
+	SecondsToExhaustion float64
+	Forecast            bool
 }
 
 // NATRules counts rules that change the source of flows: those that budgets are made of, those that are not

@@ -65,8 +65,8 @@ func (p *planner) rightSize() []string {
 	return out
 }
 
-// fewestOrVIP is the smallest pool from so many nodes on that carries the pool's load, with another VIP if a smaller one
-// does so then; 0 for none.
+// fewestOrVIP is the smallest pool, from so many nodes on, that carries the pool's load, with another VIP if a smaller
+// one does so then; 0 for none.
 func (p *planner) fewestOrVIP(from int) (nodes int, with string) {
 	nodes = p.fewestNodes(p.budget, from)
 	if b, err := p.budget.WithVIPs(p.budget.VIPCount + 1); err == nil && !p.budget.Local {
@@ -121,8 +121,8 @@ func (p *planner) enough(b *budget.Budget, n int) bool {
 	return k.load < float64(sized.TCP.Effective) && k.probability(sized.TCP.Effective) < p.Target
 }
 
-// fewestNodes is the smallest pool, from so many nodes on, that carries the pool's load under the target; 0 where none up
-// to the model's largest does.
+// fewestNodes is the smallest pool, from so many nodes on, that carries the pool's load under the target; 0 where none
+// up to the model's largest does.
 func (p *planner) fewestNodes(b *budget.Budget, from int) int {
 	if b.Scope == budget.ScopeShared {
 		return from

@@ -114,31 +114,8 @@ func (t *table) add(k flowKey, f *collector.Flow) *entry {
 	t.index[k] = i
 	e := &t.entries[i]
 	e.start(k, f)
-	port := t.portOf(e)
-	if h := t.holder(e, port); h != nil && h.phase == live {
-		t.bound(e, h.last)
-	}
-	t.holders[port] = i
+	t.give(i)
 	return e
-}
-
-// portOf is a hash of what no two flows have at a time.
-func (t *table) portOf(e *entry) uint64 {
-	return maphash.Comparable(t.seed, struct {
-		vip, destination side
-		zone             uint16
-		protocol         collector.Protocol
-	}{e.vip, e.destination, e.zone, e.protocol})
-}
-
-// holder is the flow, other than e, that the port of e was given to last; nil for none.
-func (t *table) holder(e *entry, port uint64) *entry {
-	i, ok := t.holders[port]
-	if h := &t.entries[i]; ok && h != e && h.vip == e.vip && h.destination == e.destination && h.zone == e.zone &&
-		h.protocol == e.protocol {
-		return h
-	}
-	return nil
 }
 
 // start makes e the flow f, which nothing is known of before.
@@ -169,15 +146,6 @@ func (t *table) drop(i uint32, at collector.Time) {
 	delete(t.index, e.key)
 	*e = entry{next: e.next}
 	t.free = append(t.free, i)
-}
-
-// before bounds the end of a flow that was last seen live at last, was found gone at a time, and had to end before
-// another opened.
-func before(last, gone collector.Time, opened collector.Interval) collector.Interval {
-	if opened.To != 0 {
-		gone = min(gone, opened.To)
-	}
-	return collector.Interval{From: min(last, gone), To: gone}
 }
 
 // unseenReason is why a live flow ended that a dump lacks.
@@ -215,6 +183,7 @@ func (t *table) seen(ev *collector.Event) {
 			t.write(e)
 		}
 		e.start(k, f)
+		t.give(t.index[k])
 		t.bound(e, since)
 	}
 	i := t.index[k]
@@ -297,6 +266,7 @@ func (t *table) openedBy(ev *collector.Event) {
 			t.write(e)
 		}
 		e.start(k, f)
+		t.give(t.index[k])
 	}
 	e.last, e.dump = max(e.last, f.Opened.From), t.dump
 }

@@ -1,5 +1,5 @@
-// Command week writes days of a fleet's metrics that snatwatch plan reads into the data of a Prometheus, to measure how long
-// the plan takes. What is read over the whole range has a sample each 15 seconds, the rest one each minute.
+// Command week writes days of a fleet's metrics that snatwatch plan reads into the data of a Prometheus, to measure how
+// long the plan takes. What is read over the whole range has a sample each 15 seconds, the rest one each minute.
 package main
 
 import (
