@@ -39,8 +39,8 @@ type incidentPhase struct {
 var incidentPhases = []incidentPhase{
 	{"rest", 300 * time.Second, 100, 110, 0, false},
 	{"rise", 600 * time.Second, 150, 230, 0.6, false},
-	{"exhausted", 780 * time.Second, 190, 230, 0.9, true},
-	{"relief", 1020 * time.Second, 80, 80, 0, false},
+	{"exhausted", 920 * time.Second, 190, 230, 0.9, true},
+	{"relief", 1160 * time.Second, 80, 80, 0, false},
 }
 
 // failsFrom and failsUntil are when flows fail on node 1.

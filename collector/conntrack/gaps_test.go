@@ -10,6 +10,7 @@ import (
 
 	"github.com/snatwatch/snatwatch/collector"
 	"github.com/snatwatch/snatwatch/collector/nlraw"
+	"github.com/snatwatch/snatwatch/internal/kerneltest"
 )
 
 // A dump uses the timeouts that the namespace has at the time of the dump, not those of an earlier read.
@@ -126,11 +127,44 @@ func TestLate(t *testing.T) {
 
 const sec2000 = collector.Time(2000 * time.Second)
 
-// The time between two dumps follows the timeouts of the namespace, whatever the config asks for.
+// The time between two dumps follows the timeouts of the namespace, and those of policies that rules use, whatever the
+// config asks for.
 func TestKernelDumpsBeforeFlowsAreForgotten(t *testing.T) {
 	t.Parallel()
-	for name, most := range map[string]time.Duration{"tcp_timeout_close": 1600 * time.Millisecond, "tcp_timeout_time_wait": 1600 * time.Millisecond} {
-		s := run(t, Config{Netns: natNetns(t, map[string]string{name: "2"}), Strategy: Poll, Interval: 5 * time.Second, CPUBudget: 0.0001})
-		s.await("a plan", func(*record) bool { st := s.src.Stats(); return st.Dumps > 0 && st.Interval <= most })
+	const most = 1600 * time.Millisecond
+	policy := func(name, times, rule string) string {
+		return "table ip " + name + " { ct timeout " + name + " { protocol tcp; l3proto ip; policy = { " + times + " }; }; " +
+			"chain c { type filter hook output priority 0; " + rule + "; }; }"
 	}
+	for _, tt := range []struct {
+		name, rules string
+		sysctls     map[string]string
+		often       bool
+	}{
+		{"a short tcp_timeout_close", "", map[string]string{"tcp_timeout_close": "2"}, true},
+		{"a short tcp_timeout_time_wait", "", map[string]string{"tcp_timeout_time_wait": "2"}, true},
+		{"a policy", policy("short", "close: 2, time_wait: 7", `ct timeout set "short"`), nil, true},
+		{"a policy that no rule uses", policy("short", "close: 2, time_wait: 7", "accept"), nil, false},
+		{"a policy of other states", policy("short", "established: 2", `ct timeout set "short"`), nil, false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			ns := natNetns(t, tt.sysctls)
+			if tt.rules != "" {
+				kerneltest.Command(t, ns, "nft", tt.rules)
+			}
+			s := run(t, Config{Netns: ns, Strategy: Poll, Interval: 5 * time.Second, CPUBudget: 0.0001})
+			s.await("a plan", func(*record) bool { st := s.src.Stats(); return st.Dumps > 0 && (st.Interval <= most) == tt.often })
+		})
+	}
+}
+
+// No bytes of a policy make the parser panic, and what it returns makes sense.
+func FuzzPolicy(f *testing.F) {
+	f.Add([]byte{1, 0, 0, 0, 8, 0, 2, 0, 'a', 0, 0, 0})
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if p, ok := parsePolicy(b); ok && (p.name == "" || p.forgets <= 0) {
+			t.Errorf("%+v", p)
+		}
+	})
 }

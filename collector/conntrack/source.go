@@ -79,6 +79,7 @@ type Source struct {
 	own      *netns.Handle // of the caller's namespace, if that is read
 	limits   *limits.Reader
 	timeouts timeouts
+	policy   policy // that forgets ended flows the soonest
 	gaps     gaps
 	table    *table
 	listener *listener
@@ -190,6 +191,7 @@ func (s *Source) step(ctx context.Context) error {
 		return nil
 	}
 	s.readLimits()
+	s.readPolicies(ctx)
 	err := s.dump(ctx)
 	switch {
 	case err == nil:
@@ -298,7 +300,6 @@ func (s *Source) fd() int {
 func (s *Source) readLimits() {
 	l, err := s.limits.Read()
 	s.timeouts = newTimeouts(l)
-	s.load.forgets = s.timeouts.forgets
 	s.gaps.most = l.EntriesMax
 	s.eventsErr = nil
 	if l.Events <= 0 {

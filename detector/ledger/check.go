@@ -22,13 +22,31 @@ type check struct {
 	missedSince   collector.Time
 	// mismatches counts all flows that made the ledger inexact.
 	mismatches uint64
+	// vanishedNow counts those that vanished with the last dump, vanished all of them.
+	vanishedNow int
+	vanished    uint64
+}
+
+// vanishes is for how long before a dump a flow had no packet that may have expired since.
+const vanishes = 30 * time.Second
+
+// unseen takes in that a complete dump of n lacks live f, whose end nobody saw. conntrack shows how a flow ended for
+// longer than dumps are apart, and lets one expire that was silent. So one that had a packet a moment before vanished:
+// the table was flushed, or its entry was deleted. Others may have opened and ended since the last dump, and vanished too.
+func (c *check) unseen(n *netns, f *flow) {
+	if f.protocol() == collector.TCP && !n.sockets && f.flags&(flagOpening|flagUnconfirmed|flagOffloaded) == 0 &&
+		f.moment != 0 && n.complete.Sub(f.moment) < vanishes {
+		c.vanishedNow++
+	}
 }
 
 // announcedWithin is how long after the end of a dump the event of a flow that it showed may come: the source holds
 // events back that came meanwhile, and the kernel sends an event just after it makes the entry.
 const announcedWithin = 2 * time.Second
 
-func (c *check) begin() { c.shown, c.agreed, c.wrong, c.skip, c.fresh = 0, 0, 0, false, 0 }
+func (c *check) begin() {
+	c.shown, c.agreed, c.wrong, c.skip, c.fresh, c.vanishedNow = 0, 0, 0, false, 0, 0
+}
 
 // note takes in that the dump in progress shows the flow of f as e, which the ledger has taken in. A dump may show an
 // entry twice.
@@ -53,7 +71,7 @@ func (c *check) note(f *flow, e *collector.Flow) {
 func (s *sighting) found(m *matcher, f *flow) {
 	n := s.netns
 	if s.event.Kind == collector.Seen && n.dumping && n.listed != 0 &&
-		m.tookSince(n.listed, &s.event.Flow, s.lookup) {
+		m.tookSince(n.listed, s) {
 		f.flags |= flagFound
 		n.check.fresh++
 	}
@@ -72,7 +90,8 @@ func (c *check) announced(f *flow) {
 	}
 }
 
-// end compares at the end of a dump, and reports whether ledger and dump differ. announced is as in the event.
+// end compares at the end of a dump, and reports whether ledger and dump differ, or flows vanished that no event told of.
+// announced is as in the event.
 func (c *check) end(at collector.Time, announced bool) bool {
 	if announced && c.fresh > 0 {
 		if c.missed == 0 {
@@ -81,12 +100,16 @@ func (c *check) end(at collector.Time, announced bool) bool {
 		c.missed += c.fresh
 	}
 	c.fresh = 0
-	differ := max(0, c.shown-c.agreed) + c.wrong
-	if c.skip || differ == 0 {
-		return false
+	differ, vanished := max(0, c.shown-c.agreed)+c.wrong, c.vanishedNow
+	if c.skip {
+		differ = 0
+	}
+	if announced { // the event of its end is on its way
+		vanished = 0
 	}
 	c.mismatches += uint64(differ)
-	return true
+	c.vanished += uint64(vanished)
+	return differ > 0 || vanished > 0
 }
 
 // settle makes the ledger inexact where flows were not announced.

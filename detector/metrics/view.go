@@ -96,6 +96,10 @@ type Allowance struct {
 	Interface           string
 	Available, Exceeded uint64
 	Known               bool
+	// SecondsToExhaustion is when nothing is available at the pace of the last minutes: 0 now, +Inf not within an hour.
+	// It holds if Forecast is set.
+	SecondsToExhaustion float64
+	Forecast            bool
 }
 
 // NATRules counts rules that change the source of flows: those that budgets are made of, those that are not

@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"log/slog"
 	"sync/atomic"
 	"time"
 
@@ -22,44 +23,24 @@ type counters struct {
 	limits func() (collector.Limits, error)
 	// last is what was read last, nil where there is no conntrack.
 	last atomic.Pointer[metrics.Kernel]
-	// What follows, up to the table's notice, is run's own.
+	// What follows, up to allowances, is run's own.
 	statistics *conntrack.Statistics // nil: not open
 	filling    filling
-	table      string
-	// allowances are what was read last of EC2's own connection tracking.
-	allowances atomic.Pointer[[]metrics.Allowance]
+	table      string // the notice about the table
+	allowances allowances
 }
-
-// allowanceEvery is how often the agent reads EC2's own connection tracking: it looks at every interface.
-const allowanceEvery = 15 * time.Second
 
 func newCounters(b *base) *counters {
 	return &counters{base: b, limits: func() (collector.Limits, error) { return limits.Of(b.outer) }}
 }
 
-// readAllowances reads EC2's own connection tracking. What cannot be read is shown as absent.
-func (c *counters) readAllowances() {
-	list, err := limits.Allowances(c.outer)
-	var shown []metrics.Allowance
-	for _, a := range list {
-		shown = append(shown, metrics.Allowance{
-			Interface: a.Interface, Available: a.Available, Exceeded: a.Exceeded, Known: a.Known,
-		})
-	}
-	if err != nil {
-		shown = nil
-	}
-	c.allowances.Store(&shown)
-}
-
 // run reads until ctx is cancelled.
 func (c *counters) run(ctx context.Context) error {
 	defer c.closeStatistics()
-	looked := collector.Time(0)
 	read := func() error {
-		if now := c.now(); looked == 0 || now.Sub(looked) >= allowanceEvery {
-			looked = now
-			c.readAllowances()
+		if now := c.now(); c.allowances.due(now) {
+			list, err := limits.Allowances(c.outer)
+			c.notices.replace(slog.LevelWarn, "allowance", c.allowances.look(now, list, err))
 		}
 		return c.look(ctx)
 	}
@@ -89,8 +70,10 @@ func (c *counters) look(ctx context.Context) error {
 		}
 	}
 	k.Netns, k.Entries = c.outer.Inode(), uint32(l.Entries)
-	c.filling.look(c.now(), l.Entries)
-	k.SecondsToFull, k.Forecast = c.filling.full(l.EntriesMax)
+	c.filling.look(c.now(), float64(l.Entries))
+	if l.EntriesMax > 0 { // else nobody knows
+		k.SecondsToFull, k.Forecast = c.filling.reaches(float64(l.EntriesMax))
+	}
 	c.show(&k)
 	return nil
 }

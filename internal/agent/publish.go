@@ -54,7 +54,7 @@ func (p *publisher) publish(snap *detector.Snapshot) {
 	if k := p.counters.last.Load(); k != nil {
 		v.Kernel = []metrics.Kernel{*k}
 	}
-	if a := p.counters.allowances.Load(); a != nil {
+	if a := p.counters.allowances.shown.Load(); a != nil {
 		v.Allowances = *a
 	}
 	for _, st := range stats {

@@ -220,7 +220,10 @@ func (p *Peak) line() string {
 	if p.Ports != p.Nominal {
 		text += fmt.Sprintf("; its effective ceiling is %d", p.Ports)
 	}
-	exhausted := time.Duration(float64(p.Exhausted) * float64(time.Second)).Round(time.Second)
+	exhausted := time.Duration(float64(p.Exhausted) * float64(time.Second)).Round(time.Millisecond)
+	if exhausted >= time.Second {
+		exhausted = exhausted.Round(time.Second)
+	}
 	switch {
 	case p.Throughout:
 		return text + fmt.Sprintf("; at its ceiling throughout, for %v", exhausted)

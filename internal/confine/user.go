@@ -20,8 +20,8 @@ const stranger = 65532
 
 func current() user { return user{uint32(os.Geteuid()), uint32(os.Getegid())} }
 
-// successor returns as whom the agent goes on, which has the capabilities in have. Root becomes the owner of the folders
-// that it writes to, or stranger if there are none. root says why it stays root, and is empty if it does not.
+// successor returns as whom the agent goes on, which has the capabilities in have. Root becomes the owner of the
+// folders that it writes to, or stranger if there are none. root says why it stays root, and is empty if it does not.
 func successor(have netns.Capabilities, writes []string) (to user, root string) {
 	now := current()
 	if now.id != 0 {

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unsafe"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -247,6 +248,24 @@ func TestTable(t *testing.T) {
 				t.Errorf("rows (-want +got)\n%s", diff)
 			}
 		})
+	}
+}
+
+// An entry fits two lines of a cache, and a side of a flow comes back as it was.
+func TestEntryIsSmall(t *testing.T) {
+	t.Parallel()
+	if got := unsafe.Sizeof(entry{}); got > 128 {
+		t.Errorf("an entry takes %d bytes, want at most 128", got)
+	}
+	for _, a := range []netip.AddrPort{
+		{},
+		netip.MustParseAddrPort("203.0.113.7:443"), netip.MustParseAddrPort("[2001:db8::7]:443"),
+		netip.MustParseAddrPort("0.0.0.0:0"),
+	} {
+		s := sideOf(a)
+		if got := s.address(); got != a {
+			t.Errorf("%v comes back as %v", a, got)
+		}
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"iter"
+	"maps"
 	"math"
 	"net"
 	"slices"
@@ -36,6 +37,8 @@ type Record struct {
 	// Other counts records of protocols that hold no ports (ICMP), Unended those without a
 	// duration, which are taken as ended at once.
 	Other, Unended int
+	// Left counts rows of a flow log that hold no port, by why.
+	Left map[string]int
 	// Untranslated counts those that Zeek says came from outside or stayed inside.
 	Untranslated int
 }
@@ -115,6 +118,9 @@ func (r *Record) Tell(w io.Writer) {
 	if r.Other > 0 {
 		_, _ = fmt.Fprintf(w, "%s: %d records are of protocols that hold no ports\n", r.Name, r.Other)
 	}
+	for _, why := range slices.Sorted(maps.Keys(r.Left)) {
+		_, _ = fmt.Fprintf(w, "%s: %d rows hold no port: %s\n", r.Name, r.Left[why], why)
+	}
 	if r.Untranslated > 0 {
 		_, _ = fmt.Fprintf(w, "%s: %d records come from outside or stay inside (local_orig, local_resp), and hold no port\n",
 			r.Name, r.Untranslated)
@@ -154,6 +160,12 @@ func join(rs []*Record) *Record {
 		all.Broken = all.Broken || r.Broken
 		all.Faults = append(all.Faults, r.Faults...)
 		all.Other += r.Other
+		for why, n := range r.Left {
+			if all.Left == nil {
+				all.Left = map[string]int{}
+			}
+			all.Left[why] += n
+		}
 		all.Unended += r.Unended
 		all.Untranslated += r.Untranslated
 	}

@@ -1,5 +1,5 @@
-// Command week writes days of a fleet's metrics that snatwatch plan reads into the data of a Prometheus, to measure how long
-// the plan takes. What is read over the whole range has a sample each 15 seconds, the rest one each minute.
+// Command week writes days of a fleet's metrics that snatwatch plan reads into the data of a Prometheus, to measure how
+// long the plan takes. What is read over the whole range has a sample each 15 seconds, the rest one each minute.
 package main
 
 import (
@@ -16,6 +16,7 @@ import (
 	"github.com/prometheus/prometheus/tsdb"
 
 	"github.com/snatwatch/snatwatch/detector/metrics"
+	"github.com/snatwatch/snatwatch/rules/records"
 )
 
 func main() {
@@ -26,6 +27,7 @@ func main() {
 	app.Flag("days", "Days, until now.").Default("7").IntVar(&f.days)
 	app.Flag("destinations", "Destinations that each node exports.").Default("2").IntVar(&f.destinations)
 	app.Flag("gateway", "All nodes share one gateway.").BoolVar(&f.gateway)
+	app.Flag("recorded", "The gateway's sums are there as well, as rules record them.").BoolVar(&f.recorded)
 	kingpin.MustParse(app.Parse(os.Args[1:]))
 	if err := f.write(*data); err != nil {
 		fmt.Fprintln(os.Stderr, "week:", err)
@@ -35,7 +37,7 @@ func main() {
 
 type fleet struct {
 	nodes, days, destinations int
-	gateway                   bool
+	gateway, recorded         bool
 }
 
 // quarters of a minute are between two samples, at least.
@@ -50,21 +52,14 @@ type series struct {
 
 // node are the series of one node: a cool-down of 240 s, lifetimes of 6 s, an hour of peak each day.
 func (f fleet) node(i int) (all []series) {
-	rate := func(minute int) float64 {
-		opens := 2 + 0.1*float64(minute/1440%3)
-		if minute/60%24 != 9 {
-			opens /= 10
-		}
-		return opens * (1 + 0.02*math.Sin(float64(i+minute)))
-	}
 	held := func(seconds float64) func(int) float64 {
-		return func(minute int) float64 { return math.Round(rate(minute) * seconds) }
+		return func(minute int) float64 { return math.Round(rate(i, minute) * seconds) }
 	}
 	total := func(each float64) func(int) float64 {
 		sum, last := 0.0, -1
 		return func(minute int) float64 {
 			for ; last < minute; last++ {
-				sum += 60 * each * rate(last+1)
+				sum += 60 * each * rate(i, last+1)
 			}
 			return sum
 		}
@@ -118,11 +113,35 @@ func (f fleet) node(i int) (all []series) {
 	return all
 }
 
+// sums are what rules record of the gateway's destinations.
+func (f fleet) sums() (all []series) {
+	for d := range f.destinations {
+		all = append(all, series{
+			labels.FromStrings(labels.MetricName, records.GatewayHeld, "budget", "web", "gateway", "nat-1", "protocol", "tcp",
+				"destination", fmt.Sprintf("203.0.113.%d:443", d)), false,
+			func(minute int) float64 { return float64(f.nodes) * math.Round(rate(0, minute)*246/float64(1+d)) },
+		})
+	}
+	return all
+}
+
+// rate is the opens per second of node i.
+func rate(i, minute int) float64 {
+	opens := 2 + 0.1*float64(minute/1440%3)
+	if minute/60%24 != 9 {
+		opens /= 10
+	}
+	return opens * (1 + 0.02*math.Sin(float64(i+minute)))
+}
+
 // write writes a block for each day.
 func (f fleet) write(data string) error {
 	var all []series
 	for i := range f.nodes {
 		all = append(all, f.node(i)...)
+	}
+	if f.gateway && f.recorded {
+		all = append(all, f.sums()...)
 	}
 	from := time.Now().Truncate(time.Hour).Add(-time.Duration(f.days) * 24 * time.Hour)
 	ctx := context.Background()
