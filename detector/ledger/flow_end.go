@@ -206,6 +206,7 @@ func (fl *flows) endDump(n *netns, at collector.Time, announced bool) {
 func (fl *flows) unseen(n *netns, i uint32, f *flow, at collector.Time) {
 	switch {
 	case f.phase == phaseLive:
+		n.check.unseen(n, f)
 		opened := f.openedInterval()
 		ended := collector.Interval{From: min(max(n.complete, opened.From, f.moment), at), To: at}
 		reason := collector.ReasonUnknown

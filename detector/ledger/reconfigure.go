@@ -20,9 +20,13 @@ func (l *Ledger) Reconfigure(budgets []*budget.Budget) {
 	l.stalls.clear()
 	l.shortage.reconfigured()
 	l.namespaces.noteReplaced(&l.matcher, l.clock.now)
-	old := previous{l.spaces.accounts, l.spaces.list, l.spaces.holders.sets, l.spaces.byKey, map[uint32]uint32{}}
+	old := previous{
+		accounts: l.spaces.accounts, spaces: l.spaces.list, accountBy: l.spaces.accountBy, owners: l.spaces.holders.sets,
+		byKey: l.spaces.byKey, number: map[uint32]uint32{},
+	}
 	l.outlooks.count = 0
 	l.install(budgets)
+	l.matcher.since = l.clock.now + 1
 	for a, acc := range l.spaces.accounts {
 		for b, was := range old.accounts {
 			if was.budget.Name == acc.budget.Name && was.protocol == acc.protocol {
@@ -217,10 +221,11 @@ func (l *Ledger) SwitchSource(outer uint64) {
 
 // previous is what was in place before a Reconfigure.
 type previous struct {
-	accounts []*account
-	spaces   []portSpace
-	owners   []ownerSet
-	byKey    map[spaceKey]uint32
+	accounts  []*account
+	spaces    []portSpace
+	accountBy []uint32
+	owners    []ownerSet
+	byKey     map[spaceKey]uint32
 	// number has the number of the old account by the number of the new one of the same budget.
 	number map[uint32]uint32
 }
@@ -253,5 +258,5 @@ func (o *previous) inherit(ss *spaces, number uint32) {
 }
 
 func (o *previous) accountOf(f *flow) *account {
-	return o.accounts[f.place.accountIn(o.spaces)]
+	return o.accounts[f.place.accountIn(o.accountBy)]
 }

@@ -21,6 +21,7 @@ func (l *Ledger) Snapshot(now collector.Time) *detector.Snapshot {
 		}
 		s.Netns = append(s.Netns, detector.NetnsSnapshot{
 			Netns: n.inode, Exact: n.exact, EventsLost: n.lost, Resyncs: n.resyncs, Mismatches: n.check.mismatches,
+			Vanished: n.check.vanished, Reopened: n.check.reopened,
 			Flows: n.flows.count, OtherProtocols: n.other,
 		})
 	}

@@ -24,12 +24,15 @@ type spaces struct {
 
 	accounts []*account  // two for each budget: TCP, UDP
 	list     []portSpace // by number; 0 is not used
-	spare    []uint32    // numbers that no port space has
-	byKey    map[spaceKey]uint32
-	budgets  []tracked // by number of the budget
-	ports    map[uint64]portRefs
-	holders  holders
-	previous *previous // during Reconfigure
+	// accountBy has the number of the account of each port space, so that a flow finds it without a look at the space:
+	// there are more of them than fit into the caches.
+	accountBy []uint32
+	spare     []uint32 // numbers that no port space has
+	byKey     map[spaceKey]uint32
+	budgets   []tracked // by number of the budget
+	ports     map[uint64]portRefs
+	holders   holders
+	previous  *previous // during Reconfigure
 }
 
 // tracked is what the port spaces of one budget share.
@@ -43,6 +46,7 @@ type tracked struct {
 func (ss *spaces) install(accounts []*account, budgets int) {
 	ss.accounts = accounts
 	ss.list, ss.spare, ss.holders.sets = make([]portSpace, 1), nil, make([]ownerSet, 1)
+	ss.accountBy = make([]uint32, 1)
 	ss.byKey = map[spaceKey]uint32{}
 	ss.budgets = make([]tracked, budgets)
 	ss.ports = map[uint64]portRefs{}
@@ -129,7 +133,7 @@ func (ss *spaces) addOpening(f *flow, n int) {
 
 // accountOf returns the account that counts f; f.place is not 0.
 func (ss *spaces) accountOf(f *flow) *account {
-	return ss.accounts[f.place.accountIn(ss.list)]
+	return ss.accounts[f.place.accountIn(ss.accountBy)]
 }
 
 // tallyOf returns the tally of the port space or fold that counts f.
@@ -198,6 +202,7 @@ func (ss *spaces) track(k spaceKey, vip netip.Addr, to netip.AddrPort) uint32 {
 	}
 	if len(ss.spare) == 0 {
 		ss.list = append(ss.list, portSpace{})
+		ss.accountBy = append(ss.accountBy, 0)
 		ss.holders.sets = append(ss.holders.sets, ownerSet{})
 		ss.spare = append(ss.spare, uint32(len(ss.list)-1))
 	}
@@ -205,6 +210,7 @@ func (ss *spaces) track(k spaceKey, vip netip.Addr, to netip.AddrPort) uint32 {
 	ss.spare = ss.spare[:len(ss.spare)-1]
 	s := &ss.list[n]
 	*s = portSpace{key: k, used: true, emptied: ss.clock.now}
+	ss.accountBy[n] = k.account
 	ss.holders.sets[n] = ownerSet{}
 	if a.budget.SpacePerAddress() {
 		s.vip = vip

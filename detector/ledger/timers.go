@@ -32,7 +32,7 @@ func (fl *flows) expired(timers []timer) {
 	for len(timers) > 0 {
 		now := timers[:min(len(timers), readAhead)]
 		timers = timers[len(now):]
-		fl.table.warmTimed(now)
+		fl.table.fetchTimed(now)
 		for _, t := range now {
 			if t.of&chunkTimer != 0 {
 				fl.chunkExpired(t.of&^chunkTimer, t.due)

@@ -99,6 +99,7 @@ func Metrics() []Metric {
 		{ConntrackTimeToFull, Gauge, netns, "When snat_conntrack_entries reach their limit at the pace of the last two minutes; 0 when they have, +Inf beyond an hour."},
 
 		{AllowanceAvailable, Gauge, []Label{LabelInterface}, "Connections that EC2 can still track for an interface of this instance, whatever its NAT; absent where the driver does not tell."},
+		{AllowanceTimeToExhaustion, Gauge, []Label{LabelInterface}, "When snat_conntrack_allowance_available comes to 0 at the pace of the last six minutes; 0 when it has, +Inf beyond an hour."},
 		{AllowanceExceeded, Counter, []Label{LabelInterface}, "Packets of new connections that EC2 dropped because it tracks no more for the interface."},
 
 		{SourceInfo, Gauge, []Label{LabelNetns, LabelSource, LabelStrategy}, "Where flows of a network namespace are seen; always 1."},

@@ -36,9 +36,9 @@ func TestFilling(t *testing.T) {
 	} {
 		var f filling
 		for i := range tt.looks {
-			f.look(collector.Time(1+i*int(5*time.Second)), tt.entries(i))
+			f.look(collector.Time(1+i*int(5*time.Second)), float64(tt.entries(i)))
 		}
-		got, ok := f.full(most)
+		got, ok := f.reaches(most)
 		if ok != tt.ok || got < tt.least || got > tt.largest {
 			t.Errorf("%s: %v s, %v, want %v to %v, %v", tt.name, got, ok, tt.least, tt.largest, tt.ok)
 		}

@@ -46,6 +46,7 @@ func (p *publisher) publish(snap *detector.Snapshot) {
 	p.race = raceText(snap, p.counters.last.Load(), p.race)
 	p.notices.set("port race", p.race)
 	p.notices.set("ledger check", p.checks.look(snap))
+	p.notices.settle()
 	v := &metrics.View{
 		Snapshot: snap, At: time.Now().Add(-p.now().Sub(snap.At)), Outer: []uint64{p.outer.Inode()},
 		PoolStale: set.stale, Measures: web.Measures, Reload: set.reload, Build: p.build, NATRules: set.rules,
@@ -56,7 +57,7 @@ func (p *publisher) publish(snap *detector.Snapshot) {
 	if k := p.counters.last.Load(); k != nil {
 		v.Kernel = []metrics.Kernel{*k}
 	}
-	if a := p.counters.allowances.Load(); a != nil {
+	if a := p.counters.allowances.shown.Load(); a != nil {
 		v.Allowances = *a
 	}
 	for _, st := range stats {

@@ -129,7 +129,7 @@ func (a *asker) beyond(d *plan.Demand, hold float64, ceiling int) {
 	}
 	over := promRange(a.fleet.Range)
 	share, ok := a.one(a.fleet.Now, "max(max_over_time((sum by (instance) (rate(%s{%s,cause=\"ports\"}[15m])) "+
-		"/ (sum by (instance) (rate(%s{%s}[15m])) > 0))[%s:5m]))",
+		"/ (sum by (instance) (rate(%s{%s}[15m])) > 0))[%s:15m]))",
 		metrics.OpenFailures, a.match, metrics.FlowsOpened, a.match, over)
 	if !ok || share <= 0 {
 		a.note("How many opens failed is not known, so neither is by how much the demand passed the ceiling.")

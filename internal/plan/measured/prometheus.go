@@ -64,47 +64,6 @@ func FromPrometheus(ctx context.Context, p *remote.Prometheus, f Fleet) (in plan
 	return in, a.err
 }
 
-// asker asks one question after the other; the first error stays.
-type asker struct {
-	ctx    context.Context
-	p      *remote.Prometheus
-	fleet  Fleet
-	match  string // label matchers of the budget chosen
-	shared bool
-	nodes  []string // instances
-	// around is the hour around the highest peak, or what the range has of it, and ends at.
-	around   time.Duration
-	at       time.Time
-	doubling time.Duration
-	notes    []string
-	err      error
-}
-
-func (a *asker) note(format string, args ...any) {
-	a.notes = append(a.notes, fmt.Sprintf(format, args...))
-}
-
-// one returns the value of an expression that gives at most one series; ok is false for none.
-func (a *asker) one(at time.Time, format string, args ...any) (v float64, ok bool) {
-	s := a.ask(at, format, args...)
-	if len(s) == 0 || math.IsNaN(s[0].Value) {
-		return 0, false
-	}
-	return s[0].Value, true
-}
-
-func (a *asker) ask(at time.Time, format string, args ...any) []remote.Sample {
-	if a.err != nil {
-		return nil
-	}
-	var s []remote.Sample
-	s, a.err = a.p.Query(a.ctx, fmt.Sprintf(format, args...), at)
-	return s
-}
-
-// promRange is a range as PromQL writes it.
-func promRange(d time.Duration) string { return fmt.Sprintf("%ds", int(d.Seconds())) }
-
 // budget finds the budget meant, and its numbers.
 func (a *asker) budget() (s seen, err error) {
 	var matchers []string
@@ -137,14 +96,16 @@ func (a *asker) budget() (s seen, err error) {
 			strings.Join(slices.Sorted(maps.Keys(kinds)), "\n  "))
 	}
 	l := info[0].Labels
-	a.shared = l["scope"] == "shared"
+	if a.shared = l["scope"] == "shared"; a.shared && l["gateway"] != "" && a.fleet.Pool == "" {
+		a.recorded = fmt.Sprintf("budget=%q,gateway=%q,protocol=\"tcp\"", l["budget"], l["gateway"])
+	}
 	a.nodes = slices.Sorted(maps.Keys(instances))
 	a.match = fmt.Sprintf("budget=%q,protocol=\"tcp\"", l["budget"])
 	if a.fleet.Pool != "" || a.fleet.Gateway != "" {
 		// Metrics of ports carry no pool: the instances that have this budget stand in for it.
 		a.match += fmt.Sprintf(",instance=~%q", instancesPattern(a.nodes))
 	}
-	s = seen{name: l["budget"], model: l["model"], nodes: len(a.nodes), meanCoolDown: -1}
+	s = seen{name: l["budget"], model: l["model"], nodes: len(a.nodes), shared: a.shared, meanCoolDown: -1}
 	of := fmt.Sprintf("budget=%q", l["budget"])
 	s.vips, s.ports = a.number(metrics.VIPs, of), a.number(metrics.BudgetPorts, a.match)
 	if n := a.number(metrics.PoolNodes, of); n > s.nodes {
@@ -155,28 +116,6 @@ func (a *asker) budget() (s seen, err error) {
 		return s, fmt.Errorf("no %s{%s}: the agent's metrics are not complete", metrics.BudgetPorts, a.match)
 	}
 	return s, a.err
-}
-
-// recent is how far back is looked first for what does not change: a week of samples is a lot to read for the last.
-const recent = time.Hour
-
-// latest asks for what was so last, within the last hour, or else within the range. The last argument of format is
-// the range.
-func (a *asker) latest(format string, args ...any) []remote.Sample {
-	s := a.ask(a.fleet.Now, format, append(slices.Clone(args), promRange(min(recent, a.fleet.Range)))...)
-	if len(s) == 0 {
-		s = a.ask(a.fleet.Now, format, append(slices.Clone(args), promRange(a.fleet.Range))...)
-	}
-	return s
-}
-
-// number is the highest value that a metric had last; 0 where it is missing.
-func (a *asker) number(m metrics.Name, match string) int {
-	s := a.latest("max(last_over_time(%s{%s}[%s]))", m, match)
-	if len(s) == 0 || math.IsNaN(s[0].Value) {
-		return 0
-	}
-	return int(s[0].Value)
 }
 
 // lookAt chooses the hour around a peak, in which lifetimes and ends are counted: those of quiet hours may be others.
@@ -199,22 +138,6 @@ func (a *asker) meanCoolDown() float64 {
 		return -1
 	}
 	return max(0, hold-life)
-}
-
-// patternMost is how long the list of instances may be in a query.
-const patternMost = 100_000
-
-// instancesPattern is a regular expression of instances; any where the list would be too long.
-func instancesPattern(instances []string) string {
-	quoted := make([]string, len(instances))
-	for i, x := range instances {
-		quoted[i] = strings.ReplaceAll(strings.ReplaceAll(x, `\`, `\\`), ".", `\.`)
-	}
-	pattern := strings.Join(quoted, "|")
-	if len(pattern) > patternMost {
-		return ".+"
-	}
-	return pattern
 }
 
 // demand is that of the busiest port space, at its peaks.
@@ -252,41 +175,6 @@ func compare(a, b float64) int {
 		return 1
 	}
 	return 0
-}
-
-// peaks is the most that was held in one port space, by step. Each day is a query of its own: Prometheus bounds the
-// samples that one may touch.
-func (a *asker) peaks() ([]remote.Point, error) {
-	expr := fmt.Sprintf("max(max_over_time(%s{%s}[%s]))", metrics.BusiestPortsHeld, a.match, promRange(step))
-	if a.shared {
-		// Each node's part of one destination, summed; an instant each step, since peaks of nodes do not coincide.
-		expr = fmt.Sprintf("max(sum by (vip, destination) (%s{%s,destination!=\"other\"}))", metrics.PortsHeld, a.match)
-	}
-	var all []remote.Point
-	for from := a.fleet.Now.Add(-a.fleet.Range); from.Before(a.fleet.Now); from = from.Add(24 * time.Hour) {
-		to := from.Add(24*time.Hour - step)
-		if to.After(a.fleet.Now) {
-			to = a.fleet.Now
-		}
-		points, err := a.p.Range(a.ctx, expr, from.Add(step), to.Add(step), step)
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, points...)
-	}
-	for _, x := range all {
-		if math.IsNaN(x.Value) || math.IsInf(x.Value, 0) || x.Value < 0 {
-			return nil, fmt.Errorf("%s{%s} is %v at %s: no number of ports", metrics.BusiestPortsHeld, a.match, x.Value,
-				x.At.UTC().Format(time.RFC3339))
-		}
-	}
-	if len(all) == 0 {
-		return nil, fmt.Errorf("no %s{%s} within %v", metrics.BusiestPortsHeld, a.match, a.fleet.Range)
-	}
-	if want := int(a.fleet.Range / step); len(all) < want*9/10 {
-		a.note("The range has gaps: %d of %d moments have samples.", len(all), want)
-	}
-	return all, nil
 }
 
 // busiest names the destination that held most at a moment, and returns how many of its ports were live and cooling.
