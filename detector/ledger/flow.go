@@ -122,6 +122,7 @@ func (in *intake) start(s *sighting, f *flow, opened collector.Interval, resumed
 	f.phase, f.flags, f.reason = phaseLive, f.flags&(flagShown|flagUDP), collector.ReasonUnknown
 	if !resumed {
 		s.found(in.matcher, f)
+		s.netns.check.opened(s)
 	}
 	f.id, f.moment = e.Flow.ID, 0
 	f.setOpened(opened)
@@ -279,7 +280,8 @@ func (in *intake) opened(s *sighting, i uint32) {
 		f.dump = s.netns.dump
 		in.reopen(s, f, in.openedAt(s))
 		in.refresh(s, i, f)
-	case e.Opened.From > in.spaces.accounts[s.account].endOf(f): // else the event is of the flow that ended, and late
+	// The event is of the flow that ended, and late, unless its end has come as an event too, or was before.
+	case f.flags&flagEndSeen != 0, e.Opened.From > in.spaces.accounts[s.account].endOf(f):
 		in.takeOver(s, i, f)
 	}
 }
@@ -298,6 +300,8 @@ func (in *intake) closed(s *sighting, i uint32) {
 	case e.ID != f.id && e.ID != 0 && f.id != 0:
 		in.countUnseen(s, i, f)
 		return
+	case e.ID != 0 && e.ID == f.before && f.flags&flagFound != 0:
+		return // of the flow before, for the event that this one opened has not come
 	}
 	f.flags |= flagEndSeen
 	if s.netns.dumping {

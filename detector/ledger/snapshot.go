@@ -21,8 +21,8 @@ func (l *Ledger) Snapshot(now collector.Time) *detector.Snapshot {
 		}
 		s.Netns = append(s.Netns, detector.NetnsSnapshot{
 			Netns: n.inode, Exact: n.exact, EventsLost: n.lost, Resyncs: n.resyncs, Mismatches: n.check.mismatches,
-			Vanished: n.check.vanished,
-			Flows:    n.flows.count, OtherProtocols: n.other,
+			Vanished: n.check.vanished, Reopened: n.check.reopened,
+			Flows: n.flows.count, OtherProtocols: n.other,
 		})
 	}
 	slices.SortFunc(s.Netns, func(a, b detector.NetnsSnapshot) int { return cmp.Compare(a.Netns, b.Netns) })
