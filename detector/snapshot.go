@@ -37,6 +37,10 @@ type NetnsSnapshot struct {
 	// the table was flushed, or entries deleted. Others may have opened and vanished unseen, so each makes the ledger
 	// inexact until the next complete dump.
 	Vanished uint64
+	// Reopened counts flows that dumps showed on the port of one that had opened two dumps ago at most, where they were
+	// more than one in a hundred: others may have opened and ended on such a port unseen. Each makes the ledger inexact
+	// too.
+	Reopened uint64
 	Flows    int // flows that the ledger knows here, ended ones included
 	// OtherProtocols counts flows there that are neither TCP nor UDP.
 	OtherProtocols uint64

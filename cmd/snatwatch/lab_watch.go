@@ -38,7 +38,7 @@ func (o *labOptions) watch(e *env, logger *slog.Logger) (labWatch, error) {
 				return err
 			}
 			logger.Info("the lab's router waits for an agent", "agent", to, "nsenter", "nsenter --net="+l.Router().Path())
-			return l.Router().Relay(ctx, listener, to)
+			return lab.Relay(ctx, listener, l.Router(), to)
 		},
 		ready: func(ctx context.Context) error { return awaitAgent(ctx, at) },
 	}, nil

@@ -125,7 +125,7 @@ func (o *options) run(ctx context.Context, e *env, logger *slog.Logger) error {
 	})
 }
 
-// writes returns the folders that the agent writes to.
+// writes returns the folders that the agent writes to, an empty one where that is not known yet.
 func (o *options) writes() (folders []string, err error) {
 	if o.record.Dir != "" {
 		folders = append(folders, o.record.Dir)
@@ -133,7 +133,7 @@ func (o *options) writes() (folders []string, err error) {
 	file := o.stateFile.value
 	if info, err := os.Stat(o.config); !o.stateFile.given && err == nil {
 		if !info.Mode().IsRegular() { // it can be read once
-			return append(folders, "/"), nil
+			return append(folders, ""), nil
 		}
 		c, err := config.Load(o.config)
 		if err != nil {

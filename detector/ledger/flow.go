@@ -122,6 +122,7 @@ func (in *intake) start(s *sighting, f *flow, opened collector.Interval, resumed
 	f.phase, f.flags, f.reason = phaseLive, f.flags&(flagShown|flagUDP), collector.ReasonUnknown
 	if !resumed {
 		s.found(in.matcher, f)
+		s.netns.check.opened(s)
 	}
 	f.id, f.moment = e.Flow.ID, 0
 	f.setOpened(opened)
@@ -140,8 +141,8 @@ func (in *intake) start(s *sighting, f *flow, opened collector.Interval, resumed
 		f.vip = in.vips.number(e.Flow.VIP.Addr(), s.home)
 	}
 	f.place = in.placeFor(s)
-	if e.Kind == collector.Opened && f.protocol() == collector.TCP && s.netns.dump != 0 &&
-		in.spaces.accountOf(f).budget.FreesAtEnd() {
+	a, t, outlook := in.spaces.of(f)
+	if a.freesAtEnd && e.Kind == collector.Opened && f.protocol() == collector.TCP && s.netns.dump != 0 {
 		f.flags |= flagUncounted
 	}
 	in.spaces.count(f, 1, 0)
@@ -149,7 +150,6 @@ func (in *intake) start(s *sighting, f *flow, opened collector.Interval, resumed
 		f.flags |= flagUnconfirmed
 		in.feed.addUnconfirmed(f, 1)
 	}
-	a, t := in.spaces.accountOf(f), in.spaces.tallyOf(f)
 	if resumed && e.Flow.PickedUp {
 		f.flags |= flagPickedUp
 	} else if opened.From != 0 && opened.To >= s.netns.since(in.clock) && !s.counted {
@@ -159,10 +159,10 @@ func (in *intake) start(s *sighting, f *flow, opened collector.Interval, resumed
 		t.rate.add(in.clock.now)
 		a.owners.opened(in.spaces.holders.whole(f.owner))
 	}
-	if !f.place.folded() && t.held() >= a.terms.Ceiling() {
+	if !f.place.folded() && t.held() >= a.ceiling {
 		f.flags |= flagAtCeiling
 	}
-	in.feed.opened(f, f.openedInterval(), resumed)
+	in.feed.opened(a, outlook, f.openedInterval(), resumed)
 }
 
 // seen updates entry i from a dump.
@@ -280,7 +280,8 @@ func (in *intake) opened(s *sighting, i uint32) {
 		f.dump = s.netns.dump
 		in.reopen(s, f, in.openedAt(s))
 		in.refresh(s, i, f)
-	case e.Opened.From > in.spaces.accounts[s.account].endOf(f): // else the event is of the flow that ended, and late
+	// The event is of the flow that ended, and late, unless its end has come as an event too, or was before.
+	case f.flags&flagEndSeen != 0, e.Opened.From > in.spaces.accounts[s.account].endOf(f):
 		in.takeOver(s, i, f)
 	}
 }
@@ -299,6 +300,8 @@ func (in *intake) closed(s *sighting, i uint32) {
 	case e.ID != f.id && e.ID != 0 && f.id != 0:
 		in.countUnseen(s, i, f)
 		return
+	case e.ID != 0 && e.ID == f.before && f.flags&flagFound != 0:
+		return // of the flow before, for the event that this one opened has not come
 	}
 	f.flags |= flagEndSeen
 	if s.netns.dumping {
@@ -313,7 +316,7 @@ func (in *intake) closed(s *sighting, i uint32) {
 			s = &cut
 		}
 		in.endBy(s, i, f, s.netns.endedAt(s.event, f.openedInterval()))
-	case f.phase == phaseCooling && entryHolds(in.spaces.accountOf(f)):
+	case f.phase == phaseCooling && in.spaces.accountOf(f).entryHolds:
 		in.flows.freePort(f)
 		in.flows.linger(s.netns, i, f)
 	case f.phase == phaseGone && s.netns.removable(f):
@@ -325,7 +328,7 @@ func (in *intake) closed(s *sighting, i uint32) {
 func (in *intake) countUnseen(s *sighting, i uint32, f *flow) {
 	if f.phase == phaseLive {
 		// Which of the two is older is unknown; they hold one port.
-		a, t := in.spaces.accountOf(f), in.spaces.tallyOf(f)
+		a, t, _ := in.spaces.of(f)
 		a.opened++
 		t.opened++
 		a.closed[s.event.Flow.Reason]++

@@ -103,7 +103,7 @@ func Metrics() []Metric {
 		{AllowanceExceeded, Counter, []Label{LabelInterface}, "Packets of new connections that EC2 dropped because it tracks no more for the interface."},
 
 		{SourceInfo, Gauge, []Label{LabelNetns, LabelSource, LabelStrategy}, "Where flows of a network namespace are seen; always 1."},
-		{LedgerExact, Gauge, netns, "1 if a complete dump was taken since the kernel last dropped events."},
+		{LedgerExact, Gauge, netns, "1 if the last complete dump agreed with the ledger, and nothing says that flows opened and ended unseen."},
 		{LedgerFlows, Gauge, netns, "Flows in the ledger, ended ones that still cool down included."},
 		{OtherProtocols, Gauge, netns, "Flows that are neither TCP nor UDP; they hold no port of a budget."},
 		{EventsLost, Counter, netns, "Overruns: times the kernel dropped events. Each hides an unknown number."},

@@ -86,6 +86,8 @@ type Kernel struct {
 	// holds if Forecast is set.
 	SecondsToFull float64
 	Forecast      bool
+	// InsertFailedRate is how many flows a second were not inserted in the last minutes, 0 where too little is known.
+	InsertFailedRate float64
 	// Counted is false where the statistics could not be read; Entries may be
 	// known all the same.
 	Counted bool

@@ -15,7 +15,7 @@ const checkHold = 10 * time.Minute
 
 // checks remembers what the ledger's checks of itself found. It needs no constructor.
 type checks struct {
-	mismatches, vanished found
+	mismatches, vanished, reopened found
 }
 
 // look returns the notice about what the checks found up to s, empty if the last find is long ago.
@@ -29,6 +29,10 @@ func (c *checks) look(s *detector.Snapshot) string {
 			"conntrack was flushed, or entries were deleted: ",
 			"network namespace %d: %d flows vanished a moment after they had packets; others that opened and ended since the "+
 				"last read are not counted, while those that go on are counted as before"),
+		c.reopened.look(s, func(n *detector.NetnsSnapshot) uint64 { return n.Reopened },
+			"ports come round about as fast as conntrack is read: ",
+			"network namespace %d: %d flows opened on the port of one that was two reads old at most, so others that opened "+
+				"and ended on a port between two reads are not counted: shorten poll_interval, or set strategy events"),
 	}
 	return strings.Join(slices.DeleteFunc(texts, func(t string) bool { return t == "" }), "; ")
 }

@@ -185,3 +185,47 @@ func allowanceText(a *metrics.Allowance, most uint64, said string) string {
 	return text + ": then EC2 drops packets of new connections, in and out, whatever their ports: shorten the idle " +
 		"time of tracked connections (TcpEstablishedTimeout), or take a larger instance"
 }
+
+// losing tells how many flows conntrack fails to insert. The zero value is ready.
+type losing struct {
+	at     []collector.Time
+	failed []uint64
+}
+
+// look takes in the kernel's counter, and returns by how much it grew a second in the last looks; 0 while there were
+// too few.
+func (l *losing) look(now collector.Time, failed uint64) float64 {
+	if n := len(l.failed); n > 0 && failed < l.failed[n-1] {
+		*l = losing{} // the counter began anew
+	}
+	l.at, l.failed = append(l.at, now), append(l.failed, failed)
+	if len(l.at) > fillingLooks {
+		l.at, l.failed = l.at[1:], l.failed[1:]
+	}
+	if len(l.at) < fillingLeast {
+		return 0
+	}
+	return float64(failed-l.failed[0]) / now.Sub(l.at[0]).Seconds()
+}
+
+// raceText says that flows are lost in conntrack while ports and entries are left; empty if none are. said is what it
+// returned last: the notice goes at half the rate at which it comes.
+func raceText(s *detector.Snapshot, k *metrics.Kernel, said string) string {
+	least := detector.RaceRate
+	if said != "" {
+		least /= 2
+	}
+	if k == nil || k.InsertFailedRate < least || float64(k.Entries) > detector.TableNear*float64(k.EntriesMax) {
+		return ""
+	}
+	for i := range s.Budgets {
+		for j := range s.Budgets[i].Protocols {
+			if p := &s.Budgets[i].Protocols[j]; float64(p.Busiest) > detector.RaceFill*float64(p.Terms.Effective) {
+				return "" // it may be for lack of ports
+			}
+		}
+	}
+	return "conntrack fails to insert new flows though ports are left: two flows take the same port at once, and one of " +
+		"them loses its first packet, which costs it a second; random ports in the SNAT rule make that rare (nft: " +
+		"fully-random; iptables: --random-fully)"
+}

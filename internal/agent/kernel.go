@@ -26,6 +26,7 @@ type counters struct {
 	// What follows, up to allowances, is run's own.
 	statistics *conntrack.Statistics // nil: not open
 	filling    filling
+	losing     losing
 	table      string // the notice about the table
 	allowances allowances
 }
@@ -54,7 +55,7 @@ func (c *counters) look(ctx context.Context) error {
 	l, ok := c.tracked()
 	if !ok {
 		c.closeStatistics()
-		c.filling = filling{}
+		c.filling, c.losing = filling{}, losing{}
 		c.show(nil)
 		return nil
 	}
@@ -73,6 +74,9 @@ func (c *counters) look(ctx context.Context) error {
 	c.filling.look(c.now(), float64(l.Entries))
 	if l.EntriesMax > 0 { // else nobody knows
 		k.SecondsToFull, k.Forecast = c.filling.reaches(float64(l.EntriesMax))
+	}
+	if k.Counted {
+		k.InsertFailedRate = c.losing.look(c.now(), k.InsertFailed)
 	}
 	c.show(&k)
 	return nil

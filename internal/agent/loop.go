@@ -242,6 +242,7 @@ func mergeNetns(all []detector.NetnsSnapshot, n detector.NetnsSnapshot) []detect
 			o.Resyncs = max(o.Resyncs, n.Resyncs)
 			o.Mismatches = max(o.Mismatches, n.Mismatches)
 			o.Vanished = max(o.Vanished, n.Vanished)
+			o.Reopened = max(o.Reopened, n.Reopened)
 			o.Flows = max(o.Flows, n.Flows)
 			o.OtherProtocols = max(o.OtherProtocols, n.OtherProtocols)
 			return out

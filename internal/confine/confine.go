@@ -23,8 +23,8 @@ func Needed() netns.Capabilities {
 }
 
 // Process gives up what the agent does not need, on every thread: whoever takes over the agent cannot use it either.
-// Call it before anything is open. writes are the folders that the agent writes to. kept says what it keeps though it
-// need not, and why. On an error the rest is given up all the same.
+// Call it before anything is open. writes are the folders that the agent writes to, an empty one where that is not
+// known. kept says what it keeps though it need not, and why. On an error the rest is given up all the same.
 func Process(writes []string) (kept []string, err error) {
 	root, err := startAgain(writes)
 	if root != "" {

@@ -233,6 +233,16 @@ func TestKernelProcess(t *testing.T) {
 			},
 		},
 		{
+			"root that may write anywhere",
+			syscall.SysProcAttr{},
+			nil, false,
+			[]string{""},
+			report{
+				Kept:         []string{"the agent stays root: where it writes is in a config that can be read only once"},
+				Capabilities: have & Needed(), Refused: never, Allowed: []string{read, create, see, enter, netlink, "create a file in 0"},
+			},
+		},
+		{
 			"root of a user namespace without other users",
 			syscall.SysProcAttr{
 				Cloneflags:  syscall.CLONE_NEWUSER,

@@ -31,6 +31,8 @@ func successor(have netns.Capabilities, writes []string) (to user, root string) 
 	for i, folder := range writes {
 		owner, err := ownerOf(folder)
 		switch {
+		case folder == "":
+			return now, "where it writes is in a config that can be read only once"
 		case err != nil:
 			return now, err.Error()
 		case owner.id == 0:

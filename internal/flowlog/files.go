@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// Files puts the files that snatwatch record wrote in the place of a directory, in their order of time. Those to which it
-// has not given a name yet are none.
+// Files puts the files that snatwatch record wrote in the place of a directory, in their order of time. Those to which
+// it has not given a name yet are none.
 func Files(paths []string) ([]string, error) {
 	var files []string
 	for _, p := range paths {

@@ -9,8 +9,8 @@ import (
 	"sync"
 )
 
-// Relay passes each connection that l accepts on to an address inside the host, until ctx ends. It closes l.
-func (h *Host) Relay(ctx context.Context, l net.Listener, to netip.AddrPort) error {
+// Relay passes each connection that l accepts on to an address inside host h, until ctx ends. It closes l.
+func Relay(ctx context.Context, l net.Listener, h *Host, to netip.AddrPort) error {
 	stop := context.AfterFunc(ctx, func() { _ = l.Close() })
 	defer stop()
 	var open sync.WaitGroup
@@ -23,13 +23,13 @@ func (h *Host) Relay(ctx context.Context, l net.Listener, to netip.AddrPort) err
 		if err != nil {
 			return errors.Join(err, l.Close())
 		}
-		open.Go(func() { h.pass(ctx, c, to) })
+		open.Go(func() { pass(ctx, c, h, to) })
 	}
 }
 
-// pass copies both ways between c and a new connection to an address inside the host. Where nobody listens there, or
-// when ctx ends, c is closed.
-func (h *Host) pass(ctx context.Context, c net.Conn, to netip.AddrPort) {
+// pass copies both ways between c and a new connection to an address inside host h. Where nobody listens there, or when
+// ctx ends, c is closed.
+func pass(ctx context.Context, c net.Conn, h *Host, to netip.AddrPort) {
 	defer func() { _ = c.Close() }()
 	inside, err := h.Dial(ctx, to)
 	if err != nil {

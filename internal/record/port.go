@@ -1,32 +1,10 @@
 package record
 
 import (
-	"encoding/binary"
 	"hash/maphash"
-	"net/netip"
 
 	"github.com/snatwatch/snatwatch/collector"
 )
-
-// side is one of the two of a flow: address and port, of IPv4 as mapped into IPv6. The zero side is unknown.
-type side [18]byte
-
-func sideOf(a netip.AddrPort) (s side) {
-	if a.IsValid() {
-		b := a.Addr().As16()
-		copy(s[:], b[:])
-		binary.BigEndian.PutUint16(s[16:], a.Port())
-	}
-	return s
-}
-
-// address is the inverse of sideOf.
-func (s *side) address() netip.AddrPort {
-	if *s == (side{}) {
-		return netip.AddrPort{}
-	}
-	return netip.AddrPortFrom(netip.AddrFrom16([16]byte(s[:16])).Unmap(), binary.BigEndian.Uint16(s[16:]))
-}
 
 // portOf is a hash of what no two flows have at a time.
 func (t *table) portOf(e *entry) uint64 {

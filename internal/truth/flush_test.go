@@ -75,7 +75,7 @@ func TestKernelFlushHidesFlows(t *testing.T) {
 			endAll(s.connect(ns, short), pair.close)
 			w.flush()
 			if strategy == conntrack.Poll {
-				w.until("the ledger to be inexact", func() bool { return w.madeInexact() == 1 })
+				w.until("the ledger to be inexact", func() bool { return w.madeInexact() > 0 })
 			}
 			endAll(pairs, func(p pair) { p.speak(t) })
 			w.until("the ledger to be exact, and to have what stays", func() bool {
@@ -86,7 +86,7 @@ func TestKernelFlushHidesFlows(t *testing.T) {
 			p, n := got.Budgets[0].Protocols[0], got.Netns[0]
 			lost := stay + short - p.Opened
 			if strategy == conntrack.Events && (lost != 0 || n.Vanished != 0 || w.madeInexact() != 0) ||
-				strategy == conntrack.Poll && n.Vanished != stay {
+				strategy == conntrack.Poll && n.Vanished < stay { // more if a dump came just before the flush
 				t.Errorf("%d of %d opened, %d vanished, inexact %d times", p.Opened, stay+short, n.Vanished, w.madeInexact())
 			}
 			t.Logf("%d flows were lost", lost)

@@ -84,11 +84,11 @@ func Default() Options {
 			FailureRatio: 0.05, FailureRate: 0.1,
 			TierNodes:  2,
 			LeakGrowth: 1.5, LeakArrivals: 1.2,
-			Dominates: 0.5, DominatesShare: 0.8,
+			Dominates: detector.RaceFill, DominatesShare: 0.8,
 			IdleRate:       0.1,
 			StaleSeconds:   60,
 			Brier:          0.25,
-			ConntrackTable: detector.TableNear, InsertFailedRate: 0.1,
+			ConntrackTable: detector.TableNear, InsertFailedRate: detector.RaceRate,
 			Correlation: 0.2,
 		},
 	}

@@ -26,7 +26,8 @@ func gatewayTotalFilling(o options.Options) alerts.Alert {
 		Name:     name,
 		Severity: o.Critical,
 		Expr:     totalLevels(o, name, on),
-		// A server that just restarted has read all nodes before it pages.
+		// Two readings, as a level has waited for nothing: a forecast has, and needs one. While a server that just started
+		// has not read all nodes yet, it is too low, and pages nothing.
 		For:           time.Minute,
 		KeepFiringFor: max(time.Minute, 2*o.FleetInterval),
 		Summary:       "A shared gateway is near its limit on all flows together.",
