@@ -19,6 +19,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"github.com/alecthomas/kingpin/v2"
@@ -77,7 +78,7 @@ func (e *env) run(ctx context.Context, args []string) int {
 	promslogflag.AddFlags(app, &logs)
 	all := commands(app)
 
-	name, err := app.Parse(args)
+	name, err := app.Parse(completable(args))
 	switch {
 	case ended:
 		return statusOK
@@ -95,4 +96,13 @@ func (e *env) run(ctx context.Context, args []string) int {
 		}
 	}
 	return statusOK
+}
+
+// completable returns args without the word that a shell completes, which it filters by: kingpin would take the start
+// of a command's name for an argument of the default command, and offer nothing. It needs the start of a flag.
+func completable(args []string) []string {
+	if last := len(args) - 1; last > 0 && args[0] == "--completion-bash" && !strings.HasPrefix(args[last], "-") {
+		return args[:last]
+	}
+	return args
 }

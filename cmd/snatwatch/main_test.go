@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -81,6 +82,35 @@ func TestSecondSignal(t *testing.T) {
 				t.Errorf("saved %v (%q, %v), want %v", got, rest, err, tt.saved)
 			}
 			_ = in.Close()
+		})
+	}
+}
+
+// completedChild holds the words before which a child of TestCompletion is asked what may follow.
+const completedChild = "SNATWATCH_TEST_COMPLETED"
+
+// A shell offers commands while their name is being typed, not only before its first letter.
+func TestCompletion(t *testing.T) {
+	if words, ok := os.LookupEnv(completedChild); ok {
+		e := &env{stdout: os.Stdout, stderr: os.Stderr}
+		os.Exit(e.run(t.Context(), append([]string{"--completion-bash"}, strings.Split(words, " ")...)))
+	}
+	for _, tt := range []struct{ words, want string }{
+		{"", "check"},
+		{"ch", "check"},
+		{"run --sta", "--state-file"},
+		{"run --source", "conntrack"},
+		{"run --source con", "conntrack"},
+		{"check --con", "--config"},
+	} {
+		t.Run(tt.words, func(t *testing.T) {
+			t.Parallel()
+			c := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestCompletion$")
+			c.Env = append(os.Environ(), completedChild+"="+tt.words)
+			out, err := c.CombinedOutput()
+			if err != nil || !slices.Contains(strings.Fields(string(out)), tt.want) {
+				t.Errorf("offers %q (%v), want %s among them", out, err, tt.want)
+			}
 		})
 	}
 }
