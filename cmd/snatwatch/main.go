@@ -83,7 +83,7 @@ func (e *env) run(ctx context.Context, args []string) int {
 	case ended:
 		return statusOK
 	case err != nil:
-		_, _ = fmt.Fprintf(e.stderr, "snatwatch: %v, try --help\n", err)
+		_, _ = fmt.Fprintf(e.stderr, "snatwatch: %s%v, try --help\n", badFlag(app, args), err)
 		return statusUsage
 	}
 	for _, c := range all {
@@ -105,4 +105,23 @@ func completable(args []string) []string {
 		return args[:last]
 	}
 	return args
+}
+
+// badFlag returns the flag in args whose value is refused, as "--poll-interval: ", which kingpin does not say; nothing
+// if another mistake ended the parse.
+func badFlag(app *kingpin.Application, args []string) string {
+	parsed, err := app.ParseContext(args)
+	if err != nil {
+		return ""
+	}
+	for _, given := range parsed.Elements {
+		flag, ok := given.Clause.(*kingpin.FlagClause)
+		if !ok || given.Value == nil {
+			continue
+		}
+		if m := flag.Model(); m.Value.Set(*given.Value) != nil {
+			return "--" + m.Name + ": "
+		}
+	}
+	return ""
 }

@@ -114,3 +114,31 @@ func TestCompletion(t *testing.T) {
 		})
 	}
 }
+
+// A value that a flag does not take is refused with the flag's name.
+func TestWrongFlags(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct{ args, want string }{
+		{"--poll-interval=1", "--poll-interval: "},
+		{"run --poll-interval 1", "--poll-interval: "},
+		{"--record.max-bytes=1", "--record.max-bytes: "},
+		{"--source=foo", "--source: enum value must be one of auto,conntrack,sockets, got 'foo'"},
+		{"--limits.tracked=many", "--limits.tracked: "},
+		{"--cpu-budget=much", "--cpu-budget: "},
+		{"--log.level=loud", "--log.level: "},
+		{"--log.format=json --cpu-budget=much", "--cpu-budget: "},
+		{"plan --nodes=x", "--nodes: "},
+		{"--nosuch", "unknown long flag '--nosuch'"},
+		{"chek", "unexpected chek"},
+	} {
+		t.Run(tt.args, func(t *testing.T) {
+			t.Parallel()
+			var out, mistake strings.Builder
+			e := &env{stdout: &out, stderr: &mistake}
+			status := e.run(t.Context(), strings.Fields(tt.args))
+			if status != statusUsage || !strings.HasPrefix(mistake.String(), "snatwatch: "+tt.want) || strings.Count(mistake.String(), "\n") != 1 {
+				t.Errorf("status %d, %q, want %d and one line that begins with %q", status, mistake.String(), statusUsage, tt.want)
+			}
+		})
+	}
+}
