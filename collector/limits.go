@@ -21,7 +21,8 @@ type Limits struct {
 	// destination: tcp_tw_reuse_delay, or 1 s before Linux 6.14, if tcp_tw_reuse is 1 and tcp_timestamps is on; else 0:
 	// not before the socket's TIME_WAIT is over. With tcp_tw_reuse=2 that is so for loopback alone.
 	ReuseTimeWait time.Duration
-	// Entries and EntriesMax are net.netfilter.nf_conntrack_count and _max.
+	// Entries and EntriesMax are net.netfilter.nf_conntrack_count and _max. EntriesMax is Unlimited where the sysctl is 0,
+	// and 0 where conntrack is not loaded.
 	Entries, EntriesMax int
 	// Events is nf_conntrack_events (0 off, 1 on, 2 auto), -1 where absent.
 	Events int
@@ -30,6 +31,9 @@ type Limits struct {
 	// Timeouts by file name without the nf_conntrack_ prefix, such as "tcp_timeout_time_wait".
 	Timeouts map[string]time.Duration
 }
+
+// Unlimited is Limits.EntriesMax of a table without a limit.
+const Unlimited = -1
 
 // Counters are the kernel's conntrack statistics of one namespace since boot,
 // summed over CPUs: struct ip_conntrack_stat, enum ctattr_stats_cpu.

@@ -40,7 +40,7 @@ func fleetPools(o rules.Options) []panel {
 	likely := func(of, _ func(series string) string) string {
 		return of(sel(o, metrics.ExhaustionProbabilityMax, at(o.PageHorizon)))
 	}
-	const pools = " It is recorded by pool every two minutes and lags by as much; Node and Job do not narrow it."
+	const pools = " It is recorded by pool every four minutes and lags by as much; Node and Job do not narrow it."
 	return []panel{
 		poolsNow(o),
 		{
@@ -220,7 +220,7 @@ func inAll(o rules.Options) string {
 			o.ClusterLabel+", "+agent+", budget) (1, "+atEnd(sel(o, metrics.BudgetInfo, `scope="shared"`))+")")
 	}
 	share := func(held string) string {
-		return of("sum", by(o, "max", agentBudget, held)+"\nand "+on(o, agentBudget)+" "+limits) + "\n/ " +
+		return of("sum", by(o, "max", agentBudget, held+"\nand "+on(o, agentBudget)+" "+limits)) + "\n/ " +
 			on(o, "budget, gateway") + " " + of("max", by(o, "max", agentBudget, limits))
 	}
 	held := sel(o, metrics.AllPortsHeld)
@@ -234,6 +234,9 @@ func fleetGateways(o rules.Options) []panel {
 	left := ofGateway(o, records.GatewayTime)
 	held, unseen := ofGateway(o, records.GatewayHeld), ofGateway(o, records.GatewayUnseen)
 	ceiling := " / " + on(o, gateway) + " group_left () " + ofGateway(o, records.GatewayPorts)
+	soonest := "bottomk(8, min_over_time(" + left + "[$__range] @ end()) < +Inf)"
+	fullest := "topk(8, max_over_time(" + held + "[$__range] @ end()) / " + on(o, gateway) + " group_left () " +
+		ofGateway(o, records.GatewayPorts) + " @ end())"
 	const gateways = " Pool, Node and Job do not narrow it: it is recorded by gateway, every minute or two."
 	return []panel{
 		{
@@ -249,8 +252,7 @@ func fleetGateways(o rules.Options) []panel {
 			description: "Where the sum of the forecasts crosses the gateway's ceiling: the eight soonest. There is no line " +
 				"while nothing runs out within the longest horizon, nor at 0 while its nodes hold less than the ceiling." +
 				gateways,
-			queries: []query{{"(" + leftBehind(o, atEnd) + ") < +Inf\nand " + on(o, shared) + " bottomk(8, min_over_time(" +
-				left + "[$__range] @ end()) < +Inf)", told}},
+			queries: []query{{"(" + leftBehind(o, atEnd, soonest) + ") < +Inf\nand " + on(o, shared) + " " + soonest, told}},
 		},
 		{
 			id: 62, coarse: true, title: "How full are gateways, over all nodes?", unit: share, min: ptr(0),
@@ -259,8 +261,7 @@ func fleetGateways(o rules.Options) []panel {
 				"ceiling: what was recorded within two minutes, and no more than the fullest port spaces of all these nodes hold " +
 				"together now; and what a destination may hold beyond that on nodes that do not show it." + gateways,
 			queries: []query{
-				{heldBehind(o, atEnd) + ceiling + "\nand " + on(o, shared) + " topk(8, max_over_time(" + held +
-					"[$__range] @ end())" + ceiling + ")", told},
+				{heldBehind(o, atEnd, fullest) + ceiling + "\nand " + on(o, shared) + " " + fullest, told},
 				{
 					unseen + ceiling + "\nand " + on(o, gateway) + " topk(8, max_over_time(" + unseen + "[$__range] @ end()))",
 					"may hide {{protocol}} {{gateway}} {{" + o.ClusterLabel + "}}",

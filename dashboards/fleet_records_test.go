@@ -71,9 +71,9 @@ func (f *fleet) writeRecords(nodes []*simulated) {
 			return 2 * math.Round(first2(n.fill(before))*n.ports)
 		}
 		pool := labels("cluster", k.cluster, "pool", k.pool, "budget", first.budget, "protocol", "tcp")
-		interval := 2 * time.Minute
+		interval := 4 * time.Minute
 		add := func(name, more string, value func(float64) float64) {
-			f.add(metrics.Name(name), pool+more, fleetPast, interval, 0, value)
+			f.add(metrics.Name(name), pool+more, fleetPast.Truncate(interval), interval, 0, value)
 		}
 		add(records.PoolHeld, "", over(sum, held))
 		add(records.PoolOpened, "", over(sum, func(n *simulated, _ float64) float64 { return 3 + float64(n.index%5) }))

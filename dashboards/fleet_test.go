@@ -239,6 +239,7 @@ func (f *fleet) writeNode(n *simulated) {
 	add(metrics.ConntrackEntriesLimit, netns, always(262_144))
 	ec2 := labels("interface", "ens5")
 	add(metrics.AllowanceAvailable, ec2, func(before float64) float64 { return 130_000 - held(before) })
+	add(metrics.AllowanceTimeToExhaustion, ec2, always(math.Inf(1)))
 	add(metrics.AllowanceExceeded, ec2, always(7))
 	source := netns + "," + labels("source", "conntrack")
 	add(metrics.SourceInfo, source+","+labels("strategy", []string{"poll", "events"}[n.index%9/8]), always(1))

@@ -258,7 +258,8 @@ func lintPanel(t *testing.T, where string, p panel) {
 			if !has["cluster"] || !fleet && (!has["job"] || !has["instance"] && !down) {
 				t.Errorf("%s: %s lacks the matchers of the variables", where, v)
 			}
-			counter := strings.HasSuffix(v.Name, "_total") || strings.HasSuffix(v.Name, "_bucket") || strings.HasSuffix(v.Name, "_sum") || strings.HasSuffix(v.Name, "_count")
+			counter := strings.HasSuffix(v.Name, "_total") || strings.HasSuffix(v.Name, "_bucket") || strings.HasSuffix(v.Name, "_sum") || strings.HasSuffix(v.Name, "_count") ||
+				v.Name == string(metrics.HoldSeconds) || v.Name == string(metrics.LifetimeSeconds) // native histograms
 			if rated := inRate(path); counter != rated {
 				t.Errorf("%s: %s in rate: %v, want %v", where, v.Name, rated, counter)
 			}

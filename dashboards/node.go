@@ -209,13 +209,13 @@ func nodeFlows(o rules.Options) []panel {
 		{
 			id: alerts.PanelNodeHoldTimes, kind: density, title: "How long are ports held?", unit: seconds,
 			description: "Hold times (lifetime and cool-down) of ports released, as a heat map.",
-			queries:     []query{{"sum by (le) (" + rate(suffix(o, metrics.HoldSeconds, "_bucket")) + ")", "{{le}}"}},
+			queries:     []query{{buckets(o, metrics.HoldSeconds), "{{le}}"}},
 		},
 		{
 			id: 121, kind: density, title: "How long do flows live?", unit: seconds,
 			description: "Lifetimes of flows that ended, open to close, as a heat map. When these grow, a destination has " +
 				"become slow or connections leak.",
-			queries: []query{{"sum by (le) (" + rate(suffix(o, metrics.LifetimeSeconds, "_bucket")) + ")", "{{le}}"}},
+			queries: []query{{buckets(o, metrics.LifetimeSeconds), "{{le}}"}},
 		},
 		{
 			id: 122, title: "How many flows open?", unit: perSecond, min: ptr(0),

@@ -54,7 +54,7 @@ func overview(o rules.Options) board {
 				},
 				{
 					id: 32, title: "Do more flows arrive?", unit: perSecond, min: ptr(0), none: needsRules,
-					description: "Flows opened per second by pool: the eight that opened most. It is recorded every two minutes; " +
+					description: "Flows opened per second by pool: the eight that opened most. It is recorded every four minutes; " +
 						"Node and Job do not narrow it.",
 					queries: []query{{
 						peaks(o, "pool, budget, protocol", ofPool(o, records.PoolOpened)),
@@ -65,10 +65,8 @@ func overview(o rules.Options) board {
 					id: 33, coarse: true, width: 24, title: "Are ports held longer?", unit: period, min: ptr(0),
 					description: "Mean hold time (lifetime and cool-down) of ports released in the interval, by budget. When it " +
 						"grows while no more flows arrive, a destination has become slow or connections leak.",
-					queries: []query{{fmt.Sprintf("%s\n/\n(%s > 0)",
-						by(o, "sum", "budget, protocol", rate(suffix(o, metrics.HoldSeconds, "_sum"))),
-						by(o, "sum", "budget, protocol",
-							rate(suffix(o, metrics.HoldSeconds, "_count")))), "{{budget}} {{protocol}} {{" + o.ClusterLabel + "}}"}},
+					queries: []query{{mean(o, "budget, protocol", metrics.HoldSeconds), "{{budget}} {{protocol}} {{" +
+						o.ClusterLabel + "}}"}},
 				},
 			}},
 		},
@@ -99,7 +97,7 @@ func fullestNodes(o rules.Options) string {
 func headline(o rules.Options) []panel {
 	t := o.Thresholds
 	failed := sel(o, metrics.OpenFailures, `cause="`+metrics.CausePorts+`"`)
-	fullGateway := "(" + heldBehind(o, atStep) + " >= " + on(o, gateway) + " group_left () " +
+	fullGateway := "(" + heldBehind(o, atStep, "") + " >= " + on(o, gateway) + " group_left () " +
 		fmt.Sprint(full) + " * " + ofGateway(o, records.GatewayPorts) + ")"
 	unanswered := "rate(" + sel(o, metrics.OpenFailures, `cause="`+metrics.CauseUnanswered+`"`) + "[2m])"
 	exact := sel(o, metrics.LedgerExact)
@@ -123,7 +121,7 @@ func headline(o rules.Options) []panel {
 				"gateways and destinations.",
 			queries: []query{
 				{"clamp_max(min(" + sel(o, metrics.SoonestExhaustion) + "), " + pastHour + ")", "a node"},
-				{"clamp_max(min(" + behind(o, "("+leftBehind(o, atStep)+")") + "), " + pastHour + ")", "a gateway"},
+				{"clamp_max(min(" + behind(o, "("+leftBehind(o, atStep, "")+")") + "), " + pastHour + ")", "a gateway"},
 			},
 		},
 		{
@@ -207,7 +205,7 @@ func first(o rules.Options) panel {
 			fmt.Sprintf(`horizon=~"%s|%s|"`, o.PageHorizon, o.TicketHorizon))) + ")"
 	of := func(name string, more ...string) string { return by(o, "max", shared, ofGateway(o, name, more...)) }
 	ports := by(o, "max", gateway, ofGateway(o, records.GatewayPorts))
-	heldShared := by(o, "max", shared, heldBehind(o, atStep))
+	heldShared := by(o, "max", shared, heldBehind(o, atStep, ""))
 	perCeiling := " / " + on(o, gateway) + " group_left () " + ports
 	worstShared := fmt.Sprintf("\nand %s topk(5, %s + %s + %s)", on(o, shared), of(records.GatewayProbability,
 		at(o.PageHorizon)), of(records.GatewayProbability, at(o.TicketHorizon)),
@@ -221,7 +219,8 @@ func first(o rules.Options) panel {
 	both := func(ofNode, ofGateway string) query {
 		return query{"((" + ofNode + ")" + worst + ")" + named + "\nor\n(" + ofGateway + ")" + worstShared, ""}
 	}
-	leftShared := by(o, "max", shared, leftBehind(o, atStep)+"\nor\n"+ofGateway(o, records.GatewayTime)+" + "+sinceRelief)
+	leftShared := by(o, "max", shared, leftBehind(o, atStep, "")+"\nor\n"+ofGateway(o, records.GatewayTime)+" + "+
+		sinceRelief)
 	clamp := func(expr string) string { return "clamp_max(" + expr + ", " + pastHour + ")" }
 	held := node(metrics.BusiestPortsHeld)
 	minuteAgo := func(expr string) string { return expr + " offset 1m" }

@@ -279,7 +279,7 @@ func TestFaultsOfBefore(t *testing.T) {
 		{12, "overview", "agents that are down are on no board"},
 		{13, "overview", "it does not say that Node and Job do not narrow it"},
 		{14, "overview", "its title is cut on a small screen"},
-		{15, "fleet", "it does not say that it lags by two minutes"},
+		{15, "fleet", "it does not say that it lags by four minutes"},
 		{15, "fleet", "it does not say how old it may be"},
 		{15, "fleet", "it stands at its peak for two minutes after relief"},
 		{16, "fleet", "a deviation is a line, not a band"},

@@ -3,6 +3,7 @@ package dashboards_test
 import (
 	"fmt"
 	"maps"
+	"math"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -293,7 +294,7 @@ func trouble(since time.Duration) *metrics.View {
 		Outer:      []uint64{1},
 		Sources:    []metrics.Source{{Netns: 1, Name: "conntrack", Strategy: "poll", DecodeErrors: n(1), Dump: 120 * time.Millisecond}},
 		Kernel:     []metrics.Kernel{{Counters: collector.Counters{Netns: 1, Entries: 262_000, Found: n(50), InsertFailed: n(3), Drop: n(1)}, EntriesMax: 262_144, Counted: true}},
-		Allowances: []metrics.Allowance{{Interface: "ens5", Available: 130_000, Exceeded: n(3), Known: true}},
+		Allowances: []metrics.Allowance{{Interface: "ens5", Available: 130_000, Exceeded: n(3), Known: true, SecondsToExhaustion: math.Inf(1), Forecast: true}},
 		Causes:     metrics.Causes{Further: []string{metrics.CauseUnanswered, metrics.CauseRefused, metrics.CausePorts}},
 		Stalled:    true,
 		PoolStale:  map[string]bool{"lb": true},

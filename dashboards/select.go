@@ -6,6 +6,7 @@ import (
 
 	"github.com/snatwatch/snatwatch/detector/metrics"
 	"github.com/snatwatch/snatwatch/rules"
+	"github.com/snatwatch/snatwatch/rules/options"
 	"github.com/snatwatch/snatwatch/rules/records"
 )
 
@@ -42,6 +43,25 @@ func budgetInfo(o rules.Options, more ...string) string {
 // suffix is sel for one of the series of a histogram: _bucket, _sum or _count.
 func suffix(o rules.Options, name metrics.Name, s string) string {
 	return strings.Replace(sel(o, name), string(name), string(name)+s, 1)
+}
+
+// buckets is how much each bucket of a histogram of durations counts a second: of the native one where the server keeps
+// it, and the classic ones by le where not.
+func buckets(o rules.Options, name metrics.Name) string {
+	native := "sum(" + rate(sel(o, name)) + ")"
+	return native + "\nor\n(sum by (le) (" + rate(suffix(o, name, "_bucket")) + ")\nunless ignoring (le)\n" + native + ")"
+}
+
+// mean is that of a histogram of durations by cluster and labels. VictoriaMetrics keeps no native one, and has no
+// histogram_sum.
+func mean(o rules.Options, labels string, name metrics.Name) string {
+	of := func(x string) string { return by(o, "sum", labels, rate(x)) }
+	classic := fmt.Sprintf("%s\n/\n(%s > 0)", of(suffix(o, name, "_sum")), of(suffix(o, name, "_count")))
+	if o.Engine == options.VictoriaMetrics {
+		return classic
+	}
+	native := of(sel(o, name))
+	return fmt.Sprintf("histogram_sum(%s)\n/\n(histogram_count(%s) > 0)\nor\n%s", native, native, classic)
 }
 
 // ofNode, ofPool and ofGateway write recorded series with the variables that they have.
@@ -96,26 +116,32 @@ func peaks(o rules.Options, labels, x string) string {
 }
 
 // heldBehind is what all nodes behind a gateway hold of a destination: what was recorded within two minutes, and no
-// more than can be now, so that it falls as soon as the gateway is relieved.
-func heldBehind(o rules.Options, still func(series string) string) string {
+// more than can be now, so that it falls as soon as the gateway is relieved. Where chosen is not empty, of the gateways
+// alone that it returns.
+func heldBehind(o rules.Options, still func(series string) string, chosen string) string {
 	held := ofGateway(o, records.GatewayHeld)
-	return "((" + held + " - clamp_min(" + held + " - " + on(o, gateway) + " group_left ()\n" + mostBehind(o, still) +
-		", 0))\nor\n" + held + ")"
+	return "((" + held + " - clamp_min(" + held + " - " + on(o, gateway) + " group_left ()\n" +
+		mostBehind(o, still, chosen) + ", 0))\nor\n" + held + ")"
 }
 
-// leftBehind is the time that is left at a gateway, and not 0 while its nodes hold less than its ceiling.
-func leftBehind(o rules.Options, still func(series string) string) string {
+// leftBehind is the time that is left at a gateway, and not 0 while its nodes hold less than its ceiling. Where chosen
+// is not empty, of the gateways alone that it returns.
+func leftBehind(o rules.Options, still func(series string) string, chosen string) string {
 	left := ofGateway(o, records.GatewayTime)
-	return left + " > 0\nor\n" + left + "\nunless " + on(o, gateway) + " (" + mostBehind(o, still) + " < " +
+	return left + " > 0\nor\n" + left + "\nunless " + on(o, gateway) + " (" + mostBehind(o, still, chosen) + " < " +
 		on(o, gateway) + " " + ofGateway(o, records.GatewayPorts) + ")"
 }
 
 // mostBehind is the most that all nodes behind a gateway can hold of one destination: what the fullest port spaces of
 // all these nodes hold together. still writes what hardly moves, at each step or at the end. No variable of nodes
-// narrows it, as what is recorded is of all nodes. A node that is told twice counts twice: it is a bound.
-func mostBehind(o rules.Options, still func(series string) string) string {
-	info := "topk by (" + o.ClusterLabel + ", " + agent + ", budget) (1, " +
-		still(ofGateway(o, string(metrics.BudgetInfo), `scope="shared"`)) + ")"
+// narrows it, as what is recorded is of all nodes. A node that is told twice counts twice: it is a bound. The nodes of
+// gateways that are not chosen are left out before they are added up at each step.
+func mostBehind(o rules.Options, still func(series string) string, chosen string) string {
+	info := still(ofGateway(o, string(metrics.BudgetInfo), `scope="shared"`))
+	if chosen != "" {
+		info += "\nand " + on(o, "budget, gateway") + " " + chosen
+	}
+	info = "topk by (" + o.ClusterLabel + ", " + agent + ", budget) (1, " + info + ")"
 	return by(o, "sum", gateway, ofGateway(o, string(metrics.BusiestPortsHeld))+" * "+on(o, agent+", budget")+
 		" group_left (gateway) "+info)
 }
@@ -134,7 +160,7 @@ func ofPools(o rules.Options, op, expr string) string {
 }
 
 // peaksOfPools draws the eight pools in which x was highest in the time range, from what nodes tell: what is recorded
-// by pool is up to two minutes old. x is given how to write what it is of, at each step or the highest, and how to
+// by pool is up to four minutes old. x is given how to write what it is of, at each step or the highest, and how to
 // write what hardly moves, at each step or at the end.
 func peaksOfPools(o rules.Options, op string, x func(of, still func(series string) string) string) string {
 	highest := func(series string) string { return "max_over_time(" + series + "[$__range] @ end())" }

@@ -33,7 +33,15 @@ type NetnsSnapshot struct {
 	// and those that a dump showed first although the kernel announces new flows. Each makes the ledger inexact until
 	// the next complete dump.
 	Mismatches uint64
-	Flows      int // flows that the ledger knows here, ended ones included
+	// Vanished counts flows that a complete dump lacked a moment after they had a packet, and of whose end nothing told:
+	// the table was flushed, or entries deleted. Others may have opened and vanished unseen, so each makes the ledger
+	// inexact until the next complete dump.
+	Vanished uint64
+	// Reopened counts flows that dumps showed on the port of one that had opened two dumps ago at most, where they were
+	// more than one in a hundred: others may have opened and ended on such a port unseen. Each makes the ledger inexact
+	// too.
+	Reopened uint64
+	Flows    int // flows that the ledger knows here, ended ones included
 	// OtherProtocols counts flows there that are neither TCP nor UDP.
 	OtherProtocols uint64
 }

@@ -13,7 +13,8 @@ import (
 	"time"
 )
 
-// The incident: what nodes hold in all, from rest to exhaustion and back, each long enough for all series to be level.
+// The incident: what nodes hold in all, from rest to exhaustion and back. Each phase is long enough for all series to be
+// level: for what is recorded seldom, every four minutes here, to be recorded once more after the last node came or came back.
 const (
 	engineScrape = 5 * time.Second
 	engineFleet  = 15 * time.Second
@@ -23,9 +24,9 @@ const (
 	// such failures on all its nodes; node 3 starts again, and its counters with it; engines start again.
 	vanishes, returns = 40 * time.Second, 40*time.Second + 7*time.Minute
 	comesLate         = 50 * time.Second
-	secondCluster     = 620 * time.Second
-	enginesRestart    = 660 * time.Second
-	nodeRestarts      = 700 * time.Second
+	secondCluster     = 800 * time.Second
+	enginesRestart    = 840 * time.Second
+	nodeRestarts      = 880 * time.Second
 )
 
 type incidentPhase struct {
@@ -37,10 +38,10 @@ type incidentPhase struct {
 }
 
 var incidentPhases = []incidentPhase{
-	{"rest", 300 * time.Second, 100, 110, 0, false},
-	{"rise", 600 * time.Second, 150, 230, 0.6, false},
-	{"exhausted", 780 * time.Second, 190, 230, 0.9, true},
-	{"relief", 1020 * time.Second, 80, 80, 0, false},
+	{"rest", 360 * time.Second, 100, 110, 0, false},
+	{"rise", 780 * time.Second, 150, 230, 0.6, false},
+	{"exhausted", 1120 * time.Second, 190, 230, 0.9, true},
+	{"relief", 1360 * time.Second, 80, 80, 0, false},
 }
 
 // failsFrom and failsUntil are when flows fail on node 1.

@@ -41,20 +41,26 @@ func (o Options) Alerts() []alerts.Alert {
 // it and what agents tell, and that of another group: an engine that writes results a while after the evaluation
 // does not have them yet for the next rule of the group.
 func (o Options) Groups() []Group {
-	var soon, slow []alerts.Alert
+	var soon, slow, slowest []alerts.Alert
 	for _, a := range tickets.All(o.Options) {
-		if a.For < slowFor {
+		switch {
+		case a.For < slowFor:
 			soon = append(soon, a)
-		} else {
+		case a.For < slowestFor:
 			slow = append(slow, a)
+		default:
+			slowest = append(slowest, a)
 		}
 	}
-	often, half := o.FleetInterval, 2*o.FleetInterval
+	often, half, quarter := o.FleetInterval, 2*o.FleetInterval, o.Quarter()
 	return []Group{
-		// Pools are for planning: half as often.
-		{Name: "snatwatch-pool", Interval: half, Apart: true, Records: records.Pool(o.Options)},
-		{Name: "snatwatch-node", Interval: often, Records: records.Of(o.Options, records.NodeFill)},
-		{Name: "snatwatch-node-slow", Interval: half, Records: records.Of(o.Options, records.NodeHeld, records.NodeOpened)},
+		// Pools are for planning.
+		{Name: "snatwatch-pool", Interval: quarter, Apart: true, Records: records.Pool(o.Options)},
+		{Name: "snatwatch-node", Interval: half, Records: records.Of(o.Options, records.NodeFill)},
+		{
+			Name: "snatwatch-node-slow", Interval: quarter,
+			Records: records.Of(o.Options, records.NodeHeld, records.NodeOpened),
+		},
 		{
 			Name: "snatwatch-gateway-seldom", Interval: records.SeldomInterval(o.Options), Apart: true,
 			Records: records.Seldom(o.Options),
@@ -67,8 +73,13 @@ func (o Options) Groups() []Group {
 		{Name: "snatwatch-pages", Interval: o.PageInterval, Alerts: pages.Node(o.Options)},
 		{Name: "snatwatch-tickets", Interval: often, Alerts: soon},
 		{Name: "snatwatch-tickets-slow", Interval: half, Alerts: slow},
+		{Name: "snatwatch-tickets-slowest", Interval: quarter, Alerts: slowest},
 	}
 }
 
-// slowFor is how long an alert must last before it fires for its rule to be evaluated half as often.
-const slowFor = 10 * time.Minute
+// slowFor is how long an alert must last before it fires for its rule to be evaluated half as often, and slowestFor for
+// a quarter as often.
+const (
+	slowFor    = 5 * time.Minute
+	slowestFor = 10 * time.Minute
+)

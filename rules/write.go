@@ -102,7 +102,7 @@ func (o Options) ruleGroups(groups []Group) []ruleGroup {
 const pageInterval = 15 * time.Second
 
 // evaluated is a group without its rules, as an engine evaluates it when Prometheus would. vmalert asks for the past by
-// default, for what was 30 s ago, rounded down to the group's interval: up to 8 minutes more for what is recorded
+// default, for what was 30 s ago, rounded down to the group's interval: up to 16 minutes more for what is recorded
 // seldom. And VictoriaMetrics hides the newest 30 s of an answer.
 func evaluated(g Group, by options.Engine) ruleGroup {
 	if by != options.Prometheus && g.Interval == 0 {

@@ -42,7 +42,7 @@ func startAgent(t *testing.T, args ...string) *runningAgent {
 	e := &env{
 		stdout: io.Discard, stderr: a.logs,
 		hangup:   func() (<-chan os.Signal, func()) { return a.hangup, func() {} },
-		confine:  func() error { return nil }, // the test goes on with its rights
+		confine:  func([]string) ([]string, error) { return nil, nil }, // the test goes on with its rights
 		metadata: cloud.Client{URL: "http://127.0.0.1:1"},
 	}
 	ctx, cancel := context.WithCancel(context.Background())
@@ -356,7 +356,7 @@ func TestKernelAgentEndsWithItsNamespace(t *testing.T) {
 	go func() {
 		defer close(ended)
 		e := &env{
-			stdout: io.Discard, stderr: logs, confine: func() error { return nil },
+			stdout: io.Discard, stderr: logs, confine: func([]string) ([]string, error) { return nil, nil },
 			hangup:   func() (<-chan os.Signal, func()) { return nil, func() {} },
 			metadata: cloud.Client{URL: "http://127.0.0.1:1"},
 		}

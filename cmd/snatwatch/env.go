@@ -11,7 +11,7 @@ import (
 	"github.com/alecthomas/kingpin/v2"
 
 	"github.com/snatwatch/snatwatch/collector/cloud"
-	"github.com/snatwatch/snatwatch/internal/agent"
+	"github.com/snatwatch/snatwatch/internal/confine"
 )
 
 // env is everything that a command takes from its process, so that a test can run a command.
@@ -19,8 +19,8 @@ type env struct {
 	stdout, stderr io.Writer
 	// hangup delivers SIGHUP.
 	hangup func() (signals <-chan os.Signal, stop func())
-	// confine gives up the capabilities that the agent does not need.
-	confine func() error
+	// confine gives up what the agent does not need that writes to those folders, as confine.Process does.
+	confine func(writes []string) (kept []string, err error)
 	// metadata asks the cloud what it knows of this machine.
 	metadata cloud.Client
 }
@@ -33,7 +33,7 @@ func newEnv() *env {
 			signal.Notify(c, syscall.SIGHUP)
 			return c, func() { signal.Stop(c) }
 		},
-		confine: agent.Confine,
+		confine: confine.Process,
 	}
 }
 

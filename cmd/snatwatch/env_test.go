@@ -68,7 +68,7 @@ func TestCommandLine(t *testing.T) {
 			t.Parallel()
 			stdout, stderr := &logtest.Lines{}, &logtest.Lines{}
 			e := &env{
-				stdout: stdout, stderr: stderr, confine: func() error { return nil },
+				stdout: stdout, stderr: stderr, confine: func([]string) ([]string, error) { return nil, nil },
 				hangup:   func() (<-chan os.Signal, func()) { return nil, func() {} },
 				metadata: cloud.Client{URL: "http://127.0.0.1:1"},
 			}

@@ -22,6 +22,8 @@ type labOptions struct {
 	incident lab.Incident
 	timeline timelineOptions
 	agent    options
+	// elsewhere is where, inside the lab's router, an agent serves that the lab does not run; empty if it runs one.
+	elsewhere string
 }
 
 func labCommand(app *kingpin.Application) command {
@@ -44,6 +46,9 @@ func labCommand(app *kingpin.Application) command {
 		Default(o.incident.Slow.String()).DurationVar(&o.incident.Slow)
 	c.Flag("incident.rate", "Calls per second at the height of the burst.").Default(fmt.Sprint(o.incident.BurstRate)).
 		Float64Var(&o.incident.BurstRate)
+	c.Flag("agent", "Address inside the lab's router, such as 127.0.0.1:9959, of an agent that you start there once "+
+		"the lab tells the router's namespace. The lab then runs none of its own and serves that one at "+
+		"--web.listen-address.").PlaceHolder("ADDRESS").StringVar(&o.elsewhere)
 	o.agent.web = kingpinflag.AddFlags(c, ":9959")
 	o.agent.listenSet = true // the lab's agent has no config file
 	return command{c, func(ctx context.Context, e *env, logger *slog.Logger) error {
@@ -55,26 +60,25 @@ func runLab(ctx context.Context, e *env, o *labOptions, logger *slog.Logger) err
 	if o.timeline.play {
 		return playTimeline(ctx, e, o, logger)
 	}
+	if o.elsewhere != "" && !o.serve {
+		return errors.New("--agent is for --serve and --timeline")
+	}
 	run := o.Options
 	if o.serve {
 		run.IncidentOnly = !o.measure
 		run.Incident = &o.incident
 		run.Incident.Observe = tellStages(logger)
-		run.Watch = func(ctx context.Context, l *lab.Lab) error { return watchLab(ctx, e, o, l, logger) }
+		watch, err := o.watch(e, logger)
+		if err != nil {
+			return err
+		}
+		run.Watch, run.Ready = watch.run, watch.ready
 	}
 	err := lab.Run(ctx, e.stdout, run)
 	if !o.serve && errors.Is(err, context.Canceled) {
 		return errors.New("lab: interrupted before all steps had run")
 	}
 	return err
-}
-
-// watchLab runs the agent on the lab's router. The process keeps its capabilities: the lab needs them.
-func watchLab(ctx context.Context, e *env, o *labOptions, l *lab.Lab, logger *slog.Logger) error {
-	opts := o.agent
-	opts.netns = flag[string]{value: l.Router().Path(), given: true}
-	logger.Info("agent watches the lab's router", "nsenter", "nsenter --net="+opts.netns.value)
-	return opts.run(ctx, e, logger)
 }
 
 // tellStages logs the start of each stage of the incident, and its numbers every ten seconds.

@@ -49,8 +49,8 @@ func planCommand(app *kingpin.Application) command {
 	c.Flag("prometheus", "Take them from the metrics of a fleet, with the peaks of "+
 		"--range.").PlaceHolder("URL").StringVar(&f.prometheus)
 	c.Flag("range", "How far back Prometheus is asked.").Default("168h").DurationVar(&f.over)
-	c.Flag("budget", "Budget of the agent or the fleet, where there are "+
-		"several.").PlaceHolder("NAME").StringVar(&f.budget)
+	c.Flag("budget", "Budget of the agent or the fleet, where there are several; without it the agent's "+
+		"fullest.").PlaceHolder("NAME").StringVar(&f.budget)
 	c.Flag("pool", "Pool of the fleet.").PlaceHolder("NAME").StringVar(&f.pool)
 	c.Flag("gateway", "Gateway of the fleet.").PlaceHolder("NAME").StringVar(&f.gateway)
 	c.Flag("model", "Budget model of today, as check lists them.").Default("azure-lb").StringVar(&b.Model)
@@ -85,8 +85,8 @@ func planCommand(app *kingpin.Application) command {
 	c.Flag("cpu", "Share of the nodes' processors in use at the peak; 0 is unknown.").Default("0").Float64Var(&f.in.CPU)
 	c.Flag("json", "Print JSON instead of a table.").BoolVar(&f.json)
 	c.Arg("file", "Flow logs to take the demand from, under today's budget as the flags say: AWS VPC, Azure, "+
-		"Google Cloud, Zeek, nfdump's CSV, what record wrote, CSV as backtest takes it, conntrack -E -o "+
-		"timestamp.").StringsVar(&f.files)
+		"Google Cloud, Zeek, nfdump's CSV, conntrack -E -o timestamp, CSV as backtest takes it, or the "+
+		"directory that record wrote to.").StringsVar(&f.files)
 	return command{c, func(ctx context.Context, e *env, _ *slog.Logger) error {
 		if err := runPlan(ctx, e, &f); err != nil {
 			return fmt.Errorf("plan: %w", err)

@@ -27,6 +27,8 @@ func TestPlanRefuses(t *testing.T) {
 		want, out string
 	}{
 		{"nodes", append(numbers, "--model=linux", "--nodes=0"), "nodes: 0, want 1 or more", ""},
+		{"no nodes", append(numbers, "--model=azure-lb"), "nodes: missing, want 1 to 1000", ""},
+		{"no nodes beside a log", []string{dropped}, "nodes: missing, want 1 to 1000", ""},
 		{"VIPs", append(numbers, "--nodes=48", "--vips=0"), "vips: 0, want 1 or more", ""},
 		{"ports", append(numbers, "--model=linux", "--ports=0"), "ports: 0, want 1 or more", ""},
 		{"ports at most", append(numbers, "--model=gcp-nat-dynamic", "--max-ports=0"), "max-ports: 0, want", ""},

@@ -130,8 +130,8 @@ type restarted struct {
 	client        http.Client
 }
 
-func (a *restarted) start() {
-	a.t.Helper()
+// connect makes the client, once where is known.
+func (a *restarted) connect() {
 	a.client = http.Client{Timeout: 20 * time.Second, Transport: &http.Transport{
 		DisableKeepAlives: true,
 		DialContext: func(ctx context.Context, network, address string) (c net.Conn, err error) {
@@ -139,6 +139,11 @@ func (a *restarted) start() {
 			return c, err
 		},
 	}}
+}
+
+func (a *restarted) start() {
+	a.t.Helper()
+	a.connect()
 	cmd, _ := startProgram(a.t, a.where, &syscall.SysProcAttr{}, "--config="+a.config, "--state-file="+a.state,
 		"--web.listen-address="+a.address, "--source=conntrack", "--strategy=poll", "--poll-interval=1s", "--cpu-budget=1")
 	a.process, a.wait = cmd.Process, cmd.Wait

@@ -20,7 +20,7 @@ import (
 
 	"github.com/snatwatch/snatwatch/collector"
 	"github.com/snatwatch/snatwatch/collector/netns"
-	"github.com/snatwatch/snatwatch/internal/agent"
+	"github.com/snatwatch/snatwatch/internal/confine"
 	"github.com/snatwatch/snatwatch/internal/kerneltest"
 	"github.com/snatwatch/snatwatch/internal/lab"
 	"github.com/snatwatch/snatwatch/internal/logtest"
@@ -86,15 +86,16 @@ func TestKernelRights(t *testing.T) {
 		source string
 		log    []string
 		caps   netns.Capabilities // that the process has in the end, of those that it needs
+		user   int
 	}{
 		{
-			name: "nobody", attr: &syscall.SysProcAttr{Credential: nobody}, port: 9961, source: "sockets",
+			name: "nobody", attr: &syscall.SysProcAttr{Credential: nobody}, port: 9961, source: "sockets", user: 65534,
 			log: []string{"missing CAP_NET_ADMIN", "setcap cap_net_admin+ep", "CAP_SYS_PTRACE"},
 		},
 		{
 			name: "nobody with CAP_NET_ADMIN", port: 9962, source: "conntrack",
 			attr: &syscall.SysProcAttr{Credential: nobody, AmbientCaps: []uintptr{unix.CAP_NET_ADMIN}},
-			log:  []string{"2 NAT rules"}, caps: netns.Capabilities(0).With(netns.NetAdmin),
+			log:  []string{"2 NAT rules"}, caps: netns.Capabilities(0).With(netns.NetAdmin), user: 65534,
 		},
 		{
 			name: "root of a user namespace, as in a rootless container", port: 9966, source: "sockets",
@@ -106,9 +107,9 @@ func TestKernelRights(t *testing.T) {
 				"CAP_NET_ADMIN does not count here: conntrack is not read", "the NAT rules of this machine cannot be read, so",
 				"belongs to a user namespace outside this one",
 			},
-			caps: agent.Needed(),
+			caps: confine.Needed(),
 		},
-		{name: "root", attr: &syscall.SysProcAttr{}, port: 9963, source: "conntrack", log: []string{"2 NAT rules"}, caps: effective(t) & agent.Needed()},
+		{name: "root", attr: &syscall.SysProcAttr{}, port: 9963, source: "conntrack", log: []string{"2 NAT rules"}, caps: effective(t) & confine.Needed(), user: 65532},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -137,8 +138,13 @@ func TestKernelRights(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if want := fmt.Sprintf("CapEff:\t%016x\n", uint64(tt.caps)); !bytes.Contains(status, []byte(want)) {
-				t.Errorf("want %q in:\n%s", want, status)
+			for _, want := range []string{
+				fmt.Sprintf("\nCapEff:\t%016x\n", uint64(tt.caps)), fmt.Sprintf("\nUid:\t%d\t", tt.user),
+				"\nNoNewPrivs:\t1\n", "\nSeccomp:\t2\n",
+			} {
+				if !bytes.Contains(status, []byte(want)) {
+					t.Errorf("want %q in:\n%s", want, status)
+				}
 			}
 		})
 	}

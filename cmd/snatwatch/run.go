@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/alecthomas/kingpin/v2"
@@ -21,8 +23,16 @@ func runCommand(app *kingpin.Application) command {
 	c := app.Command("run", "The agent: watches this machine and serves metrics, an API and a page.").Default()
 	o.register(c)
 	return command{c, func(ctx context.Context, e *env, logger *slog.Logger) error {
-		if err := e.confine(); err != nil {
-			logger.Warn("capabilities kept", "err", err)
+		writes, err := o.writes()
+		if err != nil {
+			return err
+		}
+		kept, err := e.confine(writes)
+		if err != nil {
+			logger.Warn("not all rights given up", "err", err)
+		}
+		for _, k := range kept {
+			logger.Info("right kept", "right", k)
 		}
 		return o.run(ctx, e, logger)
 	}}
@@ -113,6 +123,28 @@ func (o *options) run(ctx context.Context, e *env, logger *slog.Logger) error {
 		Metadata: e.metadata, Nodes: kube.NewNodes(kube.InCluster), Cluster: kube.InCluster, Hangup: e.hangup,
 		Record: o.record.options(), Lifecycle: o.lifecycle, Profiling: o.profiling, Logger: logger,
 	})
+}
+
+// writes returns the folders that the agent writes to, an empty one where that is not known yet.
+func (o *options) writes() (folders []string, err error) {
+	if o.record.Dir != "" {
+		folders = append(folders, o.record.Dir)
+	}
+	file := o.stateFile.value
+	if info, err := os.Stat(o.config); !o.stateFile.given && err == nil {
+		if !info.Mode().IsRegular() { // it can be read once
+			return append(folders, ""), nil
+		}
+		c, err := config.Load(o.config)
+		if err != nil {
+			return nil, err
+		}
+		file = c.StateFile
+	}
+	if file != "" {
+		folders = append(folders, filepath.Dir(file))
+	}
+	return folders, nil
 }
 
 // load reads the config and lays the flags over it.

@@ -45,12 +45,16 @@ func playTimeline(ctx context.Context, e *env, o *labOptions, logger *slog.Logge
 	}
 	t := o.timeline.Options
 	t.Agent = address
+	watch, err := o.watch(e, logger)
+	if err != nil {
+		return err
+	}
 	return timeline.Play(ctx, e.stdout, t, func(ctx context.Context, observe func(lab.Moment)) error {
 		in := o.incident
 		in.Observe = observe
 		return lab.Run(ctx, e.stdout, lab.Options{
 			IncidentOnly: true, IncidentOnce: true, Incident: &in,
-			Watch: func(ctx context.Context, l *lab.Lab) error { return watchLab(ctx, e, o, l, logger) },
+			Watch: watch.run, Ready: watch.ready,
 		})
 	})
 }

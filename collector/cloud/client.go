@@ -5,16 +5,20 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"time"
 )
 
 const (
 	// metadataURL is the link-local address at which all three clouds answer.
-	metadataURL      = "http://169.254.169.254"
-	maxAnswer        = 1 << 20
-	maxAttempts      = 3
-	defaultTimeout   = 2 * time.Second
+	metadataURL    = "http://169.254.169.254"
+	maxAnswer      = 1 << 20
+	maxAttempts    = 3
+	defaultTimeout = 2 * time.Second
+	// connectTimeout bounds how long an agent in no cloud waits at its start: the service is on the machine's own host
+	// and takes a connection in a millisecond, or at the next question.
+	connectTimeout   = 300 * time.Millisecond
 	defaultRetryWait = time.Second
 )
 
@@ -114,7 +118,9 @@ func (c Client) try(ctx context.Context, q question) (body []byte, busy bool, er
 	}
 	// No proxy, which the services refuse, and no redirect to somewhere else.
 	client := http.Client{
-		Transport:     &http.Transport{Proxy: nil, DisableKeepAlives: true},
+		Transport: &http.Transport{
+			Proxy: nil, DisableKeepAlives: true, DialContext: (&net.Dialer{Timeout: connectTimeout}).DialContext,
+		},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 	res, err := client.Do(req)

@@ -70,6 +70,7 @@ func (s *Source) measure(begin collector.Time, cpu time.Duration) {
 			rate *= float64(f.entries) / float64(f.flows)
 		}
 		s.load.rate = (s.load.rate + rate) / 2
+		s.load.late(s.clock.read().Sub(s.due))
 	}
 	s.begun = begin
 }

@@ -21,8 +21,11 @@ type gaps struct {
 }
 
 // crowded is the share of its limit, in percent, from which on the kernel gives up entries of flows that have ended or
-// half closed, without counting them: gc_worker, net/netfilter/nf_conntrack_core.c (Linux 6.18).
+// half closed, without counting them: gc_worker, net/netfilter/nf_conntrack_core.c (Linux 6.18). It divides first, and
+// gives up none where the limit is below 100.
 const crowded = 95
+
+func crowdedFrom(most int) int { return most / 100 * crowded }
 
 const (
 	whyEarly = "the conntrack table is full: the kernel gives up entries before their time to make room, so flows that " +
@@ -30,19 +33,19 @@ const (
 		"network namespace"
 	whyCrowded = "the conntrack table is 95 % full: the kernel forgets flows as soon as they end, so some open and end " +
 		"unseen; raise net.netfilter.nf_conntrack_max in the initial network namespace"
-	whyLate = "the time between two reads of conntrack, %v, is longer than nf_conntrack_tcp_timeout_close, %v, for " +
-		"which it remembers a flow that was reset: some may have opened and ended unseen; give the agent more CPU time, " +
-		"or let it read events"
+	whyLate = "the time between two reads of conntrack, %v, is longer than %s, %v, for which it remembers a flow that " +
+		"ended: some may have opened and ended unseen; give the agent more CPU time, or let it read events"
 )
 
 // late says why a dump that ends now is late, where the one before began at previous. It returns an empty text if the
 // dump is in time, and if the timeout is not known. Of all flows, conntrack forgets those that were reset the soonest.
 func (t *table) late(previous, now collector.Time) string {
-	kept, gap := t.timeouts.tcp[tcpClose], now.Sub(previous)
-	if previous == 0 || kept == 0 || gap <= kept {
+	gap := now.Sub(previous)
+	if previous == 0 || t.timeouts.forgets == 0 || gap <= t.timeouts.forgets {
 		return ""
 	}
-	return fmt.Sprintf(whyLate, gap.Round(100*time.Millisecond), kept)
+	return fmt.Sprintf(whyLate, gap.Round(100*time.Millisecond), t.timeouts.forgetsBy,
+		t.timeouts.forgets.Truncate(time.Second))
 }
 
 // lookForGaps looks at the end of a dump whether it may lack flows, and emits a Gap if so. previous is when the dump
@@ -69,7 +72,7 @@ func (t *table) lookForGaps(ctx context.Context, previous collector.Time, announ
 	switch entries := max(t.found.entries, int(now.Entries)); {
 	case !first && now.EarlyDrop != before:
 		g.why = whyEarly
-	case g.most > 0 && entries >= g.most/100*crowded:
+	case crowdedFrom(g.most) > 0 && entries >= crowdedFrom(g.most):
 		g.why = whyCrowded
 	}
 	if g.why == "" {

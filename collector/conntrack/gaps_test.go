@@ -10,6 +10,7 @@ import (
 
 	"github.com/snatwatch/snatwatch/collector"
 	"github.com/snatwatch/snatwatch/collector/nlraw"
+	"github.com/snatwatch/snatwatch/internal/kerneltest"
 )
 
 // A dump uses the timeouts that the namespace has at the time of the dump, not those of an earlier read.
@@ -48,6 +49,9 @@ func TestGaps(t *testing.T) {
 		{"entries are given up", 10, 200, []byte{7, 8, 8}, []string{"", "give", ""}},
 		{"nearly full", 190, 200, []byte{0}, []string{"95 %"}},
 		{"the limit is unknown", 190, 0, []byte{0}, []string{""}},
+		{"a limit so small that the kernel gives up nothing before it is full", 59, 60, []byte{0, 0}, []string{"", ""}},
+		{"the same, full", 60, 60, []byte{0, 1}, []string{"", "give"}},
+		{"a limit that the kernel rounds", 95, 199, []byte{0}, []string{"95 %"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
@@ -95,4 +99,72 @@ func TestGaps(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A dump is late if conntrack may have forgotten a flow meanwhile, that was reset or that closed.
+func TestLate(t *testing.T) {
+	t.Parallel()
+	const sec = time.Second
+	for _, tt := range []struct {
+		name     string
+		timeouts map[string]time.Duration
+		gap      time.Duration
+		want     string
+	}{
+		{"in time", map[string]time.Duration{"tcp_timeout_close": 10 * sec, "tcp_timeout_time_wait": 120 * sec}, 9 * sec, ""},
+		{"late for a reset", map[string]time.Duration{"tcp_timeout_close": 10 * sec, "tcp_timeout_time_wait": 120 * sec}, 11 * sec, "11s, is longer than nf_conntrack_tcp_timeout_close, 10s"},
+		{"late for a close", map[string]time.Duration{"tcp_timeout_close": 10 * sec, "tcp_timeout_time_wait": 2 * sec}, 3 * sec, "3s, is longer than nf_conntrack_tcp_timeout_time_wait, 2s"},
+		{"nothing is remembered", map[string]time.Duration{"tcp_timeout_close": 0, "tcp_timeout_time_wait": 120 * sec}, sec, "1s, is longer than nf_conntrack_tcp_timeout_close, 0s"},
+		{"unknown", nil, 11 * sec, ""},
+	} {
+		limits := newTimeouts(collector.Limits{Timeouts: tt.timeouts})
+		got := (&table{timeouts: &limits}).late(sec2000, sec2000.Add(tt.gap))
+		if !strings.Contains(got, tt.want) || (got == "") != (tt.want == "") {
+			t.Errorf("%s: %q, want %q", tt.name, got, tt.want)
+		}
+	}
+}
+
+const sec2000 = collector.Time(2000 * time.Second)
+
+// The time between two dumps follows the timeouts of the namespace, and those of policies that rules use, whatever the
+// config asks for.
+func TestKernelDumpsBeforeFlowsAreForgotten(t *testing.T) {
+	t.Parallel()
+	const most = 1600 * time.Millisecond
+	policy := func(name, times, rule string) string {
+		return "table ip " + name + " { ct timeout " + name + " { protocol tcp; l3proto ip; policy = { " + times + " }; }; " +
+			"chain c { type filter hook output priority 0; " + rule + "; }; }"
+	}
+	for _, tt := range []struct {
+		name, rules string
+		sysctls     map[string]string
+		often       bool
+	}{
+		{"a short tcp_timeout_close", "", map[string]string{"tcp_timeout_close": "2"}, true},
+		{"a short tcp_timeout_time_wait", "", map[string]string{"tcp_timeout_time_wait": "2"}, true},
+		{"a policy", policy("short", "close: 2, time_wait: 7", `ct timeout set "short"`), nil, true},
+		{"a policy that no rule uses", policy("short", "close: 2, time_wait: 7", "accept"), nil, false},
+		{"a policy of other states", policy("short", "established: 2", `ct timeout set "short"`), nil, false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			ns := natNetns(t, tt.sysctls)
+			if tt.rules != "" {
+				kerneltest.Command(t, ns, "nft", tt.rules)
+			}
+			s := run(t, Config{Netns: ns, Strategy: Poll, Interval: 5 * time.Second, CPUBudget: 0.0001})
+			s.await("a plan", func(*record) bool { st := s.src.Stats(); return st.Dumps > 0 && (st.Interval <= most) == tt.often })
+		})
+	}
+}
+
+// No bytes of a policy make the parser panic, and what it returns makes sense.
+func FuzzPolicy(f *testing.F) {
+	f.Add([]byte{1, 0, 0, 0, 8, 0, 2, 0, 'a', 0, 0, 0})
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if p, ok := parsePolicy(b); ok && (p.name == "" || p.forgets <= 0) {
+			t.Errorf("%+v", p)
+		}
+	})
 }

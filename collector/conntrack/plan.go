@@ -1,6 +1,7 @@
 package conntrack
 
 import (
+	"cmp"
 	"fmt"
 	"time"
 )
@@ -11,7 +12,7 @@ type Strategy uint8
 const (
 	// Auto polls where that fits the budget, and else takes the cheaper of the two that the namespace allows.
 	Auto Strategy = iota
-	// Poll dumps the table at least every 10 s: conntrack remembers closed TCP flows for longer.
+	// Poll dumps the table before conntrack forgets TCP flows that ended: at least every 8 s by the kernel's defaults.
 	Poll
 	// Events listens to flows that open and end, and dumps more rarely.
 	Events
@@ -47,9 +48,11 @@ const (
 
 const (
 	intervalDefault = 5 * time.Second
-	intervalMax     = 10 * time.Second // conntrack remembers a flow that was reset for 10 s
-	// intervalStretched is the longest that a small CPU budget leads to: on a machine so busy, dumps come late.
-	intervalStretched     = 8 * time.Second
+	intervalMax     = 10 * time.Second
+	// intervalLeast is the shortest that timeouts of conntrack lead to, and forgetsDefault the time for which conntrack
+	// remembers a flow that was reset, where nobody changed it.
+	intervalLeast         = 100 * time.Millisecond
+	forgetsDefault        = 10 * time.Second
 	eventsIntervalDefault = 30 * time.Second
 	eventsIntervalMax     = 60 * time.Second
 	// margin is how much cheaper the other strategy must be to be taken, or how far below the budget polling must be
@@ -63,7 +66,24 @@ type load struct {
 	dump  time.Duration // CPU time of a dump
 	event time.Duration // CPU time of an event, the agent's
 	rate  float64       // flows that open a second, translated or not
+	// forgets is for how long conntrack remembers a TCP flow that ended, 0 where unknown.
+	forgets time.Duration
+	// behind is by how much more than the interval dumps of late ended after the one before began: their own length, and
+	// what a busy machine adds.
+	behind time.Duration
 }
+
+// reach returns the longest interval at which a dump ends before conntrack forgets a flow that ended just after the
+// dump before began. Dumps may be a fifth of that time later than they were of late.
+func (l *load) reach() time.Duration {
+	return max(l.kept()*4/5-l.behind, l.kept()/10, intervalLeast)
+}
+
+func (l *load) kept() time.Duration { return cmp.Or(l.forgets, forgetsDefault) }
+
+// late notes by how much a dump was behind. What was once is not forgotten at once; a machine that was suspended is not
+// behind for hours.
+func (l *load) late(behind time.Duration) { l.behind = min(max(behind, l.behind*7/8), l.kept()) }
 
 // plan is what the planner decides.
 type plan struct {
@@ -85,14 +105,15 @@ type planner struct {
 // decide returns the plan for l while the strategy now runs. eventsErr says why there can be no events, nil if there
 // can.
 func (p planner) decide(l load, now Strategy, eventsErr error) plan {
-	poll := p.fit(Poll, l, p.interval, intervalStretched)
+	reach := l.reach()
+	poll := p.fit(Poll, l, p.interval, reach)
 	if eventsErr != nil {
 		poll.why = eventsErr.Error()
 		return poll
 	}
 	shortest, longest := p.eventsInterval, eventsIntervalMax
 	if p.endsMatter {
-		shortest, longest = p.interval, intervalStretched
+		shortest, longest = p.interval, reach
 	}
 	events := p.fit(Events, l, shortest, longest)
 	switch p.wanted {
@@ -114,7 +135,7 @@ func (p planner) decide(l load, now Strategy, eventsErr error) plan {
 	// Under events the end of a TCP flow is seen by the rarer dump or by an event up to 120 s late: where no cool-down
 	// covers that, flows that have ended count as held and the forecast sees a flood. Not worth a cheaper poll.
 	if now == Events {
-		fits := l.dump.Seconds()/intervalStretched.Seconds() <= margin*p.budget
+		fits := l.dump.Seconds()/reach.Seconds() <= margin*p.budget
 		if fits || poll.cost < margin*events.cost {
 			return poll
 		}
@@ -126,7 +147,7 @@ func (p planner) decide(l load, now Strategy, eventsErr error) plan {
 	return poll
 }
 
-// fit stretches the interval as far as the budget makes it and the strategy allows.
+// fit stretches the interval as far as the budget makes it, but not beyond longest, whatever that costs.
 func (p planner) fit(s Strategy, l load, shortest, longest time.Duration) plan {
 	fixed := 0.0
 	if s == Events {
@@ -136,7 +157,6 @@ func (p planner) fit(s Strategy, l load, shortest, longest time.Duration) plan {
 		}
 		fixed = l.rate * eventsPerFlow * (eventKernelCost + event).Seconds()
 	}
-	longest = max(shortest, longest)
 	interval := longest
 	if left := p.budget - fixed; left > 0 {
 		interval = min(max(shortest, time.Duration(float64(l.dump)/left)), longest)

@@ -84,6 +84,38 @@ func TestPlan(t *testing.T) {
 			want: plan{strategy: Poll, interval: 8 * time.Second, cost: 0.25, exceeded: true, why: "asked for"},
 		},
 		{
+			name: "dumps end 2.1 s behind on a busy machine", planner: asked(Poll), now: Poll,
+			load: load{dump: 300 * ms, forgets: 10 * time.Second, behind: 2100 * ms},
+			want: plan{strategy: Poll, interval: 5900 * ms, cost: 0.3 / 5.9, exceeded: true, why: "asked for"},
+		},
+		{
+			name: "dumps take as long as a flow is remembered", planner: ends(usual), now: Poll,
+			load: load{dump: 300 * ms, forgets: 10 * time.Second, behind: 10 * time.Second},
+			want: plan{
+				strategy: Poll, interval: time.Second, cost: 0.3, exceeded: true,
+				why: "ports are free before events tell that a flow ended",
+			},
+		},
+		{
+			name: "conntrack remembers an ended flow for 3 s", planner: asked(Poll), now: Poll,
+			load: load{dump: 10 * ms, forgets: 3 * time.Second, behind: 20 * ms},
+			want: plan{strategy: Poll, interval: 2380 * ms, cost: 0.01 / 2.38, why: "asked for"},
+		},
+		{
+			name: "conntrack remembers no ended flow", planner: asked(Poll), now: Poll,
+			load: load{dump: ms, forgets: 1},
+			want: plan{strategy: Poll, interval: 100 * ms, cost: 0.01, why: "asked for"},
+		},
+		{
+			name: "conntrack remembers an ended flow for 3 s, events tell ends", planner: asked(Events), now: Events,
+			load: load{dump: 10 * ms, event: us, rate: 1, forgets: 3 * time.Second},
+			want: plan{strategy: Events, interval: 30 * time.Second, cost: 2*4.3e-6 + 0.01/30, why: "asked for"},
+		},
+		{
+			name: "each 10 s asked for", planner: planner{wanted: Poll, interval: 10 * time.Second, budget: 0.02}, now: Poll,
+			want: plan{strategy: Poll, interval: 8 * time.Second, why: "asked for"},
+		},
+		{
 			name: "events asked for", planner: asked(Events), now: Poll,
 			load: load{dump: 20 * ms, event: us, rate: 5000},
 			want: plan{strategy: Events, interval: 60 * time.Second, cost: 5000*2*4.3e-6 + 0.02/60, exceeded: true, why: "asked for"},
@@ -127,5 +159,22 @@ func TestPlan(t *testing.T) {
 	}
 	if !strings.Contains(ErrEventsOff.Error(), "net.netfilter.nf_conntrack_events") {
 		t.Error("the error is to name the sysctl")
+	}
+}
+
+// What dumps were behind by passes slowly, and is bounded: a machine that was suspended is as busy as before.
+func TestLoadLate(t *testing.T) {
+	t.Parallel()
+	l := load{forgets: 10 * time.Second}
+	for i, step := range []struct{ behind, want time.Duration }{
+		{time.Second, time.Second},
+		{0, 875 * time.Millisecond},
+		{2 * time.Second, 2 * time.Second},
+		{time.Hour, 10 * time.Second},
+		{0, 8750 * time.Millisecond},
+	} {
+		if l.late(step.behind); l.behind != step.want {
+			t.Errorf("dump %d: %v behind, want %v", i, l.behind, step.want)
+		}
 	}
 }

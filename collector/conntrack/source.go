@@ -28,8 +28,8 @@ type Config struct {
 	Strategy Strategy
 	// OnlyTranslated leaves out flows whose source this machine does not translate.
 	OnlyTranslated bool
-	// Interval is the time from one dump to the next when polling; default 5 s, at most 10 s.
-	// A small CPU budget stretches it up to 10 s.
+	// Interval is the time from one dump to the next when polling; default 5 s, at most 10 s. A small CPU budget stretches
+	// it, but never so far that conntrack forgets flows that ended in between.
 	Interval time.Duration
 	// EventsInterval is the same beside events; default 30 s, at most 60 s. A small CPU budget stretches it up to 60 s.
 	EventsInterval time.Duration
@@ -79,6 +79,7 @@ type Source struct {
 	own      *netns.Handle // of the caller's namespace, if that is read
 	limits   *limits.Reader
 	timeouts timeouts
+	policy   policy // that forgets ended flows the soonest
 	gaps     gaps
 	table    *table
 	listener *listener
@@ -190,6 +191,7 @@ func (s *Source) step(ctx context.Context) error {
 		return nil
 	}
 	s.readLimits()
+	s.readPolicies(ctx)
 	err := s.dump(ctx)
 	switch {
 	case err == nil:

@@ -26,6 +26,10 @@ type timeouts struct {
 	tcp                   [tcpStates]time.Duration
 	maxRetrans, unacked   time.Duration
 	udpUnreplied, udpLast time.Duration
+	// forgets is for how long the kernel remembers a TCP flow that ended, by RST or by FIN, whichever is shorter, and
+	// forgetsBy the sysctl that says so.
+	forgets   time.Duration
+	forgetsBy string
 }
 
 // newTimeouts takes the timeouts from the namespace's limits.
@@ -47,6 +51,12 @@ func newTimeouts(l collector.Limits) timeouts {
 		tcpClose:       "tcp_timeout_close",
 	} {
 		t.tcp[s] = l.Timeouts[name]
+	}
+	for _, name := range [...]string{"tcp_timeout_close", "tcp_timeout_time_wait"} {
+		// An entry with a timeout of 0 goes at once.
+		if d, known := l.Timeouts[name]; known && (t.forgets == 0 || d < t.forgets) {
+			t.forgets, t.forgetsBy = max(d, 1), "nf_conntrack_"+name
+		}
 	}
 	if t.tcp[tcpSynSent] != 0 {
 		t.tcp[tcpSynSent2] = synSent2

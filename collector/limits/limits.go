@@ -81,7 +81,14 @@ func Read(sys fs.FS) (collector.Limits, error) {
 		l.ReuseTimeWait = delay
 	}
 	get(fileEntries, func(s string) (err error) { l.Entries, err = parseCount(s); return err })
-	get(fileEntriesMax, func(s string) (err error) { l.EntriesMax, err = parseCount(s); return err })
+	get(fileEntriesMax, func(s string) error {
+		most, err := parseCount(s)
+		if err == nil && most == 0 {
+			most = collector.Unlimited
+		}
+		l.EntriesMax = most
+		return err
+	})
 	get(fileTimestamps, func(s string) (err error) { l.Timestamps, err = parseSwitch(s); return err })
 	get(fileAccounting, func(s string) (err error) { l.Accounting, err = parseSwitch(s); return err })
 	get(fileEvents, func(s string) error {

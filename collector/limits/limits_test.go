@@ -131,6 +131,18 @@ func (f refusing) ReadFile(name string) ([]byte, error) {
 	return f.MapFS.ReadFile(name)
 }
 
+// A table without a limit is not taken for one that is not there.
+func TestReadUnlimited(t *testing.T) {
+	t.Parallel()
+	got, err := Read(fstest.MapFS{fileEntries: {Data: []byte("7\n")}, fileEntriesMax: {Data: []byte("0\n")}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(collector.Limits{Entries: 7, EntriesMax: collector.Unlimited, Events: -1}, got); diff != "" {
+		t.Errorf("limits (-want +got):\n%s", diff)
+	}
+}
+
 func TestReadRefused(t *testing.T) {
 	t.Parallel()
 	sys := refusing{

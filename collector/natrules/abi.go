@@ -4,14 +4,18 @@ import "golang.org/x/sys/unix"
 
 // Attributes that x/sys/unix lacks: include/uapi/linux/netfilter/nf_tables.h (Linux 6.18).
 const (
-	nftaBitwiseOp      = 6  // NFTA_BITWISE_OP
-	nftaBitwiseData    = 7  // NFTA_BITWISE_DATA
-	nftaSetElemKeyEnd  = 10 // NFTA_SET_ELEM_KEY_END
-	nftaSocketDreg     = 2  // NFTA_SOCKET_DREG
-	nftaTunnelDreg     = 2  // NFTA_TUNNEL_DREG
-	nftTableDormant    = 1  // NFT_TABLE_F_DORMANT
-	nftElemIntervalEnd = 1  // NFT_SET_ELEM_INTERVAL_END
-	nftElemCatchall    = 2  // NFT_SET_ELEM_CATCHALL
+	nftaBitwiseOp       = 6  // NFTA_BITWISE_OP
+	nftaBitwiseData     = 7  // NFTA_BITWISE_DATA
+	nftaSetElemKeyEnd   = 10 // NFTA_SET_ELEM_KEY_END
+	nftaSetHandle       = 16 // NFTA_SET_HANDLE
+	nftaObjHandle       = 6  // NFTA_OBJ_HANDLE
+	nftaFlowtableTable  = 1  // NFTA_FLOWTABLE_TABLE
+	nftaFlowtableHandle = 5  // NFTA_FLOWTABLE_HANDLE
+	nftaSocketDreg      = 2  // NFTA_SOCKET_DREG
+	nftaTunnelDreg      = 2  // NFTA_TUNNEL_DREG
+	nftTableDormant     = 1  // NFT_TABLE_F_DORMANT
+	nftElemIntervalEnd  = 1  // NFT_SET_ELEM_INTERVAL_END
+	nftElemCatchall     = 2  // NFT_SET_ELEM_CATCHALL
 )
 
 // Flags of a range that NAT maps to: include/uapi/linux/netfilter/nf_nat.h.

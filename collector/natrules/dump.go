@@ -25,15 +25,6 @@ func (t tableKey) String() string {
 	return family + " " + t.name
 }
 
-// baseChain is where the kernel enters a table.
-type baseChain struct {
-	table    tableKey
-	name     string
-	nat      bool // of type nat; else of one that cannot translate by conntrack
-	hook     uint32
-	priority int32
-}
-
 // nftables reads the rules of nf_tables.
 type nftables struct {
 	ctx  context.Context
@@ -103,82 +94,6 @@ func (n *nftables) dump(req netlink.Message, f func(family byte, b []byte) error
 		return err
 	}
 	return first
-}
-
-// dormant lists the tables that the kernel does not run.
-func (n *nftables) dormant() (map[tableKey]bool, error) {
-	asleep := map[tableKey]bool{}
-	err := n.dump(request(unix.NFT_MSG_GETTABLE, 0, nil), func(family byte, b []byte) error {
-		f, err := parseFields(b)
-		if err == nil && f.u32(unix.NFTA_TABLE_FLAGS)&nftTableDormant != 0 {
-			asleep[tableKey{family, f.text(unix.NFTA_TABLE_NAME)}] = true
-		}
-		return err
-	})
-	if err != nil {
-		return nil, fmt.Errorf("list nftables tables: %w", err)
-	}
-	return asleep, nil
-}
-
-// bases lists the chains that the kernel runs when a flow leaves, in its order: by priority, and the last
-// made first where that is the same (nf_hook_entries_grow, net/netfilter/core.c).
-func (n *nftables) bases() (list []baseChain, err error) {
-	if n.missing {
-		return nil, nil
-	}
-	asleep, err := n.dormant()
-	if err != nil {
-		return nil, err
-	}
-	err = n.dump(request(unix.NFT_MSG_GETCHAIN, 0, nil), func(family byte, b []byte) error {
-		c, ok, err := parseBase(family, b)
-		switch {
-		case !ok || asleep[c.table]:
-		case c.hook == unix.NF_INET_POST_ROUTING:
-			list = append(list, c)
-		case c.hook == unix.NF_INET_PRE_ROUTING || c.hook == unix.NF_INET_FORWARD || c.hook == unix.NF_INET_LOCAL_OUT:
-			n.marking = append(n.marking, c)
-		}
-		return err
-	})
-	if err != nil {
-		return nil, fmt.Errorf("list nftables chains: %w", err)
-	}
-	slices.Reverse(list)
-	slices.SortStableFunc(list, func(a, b baseChain) int { return cmp.Compare(a.priority, b.priority) })
-	return list, nil
-}
-
-// parseBase reads a chain; ok is false for one that is no base chain of IPv4 or IPv6. Most chains are none, and are
-// told apart at little cost.
-func parseBase(family byte, b []byte) (c baseChain, ok bool, err error) {
-	var hook []byte
-	c.table.family = family
-	typ := ""
-	err = each(b, func(t uint16, v []byte) error {
-		switch t {
-		case unix.NFTA_CHAIN_HOOK:
-			hook = v
-		case unix.NFTA_CHAIN_TYPE:
-			typ = cString(v)
-		}
-		return nil
-	})
-	if hook == nil || err != nil || ofFamily(family) == 0 {
-		return baseChain{}, false, err
-	}
-	f, err := parseFields(b)
-	if err != nil {
-		return baseChain{}, false, err
-	}
-	h, err := parseFields(hook)
-	if err != nil {
-		return baseChain{}, false, err
-	}
-	c.table.name, c.name = f.text(unix.NFTA_CHAIN_TABLE), f.text(unix.NFTA_CHAIN_NAME)
-	c.nat, c.priority, c.hook = typ == "nat", int32(h.u32(unix.NFTA_HOOK_PRIORITY)), h.u32(unix.NFTA_HOOK_HOOKNUM)
-	return c, true, nil
 }
 
 // chain reads the rules of one chain.

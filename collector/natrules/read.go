@@ -187,9 +187,13 @@ func (n *nftables) walk(bases []baseChain, legacy []legacyTable, markDrawn uint3
 		}
 	}
 	same := 0 // where the ends of chains begin that have the priority of iptables-legacy
+	tied := 0 // and of those that have the priority of the chain at hand
 	for i, b := range bases {
 		if b.priority >= legacyPriority && (i == 0 || bases[i-1].priority < legacyPriority) {
 			same = nat.ends.count()
+		}
+		if i == 0 || bases[i-1].priority < b.priority {
+			tied = nat.ends.count()
 		}
 		if b.priority > legacyPriority && (i == 0 || bases[i-1].priority <= legacyPriority) {
 			nat.legacy(legacy, same)
@@ -199,7 +203,15 @@ func (n *nftables) walk(bases []baseChain, legacy []legacyTable, markDrawn uint3
 			w = nat
 		}
 		w.markDrawn |= stateless.markDrawn
+		if b.late {
+			w.note(fmt.Sprintf("table %v, chain %s: others have priority %d too, and the kernel runs first what was made "+
+				"last, which nothing tells: all of them count; a priority of its own would tell", b.table, b.name, b.priority))
+			w.ends.setAside(tied, true)
+		}
 		w.base(b.name, ofFamily(b.table.family), func(name string) (*chain, error) { return n.chain(b.table, name) })
+		if b.late {
+			w.ends.setAside(tied, false)
+		}
 		for _, err := range w.lost {
 			if interrupted(err) {
 				return nil, nil, err

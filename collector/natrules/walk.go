@@ -168,7 +168,10 @@ func (w *walker) step(c *chain, i int, p *path, depth int) {
 }
 
 func (w *walker) remark(c *chain, i int, text string) {
-	text = fmt.Sprintf("%s: %s", c.place(i), text)
+	w.note(fmt.Sprintf("%s: %s", c.place(i), text))
+}
+
+func (w *walker) note(text string) {
 	if len(w.remarks) < maxProblems && !slices.Contains(w.remarks, text) {
 		w.remarks = append(w.remarks, text)
 	}

@@ -219,10 +219,7 @@ func (w *Watcher) Look(ctx context.Context) {
 			w.sockets = next.done()
 		}
 	}
-	w.innerErr = nil
-	if wanted&wantInner != 0 {
-		w.readInner(ctx, v)
-	}
+	w.readShared(ctx, v, wanted)
 	v.Sockets, v.Inner = w.sockets, w.inner
 	v.Missing = w.missing(now)
 	w.view.Store(v)
@@ -296,9 +293,21 @@ func (w *Watcher) readSockets(ctx context.Context, v *View, h *netns.Handle, nex
 	return err
 }
 
+// readShared reads whose the sockets of shared namespaces are if that is wanted. Why they could not be read stands
+// until they are read again, or nobody shares any.
+func (w *Watcher) readShared(ctx context.Context, v *View, wanted uint32) {
+	switch {
+	case wanted&wantInner != 0:
+		w.readInner(ctx, v)
+	case len(v.Several) == 0:
+		w.innerErr = nil
+	}
+}
+
 // readInner reads whose the sockets are of each namespace that several owners or containers share.
 func (w *Watcher) readInner(ctx context.Context, v *View) {
 	inner := newIndexer()
+	w.innerErr = nil
 	defer func() { w.inner = inner.done() }()
 	for _, s := range w.spaces {
 		if _, several := w.whose(s); !several || len(s.addresses) == 0 {

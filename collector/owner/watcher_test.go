@@ -3,6 +3,7 @@ package owner
 import (
 	"context"
 	"errors"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"testing"
@@ -39,6 +40,21 @@ func TestRunLooksWhereSomethingIsWanted(t *testing.T) {
 	cancel()
 	if err := <-ended; !errors.Is(err, context.Canceled) {
 		t.Errorf("Run ended with %v", err)
+	}
+}
+
+// What is missing does not come and go with looks that had no need of it.
+func TestMissingStands(t *testing.T) {
+	t.Parallel()
+	w := New(Config{Tree: "/sys/fs/cgroup"})
+	w.innerErr = errors.New("refused")
+	v := &View{Several: map[netip.Addr]bool{netip.MustParseAddr("10.0.0.7"): true}}
+	if w.readShared(t.Context(), v, 0); len(w.missing(time.Now())) != 1 {
+		t.Error("nothing is missing after a look that did not try")
+	}
+	v.Several = nil
+	if w.readShared(t.Context(), v, 0); len(w.missing(time.Now())) != 0 {
+		t.Error("it is missing though nobody needs it any more")
 	}
 }
 

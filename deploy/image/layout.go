@@ -3,13 +3,12 @@ package main
 import (
 	"archive/tar"
 	"bytes"
-	"compress/gzip"
 	"crypto/sha256"
 	_ "embed"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"slices"
 	"strings"
 	"time"
@@ -145,13 +144,8 @@ func (p *program) addTo(all blobs) (descriptor, error) {
 	if err != nil {
 		return descriptor{}, err
 	}
-	var zipped bytes.Buffer
-	z, err := gzip.NewWriterLevel(&zipped, gzip.BestCompression)
+	zipped, err := zip(layer)
 	if err != nil {
-		return descriptor{}, err
-	}
-	_, err = z.Write(layer)
-	if err = errors.Join(err, z.Close()); err != nil {
 		return descriptor{}, err
 	}
 	c := imageConfig{platform: platform{p.arch, "linux"}, Created: p.created}
@@ -170,10 +164,21 @@ func (p *program) addTo(all blobs) (descriptor, error) {
 	}
 	d, err := all.addJSON(typeManifest, manifest{
 		SchemaVersion: 2, MediaType: typeManifest, Config: config,
-		Layers: []descriptor{all.add(typeLayer, zipped.Bytes())}, Annotations: p.labels(),
+		Layers: []descriptor{all.add(typeLayer, zipped)}, Annotations: p.labels(),
 	})
 	d.Platform = &c.platform
 	return d, err
+}
+
+// zip compresses with GNU gzip: what Go's compress/gzip makes of a program is 2 to 3 % bigger at its best.
+func zip(b []byte) ([]byte, error) {
+	cmd := exec.Command("gzip", "-9n")
+	cmd.Stdin = bytes.NewReader(b)
+	out, err := cmd.Output()
+	if err != nil {
+		return nil, fmt.Errorf("gzip -9n: %w", err)
+	}
+	return out, nil
 }
 
 // labels say what the image holds, in the words of the OCI image format.

@@ -152,9 +152,10 @@ type Budget struct {
 	// this machine translates, to one of VIPs where there are any, and to those from Own, whose
 	// ports its NAT cannot give out a second time. PortRange, unless
 	// zero, restricts it to ports held in that range: the VIP's, or the Source's where Local.
+	// Here are addresses of this machine, to which no flow leaves.
 	Include, Exclude []netip.Prefix
 	Translated       bool
-	Own              []netip.Addr
+	Own, Here        []netip.Addr
 	PortRange        collector.PortRange
 	// Netns restricts the budget to one network namespace; 0 means any.
 	Netns uint64

@@ -339,3 +339,15 @@ func TestModels(t *testing.T) {
 		}
 	}
 }
+
+// A NAT further out forgets a silent flow while the kernel here still has its entry, so each of them has an idle time. What
+// this machine holds itself ends with the entry or the socket.
+func TestIdleTimes(t *testing.T) {
+	t.Parallel()
+	here := map[string]bool{"linux": true, "local": true, "instance-ip": true, "static": true} // static: if it is given one
+	for _, m := range budget.Models() {
+		if got := m.TCP.Idle == 0 || m.UDP.Idle == 0; got != here[m.Name] {
+			t.Errorf("%s: idle times %v and %v", m.Name, m.TCP.Idle, m.UDP.Idle)
+		}
+	}
+}

@@ -23,6 +23,9 @@ type Params struct {
 	// Own are addresses of this machine among the VIPs, or all that it has where there are none. A flow from there
 	// holds a port of the VIP even if nothing translates it. Only for a model that translates here.
 	Own []netip.Addr
+	// Here are addresses of this machine. A flow to one of them comes in, or never leaves, and no NAT further out gives
+	// it a port. Only for a model of such a NAT.
+	Here []netip.Addr
 
 	// Ports per node: the allocation of the models that are given one.
 	Ports int

@@ -46,6 +46,8 @@ func Resolve(p Params) (*Budget, error) {
 		b.PortRange = p.localRange()
 	case m.Translated:
 		b.PortRange, b.Own = p.PortRange, slices.Clone(p.Own)
+	default:
+		b.Here = slices.Clone(p.Here)
 	}
 	if p.Shared {
 		b.Scope = ScopeShared

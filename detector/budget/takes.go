@@ -39,7 +39,8 @@ func (b *Budget) Reaches(destination netip.Addr) bool {
 	if !destination.IsValid() || destination.IsUnspecified() {
 		return b.Local
 	}
-	return (len(b.Include) == 0 || contains(b.Include, destination)) && !contains(b.Exclude, destination)
+	return (len(b.Include) == 0 || contains(b.Include, destination)) && !contains(b.Exclude, destination) &&
+		!hasAddr(b.Here, destination)
 }
 
 func hasAddr(list []netip.Addr, a netip.Addr) bool {

@@ -67,7 +67,7 @@ func TestApplyAllIsApplyOneByOne(t *testing.T) {
 			for i := range events {
 				one.Apply(&events[i])
 			}
-			all.ApplyAll(events)
+			ApplyAll(events, all)
 			if batch%6 != 0 {
 				continue
 			}
@@ -115,7 +115,7 @@ func TestApplyAllOfManyFlows(t *testing.T) {
 		for i := range events {
 			one.Apply(&events[i])
 		}
-		all.ApplyAll(events)
+		ApplyAll(events, all)
 		if round%5 != 4 {
 			continue
 		}
@@ -125,5 +125,51 @@ func TestApplyAllOfManyFlows(t *testing.T) {
 	}
 	if len(all.flows.table.buckets) < 200 {
 		t.Errorf("the table never grew: %d buckets", len(all.flows.table.buckets))
+	}
+}
+
+// Ledgers that take events together are as if each took them alone: those of one key, which share its look-ups, those of
+// another, and those of local ports.
+func TestApplyAllOfSeveralLedgers(t *testing.T) {
+	t.Parallel()
+	local := plain()
+	local.Local = true
+	for seed := range uint64(6) {
+		rng := rand.New(rand.NewPCG(seed, 7))
+		var one, all []*Ledger
+		for _, cfg := range []Config{
+			{Budgets: fuzzBudgets()},
+			{Budgets: fuzzBudgets()[:1]},
+			{Budgets: fuzzBudgets()[1:]},
+			{Budgets: fuzzBudgets(), Key: [2]uint64{1, 2}},
+			{Budgets: []*budget.Budget{local}, Key: [2]uint64{1, 2}},
+		} {
+			cfg.Start, cfg.TrackedMax = at(0), 5
+			one, all = append(one, New(cfg)), append(all, New(cfg))
+		}
+		now := at(1)
+		for range 20 {
+			events := make([]collector.Event, rng.IntN(3*readAhead))
+			for i := range events {
+				events[i] = fuzzEvent(now, []byte{byte(rng.Uint32()), byte(rng.Uint32()), byte(rng.Uint32()), byte(rng.Uint32())})
+				now = now.Add(time.Duration(rng.ExpFloat64() * float64(100*time.Millisecond)))
+			}
+			for _, l := range one {
+				for i := range events {
+					l.Apply(&events[i])
+				}
+			}
+			ApplyAll(events, all...)
+			if rng.IntN(4) == 0 {
+				b := fuzzBudgets()[:1+rng.IntN(2)]
+				one[0].Reconfigure(b)
+				all[0].Reconfigure(b)
+			}
+		}
+		for i := range one {
+			if err := same(one[i], all[i]); err != nil {
+				t.Errorf("seed %d: ledger %d: %v", seed, i, err)
+			}
+		}
 	}
 }

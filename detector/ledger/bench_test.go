@@ -133,7 +133,7 @@ func BenchmarkLedgerApply(b *testing.B) {
 					next(&events[i])
 				}
 				start := threadTime(b)
-				l.ApplyAll(events)
+				ApplyAll(events, l)
 				spent += threadTime(b) - start
 				if forecast.Second(l.clock.now) > ticked {
 					ticked, l.forecasts.madeAt = forecast.Second(l.clock.now), 0
@@ -263,4 +263,65 @@ func BenchmarkLedgerGrow(b *testing.B) {
 		l.flows.table.grow()
 	}
 	b.ReportMetric(float64(cpuTime(b)-before)/float64(b.N)/1e6, "cpu-ms")
+}
+
+// What the flow table's reading ahead is worth on the dump path: the same events one by one, with the lines read ahead by
+// reads that wait for them, and as ApplyAll does, in turns.
+func BenchmarkLedgerReadAhead(b *testing.B) {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	l := full(million, 1)
+	l.forecasts.madeAt = math.MaxInt64
+	l.Apply(&collector.Event{Kind: collector.Begin, At: at(2), Netns: 1})
+	warmed := uint64(0)
+	ways := []struct {
+		name  string
+		apply func(events []collector.Event)
+		spent time.Duration
+	}{
+		{name: "one-by-one", apply: func(events []collector.Event) {
+			for i := range events {
+				l.Apply(&events[i])
+			}
+		}},
+		{name: "by-reads", apply: func(events []collector.Event) {
+			t, a := &l.flows.table, &l.ahead
+			a.lookUp(&l.matcher.keyer, events)
+			for i := range events {
+				warmed += t.buckets[t.home(a.lookups[i].key.hi)].tags
+			}
+			for i := range events {
+				a.entries[i] = t.candidate(a.lookups[i].key)
+			}
+			for i := range events {
+				warmed += uint64(t.at(a.entries[i]).span)
+			}
+			for i := range events {
+				l.apply(&events[i], &a.lookups[i], a.entries[i])
+			}
+		}},
+		{name: "prefetched", apply: func(events []collector.Event) { ApplyAll(events, l) }},
+	}
+	batch := make([]collector.Event, readAhead)
+	n := 0
+	for b.Loop() {
+		for range 1000 {
+			for w := range ways {
+				for i := range batch {
+					batch[i] = benchEvent(collector.Seen, at(2))
+					fill(&batch[i], n%million)
+					n++
+				}
+				start := threadTime(b)
+				ways[w].apply(batch)
+				ways[w].spent += threadTime(b) - start
+			}
+		}
+	}
+	if warmed == 0 {
+		b.Fatal("nothing was read")
+	}
+	for _, w := range ways {
+		b.ReportMetric(float64(w.spent)/float64(b.N*1000*readAhead), w.name+"-ns")
+	}
 }

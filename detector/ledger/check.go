@@ -22,13 +22,69 @@ type check struct {
 	missedSince   collector.Time
 	// mismatches counts all flows that made the ledger inexact.
 	mismatches uint64
+	// vanishedNow counts those that vanished with the last dump, vanished all of them.
+	vanishedNow int
+	vanished    uint64
+	// opens counts the TCP flows that the dump in progress showed first, quick those of them on the port of one that was
+	// young too; reopened counts all such where there were many.
+	opens, quick int
+	reopened     uint64
+}
+
+// Many quick reopenings are more than one in quickShare opens, and quickLeast at least.
+const quickShare, quickLeast = 100, 5
+
+// opened takes in that a flow opened that the event of s shows.
+func (c *check) opened(s *sighting) {
+	if n := s.netns; s.event.Kind == collector.Seen && n.dumping && !n.sockets && s.event.Flow.Protocol == collector.TCP {
+		c.opens++
+	}
+}
+
+// reopens takes in that the flow of s has the port of f, whose flow ended, at the time end if it is not live here. If
+// that one had opened since the dump before the last, ports come round about as fast as dumps, and a flow that opened
+// and ended between two of them on one port is not seen. If it ended just before, ports come round so fast that the
+// kernel's seconds do not always tell two flows apart.
+func (c *check) reopens(s *sighting, f *flow, end collector.Time) {
+	n := s.netns
+	if s.event.Kind == collector.Seen && n.dumping && !n.sockets && f.protocol() == collector.TCP && n.interval != 0 &&
+		(f.openedInterval().To >= n.complete.Add(-n.interval) ||
+			f.phase != phaseLive && end.Add(endSlack+ageSlack) >= s.event.At) {
+		c.quick++
+	}
+}
+
+// renewed takes in that the flow of s, which ended at the time end at the latest, had another packet since the last
+// dump that is too soon for another flow: a FIN that was sent again, or another flow after all.
+func (c *check) renewed(s *sighting, end collector.Time) {
+	n, ended := s.netns, s.event.Flow.Ended.To
+	if n.dumping && n.complete != 0 && ended >= n.complete && ended.Sub(end) > endSlack+stampSlack {
+		c.quick++
+	}
+}
+
+// vanishes is for how long before a dump a flow had no packet that may have expired since.
+const vanishes = 30 * time.Second
+
+// unseen takes in that a complete dump of n lacks live f, whose end nobody saw. conntrack shows how a flow ended for
+// longer than dumps are apart, and lets one expire that was silent. So one that had a packet a moment before vanished:
+// the table was flushed, or its entry was deleted. Others may have opened and ended since the last dump, and vanished
+// too.
+func (c *check) unseen(n *netns, f *flow) {
+	if f.protocol() == collector.TCP && !n.sockets && f.flags&(flagOpening|flagUnconfirmed|flagOffloaded) == 0 &&
+		f.moment != 0 && n.complete.Sub(f.moment) < vanishes {
+		c.vanishedNow++
+	}
 }
 
 // announcedWithin is how long after the end of a dump the event of a flow that it showed may come: the source holds
 // events back that came meanwhile, and the kernel sends an event just after it makes the entry.
 const announcedWithin = 2 * time.Second
 
-func (c *check) begin() { c.shown, c.agreed, c.wrong, c.skip, c.fresh = 0, 0, 0, false, 0 }
+func (c *check) begin() {
+	c.shown, c.agreed, c.wrong, c.skip, c.fresh, c.vanishedNow = 0, 0, 0, false, 0, 0
+	c.opens, c.quick = 0, 0
+}
 
 // note takes in that the dump in progress shows the flow of f as e, which the ledger has taken in. A dump may show an
 // entry twice.
@@ -53,7 +109,7 @@ func (c *check) note(f *flow, e *collector.Flow) {
 func (s *sighting) found(m *matcher, f *flow) {
 	n := s.netns
 	if s.event.Kind == collector.Seen && n.dumping && n.listed != 0 &&
-		m.tookSince(n.listed, &s.event.Flow, s.lookup) {
+		m.tookSince(n.listed, s) {
 		f.flags |= flagFound
 		n.check.fresh++
 	}
@@ -72,7 +128,8 @@ func (c *check) announced(f *flow) {
 	}
 }
 
-// end compares at the end of a dump, and reports whether ledger and dump differ. announced is as in the event.
+// end compares at the end of a dump, and reports whether they differ, or flows may have opened and ended unseen.
+// announced is as in the event.
 func (c *check) end(at collector.Time, announced bool) bool {
 	if announced && c.fresh > 0 {
 		if c.missed == 0 {
@@ -81,12 +138,21 @@ func (c *check) end(at collector.Time, announced bool) bool {
 		c.missed += c.fresh
 	}
 	c.fresh = 0
-	differ := max(0, c.shown-c.agreed) + c.wrong
-	if c.skip || differ == 0 {
-		return false
+	differ, vanished := max(0, c.shown-c.agreed)+c.wrong, c.vanishedNow
+	if c.skip {
+		differ = 0
+	}
+	quick := 0
+	if c.quick >= quickLeast && c.quick*quickShare > c.opens {
+		quick = c.quick
+	}
+	if announced { // the events are on their way
+		vanished, quick = 0, 0
 	}
 	c.mismatches += uint64(differ)
-	return true
+	c.vanished += uint64(vanished)
+	c.reopened += uint64(quick)
+	return differ+vanished+quick > 0
 }
 
 // settle makes the ledger inexact where flows were not announced.

@@ -126,3 +126,85 @@ func TestGap(t *testing.T) {
 	s.dump(5)
 	look(6, true)
 }
+
+// A flow that had packets a moment ago and that a dump lacks vanished with its entry, and others may have with it. One that
+// was silent expired, one that was never answered was refused or gave up, and an event may still tell of an end.
+func TestVanishedFlows(t *testing.T) {
+	t.Parallel()
+	still := polled(flowTo(9, store), 1)
+	for _, tt := range []struct {
+		name      string
+		last      float64 // packet
+		announced bool
+		change    func(*collector.Flow)
+		vanished  uint64
+	}{
+		{"a moment ago", 95, false, func(*collector.Flow) {}, 1},
+		{"silent for a minute", 30, false, func(*collector.Flow) {}, 0},
+		{"the last packet is unknown", 95, false, func(f *collector.Flow) { f.Active = 0 }, 0},
+		{"never answered", 95, false, func(f *collector.Flow) { f.State = collector.Opening }, 0},
+		{"UDP", 95, false, func(f *collector.Flow) { f.Protocol = collector.UDP }, 0},
+		{"in a flow table", 95, false, func(f *collector.Flow) { f.Offloaded = true }, 0},
+		{"ends are announced", 95, true, func(*collector.Flow) {}, 0},
+	} {
+		s := newScript(t, Config{Budgets: []*budget.Budget{azure()}})
+		f := polled(flowTo(1, store), tt.last)
+		tt.change(&f)
+		s.dump(90, still)
+		s.dump(100, still, f)
+		s.event(collector.Begin, 102, collector.Flow{})
+		s.event(collector.Seen, 102.1, still)
+		s.Apply(&collector.Event{Kind: collector.End, Announced: tt.announced, At: at(102.2), Netns: 1})
+		if n := s.Snapshot(at(103)).Netns[0]; n.Vanished != tt.vanished || n.Exact != (tt.vanished == 0) || n.Mismatches != 0 {
+			t.Errorf("%s: exact %v, %d vanished, want %d", tt.name, n.Exact, n.Vanished, tt.vanished)
+		}
+		s.dump(104, still)
+		if n := s.Snapshot(at(105)).Netns[0]; !n.Exact || n.Vanished != tt.vanished {
+			t.Errorf("%s: after the next dump: exact %v, %d vanished", tt.name, n.Exact, n.Vanished)
+		}
+	}
+}
+
+// Ports that come round about as fast as dumps make the ledger inexact: a flow that opened and ended on one between two
+// dumps is not seen. A few among many do not.
+func TestPortsComeRoundFast(t *testing.T) {
+	t.Parallel()
+	const ports = 10
+	for _, tt := range []struct {
+		name  string
+		apart float64 // between two uses of a port, dumps come each 2 s
+		quick int     // ports that are used so soon again
+		want  bool    // inexact
+	}{
+		{"each dump", 2, ports, true},
+		{"each other dump", 4, ports, false},
+		{"each tenth dump", 20, ports, false},
+		{"few ports", 2, quickLeast - 1, false},
+	} {
+		s := newScript(t, Config{Budgets: []*budget.Budget{azure()}})
+		inexact := false
+		flows := map[int]collector.Flow{}
+		id := uint32(100)
+		for i := range 20 {
+			now := float64(1 + 2*i)
+			for port := range ports {
+				if _, used := flows[port]; used && (port >= tt.quick || i%int(tt.apart/2) != 0) {
+					continue
+				}
+				id++
+				f := flowTo(port, store)
+				f.ID = id
+				flows[port] = done(f, collector.FIN, now-0.5)
+			}
+			var shown []collector.Flow
+			for port := range ports {
+				shown = append(shown, flows[port])
+			}
+			s.dump(now, shown...)
+			inexact = inexact || i > 3 && !s.Snapshot(at(now + 0.5)).Netns[0].Exact
+		}
+		if n := s.Snapshot(at(50)).Netns[0]; inexact != tt.want || (n.Reopened > 0) != tt.want {
+			t.Errorf("%s: inexact %v, %d reopened, want %v", tt.name, inexact, n.Reopened, tt.want)
+		}
+	}
+}

@@ -16,34 +16,22 @@ type intake struct {
 	feed    *feed
 }
 
-// sighting is an event about a flow with what was looked up for it.
-type sighting struct {
-	*lookup
-	event *collector.Event
-	netns *netns
-	// known: the ledger has the flow as live. counted: the agent before counted its open.
-	known, counted bool
-}
-
-// take applies event e of a flow in namespace n; k is its lookup.
-func (in *intake) take(n *netns, e *collector.Event, k *lookup) {
+// take applies event e of a flow in namespace n; k is its lookup, and entry likely that of the flow.
+func (in *intake) take(n *netns, e *collector.Event, k *lookup, entry uint32) {
 	f := &e.Flow
 	if f.Protocol != collector.TCP && f.Protocol != collector.UDP {
 		n.countOther(e.Kind)
 		return
 	}
 	n.sockets = n.sockets || f.Inode != 0
-	if !k.counted {
+	s := sighting{lookup: k, event: e, netns: n, entry: entry}
+	if entry == 0 || in.flows.table.at(entry).key != k.key {
+		s.entry = in.flows.table.find(k.key)
+	}
+	if !in.counts(&s) && (!in.matcher.match(&s) || !(zoned{in}).admit(&s)) {
 		return
 	}
-	s := sighting{lookup: k, event: e, netns: n}
-	if !(zoned{in}).admit(&s) {
-		return
-	}
-	i := k.entry
-	if i == 0 || in.flows.table.at(i).key != k.key {
-		i = in.flows.table.find(k.key)
-	}
+	i := s.entry
 	switch {
 	case i == 0 && e.Kind == collector.Closed && (k.destination == address{} || f.Destination.Addr().IsUnspecified()):
 		// A socket's end that lost its addresses says nothing.
@@ -63,6 +51,21 @@ func (in *intake) take(n *netns, e *collector.Event, k *lookup) {
 	}
 }
 
+// counts reports whether the flow of s is known to count, and finds where without matching it: a port space counts it
+// that its entry's key leads to, under these budgets since the last complete dump at least.
+func (in *intake) counts(s *sighting) bool {
+	n, e := s.netns, &s.event.Flow
+	if s.entry == 0 || n.complete < in.matcher.since || e.Zone != 0 || n.passes.on {
+		return false
+	}
+	f := in.flows.table.at(s.entry)
+	if f.place == 0 || f.place.folded() || (f.flags&flagTranslated != 0) != e.Translated {
+		return false
+	}
+	s.account, s.space = in.spaces.accountBy[f.place], uint32(f.place)
+	return true
+}
+
 // openedAt bounds when the flow of s opened, which the ledger did not know. The last complete dump would have shown
 // it, and the ledger would know it, unless other budgets were in place then that did not take it.
 func (in *intake) openedAt(s *sighting) collector.Interval {
@@ -72,7 +75,7 @@ func (in *intake) openedAt(s *sighting) collector.Interval {
 	}
 	if h := s.netns.handed; h != nil && !s.counted {
 		listed = h.complete
-	} else if listed != 0 && !in.matcher.tookSince(listed, &s.event.Flow, s.lookup) {
+	} else if listed != 0 && !in.matcher.tookSince(listed, s) {
 		listed = 0
 	}
 	return openedAt(s.event, listed)
@@ -113,9 +116,13 @@ func (in *intake) addEnded(s *sighting) {
 // start makes f, which holds no port, a live flow; resumed says that it was live before.
 func (in *intake) start(s *sighting, f *flow, opened collector.Interval, resumed bool) {
 	e := s.event
+	if !s.matched {
+		in.matcher.match(s)
+	}
 	f.phase, f.flags, f.reason = phaseLive, f.flags&(flagShown|flagUDP), collector.ReasonUnknown
 	if !resumed {
 		s.found(in.matcher, f)
+		s.netns.check.opened(s)
 	}
 	f.id, f.moment = e.Flow.ID, 0
 	f.setOpened(opened)
@@ -134,8 +141,8 @@ func (in *intake) start(s *sighting, f *flow, opened collector.Interval, resumed
 		f.vip = in.vips.number(e.Flow.VIP.Addr(), s.home)
 	}
 	f.place = in.placeFor(s)
-	if e.Kind == collector.Opened && f.protocol() == collector.TCP && s.netns.dump != 0 &&
-		in.spaces.accountOf(f).budget.FreesAtEnd() {
+	a, t, outlook := in.spaces.of(f)
+	if a.freesAtEnd && e.Kind == collector.Opened && f.protocol() == collector.TCP && s.netns.dump != 0 {
 		f.flags |= flagUncounted
 	}
 	in.spaces.count(f, 1, 0)
@@ -143,7 +150,6 @@ func (in *intake) start(s *sighting, f *flow, opened collector.Interval, resumed
 		f.flags |= flagUnconfirmed
 		in.feed.addUnconfirmed(f, 1)
 	}
-	a, t := in.spaces.accountOf(f), in.spaces.tallyOf(f)
 	if resumed && e.Flow.PickedUp {
 		f.flags |= flagPickedUp
 	} else if opened.From != 0 && opened.To >= s.netns.since(in.clock) && !s.counted {
@@ -153,10 +159,10 @@ func (in *intake) start(s *sighting, f *flow, opened collector.Interval, resumed
 		t.rate.add(in.clock.now)
 		a.owners.opened(in.spaces.holders.whole(f.owner))
 	}
-	if !f.place.folded() && t.held() >= a.terms.Ceiling() {
+	if !f.place.folded() && t.held() >= a.ceiling {
 		f.flags |= flagAtCeiling
 	}
-	in.feed.opened(f, f.openedInterval(), resumed)
+	in.feed.opened(a, outlook, f.openedInterval(), resumed)
 }
 
 // seen updates entry i from a dump.
@@ -274,7 +280,8 @@ func (in *intake) opened(s *sighting, i uint32) {
 		f.dump = s.netns.dump
 		in.reopen(s, f, in.openedAt(s))
 		in.refresh(s, i, f)
-	case e.Opened.From > in.spaces.accounts[s.account].endOf(f): // else the event is of the flow that ended, and late
+	// The event is of the flow that ended, and late, unless its end has come as an event too, or was before.
+	case f.flags&flagEndSeen != 0, e.Opened.From > in.spaces.accounts[s.account].endOf(f):
 		in.takeOver(s, i, f)
 	}
 }
@@ -293,6 +300,8 @@ func (in *intake) closed(s *sighting, i uint32) {
 	case e.ID != f.id && e.ID != 0 && f.id != 0:
 		in.countUnseen(s, i, f)
 		return
+	case e.ID != 0 && e.ID == f.before && f.flags&flagFound != 0:
+		return // of the flow before, for the event that this one opened has not come
 	}
 	f.flags |= flagEndSeen
 	if s.netns.dumping {
@@ -307,7 +316,7 @@ func (in *intake) closed(s *sighting, i uint32) {
 			s = &cut
 		}
 		in.endBy(s, i, f, s.netns.endedAt(s.event, f.openedInterval()))
-	case f.phase == phaseCooling && entryHolds(in.spaces.accountOf(f)):
+	case f.phase == phaseCooling && in.spaces.accountOf(f).entryHolds:
 		in.flows.freePort(f)
 		in.flows.linger(s.netns, i, f)
 	case f.phase == phaseGone && s.netns.removable(f):
@@ -319,7 +328,7 @@ func (in *intake) closed(s *sighting, i uint32) {
 func (in *intake) countUnseen(s *sighting, i uint32, f *flow) {
 	if f.phase == phaseLive {
 		// Which of the two is older is unknown; they hold one port.
-		a, t := in.spaces.accountOf(f), in.spaces.tallyOf(f)
+		a, t, _ := in.spaces.of(f)
 		a.opened++
 		t.opened++
 		a.closed[s.event.Flow.Reason]++

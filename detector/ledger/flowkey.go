@@ -35,6 +35,40 @@ func pack(a netip.Addr) address {
 	return address{binary.BigEndian.Uint64(b[:8]), binary.BigEndian.Uint64(b[8:])}
 }
 
+// keyer makes the keys of flows. Ledgers whose keyers are the same share what one of them made.
+type keyer struct {
+	secret [2]uint64 // as in Config.Key
+	local  bool      // ports are those of Source
+}
+
+// lookup is what finds the flow of an event in a table of flows. It depends on the event and the keyer alone.
+type lookup struct {
+	key               flowKey
+	home, destination address // home is of the flow's port: the VIP, or the source under Local budgets
+	port              uint16  // that the flow holds
+}
+
+// lookup fills k for event e. k stays zero for an event of no TCP or UDP flow.
+func (y *keyer) lookup(e *collector.Event, k *lookup) {
+	f := &e.Flow
+	ofFlow := e.Kind == collector.Seen || e.Kind == collector.Opened || e.Kind == collector.Closed
+	if !ofFlow || f.Protocol != collector.TCP && f.Protocol != collector.UDP {
+		*k = lookup{}
+		return
+	}
+	own := y.own(f)
+	k.home, k.destination, k.port = pack(own.Addr()), pack(f.Destination.Addr()), own.Port()
+	k.key = keyOf(y.secret, f, k.home, k.destination, k.port)
+}
+
+// own returns the address and port that the budget of f counts.
+func (y *keyer) own(f *collector.Flow) netip.AddrPort {
+	if y.local {
+		return f.Source
+	}
+	return f.VIP
+}
+
 // keyOf hashes f. own is where the flow's port is: VIP, or Source for Local budgets. Most flows
 // are IPv4 and take three words; a bit of the second tells these from those that take six.
 func keyOf(secret [2]uint64, f *collector.Flow, own, destination address, ownPort uint16) flowKey {

@@ -5,6 +5,7 @@ import (
 	"unsafe"
 
 	"github.com/snatwatch/snatwatch/collector"
+	"github.com/snatwatch/snatwatch/detector/ledger/prefetch"
 )
 
 // phase is what the entry of a flow stands for.
@@ -112,7 +113,6 @@ type flowTable struct {
 	spare   []uint32 // chunks nobody owns
 	buckets []bucket
 	count   int
-	warmed  uint32 // a sum over what warm read, so that the compiler keeps the reads
 }
 
 // bucket is what flows are found by: as many slots as fit into a line of the processor's cache, so that
@@ -166,14 +166,6 @@ type flowSet struct {
 	chunks []uint32
 	free   []uint32 // entries of its chunks that hold no flow; the last is the next to do so
 	count  int
-}
-
-// next returns the entry that the flow after n others will take, 0 if unknown.
-func (s *flowSet) next(n int) uint32 {
-	if n < len(s.free) {
-		return s.free[len(s.free)-1-n]
-	}
-	return 0
 }
 
 // at returns entry i. To index the block would read its first entry too, to check that the block is not nil.
@@ -251,25 +243,29 @@ func (t *flowTable) candidate(k flowKey) uint32 {
 // 64 events cost 4 % less than 32, and 8 % less than 16.
 const readAhead = 64
 
-// warm reads the buckets of all lookups, then their likely entries, so that both are in the cache when events are
-// applied. The reads of one round do not depend on each other: the processor waits for their cache misses at once.
-func (t *flowTable) warm(lookups []lookup) {
+// fetch has the processor read the buckets of lookups ahead.
+func (t *flowTable) fetch(lookups []lookup) {
 	if len(t.buckets) == 0 {
 		return
 	}
-	warmed := uint32(0)
+	var lines [readAhead]unsafe.Pointer
 	for i := range lookups {
-		warmed += uint32(t.buckets[t.home(lookups[i].key.hi)].tags)
+		lines[i] = unsafe.Pointer(&t.buckets[t.home(lookups[i].key.hi)])
 	}
+	prefetch.Lines(&lines[0], len(lookups))
+}
+
+// candidates gives the most likely entry of each lookup, 0 where there is none, and has the processor read them ahead.
+func (t *flowTable) candidates(lookups []lookup, entries []uint32) {
+	if len(t.buckets) == 0 {
+		return
+	}
+	var lines [readAhead]unsafe.Pointer
 	for i := range lookups {
-		if lookups[i].counted {
-			lookups[i].entry = t.candidate(lookups[i].key)
-		}
+		entries[i] = t.candidate(lookups[i].key)
+		lines[i] = unsafe.Pointer(t.at(entries[i]))
 	}
-	for i := range lookups {
-		warmed += t.at(lookups[i].entry).span
-	}
-	t.warmed = warmed
+	prefetch.Lines(&lines[0], len(lookups))
 }
 
 // chunkTimer marks the timer of a chunk; other timers belong to entries.
@@ -283,15 +279,17 @@ func (t timer) entry() uint32 {
 	return t.of
 }
 
-// warmTimed reads the entries of timers and then the buckets of these entries, as warm does.
-func (t *flowTable) warmTimed(timers []timer) {
-	var keys [readAhead]uint64
+// fetchTimed has the processor read the entries of at most readAhead timers ahead, then the buckets of these entries.
+func (t *flowTable) fetchTimed(timers []timer) {
+	var lines [readAhead]unsafe.Pointer
 	for i, x := range timers {
-		keys[i] = t.at(x.entry()).key.hi
+		lines[i] = unsafe.Pointer(t.at(x.entry()))
 	}
-	for _, hi := range keys[:len(timers)] {
-		t.warmed += uint32(t.buckets[t.home(hi)].tags)
+	prefetch.Lines(&lines[0], len(timers))
+	for i, x := range timers {
+		lines[i] = unsafe.Pointer(&t.buckets[t.home(t.at(x.entry()).key.hi)])
 	}
+	prefetch.Lines(&lines[0], len(timers))
 }
 
 // add makes an entry for k, which has none, in set.
@@ -299,8 +297,9 @@ func (t *flowTable) add(k flowKey, set *flowSet) uint32 {
 	if len(set.free) == 0 {
 		t.grab(set)
 	}
-	i := set.next(0)
-	set.free = set.free[:len(set.free)-1]
+	last := len(set.free) - 1
+	i := set.free[last]
+	set.free = set.free[:last]
 	*t.at(i) = flow{key: k}
 	set.count++
 	if t.count++; t.count*5 > len(t.buckets)*bucketSlots*4 {

@@ -181,7 +181,7 @@ func (l *Ledger) handOver(f *flow) handedFlow {
 	}
 	moment := f.moment
 	if !h.ended {
-		h.account, moment = uint16(min(f.place.accountIn(l.spaces.list), noNumber)), f.opened
+		h.account, moment = uint16(min(f.place.accountIn(l.spaces.accountBy), noNumber)), f.opened
 	}
 	if ago := l.clock.now.Sub(moment).Milliseconds(); moment != 0 && ago > -agoUnknown && ago < agoUnknown {
 		h.ago = int32(ago)

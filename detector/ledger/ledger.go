@@ -98,8 +98,8 @@ type Ledger struct {
 	forecasts  forecasts
 	pick       picker
 
-	lookups [readAhead]lookup // of the events that are applied next
-	bounds  []float64         // of histograms
+	ahead  ahead
+	bounds []float64 // of histograms
 }
 
 // New makes an empty ledger.
@@ -156,7 +156,7 @@ func (l *Ledger) install(budgets []*budget.Budget) {
 				*a = *old[k]
 				a.live, a.cooling, a.opening, a.stalled, a.fold = 0, 0, 0, 0, nil
 			}
-			a.budget, a.terms, a.protocol, a.owner = b, b.Terms(p), p, uint32(i)
+			a.under(b, uint32(i), p)
 			accounts = append(accounts, a)
 		}
 	}
@@ -196,29 +196,54 @@ func (l *Ledger) Advance(now collector.Time) {
 func (l *Ledger) Apply(e *collector.Event) {
 	var k lookup
 	l.matcher.lookup(e, &k)
-	l.apply(e, &k)
+	l.apply(e, &k, 0)
 }
 
-// ApplyAll takes events in order, with the same result as Apply for each. It costs less: a look-up in a table of a
-// million flows mostly waits for memory, and ApplyAll waits for the flows of several events at once.
-func (l *Ledger) ApplyAll(events []collector.Event) {
+// ApplyAll lets ledgers take events in order, with the same result as Apply for each. It costs less: a look-up in a
+// table of a million flows mostly waits for memory, and ApplyAll has the flows of several events read ahead. Ledgers
+// of one Config.Key find a flow by one key, which is made once.
+func ApplyAll(events []collector.Event, ledgers ...*Ledger) {
 	for len(events) > 0 {
 		now := events[:min(len(events), readAhead)]
 		events = events[len(now):]
-		lookups := l.lookups[:len(now)]
-		for i := range now {
-			l.matcher.lookup(&now[i], &lookups[i])
+		for i, l := range ledgers {
+			if i > 0 && l.matcher.keyer == ledgers[i-1].matcher.keyer {
+				l.ahead.lookups = ledgers[i-1].ahead.lookups
+			} else {
+				l.ahead.lookUp(&l.matcher.keyer, now)
+			}
+			l.flows.table.fetch(l.ahead.lookups)
 		}
-		l.flows.table.warm(lookups)
-		for i := range now {
-			l.apply(&now[i], &lookups[i])
+		for _, l := range ledgers {
+			l.flows.table.candidates(l.ahead.lookups, l.ahead.entries[:])
+		}
+		for _, l := range ledgers {
+			for n := range now {
+				l.apply(&now[n], &l.ahead.lookups[n], l.ahead.entries[n])
+			}
 		}
 	}
 }
 
-// apply takes e; k is its lookup.
-func (l *Ledger) apply(e *collector.Event, k *lookup) {
-	l.Advance(e.At)
+// ahead is what ApplyAll has looked up of the events that are applied next.
+type ahead struct {
+	lookups []lookup          // in own, or another ledger's
+	entries [readAhead]uint32 // likely those of their flows
+	own     [readAhead]lookup
+}
+
+func (a *ahead) lookUp(y *keyer, events []collector.Event) {
+	a.lookups = a.own[:len(events)]
+	for i := range events {
+		y.lookup(&events[i], &a.lookups[i])
+	}
+}
+
+// apply takes e; k is its lookup, and entry likely that of its flow.
+func (l *Ledger) apply(e *collector.Event, k *lookup, entry uint32) {
+	if e.At > l.clock.now {
+		l.Advance(e.At)
+	}
 	n := l.namespaces.of(e.Netns)
 	n.lastEvent = l.clock.now
 	if e.Kind == collector.Opened {
@@ -239,7 +264,7 @@ func (l *Ledger) apply(e *collector.Event, k *lookup) {
 	case collector.NoPort:
 		l.shortage.note(n, e)
 	case collector.Seen, collector.Opened, collector.Closed:
-		l.intake.take(n, e, k)
+		l.intake.take(n, e, k, entry)
 	}
 }
 

@@ -10,21 +10,21 @@ import (
 
 // matchKey is all that decides under which budget and in which port space a flow counts.
 type matchKey struct {
-	destination address
-	own         address // of the flow's port, if a budget takes certain VIPs only or has a port space for each
-	netns       uint64
-	protocol    collector.Protocol
-	translated  bool
+	to         address // of the destination
+	own        address // of the flow's port, if a budget takes certain VIPs only or has a port space for each
+	netns      uint64
+	protocol   collector.Protocol
+	translated bool
 	// span is the number of bounds of port ranges at or below the flow's own port.
-	span uint16
-	to   uint16 // the destination's port
+	span   uint16
+	toPort uint16 // the destination's
 }
 
 // is reports whether both are the same.
 func (q *matchKey) is(p *matchKey) bool {
-	return q.destination.lo == p.destination.lo && q.own.lo == p.own.lo &&
-		q.destination.hi == p.destination.hi && q.own.hi == p.own.hi && q.netns == p.netns &&
-		q.protocol == p.protocol && q.translated == p.translated && q.span == p.span && q.to == p.to
+	return q.to.lo == p.to.lo && q.own.lo == p.own.lo && q.to.hi == p.to.hi && q.own.hi == p.own.hi &&
+		q.netns == p.netns && q.protocol == p.protocol && q.translated == p.translated && q.span == p.span &&
+		q.toPort == p.toPort
 }
 
 // match remembers one answer in 64 bytes, a line of the processor's cache. account is the number of the account
@@ -44,11 +44,12 @@ const (
 
 // matcher finds the budget that a flow counts under, and remembers what it found.
 type matcher struct {
-	secret   [2]uint64 // as in Config.Key
+	keyer
 	budgets  []*budget.Budget
 	accounts []*account // two for each budget: TCP, UDP
-	local    bool       // ports are those of Source
 	byOwn    bool       // a budget takes flows of certain addresses alone, or has a port space for each
+	// since is just after the budgets were put in place of others; 0 for the first.
+	since collector.Time
 
 	portBounds []uint32
 	matches    [][2]match
@@ -69,7 +70,7 @@ const replacedMax = 8
 // install puts budgets and their accounts in place.
 func (m *matcher) install(budgets []*budget.Budget, accounts []*account) {
 	*m = matcher{
-		secret: m.secret, budgets: budgets, accounts: accounts,
+		keyer: keyer{secret: m.secret}, budgets: budgets, accounts: accounts,
 		portBounds: boundsOf(budgets), matches: make([][2]match, 1<<matchBits), replaced: m.replaced,
 	}
 	for _, b := range budgets {
@@ -80,25 +81,53 @@ func (m *matcher) install(budgets []*budget.Budget, accounts []*account) {
 
 // matchesOf returns the two places where the answer to q may be.
 func (m *matcher) matchesOf(q *matchKey) *[2]match {
-	h := q.destination.lo ^ q.destination.hi ^ q.own.lo<<1 ^ uint64(q.protocol) ^ uint64(q.span)<<8 ^ uint64(q.to)<<40
+	h := q.to.lo ^ q.to.hi ^ q.own.lo<<1 ^ uint64(q.protocol) ^ uint64(q.span)<<8 ^ uint64(q.toPort)<<40
 	return &m.matches[h*0x9e3779b97f4a7c15>>(64-matchBits)] // any number would do
 }
 
-// match puts into k the account under which flow f counts, and its port space if that is known.
-func (m *matcher) match(f *collector.Flow, k *lookup) {
-	pair := m.matchesOf(&k.matchKey)
+// sighting is an event about a flow with what was found for it.
+type sighting struct {
+	*lookup
+	event *collector.Event
+	netns *netns
+	entry uint32 // of the flow, 0 if there is none
+	// account counts the flow, and space did so last, 0 if unknown; its number may belong to another port space by now.
+	account, space uint32
+	// matched: account and space are what match found for matchKey; else they are where the entry is counted.
+	matched bool
+	matchKey
+	// known: the ledger has the flow as live. counted: the agent before counted its open.
+	known, counted bool
+}
+
+// match puts into s the account under which its flow counts, and its port space if that is known. It returns false if
+// no budget takes the flow.
+func (m *matcher) match(s *sighting) bool {
+	f := &s.event.Flow
+	s.matchKey = matchKey{
+		to: s.destination, netns: f.Netns, protocol: f.Protocol, translated: f.Translated,
+		span: m.spanOf(s.port), toPort: f.Destination.Port(),
+	}
+	if m.byOwn {
+		s.own = s.home
+	}
+	pair := m.matchesOf(&s.matchKey)
 	known := &pair[0]
-	if !known.is(&k.matchKey) {
+	if !known.is(&s.matchKey) {
 		known = &pair[1]
 	}
-	if !known.is(&k.matchKey) {
+	if !known.is(&s.matchKey) {
 		pair[1], known = pair[0], &pair[0]
-		*known = match{matchKey: k.matchKey, account: noAccount}
-		if a, found := m.find(f.Destination.Addr(), f.VIP.Addr(), k.port, &k.matchKey); found {
+		*known = match{matchKey: s.matchKey, account: noAccount}
+		if a, found := m.find(f.Destination.Addr(), f.VIP.Addr(), s.port, &s.matchKey); found {
 			known.account = a + 1
 		}
 	}
-	k.account, k.space, k.counted = known.account-1, known.space, known.account != noAccount
+	if known.account == noAccount {
+		return false
+	}
+	s.account, s.space, s.matched = known.account-1, known.space, true
+	return true
 }
 
 // remember notes that port space n counts the flows of q.
@@ -147,62 +176,18 @@ func (m *matcher) find(destination, vip netip.Addr, port uint16, q *matchKey) (a
 	return 0, false
 }
 
-// tookSince reports whether all budgets that were in place since the moment from took flow f, which k was found for: a
-// dump of then would have brought it in.
-func (m *matcher) tookSince(from collector.Time, f *collector.Flow, k *lookup) bool {
+// tookSince reports whether all budgets that were in place since the moment from took the flow of s: a dump of then
+// would have brought it in.
+func (m *matcher) tookSince(from collector.Time, s *sighting) bool {
+	f := &s.event.Flow
 	for _, r := range m.replaced {
 		if r.until > from && !slices.ContainsFunc(r.budgets, func(b *budget.Budget) bool {
-			return b.Terms(k.protocol).Ports > 0 && b.Takes(f.Destination.Addr(), f.VIP.Addr(), k.port, k.netns, k.translated)
+			return b.Terms(f.Protocol).Ports > 0 && b.Takes(f.Destination.Addr(), f.VIP.Addr(), s.port, f.Netns, f.Translated)
 		}) {
 			return false
 		}
 	}
 	return true
-}
-
-// lookup is what finds the flow of an event. It depends on the event and the budgets alone; only space and entry
-// may be out of date.
-type lookup struct {
-	matchKey
-	key     flowKey
-	home    address // of the flow's port: the VIP, or the source under Local budgets
-	port    uint16  // that the flow holds
-	counted bool    // a budget takes the flow
-	account uint32
-	space   uint32 // port space that counted the flow last; 0 if unknown
-	entry   uint32 // of the flow, most likely; 0 if there is none
-}
-
-// lookup fills k for event e, without a look at any flow. k stays zero for an event of no TCP or UDP flow.
-func (m *matcher) lookup(e *collector.Event, k *lookup) {
-	*k = lookup{}
-	switch e.Kind {
-	case collector.Seen, collector.Opened, collector.Closed:
-	default:
-		return
-	}
-	f := &e.Flow
-	if f.Protocol != collector.TCP && f.Protocol != collector.UDP {
-		return
-	}
-	home := m.own(f)
-	k.home, k.port = pack(home.Addr()), home.Port()
-	k.destination, k.netns, k.protocol, k.translated = pack(f.Destination.Addr()), f.Netns, f.Protocol, f.Translated
-	k.span, k.to = m.spanOf(k.port), f.Destination.Port()
-	if m.byOwn {
-		k.own = k.home
-	}
-	if m.match(f, k); k.counted {
-		k.key = keyOf(m.secret, f, k.home, k.destination, k.port)
-	}
-}
-
-// own returns the address and port that the budget of f counts.
-func (m *matcher) own(f *collector.Flow) netip.AddrPort {
-	if m.local {
-		return f.Source
-	}
-	return f.VIP
 }
 
 // vips gives VIPs numbers, so that a flow keeps its own in two bytes.

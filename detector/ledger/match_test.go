@@ -79,11 +79,11 @@ func TestPortSpacesAreNotMixedUp(t *testing.T) {
 	}
 	const other = "203.0.113.8:443"
 	l := New(Config{Budgets: []*budget.Budget{plain()}, Start: at(0), TrackedMax: 1})
-	l.ApplyAll([]collector.Event{
+	ApplyAll([]collector.Event{
 		event(collector.Opened, 1, store, 1), event(collector.Closed, 1, store, 2),
 		event(collector.Opened, 2, other, 3), event(collector.Closed, 2, other, 4),
 		event(collector.Opened, 3, store, 5), event(collector.Opened, 4, store, 6),
-	})
+	}, l)
 	if diff := cmp.Diff(map[string]int{store: 2}, live(l)); diff != "" {
 		t.Errorf("one number for two (-want +got):\n%s", diff)
 	}
@@ -97,8 +97,49 @@ func TestPortSpacesAreNotMixedUp(t *testing.T) {
 		events = append(events, event(collector.Opened, n, to, 1))
 		want[to]++
 	}
-	l.ApplyAll(events)
+	ApplyAll(events, l)
 	if diff := cmp.Diff(want, live(l)); diff != "" {
 		t.Errorf("many destinations (-want +got):\n%s", diff)
 	}
+}
+
+// A flow that the ledger knows is not matched again, unless budgets have changed or it is translated by now: then it may
+// be one that no budget takes.
+func TestKnownFlowThatNoBudgetTakes(t *testing.T) {
+	t.Parallel()
+	t.Run("translated no more", func(t *testing.T) {
+		t.Parallel()
+		b := plain()
+		b.Translated = true
+		s := newScript(t, Config{Budgets: []*budget.Budget{b}})
+		f := flowTo(1, store)
+		f.Translated = true
+		s.dump(1, f)
+		s.dump(2, f)
+		s.want(3, 1, 0)
+		f.Translated = false
+		s.dump(4, f)
+		s.want(5, 0, 0)
+	})
+	t.Run("other budgets", func(t *testing.T) {
+		t.Parallel()
+		whole := func() *budget.Budget {
+			b := plain()
+			b.TCP.Unique = budget.PerNothing // then the ledger does not know where the flow goes to
+			return b
+		}
+		s := newScript(t, Config{Budgets: []*budget.Budget{whole()}})
+		f := flowTo(1, store)
+		s.dump(1, f)
+		without := whole()
+		without.Exclude = []netip.Prefix{netip.MustParsePrefix("203.0.113.0/24")}
+		s.Reconfigure([]*budget.Budget{without})
+		s.want(2, 1, 0)
+		s.dump(3, f)
+		s.want(4, 0, 0)
+		s.Reconfigure([]*budget.Budget{whole()})
+		s.dump(5, f)
+		s.dump(6, f)
+		s.want(7, 1, 0)
+	})
 }

@@ -45,7 +45,7 @@ func BenchmarkLedgerOwners(b *testing.B) {
 				batch[k].Flow.Owner = collector.OwnerNumber(2 + s.churn.step/2/1000%20)
 			}
 			start := threadTime(b)
-			s.ledger.ApplyAll(batch)
+			ApplyAll(batch, s.ledger)
 			s.spent += threadTime(b) - start
 		}
 	}

@@ -20,9 +20,13 @@ func (l *Ledger) Reconfigure(budgets []*budget.Budget) {
 	l.stalls.clear()
 	l.shortage.reconfigured()
 	l.namespaces.noteReplaced(&l.matcher, l.clock.now)
-	old := previous{l.spaces.accounts, l.spaces.list, l.spaces.holders.sets, l.spaces.byKey, map[uint32]uint32{}}
+	old := previous{
+		accounts: l.spaces.accounts, spaces: l.spaces.list, accountBy: l.spaces.accountBy, owners: l.spaces.holders.sets,
+		byKey: l.spaces.byKey, number: map[uint32]uint32{},
+	}
 	l.outlooks.count = 0
 	l.install(budgets)
+	l.matcher.since = l.clock.now + 1
 	for a, acc := range l.spaces.accounts {
 		for b, was := range old.accounts {
 			if was.budget.Name == acc.budget.Name && was.protocol == acc.protocol {
@@ -94,7 +98,7 @@ func (l *Ledger) keepSpace(s *portSpace) {
 	was := l.spaces.previous.accounts[s.key.account]
 	for a, acc := range l.spaces.accounts {
 		if acc.budget.Name == was.budget.Name && acc.protocol == was.protocol && acc.terms.Ports > 0 &&
-			acc.terms.Unique == was.terms.Unique && acc.budget.SpacePerAddress() == was.budget.SpacePerAddress() &&
+			acc.terms.Unique == was.terms.Unique && acc.perAddress == was.perAddress &&
 			(was.terms.Unique == budget.PerNothing || acc.budget.Reaches(s.destination.Addr())) {
 			k := s.key
 			k.account = uint32(a)
@@ -133,7 +137,7 @@ func (l *Ledger) recount(n *netns, i uint32, f *flow) {
 		l.flows.remove(n, i)
 		return
 	}
-	if !l.spaces.accountOf(f).budget.FreesAtEnd() {
+	if !l.spaces.accountOf(f).freesAtEnd {
 		f.flags &^= flagUncounted
 	}
 	if live {
@@ -183,7 +187,7 @@ func (l *Ledger) newPlace(n *netns, f *flow) place {
 		return 0
 	}
 	if unique == budget.PerAddress && l.spaces.accounts[a].terms.Unique == budget.PerEndpoint ||
-		l.spaces.accounts[a].budget.SpacePerAddress() && !vip.IsValid() {
+		l.spaces.accounts[a].perAddress && !vip.IsValid() {
 		return l.spaces.foldAt(a, uint16(f.key.lo))
 	}
 	return l.spaces.placeOf(l.spaces.keyOf(a, pack(vip), pack(to.Addr()), to.Port(), s.key.zone), vip, to)
@@ -217,10 +221,11 @@ func (l *Ledger) SwitchSource(outer uint64) {
 
 // previous is what was in place before a Reconfigure.
 type previous struct {
-	accounts []*account
-	spaces   []portSpace
-	owners   []ownerSet
-	byKey    map[spaceKey]uint32
+	accounts  []*account
+	spaces    []portSpace
+	accountBy []uint32
+	owners    []ownerSet
+	byKey     map[spaceKey]uint32
 	// number has the number of the old account by the number of the new one of the same budget.
 	number map[uint32]uint32
 }
@@ -253,5 +258,5 @@ func (o *previous) inherit(ss *spaces, number uint32) {
 }
 
 func (o *previous) accountOf(f *flow) *account {
-	return o.accounts[f.place.accountIn(o.spaces)]
+	return o.accounts[f.place.accountIn(o.accountBy)]
 }

@@ -37,7 +37,12 @@ func (in *intake) another(s *sighting, f *flow) bool {
 	case f.flags&(flagTimedOut|flagSwept) != 0: // the kernel did not say that it ended
 		return false
 	case e.State == collector.Done:
-		return endedAgain(f.reason, e.Reason, e.Ended.From.Sub(in.spaces.accounts[s.account].endOf(f)))
+		end := in.spaces.accounts[s.account].endOf(f)
+		again := endedAgain(f.reason, e.Reason, e.Ended.From.Sub(end))
+		if !again {
+			s.netns.check.renewed(s, end)
+		}
+		return again
 	}
 	return true
 }
@@ -63,7 +68,7 @@ func (a *account) endOf(f *flow) collector.Time {
 func (in *intake) replace(s *sighting, i uint32, f *flow) {
 	opened := in.openedAt(s)
 	ended := f.phase == phaseLive
-	if ended {
+	if s.netns.check.reopens(s, f, in.spaces.accountOf(f).endOf(f)); ended {
 		in.flows.countOwed(f)
 		was := f.openedInterval()
 		end := collector.Interval{From: max(s.netns.complete, was.From, f.moment), To: max(opened.To, was.From)}
@@ -89,8 +94,10 @@ func (in *intake) takeOver(s *sighting, i uint32, f *flow) {
 		in.replace(s, i, f)
 		return
 	}
+	end := in.spaces.accounts[s.account].endOf(f)
+	s.netns.check.reopens(s, f, end)
 	opened := in.openedAt(s)
-	opened.From = min(max(opened.From, in.spaces.accounts[s.account].endOf(f)), opened.To)
+	opened.From = min(max(opened.From, end), opened.To)
 	before := f.id
 	f.dump = s.netns.dump
 	in.reopen(s, f, opened)
@@ -127,7 +134,7 @@ const ageSlack = 3 * time.Second
 // followEntry makes ended f hold its port for as long as its entry does, where that is what holds it: a dump shows the
 // entry as e, whose end is reckoned from what is left of its timeout.
 func (in *intake) followEntry(i uint32, f *flow, e *collector.Flow) {
-	if f.phase != phaseCooling || e.Ended.To == 0 || !entryHolds(in.spaces.accountOf(f)) {
+	if f.phase != phaseCooling || e.Ended.To == 0 || !in.spaces.accountOf(f).entryHolds {
 		return
 	}
 	until := e.Ended.To.Add(in.spaces.accountOf(f).terms.CoolDown[f.reason])

@@ -183,3 +183,55 @@ func TestEndThatCannotBe(t *testing.T) {
 		t.Errorf("held for %v in all, want at least the cool-down", got)
 	}
 }
+
+// The events of a flow that ended and of the next one under its tuple and id come at once, when nobody knows to a second when
+// the first ended: they are two flows. So they are where a dump shows the second before the events come.
+func TestEventsOfTwoFlowsUnderOneID(t *testing.T) {
+	t.Parallel()
+	f := flowTo(1, store)
+	for _, tt := range []struct {
+		name  string
+		ended bool             // a dump has shown the end of the first
+		dump  []collector.Flow // that is in progress when the events come; nil: none is
+	}{
+		{"only the event tells of the end", false, nil},
+		{"between dumps", true, nil},
+		{"a dump shows the first", true, []collector.Flow{done(f, collector.FIN, 3)}},
+		{"a dump shows the second", true, []collector.Flow{polled(f, 4.1)}},
+	} {
+		s := newScript(t, Config{Budgets: []*budget.Budget{azure()}})
+		s.dump(1)
+		s.open(1.5, f)
+		s.dump(2, polled(f, 2))
+		if tt.ended {
+			s.dump(3.5, done(f, collector.FIN, 3))
+		}
+		if tt.dump != nil {
+			s.event(collector.Begin, 4, collector.Flow{})
+			for _, g := range tt.dump {
+				s.event(collector.Seen, 4.2, g)
+			}
+		}
+		first, second := f, f
+		first.State, first.Reason, first.Ended = collector.Done, collector.FIN, collector.Interval{From: at(2.9), To: at(4.3)}
+		second.State, second.Opened = collector.Opening, collector.Interval{From: at(4.28), To: at(4.3)}
+		s.event(collector.Closed, 4.3, first)
+		s.event(collector.Opened, 4.3, second)
+		if tt.dump != nil {
+			s.Apply(&collector.Event{Kind: collector.End, Announced: true, At: at(4.4), Netns: 1})
+		}
+		s.Apply(&collector.Event{Kind: collector.Begin, At: at(5), Netns: 1})
+		s.event(collector.Seen, 5.1, polled(f, 5))
+		s.Apply(&collector.Event{Kind: collector.End, Announced: true, At: at(5.2), Netns: 1})
+		snap := s.Snapshot(at(9))
+		p, n := snap.Budgets[0].Protocols[0], snap.Netns[0]
+		closed := uint64(0)
+		for _, c := range p.Closed {
+			closed += c
+		}
+		if p.Opened != 2 || p.Live != 1 || closed != 1 || !n.Exact || n.Mismatches != 0 {
+			t.Errorf("%s: %d live of %d opened, %d closed, exact %v, %d mismatches; want 1 of 2, 1", tt.name, p.Live, p.Opened, closed,
+				n.Exact, n.Mismatches)
+		}
+	}
+}

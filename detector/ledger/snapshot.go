@@ -21,6 +21,7 @@ func (l *Ledger) Snapshot(now collector.Time) *detector.Snapshot {
 		}
 		s.Netns = append(s.Netns, detector.NetnsSnapshot{
 			Netns: n.inode, Exact: n.exact, EventsLost: n.lost, Resyncs: n.resyncs, Mismatches: n.check.mismatches,
+			Vanished: n.check.vanished, Reopened: n.check.reopened,
 			Flows: n.flows.count, OtherProtocols: n.other,
 		})
 	}
@@ -47,7 +48,7 @@ func (l *Ledger) Snapshot(now collector.Time) *detector.Snapshot {
 func (l *Ledger) Warming() bool {
 	longest := time.Duration(0)
 	for _, a := range l.spaces.accounts {
-		if a.terms.Ports > 0 && !entryHolds(a) { // the first dump shows what holds those
+		if a.terms.Ports > 0 && !a.entryHolds { // the first dump shows what holds those
 			longest = max(longest, slices.Max(a.terms.CoolDown[:]))
 		}
 	}

@@ -29,12 +29,12 @@ func (p place) folded() bool    { return p&placeFolded != 0 }
 func (p place) account() uint32 { return uint32(p&^placeFolded) >> cellBits }
 func (p place) cell() uint16    { return uint16(p) }
 
-// accountIn returns the number of the account that p belongs to; list has the port spaces by number.
-func (p place) accountIn(list []portSpace) uint32 {
+// accountIn returns the number of the account that p belongs to; of has those of the port spaces, by number.
+func (p place) accountIn(of []uint32) uint32 {
 	if p.folded() {
 		return p.account()
 	}
-	return list[p].key.account
+	return of[p]
 }
 
 // spaceKey tells port spaces apart. vip, destination and zone are zero where they do not matter.

@@ -24,12 +24,15 @@ type spaces struct {
 
 	accounts []*account  // two for each budget: TCP, UDP
 	list     []portSpace // by number; 0 is not used
-	spare    []uint32    // numbers that no port space has
-	byKey    map[spaceKey]uint32
-	budgets  []tracked // by number of the budget
-	ports    map[uint64]portRefs
-	holders  holders
-	previous *previous // during Reconfigure
+	// accountBy has the number of the account of each port space, so that a flow finds it without a look at the space:
+	// there are more of them than fit into the caches.
+	accountBy []uint32
+	spare     []uint32 // numbers that no port space has
+	byKey     map[spaceKey]uint32
+	budgets   []tracked // by number of the budget
+	ports     map[uint64]portRefs
+	holders   holders
+	previous  *previous // during Reconfigure
 }
 
 // tracked is what the port spaces of one budget share.
@@ -43,6 +46,7 @@ type tracked struct {
 func (ss *spaces) install(accounts []*account, budgets int) {
 	ss.accounts = accounts
 	ss.list, ss.spare, ss.holders.sets = make([]portSpace, 1), nil, make([]ownerSet, 1)
+	ss.accountBy = make([]uint32, 1)
 	ss.byKey = map[spaceKey]uint32{}
 	ss.budgets = make([]tracked, budgets)
 	ss.ports = map[uint64]portRefs{}
@@ -129,15 +133,18 @@ func (ss *spaces) addOpening(f *flow, n int) {
 
 // accountOf returns the account that counts f; f.place is not 0.
 func (ss *spaces) accountOf(f *flow) *account {
-	return ss.accounts[f.place.accountIn(ss.list)]
+	return ss.accounts[f.place.accountIn(ss.accountBy)]
 }
 
-// tallyOf returns the tally of the port space or fold that counts f.
-func (ss *spaces) tallyOf(f *flow) *tally {
+// of returns what counts f: its account, the tally of its port space or fold, and the outlook of its port space, nil if
+// there is none; f.place is not 0.
+func (ss *spaces) of(f *flow) (*account, *tally, *forecast.Outlook) {
 	if f.place.folded() {
-		return &ss.accounts[f.place.account()].fold.tally
+		a := ss.accounts[f.place.account()]
+		return a, &a.fold.tally, nil
 	}
-	return &ss.list[f.place].tally
+	s := &ss.list[f.place]
+	return ss.accounts[s.key.account], &s.tally, s.outlook
 }
 
 // outlookOf returns the outlook of the port space that counts f, nil if there is none.
@@ -156,7 +163,7 @@ func (ss *spaces) keyOf(a uint32, own, destination address, port, zone uint16) s
 	if acc.budget.Translated {
 		k.zone = zone
 	}
-	if acc.budget.SpacePerAddress() {
+	if acc.perAddress {
 		k.vip = own
 	}
 	switch acc.terms.Unique {
@@ -198,6 +205,7 @@ func (ss *spaces) track(k spaceKey, vip netip.Addr, to netip.AddrPort) uint32 {
 	}
 	if len(ss.spare) == 0 {
 		ss.list = append(ss.list, portSpace{})
+		ss.accountBy = append(ss.accountBy, 0)
 		ss.holders.sets = append(ss.holders.sets, ownerSet{})
 		ss.spare = append(ss.spare, uint32(len(ss.list)-1))
 	}
@@ -205,8 +213,9 @@ func (ss *spaces) track(k spaceKey, vip netip.Addr, to netip.AddrPort) uint32 {
 	ss.spare = ss.spare[:len(ss.spare)-1]
 	s := &ss.list[n]
 	*s = portSpace{key: k, used: true, emptied: ss.clock.now}
+	ss.accountBy[n] = k.account
 	ss.holders.sets[n] = ownerSet{}
-	if a.budget.SpacePerAddress() {
+	if a.perAddress {
 		s.vip = vip
 	}
 	switch a.terms.Unique {

@@ -2,15 +2,12 @@ package metrics
 
 import (
 	"cmp"
-	"errors"
 	"math"
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	dto "github.com/prometheus/client_model/go"
 
 	"github.com/snatwatch/snatwatch/collector"
 	"github.com/snatwatch/snatwatch/detector"
@@ -84,7 +81,7 @@ func (e emitter) gauge(n Name, v float64, labels ...string) {
 
 // mayBeNever reports whether n is a time to something that may never come.
 func mayBeNever(n Name) bool {
-	return n == TimeToExhaustion || n == SoonestExhaustion || n == ConntrackTimeToFull
+	return n == TimeToExhaustion || n == SoonestExhaustion || n == ConntrackTimeToFull || n == AllowanceTimeToExhaustion
 }
 
 func (e emitter) flag(n Name, on bool, labels ...string) {
@@ -119,6 +116,9 @@ func (e emitter) agent(v *View) {
 	for _, a := range v.Allowances {
 		if e.count(AllowanceExceeded, a.Exceeded, a.Interface); a.Known {
 			e.gauge(AllowanceAvailable, float64(a.Available), a.Interface)
+		}
+		if a.Forecast {
+			e.gauge(AllowanceTimeToExhaustion, a.SecondsToExhaustion, a.Interface)
 		}
 	}
 	for _, k := range v.Kernel {
@@ -306,49 +306,6 @@ func sooner(s, than *detector.SpaceSnapshot) bool {
 		return a < b
 	}
 	return s.Held > than.Held
-}
-
-func (e emitter) histogram(n Name, h *detector.Histogram, labels ...string) {
-	buckets := make(map[float64]uint64, len(h.Bounds))
-	var total uint64
-	for i, c := range h.Counts {
-		total += c
-		if i < len(h.Bounds) {
-			buckets[h.Bounds[i]] = total
-		}
-	}
-	classic := prometheus.MustNewConstHistogram(e.descs[n], total, h.Sum, buckets, labels...)
-	native := make(map[int]int64, len(h.Native))
-	for i, c := range h.Native {
-		if c > 0 {
-			native[detector.NativeFirst+i] = int64(c)
-		}
-	}
-	n3, err := prometheus.NewConstNativeHistogram(e.descs[n], total, h.Sum, native, nil, h.Zero, detector.NativeSchema,
-		detector.NativeZero, time.Time{}, labels...)
-	if err != nil { // the two do not agree: what most servers take is still good
-		e.ch <- classic
-		return
-	}
-	e.ch <- bothHistograms{classic, n3}
-}
-
-// bothHistograms is one histogram with classic buckets and native ones. A server takes the native
-// ones if it is told to, the text formats show the classic ones alone.
-type bothHistograms struct {
-	prometheus.Metric
-	native prometheus.Metric
-}
-
-func (b bothHistograms) Write(out *dto.Metric) error {
-	var native dto.Metric
-	if err := errors.Join(b.Metric.Write(out), b.native.Write(&native)); err != nil {
-		return err
-	}
-	h, n := out.Histogram, native.Histogram
-	h.Schema, h.ZeroThreshold, h.ZeroCount = n.Schema, n.ZeroThreshold, n.ZeroCount
-	h.PositiveSpan, h.PositiveDelta = n.PositiveSpan, n.PositiveDelta
-	return nil
 }
 
 // netns returns the label value of a namespace.

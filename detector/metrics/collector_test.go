@@ -102,7 +102,7 @@ func whole() *metrics.View {
 			{Netns: pod, Name: "sockets", DecodeErrors: 1, Dump: 2 * time.Millisecond},
 			{Netns: pod + 1, Name: "sockets", DecodeErrors: 2, Dump: time.Millisecond},
 		},
-		Allowances: []metrics.Allowance{{Interface: "eth0", Available: 136_812, Exceeded: 7, Known: true}},
+		Allowances: []metrics.Allowance{{Interface: "eth0", Available: 136_812, Exceeded: 7, Known: true, SecondsToExhaustion: 1200, Forecast: true}},
 		Kernel: []metrics.Kernel{{
 			Counters:   collector.Counters{Netns: host, Entries: 1300, Found: 8000, InsertFailed: 40, Drop: 1, EarlyDrop: 2},
 			EntriesMax: 262144, Counted: true, SecondsToFull: math.Inf(1), Forecast: true,
@@ -222,8 +222,8 @@ func TestWhatIsNotKnownIsAbsent(t *testing.T) {
 		},
 		{
 			name:    "a driver that does not tell what is available",
-			change:  func(v *metrics.View) { v.Allowances[0].Known = false },
-			absent:  []metrics.Name{metrics.AllowanceAvailable},
+			change:  func(v *metrics.View) { v.Allowances[0].Known, v.Allowances[0].Forecast = false, false },
+			absent:  []metrics.Name{metrics.AllowanceAvailable, metrics.AllowanceTimeToExhaustion},
 			present: []metrics.Name{metrics.AllowanceExceeded},
 		},
 		{

@@ -73,8 +73,9 @@ const (
 	ConntrackEntriesLimit Name = "snat_conntrack_entries_limit"
 	ConntrackTimeToFull   Name = "snat_conntrack_time_to_full_seconds"
 
-	AllowanceAvailable Name = "snat_conntrack_allowance_available"
-	AllowanceExceeded  Name = "snat_conntrack_allowance_exceeded_total"
+	AllowanceAvailable        Name = "snat_conntrack_allowance_available"
+	AllowanceTimeToExhaustion Name = "snat_conntrack_allowance_time_to_exhaustion_seconds"
+	AllowanceExceeded         Name = "snat_conntrack_allowance_exceeded_total"
 
 	SourceInfo        Name = "snat_source_info"
 	LedgerExact       Name = "snat_ledger_exact"

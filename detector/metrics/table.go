@@ -99,10 +99,11 @@ func Metrics() []Metric {
 		{ConntrackTimeToFull, Gauge, netns, "When snat_conntrack_entries reach their limit at the pace of the last two minutes; 0 when they have, +Inf beyond an hour."},
 
 		{AllowanceAvailable, Gauge, []Label{LabelInterface}, "Connections that EC2 can still track for an interface of this instance, whatever its NAT; absent where the driver does not tell."},
+		{AllowanceTimeToExhaustion, Gauge, []Label{LabelInterface}, "When snat_conntrack_allowance_available comes to 0 at the pace of the last six minutes; 0 when it has, +Inf beyond an hour."},
 		{AllowanceExceeded, Counter, []Label{LabelInterface}, "Packets of new connections that EC2 dropped because it tracks no more for the interface."},
 
 		{SourceInfo, Gauge, []Label{LabelNetns, LabelSource, LabelStrategy}, "Where flows of a network namespace are seen; always 1."},
-		{LedgerExact, Gauge, netns, "1 if a complete dump was taken since the kernel last dropped events."},
+		{LedgerExact, Gauge, netns, "1 if the last complete dump agreed with the ledger, and nothing says that flows opened and ended unseen."},
 		{LedgerFlows, Gauge, netns, "Flows in the ledger, ended ones that still cool down included."},
 		{OtherProtocols, Gauge, netns, "Flows that are neither TCP nor UDP; they hold no port of a budget."},
 		{EventsLost, Counter, netns, "Overruns: times the kernel dropped events. Each hides an unknown number."},

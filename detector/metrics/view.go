@@ -80,12 +80,14 @@ type Source struct {
 // Kernel is what the kernel itself counts in one namespace.
 type Kernel struct {
 	collector.Counters
-	// EntriesMax is net.netfilter.nf_conntrack_max, 0 where unknown.
+	// EntriesMax is as in collector.Limits.
 	EntriesMax int
 	// SecondsToFull is when Entries reach EntriesMax at the pace of the last minutes: 0 now, +Inf not within an hour. It
 	// holds if Forecast is set.
 	SecondsToFull float64
 	Forecast      bool
+	// InsertFailedRate is how many flows a second were not inserted in the last minutes, 0 where too little is known.
+	InsertFailedRate float64
 	// Counted is false where the statistics could not be read; Entries may be
 	// known all the same.
 	Counted bool
@@ -96,6 +98,10 @@ type Allowance struct {
 	Interface           string
 	Available, Exceeded uint64
 	Known               bool
+	// SecondsToExhaustion is when nothing is available at the pace of the last minutes: 0 now, +Inf not within an hour.
+	// It holds if Forecast is set.
+	SecondsToExhaustion float64
+	Forecast            bool
 }
 
 // NATRules counts rules that change the source of flows: those that budgets are made of, those that are not

@@ -72,7 +72,7 @@ func newAgent(ctx context.Context, o Options, c *config.Config, outer *netns.Han
 		return nil, err
 	}
 	a.sensors = &sensors{base: b, setup: a.setup, chooseEvery: chooseEvery, record: o.Record}
-	a.counters, a.owners = &counters{base: b}, newOwners(b)
+	a.counters, a.owners = newCounters(b), newOwners(b)
 	a.publisher = &publisher{
 		base: b, build: o.Build, setup: a.setup, sensors: a.sensors, counters: a.counters, owners: a.owners,
 	}
@@ -138,14 +138,14 @@ func Run(ctx context.Context, o Options) error {
 	return err
 }
 
-// newLedger returns a function that makes a ledger. Each ledger has a secret key, so that nobody who opens flows can
+// newLedger returns a function that makes a ledger. All have one secret key, so that nobody who opens flows can
 // choose the places they take in its hash table. whole is as in owner.Table.
 func newLedger(c *config.Config, now func() collector.Time,
 	whole func(collector.OwnerNumber) collector.OwnerNumber,
 ) func(budgets []*budget.Budget) *ledger.Ledger {
+	var key [16]byte
+	_, _ = rand.Read(key[:]) // never fails: crypto/rand
 	return func(budgets []*budget.Budget) *ledger.Ledger {
-		var key [16]byte
-		_, _ = rand.Read(key[:]) // never fails: crypto/rand
 		shared := make([]string, len(c.SharedDestinations))
 		for i, d := range c.SharedDestinations {
 			shared[i] = string(d)

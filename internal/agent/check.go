@@ -2,6 +2,7 @@ package agent
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -14,29 +15,53 @@ const checkHold = 10 * time.Minute
 
 // checks remembers what the ledger's checks of itself found. It needs no constructor.
 type checks struct {
-	found map[uint64]uint64 // mismatches by namespace
-	at    collector.Time    // of the last
-	text  string
+	mismatches, vanished, reopened found
 }
 
 // look returns the notice about what the checks found up to s, empty if the last find is long ago.
 func (c *checks) look(s *detector.Snapshot) string {
+	texts := []string{
+		c.mismatches.look(s, func(n *detector.NetnsSnapshot) uint64 { return n.Mismatches },
+			"the ledger's check of itself found a difference: ",
+			"network namespace %d: %d flows of the kernel's table were not in the ledger, or "+
+				"in another state there: what it counted was not exact until the next dump, which took them in"),
+		c.vanished.look(s, func(n *detector.NetnsSnapshot) uint64 { return n.Vanished },
+			"conntrack was flushed, or entries were deleted: ",
+			"network namespace %d: %d flows vanished a moment after they had packets; others that opened and ended since the "+
+				"last read are not counted, while those that go on are counted as before"),
+		c.reopened.look(s, func(n *detector.NetnsSnapshot) uint64 { return n.Reopened },
+			"ports come round about as fast as conntrack is read: ",
+			"network namespace %d: %d flows opened on the port of one that was two reads old at most, so others that opened "+
+				"and ended on a port between two reads are not counted: shorten poll_interval, or set strategy events"),
+	}
+	return strings.Join(slices.DeleteFunc(texts, func(t string) bool { return t == "" }), "; ")
+}
+
+// found is a counter of namespaces, and what was said of its last growth.
+type found struct {
+	counted map[uint64]uint64 // by namespace
+	at      collector.Time
+	text    string
+}
+
+// look returns what to say of the growth of a counter up to s: title, and form with the namespace and the growth.
+func (f *found) look(s *detector.Snapshot, counter func(*detector.NetnsSnapshot) uint64, title, form string) string {
 	var texts []string
-	for _, n := range s.Netns {
-		if more := n.Mismatches - min(n.Mismatches, c.found[n.Netns]); more > 0 {
-			texts = append(texts, fmt.Sprintf("network namespace %d: %d flows of the kernel's table were not in the ledger, or "+
-				"in another state there: what it counted was not exact until the next dump, which took them in", n.Netns, more))
+	for i := range s.Netns {
+		n := &s.Netns[i]
+		if more := counter(n) - min(counter(n), f.counted[n.Netns]); more > 0 {
+			texts = append(texts, fmt.Sprintf(form, n.Netns, more))
 		}
 	}
 	if len(texts) > 0 {
-		c.found = map[uint64]uint64{}
-		for _, n := range s.Netns {
-			c.found[n.Netns] = n.Mismatches
+		f.counted = map[uint64]uint64{}
+		for i := range s.Netns {
+			f.counted[s.Netns[i].Netns] = counter(&s.Netns[i])
 		}
-		c.at, c.text = s.At, "the ledger's check of itself found a difference: "+strings.Join(texts, "; ")
+		f.at, f.text = s.At, title+strings.Join(texts, ", ")
 	}
-	if c.text != "" && s.At.Sub(c.at) >= checkHold {
-		c.text = ""
+	if f.text != "" && s.At.Sub(f.at) >= checkHold {
+		f.text = ""
 	}
-	return c.text
+	return f.text
 }

@@ -29,3 +29,34 @@ func TestChecksAreNamed(t *testing.T) {
 	look(checkHold-time.Second, 5, "2 flows")
 	look(time.Second, 5, "")
 }
+
+// Flows that vanished from conntrack are named, beside a difference that the ledger found.
+func TestVanishedFlowsAreNamed(t *testing.T) {
+	t.Parallel()
+	var c checks
+	at := collector.Time(time.Hour)
+	look := func(mismatches, vanished, reopened uint64) string {
+		at = at.Add(time.Second)
+		return c.look(&detector.Snapshot{At: at, Netns: []detector.NetnsSnapshot{{Netns: 7, Mismatches: mismatches, Vanished: vanished, Reopened: reopened}}})
+	}
+	for _, tt := range []struct {
+		mismatches, vanished, reopened uint64
+		want                           []string
+	}{
+		{0, 0, 0, nil},
+		{0, 4, 0, []string{"conntrack was flushed, or entries were deleted: network namespace 7: 4 flows vanished"}},
+		{2, 4, 0, []string{"4 flows vanished", "found a difference: network namespace 7: 2 flows"}},
+		{2, 9, 0, []string{"5 flows vanished", "2 flows of the kernel's table"}},
+		{2, 9, 8, []string{"5 flows vanished", "ports come round about as fast as conntrack is read: network namespace 7: 8 flows"}},
+	} {
+		got := look(tt.mismatches, tt.vanished, tt.reopened)
+		for _, want := range tt.want {
+			if !strings.Contains(got, want) {
+				t.Errorf("%d mismatches, %d vanished: %q, want %q", tt.mismatches, tt.vanished, got, want)
+			}
+		}
+		if len(tt.want) == 0 && got != "" {
+			t.Errorf("nothing happened: %q", got)
+		}
+	}
+}

@@ -49,7 +49,7 @@ var errNoSource = errors.New("no source works")
 
 // choose takes conntrack if it is active and permitted, else sockets.
 func choose(want config.Source, e evidence) (choice, error) {
-	loaded := e.limits.EntriesMax > 0 || e.hidden
+	loaded := e.limits.EntriesMax != 0 || e.hidden
 	permitted := e.caps.Has(netns.NetAdmin)
 	active := (e.limits.Entries > 0 || e.rules > 0 || e.hidden) && !e.untracked()
 	if want == config.SourceSockets {

@@ -31,6 +31,7 @@ func TestChoose(t *testing.T) {
 		err    string
 	}{
 		{"flows tracked", config.SourceAuto, evidence{limits: busy, caps: all, rules: 0}, config.SourceConntrack, "7 flows tracked", "", ""},
+		{"flows tracked in a table without a limit", config.SourceAuto, evidence{limits: collector.Limits{Entries: 7, EntriesMax: collector.Unlimited}, caps: all}, config.SourceConntrack, "7 flows tracked", "", ""},
 		{"rules, no flow yet", config.SourceAuto, evidence{limits: loaded, caps: all, rules: 2}, config.SourceConntrack, "2 NAT rules, 0 flows tracked", "", ""},
 		{"nothing tracked", config.SourceAuto, evidence{limits: loaded, caps: all, rules: 0}, config.SourceSockets, "conntrack tracks nothing", "", ""},
 		{"one connection and no entry", config.SourceAuto, evidence{limits: loaded, caps: all, connections: 1, unknown: 1}, config.SourceSockets, "conntrack tracks nothing", "", ""},

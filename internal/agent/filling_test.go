@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/snatwatch/snatwatch/collector"
+	"github.com/snatwatch/snatwatch/detector"
+	"github.com/snatwatch/snatwatch/detector/budget"
 	"github.com/snatwatch/snatwatch/detector/metrics"
 )
 
@@ -34,9 +36,9 @@ func TestFilling(t *testing.T) {
 	} {
 		var f filling
 		for i := range tt.looks {
-			f.look(collector.Time(1+i*int(5*time.Second)), tt.entries(i))
+			f.look(collector.Time(1+i*int(5*time.Second)), float64(tt.entries(i)))
 		}
-		got, ok := f.full(most)
+		got, ok := f.reaches(most)
 		if ok != tt.ok || got < tt.least || got > tt.largest {
 			t.Errorf("%s: %v s, %v, want %v to %v, %v", tt.name, got, ok, tt.least, tt.largest, tt.ok)
 		}
@@ -74,5 +76,66 @@ func TestTableText(t *testing.T) {
 	}
 	if got := tableText(nil, said); got != "" {
 		t.Errorf("nothing is known: %q", got)
+	}
+}
+
+// Flows that conntrack cannot insert while ports and entries are left took the same port at once: the page says so, and
+// what to change.
+func TestPortRaceIsSaid(t *testing.T) {
+	t.Parallel()
+	said := ""
+	for i, tt := range []struct {
+		rate    float64
+		busiest int
+		entries uint32
+		want    bool
+	}{
+		{0, 100, 10_000, false},
+		{0.09, 100, 10_000, false},
+		{0.2, 100, 10_000, true},
+		{0.06, 100, 10_000, true}, // it stays
+		{0.04, 100, 10_000, false},
+		{5, 600, 10_000, false}, // for lack of ports
+		{5, 100, 90_000, false}, // for lack of entries
+		{5, 100, 10_000, true},
+	} {
+		s := &detector.Snapshot{Budgets: []detector.BudgetSnapshot{{Protocols: []detector.AccountSnapshot{
+			{Terms: budget.Terms{Effective: 1000}, Busiest: tt.busiest},
+		}}}}
+		said = raceText(s, &metrics.Kernel{
+			Counters: collector.Counters{Entries: tt.entries}, EntriesMax: 100_000, InsertFailedRate: tt.rate,
+		}, said)
+		if strings.Contains(said, "fully-random") != tt.want {
+			t.Errorf("%d: %v a second, %d of 1000 ports, %d entries: %q, want it said: %v", i, tt.rate, tt.busiest, tt.entries,
+				said, tt.want)
+		}
+	}
+	if got := raceText(&detector.Snapshot{}, nil, said); got != "" {
+		t.Errorf("nothing is known: %q", got)
+	}
+}
+
+// What was lost before the first look does not count, nor does a counter that begins anew.
+func TestLosing(t *testing.T) {
+	t.Parallel()
+	var l losing
+	at := collector.Time(0)
+	look := func(failed uint64) float64 {
+		at = at.Add(kernelEvery)
+		return l.look(at, failed)
+	}
+	for range fillingLooks {
+		if rate := look(900); rate != 0 {
+			t.Fatalf("%v a second of a counter that stands still", rate)
+		}
+	}
+	for i := range fillingLooks {
+		look(900 + 5*uint64(i+1))
+	}
+	if rate := look(900 + 5*(fillingLooks+1)); math.Abs(rate-1) > 0.01 {
+		t.Errorf("%v a second, want 1", rate)
+	}
+	if rate := look(3); rate != 0 {
+		t.Errorf("%v a second of a counter that begins anew", rate)
 	}
 }

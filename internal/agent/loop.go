@@ -131,11 +131,14 @@ func (l *loop) run(ctx context.Context) error {
 
 func (l *loop) apply(b batch) {
 	l.owners.attribute(b)
+	var stages [budget.NumStages]*ledger.Ledger
+	to := stages[:0]
 	for stage, of := range l.ledgers {
 		if of != nil && b.feed&feedOf(budget.Stage(stage)) != 0 {
-			of.ApplyAll(b.events)
+			to = append(to, of)
 		}
 	}
+	ledger.ApplyAll(b.events, to...)
 }
 
 // switched tells the ledgers of NAT budgets that another source follows. The ledger of local budgets gets its flows
@@ -238,6 +241,8 @@ func mergeNetns(all []detector.NetnsSnapshot, n detector.NetnsSnapshot) []detect
 			o.EventsLost = max(o.EventsLost, n.EventsLost)
 			o.Resyncs = max(o.Resyncs, n.Resyncs)
 			o.Mismatches = max(o.Mismatches, n.Mismatches)
+			o.Vanished = max(o.Vanished, n.Vanished)
+			o.Reopened = max(o.Reopened, n.Reopened)
 			o.Flows = max(o.Flows, n.Flows)
 			o.OtherProtocols = max(o.OtherProtocols, n.OtherProtocols)
 			return out

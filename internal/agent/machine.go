@@ -71,6 +71,7 @@ func (s *setup) lookAgain(ctx context.Context) error {
 	if l, err := limits.Of(s.outer); err == nil {
 		m.Limits = l
 	}
+	m.Addresses = config.OwnAddresses(s.outer, m.Addresses)
 	s.notices.replace(slog.LevelWarn, "rules", m.ReadRules(ctx, s.config, s.outer))
 	s.countRules(&m)
 	m.Standing = s.current()

@@ -64,7 +64,7 @@ func (ss *sensors) plan(ctx context.Context, broken string, first bool) (plan, e
 			}
 		}
 	}
-	if !first && e.rules == 0 && e.limits.EntriesMax > 0 && want != config.SourceSockets && broken == "" &&
+	if !first && e.rules == 0 && e.limits.EntriesMax != 0 && want != config.SourceSockets && broken == "" &&
 		e.caps.Has(netns.NetAdmin) {
 		if e.connections, e.unknown, err = ss.sample(ctx, e.limits); err != nil {
 			ss.logger.Debug("connections not looked up in conntrack", "err", err)

@@ -24,6 +24,7 @@ type publisher struct {
 	history web.History
 	checks  checks
 	unruled unruled
+	race    string // the notice about flows that take one port
 	// cpu is the loop's goroutine's; it needs no constructor.
 	cpu share
 	// ready is set when a first dump of the outer namespace is complete.
@@ -42,7 +43,10 @@ func (p *publisher) publish(snap *detector.Snapshot) {
 	snap, unseen := observed(snap, p.outer.Inode(), stats, p.sensors.remedy(), p.unruled.look(snap, set.ruleless))
 	p.notices.set("unseen budgets", unseen)
 	p.notices.set("local ports", localPortsText(snap))
+	p.race = raceText(snap, p.counters.last.Load(), p.race)
+	p.notices.set("port race", p.race)
 	p.notices.set("ledger check", p.checks.look(snap))
+	p.notices.settle()
 	v := &metrics.View{
 		Snapshot: snap, At: time.Now().Add(-p.now().Sub(snap.At)), Outer: []uint64{p.outer.Inode()},
 		PoolStale: set.stale, Measures: web.Measures, Reload: set.reload, Build: p.build, NATRules: set.rules,
@@ -53,7 +57,7 @@ func (p *publisher) publish(snap *detector.Snapshot) {
 	if k := p.counters.last.Load(); k != nil {
 		v.Kernel = []metrics.Kernel{*k}
 	}
-	if a := p.counters.allowances.Load(); a != nil {
+	if a := p.counters.allowances.shown.Load(); a != nil {
 		v.Allowances = *a
 	}
 	for _, st := range stats {

@@ -272,7 +272,7 @@ func (ss *sensors) socketSource(to feed, why string, here bool) source {
 }
 
 // refused says in a notice which namespaces the agent lacks the rights to see. It leaves out how many processes are
-// hidden: the number changes all the time, and each change would be logged.
+// hidden: the number changes all the time, and tells nothing.
 func (ss *sensors) refused(st *sockdiag.Stats) {
 	var texts []string
 	for _, e := range st.Refused {

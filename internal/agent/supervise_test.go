@@ -87,9 +87,9 @@ func TestNoticesAreLoggedOnce(t *testing.T) {
 	}
 	want := []string{
 		"level=WARN msg=notice subject=source notice=a\n",
-		"level=WARN msg=notice subject=\"budgets 000\" notice=x\n",
-		"level=WARN msg=notice subject=\"budgets 001\" notice=y\n",
-		"level=INFO msg=\"notice withdrawn\" subject=\"budgets 001\" notice=y\n",
+		"level=WARN msg=notice subject=budgets notice=x\n",
+		"level=WARN msg=notice subject=budgets notice=y\n",
+		"level=INFO msg=\"notice withdrawn\" subject=budgets notice=y\n",
 		"level=INFO msg=\"notice withdrawn\" subject=source notice=a\n",
 	}
 	if diff := cmp.Diff(want, logs.All()); diff != "" {

@@ -77,7 +77,7 @@ func directionText(st *sockdiag.Stats) string {
 }
 
 // localPortsText says which range of local ports is used up by all destinations together while each alone holds few;
-// empty if none is. The figures are in steps of five percent: each change is logged.
+// empty if none is. The figures are in steps of five percent.
 func localPortsText(s *detector.Snapshot) string {
 	var texts []string
 	for i := range s.Budgets {

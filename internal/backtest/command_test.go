@@ -206,6 +206,13 @@ func TestCommandEndsWithThePeaks(t *testing.T) {
 			"  flows.csv 192.0.2.1:443/tcp 0 s held 70 of 64 ports at most, at 0s into the record; exhausted for 40s\n",
 		},
 		{
+			"through two VIPs", strings.Repeat("0,600,192.0.2.1:443,198.51.100.1\n", 60) + strings.Repeat("60,600,192.0.2.1:443,198.51.100.2\n", 40) +
+				"900,1,192.0.2.1:443,198.51.100.2\n",
+			"1 runs, no episode after the warm-up, though ports were exhausted, ",
+			"  flows.csv 192.0.2.1:443/tcp 0 s held 100 of 64 ports at most, at 1m0s into the record (through 2 VIPs, at most 60 " +
+				"through one); exhausted for 9m0s\n",
+		},
+		{
 			"with times since 1970", strings.Repeat("1600000000,60,192.0.2.1:443\n", 7) + "1600000600,3600,192.0.2.1:443\n",
 			"1 runs, 0 episodes, ",
 			"  flows.csv 192.0.2.1:443/tcp 0 s held 7 of 64 ports at most, at 2020-09-13T12:26:40Z; never exhausted\n",
@@ -213,7 +220,11 @@ func TestCommandEndsWithThePeaks(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			c := command(t, "start,duration,destination\n"+tt.rows)
+			head := "start,duration,destination\n"
+			if strings.Contains(tt.name, "VIPs") {
+				head = "start,duration,destination,vip\n"
+			}
+			c := command(t, head+tt.rows)
 			c.Ports, c.CoolDowns, c.Trace = 64, []time.Duration{0}, ""
 			var out bytes.Buffer
 			if err := c.Run(context.Background(), &out, &bytes.Buffer{}); err != nil {

@@ -107,6 +107,10 @@ type Peak struct {
 	// open to the last end.
 	Exhausted  Number `json:"exhausted_seconds"`
 	Throughout bool   `json:"exhausted_throughout"`
+	// VIPs are those that flows left through, where more was held than one has and the record tells of several; MostVIP
+	// is the most that was held through one of them.
+	VIPs    int `json:"vips,omitempty"`
+	MostVIP int `json:"held_one_vip,omitempty"`
 }
 
 // peaksMost is how many peaks of a record are told: the fullest.
@@ -137,12 +141,46 @@ func peaks(r *record.Record, b *budget.Budget) (out []Peak, left int) {
 		if r.Unix {
 			p.Clock = time.Unix(0, int64(at)).UTC().Format(time.RFC3339)
 		}
+		if most > terms.Ports && len(r.VIPs) > 1 {
+			p.VIPs, p.MostVIP = c.perVIP(int32(d), terms)
+		}
 		p.Throughout = exhausted > 0 && float64(exhausted) >= 0.99*float64(last.Sub(first))
 		out = append(out, p)
 	}
 	slices.SortStableFunc(out, func(x, y Peak) int { return cmp.Compare(y.Most*x.Ports, x.Most*y.Ports) })
 	n := min(peaksMost, len(out))
 	return out[:n], len(out) - n
+}
+
+// perVIP is the most that d held through one VIP, and of how many; 0 where the record does not tell of several.
+func (c *counter) perVIP(d int32, terms *budget.Terms) (vips, most int) {
+	type change struct {
+		vip uint16
+		x   int64 // as in peak
+	}
+	var changes []change
+	for _, i := range c.flows[c.first[d]:c.first[d+1]] {
+		if f := &c.record.Flows[i]; f.VIP > 0 {
+			changes = append(changes, change{f.VIP, 2*int64(f.Start) + 1},
+				change{f.VIP, 2 * int64(f.End.Add(terms.CoolDown[f.Reason]))})
+		}
+	}
+	slices.SortFunc(changes, func(a, b change) int { return cmp.Or(cmp.Compare(a.vip, b.vip), cmp.Compare(a.x, b.x)) })
+	held, last := 0, uint16(0)
+	for _, x := range changes {
+		if x.vip != last {
+			vips++
+			held, last = 0, x.vip
+		}
+		if held--; x.x&1 != 0 {
+			held += 2
+		}
+		most = max(most, held)
+	}
+	if vips < 2 {
+		return 0, 0
+	}
+	return vips, most
 }
 
 // peak is the most that d holds at any time, when first, and for how long its ceiling is reached.
@@ -176,10 +214,16 @@ func (c *counter) peak(d int32, terms *budget.Terms) (most int, at collector.Tim
 // line says the peak in one line.
 func (p *Peak) line() string {
 	text := fmt.Sprintf("%s held %d of %d ports at most, at %s", p.Name, p.Most, p.Nominal, p.Clock)
+	if p.VIPs > 0 {
+		text += fmt.Sprintf(" (through %d VIPs, at most %d through one)", p.VIPs, p.MostVIP)
+	}
 	if p.Ports != p.Nominal {
 		text += fmt.Sprintf("; its effective ceiling is %d", p.Ports)
 	}
-	exhausted := time.Duration(float64(p.Exhausted) * float64(time.Second)).Round(time.Second)
+	exhausted := time.Duration(float64(p.Exhausted) * float64(time.Second)).Round(time.Millisecond)
+	if exhausted >= time.Second {
+		exhausted = exhausted.Round(time.Second)
+	}
 	switch {
 	case p.Throughout:
 		return text + fmt.Sprintf("; at its ceiling throughout, for %v", exhausted)

@@ -61,3 +61,22 @@ func (c *Cell) draw(o outcome, points []Point) {
 	c.drawing = o.chart.draw(c.Group+" "+c.Member,
 		fmt.Sprintf("ceiling %d ports, cool-down %s s", c.Ports, exact(c.CoolDown.Seconds())), o.truth.Episodes, alarms)
 }
+
+// PageSummary is how the page did that is shipped: from the first second on, and over all port spaces.
+type PageSummary struct {
+	Episodes    int    `json:"episodes"`
+	Detected    Number `json:"detected"`
+	Lead        Number `json:"lead_seconds"`
+	FalsePerDay Number `json:"false_pages_per_day"`
+	OnShare     Number `json:"share_of_time_on"` // outside episodes
+	// AtStart are the false ones within a quarter of an hour of one of Starts.
+	AtStart int `json:"false_pages_at_start"`
+	Starts  int `json:"starts"`
+}
+
+func summarizePage(p *score.Pages) PageSummary {
+	return PageSummary{
+		Episodes: p.Episodes, Detected: Number(p.Detected()), Lead: Number(p.Lead()),
+		FalsePerDay: Number(p.FalsePerDay()), OnShare: Number(p.OnShare()), AtStart: p.AtStart, Starts: p.Starts,
+	}
+}

@@ -265,12 +265,6 @@ func address(destination int32) netip.AddrPort {
 	return netip.AddrPortFrom(netip.AddrFrom4(a), 443)
 }
 
-// destination is the inverse of address.
-func destination(a netip.Addr) int32 {
-	b := a.As4()
-	return int32(binary.BigEndian.Uint32(b[:]) - 20<<24)
-}
-
 // ends is a heap by the time of the end.
 type ends []end
 

@@ -1,7 +1,9 @@
 package backtest
 
 import (
+	"encoding/binary"
 	"fmt"
+	"net/netip"
 	"slices"
 	"testing"
 	"time"
@@ -252,4 +254,10 @@ func TestChoosePorts(t *testing.T) {
 			}
 		})
 	}
+}
+
+// destination is the inverse of address.
+func destination(a netip.Addr) int32 {
+	b := a.As4()
+	return int32(binary.BigEndian.Uint32(b[:]) - 20<<24)
 }

@@ -133,25 +133,6 @@ func levels(r *score.Reliability) []CalibrationLevel {
 	return ls
 }
 
-// PageSummary is how the page did that is shipped: from the first second on, and over all port spaces.
-type PageSummary struct {
-	Episodes    int    `json:"episodes"`
-	Detected    Number `json:"detected"`
-	Lead        Number `json:"lead_seconds"`
-	FalsePerDay Number `json:"false_pages_per_day"`
-	OnShare     Number `json:"share_of_time_on"` // outside episodes
-	// AtStart are the false ones within a quarter of an hour of one of Starts.
-	AtStart int `json:"false_pages_at_start"`
-	Starts  int `json:"starts"`
-}
-
-func summarizePage(p *score.Pages) PageSummary {
-	return PageSummary{
-		Episodes: p.Episodes, Detected: Number(p.Detected()), Lead: Number(p.Lead()),
-		FalsePerDay: Number(p.FalsePerDay()), OnShare: Number(p.OnShare()), AtStart: p.AtStart, Starts: p.Starts,
-	}
-}
-
 // Target is a figure that the forecast should reach.
 type Target struct {
 	Text string           `json:"text"`

@@ -12,6 +12,7 @@ import (
 
 	"github.com/snatwatch/snatwatch/collector"
 	"github.com/snatwatch/snatwatch/collector/cloud"
+	"github.com/snatwatch/snatwatch/collector/limits"
 	"github.com/snatwatch/snatwatch/detector/budget"
 )
 
@@ -39,9 +40,31 @@ func Check(ctx context.Context, w io.Writer, path string, metadata cloud.Client,
 		return err
 	}
 	if m.Cloud.Provider != "" {
-		_, err = fmt.Fprintf(w, "cloud: %v\n", m.Cloud)
+		if _, err := fmt.Fprintf(w, "cloud: %v\n", m.Cloud); err != nil {
+			return err
+		}
 	}
-	return err
+	allowances, err := limits.Allowances(outer)
+	if err != nil {
+		_, err = fmt.Fprintf(w, "note: whether EC2 tracks connections of this machine is not known: %v\n", err)
+		return err
+	}
+	return printAllowances(w, allowances)
+}
+
+// printAllowances writes how much of EC2's own connection tracking is left, which is in no budget.
+func printAllowances(w io.Writer, list []limits.Allowance) error {
+	for _, a := range list {
+		left := "the driver does not tell how many more (from ena 2.8.1 on it does)"
+		if a.Known {
+			left = fmt.Sprintf("%d more now", a.Available)
+		}
+		if _, err := fmt.Fprintf(w, "EC2 tracks connections of %s: %s; beside all budgets, in and out, whatever their "+
+			"ports\n", a.Interface, left); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Print writes budgets and notes as tables for a person.

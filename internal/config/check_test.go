@@ -19,6 +19,7 @@ import (
 
 	"github.com/snatwatch/snatwatch/collector"
 	"github.com/snatwatch/snatwatch/collector/cloud"
+	"github.com/snatwatch/snatwatch/collector/limits"
 	"github.com/snatwatch/snatwatch/internal/kerneltest"
 )
 
@@ -258,5 +259,20 @@ func TestKernelDiscover(t *testing.T) {
 	}
 	if len(notes) != 1 || !strings.Contains(notes[0], "/no/such") {
 		t.Errorf("notes %q, want one about the file that is not there", notes)
+	}
+}
+
+// check names EC2's own connection tracking, which is in no budget.
+func TestPrintAllowances(t *testing.T) {
+	t.Parallel()
+	var b bytes.Buffer
+	err := printAllowances(&b, []limits.Allowance{
+		{Interface: "ens5", Available: 136_812, Known: true}, {Interface: "ens6", Exceeded: 7},
+	})
+	want := "EC2 tracks connections of ens5: 136812 more now; beside all budgets, in and out, whatever their ports\n" +
+		"EC2 tracks connections of ens6: the driver does not tell how many more (from ena 2.8.1 on it does); beside all " +
+		"budgets, in and out, whatever their ports\n"
+	if b.String() != want || err != nil {
+		t.Errorf("%q, %v, want %q", b.String(), err, want)
 	}
 }

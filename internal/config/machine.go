@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io/fs"
 	"math"
+	"net"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -57,6 +59,7 @@ func Discover(ctx context.Context, c *Config, outer *netns.Handle, before Machin
 	if m.Limits, err = limits.Of(outer); err != nil {
 		m.Notes = append(m.Notes, fmt.Sprintf("limits: %v", err))
 	}
+	m.Addresses = OwnAddresses(outer, before.Addresses)
 	m.EvictsTimeWait = evictsTimeWait()
 	m.Readers, m.CountNodes = before.Readers, before.CountNodes
 	m.Notes = append(m.Notes, m.ReadRules(ctx, c, outer)...)
@@ -65,6 +68,21 @@ func Discover(ctx context.Context, c *Config, outer *netns.Handle, before Machin
 		m.AskCloud(ctx, metadata)
 	}
 	return m, nil
+}
+
+// OwnAddresses returns the addresses of network namespace h, in order; before, if they cannot be read.
+func OwnAddresses(h *netns.Handle, before []netip.Addr) (own []netip.Addr) {
+	var list []net.Addr
+	if err := h.Do(func() (err error) { list, err = net.InterfaceAddrs(); return err }); err != nil {
+		return before
+	}
+	for _, a := range list {
+		if p, err := netip.ParsePrefix(a.String()); err == nil {
+			own = append(own, p.Addr().Unmap())
+		}
+	}
+	slices.SortFunc(own, netip.Addr.Compare)
+	return slices.Compact(own)
 }
 
 // AskCloud puts into m what the cloud says now. What it said before stands where it says nothing. Who refuses and

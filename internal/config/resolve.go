@@ -3,6 +3,7 @@ package config
 import (
 	"errors"
 	"fmt"
+	"net/netip"
 	"reflect"
 	"slices"
 	"strings"
@@ -17,6 +18,8 @@ import (
 type Machine struct {
 	// Limits of the namespace in which flows leave.
 	Limits collector.Limits
+	// Addresses are those that it has there, in order.
+	Addresses []netip.Addr
 	// EvictsTimeWait: its kernel gives the port of a closed entry to a new flow.
 	EvictsTimeWait bool
 	// Rules are its NAT rules; RulesUnread says that they could not be read.
@@ -173,6 +176,18 @@ func (r *resolution) destinations(p *budget.Params, b *Budget, m budget.Model) {
 	case !m.AllDestinations || r.c.at.given("destinations"):
 		p.Include, p.Exclude = r.c.Destinations.Include, r.c.Destinations.Exclude
 	}
+	p.Here = r.m.here(p.Include, p.Exclude)
+}
+
+// here returns the machine's addresses among the destinations: conntrack shows a flow to one of them like any other.
+func (m *Machine) here(include, exclude []netip.Prefix) (here []netip.Addr) {
+	for _, a := range m.Addresses {
+		own := netip.PrefixFrom(a, a.BitLen())
+		if (len(include) == 0 || budget.Covered(own, include)) && !budget.Covered(own, exclude) {
+			here = append(here, a)
+		}
+	}
+	return here
 }
 
 func (p Protocol) overrides() budget.Overrides {

@@ -35,10 +35,10 @@ type Counter struct {
 
 	// lifetimes are those of all TCP flows that were seen to end, in buckets up to each power of two of a millisecond.
 	lifetimes [lifetimeBuckets + 1]uint64
-	lifeSum   float64
+	lifeSum   float64 // ns
 	reasons   [collector.NumReasons]uint64
-	opened    uint64
 	points    []Point
+	pointAt   int64 // when the last of points begins
 	late      int
 	listed    int
 	ended     func(Flow) // nil for nobody
@@ -85,7 +85,6 @@ type Space struct {
 	// above is since when the effective ceiling is reached, 0 for not; Exhausted is for how long it was in all.
 	above     int64
 	Exhausted time.Duration
-	opened    uint64
 	ceiling   int
 }
 
@@ -111,8 +110,6 @@ func (c *Counter) count(r *Row, hash uint64) {
 	}
 	if r.State == Listed {
 		s := c.spaces[c.space(&r.Tuple, terms)]
-		s.opened++
-		c.opened++
 		c.listed++
 		if r.Reason != collector.ReasonUnknown && terms.CoolDown[r.Reason] == 0 {
 			return // it has ended, and its port is free
@@ -204,21 +201,23 @@ func halfOpen(t *budget.Terms) time.Duration {
 
 // space finds or makes a flow's port space.
 func (c *Counter) space(t *Tuple, terms *budget.Terms) int32 {
-	k := spaceKey{source: t.Source, destination: t.Destination, port: t.DestinationPort, protocol: t.Protocol}
+	source, destination, port := &t.Source, &t.Destination, t.DestinationPort
+	var all Addr
 	if c.shared {
-		k.source = Addr{}
+		source = &all
 	}
 	switch terms.Unique {
 	case budget.PerAddress:
-		k.port = 0
+		port = 0
 	case budget.PerNothing:
-		k.port, k.destination = 0, Addr{}
+		port, destination = 0, &all
 	}
-	hash := hashEnds(&k.source, &k.destination, uint64(k.port)<<8|uint64(k.protocol))
+	hash := hashEnds(source, destination, uint64(port)<<8|uint64(t.Protocol))
 	r := &c.recent[hash%recentSpaces]
 	if r.hash == hash && r.number > 0 {
 		return r.number - 1
 	}
+	k := spaceKey{source: *source, destination: *destination, port: port, protocol: t.Protocol}
 	n, ok := c.number[k]
 	if !ok {
 		n = int32(len(c.spaces))
@@ -240,8 +239,6 @@ type numbered struct {
 
 // open counts a flow from its start on.
 func (c *Counter) open(f *live) {
-	c.opened++
-	c.spaces[f.space].opened++
 	if f.start < c.wheel.now {
 		c.late++
 	}
@@ -262,7 +259,7 @@ func (c *Counter) finish(f *live, why collector.Reason) {
 			k = bits.Len64(ms - 1)
 		}
 		c.lifetimes[min(k, lifetimeBuckets)]++
-		c.lifeSum += float64(life) / 1e9
+		c.lifeSum += float64(life)
 	}
 	cool := c.budget.Terms(f.tuple.Protocol).CoolDown[why]
 	c.wheel.add(change{f.end + int64(cool), f.space, -1})
@@ -307,18 +304,18 @@ func (c *Counter) apply(x change) {
 		s.above = 0
 	}
 	if x.by > 0 {
-		c.pointAt(x.at, s.held)
+		c.point(x.at, s.held)
 	}
 }
 
-// pointAt keeps the most of each interval.
-func (c *Counter) pointAt(at int64, held int) {
-	from := at - at%int64(interval)
-	if n := len(c.points); n > 0 && !c.points[n-1].At.Before(time.Unix(0, from)) {
+// point keeps the most of each interval.
+func (c *Counter) point(at int64, held int) {
+	if n := len(c.points); n > 0 && at < c.pointAt+int64(interval) {
 		c.points[n-1].Most = max(c.points[n-1].Most, held)
 		return
 	}
-	c.points = append(c.points, Point{time.Unix(0, from), held})
+	c.pointAt = at - at%int64(interval)
+	c.points = append(c.points, Point{time.Unix(0, c.pointAt), held})
 }
 
 // Close counts what is still open as open to the end of the log.

@@ -3,6 +3,7 @@ package flowlog
 import (
 	"bytes"
 	"fmt"
+	"net/netip"
 	"strings"
 	"time"
 
@@ -92,11 +93,19 @@ func newCSV(header []byte) *csvLog {
 	return nil
 }
 
+// get is a column of the row without blanks and quotes around it, nil where the log has it not.
 func (p *csvLog) get(k csvField) []byte {
 	if p.at[k] < 0 {
 		return nil
 	}
-	return bytes.Trim(p.column(p.at[k]), ` "`)
+	b := p.column(p.at[k])
+	for len(b) > 0 && (b[0] == ' ' || b[0] == '"') {
+		b = b[1:]
+	}
+	for len(b) > 0 && (b[len(b)-1] == ' ' || b[len(b)-1] == '"') {
+		b = b[:len(b)-1]
+	}
+	return b
 }
 
 func (p *csvLog) parse(line []byte, r *Row) (err error) {
@@ -129,9 +138,11 @@ func (p *csvLog) parse(line []byte, r *Row) (err error) {
 		}
 	}
 	r.State, r.Reason = Ended, collector.ReasonUnknown
-	for reason := range collector.NumReasons {
-		if string(p.get(csvReason)) == reason.String() {
-			r.Reason = reason
+	if name := p.get(csvReason); len(name) > 0 {
+		for reason := range collector.NumReasons {
+			if string(name) == reason.String() {
+				r.Reason = reason
+			}
 		}
 	}
 	return p.ends(r)
@@ -144,14 +155,21 @@ func (p *csvLog) ends(r *Row) error {
 		destination[0] == '[') {
 		destination, number = bytes.Trim(destination[:i], "[]"), destination[i+1:]
 	}
-	source := p.get(csvSource)
-	if _, ok := address(source); !ok {
-		source = []byte("0.0.0.0") // one node whose address does not matter
+	t := &r.Tuple
+	t.SourcePort, t.DestinationPort = 0, 0
+	var ok bool
+	if t.Source, ok = address(p.get(csvSource)); !ok {
+		t.Source = Addr(netip.IPv4Unspecified().As16()) // one node whose address does not matter
 	}
-	if len(number) == 0 {
-		number = []byte("0")
+	if t.Destination, ok = address(destination); !ok {
+		return fmt.Errorf("destination address %.40q", destination)
 	}
-	return r.Tuple.ends(source, destination, []byte("0"), number)
+	if len(number) > 0 {
+		if t.DestinationPort, ok = port(number); !ok {
+			return fmt.Errorf("destination port %.40q", number)
+		}
+	}
+	return nil
 }
 
 // when reads a time.

@@ -8,12 +8,15 @@ import (
 
 // nfdump's CSV: versions up to 1.7.1 at least name columns ts, te, td, sa, da, sp, dp, pr, flg; newer ones
 // firstSeen, duration, proto, srcAddr, srcPort, dstAddr, dstPort. Times are of the machine's zone without saying
-// which: UTC is taken. ts and te are cut to whole seconds where td, the duration, is not.
+// which: UTC is taken. ts and te are cut to whole seconds where td, the duration, is not. Were all flows taken to begin
+// with their second, those of a whole second more would seem open at a time; so each begins within the time that
+// ts, te and td leave, and flows are spread over it by a hash of the tuple.
 
 type nfField int
 
 const (
 	nfStart nfField = iota
+	nfEnd
 	nfDuration
 	nfProtocol
 	nfSource
@@ -44,6 +47,7 @@ func newNfdump(header []byte) *nfdump {
 	for i := range p.n {
 		for k, names := range [numNFFields][2]string{
 			{"ts", "firstSeen"},
+			{"te", "lastSeen"},
 			{"td", "duration"},
 			{"pr", "proto"},
 			{"sa", "srcAddr"},
@@ -85,7 +89,6 @@ func (p *nfdump) parse(line []byte, r *Row) error {
 	if !ok {
 		return fmt.Errorf("duration %.40q", p.get(nfDuration))
 	}
-	r.End = r.Start + d
 	var err error
 	if r.Tuple.Protocol, err = protocol(p.get(nfProtocol)); err != nil {
 		return err
@@ -97,7 +100,25 @@ func (p *nfdump) parse(line []byte, r *Row) error {
 	if err := r.Tuple.outbound(); err != nil {
 		return err
 	}
+	if bytes.IndexByte(p.get(nfStart), '.') < 0 {
+		end, ok := p.times.parse(p.get(nfEnd))
+		if !ok {
+			end = r.Start + d
+		}
+		r.Start = within(r.Start, end-d, uint32(r.Tuple.hash()>>32))
+	}
+	r.End = r.Start + d
 	return r.flags(letters(p.get(nfFlags)))
+}
+
+// within is a time within the seconds that begin at both times, at a share of 2^32 of what they have in common; within
+// the first where they have nothing in common.
+func within(start, other int64, share uint32) int64 {
+	from, to := max(start, other), min(start, other)+second
+	if from >= to {
+		from, to = start, start+second
+	}
+	return from + (to-from)>>16*int64(share>>16)
 }
 
 // letters are TCP flags as nfdump prints them: UAPRSF, a dot where one is not set.

@@ -48,12 +48,7 @@ const (
 // never is a gap without end: the log tells of every end.
 const never = int64(1) << 62
 
-// ReadFile reads a file, gzipped or not, and calls take with each row that holds a port. The row is valid until take
-// returns.
-func ReadFile(path string, take func(*Row)) (*Result, error) {
-	return readFile(path, nil, take)
-}
-
+// readFile reads a file, gzipped or not.
 func readFile(path string, tell func(Format), take func(*Row)) (*Result, error) {
 	f, err := os.Open(path)
 	if err != nil {
@@ -67,12 +62,8 @@ func readFile(path string, tell func(Format), take func(*Row)) (*Result, error) 
 	return r, nil
 }
 
-// Read reads a log.
-func Read(from io.Reader, take func(*Row)) (*Result, error) {
-	return read(from, nil, take)
-}
-
-// read also tells the format, before the first row.
+// read tells the format of a log, and then calls take with each row that holds a port. The row is valid until take
+// returns.
 func read(from io.Reader, tell func(Format), take func(*Row)) (*Result, error) {
 	in := bufio.NewReaderSize(from, headSize)
 	if magic, _ := in.Peek(2); bytes.Equal(magic, []byte{0x1f, 0x8b}) {
@@ -147,9 +138,7 @@ func (r *run) read(head []byte) error {
 // lines parses line by line.
 func (r *run) lines(p parser, header bool) error {
 	r.unit = "line"
-	if r.tell != nil {
-		r.tell(r.out.Format)
-	}
+	r.tell(r.out.Format)
 	for n := 1; ; n++ {
 		line, err := r.line()
 		if err != nil && !errors.Is(err, io.EOF) {
@@ -188,9 +177,7 @@ func (r *run) line() ([]byte, error) {
 // strings parses the strings of a JSON that are flows, in whatever depth; the log may be one line of a gigabyte.
 func (r *run) strings(p parser) error {
 	r.unit = "flow"
-	if r.tell != nil {
-		r.tell(r.out.Format)
-	}
+	r.tell(r.out.Format)
 	for n := 1; ; {
 		text, err := r.in.ReadSlice('"')
 		if errors.Is(err, bufio.ErrBufferFull) {

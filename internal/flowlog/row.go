@@ -1,6 +1,7 @@
 package flowlog
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -78,6 +79,13 @@ func integer(b []byte) (n int64, ok bool) {
 	if len(b) == 0 || len(b) > 18 {
 		return 0, false
 	}
+	for ; len(b) >= 8; b = b[8:] {
+		eight, ok := digits(binary.LittleEndian.Uint64(b))
+		if !ok {
+			return 0, false
+		}
+		n = 100_000_000*n + eight
+	}
 	for _, c := range b {
 		if c < '0' || c > '9' {
 			return 0, false
@@ -85,6 +93,19 @@ func integer(b []byte) (n int64, ok bool) {
 		n = 10*n + int64(c-'0')
 	}
 	return n, true
+}
+
+// digits is the number that eight digits write, the first of them the lowest byte. Pairs of digits are put together,
+// then pairs of those.
+func digits(x uint64) (n int64, ok bool) {
+	const zeros, high = 0x3030303030303030, 0xf0f0f0f0f0f0f0f0
+	if x&high != zeros || (x+0x0606060606060606)&high != zeros {
+		return 0, false
+	}
+	x -= zeros
+	x = (10*x + x>>8) & 0x00ff00ff00ff00ff
+	x = (100*x + x>>16) & 0x0000ffff0000ffff
+	return int64((10_000*x + x>>32) & 0xffffffff), true
 }
 
 // decimal reads seconds with a fraction, as nanoseconds.
@@ -119,28 +140,35 @@ func port(b []byte) (uint16, bool) {
 
 // address reads an IPv4 address fast, and an IPv6 one.
 func address(b []byte) (a Addr, ok bool) {
-	part, digits, at := 0, 0, 12
-	for _, c := range b {
+	i := 0
+	for at := 12; ; at++ {
+		// A part of one to three digits, the first of which has to be there.
+		if i >= len(b) || b[i]-'0' > 9 {
+			return address6(b)
+		}
+		part := uint(b[i] - '0')
+		if i++; i < len(b) && b[i]-'0' <= 9 {
+			part = 10*part + uint(b[i]-'0')
+			if i++; i < len(b) && b[i]-'0' <= 9 {
+				part = 10*part + uint(b[i]-'0')
+				i++
+			}
+		}
+		a[at] = byte(part)
 		switch {
-		case c >= '0' && c <= '9':
-			part = 10*part + int(c-'0')
-			if digits++; digits > 3 || part > 255 {
+		case part > 255:
+			return address6(b)
+		case at == 15:
+			if i < len(b) {
 				return address6(b)
 			}
-		case c != '.':
+			a[10], a[11] = 0xff, 0xff
+			return a, true
+		case i >= len(b) || b[i] != '.':
 			return address6(b)
-		case digits == 0 || at == 15:
-			return Addr{}, false
-		default:
-			a[at] = byte(part)
-			part, digits, at = 0, 0, at+1
 		}
+		i++
 	}
-	if digits == 0 || at != 15 {
-		return Addr{}, false
-	}
-	a[10], a[11], a[15] = 0xff, 0xff, byte(part)
-	return a, true
 }
 
 func address6(b []byte) (Addr, bool) {

@@ -17,7 +17,7 @@ func (c *Counter) Lifetimes() (bounds, counts []float64, sum float64) {
 	for _, n := range c.lifetimes {
 		counts = append(counts, float64(n))
 	}
-	return bounds, counts, c.lifeSum
+	return bounds, counts, c.lifeSum / 1e9
 }
 
 // Ends are the flows by how they ended.
@@ -62,10 +62,18 @@ func (c *Counter) Line(s *Space) string {
 	case s.Exhausted == 0:
 		return text + "; never exhausted"
 	case span > 0 && float64(s.Exhausted) >= 0.99*float64(span):
-		return text + fmt.Sprintf("; at its ceiling throughout, for %v", s.Exhausted.Round(time.Second))
+		return text + fmt.Sprintf("; at its ceiling throughout, for %v", rounded(s.Exhausted))
 	default:
-		return text + fmt.Sprintf("; exhausted for %v", s.Exhausted.Round(time.Second))
+		return text + fmt.Sprintf("; exhausted for %v", rounded(s.Exhausted))
 	}
+}
+
+// rounded is how long something lasted, to the second, or to the millisecond where it was shorter.
+func rounded(d time.Duration) time.Duration {
+	if d < time.Second {
+		return d.Round(time.Millisecond)
+	}
+	return d.Round(time.Second)
 }
 
 // span is how long the log is.

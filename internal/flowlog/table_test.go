@@ -2,8 +2,11 @@ package flowlog
 
 import (
 	"bytes"
+	"fmt"
 	"math/rand/v2"
+	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -89,6 +92,37 @@ func TestColumns(t *testing.T) {
 					t.Fatalf("%q: the first of %d columns is %q", line, c.n, c.column(0))
 				}
 			}
+		}
+	}
+}
+
+// Numbers and addresses are read as Go's own parsers read them, and what is neither is refused. (Zeros in front of a number of an
+// address are taken, which Go refuses.)
+func TestNumbersAndAddresses(t *testing.T) {
+	t.Parallel()
+	random := rand.New(rand.NewPCG(1, 2))
+	for range 300_000 {
+		text := make([]byte, random.IntN(20))
+		for i := range text {
+			text[i] = "0123456789"[random.IntN(10)]
+		}
+		if len(text) > 0 && random.IntN(3) == 0 {
+			text[random.IntN(len(text))] = "/:.-+ 0\x00\xb0\xff"[random.IntN(10)]
+		}
+		want, err := strconv.ParseUint(string(text), 10, 63)
+		wantOK := err == nil && len(text) <= 18
+		if n, ok := integer(text); ok != wantOK || ok && n != int64(want) {
+			t.Fatalf("%q: %d %t, want %d %t", text, n, ok, want, wantOK)
+		}
+	}
+	for range 300_000 {
+		text := fmt.Appendf(nil, "%d.%d.%d.%d", random.IntN(300), random.IntN(300), random.IntN(120), random.IntN(12))
+		if random.IntN(3) == 0 {
+			text[random.IntN(len(text))] = "/:.-+ \x00\xb0\xff"[random.IntN(9)]
+		}
+		want, err := netip.ParseAddr(string(text))
+		if a, ok := address(text); ok != (err == nil) || ok && a != want.As16() {
+			t.Fatalf("%q: %v %t, want %v %v", text, a, ok, want, err)
 		}
 	}
 }

@@ -18,26 +18,33 @@ const slots = 1 << 13
 // wheel holds changes until their time has come, by the second. What is further ahead than it reaches waits in a list.
 type wheel struct {
 	apply   func(change)
-	now     int64 // all before was applied
-	slots   [slots]uint32
-	kept    slab[kept] // of all slots; the first is none
-	free    uint32     // the first of kept that holds nothing
-	pending int        // in slots
+	now     int64         // all before was applied
+	slots   [slots]uint32 // the chunk that each fills, 0 for none
+	kept    slab[chunk]   // of all slots; the first is none
+	free    uint32        // the first chunk that no slot has
+	pending int           // changes in slots
 	ahead   []change
-	due     []uint64 // of one second, as it is applied
+	due     []kept // of one second, as it is applied
 }
 
-// kept is a change in a slot, and the next there.
-type kept struct {
-	order uint32 // ns within the second, then a bit that is set where a port is taken
-	space int32
-	next  uint32
+// kept is a change within its second: ns, a bit that is set where a port is taken, and 32 bits of space. They sort by
+// time, and at one time releases come first.
+type kept uint64
+
+func (k kept) taken() bool { return k>>32&1 == 1 }
+func (k kept) ns() int64   { return int64(k >> 33) }
+
+// chunk holds changes of one slot.
+type chunk struct {
+	changes [15]kept // two cache lines with the rest
+	n       uint32
+	next    uint32 // the chunk of the slot that is full, or the next one that no slot has; 0 for none
 }
 
 // newWheel calls apply with each change once its time has come.
 func newWheel(apply func(change)) *wheel {
 	w := &wheel{apply: apply}
-	w.kept.add(kept{})
+	w.kept.add(chunk{})
 	return w
 }
 
@@ -59,20 +66,29 @@ func (w *wheel) add(c change) {
 // keep puts a change into its slot.
 func (w *wheel) keep(c change) {
 	whole := c.at / second
-	k := kept{order: uint32(c.at-whole*second) << 1, space: c.space}
+	k := kept(c.at-whole*second)<<33 | kept(uint32(c.space))
 	if c.by > 0 {
-		k.order++
+		k |= 1 << 32
 	}
 	slot := &w.slots[whole%slots]
-	k.next = *slot
-	if i := w.free; i != 0 {
-		old := w.kept.at(i)
-		w.free = old.next
-		*old, *slot = k, i
-	} else {
-		*slot = w.kept.add(k)
+	in := w.kept.at(*slot)
+	if *slot == 0 || in.n == uint32(len(in.changes)) {
+		in = w.fill(slot)
 	}
+	in.changes[in.n] = k
+	in.n++
 	w.pending++
+}
+
+// fill gives a slot another chunk.
+func (w *wheel) fill(slot *uint32) *chunk {
+	i := w.free
+	if i == 0 {
+		i = w.kept.add(chunk{})
+	}
+	c := w.kept.at(i)
+	w.free, c.n, c.next, *slot = c.next, 0, *slot, i
+	return c
 }
 
 // advance applies what is due before the second of now, in order of time; at one time releases come first.
@@ -112,39 +128,41 @@ func (w *wheel) settle() {
 		return
 	}
 	w.due = w.due[:0]
-	one := w.kept.at(*slot).order >> 1
-	same := true // all at one time, as in logs of whole seconds
 	for i := *slot; ; {
-		k := w.kept.at(i)
-		w.due = append(w.due, uint64(k.order)<<32|uint64(uint32(k.space)))
-		same = same && k.order>>1 == one
-		if k.next == 0 {
-			k.next = w.free
+		c := w.kept.at(i)
+		w.due = append(w.due, c.changes[:c.n]...)
+		if c.next == 0 {
+			c.next = w.free
 			break
 		}
-		i = k.next
+		i = c.next
 	}
 	w.free, *slot = *slot, 0
 	w.pending -= len(w.due)
-	if !same {
+	one := w.due[0].ns()
+	if slices.ContainsFunc(w.due, func(k kept) bool { return k.ns() != one }) {
 		slices.Sort(w.due)
-		for _, d := range w.due {
-			w.apply(w.change(d))
+		for _, k := range w.due {
+			w.apply(w.change(k))
 		}
 		return
 	}
-	for _, take := range [...]uint64{0, 1} {
-		for _, d := range w.due {
-			if d>>32&1 == take {
-				w.apply(w.change(d))
+	for _, taken := range [...]bool{false, true} { // all at one time, as in logs of whole seconds
+		for _, k := range w.due {
+			if k.taken() == taken {
+				w.apply(w.change(k))
 			}
 		}
 	}
 }
 
 // change is one that was due.
-func (w *wheel) change(d uint64) change {
-	return change{at: w.now + int64(d>>33), space: int32(uint32(d)), by: int8(d>>32&1)*2 - 1}
+func (w *wheel) change(k kept) change {
+	c := change{at: w.now + k.ns(), space: int32(uint32(k)), by: -1}
+	if k.taken() {
+		c.by = 1
+	}
+	return c
 }
 
 // spread moves changes that are now within reach into their slots.

@@ -9,7 +9,6 @@ import (
 
 	"github.com/mdlayher/netlink"
 	"github.com/ti-mo/conntrack"
-	nl "github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
 	"github.com/snatwatch/snatwatch/collector"
@@ -141,24 +140,23 @@ type Sockets struct {
 // Sockets counts the host's IPv4 and IPv6 sockets towards one destination.
 func (h *Host) Sockets(to netip.AddrPort) (Sockets, error) {
 	var s Sockets
-	list, err := h.nl.SocketDiagTCP(uint8(family(to.Addr())))
+	list, err := tcpSockets(h.diag, family(to.Addr()))
 	if err != nil {
 		return s, fmt.Errorf("read sockets of %s: %w", h.Name, err)
 	}
 	for _, sock := range list {
-		if addr, _ := netip.AddrFromSlice(sock.ID.Destination); addr.Unmap() != to.Addr() ||
-			sock.ID.DestinationPort != to.Port() {
+		if sock.destination != to {
 			continue
 		}
-		switch sock.State {
-		case nl.TCP_ESTABLISHED:
+		switch sock.state {
+		case unix.BPF_TCP_ESTABLISHED:
 			s.Established++
-		case nl.TCP_TIME_WAIT:
+		case unix.BPF_TCP_TIME_WAIT:
 			s.TimeWait++
-		case nl.TCP_SYN_SENT:
+		case unix.BPF_TCP_SYN_SENT:
 			s.SynSent++
-			s.Retransmits += int(sock.Retrans)
-			if sock.Retrans > 0 {
+			s.Retransmits += int(sock.retransmits)
+			if sock.retransmits > 0 {
 				s.Retransmitting++
 			}
 		}

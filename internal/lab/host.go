@@ -10,8 +10,8 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/mdlayher/netlink"
 	"github.com/mdlayher/socket"
-	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 )
 
@@ -21,8 +21,9 @@ type Host struct {
 	// Addr and Addr6 are its own addresses; the router has none.
 	Addr, Addr6 netip.Addr
 
-	ns *namespace
-	nl *netlink.Handle
+	ns   *namespace
+	rtnl rtnl
+	diag *netlink.Conn // of sock_diag
 }
 
 // newHost makes a machine with loopback up.
@@ -32,27 +33,33 @@ func newHost(name string) (*Host, error) {
 		return nil, err
 	}
 	h := &Host{Name: name, ns: ns}
-	err = ns.do(func() (err error) {
-		h.nl, err = netlink.NewHandle(unix.NETLINK_ROUTE, unix.NETLINK_INET_DIAG)
-		if err != nil {
-			return err
-		}
-		lo, err := h.nl.LinkByName("lo")
-		if err != nil {
-			return err
-		}
-		return h.nl.LinkSetUp(lo)
-	})
-	if err != nil {
+	if err := h.start(); err != nil {
 		h.close()
 		return nil, fmt.Errorf("start host %s: %w", name, err)
 	}
 	return h, nil
 }
 
+func (h *Host) start() (err error) {
+	at := &netlink.Config{NetNS: h.FD()}
+	if h.rtnl.c, err = netlink.Dial(unix.NETLINK_ROUTE, at); err != nil {
+		return err
+	}
+	if h.diag, err = netlink.Dial(unix.NETLINK_SOCK_DIAG, at); err != nil {
+		return err
+	}
+	lo, err := h.rtnl.index("lo")
+	if err != nil {
+		return err
+	}
+	return h.rtnl.up(lo)
+}
+
 func (h *Host) close() {
-	if h.nl != nil {
-		h.nl.Close()
+	for _, c := range []*netlink.Conn{h.rtnl.c, h.diag} {
+		if c != nil {
+			_ = c.Close()
+		}
 	}
 	_ = h.ns.close()
 }

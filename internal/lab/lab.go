@@ -129,9 +129,6 @@ func (l *Lab) Close() {
 // VIP is the i-th public address, 198.51.100.1 onwards.
 func VIP(i int) netip.Addr { return netip.AddrFrom4([4]byte{198, 51, 100, byte(i + 1)}) }
 
-// VIP6 is the i-th public IPv6 address.
-func VIP6(i int) netip.Addr { return addr6(0x5100, byte(i+1)) }
-
 // addr6 is 2001:db8:net::host.
 func addr6(net uint16, host byte) netip.Addr {
 	return netip.AddrFrom16([16]byte{0: 0x20, 1: 0x01, 2: 0x0d, 3: 0xb8, 4: byte(net >> 8), 5: byte(net), 15: host})

@@ -109,15 +109,15 @@ func TestKernelRangeOfVIPsDoesNotAdd(t *testing.T) {
 
 func TestKernelIPv6(t *testing.T) {
 	t.Parallel()
-	l := newLab(t, Topology{NAT: []NAT{{VIPs: []netip.Addr{VIP6(0)}, Ports: collector.PortRange{First: 1024, Last: 1039}}}})
+	l := newLab(t, Topology{NAT: []NAT{{VIPs: []netip.Addr{vip6(0)}, Ports: collector.PortRange{First: 1024, Last: 1039}}}})
 	s, err := l.Server(0).Hold(t.Context(), netip.AddrPortFrom(l.Server(0).Addr6, 443))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer func() { _ = s.Close() }()
 	flows, vips := fill(t, l, s, 20, 16)
-	if flows != 16 || vips[VIP6(0)] != 16 {
-		t.Errorf("%d flows on %v, want 16 on %v", flows, vips, VIP6(0))
+	if flows != 16 || vips[vip6(0)] != 16 {
+		t.Errorf("%d flows on %v, want 16 on %v", flows, vips, vip6(0))
 	}
 }
 

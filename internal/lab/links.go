@@ -5,9 +5,6 @@ import (
 	"net"
 	"net/netip"
 
-	"github.com/vishvananda/netlink"
-	"golang.org/x/sys/unix"
-
 	"github.com/snatwatch/snatwatch/collector"
 )
 
@@ -83,11 +80,8 @@ func (l *Lab) attachServer(i int) error {
 // connect lays a wire, gives both ends their addresses, and makes the router the host's way out.
 // The neighbours are permanent: no flow waits for ARP.
 func (l *Lab) connect(w wire) error {
-	veth := &netlink.Veth{
-		LinkAttrs: netlink.LinkAttrs{Name: "eth0", HardwareAddr: w.mac[0]},
-		PeerName:  w.name, PeerHardwareAddr: w.mac[1], PeerNamespace: netlink.NsFd(l.router.FD()),
-	}
-	if err := w.host.nl.LinkAdd(veth); err != nil {
+	err := w.host.rtnl.addVeth("eth0", w.mac[0], w.name, w.mac[1], l.router.FD())
+	if err != nil {
 		return fmt.Errorf("connect %s: %w", w.host.Name, err)
 	}
 	for _, end := range []struct {
@@ -104,16 +98,12 @@ func (l *Lab) connect(w wire) error {
 		if err := addAddrs(end.h, end.link, end.own, end.own6); err != nil {
 			return err
 		}
-		link, err := end.h.nl.LinkByName(end.link)
+		link, err := end.h.rtnl.index(end.link)
 		if err != nil {
 			return fmt.Errorf("find %s of %s: %w", end.link, end.h.Name, err)
 		}
 		for _, ip := range []netip.Addr{end.peer, end.peer6} {
-			err := end.h.nl.NeighSet(&netlink.Neigh{
-				LinkIndex: link.Attrs().Index, State: netlink.NUD_PERMANENT,
-				IP: ip.AsSlice(), HardwareAddr: end.peerHWAddr,
-			})
-			if err != nil {
+			if err := end.h.rtnl.addNeighbour(link, ip, end.peerHWAddr); err != nil {
 				return fmt.Errorf("set neighbour %v of %s: %w", ip, end.h.Name, err)
 			}
 		}
@@ -126,34 +116,26 @@ func (l *Lab) connect(w wire) error {
 
 // addAddrs puts addresses on a link and brings it up.
 func addAddrs(h *Host, name string, prefixes ...netip.Prefix) error {
-	link, err := h.nl.LinkByName(name)
+	link, err := h.rtnl.index(name)
 	if err != nil {
 		return fmt.Errorf("find %s of %s: %w", name, h.Name, err)
 	}
 	for _, p := range prefixes {
-		addr := &netlink.Addr{IPNet: ipNet(p)}
-		if p.Addr().Is6() {
-			addr.Flags = unix.IFA_F_NODAD
-		}
-		if err := h.nl.AddrReplace(link, addr); err != nil {
+		if err := h.rtnl.addAddr(link, p); err != nil {
 			return fmt.Errorf("add %v to %s of %s: %w", p, name, h.Name, err)
 		}
 	}
-	if err := h.nl.LinkSetUp(link); err != nil {
+	if err := h.rtnl.up(link); err != nil {
 		return fmt.Errorf("bring up %s of %s: %w", name, h.Name, err)
 	}
 	return nil
 }
 
 func addRoute(h *Host, to netip.Prefix, via netip.Addr) error {
-	if err := h.nl.RouteReplace(&netlink.Route{Dst: ipNet(to), Gw: via.AsSlice()}); err != nil {
+	if err := h.rtnl.addRoute(to, via); err != nil {
 		return fmt.Errorf("add route to %v on %s: %w", to, h.Name, err)
 	}
 	return nil
-}
-
-func ipNet(p netip.Prefix) *net.IPNet {
-	return &net.IPNet{IP: p.Addr().AsSlice(), Mask: net.CIDRMask(p.Bits(), p.Addr().BitLen())}
 }
 
 // macs are the addresses of a wire's two ends: locally administered, unique in the lab.

@@ -79,7 +79,7 @@ func TestCheckRule(t *testing.T) {
 		{"no ports", NAT{VIPs: []netip.Addr{a}}, "is no range"},
 		{"upside down", NAT{VIPs: []netip.Addr{a}, Ports: collector.PortRange{First: 2, Last: 1}}, "2-1 is no range"},
 		{"range with a gap", NAT{VIPs: []netip.Addr{a, c}, Ports: testPorts}, "198.51.100.3 does not follow 198.51.100.1"},
-		{"two families", NAT{Form: Numgen, VIPs: []netip.Addr{a, VIP6(0)}, Ports: testPorts}, "two families"},
+		{"two families", NAT{Form: Numgen, VIPs: []netip.Addr{a, vip6(0)}, Ports: testPorts}, "two families"},
 		{"node beyond the last", NAT{Nodes: []int{1, 2}, Form: Masquerade}, "node 2 of 2"},
 		{"masquerade with ports", NAT{Form: Masquerade, Ports: testPorts}, "neither VIPs nor ports"},
 	} {
@@ -113,3 +113,6 @@ func TestReuseKnowsBothKernels(t *testing.T) {
 		})
 	}
 }
+
+// vip6 is the i-th public IPv6 address.
+func vip6(i int) netip.Addr { return addr6(0x5100, byte(i+1)) }

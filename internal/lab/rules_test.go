@@ -20,7 +20,7 @@ func TestKernelRulesAreUnderstood(t *testing.T) {
 		{Nodes: []int{0}, VIPs: []netip.Addr{VIP(0)}, Ports: one},
 		{Nodes: []int{1}, VIPs: []netip.Addr{VIP(1), VIP(2)}, Ports: testPorts},
 		{Form: Numgen, VIPs: []netip.Addr{VIP(3), VIP(5)}, Ports: testPorts},
-		{Form: Numgen, VIPs: []netip.Addr{VIP6(0), VIP6(1)}, Ports: testPorts},
+		{Form: Numgen, VIPs: []netip.Addr{vip6(0), vip6(1)}, Ports: testPorts},
 	}})
 	router, err := netns.Open(l.Router().Path())
 	if err != nil {
@@ -33,7 +33,7 @@ func TestKernelRulesAreUnderstood(t *testing.T) {
 	}
 	want := natrules.Ruleset{Read: true, Translating: 8}
 	for _, r := range []natrules.Rule{
-		{VIPs: []netip.Addr{VIP6(0), VIP6(1)}, Ports: testPorts}, // its table was made last
+		{VIPs: []netip.Addr{vip6(0), vip6(1)}, Ports: testPorts}, // its table was made last
 		{VIPs: []netip.Addr{VIP(0)}, Ports: one},
 		{VIPs: []netip.Addr{VIP(1), VIP(2)}, Ports: testPorts, SpacePerVIP: true},
 		{VIPs: []netip.Addr{VIP(3), VIP(5)}, Ports: testPorts},

@@ -24,6 +24,8 @@ type Options struct {
 	// Watch, if set, runs beside the steps, for the lab's router to be watched, until its context ends. After
 	// the steps the incident goes on, again and again, until Run's context ends.
 	Watch func(ctx context.Context, l *Lab) error
+	// Ready, if set, is waited for before the incident begins, with the incident's one rule in place.
+	Ready func(ctx context.Context) error
 	// Incident is what goes on beside Watch; nil means DefaultIncident. Its Node is the lab's choice.
 	Incident *Incident
 	// IncidentOnly leaves the steps out; with IncidentOnce Run returns when the incident is over.
@@ -165,25 +167,30 @@ func Run(ctx context.Context, w io.Writer, o Options) error {
 				return err
 			}
 		}
-		return b.incidents(ctx, o.Incident, o.IncidentOnce)
+		return b.incidents(ctx, &o)
 	})
 	return g.Wait()
 }
 
 // incidents plays the incident once, or until ctx ends. Its rule is then the only one, so that who watches
 // the router has one budget, whose name does not change with the VIPs.
-func (b *bench) incidents(ctx context.Context, given *Incident, once bool) error {
+func (b *bench) incidents(ctx context.Context, o *Options) error {
 	in := DefaultIncident()
-	if given != nil {
-		in = *given
+	if o.Incident != nil {
+		in = *o.Incident
 	}
 	in.Node = nodeIncident
 	rules := slices.DeleteFunc(slices.Clone(b.nat), func(r NAT) bool { return !slices.Contains(r.Nodes, in.Node) })
 	if err := b.SetNAT(rules...); err != nil {
 		return err
 	}
+	if o.Ready != nil {
+		if err := o.Ready(ctx); err != nil {
+			return err
+		}
+	}
 	for {
-		if err := b.RunIncident(ctx, in); err != nil || once {
+		if err := b.RunIncident(ctx, in); err != nil || o.IncidentOnce {
 			return err
 		}
 	}

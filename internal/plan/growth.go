@@ -32,14 +32,9 @@ const utilisation = 0.7
 
 // rightSize says how many nodes the ports need, and the processors where their use is known.
 func (p *planner) rightSize() []string {
-	least := p.fewestNodes(p.budget)
+	least := p.fewestNodes(p.budget, 1)
 	var out []string
-	best, with := least, ""
-	if b, err := p.budget.WithVIPs(p.budget.VIPCount + 1); err == nil && !p.budget.Local {
-		if n := p.fewestNodes(b); n > 0 && (best == 0 || n < best) {
-			best, with = n, " with "+vips(b.VIPCount)
-		}
-	}
+	best, with := p.fewestOrVIP(1)
 	switch {
 	case p.budget.Scope == budget.ScopeShared:
 		out = append(out, "All nodes share the gateway's ports: these neither need nor forbid any number of nodes.")
@@ -60,17 +55,26 @@ func (p *planner) rightSize() []string {
 	}
 	if p.CPU > 0 {
 		cpu := max(1, int(math.Ceil(float64(p.Nodes)*p.CPU/utilisation)))
-		need := cpu
-		if p.budget.Scope != budget.ScopeShared {
-			need = max(cpu, best)
-		}
+		need, with := p.fewestOrVIP(cpu)
 		out = append(out, fmt.Sprintf("The processors are used to %s at the peak: %d nodes would use %s.",
 			Percent(p.CPU), cpu, Percent(utilisation)))
-		if best > 0 && need < p.Nodes {
+		if need > 0 && need < p.Nodes {
 			out = append(out, fmt.Sprintf("So %d of %d nodes can go%s.", p.Nodes-need, p.Nodes, with))
 		}
 	}
 	return out
+}
+
+// fewestOrVIP is the smallest pool, from so many nodes on, that carries the pool's load, with another VIP if a smaller
+// one does so then; 0 for none.
+func (p *planner) fewestOrVIP(from int) (nodes int, with string) {
+	nodes = p.fewestNodes(p.budget, from)
+	if b, err := p.budget.WithVIPs(p.budget.VIPCount + 1); err == nil && !p.budget.Local {
+		if n := p.fewestNodes(b, from); n > 0 && (nodes == 0 || n < nodes) {
+			return n, " with " + vips(b.VIPCount)
+		}
+	}
+	return nodes, ""
 }
 
 func orVIP(best, least int, with string) string {
@@ -117,14 +121,14 @@ func (p *planner) enough(b *budget.Budget, n int) bool {
 	return k.load < float64(sized.TCP.Effective) && k.probability(sized.TCP.Effective) < p.Target
 }
 
-// fewestNodes is the smallest pool that carries the pool's load under the target; 0 where none up to
-// the model's largest does.
-func (p *planner) fewestNodes(b *budget.Budget) int {
+// fewestNodes is the smallest pool, from so many nodes on, that carries the pool's load under the target; 0 where none
+// up to the model's largest does.
+func (p *planner) fewestNodes(b *budget.Budget, from int) int {
 	if b.Scope == budget.ScopeShared {
-		return 1
+		return from
 	}
 	const most = 1000
-	for n := 1; n <= most; n++ {
+	for n := from; n <= most; n++ {
 		if p.enough(b, n) {
 			return n
 		}

@@ -130,7 +130,7 @@ func newPlanner(in Input) (*planner, error) {
 	if in.Nodes = in.Budget.Nodes; in.Nodes == 0 {
 		in.Nodes = 1
 	}
-	b, err := budget.Resolve(in.Budget)
+	b, err := Today(in.Budget)
 	if err != nil {
 		return nil, err
 	}
@@ -141,6 +141,16 @@ func newPlanner(in Input) (*planner, error) {
 		return nil, errors.New("hold 0: flows of lifetime 0 without a cool-down hold no port to plan for")
 	}
 	return &planner{in, b}, nil
+}
+
+// Today is the budget of today. Of nodes none are given where the number is 0.
+func Today(p budget.Params) (*budget.Budget, error) {
+	b, err := budget.Resolve(p)
+	var key *budget.KeyError
+	if errors.As(err, &key) && key.Key == "nodes" && p.Nodes == 0 {
+		return nil, &budget.KeyError{Key: key.Key, Want: key.Want}
+	}
+	return b, err
 }
 
 // changed is the plan without sizes and growth.

@@ -226,6 +226,14 @@ func TestGrowthAndSize(t *testing.T) {
 	if text := strings.Join(p.Size, "\n"); !strings.Contains(text, "The ports need 24 nodes of 48") || !strings.Contains(text, "14 nodes would use 70 %") {
 		t.Errorf("size: %s", text)
 	}
+	// Where the processors need more nodes than the ports, another VIP is no condition.
+	for cpu, want := range map[float64]string{0.2: "So 34 of 48 nodes can go with 2 VIPs.", 0.5: "So 13 of 48 nodes can go."} {
+		in := in
+		in.CPU = cpu
+		if text := strings.Join(make1(t, in).Size, "\n"); !strings.HasSuffix(text, want) {
+			t.Errorf("size with processors used to %v: %s\nwant %s", cpu, text, want)
+		}
+	}
 	// The pool's 17,715 ports over n nodes: 1024 carry some 760, 512 some 360, 256 some 172: 101 and 102 nodes have too much of it.
 	if text := strings.Join(p.Size, "\n"); !strings.Contains(text, "Pools of 24–100, 103–200,") {
 		t.Errorf("pool sizes: %s", text)
@@ -323,7 +331,7 @@ func TestMakeRefuses(t *testing.T) {
 		change func(*Input)
 		want   string
 	}{
-		{"no nodes", func(in *Input) { in.Budget.Nodes = 0 }, "nodes: 0"},
+		{"no nodes", func(in *Input) { in.Budget.Nodes = 0 }, "nodes: missing"},
 		{"less than no nodes", func(in *Input) { in.Nodes = -1 }, "nodes: -1"},
 		{"more nodes than there are", func(in *Input) { in.Nodes = 99_999_999 }, "nodes: 99999999, want 1 to 1000000"},
 		{"no hold", func(in *Input) {

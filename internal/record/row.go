@@ -39,7 +39,7 @@ func header(l *collector.Limits, onlyTranslated, anonymised bool) []byte {
 	fmt.Fprintf(&b, "# flows=%s addresses=%s\n",
 		choose(onlyTranslated, "translated", "all"), choose(anonymised, "anonymised", "real"))
 	fmt.Fprintf(&b, "# limits: netns=%d local_ports=%d-%d conntrack_entries=%d conntrack_max=%d timestamps=%t", l.Netns,
-		l.LocalPorts.First, l.LocalPorts.Last, l.Entries, l.EntriesMax, l.Timestamps)
+		l.LocalPorts.First, l.LocalPorts.Last, l.Entries, max(0, l.EntriesMax), l.Timestamps)
 	for _, name := range slices.Sorted(maps.Keys(l.Timeouts)) {
 		fmt.Fprintf(&b, " %s_s=%g", name, l.Timeouts[name].Seconds())
 	}
@@ -59,14 +59,15 @@ func appendRow(b []byte, e *entry, reason string, key *anonymiser) []byte {
 	start := middle(e.opened)
 	b = appendTime(b, start)
 	b = appendTime(append(b, ','), max(start, middle(e.ended)))
-	b = appendAddress(append(b, ','), e.destination, key)
-	b = appendPort(append(b, ','), e.destination)
-	b = appendAddress(append(b, ','), e.source, key)
+	destination, source, vip := e.destination.address(), e.source.address(), e.vip.address()
+	b = appendAddress(append(b, ','), destination, key)
+	b = appendPort(append(b, ','), destination)
+	b = appendAddress(append(b, ','), source, key)
 	b = append(append(b, ','), e.protocol.String()...)
 	b = append(append(b, ','), reason...)
-	b = appendAddress(append(b, ','), e.vip, key)
-	b = appendPort(append(b, ','), e.vip)
-	b = appendPort(append(b, ','), e.source)
+	b = appendAddress(append(b, ','), vip, key)
+	b = appendPort(append(b, ','), vip)
+	b = appendPort(append(b, ','), source)
 	for _, t := range [...]collector.Time{e.opened.From, e.opened.To, e.ended.From, e.ended.To} {
 		b = appendTime(append(b, ','), t)
 	}

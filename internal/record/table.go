@@ -2,7 +2,7 @@ package record
 
 import (
 	"context"
-	"net/netip"
+	"hash/maphash"
 	"time"
 
 	"github.com/snatwatch/snatwatch/collector"
@@ -14,6 +14,8 @@ type table struct {
 	key   *anonymiser // nil: addresses stay
 
 	index   map[flowKey]uint32 // into entries
+	holders map[uint64]uint32  // the entry that a port was given to last, by hash
+	seed    maphash.Seed
 	entries []entry
 	free    []uint32
 
@@ -27,42 +29,6 @@ type table struct {
 	line            []byte
 
 	rows, live, overruns int
-}
-
-// flowKey finds a flow. Two flows may have the same one only if their conntrack ids are equal as well; then the later
-// takes the place of the earlier.
-type flowKey struct {
-	id, ports uint32
-	addresses uint64
-}
-
-// phase is how far a flow got.
-type phase uint8
-
-const (
-	absent phase = iota // nothing is here
-	live
-	ended // its row is written; the kernel still has its entry
-	gone  // its row is written, and an event said during a dump that the entry is gone
-)
-
-// entry is a flow, and what is known of it. What each dump reads stands first.
-type entry struct {
-	key    flowKey
-	vip    netip.AddrPort
-	last   collector.Time // when it was last seen live
-	opened collector.Interval
-	dump   uint32 // the last dump that showed it, or during which an event named it
-	// next is the number of the entry that the last dump showed after this one: dumps keep their order.
-	next     uint32
-	protocol collector.Protocol
-	state    collector.State
-	phase    phase
-
-	source, destination          netip.AddrPort
-	ended                        collector.Interval
-	reason                       collector.Reason
-	translated, refused, stalled bool
 }
 
 const (
@@ -79,20 +45,10 @@ const (
 
 func newTable(f *files, key *anonymiser) *table {
 	// Entry 0 is nobody's: a dump begins behind it.
-	return &table{files: f, key: key, index: map[flowKey]uint32{}, entries: make([]entry, 1)}
-}
-
-func keyOf(f *collector.Flow) flowKey {
-	return flowKey{
-		id: f.ID, ports: uint32(f.Source.Port())<<16 | uint32(f.Destination.Port()),
-		addresses: uint64(low(f.Source.Addr()))<<32 | uint64(low(f.Destination.Addr())),
+	return &table{
+		files: f, key: key, index: map[flowKey]uint32{}, entries: make([]entry, 1),
+		holders: map[uint64]uint32{}, seed: maphash.MakeSeed(),
 	}
-}
-
-// low returns the last 32 bits of an address.
-func low(a netip.Addr) uint32 {
-	b := a.As16()
-	return uint32(b[12])<<24 | uint32(b[13])<<16 | uint32(b[14])<<8 | uint32(b[15])
 }
 
 // take is a collector.Sink.
@@ -138,7 +94,8 @@ func (t *table) find(k flowKey, f *collector.Flow, at collector.Time) *entry {
 		return nil
 	}
 	e := &t.entries[i]
-	if e.source == f.Source && e.destination == f.Destination && e.vip == f.VIP && e.protocol == f.Protocol {
+	if e.source == sideOf(f.Source) && e.destination == sideOf(f.Destination) && e.vip == sideOf(f.VIP) &&
+		e.protocol == f.Protocol {
 		return e
 	}
 	t.drop(i, at)
@@ -157,24 +114,34 @@ func (t *table) add(k flowKey, f *collector.Flow) *entry {
 	t.index[k] = i
 	e := &t.entries[i]
 	e.start(k, f)
+	t.give(i)
 	return e
 }
 
 // start makes e the flow f, which nothing is known of before.
 func (e *entry) start(k flowKey, f *collector.Flow) {
 	*e = entry{
-		key: k, source: f.Source, destination: f.Destination, vip: f.VIP, protocol: f.Protocol, translated: f.Translated,
-		opened: f.Opened, state: f.State, phase: live, next: e.next,
+		key: k, source: sideOf(f.Source), destination: sideOf(f.Destination), vip: sideOf(f.VIP), protocol: f.Protocol,
+		translated: f.Translated, zone: f.Zone, opened: f.Opened, state: f.State, phase: live, next: e.next,
 	}
 }
 
-// drop removes an entry; the row of a live one is written first, with an end up to at.
+// drop removes an entry; the row of a live one is written first, with an end up to at. It ended before another flow got
+// its port, or the port would be held twice.
 func (t *table) drop(i uint32, at collector.Time) {
 	e := &t.entries[i]
+	port := t.portOf(e)
 	if e.phase == live {
-		e.ended = collector.Interval{From: min(max(e.last, e.opened.From), at), To: at}
+		last := max(e.last, e.opened.From)
+		e.ended = before(last, at, collector.Interval{})
+		if h := t.holder(e, port); h != nil {
+			e.ended = before(last, at, h.opened)
+		}
 		e.reason = t.unseenReason(e)
 		t.write(e)
+	}
+	if t.holders[port] == i {
+		delete(t.holders, port)
 	}
 	delete(t.index, e.key)
 	*e = entry{next: e.next}
@@ -196,9 +163,9 @@ func (t *table) unseenReason(e *entry) collector.Reason {
 func (t *table) seen(ev *collector.Event) {
 	f := &ev.Flow
 	k := keyOf(f)
-	before := &t.entries[t.shown]
-	if e := &t.entries[before.next]; e.key == k && e.vip == f.VIP && e.lives(f) {
-		t.shown = before.next
+	shown := &t.entries[t.shown]
+	if e := &t.entries[shown.next]; e.key == k && e.vip == sideOf(f.VIP) && e.stays(f) {
+		t.shown = shown.next
 		t.saw(e, ev)
 		return
 	}
@@ -212,10 +179,11 @@ func (t *table) seen(ev *collector.Event) {
 	case e.isBefore(f):
 		since := max(t.complete, e.last, e.ended.From)
 		if e.phase == live {
-			e.ended = collector.Interval{From: min(e.last, ev.At), To: ev.At}
+			e.ended = before(e.last, ev.At, f.Opened)
 			t.write(e)
 		}
 		e.start(k, f)
+		t.give(t.index[k])
 		t.bound(e, since)
 	}
 	i := t.index[k]
@@ -223,9 +191,12 @@ func (t *table) seen(ev *collector.Event) {
 	t.saw(e, ev)
 }
 
-// lives reports whether f shows e as live as it was.
-func (e *entry) lives(f *collector.Flow) bool {
-	return e.phase == live && f.State != collector.Done && !e.isBefore(f)
+// stays reports whether f shows e as it was: live, or ended.
+func (e *entry) stays(f *collector.Flow) bool {
+	if e.phase != live && e.phase != ended || e.phase == live && f.State == collector.Done {
+		return false
+	}
+	return !e.isBefore(f)
 }
 
 // saw notes that a dump showed e as ev says.
@@ -291,10 +262,11 @@ func (t *table) openedBy(ev *collector.Event) {
 		e = t.add(k, f)
 	case e.phase != live || e.isBefore(f):
 		if e.phase == live {
-			e.ended = collector.Interval{From: min(e.last, ev.At), To: ev.At}
+			e.ended = before(e.last, ev.At, f.Opened)
 			t.write(e)
 		}
 		e.start(k, f)
+		t.give(t.index[k])
 	}
 	e.last, e.dump = max(e.last, f.Opened.From), t.dump
 }

@@ -4,10 +4,13 @@ import (
 	"context"
 	"encoding/csv"
 	"fmt"
+	"math/rand/v2"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"time"
+	"unsafe"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -42,6 +45,11 @@ func opened(from, to float64) func(*collector.Flow) {
 
 func udp(f *collector.Flow) { f.Protocol = collector.UDP }
 
+// another is the next flow that gets the VIP's port.
+func another(f *collector.Flow) {
+	f.ID, f.Source = 8, netip.MustParseAddrPort("10.0.0.5:4001")
+}
+
 // script makes events.
 type script struct{ events []collector.Event }
 
@@ -66,8 +74,8 @@ func (s *script) mark(k collector.Kind, t float64, flow ...collector.Flow) *scri
 	return s
 }
 
-// said returns start, end, reason and the bounds of each row that s leads to, in seconds since base; a finish is at 100.
-func (s *script) said(t *testing.T) []string {
+// rows are what s leads to, column by column; a finish is at 100.
+func (s *script) rows(t *testing.T) [][]string {
 	t.Helper()
 	w, err := openFiles(t.TempDir(), time.Hour, 1<<20, nil)
 	if err != nil {
@@ -85,8 +93,14 @@ func (s *script) said(t *testing.T) []string {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return rows
+}
+
+// said returns the reason and the bounds of each row that s leads to, in seconds since base.
+func (s *script) said(t *testing.T) []string {
+	t.Helper()
 	var all []string
-	for _, row := range rows {
+	for _, row := range s.rows(t) {
 		var words []string
 		for i, name := range columns() {
 			switch name {
@@ -206,6 +220,22 @@ func TestTable(t *testing.T) {
 			[]string{"rst 1.0 1.1 2.0 2.1"},
 		},
 		{
+			"its port went to another flow, whose stamp is known", (&script{}).
+				dump(0).dump(5, flow(established, opened(1, 1))).dump(10, flow(established, opened(6, 6), another)),
+			[]string{"unknown 1.0 1.0 5.1 6.0", "live 6.0 6.0 100.0 100.0"},
+		},
+		{
+			"its port went to another flow, some time between the dumps", (&script{}).
+				dump(0).dump(5, flow(established)).dump(10, flow(established, another)),
+			[]string{"unknown 0.0 5.1 5.1 10.1", "live 5.1 10.1 100.0 100.0"},
+		},
+		{
+			"its port is another's in another zone", (&script{}).
+				dump(0).dump(5, flow(established, opened(1, 1))).
+				dump(10, flow(established, opened(6, 6), another, func(f *collector.Flow) { f.Zone = 1 })),
+			[]string{"unknown 1.0 1.0 5.1 10.2", "live 6.0 6.0 100.0 100.0"},
+		},
+		{
 			"an overrun is noted", (&script{}).
 				dump(0).mark(collector.Overrun, 1).dump(5, flow(established)),
 			[]string{"live 0.0 5.1 100.0 100.0"},
@@ -218,5 +248,92 @@ func TestTable(t *testing.T) {
 				t.Errorf("rows (-want +got)\n%s", diff)
 			}
 		})
+	}
+}
+
+// An entry fits two lines of a cache, and a side of a flow comes back as it was.
+func TestEntryIsSmall(t *testing.T) {
+	t.Parallel()
+	if got := unsafe.Sizeof(entry{}); got > 128 {
+		t.Errorf("an entry takes %d bytes, want at most 128", got)
+	}
+	for _, a := range []netip.AddrPort{
+		{},
+		netip.MustParseAddrPort("203.0.113.7:443"), netip.MustParseAddrPort("[2001:db8::7]:443"),
+		netip.MustParseAddrPort("0.0.0.0:0"),
+	} {
+		s := sideOf(a)
+		if got := s.address(); got != a {
+			t.Errorf("%v comes back as %v", a, got)
+		}
+	}
+}
+
+// No port is held by two flows at a time, whatever of them the dumps showed: the rows of flows that had one port, one after the
+// other, do not overlap.
+func TestOnePortOneFlow(t *testing.T) {
+	t.Parallel()
+	random := rand.New(rand.NewPCG(1, 2))
+	const ports, every = 20, 5.0
+	type use struct {
+		flow       collector.Flow
+		from, to   float64
+		stamp, fin bool
+	}
+	var uses []use
+	for port := range ports {
+		for now := random.Float64(); now < 90; {
+			u := use{from: now, to: now + 8*random.ExpFloat64(), stamp: random.IntN(2) == 0, fin: random.IntN(3) == 0}
+			u.flow = flow(collector.Established, func(f *collector.Flow) {
+				f.ID = uint32(1 + len(uses))
+				f.Source = netip.AddrPortFrom(f.Source.Addr(), uint16(1024+len(uses)))
+				f.VIP = netip.AddrPortFrom(f.VIP.Addr(), uint16(1024+port))
+			})
+			uses = append(uses, u)
+			now = u.to + []float64{0, 0.5 * random.ExpFloat64()}[random.IntN(2)]
+		}
+	}
+	s := &script{}
+	for now := 0.0; now < 100; now += every {
+		var shown []collector.Flow
+		next := map[netip.AddrPort]bool{} // ports that have gone on to another flow
+		for _, u := range slices.Backward(uses) {
+			f, seen := u.flow, now+0.1
+			if u.from > seen {
+				continue
+			}
+			gone := next[f.VIP] || !u.fin || u.to < now-60
+			next[f.VIP] = true
+			switch {
+			case u.to <= seen && gone:
+				continue
+			case u.to <= seen: // in TIME_WAIT: to a second
+				f.State = collector.Done
+				done(collector.FIN, u.to-0.6, u.to+0.4)(&f)
+				f.Ended.To = min(f.Ended.To, at(seen))
+			}
+			if u.stamp {
+				f.Opened = collector.Interval{From: at(u.from), To: at(u.from)}
+			}
+			shown = append(shown, f)
+		}
+		random.Shuffle(len(shown), func(i, j int) { shown[i], shown[j] = shown[j], shown[i] })
+		s.dump(now, shown...)
+	}
+	spans := map[string][][2]string{} // by port: start and end, which are of one length
+	port := slices.Index(columns(), "vip_port")
+	for _, row := range s.rows(t) {
+		spans[row[port]] = append(spans[row[port]], [2]string{row[0], row[1]})
+	}
+	for port, all := range spans {
+		slices.SortFunc(all, func(a, b [2]string) int { return slices.Compare(a[:], b[:]) })
+		for i := 1; i < len(all); i++ {
+			if all[i][0] < all[i-1][1] {
+				t.Errorf("port %s is held over %v and over %v", port, all[i-1], all[i])
+			}
+		}
+	}
+	if len(spans) != ports {
+		t.Errorf("%d ports were held, want %d", len(spans), ports)
 	}
 }

@@ -29,10 +29,11 @@ func NewPrometheus(at string) (*Prometheus, error) {
 // URL is where it is asked.
 func (p *Prometheus) URL() string { return p.base }
 
-// Sample is one series of an answer at one moment.
+// Sample is one series of an answer at one moment: a number, or what a native histogram counted.
 type Sample struct {
-	Labels map[string]string
-	Value  float64
+	Labels  map[string]string
+	Value   float64
+	Buckets *Buckets // nil of a number
 }
 
 // Query evaluates an expression at a time and returns its series, none where there are none.
@@ -40,8 +41,9 @@ func (p *Prometheus) Query(ctx context.Context, expr string, at time.Time) ([]Sa
 	var data struct {
 		ResultType string
 		Result     []struct {
-			Metric map[string]string
-			Value  [2]any
+			Metric    map[string]string
+			Value     [2]any
+			Histogram *nativeHistogram
 		}
 	}
 	if err := p.ask(ctx, "/api/v1/query", url.Values{"query": {expr}, "time": {seconds(at)}}, &data); err != nil {
@@ -52,11 +54,15 @@ func (p *Prometheus) Query(ctx context.Context, expr string, at time.Time) ([]Sa
 	}
 	out := make([]Sample, 0, len(data.Result))
 	for _, r := range data.Result {
+		if r.Histogram != nil {
+			out = append(out, Sample{Labels: r.Metric, Buckets: &r.Histogram.Buckets})
+			continue
+		}
 		v, err := number(r.Value[1])
 		if err != nil {
 			return nil, fmt.Errorf("Prometheus at %s: %w", p.at, err)
 		}
-		out = append(out, Sample{r.Metric, v})
+		out = append(out, Sample{Labels: r.Metric, Value: v})
 	}
 	return out, nil
 }

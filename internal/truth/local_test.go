@@ -53,7 +53,7 @@ func TestKernelBoundBeforeConnect(t *testing.T) {
 		ended <- source.Run(ctx, func(_ context.Context, events []collector.Event) error {
 			mu.Lock()
 			defer mu.Unlock()
-			l.ApplyAll(events)
+			ledger.ApplyAll(events, l)
 			return nil
 		})
 	}()

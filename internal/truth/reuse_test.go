@@ -3,6 +3,7 @@ package truth
 import (
 	"net"
 	"testing"
+	"time"
 
 	"github.com/snatwatch/snatwatch/collector"
 	"github.com/snatwatch/snatwatch/collector/conntrack"
@@ -64,6 +65,46 @@ func TestKernelTupleComesRound(t *testing.T) {
 				t.Errorf("%+v", got)
 			}
 			t.Logf("%d of %d entries had the id of the one before on their tuple", back, n*(rounds-1))
+		})
+	}
+}
+
+// Where ports come round faster than dumps and the kernel's seconds can tell, a ledger that polls says that it is inexact;
+// events tell of every flow.
+func TestKernelPortsComeRoundFast(t *testing.T) {
+	t.Parallel()
+	for _, strategy := range []conntrack.Strategy{conntrack.Poll, conntrack.Events} {
+		t.Run(strategy.String(), func(t *testing.T) {
+			t.Parallel()
+			ns := translated(t)
+			sysctl(t, ns, "netfilter/nf_conntrack_events", "1")
+			sysctl(t, ns, "ipv4/tcp_tw_reuse", "1")
+			sysctl(t, ns, "ipv4/ip_local_port_range", "20000 20019") // 10 for connect
+			w := newWatch(t, ns, strategy, provider(t))
+			s := serve(t, ns, "127.0.0.2:0")
+			w.settled()
+			w.settled() // the first dump may be of before the listener
+			opened := uint64(0)
+			for w.madeInexact() == 0 && opened < 200 {
+				var c net.Conn
+				err := ns.Do(func() (err error) { c, err = net.Dial("tcp4", s.address.String()); return err })
+				if err != nil { // no port is free
+					time.Sleep(10 * time.Millisecond)
+					continue
+				}
+				opened++
+				pair{c.(*net.TCPConn), <-s.accepted}.close()
+			}
+			got := w.settled()
+			p := got.Budgets[0].Protocols[0]
+			switch n := got.Netns[0]; {
+			case strategy == conntrack.Poll && (w.madeInexact() == 0 || n.Reopened == 0):
+				t.Errorf("exact though %d of %d are counted", p.Opened, opened)
+			case strategy == conntrack.Events && (w.madeInexact() != 0 || n.Reopened != 0 || p.Opened != opened):
+				t.Errorf("%d of %d are counted, inexact %d times, %d reopened", p.Opened, opened, w.madeInexact(), n.Reopened)
+			}
+			w.until("the ledger to be exact again", func() bool { return w.settled().Netns[0].Exact })
+			t.Logf("%d of %d are counted", p.Opened, opened)
 		})
 	}
 }

@@ -79,7 +79,7 @@ func newWatch(t testing.TB, ns *netns.Handle, strategy conntrack.Strategy, budge
 func (w *watch) take(_ context.Context, events []collector.Event) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.ledger.ApplyAll(events)
+	ledger.ApplyAll(events, w.ledger)
 	for i := range events {
 		switch e := &events[i]; e.Kind {
 		case collector.Begin:

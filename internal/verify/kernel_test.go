@@ -161,7 +161,14 @@ func checkVIPs(t *testing.T, got, want []verify.VIP) {
 func TestKernelRefused(t *testing.T) {
 	t.Parallel()
 	l := newLab(t, lab.NAT{VIPs: []netip.Addr{lab.VIP(0)}, Ports: ports})
-	r, err := verify.Run(t.Context(), options(l, l.Server(0).At(1), 100))
+	o := options(l, l.Server(0).At(1), 100)
+	o.Hold = 3 * time.Second
+	o.Progress = func(p verify.Progress) {
+		if p.Doing == "holding" {
+			t.Error("it holds, and nothing is open")
+		}
+	}
+	r, err := verify.Run(t.Context(), o)
 	if err != nil {
 		t.Fatal(err)
 	}

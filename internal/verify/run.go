@@ -47,7 +47,7 @@ func Run(ctx context.Context, o Options) (*Report, error) {
 	if err != nil {
 		return nil, err
 	}
-	if stopped != StoppedByUser {
+	if stopped != StoppedByUser && t.open > 0 {
 		if err := t.hold(ctx); err != nil {
 			return nil, err
 		}

@@ -30,8 +30,33 @@ type apiSnapshot struct {
 	Notices    []string         `json:"notices"` // what the agent cannot see, and how to change that
 	Namespaces []apiNetns       `json:"namespaces"`
 	Budgets    []apiBudget      `json:"budgets"`
+	// Allowances are EC2's own connection tracking, a limit beside all budgets; absent on other machines.
+	Allowances []apiAllowance `json:"allowances,omitempty"`
 	// Chains are ways out on which flows take a port of several budgets.
 	Chains []apiChain `json:"chains"`
+}
+
+// apiAllowance is EC2's own connection tracking of one interface.
+type apiAllowance struct {
+	Interface string  `json:"interface"`
+	Available *uint64 `json:"available"` // null where the driver does not tell
+	Exceeded  uint64  `json:"exceeded"`  // packets dropped for want of it
+	// TimeToExhaustion is when nothing is available at the pace of the last minutes; 0 now, null not within an hour.
+	TimeToExhaustion *float64 `json:"time_to_exhaustion_seconds"`
+}
+
+func newAPIAllowances(list []metrics.Allowance) (out []apiAllowance) {
+	for _, a := range list {
+		to := apiAllowance{Interface: a.Interface, Exceeded: a.Exceeded}
+		if a.Known {
+			to.Available = &a.Available
+		}
+		if a.Forecast {
+			to.TimeToExhaustion = finite(a.SecondsToExhaustion)
+		}
+		out = append(out, to)
+	}
+	return out
 }
 
 type apiNetns struct {
@@ -147,6 +172,7 @@ func newAPISnapshot(s *State) apiSnapshot {
 		Notices:    nonNil(s.Notices),
 		Namespaces: []apiNetns{},
 		Budgets:    []apiBudget{},
+		Allowances: newAPIAllowances(v.Allowances),
 		Chains:     newAPIChains(v.Snapshot),
 	}
 	for _, n := range v.Snapshot.Netns {

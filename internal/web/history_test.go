@@ -166,6 +166,14 @@ func TestPageWithAPast(t *testing.T) {
 	if strings.Contains(body, "NaN") {
 		t.Error("the page says NaN")
 	}
+	// Where one destination holds all ports, what takes it off the NAT leaves none: no peak of 0 is told as if it were one.
+	alone := pastState()
+	p := &alone.View.Snapshot.Budgets[1].Protocols[0]
+	p.Spaces = p.Spaces[:1]
+	if body := get(t, newTestServer(t, alone).Handler(), "/"); strings.Contains(body, "for a peak of 0;") ||
+		!strings.Contains(body, "its flows leave the NAT, and no other destination holds ports; a day exhausts with probability") {
+		t.Error("the page tells a peak of 0, or not that the flows leave the NAT")
+	}
 	// The largest page: many budgets, each with fifty destinations and VIPs of the longest names, owners and a past.
 	crowded := crowdedState()
 	long := longState().View.Snapshot.Budgets[1].Protocols[0].Spaces

@@ -42,11 +42,13 @@ type pageData struct {
 	Starting bool
 	Sources  []pageSource
 	Tables   []pageTable
-	Cloud    *Cloud
-	Notices  []string
-	Chains   []pageChain
-	Budgets  []pageBudget
-	More     int
+	// Allowances are of EC2.
+	Allowances []pageAllowance
+	Cloud      *Cloud
+	Notices    []string
+	Chains     []pageChain
+	Budgets    []pageBudget
+	More       int
 }
 
 // pageSource is where flows are seen, and how many there are now.
@@ -134,7 +136,7 @@ func parsePage() (*template.Template, error) { return template.New("page").Parse
 func (s *Server) newPageData(st *State, age time.Duration) pageData {
 	v := st.View
 	out := pageData{
-		Version: v.Build.Version, Sources: pageSources(v), Tables: pageTables(v),
+		Version: v.Build.Version, Sources: pageSources(v), Tables: pageTables(v), Allowances: pageAllowances(v),
 		Cloud: st.Cloud, Notices: st.Notices, CPU: v.CPUExceeded,
 		Level: levelWarn, Verdict: "Waiting for the first dump", Starting: !st.Ready,
 	}

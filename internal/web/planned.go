@@ -69,11 +69,13 @@ func makeAnswers(h *History, at time.Time, b *detector.BudgetSnapshot) []answer 
 	lines := []answer{}
 	for i := range made.Changes {
 		if c := &made.Changes[i]; c.Enough && len(lines) < answersShown {
-			lines = append(lines, answer{
-				c.Name,
-				fmt.Sprintf("%d ports for a peak of %.0f; a day then exhausts with probability %s, now %s",
-					c.Answer.Ports, c.Answer.Load, plan.Percent(c.Answer.Probability), plan.Percent(made.Today.Probability)),
-			})
+			effect := fmt.Sprintf("%d ports for a peak of %.0f; a day then exhausts with probability %s, now %s",
+				c.Answer.Ports, c.Answer.Load, plan.Percent(c.Answer.Probability), plan.Percent(made.Today.Probability))
+			if c.Answer.Load == 0 {
+				effect = "its flows leave the NAT, and no other destination holds ports; a day exhausts with probability " +
+					plan.Percent(made.Today.Probability) + " now"
+			}
+			lines = append(lines, answer{c.Name, effect})
 		}
 	}
 	return lines

@@ -6,6 +6,34 @@ import (
 	"github.com/snatwatch/snatwatch/detector/metrics"
 )
 
+// pageAllowance is EC2's own connection tracking of an interface.
+type pageAllowance struct {
+	Interface string
+	Left      uint64
+	Gone      string // when nothing is left at this pace, empty if that is not near
+}
+
+func pageAllowances(v *metrics.View) (out []pageAllowance) {
+	for i := range v.Allowances {
+		a := &v.Allowances[i]
+		if a.Known {
+			out = append(out, pageAllowance{a.Interface, a.Available, within(a.Forecast, a.SecondsToExhaustion, "used up")})
+		}
+	}
+	return out
+}
+
+// within says when something is as what says, empty if that is not near or not known.
+func within(known bool, seconds float64, what string) string {
+	switch {
+	case !known || math.IsInf(seconds, 1):
+		return ""
+	case seconds == 0:
+		return what
+	}
+	return what + " in " + span(seconds) + " at this pace"
+}
+
 // pageTable is a conntrack table, which is a limit for flows of any kind.
 type pageTable struct {
 	Entries uint32
@@ -16,18 +44,10 @@ type pageTable struct {
 func pageTables(v *metrics.View) (out []pageTable) {
 	for i := range v.Kernel {
 		k := &v.Kernel[i]
-		if k.EntriesMax == 0 {
+		if k.EntriesMax <= 0 {
 			continue
 		}
-		t := pageTable{Entries: k.Entries, Most: k.EntriesMax}
-		switch {
-		case !k.Forecast || math.IsInf(k.SecondsToFull, 1):
-		case k.SecondsToFull == 0:
-			t.Full = "full"
-		default:
-			t.Full = "full in " + span(k.SecondsToFull) + " at this pace"
-		}
-		out = append(out, t)
+		out = append(out, pageTable{k.Entries, k.EntriesMax, within(k.Forecast, k.SecondsToFull, "full")})
 	}
 	return out
 }

@@ -2,6 +2,7 @@ package web
 
 import (
 	"bytes"
+	"encoding/json"
 	"math"
 	"strings"
 	"testing"
@@ -35,6 +36,49 @@ func TestPageShowsConntrackTable(t *testing.T) {
 		}
 		if got := strings.Contains(b.String(), "conntrack table"); got != (tt.want != "") || !strings.Contains(b.String(), tt.want) {
 			t.Errorf("%+v: table shown %v, want %q", tt.kernel, got, tt.want)
+		}
+	}
+}
+
+// Page and API show what EC2's own connection tracking leaves to an interface, and when nothing will be left.
+func TestAllowancesAreShown(t *testing.T) {
+	t.Parallel()
+	tmpl, err := parsePage()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		allowance metrics.Allowance
+		page, api string
+	}{
+		{
+			metrics.Allowance{Available: 9000, Known: true, SecondsToExhaustion: 380, Forecast: true},
+			"<b>9000</b> more connections of ens5, used up in 6 min at this pace<",
+			`{"interface":"ens5","available":9000,"exceeded":0,"time_to_exhaustion_seconds":380}`,
+		},
+		{
+			metrics.Allowance{Known: true, Forecast: true, Exceeded: 3},
+			"<b>0</b> more connections of ens5, used up<",
+			`{"interface":"ens5","available":0,"exceeded":3,"time_to_exhaustion_seconds":0}`,
+		},
+		{
+			metrics.Allowance{Available: 9000, Known: true, SecondsToExhaustion: math.Inf(1), Forecast: true},
+			"<b>9000</b> more connections of ens5<",
+			`{"interface":"ens5","available":9000,"exceeded":0,"time_to_exhaustion_seconds":null}`,
+		},
+		{metrics.Allowance{Exceeded: 3}, "", `{"interface":"ens5","available":null,"exceeded":3,"time_to_exhaustion_seconds":null}`},
+	} {
+		tt.allowance.Interface = "ens5"
+		v := &metrics.View{Allowances: []metrics.Allowance{tt.allowance}}
+		var b bytes.Buffer
+		if err := tmpl.Execute(&b, pageData{Allowances: pageAllowances(v)}); err != nil {
+			t.Fatal(err)
+		}
+		if got := strings.Contains(b.String(), "connection tracking"); got != (tt.page != "") || !strings.Contains(b.String(), tt.page) {
+			t.Errorf("%+v: shown %v, want %q", tt.allowance, got, tt.page)
+		}
+		if got, err := json.Marshal(newAPIAllowances(v.Allowances)); err != nil || string(got) != "["+tt.api+"]" {
+			t.Errorf("%+v: %s, %v, want %s", tt.allowance, got, err, tt.api)
 		}
 	}
 }

@@ -29,9 +29,9 @@ type Options struct {
 	Thresholds Thresholds
 	// PageHorizon and TicketHorizon are values of the label "horizon".
 	PageHorizon, TicketHorizon string
-	// FleetInterval is how often the recording rules of gateways, their page and the tickets are evaluated; those of
-	// pools and tickets that take ten minutes to fire half as often, what moves slowly an eighth as often. Default one
-	// minute.
+	// FleetInterval is how often the recording rules of gateways, their page and the quick tickets are evaluated; tickets
+	// that take five minutes to fire half as often, those that take ten and the rules of pools a quarter as often, and
+	// what moves slowly a sixteenth as often. Default one minute.
 	FleetInterval time.Duration
 	// PageInterval is how often the pages of nodes are evaluated. Default 0: as often as the server evaluates what does
 	// not say. vmalert and Thanos' ruler then take a minute.
@@ -84,11 +84,11 @@ func Default() Options {
 			FailureRatio: 0.05, FailureRate: 0.1,
 			TierNodes:  2,
 			LeakGrowth: 1.5, LeakArrivals: 1.2,
-			Dominates: 0.5, DominatesShare: 0.8,
+			Dominates: detector.RaceFill, DominatesShare: 0.8,
 			IdleRate:       0.1,
 			StaleSeconds:   60,
 			Brier:          0.25,
-			ConntrackTable: detector.TableNear, InsertFailedRate: 0.1,
+			ConntrackTable: detector.TableNear, InsertFailedRate: detector.RaceRate,
 			Correlation: 0.2,
 		},
 	}
@@ -150,6 +150,9 @@ func (o Options) Validate() error {
 
 // maxFleetInterval leaves a missed evaluation of the pools' rules, twice as long, within the look-back.
 const maxFleetInterval = 2 * time.Minute
+
+// Quarter is the interval of what is evaluated a quarter as often as FleetInterval says, within the look-back.
+func (o Options) Quarter() time.Duration { return min(4*o.FleetInterval, 2*maxFleetInterval) }
 
 // web reads an http or https address without what templates, Grafana's variables and YAML give a meaning.
 func web(address string) (u *url.URL, ok bool) {

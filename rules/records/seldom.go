@@ -94,7 +94,7 @@ func sumAhead(o options.Options, metric metrics.Name, more []metrics.Label, matc
 }
 
 // SeldomInterval is the interval of what moves slowly.
-func SeldomInterval(o options.Options) time.Duration { return 8 * o.FleetInterval }
+func SeldomInterval(o options.Options) time.Duration { return 16 * o.FleetInterval }
 
 // Read is a recorded series by some of its labels. It may stand twice, where two evaluators run the rules, and may
 // carry a label that its evaluator stamps on all it records: neither is left.

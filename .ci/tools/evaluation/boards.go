@@ -6,10 +6,12 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
 	"runtime"
+	"slices"
 	"strings"
 	"time"
 
@@ -21,15 +23,12 @@ import (
 	"github.com/snatwatch/snatwatch/rules/records"
 )
 
-// back is how far boards look back, and points how many moments a graph shows of it.
-const (
-	back   = time.Hour
-	points = 240
-)
+// back is how far boards look back.
+const back = time.Hour
 
 // askBoards asks each query of each board as Grafana does, one after the other, and reports what they take on the clock
 // and of the CPU.
-func askBoards(out io.Writer, dir string, f fleet, boards []string) error {
+func askBoards(out io.Writer, dir string, f fleet, boards []string, verbose bool) error {
 	queries := map[string][]query{}
 	all := ""
 	for _, path := range boards {
@@ -41,7 +40,7 @@ func askBoards(out io.Writer, dir string, f fleet, boards []string) error {
 		if err := json.Unmarshal(body, &board); err != nil {
 			return fmt.Errorf("%s: %w", path, err)
 		}
-		queries[path] = find(board)
+		queries[path] = find(board, f.variables(), panel{})
 		for _, q := range queries[path] {
 			all += q.expr + " "
 		}
@@ -73,13 +72,16 @@ func askBoards(out io.Writer, dir string, f fleet, boards []string) error {
 		var clock, slowest time.Duration
 		before := cpu()
 		for _, q := range queries[path] {
-			start := time.Now()
+			start, busy := time.Now(), cpu()
 			if err := q.ask(engine, store); err != nil {
 				return fmt.Errorf("%s: %w: %s", path, err, q.expr)
 			}
 			took := time.Since(start)
 			clock += took
 			slowest = max(slowest, took)
+			if verbose {
+				_, _ = fmt.Fprintf(out, "  %6.3f s, %.3f s of CPU: %s\n", took.Seconds(), cpu()-busy, q)
+			}
 		}
 		_, _ = fmt.Fprintf(out, "%s: %d queries one after the other: %.2f s on the clock, %.2f s of CPU; "+
 			"the slowest %.2f s\n", filepath.Base(path),
@@ -88,30 +90,70 @@ func askBoards(out io.Writer, dir string, f fleet, boards []string) error {
 	return nil
 }
 
-// query is one of a board, at one moment or over time.
+// panel is what a board says of the queries in it.
+type panel struct {
+	title  string
+	points float64 // how many moments it asks for
+}
+
+// query is one of a panel, at one moment or over time.
 type query struct {
+	panel
 	expr    string
 	instant bool
 }
 
-// find returns the queries below a part of a board, with what Grafana puts in for its variables when all is chosen.
-func find(v any) []query {
-	fill := strings.NewReplacer("$__rate_interval", "1m", "$__range", "1h", "$__interval", "15s", "$cluster", ".*",
-		"$job", ".*", "$pool", ".*",
-		"$budget", ".*", "$instance", ".*", "$node", ".*")
+// String is the panel's title, and the start of the query.
+func (q query) String() string {
+	return fmt.Sprintf("%s: %.60s", q.title, strings.Join(strings.Fields(q.expr), " "))
+}
+
+// step is between two moments as Grafana has them: the range over the panel's points, rounded to a step of its own.
+func (q query) step() time.Duration {
+	exact := back / time.Duration(max(q.points, 1))
+	for _, s := range []time.Duration{step, 20 * time.Second, 30 * time.Second, time.Minute, 2 * time.Minute} {
+		if s >= exact*3/4 {
+			return s
+		}
+	}
+	return 5 * time.Minute
+}
+
+// variables are what Grafana puts in for those of a board when all is chosen: of nodes and budgets their names, as most
+// metrics have no label of the pools that narrow them.
+func (f fleet) variables() *strings.Replacer {
+	var nodes []string
+	for i := range f.Nodes {
+		if f.has(i) {
+			nodes = append(nodes, fmt.Sprintf("node-%d:9959", i))
+		}
+	}
+	all := "(" + strings.Join(nodes, "|") + ")"
+	return strings.NewReplacer("$__rate_interval", "1m", "$__range", "1h", "$cluster", ".*", "$job", ".*", "$pool", ".*",
+		"$budget", "nat", "$instance", all)
+}
+
+// find returns the queries below a part of a board, in a panel.
+func find(v any, fill *strings.Replacer, in panel) []query {
 	var out []query
 	switch v := v.(type) {
 	case map[string]any:
+		if points, ok := v["maxDataPoints"].(float64); ok {
+			in.points = points
+		}
+		if title, ok := v["title"].(string); ok && v["targets"] != nil {
+			in.title = title
+		}
 		if expr, ok := v["expr"].(string); ok {
 			instant, _ := v["instant"].(bool)
-			out = append(out, query{fill.Replace(expr), instant})
+			out = append(out, query{in, fill.Replace(expr), instant})
 		}
-		for _, of := range v {
-			out = append(out, find(of)...)
+		for _, name := range slices.Sorted(maps.Keys(v)) {
+			out = append(out, find(v[name], fill, in)...)
 		}
 	case []any:
 		for _, of := range v {
-			out = append(out, find(of)...)
+			out = append(out, find(of, fill, in)...)
 		}
 	}
 	return out
@@ -124,7 +166,7 @@ func (q query) ask(engine *promql.Engine, store *tsdb.DB) error {
 	if q.instant {
 		r, err = engine.NewInstantQuery(ctx, store, nil, q.expr, end)
 	} else {
-		r, err = engine.NewRangeQuery(ctx, store, nil, q.expr, end.Add(-back), end, back/points)
+		r, err = engine.NewRangeQuery(ctx, store, nil, q.expr, end.Add(-back), end, q.step())
 	}
 	if err != nil {
 		return err

@@ -49,7 +49,7 @@ func run(args []string, out io.Writer) error {
 		ExistingFiles()
 	rounds := app.Flag("rounds", "Evaluations of each set, of which the median counts.").Default("5").Int()
 	samples := app.Flag("samples", "Samples of each series: 60 are half of what a chunk takes.").Default("60").Int()
-	verbose := app.Flag("verbose", "Print each rule.").Short('v').Bool()
+	verbose := app.Flag("verbose", "Print each rule or query.").Short('v').Bool()
 	sets := app.Arg("rules", "Folders of rule files, one for each set.").Strings()
 	if _, err := app.Parse(args); err != nil {
 		return err
@@ -63,7 +63,7 @@ func run(args []string, out io.Writer) error {
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
 	if len(*boards) > 0 {
-		return askBoards(out, dir, f, *boards)
+		return askBoards(out, dir, f, *boards, *verbose)
 	}
 	store, err := open(dir)
 	if err != nil {

@@ -17,6 +17,8 @@ type Flow struct {
 	Destination, Source int32
 	Protocol            collector.Protocol
 	Reason              collector.Reason
+	// VIP is one of the record's, from 1 on; 0 where it does not tell.
+	VIP uint16
 }
 
 // ByStart orders flows as a replay needs them.

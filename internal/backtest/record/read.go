@@ -33,9 +33,9 @@ type Reader struct {
 func (r *Reader) ReadFiles(paths []string) ([]*Record, error) {
 	var records, unix []*Record
 	var failed []error
-	files, err := unfold(paths)
+	files, err := flowlog.Files(paths)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%w: %w", ErrEmpty, err)
 	}
 	for _, p := range files {
 		rec, err := r.readFile(p)
@@ -52,32 +52,6 @@ func (r *Reader) ReadFiles(paths []string) ([]*Record, error) {
 		records = append(records, join(unix))
 	}
 	return records, errors.Join(failed...)
-}
-
-// unfold puts the recorded files of a directory in its place. Those that snatwatch record has not finished naming are
-// none.
-func unfold(paths []string) ([]string, error) {
-	var files []string
-	for _, p := range paths {
-		if info, err := os.Stat(p); err != nil || !info.IsDir() { // opening it tells the error
-			files = append(files, p)
-			continue
-		}
-		entries, err := os.ReadDir(p) // in order of names
-		if err != nil {
-			return nil, err
-		}
-		before := len(files)
-		for _, e := range entries {
-			if strings.HasSuffix(e.Name(), ".csv.gz") {
-				files = append(files, filepath.Join(p, e.Name()))
-			}
-		}
-		if len(files) == before {
-			return nil, fmt.Errorf("%w: %s has no file *.csv.gz", ErrEmpty, p)
-		}
-	}
-	return files, nil
 }
 
 func (r *Reader) readFile(path string) (*Record, error) {
@@ -215,17 +189,21 @@ type builder struct {
 	names        map[string]string
 	destinations *interner
 	sources      *interner
+	vips         *interner
 	clock        bool    // rec.Unix is decided
 	early        []early // rows that wait for that
 }
 
 func newBuilder(name string, now collector.Time, names map[string]string) *builder {
-	return &builder{rec: &Record{Name: name}, now: now, names: names, destinations: newInterner(), sources: newInterner()}
+	return &builder{
+		rec: &Record{Name: name}, now: now, names: names, destinations: newInterner(), sources: newInterner(),
+		vips: newInterner(),
+	}
 }
 
 func (b *builder) record() *Record {
 	b.decide()
-	b.rec.name(b.destinations, b.sources)
+	b.rec.name(b.destinations, b.sources, b.vips)
 	slices.SortStableFunc(b.rec.Flows, ByStart)
 	return b.rec
 }

@@ -34,7 +34,7 @@ func readFlowLog(b *builder, in io.Reader) {
 	result, err := c.Read(in)
 	c.Close()
 	if result != nil {
-		b.rec.Read, b.rec.Bad, b.rec.Other = result.Rows, result.Bad, result.Rows-result.Bad-result.Used
+		b.rec.Read, b.rec.Bad, b.rec.Left = result.Rows, result.Bad, result.Skipped
 		for _, f := range result.Faults {
 			b.rec.Faults = append(b.rec.Faults, Fault{File: b.rec.Name, Text: f})
 		}

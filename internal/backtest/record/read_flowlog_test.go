@@ -24,10 +24,15 @@ func TestReadFlowLog(t *testing.T) {
 		Name: "vpc.log", Unix: true,
 		Flows:        []Flow{{Start: Seconds(start), End: Seconds(start + 70), Protocol: collector.TCP, Reason: collector.FIN}},
 		Destinations: []string{"203.0.113.7:443"}, Protocols: []collector.Protocol{collector.TCP}, Sources: []string{"10.0.0.5"},
-		Read: 5, Bad: 1, Other: 2, Faults: []Fault{{File: "vpc.log", Text: `line 6: destination address "here"`}},
+		Read: 5, Bad: 1, Left: map[string]int{"inbound, or the answers of another row": 1, "denied, so never translated": 1}, Faults: []Fault{{File: "vpc.log", Text: `line 6: destination address "here"`}},
 	}
 	if d := cmp.Diff(want, got); d != "" {
 		t.Errorf("(-want +got)\n%s", d)
+	}
+	var told strings.Builder
+	got.Tell(&told)
+	if text := told.String(); !strings.Contains(text, "vpc.log: 1 rows hold no port: denied, so never translated\n") {
+		t.Errorf("it tells %q, and not why rows hold no port", text)
 	}
 	list := r.read("list", strings.NewReader("tcp 6 431999 ESTABLISHED src=10.0.0.5 dst=203.0.113.7 sport=1 dport=443 src=203.0.113.7 dst=198.51.100.1 sport=443 dport=1\n"), nil)
 	if len(list.Flows) != 0 || !list.Broken {

@@ -26,11 +26,13 @@ const (
 	colReason
 	colLocalSource
 	colLocalDestination
+	colVIP
 	numColumns
 )
 
 var columnNames = [numColumns]string{
 	"start", "duration", "end", "destination", "port", "source", "protocol", "reason", "local_orig", "local_resp",
+	"vip",
 }
 
 // aliases are the names that a column may have, in lower case. Times are in seconds, or in
@@ -49,6 +51,7 @@ func aliases() map[string]column {
 
 		colLocalSource:      "local_orig",
 		colLocalDestination: "local_resp",
+		colVIP:              "vip",
 	} {
 		for _, n := range strings.Fields(names) {
 			m[n] = column(c)
@@ -204,6 +207,9 @@ func (b *builder) take(line int, l *layout, r *row) {
 		f.Source = b.sources.number(endpoint{r[colSource], 0})
 	} else {
 		f.Source = b.sources.number(endpoint{})
+	}
+	if !unset(r[colVIP]) {
+		f.VIP = b.vips.vip(r[colVIP])
 	}
 	b.rec.Flows = append(b.rec.Flows, f)
 }

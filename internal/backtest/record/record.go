@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"iter"
+	"maps"
 	"math"
 	"net"
 	"slices"
@@ -22,6 +23,8 @@ type Record struct {
 	Destinations []string
 	Protocols    []collector.Protocol
 	Sources      []string
+	// VIPs are the addresses through which flows left, where the record tells; that of number 1 is the first.
+	VIPs []string
 	// Unix: times were given since 1970; else time 0 of the record is at Epoch.
 	Unix bool
 
@@ -34,6 +37,8 @@ type Record struct {
 	// Other counts records of protocols that hold no ports (ICMP), Unended those without a
 	// duration, which are taken as ended at once.
 	Other, Unended int
+	// Left counts rows of a flow log that hold no port, by why.
+	Left map[string]int
 	// Untranslated counts those that Zeek says came from outside or stayed inside.
 	Untranslated int
 }
@@ -113,6 +118,9 @@ func (r *Record) Tell(w io.Writer) {
 	if r.Other > 0 {
 		_, _ = fmt.Fprintf(w, "%s: %d records are of protocols that hold no ports\n", r.Name, r.Other)
 	}
+	for _, why := range slices.Sorted(maps.Keys(r.Left)) {
+		_, _ = fmt.Fprintf(w, "%s: %d rows hold no port: %s\n", r.Name, r.Left[why], why)
+	}
 	if r.Untranslated > 0 {
 		_, _ = fmt.Fprintf(w, "%s: %d records come from outside or stay inside (local_orig, local_resp), and hold no port\n",
 			r.Name, r.Untranslated)
@@ -135,9 +143,12 @@ func join(rs []*Record) *Record {
 		return rs[0]
 	}
 	all := &Record{Name: fmt.Sprintf("%d files", len(rs)), Unix: rs[0].Unix}
-	names, sources := newInterner(), newInterner()
+	names, sources, vips := newInterner(), newInterner(), newInterner()
 	for _, r := range rs {
 		for _, f := range r.Flows {
+			if f.VIP > 0 {
+				f.VIP = vips.vip(r.VIPs[f.VIP-1])
+			}
 			f.Destination = names.number(endpoint{r.Destinations[f.Destination], f.Protocol})
 			if len(r.Sources) > 0 {
 				f.Source = sources.number(endpoint{r.Sources[f.Source], 0})
@@ -149,22 +160,31 @@ func join(rs []*Record) *Record {
 		all.Broken = all.Broken || r.Broken
 		all.Faults = append(all.Faults, r.Faults...)
 		all.Other += r.Other
+		for why, n := range r.Left {
+			if all.Left == nil {
+				all.Left = map[string]int{}
+			}
+			all.Left[why] += n
+		}
 		all.Unended += r.Unended
 		all.Untranslated += r.Untranslated
 	}
 	all.Faults = all.Faults[:min(maxFaults, len(all.Faults))]
-	all.name(names, sources)
+	all.name(names, sources, vips)
 	slices.SortStableFunc(all.Flows, ByStart)
 	return all
 }
 
-func (r *Record) name(destinations, sources *interner) {
+func (r *Record) name(destinations, sources, vips *interner) {
 	for _, e := range destinations.list {
 		r.Destinations = append(r.Destinations, e.name)
 		r.Protocols = append(r.Protocols, e.protocol)
 	}
 	for _, e := range sources.list {
 		r.Sources = append(r.Sources, e.name)
+	}
+	for _, e := range vips.list {
+		r.VIPs = append(r.VIPs, e.name)
 	}
 }
 
@@ -190,7 +210,7 @@ func (r *Record) Merged(unique func(collector.Protocol) budget.Uniqueness) *Reco
 		f.Destination = names.number(endpoint{name, f.Protocol})
 	}
 	m.Destinations, m.Protocols = nil, nil
-	m.name(names, newInterner())
+	m.name(names, newInterner(), newInterner())
 	return &m
 }
 
@@ -218,4 +238,12 @@ func (n *interner) number(e endpoint) int32 {
 		n.list = append(n.list, e)
 	}
 	return i
+}
+
+// vip numbers a VIP from 1 on; one too many has 0, as if it were not known.
+func (n *interner) vip(name string) uint16 {
+	if number := n.number(endpoint{name, 0}) + 1; number <= math.MaxUint16 {
+		return uint16(number)
+	}
+	return 0
 }

@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"strings"
 	"time"
 
+	"github.com/snatwatch/snatwatch/detector/budget"
 	"github.com/snatwatch/snatwatch/internal/plan"
 	"github.com/snatwatch/snatwatch/internal/remote"
 )
@@ -15,7 +17,7 @@ import (
 const momentSpread = 0.2
 
 // FromAgent asks an agent. Its demand is that of this moment: it is no peak, and a note says so. name is the
-// budget's, empty where there is one.
+// budget's, empty for the fullest.
 func FromAgent(ctx context.Context, at, name string) (in plan.Input, err error) {
 	s, err := remote.Agent(ctx, at)
 	if err != nil {
@@ -24,17 +26,21 @@ func FromAgent(ctx context.Context, at, name string) (in plan.Input, err error) 
 	if !s.Ready {
 		return in, fmt.Errorf("agent at %s has not seen a complete dump yet", at)
 	}
-	b, err := chooseBudget(s, name)
+	b, note, err := chooseBudget(s, name)
 	if err != nil {
 		return in, fmt.Errorf("agent at %s: %w", at, err)
 	}
 	terms := b.TermsOf("tcp")
 	known := seen{
 		name: b.Name, model: b.Model, nodes: b.Nodes, vips: b.VIPCount, ports: terms.Ports,
-		spacePerVIP: b.SpacePerVIP, coolDown: terms.CoolDown, meanCoolDown: -1,
+		spacePerVIP: b.SpacePerVIP, shared: b.Scope == budget.ScopeShared.String(),
+		coolDown: terms.CoolDown, meanCoolDown: -1,
 	}
 	if in.Budget, in.Notes, err = known.params(); err != nil {
 		return in, err
+	}
+	if note != "" {
+		in.Notes = append(in.Notes, note)
 	}
 	in.Nodes, in.Now = b.Nodes, s.At
 	if in.Demand, err = momentDemand(b, terms); err != nil {
@@ -52,26 +58,39 @@ func FromAgent(ctx context.Context, at, name string) (in plan.Input, err error) 
 	return in, nil
 }
 
-// chooseBudget returns the TCP budget of that name, or the only one.
-func chooseBudget(s *remote.Snapshot, name string) (*remote.Budget, error) {
-	var chosen *remote.Budget
+// chooseBudget returns the TCP budget of that name, or else the fullest, with a note where there are others.
+func chooseBudget(s *remote.Snapshot, name string) (chosen *remote.Budget, note string, err error) {
 	var names []string
 	for i := range s.Budgets {
 		b := &s.Budgets[i]
 		if b.TermsOf("tcp") == nil || name != "" && b.Name != name {
 			continue
 		}
-		names, chosen = append(names, b.Name), b
+		if names = append(names, b.Name); chosen == nil || fill(b) > fill(chosen) {
+			chosen = b
+		}
 	}
 	switch {
-	case len(names) == 1:
-		return chosen, nil
 	case len(names) > 1:
-		return nil, fmt.Errorf("has the budgets %q: say which with --budget", names)
-	case name != "":
-		return nil, fmt.Errorf("has no TCP budget %q", name)
+		note = fmt.Sprintf("The agent has the budgets %s: this is of %s, the fullest. --budget asks for another.",
+			strings.Join(names, ", "), chosen.Name)
+	case len(names) == 0 && name != "":
+		return nil, "", fmt.Errorf("has no TCP budget %q", name)
+	case len(names) == 0:
+		return nil, "", errors.New("has no TCP budget")
 	}
-	return nil, errors.New("has no TCP budget")
+	return chosen, note, nil
+}
+
+// fill is the share of the ceiling that the fullest TCP port space of a budget holds.
+func fill(b *remote.Budget) float64 {
+	ceiling := b.TermsOf("tcp").Effective
+	for i := range b.Protocols {
+		if p := &b.Protocols[i]; p.Protocol == "tcp" && ceiling > 0 {
+			return float64(p.Busiest) / float64(ceiling)
+		}
+	}
+	return 0
 }
 
 // momentDemand is the demand at the fullest port space.

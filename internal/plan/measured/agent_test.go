@@ -69,6 +69,29 @@ func TestFromAgent(t *testing.T) {
 	}
 }
 
+// Of several budgets the fullest is planned for, and that is said: an agent without a config has one for what its machine
+// translates and one for the machine itself.
+func TestFromAgentTakesTheFullest(t *testing.T) {
+	t.Parallel()
+	url := agent(t, func(s map[string]any) {
+		var local map[string]any
+		text, err := json.Marshal(at(s, "budgets", 0))
+		if err == nil {
+			err = json.Unmarshal(text, &local)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		local["name"] = "local"
+		at(local, "protocols", 0).(map[string]any)["busiest_held"] = 12
+		s["budgets"] = []any{local, at(s, "budgets", 0)}
+	})
+	in, err := FromAgent(t.Context(), url, "")
+	if err != nil || in.Budget.Name != "web" || !strings.Contains(strings.Join(in.Notes, "\n"), "budgets local, web: this is of web, the fullest") {
+		t.Errorf("budget %q, notes %q, error %v; want web, and a note that says so", in.Budget.Name, in.Notes, err)
+	}
+}
+
 func TestFromAgentRefuses(t *testing.T) {
 	t.Parallel()
 	spaces := func(s map[string]any) []any {

@@ -15,6 +15,7 @@ type seen struct {
 	nodes, vips int
 	ports       int
 	spacePerVIP bool
+	shared      bool // by all nodes
 	// coolDown by the name of the end, in seconds; nil where it is not known by end.
 	coolDown map[string]float64
 	// meanCoolDown is that of all flows, in seconds; below 0 where unknown.
@@ -31,9 +32,10 @@ func (s *seen) params() (p budget.Params, notes []string, err error) {
 		Name: s.name, Model: s.model, Nodes: s.nodes, VIPCount: max(1, s.vips),
 		SpacePerVIP: s.spacePerVIP,
 	}
-	if s.model != "linux" && s.model != "static" {
+	if s.model != "linux" && s.model != modelStatic {
 		p.SpacePerVIP = false
 	}
+	p.Shared = s.shared && s.model == modelStatic
 	s.setCoolDown(&p)
 	perVIP := s.ports / p.VIPCount
 	if p.SpacePerVIP {
@@ -55,7 +57,7 @@ func (s *seen) params() (p budget.Params, notes []string, err error) {
 			return try, nil, nil
 		}
 	}
-	p.Model, p.Ports = "static", s.ports
+	p.Model, p.Ports, p.Shared = modelStatic, s.ports, s.shared
 	if _, err := budget.Resolve(p); err != nil {
 		return p, nil, err
 	}
@@ -63,6 +65,9 @@ func (s *seen) params() (p budget.Params, notes []string, err error) {
 		"are measured: what it would give after a change is not known.",
 		s.model, s.nodes, s.vips, s.ports)}, nil
 }
+
+// modelStatic is the model of numbers that are given, whatever they come from.
+const modelStatic = "static"
 
 // rangeOf is a range of n ports that ends at the last; none for what is no range.
 func rangeOf(n int) collector.PortRange {

@@ -14,16 +14,21 @@ import (
 // linesMost is how many port spaces are told one by one.
 const linesMost = 5
 
-// FromLogs counts flow logs under today's budget. Logs are read one after the other: give them in order of time.
+// FromLogs counts flow logs under today's budget; a directory stands for what snatwatch record wrote there. Logs are
+// read one after the other: give them in order of time.
 // lines say what the fullest port spaces held, and what was left out.
 func FromLogs(paths []string, today budget.Params) (in plan.Input, lines []string, err error) {
-	b, err := budget.Resolve(today)
+	b, err := plan.Today(today)
+	if err != nil {
+		return in, nil, err
+	}
+	files, err := flowlog.Files(paths)
 	if err != nil {
 		return in, nil, err
 	}
 	c := flowlog.NewCounter(b)
 	instants := false
-	for _, path := range paths {
+	for _, path := range files {
 		r, err := c.ReadFile(path)
 		if err != nil {
 			return in, nil, err

@@ -1,7 +1,10 @@
 package measured
 
 import (
+	"bytes"
+	"compress/gzip"
 	"fmt"
+	"io"
 	"math"
 	"os"
 	"path/filepath"
@@ -70,6 +73,33 @@ func TestFromLogs(t *testing.T) {
 	}
 }
 
+// A directory stands for the files that snatwatch record wrote there.
+func TestFromLogsOfADirectory(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	today := budget.Params{Name: "today", Model: "static", Ports: 64}
+	if _, _, err := FromLogs([]string{dir}, today); err == nil || !strings.Contains(err.Error(), "has no file *.csv.gz") {
+		t.Errorf("an empty directory: error %v", err)
+	}
+	for i := range 2 {
+		rows := "# snatwatch record 1\nstart_s,end_s,destination,port,source,protocol,reason\n"
+		for k := range 30 {
+			rows += fmt.Sprintf("%d,%d,203.0.113.7,443,10.0.0.5,tcp,fin\n", 1600000000+i*3600+k, 1600000000+i*3600+60)
+		}
+		var zipped bytes.Buffer
+		z := gzip.NewWriter(&zipped)
+		_, _ = io.WriteString(z, rows)
+		_ = z.Close()
+		if err := os.WriteFile(filepath.Join(dir, fmt.Sprintf("flows-%d.csv.gz", i)), zipped.Bytes(), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	_, lines, err := FromLogs([]string{dir}, today)
+	if text := strings.Join(lines, "\n"); err != nil || strings.Count(text, "snatwatch record, 30 rows") != 2 || !strings.Contains(text, "held 30 of 64") {
+		t.Errorf("error %v; want two files with 30 ports at most:\n%s", err, text)
+	}
+}
+
 func TestFromLogsRefuses(t *testing.T) {
 	t.Parallel()
 	good := budget.Params{Name: "today", Model: "static", Ports: 64}
@@ -88,7 +118,7 @@ func TestFromLogsRefuses(t *testing.T) {
 		want   string
 	}{
 		{filepath.Join(dir, "none"), good, "no such file"},
-		{moment, budget.Params{Model: "azure-lb"}, "nodes: 0"},
+		{moment, budget.Params{Model: "azure-lb"}, "nodes: missing"},
 	} {
 		if _, _, err := FromLogs([]string{tt.path}, tt.budget); err == nil || !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("%s: error %v, want %q", tt.path, err, tt.want)

@@ -64,47 +64,6 @@ func FromPrometheus(ctx context.Context, p *remote.Prometheus, f Fleet) (in plan
 	return in, a.err
 }
 
-// asker asks one question after the other; the first error stays.
-type asker struct {
-	ctx    context.Context
-	p      *remote.Prometheus
-	fleet  Fleet
-	match  string // label matchers of the budget chosen
-	shared bool
-	nodes  []string // instances
-	// around is the hour around the highest peak, or what the range has of it, and ends at.
-	around   time.Duration
-	at       time.Time
-	doubling time.Duration
-	notes    []string
-	err      error
-}
-
-func (a *asker) note(format string, args ...any) {
-	a.notes = append(a.notes, fmt.Sprintf(format, args...))
-}
-
-// one returns the value of an expression that gives at most one series; ok is false for none.
-func (a *asker) one(at time.Time, format string, args ...any) (v float64, ok bool) {
-	s := a.ask(at, format, args...)
-	if len(s) == 0 || math.IsNaN(s[0].Value) {
-		return 0, false
-	}
-	return s[0].Value, true
-}
-
-func (a *asker) ask(at time.Time, format string, args ...any) []remote.Sample {
-	if a.err != nil {
-		return nil
-	}
-	var s []remote.Sample
-	s, a.err = a.p.Query(a.ctx, fmt.Sprintf(format, args...), at)
-	return s
-}
-
-// promRange is a range as PromQL writes it.
-func promRange(d time.Duration) string { return fmt.Sprintf("%ds", int(d.Seconds())) }
-
 // budget finds the budget meant, and its numbers.
 func (a *asker) budget() (s seen, err error) {
 	var matchers []string
@@ -137,14 +96,16 @@ func (a *asker) budget() (s seen, err error) {
 			strings.Join(slices.Sorted(maps.Keys(kinds)), "\n  "))
 	}
 	l := info[0].Labels
-	a.shared = l["scope"] == "shared"
+	if a.shared = l["scope"] == "shared"; a.shared && l["gateway"] != "" && a.fleet.Pool == "" {
+		a.recorded = fmt.Sprintf("budget=%q,gateway=%q,protocol=\"tcp\"", l["budget"], l["gateway"])
+	}
 	a.nodes = slices.Sorted(maps.Keys(instances))
 	a.match = fmt.Sprintf("budget=%q,protocol=\"tcp\"", l["budget"])
 	if a.fleet.Pool != "" || a.fleet.Gateway != "" {
 		// Metrics of ports carry no pool: the instances that have this budget stand in for it.
 		a.match += fmt.Sprintf(",instance=~%q", instancesPattern(a.nodes))
 	}
-	s = seen{name: l["budget"], model: l["model"], nodes: len(a.nodes), meanCoolDown: -1}
+	s = seen{name: l["budget"], model: l["model"], nodes: len(a.nodes), shared: a.shared, meanCoolDown: -1}
 	of := fmt.Sprintf("budget=%q", l["budget"])
 	s.vips, s.ports = a.number(metrics.VIPs, of), a.number(metrics.BudgetPorts, a.match)
 	if n := a.number(metrics.PoolNodes, of); n > s.nodes {
@@ -157,28 +118,6 @@ func (a *asker) budget() (s seen, err error) {
 	return s, a.err
 }
 
-// recent is how far back is looked first for what does not change: a week of samples is a lot to read for the last.
-const recent = time.Hour
-
-// latest asks for what was so last, within the last hour, or else within the range. The last argument of format is
-// the range.
-func (a *asker) latest(format string, args ...any) []remote.Sample {
-	s := a.ask(a.fleet.Now, format, append(slices.Clone(args), promRange(min(recent, a.fleet.Range)))...)
-	if len(s) == 0 {
-		s = a.ask(a.fleet.Now, format, append(slices.Clone(args), promRange(a.fleet.Range))...)
-	}
-	return s
-}
-
-// number is the highest value that a metric had last; 0 where it is missing.
-func (a *asker) number(m metrics.Name, match string) int {
-	s := a.latest("max(last_over_time(%s{%s}[%s]))", m, match)
-	if len(s) == 0 || math.IsNaN(s[0].Value) {
-		return 0
-	}
-	return int(s[0].Value)
-}
-
 // lookAt chooses the hour around a peak, in which lifetimes and ends are counted: those of quiet hours may be others.
 func (a *asker) lookAt(peak time.Time) {
 	a.around = min(time.Hour, a.fleet.Range)
@@ -186,43 +125,19 @@ func (a *asker) lookAt(peak time.Time) {
 	if a.at.After(a.fleet.Now) {
 		a.at = a.fleet.Now
 	}
-	if n, ok := a.one(a.at, "sum(increase(%s_count{%s}[%s]))", metrics.LifetimeSeconds, a.match,
-		promRange(a.around)); !ok || n < 1 {
+	if _, n := a.mean(metrics.LifetimeSeconds); n < 1 {
 		a.around, a.at = a.fleet.Range, a.fleet.Now
 	}
 }
 
 // meanCoolDown is that of the flows which ended around the peak; below 0 where it is not known.
 func (a *asker) meanCoolDown() float64 {
-	hold, ok := a.mean(metrics.HoldSeconds)
-	life, ok2 := a.mean(metrics.LifetimeSeconds)
-	if !ok || !ok2 {
+	hold, n := a.mean(metrics.HoldSeconds)
+	life, n2 := a.mean(metrics.LifetimeSeconds)
+	if !(n > 0 && n2 > 0) {
 		return -1
 	}
 	return max(0, hold-life)
-}
-
-// patternMost is how long the list of instances may be in a query.
-const patternMost = 100_000
-
-// instancesPattern is a regular expression of instances; any where the list would be too long.
-func instancesPattern(instances []string) string {
-	quoted := make([]string, len(instances))
-	for i, x := range instances {
-		quoted[i] = strings.ReplaceAll(strings.ReplaceAll(x, `\`, `\\`), ".", `\.`)
-	}
-	pattern := strings.Join(quoted, "|")
-	if len(pattern) > patternMost {
-		return ".+"
-	}
-	return pattern
-}
-
-// mean is that of a histogram around the peak.
-func (a *asker) mean(h metrics.Name) (float64, bool) {
-	over := promRange(a.around)
-	return a.one(a.at, "sum(increase(%s_sum{%s}[%s])) / (sum(increase(%s_count{%s}[%s])) > 0)", h, a.match,
-		over, h, a.match, over)
 }
 
 // demand is that of the busiest port space, at its peaks.
@@ -260,78 +175,6 @@ func compare(a, b float64) int {
 		return 1
 	}
 	return 0
-}
-
-// lifetimes is the law of all flows of the budget that ended around the peak.
-func (a *asker) lifetimes() (plan.Law, error) {
-	buckets := a.ask(a.at, "sum by (le) (increase(%s_bucket{%s}[%s]))", metrics.LifetimeSeconds, a.match,
-		promRange(a.around))
-	if a.err != nil {
-		return nil, a.err
-	}
-	type bucket struct{ bound, count float64 }
-	var all []bucket
-	for _, s := range buckets {
-		var bound float64
-		if _, err := fmt.Sscan(s.Labels["le"], &bound); err != nil {
-			return nil, fmt.Errorf("bucket %q of %s is no number", s.Labels["le"], metrics.LifetimeSeconds)
-		}
-		all = append(all, bucket{bound, s.Value})
-	}
-	slices.SortFunc(all, func(x, y bucket) int { return compare(x.bound, y.bound) })
-	if len(all) < 2 || all[len(all)-1].count <= 0 {
-		return nil, fmt.Errorf("no %s within %v: no flow has ended, or the metric is missing",
-			metrics.LifetimeSeconds, a.fleet.Range)
-	}
-	var bounds, counts []float64
-	before := 0.0
-	for _, x := range all {
-		if !math.IsInf(x.bound, 1) {
-			bounds = append(bounds, x.bound)
-		}
-		counts = append(counts, max(0, x.count-before)) // a reset of a counter may cost a little
-		before = max(before, x.count)
-	}
-	if len(counts) == len(bounds) {
-		counts = append(counts, 0)
-	}
-	mean, _ := a.mean(metrics.LifetimeSeconds)
-	return plan.HistogramLaw(bounds, counts, mean*before)
-}
-
-// peaks is the most that was held in one port space, by step. Each day is a query of its own: Prometheus bounds the
-// samples that one may touch.
-func (a *asker) peaks() ([]remote.Point, error) {
-	expr := fmt.Sprintf("max(max_over_time(%s{%s}[%s]))", metrics.BusiestPortsHeld, a.match, promRange(step))
-	if a.shared {
-		// Each node's part of one destination, summed; an instant each step, since peaks of nodes do not coincide.
-		expr = fmt.Sprintf("max(sum by (vip, destination) (%s{%s,destination!=\"other\"}))", metrics.PortsHeld, a.match)
-	}
-	var all []remote.Point
-	for from := a.fleet.Now.Add(-a.fleet.Range); from.Before(a.fleet.Now); from = from.Add(24 * time.Hour) {
-		to := from.Add(24*time.Hour - step)
-		if to.After(a.fleet.Now) {
-			to = a.fleet.Now
-		}
-		points, err := a.p.Range(a.ctx, expr, from.Add(step), to.Add(step), step)
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, points...)
-	}
-	for _, x := range all {
-		if math.IsNaN(x.Value) || math.IsInf(x.Value, 0) || x.Value < 0 {
-			return nil, fmt.Errorf("%s{%s} is %v at %s: no number of ports", metrics.BusiestPortsHeld, a.match, x.Value,
-				x.At.UTC().Format(time.RFC3339))
-		}
-	}
-	if len(all) == 0 {
-		return nil, fmt.Errorf("no %s{%s} within %v", metrics.BusiestPortsHeld, a.match, a.fleet.Range)
-	}
-	if want := int(a.fleet.Range / step); len(all) < want*9/10 {
-		a.note("The range has gaps: %d of %d moments have samples.", len(all), want)
-	}
-	return all, nil
 }
 
 // busiest names the destination that held most at a moment, and returns how many of its ports were live and cooling.

@@ -15,6 +15,7 @@ import (
 	"github.com/snatwatch/snatwatch/internal/plan"
 	"github.com/snatwatch/snatwatch/internal/prom"
 	"github.com/snatwatch/snatwatch/internal/remote"
+	"github.com/snatwatch/snatwatch/rules/records"
 )
 
 // series is one series of a made fleet: its value at so many minutes after the beginning.
@@ -315,5 +316,65 @@ func TestFromPrometheusThatFails(t *testing.T) {
 			t.Errorf("after %d answers: error %v", n, err)
 		}
 		s.Close()
+	}
+}
+
+// What rules recorded of a gateway stands for the series of its nodes, where they recorded all of the range: here it says half as
+// much again as the nodes.
+func TestFromPrometheusOfRules(t *testing.T) {
+	t.Parallel()
+	if recordedHeld != records.GatewayHeld {
+		t.Fatalf("rules record %s, and %s is asked for", records.GatewayHeld, recordedHeld)
+	}
+	now := time.Now().Truncate(time.Hour)
+	shared := strings.NewReplacer(`model="azure-lb-2018"`, `model="static"`, `scope="node"`, `scope="shared"`, `gateway=""`, `gateway="nat-1"`)
+	for _, tt := range []struct {
+		name  string
+		since int // of the recorded series, in minutes
+		want  float64
+	}{
+		{"all", 0, 3 * 246 * 2 * 1.5},
+		{"the last day", 24 * 60, 3 * 246 * 2},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			all := fleet(2, func(int) float64 { return 3 })
+			held := all[5].value // of 203.0.113.7:443 at one node
+			for i := range all {
+				all[i].labels = shared.Replace(all[i].labels)
+			}
+			all = append(all, series{recordedHeld, `budget="web",gateway="nat-1",protocol="tcp",vip="",destination="203.0.113.7:443"`, func(m int) float64 {
+				if m < tt.since {
+					return math.NaN()
+				}
+				return 2 * 1.5 * held(m)
+			}})
+			p := store(t, 2, now, all)
+			in, err := FromPrometheus(t.Context(), p, Fleet{Range: 48 * time.Hour, Now: now})
+			if err != nil {
+				t.Fatal(err)
+			}
+			made, err := plan.Make(in)
+			if err != nil || math.Abs(made.Today.Load/tt.want-1) > 0.15 {
+				t.Errorf("a load of %.0f ports, error %v; want about %.0f", made.Today.Load, err, tt.want)
+			}
+		})
+	}
+}
+
+// Opens that failed within the last minutes count, too, whenever the plan is asked for.
+func TestFromPrometheusOfFailuresNow(t *testing.T) {
+	t.Parallel()
+	now := time.Now().Truncate(time.Hour)
+	all := append(fleet(1, func(int) float64 { return 5 }), series{ // 1230 ports at the peak
+		"snat_open_failures_total", `instance="10.0.0.1:9959",budget="web",protocol="tcp",cause="ports"`,
+		func(m int) float64 { return 100 * float64(max(0, m-(24*60-14))) },
+	})
+	in, err := FromPrometheus(t.Context(), store(t, 1, now, all), Fleet{Range: 23 * time.Hour, Now: now.Add(-3 * time.Minute)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if notes := strings.Join(in.Notes, "\n"); !in.Demand.Cut || strings.Contains(notes, "How many opens failed is not known") {
+		t.Errorf("cut off %t, notes %q; want the failures of the last minutes known", in.Demand.Cut, notes)
 	}
 }

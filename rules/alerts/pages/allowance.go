@@ -17,8 +17,8 @@ func allowanceExceeded(o options.Options) alerts.Alert {
 	return alerts.Alert{
 		Name:     "SnatConntrackAllowanceExceeded",
 		Severity: o.Critical,
-		Expr: fmt.Sprintf("max by (%s) (\n  0 * (%s) + 1\n  or\n  0 * (predict_linear(%s[10m], 300) <= 0) + 1\n)", by,
-			query.Grew(o.Metric(metrics.AllowanceExceeded), "2m"), o.Metric(metrics.AllowanceAvailable)),
+		Expr: fmt.Sprintf("max by (%s) (\n  0 * (%s) + 1\n  or\n  0 * (%s < 300) + 1\n)", by,
+			query.Grew(o.Metric(metrics.AllowanceExceeded), "2m"), o.Metric(metrics.AllowanceTimeToExhaustion)),
 		KeepFiringFor: alerts.Bridge,
 		Summary:       "EC2 tracks no more connections of an instance.",
 		Description: "On {{ $labels.instance }}, EC2's own connection tracking of {{ $labels.interface }} is used up or " +

@@ -1,6 +1,7 @@
 package pages
 
 import (
+	"fmt"
 	"time"
 
 	"github.com/snatwatch/snatwatch/detector/metrics"
@@ -24,9 +25,9 @@ func gatewayTotalFilling(o options.Options) alerts.Alert {
 	return alerts.Alert{
 		Name:     name,
 		Severity: o.Critical,
-		Expr: alerts.Hysteresis(o.Scope, name, GatewayTotal(o), query.Number(TotalFull), query.Number(TotalClear),
-			on),
-		// A server that just restarted has read all nodes before it pages.
+		Expr:     totalLevels(o, name, on),
+		// Two readings, as a level has waited for nothing: a forecast has, and needs one. While a server that just started
+		// has not read all nodes yet, it is too low, and pages nothing.
 		For:           time.Minute,
 		KeepFiringFor: max(time.Minute, 2*o.FleetInterval),
 		Summary:       "A shared gateway is near its limit on all flows together.",
@@ -39,6 +40,16 @@ func gatewayTotalFilling(o options.Options) alerts.Alert {
 			" Another address does not raise this limit: shorter holds and another gateway do.",
 		Board: alerts.BoardFleet, Panel: alerts.PanelFleetTotal,
 	}
+}
+
+// totalLevels is alerts.Hysteresis with the fill written once: the level is lower for a gateway whose page fires.
+func totalLevels(o options.Options, name, on string) string {
+	if o.Inline {
+		return alerts.Hysteresis(o.Scope, name, GatewayTotal(o), query.Number(TotalFull), query.Number(TotalClear), on)
+	}
+	firing := fmt.Sprintf("max by (%s) (ALERTS{alertname=%q, alertstate=\"firing\"})", on, name)
+	return fmt.Sprintf("%s\n>= on (%s) group_left ()\n(%g - %g * (%s or 0 * max by (%s) (%s)))", GatewayTotal(o), on,
+		TotalFull, TotalFull-TotalClear, firing, on, o.Metric(metrics.BudgetInfo, `scope="shared"`))
 }
 
 // GatewayTotal is how much of the limit on all flows together, of both protocols, all nodes behind a gateway hold.

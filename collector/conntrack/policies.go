@@ -1,0 +1,103 @@
+package conntrack
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/mdlayher/netlink"
+	"golang.org/x/sys/unix"
+
+	"github.com/snatwatch/snatwatch/collector"
+	"github.com/snatwatch/snatwatch/collector/nlraw"
+)
+
+// Attributes of a timeout policy: enum nft_ct_timeout_attributes, include/uapi/linux/netfilter/nf_tables.h, and enum
+// ctattr_timeout_tcp, nfnetlink_cttimeout.h (Linux 6.18). Times are in seconds, u32 in network byte order.
+const (
+	attrPolicyProtocol = 2 // NFTA_CT_TIMEOUT_L4PROTO: u8
+	attrPolicyTimes    = 3 // NFTA_CT_TIMEOUT_DATA: by state
+	attrPolicyTimeWait = 7 // CTA_TIMEOUT_TCP_TIME_WAIT
+	attrPolicyClose    = 8 // CTA_TIMEOUT_TCP_CLOSE
+)
+
+// policy is a timeout policy of nftables ("ct timeout"), and for how long it lets an entry of a TCP flow stay that
+// ended. Nothing in an entry tells which policy it is under.
+type policy struct {
+	name    string
+	forgets time.Duration
+}
+
+// readPolicies puts the timeout policies that rules use into the timeouts. Without nf_tables there are none; if the
+// rules change meanwhile, those of before stand.
+func (s *Source) readPolicies(ctx context.Context) {
+	p, err := shortestPolicy(ctx, s.table.conn)
+	if !errors.Is(err, nlraw.ErrInterrupted) {
+		s.policy = p
+	}
+	if s.policy.name != "" && (s.timeouts.forgets == 0 || s.policy.forgets < s.timeouts.forgets) {
+		s.timeouts.forgets = s.policy.forgets
+		s.timeouts.forgetsBy = fmt.Sprintf("the ct timeout policy %q of nftables", s.policy.name)
+	}
+	s.load.forgets = s.timeouts.forgets
+}
+
+// shortestPolicy returns the policy under which ended flows are forgotten the soonest; the zero policy for none.
+func shortestPolicy(ctx context.Context, conn *nlraw.Conn) (shortest policy, err error) {
+	req := netlink.Message{
+		Header: netlink.Header{Type: unix.NFNL_SUBSYS_NFTABLES<<8 | unix.NFT_MSG_GETOBJ},
+		Data:   appendU32(make([]byte, sizeofNfgenmsg, 16), unix.NFTA_OBJ_TYPE, unix.NFT_OBJECT_CT_TIMEOUT),
+	}
+	err = conn.Dump(ctx, req, nil, func(m nlraw.Message) error {
+		if p, ok := parsePolicy(m.Data); ok && (shortest.name == "" || p.forgets < shortest.forgets) {
+			shortest = p
+		}
+		return nil
+	})
+	if err != nil {
+		return policy{}, err
+	}
+	return shortest, nil
+}
+
+// parsePolicy reads a policy; ok is false if it is not of TCP, or if no rule uses it.
+func parsePolicy(b []byte) (p policy, ok bool) {
+	if len(b) < sizeofNfgenmsg {
+		return policy{}, false
+	}
+	var times []byte
+	tcp, used := false, true
+	attrs := nlraw.Attributes(b[sizeofNfgenmsg:])
+	for attrs.Next() {
+		switch v := attrs.Value; attrs.Type {
+		case unix.NFTA_OBJ_NAME:
+			p.name = unix.ByteSliceToString(v)
+		case unix.NFTA_OBJ_USE:
+			uses, err := u32(v, "NFTA_OBJ_USE")
+			used = err != nil || uses > 0
+		case unix.NFTA_OBJ_DATA:
+			data := nlraw.Attributes(v)
+			for data.Next() {
+				switch data.Type {
+				case attrPolicyProtocol:
+					tcp = len(data.Value) == 1 && data.Value[0] == byte(collector.TCP)
+				case attrPolicyTimes:
+					times = data.Value
+				}
+			}
+		}
+	}
+	known := false
+	states := nlraw.Attributes(times)
+	for states.Next() {
+		if states.Type != attrPolicyTimeWait && states.Type != attrPolicyClose {
+			continue
+		}
+		seconds, err := u32(states.Value, "CTA_TIMEOUT_TCP")
+		if d := max(time.Duration(seconds)*time.Second, 1); err == nil && (!known || d < p.forgets) {
+			p.forgets, known = d, true
+		}
+	}
+	return p, tcp && used && known && p.name != ""
+}
