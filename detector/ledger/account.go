@@ -85,6 +85,10 @@ type account struct {
 	terms    *budget.Terms
 	protocol collector.Protocol
 	owner    uint32 // number of the budget
+	// What budget and terms say, asked once: they do not change. ceiling is the effective one; freesAtEnd is as in Budget,
+	// entryHolds as well, for TCP; perAddress is Budget.SpacePerAddress.
+	ceiling                            int
+	freesAtEnd, entryHolds, perAddress bool
 
 	closed                       [collector.NumReasons]uint64
 	lifetimes, holdTimes         histogram
@@ -96,6 +100,13 @@ type account struct {
 	owners   ownerTotals
 	fold     *fold
 	forecast *forecast.Account
+}
+
+// under puts a under budget b, the one of that number, and terms t, which are b's for protocol p.
+func (a *account) under(b *budget.Budget, number uint32, p collector.Protocol) {
+	a.budget, a.terms, a.protocol, a.owner = b, b.Terms(p), p, number
+	a.ceiling, a.freesAtEnd, a.perAddress = a.terms.Ceiling(), b.FreesAtEnd(), b.SpacePerAddress()
+	a.entryHolds = p == collector.TCP && b.EntryHolds()
 }
 
 // fold counts port spaces that are not tracked. Each belongs to a cell by its hash: the held ports of a cell are an

@@ -1,14 +1,17 @@
 package ledger
 
-import "github.com/snatwatch/snatwatch/collector"
+import (
+	"github.com/snatwatch/snatwatch/collector"
+	"github.com/snatwatch/snatwatch/detector/forecast"
+)
 
 // feed gives the forecast what happens to a flow. recount does the same when budgets change.
 type feed struct{ spaces *spaces }
 
-// opened: f opened within opened, or is live again (resumed).
-func (fd *feed) opened(f *flow, opened collector.Interval, resumed bool) {
-	fd.spaces.accountOf(f).forecast.Opened(opened)
-	switch o := fd.spaces.outlookOf(f); {
+// opened: a flow that a and o count opened within opened, or is live again (resumed).
+func (fd *feed) opened(a *account, o *forecast.Outlook, opened collector.Interval, resumed bool) {
+	a.forecast.Opened(opened)
+	switch {
 	case o == nil:
 	case resumed:
 		o.HaveLive(opened)
@@ -17,10 +20,12 @@ func (fd *feed) opened(f *flow, opened collector.Interval, resumed bool) {
 	}
 }
 
-// closed: f ended within ended, and its port is held until release.
-func (fd *feed) closed(f *flow, opened, ended collector.Interval, release collector.Time, reason collector.Reason) {
-	fd.spaces.accountOf(f).forecast.Closed(opened, ended, reason)
-	if o := fd.spaces.outlookOf(f); o != nil {
+// closed: a flow that a and o count ended within ended, and its port is held until release.
+func (fd *feed) closed(a *account, o *forecast.Outlook, opened, ended collector.Interval, release collector.Time,
+	reason collector.Reason,
+) {
+	a.forecast.Closed(opened, ended, reason)
+	if o != nil {
 		if release <= fd.spaces.clock.now {
 			release = ended.To
 		}

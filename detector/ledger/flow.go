@@ -141,8 +141,8 @@ func (in *intake) start(s *sighting, f *flow, opened collector.Interval, resumed
 		f.vip = in.vips.number(e.Flow.VIP.Addr(), s.home)
 	}
 	f.place = in.placeFor(s)
-	if e.Kind == collector.Opened && f.protocol() == collector.TCP && s.netns.dump != 0 &&
-		in.spaces.accountOf(f).budget.FreesAtEnd() {
+	a, t, outlook := in.spaces.of(f)
+	if a.freesAtEnd && e.Kind == collector.Opened && f.protocol() == collector.TCP && s.netns.dump != 0 {
 		f.flags |= flagUncounted
 	}
 	in.spaces.count(f, 1, 0)
@@ -150,7 +150,6 @@ func (in *intake) start(s *sighting, f *flow, opened collector.Interval, resumed
 		f.flags |= flagUnconfirmed
 		in.feed.addUnconfirmed(f, 1)
 	}
-	a, t := in.spaces.accountOf(f), in.spaces.tallyOf(f)
 	if resumed && e.Flow.PickedUp {
 		f.flags |= flagPickedUp
 	} else if opened.From != 0 && opened.To >= s.netns.since(in.clock) && !s.counted {
@@ -160,10 +159,10 @@ func (in *intake) start(s *sighting, f *flow, opened collector.Interval, resumed
 		t.rate.add(in.clock.now)
 		a.owners.opened(in.spaces.holders.whole(f.owner))
 	}
-	if !f.place.folded() && t.held() >= a.terms.Ceiling() {
+	if !f.place.folded() && t.held() >= a.ceiling {
 		f.flags |= flagAtCeiling
 	}
-	in.feed.opened(f, f.openedInterval(), resumed)
+	in.feed.opened(a, outlook, f.openedInterval(), resumed)
 }
 
 // seen updates entry i from a dump.
@@ -317,7 +316,7 @@ func (in *intake) closed(s *sighting, i uint32) {
 			s = &cut
 		}
 		in.endBy(s, i, f, s.netns.endedAt(s.event, f.openedInterval()))
-	case f.phase == phaseCooling && entryHolds(in.spaces.accountOf(f)):
+	case f.phase == phaseCooling && in.spaces.accountOf(f).entryHolds:
 		in.flows.freePort(f)
 		in.flows.linger(s.netns, i, f)
 	case f.phase == phaseGone && s.netns.removable(f):
@@ -329,7 +328,7 @@ func (in *intake) closed(s *sighting, i uint32) {
 func (in *intake) countUnseen(s *sighting, i uint32, f *flow) {
 	if f.phase == phaseLive {
 		// Which of the two is older is unknown; they hold one port.
-		a, t := in.spaces.accountOf(f), in.spaces.tallyOf(f)
+		a, t, _ := in.spaces.of(f)
 		a.opened++
 		t.opened++
 		a.closed[s.event.Flow.Reason]++

@@ -70,7 +70,7 @@ func (fl *flows) end(n *netns, i uint32, f *flow, ended collector.Interval, reas
 // timeout, however early the kernel forgot the flow.
 func (fl *flows) release(f *flow, ended collector.Time, reason collector.Reason) collector.Time {
 	a := fl.spaces.accountOf(f)
-	if f.flags&(flagEndSeen|flagSwept) != 0 && entryHolds(a) { // the entry is gone
+	if f.flags&(flagEndSeen|flagSwept) != 0 && a.entryHolds { // the entry is gone
 		return ended
 	}
 	t := a.terms
@@ -97,7 +97,7 @@ func (fl *flows) coolDown(f *flow, ended collector.Interval, release collector.T
 	fl.setOpening(f, false)
 	fl.confirm(f, reason != collector.Timeout, ended.To)
 	opened := f.openedInterval()
-	a, t := fl.spaces.accountOf(f), fl.spaces.tallyOf(f)
+	a, t, outlook := fl.spaces.of(f)
 	if life, ok := lifetime(opened, ended); ok {
 		hold := life + max(release.Sub(ended.To), 0)
 		a.lifetimes.add(life)
@@ -106,7 +106,7 @@ func (fl *flows) coolDown(f *flow, ended collector.Interval, release collector.T
 		t.holds.add(hold)
 		a.owners.lived(fl.spaces.holders.whole(f.owner), life)
 	}
-	fl.feed.closed(f, opened, ended, release, reason)
+	fl.feed.closed(a, outlook, opened, ended, release, reason)
 	f.reason, f.moment = reason, release
 	if release > fl.clock.now {
 		f.phase = phaseCooling
@@ -119,9 +119,6 @@ func (fl *flows) coolDown(f *flow, ended collector.Interval, release collector.T
 	f.flags &^= flagUncounted
 	f.place = 0
 }
-
-// entryHolds reports whether the port of an ended flow of account a is free when its conntrack entry is gone.
-func entryHolds(a *account) bool { return a.protocol == collector.TCP && a.budget.EntryHolds() }
 
 // freePort releases the cooling port of f before its time: another flow has it, or its entry is gone.
 func (fl *flows) freePort(f *flow) {
@@ -224,7 +221,7 @@ func (fl *flows) unseen(n *netns, i uint32, f *flow, at collector.Time) {
 	case f.phase == phaseGone && f.flags&(flagMissed|flagEndSeen) != 0:
 		fl.remove(n, i)
 	default:
-		if f.phase == phaseCooling && entryHolds(fl.spaces.accountOf(f)) {
+		if f.phase == phaseCooling && fl.spaces.accountOf(f).entryHolds {
 			fl.freePort(f)
 			fl.setTimer(i, f, fl.clock.now.Add(lingerFor))
 		}

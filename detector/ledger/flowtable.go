@@ -168,14 +168,6 @@ type flowSet struct {
 	count  int
 }
 
-// next returns the entry that the flow after n others will take, 0 if unknown.
-func (s *flowSet) next(n int) uint32 {
-	if n < len(s.free) {
-		return s.free[len(s.free)-1-n]
-	}
-	return 0
-}
-
 // at returns entry i. To index the block would read its first entry too, to check that the block is not nil.
 func (t *flowTable) at(i uint32) *flow {
 	return (*flow)(unsafe.Add(unsafe.Pointer(t.blocks[i>>blockShift]), uintptr(i&(1<<blockShift-1))*unsafe.Sizeof(flow{})))
@@ -305,8 +297,9 @@ func (t *flowTable) add(k flowKey, set *flowSet) uint32 {
 	if len(set.free) == 0 {
 		t.grab(set)
 	}
-	i := set.next(0)
-	set.free = set.free[:len(set.free)-1]
+	last := len(set.free) - 1
+	i := set.free[last]
+	set.free = set.free[:last]
 	*t.at(i) = flow{key: k}
 	set.count++
 	if t.count++; t.count*5 > len(t.buckets)*bucketSlots*4 {

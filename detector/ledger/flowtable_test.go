@@ -117,7 +117,7 @@ func TestWheelAgainstAList(t *testing.T) {
 			ahead := time.Duration(math.Exp(rng.Float64()*math.Log(1e8))) * 100 * time.Millisecond
 			e := timer{of, w.tickAt(now.Add(ahead))}
 			if _, ok := due[e]; !ok {
-				w.set(e.of, e.due)
+				w.put(timer{e.of, e.due})
 				due[e] = now.Add(ahead)
 			}
 		}

@@ -57,7 +57,7 @@ func (f *forecasts) make() {
 		}
 		a := f.spaces.accounts[s.key.account]
 		c.Failing = s.failing
-		held, ceiling := s.held(), a.terms.Ceiling()
+		held, ceiling := s.held(), a.ceiling
 		if held >= ceiling {
 			s.exhaustedAt = f.clock.now
 		}
@@ -96,7 +96,7 @@ func (f *forecasts) reassign() {
 		if !s.used {
 			continue
 		}
-		busy := busy(s.held(), f.spaces.accounts[s.key.account].terms.Ceiling())
+		busy := busy(s.held(), f.spaces.accounts[s.key.account].ceiling)
 		switch {
 		case s.outlook == nil && busy:
 			want = append(want, uint32(n))

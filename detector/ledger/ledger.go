@@ -156,7 +156,7 @@ func (l *Ledger) install(budgets []*budget.Budget) {
 				*a = *old[k]
 				a.live, a.cooling, a.opening, a.stalled, a.fold = 0, 0, 0, 0, nil
 			}
-			a.budget, a.terms, a.protocol, a.owner = b, b.Terms(p), p, uint32(i)
+			a.under(b, uint32(i), p)
 			accounts = append(accounts, a)
 		}
 	}

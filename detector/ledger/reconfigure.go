@@ -98,7 +98,7 @@ func (l *Ledger) keepSpace(s *portSpace) {
 	was := l.spaces.previous.accounts[s.key.account]
 	for a, acc := range l.spaces.accounts {
 		if acc.budget.Name == was.budget.Name && acc.protocol == was.protocol && acc.terms.Ports > 0 &&
-			acc.terms.Unique == was.terms.Unique && acc.budget.SpacePerAddress() == was.budget.SpacePerAddress() &&
+			acc.terms.Unique == was.terms.Unique && acc.perAddress == was.perAddress &&
 			(was.terms.Unique == budget.PerNothing || acc.budget.Reaches(s.destination.Addr())) {
 			k := s.key
 			k.account = uint32(a)
@@ -137,7 +137,7 @@ func (l *Ledger) recount(n *netns, i uint32, f *flow) {
 		l.flows.remove(n, i)
 		return
 	}
-	if !l.spaces.accountOf(f).budget.FreesAtEnd() {
+	if !l.spaces.accountOf(f).freesAtEnd {
 		f.flags &^= flagUncounted
 	}
 	if live {
@@ -187,7 +187,7 @@ func (l *Ledger) newPlace(n *netns, f *flow) place {
 		return 0
 	}
 	if unique == budget.PerAddress && l.spaces.accounts[a].terms.Unique == budget.PerEndpoint ||
-		l.spaces.accounts[a].budget.SpacePerAddress() && !vip.IsValid() {
+		l.spaces.accounts[a].perAddress && !vip.IsValid() {
 		return l.spaces.foldAt(a, uint16(f.key.lo))
 	}
 	return l.spaces.placeOf(l.spaces.keyOf(a, pack(vip), pack(to.Addr()), to.Port(), s.key.zone), vip, to)

@@ -134,7 +134,7 @@ const ageSlack = 3 * time.Second
 // followEntry makes ended f hold its port for as long as its entry does, where that is what holds it: a dump shows the
 // entry as e, whose end is reckoned from what is left of its timeout.
 func (in *intake) followEntry(i uint32, f *flow, e *collector.Flow) {
-	if f.phase != phaseCooling || e.Ended.To == 0 || !entryHolds(in.spaces.accountOf(f)) {
+	if f.phase != phaseCooling || e.Ended.To == 0 || !in.spaces.accountOf(f).entryHolds {
 		return
 	}
 	until := e.Ended.To.Add(in.spaces.accountOf(f).terms.CoolDown[f.reason])

@@ -149,7 +149,7 @@ func (sh *shortage) dropped(packets uint64) {
 
 // ceilingOf returns the effective ceiling of s: the budget's, or what it held when opens found no port.
 func (ss *spaces) ceilingOf(s *portSpace) int {
-	ceiling := ss.accounts[s.key.account].terms.Ceiling()
+	ceiling := ss.accounts[s.key.account].ceiling
 	if s.full == 0 || ss.clock.now.Sub(s.exhaustedAt) > fullHold {
 		return ceiling
 	}
@@ -161,7 +161,7 @@ func (sh *shortage) contradiction(i uint32) (bool, string) {
 	if !sh.matcher.budgets[i].Local {
 		return false, ""
 	}
-	ports, ceiling := sh.spaces.accounts[2*i].terms.Ports, sh.spaces.accounts[2*i].terms.Ceiling()
+	ports, ceiling := sh.spaces.accounts[2*i].terms.Ports, sh.spaces.accounts[2*i].ceiling
 	var found *portSpace
 	for n := range sh.spaces.list {
 		s := &sh.spaces.list[n]

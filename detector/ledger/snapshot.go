@@ -48,7 +48,7 @@ func (l *Ledger) Snapshot(now collector.Time) *detector.Snapshot {
 func (l *Ledger) Warming() bool {
 	longest := time.Duration(0)
 	for _, a := range l.spaces.accounts {
-		if a.terms.Ports > 0 && !entryHolds(a) { // the first dump shows what holds those
+		if a.terms.Ports > 0 && !a.entryHolds { // the first dump shows what holds those
 			longest = max(longest, slices.Max(a.terms.CoolDown[:]))
 		}
 	}

@@ -136,12 +136,15 @@ func (ss *spaces) accountOf(f *flow) *account {
 	return ss.accounts[f.place.accountIn(ss.accountBy)]
 }
 
-// tallyOf returns the tally of the port space or fold that counts f.
-func (ss *spaces) tallyOf(f *flow) *tally {
+// of returns what counts f: its account, the tally of its port space or fold, and the outlook of its port space, nil if
+// there is none; f.place is not 0.
+func (ss *spaces) of(f *flow) (*account, *tally, *forecast.Outlook) {
 	if f.place.folded() {
-		return &ss.accounts[f.place.account()].fold.tally
+		a := ss.accounts[f.place.account()]
+		return a, &a.fold.tally, nil
 	}
-	return &ss.list[f.place].tally
+	s := &ss.list[f.place]
+	return ss.accounts[s.key.account], &s.tally, s.outlook
 }
 
 // outlookOf returns the outlook of the port space that counts f, nil if there is none.
@@ -160,7 +163,7 @@ func (ss *spaces) keyOf(a uint32, own, destination address, port, zone uint16) s
 	if acc.budget.Translated {
 		k.zone = zone
 	}
-	if acc.budget.SpacePerAddress() {
+	if acc.perAddress {
 		k.vip = own
 	}
 	switch acc.terms.Unique {
@@ -212,7 +215,7 @@ func (ss *spaces) track(k spaceKey, vip netip.Addr, to netip.AddrPort) uint32 {
 	*s = portSpace{key: k, used: true, emptied: ss.clock.now}
 	ss.accountBy[n] = k.account
 	ss.holders.sets[n] = ownerSet{}
-	if a.budget.SpacePerAddress() {
+	if a.perAddress {
 		s.vip = vip
 	}
 	switch a.terms.Unique {

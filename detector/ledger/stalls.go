@@ -82,7 +82,7 @@ func (st *stalls) count(f *collector.Flow, first bool) {
 			st.counted = append(st.counted, n)
 		}
 		s.stalled++
-		if first && s.held() >= st.spaces.accounts[a].terms.Ceiling() && !hasPort(b, f.Translated) {
+		if first && s.held() >= st.spaces.accounts[a].ceiling && !hasPort(b, f.Translated) {
 			st.spaces.noPorts(place(n), 1)
 		}
 		return

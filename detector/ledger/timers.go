@@ -14,7 +14,7 @@ import (
 // setTimer makes ended entry i expire at t. An earlier timer of the entry is stale then.
 func (fl *flows) setTimer(i uint32, f *flow, t collector.Time) {
 	f.due = fl.timers.tickAt(t)
-	fl.timers.set(i, f.due)
+	fl.timers.put(timer{i, f.due})
 }
 
 // alarm makes the deadlines of the live flows of chunk c be checked at t.
@@ -24,7 +24,7 @@ func (fl *flows) alarm(c uint32, t collector.Time) {
 		return
 	}
 	fl.table.chunks[c].alarm = due
-	fl.timers.set(c|chunkTimer, due)
+	fl.timers.put(timer{c | chunkTimer, due})
 }
 
 // expired handles timers that are due.
@@ -139,13 +139,9 @@ func (w *wheel) tickAt(t collector.Time) uint32 {
 	return max(uint32((int64(t-w.base)+int64(wheelTick)-1)/int64(wheelTick)), w.now+1)
 }
 
-// set makes a timer that expires in tick due, which tickAt gave.
-func (w *wheel) set(of, due uint32) {
-	w.put(timer{of, due})
-	w.count++
-}
-
+// put makes t expire in its tick, which tickAt gave.
 func (w *wheel) put(t timer) {
+	w.count++
 	s := w.slot(t.due)
 	l := w.slots[s]
 	if l == nil || l.count == len(l.timers) {
@@ -192,10 +188,7 @@ func (w *wheel) advance(now collector.Time, expire func([]timer)) {
 		if w.now&(lowSlots-1) == 0 {
 			w.cascade()
 		}
-		w.empty(w.now&(lowSlots-1), func(t []timer) {
-			w.count -= len(t)
-			expire(t)
-		})
+		w.empty(w.now&(lowSlots-1), expire)
 	}
 }
 
@@ -204,6 +197,7 @@ func (w *wheel) empty(s uint32, do func([]timer)) {
 	l := w.slots[s]
 	w.slots[s] = nil
 	for l != nil {
+		w.count -= l.count
 		do(l.timers[:l.count])
 		next := l.next
 		l.next, w.spare = w.spare, l

@@ -2,6 +2,7 @@ package top
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -16,6 +17,8 @@ type look struct {
 	marks    bool
 	selected int
 	expanded bool
+	// nodes: the table has rows of several nodes, so that names begin with theirs.
+	nodes bool
 }
 
 // Colours of ECMA-48 that every terminal has; the rest of a row stays as it is.
@@ -65,6 +68,7 @@ func Text(t *Table, rows []Row, width int, colour bool, order Order) string {
 
 // head is a line on the whole, notes, and the names of columns.
 func (l *look) head(t *Table, rows []Row) []string {
+	l.nodes = slices.ContainsFunc(t.Rows, func(r Row) bool { return r.Node != t.Rows[0].Node })
 	exhausted, soon := 0, 0
 	for i := range rows {
 		switch {
@@ -148,7 +152,7 @@ func (l *look) row(r *Row, number int) string {
 	case r.Left != nil:
 		level = yellow
 	}
-	line := l.cells(first, r.name(), bar(r), fmt.Sprintf("%d/%d", r.Held, r.Ports), rate(r.Opens),
+	line := l.cells(first, r.name(l.nodes), bar(r), fmt.Sprintf("%d/%d", r.Held, r.Ports), rate(r.Opens),
 		duration(r.Hold, "–"), r.leftText(), count(r.Failures))
 	if owner > 0 {
 		line += " " + pad(r.ownerText(), owner)
@@ -160,8 +164,8 @@ func (l *look) row(r *Row, number int) string {
 	return l.paint(level, line)
 }
 
-// name says what space a row is.
-func (r *Row) name() string {
+// name says what space a row is, and of which node where that is asked for.
+func (r *Row) name(node bool) string {
 	s := r.Destination
 	if r.Protocol != "tcp" {
 		s += "/" + r.Protocol
@@ -169,7 +173,7 @@ func (r *Row) name() string {
 	if r.VIP != "" {
 		s += " via " + r.VIP
 	}
-	if r.Node != "" {
+	if node && r.Node != "" {
 		s = r.Node + " " + s
 	}
 	return s
@@ -179,6 +183,9 @@ func (r *Row) name() string {
 func (l *look) detail(r *Row) []string {
 	out := []string{fmt.Sprintf("    budget %s, %s: %d held, %d of them cooling; effective ceiling %d",
 		r.Budget, r.Protocol, r.Held, r.Cooling, r.Effective)}
+	if r.Node != "" { // the name may have been cut
+		out = append([]string{fmt.Sprintf("    node %s, to %s", r.Node, r.name(false))}, out...)
+	}
 	if len(r.Owners) == 0 {
 		out = append(out, "    owners are not known")
 	}

@@ -101,6 +101,23 @@ func TestText(t *testing.T) {
 	}
 }
 
+// Where all rows are of one node its name takes no place from the destination; a row that is opened tells it.
+func TestNamesOfNodes(t *testing.T) {
+	t.Parallel()
+	tb := &Table{Rows: []Row{{Node: "node-17.example.internal:9959", Destination: "203.0.113.7:443", Protocol: "tcp", Held: 5, Ports: 64}}}
+	if text := Text(tb, tb.Rows, 80, false, ByLeft); strings.Contains(text, "node-17") || !strings.Contains(text, "\n203.0.113.7:443 ") {
+		t.Errorf("one node:\n%s", text)
+	}
+	l := &look{width: 80}
+	if lines := l.detail(&tb.Rows[0]); !strings.Contains(lines[0], "node node-17.example.internal:9959, to 203.0.113.7:443") {
+		t.Errorf("opened: %q", lines)
+	}
+	tb.Rows = append(tb.Rows, Row{Node: "node-18.example.internal:9959", Destination: "203.0.113.8:443", Protocol: "tcp", Held: 4, Ports: 64})
+	if text := Text(tb, tb.Rows[:1], 80, false, ByLeft); !strings.Contains(text, "\nnode-17") {
+		t.Errorf("one of two nodes:\n%s", text)
+	}
+}
+
 // press sends keys to the model, as bubbletea does.
 func press(m *model, keys ...tea.Key) (quit bool) {
 	for _, k := range keys {

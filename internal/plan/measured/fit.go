@@ -127,11 +127,12 @@ func (a *asker) beyond(d *plan.Demand, hold float64, ceiling int) {
 		d.High = max(d.High, 2*d.Rate)
 		return
 	}
-	over := promRange(a.fleet.Range)
-	share, ok := a.one(a.fleet.Now, "max(max_over_time((sum by (instance) (rate(%s{%s,cause=\"ports\"}[15m])) "+
-		"/ (sum by (instance) (rate(%s{%s}[15m])) > 0))[%s:15m]))",
-		metrics.OpenFailures, a.match, metrics.FlowsOpened, a.match, over)
-	if !ok || share <= 0 {
+	// Of full quarters of an hour, and of the one until now, which is none.
+	failed := fmt.Sprintf("sum by (instance) (rate(%s{%s,cause=\"ports\"}[15m])) / "+
+		"(sum by (instance) (rate(%s{%s}[15m])) > 0)", metrics.OpenFailures, a.match, metrics.FlowsOpened, a.match)
+	share, ok := a.one(a.fleet.Now, "max(max_over_time((%s)[%s:15m]))", failed, promRange(a.fleet.Range))
+	last, known := a.one(a.fleet.Now, "max(%s)", failed)
+	if share, ok = max(share, last), ok || known; !ok || share <= 0 {
 		a.note("How many opens failed is not known, so neither is by how much the demand passed the ceiling.")
 		d.High = max(d.High, 2*d.Rate)
 		return

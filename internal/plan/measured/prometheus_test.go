@@ -361,3 +361,20 @@ func TestFromPrometheusOfRules(t *testing.T) {
 		})
 	}
 }
+
+// Opens that failed within the last minutes count, too, whenever the plan is asked for.
+func TestFromPrometheusOfFailuresNow(t *testing.T) {
+	t.Parallel()
+	now := time.Now().Truncate(time.Hour)
+	all := append(fleet(1, func(int) float64 { return 5 }), series{ // 1230 ports at the peak
+		"snat_open_failures_total", `instance="10.0.0.1:9959",budget="web",protocol="tcp",cause="ports"`,
+		func(m int) float64 { return 100 * float64(max(0, m-(24*60-14))) },
+	})
+	in, err := FromPrometheus(t.Context(), store(t, 1, now, all), Fleet{Range: 23 * time.Hour, Now: now.Add(-3 * time.Minute)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if notes := strings.Join(in.Notes, "\n"); !in.Demand.Cut || strings.Contains(notes, "How many opens failed is not known") {
+		t.Errorf("cut off %t, notes %q; want the failures of the last minutes known", in.Demand.Cut, notes)
+	}
+}
