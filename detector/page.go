@@ -6,11 +6,11 @@ import (
 )
 
 // The page that is shipped: it is raised when the probability of exhaustion within PageHorizon is PageRaise or
-// more, and it clears when that has been below PageClear for PageKeep. While ports are scarce in the fullest port space,
-// it has to be so for PageScarceKeep: a load that stays near the ceiling is one page, and relief ends it. The rules say
-// so to Prometheus and the backtest measures it: both read these numbers.
+// more, and it clears when that has been below PageClear for PageKeep. While ports are scarce in the fullest port
+// space, it has to be so for PageScarceKeep: a load that stays near the ceiling is one page, and relief ends it. The
+// rules say so to Prometheus and the backtest measures it: both read these numbers.
 const (
-	PageRaise      = 0.4
+	PageRaise      = 0.3
 	PageClear      = 0.15
 	PageHorizon    = 5 * time.Minute
 	PageKeep       = 2 * time.Minute

@@ -65,9 +65,9 @@ func (o tick) expect(w *workspace, now, held float64) {
 			continue // it was not seen for as long as it is to last
 		}
 		if h == planning {
-			o.leave(w)
+			o.proofs.leave(w)
 		}
-		o.climb(w, h)
+		o.proofs.climb(w, h)
 	}
 	h = 0
 	for i := range w.grid {
@@ -111,14 +111,14 @@ const riseOdds = 0.2
 
 // climb gives a proven trend that leads elsewhere by horizon h the share that it has earned where it did so before.
 // Beyond the horizon of a page it does not: a line of a quarter of an hour often ends.
-func (o *Outlook) climb(w *workspace, h int) {
+func (v *proofs) climb(w *workspace, h int) {
 	c, i := &w.course, w.horizon[h]
 	sd := math.Sqrt(c.variance[i] + max(0, c.mean[revert][i]-c.base[i]) + 1)
 	weight := &w.weight[h]
 	if weight[trend] == 0 || math.Abs(c.mean[trend][i]-c.mean[revert][i]) <= riseDiffers*sd {
 		return
 	}
-	share := o.proofs.rise[h].trustFrom(riseOdds)
+	share := v.rise[h].trustFrom(riseOdds)
 	if share <= weight[trend] {
 		return
 	}
@@ -135,7 +135,7 @@ const flowsOdds = 4
 // leave takes weight from a fill that stays, or returns to its mean, where rate and lifetimes lead elsewhere by the
 // horizon of a page: its scores are from before those changed. It keeps what it earned where the two differed before.
 // A minute ahead, flows that were recorded are told better without this.
-func (o *Outlook) leave(w *workspace) {
+func (v *proofs) leave(w *workspace) {
 	c, i := &w.course, w.horizon[planning]
 	sd := math.Sqrt(c.variance[i] + max(0, c.mean[revert][i]-c.base[i]) + 1)
 	weight := &w.weight[planning]
@@ -143,7 +143,7 @@ func (o *Outlook) leave(w *workspace) {
 		return
 	}
 	blind := weight[stay] + weight[level]
-	share := 1 - o.proofs.flows.trustFrom(flowsOdds)
+	share := 1 - v.flows.trustFrom(flowsOdds)
 	if share >= blind {
 		return
 	}

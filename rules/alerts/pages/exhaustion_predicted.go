@@ -38,8 +38,8 @@ func exhaustionPredicted(o options.Options) alerts.Alert {
 	}
 }
 
-// scarce says where the probability was not below the level that clears the page for a while, and ports are scarce still
-// in the fullest port space of the budget. Its value is that level.
+// scarce says where the probability was not below the level that clears the page for a while, and ports are scarce
+// still in the fullest port space of the budget. Its value is that level.
 func scarce(o options.Options, probability string) string {
 	level := query.Number(o.Thresholds.PageClear)
 	held, ceiling := o.Metric(metrics.BusiestPortsHeld), o.Metric(metrics.BudgetEffectivePorts)
