@@ -81,6 +81,12 @@ type element struct {
 	chain     string
 }
 
+// same reports whether two elements say the same.
+func (e element) same(o element) bool {
+	return slices.Equal(e.key, o.key) && slices.Equal(e.last, o.last) && slices.Equal(e.data, o.data) &&
+		e.open == o.open && e.all == o.all && e.verdict == o.verdict && e.chain == o.chain
+}
+
 func (e *element) has(key []byte) bool {
 	if e.all {
 		return true

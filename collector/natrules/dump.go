@@ -32,6 +32,7 @@ type nftables struct {
 	// read so far, so that nothing is read twice.
 	chains map[tableKey]map[string]*chain
 	sets   map[tableKey]map[string][]element
+	alone  []ownSet
 	// missing: this kernel has no nf_tables, so that there is nothing to read.
 	missing bool
 	// marking are the base chains that run before flows leave, where marks are set.
@@ -187,33 +188,6 @@ func (c *chain) drawsMarks(chains chainsOf) (bits uint32, err error) {
 // interrupted reports whether what was read is of a ruleset that changed meanwhile.
 func interrupted(err error) bool {
 	return errors.Is(err, nlraw.ErrInterrupted) || errors.Is(err, unix.EINTR)
-}
-
-// elements reads a set or map.
-func (n *nftables) elements(t tableKey, set string) ([]element, error) {
-	if es, ok := n.sets[t][set]; ok {
-		return es, nil
-	}
-	var es []element
-	names := map[uint16]string{unix.NFTA_SET_ELEM_LIST_TABLE: t.name, unix.NFTA_SET_ELEM_LIST_SET: set}
-	req := request(unix.NFT_MSG_GETSETELEM, t.family, names)
-	err := n.dump(req, func(_ byte, b []byte) error {
-		f, err := parseFields(b)
-		if err != nil {
-			return err
-		}
-		es, err = parseElements(es, f[unix.NFTA_SET_ELEM_LIST_ELEMENTS])
-		return err
-	})
-	if err != nil {
-		return nil, fmt.Errorf("read its elements: %w", err)
-	}
-	es = intervals(es)
-	if n.sets[t] == nil {
-		n.sets[t] = map[string][]element{}
-	}
-	n.sets[t][set] = es
-	return es, nil
 }
 
 // parseElements reads NFTA_SET_ELEM_LIST_ELEMENTS. The end of an interval is an element that is open and
