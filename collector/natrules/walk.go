@@ -41,6 +41,7 @@ type walker struct {
 	lengths  map[within]bool  // of the prefixes among ids
 	single   map[out]bool     // interfaces that rules name one by one
 	others   map[string][]out // by condition: the interfaces that flows must not leave by
+	outs     []outsOfID       // conditions on more than one interface
 	ends     ends
 	outcomes []outcome
 	known    map[outcomeKey]int
