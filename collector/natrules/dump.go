@@ -142,15 +142,23 @@ func (n *nftables) chain(t tableKey, name string) (*chain, error) {
 	return c, nil
 }
 
-// drawsMarks returns the bits of marks that a rule right in a base chain draws for each new flow, as scripts for MAP-E
-// do.
+// markVisits bounds the chains that are followed from one base chain to find rules that draw marks.
+const markVisits = 32
+
+// drawsMarks returns the bits of marks that rules draw for each new flow before it is translated, as scripts for MAP-E
+// do. Of chains of type nat only the rules right in them are read: behind those of kube-proxy are thousands, which mark
+// other flows.
 func (n *nftables) drawsMarks() (bits uint32, err error) {
 	for _, b := range n.marking {
 		c, err := n.chain(b.table, b.name)
 		if err != nil {
 			return 0, err
 		}
-		drawn, err := c.drawsMarks(func(name string) (*chain, error) { return n.chain(b.table, name) })
+		visits := markVisits
+		if b.nat {
+			visits = 0
+		}
+		drawn, err := c.drawsMarks(func(name string) (*chain, error) { return n.chain(b.table, name) }, &visits)
 		if err != nil {
 			return 0, err
 		}
@@ -159,9 +167,9 @@ func (n *nftables) drawsMarks() (bits uint32, err error) {
 	return bits, nil
 }
 
-// drawsMarks returns the bits of the mark that a rule of c draws for each new flow, or a chain that is drawn. No other
-// chains are read: those of kube-proxy, which has thousands, mark other flows.
-func (c *chain) drawsMarks(chains chainsOf) (bits uint32, err error) {
+// drawsMarks returns the bits of the mark that a rule of c draws for each new flow, or a chain that is drawn. As many
+// other chains are followed as visits says.
+func (c *chain) drawsMarks(chains chainsOf, visits *int) (bits uint32, err error) {
 	drawn := func(conds []cond) bool { return slices.ContainsFunc(conds, func(c cond) bool { return c.drawn }) }
 	for i := range c.steps {
 		s := &c.steps[i]
@@ -170,12 +178,22 @@ func (c *chain) drawsMarks(chains chainsOf) (bits uint32, err error) {
 		}
 		for k := range s.branches {
 			b := &s.branches[k]
-			if b.chain == "" || !drawn(s.conds) && !drawn(b.conds) {
+			isDrawn := drawn(s.conds) || drawn(b.conds)
+			if b.chain == "" || !isDrawn && *visits == 0 {
 				continue
 			}
 			to, err := chains(b.chain)
 			if err != nil {
 				return 0, err
+			}
+			if !isDrawn {
+				*visits--
+				inner, err := to.drawsMarks(chains, visits)
+				if err != nil {
+					return 0, err
+				}
+				bits |= inner
+				continue
 			}
 			for n := range to.steps {
 				bits |= to.steps[n].marks
