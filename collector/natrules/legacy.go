@@ -48,8 +48,8 @@ func (t *legacyTable) chain(name string) (*chain, error) {
 	return c, nil
 }
 
-// drawsMarks returns the bits of marks that rules draw for each new flow, in table nat those alone that stand right in a
-// chain that the kernel enters.
+// drawsMarks returns the bits of marks that rules draw for each new flow, in table nat those alone that stand right in
+// a chain that the kernel enters.
 func (s *legacyState) drawsMarks() (bits uint32) {
 	for k, tables := range [][]legacyTable{s.tables, s.mangle} {
 		for i := range tables {
