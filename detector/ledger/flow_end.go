@@ -165,6 +165,7 @@ func (fl *flows) endDump(n *netns, at collector.Time, announced bool) {
 	}
 	n.dumping = false
 	announced = announced && n.lossAt == 0
+	n.announced = announced
 	fl.table.each(&n.flows, func(i uint32, f *flow) {
 		fl.countOwed(f)
 		shown := f.flags&flagShown != 0

@@ -42,6 +42,9 @@ type netns struct {
 	passes         passes
 	lossAt         collector.Time // of the first overrun or gap that no dump repaired, 0 if none
 	lastOpen       collector.Time // of the last event of a new flow
+	// announced is set while the kernel has announced, by events, all that opened: the last complete dump said so, and no
+	// event was lost since.
+	announced bool
 	// other counts flows of other protocols: those of the last complete dump and those opened since. otherNow counts
 	// those of the dump in progress.
 	other, otherNow uint64
@@ -138,7 +141,7 @@ func (n *netns) gap(at collector.Time) {
 	if n.lossAt == 0 {
 		n.lossAt = at
 	}
-	n.exact, n.repairs = false, false
+	n.exact, n.repairs, n.announced = false, false, false
 }
 
 // due is when the next dump should be complete, 0 if dumps do not come regularly.

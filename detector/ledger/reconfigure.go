@@ -203,7 +203,7 @@ func (l *Ledger) SwitchSource(outer uint64) {
 		if n == nil {
 			continue
 		}
-		n.dumping, n.listed, n.lastOpen, n.sockets = false, 0, 0, false
+		n.dumping, n.listed, n.lastOpen, n.sockets, n.announced = false, 0, 0, false, false
 		n.check = check{mismatches: n.check.mismatches}
 		if n.inode == outer {
 			n.exact, n.repairs = false, false

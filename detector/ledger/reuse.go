@@ -14,7 +14,7 @@ const (
 	stampSlack = 50 * time.Millisecond
 	// endSlack is how much later than first read an ended flow's last packet may come: a FIN that is sent again
 	// renews the entry's timeout. Another connection over the tuple takes longer to open and to end (tcp_tw_reuse
-	// waits a second).
+	// waits a second). On a machine that is so busy that FINs are sent again for longer, only events tell the two apart.
 	endSlack = time.Second
 	// resetSlack is how much later an RST may come to a flow that ended by FIN: the other side answers what reaches its
 	// closed socket. One that comes later is of a connection that opened over the tuple and was reset.
@@ -37,6 +37,9 @@ func (in *intake) another(s *sighting, f *flow) bool {
 	case f.flags&(flagTimedOut|flagSwept) != 0: // the kernel did not say that it ended
 		return false
 	case e.State == collector.Done:
+		if s.netns.announced { // events tell of another
+			return false
+		}
 		end := in.spaces.accounts[s.account].endOf(f)
 		again := endedAgain(f.reason, e.Reason, e.Ended.From.Sub(end))
 		if !again {

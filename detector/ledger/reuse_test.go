@@ -235,3 +235,44 @@ func TestEventsOfTwoFlowsUnderOneID(t *testing.T) {
 		}
 	}
 }
+
+// A FIN or an RST that is sent again renews the timeout of an ended entry, on a busy machine for many seconds. Where events
+// announce each flow that opens, that is no other flow.
+func TestEndSentAgainUnderEvents(t *testing.T) {
+	t.Parallel()
+	f := flowTo(1, store)
+	for _, tt := range []struct {
+		name    string
+		another bool // opens and ends on the tuple, with the same id
+		lost    bool // the kernel dropped events
+		want    uint64
+	}{
+		{name: "sent again", want: 1},
+		{name: "another", another: true, want: 2},
+		{name: "events were lost", lost: true, want: 2},
+	} {
+		s := newScript(t, Config{Budgets: []*budget.Budget{azure()}})
+		announced := func(seconds float64, flows ...collector.Flow) {
+			s.event(collector.Begin, seconds, collector.Flow{})
+			for _, f := range flows {
+				s.event(collector.Seen, seconds+0.1, f)
+			}
+			s.Apply(&collector.Event{Kind: collector.End, Announced: true, At: at(seconds + 0.2), Netns: 1})
+		}
+		announced(1)
+		s.open(1.5, f)
+		announced(4, done(f, collector.RST, 3))
+		if tt.another {
+			s.close(5, f, collector.RST)
+			s.open(5.1, f)
+		}
+		if tt.lost {
+			s.event(collector.Overrun, 5, collector.Flow{})
+		}
+		announced(8, done(f, collector.RST, 7))
+		if got := s.tcp(9); got.Opened != tt.want || got.Closed[collector.RST] != tt.want || got.Live != 0 {
+			t.Errorf("%s: %d opened, %d reset, %d live; want %d, %[5]d, 0", tt.name, got.Opened, got.Closed[collector.RST], got.Live,
+				tt.want)
+		}
+	}
+}
