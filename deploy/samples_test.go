@@ -4,6 +4,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"go.yaml.in/yaml/v3"
@@ -14,6 +15,57 @@ func TestReceiversAreAccepted(t *testing.T) {
 	amtool := tool(t, "amtool", "prometheus-alertmanager")
 	if out, err := exec.CommandContext(t.Context(), amtool, "check-config", "receivers/alertmanager.yml").CombinedOutput(); err != nil {
 		t.Errorf("%v\n%s", err, out)
+	}
+}
+
+// A group mixes alerts that have no annotation in common, and one that is over with one that fires: every text of a
+// receiver says something still, and the page's title is the summary of what fires.
+func TestReceiversSaySomething(t *testing.T) {
+	t.Parallel()
+	amtool := tool(t, "amtool", "prometheus-alertmanager")
+	body, err := os.ReadFile("receivers/alertmanager.yml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var sample yaml.Node
+	if err := yaml.Unmarshal(body, &sample); err != nil {
+		t.Fatal(err)
+	}
+	data := filepath.Join(t.TempDir(), "group.json")
+	group := `{"groupLabels": {"alertname": "SnatAny", "pool": "web", "budget": "lb"}, "commonAnnotations": {}, "alerts": [
+		{"status": "resolved", "annotations": {"summary": "It was exhausted.", "description": "was", "runbook_url": "r1"}},
+		{"status": "firing", "annotations": {"summary": "It runs out.", "description": "runs out", "runbook_url": "r2"}}]}`
+	if err := os.WriteFile(data, []byte(group), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	titles := 0
+	var walk func(key string, n *yaml.Node)
+	walk = func(key string, n *yaml.Node) {
+		for i, child := range n.Content {
+			if n.Kind == yaml.MappingNode {
+				key = n.Content[i-i%2].Value
+			}
+			walk(key, child)
+		}
+		if n.Kind != yaml.ScalarNode || !strings.Contains(n.Value, "{{") {
+			return
+		}
+		out, err := exec.CommandContext(t.Context(), amtool, "template", "render", "--template.glob="+data+".none", "--template.data="+data,
+			"--template.text="+n.Value).CombinedOutput()
+		text := strings.TrimSpace(string(out))
+		if err != nil || text == "" {
+			t.Errorf("line %d: %s says %q (%v)", n.Line, key, text, err)
+		}
+		if strings.Contains(n.Value, ".summary") {
+			titles++
+			if !strings.HasPrefix(text, "It runs out.") {
+				t.Errorf("line %d: %s says %q, want the summary of what fires", n.Line, key, text)
+			}
+		}
+	}
+	walk("", &sample)
+	if titles < 2 {
+		t.Errorf("%d texts with a summary, want that of each pager", titles)
 	}
 }
 

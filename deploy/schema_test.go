@@ -2,13 +2,17 @@ package deploy
 
 import (
 	"encoding/json"
+	"errors"
 	"net/netip"
 	"os"
 	"reflect"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"go.yaml.in/yaml/v3"
 
 	"github.com/snatwatch/snatwatch/detector/budget"
 	"github.com/snatwatch/snatwatch/internal/config"
@@ -34,6 +38,7 @@ func TestSchema(t *testing.T) {
 	whole := schemaOf(t, reflect.TypeFor[config.Config]())
 	// The chart has its own key for the port.
 	delete(whole["properties"].(object), "listen")
+	whole["properties"].(object)["cpu_budget"] = object{"type": "number", "exclusiveMinimum": 0, "maximum": 1}
 	whole["properties"].(object)["budgets"] = object{"type": "array", "items": object{"$ref": "#/definitions/budget"}}
 	schema["definitions"].(map[string]any)["config"] = whole
 	want, err := json.MarshalIndent(schema, "", "  ")
@@ -92,6 +97,13 @@ func schemaOf(t *testing.T, typ reflect.Type) object {
 				models = append(models, m.Name)
 			}
 			properties["model"] = object{"enum": models}
+			for _, property := range properties {
+				// The agent takes 0 for a mistake: it is not what leaving the key out means.
+				if p := property.(object); p["type"] == "integer" {
+					p["minimum"] = 1
+				}
+			}
+			properties["effective_ceiling"] = object{"type": "number", "exclusiveMinimum": 0, "maximum": 1}
 		}
 		return object{"type": "object", "additionalProperties": false, "properties": properties}
 	}
@@ -99,17 +111,44 @@ func schemaOf(t *testing.T, typ reflect.Type) object {
 	return nil
 }
 
-// The chart refuses for model auto what the agent refuses, and no other key.
-func TestChartKnowsKeysOfAuto(t *testing.T) {
+// modelKeys says which keys of a budget the agent refuses for a model, and of which keys it needs one.
+type modelKeys struct {
+	Refuses []string `yaml:"refuses,flow"`
+	Needs   []string `yaml:"needs,flow"`
+}
+
+// The chart knows what each model refuses and needs, so that helm says it, and not every agent at its start.
+// go test ./deploy -run ChartKnowsModels -update writes it.
+func TestChartKnowsModels(t *testing.T) {
 	t.Parallel()
-	body, err := os.ReadFile("helm/templates/_helpers.tpl")
+	known := map[string]modelKeys{config.ModelAuto: {Refuses: refusedByAuto(t)}}
+	var some []string // keys that only some models take
+	for _, m := range budget.Models() {
+		some = append(some, m.Keys...)
+	}
+	slices.Sort(some)
+	some = slices.Compact(some)
+	for _, m := range budget.Models() {
+		var keys modelKeys
+		for _, key := range some {
+			if !slices.Contains(m.Keys, key) {
+				keys.Refuses = append(keys.Refuses, key)
+			}
+		}
+		keys.Needs = neededBy(t, m.Name)
+		known[m.Name] = keys
+	}
+	want, err := yaml.Marshal(known)
 	if err != nil {
 		t.Fatal(err)
 	}
-	taken := regexp.MustCompile(`\$auto := list (.*) }}`).FindStringSubmatch(string(body))
-	if taken == nil {
-		t.Fatal("no list of keys")
-	}
+	golden.Compare(t, "helm/files/models.yaml", "# The keys of a budget that the agent refuses for a model, and those of which it needs one.\n"+
+		"# go test ./deploy -run ChartKnowsModels -update writes it.\n"+string(want))
+}
+
+// refusedByAuto asks the agent which keys of a budget model auto refuses.
+func refusedByAuto(t *testing.T) (refused []string) {
+	t.Helper()
 	values := map[string]string{"integer": "1", "number": "0.5", "boolean": "true", "string": "1.2.3.4", "array": "[]", "object": "{}"}
 	for key, property := range schemaOf(t, reflect.TypeFor[config.Budget]())["properties"].(object) {
 		kind, _ := property.(object)["type"].(string)
@@ -123,11 +162,33 @@ func TestChartKnowsKeysOfAuto(t *testing.T) {
 			value = "kubernetes"
 		}
 		_, err := config.Parse("f.yaml", []byte("budgets: [{name: a, model: auto, "+key+": "+value+"}]"))
-		refused := err != nil && strings.Contains(err.Error(), "model auto finds out for itself")
-		if chart := !strings.Contains(taken[1], `"`+key+`"`); refused != chart {
-			t.Errorf("%s: the agent refuses it: %v (%v), the chart: %v", key, refused, err, chart)
+		if err != nil && strings.Contains(err.Error(), "model auto finds out for itself") {
+			refused = append(refused, key)
 		}
 	}
+	slices.Sort(refused)
+	return refused
+}
+
+// neededBy asks the model which keys of a budget it cannot do without: one of them is enough.
+func neededBy(t *testing.T, model string) []string {
+	t.Helper()
+	_, err := budget.Resolve(budget.Params{Name: "a", Model: model})
+	if err == nil {
+		return nil
+	}
+	var mistake *budget.KeyError
+	if !errors.As(err, &mistake) {
+		t.Fatalf("%s: %v, want the key that is missing", model, err)
+	}
+	if mistake.Key == "nodes" {
+		return []string{"nodes", "nodes_file", "nodes_from"}
+	}
+	_, err = budget.Resolve(budget.Params{Name: "a", Model: model, TCP: budget.Overrides{Ports: new(77)}})
+	if err == nil {
+		return []string{mistake.Key, "tcp", "udp"}
+	}
+	return []string{mistake.Key}
 }
 
 // Every key of the chart's values is in its schema, and every one has a comment or stands under one.

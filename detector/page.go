@@ -1,18 +1,32 @@
 package detector
 
-import "time"
+import (
+	"math"
+	"time"
+)
 
 // The page that is shipped: it is raised when the probability of exhaustion within PageHorizon is PageRaise or
-// more, and it clears when that has been below PageClear for PageKeep. While the fullest port space holds PageFill of
-// its effective ceiling or more, it has to be so for PageFillKeep: a load that stays near the ceiling is one page, and
-// relief ends it. The rules say so to Prometheus and the backtest measures it: both read these numbers.
+// more, and it clears when that has been below PageClear for PageKeep. While ports are scarce in the fullest port
+// space, it has to be so for PageScarceKeep: a load that stays near the ceiling is one page, and relief ends it. The
+// rules say so to Prometheus and the backtest measures it: both read these numbers.
 const (
-	PageRaise    = 0.3
-	PageClear    = 0.15
-	PageHorizon  = 5 * time.Minute
-	PageKeep     = 2 * time.Minute
-	PageFill     = 0.85
-	PageFillKeep = 15 * time.Minute
+	PageRaise      = 0.3
+	PageClear      = 0.15
+	PageHorizon    = 5 * time.Minute
+	PageKeep       = 2 * time.Minute
+	PageScarceKeep = 30 * time.Minute
 	// PageEvery is how often the backtest asks: a usual interval of scraping and of evaluation.
 	PageEvery = 15 * time.Second
 )
+
+// Ports are scarce where PageFill of the effective ceiling or more is held, or all but PageNear times its square root:
+// by so many standard deviations chance alone can fill a small budget.
+const (
+	PageFill = 0.85
+	PageNear = 3
+)
+
+// PageScarce reports whether ports are scarce in a port space that holds so many of its effective ceiling.
+func PageScarce(held, ceiling float64) bool {
+	return held >= PageFill*ceiling || held >= ceiling-PageNear*math.Sqrt(ceiling)
+}

@@ -19,6 +19,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"github.com/alecthomas/kingpin/v2"
@@ -77,12 +78,12 @@ func (e *env) run(ctx context.Context, args []string) int {
 	promslogflag.AddFlags(app, &logs)
 	all := commands(app)
 
-	name, err := app.Parse(args)
+	name, err := app.Parse(completable(args))
 	switch {
 	case ended:
 		return statusOK
 	case err != nil:
-		_, _ = fmt.Fprintf(e.stderr, "snatwatch: %v, try --help\n", err)
+		_, _ = fmt.Fprintf(e.stderr, "snatwatch: %s%v, try --help\n", badFlag(app, args), err)
 		return statusUsage
 	}
 	for _, c := range all {
@@ -95,4 +96,32 @@ func (e *env) run(ctx context.Context, args []string) int {
 		}
 	}
 	return statusOK
+}
+
+// completable returns args without the word that a shell completes, which it filters by: kingpin would take the start
+// of a command's name for an argument of the default command, and offer nothing. It needs the start of a flag.
+func completable(args []string) []string {
+	if last := len(args) - 1; last > 0 && args[0] == "--completion-bash" && !strings.HasPrefix(args[last], "-") {
+		return args[:last]
+	}
+	return args
+}
+
+// badFlag returns the flag in args whose value is refused, as "--poll-interval: ", which kingpin does not say; nothing
+// if another mistake ended the parse.
+func badFlag(app *kingpin.Application, args []string) string {
+	parsed, err := app.ParseContext(args)
+	if err != nil {
+		return ""
+	}
+	for _, given := range parsed.Elements {
+		flag, ok := given.Clause.(*kingpin.FlagClause)
+		if !ok || given.Value == nil {
+			continue
+		}
+		if m := flag.Model(); m.Value.Set(*given.Value) != nil {
+			return "--" + m.Name + ": "
+		}
+	}
+	return ""
 }

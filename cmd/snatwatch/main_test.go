@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -81,6 +82,63 @@ func TestSecondSignal(t *testing.T) {
 				t.Errorf("saved %v (%q, %v), want %v", got, rest, err, tt.saved)
 			}
 			_ = in.Close()
+		})
+	}
+}
+
+// completedChild holds the words before which a child of TestCompletion is asked what may follow.
+const completedChild = "SNATWATCH_TEST_COMPLETED"
+
+// A shell offers commands while their name is being typed, not only before its first letter.
+func TestCompletion(t *testing.T) {
+	if words, ok := os.LookupEnv(completedChild); ok {
+		e := &env{stdout: os.Stdout, stderr: os.Stderr}
+		os.Exit(e.run(t.Context(), append([]string{"--completion-bash"}, strings.Split(words, " ")...)))
+	}
+	for _, tt := range []struct{ words, want string }{
+		{"", "check"},
+		{"ch", "check"},
+		{"run --sta", "--state-file"},
+		{"run --source", "conntrack"},
+		{"run --source con", "conntrack"},
+		{"check --con", "--config"},
+	} {
+		t.Run(tt.words, func(t *testing.T) {
+			t.Parallel()
+			c := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestCompletion$")
+			c.Env = append(os.Environ(), completedChild+"="+tt.words)
+			out, err := c.CombinedOutput()
+			if err != nil || !slices.Contains(strings.Fields(string(out)), tt.want) {
+				t.Errorf("offers %q (%v), want %s among them", out, err, tt.want)
+			}
+		})
+	}
+}
+
+// A value that a flag does not take is refused with the flag's name.
+func TestWrongFlags(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct{ args, want string }{
+		{"--poll-interval=1", "--poll-interval: "},
+		{"run --poll-interval 1", "--poll-interval: "},
+		{"--record.max-bytes=1", "--record.max-bytes: "},
+		{"--source=foo", "--source: enum value must be one of auto,conntrack,sockets, got 'foo'"},
+		{"--limits.tracked=many", "--limits.tracked: "},
+		{"--cpu-budget=much", "--cpu-budget: "},
+		{"--log.level=loud", "--log.level: "},
+		{"--log.format=json --cpu-budget=much", "--cpu-budget: "},
+		{"plan --nodes=x", "--nodes: "},
+		{"--nosuch", "unknown long flag '--nosuch'"},
+		{"chek", "unexpected chek"},
+	} {
+		t.Run(tt.args, func(t *testing.T) {
+			t.Parallel()
+			var out, mistake strings.Builder
+			e := &env{stdout: &out, stderr: &mistake}
+			status := e.run(t.Context(), strings.Fields(tt.args))
+			if status != statusUsage || !strings.HasPrefix(mistake.String(), "snatwatch: "+tt.want) || strings.Count(mistake.String(), "\n") != 1 {
+				t.Errorf("status %d, %q, want %d and one line that begins with %q", status, mistake.String(), statusUsage, tt.want)
+			}
 		})
 	}
 }

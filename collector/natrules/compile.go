@@ -81,6 +81,12 @@ type element struct {
 	chain     string
 }
 
+// same reports whether two elements say the same.
+func (e element) same(o element) bool {
+	return slices.Equal(e.key, o.key) && slices.Equal(e.last, o.last) && slices.Equal(e.data, o.data) &&
+		e.open == o.open && e.all == o.all && e.verdict == o.verdict && e.chain == o.chain
+}
+
 func (e *element) has(key []byte) bool {
 	if e.all {
 		return true
@@ -159,8 +165,9 @@ func (c *compiler) expression(name string, f *fields) {
 		c.regs.set(f.u32(unix.NFTA_NG_DREG), 1, word{text: "numgen", drawn: true, draw: numbers})
 	case "hash":
 		w := c.regs.get(f.u32(unix.NFTA_HASH_SREG))
+		numbers := draw{first: f.u32(unix.NFTA_HASH_OFFSET), count: f.u32(unix.NFTA_HASH_MODULUS)}
 		text := describe("hash of "+w.text, f, unix.NFTA_HASH_SREG, unix.NFTA_HASH_DREG)
-		c.regs.set(f.u32(unix.NFTA_HASH_DREG), 1, word{text: text, mark: w.mark})
+		c.regs.set(f.u32(unix.NFTA_HASH_DREG), 1, word{text: text, mark: w.mark, draw: numbers})
 	case "byteorder":
 		numbers := c.regs.get(f.u32(unix.NFTA_BYTEORDER_SREG)).draw
 		c.regs.change("byteorder", f, unix.NFTA_BYTEORDER_SREG, unix.NFTA_BYTEORDER_DREG, f.u32(unix.NFTA_BYTEORDER_LEN))

@@ -5,8 +5,8 @@ import (
 	"math/bits"
 )
 
-// draw is the numbers that numgen draws from: count of them from first on. network says that they stand in network
-// byte order. The zero value is of what else is drawn.
+// draw is the numbers that numgen draws from, or that a hash is one of: count of them from first on. network says that
+// they stand in network byte order. The zero value is of what else is drawn.
 type draw struct {
 	first, count uint32
 	network      bool

@@ -32,6 +32,7 @@ type nftables struct {
 	// read so far, so that nothing is read twice.
 	chains map[tableKey]map[string]*chain
 	sets   map[tableKey]map[string][]element
+	alone  []ownSet
 	// missing: this kernel has no nf_tables, so that there is nothing to read.
 	missing bool
 	// marking are the base chains that run before flows leave, where marks are set.
@@ -141,15 +142,23 @@ func (n *nftables) chain(t tableKey, name string) (*chain, error) {
 	return c, nil
 }
 
-// drawsMarks returns the bits of marks that a rule right in a base chain draws for each new flow, as scripts for MAP-E
-// do.
+// markVisits bounds the chains that are followed from one base chain to find rules that draw marks.
+const markVisits = 32
+
+// drawsMarks returns the bits of marks that rules draw for each new flow before it is translated, as scripts for MAP-E
+// do. Of chains of type nat only the rules right in them are read: behind those of kube-proxy are thousands, which mark
+// other flows.
 func (n *nftables) drawsMarks() (bits uint32, err error) {
 	for _, b := range n.marking {
 		c, err := n.chain(b.table, b.name)
 		if err != nil {
 			return 0, err
 		}
-		drawn, err := c.drawsMarks(func(name string) (*chain, error) { return n.chain(b.table, name) })
+		visits := markVisits
+		if b.nat {
+			visits = 0
+		}
+		drawn, err := c.drawsMarks(func(name string) (*chain, error) { return n.chain(b.table, name) }, &visits)
 		if err != nil {
 			return 0, err
 		}
@@ -158,9 +167,9 @@ func (n *nftables) drawsMarks() (bits uint32, err error) {
 	return bits, nil
 }
 
-// drawsMarks returns the bits of the mark that a rule of c draws for each new flow, or a chain that is drawn. No other
-// chains are read: those of kube-proxy, which has thousands, mark other flows.
-func (c *chain) drawsMarks(chains chainsOf) (bits uint32, err error) {
+// drawsMarks returns the bits of the mark that a rule of c draws for each new flow, or a chain that is drawn. As many
+// other chains are followed as visits says.
+func (c *chain) drawsMarks(chains chainsOf, visits *int) (bits uint32, err error) {
 	drawn := func(conds []cond) bool { return slices.ContainsFunc(conds, func(c cond) bool { return c.drawn }) }
 	for i := range c.steps {
 		s := &c.steps[i]
@@ -169,12 +178,22 @@ func (c *chain) drawsMarks(chains chainsOf) (bits uint32, err error) {
 		}
 		for k := range s.branches {
 			b := &s.branches[k]
-			if b.chain == "" || !drawn(s.conds) && !drawn(b.conds) {
+			isDrawn := drawn(s.conds) || drawn(b.conds)
+			if b.chain == "" || !isDrawn && *visits == 0 {
 				continue
 			}
 			to, err := chains(b.chain)
 			if err != nil {
 				return 0, err
+			}
+			if !isDrawn {
+				*visits--
+				inner, err := to.drawsMarks(chains, visits)
+				if err != nil {
+					return 0, err
+				}
+				bits |= inner
+				continue
 			}
 			for n := range to.steps {
 				bits |= to.steps[n].marks
@@ -187,33 +206,6 @@ func (c *chain) drawsMarks(chains chainsOf) (bits uint32, err error) {
 // interrupted reports whether what was read is of a ruleset that changed meanwhile.
 func interrupted(err error) bool {
 	return errors.Is(err, nlraw.ErrInterrupted) || errors.Is(err, unix.EINTR)
-}
-
-// elements reads a set or map.
-func (n *nftables) elements(t tableKey, set string) ([]element, error) {
-	if es, ok := n.sets[t][set]; ok {
-		return es, nil
-	}
-	var es []element
-	names := map[uint16]string{unix.NFTA_SET_ELEM_LIST_TABLE: t.name, unix.NFTA_SET_ELEM_LIST_SET: set}
-	req := request(unix.NFT_MSG_GETSETELEM, t.family, names)
-	err := n.dump(req, func(_ byte, b []byte) error {
-		f, err := parseFields(b)
-		if err != nil {
-			return err
-		}
-		es, err = parseElements(es, f[unix.NFTA_SET_ELEM_LIST_ELEMENTS])
-		return err
-	})
-	if err != nil {
-		return nil, fmt.Errorf("read its elements: %w", err)
-	}
-	es = intervals(es)
-	if n.sets[t] == nil {
-		n.sets[t] = map[string][]element{}
-	}
-	n.sets[t][set] = es
-	return es, nil
 }
 
 // parseElements reads NFTA_SET_ELEM_LIST_ELEMENTS. The end of an interval is an element that is open and

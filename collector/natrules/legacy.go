@@ -48,13 +48,15 @@ func (t *legacyTable) chain(name string) (*chain, error) {
 	return c, nil
 }
 
-// drawsMarks returns the bits of marks that a rule right in a chain that the kernel enters draws for each new flow.
+// drawsMarks returns the bits of marks that rules draw for each new flow, in table nat those alone that stand right in
+// a chain that the kernel enters.
 func (s *legacyState) drawsMarks() (bits uint32) {
-	for _, tables := range [][]legacyTable{s.tables, s.mangle} {
+	for k, tables := range [][]legacyTable{s.tables, s.mangle} {
 		for i := range tables {
 			for hook := range numHooks {
 				if c := tables[i].chains[hookName(hook)]; c != nil {
-					drawn, _ := c.drawsMarks(tables[i].chain) // a chain that is not there marks nothing
+					visits := k * markVisits
+					drawn, _ := c.drawsMarks(tables[i].chain, &visits) // a chain that is not there marks nothing
 					bits |= drawn
 				}
 			}

@@ -50,6 +50,7 @@ func (c *compiler) value(name string, reg uint32, key word, dreg uint32) {
 	es, all := key.draw.among(es)
 	switch {
 	case slices.ContainsFunc(es, func(e element) bool { return e.all }): // there is a value for every key
+	case all && key.draw.count != 0: // a value for every number that there is
 	case !key.drawn:
 		c.when(cond{text: key.text + " among " + keysText(es), flows: allFlows, mark: key.mark})
 	case !all:
@@ -200,7 +201,7 @@ func (c *compiler) verdicts(name string, reg uint32, key word) {
 	}
 	key = c.regs.hangsOn(reg, key, es)
 	es, all := key.draw.among(es)
-	c.total = key.drawn && all || slices.ContainsFunc(es, func(e element) bool { return e.all })
+	c.total = (key.drawn || key.draw.count != 0) && all || slices.ContainsFunc(es, func(e element) bool { return e.all })
 	words := c.regs.key(reg)
 	for e := range es {
 		b := branch{verdict: es[e].verdict, chain: es[e].chain}

@@ -33,6 +33,9 @@ func (w *walker) apply(p path, conds []cond) (q path, ok bool) {
 			for _, id := range w.wider(c) {
 				p.meets(id)
 			}
+			for _, id := range w.leavesToo(c) {
+				p.meets(id)
+			}
 		}
 	}
 	return p, true
@@ -83,6 +86,65 @@ func narrower(as, bs []out) (both []out) {
 
 func (o out) matchedBy(wildcard out) bool {
 	return strings.HasPrefix(strings.TrimSuffix(o.name, "*"), strings.TrimSuffix(wildcard.name, "*"))
+}
+
+// outsOfID are the interfaces of a condition that flows leave by one of them, or with not by none.
+type outsOfID struct {
+	id   int32
+	outs []out
+	not  bool
+}
+
+// maxOuts bounds the conditions on interfaces that others are compared with.
+const maxOuts = 64
+
+// leavesToo are the numbers of conditions known so far that hold where c does, for they are about interfaces
+// too, and more of them.
+func (w *walker) leavesToo(c *cond) (ids []int32) {
+	if !c.isOut {
+		return nil
+	}
+	id, known := w.id(c), false
+	for i := range w.outs {
+		k := &w.outs[i]
+		if known = known || k.id == id; k.id == id {
+			continue
+		}
+		holds := false
+		switch {
+		case c.not && k.not:
+			holds = allMatched(k.outs, c.outs)
+		case !c.not && !k.not:
+			holds = allMatched(c.outs, k.outs)
+		case !c.not:
+			holds = noneMeet(c.outs, k.outs)
+		}
+		if holds {
+			ids = append(ids, k.id)
+		}
+	}
+	if !known && len(w.outs) < maxOuts && (c.not || len(c.outs) > 1 || c.outs[0].wildcard()) {
+		w.outs = append(w.outs, outsOfID{id, c.outs, c.not})
+	}
+	return ids
+}
+
+// allMatched reports whether each of some interfaces is among others.
+func allMatched(some, others []out) bool {
+	return !slices.ContainsFunc(some, func(o out) bool {
+		return !slices.ContainsFunc(others, func(x out) bool {
+			return x == o || x.wildcard() && o.index == 0 && o.matchedBy(x)
+		})
+	})
+}
+
+// noneMeet reports whether no interface is in both lists. An index and a name may be the same interface.
+func noneMeet(some, others []out) bool {
+	return !slices.ContainsFunc(some, func(o out) bool {
+		return slices.ContainsFunc(others, func(x out) bool {
+			return (o.index != 0) != (x.index != 0) || len(narrower([]out{o}, []out{x})) > 0
+		})
+	})
 }
 
 // within names prefixes of one length.

@@ -39,6 +39,7 @@ type cache struct {
 	legacy     legacyState
 	seed       maphash.Seed
 	links      []link
+	alone      []ownSet
 	last       Ruleset
 	cpu        cputime.Meter
 	// reads counts how often rules were read.
@@ -105,6 +106,13 @@ func (c *cache) attempt(ctx context.Context, conn, route *nlraw.Conn) (done bool
 		return false, err
 	}
 	same := c.whole && before == c.generation && sum == c.addresses && !legacy.changed
+	if same {
+		refilled, err := c.refilled(ctx, conn)
+		if err != nil {
+			return false, err
+		}
+		same = !refilled
+	}
 	if same && !c.last.bare {
 		return true, nil
 	}
@@ -128,6 +136,7 @@ func (c *cache) attempt(ctx context.Context, conn, route *nlraw.Conn) (done bool
 		return false, err
 	}
 	c.whole, c.generation, c.addresses, c.legacy, c.links, c.last = true, before, sum, legacy, links, s
+	c.alone = n.alone
 	c.reads++
 	return true, nil
 }

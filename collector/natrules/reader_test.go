@@ -208,6 +208,56 @@ func TestKernelReadsWhileRulesChange(t *testing.T) {
 	<-ended
 }
 
+// Elements of a map run out of time, and packets add others: the kernel gives the ruleset no new generation for it.
+func TestKernelMapChangesAlone(t *testing.T) {
+	t.Parallel()
+	ns := kerneltest.Netns(t)
+	kerneltest.Uplink(t, ns, "eth0", "192.0.2.10/24")
+	command(t, ns, `table ip n {
+		map vips { type ipv4_addr : ipv4_addr; flags timeout
+			elements = { 10.0.0.1 timeout 3s : 198.51.100.1, 10.0.0.2 timeout 1h : 198.51.100.2 }
+		}
+		map learnt { type ipv4_addr : ipv4_addr; flags dynamic; size 100; }
+		chain out { type filter hook output priority 0; update @learnt { ip daddr : 198.51.100.3 }; }
+		chain post {
+			type nat hook postrouting priority 100
+			snat to ip saddr map @vips
+			snat to ip saddr map @learnt
+		}
+	}`, "nft", "-f", "-")
+	var r natrules.Reader
+	vips := func() (n int) {
+		for _, rule := range readAt(t, &r, ns, 0).Rules {
+			n += len(rule.VIPs)
+		}
+		return n
+	}
+	if n := vips(); n != 2 && n != 1 {
+		t.Fatalf("%d VIPs, want 2", n)
+	}
+	wait := func(want int) {
+		t.Helper()
+		for deadline := time.Now().Add(time.Minute); vips() != want; time.Sleep(50 * time.Millisecond) {
+			if time.Now().After(deadline) {
+				t.Fatalf("%d VIPs, want %d", vips(), want)
+			}
+		}
+	}
+	wait(1)
+	err := ns.Do(func() error {
+		fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+		if err != nil {
+			return err
+		}
+		defer func() { _ = unix.Close(fd) }()
+		return unix.Sendto(fd, []byte("x"), 0, &unix.SockaddrInet4{Port: 9, Addr: [4]byte{192, 0, 2, 1}})
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	wait(2)
+}
+
 // Very many rules, and maps with very many elements.
 func TestKernelManyRules(t *testing.T) {
 	t.Parallel()

@@ -27,7 +27,7 @@ type word struct {
 	part  int
 	// text says for a comparison where the value comes from: equal text is an equal value.
 	text string
-	// draw are the numbers that it is drawn from, where they are known.
+	// draw are the numbers that it is drawn from, or one of, where they are known.
 	draw draw
 	// drawn: it may be another for the next packet of the flow.
 	drawn bool

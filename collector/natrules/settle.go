@@ -49,6 +49,7 @@ func (s *Ruleset) at(o *outcome, links []link) []Rule {
 	r := o.rule
 	r.TCP, r.UDP = o.flows&ofTCP != 0, o.flows&ofUDP != 0
 	if !r.Masquerade {
+		r.SpacePerVIP = r.SpacePerVIP || len(r.VIPs) == 0 // ports alone: a flow keeps the address that it has
 		return []Rule{r}
 	}
 	if !o.isOut {

@@ -15,14 +15,21 @@ import (
 // maxVIPs bounds what an address range of a rule may name: a /20.
 const maxVIPs = 4096
 
+// maxPairs bounds the addresses of one map times the ports of another.
+const maxPairs = 65536
+
 // errEmptyMap: a rule of which the map has no elements.
 var errEmptyMap = errors.New("an empty map: it translates nothing until it has elements")
 
 func (c *compiler) masquerade(f *fields) {
 	c.nat = true
-	ports, err := c.regs.ports(f.u32(unix.NFTA_MASQ_REG_PROTO_MIN), f.u32(unix.NFTA_MASQ_REG_PROTO_MAX), 0)
-	if c.err = err; err == nil {
-		c.rules = []Rule{{Masquerade: true, Ports: ports}}
+	c.translate(&natExpression{
+		portMin: f.u32(unix.NFTA_MASQ_REG_PROTO_MIN), portMax: f.u32(unix.NFTA_MASQ_REG_PROTO_MAX),
+	})
+	for _, of := range [][]Rule{c.rules, c.drawnRules} {
+		for i := range of {
+			of[i].Masquerade = true
+		}
 	}
 }
 
@@ -45,6 +52,11 @@ func (c *compiler) snat(f *fields) {
 		c.remark = "translates a prefix one to one: it holds no ports"
 		return
 	}
+	c.translate(&n)
+}
+
+// translate notes what the registers make of a nat expression.
+func (c *compiler) translate(n *natExpression) {
 	c.drawn, c.byMark = n.keyed(&c.regs)
 	if c.rules, c.err = n.outcomes(&c.regs, c.drawn); c.byMark != 0 && c.err == nil {
 		c.drawnRules, _ = n.outcomes(&c.regs, true)
@@ -88,21 +100,12 @@ func (n *natExpression) keyed(regs *registers) (drawn bool, mark uint32) {
 // outcomes gathers what the registers can hold when the nat expression runs: one outcome
 // for constants, one for each element of a map. drawn: the next packet of a flow may get another.
 func (n *natExpression) outcomes(regs *registers, drawn bool) (rules []Rule, err error) {
-	if n.addrMin == 0 {
-		ports, err := regs.ports(n.portMin, n.portMax, 0)
-		return []Rule{{Ports: ports}}, err
+	pairs, err := n.pairs(regs)
+	if err != nil {
+		return nil, err
 	}
-	count := 1
-	for _, reg := range []uint32{n.addrMin, n.portMin} {
-		if w := regs.get(reg); reg != 0 && w.kind == fromMap {
-			count = len(w.elements)
-		}
-	}
-	if count == 0 {
-		return nil, errEmptyMap
-	}
-	for i := range count {
-		r, err := n.outcome(regs, i)
+	for _, at := range pairs {
+		r, err := n.outcome(regs, at)
 		if err != nil {
 			return nil, err
 		}
@@ -110,7 +113,7 @@ func (n *natExpression) outcomes(regs *registers, drawn bool) (rules []Rule, err
 			rules = append(rules, r)
 			continue
 		}
-		r.SpacePerVIP = len(r.VIPs) > 1 || count > 1
+		r.SpacePerVIP = len(r.VIPs) > 1 || len(pairs) > 1
 		rules = merge(rules, r)
 	}
 	slices.SortStableFunc(rules, func(a, b Rule) int { return cmp.Compare(a.Ports.First, b.Ports.First) })
@@ -120,22 +123,59 @@ func (n *natExpression) outcomes(regs *registers, drawn bool) (rules []Rule, err
 	return rules, nil
 }
 
-func (n *natExpression) outcome(regs *registers, i int) (Rule, error) {
+// pair says which element of its map the address is from, and which the ports.
+type pair struct{ addr, port int }
+
+// pairs lists the elements that can meet: one map gives address and ports together, two maps give any of both.
+func (n *natExpression) pairs(regs *registers) (list []pair, err error) {
+	var from [2]*word
+	for i, reg := range [2]uint32{n.addrMin, n.portMin} {
+		if w := regs.get(reg); reg != 0 && w.kind == fromMap {
+			if from[i] = &w; len(w.elements) == 0 {
+				return nil, errEmptyMap
+			}
+		}
+	}
+	a, p := from[0], from[1]
+	switch {
+	case a == nil && p == nil:
+		return []pair{{}}, nil
+	case a == nil || p == nil || a.loaded == p.loaded:
+		for i := range len(cmp.Or(a, p).elements) {
+			list = append(list, pair{i, i})
+		}
+		return list, nil
+	case a.drawn != p.drawn || a.mark != p.mark:
+		return nil, errors.New("an address and ports of two maps, of which the flow decides one alone")
+	case len(a.elements)*len(p.elements) > maxPairs:
+		return nil, fmt.Errorf("an address and ports of two maps, which make more than %d pairs", maxPairs)
+	}
+	for i := range a.elements {
+		for k := range p.elements {
+			list = append(list, pair{i, k})
+		}
+	}
+	return list, nil
+}
+
+func (n *natExpression) outcome(regs *registers, at pair) (r Rule, err error) {
+	if r.Ports, err = regs.ports(n.portMin, n.portMax, at.port); err != nil || n.addrMin == 0 {
+		return r, err
+	}
 	last := n.addrMax
 	if last == 0 {
 		last = n.addrMin
 	}
-	a, ok1 := regs.addr(n.addrMin, n.family, i)
-	b, ok2 := regs.addr(last, n.family, i)
+	a, ok1 := regs.addr(n.addrMin, n.family, at.addr)
+	b, ok2 := regs.addr(last, n.family, at.addr)
 	if !ok1 || !ok2 {
 		return Rule{}, errors.New("an address that depends on the flow")
 	}
-	vips, err := addresses(a, b)
-	if err != nil {
+	if r.VIPs, err = addresses(a, b); err != nil {
 		return Rule{}, err
 	}
-	ports, err := regs.ports(n.portMin, n.portMax, i)
-	return Rule{VIPs: vips, Ports: ports, SpacePerVIP: len(vips) > 1}, err
+	r.SpacePerVIP = len(r.VIPs) > 1
+	return r, nil
 }
 
 // merge adds an outcome to one with the same ports.

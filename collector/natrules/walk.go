@@ -41,6 +41,7 @@ type walker struct {
 	lengths  map[within]bool  // of the prefixes among ids
 	single   map[out]bool     // interfaces that rules name one by one
 	others   map[string][]out // by condition: the interfaces that flows must not leave by
+	outs     []outsOfID       // conditions on more than one interface
 	ends     ends
 	outcomes []outcome
 	known    map[outcomeKey]int
@@ -236,7 +237,9 @@ func (w *walker) translate(c *chain, i int, p path) {
 	if s.byMark&w.markDrawn != 0 {
 		rules, drawn = s.drawnRules, true
 	}
-	if drawn && len(rules) > 1 {
+	// The addresses of masquerade are known only when all rules are.
+	later := drawn && len(rules) > 1 && rules[0].Masquerade
+	if drawn && len(rules) > 1 && !later {
 		rules = []Rule{spread(rules)}
 	}
 	w.left(&p)
@@ -259,7 +262,10 @@ func (w *walker) translate(c *chain, i int, p path) {
 			if of.nots = w.taken(&of); len(of.nots) > 0 {
 				key.outs += outText(of.nots, true)
 			}
-			key.group = w.group(&of)
+			of.drawn = p.drawn || later
+			if key.group = w.group(&of); later && !p.drawn {
+				w.drawings[key.group-1].closed = true
+			}
 			if n, ok := w.known[key]; ok {
 				w.outcomes[n].flows |= f
 				continue

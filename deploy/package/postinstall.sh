@@ -16,6 +16,10 @@ case $1 in
 	configure) [ -n "$2" ] || first=yes ;;
 	1) first=yes ;;
 esac
+if [ -e /etc/snatwatch/.was-enabled ]; then # removed since, and its config kept
+	rm /etc/snatwatch/.was-enabled
+	first=yes
+fi
 
 if command -v systemctl >/dev/null; then
 	[ -z "$first" ] || systemctl --quiet enable snatwatch.service

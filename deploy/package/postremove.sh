@@ -6,6 +6,7 @@ if [ -d /run/systemd/system ]; then
 fi
 if [ "$1" = purge ]; then
 	rm -rf /var/lib/snatwatch /etc/systemd/system/snatwatch.service.d
+	rm -f /etc/snatwatch/.was-enabled
 	if id snatwatch >/dev/null 2>&1; then
 		userdel snatwatch
 	fi

@@ -9,5 +9,10 @@ if command -v systemctl >/dev/null; then
 	if [ -d /run/systemd/system ]; then
 		systemctl stop snatwatch.service
 	fi
+	# dpkg tells an installation after a removal like an upgrade: the mark says that the unit was enabled.
+	if [ "$1" = remove ] && systemctl --quiet is-enabled snatwatch.service; then
+		mkdir -p /etc/snatwatch # root's alone
+		: >/etc/snatwatch/.was-enabled
+	fi
 	systemctl --quiet disable snatwatch.service
 fi

@@ -89,6 +89,9 @@ func (a *arrivals) level(now, phi float64) float64 {
 		r := n / w
 		if n < windowArrivals {
 			rate = r
+			// So few tell only how many there are not.
+			few := windowSpan * windowSpan * phi / 2
+			high = min(high, (n+few+windowSpan*math.Sqrt(phi*(n+few/2)))/w)
 			continue
 		}
 		half := windowSpan * math.Sqrt(phi*n) / w

@@ -61,7 +61,13 @@ func (o tick) expect(w *workspace, now, held float64) {
 	}
 	for h := range w.weight {
 		o.weigh(h, &w.weight[h])
-		o.climb(w, h, now)
+		if h > planning || now-float64(o.came.since) < w.grid[w.horizon[h]] {
+			continue // it was not seen for as long as it is to last
+		}
+		if h == planning {
+			o.proofs.leave(w)
+		}
+		o.proofs.climb(w, h)
 	}
 	h = 0
 	for i := range w.grid {
@@ -105,17 +111,14 @@ const riseOdds = 0.2
 
 // climb gives a proven trend that leads elsewhere by horizon h the share that it has earned where it did so before.
 // Beyond the horizon of a page it does not: a line of a quarter of an hour often ends.
-func (o *Outlook) climb(w *workspace, h int, now float64) {
+func (v *proofs) climb(w *workspace, h int) {
 	c, i := &w.course, w.horizon[h]
 	sd := math.Sqrt(c.variance[i] + max(0, c.mean[revert][i]-c.base[i]) + 1)
 	weight := &w.weight[h]
-	if h > planning || now-float64(o.came.since) < w.grid[i] {
-		return // nobody has seen for as long that it lasts
-	}
 	if weight[trend] == 0 || math.Abs(c.mean[trend][i]-c.mean[revert][i]) <= riseDiffers*sd {
 		return
 	}
-	share := o.learnt[h].rise.trustFrom(riseOdds)
+	share := v.rise[h].trustFrom(riseOdds)
 	if share <= weight[trend] {
 		return
 	}
@@ -124,6 +127,34 @@ func (o *Outlook) climb(w *workspace, h int, now float64) {
 		weight[k] *= rest
 	}
 	weight[trend] = share
+}
+
+// flowsOdds are those of what rate and lifetimes lead to before any was judged.
+const flowsOdds = 4
+
+// leave takes weight from a fill that stays, or returns to its mean, where rate and lifetimes lead elsewhere by the
+// horizon of a page: its scores are from before those changed. It keeps what it earned where the two differed before.
+// A minute ahead, flows that were recorded are told better without this.
+func (v *proofs) leave(w *workspace) {
+	c, i := &w.course, w.horizon[planning]
+	sd := math.Sqrt(c.variance[i] + max(0, c.mean[revert][i]-c.base[i]) + 1)
+	weight := &w.weight[planning]
+	if math.Abs(c.mean[revert][i]-c.mean[stay][i]) <= flowsDiffer*sd {
+		return
+	}
+	blind := weight[stay] + weight[level]
+	share := 1 - v.flows.trustFrom(flowsOdds)
+	if share >= blind {
+		return
+	}
+	rest := (1 - share) / max(1-blind, 1e-9)
+	for k := range weight {
+		if k == stay || k == level {
+			weight[k] *= share / blind
+		} else {
+			weight[k] *= rest
+		}
+	}
 }
 
 // scoreWorth is how many own forecasts the scores of the factory weigh.

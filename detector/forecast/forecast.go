@@ -186,6 +186,7 @@ type Outlook struct {
 	// resumed is the second until which came has the arrivals of a restored state; 0 without one.
 	resumed  int64
 	learnt   [detector.NumHorizons]learnt
+	proofs   proofs
 	rate     float64 // arrivals per second, as of the last tick
 	ceiling  float64 // effective ceiling of this port space, as of the last tick
 	forecast detector.Forecast

@@ -18,6 +18,7 @@ type memory struct {
 	since                          float64 // seconds over which the two means were taken
 	rhythm                         rhythm
 	learnt                         [detector.NumHorizons]learnt
+	proofs                         proofs
 	came                           arrivals
 	before                         earlier
 }
@@ -70,7 +71,7 @@ func (n *SpaceName) compare(o *SpaceName) int {
 // It begins with stateMagic and the version, and ends with a CRC-32C of all before.
 const (
 	stateMagic   = "snatwatch state\n"
-	stateVersion = 6
+	stateVersion = 7
 	// stateOld is how long a memory of a port space is of use.
 	stateOld = 6 * time.Hour
 )

@@ -109,6 +109,7 @@ func (o tick) pass(w *workspace, c Conditions, now, held, seen float64) {
 	way := startPassage()
 	trust := o.trust(w, 0)
 	least, before := 0.0, 0.0 // probability at the time before
+	parted, raw := 0.0, 0.0   // uncalibrated: of all parts before, and by now
 	h := 0
 	o.learnt[0].cumulate(0, s.f, &w.above)
 	for i, u := range w.grid {
@@ -116,8 +117,10 @@ func (o tick) pass(w *workspace, c Conditions, now, held, seen float64) {
 			h++
 			trust = o.trust(w, h)
 			o.learnt[h].cumulate(h, s.f, &w.above)
+			way, parted = startPassage(), raw
 		}
-		p := o.step(w, &way, i, h, trust, blind)
+		raw = parted + (1-parted)*o.step(w, &way, i, h, trust, blind)
+		p := raw
 		if s.f.without&PartCalibration == 0 {
 			p = s.f.calibration[h].apply(p)
 		}

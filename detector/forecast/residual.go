@@ -110,13 +110,35 @@ type learnt struct {
 	// duel compares what recurs with all other components together, by the error of the highest fill: if no burst is
 	// expected until the horizon (0), and if one is (1).
 	duel [2]duel
-	// rise compares the trend with a rate that stays, where the two differ.
-	rise duel
 	// Regressions of the future on the present, both less their long mean.
 	rate, fill regression
 	// spread is the mean square of the residual at the horizon, in variances.
 	spread float32
 	seen   float32 // forecasts scored, at most seenMost
+}
+
+// proofs are what components showed, where the two differ that are compared: rise compares the trend with a rate that
+// stays, up to the horizon of a page; flows compares what rate and lifetimes lead to by then with a fill that stays.
+type proofs struct {
+	rise  [planning + 1]duel
+	flows duel
+}
+
+// learn takes what came of forecast p of horizon h.
+func (v *proofs) learn(h int, p *pending, held float64) {
+	sd := float64(p.sd)
+	compare := func(d *duel, a, b, differ float64) {
+		if math.Abs(a-b) > differ*sd {
+			d.learn(math.Abs(held-a)/sd, math.Abs(held-b)/sd)
+		}
+	}
+	course := float64(p.mean[revert])
+	if h <= planning {
+		compare(&v.rise[h], float64(p.mean[trend]), course, riseDiffers)
+	}
+	if h == planning {
+		compare(&v.flows, course, float64(p.mean[stay]), flowsDiffer)
+	}
 }
 
 // duel is the mean error of what recurs and of all other components, in standard deviations, over rounds.
@@ -175,9 +197,6 @@ func (l *learnt) take(p *pending, held, opened, u, keep float64, tails *[kinds]t
 		d = &l.duel[1]
 	}
 	d.learn(math.Abs(highest-float64(p.topRecurring))/sd, math.Abs(highest-float64(p.topRest))/sd)
-	if a, b := float64(p.mean[trend]), float64(p.mean[revert]); math.Abs(a-b) > riseDiffers*sd {
-		l.rise.learn(math.Abs(held-a)/sd, math.Abs(held-b)/sd)
-	}
 	r := (held - float64(p.mix)) / sd
 	l.spread += float32(f * (min(r*r, spreadMost) - float64(l.spread)))
 	residual := (highest - float64(p.top)) / float64(p.topSD)
@@ -189,6 +208,9 @@ func (l *learnt) take(p *pending, held, opened, u, keep float64, tails *[kinds]t
 
 // variance returns the mean square of past residuals in variances, at least a quarter.
 func (l *learnt) variance() float64 { return max(0.25, float64(l.spread)) }
+
+// flowsDiffer is from how many standard deviations on what rate and lifetimes lead to differs from a fill that stays.
+const flowsDiffer = 2
 
 // riseDiffers is from how many standard deviations on a trend differs from a rate that stays.
 const riseDiffers = 1

@@ -13,17 +13,24 @@ func (o tick) scoreDue(now, held float64) {
 		l := &o.learnt[h]
 		u := s.f.work.grid[s.f.work.horizon[h]]
 		keep := math.Exp(-u / pendings / 86400)
+		part := u // how long the part of the horizon is
+		if h > 0 {
+			part -= s.f.work.grid[s.f.work.horizon[h-1]]
+		}
 		for j := range l.waiting {
 			p := &l.waiting[j]
 			if p.due == 0 {
 				continue
 			}
-			p.highest = max(p.highest, float32(held))
+			if now > float64(p.due)-part {
+				p.highest = max(p.highest, float32(held))
+			}
 			p.hit = p.hit || held >= o.ceiling
 			if uint32(now) < p.due {
 				continue
 			}
 			l.take(p, held, o.opened, u, keep, &s.f.factory[h])
+			o.proofs.learn(h, p, held)
 			if s.f.Judged != nil {
 				s.f.Judged(Judged{h, float64(p.highest-p.top) / float64(p.topSD), float64(p.said), p.hit, p.beyond})
 			}

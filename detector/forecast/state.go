@@ -19,7 +19,7 @@ func (o *Outlook) remember(now collector.Time) memory {
 	m := memory{
 		speeds: o.speeds, late: o.times.late, ended: o.ended, dispersion: o.dispersion,
 		rateMean: o.rateMean, fillMean: o.fillMean,
-		since: cmp.Or(o.last, now.Seconds()) - o.began, rhythm: o.rhythm, learnt: o.learnt,
+		since: cmp.Or(o.last, now.Seconds()) - o.began, rhythm: o.rhythm, learnt: o.learnt, proofs: o.proofs,
 	}
 	for h := range m.learnt {
 		m.learnt[h].waiting, m.learnt[h].next = [pendings]pending{}, 0
@@ -30,7 +30,7 @@ func (o *Outlook) remember(now collector.Time) memory {
 
 // recall gives a new outlook the memory of its port space.
 func (o *Outlook) recall(m *memory, now collector.Time) {
-	o.speeds, o.ended, o.learnt, o.rhythm = m.speeds, m.ended, m.learnt, m.rhythm
+	o.speeds, o.ended, o.learnt, o.proofs, o.rhythm = m.speeds, m.ended, m.learnt, m.proofs, m.rhythm
 	o.times.late = m.late
 	o.dispersion, o.rateMean, o.fillMean = m.dispersion, m.rateMean, m.fillMean
 	o.began = now.Seconds() - m.since
@@ -189,6 +189,10 @@ func (c *codec) memory(m *memory) {
 	for h := range m.learnt {
 		c.learnt(&m.learnt[h])
 	}
+	for h := range m.proofs.rise {
+		c.duel(&m.proofs.rise[h])
+	}
+	c.duel(&m.proofs.flows)
 	m.dispersion = max(1, m.dispersion)
 	m.rateMean, m.fillMean, m.since = max(0, m.rateMean), max(0, m.fillMean), max(0, m.since)
 	c.arrivals(&m.came)
@@ -212,10 +216,14 @@ func (c *codec) learnt(l *learnt) {
 	}
 	c.within(0, spreadMost, &l.spread)
 	c.within(0, seenMost, &l.seen)
-	for _, d := range []*duel{&l.duel[0], &l.duel[1], &l.rise} {
-		c.within(0, tailReach, &d.recurring, &d.rest)
-		c.within(0, seenMost, &d.rounds)
+	for i := range l.duel {
+		c.duel(&l.duel[i])
 	}
+}
+
+func (c *codec) duel(d *duel) {
+	c.within(0, tailReach, &d.recurring, &d.rest)
+	c.within(0, seenMost, &d.rounds)
 }
 
 func (c *codec) arrivals(a *arrivals) {

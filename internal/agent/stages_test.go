@@ -3,6 +3,7 @@ package agent
 import (
 	"context"
 	"net/netip"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -13,6 +14,7 @@ import (
 	"github.com/snatwatch/snatwatch/detector"
 	"github.com/snatwatch/snatwatch/detector/budget"
 	"github.com/snatwatch/snatwatch/detector/ledger"
+	"github.com/snatwatch/snatwatch/internal/config"
 )
 
 // A flow takes a port of each stage, and leaves each when that one lets it go: the kernel gives the port of a closed flow
@@ -101,6 +103,22 @@ func TestLoopExcusesOtherStages(t *testing.T) {
 		if got := s.Budgets[0].Contradicted; got != step.want || (s.Budgets[0].Contradiction != "") != step.want {
 			t.Errorf("%s: contradicted %v, want %v", step.name, got, step.want)
 		}
+	}
+}
+
+// The ledgers of all stages have one secret key, so that the key of a flow is made once for all; another agent has another.
+func TestLedgersShareTheirKey(t *testing.T) {
+	t.Parallel()
+	key := func(l *ledger.Ledger) string {
+		_, after, _ := strings.Cut(string(l.AppendHandover(nil)), "\n")
+		return after[:16]
+	}
+	stages := newLedger(&config.Config{}, collector.Clock(), nil)
+	if a, b := key(stages(nil)), key(stages(nil)); a != b {
+		t.Errorf("keys %x and %x", a, b)
+	}
+	if a, b := key(stages(nil)), key(newLedger(&config.Config{}, collector.Clock(), nil)(nil)); a == b {
+		t.Errorf("two agents have the key %x", a)
 	}
 }
 

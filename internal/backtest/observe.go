@@ -54,8 +54,8 @@ func newObserver(tick, every, warm time.Duration, methods []Method, alarms []sco
 	}
 	o.gap = o.truth.Ticks(score.MergeGap)
 	o.page = score.Pager{
-		Raise: detector.PageRaise, Clear: detector.PageClear, Fill: detector.PageFill,
-		Keep: o.truth.Ticks(detector.PageKeep), FillKeep: o.truth.Ticks(detector.PageFillKeep),
+		Raise: detector.PageRaise, Clear: detector.PageClear,
+		Keep: o.truth.Ticks(detector.PageKeep), ScarceKeep: o.truth.Ticks(detector.PageScarceKeep),
 		Every: max(1, o.truth.Ticks(detector.PageEvery)),
 	}
 	o.ideal = o.page
@@ -79,11 +79,11 @@ func (o *observer) observe(k int, c *Counts, space []*detector.SpaceSnapshot) {
 	}
 	if k%o.page.Every == 0 {
 		o.methods[0].Predict(&o.said[0])
-		fill := float64(c.Held) / float64(c.Ceiling)
-		o.page.Step(k, o.said[0].Score[pageHorizon], fill)
+		scarce := detector.PageScarce(float64(c.Held), float64(c.Ceiling))
+		o.page.Step(k, o.said[0].Score[pageHorizon], scarce)
 		if last := len(o.methods) - 1; o.methods[last].Name() == NameOracle {
 			o.methods[last].Predict(&o.said[last])
-			o.ideal.Step(k, o.said[last].Score[pageHorizon], fill)
+			o.ideal.Step(k, o.said[last].Score[pageHorizon], scarce)
 		}
 	}
 	if k < o.warm {

@@ -30,8 +30,9 @@ func TestShippedPage(t *testing.T) {
 				continue
 			}
 			for _, want := range []string{
-				fmt.Sprintf("[%.0fm]) >= %v", detector.PageFillKeep.Minutes(), detector.PageClear),
+				fmt.Sprintf("[%.0fm]) >= %v", detector.PageScarceKeep.Minutes(), detector.PageClear),
 				fmt.Sprintf(">= %v * ", detector.PageFill),
+				fmt.Sprintf(" - %v * sqrt(", detector.PageNear),
 			} {
 				if !strings.Contains(a.Expr, want) {
 					t.Errorf("the page has no %q: the backtest's stays so long where so much is held\n%s", want, a.Expr)

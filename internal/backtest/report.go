@@ -215,9 +215,9 @@ func (s *Summary) cellTable() *table {
 
 func (s *Summary) pageTable() *table {
 	t := &table{title: fmt.Sprintf("The page as shipped: P(5 min) >= %v, cleared below %v, asked every "+
-		"%s s, kept for %s s, above %v of the ceiling for %s s",
+		"%s s, kept for %s s, where ports are scarce for %s s",
 		detector.PageRaise, detector.PageClear, exact(detector.PageEvery.Seconds()), exact(detector.PageKeep.Seconds()),
-		detector.PageFill, exact(detector.PageFillKeep.Seconds()))}
+		exact(detector.PageScarceKeep.Seconds()))}
 	t.row("", "cool-down", "episodes", "detected", "lead s", "false/day", "on", "false at start", "starts")
 	for _, c := range s.Cells {
 		p := &c.Page

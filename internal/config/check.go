@@ -46,6 +46,7 @@ func Check(ctx context.Context, w io.Writer, path string, metadata cloud.Client,
 	}
 	allowances, err := limits.Allowances(outer)
 	if err != nil {
+		_, err = fmt.Fprintf(w, "note: whether EC2 tracks connections of this machine is not known: %v\n", err)
 		return err
 	}
 	return printAllowances(w, allowances)

@@ -39,10 +39,12 @@ func (a Alert) SeenAt(where string) Alert {
 // Bridge holds a page over a gap of 100 s in what is scraped, at an evaluation every 15 s.
 const Bridge = detector.PageKeep
 
-// Where the fullest port space holds Fill of its effective ceiling, a page stays for FillKeep after it was last likely.
+// Where the fullest port space holds Fill of its effective ceiling, or all but Near times the square root of it, a page
+// stays for ScarceKeep after it was last likely.
 const (
-	Fill     = detector.PageFill
-	FillKeep = detector.PageFillKeep
+	Fill       = detector.PageFill
+	Near       = detector.PageNear
+	ScarceKeep = detector.PageScarceKeep
 )
 
 // TableSoon is how soon a conntrack table is full that is about to be.

@@ -45,6 +45,7 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 
 {{/* The agent's config: the preset, the values' config over it, and the values' budget over its one budget. */}}
 {{- define "snatwatch.config" -}}
+{{- $models := .Files.Get "files/models.yaml" | fromYaml }}
 {{- $config := .Files.Get (printf "presets/%s.yaml" .Values.preset) | fromYaml }}
 {{- if .Values.see.ownSocketsOnly }}
 {{- $_ := set $config "source" "sockets" }}
@@ -56,7 +57,15 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- if ne (len $config.budgets) 1 }}
 {{- fail (printf "budget: want one budget to lay it over, config.budgets has %d" (len $config.budgets)) }}
 {{- end }}
-{{- $budget := mergeOverwrite (first $config.budgets) (deepCopy .Values.budget) }}
+{{- $model := .Values.budget.model | default (first $config.budgets).model }}
+{{- $preset := first $config.budgets }}
+{{- range $key := keys $preset }}
+{{- /* What the preset says of its own model says nothing of another. */}}
+{{- if has $key (dig $model "refuses" list $models) }}
+{{- $preset = omit $preset $key }}
+{{- end }}
+{{- end }}
+{{- $budget := mergeOverwrite $preset (deepCopy .Values.budget) }}
 {{- if or .Values.budget.nodes .Values.budget.nodes_file }}
 {{- $budget = omit $budget "nodes_from" "nodes_selector" }}
 {{- else if and .Values.budget.model (ne .Values.preset "generic") (not (has .Values.budget.model (list "azure-lb" "azure-lb-2018"))) (not .Values.budget.nodes_from) }}
@@ -64,13 +73,31 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- end }}
 {{- $_ := set $config "budgets" (list $budget) }}
 {{- end }}
-{{- /* The keys that the agent takes for model auto; with another it would not start. */}}
-{{- $auto := list "name" "model" "pool" "gateway" "nodes" "nodes_file" "nodes_from" "nodes_selector" "destinations" "netns" }}
-{{- range $b := $config.budgets }}
-{{- range $key := keys $b | sortAlpha }}
-{{- if and (eq (default "" $b.model) "auto") (not (has $key $auto)) }}
-{{- fail (printf "budget.%s: given: want budget.model or a preset that takes it: model auto finds out for itself" $key) }}
+{{- /* What the agent would refuse at its start, on every node. */}}
+{{- $names := list }}
+{{- range $i, $b := $config.budgets }}
+{{- $at := ternary "budget" (printf "config.budgets[%d]" $i) (or (not (empty $.Values.budget)) (not $.Values.config.budgets)) }}
+{{- range $key := list "name" "model" }}
+{{- if not (index $b $key) }}
+{{- fail (printf "%s.%s: missing: want it of every budget" $at $key) }}
 {{- end }}
+{{- end }}
+{{- if has $b.name $names }}
+{{- fail (printf "%s.name: %s: want each name once" $at $b.name) }}
+{{- end }}
+{{- $names = append $names $b.name }}
+{{- $known := index $models $b.model }}
+{{- range $key := keys $b | sortAlpha }}
+{{- if and (index $b $key) (has $key $known.refuses) }}
+{{- fail (printf "%s.%s: given: want no such key, or a model that takes it: %s does not (%s.model)" $at $key $b.model $at) }}
+{{- end }}
+{{- end }}
+{{- $found := not $known.needs }}
+{{- range $known.needs }}
+{{- if index $b . }}{{ $found = true }}{{ end }}
+{{- end }}
+{{- if not $found }}
+{{- fail (printf "%s.%s: missing: model %s wants %s" $at (first $known.needs) $b.model (join " or " $known.needs)) }}
 {{- end }}
 {{- end }}
 {{- toYaml $config }}

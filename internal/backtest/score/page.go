@@ -3,11 +3,10 @@ package score
 import "time"
 
 // Pager follows a page through a run, in ticks: raised at or above Raise, on until the probability has been
-// below Clear for Keep ticks, and where Fill of the ceiling or more is held for FillKeep ticks before those; it looks
-// every Every ticks.
+// below Clear for Keep ticks, and where ports are scarce for ScarceKeep ticks before those; it looks every Every ticks.
 type Pager struct {
-	Raise, Clear, Fill    float64
-	Keep, FillKeep, Every int
+	Raise, Clear            float64
+	Keep, ScarceKeep, Every int
 	// Spans are the pages; to is the last tick of each, inclusive.
 	Spans []Span
 	on    bool
@@ -15,8 +14,8 @@ type Pager struct {
 	high  int // the last tick at which the probability was Clear or more
 }
 
-// Step takes tick k; fill is the share of the ceiling that is held.
-func (p *Pager) Step(k int, probability, fill float64) {
+// Step takes tick k, and whether ports are scarce.
+func (p *Pager) Step(k int, probability float64, scarce bool) {
 	if k%p.Every != 0 {
 		return
 	}
@@ -24,7 +23,7 @@ func (p *Pager) Step(k int, probability, fill float64) {
 		p.high = k
 	}
 	switch {
-	case probability >= p.Raise || p.on && (p.high == k || fill >= p.Fill && k-p.high <= p.FillKeep):
+	case probability >= p.Raise || p.on && (p.high == k || scarce && k-p.high <= p.ScarceKeep):
 		if !p.on {
 			p.Spans = append(p.Spans, Span{From: k})
 		}

@@ -31,7 +31,7 @@ func TestPager(t *testing.T) {
 		case k == 100: // false
 			said = 1
 		}
-		p.Step(k, said, 0)
+		p.Step(k, said, false)
 	}
 	want := []Span{{4, 12}, {20, 34}, {100, 106}}
 	if diff := cmp.Diff(want, p.Spans); diff != "" {
@@ -47,22 +47,19 @@ func TestPager(t *testing.T) {
 	}
 }
 
-// Where much of the ceiling is held, the page stays longer after the last time that it was likely, and raises nothing.
+// Where ports are scarce, the page stays longer after the last time that it was likely, and raises nothing.
 func TestPagerStaysWhilePortsAreScarce(t *testing.T) {
 	t.Parallel()
-	p := Pager{Raise: 0.3, Clear: 0.15, Fill: 0.8, Keep: 2, FillKeep: 10, Every: 1}
+	p := Pager{Raise: 0.3, Clear: 0.15, Keep: 2, ScarceKeep: 10, Every: 1}
 	for k := range 100 {
-		said, fill := 0.0, 0.9
+		said := 0.0
 		switch k {
 		case 10, 50: // 10 ticks longer, and two; relief at 54
 			said = 0.3
 		case 80: // it does not hold what is off
 			said = 0.2
 		}
-		if k >= 54 {
-			fill = 0.7
-		}
-		p.Step(k, said, fill)
+		p.Step(k, said, k < 54)
 	}
 	want := []Span{{10, 22}, {50, 55}}
 	if diff := cmp.Diff(want, p.Spans); diff != "" {

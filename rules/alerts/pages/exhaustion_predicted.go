@@ -38,12 +38,14 @@ func exhaustionPredicted(o options.Options) alerts.Alert {
 	}
 }
 
-// scarce says where the probability was not below the level that clears the page for a while, and the fullest port
-// space of the budget is filled still. Its value is that level.
+// scarce says where the probability was not below the level that clears the page for a while, and ports are scarce
+// still in the fullest port space of the budget. Its value is that level.
 func scarce(o options.Options, probability string) string {
 	level := query.Number(o.Thresholds.PageClear)
-	return fmt.Sprintf("clamp_max(max_over_time(%s[%.0fm]) >= %s, %s)\nand on (%s)\n(%s >= %s * %s)",
-		probability, alerts.FillKeep.Minutes(), level, level,
-		o.Agent(metrics.LabelBudget, metrics.LabelProtocol), o.Metric(metrics.BusiestPortsHeld),
-		query.Number(alerts.Fill), o.Metric(metrics.BudgetEffectivePorts))
+	held, ceiling := o.Metric(metrics.BusiestPortsHeld), o.Metric(metrics.BudgetEffectivePorts)
+	return fmt.Sprintf("clamp_max(max_over_time(%s[%.0fm]) >= %s, %s)\nand on (%s)\n"+
+		"(%s >= %s * %s or %s >= %s - %s * sqrt(%s))",
+		probability, alerts.ScarceKeep.Minutes(), level, level,
+		o.Agent(metrics.LabelBudget, metrics.LabelProtocol),
+		held, query.Number(alerts.Fill), ceiling, held, ceiling, query.Number(alerts.Near), ceiling)
 }
