@@ -293,17 +293,7 @@ func TestKernelAgentSources(t *testing.T) {
 			if tt.name == "events" && os.Getenv("KERNEL_TESTS") != "require" {
 				t.Skip("takes half a minute, until the next dump: KERNEL_TESTS=require runs it")
 			}
-			l, err := lab.New(t.Context(), lab.Topology{NAT: []lab.NAT{{VIPs: []netip.Addr{lab.VIP(0)}, Ports: collector.PortRange{First: 2000, Last: 2063}}}})
-			if err != nil {
-				t.Fatal(err)
-			}
-			t.Cleanup(l.Close)
-			to := l.Server(0).At(9000)
-			server, err := l.Server(0).Hold(t.Context(), to)
-			if err != nil {
-				t.Fatal(err)
-			}
-			t.Cleanup(func() { _ = server.Close() })
+			l, to := oneVIP(t, 2063)
 			path := filepath.Join(t.TempDir(), "snatwatch.yaml")
 			if err := os.WriteFile(path, []byte("budgets: ["+tt.budget+"]\n"), 0o644); err != nil {
 				t.Fatal(err)

@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -10,7 +9,6 @@ import (
 	"syscall"
 	"testing"
 
-	"github.com/snatwatch/snatwatch/collector"
 	"github.com/snatwatch/snatwatch/collector/netns"
 	"github.com/snatwatch/snatwatch/internal/confine"
 	"github.com/snatwatch/snatwatch/internal/kerneltest"
@@ -25,17 +23,7 @@ func TestKernelConfined(t *testing.T) {
 	if os.Geteuid() != 0 {
 		kerneltest.Cannot(t, "only root can become somebody else")
 	}
-	l, err := lab.New(t.Context(), lab.Topology{NAT: []lab.NAT{{VIPs: []netip.Addr{lab.VIP(0)}, Ports: collector.PortRange{First: 2000, Last: 2063}}}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(l.Close)
-	to := l.Server(0).At(9000)
-	server, err := l.Server(0).Hold(t.Context(), to)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = server.Close() })
+	l, to := oneVIP(t, 2063)
 	const owner = 4242
 	dir := t.TempDir()
 	folder := func(name string) string {

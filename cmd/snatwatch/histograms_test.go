@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -14,7 +13,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/snatwatch/snatwatch/collector"
 	"github.com/snatwatch/snatwatch/collector/netns"
 	"github.com/snatwatch/snatwatch/internal/kerneltest"
 	"github.com/snatwatch/snatwatch/internal/lab"
@@ -40,19 +38,7 @@ func TestKernelHistogramsOfEveryKind(t *testing.T) {
 	}
 	kerneltest.Require(t, netns.SysAdmin, netns.NetAdmin)
 	const lifetime, coolDown = 3 * time.Second, 5 * time.Second
-	l, err := lab.New(t.Context(), lab.Topology{NAT: []lab.NAT{{
-		VIPs: []netip.Addr{lab.VIP(0)}, Ports: collector.PortRange{First: 2000, Last: 9999},
-	}}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(l.Close)
-	to := l.Server(0).At(9000)
-	server, err := l.Server(0).Hold(t.Context(), to)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = server.Close() })
+	l, to := oneVIP(t, 9999)
 	a := agentOn(t, l.Router(), fmt.Sprintf(
 		"{name: cloud, model: static, vips: [%s], tcp: {ports: 1000, cool_down: {fin: %s, rst: %[2]s, unknown: %[2]s}}}",
 		lab.VIP(0), coolDown), "--source=conntrack", "--strategy=poll")

@@ -17,7 +17,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/snatwatch/snatwatch/collector"
 	"github.com/snatwatch/snatwatch/collector/netns"
 	"github.com/snatwatch/snatwatch/detector"
 	"github.com/snatwatch/snatwatch/internal/kerneltest"
@@ -50,19 +49,7 @@ func TestKernelRestart(t *testing.T) {
 
 func checkRestart(t *testing.T, coolDown time.Duration, port int) {
 	const ports, lifetime, gap = 1024, 3 * time.Second, 3 * time.Second
-	l, err := lab.New(t.Context(), lab.Topology{NAT: []lab.NAT{{
-		VIPs: []netip.Addr{lab.VIP(0)}, Ports: collector.PortRange{First: 2000, Last: 9999},
-	}}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(l.Close)
-	to := l.Server(0).At(9000)
-	server, err := l.Server(0).Hold(t.Context(), to)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = server.Close() })
+	l, to := oneVIP(t, 9999)
 	config := filepath.Join(t.TempDir(), "snatwatch.yaml")
 	text := fmt.Sprintf("budgets: [{name: cloud, model: static, vips: [%s], tcp: {ports: %d, cool_down: {fin: %s, rst: 15s, unknown: %s}}}]\n",
 		lab.VIP(0), ports, coolDown, coolDown)
