@@ -211,6 +211,9 @@ func parseEnds(text string) (map[string]float64, error) {
 		if err != nil {
 			return nil, fmt.Errorf("ends %q: want fin:0.9,rst:0.1", part)
 		}
+		if _, twice := out[name]; twice {
+			return nil, fmt.Errorf("ends %q: %s is given twice", text, name)
+		}
 		out[name] = v
 	}
 	return out, nil

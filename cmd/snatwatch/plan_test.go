@@ -28,6 +28,12 @@ func TestPlanRefuses(t *testing.T) {
 	}{
 		{"nodes", append(numbers, "--model=linux", "--nodes=0"), "nodes: 0, want 1 or more", ""},
 		{"no nodes", append(numbers, "--model=azure-lb"), "nodes: missing, want 1 to 1000", ""},
+		{
+			"an end given twice",
+			append(numbers, "--model=static", "--ports=64", "--ends=fin:0.9,fin:0.1"),
+			"fin is given twice",
+			"",
+		},
 		{"no nodes beside a log", []string{dropped}, "nodes: missing, want 1 to 1000", ""},
 		{"VIPs", append(numbers, "--nodes=48", "--vips=0"), "vips: 0, want 1 or more", ""},
 		{"ports", append(numbers, "--model=linux", "--ports=0"), "ports: 0, want 1 or more", ""},

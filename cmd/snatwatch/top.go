@@ -20,6 +20,7 @@ import (
 // topFlags are the flags of top.
 type topFlags struct {
 	agent, prometheus string
+	agentGiven        bool
 	once, json        bool
 	every             time.Duration
 	sort, filter      string
@@ -31,7 +32,8 @@ func topCommand(app *kingpin.Application) command {
 	c := app.Command("top", "Port spaces in the terminal, the soonest to run out first: held against budget, "+
 		"opens per second, hold time, time left, failures, owners. Keys: q quit, s sort, / filter, space "+
 		"pause, enter owners.")
-	c.Flag("agent", "Agent to ask.").Default("http://127.0.0.1:9959").PlaceHolder("URL").StringVar(&f.agent)
+	c.Flag("agent", "Agent to ask.").Default("http://127.0.0.1:9959").PlaceHolder("URL").
+		IsSetByUser(&f.agentGiven).StringVar(&f.agent)
 	c.Flag("prometheus", "Prometheus of a fleet to ask instead.").PlaceHolder("URL").StringVar(&f.prometheus)
 	c.Flag("once", "Print the table once; so it is too when the output is no terminal.").BoolVar(&f.once)
 	c.Flag("json", "Print it once as JSON.").BoolVar(&f.json)
@@ -54,6 +56,9 @@ func runTop(ctx context.Context, e *env, f *topFlags) error {
 	}
 	if f.width != 0 && f.width < 40 {
 		return fmt.Errorf("width %d: want 40 or more", f.width)
+	}
+	if f.agentGiven && f.prometheus != "" {
+		return errors.New("either --agent or --prometheus")
 	}
 	source := top.FromAgent(f.agent)
 	if f.prometheus != "" {

@@ -177,3 +177,14 @@ func quiet() (e *env, out, errs func() string) {
 		func() string { return strings.Join(stdout.All(), "") },
 		func() string { return strings.Join(stderr.All(), "") }
 }
+
+// Two sources are not one: neither is taken in silence.
+func TestTopOfOneSource(t *testing.T) {
+	t.Parallel()
+	e, _, errs := quiet()
+	args := []string{"top", "--once", "--agent=http://127.0.0.1:1", "--prometheus=http://127.0.0.1:1"}
+	status := e.run(context.Background(), args)
+	if status != statusError || !strings.Contains(errs(), "either --agent or --prometheus") {
+		t.Errorf("status %d, %s", status, errs())
+	}
+}

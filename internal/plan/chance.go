@@ -39,11 +39,16 @@ func (p *peaks) probability(c int) float64 {
 	return sum / weights
 }
 
-// ofLoad is the probability when the day's load is a.
+// ofLoad is the probability when the day's load is a; 1e-300 where it is below 1e-12, so that ports enough for any
+// target can be found, and still more than 0.
 func (p *peaks) ofLoad(c int, a float64) float64 {
-	const never = 1e12 // holds: longer than any machine runs
-	t := timeToBlock(int(float64(c)/p.peakedness), a/p.peakedness, never) * p.hold
-	return -math.Expm1(-p.length / t)
+	peak := p.length / p.hold // the peak's length in holds
+	never := 1e12 * peak
+	t := timeToBlock(int(float64(c)/p.peakedness), a/p.peakedness, never)
+	if t >= never {
+		return 1e-300
+	}
+	return -math.Expm1(-peak / t)
 }
 
 // blocked is the share of opens that fail during a mean peak.

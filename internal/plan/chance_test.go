@@ -2,9 +2,12 @@ package plan
 
 import (
 	"container/heap"
+	"io"
 	"math"
 	"math/rand/v2"
 	"testing"
+
+	"github.com/snatwatch/snatwatch/detector/budget"
 )
 
 // Values by hand, and of the published table of Erlang B.
@@ -155,5 +158,31 @@ func TestDaysExhaustAsOftenAsPlanned(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// However low the target, there is a number of ports that meets it: a search that finds none would never end.
+func TestEnoughPortsForAnyTarget(t *testing.T) {
+	t.Parallel()
+	p := peaks{load: 100, hold: 0.001, length: 86400, spread: 0.1, peakedness: 1}
+	if got := p.probability(100_000); got == 0 || got > 1e-200 {
+		t.Fatalf("100000 ports for a load of 100 are exhausted in a day with probability %v, want hardly above 0", got)
+	}
+	if got := p.need(1e-13); got < 150 || got > 400 {
+		t.Errorf("a load of 100 needs %d ports for a probability below 1e-13", got)
+	}
+}
+
+// Flows that live no time hold their ports for the cool-down. JSON takes no NaN.
+func TestPlanOfLifetimesOfNothing(t *testing.T) {
+	t.Parallel()
+	demand := incident(t, 30)
+	demand.Lifetimes = Law{{0, 1}}
+	p, err := Make(Input{Budget: budget.Params{Name: "w", Model: "azure-lb", Nodes: 48}, Demand: demand})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := p.WriteJSON(io.Discard); err != nil {
+		t.Error(err)
 	}
 }

@@ -110,11 +110,16 @@ func (l Law) CutMean(t float64) float64 {
 	return m
 }
 
-// Pieces is the mean number of flows that a flow becomes when it is split into pieces of t seconds.
+// Pieces is the mean number of flows that a flow becomes when it is split into pieces of t seconds. A flow no longer
+// than t stays one, where both are 0 too.
 func (l Law) Pieces(t float64) float64 {
 	n := 0.0
 	for _, a := range l {
-		n += a.Share * max(1, math.Ceil(a.Seconds/t))
+		pieces := 1.0
+		if a.Seconds > t {
+			pieces = math.Ceil(a.Seconds / t)
+		}
+		n += a.Share * pieces
 	}
 	return n
 }

@@ -379,6 +379,7 @@ func TestLaw(t *testing.T) {
 		{"cut at 3", l.CutMean(3), 2},
 		{"median", l.Quantile(0.5), 1},
 		{"pieces of 2: one, and five", l.Pieces(2), 3},
+		{"pieces of flows that live no time", Law{{0, 1}}.Pieces(0), 1},
 	} {
 		if math.Abs(tt.got-tt.want) > 1e-9 {
 			t.Errorf("%s: %v, want %v", tt.name, tt.got, tt.want)
