@@ -36,6 +36,9 @@ type Demand struct {
 	Cut bool `json:"cut_off"`
 }
 
+// rateMost is the most opens per second that a plan is made of: more than any NAT does, and some twenty seconds of work.
+const rateMost = 1e6
+
 // check refuses what no plan can be made of.
 func (d *Demand) check() error {
 	for _, c := range []struct {
@@ -44,9 +47,9 @@ func (d *Demand) check() error {
 		least, most float64
 		above       bool // least itself is refused
 	}{
-		{"opens per second", d.Rate, 0, 1e9, true},
+		{"opens per second", d.Rate, 0, rateMost, true},
 		{"low end of opens per second", d.Low, 0, d.Rate, true},
-		{"high end of opens per second", d.High, d.Rate, 1e9, false},
+		{"high end of opens per second", d.High, d.Rate, 10 * rateMost, false},
 		{"spread", d.Spread, 0, 2, false},
 		{"peakedness", d.Peakedness, 0.1, 1000, false},
 		{"length of the peak, in seconds", d.Peak.Seconds(), 1, 86400, false},

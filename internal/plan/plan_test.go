@@ -340,6 +340,7 @@ func TestMakeRefuses(t *testing.T) {
 		}, "hold 0"},
 		{"no model", func(in *Input) { in.Budget.Model = "" }, "model"},
 		{"no arrivals", func(in *Input) { in.Demand.Rate, in.Demand.Low = 0, 0 }, "opens per second: 0, want above 0"},
+		{"arrivals of no NAT", func(in *Input) { in.Demand.Rate = 1e8 }, "opens per second: 1e+08, want above 0 up to 1e+06"},
 		{"arrivals that are no number", func(in *Input) { in.Demand.Rate = math.NaN() }, "opens per second: NaN"},
 		{"a range without the rate", func(in *Input) { in.Demand.Low = 5 }, "low end"},
 		{"endless arrivals", func(in *Input) { in.Demand.High = math.Inf(1) }, "high end"},
