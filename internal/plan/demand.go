@@ -36,7 +36,8 @@ type Demand struct {
 	Cut bool `json:"cut_off"`
 }
 
-// rateMost is the most opens per second that a plan is made of: more than any NAT does, and some twenty seconds of work.
+// rateMost is the most opens per second that a plan is made of: more than any NAT does, and some twenty seconds of
+// work.
 const rateMost = 1e6
 
 // check refuses what no plan can be made of.
