@@ -93,6 +93,14 @@ type Kernel struct {
 	Counted bool
 }
 
+// Fill returns the share of its limit that the table holds, 0 for a table without a limit.
+func (k *Kernel) Fill() float64 {
+	if k.EntriesMax <= 0 {
+		return 0
+	}
+	return float64(k.Entries) / float64(k.EntriesMax)
+}
+
 // Allowance is EC2's own connection tracking of one interface. Known says that it tells how much is available.
 type Allowance struct {
 	Interface           string

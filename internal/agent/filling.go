@@ -79,7 +79,7 @@ func tableText(k *metrics.Kernel, said string) string {
 	if k == nil || k.EntriesMax <= 0 {
 		return ""
 	}
-	fill := float64(k.Entries) / float64(k.EntriesMax)
+	fill := k.Fill()
 	soon := k.Forecast && k.SecondsToFull < detector.TableSoon.Seconds()
 	if fill < tableClear && !(soon && fill >= tableHalf) || said == "" && fill < detector.TableNear && !soon {
 		return ""
@@ -136,13 +136,13 @@ func (a *allowances) due(now collector.Time) bool {
 // look takes in what was read, and returns what to say of it. What could not be read is shown as absent.
 func (a *allowances) look(now collector.Time, list []limits.Allowance, err error) (notices []string) {
 	a.looked = now
+	if err != nil {
+		list = nil
+	}
 	var shown []metrics.Allowance
 	before := a.of
 	a.of = map[string]*allowance{}
 	for _, x := range list {
-		if err != nil {
-			break
-		}
 		m := metrics.Allowance{Interface: x.Interface, Available: x.Available, Exceeded: x.Exceeded, Known: x.Known}
 		if x.Known {
 			seen := before[x.Interface]
@@ -188,24 +188,21 @@ func allowanceText(a *metrics.Allowance, most uint64, said string) string {
 
 // losing tells how many flows conntrack fails to insert. The zero value is ready.
 type losing struct {
-	at     []collector.Time
-	failed []uint64
+	failed filling
 }
 
 // look takes in the kernel's counter, and returns by how much it grew a second in the last looks; 0 while there were
 // too few.
 func (l *losing) look(now collector.Time, failed uint64) float64 {
-	if n := len(l.failed); n > 0 && failed < l.failed[n-1] {
-		*l = losing{} // the counter began anew
+	f := &l.failed
+	if n := len(f.stock); n > 0 && float64(failed) < f.stock[n-1] {
+		*f = filling{} // the counter began anew
 	}
-	l.at, l.failed = append(l.at, now), append(l.failed, failed)
-	if len(l.at) > fillingLooks {
-		l.at, l.failed = l.at[1:], l.failed[1:]
-	}
-	if len(l.at) < fillingLeast {
+	f.look(now, float64(failed))
+	if len(f.at) < fillingLeast {
 		return 0
 	}
-	return float64(failed-l.failed[0]) / now.Sub(l.at[0]).Seconds()
+	return (float64(failed) - f.stock[0]) / now.Sub(f.at[0]).Seconds()
 }
 
 // raceText says that flows are lost in conntrack while ports and entries are left; empty if none are. said is what it
@@ -215,7 +212,7 @@ func raceText(s *detector.Snapshot, k *metrics.Kernel, said string) string {
 	if said != "" {
 		least /= 2
 	}
-	if k == nil || k.InsertFailedRate < least || float64(k.Entries) > detector.TableNear*float64(k.EntriesMax) {
+	if k == nil || k.InsertFailedRate < least || k.Fill() > detector.TableNear {
 		return ""
 	}
 	for i := range s.Budgets {

@@ -113,6 +113,10 @@ func TestPortRaceIsSaid(t *testing.T) {
 	if got := raceText(&detector.Snapshot{}, nil, said); got != "" {
 		t.Errorf("nothing is known: %q", got)
 	}
+	unlimited := metrics.Kernel{Counters: collector.Counters{Entries: 10_000}, EntriesMax: collector.Unlimited, InsertFailedRate: 5}
+	if raceText(&detector.Snapshot{}, &unlimited, "") == "" {
+		t.Error("nothing is said of a table without a limit")
+	}
 }
 
 // What was lost before the first look does not count, nor does a counter that begins anew.
