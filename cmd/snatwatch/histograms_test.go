@@ -29,8 +29,8 @@ var histogramServers = []struct{ name, config string }{
 	{"native with classic bounds", "convert_classic_histograms_to_nhcb: true"},
 }
 
-// Flows of an agent live for three seconds and hold their ports for eight. However a Prometheus 3 keeps its
-// histograms, boards, alerts and plan read that of it. ENGINES names the folder of its program; .ci/engines builds it.
+// Flows of an agent live for three seconds and hold their ports for eight. Boards, alerts and plan read these times from a
+// Prometheus 3, however it keeps histograms. ENGINES names the folder of its program; .ci/engines builds it.
 func TestKernelHistogramsOfEveryKind(t *testing.T) {
 	programs := os.Getenv("ENGINES")
 	if programs == "" {
@@ -160,7 +160,7 @@ func histogramQueries(t *testing.T, instance string) (queries []string) {
 	return queries
 }
 
-// meanOf is that of what buckets counted, each taken at the geometric mean of its bounds.
+// meanOf returns the mean of what buckets counted. It takes each value at the geometric mean of its bucket's bounds.
 func meanOf(bounds, counts []float64) float64 {
 	sum, n := 0.0, 0.0
 	for i, c := range counts {

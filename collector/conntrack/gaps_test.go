@@ -127,8 +127,8 @@ func TestLate(t *testing.T) {
 
 const sec2000 = collector.Time(2000 * time.Second)
 
-// The time between two dumps follows the timeouts of the namespace, and those of policies that rules use, whatever the
-// config asks for.
+// The time between two dumps is shorter than the timeouts of the namespace and of the policies that rules use, whatever
+// interval the config asks for.
 func TestKernelDumpsBeforeFlowsAreForgotten(t *testing.T) {
 	t.Parallel()
 	const most = 1600 * time.Millisecond

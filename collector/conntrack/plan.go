@@ -49,8 +49,8 @@ const (
 const (
 	intervalDefault = 5 * time.Second
 	intervalMax     = 10 * time.Second
-	// intervalLeast is the shortest that timeouts of conntrack lead to, and forgetsDefault the time for which conntrack
-	// remembers a flow that was reset, where nobody changed it.
+	// intervalLeast is the shortest interval that conntrack's timeouts lead to. forgetsDefault is for how long conntrack
+	// remembers a flow that was reset, by the kernel's default.
 	intervalLeast         = 100 * time.Millisecond
 	forgetsDefault        = 10 * time.Second
 	eventsIntervalDefault = 30 * time.Second

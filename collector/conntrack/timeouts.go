@@ -26,8 +26,8 @@ type timeouts struct {
 	tcp                   [tcpStates]time.Duration
 	maxRetrans, unacked   time.Duration
 	udpUnreplied, udpLast time.Duration
-	// forgets is for how long the kernel remembers a TCP flow that ended, by RST or by FIN, whichever is shorter, and
-	// forgetsBy the sysctl that says so.
+	// forgets is for how long the kernel remembers a TCP flow that ended, by RST or by FIN, whichever is shorter.
+	// forgetsBy names the sysctl or the timeout policy that says so.
 	forgets   time.Duration
 	forgetsBy string
 }

@@ -71,7 +71,8 @@ func (a *account) endOf(f *flow) collector.Time {
 func (in *intake) replace(s *sighting, i uint32, f *flow) {
 	opened := in.openedAt(s)
 	ended := f.phase == phaseLive
-	if s.netns.check.reopens(s, f, in.spaces.accountOf(f).endOf(f)); ended {
+	s.netns.check.reopens(s, f, in.spaces.accountOf(f).endOf(f))
+	if ended {
 		in.flows.countOwed(f)
 		was := f.openedInterval()
 		end := collector.Interval{From: max(s.netns.complete, was.From, f.moment), To: max(opened.To, was.From)}

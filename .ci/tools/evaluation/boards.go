@@ -119,8 +119,8 @@ func (q query) step() time.Duration {
 	return 5 * time.Minute
 }
 
-// variables are what Grafana puts in for those of a board when all is chosen: of nodes and budgets their names, as most
-// metrics have no label of the pools that narrow them.
+// variables replaces the variables of a board as Grafana does when all is chosen: by the names of all nodes and budgets.
+// Pools narrow nothing, since most metrics have no label of them.
 func (f fleet) variables() *strings.Replacer {
 	var nodes []string
 	for i := range f.Nodes {
