@@ -29,8 +29,8 @@ type policy struct {
 	forgets time.Duration
 }
 
-// readPolicies puts the timeout policies that rules use into the timeouts. Without nf_tables there are none. If the rules
-// change while it reads, it keeps the policy of the read before.
+// readPolicies puts the timeout policies that rules use into the timeouts. Without nf_tables there are none. If the
+// rules change while it reads, it keeps the policy of the read before.
 func (s *Source) readPolicies(ctx context.Context) {
 	p, err := shortestPolicy(ctx, s.table.conn)
 	if !errors.Is(err, nlraw.ErrInterrupted) {
