@@ -21,6 +21,9 @@ type Demand struct {
 	High float64 `json:"opens_per_second_high"`
 	// Lifetimes is their law, open to close.
 	Lifetimes Law `json:"lifetimes"`
+	// LifetimesWithin is the factor to within which each lifetime is known; 0 or 1 where they are exact. Their mean is
+	// exact in any case.
+	LifetimesWithin float64 `json:"lifetimes_within_factor,omitempty"`
 	// Ends is the share of flows by how they end: "fin", "rst", "idle" and so on. None means that all end by FIN.
 	Ends map[string]float64 `json:"ends,omitempty"`
 	// Spread is the relative standard deviation of the peak's load from day to day.

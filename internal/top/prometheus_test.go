@@ -137,19 +137,23 @@ func TestFromPrometheusWithoutRows(t *testing.T) {
 		want    string // of the error; none where the table is empty
 	}{
 		{
-			"nothing", []string{`up{instance="10.0.0.1:9959"} 1`},
+			"nothing",
+			[]string{`up{instance="10.0.0.1:9959"} 1`},
 			"has no snat_budget_info, no snat_budget_ports, no snat_ports_held: no agent is scraped",
 		},
 		{
-			"all but the ports held", []string{info, budget, never},
+			"all but the ports held",
+			[]string{info, budget, never},
 			"has snat_budget_info and snat_budget_ports but no snat_ports_held, which the same agents serve",
 		},
 		{
-			"all but the budgets", []string{other, held, never},
+			"all but the budgets",
+			[]string{other, held, never},
 			"has snat_ports_held but no snat_budget_info and no snat_budget_ports, which the same agents serve",
 		},
 		{
-			"instances that differ", []string{info, budget, other, stranger},
+			"instances that differ",
+			[]string{info, budget, other, stranger},
 			`no snat_ports_held{destination!="other"} has instance, budget and protocol of a snat_budget_ports`,
 		},
 		{"an idle fleet", []string{info, budget, other}, ""},

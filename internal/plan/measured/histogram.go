@@ -80,14 +80,14 @@ func (a *asker) mean(h metrics.Name) (mean, n float64) {
 	return sum / n, n
 }
 
-// lifetimes is the law of all flows of the budget that ended around the peak.
-func (a *asker) lifetimes() (plan.Law, error) {
+// lifetimes is the law of all flows of the budget that ended around the peak, known to within that factor.
+func (a *asker) lifetimes() (l plan.Law, within float64, err error) {
 	c := a.counted(metrics.LifetimeSeconds)
 	if a.err != nil {
-		return nil, a.err
+		return nil, 0, a.err
 	}
 	if c.total() <= 0 {
-		return nil, a.noLifetimes()
+		return nil, 0, a.noLifetimes()
 	}
 	if c.Sum <= 0 {
 		a.note("%s_sum is missing: the mean lifetime is known as well as the buckets are wide.", metrics.LifetimeSeconds)

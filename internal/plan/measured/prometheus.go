@@ -177,11 +177,11 @@ func (a *asker) meanCoolDown() float64 {
 
 // demand is that of the busiest port space, at its peaks.
 func (a *asker) demand(b *budget.Budget, points []remote.Point, top remote.Point) (d plan.Demand, err error) {
-	law, err := a.lifetimes()
+	law, within, err := a.lifetimes()
 	if err != nil {
 		return d, err
 	}
-	d = plan.Demand{Lifetimes: law, Peakedness: 1, Next: math.NaN(), Ends: a.ends()}
+	d = plan.Demand{Lifetimes: law, LifetimesWithin: within, Peakedness: 1, Next: math.NaN(), Ends: a.ends()}
 	if top.Value < 1 {
 		return d, fmt.Errorf("no port of the budget was held within %v", a.fleet.Range)
 	}
@@ -193,7 +193,7 @@ func (a *asker) demand(b *budget.Budget, points []remote.Point, top remote.Point
 	// The busiest destination's own lifetime follows from how many of its ports are live and how many cooling.
 	switch {
 	case live > 0 && cooling > 0 && cool > 0:
-		d.Lifetimes = law.Scaled(cool * live / cooling)
+		d.Lifetimes = law.WithMean(cool * live / cooling)
 	case cool > 0 && d.Destination != "":
 		a.note("%s or %s is missing: lifetimes are those of all destinations, not the busiest one's own.",
 			metrics.PortsLive, metrics.PortsCooling)
