@@ -39,7 +39,7 @@ type Demand struct {
 	Cut bool `json:"cut_off"`
 }
 
-// rateMost is the most opens per second that a plan is made of: more than any NAT does, and some twenty seconds of
+// rateMost is the most opens per second that a plan is made of: more than any NAT does, and some five seconds of
 // work.
 const rateMost = 1e6
 
