@@ -110,7 +110,7 @@ const (
 	gcpVIPsMost   = 300
 )
 
-// allocation is ports a node, at least one step of them, and the VIPs that they take, or the most that so many VIPs have.
+// allocation is ports a node, at least one step of them, and the VIPs that they take; at most what so many VIPs have.
 func allocation(need, step, nodes, perVIP, vipsMost int) (ports, vips int) {
 	ports = max(step, min(divideUp(need, step)*step, vipsMost*perVIP/nodes/step*step))
 	return ports, max(1, divideUp(ports*nodes, perVIP))
