@@ -4,99 +4,8 @@ import (
 	"math/bits"
 	"unsafe"
 
-	"github.com/snatwatch/snatwatch/collector"
 	"github.com/snatwatch/snatwatch/detector/ledger/prefetch"
 )
-
-// phase is what the entry of a flow stands for.
-type phase uint8
-
-const (
-	phaseFree    phase = iota
-	phaseLive          // the flow lives and holds its port
-	phaseCooling       // it ended and its port is not free yet
-	phaseGone          // it ended, its port is free, the kernel may still show it
-)
-
-// Flags of an entry.
-const (
-	flagEndSeen   = 1 << iota // its end came as an event: a dump that began before may still show it
-	flagMissed                // the last complete dump did not show it
-	flagAtCeiling             // its port space was at its effective ceiling when it opened
-	flagSwept                 // it ended because a dump did not show it
-	flagTimedOut              // it ended by the ledger's idle or half-open clock, not in the kernel
-	flagTranslated
-	flagOpening     // live, and a dump showed it without an answer
-	flagOwed        // live, and the end of the flow before it is not counted yet: its event is on the way
-	flagUnconfirmed // live, and nothing tells but that its first packet went out
-	flagShown       // the dump in progress showed it live
-	flagUncounted   // live as an event told, and not counted before a dump shows it: see budget.FreesAtEnd
-	flagUDP         // its protocol; else it is TCP
-	// its entry's timeout is not what the kernel's settings say, so it does not tell when the last packet came
-	flagAgeUnknown
-	flagOffloaded // a flow table saw its packets once
-	flagPickedUp  // live again after conntrack forgot it, and its end was counted then
-	flagFound     // a dump showed it first: no event has told that it opened
-)
-
-// flow is one entry of the table: 64 bytes, a line of the processor's cache.
-type flow struct {
-	key flowKey
-	// opened is when it opened at the latest, span how many microseconds before that
-	// it may have been.
-	opened collector.Time
-	// moment is the last packet known of a live flow, 0 where unknown; of an ended one
-	// the moment at which its port is free.
-	moment collector.Time
-	span   uint32
-	// due is the tick in which the timer of an ended flow expires. A live flow is under its
-	// chunk's alarm.
-	due        uint32
-	place      place
-	id, before uint32 // CTA_ID of this flow and of the one before it on the same port
-	dump       uint16 // number of the dump that showed it last
-	port, vip  uint16 // where flows may share a port: the port and the number of the VIP
-	flags      uint16
-	owner      collector.OwnerNumber
-	phase      phase
-	reason     collector.Reason
-}
-
-func (f *flow) setProtocol(p collector.Protocol) {
-	f.flags &^= flagUDP
-	if p == collector.UDP {
-		f.flags |= flagUDP
-	}
-}
-
-func (f *flow) protocol() collector.Protocol {
-	if f.flags&flagUDP != 0 {
-		return collector.UDP
-	}
-	return collector.TCP
-}
-
-// spanUnknown: nothing bounds from below when the flow opened. It stands for all spans
-// above 71 minutes too, which widens what is known and never narrows it.
-const spanUnknown = 1<<32 - 1
-
-func (f *flow) setOpened(i collector.Interval) {
-	f.opened, f.span = i.To, spanUnknown
-	if i.From == 0 && i.To != 0 {
-		return
-	}
-	if us := (int64(i.To-i.From) + 999) / 1000; us >= 0 && us < spanUnknown {
-		f.span = uint32(us)
-	}
-}
-
-// openedInterval returns what setOpened was given, rounded: the same interval from open to close.
-func (f *flow) openedInterval() collector.Interval {
-	if f.span == spanUnknown {
-		return collector.Interval{To: f.opened}
-	}
-	return collector.Interval{From: max(f.opened-collector.Time(f.span)*1000, 0), To: f.opened}
-}
 
 // Entries live in blocks of 1024, 64 KB, which start at a cache line; a namespace owns chunks of 64, so
 // that its sweep walks nothing else.
@@ -219,6 +128,19 @@ func (t *flowTable) find(k flowKey) uint32 {
 		n = t.after(n)
 	}
 	return 0
+}
+
+// get returns the entry of k and its number, nil and 0 if there is none. likely is the number that it probably has.
+func (t *flowTable) get(k flowKey, likely uint32) (uint32, *flow) {
+	if likely != 0 {
+		if f := t.at(likely); f.key == k {
+			return likely, f
+		}
+	}
+	if i := t.find(k); i != 0 {
+		return i, t.at(i)
+	}
+	return 0, nil
 }
 
 // candidate returns the entry that is most likely of k, without reading it; 0 if there is none.
