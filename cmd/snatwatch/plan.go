@@ -53,7 +53,8 @@ func planCommand(app *kingpin.Application) command {
 		"fullest.").PlaceHolder("NAME").StringVar(&f.budget)
 	c.Flag("pool", "Pool of the fleet.").PlaceHolder("NAME").StringVar(&f.pool)
 	c.Flag("gateway", "Gateway of the fleet.").PlaceHolder("NAME").StringVar(&f.gateway)
-	c.Flag("model", "Budget model of today: detector/budget/README.md lists them, and so does the error for a wrong one.").Default("azure-lb").StringVar(&b.Model)
+	c.Flag("model", "Budget model of today; a wrong one is answered with the list of all.").Default("azure-lb").
+		StringVar(&b.Model)
 	c.Flag("nodes", "Nodes in the pool, or behind the gateway.").PlaceHolder("N").
 		IsSetByUser(set("nodes")).IntVar(&f.in.Nodes)
 	c.Flag("vips", "VIPs of today.").PlaceHolder("N").
