@@ -31,7 +31,7 @@ func agentTable(at string, s *remote.Snapshot) *Table {
 	case !s.Ready:
 		t.Notes = append(t.Notes, "the agent waits for its first complete dump")
 	case !s.Exact:
-		t.Notes = append(t.Notes, "not exact: events were lost, a dump is due")
+		t.Notes = append(t.Notes, "not exact: more or fewer ports may be held, until a complete dump agrees")
 	}
 	if s.WarmingUp {
 		t.Notes = append(t.Notes, "warming up: ports closed before the start may be held unseen")
