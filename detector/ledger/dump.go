@@ -49,26 +49,22 @@ func (in *intake) seen(s *sighting) {
 		in.resume(s, 0) // an earlier dump missed it
 	case f.id == 0:
 		in.reopen(s, in.openedAt(s))
-		in.takeState(s)
+		in.refresh(s)
 	}
 }
 
 // refresh brings the entry of s, whose flow is live, up to date with what the event shows of it.
 func (in *intake) refresh(s *sighting) {
-	f := s.flow
+	e, f := &s.event.Flow, s.flow
 	f.heard(s)
-	in.learnOwner(f, s.event.Flow.Owner)
+	if e.Owner != f.owner {
+		in.learnOwner(f, e.Owner)
+	}
 	if f.place.folded() { // its destination is known again, and may be tracked now
 		if p := in.placeFor(s); p != f.place {
 			in.flows.move(f, p)
 		}
 	}
-	in.takeState(s)
-}
-
-// takeState takes in the state in which the event of s shows its flow, which is live here.
-func (in *intake) takeState(s *sighting) {
-	e, f := &s.event.Flow, s.flow
 	if e.Offloaded {
 		f.flags |= flagOffloaded
 	}

@@ -39,9 +39,14 @@ func (in *intake) take(n *netns, e *collector.Event, k *lookup, entry uint32) {
 		return
 	}
 	n.sockets = n.sockets || f.Inode != 0
-	s := sighting{lookup: k, event: e, netns: n}
-	s.entry, s.flow = in.flows.table.get(k.key, entry)
-	if !in.counts(&s) && (!in.matcher.match(&s) || n.passes.concern(f) && !(zoned{in}).admit(&s)) {
+	if entry == 0 || in.flows.table.at(entry).key != k.key {
+		entry = in.flows.table.find(k.key)
+	}
+	s := sighting{lookup: k, event: e, netns: n, entry: entry}
+	if entry != 0 {
+		s.flow = in.flows.table.at(entry)
+	}
+	if (entry == 0 || !in.counts(&s)) && (!in.matcher.match(&s) || n.passes.concern(f) && !(zoned{in}).admit(&s)) {
 		return
 	}
 	switch unknown := s.flow == nil; {
@@ -63,14 +68,12 @@ func (in *intake) take(n *netns, e *collector.Event, k *lookup, entry uint32) {
 	}
 }
 
-// counts reports whether the flow of s is known to count, and finds where without matching it: a port space counts it
-// that its entry's key leads to, under these budgets since the last complete dump at least.
+// counts reports whether the flow of s, which has an entry, is known to count, and finds where without matching it: the
+// port space that its entry is counted in, under these budgets since the last complete dump at least.
 func (in *intake) counts(s *sighting) bool {
-	n, e, f := s.netns, &s.event.Flow, s.flow
-	if f == nil || n.complete < in.matcher.since || n.passes.concern(e) {
-		return false
-	}
-	if f.place == 0 || f.place.folded() || (f.flags&flagTranslated != 0) != e.Translated {
+	e, f := &s.event.Flow, s.flow
+	if f.place == 0 || f.place.folded() || (f.flags&flagTranslated != 0) != e.Translated ||
+		s.netns.complete < in.matcher.since || s.netns.passes.concern(e) {
 		return false
 	}
 	s.account, s.space = in.spaces.accountBy[f.place], uint32(f.place)
@@ -81,7 +84,7 @@ func (in *intake) counts(s *sighting) bool {
 func (in *intake) add(s *sighting) {
 	in.enter(s)
 	in.start(s, in.openedAt(s), false)
-	in.takeState(s)
+	in.refresh(s)
 }
 
 // addEnded makes an entry for an ended flow that the ledger did not know.
@@ -94,6 +97,7 @@ func (in *intake) addEnded(s *sighting) {
 		ended.From = min(ended.From, ended.To)
 	}
 	in.start(s, openedBefore(opened, ended), false)
+	s.flow.heard(s)
 	in.endBy(s, ended)
 }
 
@@ -156,7 +160,6 @@ func (in *intake) start(s *sighting, opened collector.Interval, resumed bool) {
 	if !resumed {
 		s.netns.check.opened(s, in.matcher)
 	}
-	f.heard(s)
 	if !resumed || e.Flow.Owner != collector.OwnerUnknown && !f.owner.Settled() {
 		f.owner = e.Flow.Owner
 	}
@@ -240,13 +243,15 @@ func (in *intake) opened(s *sighting) {
 			f.id = e.ID
 		}
 		f.heard(s)
-		in.learnOwner(f, e.Owner)
+		if e.Owner != f.owner {
+			in.learnOwner(f, e.Owner)
+		}
 		at, _ := in.flows.deadline(f)
 		in.flows.alarm(s.entry>>chunkShift, at)
 	case f.id == 0 || e.ID == 0:
 		f.dump = s.netns.dump
 		in.reopen(s, in.openedAt(s))
-		in.takeState(s)
+		in.refresh(s)
 	// The event is of the flow that ended, and late, unless its end has come as an event too, or was before.
 	case f.flags&flagEndSeen != 0, e.Opened.From > in.spaces.accounts[s.account].endOf(f):
 		in.takeOver(s)
@@ -303,6 +308,7 @@ func (in *intake) countUnseen(s *sighting) {
 	opened := in.openedAt(s)
 	ended := s.netns.endedAt(s.event, opened)
 	in.reopen(s, openedBefore(opened, ended))
+	f.heard(s)
 	in.endBy(s, ended)
 }
 
