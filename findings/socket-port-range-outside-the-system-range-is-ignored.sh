@@ -2,11 +2,11 @@
 # A socket's own port range is ignored, without an error, where it lies outside the system's.
 #
 # Guess: after setsockopt(IP_LOCAL_PORT_RANGE, 61000-61999) a connect takes one of these ports, or setsockopt refuses
-# them. That is how a program, or a NAT that steers by port, is given ports of its own.
+# them. That is how a program is given ports of its own.
 # Seen: setsockopt returns 0 and getsockopt gives the range back, but a connect takes a port of
 # net.ipv4.ip_local_port_range when the socket's range lies outside it. Of a range that overlaps, the end that lies
-# outside is replaced by the system's: 20000-32777 gives 32768-32777, and with that all who asked for 12,778 ports share
-# ten. So the budget of such a program has to be computed from both.
+# outside is replaced by the system's: 20000-32777 gives 32768-32777, so that who asked for 12,778 ports has ten. So the
+# budget of such a program has to be computed from both.
 # Seen with Linux 6.18 and Debian's 6.12.117. Source: inet_sk_get_local_port_range() in net/ipv4/inet_connection_sock.c.
 #
 # Debian with Linux 6.3 or later, as root. All traffic stays in a network namespace of its own. Fails if the behaviour
