@@ -55,7 +55,7 @@ def serve():
 
 threading.Thread(target=serve, daemon=True).start()
 proxy = subprocess.Popen(["haproxy", "-db", "-f", sys.argv[1]], stderr=subprocess.DEVNULL)
-atexit.register(proxy.kill)
+atexit.register(lambda: (proxy.kill(), proxy.wait()))
 for _ in range(600):
     listening = subprocess.run(["ss", "-Hltn", "sport", "=", ":8000"], capture_output=True, text=True).stdout
     if listening:
