@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # client_golang says how many bytes the process sent, and means everything in its network namespace.
 #
-# Guess: process_network_transmit_bytes_total, "Number of bytes sent by the process over the network" (since 1.21),
+# Guess: process_network_transmit_bytes_total, "Number of bytes sent by the process over the network" (since 1.20),
 # counts what this process sends, as process_cpu_seconds_total counts its own CPU time.
 # Seen: it is OutOctets of /proc/PID/net/netstat, which is of the namespace: a program that sends nothing reports the
 # megabyte that another one sends. Two programs of one host network report the same traffic twice, and their sum over a
