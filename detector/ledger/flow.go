@@ -55,7 +55,7 @@ func (in *intake) take(n *netns, e *collector.Event, k *lookup, entry uint32) {
 // that its entry's key leads to, under these budgets since the last complete dump at least.
 func (in *intake) counts(s *sighting) bool {
 	n, e := s.netns, &s.event.Flow
-	if s.entry == 0 || n.complete < in.matcher.since || e.Zone != 0 || n.passes.on {
+	if s.entry == 0 || n.complete < in.matcher.since || e.Zone|e.ZoneOut != 0 || n.passes.on {
 		return false
 	}
 	f := in.flows.table.at(s.entry)
