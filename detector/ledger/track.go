@@ -39,7 +39,9 @@ func (ss *spaces) track(k spaceKey, vip netip.Addr, to netip.AddrPort) uint32 {
 	if len(ss.spare) == 0 {
 		ss.list = append(ss.list, portSpace{})
 		ss.accountBy = append(ss.accountBy, 0)
-		ss.holders.sets = append(ss.holders.sets, ownerSet{})
+		if ss.holders.on {
+			ss.holders.sets = append(ss.holders.sets, ownerSet{})
+		}
 		ss.spare = append(ss.spare, uint32(len(ss.list)-1))
 	}
 	n := ss.spare[len(ss.spare)-1]
@@ -47,7 +49,9 @@ func (ss *spaces) track(k spaceKey, vip netip.Addr, to netip.AddrPort) uint32 {
 	s := &ss.list[n]
 	*s = portSpace{key: k, used: true, emptied: ss.clock.now}
 	ss.accountBy[n] = k.account
-	ss.holders.sets[n] = ownerSet{}
+	if ss.holders.on {
+		ss.holders.sets[n] = ownerSet{}
+	}
 	if a.perAddress {
 		s.vip = vip
 	}
