@@ -143,7 +143,7 @@ func (fl *flows) unseen(n *netns, i uint32, f *flow, at collector.Time) {
 		f.flags |= flagSwept
 		fl.end(n, i, f, ended, reason)
 	case f.phase == phaseGone && f.flags&(flagMissed|flagEndSeen) != 0:
-		fl.remove(n, i)
+		fl.table.remove(i, &n.flows)
 	default:
 		if f.phase == phaseCooling && fl.spaces.accountOf(f).entryHolds {
 			fl.freePort(f)
@@ -169,5 +169,5 @@ func (fl *flows) drop(n *netns, i uint32, f *flow) {
 		fl.spaces.count(f, -1, 0)
 	}
 	fl.freePort(f)
-	fl.remove(n, i)
+	fl.table.remove(i, &n.flows)
 }

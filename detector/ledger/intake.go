@@ -351,7 +351,7 @@ func (in *intake) closed(s *sighting) {
 		in.flows.freePort(f)
 		in.flows.linger(s.netns, s.entry, f)
 	case f.phase == phaseGone && s.netns.removable(f):
-		in.flows.remove(s.netns, s.entry)
+		in.flows.table.remove(s.entry, &s.netns.flows)
 	}
 }
 

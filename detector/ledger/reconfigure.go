@@ -134,7 +134,7 @@ func (l *Ledger) recount(n *netns, i uint32, f *flow) {
 		}
 	}
 	if f.place == 0 {
-		l.flows.remove(n, i)
+		l.flows.table.remove(i, &n.flows)
 		return
 	}
 	if !l.spaces.accountOf(f).freesAtEnd {

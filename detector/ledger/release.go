@@ -20,23 +20,6 @@ type flows struct {
 	expire func([]timer)
 }
 
-// failed counts an open that came to nothing. A UDP flow without an answer is no failure.
-func (fl *flows) failed(f *flow, reason collector.Reason, refused bool) {
-	if f.flags&flagUDP != 0 {
-		return
-	}
-	a := fl.spaces.accountOf(f)
-	switch {
-	case reason == collector.RST && (refused || f.flags&flagOpening != 0):
-		a.refused++
-	case reason != collector.Timeout:
-	case f.flags&flagAtCeiling == 0, hasPort(a.budget, true):
-		a.unanswered++
-	case !fl.stalls.watched(fl.clock.now):
-		fl.spaces.noPorts(f.place, 1)
-	}
-}
-
 // end ends live entry i; its port cools down.
 func (fl *flows) end(n *netns, i uint32, f *flow, ended collector.Interval, reason collector.Reason) {
 	a := fl.spaces.accountOf(f)
@@ -53,9 +36,9 @@ func (fl *flows) end(n *netns, i uint32, f *flow, ended collector.Interval, reas
 	fl.linger(n, i, f)
 }
 
-// release returns when the port of f, which a counts, is free if f ended at the time ended. The NAT sees a FIN and an RST, and the
-// budget's cool-down says what it does with an evicted entry. It learns of any other end by its own idle or half-open
-// timeout, however early the kernel forgot the flow.
+// release returns when the port of f, which a counts, is free if f ended at the time ended. The NAT sees a FIN and an
+// RST, and the budget's cool-down says what it does with an evicted entry. It learns of any other end by its own idle or
+// half-open timeout, however early the kernel forgot the flow.
 func (a *account) release(f *flow, ended collector.Time, reason collector.Reason) collector.Time {
 	if f.flags&(flagEndSeen|flagSwept) != 0 && a.entryHolds { // the entry is gone
 		return ended
@@ -102,17 +85,16 @@ func (fl *flows) coolDown(f *flow, ended collector.Interval, release collector.T
 		}
 		outlook.Close(opened, ended, free, reason)
 	}
-	f.reason, f.moment = reason, release
+	f.reason, f.moment, f.phase = reason, release, phaseGone
+	cooling := 0
 	if release > fl.clock.now {
-		f.phase = phaseCooling
-		fl.spaces.count(f, -1, 1)
-		f.flags &^= flagUncounted
-		return
+		f.phase, cooling = phaseCooling, 1
 	}
-	f.phase = phaseGone
-	fl.spaces.count(f, -1, 0)
+	fl.spaces.count(f, -1, cooling)
 	f.flags &^= flagUncounted
-	f.place = 0
+	if cooling == 0 {
+		f.place = 0
+	}
 }
 
 // freePort releases the cooling port of f before its time: another flow has it, or its entry is gone.
@@ -134,13 +116,11 @@ const lingerFor = 2 * time.Minute
 // linger removes the entry of a flow without a port, or keeps it for as long as the kernel may still show it.
 func (fl *flows) linger(n *netns, i uint32, f *flow) {
 	if n.removable(f) {
-		fl.remove(n, i)
+		fl.table.remove(i, &n.flows)
 		return
 	}
 	fl.setTimer(i, f, fl.clock.now.Add(lingerFor))
 }
-
-func (fl *flows) remove(n *netns, i uint32) { fl.table.remove(i, &n.flows) }
 
 // countOwed counts an end that no event explained.
 func (fl *flows) countOwed(f *flow) {
@@ -173,5 +153,22 @@ func (fl *flows) setOpening(f *flow, opening bool) {
 	case !opening && f.flags&flagOpening != 0:
 		f.flags &^= flagOpening
 		fl.spaces.addOpening(f, -1)
+	}
+}
+
+// failed counts an open that came to nothing. A UDP flow without an answer is no failure.
+func (fl *flows) failed(f *flow, reason collector.Reason, refused bool) {
+	if f.flags&flagUDP != 0 {
+		return
+	}
+	a := fl.spaces.accountOf(f)
+	switch {
+	case reason == collector.RST && (refused || f.flags&flagOpening != 0):
+		a.refused++
+	case reason != collector.Timeout:
+	case f.flags&flagAtCeiling == 0, hasPort(a.budget, true):
+		a.unanswered++
+	case !fl.stalls.watched(fl.clock.now):
+		fl.spaces.noPorts(f.place, 1)
 	}
 }

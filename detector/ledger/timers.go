@@ -98,7 +98,7 @@ func (fl *flows) flowExpired(i, due uint32) {
 		fl.setTimer(i, f, fl.clock.now.Add(lingerFor))
 		return
 	}
-	fl.remove(n, i)
+	fl.table.remove(i, &n.flows)
 }
 
 // chunkExpired ends the live flows of chunk c whose deadline has passed.
