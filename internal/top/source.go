@@ -31,7 +31,7 @@ func agentTable(at string, s *remote.Snapshot) *Table {
 	case !s.Ready:
 		t.Notes = append(t.Notes, "the agent waits for its first complete dump")
 	case !s.Exact:
-		t.Notes = append(t.Notes, "not exact: events were lost, a dump is due")
+		t.Notes = append(t.Notes, "not exact: more or fewer ports may be held, until a complete dump agrees")
 	}
 	if s.WarmingUp {
 		t.Notes = append(t.Notes, "warming up: ports closed before the start may be held unseen")
@@ -107,7 +107,7 @@ func (f *fleet) table() (*Table, error) {
 		return nil, err
 	}
 	if len(first) == 0 {
-		return nil, fmt.Errorf("Prometheus has no %s: no agent is scraped", metrics.PortsHeld)
+		return f.none()
 	}
 	for _, s := range first {
 		l := s.Labels
@@ -139,6 +139,36 @@ func (f *fleet) table() (*Table, error) {
 	}
 	return f.finish()
 }
+
+// none says why there is no row: which metrics are missing, or that no port is held.
+func (f *fleet) none() (*Table, error) {
+	has, lacks, err := f.p.Having(f.ctx, f.now, staleAfter, string(metrics.BudgetInfo), string(metrics.BudgetPorts),
+		string(metrics.PortsHeld))
+	if err != nil {
+		return nil, err
+	}
+	switch {
+	case len(has) == 0:
+		return nil, fmt.Errorf("Prometheus at %s has no %s: no agent is scraped, or none has seen a complete dump yet",
+			f.p.URL(), strings.Join(lacks, ", no "))
+	case len(lacks) > 0:
+		return nil, fmt.Errorf("Prometheus at %s has %s but no %s, which the same agents serve: does a relabel rule "+
+			"drop it?", f.p.URL(), strings.Join(has, " and "), strings.Join(lacks, " and no "))
+	}
+	const spaces = string(metrics.PortsHeld) + "{destination!=\"other\"}"
+	held, err := f.p.Query(f.ctx, "count("+spaces+")", f.now)
+	if err != nil {
+		return nil, err
+	}
+	if len(held) > 0 {
+		return nil, fmt.Errorf("Prometheus at %s: no %s has instance, budget and protocol of a %s, which the same "+
+			"agents serve: does a relabel rule change one of them?", f.p.URL(), spaces, metrics.BudgetPorts)
+	}
+	return &Table{At: f.now, From: f.p.URL(), Rows: []Row{}, Notes: []string{"no agent sees a port held"}}, nil
+}
+
+// staleAfter is how old a sample may be that an instant query still finds.
+const staleAfter = 5 * time.Minute
 
 // finish adds what is known of budgets alone.
 func (f *fleet) finish() (*Table, error) {
