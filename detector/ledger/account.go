@@ -23,6 +23,12 @@ type tally struct {
 
 func (t *tally) held() int { return t.live + t.cooling }
 
+// countOpen counts a flow that opened now.
+func (t *tally) countOpen(now collector.Time) {
+	t.opened++
+	t.rate.add(now)
+}
+
 // rate is a decayed rate of opens.
 type rate struct {
 	perSecond float64

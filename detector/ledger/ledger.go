@@ -90,7 +90,6 @@ type Ledger struct {
 	namespaces namespaces
 	outlooks   outlooks
 	spaces     spaces
-	feed       feed
 	stalls     stalls
 	shortage   shortage
 	flows      flows
@@ -120,15 +119,14 @@ func New(cfg Config) *Ledger {
 	for _, s := range cfg.Shared {
 		l.spaces.shared[s] = true
 	}
-	l.feed.spaces = &l.spaces
 	l.stalls = newStalls(&l.spaces, &l.vips)
 	l.shortage = shortage{clock: &l.clock, matcher: &l.matcher, spaces: &l.spaces, waiting: map[shortOf]*shortOpens{}}
 	l.shortage.nowhere = map[uint32]nowhere{}
-	l.flows = flows{clock: &l.clock, namespaces: &l.namespaces, spaces: &l.spaces, feed: &l.feed, stalls: &l.stalls}
+	l.flows = flows{clock: &l.clock, namespaces: &l.namespaces, spaces: &l.spaces, stalls: &l.stalls}
 	l.flows.expire = l.flows.expired
 	l.intake = intake{
 		clock: &l.clock, matcher: &l.matcher, vips: &l.vips,
-		flows: &l.flows, spaces: &l.spaces, feed: &l.feed,
+		flows: &l.flows, spaces: &l.spaces,
 	}
 	l.forecasts = forecasts{
 		clock: &l.clock, outlooks: &l.outlooks,

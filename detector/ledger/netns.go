@@ -124,13 +124,6 @@ func (n *netns) beginDump(at collector.Time) {
 	n.check.begin()
 }
 
-// noteShown takes in that the dump in progress shows the flow of f as e, which the ledger has taken in.
-func (n *netns) noteShown(f *flow, e *collector.Flow) {
-	if n.dumping {
-		n.check.note(f, e)
-	}
-}
-
 func (n *netns) overrun(at collector.Time) {
 	n.lost++
 	n.gap(at)
@@ -152,24 +145,12 @@ func (n *netns) due() collector.Time {
 	return n.complete.Add(2 * n.interval)
 }
 
-// openedAt bounds when the unknown flow of event e opened: after the moment listed, 0 if unknown, at which a dump began
-// that did not show it.
-func openedAt(e *collector.Event, listed collector.Time) collector.Interval {
-	i := e.Flow.Opened
-	if i.To == 0 {
-		i.To = e.At
-		if e.Kind == collector.Opened {
-			i.From = e.At
-		}
+// since is the moment from which n's flows count: the start, or the last dump of the agent before.
+func (n *netns) since(c *clock) collector.Time {
+	if n.handed != nil {
+		return n.handed.complete
 	}
-	if i.From == 0 && i.To < listed { // reckoned from a timeout that is not the flow's
-		i.To = e.At
-	}
-	if i.From < listed && listed < i.To {
-		i.From = listed
-	}
-	i.From = min(i.From, i.To)
-	return i
+	return c.start
 }
 
 // endedAt bounds when the flow of event e ended. It opened within opened, and the last complete dump showed it.

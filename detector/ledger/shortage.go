@@ -156,6 +156,17 @@ func (ss *spaces) ceilingOf(s *portSpace) int {
 	return min(ceiling, int(s.full))
 }
 
+// exhaustedFor is how long a port space counts as exhausted after an open failed there or it was full, unless a tenth
+// of its ports comes free before. In between ports are freed and taken again and no failure is counted, since it is
+// counted when sockets are next read, or long after: forecasts would flip between now and some minutes.
+const exhaustedFor = 20 * time.Second
+
+// exhausted reports whether s has no port left, or had none a moment ago.
+func (ss *spaces) exhausted(s *portSpace) bool {
+	held, ceiling := s.held(), ss.ceilingOf(s)
+	return held >= ceiling || s.exhaustedAt != 0 && ss.clock.now.Sub(s.exhaustedAt) < exhaustedFor && held*10 > ceiling*9
+}
+
 // contradiction says which port space of budget i is full well below the budget, of several the fullest.
 func (sh *shortage) contradiction(i uint32) (bool, string) {
 	if !sh.matcher.budgets[i].Local {
