@@ -44,7 +44,8 @@ type found struct {
 	text    string
 }
 
-// look returns what to say of the growth of a counter up to s: title, and form with the namespace and the growth in flows.
+// look returns what to say of the growth of a counter up to s: title, and form with the namespace and the growth in
+// flows.
 func (f *found) look(s *detector.Snapshot, counter func(*detector.NetnsSnapshot) uint64, title, form string) string {
 	var texts []string
 	for i := range s.Netns {
