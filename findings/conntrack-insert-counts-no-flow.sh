@@ -34,6 +34,6 @@ flows=$(conntrack -C)
 opened=$(inserted)
 for port in 1 2 3; do conntrack -I -p udp -s 10.0.0.1 -d 10.0.0.9 --sport "$port" --dport 53 -t 30 2>/dev/null; done
 added=$(inserted)
-echo "$flows flows opened: insert is $opened. 3 entries added by conntrack -I, $(conntrack -C) in all: insert is $added."
+echo "$flows flows opened: insert is $opened. 3 more added by conntrack -I, $(conntrack -C) in all: insert is $added."
 [ "$flows $opened $added" = '30 0 3' ] || { echo 'the behaviour has changed'; exit 1; }
 INSIDE
