@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# promtool test rules evaluates every group each minute, whatever interval the group has.
+# promtool test rules evaluates all groups at one interval, whatever interval each of them has.
 #
 # Guess: a test of a group with "interval: 10m" evaluates it every ten minutes, as Prometheus will, so that what the
 # test proves of "for", of records that other groups read, and of how soon an alert fires, holds there.

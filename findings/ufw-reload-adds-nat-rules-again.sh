@@ -4,9 +4,9 @@
 # Guess: ufw loads the rules of /etc/ufw/before.rules, its place for a nat table, when it starts, replaces them when it
 # reloads, and takes them away when it is disabled, as it does with its filter rules.
 # Seen: it takes back its filter rules alone. After two reloads a masquerade rule is there three times, and all three
-# still masquerade when the firewall is "stopped and disabled". So who reads the rules to learn what a gateway gives out
-# finds one more with each reload, and the counters of all but the first stay at 0. "-F POSTROUTING" at the top of the
-# table helps.
+# are there when the firewall is "stopped and disabled". So who reads the rules to learn what a gateway gives out finds
+# one more with each reload, and the counters of all but the first stay at 0. "-F POSTROUTING" at the top of the table
+# helps.
 # Seen with ufw 0.36.2 and iptables 1.8.9 of Debian 12.
 #
 # Debian, as root. Everything stays in network and mount namespaces of its own. Fails if the behaviour changes.
