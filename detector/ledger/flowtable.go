@@ -130,19 +130,6 @@ func (t *flowTable) find(k flowKey) uint32 {
 	return 0
 }
 
-// get returns the entry of k and its number, nil and 0 if there is none. likely is the number that it probably has.
-func (t *flowTable) get(k flowKey, likely uint32) (uint32, *flow) {
-	if likely != 0 {
-		if f := t.at(likely); f.key == k {
-			return likely, f
-		}
-	}
-	if i := t.find(k); i != 0 {
-		return i, t.at(i)
-	}
-	return 0, nil
-}
-
 // candidate returns the entry that is most likely of k, without reading it; 0 if there is none.
 func (t *flowTable) candidate(k flowKey) uint32 {
 	n := t.home(k.hi)

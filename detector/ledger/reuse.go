@@ -87,7 +87,7 @@ func (in *intake) replace(s *sighting) {
 			in.flows.countOwed(f)
 		}
 	}
-	in.takeState(s)
+	in.refresh(s)
 }
 
 // takeOver gives the port of the entry of s to the flow of s, which has the same id.
@@ -102,7 +102,7 @@ func (in *intake) takeOver(s *sighting) {
 	opened := in.openedAt(s)
 	opened.From = min(max(opened.From, end), opened.To)
 	in.follow(s, opened)
-	in.takeState(s)
+	in.refresh(s)
 }
 
 // follow opens the flow of s on the port of its entry, whose last flow ended, and keeps the id of that one.
@@ -192,8 +192,6 @@ func (in *intake) resume(s *sighting, flags uint16) {
 	f := s.flow
 	in.flows.freePort(f)
 	in.start(s, f.openedInterval(), true)
-	if f.flags |= flags; flags&flagAgeUnknown != 0 {
-		f.moment = 0
-	}
+	f.flags |= flags
 	in.refresh(s)
 }

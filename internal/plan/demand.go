@@ -5,6 +5,7 @@ import (
 	"maps"
 	"math"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/snatwatch/snatwatch/collector"
@@ -75,7 +76,7 @@ func (d *Demand) check() error {
 			return fmt.Errorf("share of flows that end by %s: %v, want 0 or more", end, share)
 		}
 		if _, ok := reason(end); !ok {
-			return fmt.Errorf("flows end by %q: no such end", end)
+			return fmt.Errorf("flows end by %q: want one of %s", end, strings.Join(reasons(), ", "))
 		}
 		sum += d.Ends[end]
 	}
@@ -83,6 +84,14 @@ func (d *Demand) check() error {
 		return fmt.Errorf("shares of ends sum to 0")
 	}
 	return nil
+}
+
+// reasons are the names of all.
+func reasons() (names []string) {
+	for r := range collector.NumReasons {
+		names = append(names, r.String())
+	}
+	return names
 }
 
 // reason returns the reason of that name.

@@ -44,8 +44,8 @@ func (p *planner) rightSize() []string {
 		out = append(out, fmt.Sprintf("No number of nodes meets the target with today's setup; %s would%s.",
 			nodes(best), with))
 	case least > p.Nodes:
-		out = append(out, fmt.Sprintf("The ports need %s for the pool's load, and there are %d%s.",
-			nodes(least), p.Nodes, orVIP(best, least, with)))
+		out = append(out, fmt.Sprintf("The ports need %s for the pool's load%s; the pool has %d.",
+			nodes(least), orVIP(best, least, with), p.Nodes))
 	default:
 		out = append(out, fmt.Sprintf("The ports need %s of %d for the pool's load%s.", nodes(least), p.Nodes,
 			orVIP(best, least, with)))

@@ -28,11 +28,11 @@ func exhaustionPredicted(o options.Options) alerts.Alert {
 			"{{ with $labels.vip }} by way of VIP {{ . }}{{ end }} will soon find no SNAT port: " +
 			"the probability that budget {{ $labels.budget }} ({{ $labels.model }}) is exhausted within " + o.PageHorizon +
 			" is {{ $value | humanizePercentage }}.",
-		Detail: space.Ask(space.Of(metrics.PortsHeld), " It holds "+alerts.Answer(alerts.Whole)+" ports"+
+		Detail: space.Ask(space.Of(metrics.PortsHeld), " "+alerts.Answer(alerts.Whole)+" ports are held there"+
 			node.Ask(node.Of(metrics.BudgetEffectivePorts), "; the effective ceiling is "+alerts.Answer(alerts.Whole))+".") +
 			space.Holders("", "of them") +
 			space.Ask(space.Of(metrics.TimeToExhaustion)+" > 0 < +Inf",
-				" At this course they are gone in "+alerts.Answer(alerts.Period)+".") +
+				" As likely as not they are gone within "+alerts.Answer(alerts.Period)+".") +
 			alerts.Helps,
 		Board: alerts.BoardNode, Panel: alerts.PanelNodeProbability,
 	}
