@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# A rule that allows a client five connections lets it hold as many ports as it likes.
+# A limit of nft on a client's connections is no limit on its ports: closed connections do not count and hold theirs.
 #
 # Guess: "ct count over 5 drop" of nft, as connlimit of iptables, bounds the entries, and so the SNAT ports, that one
 # client holds.

@@ -34,11 +34,11 @@ type check struct {
 // Many quick reopenings are more than one in quickShare opens, and quickLeast at least.
 const quickShare, quickLeast = 100, 5
 
-// opened takes in that the flow of s opened, and marks it as found if a dump shows it and the ledger did not know it,
-// though it has known all flows that its budgets, those of m, take since the dump before.
-func (c *check) opened(s *sighting, m *matcher) {
+// first takes in that a dump shows the flow of s first, and marks it as found if the ledger has known all flows that
+// its budgets, those of m, take since the dump before.
+func (c *check) first(s *sighting, m *matcher) {
 	n := s.netns
-	if s.event.Kind != collector.Seen || !n.dumping {
+	if !n.dumping {
 		return
 	}
 	if !n.sockets && s.event.Flow.Protocol == collector.TCP {
@@ -56,7 +56,7 @@ func (c *check) opened(s *sighting, m *matcher) {
 // kernel's seconds do not always tell two flows apart.
 func (c *check) reopens(s *sighting, end collector.Time) {
 	n, f := s.netns, s.flow
-	if s.event.Kind == collector.Seen && n.dumping && !n.sockets && f.protocol() == collector.TCP && n.interval != 0 &&
+	if s.event.Kind == collector.Seen && n.dumping && !n.sockets && f.flags&flagUDP == 0 && n.interval != 0 &&
 		(f.openedInterval().To >= n.complete.Add(-n.interval) ||
 			f.phase != phaseLive && end.Add(endSlack+ageSlack) >= s.event.At) {
 		c.quick++
@@ -64,10 +64,13 @@ func (c *check) reopens(s *sighting, end collector.Time) {
 }
 
 // renewed takes in that the flow of s, which ended at the time end at the latest, had another packet since the last
-// dump that is too soon for another flow: a FIN that was sent again, or another flow after all.
+// dump that is too soon for another flow: a FIN that was sent again, or another flow after all. Where an entry has more
+// left than the kernel's limit now, as one has that a timeout policy keeps or that is older than the limit, nothing says
+// when its last packet came.
 func (c *check) renewed(s *sighting, end collector.Time) {
-	n, ended := s.netns, s.event.Flow.Ended.To
-	if n.dumping && n.complete != 0 && ended >= n.complete && ended.Sub(end) > endSlack+stampSlack {
+	n, ended := s.netns, s.event.Flow.Ended
+	if n.dumping && n.complete != 0 && ended.From != 0 && ended.To >= n.complete &&
+		ended.To.Sub(end) > endSlack+stampSlack {
 		c.quick++
 	}
 }
@@ -80,7 +83,7 @@ const vanishes = 30 * time.Second
 // the table was flushed, or its entry was deleted. Others may have opened and ended since the last dump, and vanished
 // too.
 func (c *check) unseen(n *netns, f *flow) {
-	if f.protocol() == collector.TCP && !n.sockets && f.flags&(flagOpening|flagUnconfirmed|flagOffloaded) == 0 &&
+	if f.flags&flagUDP == 0 && !n.sockets && f.flags&(flagOpening|flagUnconfirmed|flagOffloaded) == 0 &&
 		f.moment != 0 && n.complete.Sub(f.moment) < vanishes {
 		c.vanishedNow++
 	}

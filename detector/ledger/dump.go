@@ -53,44 +53,6 @@ func (in *intake) seen(s *sighting) {
 	}
 }
 
-// refresh brings the entry of s, whose flow is live, up to date with what the event shows of it.
-func (in *intake) refresh(s *sighting) {
-	e, f := &s.event.Flow, s.flow
-	f.heard(s)
-	if e.Owner != f.owner {
-		in.learnOwner(f, e.Owner)
-	}
-	if f.place.folded() { // its destination is known again, and may be tracked now
-		if p := in.placeFor(s); p != f.place {
-			in.flows.move(f, p)
-		}
-	}
-	if e.Offloaded {
-		f.flags |= flagOffloaded
-	}
-	if e.Cut != 0 && f.flags&flagOffloaded != 0 {
-		f.flags |= flagTimedOut
-		cut := s.asReset(e.Cut)
-		s, e = &cut, &cut.event.Flow
-	}
-	if e.State == collector.Done {
-		in.endBy(s, s.netns.endedAt(s.event, f.openedInterval()))
-		return
-	}
-	if s.event.Kind == collector.Seen {
-		in.flows.countLive(f)
-		// An event of a new flow says only that its first packet went out.
-		in.flows.setOpening(f, e.State == collector.Opening)
-		in.flows.confirm(f, e.State != collector.Opening, in.clock.now)
-	}
-	at, reason := in.flows.deadline(f)
-	if at != 0 && at < s.event.At && s.event.Kind == collector.Seen {
-		in.flows.timeOut(s.netns, s.entry, f, at, reason)
-		return
-	}
-	in.flows.alarm(s.entry>>chunkShift, at)
-}
-
 // countLive counts live f, which a dump shows, if only an event had told of it until now.
 func (fl *flows) countLive(f *flow) {
 	if f.flags&flagUncounted != 0 {
@@ -171,7 +133,7 @@ func (fl *flows) unseen(n *netns, i uint32, f *flow, at collector.Time) {
 		reason := collector.ReasonUnknown
 		switch {
 		case n.sockets:
-		case f.protocol() == collector.UDP:
+		case f.flags&flagUDP != 0:
 			// conntrack forgets a UDP flow for no other reason.
 			reason = collector.Idle
 		case f.flags&flagOpening != 0 && n.complete.Sub(f.opened) > answerMax:
@@ -181,7 +143,7 @@ func (fl *flows) unseen(n *netns, i uint32, f *flow, at collector.Time) {
 		f.flags |= flagSwept
 		fl.end(n, i, f, ended, reason)
 	case f.phase == phaseGone && f.flags&(flagMissed|flagEndSeen) != 0:
-		fl.remove(n, i)
+		fl.table.remove(i, &n.flows)
 	default:
 		if f.phase == phaseCooling && fl.spaces.accountOf(f).entryHolds {
 			fl.freePort(f)
@@ -207,5 +169,5 @@ func (fl *flows) drop(n *netns, i uint32, f *flow) {
 		fl.spaces.count(f, -1, 0)
 	}
 	fl.freePort(f)
-	fl.remove(n, i)
+	fl.table.remove(i, &n.flows)
 }

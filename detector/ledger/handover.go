@@ -94,7 +94,7 @@ func (fl *flows) settleHandover(n *netns) {
 			fl.spaces.accounts[f.account].closed[collector.ReasonUnknown]++
 		}
 	}
-	n.handed = nil
+	n.handed, n.since = nil, fl.clock.start
 }
 
 // renumber takes in that other accounts are in place: old has the number of the account before by that of the one that

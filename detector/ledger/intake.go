@@ -4,6 +4,7 @@ import (
 	"cmp"
 
 	"github.com/snatwatch/snatwatch/collector"
+	"github.com/snatwatch/snatwatch/detector/forecast"
 )
 
 // intake decides what an event means for the flow that it is about.
@@ -91,12 +92,15 @@ func (in *intake) add(s *sighting) {
 func (in *intake) addEnded(s *sighting) {
 	was := in.enter(s)
 	opened := in.openedAt(s)
-	ended := s.netns.endedAt(s.event, opened)
+	ended := s.endedAt(opened)
 	if s.counted && was.ended { // so is its end
 		ended.To = min(ended.To, s.netns.handed.complete-1)
 		ended.From = min(ended.From, ended.To)
 	}
 	in.start(s, openedBefore(opened, ended), false)
+	if s.event.Kind == collector.Closed {
+		s.flow.noteEnd(s.netns)
+	}
 	s.flow.heard(s)
 	in.endBy(s, ended)
 }
@@ -123,7 +127,7 @@ func (in *intake) openedAt(s *sighting) collector.Interval {
 	}
 	if h := s.netns.handed; h != nil && !s.counted {
 		listed = h.complete
-	} else if listed != 0 && !in.matcher.tookSince(listed, s) {
+	} else if listed < in.matcher.since && !in.matcher.tookSince(listed, s) {
 		listed = 0
 	}
 	if i.To == 0 {
@@ -137,6 +141,25 @@ func (in *intake) openedAt(s *sighting) collector.Interval {
 	}
 	if i.From < listed && listed < i.To {
 		i.From = listed
+	}
+	i.From = min(i.From, i.To)
+	return i
+}
+
+// endedAt bounds when the flow of s ended. It opened within opened, and the last complete dump showed it.
+func (s *sighting) endedAt(opened collector.Interval) collector.Interval {
+	e, i := s.event, s.event.Flow.Ended
+	if i.To == 0 {
+		i.To = e.At
+		if e.Kind == collector.Closed {
+			i.From = e.At
+		}
+	}
+	if !i.Exact() {
+		i.From = max(i.From, s.netns.complete, opened.From)
+		if i.To < i.From { // reckoned from a timeout that is not the flow's: a dump showed it live later
+			i.To = e.At
+		}
 	}
 	i.From = min(i.From, i.To)
 	return i
@@ -157,8 +180,8 @@ func (in *intake) start(s *sighting, opened collector.Interval, resumed bool) {
 		in.matcher.match(s)
 	}
 	f.start(e, opened)
-	if !resumed {
-		s.netns.check.opened(s, in.matcher)
+	if e.Kind == collector.Seen && !resumed {
+		s.netns.check.first(s, in.matcher)
 	}
 	if !resumed || e.Flow.Owner != collector.OwnerUnknown && !f.owner.Settled() {
 		f.owner = e.Flow.Owner
@@ -176,7 +199,7 @@ func (in *intake) start(s *sighting, opened collector.Interval, resumed bool) {
 
 // hold counts the port that the flow of s has held since it started, and tells the forecast of it.
 func (in *intake) hold(s *sighting, opened collector.Interval, resumed bool) {
-	e, f := s.event, s.flow
+	e, f, second := s.event, s.flow, forecast.Second(in.clock.now)
 	a, t, outlook := in.spaces.of(f)
 	if a.freesAtEnd && e.Kind == collector.Opened && e.Flow.Protocol == collector.TCP && s.netns.dump != 0 {
 		f.flags |= flagUncounted
@@ -188,9 +211,9 @@ func (in *intake) hold(s *sighting, opened collector.Interval, resumed bool) {
 	switch {
 	case resumed && e.Flow.PickedUp:
 		f.flags |= flagPickedUp
-	case opened.From != 0 && opened.To >= s.netns.since(in.clock) && !s.counted:
-		a.countOpen(in.clock.now)
-		t.countOpen(in.clock.now)
+	case opened.From != 0 && opened.To >= s.netns.since && !s.counted:
+		a.countOpen(second)
+		t.countOpen(second)
 		a.owners.opened(in.spaces.holders.whole(f.owner))
 	}
 	if e.Kind == collector.Opened && e.Flow.State == collector.Opening {
@@ -222,6 +245,44 @@ func (in *intake) placeFor(s *sighting) place {
 		in.matcher.remember(&s.matchKey, uint32(p))
 	}
 	return p
+}
+
+// refresh brings the entry of s, whose flow is live, up to date with what the event shows of it.
+func (in *intake) refresh(s *sighting) {
+	e, f := &s.event.Flow, s.flow
+	f.heard(s)
+	if e.Owner != f.owner {
+		in.learnOwner(f, e.Owner)
+	}
+	if f.place.folded() { // its destination is known again, and may be tracked now
+		if p := in.placeFor(s); p != f.place {
+			in.flows.move(f, p)
+		}
+	}
+	if e.Offloaded {
+		f.flags |= flagOffloaded
+	}
+	if e.Cut != 0 && f.flags&flagOffloaded != 0 {
+		f.flags |= flagTimedOut
+		cut := s.asReset(e.Cut)
+		s, e = &cut, &cut.event.Flow
+	}
+	if e.State == collector.Done {
+		in.endBy(s, s.endedAt(f.openedInterval()))
+		return
+	}
+	if s.event.Kind == collector.Seen {
+		in.flows.countLive(f)
+		// An event of a new flow says only that its first packet went out.
+		in.flows.setOpening(f, e.State == collector.Opening)
+		in.flows.confirm(f, e.State != collector.Opening, in.clock.now)
+	}
+	at, reason := in.flows.deadline(f)
+	if at != 0 && at < s.event.At && s.event.Kind == collector.Seen {
+		in.flows.timeOut(s.netns, s.entry, f, at, reason)
+		return
+	}
+	in.flows.alarm(s.entry>>chunkShift, at)
 }
 
 // opened handles the event of a new flow whose port the entry of s has.
@@ -274,6 +335,7 @@ func (in *intake) closed(s *sighting) {
 	case e.ID != 0 && e.ID == f.before && f.flags&flagFound != 0:
 		return // of the flow before, for the event that this one opened has not come
 	}
+	f.noteEnd(s.netns)
 	if f.phase == phaseLive {
 		f.heard(s)
 		s.known = true
@@ -281,16 +343,15 @@ func (in *intake) closed(s *sighting) {
 			cut := s.asReset(e.Ended.To)
 			s = &cut
 		}
-		in.endBy(s, s.netns.endedAt(s.event, f.openedInterval()))
+		in.endBy(s, s.endedAt(f.openedInterval()))
 		return
 	}
-	f.noteEnd(s.netns)
 	switch {
 	case f.phase == phaseCooling && in.spaces.accountOf(f).entryHolds:
 		in.flows.freePort(f)
 		in.flows.linger(s.netns, s.entry, f)
 	case f.phase == phaseGone && s.netns.removable(f):
-		in.flows.remove(s.netns, s.entry)
+		in.flows.table.remove(s.entry, &s.netns.flows)
 	}
 }
 
@@ -306,8 +367,9 @@ func (in *intake) countUnseen(s *sighting) {
 		return
 	}
 	opened := in.openedAt(s)
-	ended := s.netns.endedAt(s.event, opened)
+	ended := s.endedAt(opened)
 	in.reopen(s, openedBefore(opened, ended))
+	f.noteEnd(s.netns)
 	f.heard(s)
 	in.endBy(s, ended)
 }
@@ -315,10 +377,7 @@ func (in *intake) countUnseen(s *sighting) {
 // endBy ends the live flow of s for the reason that its event gives.
 func (in *intake) endBy(s *sighting, ended collector.Interval) {
 	e, f := s.event, s.flow
-	if e.Kind == collector.Closed {
-		f.noteEnd(s.netns)
-	}
-	if ended.To >= s.netns.since(in.clock) {
+	if ended.To >= s.netns.since {
 		// An RST that is the only answer which conntrack saw, to a flow that it met in its middle, refuses nothing.
 		refused := e.Flow.Refused && (!s.known || f.flags&(flagOpening|flagUnconfirmed) != 0)
 		in.flows.failed(f, e.Flow.Reason, refused)

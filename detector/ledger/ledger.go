@@ -108,7 +108,7 @@ func New(cfg Config) *Ledger {
 	l.clock.start = cfg.Start
 	l.matcher.secret = cfg.Key
 	l.vips = newVIPs()
-	l.namespaces.byInode = map[uint64]*netns{}
+	l.namespaces = namespaces{clock: &l.clock, byInode: map[uint64]*netns{}}
 	l.outlooks = outlooks{clock: &l.clock, forecaster: forecast.NewForecaster(cfg.Without), max: cfg.ForecastMax}
 	l.spaces = spaces{
 		clock: &l.clock, outlooks: &l.outlooks,

@@ -106,7 +106,7 @@ func (o *ownerSet) places() (out ownerSet) {
 // holders are who holds the ports of all port spaces.
 type holders struct {
 	on    bool          // who holds ports is counted
-	sets  []ownerSet    // by number of the port space
+	sets  []ownerSet    // by number of the port space, if on
 	max   int           // how many a snapshot names of one port space
 	hold  time.Duration // how long an owner keeps its place among those that are named
 	whole func(collector.OwnerNumber) collector.OwnerNumber

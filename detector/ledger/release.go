@@ -20,39 +20,13 @@ type flows struct {
 	expire func([]timer)
 }
 
-// advance releases ports and ends flows that are due. It returns false if no timer can be due yet.
-func (fl *flows) advance() bool {
-	if fl.clock.now < fl.wakeAt {
-		return false
-	}
-	fl.timers.advance(fl.clock.now, fl.expire)
-	fl.wakeAt = fl.timers.next()
-	return true
-}
-
-// failed counts an open that came to nothing. A UDP flow without an answer is no failure.
-func (fl *flows) failed(f *flow, reason collector.Reason, refused bool) {
-	if f.protocol() != collector.TCP {
-		return
-	}
-	a := fl.spaces.accountOf(f)
-	switch {
-	case reason == collector.RST && (refused || f.flags&flagOpening != 0):
-		a.refused++
-	case reason != collector.Timeout:
-	case f.flags&flagAtCeiling == 0, hasPort(a.budget, true):
-		a.unanswered++
-	case !fl.stalls.watched(fl.clock.now):
-		fl.spaces.noPorts(f.place, 1)
-	}
-}
-
 // end ends live entry i; its port cools down.
 func (fl *flows) end(n *netns, i uint32, f *flow, ended collector.Interval, reason collector.Reason) {
-	release := fl.release(f, ended.To, reason)
+	a := fl.spaces.accountOf(f)
+	release := a.release(f, ended.To, reason)
 	fl.countOwed(f)
-	if ended.To >= n.since(fl.clock) && f.flags&flagPickedUp == 0 {
-		fl.spaces.accountOf(f).closed[reason]++
+	if ended.To >= n.since && f.flags&flagPickedUp == 0 {
+		a.closed[reason]++
 	}
 	fl.coolDown(f, ended, release, reason)
 	if f.phase == phaseCooling {
@@ -62,11 +36,10 @@ func (fl *flows) end(n *netns, i uint32, f *flow, ended collector.Interval, reas
 	fl.linger(n, i, f)
 }
 
-// release returns when the port of f is free if f ended at the time ended. The NAT sees a FIN and an RST, and the
-// budget's cool-down says what it does with an evicted entry. It learns of any other end by its own idle or half-open
-// timeout, however early the kernel forgot the flow.
-func (fl *flows) release(f *flow, ended collector.Time, reason collector.Reason) collector.Time {
-	a := fl.spaces.accountOf(f)
+// release returns when the port of f, which a counts, is free if f ended at the time ended. The NAT sees a FIN and an
+// RST, and the budget's cool-down says what it does with an evicted entry. It learns of any other end by its own idle or
+// half-open timeout, however early the kernel forgot the flow.
+func (a *account) release(f *flow, ended collector.Time, reason collector.Reason) collector.Time {
 	if f.flags&(flagEndSeen|flagSwept) != 0 && a.entryHolds { // the entry is gone
 		return ended
 	}
@@ -76,7 +49,7 @@ func (fl *flows) release(f *flow, ended collector.Time, reason collector.Reason)
 	case reason == collector.Timeout && t.HalfOpen > 0:
 		own = t.HalfOpen
 	case reason == collector.Timeout, reason == collector.Idle,
-		f.protocol() == collector.UDP && reason != collector.Evicted:
+		f.flags&flagUDP != 0 && reason != collector.Evicted:
 		own = t.Idle
 	}
 	if own > 0 && f.flags&flagTimedOut == 0 {
@@ -94,13 +67,14 @@ func (fl *flows) coolDown(f *flow, ended collector.Interval, release collector.T
 	fl.setOpening(f, false)
 	fl.confirm(f, reason != collector.Timeout, ended.To)
 	opened := f.openedInterval()
+	life, known := lifetime(opened, ended)
 	a, t, outlook := fl.spaces.of(f)
-	if life, ok := lifetime(opened, ended); ok {
+	if known {
 		hold := life + max(release.Sub(ended.To), 0)
-		a.lifetimes.add(life)
-		a.holdTimes.add(hold)
 		a.holds.add(hold)
 		t.holds.add(hold)
+		a.lifetimes.add(life)
+		a.holdTimes.add(hold)
 		a.owners.lived(fl.spaces.holders.whole(f.owner), life)
 	}
 	a.forecast.Closed(opened, ended, reason)
@@ -111,17 +85,16 @@ func (fl *flows) coolDown(f *flow, ended collector.Interval, release collector.T
 		}
 		outlook.Close(opened, ended, free, reason)
 	}
-	f.reason, f.moment = reason, release
+	f.reason, f.moment, f.phase = reason, release, phaseGone
+	cooling := 0
 	if release > fl.clock.now {
-		f.phase = phaseCooling
-		fl.spaces.count(f, -1, 1)
-		f.flags &^= flagUncounted
-		return
+		f.phase, cooling = phaseCooling, 1
 	}
-	f.phase = phaseGone
-	fl.spaces.count(f, -1, 0)
+	fl.spaces.count(f, -1, cooling)
 	f.flags &^= flagUncounted
-	f.place = 0
+	if cooling == 0 {
+		f.place = 0
+	}
 }
 
 // freePort releases the cooling port of f before its time: another flow has it, or its entry is gone.
@@ -143,13 +116,11 @@ const lingerFor = 2 * time.Minute
 // linger removes the entry of a flow without a port, or keeps it for as long as the kernel may still show it.
 func (fl *flows) linger(n *netns, i uint32, f *flow) {
 	if n.removable(f) {
-		fl.remove(n, i)
+		fl.table.remove(i, &n.flows)
 		return
 	}
 	fl.setTimer(i, f, fl.clock.now.Add(lingerFor))
 }
-
-func (fl *flows) remove(n *netns, i uint32) { fl.table.remove(i, &n.flows) }
 
 // countOwed counts an end that no event explained.
 func (fl *flows) countOwed(f *flow) {
@@ -182,5 +153,22 @@ func (fl *flows) setOpening(f *flow, opening bool) {
 	case !opening && f.flags&flagOpening != 0:
 		f.flags &^= flagOpening
 		fl.spaces.addOpening(f, -1)
+	}
+}
+
+// failed counts an open that came to nothing. A UDP flow without an answer is no failure.
+func (fl *flows) failed(f *flow, reason collector.Reason, refused bool) {
+	if f.flags&flagUDP != 0 {
+		return
+	}
+	a := fl.spaces.accountOf(f)
+	switch {
+	case reason == collector.RST && (refused || f.flags&flagOpening != 0):
+		a.refused++
+	case reason != collector.Timeout:
+	case f.flags&flagAtCeiling == 0, hasPort(a.budget, true):
+		a.unanswered++
+	case !fl.stalls.watched(fl.clock.now):
+		fl.spaces.noPorts(f.place, 1)
 	}
 }

@@ -215,7 +215,7 @@ func (sh *shortage) countPorts(fl *flows, n *netns) {
 		}
 	}
 	fl.table.each(&n.flows, func(_ uint32, f *flow) {
-		if f.place == 0 || f.port == 0 || f.protocol() != collector.TCP {
+		if f.place == 0 || f.port == 0 || f.flags&flagUDP != 0 {
 			return
 		}
 		a := sh.spaces.accountOf(f)

@@ -195,3 +195,11 @@ func destinationLabel(d netip.AddrPort, u budget.Uniqueness) string {
 	}
 	return d.String()
 }
+
+func (t *tally) snapshot(now collector.Time) detector.SpaceSnapshot {
+	return detector.SpaceSnapshot{
+		Held: t.held(), Live: t.live, Cooling: t.cooling,
+		Opening: t.opening, Stalled: t.stalled, Opened: t.opened,
+		OpensPerSecond: t.rate.at(now), MeanHold: t.holds.mean(),
+	}
+}

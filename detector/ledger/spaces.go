@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"math"
 	"net/netip"
 	"time"
 
@@ -262,3 +263,74 @@ func (ss *spaces) noPorts(p place, opens uint64) {
 	s.exhaustedAt, s.failing = ss.clock.now, true
 	ss.accounts[s.key.account].noPorts += opens
 }
+
+// tally is what a port space, a fold and an account have in common.
+type tally struct {
+	// live and cooling count ports; several flows may share one.
+	live, cooling int
+	// opening counts live flows without an answer, stalled sockets by the last observation.
+	opening, stalled int
+	opened           uint64
+	rate             rate
+	holds            meanHold
+}
+
+func (t *tally) held() int { return t.live + t.cooling }
+
+// countOpen counts a flow that opened in this second.
+func (t *tally) countOpen(second int64) {
+	t.opened++
+	t.rate.settle(uint32(second))
+	t.rate.count++
+}
+
+// rate is a decayed rate of opens.
+type rate struct {
+	perSecond float64
+	second    uint32
+	count     uint32 // in that second
+}
+
+// rateMemory is the time constant of OpensPerSecond.
+const rateMemory = 30.0
+
+// rateStep is 1-e^(-1/rateMemory).
+const rateStep = 0x1.0c90d2087bfcp-05
+
+// settle brings r to that second.
+func (r *rate) settle(second uint32) {
+	if second <= r.second {
+		return
+	}
+	if r.count == 0 && r.perSecond == 0 {
+		r.second = second
+		return
+	}
+	r.perSecond += (float64(r.count) - r.perSecond) * rateStep
+	if gap := second - r.second - 1; gap > 0 {
+		r.perSecond *= math.Exp(-float64(gap) / rateMemory)
+	}
+	r.second, r.count = second, 0
+}
+
+// at returns the rate at now, without the current second.
+func (r rate) at(now collector.Time) float64 {
+	r.settle(uint32(forecast.Second(now)))
+	return r.perSecond
+}
+
+// meanHold is the mean of the last hold times, the newest weighing most.
+type meanHold struct {
+	seconds float64
+	count   float64
+}
+
+// holdMemory is how many closes later a hold time weighs a third.
+const holdMemory = 256
+
+func (m *meanHold) add(hold time.Duration) {
+	m.count = min(m.count+1, holdMemory)
+	m.seconds += (hold.Seconds() - m.seconds) / m.count
+}
+
+func (m *meanHold) mean() time.Duration { return time.Duration(m.seconds * float64(time.Second)) }

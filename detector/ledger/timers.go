@@ -53,6 +53,16 @@ func (fl *flows) alarm(c uint32, t collector.Time) {
 	fl.timers.put(timer{c | chunkTimer, due})
 }
 
+// advance releases ports and ends flows that are due. It returns false if no timer can be due yet.
+func (fl *flows) advance() bool {
+	if fl.clock.now < fl.wakeAt {
+		return false
+	}
+	fl.timers.advance(fl.clock.now, fl.expire)
+	fl.wakeAt = fl.timers.next()
+	return true
+}
+
 // expired handles timers that are due.
 func (fl *flows) expired(timers []timer) {
 	for len(timers) > 0 {
@@ -88,7 +98,7 @@ func (fl *flows) flowExpired(i, due uint32) {
 		fl.setTimer(i, f, fl.clock.now.Add(lingerFor))
 		return
 	}
-	fl.remove(n, i)
+	fl.table.remove(i, &n.flows)
 }
 
 // chunkExpired ends the live flows of chunk c whose deadline has passed.

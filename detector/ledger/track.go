@@ -37,9 +37,11 @@ func (ss *spaces) track(k spaceKey, vip netip.Addr, to netip.AddrPort) uint32 {
 		ss.forget(o.oldest)
 	}
 	if len(ss.spare) == 0 {
-		ss.list = append(ss.list, portSpace{})
+		ss.list = append(roomy(ss.list), portSpace{})
 		ss.accountBy = append(ss.accountBy, 0)
-		ss.holders.sets = append(ss.holders.sets, ownerSet{})
+		if ss.holders.on {
+			ss.holders.sets = append(ss.holders.sets, ownerSet{})
+		}
 		ss.spare = append(ss.spare, uint32(len(ss.list)-1))
 	}
 	n := ss.spare[len(ss.spare)-1]
@@ -47,7 +49,9 @@ func (ss *spaces) track(k spaceKey, vip netip.Addr, to netip.AddrPort) uint32 {
 	s := &ss.list[n]
 	*s = portSpace{key: k, used: true, emptied: ss.clock.now}
 	ss.accountBy[n] = k.account
-	ss.holders.sets[n] = ownerSet{}
+	if ss.holders.on {
+		ss.holders.sets[n] = ownerSet{}
+	}
 	if a.perAddress {
 		s.vip = vip
 	}
@@ -64,6 +68,14 @@ func (ss *spaces) track(k spaceKey, vip netip.Addr, to netip.AddrPort) uint32 {
 	ss.previous.inherit(ss, n)
 	ss.outlooks.track(a, s)
 	return n
+}
+
+// roomy returns list with room for one more. It grows by an eighth: append alone would leave up to a third of it empty.
+func roomy(list []portSpace) []portSpace {
+	if len(list) < cap(list) {
+		return list
+	}
+	return append(make([]portSpace, 0, len(list)+len(list)/8+64), list...)
 }
 
 // forget drops an empty port space.
