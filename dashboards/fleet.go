@@ -19,7 +19,7 @@ func fleet(o rules.Options) board {
 	return board{
 		uid: alerts.BoardFleet, title: "snatwatch / Fleet",
 		description: "Pools, VIPs, tiers and shared gateways side by side, and whether they are the right size.",
-		worst:       []worst{worstPools(o), peakPools(o), endangeredGateways(o), limitedGateways(o)},
+		worst:       []worst{worstPools(o), peakPools(o), edgePools(o), endangeredGateways(o), limitedGateways(o)},
 		rows: []row{
 			{"Pools", fleetPools(o)},
 			{"Tiers and VIPs", fleetTiers(o)},
@@ -170,14 +170,16 @@ func poolsNow(o rules.Options) panel {
 	}
 }
 
+// edgePools are the twenty that are nearest to a tier's edge.
+func edgePools(o rules.Options) worst {
+	return worst{"edge_pools", "pool", "bottomk(20, " + by(o, "min", "pool, budget", sel(o, metrics.PoolNodesToNextTier)+
+		" * "+on(o, agent+", budget")+" group_left (pool) "+budgetInfo(o)) + ")"}
+}
+
 func fleetTiers(o rules.Options) []panel {
 	t := o.Thresholds
-	info := budgetInfo(o)
-	join := " * " + on(o, agent+", budget") + " group_left (pool, model) " + info
-	tierOf := func(op, expr string) string { return by(o, op, "pool, budget, model", expr+join) }
-	edge := tierOf("min", sel(o, metrics.PoolNodesToNextTier))
-	nearest := "\nand " + on(o, "pool, budget, model") + " bottomk(20, " + edge + ")"
-	tier := func(op, expr string) query { return query{tierOf(op, expr) + nearest, ""} }
+	join := " * " + on(o, agent+", budget") + " group_left (pool, model) " + budgetInfo(o, edgePools(o).matcher())
+	tier := func(op, expr string) query { return query{by(o, op, "pool, budget, model", expr+join), ""} }
 	// Pools whose budget has no tiers have no edge: they would come first, all of them red.
 	tiered := func(name metrics.Name) query {
 		return tier("max", "("+sel(o, name)+" and "+on(o, agent+", budget")+" "+sel(o, metrics.PoolNodesToNextTier)+")")
@@ -199,10 +201,11 @@ func fleetTiers(o rules.Options) []panel {
 			id: alerts.PanelFleetTiers, kind: rowsOf, height: 7, title: "Which pool is near a tier's edge?", unit: countOf,
 			sortBy: "Nodes to the edge", none: "no budget has tiers",
 			description: "Pool size, VIPs, nodes that can be added before every node's share shrinks, and the ports after " +
-				"that, of the twenty pools that are nearest to it. Pools whose budget has no tiers are not here.",
+				"that, of the twenty pools that are nearest to it, and of pools of the same names. Pools whose budget has no " +
+				"tiers are not here.",
 			queries: []query{
 				tiered(metrics.PoolNodes), tiered(metrics.VIPs),
-				{"bottomk(20, " + edge + ")", ""},
+				tier("min", sel(o, metrics.PoolNodesToNextTier)),
 				tier("max", sel(o, metrics.NextTierPorts)), tiered(metrics.PoolStale),
 			},
 			columns: []column{
@@ -256,7 +259,7 @@ func fleetTiers(o rules.Options) []panel {
 
 // inAll is the share that all nodes behind a gateway hold of its limit on all flows together: the eight fullest. The
 // limit, and which node is behind which gateway, hardly move. more are matchers of gateways.
-func inAll(o rules.Options, more ...string) (lines, fullest string) {
+func inAll(o rules.Options, more ...string) string {
 	limits := atEnd(sel(o, metrics.BudgetAllPorts))
 	of := func(op, expr string) string {
 		return by(o, op, "budget, gateway", "("+expr+")\n* "+on(o, agent+", budget")+" group_left (gateway) topk by ("+
@@ -268,14 +271,15 @@ func inAll(o rules.Options, more ...string) (lines, fullest string) {
 			on(o, "budget, gateway") + " " + of("max", by(o, "max", agentBudget, limits))
 	}
 	held := sel(o, metrics.AllPortsHeld)
-	fullest = "topk(8, " + share(atEnd(held)) + ")"
-	return share(held) + "\nand " + on(o, "budget, gateway") + "\n" + fullest, fullest
+	return share(held) + "\nand " + on(o, "budget, gateway") + "\ntopk(8, " + share(atEnd(held)) + ")"
 }
 
-// limitedGateways are the gateways that inAll is of.
+// limitedGateways are the gateways that inAll is of. Each node takes its share of a limit that all of them tell.
 func limitedGateways(o rules.Options) worst {
-	_, fullest := inAll(o)
-	return worst{"limited_gateways", "gateway", fullest}
+	held, limit := by(o, "max", agentBudget, sel(o, metrics.AllPortsHeld)), by(o, "max", agentBudget,
+		sel(o, metrics.BudgetAllPorts))
+	return worst{"limited_gateways", "gateway", "topk(8, " + by(o, "sum", "budget, gateway", held+" / "+limit+" * "+on(o,
+		agent+", budget")+" group_left (gateway) "+budgetInfo(o, `scope="shared"`)) + ")"}
 }
 
 // The gateways, and at each the destinations, that were worst in the time range: the eight likeliest to run out, the
@@ -308,7 +312,7 @@ func fleetGateways(o rules.Options) []panel {
 	unseen := ofGateway(o, records.GatewayUnseen)
 	ceiling := " / " + on(o, gateway) + " group_left () " + ofGateway(o, records.GatewayPorts)
 	soonest, fullest := closest(o, few), fullest(o, few)
-	total, _ := inAll(o, limitedGateways(o).matcher())
+	total := inAll(o, limitedGateways(o).matcher())
 	const gateways = " Pool, Node and Job do not narrow it: it is recorded by gateway, every minute or two."
 	return []panel{
 		{
