@@ -132,8 +132,8 @@ func (hs *holders) portOwner(f *flow, ports int) collector.OwnerNumber {
 	return owner
 }
 
-// learnOwner gives live f an owner, another than it has, if that is better known than the one it has: any that is known for sure in place of a
-// client or nobody, and a container in place of the pod that it is in.
+// learnOwner gives live f an owner, another than it has, if that is better known than the one it has: any that is known
+// for sure in place of a client or nobody, and a container in place of the pod that it is in.
 func (in *intake) learnOwner(f *flow, owner collector.OwnerNumber) {
 	if owner == collector.OwnerUnknown {
 		return

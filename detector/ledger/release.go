@@ -37,8 +37,8 @@ func (fl *flows) end(n *netns, i uint32, f *flow, ended collector.Interval, reas
 }
 
 // release returns when the port of f, which a counts, is free if f ended at the time ended. The NAT sees a FIN and an
-// RST, and the budget's cool-down says what it does with an evicted entry. It learns of any other end by its own idle or
-// half-open timeout, however early the kernel forgot the flow.
+// RST, and the budget's cool-down says what it does with an evicted entry. It learns of any other end by its own idle
+// or half-open timeout, however early the kernel forgot the flow.
 func (a *account) release(f *flow, ended collector.Time, reason collector.Reason) collector.Time {
 	if f.flags&(flagEndSeen|flagSwept) != 0 && a.entryHolds { // the entry is gone
 		return ended
