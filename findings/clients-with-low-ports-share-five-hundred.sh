@@ -7,7 +7,7 @@
 # of 600 to 1023, and only others have the large range. The 512th client that asks from port 123, as ntpd does, or 500
 # (IKE), or the 425th NFS client, is dropped, while the address is at one hundredth of its ports. A dashboard of ports
 # in use shows nothing.
-# Seen with Linux 6.18 and nftables 1.0.6 (Debian 12). Source: nf_nat_l4proto_unique_tuple() in
+# Seen with Linux 6.18, Debian's 6.1.0-57 and nftables 1.0.6 (Debian 12). Source: nf_nat_l4proto_unique_tuple() in
 # net/netfilter/nf_nat_core.c.
 #
 # Debian, as root. All traffic stays in a network namespace of its own. Fails if the behaviour changes.

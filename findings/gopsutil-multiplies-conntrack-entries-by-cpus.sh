@@ -4,8 +4,8 @@
 # Guess: net.ConntrackStats(false), which sums the rows of the CPUs to one, returns in Entries how many entries the
 # table has.
 # Seen: the kernel repeats the size of the whole table in the row of every CPU, and gopsutil adds the rows up: on a
-# machine of 64 CPUs 3,000 entries are 192,000, more than the table's limit. Whoever divides it by the limit pages for a
-# table that is full, and whoever sized an alert on a small machine has one that fires on a large one.
+# machine of 64 CPUs 3,000 entries are 192,000, three quarters of the usual limit. Whoever divides it by the limit pages
+# for a table that is full, and whoever sized an alert on a small machine has one that fires on a large one.
 # Seen with github.com/shirou/gopsutil/v4 v4.26.10 and Linux 6.18. Source: net/net_linux.go of the module.
 #
 # Debian, as root, with Go and the Go module proxy. Uses loopback of a network namespace. Fails if the behaviour

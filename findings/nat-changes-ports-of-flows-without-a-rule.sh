@@ -7,8 +7,8 @@
 # soon as a client's flow holds theirs, and conntrack lists them under --src-nat. A flow from another address, beside
 # them, keeps its port. Who counts the ports of an address by the rule that gives them out misses such flows; who joins
 # ss with a capture finds no match.
-# Seen with Linux 6.18, nftables 1.0.6 and conntrack 1.4.7 (Debian 12). Source: nf_nat_alloc_null_binding() in
-# net/netfilter/nf_nat_core.c.
+# Seen with Linux 6.18, Debian's 6.12.117, nftables 1.0.6 and conntrack 1.4.7 (Debian 12). Source:
+# nf_nat_alloc_null_binding() in net/netfilter/nf_nat_core.c.
 #
 # Debian, as root. All traffic stays in a network namespace of its own. Fails if the behaviour changes.
 set -euo pipefail

@@ -66,9 +66,12 @@ func (c *check) reopens(s *sighting, end collector.Time) {
 
 // renewed takes in that the flow of s had a packet since the last dump, although the ledger saw it end at the time end
 // at the latest. The packet came too soon for another flow to be sure: a FIN was sent again, or it is another flow.
+// Where an entry has more left than the kernel's limit now, nothing says when its last packet came: a timeout policy
+// keeps it, or it is older than the limit.
 func (c *check) renewed(s *sighting, end collector.Time) {
-	n, ended := s.netns, s.event.Flow.Ended.To
-	if n.dumping && n.complete != 0 && ended >= n.complete && ended.Sub(end) > endSlack+stampSlack {
+	n, ended := s.netns, s.event.Flow.Ended
+	if n.dumping && n.complete != 0 && ended.From != 0 && ended.To >= n.complete &&
+		ended.To.Sub(end) > endSlack+stampSlack {
 		c.quick++
 	}
 }

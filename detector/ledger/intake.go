@@ -73,7 +73,7 @@ func (in *intake) take(n *netns, e *collector.Event, k *lookup, entry uint32) {
 // counts the entry, and the budgets are the same since the last complete dump.
 func (in *intake) counts(s *sighting) bool {
 	e, f := &s.event.Flow, s.flow
-	if f.place == 0 || f.place.folded() || (f.flags&flagTranslated != 0) != e.Translated ||
+	if !f.place.tracked() || (f.flags&flagTranslated != 0) != e.Translated ||
 		s.netns.complete < in.matcher.since || s.netns.passes.concern(e) {
 		return false
 	}

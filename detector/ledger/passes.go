@@ -17,14 +17,15 @@ type passes struct {
 
 // pass is the one pass of a connection that counts.
 type pass struct {
-	zone, dump uint16 // dump is the number of the last dump that showed it
+	zone, out  uint16 // as Zone and ZoneOut of a flow
+	dump       uint16 // the number of the last dump that showed it
 	translated bool
 	// leaving: it is kept by the end that the flow leaves with, not by the one that it comes with.
 	leaving bool
 }
 
 // concern reports whether the flow e may be one of several passes of its connection.
-func (p *passes) concern(e *collector.Flow) bool { return p.on || e.Zone != 0 }
+func (p *passes) concern(e *collector.Flow) bool { return p.on || e.Zone|e.ZoneOut != 0 }
 
 // zoned is the part of the intake that tells several passes of one connection from several connections.
 type zoned struct{ *intake }
@@ -50,19 +51,21 @@ func (in zoned) admit(s *sighting) bool {
 		sameSide = !known.leaving
 	}
 	// Two passes that both translate are of one connection only if what leaves one of them comes to the other.
-	apart := sameSide && known.translated && f.Translated && known.zone != f.Zone
-	if !other && f.Zone != 0 {
+	sameZone := known.zone == f.Zone && known.out == f.ZoneOut
+	apart := sameSide && known.translated && f.Translated && !sameZone
+	if !other && f.Zone|f.ZoneOut != 0 {
 		known, other = in.fromZone0(s)
+		sameZone = false
 	}
 	switch {
-	case !other, apart, known.zone == f.Zone, s.netns.dump-known.dump > passHold:
+	case !other, apart, sameZone, s.netns.dump-known.dump > passHold:
 	case f.Translated && !known.translated:
 		in.takePass(s, known.zone)
 	default:
 		return false
 	}
 	if !apart {
-		now := pass{zone: f.Zone, dump: s.netns.dump, translated: f.Translated}
+		now := pass{zone: f.Zone, out: f.ZoneOut, dump: s.netns.dump, translated: f.Translated}
 		p.of[comes] = now
 		now.leaving = true
 		p.of[leaves] = now
@@ -88,12 +91,14 @@ func (in zoned) fromZone0(s *sighting) (pass, bool) {
 	return pass{dump: f.dump, translated: f.flags&flagTranslated != 0, leaving: true}, f.phase == phaseLive
 }
 
-// passIn returns the entry of a flow in that zone with the destination of s and one of its ends, 0 if there is none.
+// passIn returns the entry of another flow in that zone with the destination of s and one of its ends, 0 if there is
+// none.
 func (in zoned) passIn(s *sighting, zone uint16) uint32 {
 	f := s.event.Flow
 	f.Zone = zone
 	for _, end := range [...]netip.AddrPort{f.VIP, f.Source} {
-		if i := in.flows.table.find(keyOf(in.matcher.secret, &f, pack(end.Addr()), s.destination, end.Port())); i != 0 {
+		k := keyOf(in.matcher.secret, &f, pack(end.Addr()), s.destination, end.Port())
+		if i := in.flows.table.find(k); i != 0 && k != s.key {
 			return i
 		}
 	}

@@ -24,6 +24,7 @@ func foldedPlace(account uint32, cell uint16) place {
 }
 
 func (p place) folded() bool    { return p&placeFolded != 0 }
+func (p place) tracked() bool   { return int32(p) > 0 } // neither 0 nor folded
 func (p place) account() uint32 { return uint32(p&^placeFolded) >> cellBits }
 func (p place) cell() uint16    { return uint16(p) }
 
@@ -206,7 +207,7 @@ func (ss *spaces) of(f *flow) (*account, *tally, *forecast.Outlook) {
 
 // outlookOf returns the outlook of the port space that counts f, nil if there is none.
 func (ss *spaces) outlookOf(f *flow) *forecast.Outlook {
-	if f.place == 0 || f.place.folded() {
+	if !f.place.tracked() {
 		return nil
 	}
 	return ss.list[f.place].outlook

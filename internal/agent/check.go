@@ -26,9 +26,10 @@ func (c *checks) look(s *detector.Snapshot) []string {
 			"network namespace %d: %s of the kernel's table were not in the ledger, or in another state there: what it "+
 				"counted was not exact until the next dump, which took them in"),
 		c.vanished.look(s, func(n *detector.NetnsSnapshot) uint64 { return n.Vanished },
-			"conntrack was flushed, or entries were deleted: ",
-			"network namespace %d: %s vanished a moment after packets of theirs. Flows that opened and ended since the "+
-				"read before are not counted; those that go on are"),
+			"flows left conntrack before a read showed how they ended: ",
+			"network namespace %d: %s vanished a moment after packets of theirs. Somebody flushed the table or deleted "+
+				"entries, or the kernel gave ports of flows that had just closed to new flows, as it does near the "+
+				"ceiling. Flows that opened and ended since the read before are not counted; those that go on are"),
 		c.reopened.look(s, func(n *detector.NetnsSnapshot) uint64 { return n.Reopened },
 			"ports come round about as fast as conntrack is read: ",
 			"network namespace %d: %s opened on the port of another that was seen one or two reads before. Flows that "+
@@ -44,7 +45,8 @@ type found struct {
 	text    string
 }
 
-// look returns what to say of the growth of a counter up to s: title, and form with the namespace and the growth in flows.
+// look returns what to say of the growth of a counter up to s: title, and form with the namespace and the growth in
+// flows.
 func (f *found) look(s *detector.Snapshot, counter func(*detector.NetnsSnapshot) uint64, title, form string) string {
 	var texts []string
 	for i := range s.Netns {

@@ -44,7 +44,7 @@ func TestVanishedFlowsAreNamed(t *testing.T) {
 		want                           []string
 	}{
 		{0, 0, 0, nil},
-		{0, 4, 0, []string{"conntrack was flushed, or entries were deleted: network namespace 7: 4 flows vanished"}},
+		{0, 4, 0, []string{"flows left conntrack before a read showed how they ended: network namespace 7: 4 flows vanished a moment after packets of theirs. Somebody flushed the table"}},
 		{2, 4, 0, []string{"4 flows vanished", "found a difference: network namespace 7: 2 flows"}},
 		{2, 9, 0, []string{"5 flows vanished", "2 flows of the kernel's table"}},
 		{2, 9, 8, []string{"5 flows vanished", "2 flows of the kernel's table", "ports come round about as fast as conntrack is read: network namespace 7: 8 flows"}},

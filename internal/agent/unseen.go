@@ -72,8 +72,8 @@ func directionText(st *sockdiag.Stats) string {
 	if n == 0 {
 		return ""
 	}
-	return fmt.Sprintf("connections from before the start whose opener is not known, as nothing listens on their port: %d; "+
-		"they are not counted until it is known, and those in TIME_WAIT never", n)
+	return counted(n, "connection") + " from before the start cannot be counted: nothing listens on their port, so it " +
+		"is not known yet which side opened them, and in TIME_WAIT never will be"
 }
 
 // localPortsText says which range of local ports is used up by all destinations together while each alone holds few;

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"time"
 
@@ -60,7 +61,8 @@ func spaceRow(b *remote.Budget, p *remote.Protocol, terms *remote.Terms, s *remo
 	r := Row{
 		Budget: b.Name, Protocol: p.Protocol, VIP: s.VIP, Destination: s.Destination,
 		Held: s.Held, Cooling: s.Cooling, Ports: terms.Ports, Effective: terms.Effective,
-		Opens: &opens, Hold: s.MeanHold, Owners: s.Owners,
+		Opens: &opens, Hold: s.MeanHold, NoForecast: s.Forecast == nil,
+		Owners: slices.DeleteFunc(slices.Clone(s.Owners), func(o remote.Owner) bool { return o.Held == 0 }),
 	}
 	if s.Forecast != nil {
 		r.Left = s.Forecast.TimeToExhaustion
@@ -115,7 +117,7 @@ func (f *fleet) table() (*Table, error) {
 		f.keys = append(f.keys, key)
 		f.rows[key] = &Row{
 			Node: l["instance"], Budget: l["budget"], Protocol: l["protocol"], VIP: l["vip"],
-			Destination: l["destination"],
+			Destination: l["destination"], NoForecast: true,
 		}
 	}
 	for _, q := range []struct {
@@ -125,6 +127,7 @@ func (f *fleet) table() (*Table, error) {
 		{metrics.PortsHeld, func(r *Row, v float64) { r.Held = int(v) }},
 		{metrics.PortsCooling, func(r *Row, v float64) { r.Cooling = int(v) }},
 		{metrics.TimeToExhaustion, func(r *Row, v float64) {
+			r.NoForecast = false
 			if !math.IsInf(v, 0) {
 				r.Left = &v
 			}
