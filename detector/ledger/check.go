@@ -34,10 +34,19 @@ type check struct {
 // Many quick reopenings are more than one in quickShare opens, and quickLeast at least.
 const quickShare, quickLeast = 100, 5
 
-// opened takes in that a flow opened that the event of s shows.
-func (c *check) opened(s *sighting) {
-	if n := s.netns; s.event.Kind == collector.Seen && n.dumping && !n.sockets && s.event.Flow.Protocol == collector.TCP {
+// first takes in that a dump shows the flow of s first, and marks it as found if the ledger has known all flows that
+// its budgets, those of m, take since the dump before.
+func (c *check) first(s *sighting, m *matcher) {
+	n := s.netns
+	if !n.dumping {
+		return
+	}
+	if !n.sockets && s.event.Flow.Protocol == collector.TCP {
 		c.opens++
+	}
+	if n.listed != 0 && m.tookSince(n.listed, s) {
+		s.flow.flags |= flagFound
+		c.fresh++
 	}
 }
 
@@ -45,9 +54,9 @@ func (c *check) opened(s *sighting) {
 // that one had opened since the dump before the last, ports come round about as fast as dumps, and a flow that opened
 // and ended between two of them on one port is not seen. If it ended just before, ports come round so fast that the
 // kernel's seconds do not always tell two flows apart.
-func (c *check) reopens(s *sighting, f *flow, end collector.Time) {
-	n := s.netns
-	if s.event.Kind == collector.Seen && n.dumping && !n.sockets && f.protocol() == collector.TCP && n.interval != 0 &&
+func (c *check) reopens(s *sighting, end collector.Time) {
+	n, f := s.netns, s.flow
+	if s.event.Kind == collector.Seen && n.dumping && !n.sockets && f.flags&flagUDP == 0 && n.interval != 0 &&
 		(f.openedInterval().To >= n.complete.Add(-n.interval) ||
 			f.phase != phaseLive && end.Add(endSlack+ageSlack) >= s.event.At) {
 		c.quick++
@@ -74,7 +83,7 @@ const vanishes = 30 * time.Second
 // the table was flushed, or its entry was deleted. Others may have opened and ended since the last dump, and vanished
 // too.
 func (c *check) unseen(n *netns, f *flow) {
-	if f.protocol() == collector.TCP && !n.sockets && f.flags&(flagOpening|flagUnconfirmed|flagOffloaded) == 0 &&
+	if f.flags&flagUDP == 0 && !n.sockets && f.flags&(flagOpening|flagUnconfirmed|flagOffloaded) == 0 &&
 		f.moment != 0 && n.complete.Sub(f.moment) < vanishes {
 		c.vanishedNow++
 	}
@@ -104,17 +113,6 @@ func (c *check) note(f *flow, e *collector.Flow) {
 	opening := f.flags&flagOpening != 0
 	if f.phase == phaseLive && !late && (e.State == collector.Done || opening != (e.State == collector.Opening)) {
 		c.wrong++
-	}
-}
-
-// found notes a flow that a dump shows and that the ledger did not know, though it has known all flows that its budgets
-// take since the dump before.
-func (s *sighting) found(m *matcher, f *flow) {
-	n := s.netns
-	if s.event.Kind == collector.Seen && n.dumping && n.listed != 0 &&
-		m.tookSince(n.listed, s) {
-		f.flags |= flagFound
-		n.check.fresh++
 	}
 }
 

@@ -54,12 +54,9 @@ const (
 	noNumber   = handoverLists
 )
 
-// countedBefore returns the flow of s if the agent before counted its open, else nil.
+// countedBefore returns the flow of s as the agent before handed it over, nil if that one did not count its open.
 func (in *intake) countedBefore(s *sighting) *handedFlow {
 	h := s.netns.handed
-	if h == nil {
-		return nil
-	}
 	i, found := slices.BinarySearchFunc(h.flows, s.key.hi, func(f handedFlow, key uint64) int {
 		return cmp.Compare(f.key, key)
 	})
@@ -87,14 +84,6 @@ func (in *intake) succeeds(s *sighting, f *handedFlow) bool {
 	return e.Ended.From > moment.Add(endSlack-in.spaces.accounts[s.account].terms.CoolDown[f.reason])
 }
 
-// since is the moment from which n's flows count: the start, or the last dump of the agent before.
-func (n *netns) since(c *clock) collector.Time {
-	if n.handed != nil {
-		return n.handed.complete
-	}
-	return c.start
-}
-
 // settleHandover counts the ends of flows that the agent before counted live and that the first complete dump lacks.
 func (fl *flows) settleHandover(n *netns) {
 	if n.handed == nil {
@@ -105,7 +94,7 @@ func (fl *flows) settleHandover(n *netns) {
 			fl.spaces.accounts[f.account].closed[collector.ReasonUnknown]++
 		}
 	}
-	n.handed = nil
+	n.handed, n.since = nil, fl.clock.start
 }
 
 // renumber takes in that other accounts are in place: old has the number of the account before by that of the one that

@@ -1,9 +1,21 @@
 // Package ledger counts who holds which port. It takes events of flows, keeps every flow and its port until the
-// provider releases the port, and counts live and cooling ports by port space.
+// provider releases the port, and counts live and cooling ports by port space. One goroutine owns a Ledger.
 //
-// One goroutine owns a Ledger. Events go one way through it: matcher finds the budget, flowTable the flow; intake
-// decides what the event means (flow.go), flows changes the flow and decides when its port is released (flow_end.go),
-// spaces counts the port and feeds the forecast. Snapshot shows what is known.
+// The way of a flow, from its open to the release of its port:
+//
+//	event     ledger.go     Ledger.Apply takes an event of a flow, of a dump or of a loss
+//	key       flowkey.go    keyer.lookup makes the flow's key of its addresses and ports
+//	entry     flowtable.go  flowTable.find finds the entry of the flow by its key
+//	meaning   intake.go     intake.take decides what the event means: a flow opened, is shown, or ended
+//	budget    match.go      matcher.match finds the budget that a new flow counts under
+//	open      intake.go     intake.start makes the entry live, intake.hold counts its port
+//	held      spaces.go     spaces.count adds the port to its port space and its account
+//	close     release.go    flows.end ends the flow: an event said so, a dump lacks it, or the budget's timeout passed
+//	cooling   release.go    account.release decides when the port is free, flows.coolDown counts it as cooling
+//	release   timers.go     flows.flowExpired frees the port
+//
+// Beside the way: dump.go takes in what a dump shows and what it lacks, reuse.go another flow on a known port, passes.go
+// several entries of one connection. check.go and netns.go say whether the ledger is exact.
 package ledger
 
 import (
@@ -90,7 +102,6 @@ type Ledger struct {
 	namespaces namespaces
 	outlooks   outlooks
 	spaces     spaces
-	feed       feed
 	stalls     stalls
 	shortage   shortage
 	flows      flows
@@ -109,7 +120,7 @@ func New(cfg Config) *Ledger {
 	l.clock.start = cfg.Start
 	l.matcher.secret = cfg.Key
 	l.vips = newVIPs()
-	l.namespaces.byInode = map[uint64]*netns{}
+	l.namespaces = namespaces{clock: &l.clock, byInode: map[uint64]*netns{}}
 	l.outlooks = outlooks{clock: &l.clock, forecaster: forecast.NewForecaster(cfg.Without), max: cfg.ForecastMax}
 	l.spaces = spaces{
 		clock: &l.clock, outlooks: &l.outlooks,
@@ -120,15 +131,14 @@ func New(cfg Config) *Ledger {
 	for _, s := range cfg.Shared {
 		l.spaces.shared[s] = true
 	}
-	l.feed.spaces = &l.spaces
 	l.stalls = newStalls(&l.spaces, &l.vips)
 	l.shortage = shortage{clock: &l.clock, matcher: &l.matcher, spaces: &l.spaces, waiting: map[shortOf]*shortOpens{}}
 	l.shortage.nowhere = map[uint32]nowhere{}
-	l.flows = flows{clock: &l.clock, namespaces: &l.namespaces, spaces: &l.spaces, feed: &l.feed, stalls: &l.stalls}
+	l.flows = flows{clock: &l.clock, namespaces: &l.namespaces, spaces: &l.spaces, stalls: &l.stalls}
 	l.flows.expire = l.flows.expired
 	l.intake = intake{
 		clock: &l.clock, matcher: &l.matcher, vips: &l.vips,
-		flows: &l.flows, spaces: &l.spaces, feed: &l.feed,
+		flows: &l.flows, spaces: &l.spaces,
 	}
 	l.forecasts = forecasts{
 		clock: &l.clock, outlooks: &l.outlooks,

@@ -85,21 +85,6 @@ func (m *matcher) matchesOf(q *matchKey) *[2]match {
 	return &m.matches[h*0x9e3779b97f4a7c15>>(64-matchBits)] // any number would do
 }
 
-// sighting is an event about a flow with what was found for it.
-type sighting struct {
-	*lookup
-	event *collector.Event
-	netns *netns
-	entry uint32 // of the flow, 0 if there is none
-	// account counts the flow, and space did so last, 0 if unknown; its number may belong to another port space by now.
-	account, space uint32
-	// matched: account and space are what match found for matchKey; else they are where the entry is counted.
-	matched bool
-	matchKey
-	// known: the ledger has the flow as live. counted: the agent before counted its open.
-	known, counted bool
-}
-
 // match puts into s the account under which its flow counts, and its port space if that is known. It returns false if
 // no budget takes the flow.
 func (m *matcher) match(s *sighting) bool {

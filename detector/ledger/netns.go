@@ -9,6 +9,7 @@ import (
 
 // namespaces are the network namespaces that sources read.
 type namespaces struct {
+	clock   *clock
 	byInode map[uint64]*netns
 	list    []*netns // by number, nil where free
 	last    *netns   // that an event was of
@@ -22,6 +23,9 @@ type netns struct {
 	inode     uint64
 	flows     flowSet
 	lastEvent collector.Time // of the last event
+	// since is the moment from which its flows count as opened and ended: the start, or, until the first complete dump,
+	// the last dump of the agent before.
+	since collector.Time
 	// sockets: the source reads sockets here, which have an inode, not conntrack entries.
 	sockets bool
 
@@ -81,8 +85,11 @@ func (ns *namespaces) of(inode uint64) *netns {
 		if number == len(ns.list) {
 			ns.list = append(ns.list, nil)
 		}
-		n = &netns{inode: inode, flows: flowSet{owner: uint32(number)}, handed: ns.handed[inode]}
-		delete(ns.handed, inode)
+		n = &netns{inode: inode, flows: flowSet{owner: uint32(number)}, since: ns.clock.start}
+		if h := ns.handed[inode]; h != nil {
+			n.handed, n.since = h, h.complete
+			delete(ns.handed, inode)
+		}
 		ns.list[number], ns.byInode[inode] = n, n
 	}
 	ns.last = n
@@ -124,13 +131,6 @@ func (n *netns) beginDump(at collector.Time) {
 	n.check.begin()
 }
 
-// noteShown takes in that the dump in progress shows the flow of f as e, which the ledger has taken in.
-func (n *netns) noteShown(f *flow, e *collector.Flow) {
-	if n.dumping {
-		n.check.note(f, e)
-	}
-}
-
 func (n *netns) overrun(at collector.Time) {
 	n.lost++
 	n.gap(at)
@@ -150,45 +150,6 @@ func (n *netns) due() collector.Time {
 		return 0
 	}
 	return n.complete.Add(2 * n.interval)
-}
-
-// openedAt bounds when the unknown flow of event e opened: after the moment listed, 0 if unknown, at which a dump began
-// that did not show it.
-func openedAt(e *collector.Event, listed collector.Time) collector.Interval {
-	i := e.Flow.Opened
-	if i.To == 0 {
-		i.To = e.At
-		if e.Kind == collector.Opened {
-			i.From = e.At
-		}
-	}
-	if i.From == 0 && i.To < listed { // reckoned from a timeout that is not the flow's
-		i.To = e.At
-	}
-	if i.From < listed && listed < i.To {
-		i.From = listed
-	}
-	i.From = min(i.From, i.To)
-	return i
-}
-
-// endedAt bounds when the flow of event e ended. It opened within opened, and the last complete dump showed it.
-func (n *netns) endedAt(e *collector.Event, opened collector.Interval) collector.Interval {
-	i := e.Flow.Ended
-	if i.To == 0 {
-		i.To = e.At
-		if e.Kind == collector.Closed {
-			i.From = e.At
-		}
-	}
-	if !i.Exact() {
-		i.From = max(i.From, n.complete, opened.From)
-		if i.To < i.From { // reckoned from a timeout that is not the flow's: a dump showed it live later
-			i.To = e.At
-		}
-	}
-	i.From = min(i.From, i.To)
-	return i
 }
 
 // seenUpTo is the moment up to which everything is known: now if events come, else the begin of the last complete

@@ -106,7 +106,7 @@ func (o *ownerSet) places() (out ownerSet) {
 // holders are who holds the ports of all port spaces.
 type holders struct {
 	on    bool          // who holds ports is counted
-	sets  []ownerSet    // by number of the port space
+	sets  []ownerSet    // by number of the port space, if on
 	max   int           // how many a snapshot names of one port space
 	hold  time.Duration // how long an owner keeps its place among those that are named
 	whole func(collector.OwnerNumber) collector.OwnerNumber
@@ -132,10 +132,10 @@ func (hs *holders) portOwner(f *flow, ports int) collector.OwnerNumber {
 	return owner
 }
 
-// learnOwner gives live f an owner that is better known than the one it has: any that is known for sure in place of a
+// learnOwner gives live f an owner, another than it has, if that is better known than the one it has: any that is known for sure in place of a
 // client or nobody, and a container in place of the pod that it is in.
 func (in *intake) learnOwner(f *flow, owner collector.OwnerNumber) {
-	if owner == f.owner || owner == collector.OwnerUnknown {
+	if owner == collector.OwnerUnknown {
 		return
 	}
 	hs, was := &in.spaces.holders, f.owner

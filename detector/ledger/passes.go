@@ -24,6 +24,9 @@ type pass struct {
 	leaving bool
 }
 
+// concern reports whether the flow e may be one of several passes of its connection.
+func (p *passes) concern(e *collector.Flow) bool { return p.on || e.Zone|e.ZoneOut != 0 }
+
 // zoned is the part of the intake that tells passes of one connection from connections.
 type zoned struct{ *intake }
 
@@ -34,9 +37,6 @@ const passHold = 2
 // admit reports whether the flow of s counts, and is not another pass of a connection that does.
 func (in zoned) admit(s *sighting) bool {
 	p, f := &s.netns.passes, &s.event.Flow
-	if !p.on && f.Zone|f.ZoneOut == 0 {
-		return true
-	}
 	if b := in.spaces.accounts[s.account].budget; b.Translated || b.Local {
 		return true
 	}
@@ -128,11 +128,10 @@ func (in zoned) takePass(s *sighting, zone uint16) {
 	f.flags |= flagTranslated
 	f.port, f.vip = e.VIP.Port(), in.vips.number(e.VIP.Addr(), s.home)
 	in.spaces.count(f, 1, 0)
-	in.flows.remove(s.netns, old)
-	if at, _ := in.flows.deadline(f); at != 0 {
-		in.flows.alarm(i>>chunkShift, at)
-	}
-	s.entry = i
+	in.flows.table.remove(old, &s.netns.flows)
+	at, _ := in.flows.deadline(f)
+	in.flows.alarm(i>>chunkShift, at)
+	s.entry, s.flow = i, f
 }
 
 // forget drops what the dump of that number, and those just before it, did not show.

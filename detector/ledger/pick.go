@@ -132,3 +132,13 @@ func insert(list []uint32, n uint32, limit int, order func(a, b uint32) int) []u
 	i, _ := slices.BinarySearchFunc(list, n, order)
 	return slices.Insert(list, i, n)
 }
+
+// fuller orders by held ports, the most first, then by destination, VIP and zone.
+func fuller(a, b *portSpace) int {
+	return cmp.Or(
+		cmp.Compare(b.held(), a.held()),
+		a.destination.Compare(b.destination),
+		a.vip.Compare(b.vip),
+		cmp.Compare(a.key.zone, b.key.zone),
+	)
+}

@@ -134,7 +134,7 @@ func (l *Ledger) recount(n *netns, i uint32, f *flow) {
 		}
 	}
 	if f.place == 0 {
-		l.flows.remove(n, i)
+		l.flows.table.remove(i, &n.flows)
 		return
 	}
 	if !l.spaces.accountOf(f).freesAtEnd {
@@ -244,7 +244,9 @@ func (o *previous) inherit(ss *spaces, number uint32) {
 	k.account = was
 	if n, ok := o.byKey[k]; ok {
 		old := &o.spaces[n]
-		ss.holders.sets[number] = o.owners[n].places()
+		if ss.holders.on {
+			ss.holders.sets[number] = o.owners[n].places()
+		}
 		s.opened, s.rate, s.holds = old.opened, old.rate, old.holds
 		s.exportedUntil, s.exhaustedAt, s.failing, s.heldForecast = old.exportedUntil, old.exhaustedAt, old.failing,
 			old.heldForecast

@@ -21,9 +21,9 @@ const (
 	resetSlack = 5 * time.Second
 )
 
-// another reports whether the flow of s, which a dump shows under the id of f, is one that opened later.
-func (in *intake) another(s *sighting, f *flow) bool {
-	e := &s.event.Flow
+// another reports whether the flow of s, which a dump shows under the id of its entry, is one that opened later.
+func (in *intake) another(s *sighting) bool {
+	e, f := &s.event.Flow, s.flow
 	ended := f.phase != phaseLive
 	switch {
 	case f.opened != 0 && e.Opened.From > f.opened.Add(stampSlack):
@@ -66,12 +66,13 @@ func (a *account) endOf(f *flow) collector.Time {
 	return f.moment.Add(-a.terms.CoolDown[f.reason])
 }
 
-// replace ends the flow of entry i, whose end nobody saw, and gives its port to the flow of s. If events come, the
-// event of that end is on its way and will say why.
-func (in *intake) replace(s *sighting, i uint32, f *flow) {
+// replace ends the flow of the entry of s, whose end nobody saw, and gives its port to the flow of s. If events come,
+// the event of that end is on its way and will say why.
+func (in *intake) replace(s *sighting) {
+	f := s.flow
 	opened := in.openedAt(s)
 	ended := f.phase == phaseLive
-	s.netns.check.reopens(s, f, in.spaces.accountOf(f).endOf(f))
+	s.netns.check.reopens(s, in.spaces.accountOf(f).endOf(f))
 	if ended {
 		in.flows.countOwed(f)
 		was := f.openedInterval()
@@ -79,65 +80,44 @@ func (in *intake) replace(s *sighting, i uint32, f *flow) {
 		end.From = min(end.From, end.To)
 		in.flows.coolDown(f, end, end.To, collector.ReasonUnknown)
 	}
-	f.dump = s.netns.dump
-	before := f.id
-	in.reopen(s, f, opened)
-	f.before = before
+	in.follow(s, opened)
 	if ended {
 		f.flags |= flagOwed
 		if s.netns.lastOpen == 0 {
 			in.flows.countOwed(f)
 		}
 	}
-	in.refresh(s, i, f)
+	in.refresh(s)
 }
 
-// takeOver gives the port of f to the flow of s, which has the same id.
-func (in *intake) takeOver(s *sighting, i uint32, f *flow) {
+// takeOver gives the port of the entry of s to the flow of s, which has the same id.
+func (in *intake) takeOver(s *sighting) {
+	f := s.flow
 	if f.phase == phaseLive {
-		in.replace(s, i, f)
+		in.replace(s)
 		return
 	}
 	end := in.spaces.accounts[s.account].endOf(f)
-	s.netns.check.reopens(s, f, end)
+	s.netns.check.reopens(s, end)
 	opened := in.openedAt(s)
 	opened.From = min(max(opened.From, end), opened.To)
-	before := f.id
+	in.follow(s, opened)
+	in.refresh(s)
+}
+
+// follow opens the flow of s on the port of its entry, whose last flow ended, and keeps the id of that one.
+func (in *intake) follow(s *sighting, opened collector.Interval) {
+	f := s.flow
 	f.dump = s.netns.dump
-	in.reopen(s, f, opened)
+	before := f.id
+	in.reopen(s, opened)
 	f.before = before
-	in.refresh(s, i, f)
 }
 
-// heard takes what the event of s says about the last packet of live f. Conntrack tells how much of a timeout is
-// left, and what it was set to is only assumed: nft may give a flow a timeout of its own, and the kernel's settings
-// change while flows live. A packet from before the flow opened, or one that came after a dump but is dated well
-// before it, says that the assumption is wrong for this flow.
-func (f *flow) heard(s *sighting) {
-	active := s.event.Flow.Active
-	if active == 0 || f.flags&flagAgeUnknown != 0 {
-		return
-	}
-	if misdated(f.moment, active, s.netns) || active < f.openedInterval().From {
-		f.flags |= flagAgeUnknown
-		f.moment = 0
-		return
-	}
-	f.moment = max(f.moment, active)
-}
-
-// misdated reports whether a flow's last packet, dated before and now active, came after the last complete dump of n
-// but is dated well before it.
-func misdated(before, active collector.Time, n *netns) bool {
-	return before != 0 && active > before.Add(ageSlack) && active.Add(ageSlack) < n.complete
-}
-
-// ageSlack is how far two readings of one packet's time may lie apart: conntrack rounds timeouts to a second.
-const ageSlack = 3 * time.Second
-
-// followEntry makes ended f hold its port for as long as its entry does, where that is what holds it: a dump shows the
-// entry as e, whose end is reckoned from what is left of its timeout.
-func (in *intake) followEntry(i uint32, f *flow, e *collector.Flow) {
+// followEntry makes the ended flow of s hold its port for as long as its entry in conntrack does, where that is what
+// holds it: a dump shows that entry, and the end is reckoned from what is left of its timeout.
+func (in *intake) followEntry(s *sighting) {
+	e, f := &s.event.Flow, s.flow
 	if f.phase != phaseCooling || e.Ended.To == 0 || !in.spaces.accountOf(f).entryHolds {
 		return
 	}
@@ -145,9 +125,12 @@ func (in *intake) followEntry(i uint32, f *flow, e *collector.Flow) {
 	if d := until.Sub(f.moment); -ageSlack <= d && d <= ageSlack {
 		return
 	}
-	in.feed.moveRelease(f, until)
+	if o := in.spaces.outlookOf(f); o != nil {
+		o.Free(f.moment)
+		o.HaveCooling(until)
+	}
 	f.moment = until
-	in.flows.setTimer(i, f, until)
+	in.flows.setTimer(s.entry, f, until)
 }
 
 // hadPacket reports whether f, which a timeout of the budget ended, had a packet since, as e says that now shows it.
@@ -181,9 +164,10 @@ func (s sighting) asReset(at collector.Time) sighting {
 	return s
 }
 
-// pickUp makes the flow of s that of entry i again: conntrack forgot it, because of a flush for instance, and met it in
-// its middle. It never ended.
-func (in *intake) pickUp(s *sighting, i uint32, f *flow) {
+// pickUp makes the flow of s that of its entry again: conntrack forgot it, because of a flush for instance, and met it
+// in its middle. It never ended.
+func (in *intake) pickUp(s *sighting) {
+	f := s.flow
 	f.dump = s.netns.dump
 	f.flags &^= flagMissed
 	if f.id != s.event.Flow.ID {
@@ -191,26 +175,23 @@ func (in *intake) pickUp(s *sighting, i uint32, f *flow) {
 	}
 	if f.phase != phaseLive {
 		in.flows.freePort(f)
-		before := f.before
-		in.start(s, f, f.openedInterval(), true)
-		f.before = before
+		in.start(s, f.openedInterval(), true)
 	}
-	in.refresh(s, i, f)
+	in.refresh(s)
 }
 
-// reopen opens a flow on the port of f, whose last flow ended.
-func (in *intake) reopen(s *sighting, f *flow, opened collector.Interval) {
-	in.flows.freePort(f)
-	in.start(s, f, opened, false)
+// reopen opens the flow of s on the port of its entry, whose last flow ended.
+func (in *intake) reopen(s *sighting, opened collector.Interval) {
+	in.flows.freePort(s.flow)
+	in.start(s, opened, false)
 }
 
-// resume makes an ended flow live again: it never ended, or the NAT opened it anew. What flags say is known of it
-// besides.
-func (in *intake) resume(s *sighting, i uint32, f *flow, flags uint16) {
+// resume makes the ended flow of s live again: it never ended, or the NAT opened it anew. What flags say is known of
+// it besides.
+func (in *intake) resume(s *sighting, flags uint16) {
+	f := s.flow
 	in.flows.freePort(f)
-	in.start(s, f, f.openedInterval(), true)
-	if f.flags |= flags; flags&flagAgeUnknown != 0 {
-		f.moment = 0
-	}
-	in.refresh(s, i, f)
+	in.start(s, f.openedInterval(), true)
+	f.flags |= flags
+	in.refresh(s)
 }

@@ -156,6 +156,17 @@ func (ss *spaces) ceilingOf(s *portSpace) int {
 	return min(ceiling, int(s.full))
 }
 
+// exhaustedFor is how long a port space counts as exhausted after an open failed there or it was full, unless a tenth
+// of its ports comes free before. In between ports are freed and taken again and no failure is counted, since it is
+// counted when sockets are next read, or long after: forecasts would flip between now and some minutes.
+const exhaustedFor = 20 * time.Second
+
+// exhausted reports whether s has no port left, or had none a moment ago.
+func (ss *spaces) exhausted(s *portSpace) bool {
+	held, ceiling := s.held(), ss.ceilingOf(s)
+	return held >= ceiling || s.exhaustedAt != 0 && ss.clock.now.Sub(s.exhaustedAt) < exhaustedFor && held*10 > ceiling*9
+}
+
 // contradiction says which port space of budget i is full well below the budget, of several the fullest.
 func (sh *shortage) contradiction(i uint32) (bool, string) {
 	if !sh.matcher.budgets[i].Local {
@@ -204,7 +215,7 @@ func (sh *shortage) countPorts(fl *flows, n *netns) {
 		}
 	}
 	fl.table.each(&n.flows, func(_ uint32, f *flow) {
-		if f.place == 0 || f.port == 0 || f.protocol() != collector.TCP {
+		if f.place == 0 || f.port == 0 || f.flags&flagUDP != 0 {
 			return
 		}
 		a := sh.spaces.accountOf(f)

@@ -2,12 +2,16 @@ package ledger
 
 import (
 	"cmp"
+	"fmt"
+	"math"
 	"net/netip"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/snatwatch/snatwatch/collector"
 	"github.com/snatwatch/snatwatch/detector"
+	"github.com/snatwatch/snatwatch/detector/budget"
 	"github.com/snatwatch/snatwatch/detector/forecast"
 )
 
@@ -129,4 +133,73 @@ func (l *Ledger) Space(budget string, p collector.Protocol, vip netip.Addr,
 		}
 	}
 	return detector.SpaceSnapshot{}, false
+}
+
+// snapshot returns s as a snapshot shows it.
+func (ss *spaces) snapshot(s *portSpace) detector.SpaceSnapshot {
+	if s.label == "" {
+		s.label = destinationLabel(s.destination, ss.accounts[s.key.account].terms.Unique)
+		if s.vip.IsValid() {
+			s.vipLabel = s.vip.String()
+		}
+		if s.key.zone != 0 {
+			s.vipLabel = strings.TrimSpace(fmt.Sprintf("%s zone %d", s.vipLabel, s.key.zone))
+		}
+	}
+	out := s.snapshot(ss.clock.now)
+	out.VIP, out.Destination = s.vipLabel, s.label
+	if f := ss.forecast(s); f != nil {
+		shown := *f
+		out.Forecast = &shown
+	}
+	return out
+}
+
+// forecast returns what is said of s, nil if it has no forecast: that it runs out now, if it is exhausted.
+func (ss *spaces) forecast(s *portSpace) *detector.Forecast {
+	if s.outlook == nil || s.outlook.Latest() == nil {
+		return nil
+	}
+	f := s.outlook.Latest()
+	if !ss.exhausted(s) {
+		return f
+	}
+	now := *f
+	now.TimeToExhaustion = 0
+	for h := range now.Probability {
+		now.Probability[h] = 1
+	}
+	return &now
+}
+
+// exhausts returns the median time to exhaustion of s in seconds, +Inf if unknown.
+func (ss *spaces) exhausts(s *portSpace) float64 {
+	switch {
+	case s.outlook == nil || s.outlook.Latest() == nil:
+		return math.Inf(1)
+	case ss.exhausted(s):
+		return 0
+	}
+	return s.outlook.Latest().TimeToExhaustion
+}
+
+// destinationLabel returns destination d as the metric label shows it.
+func destinationLabel(d netip.AddrPort, u budget.Uniqueness) string {
+	switch {
+	case u == budget.PerNothing || !d.Addr().IsValid() || d.Addr().IsUnspecified():
+		return "*"
+	case u == budget.PerAddress && d.Addr().Is6():
+		return "[" + d.Addr().String() + "]:*"
+	case u == budget.PerAddress:
+		return d.Addr().String() + ":*"
+	}
+	return d.String()
+}
+
+func (t *tally) snapshot(now collector.Time) detector.SpaceSnapshot {
+	return detector.SpaceSnapshot{
+		Held: t.held(), Live: t.live, Cooling: t.cooling,
+		Opening: t.opening, Stalled: t.stalled, Opened: t.opened,
+		OpensPerSecond: t.rate.at(now), MeanHold: t.holds.mean(),
+	}
 }

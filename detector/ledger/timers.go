@@ -11,20 +11,56 @@ import (
 // every packet and almost never comes, so a chunk of 64 entries shares one timer, the alarm: to set it costs one
 // comparison, and a flow that ends has no timer to take back.
 
+// deadline returns when live flow f loses its port by the budget's idle or half-open timeout if no packet comes, and
+// the reason; 0 if never, or if the time of its last packet is unknown.
+func (fl *flows) deadline(f *flow) (collector.Time, collector.Reason) {
+	if f.place == 0 {
+		return 0, 0
+	}
+	t := fl.spaces.accountOf(f).terms
+	if f.flags&flagOpening != 0 && t.HalfOpen > 0 {
+		return max(f.moment, f.opened).Add(t.HalfOpen), collector.Timeout
+	}
+	if t.Idle > 0 && f.moment != 0 {
+		return f.moment.Add(t.Idle), collector.Idle
+	}
+	return 0, 0
+}
+
+// timeOut ends live entry i at the deadline at.
+func (fl *flows) timeOut(n *netns, i uint32, f *flow, at collector.Time, reason collector.Reason) {
+	f.flags |= flagTimedOut
+	fl.failed(f, reason, false)
+	fl.end(n, i, f, collector.Interval{From: at, To: at}, reason)
+}
+
 // setTimer makes ended entry i expire at t. An earlier timer of the entry is stale then.
 func (fl *flows) setTimer(i uint32, f *flow, t collector.Time) {
 	f.due = fl.timers.tickAt(t)
 	fl.timers.put(timer{i, f.due})
 }
 
-// alarm makes the deadlines of the live flows of chunk c be checked at t.
+// alarm makes the deadlines of the live flows of chunk c be checked at t at the latest; never, if t is 0.
 func (fl *flows) alarm(c uint32, t collector.Time) {
+	if t == 0 {
+		return
+	}
 	due := fl.timers.tickAt(t)
 	if was := fl.table.chunks[c].alarm; was != 0 && was <= due {
 		return
 	}
 	fl.table.chunks[c].alarm = due
 	fl.timers.put(timer{c | chunkTimer, due})
+}
+
+// advance releases ports and ends flows that are due. It returns false if no timer can be due yet.
+func (fl *flows) advance() bool {
+	if fl.clock.now < fl.wakeAt {
+		return false
+	}
+	fl.timers.advance(fl.clock.now, fl.expire)
+	fl.wakeAt = fl.timers.next()
+	return true
 }
 
 // expired handles timers that are due.
@@ -62,7 +98,7 @@ func (fl *flows) flowExpired(i, due uint32) {
 		fl.setTimer(i, f, fl.clock.now.Add(lingerFor))
 		return
 	}
-	fl.remove(n, i)
+	fl.table.remove(i, &n.flows)
 }
 
 // chunkExpired ends the live flows of chunk c whose deadline has passed.

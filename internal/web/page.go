@@ -35,6 +35,7 @@ type pageData struct {
 	Version  string
 	Level    level
 	Verdict  string
+	Because  string   // what is behind the verdict; empty where nothing is near its budget
 	Doubts   []string // why the verdict may be wrong
 	Exact    bool
 	Warming  bool
@@ -154,6 +155,8 @@ func (s *Server) newPageData(st *State, age time.Duration) pageData {
 	slices.SortStableFunc(out.Budgets, func(a, b pageBudget) int { return cmp.Compare(b.urgency, a.urgency) })
 	if st.Ready {
 		out.Level, out.Verdict = verdict(snap)
+		u := mostUrgent(snap)
+		out.Because = u.because()
 	}
 	if out.Doubts = doubts(snap, age, st.Ready); len(out.Doubts) > 0 {
 		out.Level = worse(out.Level, levelWarn)

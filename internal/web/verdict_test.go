@@ -8,6 +8,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/snatwatch/snatwatch/collector"
 	"github.com/snatwatch/snatwatch/detector"
 	"github.com/snatwatch/snatwatch/detector/budget"
 )
@@ -33,6 +34,35 @@ func TestVerdict(t *testing.T) {
 			lv, text := verdict(st.View.Snapshot)
 			if lv != tt.level || text != tt.want {
 				t.Errorf("verdict = %s %q, want %s %q", lv, text, tt.level, tt.want)
+			}
+		})
+	}
+}
+
+// Below the verdict stands who holds the ports, and why so many.
+func TestBecause(t *testing.T) {
+	t.Parallel()
+	pod := detector.OwnerHeld{Owner: collector.Owner{Kind: collector.KindPod, Name: "shop/cart-1"}, Held: 900}
+	for _, tt := range []struct {
+		name   string
+		change func(*detector.SpaceSnapshot)
+		want   string
+	}{
+		{
+			"all is known", func(s *detector.SpaceSnapshot) { s.Owners, s.Stalled = []detector.OwnerHeld{pod}, 1 },
+			"shop/cart-1 (pod) holds 900 of them, 93 %. 31.2 flows a second open, and each holds its port for 31 s. 1 flow waits for an answer.",
+		},
+		{"no flow has ended", func(s *detector.SpaceSnapshot) { s.MeanHold = 0 }, ""},
+		{"calm", func(s *detector.SpaceSnapshot) { s.Held, s.Forecast = 8, nil }, ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			st := busyState()
+			s := &st.View.Snapshot.Budgets[1].Protocols[0].Spaces[0]
+			s.Owners, s.Stalled = nil, 0
+			tt.change(s)
+			if got := newTestServer(t, st).newPageData(st, time.Second).Because; got != tt.want {
+				t.Errorf("because %q, want %q", got, tt.want)
 			}
 		})
 	}
