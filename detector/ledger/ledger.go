@@ -1,9 +1,21 @@
 // Package ledger counts who holds which port. It takes events of flows, keeps every flow and its port until the
-// provider releases the port, and counts live and cooling ports by port space.
+// provider releases the port, and counts live and cooling ports by port space. One goroutine owns a Ledger.
 //
-// One goroutine owns a Ledger. Events go one way through it: matcher finds the budget, flowTable the flow; intake
-// decides what the event means (flow.go), flows changes the flow and decides when its port is released (flow_end.go),
-// spaces counts the port and feeds the forecast. Snapshot shows what is known.
+// The way of a flow, from its open to the release of its port:
+//
+//	event     ledger.go     Ledger.Apply takes an event of a flow, of a dump or of a loss
+//	key       flowkey.go    keyer.lookup makes the flow's key of its addresses and ports
+//	entry     flowtable.go  flowTable.find finds the entry of the flow by its key
+//	meaning   intake.go     intake.take decides what the event means: a flow opened, is shown, or ended
+//	budget    match.go      matcher.match finds the budget that a new flow counts under
+//	open      intake.go     intake.start makes the entry live, intake.hold counts its port
+//	held      spaces.go     spaces.count adds the port to its port space and its account
+//	close     release.go    flows.end ends the flow: an event said so, a dump lacks it, or the budget's timeout passed
+//	cooling   release.go    account.release decides when the port is free, flows.coolDown counts it as cooling
+//	release   timers.go     flows.flowExpired frees the port
+//
+// Beside the way: dump.go takes in what a dump shows and what it lacks, reuse.go another flow on a known port, passes.go
+// several entries of one connection. check.go and netns.go say whether the ledger is exact.
 package ledger
 
 import (
