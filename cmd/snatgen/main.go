@@ -3,6 +3,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/alecthomas/kingpin/v2"
 
+	"github.com/snatwatch/snatwatch/internal/cli"
 	"github.com/snatwatch/snatwatch/rules"
 )
 
@@ -43,8 +45,12 @@ func run(args []string, out io.Writer) error {
 		}
 		return nil
 	})
-	if _, err := app.Parse(args); err != nil || help {
-		return err
+	args = cli.Joined(args)
+	switch _, err := app.Parse(args); {
+	case err != nil:
+		return errors.New(cli.Mistake(app, args, err))
+	case help:
+		return nil
 	}
 	if err := o.Validate(); err != nil {
 		return err

@@ -21,12 +21,12 @@ import (
 	"os/signal"
 	"strings"
 	"syscall"
-	"time"
 
 	"github.com/alecthomas/kingpin/v2"
-	"github.com/alecthomas/units"
 	"github.com/prometheus/common/promslog"
 	promslogflag "github.com/prometheus/common/promslog/flag"
+
+	"github.com/snatwatch/snatwatch/internal/cli"
 )
 
 func main() {
@@ -80,13 +80,13 @@ func (e *env) run(ctx context.Context, args []string) int {
 	promslogflag.AddFlags(app, &logs)
 	all := commands(app)
 
-	args = joined(args)
+	args = cli.Joined(args)
 	name, err := app.Parse(completable(args))
 	switch {
 	case ended:
 		return statusOK
 	case err != nil:
-		_, _ = fmt.Fprintf(e.stderr, "snatwatch: %s, try --help\n", mistake(app, args, err))
+		_, _ = fmt.Fprintf(e.stderr, "snatwatch: %s, try --help\n", cli.Mistake(app, args, err))
 		return statusUsage
 	}
 	for _, c := range all {
@@ -108,63 +108,4 @@ func completable(args []string) []string {
 		return args[:last]
 	}
 	return args
-}
-
-// joined returns args with each negative number joined to the flag before it, as in --opens=-5: kingpin takes it for a
-// flag, and nobody would learn what is wrong with the number.
-func joined(args []string) []string {
-	var out []string
-	for _, a := range args {
-		last := len(out) - 1
-		if len(a) > 1 && a[0] == '-' && a[1] >= '0' && a[1] <= '9' && last >= 0 && strings.HasPrefix(out[last], "--") &&
-			len(out[last]) > 2 && !strings.Contains(out[last], "=") {
-			out[last] += "=" + a
-			continue
-		}
-		out = append(out, a)
-	}
-	return out
-}
-
-// mistake is what ended the parse. Kingpin does not say which flag in args has a value that is refused, nor what would
-// be right.
-func mistake(app *kingpin.Application, args []string, err error) string {
-	parsed, failed := app.ParseContext(args)
-	if failed != nil {
-		return err.Error()
-	}
-	for _, given := range parsed.Elements {
-		flag, ok := given.Clause.(*kingpin.FlagClause)
-		if !ok || given.Value == nil {
-			continue
-		}
-		m := flag.Model()
-		if m.Value.Set(*given.Value) == nil {
-			continue
-		}
-		if want := wanted(m.Value); want != "" {
-			return fmt.Sprintf("--%s: %s: want %s", m.Name, *given.Value, want)
-		}
-		return fmt.Sprintf("--%s: %v", m.Name, err)
-	}
-	return err.Error()
-}
-
-// wanted says what a flag takes; empty where its own error says so.
-func wanted(v kingpin.Value) string {
-	g, ok := v.(kingpin.Getter)
-	if !ok {
-		return ""
-	}
-	switch g.Get().(type) {
-	case time.Duration:
-		return "a duration such as 10s or 4m"
-	case int:
-		return "a whole number"
-	case float64:
-		return "a number"
-	case units.Base2Bytes:
-		return "a number of bytes such as 256MiB"
-	}
-	return ""
 }
