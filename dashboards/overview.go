@@ -26,7 +26,7 @@ func overview(o rules.Options) board {
 		description: "Which node, which gateway and which destination runs out of SNAT ports first, when, and is " +
 			"anything failing now?",
 		starts: o.ClusterLabel,
-		worst:  []worst{silent(o), worstNodes(o), worstGateways(o), fullestPools(o), fullestNodes(o)},
+		worst:  []worst{silent(o), fullGateways(o), worstNodes(o), worstGateways(o), fullestPools(o), fullestNodes(o)},
 		rows: []row{
 			{"Now", append(headline(o), first(o))},
 			{"Which, and why", []panel{
@@ -143,7 +143,7 @@ func headline(o rules.Options) []panel {
 				"gateways and destinations.",
 			queries: []query{
 				{"clamp_max(min(" + inPools(o, metrics.SoonestExhaustion) + "), " + pastHour + ")", "a node"},
-				{"clamp_max(min(" + behind(o, "("+leftBehind(o, atStep, "")+")") + "), " + pastHour + ")", "a gateway"},
+				{"clamp_max(min(" + behind(o, "("+leftOfAll(o)+")") + "), " + pastHour + ")", "a gateway"},
 			},
 		},
 		{
@@ -156,7 +156,7 @@ func headline(o rules.Options) []panel {
 				{"sum(" + ofChosenPools(o, agent+", budget", "increase("+failed+"[1h])") + ")", inAnHour},
 				{
 					"sum(" + unanswered + " * " + on(o, agent+", budget") + " group_left (gateway) " +
-						budgetInfo(o, `scope="shared"`) +
+						budgetInfo(o, `scope="shared"`, fullGateways(o).matcher()) +
 						"\nand " + on(o, gateway) + " " + fullGateway + ")\nor\n0 * count(" +
 						behind(o, ofGateway(o, records.GatewayPorts)) + ")", "now, at a gateway",
 				},
@@ -198,13 +198,27 @@ const inAnHour = "in an hour"
 // within the hour and above what does not.
 const sinceRelief = "3600.2"
 
+// recordedFull are the destinations of which all nodes behind a gateway held what it has when they were recorded. more
+// are matchers of gateways.
+func recordedFull(o rules.Options, more ...string) string {
+	return ofGateway(o, records.GatewayHeld, more...) + " >= " + on(o, gateway) + " group_left () " + fmt.Sprint(full) +
+		" * " + ofGateway(o, records.GatewayPorts, more...)
+}
+
+// fullGateways are those that were full when they were recorded: which of them are so now is asked of their nodes.
+func fullGateways(o rules.Options) worst { return worst{"full_gateways", "gateway", recordedFull(o)} }
+
 // fullBehind are the destinations of which all nodes behind a gateway hold what it has: as recorded, and as their
 // fullest port spaces are now.
 func fullBehind(o rules.Options) string {
-	ceiling := fmt.Sprint(full) + " * " + ofGateway(o, records.GatewayPorts)
-	recorded := "(" + ofGateway(o, records.GatewayHeld) + " >= " + on(o, gateway) + " group_left () " + ceiling + ")"
-	return "(" + recorded + "\nunless " + on(o, gateway) + " (" + mostBehind(o, atStep, "") + " < " + on(o, gateway) +
-		" " + ceiling + "))"
+	few := fullGateways(o).matcher()
+	return "((" + recordedFull(o, few) + ")\nunless " + on(o, gateway) + " (" + mostBehind(o, atStep, "", few) + " < " +
+		on(o, gateway) + " " + fmt.Sprint(full) + " * " + ofGateway(o, records.GatewayPorts, few) + "))"
+}
+
+// leftOfAll is leftBehind of all gateways. Only those that were full when they were recorded can have been relieved.
+func leftOfAll(o rules.Options) string {
+	return ofGateway(o, records.GatewayTime) + " > 0\nor\n" + leftBehind(o, atStep, "", fullGateways(o).matcher())
 }
 
 // nodeFull are the budgets of nodes whose fullest port space is full.
