@@ -321,11 +321,11 @@ func first(o rules.Options) panel {
 				sel(metrics.SoonestOwnerHeld)+")") + worst, ""},
 		},
 		columns: []column{
-			{label: "instance", title: "Node", width: 270, links: append(nodeLinks("Cluster"),
+			{label: "instance", title: "Node", width: 260, links: append(nodeLinks("Cluster"),
 				link{"The runbook", o.RunbookURL + "SnatExhaustionPredicted.md"})},
 			{label: "destination", title: "Destination", width: 310},
 			{
-				label: "Value #A", title: leftColumn, width: 100, unit: period, thresholds: []float64{300, 3600},
+				label: "Value #A", title: leftColumn, width: 95, unit: period, thresholds: []float64{300, 3600},
 				worstIsLow: true,
 				mappings: append([]dashboard.ValueMapping{mapValue(sinceRelief, shownAs("relieved", "transparent"))},
 					timeLeft...),
@@ -334,26 +334,26 @@ func first(o rules.Options) panel {
 				label: "Value #B", title: "Within " + o.PageHorizon, width: 90, unit: share,
 				thresholds: []float64{t.PageClear, t.Page},
 			},
-			{label: "Value #C", title: fillColumn, width: 120, unit: share, thresholds: []float64{filling, full}, gauge: true},
-			{label: "Value #D", title: "Held", width: 70, unit: countOf},
-			{label: "gateway", title: "Gateway", width: 80, links: []link{{"The fleet's board", "/d/" + alerts.BoardFleet +
+			{label: "Value #C", title: fillColumn, width: 100, unit: share, thresholds: []float64{filling, full}, gauge: true},
+			{label: "Value #D", title: "Held", width: 65, unit: countOf},
+			{label: "gateway", title: "Gateway", width: 70, links: []link{{"The fleet's board", "/d/" + alerts.BoardFleet +
 				"?${datasource:queryparam}&${__url_time_range}"}}},
 			{
 				label: "Value #E", title: "In a minute", width: 100, unit: countOf,
 				mappings: []dashboard.ValueMapping{mapNull(shownAs("–", "transparent"))},
 			},
-			{label: "owner", title: "Most held by", width: 190},
+			{label: "owner", title: "Most held by", width: 160},
 			{
-				label: "Value #G", title: "Of them", width: 75, unit: countOf,
+				label: "Value #G", title: "Of them", width: 70, unit: countOf,
 				mappings: []dashboard.ValueMapping{mapNull(shownAs("–", "transparent"))},
 			},
-			{label: "measure", title: "What helps most", width: 150},
+			{label: "measure", title: "What helps most", width: 140},
 			{
 				label: "Value #F", title: "Ports gained", width: 110, unit: countOf,
 				mappings: []dashboard.ValueMapping{mapNull(shownAs("–", "transparent"))},
 			},
 			{label: o.ClusterLabel, title: "Cluster", width: 75},
-			{label: "budget", title: "Budget", width: 80},
+			{label: "budget", title: "Budget", width: 70},
 			{label: "protocol", title: "Protocol", width: 75},
 			{label: "vip", title: "VIP"},
 		},
