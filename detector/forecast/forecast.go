@@ -323,9 +323,6 @@ func (o *Outlook) Ticked(now collector.Time) bool { return o.last >= now.Seconds
 // AddUnconfirmed adds n to the live flows of which only the first packet is known.
 func (o *Outlook) AddUnconfirmed(n int32) { o.unconfirmed += n }
 
-// Live returns the number of live flows, and how many of them are unconfirmed.
-func Live(o *Outlook) (live, unconfirmed int) { return o.times.ages.count(), int(o.unconfirmed) }
-
 // held returns the number of ports held at the last tick or event.
 func (o *Outlook) held() int {
 	o.cooled()

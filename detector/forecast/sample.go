@@ -1,11 +1,6 @@
 package forecast
 
-import (
-	"errors"
-	"fmt"
-
-	"github.com/snatwatch/snatwatch/collector"
-)
+import "github.com/snatwatch/snatwatch/collector"
 
 // A sample has sampleSlots slots of slotSeconds seconds: together the longest cool-down that it can find.
 const (
@@ -171,26 +166,4 @@ func (w *sample) fitDue(now float64) bool {
 	}
 	w.fitted = now
 	return true
-}
-
-// Audit recounts the ports in the samples of s; of are the outlooks that there are. Tests of the ledger call it.
-func (s *Account) Audit(of map[*Outlook]bool) error {
-	if len(s.samples) > samplesMax {
-		return fmt.Errorf("%d samples, at most %d", len(s.samples), samplesMax)
-	}
-	for _, w := range s.samples {
-		other, unanswered := 0, 0
-		for i := range w.other {
-			other += int(w.other[i])
-			unanswered += int(w.unanswered[i])
-		}
-		switch {
-		case w.of == nil || !of[w.of] || w.of.sampleOf() != w:
-			return errors.New("a sample belongs to no port space")
-		case other != w.otherSum || unanswered != w.unansweredSum:
-			return fmt.Errorf("a sample holds %d and %d ports, its slots say %d and %d",
-				w.otherSum, w.unansweredSum, other, unanswered)
-		}
-	}
-	return nil
 }

@@ -6,8 +6,12 @@ import (
 	"fmt"
 	"html/template"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/http/pprof"
+	"strconv"
+	"strings"
+	"syscall"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -201,6 +205,42 @@ func (s *Server) handleReload(w http.ResponseWriter, _ *http.Request) {
 	_, _ = fmt.Fprintln(w, "config reloaded")
 }
 
+// Check refuses flags that Serve would refuse only once the agent runs.
+func Check(flags *web.FlagConfig) error {
+	for _, a := range *flags.WebListenAddresses {
+		if strings.HasPrefix(a, "vsock://") {
+			continue
+		}
+		if _, port, err := net.SplitHostPort(a); err != nil || !isPort(port) {
+			return fmt.Errorf("--web.listen-address: %s: want an address such as :9959 or 127.0.0.1:9959", a)
+		}
+	}
+	if file := *flags.WebConfigFile; file != "" {
+		if err := web.Validate(file); err != nil {
+			return fmt.Errorf("--web.config.file: %s: %w", file, err)
+		}
+	}
+	return nil
+}
+
+func isPort(text string) bool {
+	_, err := strconv.ParseUint(text, 10, 16)
+	return err == nil
+}
+
+// explained says what helps where a port cannot be had.
+func explained(err error) error {
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
+		return fmt.Errorf("%w: another program listens there; take another port with --web.listen-address, or listen "+
+			"in the config", err)
+	case errors.Is(err, syscall.EACCES):
+		return fmt.Errorf("%w: a port below 1024 takes CAP_NET_BIND_SERVICE; take another with --web.listen-address, or "+
+			"listen in the config", err)
+	}
+	return err
+}
+
 // Serve answers until ctx is cancelled, then lets requests under way finish.
 func (s *Server) Serve(ctx context.Context, flags *web.FlagConfig) error {
 	srv := &http.Server{
@@ -220,7 +260,7 @@ func (s *Server) Serve(ctx context.Context, flags *web.FlagConfig) error {
 	})
 	err := web.ListenAndServe(srv, flags, s.logger)
 	if stop() { // not cancelled: the server failed by itself
-		return err
+		return explained(err)
 	}
 	if errors.Is(err, http.ErrServerClosed) {
 		err = nil
