@@ -60,7 +60,7 @@ func (in *intake) countedBefore(s *sighting) *handedFlow {
 	i, found := slices.BinarySearchFunc(h.flows, s.key.hi, func(f handedFlow, key uint64) int {
 		return cmp.Compare(f.key, key)
 	})
-	if !found || in.succeeds(s, &h.flows[i]) {
+	if !found || succeeds(s, &h.flows[i], in.spaces.accounts[s.account]) {
 		return nil
 	}
 	h.flows[i].met = true
@@ -68,8 +68,8 @@ func (in *intake) countedBefore(s *sighting) *handedFlow {
 }
 
 // succeeds reports whether the flow of s opened after f, which had the same port: it has another id, or what tells
-// flows of one id apart (reuse.go).
-func (in *intake) succeeds(s *sighting, f *handedFlow) bool {
+// flows of one id apart (reuse.go). It counts in a.
+func succeeds(s *sighting, f *handedFlow, a *account) bool {
 	e, moment := &s.event.Flow, s.netns.handed.at.Add(-time.Duration(f.ago)*time.Millisecond)
 	switch {
 	case f.id != 0 && e.ID != 0 && f.id != e.ID, e.Opened.From > s.netns.handed.at:
@@ -81,7 +81,7 @@ func (in *intake) succeeds(s *sighting, f *handedFlow) bool {
 	case e.State != collector.Done && s.event.Kind != collector.Closed:
 		return true
 	}
-	return e.Ended.From > moment.Add(endSlack-in.spaces.accounts[s.account].terms.CoolDown[f.reason])
+	return e.Ended.From > moment.Add(endSlack-a.terms.CoolDown[f.reason])
 }
 
 // settleHandover counts the ends of flows that the agent before counted live and that the first complete dump lacks.

@@ -119,16 +119,27 @@ func (in *intake) follow(s *sighting, opened collector.Interval) {
 // followEntry moves the release of the port of the ended flow of s to when its conntrack entry goes, if the port is
 // held for as long as that entry is there: a dump shows the entry, and what is left of its timeout.
 func (in *intake) followEntry(s *sighting) {
-	e, f := &s.event.Flow, s.flow
-	if f.phase != phaseCooling || e.Ended.To == 0 || !in.spaces.accountOf(f).entryHolds {
+	e, f, a := &s.event.Flow, s.flow, in.spaces.accounts[s.account]
+	if e.Ended.To == 0 || !a.entryHolds {
 		return
 	}
-	until := e.Ended.To.Add(in.spaces.accountOf(f).terms.CoolDown[f.reason])
-	if d := until.Sub(f.moment); -ageSlack <= d && d <= ageSlack {
+	until := e.Ended.To.Add(a.terms.CoolDown[f.reason])
+	switch d := until.Sub(f.moment); {
+	case f.phase == phaseGone && until > in.clock.now && f.flags&(flagEndSeen|flagTimedOut) == 0:
+		// Its port was taken to be free before this dump came, and was not.
+		if !s.matched {
+			in.matcher.match(s)
+		}
+		f.phase, f.place = phaseCooling, in.placeFor(s)
+		in.spaces.count(f, 0, 1)
+	case f.phase != phaseCooling, -ageSlack <= d && d <= ageSlack:
 		return
+	default:
+		if o := in.spaces.outlookOf(f); o != nil {
+			o.Free(f.moment)
+		}
 	}
 	if o := in.spaces.outlookOf(f); o != nil {
-		o.Free(f.moment)
 		o.HaveCooling(until)
 	}
 	f.moment = until
