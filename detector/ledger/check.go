@@ -65,8 +65,8 @@ func (c *check) reopens(s *sighting, end collector.Time) {
 
 // renewed takes in that the flow of s, which ended at the time end at the latest, had another packet since the last
 // dump that is too soon for another flow: a FIN that was sent again, or another flow after all. Where an entry has more
-// left than the kernel's limit now, as one has that a timeout policy keeps or that is older than the limit, nothing says
-// when its last packet came.
+// left than the kernel's limit now, as one under a timeout policy or older than the limit has, nothing says when its
+// last packet came.
 func (c *check) renewed(s *sighting, end collector.Time) {
 	n, ended := s.netns, s.event.Flow.Ended
 	if n.dumping && n.complete != 0 && ended.From != 0 && ended.To >= n.complete &&
