@@ -47,6 +47,8 @@ func run(args []string, out io.Writer) error {
 	app.Flag("cluster", "Numbers of the clusters whose nodes are there; all where none is given.").IntsVar(&f.clusters)
 	boards := app.Flag("board", "Ask the queries of a board instead, over an hour of the series that they read.").
 		ExistingFiles()
+	program := app.Flag("prometheus", "With --board: ask this Prometheus over HTTP, as a browser does, not the engine "+
+		"in this process.").ExistingFile()
 	rounds := app.Flag("rounds", "Evaluations of each set, of which the median counts.").Default("5").Int()
 	samples := app.Flag("samples", "Samples of each series: 60 are half of what a chunk takes.").Default("60").Int()
 	verbose := app.Flag("verbose", "Print each rule or query.").Short('v').Bool()
@@ -63,9 +65,9 @@ func run(args []string, out io.Writer) error {
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
 	if len(*boards) > 0 {
-		return askBoards(out, dir, f, *boards, *verbose)
+		return askBoards(out, dir, f, *boards, *program, *verbose)
 	}
-	store, err := open(dir)
+	store, err := open(dir, false)
 	if err != nil {
 		return err
 	}
@@ -127,10 +129,12 @@ func (f fleet) present() (n int) {
 	return n
 }
 
-// open opens an empty database.
-func open(dir string) (*tsdb.DB, error) {
+// open opens an empty database. What is logged a server reads when it starts.
+func open(dir string, logged bool) (*tsdb.DB, error) {
 	o := tsdb.DefaultOptions()
-	o.WALSegmentSize = -1
+	if !logged {
+		o.WALSegmentSize = -1
+	}
 	o.RetentionDuration = 0
 	store, err := tsdb.Open(dir, slog.New(slog.DiscardHandler), nil, o, nil)
 	if err == nil {
@@ -165,7 +169,8 @@ func (f fleet) fill(store *tsdb.DB, samples int, wanted func(name string) bool) 
 
 // write appends so many samples of a series, the last at end.
 func write(app storage.AppenderV2, l labels.Labels, end time.Time, every time.Duration, samples int,
-	value func(float64) float64) (err error) {
+	value func(float64) float64,
+) (err error) {
 	var ref storage.SeriesRef
 	for n := range samples {
 		at := end.Add(-time.Duration(samples-1-n) * every)
