@@ -76,7 +76,7 @@ func TestRoutes(t *testing.T) {
 func TestMetricsAreOfTheProcessAlone(t *testing.T) {
 	t.Parallel()
 	w := httptest.NewRecorder()
-	newTestServer(t, busyState()).Handler().ServeHTTP(w, httptest.NewRequest("GET", "/metrics", nil))
+	newTestServer(t, busyState()).Handler().ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/metrics", nil))
 	body := w.Body.String()
 	if !strings.Contains(body, "\nprocess_cpu_seconds_total ") {
 		t.Error("process_cpu_seconds_total is absent")
