@@ -2,12 +2,16 @@ package ledger
 
 import (
 	"cmp"
+	"fmt"
+	"math"
 	"net/netip"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/snatwatch/snatwatch/collector"
 	"github.com/snatwatch/snatwatch/detector"
+	"github.com/snatwatch/snatwatch/detector/budget"
 	"github.com/snatwatch/snatwatch/detector/forecast"
 )
 
@@ -48,7 +52,7 @@ func (l *Ledger) Snapshot(now collector.Time) *detector.Snapshot {
 func (l *Ledger) Warming() bool {
 	longest := time.Duration(0)
 	for _, a := range l.spaces.accounts {
-		if a.terms.Ports > 0 && !a.entryHolds { // the first dump shows what holds those
+		if a.terms.Ports > 0 && !a.entryHolds { // else the first dump shows the entries that hold its ports
 			longest = max(longest, slices.Max(a.terms.CoolDown[:]))
 		}
 	}
@@ -111,9 +115,8 @@ func (l *Ledger) accountSnapshot(number uint32) detector.AccountSnapshot {
 	return p
 }
 
-// Space returns one port space, which need not be among the exported. vip is not valid
-// where VIPs form one port space; destination is as the label shows it. ok is
-// false if it is not tracked.
+// Space returns one port space, which need not be among the exported; ok is false if it is not tracked. vip is the zero
+// Addr where VIPs form one port space; destination is written as the label shows it.
 func (l *Ledger) Space(budget string, p collector.Protocol, vip netip.Addr,
 	destination string,
 ) (s detector.SpaceSnapshot, ok bool) {
@@ -129,4 +132,74 @@ func (l *Ledger) Space(budget string, p collector.Protocol, vip netip.Addr,
 		}
 	}
 	return detector.SpaceSnapshot{}, false
+}
+
+// snapshot returns s as a snapshot shows it.
+func (ss *spaces) snapshot(s *portSpace) detector.SpaceSnapshot {
+	if s.label == "" {
+		s.label = destinationLabel(s.destination, ss.accounts[s.key.account].terms.Unique)
+		if s.vip.IsValid() {
+			s.vipLabel = s.vip.String()
+		}
+		if s.key.zone != 0 {
+			s.vipLabel = strings.TrimSpace(fmt.Sprintf("%s zone %d", s.vipLabel, s.key.zone))
+		}
+	}
+	out := s.snapshot(ss.clock.now)
+	out.VIP, out.Destination = s.vipLabel, s.label
+	if f := ss.forecast(s); f != nil {
+		shown := *f
+		out.Forecast = &shown
+	}
+	return out
+}
+
+// forecast returns the latest forecast of s, nil if there is none. If s is exhausted, the forecast says that it runs
+// out now.
+func (ss *spaces) forecast(s *portSpace) *detector.Forecast {
+	if s.outlook == nil || s.outlook.Latest() == nil {
+		return nil
+	}
+	f := s.outlook.Latest()
+	if !ss.exhausted(s) {
+		return f
+	}
+	now := *f
+	now.TimeToExhaustion = 0
+	for h := range now.Probability {
+		now.Probability[h] = 1
+	}
+	return &now
+}
+
+// exhausts returns the median time to exhaustion of s in seconds, +Inf if unknown.
+func (ss *spaces) exhausts(s *portSpace) float64 {
+	switch {
+	case s.outlook == nil || s.outlook.Latest() == nil:
+		return math.Inf(1)
+	case ss.exhausted(s):
+		return 0
+	}
+	return s.outlook.Latest().TimeToExhaustion
+}
+
+// destinationLabel returns destination d as the metric label shows it.
+func destinationLabel(d netip.AddrPort, u budget.Uniqueness) string {
+	switch {
+	case u == budget.PerNothing || !d.Addr().IsValid() || d.Addr().IsUnspecified():
+		return "*"
+	case u == budget.PerAddress && d.Addr().Is6():
+		return "[" + d.Addr().String() + "]:*"
+	case u == budget.PerAddress:
+		return d.Addr().String() + ":*"
+	}
+	return d.String()
+}
+
+func (t *tally) snapshot(now collector.Time) detector.SpaceSnapshot {
+	return detector.SpaceSnapshot{
+		Held: t.held(), Live: t.live, Cooling: t.cooling,
+		Opening: t.opening, Stalled: t.stalled, Opened: t.opened,
+		OpensPerSecond: t.rate.at(now), MeanHold: t.holds.mean(),
+	}
 }

@@ -44,6 +44,7 @@ func BenchmarkAgent(b *testing.B) {
 	old := m.watch("older agent", 9963, before, "--strategy=poll")
 	oldOften := m.watch("older agent, each 2 s", 9964, before, "--strategy=poll", "--cpu-budget=1")
 	frugal := m.watch("agent, half its CPU budget", 9967, program, "--strategy=poll", "--cpu-budget=0.01")
+	chooses := m.watch("agent that chooses", 9968, program)
 	recording := m.watch("agent that records", 9966, program, "--strategy=poll", "--cpu-budget=1", "--record.out="+b.TempDir())
 	exporter := m.start("node_exporter", 9965, kerneltest.Program(b, "prometheus-node-exporter", "prometheus-node-exporter"),
 		"--collector.disable-defaults", "--collector.conntrack", "--collector.tcpstat", "--web.listen-address=127.0.0.1:9965")
@@ -52,7 +53,7 @@ func BenchmarkAgent(b *testing.B) {
 
 	ctx, cancel := context.WithTimeout(b.Context(), length)
 	defer cancel()
-	agents := []*agent{ours, frugal, often, recording, old, oldOften}
+	agents := []*agent{chooses, ours, frugal, often, recording, old, oldOften}
 	running := append(slices.Clone(agents), exporter, peer)
 	begun := make([]usage, len(running))
 	for i, a := range running {
@@ -96,6 +97,8 @@ func BenchmarkAgent(b *testing.B) {
 	}
 	b.Logf("%d flows live, %d opened in %v; conntrack -L ran %d times of %d\n%s", live, m.opened.Load(),
 		took.Round(time.Second), lists, wanted, &text)
+	b.ReportMetric(used[chooses].cpu.Seconds()/tool.cpu.Seconds(), "chooses-of-conntrack-L")
+	b.ReportMetric(used[chooses].cpu.Seconds()/used[old].cpu.Seconds(), "chooses-of-older")
 	b.ReportMetric(used[ours].cpu.Seconds()/tool.cpu.Seconds(), "of-conntrack-L")
 	b.ReportMetric(used[often].cpu.Seconds()/tool.cpu.Seconds(), "of-conntrack-L-each-2s")
 	b.ReportMetric(used[ours].cpu.Seconds()/used[old].cpu.Seconds(), "of-older")
@@ -104,7 +107,7 @@ func BenchmarkAgent(b *testing.B) {
 	b.ReportMetric(0, "ns/op")
 
 	n := m.opened.Load()
-	for _, a := range []*agent{ours, frugal, often, recording} {
+	for _, a := range []*agent{chooses, ours, frugal, often, recording} {
 		want := counted{n, n, live}
 		if got := a.settles(want); got != want {
 			b.Errorf("%s: opened, closed, live %v, want %v", a.name, got, want)
