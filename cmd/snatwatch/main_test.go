@@ -155,6 +155,8 @@ func TestNegativeNumbers(t *testing.T) {
 		{"plan --opens 5 --lifetime 2s --nodes -4", "plan: nodes: -4, want 1 to 1000000"},
 		{"plan --opens 5 --lifetime 2s --nodes 48 --spread -0.1", "plan: spread: -0.1, want 0 up to 2"},
 		{"verify --target 127.0.0.1:1 --limit -5", "verify: limit -5: want"},
+		{"verify --target 127.0.0.1:1 --limit 5 --ports -5", "verify: ports -5: want 1 or more"},
+		{"verify --target 127.0.0.1:1 --limit 5 --hold -1s", "verify: hold -1s: want more than 0, and at most an hour"},
 		{"top --interval -1s", "top: interval -1s: want 100ms or more"},
 	} {
 		t.Run(tt.args, func(t *testing.T) {

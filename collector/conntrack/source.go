@@ -1,7 +1,6 @@
-// Package conntrack reads the kernel's connection tracking over ctnetlink:
-// the table, flow by flow; the events of flows that open and end; and the kernel's own
-// statistics. It needs CAP_NET_ADMIN and changes nothing. parse.go reads a flow out of a message, layout.go does so
-// faster where the message has the common layout.
+// Package conntrack reads the kernel's connection tracking over ctnetlink: the table, flow by flow; the events of flows
+// that open and end; and the kernel's own statistics. It needs CAP_NET_ADMIN and changes nothing. parse.go parses the
+// attributes of a message into a flow, layout.go does so faster where the message has the common layout.
 package conntrack
 
 import (

@@ -15,16 +15,16 @@ type account struct {
 	terms    *budget.Terms
 	protocol collector.Protocol
 	owner    uint32 // number of the budget
-	// What budget and terms say, asked once: they do not change. ceiling is the effective one; freesAtEnd is as in Budget,
-	// entryHolds as well, for TCP; perAddress is Budget.SpacePerAddress.
+	// These repeat what budget and terms say, which do not change: ceiling is the effective ceiling, freesAtEnd is
+	// Budget.FreesAtEnd, perAddress is Budget.SpacePerAddress, and entryHolds is Budget.EntryHolds, for TCP alone.
 	ceiling                            int
 	freesAtEnd, entryHolds, perAddress bool
 
 	closed                       [collector.NumReasons]uint64
 	lifetimes, holdTimes         histogram
 	unanswered, refused, noPorts uint64
-	// inUse is how many local ports the flows of namespace inUseOf hold towards all destinations together, as its last
-	// dump showed; 0 where ports are not local.
+	// inUse is how many local ports the flows of namespace inUseOf hold towards all destinations together. The last dump
+	// of that namespace showed it; it is 0 where ports are not local.
 	inUse    int
 	inUseOf  uint64
 	owners   ownerTotals
@@ -32,15 +32,15 @@ type account struct {
 	forecast *forecast.Account
 }
 
-// under puts a under budget b, the one of that number, and terms t, which are b's for protocol p.
+// under makes a the account of protocol p under budget b; number is that of the budget.
 func (a *account) under(b *budget.Budget, number uint32, p collector.Protocol) {
 	a.budget, a.terms, a.protocol, a.owner = b, b.Terms(p), p, number
 	a.ceiling, a.freesAtEnd, a.perAddress = a.terms.Ceiling(), b.FreesAtEnd(), b.SpacePerAddress()
 	a.entryHolds = p == collector.TCP && b.EntryHolds()
 }
 
-// fold counts port spaces that are not tracked. Each belongs to a cell by its hash: the held ports of a cell are an
-// upper bound of those of each port space in it.
+// fold counts port spaces that are not tracked. A hash puts each of them into a cell, so none holds more ports than its
+// cell does.
 type fold struct {
 	tally
 	cells    []uint32

@@ -53,7 +53,7 @@ func (in *intake) seen(s *sighting) {
 	}
 }
 
-// countLive counts live f, which a dump shows, if only an event had told of it until now.
+// countLive counts live f, which a dump shows now, if f was not counted because only an event had told of it.
 func (fl *flows) countLive(f *flow) {
 	if f.flags&flagUncounted != 0 {
 		f.flags &^= flagUncounted
@@ -81,7 +81,8 @@ func (fl *flows) move(f *flow, to place) {
 	}
 }
 
-// endDump completes a dump of namespace n: flows that it did not show have ended. announced is as in the event.
+// endDump completes a dump of namespace n: flows that the dump did not show have ended. announced is as in the event of
+// the end.
 func (fl *flows) endDump(n *netns, at collector.Time, announced bool) {
 	if !n.dumping {
 		return
@@ -149,7 +150,7 @@ func (fl *flows) unseen(n *netns, i uint32, f *flow, at collector.Time) {
 			fl.freePort(f)
 			fl.setTimer(i, f, fl.clock.now.Add(lingerFor))
 		}
-		// The event of its end may still be on its way: it stays for one more dump.
+		// The event of its end may still be on its way: the entry stays for one more dump.
 		f.flags |= flagMissed
 	}
 }

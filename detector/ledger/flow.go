@@ -26,12 +26,13 @@ const (
 	flagTimedOut              // it ended by the ledger's idle or half-open clock, not in the kernel
 	flagTranslated
 	flagOpening     // live, and a dump showed it without an answer
-	flagOwed        // live, and the end of the flow before it is not counted yet: its event is on the way
+	flagOwed        // live, and the end of the flow before it is not counted yet: an event will tell the reason
 	flagUnconfirmed // live, and nothing tells but that its first packet went out
 	flagShown       // the dump in progress showed it live
 	flagUncounted   // live as an event told, and not counted before a dump shows it: see budget.FreesAtEnd
 	flagUDP         // its protocol; else it is TCP
-	// its entry's timeout is not what the kernel's settings say, so it does not tell when the last packet came
+	// the timeout of its conntrack entry is not what the kernel's settings say, so what is left of that timeout does not
+	// tell when the last packet came
 	flagAgeUnknown
 	flagOffloaded // a flow table saw its packets once
 	flagPickedUp  // live again after conntrack forgot it, and its end was counted then
@@ -41,15 +42,12 @@ const (
 // flow is one entry of the table: 64 bytes, a line of the processor's cache.
 type flow struct {
 	key flowKey
-	// opened is when it opened at the latest, span how many microseconds before that
-	// it may have been.
+	// opened is the latest moment at which the flow may have opened; the earliest lies span microseconds before it.
 	opened collector.Time
-	// moment is the last packet known of a live flow, 0 where unknown; of an ended one
-	// the moment at which its port is free.
+	// moment is when the last packet of a live flow came, 0 where unknown. Of an ended flow it is when the port is free.
 	moment collector.Time
 	span   uint32
-	// due is the tick in which the timer of an ended flow expires. A live flow is under its
-	// chunk's alarm.
+	// due is the tick in which the timer of an ended flow expires. A live flow has no timer: its chunk has an alarm.
 	due        uint32
 	place      place
 	id, before uint32 // CTA_ID of this flow and of the one before it on the same port
@@ -68,7 +66,7 @@ func (f *flow) protocol() collector.Protocol {
 	return collector.TCP
 }
 
-// start makes f live: the flow that the event e tells of, which opened within opened.
+// start makes f the entry of a live flow: the one that event e is about, which opened within opened.
 func (f *flow) start(e *collector.Event, opened collector.Interval) {
 	f.phase, f.flags, f.reason = phaseLive, f.flags&flagShown, collector.ReasonUnknown
 	if e.Flow.Protocol == collector.UDP {
@@ -81,8 +79,8 @@ func (f *flow) start(e *collector.Event, opened collector.Interval) {
 	f.setOpened(opened)
 }
 
-// spanUnknown: nothing bounds from below when the flow opened. It stands for all spans
-// above 71 minutes too, which widens what is known and never narrows it.
+// spanUnknown is the span of a flow that may have opened at any time before opened. Spans above 71 minutes, which do
+// not fit, become unknown too: that widens what is known and never narrows it.
 const spanUnknown = 1<<32 - 1
 
 func (f *flow) setOpened(i collector.Interval) {
@@ -95,7 +93,8 @@ func (f *flow) setOpened(i collector.Interval) {
 	}
 }
 
-// openedInterval returns what setOpened was given, rounded: the same interval from open to close.
+// openedInterval returns the interval that setOpened got, rounded. The forecast gets the same interval at the open and
+// at the close.
 func (f *flow) openedInterval() collector.Interval {
 	if f.span == spanUnknown {
 		return collector.Interval{To: f.opened}
@@ -103,9 +102,9 @@ func (f *flow) openedInterval() collector.Interval {
 	return collector.Interval{From: max(f.opened-collector.Time(f.span)*1000, 0), To: f.opened}
 }
 
-// lifetime returns how long a flow lived. If only bounds are known it is their geometric mean, the lower bound not
-// under 1 ms: half of the decades between them lie on each side, so a flow of 50 ms that a poll every 5 s saw closed
-// does not count as one of 2.5 s. ok is false if nothing bounds when it opened.
+// lifetime returns how long a flow lived. If only bounds are known, it is their geometric mean, the lower bound taken
+// as 1 ms at least: so a flow of 50 ms that a poll every 5 s saw closed does not count as one of 2.5 s. ok is false if
+// nothing bounds when the flow opened.
 func lifetime(opened, ended collector.Interval) (d time.Duration, ok bool) {
 	if opened.From == 0 && opened.To != 0 {
 		return 0, false
@@ -119,10 +118,10 @@ func lifetime(opened, ended collector.Interval) (d time.Duration, ok bool) {
 	return time.Duration(math.Sqrt(float64(short) * float64(long))), true
 }
 
-// heard takes what the event of s says about the last packet of live f. Conntrack tells how much of a timeout is
-// left, and what it was set to is only assumed: nft may give a flow a timeout of its own, and the kernel's settings
-// change while flows live. A packet from before the flow opened, or one that came after a dump but is dated well
-// before it, says that the assumption is wrong for this flow.
+// heard takes in what the event of s says about the last packet of live f. conntrack tells how much of the timeout is
+// left; the whole timeout is taken from the kernel's settings, but nft may give a flow another one, and settings
+// change. If the packet then dates from before the flow opened, or from well before a dump that it came after, the
+// timeout of this flow is another, and the time of its last packet stays unknown.
 func (f *flow) heard(s *sighting) {
 	active := s.event.Flow.Active
 	if active == 0 || f.flags&flagAgeUnknown != 0 {
@@ -136,8 +135,8 @@ func (f *flow) heard(s *sighting) {
 	f.moment = max(f.moment, active)
 }
 
-// misdated reports whether a flow's last packet, dated before and now active, came after the last complete dump of n
-// but is dated well before it.
+// misdated reports whether a flow's last packet came after the last complete dump of n although active, its time, lies
+// well before that dump. before is the time of the packet that was the last one until now, 0 where unknown.
 func misdated(before, active collector.Time, n *netns) bool {
 	return before != 0 && active > before.Add(ageSlack) && active.Add(ageSlack) < n.complete
 }

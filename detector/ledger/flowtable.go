@@ -7,8 +7,8 @@ import (
 	"github.com/snatwatch/snatwatch/detector/ledger/prefetch"
 )
 
-// Entries live in blocks of 1024, 64 KB, which start at a cache line; a namespace owns chunks of 64, so
-// that its sweep walks nothing else.
+// Entries stand in blocks of 1024 (64 KB), which start at a cache line. A namespace owns chunks of 64 entries, so that
+// the sweep at the end of its dump walks no other namespace's.
 const (
 	blockShift = 10
 	chunkShift = 6
@@ -24,13 +24,13 @@ type flowTable struct {
 	count   int
 }
 
-// bucket is what flows are found by: as many slots as fit into a line of the processor's cache, so that
-// a look-up is one miss. The upper half of a slot is the upper half of the key's hi, which also says which
-// bucket the slot belongs to, so that growth does not touch the entries; the lower half is the entry.
-// What does not fit goes to the next bucket with room.
+// bucket holds as many slots as fit into a line of the processor's cache, so that a look-up misses the cache once. The
+// lower half of a slot is the number of an entry. The upper half is the upper half of the key's hi; it says which
+// bucket the slot belongs to, so the table grows without reading entries. A slot that finds its bucket full goes to the
+// next bucket with room.
 type bucket struct {
-	// tags has a byte for each slot, 0 for one that is free, so that one comparison covers all. The last byte
-	// counts the slots that belong here or before and are further on; at 255 it stays.
+	// tags has a byte for each slot, 0 for a free one, so that one comparison covers all slots. The last byte counts the
+	// slots that belong to this bucket or one before and stand in a later one; once it is 255 it stays so.
 	tags  uint64
 	slots [bucketSlots]uint64
 }
@@ -45,27 +45,27 @@ const (
 // tagOf returns the tag of a slot, or of the hi of a key, from other bits than home uses.
 func tagOf(slot uint64) uint64 { return slot>>32&0xff | 0x80 }
 
-// like marks each slot that has the tag by the upper bit of its byte, and seldom another slot.
+// like sets the upper bit of the byte of each slot that has the tag, and seldom that of another slot.
 func (b *bucket) like(tag uint64) uint64 {
 	x := b.tags ^ tag*tagOnes
 	return (x - tagOnes) &^ x & tagUsed
 }
 
-// passed reports whether slots that belong to b or before it are further on.
+// passed reports whether slots that belong to b, or to a bucket before it, stand in a later one.
 func (b *bucket) passed() bool { return b.tags>>tagShift != 0 }
 
-// pass counts a slot that is further on, or one fewer.
+// pass counts n more slots that stand in a later bucket; n is 1, or -1 as an unsigned number.
 func (b *bucket) pass(n uint64) {
 	if b.tags>>tagShift != 0xff {
 		b.tags += n << tagShift
 	}
 }
 
-// chunk is what the entries of one have in common.
+// chunk is what the entries of a chunk have in common.
 type chunk struct {
 	owner uint32 // number of the namespace
-	// alarm is the tick in which the first of its live flows may lose its port by the
-	// timeouts of the budget, 0 if none can: one timer for all.
+	// alarm is the tick in which the first of the chunk's live flows may lose its port by a timeout of the budget, 0 if
+	// none can. The live flows of a chunk share this one timer.
 	alarm uint32
 }
 
@@ -73,11 +73,12 @@ type chunk struct {
 type flowSet struct {
 	owner  uint32
 	chunks []uint32
-	free   []uint32 // entries of its chunks that hold no flow; the last is the next to do so
+	free   []uint32 // entries of its chunks that hold no flow; the last of them is taken next
 	count  int
 }
 
-// at returns entry i. To index the block would read its first entry too, to check that the block is not nil.
+// at returns entry i. It computes the address, because indexing the block would also read the block's first entry, to
+// check that the block is not nil.
 func (t *flowTable) at(i uint32) *flow {
 	return (*flow)(unsafe.Add(unsafe.Pointer(t.blocks[i>>blockShift]), uintptr(i&(1<<blockShift-1))*unsafe.Sizeof(flow{})))
 }

@@ -12,7 +12,7 @@ const (
 	// calmTick is how many seconds lie between two forecasts of a port space that is not busy and has not moved by a
 	// fiftieth of its ceiling; others are forecast every second.
 	calmTick = 5
-	// outlookEvery is how often outlooks may go from port spaces that are not busy to busy ones without.
+	// outlookEvery is how long it takes at least from one reassignment of outlooks to the next.
 	outlookEvery = 30 * time.Second
 )
 
@@ -61,7 +61,7 @@ func (f *forecasts) make() {
 		if held >= ceiling {
 			s.exhaustedAt = f.clock.now
 		}
-		if c.Ceiling = 0; held > int(s.full) { // it bears more
+		if c.Ceiling = 0; held > int(s.full) { // it holds more than it held when it was thought full
 			s.full = 0
 		} else {
 			c.Ceiling = f.spaces.ceilingOf(s)
@@ -83,8 +83,8 @@ func (f *forecasts) make() {
 // busy reports whether a port space holds more than a tenth of its ceiling.
 func busy(held, ceiling int) bool { return held*10 > ceiling }
 
-// reassign ends outlooks of port spaces that hold little and makes outlooks for busy ones without. One walk of the
-// whole table finds the flows of those.
+// reassign ends outlooks of port spaces that hold little, and makes as many for busy port spaces that have none. One
+// walk over all flows tells the new outlooks what their port spaces hold.
 func (f *forecasts) reassign() {
 	if f.outlooks.count < f.outlooks.max || f.clock.now.Sub(f.reassignedAt) < outlookEvery {
 		return
@@ -173,7 +173,7 @@ func (o *outlooks) forget(s *portSpace) {
 	}
 }
 
-// name returns the name of s, a port space of account a, which lasts over a restart.
+// name returns the name by which a state keeps s, a port space of account a.
 func (s *portSpace) name(a *account) forecast.SpaceName {
 	n := forecast.SpaceName{
 		Budget:      a.budget.Name,
@@ -185,7 +185,7 @@ func (s *portSpace) name(a *account) forecast.SpaceName {
 	return n
 }
 
-// make starts the outlook of s, with what a restored state knows of it.
+// make starts the outlook of s, a port space of account a, with what a restored state knows of s.
 func (o *outlooks) make(a *account, s *portSpace) *forecast.Outlook {
 	made := a.forecast.Outlook(o.clock.now)
 	if o.forecaster.Remembers(o.clock.now.Sub(o.clock.start)) {

@@ -12,9 +12,9 @@ import (
 	"github.com/snatwatch/snatwatch/detector/forecast"
 )
 
-// A handover is what an agent that ends gives the one that starts after it, beside what the forecast learned: its
-// counts, so that they go on, and which flows they count, so that each flow that opens or ends between the two agents
-// counts once. It may be used once: the counts of one that is used again would go back.
+// A handover is what an agent that ends leaves to the next agent, beside what the forecast learned. It has the counts,
+// so that they go on, and the flows that they count, so that a flow that opens or ends between the two agents counts
+// once. It must not be used twice: the counts would go back.
 //
 // It begins with handoverMagic and ends with a CRC-32C of all before.
 const (
@@ -41,10 +41,10 @@ type handed struct {
 type handedFlow struct {
 	key uint64 // the high half of its flowKey
 	id  uint32 // CTA_ID
-	// ago is how many milliseconds before the agent's end a live flow opened at the latest, or the port of an ended one
-	// was free; agoUnknown beyond that. It is negative for a port that is not free yet.
+	// ago is in milliseconds before the end of that agent: when a live flow opened at the latest, or when the port of an
+	// ended flow was free (negative if it was not free yet); agoUnknown if it does not fit or is not known.
 	ago        int32
-	account    uint16 // of a live flow: the number of its account, noNumber if that is no more
+	account    uint16 // of a live flow: the number of its account, noNumber if there is no such account now
 	reason     collector.Reason
 	ended, met bool // met: this agent has seen it
 }
@@ -60,7 +60,7 @@ func (in *intake) countedBefore(s *sighting) *handedFlow {
 	i, found := slices.BinarySearchFunc(h.flows, s.key.hi, func(f handedFlow, key uint64) int {
 		return cmp.Compare(f.key, key)
 	})
-	if !found || in.succeeds(s, &h.flows[i]) {
+	if !found || succeeds(s, &h.flows[i], in.spaces.accounts[s.account]) {
 		return nil
 	}
 	h.flows[i].met = true
@@ -68,8 +68,8 @@ func (in *intake) countedBefore(s *sighting) *handedFlow {
 }
 
 // succeeds reports whether the flow of s opened after f, which had the same port: it has another id, or what tells
-// flows of one id apart (reuse.go).
-func (in *intake) succeeds(s *sighting, f *handedFlow) bool {
+// flows of one id apart (reuse.go). It counts in a.
+func succeeds(s *sighting, f *handedFlow, a *account) bool {
 	e, moment := &s.event.Flow, s.netns.handed.at.Add(-time.Duration(f.ago)*time.Millisecond)
 	switch {
 	case f.id != 0 && e.ID != 0 && f.id != e.ID, e.Opened.From > s.netns.handed.at:
@@ -81,7 +81,7 @@ func (in *intake) succeeds(s *sighting, f *handedFlow) bool {
 	case e.State != collector.Done && s.event.Kind != collector.Closed:
 		return true
 	}
-	return e.Ended.From > moment.Add(endSlack-in.spaces.accounts[s.account].terms.CoolDown[f.reason])
+	return e.Ended.From > moment.Add(endSlack-a.terms.CoolDown[f.reason])
 }
 
 // settleHandover counts the ends of flows that the agent before counted live and that the first complete dump lacks.
@@ -97,8 +97,8 @@ func (fl *flows) settleHandover(n *netns) {
 	n.handed, n.since = nil, fl.clock.start
 }
 
-// renumber takes in that other accounts are in place: old has the number of the account before by that of the one that
-// goes on with its counts.
+// renumber gives flows the numbers of the accounts that are in place now. old maps the number of each new account to
+// that of the old account whose counts it goes on with.
 func (h *handed) renumber(old map[uint32]uint32) {
 	now := map[uint16]uint16{}
 	for n, was := range old {
@@ -206,7 +206,7 @@ func (l *Ledger) TakeOver(b []byte, now collector.Time) error {
 		values  []uint64
 	}
 	var all []counts
-	var numbers []uint16 // of this ledger's accounts, by the handover's
+	var numbers []uint16 // of this ledger's accounts, by the number in the handover
 	for range r.length(handoverLists) {
 		name, protocol := r.text(), collector.Protocol(r.u64())
 		i := slices.IndexFunc(l.spaces.accounts, func(a *account) bool {
@@ -216,7 +216,7 @@ func (l *Ledger) TakeOver(b []byte, now collector.Time) error {
 		for range len((&account{}).counts()) {
 			c.values = append(c.values, r.u64())
 		}
-		number := uint16(noNumber) // a budget that is no more
+		number := uint16(noNumber) // unless this ledger has such an account
 		if i >= 0 {
 			number, c.account = uint16(min(i, noNumber)), l.spaces.accounts[i]
 			all = append(all, c)
@@ -262,7 +262,7 @@ func (r *handoverReader) u64() uint64 {
 	return x
 }
 
-// flow reads a flow; numbers has the number of this ledger's account by that of the handover's.
+// flow reads a flow; numbers maps the number of an account in the handover to that in this ledger.
 func (r *handoverReader) flow(numbers []uint16) (f handedFlow) {
 	if len(r.b) < handedBytes {
 		r.bad, r.b = true, nil

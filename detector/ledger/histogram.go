@@ -53,8 +53,8 @@ func newHistogramBounds() []float64 {
 	return b
 }
 
-// nativeBuckets reach to 12 days, past which the last one counts what is longer: no flow that conntrack keeps
-// without packets.
+// nativeBuckets reach to 12 days; the last one counts all that is longer. conntrack keeps no flow so long without
+// packets.
 const nativeBuckets = (10 + 20) * 8
 
 // nativeIndex returns the index of the bucket of s seconds: the smallest i with s <= 2^(i/8).

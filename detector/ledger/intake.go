@@ -23,13 +23,13 @@ type sighting struct {
 	netns *netns
 	entry uint32 // number of the flow's entry, 0 if the ledger does not know the flow
 	flow  *flow  // the entry, nil if there is none
-	// account counts the flow, and space did so last, 0 if unknown; its number may belong to another port space by now.
+	// account is the number of the account that counts the flow. space is the number of the port space that counted it, or
+	// another flow of the same matchKey, last; it is 0 if unknown, and may belong to another port space by now.
 	account, space uint32
-	// matched: account and space are what match found for matchKey; else they are where the entry is counted.
-	matched bool
+	matched        bool // account and space are the answer of match for matchKey, not those of the entry
 	matchKey
-	// known: the ledger has the flow as live. counted: the agent before counted its open.
-	known, counted bool
+	known   bool // the ledger had the flow as live before the event
+	counted bool // the agent before this one counted the flow's open
 }
 
 // take applies event e of a flow in namespace n; k is its lookup, and entry likely that of the flow.
@@ -69,11 +69,11 @@ func (in *intake) take(n *netns, e *collector.Event, k *lookup, entry uint32) {
 	}
 }
 
-// counts reports whether the flow of s, which has an entry, is known to count, and finds where without matching it: the
-// port space that its entry is counted in, under these budgets since the last complete dump at least.
+// counts reports whether the entry of s says where its flow counts, so that the flow need not be matched: a port space
+// counts the entry, and the budgets are the same since the last complete dump.
 func (in *intake) counts(s *sighting) bool {
 	e, f := &s.event.Flow, s.flow
-	if f.place == 0 || f.place.folded() || (f.flags&flagTranslated != 0) != e.Translated ||
+	if !f.place.tracked() || (f.flags&flagTranslated != 0) != e.Translated ||
 		s.netns.complete < in.matcher.since || s.netns.passes.concern(e) {
 		return false
 	}
@@ -93,7 +93,7 @@ func (in *intake) addEnded(s *sighting) {
 	was := in.enter(s)
 	opened := in.openedAt(s)
 	ended := s.endedAt(opened)
-	if s.counted && was.ended { // so is its end
+	if s.counted && was.ended { // that agent counted the end as well
 		ended.To = min(ended.To, s.netns.handed.complete-1)
 		ended.From = min(ended.From, ended.To)
 	}
@@ -117,8 +117,8 @@ func (in *intake) enter(s *sighting) (was *handedFlow) {
 	return was
 }
 
-// openedAt bounds when the flow of s opened, which the ledger did not know. The last complete dump would have shown
-// it, and the ledger would know it, unless other budgets were in place then that did not take it.
+// openedAt bounds when the flow of s opened, which the ledger did not know. It opened after the last complete dump
+// began, which would have shown it, unless other budgets were in place then that did not take it.
 func (in *intake) openedAt(s *sighting) collector.Interval {
 	e, listed := s.event, s.netns.listed
 	i := e.Flow.Opened
@@ -136,7 +136,7 @@ func (in *intake) openedAt(s *sighting) collector.Interval {
 			i.From = e.At
 		}
 	}
-	if i.From == 0 && i.To < listed { // reckoned from a timeout that is not the flow's
+	if i.From == 0 && i.To < listed { // it was computed from a timeout that is not the flow's
 		i.To = e.At
 	}
 	if i.From < listed && listed < i.To {
@@ -157,7 +157,7 @@ func (s *sighting) endedAt(opened collector.Interval) collector.Interval {
 	}
 	if !i.Exact() {
 		i.From = max(i.From, s.netns.complete, opened.From)
-		if i.To < i.From { // reckoned from a timeout that is not the flow's: a dump showed it live later
+		if i.To < i.From { // it was computed from a timeout that is not the flow's: a dump showed the flow live later
 			i.To = e.At
 		}
 	}
@@ -172,8 +172,8 @@ func openedBefore(opened, ended collector.Interval) collector.Interval {
 	return opened
 }
 
-// start makes the flow of s live, on an entry that holds no port; resumed says that the entry is of the same flow,
-// which was live before.
+// start makes the flow of s live, on an entry that holds no port. resumed says that the entry had the same flow before,
+// which was thought to have ended.
 func (in *intake) start(s *sighting, opened collector.Interval, resumed bool) {
 	e, f := s.event, s.flow
 	if !s.matched {
@@ -313,7 +313,8 @@ func (in *intake) opened(s *sighting) {
 		f.dump = s.netns.dump
 		in.reopen(s, in.openedAt(s))
 		in.refresh(s)
-	// The event is of the flow that ended, and late, unless its end has come as an event too, or was before.
+	// Else the event is late, and about the flow that ended; but not if the event of that end has come, or the open is
+	// after the end.
 	case f.flags&flagEndSeen != 0, e.Opened.From > in.spaces.accounts[s.account].endOf(f):
 		in.takeOver(s)
 	}
@@ -333,7 +334,7 @@ func (in *intake) closed(s *sighting) {
 		in.countUnseen(s)
 		return
 	case e.ID != 0 && e.ID == f.before && f.flags&flagFound != 0:
-		return // of the flow before, for the event that this one opened has not come
+		return // the flow before ended, for the event that this one opened has not come
 	}
 	f.noteEnd(s.netns)
 	if f.phase == phaseLive {
@@ -355,7 +356,7 @@ func (in *intake) closed(s *sighting) {
 	}
 }
 
-// countUnseen counts a flow that opened and ended unseen, on a port that another flow has.
+// countUnseen counts the flow of s, which opened and ended unseen on a port that another flow has.
 func (in *intake) countUnseen(s *sighting) {
 	f := s.flow
 	if f.phase == phaseLive {
@@ -378,7 +379,7 @@ func (in *intake) countUnseen(s *sighting) {
 func (in *intake) endBy(s *sighting, ended collector.Interval) {
 	e, f := s.event, s.flow
 	if ended.To >= s.netns.since {
-		// An RST that is the only answer which conntrack saw, to a flow that it met in its middle, refuses nothing.
+		// conntrack met some flows in their middle. If an RST is all that it saw of the answers, nothing was refused.
 		refused := e.Flow.Refused && (!s.known || f.flags&(flagOpening|flagUnconfirmed) != 0)
 		in.flows.failed(f, e.Flow.Reason, refused)
 	}

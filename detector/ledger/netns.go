@@ -49,8 +49,8 @@ type netns struct {
 	// announced is set while the kernel has announced, by events, all that opened: the last complete dump said so, and no
 	// event was lost since.
 	announced bool
-	// other counts flows of other protocols: those of the last complete dump and those opened since. otherNow counts
-	// those of the dump in progress.
+	// other counts flows of protocols but TCP and UDP: those that the last complete dump showed, and those that opened
+	// since. otherNow counts those that the dump in progress showed.
 	other, otherNow uint64
 	// handed is what the agent before knew, until the first complete dump.
 	handed *handed
@@ -58,13 +58,14 @@ type netns struct {
 
 const (
 	maxInterval = 5 * time.Minute
-	// eventsHold is for how long after an event of a new flow the ledger counts on
-	// events; without them it knows what was before the last dump.
+	// eventsHold is for how long after an event of a new flow the ledger relies on events. Without events it knows what
+	// was before the last dump.
 	eventsHold = 10 * time.Minute
-	// netnsHold is how long a namespace without flows and news is remembered.
+	// netnsHold is how long a namespace without flows and events is remembered.
 	netnsHold = 10 * time.Minute
-	// answerMax is the longest that an answer to a first packet takes. conntrack forgets a flow that was answered by
-	// RST between two dumps; a flow that was opening for longer than answerMax got no answer.
+	// answerMax is the longest that an answer to a first packet takes. A flow that is gone and was opening for longer got
+	// no answer; one that was opening for less may have been answered by an RST, which conntrack forgets between two
+	// dumps.
 	answerMax = 5 * time.Second
 )
 
@@ -96,8 +97,8 @@ func (ns *namespaces) of(inode uint64) *netns {
 	return n
 }
 
-// forget drops, once a minute, namespaces that vanished, and what the agent before knew of those that did not come
-// again.
+// forget drops, once a minute, namespaces that vanished, and what the agent before knew of namespaces that no event was
+// of since.
 func (ns *namespaces) forget(now collector.Time) {
 	if now.Sub(ns.swept) < time.Minute {
 		return
@@ -152,8 +153,8 @@ func (n *netns) due() collector.Time {
 	return n.complete.Add(2 * n.interval)
 }
 
-// seenUpTo is the moment up to which everything is known: now if events come, else the begin of the last complete
-// dump; 0 before the first.
+// seenUpTo returns the moment up to which everything is known: now if events come, else when the last complete dump
+// began; 0 before the first dump.
 func (ns *namespaces) seenUpTo(now collector.Time) collector.Time {
 	var opened, dumped collector.Time
 	for _, n := range ns.list {
@@ -172,7 +173,7 @@ func (ns *namespaces) seenUpTo(now collector.Time) collector.Time {
 func (n *netns) removable(f *flow) bool {
 	switch {
 	case n.dump == 0:
-		return true // only events, and its end was one
+		return true // no dump ever shows a flow here, and an event told of its end
 	case n.dumping && f.dump == n.dump:
 		return false // the dump in progress may show it
 	case f.flags&flagMissed != 0:

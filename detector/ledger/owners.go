@@ -108,14 +108,14 @@ type holders struct {
 	on    bool          // who holds ports is counted
 	sets  []ownerSet    // by number of the port space, if on
 	max   int           // how many a snapshot names of one port space
-	hold  time.Duration // how long an owner keeps its place among those that are named
+	hold  time.Duration // how long an owner keeps its place among the named
 	whole func(collector.OwnerNumber) collector.OwnerNumber
 	// ofPort has the owner of each port that flows may share, by portKey.
 	ofPort map[uint64]collector.OwnerNumber
 }
 
-// portOwner returns the owner of the port of f, which flows share: the one that took it first. ports is the change in
-// ports.
+// portOwner returns the owner of the port of f. Flows may share that port; it belongs to the owner that took it first.
+// ports is by how much the number of held ports changes: 1, 0 or -1.
 func (hs *holders) portOwner(f *flow, ports int) collector.OwnerNumber {
 	if !hs.on {
 		return f.owner
@@ -132,8 +132,8 @@ func (hs *holders) portOwner(f *flow, ports int) collector.OwnerNumber {
 	return owner
 }
 
-// learnOwner gives live f an owner, another than it has, if that is better known than the one it has: any that is known for sure in place of a
-// client or nobody, and a container in place of the pod that it is in.
+// learnOwner gives live f another owner if more is known of that one than of the owner that f has: an owner that is
+// settled in place of a client or nobody, a client in place of nobody, and a container in place of its pod.
 func (in *intake) learnOwner(f *flow, owner collector.OwnerNumber) {
 	if owner == collector.OwnerUnknown {
 		return
@@ -141,7 +141,7 @@ func (in *intake) learnOwner(f *flow, owner collector.OwnerNumber) {
 	hs, was := &in.spaces.holders, f.owner
 	part := hs.whole(owner) == was
 	if !part && (was.Settled() || was != collector.OwnerUnknown && !owner.Settled()) {
-		return // a client in place of another, too
+		return // nor does a client take the place of another client
 	}
 	f.owner = owner
 	if !hs.on || f.place == 0 {
@@ -165,9 +165,9 @@ func (in *intake) learnOwner(f *flow, owner collector.OwnerNumber) {
 	hs.sets[f.place].add(owner, 1)
 }
 
-// largest returns who holds the ports, held in all at the time at, of port space number, the largest first: for half
-// of the places those that hold the most, then those that were among these a short while ago, then the next. The last
-// entry sums the rest.
+// largest returns the owners that hold ports of the port space of that number, the largest first; held is how many
+// ports are held in all, at is the time. Half of the places go to the owners that hold the most, the next to those that
+// were among these a short while ago, what is left to the next largest. The last entry sums the rest.
 func (hs *holders) largest(number uint32, held int, at collector.Time) []detector.OwnerHeld {
 	if !hs.on {
 		return nil
@@ -199,7 +199,7 @@ func (hs *holders) largest(number uint32, held int, at collector.Time) []detecto
 	rest, until := held, now+uint32(hs.hold/time.Second)
 	for k, i := range named {
 		e := &list[i]
-		// One that is named for the ports that it holds keeps its place for some minutes more.
+		// An owner that is named for the ports that it holds keeps its place for some minutes more.
 		if k < half || e.until <= now {
 			e.until = until
 		}
@@ -231,7 +231,7 @@ func (o *ownerTotals) at(n collector.OwnerNumber) *ownerTotal {
 	return &(*o)[n]
 }
 
-// opened counts a flow of owner n. Flows of nobody known are not counted: their owner may be learned.
+// opened counts a flow of owner n. A flow of unknown owner is not counted: its owner may be learned.
 func (o *ownerTotals) opened(n collector.OwnerNumber) {
 	if n != collector.OwnerUnknown {
 		o.at(n).count++
@@ -245,7 +245,8 @@ func (o *ownerTotals) lived(n collector.OwnerNumber, d time.Duration) {
 	}
 }
 
-// namedTotals returns the totals of the owners, each as a whole, that the port spaces of account a name.
+// namedTotals returns the totals under account a of the owners that its port spaces, as shown, name: of the whole where
+// they name a part.
 func (hs *holders) namedTotals(a *account, spaces []detector.SpaceSnapshot) (out []detector.OwnerTotals) {
 	named := map[collector.OwnerNumber]bool{}
 	for i := range spaces {

@@ -6,28 +6,28 @@ import (
 	"github.com/snatwatch/snatwatch/collector"
 )
 
-// passes finds out which entries of a namespace's table are of one connection. Where packets pass conntrack more than
-// once, in a zone each time (OVN, VRFs), a connection has an entry in each zone. A provider that translates further out
-// sees one flow, so one of the passes counts: the one that translates, else the one that came first. The zero value is
-// ready. Until a flow of another zone than 0 comes, it keeps nothing; then some 80 bytes a flow.
+// passes finds out which entries of a namespace's conntrack table are of one connection. Packets may pass conntrack
+// several times, each time in another zone (OVN, VRFs); then a connection has an entry in each zone. A provider that
+// translates further out sees one flow, so one pass counts: the one that translates, else the one that came first. The
+// zero value is ready. It keeps nothing until a flow comes in a zone other than 0, then some 80 bytes a flow.
 type passes struct {
 	on bool
-	of map[uint64]pass // by both ends of the flow, as it comes and as it leaves
+	of map[uint64]pass // by endKey: each connection once by the end that it comes with, once by that it leaves with
 }
 
-// pass is the pass of a connection that counts.
+// pass is the one pass of a connection that counts.
 type pass struct {
 	zone, out  uint16 // as Zone and ZoneOut of a flow
 	dump       uint16 // the number of the last dump that showed it
 	translated bool
-	// leaving: the key is of the addresses that the flow leaves with, not of those that it comes with.
+	// leaving: it is kept by the end that the flow leaves with, not by the one that it comes with.
 	leaving bool
 }
 
 // concern reports whether the flow e may be one of several passes of its connection.
 func (p *passes) concern(e *collector.Flow) bool { return p.on || e.Zone|e.ZoneOut != 0 }
 
-// zoned is the part of the intake that tells passes of one connection from connections.
+// zoned is the part of the intake that tells several passes of one connection from several connections.
 type zoned struct{ *intake }
 
 // passHold is for how many dumps a pass is remembered after the last one that showed it: the other entries of its
@@ -50,7 +50,7 @@ func (in zoned) admit(s *sighting) bool {
 		known, other = p.of[comes]
 		sameSide = !known.leaving
 	}
-	// Two passes that both translate are of one connection if one takes what leaves the other.
+	// Two passes that both translate are of one connection only if what leaves one of them comes to the other.
 	sameZone := known.zone == f.Zone && known.out == f.ZoneOut
 	apart := sameSide && known.translated && f.Translated && !sameZone
 	if !other && f.Zone|f.ZoneOut != 0 {
@@ -73,14 +73,15 @@ func (in zoned) admit(s *sighting) bool {
 	return true
 }
 
-// endKey stands for one end of f and its destination.
+// endKey returns a key of one end of f together with its destination.
 func (in zoned) endKey(f *collector.Flow, end netip.AddrPort) uint64 {
 	own, to := pack(end.Addr()), pack(f.Destination.Addr())
 	return sipHash(in.matcher.secret, own.hi, own.lo, to.hi, to.lo,
 		uint64(f.Protocol)|uint64(end.Port())<<8|uint64(f.Destination.Port())<<24).lo
 }
 
-// fromZone0 returns the pass of s through zone 0, which was counted before any flow of another zone came.
+// fromZone0 returns the pass of the connection of s through zone 0. That pass is in no map if it was counted before a
+// flow of any other zone came.
 func (in zoned) fromZone0(s *sighting) (pass, bool) {
 	i := in.passIn(s, 0)
 	if i == 0 {
@@ -104,16 +105,16 @@ func (in zoned) passIn(s *sighting, zone uint16) uint32 {
 	return 0
 }
 
-// takePass makes the live flow of s in that zone the flow of s, whose pass translates.
+// takePass gives the count of a connection, which its pass through that zone has, to the pass of s, which translates.
 func (in zoned) takePass(s *sighting, zone uint16) {
 	old := in.passIn(s, zone)
 	if old == 0 || in.flows.table.at(old).phase != phaseLive {
 		return
 	}
-	if in.flows.table.find(s.key) != 0 { // counted before any flow of another zone came: twice until now
+	if in.flows.table.find(s.key) != 0 { // both passes were counted before any flow of another zone came
 		f := in.flows.table.at(old)
 		if o := f.openedInterval(); o.From != 0 && o.To >= in.clock.start && f.flags&flagPickedUp == 0 {
-			in.spaces.accountOf(f).closed[collector.ReasonUnknown]++ // as it was counted as opened
+			in.spaces.accountOf(f).closed[collector.ReasonUnknown]++ // since its open was counted
 		}
 		in.flows.drop(s.netns, old, f)
 		return
@@ -134,7 +135,7 @@ func (in zoned) takePass(s *sighting, zone uint16) {
 	s.entry, s.flow = i, f
 }
 
-// forget drops what the dump of that number, and those just before it, did not show.
+// forget drops the passes that neither the dump of that number nor the passHold dumps before it showed.
 func (p *passes) forget(dump uint16) {
 	for k, known := range p.of {
 		if dump-known.dump > passHold {

@@ -6,8 +6,8 @@ import (
 	"github.com/snatwatch/snatwatch/collector"
 )
 
-// flows are all flows that the ledger knows, with the timers that end them. Its methods change what a flow is, and
-// what is counted of it where it is.
+// flows are all flows that the ledger knows, with the timers that release their ports. Its methods change what a flow
+// is, and the counts of the place where it is counted.
 type flows struct {
 	clock      *clock
 	namespaces *namespaces
@@ -36,8 +36,8 @@ func (fl *flows) end(n *netns, i uint32, f *flow, ended collector.Interval, reas
 	fl.linger(n, i, f)
 }
 
-// release returns when the port of f, which a counts, is free if f ended at the time ended. The NAT sees a FIN and an
-// RST, and the budget's cool-down says what it does with an evicted entry. It learns of any other end by its own idle or
+// release decides when the port of f, which a counts, is free, if f ended at the time ended. The NAT sees a FIN or an
+// RST itself, and the budget has a cool-down for an evicted entry. Of any other end the NAT learns by its own idle or
 // half-open timeout, however early the kernel forgot the flow.
 func (a *account) release(f *flow, ended collector.Time, reason collector.Reason) collector.Time {
 	if f.flags&(flagEndSeen|flagSwept) != 0 && a.entryHolds { // the entry is gone
@@ -97,7 +97,7 @@ func (fl *flows) coolDown(f *flow, ended collector.Interval, release collector.T
 	}
 }
 
-// freePort releases the cooling port of f before its time: another flow has it, or its entry is gone.
+// freePort releases the port of f now, if it is cooling: another flow has it, or what held it is gone.
 func (fl *flows) freePort(f *flow) {
 	f.due = 0
 	if f.phase == phaseCooling {
@@ -122,7 +122,7 @@ func (fl *flows) linger(n *netns, i uint32, f *flow) {
 	fl.setTimer(i, f, fl.clock.now.Add(lingerFor))
 }
 
-// countOwed counts an end that no event explained.
+// countOwed counts the end of the flow before f on its port, if no event has told of it.
 func (fl *flows) countOwed(f *flow) {
 	if f.flags&flagOwed != 0 {
 		f.flags &^= flagOwed
@@ -130,8 +130,8 @@ func (fl *flows) countOwed(f *flow) {
 	}
 }
 
-// confirm notes that more is known of live f than its first packet: it was answered and live until the time until, or
-// it was not.
+// confirm notes that more is known of live f than its first packet: it was answered, and live until the time until at
+// least, or it was not answered.
 func (fl *flows) confirm(f *flow, answered bool, until collector.Time) {
 	if f.flags&flagUnconfirmed != 0 {
 		f.flags &^= flagUnconfirmed
@@ -156,7 +156,7 @@ func (fl *flows) setOpening(f *flow, opening bool) {
 	}
 }
 
-// failed counts an open that came to nothing. A UDP flow without an answer is no failure.
+// failed counts the open of f as failed, if it was refused or not answered. A UDP flow without an answer is no failure.
 func (fl *flows) failed(f *flow, reason collector.Reason, refused bool) {
 	if f.flags&flagUDP != 0 {
 		return

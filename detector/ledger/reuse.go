@@ -6,18 +6,19 @@ import (
 	"github.com/snatwatch/snatwatch/collector"
 )
 
-// A connection over the five-tuple of one that ended often gets the same conntrack id: the id is a keyed hash of the
-// entry's address and tuple, and the kernel hands the address out again. The state tells them apart, or a stamp.
+// A connection often gets the conntrack id of one that ended and had the same five-tuple: the id is a keyed hash of the
+// entry's address and tuple, and the kernel hands the address out again. The state or the start stamp tells the two
+// apart.
 
 const (
 	// stampSlack is how far two readings of one start stamp may lie apart.
 	stampSlack = 50 * time.Millisecond
-	// endSlack is how much later than first read an ended flow's last packet may come: a FIN that is sent again
-	// renews the entry's timeout. Another connection over the tuple takes longer to open and to end (tcp_tw_reuse
-	// waits a second). On a machine that is so busy that FINs are sent again for longer, only events tell the two apart.
+	// endSlack is how long after its end, as first read, a flow may have another packet: a FIN that is sent again renews
+	// the entry's timeout. Another connection over the tuple takes longer to open and to end (tcp_tw_reuse waits a
+	// second). On a machine so busy that FINs are sent again for longer, only events tell the two apart.
 	endSlack = time.Second
-	// resetSlack is how much later an RST may come to a flow that ended by FIN: the other side answers what reaches its
-	// closed socket. One that comes later is of a connection that opened over the tuple and was reset.
+	// resetSlack is how long after the end by FIN an RST may come to a flow: the other side answers what reaches its
+	// closed socket. An RST that comes later is of another connection, which opened over the tuple and was reset.
 	resetSlack = 5 * time.Second
 )
 
@@ -32,12 +33,12 @@ func (in *intake) another(s *sighting) bool {
 		return false
 	case e.Protocol != collector.TCP:
 		return ended && f.flags&flagEndSeen != 0
-	case !ended: // TCP does not go back
+	case !ended: // a TCP flow that was answered does not go back to opening
 		return e.State == collector.Opening && f.flags&(flagOpening|flagUnconfirmed) == 0
 	case f.flags&(flagTimedOut|flagSwept) != 0: // the kernel did not say that it ended
 		return false
 	case e.State == collector.Done:
-		if s.netns.announced { // events tell of another
+		if s.netns.announced { // an event would have told of another flow
 			return false
 		}
 		end := in.spaces.accounts[s.account].endOf(f)
@@ -50,7 +51,8 @@ func (in *intake) another(s *sighting) bool {
 	return true
 }
 
-// endedAgain reports whether an end by reason now, so much later than one by reason before, is of a later connection.
+// endedAgain reports whether an end by reason now is of another connection than the one that ended by reason before, so
+// much earlier.
 func endedAgain(before, now collector.Reason, later time.Duration) bool {
 	switch {
 	case before == collector.FIN && now == collector.RST:
@@ -61,13 +63,13 @@ func endedAgain(before, now collector.Reason, later time.Duration) bool {
 	return before == now && (before == collector.FIN || before == collector.RST) && later > endSlack
 }
 
-// endOf is when ended f, which a counts, ended, at the latest.
+// endOf returns when f, which ended and which a counts, ended at the latest.
 func (a *account) endOf(f *flow) collector.Time {
 	return f.moment.Add(-a.terms.CoolDown[f.reason])
 }
 
-// replace ends the flow of the entry of s, whose end nobody saw, and gives its port to the flow of s. If events come,
-// the event of that end is on its way and will say why.
+// replace ends the flow that the entry of s has, whose end nobody saw, and gives its port to the flow of s. Where
+// events come, the event of that end is on its way and will tell the reason.
 func (in *intake) replace(s *sighting) {
 	f := s.flow
 	opened := in.openedAt(s)
@@ -90,7 +92,7 @@ func (in *intake) replace(s *sighting) {
 	in.refresh(s)
 }
 
-// takeOver gives the port of the entry of s to the flow of s, which has the same id.
+// takeOver gives the port of the entry of s to the flow of s, which is another than the entry's although it has its id.
 func (in *intake) takeOver(s *sighting) {
 	f := s.flow
 	if f.phase == phaseLive {
@@ -105,7 +107,7 @@ func (in *intake) takeOver(s *sighting) {
 	in.refresh(s)
 }
 
-// follow opens the flow of s on the port of its entry, whose last flow ended, and keeps the id of that one.
+// follow opens the flow of s on the port of its entry, whose last flow ended, and keeps the id of the ended one.
 func (in *intake) follow(s *sighting, opened collector.Interval) {
 	f := s.flow
 	f.dump = s.netns.dump
@@ -114,8 +116,8 @@ func (in *intake) follow(s *sighting, opened collector.Interval) {
 	f.before = before
 }
 
-// followEntry makes the ended flow of s hold its port for as long as its entry in conntrack does, where that is what
-// holds it: a dump shows that entry, and the end is reckoned from what is left of its timeout.
+// followEntry moves the release of the port of the ended flow of s to when its conntrack entry goes, if the port is
+// held for as long as that entry is there: a dump shows the entry, and what is left of its timeout.
 func (in *intake) followEntry(s *sighting) {
 	e, f, a := &s.event.Flow, s.flow, in.spaces.accounts[s.account]
 	if e.Ended.To == 0 || !a.entryHolds {
@@ -144,8 +146,8 @@ func (in *intake) followEntry(s *sighting) {
 	in.flows.setTimer(s.entry, f, until)
 }
 
-// hadPacket reports whether f, which a timeout of the budget ended, had a packet since, as e says that now shows it.
-// Times of packets are known to a second or two, so a packet must be well after the last one known.
+// hadPacket reports whether f, which a timeout of the budget ended, had a packet since; e is what a dump shows of f
+// now. Times of packets are known to a second or two, so the packet must be well after the last one known.
 func (a *account) hadPacket(f *flow, e *collector.Flow) bool {
 	if f.reason == collector.Timeout && e.State != collector.Opening {
 		return true
@@ -153,7 +155,7 @@ func (a *account) hadPacket(f *flow, e *collector.Flow) bool {
 	return e.Active > a.lastPacket(f).Add(a.timeoutOf(f)/2)
 }
 
-// lastPacket returns when the last packet came of f, which a timeout of the budget ended.
+// lastPacket returns when the last packet of f came, which a timeout of the budget ended.
 func (a *account) lastPacket(f *flow) collector.Time {
 	return a.endOf(f).Add(-a.timeoutOf(f))
 }
@@ -166,8 +168,8 @@ func (a *account) timeoutOf(f *flow) time.Duration {
 	return a.terms.Idle
 }
 
-// asReset returns s as if its event told of an RST at the time at: the flow was in a flow table, and conntrack did not
-// believe its RST.
+// asReset returns s as if its event told of an RST at the time at. conntrack does not believe an RST of a flow that a
+// flow table (nftables' offload) has handled.
 func (s sighting) asReset(at collector.Time) sighting {
 	e := *s.event
 	e.Flow.State, e.Flow.Reason, e.Flow.Ended = collector.Done, collector.RST, collector.Interval{To: at}
@@ -175,8 +177,8 @@ func (s sighting) asReset(at collector.Time) sighting {
 	return s
 }
 
-// pickUp makes the flow of s that of its entry again: conntrack forgot it, because of a flush for instance, and met it
-// in its middle. It never ended.
+// pickUp makes the entry of s live again. conntrack forgot the flow, because of a flush for instance, and met it again
+// in its middle: it never ended.
 func (in *intake) pickUp(s *sighting) {
 	f := s.flow
 	f.dump = s.netns.dump
@@ -197,8 +199,8 @@ func (in *intake) reopen(s *sighting, opened collector.Interval) {
 	in.start(s, opened, false)
 }
 
-// resume makes the ended flow of s live again: it never ended, or the NAT opened it anew. What flags say is known of
-// it besides.
+// resume makes the ended flow of s live again and sets flags on its entry: the flow never ended, or the NAT opened it
+// anew.
 func (in *intake) resume(s *sighting, flags uint16) {
 	f := s.flow
 	in.flows.freePort(f)

@@ -52,7 +52,7 @@ func (l *Ledger) Snapshot(now collector.Time) *detector.Snapshot {
 func (l *Ledger) Warming() bool {
 	longest := time.Duration(0)
 	for _, a := range l.spaces.accounts {
-		if a.terms.Ports > 0 && !a.entryHolds { // the first dump shows what holds those
+		if a.terms.Ports > 0 && !a.entryHolds { // else the first dump shows the entries that hold its ports
 			longest = max(longest, slices.Max(a.terms.CoolDown[:]))
 		}
 	}
@@ -115,9 +115,8 @@ func (l *Ledger) accountSnapshot(number uint32) detector.AccountSnapshot {
 	return p
 }
 
-// Space returns one port space, which need not be among the exported. vip is not valid
-// where VIPs form one port space; destination is as the label shows it. ok is
-// false if it is not tracked.
+// Space returns one port space, which need not be among the exported; ok is false if it is not tracked. vip is the zero
+// Addr where VIPs form one port space; destination is written as the label shows it.
 func (l *Ledger) Space(budget string, p collector.Protocol, vip netip.Addr,
 	destination string,
 ) (s detector.SpaceSnapshot, ok bool) {
@@ -155,7 +154,8 @@ func (ss *spaces) snapshot(s *portSpace) detector.SpaceSnapshot {
 	return out
 }
 
-// forecast returns what is said of s, nil if it has no forecast: that it runs out now, if it is exhausted.
+// forecast returns the latest forecast of s, nil if there is none. If s is exhausted, the forecast says that it runs
+// out now.
 func (ss *spaces) forecast(s *portSpace) *detector.Forecast {
 	if s.outlook == nil || s.outlook.Latest() == nil {
 		return nil

@@ -10,8 +10,8 @@ import (
 	"github.com/snatwatch/snatwatch/detector/forecast"
 )
 
-// place says what counts a flow: nothing (0), the tracked port space of that number, or a cell of the fold of
-// its account.
+// place says where a flow is counted: nowhere (0), in the tracked port space of that number, or in a cell of the fold
+// of its account.
 type place uint32
 
 const (
@@ -24,10 +24,11 @@ func foldedPlace(account uint32, cell uint16) place {
 }
 
 func (p place) folded() bool    { return p&placeFolded != 0 }
+func (p place) tracked() bool   { return int32(p) > 0 } // neither 0 nor folded
 func (p place) account() uint32 { return uint32(p&^placeFolded) >> cellBits }
 func (p place) cell() uint16    { return uint16(p) }
 
-// accountIn returns the number of the account that p belongs to; of has those of the port spaces, by number.
+// accountIn returns the number of the account that p belongs to; of has the account's number of each port space.
 func (p place) accountIn(of []uint32) uint32 {
 	if p.folded() {
 		return p.account()
@@ -59,7 +60,7 @@ type portSpace struct {
 	destination netip.AddrPort // port 0 where it does not matter; zero where nothing does
 	// label and vipLabel are made when they are first shown.
 	label, vipLabel string
-	// exportedUntil is how long it keeps its place among the exported.
+	// exportedUntil is until when it keeps its place among the exported.
 	exportedUntil collector.Time
 	// exhaustedAt is when an open last failed for lack of ports, or a forecast saw it full.
 	exhaustedAt collector.Time
@@ -99,8 +100,8 @@ type spaces struct {
 
 	accounts []*account  // two for each budget: TCP, UDP
 	list     []portSpace // by number; 0 is not used
-	// accountBy has the number of the account of each port space, so that a flow finds it without a look at the space:
-	// there are more of them than fit into the caches.
+	// accountBy has the number of the account of each port space. A flow finds it there without reading the port space:
+	// not all port spaces fit into the processor's caches.
 	accountBy []uint32
 	spare     []uint32 // numbers that no port space has
 	byKey     map[spaceKey]uint32
@@ -110,7 +111,7 @@ type spaces struct {
 	previous  *previous // during Reconfigure
 }
 
-// portKey returns the key of the port that f holds in port space s: both numbers, of port space and VIP, and the port.
+// portKey returns the key of the port that f holds in port space s: the numbers of port space and VIP, and the port.
 func portKey(s place, f *flow) uint64 {
 	return uint64(s)<<32 | uint64(f.vip)<<16 | uint64(f.port)
 }
@@ -206,14 +207,15 @@ func (ss *spaces) of(f *flow) (*account, *tally, *forecast.Outlook) {
 
 // outlookOf returns the outlook of the port space that counts f, nil if there is none.
 func (ss *spaces) outlookOf(f *flow) *forecast.Outlook {
-	if f.place == 0 || f.place.folded() {
+	if !f.place.tracked() {
 		return nil
 	}
 	return ss.list[f.place].outlook
 }
 
-// keyOf returns the key of the port space of a flow of account a: own is the address that the flow leaves from.
-// A provider that translates further out knows nothing of this machine's conntrack zones.
+// keyOf returns the key of the port space in which account a counts a flow; own is the address that the flow leaves
+// from, destination and port are where to. The zone matters only where this machine translates: a provider further out
+// knows nothing of its conntrack zones.
 func (ss *spaces) keyOf(a uint32, own, destination address, port, zone uint16) spaceKey {
 	k := spaceKey{account: a}
 	acc := ss.accounts[a]
@@ -232,7 +234,7 @@ func (ss *spaces) keyOf(a uint32, own, destination address, port, zone uint16) s
 	return k
 }
 
-// placeOf returns the place of port space k; vip and to are shown of it if it is new.
+// placeOf returns the place of port space k. If it is new, vip and to are what is shown as its VIP and destination.
 func (ss *spaces) placeOf(k spaceKey, vip netip.Addr, to netip.AddrPort) place {
 	if n, ok := ss.byKey[k]; ok {
 		return place(n)
@@ -284,20 +286,20 @@ func (t *tally) countOpen(second int64) {
 	t.rate.count++
 }
 
-// rate is a decayed rate of opens.
+// rate is a rate of opens in which older opens weigh less.
 type rate struct {
 	perSecond float64
 	second    uint32
 	count     uint32 // in that second
 }
 
-// rateMemory is the time constant of OpensPerSecond.
+// rateMemory is the time constant of a rate, in seconds: opens so long ago weigh a third.
 const rateMemory = 30.0
 
 // rateStep is 1-e^(-1/rateMemory).
 const rateStep = 0x1.0c90d2087bfcp-05
 
-// settle brings r to that second.
+// settle brings r to that second: the opens of the seconds before enter the rate.
 func (r *rate) settle(second uint32) {
 	if second <= r.second {
 		return

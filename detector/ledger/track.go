@@ -70,7 +70,7 @@ func (ss *spaces) track(k spaceKey, vip netip.Addr, to netip.AddrPort) uint32 {
 	return n
 }
 
-// roomy returns list with room for one more. It grows by an eighth: append alone would leave up to a third of it empty.
+// roomy returns list with room for one more. The list grows by an eighth; append alone would leave up to a third empty.
 func roomy(list []portSpace) []portSpace {
 	if len(list) < cap(list) {
 		return list

@@ -9,6 +9,7 @@ import (
 
 	"github.com/snatwatch/snatwatch/detector"
 	"github.com/snatwatch/snatwatch/detector/budget"
+	"github.com/snatwatch/snatwatch/detector/metrics"
 )
 
 // level is how urgent a thing is; its text is the CSS class.
@@ -167,4 +168,35 @@ func doubts(snap *detector.Snapshot, age time.Duration, ready bool) []string {
 		}
 	}
 	return out
+}
+
+// limitSoon is how near, in seconds, another limit is that stands beside the verdict: as near as it pages.
+const limitSoon = 300
+
+// otherLimits says which limits besides ports are reached, or will be soon at this pace: a calm first line would
+// mislead.
+func otherLimits(v *metrics.View) (out []string, l level) {
+	l = levelOK
+	add := func(what, full string, seconds float64) {
+		switch {
+		case seconds > limitSoon:
+			return
+		case seconds == 0:
+			l = levelCrit
+		default:
+			l = worse(l, levelWarn)
+		}
+		out = append(out, what+" is "+within(true, seconds, full)+": new connections fail, whatever ports are left.")
+	}
+	for i := range v.Kernel {
+		if k := &v.Kernel[i]; k.EntriesMax > 0 && k.Forecast {
+			add("The conntrack table", "full", k.SecondsToFull)
+		}
+	}
+	for i := range v.Allowances {
+		if a := &v.Allowances[i]; a.Known && a.Forecast {
+			add("EC2's connection tracking of "+a.Interface, "used up", a.SecondsToExhaustion)
+		}
+	}
+	return out, l
 }

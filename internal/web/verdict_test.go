@@ -11,6 +11,7 @@ import (
 	"github.com/snatwatch/snatwatch/collector"
 	"github.com/snatwatch/snatwatch/detector"
 	"github.com/snatwatch/snatwatch/detector/budget"
+	"github.com/snatwatch/snatwatch/detector/metrics"
 )
 
 func TestVerdict(t *testing.T) {
@@ -131,6 +132,41 @@ func TestDoubts(t *testing.T) {
 			got := newTestServer(t, st).newPageData(st, tt.age)
 			if diff := cmp.Diff(tt.want, got.Doubts); diff != "" || got.Level != tt.level {
 				t.Errorf("level %s, want %s; doubts (-want +got):\n%s", got.Level, tt.level, diff)
+			}
+		})
+	}
+}
+
+// A conntrack table that fills, and an allowance that is used up, stand beside the verdict: ports may be left, and no
+// connection opens.
+func TestOtherLimitsAreBesideTheVerdict(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name   string
+		change func(*metrics.View)
+		level  level
+		want   []string
+	}{
+		{"none near", func(v *metrics.View) {
+			v.Kernel = []metrics.Kernel{{EntriesMax: 100, SecondsToFull: math.Inf(1), Forecast: true}}
+		}, levelOK, nil},
+		{"a table that fills", func(v *metrics.View) {
+			v.Kernel = []metrics.Kernel{{EntriesMax: 100, SecondsToFull: 240, Forecast: true}}
+		}, levelWarn, []string{"The conntrack table is full in 4 min at this pace: new connections fail, whatever ports are left."}},
+		{"a full table", func(v *metrics.View) {
+			v.Kernel = []metrics.Kernel{{EntriesMax: 100, Forecast: true}}
+		}, levelCrit, []string{"The conntrack table is full: new connections fail, whatever ports are left."}},
+		{"an allowance", func(v *metrics.View) {
+			v.Allowances = []metrics.Allowance{{Interface: "ens5", Known: true, Forecast: true}}
+		}, levelCrit, []string{"EC2's connection tracking of ens5 is used up: new connections fail, whatever ports are left."}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			st := calmState()
+			tt.change(st.View)
+			got := newTestServer(t, st).newPageData(st, time.Second)
+			if diff := cmp.Diff(tt.want, got.Doubts); diff != "" || got.Level != tt.level {
+				t.Errorf("level %s, want %s; beside the verdict (-want +got):\n%s", got.Level, tt.level, diff)
 			}
 		})
 	}
