@@ -26,7 +26,7 @@ func overview(o rules.Options) board {
 		description: "Which node, which gateway and which destination runs out of SNAT ports first, when, and is " +
 			"anything failing now?",
 		starts: o.ClusterLabel,
-		worst:  []worst{silent(o), worstNodes(o), worstGateways(o), fullestPools(o), fullestNodes(o)},
+		worst:  []worst{silent(o), fullGateways(o), worstNodes(o), worstGateways(o), fullestPools(o), fullestNodes(o)},
 		rows: []row{
 			{"Now", append(headline(o), first(o))},
 			{"Which, and why", []panel{
@@ -143,7 +143,7 @@ func headline(o rules.Options) []panel {
 				"gateways and destinations.",
 			queries: []query{
 				{"clamp_max(min(" + inPools(o, metrics.SoonestExhaustion) + "), " + pastHour + ")", "a node"},
-				{"clamp_max(min(" + behind(o, "("+leftBehind(o, atStep, "")+")") + "), " + pastHour + ")", "a gateway"},
+				{"clamp_max(min(" + behind(o, "("+leftOfAll(o)+")") + "), " + pastHour + ")", "a gateway"},
 			},
 		},
 		{
@@ -156,7 +156,7 @@ func headline(o rules.Options) []panel {
 				{"sum(" + ofChosenPools(o, agent+", budget", "increase("+failed+"[1h])") + ")", inAnHour},
 				{
 					"sum(" + unanswered + " * " + on(o, agent+", budget") + " group_left (gateway) " +
-						budgetInfo(o, `scope="shared"`) +
+						budgetInfo(o, `scope="shared"`, fullGateways(o).matcher()) +
 						"\nand " + on(o, gateway) + " " + fullGateway + ")\nor\n0 * count(" +
 						behind(o, ofGateway(o, records.GatewayPorts)) + ")", "now, at a gateway",
 				},
@@ -198,13 +198,27 @@ const inAnHour = "in an hour"
 // within the hour and above what does not.
 const sinceRelief = "3600.2"
 
+// recordedFull are the destinations of which all nodes behind a gateway held what it has when they were recorded. more
+// are matchers of gateways.
+func recordedFull(o rules.Options, more ...string) string {
+	return ofGateway(o, records.GatewayHeld, more...) + " >= " + on(o, gateway) + " group_left () " + fmt.Sprint(full) +
+		" * " + ofGateway(o, records.GatewayPorts, more...)
+}
+
+// fullGateways are those that were full when they were recorded: which of them are so now is asked of their nodes.
+func fullGateways(o rules.Options) worst { return worst{"full_gateways", "gateway", recordedFull(o)} }
+
 // fullBehind are the destinations of which all nodes behind a gateway hold what it has: as recorded, and as their
 // fullest port spaces are now.
 func fullBehind(o rules.Options) string {
-	ceiling := fmt.Sprint(full) + " * " + ofGateway(o, records.GatewayPorts)
-	recorded := "(" + ofGateway(o, records.GatewayHeld) + " >= " + on(o, gateway) + " group_left () " + ceiling + ")"
-	return "(" + recorded + "\nunless " + on(o, gateway) + " (" + mostBehind(o, atStep, "") + " < " + on(o, gateway) +
-		" " + ceiling + "))"
+	few := fullGateways(o).matcher()
+	return "((" + recordedFull(o, few) + ")\nunless " + on(o, gateway) + " (" + mostBehind(o, atStep, "", few) + " < " +
+		on(o, gateway) + " " + fmt.Sprint(full) + " * " + ofGateway(o, records.GatewayPorts, few) + "))"
+}
+
+// leftOfAll is leftBehind of all gateways. Only those that were full when they were recorded can have been relieved.
+func leftOfAll(o rules.Options) string {
+	return ofGateway(o, records.GatewayTime) + " > 0\nor\n" + leftBehind(o, atStep, "", fullGateways(o).matcher())
 }
 
 // nodeFull are the budgets of nodes whose fullest port space is full.
@@ -307,11 +321,11 @@ func first(o rules.Options) panel {
 				sel(metrics.SoonestOwnerHeld)+")") + worst, ""},
 		},
 		columns: []column{
-			{label: "instance", title: "Node", width: 270, links: append(nodeLinks("Cluster"),
+			{label: "instance", title: "Node", width: 260, links: append(nodeLinks("Cluster"),
 				link{"The runbook", o.RunbookURL + "SnatExhaustionPredicted.md"})},
 			{label: "destination", title: "Destination", width: 310},
 			{
-				label: "Value #A", title: leftColumn, width: 100, unit: period, thresholds: []float64{300, 3600},
+				label: "Value #A", title: leftColumn, width: 95, unit: period, thresholds: []float64{300, 3600},
 				worstIsLow: true,
 				mappings: append([]dashboard.ValueMapping{mapValue(sinceRelief, shownAs("relieved", "transparent"))},
 					timeLeft...),
@@ -320,26 +334,26 @@ func first(o rules.Options) panel {
 				label: "Value #B", title: "Within " + o.PageHorizon, width: 90, unit: share,
 				thresholds: []float64{t.PageClear, t.Page},
 			},
-			{label: "Value #C", title: fillColumn, width: 120, unit: share, thresholds: []float64{filling, full}, gauge: true},
-			{label: "Value #D", title: "Held", width: 70, unit: countOf},
-			{label: "gateway", title: "Gateway", width: 80, links: []link{{"The fleet's board", "/d/" + alerts.BoardFleet +
+			{label: "Value #C", title: fillColumn, width: 100, unit: share, thresholds: []float64{filling, full}, gauge: true},
+			{label: "Value #D", title: "Held", width: 65, unit: countOf},
+			{label: "gateway", title: "Gateway", width: 70, links: []link{{"The fleet's board", "/d/" + alerts.BoardFleet +
 				"?${datasource:queryparam}&${__url_time_range}"}}},
 			{
 				label: "Value #E", title: "In a minute", width: 100, unit: countOf,
 				mappings: []dashboard.ValueMapping{mapNull(shownAs("–", "transparent"))},
 			},
-			{label: "owner", title: "Most held by", width: 190},
+			{label: "owner", title: "Most held by", width: 160},
 			{
-				label: "Value #G", title: "Of them", width: 75, unit: countOf,
+				label: "Value #G", title: "Of them", width: 70, unit: countOf,
 				mappings: []dashboard.ValueMapping{mapNull(shownAs("–", "transparent"))},
 			},
-			{label: "measure", title: "What helps most", width: 150},
+			{label: "measure", title: "What helps most", width: 140},
 			{
 				label: "Value #F", title: "Ports gained", width: 110, unit: countOf,
 				mappings: []dashboard.ValueMapping{mapNull(shownAs("–", "transparent"))},
 			},
 			{label: o.ClusterLabel, title: "Cluster", width: 75},
-			{label: "budget", title: "Budget", width: 80},
+			{label: "budget", title: "Budget", width: 70},
 			{label: "protocol", title: "Protocol", width: 75},
 			{label: "vip", title: "VIP"},
 		},

@@ -51,8 +51,9 @@ const (
 // budgets. Most metrics have no label of the pool, so what is of other pools alone is left out. While all are chosen
 // neither selector finds a series. An agent that tells no budget is of no other pool, and stays.
 func ofChosenPools(o rules.Options, labels, expr string) string {
+	// VictoriaMetrics finds series without the label for pool!~".*", too.
 	others := series(string(metrics.BudgetInfo), o.ClusterLabel+`=~"$cluster"`, `job=~"$job"`, `instance=~"$instance"`,
-		`pool!~"$pool"`)
+		`pool!~"$pool"`, part)
 	return "(" + expr + "\nunless " + on(o, labels) + " (" + others + " unless " + on(o, labels) + " " +
 		sel(o, metrics.BudgetInfo, part) + "))"
 }

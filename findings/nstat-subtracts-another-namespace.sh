@@ -24,7 +24,8 @@ echo "Linux $(uname -r)"
 
 # A file system of its own where nstat keeps its file, so that the user's is not touched.
 unshare --mount --net bash -euo pipefail <<'INSIDE'
-mount -t tmpfs none "${TMPDIR:-/tmp}"
+mount -t tmpfs none /tmp
+unset NSTAT_HISTORY
 # sent N writes N datagrams in a new namespace, and prints how many the kernel counted there and what nstat says.
 # Every second write fails with the answer to the one before it, so that half of them are sent.
 sent() {

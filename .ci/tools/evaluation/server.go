@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -121,9 +122,9 @@ func (s *server) rest() error {
 const atOnce = 6
 
 // open asks for the variables of a board one after the other, as each is narrowed by those before it, for those that
-// nobody sees at once, and then for all panels. It returns what the reader waits for all and for variables, and how
+// nobody sees at once, and then for panels of it. It returns what the reader waits for all and for variables, and how
 // many bytes the answers have.
-func (s *server) open(b board) (waited, first time.Duration, size int, err error) {
+func (s *server) open(b board, panels [][]query) (waited, first time.Duration, size int, err error) {
 	begin := time.Now()
 	from := s.end.Add(-back)
 	for _, v := range b.variables {
@@ -135,45 +136,81 @@ func (s *server) open(b board) (waited, first time.Duration, size int, err error
 		}
 		size += len(body)
 	}
-	bodies, err := s.all([][]query{b.hidden}, strings.NewReplacer())
-	if err != nil {
-		return 0, 0, 0, err
+	// A panel whose variables are known does not wait for the others.
+	var early, late [][]query
+	for _, queries := range panels {
+		if slices.ContainsFunc(queries, b.waits) {
+			late = append(late, queries)
+		} else {
+			early = append(early, queries)
+		}
 	}
-	var names []string
-	for i, q := range b.hidden {
-		var answer struct {
-			Data struct {
-				Result []struct{ Metric map[string]string }
+	connections := make(chan struct{}, atOnce)
+	sizes := make([]int, 2)
+	var g errgroup.Group
+	g.Go(func() error {
+		bodies, err := s.all(early, strings.NewReplacer(), connections)
+		sizes[0] = length(bodies)
+		return err
+	})
+	g.Go(func() error {
+		var of [][]query
+		for _, q := range b.hidden {
+			of = append(of, []query{q})
+		}
+		bodies, err := s.all(of, strings.NewReplacer(), connections)
+		if err != nil {
+			return err
+		}
+		var names []string
+		for i, q := range b.hidden {
+			found, err := metrics(bodies[i][0])
+			if err != nil {
+				return err
 			}
+			names = append(names, q.names(found)...)
 		}
-		if err := json.Unmarshal(bodies[0][i], &answer); err != nil {
-			return 0, 0, 0, err
-		}
-		var of []map[string]string
-		for _, r := range answer.Data.Result {
-			of = append(of, r.Metric)
-		}
-		names = append(names, q.names(of)...)
-		size += len(bodies[0][i])
-	}
-	first = time.Since(begin)
-	bodies, err = s.all(b.panels, strings.NewReplacer(names...))
-	for _, of := range bodies {
-		for _, body := range of {
-			size += len(body)
-		}
-	}
-	return time.Since(begin), first, size, err
+		first = time.Since(begin)
+		sizes[1] = length(bodies)
+		bodies, err = s.all(late, strings.NewReplacer(names...), connections)
+		sizes[1] += length(bodies)
+		return err
+	})
+	err = g.Wait()
+	return time.Since(begin), first, size + sizes[0] + sizes[1], err
 }
 
-// all asks the queries of panels and returns what is answered.
-func (s *server) all(panels [][]query, fill *strings.Replacer) ([][][]byte, error) {
+// metrics are the labels of the series in an answer.
+func metrics(body []byte) (out []map[string]string, err error) {
+	var answer struct {
+		Data struct {
+			Result []struct{ Metric map[string]string }
+		}
+	}
+	err = json.Unmarshal(body, &answer)
+	for _, r := range answer.Data.Result {
+		out = append(out, r.Metric)
+	}
+	return out, err
+}
+
+// length is how many bytes answers have.
+func length(bodies [][][]byte) (n int) {
+	for _, body := range slices.Concat(bodies...) {
+		n += len(body)
+	}
+	return n
+}
+
+// all asks the queries of panels and returns what is answered. A panel takes one of the connections.
+func (s *server) all(panels [][]query, fill *strings.Replacer, connections chan struct{}) ([][][]byte, error) {
 	g, ctx := errgroup.WithContext(context.Background())
-	g.SetLimit(atOnce)
 	out := make([][][]byte, len(panels))
 	for i, queries := range panels {
 		out[i] = make([][]byte, len(queries))
 		g.Go(func() error {
+			connections <- struct{}{}
+			defer func() { <-connections }()
 			of, ctx := errgroup.WithContext(ctx)
 			for j, q := range queries {
 				q.expr = fill.Replace(q.expr)
