@@ -121,7 +121,7 @@ func peakPools(o rules.Options) worst {
 		rec(records.PoolProbability, at(o.PageHorizon)), rec(records.PoolExpected, at(o.TicketHorizon)),
 		rec(records.PoolHeld),
 		now("max", metrics.ExhaustionProbabilityMax, at(o.PageHorizon)),
-		now("sum", metrics.ExhaustionProbabilityMax, at(o.TicketHorizon)), now("sum", metrics.AllPortsHeld),
+		now("sum", metrics.AllPortsHeld),
 	}, "\nor\n")}
 }
 
@@ -271,7 +271,7 @@ func inAll(o rules.Options, more ...string) string {
 			on(o, "budget, gateway") + " " + of("max", by(o, "max", agentBudget, limits))
 	}
 	held := sel(o, metrics.AllPortsHeld)
-	return share(held) + "\nand " + on(o, "budget, gateway") + "\ntopk(8, " + share(atEnd(held)) + ")"
+	return share(held) + "\nand " + on(o, "budget, gateway") + "\ntopk(8, " + share(held+" @ end()") + ")"
 }
 
 // limitedGateways are the gateways that inAll is of. Each node takes its share of a limit that all of them tell.

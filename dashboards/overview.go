@@ -50,8 +50,8 @@ func overview(o rules.Options) board {
 					id: 31, coarse: true, title: "Do opens fail, and why?", unit: perSecond, min: ptr(0),
 					none: "no agent has a sensor for failures",
 					description: "Flows per second that did not open. ports: for lack of ports; refused: answered by a RST; " +
-						"unanswered: no answer although ports were left. The eight highest.",
-					queries: []query{{highest(o, "cause", "[$__range]", func(window string) string {
+						"unanswered: no answer although ports were left. The eight that are highest now.",
+					queries: []query{{highest(o, "cause", func(window string) string {
 						return sumOfPools(o, "cause", func(more string) string {
 							return "rate(" + sel(o, metrics.OpenFailures, more) + window + ")"
 						})
@@ -71,7 +71,7 @@ func overview(o rules.Options) board {
 					description: "Mean hold time (lifetime and cool-down) of ports released in the interval, by budget: the " +
 						"eight that are longest now. When it grows while no more flows arrive, a destination has become slow or " +
 						"connections leak.",
-					queries: []query{{highest(o, "budget, protocol", perStep, func(window string) string {
+					queries: []query{{highest(o, "budget, protocol", func(window string) string {
 						return mean(o, "budget, protocol", metrics.HoldSeconds, window)
 					}), "{{budget}} {{protocol}} {{" + o.ClusterLabel + "}}"}},
 				},

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	promlabels "github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/promql/parser"
 
 	"github.com/snatwatch/snatwatch/internal/kerneltest"
@@ -146,5 +147,38 @@ func lintWorst(t *testing.T, board, name, query, allValue string, b board) {
 	})
 	if !few || !used {
 		t.Errorf("%s: variable %s is of few: %v, read by a panel: %v", board, name, few, used)
+	}
+}
+
+// VictoriaMetrics finds series without a label for label!~".*". So what leaves out other pools also leaves out all nodes
+// while all pools are chosen.
+func TestOtherPoolsAreNoneWhileAllAreChosen(t *testing.T) {
+	t.Parallel()
+	seen := 0
+	for name, b := range load(t) {
+		for _, p := range b.Panels {
+			for _, x := range p.Targets {
+				parser.Inspect(parse(t, p.Title, x.Expr), func(n parser.Node, _ []parser.Node) error {
+					v, ok := n.(*parser.VectorSelector)
+					if !ok {
+						return nil
+					}
+					not := map[string]bool{}
+					for _, m := range v.LabelMatchers {
+						not[m.Name] = not[m.Name] || m.Type == promlabels.MatchNotRegexp && m.Value == "$pool"
+					}
+					if not["pool"] {
+						seen++
+					}
+					if not["pool"] && !not["instance"] {
+						t.Errorf("%s: %s: %s finds budgets of no pool while all are chosen", name, p.Title, v)
+					}
+					return nil
+				})
+			}
+		}
+	}
+	if seen == 0 {
+		t.Error("no query leaves out other pools")
 	}
 }

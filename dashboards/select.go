@@ -133,9 +133,9 @@ func rate(expr string) string { return "rate(" + expr + perStep + ")" }
 // perStep is the window of a rate at each step of a graph.
 const perStep = "[$__rate_interval]"
 
-// highest draws the eight lines of x that are highest on the average of a window. x is given a window for rates.
-func highest(o rules.Options, labels, window string, x func(window string) string) string {
-	return fmt.Sprintf("(%s)\nand %s\ntopk(8, %s)", x(perStep), on(o, labels), x(window+" @ end()"))
+// highest draws the eight lines of x that are highest at the end of the time range. x is given a window for rates.
+func highest(o rules.Options, labels string, x func(window string) string) string {
+	return fmt.Sprintf("(%s)\nand %s\ntopk(8, %s)", x(perStep), on(o, labels), x(perStep+" @ end()"))
 }
 
 // by aggregates by cluster, in which names are told apart, and labels.

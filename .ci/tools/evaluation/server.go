@@ -164,7 +164,7 @@ func (s *server) open(b board, panels [][]query) (waited, first time.Duration, s
 		}
 		var names []string
 		for i, q := range b.hidden {
-			found, err := metrics(bodies[i][0])
+			found, err := answered(bodies[i][0])
 			if err != nil {
 				return err
 			}
@@ -180,8 +180,8 @@ func (s *server) open(b board, panels [][]query) (waited, first time.Duration, s
 	return time.Since(begin), first, size + sizes[0] + sizes[1], err
 }
 
-// metrics are the labels of the series in an answer.
-func metrics(body []byte) (out []map[string]string, err error) {
+// answered are the labels of the series in an answer.
+func answered(body []byte) (out []map[string]string, err error) {
 	var answer struct {
 		Data struct {
 			Result []struct{ Metric map[string]string }
