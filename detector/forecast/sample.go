@@ -10,8 +10,8 @@ const (
 	earlySlots = 3
 )
 
-// sample counts answered and failed opens in a port space where some fail, and the ports that answered flows held
-// meanwhile, so that another budget can be fitted to it.
+// sample counts, in a port space where opens fail, the answered and the failed opens and the ports that answered flows
+// held meanwhile. Another budget is fitted to it.
 type sample struct {
 	of      *Outlook
 	failing float64 // second of the last close of a flow that was not answered
@@ -21,10 +21,11 @@ type sample struct {
 	now     int64   // slot of the last tick
 	// ended counts answered flows by the slot of their end; answered and failed count flows by the slot of their open.
 	ended, answered, failed [sampleSlots]uint16
-	// rest is the ports held otherwise than by a cool-down after a FIN, as of the end of a slot.
+	// rest is how many ports were held at the end of each slot, those cooling after a FIN left out.
 	rest [sampleSlots]float32
-	// other and unanswered count ports that are held after an end, by the slot of their release: of answered flows
-	// that did not end by a FIN, and of flows that were never answered. The sums are over ports not yet released.
+	// other and unanswered count ports that are held after the end of a flow, by the slot of their release: other counts
+	// those of answered flows that did not end by a FIN, unanswered those of flows that were never answered. The sums are
+	// of all such ports that are not released yet.
 	other, unanswered       [sampleSlots]uint16
 	otherSum, unansweredSum int
 }
@@ -124,8 +125,8 @@ func (w *sample) add(counts *[sampleSlots]uint16, i int64) {
 	}
 }
 
-// answeredLate adds the port of a flow that turned out to be answered: no tick counted it, from its open until its end
-// or now.
+// answeredLate adds the port of a flow that turned out to be answered, from its open until its end or now: no tick
+// counted it in that time.
 func (w *sample) answeredLate(opened, until collector.Time) {
 	for i := max(sampleSlot(opened), w.since); i < min(sampleSlot(until), w.now); i++ {
 		w.rest[i&(sampleSlots-1)]++
@@ -146,7 +147,7 @@ func (w *sample) advance(now int64) {
 	w.since = max(w.since, w.now-sampleSlots+1)
 }
 
-// tick takes in how many ports answered live flows hold at second now.
+// tick takes in that answered live flows hold so many ports at second now.
 func (w *sample) tick(now, live float64) {
 	i, last := int64(now)/slotSeconds, int64(w.ticked)/slotSeconds
 	w.advance(i)

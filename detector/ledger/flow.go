@@ -118,16 +118,31 @@ func lifetime(opened, ended collector.Interval) (d time.Duration, ok bool) {
 	return time.Duration(math.Sqrt(float64(short) * float64(long))), true
 }
 
-// heard takes in what the event of s says about the last packet of live f. conntrack tells how much of the timeout is
-// left; the whole timeout is taken from the kernel's settings, but nft may give a flow another one, and settings
-// change. If the packet then dates from before the flow opened, or from well before a dump that it came after, the
-// timeout of this flow is another, and the time of its last packet stays unknown.
-func (f *flow) heard(s *sighting) {
-	active := s.event.Flow.Active
+// How exactly the kernel tells times.
+const (
+	// ageSlack is how far two readings of one packet's time may lie apart: conntrack rounds timeouts to a second.
+	ageSlack = 3 * time.Second
+	// stampSlack is how far two readings of one start stamp may lie apart.
+	stampSlack = 50 * time.Millisecond
+	// endSlack is how long after its end, as first read, a flow may have another packet: a FIN that is sent again renews
+	// the entry's timeout. Another connection over the tuple takes longer to open and to end (tcp_tw_reuse waits a
+	// second). On a machine so busy that FINs are sent again for longer, only events tell the two apart.
+	endSlack = time.Second
+	// resetSlack is how long after the end by FIN an RST may come to a flow: the other side answers what reaches its
+	// closed socket. An RST that comes later is of another connection, which opened over the tuple and was reset.
+	resetSlack = 5 * time.Second
+)
+
+// heard takes in when the last packet of live f came: active, 0 if the event does not say. conntrack tells how much of
+// the timeout is left; the whole timeout is taken from the kernel's settings, but nft may give a flow another one, and
+// settings change. If the packet then dates from before the flow opened, or from well before the last complete dump,
+// which it came after, the timeout of this flow is another, and the time of its last packet stays unknown. That dump
+// began at dumped.
+func (f *flow) heard(active, dumped collector.Time) {
 	if active == 0 || f.flags&flagAgeUnknown != 0 {
 		return
 	}
-	if misdated(f.moment, active, s.netns) || active < f.openedInterval().From {
+	if misdated(f.moment, active, dumped) || active < f.openedInterval().From {
 		f.flags |= flagAgeUnknown
 		f.moment = 0
 		return
@@ -135,19 +150,43 @@ func (f *flow) heard(s *sighting) {
 	f.moment = max(f.moment, active)
 }
 
-// misdated reports whether a flow's last packet came after the last complete dump of n although active, its time, lies
-// well before that dump. before is the time of the packet that was the last one until now, 0 where unknown.
-func misdated(before, active collector.Time, n *netns) bool {
-	return before != 0 && active > before.Add(ageSlack) && active.Add(ageSlack) < n.complete
+// misdated reports whether a flow's last packet came after the last complete dump, which began at dumped, although its
+// time active lies well before that. before is the time of the packet that was the last one until now, 0 where unknown.
+func misdated(before, active, dumped collector.Time) bool {
+	return before != 0 && active > before.Add(ageSlack) && active.Add(ageSlack) < dumped
 }
 
-// ageSlack is how far two readings of one packet's time may lie apart: conntrack rounds timeouts to a second.
-const ageSlack = 3 * time.Second
+// place says where a flow is counted: nowhere (0), in the tracked port space of that number, or in a cell of the fold
+// of its account.
+type place uint32
 
-// noteEnd notes that an event told how f ended. A dump of n that is in progress may still show f.
-func (f *flow) noteEnd(n *netns) {
-	f.flags |= flagEndSeen
-	if n.dumping {
-		f.dump = n.dump
+const (
+	placeFolded place = 1 << 31
+	cellBits          = 16
+)
+
+func foldedPlace(account uint32, cell uint16) place {
+	return placeFolded | place(account)<<cellBits | place(cell)
+}
+
+func (p place) folded() bool    { return p&placeFolded != 0 }
+func (p place) tracked() bool   { return int32(p) > 0 } // neither 0 nor folded
+func (p place) account() uint32 { return uint32(p&^placeFolded) >> cellBits }
+func (p place) cell() uint16    { return uint16(p) }
+
+// accountIn returns the number of the account that p belongs to; of has the account's number of each port space.
+func (p place) accountIn(of []uint32) uint32 {
+	if p.folded() {
+		return p.account()
 	}
+	return of[p]
 }
+
+// portKey returns the key of the port that f holds in port space s: the numbers of port space and VIP, and the port.
+func portKey(s place, f *flow) uint64 {
+	return uint64(s)<<32 | uint64(f.vip)<<16 | uint64(f.port)
+}
+
+// clock is the time of the ledger: now is the latest time that Advance got; start is when the agent started, 0 until
+// known.
+type clock struct{ now, start collector.Time }

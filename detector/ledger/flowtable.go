@@ -178,30 +178,6 @@ func (t *flowTable) candidates(lookups []lookup, entries []uint32) {
 	prefetch.Lines(&lines[0], len(lookups))
 }
 
-// chunkTimer marks the timer of a chunk; other timers belong to entries.
-const chunkTimer = 1 << 31
-
-// entry returns the entry that t belongs to, or the first entry of its chunk.
-func (t timer) entry() uint32 {
-	if t.of&chunkTimer != 0 {
-		return t.of << chunkShift
-	}
-	return t.of
-}
-
-// fetchTimed has the processor read the entries of at most readAhead timers ahead, then the buckets of these entries.
-func (t *flowTable) fetchTimed(timers []timer) {
-	var lines [readAhead]unsafe.Pointer
-	for i, x := range timers {
-		lines[i] = unsafe.Pointer(t.at(x.entry()))
-	}
-	prefetch.Lines(&lines[0], len(timers))
-	for i, x := range timers {
-		lines[i] = unsafe.Pointer(&t.buckets[t.home(t.at(x.entry()).key.hi)])
-	}
-	prefetch.Lines(&lines[0], len(timers))
-}
-
 // add makes an entry for k, which has none, in set.
 func (t *flowTable) add(k flowKey, set *flowSet) uint32 {
 	if len(set.free) == 0 {

@@ -27,75 +27,8 @@ const (
 	handoverFlows = 1 << 20
 	handedBytes   = 18
 	// handoverLists bounds its accounts and its namespaces.
-	handoverLists = 1 << 10
+	handoverLists = noNumber
 )
-
-// handed is what the agent before knew of one network namespace.
-type handed struct {
-	at       collector.Time // when it ended
-	complete collector.Time // when its last complete dump began
-	flows    []handedFlow   // by key
-}
-
-// handedFlow is a flow that the agent before counted.
-type handedFlow struct {
-	key uint64 // the high half of its flowKey
-	id  uint32 // CTA_ID
-	// ago is in milliseconds before the end of that agent: when a live flow opened at the latest, or when the port of an
-	// ended flow was free (negative if it was not free yet); agoUnknown if it does not fit or is not known.
-	ago        int32
-	account    uint16 // of a live flow: the number of its account, noNumber if there is no such account now
-	reason     collector.Reason
-	ended, met bool // met: this agent has seen it
-}
-
-const (
-	agoUnknown = 1<<31 - 1
-	noNumber   = handoverLists
-)
-
-// countedBefore returns the flow of s as the agent before handed it over, nil if that one did not count its open.
-func (in *intake) countedBefore(s *sighting) *handedFlow {
-	h := s.netns.handed
-	i, found := slices.BinarySearchFunc(h.flows, s.key.hi, func(f handedFlow, key uint64) int {
-		return cmp.Compare(f.key, key)
-	})
-	if !found || succeeds(s, &h.flows[i], in.spaces.accounts[s.account]) {
-		return nil
-	}
-	h.flows[i].met = true
-	return &h.flows[i]
-}
-
-// succeeds reports whether the flow of s opened after f, which had the same port: it has another id, or what tells
-// flows of one id apart (reuse.go). It counts in a.
-func succeeds(s *sighting, f *handedFlow, a *account) bool {
-	e, moment := &s.event.Flow, s.netns.handed.at.Add(-time.Duration(f.ago)*time.Millisecond)
-	switch {
-	case f.id != 0 && e.ID != 0 && f.id != e.ID, e.Opened.From > s.netns.handed.at:
-		return true
-	case f.ago == agoUnknown:
-		return f.ended && e.State != collector.Done && s.event.Kind != collector.Closed
-	case !f.ended:
-		return e.Opened.From > moment.Add(stampSlack)
-	case e.State != collector.Done && s.event.Kind != collector.Closed:
-		return true
-	}
-	return e.Ended.From > moment.Add(endSlack-a.terms.CoolDown[f.reason])
-}
-
-// settleHandover counts the ends of flows that the agent before counted live and that the first complete dump lacks.
-func (fl *flows) settleHandover(n *netns) {
-	if n.handed == nil {
-		return
-	}
-	for _, f := range n.handed.flows {
-		if !f.met && !f.ended && f.account != noNumber {
-			fl.spaces.accounts[f.account].closed[collector.ReasonUnknown]++
-		}
-	}
-	n.handed, n.since = nil, fl.clock.start
-}
 
 // renumber gives flows the numbers of the accounts that are in place now. old maps the number of each new account to
 // that of the old account whose counts it goes on with.

@@ -16,22 +16,6 @@ type intake struct {
 	spaces  *spaces
 }
 
-// sighting is an event about a flow with what was found for it.
-type sighting struct {
-	*lookup
-	event *collector.Event
-	netns *netns
-	entry uint32 // number of the flow's entry, 0 if the ledger does not know the flow
-	flow  *flow  // the entry, nil if there is none
-	// account is the number of the account that counts the flow. space is the number of the port space that counted it, or
-	// another flow of the same matchKey, last; it is 0 if unknown, and may belong to another port space by now.
-	account, space uint32
-	matched        bool // account and space are the answer of match for matchKey, not those of the entry
-	matchKey
-	known   bool // the ledger had the flow as live before the event
-	counted bool // the agent before this one counted the flow's open
-}
-
 // take applies event e of a flow in namespace n; k is its lookup, and entry likely that of the flow.
 func (in *intake) take(n *netns, e *collector.Event, k *lookup, entry uint32) {
 	f := &e.Flow
@@ -99,9 +83,9 @@ func (in *intake) addEnded(s *sighting) {
 	}
 	in.start(s, openedBefore(opened, ended), false)
 	if s.event.Kind == collector.Closed {
-		s.flow.noteEnd(s.netns)
+		s.netns.noteEnd(s.flow)
 	}
-	s.flow.heard(s)
+	s.flow.heard(s.event.Flow.Active, s.netns.complete)
 	in.endBy(s, ended)
 }
 
@@ -250,7 +234,7 @@ func (in *intake) placeFor(s *sighting) place {
 // refresh brings the entry of s, whose flow is live, up to date with what the event shows of it.
 func (in *intake) refresh(s *sighting) {
 	e, f := &s.event.Flow, s.flow
-	f.heard(s)
+	f.heard(s.event.Flow.Active, s.netns.complete)
 	if e.Owner != f.owner {
 		in.learnOwner(f, e.Owner)
 	}
@@ -303,7 +287,7 @@ func (in *intake) opened(s *sighting) {
 		if f.id == 0 {
 			f.id = e.ID
 		}
-		f.heard(s)
+		f.heard(s.event.Flow.Active, s.netns.complete)
 		if e.Owner != f.owner {
 			in.learnOwner(f, e.Owner)
 		}
@@ -336,9 +320,9 @@ func (in *intake) closed(s *sighting) {
 	case e.ID != 0 && e.ID == f.before && f.flags&flagFound != 0:
 		return // the flow before ended, for the event that this one opened has not come
 	}
-	f.noteEnd(s.netns)
+	s.netns.noteEnd(f)
 	if f.phase == phaseLive {
-		f.heard(s)
+		f.heard(s.event.Flow.Active, s.netns.complete)
 		s.known = true
 		if e.Reason == collector.Idle && f.flags&flagOffloaded != 0 { // the timeout of an idle flow lasts for days
 			cut := s.asReset(e.Ended.To)
@@ -354,25 +338,6 @@ func (in *intake) closed(s *sighting) {
 	case f.phase == phaseGone && s.netns.removable(f):
 		in.flows.table.remove(s.entry, &s.netns.flows)
 	}
-}
-
-// countUnseen counts the flow of s, which opened and ended unseen on a port that another flow has.
-func (in *intake) countUnseen(s *sighting) {
-	f := s.flow
-	if f.phase == phaseLive {
-		// Which of the two is older is unknown; they hold one port.
-		a, t, _ := in.spaces.of(f)
-		a.opened++
-		t.opened++
-		a.closed[s.event.Flow.Reason]++
-		return
-	}
-	opened := in.openedAt(s)
-	ended := s.endedAt(opened)
-	in.reopen(s, openedBefore(opened, ended))
-	f.noteEnd(s.netns)
-	f.heard(s)
-	in.endBy(s, ended)
 }
 
 // endBy ends the live flow of s for the reason that its event gives.

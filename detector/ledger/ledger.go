@@ -87,10 +87,6 @@ func (c Config) withDefaults() Config {
 	return c
 }
 
-// clock is the time of the ledger: now is the latest time that Advance got; start is when the agent started, 0 until
-// known.
-type clock struct{ now, start collector.Time }
-
 // Ledger counts who holds which port, from the events of one or more
 // sources. One goroutine owns it; the snapshots that it makes are for all.
 //
@@ -321,4 +317,35 @@ func (l *Ledger) Restore(state []byte, now collector.Time) error {
 	l.Advance(now)
 	l.outlooks.forecaster.Restore(&st, now)
 	return nil
+}
+
+// MarkOwners sets used for each owner number that a flow has, or that keeps a place, and for the wholes of these.
+func (l *Ledger) MarkOwners(used *[1 << 16]bool) {
+	for _, block := range l.flows.table.blocks {
+		for i := range block {
+			used[block[i].owner] = true
+		}
+	}
+	now := uint32(forecast.Second(l.clock.now))
+	for i := range l.spaces.holders.sets {
+		for _, e := range l.spaces.holders.sets[i].list {
+			if e.held > 0 || e.until > now {
+				used[e.owner] = true
+			}
+		}
+	}
+	for n := range used {
+		if used[n] {
+			used[l.spaces.holders.whole(collector.OwnerNumber(n))] = true
+		}
+	}
+}
+
+// ForgetOwner drops what is known of owner number n, which no flow has: another owner gets it.
+func (l *Ledger) ForgetOwner(n collector.OwnerNumber) {
+	for _, a := range l.spaces.accounts {
+		if int(n) < len(a.owners) {
+			a.owners[n] = ownerTotal{}
+		}
+	}
 }

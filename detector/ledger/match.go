@@ -85,6 +85,22 @@ func (m *matcher) matchesOf(q *matchKey) *[2]match {
 	return &m.matches[h*0x9e3779b97f4a7c15>>(64-matchBits)] // any number would do
 }
 
+// sighting is an event about a flow with what was found for it.
+type sighting struct {
+	*lookup
+	event *collector.Event
+	netns *netns
+	entry uint32 // number of the flow's entry, 0 if the ledger does not know the flow
+	flow  *flow  // the entry, nil if there is none
+	// account is the number of the account that counts the flow. space is the number of the port space that counted it, or
+	// another flow of the same matchKey, last; it is 0 if unknown, and may belong to another port space by now.
+	account, space uint32
+	matched        bool // account and space are the answer of match for matchKey, not those of the entry
+	matchKey
+	known   bool // the ledger had the flow as live before the event
+	counted bool // the agent before this one counted the flow's open
+}
+
 // match puts into s the account under which its flow counts, and its port space if that is known. It returns false if
 // no budget takes the flow.
 func (m *matcher) match(s *sighting) bool {

@@ -183,3 +183,69 @@ func (n *netns) removable(f *flow) bool {
 	}
 	return false
 }
+
+// noteEnd notes that an event told how f ended. A dump of n that is in progress may still show f.
+func (n *netns) noteEnd(f *flow) {
+	f.flags |= flagEndSeen
+	if n.dumping {
+		f.dump = n.dump
+	}
+}
+
+// passes finds out which entries of a namespace's conntrack table are of one connection. Packets may pass conntrack
+// several times, each time in another zone (OVN, VRFs); then a connection has an entry in each zone. A provider that
+// translates further out sees one flow, so one pass counts: the one that translates, else the one that came first. The
+// zero value is ready. It keeps nothing until a flow comes in a zone other than 0, then some 80 bytes a flow.
+type passes struct {
+	on bool
+	of map[uint64]pass // by endKey: each connection once by the end that it comes with, once by that it leaves with
+}
+
+// pass is the one pass of a connection that counts.
+type pass struct {
+	zone, out  uint16 // as Zone and ZoneOut of a flow
+	dump       uint16 // the number of the last dump that showed it
+	translated bool
+	// leaving: it is kept by the end that the flow leaves with, not by the one that it comes with.
+	leaving bool
+}
+
+// concern reports whether the flow e may be one of several passes of its connection.
+func (p *passes) concern(e *collector.Flow) bool { return p.on || e.Zone|e.ZoneOut != 0 }
+
+// passHold is for how many dumps a pass is remembered after the last one that showed it: the other entries of its
+// connection may outlast its own.
+const passHold = 2
+
+// forget drops the passes that neither the dump of that number nor the passHold dumps before it showed.
+func (p *passes) forget(dump uint16) {
+	for k, known := range p.of {
+		if dump-known.dump > passHold {
+			delete(p.of, k)
+		}
+	}
+}
+
+// handed is what the agent before knew of one network namespace.
+type handed struct {
+	at       collector.Time // when it ended
+	complete collector.Time // when its last complete dump began
+	flows    []handedFlow   // by key
+}
+
+// handedFlow is a flow that the agent before counted.
+type handedFlow struct {
+	key uint64 // the high half of its flowKey
+	id  uint32 // CTA_ID
+	// ago is in milliseconds before the end of that agent: when a live flow opened at the latest, or when the port of an
+	// ended flow was free (negative if it was not free yet); agoUnknown if it does not fit or is not known.
+	ago        int32
+	account    uint16 // of a live flow: the number of its account, noNumber if there is no such account now
+	reason     collector.Reason
+	ended, met bool // met: this agent has seen it
+}
+
+const (
+	agoUnknown = 1<<31 - 1 // as ago
+	noNumber   = 1 << 10   // as account: numbers in a handover are below
+)

@@ -2,7 +2,6 @@ package ledger
 
 import (
 	"cmp"
-	"maps"
 	"slices"
 	"time"
 
@@ -132,39 +131,6 @@ func (hs *holders) portOwner(f *flow, ports int) collector.OwnerNumber {
 	return owner
 }
 
-// learnOwner gives live f another owner if more is known of that one than of the owner that f has: an owner that is
-// settled in place of a client or nobody, a client in place of nobody, and a container in place of its pod.
-func (in *intake) learnOwner(f *flow, owner collector.OwnerNumber) {
-	if owner == collector.OwnerUnknown {
-		return
-	}
-	hs, was := &in.spaces.holders, f.owner
-	part := hs.whole(owner) == was
-	if !part && (was.Settled() || was != collector.OwnerUnknown && !owner.Settled()) {
-		return // nor does a client take the place of another client
-	}
-	f.owner = owner
-	if !hs.on || f.place == 0 {
-		return
-	}
-	if opened := f.openedInterval(); !part && opened.From != 0 && opened.To >= in.clock.start {
-		in.spaces.accountOf(f).owners.opened(hs.whole(owner))
-	}
-	if f.place.folded() || f.flags&flagUncounted != 0 {
-		return
-	}
-	if k := portKey(f.place, f); f.port != 0 {
-		if first, shared := hs.ofPort[k]; shared {
-			if first != was {
-				return
-			}
-			hs.ofPort[k] = owner
-		}
-	}
-	hs.sets[f.place].add(was, -1)
-	hs.sets[f.place].add(owner, 1)
-}
-
 // largest returns the owners that hold ports of the port space of that number, the largest first; held is how many
 // ports are held in all, at is the time. Half of the places go to the owners that hold the most, the next to those that
 // were among these a short while ago, what is left to the next largest. The last entry sums the rest.
@@ -242,54 +208,5 @@ func (o *ownerTotals) opened(n collector.OwnerNumber) {
 func (o *ownerTotals) lived(n collector.OwnerNumber, d time.Duration) {
 	if n != collector.OwnerUnknown {
 		o.at(n).lifetimes.add(d)
-	}
-}
-
-// namedTotals returns the totals under account a of the owners that its port spaces, as shown, name: of the whole where
-// they name a part.
-func (hs *holders) namedTotals(a *account, spaces []detector.SpaceSnapshot) (out []detector.OwnerTotals) {
-	named := map[collector.OwnerNumber]bool{}
-	for i := range spaces {
-		for _, o := range spaces[i].Owners {
-			if o.Number != collector.OwnerUnknown && o.Number != collector.OwnerOther {
-				named[hs.whole(o.Number)] = true
-			}
-		}
-	}
-	for _, n := range slices.Sorted(maps.Keys(named)) {
-		t := a.owners.at(n)
-		out = append(out, detector.OwnerTotals{Number: n, Opened: t.count, MeanLifetime: t.lifetimes.mean()})
-	}
-	return out
-}
-
-// MarkOwners sets used for each owner number that a flow has, or that keeps a place, and for the wholes of these.
-func (l *Ledger) MarkOwners(used *[1 << 16]bool) {
-	for _, block := range l.flows.table.blocks {
-		for i := range block {
-			used[block[i].owner] = true
-		}
-	}
-	now := uint32(forecast.Second(l.clock.now))
-	for i := range l.spaces.holders.sets {
-		for _, e := range l.spaces.holders.sets[i].list {
-			if e.held > 0 || e.until > now {
-				used[e.owner] = true
-			}
-		}
-	}
-	for n := range used {
-		if used[n] {
-			used[l.spaces.holders.whole(collector.OwnerNumber(n))] = true
-		}
-	}
-}
-
-// ForgetOwner drops what is known of owner number n, which no flow has: another owner gets it.
-func (l *Ledger) ForgetOwner(n collector.OwnerNumber) {
-	for _, a := range l.spaces.accounts {
-		if int(n) < len(a.owners) {
-			a.owners[n] = ownerTotal{}
-		}
 	}
 }

@@ -6,33 +6,8 @@ import (
 	"github.com/snatwatch/snatwatch/collector"
 )
 
-// passes finds out which entries of a namespace's conntrack table are of one connection. Packets may pass conntrack
-// several times, each time in another zone (OVN, VRFs); then a connection has an entry in each zone. A provider that
-// translates further out sees one flow, so one pass counts: the one that translates, else the one that came first. The
-// zero value is ready. It keeps nothing until a flow comes in a zone other than 0, then some 80 bytes a flow.
-type passes struct {
-	on bool
-	of map[uint64]pass // by endKey: each connection once by the end that it comes with, once by that it leaves with
-}
-
-// pass is the one pass of a connection that counts.
-type pass struct {
-	zone, out  uint16 // as Zone and ZoneOut of a flow
-	dump       uint16 // the number of the last dump that showed it
-	translated bool
-	// leaving: it is kept by the end that the flow leaves with, not by the one that it comes with.
-	leaving bool
-}
-
-// concern reports whether the flow e may be one of several passes of its connection.
-func (p *passes) concern(e *collector.Flow) bool { return p.on || e.Zone|e.ZoneOut != 0 }
-
 // zoned is the part of the intake that tells several passes of one connection from several connections.
 type zoned struct{ *intake }
-
-// passHold is for how many dumps a pass is remembered after the last one that showed it: the other entries of its
-// connection may outlast its own.
-const passHold = 2
 
 // admit reports whether the flow of s counts, and is not another pass of a connection that does.
 func (in zoned) admit(s *sighting) bool {
@@ -133,13 +108,4 @@ func (in zoned) takePass(s *sighting, zone uint16) {
 	at, _ := in.flows.deadline(f)
 	in.flows.alarm(i>>chunkShift, at)
 	s.entry, s.flow = i, f
-}
-
-// forget drops the passes that neither the dump of that number nor the passHold dumps before it showed.
-func (p *passes) forget(dump uint16) {
-	for k, known := range p.of {
-		if dump-known.dump > passHold {
-			delete(p.of, k)
-		}
-	}
 }

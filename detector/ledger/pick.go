@@ -133,6 +133,17 @@ func insert(list []uint32, n uint32, limit int, order func(a, b uint32) int) []u
 	return slices.Insert(list, i, n)
 }
 
+// exhausts returns the median time to exhaustion of s in seconds, +Inf if unknown.
+func (ss *spaces) exhausts(s *portSpace) float64 {
+	switch {
+	case s.outlook == nil || s.outlook.Latest() == nil:
+		return math.Inf(1)
+	case ss.exhausted(s):
+		return 0
+	}
+	return s.outlook.Latest().TimeToExhaustion
+}
+
 // fuller orders by held ports, the most first, then by destination, VIP and zone.
 func fuller(a, b *portSpace) int {
 	return cmp.Or(

@@ -172,3 +172,21 @@ func (fl *flows) failed(f *flow, reason collector.Reason, refused bool) {
 		fl.spaces.noPorts(f.place, 1)
 	}
 }
+
+// drop removes entry i without an end: no source reports its flow any more.
+func (fl *flows) drop(n *netns, i uint32, f *flow) {
+	fl.countOwed(f)
+	if f.phase == phaseLive {
+		fl.setOpening(f, false)
+		fl.confirm(f, false, 0)
+		opened := f.openedInterval()
+		a, _, outlook := fl.spaces.of(f)
+		a.forecast.Dropped(opened)
+		if outlook != nil {
+			outlook.Drop(opened)
+		}
+		fl.spaces.count(f, -1, 0)
+	}
+	fl.freePort(f)
+	fl.table.remove(i, &n.flows)
+}

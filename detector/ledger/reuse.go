@@ -1,6 +1,8 @@
 package ledger
 
 import (
+	"cmp"
+	"slices"
 	"time"
 
 	"github.com/snatwatch/snatwatch/collector"
@@ -9,18 +11,6 @@ import (
 // A connection often gets the conntrack id of one that ended and had the same five-tuple: the id is a keyed hash of the
 // entry's address and tuple, and the kernel hands the address out again. The state or the start stamp tells the two
 // apart.
-
-const (
-	// stampSlack is how far two readings of one start stamp may lie apart.
-	stampSlack = 50 * time.Millisecond
-	// endSlack is how long after its end, as first read, a flow may have another packet: a FIN that is sent again renews
-	// the entry's timeout. Another connection over the tuple takes longer to open and to end (tcp_tw_reuse waits a
-	// second). On a machine so busy that FINs are sent again for longer, only events tell the two apart.
-	endSlack = time.Second
-	// resetSlack is how long after the end by FIN an RST may come to a flow: the other side answers what reaches its
-	// closed socket. An RST that comes later is of another connection, which opened over the tuple and was reset.
-	resetSlack = 5 * time.Second
-)
 
 // another reports whether the flow of s, which a dump shows under the id of its entry, is one that opened later.
 func (in *intake) another(s *sighting) bool {
@@ -207,4 +197,53 @@ func (in *intake) resume(s *sighting, flags uint16) {
 	in.start(s, f.openedInterval(), true)
 	f.flags |= flags
 	in.refresh(s)
+}
+
+// countUnseen counts the flow of s, which opened and ended unseen on a port that another flow has.
+func (in *intake) countUnseen(s *sighting) {
+	f := s.flow
+	if f.phase == phaseLive {
+		// Which of the two is older is unknown; they hold one port.
+		a, t, _ := in.spaces.of(f)
+		a.opened++
+		t.opened++
+		a.closed[s.event.Flow.Reason]++
+		return
+	}
+	opened := in.openedAt(s)
+	ended := s.endedAt(opened)
+	in.reopen(s, openedBefore(opened, ended))
+	s.netns.noteEnd(f)
+	f.heard(s.event.Flow.Active, s.netns.complete)
+	in.endBy(s, ended)
+}
+
+// countedBefore returns the flow of s as the agent before handed it over, nil if that one did not count its open.
+func (in *intake) countedBefore(s *sighting) *handedFlow {
+	h := s.netns.handed
+	i, found := slices.BinarySearchFunc(h.flows, s.key.hi, func(f handedFlow, key uint64) int {
+		return cmp.Compare(f.key, key)
+	})
+	if !found || succeeds(s, &h.flows[i], in.spaces.accounts[s.account]) {
+		return nil
+	}
+	h.flows[i].met = true
+	return &h.flows[i]
+}
+
+// succeeds reports whether the flow of s opened after f, which had the same port: it has another id, or what tells
+// flows of one id apart (reuse.go). It counts in a.
+func succeeds(s *sighting, f *handedFlow, a *account) bool {
+	e, moment := &s.event.Flow, s.netns.handed.at.Add(-time.Duration(f.ago)*time.Millisecond)
+	switch {
+	case f.id != 0 && e.ID != 0 && f.id != e.ID, e.Opened.From > s.netns.handed.at:
+		return true
+	case f.ago == agoUnknown:
+		return f.ended && e.State != collector.Done && s.event.Kind != collector.Closed
+	case !f.ended:
+		return e.Opened.From > moment.Add(stampSlack)
+	case e.State != collector.Done && s.event.Kind != collector.Closed:
+		return true
+	}
+	return e.Ended.From > moment.Add(endSlack-a.terms.CoolDown[f.reason])
 }

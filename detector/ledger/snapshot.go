@@ -3,7 +3,7 @@ package ledger
 import (
 	"cmp"
 	"fmt"
-	"math"
+	"maps"
 	"net/netip"
 	"slices"
 	"strings"
@@ -11,7 +11,6 @@ import (
 
 	"github.com/snatwatch/snatwatch/collector"
 	"github.com/snatwatch/snatwatch/detector"
-	"github.com/snatwatch/snatwatch/detector/budget"
 	"github.com/snatwatch/snatwatch/detector/forecast"
 )
 
@@ -172,34 +171,28 @@ func (ss *spaces) forecast(s *portSpace) *detector.Forecast {
 	return &now
 }
 
-// exhausts returns the median time to exhaustion of s in seconds, +Inf if unknown.
-func (ss *spaces) exhausts(s *portSpace) float64 {
-	switch {
-	case s.outlook == nil || s.outlook.Latest() == nil:
-		return math.Inf(1)
-	case ss.exhausted(s):
-		return 0
-	}
-	return s.outlook.Latest().TimeToExhaustion
-}
-
-// destinationLabel returns destination d as the metric label shows it.
-func destinationLabel(d netip.AddrPort, u budget.Uniqueness) string {
-	switch {
-	case u == budget.PerNothing || !d.Addr().IsValid() || d.Addr().IsUnspecified():
-		return "*"
-	case u == budget.PerAddress && d.Addr().Is6():
-		return "[" + d.Addr().String() + "]:*"
-	case u == budget.PerAddress:
-		return d.Addr().String() + ":*"
-	}
-	return d.String()
-}
-
 func (t *tally) snapshot(now collector.Time) detector.SpaceSnapshot {
 	return detector.SpaceSnapshot{
 		Held: t.held(), Live: t.live, Cooling: t.cooling,
 		Opening: t.opening, Stalled: t.stalled, Opened: t.opened,
 		OpensPerSecond: t.rate.at(now), MeanHold: t.holds.mean(),
 	}
+}
+
+// namedTotals returns the totals under account a of the owners that its port spaces, as shown, name: of the whole where
+// they name a part.
+func (hs *holders) namedTotals(a *account, spaces []detector.SpaceSnapshot) (out []detector.OwnerTotals) {
+	named := map[collector.OwnerNumber]bool{}
+	for i := range spaces {
+		for _, o := range spaces[i].Owners {
+			if o.Number != collector.OwnerUnknown && o.Number != collector.OwnerOther {
+				named[hs.whole(o.Number)] = true
+			}
+		}
+	}
+	for _, n := range slices.Sorted(maps.Keys(named)) {
+		t := a.owners.at(n)
+		out = append(out, detector.OwnerTotals{Number: n, Opened: t.count, MeanLifetime: t.lifetimes.mean()})
+	}
+	return out
 }

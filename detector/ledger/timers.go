@@ -3,8 +3,10 @@ package ledger
 import (
 	"math"
 	"time"
+	"unsafe"
 
 	"github.com/snatwatch/snatwatch/collector"
+	"github.com/snatwatch/snatwatch/detector/ledger/prefetch"
 )
 
 // Each ended flow has a timer, which releases the port and later removes the entry. The deadline of a live flow moves
@@ -148,6 +150,9 @@ const (
 	wheelSpan = 1 << (lowBits + 3*highBits) // 77 days of ticks
 )
 
+// chunkTimer marks the timer of a chunk; other timers belong to entries.
+const chunkTimer = 1 << 31
+
 // timer expires in tick due. of is the number of the entry that it belongs to, or that of the chunk with chunkTimer.
 type timer struct{ of, due uint32 }
 
@@ -260,4 +265,25 @@ func (w *wheel) cascade() {
 		}
 		t >>= highBits
 	}
+}
+
+// entry returns the entry that t belongs to, or the first entry of its chunk.
+func (t timer) entry() uint32 {
+	if t.of&chunkTimer != 0 {
+		return t.of << chunkShift
+	}
+	return t.of
+}
+
+// fetchTimed has the processor read the entries of at most readAhead timers ahead, then the buckets of these entries.
+func (t *flowTable) fetchTimed(timers []timer) {
+	var lines [readAhead]unsafe.Pointer
+	for i, x := range timers {
+		lines[i] = unsafe.Pointer(t.at(x.entry()))
+	}
+	prefetch.Lines(&lines[0], len(timers))
+	for i, x := range timers {
+		lines[i] = unsafe.Pointer(&t.buckets[t.home(t.at(x.entry()).key.hi)])
+	}
+	prefetch.Lines(&lines[0], len(timers))
 }

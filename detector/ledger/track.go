@@ -5,6 +5,7 @@ import (
 
 	"github.com/snatwatch/snatwatch/collector"
 	"github.com/snatwatch/snatwatch/detector/budget"
+	"github.com/snatwatch/snatwatch/detector/forecast"
 )
 
 // tracked is what the port spaces of one budget share.
@@ -130,4 +131,118 @@ func (ss *spaces) unlist(n uint32) {
 		o.newest = s.prev
 	}
 	s.prev, s.next = 0, 0
+}
+
+// destinationLabel returns destination d as the metric label shows it.
+func destinationLabel(d netip.AddrPort, u budget.Uniqueness) string {
+	switch {
+	case u == budget.PerNothing || !d.Addr().IsValid() || d.Addr().IsUnspecified():
+		return "*"
+	case u == budget.PerAddress && d.Addr().Is6():
+		return "[" + d.Addr().String() + "]:*"
+	case u == budget.PerAddress:
+		return d.Addr().String() + ":*"
+	}
+	return d.String()
+}
+
+// previous is what was in place before a Reconfigure.
+type previous struct {
+	accounts  []*account
+	spaces    []portSpace
+	accountBy []uint32
+	owners    []ownerSet
+	byKey     map[spaceKey]uint32
+	// number maps the number of a new account to that of the old account whose budget had the same name.
+	number map[uint32]uint32
+}
+
+// inherit gives the new port space of that number the history of the old port space with the same key.
+func (o *previous) inherit(ss *spaces, number uint32) {
+	if o == nil {
+		return
+	}
+	s := &ss.list[number]
+	k := s.key
+	was, ok := o.number[k.account]
+	if !ok {
+		return
+	}
+	k.account = was
+	if n, ok := o.byKey[k]; ok {
+		old := &o.spaces[n]
+		if ss.holders.on {
+			ss.holders.sets[number] = o.owners[n].places()
+		}
+		s.opened, s.rate, s.holds = old.opened, old.rate, old.holds
+		s.exportedUntil, s.exhaustedAt, s.failing, s.heldForecast = old.exportedUntil, old.exhaustedAt, old.failing,
+			old.heldForecast
+		if s.outlook = old.outlook; s.outlook != nil {
+			ss.outlooks.count++
+			if *ss.accounts[s.key.account].terms != *o.accounts[was].terms {
+				s.outlook.NewTerms()
+			}
+		}
+	}
+}
+
+func (o *previous) accountOf(f *flow) *account {
+	return o.accounts[f.place.accountIn(o.accountBy)]
+}
+
+// outlooks makes the outlooks of port spaces, max at most.
+type outlooks struct {
+	clock      *clock
+	forecaster *forecast.Forecaster
+	count, max int
+}
+
+// start gives each account the state that its forecasts share.
+func (o *outlooks) start(accounts []*account) {
+	o.forecaster.Clear()
+	for _, a := range accounts {
+		if a.forecast == nil {
+			a.forecast = o.forecaster.Account(a.budget, a.protocol, o.clock.now)
+			continue
+		}
+		o.forecaster.Keep(a.forecast, a.terms)
+	}
+}
+
+// track gives port space s of account a an outlook, if it has none and there may be one more.
+func (o *outlooks) track(a *account, s *portSpace) {
+	if s.outlook == nil && o.count < o.max {
+		s.outlook = o.make(a, s)
+		o.count++
+	}
+}
+
+// forget ends the outlook of s, if it has one.
+func (o *outlooks) forget(s *portSpace) {
+	if s.outlook != nil {
+		s.outlook.Stop()
+		s.outlook = nil
+		o.count--
+	}
+}
+
+// make starts the outlook of s, a port space of account a, with what a restored state knows of s.
+func (o *outlooks) make(a *account, s *portSpace) *forecast.Outlook {
+	made := a.forecast.Outlook(o.clock.now)
+	if o.forecaster.Remembers(o.clock.now.Sub(o.clock.start)) {
+		o.forecaster.Claim(made, s.name(a), o.clock.now)
+	}
+	return made
+}
+
+// name returns the name by which a state keeps s, a port space of account a.
+func (s *portSpace) name(a *account) forecast.SpaceName {
+	n := forecast.SpaceName{
+		Budget:      a.budget.Name,
+		Destination: destinationLabel(s.destination, a.terms.Unique), Protocol: a.protocol,
+	}
+	if s.vip.IsValid() {
+		n.VIP = s.vip.String()
+	}
+	return n
 }

@@ -3,6 +3,7 @@ package web
 import (
 	"fmt"
 	"math"
+	"strings"
 	"sync"
 	"time"
 
@@ -75,7 +76,7 @@ func makeAnswers(h *History, at time.Time, b *detector.BudgetSnapshot) []answer 
 				effect = "its flows leave the NAT, and no other destination holds ports; a day exhausts with probability " +
 					plan.Percent(made.Today.Probability) + " now"
 			}
-			lines = append(lines, answer{c.Name, effect})
+			lines = append(lines, answer{c.Name, strings.ReplaceAll(effect, " %", "\u00a0%")}) // on one line
 		}
 	}
 	return lines

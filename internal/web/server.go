@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/pprof"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -17,6 +18,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+	dto "github.com/prometheus/client_model/go"
 	"github.com/prometheus/exporter-toolkit/web"
 	"golang.org/x/time/rate"
 
@@ -94,7 +96,7 @@ func (s *Server) Handler() http.Handler {
 	)
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.InstrumentMetricHandler(reg,
-		s.inTurn(promhttp.HandlerFor(reg, promhttp.HandlerOpts{
+		s.inTurn(promhttp.HandlerFor(withoutNetwork{reg}, promhttp.HandlerOpts{
 			ErrorLog:          slog.NewLogLogger(s.logger.Handler(), slog.LevelError),
 			Timeout:           9 * time.Second,
 			EnableOpenMetrics: true,
@@ -114,6 +116,18 @@ func (s *Server) Handler() http.Handler {
 		mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
 	}
 	return secured(http.NewCrossOriginProtection().Handler(mux))
+}
+
+// withoutNetwork gathers all but process_network_*: what client_golang says there of the process is the traffic of all
+// programs in its network namespace.
+type withoutNetwork struct{ prometheus.Gatherer }
+
+// Gather returns the metrics sorted by name, and what it could gather beside an error.
+func (g withoutNetwork) Gather() ([]*dto.MetricFamily, error) {
+	families, err := g.Gatherer.Gather()
+	return slices.DeleteFunc(families, func(f *dto.MetricFamily) bool {
+		return strings.HasPrefix(f.GetName(), "process_network_")
+	}), err
 }
 
 // view is what a scrape shows: the current view, as old as its snapshot is by now.

@@ -91,8 +91,10 @@ func run(args []string, out io.Writer) error {
 		all = append(all, s)
 	}
 	at := time.UnixMilli(store.Head().MaxTime())
+	turn := slices.Clone(all)
 	for range *rounds + 2 { // the first two write what others read, and do not count
-		for _, s := range all {
+		slices.Reverse(turn) // no set always has the caches as the same other one left them
+		for _, s := range turn {
 			at = at.Add(time.Second)
 			if err := s.evaluate(at); err != nil {
 				return err
@@ -104,8 +106,8 @@ func run(args []string, out io.Writer) error {
 	}
 	for _, s := range all[1:] {
 		a, b := all[0].share(), s.share()
-		_, _ = fmt.Fprintf(out, "%s against %s: %.2f of the CPU, %.2f of the samples\n", s.name, all[0].name, b.cpu/a.cpu,
-			b.samples/a.samples)
+		_, _ = fmt.Fprintf(out, "%s against %s: %.2f of the CPU, %.2f of the series, %.2f of the samples\n", s.name,
+			all[0].name, b.cpu/a.cpu, b.series/a.series, b.samples/a.samples)
 	}
 	return nil
 }
@@ -192,13 +194,14 @@ type set struct {
 	engine *counting
 }
 
-// cost is in seconds of CPU, and in samples that were read.
-type cost struct{ cpu, samples float64 }
+// cost is in seconds of CPU, and in series and samples that were read.
+type cost struct{ cpu, series, samples float64 }
 
-// counting is an engine of PromQL that counts the samples that its queries read.
+// counting is an engine of PromQL that counts the series and samples that its queries read. A series counts as often as
+// an expression names it.
 type counting struct {
 	*promql.Engine
-	samples int64
+	series, samples int64
 }
 
 func load(store *tsdb.DB, folder string) (*set, error) {
@@ -221,6 +224,7 @@ func load(store *tsdb.DB, folder string) (*set, error) {
 		if r.Err != nil {
 			return nil, r.Err
 		}
+		s.engine.series += q.Stats().Samples.TotalSeries
 		s.engine.samples += q.Stats().Samples.TotalSamples
 		if v, err := r.Scalar(); err == nil {
 			return promql.Vector{promql.Sample{T: v.T, F: v.V}}, nil
@@ -249,10 +253,10 @@ func load(store *tsdb.DB, folder string) (*set, error) {
 
 func (s *set) evaluate(at time.Time) error {
 	for _, g := range s.groups {
-		s.engine.samples = 0
+		s.engine.series, s.engine.samples = 0, 0
 		before := cpu()
 		g.Eval(context.Background(), at)
-		c := cost{cpu() - before, float64(s.engine.samples)}
+		c := cost{cpu() - before, float64(s.engine.series), float64(s.engine.samples)}
 		if _, ok := s.took[g.Name()]; !ok {
 			s.order = append(s.order, g.Name())
 		}
@@ -279,6 +283,7 @@ func (s *set) share() cost {
 	for name, all := range s.took {
 		m, every := median(all), s.every[name].Seconds()
 		sum.cpu += m.cpu / every
+		sum.series += m.series / every
 		sum.samples += m.samples / every
 	}
 	return sum
@@ -286,11 +291,12 @@ func (s *set) share() cost {
 
 func (s *set) report(out io.Writer, verbose bool) {
 	sum := s.share()
-	_, _ = fmt.Fprintf(out, "%s: %.2f %% of a core, %.0f samples read a second\n", s.name, 100*sum.cpu, sum.samples)
+	_, _ = fmt.Fprintf(out, "%s: %.2f %% of a core, %.0f series and %.0f samples read a second\n", s.name, 100*sum.cpu,
+		sum.series, sum.samples)
 	for _, name := range s.order {
 		m, every := median(s.took[name]), s.every[name]
-		_, _ = fmt.Fprintf(out, "  %-30s %7.3f s of CPU each %4s: %5.2f %%  %8.0f samples\n", name, m.cpu, every,
-			100*m.cpu/every.Seconds(), m.samples)
+		_, _ = fmt.Fprintf(out, "  %-30s %7.3f s of CPU each %4s: %5.2f %%  %8.0f series %8.0f samples\n", name, m.cpu,
+			every, 100*m.cpu/every.Seconds(), m.series, m.samples)
 		if !verbose {
 			continue
 		}
