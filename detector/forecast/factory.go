@@ -12,8 +12,8 @@ type calibration struct{ offset, slope float64 }
 
 func (c *calibration) apply(raw float64) float64 { return logistic(c.offset + c.slope*logit(raw)) }
 
-// factoryCalibration returns the calibration by horizon: those of 60 s and 5 minutes as training finds them on scenarios in
-// which something happens, those of 15 and 60 minutes chosen so that quiet loads count as well.
+// factoryCalibration returns the calibration by horizon: those of 60 s and 5 minutes as training finds them on
+// scenarios in which something happens, those of 15 and 60 minutes chosen so that quiet loads count as well.
 func factoryCalibration() [detector.NumHorizons]calibration {
 	return [detector.NumHorizons]calibration{{-0.30, 1.02}, {-0.71, 0.79}, {-0.55, 1.00}, {-0.25, 0.72}}
 }
