@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
 # kingpin takes 2.7 for a flag of type int, and makes it 2.
 #
-# Guess: a flag that is made by Int() refuses what is no whole number, as Go's package flag and kingpin's own Int64() do.
-# Seen: Int() reads the value as a fraction and cuts it off. 2.7 is 2, 0.5 is 0 and 1e3 is 1000, without an error. Int64()
-# refuses all three. So a limit of 0.5 is one of 0, which many programs take for "no limit". A program has to look at the
-# text that was given, as ParseContext returns it, or use Int64().
+# Guess: a flag that is made by Int() refuses what is no whole number, as Go's package flag and kingpin's own Int64()
+# do.
+# Seen: Int() reads the value as a fraction and cuts it off. 2.7 is 2, 0.5 is 0 and 1e3 is 1000, without an error.
+# Int64() refuses all three. So a limit of 0.5 is one of 0, which many programs take for "no limit". A program has to
+# look at the text that was given, as ParseContext returns it, or use Int64().
 # Seen with github.com/alecthomas/kingpin/v2 v2.4.0. Source: intValue.Set in values_generated.go.
 #
 # Needs Go. Fails if the behaviour changes.
