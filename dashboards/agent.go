@@ -17,6 +17,7 @@ func agents(o rules.Options) board {
 		uid: alerts.BoardAgent, title: "snatwatch / Agent",
 		description: "Are the sensors well: does every agent see all flows, in time, at little cost, and do its " +
 			"forecasts come true?",
+		worst: []worst{silent(o)},
 		rows: []row{
 			{"Sight", []panel{
 				agentCounts(o), agentExceptions(o), agentAge(o), agentFolded(o), agentLosses(o), agentBrier(o), agentSources(o),
@@ -32,19 +33,23 @@ func snapshotAge(o rules.Options) string {
 	return "timestamp(" + sel(o, metrics.SnapshotTimestamp) + ") - " + sel(o, metrics.SnapshotTimestamp)
 }
 
+// ofAgents keeps what is told of agents that have a budget of a chosen pool.
+func ofAgents(o rules.Options, expr string) string { return ofChosenPools(o, agent, expr) }
+
 // trouble is one way in which an agent is not well: the agents it is so of, and of how many it is known.
 type trouble struct{ name, of, known string }
 
 func troubles(o rules.Options) []trouble {
 	flag := func(name metrics.Name, bad string) trouble {
-		return trouble{of: by(o, "max", agent, sel(o, name)+" == bool "+bad) + " > 0", known: sel(o, name)}
+		return trouble{of: ofAgents(o, by(o, "max", agent, sel(o, name)+" == bool "+bad)+" > 0"), known: ofAgents(o, sel(o,
+			name))}
 	}
 	down := trouble{"down", by(o, "max", agent, "1 - ("+agentsDown(o)+")"), ofTarget(o, "up")}
 	inexact := flag(metrics.LedgerExact, "0")
 	inexact.name = "inexact"
 	old := trouble{
-		"old numbers", by(o, "max", agent, snapshotAge(o)) + fmt.Sprintf(" > %g", o.Thresholds.StaleSeconds),
-		sel(o, metrics.SnapshotTimestamp),
+		"old numbers", ofAgents(o, by(o, "max", agent, snapshotAge(o))+fmt.Sprintf(" > %g", o.Thresholds.StaleSeconds)),
+		ofAgents(o, sel(o, metrics.SnapshotTimestamp)),
 	}
 	refused := flag(metrics.ConfigReloadSuccess, "0")
 	refused.name = "config refused"
@@ -55,7 +60,8 @@ func troubles(o rules.Options) []trouble {
 	cpu := flag(metrics.CPUBudgetExceeded, "1")
 	cpu.name = "over CPU budget"
 	grown := func(name string, of, known metrics.Name) trouble {
-		return trouble{name, "round(" + by(o, "sum", agent, "increase("+sel(o, of)+"[1h])") + ") > 0", sel(o, known)}
+		return trouble{name, ofAgents(o, "round("+by(o, "sum", agent, "increase("+sel(o, of)+"[1h])")+") > 0"), ofAgents(o,
+			sel(o, known))}
 	}
 	return []trouble{
 		down, inexact, old, refused, stale, warming, cpu, grown("events lost", metrics.EventsLost, metrics.LedgerExact),
@@ -119,21 +125,20 @@ func agentAge(o rules.Options) panel {
 		thresholds: []float64{o.Thresholds.StaleSeconds},
 		description: "Age of the snapshot behind the metrics when they were last scraped. The alert is raised at " +
 			"the red threshold.",
-		queries: spread(snapshotAge(o)),
+		queries: spread(ofAgents(o, snapshotAge(o))),
 	}
 }
 
 func agentLosses(o rules.Options) panel {
-	cluster := " {{" + o.ClusterLabel + "}}"
-	total := func(name metrics.Name) string { return by(o, "sum", "", rate(sel(o, name))) }
+	total := func(name metrics.Name) string { return "sum(" + ofAgents(o, rate(sel(o, name))) + ")" }
 	return panel{
 		id: 72, coarse: true, title: "Are events lost?", unit: "cps", min: ptr(0),
 		description: "Overruns (the kernel dropped events), dumps that repaired them, and messages that could not be " +
 			"decoded, per second over all agents. Who lost most stands in the table above.",
 		queries: []query{
-			{total(metrics.EventsLost), "overruns" + cluster},
-			{total(metrics.Resyncs), "repaired" + cluster},
-			{total(metrics.DecodeErrors), "not decoded" + cluster},
+			{total(metrics.EventsLost), "overruns"},
+			{total(metrics.Resyncs), "repaired"},
+			{total(metrics.DecodeErrors), "not decoded"},
 		},
 	}
 }
@@ -144,8 +149,8 @@ func agentSources(o rules.Options) panel {
 		sortBy: "Agents",
 		description: "Where the flows of network namespaces are seen, and how. What one agent reads, and why, " +
 			"stands on its page.",
-		queries: []query{{by(o, "count", "source, strategy", by(o, "max", agent+", source, strategy",
-			sel(o, metrics.SourceInfo))), ""}},
+		queries: []query{{by(o, "count", "source, strategy", ofAgents(o, by(o, "max", agent+", source, strategy",
+			sel(o, metrics.SourceInfo)))), ""}},
 		columns: []column{
 			{label: "source", title: "Source", width: 150},
 			{label: "strategy", title: "Strategy", width: 150},
@@ -161,8 +166,8 @@ func agentBuilds(o rules.Options) panel {
 		description: "Builds of the agent, how many run each, and how long ago the config was loaded that is in force the " +
 			"longest; a reload keeps the ledger.",
 		queries: []query{
-			{by(o, "count", "version, revision", sel(o, metrics.AgentBuildInfo)), ""},
-			{by(o, "max", "version, revision", "(time() - "+sel(o, metrics.ConfigReloadTimestamp)+") * "+on(o, agent)+
+			{by(o, "count", "version, revision", ofAgents(o, sel(o, metrics.AgentBuildInfo))), ""},
+			{by(o, "max", "version, revision", ofAgents(o, "time() - "+sel(o, metrics.ConfigReloadTimestamp))+" * "+on(o, agent)+
 				" group_left (version, revision) topk by ("+o.ClusterLabel+", "+agent+") (1, "+sel(o,
 				metrics.AgentBuildInfo)+")"), ""},
 		},
@@ -182,9 +187,9 @@ func agentFolded(o rules.Options) panel {
 		description: "The most that an agent has: port spaces of a budget counted one by one, and together; and flows of " +
 			"other protocols, which hold no port of a budget.",
 		queries: []query{
-			{"max(" + sel(o, metrics.DestinationsTracked) + ")", "tracked"},
-			{"max(" + sel(o, metrics.DestinationsFolded) + ")", "folded"},
-			{"max(" + sel(o, metrics.OtherProtocols) + ")", "other protocols"},
+			{"max(" + inPools(o, metrics.DestinationsTracked) + ")", "tracked"},
+			{"max(" + inPools(o, metrics.DestinationsFolded) + ")", "folded"},
+			{"max(" + ofAgents(o, sel(o, metrics.OtherProtocols)) + ")", "other protocols"},
 		},
 	}
 }
@@ -192,8 +197,7 @@ func agentFolded(o rules.Options) panel {
 func agentBrier(o rules.Options) panel {
 	var queries []query
 	for _, h := range metrics.HorizonValues() {
-		queries = append(queries, query{by(o, "max", "", sel(o, metrics.ForecastBrierScore, at(h))), "within " + h + " {{" +
-			o.ClusterLabel + "}}"})
+		queries = append(queries, query{"max(" + inPools(o, metrics.ForecastBrierScore, at(h)) + ")", "within " + h})
 	}
 	return panel{
 		id: alerts.PanelAgentBrier, coarse: true, title: "Do the forecasts come true?", unit: "none", min: ptr(0),
@@ -207,10 +211,10 @@ func agentBrier(o rules.Options) panel {
 
 func agentCost(o rules.Options) []panel {
 	// Other programs of the job have a process, too.
-	process := "rate(process_cpu_seconds_total{" + o.ClusterLabel +
-		`=~"$cluster", job=~"$job", instance=~"$instance"}[5m])` +
-		" and " + on(o, agent) + " " + sel(o, metrics.AgentBuildInfo)
-	flows := by(o, "sum", agent, sel(o, metrics.LedgerFlows))
+	process := ofAgents(o, "rate(process_cpu_seconds_total{"+o.ClusterLabel+
+		`=~"$cluster", job=~"$job", instance=~"$instance"}[5m])`+
+		" and "+on(o, agent)+" "+sel(o, metrics.AgentBuildInfo))
+	flows := ofAgents(o, by(o, "sum", agent, sel(o, metrics.LedgerFlows)))
 	most := "\nand " + on(o, agent) + " topk(10, " + process + ")"
 	return []panel{
 		{
@@ -243,12 +247,13 @@ func agentCost(o rules.Options) []panel {
 		{
 			id: 82, coarse: true, title: "How long does a dump take?", unit: seconds, min: ptr(0),
 			description: "The last complete dump of each namespace: the longest over all agents, and half of them below.",
-			queries:     []query{spread(sel(o, metrics.DumpSeconds))[0], spread(sel(o, metrics.DumpSeconds))[2]},
+			queries: []query{spread(ofAgents(o, sel(o, metrics.DumpSeconds)))[0], spread(ofAgents(o, sel(o,
+				metrics.DumpSeconds)))[2]},
 		},
 		{
 			id: 85, coarse: true, title: "Do more flows have to be counted?", unit: countOf, min: ptr(0),
 			description: "Flows in the ledger of the agent that has most.",
-			queries:     spread(sel(o, metrics.LedgerFlows))[:1],
+			queries:     spread(ofAgents(o, sel(o, metrics.LedgerFlows)))[:1],
 		},
 	}
 }

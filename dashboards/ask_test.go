@@ -37,9 +37,9 @@ func program(t testing.TB) string {
 // asked is a real Prometheus over a fleet, which boards are opened on as Grafana does: an hour up to fleetEnd.
 type asked struct {
 	*prom.Server
-	values map[string][]string // of the variables, where All means all of them by name
-	every  time.Duration
-	span   time.Duration
+	all   map[string]string // what All is of each variable of the board that is open
+	every time.Duration
+	span  time.Duration
 }
 
 // serve starts program over a fleet.
@@ -52,16 +52,66 @@ func serve(t testing.TB, program string, f *fleet) *asked {
 		t.Fatal(err)
 	}
 	t.Cleanup(s.Wait)
-	a := &asked{Server: s, values: map[string][]string{}, every: f.every, span: time.Hour}
-	for _, v := range []string{"instance", "budget"} {
-		var values []string
-		window := fmt.Sprintf("&start=%d&end=%d", fleetEnd.Add(-time.Hour).Unix(), fleetEnd.Unix())
-		if err := s.API(t.Context(), "/api/v1/label/"+v+"/values?match[]=snat_budget_info"+window, &values); err != nil {
-			t.Fatal(err)
-		}
-		a.values[v] = values
+	return &asked{Server: s, every: f.every, span: time.Hour}
+}
+
+// open opens a board: it asks for its variables as Grafana does, of which all are chosen but those in pairs of a name
+// and a regular expression. one is the node of a board of one.
+func (a *asked) open(t testing.TB, b board, one string, chosen ...string) {
+	t.Helper()
+	a.all = map[string]string{}
+	for i := 0; i < len(chosen); i += 2 {
+		a.all[chosen[i]] = chosen[i+1]
 	}
-	return a
+	for _, v := range b.Templating.List {
+		if _, is := a.all[v.Name]; is {
+			continue
+		}
+		if v.Type != "query" || v.AllValue != "" {
+			a.all[v.Name] = v.AllValue
+			continue
+		}
+		q, _ := v.Query.(map[string]any)["query"].(string)
+		switch expr, worst := strings.CutPrefix(q, "query_result("); {
+		case worst:
+			a.all[v.Name] = anyOf(a.worst(t, v.Regex, strings.TrimSuffix(expr, ")"), one))
+		default:
+			label := strings.TrimSuffix(q[strings.LastIndex(q, ", ")+2:], ")")
+			var values []string
+			window := fmt.Sprintf("&start=%d&end=%d", fleetEnd.Add(-time.Hour).Unix(), fleetEnd.Unix())
+			if err := a.API(t.Context(), "/api/v1/label/"+label+"/values?match[]=snat_budget_info"+window, &values); err != nil {
+				t.Fatal(err)
+			}
+			a.all[v.Name] = anyOf(values)
+		}
+	}
+}
+
+// worst are the names that Grafana reads with a regular expression out of what an expression returns.
+func (a *asked) worst(t testing.TB, regex, expr, one string) []string {
+	t.Helper()
+	series, _, _ := a.ask(t, panel{Title: expr, Targets: []target{{Expr: expr, Instant: true}}}, 0, one)
+	read := regexp.MustCompile(strings.Trim(regex, "/"))
+	var names []string
+	for _, s := range series {
+		var labels []string
+		for name, value := range s.Metric {
+			labels = append(labels, fmt.Sprintf(`%s="%s"`, name, value))
+		}
+		if m := read.FindStringSubmatch("{" + strings.Join(labels, ",") + "} 1 1"); m != nil && !slices.Contains(names, m[1]) {
+			names = append(names, m[1])
+		}
+	}
+	return names
+}
+
+// anyOf is a regular expression of names, as Grafana writes it.
+func anyOf(names []string) string {
+	var quoted []string
+	for _, name := range names {
+		quoted = append(quoted, strings.ReplaceAll(regexp.QuoteMeta(name), `\`, `\\`))
+	}
+	return "(" + strings.Join(quoted, "|") + ")"
 }
 
 // sample is one series of an answer.
@@ -104,24 +154,22 @@ func (a *asked) interval(points int) time.Duration {
 func (a *asked) fill(expr, one string, step time.Duration) string {
 	expr = strings.ReplaceAll(expr, "$__rate_interval", fmt.Sprint(max(step+a.every, 4*a.every)))
 	expr = strings.ReplaceAll(expr, "$__range", fmt.Sprintf("%ds", int(a.span.Seconds())))
-	for _, v := range []string{"cluster", "job", "pool", "budget", "instance"} {
-		all := ".*"
-		if values, named := a.values[v]; named {
-			var quoted []string
-			for _, x := range values {
-				quoted = append(quoted, strings.ReplaceAll(regexp.QuoteMeta(x), `\`, `\\`))
-			}
-			all = "(" + strings.Join(quoted, "|") + ")"
-		}
-		if v == "instance" && one != "" {
+	return regexp.MustCompile(`"\$([a-z_]+)(\|?)"`).ReplaceAllStringFunc(expr, func(m string) string {
+		name, or := strings.Trim(m, `"$|`), ""
+		all, known := a.all[name]
+		switch {
+		case name == "instance" && one != "":
 			all = one // of a variable of one value Grafana escapes nothing but quotes
-		}
-		if v == "cluster" && one != "" {
+		case name == "cluster" && one != "":
 			all = "prod" // an alert's link names it
+		case !known:
+			all = ".*"
 		}
-		expr = strings.NewReplacer(`"$`+v+`"`, `"`+all+`"`, `"$`+v+`|"`, `"`+all+`|"`).Replace(expr)
-	}
-	return expr
+		if strings.HasSuffix(m, `|"`) {
+			or = "|"
+		}
+		return `"` + all + or + `"`
+	})
 }
 
 // ask asks one target as Grafana does and returns its series, how long the answer is and how long it took.

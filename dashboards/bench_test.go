@@ -28,6 +28,7 @@ func BenchmarkBoards(b *testing.B) {
 		boards := compared[prefix]
 		for _, name := range slices.Sorted(maps.Keys(boards)) {
 			b.Run(prefix+strings.TrimSuffix(name, ".json"), func(b *testing.B) {
+				a.open(b, boards[name], boards[name].single(&fleet{}))
 				for b.Loop() {
 					var bytes int
 					least, cpu := time.Hour, 1e9

@@ -8,6 +8,7 @@ import (
 	"cmp"
 	"encoding/json"
 	"fmt"
+	"strings"
 
 	"github.com/grafana/grafana-foundation-sdk/go/cog"
 	"github.com/grafana/grafana-foundation-sdk/go/common"
@@ -25,6 +26,8 @@ type board struct {
 	from string
 	// one: the board is of one node, not of all or some.
 	one bool
+	// worst are variables that nobody sees: names of the few that tables are of, so that no query reads all.
+	worst []worst
 	// starts is what of the alerts that start is marked in each graph, empty for none at first.
 	starts string
 	rows   []row
@@ -33,6 +36,33 @@ type board struct {
 type row struct {
 	title  string
 	panels []panel
+}
+
+// worst is the names that a label has in what expr returns when the board is opened or refreshed.
+type worst struct{ name, label, expr string }
+
+// matcher matches those names.
+func (w worst) matcher() string { return fmt.Sprintf(`%s=~"$%s"`, w.label, w.name) }
+
+// variable asks for the names. Grafana reads them out of the text of an answer: {a="x", b="y"} 1 1700000000.
+func (w worst) variable() *dashboard.QueryVariableBuilder {
+	return dashboard.NewQueryVariableBuilder(w.name).
+		Hide(dashboard.VariableHideHideVariable).
+		Datasource(datasource).
+		Query(dashboard.StringOrMap{Map: map[string]any{
+			"query": "query_result(" + strings.Join(strings.Fields(w.expr), " ") + ")", "refId": "Variable",
+		}}).
+		Regex(fmt.Sprintf(`/[{, ]%s="([^"]+)"/`, w.label)).
+		Refresh(dashboard.VariableRefreshOnTimeRangeChanged).
+		Sort(dashboard.VariableSortDisabled).
+		Multi(true).IncludeAll(true).Current(chosenAll())
+}
+
+func chosenAll() dashboard.VariableOption {
+	return dashboard.VariableOption{
+		Text:  dashboard.StringOrArrayOfString{String: cog.ToPtr("All")},
+		Value: dashboard.StringOrArrayOfString{String: cog.ToPtr("$__all")},
+	}
 }
 
 // Files returns the boards as JSON by file name, with the thresholds and the cluster
@@ -69,6 +99,9 @@ func (b board) json(o rules.Options) ([]byte, error) {
 	for _, v := range b.variables(o) {
 		builder.WithVariable(v)
 	}
+	for _, w := range b.worst {
+		builder.WithVariable(w.variable())
+	}
 	builder.Link(dashboard.NewDashboardLinkBuilder("snatwatch boards").
 		Type(dashboard.DashboardLinkTypeDashboards).Icon("external link").
 		Tooltip("The other boards, with what is chosen here").Tags([]string{"snatwatch"}).
@@ -93,6 +126,11 @@ func (b board) json(o rules.Options) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	for i, v := range d.Templating.List {
+		if v.Hide != nil && *v.Hide == dashboard.VariableHideHideVariable {
+			d.Templating.List[i].SkipUrlSync = cog.ToPtr(true)
+		}
+	}
 	// The SDK puts links and annotations into the controls' menu, where nobody looks.
 	for i := range d.Links {
 		d.Links[i].Placement = nil
@@ -115,16 +153,12 @@ func (b board) json(o rules.Options) ([]byte, error) {
 func (b board) variables(o rules.Options) []*dashboard.QueryVariableBuilder {
 	var out []*dashboard.QueryVariableBuilder
 	matchers := ""
-	for _, v := range []struct {
-		name, label, title string
-		// narrowed: most metrics have no label pool, so that All must mean the budgets and nodes of the chosen pools.
-		narrowed bool
-	}{
-		{"cluster", o.ClusterLabel, "Cluster", false},
-		{"job", "job", "Job", false},
-		{"pool", string(metrics.LabelPool), "Pool", false},
-		{"budget", string(metrics.LabelBudget), "Budget", true},
-		{"instance", "instance", "Node", true},
+	for _, v := range []struct{ name, label, title string }{
+		{"cluster", o.ClusterLabel, "Cluster"},
+		{"job", "job", "Job"},
+		{"pool", string(metrics.LabelPool), "Pool"},
+		{"budget", string(metrics.LabelBudget), "Budget"},
+		{"instance", "instance", "Node"},
 	} {
 		query := fmt.Sprintf("label_values(%s{%s}, %s)", metrics.BudgetInfo, matchers, v.label)
 		variable := dashboard.NewQueryVariableBuilder(v.name).
@@ -136,12 +170,11 @@ func (b board) variables(o rules.Options) []*dashboard.QueryVariableBuilder {
 		if one := b.one && v.name == "instance"; one {
 			variable.Multi(false).IncludeAll(false)
 		} else {
-			variable.Multi(true).IncludeAll(true).Current(dashboard.VariableOption{
-				Text:  dashboard.StringOrArrayOfString{String: cog.ToPtr("All")},
-				Value: dashboard.StringOrArrayOfString{String: cog.ToPtr("$__all")},
-			})
+			variable.Multi(true).IncludeAll(true).Current(chosenAll())
 		}
-		if !v.narrowed {
+		// Without a value of its own All is a regular expression of all names, in each selector: ten thousand of nodes. On
+		// the board of one node nothing but their names narrows budgets to those of the chosen pools.
+		if !b.one || v.name != "budget" && v.name != "instance" {
 			variable.AllValue(".*")
 		}
 		out = append(out, variable)

@@ -29,6 +29,7 @@ func TestDrawBoards(t *testing.T) {
 		a := serve(t, program(t), f)
 		for _, name := range slices.Sorted(maps.Keys(load(t))) {
 			b := load(t)[name]
+			a.open(t, b, b.single(f))
 			var out strings.Builder
 			fmt.Fprintf(&out, `<!doctype html><meta charset="utf-8"><title>%s</title><style>%s</style><h1>%s <i>%d nodes</i></h1><div id="b">`, b.Title, style, b.Title, f.nodes)
 			for _, p := range b.Panels {

@@ -1,6 +1,9 @@
 package dashboards
 
 import (
+	"fmt"
+	"strings"
+
 	"github.com/snatwatch/snatwatch/detector/metrics"
 	"github.com/snatwatch/snatwatch/rules"
 	"github.com/snatwatch/snatwatch/rules/alerts"
@@ -16,6 +19,7 @@ func fleet(o rules.Options) board {
 	return board{
 		uid: alerts.BoardFleet, title: "snatwatch / Fleet",
 		description: "Pools, VIPs, tiers and shared gateways side by side, and whether they are the right size.",
+		worst:       []worst{worstPools(o), peakPools(o), edgePools(o), endangeredGateways(o), limitedGateways(o)},
 		rows: []row{
 			{"Pools", fleetPools(o)},
 			{"Tiers and VIPs", fleetTiers(o)},
@@ -37,6 +41,7 @@ func fleetPools(o rules.Options) []panel {
 		return "clamp_min(max((" + ago(records.PoolMean) + " " + sign + " 1.645 * sqrt(" + ago(records.PoolVariance) +
 			"))" + fullest + "), 0)"
 	}
+	few := peakPools(o).matcher()
 	likely := func(of, _ func(series string) string) string {
 		return of(sel(o, metrics.ExhaustionProbabilityMax, at(o.PageHorizon)))
 	}
@@ -47,19 +52,21 @@ func fleetPools(o rules.Options) []panel {
 			id: 41, title: "How close was each pool to exhaustion?", unit: share, min: ptr(0), max: ptr(1),
 			thresholds: []float64{t.PageClear, t.Page}, coarse: true,
 			description: "Probability within " + o.PageHorizon + " on the most endangered node of each pool: the eight highest.",
-			queries:     []query{{peaksOfPools(o, "max", likely), told}},
+			queries:     []query{{peaksOfPools(o, few, "max", likely), told}},
 		},
 		{
 			id: 42, title: "How many nodes were to be exhausted within " + o.TicketHorizon + "?", unit: countOf, min: ptr(0),
 			coarse: true,
 			description: "Expected number of exhausted nodes of each pool, the sum of the nodes' probabilities: " +
 				"the eight highest.",
-			queries: []query{{peaksOfPools(o, "sum", once(o, metrics.ExhaustionProbabilityMax, at(o.TicketHorizon))), told}},
+			queries: []query{{
+				peaksOfPools(o, few, "sum", once(o, metrics.ExhaustionProbabilityMax, at(o.TicketHorizon))), told,
+			}},
 		},
 		{
 			id: 43, title: "How many ports does each pool hold?", unit: countOf, log: true, coarse: true,
 			description: "Ports held by all nodes of a pool: the eight pools that held most.",
-			queries:     []query{{peaksOfPools(o, "sum", once(o, metrics.AllPortsHeld)), told}},
+			queries:     []query{{peaksOfPools(o, few, "sum", once(o, metrics.AllPortsHeld)), told}},
 		},
 		{
 			id: 45, title: "Did the forecast of " + o.PageHorizon + " before come true?", unit: countOf, min: ptr(0),
@@ -88,21 +95,51 @@ func once(o rules.Options, name metrics.Name, more ...string) func(of, still fun
 	}
 }
 
+// ofPoolNow aggregates by pool what each of its nodes tells now, by agent, budget and protocol; more are matchers of
+// pools.
+func ofPoolNow(o rules.Options, op, expr string, more ...string) string {
+	return by(o, op, pool, "("+expr+") * "+on(o, agent+", budget")+" group_left (pool) "+budgetInfo(o, more...))
+}
+
+// worstPools are the twenty that poolsNow is of, as their worst node is. One selector reads both series of a node.
+func worstPools(o rules.Options) worst {
+	return worst{"worst_pools", "pool", "topk(20, " + ofPoolNow(o, "max", by(o, "sum", agentBudget, ofNode(o, "",
+		fmt.Sprintf(`__name__=~"%s|%s"`, metrics.ExhaustionProbabilityMax, records.NodeFill),
+		fmt.Sprintf(`horizon=~"%s|"`, o.PageHorizon)))) + ")"}
+}
+
+// peakPools are those that graphs choose theirs from: where each of what they draw was highest, as recorded in the time
+// range, and where it is now.
+func peakPools(o rules.Options) worst {
+	rec := func(name string, more ...string) string {
+		return "topk(8, " + by(o, "max", pool, "max_over_time("+ofPool(o, name, more...)+"[$__range])") + ")"
+	}
+	now := func(op string, name metrics.Name, more ...string) string {
+		return "topk(8, " + ofPoolNow(o, op, by(o, "max", agentBudget, sel(o, name, more...))) + ")"
+	}
+	return worst{"peak_pools", "pool", strings.Join([]string{
+		rec(records.PoolProbability, at(o.PageHorizon)), rec(records.PoolExpected, at(o.TicketHorizon)),
+		rec(records.PoolHeld),
+		now("max", metrics.ExhaustionProbabilityMax, at(o.PageHorizon)),
+		now("sum", metrics.AllPortsHeld),
+	}, "\nor\n")}
+}
+
 // poolsNow is what pools are now, from what their nodes tell: what is recorded lags.
 func poolsNow(o rules.Options) panel {
 	t := o.Thresholds
 	node := func(op string, name metrics.Name, more ...string) string {
 		return by(o, op, agentBudget, sel(o, name, more...))
 	}
-	ofPool := func(op, expr string) query {
-		return query{by(o, op, pool, "("+expr+") * "+on(o, agent+", budget")+" group_left (pool) "+budgetInfo(o)), ""}
-	}
+	few := worstPools(o).matcher()
+	ofPool := func(op, expr string) query { return query{ofPoolNow(o, op, expr, few), ""} }
 	return panel{
 		id: 46, kind: rowsOf, title: "Which pool is closest to exhaustion?", unit: countOf, sortBy: leftColumn,
-		description: "Of each pool now: the shortest median time that is left on a node, the highest probability by two " +
-			"horizons, the fill of the fullest node, nodes, and the ports that all hold.",
+		description: "Of the twenty pools that are likeliest to run out, and the fullest of those that are as likely, and " +
+			"of pools of the same names in other clusters: the shortest median time that is left on a node, the highest " +
+			"probability by two horizons, the fill of the fullest node, nodes, and the ports that all hold.",
 		queries: []query{
-			{"clamp_max(" + ofPool("min", node("min", metrics.SoonestExhaustion)).expr + ", " + pastHour + ")", ""},
+			ofPool("min", "clamp_max("+node("min", metrics.SoonestExhaustion)+", "+pastHour+")"),
 			ofPool("max", node("max", metrics.ExhaustionProbabilityMax, at(o.PageHorizon))),
 			ofPool("max", node("max", metrics.ExhaustionProbabilityMax, at(o.TicketHorizon))),
 			ofPool("max", node("max", metrics.BusiestPortsHeld)+" / "+node("max", metrics.BudgetEffectivePorts)),
@@ -133,17 +170,24 @@ func poolsNow(o rules.Options) panel {
 	}
 }
 
+// edgePools are the twenty that are nearest to a tier's edge.
+func edgePools(o rules.Options) worst {
+	return worst{"edge_pools", "pool", "bottomk(20, " + by(o, "min", "pool, budget", sel(o, metrics.PoolNodesToNextTier)+
+		" * "+on(o, agent+", budget")+" group_left (pool) "+budgetInfo(o)) + ")"}
+}
+
 func fleetTiers(o rules.Options) []panel {
 	t := o.Thresholds
-	info := budgetInfo(o)
-	join := " * " + on(o, agent+", budget") + " group_left (pool, model) " + info
+	join := " * " + on(o, agent+", budget") + " group_left (pool, model) " + budgetInfo(o, edgePools(o).matcher())
 	tier := func(op, expr string) query { return query{by(o, op, "pool, budget, model", expr+join), ""} }
 	// Pools whose budget has no tiers have no edge: they would come first, all of them red.
 	tiered := func(name metrics.Name) query {
 		return tier("max", "("+sel(o, name)+" and "+on(o, agent+", budget")+" "+sel(o, metrics.PoolNodesToNextTier)+")")
 	}
-	ports := func(op, offset string) query {
-		return query{by(o, op, pool+", model", sel(o, metrics.BudgetPorts)+offset+join), ""}
+	few := worstPools(o).matcher()
+	ports := func(offset string) query {
+		return query{by(o, "min", pool+", model", sel(o, metrics.BudgetPorts)+offset+" * "+on(o, agent+", budget")+
+			" group_left (pool, model) "+budgetInfo(o, few)), ""}
 	}
 	// A machine's exporters share its address, not the port: IPv6 in brackets.
 	machine := o.ClusterLabel + ", host"
@@ -157,9 +201,11 @@ func fleetTiers(o rules.Options) []panel {
 			id: alerts.PanelFleetTiers, kind: rowsOf, height: 7, title: "Which pool is near a tier's edge?", unit: countOf,
 			sortBy: "Nodes to the edge", none: "no budget has tiers",
 			description: "Pool size, VIPs, nodes that can be added before every node's share shrinks, and the ports after " +
-				"that. Pools whose budget has no tiers are not here.",
+				"that, of the twenty pools that are nearest to it, and of pools of the same names. Pools whose budget has no " +
+				"tiers are not here.",
 			queries: []query{
-				tiered(metrics.PoolNodes), tiered(metrics.VIPs), tier("min", sel(o, metrics.PoolNodesToNextTier)),
+				tiered(metrics.PoolNodes), tiered(metrics.VIPs),
+				tier("min", sel(o, metrics.PoolNodesToNextTier)),
 				tier("max", sel(o, metrics.NextTierPorts)), tiered(metrics.PoolStale),
 			},
 			columns: []column{
@@ -177,9 +223,9 @@ func fleetTiers(o rules.Options) []panel {
 		{
 			id: 52, kind: rowsOf, width: 12, height: 8, title: "What is each node's budget, now and an hour ago?",
 			unit: countOf, sortBy: "Ports",
-			description: "Ports in each port space of a node, the least over the nodes of a pool, now and an hour ago; a " +
-				"change is a tier crossed, a VIP added or another config.",
-			queries: []query{ports("min", ""), ports("min", " offset 1h")},
+			description: "Ports in each port space of a node, the least over the nodes of each pool of the first table, now " +
+				"and an hour ago; a change is a tier crossed, a VIP added or another config.",
+			queries: []query{ports(""), ports(" offset 1h")},
 			columns: []column{
 				{label: "pool", title: "Pool", width: 220},
 				{label: "Value #A", title: "Ports", width: 110, worstIsLow: true},
@@ -193,13 +239,13 @@ func fleetTiers(o rules.Options) []panel {
 		{
 			id: 51, kind: rowsOf, width: 12, height: 8, title: "Did we buy nodes for their ports?", unit: share,
 			sortBy: "Ports", none: needsRules,
-			description: "Fill of each pool's most loaded node, its peak of the time range, beside the mean CPU of its nodes " +
-				"in five minutes (from node_exporter, where it runs on the same machines). Full ports and idle CPU mean nodes " +
-				"bought for ports: a VIP is cheaper. Node and Job do not narrow it.",
+			description: "Of the pools of the first table: fill of the most loaded node, its peak of the time range, beside " +
+				"the mean CPU of their nodes in five minutes (from node_exporter, where it runs on the same machines). Full " +
+				"ports and idle CPU mean nodes bought for ports: a VIP is cheaper. Node and Job do not narrow it.",
 			queries: []query{
-				{by(o, "max", "pool", "max_over_time("+ofPool(o, records.PoolFill)+"[$__range])"), ""},
+				{by(o, "max", "pool", "max_over_time("+ofPool(o, records.PoolFill, few)+"[$__range])"), ""},
 				{"avg by (" + o.ClusterLabel + ", pool) (\n  (" + cpu + ")\n  * on (" + machine + ") group_right () max by (" +
-					machine + ", pool) (" + host(info) + ")\n)", ""},
+					machine + ", pool) (" + host(budgetInfo(o, few)) + ")\n)", ""},
 			},
 			columns: []column{
 				{label: "pool", title: "Pool", width: 220},
@@ -212,31 +258,61 @@ func fleetTiers(o rules.Options) []panel {
 }
 
 // inAll is the share that all nodes behind a gateway hold of its limit on all flows together: the eight fullest. The
-// limit, and which node is behind which gateway, hardly move.
-func inAll(o rules.Options) string {
+// limit, and which node is behind which gateway, hardly move. more are matchers of gateways.
+func inAll(o rules.Options, more ...string) string {
 	limits := atEnd(sel(o, metrics.BudgetAllPorts))
 	of := func(op, expr string) string {
 		return by(o, op, "budget, gateway", "("+expr+")\n* "+on(o, agent+", budget")+" group_left (gateway) topk by ("+
-			o.ClusterLabel+", "+agent+", budget) (1, "+atEnd(sel(o, metrics.BudgetInfo, `scope="shared"`))+")")
+			o.ClusterLabel+", "+agent+", budget) (1, "+atEnd(sel(o, metrics.BudgetInfo, append([]string{`scope="shared"`},
+			more...)...))+")")
 	}
 	share := func(held string) string {
 		return of("sum", by(o, "max", agentBudget, held+"\nand "+on(o, agentBudget)+" "+limits)) + "\n/ " +
 			on(o, "budget, gateway") + " " + of("max", by(o, "max", agentBudget, limits))
 	}
 	held := sel(o, metrics.AllPortsHeld)
-	return share(held) + "\nand " + on(o, "budget, gateway") + "\ntopk(8, " + share(atEnd(held)) + ")"
+	return share(held) + "\nand " + on(o, "budget, gateway") + "\ntopk(8, " + share(held+" @ end()") + ")"
+}
+
+// limitedGateways are the gateways that inAll is of. Each node takes its share of a limit that all of them tell.
+func limitedGateways(o rules.Options) worst {
+	held, limit := by(o, "max", agentBudget, sel(o, metrics.AllPortsHeld)), by(o, "max", agentBudget,
+		sel(o, metrics.BudgetAllPorts))
+	return worst{"limited_gateways", "gateway", "topk(8, " + by(o, "sum", "budget, gateway", held+" / "+limit+" * "+on(o,
+		agent+", budget")+" group_left (gateway) "+budgetInfo(o, `scope="shared"`)) + ")"}
+}
+
+// The gateways, and at each the destinations, that were worst in the time range: the eight likeliest to run out, the
+// eight that came closest to it, and the eight fullest. more are matchers of gateways.
+func likeliest(o rules.Options, more ...string) string {
+	return "topk(8, " + by(o, "max", shared, "max_over_time("+ofGateway(o, records.GatewayProbability,
+		append([]string{at(o.PageHorizon)}, more...)...)+"[$__range] @ end())") + ")"
+}
+
+func closest(o rules.Options, more ...string) string {
+	return "bottomk(8, " + by(o, "max", shared, "min_over_time("+ofGateway(o, records.GatewayTime, more...)+
+		"[$__range] @ end())") + " < +Inf)"
+}
+
+func fullest(o rules.Options, more ...string) string {
+	return "topk(8, " + by(o, "max", shared, "max_over_time("+ofGateway(o, records.GatewayHeld, more...)+
+		"[$__range] @ end())") + " / " + on(o, gateway) + " group_left () " + by(o, "max", gateway,
+		ofGateway(o, records.GatewayPorts, more...)+" @ end()") + ")"
+}
+
+func endangeredGateways(o rules.Options) worst {
+	return worst{"endangered_gateways", "gateway", likeliest(o) + " or " + closest(o) + " or " + fullest(o)}
 }
 
 func fleetGateways(o rules.Options) []panel {
 	t := o.Thresholds
+	few := endangeredGateways(o).matcher()
 	told := "{{destination}} {{protocol}} {{budget}} {{gateway}} {{" + o.ClusterLabel + "}}"
-	likely := ofGateway(o, records.GatewayProbability, at(o.PageHorizon))
-	left := ofGateway(o, records.GatewayTime)
-	held, unseen := ofGateway(o, records.GatewayHeld), ofGateway(o, records.GatewayUnseen)
+	likely := ofGateway(o, records.GatewayProbability, at(o.PageHorizon), few)
+	unseen := ofGateway(o, records.GatewayUnseen)
 	ceiling := " / " + on(o, gateway) + " group_left () " + ofGateway(o, records.GatewayPorts)
-	soonest := "bottomk(8, min_over_time(" + left + "[$__range] @ end()) < +Inf)"
-	fullest := "topk(8, max_over_time(" + held + "[$__range] @ end()) / " + on(o, gateway) + " group_left () " +
-		ofGateway(o, records.GatewayPorts) + " @ end())"
+	soonest, fullest := closest(o, few), fullest(o, few)
+	total := inAll(o, limitedGateways(o).matcher())
 	const gateways = " Pool, Node and Job do not narrow it: it is recorded by gateway, every minute or two."
 	return []panel{
 		{
@@ -244,7 +320,7 @@ func fleetGateways(o rules.Options) []panel {
 			thresholds: []float64{t.PageClear, t.Page}, none: "no gateway is shared, or: " + needsRules,
 			description: "Probability that all nodes behind a gateway together reach its ceiling at a destination within " +
 				o.PageHorizon + ", from the sum of their forecasts: the eight highest." + gateways,
-			queries: []query{{peaks(o, shared, likely), told}},
+			queries: []query{{likely + "\nand " + on(o, shared) + " " + likeliest(o, few), told}},
 		},
 		{
 			id: 61, coarse: true, title: "When does a gateway run out?", unit: period, min: ptr(0), worstIsLow: true,
@@ -252,7 +328,9 @@ func fleetGateways(o rules.Options) []panel {
 			description: "Where the sum of the forecasts crosses the gateway's ceiling: the eight soonest. There is no line " +
 				"while nothing runs out within the longest horizon, nor at 0 while its nodes hold less than the ceiling." +
 				gateways,
-			queries: []query{{"(" + leftBehind(o, atEnd, soonest) + ") < +Inf\nand " + on(o, shared) + " " + soonest, told}},
+			queries: []query{{
+				"(" + leftBehind(o, atEnd, soonest, few) + ") < +Inf\nand " + on(o, shared) + " " + soonest, told,
+			}},
 		},
 		{
 			id: 62, coarse: true, title: "How full are gateways, over all nodes?", unit: share, min: ptr(0),
@@ -261,7 +339,7 @@ func fleetGateways(o rules.Options) []panel {
 				"ceiling: what was recorded within two minutes, and no more than the fullest port spaces of all these nodes hold " +
 				"together now; and what a destination may hold beyond that on nodes that do not show it." + gateways,
 			queries: []query{
-				{heldBehind(o, atEnd, fullest) + ceiling + "\nand " + on(o, shared) + " " + fullest, told},
+				{heldBehind(o, atEnd, fullest, few) + ceiling + "\nand " + on(o, shared) + " " + fullest, told},
 				{
 					unseen + ceiling + "\nand " + on(o, gateway) + " topk(8, max_over_time(" + unseen + "[$__range] @ end()))",
 					"may hide {{protocol}} {{gateway}} {{" + o.ClusterLabel + "}}",
@@ -274,7 +352,7 @@ func fleetGateways(o rules.Options) []panel {
 			none: "no gateway with a limit on all flows together",
 			description: "Ports held by all nodes behind a gateway, for all destinations and both protocols, as a share of " +
 				"what the gateway takes in all: the eight fullest. Azure's, Huawei's, Alibaba's and Tencent's have such a limit.",
-			queries: []query{{inAll(o), "{{budget}} {{gateway}} {{" + o.ClusterLabel + "}}"}},
+			queries: []query{{total, "{{budget}} {{gateway}} {{" + o.ClusterLabel + "}}"}},
 		},
 		{
 			id: 63, width: 24, title: "How many flows open at a gateway?", unit: perSecond, min: ptr(0),

@@ -26,6 +26,7 @@ func overview(o rules.Options) board {
 		description: "Which node, which gateway and which destination runs out of SNAT ports first, when, and is " +
 			"anything failing now?",
 		starts: o.ClusterLabel,
+		worst:  []worst{silent(o), fullGateways(o), worstNodes(o), worstGateways(o), fullestPools(o), fullestNodes(o)},
 		rows: []row{
 			{"Now", append(headline(o), first(o))},
 			{"Which, and why", []panel{
@@ -34,23 +35,27 @@ func overview(o rules.Options) board {
 					min: ptr(0), coarse: true,
 					description: "Fill of the fullest port space of the most loaded node of each pool, against the effective " +
 						"ceiling: the eight fullest.",
-					queries: []query{{peaksOfPools(o, "max", fillOfNodes(o)), "{{budget}} {{protocol}} {{pool}} {{" +
-						o.ClusterLabel + "}}"}},
+					queries: []query{{
+						peaksOfPools(o, fullestPools(o).matcher(), "max", fillOfNodes(o)),
+						"{{budget}} {{protocol}} {{pool}} {{" + o.ClusterLabel + "}}",
+					}},
 				},
 				{
 					id: 23, title: "Which nodes are fullest?", unit: share, thresholds: []float64{filling, full}, min: ptr(0),
-					coarse: true,
 					description: "Fill of the fullest port space of the eight nodes that were fullest in the time range, against " +
 						"the effective ceiling.",
-					queries: []query{{fullestNodes(o), "{{budget}} {{protocol}} {{instance}} {{" + o.ClusterLabel + "}}"}},
+					queries: []query{{fillOfFullest(o), "{{budget}} {{protocol}} {{instance}} {{" + o.ClusterLabel + "}}"}},
 				},
 				{
 					id: 31, coarse: true, title: "Do opens fail, and why?", unit: perSecond, min: ptr(0),
 					none: "no agent has a sensor for failures",
 					description: "Flows per second that did not open. ports: for lack of ports; refused: answered by a RST; " +
-						"unanswered: no answer although ports were left.",
-					queries: []query{{by(o, "sum", "cause", rate(sel(o, metrics.OpenFailures))), "{{cause}} {{" +
-						o.ClusterLabel + "}}"}},
+						"unanswered: no answer although ports were left. The eight that are highest now.",
+					queries: []query{{highest(o, "cause", func(window string) string {
+						return sumOfPools(o, "cause", func(more string) string {
+							return "rate(" + sel(o, metrics.OpenFailures, more) + window + ")"
+						})
+					}), "{{cause}} {{" + o.ClusterLabel + "}}"}},
 				},
 				{
 					id: 32, title: "Do more flows arrive?", unit: perSecond, min: ptr(0), none: needsRules,
@@ -63,10 +68,12 @@ func overview(o rules.Options) board {
 				},
 				{
 					id: 33, coarse: true, width: 24, title: "Are ports held longer?", unit: period, min: ptr(0),
-					description: "Mean hold time (lifetime and cool-down) of ports released in the interval, by budget. When it " +
-						"grows while no more flows arrive, a destination has become slow or connections leak.",
-					queries: []query{{mean(o, "budget, protocol", metrics.HoldSeconds), "{{budget}} {{protocol}} {{" +
-						o.ClusterLabel + "}}"}},
+					description: "Mean hold time (lifetime and cool-down) of ports released in the interval, by budget: the " +
+						"eight that are longest now. When it grows while no more flows arrive, a destination has become slow or " +
+						"connections leak.",
+					queries: []query{{highest(o, "budget, protocol", func(window string) string {
+						return mean(o, "budget, protocol", metrics.HoldSeconds, window)
+					}), "{{budget}} {{protocol}} {{" + o.ClusterLabel + "}}"}},
 				},
 			}},
 		},
@@ -81,24 +88,39 @@ func fillOfNodes(o rules.Options) func(of, still func(series string) string) str
 	}
 }
 
-// fullestNodes draws the fill of the eight nodes that were fullest in the time range. They are chosen before anything
-// is worked out of what they tell.
-func fullestNodes(o rules.Options) string {
-	busiest, ceiling := sel(o, metrics.BusiestPortsHeld), sel(o, metrics.BudgetEffectivePorts)
-	fullest := "topk(8, " + by(o, "max", agentBudget, "max_over_time("+busiest+"[$__range] @ end())") + " / " +
-		by(o, "max", agentBudget, ceiling+" @ end()") + ")"
-	of := func(name string) string {
-		return by(o, "max", agentBudget, name+"\nand "+on(o, agentBudget)+" "+fullest)
+// fullestPools are those whose fullest node was fullest, as recorded in the time range, or is now.
+func fullestPools(o rules.Options) worst {
+	node := func(name metrics.Name) string { return by(o, "max", agentBudget, sel(o, name)) }
+	return worst{"fullest_pools", "pool", "topk(8, " + by(o, "max", pool, "max_over_time("+ofPool(o, records.PoolFill)+
+		"[$__range])") + ")\nor\ntopk(8, " + ofPoolNow(o, "max", node(metrics.BusiestPortsHeld)+" / "+
+		node(metrics.BudgetEffectivePorts)) + ")"}
+}
+
+// fullestNodes are the eight nodes that were fullest in the time range.
+func fullestNodes(o rules.Options) worst {
+	return worst{"fullest_nodes", "instance", fullestOf(o)}
+}
+
+func fullestOf(o rules.Options, more ...string) string {
+	return "topk(8, " + ofChosenPools(o, agent+", budget", by(o, "max", agentBudget, "max_over_time("+
+		sel(o, metrics.BusiestPortsHeld, more...)+"[$__range] @ end())")+" / "+
+		by(o, "max", agentBudget, sel(o, metrics.BudgetEffectivePorts, more...)+" @ end()")) + ")"
+}
+
+// fillOfFullest draws the fill of the eight fullest nodes.
+func fillOfFullest(o rules.Options) string {
+	names := fullestNodes(o).matcher()
+	of := func(name metrics.Name) string {
+		return by(o, "max", agentBudget, sel(o, name, names)+"\nand "+on(o, agentBudget)+" "+fullestOf(o, names))
 	}
-	return of(busiest) + "\n/\n" + of(ceiling)
+	return of(metrics.BusiestPortsHeld) + "\n/\n" + of(metrics.BudgetEffectivePorts)
 }
 
 // headline are the numbers of now, for a glance.
 func headline(o rules.Options) []panel {
 	t := o.Thresholds
 	failed := sel(o, metrics.OpenFailures, `cause="`+metrics.CausePorts+`"`)
-	fullGateway := "(" + heldBehind(o, atStep, "") + " >= " + on(o, gateway) + " group_left () " +
-		fmt.Sprint(full) + " * " + ofGateway(o, records.GatewayPorts) + ")"
+	fullGateway := fullBehind(o)
 	unanswered := "rate(" + sel(o, metrics.OpenFailures, `cause="`+metrics.CauseUnanswered+`"`) + "[2m])"
 	exact := sel(o, metrics.LedgerExact)
 	return []panel{
@@ -109,7 +131,7 @@ func headline(o rules.Options) []panel {
 				"destinations, that the effective ceiling is reached within " + o.PageHorizon +
 				". The page is raised at the red threshold.",
 			queries: []query{
-				{"max(" + sel(o, metrics.ExhaustionProbabilityMax, at(o.PageHorizon)) + ")", "a node"},
+				{"max(" + inPools(o, metrics.ExhaustionProbabilityMax, at(o.PageHorizon)) + ")", "a node"},
 				{"max(" + behind(o, ofGateway(o, records.GatewayProbability, at(o.PageHorizon))) + ")", "a gateway"},
 			},
 		},
@@ -120,8 +142,8 @@ func headline(o rules.Options) []panel {
 			description: "The shortest median time to exhaustion over all nodes and destinations, and over all shared " +
 				"gateways and destinations.",
 			queries: []query{
-				{"clamp_max(min(" + sel(o, metrics.SoonestExhaustion) + "), " + pastHour + ")", "a node"},
-				{"clamp_max(min(" + behind(o, "("+leftBehind(o, atStep, "")+")") + "), " + pastHour + ")", "a gateway"},
+				{"clamp_max(min(" + inPools(o, metrics.SoonestExhaustion) + "), " + pastHour + ")", "a node"},
+				{"clamp_max(min(" + behind(o, "("+leftOfAll(o)+")") + "), " + pastHour + ")", "a gateway"},
 			},
 		},
 		{
@@ -130,13 +152,13 @@ func headline(o rules.Options) []panel {
 			description: "Flows per second that stayed unanswered while their port space was at its effective ceiling, on " +
 				"their node, and how many there were in an hour; and over all nodes behind a full gateway. Any is too many.",
 			queries: []query{
-				{"sum(rate(" + failed + "[2m]))", "now"},
-				{"sum(increase(" + failed + "[1h]))", inAnHour},
+				{"sum(" + ofChosenPools(o, agent+", budget", "rate("+failed+"[2m])") + ")", "now"},
+				{"sum(" + ofChosenPools(o, agent+", budget", "increase("+failed+"[1h])") + ")", inAnHour},
 				{
 					"sum(" + unanswered + " * " + on(o, agent+", budget") + " group_left (gateway) " +
-						budgetInfo(o, `scope="shared"`) +
-						"\nand " + on(o, gateway) + " " + fullGateway + ")\nor\n0 * count(" + ofGateway(o, records.GatewayPorts) +
-						")", "now, at a gateway",
+						budgetInfo(o, `scope="shared"`, fullGateways(o).matcher()) +
+						"\nand " + on(o, gateway) + " " + fullGateway + ")\nor\n0 * count(" +
+						behind(o, ofGateway(o, records.GatewayPorts)) + ")", "now, at a gateway",
 				},
 			},
 			units: map[string]string{inAnHour: countOf},
@@ -147,9 +169,12 @@ func headline(o rules.Options) []panel {
 			description: "Nodes that failed to open flows for lack of ports within two minutes or whose fullest port space is " +
 				"98 % of the effective ceiling, and shared gateways of which all nodes together hold as much to a destination.",
 			queries: []query{
-				{counted(by(o, "count", "instance", nodeFull(o)+"\nor\n(increase("+failed+"[2m]) > 0)"),
-					sel(o, metrics.BudgetEffectivePorts)), "nodes"},
-				{counted(by(o, "count", "gateway", behind(o, fullGateway)), ofGateway(o, records.GatewayPorts)), "gateways"},
+				{counted(by(o, "count", "instance", ofChosenPools(o, agent+", budget", "("+nodeFull(o)+"\nor\n(increase("+
+					failed+"[2m]) > 0))")), inPools(o, metrics.BudgetEffectivePorts)), "nodes"},
+				{
+					counted(by(o, "count", "gateway", behind(o, fullGateway)), behind(o, ofGateway(o, records.GatewayPorts))),
+					"gateways",
+				},
 			},
 		},
 		{
@@ -160,8 +185,8 @@ func headline(o rules.Options) []panel {
 				"not narrow the first.",
 			queries: []query{
 				{counted(agentsDown(o), ofTarget(o, "up")), "down"},
-				{counted(by(o, "count", agent, exact+" == 0"), exact), "inexact"},
-				{"sum(" + by(o, "max", agent, sel(o, metrics.WarmingUp)) + ")", "warming up"},
+				{counted(ofChosenPools(o, agent, by(o, "count", agent, exact+" == 0")), ofChosenPools(o, agent, exact)), "inexact"},
+				{"sum(" + ofChosenPools(o, agent, by(o, "max", agent, sel(o, metrics.WarmingUp))) + ")", "warming up"},
 			},
 		},
 	}
@@ -173,16 +198,42 @@ const inAnHour = "in an hour"
 // within the hour and above what does not.
 const sinceRelief = "3600.2"
 
+// recordedFull are the destinations of which all nodes behind a gateway held what it has when they were recorded. more
+// are matchers of gateways.
+func recordedFull(o rules.Options, more ...string) string {
+	return ofGateway(o, records.GatewayHeld, more...) + " >= " + on(o, gateway) + " group_left () " + fmt.Sprint(full) +
+		" * " + ofGateway(o, records.GatewayPorts, more...)
+}
+
+// fullGateways are those that were full when they were recorded: which of them are so now is asked of their nodes.
+func fullGateways(o rules.Options) worst { return worst{"full_gateways", "gateway", recordedFull(o)} }
+
+// fullBehind are the destinations of which all nodes behind a gateway hold what it has: as recorded, and as their
+// fullest port spaces are now.
+func fullBehind(o rules.Options) string {
+	few := fullGateways(o).matcher()
+	return "((" + recordedFull(o, few) + ")\nunless " + on(o, gateway) + " (" + mostBehind(o, atStep, "", few) + " < " +
+		on(o, gateway) + " " + fmt.Sprint(full) + " * " + ofGateway(o, records.GatewayPorts, few) + "))"
+}
+
+// leftOfAll is leftBehind of all gateways. Only those that were full when they were recorded can have been relieved.
+func leftOfAll(o rules.Options) string {
+	return ofGateway(o, records.GatewayTime) + " > 0\nor\n" + leftBehind(o, atStep, "", fullGateways(o).matcher())
+}
+
 // nodeFull are the budgets of nodes whose fullest port space is full.
 func nodeFull(o rules.Options) string {
 	return fmt.Sprintf("(%s >= %g * %s)", by(o, "max", agentBudget, sel(o, metrics.BusiestPortsHeld)), full,
 		by(o, "max", agentBudget, sel(o, metrics.BudgetEffectivePorts)))
 }
 
+// silent are the targets that do not answer.
+func silent(o rules.Options) worst { return worst{"silent", "instance", ofTarget(o, "up") + " == 0"} }
+
 // agentsDown are targets that do not answer and were agents at one of some moments within a day: who has been up for
 // twice as long as down was so at one of them. All of the day would be read at 200 times the cost.
 func agentsDown(o rules.Options) string {
-	info := ofTarget(o, string(metrics.AgentBuildInfo))
+	info := ofTarget(o, string(metrics.AgentBuildInfo), silent(o).matcher())
 	var was []string
 	for _, ago := range []string{"5m", "15m", "45m", "2h", "6h", "18h", "1d"} {
 		was = append(was, info+" offset "+ago)
@@ -190,37 +241,60 @@ func agentsDown(o rules.Options) string {
 	return ofTarget(o, "up") + " == 0\nand " + on(o, agent) + " (\n  " + strings.Join(was, "\n  or\n  ") + "\n)"
 }
 
+// worstOf are the fifteen nodes that are most likely to run out, and the fullest of those that are as likely, and the
+// five destinations at gateways. One selector reads all three series of a node.
+func worstOf(o rules.Options, nodes, gateways []string) (ofNodes, ofGateways string) {
+	ofNodes = "topk(15, " + ofChosenPools(o, agent+", budget", by(o, "sum", agentBudget, ofNode(o, "", append([]string{
+		fmt.Sprintf(`__name__=~"%s|%s"`, metrics.ExhaustionProbabilityMax, records.NodeFill),
+		fmt.Sprintf(`horizon=~"%s|%s|"`, o.PageHorizon, o.TicketHorizon),
+	}, nodes...)...))) + ")"
+	of := func(name string, more ...string) string {
+		return by(o, "max", shared, ofGateway(o, name, append(more, gateways...)...))
+	}
+	ofGateways = fmt.Sprintf("topk(5, %s + %s + %s)", of(records.GatewayProbability, at(o.PageHorizon)),
+		of(records.GatewayProbability, at(o.TicketHorizon)), behind(o, of(records.GatewayHeld)+" / "+on(o, gateway)+
+			" group_left () "+by(o, "max", gateway, ofGateway(o, records.GatewayPorts, gateways...)), gateways...))
+	return ofNodes, ofGateways
+}
+
+// The nodes and gateways that first is of.
+func worstNodes(o rules.Options) worst {
+	expr, _ := worstOf(o, nil, nil)
+	return worst{"worst_nodes", "instance", expr}
+}
+
+func worstGateways(o rules.Options) worst {
+	_, expr := worstOf(o, nil, nil)
+	return worst{"worst_gateways", "gateway", expr}
+}
+
 // first is the table of what runs out first, nodes and gateways alike.
 func first(o rules.Options) panel {
 	t := o.Thresholds
-	node := func(name metrics.Name, more ...string) string {
-		return by(o, "max", agentBudget, sel(o, name, more...))
-	}
+	nodes, gateways := worstNodes(o).matcher(), worstGateways(o).matcher()
+	sel := func(name metrics.Name, more ...string) string { return sel(o, name, append(more, nodes)...) }
+	node := func(name metrics.Name, more ...string) string { return by(o, "max", agentBudget, sel(name, more...)) }
 	fill := node(metrics.BusiestPortsHeld) + " / " + node(metrics.BudgetEffectivePorts)
 	likely := func(horizon string) string { return node(metrics.ExhaustionProbabilityMax, at(horizon)) }
-	// The worst: most likely to run out, and the fullest of those that are as likely. One selector reads all three.
-	worst := "\nand " + on(o, agentBudget) + " topk(15, " +
-		by(o, "sum", agentBudget, ofNode(o, "", fmt.Sprintf(`__name__=~"%s|%s"`, metrics.ExhaustionProbabilityMax,
-			records.NodeFill),
-			fmt.Sprintf(`horizon=~"%s|%s|"`, o.PageHorizon, o.TicketHorizon))) + ")"
-	of := func(name string, more ...string) string { return by(o, "max", shared, ofGateway(o, name, more...)) }
-	ports := by(o, "max", gateway, ofGateway(o, records.GatewayPorts))
-	heldShared := by(o, "max", shared, heldBehind(o, atStep, ""))
-	perCeiling := " / " + on(o, gateway) + " group_left () " + ports
-	worstShared := fmt.Sprintf("\nand %s topk(5, %s + %s + %s)", on(o, shared), of(records.GatewayProbability,
-		at(o.PageHorizon)), of(records.GatewayProbability, at(o.TicketHorizon)),
-		behind(o, of(records.GatewayHeld)+perCeiling))
+	worst, worstShared := worstOf(o, []string{nodes}, []string{gateways})
+	worst, worstShared = "\nand "+on(o, agentBudget)+" "+worst, "\nand "+on(o, shared)+" "+worstShared
+	of := func(name string, more ...string) string {
+		return by(o, "max", shared, ofGateway(o, name, append(more, gateways)...))
+	}
+	heldShared := by(o, "max", shared, heldBehind(o, atStep, "", gateways))
+	perCeiling := " / " + on(o, gateway) + " group_left () " + by(o, "max", gateway,
+		ofGateway(o, records.GatewayPorts, gateways))
 	// Rows of a table join where their labels are equal, so each column names the destination that runs out first,
 	// but of agents that do not tell it.
 	soonest := "bottomk by (" + o.ClusterLabel + ", " + agentBudget + ") (1, " +
-		by(o, "max", space, sel(o, metrics.SoonestExhaustion)) + ")"
+		by(o, "max", space, sel(metrics.SoonestExhaustion)) + ")"
 	named := "\n* " + on(o, agentBudget) + " group_left (vip, destination) ((" + soonest + " >= bool 0) or " +
 		on(o, agentBudget) + " (" + node(metrics.BusiestPortsHeld) + " >= bool 0))"
 	both := func(ofNode, ofGateway string) query {
 		return query{"((" + ofNode + ")" + worst + ")" + named + "\nor\n(" + ofGateway + ")" + worstShared, ""}
 	}
-	leftShared := by(o, "max", shared, leftBehind(o, atStep, "")+"\nor\n"+ofGateway(o, records.GatewayTime)+" + "+
-		sinceRelief)
+	leftShared := by(o, "max", shared, leftBehind(o, atStep, "", gateways)+"\nor\n"+
+		ofGateway(o, records.GatewayTime, gateways)+" + "+sinceRelief)
 	clamp := func(expr string) string { return "clamp_max(" + expr + ", " + pastHour + ")" }
 	held := node(metrics.BusiestPortsHeld)
 	minuteAgo := func(expr string) string { return expr + " offset 1m" }
@@ -238,20 +312,20 @@ func first(o rules.Options) panel {
 			both(likely(o.PageHorizon), of(records.GatewayProbability, at(o.PageHorizon))),
 			both(fill, heldShared+perCeiling),
 			both(held, heldShared),
-			both(held+" - "+by(o, "max", agentBudget, minuteAgo(sel(o, metrics.BusiestPortsHeld))),
-				of(records.GatewayHeld)+" - "+by(o, "max", shared, minuteAgo(ofGateway(o, records.GatewayHeld)))),
-			{by(o, "max", agent+", budget, measure", "topk by ("+o.ClusterLabel+", "+agent+", budget) (1, "+sel(o,
-				metrics.AdvicePorts)+")") +
+			both(held+" - "+by(o, "max", agentBudget, minuteAgo(sel(metrics.BusiestPortsHeld))),
+				of(records.GatewayHeld)+" - "+by(o, "max", shared, minuteAgo(ofGateway(o, records.GatewayHeld, gateways)))),
+			{by(o, "max", agent+", budget, measure", "topk by ("+o.ClusterLabel+", "+agent+", budget) (1, "+
+				sel(metrics.AdvicePorts)+")") +
 				strings.Replace(worst, on(o, agentBudget), on(o, agent+", budget"), 1), ""},
 			{by(o, "max", space+", owner", "topk by ("+o.ClusterLabel+", "+agentBudget+") (1, "+
-				sel(o, metrics.SoonestOwnerHeld)+")") + worst, ""},
+				sel(metrics.SoonestOwnerHeld)+")") + worst, ""},
 		},
 		columns: []column{
-			{label: "instance", title: "Node", width: 270, links: append(nodeLinks("Cluster"),
+			{label: "instance", title: "Node", width: 260, links: append(nodeLinks("Cluster"),
 				link{"The runbook", o.RunbookURL + "SnatExhaustionPredicted.md"})},
 			{label: "destination", title: "Destination", width: 310},
 			{
-				label: "Value #A", title: leftColumn, width: 100, unit: period, thresholds: []float64{300, 3600},
+				label: "Value #A", title: leftColumn, width: 95, unit: period, thresholds: []float64{300, 3600},
 				worstIsLow: true,
 				mappings: append([]dashboard.ValueMapping{mapValue(sinceRelief, shownAs("relieved", "transparent"))},
 					timeLeft...),
@@ -260,26 +334,26 @@ func first(o rules.Options) panel {
 				label: "Value #B", title: "Within " + o.PageHorizon, width: 90, unit: share,
 				thresholds: []float64{t.PageClear, t.Page},
 			},
-			{label: "Value #C", title: fillColumn, width: 120, unit: share, thresholds: []float64{filling, full}, gauge: true},
-			{label: "Value #D", title: "Held", width: 70, unit: countOf},
-			{label: "gateway", title: "Gateway", width: 80, links: []link{{"The fleet's board", "/d/" + alerts.BoardFleet +
+			{label: "Value #C", title: fillColumn, width: 100, unit: share, thresholds: []float64{filling, full}, gauge: true},
+			{label: "Value #D", title: "Held", width: 65, unit: countOf},
+			{label: "gateway", title: "Gateway", width: 70, links: []link{{"The fleet's board", "/d/" + alerts.BoardFleet +
 				"?${datasource:queryparam}&${__url_time_range}"}}},
 			{
 				label: "Value #E", title: "In a minute", width: 100, unit: countOf,
 				mappings: []dashboard.ValueMapping{mapNull(shownAs("–", "transparent"))},
 			},
-			{label: "owner", title: "Most held by", width: 190},
+			{label: "owner", title: "Most held by", width: 160},
 			{
-				label: "Value #G", title: "Of them", width: 75, unit: countOf,
+				label: "Value #G", title: "Of them", width: 70, unit: countOf,
 				mappings: []dashboard.ValueMapping{mapNull(shownAs("–", "transparent"))},
 			},
-			{label: "measure", title: "What helps most", width: 150},
+			{label: "measure", title: "What helps most", width: 140},
 			{
 				label: "Value #F", title: "Ports gained", width: 110, unit: countOf,
 				mappings: []dashboard.ValueMapping{mapNull(shownAs("–", "transparent"))},
 			},
 			{label: o.ClusterLabel, title: "Cluster", width: 75},
-			{label: "budget", title: "Budget", width: 80},
+			{label: "budget", title: "Budget", width: 70},
 			{label: "protocol", title: "Protocol", width: 75},
 			{label: "vip", title: "VIP"},
 		},

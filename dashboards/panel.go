@@ -36,7 +36,8 @@ type panel struct {
 	units map[string]string
 	// log draws a logarithmic axis: of pools that hold hundreds of ports and others that hold a hundred thousand.
 	log bool
-	// coarse asks for half as many points: of panels that read every node's series at each of them.
+	// coarse asks for a quarter of the points, one in two minutes of the hour that boards open with: of panels that read
+	// every node's series at each of them.
 	coarse bool
 	// none is what stands where the queries return nothing. Default "none".
 	none string
@@ -182,7 +183,7 @@ func (p panel) lines() cog.Builder[dashboard.Panel] {
 
 func (p panel) points() float64 {
 	if p.coarse {
-		return points / 2
+		return points / 4
 	}
 	return points
 }

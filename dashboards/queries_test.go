@@ -27,6 +27,7 @@ func TestPanelsOfFleets(t *testing.T) {
 		a := serve(t, program(t), f)
 		for _, name := range slices.Sorted(maps.Keys(looked(t))) {
 			b := looked(t)[name]
+			a.open(t, b, b.single(f))
 			var bytes int
 			var all time.Duration
 			for _, p := range b.Panels {

@@ -31,13 +31,43 @@ func sel(o rules.Options, name metrics.Name, more ...string) string {
 
 // ofTarget writes what is asked of targets that may be no agents any more: the variable of nodes knows none of those
 // that were silent for the board's time range.
-func ofTarget(o rules.Options, name string) string {
-	return series(name, o.ClusterLabel+`=~"$cluster"`, `job=~"$job"`)
+func ofTarget(o rules.Options, name string, more ...string) string {
+	return series(name, append([]string{o.ClusterLabel + `=~"$cluster"`, `job=~"$job"`}, more...)...)
 }
 
 // budgetInfo is the budget's info metric as the rules join it: one series for each agent and budget.
 func budgetInfo(o rules.Options, more ...string) string {
 	return "topk by (" + o.ClusterLabel + ", job, instance, budget) (1, " + sel(o, metrics.BudgetInfo, more...) + ")"
+}
+
+// While all pools are chosen, whole is true of series without a label of the pool, and part of none. While some are,
+// part is true of all series, as no node is called like a pool, and whole of none without the label.
+const (
+	whole = `pool=~"$pool"`
+	part  = `instance!~"$pool"`
+)
+
+// ofChosenPools keeps what is told of budgets of the chosen pools. labels tell agents apart, or agents and their
+// budgets. Most metrics have no label of the pool, so what is of other pools alone is left out. While all are chosen
+// neither selector finds a series. An agent that tells no budget is of no other pool, and stays.
+func ofChosenPools(o rules.Options, labels, expr string) string {
+	// VictoriaMetrics finds series without the label for pool!~".*", too.
+	others := series(string(metrics.BudgetInfo), o.ClusterLabel+`=~"$cluster"`, `job=~"$job"`, `instance=~"$instance"`,
+		`pool!~"$pool"`, part)
+	return "(" + expr + "\nunless " + on(o, labels) + " (" + others + " unless " + on(o, labels) + " " +
+		sel(o, metrics.BudgetInfo, part) + "))"
+}
+
+// sumOfPools adds up by cluster and labels what x makes of a metric's series, of the chosen pools. While all are chosen
+// nothing is matched with anything, which at each step of a graph would cost as much as to read it.
+func sumOfPools(o rules.Options, labels string, x func(more string) string) string {
+	return by(o, "sum", labels, x(whole)) + "\nor\n" +
+		by(o, "sum", labels, ofChosenPools(o, agent+", budget", x(part)))
+}
+
+// inPools is sel, of budgets of the chosen pools.
+func inPools(o rules.Options, name metrics.Name, more ...string) string {
+	return ofChosenPools(o, agent+", budget", sel(o, name, more...))
 }
 
 // suffix is sel for one of the series of a histogram: _bucket, _sum or _count.
@@ -52,15 +82,22 @@ func buckets(o rules.Options, name metrics.Name) string {
 	return native + "\nor\n(sum by (le) (" + rate(suffix(o, name, "_bucket")) + ")\nunless ignoring (le)\n" + native + ")"
 }
 
-// mean is that of a histogram of durations by cluster and labels. VictoriaMetrics keeps no native one, and has no
-// histogram_sum.
-func mean(o rules.Options, labels string, name metrics.Name) string {
-	of := func(x string) string { return by(o, "sum", labels, rate(x)) }
-	classic := fmt.Sprintf("%s\n/\n(%s > 0)", of(suffix(o, name, "_sum")), of(suffix(o, name, "_count")))
+// mean is that of a histogram of durations by cluster and labels, of the chosen pools, in a window of time.
+// VictoriaMetrics keeps no native one, and has no histogram_sum.
+func mean(o rules.Options, labels string, name metrics.Name, window string) string {
+	of := func(x func(more string) string) string {
+		return "(" + sumOfPools(o, labels, func(more string) string { return "rate(" + x(more) + window + ")" }) + ")"
+	}
+	named := func(suffix string) func(more string) string {
+		return func(more string) string {
+			return strings.Replace(sel(o, name, more), string(name), string(name)+suffix, 1)
+		}
+	}
+	classic := fmt.Sprintf("%s\n/\n(%s > 0)", of(named("_sum")), of(named("_count")))
 	if o.Engine == options.VictoriaMetrics {
 		return classic
 	}
-	native := of(sel(o, name))
+	native := of(named(""))
 	return fmt.Sprintf("histogram_sum(%s)\n/\n(histogram_count(%s) > 0)\nor\n%s", native, native, classic)
 }
 
@@ -82,15 +119,24 @@ func ofGateway(o rules.Options, name string, more ...string) string {
 }
 
 // behind keeps the gateways behind which a chosen node is: recorded series of gateways know no node, pool or job.
-func behind(o rules.Options, expr string) string {
-	return expr + " and on (" + o.ClusterLabel + ", budget, gateway) " + sel(o, metrics.BudgetInfo, `scope="shared"`)
+func behind(o rules.Options, expr string, more ...string) string {
+	return expr + " and on (" + o.ClusterLabel + ", budget, gateway) " + sel(o, metrics.BudgetInfo,
+		append([]string{`scope="shared"`}, more...)...)
 }
 
 func series(name string, matchers ...string) string {
 	return name + "{" + strings.Join(matchers, ", ") + "}"
 }
 
-func rate(expr string) string { return "rate(" + expr + "[$__rate_interval])" }
+func rate(expr string) string { return "rate(" + expr + perStep + ")" }
+
+// perStep is the window of a rate at each step of a graph.
+const perStep = "[$__rate_interval]"
+
+// highest draws the eight lines of x that are highest at the end of the time range. x is given a window for rates.
+func highest(o rules.Options, labels string, x func(window string) string) string {
+	return fmt.Sprintf("(%s)\nand %s\ntopk(8, %s)", x(perStep), on(o, labels), x(perStep+" @ end()"))
+}
 
 // by aggregates by cluster, in which names are told apart, and labels.
 func by(o rules.Options, op, labels, expr string) string {
@@ -117,27 +163,27 @@ func peaks(o rules.Options, labels, x string) string {
 
 // heldBehind is what all nodes behind a gateway hold of a destination: what was recorded within two minutes, and no
 // more than can be now, so that it falls as soon as the gateway is relieved. Where chosen is not empty, of the gateways
-// alone that it returns.
-func heldBehind(o rules.Options, still func(series string) string, chosen string) string {
-	held := ofGateway(o, records.GatewayHeld)
+// alone that it returns; more are matchers of gateways.
+func heldBehind(o rules.Options, still func(series string) string, chosen string, more ...string) string {
+	held := ofGateway(o, records.GatewayHeld, more...)
 	return "((" + held + " - clamp_min(" + held + " - " + on(o, gateway) + " group_left ()\n" +
-		mostBehind(o, still, chosen) + ", 0))\nor\n" + held + ")"
+		mostBehind(o, still, chosen, more...) + ", 0))\nor\n" + held + ")"
 }
 
 // leftBehind is the time that is left at a gateway, and not 0 while its nodes hold less than its ceiling. Where chosen
-// is not empty, of the gateways alone that it returns.
-func leftBehind(o rules.Options, still func(series string) string, chosen string) string {
-	left := ofGateway(o, records.GatewayTime)
-	return left + " > 0\nor\n" + left + "\nunless " + on(o, gateway) + " (" + mostBehind(o, still, chosen) + " < " +
-		on(o, gateway) + " " + ofGateway(o, records.GatewayPorts) + ")"
+// is not empty, of the gateways alone that it returns; more are matchers of gateways.
+func leftBehind(o rules.Options, still func(series string) string, chosen string, more ...string) string {
+	left := ofGateway(o, records.GatewayTime, more...)
+	return left + " > 0\nor\n" + left + "\nunless " + on(o, gateway) + " (" + mostBehind(o, still, chosen, more...) +
+		" < " + on(o, gateway) + " " + ofGateway(o, records.GatewayPorts, more...) + ")"
 }
 
 // mostBehind is the most that all nodes behind a gateway can hold of one destination: what the fullest port spaces of
 // all these nodes hold together. still writes what hardly moves, at each step or at the end. No variable of nodes
 // narrows it, as what is recorded is of all nodes. A node that is told twice counts twice: it is a bound. The nodes of
 // gateways that are not chosen are left out before they are added up at each step.
-func mostBehind(o rules.Options, still func(series string) string, chosen string) string {
-	info := still(ofGateway(o, string(metrics.BudgetInfo), `scope="shared"`))
+func mostBehind(o rules.Options, still func(series string) string, chosen string, more ...string) string {
+	info := still(ofGateway(o, string(metrics.BudgetInfo), append([]string{`scope="shared"`}, more...)...))
 	if chosen != "" {
 		info += "\nand " + on(o, "budget, gateway") + " " + chosen
 	}
@@ -152,21 +198,26 @@ func atStep(series string) string { return series }
 
 func atEnd(series string) string { return "last_over_time(" + series + "[$__range] @ end())" }
 
-// ofPools aggregates by pool what each of its nodes tells, by agent, budget and protocol. Which node is of which pool
-// was so at the end of the time range, or last before: to look for it at each step would cost more than all the rest.
-func ofPools(o rules.Options, op, expr string) string {
-	info := "topk by (" + o.ClusterLabel + ", " + agent + ", budget) (1, " + atEnd(sel(o, metrics.BudgetInfo)) + ")"
-	return by(o, op, pool, "("+expr+") * "+on(o, agent+", budget")+" group_left (pool) "+info)
-}
-
-// peaksOfPools draws the eight pools in which x was highest in the time range, from what nodes tell: what is recorded
-// by pool is up to four minutes old. x is given how to write what it is of, at each step or the highest, and how to
-// write what hardly moves, at each step or at the end.
-func peaksOfPools(o rules.Options, op string, x func(of, still func(series string) string) string) string {
+// peaksOfPools draws the eight pools in which x was highest in the time range, of those that few matches, from what
+// nodes tell: what is recorded by pool is up to four minutes old. x is given how to write what it is of, at each step
+// or the highest, and how to write what hardly moves, at each step or at the end. Which node is of which pool was so at
+// the end of the time range, or last before: to look for it at each step would cost more than all the rest. Nodes of
+// other pools are left out first.
+func peaksOfPools(o rules.Options, few, op string, x func(of, still func(series string) string) string) string {
+	info := atEnd(sel(o, metrics.BudgetInfo, few))
+	some := func(write func(series string) string) func(series string) string {
+		return func(series string) string {
+			return "(" + write(series) + "\nand " + on(o, agent+", budget") + " " + info + ")"
+		}
+	}
+	of := func(expr string) string {
+		return by(o, op, pool, "("+expr+") * "+on(o, agent+", budget")+" group_left (pool) topk by ("+o.ClusterLabel+", "+
+			agent+", budget) (1, "+info+")")
+	}
 	highest := func(series string) string { return "max_over_time(" + series + "[$__range] @ end())" }
 	end := func(series string) string { return series + " @ end()" }
-	return ofPools(o, op, x(atStep, atStep)) + "\nand " + on(o, pool) + "\ntopk(8, " +
-		ofPools(o, op, x(highest, end)) + ")"
+	return of(x(some(atStep), some(atStep))) + "\nand " + on(o, pool) + "\ntopk(8, " +
+		of(x(some(highest), some(end))) + ")"
 }
 
 // The labels that tell one agent, one of its budgets, and a port space of nodes or of gateways, from another; the

@@ -41,15 +41,12 @@ func (o Options) Alerts() []alerts.Alert {
 // it and what agents tell, and that of another group: an engine that writes results a while after the evaluation
 // does not have them yet for the next rule of the group.
 func (o Options) Groups() []Group {
-	var soon, slow, slowest []alerts.Alert
+	var soon, slow []alerts.Alert
 	for _, a := range tickets.All(o.Options) {
-		switch {
-		case a.For < slowFor:
+		if a.For < slowFor {
 			soon = append(soon, a)
-		case a.For < slowestFor:
+		} else {
 			slow = append(slow, a)
-		default:
-			slowest = append(slowest, a)
 		}
 	}
 	often, half, quarter := o.FleetInterval, 2*o.FleetInterval, o.Quarter()
@@ -67,19 +64,14 @@ func (o Options) Groups() []Group {
 		},
 		{Name: "snatwatch-gateway-half", Interval: half, Records: records.Half(o.Options)},
 		{Name: "snatwatch-gateway", Interval: often, Records: records.Page(o.Options)},
-		{Name: "snatwatch-gateway-ahead", Interval: often, Records: records.Ahead(o.Options)},
-		{Name: "snatwatch-gateway-probability", Interval: often, Records: records.Probability(o.Options)},
+		{Name: "snatwatch-gateway-ahead", Interval: half, Records: records.Ahead(o.Options)},
+		{Name: "snatwatch-gateway-probability", Interval: half, Records: records.Probability(o.Options)},
 		{Name: "snatwatch-fleet-pages", Interval: often, Alerts: pages.Fleet(o.Options)},
 		{Name: "snatwatch-pages", Interval: o.PageInterval, Alerts: pages.Node(o.Options)},
-		{Name: "snatwatch-tickets", Interval: often, Alerts: soon},
-		{Name: "snatwatch-tickets-slow", Interval: half, Alerts: slow},
-		{Name: "snatwatch-tickets-slowest", Interval: quarter, Alerts: slowest},
+		{Name: "snatwatch-tickets", Interval: half, Alerts: soon},
+		{Name: "snatwatch-tickets-slow", Interval: quarter, Alerts: slow},
 	}
 }
 
-// slowFor is how long an alert must last before it fires for its rule to be evaluated half as often, and slowestFor for
-// a quarter as often.
-const (
-	slowFor    = 5 * time.Minute
-	slowestFor = 10 * time.Minute
-)
+// slowFor is how long an alert must last before it fires for its rule to be evaluated half as often as other tickets.
+const slowFor = 10 * time.Minute

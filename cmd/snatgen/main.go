@@ -3,6 +3,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/alecthomas/kingpin/v2"
 
+	"github.com/snatwatch/snatwatch/internal/cli"
 	"github.com/snatwatch/snatwatch/rules"
 )
 
@@ -43,8 +45,12 @@ func run(args []string, out io.Writer) error {
 		}
 		return nil
 	})
-	if _, err := app.Parse(args); err != nil || help {
-		return err
+	args = cli.Joined(args)
+	switch _, err := app.Parse(args); {
+	case err != nil:
+		return errors.New(cli.Mistake(app, args, err))
+	case help:
+		return nil
 	}
 	if err := o.Validate(); err != nil {
 		return err
@@ -87,7 +93,7 @@ func ruleFlags(app *kingpin.Application, o *rules.Options) {
 	text("page-horizon", "Horizon of the page: 1m, 5m, 15m or 1h.", &o.PageHorizon)
 	text("ticket-horizon", "Horizon of the ticket.", &o.TicketHorizon)
 	app.Flag("fleet-interval", "How often what pages need soonest is recorded, and the pages that --page-interval does "+
-		"not concern and the quick tickets are evaluated; other sums and tickets half, a quarter or a sixteenth as often.").
+		"not concern are evaluated; other sums and tickets half, a quarter or a sixteenth as often.").
 		Default(o.FleetInterval.String()).DurationVar(&o.FleetInterval)
 	app.Flag("engine", "What evaluates the rules: prometheus, victoriametrics or thanos.").Default(string(o.Engine)).
 		StringVar((*string)(&o.Engine))

@@ -57,7 +57,9 @@ func TestBadFlagsWriteNothing(t *testing.T) {
 	}{
 		{"unknown flag", []string{"--thresholds"}, "unknown long flag '--thresholds'"},
 		{"selector", []string{"--selector", "job="}, `--selector=job=: no matcher at "job="; want label matchers`},
-		{"number", []string{"--threshold.page", "high"}, `"high"`},
+		{"number", []string{"--threshold.page", "high"}, "--threshold.page: high: want a number"},
+		{"a number below 0", []string{"--threshold.page", "-1"}, "--threshold.page=-1: want above 0 and at most 1"},
+		{"duration", []string{"--fleet-interval=5"}, "--fleet-interval: 5: want a duration such as 10s or 4m"},
 		{"range", []string{"--threshold.page=1.5"}, "--threshold.page=1.5: want above 0 and at most 1"},
 		{"horizon", []string{"--page-horizon=30m"}, "--page-horizon=30m: want one of 1m, 5m, 15m, 1h"},
 		{"label", []string{"--cluster-label=a b"}, "--cluster-label=a b: not a label name"},

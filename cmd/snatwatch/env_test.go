@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"net"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -30,6 +31,11 @@ func TestCommandLine(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = taken.Close() })
 	tests := []struct {
 		name           string
 		args           []string
@@ -51,6 +57,17 @@ func TestCommandLine(t *testing.T) {
 		{name: "a flag of zero", args: []string{"--limits.exported=0"}, status: statusError, stderr: "limits.exported: 0: want 1 to limits.tracked"},
 		{name: "an interval of zero", args: []string{"--poll-interval=0s"}, status: statusError, stderr: "poll_interval: 0s: want 100ms"},
 		{name: "no share of a core", args: []string{"--cpu-budget=0"}, status: statusError, stderr: "cpu_budget: 0: want"},
+		{
+			name: "a port that is taken", args: []string{"--web.listen-address=" + taken.Addr().String()}, status: statusError,
+			stderr: "another program listens there; take another port with --web.listen-address",
+		},
+		{name: "no address", args: []string{"--web.listen-address=nothing"}, status: statusError, stderr: "--web.listen-address: nothing: want an address such as :9959"},
+		{name: "no port", args: []string{"--web.listen-address=:80000"}, status: statusError, stderr: "--web.listen-address: :80000: want"},
+		{name: "no web config", args: []string{"--web.config.file=" + good + "x"}, status: statusError, stderr: "--web.config.file: " + good + "x: "},
+		{name: "another file as web config", args: []string{"--web.config.file=" + good}, status: statusError, stderr: "--web.config.file: " + good + ": "},
+		{name: "a record without rotation", args: []string{"--record.out=" + dir, "--record.rotate=0s"}, status: statusError, stderr: "--record.rotate: 0s: want at least 1s"},
+		{name: "record without rotation", args: []string{"record", "--out=" + dir, "--rotate=0s"}, status: statusError, stderr: "--rotate: 0s: want at least 1s"},
+		{name: "plan of another end", args: []string{"plan", "--nodes=1", "--opens=1", "--lifetime=1s", "--ends=fon:1"}, status: statusError, stderr: `flows end by "fon": want one of unknown, fin, rst`},
 		{name: "verify without a target", args: []string{"verify", "--limit=10"}, status: statusError, stderr: "--target HOST:PORT --limit N"},
 		{name: "verify without a limit", args: []string{"verify", "--target=127.0.0.1:1"}, status: statusError, stderr: "--target HOST:PORT --limit N"},
 		{name: "verify of nobody", args: []string{"verify", "--target=127.0.0.1:1", "--limit=3"}, status: statusError, stdout: "3 ECONNREFUSED", stderr: "no flow opened"},

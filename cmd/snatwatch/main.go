@@ -25,6 +25,8 @@ import (
 	"github.com/alecthomas/kingpin/v2"
 	"github.com/prometheus/common/promslog"
 	promslogflag "github.com/prometheus/common/promslog/flag"
+
+	"github.com/snatwatch/snatwatch/internal/cli"
 )
 
 func main() {
@@ -78,12 +80,13 @@ func (e *env) run(ctx context.Context, args []string) int {
 	promslogflag.AddFlags(app, &logs)
 	all := commands(app)
 
+	args = cli.Joined(args)
 	name, err := app.Parse(completable(args))
 	switch {
 	case ended:
 		return statusOK
 	case err != nil:
-		_, _ = fmt.Fprintf(e.stderr, "snatwatch: %s%v, try --help\n", badFlag(app, args), err)
+		_, _ = fmt.Fprintf(e.stderr, "snatwatch: %s, try --help\n", cli.Mistake(app, args, err))
 		return statusUsage
 	}
 	for _, c := range all {
@@ -105,23 +108,4 @@ func completable(args []string) []string {
 		return args[:last]
 	}
 	return args
-}
-
-// badFlag returns the flag in args whose value is refused, as "--poll-interval: ", which kingpin does not say; nothing
-// if another mistake ended the parse.
-func badFlag(app *kingpin.Application, args []string) string {
-	parsed, err := app.ParseContext(args)
-	if err != nil {
-		return ""
-	}
-	for _, given := range parsed.Elements {
-		flag, ok := given.Clause.(*kingpin.FlagClause)
-		if !ok || given.Value == nil {
-			continue
-		}
-		if m := flag.Model(); m.Value.Set(*given.Value) != nil {
-			return "--" + m.Name + ": "
-		}
-	}
-	return ""
 }

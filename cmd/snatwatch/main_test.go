@@ -127,7 +127,11 @@ func TestWrongFlags(t *testing.T) {
 		{"--cpu-budget=much", "--cpu-budget: "},
 		{"--log.level=loud", "--log.level: "},
 		{"--log.format=json --cpu-budget=much", "--cpu-budget: "},
-		{"plan --nodes=x", "--nodes: "},
+		{"plan --nodes=x", "--nodes: x: want a whole number"},
+		{"plan --opens=x", "--opens: x: want a number"},
+		{"top --interval=2", "--interval: 2: want a duration such as 10s or 4m"},
+		{"record --out=x --max-bytes=5", "--max-bytes: 5: want a number of bytes such as 256MiB"},
+		{"plan --nodes", "expected argument for flag '--nodes'"},
 		{"--nosuch", "unknown long flag '--nosuch'"},
 		{"chek", "unexpected chek"},
 	} {
@@ -138,6 +142,29 @@ func TestWrongFlags(t *testing.T) {
 			status := e.run(t.Context(), strings.Fields(tt.args))
 			if status != statusUsage || !strings.HasPrefix(mistake.String(), "snatwatch: "+tt.want) || strings.Count(mistake.String(), "\n") != 1 {
 				t.Errorf("status %d, %q, want %d and one line that begins with %q", status, mistake.String(), statusUsage, tt.want)
+			}
+		})
+	}
+}
+
+// A number below 0 is refused as a number: kingpin takes it for a flag.
+func TestNegativeNumbers(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct{ args, want string }{
+		{"plan --opens -5 --lifetime 2s --nodes 48", "plan: opens per second: -5, want above 0 up to 1e+06"},
+		{"plan --opens 5 --lifetime 2s --nodes -4", "plan: nodes: -4, want 1 to 1000000"},
+		{"plan --opens 5 --lifetime 2s --nodes 48 --spread -0.1", "plan: spread: -0.1, want 0 up to 2"},
+		{"verify --target 127.0.0.1:1 --limit -5", "verify: limit -5: want"},
+		{"verify --target 127.0.0.1:1 --limit 5 --ports -5", "verify: ports -5: want 1 or more"},
+		{"verify --target 127.0.0.1:1 --limit 5 --hold -1s", "verify: hold -1s: want more than 0, and at most an hour"},
+		{"top --interval -1s", "top: interval -1s: want 100ms or more"},
+	} {
+		t.Run(tt.args, func(t *testing.T) {
+			t.Parallel()
+			var out, mistake strings.Builder
+			e := &env{stdout: &out, stderr: &mistake}
+			if status := e.run(t.Context(), strings.Fields(tt.args)); status != statusError || !strings.HasPrefix(mistake.String(), "snatwatch: "+tt.want) {
+				t.Errorf("status %d, %q, want %d and %q", status, mistake.String(), statusError, tt.want)
 			}
 		})
 	}

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
-	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -18,7 +17,6 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/snatwatch/snatwatch/collector"
 	"github.com/snatwatch/snatwatch/internal/kerneltest"
 	"github.com/snatwatch/snatwatch/internal/lab"
 	"github.com/snatwatch/snatwatch/internal/logtest"
@@ -196,20 +194,8 @@ func TestKernelOwnersOfTheIncident(t *testing.T) {
 	if !kerneltest.OwnProcesses(t) {
 		return
 	}
-	l, err := lab.New(t.Context(), lab.Topology{Nodes: 2, NAT: []lab.NAT{{VIPs: []netip.Addr{lab.VIP(0)}, Ports: collector.PortRange{First: 2000, Last: 3023}}}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	to := l.Server(0).At(9000)
-	server, err := l.Server(0).Hold(t.Context(), to)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = server.Close() }()
-	config := filepath.Join(t.TempDir(), "snatwatch.yaml")
-	writeConfig(t, config, "2000-3023")
-	a := startAgent(t, "--config", config, "--netns", l.Router().Path(), "--poll-interval=500ms", "--strategy=poll", "--cpu-budget=1")
+	l, to := holdingLab(t, 2, 3023)
+	a := routerAgent(t, l, "2000-3023")
 	w := watch(t, a, "SnatPortsExhausted")
 
 	image, program := containerImage(t, "./testdata/caller")

@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"net/http"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -13,11 +12,9 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
 
-	"github.com/snatwatch/snatwatch/collector"
 	"github.com/snatwatch/snatwatch/collector/netns"
 	"github.com/snatwatch/snatwatch/internal/kerneltest"
 	"github.com/snatwatch/snatwatch/internal/kubetest"
-	"github.com/snatwatch/snatwatch/internal/lab"
 )
 
 // inPodsAccount puts the service account of s where a pod of node n1 has it.
@@ -58,17 +55,7 @@ func TestKernelOwnersOfARealServer(t *testing.T) {
 	}
 	s := kubetest.Start(t)
 	inPodsAccount(t, s)
-	l, err := lab.New(t.Context(), lab.Topology{Nodes: 4, NAT: []lab.NAT{{VIPs: []netip.Addr{lab.VIP(0)}, Ports: collector.PortRange{First: 2000, Last: 2255}}}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	to := l.Server(0).At(9000)
-	server, err := l.Server(0).Hold(t.Context(), to)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = server.Close() }()
+	l, to := holdingLab(t, 4, 2255)
 
 	want := map[string]int{}
 	nodes := 0
@@ -87,9 +74,7 @@ func TestKernelOwnersOfARealServer(t *testing.T) {
 metadata: {name: %s, ownerReferences: [{apiVersion: apps/v1, kind: ReplicaSet, name: checkout-7d9f, uid: %q, controller: true}]}}`, name, set))
 	}
 	run(pod("checkout-7d9f-a"), "default/checkout-7d9f-a", 40)
-	config := filepath.Join(t.TempDir(), "snatwatch.yaml")
-	writeConfig(t, config, "2000-2255")
-	a := startAgent(t, "--config", config, "--netns", l.Router().Path(), "--poll-interval=500ms", "--strategy=poll", "--cpu-budget=1")
+	a := routerAgent(t, l, "2000-2255")
 	shown := func(what string) {
 		t.Helper()
 		a.within(3*time.Minute, what, func() bool {

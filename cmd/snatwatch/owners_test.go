@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -222,4 +223,32 @@ func TestKernelOwners(t *testing.T) {
 	if _, all := a.get(http.MethodGet, "/metrics"); strings.Contains(all, `owner_kind="client"`) {
 		t.Error("flows of this machine's own namespaces are a client's")
 	}
+}
+
+// holdingLab is a lab of so many nodes behind one VIP that has the ports from 2000 to last. A server holds every flow
+// that is opened to the address returned.
+func holdingLab(t *testing.T, nodes int, last uint16) (l *lab.Lab, to netip.AddrPort) {
+	t.Helper()
+	l, err := lab.New(t.Context(), lab.Topology{
+		Nodes: nodes, NAT: []lab.NAT{{VIPs: []netip.Addr{lab.VIP(0)}, Ports: collector.PortRange{First: 2000, Last: last}}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(l.Close)
+	to = l.Server(0).At(9000)
+	server, err := l.Server(0).Hold(context.Background(), to)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = server.Close() })
+	return l, to
+}
+
+// routerAgent starts an agent that watches a lab's router, whose VIP has those ports.
+func routerAgent(t *testing.T, l *lab.Lab, ports string) *runningAgent {
+	t.Helper()
+	config := filepath.Join(t.TempDir(), "snatwatch.yaml")
+	writeConfig(t, config, ports)
+	return startAgent(t, "--config", config, "--netns", l.Router().Path(), "--poll-interval=500ms", "--strategy=poll", "--cpu-budget=1")
 }

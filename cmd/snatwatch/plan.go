@@ -53,7 +53,8 @@ func planCommand(app *kingpin.Application) command {
 		"fullest.").PlaceHolder("NAME").StringVar(&f.budget)
 	c.Flag("pool", "Pool of the fleet.").PlaceHolder("NAME").StringVar(&f.pool)
 	c.Flag("gateway", "Gateway of the fleet.").PlaceHolder("NAME").StringVar(&f.gateway)
-	c.Flag("model", "Budget model of today, as check lists them.").Default("azure-lb").StringVar(&b.Model)
+	c.Flag("model", "Budget model of today; a wrong one is answered with the list of all.").Default("azure-lb").
+		StringVar(&b.Model)
 	c.Flag("nodes", "Nodes in the pool, or behind the gateway.").PlaceHolder("N").
 		IsSetByUser(set("nodes")).IntVar(&f.in.Nodes)
 	c.Flag("vips", "VIPs of today.").PlaceHolder("N").
@@ -77,8 +78,8 @@ func planCommand(app *kingpin.Application) command {
 	c.Flag("peakedness", "Variance over mean of the ports held within a peak; 1 for independent "+
 		"arrivals.").Default("1").Float64Var(&f.in.Demand.Peakedness)
 	c.Flag("peak", "How long a day's peak lasts.").Default("1h").DurationVar(&f.in.Demand.Peak)
-	c.Flag("next", "Load of the next-busiest destination, as a share of the busiest "+
-		"one's.").Default("NaN").Float64Var(&f.next)
+	c.Flag("next", "Load of the next-busiest destination, as a share of the busiest one's; NaN is "+
+		"unknown.").Default("NaN").Float64Var(&f.next)
 	c.Flag("target", "Probability of exhaustion within a day that is "+
 		"accepted.").Default("0.01").Float64Var(&f.in.Target)
 	c.Flag("doubling-days", "Days in which the load doubles; 0 is no growth.").Default("0").Float64Var(&f.doublingDays)

@@ -11,15 +11,24 @@ import (
 )
 
 // recordFlags adds the flags that every recording has; each name begins with prefix. Call complete once kingpin has
-// parsed them.
-func recordFlags(c *kingpin.CmdClause, prefix string, o *record.Options) (complete func()) {
+// parsed them: its error is of a 0, which the options take for the default.
+func recordFlags(c *kingpin.CmdClause, prefix string, o *record.Options) (complete func() error) {
 	c.Flag(prefix+"rotate", "Age at which a file of the record ends and the next begins.").Default("1h").
 		DurationVar(&o.Rotate)
 	most := c.Flag(prefix+"max-bytes", "Bound on all files of the record together, at least 1MiB; the oldest make room.").
 		Default("256MiB").Bytes()
 	c.Flag(prefix+"anonymise", "Replace addresses in the record, the same by the same, under a secret key that is made "+
 		"at the start and not kept. Ports stay.").BoolVar(&o.Anonymise)
-	return func() { o.MaxBytes = int64(*most) }
+	return func() error {
+		o.MaxBytes = int64(*most)
+		switch {
+		case o.Rotate == 0:
+			return fmt.Errorf("--%srotate: 0s: want at least 1s", prefix)
+		case o.MaxBytes == 0:
+			return fmt.Errorf("--%smax-bytes: 0: want at least 1MiB", prefix)
+		}
+		return nil
+	}
 }
 
 func recordCommand(app *kingpin.Application) command {
@@ -35,9 +44,17 @@ func recordCommand(app *kingpin.Application) command {
 	c.Flag("translated", "Only flows whose source this machine translates.").BoolVar(&o.OnlyTranslated)
 	c.Flag("poll-interval", "Time between two dumps of conntrack, at most 10s.").Default("5s").DurationVar(&o.Interval)
 	return command{c, func(ctx context.Context, e *env, logger *slog.Logger) error {
-		complete()
+		if err := complete(); err != nil {
+			return err
+		}
 		o.Logger = logger
 		r, err := record.Run(ctx, o)
+		if err != nil {
+			err = fmt.Errorf("record: %w", err)
+		}
+		if r.Files == 0 {
+			return err
+		}
 		_, _ = fmt.Fprintf(e.stdout, "%d flows in %d files, %d of them live at the stop\n", r.Rows, r.Files, r.Live)
 		if r.Removed > 0 {
 			_, _ = fmt.Fprintf(e.stdout, "%d older files made room\n", r.Removed)

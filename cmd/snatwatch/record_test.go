@@ -253,6 +253,16 @@ func TestKernelAgentCannotRecord(t *testing.T) {
 	})
 }
 
+// Flows that sockets show are not recorded: whoever asked for a record learns it.
+func TestKernelAgentOfSocketsDoesNotRecord(t *testing.T) {
+	t.Parallel()
+	ns := translating(t)
+	a := startAgent(t, fmt.Sprintf("--netns=/proc/self/fd/%d", ns.FD()), "--source=sockets", "--record.out="+t.TempDir())
+	a.eventually("the log says so", func() bool {
+		return strings.Contains(strings.Join(a.logs.All(), ""), "flows are not recorded: a record takes conntrack")
+	})
+}
+
 func TestRecordRefuses(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {

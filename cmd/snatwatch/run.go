@@ -62,15 +62,14 @@ type options struct {
 // recording is what the agent writes of the flows that it sees; nothing without a directory.
 type recording struct {
 	record.Options
-	complete func()
+	complete func() error
 }
 
-func (r *recording) options() *record.Options {
+func (r *recording) options() (*record.Options, error) {
 	if r.Dir == "" {
-		return nil
+		return nil, nil
 	}
-	r.complete()
-	return &r.Options
+	return &r.Options, r.complete()
 }
 
 // flag is a setting on the command line; a zero or empty value counts as given too.
@@ -118,10 +117,14 @@ func (o *options) register(c *kingpin.CmdClause) {
 
 // run runs the agent with these flags.
 func (o *options) run(ctx context.Context, e *env, logger *slog.Logger) error {
+	recorded, err := o.record.options()
+	if err != nil {
+		return err
+	}
 	return agent.Run(ctx, agent.Options{
 		Load: o.load, File: o.config, Web: o.listen, Build: newBuild().Build,
 		Metadata: e.metadata, Nodes: kube.NewNodes(kube.InCluster), Cluster: kube.InCluster, Hangup: e.hangup,
-		Record: o.record.options(), Lifecycle: o.lifecycle, Profiling: o.profiling, Logger: logger,
+		Record: recorded, Lifecycle: o.lifecycle, Profiling: o.profiling, Logger: logger,
 	})
 }
 

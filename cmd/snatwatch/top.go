@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/alecthomas/kingpin/v2"
@@ -35,10 +36,11 @@ func topCommand(app *kingpin.Application) command {
 	c.Flag("agent", "Agent to ask.").Default("http://127.0.0.1:9959").PlaceHolder("URL").
 		IsSetByUser(&f.agentGiven).StringVar(&f.agent)
 	c.Flag("prometheus", "Prometheus of a fleet to ask instead.").PlaceHolder("URL").StringVar(&f.prometheus)
-	c.Flag("once", "Print the table once; so it is too when the output is no terminal.").BoolVar(&f.once)
+	c.Flag("once", "Print the table once, as is always done when the output is no terminal.").BoolVar(&f.once)
 	c.Flag("json", "Print it once as JSON.").BoolVar(&f.json)
 	c.Flag("interval", "Time between two looks.").Default("2s").DurationVar(&f.every)
-	c.Flag("sort", "What rows are sorted by.").Default("left").EnumVar(&f.sort, top.Orders()...)
+	c.Flag("sort", "What rows are sorted by: "+strings.Join(top.Orders(), ", ")+".").
+		Default("left").EnumVar(&f.sort, top.Orders()...)
 	c.Flag("filter", "Show rows that have this in a name.").PlaceHolder("TEXT").StringVar(&f.filter)
 	c.Flag("width", "Columns of the table that is printed once; 0 is the terminal's, or "+
 		"80.").Default("0").IntVar(&f.width)

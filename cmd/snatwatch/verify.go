@@ -78,8 +78,11 @@ func runVerify(ctx context.Context, e *env, f *verifyFlags, logger *slog.Logger)
 	if f.target == "" || f.Limit == 0 {
 		return errors.New("verify: name a server that you own and a limit: --target HOST:PORT --limit N")
 	}
-	if f.portsSet && (f.ports < 1 || f.agent != "") {
-		return errors.New("verify: the budget comes from --agent or is --ports, 1 or more")
+	switch {
+	case f.portsSet && f.agent != "":
+		return errors.New("verify: the budget comes from --agent or from --ports: give one")
+	case f.portsSet && f.ports < 1:
+		return fmt.Errorf("verify: ports %d: want 1 or more", f.ports)
 	}
 	for _, n := range []struct { // verify takes 0 of these flags for "not given"
 		flag string

@@ -2,13 +2,16 @@ package conntrack
 
 import (
 	"context"
+	"encoding/binary"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/mdlayher/netlink"
+	"golang.org/x/sys/unix"
 
 	"github.com/snatwatch/snatwatch/collector"
+	"github.com/snatwatch/snatwatch/collector/netns"
 	"github.com/snatwatch/snatwatch/collector/nlraw"
 	"github.com/snatwatch/snatwatch/internal/kerneltest"
 )
@@ -136,16 +139,29 @@ func TestKernelDumpsBeforeFlowsAreForgotten(t *testing.T) {
 		return "table ip " + name + " { ct timeout " + name + " { protocol tcp; l3proto ip; policy = { " + times + " }; }; " +
 			"chain c { type filter hook output priority 0; " + rule + "; }; }"
 	}
+	xt := func(used bool, states ...uint16) func(t *testing.T, ns *netns.Handle) {
+		return func(t *testing.T, ns *netns.Handle) {
+			newXtPolicy(t, ns, "short", states...)
+			if used {
+				kerneltest.Command(t, ns, "iptables", "-t", "raw", "-A", "OUTPUT", "-p", "tcp", "-j", "CT", "--timeout", "short")
+			}
+		}
+	}
 	for _, tt := range []struct {
 		name, rules string
 		sysctls     map[string]string
+		policy      func(t *testing.T, ns *netns.Handle)
 		often       bool
 	}{
-		{"a short tcp_timeout_close", "", map[string]string{"tcp_timeout_close": "2"}, true},
-		{"a short tcp_timeout_time_wait", "", map[string]string{"tcp_timeout_time_wait": "2"}, true},
-		{"a policy", policy("short", "close: 2, time_wait: 7", `ct timeout set "short"`), nil, true},
-		{"a policy that no rule uses", policy("short", "close: 2, time_wait: 7", "accept"), nil, false},
-		{"a policy of other states", policy("short", "established: 2", `ct timeout set "short"`), nil, false},
+		{"a short tcp_timeout_close", "", map[string]string{"tcp_timeout_close": "2"}, nil, true},
+		{"a short tcp_timeout_time_wait", "", map[string]string{"tcp_timeout_time_wait": "2"}, nil, true},
+		{"a policy", policy("short", "close: 2, time_wait: 7", `ct timeout set "short"`), nil, nil, true},
+		{"a policy that no rule uses", policy("short", "close: 2, time_wait: 7", "accept"), nil, nil, false},
+		{"a policy of other states", policy("short", "established: 2", `ct timeout set "short"`), nil, nil, false},
+		{"a policy of iptables", "", nil, xt(true, attrPolicyClose), true},
+		{"a policy of iptables that no rule uses", "", nil, xt(false, attrPolicyClose), false},
+		{"a policy of iptables of other states", "", nil, xt(true, 1), false},
+		{"one policy of each kind", policy("long", "close: 60", `ct timeout set "long"`), nil, xt(true, attrPolicyTimeWait), true},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
@@ -153,18 +169,57 @@ func TestKernelDumpsBeforeFlowsAreForgotten(t *testing.T) {
 			if tt.rules != "" {
 				kerneltest.Command(t, ns, "nft", tt.rules)
 			}
+			if tt.policy != nil {
+				tt.policy(t, ns)
+			}
 			s := run(t, Config{Netns: ns, Strategy: Poll, Interval: 5 * time.Second, CPUBudget: 0.0001})
 			s.await("a plan", func(*record) bool { st := s.src.Stats(); return st.Dumps > 0 && (st.Interval <= most) == tt.often })
 		})
 	}
 }
 
-// No bytes of a policy make the parser panic, and what it returns makes sense.
+// newXtPolicy makes a timeout policy of iptables, which lets entries of TCP flows stay for 2 s in each of the states.
+func newXtPolicy(t *testing.T, ns *netns.Handle, name string, states ...uint16) {
+	t.Helper()
+	c, err := netlink.Dial(unix.NETLINK_NETFILTER, &netlink.Config{NetNS: ns.FD()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = c.Close() }()
+	a := netlink.NewAttributeEncoder()
+	a.ByteOrder = binary.BigEndian
+	a.String(attrXtPolicyName, name)
+	a.Uint16(2, unix.AF_INET) // CTA_TIMEOUT_L3PROTO
+	a.Uint8(attrXtPolicyProtocol, unix.IPPROTO_TCP)
+	a.Nested(attrXtPolicyTimes, func(a *netlink.AttributeEncoder) error {
+		for _, s := range states {
+			a.Uint32(s, 2)
+		}
+		return nil
+	})
+	b, err := a.Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Execute(netlink.Message{
+		// IPCTNL_MSG_TIMEOUT_NEW
+		Header: netlink.Header{Type: unix.NFNL_SUBSYS_CTNETLINK_TIMEOUT << 8, Flags: netlink.Request | netlink.Acknowledge | netlink.Create},
+		Data:   append(make([]byte, sizeofNfgenmsg), b...),
+	}); err != nil {
+		t.Fatalf("make a timeout policy: %v", err)
+	}
+}
+
+// No bytes of a policy make the parsers panic, and what they return makes sense.
 func FuzzPolicy(f *testing.F) {
 	f.Add([]byte{1, 0, 0, 0, 8, 0, 2, 0, 'a', 0, 0, 0})
+	// A policy of iptables, named a, that a rule uses: CLOSE 2 s.
+	f.Add([]byte{0, 0, 0, 0, 6, 0, 1, 0, 'a', 0, 0, 0, 5, 0, 3, 0, 6, 0, 0, 0, 8, 0, 5, 0, 0, 0, 0, 2, 12, 0, 4, 128, 8, 0, 8, 0, 0, 0, 0, 2})
 	f.Fuzz(func(t *testing.T, b []byte) {
-		if p, ok := parsePolicy(b); ok && (p.name == "" || p.forgets <= 0) {
-			t.Errorf("%+v", p)
+		for _, parse := range []func([]byte) (policy, bool){parsePolicy, parseXtPolicy} {
+			if p, ok := parse(b); ok && (p.name == "" || p.forgets <= 0) {
+				t.Errorf("%+v", p)
+			}
 		}
 	})
 }

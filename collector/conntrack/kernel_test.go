@@ -76,11 +76,9 @@ func translate(f oracle.Flow, ns uint64) collector.Flow {
 	src, _ := tuple(f.TupleOrig)
 	dst, vip := tuple(f.TupleReply)
 	out := collector.Flow{
-		Protocol: collector.Protocol(f.TupleOrig.Proto.Protocol), Zone: f.Zone, ID: f.ID, Netns: ns,
+		Protocol: collector.Protocol(f.TupleOrig.Proto.Protocol), ID: f.ID, Netns: ns,
+		Zone: cmp.Or(f.Zone, f.TupleReply.Zone), ZoneOut: cmp.Or(f.Zone, f.TupleOrig.Zone),
 		Source: src, Destination: dst, VIP: src, Translated: f.Status.SrcNAT(),
-	}
-	if out.Zone == 0 {
-		out.Zone = f.TupleOrig.Zone
 	}
 	if out.Translated {
 		out.VIP = vip

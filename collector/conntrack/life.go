@@ -1,6 +1,10 @@
 package conntrack
 
-import "github.com/snatwatch/snatwatch/collector"
+import (
+	"cmp"
+
+	"github.com/snatwatch/snatwatch/collector"
+)
 
 // reading is when a message was read, and the clock and timeouts that its numbers refer to.
 type reading struct {
@@ -132,7 +136,7 @@ func (m *message) pickedUp() bool {
 // tuples sets the flow's addresses, and what distinguishes it from other flows.
 func tuples(f *collector.Flow, m *message) {
 	f.Protocol = m.orig.proto
-	f.Zone, f.ID = m.zone, m.id
+	f.Zone, f.ZoneOut, f.ID = cmp.Or(m.zone, m.reply.zone), cmp.Or(m.zone, m.orig.zone), m.id
 	f.Source, f.Destination, f.VIP = m.orig.src, m.reply.src, m.orig.src
 	if m.status&ipsSrcNAT != 0 {
 		f.Translated, f.VIP = true, m.reply.dst

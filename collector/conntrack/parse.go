@@ -14,10 +14,10 @@ type message struct {
 	orig, reply tuple
 	status      uint32
 	id          uint32
-	timeout     uint32 // CTA_TIMEOUT, seconds
-	start, stop uint64 // CTA_TIMESTAMP, ns of wall clock, 0 where absent
-	event       uint64 // CTA_TIMESTAMP_EVENT, the same
-	zone        uint16
+	timeout     uint32   // CTA_TIMEOUT, seconds
+	start, stop uint64   // CTA_TIMESTAMP, ns of wall clock, 0 where absent
+	event       uint64   // CTA_TIMESTAMP_EVENT, the same
+	zone        uint16   // of both directions; that of one stands in its tuple
 	tcp         tcpState // 0 where absent
 	tcpFlags    [2]uint8 // of the opener and of the answering side, 0 where absent
 	hasTimeout  bool
@@ -110,9 +110,6 @@ func (m *message) parse(b []byte) error {
 		return &parseError{"CTA_TUPLE_REPLY", 0, "a tuple"}
 	case m.orig.proto != m.reply.proto:
 		return &parseError{"CTA_TUPLE_REPLY", 0, "the protocol of CTA_TUPLE_ORIG"}
-	}
-	if m.zone == 0 {
-		m.zone = m.orig.zone
 	}
 	return nil
 }

@@ -7,9 +7,9 @@ import (
 	"github.com/snatwatch/snatwatch/collector"
 )
 
-// An ageWheel has ageLevels levels of ageSlots cells; a cell of level j is an
-// aligned span of 2^j seconds. The last level reaches back nine hours, well into the last of the
-// ageBuckets, within which all ages are alike.
+// An ageWheel has ageLevels levels of ageSlots cells; a cell of level j is an aligned span of 2^j seconds. The last
+// level reaches back nine hours: beyond 4.66 h all ages fall into the last of the ageBuckets and need not be told
+// apart.
 const (
 	ageLevels = 10
 	ageSlots  = 64
@@ -20,10 +20,10 @@ const (
 type ageWheel struct {
 	now  int64 // second the wheel stands at
 	live int32 // flows in cells, ancient ones included
-	// ancient flows are older than the last level; unknown ones were open before
-	// the agent and nothing says since when.
+	// ancient counts flows that are older than the last level, unknown those that opened before the agent started, nobody
+	// knows when.
 	ancient, unknown int32
-	// early is the youngest that an unknown flow can be: second it was first seen, summed.
+	// early sums the seconds in which the unknown flows were first seen: an unknown flow is at least as old as that.
 	early int64
 	cells [ageLevels][ageSlots]uint32
 }
@@ -76,8 +76,8 @@ func (w *ageWheel) add(start int64) {
 	w.cells[j][start>>j&(ageSlots-1)]++
 }
 
-// remove takes back what add(start) counted. If add did not count that start, the flow nearest in age goes instead, so
-// that the count stays right.
+// remove takes back what add(start) counted. If add was not called with that start, the flow nearest in age is taken
+// out instead, so that the number of flows stays right.
 func (w *ageWheel) remove(start int64) {
 	w.advance(start)
 	if w.live == 0 {
@@ -182,7 +182,7 @@ func (w *releaseWheel) advance(now int64) {
 	w.now = max(w.now, now)
 }
 
-// add counts n ports released in second at; those already due are not held.
+// add counts n ports that are released in second at. Ports that are due already are not held and not counted.
 func (w *releaseWheel) add(at int64, n uint32) {
 	if at <= w.now {
 		return
@@ -191,7 +191,7 @@ func (w *releaseWheel) add(at int64, n uint32) {
 	w.total += int32(n)
 }
 
-// remove takes back what add(at) counted, unless it was due since.
+// remove takes back one port that add counted in second at, unless it has been due since.
 func (w *releaseWheel) remove(at int64) {
 	if at <= w.now {
 		return

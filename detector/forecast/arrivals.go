@@ -53,8 +53,8 @@ func (a *arrivals) add(at int64, n uint32) {
 	}
 }
 
-// window sums the newest blocks of level j that start no longer ago than allowed, and returns the sum and the seconds
-// they cover up to now. It reads the blocks as of the last advance, as do the methods below.
+// window sums up to the given number of the newest blocks of level j, and returns the sum and how many seconds they
+// cover up to now. Like the methods below it reads the blocks as of the last advance.
 func (a *arrivals) window(j, blocks int, now float64) (n, seconds float64) {
 	last := a.now >> j
 	first := max(last-int64(blocks)+1, a.since>>j)
@@ -64,14 +64,15 @@ func (a *arrivals) window(j, blocks int, now float64) (n, seconds float64) {
 	return n, max(now-float64(max(first<<j, a.since)), 1e-3)
 }
 
-// Arrivals that a window needs, and how many standard deviations its interval spans either side.
+// windowArrivals is how many arrivals a window needs for a rate of its own, windowSpan how many standard deviations the
+// interval of its rate reaches to either side.
 const (
 	windowArrivals = 12
 	windowSpan     = 3
 )
 
-// level returns the arrival rate now. It averages for as long as the rate was level: windows double while their
-// intervals still have a common point (Lepski). phi is the dispersion, at least 1.
+// level returns the arrival rate now: the mean over the time in which it was level. Windows are doubled for as long as
+// the intervals of their rates have a common point (Lepski's method). phi is the dispersion, at least 1.
 func (a *arrivals) level(now, phi float64) float64 {
 	rate := 0.0
 	low, high := math.Inf(-1), math.Inf(1)
@@ -89,7 +90,7 @@ func (a *arrivals) level(now, phi float64) float64 {
 		r := n / w
 		if n < windowArrivals {
 			rate = r
-			// So few tell only how many there are not.
+			// So few arrivals bound the rate from above alone.
 			few := windowSpan * windowSpan * phi / 2
 			high = min(high, (n+few+windowSpan*math.Sqrt(phi*(n+few/2)))/w)
 			continue
@@ -104,11 +105,11 @@ func (a *arrivals) level(now, phi float64) float64 {
 	return rate
 }
 
-// slope returns the trend of the arrival rate: its level now, its change per second, and the seconds over which it was
-// seen. The change is zero unless it is significant, and drawn towards zero the less it is. No line is shorter than
-// the blocks of level finest.
+// slope returns the trend of the arrival rate: its level now, its change per second, and for how many seconds the trend
+// has been seen. The change is 0 unless it is significant; the less significant it is, the more it is drawn towards 0.
+// No line is fitted to blocks of a level below finest.
 func (a *arrivals) slope(now, phi float64, finest int) (level, slope, seen float64) {
-	const proof = 3 // standard errors: lines are tried every second, over many windows
+	const proof = 3 // standard errors; so many, because lines are tried every second and over many windows
 	lowL, highL := math.Inf(-1), math.Inf(1)
 	lowS, highS := math.Inf(-1), math.Inf(1)
 	z := 0.0
@@ -139,9 +140,9 @@ func (a *arrivals) slope(now, phi float64, finest int) (level, slope, seen float
 	return level, slope * (1 - proof*proof/(z*z)), seen
 }
 
-// line fits a line to the blocks of level j by least squares, each weighing as many seconds
-// as it covers: its value now, its slope, and their standard errors for arrivals
-// whose counts vary by noise per second.
+// line fits a line to the blocks of level j by least squares; a block weighs as many seconds as it covers. It returns
+// the value of the line now, its slope, and their standard errors, if counts of arrivals have a variance of noise per
+// second.
 func (a *arrivals) line(j int, now, noise float64) (level, slope, seLevel, seSlope float64, ok bool) {
 	last := a.now >> j
 	first := max(last-arrivalBlocks+1, a.since>>j)
@@ -169,17 +170,18 @@ func (a *arrivals) line(j int, now, noise float64) (level, slope, seLevel, seSlo
 	return level, slope, math.Sqrt(noise * sxx / det), math.Sqrt(noise * sw / det), true
 }
 
-// fewSeconds counts events of a few seconds from first on, in 16 bytes.
+// fewSeconds counts events by second, for the few seconds that begin with first, in 16 bytes.
 type fewSeconds struct {
 	first  int64
 	counts [8]uint8
 }
 
-// past reports whether second at is past those counted: take them, and count from there.
+// past reports whether second at lies beyond the seconds that p counts: then its counts must be taken, and counting
+// starts with that second.
 func (f *fewSeconds) past(at int64) bool { return at-f.first >= int64(len(f.counts)) }
 
-// add counts one event in second at; if that is past, it counts from there. false means that the event is not counted:
-// its second came before, or its count is full.
+// add counts one event in second at; counting starts there if that second is past. It returns false if it does not
+// count the event: its second lies before those that are counted, or the count of its second is full.
 func (f *fewSeconds) add(at int64) bool {
 	if f.past(at) {
 		f.first = at
@@ -198,8 +200,8 @@ func (f *fewSeconds) take() (counts [8]uint8) {
 	return counts
 }
 
-// count returns how many arrivals fell between seconds from and to: of the finest blocks that reach back there, spread
-// evenly over each.
+// count returns how many arrivals fell between seconds from and to. It takes the finest blocks that reach back so far,
+// and spreads the arrivals of each evenly over it.
 func (a *arrivals) count(from, to int64) (n float32) {
 	for j := range a.blocks {
 		last := a.now >> j
@@ -215,7 +217,7 @@ func (a *arrivals) count(from, to int64) (n float32) {
 	return 0
 }
 
-// take takes back the newest n arrivals, of the last seconds at most; it returns how many there were.
+// take takes the newest n arrivals out again, as far as they are of the last seconds; it returns how many it took.
 func (a *arrivals) take(n uint32) (took uint32) {
 	for at := a.now; at > a.now-arrivalBlocks && took < n; at-- {
 		x := min(n-took, uint32(a.blocks[0][at&(arrivalBlocks-1)]))

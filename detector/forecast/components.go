@@ -7,8 +7,8 @@ import (
 // expect computes the course of each component and weighs them by how well each did.
 func (o tick) expect(w *workspace, now, held float64) {
 	c := &w.course
-	// A line of a few seconds is used for the next minute only. Once a day a line is significant by chance, and minutes
-	// ahead it would page.
+	// A line over a few seconds is used for the next minute only. Once a day a line is significant by chance; used for the
+	// minutes after that, it would page.
 	near, far := o.line(now, 0), o.line(now, 2)
 	o.recur(w, now)
 	h := 0
@@ -62,7 +62,7 @@ func (o tick) expect(w *workspace, now, held float64) {
 	for h := range w.weight {
 		o.weigh(h, &w.weight[h])
 		if h > planning || now-float64(o.came.since) < w.grid[w.horizon[h]] {
-			continue // it was not seen for as long as it is to last
+			continue // the trend has not been seen for as long as it would have to last
 		}
 		if h == planning {
 			o.proofs.leave(w)
@@ -85,8 +85,8 @@ func (o tick) expect(w *workspace, now, held float64) {
 // to go on.
 type line struct{ level, slope, seen float64 }
 
-// line returns the significant trend of windows from level finest on, or the rate without change. It does not fall
-// below zero, nor more than double.
+// line returns the significant trend over windows from level finest on; if there is none, the rate without change. The
+// rate does not fall below 0 and does not more than double on the way.
 func (o tick) line(now float64, finest int) line {
 	level, slope, seen := o.came.slope(now, o.dispersion, finest)
 	if slope == 0 {
@@ -95,8 +95,8 @@ func (o tick) line(now float64, finest int) line {
 	return line{level, slope, min(seen/2, max(level, 0)/math.Abs(slope))}
 }
 
-// reversion returns how much of the distance of rate and fill from their long means is left at horizon h, u seconds
-// ahead.
+// reversion returns which share of their present distances from their long means rate and fill will have at horizon h,
+// u seconds ahead.
 func (o tick) reversion(h int, u float64) (rate, fill float64) {
 	if o.account.f.without&PartMeans != 0 {
 		return 1, 1
@@ -106,11 +106,12 @@ func (o tick) reversion(h int, u float64) (rate, fill float64) {
 	return o.learnt[h].rate.slope(prior, worth), o.learnt[h].fill.slope(prior, worth)
 }
 
-// riseOdds are those of a proven trend before any was judged.
+// riseOdds are the odds that a proven trend goes on, before any trend was judged.
 const riseOdds = 0.2
 
-// climb gives a proven trend that leads elsewhere by horizon h the share that it has earned where it did so before.
-// Beyond the horizon of a page it does not: a line of a quarter of an hour often ends.
+// climb gives a proven trend more weight at horizon h if the trend leads to another fill than the other components do:
+// the share that trends have earned in such cases before. Beyond the horizon of a page it changes nothing, because a
+// trend of a quarter of an hour often ends.
 func (v *proofs) climb(w *workspace, h int) {
 	c, i := &w.course, w.horizon[h]
 	sd := math.Sqrt(c.variance[i] + max(0, c.mean[revert][i]-c.base[i]) + 1)
@@ -129,12 +130,13 @@ func (v *proofs) climb(w *workspace, h int) {
 	weight[trend] = share
 }
 
-// flowsOdds are those of what rate and lifetimes lead to before any was judged.
+// flowsOdds are the odds that the fill goes where rate and lifetimes lead, before any such case was judged.
 const flowsOdds = 4
 
-// leave takes weight from a fill that stays, or returns to its mean, where rate and lifetimes lead elsewhere by the
-// horizon of a page: its scores are from before those changed. It keeps what it earned where the two differed before.
-// A minute ahead, flows that were recorded are told better without this.
+// leave takes weight from the components by which the fill stays or returns to its mean, if rate and lifetimes lead to
+// another fill by the horizon of a page: the scores of those components are from before rate or lifetimes changed. They
+// keep the share that they have earned in such cases before. A minute ahead leave does nothing: recorded flows are
+// forecast better without it.
 func (v *proofs) leave(w *workspace) {
 	c, i := &w.course, w.horizon[planning]
 	sd := math.Sqrt(c.variance[i] + max(0, c.mean[revert][i]-c.base[i]) + 1)
@@ -160,12 +162,12 @@ func (v *proofs) leave(w *workspace) {
 // scoreWorth is how many own forecasts the scores of the factory weigh.
 const scoreWorth = 8
 
-// planning is the number of the last horizon for pages, 5 minutes; those above are for planning.
+// planning is the number of the last horizon that pages, 5 minutes. The horizons above it are for planning.
 const planning = 1
 
-// weigh gives each component its weight at horizon h: by its own errors, and by the errors that the factory expects
-// while there are few. For planning the expected errors are scaled by the errors of a fill that stays; within the
-// horizon of a page that would favour it just when it begins to fail.
+// weigh gives each component its weight at horizon h: by its own errors and, while there are few, by those that the
+// factory expects. At the horizons for planning the expected errors are scaled by the errors of the component by which
+// the fill stays. At the horizons that page they are not: that would favour this component just when it begins to fail.
 func (o tick) weigh(h int, weight *[components]float64) {
 	f := o.account.f
 	l, factory := &o.learnt[h], &f.scores[h]
@@ -185,7 +187,7 @@ func (o tick) weigh(h int, weight *[components]float64) {
 		x := (scoreWorth*float64(factory[k])*scale + n*float64(l.score[k])) / (scoreWorth + n)
 		weight[k] = math.Exp(-power * math.Log(0.05+x)) // a power; math.Pow takes three times as long
 		if h <= planning && (k == level || k == stay) {
-			// Their scores are from before lifetimes changed.
+			// The scores of components that ignore lifetimes are from before lifetimes changed.
 			weight[k] *= math.Pow(1-o.changed, 4)
 		}
 		sum += weight[k]

@@ -14,13 +14,13 @@ const (
 	contradictionTau   = 600.0  // seconds over which evidence fades
 	contradictionHold  = 1800.0 // seconds that a contradiction stands after the last evidence
 	contradictionOpens = 20     // opens that must contradict the budget
-	contradictionSlot  = 15     // seconds of a slot of time, of which
-	contradictionSlots = 6      // more than so many must hold one of them,
-	contradictionGap   = 4      // or two times that are more than so many apart
+	contradictionSlot  = 15     // seconds of a slot of time
+	contradictionSlots = 6      // more slots than this must have one of those opens, or
+	contradictionGap   = 4      // there must be two that lie more than so many slots apart
 	// contradictionLow is the share of the effective ceiling below which no open
 	// should fail for lack of ports.
 	contradictionLow = 0.8
-	// contradictionOver: more than this share of the nominal budget cannot be held.
+	// contradictionOver is the share of the nominal budget above which no ports can be held.
 	contradictionOver = 1.02
 	// samplesMax is how many port spaces of an account may have a sample (4 KB each); sampleHold is how many seconds
 	// after a failed open a port space keeps it.
@@ -32,20 +32,20 @@ const (
 // refused flow was answered.
 type evidence struct {
 	answered  float32 // since the last tick
-	live      float32 // ports at the last tick that live flows hold that were answered
+	live      float32 // ports that answered live flows held at the last tick
 	over      float32 // flows answered while more ports were held than the budget has
 	overLevel float32 // mean held ports then
-	overSlots float32 // slots of time in which there was one
-	overTimes float32 // times at which there were some, contradictionGap slots apart
-	slot      int64   // the last of them
-	// unknown is the second until which held ports may be those of flows that were never answered, without anyone
-	// knowing.
+	overSlots float32 // slots of time in which there was such a flow
+	overTimes float32 // times at which there were such flows, contradictionGap slots apart
+	slot      int64   // the last of these slots
+	// unknown is the second until which some of the held ports may be of flows that were never answered, which nobody
+	// could tell.
 	unknown float64
 	sample  *sample
 }
 
-// observe takes in the dt seconds up to c.Now: live ports are held by live flows, of which some may wait for an
-// answer, and cooling ports after ends.
+// observe takes in the dt seconds up to c.Now. live is the number of ports that live flows hold, of which some may wait
+// for an answer; cooling is the number of ports that are held after an end.
 func (o tick) observe(c *Conditions, dt, live, cooling float64) {
 	e, now := &o.evidence, c.Now.Seconds()
 	e.live = float32(max(0, live-float64(c.Opening+int(o.unconfirmed))))
@@ -83,7 +83,7 @@ func (o tick) observe(c *Conditions, dt, live, cooling float64) {
 	e.answered = 0
 }
 
-// NewTerms drops the evidence against the terms before.
+// NewTerms says that the terms changed: the evidence was against the terms before, and is dropped.
 func (o *Outlook) NewTerms() {
 	e := &o.evidence
 	e.over, e.overLevel, e.overSlots, e.overTimes = 0, 0, 0, 0
@@ -122,8 +122,8 @@ func (o *Outlook) sampleOf() *sample {
 	return nil
 }
 
-// assignSample gives o a sample: a new one, or, if its opens fail, that of a port space where none failed for long;
-// nil if there is none to give.
+// assignSample gives o a sample and returns it: a new one, or, if opens of o fail, the sample of a port space where
+// none has failed for long. It returns nil if there is none to give.
 func (s *Account) assignSample(o *Outlook, failing bool) *sample {
 	var w *sample
 	switch {
@@ -156,7 +156,7 @@ func (o *Outlook) Stop() {
 	}
 }
 
-// dropSamples drops all samples: they say nothing about other terms.
+// dropSamples drops all samples, which say nothing about other terms than those under which they were taken.
 func (s *Account) dropSamples() {
 	for _, w := range s.samples {
 		w.of = nil

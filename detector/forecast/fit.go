@@ -13,29 +13,29 @@ const (
 	episodeGap = 300 / slotSeconds
 	// momentSlots is how many slots count as one moment.
 	momentSlots = 4
-	// strayShare is the share of opens that may be on the wrong side of a limit; unexplainedShare is the share of
-	// failed opens that the budget must leave unexplained.
+	// strayShare is the share of opens that may lie on the wrong side of a limit. unexplainedShare is the share of failed
+	// opens that the configured budget must fail to explain before a candidate is looked for.
 	strayShare, unexplainedShare = 0.05, 0.25
 	// coolDownMost is the longest cool-down, in seconds, that a candidate may have.
 	coolDownMost = 600
 )
 
-// candidate is a budget that fits the sample.
+// candidate is another budget that fits the sample.
 type candidate struct {
 	level float64 // mean ports held, as configured, where opens failed
-	cool  float64 // seconds of cool-down that explain it, 0 if none
-	ports float64 // ports that explain it, 0 if none
+	cool  float64 // the cool-down in seconds that explains the failed opens, 0 if none does
+	ports float64 // the number of ports that explains them, 0 if none does
 }
 
-// outcome is how many opens of a slot were answered and failed, and how free the port space was meanwhile: between low
-// and high by some measure.
+// outcome is how many opens of a slot were answered and how many failed, and how free the port space was meanwhile, by
+// some measure: from low to high.
 type outcome struct {
 	slot             int64
 	low, high        float64
 	answered, failed float64
 }
 
-// fit is room for one fit.
+// fit has the sums and the lists that one fit computes.
 type fit struct {
 	sum         [sampleSlots + 1]float64 // flows ended before each slot, from the first known
 	live        float64                  // mean ports that live flows hold
@@ -43,9 +43,9 @@ type fit struct {
 	room, order [sampleSlots]outcome
 }
 
-// fit looks for a candidate: another budget that separates failed from answered opens, if the budget of s does not. A
-// port space at its limit fails opens until a port is free, and only then; a server that is dead, or drops a share of
-// all opens, fails them however free the port space is, and every candidate is rejected.
+// fit looks for a candidate: another budget that separates failed from answered opens, where the budget of s does not.
+// Opens towards a port space at its limit fail until a port is free, and not after. Opens towards a server that is
+// dead, or drops a share of them, fail however free the port space is: then every candidate is rejected.
 func (w *sample) fit(s *Account) (candidate, bool) {
 	first, last := w.episode()
 	if first < 0 {
@@ -80,7 +80,7 @@ func (w *sample) fit(s *Account) (candidate, bool) {
 	return candidate{}, false
 }
 
-// episode returns the first and last slot of the present failures; first is negative if there are none.
+// episode returns the first and the last slot of the failures that go on now; first is negative if none do.
 func (w *sample) episode() (first, last int64) {
 	last = int64(w.ticked)/slotSeconds - 1
 	first, gap := int64(-1), last
@@ -131,8 +131,9 @@ func (w *sample) held(t *fit, i int64, cool float64) (float64, bool) {
 	return float64(w.rest[i&(sampleSlots-1)]) + t.sum[end] - before, true
 }
 
-// reuse returns the age, at the end of slot i, of the end of the flow whose port would be used next, if there are
-// that many ports: where an open is answered, no port cools down for longer. false if it is older than the sample.
+// reuse returns how long ago, at the end of slot i, that flow ended whose port would be used next, if there are that
+// many ports. If an open is answered then, no port cools down for longer than that. It returns false if the flow ended
+// before the sample begins.
 func (w *sample) reuse(t *fit, i int64, ports float64) (float64, bool) {
 	end := int(i + 1 - w.since)
 	want := t.sum[end] - max(ports-float64(w.rest[i&(sampleSlots-1)]), 0)
@@ -150,8 +151,8 @@ func (w *sample) reuse(t *fit, i int64, ports float64) (float64, bool) {
 	return slotSeconds * (float64(end) - at), true
 }
 
-// gather lists the outcomes from slot first to last. free measures how free the port space is; if it is not sure, the
-// port space may be much freer.
+// gather lists the outcomes of the slots from first to last. free measures how free the port space is, and says whether
+// it is sure; if not, the port space may be much freer.
 func (w *sample) gather(t *fit, first, last int64, free func(i int64) (float64, bool)) {
 	t.outcomes = t.room[:0]
 	before, known := 0.0, false
@@ -193,10 +194,10 @@ func (t *fit) edge() float64 {
 	return math.Inf(1)
 }
 
-// limit returns where opens begin to fail: nearly all failed opens are below it, and nearly all answered opens are just
-// above it, because each port that becomes free is taken at once. share and least are the error allowed. ports is
-// how many ports the measure covers, 0 if it counts ports itself. false if there is no such limit, or if chance could
-// look the same.
+// limit returns where opens begin to fail: nearly all failed opens are below the limit, and nearly all answered opens
+// are just above it, because each port that becomes free is taken at once. share and least say how many may lie
+// elsewhere. ports is how many ports the measure covers, 0 if it counts ports itself. It returns false if there is no
+// such limit, or if chance could look the same.
 func (t *fit) limit(ports, share, least float64) (float64, bool) {
 	at := t.edge()
 	if math.IsInf(at, 0) {

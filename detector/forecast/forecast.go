@@ -68,7 +68,7 @@ type Account struct {
 	hours   occurrence
 	// parent are the hazards that its port spaces borrow.
 	parent rates
-	// ended counts closes by class, decayed.
+	// ended counts closes by class; older ones weigh less.
 	ended [coolClasses]float64
 	last  float64 // second of the last tick, 0 before the first
 
@@ -76,7 +76,7 @@ type Account struct {
 	terms   budget.Terms    // as of the last setTerms
 	ports   float64         // nominal budget now
 	ceiling float64         // effective ceiling now
-	next    float64         // and beyond the edge of its table
+	next    float64         // effective ceiling beyond the edge of the budget's table
 	crossed [aheads]float64 // probability that the pool has crossed that edge by then
 
 	contradiction contradiction
@@ -148,7 +148,7 @@ type Outlook struct {
 	// cools get many of them at once, at the next tick at the latest.
 	fresh, freed fewSeconds
 	ended        [coolClasses]float32
-	// endedLately counts them over seconds, to see a change of how flows end.
+	// endedLately counts the ends of the last seconds, so that a change in how flows end shows.
 	endedLately [coolClasses]float32
 	// spread counts flows whose open is known to an interval only, to spread them evenly over it.
 	spread uint32
@@ -167,7 +167,7 @@ type Outlook struct {
 	began, last             float64 // seconds of the first and the last tick
 	dispersion              float64 // variance of arrivals in their mean, at least 1
 	rateMean, fillMean      float64 // over half a day
-	fillLately              float64 // over so long that it and a port's hold make noiseless
+	fillLately              float64 // over so long that it and the hold of a port make noiseless seconds
 	changed                 float64 // how surely lifetimes have just changed, from 0 to 1
 	// suspected is how likely they have just changed, by the ends of all ages over seconds, from 0 to 1; suspectedAt is
 	// the second since when. stretched is how surely they changed by a factor.
@@ -185,8 +185,8 @@ type Outlook struct {
 	again reopened
 	// before has the ports that were cooling when the restored state was written; nil without a state.
 	before *earlier
-	// start is the second in which the outlook started. shown has the ports of flows that ended before, and after a
-	// restored state was written, but were shown; nil without any, and once none can be cooling.
+	// start is the second in which the outlook started. shown has the ports of flows that ended before it, and after a
+	// restored state was written, and that a source still showed; nil if there are none, and once none can be cooling.
 	start int64
 	shown *releaseWheel
 	// resumed is the second until which came has the arrivals of a restored state; 0 without one.
@@ -239,8 +239,8 @@ func (o *Outlook) Open(opened collector.Interval) {
 	}
 }
 
-// countOpened counts n flows that opened in second at. What a restored state knows of is counted already: the kernel
-// stamps its flows, so that the first dump after a restart tells when those opened.
+// countOpened counts n flows that opened in second at. Flows that a restored state knows of are counted already, and
+// must not count again: where the kernel stamps its entries, the first dump after a restart tells when they opened.
 func (o *Outlook) countOpened(at int64, n uint32) {
 	if at < o.resumed {
 		return
@@ -329,16 +329,13 @@ func (o *Outlook) Ticked(now collector.Time) bool { return o.last >= now.Seconds
 // AddUnconfirmed adds n to the live flows of which only the first packet is known.
 func (o *Outlook) AddUnconfirmed(n int32) { o.unconfirmed += n }
 
-// Live returns the number of live flows, and how many of them are unconfirmed.
-func Live(o *Outlook) (live, unconfirmed int) { return o.times.ages.count(), int(o.unconfirmed) }
-
 // held returns the number of ports held at the last tick or event.
 func (o *Outlook) held() int {
 	o.cooled()
 	return o.times.ages.count() + int(o.cools.total)
 }
 
-// knownBefore takes a port that is released at release out of those that the ledger does not know of, if its flow ended
+// knownBefore takes a port, which is free at release, out of those that the ledger does not know of, if its flow ended
 // before the start.
 func (o *Outlook) knownBefore(ended, release int64) {
 	switch {
@@ -353,7 +350,7 @@ func (o *Outlook) knownBefore(ended, release int64) {
 	}
 }
 
-// closedBefore removes a port from those of the state: the ledger knows of it now, and that it is released at release.
+// closedBefore takes a port that is free at release out of those that the restored state had: the ledger knows it now.
 func (o *Outlook) closedBefore(release int64) {
 	if o.before != nil {
 		o.before.cools.remove(release)

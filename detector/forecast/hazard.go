@@ -44,10 +44,9 @@ func newAgeEdges() *ageEdges {
 	return &e
 }
 
-// occurrence counts ends of flows and the seconds spent alive, by age: their
-// quotient is the hazard. A flow that ends counts for half of the bucket that it ends in, as in a life
-// table. Live flows give seconds without an end (right-censored); flows
-// older than the agent give seconds only from when it saw them (left-truncated).
+// occurrence counts, by age, ends of flows and the seconds that flows lived; their quotient is the hazard. A flow that
+// ends lived half of the bucket that it ends in, as in a life table. Live flows give seconds without an end (they are
+// right-censored); flows older than the agent give seconds only from when it first saw them (they are left-truncated).
 type occurrence struct {
 	ended, lived [ageBuckets]float32
 }
@@ -55,10 +54,10 @@ type occurrence struct {
 // tiny keeps sums that fade from becoming denormal numbers, with which processors are slow.
 const tiny = 1e-30
 
-// learn forgets all but share keep and adds what one tick saw.
+// learn keeps the share keep of what was counted and adds what one tick saw.
 func (o *occurrence) learn(keep float64, seen *exposure) { o.relearn(&surprise{}, keep, seen) }
 
-// relearn is learn, but ages with a surprise forget as if more time had passed.
+// relearn does what learn does, but at ages with a surprise it keeps less, as if more time had passed.
 func (o *occurrence) relearn(s *surprise, keep float64, seen *exposure) {
 	for g, x := range s {
 		k32 := float32(keep)
@@ -85,14 +84,15 @@ type lifetimes struct {
 	lived [ageBuckets]float32
 	// survive is the share that outlives each lower edge, at the last tick.
 	survive [ageBuckets + 1]float32
-	// late is by how much of a bucket's width the mean end in it lies beyond its middle.
+	// late is where in each bucket flows end on average: how far beyond its middle, in widths of the bucket.
 	late [ageBuckets]float32
 	// foretold is how many ends were expected in each group of ages since the last open or end.
 	foretold [ageGroups]float32
 }
 
-// end counts a flow that lived between lo and hi: exactly, or bounded by dumps. A bounded lifetime is spread over its
-// interval by the hazards known so far, so that a short flow seen by slow dumps does not count as a long one.
+// end counts a flow that lived from lo to hi seconds; the two are equal unless dumps bound the lifetime. A bounded
+// lifetime is spread over its interval by the hazards known so far, so that a short flow between slow dumps does not
+// count as a long one.
 func (l *lifetimes) end(lo, hi time.Duration, edges *ageEdges) {
 	lo, hi = max(lo, 0), max(hi, 0)
 	if hi-lo <= time.Millisecond || hi-lo <= hi/8 {
@@ -124,7 +124,7 @@ func (l *lifetimes) end(lo, hi time.Duration, edges *ageEdges) {
 // lateMemory is how many ends the mean place within a bucket reaches back.
 const lateMemory = 32
 
-// place learns where in bucket k a lifetime of s seconds lies.
+// place takes in where in its bucket k a lifetime of s seconds lies.
 func (l *lifetimes) place(k int, s float64, edges *ageEdges) {
 	at := (s-edges[k])/(edges[k+1]-edges[k]) - 0.5
 	l.late[k] += (float32(min(at, 0.5)) - l.late[k]) / lateMemory
@@ -132,7 +132,7 @@ func (l *lifetimes) place(k int, s float64, edges *ageEdges) {
 
 func (l *lifetimes) start(now int64) { l.ages.now = now }
 
-// open counts a live flow; a flow of unknown start is at least as old as its first sight.
+// open counts a live flow. If nobody knows when a flow opened, it is at least as old as the first event of it.
 func (l *lifetimes) open(opened collector.Interval) {
 	if opened.From == 0 {
 		l.ages.addUnknown(Second(opened.To))
@@ -167,8 +167,8 @@ type crowd struct {
 	age [ageBuckets]float64 // their mean age in seconds
 }
 
-// collapse sums the live flows of known age by bucket, and their overlap with each bucket.
-// Flows younger than a second overlap nothing yet: most of them end before the next tick, and their ends count in full.
+// collapse sums the live flows of known age by bucket, and the seconds that they have lived in each bucket. Flows
+// younger than a second have lived in none yet: most of them end before the next tick, and their ends count in full.
 func (l *lifetimes) collapse(now float64, edges *ageEdges, c *crowd, overlap *[ageBuckets]float64) {
 	*c = crowd{}
 	*overlap = [ageBuckets]float64{}
@@ -207,7 +207,7 @@ func (l *lifetimes) collapse(now float64, edges *ageEdges, c *crowd, overlap *[a
 	}
 }
 
-// adopt takes the live flows as they are: their life before now is not exposure.
+// adopt takes the live flows as they are now: the seconds that they lived before do not count.
 func (l *lifetimes) adopt(now float64, edges *ageEdges, c *crowd) {
 	var overlap [ageBuckets]float64
 	l.collapse(now, edges, c, &overlap)
@@ -235,11 +235,11 @@ func (l *lifetimes) expose(now float64, edges *ageEdges, c *crowd, seen *exposur
 // rates are hazards per second, by bucket.
 type rates [ageBuckets]float64
 
-// vague returns the hazard assumed before anything was seen: one over the age, so that a flow that lived a while lives
-// about as long again.
+// vague returns the hazards that are assumed before any flow was seen: one over the age, so that a flow that has lived
+// for a while lives about as long again.
 func (e *ageEdges) vague(k int) float64 { return 2 / (e[k] + e[k+1]) }
 
-// shrink puts the hazards of o, drawn towards parent by one end's worth, into h.
+// shrink puts into h the hazards of o, drawn towards those of parent: parent weighs as much as one end of a flow.
 func (o *occurrence) shrink(parent, h *rates) {
 	for k := range h {
 		h[k] = (float64(o.ended[k]) + 1) / (float64(o.lived[k]) + 1/parent[k])
@@ -263,8 +263,8 @@ const (
 	ageGroups = (ageBuckets + ageGroup - 1) / ageGroup
 )
 
-// surprise says how much faster than usual each group of ages is forgotten: 0 if its ends can be chance, more the more
-// they are too few or too many.
+// surprise says how much faster than usual each group of ages is forgotten: 0 if chance explains its ends, the more the
+// less chance does.
 type surprise [ageGroups]float64
 
 // keep keeps share of what was learned.
@@ -297,9 +297,9 @@ func (c *curve) start(edges *ageEdges) {
 	}
 }
 
-// fit makes the curve from c.h, ends by second lived. As in a life table, the share that outlives a bucket depends on
-// how many ended in it; of these the halves have what c.late tells: if all flows live equally long, the curve falls
-// within half a bucket.
+// fit makes the curve from the hazards c.h. As in a life table, the share that outlives a bucket depends on how many
+// flows ended in it. c.late says how these ends divide into the two halves of the bucket: if all flows live equally
+// long, the curve falls within one half.
 func (c *curve) fit() {
 	c.survive[0], c.integral[0], c.double[0] = 1, 0, 0
 	for k := range c.h {

@@ -57,7 +57,7 @@ func (o tick) hold(w *workspace, now float64) {
 		unknown, seen = float64(o.times.ages.count()), 0
 	}
 	if n := unknown; n > 0 {
-		// A flow that was found open has the remaining life of a flow met at a random moment.
+		// A flow that was found open lives on for as long as a flow that is met at a random moment of its life.
 		const end = 1e5
 		all, _ := w.curve.mean(end)
 		met, _ := w.curve.mean(min(seen, end/2))

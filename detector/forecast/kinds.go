@@ -13,17 +13,17 @@ type (
 )
 
 const (
-	// kindProof is how much a residual counts: those of one horizon overlap, four at a time.
+	// kindProof is how much a residual counts: less than 1, because forecasts of one horizon overlap, four at a time.
 	kindProof = 0.3
-	// kindKeep is how much of that is left at the next residual, as a load may become another.
+	// kindKeep is which share of that is kept at each further residual, because a load may turn into another kind.
 	kindKeep = 0.98
 )
 
-// kindDoubt is by horizon how much of what is common is kept, whatever was seen: minutes ahead there are many residuals
-// to tell a kind by, an hour ahead there are none.
+// kindDoubt returns for each horizon how much the shares that are common weigh, whatever a port space has shown. At 5
+// minutes there are many residuals to tell a kind by, so they weigh little; elsewhere they are all that counts.
 func kindDoubt() [detector.NumHorizons]float64 { return [detector.NumHorizons]float64{1, 0.3, 1, 1} }
 
-// kind is what the residuals of a horizon say of each kind: logarithms of how likely they were.
+// kind has for each kind of load the logarithm of how likely the residuals of a horizon were under it.
 type kind [kinds]float32
 
 // learn takes a residual in bin i.
@@ -33,7 +33,7 @@ func (k *kind) learn(i int, tails *[kinds]tail) {
 	}
 }
 
-// shares is how sure each kind is.
+// shares returns the probability of each kind.
 func (k *kind) shares(common *[kinds]float32, doubt float64) (share [kinds]float64) {
 	top := k[0]
 	for _, x := range k[1:] {
@@ -50,7 +50,7 @@ func (k *kind) shares(common *[kinds]float32, doubt float64) (share [kinds]float
 	return share
 }
 
-// TailBins is how many bins a tail has, TailBin the bin of residual r.
+// TailBins is how many bins a tail has.
 const TailBins = tailBins
 
 // TailBin is the bin of a tail that residual r is counted in.
@@ -61,8 +61,8 @@ type Judged struct {
 	Horizon int
 	// Residual is by how many standard deviations the highest fill was above the one forecast.
 	Residual float64
-	// Said is the probability, Hit says that the ceiling was reached. Exhausted says that it had been
-	// already, so that neither says anything.
+	// Said is the probability that was forecast, Hit says that the ceiling was reached. If Exhausted, it was reached
+	// before the forecast, so that neither tells anything.
 	Said           float64
 	Hit, Exhausted bool
 }

@@ -26,20 +26,20 @@ type memory struct {
 // earlier has the ports that were cooling when a state was written.
 type earlier struct {
 	cools releaseWheel
-	// written is the second at which it was; rate is that of arrivals then. What closed between then and the start
-	// is estimated.
+	// written is the second in which the state was written, rate the rate of arrivals then. How many flows ended between
+	// then and the start is estimated.
 	written int64
 	rate    float64
 }
 
-// saved is the memory of a port space with its name, and when it was last added to.
+// saved is the memory of a port space, with its name and the second in which something was last added.
 type saved struct {
 	SpaceName
 	at     collector.Time
 	memory memory
 }
 
-// old reports whether the memory is of no use at now.
+// old reports whether the memory is too old at now to be of use.
 func (v *saved) old(now collector.Time) bool { return now.Sub(v.at) > stateOld }
 
 // until returns the memory aged to now.

@@ -6,20 +6,21 @@ import (
 
 // passage is how near to the ceiling the forecast fill has come on its way to a time ahead.
 type passage struct {
-	// left is the least distance to the ceiling so far, in standard deviations of the time at which it is; low that
-	// to the one beyond the edge of a table that the pool may cross.
+	// left is, by component, the least distance to the ceiling so far, in standard deviations of the fill at that time.
+	// low is the same for the ceiling beyond the edge of a table that the pool may cross.
 	left, low [components]float64
-	// passed and passedLow are the probabilities, by what recurs, that each ceiling is passed.
+	// passed and passedLow are the probabilities that each of the two ceilings is passed, if what recurs comes again.
 	passed, passedLow float64
-	// topRecurring and topRest are the highest fill so far by what recurs, and by all other components together.
+	// topRecurring is the highest fill so far if what recurs comes again, topRest that of all other components together.
 	topRecurring, topRest float64
-	// topBurst is the variance that bursts add to topRecurring; clockVar and restVar are the others of the two.
+	// topBurst is the variance of topRecurring that bursts add, clockVar the rest of its variance; restVar is the variance
+	// of topRest.
 	topBurst, clockVar, restVar float64
-	// reach is how high the fill can be at topRest, by so many standard deviations.
+	// reach is topRest with topReach standard deviations above it.
 	reach float64
 }
 
-// topReach is how many standard deviations of chance a time is to be higher than others by, to be the fullest.
+// topReach is how many standard deviations are added to each fill when the highest is looked for.
 const topReach = 2
 
 func startPassage() passage {
@@ -30,7 +31,7 @@ func startPassage() passage {
 	return p
 }
 
-// top returns the highest fill so far, if what recurs has weight trust.
+// top returns the highest fill so far, where trust is the weight of what recurs.
 func (p *passage) top(trust float64) float64 {
 	switch trust {
 	case 0:
@@ -41,11 +42,12 @@ func (p *passage) top(trust float64) float64 {
 	return trust*p.topRecurring + (1-trust)*p.topRest
 }
 
-// differs is from how many standard deviations on a component that differs from all together counts on its own.
+// differs is how many standard deviations a component must lie from the mean of all to count on its own.
 const differs = 1.5
 
-// apart returns by how much a component counts as d ports away from all together. The tail of past errors is that of
-// all together, and has what components differ by all the time.
+// apart returns how many ports a component that is d ports away from the mean of all counts as being away. That is
+// less, because the tail of past errors, which is that of the mean of all, already has the usual differences of
+// components.
 func apart(d, sd float64) float64 {
 	d2 := d * d
 	return d * d2 / (d2 + differs*differs*sd*sd)
@@ -108,8 +110,8 @@ func (o tick) pass(w *workspace, c Conditions, now, held, seen float64) {
 	f.TimeToExhaustion = math.Inf(1)
 	way := startPassage()
 	trust := o.trust(w, 0)
-	least, before := 0.0, 0.0 // probability at the time before
-	parted, raw := 0.0, 0.0   // uncalibrated: of all parts before, and by now
+	least, before := 0.0, 0.0 // probabilities at the time before
+	parted, raw := 0.0, 0.0   // not calibrated: of all parts before this one, and up to now
 	h := 0
 	o.learnt[0].cumulate(0, s.f, &w.above)
 	for i, u := range w.grid {
@@ -157,10 +159,10 @@ func (o tick) pass(w *workspace, c Conditions, now, held, seen float64) {
 	}
 }
 
-// burstExceeds returns the probability, by what recurs, that the fill is above ceiling between time i of the grid and
-// the time before; sd is its standard deviation then.
+// burstExceeds returns the probability that the fill is above ceiling between the time before time i of the grid and
+// time i, if what recurs comes again; sd is the standard deviation of the fill then.
 func (o tick) burstExceeds(w *workspace, i int, ceiling, sd float64) float64 {
-	// The variance of bursts is known, so it is a normal tail and not that of past errors.
+	// The variance of bursts is known, so the tail is a normal one and not that of past errors.
 	r := (ceiling - w.course.peak[i]) / sd
 	known := w.course.peakBurst[i] / (sd * sd)
 	return known*normalTail(r) + (1-known)*w.exceeds(o.account, r)
@@ -177,8 +179,8 @@ func (w *workspace) exceeds(a *Account, r float64) float64 {
 // normalTail returns the probability that a standard normal variable is above r.
 func normalTail(r float64) float64 { return math.Erfc(r/math.Sqrt2) / 2 }
 
-// settled is how many seconds after the first cool-down forecasts are kept to be scored: until then the port space
-// fills up, whatever comes later.
+// settled is how many seconds after the first cool-down forecasts begin to be scored: until then the port space fills
+// up, whatever comes later.
 const settled = 60
 
 // keep stores forecast p of horizon h, at time i of the grid, to be scored when due.
@@ -215,8 +217,8 @@ func (o tick) blindness(c Conditions, now, held float64) float64 {
 	return v
 }
 
-// cumulate puts into above the tail of horizon h: what was learnt, and by its worth what the factory says of this kind
-// of load.
+// cumulate puts into above the tail of horizon h: what was learnt, and what the factory says of this kind of load,
+// which weighs worth.
 func (l *learnt) cumulate(h int, f *Forecaster, above *[tailBins + 1]float64) {
 	share := l.kind.shares(&f.common[h], f.work.doubt[h])
 	l.tail.cumulate(&f.factory[h], &share, f.work.worth[h], above)

@@ -26,7 +26,8 @@ func (p *poolTrend) note(now, nodes float64) {
 	}
 }
 
-// growth returns nodes per second, over the latest notes if the pool grows fast, else over all; 0 if it does not grow.
+// growth returns by how many nodes per second the pool grows, 0 if it does not: over the latest notes if it grows fast,
+// else over all.
 func (p *poolTrend) growth(now, nodes float64) float64 {
 	since := func(back int) (grown, rate float64) {
 		old := p.notes[(p.n-1-back)%poolNotes]

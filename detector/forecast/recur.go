@@ -13,7 +13,7 @@ func (o tick) recur(w *workspace, now float64) {
 		}
 		e := expected{float64(b*rhythmBin) - now, float64(excess), float64(variance)}
 		if b == bin {
-			// Its flows that came already are held.
+			// The flows of the burst that came already are among the held.
 			e.excess -= max(0, float64(r.counts[0])-float64(r.level)*(now-float64(r.start))/rhythmBin)
 			e.at = 0
 			if e.excess <= 0 {

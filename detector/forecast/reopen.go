@@ -2,36 +2,39 @@ package forecast
 
 import "math"
 
-// reopenWithin is the time constant in seconds within which a flow that opens is taken for one that has just closed.
+// reopenWithin is a time constant in seconds: a flow that opens so shortly after one closed is taken for the same
+// again.
 const reopenWithin = 8
 
-// reopenLeast is the group of ages from which on flows that all close at once are taken to be opened again: 2.9 s.
+// reopenLeast is the first group of ages, from 2.9 s on, in which flows that all close at once are expected to be
+// opened again.
 const reopenLeast = 4
 
-// reopenLasts is for how many seconds after flows began to close what was usual before is still expected. What
-// lasts longer is what they do now.
+// reopenLasts is for how many seconds after flows began to close at once the numbers that were usual before are still
+// expected. If it goes on for longer, it is usual from now on.
 const reopenLasts = 15
 
-// reopenApart is how many seconds apart flows begin to close at once, at the least: where many end all the time, that
-// is what they do.
+// reopenApart is how many seconds after one such time the next may begin. Where many flows end all the time, that is
+// usual and no reopening.
 const reopenApart = 60
 
-// reopened counts what closed, and what opened, beyond all expectation and without the other.
+// reopened counts flows that closed beyond all expectation, and flows that opened so, each as far as none of the other
+// makes a pair with it.
 type reopened struct {
 	closed, opened float32
-	// ends is the usual number of ends a second of flows that are not young, rate that of opens, since
-	// the second at which flows last began to close.
+	// ends is how many flows that are not young usually end in a second, rate how many usually open. since is the second
+	// in which flows last began to close at once.
 	ends, rate float32
 	since      float64
-	// cohort are the flows that were opened again, by the second since then. As long as they are young they say
-	// nothing of how long others live.
+	// cohort counts the flows that were opened again, by seconds after since. While they are young, they do not tell how
+	// long other flows live.
 	cohort [reopenLasts + 1]uint16
 }
 
-// cohortYoung is for how many seconds.
+// cohortYoung is for how many seconds after since the cohort counts as young.
 const cohortYoung = 64
 
-// spare takes what the cohort lived in a tick of dt seconds out of what was seen.
+// spare takes the seconds that the cohort lived in a tick of dt seconds out of seen.
 func (p *reopened) spare(now, dt float64, edges *ageEdges, seen *exposure) {
 	if now-p.since > cohortYoung {
 		return
@@ -52,8 +55,8 @@ func (p *reopened) spare(now, dt float64, edges *ageEdges, seen *exposure) {
 	}
 }
 
-// lost is how many flows of the tick ended that were not young, beyond all expectation: ended is how many did at
-// all, surprising how many of them surprise.
+// lost returns by how many the flows that ended in the tick, and were not young, exceed all expectation. ended is how
+// many such flows ended, surprising how many of these the test of surprise did not expect.
 func (p *reopened) lost(now, dt, ended, surprising, rate float64) float64 {
 	if now-p.since > reopenLasts {
 		if surprising == 0 || now-p.since < reopenApart {
@@ -66,9 +69,9 @@ func (p *reopened) lost(now, dt, ended, surprising, rate float64) float64 {
 	return max(0, ended-float64(p.ends)*dt)
 }
 
-// pair takes flows that close and open at once out of the arrivals: a deploy, or an outage that is over, opens as
-// many flows as it closed, and no more. opened is how many flows of the tick are more than the rate lets expect; the
-// result is how many of them, and of those before, are no arrivals.
+// pair makes pairs of flows that closed and flows that opened at once, which are no new arrivals: a deploy, or the end
+// of an outage, opens as many flows as were closed, and no more. closed and opened are how many of the tick are beyond
+// expectation. pair returns how many flows of this tick and those just before are no arrivals.
 func (p *reopened) pair(closed, opened, dt float64) float64 {
 	keep := math.Exp(-dt / reopenWithin)
 	c, n := float64(p.closed)*keep+closed, float64(p.opened)*keep+opened
@@ -77,7 +80,7 @@ func (p *reopened) pair(closed, opened, dt float64) float64 {
 	return pairs
 }
 
-// beyondRate is how many more flows opened than a rate lets expect by chance.
+// beyondRate returns by how many the n flows that opened exceed what the rate lets expect; 0 if chance explains them.
 func beyondRate(n, rate, dt, phi float64) float64 {
 	mean := rate * dt
 	if excess := n - mean; excess > 3*math.Sqrt(phi*(mean+1)) {

@@ -11,8 +11,8 @@ const (
 // spreadMost is the square of tailReach.
 const spreadMost = tailReach * tailReach
 
-// tail is a histogram of how far above its forecast the highest fill came, in standard deviations: what the forecast
-// learns of its own errors.
+// tail is what the forecast learns of its own errors: a histogram of how far the highest fill came to lie above the one
+// forecast, in standard deviations.
 type tail [tailBins]float32
 
 // tailPosition returns the position of residual r among the bins.
@@ -20,7 +20,7 @@ func tailPosition(r float64) float64 {
 	return (math.Asinh(r)/math.Asinh(tailReach) + 1) * tailBins / 2
 }
 
-// learn forgets all but share keep and counts residual r.
+// learn keeps the share keep of what was counted, and counts residual r.
 func (t *tail) learn(keep, r float64) {
 	for i := range t {
 		t[i] = t[i]*float32(keep) + tiny
@@ -28,8 +28,8 @@ func (t *tail) learn(keep, r float64) {
 	t[TailBin(r)]++
 }
 
-// cumulate puts into above, for each bin's lower edge, the share of residuals at or above
-// it: those of t, and of the priors, whose shares sum to one, by weight.
+// cumulate puts into above, for the lower edge of each bin, the share of residuals at or above it: of those that t
+// counted and of the priors together. share says how the priors divide their weight.
 func (t *tail) cumulate(priors *[kinds]tail, share *[kinds]float64, weight float64, above *[tailBins + 1]float64) {
 	n := float32(0)
 	for _, x := range t {
@@ -78,22 +78,21 @@ func (e *tailEdges) beyond(above *[tailBins + 1]float64, r float64) float64 {
 
 // pending is a forecast that waits for its horizon to pass.
 type pending struct {
-	arrivals float64             // so far, for the regression of the rate
+	arrivals float64             // before the forecast, for the regression of the rate
 	mean     [components]float32 // by component, at the horizon
 	mix      float32             // their weighted mean there
 	sd       float32
-	// top is the highest fill until then and topSD its standard deviation; topRecurring is the highest by what recurs,
-	// topRest by all other components together.
+	// top is the highest fill that was forecast up to the horizon, topSD its standard deviation. topRecurring is the
+	// highest if what recurs comes again, topRest that of all other components together.
 	top, topSD, topRecurring, topRest float32
 	said                              float32 // probability
-	// highest fill seen since.
-	highest float32
-	// For the two regressions: rate and fill, less their long means.
+	highest                           float32 // fill seen since
+	// rate and fill, and their long means then, are for the two regressions.
 	rate, rateMean, fill, fillMean float32
 	due                            uint32 // second: it is 2106 before they are too many
-	// beyond: the port space was exhausted already, so the probability is not scored. hit: it was exhausted since.
-	// burst: a burst was expected until then.
-	beyond, hit, burst bool
+	beyond                         bool   // it was exhausted already, so the probability is not scored
+	hit                            bool   // it was exhausted since
+	burst                          bool   // a burst was expected by the horizon
 }
 
 // pendings is how many forecasts of one horizon wait at a time.
@@ -107,24 +106,25 @@ type learnt struct {
 	kind    kind
 	// score is the mean absolute error of each component in standard deviations.
 	score [components]float32
-	// duel compares what recurs with all other components together, by the error of the highest fill: if no burst is
-	// expected until the horizon (0), and if one is (1).
+	// duel compares what recurs with all other components together, by the error of the highest fill: [0] where no burst
+	// was expected by the horizon, [1] where one was.
 	duel [2]duel
-	// Regressions of the future on the present, both less their long mean.
+	// rate and fill are regressions of the distance from the long mean at the horizon on the distance now.
 	rate, fill regression
-	// spread is the mean square of the residual at the horizon, in variances.
+	// spread is the mean square of the residuals at the horizon, where a residual is in standard deviations.
 	spread float32
 	seen   float32 // forecasts scored, at most seenMost
 }
 
-// proofs are what components showed, where the two differ that are compared: rise compares the trend with a rate that
-// stays, up to the horizon of a page; flows compares what rate and lifetimes lead to by then with a fill that stays.
+// proofs say which of two components did better in the past where the two differed. rise compares the trend with a rate
+// that stays, at each horizon up to that of a page. flows compares where rate and lifetimes lead by the horizon of a
+// page with a fill that stays.
 type proofs struct {
 	rise  [planning + 1]duel
 	flows duel
 }
 
-// learn takes what came of forecast p of horizon h.
+// learn takes in what came of forecast p of horizon h.
 func (v *proofs) learn(h int, p *pending, held float64) {
 	sd := float64(p.sd)
 	compare := func(d *duel, a, b, differ float64) {
@@ -141,7 +141,7 @@ func (v *proofs) learn(h int, p *pending, held float64) {
 	}
 }
 
-// duel is the mean error of what recurs and of all other components, in standard deviations, over rounds.
+// duel has the mean errors of two rivals, recurring and rest, in standard deviations, over so many rounds.
 type duel struct{ recurring, rest, rounds float32 }
 
 func (d *duel) learn(clock, rest float64) {
@@ -150,12 +150,12 @@ func (d *duel) learn(clock, rest float64) {
 	d.rest += (float32(min(rest, tailReach)) - d.rest) / d.rounds
 }
 
-// trust returns the weight of what recurs: half before the first round.
+// trust returns the weight of the first of the rivals: a half before the first round.
 func (d *duel) trust() float64 { return d.trustFrom(1) }
 
-// trustFrom returns that weight where the odds of what recurs were these before the first round.
+// trustFrom returns the weight of the first of the rivals, whose odds before the first round are given.
 func (d *duel) trustFrom(odds float64) float64 {
-	const worth, power = 2, 8 // rounds that a draw weighs
+	const worth, power = 2, 8 // the odds before weigh as much as worth rounds
 	odds *= math.Pow(float64((worth+d.rounds*d.rest)/(worth+d.rounds*d.recurring)), power)
 	return odds / (1 + odds)
 }
@@ -171,7 +171,7 @@ func (r *regression) learn(keep, x, y float64) {
 	r.n = r.n*float32(keep) + 1
 }
 
-// slope returns the slope, between 0 and 1; the prior weighs as much as worth observations.
+// slope returns the slope, from 0 to 1; the prior weighs as much as worth observations.
 func (r *regression) slope(prior, worth float64) float64 {
 	n := float64(r.n)
 	if !(r.xx > 0) {
@@ -180,7 +180,7 @@ func (r *regression) slope(prior, worth float64) float64 {
 	return min(max((n*float64(r.xy)/float64(r.xx)+worth*prior)/(n+worth), 0), 1)
 }
 
-// seenMost is how many scored forecasts the mean errors reach back.
+// seenMost is over how many scored forecasts the mean errors reach.
 const seenMost = 100
 
 // take learns from forecast p, which is due u seconds after it was made, with held ports and opened arrivals by now.
@@ -209,8 +209,9 @@ func (l *learnt) take(p *pending, held, opened, u, keep float64, tails *[kinds]t
 // variance returns the mean square of past residuals in variances, at least a quarter.
 func (l *learnt) variance() float64 { return max(0.25, float64(l.spread)) }
 
-// flowsDiffer is from how many standard deviations on what rate and lifetimes lead to differs from a fill that stays.
+// flowsDiffer is how many standard deviations must lie between where rate and lifetimes lead and a fill that stays, for
+// the two to differ.
 const flowsDiffer = 2
 
-// riseDiffers is from how many standard deviations on a trend differs from a rate that stays.
+// riseDiffers is how many standard deviations must lie between a trend and a rate that stays, for the two to differ.
 const riseDiffers = 1

@@ -13,39 +13,38 @@ const (
 	hourBins    = 3600 / rhythmBin
 	dayBin      = 900
 	dayBins     = 86400 / dayBin
-	hourMemory  = 4 // hours that the mean of a bin of the hour weighs at most
-	dayMemory   = 5 // days that the mean of a bin of the day weighs at most
-	levelMemory = 8 // bins of the hour that the level weighs
+	hourMemory  = 4 // over how many hours the mean of a bin of the hour reaches at most
+	dayMemory   = 5 // over how many days the mean of a bin of the day reaches at most
+	levelMemory = 8 // over how many bins of the hour the level reaches
 	// binMost is more flows than a machine opens in a bin; its square is within the bounds of a state.
 	binMost = 1e7
 )
 
 // rhythm has the times at which flows of a port space open: what recurs every hour, and every day.
 type rhythm struct {
-	// start is the first second of the bin that is being counted; counts are those of the bin
-	// and of the three after it, by number.
+	// start is the first second of the bin that is being counted; counts has the flows of that bin and of the three after
+	// it.
 	start  int64
 	counts [4]uint32
-	// partial: the flows of this bin were not all seen. first is the number of the first bin that
-	// was counted whole, 0 before; later by the hours in which not all were.
+	// partial says that not all flows of this bin were seen. first is the number of the first bin that was counted whole,
+	// 0 before one was. Hours in which bins were missed move it on, as if counting had begun so much later.
 	partial bool
 	first   int64
-	// level is the mean of the bins without what recurs, noise the variance about it, both of
-	// late; off counts bins in a row that lay far above it, or below it if negative.
+	// level is the recent mean of bins without what recurs, noise the recent variance about it. off counts how many bins
+	// in a row lay far above the level; it is negative if they lay far below.
 	level, noise float32
 	off          int32
-	// missed is the share of expected bursts that did not come of late.
+	// missed is the share of expected bursts that did not come lately.
 	missed float32
 	hour   [hourBins]burst
-	// day is the mean rate by quarter of an hour, per second, 0 where it was never counted; quarter
-	// is the sum of the bins counted in this one, and bins their number.
+	// day is the mean rate per second in each quarter of an hour, 0 where none was counted. quarter is the sum of the bins
+	// that were counted in the present one, bins their number.
 	day     [dayBins]float32
 	quarter float32
 	bins    int32
 }
 
-// burst is by how many flows a bin of the hour exceeds the level: the mean over the last
-// hours, and the mean of the square.
+// burst is by how many flows a bin of the hour exceeds the level: the mean over the last hours, and the mean square.
 type burst struct{ mean, square float32 }
 
 // count counts n flows that opened in second at.
@@ -72,8 +71,8 @@ func (r *rhythm) advance(now int64) {
 	}
 }
 
-// skip goes on in the middle of bin after a gap since start: bins of the hour count as often as if the hours of the gap
-// had not been.
+// skip goes on in the middle of bin, after a gap that began at start. The hours of the gap do not count: bins of the
+// hour have been counted as often as before it.
 func (r *rhythm) skip(bin int64) {
 	if r.first != 0 {
 		missed := bin + 1 - r.start/rhythmBin
@@ -147,9 +146,9 @@ func (r *rhythm) hours(b int64) int64 {
 	return (b - r.first) / hourBins
 }
 
-// burst returns by how many flows bin b is expected to exceed the level, and the variance of that; 0 unless several
-// hours agree, and while bursts stay away: their sender may have stopped, which is seen from one bin to the next,
-// not from hour to hour.
+// burst returns by how many flows bin b is expected to exceed the level, and the variance of that. It returns 0 unless
+// several hours agree, and while expected bursts do not come: their sender may have stopped, and the bursts of other
+// bins show that sooner than the same bin an hour later.
 func (r *rhythm) burst(b int64) (excess, variance float32) {
 	if r.missed > 0.6 {
 		return 0, 0
@@ -164,7 +163,8 @@ func (r *rhythm) recurring(b int64) (excess, variance float32) {
 	}
 	k := &r.hour[b%hourBins]
 	spread := max(0, k.square-k.mean*k.mean) * n / (n - 1)
-	const proof, alike = 25, 2.5 // of the mean's square in its own variance: by chance, by the hours seen
+	// The square of the mean must exceed so many of its variances: proof by chance, alike by what the hours differ.
+	const proof, alike = 25, 2.5
 	if k.mean*k.mean*n <= max(proof*r.noise, alike*spread) {
 		return 0, 0
 	}
@@ -176,8 +176,8 @@ func (r *rhythm) knowsDay(now float64) bool {
 	return r.first != 0 && now-float64(r.first*rhythmBin) > 86400+2*dayBin && slices.Min(r.day[:]) > 0
 }
 
-// course returns the rate at second t on the days so far: between the middles of two quarters of an hour, each smoothed
-// by its neighbours.
+// course returns the rate that the days so far had at the time of day of second t: on the line between the middles of
+// two quarters of an hour, each of which is smoothed by its neighbours.
 func (r *rhythm) course(t float64) float64 {
 	x := t/dayBin - 0.5
 	i := math.Floor(x)
@@ -186,9 +186,9 @@ func (r *rhythm) course(t float64) float64 {
 }
 
 func (r *rhythm) smooth(q int64) float64 {
-	q += dayBins // a quarter before 1970 is none
+	q += dayBins // so that it is not negative
 	return float64(r.day[(q-1)%dayBins]+2*r.day[q%dayBins]+r.day[(q+1)%dayBins]) / 4
 }
 
-// take takes n flows back that were counted in this bin.
+// take takes n flows out again that were counted in this bin.
 func (r *rhythm) take(n uint32) { r.counts[0] -= min(n, r.counts[0]) }

@@ -1,11 +1,6 @@
 package forecast
 
-import (
-	"errors"
-	"fmt"
-
-	"github.com/snatwatch/snatwatch/collector"
-)
+import "github.com/snatwatch/snatwatch/collector"
 
 // A sample has sampleSlots slots of slotSeconds seconds: together the longest cool-down that it can find.
 const (
@@ -15,8 +10,8 @@ const (
 	earlySlots = 3
 )
 
-// sample counts answered and failed opens in a port space where some fail, and the ports that answered flows held
-// meanwhile, so that another budget can be fitted to it.
+// sample counts, in a port space where opens fail, the answered and the failed opens and the ports that answered flows
+// held meanwhile. Another budget is fitted to it.
 type sample struct {
 	of      *Outlook
 	failing float64 // second of the last close of a flow that was not answered
@@ -26,10 +21,11 @@ type sample struct {
 	now     int64   // slot of the last tick
 	// ended counts answered flows by the slot of their end; answered and failed count flows by the slot of their open.
 	ended, answered, failed [sampleSlots]uint16
-	// rest is the ports held otherwise than by a cool-down after a FIN, as of the end of a slot.
+	// rest is how many ports were held at the end of each slot, those cooling after a FIN left out.
 	rest [sampleSlots]float32
-	// other and unanswered count ports that are held after an end, by the slot of their release: of answered flows
-	// that did not end by a FIN, and of flows that were never answered. The sums are over ports not yet released.
+	// other and unanswered count ports that are held after the end of a flow, by the slot of their release: other counts
+	// those of answered flows that did not end by a FIN, unanswered those of flows that were never answered. The sums are
+	// of all such ports that are not released yet.
 	other, unanswered       [sampleSlots]uint16
 	otherSum, unansweredSum int
 }
@@ -129,8 +125,8 @@ func (w *sample) add(counts *[sampleSlots]uint16, i int64) {
 	}
 }
 
-// answeredLate adds the port of a flow that turned out to be answered: no tick counted it, from its open until its end
-// or now.
+// answeredLate adds the port of a flow that turned out to be answered, from its open until its end or now: no tick
+// counted it in that time.
 func (w *sample) answeredLate(opened, until collector.Time) {
 	for i := max(sampleSlot(opened), w.since); i < min(sampleSlot(until), w.now); i++ {
 		w.rest[i&(sampleSlots-1)]++
@@ -151,7 +147,7 @@ func (w *sample) advance(now int64) {
 	w.since = max(w.since, w.now-sampleSlots+1)
 }
 
-// tick takes in how many ports answered live flows hold at second now.
+// tick takes in that answered live flows hold so many ports at second now.
 func (w *sample) tick(now, live float64) {
 	i, last := int64(now)/slotSeconds, int64(w.ticked)/slotSeconds
 	w.advance(i)
@@ -171,26 +167,4 @@ func (w *sample) fitDue(now float64) bool {
 	}
 	w.fitted = now
 	return true
-}
-
-// Audit recounts the ports in the samples of s; of are the outlooks that there are. Tests of the ledger call it.
-func (s *Account) Audit(of map[*Outlook]bool) error {
-	if len(s.samples) > samplesMax {
-		return fmt.Errorf("%d samples, at most %d", len(s.samples), samplesMax)
-	}
-	for _, w := range s.samples {
-		other, unanswered := 0, 0
-		for i := range w.other {
-			other += int(w.other[i])
-			unanswered += int(w.unanswered[i])
-		}
-		switch {
-		case w.of == nil || !of[w.of] || w.of.sampleOf() != w:
-			return errors.New("a sample belongs to no port space")
-		case other != w.otherSum || unanswered != w.unansweredSum:
-			return fmt.Errorf("a sample holds %d and %d ports, its slots say %d and %d",
-				w.otherSum, w.unansweredSum, other, unanswered)
-		}
-	}
-	return nil
 }

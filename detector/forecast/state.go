@@ -43,14 +43,14 @@ const (
 	stateSpaces   = 1 << 20
 )
 
-// Known is a port space with an outlook, and its name, which lasts over a restart.
+// Known is a port space that has an outlook, with the name by which a state keeps it.
 type Known struct {
 	Name    SpaceName
 	Outlook *Outlook
 }
 
-// AppendState appends what was learned until now of the known port spaces, and of those that had no flow since the
-// last restart: most in all at most.
+// AppendState appends what was learned until now of the known port spaces, and of those that had no flow since the last
+// restart: of so many in all as most says.
 func (f *Forecaster) AppendState(b []byte, now collector.Time, spaces []Known, most int) []byte {
 	c := codec{b: append(b, stateMagic...)}
 	first := len(b)
@@ -121,7 +121,7 @@ func ReadState(b []byte, now collector.Time) (State, error) {
 		if c.err != nil {
 			return State{}, c.err
 		}
-		v.at = min(v.at, now) // a clock may have been set back
+		v.at = min(v.at, now) // the clock may have been set back
 		if !v.old(now) {
 			st.spaces[v.SpaceName] = v
 		}
@@ -152,7 +152,7 @@ func (f *Forecaster) Restore(st *State, now collector.Time) {
 	f.saved = st.spaces
 }
 
-// openState checks all but the content and returns a reader of that.
+// openState checks the frame of a state (magic, version, checksum) and returns a reader of its content.
 func openState(state []byte) (*codec, error) {
 	c := &codec{b: state, reading: true}
 	if len(state) < len(stateMagic)+12 || string(state[:len(stateMagic)]) != stateMagic {
@@ -251,11 +251,11 @@ func (c *codec) earlier(e *earlier) {
 	e.cools.total = total
 }
 
-// slotMost is more ports than are released within a second; as a float it is exact, and all slots together are an
-// int32.
+// slotMost is more ports than are ever released within a second. It is exact as a float, and the sum of all slots fits
+// into an int32.
 const slotMost = 1 << 22
 
-// i64 are seconds.
+// i64 takes seconds.
 func (c *codec) i64(xs ...*int64) {
 	for _, x := range xs {
 		y := float64(*x)

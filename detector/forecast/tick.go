@@ -159,7 +159,7 @@ func (o tick) refit(w *workspace, dt float64) {
 	o.shift(&w.share, dt)
 }
 
-// noiseless is how many seconds of arrivals are needed for a small error by chance.
+// noiseless is over how many seconds arrivals must be counted for chance to matter little.
 const noiseless = 30
 
 // settle averages the fill. Ports that are held for long already sum over that time, and an average would only lag.
@@ -226,8 +226,8 @@ func (s *Account) notePool(now float64, b *budget.Budget) {
 	}
 }
 
-// reopen takes flows of the tick that were opened again out of the arrivals; opening of those that are open are not
-// answered.
+// reopen takes flows of the tick that were opened again out of the arrivals; opening is how many live flows wait for an
+// answer.
 func (o tick) reopen(w *workspace, now, dt, opening float64) {
 	if o.again.since == 0 {
 		o.again.since = now - reopenLasts - 1 // what is usual has to be learned first

@@ -4,8 +4,8 @@ import (
 	"math"
 )
 
-// Flows that ended before the start are not seen, and their ports may be cooling. Their number is bounded: the rate of
-// flows times the rest of their cool-down, less those that conntrack still shows.
+// Nobody sees flows that ended before the start, and their ports may be cooling. There are at most so many: the rate of
+// flows times what is left of their cool-down, less the flows that conntrack still shows.
 
 // resumes is how many seconds after a state was written its arrivals and cooling ports are still used.
 const resumes = 300
@@ -29,7 +29,8 @@ func (m *memory) keepCourse(o *Outlook, now int64) {
 	m.before.cools.total += b.total
 }
 
-// resume gives o the arrivals and cooling ports of m, if m is young enough: meanwhile flows came at the same rate.
+// resume gives o the arrivals and cooling ports of m, if m is young enough. It assumes that flows came at the same rate
+// while no agent ran.
 func (m *memory) resume(o *Outlook, now int64) {
 	gap := now - m.before.written
 	if m.before.written == 0 || gap < 0 || gap > resumes || m.before.cools.width != o.cools.width {
@@ -49,8 +50,8 @@ func (m *memory) resume(o *Outlook, now int64) {
 	o.before = &before
 }
 
-// foresee puts into w.unseen how many ports that the ledger does not know of will be held at each time ahead, and
-// returns how many are now.
+// foresee puts into w.unseen how many ports that the ledger does not know of will be held at each time ahead. It
+// returns how many are held now.
 func (o tick) foresee(w *workspace, c *Conditions, now float64) float64 {
 	s := o.account
 	w.unseen = [aheads]float64{}
@@ -79,7 +80,7 @@ func (o tick) foresee(w *workspace, c *Conditions, now float64) float64 {
 		held = float64(e.cools.total)
 		rate, from = e.rate, float64(e.written)
 	}
-	closed := 0.0 // from until the start
+	closed := 0.0 // flows that ended from the second from until the start
 	var closedThen [aheads]float64
 	for k, cool := range s.classes {
 		if w.share[k] == 0 {
@@ -96,7 +97,8 @@ func (o tick) foresee(w *workspace, c *Conditions, now float64) float64 {
 	return held + max(0, closed-shown)
 }
 
-// doubt adds the ports that the ledger does not know of to the course, and lowers the rate to come by its chance.
+// doubt adds to the course the ports that the ledger does not know of, and takes off the rate to come what may be
+// chance.
 func (o tick) doubt(w *workspace, now float64) {
 	c, proven := &w.course, o.proven(now)
 	for i, n := range w.unseen {
@@ -107,11 +109,11 @@ func (o tick) doubt(w *workspace, now float64) {
 	}
 }
 
-// provenBy is how many standard deviations are taken off the rate of a young port space.
+// provenBy is how many standard deviations are taken off the arrival rate of a young port space.
 const provenBy = 2
 
-// proven returns the share of the arrival rate that is beyond chance: below one while a port space is young, with few
-// arrivals.
+// proven returns which share of the arrival rate chance does not explain: below 1 while a port space is young and has
+// few arrivals.
 func (o tick) proven(now float64) float64 {
 	age := now - float64(o.came.since)
 	young := 1 - age/float64(settled+o.account.longest)

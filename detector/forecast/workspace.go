@@ -20,7 +20,7 @@ const (
 	// PartSpeeds: faster memories of hazards where a test says that lifetimes changed;
 	// without it one memory of an hour.
 	PartSpeeds
-	// PartGate: the test; without it the memory of a minute always.
+	// PartGate: that test; without it the memory of a minute is always used.
 	PartGate
 	// PartNowcast: the window of arrivals is as long as the rate was level; without it, a minute.
 	PartNowcast
@@ -56,14 +56,13 @@ func horizonAt() [detector.NumHorizons]int { return [detector.NumHorizons]int{4,
 
 // course is the forecast at each time ahead, and the steps to it.
 type course struct {
-	// base and variance are of the ports held now that will be held then; gain is the ports
-	// held then per arrival per second, double per arrival per second squared.
+	// base is how many of the ports held now will be held then, variance the variance of that. gain is how many ports an
+	// arrival rate of 1 per second adds until then, double how many a rate adds that grows by 1 per second each second.
 	base, variance, gain, double [aheads]float64
 	mean                         [components][aheads]float64
 	mix                          [aheads]float64
-	// burst is the variance at each time ahead of bursts to come. Between a time and the one before,
-	// peak is the highest that the rhythm leads to, and peakBurst its variance for the
-	// bursts.
+	// burst is the variance that bursts to come have at each time ahead. peak is the highest fill that the rhythm leads to
+	// between the time before and this one, peakBurst the variance of peak that bursts cause.
 	burst, peak, peakBurst [aheads]float64
 }
 
@@ -86,10 +85,8 @@ type workspace struct {
 	perFlow  float64 // ports held per flow
 	// unseen are ports that the ledger does not know of, by time ahead.
 	unseen [aheads]float64
-	// lost are flows that ended in this tick beyond all expectation.
-	lost float64
-	// ended are all that ended and were not young.
-	ended  float64
+	lost   float64 // flows that ended in this tick beyond all expectation
+	ended  float64 // all flows that ended in this tick and were not young
 	course course
 	weight [detector.NumHorizons][components]float64
 	above  [tailBins + 1]float64
@@ -120,8 +117,8 @@ const (
 // coolClasses is how many distinct cool-downs a budget may have. If it has more, the last ones share a class.
 const coolClasses = 4
 
-// deviation is the standard deviation of the fill at place i of the grid for component k: that of
-// flows that are held now, of a Poisson number of arrivals, and more.
+// deviation returns the standard deviation of the fill at place i of the grid for component k. Its variance is that of
+// the ports held now, that of a Poisson number of arrivals, and more.
 func (c *course) deviation(k, i int, more float64) float64 {
 	if k == recurring {
 		return math.Sqrt(c.variance[i] + max(0, c.peak[i]-c.base[i]) + 1 + more + c.peakBurst[i])
@@ -132,9 +129,9 @@ func (c *course) deviation(k, i int, more float64) float64 {
 // expectsBurst reports whether a burst begins within the next u seconds.
 func (w *workspace) expectsBurst(u float64) bool { return len(w.bursts) > 0 && w.bursts[0].at < u }
 
-// courseMost bounds how far the rate rises over what it is now, because of the time of day.
+// courseMost is how many times its present value the rate may reach because of the time of day.
 const courseMost = 4
 
-// kinds is how many kinds of load the factory knows, from the calm to the wild. Which one a port space is of shows in
-// its residuals, within an hour of them.
+// kinds is how many kinds of load the factory knows, from calm to wild. After an hour, the residuals of a port space
+// show which kind its load is of.
 const kinds = 4

@@ -6,79 +6,92 @@ import (
 	"github.com/snatwatch/snatwatch/collector"
 )
 
-// check is the ledger's check of itself in one namespace: at each complete dump it compares what the dump showed live,
-// and in which state, with what the ledger has then, so that no fault that makes the ledger lose flows stays unseen.
-// Where the kernel announces each flow that opens, a flow that only a dump shows is one that the ledger missed: others
-// like it may have opened and ended unseen.
+// check compares the ledger with the kernel in one namespace, so that a fault which makes the ledger lose flows does
+// not stay unseen. At the end of each complete dump it compares the flows that the dump showed live, and their states,
+// with those of the ledger. Where the kernel announces each flow that opens, the ledger missed a flow that only a dump
+// shows: others like it may have opened and ended unseen.
 type check struct {
-	// shown counts the flows that the dump in progress showed live, agreed those of them that live here or have ended
-	// for a reason that the dump did not know, and wrong those that it showed in another state than they have here.
+	// shown counts the flows that the dump in progress showed live. agreed counts those of them that are live in the
+	// ledger too, or ended there for a reason that the dump could not know. wrong counts the flows that the dump showed in
+	// another state than the ledger has.
 	shown, agreed, wrong int
-	// skip: budgets changed during the dump.
-	skip bool
-	// fresh counts the flows that the dump in progress, or the last one, showed first and that no event told of yet;
-	// missed counts those of them whose event should have come, since the moment missedSince.
+	skip                 bool // budgets changed during the dump, so a difference says nothing
+	// fresh counts the flows that the dump in progress, or the last one, showed before any event told of them. missed
+	// counts those of them whose event should have come by now; the first of them was shown at missedSince.
 	fresh, missed int
 	missedSince   collector.Time
-	// mismatches counts all flows that made the ledger inexact.
+	// mismatches counts all flows in which dump and ledger differed, and all that were missed.
 	mismatches uint64
-	// vanishedNow counts those that vanished with the last dump, vanished all of them.
+	// vanishedNow counts the flows that the last dump lacked although they had a packet just before; vanished counts all
+	// such flows.
 	vanishedNow int
 	vanished    uint64
-	// opens counts the TCP flows that the dump in progress showed first, quick those of them on the port of one that was
-	// young too; reopened counts all such where there were many.
+	// opens counts the TCP flows that the dump in progress showed first. quick counts those of them whose port a flow that
+	// was young too had before. reopened sums quick over the dumps in which there were many.
 	opens, quick int
 	reopened     uint64
 }
 
-// Many quick reopenings are more than one in quickShare opens, and quickLeast at least.
+// Quick reopenings are many if they are quickLeast or more, and more than one in quickShare opens.
 const quickShare, quickLeast = 100, 5
 
-// opened takes in that a flow opened that the event of s shows.
-func (c *check) opened(s *sighting) {
-	if n := s.netns; s.event.Kind == collector.Seen && n.dumping && !n.sockets && s.event.Flow.Protocol == collector.TCP {
+// first takes in that a dump shows the flow of s before any event told of it. The flow is marked as found, unless the
+// ledger did not know all flows that the budgets of m take when the dump before began.
+func (c *check) first(s *sighting, m *matcher) {
+	n := s.netns
+	if !n.dumping {
+		return
+	}
+	if !n.sockets && s.event.Flow.Protocol == collector.TCP {
 		c.opens++
+	}
+	if n.listed != 0 && m.tookSince(n.listed, s) {
+		s.flow.flags |= flagFound
+		c.fresh++
 	}
 }
 
-// reopens takes in that the flow of s has the port of f, whose flow ended, at the time end if it is not live here. If
-// that one had opened since the dump before the last, ports come round about as fast as dumps, and a flow that opened
-// and ended between two of them on one port is not seen. If it ended just before, ports come round so fast that the
-// kernel's seconds do not always tell two flows apart.
-func (c *check) reopens(s *sighting, f *flow, end collector.Time) {
-	n := s.netns
-	if s.event.Kind == collector.Seen && n.dumping && !n.sockets && f.protocol() == collector.TCP && n.interval != 0 &&
+// reopens takes in that the flow of s has the port of the flow in its entry, which ended: at the time end, if the
+// ledger saw the end. If the ended flow had opened since the dump before the last, ports are reused about as fast as
+// dumps come, and a flow that opens and ends on one port between two dumps is not seen. If it ended just before, ports
+// are reused so fast that the kernel's times, which are whole seconds, do not always tell two flows apart.
+func (c *check) reopens(s *sighting, end collector.Time) {
+	n, f := s.netns, s.flow
+	if s.event.Kind == collector.Seen && n.dumping && !n.sockets && f.flags&flagUDP == 0 && n.interval != 0 &&
 		(f.openedInterval().To >= n.complete.Add(-n.interval) ||
 			f.phase != phaseLive && end.Add(endSlack+ageSlack) >= s.event.At) {
 		c.quick++
 	}
 }
 
-// renewed takes in that the flow of s, which ended at the time end at the latest, had another packet since the last
-// dump that is too soon for another flow: a FIN that was sent again, or another flow after all.
+// renewed takes in that the flow of s had a packet since the last dump, although the ledger saw it end at the time end
+// at the latest. The packet came too soon for another flow to be sure: a FIN was sent again, or it is another flow.
+// Where an entry has more left than the kernel's limit now, nothing says when its last packet came: a timeout policy
+// keeps it, or it is older than the limit.
 func (c *check) renewed(s *sighting, end collector.Time) {
-	n, ended := s.netns, s.event.Flow.Ended.To
-	if n.dumping && n.complete != 0 && ended >= n.complete && ended.Sub(end) > endSlack+stampSlack {
+	n, ended := s.netns, s.event.Flow.Ended
+	if n.dumping && n.complete != 0 && ended.From != 0 && ended.To >= n.complete &&
+		ended.To.Sub(end) > endSlack+stampSlack {
 		c.quick++
 	}
 }
 
-// vanishes is for how long before a dump a flow had no packet that may have expired since.
+// vanishes is how long before a dump the last packet of a flow may lie for the flow not to have expired since.
 const vanishes = 30 * time.Second
 
-// unseen takes in that a complete dump of n lacks live f, whose end nobody saw. conntrack shows how a flow ended for
-// longer than dumps are apart, and lets one expire that was silent. So one that had a packet a moment before vanished:
-// the table was flushed, or its entry was deleted. Others may have opened and ended since the last dump, and vanished
-// too.
+// unseen takes in that a complete dump of n lacks live f, whose end nobody saw. conntrack keeps an ended flow for
+// longer than dumps are apart, and a silent one until its timeout. So a flow that is gone although it had a packet a
+// moment before did not end: the table was flushed, or the entry was deleted. Other flows may have opened, ended and
+// been deleted since the last dump.
 func (c *check) unseen(n *netns, f *flow) {
-	if f.protocol() == collector.TCP && !n.sockets && f.flags&(flagOpening|flagUnconfirmed|flagOffloaded) == 0 &&
+	if f.flags&flagUDP == 0 && !n.sockets && f.flags&(flagOpening|flagUnconfirmed|flagOffloaded) == 0 &&
 		f.moment != 0 && n.complete.Sub(f.moment) < vanishes {
 		c.vanishedNow++
 	}
 }
 
-// announcedWithin is how long after the end of a dump the event of a flow that it showed may come: the source holds
-// events back that came meanwhile, and the kernel sends an event just after it makes the entry.
+// announcedWithin is how long after the end of a dump the event of a flow that the dump showed may come: the source
+// holds back the events that came during the dump, and the kernel sends an event just after it makes the entry.
 const announcedWithin = 2 * time.Second
 
 func (c *check) begin() {
@@ -86,7 +99,7 @@ func (c *check) begin() {
 	c.opens, c.quick = 0, 0
 }
 
-// note takes in that the dump in progress shows the flow of f as e, which the ledger has taken in. A dump may show an
+// note takes in that the dump in progress showed the flow of f as e; the ledger has updated f by it. A dump may show an
 // entry twice.
 func (c *check) note(f *flow, e *collector.Flow) {
 	switch live := e.State != collector.Done; {
@@ -104,17 +117,6 @@ func (c *check) note(f *flow, e *collector.Flow) {
 	}
 }
 
-// found notes a flow that a dump shows and that the ledger did not know, though it has known all flows that its budgets
-// take since the dump before.
-func (s *sighting) found(m *matcher, f *flow) {
-	n := s.netns
-	if s.event.Kind == collector.Seen && n.dumping && n.listed != 0 &&
-		m.tookSince(n.listed, s) {
-		f.flags |= flagFound
-		n.check.fresh++
-	}
-}
-
 // announced takes in that an event tells of f, which a dump may have shown before.
 func (c *check) announced(f *flow) {
 	if f.flags&flagFound == 0 {
@@ -128,8 +130,8 @@ func (c *check) announced(f *flow) {
 	}
 }
 
-// end compares at the end of a dump, and reports whether they differ, or flows may have opened and ended unseen.
-// announced is as in the event.
+// end compares dump and ledger at the end of a dump. It reports whether they differ, or flows may have opened and ended
+// unseen. announced is as in the event of the end.
 func (c *check) end(at collector.Time, announced bool) bool {
 	if announced && c.fresh > 0 {
 		if c.missed == 0 {
@@ -155,7 +157,7 @@ func (c *check) end(at collector.Time, announced bool) bool {
 	return differ+vanished+quick > 0
 }
 
-// settle makes the ledger inexact where flows were not announced.
+// settle makes the ledger inexact in each namespace where the event of a flow that a dump showed did not come in time.
 func (ns *namespaces) settle(now collector.Time) {
 	for _, n := range ns.list {
 		if n == nil || n.check.missed == 0 || now.Sub(n.check.missedSince) < announcedWithin {

@@ -165,6 +165,36 @@ func TestVanishedFlows(t *testing.T) {
 	}
 }
 
+// Closed flows whose entries stay for longer than the kernel's limit says, under a timeout policy or since the limit was
+// lowered, are not taken for others on their ports: a dump bounds their end by its own time alone.
+func TestEntriesThatOutlastTheLimit(t *testing.T) {
+	t.Parallel()
+	s := newScript(t, Config{Budgets: []*budget.Budget{azure()}})
+	const n = 10
+	var open, ended []collector.Flow
+	for i := range n {
+		f := polled(flowTo(i, store), 2)
+		f.ID = uint32(100 + i)
+		open = append(open, f)
+		f.State, f.Reason = collector.Done, collector.FIN
+		ended = append(ended, f)
+	}
+	s.dump(1)
+	s.dump(3, open...)
+	for now := 5.0; now < 40; now += 2 {
+		for i := range ended {
+			ended[i].Ended = collector.Interval{To: at(now)}
+		}
+		s.dump(now, ended...)
+		if got := s.Snapshot(at(now + 0.5)).Netns[0]; !got.Exact || got.Reopened != 0 {
+			t.Fatalf("at %v s: exact %v, %d reopened", now, got.Exact, got.Reopened)
+		}
+	}
+	if p := s.tcp(41); p.Opened != n || sumOf(p.Closed) != n || p.Live != 0 {
+		t.Errorf("%d live of %d opened, closed %v, want 0 of %d", p.Live, p.Opened, p.Closed, n)
+	}
+}
+
 // Ports that come round about as fast as dumps make the ledger inexact: a flow that opened and ended on one between two
 // dumps is not seen. A few among many do not.
 func TestPortsComeRoundFast(t *testing.T) {

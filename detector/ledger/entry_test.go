@@ -120,6 +120,26 @@ func TestEntryUnderATimeoutOfItsOwn(t *testing.T) {
 		s.want(301, 0, 0)
 		s.wantTotals(302, 1, map[collector.Reason]uint64{collector.FIN: 1})
 	})
+	t.Run("longer than dumps are apart", func(t *testing.T) {
+		t.Parallel()
+		s := newScript(t, Config{Budgets: []*budget.Budget{held()}})
+		s.dump(5)
+		f := flowTo(1, store)
+		f.Translated = true
+		for x := 10.0; x < 700; x += 150 {
+			shown := done(f, collector.FIN, x+0.25)
+			shown.Ended.From = 0
+			s.dump(x, shown)
+			s.want(x+1, 0, 1)
+			s.want(x+140, 0, 0) // as far as it knows
+			if err := audit(s.Ledger); err != nil {
+				t.Error(err)
+			}
+		}
+		s.dump(760)
+		s.want(761, 0, 0)
+		s.wantTotals(762, 1, map[collector.Reason]uint64{collector.FIN: 1})
+	})
 	t.Run("shorter", func(t *testing.T) {
 		t.Parallel()
 		s := newScript(t, Config{Budgets: []*budget.Budget{held()}})

@@ -7,16 +7,14 @@ import (
 	"github.com/snatwatch/snatwatch/collector"
 )
 
-// flowKey stands for one port towards one destination: protocol, network namespace,
-// zone, destination, and the VIP and port (Local budgets: the source). It is a
-// 128-bit SipHash-1-3 with the ledger's secret key, because the addresses of an IPv6
-// flow would take 41 bytes of the 100 that a flow may cost: among a million flows
-// two share a key with a chance of 1e-27, and nobody without the secret can
-// choose two that do.
+// flowKey stands for one port towards one destination: it is made of protocol, network namespace, zone, destination,
+// and the VIP with its port (under Local budgets the source). It is a SipHash-1-3 of 128 bits with the ledger's secret,
+// because the addresses of an IPv6 flow would take 41 of the 100 bytes that a flow may cost. The chance that two of a
+// million flows share a key is 1e-27, and without the secret nobody can choose two flows that do.
 type flowKey struct{ hi, lo uint64 }
 
-// address is an IP address as two words: IPv4 has hi == 0 and a mark above its 32 bits, which
-// no IPv6 address that is routed has.
+// address is an IP address in two words. An IPv4 address has 0 in hi and a mark above its 32 bits in lo; no IPv6
+// address that is routed has both.
 type address struct{ hi, lo uint64 }
 
 const ipv4Mark = 0xffff << 32
@@ -35,13 +33,13 @@ func pack(a netip.Addr) address {
 	return address{binary.BigEndian.Uint64(b[:8]), binary.BigEndian.Uint64(b[8:])}
 }
 
-// keyer makes the keys of flows. Ledgers whose keyers are the same share what one of them made.
+// keyer makes the keys of flows. Ledgers with equal keyers make the same keys, so one of them makes keys for all.
 type keyer struct {
 	secret [2]uint64 // as in Config.Key
 	local  bool      // ports are those of Source
 }
 
-// lookup is what finds the flow of an event in a table of flows. It depends on the event and the keyer alone.
+// lookup is what the flow of an event is found by. It depends on the event and the keyer alone.
 type lookup struct {
 	key               flowKey
 	home, destination address // home is of the flow's port: the VIP, or the source under Local budgets
@@ -69,8 +67,8 @@ func (y *keyer) own(f *collector.Flow) netip.AddrPort {
 	return f.VIP
 }
 
-// keyOf hashes f. own is where the flow's port is: VIP, or Source for Local budgets. Most flows
-// are IPv4 and take three words; a bit of the second tells these from those that take six.
+// keyOf returns the key of f; own and ownPort are the address and port that the budget counts. Most flows are IPv4, and
+// their key is made of three words; others take six. A bit of the second word tells the two kinds apart.
 func keyOf(secret [2]uint64, f *collector.Flow, own, destination address, ownPort uint16) flowKey {
 	meta := uint64(f.Protocol) | uint64(f.Zone)<<8 | uint64(ownPort)<<24 | uint64(f.Destination.Port())<<40
 	if own.is4() && destination.is4() {

@@ -4,102 +4,11 @@ import (
 	"math/bits"
 	"unsafe"
 
-	"github.com/snatwatch/snatwatch/collector"
 	"github.com/snatwatch/snatwatch/detector/ledger/prefetch"
 )
 
-// phase is what the entry of a flow stands for.
-type phase uint8
-
-const (
-	phaseFree    phase = iota
-	phaseLive          // the flow lives and holds its port
-	phaseCooling       // it ended and its port is not free yet
-	phaseGone          // it ended, its port is free, the kernel may still show it
-)
-
-// Flags of an entry.
-const (
-	flagEndSeen   = 1 << iota // its end came as an event: a dump that began before may still show it
-	flagMissed                // the last complete dump did not show it
-	flagAtCeiling             // its port space was at its effective ceiling when it opened
-	flagSwept                 // it ended because a dump did not show it
-	flagTimedOut              // it ended by the ledger's idle or half-open clock, not in the kernel
-	flagTranslated
-	flagOpening     // live, and a dump showed it without an answer
-	flagOwed        // live, and the end of the flow before it is not counted yet: its event is on the way
-	flagUnconfirmed // live, and nothing tells but that its first packet went out
-	flagShown       // the dump in progress showed it live
-	flagUncounted   // live as an event told, and not counted before a dump shows it: see budget.FreesAtEnd
-	flagUDP         // its protocol; else it is TCP
-	// its entry's timeout is not what the kernel's settings say, so it does not tell when the last packet came
-	flagAgeUnknown
-	flagOffloaded // a flow table saw its packets once
-	flagPickedUp  // live again after conntrack forgot it, and its end was counted then
-	flagFound     // a dump showed it first: no event has told that it opened
-)
-
-// flow is one entry of the table: 64 bytes, a line of the processor's cache.
-type flow struct {
-	key flowKey
-	// opened is when it opened at the latest, span how many microseconds before that
-	// it may have been.
-	opened collector.Time
-	// moment is the last packet known of a live flow, 0 where unknown; of an ended one
-	// the moment at which its port is free.
-	moment collector.Time
-	span   uint32
-	// due is the tick in which the timer of an ended flow expires. A live flow is under its
-	// chunk's alarm.
-	due        uint32
-	place      place
-	id, before uint32 // CTA_ID of this flow and of the one before it on the same port
-	dump       uint16 // number of the dump that showed it last
-	port, vip  uint16 // where flows may share a port: the port and the number of the VIP
-	flags      uint16
-	owner      collector.OwnerNumber
-	phase      phase
-	reason     collector.Reason
-}
-
-func (f *flow) setProtocol(p collector.Protocol) {
-	f.flags &^= flagUDP
-	if p == collector.UDP {
-		f.flags |= flagUDP
-	}
-}
-
-func (f *flow) protocol() collector.Protocol {
-	if f.flags&flagUDP != 0 {
-		return collector.UDP
-	}
-	return collector.TCP
-}
-
-// spanUnknown: nothing bounds from below when the flow opened. It stands for all spans
-// above 71 minutes too, which widens what is known and never narrows it.
-const spanUnknown = 1<<32 - 1
-
-func (f *flow) setOpened(i collector.Interval) {
-	f.opened, f.span = i.To, spanUnknown
-	if i.From == 0 && i.To != 0 {
-		return
-	}
-	if us := (int64(i.To-i.From) + 999) / 1000; us >= 0 && us < spanUnknown {
-		f.span = uint32(us)
-	}
-}
-
-// openedInterval returns what setOpened was given, rounded: the same interval from open to close.
-func (f *flow) openedInterval() collector.Interval {
-	if f.span == spanUnknown {
-		return collector.Interval{To: f.opened}
-	}
-	return collector.Interval{From: max(f.opened-collector.Time(f.span)*1000, 0), To: f.opened}
-}
-
-// Entries live in blocks of 1024, 64 KB, which start at a cache line; a namespace owns chunks of 64, so
-// that its sweep walks nothing else.
+// Entries stand in blocks of 1024 (64 KB), which start at a cache line. A namespace owns chunks of 64 entries, so that
+// the sweep at the end of its dump walks no other namespace's.
 const (
 	blockShift = 10
 	chunkShift = 6
@@ -115,13 +24,13 @@ type flowTable struct {
 	count   int
 }
 
-// bucket is what flows are found by: as many slots as fit into a line of the processor's cache, so that
-// a look-up is one miss. The upper half of a slot is the upper half of the key's hi, which also says which
-// bucket the slot belongs to, so that growth does not touch the entries; the lower half is the entry.
-// What does not fit goes to the next bucket with room.
+// bucket holds as many slots as fit into a line of the processor's cache, so that a look-up misses the cache once. The
+// lower half of a slot is the number of an entry. The upper half is the upper half of the key's hi; it says which
+// bucket the slot belongs to, so the table grows without reading entries. A slot that finds its bucket full goes to the
+// next bucket with room.
 type bucket struct {
-	// tags has a byte for each slot, 0 for one that is free, so that one comparison covers all. The last byte
-	// counts the slots that belong here or before and are further on; at 255 it stays.
+	// tags has a byte for each slot, 0 for a free one, so that one comparison covers all slots. The last byte counts the
+	// slots that belong to this bucket or one before and stand in a later one; once it is 255 it stays so.
 	tags  uint64
 	slots [bucketSlots]uint64
 }
@@ -136,27 +45,27 @@ const (
 // tagOf returns the tag of a slot, or of the hi of a key, from other bits than home uses.
 func tagOf(slot uint64) uint64 { return slot>>32&0xff | 0x80 }
 
-// like marks each slot that has the tag by the upper bit of its byte, and seldom another slot.
+// like sets the upper bit of the byte of each slot that has the tag, and seldom that of another slot.
 func (b *bucket) like(tag uint64) uint64 {
 	x := b.tags ^ tag*tagOnes
 	return (x - tagOnes) &^ x & tagUsed
 }
 
-// passed reports whether slots that belong to b or before it are further on.
+// passed reports whether slots that belong to b, or to a bucket before it, stand in a later one.
 func (b *bucket) passed() bool { return b.tags>>tagShift != 0 }
 
-// pass counts a slot that is further on, or one fewer.
+// pass counts n more slots that stand in a later bucket; n is 1, or -1 as an unsigned number.
 func (b *bucket) pass(n uint64) {
 	if b.tags>>tagShift != 0xff {
 		b.tags += n << tagShift
 	}
 }
 
-// chunk is what the entries of one have in common.
+// chunk is what the entries of a chunk have in common.
 type chunk struct {
 	owner uint32 // number of the namespace
-	// alarm is the tick in which the first of its live flows may lose its port by the
-	// timeouts of the budget, 0 if none can: one timer for all.
+	// alarm is the tick in which the first of the chunk's live flows may lose its port by a timeout of the budget, 0 if
+	// none can. The live flows of a chunk share this one timer.
 	alarm uint32
 }
 
@@ -164,11 +73,12 @@ type chunk struct {
 type flowSet struct {
 	owner  uint32
 	chunks []uint32
-	free   []uint32 // entries of its chunks that hold no flow; the last is the next to do so
+	free   []uint32 // entries of its chunks that hold no flow; the last of them is taken next
 	count  int
 }
 
-// at returns entry i. To index the block would read its first entry too, to check that the block is not nil.
+// at returns entry i. It computes the address, because indexing the block would also read the block's first entry, to
+// check that the block is not nil.
 func (t *flowTable) at(i uint32) *flow {
 	return (*flow)(unsafe.Add(unsafe.Pointer(t.blocks[i>>blockShift]), uintptr(i&(1<<blockShift-1))*unsafe.Sizeof(flow{})))
 }
@@ -266,30 +176,6 @@ func (t *flowTable) candidates(lookups []lookup, entries []uint32) {
 		lines[i] = unsafe.Pointer(t.at(entries[i]))
 	}
 	prefetch.Lines(&lines[0], len(lookups))
-}
-
-// chunkTimer marks the timer of a chunk; other timers belong to entries.
-const chunkTimer = 1 << 31
-
-// entry returns the entry that t belongs to, or the first entry of its chunk.
-func (t timer) entry() uint32 {
-	if t.of&chunkTimer != 0 {
-		return t.of << chunkShift
-	}
-	return t.of
-}
-
-// fetchTimed has the processor read the entries of at most readAhead timers ahead, then the buckets of these entries.
-func (t *flowTable) fetchTimed(timers []timer) {
-	var lines [readAhead]unsafe.Pointer
-	for i, x := range timers {
-		lines[i] = unsafe.Pointer(t.at(x.entry()))
-	}
-	prefetch.Lines(&lines[0], len(timers))
-	for i, x := range timers {
-		lines[i] = unsafe.Pointer(&t.buckets[t.home(t.at(x.entry()).key.hi)])
-	}
-	prefetch.Lines(&lines[0], len(timers))
 }
 
 // add makes an entry for k, which has none, in set.

@@ -12,7 +12,7 @@ const (
 	// calmTick is how many seconds lie between two forecasts of a port space that is not busy and has not moved by a
 	// fiftieth of its ceiling; others are forecast every second.
 	calmTick = 5
-	// outlookEvery is how often outlooks may go from port spaces that are not busy to busy ones without.
+	// outlookEvery is how long it takes at least from one reassignment of outlooks to the next.
 	outlookEvery = 30 * time.Second
 )
 
@@ -61,7 +61,7 @@ func (f *forecasts) make() {
 		if held >= ceiling {
 			s.exhaustedAt = f.clock.now
 		}
-		if c.Ceiling = 0; held > int(s.full) { // it bears more
+		if c.Ceiling = 0; held > int(s.full) { // it holds more than it held when it was thought full
 			s.full = 0
 		} else {
 			c.Ceiling = f.spaces.ceilingOf(s)
@@ -83,8 +83,8 @@ func (f *forecasts) make() {
 // busy reports whether a port space holds more than a tenth of its ceiling.
 func busy(held, ceiling int) bool { return held*10 > ceiling }
 
-// reassign ends outlooks of port spaces that hold little and makes outlooks for busy ones without. One walk of the
-// whole table finds the flows of those.
+// reassign ends outlooks of port spaces that hold little, and makes as many for busy port spaces that have none. One
+// walk over all flows tells the new outlooks what their port spaces hold.
 func (f *forecasts) reassign() {
 	if f.outlooks.count < f.outlooks.max || f.clock.now.Sub(f.reassignedAt) < outlookEvery {
 		return
@@ -135,61 +135,4 @@ func (f *forecasts) reassign() {
 			})
 		}
 	}
-}
-
-// outlooks makes the outlooks of port spaces, max at most.
-type outlooks struct {
-	clock      *clock
-	forecaster *forecast.Forecaster
-	count, max int
-}
-
-// start gives each account the state that its forecasts share.
-func (o *outlooks) start(accounts []*account) {
-	o.forecaster.Clear()
-	for _, a := range accounts {
-		if a.forecast == nil {
-			a.forecast = o.forecaster.Account(a.budget, a.protocol, o.clock.now)
-			continue
-		}
-		o.forecaster.Keep(a.forecast, a.terms)
-	}
-}
-
-// track gives port space s of account a an outlook, if it has none and there may be one more.
-func (o *outlooks) track(a *account, s *portSpace) {
-	if s.outlook == nil && o.count < o.max {
-		s.outlook = o.make(a, s)
-		o.count++
-	}
-}
-
-// forget ends the outlook of s, if it has one.
-func (o *outlooks) forget(s *portSpace) {
-	if s.outlook != nil {
-		s.outlook.Stop()
-		s.outlook = nil
-		o.count--
-	}
-}
-
-// name returns the name of s, a port space of account a, which lasts over a restart.
-func (s *portSpace) name(a *account) forecast.SpaceName {
-	n := forecast.SpaceName{
-		Budget:      a.budget.Name,
-		Destination: destinationLabel(s.destination, a.terms.Unique), Protocol: a.protocol,
-	}
-	if s.vip.IsValid() {
-		n.VIP = s.vip.String()
-	}
-	return n
-}
-
-// make starts the outlook of s, with what a restored state knows of it.
-func (o *outlooks) make(a *account, s *portSpace) *forecast.Outlook {
-	made := a.forecast.Outlook(o.clock.now)
-	if o.forecaster.Remembers(o.clock.now.Sub(o.clock.start)) {
-		o.forecaster.Claim(made, s.name(a), o.clock.now)
-	}
-	return made
 }

@@ -12,9 +12,9 @@ import (
 	"github.com/snatwatch/snatwatch/detector/forecast"
 )
 
-// A handover is what an agent that ends gives the one that starts after it, beside what the forecast learned: its
-// counts, so that they go on, and which flows they count, so that each flow that opens or ends between the two agents
-// counts once. It may be used once: the counts of one that is used again would go back.
+// A handover is what an agent that ends leaves to the next agent, beside what the forecast learned. It has the counts,
+// so that they go on, and the flows that they count, so that a flow that opens or ends between the two agents counts
+// once. It must not be used twice: the counts would go back.
 //
 // It begins with handoverMagic and ends with a CRC-32C of all before.
 const (
@@ -27,89 +27,11 @@ const (
 	handoverFlows = 1 << 20
 	handedBytes   = 18
 	// handoverLists bounds its accounts and its namespaces.
-	handoverLists = 1 << 10
+	handoverLists = noNumber
 )
 
-// handed is what the agent before knew of one network namespace.
-type handed struct {
-	at       collector.Time // when it ended
-	complete collector.Time // when its last complete dump began
-	flows    []handedFlow   // by key
-}
-
-// handedFlow is a flow that the agent before counted.
-type handedFlow struct {
-	key uint64 // the high half of its flowKey
-	id  uint32 // CTA_ID
-	// ago is how many milliseconds before the agent's end a live flow opened at the latest, or the port of an ended one
-	// was free; agoUnknown beyond that. It is negative for a port that is not free yet.
-	ago        int32
-	account    uint16 // of a live flow: the number of its account, noNumber if that is no more
-	reason     collector.Reason
-	ended, met bool // met: this agent has seen it
-}
-
-const (
-	agoUnknown = 1<<31 - 1
-	noNumber   = handoverLists
-)
-
-// countedBefore returns the flow of s if the agent before counted its open, else nil.
-func (in *intake) countedBefore(s *sighting) *handedFlow {
-	h := s.netns.handed
-	if h == nil {
-		return nil
-	}
-	i, found := slices.BinarySearchFunc(h.flows, s.key.hi, func(f handedFlow, key uint64) int {
-		return cmp.Compare(f.key, key)
-	})
-	if !found || in.succeeds(s, &h.flows[i]) {
-		return nil
-	}
-	h.flows[i].met = true
-	return &h.flows[i]
-}
-
-// succeeds reports whether the flow of s opened after f, which had the same port: it has another id, or what tells
-// flows of one id apart (reuse.go).
-func (in *intake) succeeds(s *sighting, f *handedFlow) bool {
-	e, moment := &s.event.Flow, s.netns.handed.at.Add(-time.Duration(f.ago)*time.Millisecond)
-	switch {
-	case f.id != 0 && e.ID != 0 && f.id != e.ID, e.Opened.From > s.netns.handed.at:
-		return true
-	case f.ago == agoUnknown:
-		return f.ended && e.State != collector.Done && s.event.Kind != collector.Closed
-	case !f.ended:
-		return e.Opened.From > moment.Add(stampSlack)
-	case e.State != collector.Done && s.event.Kind != collector.Closed:
-		return true
-	}
-	return e.Ended.From > moment.Add(endSlack-in.spaces.accounts[s.account].terms.CoolDown[f.reason])
-}
-
-// since is the moment from which n's flows count: the start, or the last dump of the agent before.
-func (n *netns) since(c *clock) collector.Time {
-	if n.handed != nil {
-		return n.handed.complete
-	}
-	return c.start
-}
-
-// settleHandover counts the ends of flows that the agent before counted live and that the first complete dump lacks.
-func (fl *flows) settleHandover(n *netns) {
-	if n.handed == nil {
-		return
-	}
-	for _, f := range n.handed.flows {
-		if !f.met && !f.ended && f.account != noNumber {
-			fl.spaces.accounts[f.account].closed[collector.ReasonUnknown]++
-		}
-	}
-	n.handed = nil
-}
-
-// renumber takes in that other accounts are in place: old has the number of the account before by that of the one that
-// goes on with its counts.
+// renumber gives flows the numbers of the accounts that are in place now. old maps the number of each new account to
+// that of the old account whose counts it goes on with.
 func (h *handed) renumber(old map[uint32]uint32) {
 	now := map[uint16]uint16{}
 	for n, was := range old {
@@ -217,7 +139,7 @@ func (l *Ledger) TakeOver(b []byte, now collector.Time) error {
 		values  []uint64
 	}
 	var all []counts
-	var numbers []uint16 // of this ledger's accounts, by the handover's
+	var numbers []uint16 // of this ledger's accounts, by the number in the handover
 	for range r.length(handoverLists) {
 		name, protocol := r.text(), collector.Protocol(r.u64())
 		i := slices.IndexFunc(l.spaces.accounts, func(a *account) bool {
@@ -227,7 +149,7 @@ func (l *Ledger) TakeOver(b []byte, now collector.Time) error {
 		for range len((&account{}).counts()) {
 			c.values = append(c.values, r.u64())
 		}
-		number := uint16(noNumber) // a budget that is no more
+		number := uint16(noNumber) // unless this ledger has such an account
 		if i >= 0 {
 			number, c.account = uint16(min(i, noNumber)), l.spaces.accounts[i]
 			all = append(all, c)
@@ -273,7 +195,7 @@ func (r *handoverReader) u64() uint64 {
 	return x
 }
 
-// flow reads a flow; numbers has the number of this ledger's account by that of the handover's.
+// flow reads a flow; numbers maps the number of an account in the handover to that in this ledger.
 func (r *handoverReader) flow(numbers []uint16) (f handedFlow) {
 	if len(r.b) < handedBytes {
 		r.bad, r.b = true, nil

@@ -6,7 +6,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/snatwatch/snatwatch/collector"
 	"github.com/snatwatch/snatwatch/detector"
 )
 
@@ -54,8 +53,8 @@ func newHistogramBounds() []float64 {
 	return b
 }
 
-// nativeBuckets reach to 12 days, past which the last one counts what is longer: no flow that conntrack keeps
-// without packets.
+// nativeBuckets reach to 12 days; the last one counts all that is longer. conntrack keeps no flow so long without
+// packets.
 const nativeBuckets = (10 + 20) * 8
 
 // nativeIndex returns the index of the bucket of s seconds: the smallest i with s <= 2^(i/8).
@@ -72,18 +71,18 @@ func nativeIndex(s float64) int {
 	return i + 1 + int(above)
 }
 
-// lifetime returns how long a flow lived. If only bounds are known it is their geometric mean, the lower bound not
-// under 1 ms: half of the decades between them lie on each side, so a flow of 50 ms that a poll every 5 s saw closed
-// does not count as one of 2.5 s. ok is false if nothing bounds when it opened.
-func lifetime(opened, ended collector.Interval) (d time.Duration, ok bool) {
-	if opened.From == 0 && opened.To != 0 {
-		return 0, false
-	}
-	long := max(ended.To.Sub(opened.From), 0)
-	short := max(ended.From.Sub(opened.To), 0)
-	if opened.Exact() && ended.Exact() {
-		return long, true
-	}
-	short = max(short, min(time.Millisecond, long))
-	return time.Duration(math.Sqrt(float64(short) * float64(long))), true
+// meanHold is the mean of the last hold times, the newest weighing most.
+type meanHold struct {
+	seconds float64
+	count   float64
 }
+
+// holdMemory is how many closes later a hold time weighs a third.
+const holdMemory = 256
+
+func (m *meanHold) add(hold time.Duration) {
+	m.count = min(m.count+1, holdMemory)
+	m.seconds += (hold.Seconds() - m.seconds) / m.count
+}
+
+func (m *meanHold) mean() time.Duration { return time.Duration(m.seconds * float64(time.Second)) }

@@ -1,9 +1,21 @@
 // Package ledger counts who holds which port. It takes events of flows, keeps every flow and its port until the
-// provider releases the port, and counts live and cooling ports by port space.
+// provider releases the port, and counts live and cooling ports by port space. One goroutine owns a Ledger.
 //
-// One goroutine owns a Ledger. Events go one way through it: matcher finds the budget, flowTable the flow; intake
-// decides what the event means (flow.go), flows changes the flow and decides when its port is released (flow_end.go),
-// spaces counts the port and feeds the forecast. Snapshot shows what is known.
+// The way of a flow, from its open to the release of its port:
+//
+//	event     ledger.go     Ledger.Apply takes an event of a flow, of a dump or of a loss
+//	key       flowkey.go    keyer.lookup makes the flow's key of its addresses and ports
+//	entry     flowtable.go  flowTable.find finds the entry of the flow by its key
+//	meaning   intake.go     intake.take decides what the event means: a flow opened, is shown, or ended
+//	budget    match.go      matcher.match finds the budget that a new flow counts under
+//	open      intake.go     intake.start makes the entry live, intake.hold counts its port
+//	held      spaces.go     spaces.count adds the port to its port space and its account
+//	close     release.go    flows.end ends the flow: an event said so, a dump lacks it, or the budget's timeout passed
+//	cooling   release.go    account.release decides when the port is free, flows.coolDown counts it as cooling
+//	release   timers.go     flows.flowExpired frees the port
+//
+// Beside the way: dump.go takes in what a dump shows and what it lacks, reuse.go another flow on a known port,
+// passes.go several entries of one connection. check.go and netns.go say whether the ledger is exact.
 package ledger
 
 import (
@@ -39,8 +51,8 @@ type Config struct {
 	// default 20. The rest is summed.
 	Owners    bool
 	OwnersMax int
-	// Whole returns the owner that one is a part of, such as the pod of a container, and every other owner itself. Flows
-	// opened and lifetimes are the whole's. Default: no owner is a part.
+	// Whole returns the owner that the given owner is a part of, such as the pod of a container; an owner that is no part
+	// it returns unchanged. Opened flows and lifetimes count for the whole. Default: no owner is a part.
 	Whole func(collector.OwnerNumber) collector.OwnerNumber
 	// Start is when the agent started; default the time of the first event or Advance.
 	Start collector.Time
@@ -75,14 +87,11 @@ func (c Config) withDefaults() Config {
 	return c
 }
 
-// clock is the time of the ledger: now is what Advance was given last, start is when the agent started, 0 until known.
-type clock struct{ now, start collector.Time }
-
 // Ledger counts who holds which port, from the events of one or more
 // sources. One goroutine owns it; the snapshots that it makes are for all.
 //
-// The port that a flow holds towards its destination identifies the flow. If only an interval bounds the end, the
-// port counts as held until the last moment at which it may be held.
+// The port that a flow holds towards its destination identifies the flow. If the end of a flow is known to an interval
+// only, its port counts as held for as long as it may be.
 type Ledger struct {
 	clock      clock
 	matcher    matcher
@@ -90,7 +99,6 @@ type Ledger struct {
 	namespaces namespaces
 	outlooks   outlooks
 	spaces     spaces
-	feed       feed
 	stalls     stalls
 	shortage   shortage
 	flows      flows
@@ -109,7 +117,7 @@ func New(cfg Config) *Ledger {
 	l.clock.start = cfg.Start
 	l.matcher.secret = cfg.Key
 	l.vips = newVIPs()
-	l.namespaces.byInode = map[uint64]*netns{}
+	l.namespaces = namespaces{clock: &l.clock, byInode: map[uint64]*netns{}}
 	l.outlooks = outlooks{clock: &l.clock, forecaster: forecast.NewForecaster(cfg.Without), max: cfg.ForecastMax}
 	l.spaces = spaces{
 		clock: &l.clock, outlooks: &l.outlooks,
@@ -120,15 +128,14 @@ func New(cfg Config) *Ledger {
 	for _, s := range cfg.Shared {
 		l.spaces.shared[s] = true
 	}
-	l.feed.spaces = &l.spaces
 	l.stalls = newStalls(&l.spaces, &l.vips)
 	l.shortage = shortage{clock: &l.clock, matcher: &l.matcher, spaces: &l.spaces, waiting: map[shortOf]*shortOpens{}}
 	l.shortage.nowhere = map[uint32]nowhere{}
-	l.flows = flows{clock: &l.clock, namespaces: &l.namespaces, spaces: &l.spaces, feed: &l.feed, stalls: &l.stalls}
+	l.flows = flows{clock: &l.clock, namespaces: &l.namespaces, spaces: &l.spaces, stalls: &l.stalls}
 	l.flows.expire = l.flows.expired
 	l.intake = intake{
 		clock: &l.clock, matcher: &l.matcher, vips: &l.vips,
-		flows: &l.flows, spaces: &l.spaces, feed: &l.feed,
+		flows: &l.flows, spaces: &l.spaces,
 	}
 	l.forecasts = forecasts{
 		clock: &l.clock, outlooks: &l.outlooks,
@@ -142,7 +149,7 @@ func New(cfg Config) *Ledger {
 	return l
 }
 
-// install makes accounts for budgets; those of a budget of the same name go on.
+// install makes accounts for budgets. An account whose budget had the same name before goes on with its counts.
 func (l *Ledger) install(budgets []*budget.Budget) {
 	before := map[string][]*account{}
 	for i := 0; i+1 < len(l.spaces.accounts); i += 2 {
@@ -167,8 +174,8 @@ func (l *Ledger) install(budgets []*budget.Budget) {
 	}
 }
 
-// Advance brings the ledger to now: ports cool down, idle flows lose theirs. A now
-// before the last one is ignored.
+// Advance brings the ledger to now: ports are released, and idle flows lose theirs. A now that is before the last one
+// is ignored.
 func (l *Ledger) Advance(now collector.Time) {
 	if now <= l.clock.now {
 		return
@@ -199,9 +206,9 @@ func (l *Ledger) Apply(e *collector.Event) {
 	l.apply(e, &k, 0)
 }
 
-// ApplyAll lets ledgers take events in order, with the same result as Apply for each. It costs less: a look-up in a
-// table of a million flows mostly waits for memory, and ApplyAll has the flows of several events read ahead. Ledgers
-// of one Config.Key find a flow by one key, which is made once.
+// ApplyAll lets each ledger take events in order, with the same result as Apply. It costs less: a look-up in a table of
+// a million flows mostly waits for memory, and ApplyAll has the processor read the flows of several events ahead. For
+// ledgers with the same Config.Key it makes the key of a flow once.
 func ApplyAll(events []collector.Event, ledgers ...*Ledger) {
 	for len(events) > 0 {
 		now := events[:min(len(events), readAhead)]
@@ -228,7 +235,7 @@ func ApplyAll(events []collector.Event, ledgers ...*Ledger) {
 // ahead is what ApplyAll has looked up of the events that are applied next.
 type ahead struct {
 	lookups []lookup          // in own, or another ledger's
-	entries [readAhead]uint32 // likely those of their flows
+	entries [readAhead]uint32 // numbers of the entries that their flows likely have
 	own     [readAhead]lookup
 }
 
@@ -239,7 +246,7 @@ func (a *ahead) lookUp(y *keyer, events []collector.Event) {
 	}
 }
 
-// apply takes e; k is its lookup, and entry likely that of its flow.
+// apply takes event e; k is its lookup, and entry is the number of the entry that its flow likely has, 0 if unknown.
 func (l *Ledger) apply(e *collector.Event, k *lookup, entry uint32) {
 	if e.At > l.clock.now {
 		l.Advance(e.At)
@@ -268,23 +275,22 @@ func (l *Ledger) apply(e *collector.Event, k *lookup, entry uint32) {
 	}
 }
 
-// ObserveDrops takes in that the kernel has dropped so many first packets of flows that it could not give an entry in
-// conntrack. It tells of flows of other machines, whose sockets nobody here sees.
+// ObserveDrops takes in how many first packets the kernel has dropped because it could not make a conntrack entry for
+// the flow. They are of flows of other machines: nobody here sees the sockets of those.
 func (l *Ledger) ObserveDrops(at collector.Time, packets uint64) {
 	l.Advance(at)
 	l.shortage.dropped(packets)
 }
 
-// ObserveStalls takes all sockets whose first SYN was sent again and is unanswered at the time at; it replaces the
-// last observation. A stall towards a port space at its effective ceiling is an open that failed for lack of
-// ports, counted once.
+// ObserveStalls takes all sockets whose first SYN was sent again and is unanswered at the time at. They replace those
+// of the last observation. A stalled open towards a port space at its effective ceiling failed for lack of ports; it
+// counts once.
 //
-// Translated says of each that this machine's conntrack has an entry of it: then its NAT gave it a port, and it did not
-// fail for lack of one there.
+// Translated says of a socket that this machine's conntrack has an entry of its flow: then the NAT of this machine gave
+// it a port, and the open did not fail for lack of one.
 //
-// A socket does not know whether it will be translated, nor to which VIP: it counts under the first
-// budget that reaches its destination, and where each VIP is a port space of its own,
-// under the budget alone.
+// A socket does not know whether it will be translated, nor to which VIP. It counts under the first budget that reaches
+// its destination; where each VIP has a port space of its own, it counts in the budget and in no port space.
 func (l *Ledger) ObserveStalls(at collector.Time, stalled []collector.Flow) {
 	l.Advance(at)
 	l.stalls.observe(l.clock.now, stalled)
@@ -311,4 +317,35 @@ func (l *Ledger) Restore(state []byte, now collector.Time) error {
 	l.Advance(now)
 	l.outlooks.forecaster.Restore(&st, now)
 	return nil
+}
+
+// MarkOwners sets used for each owner number that a flow has, or that keeps a place, and for the wholes of these.
+func (l *Ledger) MarkOwners(used *[1 << 16]bool) {
+	for _, block := range l.flows.table.blocks {
+		for i := range block {
+			used[block[i].owner] = true
+		}
+	}
+	now := uint32(forecast.Second(l.clock.now))
+	for i := range l.spaces.holders.sets {
+		for _, e := range l.spaces.holders.sets[i].list {
+			if e.held > 0 || e.until > now {
+				used[e.owner] = true
+			}
+		}
+	}
+	for n := range used {
+		if used[n] {
+			used[l.spaces.holders.whole(collector.OwnerNumber(n))] = true
+		}
+	}
+}
+
+// ForgetOwner drops what is known of owner number n, which no flow has: another owner gets it.
+func (l *Ledger) ForgetOwner(n collector.OwnerNumber) {
+	for _, a := range l.spaces.accounts {
+		if int(n) < len(a.owners) {
+			a.owners[n] = ownerTotal{}
+		}
+	}
 }

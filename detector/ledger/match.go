@@ -8,7 +8,7 @@ import (
 	"github.com/snatwatch/snatwatch/detector/budget"
 )
 
-// matchKey is all that decides under which budget and in which port space a flow counts.
+// matchKey is all that the budget and the port space of a flow depend on.
 type matchKey struct {
 	to         address // of the destination
 	own        address // of the flow's port, if a budget takes certain VIPs only or has a port space for each
@@ -27,9 +27,9 @@ func (q *matchKey) is(p *matchKey) bool {
 		q.toPort == p.toPort
 }
 
-// match remembers one answer in 64 bytes, a line of the processor's cache. account is the number of the account
-// plus one, or noAccount if no budget takes the flow. space is the port space that counted such a flow last, 0 if
-// none did; its number may belong to another port space by now.
+// match is one remembered answer, 64 bytes: a line of the processor's cache. account is the number of the account plus
+// one, or noAccount if no budget takes the flow. space is the number of the port space that counted such a flow last, 0
+// if none did; the number may belong to another port space by now.
 type match struct {
 	matchKey
 	account, space uint32
@@ -48,7 +48,7 @@ type matcher struct {
 	budgets  []*budget.Budget
 	accounts []*account // two for each budget: TCP, UDP
 	byOwn    bool       // a budget takes flows of certain addresses alone, or has a port space for each
-	// since is just after the budgets were put in place of others; 0 for the first.
+	// since is the moment just after these budgets replaced others; 0 if they are the first.
 	since collector.Time
 
 	portBounds []uint32
@@ -63,8 +63,8 @@ type replaced struct {
 	budgets []*budget.Budget
 }
 
-// replacedMax bounds replaced: a ledger that is reconfigured more often between two dumps does not know of flows that
-// the dump shows whether they are new.
+// replacedMax bounds replaced. If a ledger is reconfigured more often between two dumps, it cannot tell which of the
+// flows that the second dump shows are new.
 const replacedMax = 8
 
 // install puts budgets and their accounts in place.
@@ -90,14 +90,15 @@ type sighting struct {
 	*lookup
 	event *collector.Event
 	netns *netns
-	entry uint32 // of the flow, 0 if there is none
-	// account counts the flow, and space did so last, 0 if unknown; its number may belong to another port space by now.
+	entry uint32 // number of the flow's entry, 0 if the ledger does not know the flow
+	flow  *flow  // the entry, nil if there is none
+	// account is the number of the account that counts the flow. space is the number of the port space that counted it, or
+	// another flow of the same matchKey, last; it is 0 if unknown, and may belong to another port space by now.
 	account, space uint32
-	// matched: account and space are what match found for matchKey; else they are where the entry is counted.
-	matched bool
+	matched        bool // account and space are the answer of match for matchKey, not those of the entry
 	matchKey
-	// known: the ledger has the flow as live. counted: the agent before counted its open.
-	known, counted bool
+	known   bool // the ledger had the flow as live before the event
+	counted bool // the agent before this one counted the flow's open
 }
 
 // match puts into s the account under which its flow counts, and its port space if that is known. It returns false if
@@ -140,8 +141,8 @@ func (m *matcher) remember(q *matchKey, n uint32) {
 	}
 }
 
-// spanOf returns the number of bounds at or below port: ports with the same number are in the same ranges. Few
-// budgets have a range, so it compares with each bound.
+// spanOf returns how many bounds of port ranges lie at or below port. Ports with the same number lie in the same
+// ranges. Few budgets have a range, so spanOf compares with each bound.
 func (m *matcher) spanOf(port uint16) (n uint16) {
 	for _, b := range m.portBounds {
 		if uint32(port) >= b {
@@ -176,8 +177,8 @@ func (m *matcher) find(destination, vip netip.Addr, port uint16, q *matchKey) (a
 	return 0, false
 }
 
-// tookSince reports whether all budgets that were in place since the moment from took the flow of s: a dump of then
-// would have brought it in.
+// tookSince reports whether all budgets that were in place since the moment from took the flow of s, so that a dump
+// which began then would have made it known.
 func (m *matcher) tookSince(from collector.Time, s *sighting) bool {
 	f := &s.event.Flow
 	for _, r := range m.replaced {

@@ -9,6 +9,7 @@ import (
 
 // namespaces are the network namespaces that sources read.
 type namespaces struct {
+	clock   *clock
 	byInode map[uint64]*netns
 	list    []*netns // by number, nil where free
 	last    *netns   // that an event was of
@@ -22,6 +23,9 @@ type netns struct {
 	inode     uint64
 	flows     flowSet
 	lastEvent collector.Time // of the last event
+	// since is the moment from which its flows count as opened and ended: the start, or, until the first complete dump,
+	// the last dump of the agent before.
+	since collector.Time
 	// sockets: the source reads sockets here, which have an inode, not conntrack entries.
 	sockets bool
 
@@ -45,8 +49,8 @@ type netns struct {
 	// announced is set while the kernel has announced, by events, all that opened: the last complete dump said so, and no
 	// event was lost since.
 	announced bool
-	// other counts flows of other protocols: those of the last complete dump and those opened since. otherNow counts
-	// those of the dump in progress.
+	// other counts flows of protocols but TCP and UDP: those that the last complete dump showed, and those that opened
+	// since. otherNow counts those that the dump in progress showed.
 	other, otherNow uint64
 	// handed is what the agent before knew, until the first complete dump.
 	handed *handed
@@ -54,13 +58,14 @@ type netns struct {
 
 const (
 	maxInterval = 5 * time.Minute
-	// eventsHold is for how long after an event of a new flow the ledger counts on
-	// events; without them it knows what was before the last dump.
+	// eventsHold is for how long after an event of a new flow the ledger relies on events. Without events it knows what
+	// was before the last dump.
 	eventsHold = 10 * time.Minute
-	// netnsHold is how long a namespace without flows and news is remembered.
+	// netnsHold is how long a namespace without flows and events is remembered.
 	netnsHold = 10 * time.Minute
-	// answerMax is the longest that an answer to a first packet takes. conntrack forgets a flow that was answered by
-	// RST between two dumps; a flow that was opening for longer than answerMax got no answer.
+	// answerMax is the longest that an answer to a first packet takes. A flow that is gone and was opening for longer got
+	// no answer; one that was opening for less may have been answered by an RST, which conntrack forgets between two
+	// dumps.
 	answerMax = 5 * time.Second
 )
 
@@ -81,16 +86,19 @@ func (ns *namespaces) of(inode uint64) *netns {
 		if number == len(ns.list) {
 			ns.list = append(ns.list, nil)
 		}
-		n = &netns{inode: inode, flows: flowSet{owner: uint32(number)}, handed: ns.handed[inode]}
-		delete(ns.handed, inode)
+		n = &netns{inode: inode, flows: flowSet{owner: uint32(number)}, since: ns.clock.start}
+		if h := ns.handed[inode]; h != nil {
+			n.handed, n.since = h, h.complete
+			delete(ns.handed, inode)
+		}
 		ns.list[number], ns.byInode[inode] = n, n
 	}
 	ns.last = n
 	return n
 }
 
-// forget drops, once a minute, namespaces that vanished, and what the agent before knew of those that did not come
-// again.
+// forget drops, once a minute, namespaces that vanished, and what the agent before knew of namespaces that no event was
+// of since.
 func (ns *namespaces) forget(now collector.Time) {
 	if now.Sub(ns.swept) < time.Minute {
 		return
@@ -124,13 +132,6 @@ func (n *netns) beginDump(at collector.Time) {
 	n.check.begin()
 }
 
-// noteShown takes in that the dump in progress shows the flow of f as e, which the ledger has taken in.
-func (n *netns) noteShown(f *flow, e *collector.Flow) {
-	if n.dumping {
-		n.check.note(f, e)
-	}
-}
-
 func (n *netns) overrun(at collector.Time) {
 	n.lost++
 	n.gap(at)
@@ -152,47 +153,8 @@ func (n *netns) due() collector.Time {
 	return n.complete.Add(2 * n.interval)
 }
 
-// openedAt bounds when the unknown flow of event e opened: after the moment listed, 0 if unknown, at which a dump began
-// that did not show it.
-func openedAt(e *collector.Event, listed collector.Time) collector.Interval {
-	i := e.Flow.Opened
-	if i.To == 0 {
-		i.To = e.At
-		if e.Kind == collector.Opened {
-			i.From = e.At
-		}
-	}
-	if i.From == 0 && i.To < listed { // reckoned from a timeout that is not the flow's
-		i.To = e.At
-	}
-	if i.From < listed && listed < i.To {
-		i.From = listed
-	}
-	i.From = min(i.From, i.To)
-	return i
-}
-
-// endedAt bounds when the flow of event e ended. It opened within opened, and the last complete dump showed it.
-func (n *netns) endedAt(e *collector.Event, opened collector.Interval) collector.Interval {
-	i := e.Flow.Ended
-	if i.To == 0 {
-		i.To = e.At
-		if e.Kind == collector.Closed {
-			i.From = e.At
-		}
-	}
-	if !i.Exact() {
-		i.From = max(i.From, n.complete, opened.From)
-		if i.To < i.From { // reckoned from a timeout that is not the flow's: a dump showed it live later
-			i.To = e.At
-		}
-	}
-	i.From = min(i.From, i.To)
-	return i
-}
-
-// seenUpTo is the moment up to which everything is known: now if events come, else the begin of the last complete
-// dump; 0 before the first.
+// seenUpTo returns the moment up to which everything is known: now if events come, else when the last complete dump
+// began; 0 before the first dump.
 func (ns *namespaces) seenUpTo(now collector.Time) collector.Time {
 	var opened, dumped collector.Time
 	for _, n := range ns.list {
@@ -211,7 +173,7 @@ func (ns *namespaces) seenUpTo(now collector.Time) collector.Time {
 func (n *netns) removable(f *flow) bool {
 	switch {
 	case n.dump == 0:
-		return true // only events, and its end was one
+		return true // no dump ever shows a flow here, and an event told of its end
 	case n.dumping && f.dump == n.dump:
 		return false // the dump in progress may show it
 	case f.flags&flagMissed != 0:
@@ -221,3 +183,61 @@ func (n *netns) removable(f *flow) bool {
 	}
 	return false
 }
+
+// passes finds out which entries of a namespace's conntrack table are of one connection. Packets may pass conntrack
+// several times, each time in another zone (OVN, VRFs); then a connection has an entry in each zone. A provider that
+// translates further out sees one flow, so one pass counts: the one that translates, else the one that came first. The
+// zero value is ready. It keeps nothing until a flow comes in a zone other than 0, then some 80 bytes a flow.
+type passes struct {
+	on bool
+	of map[uint64]pass // by endKey: each connection once by the end that it comes with, once by that it leaves with
+}
+
+// pass is the one pass of a connection that counts.
+type pass struct {
+	zone, out  uint16 // as Zone and ZoneOut of a flow
+	dump       uint16 // the number of the last dump that showed it
+	translated bool
+	// leaving: it is kept by the end that the flow leaves with, not by the one that it comes with.
+	leaving bool
+}
+
+// concern reports whether the flow e may be one of several passes of its connection.
+func (p *passes) concern(e *collector.Flow) bool { return p.on || e.Zone|e.ZoneOut != 0 }
+
+// passHold is for how many dumps a pass is remembered after the last one that showed it: the other entries of its
+// connection may outlast its own.
+const passHold = 2
+
+// forget drops the passes that neither the dump of that number nor the passHold dumps before it showed.
+func (p *passes) forget(dump uint16) {
+	for k, known := range p.of {
+		if dump-known.dump > passHold {
+			delete(p.of, k)
+		}
+	}
+}
+
+// handed is what the agent before knew of one network namespace.
+type handed struct {
+	at       collector.Time // when it ended
+	complete collector.Time // when its last complete dump began
+	flows    []handedFlow   // by key
+}
+
+// handedFlow is a flow that the agent before counted.
+type handedFlow struct {
+	key uint64 // the high half of its flowKey
+	id  uint32 // CTA_ID
+	// ago is in milliseconds before the end of that agent: when a live flow opened at the latest, or when the port of an
+	// ended flow was free (negative if it was not free yet); agoUnknown if it does not fit or is not known.
+	ago        int32
+	account    uint16 // of a live flow: the number of its account, noNumber if there is no such account now
+	reason     collector.Reason
+	ended, met bool // met: this agent has seen it
+}
+
+const (
+	agoUnknown = 1<<31 - 1 // as ago
+	noNumber   = 1 << 10   // as account: numbers in a handover are below
+)

@@ -2,7 +2,6 @@ package ledger
 
 import (
 	"cmp"
-	"maps"
 	"slices"
 	"time"
 
@@ -106,16 +105,16 @@ func (o *ownerSet) places() (out ownerSet) {
 // holders are who holds the ports of all port spaces.
 type holders struct {
 	on    bool          // who holds ports is counted
-	sets  []ownerSet    // by number of the port space
+	sets  []ownerSet    // by number of the port space, if on
 	max   int           // how many a snapshot names of one port space
-	hold  time.Duration // how long an owner keeps its place among those that are named
+	hold  time.Duration // how long an owner keeps its place among the named
 	whole func(collector.OwnerNumber) collector.OwnerNumber
 	// ofPort has the owner of each port that flows may share, by portKey.
 	ofPort map[uint64]collector.OwnerNumber
 }
 
-// portOwner returns the owner of the port of f, which flows share: the one that took it first. ports is the change in
-// ports.
+// portOwner returns the owner of the port of f. Flows may share that port; it belongs to the owner that took it first.
+// ports is by how much the number of held ports changes: 1, 0 or -1.
 func (hs *holders) portOwner(f *flow, ports int) collector.OwnerNumber {
 	if !hs.on {
 		return f.owner
@@ -132,42 +131,9 @@ func (hs *holders) portOwner(f *flow, ports int) collector.OwnerNumber {
 	return owner
 }
 
-// learnOwner gives live f an owner that is better known than the one it has: any that is known for sure in place of a
-// client or nobody, and a container in place of the pod that it is in.
-func (in *intake) learnOwner(f *flow, owner collector.OwnerNumber) {
-	if owner == f.owner || owner == collector.OwnerUnknown {
-		return
-	}
-	hs, was := &in.spaces.holders, f.owner
-	part := hs.whole(owner) == was
-	if !part && (was.Settled() || was != collector.OwnerUnknown && !owner.Settled()) {
-		return // a client in place of another, too
-	}
-	f.owner = owner
-	if !hs.on || f.place == 0 {
-		return
-	}
-	if opened := f.openedInterval(); !part && opened.From != 0 && opened.To >= in.clock.start {
-		in.spaces.accountOf(f).owners.opened(hs.whole(owner))
-	}
-	if f.place.folded() || f.flags&flagUncounted != 0 {
-		return
-	}
-	if k := portKey(f.place, f); f.port != 0 {
-		if first, shared := hs.ofPort[k]; shared {
-			if first != was {
-				return
-			}
-			hs.ofPort[k] = owner
-		}
-	}
-	hs.sets[f.place].add(was, -1)
-	hs.sets[f.place].add(owner, 1)
-}
-
-// largest returns who holds the ports, held in all at the time at, of port space number, the largest first: for half
-// of the places those that hold the most, then those that were among these a short while ago, then the next. The last
-// entry sums the rest.
+// largest returns the owners that hold ports of the port space of that number, the largest first; held is how many
+// ports are held in all, at is the time. Half of the places go to the owners that hold the most, the next to those that
+// were among these a short while ago, what is left to the next largest. The last entry sums the rest.
 func (hs *holders) largest(number uint32, held int, at collector.Time) []detector.OwnerHeld {
 	if !hs.on {
 		return nil
@@ -199,7 +165,7 @@ func (hs *holders) largest(number uint32, held int, at collector.Time) []detecto
 	rest, until := held, now+uint32(hs.hold/time.Second)
 	for k, i := range named {
 		e := &list[i]
-		// One that is named for the ports that it holds keeps its place for some minutes more.
+		// An owner that is named for the ports that it holds keeps its place for some minutes more.
 		if k < half || e.until <= now {
 			e.until = until
 		}
@@ -231,7 +197,7 @@ func (o *ownerTotals) at(n collector.OwnerNumber) *ownerTotal {
 	return &(*o)[n]
 }
 
-// opened counts a flow of owner n. Flows of nobody known are not counted: their owner may be learned.
+// opened counts a flow of owner n. A flow of unknown owner is not counted: its owner may be learned.
 func (o *ownerTotals) opened(n collector.OwnerNumber) {
 	if n != collector.OwnerUnknown {
 		o.at(n).count++
@@ -242,53 +208,5 @@ func (o *ownerTotals) opened(n collector.OwnerNumber) {
 func (o *ownerTotals) lived(n collector.OwnerNumber, d time.Duration) {
 	if n != collector.OwnerUnknown {
 		o.at(n).lifetimes.add(d)
-	}
-}
-
-// namedTotals returns the totals of the owners, each as a whole, that the port spaces of account a name.
-func (hs *holders) namedTotals(a *account, spaces []detector.SpaceSnapshot) (out []detector.OwnerTotals) {
-	named := map[collector.OwnerNumber]bool{}
-	for i := range spaces {
-		for _, o := range spaces[i].Owners {
-			if o.Number != collector.OwnerUnknown && o.Number != collector.OwnerOther {
-				named[hs.whole(o.Number)] = true
-			}
-		}
-	}
-	for _, n := range slices.Sorted(maps.Keys(named)) {
-		t := a.owners.at(n)
-		out = append(out, detector.OwnerTotals{Number: n, Opened: t.count, MeanLifetime: t.lifetimes.mean()})
-	}
-	return out
-}
-
-// MarkOwners sets used for each owner number that a flow has, or that keeps a place, and for the wholes of these.
-func (l *Ledger) MarkOwners(used *[1 << 16]bool) {
-	for _, block := range l.flows.table.blocks {
-		for i := range block {
-			used[block[i].owner] = true
-		}
-	}
-	now := uint32(forecast.Second(l.clock.now))
-	for i := range l.spaces.holders.sets {
-		for _, e := range l.spaces.holders.sets[i].list {
-			if e.held > 0 || e.until > now {
-				used[e.owner] = true
-			}
-		}
-	}
-	for n := range used {
-		if used[n] {
-			used[l.spaces.holders.whole(collector.OwnerNumber(n))] = true
-		}
-	}
-}
-
-// ForgetOwner drops what is known of owner number n, which no flow has: another owner gets it.
-func (l *Ledger) ForgetOwner(n collector.OwnerNumber) {
-	for _, a := range l.spaces.accounts {
-		if int(n) < len(a.owners) {
-			a.owners[n] = ownerTotal{}
-		}
 	}
 }

@@ -6,36 +6,12 @@ import (
 	"github.com/snatwatch/snatwatch/collector"
 )
 
-// passes finds out which entries of a namespace's table are of one connection. Where packets pass conntrack more than
-// once, in a zone each time (OVN, VRFs), a connection has an entry in each zone. A provider that translates further out
-// sees one flow, so one of the passes counts: the one that translates, else the one that came first. The zero value is
-// ready. Until a flow of another zone than 0 comes, it keeps nothing; then some 80 bytes a flow.
-type passes struct {
-	on bool
-	of map[uint64]pass // by both ends of the flow, as it comes and as it leaves
-}
-
-// pass is the pass of a connection that counts.
-type pass struct {
-	zone, dump uint16 // dump is the number of the last dump that showed it
-	translated bool
-	// leaving: the key is of the addresses that the flow leaves with, not of those that it comes with.
-	leaving bool
-}
-
-// zoned is the part of the intake that tells passes of one connection from connections.
+// zoned is the part of the intake that tells several passes of one connection from several connections.
 type zoned struct{ *intake }
-
-// passHold is for how many dumps a pass is remembered after the last one that showed it: the other entries of its
-// connection may outlast its own.
-const passHold = 2
 
 // admit reports whether the flow of s counts, and is not another pass of a connection that does.
 func (in zoned) admit(s *sighting) bool {
 	p, f := &s.netns.passes, &s.event.Flow
-	if !p.on && f.Zone == 0 {
-		return true
-	}
 	if b := in.spaces.accounts[s.account].budget; b.Translated || b.Local {
 		return true
 	}
@@ -49,20 +25,22 @@ func (in zoned) admit(s *sighting) bool {
 		known, other = p.of[comes]
 		sameSide = !known.leaving
 	}
-	// Two passes that both translate are of one connection if one takes what leaves the other.
-	apart := sameSide && known.translated && f.Translated && known.zone != f.Zone
-	if !other && f.Zone != 0 {
+	// Two passes that both translate are of one connection only if what leaves one of them comes to the other.
+	sameZone := known.zone == f.Zone && known.out == f.ZoneOut
+	apart := sameSide && known.translated && f.Translated && !sameZone
+	if !other && f.Zone|f.ZoneOut != 0 {
 		known, other = in.fromZone0(s)
+		sameZone = false
 	}
 	switch {
-	case !other, apart, known.zone == f.Zone, s.netns.dump-known.dump > passHold:
+	case !other, apart, sameZone, s.netns.dump-known.dump > passHold:
 	case f.Translated && !known.translated:
 		in.takePass(s, known.zone)
 	default:
 		return false
 	}
 	if !apart {
-		now := pass{zone: f.Zone, dump: s.netns.dump, translated: f.Translated}
+		now := pass{zone: f.Zone, out: f.ZoneOut, dump: s.netns.dump, translated: f.Translated}
 		p.of[comes] = now
 		now.leaving = true
 		p.of[leaves] = now
@@ -70,14 +48,15 @@ func (in zoned) admit(s *sighting) bool {
 	return true
 }
 
-// endKey stands for one end of f and its destination.
+// endKey returns a key of one end of f together with its destination.
 func (in zoned) endKey(f *collector.Flow, end netip.AddrPort) uint64 {
 	own, to := pack(end.Addr()), pack(f.Destination.Addr())
 	return sipHash(in.matcher.secret, own.hi, own.lo, to.hi, to.lo,
 		uint64(f.Protocol)|uint64(end.Port())<<8|uint64(f.Destination.Port())<<24).lo
 }
 
-// fromZone0 returns the pass of s through zone 0, which was counted before any flow of another zone came.
+// fromZone0 returns the pass of the connection of s through zone 0. That pass is in no map if it was counted before a
+// flow of any other zone came.
 func (in zoned) fromZone0(s *sighting) (pass, bool) {
 	i := in.passIn(s, 0)
 	if i == 0 {
@@ -87,28 +66,30 @@ func (in zoned) fromZone0(s *sighting) (pass, bool) {
 	return pass{dump: f.dump, translated: f.flags&flagTranslated != 0, leaving: true}, f.phase == phaseLive
 }
 
-// passIn returns the entry of a flow in that zone with the destination of s and one of its ends, 0 if there is none.
+// passIn returns the entry of another flow in that zone with the destination of s and one of its ends, 0 if there is
+// none.
 func (in zoned) passIn(s *sighting, zone uint16) uint32 {
 	f := s.event.Flow
 	f.Zone = zone
 	for _, end := range [...]netip.AddrPort{f.VIP, f.Source} {
-		if i := in.flows.table.find(keyOf(in.matcher.secret, &f, pack(end.Addr()), s.destination, end.Port())); i != 0 {
+		k := keyOf(in.matcher.secret, &f, pack(end.Addr()), s.destination, end.Port())
+		if i := in.flows.table.find(k); i != 0 && k != s.key {
 			return i
 		}
 	}
 	return 0
 }
 
-// takePass makes the live flow of s in that zone the flow of s, whose pass translates.
+// takePass gives the count of a connection, which its pass through that zone has, to the pass of s, which translates.
 func (in zoned) takePass(s *sighting, zone uint16) {
 	old := in.passIn(s, zone)
 	if old == 0 || in.flows.table.at(old).phase != phaseLive {
 		return
 	}
-	if in.flows.table.find(s.key) != 0 { // counted before any flow of another zone came: twice until now
+	if in.flows.table.find(s.key) != 0 { // both passes were counted before any flow of another zone came
 		f := in.flows.table.at(old)
 		if o := f.openedInterval(); o.From != 0 && o.To >= in.clock.start && f.flags&flagPickedUp == 0 {
-			in.spaces.accountOf(f).closed[collector.ReasonUnknown]++ // as it was counted as opened
+			in.spaces.accountOf(f).closed[collector.ReasonUnknown]++ // since its open was counted
 		}
 		in.flows.drop(s.netns, old, f)
 		return
@@ -123,18 +104,8 @@ func (in zoned) takePass(s *sighting, zone uint16) {
 	f.flags |= flagTranslated
 	f.port, f.vip = e.VIP.Port(), in.vips.number(e.VIP.Addr(), s.home)
 	in.spaces.count(f, 1, 0)
-	in.flows.remove(s.netns, old)
-	if at, _ := in.flows.deadline(f); at != 0 {
-		in.flows.alarm(i>>chunkShift, at)
-	}
-	s.entry = i
-}
-
-// forget drops what the dump of that number, and those just before it, did not show.
-func (p *passes) forget(dump uint16) {
-	for k, known := range p.of {
-		if dump-known.dump > passHold {
-			delete(p.of, k)
-		}
-	}
+	in.flows.table.remove(old, &s.netns.flows)
+	at, _ := in.flows.deadline(f)
+	in.flows.alarm(i>>chunkShift, at)
+	s.entry, s.flow = i, f
 }

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// picker chooses the port spaces that a snapshot shows. Its slices are used again.
+// picker chooses the port spaces that a snapshot shows. It uses its slices again each time.
 type picker struct {
 	spaces *spaces
 	max    int           // as Config.ExportedMax
@@ -35,9 +35,9 @@ func (p *picker) sort() {
 	}
 }
 
-// incumbentPorts is how many more ports than a port space that has a place another must hold to take it. Every series
-// that begins costs the monitoring system, and hundreds of destinations that hold a port or two each would take each
-// other's places all the time: without more than that between them, at most max places change hands in each hold.
+// incumbentPorts is how many ports a port space that has a place counts as holding beyond those that it holds. Each new
+// series costs the monitoring system, and hundreds of destinations that hold a port or two would take each other's
+// places all the time. If they differ by no more than this, at most max places change hands in each hold.
 const incumbentPorts = 2
 
 // rank returns how many ports s counts as holding when places are given out.
@@ -48,9 +48,9 @@ func (p *picker) rank(s *portSpace) int {
 	return s.held()
 }
 
-// choose returns the port spaces of an account to show, the fullest first: all shared ones; for half of the
-// places the fullest and the soonest to exhaust; then those that were among these a short while ago; then
-// the next fullest. The result is valid until the next call.
+// choose returns the port spaces of an account that a snapshot shows, the fullest first. All shared ones are shown
+// besides. Half of the places go to the fullest and the soonest to exhaust, the next to those that were among these a
+// short while ago, what is left to the next fullest. The result is valid until the next call.
 func (p *picker) choose(account uint32) []uint32 {
 	ss, limit := p.spaces, p.max
 	worthier := func(a, b uint32) int {
@@ -111,7 +111,7 @@ func (p *picker) choose(account uint32) []uint32 {
 	fill(p.fullest, max(2*quarter, (limit+1)/2), true)
 	fill(kept, limit, false)
 	fill(p.fullest, limit, true)
-	// One that is among the fullest anyway keeps its place for as long as it is and holds a port.
+	// A port space that is shown and among the fullest keeps its place for as long as that is so and it holds a port.
 	for _, n := range p.fullest {
 		if _, ok := p.taken[n]; ok && ss.list[n].held() > 0 {
 			ss.list[n].exportedUntil = hold
@@ -131,4 +131,25 @@ func insert(list []uint32, n uint32, limit int, order func(a, b uint32) int) []u
 	}
 	i, _ := slices.BinarySearchFunc(list, n, order)
 	return slices.Insert(list, i, n)
+}
+
+// exhausts returns the median time to exhaustion of s in seconds, +Inf if unknown.
+func (ss *spaces) exhausts(s *portSpace) float64 {
+	switch {
+	case s.outlook == nil || s.outlook.Latest() == nil:
+		return math.Inf(1)
+	case ss.exhausted(s):
+		return 0
+	}
+	return s.outlook.Latest().TimeToExhaustion
+}
+
+// fuller orders by held ports, the most first, then by destination, VIP and zone.
+func fuller(a, b *portSpace) int {
+	return cmp.Or(
+		cmp.Compare(b.held(), a.held()),
+		a.destination.Compare(b.destination),
+		a.vip.Compare(b.vip),
+		cmp.Compare(a.key.zone, b.key.zone),
+	)
 }

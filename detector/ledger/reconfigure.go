@@ -10,9 +10,9 @@ import (
 	"github.com/snatwatch/snatwatch/detector/forecast"
 )
 
-// Reconfigure puts other budgets in place; whether they are Local must not change. Flows stay
-// and count under the budget that takes them now. Totals go on by budget name. The next dump brings
-// the flows that no budget took until now. Budgets that are the same as before change nothing.
+// Reconfigure puts other budgets in place; they must be Local if the old ones were, and only then. Flows stay and count
+// under the budget that takes them now. A budget goes on with the totals of the old budget of its name. Flows that no
+// budget took until now come with the next dump. If the budgets are the same as before, nothing changes.
 func (l *Ledger) Reconfigure(budgets []*budget.Budget) {
 	if reflect.DeepEqual(budgets, l.matcher.budgets) {
 		return
@@ -134,7 +134,7 @@ func (l *Ledger) recount(n *netns, i uint32, f *flow) {
 		}
 	}
 	if f.place == 0 {
-		l.flows.remove(n, i)
+		l.flows.table.remove(i, &n.flows)
 		return
 	}
 	if !l.spaces.accountOf(f).freesAtEnd {
@@ -158,8 +158,8 @@ func (l *Ledger) recount(n *netns, i uint32, f *flow) {
 	}
 }
 
-// newPlace returns the place of f under the new budgets, 0 if none takes it. If its old port space does not know its
-// whole destination, f is folded until a dump shows it again.
+// newPlace returns the place of f under the new budgets, 0 if none takes it. The old port space may not know the whole
+// destination of f, which the new one needs; then f is folded until a dump shows it again.
 func (l *Ledger) newPlace(n *netns, f *flow) place {
 	was, s := l.spaces.previous.accountOf(f), portSpace{}
 	if !f.place.folded() {
@@ -193,10 +193,10 @@ func (l *Ledger) newPlace(n *netns, f *flow) place {
 	return l.spaces.placeOf(l.spaces.keyOf(a, pack(vip), pack(to.Addr()), to.Port(), s.key.zone), vip, to)
 }
 
-// SwitchSource says that events come from another source from now on, such as conntrack after
-// sockets. That source has other flow IDs and may show other namespaces: flows of namespace outer stay
-// and get the IDs of the next dump, flows of all others are dropped without an end. A flow of outer that
-// the next dump shows first may have opened before.
+// SwitchSource says that events come from another source from now on, such as conntrack after sockets. The new source
+// has other flow IDs and may show other namespaces. Flows of namespace outer stay and get their IDs from the next dump;
+// those of all other namespaces are dropped and do not count as ended. A flow of outer that was not known before the
+// next dump may have opened at any time.
 func (l *Ledger) SwitchSource(outer uint64) {
 	l.stalls.clear()
 	for _, n := range l.namespaces.list {
@@ -214,49 +214,7 @@ func (l *Ledger) SwitchSource(outer uint64) {
 			})
 			continue
 		}
-		n.exact = true // of no flow
+		n.exact = true // it has no flow
 		l.flows.table.each(&n.flows, func(i uint32, f *flow) { l.flows.drop(n, i, f) })
 	}
-}
-
-// previous is what was in place before a Reconfigure.
-type previous struct {
-	accounts  []*account
-	spaces    []portSpace
-	accountBy []uint32
-	owners    []ownerSet
-	byKey     map[spaceKey]uint32
-	// number has the number of the old account by the number of the new one of the same budget.
-	number map[uint32]uint32
-}
-
-// inherit gives new port space number the history of the old one with the same key.
-func (o *previous) inherit(ss *spaces, number uint32) {
-	if o == nil {
-		return
-	}
-	s := &ss.list[number]
-	k := s.key
-	was, ok := o.number[k.account]
-	if !ok {
-		return
-	}
-	k.account = was
-	if n, ok := o.byKey[k]; ok {
-		old := &o.spaces[n]
-		ss.holders.sets[number] = o.owners[n].places()
-		s.opened, s.rate, s.holds = old.opened, old.rate, old.holds
-		s.exportedUntil, s.exhaustedAt, s.failing, s.heldForecast = old.exportedUntil, old.exhaustedAt, old.failing,
-			old.heldForecast
-		if s.outlook = old.outlook; s.outlook != nil {
-			ss.outlooks.count++
-			if *ss.accounts[s.key.account].terms != *o.accounts[was].terms {
-				s.outlook.NewTerms()
-			}
-		}
-	}
-}
-
-func (o *previous) accountOf(f *flow) *account {
-	return o.accounts[f.place.accountIn(o.accountBy)]
 }

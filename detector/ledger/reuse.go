@@ -1,29 +1,20 @@
 package ledger
 
 import (
+	"cmp"
+	"slices"
 	"time"
 
 	"github.com/snatwatch/snatwatch/collector"
 )
 
-// A connection over the five-tuple of one that ended often gets the same conntrack id: the id is a keyed hash of the
-// entry's address and tuple, and the kernel hands the address out again. The state tells them apart, or a stamp.
+// A connection often gets the conntrack id of one that ended and had the same five-tuple: the id is a keyed hash of the
+// entry's address and tuple, and the kernel hands the address out again. The state or the start stamp tells the two
+// apart.
 
-const (
-	// stampSlack is how far two readings of one start stamp may lie apart.
-	stampSlack = 50 * time.Millisecond
-	// endSlack is how much later than first read an ended flow's last packet may come: a FIN that is sent again
-	// renews the entry's timeout. Another connection over the tuple takes longer to open and to end (tcp_tw_reuse
-	// waits a second). On a machine that is so busy that FINs are sent again for longer, only events tell the two apart.
-	endSlack = time.Second
-	// resetSlack is how much later an RST may come to a flow that ended by FIN: the other side answers what reaches its
-	// closed socket. One that comes later is of a connection that opened over the tuple and was reset.
-	resetSlack = 5 * time.Second
-)
-
-// another reports whether the flow of s, which a dump shows under the id of f, is one that opened later.
-func (in *intake) another(s *sighting, f *flow) bool {
-	e := &s.event.Flow
+// another reports whether the flow of s, which a dump shows under the id of its entry, is one that opened later.
+func (in *intake) another(s *sighting) bool {
+	e, f := &s.event.Flow, s.flow
 	ended := f.phase != phaseLive
 	switch {
 	case f.opened != 0 && e.Opened.From > f.opened.Add(stampSlack):
@@ -32,12 +23,12 @@ func (in *intake) another(s *sighting, f *flow) bool {
 		return false
 	case e.Protocol != collector.TCP:
 		return ended && f.flags&flagEndSeen != 0
-	case !ended: // TCP does not go back
+	case !ended: // a TCP flow that was answered does not go back to opening
 		return e.State == collector.Opening && f.flags&(flagOpening|flagUnconfirmed) == 0
 	case f.flags&(flagTimedOut|flagSwept) != 0: // the kernel did not say that it ended
 		return false
 	case e.State == collector.Done:
-		if s.netns.announced { // events tell of another
+		if s.netns.announced { // an event would have told of another flow
 			return false
 		}
 		end := in.spaces.accounts[s.account].endOf(f)
@@ -50,7 +41,8 @@ func (in *intake) another(s *sighting, f *flow) bool {
 	return true
 }
 
-// endedAgain reports whether an end by reason now, so much later than one by reason before, is of a later connection.
+// endedAgain reports whether an end by reason now is of another connection than the one that ended by reason before, so
+// much earlier.
 func endedAgain(before, now collector.Reason, later time.Duration) bool {
 	switch {
 	case before == collector.FIN && now == collector.RST:
@@ -61,17 +53,18 @@ func endedAgain(before, now collector.Reason, later time.Duration) bool {
 	return before == now && (before == collector.FIN || before == collector.RST) && later > endSlack
 }
 
-// endOf is when ended f, which a counts, ended, at the latest.
+// endOf returns when f, which ended and which a counts, ended at the latest.
 func (a *account) endOf(f *flow) collector.Time {
 	return f.moment.Add(-a.terms.CoolDown[f.reason])
 }
 
-// replace ends the flow of entry i, whose end nobody saw, and gives its port to the flow of s. If events come, the
-// event of that end is on its way and will say why.
-func (in *intake) replace(s *sighting, i uint32, f *flow) {
+// replace ends the flow that the entry of s has, whose end nobody saw, and gives its port to the flow of s. Where
+// events come, the event of that end is on its way and will tell the reason.
+func (in *intake) replace(s *sighting) {
+	f := s.flow
 	opened := in.openedAt(s)
 	ended := f.phase == phaseLive
-	s.netns.check.reopens(s, f, in.spaces.accountOf(f).endOf(f))
+	s.netns.check.reopens(s, in.spaces.accountOf(f).endOf(f))
 	if ended {
 		in.flows.countOwed(f)
 		was := f.openedInterval()
@@ -79,79 +72,72 @@ func (in *intake) replace(s *sighting, i uint32, f *flow) {
 		end.From = min(end.From, end.To)
 		in.flows.coolDown(f, end, end.To, collector.ReasonUnknown)
 	}
-	f.dump = s.netns.dump
-	before := f.id
-	in.reopen(s, f, opened)
-	f.before = before
+	in.follow(s, opened)
 	if ended {
 		f.flags |= flagOwed
 		if s.netns.lastOpen == 0 {
 			in.flows.countOwed(f)
 		}
 	}
-	in.refresh(s, i, f)
+	in.refresh(s)
 }
 
-// takeOver gives the port of f to the flow of s, which has the same id.
-func (in *intake) takeOver(s *sighting, i uint32, f *flow) {
+// takeOver gives the port of the entry of s to the flow of s, which is another than the entry's although it has its id.
+func (in *intake) takeOver(s *sighting) {
+	f := s.flow
 	if f.phase == phaseLive {
-		in.replace(s, i, f)
+		in.replace(s)
 		return
 	}
 	end := in.spaces.accounts[s.account].endOf(f)
-	s.netns.check.reopens(s, f, end)
+	s.netns.check.reopens(s, end)
 	opened := in.openedAt(s)
 	opened.From = min(max(opened.From, end), opened.To)
-	before := f.id
+	in.follow(s, opened)
+	in.refresh(s)
+}
+
+// follow opens the flow of s on the port of its entry, whose last flow ended, and keeps the id of the ended one.
+func (in *intake) follow(s *sighting, opened collector.Interval) {
+	f := s.flow
 	f.dump = s.netns.dump
-	in.reopen(s, f, opened)
+	before := f.id
+	in.reopen(s, opened)
 	f.before = before
-	in.refresh(s, i, f)
 }
 
-// heard takes what the event of s says about the last packet of live f. Conntrack tells how much of a timeout is
-// left, and what it was set to is only assumed: nft may give a flow a timeout of its own, and the kernel's settings
-// change while flows live. A packet from before the flow opened, or one that came after a dump but is dated well
-// before it, says that the assumption is wrong for this flow.
-func (f *flow) heard(s *sighting) {
-	active := s.event.Flow.Active
-	if active == 0 || f.flags&flagAgeUnknown != 0 {
+// followEntry moves the release of the port of the ended flow of s to when its conntrack entry goes, if the port is
+// held for as long as that entry is there: a dump shows the entry, and what is left of its timeout.
+func (in *intake) followEntry(s *sighting) {
+	e, f, a := &s.event.Flow, s.flow, in.spaces.accounts[s.account]
+	if e.Ended.To == 0 || !a.entryHolds {
 		return
 	}
-	if misdated(f.moment, active, s.netns) || active < f.openedInterval().From {
-		f.flags |= flagAgeUnknown
-		f.moment = 0
+	until := e.Ended.To.Add(a.terms.CoolDown[f.reason])
+	switch d := until.Sub(f.moment); {
+	case f.phase == phaseGone && until > in.clock.now && f.flags&(flagEndSeen|flagTimedOut) == 0:
+		// Its port was taken to be free before this dump came, and was not.
+		if !s.matched {
+			in.matcher.match(s)
+		}
+		f.phase, f.place = phaseCooling, in.placeFor(s)
+		in.spaces.count(f, 0, 1)
+	case f.phase != phaseCooling, -ageSlack <= d && d <= ageSlack:
 		return
+	default:
+		if o := in.spaces.outlookOf(f); o != nil {
+			o.Free(f.moment)
+		}
 	}
-	f.moment = max(f.moment, active)
-}
-
-// misdated reports whether a flow's last packet, dated before and now active, came after the last complete dump of n
-// but is dated well before it.
-func misdated(before, active collector.Time, n *netns) bool {
-	return before != 0 && active > before.Add(ageSlack) && active.Add(ageSlack) < n.complete
-}
-
-// ageSlack is how far two readings of one packet's time may lie apart: conntrack rounds timeouts to a second.
-const ageSlack = 3 * time.Second
-
-// followEntry makes ended f hold its port for as long as its entry does, where that is what holds it: a dump shows the
-// entry as e, whose end is reckoned from what is left of its timeout.
-func (in *intake) followEntry(i uint32, f *flow, e *collector.Flow) {
-	if f.phase != phaseCooling || e.Ended.To == 0 || !in.spaces.accountOf(f).entryHolds {
-		return
+	if o := in.spaces.outlookOf(f); o != nil {
+		o.HaveCooling(until)
 	}
-	until := e.Ended.To.Add(in.spaces.accountOf(f).terms.CoolDown[f.reason])
-	if d := until.Sub(f.moment); -ageSlack <= d && d <= ageSlack {
-		return
-	}
-	in.feed.moveRelease(f, until)
 	f.moment = until
-	in.flows.setTimer(i, f, until)
+	in.flows.setTimer(s.entry, f, until)
 }
 
-// hadPacket reports whether f, which a timeout of the budget ended, had a packet since, as e says that now shows it.
-// Times of packets are known to a second or two, so a packet must be well after the last one known.
+// hadPacket reports whether f, which a timeout of the budget ended, had a packet since; e is what a dump shows of f
+// now. Times of packets are known to a second or two, so the packet must be well after the last one known.
 func (a *account) hadPacket(f *flow, e *collector.Flow) bool {
 	if f.reason == collector.Timeout && e.State != collector.Opening {
 		return true
@@ -159,7 +145,7 @@ func (a *account) hadPacket(f *flow, e *collector.Flow) bool {
 	return e.Active > a.lastPacket(f).Add(a.timeoutOf(f)/2)
 }
 
-// lastPacket returns when the last packet came of f, which a timeout of the budget ended.
+// lastPacket returns when the last packet of f came, which a timeout of the budget ended.
 func (a *account) lastPacket(f *flow) collector.Time {
 	return a.endOf(f).Add(-a.timeoutOf(f))
 }
@@ -172,8 +158,8 @@ func (a *account) timeoutOf(f *flow) time.Duration {
 	return a.terms.Idle
 }
 
-// asReset returns s as if its event told of an RST at the time at: the flow was in a flow table, and conntrack did not
-// believe its RST.
+// asReset returns s as if its event told of an RST at the time at. conntrack does not believe an RST of a flow that a
+// flow table (nftables' offload) has handled.
 func (s sighting) asReset(at collector.Time) sighting {
 	e := *s.event
 	e.Flow.State, e.Flow.Reason, e.Flow.Ended = collector.Done, collector.RST, collector.Interval{To: at}
@@ -181,9 +167,10 @@ func (s sighting) asReset(at collector.Time) sighting {
 	return s
 }
 
-// pickUp makes the flow of s that of entry i again: conntrack forgot it, because of a flush for instance, and met it in
-// its middle. It never ended.
-func (in *intake) pickUp(s *sighting, i uint32, f *flow) {
+// pickUp makes the entry of s live again. conntrack forgot the flow, because of a flush for instance, and met it again
+// in its middle: it never ended.
+func (in *intake) pickUp(s *sighting) {
+	f := s.flow
 	f.dump = s.netns.dump
 	f.flags &^= flagMissed
 	if f.id != s.event.Flow.ID {
@@ -191,26 +178,72 @@ func (in *intake) pickUp(s *sighting, i uint32, f *flow) {
 	}
 	if f.phase != phaseLive {
 		in.flows.freePort(f)
-		before := f.before
-		in.start(s, f, f.openedInterval(), true)
-		f.before = before
+		in.start(s, f.openedInterval(), true)
 	}
-	in.refresh(s, i, f)
+	in.refresh(s)
 }
 
-// reopen opens a flow on the port of f, whose last flow ended.
-func (in *intake) reopen(s *sighting, f *flow, opened collector.Interval) {
-	in.flows.freePort(f)
-	in.start(s, f, opened, false)
+// reopen opens the flow of s on the port of its entry, whose last flow ended.
+func (in *intake) reopen(s *sighting, opened collector.Interval) {
+	in.flows.freePort(s.flow)
+	in.start(s, opened, false)
 }
 
-// resume makes an ended flow live again: it never ended, or the NAT opened it anew. What flags say is known of it
-// besides.
-func (in *intake) resume(s *sighting, i uint32, f *flow, flags uint16) {
+// resume makes the ended flow of s live again and sets flags on its entry: the flow never ended, or the NAT opened it
+// anew.
+func (in *intake) resume(s *sighting, flags uint16) {
+	f := s.flow
 	in.flows.freePort(f)
-	in.start(s, f, f.openedInterval(), true)
-	if f.flags |= flags; flags&flagAgeUnknown != 0 {
-		f.moment = 0
+	in.start(s, f.openedInterval(), true)
+	f.flags |= flags
+	in.refresh(s)
+}
+
+// countUnseen counts the flow of s, which opened and ended unseen on a port that another flow has.
+func (in *intake) countUnseen(s *sighting) {
+	f := s.flow
+	if f.phase == phaseLive {
+		// Which of the two is older is unknown; they hold one port.
+		a, t, _ := in.spaces.of(f)
+		a.opened++
+		t.opened++
+		a.closed[s.event.Flow.Reason]++
+		return
 	}
-	in.refresh(s, i, f)
+	opened := in.openedAt(s)
+	ended := s.endedAt(opened)
+	in.reopen(s, openedBefore(opened, ended))
+	s.noteEnd()
+	f.heard(s.event.Flow.Active, s.netns.complete)
+	in.endBy(s, ended)
+}
+
+// countedBefore returns the flow of s as the agent before handed it over, nil if that one did not count its open.
+func (in *intake) countedBefore(s *sighting) *handedFlow {
+	h := s.netns.handed
+	i, found := slices.BinarySearchFunc(h.flows, s.key.hi, func(f handedFlow, key uint64) int {
+		return cmp.Compare(f.key, key)
+	})
+	if !found || succeeds(s, &h.flows[i], in.spaces.accounts[s.account]) {
+		return nil
+	}
+	h.flows[i].met = true
+	return &h.flows[i]
+}
+
+// succeeds reports whether the flow of s opened after f, which had the same port: it has another id, or what tells
+// flows of one id apart (reuse.go). It counts in a.
+func succeeds(s *sighting, f *handedFlow, a *account) bool {
+	e, moment := &s.event.Flow, s.netns.handed.at.Add(-time.Duration(f.ago)*time.Millisecond)
+	switch {
+	case f.id != 0 && e.ID != 0 && f.id != e.ID, e.Opened.From > s.netns.handed.at:
+		return true
+	case f.ago == agoUnknown:
+		return f.ended && e.State != collector.Done && s.event.Kind != collector.Closed
+	case !f.ended:
+		return e.Opened.From > moment.Add(stampSlack)
+	case e.State != collector.Done && s.event.Kind != collector.Closed:
+		return true
+	}
+	return e.Ended.From > moment.Add(endSlack-a.terms.CoolDown[f.reason])
 }

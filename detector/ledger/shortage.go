@@ -8,16 +8,16 @@ import (
 	"github.com/snatwatch/snatwatch/collector"
 )
 
-// shortage takes in opens that found no local port, as destroyed sockets tell. Where an open fails so, its port space
-// is full: each port that connect may take holds a flow to the same destination, or belongs to a socket that was bound
-// before it was connected, which takes the port from every destination. No list of sockets tells which those are, so if
-// opens fail well below the budget, the ports held then are the ceiling.
+// shortage takes in opens that found no local port; destroyed sockets tell of them. The port space of such an open is
+// full: each port that connect may take holds a flow to the same destination, or belongs to a socket that was bound
+// before it connected, and such a socket takes its port from every destination. No list of sockets tells which sockets
+// those are. So if opens fail well below the budget, the ports held then are taken as the ceiling.
 type shortage struct {
 	clock   *clock
 	matcher *matcher
 	spaces  *spaces
 	waiting map[shortOf]*shortOpens
-	// nowhere is by account the last address that an open found no port towards, though none was held there.
+	// nowhere has for each account the last address towards which an open found no port although none was held there.
 	nowhere map[uint32]nowhere
 }
 
@@ -76,8 +76,8 @@ func (sh *shortage) note(n *netns, e *collector.Event) {
 	}
 }
 
-// reconfigured counts the failed opens that wait, and forgets what else belongs to numbers of accounts: other accounts
-// have these numbers from now on.
+// reconfigured counts the failed opens that wait, and forgets what is kept by the number of an account, because other
+// accounts have these numbers from now on.
 func (sh *shortage) reconfigured() {
 	for k, w := range sh.waiting {
 		sh.spaces.accounts[k.account].noPorts += w.opens
@@ -128,9 +128,9 @@ func (sh *shortage) settle() {
 	}
 }
 
-// dropped takes in first packets that this machine's NAT dropped for want of a port. The kernel counts them all
-// together, so they count where there is no port left, of several such port spaces in the fullest; if there is none,
-// they were dropped for another reason.
+// dropped takes in first packets that this machine's NAT dropped, maybe for want of a port. The kernel counts them all
+// together, so they count in a port space that has no port left, the fullest if there are several. If there is none,
+// they were dropped for another reason and do not count.
 func (sh *shortage) dropped(packets uint64) {
 	fullest, most := 0, 0.0
 	for n := range sh.spaces.list {
@@ -156,7 +156,19 @@ func (ss *spaces) ceilingOf(s *portSpace) int {
 	return min(ceiling, int(s.full))
 }
 
-// contradiction says which port space of budget i is full well below the budget, of several the fullest.
+// exhaustedFor is how long a port space counts as exhausted after an open failed there or it was full, unless a tenth
+// of its ports comes free before. Without it forecasts would flip between now and some minutes: ports are freed and
+// taken again all the time, and a failed open is counted only when sockets are read next, or later.
+const exhaustedFor = 20 * time.Second
+
+// exhausted reports whether s has no port left, or had none a moment ago.
+func (ss *spaces) exhausted(s *portSpace) bool {
+	held, ceiling := s.held(), ss.ceilingOf(s)
+	return held >= ceiling || s.exhaustedAt != 0 && ss.clock.now.Sub(s.exhaustedAt) < exhaustedFor && held*10 > ceiling*9
+}
+
+// contradiction reports whether a port space of budget i is full well below the budget, and names the fullest such one
+// in a sentence.
 func (sh *shortage) contradiction(i uint32) (bool, string) {
 	if !sh.matcher.budgets[i].Local {
 		return false, ""
@@ -191,20 +203,20 @@ func (sh *shortage) contradiction(i uint32) (bool, string) {
 		"no list of sockets tells which sockets those are", to, full, ports, all)
 }
 
-// countPorts counts the local ports that the flows of n hold towards all destinations together, at the end of a dump:
-// a socket that is bound before it connects needs one that none of them has.
+// countPorts counts, at the end of a dump, the local ports that the flows of n hold towards all destinations together.
+// A socket that is bound before it connects needs a port that none of them holds.
 func (sh *shortage) countPorts(fl *flows, n *netns) {
 	if !sh.matcher.local {
 		return
 	}
 	ports := map[*account]map[uint16]struct{}{}
 	for _, a := range sh.spaces.accounts {
-		if a.inUseOf == n.inode || fl.namespaces.byInode[a.inUseOf] == nil { // what it counted is old, or vanished
+		if a.inUseOf == n.inode || fl.namespaces.byInode[a.inUseOf] == nil { // it is counted now, or its namespace vanished
 			a.inUse = 0
 		}
 	}
 	fl.table.each(&n.flows, func(_ uint32, f *flow) {
-		if f.place == 0 || f.port == 0 || f.protocol() != collector.TCP {
+		if f.place == 0 || f.port == 0 || f.flags&flagUDP != 0 {
 			return
 		}
 		a := sh.spaces.accountOf(f)

@@ -2,8 +2,11 @@ package ledger
 
 import (
 	"cmp"
+	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/snatwatch/snatwatch/collector"
@@ -48,7 +51,7 @@ func (l *Ledger) Snapshot(now collector.Time) *detector.Snapshot {
 func (l *Ledger) Warming() bool {
 	longest := time.Duration(0)
 	for _, a := range l.spaces.accounts {
-		if a.terms.Ports > 0 && !a.entryHolds { // the first dump shows what holds those
+		if a.terms.Ports > 0 && !a.entryHolds { // else the first dump shows the entries that hold its ports
 			longest = max(longest, slices.Max(a.terms.CoolDown[:]))
 		}
 	}
@@ -111,9 +114,8 @@ func (l *Ledger) accountSnapshot(number uint32) detector.AccountSnapshot {
 	return p
 }
 
-// Space returns one port space, which need not be among the exported. vip is not valid
-// where VIPs form one port space; destination is as the label shows it. ok is
-// false if it is not tracked.
+// Space returns one port space, which need not be among the exported; ok is false if it is not tracked. vip is the zero
+// Addr where VIPs form one port space; destination is written as the label shows it.
 func (l *Ledger) Space(budget string, p collector.Protocol, vip netip.Addr,
 	destination string,
 ) (s detector.SpaceSnapshot, ok bool) {
@@ -129,4 +131,68 @@ func (l *Ledger) Space(budget string, p collector.Protocol, vip netip.Addr,
 		}
 	}
 	return detector.SpaceSnapshot{}, false
+}
+
+// snapshot returns s as a snapshot shows it.
+func (ss *spaces) snapshot(s *portSpace) detector.SpaceSnapshot {
+	if s.label == "" {
+		s.label = destinationLabel(s.destination, ss.accounts[s.key.account].terms.Unique)
+		if s.vip.IsValid() {
+			s.vipLabel = s.vip.String()
+		}
+		if s.key.zone != 0 {
+			s.vipLabel = strings.TrimSpace(fmt.Sprintf("%s zone %d", s.vipLabel, s.key.zone))
+		}
+	}
+	out := s.snapshot(ss.clock.now)
+	out.VIP, out.Destination = s.vipLabel, s.label
+	if f := ss.forecast(s); f != nil {
+		shown := *f
+		out.Forecast = &shown
+	}
+	return out
+}
+
+// forecast returns the latest forecast of s, nil if there is none. If s is exhausted, the forecast says that it runs
+// out now.
+func (ss *spaces) forecast(s *portSpace) *detector.Forecast {
+	if s.outlook == nil || s.outlook.Latest() == nil {
+		return nil
+	}
+	f := s.outlook.Latest()
+	if !ss.exhausted(s) {
+		return f
+	}
+	now := *f
+	now.TimeToExhaustion = 0
+	for h := range now.Probability {
+		now.Probability[h] = 1
+	}
+	return &now
+}
+
+func (t *tally) snapshot(now collector.Time) detector.SpaceSnapshot {
+	return detector.SpaceSnapshot{
+		Held: t.held(), Live: t.live, Cooling: t.cooling,
+		Opening: t.opening, Stalled: t.stalled, Opened: t.opened,
+		OpensPerSecond: t.rate.at(now), MeanHold: t.holds.mean(),
+	}
+}
+
+// namedTotals returns the totals under account a of the owners that its port spaces, as shown, name: of the whole where
+// they name a part.
+func (hs *holders) namedTotals(a *account, spaces []detector.SpaceSnapshot) (out []detector.OwnerTotals) {
+	named := map[collector.OwnerNumber]bool{}
+	for i := range spaces {
+		for _, o := range spaces[i].Owners {
+			if o.Number != collector.OwnerUnknown && o.Number != collector.OwnerOther {
+				named[hs.whole(o.Number)] = true
+			}
+		}
+	}
+	for _, n := range slices.Sorted(maps.Keys(named)) {
+		t := a.owners.at(n)
+		out = append(out, detector.OwnerTotals{Number: n, Opened: t.count, MeanLifetime: t.lifetimes.mean()})
+	}
+	return out
 }

@@ -1,16 +1,92 @@
 package ledger
 
 import (
-	"fmt"
+	"math"
 	"net/netip"
-	"strings"
 	"time"
 
 	"github.com/snatwatch/snatwatch/collector"
-	"github.com/snatwatch/snatwatch/detector"
 	"github.com/snatwatch/snatwatch/detector/budget"
 	"github.com/snatwatch/snatwatch/detector/forecast"
 )
+
+// place says where a flow is counted: nowhere (0), in the tracked port space of that number, or in a cell of the fold
+// of its account.
+type place uint32
+
+const (
+	placeFolded place = 1 << 31
+	cellBits          = 16
+)
+
+func foldedPlace(account uint32, cell uint16) place {
+	return placeFolded | place(account)<<cellBits | place(cell)
+}
+
+func (p place) folded() bool    { return p&placeFolded != 0 }
+func (p place) tracked() bool   { return int32(p) > 0 } // neither 0 nor folded
+func (p place) account() uint32 { return uint32(p&^placeFolded) >> cellBits }
+func (p place) cell() uint16    { return uint16(p) }
+
+// accountIn returns the number of the account that p belongs to; of has the account's number of each port space.
+func (p place) accountIn(of []uint32) uint32 {
+	if p.folded() {
+		return p.account()
+	}
+	return of[p]
+}
+
+// spaceKey tells port spaces apart. vip, destination and zone are zero where they do not matter.
+type spaceKey struct {
+	vip, destination address
+	account          uint32
+	port             uint16
+	zone             uint16 // of conntrack: the kernel gives out a port once in each
+}
+
+// portSpace is one tracked port space, four lines of the processor's cache.
+type portSpace struct {
+	// An open or an end touches the first fields only, in two of these lines.
+	tally
+	key          spaceKey
+	outlook      *forecast.Outlook
+	used         bool
+	shared       bool   // of Config.Shared
+	next, prev   uint32 // in its budget's list, while it is empty
+	heldForecast int32  // ports held at the last forecast
+	// emptied is when it last became empty.
+	emptied     collector.Time
+	vip         netip.Addr
+	destination netip.AddrPort // port 0 where it does not matter; zero where nothing does
+	// label and vipLabel are made when they are first shown.
+	label, vipLabel string
+	// exportedUntil is until when it keeps its place among the exported.
+	exportedUntil collector.Time
+	// exhaustedAt is when an open last failed for lack of ports, or a forecast saw it full.
+	exhaustedAt collector.Time
+	failing     bool // an open failed since the last forecast
+	// full is how many ports were held when opens found none, although the budget has more; 0 if that was not seen.
+	full int32
+}
+
+// is reports whether both are the same.
+func (k *spaceKey) is(o *spaceKey) bool {
+	return k.destination.lo == o.destination.lo && k.destination.hi == o.destination.hi &&
+		k.vip.lo == o.vip.lo && k.vip.hi == o.vip.hi && k.account == o.account && k.port == o.port && k.zone == o.zone
+}
+
+// portRefs counts the flows that share one port of a port space.
+type portRefs struct{ live, cooling int32 }
+
+func (r portRefs) split() (live, cooling int) {
+	switch {
+	case r.live > 0:
+		return 1, 0
+	case r.cooling > 0:
+		return 0, 1
+	}
+	return 0, 0
+}
 
 // spaces are the port spaces of all budgets, and the accounts that they belong to.
 type spaces struct {
@@ -24,8 +100,8 @@ type spaces struct {
 
 	accounts []*account  // two for each budget: TCP, UDP
 	list     []portSpace // by number; 0 is not used
-	// accountBy has the number of the account of each port space, so that a flow finds it without a look at the space:
-	// there are more of them than fit into the caches.
+	// accountBy has the number of the account of each port space. A flow finds it there without reading the port space:
+	// not all port spaces fit into the processor's caches.
 	accountBy []uint32
 	spare     []uint32 // numbers that no port space has
 	byKey     map[spaceKey]uint32
@@ -33,29 +109,6 @@ type spaces struct {
 	ports     map[uint64]portRefs
 	holders   holders
 	previous  *previous // during Reconfigure
-}
-
-// tracked is what the port spaces of one budget share.
-type tracked struct {
-	count int
-	// oldest and newest end the list of its empty port spaces, linked by next.
-	oldest, newest uint32
-}
-
-// install puts accounts of a number of budgets in place, without port spaces.
-func (ss *spaces) install(accounts []*account, budgets int) {
-	ss.accounts = accounts
-	ss.list, ss.spare, ss.holders.sets = make([]portSpace, 1), nil, make([]ownerSet, 1)
-	ss.accountBy = make([]uint32, 1)
-	ss.byKey = map[spaceKey]uint32{}
-	ss.budgets = make([]tracked, budgets)
-	ss.ports = map[uint64]portRefs{}
-	ss.holders.ofPort = map[uint64]collector.OwnerNumber{}
-}
-
-// portKey returns the key of the port that f holds in port space s: both numbers, of port space and VIP, and the port.
-func portKey(s place, f *flow) uint64 {
-	return uint64(s)<<32 | uint64(f.vip)<<16 | uint64(f.port)
 }
 
 // count adds live and cooling flows on the port of f to its port space, or fold, and to its account.
@@ -149,14 +202,15 @@ func (ss *spaces) of(f *flow) (*account, *tally, *forecast.Outlook) {
 
 // outlookOf returns the outlook of the port space that counts f, nil if there is none.
 func (ss *spaces) outlookOf(f *flow) *forecast.Outlook {
-	if f.place == 0 || f.place.folded() {
+	if !f.place.tracked() {
 		return nil
 	}
 	return ss.list[f.place].outlook
 }
 
-// keyOf returns the key of the port space of a flow of account a: own is the address that the flow leaves from.
-// A provider that translates further out knows nothing of this machine's conntrack zones.
+// keyOf returns the key of the port space in which account a counts a flow; own is the address that the flow leaves
+// from, destination and port are where to. The zone matters only where this machine translates: a provider further out
+// knows nothing of its conntrack zones.
 func (ss *spaces) keyOf(a uint32, own, destination address, port, zone uint16) spaceKey {
 	k := spaceKey{account: a}
 	acc := ss.accounts[a]
@@ -175,7 +229,7 @@ func (ss *spaces) keyOf(a uint32, own, destination address, port, zone uint16) s
 	return k
 }
 
-// placeOf returns the place of port space k; vip and to are shown of it if it is new.
+// placeOf returns the place of port space k. If it is new, vip and to are what is shown as its VIP and destination.
 func (ss *spaces) placeOf(k spaceKey, vip netip.Addr, to netip.AddrPort) place {
 	if n, ok := ss.byKey[k]; ok {
 		return place(n)
@@ -190,101 +244,6 @@ func (ss *spaces) placeOf(k spaceKey, vip netip.Addr, to netip.AddrPort) place {
 func (ss *spaces) cellOf(k spaceKey) uint16 {
 	return uint16(sipHash(ss.secret, k.vip.hi, k.vip.lo, k.destination.hi, k.destination.lo,
 		uint64(k.port)|uint64(k.zone)<<16).lo)
-}
-
-// track makes a port space and returns its number. If the budget tracks as many as it may, the port space that has
-// been empty longest makes room; 0 if none is empty.
-func (ss *spaces) track(k spaceKey, vip netip.Addr, to netip.AddrPort) uint32 {
-	a := ss.accounts[k.account]
-	o := &ss.budgets[a.owner]
-	if o.count >= ss.trackedMax {
-		if o.oldest == 0 {
-			return 0
-		}
-		ss.forget(o.oldest)
-	}
-	if len(ss.spare) == 0 {
-		ss.list = append(ss.list, portSpace{})
-		ss.accountBy = append(ss.accountBy, 0)
-		ss.holders.sets = append(ss.holders.sets, ownerSet{})
-		ss.spare = append(ss.spare, uint32(len(ss.list)-1))
-	}
-	n := ss.spare[len(ss.spare)-1]
-	ss.spare = ss.spare[:len(ss.spare)-1]
-	s := &ss.list[n]
-	*s = portSpace{key: k, used: true, emptied: ss.clock.now}
-	ss.accountBy[n] = k.account
-	ss.holders.sets[n] = ownerSet{}
-	if a.perAddress {
-		s.vip = vip
-	}
-	switch a.terms.Unique {
-	case budget.PerEndpoint:
-		s.destination = to
-	case budget.PerAddress:
-		s.destination = netip.AddrPortFrom(to.Addr(), 0)
-	}
-	s.shared = len(ss.shared) > 0 && ss.shared[destinationLabel(s.destination, a.terms.Unique)]
-	ss.byKey[k] = n
-	o.count++
-	ss.enlist(n)
-	ss.previous.inherit(ss, n)
-	ss.outlooks.track(a, s)
-	return n
-}
-
-// forget drops an empty port space.
-func (ss *spaces) forget(n uint32) {
-	s := &ss.list[n]
-	ss.unlist(n)
-	ss.outlooks.forget(s)
-	delete(ss.byKey, s.key)
-	ss.budgets[ss.accounts[s.key.account].owner].count--
-	*s = portSpace{}
-	ss.spare = append(ss.spare, n)
-}
-
-// forgetEmpty drops port spaces that have been empty for long.
-func (ss *spaces) forgetEmpty() {
-	for i := range ss.budgets {
-		for n := ss.budgets[i].oldest; n != 0; n = ss.budgets[i].oldest {
-			if ss.clock.now.Sub(ss.list[n].emptied) < ss.hold {
-				break
-			}
-			ss.forget(n)
-		}
-	}
-}
-
-// enlist appends a port space that became empty to the list of its budget.
-func (ss *spaces) enlist(n uint32) {
-	s := &ss.list[n]
-	o := &ss.budgets[ss.accounts[s.key.account].owner]
-	s.emptied = ss.clock.now
-	s.prev, s.next = o.newest, 0
-	if o.newest != 0 {
-		ss.list[o.newest].next = n
-	} else {
-		o.oldest = n
-	}
-	o.newest = n
-}
-
-// unlist takes a port space that is no longer empty out of the list of its budget.
-func (ss *spaces) unlist(n uint32) {
-	s := &ss.list[n]
-	o := &ss.budgets[ss.accounts[s.key.account].owner]
-	if s.prev != 0 {
-		ss.list[s.prev].next = s.next
-	} else {
-		o.oldest = s.next
-	}
-	if s.next != 0 {
-		ss.list[s.next].prev = s.prev
-	} else {
-		o.newest = s.prev
-	}
-	s.prev, s.next = 0, 0
 }
 
 // foldAt returns the place of a cell in the fold of account a, and makes the fold if needed.
@@ -302,22 +261,57 @@ func (ss *spaces) noPorts(p place, opens uint64) {
 	ss.accounts[s.key.account].noPorts += opens
 }
 
-// snapshot returns s as a snapshot shows it.
-func (ss *spaces) snapshot(s *portSpace) detector.SpaceSnapshot {
-	if s.label == "" {
-		s.label = destinationLabel(s.destination, ss.accounts[s.key.account].terms.Unique)
-		if s.vip.IsValid() {
-			s.vipLabel = s.vip.String()
-		}
-		if s.key.zone != 0 {
-			s.vipLabel = strings.TrimSpace(fmt.Sprintf("%s zone %d", s.vipLabel, s.key.zone))
-		}
+// tally is what a port space, a fold and an account have in common.
+type tally struct {
+	// live and cooling count ports; several flows may share one.
+	live, cooling int
+	// opening counts live flows without an answer, stalled sockets by the last observation.
+	opening, stalled int
+	opened           uint64
+	rate             rate
+	holds            meanHold
+}
+
+func (t *tally) held() int { return t.live + t.cooling }
+
+// countOpen counts a flow that opened in this second.
+func (t *tally) countOpen(second int64) {
+	t.opened++
+	t.rate.settle(uint32(second))
+	t.rate.count++
+}
+
+// rate is a rate of opens in which older opens weigh less.
+type rate struct {
+	perSecond float64
+	second    uint32
+	count     uint32 // in that second
+}
+
+// rateMemory is the time constant of a rate, in seconds: opens so long ago weigh a third.
+const rateMemory = 30.0
+
+// rateStep is 1-e^(-1/rateMemory).
+const rateStep = 0x1.0c90d2087bfcp-05
+
+// settle brings r to that second: the opens of the seconds before enter the rate.
+func (r *rate) settle(second uint32) {
+	if second <= r.second {
+		return
 	}
-	out := s.snapshot(ss.clock.now)
-	out.VIP, out.Destination = s.vipLabel, s.label
-	if f := ss.forecast(s); f != nil {
-		shown := *f
-		out.Forecast = &shown
+	if r.count == 0 && r.perSecond == 0 {
+		r.second = second
+		return
 	}
-	return out
+	r.perSecond += (float64(r.count) - r.perSecond) * rateStep
+	if gap := second - r.second - 1; gap > 0 {
+		r.perSecond *= math.Exp(-float64(gap) / rateMemory)
+	}
+	r.second, r.count = second, 0
+}
+
+// at returns the rate at now, without the current second.
+func (r rate) at(now collector.Time) float64 {
+	r.settle(uint32(forecast.Second(now)))
+	return r.perSecond
 }

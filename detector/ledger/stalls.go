@@ -8,14 +8,14 @@ import (
 	"github.com/snatwatch/snatwatch/detector/budget"
 )
 
-// stallKey tells one open from another.
+// stallKey tells one stalled open from another.
 type stallKey struct {
 	netns               uint64
 	source, destination netip.AddrPort
 }
 
-// stallsHold is how long after an observation failed opens are counted from sockets only: conntrack entries of
-// the same opens do not count them again.
+// stallsHold is for how long after an observation failed opens are counted from sockets alone, so that the conntrack
+// entries of the same opens do not count them again.
 const stallsHold = 3 * time.Minute
 
 // stalls are opens whose first SYN was sent again and is unanswered, as sockets show them.
@@ -89,13 +89,13 @@ func (st *stalls) count(f *collector.Flow, first bool) {
 	}
 }
 
-// hasPort reports whether an open without an answer has a port of b all the same: a socket that sends has a local port,
-// and this machine's NAT makes no entry of a flow that it finds no port for. tracked says that there is an entry.
+// hasPort reports whether an open without an answer has a port of b all the same. tracked says that conntrack has an
+// entry of it. A socket that sends has a local port, and this machine's NAT makes no entry for a flow without a port.
 func hasPort(b *budget.Budget, tracked bool) bool { return b.Local || b.Translated && tracked }
 
-// onlyVIP returns the VIP of the one port space that flows to the destination of f hold ports of, under account a that
-// has one for each VIP. A socket does not know its VIP: ok is false where there are several such spaces, or none. A
-// node that masquerades by its one way out has one.
+// onlyVIP returns the VIP that stalled open f will have if it can have one VIP alone: account a has a port space for
+// each VIP, and just one of those towards the destination of f is tracked. ok is false if none is, or several are. A
+// socket does not know its VIP; on a node that masquerades by its one way out, there is one.
 func (st *stalls) onlyVIP(a uint32, f *collector.Flow) (own address, ok bool) {
 	const most = 16 // VIPs looked at
 	list := st.spaces.accounts[a].budget.VIPs

@@ -3,13 +3,38 @@ package ledger
 import (
 	"math"
 	"time"
+	"unsafe"
 
 	"github.com/snatwatch/snatwatch/collector"
+	"github.com/snatwatch/snatwatch/detector/ledger/prefetch"
 )
 
-// Each ended flow has a timer: it releases the port, then removes the entry. The deadline of a live flow moves with
-// every packet and almost never comes, so a chunk of 64 entries shares one timer, the alarm: to set it costs one
-// comparison, and a flow that ends has no timer to take back.
+// Each ended flow has a timer, which releases the port and later removes the entry. The deadline of a live flow moves
+// with every packet and is almost never reached. So the live flows of a chunk of 64 entries share one timer, the alarm:
+// setting it mostly costs one comparison, and a flow that ends leaves no timer behind.
+
+// deadline returns when live flow f loses its port by the budget's idle or half-open timeout if no packet comes, and
+// the reason; 0 if never, or if the time of its last packet is unknown.
+func (fl *flows) deadline(f *flow) (collector.Time, collector.Reason) {
+	if f.place == 0 {
+		return 0, 0
+	}
+	t := fl.spaces.accountOf(f).terms
+	if f.flags&flagOpening != 0 && t.HalfOpen > 0 {
+		return max(f.moment, f.opened).Add(t.HalfOpen), collector.Timeout
+	}
+	if t.Idle > 0 && f.moment != 0 {
+		return f.moment.Add(t.Idle), collector.Idle
+	}
+	return 0, 0
+}
+
+// timeOut ends the live flow of entry i at its deadline at.
+func (fl *flows) timeOut(n *netns, i uint32, f *flow, at collector.Time, reason collector.Reason) {
+	f.flags |= flagTimedOut
+	fl.failed(f, reason, false)
+	fl.end(n, i, f, collector.Interval{From: at, To: at}, reason)
+}
 
 // setTimer makes ended entry i expire at t. An earlier timer of the entry is stale then.
 func (fl *flows) setTimer(i uint32, f *flow, t collector.Time) {
@@ -17,14 +42,28 @@ func (fl *flows) setTimer(i uint32, f *flow, t collector.Time) {
 	fl.timers.put(timer{i, f.due})
 }
 
-// alarm makes the deadlines of the live flows of chunk c be checked at t.
+// alarm sees to it that the deadlines of the live flows of chunk c are checked at t at the latest. If t is 0, it does
+// nothing.
 func (fl *flows) alarm(c uint32, t collector.Time) {
+	if t == 0 {
+		return
+	}
 	due := fl.timers.tickAt(t)
 	if was := fl.table.chunks[c].alarm; was != 0 && was <= due {
 		return
 	}
 	fl.table.chunks[c].alarm = due
 	fl.timers.put(timer{c | chunkTimer, due})
+}
+
+// advance releases ports and ends flows that are due. It returns false if no timer can be due yet.
+func (fl *flows) advance() bool {
+	if fl.clock.now < fl.wakeAt {
+		return false
+	}
+	fl.timers.advance(fl.clock.now, fl.expire)
+	fl.wakeAt = fl.timers.next()
+	return true
 }
 
 // expired handles timers that are due.
@@ -57,12 +96,12 @@ func (fl *flows) flowExpired(i, due uint32) {
 		fl.linger(n, i, f)
 		return
 	}
-	// Dumps go on: the second that does not show it removes it. The kernel may say so long after the flow has ended.
+	// While dumps go on, the second dump that lacks the flow removes the entry, which may be long after the end.
 	if n.ended != 0 && fl.clock.now.Sub(n.ended) < maxInterval+lingerFor {
 		fl.setTimer(i, f, fl.clock.now.Add(lingerFor))
 		return
 	}
-	fl.remove(n, i)
+	fl.table.remove(i, &n.flows)
 }
 
 // chunkExpired ends the live flows of chunk c whose deadline has passed.
@@ -85,7 +124,7 @@ func (fl *flows) chunkExpired(c, due uint32) {
 		case at > fl.clock.now:
 			next = min(next, at)
 		case n.due() > fl.clock.now:
-			// The next dump says whether packets came since the last one.
+			// The next dump tells whether packets came since the last dump.
 			next = min(next, n.due())
 		default:
 			fl.timeOut(n, i, f, at, reason)
@@ -100,8 +139,8 @@ func (fl *flows) chunkExpired(c, due uint32) {
 // never early.
 const wheelTick = 100 * time.Millisecond
 
-// The wheel has four levels: 256 slots of a tick, then three of 64 slots, each as long as
-// the whole level below. A timer beyond the last waits there and is put in again.
+// The wheel has four levels. The first has 256 slots of one tick, the others have 64 slots, each as long as the whole
+// level below. A timer that is due beyond the last level waits in it and is put in again.
 const (
 	lowBits   = 8
 	highBits  = 6
@@ -111,7 +150,10 @@ const (
 	wheelSpan = 1 << (lowBits + 3*highBits) // 77 days of ticks
 )
 
-// timer belongs to the entry or chunk of number of, and expires in tick due.
+// chunkTimer marks the timer of a chunk; other timers belong to entries.
+const chunkTimer = 1 << 31
+
+// timer expires in tick due. of is the number of the entry that it belongs to, or that of the chunk with chunkTimer.
 type timer struct{ of, due uint32 }
 
 // timerList is up to 126 timers of one slot, 1 KB.
@@ -121,8 +163,8 @@ type timerList struct {
 	timers [126]timer
 }
 
-// wheel holds timers in lists by slot, next to each other: no entry is touched until its timer expires, and then many
-// are at once. A timer cannot be taken back: its owner lets it expire and sees by its due that it is stale.
+// wheel holds timers in lists, one for each slot, so no entry is read before its timer expires, and then many are at
+// once. A timer cannot be taken back: it expires, and its owner sees by its due that it is stale.
 type wheel struct {
 	base  collector.Time // of tick 0
 	now   uint32         // the tick that was last expired
@@ -174,7 +216,8 @@ func (w *wheel) slot(at uint32) uint32 {
 	return lowSlots + 2*highSlots + at>>(lowBits+2*highBits)&(highSlots-1)
 }
 
-// advance expires all timers due by now, tick by tick and some at a time. expire may set timers.
+// advance hands all timers that are due by now to expire, tick by tick and up to a list at a time. expire may set
+// timers.
 func (w *wheel) advance(now collector.Time, expire func([]timer)) {
 	if now < w.base {
 		return
@@ -208,7 +251,7 @@ func (w *wheel) empty(s uint32, do func([]timer)) {
 // next returns when the next tick begins.
 func (w *wheel) next() collector.Time { return w.base.Add(time.Duration(w.now+1) * wheelTick) }
 
-// cascade moves the timers of the next slot of each level that comes round one level down.
+// cascade moves timers one level down: those of the slot that begins now, of each level where one does.
 func (w *wheel) cascade() {
 	t := w.now >> lowBits
 	for level := range uint32(levels - 1) {
@@ -222,4 +265,25 @@ func (w *wheel) cascade() {
 		}
 		t >>= highBits
 	}
+}
+
+// entry returns the entry that t belongs to, or the first entry of its chunk.
+func (t timer) entry() uint32 {
+	if t.of&chunkTimer != 0 {
+		return t.of << chunkShift
+	}
+	return t.of
+}
+
+// fetchTimed has the processor read the entries of at most readAhead timers ahead, then the buckets of these entries.
+func (t *flowTable) fetchTimed(timers []timer) {
+	var lines [readAhead]unsafe.Pointer
+	for i, x := range timers {
+		lines[i] = unsafe.Pointer(t.at(x.entry()))
+	}
+	prefetch.Lines(&lines[0], len(timers))
+	for i, x := range timers {
+		lines[i] = unsafe.Pointer(&t.buckets[t.home(t.at(x.entry()).key.hi)])
+	}
+	prefetch.Lines(&lines[0], len(timers))
 }

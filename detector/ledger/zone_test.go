@@ -64,7 +64,11 @@ func TestConnectionInSeveralZonesCountsOnce(t *testing.T) {
 	entry := func(zone uint16, source, vip string, id uint32) collector.Flow {
 		f := polled(flowTo(0, store), 2)
 		f.Source, f.VIP = netip.MustParseAddrPort(source), netip.MustParseAddrPort(vip)
-		f.Zone, f.ID, f.Translated = zone, id, source != vip
+		f.Zone, f.ZoneOut, f.ID, f.Translated = zone, zone, id, source != vip
+		return f
+	}
+	wayOut := func(f collector.Flow) collector.Flow {
+		f.Zone = 0
 		return f
 	}
 	const pod, joint, node = "10.1.0.5:40000", "100.64.0.2:2000", "192.0.2.7:3000"
@@ -84,6 +88,8 @@ func TestConnectionInSeveralZonesCountsOnce(t *testing.T) {
 			[]collector.Flow{entry(5, pod, node, 1), entry(6, pod, "192.0.2.7:3001", 2)},
 			2,
 		},
+		{"zones of the way out alone", []collector.Flow{wayOut(entry(5, pod, pod, 1)), wayOut(entry(6, pod, node, 2))}, 1},
+		{"one in a zone of the way out alone", []collector.Flow{entry(0, pod, pod, 1), wayOut(entry(6, pod, node, 2))}, 1},
 		{"other connections", []collector.Flow{entry(5, pod, pod, 1), entry(6, "10.1.0.5:40001", node, 2)}, 2},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -89,6 +89,9 @@ func Run(ctx context.Context, o Options) error {
 	if err != nil {
 		return err
 	}
+	if err := web.Check(o.Web(c)); err != nil {
+		return err
+	}
 	outer, err := config.OpenNetns(c.Netns)
 	if err != nil {
 		return fmt.Errorf("netns: %w", err)

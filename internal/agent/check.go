@@ -18,23 +18,24 @@ type checks struct {
 	mismatches, vanished, reopened found
 }
 
-// look returns the notice about what the checks found up to s, empty if the last find is long ago.
-func (c *checks) look(s *detector.Snapshot) string {
+// look returns a notice for each kind of find up to s; none if the last finds are long ago.
+func (c *checks) look(s *detector.Snapshot) []string {
 	texts := []string{
 		c.mismatches.look(s, func(n *detector.NetnsSnapshot) uint64 { return n.Mismatches },
 			"the ledger's check of itself found a difference: ",
-			"network namespace %d: %d flows of the kernel's table were not in the ledger, or "+
-				"in another state there: what it counted was not exact until the next dump, which took them in"),
+			"network namespace %d: %s of the kernel's table were not in the ledger, or in another state there: what it "+
+				"counted was not exact until the next dump, which took them in"),
 		c.vanished.look(s, func(n *detector.NetnsSnapshot) uint64 { return n.Vanished },
-			"conntrack was flushed, or entries were deleted: ",
-			"network namespace %d: %d flows vanished a moment after they had packets; others that opened and ended since the "+
-				"last read are not counted, while those that go on are counted as before"),
+			"flows left conntrack before a read showed how they ended: ",
+			"network namespace %d: %s vanished a moment after packets of theirs. Somebody flushed the table or deleted "+
+				"entries, or the kernel gave ports of flows that had just closed to new flows, as it does where "+
+				"they are scarce. Flows that opened and ended since the read before are not counted; those that go on are"),
 		c.reopened.look(s, func(n *detector.NetnsSnapshot) uint64 { return n.Reopened },
 			"ports come round about as fast as conntrack is read: ",
-			"network namespace %d: %d flows opened on the port of one that was two reads old at most, so others that opened "+
-				"and ended on a port between two reads are not counted: shorten poll_interval, or set strategy events"),
+			"network namespace %d: %s opened on the port of another that was seen one or two reads before. Flows that "+
+				"opened and ended between two reads are not counted: shorten poll_interval, or set strategy: events"),
 	}
-	return strings.Join(slices.DeleteFunc(texts, func(t string) bool { return t == "" }), "; ")
+	return slices.DeleteFunc(texts, func(t string) bool { return t == "" })
 }
 
 // found is a counter of namespaces, and what was said of its last growth.
@@ -44,13 +45,14 @@ type found struct {
 	text    string
 }
 
-// look returns what to say of the growth of a counter up to s: title, and form with the namespace and the growth.
+// look returns what to say of the growth of a counter up to s: title, and form with the namespace and the growth in
+// flows.
 func (f *found) look(s *detector.Snapshot, counter func(*detector.NetnsSnapshot) uint64, title, form string) string {
 	var texts []string
 	for i := range s.Netns {
 		n := &s.Netns[i]
 		if more := counter(n) - min(counter(n), f.counted[n.Netns]); more > 0 {
-			texts = append(texts, fmt.Sprintf(form, n.Netns, more))
+			texts = append(texts, fmt.Sprintf(form, n.Netns, counted(more, "flow")))
 		}
 	}
 	if len(texts) > 0 {

@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"log/slog"
 	"sync/atomic"
 	"time"
 
@@ -45,7 +46,7 @@ func (p *publisher) publish(snap *detector.Snapshot) {
 	p.notices.set("local ports", localPortsText(snap))
 	p.race = raceText(snap, p.counters.last.Load(), p.race)
 	p.notices.set("port race", p.race)
-	p.notices.set("ledger check", p.checks.look(snap))
+	p.notices.replace(slog.LevelWarn, "ledger check", p.checks.look(snap))
 	p.notices.settle()
 	v := &metrics.View{
 		Snapshot: snap, At: time.Now().Add(-p.now().Sub(snap.At)), Outer: []uint64{p.outer.Inode()},

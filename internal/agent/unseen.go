@@ -72,8 +72,8 @@ func directionText(st *sockdiag.Stats) string {
 	if n == 0 {
 		return ""
 	}
-	return fmt.Sprintf("%d connections from before the start may have been opened by either side, as nothing listens on "+
-		"their port: they are not counted until that is known, in TIME_WAIT not at all", n)
+	return counted(n, "connection") + " from before the start cannot be counted: nothing listens on their port, so it " +
+		"is not known yet which side opened them, and in TIME_WAIT never will be"
 }
 
 // localPortsText says which range of local ports is used up by all destinations together while each alone holds few;

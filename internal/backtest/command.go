@@ -40,7 +40,7 @@ type Command struct {
 	Quick     bool
 	// Train prints the constants of the forecast's factory that the training seeds lead to.
 	Train bool
-	// Oracle also judges an oracle, for scenarios that methods are compared with.
+	// Oracle also judges an oracle, for scenarios of one destination.
 	Oracle bool
 	// Ablate also judges the forecast without each of its parts.
 	Ablate bool
@@ -144,9 +144,9 @@ func (c *Command) check() error {
 		return errors.New("model, nodes and vips are for recorded flows; a scenario has its own budget")
 	case (c.Model == "" || c.Model == modelStatic) && (c.Nodes != 0 || c.VIPs != 0):
 		return fmt.Errorf("nodes %d, vips %d: want none with the model static, or name another model", c.Nodes, c.VIPs)
-	case c.Oracle && (c.Tick != time.Second || c.Scenario != "all" &&
-		!slices.ContainsFunc(scenario.All(), named(c.Scenario))):
-		return errors.New("oracle takes one of the scenarios that methods are compared with, or all, and a tick of 1s")
+	case c.Oracle && (c.Tick != time.Second || c.Scenario == "" ||
+		slices.ContainsFunc(only(scenario.Loads(), named(c.Scenario)), many)):
+		return errors.New("oracle takes a scenario of one destination, all or loads, and a tick of 1s")
 	case c.Scenario != "" && (c.Ports > 0 || len(c.CoolDowns) > 0 || c.Source != ""):
 		return errors.New("budget, cool-down and source are for recorded flows; a scenario's profile has its own")
 	}
@@ -182,6 +182,9 @@ func (c *Command) scenarios(ctx context.Context, trace io.Writer) (*Result, erro
 	default:
 		return nil, fmt.Errorf("scenario %q: want all, or one of %s, loads", c.Scenario, strings.Join(ScenarioNames(), ", "))
 	}
+	if c.Oracle {
+		scenarios = slices.DeleteFunc(scenarios, many)
+	}
 	if c.Profile != "" {
 		profiles = slices.DeleteFunc(profiles, func(p scenario.Profile) bool { return p.Name != c.Profile })
 	}
@@ -201,6 +204,8 @@ func (c *Command) scenarios(ctx context.Context, trace io.Writer) (*Result, erro
 func named(name string) func(scenario.Scenario) bool {
 	return func(s scenario.Scenario) bool { return s.Name == name }
 }
+
+func many(s scenario.Scenario) bool { return s.Many }
 
 func only(all []scenario.Scenario, named func(scenario.Scenario) bool) []scenario.Scenario {
 	return slices.DeleteFunc(all, func(s scenario.Scenario) bool { return !named(s) })

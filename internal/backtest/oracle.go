@@ -2,11 +2,9 @@ package backtest
 
 import (
 	"cmp"
-	"fmt"
 	"math"
 	"math/rand/v2"
 	"slices"
-	"strconv"
 
 	"github.com/snatwatch/snatwatch/collector"
 	"github.com/snatwatch/snatwatch/detector/budget"
@@ -22,6 +20,9 @@ const (
 // oracle knows the rate of opens and the law of lifetimes as they are at the moment, from the generator, and which flow
 // is how old; it does not know what will become of rate and law, nor when a flow will end. Its probability is the share
 // of simulated courses that reach the ceiling: what a forecast can know of a load whose future is not announced.
+//
+// What the flows to come will hold depends on rate and law alone. So courses of those are made once for a law and a
+// rate, and used for as long as these stay; at each moment only what is held already is drawn anew.
 type oracle struct {
 	present  *scenario.Present
 	player   *player
@@ -30,9 +31,14 @@ type oracle struct {
 	ticks    int // seen so far
 	counts   Counts
 	laws     []*law // by lawEvery seconds of opening
+	distinct []*law // the last of them, each once
 	said     Prediction
-	// courses: change and opens are by how many ports the fill changes, and how many flows open anew, in each bin.
-	change, opens, known []int32
+	// base is by how much the fill is above the ceiling in each bin, if nothing came that is not known and no flow ended;
+	// change is what one course adds to that, by which it differs from the bin before.
+	base   []float32
+	change []int32
+	// most is the most that each course is above the ceiling until each horizon.
+	most [horizons][courses]float64
 }
 
 // law is a sample of lifetimes, the shortest first, and a few that were drawn in a way that gives the same as long as
@@ -41,7 +47,16 @@ type law struct {
 	sample []lifetime
 	probe  [lawProbe]lifetime
 	// few are evenly spaced of the sample, so few that the processor's cache has room for them.
-	few []lifetime
+	few   []lifetime
+	pools []*pool
+}
+
+// pool is courses of what the flows to come hold, in the bins after a moment: those that open at a rate.
+type pool struct {
+	rate float64
+	bins int
+	held []int16   // by course and bin
+	mean []float32 // by bin
 }
 
 type lifetime struct {
@@ -55,24 +70,27 @@ const (
 	lawStep, lawMost = 8192, 1 << 18
 	lawProbe         = 32
 	lawFew           = lawStep
-	// lawKept laws are kept of the last minutes; of those before, one in lawThinned.
-	lawKept, lawThinned = 180, 12
+	// lawKept laws are kept of the last minutes; of those before, one in lawThinned. Of distinct ones the last
+	// lawDistinct are known again.
+	lawKept, lawThinned, lawDistinct = 180, 12, 4
 	// lawLeast lifetimes beyond the age of a flow tell how long it lives; where there are fewer, a Pareto tail does.
 	lawLeast, lawTail = 8, 1.3
 
-	// A bin is as long as the ticks at which it is seen whether the ceiling is reached.
-	binsPerSecond = 1
-	// The next five minutes are simulated every 15 s by so many courses, the next hour every two minutes.
-	soonEvery, soonCourses, soonSeconds = 15, 64, 300
-	farEvery, farCourses, farSeconds    = 120, 32, 3600
-	oracleSeed                          = 1
+	// courses is how many are simulated each time.
+	courses = 256
+	// The next quarter of an hour is simulated every 15 s, the next hour every two minutes. A bin is a second, as a tick.
+	soonEvery, soonBins = 15, 900
+	farEvery, farBins   = 120, 3600
+	// rateNear is how much the logarithm of the rate may differ from that of a pool, whose mean and spread are then
+	// scaled. poolsMost is how many pools a law keeps.
+	rateNear, poolsMost = 0.1, 24
+	oracleSeed          = 1
 )
 
 func newOracle(p *scenario.Present, player *player, t *budget.Terms) *oracle {
-	const bins = farSeconds * binsPerSecond
 	o := &oracle{
 		present: p, player: player, random: rand.New(rand.NewPCG(oracleSeed, 0)),
-		change: make([]int32, bins), opens: make([]int32, bins), known: make([]int32, bins),
+		base: make([]float32, farBins), change: make([]int32, farBins),
 	}
 	for reason, d := range t.CoolDown {
 		o.coolDown[reason] = d.Seconds()
@@ -90,14 +108,14 @@ func (o *oracle) Observe(c *Counts) {
 	}
 	switch {
 	case o.ticks%farEvery == 0:
-		o.simulate(farCourses, farSeconds)
+		o.simulate(farBins)
 	case o.ticks%soonEvery == 0:
-		o.simulate(soonCourses, soonSeconds)
+		o.simulate(soonBins)
 	}
 	o.ticks++
 }
 
-// Predict tells what the last simulation gave. It has no mean: a course ends where it reaches the ceiling.
+// Predict tells what the last simulation gave. It has no mean: a course is followed by its highest fill.
 func (o *oracle) Predict(p *Prediction) {
 	*p = o.said
 	if o.counts.Held >= o.counts.Ceiling {
@@ -115,8 +133,14 @@ func (o *oracle) learn() {
 	for i := range l.probe {
 		l.probe[i] = o.draw(same)
 	}
-	if n := len(o.laws); n > 0 && o.laws[n-1].probe == l.probe {
-		l = o.laws[n-1]
+	if i := slices.IndexFunc(o.distinct, func(x *law) bool { return x.probe == l.probe }); i >= 0 {
+		l = o.distinct[i]
+	} else {
+		if len(o.distinct) == lawDistinct {
+			o.distinct[0].pools = nil
+			o.distinct = o.distinct[1:]
+		}
+		o.distinct = append(o.distinct, l)
 	}
 	if len(l.sample) < lawMost {
 		for range lawStep {
@@ -148,138 +172,175 @@ func (o *oracle) lawOf(age float64) *law {
 	return o.laws[i]
 }
 
-// older draws how long a flow of that age has still to live.
-func (o *oracle) older(l *law, age float64) (left float64, how *lifetime) {
-	n := len(l.sample)
-	i, _ := slices.BinarySearchFunc(l.sample, float32(age),
-		func(x lifetime, age float32) int { return cmp.Compare(x.life, age) })
-	if n-i < lawLeast {
-		return age * (math.Pow(1-o.random.Float64(), -1/lawTail) - 1), &l.sample[n-1]
-	}
-	how = &l.sample[i+o.random.IntN(n-i)]
-	return float64(how.life) - age, how
+// alive is a flow that has not ended: it is older than the first lifetimes of the sample that it opened under.
+type alive struct {
+	age    float64
+	longer []lifetime
 }
 
-// simulate makes so many courses of the next seconds.
-func (o *oracle) simulate(courses int, seconds float64) {
-	bins := int(seconds * binsPerSecond)
-	now := o.player.now
-	known := o.known[:bins]
-	clear(known)
+// alive lists the flows that have not ended.
+func (o *oracle) alive() []alive {
+	all := make([]alive, len(o.player.ends))
+	for i := range all {
+		age := o.player.now.Sub(o.player.ends[i].flow.Start).Seconds()
+		sample := o.lawOf(age).sample
+		n, _ := slices.BinarySearchFunc(sample, float32(age),
+			func(x lifetime, age float32) int { return cmp.Compare(x.life, age) })
+		all[i] = alive{age, sample[min(n, len(sample)-1):]}
+	}
+	return all
+}
+
+// left draws how long a flow has still to live.
+func (o *oracle) left(a *alive) (left float64, how *lifetime) {
+	n := len(a.longer)
+	if n < lawLeast {
+		return a.age * (math.Pow(1-o.random.Float64(), -1/lawTail) - 1), &a.longer[n-1]
+	}
+	how = &a.longer[o.random.IntN(n)]
+	return float64(how.life) - a.age, how
+}
+
+// simulate makes courses of the next bins.
+func (o *oracle) simulate(bins int) {
+	l := o.laws[len(o.laws)-1]
+	rate := o.present.Rate()
+	p := o.pool(l, rate, bins)
+	more, wide := p.scale(rate)
+	base := o.base[:bins]
+	clear(base)
 	for _, c := range o.player.cooling {
 		for _, r := range c.ports[c.next:] {
-			if b := int(r.at.Sub(now).Seconds() * binsPerSecond); b < bins {
-				known[max(b, 0)]--
+			if b := int(r.at.Sub(o.player.now).Seconds()); b < bins {
+				base[max(b, 0)]--
 			}
 		}
 	}
-	reached := [horizons]int{}
-	for range courses {
-		at := o.course(bins)
-		for h, ahead := range horizonSeconds() {
-			if at < int(ahead*binsPerSecond) {
-				reached[h]++
-			}
+	above := float32(o.counts.Held - o.counts.Ceiling)
+	for b := range base {
+		above += base[b]
+		base[b] = above + float32(more-wide)*p.mean[b]
+	}
+	alive := o.alive()
+	change := o.change[:bins]
+	for n := range courses {
+		clear(change)
+		for i := range alive {
+			left, how := o.left(&alive[i])
+			o.end(change, left, how, l)
 		}
+		o.follow(n, base, change, p.held[n*bins:(n+1)*bins], float32(wide))
 	}
 	for h, ahead := range horizonSeconds() {
-		p := float64(reached[h]) / float64(courses)
-		if ahead > seconds { // as it was said last, and no less than the horizons before
-			p = max(o.said.Score[h], o.said.Score[h-1])
+		if int(ahead) <= bins {
+			o.said.Score[h] = reached(o.most[h][:])
+		} else { // as it was said last, and no less than the horizons before
+			o.said.Score[h] = max(o.said.Score[h], o.said.Score[h-1])
 		}
-		o.said.Score[h] = p
 	}
+}
+
+// follow finds how high course n comes until each horizon: come is what flows to come hold in it.
+func (o *oracle) follow(n int, base []float32, change []int32, come []int16, wide float32) {
+	most, gone, from := float32(math.Inf(-1)), int32(0), 0
+	for h, ahead := range horizonSeconds() {
+		to := min(int(ahead), len(base))
+		change, come := change[from:to], come[from:to]
+		for b, x := range base[from:to] {
+			gone += change[b]
+			if x += float32(gone) + wide*float32(come[b]); x > most {
+				most = x
+			}
+		}
+		o.most[h][n], from = float64(most), to
+	}
+}
+
+// end has a flow of law l end after so many seconds in a course, and open again if it is tried again.
+func (o *oracle) end(change []int32, at float64, how *lifetime, l *law) {
+	for {
+		if b := int(at + float64(how.cooling)); b < len(change) {
+			change[b]--
+		}
+		at += float64(how.again)
+		if how.again == 0 || int(at) >= len(change) {
+			return
+		}
+		change[int(at)]++
+		how = &l.few[o.random.IntN(len(l.few))]
+		at += float64(how.life)
+	}
+}
+
+// pool returns one of law l for about that rate and at least so many bins.
+func (o *oracle) pool(l *law, rate float64, bins int) *pool {
+	for _, p := range l.pools {
+		if p.bins == bins && (p.rate == rate || math.Abs(math.Log(rate/p.rate)) <= rateNear) {
+			return p
+		}
+	}
+	p := &pool{rate: rate, bins: bins, held: make([]int16, courses*bins), mean: make([]float32, bins)}
+	change := o.change[:bins]
+	for n := range courses {
+		clear(change)
+		for at := o.random.ExpFloat64() / rate; at < float64(bins); at += o.random.ExpFloat64() / rate {
+			change[int(at)]++
+			how := &l.few[o.random.IntN(len(l.few))]
+			o.end(change, at+float64(how.life), how, l)
+		}
+		held := int32(0)
+		for b, x := range change {
+			held += x
+			p.held[n*bins+b] = int16(min(held, math.MaxInt16))
+			p.mean[b] += float32(held) / courses
+		}
+	}
+	if len(l.pools) == poolsMost {
+		l.pools = l.pools[1:]
+	}
+	l.pools = append(l.pools, p)
+	return p
+}
+
+// scale returns by what to multiply mean and spread of a pool for a rate that is a little another one.
+func (p *pool) scale(rate float64) (mean, spread float64) {
+	if p.rate == 0 {
+		return 1, 1
+	}
+	return rate / p.rate, math.Sqrt(rate / p.rate)
 }
 
 func horizonSeconds() [horizons]float64 { return [horizons]float64{60, 300, 900, 3600} }
 
-// course returns the bin in which a course reaches the ceiling, or bins.
-func (o *oracle) course(bins int) int {
-	change, opens := o.change[:bins], o.opens[:bins]
-	copy(change, o.known)
-	clear(opens)
-	end := func(at float64, how *lifetime) (bin int) {
-		if how.again > 0 {
-			if b := int((at + float64(how.again)) * binsPerSecond); b < bins {
-				opens[b]++
-			}
-		}
-		bin = int((at + float64(how.cooling)) * binsPerSecond)
-		if bin < bins {
-			change[bin]--
-		}
-		return bin
-	}
-	for i := range o.player.ends {
-		age := o.player.now.Sub(o.player.ends[i].flow.Start).Seconds()
-		end(o.older(o.lawOf(age), age))
-	}
-	held, ceiling := int32(o.counts.Held), int32(o.counts.Ceiling)
-	lives, rate := o.laws[len(o.laws)-1].few, o.present.Rate()
-	next := math.Inf(1)
-	if rate > 0 {
-		next = o.random.ExpFloat64() / rate
-	}
-	for b := range bins {
-		until := float64(b+1) / binsPerSecond
-		n := opens[b]
-		for ; next < until; next += o.random.ExpFloat64() / rate {
-			n++
-		}
-		held += change[b]
-		for range n {
-			how := &lives[o.random.IntN(len(lives))]
-			if end(until-0.5/binsPerSecond+float64(how.life), how) != b {
-				held++
-			}
-		}
-		if held >= ceiling {
-			return b
+// reached returns how likely a course reaches the ceiling, given the most that each is above it. Where they differ by
+// ports enough, the share of those that do is smoothed, or half of all moments would have the same: each stands for a
+// normal distribution, and all are drawn together so that mean and spread stay. Where they differ by few, whole ports
+// matter, and the smooth share only tells equal shares apart.
+func reached(most []float64) float64 {
+	n, mean, square, share := float64(len(most)), 0.0, 0.0, 0.0
+	for _, x := range most {
+		mean += x / n
+		if x > -0.5 {
+			share += 1 / n
 		}
 	}
-	return bins
-}
-
-// oracleTable compares the forecast with the oracle, by scenario.
-func (s *Summary) oracleTable() *table {
-	t := &table{title: fmt.Sprintf("Average precision of the forecast / of an oracle that knows the present rate and "+
-		"law of lifetimes (judged every %d s)", soonEvery)}
-	t.row("", "episodes", "60 s", "5 min", "15 min", "60 min")
-	row := func(name, episodes string, ap func(method string) [horizons]Number) {
-		ours, best := ap(NameForecast), ap(NameOracle)
-		cells := []string{name, episodes}
-		for h := range horizons {
-			cells = append(cells, figure(float64(ours[h]), 2)+" / "+figure(float64(best[h]),
-				2)+" = "+figure(float64(ours[h]/best[h]), 2))
-		}
-		t.row(cells...)
+	for _, x := range most {
+		square += (x - mean) * (x - mean) / n
 	}
-	for _, g := range s.Groups {
-		if g.Episodes > 0 {
-			row(g.Name, strconv.Itoa(g.Episodes), func(method string) [horizons]Number { return g.AP[method] })
-		}
+	sd := math.Sqrt(square)
+	if sd == 0 {
+		return share
 	}
-	row("mean", strconv.Itoa(s.Episodes), func(method string) [horizons]Number { return s.method(method).AP })
-	skill := []string{"Brier skill", ""}
-	for h := range horizons {
-		skill = append(skill, figure(float64(s.method(NameForecast).Skill[h]), 2)+" / "+figure(float64(s.method(NameOracle).
-			Skill[h]), 2))
+	const half = 0.5 // of a port: fills are whole
+	width := 1.06 * math.Pow(n, -0.2)
+	drawn := 1 / math.Sqrt(1+width*width)
+	smooth := 0.0
+	for _, x := range most {
+		smooth += math.Erfc(-(mean+(x-mean)*drawn+half)/(width*drawn*sd)/math.Sqrt2) / 2 / n
 	}
-	t.row(skill...)
-	return t
-}
-
-// oraclePageTable says what a page on the oracle would do.
-func (s *Summary) oraclePageTable() *table {
-	t := &table{title: "The page as shipped, on the forecast / on the oracle"}
-	t.row("", "cool-down", "episodes", "detected", "lead s", "false/day")
-	for _, c := range s.Cells {
-		p, q := &c.Page, &c.Ideal
-		pair := func(x, y Number, decimals int) string {
-			return figure(float64(x), decimals) + " / " + figure(float64(y), decimals)
-		}
-		t.row(c.Group+" "+c.Member, exact(float64(c.CoolDown))+" s", strconv.Itoa(p.Episodes),
-			pair(p.Detected, q.Detected, 2), pair(p.Lead, q.Lead, 0), pair(p.FalsePerDay, q.FalsePerDay, 1))
+	const rough = 4 // ports
+	if sd < rough {
+		return (n*share + smooth) / (n + 1)
 	}
-	return t
+	return smooth
 }

@@ -302,3 +302,47 @@ func (s *Summary) groups() string {
 	}
 	return "port spaces"
 }
+
+// oracleTable compares the forecast with the oracle, by scenario.
+func (s *Summary) oracleTable() *table {
+	t := &table{title: fmt.Sprintf("Average precision of the forecast / of an oracle that knows the present rate and "+
+		"law of lifetimes (judged every %d s)", soonEvery)}
+	t.row("", "episodes", "60 s", "5 min", "15 min", "60 min")
+	row := func(name, episodes string, ap func(method string) [horizons]Number) {
+		ours, best := ap(NameForecast), ap(NameOracle)
+		cells := []string{name, episodes}
+		for h := range horizons {
+			cells = append(cells, figure(float64(ours[h]), 2)+" / "+figure(float64(best[h]),
+				2)+" = "+figure(float64(ours[h]/best[h]), 2))
+		}
+		t.row(cells...)
+	}
+	for _, g := range s.Groups {
+		if g.Episodes > 0 {
+			row(g.Name, strconv.Itoa(g.Episodes), func(method string) [horizons]Number { return g.AP[method] })
+		}
+	}
+	row("mean", strconv.Itoa(s.Episodes), func(method string) [horizons]Number { return s.method(method).AP })
+	skill := []string{"Brier skill", ""}
+	for h := range horizons {
+		skill = append(skill, figure(float64(s.method(NameForecast).Skill[h]), 2)+" / "+figure(float64(s.method(NameOracle).
+			Skill[h]), 2))
+	}
+	t.row(skill...)
+	return t
+}
+
+// oraclePageTable says what a page on the oracle would do.
+func (s *Summary) oraclePageTable() *table {
+	t := &table{title: "The page as shipped, on the forecast / on the oracle"}
+	t.row("", "cool-down", "episodes", "detected", "lead s", "false/day")
+	for _, c := range s.Cells {
+		p, q := &c.Page, &c.Ideal
+		pair := func(x, y Number, decimals int) string {
+			return figure(float64(x), decimals) + " / " + figure(float64(y), decimals)
+		}
+		t.row(c.Group+" "+c.Member, exact(float64(c.CoolDown))+" s", strconv.Itoa(p.Episodes),
+			pair(p.Detected, q.Detected, 2), pair(p.Lead, q.Lead, 0), pair(p.FalsePerDay, q.FalsePerDay, 1))
+	}
+	return t
+}

@@ -2,6 +2,7 @@ package plan
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/snatwatch/snatwatch/detector/budget"
 )
@@ -64,18 +65,18 @@ func list(name string, n int) string { return join(name, n, " ") }
 func commaList(name string, n int) string { return join(name, n, ",") }
 
 func join(name string, n int, between string) string {
-	s := name + "1"
-	for i := 2; i <= n; i++ {
-		s += fmt.Sprintf("%s%s%d", between, name, i)
+	names := make([]string, n)
+	for i := range names {
+		names[i] = fmt.Sprint(name, i+1)
 	}
-	return s
+	return strings.Join(names, between)
 }
 
 // vipMap is an nftables map from a number to each VIP.
 func vipMap(n int) string {
-	s := "{ 0 : VIP1"
-	for i := 1; i < n; i++ {
-		s += fmt.Sprintf(", %d : VIP%d", i, i+1)
+	pairs := make([]string, n)
+	for i := range pairs {
+		pairs[i] = fmt.Sprintf("%d : VIP%d", i, i+1)
 	}
-	return s + " }"
+	return "{ " + strings.Join(pairs, ", ") + " }"
 }

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"math"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/snatwatch/snatwatch/collector"
@@ -21,6 +22,9 @@ type Demand struct {
 	High float64 `json:"opens_per_second_high"`
 	// Lifetimes is their law, open to close.
 	Lifetimes Law `json:"lifetimes"`
+	// LifetimesWithin is the factor to within which each lifetime is known; 0 or 1 where they are exact. Their mean is
+	// exact in any case.
+	LifetimesWithin float64 `json:"lifetimes_within_factor,omitempty"`
 	// Ends is the share of flows by how they end: "fin", "rst", "idle" and so on. None means that all end by FIN.
 	Ends map[string]float64 `json:"ends,omitempty"`
 	// Spread is the relative standard deviation of the peak's load from day to day.
@@ -36,7 +40,7 @@ type Demand struct {
 	Cut bool `json:"cut_off"`
 }
 
-// rateMost is the most opens per second that a plan is made of: more than any NAT does, and some twenty seconds of
+// rateMost is the most opens per second that a plan is made of: more than any NAT does, and some five seconds of
 // work.
 const rateMost = 1e6
 
@@ -72,7 +76,7 @@ func (d *Demand) check() error {
 			return fmt.Errorf("share of flows that end by %s: %v, want 0 or more", end, share)
 		}
 		if _, ok := reason(end); !ok {
-			return fmt.Errorf("flows end by %q: no such end", end)
+			return fmt.Errorf("flows end by %q: want one of %s", end, strings.Join(reasons(), ", "))
 		}
 		sum += d.Ends[end]
 	}
@@ -80,6 +84,14 @@ func (d *Demand) check() error {
 		return fmt.Errorf("shares of ends sum to 0")
 	}
 	return nil
+}
+
+// reasons are the names of all.
+func reasons() (names []string) {
+	for r := range collector.NumReasons {
+		names = append(names, r.String())
+	}
+	return names
 }
 
 // reason returns the reason of that name.

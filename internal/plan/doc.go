@@ -20,6 +20,10 @@
 // peakedness z above 1 (variance over mean of the ports held); by Hayward's approximation c and a are
 // then divided by z.
 //
+// Lifetimes come from the buckets of a histogram: each is known to within the width of its bucket, the mean is exact. A
+// destination whose own mean is known has the lifetimes of all flows, in the shares that make up its mean and differ
+// least from theirs (least relative entropy).
+//
 // What is measured is known within a range. Every answer is worked out for the low and the high end of the
 // load as well, and the ports needed are shown as a range.
 //

@@ -41,13 +41,13 @@ func (p *planner) rightSize() []string {
 	case least == 0 && best == 0:
 		out = append(out, "No number of nodes meets the target with these ports.")
 	case least == 0:
-		out = append(out, fmt.Sprintf("No number of nodes meets the target with today's setup; %d nodes do%s.",
-			best, with))
+		out = append(out, fmt.Sprintf("No number of nodes meets the target with today's setup; %s would%s.",
+			nodes(best), with))
 	case least > p.Nodes:
-		out = append(out, fmt.Sprintf("The ports need %d nodes for the pool's load, and there are %d%s.",
-			least, p.Nodes, orVIP(best, least, with)))
+		out = append(out, fmt.Sprintf("The ports need %s for the pool's load%s; the pool has %d.",
+			nodes(least), orVIP(best, least, with), p.Nodes))
 	default:
-		out = append(out, fmt.Sprintf("The ports need %d nodes of %d for the pool's load%s.", least, p.Nodes,
+		out = append(out, fmt.Sprintf("The ports need %s of %d for the pool's load%s.", nodes(least), p.Nodes,
 			orVIP(best, least, with)))
 	}
 	if text := p.poolSizes(p.budget); text != "" {
@@ -56,8 +56,8 @@ func (p *planner) rightSize() []string {
 	if p.CPU > 0 {
 		cpu := max(1, int(math.Ceil(float64(p.Nodes)*p.CPU/utilisation)))
 		need, with := p.fewestOrVIP(cpu)
-		out = append(out, fmt.Sprintf("The processors are used to %s at the peak: %d nodes would use %s.",
-			Percent(p.CPU), cpu, Percent(utilisation)))
+		out = append(out, fmt.Sprintf("The processors are used to %s at the peak: %s would use %s.",
+			Percent(p.CPU), nodes(cpu), Percent(utilisation)))
 		if need > 0 && need < p.Nodes {
 			out = append(out, fmt.Sprintf("So %d of %d nodes can go%s.", p.Nodes-need, p.Nodes, with))
 		}
@@ -75,6 +75,14 @@ func (p *planner) fewestOrVIP(from int) (nodes int, with string) {
 		}
 	}
 	return nodes, ""
+}
+
+// nodes prints how many.
+func nodes(n int) string {
+	if n == 1 {
+		return "1 node"
+	}
+	return fmt.Sprintf("%d nodes", n)
 }
 
 func orVIP(best, least int, with string) string {

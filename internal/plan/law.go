@@ -63,39 +63,59 @@ func ParseLaw(text string) (Law, error) {
 	return NewLaw(atoms)
 }
 
-// HistogramLaw makes a law of a histogram of lifetimes: an atom for each bucket, at the geometric mean of its
-// bounds, all moved so that the mean is the measured one. counts has one more than bounds.
-func HistogramLaw(bounds []float64, counts []float64, sum float64) (Law, error) {
+// HistogramLaw makes a law of a histogram of lifetimes: an atom for each bucket, within its bounds, all at the same
+// part of the way from one bound to the other, which makes the mean the measured one. counts has one more than bounds.
+// Each lifetime is known to within the factor that is returned, which is how wide the widest bucket is.
+func HistogramLaw(bounds []float64, counts []float64, sum float64) (l Law, within float64, err error) {
 	if len(bounds) == 0 || len(counts) != len(bounds)+1 {
-		return nil, fmt.Errorf("histogram of %d bounds and %d counts", len(bounds), len(counts))
+		return nil, 0, fmt.Errorf("histogram of %d bounds and %d counts", len(bounds), len(counts))
 	}
-	var atoms []Atom
-	for i, n := range counts {
-		at := bounds[0] / 2
+	at := func(i int, way float64) float64 {
 		switch {
+		case i == 0:
+			return way * bounds[0]
 		case i == len(bounds):
-			at = bounds[i-1] * math.Sqrt2
-		case i > 0:
-			at = math.Sqrt(bounds[i-1] * bounds[i])
+			return bounds[i-1] * math.Exp2(way)
 		}
-		if n > 0 {
-			atoms = append(atoms, Atom{at, n})
-		}
+		return bounds[i-1] * math.Pow(bounds[i]/bounds[i-1], way)
 	}
-	l, err := NewLaw(atoms)
-	if err != nil {
-		return nil, err
+	place := func(way float64) Law {
+		var atoms []Atom
+		for i, n := range counts {
+			if n > 0 {
+				atoms = append(atoms, Atom{at(i, way), n})
+			}
+		}
+		l, err = NewLaw(atoms)
+		return l
+	}
+	if place(0.5); err != nil {
+		return nil, 0, err
 	}
 	total := 0.0
-	for _, n := range counts {
+	within = 1
+	for i, n := range counts {
 		total += n
-	}
-	if mean := l.Mean(); sum > 0 && mean > 0 {
-		for i := range l {
-			l[i].Seconds *= sum / total / mean
+		if n > 0 && i > 0 { // the first bucket begins at 0: what is in it is too short to matter
+			within = max(within, at(i, 1)/at(i, 0))
 		}
 	}
-	return l, nil
+	if sum <= 0 {
+		return place(0.5), within, nil
+	}
+	low, high := 0.0, 1.0
+	for range 50 {
+		if mid := (low + high) / 2; place(mid).Mean() < sum/total {
+			low = mid
+		} else {
+			high = mid
+		}
+	}
+	l = place(high)
+	if last := len(l) - 1; counts[len(bounds)] > 0 { // what no other bucket can have is of the one without an end
+		l[last].Seconds += max(0, sum/total-l.Mean()) / l[last].Share
+	}
+	return l.WithMean(sum / total), within, nil // a sum may not go with the counts
 }
 
 // Mean is the mean lifetime in seconds.
@@ -135,15 +155,43 @@ func (l Law) Quantile(q float64) float64 {
 	return 0
 }
 
-// Scaled is the law with that mean, in seconds. A law of nothing but 0 becomes one of the mean.
-func (l Law) Scaled(mean float64) Law {
-	old := l.Mean()
-	if old == 0 {
+// WithMean is the law nearest to this one that has that mean, in seconds: flows live as long as they did, and other
+// shares of them do. Of all laws with that mean it has the least relative entropy to this one. A mean beyond the
+// longest lifetime or below the shortest becomes the one lifetime of all.
+func (l Law) WithMean(mean float64) Law {
+	first, last := l[0].Seconds, l[len(l)-1].Seconds
+	if mean <= first || mean >= last {
 		return Law{{mean, 1}}
 	}
-	out := slices.Clone(l)
-	for i := range out {
-		out[i].Seconds *= mean / old
+	// Shares grow by e^(tilt × lifetime); the lifetime counts from the end that grows, so that nothing overflows.
+	tilted := func(tilt float64) Law {
+		from := first
+		if tilt > 0 {
+			from = last
+		}
+		out, total := slices.Clone(l), 0.0
+		for i := range out {
+			out[i].Share *= math.Exp(tilt * (out[i].Seconds - from))
+			total += out[i].Share
+		}
+		for i := range out {
+			out[i].Share /= total
+		}
+		return out
 	}
-	return out
+	low, high := -1/last, 1/last
+	for tilted(low).Mean() > mean {
+		low *= 2
+	}
+	for tilted(high).Mean() < mean {
+		high *= 2
+	}
+	for range 60 {
+		if mid := (low + high) / 2; tilted(mid).Mean() < mean {
+			low = mid
+		} else {
+			high = mid
+		}
+	}
+	return tilted((low + high) / 2)
 }

@@ -102,6 +102,20 @@ func (p *planner) offer(m budget.Model) (Offer, bool) {
 // vipsTried are how many VIPs are tried where no provider says how many there may be.
 const vipsTried = 16
 
+// VIPs that one load balancer or gateway takes. Azure: frontend IP configurations of a Standard Load Balancer
+// (learn.microsoft.com: azure-subscription-service-limits). Google Cloud: addresses that are given to a NAT gateway by
+// hand (cloud.google.com: nat/quota).
+const (
+	azureVIPsMost = 600
+	gcpVIPsMost   = 300
+)
+
+// allocation is ports a node, at least one step of them, and the VIPs that they take; at most what so many VIPs have.
+func allocation(need, step, nodes, perVIP, vipsMost int) (ports, vips int) {
+	ports = max(step, min(divideUp(need, step)*step, vipsMost*perVIP/nodes/step*step))
+	return ports, max(1, divideUp(ports*nodes, perVIP))
+}
+
 // settings are what a model can be given, from the least to the most. Terms and ports of today's own model are kept.
 func (p *planner) settings(m budget.Model) []budget.Params {
 	base := budget.Params{Name: "plan", Model: m.Name, Nodes: p.Nodes}
@@ -113,23 +127,21 @@ func (p *planner) settings(m budget.Model) []budget.Params {
 	if most == 0 {
 		most = vipsTried
 	}
-	need := p.needUnder(base)
 	var all []budget.Params
 	switch m.Name {
 	case "azure-lb-manual":
-		base.Ports = (need + 7) / 8 * 8
-		base.VIPCount = max(1, divideUp(base.Ports*p.Nodes, 64000))
+		base.Ports, base.VIPCount = allocation(p.needUnder(base), 8, p.Nodes, 64000, azureVIPsMost)
 		return []budget.Params{base}
 	case "gcp-nat-static":
-		base.Ports = max(64, need)
-		base.VIPCount = max(1, divideUp(base.Ports*p.Nodes, 64512))
+		base.Ports, base.VIPCount = allocation(max(64, p.needUnder(base)), 1, p.Nodes, 64512, gcpVIPsMost)
 		return []budget.Params{base}
 	case "gcp-nat-dynamic":
 		for most := 64; most <= 65536; most *= 2 {
 			try := base
 			try.MaxPorts = most
-			try.VIPCount = max(1, divideUp(most*p.Nodes, 64512))
-			all = append(all, try)
+			if try.VIPCount = max(1, divideUp(most*p.Nodes, 64512)); try.VIPCount <= gcpVIPsMost {
+				all = append(all, try)
+			}
 		}
 		return all
 	}

@@ -229,11 +229,8 @@ func setting(b *budget.Budget) string {
 	case b.Params.Ports > 0:
 		s = fmt.Sprintf("%d ports a node, %s", b.Params.Ports, s)
 	}
-	switch n := b.Params.Nodes; {
-	case n == 1:
-		s = "1 node, " + s
-	case n > 1:
-		s = fmt.Sprintf("%d nodes, %s", n, s)
+	if n := b.Params.Nodes; n > 0 {
+		s = nodes(n) + ", " + s
 	}
 	return s
 }

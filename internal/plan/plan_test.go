@@ -369,32 +369,6 @@ func TestMakeRefuses(t *testing.T) {
 	}
 }
 
-func TestLaw(t *testing.T) {
-	t.Parallel()
-	l := Law{{1, 0.5}, {9, 0.5}}
-	for _, tt := range []struct {
-		name      string
-		got, want float64
-	}{
-		{"mean", l.Mean(), 5},
-		{"cut at 3", l.CutMean(3), 2},
-		{"median", l.Quantile(0.5), 1},
-		{"pieces of 2: one, and five", l.Pieces(2), 3},
-		{"pieces of flows that live no time", Law{{0, 1}}.Pieces(0), 1},
-	} {
-		if math.Abs(tt.got-tt.want) > 1e-9 {
-			t.Errorf("%s: %v, want %v", tt.name, tt.got, tt.want)
-		}
-	}
-	h, err := HistogramLaw([]float64{1, 4}, []float64{2, 2, 0}, 10)
-	if err != nil || len(h) != 2 || math.Abs(h.Mean()-2.5) > 1e-9 || math.Abs(h[1].Seconds/h[0].Seconds-4) > 1e-9 {
-		t.Errorf("law of a histogram %v, error %v", h, err)
-	}
-	if _, err := HistogramLaw([]float64{1}, []float64{0, 0}, 0); err == nil {
-		t.Error("a law of an empty histogram")
-	}
-}
-
 func portRange(first, last uint16) collector.PortRange {
 	return collector.PortRange{First: first, Last: last}
 }

@@ -106,9 +106,12 @@ func (d *Demand) text() string {
 	if to == "" {
 		to = "the busiest destination"
 	}
-	return fmt.Sprintf("%.3g (%.3g–%.3g) opens/s of each node to %s, lifetimes half ≤ %s, 99 %% ≤ %s; peaks "+
-		"differ by %s from day to day",
-		d.Rate, d.Low, d.High, to, span(d.Lifetimes.Quantile(0.5)), span(d.Lifetimes.Quantile(0.99)), Percent(d.Spread))
+	text := fmt.Sprintf("%.3g (%.3g–%.3g) opens/s of each node to %s, lifetimes half ≤ %s, 99 %% ≤ %s", d.Rate, d.Low,
+		d.High, to, span(d.Lifetimes.Quantile(0.5)), span(d.Lifetimes.Quantile(0.99)))
+	if d.LifetimesWithin > 1 {
+		text += fmt.Sprintf(" (each within a factor of %.2g)", d.LifetimesWithin)
+	}
+	return text + fmt.Sprintf("; peaks differ by %s from day to day", Percent(d.Spread))
 }
 
 func effective(a *Answer) string {

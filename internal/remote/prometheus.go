@@ -67,6 +67,24 @@ func (p *Prometheus) Query(ctx context.Context, expr string, at time.Time) ([]Sa
 	return out, nil
 }
 
+// Having sorts metrics into those of which there was a series within over before at, and those of which there was none.
+func (p *Prometheus) Having(ctx context.Context, at time.Time, over time.Duration, metrics ...string) (has,
+	lacks []string, err error,
+) {
+	for _, m := range metrics {
+		s, err := p.Query(ctx, fmt.Sprintf("count(last_over_time(%s[%ds]))", m, int(over.Seconds())), at)
+		switch {
+		case err != nil:
+			return nil, nil, err
+		case len(s) > 0:
+			has = append(has, m)
+		default:
+			lacks = append(lacks, m)
+		}
+	}
+	return has, lacks, nil
+}
+
 // Point is one value of a series.
 type Point struct {
 	At    time.Time

@@ -206,7 +206,7 @@ func (m *model) body(room int) []string {
 	}
 	if len(m.visible) == 0 && m.table != nil {
 		out = append(out, "no port space"+map[bool]string{
-			true:  " matches " + m.filter,
+			true:  fmt.Sprintf(" matches %q", m.filter),
 			false: " is known",
 		}[m.filter != ""])
 	}

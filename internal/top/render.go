@@ -85,7 +85,10 @@ func (l *look) head(t *Table, rows []Row) []string {
 	if exhausted > 0 {
 		state += fmt.Sprintf(", %d exhausted", exhausted)
 	}
-	if soon > 0 {
+	switch {
+	case soon == 1:
+		state += ", 1 runs out within an hour"
+	case soon > 1:
 		state += fmt.Sprintf(", %d run out within an hour", soon)
 	}
 	out := []string{cut(fmt.Sprintf("snatwatch  %s  %s  %s", t.At.UTC().Format("15:04:05Z"), state, t.From), l.width)}
@@ -190,7 +193,10 @@ func (l *look) detail(r *Row) []string {
 		out = append(out, "    owners are not known")
 	}
 	for _, o := range r.Owners {
-		line := fmt.Sprintf("    %6d  %s %s", o.Held, o.Kind, o.Name)
+		line := fmt.Sprintf("    %6d  %s", o.Held, o.Kind)
+		if o.Name != o.Kind { // of those that nobody knows
+			line += " " + o.Name
+		}
 		if o.Container != "" {
 			line += " (container " + o.Container + ")"
 		}
@@ -225,6 +231,8 @@ func bar(r *Row) string {
 
 func (r *Row) leftText() string {
 	switch {
+	case r.NoForecast:
+		return "–"
 	case r.Left == nil:
 		return "> 1 h"
 	case *r.Left == 0:

@@ -34,9 +34,10 @@ type Row struct {
 	// Opens is per second, Hold the mean hold time in seconds; nil where not known.
 	Opens *float64 `json:"opens_per_second"`
 	Hold  *float64 `json:"mean_hold_seconds"`
-	// Left is the median time to exhaustion in seconds: 0 when exhausted, nil beyond an hour or where no forecast
-	// is made.
-	Left *float64 `json:"time_to_exhaustion_seconds"`
+	// Left is the median time to exhaustion in seconds: 0 when exhausted, nil beyond an hour, or where NoForecast says
+	// that none is made or known.
+	Left       *float64 `json:"time_to_exhaustion_seconds"`
+	NoForecast bool     `json:"no_forecast,omitempty"`
 	// Failures counts the opens of the whole budget that failed for want of ports since its agent started; nil
 	// where it has no sensor for them.
 	Failures *float64       `json:"budget_failures"`

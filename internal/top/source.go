@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"time"
 
@@ -31,7 +32,7 @@ func agentTable(at string, s *remote.Snapshot) *Table {
 	case !s.Ready:
 		t.Notes = append(t.Notes, "the agent waits for its first complete dump")
 	case !s.Exact:
-		t.Notes = append(t.Notes, "not exact: events were lost, a dump is due")
+		t.Notes = append(t.Notes, "not exact: more or fewer ports may be held, until a complete dump agrees")
 	}
 	if s.WarmingUp {
 		t.Notes = append(t.Notes, "warming up: ports closed before the start may be held unseen")
@@ -60,7 +61,8 @@ func spaceRow(b *remote.Budget, p *remote.Protocol, terms *remote.Terms, s *remo
 	r := Row{
 		Budget: b.Name, Protocol: p.Protocol, VIP: s.VIP, Destination: s.Destination,
 		Held: s.Held, Cooling: s.Cooling, Ports: terms.Ports, Effective: terms.Effective,
-		Opens: &opens, Hold: s.MeanHold, Owners: s.Owners,
+		Opens: &opens, Hold: s.MeanHold, NoForecast: s.Forecast == nil,
+		Owners: slices.DeleteFunc(slices.Clone(s.Owners), func(o remote.Owner) bool { return o.Held == 0 }),
 	}
 	if s.Forecast != nil {
 		r.Left = s.Forecast.TimeToExhaustion
@@ -107,7 +109,7 @@ func (f *fleet) table() (*Table, error) {
 		return nil, err
 	}
 	if len(first) == 0 {
-		return nil, fmt.Errorf("Prometheus has no %s: no agent is scraped", metrics.PortsHeld)
+		return f.none()
 	}
 	for _, s := range first {
 		l := s.Labels
@@ -115,7 +117,7 @@ func (f *fleet) table() (*Table, error) {
 		f.keys = append(f.keys, key)
 		f.rows[key] = &Row{
 			Node: l["instance"], Budget: l["budget"], Protocol: l["protocol"], VIP: l["vip"],
-			Destination: l["destination"],
+			Destination: l["destination"], NoForecast: true,
 		}
 	}
 	for _, q := range []struct {
@@ -125,6 +127,7 @@ func (f *fleet) table() (*Table, error) {
 		{metrics.PortsHeld, func(r *Row, v float64) { r.Held = int(v) }},
 		{metrics.PortsCooling, func(r *Row, v float64) { r.Cooling = int(v) }},
 		{metrics.TimeToExhaustion, func(r *Row, v float64) {
+			r.NoForecast = false
 			if !math.IsInf(v, 0) {
 				r.Left = &v
 			}
@@ -139,6 +142,36 @@ func (f *fleet) table() (*Table, error) {
 	}
 	return f.finish()
 }
+
+// none says why there is no row: which metrics are missing, or that no port is held.
+func (f *fleet) none() (*Table, error) {
+	has, lacks, err := f.p.Having(f.ctx, f.now, staleAfter, string(metrics.BudgetInfo), string(metrics.BudgetPorts),
+		string(metrics.PortsHeld))
+	if err != nil {
+		return nil, err
+	}
+	switch {
+	case len(has) == 0:
+		return nil, fmt.Errorf("Prometheus at %s has no %s: no agent is scraped, or none has seen a complete dump yet",
+			f.p.URL(), strings.Join(lacks, ", no "))
+	case len(lacks) > 0:
+		return nil, fmt.Errorf("Prometheus at %s has %s but no %s, which the same agents serve: does a relabel rule "+
+			"drop it?", f.p.URL(), strings.Join(has, " and "), strings.Join(lacks, " and no "))
+	}
+	const spaces = string(metrics.PortsHeld) + "{destination!=\"other\"}"
+	held, err := f.p.Query(f.ctx, "count("+spaces+")", f.now)
+	if err != nil {
+		return nil, err
+	}
+	if len(held) > 0 {
+		return nil, fmt.Errorf("Prometheus at %s: no %s has instance, budget and protocol of a %s, which the same "+
+			"agents serve: does a relabel rule change one of them?", f.p.URL(), spaces, metrics.BudgetPorts)
+	}
+	return &Table{At: f.now, From: f.p.URL(), Rows: []Row{}, Notes: []string{"no agent sees a port held"}}, nil
+}
+
+// staleAfter is how old a sample may be that an instant query still finds.
+const staleAfter = 5 * time.Minute
 
 // finish adds what is known of budgets alone.
 func (f *fleet) finish() (*Table, error) {

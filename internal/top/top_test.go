@@ -84,7 +84,7 @@ func TestText(t *testing.T) {
 	tb := table()
 	text := Text(tb, tb.Rows, 80, false, ByLeft)
 	for _, want := range []string{
-		"4 port spaces, 1 exhausted, 1 run out within an hour", "! warming up",
+		"4 port spaces, 1 exhausted, 1 runs out within an hour", "! warming up",
 		"203.0.113.7:443         [####### ]     1021/1024      31   50ms exhausted    714",
 		"203.0.113.9:443         [######  ]      800/1024   15000    11h       95s   2.5M",
 		"  3/64512", "> 1 h",
@@ -115,6 +115,28 @@ func TestNamesOfNodes(t *testing.T) {
 	tb.Rows = append(tb.Rows, Row{Node: "node-18.example.internal:9959", Destination: "203.0.113.8:443", Protocol: "tcp", Held: 4, Ports: 64})
 	if text := Text(tb, tb.Rows[:1], 80, false, ByLeft); !strings.Contains(text, "\nnode-17") {
 		t.Errorf("one of two nodes:\n%s", text)
+	}
+}
+
+// A row without a forecast has no time left that anybody knows: it does not read as more than an hour. Owners that hold
+// nothing any more are left out, and what nobody knows is named once.
+func TestWhatIsNotKnown(t *testing.T) {
+	t.Parallel()
+	terms := []remote.Terms{{Protocol: "tcp", Ports: 1024, Effective: 942}}
+	never := &remote.Forecast{}
+	s := &remote.Snapshot{Ready: true, Exact: true, Budgets: []remote.Budget{{Name: "web", Terms: terms, Protocols: []remote.Protocol{{
+		Protocol: "tcp", Spaces: []remote.Space{
+			{Destination: "203.0.113.7:443", Held: 7, Forecast: never, Owners: []remote.Owner{{Name: "unknown", Kind: "unknown", Held: 7}, {Name: "web-7f", Kind: "pod"}}},
+			{Destination: "203.0.113.8:443", Held: 6},
+		},
+	}}}}}
+	tb := agentTable("node-1:9959", s)
+	text := Text(tb, tb.Rows, 120, false, ByLeft)
+	if lines := strings.Split(text, "\n"); !strings.Contains(lines[2], "> 1 h") || !strings.Contains(lines[3], "      –      –") || strings.Contains(text, "+1") {
+		t.Errorf("with a forecast and without:\n%s", text)
+	}
+	if lines := strings.Join((&look{width: 80}).detail(&tb.Rows[0]), "\n"); strings.Contains(lines, "unknown unknown") || strings.Contains(lines, "web-7f") {
+		t.Errorf("owners:\n%s", lines)
 	}
 }
 

@@ -41,9 +41,11 @@ func BenchmarkAgent(b *testing.B) {
 	m.fill(live)
 	ours := m.watch("agent", 9961, program, "--strategy=poll")
 	often := m.watch("agent, each 2 s", 9962, program, "--strategy=poll", "--cpu-budget=1")
+	oldChooses := m.watch("older agent that chooses", 9969, before)
 	old := m.watch("older agent", 9963, before, "--strategy=poll")
 	oldOften := m.watch("older agent, each 2 s", 9964, before, "--strategy=poll", "--cpu-budget=1")
 	frugal := m.watch("agent, half its CPU budget", 9967, program, "--strategy=poll", "--cpu-budget=0.01")
+	chooses := m.watch("agent that chooses", 9968, program) // as users start it
 	recording := m.watch("agent that records", 9966, program, "--strategy=poll", "--cpu-budget=1", "--record.out="+b.TempDir())
 	exporter := m.start("node_exporter", 9965, kerneltest.Program(b, "prometheus-node-exporter", "prometheus-node-exporter"),
 		"--collector.disable-defaults", "--collector.conntrack", "--collector.tcpstat", "--web.listen-address=127.0.0.1:9965")
@@ -52,7 +54,7 @@ func BenchmarkAgent(b *testing.B) {
 
 	ctx, cancel := context.WithTimeout(b.Context(), length)
 	defer cancel()
-	agents := []*agent{ours, frugal, often, recording, old, oldOften}
+	agents := []*agent{chooses, ours, frugal, often, recording, oldChooses, old, oldOften}
 	running := append(slices.Clone(agents), exporter, peer)
 	begun := make([]usage, len(running))
 	for i, a := range running {
@@ -94,8 +96,12 @@ func BenchmarkAgent(b *testing.B) {
 	if err := table.Flush(); err != nil {
 		b.Fatal(err)
 	}
-	b.Logf("%d flows live, %d opened in %v; conntrack -L ran %d times of %d\n%s", live, m.opened.Load(),
+	// A benchmark's own log is cut after ten lines.
+	fmt.Printf("%d flows live, %d opened in %v; conntrack -L ran %d times of %d\n%s", live, m.opened.Load(),
 		took.Round(time.Second), lists, wanted, &text)
+	b.ReportMetric(used[chooses].cpu.Seconds()/tool.cpu.Seconds(), "chooses-of-conntrack-L")
+	b.ReportMetric(used[chooses].cpu.Seconds()/used[oldChooses].cpu.Seconds(), "chooses-of-older-chooses")
+	b.ReportMetric(used[chooses].cpu.Seconds()/used[oldOften].cpu.Seconds(), "chooses-of-older-each-2s")
 	b.ReportMetric(used[ours].cpu.Seconds()/tool.cpu.Seconds(), "of-conntrack-L")
 	b.ReportMetric(used[often].cpu.Seconds()/tool.cpu.Seconds(), "of-conntrack-L-each-2s")
 	b.ReportMetric(used[ours].cpu.Seconds()/used[old].cpu.Seconds(), "of-older")
@@ -104,13 +110,14 @@ func BenchmarkAgent(b *testing.B) {
 	b.ReportMetric(0, "ns/op")
 
 	n := m.opened.Load()
-	for _, a := range []*agent{ours, frugal, often, recording} {
+	for _, a := range []*agent{chooses, ours, frugal, often, recording} {
 		want := counted{n, n, live}
 		if got := a.settles(want); got != want {
 			b.Errorf("%s: opened, closed, live %v, want %v", a.name, got, want)
 		}
 	}
-	b.Logf("older agent: opened, closed, live %v and %v of %d", old.scrape().counted(), oldOften.scrape().counted(), n)
+	fmt.Printf("older agent: opened, closed, live %v, %v and %v of %d\n", oldChooses.scrape().counted(), old.scrape().counted(),
+		oldOften.scrape().counted(), n)
 }
 
 // fill puts established flows to 2,000 destinations into the kernel's table.

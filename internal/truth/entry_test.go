@@ -75,3 +75,46 @@ func TestKernelEntriesHoldPorts(t *testing.T) {
 		})
 	}
 }
+
+// Entries of closed flows that a timeout policy keeps for longer than the sysctls say hold their ports, and are not taken
+// for those of other flows, whichever dump shows them.
+func TestKernelPolicyKeepsEntries(t *testing.T) {
+	t.Parallel()
+	for _, strategy := range []conntrack.Strategy{conntrack.Poll, conntrack.Events} {
+		t.Run(strategy.String(), func(t *testing.T) {
+			t.Parallel()
+			ns := translated(t)
+			nft(t, ns, `table ip timeouts {
+				ct timeout long {
+					protocol tcp
+					l3proto ip
+					policy = { close: 600, time_wait: 600 }
+				}
+				chain out { type filter hook output priority 0; ct timeout set "long"; }
+			}`)
+			const kept = time.Minute
+			sysctl(t, ns, "netfilter/nf_conntrack_tcp_timeout_time_wait", "60")
+			sysctl(t, ns, "netfilter/nf_conntrack_tcp_timeout_close", "60")
+			sysctl(t, ns, "netfilter/nf_conntrack_events", "1")
+			b, err := budget.Resolve(budget.Params{Name: "nat", Model: "linux", EntryFIN: kept, EntryRST: kept})
+			if err != nil {
+				t.Fatal(err)
+			}
+			w := newWatch(t, ns, strategy, b)
+			const n = 20
+			pairs := serve(t, ns, "127.0.0.2:0").connect(ns, n)
+			w.settled()
+			endAll(pairs[:n/2], pair.close)
+			endAll(pairs[n/2:], pair.reset)
+			for range 10 {
+				p := w.tcp()
+				if p.Held != n || p.Opened != n {
+					t.Errorf("%d ports held, %d opened, want %d", p.Held, p.Opened, n)
+				}
+			}
+			if got := w.settled().Netns[0]; !got.Exact || got.Reopened != 0 || got.Mismatches != 0 {
+				t.Errorf("%+v", got)
+			}
+		})
+	}
+}

@@ -1,9 +1,13 @@
 package truth
 
 import (
+	"errors"
+	"net"
 	"testing"
 
+	"github.com/snatwatch/snatwatch/collector"
 	"github.com/snatwatch/snatwatch/collector/conntrack"
+	"github.com/snatwatch/snatwatch/detector/budget"
 	"github.com/snatwatch/snatwatch/internal/kerneltest"
 )
 
@@ -72,5 +76,63 @@ func TestKernelTwoZones(t *testing.T) {
 				t.Errorf("%+v", got)
 			}
 		})
+	}
+}
+
+// The kernel gives out a port once in each zone of the way back. Zones of the way out alone, as providers of overlapping
+// networks set them, share the ports; zones of the way back alone do not.
+func TestKernelZonesOfOneDirection(t *testing.T) {
+	t.Parallel()
+	const flows = 20 // in each of two zones
+	for _, tt := range []struct {
+		way     string
+		busiest int
+	}{
+		{"original", 2 * flows},
+		{"reply", flows},
+	} {
+		for _, strategy := range []conntrack.Strategy{conntrack.Poll, conntrack.Events} {
+			t.Run(tt.way+", "+strategy.String(), func(t *testing.T) {
+				t.Parallel()
+				client, middle, _ := kerneltest.Gateway(t, `table ip gateway {
+					chain zones {
+						type filter hook prerouting priority raw
+						iifname "c0" ct `+tt.way+` zone set udp sport map { 10001 - 19999 : 1, 20001 - 29999 : 2 }
+					}
+					chain post {
+						type nat hook postrouting priority 100
+						oifname "s0" ip protocol udp masquerade to :30000-30047
+					}
+				}`)
+				sysctl(t, middle, "netfilter/nf_conntrack_events", "1")
+				sysctl(t, middle, "netfilter/nf_conntrack_udp_timeout", "600")
+				b, err := budget.Resolve(budget.Params{Name: "nat", Model: "linux", PortRange: collector.PortRange{First: 30_000, Last: 30_047}})
+				if err != nil {
+					t.Fatal(err)
+				}
+				w := newWatch(t, middle, strategy, b)
+				for n := range 2 * flows {
+					from := &net.UDPAddr{Port: 10_001 + n + n%2*10_000}
+					err := client.Do(func() error {
+						c, err := net.DialUDP("udp4", from, &net.UDPAddr{IP: net.IPv4(10, 82, 0, 2), Port: 9})
+						if err != nil {
+							return err
+						}
+						_, err = c.Write([]byte("x"))
+						return errors.Join(err, c.Close())
+					})
+					if err != nil {
+						t.Fatal(err)
+					}
+				}
+				for range 3 {
+					s := w.settled()
+					p := s.Budgets[0].Protocols[1]
+					if p.Held != 2*flows || p.Busiest != tt.busiest || !s.Netns[0].Exact {
+						t.Errorf("%d ports held, %d in the fullest port space, %+v", p.Held, p.Busiest, s.Netns[0])
+					}
+				}
+			})
+		}
 	}
 }

@@ -75,8 +75,8 @@ func (r *Report) Judge(b Budget) {
 	case r.Failed > 0:
 		v.Text = "flows failed here and there, not from one number on: packets are lost on the way"
 	default:
-		v.Text = fmt.Sprintf("all %d flows opened: the budget of %d is not reached, ask for a limit of %d",
-			r.Open, b.Ports,
+		v.Text = fmt.Sprintf("all %d flows opened, and no more were tried: whether the budget is %d is not known; ask "+
+			"for a limit of %d", r.Open, b.Ports,
 			b.Ports+b.Ports/20+10-r.HeldBefore+r.CoolingBefore)
 	}
 }

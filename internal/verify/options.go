@@ -95,7 +95,7 @@ func (o *Options) complete() error {
 			*c.value = c.fallback
 		}
 		if *c.value < 0 || *c.value > time.Hour {
-			return fmt.Errorf("%s %v: want up to an hour", c.name, *c.value)
+			return fmt.Errorf("%s %v: want more than 0, and at most an hour", c.name, *c.value)
 		}
 	}
 	if o.Socket == nil {

@@ -35,7 +35,8 @@ type pageData struct {
 	Version  string
 	Level    level
 	Verdict  string
-	Doubts   []string // why the verdict may be wrong
+	Because  string   // what is behind the verdict; empty where nothing is near its budget
+	Doubts   []string // why the verdict may be wrong, and limits other than ports
 	Exact    bool
 	Warming  bool
 	CPU      bool
@@ -46,9 +47,11 @@ type pageData struct {
 	Allowances []pageAllowance
 	Cloud      *Cloud
 	Notices    []string
-	Chains     []pageChain
-	Budgets    []pageBudget
-	More       int
+	// NoticesText says how many notices there are; empty for none.
+	NoticesText string
+	Chains      []pageChain
+	Budgets     []pageBudget
+	More        int
 }
 
 // pageSource is where flows are seen, and how many there are now.
@@ -140,6 +143,9 @@ func (s *Server) newPageData(st *State, age time.Duration) pageData {
 		Cloud: st.Cloud, Notices: st.Notices, CPU: v.CPUExceeded,
 		Level: levelWarn, Verdict: "Waiting for the first dump", Starting: !st.Ready,
 	}
+	if n := len(st.Notices); n > 0 {
+		out.NoticesText = counted(n, "notice", "notices") + " on what the agent cannot see or do"
+	}
 	snap := v.Snapshot
 	if snap == nil {
 		return out
@@ -154,10 +160,14 @@ func (s *Server) newPageData(st *State, age time.Duration) pageData {
 	slices.SortStableFunc(out.Budgets, func(a, b pageBudget) int { return cmp.Compare(b.urgency, a.urgency) })
 	if st.Ready {
 		out.Level, out.Verdict = verdict(snap)
+		u := mostUrgent(snap)
+		out.Because = u.because()
 	}
 	if out.Doubts = doubts(snap, age, st.Ready); len(out.Doubts) > 0 {
 		out.Level = worse(out.Level, levelWarn)
 	}
+	other, l := otherLimits(v)
+	out.Doubts, out.Level = append(out.Doubts, other...), worse(out.Level, l)
 	if len(out.Budgets) > 0 && st.Ready {
 		out.Budgets[0].Answers = s.answersFor(v, out.Budgets[0].Name)
 	}

@@ -3,6 +3,7 @@ package web
 import (
 	"fmt"
 	"math"
+	"strings"
 	"sync"
 	"time"
 
@@ -75,7 +76,7 @@ func makeAnswers(h *History, at time.Time, b *detector.BudgetSnapshot) []answer 
 				effect = "its flows leave the NAT, and no other destination holds ports; a day exhausts with probability " +
 					plan.Percent(made.Today.Probability) + " now"
 			}
-			lines = append(lines, answer{c.Name, effect})
+			lines = append(lines, answer{c.Name, strings.ReplaceAll(effect, " %", "\u00a0%")}) // on one line
 		}
 	}
 	return lines
@@ -96,7 +97,7 @@ func pageDemand(h *History, b *detector.BudgetSnapshot, p *detector.AccountSnaps
 	for i, n := range p.Lifetime.Counts {
 		counts[i] = float64(n)
 	}
-	law, err := plan.HistogramLaw(p.Lifetime.Bounds, counts, p.Lifetime.Sum)
+	law, within, err := plan.HistogramLaw(p.Lifetime.Bounds, counts, p.Lifetime.Sum)
 	if err != nil || s.Held == 0 || s.MeanHold <= 0 {
 		return d, false
 	}
@@ -111,7 +112,7 @@ func pageDemand(h *History, b *detector.BudgetSnapshot, p *detector.AccountSnaps
 		Next: float64(next) / float64(s.Held), Cut: s.Held >= p.Terms.Effective,
 	}
 	cool := plan.MeanCoolDown(&d, &p.Terms)
-	d.Lifetimes = law.Scaled(math.Max(s.MeanHold.Seconds()-cool, 0.001))
+	d.LifetimesWithin, d.Lifetimes = within, law.WithMean(math.Max(s.MeanHold.Seconds()-cool, 0.001))
 	most := max(s.Held, h.past(pastKey{b.Budget.Name, p.Protocol, s.VIP, s.Destination}).most())
 	d.Rate = math.Max(float64(most)/(d.Lifetimes.Mean()+cool), s.OpensPerSecond)
 	d.Low, d.High = 0.9*d.Rate, 1.1*d.Rate

@@ -6,13 +6,19 @@ import (
 	"fmt"
 	"html/template"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/http/pprof"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+	dto "github.com/prometheus/client_model/go"
 	"github.com/prometheus/exporter-toolkit/web"
 	"golang.org/x/time/rate"
 
@@ -90,7 +96,7 @@ func (s *Server) Handler() http.Handler {
 	)
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.InstrumentMetricHandler(reg,
-		s.inTurn(promhttp.HandlerFor(reg, promhttp.HandlerOpts{
+		s.inTurn(promhttp.HandlerFor(withoutNetwork{reg}, promhttp.HandlerOpts{
 			ErrorLog:          slog.NewLogLogger(s.logger.Handler(), slog.LevelError),
 			Timeout:           9 * time.Second,
 			EnableOpenMetrics: true,
@@ -110,6 +116,18 @@ func (s *Server) Handler() http.Handler {
 		mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
 	}
 	return secured(http.NewCrossOriginProtection().Handler(mux))
+}
+
+// withoutNetwork gathers all but process_network_*: what client_golang says there of the process is the traffic of all
+// programs in its network namespace.
+type withoutNetwork struct{ prometheus.Gatherer }
+
+// Gather returns the metrics sorted by name, and what it could gather beside an error.
+func (g withoutNetwork) Gather() ([]*dto.MetricFamily, error) {
+	families, err := g.Gatherer.Gather()
+	return slices.DeleteFunc(families, func(f *dto.MetricFamily) bool {
+		return strings.HasPrefix(f.GetName(), "process_network_")
+	}), err
 }
 
 // view is what a scrape shows: the current view, as old as its snapshot is by now.
@@ -201,6 +219,42 @@ func (s *Server) handleReload(w http.ResponseWriter, _ *http.Request) {
 	_, _ = fmt.Fprintln(w, "config reloaded")
 }
 
+// Check refuses flags that Serve would refuse only once the agent runs.
+func Check(flags *web.FlagConfig) error {
+	for _, a := range *flags.WebListenAddresses {
+		if strings.HasPrefix(a, "vsock://") {
+			continue
+		}
+		if _, port, err := net.SplitHostPort(a); err != nil || !isPort(port) {
+			return fmt.Errorf("--web.listen-address: %s: want an address such as :9959 or 127.0.0.1:9959", a)
+		}
+	}
+	if file := *flags.WebConfigFile; file != "" {
+		if err := web.Validate(file); err != nil {
+			return fmt.Errorf("--web.config.file: %s: %w", file, err)
+		}
+	}
+	return nil
+}
+
+func isPort(text string) bool {
+	_, err := strconv.ParseUint(text, 10, 16)
+	return err == nil
+}
+
+// explained says what helps where a port cannot be had.
+func explained(err error) error {
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
+		return fmt.Errorf("%w: another program listens there; take another port with --web.listen-address, or listen "+
+			"in the config", err)
+	case errors.Is(err, syscall.EACCES):
+		return fmt.Errorf("%w: a port below 1024 takes CAP_NET_BIND_SERVICE; take another with --web.listen-address, or "+
+			"listen in the config", err)
+	}
+	return err
+}
+
 // Serve answers until ctx is cancelled, then lets requests under way finish.
 func (s *Server) Serve(ctx context.Context, flags *web.FlagConfig) error {
 	srv := &http.Server{
@@ -220,7 +274,7 @@ func (s *Server) Serve(ctx context.Context, flags *web.FlagConfig) error {
 	})
 	err := web.ListenAndServe(srv, flags, s.logger)
 	if stop() { // not cancelled: the server failed by itself
-		return err
+		return explained(err)
 	}
 	if errors.Is(err, http.ErrServerClosed) {
 		err = nil

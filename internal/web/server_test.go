@@ -72,6 +72,20 @@ func TestRoutes(t *testing.T) {
 	}
 }
 
+// What client_golang calls the network traffic of the process is that of its whole network namespace.
+func TestMetricsAreOfTheProcessAlone(t *testing.T) {
+	t.Parallel()
+	w := httptest.NewRecorder()
+	newTestServer(t, busyState()).Handler().ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/metrics", nil))
+	body := w.Body.String()
+	if !strings.Contains(body, "\nprocess_cpu_seconds_total ") {
+		t.Error("process_cpu_seconds_total is absent")
+	}
+	if strings.Contains(body, "process_network_") {
+		t.Error("process_network_… is there")
+	}
+}
+
 // A page of another site must not make a browser reload the config.
 func TestReloadFromAnotherSiteIsRefused(t *testing.T) {
 	t.Parallel()

@@ -3,10 +3,13 @@ package web
 import (
 	"fmt"
 	"math"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/snatwatch/snatwatch/detector"
 	"github.com/snatwatch/snatwatch/detector/budget"
+	"github.com/snatwatch/snatwatch/detector/metrics"
 )
 
 // level is how urgent a thing is; its text is the CSS class.
@@ -49,20 +52,59 @@ func (u *urgent) of(b *detector.BudgetSnapshot) {
 	}
 }
 
+// mostUrgent returns the port space that runs out first.
+func mostUrgent(snap *detector.Snapshot) urgent {
+	u := urgent{level: levelOK}
+	for i := range snap.Budgets {
+		u.of(&snap.Budgets[i])
+	}
+	return u
+}
+
+// because says who holds the ports, how fast flows open and how long each holds its port; empty where there is no
+// urgent port space.
+func (u *urgent) because() string {
+	if u.level == levelOK {
+		return ""
+	}
+	var out []string
+	if owners, _ := pageOwnersOf(u.space); len(owners) > 0 {
+		o := owners[0]
+		name := o.Name
+		if o.Kind != "" {
+			name += " (" + o.Kind + ")"
+		}
+		out = append(out, fmt.Sprintf("%s holds %d of them, %s.", name, o.Held, o.Share))
+	}
+	if u.space.MeanHold > 0 {
+		out = append(out, fmt.Sprintf("%.3g flows a second open, and each holds its port for %s.", u.space.OpensPerSecond,
+			span(u.space.MeanHold.Seconds())))
+	}
+	if n := u.space.Stalled; n > 0 {
+		out = append(out, fmt.Sprintf("%s for an answer.", counted(n, "flow waits", "flows wait")))
+	}
+	return strings.Join(out, " ")
+}
+
+// counted prints a number of things.
+func counted(n int, one, many string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return fmt.Sprintf("%d %s", n, many)
+}
+
 // verdict returns the page's first line, which names the port space that runs out first.
 func verdict(snap *detector.Snapshot) (level, string) {
 	if len(snap.Budgets) == 0 {
 		return levelWarn, "No budget: nothing to compare ports with"
 	}
-	u, shared := urgent{level: levelOK}, false
-	for i := range snap.Budgets {
-		b := &snap.Budgets[i]
-		u.of(b)
-		shared = shared || b.Budget.Scope == budget.ScopeShared
-	}
+	u := mostUrgent(snap)
 	if u.level == levelOK {
 		text := "No port space is near its budget"
-		if shared {
+		if slices.ContainsFunc(snap.Budgets, func(b detector.BudgetSnapshot) bool {
+			return b.Budget.Scope == budget.ScopeShared
+		}) {
 			text += ", as far as this node alone can fill it"
 		}
 		return levelOK, text
@@ -126,4 +168,35 @@ func doubts(snap *detector.Snapshot, age time.Duration, ready bool) []string {
 		}
 	}
 	return out
+}
+
+// limitSoon is how near, in seconds, another limit is that stands beside the verdict: as near as it pages.
+const limitSoon = 300
+
+// otherLimits says which limits besides ports are reached, or will be soon at this pace: a calm first line would
+// mislead.
+func otherLimits(v *metrics.View) (out []string, l level) {
+	l = levelOK
+	add := func(what, full string, seconds float64) {
+		switch {
+		case seconds > limitSoon:
+			return
+		case seconds == 0:
+			l = levelCrit
+		default:
+			l = worse(l, levelWarn)
+		}
+		out = append(out, what+" is "+within(true, seconds, full)+": new connections fail, whatever ports are left.")
+	}
+	for i := range v.Kernel {
+		if k := &v.Kernel[i]; k.EntriesMax > 0 && k.Forecast {
+			add("The conntrack table", "full", k.SecondsToFull)
+		}
+	}
+	for i := range v.Allowances {
+		if a := &v.Allowances[i]; a.Known && a.Forecast {
+			add("EC2's connection tracking of "+a.Interface, "used up", a.SecondsToExhaustion)
+		}
+	}
+	return out, l
 }

@@ -8,8 +8,10 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/snatwatch/snatwatch/collector"
 	"github.com/snatwatch/snatwatch/detector"
 	"github.com/snatwatch/snatwatch/detector/budget"
+	"github.com/snatwatch/snatwatch/detector/metrics"
 )
 
 func TestVerdict(t *testing.T) {
@@ -33,6 +35,35 @@ func TestVerdict(t *testing.T) {
 			lv, text := verdict(st.View.Snapshot)
 			if lv != tt.level || text != tt.want {
 				t.Errorf("verdict = %s %q, want %s %q", lv, text, tt.level, tt.want)
+			}
+		})
+	}
+}
+
+// Below the verdict stands who holds the ports, and why so many.
+func TestBecause(t *testing.T) {
+	t.Parallel()
+	pod := detector.OwnerHeld{Owner: collector.Owner{Kind: collector.KindPod, Name: "shop/cart-1"}, Held: 900}
+	for _, tt := range []struct {
+		name   string
+		change func(*detector.SpaceSnapshot)
+		want   string
+	}{
+		{
+			"all is known", func(s *detector.SpaceSnapshot) { s.Owners, s.Stalled = []detector.OwnerHeld{pod}, 1 },
+			"shop/cart-1 (pod) holds 900 of them, 93 %. 31.2 flows a second open, and each holds its port for 31 s. 1 flow waits for an answer.",
+		},
+		{"no flow has ended", func(s *detector.SpaceSnapshot) { s.MeanHold = 0 }, ""},
+		{"calm", func(s *detector.SpaceSnapshot) { s.Held, s.Forecast = 8, nil }, ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			st := busyState()
+			s := &st.View.Snapshot.Budgets[1].Protocols[0].Spaces[0]
+			s.Owners, s.Stalled = nil, 0
+			tt.change(s)
+			if got := newTestServer(t, st).newPageData(st, time.Second).Because; got != tt.want {
+				t.Errorf("because %q, want %q", got, tt.want)
 			}
 		})
 	}
@@ -101,6 +132,41 @@ func TestDoubts(t *testing.T) {
 			got := newTestServer(t, st).newPageData(st, tt.age)
 			if diff := cmp.Diff(tt.want, got.Doubts); diff != "" || got.Level != tt.level {
 				t.Errorf("level %s, want %s; doubts (-want +got):\n%s", got.Level, tt.level, diff)
+			}
+		})
+	}
+}
+
+// A conntrack table that fills, and an allowance that is used up, stand beside the verdict: ports may be left, and no
+// connection opens.
+func TestOtherLimitsAreBesideTheVerdict(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name   string
+		change func(*metrics.View)
+		level  level
+		want   []string
+	}{
+		{"none near", func(v *metrics.View) {
+			v.Kernel = []metrics.Kernel{{EntriesMax: 100, SecondsToFull: math.Inf(1), Forecast: true}}
+		}, levelOK, nil},
+		{"a table that fills", func(v *metrics.View) {
+			v.Kernel = []metrics.Kernel{{EntriesMax: 100, SecondsToFull: 240, Forecast: true}}
+		}, levelWarn, []string{"The conntrack table is full in 4 min at this pace: new connections fail, whatever ports are left."}},
+		{"a full table", func(v *metrics.View) {
+			v.Kernel = []metrics.Kernel{{EntriesMax: 100, Forecast: true}}
+		}, levelCrit, []string{"The conntrack table is full: new connections fail, whatever ports are left."}},
+		{"an allowance", func(v *metrics.View) {
+			v.Allowances = []metrics.Allowance{{Interface: "ens5", Known: true, Forecast: true}}
+		}, levelCrit, []string{"EC2's connection tracking of ens5 is used up: new connections fail, whatever ports are left."}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			st := calmState()
+			tt.change(st.View)
+			got := newTestServer(t, st).newPageData(st, time.Second)
+			if diff := cmp.Diff(tt.want, got.Doubts); diff != "" || got.Level != tt.level {
+				t.Errorf("level %s, want %s; beside the verdict (-want +got):\n%s", got.Level, tt.level, diff)
 			}
 		})
 	}

@@ -29,9 +29,9 @@ type Options struct {
 	Thresholds Thresholds
 	// PageHorizon and TicketHorizon are values of the label "horizon".
 	PageHorizon, TicketHorizon string
-	// FleetInterval is how often the recording rules of gateways, their page and the quick tickets are evaluated; tickets
-	// that take five minutes to fire half as often, those that take ten and the rules of pools a quarter as often, and
-	// what moves slowly a sixteenth as often. Default one minute.
+	// FleetInterval is how often the page of gateways and what it needs soonest are evaluated; other sums over gateways
+	// and the tickets half as often, tickets that take ten minutes to fire and the rules of pools a quarter as often,
+	// and what moves slowly a sixteenth as often. Default one minute.
 	FleetInterval time.Duration
 	// PageInterval is how often the pages of nodes are evaluated. Default 0: as often as the server evaluates what does
 	// not say. vmalert and Thanos' ruler then take a minute.

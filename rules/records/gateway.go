@@ -105,11 +105,18 @@ func ProbabilityBy(o options.Options, h string) string {
 
 // normalTail is P(N > ceiling) for a normal N. PromQL has no normal CDF: the
 // logistic form 1/(1+exp(-(1.5976 x + 0.070566 x^3))) is within 0.00015 of it
-// (Bowling et al. 2009, J. Ind. Eng. Manag. 2(1)).
+// (Bowling et al. 2009, J. Ind. Eng. Manag. 2(1)). Since 3 sinh(u) + 4 sinh(u)^3 = sinh(3u), the cubic is
+// tailScale * sinh(3 asinh(x / tailWidth)): so what x is made of is written, and read, once.
 func normalTail(deviations string) string {
 	x := strings.TrimLeft(query.Indent(deviations), " ")
-	return "1 / (1 + exp(\n  1.5976 * " + x + "\n  + 0.070566 * " + x + " ^ 3\n))"
+	return fmt.Sprintf("1 / (1 + exp(%.6f * sinh(3 * asinh(\n  %s\n  / %.6f\n))))", tailScale, x, tailWidth)
 }
+
+// Width = sqrt(4*1.5976 / (3*0.070566)) and scale = 1.5976*width/3 in standard deviations.
+const (
+	tailWidth = 5.494215
+	tailScale = 2.925853
+)
 
 // deviations is how many standard deviations the ceiling is above the mean, at the horizons up to number last. The
 // variance of the sum of n nodes whose forecasts are pairwise correlated by r is at most 1+r(n-1) times the sum of

@@ -3,78 +3,80 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
-	"maps"
 	"os"
-	"path/filepath"
 	"regexp"
 	"runtime"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"time"
 
-	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/promql"
 	"github.com/prometheus/prometheus/promql/parser"
 	"github.com/prometheus/prometheus/tsdb"
-
-	"github.com/snatwatch/snatwatch/rules/records"
 )
 
 // back is how far boards look back.
 const back = time.Hour
 
-// askBoards asks each query of each board as Grafana does, one after the other, and reports what they take on the clock
-// and of the CPU.
-func askBoards(out io.Writer, dir string, f fleet, boards []string, verbose bool) error {
-	queries := map[string][]query{}
+// askBoards asks each query of each board as Grafana does: the engine in this process, one query after the other, or
+// where program names a Prometheus that server, over HTTP, as many at once as a browser does. It reports what they take
+// on the clock and of the CPU.
+func askBoards(out io.Writer, dir string, f fleet, paths []string, program string, verbose bool) error {
+	var boards []board
 	all := ""
-	for _, path := range boards {
-		body, err := os.ReadFile(path)
+	for _, path := range paths {
+		b, err := f.read(path)
 		if err != nil {
 			return err
 		}
-		var board any
-		if err := json.Unmarshal(body, &board); err != nil {
-			return fmt.Errorf("%s: %w", path, err)
-		}
-		queries[path] = find(board, f.variables(), panel{})
-		for _, q := range queries[path] {
+		boards = append(boards, b)
+		for _, q := range slices.Concat(b.panels...) {
 			all += q.expr + " "
 		}
 	}
-	store, err := open(dir)
+	store, err := open(dir, program != "")
 	if err != nil {
 		return err
 	}
-	defer func() { _ = store.Close() }()
-	read := map[string]bool{}
-	for _, name := range regexp.MustCompile(`[a-z][a-z_:0-9]+`).FindAllString(all, -1) {
-		read[name] = true
-	}
-	wanted := func(name string) bool { return read[name] }
-	if err := f.fill(store, int(back/step), wanted); err != nil {
-		return err
-	}
-	if err := f.recorded(store); err != nil {
-		return err
-	}
-	runtime.GC()
+	err = f.history(store, all)
 	_, _ = fmt.Fprintf(out, "%d nodes: %d series that these boards read\n", f.present(), store.Head().NumSeries())
+	if err == nil && program == "" {
+		runtime.GC()
+		err = askEngine(out, store, boards, verbose)
+	}
+	end := time.UnixMilli(store.Head().MaxTime())
+	if err := errors.Join(err, store.Close()); err != nil || program == "" {
+		return err
+	}
+	debug.FreeOSMemory()
+	return askServer(out, program, dir, end, boards)
+}
+
+func askEngine(out io.Writer, store *tsdb.DB, boards []board, verbose bool) error {
 	engine := promql.NewEngine(promql.EngineOpts{
 		Logger: slog.New(slog.DiscardHandler), MaxSamples: 50e6, Timeout: time.Minute,
 		Parser:           parser.NewParser(parser.Options{}),
 		EnableAtModifier: true, EnableNegativeOffset: true,
 	})
-	for _, path := range boards {
+	for _, b := range boards {
 		var clock, slowest time.Duration
 		before := cpu()
-		for _, q := range queries[path] {
+		queries := slices.Concat(append([][]query{b.hidden}, b.panels...)...)
+		var names []string
+		for i, q := range queries {
+			q.expr = strings.NewReplacer(names...).Replace(q.expr)
 			start, busy := time.Now(), cpu()
-			if err := q.ask(engine, store); err != nil {
-				return fmt.Errorf("%s: %w: %s", path, err, q.expr)
+			of, err := q.ask(engine, store)
+			if err != nil {
+				return fmt.Errorf("%s: %w: %s", b.path, err, q.expr)
+			}
+			if i < len(b.hidden) {
+				names = append(names, q.names(of)...)
 			}
 			took := time.Since(start)
 			clock += took
@@ -84,8 +86,45 @@ func askBoards(out io.Writer, dir string, f fleet, boards []string, verbose bool
 			}
 		}
 		_, _ = fmt.Fprintf(out, "%s: %d queries one after the other: %.2f s on the clock, %.2f s of CPU; "+
-			"the slowest %.2f s\n", filepath.Base(path),
-			len(queries[path]), clock.Seconds(), cpu()-before, slowest.Seconds())
+			"the slowest %.2f s\n", b.path, len(queries), clock.Seconds(), cpu()-before, slowest.Seconds())
+	}
+	return nil
+}
+
+// askServer opens each board three times and reports the least, as other work on the machine only adds.
+func askServer(out io.Writer, program, dir string, end time.Time, boards []board) error {
+	s, stop, err := serve(program, dir, end)
+	if err != nil {
+		return err
+	}
+	defer stop()
+	if err := s.rest(); err != nil {
+		return err
+	}
+	for _, b := range boards {
+		waited, variables, seen, busy, size := time.Hour, time.Hour, time.Hour, 1e9, 0
+		for range 3 {
+			first, _, _, err := s.open(b, b.panels[:b.inView])
+			if err != nil {
+				return fmt.Errorf("%s: %w", b.path, err)
+			}
+			before, err := s.cpu()
+			if err != nil {
+				return err
+			}
+			w, v, n, err := s.open(b, b.panels)
+			if err != nil {
+				return fmt.Errorf("%s: %w", b.path, err)
+			}
+			after, err := s.cpu()
+			if err != nil {
+				return err
+			}
+			waited, variables, seen, busy = min(waited, w), min(variables, v), min(seen, first), min(busy, after-before)
+			size = n
+		}
+		_, _ = fmt.Fprintf(out, "%s: first screen %.2f s, all of it %.2f s, of which %.2f s for variables; %.2f s of CPU; "+
+			"%d kB of answers\n", b.path, seen.Seconds(), waited.Seconds(), variables.Seconds(), busy, size/1000)
 	}
 	return nil
 }
@@ -94,6 +133,19 @@ func askBoards(out io.Writer, dir string, f fleet, boards []string, verbose bool
 type panel struct {
 	title  string
 	points float64 // how many moments it asks for
+	// variable takes the names that label has in the answer.
+	variable, label string
+}
+
+// names is what a variable stands for: any of the names that its label has in an answer.
+func (q query) names(of []map[string]string) []string {
+	var names []string
+	for _, series := range of {
+		if name := strings.ReplaceAll(regexp.QuoteMeta(series[q.label]), `\`, `\\`); !slices.Contains(names, name) {
+			names = append(names, name)
+		}
+	}
+	return []string{"$" + q.variable, "(" + strings.Join(names, "|") + ")"}
 }
 
 // query is one of a panel, at one moment or over time.
@@ -119,47 +171,109 @@ func (q query) step() time.Duration {
 	return 5 * time.Minute
 }
 
-// variables replaces the variables of a board as Grafana does when all is chosen: by the names of all nodes and budgets.
-// Pools narrow nothing, since most metrics have no label of them.
-func (f fleet) variables() *strings.Replacer {
+// firstScreen is how many rows of Grafana's grid are on a screen of 1,080 pixels. It asks for what is below when the
+// reader comes there.
+const firstScreen = 26
+
+// board is the queries of each panel, and what is asked for each variable: a label and the series it is of.
+type board struct {
+	path      string
+	panels    [][]query
+	inView    int // how many of panels are on the first screen
+	variables []string
+	hidden    []query // of variables that nobody sees: the names of a label in what is returned
+}
+
+// waits says whether a query is of names that another query returns.
+func (b board) waits(q query) bool {
+	return slices.ContainsFunc(b.hidden, func(h query) bool { return strings.Contains(q.expr, `"$`+h.variable+`"`) })
+}
+
+// read reads a board and replaces its variables as Grafana does when all is chosen: by the regular expression that the
+// board gives to All, or by the names of all nodes and budgets.
+func (f fleet) read(path string) (board, error) {
+	body, err := os.ReadFile(path)
+	if err != nil {
+		return board{}, err
+	}
+	type target struct {
+		Expr    string
+		Instant bool
+	}
+	var v struct {
+		Templating struct {
+			List []struct {
+				Name, AllValue, Regex string
+				Query                 any
+			}
+		}
+		Annotations struct{ List []target }
+		Panels      []struct {
+			Title         string
+			GridPos       struct{ Y int }
+			MaxDataPoints float64
+			Targets       []target
+		}
+	}
+	if err := json.Unmarshal(body, &v); err != nil {
+		return board{}, fmt.Errorf("%s: %w", path, err)
+	}
 	var nodes []string
 	for i := range f.Nodes {
 		if f.has(i) {
 			nodes = append(nodes, fmt.Sprintf("node-%d:9959", i))
 		}
 	}
-	all := "(" + strings.Join(nodes, "|") + ")"
-	return strings.NewReplacer("$__rate_interval", "1m", "$__range", "1h", "$cluster", ".*", "$job", ".*", "$pool", ".*",
-		"$budget", "nat", "$instance", all)
-}
-
-// find returns the queries below a part of a board, in a panel.
-func find(v any, fill *strings.Replacer, in panel) []query {
-	var out []query
-	switch v := v.(type) {
-	case map[string]any:
-		if points, ok := v["maxDataPoints"].(float64); ok {
-			in.points = points
+	values := []string{"$__rate_interval", "1m", "$__range", "1h"}
+	for _, v := range v.Templating.List {
+		all := v.AllValue
+		switch {
+		case v.Regex != "":
+			continue
+		case all != "":
+		case v.Name == "instance":
+			all = "(" + strings.Join(nodes, "|") + ")"
+		case v.Name == "budget":
+			all = "nat"
 		}
-		if title, ok := v["title"].(string); ok && v["targets"] != nil {
-			in.title = title
-		}
-		if expr, ok := v["expr"].(string); ok {
-			instant, _ := v["instant"].(bool)
-			out = append(out, query{in, fill.Replace(expr), instant})
-		}
-		for _, name := range slices.Sorted(maps.Keys(v)) {
-			out = append(out, find(v[name], fill, in)...)
-		}
-	case []any:
-		for _, of := range v {
-			out = append(out, find(of, fill, in)...)
+		values = append(values, "$"+v.Name, all)
+	}
+	fill := strings.NewReplacer(values...)
+	b := board{path: path}
+	for _, v := range v.Templating.List {
+		of, _ := v.Query.(map[string]any)
+		q, _ := of["query"].(string)
+		if expr, hidden := strings.CutPrefix(q, "query_result("); hidden {
+			label := regexp.MustCompile(`[a-z]+=`).FindString(v.Regex)
+			b.hidden = append(b.hidden, query{
+				panel{title: "names for " + v.Name, variable: v.Name, label: strings.TrimSuffix(label, "=")},
+				fill.Replace(strings.TrimSuffix(expr, ")")), true,
+			})
+		} else if q != "" {
+			series, label, _ := strings.Cut(strings.TrimSuffix(strings.TrimPrefix(q, "label_values("), ")"), "}, ")
+			b.variables = append(b.variables, label+" "+fill.Replace(series)+"}")
 		}
 	}
-	return out
+	for _, a := range v.Annotations.List {
+		b.panels = append(b.panels, []query{{panel{title: "annotation"}, fill.Replace(a.Expr), false}})
+	}
+	for _, p := range v.Panels {
+		var queries []query
+		for _, t := range p.Targets {
+			queries = append(queries, query{panel{title: p.Title, points: p.MaxDataPoints}, fill.Replace(t.Expr), t.Instant})
+		}
+		if len(queries) > 0 {
+			b.panels = append(b.panels, queries)
+			if p.GridPos.Y < firstScreen {
+				b.inView = len(b.panels)
+			}
+		}
+	}
+	return b, nil
 }
 
-func (q query) ask(engine *promql.Engine, store *tsdb.DB) error {
+// ask asks the engine, and returns the labels of what it answers at one moment.
+func (q query) ask(engine *promql.Engine, store *tsdb.DB) ([]map[string]string, error) {
 	ctx, end := context.Background(), time.UnixMilli(store.Head().MaxTime())
 	var r promql.Query
 	var err error
@@ -169,65 +283,15 @@ func (q query) ask(engine *promql.Engine, store *tsdb.DB) error {
 		r, err = engine.NewRangeQuery(ctx, store, nil, q.expr, end.Add(-back), end, q.step())
 	}
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer r.Close()
-	return r.Exec(ctx).Err
-}
-
-// recorded writes an hour of what rules have recorded, a sample a minute.
-func (f fleet) recorded(store *tsdb.DB) error {
-	end := time.Now().Truncate(step)
-	app := store.AppenderV2(context.Background())
-	put := func(name string, value float64, of ...string) error {
-		l := labels.FromStrings(append([]string{labels.MetricName, name}, of...)...)
-		return write(app, l, end, time.Minute, int(back/time.Minute), func(at float64) float64 { return value + at/1e9 })
-	}
-	var err error
-	try := func(name string, value float64, of ...string) {
-		if err == nil {
-			err = put(name, value, of...)
+	answer := r.Exec(ctx)
+	var out []map[string]string
+	if v, ok := answer.Value.(promql.Vector); ok {
+		for _, s := range v {
+			out = append(out, s.Metric.Map())
 		}
 	}
-	horizons := []string{"1m", "5m", "15m", "1h"}
-	for g := range f.Gateways {
-		gateway := []string{"cluster", fmt.Sprintf("c%d", g%f.Clusters), "budget", "nat", "gateway",
-			fmt.Sprintf("nat-%d", g), "protocol", "tcp"}
-		for _, name := range []string{records.GatewayPorts, records.GatewayUnseen, records.GatewayOpened} {
-			try(name, 55000, gateway...)
-		}
-		for d := range 50 {
-			space := append(append([]string{}, gateway...), "destination", fmt.Sprintf("203.0.113.%d:443", d))
-			try(records.GatewayHeld, float64(1000+d), space...)
-			try(records.GatewayTime, float64(100*d), space...)
-			for _, h := range horizons {
-				try(records.GatewayProbability, float64(d)/1e3, append(space, "horizon", h)...)
-				try(records.GatewayMean, float64(1000+d), append(space, "horizon", h)...)
-			}
-		}
-	}
-	for p := range 5 * f.Clusters {
-		pool := []string{"cluster", fmt.Sprintf("c%d", p%f.Clusters), "budget", "nat", "pool", fmt.Sprintf("pool-%d", p),
-			"protocol", "tcp"}
-		for _, name := range []string{records.PoolHeld, records.PoolOpened, records.PoolFill} {
-			try(name, float64(p), pool...)
-		}
-		for _, h := range horizons {
-			for _, name := range []string{records.PoolMean, records.PoolVariance, records.PoolProbability,
-				records.PoolExpected} {
-				try(name, float64(p), append(pool, "horizon", h)...)
-			}
-		}
-	}
-	for i := range f.Nodes {
-		if f.has(i) {
-			try(records.NodeFill, float64(i)/1e5, "cluster", fmt.Sprintf("c%d", f.Cluster(i)), "instance",
-				fmt.Sprintf("node-%d:9959", i), "job", "snatwatch",
-				"budget", "nat", "protocol", "tcp")
-		}
-	}
-	if err != nil {
-		return err
-	}
-	return app.Commit()
+	return out, answer.Err
 }

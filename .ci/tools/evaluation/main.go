@@ -47,6 +47,8 @@ func run(args []string, out io.Writer) error {
 	app.Flag("cluster", "Numbers of the clusters whose nodes are there; all where none is given.").IntsVar(&f.clusters)
 	boards := app.Flag("board", "Ask the queries of a board instead, over an hour of the series that they read.").
 		ExistingFiles()
+	program := app.Flag("prometheus", "With --board: ask this Prometheus over HTTP, as a browser does, not the engine "+
+		"in this process.").ExistingFile()
 	rounds := app.Flag("rounds", "Evaluations of each set, of which the median counts.").Default("5").Int()
 	samples := app.Flag("samples", "Samples of each series: 60 are half of what a chunk takes.").Default("60").Int()
 	verbose := app.Flag("verbose", "Print each rule or query.").Short('v').Bool()
@@ -63,9 +65,9 @@ func run(args []string, out io.Writer) error {
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
 	if len(*boards) > 0 {
-		return askBoards(out, dir, f, *boards, *verbose)
+		return askBoards(out, dir, f, *boards, *program, *verbose)
 	}
-	store, err := open(dir)
+	store, err := open(dir, false)
 	if err != nil {
 		return err
 	}
@@ -89,8 +91,10 @@ func run(args []string, out io.Writer) error {
 		all = append(all, s)
 	}
 	at := time.UnixMilli(store.Head().MaxTime())
+	turn := slices.Clone(all)
 	for range *rounds + 2 { // the first two write what others read, and do not count
-		for _, s := range all {
+		slices.Reverse(turn) // no set always has the caches as the same other one left them
+		for _, s := range turn {
 			at = at.Add(time.Second)
 			if err := s.evaluate(at); err != nil {
 				return err
@@ -102,8 +106,8 @@ func run(args []string, out io.Writer) error {
 	}
 	for _, s := range all[1:] {
 		a, b := all[0].share(), s.share()
-		_, _ = fmt.Fprintf(out, "%s against %s: %.2f of the CPU, %.2f of the samples\n", s.name, all[0].name, b.cpu/a.cpu,
-			b.samples/a.samples)
+		_, _ = fmt.Fprintf(out, "%s against %s: %.2f of the CPU, %.2f of the series, %.2f of the samples\n", s.name,
+			all[0].name, b.cpu/a.cpu, b.series/a.series, b.samples/a.samples)
 	}
 	return nil
 }
@@ -127,10 +131,12 @@ func (f fleet) present() (n int) {
 	return n
 }
 
-// open opens an empty database.
-func open(dir string) (*tsdb.DB, error) {
+// open opens an empty database. What is logged a server reads when it starts.
+func open(dir string, logged bool) (*tsdb.DB, error) {
 	o := tsdb.DefaultOptions()
-	o.WALSegmentSize = -1
+	if !logged {
+		o.WALSegmentSize = -1
+	}
 	o.RetentionDuration = 0
 	store, err := tsdb.Open(dir, slog.New(slog.DiscardHandler), nil, o, nil)
 	if err == nil {
@@ -165,7 +171,8 @@ func (f fleet) fill(store *tsdb.DB, samples int, wanted func(name string) bool) 
 
 // write appends so many samples of a series, the last at end.
 func write(app storage.AppenderV2, l labels.Labels, end time.Time, every time.Duration, samples int,
-	value func(float64) float64) (err error) {
+	value func(float64) float64,
+) (err error) {
 	var ref storage.SeriesRef
 	for n := range samples {
 		at := end.Add(-time.Duration(samples-1-n) * every)
@@ -187,13 +194,14 @@ type set struct {
 	engine *counting
 }
 
-// cost is in seconds of CPU, and in samples that were read.
-type cost struct{ cpu, samples float64 }
+// cost is in seconds of CPU, and in series and samples that were read.
+type cost struct{ cpu, series, samples float64 }
 
-// counting is an engine of PromQL that counts the samples that its queries read.
+// counting is an engine of PromQL that counts the series and samples that its queries read. A series counts as often as
+// an expression names it.
 type counting struct {
 	*promql.Engine
-	samples int64
+	series, samples int64
 }
 
 func load(store *tsdb.DB, folder string) (*set, error) {
@@ -216,6 +224,7 @@ func load(store *tsdb.DB, folder string) (*set, error) {
 		if r.Err != nil {
 			return nil, r.Err
 		}
+		s.engine.series += q.Stats().Samples.TotalSeries
 		s.engine.samples += q.Stats().Samples.TotalSamples
 		if v, err := r.Scalar(); err == nil {
 			return promql.Vector{promql.Sample{T: v.T, F: v.V}}, nil
@@ -244,10 +253,10 @@ func load(store *tsdb.DB, folder string) (*set, error) {
 
 func (s *set) evaluate(at time.Time) error {
 	for _, g := range s.groups {
-		s.engine.samples = 0
+		s.engine.series, s.engine.samples = 0, 0
 		before := cpu()
 		g.Eval(context.Background(), at)
-		c := cost{cpu() - before, float64(s.engine.samples)}
+		c := cost{cpu() - before, float64(s.engine.series), float64(s.engine.samples)}
 		if _, ok := s.took[g.Name()]; !ok {
 			s.order = append(s.order, g.Name())
 		}
@@ -274,6 +283,7 @@ func (s *set) share() cost {
 	for name, all := range s.took {
 		m, every := median(all), s.every[name].Seconds()
 		sum.cpu += m.cpu / every
+		sum.series += m.series / every
 		sum.samples += m.samples / every
 	}
 	return sum
@@ -281,11 +291,12 @@ func (s *set) share() cost {
 
 func (s *set) report(out io.Writer, verbose bool) {
 	sum := s.share()
-	_, _ = fmt.Fprintf(out, "%s: %.2f %% of a core, %.0f samples read a second\n", s.name, 100*sum.cpu, sum.samples)
+	_, _ = fmt.Fprintf(out, "%s: %.2f %% of a core, %.0f series and %.0f samples read a second\n", s.name, 100*sum.cpu,
+		sum.series, sum.samples)
 	for _, name := range s.order {
 		m, every := median(s.took[name]), s.every[name]
-		_, _ = fmt.Fprintf(out, "  %-30s %7.3f s of CPU each %4s: %5.2f %%  %8.0f samples\n", name, m.cpu, every,
-			100*m.cpu/every.Seconds(), m.samples)
+		_, _ = fmt.Fprintf(out, "  %-30s %7.3f s of CPU each %4s: %5.2f %%  %8.0f series %8.0f samples\n", name, m.cpu,
+			every, 100*m.cpu/every.Seconds(), m.series, m.samples)
 		if !verbose {
 			continue
 		}

@@ -15,6 +15,23 @@
 {{- end }}
 {{- end }}
 
+{{/* The name of what belongs to no namespace: a release of the same name in another namespace has its own. */}}
+{{- define "snatwatch.clusterName" -}}
+{{ .Release.Namespace }}:{{ include "snatwatch.fullname" . }}
+{{- end }}
+
+{{/* How the kubelet asks: the values' dict has root and path. With a web config it is told how, or asks for the port alone. */}}
+{{- define "snatwatch.probe" -}}
+{{- if and .root.Values.webConfigSecret (not .root.Values.probe) -}}
+tcpSocket: {port: http}
+{{- else if .root.Values.probe -}}
+httpGet:
+  {{- merge (dict "path" .path "port" "http") .root.Values.probe | toYaml | nindent 2 }}
+{{- else -}}
+httpGet: {path: {{ .path }}, port: http}
+{{- end }}
+{{- end }}
+
 {{- define "snatwatch.selector" -}}
 app.kubernetes.io/name: {{ include "snatwatch.name" . }}
 app.kubernetes.io/instance: {{ .Release.Name }}

@@ -33,7 +33,10 @@ func Loads() []Scenario {
 		{Name: "peaks", Text: "load alternates between low and peaks of 70 to 115 %", Length: 1, plan: peaks},
 		{Name: "edge", Text: "a pool jumps over an edge of the table, and back", Length: 0.5, plan: edge},
 		{Name: "cut", Text: "the budget is cut to 55 to 80 %, and restored", Length: 0.5, plan: cut},
-		{Name: "crowd", Text: "999 small destinations, and one that grows", Length: 0.15, plan: crowd, only: long},
+		{
+			Name: "crowd", Text: "999 small destinations, and one that grows", Length: 0.15, Many: true, plan: crowd,
+			only: long,
+		},
 		{Name: "tiny", Text: "a budget of eight ports, of which one or two are held", Length: 0.5, plan: tiny},
 		{Name: "hourly", Text: "a batch of half of the budget every hour", Length: 1.5, plan: hourly(0.5, 0.5)},
 		{Name: "hourly_random", Text: "a batch of 20 to 65 % every hour", Length: 1.5, plan: hourly(0.2, 0.65)},

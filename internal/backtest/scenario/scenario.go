@@ -17,7 +17,9 @@ type Scenario struct {
 	Text string
 	// Length scales the length of a run.
 	Length float64
-	plan   func(*load)
+	// Many says that there are many destinations.
+	Many bool
+	plan func(*load)
 	// only names the profiles that it is run with; all if it is nil.
 	only []string
 }

@@ -128,12 +128,12 @@ func momentDemand(b *remote.Budget, terms *remote.Terms) (d plan.Demand, err err
 	for i, n := range p.Lifetime.Counts {
 		counts[i] = float64(n)
 	}
-	law, err := plan.HistogramLaw(p.Lifetime.Bounds, counts, p.Lifetime.Sum)
+	law, within, err := plan.HistogramLaw(p.Lifetime.Bounds, counts, p.Lifetime.Sum)
 	if err != nil {
 		return d, fmt.Errorf("lifetimes: %w", err)
 	}
 	cool := meanCoolDown(d.Ends, terms.CoolDown)
-	d.Lifetimes = law.Scaled(max(*s.MeanHold-cool, 0.001))
+	d.LifetimesWithin, d.Lifetimes = within, law.WithMean(max(*s.MeanHold-cool, 0.001))
 	hold := d.Lifetimes.Mean() + cool
 	// What is held and what arrives agree while nothing changes; where they do not, the larger counts.
 	byHeld := float64(s.Held) / hold

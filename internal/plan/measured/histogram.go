@@ -80,15 +80,31 @@ func (a *asker) mean(h metrics.Name) (mean, n float64) {
 	return sum / n, n
 }
 
-// lifetimes is the law of all flows of the budget that ended around the peak.
-func (a *asker) lifetimes() (plan.Law, error) {
+// lifetimes is the law of all flows of the budget that ended around the peak, known to within that factor.
+func (a *asker) lifetimes() (l plan.Law, within float64, err error) {
 	c := a.counted(metrics.LifetimeSeconds)
 	if a.err != nil {
-		return nil, a.err
+		return nil, 0, a.err
 	}
 	if c.total() <= 0 {
-		return nil, fmt.Errorf("no %s within %v: no flow has ended, or the metric is missing",
-			metrics.LifetimeSeconds, a.fleet.Range)
+		return nil, 0, a.noLifetimes()
+	}
+	if c.Sum <= 0 {
+		a.note("%s_sum is missing: the mean lifetime is known as well as the buckets are wide.", metrics.LifetimeSeconds)
 	}
 	return plan.HistogramLaw(c.Bounds, c.Counts, c.Sum)
+}
+
+// noLifetimes says why there are none: no flow ended, or the metric is missing.
+func (a *asker) noLifetimes() error {
+	has, _, err := a.p.Having(a.ctx, a.fleet.Now, a.fleet.Range, fmt.Sprintf("%s_bucket{%s}", metrics.LifetimeSeconds,
+		a.match))
+	switch {
+	case err != nil:
+		return err
+	case len(has) > 0:
+		return fmt.Errorf("no flow has ended within %v: %s counted none", a.fleet.Range, metrics.LifetimeSeconds)
+	}
+	return fmt.Errorf("no %s_bucket{%s} within %v: without lifetimes there is no plan", metrics.LifetimeSeconds, a.match,
+		a.fleet.Range)
 }

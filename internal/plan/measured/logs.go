@@ -76,7 +76,7 @@ func logDemand(c *flowlog.Counter, b *budget.Budget, spaces []*flowlog.Space, in
 		d.Next = float64(spaces[1].Most) / float64(max(1, spaces[0].Most))
 	}
 	bounds, counts, sum := c.Lifetimes()
-	if d.Lifetimes, err = plan.HistogramLaw(bounds, counts, sum); err != nil {
+	if d.Lifetimes, d.LifetimesWithin, err = plan.HistogramLaw(bounds, counts, sum); err != nil {
 		return d, nil, fmt.Errorf("lifetimes: %w", err)
 	}
 	hold := d.Lifetimes.Mean() + plan.MeanCoolDown(&d, &b.TCP)

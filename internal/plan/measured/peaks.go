@@ -18,11 +18,13 @@ const recordedHeld = "gateway:snat_ports_held:sum"
 // peaks is the most that was held in one port space, by step.
 func (a *asker) peaks() ([]remote.Point, error) {
 	all, err := a.ofRules()
+	asked := metrics.BusiestPortsHeld
 	if err == nil && len(all) == 0 {
-		expr := fmt.Sprintf("max(max_over_time(%s{%s}[%s]))", metrics.BusiestPortsHeld, a.match, promRange(step))
+		expr := fmt.Sprintf("max(max_over_time(%s{%s}[%s]))", asked, a.match, promRange(step))
 		if a.shared {
+			asked = metrics.PortsHeld
 			// Each node's part of one destination, summed; an instant each step, since peaks of nodes do not coincide.
-			expr = fmt.Sprintf("max(sum by (vip, destination) (%s{%s,destination!=\"other\"}))", metrics.PortsHeld, a.match)
+			expr = fmt.Sprintf("max(sum by (vip, destination) (%s{%s,destination!=\"other\"}))", asked, a.match)
 		}
 		all, err = a.days(expr)
 	}
@@ -31,12 +33,12 @@ func (a *asker) peaks() ([]remote.Point, error) {
 	}
 	for _, x := range all {
 		if math.IsNaN(x.Value) || math.IsInf(x.Value, 0) || x.Value < 0 {
-			return nil, fmt.Errorf("%s{%s} is %v at %s: no number of ports", metrics.BusiestPortsHeld, a.match, x.Value,
+			return nil, fmt.Errorf("%s{%s} is %v at %s: no number of ports", asked, a.match, x.Value,
 				x.At.UTC().Format(time.RFC3339))
 		}
 	}
 	if len(all) == 0 {
-		return nil, fmt.Errorf("no %s{%s} within %v", metrics.BusiestPortsHeld, a.match, a.fleet.Range)
+		return nil, fmt.Errorf("no %s{%s} within %v", asked, a.match, a.fleet.Range)
 	}
 	if a.gaps(all) {
 		a.note("The range has gaps: %d of %d moments have samples.", len(all), int(a.fleet.Range/step))

@@ -80,8 +80,7 @@ func (a *asker) budget() (s seen, err error) {
 		return s, a.err
 	}
 	if len(info) == 0 {
-		return s, fmt.Errorf("no %s{%s} within %v: no agent was scraped, or no such budget",
-			metrics.BudgetInfo, strings.Join(matchers, ","), a.fleet.Range)
+		return s, a.noBudget(strings.Join(matchers, ","))
 	}
 	instances := map[string]bool{}
 	kinds := map[string]map[string]string{}
@@ -113,9 +112,43 @@ func (a *asker) budget() (s seen, err error) {
 		s.nodes = n
 	}
 	if a.err == nil && s.ports == 0 {
-		return s, fmt.Errorf("no %s{%s}: the agent's metrics are not complete", metrics.BudgetPorts, a.match)
+		return s, fmt.Errorf("no %s{%s} above 0 within %v: without the budget's ports there is no plan", metrics.BudgetPorts,
+			a.match, a.fleet.Range)
+	}
+	if s.vips == 0 {
+		a.note("%s is missing: one VIP is taken.", metrics.VIPs)
 	}
 	return s, a.err
+}
+
+// noBudget says why no budget has those matchers: none has, or which metric is missing.
+func (a *asker) noBudget(matchers string) error {
+	known := a.latest("group by (budget, pool, gateway) (last_over_time(%s[%s]))", metrics.BudgetInfo)
+	if a.err != nil {
+		return a.err
+	}
+	ports := string(metrics.BudgetPorts)
+	if a.fleet.Budget != "" {
+		ports += fmt.Sprintf("{budget=%q}", a.fleet.Budget)
+	}
+	has, _, err := a.p.Having(a.ctx, a.fleet.Now, a.fleet.Range, ports)
+	switch {
+	case err != nil:
+		return err
+	case len(has) > 0 && (len(known) == 0 || a.fleet.Pool+a.fleet.Gateway == ""):
+		return fmt.Errorf("%s has %s but no %s{%s} within %v, which the same agents serve: does a relabel rule drop it?",
+			a.p.URL(), ports, metrics.BudgetInfo, matchers, a.fleet.Range)
+	case len(known) == 0:
+		return fmt.Errorf("%s has no %s and no %s within %v: no agent was scraped", a.p.URL(), metrics.BudgetInfo, ports,
+			a.fleet.Range)
+	}
+	var all []string
+	for _, k := range known {
+		all = append(all, fmt.Sprintf("budget %s, pool %q, gateway %q", k.Labels["budget"], k.Labels["pool"],
+			k.Labels["gateway"]))
+	}
+	slices.Sort(all)
+	return fmt.Errorf("no budget has %s within %v; there are\n  %s", matchers, a.fleet.Range, strings.Join(all, "\n  "))
 }
 
 // lookAt chooses the hour around a peak, in which lifetimes and ends are counted: those of quiet hours may be others.
@@ -134,7 +167,9 @@ func (a *asker) lookAt(peak time.Time) {
 func (a *asker) meanCoolDown() float64 {
 	hold, n := a.mean(metrics.HoldSeconds)
 	life, n2 := a.mean(metrics.LifetimeSeconds)
-	if !(n > 0 && n2 > 0) {
+	if !(n > 0 && n2 > 0 && hold > 0 && life > 0) {
+		a.note("%s or %s has no sum or no count: cool-downs are the model's, not measured.", metrics.HoldSeconds,
+			metrics.LifetimeSeconds)
 		return -1
 	}
 	return max(0, hold-life)
@@ -142,11 +177,11 @@ func (a *asker) meanCoolDown() float64 {
 
 // demand is that of the busiest port space, at its peaks.
 func (a *asker) demand(b *budget.Budget, points []remote.Point, top remote.Point) (d plan.Demand, err error) {
-	law, err := a.lifetimes()
+	law, within, err := a.lifetimes()
 	if err != nil {
 		return d, err
 	}
-	d = plan.Demand{Lifetimes: law, Peakedness: 1, Next: math.NaN(), Ends: a.ends()}
+	d = plan.Demand{Lifetimes: law, LifetimesWithin: within, Peakedness: 1, Next: math.NaN(), Ends: a.ends()}
 	if top.Value < 1 {
 		return d, fmt.Errorf("no port of the budget was held within %v", a.fleet.Range)
 	}
@@ -156,8 +191,12 @@ func (a *asker) demand(b *budget.Budget, points []remote.Point, top remote.Point
 	}
 	cool := plan.MeanCoolDown(&d, &b.TCP)
 	// The busiest destination's own lifetime follows from how many of its ports are live and how many cooling.
-	if live > 0 && cooling > 0 && cool > 0 {
-		d.Lifetimes = law.Scaled(cool * live / cooling)
+	switch {
+	case live > 0 && cooling > 0 && cool > 0:
+		d.Lifetimes = law.WithMean(cool * live / cooling)
+	case cool > 0 && d.Destination != "":
+		a.note("%s or %s is missing: lifetimes are those of all destinations, not the busiest one's own.",
+			metrics.PortsLive, metrics.PortsCooling)
 	}
 	hold := d.Lifetimes.Mean() + plan.MeanCoolDown(&d, &b.TCP)
 	if hold <= 0 {

@@ -150,8 +150,8 @@ func TestFromPrometheus(t *testing.T) {
 		fleet Fleet
 		want  string
 	}{
-		{"no such budget", Fleet{Budget: "none", Range: 24 * time.Hour, Now: now}, "no agent was scraped, or no such budget"},
-		{"a range without samples", Fleet{Range: 24 * time.Hour, Now: now.Add(-30 * 24 * time.Hour)}, "no agent was scraped"},
+		{"no such budget", Fleet{Budget: "none", Range: 24 * time.Hour, Now: now}, "no budget has budget=\"none\" within 24h0m0s; there are\n  budget web, pool \"web\", gateway \"\""},
+		{"a range without samples", Fleet{Range: 24 * time.Hour, Now: now.Add(-30 * 24 * time.Hour)}, "no snat_budget_info and no snat_budget_ports within 24h0m0s: no agent was scraped"},
 		{"no range", Fleet{Now: now}, "range 0s"},
 	} {
 		if _, err := FromPrometheus(t.Context(), p, tt.fleet); err == nil || !strings.Contains(err.Error(), tt.want) {
@@ -172,14 +172,14 @@ func TestFromPrometheusThatLacksMetrics(t *testing.T) {
 		{lacks: "snat_budget_info", err: "no snat_budget_info"},
 		{lacks: "snat_budget_ports", err: "no snat_budget_ports"},
 		{lacks: "snat_busiest_ports_held", err: "no snat_busiest_ports_held"},
-		{lacks: "snat_lifetime_seconds_bucket", err: "no snat_lifetime_seconds"},
+		{lacks: "snat_lifetime_seconds_bucket", err: "no snat_lifetime_seconds_bucket{"},
 		{lacks: "snat_flows_closed_total", note: "all flows are taken to end by FIN"},
 		{lacks: "snat_ports_held", note: "which one is the busiest is not known"},
-		{lacks: "snat_ports_live"},
-		{lacks: "snat_vips"},
+		{lacks: "snat_ports_live", note: "snat_ports_live or snat_ports_cooling is missing"},
+		{lacks: "snat_vips", note: "snat_vips is missing: one VIP is taken"},
 		{lacks: "snat_pool_nodes"},
-		{lacks: "snat_hold_seconds"},
-		{lacks: "snat_lifetime_seconds_sum"},
+		{lacks: "snat_hold_seconds", note: "cool-downs are the model's, not measured"},
+		{lacks: "snat_lifetime_seconds_sum", note: "snat_lifetime_seconds_sum is missing"},
 		{lacks: "node_cpu_seconds_total"},
 		{lacks: "snat_ports snat_flows snat_hold", note: "all flows are taken to end by FIN"},
 	}
@@ -266,7 +266,7 @@ func TestFromPrometheusOfImpossibleNumbers(t *testing.T) {
 	}{
 		{"snat_budget_ports", 0, "no snat_budget_ports"},
 		{"snat_busiest_ports_held", 0, "no port of the budget was held"},
-		{"snat_lifetime_seconds_bucket", 0, "no snat_lifetime_seconds"},
+		{"snat_lifetime_seconds_bucket", 0, "no flow has ended within 24h0m0s: snat_lifetime_seconds counted none"},
 		{"snat_busiest_ports_held", math.Inf(1), "no number of ports"},
 		{"snat_busiest_ports_held", -1, "no number of ports"},
 	}
@@ -376,5 +376,17 @@ func TestFromPrometheusOfFailuresNow(t *testing.T) {
 	}
 	if notes := strings.Join(in.Notes, "\n"); !in.Demand.Cut || strings.Contains(notes, "How many opens failed is not known") {
 		t.Errorf("cut off %t, notes %q; want the failures of the last minutes known", in.Demand.Cut, notes)
+	}
+}
+
+// A Prometheus that has budgets and not what names them is not one that scrapes no agent.
+func TestFromPrometheusWithoutBudgetInfo(t *testing.T) {
+	t.Parallel()
+	now := time.Now().Truncate(time.Hour)
+	half := slices.DeleteFunc(fleet(1, func(int) float64 { return 2 }), func(s series) bool { return s.name == "snat_budget_info" })
+	_, err := FromPrometheus(t.Context(), store(t, 1, now, half), Fleet{Range: 24 * time.Hour, Now: now})
+	const want = "has snat_budget_ports but no snat_budget_info{} within 24h0m0s"
+	if err == nil || !strings.Contains(err.Error(), want) {
+		t.Errorf("error %v, want %q", err, want)
 	}
 }

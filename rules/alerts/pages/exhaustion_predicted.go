@@ -28,24 +28,25 @@ func exhaustionPredicted(o options.Options) alerts.Alert {
 			"{{ with $labels.vip }} by way of VIP {{ . }}{{ end }} will soon find no SNAT port: " +
 			"the probability that budget {{ $labels.budget }} ({{ $labels.model }}) is exhausted within " + o.PageHorizon +
 			" is {{ $value | humanizePercentage }}.",
-		Detail: space.Ask(space.Of(metrics.PortsHeld), " It holds "+alerts.Answer(alerts.Whole)+" ports"+
+		Detail: space.Ask(space.Of(metrics.PortsHeld), " "+alerts.Answer(alerts.Whole)+" ports are held there"+
 			node.Ask(node.Of(metrics.BudgetEffectivePorts), "; the effective ceiling is "+alerts.Answer(alerts.Whole))+".") +
 			space.Holders("", "of them") +
 			space.Ask(space.Of(metrics.TimeToExhaustion)+" > 0 < +Inf",
-				" At this course they are gone in "+alerts.Answer(alerts.Period)+".") +
+				" As likely as not they are gone within "+alerts.Answer(alerts.Period)+".") +
 			alerts.Helps,
 		Board: alerts.BoardNode, Panel: alerts.PanelNodeProbability,
 	}
 }
 
 // scarce says where the probability was not below the level that clears the page for a while, and ports are scarce
-// still in the fullest port space of the budget. Its value is that level.
+// still in the fullest port space of the budget. Its value is that level. Both ways to be scarce are one comparison:
+// this rule is evaluated the most often, and reads a series of each node for every time that it names a metric.
 func scarce(o options.Options, probability string) string {
 	level := query.Number(o.Thresholds.PageClear)
-	held, ceiling := o.Metric(metrics.BusiestPortsHeld), o.Metric(metrics.BudgetEffectivePorts)
+	ceiling := o.Metric(metrics.BudgetEffectivePorts)
 	return fmt.Sprintf("clamp_max(max_over_time(%s[%.0fm]) >= %s, %s)\nand on (%s)\n"+
-		"(%s >= %s * %s or %s >= %s - %s * sqrt(%s))",
+		"%s / %s >= 1 - clamp_min(%s / sqrt(%s), %s)",
 		probability, alerts.ScarceKeep.Minutes(), level, level,
 		o.Agent(metrics.LabelBudget, metrics.LabelProtocol),
-		held, query.Number(alerts.Fill), ceiling, held, ceiling, query.Number(alerts.Near), ceiling)
+		o.Metric(metrics.BusiestPortsHeld), ceiling, query.Number(alerts.Near), ceiling, query.Number(1-alerts.Fill))
 }

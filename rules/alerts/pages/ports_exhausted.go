@@ -76,9 +76,8 @@ func exhausted(o options.Options, legs ...string) alerts.Alert {
 		Expr:          o.WithBudget(fmt.Sprintf("max by (%s) (\n%s\n)", each, query.Indent(strings.Join(legs, "\nor\n")))),
 		KeepFiringFor: alerts.Bridge,
 		Summary:       "SNAT ports are exhausted and connections fail.",
-		Description: "On {{ $labels.instance }}, new {{ $labels.protocol }} flows fail because budget {{ $labels.budget }} " +
-			"({{ $labels.model }}) has no SNAT port left " +
-			"for the destination that holds the most. Established flows go on.",
+		Description: "On {{ $labels.instance }}, new {{ $labels.protocol }} flows fail: budget {{ $labels.budget }} " +
+			"({{ $labels.model }}) has no SNAT port left for its busiest destination.",
 		Detail: node.Ask("topk(1, "+node.Of(metrics.PortsHeld,
 			`destination!="other"`)+") and on () "+budget.Of(metrics.BudgetInfo, `scope="node"`),
 			" That is "+alerts.AnswerDestination()+" with "+alerts.Answer(alerts.Whole)+" ports held"+
@@ -91,8 +90,8 @@ func exhausted(o options.Options, legs ...string) alerts.Alert {
 			node.Holders(" and on (vip, destination) topk(1, "+node.Of(metrics.PortsHeld, `destination!="other"`)+")",
 				"of them") +
 			node.Ask(query.Increased(node.Of(metrics.OpenFailures, `cause="`+metrics.CausePorts+`"`), "2m"),
-				" "+alerts.Answer(alerts.Whole)+" attempts to open a flow found no port in two minutes.") +
-			alerts.Helps,
+				" Attempts to open a flow that found no port in two minutes: "+alerts.Answer(alerts.Whole)+".") +
+			" Established flows go on." + alerts.Helps,
 		Board: alerts.BoardNode, Panel: alerts.PanelNodeHeld,
 	}
 }
