@@ -163,7 +163,8 @@ func (in *intake) start(s *sighting, opened collector.Interval, resumed bool) {
 	if !s.matched {
 		in.matcher.match(s)
 	}
-	f.start(e, opened)
+	f.start(e)
+	f.setOpened(opened)
 	if e.Kind == collector.Seen && !resumed {
 		s.netns.check.first(s, in.matcher)
 	}
