@@ -190,7 +190,7 @@ func (in *intake) hold(s *sighting, opened collector.Interval, resumed bool) {
 		f.flags |= flagUncounted
 	}
 	in.spaces.count(f, 1, 0)
-	if !f.place.folded() && t.held() >= a.ceiling {
+	if !f.place.folded() && t.held() >= in.spaces.limitOf(&in.spaces.list[f.place]) {
 		f.flags |= flagAtCeiling
 	}
 	switch {
@@ -221,7 +221,8 @@ func (in *intake) hold(s *sighting, opened collector.Interval, resumed bool) {
 // placeFor returns the place that counts the flow of s, and makes it if needed.
 func (in *intake) placeFor(s *sighting) place {
 	to := s.event.Flow.Destination
-	k := in.spaces.keyOf(s.account, s.home, s.destination, to.Port(), s.event.Flow.Zone)
+	class := in.spaces.accounts[s.account].budget.ClassOf(s.port)
+	k := in.spaces.keyOf(s.account, s.home, s.destination, to.Port(), s.event.Flow.Zone, class)
 	if n := s.space; int(n) < len(in.spaces.list) && in.spaces.list[n].used && in.spaces.list[n].key.is(&k) {
 		return place(n)
 	}
