@@ -16,7 +16,8 @@ type intake struct {
 	spaces  *spaces
 }
 
-// take applies event e of a flow in namespace n; k is its lookup, and entry likely that of the flow.
+// take applies event e of a flow in namespace n; k is its lookup, and entry is the number of the entry that its flow
+// likely has, 0 if unknown.
 func (in *intake) take(n *netns, e *collector.Event, k *lookup, entry uint32) {
 	f := &e.Flow
 	if f.Protocol != collector.TCP && f.Protocol != collector.UDP {
@@ -238,7 +239,7 @@ func (in *intake) refresh(s *sighting) {
 	e, f := &s.event.Flow, s.flow
 	f.heard(s.event.Flow.Active, s.netns.complete)
 	if e.Owner != f.owner {
-		in.learnOwner(f, e.Owner)
+		in.spaces.learnOwner(f, e.Owner)
 	}
 	if f.place.folded() { // its destination is known again, and may be tracked now
 		if p := in.placeFor(s); p != f.place {
@@ -291,7 +292,7 @@ func (in *intake) opened(s *sighting) {
 		}
 		f.heard(s.event.Flow.Active, s.netns.complete)
 		if e.Owner != f.owner {
-			in.learnOwner(f, e.Owner)
+			in.spaces.learnOwner(f, e.Owner)
 		}
 		at, _ := in.flows.deadline(f)
 		in.flows.alarm(s.entry>>chunkShift, at)
