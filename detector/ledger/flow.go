@@ -156,32 +156,6 @@ func misdated(before, active, dumped collector.Time) bool {
 	return before != 0 && active > before.Add(ageSlack) && active.Add(ageSlack) < dumped
 }
 
-// place says where a flow is counted: nowhere (0), in the tracked port space of that number, or in a cell of the fold
-// of its account.
-type place uint32
-
-const (
-	placeFolded place = 1 << 31
-	cellBits          = 16
-)
-
-func foldedPlace(account uint32, cell uint16) place {
-	return placeFolded | place(account)<<cellBits | place(cell)
-}
-
-func (p place) folded() bool    { return p&placeFolded != 0 }
-func (p place) tracked() bool   { return int32(p) > 0 } // neither 0 nor folded
-func (p place) account() uint32 { return uint32(p&^placeFolded) >> cellBits }
-func (p place) cell() uint16    { return uint16(p) }
-
-// accountIn returns the number of the account that p belongs to; of has the account's number of each port space.
-func (p place) accountIn(of []uint32) uint32 {
-	if p.folded() {
-		return p.account()
-	}
-	return of[p]
-}
-
 // portKey returns the key of the port that f holds in port space s: the numbers of port space and VIP, and the port.
 func portKey(s place, f *flow) uint64 {
 	return uint64(s)<<32 | uint64(f.vip)<<16 | uint64(f.port)

@@ -83,7 +83,7 @@ func (in *intake) addEnded(s *sighting) {
 	}
 	in.start(s, openedBefore(opened, ended), false)
 	if s.event.Kind == collector.Closed {
-		s.netns.noteEnd(s.flow)
+		s.noteEnd()
 	}
 	s.flow.heard(s.event.Flow.Active, s.netns.complete)
 	in.endBy(s, ended)
@@ -320,7 +320,7 @@ func (in *intake) closed(s *sighting) {
 	case e.ID != 0 && e.ID == f.before && f.flags&flagFound != 0:
 		return // the flow before ended, for the event that this one opened has not come
 	}
-	s.netns.noteEnd(f)
+	s.noteEnd()
 	if f.phase == phaseLive {
 		f.heard(s.event.Flow.Active, s.netns.complete)
 		s.known = true
@@ -337,6 +337,14 @@ func (in *intake) closed(s *sighting) {
 		in.flows.linger(s.netns, s.entry, f)
 	case f.phase == phaseGone && s.netns.removable(f):
 		in.flows.table.remove(s.entry, &s.netns.flows)
+	}
+}
+
+// noteEnd notes that an event, that of s, told how the flow of s ended. A dump in progress may still show the flow.
+func (s *sighting) noteEnd() {
+	s.flow.flags |= flagEndSeen
+	if s.netns.dumping {
+		s.flow.dump = s.netns.dump
 	}
 }
 

@@ -184,14 +184,6 @@ func (n *netns) removable(f *flow) bool {
 	return false
 }
 
-// noteEnd notes that an event told how f ended. A dump of n that is in progress may still show f.
-func (n *netns) noteEnd(f *flow) {
-	f.flags |= flagEndSeen
-	if n.dumping {
-		f.dump = n.dump
-	}
-}
-
 // passes finds out which entries of a namespace's conntrack table are of one connection. Packets may pass conntrack
 // several times, each time in another zone (OVN, VRFs); then a connection has an entry in each zone. A provider that
 // translates further out sees one flow, so one pass counts: the one that translates, else the one that came first. The

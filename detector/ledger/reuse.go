@@ -213,7 +213,7 @@ func (in *intake) countUnseen(s *sighting) {
 	opened := in.openedAt(s)
 	ended := s.endedAt(opened)
 	in.reopen(s, openedBefore(opened, ended))
-	s.netns.noteEnd(f)
+	s.noteEnd()
 	f.heard(s.event.Flow.Active, s.netns.complete)
 	in.endBy(s, ended)
 }

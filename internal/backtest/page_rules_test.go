@@ -31,8 +31,8 @@ func TestShippedPage(t *testing.T) {
 			}
 			for _, want := range []string{
 				fmt.Sprintf("[%.0fm]) >= %v", detector.PageScarceKeep.Minutes(), detector.PageClear),
-				fmt.Sprintf(">= %v * ", detector.PageFill),
-				fmt.Sprintf(" - %v * sqrt(", detector.PageNear),
+				fmt.Sprintf(" >= 1 - clamp_min(%v / sqrt(", detector.PageNear),
+				fmt.Sprintf("), %.4g)", 1-detector.PageFill),
 			} {
 				if !strings.Contains(a.Expr, want) {
 					t.Errorf("the page has no %q: the backtest's stays so long where so much is held\n%s", want, a.Expr)
