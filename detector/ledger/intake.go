@@ -164,7 +164,8 @@ func (in *intake) start(s *sighting, opened collector.Interval, resumed bool) {
 	if !s.matched {
 		in.matcher.match(s)
 	}
-	f.start(e, opened)
+	f.start(e)
+	f.setOpened(opened)
 	if e.Kind == collector.Seen && !resumed {
 		s.netns.check.first(s, in.matcher)
 	}
@@ -190,7 +191,7 @@ func (in *intake) hold(s *sighting, opened collector.Interval, resumed bool) {
 		f.flags |= flagUncounted
 	}
 	in.spaces.count(f, 1, 0)
-	if !f.place.folded() && t.held() >= a.ceiling {
+	if !f.place.folded() && t.held() >= in.spaces.limitOf(&in.spaces.list[f.place]) {
 		f.flags |= flagAtCeiling
 	}
 	switch {
@@ -221,7 +222,8 @@ func (in *intake) hold(s *sighting, opened collector.Interval, resumed bool) {
 // placeFor returns the place that counts the flow of s, and makes it if needed.
 func (in *intake) placeFor(s *sighting) place {
 	to := s.event.Flow.Destination
-	k := in.spaces.keyOf(s.account, s.home, s.destination, to.Port(), s.event.Flow.Zone)
+	class := in.spaces.accounts[s.account].budget.ClassOf(s.port)
+	k := in.spaces.keyOf(s.account, s.home, s.destination, to.Port(), s.event.Flow.Zone, class)
 	if n := s.space; int(n) < len(in.spaces.list) && in.spaces.list[n].used && in.spaces.list[n].key.is(&k) {
 		return place(n)
 	}

@@ -49,7 +49,7 @@ func (ss *spaces) track(k spaceKey, vip netip.Addr, to netip.AddrPort) uint32 {
 	ss.spare = ss.spare[:len(ss.spare)-1]
 	s := &ss.list[n]
 	*s = portSpace{key: k, used: true, emptied: ss.clock.now}
-	ss.accountBy[n] = k.account
+	ss.accountBy[n] = uint32(k.account)
 	if ss.holders.on {
 		ss.holders.sets[n] = ownerSet{}
 	}
@@ -164,11 +164,11 @@ func (o *previous) inherit(ss *spaces, number uint32) {
 	}
 	s := &ss.list[number]
 	k := s.key
-	was, ok := o.number[k.account]
+	was, ok := o.number[uint32(k.account)]
 	if !ok {
 		return
 	}
-	k.account = was
+	k.account = uint16(was)
 	if n, ok := o.byKey[k]; ok {
 		old := &o.spaces[n]
 		if ss.holders.on {
