@@ -255,11 +255,13 @@ func (ss *spaces) foldAt(a uint32, cell uint16) place {
 	return foldedPlace(a, cell)
 }
 
-// noPorts counts opens that failed for lack of ports.
+// noPorts counts opens that failed for lack of ports at place p; p is not 0.
 func (ss *spaces) noPorts(p place, opens uint64) {
-	s := &ss.list[p]
-	s.exhaustedAt, s.failing = ss.clock.now, true
-	ss.accounts[s.key.account].noPorts += opens
+	ss.accounts[p.accountIn(ss.accountBy)].noPorts += opens
+	if p.tracked() {
+		s := &ss.list[p]
+		s.exhaustedAt, s.failing = ss.clock.now, true
+	}
 }
 
 // tally is what a port space, a fold and an account have in common.
