@@ -11,7 +11,7 @@ import (
 // rules say so to Prometheus and the backtest measures it: both read these numbers.
 const (
 	PageRaise      = 0.3
-	PageClear      = 0.15
+	PageClear      = 0.1
 	PageHorizon    = 5 * time.Minute
 	PageKeep       = 2 * time.Minute
 	PageScarceKeep = 30 * time.Minute

@@ -96,7 +96,9 @@ type AccountSnapshot struct {
 type SpaceSnapshot struct {
 	// VIP is empty where VIPs form one port space, and the source address where ports are
 	// local; Destination is as the metric label shows it.
-	VIP, Destination    string
+	VIP, Destination string
+	// Class narrows the ports that the budget's terms give: see budget.Terms.OfClass. VIP names it too.
+	Class               budget.PortClass
 	Held, Live, Cooling int
 	Opening, Stalled    int
 	Opened              uint64

@@ -141,6 +141,8 @@ type Budget struct {
 	// SpacePerVIP: each VIP is a port space of its own, because the VIP is fixed
 	// by a hash and a failed pick is not retried on another.
 	SpacePerVIP bool
+	// Classes: ports below 1024 are port spaces of their own, see ClassOf.
+	Classes bool
 	// Local: the ports are those of sockets on this machine (Source), not of a VIP. OnNode: the NAT is this machine's,
 	// which conntrack need not show.
 	Local, OnNode bool

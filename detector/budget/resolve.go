@@ -46,6 +46,7 @@ func Resolve(p Params) (*Budget, error) {
 		b.PortRange = p.localRange()
 	case m.Translated:
 		b.PortRange, b.Own = p.PortRange, slices.Clone(p.Own)
+		b.Classes = p.PortRange == collector.PortRange{} && len(p.Pools) == 0
 	default:
 		b.Here = slices.Clone(p.Here)
 	}

@@ -66,8 +66,8 @@ func (f *flow) protocol() collector.Protocol {
 	return collector.TCP
 }
 
-// start makes f the entry of a live flow: the one that event e is about, which opened within opened.
-func (f *flow) start(e *collector.Event, opened collector.Interval) {
+// start makes f the entry of a live flow: the one that event e is about. setOpened says when it opened.
+func (f *flow) start(e *collector.Event) {
 	f.phase, f.flags, f.reason = phaseLive, f.flags&flagShown, collector.ReasonUnknown
 	if e.Flow.Protocol == collector.UDP {
 		f.flags |= flagUDP
@@ -76,7 +76,6 @@ func (f *flow) start(e *collector.Event, opened collector.Interval) {
 		f.flags |= flagTranslated
 	}
 	f.id, f.moment = e.Flow.ID, 0
-	f.setOpened(opened)
 }
 
 // spanUnknown is the span of a flow that may have opened at any time before opened. Spans above 71 minutes, which do

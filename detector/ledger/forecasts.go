@@ -57,15 +57,14 @@ func (f *forecasts) make() {
 		}
 		a := f.spaces.accounts[s.key.account]
 		c.Failing = s.failing
-		held, ceiling := s.held(), a.ceiling
+		held, ceiling := s.held(), f.spaces.limitOf(s)
 		if held >= ceiling {
 			s.exhaustedAt = f.clock.now
 		}
-		if c.Ceiling = 0; held > int(s.full) { // it holds more than it held when it was thought full
+		if held > int(s.full) { // it holds more than it held when it was thought full
 			s.full = 0
-		} else {
-			c.Ceiling = f.spaces.ceilingOf(s)
 		}
+		c.Ceiling = f.spaces.ceilingOf(s)
 		moved := held - int(s.heldForecast)
 		if !busy(held, ceiling) && max(moved, -moved)*50 <= ceiling && !c.Failing && (now+int64(n))%calmTick != 0 {
 			continue
@@ -96,7 +95,7 @@ func (f *forecasts) reassign() {
 		if !s.used {
 			continue
 		}
-		busy := busy(s.held(), f.spaces.accounts[s.key.account].ceiling)
+		busy := busy(s.held(), f.spaces.limitOf(s))
 		switch {
 		case s.outlook == nil && busy:
 			want = append(want, uint32(n))

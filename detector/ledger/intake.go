@@ -16,7 +16,8 @@ type intake struct {
 	spaces  *spaces
 }
 
-// take applies event e of a flow in namespace n; k is its lookup, and entry likely that of the flow.
+// take applies event e of a flow in namespace n; k is its lookup, and entry is the number of the entry that its flow
+// likely has, 0 if unknown.
 func (in *intake) take(n *netns, e *collector.Event, k *lookup, entry uint32) {
 	f := &e.Flow
 	if f.Protocol != collector.TCP && f.Protocol != collector.UDP {
@@ -163,7 +164,8 @@ func (in *intake) start(s *sighting, opened collector.Interval, resumed bool) {
 	if !s.matched {
 		in.matcher.match(s)
 	}
-	f.start(e, opened)
+	f.start(e)
+	f.setOpened(opened)
 	if e.Kind == collector.Seen && !resumed {
 		s.netns.check.first(s, in.matcher)
 	}
@@ -189,7 +191,7 @@ func (in *intake) hold(s *sighting, opened collector.Interval, resumed bool) {
 		f.flags |= flagUncounted
 	}
 	in.spaces.count(f, 1, 0)
-	if !f.place.folded() && t.held() >= a.ceiling {
+	if !f.place.folded() && t.held() >= in.spaces.limitOf(&in.spaces.list[f.place]) {
 		f.flags |= flagAtCeiling
 	}
 	switch {
@@ -220,7 +222,8 @@ func (in *intake) hold(s *sighting, opened collector.Interval, resumed bool) {
 // placeFor returns the place that counts the flow of s, and makes it if needed.
 func (in *intake) placeFor(s *sighting) place {
 	to := s.event.Flow.Destination
-	k := in.spaces.keyOf(s.account, s.home, s.destination, to.Port(), s.event.Flow.Zone)
+	class := in.spaces.accounts[s.account].budget.ClassOf(s.port)
+	k := in.spaces.keyOf(s.account, s.home, s.destination, to.Port(), s.event.Flow.Zone, class)
 	if n := s.space; int(n) < len(in.spaces.list) && in.spaces.list[n].used && in.spaces.list[n].key.is(&k) {
 		return place(n)
 	}
@@ -236,7 +239,7 @@ func (in *intake) refresh(s *sighting) {
 	e, f := &s.event.Flow, s.flow
 	f.heard(s.event.Flow.Active, s.netns.complete)
 	if e.Owner != f.owner {
-		in.learnOwner(f, e.Owner)
+		in.spaces.learnOwner(f, e.Owner)
 	}
 	if f.place.folded() { // its destination is known again, and may be tracked now
 		if p := in.placeFor(s); p != f.place {
@@ -289,7 +292,7 @@ func (in *intake) opened(s *sighting) {
 		}
 		f.heard(s.event.Flow.Active, s.netns.complete)
 		if e.Owner != f.owner {
-			in.learnOwner(f, e.Owner)
+			in.spaces.learnOwner(f, e.Owner)
 		}
 		at, _ := in.flows.deadline(f)
 		in.flows.alarm(s.entry>>chunkShift, at)

@@ -86,7 +86,7 @@ func (ns *namespaces) of(inode uint64) *netns {
 		if number == len(ns.list) {
 			ns.list = append(ns.list, nil)
 		}
-		n = &netns{inode: inode, flows: flowSet{owner: uint32(number)}, since: ns.clock.start}
+		n = &netns{inode: inode, flows: flowSet{netns: uint32(number)}, since: ns.clock.start}
 		if h := ns.handed[inode]; h != nil {
 			n.handed, n.since = h, h.complete
 			delete(ns.handed, inode)
@@ -190,7 +190,7 @@ func (n *netns) removable(f *flow) bool {
 // zero value is ready. It keeps nothing until a flow comes in a zone other than 0, then some 80 bytes a flow.
 type passes struct {
 	on bool
-	of map[uint64]pass // by endKey: each connection once by the end that it comes with, once by that it leaves with
+	of map[uint64]pass // by endKey; each connection twice, by the end it comes with and by the end it leaves with
 }
 
 // pass is the one pass of a connection that counts.

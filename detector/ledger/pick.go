@@ -144,12 +144,13 @@ func (ss *spaces) exhausts(s *portSpace) float64 {
 	return s.outlook.Latest().TimeToExhaustion
 }
 
-// fuller orders by held ports, the most first, then by destination, VIP and zone.
+// fuller orders by held ports, the most first, then by destination, VIP, zone and class.
 func fuller(a, b *portSpace) int {
 	return cmp.Or(
 		cmp.Compare(b.held(), a.held()),
 		a.destination.Compare(b.destination),
 		a.vip.Compare(b.vip),
 		cmp.Compare(a.key.zone, b.key.zone),
+		cmp.Compare(a.key.class, b.key.class),
 	)
 }

@@ -99,9 +99,10 @@ func (l *Ledger) keepSpace(s *portSpace) {
 	for a, acc := range l.spaces.accounts {
 		if acc.budget.Name == was.budget.Name && acc.protocol == was.protocol && acc.terms.Ports > 0 &&
 			acc.terms.Unique == was.terms.Unique && acc.perAddress == was.perAddress &&
+			acc.budget.Classes == was.budget.Classes &&
 			(was.terms.Unique == budget.PerNothing || acc.budget.Reaches(s.destination.Addr())) {
 			k := s.key
-			k.account = uint32(a)
+			k.account = uint16(a)
 			l.spaces.placeOf(k, s.vip, s.destination)
 		}
 	}
@@ -175,7 +176,9 @@ func (l *Ledger) newPlace(n *netns, f *flow) place {
 				continue
 			}
 			if !f.place.folded() && acc.terms.Unique == budget.PerNothing {
-				return l.spaces.placeOf(l.spaces.keyOf(uint32(a), pack(vip), address{}, 0, s.key.zone), vip, netip.AddrPort{})
+				class := acc.budget.ClassOf(f.port)
+				k := l.spaces.keyOf(uint32(a), pack(vip), address{}, 0, s.key.zone, class)
+				return l.spaces.placeOf(k, vip, netip.AddrPort{})
 			}
 			return l.spaces.foldAt(uint32(a), uint16(f.key.lo))
 		}
@@ -190,7 +193,8 @@ func (l *Ledger) newPlace(n *netns, f *flow) place {
 		l.spaces.accounts[a].perAddress && !vip.IsValid() {
 		return l.spaces.foldAt(a, uint16(f.key.lo))
 	}
-	return l.spaces.placeOf(l.spaces.keyOf(a, pack(vip), pack(to.Addr()), to.Port(), s.key.zone), vip, to)
+	class := l.spaces.accounts[a].budget.ClassOf(f.port)
+	return l.spaces.placeOf(l.spaces.keyOf(a, pack(vip), pack(to.Addr()), to.Port(), s.key.zone, class), vip, to)
 }
 
 // SwitchSource says that events come from another source from now on, such as conntrack after sockets. The new source

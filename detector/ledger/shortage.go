@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/snatwatch/snatwatch/collector"
+	"github.com/snatwatch/snatwatch/detector/budget"
 )
 
 // shortage takes in opens that found no local port; destroyed sockets tell of them. The port space of such an open is
@@ -106,7 +107,7 @@ func (sh *shortage) settle() {
 			continue
 		}
 		for k, fullest := range due {
-			if k.account == s.key.account && k.destination == pack(s.destination.Addr()) &&
+			if k.account == uint32(s.key.account) && k.destination == pack(s.destination.Addr()) &&
 				(fullest == 0 || sh.spaces.list[fullest].held() < s.held()) {
 				due[k] = place(n)
 			}
@@ -147,9 +148,19 @@ func (sh *shortage) dropped(packets uint64) {
 	}
 }
 
+// limitOf returns the effective ceiling of s under its budget.
+func (ss *spaces) limitOf(s *portSpace) int {
+	a := ss.accounts[s.key.account]
+	if s.key.class == budget.AnyClass {
+		return a.ceiling
+	}
+	of := a.terms.OfClass(s.key.class)
+	return of.Ceiling()
+}
+
 // ceilingOf returns the effective ceiling of s: the budget's, or what it held when opens found no port.
 func (ss *spaces) ceilingOf(s *portSpace) int {
-	ceiling := ss.accounts[s.key.account].ceiling
+	ceiling := ss.limitOf(s)
 	if s.full == 0 || ss.clock.now.Sub(s.exhaustedAt) > fullHold {
 		return ceiling
 	}
@@ -177,7 +188,7 @@ func (sh *shortage) contradiction(i uint32) (bool, string) {
 	var found *portSpace
 	for n := range sh.spaces.list {
 		s := &sh.spaces.list[n]
-		if s.used && s.key.account == 2*i && s.full > 0 && (found == nil || s.full > found.full) &&
+		if s.used && uint32(s.key.account) == 2*i && s.full > 0 && (found == nil || s.full > found.full) &&
 			float64(sh.spaces.ceilingOf(s)) < fullBelow*float64(ceiling) {
 			found = s
 		}

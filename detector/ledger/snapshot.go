@@ -143,9 +143,10 @@ func (ss *spaces) snapshot(s *portSpace) detector.SpaceSnapshot {
 		if s.key.zone != 0 {
 			s.vipLabel = strings.TrimSpace(fmt.Sprintf("%s zone %d", s.vipLabel, s.key.zone))
 		}
+		s.vipLabel = strings.TrimSpace(s.vipLabel + " " + s.key.class.String())
 	}
 	out := s.snapshot(ss.clock.now)
-	out.VIP, out.Destination = s.vipLabel, s.label
+	out.VIP, out.Destination, out.Class = s.vipLabel, s.label, s.key.class
 	if f := ss.forecast(s); f != nil {
 		shown := *f
 		out.Forecast = &shown

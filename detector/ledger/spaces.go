@@ -36,12 +36,12 @@ func (p place) accountIn(of []uint32) uint32 {
 	return of[p]
 }
 
-// spaceKey tells port spaces apart. vip, destination and zone are zero where they do not matter.
+// spaceKey tells port spaces apart. vip, destination, zone and class are zero where they do not matter.
 type spaceKey struct {
 	vip, destination address
-	account          uint32
-	port             uint16
+	account, port    uint16 // the places of folds have no room for larger numbers of accounts either
 	zone             uint16 // of conntrack: the kernel gives out a port once in each
+	class            budget.PortClass
 }
 
 // portSpace is one tracked port space, four lines of the processor's cache.
@@ -72,7 +72,8 @@ type portSpace struct {
 // is reports whether both are the same.
 func (k *spaceKey) is(o *spaceKey) bool {
 	return k.destination.lo == o.destination.lo && k.destination.hi == o.destination.hi &&
-		k.vip.lo == o.vip.lo && k.vip.hi == o.vip.hi && k.account == o.account && k.port == o.port && k.zone == o.zone
+		k.vip.lo == o.vip.lo && k.vip.hi == o.vip.hi && k.account == o.account && k.port == o.port && k.zone == o.zone &&
+		k.class == o.class
 }
 
 // portRefs counts the flows that share one port of a port space.
@@ -209,10 +210,10 @@ func (ss *spaces) outlookOf(f *flow) *forecast.Outlook {
 }
 
 // keyOf returns the key of the port space in which account a counts a flow; own is the address that the flow leaves
-// from, destination and port are where to. The zone matters only where this machine translates: a provider further out
-// knows nothing of its conntrack zones.
-func (ss *spaces) keyOf(a uint32, own, destination address, port, zone uint16) spaceKey {
-	k := spaceKey{account: a}
+// from, destination and port are where to. Zone and class of the port matter only where this machine translates: a
+// provider further out knows nothing of its conntrack zones.
+func (ss *spaces) keyOf(a uint32, own, destination address, port, zone uint16, class budget.PortClass) spaceKey {
+	k := spaceKey{account: uint16(a), class: class}
 	acc := ss.accounts[a]
 	if acc.budget.Translated {
 		k.zone = zone
@@ -237,13 +238,13 @@ func (ss *spaces) placeOf(k spaceKey, vip netip.Addr, to netip.AddrPort) place {
 	if n := ss.track(k, vip, to); n != 0 {
 		return place(n)
 	}
-	return ss.foldAt(k.account, ss.cellOf(k))
+	return ss.foldAt(uint32(k.account), ss.cellOf(k))
 }
 
 // cellOf returns the cell that counts a port space in the fold of its account.
 func (ss *spaces) cellOf(k spaceKey) uint16 {
 	return uint16(sipHash(ss.secret, k.vip.hi, k.vip.lo, k.destination.hi, k.destination.lo,
-		uint64(k.port)|uint64(k.zone)<<16).lo)
+		uint64(k.port)|uint64(k.zone)<<16|uint64(k.class)<<32).lo)
 }
 
 // foldAt returns the place of a cell in the fold of account a, and makes the fold if needed.
@@ -254,11 +255,13 @@ func (ss *spaces) foldAt(a uint32, cell uint16) place {
 	return foldedPlace(a, cell)
 }
 
-// noPorts counts opens that failed for lack of ports.
+// noPorts counts opens that failed for lack of ports at place p; p is not 0.
 func (ss *spaces) noPorts(p place, opens uint64) {
-	s := &ss.list[p]
-	s.exhaustedAt, s.failing = ss.clock.now, true
-	ss.accounts[s.key.account].noPorts += opens
+	ss.accounts[p.accountIn(ss.accountBy)].noPorts += opens
+	if p.tracked() {
+		s := &ss.list[p]
+		s.exhaustedAt, s.failing = ss.clock.now, true
+	}
 }
 
 // tally is what a port space, a fold and an account have in common.

@@ -72,7 +72,8 @@ func (st *stalls) count(f *collector.Flow, first bool) {
 				return
 			}
 		}
-		k := st.spaces.keyOf(a, own, pack(f.Destination.Addr()), f.Destination.Port(), f.Zone)
+		class := b.ClassOf(f.Source.Port())
+		k := st.spaces.keyOf(a, own, pack(f.Destination.Addr()), f.Destination.Port(), f.Zone, class)
 		n, ok := st.spaces.byKey[k]
 		if !ok {
 			return
@@ -82,7 +83,7 @@ func (st *stalls) count(f *collector.Flow, first bool) {
 			st.counted = append(st.counted, n)
 		}
 		s.stalled++
-		if first && s.held() >= st.spaces.accounts[a].ceiling && !hasPort(b, f.Translated) {
+		if first && s.held() >= st.spaces.limitOf(s) && !hasPort(b, f.Translated) {
 			st.spaces.noPorts(place(n), 1)
 		}
 		return
@@ -98,7 +99,8 @@ func hasPort(b *budget.Budget, tracked bool) bool { return b.Local || b.Translat
 // socket does not know its VIP; on a node that masquerades by its one way out, there is one.
 func (st *stalls) onlyVIP(a uint32, f *collector.Flow) (own address, ok bool) {
 	const most = 16 // VIPs looked at
-	list := st.spaces.accounts[a].budget.VIPs
+	b := st.spaces.accounts[a].budget
+	list, class := b.VIPs, b.ClassOf(f.Source.Port())
 	if len(list) == 0 {
 		list = st.vips.addrs[1:]
 	}
@@ -107,7 +109,7 @@ func (st *stalls) onlyVIP(a uint32, f *collector.Flow) (own address, ok bool) {
 	}
 	for _, v := range list {
 		vip := pack(v)
-		k := st.spaces.keyOf(a, vip, pack(f.Destination.Addr()), f.Destination.Port(), f.Zone)
+		k := st.spaces.keyOf(a, vip, pack(f.Destination.Addr()), f.Destination.Port(), f.Zone, class)
 		if _, there := st.spaces.byKey[k]; !there {
 			continue
 		}

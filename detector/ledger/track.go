@@ -30,7 +30,7 @@ func (ss *spaces) install(accounts []*account, budgets int) {
 // been empty longest makes room; 0 if none is empty.
 func (ss *spaces) track(k spaceKey, vip netip.Addr, to netip.AddrPort) uint32 {
 	a := ss.accounts[k.account]
-	o := &ss.budgets[a.owner]
+	o := &ss.budgets[a.budgetNumber]
 	if o.count >= ss.trackedMax {
 		if o.oldest == 0 {
 			return 0
@@ -49,7 +49,7 @@ func (ss *spaces) track(k spaceKey, vip netip.Addr, to netip.AddrPort) uint32 {
 	ss.spare = ss.spare[:len(ss.spare)-1]
 	s := &ss.list[n]
 	*s = portSpace{key: k, used: true, emptied: ss.clock.now}
-	ss.accountBy[n] = k.account
+	ss.accountBy[n] = uint32(k.account)
 	if ss.holders.on {
 		ss.holders.sets[n] = ownerSet{}
 	}
@@ -85,7 +85,7 @@ func (ss *spaces) forget(n uint32) {
 	ss.unlist(n)
 	ss.outlooks.forget(s)
 	delete(ss.byKey, s.key)
-	ss.budgets[ss.accounts[s.key.account].owner].count--
+	ss.budgets[ss.accounts[s.key.account].budgetNumber].count--
 	*s = portSpace{}
 	ss.spare = append(ss.spare, n)
 }
@@ -105,7 +105,7 @@ func (ss *spaces) forgetEmpty() {
 // enlist appends a port space that became empty to the list of its budget.
 func (ss *spaces) enlist(n uint32) {
 	s := &ss.list[n]
-	o := &ss.budgets[ss.accounts[s.key.account].owner]
+	o := &ss.budgets[ss.accounts[s.key.account].budgetNumber]
 	s.emptied = ss.clock.now
 	s.prev, s.next = o.newest, 0
 	if o.newest != 0 {
@@ -119,7 +119,7 @@ func (ss *spaces) enlist(n uint32) {
 // unlist takes a port space that is no longer empty out of the list of its budget.
 func (ss *spaces) unlist(n uint32) {
 	s := &ss.list[n]
-	o := &ss.budgets[ss.accounts[s.key.account].owner]
+	o := &ss.budgets[ss.accounts[s.key.account].budgetNumber]
 	if s.prev != 0 {
 		ss.list[s.prev].next = s.next
 	} else {
@@ -164,11 +164,11 @@ func (o *previous) inherit(ss *spaces, number uint32) {
 	}
 	s := &ss.list[number]
 	k := s.key
-	was, ok := o.number[k.account]
+	was, ok := o.number[uint32(k.account)]
 	if !ok {
 		return
 	}
-	k.account = was
+	k.account = uint16(was)
 	if n, ok := o.byKey[k]; ok {
 		old := &o.spaces[n]
 		if ss.holders.on {

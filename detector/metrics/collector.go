@@ -264,16 +264,19 @@ func (e emitter) failures(v *View, b *budget.Budget, p *detector.AccountSnapshot
 // oneVIP reports whether all port spaces that are shown have the same VIP: then a socket that stalls can only wait for
 // it.
 func oneVIP(p *detector.AccountSnapshot) bool {
-	return !slices.ContainsFunc(p.Spaces, func(s detector.SpaceSnapshot) bool { return s.VIP != p.Spaces[0].VIP })
+	vip := func(s *detector.SpaceSnapshot) string {
+		return strings.TrimSpace(strings.TrimSuffix(s.VIP, s.Class.String()))
+	}
+	return !slices.ContainsFunc(p.Spaces, func(s detector.SpaceSnapshot) bool { return vip(&s) != vip(&p.Spaces[0]) })
 }
 
 // stalledAtCeiling counts flows that stall towards port spaces at their effective ceiling: the fullest ones, which are
 // among those exported one by one.
 func stalledAtCeiling(p *detector.AccountSnapshot) int {
-	ceiling := cmp.Or(p.Terms.Effective, p.Terms.Ports)
 	n := 0
 	for i := range p.Spaces {
-		if s := &p.Spaces[i]; s.Held >= ceiling {
+		s := &p.Spaces[i]
+		if terms := p.Terms.OfClass(s.Class); s.Held >= terms.Ceiling() {
 			n += s.Stalled
 		}
 	}

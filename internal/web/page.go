@@ -321,7 +321,9 @@ func newPageProtocol(v *metrics.View, b *budget.Budget, p *detector.AccountSnaps
 	return out
 }
 
-func newPageSpace(s *detector.SpaceSnapshot, t *budget.Terms) pageSpace {
+func newPageSpace(s *detector.SpaceSnapshot, all *budget.Terms) pageSpace {
+	of := all.OfClass(s.Class)
+	t := &of
 	out := pageSpace{
 		Destination: s.Destination, VIP: s.VIP, Held: s.Held, Live: s.Live, Cooling: s.Cooling,
 		Level: spaceLevel(s, t), Bar: newBar(s.Live, s.Cooling, t),

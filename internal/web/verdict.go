@@ -109,8 +109,9 @@ func verdict(snap *detector.Snapshot) (level, string) {
 		}
 		return levelOK, text
 	}
+	ports := u.protocol.Terms.OfClass(u.space.Class)
 	text := fmt.Sprintf("%s %s: %d of %d ports held", u.space.Destination, u.protocol.Protocol, u.space.Held,
-		u.protocol.Terms.Ports)
+		ports.Ports)
 	switch {
 	case u.left == 0:
 		text = "Exhausted: " + text
@@ -121,7 +122,8 @@ func verdict(snap *detector.Snapshot) (level, string) {
 }
 
 // spaceLevel returns how urgent a port space is, from its fill and its forecast at 15 minutes.
-func spaceLevel(s *detector.SpaceSnapshot, t *budget.Terms) level {
+func spaceLevel(s *detector.SpaceSnapshot, all *budget.Terms) level {
+	t := all.OfClass(s.Class)
 	fill, probability := ratio(s.Held, t.Effective), 0.0
 	if s.Forecast != nil {
 		probability = s.Forecast.Probability[2]
