@@ -17,6 +17,9 @@ var (
 	ErrNoConntrack = errors.New("conntrack is not available: load the modules nf_conntrack and nf_conntrack_netlink")
 	// ErrEventsOff: the kernel sends no events in this namespace.
 	ErrEventsOff = errors.New("conntrack events are off: set net.netfilter.nf_conntrack_events to 1 or 2")
+	// ErrEventsMasked: rules keep events of some flows back, so that they could open and end unseen.
+	ErrEventsMasked = errors.New("rules keep conntrack events back: put new and destroy among the events that they let " +
+		"pass (nft: ct event set, iptables: -j CT --ctevents)")
 	// ErrGone: the namespace vanished; the source has emitted an empty dump of it.
 	ErrGone = errors.New("network namespace is gone")
 )

@@ -79,6 +79,7 @@ type Source struct {
 	limits   *limits.Reader
 	timeouts timeouts
 	policy   [numPolicies]policy // of each kind, the one that forgets ended flows the soonest
+	masks    masks
 	gaps     gaps
 	table    *table
 	listener *listener
@@ -190,6 +191,9 @@ func (s *Source) step(ctx context.Context) error {
 		return nil
 	}
 	s.readLimits()
+	if err := s.readMasks(ctx, now); err != nil {
+		return err
+	}
 	s.readPolicies(ctx)
 	err := s.dump(ctx)
 	switch {
@@ -317,7 +321,18 @@ func (s *Source) checkEvents(ctx context.Context) error {
 	if s.limits.Events() != 0 {
 		return nil
 	}
-	s.eventsErr, s.listener.silent, s.due = ErrEventsOff, true, now
+	s.due = now
+	return s.missEvents(ctx, ErrEventsOff, now)
+}
+
+// missEvents takes in why there can be no events any more, and marks that some may be missed already.
+func (s *Source) missEvents(ctx context.Context, why error, now collector.Time) error {
+	s.eventsErr = why
+	s.board.write(func(b *Stats) { b.EventsError = why })
+	if s.listener == nil {
+		return nil
+	}
+	s.listener.silent = true
 	if err := s.out.Mark(ctx, collector.Gap, now, s.inode); err != nil {
 		return err
 	}

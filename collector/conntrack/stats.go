@@ -18,7 +18,7 @@ type Stats struct {
 	// BudgetExceeded: no strategy stays within the CPU budget, so the cheapest runs.
 	Cost           float64
 	BudgetExceeded bool
-	// EventsError is why there can be no events (ErrEventsOff); nil if there can.
+	// EventsError is why there can be no events (ErrEventsOff, ErrEventsMasked); nil if there can.
 	EventsError error
 
 	// Dumps counts complete dumps, Aborted those that broke off, Resyncs those that an overrun made necessary.

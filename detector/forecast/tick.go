@@ -103,7 +103,7 @@ func (o tick) run(c Conditions) {
 	o.arrive(now, dt, held)
 	w.perFlow = perFlow
 	o.hold(w, now)
-	o.doubt(w, now)
+	w.course.doubt(&w.unseen, o.proven(now))
 	o.settle(w, now, dt, held)
 	o.scoreDue(now, held)
 	o.expect(w, now, held)

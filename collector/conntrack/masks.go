@@ -1,0 +1,155 @@
+package conntrack
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+
+	"github.com/mdlayher/netlink"
+	"golang.org/x/sys/unix"
+
+	"github.com/snatwatch/snatwatch/collector"
+	"github.com/snatwatch/snatwatch/collector/nlraw"
+)
+
+// needed are the events that a source cannot do without, as in the masks of rules: 1<<IPCT_NEW | 1<<IPCT_DESTROY, enum
+// ip_conntrack_events, include/uapi/linux/netfilter/nf_conntrack_common.h (Linux 6.18).
+const needed = 1<<0 | 1<<2
+
+// masks tells whether rules keep events of some flows back: nftables with "ct event set", iptables-nft with "-j CT
+// --ctevents". Those of iptables-legacy are not read.
+type masks struct {
+	there bool
+	rules uint32 // generation of the rules that were read, 0 for none
+	read  collector.Time
+}
+
+// look reads the rules again if they changed. Where it cannot, it keeps what it knows.
+func (k *masks) look(ctx context.Context, conn *nlraw.Conn) {
+	generation, ok := rulesGeneration(ctx, conn)
+	if !ok || generation == k.rules {
+		return
+	}
+	there := false
+	req := netlink.Message{Data: make([]byte, sizeofNfgenmsg)}
+	req.Header.Type = unix.NFNL_SUBSYS_NFTABLES<<8 | unix.NFT_MSG_GETRULE
+	err := conn.Dump(ctx, req, nil, func(m nlraw.Message) error {
+		there = there || masksEvents(m.Data)
+		return nil
+	})
+	switch {
+	case err == nil:
+		k.there, k.rules = there, generation
+	case errors.Is(err, nlraw.ErrInterrupted):
+		k.there = k.there || there
+	}
+}
+
+// readMasks looks whether rules keep events back. Those of a large ruleset take long to read, so it looks as often as
+// dumps come beside events.
+func (s *Source) readMasks(ctx context.Context, now collector.Time) error {
+	if s.cfg.Strategy != Poll && (s.masks.read == 0 || now.Sub(s.masks.read) >= s.cfg.EventsInterval) {
+		s.masks.read = now
+		s.masks.look(ctx, s.table.conn)
+	}
+	if s.masks.there && s.eventsErr == nil {
+		return s.missEvents(ctx, ErrEventsMasked, now)
+	}
+	return nil
+}
+
+// rulesGeneration returns the number that the kernel gives the rules, another after each change; ok is false if it has
+// none.
+func rulesGeneration(ctx context.Context, conn *nlraw.Conn) (id uint32, ok bool) {
+	req := netlink.Message{Data: make([]byte, sizeofNfgenmsg)}
+	req.Header.Type = unix.NFNL_SUBSYS_NFTABLES<<8 | unix.NFT_MSG_GETGEN
+	err := conn.Get(ctx, req, func(m nlraw.Message) error {
+		if len(m.Data) < sizeofNfgenmsg {
+			return nil
+		}
+		attrs := nlraw.Attributes(m.Data[sizeofNfgenmsg:])
+		for attrs.Next() {
+			if attrs.Type == unix.NFTA_GEN_ID {
+				n, err := u32(attrs.Value, "NFTA_GEN_ID")
+				id, ok = n, err == nil
+			}
+		}
+		return nil
+	})
+	return id, ok && err == nil
+}
+
+// masksEvents reports whether a rule sets a mask that lacks a needed event. A mask whose value the rule does not say
+// counts as one.
+func masksEvents(b []byte) bool {
+	if len(b) < sizeofNfgenmsg {
+		return false
+	}
+	values := map[uint32]uint32{} // that the rule puts into registers
+	attrs := nlraw.Attributes(b[sizeofNfgenmsg:])
+	for attrs.Next() {
+		if attrs.Type != unix.NFTA_RULE_EXPRESSIONS {
+			continue
+		}
+		expressions := nlraw.Attributes(attrs.Value)
+		for expressions.Next() {
+			if mask, ok := maskOf(expressions.Value, values); ok && mask&needed != needed {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// maskOf returns the mask that an expression sets; ok is false if it sets none. It keeps in values what the expression
+// puts into a register.
+func maskOf(b []byte, values map[uint32]uint32) (mask uint32, ok bool) {
+	var name string
+	var data []byte
+	attrs := nlraw.Attributes(b)
+	for attrs.Next() {
+		switch attrs.Type {
+		case unix.NFTA_EXPR_NAME:
+			name = unix.ByteSliceToString(attrs.Value)
+		case unix.NFTA_EXPR_DATA:
+			data = attrs.Value
+		}
+	}
+	switch name {
+	case "immediate":
+		to, value := field(data, unix.NFTA_IMMEDIATE_DREG), field(data, unix.NFTA_IMMEDIATE_DATA)
+		if value = field(value, unix.NFTA_DATA_VALUE); len(to) == 4 && len(value) == 4 {
+			values[binary.BigEndian.Uint32(to)] = binary.NativeEndian.Uint32(value)
+		}
+	case "ct":
+		key, from := field(data, unix.NFTA_CT_KEY), field(data, unix.NFTA_CT_SREG)
+		if len(key) == 4 && len(from) == 4 && binary.BigEndian.Uint32(key) == unix.NFT_CT_EVENTMASK {
+			return values[binary.BigEndian.Uint32(from)], true
+		}
+	case "target": // struct xt_ct_target_info: flags u16, zone u16, ct_events u32
+		info := field(data, attrTargetInfo)
+		if unix.ByteSliceToString(field(data, attrTargetName)) == "CT" && len(info) >= 8 {
+			mask = binary.NativeEndian.Uint32(info[4:])
+			return mask, mask != 0
+		}
+	}
+	return 0, false
+}
+
+// Attributes of an iptables target in a rule: enum nft_target_attributes,
+// include/uapi/linux/netfilter/nf_tables_compat.h (Linux 6.18).
+const (
+	attrTargetName = 1
+	attrTargetInfo = 3
+)
+
+// field returns the value of attribute t among those of b, nil if it is not there.
+func field(b []byte, t uint16) []byte {
+	attrs := nlraw.Attributes(b)
+	for attrs.Next() {
+		if attrs.Type == t {
+			return attrs.Value
+		}
+	}
+	return nil
+}
