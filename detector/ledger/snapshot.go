@@ -2,11 +2,9 @@ package ledger
 
 import (
 	"cmp"
-	"fmt"
 	"maps"
 	"net/netip"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/snatwatch/snatwatch/collector"
@@ -136,14 +134,7 @@ func (l *Ledger) Space(budget string, p collector.Protocol, vip netip.Addr,
 // snapshot returns s as a snapshot shows it.
 func (ss *spaces) snapshot(s *portSpace) detector.SpaceSnapshot {
 	if s.label == "" {
-		s.label = destinationLabel(s.destination, ss.accounts[s.key.account].terms.Unique)
-		if s.vip.IsValid() {
-			s.vipLabel = s.vip.String()
-		}
-		if s.key.zone != 0 {
-			s.vipLabel = strings.TrimSpace(fmt.Sprintf("%s zone %d", s.vipLabel, s.key.zone))
-		}
-		s.vipLabel = strings.TrimSpace(s.vipLabel + " " + s.key.class.String())
+		s.label, s.vipLabel = destinationLabel(s.destination, ss.accounts[s.key.account].terms.Unique), s.vipText()
 	}
 	out := s.snapshot(ss.clock.now)
 	out.VIP, out.Destination, out.Class = s.vipLabel, s.label, s.key.class

@@ -1,7 +1,9 @@
 package ledger
 
 import (
+	"fmt"
 	"net/netip"
+	"strings"
 
 	"github.com/snatwatch/snatwatch/collector"
 	"github.com/snatwatch/snatwatch/detector/budget"
@@ -237,12 +239,24 @@ func (o *outlooks) make(a *account, s *portSpace) *forecast.Outlook {
 
 // name returns the name by which a state keeps s, a port space of account a.
 func (s *portSpace) name(a *account) forecast.SpaceName {
-	n := forecast.SpaceName{
-		Budget:      a.budget.Name,
+	return forecast.SpaceName{
+		Budget: a.budget.Name, VIP: s.vipText(),
 		Destination: destinationLabel(s.destination, a.terms.Unique), Protocol: a.protocol,
 	}
+}
+
+// vipText returns the VIP, zone and class of s as the metric label shows them. It leaves out what does not tell s from
+// other port spaces.
+func (s *portSpace) vipText() string {
+	var parts []string
 	if s.vip.IsValid() {
-		n.VIP = s.vip.String()
+		parts = append(parts, s.vip.String())
 	}
-	return n
+	if s.key.zone != 0 {
+		parts = append(parts, fmt.Sprintf("zone %d", s.key.zone))
+	}
+	if class := s.key.class.String(); class != "" {
+		parts = append(parts, class)
+	}
+	return strings.Join(parts, " ")
 }
