@@ -11,6 +11,7 @@ import (
 
 	"github.com/snatwatch/snatwatch/collector"
 	"github.com/snatwatch/snatwatch/detector"
+	"github.com/snatwatch/snatwatch/detector/budget"
 	"github.com/snatwatch/snatwatch/detector/forecast"
 )
 
@@ -114,18 +115,18 @@ func (l *Ledger) accountSnapshot(number uint32) detector.AccountSnapshot {
 	return p
 }
 
-// Space returns one port space, which need not be among the exported; ok is false if it is not tracked. vip is the zero
-// Addr where VIPs form one port space; destination is written as the label shows it.
-func (l *Ledger) Space(budget string, p collector.Protocol, vip netip.Addr,
+// Space returns one port space of all ports, which need not be among the exported; ok is false if it is not tracked.
+// vip is the zero Addr where VIPs form one port space; destination is written as the label shows it.
+func (l *Ledger) Space(name string, p collector.Protocol, vip netip.Addr,
 	destination string,
 ) (s detector.SpaceSnapshot, ok bool) {
 	for n := range l.spaces.list {
 		sp := &l.spaces.list[n]
-		if !sp.used {
+		if !sp.used || sp.key.class != budget.AnyClass {
 			continue
 		}
 		a := l.spaces.accounts[sp.key.account]
-		if a.budget.Name == budget && a.protocol == p && sp.vip == vip &&
+		if a.budget.Name == name && a.protocol == p && sp.vip == vip &&
 			destinationLabel(sp.destination, a.terms.Unique) == destination {
 			return l.spaces.snapshot(sp), true
 		}
@@ -133,17 +134,26 @@ func (l *Ledger) Space(budget string, p collector.Protocol, vip netip.Addr,
 	return detector.SpaceSnapshot{}, false
 }
 
+// vipText tells s apart from other port spaces towards its destination: by VIP, zone and class, where they matter.
+func (s *portSpace) vipText() string {
+	var parts []string
+	if s.vip.IsValid() {
+		parts = append(parts, s.vip.String())
+	}
+	if s.key.zone != 0 {
+		parts = append(parts, fmt.Sprintf("zone %d", s.key.zone))
+	}
+	if s.key.class != budget.AnyClass {
+		parts = append(parts, s.key.class.String())
+	}
+	return strings.Join(parts, " ")
+}
+
 // snapshot returns s as a snapshot shows it.
 func (ss *spaces) snapshot(s *portSpace) detector.SpaceSnapshot {
 	if s.label == "" {
 		s.label = destinationLabel(s.destination, ss.accounts[s.key.account].terms.Unique)
-		if s.vip.IsValid() {
-			s.vipLabel = s.vip.String()
-		}
-		if s.key.zone != 0 {
-			s.vipLabel = strings.TrimSpace(fmt.Sprintf("%s zone %d", s.vipLabel, s.key.zone))
-		}
-		s.vipLabel = strings.TrimSpace(s.vipLabel + " " + s.key.class.String())
+		s.vipLabel = s.vipText()
 	}
 	out := s.snapshot(ss.clock.now)
 	out.VIP, out.Destination, out.Class = s.vipLabel, s.label, s.key.class

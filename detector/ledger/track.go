@@ -241,8 +241,6 @@ func (s *portSpace) name(a *account) forecast.SpaceName {
 		Budget:      a.budget.Name,
 		Destination: destinationLabel(s.destination, a.terms.Unique), Protocol: a.protocol,
 	}
-	if s.vip.IsValid() {
-		n.VIP = s.vip.String()
-	}
+	n.VIP = s.vipText()
 	return n
 }
