@@ -8,6 +8,7 @@ import (
 
 	"github.com/snatwatch/snatwatch/collector"
 	"github.com/snatwatch/snatwatch/detector/budget"
+	"github.com/snatwatch/snatwatch/detector/forecast"
 )
 
 // Flows that hold ports below 1024 take none of a masquerade's large range: they have port spaces of their own, which are
@@ -55,6 +56,18 @@ func TestLowPortsArePortSpaces(t *testing.T) {
 	}
 	if err := audit(s.Ledger); err != nil {
 		t.Error(err)
+	}
+	names := map[forecast.SpaceName]bool{} // by which a state keeps what a port space learned
+	for i := range s.spaces.list {
+		if x := &s.spaces.list[i]; x.used {
+			names[x.name(s.spaces.accounts[x.key.account])] = true
+		}
+	}
+	if len(names) != len(want) {
+		t.Errorf("port spaces have names %v, want one each", names)
+	}
+	if got, ok := s.Space("nat", collector.TCP, netip.Addr{}, store); !ok || got.Held != 30 {
+		t.Errorf("the port space of all ports holds %d", got.Held)
 	}
 	s.Reconfigure([]*budget.Budget{resolve(collector.PortRange{First: 1, Last: 65535})})
 	s.dump(6, flows...)

@@ -9,6 +9,7 @@ import (
 
 	"github.com/snatwatch/snatwatch/collector"
 	"github.com/snatwatch/snatwatch/detector"
+	"github.com/snatwatch/snatwatch/detector/budget"
 	"github.com/snatwatch/snatwatch/detector/forecast"
 )
 
@@ -117,18 +118,18 @@ func (l *Ledger) accountSnapshot(number uint32) detector.AccountSnapshot {
 	return p
 }
 
-// Space returns one port space, which need not be among the exported; ok is false if it is not tracked. vip is the zero
-// Addr where VIPs form one port space; destination is written as the label shows it.
-func (l *Ledger) Space(budget string, p collector.Protocol, vip netip.Addr,
+// Space returns one port space of all ports, which need not be among the exported; ok is false if it is not tracked.
+// vip is the zero Addr where VIPs form one port space; destination is written as the label shows it.
+func (l *Ledger) Space(name string, p collector.Protocol, vip netip.Addr,
 	destination string,
 ) (s detector.SpaceSnapshot, ok bool) {
 	for n := range l.spaces.list {
 		sp := &l.spaces.list[n]
-		if !sp.used {
+		if !sp.used || sp.key.class != budget.AnyClass {
 			continue
 		}
 		a := l.spaces.accounts[sp.key.account]
-		if a.budget.Name == budget && a.protocol == p && sp.vip == vip &&
+		if a.budget.Name == name && a.protocol == p && sp.vip == vip &&
 			destinationLabel(sp.destination, a.terms.Unique) == destination {
 			return l.spaces.snapshot(sp), true
 		}

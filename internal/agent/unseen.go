@@ -17,12 +17,12 @@ func (ss *sensors) remedy() string {
 }
 
 // observed returns snap as far as the sources see it. If a remedy is needed, budgets of flows that only conntrack shows
-// are left out: what nobody looked at is not 0. So are the unruled ones. The ledger of the outer namespace is inexact
-// then, and notice says why.
+// are left out: what nobody looked at is not 0. So are the unruled ones, and those of other namespaces, whose conntrack
+// is not read. The ledger of the outer namespace is inexact then, and notice says why.
 func observed(
 	snap *detector.Snapshot, outer uint64, stats []sourceStats, remedy string, unruled map[string]bool,
 ) (out *detector.Snapshot, notice string) {
-	shown := *snap
+	shown, elsewhere := ofOuter(snap, outer)
 	var lost []string
 	if remedy == "" && len(unruled) > 0 {
 		remedy = "no NAT rule of this network namespace translates any flow, and none has opened since: entries of flows " +
@@ -32,8 +32,9 @@ func observed(
 		unruled = nil
 	}
 	if remedy != "" {
+		all := shown.Budgets
 		shown.Budgets = nil
-		for _, b := range snap.Budgets {
+		for _, b := range all {
 			if b.Budget.Translated && (unruled == nil || unruled[b.Budget.Name]) {
 				lost = append(lost, b.Budget.Name)
 				continue
@@ -49,7 +50,7 @@ func observed(
 	for i := range shown.Netns {
 		if n := &shown.Netns[i]; n.Netns == outer {
 			n.OtherProtocols += others
-			n.Exact = n.Exact && len(lost) == 0
+			n.Exact = n.Exact && len(lost)+len(elsewhere) == 0
 		}
 	}
 	if len(lost) > 0 {
@@ -60,7 +61,29 @@ func observed(
 		notice = "budget " + strings.Join(lost, ", ") + " counts flows that this machine translates, " + why +
 			": its figures are left out; " + remedy
 	}
+	if len(elsewhere) > 0 {
+		if notice != "" {
+			notice += "; "
+		}
+		notice += "budget " + strings.Join(elsewhere, ", ") + " counts flows that another network namespace translates, " +
+			"and conntrack is read in the agent's alone: its figures are left out; run an agent with netns, at the top of its " +
+			"configuration, set to that namespace"
+	}
 	return &shown, notice
+}
+
+// ofOuter returns snap without the budgets of flows that another namespace than outer translates, and their names.
+func ofOuter(snap *detector.Snapshot, outer uint64) (shown detector.Snapshot, elsewhere []string) {
+	shown = *snap
+	shown.Budgets = nil
+	for _, b := range snap.Budgets {
+		if b.Budget.Translated && b.Budget.Netns != 0 && b.Budget.Netns != outer {
+			elsewhere = append(elsewhere, b.Budget.Name)
+			continue
+		}
+		shown.Budgets = append(shown.Budgets, b)
+	}
+	return shown, elsewhere
 }
 
 // directionText says that of some connections nobody knows yet which side opened them; empty if there are none.

@@ -56,6 +56,36 @@ func TestObserved(t *testing.T) {
 	}
 }
 
+// Flows that another namespace translates show in its conntrack alone, which the agent does not read: their budget is
+// left out, whatever else is seen.
+func TestObservedElsewhere(t *testing.T) {
+	t.Parallel()
+	snap := &detector.Snapshot{
+		Netns: []detector.NetnsSnapshot{{Netns: 1, Exact: true}},
+		Budgets: []detector.BudgetSnapshot{
+			{Budget: &budget.Budget{Name: "here", Translated: true, Netns: 1}},
+			{Budget: &budget.Budget{Name: "there", Translated: true, Netns: 2}},
+			{Budget: &budget.Budget{Name: "pods", Local: true, Netns: 2}},
+		},
+	}
+	for _, tt := range []struct {
+		remedy  string
+		budgets []string
+	}{{"", []string{"here", "pods"}}, {"do this", []string{"pods"}}} {
+		out, notice := observed(snap, 1, nil, tt.remedy, nil)
+		var budgets []string
+		for _, b := range out.Budgets {
+			budgets = append(budgets, b.Budget.Name)
+		}
+		if diff := cmp.Diff(tt.budgets, budgets); diff != "" {
+			t.Errorf("budgets (-want +got)\n%s", diff)
+		}
+		if out.Netns[0].Exact || !strings.Contains(notice, "budget there ") || !strings.Contains(notice, tt.remedy) {
+			t.Errorf("exact %t, notice %q", out.Netns[0].Exact, notice)
+		}
+	}
+}
+
 // A remedy is named where conntrack may translate unseen, and only there.
 func TestChooseNamesWhatIsUnseen(t *testing.T) {
 	t.Parallel()
