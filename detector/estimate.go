@@ -2,9 +2,9 @@ package detector
 
 import "math"
 
-// estimateBits is how many bits an estimate has after its leading one: a relative error of 2^-12, 0.024 %, at most, where
-// chance alone moves a thousand ports by 3 %. The 41 bits below them are noise, which servers that keep
-// samples cannot compress.
+// estimateBits is how many bits an estimate has after its leading one: a relative error of 2^-12, 0.024 %, at most,
+// where chance alone moves a thousand ports by 3 %. The 41 bits below them are noise, which servers that keep samples
+// cannot compress.
 const (
 	estimateBits = 11
 	noiseBits    = 52 - estimateBits
