@@ -91,8 +91,9 @@ type Flow struct {
 	PickedUp bool
 	// Offloaded: a flow table sees its packets now (IPS_OFFLOAD), and conntrack does not.
 	Offloaded bool
-	// Zone is the conntrack zone of what comes back, in which the kernel gives out a port once, and ZoneOut that of what
-	// leaves. They are the same unless a rule sets the zone of one direction. 0 for sockets.
+	// Zone is the conntrack zone of the packets that come back: the kernel gives out a port once in each such zone.
+	// ZoneOut is the zone of the packets that leave. They differ only if a rule sets the zone of one direction. Both are 0
+	// for sockets.
 	Zone, ZoneOut uint16
 	// ID is CTA_ID, or the lower half of a socket's cookie: it tells apart two flows that
 	// had the same tuple, one after the other. 0 where unknown.

@@ -41,8 +41,15 @@ type row struct {
 // worst is the names that a label has in what expr returns when the board is opened or refreshed.
 type worst struct{ name, label, expr string }
 
-// matcher matches those names.
-func (w worst) matcher() string { return fmt.Sprintf(`%s=~"$%s"`, w.label, w.name) }
+// matcher matches those names; and of pools the empty one, which no variable has: a budget without a pool is always
+// among them.
+func (w worst) matcher() string {
+	or := ""
+	if w.label == string(metrics.LabelPool) {
+		or = "|"
+	}
+	return fmt.Sprintf(`%s=~"$%s%s"`, w.label, w.name, or)
+}
 
 // variable asks for the names. Grafana reads them out of the text of an answer: {a="x", b="y"} 1 1700000000.
 func (w worst) variable() *dashboard.QueryVariableBuilder {

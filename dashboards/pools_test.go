@@ -3,6 +3,7 @@ package dashboards_test
 import (
 	"fmt"
 	"maps"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -121,6 +122,53 @@ func TestPoolsOfOneAgent(t *testing.T) {
 	}
 }
 
+// A machine that was given no pool is shown among pools, and alone: no variable has an empty name, and Grafana writes "()"
+// for a variable without a name.
+func TestNodesWithoutAPool(t *testing.T) {
+	t.Parallel()
+	promtool := kerneltest.Program(t, "promtool", "prometheus")
+	told := func(instance, pool string, held int) map[string]string {
+		node := fmt.Sprintf(`cluster="a", job="s", instance=%q, budget="lb"`, instance)
+		return map[string]string{
+			`snat_budget_info{` + node + `, model="azure-lb", pool="` + pool + `"}`: "1x40",
+			`snat_budget_effective_ports{` + node + `, protocol="tcp"}`:             "1000x40",
+			`snat_busiest_ports_held{` + node + `, protocol="tcp"}`:                 fmt.Sprintf("%dx40", held),
+			`snat_pool_nodes_to_next_tier{` + node + `}`:                            "3x40",
+		}
+	}
+	alone := told("gateway", "", 900)
+	beside := told("web-1", "web", 500)
+	maps.Copy(beside, alone)
+	for _, tt := range []struct {
+		name, names string // of the pools in the variables that nobody sees
+		series      map[string]string
+		more        bool
+	}{{"beside a pool", "web", beside, true}, {"alone", "()", alone, false}} {
+		for _, at := range []struct {
+			board  string
+			id, i  int
+			labels string
+			of     func(pool string) float64
+		}{
+			{"overview", 22, 0, `, protocol="tcp"`, func(pool string) float64 { return map[string]float64{"": 0.9, "web": 0.5}[pool] }},
+			{"fleet", 46, 3, `, protocol="tcp"`, func(pool string) float64 { return map[string]float64{"": 0.9, "web": 0.5}[pool] }},
+			{"fleet", 202, 2, `, model="azure-lb"`, func(string) float64 { return 3 }},
+		} {
+			want := map[string]float64{`{cluster="a", budget="lb"` + at.labels + `}`: at.of("")}
+			if tt.more {
+				want[`{cluster="a", budget="lb", pool="web"`+at.labels+`}`] = at.of("web")
+			}
+			for _, p := range load(t)["snatwatch-"+at.board+".json"].Panels {
+				if p.ID == at.id {
+					expr := regexp.MustCompile(`"\$[a-z]+_pools`).ReplaceAllString(p.Targets[at.i].Expr, `"`+tt.names)
+					t.Log(tt.name, p.Title)
+					answers(t, promtool, all(strings.ReplaceAll(expr, "$__range", "5m")), "15s", "9m", tt.series, want)
+				}
+			}
+		}
+	}
+}
+
 // hidden is how Grafana marks a variable that nobody sees.
 const hidden = 2
 
@@ -143,7 +191,9 @@ func lintWorst(t *testing.T, board, name, query, allValue string, b board) {
 		return nil
 	})
 	used := slices.ContainsFunc(b.Panels, func(p panel) bool {
-		return slices.ContainsFunc(p.Targets, func(x target) bool { return strings.Contains(x.Expr, `=~"$`+name+`"`) })
+		return slices.ContainsFunc(p.Targets, func(x target) bool {
+			return strings.Contains(x.Expr, `=~"$`+name+`"`) || strings.Contains(x.Expr, `=~"$`+name+`|"`)
+		})
 	})
 	if !few || !used {
 		t.Errorf("%s: variable %s is of few: %v, read by a panel: %v", board, name, few, used)

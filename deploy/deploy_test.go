@@ -79,6 +79,8 @@ func TestInhibition(t *testing.T) {
 		"SnatPortsExhausted instance=n1 budget=lb protocol=tcp severity=critical",
 		"SnatPortsExhausted instance=n1 budget=lb protocol=tcp evidence=ceiling severity=critical",
 		"SnatPortsExhausted instance=n4 budget=lb protocol=tcp evidence=ceiling severity=critical",
+		"SnatPortsExhausted instance=n5 budget=lb protocol=tcp evidence=ceiling severity=critical",
+		"SnatPortsExhausted instance=n5 budget=lb protocol=tcp evidence=gateway severity=critical",
 		"SnatExhaustionPredicted instance=n1 budget=lb protocol=tcp destination=a severity=critical",
 		"SnatExhaustionExpected instance=n1 budget=lb protocol=tcp severity=warning",
 		"SnatDestinationDominates instance=n1 budget=lb protocol=tcp destination=a severity=info",
@@ -95,7 +97,7 @@ func TestInhibition(t *testing.T) {
 	)
 	want := []string{
 		"SnatDestinationDominates n1", "SnatExhaustionExpected n1", "SnatExhaustionExpected n2", "SnatExhaustionPredicted n1",
-		"SnatGatewayExhaustionPredicted g1", "SnatOpenFailures n1", "SnatPortsExhausted n1",
+		"SnatGatewayExhaustionPredicted g1", "SnatOpenFailures n1", "SnatPortsExhausted n1", "SnatPortsExhausted n5",
 	}
 	var got []string
 	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(200 * time.Millisecond) {

@@ -11,7 +11,7 @@ import (
 // rules say so to Prometheus and the backtest measures it: both read these numbers.
 const (
 	PageRaise      = 0.3
-	PageClear      = 0.15
+	PageClear      = 0.1
 	PageHorizon    = 5 * time.Minute
 	PageKeep       = 2 * time.Minute
 	PageScarceKeep = 30 * time.Minute
@@ -26,7 +26,8 @@ const (
 	PageNear = 3
 )
 
-// PageScarce reports whether ports are scarce in a port space that holds so many of its effective ceiling.
+// PageScarce reports whether ports are scarce in a port space that holds so many of its effective ceiling, which is
+// above 0. It is written as the rules write it: another form rounds otherwise, and 54 of 81 ports are scarce by one.
 func PageScarce(held, ceiling float64) bool {
-	return held >= PageFill*ceiling || held >= ceiling-PageNear*math.Sqrt(ceiling)
+	return held/ceiling >= 1-max(PageNear/math.Sqrt(ceiling), 1-PageFill)
 }

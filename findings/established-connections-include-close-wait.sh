@@ -5,7 +5,7 @@
 # connections in state ESTABLISHED, as "ss state established" lists them.
 # Seen: CLOSE_WAIT counts as well. Five connections whose peer has closed are five established ones by the counter, and
 # none by the list. A program that leaks its sockets, and with them a port each, looks like one that has more work.
-# Seen with iproute2 6.1.0 of Debian 12 on Linux 6.18 and on its own 6.1.0-57. Source: tcp_set_state() in
+# Seen with iproute2 6.1.0 of Debian 12 on Linux 6.18 and on Debian's 6.1.0-57. Source: tcp_set_state() in
 # net/ipv4/tcp.c.
 #
 # Debian, as root. All traffic stays in a network namespace of its own. Fails if the behaviour changes.

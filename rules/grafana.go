@@ -120,7 +120,7 @@ func (o Options) facts(a alerts.Alert) []fact {
 	soonest := o.PerNode("min", o.Metric(metrics.SoonestExhaustion), metrics.LabelVIP, metrics.LabelDestination)
 	near, last := o.Metric(metrics.LikelyExhaustion, query.HorizonIs(o.PageHorizon)), fact{
 		soonest + " > 0 < +Inf",
-		" At this course it is full in {{ (index .Values `REF`).Value | " + alerts.Period + " }}.",
+		" As likely as not it is full within {{ (index .Values `REF`).Value | " + alerts.Period + " }}.",
 	}
 	if a.Name == "SnatPortsExhausted" {
 		near, last = busiest+" > 0.95 * "+ceiling,

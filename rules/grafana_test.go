@@ -211,7 +211,7 @@ func TestGrafanaDescriptionsExpand(t *testing.T) {
 			}
 			if name == "all" && r.Title == "SnatExhaustionPredicted" {
 				const want = "On node-1:9959, new tcp flows to 203.0.113.7:443 will soon find no SNAT port: the probability that budget lb (azure-lb) is exhausted within 5m is 50%." +
-					" The fullest port space there holds 1000 ports; the effective ceiling is 1024. At this course it is full in 200s." +
+					" The fullest port space there holds 1000 ports; the effective ceiling is 1024. As likely as not it is full within 200s." +
 					" Why, and what would help by how much: http://node-1:9959/ and the runbook."
 				if diff := cmp.Diff(want, out.String()); diff != "" {
 					t.Errorf("%s (-want +got):\n%s", r.Title, diff)

@@ -3,7 +3,6 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -45,12 +44,8 @@ func run(args []string, out io.Writer) error {
 		}
 		return nil
 	})
-	args = cli.Joined(args)
-	switch _, err := app.Parse(args); {
-	case err != nil:
-		return errors.New(cli.Mistake(app, args, err))
-	case help:
-		return nil
+	if _, err := cli.Parse(app, args); err != nil || help {
+		return err
 	}
 	if err := o.Validate(); err != nil {
 		return err

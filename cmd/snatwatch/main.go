@@ -80,13 +80,12 @@ func (e *env) run(ctx context.Context, args []string) int {
 	promslogflag.AddFlags(app, &logs)
 	all := commands(app)
 
-	args = cli.Joined(args)
-	name, err := app.Parse(completable(args))
+	name, err := cli.Parse(app, completable(args))
 	switch {
 	case ended:
 		return statusOK
 	case err != nil:
-		_, _ = fmt.Fprintf(e.stderr, "snatwatch: %s, try --help\n", cli.Mistake(app, args, err))
+		_, _ = fmt.Fprintf(e.stderr, "snatwatch: %v, try --help\n", err)
 		return statusUsage
 	}
 	for _, c := range all {

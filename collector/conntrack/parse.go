@@ -17,7 +17,7 @@ type message struct {
 	timeout     uint32   // CTA_TIMEOUT, seconds
 	start, stop uint64   // CTA_TIMESTAMP, ns of wall clock, 0 where absent
 	event       uint64   // CTA_TIMESTAMP_EVENT, the same
-	zone        uint16   // of both directions; that of one stands in its tuple
+	zone        uint16   // of both directions; the zone of one direction is in its tuple
 	tcp         tcpState // 0 where absent
 	tcpFlags    [2]uint8 // of the opener and of the answering side, 0 where absent
 	hasTimeout  bool

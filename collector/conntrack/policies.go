@@ -60,7 +60,7 @@ const (
 	numPolicies
 )
 
-// called is a policy in words, with a verb for its name.
+// called returns what a message calls a policy of kind k: a format that takes the policy's name.
 func (k policies) called() string {
 	if k == xtPolicies {
 		return "the timeout policy %q of iptables"

@@ -78,7 +78,7 @@ type Source struct {
 	own      *netns.Handle // of the caller's namespace, if that is read
 	limits   *limits.Reader
 	timeouts timeouts
-	policy   [numPolicies]policy // that forget ended flows the soonest
+	policy   [numPolicies]policy // of each kind, the one that forgets ended flows the soonest
 	masks    masks
 	gaps     gaps
 	table    *table

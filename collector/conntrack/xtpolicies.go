@@ -31,11 +31,11 @@ func xtPoliciesLoaded() bool {
 	return err == nil || xtPoliciesBuiltIn()
 }
 
-// xtPoliciesBuiltIn reports whether the kernel has policies of iptables without a module, as far as can be seen, or no
-// modules at all, so that no question loads one.
+// xtPoliciesBuiltIn reports whether a question about policies of iptables loads no module: the kernel has these
+// policies built in, or takes no modules. It returns false if the files that say so cannot be read.
 var xtPoliciesBuiltIn = sync.OnceValue(func() bool {
 	if _, err := os.Stat("/proc/sys/kernel/osrelease"); err == nil { // the folder is not hidden
-		_, err := os.Stat("/proc/sys/kernel/modules_disabled") // there where the kernel takes modules
+		_, err := os.Stat("/proc/sys/kernel/modules_disabled") // it exists if the kernel takes modules
 		if errors.Is(err, fs.ErrNotExist) {
 			return true
 		}

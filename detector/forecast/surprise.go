@@ -5,14 +5,19 @@ import "math"
 const (
 	// surprising is the square of the deviation from which on ends surprise: 4 standard deviations.
 	surprising = 16
+	// surprisingFor is over how many seconds the ends of all ages add up to a surprise. They only make a change
+	// suspected, unless a factor explains them: then they count as a surprise, and surprisingMore is how much more makes
+	// the past be forgotten as fast again.
+	surprisingFor, surprisingMore = 5, 8
 	// changeFor is how many seconds after a surprise lifetimes count as just changed.
 	changeFor = 15
 )
 
 // surprise compares the ends of a tick with those that the survival curve of the tick before foretold. News says that
 // flows opened or ended since then: between two dumps there are no ends, and none are missed. lost is how many flows
-// that were not young ended beyond all expectation.
-func (l *lifetimes) surprise(seen *exposure, news bool, edges *ageEdges) (s surprise, lost float64) {
+// that were not young ended beyond all expectation; apart is how many more ended of all ages, and chance the variance
+// that this has by chance.
+func (l *lifetimes) surprise(seen *exposure, news bool, edges *ageEdges) (s surprise, lost, apart, chance float64) {
 	for g := range s {
 		d, e := 0.0, float64(l.foretold[g])
 		for k := g * ageGroup; k < min((g+1)*ageGroup, ageBuckets); k++ {
@@ -28,9 +33,10 @@ func (l *lifetimes) surprise(seen *exposure, news bool, edges *ageEdges) (s surp
 			if s[g] > 0 && g >= reopenLeast {
 				lost += max(0, d-e)
 			}
+			apart, chance = apart+d-e, chance+e
 		}
 	}
-	return s, lost
+	return s, lost, apart, chance
 }
 
 // surprised learns whether lifetimes changed. Even a memory of seconds still has lifetimes from before, and would make
@@ -47,10 +53,23 @@ func (o tick) surprised(w *workspace, dt float64) (s surprise) {
 			w.ended += float64(n)
 		}
 	}
-	s, w.lost = o.times.surprise(&w.seen, news, w.edges)
-	o.changed *= math.Exp(-dt / changeFor)
-	for _, x := range s {
-		o.changed = max(o.changed, x/(1+x))
+	var apart, chance float64
+	s, w.lost, apart, chance = o.times.surprise(&w.seen, news, w.edges)
+	keep := math.Exp(-dt / surprisingFor)
+	o.apart, o.chance = o.apart*float32(keep)+float32(apart), o.chance*float32(keep*keep)+float32(chance)
+	lately := max(0, float64(o.apart*o.apart/(o.chance+1))-surprising) / surprisingMore
+	fade := math.Exp(-dt / changeFor)
+	o.changed *= fade
+	before := float64(o.suspected)
+	for g := range s {
+		if o.stretched > 0.5 {
+			s[g] = max(s[g], lately)
+		}
+		o.changed = max(o.changed, s[g]/(1+s[g]))
+	}
+	o.suspected = float32(max(before*fade, o.changed, lately/(1+lately)))
+	if before < stretchFrom {
+		o.suspectedAt = uint32(o.last)
 	}
 	return s
 }
@@ -96,5 +115,69 @@ func (o tick) shift(share *[coolClasses]float64, dt float64) {
 	for k := range share {
 		share[k] = (float64(o.endedLately[k]) + m*share[k]) / (n + m)
 		o.endedLately[k] *= keep
+	}
+}
+
+// Lifetimes that change are often those of before times a factor: a store that is slow is so for all. Ages that no flow
+// has reached since then tell nothing of it, and their hazards are taken from younger ones.
+
+const (
+	// stretchFrom is how likely lifetimes have changed before a factor is looked for.
+	stretchFrom = 0.02
+	// stretchLeast and stretchMost bound the factor, in buckets of ages: two an octave.
+	stretchLeast, stretchMost = -4, 4
+	// stretchBefore is by how many seconds lifetimes change before it shows.
+	stretchBefore = 3
+	// stretchProof is the logarithm of how much likelier a factor has to make the ends of the last seconds.
+	stretchProof = 8
+)
+
+// stretch makes h the hazards of lifetimes that differ by the factor under which the ends of the last seconds are
+// likeliest, the surer the farther. Only ages count that a flow can have reached since lifetimes changed.
+func (o tick) stretch(h *rates) {
+	o.stretched = 0
+	if o.suspected < stretchFrom {
+		return
+	}
+	const step = math.Ln2 / 2
+	seen := &o.speeds[fast]
+	young := ageBucket(max(o.last-float64(o.suspectedAt)+stretchBefore, 1))
+	var logs rates
+	for k, x := range h {
+		logs[k] = math.Log(x)
+	}
+	var likely [stretchMost - stretchLeast + 1]float64
+	best := 0
+	for i := range likely {
+		by := i + stretchLeast
+		slower, sum := math.Exp(-step*float64(by)), 0.0
+		for k := range young {
+			j := min(max(k-by, 0), ageBuckets-1)
+			sum += float64(seen.ended[k])*(logs[j]-step*float64(by)) - float64(seen.lived[k])*h[j]*slower
+		}
+		likely[i] = sum
+		if sum > likely[best] {
+			best = i
+		}
+	}
+	gain := likely[best] - likely[-stretchLeast]
+	if gain <= 0 {
+		return
+	}
+	by := float64(best + stretchLeast)
+	if best > 0 && best < len(likely)-1 {
+		// The top of the parabola through the best and its neighbours.
+		a, b, c := likely[best-1], likely[best], likely[best+1]
+		by += (a - c) / (2 * (a - 2*b + c))
+	}
+	sure := 1 / (1 + math.Exp(min(stretchProof-gain, 500)))
+	o.stretched = float32(sure)
+	whole := math.Floor(by)
+	part := by - whole
+	for k := range h {
+		j := min(max(k-int(whole), 0), ageBuckets-1)
+		i := max(j-1, 0)
+		then := logs[j] + part*(logs[i]-logs[j]) - step*by
+		h[k] = math.Exp(logs[k] + sure*(then-logs[k]))
 	}
 }

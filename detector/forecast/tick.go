@@ -103,7 +103,7 @@ func (o tick) run(c Conditions) {
 	o.arrive(now, dt, held)
 	w.perFlow = perFlow
 	o.hold(w, now)
-	o.doubt(w, now)
+	w.course.doubt(&w.unseen, o.proven(now))
 	o.settle(w, now, dt, held)
 	o.scoreDue(now, held)
 	o.expect(w, now, held)
@@ -127,6 +127,7 @@ func (o tick) refit(w *workspace, dt float64) {
 			h[k] = (float64(o.speeds[minute].ended[k]) + 2) / (float64(o.speeds[minute].lived[k]) + 2/h[k])
 		}
 	case s.f.without&PartSpeeds == 0:
+		o.stretch(h)
 		o.speeds[minute].hasten(h)
 		o.speeds[fast].hasten(h)
 	}

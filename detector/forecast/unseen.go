@@ -97,11 +97,10 @@ func (o tick) foresee(w *workspace, c *Conditions, now float64) float64 {
 	return held + max(0, closed-shown)
 }
 
-// doubt adds to the course the ports that the ledger does not know of, and takes off the rate to come what may be
-// chance.
-func (o tick) doubt(w *workspace, now float64) {
-	c, proven := &w.course, o.proven(now)
-	for i, n := range w.unseen {
+// doubt adds to the course the ports that the ledger does not know of, and leaves of the rate to come the share that is
+// proven not to be chance.
+func (c *course) doubt(unseen *[aheads]float64, proven float64) {
+	for i, n := range unseen {
 		c.base[i] += n
 		c.variance[i] += n
 		c.gain[i] *= proven

@@ -59,7 +59,7 @@ func TestStartOfASteadyLoadIsCalm(t *testing.T) {
 					s.second()
 					s.warm(start)
 					f := &s.o.forecast
-					if f.Probability[1] >= detector.PageClear {
+					if f.Probability[1] >= 0.15 {
 						t.Fatalf("seed %d: P(5 min) is %.2f after %d s, of a mean of %.0f ports", seed, f.Probability[1], second+1, f.Mean[1])
 					}
 				}

@@ -11,10 +11,10 @@ import (
 // account is one protocol of one budget.
 type account struct {
 	tally
-	budget   *budget.Budget
-	terms    *budget.Terms
-	protocol collector.Protocol
-	owner    uint32 // number of the budget
+	budget       *budget.Budget
+	budgetNumber uint32 // of budget among all budgets
+	terms        *budget.Terms
+	protocol     collector.Protocol
 	// These repeat what budget and terms say, which do not change: ceiling is the effective ceiling, freesAtEnd is
 	// Budget.FreesAtEnd, perAddress is Budget.SpacePerAddress, and entryHolds is Budget.EntryHolds, for TCP alone.
 	ceiling                            int
@@ -34,7 +34,7 @@ type account struct {
 
 // under makes a the account of protocol p under budget b; number is that of the budget.
 func (a *account) under(b *budget.Budget, number uint32, p collector.Protocol) {
-	a.budget, a.terms, a.protocol, a.owner = b, b.Terms(p), p, number
+	a.budget, a.budgetNumber, a.terms, a.protocol = b, number, b.Terms(p), p
 	a.ceiling, a.freesAtEnd, a.perAddress = a.terms.Ceiling(), b.FreesAtEnd(), b.SpacePerAddress()
 	a.entryHolds = p == collector.TCP && b.EntryHolds()
 }

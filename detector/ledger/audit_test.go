@@ -174,7 +174,7 @@ func audit(l *Ledger) error {
 		if !s.used {
 			continue
 		}
-		tracked[l.spaces.accounts[s.key.account].owner]++
+		tracked[l.spaces.accounts[s.key.account].budgetNumber]++
 		outlooks[s.outlook] = true
 		want := spaces[place(i)]
 		if got := (counts{s.live, s.cooling, s.opening, want.unconfirmed}); got != want {

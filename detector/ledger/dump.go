@@ -155,39 +155,6 @@ func (fl *flows) unseen(n *netns, i uint32, f *flow, at collector.Time) {
 	}
 }
 
-// learnOwner gives live f another owner if more is known of that one than of the owner that f has: an owner that is
-// settled in place of a client or nobody, a client in place of nobody, and a container in place of its pod.
-func (in *intake) learnOwner(f *flow, owner collector.OwnerNumber) {
-	if owner == collector.OwnerUnknown {
-		return
-	}
-	hs, was := &in.spaces.holders, f.owner
-	part := hs.whole(owner) == was
-	if !part && (was.Settled() || was != collector.OwnerUnknown && !owner.Settled()) {
-		return // nor does a client take the place of another client
-	}
-	f.owner = owner
-	if !hs.on || f.place == 0 {
-		return
-	}
-	if opened := f.openedInterval(); !part && opened.From != 0 && opened.To >= in.clock.start {
-		in.spaces.accountOf(f).owners.opened(hs.whole(owner))
-	}
-	if f.place.folded() || f.flags&flagUncounted != 0 {
-		return
-	}
-	if k := portKey(f.place, f); f.port != 0 {
-		if first, shared := hs.ofPort[k]; shared {
-			if first != was {
-				return
-			}
-			hs.ofPort[k] = owner
-		}
-	}
-	hs.sets[f.place].add(was, -1)
-	hs.sets[f.place].add(owner, 1)
-}
-
 // settleHandover counts the ends of flows that the agent before counted live and that the first complete dump lacks.
 func (fl *flows) settleHandover(n *netns) {
 	if n.handed == nil {

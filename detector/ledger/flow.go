@@ -66,8 +66,8 @@ func (f *flow) protocol() collector.Protocol {
 	return collector.TCP
 }
 
-// start makes f the entry of a live flow: the one that event e is about, which opened within opened.
-func (f *flow) start(e *collector.Event, opened collector.Interval) {
+// start makes f the entry of a live flow: the one that event e is about. setOpened says when it opened.
+func (f *flow) start(e *collector.Event) {
 	f.phase, f.flags, f.reason = phaseLive, f.flags&flagShown, collector.ReasonUnknown
 	if e.Flow.Protocol == collector.UDP {
 		f.flags |= flagUDP
@@ -76,7 +76,6 @@ func (f *flow) start(e *collector.Event, opened collector.Interval) {
 		f.flags |= flagTranslated
 	}
 	f.id, f.moment = e.Flow.ID, 0
-	f.setOpened(opened)
 }
 
 // spanUnknown is the span of a flow that may have opened at any time before opened. Spans above 71 minutes, which do
@@ -154,32 +153,6 @@ func (f *flow) heard(active, dumped collector.Time) {
 // time active lies well before that. before is the time of the packet that was the last one until now, 0 where unknown.
 func misdated(before, active, dumped collector.Time) bool {
 	return before != 0 && active > before.Add(ageSlack) && active.Add(ageSlack) < dumped
-}
-
-// place says where a flow is counted: nowhere (0), in the tracked port space of that number, or in a cell of the fold
-// of its account.
-type place uint32
-
-const (
-	placeFolded place = 1 << 31
-	cellBits          = 16
-)
-
-func foldedPlace(account uint32, cell uint16) place {
-	return placeFolded | place(account)<<cellBits | place(cell)
-}
-
-func (p place) folded() bool    { return p&placeFolded != 0 }
-func (p place) tracked() bool   { return int32(p) > 0 } // neither 0 nor folded
-func (p place) account() uint32 { return uint32(p&^placeFolded) >> cellBits }
-func (p place) cell() uint16    { return uint16(p) }
-
-// accountIn returns the number of the account that p belongs to; of has the account's number of each port space.
-func (p place) accountIn(of []uint32) uint32 {
-	if p.folded() {
-		return p.account()
-	}
-	return of[p]
 }
 
 // portKey returns the key of the port that f holds in port space s: the numbers of port space and VIP, and the port.

@@ -63,7 +63,7 @@ func (b *bucket) pass(n uint64) {
 
 // chunk is what the entries of a chunk have in common.
 type chunk struct {
-	owner uint32 // number of the namespace
+	netns uint32 // number of the namespace
 	// alarm is the tick in which the first of the chunk's live flows may lose its port by a timeout of the budget, 0 if
 	// none can. The live flows of a chunk share this one timer.
 	alarm uint32
@@ -71,7 +71,7 @@ type chunk struct {
 
 // flowSet is the flows of one namespace.
 type flowSet struct {
-	owner  uint32
+	netns  uint32 // number of the namespace
 	chunks []uint32
 	free   []uint32 // entries of its chunks that hold no flow; the last of them is taken next
 	count  int
@@ -83,8 +83,8 @@ func (t *flowTable) at(i uint32) *flow {
 	return (*flow)(unsafe.Add(unsafe.Pointer(t.blocks[i>>blockShift]), uintptr(i&(1<<blockShift-1))*unsafe.Sizeof(flow{})))
 }
 
-// owner returns the number of the namespace that entry i belongs to.
-func (t *flowTable) owner(i uint32) uint32 { return t.chunks[i>>chunkShift].owner }
+// netnsOf returns the number of the namespace that entry i belongs to.
+func (t *flowTable) netnsOf(i uint32) uint32 { return t.chunks[i>>chunkShift].netns }
 
 // each calls do for each entry of set; do may remove it.
 func (t *flowTable) each(set *flowSet, do func(i uint32, f *flow)) {
@@ -227,7 +227,7 @@ func (t *flowTable) remove(i uint32, set *flowSet) {
 	*f = flow{}
 	set.free = append(set.free, i)
 	if set.count--; set.count == 0 {
-		t.release(set)
+		t.giveBack(set)
 	}
 }
 
@@ -256,7 +256,7 @@ func (t *flowTable) grab(set *flowSet) {
 	}
 	c := t.spare[len(t.spare)-1]
 	t.spare = t.spare[:len(t.spare)-1]
-	t.chunks[c].owner = set.owner
+	t.chunks[c].netns = set.netns
 	set.chunks = append(set.chunks, c)
 	for n := uint32(chunkSize); n > 0; n-- {
 		i := c<<chunkShift + n - 1
@@ -266,8 +266,8 @@ func (t *flowTable) grab(set *flowSet) {
 	}
 }
 
-// release gives all chunks of an empty set back.
-func (t *flowTable) release(set *flowSet) {
+// giveBack gives all chunks of an empty set back.
+func (t *flowTable) giveBack(set *flowSet) {
 	t.spare = append(t.spare, set.chunks...)
 	set.chunks, set.free = set.chunks[:0], set.free[:0]
 }

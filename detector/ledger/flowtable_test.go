@@ -18,7 +18,7 @@ func TestFlowTableAgainstAMap(t *testing.T) {
 	t.Parallel()
 	rng := rand.New(rand.NewPCG(1, 2))
 	var table flowTable
-	sets := []*flowSet{{owner: 0}, {owner: 1}, {owner: 2}}
+	sets := []*flowSet{{netns: 0}, {netns: 1}, {netns: 2}}
 	type mine struct {
 		entry uint32
 		set   int
@@ -43,8 +43,8 @@ func TestFlowTableAgainstAMap(t *testing.T) {
 		case !ok && (grow || rng.IntN(3) == 0):
 			set := rng.IntN(len(sets))
 			i := table.add(k, sets[set])
-			if table.owner(i) != uint32(set) {
-				t.Fatalf("entry %d belongs to %d, want %d", i, table.owner(i), set)
+			if table.netnsOf(i) != uint32(set) {
+				t.Fatalf("entry %d belongs to %d, want %d", i, table.netnsOf(i), set)
 			}
 			model[k] = mine{i, set}
 		case ok && (!grow || rng.IntN(3) == 0):

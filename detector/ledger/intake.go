@@ -16,7 +16,8 @@ type intake struct {
 	spaces  *spaces
 }
 
-// take applies event e of a flow in namespace n; k is its lookup, and entry likely that of the flow.
+// take applies event e of a flow in namespace n; k is its lookup, and entry is the number of the entry that its flow
+// likely has, 0 if unknown.
 func (in *intake) take(n *netns, e *collector.Event, k *lookup, entry uint32) {
 	f := &e.Flow
 	if f.Protocol != collector.TCP && f.Protocol != collector.UDP {
@@ -83,7 +84,7 @@ func (in *intake) addEnded(s *sighting) {
 	}
 	in.start(s, openedBefore(opened, ended), false)
 	if s.event.Kind == collector.Closed {
-		s.netns.noteEnd(s.flow)
+		s.noteEnd()
 	}
 	s.flow.heard(s.event.Flow.Active, s.netns.complete)
 	in.endBy(s, ended)
@@ -163,7 +164,8 @@ func (in *intake) start(s *sighting, opened collector.Interval, resumed bool) {
 	if !s.matched {
 		in.matcher.match(s)
 	}
-	f.start(e, opened)
+	f.start(e)
+	f.setOpened(opened)
 	if e.Kind == collector.Seen && !resumed {
 		s.netns.check.first(s, in.matcher)
 	}
@@ -237,7 +239,7 @@ func (in *intake) refresh(s *sighting) {
 	e, f := &s.event.Flow, s.flow
 	f.heard(s.event.Flow.Active, s.netns.complete)
 	if e.Owner != f.owner {
-		in.learnOwner(f, e.Owner)
+		in.spaces.learnOwner(f, e.Owner)
 	}
 	if f.place.folded() { // its destination is known again, and may be tracked now
 		if p := in.placeFor(s); p != f.place {
@@ -290,7 +292,7 @@ func (in *intake) opened(s *sighting) {
 		}
 		f.heard(s.event.Flow.Active, s.netns.complete)
 		if e.Owner != f.owner {
-			in.learnOwner(f, e.Owner)
+			in.spaces.learnOwner(f, e.Owner)
 		}
 		at, _ := in.flows.deadline(f)
 		in.flows.alarm(s.entry>>chunkShift, at)
@@ -321,7 +323,7 @@ func (in *intake) closed(s *sighting) {
 	case e.ID != 0 && e.ID == f.before && f.flags&flagFound != 0:
 		return // the flow before ended, for the event that this one opened has not come
 	}
-	s.netns.noteEnd(f)
+	s.noteEnd()
 	if f.phase == phaseLive {
 		f.heard(s.event.Flow.Active, s.netns.complete)
 		s.known = true
@@ -338,6 +340,14 @@ func (in *intake) closed(s *sighting) {
 		in.flows.linger(s.netns, s.entry, f)
 	case f.phase == phaseGone && s.netns.removable(f):
 		in.flows.table.remove(s.entry, &s.netns.flows)
+	}
+}
+
+// noteEnd notes that an event, that of s, told how the flow of s ended. A dump in progress may still show the flow.
+func (s *sighting) noteEnd() {
+	s.flow.flags |= flagEndSeen
+	if s.netns.dumping {
+		s.flow.dump = s.netns.dump
 	}
 }
 

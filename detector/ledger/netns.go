@@ -86,7 +86,7 @@ func (ns *namespaces) of(inode uint64) *netns {
 		if number == len(ns.list) {
 			ns.list = append(ns.list, nil)
 		}
-		n = &netns{inode: inode, flows: flowSet{owner: uint32(number)}, since: ns.clock.start}
+		n = &netns{inode: inode, flows: flowSet{netns: uint32(number)}, since: ns.clock.start}
 		if h := ns.handed[inode]; h != nil {
 			n.handed, n.since = h, h.complete
 			delete(ns.handed, inode)
@@ -184,21 +184,13 @@ func (n *netns) removable(f *flow) bool {
 	return false
 }
 
-// noteEnd notes that an event told how f ended. A dump of n that is in progress may still show f.
-func (n *netns) noteEnd(f *flow) {
-	f.flags |= flagEndSeen
-	if n.dumping {
-		f.dump = n.dump
-	}
-}
-
 // passes finds out which entries of a namespace's conntrack table are of one connection. Packets may pass conntrack
 // several times, each time in another zone (OVN, VRFs); then a connection has an entry in each zone. A provider that
 // translates further out sees one flow, so one pass counts: the one that translates, else the one that came first. The
 // zero value is ready. It keeps nothing until a flow comes in a zone other than 0, then some 80 bytes a flow.
 type passes struct {
 	on bool
-	of map[uint64]pass // by endKey: each connection once by the end that it comes with, once by that it leaves with
+	of map[uint64]pass // by endKey; each connection twice, by the end it comes with and by the end it leaves with
 }
 
 // pass is the one pass of a connection that counts.

@@ -131,6 +131,39 @@ func (hs *holders) portOwner(f *flow, ports int) collector.OwnerNumber {
 	return owner
 }
 
+// learnOwner gives live f another owner if more is known of that one than of the owner that f has: an owner that is
+// settled in place of a client or nobody, a client in place of nobody, and a container in place of its pod.
+func (ss *spaces) learnOwner(f *flow, owner collector.OwnerNumber) {
+	if owner == collector.OwnerUnknown {
+		return
+	}
+	hs, was := &ss.holders, f.owner
+	part := hs.whole(owner) == was
+	if !part && (was.Settled() || was != collector.OwnerUnknown && !owner.Settled()) {
+		return // nor does a client take the place of another client
+	}
+	f.owner = owner
+	if !hs.on || f.place == 0 {
+		return
+	}
+	if opened := f.openedInterval(); !part && opened.From != 0 && opened.To >= ss.clock.start {
+		ss.accountOf(f).owners.opened(hs.whole(owner))
+	}
+	if f.place.folded() || f.flags&flagUncounted != 0 {
+		return
+	}
+	if k := portKey(f.place, f); f.port != 0 {
+		if first, shared := hs.ofPort[k]; shared {
+			if first != was {
+				return
+			}
+			hs.ofPort[k] = owner
+		}
+	}
+	hs.sets[f.place].add(was, -1)
+	hs.sets[f.place].add(owner, 1)
+}
+
 // largest returns the owners that hold ports of the port space of that number, the largest first; held is how many
 // ports are held in all, at is the time. Half of the places go to the owners that hold the most, the next to those that
 // were among these a short while ago, what is left to the next largest. The last entry sums the rest.

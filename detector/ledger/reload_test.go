@@ -99,3 +99,25 @@ func TestReloadsBeyondMemory(t *testing.T) {
 	s.wantTotals(4, 0, nil)
 	s.want(4, 1, 0)
 }
+
+// A flow that opened when its port space was full may get no answer after a reload that left its port space unknown: the
+// open failed for lack of ports all the same.
+func TestReloadWhileAnOpenWaits(t *testing.T) {
+	t.Parallel()
+	strict := azure()
+	strict.TCP.Ports, strict.TCP.Effective, strict.TCP.Unique = 1, 1, budget.PerNothing
+	s := newScript(t, Config{Budgets: []*budget.Budget{strict}})
+	s.dump(1)
+	f := flowTo(1, store)
+	f.State = collector.Opening
+	s.open(2, f)
+	s.Advance(at(3))
+	s.Reconfigure([]*budget.Budget{azure()})
+	if p := s.tcp(4); p.Other.Held != 1 {
+		t.Fatalf("%d ports held in folded port spaces, want 1", p.Other.Held)
+	}
+	s.close(5, f, collector.Timeout)
+	if p := s.tcp(6); p.NoPorts != 1 || p.Unanswered != 0 {
+		t.Errorf("%d opens found no port, %d got no answer, want 1 and 0", p.NoPorts, p.Unanswered)
+	}
+}

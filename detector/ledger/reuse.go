@@ -116,10 +116,7 @@ func (in *intake) followEntry(s *sighting) {
 	until := e.Ended.To.Add(a.terms.CoolDown[f.reason])
 	switch d := until.Sub(f.moment); {
 	case f.phase == phaseGone && until > in.clock.now && f.flags&(flagEndSeen|flagTimedOut) == 0:
-		// Its port was taken to be free before this dump came, and was not.
-		if !s.matched {
-			in.matcher.match(s)
-		}
+		// Its port was taken to be free before this dump came, and was not. No place counts f, so s was matched.
 		f.phase, f.place = phaseCooling, in.placeFor(s)
 		in.spaces.count(f, 0, 1)
 	case f.phase != phaseCooling, -ageSlack <= d && d <= ageSlack:
@@ -213,7 +210,7 @@ func (in *intake) countUnseen(s *sighting) {
 	opened := in.openedAt(s)
 	ended := s.endedAt(opened)
 	in.reopen(s, openedBefore(opened, ended))
-	s.netns.noteEnd(f)
+	s.noteEnd()
 	f.heard(s.event.Flow.Active, s.netns.complete)
 	in.endBy(s, ended)
 }

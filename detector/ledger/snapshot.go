@@ -2,11 +2,9 @@ package ledger
 
 import (
 	"cmp"
-	"fmt"
 	"maps"
 	"net/netip"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/snatwatch/snatwatch/collector"
@@ -33,6 +31,9 @@ func (l *Ledger) Snapshot(now collector.Time) *detector.Snapshot {
 	l.pick.sort()
 	for i, b := range l.matcher.budgets {
 		bs := detector.BudgetSnapshot{Budget: b, Brier: forecast.Brier(l.forecastsOf(i))}
+		for h, score := range bs.Brier {
+			bs.Brier[h] = detector.Estimate(score)
+		}
 		bs.Contradicted, bs.Contradiction = forecast.Contradicted(l.forecastsOf(i))
 		if !bs.Contradicted {
 			bs.Contradicted, bs.Contradiction = l.shortage.contradiction(uint32(i))
@@ -89,7 +90,9 @@ func (l *Ledger) accountSnapshot(number uint32) detector.AccountSnapshot {
 	for _, n := range own {
 		s := &l.spaces.list[n]
 		p.Busiest = max(p.Busiest, s.held())
-		p.Forecast.Add(l.spaces.forecast(s))
+		if f, ok := l.spaces.forecast(s); ok {
+			p.Forecast.Add(&f)
+		}
 	}
 	if a.fold != nil && a.fold.occupied > 0 {
 		p.Folded, p.FoldedMax = a.fold.spaces(), a.fold.largest()
@@ -134,52 +137,34 @@ func (l *Ledger) Space(name string, p collector.Protocol, vip netip.Addr,
 	return detector.SpaceSnapshot{}, false
 }
 
-// vipText tells s apart from other port spaces towards its destination: by VIP, zone and class, where they matter.
-func (s *portSpace) vipText() string {
-	var parts []string
-	if s.vip.IsValid() {
-		parts = append(parts, s.vip.String())
-	}
-	if s.key.zone != 0 {
-		parts = append(parts, fmt.Sprintf("zone %d", s.key.zone))
-	}
-	if s.key.class != budget.AnyClass {
-		parts = append(parts, s.key.class.String())
-	}
-	return strings.Join(parts, " ")
-}
-
 // snapshot returns s as a snapshot shows it.
 func (ss *spaces) snapshot(s *portSpace) detector.SpaceSnapshot {
 	if s.label == "" {
-		s.label = destinationLabel(s.destination, ss.accounts[s.key.account].terms.Unique)
-		s.vipLabel = s.vipText()
+		s.label, s.vipLabel = destinationLabel(s.destination, ss.accounts[s.key.account].terms.Unique), s.vipText()
 	}
 	out := s.snapshot(ss.clock.now)
 	out.VIP, out.Destination, out.Class = s.vipLabel, s.label, s.key.class
-	if f := ss.forecast(s); f != nil {
-		shown := *f
+	if f, ok := ss.forecast(s); ok {
+		shown := f
 		out.Forecast = &shown
 	}
 	return out
 }
 
-// forecast returns the latest forecast of s, nil if there is none. If s is exhausted, the forecast says that it runs
-// out now.
-func (ss *spaces) forecast(s *portSpace) *detector.Forecast {
+// forecast returns the latest forecast of s as a snapshot has it; ok is false if there is none. If s is exhausted, the
+// forecast says that it runs out now.
+func (ss *spaces) forecast(s *portSpace) (f detector.Forecast, ok bool) {
 	if s.outlook == nil || s.outlook.Latest() == nil {
-		return nil
+		return f, false
 	}
-	f := s.outlook.Latest()
-	if !ss.exhausted(s) {
-		return f
+	f = s.outlook.Latest().Estimated()
+	if ss.exhausted(s) {
+		f.TimeToExhaustion = 0
+		for h := range f.Probability {
+			f.Probability[h] = 1
+		}
 	}
-	now := *f
-	now.TimeToExhaustion = 0
-	for h := range now.Probability {
-		now.Probability[h] = 1
-	}
-	return &now
+	return f, true
 }
 
 func (t *tally) snapshot(now collector.Time) detector.SpaceSnapshot {

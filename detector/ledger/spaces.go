@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"math"
 	"net/netip"
 	"time"
 
@@ -8,6 +9,32 @@ import (
 	"github.com/snatwatch/snatwatch/detector/budget"
 	"github.com/snatwatch/snatwatch/detector/forecast"
 )
+
+// place says where a flow is counted: nowhere (0), in the tracked port space of that number, or in a cell of the fold
+// of its account.
+type place uint32
+
+const (
+	placeFolded place = 1 << 31
+	cellBits          = 16
+)
+
+func foldedPlace(account uint32, cell uint16) place {
+	return placeFolded | place(account)<<cellBits | place(cell)
+}
+
+func (p place) folded() bool    { return p&placeFolded != 0 }
+func (p place) tracked() bool   { return int32(p) > 0 } // neither 0 nor folded
+func (p place) account() uint32 { return uint32(p&^placeFolded) >> cellBits }
+func (p place) cell() uint16    { return uint16(p) }
+
+// accountIn returns the number of the account that p belongs to; of has the account's number of each port space.
+func (p place) accountIn(of []uint32) uint32 {
+	if p.folded() {
+		return p.account()
+	}
+	return of[p]
+}
 
 // spaceKey tells port spaces apart. vip, destination, zone and class are zero where they do not matter.
 type spaceKey struct {
@@ -228,9 +255,66 @@ func (ss *spaces) foldAt(a uint32, cell uint16) place {
 	return foldedPlace(a, cell)
 }
 
-// noPorts counts opens that failed for lack of ports.
+// noPorts counts opens that failed for lack of ports at place p; p is not 0.
 func (ss *spaces) noPorts(p place, opens uint64) {
-	s := &ss.list[p]
-	s.exhaustedAt, s.failing = ss.clock.now, true
-	ss.accounts[s.key.account].noPorts += opens
+	ss.accounts[p.accountIn(ss.accountBy)].noPorts += opens
+	if p.tracked() {
+		s := &ss.list[p]
+		s.exhaustedAt, s.failing = ss.clock.now, true
+	}
+}
+
+// tally is what a port space, a fold and an account have in common.
+type tally struct {
+	// live and cooling count ports; several flows may share one.
+	live, cooling int
+	// opening counts live flows without an answer, stalled sockets by the last observation.
+	opening, stalled int
+	opened           uint64
+	rate             rate
+	holds            meanHold
+}
+
+func (t *tally) held() int { return t.live + t.cooling }
+
+// countOpen counts a flow that opened in this second.
+func (t *tally) countOpen(second int64) {
+	t.opened++
+	t.rate.settle(uint32(second))
+	t.rate.count++
+}
+
+// rate is a rate of opens in which older opens weigh less.
+type rate struct {
+	perSecond float64
+	second    uint32
+	count     uint32 // in that second
+}
+
+// rateMemory is the time constant of a rate, in seconds: opens so long ago weigh a third.
+const rateMemory = 30.0
+
+// rateStep is 1-e^(-1/rateMemory).
+const rateStep = 0x1.0c90d2087bfcp-05
+
+// settle brings r to that second: the opens of the seconds before enter the rate.
+func (r *rate) settle(second uint32) {
+	if second <= r.second {
+		return
+	}
+	if r.count == 0 && r.perSecond == 0 {
+		r.second = second
+		return
+	}
+	r.perSecond += (float64(r.count) - r.perSecond) * rateStep
+	if gap := second - r.second - 1; gap > 0 {
+		r.perSecond *= math.Exp(-float64(gap) / rateMemory)
+	}
+	r.second, r.count = second, 0
+}
+
+// at returns the rate at now, without the current second.
+func (r rate) at(now collector.Time) float64 {
+	r.settle(uint32(forecast.Second(now)))
+	return r.perSecond
 }

@@ -74,6 +74,42 @@ func TestRestoredLedgerForecasts(t *testing.T) {
 	}
 }
 
+// Port spaces of two zones towards one destination each keep what they learned, whichever is met first after a restart.
+func TestZonesRememberTheirOwn(t *testing.T) {
+	t.Parallel()
+	zoned := coolingBudget(100, 15*time.Second)
+	zoned.Translated = true
+	ledger := func(from int) *Ledger {
+		l := New(Config{Budgets: []*budget.Budget{zoned}, Start: at(float64(from))})
+		empty(l, float64(from))
+		return l
+	}
+	open := func(l *Ledger, zone uint16, second int) {
+		f := flowTo(second, store)
+		f.Zone, f.ZoneOut, f.Translated, f.Opened = zone, zone, true, exactly(float64(second))
+		l.Apply(&collector.Event{Kind: collector.Opened, At: at(float64(second)), Netns: 1, Flow: f})
+	}
+	was := ledger(0)
+	for second := 1; second <= 30; second++ {
+		open(was, 1, second)
+		open(was, 2, second)
+	}
+	state := was.AppendState(nil)
+	for _, met := range []uint16{1, 2} {
+		l := ledger(40)
+		if err := l.Restore(state, at(40)); err != nil {
+			t.Fatal(err)
+		}
+		open(l, met, 41)
+		l.Advance(at(42))
+		for _, name := range []string{"zone 1", "zone 2"} {
+			if !bytes.Contains(l.AppendState(nil), []byte(name)) {
+				t.Errorf("zone %d is met: the state has no %s", met, name)
+			}
+		}
+	}
+}
+
 func TestStateIsDeterministic(t *testing.T) {
 	t.Parallel()
 	a, b := taught(t).AppendState(nil), taught(t).AppendState(nil)

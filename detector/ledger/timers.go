@@ -89,7 +89,7 @@ func (fl *flows) flowExpired(i, due uint32) {
 		return
 	}
 	f.due = 0
-	n := fl.namespaces.list[fl.table.owner(i)]
+	n := fl.namespaces.list[fl.table.netnsOf(i)]
 	if f.phase == phaseCooling {
 		fl.spaces.count(f, 0, -1)
 		f.phase, f.place = phaseGone, 0
@@ -111,7 +111,7 @@ func (fl *flows) chunkExpired(c, due uint32) {
 		return
 	}
 	chunk.alarm = 0
-	n := fl.namespaces.list[chunk.owner]
+	n := fl.namespaces.list[chunk.netns]
 	next := collector.Time(math.MaxInt64)
 	for i := c << chunkShift; i < (c+1)<<chunkShift; i++ {
 		f := fl.table.at(i)
@@ -164,7 +164,7 @@ type timerList struct {
 }
 
 // wheel holds timers in lists, one for each slot, so no entry is read before its timer expires, and then many are at
-// once. A timer cannot be taken back: it expires, and its owner sees by its due that it is stale.
+// once. A timer cannot be taken back: it expires, and its due tells that it is stale.
 type wheel struct {
 	base  collector.Time // of tick 0
 	now   uint32         // the tick that was last expired

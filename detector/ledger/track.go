@@ -1,7 +1,9 @@
 package ledger
 
 import (
+	"fmt"
 	"net/netip"
+	"strings"
 
 	"github.com/snatwatch/snatwatch/collector"
 	"github.com/snatwatch/snatwatch/detector/budget"
@@ -30,7 +32,7 @@ func (ss *spaces) install(accounts []*account, budgets int) {
 // been empty longest makes room; 0 if none is empty.
 func (ss *spaces) track(k spaceKey, vip netip.Addr, to netip.AddrPort) uint32 {
 	a := ss.accounts[k.account]
-	o := &ss.budgets[a.owner]
+	o := &ss.budgets[a.budgetNumber]
 	if o.count >= ss.trackedMax {
 		if o.oldest == 0 {
 			return 0
@@ -85,7 +87,7 @@ func (ss *spaces) forget(n uint32) {
 	ss.unlist(n)
 	ss.outlooks.forget(s)
 	delete(ss.byKey, s.key)
-	ss.budgets[ss.accounts[s.key.account].owner].count--
+	ss.budgets[ss.accounts[s.key.account].budgetNumber].count--
 	*s = portSpace{}
 	ss.spare = append(ss.spare, n)
 }
@@ -105,7 +107,7 @@ func (ss *spaces) forgetEmpty() {
 // enlist appends a port space that became empty to the list of its budget.
 func (ss *spaces) enlist(n uint32) {
 	s := &ss.list[n]
-	o := &ss.budgets[ss.accounts[s.key.account].owner]
+	o := &ss.budgets[ss.accounts[s.key.account].budgetNumber]
 	s.emptied = ss.clock.now
 	s.prev, s.next = o.newest, 0
 	if o.newest != 0 {
@@ -119,7 +121,7 @@ func (ss *spaces) enlist(n uint32) {
 // unlist takes a port space that is no longer empty out of the list of its budget.
 func (ss *spaces) unlist(n uint32) {
 	s := &ss.list[n]
-	o := &ss.budgets[ss.accounts[s.key.account].owner]
+	o := &ss.budgets[ss.accounts[s.key.account].budgetNumber]
 	if s.prev != 0 {
 		ss.list[s.prev].next = s.next
 	} else {
@@ -237,10 +239,24 @@ func (o *outlooks) make(a *account, s *portSpace) *forecast.Outlook {
 
 // name returns the name by which a state keeps s, a port space of account a.
 func (s *portSpace) name(a *account) forecast.SpaceName {
-	n := forecast.SpaceName{
-		Budget:      a.budget.Name,
+	return forecast.SpaceName{
+		Budget: a.budget.Name, VIP: s.vipText(),
 		Destination: destinationLabel(s.destination, a.terms.Unique), Protocol: a.protocol,
 	}
-	n.VIP = s.vipText()
-	return n
+}
+
+// vipText returns the VIP, zone and class of s as the metric label shows them. It leaves out what does not tell s from
+// other port spaces.
+func (s *portSpace) vipText() string {
+	var parts []string
+	if s.vip.IsValid() {
+		parts = append(parts, s.vip.String())
+	}
+	if s.key.zone != 0 {
+		parts = append(parts, fmt.Sprintf("zone %d", s.key.zone))
+	}
+	if class := s.key.class.String(); class != "" {
+		parts = append(parts, class)
+	}
+	return strings.Join(parts, " ")
 }

@@ -79,6 +79,11 @@ func (e emitter) gauge(n Name, v float64, labels ...string) {
 	e.ch <- prometheus.MustNewConstMetric(e.descs[n], prometheus.GaugeValue, v, labels...)
 }
 
+// estimate is gauge for an estimate that is made here: those of a snapshot are as detector.Estimate gives them already.
+func (e emitter) estimate(n Name, v float64, labels ...string) {
+	e.gauge(n, detector.Estimate(v), labels...)
+}
+
 // mayBeNever reports whether n is a time to something that may never come.
 func mayBeNever(n Name) bool {
 	return n == TimeToExhaustion || n == SoonestExhaustion || n == ConntrackTimeToFull || n == AllowanceTimeToExhaustion
@@ -236,8 +241,8 @@ func (e emitter) protocol(v *View, b *budget.Budget, p *detector.AccountSnapshot
 		return
 	}
 	for i, h := range HorizonValues() {
-		e.gauge(AllForecastPortsMean, p.Forecast.Mean[i], budget, protocol, h)
-		e.gauge(AllForecastPortsVariance, p.Forecast.Variance[i], budget, protocol, h)
+		e.estimate(AllForecastPortsMean, p.Forecast.Mean[i], budget, protocol, h)
+		e.estimate(AllForecastPortsVariance, p.Forecast.Variance[i], budget, protocol, h)
 		e.gauge(ExhaustionProbabilityMax, p.Forecast.Probability[i], budget, protocol, h)
 	}
 }

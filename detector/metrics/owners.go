@@ -35,7 +35,7 @@ func (e emitter) ownerTotals(p *detector.AccountSnapshot, budget, protocol strin
 		o := &p.Owners[i]
 		e.count(OwnerFlowsOpened, o.Opened, budget, protocol, string(o.Kind), o.Name)
 		if o.MeanLifetime > 0 {
-			e.gauge(OwnerLifetimeSeconds, o.MeanLifetime.Seconds(), budget, protocol, string(o.Kind), o.Name)
+			e.estimate(OwnerLifetimeSeconds, o.MeanLifetime.Seconds(), budget, protocol, string(o.Kind), o.Name)
 		}
 	}
 }

@@ -65,7 +65,7 @@ func (f *filling) reaches(limit float64) (seconds float64, ok bool) {
 	if seconds = (limit - last) / pace; !(pace > 0) || seconds > fillingAhead {
 		return math.Inf(1), true
 	}
-	return seconds, true
+	return detector.Estimate(seconds), true
 }
 
 // The conntrack table is named in a notice from detector.TableNear of its limit on, or if it is full within

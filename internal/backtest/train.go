@@ -107,7 +107,7 @@ func OperatingPoints(f *Fitted) []Point {
 // method and horizon, as --scenario=all --json printed them. 0 is to warn always.
 func builtinThresholds() map[string][horizons]float64 {
 	return map[string][horizons]float64{
-		NameForecast:         {0.149, 0.231, 0.137, 0.218},
+		NameForecast:         {0.148, 0.206, 0.266, 0.234},
 		NameUtilisation:      {0.958, 0.924, 0.879, 0.243},
 		"holt damped":        {0.963, 0.924, 0.872, 0.181},
 		"holt":               {1.021, 1.11, 0, 0},

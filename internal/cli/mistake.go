@@ -3,6 +3,8 @@ package cli
 
 import (
 	"fmt"
+	"math"
+	"strconv"
 	"strings"
 	"time"
 
@@ -10,14 +12,41 @@ import (
 	"github.com/alecthomas/units"
 )
 
-// Joined returns args with each negative number joined to the flag before it, as in --opens=-5: kingpin takes it for a
+// Parse parses args, and returns the command that they name. Its error says which flag has a value that is refused, and
+// what would be right. A flag of a whole number refuses a fraction, which kingpin cuts off.
+func Parse(app *kingpin.Application, args []string) (command string, err error) {
+	args = joined(args)
+	command, err = app.Parse(args)
+	parsed, failed := app.ParseContext(args)
+	if failed != nil {
+		return command, err
+	}
+	for _, given := range parsed.Elements {
+		flag, ok := given.Clause.(*kingpin.FlagClause)
+		if !ok || given.Value == nil {
+			continue
+		}
+		m := flag.Model()
+		refused := err != nil && m.Value.Set(*given.Value) != nil
+		if !refused && !cut(m.Value, *given.Value) {
+			continue
+		}
+		if want := wanted(m.Value); want != "" {
+			return command, fmt.Errorf("--%s: %s: want %s", m.Name, *given.Value, want)
+		}
+		return command, fmt.Errorf("--%s: %w", m.Name, err)
+	}
+	return command, err
+}
+
+// joined returns args with each negative number joined to the flag before it, as in --opens=-5: kingpin takes it for a
 // flag, and nobody would learn what is wrong with the number.
-func Joined(args []string) []string {
+func joined(args []string) []string {
 	var out []string
 	for _, a := range args {
 		last := len(out) - 1
-		if len(a) > 1 && a[0] == '-' && a[1] >= '0' && a[1] <= '9' && last >= 0 && strings.HasPrefix(out[last], "--") &&
-			len(out[last]) > 2 && !strings.Contains(out[last], "=") {
+		if negative(a) && last >= 0 && strings.HasPrefix(out[last], "--") && len(out[last]) > 2 &&
+			!strings.Contains(out[last], "=") {
 			out[last] += "=" + a
 			continue
 		}
@@ -26,28 +55,24 @@ func Joined(args []string) []string {
 	return out
 }
 
-// Mistake is what ended the parse of args with err. Kingpin does not say which flag has a value that is refused, nor
-// what would be right.
-func Mistake(app *kingpin.Application, args []string, err error) string {
-	parsed, failed := app.ParseContext(args)
-	if failed != nil {
-		return err.Error()
+// negative reports whether a begins as a number below 0, or a duration.
+func negative(a string) bool {
+	digits := strings.TrimPrefix(strings.TrimPrefix(a, "-"), ".")
+	return strings.HasPrefix(a, "-") && digits != "" && digits[0] >= '0' && digits[0] <= '9'
+}
+
+// cut reports whether v takes a whole number and text is none, or too large: kingpin reads it as a fraction and keeps
+// what fits.
+func cut(v kingpin.Value, text string) bool {
+	g, ok := v.(kingpin.Getter)
+	if !ok {
+		return false
 	}
-	for _, given := range parsed.Elements {
-		flag, ok := given.Clause.(*kingpin.FlagClause)
-		if !ok || given.Value == nil {
-			continue
-		}
-		m := flag.Model()
-		if m.Value.Set(*given.Value) == nil {
-			continue
-		}
-		if want := wanted(m.Value); want != "" {
-			return fmt.Sprintf("--%s: %s: want %s", m.Name, *given.Value, want)
-		}
-		return fmt.Sprintf("--%s: %v", m.Name, err)
+	if _, whole := g.Get().(int); !whole {
+		return false
 	}
-	return err.Error()
+	f, err := strconv.ParseFloat(text, 64)
+	return err == nil && !(f == math.Trunc(f) && math.Abs(f) < 1<<53)
 }
 
 // wanted says what a flag takes; empty where its own error says so.

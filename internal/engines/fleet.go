@@ -5,6 +5,7 @@ import (
 	"math"
 	"slices"
 
+	"github.com/snatwatch/snatwatch/detector"
 	"github.com/snatwatch/snatwatch/detector/metrics"
 )
 
@@ -97,7 +98,7 @@ func (n *node) kernel() {
 	n.add(metrics.ConntrackEntries, n.counts(5000), "netns", "1")
 	n.add(metrics.ConntrackEntriesLimit, always(262144), "netns", "1")
 	n.add(metrics.SnapshotTimestamp, func(t float64) float64 { return t })
-	n.add(metrics.SnapshotAge, n.varies(1))
+	n.add(metrics.SnapshotAge, func(float64) float64 { return n.noise() })
 	n.add(metrics.AgentBuildInfo, always(1), "version", "1")
 }
 
@@ -149,14 +150,15 @@ func (n *node) add(name metrics.Name, value func(float64) float64, labels ...str
 	n.all = append(n.all, Series{name, slices.Concat(n.target, labels), value})
 }
 
-// noise is a number from 0 to 1 that looks like any other: forecasts are no whole numbers.
+// noise is a number from 0 to 1 that looks like any other.
 func (n *node) noise() float64 {
 	n.seed = n.seed*6364136223846793005 + 1442695040888963407
 	return float64(n.seed>>11) / (1 << 53)
 }
 
+// varies is an estimate, as an agent tells it: no whole number, with as many digits as it is good for.
 func (n *node) varies(v float64) func(float64) float64 {
-	return func(float64) float64 { return v * (0.9 + 0.2*n.noise()) }
+	return func(float64) float64 { return detector.Estimate(v * (0.9 + 0.2*n.noise())) }
 }
 
 func (n *node) counts(v float64) func(float64) float64 {

@@ -172,26 +172,35 @@ func doubts(snap *detector.Snapshot, age time.Duration, ready bool) []string {
 	return out
 }
 
-// limitSoon is how near, in seconds, another limit is that stands beside the verdict: as near as it pages.
-const limitSoon = 300
+// A limit other than ports stands beside the verdict when it is as near as for its alert: within limitSoon seconds at
+// this pace, and a conntrack table only while it is nearly full (detector.TableNear). From tableFull on a table counts
+// as full, as a full one may stay a little below its limit and have no pace.
+const (
+	limitSoon = 300
+	tableFull = 0.99
+)
 
 // otherLimits says which limits besides ports are reached, or will be soon at this pace: a calm first line would
 // mislead.
 func otherLimits(v *metrics.View) (out []string, l level) {
 	l = levelOK
 	add := func(what, full string, seconds float64) {
+		fails := "new connections fail, whatever ports are left."
 		switch {
 		case seconds > limitSoon:
 			return
 		case seconds == 0:
 			l = levelCrit
 		default:
-			l = worse(l, levelWarn)
+			l, fails = worse(l, levelWarn), "then "+fails
 		}
-		out = append(out, what+" is "+within(true, seconds, full)+": new connections fail, whatever ports are left.")
+		out = append(out, what+" is "+within(true, seconds, full)+": "+fails)
 	}
 	for i := range v.Kernel {
-		if k := &v.Kernel[i]; k.EntriesMax > 0 && k.Forecast {
+		switch k := &v.Kernel[i]; {
+		case k.Fill() >= tableFull:
+			add("The conntrack table", "full", 0)
+		case k.Forecast && k.Fill() > detector.TableNear:
 			add("The conntrack table", "full", k.SecondsToFull)
 		}
 	}

@@ -141,6 +141,9 @@ func TestDoubts(t *testing.T) {
 // connection opens.
 func TestOtherLimitsAreBesideTheVerdict(t *testing.T) {
 	t.Parallel()
+	tracked := func(entries uint32, seconds float64) metrics.Kernel {
+		return metrics.Kernel{Counters: collector.Counters{Entries: entries}, EntriesMax: 100, SecondsToFull: seconds, Forecast: true}
+	}
 	for _, tt := range []struct {
 		name   string
 		change func(*metrics.View)
@@ -148,13 +151,19 @@ func TestOtherLimitsAreBesideTheVerdict(t *testing.T) {
 		want   []string
 	}{
 		{"none near", func(v *metrics.View) {
-			v.Kernel = []metrics.Kernel{{EntriesMax: 100, SecondsToFull: math.Inf(1), Forecast: true}}
+			v.Kernel = []metrics.Kernel{tracked(90, math.Inf(1))}
+		}, levelOK, nil},
+		{"a table that fills and has room", func(v *metrics.View) {
+			v.Kernel = []metrics.Kernel{tracked(30, 240)}
 		}, levelOK, nil},
 		{"a table that fills", func(v *metrics.View) {
-			v.Kernel = []metrics.Kernel{{EntriesMax: 100, SecondsToFull: 240, Forecast: true}}
-		}, levelWarn, []string{"The conntrack table is full in 4 min at this pace: new connections fail, whatever ports are left."}},
+			v.Kernel = []metrics.Kernel{tracked(90, 240)}
+		}, levelWarn, []string{"The conntrack table is full in 4 min at this pace: then new connections fail, whatever ports are left."}},
 		{"a full table", func(v *metrics.View) {
-			v.Kernel = []metrics.Kernel{{EntriesMax: 100, Forecast: true}}
+			v.Kernel = []metrics.Kernel{tracked(100, 0)}
+		}, levelCrit, []string{"The conntrack table is full: new connections fail, whatever ports are left."}},
+		{"a table that stays a little below its limit", func(v *metrics.View) {
+			v.Kernel = []metrics.Kernel{tracked(99, math.Inf(1))}
 		}, levelCrit, []string{"The conntrack table is full: new connections fail, whatever ports are left."}},
 		{"an allowance", func(v *metrics.View) {
 			v.Allowances = []metrics.Allowance{{Interface: "ens5", Known: true, Forecast: true}}

@@ -186,7 +186,9 @@ type board struct {
 
 // waits says whether a query is of names that another query returns.
 func (b board) waits(q query) bool {
-	return slices.ContainsFunc(b.hidden, func(h query) bool { return strings.Contains(q.expr, `"$`+h.variable+`"`) })
+	return slices.ContainsFunc(b.hidden, func(h query) bool {
+		return strings.Contains(q.expr, `"$`+h.variable+`"`) || strings.Contains(q.expr, `"$`+h.variable+`|"`)
+	})
 }
 
 // read reads a board and replaces its variables as Grafana does when all is chosen: by the regular expression that the

@@ -32,7 +32,7 @@ func exhaustionPredicted(o options.Options) alerts.Alert {
 			node.Ask(node.Of(metrics.BudgetEffectivePorts), "; the effective ceiling is "+alerts.Answer(alerts.Whole))+".") +
 			space.Holders("", "of them") +
 			space.Ask(space.Of(metrics.TimeToExhaustion)+" > 0 < +Inf",
-				" As likely as not they are gone within "+alerts.Answer(alerts.Period)+".") +
+				" As likely as not the ports are gone within "+alerts.Answer(alerts.Period)+".") +
 			alerts.Helps,
 		Board: alerts.BoardNode, Panel: alerts.PanelNodeProbability,
 	}

@@ -31,7 +31,7 @@ func gatewayExhaustionPredicted(o options.Options) alerts.Alert {
 			"the probability within " + o.PageHorizon + " is {{ $value | humanizePercentage }}.",
 		Detail: space.Ask(space.Of(records.GatewayHeld), " They hold "+alerts.Answer(alerts.Whole)+".") +
 			space.Ask(space.Of(records.GatewayTime)+" > 0 < +Inf",
-				" As likely as not they are gone within "+alerts.Answer(alerts.Period)+".") +
+				" As likely as not the ports are gone within "+alerts.Answer(alerts.Period)+".") +
 			space.Ask("topk(1, "+space.Of(metrics.PortsHeld)+")",
 				" "+alerts.AnswerLabel("instance")+" holds the most, "+alerts.Answer(alerts.Whole)+".") +
 			" More nodes do not help: the ports are shared. Another address on the gateway does where its model allows one.",

@@ -18,8 +18,8 @@ func budgetContradicted(o options.Options) alerts.Alert {
 		For:           2 * time.Minute,
 		KeepFiringFor: 10 * time.Minute,
 		Summary:       "The configured SNAT budget cannot be right.",
-		Description: "On {{ $labels.instance }}, flows behave as no budget {{ $labels.budget }} ({{ $labels.model }}) " +
-			"would let them: its ports or its cool-down are wrong, and with them the forecast. " +
+		Description: "On {{ $labels.instance }}, flows do what budget {{ $labels.budget }} ({{ $labels.model }}) does not " +
+			"allow: its ports or its cool-down are wrong, and so is the forecast. " +
 			"http://{{ $labels.instance }}/ says what was seen.",
 		Board: alerts.BoardNode, Panel: alerts.PanelNodeTier,
 	}

@@ -29,7 +29,7 @@ func conntrackFilling(o options.Options) alerts.Alert {
 		KeepFiringFor: 5 * time.Minute,
 		Summary:       "The conntrack table is about to be full: new connections of any kind will be dropped.",
 		Description: "On {{ $labels.instance }}, the conntrack table of network namespace {{ $labels.netns }} is {{ " +
-			"$value | humanizePercentage }} full, or will be within ten minutes.",
+			"$value | humanizePercentage }} full: nearly full, or on its way to full within ten minutes.",
 		Detail: node.Ask(node.Of(metrics.ConntrackEntries), " It holds "+alerts.Answer(alerts.Whole)+" entries"+
 			node.Ask(node.Of(metrics.ConntrackEntriesLimit), " of "+alerts.Answer(alerts.Whole))+"."),
 		Board: alerts.BoardNode, Panel: alerts.PanelNodeFailures,

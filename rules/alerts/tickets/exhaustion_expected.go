@@ -26,9 +26,9 @@ func exhaustionExpected(o options.Options) alerts.Alert {
 		For:           10 * time.Minute,
 		KeepFiringFor: 5 * time.Minute,
 		Summary:       "SNAT ports are likely to run out within the ticket horizon.",
-		Description: "On {{ $labels.instance }}, some port space of budget {{ $labels.budget }} ({{ $labels.model }}, {{ " +
-			"$labels.protocol }}) is exhausted within " + o.TicketHorizon +
-			" with probability {{ $value | humanizePercentage }}.",
+		Description: "On {{ $labels.instance }}, budget {{ $labels.budget }} ({{ $labels.model }}, {{ " +
+			"$labels.protocol }}) is likely to run out of ports to a destination within " + o.TicketHorizon +
+			": the probability is {{ $value | humanizePercentage }}.",
 		Detail: node.Ask(likeliest, " The likeliest is "+alerts.AnswerLabel(metrics.LabelDestination)+".") +
 			node.Holders(" and on (vip, destination) "+likeliest, "of its ports") +
 			demand(o, node) + alerts.Helps,

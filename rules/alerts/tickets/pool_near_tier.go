@@ -22,8 +22,8 @@ func poolNearTierEdge(o options.Options) alerts.Alert {
 		For:     5 * time.Minute,
 		Summary: "A VM pool is about to outgrow its tier: every node's SNAT budget will shrink.",
 		Description: "{{ with $labels.pool }}Pool {{ . }}{{ else }}The pool{{ end }} (budget {{ $labels.budget }}, {{ " +
-			"$labels.model }}) is about to cross a row of the table: each node's SNAT ports shrink to the next one's, " +
-			"cutting flows on the ports that are taken back. Nodes that can be added before that: {{ $value | " +
+			"$labels.model }}) is about to cross a row of the table: then each node has the ports of the next row only, " +
+			"and flows on the ports that are taken back are cut. Nodes that can be added before that: {{ $value | " +
 			alerts.Whole + " }}.",
 		Board: alerts.BoardFleet, Panel: alerts.PanelFleetTiers,
 	}

@@ -6,65 +6,8 @@ import (
 	"slices"
 	"time"
 
-	"github.com/snatwatch/snatwatch/collector"
 	"github.com/snatwatch/snatwatch/detector"
-	"github.com/snatwatch/snatwatch/detector/forecast"
 )
-
-// tally is what a port space, a fold and an account have in common.
-type tally struct {
-	// live and cooling count ports; several flows may share one.
-	live, cooling int
-	// opening counts live flows without an answer, stalled sockets by the last observation.
-	opening, stalled int
-	opened           uint64
-	rate             rate
-	holds            meanHold
-}
-
-func (t *tally) held() int { return t.live + t.cooling }
-
-// countOpen counts a flow that opened in this second.
-func (t *tally) countOpen(second int64) {
-	t.opened++
-	t.rate.settle(uint32(second))
-	t.rate.count++
-}
-
-// rate is a rate of opens in which older opens weigh less.
-type rate struct {
-	perSecond float64
-	second    uint32
-	count     uint32 // in that second
-}
-
-// rateMemory is the time constant of a rate, in seconds: opens so long ago weigh a third.
-const rateMemory = 30.0
-
-// rateStep is 1-e^(-1/rateMemory).
-const rateStep = 0x1.0c90d2087bfcp-05
-
-// settle brings r to that second: the opens of the seconds before enter the rate.
-func (r *rate) settle(second uint32) {
-	if second <= r.second {
-		return
-	}
-	if r.count == 0 && r.perSecond == 0 {
-		r.second = second
-		return
-	}
-	r.perSecond += (float64(r.count) - r.perSecond) * rateStep
-	if gap := second - r.second - 1; gap > 0 {
-		r.perSecond *= math.Exp(-float64(gap) / rateMemory)
-	}
-	r.second, r.count = second, 0
-}
-
-// at returns the rate at now, without the current second.
-func (r rate) at(now collector.Time) float64 {
-	r.settle(uint32(forecast.Second(now)))
-	return r.perSecond
-}
 
 // Histograms have a bound at each power of two of a millisecond: 1 ms, 2 ms … 4194 s.
 const histogramBounds = 23
