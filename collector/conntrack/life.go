@@ -45,6 +45,8 @@ func (r *reading) fillSeen(f *collector.Flow, m *message) {
 }
 
 // fillOpened makes a Flow of an IPCTNL_MSG_CT_NEW event, which comes as the first packet leaves.
+// An entry that a program makes as established, such as conntrackd on a gateway that takes over, counts as picked up. A
+// dump cannot tell it from a flow that opened since the dump before, and counts it as opened.
 func (r *reading) fillOpened(f *collector.Flow, m *message) {
 	tuples(f, m)
 	f.State, f.Reason = state(m)
