@@ -169,11 +169,12 @@ type Outlook struct {
 	rateMean, fillMean      float64 // over half a day
 	fillLately              float64 // over so long that it and the hold of a port make noiseless seconds
 	changed                 float64 // how surely lifetimes have just changed, from 0 to 1
-	// suspected is how likely they have just changed, by the ends of all ages over seconds, from 0 to 1; suspectedAt is
-	// the second since when. stretched is how surely they changed by a factor.
+	// suspected is how likely lifetimes have just changed, from 0 to 1, by the ends of all ages over seconds; suspectedAt
+	// is the second in which that began. stretched is how likely they changed by a factor, from 0 to 1.
 	suspectedAt          uint32
 	suspected, stretched float32
-	// apart is by how many ends of the last seconds differ from those foretold, chance its variance by chance.
+	// apart is by how much the number of ends of the last seconds differs from the number foretold; chance is the variance
+	// that this difference has by chance alone.
 	apart, chance float32
 	// error is by how much the fill leaves the 15 s forecast, in ports per second;
 	// fifteen are the forecasts that it is measured by.

@@ -118,22 +118,24 @@ func (o tick) shift(share *[coolClasses]float64, dt float64) {
 	}
 }
 
-// Lifetimes that change are often those of before times a factor: a store that is slow is so for all. Ages that no flow
-// has reached since then tell nothing of it, and their hazards are taken from younger ones.
+// When lifetimes change, they are often the old ones times a factor: a slow store is slow for every call. No flow has
+// reached the higher ages since the change, so the ends of young flows give the factor, and the hazards of all ages
+// follow it.
 
 const (
-	// stretchFrom is how likely lifetimes have changed before a factor is looked for.
+	// stretchFrom is how likely it must be that lifetimes have changed before a factor is looked for.
 	stretchFrom = 0.02
 	// stretchLeast and stretchMost bound the factor, in buckets of ages: two an octave.
 	stretchLeast, stretchMost = -4, 4
-	// stretchBefore is by how many seconds lifetimes change before it shows.
+	// stretchBefore is for how many seconds lifetimes have differed when the first ends show it.
 	stretchBefore = 3
-	// stretchProof is the logarithm of how much likelier a factor has to make the ends of the last seconds.
+	// stretchProof is the logarithm of the likelihood ratio at which a factor counts as even with no change.
 	stretchProof = 8
 )
 
-// stretch makes h the hazards of lifetimes that differ by the factor under which the ends of the last seconds are
-// likeliest, the surer the farther. Only ages count that a flow can have reached since lifetimes changed.
+// stretch finds the factor of lifetimes under which the ends of the last seconds are likeliest, and moves the hazards h
+// towards those under that factor: the likelier the factor, the farther. Only ages that a flow can have reached since
+// lifetimes changed are compared.
 func (o tick) stretch(h *rates) {
 	o.stretched = 0
 	if o.suspected < stretchFrom {
