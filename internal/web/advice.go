@@ -104,7 +104,11 @@ func adviceSpace(s *detector.SpaceSnapshot, t *budget.Terms) []string {
 		if c := t.CoolDown[collector.FIN]; c > 0 {
 			text += ", of which " + span(c.Seconds()) + " is cool-down after a FIN"
 		}
-		out = append(out, text+".")
+		text += "."
+		if s.Held >= t.Effective { // then as many flows open as ports come free, whatever the demand is
+			text += " Opens that found no port are not counted in that: with them the hold must be shorter."
+		}
+		out = append(out, text)
 	}
 	if t.Unique == budget.PerEndpoint {
 		out = append(out, fmt.Sprintf("A second address or port of %s is a port space of its own.", s.Destination))

@@ -102,4 +102,12 @@ func TestAdviceCountsReuse(t *testing.T) {
 			t.Errorf("no %q in:\n%s", want, got)
 		}
 	}
+	const unmet = "Opens that found no port are not counted in that"
+	if strings.Contains(got, unmet) {
+		t.Errorf("with ports left: %q in:\n%s", unmet, got)
+	}
+	s.Held = terms.Effective
+	if got := strings.Join(adviceSpace(s, terms), "\n"); !strings.Contains(got, unmet) {
+		t.Errorf("at the ceiling: no %q in:\n%s", unmet, got)
+	}
 }
