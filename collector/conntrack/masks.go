@@ -20,20 +20,20 @@ const needed = 1<<0 | 1<<2
 // --ctevents". Those of iptables-legacy are not read.
 type masks struct {
 	there bool
-	rules uint32 // generation of the rules that were read, 0 for none
+	rules uint32 // generation of the rules that were read, nlraw.NoNFTables for none
 	read  collector.Time
 }
 
 // look reads the rules again if they changed. Where it cannot, it keeps what it knows.
 func (k *masks) look(ctx context.Context, conn *nlraw.Conn) {
-	generation, ok := rulesGeneration(ctx, conn)
-	if !ok || generation == k.rules {
+	generation, err := conn.RulesGeneration(ctx)
+	if err != nil || generation == k.rules {
 		return
 	}
 	there := false
 	req := netlink.Message{Data: make([]byte, sizeofNfgenmsg)}
 	req.Header.Type = unix.NFNL_SUBSYS_NFTABLES<<8 | unix.NFT_MSG_GETRULE
-	err := conn.Dump(ctx, req, nil, func(m nlraw.Message) error {
+	err = conn.Dump(ctx, req, nil, func(m nlraw.Message) error {
 		there = there || masksEvents(m.Data)
 		return nil
 	})
@@ -56,27 +56,6 @@ func (s *Source) readMasks(ctx context.Context, now collector.Time) error {
 		return s.missEvents(ctx, ErrEventsMasked, now)
 	}
 	return nil
-}
-
-// rulesGeneration returns the number that the kernel gives the rules, another after each change; ok is false if it has
-// none.
-func rulesGeneration(ctx context.Context, conn *nlraw.Conn) (id uint32, ok bool) {
-	req := netlink.Message{Data: make([]byte, sizeofNfgenmsg)}
-	req.Header.Type = unix.NFNL_SUBSYS_NFTABLES<<8 | unix.NFT_MSG_GETGEN
-	err := conn.Get(ctx, req, func(m nlraw.Message) error {
-		if len(m.Data) < sizeofNfgenmsg {
-			return nil
-		}
-		attrs := nlraw.Attributes(m.Data[sizeofNfgenmsg:])
-		for attrs.Next() {
-			if attrs.Type == unix.NFTA_GEN_ID {
-				n, err := u32(attrs.Value, "NFTA_GEN_ID")
-				id, ok = n, err == nil
-			}
-		}
-		return nil
-	})
-	return id, ok && err == nil
 }
 
 // masksEvents reports whether a rule sets a mask that lacks a needed event. A mask whose value the rule does not say

@@ -54,29 +54,6 @@ func request(typ uint16, family byte, texts map[uint16]string) netlink.Message {
 	return netlink.Message{Header: netlink.Header{Type: netlink.HeaderType(message(typ))}, Data: data}
 }
 
-// noNFTables is the generation of a kernel that has no nf_tables. Those of others begin at 1.
-const noNFTables = 0
-
-// generation returns the number that the kernel gives the ruleset: another after every change.
-func generation(ctx context.Context, conn *nlraw.Conn) (id uint32, err error) {
-	err = conn.Get(ctx, request(unix.NFT_MSG_GETGEN, 0, nil), func(m nlraw.Message) error {
-		_, b, err := body(m.Data)
-		if err != nil {
-			return err
-		}
-		f, err := parseFields(b)
-		id = f.u32(unix.NFTA_GEN_ID)
-		return err
-	})
-	switch {
-	case errors.Is(err, unix.EINVAL), errors.Is(err, unix.EOPNOTSUPP): // nfnetlink knows no such subsystem
-		return noNFTables, nil
-	case err != nil:
-		return 0, fmt.Errorf("read the generation of nftables: %w", err)
-	}
-	return id, nil
-}
-
 // dump calls f with the family and attributes of each answer. It reads them all, whatever f returns, because the
 // kernel takes no other request before; the first error comes back.
 func (n *nftables) dump(req netlink.Message, f func(family byte, b []byte) error) error {

@@ -32,11 +32,11 @@ func TestGeneration(t *testing.T) {
 		wantErr bool
 	}{
 		{"the seventh", answer(message(unix.NFT_MSG_NEWGEN), join(make([]byte, 4), nla(unix.NFTA_GEN_ID, be32(7)))), 7, false},
-		{"no such subsystem", answer(unix.NLMSG_ERROR, failed(unix.EINVAL)), noNFTables, false},
+		{"no such subsystem", answer(unix.NLMSG_ERROR, failed(unix.EINVAL)), nlraw.NoNFTables, false},
 		{"without the right", answer(unix.NLMSG_ERROR, failed(unix.EPERM)), 0, true},
 		{"cut off", answer(message(unix.NFT_MSG_NEWGEN), []byte{0, 0}), 0, true},
 	} {
-		got, err := generation(context.Background(), nlraw.Fake(tt.answer))
+		got, err := nlraw.Fake(tt.answer).RulesGeneration(context.Background())
 		if got != tt.want || (err != nil) != tt.wantErr {
 			t.Errorf("%s: %d, %v", tt.name, got, err)
 		}

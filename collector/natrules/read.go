@@ -93,7 +93,7 @@ func (c *cache) readHere(ctx context.Context) error {
 
 // attempt reads once; done is false if the rules changed meanwhile.
 func (c *cache) attempt(ctx context.Context, conn, route *nlraw.Conn) (done bool, err error) {
-	before, err := generation(ctx, conn)
+	before, err := conn.RulesGeneration(ctx)
 	if err != nil {
 		return false, err
 	}
@@ -124,14 +124,14 @@ func (c *cache) attempt(ctx context.Context, conn, route *nlraw.Conn) (done bool
 		return true, nil
 	}
 	n := &nftables{
-		ctx: ctx, conn: conn, missing: before == noNFTables,
+		ctx: ctx, conn: conn, missing: before == nlraw.NoNFTables,
 		chains: map[tableKey]map[string]*chain{}, sets: map[tableKey]map[string][]element{},
 	}
 	s, err := n.ruleset(links, &legacy)
 	if err != nil {
 		return false, err
 	}
-	after, err := generation(ctx, conn)
+	after, err := conn.RulesGeneration(ctx)
 	if err != nil || after != before {
 		return false, err
 	}
