@@ -7,6 +7,7 @@ import (
 	"github.com/snatwatch/snatwatch/collector"
 	"github.com/snatwatch/snatwatch/collector/netns"
 	"github.com/snatwatch/snatwatch/internal/config"
+	"github.com/snatwatch/snatwatch/internal/web"
 )
 
 // evidence is what the choice between the sources depends on.
@@ -103,18 +104,10 @@ func choose(want config.Source, e evidence) (choice, error) {
 	case e.hidden && e.limits.Entries == 0 && e.rules == 0:
 		return choice{source: config.SourceConntrack, why: "/proc/sys does not tell whether it is active"}, nil
 	case e.rules > 0:
-		return choice{source: config.SourceConntrack, why: fmt.Sprintf("%s, %s tracked", counted(e.rules, "NAT rule"),
-			counted(e.limits.Entries, "flow"))}, nil
+		return choice{source: config.SourceConntrack, why: fmt.Sprintf("%s, %s tracked",
+			web.Counted(e.rules, "NAT rule", "NAT rules"), web.Counted(e.limits.Entries, "flow", "flows"))}, nil
 	}
-	return choice{source: config.SourceConntrack, why: counted(e.limits.Entries, "flow") + " tracked"}, nil
-}
-
-// counted prints a number of things.
-func counted[N int | uint64](n N, thing string) string {
-	if n == 1 {
-		return "1 " + thing
-	}
-	return fmt.Sprintf("%d %ss", n, thing)
+	return choice{source: config.SourceConntrack, why: web.Counted(e.limits.Entries, "flow", "flows") + " tracked"}, nil
 }
 
 // timesText says how much the agent knows of the times at which flows opened; empty if the kernel stamps them.

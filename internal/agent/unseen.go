@@ -7,6 +7,7 @@ import (
 
 	"github.com/snatwatch/snatwatch/collector/sockdiag"
 	"github.com/snatwatch/snatwatch/detector"
+	"github.com/snatwatch/snatwatch/internal/web"
 )
 
 // remedy returns what would make conntrack readable, empty if the plan that runs reads it or does without.
@@ -95,8 +96,8 @@ func directionText(st *sockdiag.Stats) string {
 	if n == 0 {
 		return ""
 	}
-	return counted(n, "connection") + " from before the start cannot be counted: nothing listens on their port, so it " +
-		"is not known yet which side opened them, and in TIME_WAIT never will be"
+	return web.Counted(n, "connection", "connections") + " from before the start cannot be counted: nothing listens " +
+		"on their port, so it is not known yet which side opened them, and in TIME_WAIT never will be"
 }
 
 // localPortsText says which range of local ports is used up by all destinations together while each alone holds few;

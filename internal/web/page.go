@@ -144,7 +144,7 @@ func (s *Server) newPageData(st *State, age time.Duration) pageData {
 		Level: levelWarn, Verdict: "Waiting for the first dump", Starting: !st.Ready,
 	}
 	if n := len(st.Notices); n > 0 {
-		out.NoticesText = counted(n, "notice", "notices") + " on what the agent cannot see or do"
+		out.NoticesText = Counted(n, "notice", "notices") + " on what the agent cannot see or do"
 	}
 	snap := v.Snapshot
 	if snap == nil {

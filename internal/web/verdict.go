@@ -81,13 +81,13 @@ func (u *urgent) because() string {
 			span(u.space.MeanHold.Seconds())))
 	}
 	if n := u.space.Stalled; n > 0 {
-		out = append(out, fmt.Sprintf("%s for an answer.", counted(n, "flow waits", "flows wait")))
+		out = append(out, fmt.Sprintf("%s for an answer.", Counted(n, "flow waits", "flows wait")))
 	}
 	return strings.Join(out, " ")
 }
 
-// counted prints a number of things.
-func counted(n int, one, many string) string {
+// Counted prints a number of things.
+func Counted[N int | uint64](n N, one, many string) string {
 	if n == 1 {
 		return "1 " + one
 	}
