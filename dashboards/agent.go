@@ -33,7 +33,7 @@ func snapshotAge(o rules.Options) string {
 	return "timestamp(" + sel(o, metrics.SnapshotTimestamp) + ") - " + sel(o, metrics.SnapshotTimestamp)
 }
 
-// ofAgents keeps what is told of agents that have a budget of a chosen pool.
+// ofAgents keeps the series of agents that have a budget of a chosen pool.
 func ofAgents(o rules.Options, expr string) string { return ofChosenPools(o, agent, expr) }
 
 // trouble is one way in which an agent is not well: the agents it is so of, and of how many it is known.

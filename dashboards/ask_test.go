@@ -55,8 +55,8 @@ func serve(t testing.TB, program string, f *fleet) *asked {
 	return &asked{Server: s, every: f.every, span: time.Hour}
 }
 
-// open opens a board: it asks for its variables as Grafana does, of which all are chosen but those in pairs of a name
-// and a regular expression. one is the node of a board of one.
+// open opens a board: it asks for the values of its variables as Grafana does. chosen holds pairs of a variable's name
+// and a regular expression; all values of every other variable are chosen. one is the node of a board of one node.
 func (a *asked) open(t testing.TB, b board, one string, chosen ...string) {
 	t.Helper()
 	a.all = map[string]string{}

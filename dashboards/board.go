@@ -26,7 +26,8 @@ type board struct {
 	from string
 	// one: the board is of one node, not of all or some.
 	one bool
-	// worst are variables that nobody sees: names of the few that tables are of, so that no query reads all.
+	// worst are hidden variables. Each holds the names of the few nodes, pools or gateways that a panel shows, so that
+	// the panel's queries read those alone.
 	worst []worst
 	// starts is what of the alerts that start is marked in each graph, empty for none at first.
 	starts string

@@ -13,9 +13,9 @@ import (
 	"github.com/snatwatch/snatwatch/collector/nlraw"
 )
 
-// Attributes of a timeout policy of nftables: enum nft_ct_timeout_attributes, include/uapi/linux/netfilter/nf_tables.h,
-// and, as those of iptables have them too, enum ctattr_timeout_tcp, nfnetlink_cttimeout.h (Linux 6.18). Times are in
-// seconds, u32 in network byte order.
+// Attributes of a timeout policy of nftables: enum nft_ct_timeout_attributes, include/uapi/linux/netfilter/nf_tables.h
+// (Linux 6.18). The times by state have the same attributes in policies of nftables and of iptables: enum
+// ctattr_timeout_tcp, nfnetlink_cttimeout.h. They are in seconds, u32 in network byte order.
 const (
 	attrPolicyProtocol = 2 // NFTA_CT_TIMEOUT_L4PROTO: u8
 	attrPolicyTimes    = 3 // NFTA_CT_TIMEOUT_DATA: by state

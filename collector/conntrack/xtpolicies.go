@@ -24,8 +24,8 @@ const (
 	attrXtPolicyUse      = 5 // CTA_TIMEOUT_USE: u32 in network byte order, 1 and one more for each rule
 )
 
-// xtPoliciesLoaded reports whether the kernel can be asked for policies of iptables. A kernel that has them as a module
-// would load it for the question; where the module is not loaded, nobody made a policy.
+// xtPoliciesLoaded reports whether the kernel can be asked for policies of iptables without loading a module for the
+// question. Where the module is not loaded, there is no policy.
 func xtPoliciesLoaded() bool {
 	_, err := os.Stat("/sys/module/nfnetlink_cttimeout")
 	return err == nil || xtPoliciesBuiltIn()

@@ -181,7 +181,7 @@ type board struct {
 	panels    [][]query
 	inView    int // how many of panels are on the first screen
 	variables []string
-	hidden    []query // of variables that nobody sees: the names of a label in what is returned
+	hidden    []query // one for each hidden variable: its values are a label's in the answer
 }
 
 // waits says whether a query is of names that another query returns.

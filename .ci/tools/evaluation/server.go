@@ -121,9 +121,9 @@ func (s *server) rest() error {
 // the queries of a panel at once from release 12 on.
 const atOnce = 6
 
-// open asks for the variables of a board one after the other, as each is narrowed by those before it, for those that
-// nobody sees at once, and then for panels of it. It returns what the reader waits for all and for variables, and how
-// many bytes the answers have.
+// open opens board b as a browser does. It asks for the shown variables one after the other, as each narrows the next,
+// then for all hidden variables at once, and then for the queries of panels. It returns how long the reader waits for
+// everything, how long for the variables alone, and how many bytes the answers have.
 func (s *server) open(b board, panels [][]query) (waited, first time.Duration, size int, err error) {
 	begin := time.Now()
 	from := s.end.Add(-back)
