@@ -1,6 +1,7 @@
 package record
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"net"
@@ -132,44 +133,14 @@ func (b *builder) take(line int, l *layout, r *row) {
 		b.rec.Untranslated++
 		return
 	}
-	start, err := parseTime(r[colStart], l.milli[colStart])
+	start, err := b.start(l, r)
 	if err != nil {
 		b.bad(line, l.name[colStart], err.Error())
 		return
 	}
-	switch {
-	case start < 0:
-		b.bad(line, l.name[colStart], "is negative")
-		return
-	case b.future(start):
-		b.bad(line, l.name[colStart], "lies in the future")
-		return
-	case start >= unixFrom != b.rec.Unix:
-		b.bad(line, l.name[colStart], fmt.Sprintf("%s is on another clock than the other records", r[colStart]))
-		return
-	}
-	life, at, ok := 0.0, colDuration, true
-	switch {
-	case !unset(r[colDuration]):
-		life, err = parseSeconds(r[colDuration], l.milli[colDuration])
-	case !unset(r[colEnd]):
-		at = colEnd
-		if life, err = parseTime(r[colEnd], l.milli[colEnd]); err == nil {
-			life -= start
-		}
-	default:
-		ok = false
-	}
-	const longest = 10 * 365 * 86400
-	switch {
-	case err != nil:
-		b.bad(line, l.name[at], err.Error())
-		return
-	case life < 0:
-		b.bad(line, l.name[at], "the duration is negative")
-		return
-	case life > longest:
-		b.bad(line, l.name[at], "the duration is over ten years")
+	life, from, err := lifetime(l, r, start)
+	if err != nil {
+		b.bad(line, l.name[from], err.Error())
 		return
 	}
 	if unset(r[colDestination]) {
@@ -192,12 +163,12 @@ func (b *builder) take(line int, l *layout, r *row) {
 		return
 	}
 	b.rec.Read++
-	if !ok {
+	if from == numColumns {
 		b.rec.Unended++
 	}
-	from := b.rec.Zero() + Seconds(start)
+	opened := b.rec.Zero() + Seconds(start)
 	f := Flow{
-		Start: from, End: from + Seconds(life), Destination: number, Protocol: protocol,
+		Start: opened, End: opened + Seconds(life), Destination: number, Protocol: protocol,
 		Reason: parseReason(r[colReason]),
 	}
 	if f.Protocol == collector.TCP && unanswered(r[colReason]) {
@@ -212,6 +183,49 @@ func (b *builder) take(line int, l *layout, r *row) {
 		f.VIP = b.vips.vip(r[colVIP])
 	}
 	b.rec.Flows = append(b.rec.Flows, f)
+}
+
+// start is when the flow of a row began, in seconds on the record's clock.
+func (b *builder) start(l *layout, r *row) (float64, error) {
+	start, err := parseTime(r[colStart], l.milli[colStart])
+	switch {
+	case err != nil:
+		return 0, err
+	case start < 0:
+		return 0, errors.New("is negative")
+	case b.future(start):
+		return 0, errors.New("lies in the future")
+	case start >= unixFrom != b.rec.Unix:
+		return 0, fmt.Errorf("%s is on another clock than the other records", r[colStart])
+	}
+	return start, nil
+}
+
+// lifetime is how long the flow of a row lasted that began at start, in seconds, and the column that says so: 0 and
+// numColumns where the row has neither duration nor end.
+func lifetime(l *layout, r *row, start float64) (life float64, from column, err error) {
+	const longest = 10 * 365 * 86400
+	switch {
+	case !unset(r[colDuration]):
+		from = colDuration
+		life, err = parseSeconds(r[colDuration], l.milli[colDuration])
+	case !unset(r[colEnd]):
+		from = colEnd
+		if life, err = parseTime(r[colEnd], l.milli[colEnd]); err == nil {
+			life -= start
+		}
+	default:
+		return 0, numColumns, nil
+	}
+	switch {
+	case err != nil:
+		return 0, from, err
+	case life < 0:
+		return 0, from, errors.New("the duration is negative")
+	case life > longest:
+		return 0, from, errors.New("the duration is over ten years")
+	}
+	return life, from, nil
 }
 
 // synSent is how long, in seconds, conntrack keeps an open after its last SYN, and the agent counts its port as held:
