@@ -14,9 +14,6 @@ import (
 	"github.com/snatwatch/snatwatch/detector/budget"
 )
 
-// ModelAuto stands for whatever the machine itself tells: see Machine.
-const ModelAuto = "auto"
-
 // Validate checks a configuration again that was changed after it was loaded, by flags say. Mistakes are
 // told as Errors.
 func (c *Config) Validate() error {
