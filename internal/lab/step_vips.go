@@ -7,9 +7,6 @@ import (
 	"github.com/snatwatch/snatwatch/collector"
 )
 
-// settle is how long flows get to open: the SYN goes out again after 1, 2, 3 … s.
-const settle = 12 * time.Second
-
 // oneVIP: a VIP carries as many flows to one destination as it has ports, and the rest
 // hear nothing.
 func oneVIP(ctx context.Context, b *bench, r *StepReport) error {
