@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"time"
 
 	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
@@ -20,12 +21,17 @@ const needed = 1<<0 | 1<<2
 // --ctevents". Those of iptables-legacy are not read.
 type masks struct {
 	there bool
-	rules uint32 // generation of the rules that were read, nlraw.NoNFTables for none
-	read  collector.Time
+	rules uint32         // generation of the rules that were read, nlraw.NoNFTables for none
+	read  collector.Time // when look last looked
 }
 
-// look reads the rules again if they changed. Where it cannot, it keeps what it knows.
-func (k *masks) look(ctx context.Context, conn *nlraw.Conn) {
+// look reads the rules again if they changed, but not within interval of the last time: those of a large ruleset take
+// long to read. Where it cannot, it keeps what it knows.
+func (k *masks) look(ctx context.Context, conn *nlraw.Conn, now collector.Time, interval time.Duration) {
+	if k.read != 0 && now.Sub(k.read) < interval {
+		return
+	}
+	k.read = now
 	generation, err := conn.RulesGeneration(ctx)
 	if err != nil || generation == k.rules {
 		return
@@ -43,19 +49,6 @@ func (k *masks) look(ctx context.Context, conn *nlraw.Conn) {
 	case errors.Is(err, nlraw.ErrInterrupted):
 		k.there = k.there || there
 	}
-}
-
-// readMasks looks whether rules keep events back. Those of a large ruleset take long to read, so it looks as often as
-// dumps come beside events.
-func (s *Source) readMasks(ctx context.Context, now collector.Time) error {
-	if s.cfg.Strategy != Poll && (s.masks.read == 0 || now.Sub(s.masks.read) >= s.cfg.EventsInterval) {
-		s.masks.read = now
-		s.masks.look(ctx, s.table.conn)
-	}
-	if s.masks.there && s.eventsErr == nil {
-		return s.missEvents(ctx, ErrEventsMasked, now)
-	}
-	return nil
 }
 
 // masksEvents reports whether a rule sets a mask that lacks a needed event. A mask whose value the rule does not say
@@ -121,14 +114,3 @@ const (
 	attrTargetName = 1
 	attrTargetInfo = 3
 )
-
-// field returns the value of attribute t among those of b, nil if it is not there.
-func field(b []byte, t uint16) []byte {
-	attrs := nlraw.Attributes(b)
-	for attrs.Next() {
-		if attrs.Type == t {
-			return attrs.Value
-		}
-	}
-	return nil
-}
