@@ -1,12 +1,6 @@
 package conntrack
 
 import (
-	"bytes"
-	"errors"
-	"io/fs"
-	"os"
-	"sync"
-
 	"golang.org/x/sys/unix"
 
 	"github.com/snatwatch/snatwatch/collector"
@@ -26,27 +20,7 @@ const (
 
 // xtPoliciesLoaded reports whether the kernel can be asked for policies of iptables without loading a module for the
 // question. Where the module is not loaded, there is no policy.
-func xtPoliciesLoaded() bool {
-	_, err := os.Stat("/sys/module/nfnetlink_cttimeout")
-	return err == nil || xtPoliciesBuiltIn()
-}
-
-// xtPoliciesBuiltIn reports whether a question about policies of iptables loads no module: the kernel has these
-// policies built in, or takes no modules. It returns false if the files that say so cannot be read.
-var xtPoliciesBuiltIn = sync.OnceValue(func() bool {
-	if _, err := os.Stat("/proc/sys/kernel/osrelease"); err == nil { // the folder is not hidden
-		_, err := os.Stat("/proc/sys/kernel/modules_disabled") // it exists if the kernel takes modules
-		if errors.Is(err, fs.ErrNotExist) {
-			return true
-		}
-	}
-	var u unix.Utsname
-	if err := unix.Uname(&u); err != nil {
-		return false
-	}
-	b, err := os.ReadFile("/lib/modules/" + unix.ByteSliceToString(u.Release[:]) + "/modules.builtin")
-	return err == nil && bytes.Contains(b, []byte("/nfnetlink_cttimeout.ko"))
-})
+func xtPoliciesLoaded() bool { return loaded("nfnetlink_cttimeout") }
 
 // parseXtPolicy reads a policy of iptables; ok is false if it is not of TCP, or if no rule uses it.
 func parseXtPolicy(b []byte) (p policy, ok bool) {
