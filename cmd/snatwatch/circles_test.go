@@ -23,8 +23,7 @@ const circleMax = 7
 // widerCircles are the packages that still have a larger circle, with its size.
 func widerCircles() map[string]int {
 	return map[string]int{
-		"collector/sockdiag": 8, "dashboards": 8,
-		"internal/backtest": 14, "internal/config": 8, "internal/web": 8,
+		"collector/sockdiag": 8,
 	}
 }
 
