@@ -66,10 +66,12 @@ func (m *rulesMasks) target(info []byte) {
 	m.helpers = m.helpers || info[12] != 0
 }
 
-// look reads the masks again, but not within interval of the last time, for those of a large ruleset take long: those of
-// nftables if its rules changed, those of iptables-legacy each time, as it has no generation. Where it cannot, it keeps
-// what it knows.
-func (k *masks) look(ctx context.Context, conn *nlraw.Conn, ns *netns.Handle, now collector.Time, interval time.Duration) {
+// look reads the masks again, but not within interval of the last time, for those of a large ruleset take long: those
+// of nftables if its rules changed, those of iptables-legacy each time, as it has no generation. Where it cannot, it
+// keeps what it knows.
+func (k *masks) look(
+	ctx context.Context, conn *nlraw.Conn, ns *netns.Handle, now collector.Time, interval time.Duration,
+) {
 	if k.read != 0 && now.Sub(k.read) < interval {
 		return
 	}
