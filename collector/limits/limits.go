@@ -46,45 +46,31 @@ func Of(ns *netns.Handle) (collector.Limits, error) {
 // A file that is absent leaves its field zero, Events -1. Each file that cannot be read
 // or parsed adds one error that names it; the other fields are set all the same.
 func Read(sys fs.FS) (collector.Limits, error) {
-	l := collector.Limits{Events: -1}
-	r := reading{sys: sys}
-	r.get(fileLocalPorts, func(s string) (err error) { l.LocalPorts, err = parsePortRange(s); return err })
-	r.get(fileReserved, func(s string) (err error) { l.Reserved, err = parseReserved(s); return err })
-	r.reuse(&l)
-	r.conntrack(&l)
-	r.timeouts(&l)
-	return l, errors.Join(r.errs...)
-}
-
-// reading is one Read of sys.
-type reading struct {
-	sys  fs.FS
-	errs []error
-}
-
-// get calls set with what a file holds, if it is there.
-func (r *reading) get(file string, set func(string) error) {
-	b, err := fs.ReadFile(r.sys, file)
-	if errors.Is(err, fs.ErrNotExist) {
-		return
+	var (
+		l    = collector.Limits{Events: -1}
+		errs []error
+	)
+	get := func(file string, set func(string) error) {
+		b, err := fs.ReadFile(sys, file)
+		if errors.Is(err, fs.ErrNotExist) {
+			return
+		}
+		if err != nil { // names the file
+			errs = append(errs, err)
+			return
+		}
+		value := strings.TrimSpace(string(b))
+		if err := set(value); err != nil {
+			errs = append(errs, fmt.Errorf("parse %s %q: %w", file, value, err))
+		}
 	}
-	if err != nil { // names the file
-		r.errs = append(r.errs, err)
-		return
-	}
-	value := strings.TrimSpace(string(b))
-	if err := set(value); err != nil {
-		r.errs = append(r.errs, fmt.Errorf("parse %s %q: %w", file, value, err))
-	}
-}
-
-// reuse reads after how long connect may take a port from a flow in TIME_WAIT.
-func (r *reading) reuse(l *collector.Limits) {
+	get(fileLocalPorts, func(s string) (err error) { l.LocalPorts, err = parsePortRange(s); return err })
+	get(fileReserved, func(s string) (err error) { l.Reserved, err = parseReserved(s); return err })
 	var reuse, stamps int
 	delay := time.Second
-	r.get(fileReuse, func(s string) (err error) { reuse, err = parseCount(s); return err })
-	r.get(fileTCPStamps, func(s string) (err error) { stamps, err = parseCount(s); return err })
-	r.get(fileReuseDelay, func(s string) error {
+	get(fileReuse, func(s string) (err error) { reuse, err = parseCount(s); return err })
+	get(fileTCPStamps, func(s string) (err error) { stamps, err = parseCount(s); return err })
+	get(fileReuseDelay, func(s string) error {
 		ms, err := parseCount(s)
 		if err == nil {
 			delay = min(max(time.Duration(ms)*time.Millisecond, time.Millisecond), time.Minute)
@@ -94,12 +80,8 @@ func (r *reading) reuse(l *collector.Limits) {
 	if reuse == 1 && stamps > 0 {
 		l.ReuseTimeWait = delay
 	}
-}
-
-// conntrack reads the size of the conntrack table and what it records.
-func (r *reading) conntrack(l *collector.Limits) {
-	r.get(fileEntries, func(s string) (err error) { l.Entries, err = parseCount(s); return err })
-	r.get(fileEntriesMax, func(s string) error {
+	get(fileEntries, func(s string) (err error) { l.Entries, err = parseCount(s); return err })
+	get(fileEntriesMax, func(s string) error {
 		most, err := parseCount(s)
 		if err == nil && most == 0 {
 			most = collector.Unlimited
@@ -107,29 +89,26 @@ func (r *reading) conntrack(l *collector.Limits) {
 		l.EntriesMax = most
 		return err
 	})
-	r.get(fileTimestamps, func(s string) (err error) { l.Timestamps, err = parseSwitch(s); return err })
-	r.get(fileAccounting, func(s string) (err error) { l.Accounting, err = parseSwitch(s); return err })
-	r.get(fileEvents, func(s string) error {
+	get(fileTimestamps, func(s string) (err error) { l.Timestamps, err = parseSwitch(s); return err })
+	get(fileAccounting, func(s string) (err error) { l.Accounting, err = parseSwitch(s); return err })
+	get(fileEvents, func(s string) error {
 		mode, err := parseEvents(s)
 		if err == nil {
 			l.Events = mode
 		}
 		return err
 	})
-}
 
-// timeouts reads every timeout of conntrack that there is.
-func (r *reading) timeouts(l *collector.Limits) {
-	entries, err := fs.ReadDir(r.sys, dirConntrack)
+	entries, err := fs.ReadDir(sys, dirConntrack)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		r.errs = append(r.errs, err)
+		errs = append(errs, err)
 	}
 	for _, e := range entries {
 		name, ok := strings.CutPrefix(e.Name(), prefix)
 		if !ok || !strings.Contains(name, "timeout") {
 			continue
 		}
-		r.get(dirConntrack+"/"+e.Name(), func(s string) error {
+		get(dirConntrack+"/"+e.Name(), func(s string) error {
 			d, err := parseSeconds(s)
 			if err != nil {
 				return err
@@ -141,4 +120,5 @@ func (r *reading) timeouts(l *collector.Limits) {
 			return nil
 		})
 	}
+	return l, errors.Join(errs...)
 }

@@ -93,12 +93,59 @@ type Finder struct {
 // file descriptor keeps alive is not seen. Where processes refuse to be looked at, the
 // namespaces seen so far come with an *AccessError that says how many and what is missing.
 func (f Finder) Find() ([]Netns, error) {
-	found := byInode{}
-	f.findMounts(found)
-	hidden, err := f.findProcesses(found)
+	proc := cmp.Or(f.Proc, "/proc")
+	mounts := f.Mounts
+	if mounts == nil {
+		mounts = []string{"/run/netns", "/run/docker/netns"}
+	}
+	found := map[uint64]*Netns{}
+	add := func(inode uint64, path string, pid int) {
+		n := found[inode]
+		if n == nil {
+			found[inode] = &Netns{Inode: inode, Path: path, PID: pid}
+			return
+		}
+		if n.PID == 0 {
+			n.PID = pid
+		}
+		if len(n.Others) < othersMax {
+			n.Others = append(n.Others, path)
+		}
+	}
+
+	for _, dir := range mounts {
+		names, err := os.ReadDir(dir)
+		if err != nil {
+			continue // not used on this machine, or not for our eyes
+		}
+		for _, e := range names {
+			path := filepath.Join(dir, e.Name())
+			if inode, err := mountedAt(path); err == nil {
+				add(inode, path, 0)
+			}
+		}
+	}
+	entries, err := os.ReadDir(proc)
 	if err != nil {
 		return nil, err
 	}
+	hidden := 0
+	for _, e := range entries {
+		pid, err := strconv.Atoi(e.Name())
+		if err != nil {
+			continue
+		}
+		path := filepath.Join(proc, e.Name(), "ns", "net")
+		inode, err := inodeAt(path)
+		switch {
+		case err == nil:
+			add(inode, path, pid)
+		case errors.Is(err, fs.ErrPermission):
+			hidden++
+		}
+		// Anything else: the process has ended.
+	}
+
 	list := make([]Netns, 0, len(found))
 	for _, n := range found {
 		list = append(list, *n)
@@ -109,69 +156,6 @@ func (f Finder) Find() ([]Netns, error) {
 			Capabilities(0).With(SysPtrace), fs.ErrPermission)
 	}
 	return list, nil
-}
-
-// byInode are the namespaces found so far.
-type byInode map[uint64]*Netns
-
-// add notes that path leads to a namespace; pid is 0 where it is a bind mount.
-func (found byInode) add(inode uint64, path string, pid int) {
-	n := found[inode]
-	if n == nil {
-		found[inode] = &Netns{Inode: inode, Path: path, PID: pid}
-		return
-	}
-	if n.PID == 0 {
-		n.PID = pid
-	}
-	if len(n.Others) < othersMax {
-		n.Others = append(n.Others, path)
-	}
-}
-
-// findMounts adds the namespaces that are bound to a name.
-func (f Finder) findMounts(found byInode) {
-	mounts := f.Mounts
-	if mounts == nil {
-		mounts = []string{"/run/netns", "/run/docker/netns"}
-	}
-	for _, dir := range mounts {
-		names, err := os.ReadDir(dir)
-		if err != nil {
-			continue // not used on this machine, or not for our eyes
-		}
-		for _, e := range names {
-			path := filepath.Join(dir, e.Name())
-			if inode, err := mountedAt(path); err == nil {
-				found.add(inode, path, 0)
-			}
-		}
-	}
-}
-
-// findProcesses adds the namespaces of processes. hidden counts the processes that refuse to be looked at.
-func (f Finder) findProcesses(found byInode) (hidden int, err error) {
-	proc := cmp.Or(f.Proc, "/proc")
-	entries, err := os.ReadDir(proc)
-	if err != nil {
-		return 0, err
-	}
-	for _, e := range entries {
-		pid, err := strconv.Atoi(e.Name())
-		if err != nil {
-			continue
-		}
-		path := filepath.Join(proc, e.Name(), "ns", "net")
-		inode, err := inodeAt(path)
-		switch {
-		case err == nil:
-			found.add(inode, path, pid)
-		case errors.Is(err, fs.ErrPermission):
-			hidden++
-		}
-		// Anything else: the process has ended.
-	}
-	return hidden, nil
 }
 
 // mountedAt returns the inode of the namespace bound to path. A file without a
