@@ -70,8 +70,13 @@ func dial(n netns.Netns) (*nlraw.Conn, error) {
 		return nil, err
 	}
 	defer func() { _ = h.Close() }()
+	return dialIn(h)
+}
+
+// dialIn opens a sock_diag socket inside the namespace of h.
+func dialIn(h *netns.Handle) (*nlraw.Conn, error) {
 	var c *nlraw.Conn
-	err = h.Do(func() (err error) {
+	err := h.Do(func() (err error) {
 		c, err = nlraw.Dial(unix.NETLINK_INET_DIAG, nil)
 		return err
 	})
