@@ -131,18 +131,8 @@ func masksOf(b []byte) (m rulesMasks) {
 // expression takes in an expression of a rule. It keeps in values what the expression puts into a register. A mask
 // whose value the rule does not say counts as one that lacks all events, and an object of a map as a helper.
 func (m *rulesMasks) expression(b []byte, values map[uint32]uint32) {
-	var name string
-	var data []byte
-	attrs := nlraw.Attributes(b)
-	for attrs.Next() {
-		switch attrs.Type {
-		case unix.NFTA_EXPR_NAME:
-			name = unix.ByteSliceToString(attrs.Value)
-		case unix.NFTA_EXPR_DATA:
-			data = attrs.Value
-		}
-	}
-	switch name {
+	data := field(b, unix.NFTA_EXPR_DATA)
+	switch unix.ByteSliceToString(field(b, unix.NFTA_EXPR_NAME)) {
 	case "immediate":
 		to, value := field(data, unix.NFTA_IMMEDIATE_DREG), field(data, unix.NFTA_IMMEDIATE_DATA)
 		if value = field(value, unix.NFTA_DATA_VALUE); len(to) == 4 && len(value) == 4 {
