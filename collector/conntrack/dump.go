@@ -192,6 +192,15 @@ func appendU32(b []byte, a attr, v uint32) []byte {
 	return binary.BigEndian.AppendUint32(b, v)
 }
 
+// dialDetached opens a netfilter socket as dial does, to send requests on: what answers them wakes nobody.
+func dialDetached(ns int) (*nlraw.Conn, error) {
+	conn, err := dial(ns)
+	if err != nil {
+		return nil, err
+	}
+	return conn, conn.Detach()
+}
+
 // dial opens a netfilter socket in the namespace of descriptor ns, 0 for the caller's own.
 func dial(ns int) (*nlraw.Conn, error) {
 	conn, err := nlraw.Dial(unix.NETLINK_NETFILTER, &netlink.Config{NetNS: ns})

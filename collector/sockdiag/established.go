@@ -66,8 +66,10 @@ func Established(ctx context.Context, ns *netns.Handle, within time.Duration, at
 func Dump(ctx context.Context, ns *netns.Handle, now func() collector.Time, sink collector.Sink) error {
 	var c *nlraw.Conn
 	err := ns.Do(func() (err error) {
-		c, err = nlraw.Dial(unix.NETLINK_INET_DIAG, nil)
-		return err
+		if c, err = nlraw.Dial(unix.NETLINK_INET_DIAG, nil); err != nil {
+			return err
+		}
+		return c.Detach()
 	})
 	if err != nil {
 		return fmt.Errorf("open sock_diag: %w", err)
