@@ -55,6 +55,59 @@ func TestPackagesAndTypesStaySmall(t *testing.T) {
 	}
 }
 
+// A function fits on a screen: it has at most 60 lines, unless it is a table.
+func TestFunctionsFitOnAScreen(t *testing.T) {
+	t.Parallel()
+	const linesMax = 60
+	tables := map[string]bool{
+		"detector/budget: Models": true, "detector/budget: gatewayModels": true, "detector/metrics: Metrics": true,
+		"detector/forecast: factoryTails": true,
+	}
+	// These are no tables, and longer still.
+	longer := map[string]bool{
+		"collector/limits: Read": true, "collector/natrules: expression": true, "collector/netns: Find": true,
+		"collector/sockdiag: closed": true, "cmd/snatwatch: backtestCommand": true, "cmd/snatwatch: planCommand": true,
+		"cmd/snatwatch: runVerify": true, "dashboards: first": true, "dashboards: fleetGateways": true,
+		"dashboards: fleetTiers": true, "dashboards: headline": true, "dashboards: json": true,
+		"dashboards: nodeFailures": true, "dashboards: nodePorts": true, "detector/budget: Resolve": true,
+		"internal/backtest: add": true, "internal/backtest: mixture": true, "internal/backtest: run": true,
+		"internal/backtest/record: take": true, "internal/backtest/scenario: flows": true, "internal/lab: closing": true,
+		"internal/lab: oneVIP": true, ".ci/tools/evaluation: read": true, ".ci/tools/evaluation: recorded": true,
+		".ci/tools/evaluation: run": true, ".ci/tools/evaluation/week: node": true,
+	}
+	functions := 0
+	err := filepath.WalkDir("../..", func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() || filepath.Ext(path) != ".go" || strings.HasSuffix(path, "_test.go") {
+			return err
+		}
+		set := token.NewFileSet()
+		f, err := parser.ParseFile(set, path, nil, parser.SkipObjectResolution)
+		if err != nil {
+			return err
+		}
+		folder := strings.TrimPrefix(filepath.Dir(path), "../../")
+		for _, decl := range f.Decls {
+			fn, ok := decl.(*ast.FuncDecl)
+			if !ok {
+				continue
+			}
+			functions++
+			name := folder + ": " + fn.Name.Name
+			n := set.Position(fn.End()).Line - set.Position(fn.Pos()).Line + 1
+			if n > linesMax && !tables[name] && !longer[name] {
+				t.Errorf("%s: %s has %d lines, want at most %d", path, fn.Name.Name, n, linesMax)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if functions < 1000 {
+		t.Errorf("only %d functions were found", functions)
+	}
+}
+
 // receiver returns the type's name, without pointer and type parameters.
 func receiver(e ast.Expr) string {
 	switch e := e.(type) {

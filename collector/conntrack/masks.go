@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"io/fs"
+	"time"
 
 	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
@@ -30,8 +31,8 @@ const (
 // --ctevents".
 type masks struct {
 	nft   rulesMasks
-	rules uint32 // generation of the nft rules that were read, nlraw.NoNFTables for none
-	read  collector.Time
+	rules uint32         // generation of the nft rules that were read, nlraw.NoNFTables for none
+	read  collector.Time // when look last looked
 	// why is why there can be no events, nil if nothing speaks against them.
 	why error
 }
@@ -65,9 +66,16 @@ func (m *rulesMasks) target(info []byte) {
 	m.helpers = m.helpers || info[12] != 0
 }
 
-// look reads the masks again: those of nftables if its rules changed, those of iptables-legacy each time, as it has no
-// generation. Where it cannot, it keeps what it knows.
-func (k *masks) look(ctx context.Context, conn *nlraw.Conn, ns *netns.Handle) {
+// look reads the masks again, but not within interval of the last time, for those of a large ruleset take long: those
+// of nftables if its rules changed, those of iptables-legacy each time, as it has no generation. Where it cannot, it
+// keeps what it knows.
+func (k *masks) look(
+	ctx context.Context, conn *nlraw.Conn, ns *netns.Handle, now collector.Time, interval time.Duration,
+) {
+	if k.read != 0 && now.Sub(k.read) < interval {
+		return
+	}
+	k.read = now
 	k.lookAtNFT(ctx, conn)
 	all := k.nft
 	err := ns.Do(func() error { return natrules.LegacyTargets("raw", "CT", all.target) })
@@ -99,23 +107,6 @@ func (k *masks) lookAtNFT(ctx context.Context, conn *nlraw.Conn) {
 	case errors.Is(err, nlraw.ErrInterrupted):
 		k.nft.add(found)
 	}
-}
-
-// readMasks looks whether rules keep events back. Those of a large ruleset take long to read, so it looks as often as
-// dumps come beside events.
-func (s *Source) readMasks(ctx context.Context, now collector.Time) error {
-	if s.cfg.Strategy != Poll && (s.masks.read == 0 || now.Sub(s.masks.read) >= s.cfg.EventsInterval) {
-		s.masks.read = now
-		ns := s.cfg.Netns
-		if ns == nil {
-			ns = s.own
-		}
-		s.masks.look(ctx, s.table.conn, ns)
-	}
-	if s.masks.why != nil && s.eventsErr == nil {
-		return s.missEvents(ctx, s.masks.why, now)
-	}
-	return nil
 }
 
 // masksOf returns what a rule of nftables does to events.
@@ -178,14 +169,3 @@ const (
 	attrTargetName = 1
 	attrTargetInfo = 3
 )
-
-// field returns the value of attribute t among those of b, nil if it is not there.
-func field(b []byte, t uint16) []byte {
-	attrs := nlraw.Attributes(b)
-	for attrs.Next() {
-		if attrs.Type == t {
-			return attrs.Value
-		}
-	}
-	return nil
-}

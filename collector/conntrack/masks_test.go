@@ -42,7 +42,7 @@ func TestKernelMasksUnread(t *testing.T) {
 			if err := errors.Join(unix.Setfsgid(tt.user), unix.Setfsuid(tt.user)); err != nil {
 				t.Error(err)
 			}
-			if m.look(t.Context(), conn, ns); !errors.Is(m.why, tt.want) {
+			if m.look(t.Context(), conn, ns, 0, 0); !errors.Is(m.why, tt.want) {
 				t.Errorf("as user %d: %v, want %v", tt.user, m.why, tt.want)
 			}
 		}

@@ -20,7 +20,6 @@ import (
 const (
 	soGetInfo    = 64 // IPT_SO_GET_INFO, IP6T_SO_GET_INFO
 	soGetEntries = 65 // IPT_SO_GET_ENTRIES, IP6T_SO_GET_ENTRIES
-	infoSize     = 32 + 4 + 5*4 + 5*4 + 4 + 4
 	entriesSize  = 40 // struct ipt_get_entries before its entries
 	maxTable     = 512 << 20
 )
@@ -33,19 +32,6 @@ type legacyState struct {
 	remarks  []string
 	problems []string
 	changed  bool
-}
-
-type legacyTable struct {
-	flows  flows
-	chains map[string]*chain
-}
-
-func (t *legacyTable) chain(name string) (*chain, error) {
-	c := t.chains[name]
-	if c == nil {
-		return nil, errors.New("not there")
-	}
-	return c, nil
 }
 
 // drawsMarks returns the bits of marks that rules draw for each new flow, in table nat those alone that stand right in

@@ -63,6 +63,23 @@ func (l *layout) sum(b []byte, seed maphash.Seed) uint64 {
 	return h.Sum64()
 }
 
+// infoSize is that of struct ipt_getinfo.
+const infoSize = 32 + 4 + 5*4 + 5*4 + 4 + 4
+
+// legacyTable is one table of iptables-legacy. Its rules are for flows.
+type legacyTable struct {
+	flows  flows
+	chains map[string]*chain
+}
+
+func (t *legacyTable) chain(name string) (*chain, error) {
+	c := t.chains[name]
+	if c == nil {
+		return nil, errors.New("not there")
+	}
+	return c, nil
+}
+
 // parseLegacy reads struct ipt_getinfo and the entries of a table.
 func parseLegacy(family byte, l layout, name string, info, b []byte) (t legacyTable, err error) {
 	if len(info) < infoSize {
@@ -264,13 +281,4 @@ func (l *layout) header(c *compiler, e []byte) {
 	if p := binary.NativeEndian.Uint16(e[l.proto:]); p != 0 {
 		c.when(cond{flows: protocolsIn(func(v byte) bool { return (uint16(v) == p) != (inverse&invProto != 0) })})
 	}
-}
-
-func zero(b []byte) bool {
-	for _, x := range b {
-		if x != 0 {
-			return false
-		}
-	}
-	return true
 }

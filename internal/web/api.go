@@ -1,9 +1,6 @@
 package web
 
 import (
-	"encoding/json"
-	"math"
-	"net/http"
 	"time"
 
 	"github.com/snatwatch/snatwatch/collector"
@@ -279,56 +276,4 @@ func newAPISpace(s *detector.SpaceSnapshot) apiSpace {
 		}
 	}
 	return out
-}
-
-// causes returns the causes of failed opens that a working sensor can see; for UDP there are none.
-func causes(v *metrics.View, b *budget.Budget, p *detector.AccountSnapshot) []string {
-	if p.Protocol != collector.TCP {
-		return nil
-	}
-	return v.Causes.Of(b)
-}
-
-// failures returns how many opens failed from one cause.
-func failures(p *detector.AccountSnapshot, cause string) uint64 {
-	switch cause {
-	case metrics.CauseUnanswered:
-		return p.Unanswered
-	case metrics.CauseRefused:
-		return p.Refused
-	}
-	return p.NoPorts
-}
-
-// exact reports whether the ledger of every namespace is exact.
-func exact(s *detector.Snapshot) bool {
-	for _, n := range s.Netns {
-		if !n.Exact {
-			return false
-		}
-	}
-	return len(s.Netns) > 0
-}
-
-// finite returns nil if f is infinite or no number, which JSON cannot say.
-func finite(f float64) *float64 {
-	if math.IsNaN(f) || math.IsInf(f, 0) {
-		return nil
-	}
-	return &f
-}
-
-func nonNil[T any](s []T) []T {
-	if s == nil {
-		return []T{}
-	}
-	return s
-}
-
-func writeJSON(w http.ResponseWriter, status int, v any) {
-	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(status)
-	enc := json.NewEncoder(w)
-	enc.SetIndent("", "  ")
-	_ = enc.Encode(v) // fails only if the client went away
 }

@@ -30,8 +30,11 @@ type keptAnswers struct {
 // answer is one change that is enough, and what it does.
 type answer struct{ Change, Effect string }
 
-// plannedEvery is how long answers are kept.
-const plannedEvery = 30 * time.Second
+// plannedEvery is how long answers are kept, keptMost of how many budgets.
+const (
+	plannedEvery = 30 * time.Second
+	keptMost     = 12
+)
 
 // answers are the best of a plan for the fullest TCP port space of a budget, at the most that it held within the
 // hour. None where nothing is near, or too little is known to plan from.
@@ -41,7 +44,7 @@ func (p *planner) answers(h *History, at time.Time, snap collector.Time, b *dete
 	if k, ok := p.kept[b.Budget.Name]; ok && snap >= k.at && snap.Sub(k.at) < plannedEvery {
 		return k.lines
 	}
-	if p.kept == nil || len(p.kept) > pageBudgets {
+	if p.kept == nil || len(p.kept) > keptMost {
 		p.kept = map[string]keptAnswers{}
 	}
 	lines := makeAnswers(h, at, b)

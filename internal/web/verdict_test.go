@@ -62,7 +62,7 @@ func TestBecause(t *testing.T) {
 			s := &st.View.Snapshot.Budgets[1].Protocols[0].Spaces[0]
 			s.Owners, s.Stalled = nil, 0
 			tt.change(s)
-			if got := newTestServer(t, st).newPageData(st, time.Second).Because; got != tt.want {
+			if got := newTestServer(t, st).page.data(st, time.Second).Because; got != tt.want {
 				t.Errorf("because %q, want %q", got, tt.want)
 			}
 		})
@@ -129,7 +129,7 @@ func TestDoubts(t *testing.T) {
 			t.Parallel()
 			st := calmState()
 			tt.change(st)
-			got := newTestServer(t, st).newPageData(st, tt.age)
+			got := newTestServer(t, st).page.data(st, tt.age)
 			if diff := cmp.Diff(tt.want, got.Doubts); diff != "" || got.Level != tt.level {
 				t.Errorf("level %s, want %s; doubts (-want +got):\n%s", got.Level, tt.level, diff)
 			}
@@ -173,7 +173,7 @@ func TestOtherLimitsAreBesideTheVerdict(t *testing.T) {
 			t.Parallel()
 			st := calmState()
 			tt.change(st.View)
-			got := newTestServer(t, st).newPageData(st, time.Second)
+			got := newTestServer(t, st).page.data(st, time.Second)
 			if diff := cmp.Diff(tt.want, got.Doubts); diff != "" || got.Level != tt.level {
 				t.Errorf("level %s, want %s; beside the verdict (-want +got):\n%s", got.Level, tt.level, diff)
 			}
