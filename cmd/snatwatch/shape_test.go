@@ -59,21 +59,13 @@ func TestPackagesAndTypesStaySmall(t *testing.T) {
 func TestFunctionsFitOnAScreen(t *testing.T) {
 	t.Parallel()
 	const linesMax = 60
-	tables := map[string]bool{
-		"detector/budget: Models": true, "detector/budget: gatewayModels": true, "detector/metrics: Metrics": true,
-		"detector/forecast: factoryTails": true,
+	tables := map[string]bool{ // of models, tails, metrics and series
+		"detector/budget: Models": true, "detector/budget: gatewayModels": true, "detector/forecast: factoryTails": true,
+		"detector/metrics: Metrics": true, ".ci/tools/evaluation/week: node": true,
 	}
-	// These are no tables, and longer still.
-	longer := map[string]bool{
-		"collector/limits: Read": true, "collector/natrules: expression": true, "collector/netns: Find": true,
-		"collector/sockdiag: closed": true, "cmd/snatwatch: backtestCommand": true, "cmd/snatwatch: planCommand": true,
-		"cmd/snatwatch: runVerify": true, "dashboards: first": true, "dashboards: fleetGateways": true,
-		"dashboards: fleetTiers": true, "dashboards: headline": true, "dashboards: json": true,
-		"dashboards: nodeFailures": true, "dashboards: nodePorts": true, "detector/budget: Resolve": true,
-		"internal/backtest: add": true, "internal/backtest: mixture": true, "internal/backtest: run": true,
-		"internal/backtest/record: take": true, "internal/backtest/scenario: flows": true, "internal/lab: closing": true,
-		"internal/lab: oneVIP": true, ".ci/tools/evaluation: read": true, ".ci/tools/evaluation: recorded": true,
-		".ci/tools/evaluation: run": true, ".ci/tools/evaluation/week: node": true,
+	longer := map[string]bool{ // yet, and no tables
+		"collector/sockdiag: closed": true, "dashboards: fleetGateways": true, "dashboards: headline": true,
+		"dashboards: nodeFailures": true,
 	}
 	functions := 0
 	err := filepath.WalkDir("../..", func(path string, d fs.DirEntry, err error) error {

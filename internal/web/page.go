@@ -290,7 +290,8 @@ func newPageBudget(v *metrics.View, x *detector.BudgetSnapshot, h *History) page
 	for i := range x.Protocols {
 		p := &x.Protocols[i]
 		out.Protocols = append(out.Protocols, newPageProtocol(v, b, p, h))
-		out.urgency = max(out.urgency, ratio(p.Busiest, p.Terms.Effective))
+		held, terms := fullest(p)
+		out.urgency = max(out.urgency, ratio(held, terms.Effective))
 		for j := range p.Spaces {
 			if f := p.Spaces[j].Forecast; f != nil {
 				out.urgency = max(out.urgency, 1+f.Probability[2])
@@ -302,10 +303,11 @@ func newPageBudget(v *metrics.View, x *detector.BudgetSnapshot, h *History) page
 
 func newPageProtocol(v *metrics.View, b *budget.Budget, p *detector.AccountSnapshot, h *History) pageProtocol {
 	name := b.Name
+	busiest, terms := fullest(p)
 	out := pageProtocol{
-		Protocol: p.Protocol.String(), Ports: p.Terms.Ports, Effective: p.Terms.Effective,
-		Busiest: p.Busiest, Held: p.Held, Opening: p.Opening, Level: levelOK,
-		Fill:       percent(ratio(p.Busiest, p.Terms.Ports)),
+		Protocol: p.Protocol.String(), Ports: terms.Ports, Effective: terms.Effective,
+		Busiest: busiest, Held: p.Held, Opening: p.Opening, Level: levelOK,
+		Fill:       percent(ratio(busiest, terms.Ports)),
 		Hidden:     p.Tracked + p.Folded - len(p.Spaces),
 		HiddenHeld: p.Other.Held,
 		Idle:       p.Held+p.Opening+p.Stalled == 0 && len(p.Spaces) == 0 && p.Unanswered+p.Refused+p.NoPorts == 0,
@@ -335,8 +337,9 @@ func newPageProtocol(v *metrics.View, b *budget.Budget, p *detector.AccountSnaps
 	out.Spaces = slices.Concat(endangered, calm)
 	out.Charts = charts(h.past(pastKey{budget: name, protocol: p.Protocol}), p.Terms.Effective)
 	if soonest != nil {
-		out.plain = newBand(soonest, &p.Terms, nil)
-		out.Band = newBand(soonest, &p.Terms, h.past(pastKey{name, p.Protocol, soonest.VIP, soonest.Destination}))
+		of := p.Terms.OfClass(soonest.Class)
+		out.plain = newBand(soonest, &of, nil)
+		out.Band = newBand(soonest, &of, h.past(pastKey{name, p.Protocol, soonest.VIP, soonest.Destination}))
 	}
 	return out
 }
@@ -346,7 +349,7 @@ func newPageSpace(s *detector.SpaceSnapshot, all *budget.Terms) pageSpace {
 	t := &of
 	out := pageSpace{
 		Destination: s.Destination, VIP: s.VIP, Held: s.Held, Live: s.Live, Cooling: s.Cooling,
-		Level: spaceLevel(s, t), Bar: newBar(s.Live, s.Cooling, t),
+		Level: spaceLevel(s, all), Bar: newBar(s.Live, s.Cooling, t),
 		Fill:  percent(ratio(s.Held, t.Ports)),
 		Opens: decimal(s.OpensPerSecond), Hold: "–", Probability: "–", TTE: "–",
 	}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/snatwatch/snatwatch/collector"
 	"github.com/snatwatch/snatwatch/detector"
+	"github.com/snatwatch/snatwatch/detector/budget"
 	"github.com/snatwatch/snatwatch/internal/plan"
 )
 
@@ -85,14 +86,16 @@ func makeAnswers(h *History, at time.Time, b *detector.BudgetSnapshot) []answer 
 	return lines
 }
 
-// pageDemand is the demand of the fullest port space. ok is false where no hold time is known, or nothing is held.
+// pageDemand is the demand of the fullest port space. Those of low ports are left out: a plan is of all others. ok is
+// false where no hold time is known, or nothing is held.
 func pageDemand(h *History, b *detector.BudgetSnapshot, p *detector.AccountSnapshot) (d plan.Demand, ok bool) {
-	s, next := &p.Spaces[0], 0
+	s, next := &detector.SpaceSnapshot{}, 0
 	for i := range p.Spaces {
 		switch x := &p.Spaces[i]; {
+		case x.Class != budget.AnyClass:
 		case x.Held > s.Held:
 			s, next = x, s.Held
-		case x != s:
+		default:
 			next = max(next, x.Held)
 		}
 	}

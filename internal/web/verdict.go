@@ -115,11 +115,13 @@ func otherLimits(v *metrics.View) (out []string, l level) {
 		out = append(out, what+" is "+within(true, seconds, full)+": "+fails)
 	}
 	for i := range v.Kernel {
-		switch k := &v.Kernel[i]; {
+		k := &v.Kernel[i]
+		table := "The conntrack table" + ofNetns(v, k)
+		switch {
 		case k.Fill() >= tableFull:
-			add("The conntrack table", "full", 0)
+			add(table, "full", 0)
 		case k.Forecast && k.Fill() > detector.TableNear:
-			add("The conntrack table", "full", k.SecondsToFull)
+			add(table, "full", k.SecondsToFull)
 		}
 	}
 	for i := range v.Allowances {

@@ -162,6 +162,13 @@ func TestOtherLimitsAreBesideTheVerdict(t *testing.T) {
 		{"a full table", func(v *metrics.View) {
 			v.Kernel = []metrics.Kernel{tracked(100, 0)}
 		}, levelCrit, []string{"The conntrack table is full: new connections fail, whatever ports are left."}},
+		{"two full tables", func(v *metrics.View) {
+			v.Kernel = []metrics.Kernel{tracked(100, 0), tracked(100, 0)}
+			v.Kernel[0].Netns, v.Kernel[1].Netns = 4026531840, 4026532999
+		}, levelCrit, []string{
+			"The conntrack table of network namespace 4026531840 is full: new connections fail, whatever ports are left.",
+			"The conntrack table of network namespace 4026532999 is full: new connections fail, whatever ports are left.",
+		}},
 		{"a table that stays a little below its limit", func(v *metrics.View) {
 			v.Kernel = []metrics.Kernel{tracked(99, math.Inf(1))}
 		}, levelCrit, []string{"The conntrack table is full: new connections fail, whatever ports are left."}},
