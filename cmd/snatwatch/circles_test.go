@@ -15,18 +15,12 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
 )
 
 // circleMax is how many files of a package may use each other in a circle.
 const circleMax = 7
-
-// widerCircles are the packages that still have a larger circle, with its size.
-func widerCircles() map[string]int {
-	return map[string]int{
-		"collector/sockdiag": 8, "dashboards": 8,
-		"internal/backtest": 14, "internal/config": 8, "internal/web": 8,
-	}
-}
 
 // A file that uses what another declares is read after it. Files that use each other in a circle must be read together,
 // so a circle has few. Tests do not count.
@@ -35,13 +29,13 @@ func TestFilesLookOneWay(t *testing.T) {
 	packages, exports := compiledPackages(t)
 	set := token.NewFileSet()
 	from := importer.ForCompiler(set, "gc", func(path string) (io.ReadCloser, error) { return os.Open(exports[path]) })
-	wider, using := widerCircles(), 0
+	using := 0
 	for _, p := range packages {
 		uses := p.uses(t, set, from)
 		using += len(uses)
 		name := strings.TrimPrefix(p.ImportPath, module)
 		for _, circle := range circlesOf(uses) {
-			if len(circle) > max(circleMax, wider[name]) {
+			if len(circle) > circleMax {
 				t.Errorf("%s has a circle of %d files, want at most %d: %s",
 					name, len(circle), circleMax, strings.Join(circle, " "))
 			}
@@ -49,6 +43,35 @@ func TestFilesLookOneWay(t *testing.T) {
 	}
 	if len(packages) < 40 || using < 250 {
 		t.Errorf("only %d packages were found, and %d files that use others", len(packages), using)
+	}
+}
+
+// A file uses another by a type, a field, a method, a function or a constant of it, and not by a name of its own that
+// is the same.
+func TestUses(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	p := compiledPackage{ImportPath: "p", Dir: dir}
+	for name, text := range map[string]string{
+		"type.go":   "type thing struct{ part int }",
+		"method.go": "func (t thing) whole() int { return 1 }",
+		"const.go":  "const most = 7",
+		"field.go":  "func field(t *struct{ in thing }) int { return t.in.part }",
+		"call.go":   "func call() int { return thing{}.whole() }",
+		"bound.go":  "func bound() int { return most + field(nil) }",
+		"local.go":  "func local() int { most, part := 1, 2; return most + part }",
+	} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte("package p\n"+text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		p.GoFiles = append(p.GoFiles, name)
+	}
+	want := map[string]map[string]bool{
+		"method.go": {"type.go": true}, "field.go": {"type.go": true}, "call.go": {"type.go": true, "method.go": true},
+		"bound.go": {"const.go": true, "field.go": true},
+	}
+	if diff := cmp.Diff(want, p.uses(t, token.NewFileSet(), nil)); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
 	}
 }
 

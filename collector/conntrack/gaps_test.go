@@ -216,7 +216,7 @@ func FuzzPolicy(f *testing.F) {
 	// A policy of iptables, named a, that a rule uses: CLOSE 2 s.
 	f.Add([]byte{0, 0, 0, 0, 6, 0, 1, 0, 'a', 0, 0, 0, 5, 0, 3, 0, 6, 0, 0, 0, 8, 0, 5, 0, 0, 0, 0, 2, 12, 0, 4, 128, 8, 0, 8, 0, 0, 0, 0, 2})
 	f.Fuzz(func(t *testing.T, b []byte) {
-		masksEvents(b)
+		masksOf(b)
 		for _, kind := range []policyKind{nftPolicies(), xtPolicies()} {
 			if p, ok := kind.parse(b); ok && (p.name == "" || p.forgets <= 0) {
 				t.Errorf("%+v", p)

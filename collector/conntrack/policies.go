@@ -1,13 +1,9 @@
 package conntrack
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
-	"os"
-	"sync"
 	"time"
 
 	"github.com/mdlayher/netlink"
@@ -102,7 +98,7 @@ func xtPolicies() policyKind {
 // shortest returns the policy under which ended flows are forgotten the soonest; the zero policy for none. Where the
 // kernel has no such policies, there are none.
 func (k *policyKind) shortest(ctx context.Context, conn *nlraw.Conn) (shortest policy, err error) {
-	if k.message == msgGetPolicy && !xtPoliciesLoaded() {
+	if k.message == msgGetPolicy && !loaded("nfnetlink_cttimeout") { // asking would load it, and it has no policy then
 		return policy{}, nil
 	}
 	req := netlink.Message{Data: append(make([]byte, sizeofNfgenmsg), k.filter...)}
@@ -151,27 +147,3 @@ func (p *policy) setForgets(times []byte) (known bool) {
 	}
 	return known
 }
-
-// xtPoliciesLoaded reports whether the kernel can be asked for policies of iptables without loading a module for the
-// question. Where the module is not loaded, there is no policy.
-func xtPoliciesLoaded() bool {
-	_, err := os.Stat("/sys/module/nfnetlink_cttimeout")
-	return err == nil || xtPoliciesBuiltIn()
-}
-
-// xtPoliciesBuiltIn reports whether a question about policies of iptables loads no module: the kernel has these
-// policies built in, or takes no modules. It returns false if the files that say so cannot be read.
-var xtPoliciesBuiltIn = sync.OnceValue(func() bool {
-	if _, err := os.Stat("/proc/sys/kernel/osrelease"); err == nil { // the folder is not hidden
-		_, err := os.Stat("/proc/sys/kernel/modules_disabled") // it exists if the kernel takes modules
-		if errors.Is(err, fs.ErrNotExist) {
-			return true
-		}
-	}
-	var u unix.Utsname
-	if err := unix.Uname(&u); err != nil {
-		return false
-	}
-	b, err := os.ReadFile("/lib/modules/" + unix.ByteSliceToString(u.Release[:]) + "/modules.builtin")
-	return err == nil && bytes.Contains(b, []byte("/nfnetlink_cttimeout.ko"))
-})

@@ -297,10 +297,14 @@ func (s *Source) readLimits() {
 // readMasks looks whether rules keep events back, as often as dumps come beside events.
 func (s *Source) readMasks(ctx context.Context, now collector.Time) error {
 	if s.cfg.Strategy != Poll {
-		s.settings.masks.look(ctx, s.table.conn, now, s.cfg.EventsInterval)
+		ns := s.cfg.Netns
+		if ns == nil {
+			ns = s.own
+		}
+		s.settings.masks.look(ctx, s.table.conn, ns, now, s.cfg.EventsInterval)
 	}
-	if s.settings.masks.there && s.settings.eventsErr == nil {
-		return s.missEvents(ctx, ErrEventsMasked, now)
+	if s.settings.masks.why != nil && s.settings.eventsErr == nil {
+		return s.missEvents(ctx, s.settings.masks.why, now)
 	}
 	return nil
 }

@@ -93,6 +93,29 @@ func readLegacy(before *legacyState, seed maphash.Seed) (s legacyState, err erro
 	return s, nil
 }
 
+// LegacyTargets hands to found the data of each target of that name in a table of iptables-legacy and ip6tables-legacy,
+// in the namespace of the calling thread. If nobody here may read which tables there are, the error wraps
+// fs.ErrPermission.
+func LegacyTargets(table, name string, found func(data []byte)) error {
+	for _, f := range legacyFamilies() {
+		names, err := os.ReadFile("/proc/thread-self/net/" + f.names)
+		switch {
+		case errors.Is(err, fs.ErrPermission):
+			return err
+		case err != nil || !slices.Contains(strings.Fields(string(names)), table):
+			continue
+		}
+		_, b, err := f.read(table)
+		if err != nil {
+			return err
+		}
+		if err := f.layout.targets(b, name, found); err != nil {
+			return fmt.Errorf("table %s of iptables-legacy: %w", table, err)
+		}
+	}
+	return nil
+}
+
 // read puts one table into s. Its error is of what nobody here may read; another is a problem of s.
 func (s *legacyState) read(f *legacyFamily, name string, sum *uint64, seed maphash.Seed) error {
 	info, blob, err := f.read(name)

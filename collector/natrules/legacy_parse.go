@@ -136,21 +136,47 @@ func (l *layout) starts(b []byte, postrouting int, info []byte) (map[int]string,
 	}
 	starts[postrouting] = hookName(unix.NF_INET_POST_ROUTING)
 	for at := 0; at < len(b); {
-		if len(b)-at < l.size {
-			return nil, fmt.Errorf("%d bytes left for an entry", len(b)-at)
+		x, next, err := l.first(b[at:])
+		if err != nil {
+			return nil, err
 		}
-		target, next := int(binary.NativeEndian.Uint16(b[at+l.target:])), int(binary.NativeEndian.Uint16(b[at+l.target+2:]))
-		if target < l.size || target+targetHead > next || next > len(b)-at {
-			return nil, fmt.Errorf("an entry with its target at %d and its end at %d, of %d bytes",
-				target, next, len(b)-at)
-		}
-		x := b[at+target : at+next]
 		if cString(x[2:31]) == "ERROR" {
 			starts[at+next] = cString(x[targetHead:])
 		}
 		at += next
 	}
 	return starts, nil
+}
+
+// first returns the target of the first of some entries, with its head, and where the next entry begins.
+func (l *layout) first(b []byte) (target []byte, next int, err error) {
+	if len(b) < l.size {
+		return nil, 0, fmt.Errorf("%d bytes left for an entry", len(b))
+	}
+	at, next := int(binary.NativeEndian.Uint16(b[l.target:])), int(binary.NativeEndian.Uint16(b[l.target+2:]))
+	if at < l.size || at+targetHead > next || next > len(b) {
+		return nil, 0, fmt.Errorf("an entry with its target at %d and its end at %d, of %d bytes", at, next, len(b))
+	}
+	return b[at:next], next, nil
+}
+
+// targets hands to found the data of each target of that name among entries.
+func (l *layout) targets(b []byte, name string, found func([]byte)) error {
+	for len(b) > 0 {
+		x, next, err := l.first(b)
+		if err != nil {
+			return err
+		}
+		n, err := sized(x)
+		if err != nil {
+			return fmt.Errorf("target: %w", err)
+		}
+		if cString(x[2:31]) == name {
+			found(x[targetHead:n])
+		}
+		b = b[next:]
+	}
+	return nil
 }
 
 // entry reads one rule, which ends at end in its table. head says that it only begins a chain.
