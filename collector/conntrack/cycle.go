@@ -47,7 +47,7 @@ func (s *Source) dump(ctx context.Context) error {
 	case errors.Is(err, nlraw.ErrInterrupted):
 	default:
 		_ = s.table.conn.Close() // the rest of the dump is still in the socket
-		conn, dialErr := dial(s.fd())
+		conn, dialErr := dialDetached(s.fd())
 		if dialErr != nil {
 			return errors.Join(err, dialErr)
 		}

@@ -31,7 +31,7 @@ func OpenStatistics(ns *netns.Handle) (*Statistics, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.conn, err = dial(fd)
+	s.conn, err = dialDetached(fd)
 	return s, err
 }
 

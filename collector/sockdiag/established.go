@@ -60,6 +60,9 @@ func Established(ctx context.Context, ns *netns.Handle, within time.Duration, at
 // Dump shows the flows of ns to sink once, from Begin to End, or to Abort where the kernel gives up.
 func Dump(ctx context.Context, ns *netns.Handle, now func() collector.Time, sink collector.Sink) error {
 	c, err := dialIn(ns)
+	if err == nil {
+		err = c.Detach()
+	}
 	if err != nil {
 		return err
 	}

@@ -104,16 +104,6 @@ func listen(c *nlraw.Conn) (large bool, err error) {
 	if err := nl.SetReadBuffer(receiveBuffer); err != nil {
 		return false, err
 	}
-	raw, err := nl.SyscallConn()
-	if err != nil {
-		return false, err
-	}
-	size := 0
-	if e := raw.Control(func(fd uintptr) {
-		size, err = unix.GetsockoptInt(int(fd), unix.SOL_SOCKET,
-			unix.SO_RCVBUF)
-	}); e != nil {
-		return false, e
-	}
+	size, err := c.ReadBuffer()
 	return size >= receiveBuffer, err
 }

@@ -67,7 +67,9 @@ type agent struct {
 func newAgent(ctx context.Context, o Options, c *config.Config, outer *netns.Handle) (*agent, error) {
 	b := &base{logger: o.Logger, now: collector.Clock(), notices: newNotices(o.Logger), outer: outer, started: c}
 	b.began = b.now()
-	a := &agent{base: b, setup: &setup{base: b, load: o.Load, metadata: o.Metadata, readers: config.NewReaders(b.now)}}
+	a := &agent{base: b, setup: &setup{
+		base: b, load: o.Load, metadata: o.Metadata, readers: config.NewReaders(b.now), lookEvery: machineEvery,
+	}}
 	a.setup.machine.Readers, a.setup.machine.CountNodes = a.setup.readers, o.Nodes.Count
 	if err := a.setup.configure(ctx, c); err != nil {
 		return nil, err
