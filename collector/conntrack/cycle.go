@@ -99,7 +99,7 @@ func (s *Source) measure(begin collector.Time, cpu time.Duration) {
 func (s *Source) replan(now collector.Time) {
 	p := s.decide(s.plan.strategy)
 	if p.strategy != s.plan.strategy {
-		if s.eventsErr == nil && s.planned != 0 && now.Sub(s.planned) < dwell {
+		if s.settings.eventsErr == nil && s.planned != 0 && now.Sub(s.planned) < dwell {
 			return
 		}
 		s.planned = now

@@ -129,17 +129,3 @@ func parseStatistic(b []byte) (cpu uint16, st statistic, err error) {
 	}
 	return cpu, st, nil
 }
-
-// parseEntries reads an IPCTNL_MSG_CT_GET_STATS answer.
-func parseEntries(b []byte) (uint32, error) {
-	if len(b) < sizeofNfgenmsg {
-		return 0, &parseError{"nfgenmsg", len(b), "4"}
-	}
-	attrs := nlraw.Attributes(b[sizeofNfgenmsg:])
-	for attrs.Next() {
-		if attr(attrs.Type) == attrStatsEntries {
-			return u32(attrs.Value, "CTA_STATS_GLOBAL_ENTRIES")
-		}
-	}
-	return 0, &parseError{"CTA_STATS_GLOBAL_ENTRIES", 0, "4"}
-}
