@@ -47,7 +47,7 @@ func (s *Source) dump(ctx context.Context) error {
 	case errors.Is(err, nlraw.ErrInterrupted):
 	default:
 		_ = s.table.conn.Close() // the rest of the dump is still in the socket
-		conn, dialErr := dial(s.fd())
+		conn, dialErr := dialDetached(s.fd())
 		if dialErr != nil {
 			return errors.Join(err, dialErr)
 		}
@@ -79,7 +79,7 @@ func (s *Source) measure(begin collector.Time, cpu time.Duration) {
 func (s *Source) replan(now collector.Time) {
 	p := s.decide(s.plan.strategy)
 	if p.strategy != s.plan.strategy {
-		if s.eventsErr == nil && s.planned != 0 && now.Sub(s.planned) < dwell {
+		if s.settings.eventsErr == nil && s.planned != 0 && now.Sub(s.planned) < dwell {
 			return
 		}
 		s.planned = now

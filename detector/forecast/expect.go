@@ -7,19 +7,52 @@ import (
 // expect computes the course of each component and weighs them by how well each did.
 func (o tick) expect(w *workspace, now, held float64) {
 	c := &w.course
+	o.recur(w, now)
+	o.courses(w, now, held)
+	for i := range o.fifteen {
+		if p := &o.fifteen[i]; p.due == 0 {
+			p.due, p.fill = uint32(now)+15, float32(c.base[2]+o.rate*c.gain[2])
+			break
+		}
+	}
+	for h := range w.weight {
+		o.weigh(h, &w.weight[h])
+		if h > planning || now-float64(o.came.since) < w.grid[w.horizon[h]] {
+			continue // the trend has not been seen for as long as it would have to last
+		}
+		if h == planning {
+			o.proofs.leave(w)
+		}
+		o.proofs.climb(w, h)
+	}
+	h := 0
+	for i := range w.grid {
+		if i > w.horizon[h] {
+			h++
+		}
+		c.mix[i] = 0
+		for k, x := range w.weight[h] {
+			c.mix[i] += x * c.mean[k][i]
+		}
+	}
+}
+
+// courses computes the course of each component; recur computed those of the time of day before.
+func (o tick) courses(w *workspace, now, held float64) {
+	c := &w.course
 	// A line over a few seconds is used for the next minute only. Once a day a line is significant by chance; used for the
 	// minutes after that, it would page.
 	near, far := o.line(now, 0), o.line(now, 2)
-	o.recur(w, now)
 	h := 0
 	uBefore, rateBefore, fillBefore := 0.0, 1.0, 1.0
-	rateThen, fillThen := o.reversion(h, w.grid[w.horizon[h]])
+	without := o.account.f.without
+	rateThen, fillThen := o.learnt[h].reversion(without, w.grid[w.horizon[h]])
 	for i, u := range w.grid {
 		for u > w.grid[w.horizon[h]] {
 			uBefore = w.grid[w.horizon[h]]
 			rateBefore, fillBefore = rateThen, fillThen
 			h++
-			rateThen, fillThen = o.reversion(h, w.grid[w.horizon[h]])
+			rateThen, fillThen = o.learnt[h].reversion(without, w.grid[w.horizon[h]])
 		}
 		uh := w.grid[w.horizon[h]]
 		rate, fill := rateThen, fillThen
@@ -43,7 +76,7 @@ func (o tick) expect(w *workspace, now, held float64) {
 		c.mean[recent][i] = c.base[i] + n/seconds*g
 		c.mean[stay][i] = held
 		// Bursts that recur are as high in an hour as now.
-		if h > 0 && len(w.bursts) == 0 && o.account.f.without&PartSettle == 0 {
+		if h > 0 && len(w.bursts) == 0 && without&PartSettle == 0 {
 			if h > planning {
 				x = 1
 			}
@@ -51,32 +84,6 @@ func (o tick) expect(w *workspace, now, held float64) {
 		}
 		for k := range components {
 			c.mean[k][i] = max(c.mean[k][i], 0)
-		}
-	}
-	for i := range o.fifteen {
-		if p := &o.fifteen[i]; p.due == 0 {
-			p.due, p.fill = uint32(now)+15, float32(c.base[2]+o.rate*c.gain[2])
-			break
-		}
-	}
-	for h := range w.weight {
-		o.weigh(h, &w.weight[h])
-		if h > planning || now-float64(o.came.since) < w.grid[w.horizon[h]] {
-			continue // the trend has not been seen for as long as it would have to last
-		}
-		if h == planning {
-			o.proofs.leave(w)
-		}
-		o.proofs.climb(w, h)
-	}
-	h = 0
-	for i := range w.grid {
-		if i > w.horizon[h] {
-			h++
-		}
-		c.mix[i] = 0
-		for k, x := range w.weight[h] {
-			c.mix[i] += x * c.mean[k][i]
 		}
 	}
 }
@@ -95,15 +102,15 @@ func (o tick) line(now float64, finest int) line {
 	return line{level, slope, min(seen/2, max(level, 0)/math.Abs(slope))}
 }
 
-// reversion returns which share of their present distances from their long means rate and fill will have at horizon h,
-// u seconds ahead.
-func (o tick) reversion(h int, u float64) (rate, fill float64) {
-	if o.account.f.without&PartMeans != 0 {
+// reversion returns which share of their present distances from their long means rate and fill will have at the horizon
+// of l, u seconds ahead.
+func (l *learnt) reversion(without Part, u float64) (rate, fill float64) {
+	if without&PartMeans != 0 {
 		return 1, 1
 	}
 	const worth = 20 // scored forecasts that the prior weighs
 	prior := math.Exp(-u / 7200)
-	return o.learnt[h].rate.slope(prior, worth), o.learnt[h].fill.slope(prior, worth)
+	return l.rate.slope(prior, worth), l.fill.slope(prior, worth)
 }
 
 // riseOdds are the odds that a proven trend goes on, before any trend was judged.

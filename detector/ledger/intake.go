@@ -13,6 +13,7 @@ type intake struct {
 	vips    *vips
 	flows   *flows
 	spaces  *spaces
+	untaken uint64 // as Ledger.Untaken
 }
 
 // take applies event e of a flow in namespace n. k is its lookup, nil if not made yet, and entry is the number of the
@@ -36,8 +37,14 @@ func (in *intake) take(n *netns, e *collector.Event, k *lookup, entry uint32) {
 	if entry != 0 {
 		s.flow = in.flows.table.at(entry)
 	}
-	if (entry == 0 || !in.counts(&s)) && (!in.matcher.match(&s) || n.passes.concern(f) && !(zoned{in}).admit(&s)) {
-		return
+	if entry == 0 || !in.counts(&s) {
+		if !in.matcher.match(&s) {
+			in.leave(&s)
+			return
+		}
+		if n.passes.concern(f) && !(zoned{in}).admit(&s) {
+			return
+		}
 	}
 	switch unknown := s.flow == nil; {
 	case unknown && e.Kind == collector.Closed && (k.destination == address{} || f.Destination.Addr().IsUnspecified()):
@@ -55,6 +62,15 @@ func (in *intake) take(n *netns, e *collector.Event, k *lookup, entry uint32) {
 	}
 	if e.Kind == collector.Seen && n.dumping {
 		n.check.note(s.flow, f)
+	}
+}
+
+// leave takes in a sighting of a flow that no budget takes.
+func (in *intake) leave(s *sighting) {
+	u := &s.netns.untaken
+	if in.matcher.translates && s.event.Flow.Translated && s.event.Kind != collector.Closed && !u.knows(s) {
+		u.add(s.key.hi, untakenFlow{id: s.event.Flow.ID, dump: s.netns.dump, opened: in.openedAt(s)})
+		in.untaken++
 	}
 }
 
@@ -117,7 +133,12 @@ func (in *intake) openedAt(s *sighting) collector.Interval {
 	if h := s.netns.handed; h != nil && !s.counted {
 		listed = h.complete
 	} else if listed < in.matcher.since && !in.matcher.tookSince(listed, s) {
-		listed = 0
+		if opened, known := s.netns.untaken.take(s, in.clock.now); known {
+			return opened
+		}
+		if !e.Flow.Translated || !s.netns.untaken.whole {
+			listed = 0
+		}
 	}
 	if i.To == 0 {
 		i.To = e.At

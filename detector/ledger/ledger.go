@@ -259,7 +259,7 @@ func (l *Ledger) apply(e *collector.Event, k *lookup, entry uint32) {
 	case collector.Begin:
 		n.beginDump(e.At)
 	case collector.End:
-		l.flows.endDump(n, e.At, e.Announced)
+		l.flows.endDump(n, e.At, e.Announced, l.matcher.translates)
 		l.shortage.countPorts(&l.flows, n)
 	case collector.Abort:
 		n.dumping = false
@@ -273,6 +273,10 @@ func (l *Ledger) apply(e *collector.Event, k *lookup, entry uint32) {
 		l.intake.take(n, e, k, entry)
 	}
 }
+
+// Untaken counts the flows that this machine translates and that no budget took when they came. Where it rises, the
+// budgets may lack a rule or an address that is new.
+func (l *Ledger) Untaken() uint64 { return l.intake.untaken }
 
 // ObserveDrops takes in how many first packets the kernel has dropped because it could not make a conntrack entry for
 // the flow. They are of flows of other machines: nobody here sees the sockets of those.

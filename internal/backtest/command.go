@@ -153,6 +153,33 @@ func (c *Command) check() error {
 	return c.checkOutputs()
 }
 
+// checkOutputs refuses an output that is one of the inputs, or the other output, or that cannot be written: before
+// anything was read, and without a change to it.
+func (c *Command) checkOutputs() error {
+	outputs := []struct{ flag, path string }{{"trace", c.Trace}, {"html", c.HTML}}
+	for i, o := range outputs {
+		if o.path == "" {
+			continue
+		}
+		for _, in := range c.Files {
+			for _, read := range []string{in, record.NamesOf(in)} {
+				if sameFile(o.path, read) {
+					return fmt.Errorf("%s %s: it would overwrite what is read, %s: name another file", o.flag, o.path, read)
+				}
+			}
+		}
+		for _, other := range outputs[:i] {
+			if other.path != "" && sameFile(o.path, other.path) {
+				return fmt.Errorf("%s %s: it is the file of %s, too: name another", o.flag, o.path, other.flag)
+			}
+		}
+		if err := writable(o.path); err != nil {
+			return fmt.Errorf("%s: %w", o.flag, err)
+		}
+	}
+	return nil
+}
+
 func (c *Command) config() Config {
 	cfg := Config{
 		Tick: c.Tick, Hours: c.Hours, FirstSeed: c.FirstSeed, Seeds: c.Seeds, TrainSeeds: c.TrainSeeds, Parallel: c.Parallel,

@@ -10,6 +10,7 @@ import (
 	"github.com/snatwatch/snatwatch/detector/metrics"
 	"github.com/snatwatch/snatwatch/internal/plan"
 	"github.com/snatwatch/snatwatch/internal/remote"
+	"github.com/snatwatch/snatwatch/internal/words"
 )
 
 // peak is one day's.
@@ -41,12 +42,8 @@ func (a *asker) fit(d *plan.Demand, points []remote.Point, hold float64, b *budg
 	d.Spread = min(2, spread)
 	if len(loads) < 3 {
 		d.Spread = momentSpread
-		seen := fmt.Sprintf("%d days", len(loads))
-		if len(loads) == 1 {
-			seen = "1 day"
-		}
 		a.note("There are the peaks of %s only: a spread of 20 %% from day to day is taken, and days "+
-			"that are worse were not seen.", seen)
+			"that are worse were not seen.", words.Counted(len(loads), "day", "days"))
 	}
 	// The mean of n peaks is known to within twice spread/√n; less than 2 % nobody knows.
 	off := max(0.02, 2*d.Spread/math.Sqrt(float64(max(1, len(loads)))))
