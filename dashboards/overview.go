@@ -12,13 +12,6 @@ import (
 	"github.com/snatwatch/snatwatch/rules/records"
 )
 
-// full is the fill at which a port space counts as full on boards: a saturated one hovers just below its ceiling, as
-// ports are freed and taken again. filling is where to begin to worry.
-const (
-	full    = 0.98
-	filling = 0.8
-)
-
 // overview is where the on-call lands: what runs out first, when, and what fails now.
 func overview(o rules.Options) board {
 	return board{
@@ -270,7 +263,21 @@ func worstGateways(o rules.Options) worst {
 
 // first is the table of what runs out first, nodes and gateways alike.
 func first(o rules.Options) panel {
-	t := o.Thresholds
+	return panel{
+		id: 21, kind: rowsOf, height: 17, title: "What runs out first, and what helps?", unit: countOf, sortBy: leftColumn,
+		description: "The fifteen nodes and five gateways most likely to run out of ports, and the fullest of those that " +
+			"are as likely: the destination that runs out first and the median time that is left, the probability within " +
+			o.PageHorizon +
+			", fill and ports held of the fullest port space and their change in a minute; who holds the most ports to " +
+			"the destination, and how many; and of what the node's page advises, what gains the most ports. A node leads " +
+			"to its board, its page and the runbook. Times and probabilities of gateways are recorded every minute or two: " +
+			"relieved is a gateway that was full then, and whose nodes hold less than its ceiling now.",
+		queries: firstQueries(o), columns: firstColumns(o),
+	}
+}
+
+// firstQueries are the columns' values: rows of a table join where their labels are equal.
+func firstQueries(o rules.Options) []query {
 	nodes, gateways := worstNodes(o).matcher(), worstGateways(o).matcher()
 	sel := func(name metrics.Name, more ...string) string { return sel(o, name, append(more, nodes)...) }
 	node := func(name metrics.Name, more ...string) string { return by(o, "max", agentBudget, sel(name, more...)) }
@@ -298,64 +305,58 @@ func first(o rules.Options) panel {
 	clamp := func(expr string) string { return "clamp_max(" + expr + ", " + pastHour + ")" }
 	held := node(metrics.BusiestPortsHeld)
 	minuteAgo := func(expr string) string { return expr + " offset 1m" }
-	return panel{
-		id: 21, kind: rowsOf, height: 17, title: "What runs out first, and what helps?", unit: countOf, sortBy: leftColumn,
-		description: "The fifteen nodes and five gateways most likely to run out of ports, and the fullest of those that " +
-			"are as likely: the destination that runs out first and the median time that is left, the probability within " +
-			o.PageHorizon +
-			", fill and ports held of the fullest port space and their change in a minute; who holds the most ports to " +
-			"the destination, and how many; and of what the node's page advises, what gains the most ports. A node leads " +
-			"to its board, its page and the runbook. Times and probabilities of gateways are recorded every minute or two: " +
-			"relieved is a gateway that was full then, and whose nodes hold less than its ceiling now.",
-		queries: []query{
-			{clamp(soonest) + worst + "\nor\n" + clamp(leftShared) + worstShared, ""},
-			both(likely(o.PageHorizon), of(records.GatewayProbability, at(o.PageHorizon))),
-			both(fill, heldShared+perCeiling),
-			both(held, heldShared),
-			both(held+" - "+by(o, "max", agentBudget, minuteAgo(sel(metrics.BusiestPortsHeld))),
-				of(records.GatewayHeld)+" - "+by(o, "max", shared, minuteAgo(ofGateway(o, records.GatewayHeld, gateways)))),
-			{by(o, "max", agent+", budget, measure", "topk by ("+o.ClusterLabel+", "+agent+", budget) (1, "+
-				sel(metrics.AdvicePorts)+")") +
-				strings.Replace(worst, on(o, agentBudget), on(o, agent+", budget"), 1), ""},
-			{by(o, "max", space+", owner", "topk by ("+o.ClusterLabel+", "+agentBudget+") (1, "+
-				sel(metrics.SoonestOwnerHeld)+")") + worst, ""},
+	return []query{
+		{clamp(soonest) + worst + "\nor\n" + clamp(leftShared) + worstShared, ""},
+		both(likely(o.PageHorizon), of(records.GatewayProbability, at(o.PageHorizon))),
+		both(fill, heldShared+perCeiling),
+		both(held, heldShared),
+		both(held+" - "+by(o, "max", agentBudget, minuteAgo(sel(metrics.BusiestPortsHeld))),
+			of(records.GatewayHeld)+" - "+by(o, "max", shared, minuteAgo(ofGateway(o, records.GatewayHeld, gateways)))),
+		{by(o, "max", agent+", budget, measure", "topk by ("+o.ClusterLabel+", "+agent+", budget) (1, "+
+			sel(metrics.AdvicePorts)+")") +
+			strings.Replace(worst, on(o, agentBudget), on(o, agent+", budget"), 1), ""},
+		{by(o, "max", space+", owner", "topk by ("+o.ClusterLabel+", "+agentBudget+") (1, "+
+			sel(metrics.SoonestOwnerHeld)+")") + worst, ""},
+	}
+}
+
+func firstColumns(o rules.Options) []column {
+	t := o.Thresholds
+	return []column{
+		{label: "instance", title: "Node", width: 260, links: append(nodeLinks("Cluster"),
+			link{"The runbook", o.RunbookURL + "SnatExhaustionPredicted.md"})},
+		{label: "destination", title: "Destination", width: 310},
+		{
+			label: "Value #A", title: leftColumn, width: 95, unit: period, thresholds: []float64{300, 3600},
+			worstIsLow: true,
+			mappings: append([]dashboard.ValueMapping{mapValue(sinceRelief, shownAs("relieved", "transparent"))},
+				timeLeft...),
 		},
-		columns: []column{
-			{label: "instance", title: "Node", width: 260, links: append(nodeLinks("Cluster"),
-				link{"The runbook", o.RunbookURL + "SnatExhaustionPredicted.md"})},
-			{label: "destination", title: "Destination", width: 310},
-			{
-				label: "Value #A", title: leftColumn, width: 95, unit: period, thresholds: []float64{300, 3600},
-				worstIsLow: true,
-				mappings: append([]dashboard.ValueMapping{mapValue(sinceRelief, shownAs("relieved", "transparent"))},
-					timeLeft...),
-			},
-			{
-				label: "Value #B", title: "Within " + o.PageHorizon, width: 90, unit: share,
-				thresholds: []float64{t.PageClear, t.Page},
-			},
-			{label: "Value #C", title: fillColumn, width: 100, unit: share, thresholds: []float64{filling, full}, gauge: true},
-			{label: "Value #D", title: "Held", width: 65, unit: countOf},
-			{label: "gateway", title: "Gateway", width: 70, links: []link{{"The fleet's board", "/d/" + alerts.BoardFleet +
-				"?${datasource:queryparam}&${__url_time_range}"}}},
-			{
-				label: "Value #E", title: "In a minute", width: 100, unit: countOf,
-				mappings: []dashboard.ValueMapping{mapNull(shownAs("–", "transparent"))},
-			},
-			{label: "owner", title: "Most held by", width: 160},
-			{
-				label: "Value #G", title: "Of them", width: 70, unit: countOf,
-				mappings: []dashboard.ValueMapping{mapNull(shownAs("–", "transparent"))},
-			},
-			{label: "measure", title: "What helps most", width: 140},
-			{
-				label: "Value #F", title: "Ports gained", width: 110, unit: countOf,
-				mappings: []dashboard.ValueMapping{mapNull(shownAs("–", "transparent"))},
-			},
-			{label: o.ClusterLabel, title: "Cluster", width: 75},
-			{label: "budget", title: "Budget", width: 70},
-			{label: "protocol", title: "Protocol", width: 75},
-			{label: "vip", title: "VIP"},
+		{
+			label: "Value #B", title: "Within " + o.PageHorizon, width: 90, unit: share,
+			thresholds: []float64{t.PageClear, t.Page},
 		},
+		{label: "Value #C", title: fillColumn, width: 100, unit: share, thresholds: []float64{filling, full}, gauge: true},
+		{label: "Value #D", title: "Held", width: 65, unit: countOf},
+		{label: "gateway", title: "Gateway", width: 70, links: []link{{"The fleet's board", "/d/" + alerts.BoardFleet +
+			"?${datasource:queryparam}&${__url_time_range}"}}},
+		{
+			label: "Value #E", title: "In a minute", width: 100, unit: countOf,
+			mappings: []dashboard.ValueMapping{mapNull(shownAs("–", "transparent"))},
+		},
+		{label: "owner", title: "Most held by", width: 160},
+		{
+			label: "Value #G", title: "Of them", width: 70, unit: countOf,
+			mappings: []dashboard.ValueMapping{mapNull(shownAs("–", "transparent"))},
+		},
+		{label: "measure", title: "What helps most", width: 140},
+		{
+			label: "Value #F", title: "Ports gained", width: 110, unit: countOf,
+			mappings: []dashboard.ValueMapping{mapNull(shownAs("–", "transparent"))},
+		},
+		{label: o.ClusterLabel, title: "Cluster", width: 75},
+		{label: "budget", title: "Budget", width: 70},
+		{label: "protocol", title: "Protocol", width: 75},
+		{label: "vip", title: "VIP"},
 	}
 }

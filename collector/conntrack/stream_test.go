@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -73,7 +74,10 @@ func (s *stream) await(what string, ok func(*record) bool) {
 		}
 		time.Sleep(5 * time.Millisecond)
 	}
-	s.t.Fatalf("waited in vain for %s; stats %+v", what, s.src.Stats())
+	stacks := make([]byte, 64<<10)
+	stacks = stacks[:runtime.Stack(stacks, true)]
+	s.t.Fatalf("waited in vain for %s; stats %+v; paused for up to %v; goroutines:\n%s",
+		what, s.src.Stats(), time.Duration(s.pause.Load()), stacks)
 }
 
 // last waits for the last event of a kind about the flow from src.

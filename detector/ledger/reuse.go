@@ -212,7 +212,7 @@ func (in *intake) countUnseen(s *sighting) {
 	in.reopen(s, openedBefore(opened, ended))
 	s.noteEnd()
 	f.heard(s.event.Flow.Active, s.netns.complete)
-	in.endBy(s, ended)
+	in.flows.endBy(s, ended)
 }
 
 // countedBefore returns the flow of s as the agent before handed it over, nil if that one did not count its open.

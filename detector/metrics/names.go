@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/snatwatch/snatwatch/detector"
+	"github.com/snatwatch/snatwatch/detector/budget"
 )
 
 // Name is the name of a metric, as Prometheus stores it. A histogram's series
@@ -33,6 +34,7 @@ const (
 	AllPortsHeld        Name = "snat_all_ports_held"
 	BusiestPortsHeld    Name = "snat_busiest_ports_held"
 	DominantPortsHeld   Name = "snat_dominant_ports_held"
+	ExcessPortsHeld     Name = "snat_excess_ports_held"
 	DestinationsTracked Name = "snat_destinations_tracked"
 	DestinationsFolded  Name = "snat_destinations_folded"
 	FoldedPortsHeldMax  Name = "snat_folded_ports_held_max"
@@ -50,6 +52,7 @@ const (
 
 	ForecastPortsMean        Name = "snat_forecast_ports_mean"
 	ForecastPortsVariance    Name = "snat_forecast_ports_variance"
+	ExcessForecastPortsMean  Name = "snat_excess_forecast_ports_mean"
 	ExhaustionProbability    Name = "snat_exhaustion_probability"
 	TimeToExhaustion         Name = "snat_time_to_exhaustion_seconds"
 	SoonestExhaustion        Name = "snat_soonest_exhaustion_seconds"
@@ -158,6 +161,14 @@ const (
 	StateNotRead  = "not_read" // it is not understood, so that its flows are in no budget
 	StateShadowed = "shadowed" // rules before it take all flows
 )
+
+// PortsOf returns how many ports the port space with that label vip has, and its effective ceiling. ports and effective
+// are those of its budget: the ports below 1024 of a Linux NAT are port spaces of their own.
+func PortsOf(vip string, ports, effective int) (spacePorts, spaceEffective int) {
+	all := budget.Terms{Ports: ports, Effective: effective}
+	of := all.OfClass(budget.ClassNamed(vip))
+	return of.Ports, of.Effective
+}
 
 // HorizonValues returns the values of LabelHorizon in the order of
 // detector.Horizons.

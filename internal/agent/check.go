@@ -8,7 +8,7 @@ import (
 
 	"github.com/snatwatch/snatwatch/collector"
 	"github.com/snatwatch/snatwatch/detector"
-	"github.com/snatwatch/snatwatch/internal/web"
+	"github.com/snatwatch/snatwatch/internal/words"
 )
 
 // checkHold is for how long a notice names what the ledger's check of itself found.
@@ -53,7 +53,7 @@ func (f *found) look(s *detector.Snapshot, counter func(*detector.NetnsSnapshot)
 	for i := range s.Netns {
 		n := &s.Netns[i]
 		if more := counter(n) - min(counter(n), f.counted[n.Netns]); more > 0 {
-			texts = append(texts, fmt.Sprintf(form, n.Netns, web.Counted(more, "flow", "flows")))
+			texts = append(texts, fmt.Sprintf(form, n.Netns, words.Counted(more, "flow", "flows")))
 		}
 	}
 	if len(texts) > 0 {

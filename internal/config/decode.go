@@ -236,3 +236,5 @@ func keysOf(t reflect.Type) []string {
 	}
 	return keys
 }
+
+func typeOf[T any]() reflect.Type { return reflect.TypeFor[T]() }

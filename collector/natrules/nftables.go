@@ -2,11 +2,79 @@ package natrules
 
 import (
 	"cmp"
+	"context"
+	"encoding/binary"
+	"errors"
 	"fmt"
+	"maps"
 	"slices"
 
+	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
+
+	"github.com/snatwatch/snatwatch/collector/nlraw"
 )
+
+// tableKey names a table.
+type tableKey struct {
+	family byte
+	name   string
+}
+
+func (t tableKey) String() string {
+	family := map[byte]string{unix.NFPROTO_IPV4: "ip", unix.NFPROTO_IPV6: "ip6", unix.NFPROTO_INET: "inet"}[t.family]
+	return family + " " + t.name
+}
+
+// nftables asks nf_tables what it has.
+type nftables struct {
+	ctx  context.Context
+	conn *nlraw.Conn
+	// missing: this kernel has no nf_tables, so that there is nothing to read.
+	missing bool
+	// marking are the base chains that run before flows leave, where marks are set.
+	marking []baseChain
+}
+
+// request is a message of nf_tables with the strings that its attributes hold.
+func request(typ uint16, family byte, texts map[uint16]string) netlink.Message {
+	data := []byte{family, unix.NFNETLINK_V0, 0, 0}
+	for _, a := range slices.Sorted(maps.Keys(texts)) {
+		s := texts[a]
+		data = binary.NativeEndian.AppendUint16(data, uint16(unix.SizeofNlAttr+len(s)+1))
+		data = binary.NativeEndian.AppendUint16(data, a)
+		data = append(append(data, s...), 0)
+		for len(data)%4 != 0 {
+			data = append(data, 0)
+		}
+	}
+	return netlink.Message{Header: netlink.Header{Type: netlink.HeaderType(message(typ))}, Data: data}
+}
+
+// dump calls f with the family and attributes of each answer. It reads them all, whatever f returns, because the
+// kernel takes no other request before; the first error comes back.
+func (n *nftables) dump(req netlink.Message, f func(family byte, b []byte) error) error {
+	var first error
+	err := n.conn.Dump(n.ctx, req, nil, func(m nlraw.Message) error {
+		family, b, err := body(m.Data)
+		if err == nil {
+			err = f(family, b)
+		}
+		if first == nil {
+			first = err
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	return first
+}
+
+// interrupted reports whether what was read is of a ruleset that changed meanwhile.
+func interrupted(err error) bool {
+	return errors.Is(err, nlraw.ErrInterrupted) || errors.Is(err, unix.EINTR)
+}
 
 // baseChain is where the kernel enters a table.
 type baseChain struct {

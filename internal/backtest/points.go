@@ -1,79 +1,49 @@
 package backtest
 
 import (
-	"context"
 	"fmt"
-	"time"
+	"math"
 
-	"github.com/snatwatch/snatwatch/detector"
 	"github.com/snatwatch/snatwatch/internal/backtest/score"
 )
 
-// training is what the runs of one job teach: scores and what came of them, by method name.
-type training map[string]*[horizons][]score.Judged
-
-// train runs the seeds that thresholds are fitted on.
-func (j job) train(ctx context.Context, cfg Config, advanced func(time.Duration)) (*training, error) {
-	t := training{}
-	cfg.Oracle = false // it is not trained
-	for seed := range cfg.TrainSeeds {
-		o, err := j.run(ctx, cfg, uint64(firstTrainSeed+seed), nil, advanced)
-		if err != nil {
-			return nil, err
-		}
-		for i, m := range o[0].methods {
-			if t[m.Name()] == nil {
-				t[m.Name()] = &[horizons][]score.Judged{}
-			}
-			for h, ahead := range detector.Horizons() {
-				js := &t[m.Name()][h]
-				*js = o[0].judged(*js, i, h, ahead)
-			}
-		}
-	}
-	return &t, nil
+// Point is an operating point: a method with a threshold for each horizon.
+type Point struct {
+	Name       string
+	Method     string
+	Thresholds [horizons]float64
 }
 
-// fit finds a threshold for each method and horizon, the same for all scenarios, and what
-// probability each score of a peer means.
-func fit(jobs []job, trained []*training) *Fitted {
-	f := &Fitted{Thresholds: map[string][horizons]float64{}, isotonic: map[string][horizons]score.Isotonic{}}
-	if len(trained) == 0 {
-		return f
+// Fitted is what is learned about the methods from the training runs, by method name.
+type Fitted struct {
+	Thresholds map[string][horizons]float64
+	isotonic   map[string][horizons]score.Isotonic
+}
+
+// probability returns what a method's score means; nil for a peer without training.
+func (f *Fitted) probability(method string, h int) func(score float32) float64 {
+	if fit, ok := f.isotonic[method]; ok {
+		return fit[h].Probability
 	}
-	for name := range *trained[0] {
-		var thresholds [horizons]float64
-		var isotonics [horizons]score.Isotonic
+	if isPeer(method) {
+		return nil
+	}
+	return func(score float32) float64 { return float64(score) }
+}
+
+// alarms are the points by horizon, in the order point, horizon.
+func alarms(ms []Method, points []Point) []score.Alarm {
+	index := map[string]int{}
+	for i, m := range ms {
+		index[m.Name()] = i
+	}
+	var as []score.Alarm
+	for _, p := range points {
 		for h := range horizons {
-			var all []score.Judged
-			var groups []score.Ranked
-			for i, j := range jobs {
-				js := (*trained[i])[name][h]
-				all = append(all, js...)
-				if i == 0 || jobs[i-1].scenario.Name != j.scenario.Name {
-					groups = append(groups, score.Ranked{})
-				}
-				g := &groups[len(groups)-1]
-				*g = score.Pool([]score.Ranked{*g, score.Rank(js)})
-			}
-			thresholds[h] = float64(score.FitThreshold(groups))
-			isotonics[h] = score.FitIsotonic(all)
-		}
-		f.Thresholds[name] = thresholds
-		if isPeer(name) {
-			f.isotonic[name] = isotonics
+			as = append(as, score.Alarm{Name: p.Name, Method: index[p.Method], Horizon: h, Threshold: p.Thresholds[h]})
 		}
 	}
-	return f
-}
-
-func isPeer(name string) bool {
-	for _, p := range peers() {
-		if p.Name() == name {
-			return true
-		}
-	}
-	return false
+	return as
 }
 
 // warnAt are the probabilities at which the forecast's warnings are reported beside the
@@ -118,4 +88,18 @@ func builtinThresholds() map[string][horizons]float64 {
 		"little 1m":          {0.919, 0.903, 0.468, 0.237},
 		"little 5m":          {0.946, 0.909, 0.478, 0.411},
 	}
+}
+
+// builtinFit are the thresholds that the scenarios' training seeds gave, for records, which have
+// none of their own.
+func builtinFit() *Fitted {
+	f := &Fitted{Thresholds: map[string][horizons]float64{}}
+	for _, m := range methods([]Variant{{Name: NameForecast}}, 0) {
+		t, ok := builtinThresholds()[m.Name()]
+		if !ok {
+			t = [horizons]float64{math.NaN(), math.NaN(), math.NaN(), math.NaN()}
+		}
+		f.Thresholds[m.Name()] = t
+	}
+	return f
 }

@@ -1,10 +1,7 @@
 package dashboards
 
 import (
-	"github.com/grafana/grafana-foundation-sdk/go/cog"
-	"github.com/grafana/grafana-foundation-sdk/go/common"
 	"github.com/grafana/grafana-foundation-sdk/go/dashboard"
-	"github.com/grafana/grafana-foundation-sdk/go/table"
 
 	"github.com/snatwatch/snatwatch/rules/alerts"
 )
@@ -40,44 +37,6 @@ func nodeLinks(cluster string) []link {
 		{"The node's board", "/d/" + alerts.BoardNode + "?${datasource:queryparam}&${job:queryparam}" + at},
 		{"The agent's page: why, and what helps", "http://${__data.fields.Node}/"},
 	}
-}
-
-func (p panel) table() cog.Builder[dashboard.Panel] {
-	span, height := p.size(24, 9)
-	index, rename := map[string]any{}, map[string]any{}
-	exclude := map[string]any{"Time": true, "__name__": true, "job": true} // rows are told apart by the job, too
-	if p.noValue {
-		exclude["Value"] = true
-	}
-	for i, c := range p.columns {
-		index[c.label], rename[c.label] = i, c.title
-	}
-	b := table.NewPanelBuilder().
-		Id(p.id).Title(p.title).Description(p.description).Datasource(datasource).
-		Unit(p.unit).Span(span).Height(height).NoValue(p.none).
-		CellHeight(common.TableCellHeightSm).
-		Footer(common.NewTableFooterOptionsBuilder().Show(false).Reducer([]string{})).
-		Thresholds(p.steps()).
-		WithTransformation(dashboard.DataTransformerConfig{Id: "merge", Options: map[string]any{}}).
-		WithTransformation(dashboard.DataTransformerConfig{Id: "organize", Options: map[string]any{
-			"excludeByName": exclude, "indexByName": index, "renameByName": rename,
-		}})
-	for i, q := range p.queries {
-		b.WithTarget(q.cells(refID(i)))
-	}
-	var sorted []cog.Builder[common.TableSortByFieldState]
-	for _, c := range p.columns {
-		if o := c.override(); len(o) > 0 {
-			b.OverrideByName(c.title, o)
-		}
-		if c.title == p.sortBy || c.title == fillColumn && p.sortBy == leftColumn {
-			sorted = append(sorted, common.NewTableSortByFieldStateBuilder().DisplayName(c.title).Desc(!c.worstIsLow))
-		}
-	}
-	if len(sorted) > 0 {
-		b.SortBy(sorted)
-	}
-	return b
 }
 
 // override is how a column differs from its panel.

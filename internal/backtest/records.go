@@ -5,11 +5,8 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"math"
 	"slices"
 	"time"
-
-	"golang.org/x/sync/errgroup"
 
 	"github.com/snatwatch/snatwatch/collector"
 	"github.com/snatwatch/snatwatch/detector/budget"
@@ -22,6 +19,14 @@ const (
 	maxSpaces = 50
 	// busyShare is the share of the ceiling that a port space must reach to be judged.
 	busyShare = 0.1
+)
+
+// limits of what one record may ask for.
+const (
+	// maxTicks bounds the time that a replay takes, and the rows of a trace.
+	maxTicks = 50_000_000
+	// maxJudged bounds the ticks of all judged port spaces together: about 250 bytes each.
+	maxJudged = 16_000_000
 )
 
 // Options of a backtest of records.
@@ -89,38 +94,6 @@ func RunRecords(ctx context.Context, opt Options, records []*record.Record) (*Re
 	}
 	res.Foresight, err = foresee(ctx, cfg.Parallel, jobs, advanced)
 	return res, err
-}
-
-// judgeAll judges so many jobs at once, until one fails; the cells come in the order of the jobs.
-func judgeAll(ctx context.Context, parallel int, jobs []recordJob, judge func(context.Context, recordJob) ([]*Cell,
-	error),
-) ([]*Cell, error) {
-	cells := make([][]*Cell, len(jobs))
-	g, ctx := errgroup.WithContext(ctx)
-	g.SetLimit(parallel)
-	for i, j := range jobs {
-		g.Go(func() (err error) {
-			cells[i], err = judge(ctx, j)
-			return err
-		})
-	}
-	if err := g.Wait(); err != nil {
-		return nil, err
-	}
-	return slices.Concat(cells...), nil
-}
-
-// recordJob is one replay of a record.
-type recordJob struct {
-	cfg    Config
-	record *record.Record
-	source *record.Source
-	budget *budget.Budget
-	spaces []int32
-	// to is the last open: what comes after it is no truth.
-	to collector.Time
-	// foresight are replays of the one space of a chosen budget, under budgets chosen from the first half.
-	foresight []recordJob
 }
 
 // newRecordJobs prepares the replays of a record under one budget.
@@ -191,50 +164,52 @@ func fullest(r *record.Record, fill func(d int32) float64) []int32 {
 	return spaces[:min(maxSpaces, len(spaces))]
 }
 
-// judge replays the record and scores each of its spaces.
-func (j recordJob) judge(ctx context.Context, points []Point, fit *Fitted, trace io.Writer,
-	advanced func(time.Duration),
-) ([]*Cell, error) {
-	source := *j.source
-	if trace == nil {
-		source.To = j.to
+// replayed refuses a record that has one replay go on for too long: one whose flows start too far apart, or with a
+// trace, which goes on until the last has ended, one with a flow that ends too late.
+func replayed(r *record.Record, s *record.Source, last collector.Time, tick time.Duration, traced bool) error {
+	to := last
+	if traced {
+		to = s.To
 	}
-	r := &replay{
-		cfg: j.cfg, source: &source, budget: j.budget, protocols: j.record.Protocols,
-		spaces: j.spaces, points: points, until: j.to, advanced: advanced,
+	n := int64(to.Sub(s.From) / tick)
+	if n <= maxTicks {
+		return nil
 	}
-	if err := r.traceTo(trace, j.record); err != nil {
-		return nil, err
-	}
-	out, err := r.run(ctx)
-	if err != nil {
-		return nil, err
-	}
-	var cells []*Cell
-	for i, d := range j.spaces {
-		terms := j.budget.Terms(j.record.Protocols[d])
-		coolDown := terms.CoolDown[collector.FIN]
-		c := &Cell{
-			Group: fmt.Sprintf("%s %s/%s %s", j.record.Name, j.record.Destinations[d], j.record.Protocols[d],
-				exact(coolDown.Seconds())+" s"),
-			Nominal: terms.Ports, Ports: terms.Effective, CoolDown: coolDown,
+	if to != last {
+		for _, f := range r.Flows {
+			if f.End == to {
+				return fmt.Errorf("%s: a flow that starts at %s ends at %s: a trace until then has %d ticks, more than %d; take "+
+					"a longer --tick, or mend the record",
+					r.Name, onClock(r, f.Start), onClock(r, f.End), n, maxTicks)
+			}
 		}
-		c.add(out[i:i+1], points, fit)
-		cells = append(cells, c)
 	}
-	return cells, nil
+	return fmt.Errorf("%s: %d ticks, more than %d: %s; take a longer --tick, or mend the record", r.Name, n,
+		maxTicks, apart(r))
 }
 
-// builtinFit are the thresholds that the scenarios' training seeds gave, for records, which have
-// none of their own.
-func builtinFit() *Fitted {
-	f := &Fitted{Thresholds: map[string][horizons]float64{}}
-	for _, m := range methods([]Variant{{Name: NameForecast}}, 0) {
-		t, ok := builtinThresholds()[m.Name()]
-		if !ok {
-			t = [horizons]float64{math.NaN(), math.NaN(), math.NaN(), math.NaN()}
-		}
-		f.Thresholds[m.Name()] = t
+// judgedTicks refuses a record of which too much would have to be kept.
+func judgedTicks(r *record.Record, s *record.Source, last collector.Time, tick time.Duration, spaces int) error {
+	n := int64(last.Sub(s.From)/tick) * int64(spaces)
+	if n <= maxJudged {
+		return nil
 	}
-	return f
+	return fmt.Errorf("%s: %d ticks of %d port spaces, more than %d that can be judged at once: %s; take a longer "+
+		"--tick or one --source, or mend the record",
+		r.Name, n/int64(spaces), spaces, maxJudged, apart(r))
 }
+
+// apart tells of the longest time without a start: what is odd about a record that lasts too long.
+func apart(r *record.Record) string {
+	at := 0
+	for i := range r.Flows[1:] {
+		if r.Flows[i+1].Start-r.Flows[i].Start > r.Flows[at+1].Start-r.Flows[at].Start {
+			at = i
+		}
+	}
+	return fmt.Sprintf("its flows start from %s to %s, none of them between %s and %s", onClock(r, r.Flows[0].Start),
+		onClock(r, r.Flows[len(r.Flows)-1].Start), onClock(r, r.Flows[at].Start), onClock(r, r.Flows[at+1].Start))
+}
+
+// onClock is t as the record has it, in seconds.
+func onClock(r *record.Record, t collector.Time) string { return figure((t - r.Zero()).Seconds(), 0) }

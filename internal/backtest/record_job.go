@@ -2,13 +2,86 @@ package backtest
 
 import (
 	"context"
+	"fmt"
+	"io"
 	"math"
 	"slices"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/snatwatch/snatwatch/collector"
+	"github.com/snatwatch/snatwatch/detector/budget"
+	"github.com/snatwatch/snatwatch/internal/backtest/record"
 	"github.com/snatwatch/snatwatch/internal/backtest/score"
 )
+
+// judgeAll judges so many jobs at once, until one fails; the cells come in the order of the jobs.
+func judgeAll(ctx context.Context, parallel int, jobs []recordJob, judge func(context.Context, recordJob) ([]*Cell,
+	error),
+) ([]*Cell, error) {
+	cells := make([][]*Cell, len(jobs))
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(parallel)
+	for i, j := range jobs {
+		g.Go(func() (err error) {
+			cells[i], err = judge(ctx, j)
+			return err
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return nil, err
+	}
+	return slices.Concat(cells...), nil
+}
+
+// recordJob is one replay of a record.
+type recordJob struct {
+	cfg    Config
+	record *record.Record
+	source *record.Source
+	budget *budget.Budget
+	spaces []int32
+	// to is the last open: what comes after it is no truth.
+	to collector.Time
+	// foresight are replays of the one space of a chosen budget, under budgets chosen from the first half.
+	foresight []recordJob
+}
+
+// judge replays the record and scores each of its spaces.
+func (j recordJob) judge(ctx context.Context, points []Point, fit *Fitted, trace io.Writer,
+	advanced func(time.Duration),
+) ([]*Cell, error) {
+	source := *j.source
+	if trace == nil {
+		source.To = j.to
+	}
+	r := &replay{
+		cfg: j.cfg, source: &source, budget: j.budget, protocols: j.record.Protocols,
+		spaces: j.spaces, points: points, until: j.to, advanced: advanced,
+	}
+	var err error
+	if r.trace, err = newTracer(trace, j.record); err != nil {
+		return nil, err
+	}
+	out, err := r.run(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var cells []*Cell
+	for i, d := range j.spaces {
+		terms := j.budget.Terms(j.record.Protocols[d])
+		coolDown := terms.CoolDown[collector.FIN]
+		c := &Cell{
+			Group: fmt.Sprintf("%s %s/%s %s", j.record.Name, j.record.Destinations[d], j.record.Protocols[d],
+				exact(coolDown.Seconds())+" s"),
+			Nominal: terms.Ports, Ports: terms.Effective, CoolDown: coolDown,
+		}
+		c.add(out[i:i+1], points, fit)
+		cells = append(cells, c)
+	}
+	return cells, nil
+}
 
 // foresightLeast is how many seconds half a record must last to be judged with foresight.
 const foresightLeast = 600
@@ -75,26 +148,4 @@ func foresee(ctx context.Context, parallel int, jobs []recordJob, advanced func(
 		}
 	}
 	return f, nil
-}
-
-// ForesightSummary is how the forecast's probabilities did under ceilings that were set from the first
-// half of each record and judged on the second.
-type ForesightSummary struct {
-	Spaces      int                          `json:"port_spaces"`
-	Predictions [horizons]int                `json:"predictions"`
-	BaseRate    [horizons]Number             `json:"base_rate"`
-	Skill       [horizons]Number             `json:"brier_skill"`
-	Error       [horizons]Number             `json:"calibration_error"`
-	Calibration [horizons][]CalibrationLevel `json:"calibration"`
-}
-
-func (f *Foresight) summarize() *ForesightSummary {
-	s := &ForesightSummary{Spaces: f.Spaces}
-	for h := range f.Reliability {
-		r := &f.Reliability[h]
-		s.Predictions[h], s.BaseRate[h] = r.N, Number(float64(r.Hits)/float64(r.N))
-		s.Skill[h], s.Error[h] = Number(r.Skill()), Number(r.Error())
-		s.Calibration[h] = levels(r)
-	}
-	return s
 }
