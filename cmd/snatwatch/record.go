@@ -32,13 +32,13 @@ func recordFlags(c *kingpin.CmdClause, prefix string, o *record.Options) (comple
 }
 
 func recordCommand(app *kingpin.Application) command {
-	c := app.Command("record", "Writes a row for each flow that ended, as compressed CSV that backtest reads. Bounded "+
-		"in size. It reads conntrack, which takes CAP_NET_ADMIN.")
+	c := app.Command("record", "Writes a row for each flow that ended, as compressed CSV that plan and backtest read. "+
+		"Bounded in size. It reads conntrack, which takes CAP_NET_ADMIN.")
 	var o record.Options
 	c.Flag("out", "Directory for the files; it is made if it is not there.").Required().PlaceHolder("DIR").
 		StringVar(&o.Dir)
-	c.Flag("netns", "Network namespace in which flows leave the machine: a name below /run/netns, or a path. "+
-		"Default: this one.").StringVar(&o.Netns)
+	c.Flag("netns", "Network namespace in which flows leave the machine: a path, or a name below /run/netns. "+
+		"Default: this one.").PlaceHolder("PATH").StringVar(&o.Netns)
 	c.Flag("duration", "Stop after this long. Default: on SIGINT or SIGTERM.").DurationVar(&o.Duration)
 	complete := recordFlags(c, "", &o)
 	c.Flag("translated", "Only flows whose source this machine translates.").BoolVar(&o.OnlyTranslated)
