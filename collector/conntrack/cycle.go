@@ -56,6 +56,26 @@ func (s *Source) dump(ctx context.Context) error {
 	return err
 }
 
+// soonLead is how long before a dump Config.Soon is called.
+const soonLead = time.Second
+
+// wait returns how long there is nothing to do, and says when a dump is due soon.
+func (s *Source) wait() time.Duration {
+	wait := s.due.Sub(s.clock.read())
+	if s.cfg.Soon != nil && s.soon != s.due {
+		if wait > soonLead {
+			wait -= soonLead
+		} else {
+			s.soon = s.due
+			s.cfg.Soon()
+		}
+	}
+	if s.listener != nil {
+		wait = min(wait, s.listener.pause(s.cfg.DrainInterval))
+	}
+	return wait
+}
+
 // measure learns from a complete dump that began at begin.
 func (s *Source) measure(begin collector.Time, cpu time.Duration) {
 	f := &s.table.found

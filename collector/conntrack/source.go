@@ -42,6 +42,8 @@ type Config struct {
 	// EndsMatter reports whether a port may be free up to 120 s before an event tells that its TCP flow ended; nil means
 	// that none is. Then only a dump says how many ports are held: Auto polls, and Events dumps as often as Poll.
 	EndsMatter func() bool
+	// Soon, if not nil, is called a second before a dump is due, or once it is known to be due sooner.
+	Soon func()
 	// Clock is the agent's clock; default one that starts as Unix time now.
 	Clock func() collector.Time
 }
@@ -79,6 +81,7 @@ type Source struct {
 	planned    collector.Time // when the strategy was last changed
 	begun      collector.Time // when the last complete dump began
 	due        collector.Time // when the next is due
+	soon       collector.Time // the due time that Soon was last called for
 	openedThen uint64         // listener.opened at begun
 }
 
@@ -149,11 +152,7 @@ func (s *Source) Run(ctx context.Context, sink collector.Sink) error {
 		if err := s.step(ctx); err != nil {
 			return err
 		}
-		wait := s.due.Sub(s.clock.read())
-		if s.listener != nil {
-			wait = min(wait, s.listener.pause(s.cfg.DrainInterval))
-		}
-		timer.Reset(wait)
+		timer.Reset(s.wait())
 	}
 }
 

@@ -83,7 +83,7 @@ func NewTable(w *Watcher) *Table {
 }
 
 // Attribute writes the owner of each flow into the events, which sockets or conntrack showed. A flow whose owner is
-// not known yet gets OwnerUnknown and the watcher looks again: the next dump brings the answer.
+// not known yet gets OwnerUnknown and the watcher looks again before the next dump, which brings the answer.
 func (t *Table) Attribute(events []collector.Event, sockets bool) {
 	v := t.watcher.View()
 	if v == nil {

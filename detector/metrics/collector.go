@@ -228,6 +228,9 @@ func (e emitter) protocol(v *View, b *budget.Budget, p *detector.AccountSnapshot
 		}
 		e.space(s, budget, shared, protocol, s.VIP, s.Destination)
 		e.ownersHeld(s, budget, shared, protocol, s.VIP, s.Destination)
+		if shared != "" {
+			e.excess(s, smallShare(b, p.Terms.OfClass(s.Class)), budget, shared, protocol, s.VIP, s.Destination)
+		}
 		if 2*s.Held > p.Held {
 			e.gauge(DominantPortsHeld, float64(s.Held), budget, shared, protocol, s.VIP, s.Destination)
 		}
@@ -306,6 +309,31 @@ func (e emitter) space(s *detector.SpaceSnapshot, labels ...string) {
 		}
 	}
 	e.gauge(TimeToExhaustion, f.TimeToExhaustion, labels...)
+}
+
+// fewNodes is how many nodes may share a budget before the small share of each gets smaller.
+const fewNodes = 250
+
+// smallShare is a thousandth of the ceiling, or as much less as more than fewNodes nodes share it; at least one port. All
+// nodes that hold no more than that hold a quarter of the ceiling at most, where the pool's size is told or is fewNodes.
+func smallShare(b *budget.Budget, t budget.Terms) int {
+	return max(1, t.Ceiling()/(4*max(b.Nodes, fewNodes)))
+}
+
+// excess is what a port space holds above a level, and is forecast to. Rules that add up all nodes read it often, as few
+// port spaces have any, and the rest less often.
+func (e emitter) excess(s *detector.SpaceSnapshot, level int, labels ...string) {
+	if s.Held > level {
+		e.gauge(ExcessPortsHeld, float64(s.Held-level), labels...)
+	}
+	if s.Forecast == nil {
+		return
+	}
+	for i, h := range HorizonValues() {
+		if over := s.Forecast.Mean[i] - float64(level); over > 0 {
+			e.gauge(ExcessForecastPortsMean, over, slices.Concat(labels, []string{h})...)
+		}
+	}
 }
 
 // sooner says whether a port space runs out before another, or is the fuller of two that do not.
