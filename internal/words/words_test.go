@@ -11,3 +11,17 @@ func TestCounted(t *testing.T) {
 		}
 	}
 }
+
+// A name is meant that differs in at most a third of its letters, the nearest of them.
+func TestNearest(t *testing.T) {
+	t.Parallel()
+	names := []string{"vips", "vip_count", "nodes", "nodes_file", "model"}
+	for text, want := range map[string]string{
+		"vip": "vips", "node": "nodes", "nodefile": "nodes_file", "modell": "model", "pool": "", "at": "", "": "",
+		"vip_counts": "vip_count", "spaces": "",
+	} {
+		if got := Nearest(text, names); got != want {
+			t.Errorf("%q: %q is meant, want %q", text, got, want)
+		}
+	}
+}
