@@ -152,11 +152,18 @@ func (f *incident) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		put("snat_ports_cooling", of, p.held*9/10)
 		put("snat_time_to_exhaustion_seconds", of, 100)
 	}
+	excess := func(name, of string, v float64) {
+		if node != 3 { // an agent of before there was any
+			put(name, of, v-1) // a thousandth of 1000 ports
+		}
+	}
+	excess("snat_excess_ports_held", space, p.held)
 	// What is recorded seldom is of another moment on each engine: in proportion to the mean, and as far off it, at all times.
 	for h, off := range map[string]float64{"1m": -5, "5m": 0, "15m": 10, "1h": 20} {
 		mean := p.mean + off
 		at := fmt.Sprintf(`,horizon="%s"`, h)
 		put("snat_forecast_ports_mean", space+at, mean)
+		excess("snat_excess_forecast_ports_mean", space+at, mean)
 		put("snat_forecast_ports_variance", space+at, 2*mean)
 		if p.likely > 0 {
 			put("snat_likely_exhaustion_probability", mine+at, p.likely)

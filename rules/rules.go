@@ -54,6 +54,8 @@ func (o Options) Groups() []Group {
 		// Pools are for planning.
 		{Name: "snatwatch-pool", Interval: quarter, Apart: true, Records: records.Pool(o.Options)},
 		{Name: "snatwatch-node", Interval: half, Records: records.Of(o.Options, records.NodeFill)},
+		// Often, so that keep_firing_for bridges the time from one evaluation to the next.
+		{Name: "snatwatch-node-scarce", Interval: often, Records: records.Of(o.Options, records.NodeScarce)},
 		{
 			Name: "snatwatch-node-slow", Interval: quarter,
 			Records: records.Of(o.Options, records.NodeHeld, records.NodeOpened),
@@ -62,6 +64,7 @@ func (o Options) Groups() []Group {
 			Name: "snatwatch-gateway-seldom", Interval: records.SeldomInterval(o.Options), Apart: true,
 			Records: records.Seldom(o.Options),
 		},
+		{Name: "snatwatch-gateway-quarter", Interval: quarter, Records: records.Quarter(o.Options)},
 		{Name: "snatwatch-gateway-half", Interval: half, Records: records.Half(o.Options)},
 		{Name: "snatwatch-gateway", Interval: often, Records: records.Page(o.Options)},
 		{Name: "snatwatch-gateway-ahead", Interval: half, Records: records.Ahead(o.Options)},

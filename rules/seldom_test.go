@@ -28,7 +28,7 @@ func TestWhatIsRecordedSeldomIsReadOverARange(t *testing.T) {
 	for _, g := range groups {
 		exprs := map[string]string{}
 		for _, r := range g.Records {
-			exprs[r.Name+r.Labels["horizon"]] = r.Expr
+			exprs[r.Name+r.Labels["horizon"]+r.Labels["part"]] = r.Expr
 		}
 		for _, a := range g.Alerts {
 			exprs[a.Name] = a.Expr

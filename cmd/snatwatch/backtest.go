@@ -57,7 +57,10 @@ func backtestCommand(app *kingpin.Application) command {
 		StringVar(&b.HTML)
 	return command{c, func(ctx context.Context, e *env, _ *slog.Logger) error {
 		b.Sized = sized[0] || sized[1] || sized[2]
-		return replay(ctx, e, &b, tick, coolDowns)
+		if err := replay(ctx, e, &b, tick, coolDowns); err != nil {
+			return fmt.Errorf("backtest: %w", err)
+		}
+		return nil
 	}}
 }
 

@@ -11,6 +11,7 @@ import (
 
 	"github.com/alecthomas/kingpin/v2"
 
+	"github.com/snatwatch/snatwatch/internal/config"
 	"github.com/snatwatch/snatwatch/internal/remote"
 	"github.com/snatwatch/snatwatch/internal/verify"
 )
@@ -64,6 +65,9 @@ func serveVerify(ctx context.Context, e *env, f *verifyFlags) error {
 		return errors.New("verify: --serve is the far end: it takes no --target and no --limit")
 	case f.server.Limit < 1:
 		return fmt.Errorf("verify: serve-limit %d: want 1 or more", f.server.Limit)
+	}
+	if !config.Listenable(f.listen) {
+		return fmt.Errorf("verify: --listen: %s: want an address such as :9960 or 127.0.0.1:9960", f.listen)
 	}
 	l, err := verify.Listen(ctx, f.listen)
 	if err != nil {

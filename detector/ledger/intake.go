@@ -296,6 +296,9 @@ func (in *intake) closed(s *sighting) {
 		return
 	case e.ID != 0 && e.ID == f.before && f.flags&flagFound != 0:
 		return // the flow before ended, for the event that this one opened has not come
+	case e.ID != 0 && e.ID == f.before && f.outlived(e):
+		f.before = 0 // the flow before had the same id: the next end is of this one
+		return
 	}
 	s.noteEnd()
 	if f.phase == phaseLive {

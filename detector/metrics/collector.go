@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"math"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -228,6 +227,9 @@ func (e emitter) protocol(v *View, b *budget.Budget, p *detector.AccountSnapshot
 		}
 		e.space(s, budget, shared, protocol, s.VIP, s.Destination)
 		e.ownersHeld(s, budget, shared, protocol, s.VIP, s.Destination)
+		if shared != "" {
+			e.excess(s, smallShare(b, p.Terms.OfClass(s.Class)), budget, shared, protocol, s.VIP, s.Destination)
+		}
 		if 2*s.Held > p.Held {
 			e.gauge(DominantPortsHeld, float64(s.Held), budget, shared, protocol, s.VIP, s.Destination)
 		}
@@ -308,69 +310,35 @@ func (e emitter) space(s *detector.SpaceSnapshot, labels ...string) {
 	e.gauge(TimeToExhaustion, f.TimeToExhaustion, labels...)
 }
 
+// fewNodes is how many nodes may share a budget before the small share of each gets smaller.
+const fewNodes = 250
+
+// smallShare is a thousandth of the ceiling, or as much less as more than fewNodes nodes share it; at least one port. All
+// nodes that hold no more than that hold a quarter of the ceiling at most, where the pool's size is told or is fewNodes.
+func smallShare(b *budget.Budget, t budget.Terms) int {
+	return max(1, t.Ceiling()/(4*max(b.Nodes, fewNodes)))
+}
+
+// excess is what a port space holds above a level, and is forecast to. Rules that add up all nodes read it often, as few
+// port spaces have any, and the rest less often.
+func (e emitter) excess(s *detector.SpaceSnapshot, level int, labels ...string) {
+	if s.Held > level {
+		e.gauge(ExcessPortsHeld, float64(s.Held-level), labels...)
+	}
+	if s.Forecast == nil {
+		return
+	}
+	for i, h := range HorizonValues() {
+		if over := s.Forecast.Mean[i] - float64(level); over > 0 {
+			e.gauge(ExcessForecastPortsMean, over, slices.Concat(labels, []string{h})...)
+		}
+	}
+}
+
 // sooner says whether a port space runs out before another, or is the fuller of two that do not.
 func sooner(s, than *detector.SpaceSnapshot) bool {
 	if a, b := s.Forecast.TimeToExhaustion, than.Forecast.TimeToExhaustion; a != b {
 		return a < b
 	}
 	return s.Held > than.Held
-}
-
-// netns returns the label value of a namespace.
-func (v *View) netns(inode uint64) string {
-	if slices.Contains(v.Outer, inode) {
-		return strconv.FormatUint(inode, 10)
-	}
-	return NetnsOther
-}
-
-type namedNetns struct {
-	netns string
-	detector.NetnsSnapshot
-}
-
-// namespaces returns the outer namespaces and the sum of all others, which is
-// exact if each of them is.
-func (v *View) namespaces() []namedNetns {
-	var out []namedNetns
-	for _, n := range v.Snapshot.Netns {
-		name := v.netns(n.Netns)
-		i := slices.IndexFunc(out, func(o namedNetns) bool { return o.netns == name })
-		if i < 0 {
-			out = append(out, namedNetns{name, n})
-			continue
-		}
-		o := &out[i]
-		o.Exact = o.Exact && n.Exact
-		o.Flows += n.Flows
-		o.OtherProtocols += n.OtherProtocols
-		o.EventsLost += n.EventsLost
-		o.Resyncs += n.Resyncs
-		o.Mismatches += n.Mismatches
-	}
-	return out
-}
-
-type namedSource struct {
-	netns string
-	Source
-}
-
-// sources returns one source per namespace label, name and strategy. Of dumps
-// that share a label the longest is shown.
-func (v *View) sources() []namedSource {
-	var out []namedSource
-	for _, s := range v.Sources {
-		name := v.netns(s.Netns)
-		i := slices.IndexFunc(out, func(o namedSource) bool {
-			return o.netns == name && o.Name == s.Name
-		})
-		if i < 0 {
-			out = append(out, namedSource{name, s})
-			continue
-		}
-		out[i].DecodeErrors += s.DecodeErrors
-		out[i].Dump = max(out[i].Dump, s.Dump)
-	}
-	return out
 }

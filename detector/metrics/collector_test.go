@@ -119,6 +119,24 @@ func whole() *metrics.View {
 	}
 }
 
+// shared is whole with a budget that nodes share beside it. A thousandth of its ceiling is 55 ports.
+func shared() *metrics.View {
+	v := whole()
+	unknown := math.NaN()
+	v.Snapshot.Budgets = append(v.Snapshot.Budgets, detector.BudgetSnapshot{
+		Budget: &budget.Budget{Name: "nat", Model: "aws-nat-gateway", Scope: budget.ScopeShared, Gateway: "nat-1"},
+		Protocols: []detector.AccountSnapshot{{
+			Protocol: collector.UDP, Terms: budget.Terms{Ports: 55_000, Effective: 55_000}, Held: 60, Live: 60, Busiest: 60,
+			Spaces: []detector.SpaceSnapshot{{
+				Destination: "203.0.113.9:53", Held: 60, Live: 60,
+				Forecast: &detector.Forecast{Mean: [4]float64{62, 70.5, 40, 40}, TimeToExhaustion: math.Inf(1)},
+			}},
+		}},
+		Brier: [4]float64{unknown, unknown, unknown, unknown},
+	})
+	return v
+}
+
 // api is a container of checkout.
 func api() collector.Owner {
 	w := checkout()
@@ -154,7 +172,7 @@ func text(t testing.TB, families []*dto.MetricFamily) string {
 
 func TestGolden(t *testing.T) {
 	t.Parallel()
-	golden.Compare(t, "testdata/metrics.prom", text(t, gather(t, whole())))
+	golden.Compare(t, "testdata/metrics.prom", text(t, gather(t, shared())))
 }
 
 func TestEmittedAsInTheTable(t *testing.T) {
@@ -177,7 +195,7 @@ func TestEmittedAsInTheTable(t *testing.T) {
 		slices.Sort(r.Labels)
 		want[m.Name] = r
 	}
-	for _, f := range gather(t, whole()) {
+	for _, f := range gather(t, shared()) {
 		r := row{Type: types[f.GetType()]}
 		for _, l := range f.GetMetric()[0].GetLabel() {
 			r.Labels = append(r.Labels, l.GetName())
@@ -353,6 +371,55 @@ func TestAlertsReadLittle(t *testing.T) {
 			}
 			if diff := cmp.Diff(tt.want, got); diff != "" {
 				t.Errorf("series (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+// What a port space of a shared budget holds above a small share of the ceiling is told apart, and nothing where it holds less.
+func TestExcessIsAboveASmallShare(t *testing.T) {
+	t.Parallel()
+	behind := func(nodes int) *budget.Budget {
+		return &budget.Budget{Name: "nat", Scope: budget.ScopeShared, Gateway: "nat-1", Nodes: nodes}
+	}
+	for _, tt := range []struct {
+		name   string
+		budget *budget.Budget
+		held   int
+		mean   [4]float64
+		want   map[string]float64 // by horizon; "" is what is held now
+	}{
+		{"a node's own", &budget.Budget{Name: "lb"}, 1000, [4]float64{1000, 1000, 1000, 1000}, map[string]float64{}},
+		{"below", behind(0), 55, [4]float64{55, 54.9, 0, 0}, map[string]float64{}},
+		{"above", behind(0), 56, [4]float64{55.5, 155, 1055, 30}, map[string]float64{"": 1, "1m": 0.5, "5m": 100, "15m": 1000}},
+		{"few nodes", behind(5), 56, [4]float64{55, 0, 0, 0}, map[string]float64{"": 1}},
+		{"many nodes", behind(1000), 14, [4]float64{13, 113, 0, 0}, map[string]float64{"": 1, "5m": 100}},
+		{"more nodes than ports", behind(100_000), 2, [4]float64{1, 3, 0, 0}, map[string]float64{"": 1, "5m": 2}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			v := shared()
+			v.Snapshot.Budgets = v.Snapshot.Budgets[1:]
+			b := &v.Snapshot.Budgets[0]
+			b.Budget = tt.budget
+			b.Protocols[0].Spaces[0].Held, b.Protocols[0].Spaces[0].Forecast.Mean = tt.held, tt.mean
+			got := map[string]float64{}
+			for _, f := range gather(t, v) {
+				if n := metrics.Name(f.GetName()); n != metrics.ExcessPortsHeld && n != metrics.ExcessForecastPortsMean {
+					continue
+				}
+				for _, m := range f.GetMetric() {
+					horizon := ""
+					for _, l := range m.GetLabel() {
+						if l.GetName() == string(metrics.LabelHorizon) {
+							horizon = l.GetValue()
+						}
+					}
+					got[horizon] = m.GetGauge().GetValue()
+				}
+			}
+			if diff := cmp.Diff(tt.want, got); diff != "" {
+				t.Errorf("excess (-want +got):\n%s", diff)
 			}
 		})
 	}

@@ -34,6 +34,7 @@ const (
 	AllPortsHeld        Name = "snat_all_ports_held"
 	BusiestPortsHeld    Name = "snat_busiest_ports_held"
 	DominantPortsHeld   Name = "snat_dominant_ports_held"
+	ExcessPortsHeld     Name = "snat_excess_ports_held"
 	DestinationsTracked Name = "snat_destinations_tracked"
 	DestinationsFolded  Name = "snat_destinations_folded"
 	FoldedPortsHeldMax  Name = "snat_folded_ports_held_max"
@@ -51,6 +52,7 @@ const (
 
 	ForecastPortsMean        Name = "snat_forecast_ports_mean"
 	ForecastPortsVariance    Name = "snat_forecast_ports_variance"
+	ExcessForecastPortsMean  Name = "snat_excess_forecast_ports_mean"
 	ExhaustionProbability    Name = "snat_exhaustion_probability"
 	TimeToExhaustion         Name = "snat_time_to_exhaustion_seconds"
 	SoonestExhaustion        Name = "snat_soonest_exhaustion_seconds"

@@ -54,6 +54,7 @@ func Metrics() []Metric {
 		{AllPortsHeld, Gauge, protocol, "Ports held in all port spaces together. Compare it with snat_budget_all_ports where there is one, and never with snat_budget_ports."},
 		{BusiestPortsHeld, Gauge, protocol, "Ports held in the fullest port space."},
 		{DominantPortsHeld, Gauge, space, "snat_ports_held of the port space that holds more than half of all, absent where none does: what alerts read."},
+		{ExcessPortsHeld, Gauge, space, "Of a shared budget, what snat_ports_held is above a thousandth of the effective ceiling, or above less than that where the pool has more than 250 nodes. Absent where it is not above: what rules read often, as few port spaces have it."},
 		{DestinationsTracked, Gauge, protocol, "Port spaces that the ledger counts one by one."},
 		{DestinationsFolded, Gauge, protocol, "Port spaces beyond the limit, counted together."},
 		{FoldedPortsHeldMax, Gauge, protocol, "Ports held in the fullest port space that destination \"other\" sums: what a sum over nodes can miss of one destination."},
@@ -71,6 +72,7 @@ func Metrics() []Metric {
 
 		{ForecastPortsMean, Gauge, ahead, "Forecast of held ports at the horizon: mean."},
 		{ForecastPortsVariance, Gauge, ahead, "Forecast of held ports at the horizon: variance."},
+		{ExcessForecastPortsMean, Gauge, ahead, "snat_excess_ports_held of snat_forecast_ports_mean."},
 		{ExhaustionProbability, Gauge, ahead, "Probability that the effective ceiling of the port space is reached by the horizon."},
 		{TimeToExhaustion, Gauge, space, "Median time until the effective ceiling is reached; 0 when exhausted, +Inf beyond the longest horizon."},
 		{SoonestExhaustion, Gauge, space, "snat_time_to_exhaustion_seconds of the port space that runs out first, of the fullest where none does: what boards read, one for each budget and protocol."},

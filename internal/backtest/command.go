@@ -123,7 +123,7 @@ func (c *Command) check() error {
 		return errors.New("train takes all scenarios, and prints constants: leave out files, scenario, trace, " +
 			"html, json and ablate")
 	case !c.Train && (len(c.Files) == 0) == (c.Scenario == ""):
-		return errors.New("name files to replay, or a scenario")
+		return errors.New("name files to replay, or a scenario with --scenario")
 	case c.Tick <= 0 || c.Tick > time.Minute:
 		return fmt.Errorf("tick %v: want over 0 and at most a minute", c.Tick)
 	case time.Minute%c.Tick != 0:

@@ -11,24 +11,34 @@ import (
 	"github.com/snatwatch/snatwatch/rules/query"
 )
 
-// Page adds up the nodes behind a shared gateway, destination by destination, at the page's horizon; Half
-// before it. Means and variances add; the budget does not (max).
-func Page(o options.Options) []Record { return means(o, pageIndex(o), pageIndex(o)+1) }
-
-// Half is what moves at half the pace of Page: what nodes hold and open now, and the means before the page's horizon.
-func Half(o options.Options) []Record {
-	return append(Of(o, GatewayPorts, GatewayHeld, GatewayUnseen, GatewayOpened), means(o, 0, pageIndex(o))...)
+// Page is what moves fast of the means up to the page's horizon, Half of what nodes behind a gateway hold; Half and
+// Quarter add up the rest. Half also has what is told once for each node. Means and variances add; the budget does not
+// (max).
+func Page(o options.Options) []Record {
+	excess := o.Metric(metrics.ExcessForecastPortsMean, query.HorizonsFrom(0, pageIndex(o)))
+	return []Record{{
+		Name: gatewayMeanPart, Expr: o.OverSpaces("sum", excess, metrics.LabelHorizon), Labels: part(partExcess, ""),
+	}}
 }
 
-// means are the means at the horizons from number first to before number end.
-func means(o options.Options, first, end int) []Record {
-	var records []Record
-	values := metrics.HorizonValues()
-	for _, h := range values[first:end] {
-		records = append(records, Record{
-			Name: GatewayMean, Expr: sumAt(o, metrics.ForecastPortsMean, h),
-			Labels: atHorizon(h),
+// Half is recorded half as often as Page.
+func Half(o options.Options) []Record {
+	return append(Of(o, GatewayPorts, GatewayUnseen, GatewayOpened),
+		meanRest(o, o.PageHorizon),
+		Record{
+			Name: gatewayHeldPart, Expr: o.OverSpaces("sum", o.Metric(metrics.ExcessPortsHeld)),
+			Labels: part(partExcess, ""),
 		})
+}
+
+// Quarter is recorded a quarter as often as Page.
+func Quarter(o options.Options) []Record {
+	records := []Record{{
+		Name: gatewayHeldPart, Expr: rest(o, heldBehind(o), o.Metric(metrics.ExcessPortsHeld)), Labels: part(partRest, ""),
+	}}
+	values := metrics.HorizonValues()
+	for _, h := range values[:pageIndex(o)] {
+		records = append(records, meanRest(o, h))
 	}
 	return records
 }
@@ -36,14 +46,11 @@ func means(o options.Options, first, end int) []Record {
 // Ahead is what boards show of a gateway, each worked out of the sums alone; Probability is what they show of
 // deviations, which take too many series to be worked out again for each.
 func Ahead(o options.Options) []Record {
-	last := detector.NumHorizons - 1
-	var records []Record
+	records := []Record{{Name: GatewayHeld, Expr: Held(o)}}
 	for i, h := range metrics.HorizonValues() {
-		if beyondPage(o, i) {
-			records = append(records, Record{Name: GatewayMean, Expr: meanBeyond(o, query.HorizonIs(h)), Labels: atHorizon(h)})
-		}
+		records = append(records, Record{Name: GatewayMean, Expr: meanAt(o, i), Labels: atHorizon(h)})
 	}
-	return append(records, Record{Name: gatewayDeviations, Expr: deviations(o, last)},
+	return append(records, Record{Name: gatewayDeviations, Expr: deviations(o, detector.NumHorizons-1)},
 		Record{Name: GatewayTime, Expr: medianTime(o)})
 }
 
@@ -62,9 +69,11 @@ func atHorizon(h string) map[string]string { return map[string]string{string(met
 // What is told of each destination carries its gateway where nodes share it.
 const alone = `gateway!=""`
 
+func heldBehind(o options.Options) string {
+	return o.Metric(metrics.PortsHeld, alone, `destination!="other"`)
+}
+
 func defineGateway(o options.Options, name string, matchers ...string) string {
-	some := `destination!="other"`
-	held := o.Metric(metrics.PortsHeld, alone, some)
 	// What is told of each agent is joined to its gateway.
 	shared := func(op, expr string) string {
 		return query.Over(op, o.Joined(metrics.LabelGateway, expr, `scope="shared"`), o.Gateway())
@@ -73,7 +82,7 @@ func defineGateway(o options.Options, name string, matchers ...string) string {
 	case GatewayPorts:
 		return shared("max", o.Metric(metrics.BudgetEffectivePorts))
 	case GatewayHeld:
-		return o.OverSpaces("sum", held)
+		return o.OverSpaces("sum", heldBehind(o))
 	case GatewayUnseen: // what a destination may hold beyond GatewayHeld on nodes that do not export it
 		return shared("sum", o.Metric(metrics.FoldedPortsHeldMax))
 	case GatewayOpened:
@@ -83,7 +92,7 @@ func defineGateway(o options.Options, name string, matchers ...string) string {
 	case GatewayVariance:
 		return sumAhead(o, metrics.ForecastPortsVariance, []metrics.Label{metrics.LabelHorizon}, matchers...)
 	case gatewayNodes:
-		return o.OverSpaces("count", held)
+		return o.OverSpaces("count", heldBehind(o))
 	}
 	panic("rules: no record is called " + name)
 }
@@ -151,7 +160,7 @@ func deviations(o options.Options, last int) string {
 // is passed now, +Inf when no horizon passes it.
 func medianTime(o options.Options) string {
 	on := " on (" + o.Gateway() + ") group_left () "
-	held, ports := Read(o, GatewayHeld, o.Space()), Read(o, GatewayPorts, o.Gateway())
+	held, ports := Held(o), Read(o, GatewayPorts, o.Gateway())
 	at := []string{held}
 	seconds := []float64{0}
 	for i, h := range detector.Horizons() {

@@ -2,8 +2,12 @@
 package records
 
 import (
+	"fmt"
+
+	"github.com/snatwatch/snatwatch/detector"
 	"github.com/snatwatch/snatwatch/detector/metrics"
 	"github.com/snatwatch/snatwatch/rules/options"
+	"github.com/snatwatch/snatwatch/rules/query"
 )
 
 // Record is one recording rule.
@@ -16,6 +20,7 @@ type Record struct {
 // Names of the recorded series, level:metric:operation.
 const (
 	NodeFill   = "instance:snat_busiest_fill:ratio"
+	NodeScarce = "instance:snat_busiest_fill:scarce"
 	NodeHeld   = "instance:snat_all_ports_held:avg10m"
 	NodeOpened = "instance:snat_flows_opened:rate10m"
 
@@ -31,6 +36,8 @@ const (
 	GatewayHeld        = "gateway:snat_ports_held:sum"
 	GatewayUnseen      = "gateway:snat_folded_ports_held_max:sum"
 	GatewayOpened      = "gateway:snat_flows_opened:rate5m"
+	gatewayHeldPart    = "gateway:snat_ports_held:part"
+	gatewayMeanPart    = "gateway:snat_forecast_ports_mean:part"
 	gatewayNodes       = "gateway:snat_ports_held:count"
 	GatewayMean        = "gateway:snat_forecast_ports_mean:sum"
 	GatewayVariance    = "gateway:snat_forecast_ports_variance:sum"
@@ -57,6 +64,8 @@ func Define(o options.Options, name string, matchers ...string) string {
 	switch name {
 	case NodeFill: // the fullest port space against the effective ceiling
 		return o.Metric(metrics.BusiestPortsHeld) + "\n/\n" + o.Metric(metrics.BudgetEffectivePorts)
+	case NodeScarce:
+		return scarce(o)
 	case NodeHeld, NodeOpened:
 		return TenMinutes(o, name, "")
 	case PoolHeld:
@@ -75,6 +84,13 @@ func Define(o options.Options, name string, matchers ...string) string {
 		return o.OverPool("sum", o.Metric(metrics.ExhaustionProbabilityMax, matchers...), horizon)
 	}
 	return defineGateway(o, name, matchers...)
+}
+
+// scarce is NodeFill where ports are scarce: where the fullest port space holds PageFill of its ceiling, or all but
+// PageNear times the square root of it. Few nodes have it, so the rule that is evaluated the most often reads little.
+func scarce(o options.Options) string {
+	return fmt.Sprintf("%s >= 1 - clamp_min(%s / sqrt(%s), %s)", Define(o, NodeFill), query.Number(detector.PageNear),
+		o.Metric(metrics.BudgetEffectivePorts), query.Number(1-detector.PageFill))
 }
 
 // Use names a recorded series in an expression; for a server without recording rules it

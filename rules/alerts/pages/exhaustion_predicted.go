@@ -7,6 +7,7 @@ import (
 	"github.com/snatwatch/snatwatch/rules/alerts"
 	"github.com/snatwatch/snatwatch/rules/options"
 	"github.com/snatwatch/snatwatch/rules/query"
+	"github.com/snatwatch/snatwatch/rules/records"
 )
 
 // exhaustionPredicted is the page: minutes are left. No "for": the forecast has waited
@@ -39,14 +40,9 @@ func exhaustionPredicted(o options.Options) alerts.Alert {
 }
 
 // scarce says where the probability was not below the level that clears the page for a while, and ports are scarce
-// still in the fullest port space of the budget. Its value is that level. Both ways to be scarce are one comparison:
-// this rule is evaluated the most often, and reads a series of each node for every time that it names a metric.
+// still in the fullest port space of the budget. Its value is that level.
 func scarce(o options.Options, probability string) string {
-	level := query.Number(o.Thresholds.PageClear)
-	ceiling := o.Metric(metrics.BudgetEffectivePorts)
-	return fmt.Sprintf("clamp_max(max_over_time(%s[%.0fm]) >= %s, %s)\nand on (%s)\n"+
-		"%s / %s >= 1 - clamp_min(%s / sqrt(%s), %s)",
-		probability, alerts.ScarceKeep.Minutes(), level, level,
-		o.Agent(metrics.LabelBudget, metrics.LabelProtocol),
-		o.Metric(metrics.BusiestPortsHeld), ceiling, query.Number(alerts.Near), ceiling, query.Number(1-alerts.Fill))
+	level, on := query.Number(o.Thresholds.PageClear), o.Agent(metrics.LabelBudget, metrics.LabelProtocol)
+	return fmt.Sprintf("clamp_max(max_over_time(%s[%.0fm]) >= %s, %s)\nand on (%s)\n%s", probability,
+		alerts.ScarceKeep.Minutes(), level, level, on, records.Use(o, records.NodeScarce))
 }

@@ -50,5 +50,5 @@ func gatewayLevels(o options.Options) string {
 	firing := fmt.Sprintf("max by (%s) (ALERTS{alertname=%q, alertstate=\"firing\"})", on, GatewayExhaustion)
 	return fmt.Sprintf("%s\n>= on (%s) group_left ()\n(%s - %s * (%s or 0 * %s))", probability, on,
 		query.Number(t.Page), strconv.FormatFloat(t.Page-t.PageClear, 'g', 6, 64), firing,
-		records.Read(o, records.GatewayMean, on, query.HorizonIs(o.PageHorizon)))
+		records.PageMean(o))
 }

@@ -61,7 +61,7 @@ func unansweredShared(o options.Options) string {
 		o.Agent(metrics.LabelBudget, metrics.LabelProtocol),
 		query.Grew(o.Metric(metrics.OpenFailures, `cause="`+metrics.CauseUnanswered+`"`), "2m"),
 		o.Agent(metrics.LabelBudget), o.BudgetInfo(`scope="shared"`), gateway,
-		records.Read(o, records.GatewayHeld, o.Space()), gateway, records.Read(o, records.GatewayPorts, gateway))
+		records.Held(o), gateway, records.Read(o, records.GatewayPorts, gateway))
 }
 
 func exhausted(o options.Options, legs ...string) alerts.Alert {

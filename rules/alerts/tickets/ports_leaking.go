@@ -24,10 +24,9 @@ func portsLeaking(o options.Options) alerts.Alert {
 	}
 	held := func(offset string) string { return at(records.NodeHeld, offset) }
 	opened := func(offset string) string { return at(records.NodeOpened, offset) }
-	grown := fmt.Sprintf("(%s / (%s > 0))\n/\n(%s / (%s > 0))\n> %s",
-		held(""), opened(""), held(" offset 1h"), opened(" offset 1h"), query.Number(t.LeakGrowth))
-	arrivals := fmt.Sprintf("%s\n< %s * %s", opened(""), query.Number(t.LeakArrivals), opened(" offset 1h"))
-	rising := fmt.Sprintf("%s > %s * %s", held(""), query.Number(t.LeakGrowth), held(" offset 1h"))
+	rising := fmt.Sprintf("(%s / %s > %s)", held(""), held(" offset 1h"), query.Number(t.LeakGrowth))
+	arrivals := fmt.Sprintf("(%s / %s < %s > 0)", opened(""), opened(" offset 1h"), query.Number(t.LeakArrivals))
+	grown := fmt.Sprintf("%s\n/\n%s\n> %s", rising, arrivals, query.Number(t.LeakGrowth))
 	node := alerts.About(by)
 	// A destination that was not there an hour ago has grown from nothing.
 	now := node.Of(metrics.PortsHeld, query.Named)
@@ -39,10 +38,9 @@ func portsLeaking(o options.Options) alerts.Alert {
 	return alerts.Alert{
 		Name:     "SnatPortsLeaking",
 		Severity: o.Warning,
-		Expr: o.WithBudget(fmt.Sprintf("%s\nand (%s)\nand (%s)\nand on (%s) %s > 0.1", grown, arrivals, rising, by,
-			records.Define(o, records.NodeFill))),
-		For:     15 * time.Minute,
-		Summary: "SNAT ports are held longer and longer while no more flows arrive.",
+		Expr:     o.WithBudget(fmt.Sprintf("%s\nand on (%s) %s > 0.1", grown, by, records.Define(o, records.NodeFill))),
+		For:      15 * time.Minute,
+		Summary:  "SNAT ports are held longer and longer while no more flows arrive.",
 		Description: "On {{ $labels.instance }}, a {{ $labels.protocol }} port of budget {{ $labels.budget }} is held {{ " +
 			"$value | printf `%.1f` }} times as long as an hour ago, at no more arrivals: " +
 			"connections leak, or a destination has become slow.",
