@@ -311,7 +311,6 @@ func fleetGateways(o rules.Options) []panel {
 	unseen := ofGateway(o, records.GatewayUnseen)
 	ceiling := " / " + on(o, gateway) + " group_left () " + ofGateway(o, records.GatewayPorts)
 	soonest, fullest := closest(o, few), fullest(o, few)
-	total := inAll(o, limitedGateways(o).matcher())
 	const gateways = " Pool, Node and Job do not narrow it: it is recorded by gateway, every minute or two."
 	return []panel{
 		{
@@ -345,14 +344,7 @@ func fleetGateways(o rules.Options) []panel {
 				},
 			},
 		},
-		{
-			id: alerts.PanelFleetTotal, title: "How much of its limit on all flows does a gateway take?", unit: share,
-			min: ptr(0), coarse: true, thresholds: []float64{pages.TotalClear, pages.TotalFull},
-			none: "no gateway with a limit on all flows together",
-			description: "Ports held by all nodes behind a gateway, for all destinations and both protocols, as a share of " +
-				"what the gateway takes in all: the eight fullest. Azure's, Huawei's, Alibaba's and Tencent's have such a limit.",
-			queries: []query{{total, "{{budget}} {{gateway}} {{" + o.ClusterLabel + "}}"}},
-		},
+		fleetTotal(o),
 		{
 			id: 63, width: 24, title: "How many flows open at a gateway?", unit: perSecond, min: ptr(0),
 			none:        "no gateway is shared, or: " + needsRules,
@@ -362,5 +354,18 @@ func fleetGateways(o rules.Options) []panel {
 				"{{protocol}} {{budget}} {{gateway}} {{" + o.ClusterLabel + "}}",
 			}},
 		},
+	}
+}
+
+// fleetTotal is for gateways with a limit on all their flows together.
+func fleetTotal(o rules.Options) panel {
+	total := inAll(o, limitedGateways(o).matcher())
+	return panel{
+		id: alerts.PanelFleetTotal, title: "How much of its limit on all flows does a gateway take?", unit: share,
+		min: ptr(0), coarse: true, thresholds: []float64{pages.TotalClear, pages.TotalFull},
+		none: "no gateway with a limit on all flows together",
+		description: "Ports held by all nodes behind a gateway, for all destinations and both protocols, as a share of " +
+			"what the gateway takes in all: the eight fullest. Azure's, Huawei's, Alibaba's and Tencent's have such a limit.",
+		queries: []query{{total, "{{budget}} {{gateway}} {{" + o.ClusterLabel + "}}"}},
 	}
 }

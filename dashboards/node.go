@@ -296,11 +296,7 @@ func opensOf(o rules.Options) string {
 }
 
 func nodeFailures(o rules.Options) []panel {
-	t := o.Thresholds
 	cluster := " {{" + o.ClusterLabel + "}}"
-	budget := func(op string, name metrics.Name, more ...string) query {
-		return query{by(o, op, agent+", budget", sel(o, name, more...)), ""}
-	}
 	return []panel{
 		{
 			id: alerts.PanelNodeFailures, title: "Do opens fail, and why?", unit: perSecond, min: ptr(0),
@@ -355,27 +351,36 @@ func nodeFailures(o rules.Options) []panel {
 				{by(o, "sum", "interface", rate(sel(o, metrics.AllowanceExceeded))), "dropped of {{interface}}" + cluster},
 			},
 		},
-		{
-			id: alerts.PanelNodeTier, kind: rowsOf, height: 5, title: "What is the budget, and what would the next tier give?",
-			unit: countOf, sortBy: "Contradicted",
-			description: "Ports in each port space now, nodes left before the share shrinks, and the ports after that; and " +
-				"whether what is seen contradicts the budget: then its ports or its cool-down are wrong, and the " +
-				"forecast with them.",
-			queries: []query{
-				budget("max", metrics.BudgetPorts, `protocol="tcp"`), budget("min", metrics.PoolNodesToNextTier),
-				budget("max", metrics.NextTierPorts), budget("max", metrics.BudgetContradicted),
-				budget("max", metrics.BudgetAllPorts),
-			},
-			columns: []column{
-				{label: "budget", title: "Budget", width: 110},
-				{label: "Value #A", title: "TCP ports", width: 90},
-				{label: "Value #B", title: "Nodes to the edge", width: 155, thresholds: []float64{t.TierNodes}, worstIsLow: true},
-				{label: "Value #C", title: "Ports after it", width: 130},
-				{label: "Value #D", title: "Contradicted", width: 110, thresholds: []float64{1}, mappings: yesNo},
-				{label: "Value #E", title: "Ports in all", width: 110},
-				{label: "instance", title: "Node", width: 270, links: nodeLinks("")[1:]},
-				{label: o.ClusterLabel, title: "Cluster"},
-			},
+		nodeTier(o),
+	}
+}
+
+// nodeTier is the table of a node's budgets and of what the next tier would give.
+func nodeTier(o rules.Options) panel {
+	t := o.Thresholds
+	budget := func(op string, name metrics.Name, more ...string) query {
+		return query{by(o, op, agent+", budget", sel(o, name, more...)), ""}
+	}
+	return panel{
+		id: alerts.PanelNodeTier, kind: rowsOf, height: 5, title: "What is the budget, and what would the next tier give?",
+		unit: countOf, sortBy: "Contradicted",
+		description: "Ports in each port space now, nodes left before the share shrinks, and the ports after that; and " +
+			"whether what is seen contradicts the budget: then its ports or its cool-down are wrong, and the " +
+			"forecast with them.",
+		queries: []query{
+			budget("max", metrics.BudgetPorts, `protocol="tcp"`), budget("min", metrics.PoolNodesToNextTier),
+			budget("max", metrics.NextTierPorts), budget("max", metrics.BudgetContradicted),
+			budget("max", metrics.BudgetAllPorts),
+		},
+		columns: []column{
+			{label: "budget", title: "Budget", width: 110},
+			{label: "Value #A", title: "TCP ports", width: 90},
+			{label: "Value #B", title: "Nodes to the edge", width: 155, thresholds: []float64{t.TierNodes}, worstIsLow: true},
+			{label: "Value #C", title: "Ports after it", width: 130},
+			{label: "Value #D", title: "Contradicted", width: 110, thresholds: []float64{1}, mappings: yesNo},
+			{label: "Value #E", title: "Ports in all", width: 110},
+			{label: "instance", title: "Node", width: 270, links: nodeLinks("")[1:]},
+			{label: o.ClusterLabel, title: "Cluster"},
 		},
 	}
 }

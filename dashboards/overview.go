@@ -112,9 +112,8 @@ func fillOfFullest(o rules.Options) string {
 // headline are the numbers of now, for a glance.
 func headline(o rules.Options) []panel {
 	t := o.Thresholds
-	failed := sel(o, metrics.OpenFailures, `cause="`+metrics.CausePorts+`"`)
+	failed := failedForPorts(o)
 	fullGateway := fullBehind(o)
-	unanswered := "rate(" + sel(o, metrics.OpenFailures, `cause="`+metrics.CauseUnanswered+`"`) + "[2m])"
 	exact := sel(o, metrics.LedgerExact)
 	return []panel{
 		{
@@ -139,23 +138,7 @@ func headline(o rules.Options) []panel {
 				{"clamp_max(min(" + behind(o, "("+leftOfAll(o)+")") + "), " + pastHour + ")", "a gateway"},
 			},
 		},
-		{
-			id: 13, kind: number, width: 6, title: "Do opens fail for lack of ports?", unit: perSecond,
-			thresholds: []float64{0.001}, none: "no agent has a sensor for it",
-			description: "Flows per second that stayed unanswered while their port space was at its effective ceiling, on " +
-				"their node, and how many there were in an hour; and over all nodes behind a full gateway. Any is too many.",
-			queries: []query{
-				{"sum(" + ofChosenPools(o, agent+", budget", "rate("+failed+"[2m])") + ")", "now"},
-				{"sum(" + ofChosenPools(o, agent+", budget", "increase("+failed+"[1h])") + ")", inAnHour},
-				{
-					"sum(" + unanswered + " * " + on(o, agent+", budget") + " group_left (gateway) " +
-						budgetInfo(o, `scope="shared"`, fullGateways(o).matcher()) +
-						"\nand " + on(o, gateway) + " " + fullGateway + ")\nor\n0 * count(" +
-						behind(o, ofGateway(o, records.GatewayPorts)) + ")", "now, at a gateway",
-				},
-			},
-			units: map[string]string{inAnHour: countOf},
-		},
+		failing(o),
 		{
 			id: 14, kind: number, width: 4, title: "What is full now?", unit: countOf, thresholds: []float64{1},
 			none: "needs a newer agent",
@@ -182,6 +165,35 @@ func headline(o rules.Options) []panel {
 				{"sum(" + ofChosenPools(o, agent, by(o, "max", agent, sel(o, metrics.WarmingUp))) + ")", "warming up"},
 			},
 		},
+	}
+}
+
+// failedForPorts are the opens that failed because ports had run out.
+func failedForPorts(o rules.Options) string {
+	return sel(o, metrics.OpenFailures, `cause="`+metrics.CausePorts+`"`)
+}
+
+// failing counts opens that fail because ports have run out.
+func failing(o rules.Options) panel {
+	failed := failedForPorts(o)
+	unanswered := "rate(" + sel(o, metrics.OpenFailures, `cause="`+metrics.CauseUnanswered+`"`) + "[2m])"
+	fullGateway := fullBehind(o)
+	return panel{
+		id: 13, kind: number, width: 6, title: "Do opens fail for lack of ports?", unit: perSecond,
+		thresholds: []float64{0.001}, none: "no agent has a sensor for it",
+		description: "Flows per second that stayed unanswered while their port space was at its effective ceiling, on " +
+			"their node, and how many there were in an hour; and over all nodes behind a full gateway. Any is too many.",
+		queries: []query{
+			{"sum(" + ofChosenPools(o, agent+", budget", "rate("+failed+"[2m])") + ")", "now"},
+			{"sum(" + ofChosenPools(o, agent+", budget", "increase("+failed+"[1h])") + ")", inAnHour},
+			{
+				"sum(" + unanswered + " * " + on(o, agent+", budget") + " group_left (gateway) " +
+					budgetInfo(o, `scope="shared"`, fullGateways(o).matcher()) +
+					"\nand " + on(o, gateway) + " " + fullGateway + ")\nor\n0 * count(" +
+					behind(o, ofGateway(o, records.GatewayPorts)) + ")", "now, at a gateway",
+			},
+		},
+		units: map[string]string{inAnHour: countOf},
 	}
 }
 

@@ -4,8 +4,8 @@
 # Guess: stat.Quantile with LinInterp interpolates as everybody does: 2.5 for the median, as Prometheus' quantile says
 # of the same four series.
 # Seen: it interpolates the distribution of which each sample is a step of 1/n, from below: the median is 2, and the
-# quantile of 0.75 is 3, where Prometheus has 3.25. The difference is up to half the distance of two samples, always to the low
-# side, and large where samples are few: of four lifetimes, 1, 2, 3 and 240 s, the 0.75 quantile is 3 s by gonum and 62 s by
+# quantile of 0.75 is 3, where Prometheus has 3.25. It is always the lower of the two, by up to the distance between two
+# samples, which is large where samples are few: of four lifetimes, 1, 2, 3 and 240 s, the 0.75 quantile is 3 s by gonum and 62 s by
 # Prometheus. So a program's quantiles do not agree with the board's, and a budget from them is too small.
 # Seen with gonum.org/v1/gonum v0.17.0 and promtool 2.42.0 of Debian 12. Source: stat/stat.go of the module.
 #

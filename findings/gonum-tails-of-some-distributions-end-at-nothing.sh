@@ -2,8 +2,8 @@
 # gonum: the probability of a Poisson variable above 200, with mean 100, is 0, and that of a binomial one above 250, with the
 # same mean, is 10^26 times too large.
 #
-# Guess: Survival is there because 1 - CDF has no digits left in the tail, so that it is right where that is not; as it is
-# for gonum's gamma and exponential distributions.
+# Guess: Survival is there because 1 - CDF has no digits left in the tail: it is accurate there, as it is for gonum's gamma and
+# exponential distributions.
 # Seen: for Poisson, binomial, normal and lognormal it is no better than 1 - CDF: below 1e-16 it is 0 or rounding noise. The tail of
 # a Poisson distribution can be had from the gamma distribution of the same module, which has 4.6e-19. Whoever compares the
 # odds of two models, or takes the logarithm of such a probability, as one does to sum up evidence of a change in the rate of

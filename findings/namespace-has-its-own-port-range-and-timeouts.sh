@@ -5,8 +5,8 @@
 # do.
 # Seen: each new network namespace begins with the kernel's built-in values of most settings, whatever the machine has:
 # ip_local_port_range is 32768 to 60999, no port is reserved, conntrack's timeouts are five days and 30 s, its accounting and
-# timestamps are off. Copied from the machine are tcp_rmem, the congestion control and IPv4
-# forwarding; the limit of conntrack holds everywhere. So a node that was tuned to 64,000 ports has pods with 28,232, and
+# timestamps are off. Copied from the machine are tcp_rmem, the congestion control and IPv4 forwarding; the limit of
+# conntrack holds everywhere. So a node that was tuned to 64,000 ports has pods with 28,232, and
 # a gateway in a namespace has the timeouts that were changed because they were too long.
 # Seen with Debian's linux-image-6.12.117+deb12-amd64 in a guest. Source: inet_init_net() in net/ipv4/af_inet.c and
 # nf_conntrack_tcp_init_net() in net/netfilter/nf_conntrack_proto_tcp.c.

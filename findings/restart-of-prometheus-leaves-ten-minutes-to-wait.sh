@@ -85,7 +85,7 @@ wait(lambda: waits()["short"] > 4)
 after = waits()
 for name, limit in ("short", "5m"), ("middle", "10m30s"), ("long", "20m"):
     print(f"for: {limit}: {before[name]:.0f} s waited before a restart, {after[name]:.0f} s after it")
-# The middle one is set to 30 s, and the others go on from 0 and 60 s.
-if min(before.values()) < 60 or after["long"] < 60 or abs(after["middle"] - after["short"] - 30) > 3 or after["long"] - after["short"] < 40:
+# The middle one is set to 30 s, and the others go on from 0 and 60 s; a busy machine adds some seconds.
+if min(before.values()) < 60 or after["long"] < 60 or not 15 < after["middle"] - after["short"] < 45 or after["long"] - after["short"] < 40:
     sys.exit("the behaviour has changed")
 PYTHON

@@ -8,6 +8,7 @@ import (
 	"github.com/alecthomas/kingpin/v2"
 
 	"github.com/snatwatch/snatwatch/internal/record"
+	"github.com/snatwatch/snatwatch/internal/words"
 )
 
 // recordFlags adds the flags that every recording has; each name begins with prefix. Call complete once kingpin has
@@ -55,7 +56,8 @@ func recordCommand(app *kingpin.Application) command {
 		if r.Files == 0 {
 			return err
 		}
-		_, _ = fmt.Fprintf(e.stdout, "%d flows in %d files, %d of them live at the stop\n", r.Rows, r.Files, r.Live)
+		_, _ = fmt.Fprintf(e.stdout, "%s in %s, %d of them live at the stop\n",
+			words.Counted(r.Rows, "flow", "flows"), words.Counted(r.Files, "file", "files"), r.Live)
 		if r.Removed > 0 {
 			_, _ = fmt.Fprintf(e.stdout, "%d older files made room\n", r.Removed)
 		}

@@ -39,8 +39,8 @@ type Config struct {
 	ReadBuffer int
 	// CPUBudget is what a Source may take, in cores; default 0.02. The Source exceeds it rather than miss flows.
 	CPUBudget float64
-	// EndsMatter reports whether a port may be free up to 120 s before an event tells that its TCP flow ended; nil means
-	// that none is. Then only a dump says how many ports are held: Auto polls, and Events dumps as often as Poll.
+	// EndsMatter reports whether a port may be free less than EndsLate after its TCP flow ended; nil means that none is.
+	// Then only a dump says how many ports are held: Auto polls, and Events dumps as often as Poll.
 	EndsMatter func() bool
 	// Soon, if not nil, is called a second before a dump is due, or once it is known to be due sooner.
 	Soon func()

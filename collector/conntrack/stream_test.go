@@ -1,6 +1,7 @@
 package conntrack
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -26,8 +27,11 @@ type stream struct {
 	done   chan error
 }
 
+// run runs a source. Unless cfg says what it may take, that is a core: a source that takes more than it may dumps once a
+// minute, and a slow machine forgets short flows sooner.
 func run(t testing.TB, cfg Config) *stream {
 	t.Helper()
+	cfg.CPUBudget = cmp.Or(cfg.CPUBudget, 1)
 	start := time.Now()
 	s := &stream{t: t, now: func() collector.Time { return collector.Time(start.UnixNano()).Add(time.Since(start)) }, done: make(chan error, 1)}
 	var looked atomic.Int64

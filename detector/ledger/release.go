@@ -96,6 +96,8 @@ func (a *account) release(f *flow, ended collector.Time, reason collector.Reason
 func (fl *flows) coolDown(f *flow, ended collector.Interval, release collector.Time, reason collector.Reason) {
 	fl.setOpening(f, false)
 	fl.confirm(f, reason != collector.Timeout, ended.To)
+	opened := f.openedInterval()
+	life, known := lifetime(opened, ended)
 	a, t, outlook := fl.spaces.of(f)
 	f.reason, f.moment, f.phase = reason, release, phaseGone
 	cooling := 0
@@ -107,14 +109,13 @@ func (fl *flows) coolDown(f *flow, ended collector.Interval, release collector.T
 	if cooling == 0 {
 		f.place = 0
 	}
-	opened := f.openedInterval()
-	if life, known := lifetime(opened, ended); known {
+	if known {
 		hold := life + max(release.Sub(ended.To), 0)
+		a.owners.lived(fl.spaces.holders.whole(f.owner), life)
 		a.holds.add(hold)
 		t.holds.add(hold)
 		a.lifetimes.add(life)
 		a.holdTimes.add(hold)
-		a.owners.lived(fl.spaces.holders.whole(f.owner), life)
 	}
 	a.forecast.Closed(opened, ended, reason)
 	if outlook != nil {

@@ -168,9 +168,6 @@ func (ss *spaces) count(f *flow, live, cooling int) {
 		live, cooling = ss.share(f, live, cooling)
 		owner = ss.holders.portOwner(f, live+cooling)
 	}
-	if ss.holders.on {
-		ss.holders.sets[f.place].add(owner, live+cooling)
-	}
 	a := ss.accounts[s.key.account]
 	was := s.held()
 	s.live += live
@@ -181,6 +178,9 @@ func (ss *spaces) count(f *flow, live, cooling int) {
 		ss.unlist(uint32(f.place))
 	} else if was > 0 && s.held() == 0 {
 		ss.enlist(uint32(f.place))
+	}
+	if ss.holders.on {
+		ss.holders.sets[f.place].add(owner, live+cooling)
 	}
 }
 

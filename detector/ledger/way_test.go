@@ -59,55 +59,75 @@ func TestTheWayOfAFlowIsWhereTheCommentSays(t *testing.T) {
 // that run, one after the other, when a flow opens and ends in a ledger that runs already.
 func TestAFlowTakesAShortWay(t *testing.T) {
 	t.Parallel()
-	const functionsMax, filesMax, visitsMax, turnsMax = 75, 14, 36, 31
+	const functionsMax, filesMax, visitsMax, turnsMax = 75, 14, 39, 27
 	if trace := os.Getenv(traceTo); trace != "" {
-		s := newScript(t, Config{Budgets: []*budget.Budget{azure()}})
-		s.dump(1, flowTo(1, store), flowTo(2, store))
-		s.open(2, flowTo(3, store))
-		s.close(3, flowTo(3, store), collector.FIN)
-		s.Advance(at(5))
-		if err := os.Remove(trace); err != nil {
-			t.Fatal(err)
-		}
-		s.open(5, flowTo(4, store))
-		s.close(5, flowTo(4, store), collector.FIN)
-		if err := os.Rename(trace, trace+wayDone); err != nil {
-			t.Fatal(err)
+		for kind, c := range tracedFlows() {
+			s := newScript(t, Config{Budgets: []*budget.Budget{azure()}, Owners: c.owners})
+			s.dump(1, flowTo(1, store), flowTo(2, store))
+			s.open(2, flowTo(3, store))
+			s.close(3, flowTo(3, store), collector.FIN)
+			s.Advance(at(5))
+			if err := os.Remove(trace); err != nil {
+				t.Fatal(err)
+			}
+			f := flowTo(4, store)
+			f.State = c.opens
+			s.open(5, f)
+			s.close(5, flowTo(4, store), collector.FIN)
+			if err := os.Rename(trace, trace+kind); err != nil {
+				t.Fatal(err)
+			}
 		}
 		return
 	}
-	functions, files := map[string]bool{}, map[string]bool{}
-	visits, here := 0, ""
-	way := wayOfAFlow(t)
-	for _, step := range way {
-		functions[step] = true
-		if file, _, _ := strings.Cut(step, " "); file != here {
-			files[file], here = true, file
-			visits++
+	for kind, way := range waysOfFlows(t) {
+		functions, files := map[string]bool{}, map[string]bool{}
+		visits, here := 0, ""
+		for _, step := range way {
+			functions[step] = true
+			if file, _, _ := strings.Cut(step, " "); file != here {
+				files[file], here = true, file
+				visits++
+			}
+		}
+		turns := visits - len(files)
+		t.Logf("a flow %s runs %d functions in %d files: %d visits to a file, %d of them turn back to one",
+			kind, len(functions), len(files), visits, turns)
+		if len(functions) > functionsMax || len(files) > filesMax {
+			t.Errorf("a flow %s runs %d functions in %d files, want at most %d in %d",
+				kind, len(functions), len(files), functionsMax, filesMax)
+		}
+		if visits > visitsMax || turns > turnsMax {
+			t.Errorf("a flow %s visits files %d times and turns back %d times, want at most %d and %d:\n%s",
+				kind, visits, turns, visitsMax, turnsMax, strings.Join(way, "\n"))
+		}
+		if len(functions) < 40 {
+			t.Errorf("a flow %s runs %d functions: not all were counted", kind, len(functions))
 		}
 	}
-	turns := visits - len(files)
-	t.Logf("%d functions in %d files, %d visits to a file, %d of them turn back to one", len(functions), len(files), visits, turns)
-	if len(functions) > functionsMax || len(files) > filesMax {
-		t.Errorf("one flow runs %d functions in %d files, want at most %d in %d",
-			len(functions), len(files), functionsMax, filesMax)
-	}
-	if visits > visitsMax || turns > turnsMax {
-		t.Errorf("one flow visits files %d times and turns back %d times, want at most %d and %d:\n%s",
-			visits, turns, visitsMax, turnsMax, strings.Join(way, "\n"))
-	}
-	if len(functions) < 40 {
-		t.Errorf("one flow runs %d functions: not all were counted", len(functions))
+}
+
+// tracedFlow is how a flow opens in a ledger, and whether the ledger counts who holds its port.
+type tracedFlow struct {
+	opens  collector.State
+	owners bool
+}
+
+// tracedFlows are the flows that TestAFlowTakesAShortWay follows, by what tells them apart.
+func tracedFlows() map[string]tracedFlow {
+	return map[string]tracedFlow{
+		"that is answered": {opens: flowTo(4, store).State},
+		"that waits for its answer, in a ledger of owners": {opens: collector.Opening, owners: true},
 	}
 }
 
 // traceTo names the variable of the environment with the file to which a traced program of TestAFlowTakesAShortWay
-// appends each function of the package that begins; the program adds wayDone to the file's name once the flow ended.
-const traceTo, wayDone = "SNATWATCH_TRACE_TO", ".done"
+// appends each function of the package that begins. Once a flow ended, the program adds the flow's name to the file's.
+const traceTo = "SNATWATCH_TRACE_TO"
 
-// wayOfAFlow returns the functions of this package that one flow runs, in the order in which they begin, each as its file
-// and its name. It runs a copy of the package in which each function first tells that it begins.
-func wayOfAFlow(t *testing.T) []string {
+// waysOfFlows returns the functions of this package that each traced flow runs, in the order in which they begin, each as
+// its file and its name. It runs a copy of the package in which each function first tells that it begins.
+func waysOfFlows(t *testing.T) map[string][]string {
 	t.Helper()
 	dir := t.TempDir()
 	overlay := struct{ Replace map[string]string }{map[string]string{}}
@@ -173,11 +193,15 @@ func begins(function string) {
 	if out, err := run.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	way, err := os.ReadFile(trace + wayDone)
-	if err != nil {
-		t.Fatal(err)
+	ways := map[string][]string{}
+	for kind := range tracedFlows() {
+		way, err := os.ReadFile(trace + kind)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ways[kind] = strings.Split(strings.TrimSpace(string(way)), "\n")
 	}
-	return strings.Split(strings.TrimSpace(string(way)), "\n")
+	return ways
 }
 
 // functionsOf lists the functions of a file, methods as Type.method.

@@ -30,7 +30,8 @@ func (c *checks) look(s *detector.Snapshot) []string {
 			"flows left conntrack before a read showed how they ended: ",
 			"network namespace %d: %s vanished a moment after packets of theirs. Somebody flushed the table or deleted "+
 				"entries, or the kernel gave ports of flows that had just closed to new flows, as it does where "+
-				"they are scarce. Flows that opened and ended since the read before are not counted; those that go on are"),
+				"they are scarce. Flows that opened and ended since the read before are not counted, flows that go on are "+
+				"counted"),
 		c.reopened.look(s, func(n *detector.NetnsSnapshot) uint64 { return n.Reopened },
 			"ports come round about as fast as conntrack is read: ",
 			"network namespace %d: %s opened on the port of another that was seen one or two reads before. Flows that "+

@@ -6,6 +6,8 @@ import (
 	"strings"
 
 	"github.com/alecthomas/kingpin/v2"
+
+	"github.com/snatwatch/snatwatch/internal/words"
 )
 
 // Help is the command line that shows the help for args: that of their command, or of all.
@@ -47,7 +49,7 @@ func meant(app *kingpin.Application, args []string, err error) error {
 		if !strings.HasPrefix(a, "--") || name == "" || slices.Contains(names, strings.TrimPrefix(name, "no-")) {
 			continue
 		}
-		if near := nearest(name, names); near != "" {
+		if near := words.Nearest(name, names); near != "" {
 			return fmt.Errorf("%w, perhaps --%s", err, near)
 		}
 		return err
@@ -55,40 +57,8 @@ func meant(app *kingpin.Application, args []string, err error) error {
 	if len(args) == 0 || strings.HasPrefix(args[0], "-") || c != nil || len(commands) == 0 {
 		return err
 	}
-	if near := nearest(args[0], commands); near != "" {
+	if near := words.Nearest(args[0], commands); near != "" {
 		return fmt.Errorf("%w, perhaps %s", err, near)
 	}
 	return fmt.Errorf("%w: want a command: %s", err, oneOf(commands))
-}
-
-// nearest returns the name that differs from text in the fewest letters; empty where each differs in more than a third
-// of them.
-func nearest(text string, names []string) (near string) {
-	least := (len(text)+2)/3 + 1
-	for _, n := range names {
-		if d := distance(text, n); d < least {
-			near, least = n, d
-		}
-	}
-	return near
-}
-
-// distance counts the letters to put in, take out or change that make b of a.
-func distance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		before := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			changed := before
-			if a[i] != b[j] {
-				changed++
-			}
-			before, row[j+1] = row[j+1], min(changed, row[j]+1, row[j+1]+1)
-		}
-	}
-	return row[len(b)]
 }

@@ -105,7 +105,7 @@ func (p *planner) poolChanges() []Change {
 		}
 		if fewer.TCP.Ports > b.TCP.Ports {
 			out = append(out, Change{
-				Name: fmt.Sprintf("a pool of %d nodes", n), Answer: p.answer(fewer, p.spread(n), n),
+				Name: "a pool of " + nodes(n), Answer: p.answer(fewer, p.spread(n), n),
 				Why: fmt.Sprintf("%d ports a node in place of %d, and each node takes %.2f times the load",
 					fewer.TCP.Ports, b.TCP.Ports, float64(p.Nodes)/float64(n)),
 			})

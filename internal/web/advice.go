@@ -8,6 +8,7 @@ import (
 	"github.com/snatwatch/snatwatch/detector"
 	"github.com/snatwatch/snatwatch/detector/budget"
 	"github.com/snatwatch/snatwatch/detector/metrics"
+	"github.com/snatwatch/snatwatch/internal/words"
 )
 
 // advice says what would help the port space of a budget that runs out first, and by how much. It is empty if no port
@@ -35,7 +36,8 @@ func Measures(s *detector.BudgetSnapshot) []metrics.Measure {
 		out = append(out, metrics.Measure{Name: "another VIP", Ports: then - now})
 	}
 	if nodes, then, ok := smallerPool(s.Budget, p, c); ok {
-		out = append(out, metrics.Measure{Name: fmt.Sprintf("a pool of at most %d nodes", nodes), Ports: then - now})
+		name := "a pool of at most " + words.Counted(nodes, "node", "nodes")
+		out = append(out, metrics.Measure{Name: name, Ports: then - now})
 	}
 	return out
 }
@@ -88,8 +90,8 @@ func adviceBudget(b *budget.Budget, p collector.Protocol, c budget.PortClass) []
 		}
 	}
 	if nodes, then, ok := smallerPool(b, p, c); ok {
-		out = append(out, fmt.Sprintf("A pool of at most %d nodes (now %d): %d ports in place of %d.", nodes,
-			b.Nodes, then, now))
+		out = append(out, fmt.Sprintf("A pool of at most %s (now %d): %d ports in place of %d.",
+			words.Counted(nodes, "node", "nodes"), b.Nodes, then, now))
 	}
 	if b.Local {
 		out = append(out, "A wider net.ipv4.ip_local_port_range adds ports.")

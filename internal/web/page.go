@@ -238,7 +238,7 @@ func pageSources(v *metrics.View) []pageSource {
 		for _, n := range v.Snapshot.Netns {
 			if n.Netns == x.Netns {
 				p.flows += n.Flows
-				p.Flows = fmt.Sprintf("%d flows now", p.flows)
+				p.Flows = words.Counted(p.flows, "flow now", "flows now")
 			}
 		}
 	}
@@ -284,8 +284,8 @@ func newPageBudget(v *metrics.View, x *detector.BudgetSnapshot, h *History) page
 		Assumed: b.Assumed, Contradiction: x.Contradiction, Advice: advice(x),
 	}
 	if b.NextTierPorts > 0 {
-		out.Edge = fmt.Sprintf("%d nodes in the pool; %d more and each node's budget falls from %d to %d TCP ports",
-			b.Nodes, b.NodesToNextTier+1, b.TCP.Ports, b.NextTierPorts)
+		out.Edge = fmt.Sprintf("%s in the pool; %d more and each node's budget falls from %d to %d TCP ports",
+			words.Counted(b.Nodes, "node", "nodes"), b.NodesToNextTier+1, b.TCP.Ports, b.NextTierPorts)
 	}
 	for i := range x.Protocols {
 		p := &x.Protocols[i]

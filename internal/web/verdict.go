@@ -81,9 +81,9 @@ func doubts(snap *detector.Snapshot, age time.Duration, ready bool) []string {
 		}
 		for j := range b.Protocols {
 			if p := &b.Protocols[j]; p.Stalled > 0 && b.Budget.Scope == budget.ScopeShared {
-				out = append(out, fmt.Sprintf("%d %s flows get no answer: other nodes may have filled the gateway of budget %s, "+
-					"which is not seen here.",
-					p.Stalled, p.Protocol, b.Budget.Name))
+				out = append(out, fmt.Sprintf("%s no answer: other nodes may have filled the gateway of budget %s, which is "+
+					"not seen here.", words.Counted(p.Stalled, p.Protocol.String()+" flow gets", p.Protocol.String()+" flows get"),
+					b.Budget.Name))
 			}
 		}
 	}

@@ -122,6 +122,10 @@ func TestDoubts(t *testing.T) {
 			b := &st.View.Snapshot.Budgets[0]
 			b.Budget.Scope, b.Protocols[0].Stalled = budget.ScopeShared, 900
 		}, time.Second, levelWarn, []string{"900 tcp flows get no answer: other nodes may have filled the gateway of budget web, which is not seen here."}},
+		{"one flow at a shared gateway", func(st *State) {
+			b := &st.View.Snapshot.Budgets[0]
+			b.Budget.Scope, b.Protocols[0].Stalled = budget.ScopeShared, 1
+		}, time.Second, levelWarn, []string{"1 tcp flow gets no answer: other nodes may have filled the gateway of budget web, which is not seen here."}},
 		{"no budget", func(st *State) { st.View.Snapshot.Budgets = nil }, time.Second, levelWarn, nil},
 		{"before the first dump", func(st *State) { st.Ready = false }, time.Second, levelWarn, nil},
 	} {

@@ -1,4 +1,5 @@
-// Package words puts numbers into the sentences that page, plan and notices share.
+// Package words holds what the sentences of several packages share: things that are counted, and the name that is meant
+// by one that is not there.
 package words
 
 import "fmt"

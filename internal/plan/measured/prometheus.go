@@ -15,6 +15,7 @@ import (
 	"github.com/snatwatch/snatwatch/detector/metrics"
 	"github.com/snatwatch/snatwatch/internal/plan"
 	"github.com/snatwatch/snatwatch/internal/remote"
+	"github.com/snatwatch/snatwatch/internal/words"
 )
 
 // Fleet says what of a Prometheus is meant.
@@ -126,7 +127,7 @@ func (a *asker) budget() (s seen, err error) {
 	of := fmt.Sprintf("budget=%q", l["budget"])
 	s.vips, s.ports = a.number(metrics.VIPs, of), a.number(metrics.BudgetPorts, a.match)
 	if n := a.number(metrics.PoolNodes, of); n > s.nodes {
-		a.note("The pool has %d nodes, of which %d run an agent.", n, s.nodes)
+		a.note("The pool has %d nodes, of which %s.", n, words.Counted(s.nodes, "runs an agent", "run an agent"))
 		s.nodes = n
 	}
 	if a.err == nil && s.ports == 0 {

@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# iptables-translate turns a rule that sets bits of the connection mark into one that clears them.
+# iptables-translate turns a rule that sets bits of the connection mark into one that does nothing.
 #
 # Guess: of a CONNMARK rule with a mask iptables-translate makes the nft rule that does the same, as it does for MARK, or a
 # comment, where it knows none.
-# Seen: "--set-xmark 0x10/0xff" sets the low byte to 0x10: it clears the mask, then sets the value. The translation of MARK
-# is in this order; that of CONNMARK sets the value and then clears the mask, which nft shortens to nothing at all: "ct mark
-# set ct mark". "--save-mark" with a mask overwrites all other bits. Policy routing, egress gateways and rules for
-# SNAT choose by these marks, so that after a move to nft flows leave by another address, and no tool has complained.
+# Seen: "--set-xmark 0x10/0xff" sets the low byte to 0x10. The translation is "ct mark xor 0x10 and 0xffffff00", of which nft
+# computes the right part first, which is 0: it loads "ct mark set ct mark". And "--save-mark" with a mask, which copies some
+# bits, becomes a rule that overwrites all others. Policy routing, egress gateways and rules for SNAT choose by these
+# marks, so that after a move to nft flows leave by another address, and no tool has complained.
 # Seen with iptables 1.8.9, nftables 1.0.6 and conntrack 1.4.7 (Debian 12) on Linux 6.18. Source:
 # extensions/libxt_CONNMARK.c of iptables.
 #
