@@ -11,9 +11,7 @@ import (
 	"strings"
 
 	"github.com/grafana/grafana-foundation-sdk/go/cog"
-	"github.com/grafana/grafana-foundation-sdk/go/common"
 	"github.com/grafana/grafana-foundation-sdk/go/dashboard"
-	"github.com/grafana/grafana-foundation-sdk/go/prometheus"
 
 	"github.com/snatwatch/snatwatch/detector/metrics"
 	"github.com/snatwatch/snatwatch/rules"
@@ -73,27 +71,33 @@ func chosenAll() dashboard.VariableOption {
 	}
 }
 
-// Files returns the boards as JSON by file name, with the thresholds and the cluster
-// label of o.
-func Files(o rules.Options) (map[string][]byte, error) {
-	out := map[string][]byte{}
-	for _, b := range boards(o) {
-		body, err := b.json(o)
-		if err != nil {
-			return nil, fmt.Errorf("write board %s: %w", b.uid, err)
-		}
-		out[b.uid+".json"] = body
-	}
-	return out, nil
-}
-
-func boards(o rules.Options) []board {
-	return []board{overview(o), node(o), fleet(o), agents(o)}
-}
-
-var datasource = common.DataSourceRef{Type: cog.ToPtr("prometheus"), Uid: cog.ToPtr("${datasource}")}
-
 func (b board) json(o rules.Options) ([]byte, error) {
+	builder := b.head(o)
+	rowID := uint32(1)
+	for _, r := range b.rows {
+		builder.WithRow(dashboard.NewRowBuilder(r.title).Id(rowID))
+		rowID++
+		for _, p := range r.panels {
+			builder.WithPanel(p.builder())
+		}
+	}
+	d, err := builder.Build()
+	if err != nil {
+		return nil, err
+	}
+	placeControls(&d)
+	var out bytes.Buffer
+	enc := json.NewEncoder(&out)
+	enc.SetEscapeHTML(false)
+	enc.SetIndent("", "  ")
+	if err := enc.Encode(d); err != nil {
+		return nil, err
+	}
+	return out.Bytes(), nil
+}
+
+// head is the board without its rows: title, time range, variables, links and marks.
+func (b board) head(o rules.Options) *dashboard.DashboardBuilder {
 	builder := dashboard.NewDashboardBuilder(b.title).
 		Uid(b.uid).
 		Description(b.description).
@@ -118,42 +122,26 @@ func (b board) json(o rules.Options) ([]byte, error) {
 	if b.one {
 		starts = ofOne(starts)
 	}
-	builder.Annotation(dashboard.NewAnnotationQueryBuilder().
+	return builder.Annotation(dashboard.NewAnnotationQueryBuilder().
 		Name("Pages").Datasource(datasource).Enable(b.starts != "").IconColor("red").
 		Expr(starts).
 		TitleFormat("{{alertname}}").TextFormat("{{about}}").Step("15s"))
-	rowID := uint32(1)
-	for _, r := range b.rows {
-		builder.WithRow(dashboard.NewRowBuilder(r.title).Id(rowID))
-		rowID++
-		for _, p := range r.panels {
-			builder.WithPanel(p.builder())
-		}
-	}
-	d, err := builder.Build()
-	if err != nil {
-		return nil, err
-	}
+}
+
+// placeControls keeps hidden variables out of the address, and links and marks out of the controls' menu, where the SDK
+// puts them and nobody looks.
+func placeControls(d *dashboard.Dashboard) {
 	for i, v := range d.Templating.List {
 		if v.Hide != nil && *v.Hide == dashboard.VariableHideHideVariable {
 			d.Templating.List[i].SkipUrlSync = cog.ToPtr(true)
 		}
 	}
-	// The SDK puts links and annotations into the controls' menu, where nobody looks.
 	for i := range d.Links {
 		d.Links[i].Placement = nil
 	}
 	for i := range d.Annotations.List {
 		d.Annotations.List[i].Placement = nil
 	}
-	var out bytes.Buffer
-	enc := json.NewEncoder(&out)
-	enc.SetEscapeHTML(false)
-	enc.SetIndent("", "  ")
-	if err := enc.Encode(d); err != nil {
-		return nil, err
-	}
-	return out.Bytes(), nil
 }
 
 // variables are the same on every board, each narrowed by those before it, so that links keep them. On the board of
@@ -192,24 +180,4 @@ func (b board) variables(o rules.Options) []*dashboard.QueryVariableBuilder {
 		matchers += fmt.Sprintf(`%s=~"$%s"`, v.label, v.name)
 	}
 	return out
-}
-
-func (q query) target(ref string) *prometheus.DataqueryBuilder {
-	b := prometheus.NewDataqueryBuilder().Expr(q.expr).RefId(ref).Datasource(datasource)
-	if q.legend != "" {
-		b.LegendFormat(q.legend)
-	}
-	return b
-}
-
-// overTime asks for the board's time range, now for its end alone: a range would show what was for what is. cells
-// are now in a table.
-func (q query) overTime(ref string) *prometheus.DataqueryBuilder { return q.target(ref).Range() }
-
-func (q query) now(ref string) *prometheus.DataqueryBuilder {
-	return q.target(ref).Instant().Format(prometheus.PromQueryFormatTimeSeries)
-}
-
-func (q query) cells(ref string) *prometheus.DataqueryBuilder {
-	return q.target(ref).Instant().Format(prometheus.PromQueryFormatTable)
 }

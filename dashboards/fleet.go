@@ -11,9 +11,6 @@ import (
 	"github.com/snatwatch/snatwatch/rules/records"
 )
 
-// pool tells one pool's budget from another.
-const pool = "pool, budget, protocol"
-
 // fleet is pools, VIPs, tiers and shared gateways: what to buy, and what not.
 func fleet(o rules.Options) board {
 	return board{
@@ -27,8 +24,6 @@ func fleet(o rules.Options) board {
 		},
 	}
 }
-
-const needsRules = "needs the recording rules"
 
 func fleetPools(o rules.Options) []panel {
 	t := o.Thresholds
@@ -93,12 +88,6 @@ func once(o rules.Options, name metrics.Name, more ...string) func(of, still fun
 	return func(of, _ func(series string) string) string {
 		return by(o, "max", agentBudget, of(sel(o, name, more...)))
 	}
-}
-
-// ofPoolNow aggregates by pool what each of its nodes tells now, by agent, budget and protocol; more are matchers of
-// pools.
-func ofPoolNow(o rules.Options, op, expr string, more ...string) string {
-	return by(o, op, pool, "("+expr+") * "+on(o, agent+", budget")+" group_left (pool) "+budgetInfo(o, more...))
 }
 
 // worstPools are the twenty that poolsNow is of, as their worst node is. One selector reads both series of a node.
@@ -184,18 +173,6 @@ func fleetTiers(o rules.Options) []panel {
 	tiered := func(name metrics.Name) query {
 		return tier("max", "("+sel(o, name)+" and "+on(o, agent+", budget")+" "+sel(o, metrics.PoolNodesToNextTier)+")")
 	}
-	few := worstPools(o).matcher()
-	ports := func(offset string) query {
-		return query{by(o, "min", pool+", model", sel(o, metrics.BudgetPorts)+offset+" * "+on(o, agent+", budget")+
-			" group_left (pool, model) "+budgetInfo(o, few)), ""}
-	}
-	// A machine's exporters share its address, not the port: IPv6 in brackets.
-	machine := o.ClusterLabel + ", host"
-	host := func(expr string) string {
-		return "label_replace(" + expr + ", \"host\", \"$1\", \"instance\", \"(.+?)(:[0-9]+)?\")"
-	}
-	cpu := "1 - avg by (" + machine + ") (" +
-		host("rate(node_cpu_seconds_total{mode=\"idle\", "+o.ClusterLabel+"=~\"$cluster\"}[5m])") + ")"
 	return []panel{
 		{
 			id: alerts.PanelFleetTiers, kind: rowsOf, height: 7, title: "Which pool is near a tier's edge?", unit: countOf,
@@ -220,39 +197,61 @@ func fleetTiers(o rules.Options) []panel {
 				{label: o.ClusterLabel, title: "Cluster"},
 			},
 		},
-		{
-			id: 52, kind: rowsOf, width: 12, height: 8, title: "What is each node's budget, now and an hour ago?",
-			unit: countOf, sortBy: "Ports",
-			description: "Ports in each port space of a node, the least over the nodes of each pool of the first table, now " +
-				"and an hour ago; a change is a tier crossed, a VIP added or another config.",
-			queries: []query{ports(""), ports(" offset 1h")},
-			columns: []column{
-				{label: "pool", title: "Pool", width: 220},
-				{label: "Value #A", title: "Ports", width: 110, worstIsLow: true},
-				{label: "Value #B", title: "An hour ago", width: 110},
-				{label: "budget", title: "Budget", width: 150},
-				{label: "protocol", title: "Protocol", width: 90},
-				{label: "model", title: "Model", width: 180},
-				{label: o.ClusterLabel, title: "Cluster"},
-			},
+		poolBudgets(o),
+		boughtNodes(o),
+	}
+}
+
+// poolBudgets is what each node of the worst pools may hold.
+func poolBudgets(o rules.Options) panel {
+	ports := func(offset string) query {
+		return query{by(o, "min", pool+", model", sel(o, metrics.BudgetPorts)+offset+" * "+on(o, agent+", budget")+
+			" group_left (pool, model) "+budgetInfo(o, worstPools(o).matcher())), ""}
+	}
+	return panel{
+		id: 52, kind: rowsOf, width: 12, height: 8, title: "What is each node's budget, now and an hour ago?",
+		unit: countOf, sortBy: "Ports",
+		description: "Ports in each port space of a node, the least over the nodes of each pool of the first table, now " +
+			"and an hour ago; a change is a tier crossed, a VIP added or another config.",
+		queries: []query{ports(""), ports(" offset 1h")},
+		columns: []column{
+			{label: "pool", title: "Pool", width: 220},
+			{label: "Value #A", title: "Ports", width: 110, worstIsLow: true},
+			{label: "Value #B", title: "An hour ago", width: 110},
+			{label: "budget", title: "Budget", width: 150},
+			{label: "protocol", title: "Protocol", width: 90},
+			{label: "model", title: "Model", width: 180},
+			{label: o.ClusterLabel, title: "Cluster"},
 		},
-		{
-			id: 51, kind: rowsOf, width: 12, height: 8, title: "Did we buy nodes for their ports?", unit: share,
-			sortBy: "Ports", none: needsRules,
-			description: "Of the pools of the first table: fill of the most loaded node, its peak of the time range, beside " +
-				"the mean CPU of their nodes in five minutes (from node_exporter, where it runs on the same machines). Full " +
-				"ports and idle CPU mean nodes bought for ports: a VIP is cheaper. Node and Job do not narrow it.",
-			queries: []query{
-				{by(o, "max", "pool", "max_over_time("+ofPool(o, records.PoolFill, few)+"[$__range])"), ""},
-				{"avg by (" + o.ClusterLabel + ", pool) (\n  (" + cpu + ")\n  * on (" + machine + ") group_right () max by (" +
-					machine + ", pool) (" + host(budgetInfo(o, few)) + ")\n)", ""},
-			},
-			columns: []column{
-				{label: "pool", title: "Pool", width: 220},
-				{label: "Value #A", title: "Ports", width: 200, unit: share, thresholds: []float64{filling, full}, gauge: true},
-				{label: "Value #B", title: "CPU", width: 200, unit: share, thresholds: []float64{2}, gauge: true},
-				{label: o.ClusterLabel, title: "Cluster"},
-			},
+	}
+}
+
+// boughtNodes compares how full the ports of the worst pools are with how busy their processors are.
+func boughtNodes(o rules.Options) panel {
+	few := worstPools(o).matcher()
+	// A machine's exporters share its address, not the port: IPv6 in brackets.
+	machine := o.ClusterLabel + ", host"
+	host := func(expr string) string {
+		return "label_replace(" + expr + ", \"host\", \"$1\", \"instance\", \"(.+?)(:[0-9]+)?\")"
+	}
+	cpu := "1 - avg by (" + machine + ") (" +
+		host("rate(node_cpu_seconds_total{mode=\"idle\", "+o.ClusterLabel+"=~\"$cluster\"}[5m])") + ")"
+	return panel{
+		id: 51, kind: rowsOf, width: 12, height: 8, title: "Did we buy nodes for their ports?", unit: share,
+		sortBy: "Ports", none: needsRules,
+		description: "Of the pools of the first table: fill of the most loaded node, its peak of the time range, beside " +
+			"the mean CPU of their nodes in five minutes (from node_exporter, where it runs on the same machines). Full " +
+			"ports and idle CPU mean nodes bought for ports: a VIP is cheaper. Node and Job do not narrow it.",
+		queries: []query{
+			{by(o, "max", "pool", "max_over_time("+ofPool(o, records.PoolFill, few)+"[$__range])"), ""},
+			{"avg by (" + o.ClusterLabel + ", pool) (\n  (" + cpu + ")\n  * on (" + machine + ") group_right () max by (" +
+				machine + ", pool) (" + host(budgetInfo(o, few)) + ")\n)", ""},
+		},
+		columns: []column{
+			{label: "pool", title: "Pool", width: 220},
+			{label: "Value #A", title: "Ports", width: 200, unit: share, thresholds: []float64{filling, full}, gauge: true},
+			{label: "Value #B", title: "CPU", width: 200, unit: share, thresholds: []float64{2}, gauge: true},
+			{label: o.ClusterLabel, title: "Cluster"},
 		},
 	}
 }
@@ -312,7 +311,6 @@ func fleetGateways(o rules.Options) []panel {
 	unseen := ofGateway(o, records.GatewayUnseen)
 	ceiling := " / " + on(o, gateway) + " group_left () " + ofGateway(o, records.GatewayPorts)
 	soonest, fullest := closest(o, few), fullest(o, few)
-	total := inAll(o, limitedGateways(o).matcher())
 	const gateways = " Pool, Node and Job do not narrow it: it is recorded by gateway, every minute or two."
 	return []panel{
 		{
@@ -347,14 +345,7 @@ func fleetGateways(o rules.Options) []panel {
 				},
 			},
 		},
-		{
-			id: alerts.PanelFleetTotal, title: "How much of its limit on all flows does a gateway take?", unit: share,
-			min: ptr(0), coarse: true, thresholds: []float64{pages.TotalClear, pages.TotalFull},
-			none: "no gateway with a limit on all flows together",
-			description: "Ports held by all nodes behind a gateway, for all destinations and both protocols, as a share of " +
-				"what the gateway takes in all: the eight fullest. Azure's, Huawei's, Alibaba's and Tencent's have such a limit.",
-			queries: []query{{total, "{{budget}} {{gateway}} {{" + o.ClusterLabel + "}}"}},
-		},
+		fleetTotal(o),
 		{
 			id: 63, width: 24, title: "How many flows open at a gateway?", unit: perSecond, min: ptr(0),
 			none:        "no gateway is shared, or: " + needsRules,
@@ -364,5 +355,18 @@ func fleetGateways(o rules.Options) []panel {
 				"{{protocol}} {{budget}} {{gateway}} {{" + o.ClusterLabel + "}}",
 			}},
 		},
+	}
+}
+
+// fleetTotal is for gateways with a limit on all their flows together.
+func fleetTotal(o rules.Options) panel {
+	total := inAll(o, limitedGateways(o).matcher())
+	return panel{
+		id: alerts.PanelFleetTotal, title: "How much of its limit on all flows does a gateway take?", unit: share,
+		min: ptr(0), coarse: true, thresholds: []float64{pages.TotalClear, pages.TotalFull},
+		none: "no gateway with a limit on all flows together",
+		description: "Ports held by all nodes behind a gateway, for all destinations and both protocols, as a share of " +
+			"what the gateway takes in all: the eight fullest. Azure's, Huawei's, Alibaba's and Tencent's have such a limit.",
+		queries: []query{{total, "{{budget}} {{gateway}} {{" + o.ClusterLabel + "}}"}},
 	}
 }

@@ -2,14 +2,11 @@ package dashboards
 
 import (
 	"fmt"
-	"strings"
 
 	"github.com/snatwatch/snatwatch/detector/metrics"
 	"github.com/snatwatch/snatwatch/rules"
 	"github.com/snatwatch/snatwatch/rules/alerts"
 )
-
-func ptr(f float64) *float64 { return &f }
 
 // node is one node's port spaces.
 func node(o rules.Options) board {
@@ -33,40 +30,40 @@ func node(o rules.Options) board {
 	return b
 }
 
-// ofOne matches the one node by its name: Grafana writes a variable of one value as it is, which is no regular
-// expression where the name is an IPv6 address in brackets.
-func ofOne(expr string) string {
-	return strings.NewReplacer(`instance=~"$instance"`, `instance="$instance"`, `instance=~"$instance|"`,
-		`instance="$instance"`).Replace(expr)
+// named matches the port spaces that have series of their own.
+const named = `destination!="other"`
+
+// heldNow are the ports held of each of them.
+func heldNow(o rules.Options) string { return sel(o, metrics.PortsHeld, named) }
+
+// fillOf is held as a share of the effective ceiling.
+func fillOf(o rules.Options, held string) string {
+	return held + " / " + on(o, agentBudget) + " group_left () " +
+		by(o, "max", agentBudget, sel(o, metrics.BudgetEffectivePorts))
+}
+
+// peakFill is the fill of the n port spaces that were fullest in the time range. Those of each step would be other
+// ones.
+func peakFill(o rules.Options, n int) string {
+	return fmt.Sprintf("topk(%d, %s)", n, fillOf(o, "max_over_time("+heldNow(o)+"[$__range] @ end())"))
+}
+
+// ofFullest keeps those n port spaces.
+func ofFullest(o rules.Options, n int) string { return "\nand " + on(o, space) + " " + peakFill(o, n) }
+
+// toldSpace is the legend of a port space.
+func toldSpace(o rules.Options) string {
+	return "{{destination}} {{protocol}} {{vip}} {{budget}} {{" + o.ClusterLabel + "}}"
 }
 
 func nodePorts(o rules.Options) []panel {
 	t := o.Thresholds
 	cluster := " {{" + o.ClusterLabel + "}}"
-	named := `destination!="other"`
-	held := sel(o, metrics.PortsHeld, named)
-	ceiling := by(o, "max", agentBudget, sel(o, metrics.BudgetEffectivePorts))
-	fillOf := func(held string) string { return held + " / " + on(o, agentBudget) + " group_left () " + ceiling }
-	// Shown are the spaces that were fullest in the time range, since those of each step would be other ones.
-	peakFill := fmt.Sprintf("topk(%%d, max_over_time(%s[$__range] @ end()) / %s group_left () %s)", held,
-		on(o, agentBudget), ceiling)
-	fullest := func(n int) string { return "\nand " + on(o, space) + " " + fmt.Sprintf(peakFill, n) }
-	now := "\nand " + on(o, space) + " topk(10, " + fillOf(held) + ")"
-	told := "{{destination}} {{protocol}} {{vip}} {{budget}}" + cluster
-	left := sel(o, metrics.TimeToExhaustion, named)
-	ago := func(name metrics.Name) string {
-		return sel(o, name, named, at(o.PageHorizon)) + " offset " + o.PageHorizon
-	}
-	band := func(sign string) string {
-		return "clamp_min(max((" + ago(metrics.ForecastPortsMean) + " " + sign + " 1.645 * sqrt(" +
-			ago(metrics.ForecastPortsVariance) + "))" + fullest(1) + "), 0)"
-	}
 	within := []query{}
 	for _, h := range metrics.HorizonValues() {
 		within = append(within, query{by(o, "max", "", sel(o, metrics.ExhaustionProbabilityMax, at(h))), "within " +
 			h + cluster})
 	}
-	cell := func(expr string) query { return query{by(o, "max", space, expr), ""} }
 	return []panel{
 		{
 			id: alerts.PanelNodeHeld, title: "How full is each destination's port space?", unit: share, min: ptr(0),
@@ -74,7 +71,7 @@ func nodePorts(o rules.Options) []panel {
 			description: "Ports held, live and cooling, of the eight port spaces that were fullest in the time range, as a " +
 				"share of the effective ceiling. At 100 % new flows to that destination fail. The ports themselves stand " +
 				"in the table below.",
-			queries: []query{{fillOf(held) + fullest(8), told}},
+			queries: []query{{fillOf(o, heldNow(o)) + ofFullest(o, 8), toldSpace(o)}},
 		},
 		{
 			id: alerts.PanelNodeProbability, title: "How likely is exhaustion, and by when?", unit: share,
@@ -83,66 +80,9 @@ func nodePorts(o rules.Options) []panel {
 				"The page is raised at the red line (at " + o.PageHorizon + ") and cleared below the orange one.",
 			queries: within,
 		},
-		{
-			id: 115, kind: rowsOf, height: 10, title: "What does each destination hold, and when does it run out?",
-			unit: countOf, sortBy: leftColumn,
-			description: "The ten fullest port spaces: the median time that is left, the probability within " + o.PageHorizon +
-				", fill of the effective ceiling, ports held, of them by open flows and by flows that ended and cool down, and " +
-				"the change in a minute. Many cooling ones mean many short flows: reuse connections.",
-			queries: []query{
-				cell("clamp_max(" + left + ", " + pastHour + ")" + now),
-				cell(sel(o, metrics.ExhaustionProbability, named, at(o.PageHorizon)) + now),
-				cell(fillOf(held) + now),
-				cell(held + now),
-				cell(sel(o, metrics.PortsLive, named) + now),
-				cell(sel(o, metrics.PortsCooling, named) + now),
-				cell(held + " - " + held + " offset 1m" + now),
-			},
-			columns: []column{
-				{label: "destination", title: "Destination", width: 340},
-				{
-					label: "Value #A", title: leftColumn, width: 120, unit: period, thresholds: []float64{300, 3600},
-					worstIsLow: true, mappings: timeLeftOfSpace,
-				},
-				{
-					label: "Value #B", title: "Within " + o.PageHorizon, width: 100, unit: share,
-					thresholds: []float64{t.PageClear, t.Page},
-				},
-				{label: "Value #C", title: fillColumn, width: 200, unit: share, thresholds: []float64{filling, full}, gauge: true},
-				{label: "Value #D", title: "Held", width: 90},
-				{label: "Value #E", title: "Live", width: 90},
-				{label: "Value #F", title: "Cooling", width: 90},
-				{label: "Value #G", title: "In a minute", width: 100},
-				{label: "protocol", title: "Protocol", width: 90},
-				{label: "vip", title: "VIP", width: 150},
-				{label: "budget", title: "Budget", width: 120},
-				{label: "instance", title: "Node", width: 260, links: nodeLinks("")[1:]},
-				{label: o.ClusterLabel, title: "Cluster"},
-			},
-		},
-		{
-			id: 111, title: "Did the forecast of " + o.PageHorizon + " before come true?", unit: countOf, min: ptr(0),
-			bandLow: "low", bandHigh: "high", limits: "effective ceiling",
-			description: "Ports held of the port space that was fullest in the time range, and the forecast that was " +
-				"made of each moment " + o.PageHorizon + " before it, with the band that holds nine outcomes of ten. Where held " +
-				"ports leave the band the forecast was wrong: trust it less.",
-			queries: []query{
-				{held + fullest(1), "held {{destination}}"},
-				{ago(metrics.ForecastPortsMean) + fullest(1), "forecast {{destination}}"},
-				{band("-"), "low"},
-				{band("+"), "high"},
-				{"max(" + sel(o, metrics.BudgetEffectivePorts) + "\nand " + on(o, agentBudget) + " " + fmt.Sprintf(peakFill, 1) +
-					")", "effective ceiling"},
-			},
-		},
-		{
-			id: 112, title: "When does it run out?", unit: period, min: ptr(0), worstIsLow: true,
-			thresholds: []float64{300, 3600}, none: "Nothing runs out within the hour",
-			description: "Median time to exhaustion of the eight port spaces that came closest in the time range. There is no " +
-				"line while nothing runs out within the longest horizon.",
-			queries: []query{{left + " < +Inf\nand " + on(o, space) + " bottomk(8, min_over_time(" + left +
-				"[$__range] @ end()) < +Inf)", told}},
-		},
+		nodeSpaces(o),
+		nodeForecast(o),
+		nodeTime(o),
 		{
 			id: 113, title: "Are ports live or cooling?", unit: countOf, min: ptr(0),
 			description: "Ports of open flows, and ports waiting for their cool-down, over all destinations. Many cooling " +
@@ -152,21 +92,111 @@ func nodePorts(o rules.Options) []panel {
 				{by(o, "sum", "protocol", sel(o, metrics.PortsCooling)), "cooling {{protocol}}" + cluster},
 			},
 		},
-		{
-			id: 116, kind: rowsOf, width: 12, title: "What would help, by how many ports?", unit: countOf,
-			sortBy: "Ports gained", none: "nothing is near its end, or: needs a newer agent",
-			description: "What the node's page advises for budgets that are near their end: ports that each measure " +
-				"adds to a port space.",
-			queries: []query{{by(o, "max", agent+", budget, measure", sel(o, metrics.AdvicePorts)), ""}},
-			columns: []column{
-				{label: "measure", title: "Measure", width: 260},
-				{label: "Value", title: "Ports gained", width: 120},
-				{label: "budget", title: "Budget", width: 120},
-				{label: "instance", title: "Node", width: 270, links: nodeLinks("")[1:]},
-				{label: o.ClusterLabel, title: "Cluster"},
-			},
-		},
+		nodeMeasures(o),
 		nodeOwners(o),
+	}
+}
+
+// nodeSpaces is the table of the fullest port spaces.
+func nodeSpaces(o rules.Options) panel {
+	t := o.Thresholds
+	held := heldNow(o)
+	now := "\nand " + on(o, space) + " topk(10, " + fillOf(o, held) + ")"
+	cell := func(expr string) query { return query{by(o, "max", space, expr+now), ""} }
+	return panel{
+		id: 115, kind: rowsOf, height: 10, title: "What does each destination hold, and when does it run out?",
+		unit: countOf, sortBy: leftColumn,
+		description: "The ten fullest port spaces: the median time that is left, the probability within " + o.PageHorizon +
+			", fill of the effective ceiling, ports held, of them by open flows and by flows that ended and cool down, and " +
+			"the change in a minute. Many cooling ones mean many short flows: reuse connections.",
+		queries: []query{
+			cell("clamp_max(" + sel(o, metrics.TimeToExhaustion, named) + ", " + pastHour + ")"),
+			cell(sel(o, metrics.ExhaustionProbability, named, at(o.PageHorizon))),
+			cell(fillOf(o, held)),
+			cell(held),
+			cell(sel(o, metrics.PortsLive, named)),
+			cell(sel(o, metrics.PortsCooling, named)),
+			cell(held + " - " + held + " offset 1m"),
+		},
+		columns: []column{
+			{label: "destination", title: "Destination", width: 340},
+			{
+				label: "Value #A", title: leftColumn, width: 120, unit: period, thresholds: []float64{300, 3600},
+				worstIsLow: true, mappings: timeLeftOfSpace,
+			},
+			{
+				label: "Value #B", title: "Within " + o.PageHorizon, width: 100, unit: share,
+				thresholds: []float64{t.PageClear, t.Page},
+			},
+			{label: "Value #C", title: fillColumn, width: 200, unit: share, thresholds: []float64{filling, full}, gauge: true},
+			{label: "Value #D", title: "Held", width: 90},
+			{label: "Value #E", title: "Live", width: 90},
+			{label: "Value #F", title: "Cooling", width: 90},
+			{label: "Value #G", title: "In a minute", width: 100},
+			{label: "protocol", title: "Protocol", width: 90},
+			{label: "vip", title: "VIP", width: 150},
+			{label: "budget", title: "Budget", width: 120},
+			{label: "instance", title: "Node", width: 260, links: nodeLinks("")[1:]},
+			{label: o.ClusterLabel, title: "Cluster"},
+		},
+	}
+}
+
+// nodeForecast draws what was forecast of each moment beside what came.
+func nodeForecast(o rules.Options) panel {
+	ago := func(name metrics.Name) string {
+		return sel(o, name, named, at(o.PageHorizon)) + " offset " + o.PageHorizon
+	}
+	fullest := ofFullest(o, 1)
+	band := func(sign string) string {
+		return "clamp_min(max((" + ago(metrics.ForecastPortsMean) + " " + sign + " 1.645 * sqrt(" +
+			ago(metrics.ForecastPortsVariance) + "))" + fullest + "), 0)"
+	}
+	return panel{
+		id: 111, title: "Did the forecast of " + o.PageHorizon + " before come true?", unit: countOf, min: ptr(0),
+		bandLow: "low", bandHigh: "high", limits: "effective ceiling",
+		description: "Ports held of the port space that was fullest in the time range, and the forecast that was " +
+			"made of each moment " + o.PageHorizon + " before it, with the band that holds nine outcomes of ten. Where held " +
+			"ports leave the band the forecast was wrong: trust it less.",
+		queries: []query{
+			{heldNow(o) + fullest, "held {{destination}}"},
+			{ago(metrics.ForecastPortsMean) + fullest, "forecast {{destination}}"},
+			{band("-"), "low"},
+			{band("+"), "high"},
+			{"max(" + sel(o, metrics.BudgetEffectivePorts) + "\nand " + on(o, agentBudget) + " " + peakFill(o, 1) +
+				")", "effective ceiling"},
+		},
+	}
+}
+
+// nodeTime draws how long the port spaces last that came closest to their end.
+func nodeTime(o rules.Options) panel {
+	left := sel(o, metrics.TimeToExhaustion, named)
+	return panel{
+		id: 112, title: "When does it run out?", unit: period, min: ptr(0), worstIsLow: true,
+		thresholds: []float64{300, 3600}, none: "Nothing runs out within the hour",
+		description: "Median time to exhaustion of the eight port spaces that came closest in the time range. There is no " +
+			"line while nothing runs out within the longest horizon.",
+		queries: []query{{left + " < +Inf\nand " + on(o, space) + " bottomk(8, min_over_time(" + left +
+			"[$__range] @ end()) < +Inf)", toldSpace(o)}},
+	}
+}
+
+// nodeMeasures is what the node's page advises.
+func nodeMeasures(o rules.Options) panel {
+	return panel{
+		id: 116, kind: rowsOf, width: 12, title: "What would help, by how many ports?", unit: countOf,
+		sortBy: "Ports gained", none: "nothing is near its end, or: needs a newer agent",
+		description: "What the node's page advises for budgets that are near their end: ports that each measure " +
+			"adds to a port space.",
+		queries: []query{{by(o, "max", agent+", budget, measure", sel(o, metrics.AdvicePorts)), ""}},
+		columns: []column{
+			{label: "measure", title: "Measure", width: 260},
+			{label: "Value", title: "Ports gained", width: 120},
+			{label: "budget", title: "Budget", width: 120},
+			{label: "instance", title: "Node", width: 270, links: nodeLinks("")[1:]},
+			{label: o.ClusterLabel, title: "Cluster"},
+		},
 	}
 }
 
@@ -266,11 +296,7 @@ func opensOf(o rules.Options) string {
 }
 
 func nodeFailures(o rules.Options) []panel {
-	t := o.Thresholds
 	cluster := " {{" + o.ClusterLabel + "}}"
-	budget := func(op string, name metrics.Name, more ...string) query {
-		return query{by(o, op, agent+", budget", sel(o, name, more...)), ""}
-	}
 	return []panel{
 		{
 			id: alerts.PanelNodeFailures, title: "Do opens fail, and why?", unit: perSecond, min: ptr(0),
@@ -325,27 +351,36 @@ func nodeFailures(o rules.Options) []panel {
 				{by(o, "sum", "interface", rate(sel(o, metrics.AllowanceExceeded))), "dropped of {{interface}}" + cluster},
 			},
 		},
-		{
-			id: alerts.PanelNodeTier, kind: rowsOf, height: 5, title: "What is the budget, and what would the next tier give?",
-			unit: countOf, sortBy: "Contradicted",
-			description: "Ports in each port space now, nodes left before the share shrinks, and the ports after that; and " +
-				"whether what is seen contradicts the budget: then its ports or its cool-down are wrong, and the " +
-				"forecast with them.",
-			queries: []query{
-				budget("max", metrics.BudgetPorts, `protocol="tcp"`), budget("min", metrics.PoolNodesToNextTier),
-				budget("max", metrics.NextTierPorts), budget("max", metrics.BudgetContradicted),
-				budget("max", metrics.BudgetAllPorts),
-			},
-			columns: []column{
-				{label: "budget", title: "Budget", width: 110},
-				{label: "Value #A", title: "TCP ports", width: 90},
-				{label: "Value #B", title: "Nodes to the edge", width: 155, thresholds: []float64{t.TierNodes}, worstIsLow: true},
-				{label: "Value #C", title: "Ports after it", width: 130},
-				{label: "Value #D", title: "Contradicted", width: 110, thresholds: []float64{1}, mappings: yesNo},
-				{label: "Value #E", title: "Ports in all", width: 110},
-				{label: "instance", title: "Node", width: 270, links: nodeLinks("")[1:]},
-				{label: o.ClusterLabel, title: "Cluster"},
-			},
+		nodeTier(o),
+	}
+}
+
+// nodeTier is the table of a node's budgets and of what the next tier would give.
+func nodeTier(o rules.Options) panel {
+	t := o.Thresholds
+	budget := func(op string, name metrics.Name, more ...string) query {
+		return query{by(o, op, agent+", budget", sel(o, name, more...)), ""}
+	}
+	return panel{
+		id: alerts.PanelNodeTier, kind: rowsOf, height: 5, title: "What is the budget, and what would the next tier give?",
+		unit: countOf, sortBy: "Contradicted",
+		description: "Ports in each port space now, nodes left before the share shrinks, and the ports after that; and " +
+			"whether what is seen contradicts the budget: then its ports or its cool-down are wrong, and the " +
+			"forecast with them.",
+		queries: []query{
+			budget("max", metrics.BudgetPorts, `protocol="tcp"`), budget("min", metrics.PoolNodesToNextTier),
+			budget("max", metrics.NextTierPorts), budget("max", metrics.BudgetContradicted),
+			budget("max", metrics.BudgetAllPorts),
+		},
+		columns: []column{
+			{label: "budget", title: "Budget", width: 110},
+			{label: "Value #A", title: "TCP ports", width: 90},
+			{label: "Value #B", title: "Nodes to the edge", width: 155, thresholds: []float64{t.TierNodes}, worstIsLow: true},
+			{label: "Value #C", title: "Ports after it", width: 130},
+			{label: "Value #D", title: "Contradicted", width: 110, thresholds: []float64{1}, mappings: yesNo},
+			{label: "Value #E", title: "Ports in all", width: 110},
+			{label: "instance", title: "Node", width: 270, links: nodeLinks("")[1:]},
+			{label: o.ClusterLabel, title: "Cluster"},
 		},
 	}
 }

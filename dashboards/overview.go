@@ -12,13 +12,6 @@ import (
 	"github.com/snatwatch/snatwatch/rules/records"
 )
 
-// full is the fill at which a port space counts as full on boards: a saturated one hovers just below its ceiling, as
-// ports are freed and taken again. filling is where to begin to worry.
-const (
-	full    = 0.98
-	filling = 0.8
-)
-
 // overview is where the on-call lands: what runs out first, when, and what fails now.
 func overview(o rules.Options) board {
 	return board{
@@ -119,9 +112,8 @@ func fillOfFullest(o rules.Options) string {
 // headline are the numbers of now, for a glance.
 func headline(o rules.Options) []panel {
 	t := o.Thresholds
-	failed := sel(o, metrics.OpenFailures, `cause="`+metrics.CausePorts+`"`)
+	failed := failedForPorts(o)
 	fullGateway := fullBehind(o)
-	unanswered := "rate(" + sel(o, metrics.OpenFailures, `cause="`+metrics.CauseUnanswered+`"`) + "[2m])"
 	exact := sel(o, metrics.LedgerExact)
 	return []panel{
 		{
@@ -146,23 +138,7 @@ func headline(o rules.Options) []panel {
 				{"clamp_max(min(" + behind(o, "("+leftOfAll(o)+")") + "), " + pastHour + ")", "a gateway"},
 			},
 		},
-		{
-			id: 13, kind: number, width: 6, title: "Do opens fail for lack of ports?", unit: perSecond,
-			thresholds: []float64{0.001}, none: "no agent has a sensor for it",
-			description: "Flows per second that stayed unanswered while their port space was at its effective ceiling, on " +
-				"their node, and how many there were in an hour; and over all nodes behind a full gateway. Any is too many.",
-			queries: []query{
-				{"sum(" + ofChosenPools(o, agent+", budget", "rate("+failed+"[2m])") + ")", "now"},
-				{"sum(" + ofChosenPools(o, agent+", budget", "increase("+failed+"[1h])") + ")", inAnHour},
-				{
-					"sum(" + unanswered + " * " + on(o, agent+", budget") + " group_left (gateway) " +
-						budgetInfo(o, `scope="shared"`, fullGateways(o).matcher()) +
-						"\nand " + on(o, gateway) + " " + fullGateway + ")\nor\n0 * count(" +
-						behind(o, ofGateway(o, records.GatewayPorts)) + ")", "now, at a gateway",
-				},
-			},
-			units: map[string]string{inAnHour: countOf},
-		},
+		failing(o),
 		{
 			id: 14, kind: number, width: 4, title: "What is full now?", unit: countOf, thresholds: []float64{1},
 			none: "needs a newer agent",
@@ -189,6 +165,35 @@ func headline(o rules.Options) []panel {
 				{"sum(" + ofChosenPools(o, agent, by(o, "max", agent, sel(o, metrics.WarmingUp))) + ")", "warming up"},
 			},
 		},
+	}
+}
+
+// failedForPorts are the opens that failed because ports had run out.
+func failedForPorts(o rules.Options) string {
+	return sel(o, metrics.OpenFailures, `cause="`+metrics.CausePorts+`"`)
+}
+
+// failing counts opens that fail because ports have run out.
+func failing(o rules.Options) panel {
+	failed := failedForPorts(o)
+	unanswered := "rate(" + sel(o, metrics.OpenFailures, `cause="`+metrics.CauseUnanswered+`"`) + "[2m])"
+	fullGateway := fullBehind(o)
+	return panel{
+		id: 13, kind: number, width: 6, title: "Do opens fail for lack of ports?", unit: perSecond,
+		thresholds: []float64{0.001}, none: "no agent has a sensor for it",
+		description: "Flows per second that stayed unanswered while their port space was at its effective ceiling, on " +
+			"their node, and how many there were in an hour; and over all nodes behind a full gateway. Any is too many.",
+		queries: []query{
+			{"sum(" + ofChosenPools(o, agent+", budget", "rate("+failed+"[2m])") + ")", "now"},
+			{"sum(" + ofChosenPools(o, agent+", budget", "increase("+failed+"[1h])") + ")", inAnHour},
+			{
+				"sum(" + unanswered + " * " + on(o, agent+", budget") + " group_left (gateway) " +
+					budgetInfo(o, `scope="shared"`, fullGateways(o).matcher()) +
+					"\nand " + on(o, gateway) + " " + fullGateway + ")\nor\n0 * count(" +
+					behind(o, ofGateway(o, records.GatewayPorts)) + ")", "now, at a gateway",
+			},
+		},
+		units: map[string]string{inAnHour: countOf},
 	}
 }
 
@@ -270,7 +275,21 @@ func worstGateways(o rules.Options) worst {
 
 // first is the table of what runs out first, nodes and gateways alike.
 func first(o rules.Options) panel {
-	t := o.Thresholds
+	return panel{
+		id: 21, kind: rowsOf, height: 17, title: "What runs out first, and what helps?", unit: countOf, sortBy: leftColumn,
+		description: "The fifteen nodes and five gateways most likely to run out of ports, and the fullest of those that " +
+			"are as likely: the destination that runs out first and the median time that is left, the probability within " +
+			o.PageHorizon +
+			", fill and ports held of the fullest port space and their change in a minute; who holds the most ports to " +
+			"the destination, and how many; and of what the node's page advises, what gains the most ports. A node leads " +
+			"to its board, its page and the runbook. Times and probabilities of gateways are recorded every minute or two: " +
+			"relieved is a gateway that was full then, and whose nodes hold less than its ceiling now.",
+		queries: firstQueries(o), columns: firstColumns(o),
+	}
+}
+
+// firstQueries are the columns' values: rows of a table join where their labels are equal.
+func firstQueries(o rules.Options) []query {
 	nodes, gateways := worstNodes(o).matcher(), worstGateways(o).matcher()
 	sel := func(name metrics.Name, more ...string) string { return sel(o, name, append(more, nodes)...) }
 	node := func(name metrics.Name, more ...string) string { return by(o, "max", agentBudget, sel(name, more...)) }
@@ -298,64 +317,58 @@ func first(o rules.Options) panel {
 	clamp := func(expr string) string { return "clamp_max(" + expr + ", " + pastHour + ")" }
 	held := node(metrics.BusiestPortsHeld)
 	minuteAgo := func(expr string) string { return expr + " offset 1m" }
-	return panel{
-		id: 21, kind: rowsOf, height: 17, title: "What runs out first, and what helps?", unit: countOf, sortBy: leftColumn,
-		description: "The fifteen nodes and five gateways most likely to run out of ports, and the fullest of those that " +
-			"are as likely: the destination that runs out first and the median time that is left, the probability within " +
-			o.PageHorizon +
-			", fill and ports held of the fullest port space and their change in a minute; who holds the most ports to " +
-			"the destination, and how many; and of what the node's page advises, what gains the most ports. A node leads " +
-			"to its board, its page and the runbook. Times and probabilities of gateways are recorded every minute or two: " +
-			"relieved is a gateway that was full then, and whose nodes hold less than its ceiling now.",
-		queries: []query{
-			{clamp(soonest) + worst + "\nor\n" + clamp(leftShared) + worstShared, ""},
-			both(likely(o.PageHorizon), of(records.GatewayProbability, at(o.PageHorizon))),
-			both(fill, heldShared+perCeiling),
-			both(held, heldShared),
-			both(held+" - "+by(o, "max", agentBudget, minuteAgo(sel(metrics.BusiestPortsHeld))),
-				of(records.GatewayHeld)+" - "+by(o, "max", shared, minuteAgo(ofGateway(o, records.GatewayHeld, gateways)))),
-			{by(o, "max", agent+", budget, measure", "topk by ("+o.ClusterLabel+", "+agent+", budget) (1, "+
-				sel(metrics.AdvicePorts)+")") +
-				strings.Replace(worst, on(o, agentBudget), on(o, agent+", budget"), 1), ""},
-			{by(o, "max", space+", owner", "topk by ("+o.ClusterLabel+", "+agentBudget+") (1, "+
-				sel(metrics.SoonestOwnerHeld)+")") + worst, ""},
+	return []query{
+		{clamp(soonest) + worst + "\nor\n" + clamp(leftShared) + worstShared, ""},
+		both(likely(o.PageHorizon), of(records.GatewayProbability, at(o.PageHorizon))),
+		both(fill, heldShared+perCeiling),
+		both(held, heldShared),
+		both(held+" - "+by(o, "max", agentBudget, minuteAgo(sel(metrics.BusiestPortsHeld))),
+			of(records.GatewayHeld)+" - "+by(o, "max", shared, minuteAgo(ofGateway(o, records.GatewayHeld, gateways)))),
+		{by(o, "max", agent+", budget, measure", "topk by ("+o.ClusterLabel+", "+agent+", budget) (1, "+
+			sel(metrics.AdvicePorts)+")") +
+			strings.Replace(worst, on(o, agentBudget), on(o, agent+", budget"), 1), ""},
+		{by(o, "max", space+", owner", "topk by ("+o.ClusterLabel+", "+agentBudget+") (1, "+
+			sel(metrics.SoonestOwnerHeld)+")") + worst, ""},
+	}
+}
+
+func firstColumns(o rules.Options) []column {
+	t := o.Thresholds
+	return []column{
+		{label: "instance", title: "Node", width: 260, links: append(nodeLinks("Cluster"),
+			link{"The runbook", o.RunbookURL + "SnatExhaustionPredicted.md"})},
+		{label: "destination", title: "Destination", width: 310},
+		{
+			label: "Value #A", title: leftColumn, width: 95, unit: period, thresholds: []float64{300, 3600},
+			worstIsLow: true,
+			mappings: append([]dashboard.ValueMapping{mapValue(sinceRelief, shownAs("relieved", "transparent"))},
+				timeLeft...),
 		},
-		columns: []column{
-			{label: "instance", title: "Node", width: 260, links: append(nodeLinks("Cluster"),
-				link{"The runbook", o.RunbookURL + "SnatExhaustionPredicted.md"})},
-			{label: "destination", title: "Destination", width: 310},
-			{
-				label: "Value #A", title: leftColumn, width: 95, unit: period, thresholds: []float64{300, 3600},
-				worstIsLow: true,
-				mappings: append([]dashboard.ValueMapping{mapValue(sinceRelief, shownAs("relieved", "transparent"))},
-					timeLeft...),
-			},
-			{
-				label: "Value #B", title: "Within " + o.PageHorizon, width: 90, unit: share,
-				thresholds: []float64{t.PageClear, t.Page},
-			},
-			{label: "Value #C", title: fillColumn, width: 100, unit: share, thresholds: []float64{filling, full}, gauge: true},
-			{label: "Value #D", title: "Held", width: 65, unit: countOf},
-			{label: "gateway", title: "Gateway", width: 70, links: []link{{"The fleet's board", "/d/" + alerts.BoardFleet +
-				"?${datasource:queryparam}&${__url_time_range}"}}},
-			{
-				label: "Value #E", title: "In a minute", width: 100, unit: countOf,
-				mappings: []dashboard.ValueMapping{mapNull(shownAs("–", "transparent"))},
-			},
-			{label: "owner", title: "Most held by", width: 160},
-			{
-				label: "Value #G", title: "Of them", width: 70, unit: countOf,
-				mappings: []dashboard.ValueMapping{mapNull(shownAs("–", "transparent"))},
-			},
-			{label: "measure", title: "What helps most", width: 140},
-			{
-				label: "Value #F", title: "Ports gained", width: 110, unit: countOf,
-				mappings: []dashboard.ValueMapping{mapNull(shownAs("–", "transparent"))},
-			},
-			{label: o.ClusterLabel, title: "Cluster", width: 75},
-			{label: "budget", title: "Budget", width: 70},
-			{label: "protocol", title: "Protocol", width: 75},
-			{label: "vip", title: "VIP"},
+		{
+			label: "Value #B", title: "Within " + o.PageHorizon, width: 90, unit: share,
+			thresholds: []float64{t.PageClear, t.Page},
 		},
+		{label: "Value #C", title: fillColumn, width: 100, unit: share, thresholds: []float64{filling, full}, gauge: true},
+		{label: "Value #D", title: "Held", width: 65, unit: countOf},
+		{label: "gateway", title: "Gateway", width: 70, links: []link{{"The fleet's board", "/d/" + alerts.BoardFleet +
+			"?${datasource:queryparam}&${__url_time_range}"}}},
+		{
+			label: "Value #E", title: "In a minute", width: 100, unit: countOf,
+			mappings: []dashboard.ValueMapping{mapNull(shownAs("–", "transparent"))},
+		},
+		{label: "owner", title: "Most held by", width: 160},
+		{
+			label: "Value #G", title: "Of them", width: 70, unit: countOf,
+			mappings: []dashboard.ValueMapping{mapNull(shownAs("–", "transparent"))},
+		},
+		{label: "measure", title: "What helps most", width: 140},
+		{
+			label: "Value #F", title: "Ports gained", width: 110, unit: countOf,
+			mappings: []dashboard.ValueMapping{mapNull(shownAs("–", "transparent"))},
+		},
+		{label: o.ClusterLabel, title: "Cluster", width: 75},
+		{label: "budget", title: "Budget", width: 70},
+		{label: "protocol", title: "Protocol", width: 75},
+		{label: "vip", title: "VIP"},
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/grafana/grafana-foundation-sdk/go/dashboard"
 	"github.com/grafana/grafana-foundation-sdk/go/heatmap"
 	"github.com/grafana/grafana-foundation-sdk/go/stat"
+	"github.com/grafana/grafana-foundation-sdk/go/table"
 	"github.com/grafana/grafana-foundation-sdk/go/timeseries"
 )
 
@@ -55,20 +56,6 @@ type panel struct {
 	noValue bool
 }
 
-// query is one target; {{label}} in legend is a label's value.
-type query struct {
-	expr, legend string
-}
-
-// Units: Grafana's ids, or a suffix of our own.
-const (
-	countOf   = "locale" // 1,024, where short says 1.02 K of 1020 and 1024
-	share     = "percentunit"
-	period    = "dtdhms" // 00:06:50, where s says 6.83 mins
-	seconds   = "s"      // of what takes less than one
-	perSecond = "suffix: flows/s"
-)
-
 // points is how many points of each line are asked for: one in 30 s of the hour that boards open with.
 const points = 120
 
@@ -101,28 +88,6 @@ func (p panel) steps() *dashboard.ThresholdsConfigBuilder {
 	return dashboard.NewThresholdsConfigBuilder().Mode(dashboard.ThresholdsModeAbsolute).
 		Steps(steps(p.thresholds, p.worstIsLow))
 }
-
-// steps gives colors to thresholds. Without any everything has the color of text: a number that is neither good nor
-// bad.
-func steps(thresholds []float64, worstIsLow bool) []dashboard.Threshold {
-	colors, base := []string{"orange", "red"}, "green"
-	switch {
-	case worstIsLow:
-		colors, base = []string{"orange", "green"}, "red"
-	case len(thresholds) == 0:
-		base = "text"
-	}
-	if len(thresholds) == 1 {
-		colors = colors[1:]
-	}
-	out := []dashboard.Threshold{{Color: base}}
-	for i, t := range thresholds {
-		out = append(out, dashboard.Threshold{Value: cog.ToPtr(t), Color: colors[i]})
-	}
-	return out
-}
-
-func refID(i int) string { return string(rune('A' + i)) }
 
 func (p panel) lines() cog.Builder[dashboard.Panel] {
 	span, height := p.size(12, 9)
@@ -229,6 +194,44 @@ func (p panel) number() cog.Builder[dashboard.Panel] {
 	return b
 }
 
+func (p panel) table() cog.Builder[dashboard.Panel] {
+	span, height := p.size(24, 9)
+	index, rename := map[string]any{}, map[string]any{}
+	exclude := map[string]any{"Time": true, "__name__": true, "job": true} // rows are told apart by the job, too
+	if p.noValue {
+		exclude["Value"] = true
+	}
+	for i, c := range p.columns {
+		index[c.label], rename[c.label] = i, c.title
+	}
+	b := table.NewPanelBuilder().
+		Id(p.id).Title(p.title).Description(p.description).Datasource(datasource).
+		Unit(p.unit).Span(span).Height(height).NoValue(p.none).
+		CellHeight(common.TableCellHeightSm).
+		Footer(common.NewTableFooterOptionsBuilder().Show(false).Reducer([]string{})).
+		Thresholds(p.steps()).
+		WithTransformation(dashboard.DataTransformerConfig{Id: "merge", Options: map[string]any{}}).
+		WithTransformation(dashboard.DataTransformerConfig{Id: "organize", Options: map[string]any{
+			"excludeByName": exclude, "indexByName": index, "renameByName": rename,
+		}})
+	for i, q := range p.queries {
+		b.WithTarget(q.cells(refID(i)))
+	}
+	var sorted []cog.Builder[common.TableSortByFieldState]
+	for _, c := range p.columns {
+		if o := c.override(); len(o) > 0 {
+			b.OverrideByName(c.title, o)
+		}
+		if c.title == p.sortBy || c.title == fillColumn && p.sortBy == leftColumn {
+			sorted = append(sorted, common.NewTableSortByFieldStateBuilder().DisplayName(c.title).Desc(!c.worstIsLow))
+		}
+	}
+	if len(sorted) > 0 {
+		b.SortBy(sorted)
+	}
+	return b
+}
+
 func (p panel) heatmap() cog.Builder[dashboard.Panel] {
 	span, height := p.size(12, 9)
 	b := heatmap.NewPanelBuilder().
@@ -244,47 +247,4 @@ func (p panel) heatmap() cog.Builder[dashboard.Panel] {
 		b.WithTarget(q.overTime(refID(i)).Format("heatmap"))
 	}
 	return b
-}
-
-// shownAs is what a mapping makes of a value.
-func shownAs(text, color string) dashboard.ValueMappingResult {
-	return dashboard.ValueMappingResult{Text: &text, Color: &color}
-}
-
-func mapValue(value string, to dashboard.ValueMappingResult) dashboard.ValueMapping {
-	return dashboard.ValueMapping{ValueMap: &dashboard.ValueMap{
-		Type: dashboard.MappingTypeValueToText, Options: map[string]dashboard.ValueMappingResult{value: to},
-	}}
-}
-
-func mapAbove(from float64, to dashboard.ValueMappingResult) dashboard.ValueMapping {
-	return dashboard.ValueMapping{RangeMap: &dashboard.RangeMap{
-		Type: dashboard.MappingTypeRangeToText, Options: dashboard.DashboardRangeMapOptions{From: &from, Result: to},
-	}}
-}
-
-func mapNull(to dashboard.ValueMappingResult) dashboard.ValueMapping {
-	return dashboard.ValueMapping{SpecialValueMap: &dashboard.SpecialValueMap{
-		Type:    dashboard.MappingTypeSpecialValue,
-		Options: dashboard.DashboardSpecialValueMapOptions{Match: dashboard.SpecialValueMatchNullAndNan, Result: to},
-	}}
-}
-
-// Times to exhaustion are clamped to one second past the longest horizon, which stands for all that is later.
-const pastHour = "3601"
-
-// timeLeft shows a time to exhaustion.
-var timeLeft = []dashboard.ValueMapping{
-	mapValue("0", shownAs("NOW", "red")),
-	mapAbove(3600.5, shownAs("not in 1 h", "green")),
-	mapNull(shownAs("needs a newer agent", "transparent")),
-}
-
-// timeLeftOfSpace is timeLeft on a node's board: a port space without a forecast has no time either.
-var timeLeftOfSpace = append(timeLeft[:2:2], mapNull(shownAs("no forecast yet", "transparent")))
-
-// yesNo shows a flag.
-var yesNo = []dashboard.ValueMapping{
-	mapValue("0", shownAs("no", "transparent")),
-	mapValue("1", shownAs("yes", "red")), mapNull(shownAs("–", "transparent")),
 }

@@ -151,6 +151,13 @@ func on(o rules.Options, labels string) string { return "on (" + o.ClusterLabel 
 
 func at(horizon string) string { return fmt.Sprintf(`horizon="%s"`, horizon) }
 
+// ofOne matches the one node by its name: Grafana writes a variable of one value as it is, which is no regular
+// expression where the name is an IPv6 address in brackets.
+func ofOne(expr string) string {
+	return strings.NewReplacer(`instance=~"$instance"`, `instance="$instance"`, `instance=~"$instance|"`,
+		`instance="$instance"`).Replace(expr)
+}
+
 // counted is how many there are, 0 where of says that there could be, and nothing where nothing is known: a 0 would
 // be a false all-clear.
 func counted(expr, of string) string { return "count(" + expr + ")\nor\n0 * count(" + of + ")" }
@@ -229,6 +236,15 @@ const (
 	gateway     = "budget, gateway, protocol"
 	shared      = gateway + ", vip, destination"
 )
+
+// pool tells one pool's budget from another.
+const pool = "pool, budget, protocol"
+
+// ofPoolNow aggregates by pool what each of its nodes tells now, by agent, budget and protocol; more are matchers of
+// pools.
+func ofPoolNow(o rules.Options, op, expr string, more ...string) string {
+	return by(o, op, pool, "("+expr+") * "+on(o, agent+", budget")+" group_left (pool) "+budgetInfo(o, more...))
+}
 
 // pagesStart returns where alerts that page start, and no more: each was active since then, and regions of a whole
 // fleet would cover every graph. what is a comma-separated list of labels that say what they are about.

@@ -193,7 +193,7 @@ func TestValidateNamesFlagValueAndRemedy(t *testing.T) {
 		{"Grafana", func(o *rules.Options) { o.GrafanaURL = "grafana" }, "--grafana-url=grafana: want the http or https address of Grafana"},
 		{"horizon", func(o *rules.Options) { o.PageHorizon = "2m" }, "--page-horizon=2m: want one of 1m, 5m, 15m, 1h"},
 		{"page above one", func(o *rules.Options) { o.Thresholds.Page = 30 }, "--threshold.page=30: want above 0 and at most 1"},
-		{"clear above raise", func(o *rules.Options) { o.Thresholds.PageClear = 0.5 }, "--threshold.page-clear=0.5: want above 0 and at most 0.3"},
+		{"clear above raise", func(o *rules.Options) { o.Thresholds.PageClear = 0.6 }, "--threshold.page-clear=0.6: want above 0 and at most 0.5"},
 		{"clear below what is told", func(o *rules.Options) { o.Thresholds.TicketClear = 0.01 }, "--threshold.ticket-clear=0.01: want at least 0.05, the least that agents tell alerts"},
 		{"no majority", func(o *rules.Options) { o.Thresholds.DominatesShare = 0.4 }, "--threshold.dominates-share=0.4: want at least 0.5, the least that agents tell alerts"},
 		{"correlation", func(o *rules.Options) { o.Thresholds.Correlation = -1 }, "--threshold.correlation=-1: want 0 (nodes independent) to 1 (in step)"},

@@ -56,26 +56,33 @@ func backtestCommand(app *kingpin.Application) command {
 	c.Flag("html", "Write a page with held ports, forecast band and warnings drawn over time.").PlaceHolder("FILE").
 		StringVar(&b.HTML)
 	return command{c, func(ctx context.Context, e *env, _ *slog.Logger) error {
-		var err error
-		if b.Tick, err = parseSeconds("tick", tick); err != nil {
+		b.Sized = sized[0] || sized[1] || sized[2]
+		if err := replay(ctx, e, &b, tick, coolDowns); err != nil {
+			return fmt.Errorf("backtest: %w", err)
+		}
+		return nil
+	}}
+}
+
+func replay(ctx context.Context, e *env, b *backtest.Command, tick, coolDowns string) error {
+	var err error
+	if b.Tick, err = parseSeconds("tick", tick); err != nil {
+		return err
+	}
+	for _, s := range strings.FieldsFunc(coolDowns, func(r rune) bool { return r == ',' }) {
+		d, err := parseSeconds("cool-down", s)
+		if err != nil {
 			return err
 		}
-		for _, s := range strings.FieldsFunc(coolDowns, func(r rune) bool { return r == ',' }) {
-			d, err := parseSeconds("cool-down", s)
-			if err != nil {
-				return err
-			}
-			b.CoolDowns = append(b.CoolDowns, d)
-		}
-		b.Sized = sized[0] || sized[1] || sized[2]
-		b.Parallel = runtime.GOMAXPROCS(0)
-		b.Now = time.Now
-		b.Bar = backtest.NewBar(nil)
-		if f, ok := e.stderr.(*os.File); ok && isTerminal(f) {
-			b.Bar = backtest.NewBar(f)
-		}
-		return b.Run(ctx, e.stdout, e.stderr)
-	}}
+		b.CoolDowns = append(b.CoolDowns, d)
+	}
+	b.Parallel = runtime.GOMAXPROCS(0)
+	b.Now = time.Now
+	b.Bar = backtest.NewBar(nil)
+	if f, ok := e.stderr.(*os.File); ok && isTerminal(f) {
+		b.Bar = backtest.NewBar(f)
+	}
+	return b.Run(ctx, e.stdout, e.stderr)
 }
 
 // parseSeconds reads a duration; a bare number is seconds.

@@ -56,6 +56,11 @@ func TestCommandLine(t *testing.T) {
 		{name: "agent with a bad flag", args: []string{"--config", good, "--poll-interval=1h"}, status: statusError, stderr: "poll_interval"},
 		{name: "a flag of zero", args: []string{"--limits.exported=0"}, status: statusError, stderr: "limits.exported: 0: want 1 to limits.tracked"},
 		{name: "an interval of zero", args: []string{"--poll-interval=0s"}, status: statusError, stderr: "poll_interval: 0s: want 100ms"},
+		{name: "a flag that the file does not have", args: []string{"--config", good, "--cpu-budget=5"}, status: statusError, stderr: "snatwatch: --cpu-budget: cpu_budget: 5: want"},
+		{name: "a flag and the file together", args: []string{"--config", good, "--limits.tracked=20", "--limits.forecast=30"}, status: statusError, stderr: "--limits.forecast: limits.forecast: 30: want 0 to limits.tracked"},
+		{name: "a far end without a port", args: []string{"verify", "--serve", "--listen=x"}, status: statusError, stderr: "--listen: x: want an address such as :9960"},
+		{name: "help of a mistake", args: []string{"top", "--agnet=x"}, status: statusUsage, stderr: "unknown long flag '--agnet', perhaps --agent; see snatwatch top --help"},
+		{name: "top without an agent", args: []string{"top", "--agent=127.0.0.1:1"}, status: statusError, stderr: "agent at 127.0.0.1:1: nothing listens there"},
 		{name: "no share of a core", args: []string{"--cpu-budget=0"}, status: statusError, stderr: "cpu_budget: 0: want"},
 		{
 			name: "a port that is taken", args: []string{"--web.listen-address=" + taken.Addr().String()}, status: statusError,

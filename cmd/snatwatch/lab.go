@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/alecthomas/kingpin/v2"
-	"github.com/prometheus/exporter-toolkit/web/kingpinflag"
 
 	"github.com/snatwatch/snatwatch/internal/lab"
 )
@@ -40,7 +39,8 @@ func labCommand(app *kingpin.Application) command {
 		BoolVar(&o.measure)
 	for stage := range lab.NumStages {
 		d := &o.incident.Durations[stage]
-		c.Flag("incident."+stage.String(), "Length of the incident's stage.").Default(d.String()).DurationVar(d)
+		c.Flag("incident."+stage.String(), "How long the incident's stage "+stage.String()+" lasts.").
+			Default(d.String()).DurationVar(d)
 	}
 	c.Flag("incident.slow", "Time that the slow store takes to answer, at the height of the burst.").
 		Default(o.incident.Slow.String()).DurationVar(&o.incident.Slow)
@@ -49,7 +49,7 @@ func labCommand(app *kingpin.Application) command {
 	c.Flag("agent", "Address inside the lab's router, such as 127.0.0.1:9959, of an agent that you start there once "+
 		"the lab tells the router's namespace. The lab then runs none of its own and serves that one at "+
 		"--web.listen-address.").PlaceHolder("ADDRESS").StringVar(&o.elsewhere)
-	o.agent.web = kingpinflag.AddFlags(c, ":9959")
+	o.agent.web = webFlags(c)
 	o.agent.listenSet = true // the lab's agent has no config file
 	return command{c, func(ctx context.Context, e *env, logger *slog.Logger) error {
 		return runLab(ctx, e, &o, logger)

@@ -49,12 +49,12 @@ func commands(app *kingpin.Application) []command {
 	return []command{
 		runCommand(app),
 		checkCommand(app),
-		labCommand(app),
-		backtestCommand(app),
-		verifyCommand(app),
-		planCommand(app),
 		topCommand(app),
+		planCommand(app),
+		verifyCommand(app),
 		recordCommand(app),
+		backtestCommand(app),
+		labCommand(app),
 	}
 }
 
@@ -85,7 +85,7 @@ func (e *env) run(ctx context.Context, args []string) int {
 	case ended:
 		return statusOK
 	case err != nil:
-		_, _ = fmt.Fprintf(e.stderr, "snatwatch: %v, try --help\n", err)
+		_, _ = fmt.Fprintf(e.stderr, "snatwatch: %v; see %s\n", err, cli.Help(app, args))
 		return statusUsage
 	}
 	for _, c := range all {

@@ -122,7 +122,7 @@ func TestWrongFlags(t *testing.T) {
 		{"--poll-interval=1", "--poll-interval: "},
 		{"run --poll-interval 1", "--poll-interval: "},
 		{"--record.max-bytes=1", "--record.max-bytes: "},
-		{"--source=foo", "--source: enum value must be one of auto,conntrack,sockets, got 'foo'"},
+		{"--source=foo", "--source: foo: want auto, conntrack or sockets"},
 		{"--limits.tracked=many", "--limits.tracked: "},
 		{"--cpu-budget=much", "--cpu-budget: "},
 		{"--log.level=loud", "--log.level: "},

@@ -57,8 +57,7 @@ func planCommand(app *kingpin.Application) command {
 		StringVar(&b.Model)
 	c.Flag("nodes", "Nodes in the pool, or behind the gateway.").PlaceHolder("N").
 		IsSetByUser(set("nodes")).IntVar(&f.in.Nodes)
-	c.Flag("vips", "VIPs of today.").PlaceHolder("N").
-		IsSetByUser(set("vips")).IntVar(&b.VIPCount)
+	c.Flag("vips", "VIPs of today.").PlaceHolder("N").IsSetByUser(set("vips")).IntVar(&b.VIPCount)
 	c.Flag("ports", "Ports of each node, for the models that are given them.").PlaceHolder("N").
 		IsSetByUser(set("ports")).IntVar(&b.Ports)
 	c.Flag("max-ports", "Where an allocation that grows on demand stops.").PlaceHolder("N").

@@ -8,6 +8,7 @@ import (
 	"github.com/alecthomas/kingpin/v2"
 
 	"github.com/snatwatch/snatwatch/internal/record"
+	"github.com/snatwatch/snatwatch/internal/words"
 )
 
 // recordFlags adds the flags that every recording has; each name begins with prefix. Call complete once kingpin has
@@ -32,13 +33,13 @@ func recordFlags(c *kingpin.CmdClause, prefix string, o *record.Options) (comple
 }
 
 func recordCommand(app *kingpin.Application) command {
-	c := app.Command("record", "Writes a row for each flow that ended, as compressed CSV that backtest reads. Bounded "+
-		"in size. It reads conntrack, which takes CAP_NET_ADMIN.")
+	c := app.Command("record", "Writes a row for each flow that ended, as compressed CSV that plan and backtest read. "+
+		"Bounded in size. It reads conntrack, which takes CAP_NET_ADMIN.")
 	var o record.Options
 	c.Flag("out", "Directory for the files; it is made if it is not there.").Required().PlaceHolder("DIR").
 		StringVar(&o.Dir)
-	c.Flag("netns", "Network namespace in which flows leave the machine: a name below /run/netns, or a path. "+
-		"Default: this one.").StringVar(&o.Netns)
+	c.Flag("netns", "Network namespace in which flows leave the machine: a path, or a name below /run/netns. "+
+		"Default: this one.").PlaceHolder("PATH").StringVar(&o.Netns)
 	c.Flag("duration", "Stop after this long. Default: on SIGINT or SIGTERM.").DurationVar(&o.Duration)
 	complete := recordFlags(c, "", &o)
 	c.Flag("translated", "Only flows whose source this machine translates.").BoolVar(&o.OnlyTranslated)
@@ -55,7 +56,8 @@ func recordCommand(app *kingpin.Application) command {
 		if r.Files == 0 {
 			return err
 		}
-		_, _ = fmt.Fprintf(e.stdout, "%d flows in %d files, %d of them live at the stop\n", r.Rows, r.Files, r.Live)
+		_, _ = fmt.Fprintf(e.stdout, "%s in %s, %d of them live at the stop\n",
+			words.Counted(r.Rows, "flow", "flows"), words.Counted(r.Files, "file", "files"), r.Live)
 		if r.Removed > 0 {
 			_, _ = fmt.Fprintf(e.stdout, "%d older files made room\n", r.Removed)
 		}

@@ -196,7 +196,7 @@ func TestKernelRecord(t *testing.T) {
 			if anonymise == (addresses["127.0.0.2"] || addresses["127.0.0.9"]) {
 				t.Errorf("addresses %v", addresses)
 			}
-			if want := "100 flows in 1 files, 40 of them live at the stop\n"; out.String() != want {
+			if want := "100 flows in 1 file, 40 of them live at the stop\n"; out.String() != want {
 				t.Errorf("printed %q, want %q", out.String(), want)
 			}
 

@@ -2,10 +2,12 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/alecthomas/kingpin/v2"
@@ -109,10 +111,21 @@ func (o *options) register(c *kingpin.CmdClause) {
 	c.Flag("record.out", "Directory in which to record the flows that conntrack shows, as the command record does but "+
 		"without reading conntrack a second time.").PlaceHolder("DIR").StringVar(&o.record.Dir)
 	o.record.complete = recordFlags(c, "record.", &o.record.Options)
-	o.web = kingpinflag.AddFlags(c, ":9959")
+	o.web = webFlags(c)
 	c.GetFlag("web.listen-address").IsSetByUser(&o.listenSet)
 	c.Flag("web.enable-lifecycle", "Let POST /-/reload reload the config; SIGHUP always does.").BoolVar(&o.lifecycle)
 	c.Flag("web.enable-pprof", "Serve profiles of the agent at /debug/pprof/.").BoolVar(&o.profiling)
+}
+
+// webFlags are the flags of the agent's web server.
+func webFlags(c *kingpin.CmdClause) *web.FlagConfig {
+	f := kingpinflag.AddFlags(c, ":9959")
+	c.GetFlag("web.listen-address").PlaceHolder(":9959").Help("Address that serves metrics, API and page, such as " +
+		":9959, 127.0.0.1:9959, [::1]:9959 or vsock://:9959. May be repeated.")
+	c.GetFlag("web.systemd-socket").Help("Listen on the sockets that systemd hands over, and on no address.")
+	c.GetFlag("web.config.file").PlaceHolder("FILE").Help("File that sets up TLS and authentication, as Prometheus' " +
+		"exporter toolkit reads it.")
+	return f
 }
 
 // run runs the agent with these flags.
@@ -167,9 +180,34 @@ func (o *options) load() (*config.Config, error) {
 	o.exported.over(&c.Limits.Exported)
 	c.CompleteLimits(o.forecast.given, o.exported.given)
 	if err := c.Validate(); err != nil {
-		return nil, fmt.Errorf("config with the flags given: %w", err)
+		return nil, o.ofFlags(err)
 	}
 	return c, nil
+}
+
+// ofFlags names the flag in place of the file where a mistake is that of a flag: the file alone has none.
+func (o *options) ofFlags(err error) error {
+	var mistakes config.Errors
+	if !errors.As(err, &mistakes) {
+		return err
+	}
+	all := true
+	for _, m := range mistakes {
+		of := false
+		for key, given := range map[string]bool{
+			"poll_interval": o.pollInterval.given, "cpu_budget": o.cpuBudget.given, "limits.tracked": o.tracked.given,
+			"limits.forecast": o.forecast.given, "limits.exported": o.exported.given,
+		} {
+			if m.Key == key && given {
+				m.File, m.Line, of = "--"+strings.ReplaceAll(key, "_", "-"), 0, true
+			}
+		}
+		all = all && of
+	}
+	if all {
+		return mistakes
+	}
+	return fmt.Errorf("config with the flags given: %w", mistakes)
 }
 
 // listen returns the flags of the web server, with the config's address if the command line has none.

@@ -55,6 +55,47 @@ func TestPackagesAndTypesStaySmall(t *testing.T) {
 	}
 }
 
+// A function fits on a screen: it has at most 60 lines, unless it is a table.
+func TestFunctionsFitOnAScreen(t *testing.T) {
+	t.Parallel()
+	const linesMax = 60
+	tables := map[string]bool{ // of models, tails, metrics and series
+		"detector/budget: Models": true, "detector/budget: gatewayModels": true, "detector/forecast: factoryTails": true,
+		"detector/metrics: Metrics": true, ".ci/tools/evaluation/week: node": true,
+	}
+	functions := 0
+	err := filepath.WalkDir("../..", func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() || filepath.Ext(path) != ".go" || strings.HasSuffix(path, "_test.go") {
+			return err
+		}
+		set := token.NewFileSet()
+		f, err := parser.ParseFile(set, path, nil, parser.SkipObjectResolution)
+		if err != nil {
+			return err
+		}
+		folder := strings.TrimPrefix(filepath.Dir(path), "../../")
+		for _, decl := range f.Decls {
+			fn, ok := decl.(*ast.FuncDecl)
+			if !ok {
+				continue
+			}
+			functions++
+			name := folder + ": " + fn.Name.Name
+			n := set.Position(fn.End()).Line - set.Position(fn.Pos()).Line + 1
+			if n > linesMax && !tables[name] {
+				t.Errorf("%s: %s has %d lines, want at most %d", path, fn.Name.Name, n, linesMax)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if functions < 1000 {
+		t.Errorf("only %d functions were found", functions)
+	}
+}
+
 // receiver returns the type's name, without pointer and type parameters.
 func receiver(e ast.Expr) string {
 	switch e := e.(type) {

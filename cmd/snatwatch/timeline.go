@@ -20,7 +20,7 @@ type timelineOptions struct {
 }
 
 // pageAt is detector.PageRaise, as a test says.
-const pageAt = "0.3"
+const pageAt = "0.5"
 
 func (o *timelineOptions) register(c *kingpin.CmdClause) {
 	c.Flag("timeline", "Play the incident once, watched by the agent, by a real Prometheus for each interval and by a "+

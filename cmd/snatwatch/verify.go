@@ -11,6 +11,7 @@ import (
 
 	"github.com/alecthomas/kingpin/v2"
 
+	"github.com/snatwatch/snatwatch/internal/config"
 	"github.com/snatwatch/snatwatch/internal/remote"
 	"github.com/snatwatch/snatwatch/internal/verify"
 )
@@ -65,6 +66,9 @@ func serveVerify(ctx context.Context, e *env, f *verifyFlags) error {
 	case f.server.Limit < 1:
 		return fmt.Errorf("verify: serve-limit %d: want 1 or more", f.server.Limit)
 	}
+	if !config.Listenable(f.listen) {
+		return fmt.Errorf("verify: --listen: %s: want an address such as :9960 or 127.0.0.1:9960", f.listen)
+	}
 	l, err := verify.Listen(ctx, f.listen)
 	if err != nil {
 		return fmt.Errorf("verify: %w", err)
@@ -75,28 +79,8 @@ func serveVerify(ctx context.Context, e *env, f *verifyFlags) error {
 }
 
 func runVerify(ctx context.Context, e *env, f *verifyFlags, logger *slog.Logger) error {
-	if f.target == "" || f.Limit == 0 {
-		return errors.New("verify: name a server that you own and a limit: --target HOST:PORT --limit N")
-	}
-	switch {
-	case f.portsSet && f.agent != "":
-		return errors.New("verify: the budget comes from --agent or from --ports: give one")
-	case f.portsSet && f.ports < 1:
-		return fmt.Errorf("verify: ports %d: want 1 or more", f.ports)
-	}
-	for _, n := range []struct { // verify takes 0 of these flags for "not given"
-		flag string
-		zero bool
-	}{
-		{"rate", f.Rate == 0},
-		{"pending", f.Pending == 0},
-		{"stop-after", f.StopAfter == 0},
-		{"timeout", f.Timeout == 0},
-		{"hold", f.Hold == 0},
-	} {
-		if n.zero {
-			return fmt.Errorf("verify: %s: 0, want more", n.flag)
-		}
+	if err := f.check(); err != nil {
+		return fmt.Errorf("verify: %w", err)
 	}
 	var err error
 	if f.Target, err = resolveTarget(ctx, f.target); err != nil {
@@ -132,6 +116,34 @@ func runVerify(ctx context.Context, e *env, f *verifyFlags, logger *slog.Logger)
 		return errors.New("verify: " + r.Verdict.Text)
 	case r.Open == 0:
 		return errors.New("verify: no flow opened")
+	}
+	return nil
+}
+
+// check refuses flags that make no sense.
+func (f *verifyFlags) check() error {
+	if f.target == "" || f.Limit == 0 {
+		return errors.New("name a server that you own and a limit: --target HOST:PORT --limit N")
+	}
+	switch {
+	case f.portsSet && f.agent != "":
+		return errors.New("the budget comes from --agent or from --ports: give one")
+	case f.portsSet && f.ports < 1:
+		return fmt.Errorf("ports %d: want 1 or more", f.ports)
+	}
+	for _, n := range []struct { // verify takes 0 of these flags for "not given"
+		flag string
+		zero bool
+	}{
+		{"rate", f.Rate == 0},
+		{"pending", f.Pending == 0},
+		{"stop-after", f.StopAfter == 0},
+		{"timeout", f.Timeout == 0},
+		{"hold", f.Hold == 0},
+	} {
+		if n.zero {
+			return fmt.Errorf("%s: 0, want more", n.flag)
+		}
 	}
 	return nil
 }
@@ -224,6 +236,9 @@ func heldTo(b *remote.Budget, target netip.AddrPort) (fullest remote.Space) {
 			continue
 		}
 		for _, s := range p.Spaces {
+			if s.Ports > 0 { // of low ports, which no flow of the test has
+				continue
+			}
 			to := s.Destination == target.String() || s.Destination == target.Addr().String()+":*" || s.Destination == "*"
 			if to && s.Held > fullest.Held {
 				fullest = s

@@ -13,6 +13,7 @@ import (
 	"github.com/alecthomas/kingpin/v2"
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/snatwatch/snatwatch/internal/remote"
 	"github.com/snatwatch/snatwatch/internal/verify"
 )
 
@@ -49,6 +50,18 @@ func TestVerifyAsksTheAgent(t *testing.T) {
 				t.Errorf("held %d, cooling %d, want %d and %d, error %v (-want +got):\n%s", held.Held, held.Cooling, tt.held, tt.cooling, err, d)
 			}
 		})
+	}
+}
+
+// Low ports are port spaces of their own: no flow of the test is in one, however much it holds.
+func TestVerifyLeavesLowPortsOut(t *testing.T) {
+	t.Parallel()
+	to := netip.MustParseAddrPort("203.0.113.7:443")
+	b := &remote.Budget{Protocols: []remote.Protocol{{Protocol: "tcp", Spaces: []remote.Space{
+		{Destination: to.String(), VIP: "ports 1-511", Ports: 511, Held: 500}, {Destination: to.String(), Held: 7},
+	}}}}
+	if got := heldTo(b, to); got.Held != 7 {
+		t.Errorf("%d ports are held, want 7", got.Held)
 	}
 }
 

@@ -47,13 +47,33 @@ func (s *Source) dump(ctx context.Context) error {
 	case errors.Is(err, nlraw.ErrInterrupted):
 	default:
 		_ = s.table.conn.Close() // the rest of the dump is still in the socket
-		conn, dialErr := dial(s.fd())
+		conn, dialErr := dialDetached(s.fd())
 		if dialErr != nil {
 			return errors.Join(err, dialErr)
 		}
 		s.table.conn = conn
 	}
 	return err
+}
+
+// soonLead is how long before a dump Config.Soon is called.
+const soonLead = time.Second
+
+// wait returns how long there is nothing to do, and says when a dump is due soon.
+func (s *Source) wait() time.Duration {
+	wait := s.due.Sub(s.clock.read())
+	if s.cfg.Soon != nil && s.soon != s.due {
+		if wait > soonLead {
+			wait -= soonLead
+		} else {
+			s.soon = s.due
+			s.cfg.Soon()
+		}
+	}
+	if s.listener != nil {
+		wait = min(wait, s.listener.pause(s.cfg.DrainInterval))
+	}
+	return wait
 }
 
 // measure learns from a complete dump that began at begin.
@@ -79,7 +99,7 @@ func (s *Source) measure(begin collector.Time, cpu time.Duration) {
 func (s *Source) replan(now collector.Time) {
 	p := s.decide(s.plan.strategy)
 	if p.strategy != s.plan.strategy {
-		if s.eventsErr == nil && s.planned != 0 && now.Sub(s.planned) < dwell {
+		if s.settings.eventsErr == nil && s.planned != 0 && now.Sub(s.planned) < dwell {
 			return
 		}
 		s.planned = now

@@ -2,13 +2,8 @@ package conntrack
 
 import (
 	"context"
-	"encoding/binary"
-	"os"
-	"strconv"
-	"strings"
 
 	"github.com/mdlayher/netlink"
-	"golang.org/x/sys/unix"
 
 	"github.com/snatwatch/snatwatch/collector"
 	"github.com/snatwatch/snatwatch/collector/nlraw"
@@ -33,6 +28,13 @@ type table struct {
 	found found
 }
 
+// A Sink is handed at most batchMax events at once, 50 KiB of them, so that it can work on some while the source
+// fetches others; walkMax of them during a dump, when the kernel empties the caches of what lies idle.
+const (
+	batchMax = 256
+	walkMax  = 64
+)
+
 // found is what a dump found, besides flows.
 type found struct {
 	entries, flows, translated int
@@ -54,7 +56,7 @@ func (t *table) dump(ctx context.Context, previous collector.Time, announced boo
 		return err
 	}
 	size := t.buckets()
-	entries, err := t.entries(ctx)
+	entries, err := entries(ctx, t.conn)
 	t.found.entries = int(entries)
 	if err == nil && entries > 0 {
 		err = t.walk(ctx, begin, previous)
@@ -62,7 +64,7 @@ func (t *table) dump(ctx context.Context, previous collector.Time, announced boo
 	if err == nil && t.buckets() != size {
 		err = nlraw.ErrInterrupted
 	}
-	if err == nil {
+	if err == nil && t.gaps != nil {
 		err = t.lookForGaps(ctx, previous, announced)
 	}
 	if t.out.Refused() != nil {
@@ -81,6 +83,21 @@ func (t *table) dump(ctx context.Context, previous collector.Time, announced boo
 		return e
 	}
 	return err
+}
+
+// lookForGaps looks at the end of a dump whether it may lack flows, and emits a Gap if so.
+func (t *table) lookForGaps(ctx context.Context, previous collector.Time, announced bool) error {
+	g := t.gaps
+	if err := g.look(ctx, t.conn, t.found.entries); err != nil {
+		return err
+	}
+	if g.why == "" && !announced {
+		g.why = t.timeouts.late(previous, t.clock.read())
+	}
+	if g.why == "" {
+		return nil
+	}
+	return t.out.Mark(ctx, collector.Gap, t.clock.read(), t.netns)
 }
 
 // walk asks for all entries. The kernel prepares a datagram while we read the one before it, so it wrote what a read
@@ -167,49 +184,4 @@ func (t *table) request() netlink.Message {
 		req.Data = appendU32(req.Data, attrStatusMask, ipsSrcNAT)
 	}
 	return req
-}
-
-// entries returns how many entries the namespace has, in 2.4 µs.
-func (t *table) entries(ctx context.Context) (uint32, error) { return entries(ctx, t.conn) }
-
-func entries(ctx context.Context, conn *nlraw.Conn) (n uint32, err error) {
-	err = conn.Get(ctx, netlink.Message{
-		Header: netlink.Header{Type: msgGetStats},
-		Data:   make([]byte, sizeofNfgenmsg),
-	}, func(m nlraw.Message) error {
-		n, err = parseEntries(m.Data)
-		return err
-	})
-	if err != nil && ctx.Err() == nil {
-		return 0, kernelError("count conntrack entries", err)
-	}
-	return n, err
-}
-
-func appendU32(b []byte, a attr, v uint32) []byte {
-	b = binary.NativeEndian.AppendUint16(b, 8)
-	b = binary.NativeEndian.AppendUint16(b, uint16(a))
-	return binary.BigEndian.AppendUint32(b, v)
-}
-
-// dial opens a netfilter socket in the namespace of descriptor ns, 0 for the caller's own.
-func dial(ns int) (*nlraw.Conn, error) {
-	conn, err := nlraw.Dial(unix.NETLINK_NETFILTER, &netlink.Config{NetNS: ns})
-	if err != nil {
-		return nil, kernelError("open a netfilter socket", err)
-	}
-	return conn, nil
-}
-
-// readBuckets returns net.netfilter.nf_conntrack_buckets, 0 if there is none. All namespaces share one table.
-func readBuckets() int {
-	b, err := os.ReadFile("/proc/sys/net/netfilter/nf_conntrack_buckets")
-	if err != nil {
-		return 0
-	}
-	n, err := strconv.Atoi(strings.TrimSpace(string(b)))
-	if err != nil {
-		return 0
-	}
-	return n
 }

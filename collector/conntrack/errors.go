@@ -18,8 +18,11 @@ var (
 	// ErrEventsOff: the kernel sends no events in this namespace.
 	ErrEventsOff = errors.New("conntrack events are off: set net.netfilter.nf_conntrack_events to 1 or 2")
 	// ErrEventsMasked: rules keep events of some flows back, so that they could open and end unseen.
-	ErrEventsMasked = errors.New("rules keep conntrack events back: put new and destroy among the events that they let " +
-		"pass (nft: ct event set, iptables: -j CT --ctevents)")
+	ErrEventsMasked = errors.New("rules keep conntrack events back: put new, related and destroy among the events " +
+		"that they let pass (nft: ct event set, iptables: -j CT --ctevents)")
+	// ErrMasksUnread: rules of iptables-legacy may do so, and cannot be read.
+	ErrMasksUnread = errors.New("whether rules of iptables-legacy keep conntrack events back is not known, for " +
+		"/proc/net/ip_tables_names is for root alone: add CAP_DAC_READ_SEARCH")
 	// ErrGone: the namespace vanished; the source has emitted an empty dump of it.
 	ErrGone = errors.New("network namespace is gone")
 )

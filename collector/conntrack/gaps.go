@@ -2,10 +2,8 @@ package conntrack
 
 import (
 	"context"
-	"fmt"
-	"time"
 
-	"github.com/snatwatch/snatwatch/collector"
+	"github.com/snatwatch/snatwatch/collector/nlraw"
 )
 
 // gaps notices that a flow may have opened and ended between two dumps, or that an entry that a dump does not show need
@@ -33,50 +31,27 @@ const (
 		"network namespace"
 	whyCrowded = "the conntrack table is 95 % full: the kernel forgets flows as soon as they end, so some open and end " +
 		"unseen; raise net.netfilter.nf_conntrack_max in the initial network namespace"
-	whyLate = "the time between two reads of conntrack, %v, is longer than %s, %v, for which it remembers a flow that " +
-		"ended: some may have opened and ended unseen; give the agent more CPU time, or let it read events"
 )
 
-// late says why a dump that ends now is late, where the one before began at previous. It returns an empty text if the
-// dump is in time, and if the timeout is not known. Of all flows, conntrack forgets those that were reset the soonest.
-func (t *table) late(previous, now collector.Time) string {
-	gap := now.Sub(previous)
-	if previous == 0 || t.timeouts.forgets == 0 || gap <= t.timeouts.forgets {
-		return ""
-	}
-	return fmt.Sprintf(whyLate, gap.Round(100*time.Millisecond), t.timeouts.forgetsBy,
-		t.timeouts.forgets.Truncate(time.Second))
-}
-
-// lookForGaps looks at the end of a dump whether it may lack flows, and emits a Gap if so. previous is when the dump
-// before began, announced is what Event.Announced says.
-func (t *table) lookForGaps(ctx context.Context, previous collector.Time, announced bool) error {
-	g := t.gaps
-	if g == nil {
-		return nil
-	}
+// look notes at the end of a dump why it may lack flows, but for one that is late. entries is how many the kernel had
+// when the dump began.
+func (g *gaps) look(ctx context.Context, conn *nlraw.Conn, entries int) error {
 	first := g.statistics == nil
 	if first {
 		g.statistics = &Statistics{last: map[uint16]statistic{}}
 	}
-	g.statistics.conn = t.conn
+	g.statistics.conn = conn
 	now, err := g.statistics.Read(ctx)
 	if err != nil {
 		return err
 	}
 	before := g.early
 	g.early, g.why = now.EarlyDrop, ""
-	if !announced {
-		g.why = t.late(previous, t.clock.read())
-	}
-	switch entries := max(t.found.entries, int(now.Entries)); {
+	switch entries := max(entries, int(now.Entries)); {
 	case !first && now.EarlyDrop != before:
 		g.why = whyEarly
 	case crowdedFrom(g.most) > 0 && entries >= crowdedFrom(g.most):
 		g.why = whyCrowded
 	}
-	if g.why == "" {
-		return nil
-	}
-	return t.out.Mark(ctx, collector.Gap, t.clock.read(), t.netns)
+	return nil
 }

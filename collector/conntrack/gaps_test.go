@@ -121,7 +121,7 @@ func TestLate(t *testing.T) {
 		{"unknown", nil, 11 * sec, ""},
 	} {
 		limits := newTimeouts(collector.Limits{Timeouts: tt.timeouts})
-		got := (&table{timeouts: &limits}).late(sec2000, sec2000.Add(tt.gap))
+		got := limits.late(sec2000, sec2000.Add(tt.gap))
 		if !strings.Contains(got, tt.want) || (got == "") != (tt.want == "") {
 			t.Errorf("%s: %q, want %q", tt.name, got, tt.want)
 		}
@@ -216,9 +216,9 @@ func FuzzPolicy(f *testing.F) {
 	// A policy of iptables, named a, that a rule uses: CLOSE 2 s.
 	f.Add([]byte{0, 0, 0, 0, 6, 0, 1, 0, 'a', 0, 0, 0, 5, 0, 3, 0, 6, 0, 0, 0, 8, 0, 5, 0, 0, 0, 0, 2, 12, 0, 4, 128, 8, 0, 8, 0, 0, 0, 0, 2})
 	f.Fuzz(func(t *testing.T, b []byte) {
-		masksEvents(b)
-		for _, parse := range []func([]byte) (policy, bool){parsePolicy, parseXtPolicy} {
-			if p, ok := parse(b); ok && (p.name == "" || p.forgets <= 0) {
+		masksOf(b)
+		for _, kind := range []policyKind{nftPolicies(), xtPolicies()} {
+			if p, ok := kind.parse(b); ok && (p.name == "" || p.forgets <= 0) {
 				t.Errorf("%+v", p)
 			}
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"golang.org/x/net/bpf"
 	"golang.org/x/sys/unix"
@@ -12,8 +13,16 @@ import (
 	"github.com/snatwatch/snatwatch/collector/nlraw"
 )
 
-// drainBatch is how many events one system call reads.
-const drainBatch = 64
+const (
+	// drainBatch is how many events one system call reads.
+	drainBatch = 64
+	// eventBytes is what an event takes of the queue's room.
+	eventBytes = 2 << 10
+	// drainLeast is the shortest time from one read of the events to the next.
+	drainLeast = 5 * time.Millisecond
+	// rateLeast is how many events a second are reckoned with where fewer came of late.
+	rateLeast = 1000
+)
 
 // listener reads the events of flows that open and end. It does not ask for events of flows that change: they would
 // cost the packet path 10 µs a connection.
@@ -29,6 +38,11 @@ type listener struct {
 	lost bool
 	// silent is set when events are found to be off, until a dump begins.
 	silent bool
+
+	// room is how many events its queue holds, rate how many come a second, of late the most.
+	room, rate float64
+	paced      collector.Time // when rate was last taken
+	pacedThen  uint64         // opened and closed then
 
 	counts
 	reported counts // what Stats has of them already
@@ -52,7 +66,7 @@ func listen(ns, buffer int, t *table) (*listener, error) {
 		return nil, err
 	}
 	l := &listener{conn: conn, table: t, empty: t.clock.read()}
-	l.began = l.empty
+	l.began, l.paced = l.empty, l.empty
 	for i := range l.slots {
 		l.slots[i].datagrams = nlraw.NewDatagrams(drainBatch)
 	}
@@ -68,6 +82,11 @@ func (l *listener) join(buffer int) error {
 	if err := nl.SetReadBuffer(buffer); err != nil { // SO_RCVBUFFORCE where allowed
 		return fmt.Errorf("set receive buffer to %d: %w", buffer, err)
 	}
+	size, err := l.conn.ReadBuffer() // without the right to force it, net.core.rmem_max bounds it
+	if err != nil {
+		return err
+	}
+	l.room = float64(size) / eventBytes
 	if l.table.translated {
 		program, err := bpf.Assemble(translatedOnly())
 		if err != nil {
@@ -82,7 +101,7 @@ func (l *listener) join(buffer int) error {
 			return kernelError("listen to conntrack", err)
 		}
 	}
-	return nil
+	return l.conn.Detach()
 }
 
 // translatedOnly is a socket filter that lets an event pass if CTA_STATUS has IPS_SRC_NAT, or is
@@ -101,6 +120,24 @@ func translatedOnly() []bpf.Instruction {
 	}
 }
 
+// pace takes the rate at which events have come since the last call.
+func (l *listener) pace(now collector.Time) {
+	events := l.opened + l.closed
+	if since := now.Sub(l.paced); since > 0 {
+		l.rate = max(float64(events-l.pacedThen)/since.Seconds(), l.rate*7/8)
+		l.paced, l.pacedThen = now, events
+	}
+}
+
+// pause returns how long events may wait to be read: until they fill a tenth of their room as they come of late, so
+// that ten times as many find room too.
+func (l *listener) pause(longest time.Duration) time.Duration {
+	if wait := l.room / 10 / max(l.rate, rateLeast); wait < longest.Seconds() {
+		return min(max(time.Duration(wait*float64(time.Second)), drainLeast), longest)
+	}
+	return longest
+}
+
 // drain emits all events that are there.
 func (l *listener) drain(ctx context.Context) error {
 	s := &l.slots[0]
@@ -113,6 +150,7 @@ func (l *listener) drain(ctx context.Context) error {
 			return err
 		}
 		if !more {
+			l.pace(s.at)
 			return l.table.out.Flush(ctx)
 		}
 	}

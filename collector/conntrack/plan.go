@@ -46,6 +46,9 @@ const (
 	eventsPerFlow   = 2
 )
 
+// EndsLate is how late Events knows at most that a TCP flow ended: its dumps show that, events tell up to 120 s later.
+const EndsLate = 60 * time.Second
+
 const (
 	intervalDefault = 5 * time.Second
 	intervalMax     = 10 * time.Second
@@ -54,7 +57,7 @@ const (
 	intervalLeast         = 100 * time.Millisecond
 	forgetsDefault        = 10 * time.Second
 	eventsIntervalDefault = 30 * time.Second
-	eventsIntervalMax     = 60 * time.Second
+	eventsIntervalMax     = EndsLate
 	// margin is how much cheaper the other strategy must be to be taken, or how far below the budget polling must be
 	// to be taken again, and dwell how long one is kept.
 	margin = 0.8

@@ -13,16 +13,6 @@ import (
 	"github.com/snatwatch/snatwatch/collector/nlraw"
 )
 
-// Attributes of a timeout policy of nftables: enum nft_ct_timeout_attributes, include/uapi/linux/netfilter/nf_tables.h
-// (Linux 6.18). The times by state have the same attributes in policies of nftables and of iptables: enum
-// ctattr_timeout_tcp, nfnetlink_cttimeout.h. They are in seconds, u32 in network byte order.
-const (
-	attrPolicyProtocol = 2 // NFTA_CT_TIMEOUT_L4PROTO: u8
-	attrPolicyTimes    = 3 // NFTA_CT_TIMEOUT_DATA: by state
-	attrPolicyTimeWait = 7 // CTA_TIMEOUT_TCP_TIME_WAIT
-	attrPolicyClose    = 8 // CTA_TIMEOUT_TCP_CLOSE
-)
-
 // policy is a timeout policy that rules use, of nftables ("ct timeout") or of iptables ("-j CT --timeout"), and for how
 // long it lets an entry of a TCP flow stay that ended. Nothing in an entry tells which policy it is under.
 type policy struct {
@@ -35,57 +25,86 @@ func (p policy) shorter(other policy) bool {
 	return p.name != "" && (other.name == "" || p.forgets < other.forgets)
 }
 
-// readPolicies puts the timeout policies that rules use into the timeouts. If the rules change while it reads, it keeps
-// the policy of the read before.
-func (s *Source) readPolicies(ctx context.Context) {
-	for i, kind := range [...]policies{nftPolicies, xtPolicies} {
-		read, err := kind.shortest(ctx, s.table.conn)
-		if !errors.Is(err, nlraw.ErrInterrupted) {
-			s.policy[i] = read
+// policies are those that rules use: of nftables and of iptables, the one that forgets ended flows the soonest.
+type policies struct{ nft, xt policy }
+
+// read puts the policies that rules use into t. If the rules change while it reads, it keeps the policy of the read
+// before.
+func (p *policies) read(ctx context.Context, conn *nlraw.Conn, t *timeouts) {
+	for _, of := range [...]struct {
+		last *policy
+		kind policyKind
+	}{{&p.nft, nftPolicies()}, {&p.xt, xtPolicies()}} {
+		if now, err := of.kind.shortest(ctx, conn); !errors.Is(err, nlraw.ErrInterrupted) {
+			*of.last = now
 		}
-		p := s.policy[i]
-		if p.name != "" && (s.timeouts.forgets == 0 || p.forgets < s.timeouts.forgets) {
-			s.timeouts.forgets, s.timeouts.forgetsBy = p.forgets, fmt.Sprintf(kind.called(), p.name)
+		if of.last.name != "" && (t.forgets == 0 || of.last.forgets < t.forgets) {
+			t.forgets, t.forgetsBy = of.last.forgets, fmt.Sprintf(of.kind.called, of.last.name)
 		}
 	}
-	s.load.forgets = s.timeouts.forgets
 }
 
-// policies are the timeout policies of one kind.
-type policies uint8
+// policyKind says how the kernel lists the policies of nftables, or those of iptables.
+type policyKind struct {
+	called    string // by messages: a format that takes the policy's name
+	message   uint16 // that asks for them
+	filter    []byte // attributes of that message
+	name, use uint16 // attributes of a policy; use: u32 in network byte order, idle and one more for each rule
+	// data is the attribute that protocol (u8) and times (by state) stand in; 0 where they stand beside the name.
+	data, protocol, times uint16
+	idle                  uint32
+}
 
+// Attributes of a timeout policy of nftables: enum nft_ct_timeout_attributes, include/uapi/linux/netfilter/nf_tables.h
+// (Linux 6.18). The times by state have the same attributes in policies of nftables and of iptables: enum
+// ctattr_timeout_tcp, nfnetlink_cttimeout.h. They are in seconds, u32 in network byte order.
 const (
-	nftPolicies policies = iota
-	xtPolicies
-	numPolicies
+	attrPolicyProtocol = 2 // NFTA_CT_TIMEOUT_L4PROTO: u8
+	attrPolicyTimes    = 3 // NFTA_CT_TIMEOUT_DATA: by state
+	attrPolicyTimeWait = 7 // CTA_TIMEOUT_TCP_TIME_WAIT
+	attrPolicyClose    = 8 // CTA_TIMEOUT_TCP_CLOSE
 )
 
-// called returns what a message calls a policy of kind k: a format that takes the policy's name.
-func (k policies) called() string {
-	if k == xtPolicies {
-		return "the timeout policy %q of iptables"
+func nftPolicies() policyKind {
+	return policyKind{
+		called:  "the ct timeout policy %q of nftables",
+		message: unix.NFNL_SUBSYS_NFTABLES<<8 | unix.NFT_MSG_GETOBJ,
+		filter:  appendU32(nil, unix.NFTA_OBJ_TYPE, unix.NFT_OBJECT_CT_TIMEOUT),
+		name:    unix.NFTA_OBJ_NAME, use: unix.NFTA_OBJ_USE,
+		data: unix.NFTA_OBJ_DATA, protocol: attrPolicyProtocol, times: attrPolicyTimes,
 	}
-	return "the ct timeout policy %q of nftables"
+}
+
+// Timeout policies of iptables: enum ctnl_timeout_msg_types and ctattr_timeout,
+// include/uapi/linux/netfilter/nfnetlink_cttimeout.h (Linux 6.18).
+const (
+	msgGetPolicy = unix.NFNL_SUBSYS_CTNETLINK_TIMEOUT<<8 | 1 // IPCTNL_MSG_TIMEOUT_GET
+
+	attrXtPolicyName     = 1 // CTA_TIMEOUT_NAME
+	attrXtPolicyProtocol = 3 // CTA_TIMEOUT_L4PROTO: u8
+	attrXtPolicyTimes    = 4 // CTA_TIMEOUT_DATA: by state
+	attrXtPolicyUse      = 5 // CTA_TIMEOUT_USE: u32 in network byte order, 1 and one more for each rule
+)
+
+func xtPolicies() policyKind {
+	return policyKind{
+		called:  "the timeout policy %q of iptables",
+		message: msgGetPolicy,
+		name:    attrXtPolicyName, use: attrXtPolicyUse, idle: 1,
+		protocol: attrXtPolicyProtocol, times: attrXtPolicyTimes,
+	}
 }
 
 // shortest returns the policy under which ended flows are forgotten the soonest; the zero policy for none. Where the
 // kernel has no such policies, there are none.
-func (k policies) shortest(ctx context.Context, conn *nlraw.Conn) (shortest policy, err error) {
-	var req netlink.Message
-	parse := parsePolicy
-	switch {
-	case k == nftPolicies:
-		req.Header.Type = unix.NFNL_SUBSYS_NFTABLES<<8 | unix.NFT_MSG_GETOBJ
-		req.Data = appendU32(make([]byte, sizeofNfgenmsg, 16), unix.NFTA_OBJ_TYPE, unix.NFT_OBJECT_CT_TIMEOUT)
-	case !xtPoliciesLoaded():
+func (k *policyKind) shortest(ctx context.Context, conn *nlraw.Conn) (shortest policy, err error) {
+	if k.message == msgGetPolicy && !loaded("nfnetlink_cttimeout") { // asking would load it, and it has no policy then
 		return policy{}, nil
-	default:
-		req.Header.Type = msgGetPolicy
-		req.Data = make([]byte, sizeofNfgenmsg)
-		parse = parseXtPolicy
 	}
+	req := netlink.Message{Data: append(make([]byte, sizeofNfgenmsg), k.filter...)}
+	req.Header.Type = netlink.HeaderType(k.message)
 	err = conn.Dump(ctx, req, nil, func(m nlraw.Message) error {
-		if p, ok := parse(m.Data); ok && p.shorter(shortest) {
+		if p, ok := k.parse(m.Data); ok && p.shorter(shortest) {
 			shortest = p
 		}
 		return nil
@@ -96,35 +115,22 @@ func (k policies) shortest(ctx context.Context, conn *nlraw.Conn) (shortest poli
 	return shortest, nil
 }
 
-// parsePolicy reads a policy of nftables; ok is false if it is not of TCP, or if no rule uses it.
-func parsePolicy(b []byte) (p policy, ok bool) {
+// parse reads a policy; ok is false if it is not of TCP, or if no rule uses it.
+func (k *policyKind) parse(b []byte) (p policy, ok bool) {
 	if len(b) < sizeofNfgenmsg {
 		return policy{}, false
 	}
-	var times []byte
-	tcp, used := false, true
-	attrs := nlraw.Attributes(b[sizeofNfgenmsg:])
-	for attrs.Next() {
-		switch v := attrs.Value; attrs.Type {
-		case unix.NFTA_OBJ_NAME:
-			p.name = unix.ByteSliceToString(v)
-		case unix.NFTA_OBJ_USE:
-			uses, err := u32(v, "NFTA_OBJ_USE")
-			used = err != nil || uses > 0
-		case unix.NFTA_OBJ_DATA:
-			data := nlraw.Attributes(v)
-			for data.Next() {
-				switch data.Type {
-				case attrPolicyProtocol:
-					tcp = len(data.Value) == 1 && data.Value[0] == byte(collector.TCP)
-				case attrPolicyTimes:
-					times = data.Value
-				}
-			}
-		}
+	b = b[sizeofNfgenmsg:]
+	data := b
+	if k.data != 0 {
+		data = field(b, k.data)
 	}
-	known := p.setForgets(times)
-	return p, tcp && used && known && p.name != ""
+	protocol := field(data, k.protocol)
+	tcp := len(protocol) == 1 && protocol[0] == byte(collector.TCP)
+	uses, err := u32(field(b, k.use), "uses of a timeout policy")
+	p.name = unix.ByteSliceToString(field(b, k.name))
+	known := p.setForgets(field(data, k.times))
+	return p, tcp && known && p.name != "" && (err != nil || uses > k.idle)
 }
 
 // setForgets takes the shorter of the times of TIME_WAIT and CLOSE; known is false if there is neither.

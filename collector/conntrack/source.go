@@ -32,35 +32,29 @@ type Config struct {
 	Interval time.Duration
 	// EventsInterval is the same beside events; default 30 s, at most 60 s. A small CPU budget stretches it up to 60 s.
 	EventsInterval time.Duration
-	// DrainInterval is how long events may wait to be read; default 50 ms. Waking up for each costs six times as
-	// much; with 20 ms the whole agent took a sixth more at 1,000 flows a second.
+	// DrainInterval is how long events may wait to be read; default 200 ms. Where they would fill a tenth of their room
+	// meanwhile, they are read sooner. Waking up for each costs six times as much.
 	DrainInterval time.Duration
 	// ReadBuffer is the room for events that wait, in bytes, 2 KiB an event; default 32 MiB.
 	ReadBuffer int
 	// CPUBudget is what a Source may take, in cores; default 0.02. The Source exceeds it rather than miss flows.
 	CPUBudget float64
-	// EndsMatter reports whether a port may be free up to 120 s before an event tells that its TCP flow ended; nil means
-	// that none is. Then only a dump says how many ports are held: Auto polls, and Events dumps as often as Poll.
+	// EndsMatter reports whether a port may be free less than EndsLate after its TCP flow ended; nil means that none is.
+	// Then only a dump says how many ports are held: Auto polls, and Events dumps as often as Poll.
 	EndsMatter func() bool
+	// Soon, if not nil, is called a second before a dump is due, or once it is known to be due sooner.
+	Soon func()
 	// Clock is the agent's clock; default one that starts as Unix time now.
 	Clock func() collector.Time
 }
 
-// A Sink is handed at most batchMax events at once, 50 KiB of them, so that it can work on some while the source
-// fetches others; walkMax of them during a dump, when the kernel empties the caches of what lies idle.
 const (
-	batchMax = 256
-	walkMax  = 64
-)
-
-const (
-	drainIntervalDefault = 50 * time.Millisecond
+	drainIntervalDefault = 200 * time.Millisecond
 	readBufferDefault    = 32 << 20
 	cpuBudgetDefault     = 0.02
 	// retryInterval is the time from an aborted dump, or from an overrun, to the next dump.
 	retryInterval = time.Second
-	// aliveInterval is how often a long dump checks that the namespace is still there, and how often the Source checks
-	// that the kernel still sends events.
+	// aliveInterval is how often a long dump checks that the namespace is still there.
 	aliveInterval = 100 * time.Millisecond
 )
 
@@ -76,22 +70,18 @@ type Source struct {
 	out      collector.Batch
 	meter    cputime.Meter // of dumps and events, without the sink
 	own      *netns.Handle // of the caller's namespace, if that is read
-	limits   *limits.Reader
-	timeouts timeouts
-	policy   [numPolicies]policy // of each kind, the one that forgets ended flows the soonest
-	masks    masks
+	settings settings
 	gaps     gaps
 	table    *table
 	listener *listener
 	plan     plan
 	load     load
 
-	eventsErr  error
-	eventsRead collector.Time
 	aliveRead  collector.Time
 	planned    collector.Time // when the strategy was last changed
 	begun      collector.Time // when the last complete dump began
 	due        collector.Time // when the next is due
+	soon       collector.Time // the due time that Soon was last called for
 	openedThen uint64         // listener.opened at begun
 }
 
@@ -162,11 +152,7 @@ func (s *Source) Run(ctx context.Context, sink collector.Sink) error {
 		if err := s.step(ctx); err != nil {
 			return err
 		}
-		wait := s.due.Sub(s.clock.read())
-		if s.listener != nil {
-			wait = min(wait, s.cfg.DrainInterval)
-		}
-		timer.Reset(wait)
+		timer.Reset(s.wait())
 	}
 }
 
@@ -194,7 +180,8 @@ func (s *Source) step(ctx context.Context) error {
 	if err := s.readMasks(ctx, now); err != nil {
 		return err
 	}
-	s.readPolicies(ctx)
+	s.settings.policies.read(ctx, s.table.conn, &s.settings.timeouts)
+	s.load.forgets = s.settings.timeouts.forgets
 	err := s.dump(ctx)
 	switch {
 	case err == nil:
@@ -244,7 +231,7 @@ func (s *Source) alive(now collector.Time) error {
 // open opens what is not open.
 func (s *Source) open() error {
 	now := s.clock.read()
-	if s.limits == nil {
+	if s.settings.limits == nil {
 		ns := s.cfg.Netns
 		if ns == nil {
 			own, err := netns.Self()
@@ -253,17 +240,17 @@ func (s *Source) open() error {
 			}
 			ns, s.own = own, own
 		}
-		s.limits = limits.NewReader(ns)
+		s.settings.limits = limits.NewReader(ns)
 		s.readLimits()
 	}
 	if s.table == nil {
-		conn, err := dial(s.fd())
+		conn, err := dialDetached(s.fd())
 		if err != nil {
 			return err
 		}
 		s.table = &table{
 			conn: conn, netns: s.inode, translated: s.cfg.OnlyTranslated, clock: s.clock,
-			timeouts: &s.timeouts, gaps: &s.gaps, out: &s.out, buckets: readBuckets,
+			timeouts: &s.settings.timeouts, gaps: &s.gaps, out: &s.out, buckets: readBuckets,
 		}
 		s.table.between = s.between
 	}
@@ -289,7 +276,7 @@ func (s *Source) open() error {
 // decide returns the plan for what is known now, while the strategy now runs.
 func (s *Source) decide(now Strategy) plan {
 	s.planner.endsMatter = s.cfg.EndsMatter != nil && s.cfg.EndsMatter()
-	return s.planner.decide(s.load, now, s.eventsErr)
+	return s.planner.decide(s.load, now, s.settings.eventsErr)
 }
 
 func (s *Source) fd() int {
@@ -301,24 +288,30 @@ func (s *Source) fd() int {
 
 // readLimits reads the timeouts of the namespace and whether it has events.
 func (s *Source) readLimits() {
-	l, err := s.limits.Read()
-	s.timeouts = newTimeouts(l)
-	s.gaps.most = l.EntriesMax
-	s.eventsErr = nil
-	if l.Events <= 0 {
-		s.eventsErr = ErrEventsOff
+	var err error
+	s.gaps.most, err = s.settings.readLimits()
+	s.board.write(func(b *Stats) { b.LimitsError, b.EventsError = err, s.settings.eventsErr })
+}
+
+// readMasks looks whether rules keep events back, as often as dumps come beside events.
+func (s *Source) readMasks(ctx context.Context, now collector.Time) error {
+	if s.cfg.Strategy != Poll {
+		ns := s.cfg.Netns
+		if ns == nil {
+			ns = s.own
+		}
+		s.settings.masks.look(ctx, s.table.conn, ns, now, s.cfg.EventsInterval)
 	}
-	s.board.write(func(b *Stats) { b.LimitsError, b.EventsError = err, s.eventsErr })
+	if s.settings.masks.why != nil && s.settings.eventsErr == nil {
+		return s.missEvents(ctx, s.settings.masks.why, now)
+	}
+	return nil
 }
 
 // checkEvents makes a dump due if somebody has switched events off.
 func (s *Source) checkEvents(ctx context.Context) error {
 	now := s.clock.read()
-	if due := s.eventsErr == nil && now.Sub(s.eventsRead) >= aliveInterval; !due {
-		return nil
-	}
-	s.eventsRead = now
-	if s.limits.Events() != 0 {
+	if !s.settings.eventsOff(now) {
 		return nil
 	}
 	s.due = now
@@ -327,7 +320,7 @@ func (s *Source) checkEvents(ctx context.Context) error {
 
 // missEvents takes in why there can be no events any more, and marks that some may be missed already.
 func (s *Source) missEvents(ctx context.Context, why error, now collector.Time) error {
-	s.eventsErr = why
+	s.settings.eventsErr = why
 	s.board.write(func(b *Stats) { b.EventsError = why })
 	if s.listener == nil {
 		return nil
@@ -340,10 +333,7 @@ func (s *Source) missEvents(ctx context.Context, why error, now collector.Time) 
 }
 
 func (s *Source) close() {
-	if s.limits != nil {
-		s.limits.Close()
-		s.limits = nil
-	}
+	s.settings.close()
 	if s.own != nil {
 		_ = s.own.Close()
 		s.own = nil

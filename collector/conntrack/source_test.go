@@ -141,6 +141,44 @@ func TestKernelOverrun(t *testing.T) {
 	}
 }
 
+// Before each dump but the first, whoever wants to prepare for it is told once.
+func TestKernelSoon(t *testing.T) {
+	t.Parallel()
+	for _, strategy := range []Strategy{Poll, Events} {
+		t.Run(strategy.String(), func(t *testing.T) {
+			t.Parallel()
+			told := 0
+			s, err := New(Config{
+				Netns: kerneltest.Netns(t), Strategy: strategy, CPUBudget: 10, Interval: 10 * time.Millisecond,
+				EventsInterval: 10 * time.Millisecond, DrainInterval: time.Millisecond, Soon: func() { told++ },
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			dumps := 0
+			err = s.Run(ctx, func(_ context.Context, events []collector.Event) error {
+				for i := range events {
+					if events[i].Kind != collector.Begin {
+						continue
+					}
+					if told != dumps {
+						t.Errorf("told %d times before dump %d", told, dumps+1)
+					}
+					if dumps++; dumps == 5 {
+						cancel()
+					}
+				}
+				return nil
+			})
+			if !errors.Is(err, context.Canceled) {
+				t.Error(err)
+			}
+		})
+	}
+}
+
 // While flows come and go under a dump, its events and those of the listener lead to what is there
 // in the end: an event does not overtake the dump's older news of the same flow.
 func TestKernelEventsDuringDumps(t *testing.T) {

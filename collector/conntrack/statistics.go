@@ -31,7 +31,7 @@ func OpenStatistics(ns *netns.Handle) (*Statistics, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.conn, err = dial(fd)
+	s.conn, err = dialDetached(fd)
 	return s, err
 }
 
@@ -128,18 +128,4 @@ func parseStatistic(b []byte) (cpu uint16, st statistic, err error) {
 		return 0, statistic{}, &parseError{"attribute", attrs.Left(), "a whole one"}
 	}
 	return cpu, st, nil
-}
-
-// parseEntries reads an IPCTNL_MSG_CT_GET_STATS answer.
-func parseEntries(b []byte) (uint32, error) {
-	if len(b) < sizeofNfgenmsg {
-		return 0, &parseError{"nfgenmsg", len(b), "4"}
-	}
-	attrs := nlraw.Attributes(b[sizeofNfgenmsg:])
-	for attrs.Next() {
-		if attr(attrs.Type) == attrStatsEntries {
-			return u32(attrs.Value, "CTA_STATS_GLOBAL_ENTRIES")
-		}
-	}
-	return 0, &parseError{"CTA_STATS_GLOBAL_ENTRIES", 0, "4"}
 }

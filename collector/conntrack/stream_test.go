@@ -1,10 +1,12 @@
 package conntrack
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"net/netip"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -25,8 +27,11 @@ type stream struct {
 	done   chan error
 }
 
+// run runs a source. Unless cfg says what it may take, that is a core: a source that takes more than it may dumps once a
+// minute, and a slow machine forgets short flows sooner.
 func run(t testing.TB, cfg Config) *stream {
 	t.Helper()
+	cfg.CPUBudget = cmp.Or(cfg.CPUBudget, 1)
 	start := time.Now()
 	s := &stream{t: t, now: func() collector.Time { return collector.Time(start.UnixNano()).Add(time.Since(start)) }, done: make(chan error, 1)}
 	var looked atomic.Int64
@@ -73,7 +78,10 @@ func (s *stream) await(what string, ok func(*record) bool) {
 		}
 		time.Sleep(5 * time.Millisecond)
 	}
-	s.t.Fatalf("waited in vain for %s; stats %+v", what, s.src.Stats())
+	stacks := make([]byte, 64<<10)
+	stacks = stacks[:runtime.Stack(stacks, true)]
+	s.t.Fatalf("waited in vain for %s; stats %+v; paused for up to %v; goroutines:\n%s",
+		what, s.src.Stats(), time.Duration(s.pause.Load()), stacks)
 }
 
 // last waits for the last event of a kind about the flow from src.

@@ -1,6 +1,7 @@
 package conntrack
 
 import (
+	"fmt"
 	"time"
 
 	"github.com/snatwatch/snatwatch/collector"
@@ -138,4 +139,18 @@ func (t *timeouts) cut(left uint32) (ago time.Duration, ok bool) {
 	}
 	ago = max(0, limit-remain-time.Second-jiffy)
 	return ago, ago >= least-jiffy
+}
+
+const whyLate = "the time between two reads of conntrack, %v, is longer than %s, %v, for which it remembers a flow " +
+	"that ended: some may have opened and ended unseen; give the agent more CPU time, or let it read events"
+
+// late says why a dump that ends now is late, where the one before began at previous. It returns an empty text if the
+// dump is in time, and if the timeout is not known. Of all flows, conntrack forgets those that were reset the soonest.
+func (t *timeouts) late(previous, now collector.Time) string {
+	gap := now.Sub(previous)
+	if previous == 0 || t.forgets == 0 || gap <= t.forgets {
+		return ""
+	}
+	return fmt.Sprintf(whyLate, gap.Round(100*time.Millisecond), t.forgetsBy,
+		t.forgets.Truncate(time.Second))
 }

@@ -46,31 +46,46 @@ func Of(ns *netns.Handle) (collector.Limits, error) {
 // A file that is absent leaves its field zero, Events -1. Each file that cannot be read
 // or parsed adds one error that names it; the other fields are set all the same.
 func Read(sys fs.FS) (collector.Limits, error) {
-	var (
-		l    = collector.Limits{Events: -1}
-		errs []error
-	)
-	get := func(file string, set func(string) error) {
-		b, err := fs.ReadFile(sys, file)
-		if errors.Is(err, fs.ErrNotExist) {
-			return
-		}
-		if err != nil { // names the file
-			errs = append(errs, err)
-			return
-		}
-		value := strings.TrimSpace(string(b))
-		if err := set(value); err != nil {
-			errs = append(errs, fmt.Errorf("parse %s %q: %w", file, value, err))
-		}
+	r := reading{sys: sys, l: collector.Limits{Events: -1}}
+	r.ports()
+	r.conntrack()
+	r.timeouts()
+	return r.l, errors.Join(r.errs...)
+}
+
+// reading reads limits file by file.
+type reading struct {
+	sys  fs.FS
+	l    collector.Limits
+	errs []error
+}
+
+// get gives the content of a file to set, if there is such a file.
+func (r *reading) get(file string, set func(string) error) {
+	b, err := fs.ReadFile(r.sys, file)
+	if errors.Is(err, fs.ErrNotExist) {
+		return
 	}
-	get(fileLocalPorts, func(s string) (err error) { l.LocalPorts, err = parsePortRange(s); return err })
-	get(fileReserved, func(s string) (err error) { l.Reserved, err = parseReserved(s); return err })
+	if err != nil { // names the file
+		r.errs = append(r.errs, err)
+		return
+	}
+	value := strings.TrimSpace(string(b))
+	if err := set(value); err != nil {
+		r.errs = append(r.errs, fmt.Errorf("parse %s %q: %w", file, value, err))
+	}
+}
+
+// ports reads which local ports there are, and when one in TIME_WAIT is used again.
+func (r *reading) ports() {
+	l := &r.l
+	r.get(fileLocalPorts, func(s string) (err error) { l.LocalPorts, err = parsePortRange(s); return err })
+	r.get(fileReserved, func(s string) (err error) { l.Reserved, err = parseReserved(s); return err })
 	var reuse, stamps int
 	delay := time.Second
-	get(fileReuse, func(s string) (err error) { reuse, err = parseCount(s); return err })
-	get(fileTCPStamps, func(s string) (err error) { stamps, err = parseCount(s); return err })
-	get(fileReuseDelay, func(s string) error {
+	r.get(fileReuse, func(s string) (err error) { reuse, err = parseCount(s); return err })
+	r.get(fileTCPStamps, func(s string) (err error) { stamps, err = parseCount(s); return err })
+	r.get(fileReuseDelay, func(s string) error {
 		ms, err := parseCount(s)
 		if err == nil {
 			delay = min(max(time.Duration(ms)*time.Millisecond, time.Millisecond), time.Minute)
@@ -80,8 +95,13 @@ func Read(sys fs.FS) (collector.Limits, error) {
 	if reuse == 1 && stamps > 0 {
 		l.ReuseTimeWait = delay
 	}
-	get(fileEntries, func(s string) (err error) { l.Entries, err = parseCount(s); return err })
-	get(fileEntriesMax, func(s string) error {
+}
+
+// conntrack reads how large conntrack's table is, and what it is told to record.
+func (r *reading) conntrack() {
+	l := &r.l
+	r.get(fileEntries, func(s string) (err error) { l.Entries, err = parseCount(s); return err })
+	r.get(fileEntriesMax, func(s string) error {
 		most, err := parseCount(s)
 		if err == nil && most == 0 {
 			most = collector.Unlimited
@@ -89,36 +109,38 @@ func Read(sys fs.FS) (collector.Limits, error) {
 		l.EntriesMax = most
 		return err
 	})
-	get(fileTimestamps, func(s string) (err error) { l.Timestamps, err = parseSwitch(s); return err })
-	get(fileAccounting, func(s string) (err error) { l.Accounting, err = parseSwitch(s); return err })
-	get(fileEvents, func(s string) error {
+	r.get(fileTimestamps, func(s string) (err error) { l.Timestamps, err = parseSwitch(s); return err })
+	r.get(fileAccounting, func(s string) (err error) { l.Accounting, err = parseSwitch(s); return err })
+	r.get(fileEvents, func(s string) error {
 		mode, err := parseEvents(s)
 		if err == nil {
 			l.Events = mode
 		}
 		return err
 	})
+}
 
-	entries, err := fs.ReadDir(sys, dirConntrack)
+// timeouts reads conntrack's timeouts.
+func (r *reading) timeouts() {
+	entries, err := fs.ReadDir(r.sys, dirConntrack)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		errs = append(errs, err)
+		r.errs = append(r.errs, err)
 	}
 	for _, e := range entries {
 		name, ok := strings.CutPrefix(e.Name(), prefix)
 		if !ok || !strings.Contains(name, "timeout") {
 			continue
 		}
-		get(dirConntrack+"/"+e.Name(), func(s string) error {
+		r.get(dirConntrack+"/"+e.Name(), func(s string) error {
 			d, err := parseSeconds(s)
 			if err != nil {
 				return err
 			}
-			if l.Timeouts == nil {
-				l.Timeouts = make(map[string]time.Duration, len(entries))
+			if r.l.Timeouts == nil {
+				r.l.Timeouts = make(map[string]time.Duration, len(entries))
 			}
-			l.Timeouts[name] = d
+			r.l.Timeouts[name] = d
 			return nil
 		})
 	}
-	return l, errors.Join(errs...)
 }

@@ -4,6 +4,10 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
+	"strconv"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/snatwatch/snatwatch/collector/nlraw"
 )
@@ -71,4 +75,22 @@ func body(b []byte) (family byte, attributes []byte, err error) {
 		return 0, nil, fmt.Errorf("%d bytes, want struct nfgenmsg", len(b))
 	}
 	return b[0], b[4:], nil
+}
+
+// describe writes what an expression says, but for the registers named by the attributes in but.
+func describe(name string, f *fields, but ...uint16) string {
+	b := []byte(name)
+	for typ, v := range f {
+		if v != nil && !slices.Contains(but, uint16(typ)) {
+			b = append(strconv.AppendInt(append(b, ' '), int64(typ), 10), '=')
+			b = append(b, v...)
+		}
+	}
+	return string(b)
+}
+
+// value copies NFTA_DATA_VALUE out of a nest.
+func value(b []byte) ([]byte, error) {
+	f, err := parseFields(b)
+	return slices.Clone(f[unix.NFTA_DATA_VALUE]), err
 }

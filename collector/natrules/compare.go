@@ -3,7 +3,6 @@ package natrules
 import (
 	"encoding/binary"
 	"fmt"
-	"net/netip"
 
 	"golang.org/x/sys/unix"
 )
@@ -72,44 +71,11 @@ func (c *compiler) inRange(f *fields) {
 	c.when(cond{text: text, flows: allFlows, drawn: w.drawn, mark: w.mark})
 }
 
-// address says which address of the packet, and how many of its first bits, a payload expression loads.
-func (c *compiler) address(base, offset, size uint32) (side, int) {
-	if base != unix.NFT_PAYLOAD_NETWORK_HEADER || size == 0 {
-		return noSide, 0
+// ifname reads a name as a comparison has it: without the zero byte at the end it stands for all that begin so.
+func ifname(b []byte) string {
+	name := cString(b)
+	if len(name) == len(b) && len(b) < unix.IFNAMSIZ {
+		name += "*"
 	}
-	f := ofFamily(c.family)
-	for i := range c.conds {
-		f &= c.conds[i].flows
-	}
-	switch {
-	case f == 0 || f&ofIPv4 != 0 && f&ofIPv6 != 0:
-	case f&ofIPv4 != 0 && offset == 12 && size <= 4:
-		return source, int(size) * 8
-	case f&ofIPv4 != 0 && offset == 16 && size <= 4:
-		return destination, int(size) * 8
-	case f&ofIPv6 != 0 && offset == 8 && size <= 16:
-		return source6, int(size) * 8
-	case f&ofIPv6 != 0 && offset == 24 && size <= 16:
-		return destination6, int(size) * 8
-	}
-	return noSide, 0
-}
-
-// prefixOf reads the first bits of an address.
-func prefixOf(data []byte, bits int, six bool) (netip.Prefix, bool) {
-	var whole [16]byte
-	if n := copy(whole[:], data); n < len(data) || bits > n*8 {
-		return netip.Prefix{}, false
-	}
-	a := netip.AddrFrom16(whole)
-	if !six {
-		a = netip.AddrFrom4([4]byte(whole[:4]))
-	}
-	p, err := a.Prefix(bits)
-	return p, err == nil
-}
-
-// inPrefix is the condition that an address is in a prefix.
-func inPrefix(of side, p netip.Prefix) cond {
-	return cond{text: fmt.Sprintf("%v in %v", of, p), flows: allFlows, of: of, prefix: p}
+	return name
 }

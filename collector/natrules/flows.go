@@ -1,7 +1,10 @@
 package natrules
 
 import (
+	"fmt"
 	"net/netip"
+	"slices"
+	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -76,6 +79,30 @@ func (o out) matches(name string, index int) bool {
 	return o.name == name
 }
 
+func (o out) matchedBy(wildcard out) bool {
+	return strings.HasPrefix(strings.TrimSuffix(o.name, "*"), strings.TrimSuffix(wildcard.name, "*"))
+}
+
+// outText names interfaces in a condition.
+func outText(outs []out, not bool) string {
+	var b strings.Builder
+	b.WriteString("leaves by")
+	if not {
+		b.WriteString(" none of")
+	}
+	for _, o := range outs {
+		b.WriteString(" " + o.text())
+	}
+	return b.String()
+}
+
+func (o out) text() string {
+	if o.index != 0 {
+		return "interface " + strconv.Itoa(o.index)
+	}
+	return o.name
+}
+
 // cond is one condition of a rule.
 type cond struct {
 	// text is the same for the same condition; it says nothing of protocol and family. Empty is no condition
@@ -95,22 +122,60 @@ type cond struct {
 	prefix netip.Prefix
 }
 
-// outText names interfaces in a condition.
-func outText(outs []out, not bool) string {
-	var b strings.Builder
-	b.WriteString("leaves by")
-	if not {
-		b.WriteString(" none of")
-	}
-	for _, o := range outs {
-		b.WriteString(" " + o.text())
-	}
-	return b.String()
+// allBits are those of a mark.
+const allBits = ^uint32(0)
+
+// side is an address of a packet.
+type side uint8
+
+const (
+	noSide side = iota
+	source
+	destination
+	source6
+	destination6
+)
+
+func (s side) String() string {
+	return [...]string{"nothing", "source", "destination", "source", "destination"}[s]
 }
 
-func (o out) text() string {
-	if o.index != 0 {
-		return "interface " + itoa(o.index)
+// inPrefix is the condition that an address is in a prefix.
+func inPrefix(of side, p netip.Prefix) cond {
+	return cond{text: fmt.Sprintf("%v in %v", of, p), flows: allFlows, of: of, prefix: p}
+}
+
+// prefixOf reads the first bits of an address.
+func prefixOf(data []byte, bits int, six bool) (netip.Prefix, bool) {
+	var whole [16]byte
+	if n := copy(whole[:], data); n < len(data) || bits > n*8 {
+		return netip.Prefix{}, false
 	}
-	return o.name
+	a := netip.AddrFrom16(whole)
+	if !six {
+		a = netip.AddrFrom4([4]byte(whole[:4]))
+	}
+	p, err := a.Prefix(bits)
+	return p, err == nil
+}
+
+// ones counts the bits of a mask that has them all in front.
+func ones(mask []byte) (n int, ok bool) {
+	for n < 8*len(mask) && mask[n/8]&(0x80>>(n%8)) != 0 {
+		n++
+	}
+	rest := slices.Clone(mask[n/8:])
+	if len(rest) > 0 {
+		rest[0] &= 0xff >> (n % 8)
+	}
+	return n, zero(rest)
+}
+
+func zero(b []byte) bool {
+	for _, x := range b {
+		if x != 0 {
+			return false
+		}
+	}
+	return true
 }

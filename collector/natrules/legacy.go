@@ -20,7 +20,6 @@ import (
 const (
 	soGetInfo    = 64 // IPT_SO_GET_INFO, IP6T_SO_GET_INFO
 	soGetEntries = 65 // IPT_SO_GET_ENTRIES, IP6T_SO_GET_ENTRIES
-	infoSize     = 32 + 4 + 5*4 + 5*4 + 4 + 4
 	entriesSize  = 40 // struct ipt_get_entries before its entries
 	maxTable     = 512 << 20
 )
@@ -33,19 +32,6 @@ type legacyState struct {
 	remarks  []string
 	problems []string
 	changed  bool
-}
-
-type legacyTable struct {
-	flows  flows
-	chains map[string]*chain
-}
-
-func (t *legacyTable) chain(name string) (*chain, error) {
-	c := t.chains[name]
-	if c == nil {
-		return nil, errors.New("not there")
-	}
-	return c, nil
 }
 
 // drawsMarks returns the bits of marks that rules draw for each new flow, in table nat those alone that stand right in
@@ -105,6 +91,29 @@ func readLegacy(before *legacyState, seed maphash.Seed) (s legacyState, err erro
 	s.changed = s.sums != before.sums || !slices.Equal(s.problems, before.problems) ||
 		!slices.Equal(s.remarks, before.remarks)
 	return s, nil
+}
+
+// LegacyTargets hands to found the data of each target of that name in a table of iptables-legacy and ip6tables-legacy,
+// in the namespace of the calling thread. If nobody here may read which tables there are, the error wraps
+// fs.ErrPermission.
+func LegacyTargets(table, name string, found func(data []byte)) error {
+	for _, f := range legacyFamilies() {
+		names, err := os.ReadFile("/proc/thread-self/net/" + f.names)
+		switch {
+		case errors.Is(err, fs.ErrPermission):
+			return err
+		case err != nil || !slices.Contains(strings.Fields(string(names)), table):
+			continue
+		}
+		_, b, err := f.read(table)
+		if err != nil {
+			return err
+		}
+		if err := f.layout.targets(b, name, found); err != nil {
+			return fmt.Errorf("table %s of iptables-legacy: %w", table, err)
+		}
+	}
+	return nil
 }
 
 // read puts one table into s. Its error is of what nobody here may read; another is a problem of s.

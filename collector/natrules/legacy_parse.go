@@ -63,6 +63,23 @@ func (l *layout) sum(b []byte, seed maphash.Seed) uint64 {
 	return h.Sum64()
 }
 
+// infoSize is that of struct ipt_getinfo.
+const infoSize = 32 + 4 + 5*4 + 5*4 + 4 + 4
+
+// legacyTable is one table of iptables-legacy. Its rules are for flows.
+type legacyTable struct {
+	flows  flows
+	chains map[string]*chain
+}
+
+func (t *legacyTable) chain(name string) (*chain, error) {
+	c := t.chains[name]
+	if c == nil {
+		return nil, errors.New("not there")
+	}
+	return c, nil
+}
+
 // parseLegacy reads struct ipt_getinfo and the entries of a table.
 func parseLegacy(family byte, l layout, name string, info, b []byte) (t legacyTable, err error) {
 	if len(info) < infoSize {
@@ -119,21 +136,47 @@ func (l *layout) starts(b []byte, postrouting int, info []byte) (map[int]string,
 	}
 	starts[postrouting] = hookName(unix.NF_INET_POST_ROUTING)
 	for at := 0; at < len(b); {
-		if len(b)-at < l.size {
-			return nil, fmt.Errorf("%d bytes left for an entry", len(b)-at)
+		x, next, err := l.first(b[at:])
+		if err != nil {
+			return nil, err
 		}
-		target, next := int(binary.NativeEndian.Uint16(b[at+l.target:])), int(binary.NativeEndian.Uint16(b[at+l.target+2:]))
-		if target < l.size || target+targetHead > next || next > len(b)-at {
-			return nil, fmt.Errorf("an entry with its target at %d and its end at %d, of %d bytes",
-				target, next, len(b)-at)
-		}
-		x := b[at+target : at+next]
 		if cString(x[2:31]) == "ERROR" {
 			starts[at+next] = cString(x[targetHead:])
 		}
 		at += next
 	}
 	return starts, nil
+}
+
+// first returns the target of the first of some entries, with its head, and where the next entry begins.
+func (l *layout) first(b []byte) (target []byte, next int, err error) {
+	if len(b) < l.size {
+		return nil, 0, fmt.Errorf("%d bytes left for an entry", len(b))
+	}
+	at, next := int(binary.NativeEndian.Uint16(b[l.target:])), int(binary.NativeEndian.Uint16(b[l.target+2:]))
+	if at < l.size || at+targetHead > next || next > len(b) {
+		return nil, 0, fmt.Errorf("an entry with its target at %d and its end at %d, of %d bytes", at, next, len(b))
+	}
+	return b[at:next], next, nil
+}
+
+// targets hands to found the data of each target of that name among entries.
+func (l *layout) targets(b []byte, name string, found func([]byte)) error {
+	for len(b) > 0 {
+		x, next, err := l.first(b)
+		if err != nil {
+			return err
+		}
+		n, err := sized(x)
+		if err != nil {
+			return fmt.Errorf("target: %w", err)
+		}
+		if cString(x[2:31]) == name {
+			found(x[targetHead:n])
+		}
+		b = b[next:]
+	}
+	return nil
 }
 
 // entry reads one rule, which ends at end in its table. head says that it only begins a chain.
@@ -238,13 +281,4 @@ func (l *layout) header(c *compiler, e []byte) {
 	if p := binary.NativeEndian.Uint16(e[l.proto:]); p != 0 {
 		c.when(cond{flows: protocolsIn(func(v byte) bool { return (uint16(v) == p) != (inverse&invProto != 0) })})
 	}
-}
-
-func zero(b []byte) bool {
-	for _, x := range b {
-		if x != 0 {
-			return false
-		}
-	}
-	return true
 }

@@ -1,9 +1,7 @@
 package natrules
 
 import (
-	"crypto/sha256"
 	"encoding/binary"
-	"encoding/hex"
 	"fmt"
 	"slices"
 	"strings"
@@ -24,17 +22,6 @@ func (c *compiler) lookup(f *fields) {
 	default:
 		c.value(name, reg, key, f.u32(unix.NFTA_LOOKUP_DREG))
 	}
-}
-
-// keysText is the same for the same keys.
-func keysText(es []element) string {
-	keys := make([]string, len(es))
-	for i, e := range es {
-		keys[i] = fmt.Sprintf("%x-%x%v%v", e.key, e.last, e.open, e.all)
-	}
-	slices.Sort(keys)
-	sum := sha256.Sum256([]byte(strings.Join(keys, " ")))
-	return hex.EncodeToString(sum[:])
 }
 
 // value loads what a map holds. Only a rule that changes sources reads it, and then the elements matter.
@@ -175,20 +162,6 @@ func outsOf(of field, es []element) (outs []out, all bool) {
 	}
 	slices.SortFunc(outs, func(a, b out) int { return strings.Compare(a.text(), b.text()) })
 	return slices.Compact(outs), false
-}
-
-// nextKey reports whether an element is one key and no interval of several.
-func nextKey(e *element) bool {
-	if !e.open {
-		return slices.Equal(e.key, e.last)
-	}
-	next := slices.Clone(e.key)
-	for i := len(next) - 1; i >= 0; i-- {
-		if next[i]++; next[i] != 0 {
-			break
-		}
-	}
-	return slices.Equal(next, e.last)
 }
 
 // verdicts is a map to verdicts: a branch for each element.

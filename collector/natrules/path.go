@@ -5,40 +5,17 @@ import (
 	"strings"
 )
 
-// apply narrows p by conditions; ok is false if no flow is left.
-func (w *walker) apply(p path, conds []cond) (q path, ok bool) {
-	p.conds = p.conds[:len(p.conds):len(p.conds)]
-	for i := range conds {
-		c := &conds[i]
-		if p.flows &= c.flows; p.flows == 0 {
-			return p, false
-		}
-		if c.isOut && !p.leave(c) {
-			return p, false
-		}
-		if c.isOut && c.not {
-			w.others[c.text] = c.outs
-		}
-		if c.isOut && !c.not && len(c.outs) == 1 && !c.outs[0].wildcard() {
-			w.single[c.outs[0]] = true
-		}
-		switch {
-		case c.drawn, c.mark&w.markDrawn != 0:
-			p.drawn = true
-		case c.passing:
-			p.passing = true
-		case c.text != "":
-			p.byMark = p.byMark || c.mark != 0
-			p.meets(w.id(c))
-			for _, id := range w.wider(c) {
-				p.meets(id)
-			}
-			for _, id := range w.leavesToo(c) {
-				p.meets(id)
-			}
-		}
-	}
-	return p, true
+// path is what is known of the flows that have come to a rule.
+type path struct {
+	conds []int32 // conditions that they meet
+	flows flows
+	outs  []out // interfaces that they leave by, if isOut
+	isOut bool
+	nots  []out
+	// drawn: whether a packet comes here is drawn anew for each. passing: the next may not come here for other
+	// reasons.
+	drawn, passing bool
+	byMark         bool // whether a packet comes here hangs on its mark
 }
 
 // meets adds a condition.
@@ -84,51 +61,6 @@ func narrower(as, bs []out) (both []out) {
 	return both
 }
 
-func (o out) matchedBy(wildcard out) bool {
-	return strings.HasPrefix(strings.TrimSuffix(o.name, "*"), strings.TrimSuffix(wildcard.name, "*"))
-}
-
-// outsOfID are the interfaces of a condition that flows leave by one of them, or with not by none.
-type outsOfID struct {
-	id   int32
-	outs []out
-	not  bool
-}
-
-// maxOuts bounds the conditions on interfaces that others are compared with.
-const maxOuts = 64
-
-// leavesToo are the numbers of conditions known so far that hold where c does, for they are about interfaces
-// too, and more of them.
-func (w *walker) leavesToo(c *cond) (ids []int32) {
-	if !c.isOut {
-		return nil
-	}
-	id, known := w.id(c), false
-	for i := range w.outs {
-		k := &w.outs[i]
-		if known = known || k.id == id; k.id == id {
-			continue
-		}
-		holds := false
-		switch {
-		case c.not && k.not:
-			holds = allMatched(k.outs, c.outs)
-		case !c.not && !k.not:
-			holds = allMatched(c.outs, k.outs)
-		case !c.not:
-			holds = noneMeet(c.outs, k.outs)
-		}
-		if holds {
-			ids = append(ids, k.id)
-		}
-	}
-	if !known && len(w.outs) < maxOuts && (c.not || len(c.outs) > 1 || c.outs[0].wildcard()) {
-		w.outs = append(w.outs, outsOfID{id, c.outs, c.not})
-	}
-	return ids
-}
-
 // allMatched reports whether each of some interfaces is among others.
 func allMatched(some, others []out) bool {
 	return !slices.ContainsFunc(some, func(o out) bool {
@@ -147,44 +79,85 @@ func noneMeet(some, others []out) bool {
 	})
 }
 
-// within names prefixes of one length.
-type within struct {
-	of   side
-	bits int
+// forever is the scope of an end that holds for every chain which runs later.
+const forever = -1
+
+// ends are conditions of which it is known that flows which meet them all do not get any further.
+type ends struct {
+	list []end
+	by   map[int32][]int // by the highest condition of each
+	none []int           // those without a condition
 }
 
-// wider are the numbers of conditions known so far that hold where c does, for its address is in a prefix of theirs.
-func (w *walker) wider(c *cond) (ids []int32) {
-	if c.of == noSide {
-		return nil
-	}
-	for bits := range c.prefix.Bits() {
-		if !w.lengths[within{c.of, bits}] {
-			continue
-		}
-		p, err := c.prefix.Addr().Prefix(bits)
-		if err != nil {
-			continue
-		}
-		wide := inPrefix(c.of, p)
-		if id, ok := w.ids[wide.text]; ok {
-			ids = append(ids, id)
-		}
-	}
-	w.lengths[within{c.of, c.prefix.Bits()}] = true
-	return ids
+// end is where flows leave a chain: those of flows that meet all conds. It holds until the chain at depth scope is
+// left.
+type end struct {
+	conds []int32
+	flows flows
+	scope int
+	over  bool
+	aside bool // holds for other chains alone
 }
 
-// id gives a condition a number: the same for the same.
-func (w *walker) id(c *cond) int32 {
-	text := c.text
-	if c.mark != 0 {
-		text += " " + itoa(w.marks)
+func (e *ends) count() int { return len(e.list) }
+
+// add notes that the flows on p go no further in the chain at depth scope. A draw, or what passes, leaves some.
+func (e *ends) add(p *path, scope int) {
+	if p.drawn || p.passing {
+		return
 	}
-	id, ok := w.ids[text]
-	if !ok {
-		id = int32(len(w.ids))
-		w.ids[text] = id
+	n := len(e.list)
+	e.list = append(e.list, end{conds: p.conds, flows: p.flows, scope: scope})
+	if len(p.conds) == 0 {
+		e.none = append(e.none, n)
+		return
 	}
-	return id
+	highest := slices.Max(p.conds)
+	e.by[highest] = append(e.by[highest], n)
+}
+
+// leave ends what holds for the chain at depth scope, among those from number from on.
+func (e *ends) leave(scope, from int) {
+	for i := from; i < len(e.list); i++ {
+		if e.list[i].scope == scope {
+			e.list[i].over = true
+		}
+	}
+	e.none = slices.DeleteFunc(e.none, func(i int) bool { return e.list[i].over })
+	for i := len(e.list) - 1; i >= from && e.list[i].over; i-- {
+		if conds := e.list[i].conds; len(conds) > 0 {
+			highest := slices.Max(conds)
+			e.by[highest] = slices.DeleteFunc(e.by[highest], func(k int) bool { return k == i })
+		}
+		e.list = e.list[:i]
+	}
+}
+
+// setAside makes the ends from number from on count for nothing, or again. Those that come meanwhile count.
+func (e *ends) setAside(from int, aside bool) {
+	for i := from; i < len(e.list); i++ {
+		e.list[i].aside = aside
+	}
+}
+
+// taken returns which flows on p do not come this far.
+func (e *ends) taken(p *path) (f flows) {
+	for _, i := range e.none {
+		if !e.list[i].aside {
+			f |= e.list[i].flows
+		}
+	}
+	for _, c := range p.conds {
+		for _, i := range e.by[c] {
+			x := &e.list[i]
+			if !x.over && !x.aside && f|x.flows != f && subset(x.conds, p.conds) {
+				f |= x.flows
+			}
+		}
+	}
+	return f
+}
+
+func subset(a, b []int32) bool {
+	return !slices.ContainsFunc(a, func(x int32) bool { return !slices.Contains(b, x) })
 }

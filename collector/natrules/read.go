@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"hash/maphash"
-	"iter"
-	"maps"
 	"slices"
 
 	"golang.org/x/sys/unix"
@@ -15,14 +13,6 @@ import (
 	"github.com/snatwatch/snatwatch/collector/netns"
 	"github.com/snatwatch/snatwatch/collector/nlraw"
 )
-
-// maxReads is how often rules that change while they are read are read again.
-const maxReads = 20
-
-// ErrChanging tells of rules that changed each time while they were read.
-var ErrChanging = errors.New("the rules changed each time while they were read")
-
-func mapsKeys[K comparable, V any](m map[K]V) iter.Seq[K] { return maps.Keys(m) }
 
 // Read reads the rules of a network namespace; without CAP_NET_ADMIN there the error wraps
 // fs.ErrPermission.
@@ -107,7 +97,7 @@ func (c *cache) attempt(ctx context.Context, conn, route *nlraw.Conn) (done bool
 	}
 	same := c.whole && before == c.generation && sum == c.addresses && !legacy.changed
 	if same {
-		refilled, err := c.refilled(ctx, conn)
+		refilled, err := refilled(ctx, conn, c.alone)
 		if err != nil {
 			return false, err
 		}
@@ -123,10 +113,7 @@ func (c *cache) attempt(ctx context.Context, conn, route *nlraw.Conn) (done bool
 	if same && slices.EqualFunc(links, c.links, link.same) {
 		return true, nil
 	}
-	n := &nftables{
-		ctx: ctx, conn: conn, missing: before == nlraw.NoNFTables,
-		chains: map[tableKey]map[string]*chain{}, sets: map[tableKey]map[string][]element{},
-	}
+	n := newTables(nftables{ctx: ctx, conn: conn, missing: before == nlraw.NoNFTables})
 	s, err := n.ruleset(links, &legacy)
 	if err != nil {
 		return false, err
@@ -142,7 +129,7 @@ func (c *cache) attempt(ctx context.Context, conn, route *nlraw.Conn) (done bool
 }
 
 // ruleset walks through all that runs when a flow leaves.
-func (n *nftables) ruleset(links []link, legacy *legacyState) (s Ruleset, err error) {
+func (n *tables) ruleset(links []link, legacy *legacyState) (s Ruleset, err error) {
 	bases, err := n.bases()
 	if err != nil {
 		return Ruleset{}, err
@@ -181,9 +168,9 @@ func (n *nftables) ruleset(links []link, legacy *legacyState) (s Ruleset, err er
 
 // walk follows base chains: those of type nat, and those that can translate without conntrack alone. The nat table of
 // iptables-legacy runs among them, in its place. markDrawn are bits of marks that are drawn before.
-func (n *nftables) walk(bases []baseChain, legacy []legacyTable, markDrawn uint32) (nat, stateless *walker, err error) {
+func (n *tables) walk(bases []baseChain, legacy []legacyTable, markDrawn uint32) (nat, stateless *walker, err error) {
 	nat, stateless = newWalker(), newWalker()
-	nat.markDrawn = markDrawn
+	nat.met.markDrawn = markDrawn
 	forget := func(c *chain) { c.seen = nil } // of a walk before
 	for _, of := range n.chains {
 		for _, c := range of {
@@ -211,7 +198,7 @@ func (n *nftables) walk(bases []baseChain, legacy []legacyTable, markDrawn uint3
 		if b.nat {
 			w = nat
 		}
-		w.markDrawn |= stateless.markDrawn
+		w.met.markDrawn |= stateless.met.markDrawn
 		if b.late {
 			w.note(fmt.Sprintf("table %v, chain %s: others have priority %d too, and the kernel runs first what was made "+
 				"last, which nothing tells: all of them count; a priority of its own would tell", b.table, b.name, b.priority))

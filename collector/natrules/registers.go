@@ -1,6 +1,8 @@
 package natrules
 
 import (
+	"encoding/binary"
+	"math/bits"
 	"net/netip"
 	"strings"
 
@@ -46,24 +48,6 @@ const (
 	fromMap
 )
 
-// allBits are those of a mark.
-const allBits = ^uint32(0)
-
-// side is an address of a packet.
-type side uint8
-
-const (
-	noSide side = iota
-	source
-	destination
-	source6
-	destination6
-)
-
-func (s side) String() string {
-	return [...]string{"nothing", "source", "destination", "source", "destination"}[s]
-}
-
 type field uint8
 
 const (
@@ -73,6 +57,56 @@ const (
 	fieldProtocol
 	fieldFamily // NFPROTO_IPV4 or NFPROTO_IPV6
 )
+
+// draw is the numbers that numgen draws from, or that a hash is one of: count of them from first on. network says that
+// they stand in network byte order. The zero value is of what else is drawn.
+type draw struct {
+	first, count uint32
+	network      bool
+}
+
+// among returns the elements that are drawn at all, and whether every draw gives one of them; so it is taken to be
+// where the numbers are not known.
+func (d draw) among(es []element) (drawn []element, all bool) {
+	if d.count == 0 {
+		return es, true
+	}
+	covered := uint64(0)
+	for i := range es {
+		e := &es[i]
+		if e.all {
+			return append(drawn, es[i]), true
+		}
+		if len(e.key) != 4 || len(e.last) != 4 {
+			return es, false
+		}
+		from, to := uint64(d.number(e.key)), uint64(d.number(e.last))
+		if e.open && to > 0 {
+			to--
+		}
+		from, to = max(from, uint64(d.first)), min(to, uint64(d.first)+uint64(d.count)-1)
+		if from <= to {
+			drawn = append(drawn, es[i])
+			covered += to - from + 1
+		}
+	}
+	return drawn, covered >= uint64(d.count)
+}
+
+// bits are those that differ between the numbers, or may.
+func (d draw) bits() uint32 {
+	if d.count == 0 {
+		return allBits
+	}
+	return uint32(1)<<bits.Len32(d.first+d.count-1) - 1
+}
+
+func (d draw) number(key []byte) uint32 {
+	if d.network {
+		return binary.BigEndian.Uint32(key)
+	}
+	return binary.NativeEndian.Uint32(key)
+}
 
 // at returns the index of a register's first word, ok false where there is none.
 func at(reg uint32) (i int, ok bool) {
@@ -166,6 +200,51 @@ func (r *registers) hangsOn(reg uint32, key word, es []element) word {
 		key.drawn, key.mark = key.drawn || r[k].drawn, key.mark|r[k].mark
 	}
 	return key
+}
+
+// numgen draws a number for each packet.
+func (r *registers) numgen(f *fields) {
+	numbers := draw{first: f.u32(unix.NFTA_NG_OFFSET), count: f.u32(unix.NFTA_NG_MODULUS)}
+	r.set(f.u32(unix.NFTA_NG_DREG), 1, word{text: "numgen", drawn: true, draw: numbers})
+}
+
+// hash makes a number of a register, the same for the same.
+func (r *registers) hash(f *fields) {
+	w := r.get(f.u32(unix.NFTA_HASH_SREG))
+	numbers := draw{first: f.u32(unix.NFTA_HASH_OFFSET), count: f.u32(unix.NFTA_HASH_MODULUS)}
+	text := describe("hash of "+w.text, f, unix.NFTA_HASH_SREG, unix.NFTA_HASH_DREG)
+	r.set(f.u32(unix.NFTA_HASH_DREG), 1, word{text: text, mark: w.mark, draw: numbers})
+}
+
+// byteorder turns a number round: of one that is drawn it is known still from which numbers.
+func (r *registers) byteorder(f *fields) {
+	numbers := r.get(f.u32(unix.NFTA_BYTEORDER_SREG)).draw
+	r.change("byteorder", f, unix.NFTA_BYTEORDER_SREG, unix.NFTA_BYTEORDER_DREG, f.u32(unix.NFTA_BYTEORDER_LEN))
+	if i, ok := at(f.u32(unix.NFTA_BYTEORDER_DREG)); ok {
+		numbers.network = !numbers.network
+		r[i].draw = numbers
+	}
+}
+
+// bitwise masks and flips bits. What is left of an address is a prefix, and of a mark some bits.
+func (r *registers) bitwise(f *fields) {
+	w, size := r.get(f.u32(unix.NFTA_BITWISE_SREG)), f.u32(unix.NFTA_BITWISE_LEN)
+	r.change("bitwise", f, unix.NFTA_BITWISE_SREG, unix.NFTA_BITWISE_DREG, size)
+	mask, err := value(f[unix.NFTA_BITWISE_MASK])
+	flip, err2 := value(f[unix.NFTA_BITWISE_XOR])
+	i, ok := at(f.u32(unix.NFTA_BITWISE_DREG))
+	if err != nil || err2 != nil || !ok || len(mask) == 0 || len(mask) != len(flip) {
+		return
+	}
+	if w.mark != 0 && len(mask) == 4 {
+		keeps, flips := binary.NativeEndian.Uint32(mask), binary.NativeEndian.Uint32(flip)
+		r[i].mark, r[i].kept = w.mark&keeps, keeps&^flips
+	}
+	if bits, ok := ones(mask); ok && w.side != noSide && w.part == 0 && zero(flip) {
+		for k := i; k < min(i+(len(mask)+3)/4, len(r)); k++ {
+			r[k].side, r[k].bits = w.side, bits
+		}
+	}
 }
 
 func (r *registers) constant(reg uint32, data []byte) {

@@ -4,16 +4,12 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"net/netip"
 	"slices"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/snatwatch/snatwatch/collector"
 )
-
-// maxVIPs bounds what an address range of a rule may name: a /20.
-const maxVIPs = 4096
 
 // maxPairs bounds the addresses of one map times the ports of another.
 const maxPairs = 65536
@@ -191,61 +187,3 @@ func merge(rules []Rule, r Rule) []Rule {
 	}
 	return append(rules, r)
 }
-
-// union sorts the addresses of both lists, each once.
-func union(a, b []netip.Addr) []netip.Addr {
-	all := slices.Concat(a, b)
-	slices.SortFunc(all, netip.Addr.Compare)
-	return slices.Compact(all)
-}
-
-// addresses lists a range, ends included.
-func addresses(first, last netip.Addr) ([]netip.Addr, error) {
-	var as []netip.Addr
-	for a := first; a.IsValid() && a.Compare(last) <= 0; a = a.Next() {
-		if len(as) == maxVIPs {
-			return nil, fmt.Errorf("%v-%v is more than %d addresses", first, last, maxVIPs)
-		}
-		as = append(as, a)
-	}
-	if len(as) == 0 {
-		return nil, fmt.Errorf("addresses %v-%v upside down", first, last)
-	}
-	return as, nil
-}
-
-// spread makes one rule of several among which each packet of a flow draws anew: a failed pick is retried
-// in the ports of all.
-func spread(rules []Rule) Rule {
-	r := rules[0]
-	alike := true
-	for _, o := range rules[1:] {
-		alike = alike && o.Ports == r.Ports
-		r.Masquerade = r.Masquerade && o.Masquerade
-		r.TCP, r.UDP = r.TCP || o.TCP, r.UDP || o.UDP
-		r.VIPs = union(r.VIPs, o.VIPs)
-	}
-	if alike {
-		return r
-	}
-	r.Pools, r.Ports = nil, collector.PortRange{First: 65535, Last: 0}
-	for _, o := range rules {
-		ports := o.Ports
-		if ports == (collector.PortRange{}) {
-			ports = defaultPorts()
-		}
-		r.Ports.First, r.Ports.Last = min(r.Ports.First, ports.First), max(r.Ports.Last, ports.Last)
-		for _, v := range o.VIPs {
-			r.Pools = append(r.Pools, Pool{v, ports})
-		}
-	}
-	slices.SortFunc(r.Pools, func(a, b Pool) int {
-		return cmp.Or(a.VIP.Compare(b.VIP),
-			cmp.Compare(a.Ports.First, b.Ports.First), cmp.Compare(a.Ports.Last, b.Ports.Last))
-	})
-	r.Pools = slices.Compact(r.Pools)
-	return r
-}
-
-// defaultPorts are the kernel's for a source port of 1024 and above.
-func defaultPorts() collector.PortRange { return collector.PortRange{First: 1024, Last: 65535} }

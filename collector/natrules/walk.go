@@ -15,61 +15,21 @@ const (
 	maxVisits = 1_000_000
 )
 
-// chain is one that was read: its rules, in order.
-type chain struct {
-	table, name string
-	legacy      bool
-	steps       []step
-	seen        []sight // of each step
-}
-
-// sight is what a walk has found out about a rule that changes sources.
-type sight uint8
-
-const (
-	unseen sight = iota
-	shadowed
-	reached
-)
-
-// chainsOf returns a chain of a table by name.
-type chainsOf func(name string) (*chain, error)
-
 // walker runs through rules as a packet does that may be any, and notes what changes its source.
 type walker struct {
-	ids      map[string]int32
-	lengths  map[within]bool  // of the prefixes among ids
-	single   map[out]bool     // interfaces that rules name one by one
-	others   map[string][]out // by condition: the interfaces that flows must not leave by
-	outs     []outsOfID       // conditions on more than one interface
+	met      conditions
 	ends     ends
 	outcomes []outcome
 	known    map[outcomeKey]int
 	drawings []drawing
 	visits   int
-	// marks counts changes of marks, so that two matches of a mark are the same only if nothing lies between.
-	marks     int
-	markDrawn uint32 // bits that are drawn for each packet
-	byMark    bool   // some translation hangs on a mark
+	byMark   bool // some translation hangs on a mark
 	// accepted: some flows have left this base chain, which those behind it see.
 	accepted bool
 	remarks  []string
 	chains   chainsOf
 	loaded   []*chain
 	lost     map[string]error // chains that could not be followed
-}
-
-// path is what is known of the flows that have come to a rule.
-type path struct {
-	conds []int32 // conditions that they meet
-	flows flows
-	outs  []out // interfaces that they leave by, if isOut
-	isOut bool
-	nots  []out
-	// drawn: whether a packet comes here is drawn anew for each. passing: the next may not come here for other
-	// reasons.
-	drawn, passing bool
-	byMark         bool // whether a packet comes here hangs on its mark
 }
 
 // outcome is a change of source with the flows that get it. The rules of one group, from 1, are drawn among.
@@ -91,9 +51,7 @@ type outcomeKey struct {
 
 func newWalker() *walker {
 	return &walker{
-		ids: map[string]int32{}, lengths: map[within]bool{}, single: map[out]bool{}, others: map[string][]out{},
-		known: map[outcomeKey]int{},
-		lost:  map[string]error{}, ends: ends{by: map[int32][]int{}},
+		met: newConditions(), ends: ends{by: map[int32][]int{}}, known: map[outcomeKey]int{}, lost: map[string]error{},
 	}
 }
 
@@ -135,7 +93,7 @@ func (w *walker) follow(name string, p path, depth int) {
 // step runs one rule for the flows on p, which is what is left for the rules behind it.
 func (w *walker) step(c *chain, i int, p *path, depth int) {
 	s := &c.steps[i]
-	q, ok := w.apply(*p, s.conds)
+	q, ok := w.met.apply(*p, s.conds)
 	if ok {
 		q.flows &^= w.ends.taken(&q)
 	}
@@ -149,10 +107,7 @@ func (w *walker) step(c *chain, i int, p *path, depth int) {
 		w.remark(c, i, s.remark)
 	}
 	if s.marks != 0 {
-		w.marks++
-		if w.markDrawn |= s.drawsMark; q.drawn {
-			w.markDrawn |= s.marks
-		}
+		w.met.mark(s, q.drawn)
 	}
 	if s.nat {
 		w.translate(c, i, q)
@@ -178,11 +133,9 @@ func (w *walker) note(text string) {
 	}
 }
 
-func (c *chain) place(i int) string { return place(c.table, c.name, c.steps[i].handle, c.legacy) }
-
 // branch goes where a verdict leads the flows on p; rest is what the rules behind it see.
 func (w *walker) branch(b *branch, p path, rest *path, depth int) {
-	q, ok := w.apply(p, b.conds)
+	q, ok := w.met.apply(p, b.conds)
 	if !ok {
 		return
 	}
@@ -217,9 +170,7 @@ func (w *walker) leave(p, rest *path, scope int) {
 		rest.drawn, rest.passing = rest.drawn || p.drawn, rest.passing || p.passing
 		return
 	}
-	id := int32(len(w.ids))
-	w.ids["did not leave "+itoa(len(w.ids))] = id
-	rest.conds = append(rest.conds[:len(rest.conds):len(rest.conds)], id)
+	rest.conds = append(rest.conds[:len(rest.conds):len(rest.conds)], w.met.left())
 }
 
 // translate notes what a rule does to the sources of the flows that have come to it.
@@ -234,7 +185,7 @@ func (w *walker) translate(c *chain, i int, p path) {
 	}
 	w.byMark = w.byMark || p.byMark || s.byMark != 0
 	rules, drawn := s.rules, s.drawn
-	if s.byMark&w.markDrawn != 0 {
+	if s.byMark&w.met.markDrawn != 0 {
 		rules, drawn = s.drawnRules, true
 	}
 	// The addresses of masquerade are known only when all rules are.
@@ -288,12 +239,12 @@ func (w *walker) left(p *path) {
 	if p.isOut {
 		return
 	}
-	for _, text := range slices.Sorted(maps.Keys(w.others)) {
+	for _, text := range slices.Sorted(maps.Keys(w.met.others)) {
 		by := *p
 		by.conds = by.conds[:len(by.conds):len(by.conds)]
-		by.meets(w.id(&cond{text: text}))
+		by.meets(w.met.id(&cond{text: text}))
 		if p.flows&^w.ends.taken(&by) == 0 {
-			p.outs, p.isOut = w.others[text], true
+			p.outs, p.isOut = w.met.others[text], true
 			return
 		}
 	}
@@ -305,14 +256,14 @@ func (w *walker) taken(p *path) (nots []out) {
 	if !p.isOut || len(p.outs) == 1 && !p.outs[0].wildcard() {
 		return nots
 	}
-	for o := range w.single {
+	for o := range w.met.single {
 		if !slices.ContainsFunc(p.outs, func(x out) bool { return x == o || x.wildcard() && o.matchedBy(x) }) {
 			continue
 		}
 		by := *p
 		by.conds = by.conds[:len(by.conds):len(by.conds)]
 		one := cond{text: outText([]out{o}, false)}
-		by.meets(w.id(&one))
+		by.meets(w.met.id(&one))
 		if p.flows&^w.ends.taken(&by) == 0 && !slices.Contains(nots, o) {
 			nots = append(nots, o)
 		}

@@ -98,54 +98,14 @@ func (f Finder) Find() ([]Netns, error) {
 	if mounts == nil {
 		mounts = []string{"/run/netns", "/run/docker/netns"}
 	}
-	found := map[uint64]*Netns{}
-	add := func(inode uint64, path string, pid int) {
-		n := found[inode]
-		if n == nil {
-			found[inode] = &Netns{Inode: inode, Path: path, PID: pid}
-			return
-		}
-		if n.PID == 0 {
-			n.PID = pid
-		}
-		if len(n.Others) < othersMax {
-			n.Others = append(n.Others, path)
-		}
-	}
-
+	found := found{}
 	for _, dir := range mounts {
-		names, err := os.ReadDir(dir)
-		if err != nil {
-			continue // not used on this machine, or not for our eyes
-		}
-		for _, e := range names {
-			path := filepath.Join(dir, e.Name())
-			if inode, err := mountedAt(path); err == nil {
-				add(inode, path, 0)
-			}
-		}
+		found.mounted(dir)
 	}
-	entries, err := os.ReadDir(proc)
+	hidden, err := found.processes(proc)
 	if err != nil {
 		return nil, err
 	}
-	hidden := 0
-	for _, e := range entries {
-		pid, err := strconv.Atoi(e.Name())
-		if err != nil {
-			continue
-		}
-		path := filepath.Join(proc, e.Name(), "ns", "net")
-		inode, err := inodeAt(path)
-		switch {
-		case err == nil:
-			add(inode, path, pid)
-		case errors.Is(err, fs.ErrPermission):
-			hidden++
-		}
-		// Anything else: the process has ended.
-	}
-
 	list := make([]Netns, 0, len(found))
 	for _, n := range found {
 		list = append(list, *n)
@@ -156,6 +116,63 @@ func (f Finder) Find() ([]Netns, error) {
 			Capabilities(0).With(SysPtrace), fs.ErrPermission)
 	}
 	return list, nil
+}
+
+// found are the namespaces found so far, by inode.
+type found map[uint64]*Netns
+
+// add adds a path to a namespace; pid is the process that the path is of, 0 if none.
+func (f found) add(inode uint64, path string, pid int) {
+	n := f[inode]
+	if n == nil {
+		f[inode] = &Netns{Inode: inode, Path: path, PID: pid}
+		return
+	}
+	if n.PID == 0 {
+		n.PID = pid
+	}
+	if len(n.Others) < othersMax {
+		n.Others = append(n.Others, path)
+	}
+}
+
+// mounted adds the namespaces bound to names in a directory. One that cannot be read is not used on this machine, or
+// not for our eyes.
+func (f found) mounted(dir string) {
+	names, err := os.ReadDir(dir)
+	if err != nil {
+		return
+	}
+	for _, e := range names {
+		path := filepath.Join(dir, e.Name())
+		if inode, err := mountedAt(path); err == nil {
+			f.add(inode, path, 0)
+		}
+	}
+}
+
+// processes adds the namespaces of the processes below proc. It returns how many refused to be looked at.
+func (f found) processes(proc string) (hidden int, err error) {
+	entries, err := os.ReadDir(proc)
+	if err != nil {
+		return 0, err
+	}
+	for _, e := range entries {
+		pid, err := strconv.Atoi(e.Name())
+		if err != nil {
+			continue
+		}
+		path := filepath.Join(proc, e.Name(), "ns", "net")
+		inode, err := inodeAt(path)
+		switch {
+		case err == nil:
+			f.add(inode, path, pid)
+		case errors.Is(err, fs.ErrPermission):
+			hidden++
+		}
+		// Anything else: the process has ended.
+	}
+	return hidden, nil
 }
 
 // mountedAt returns the inode of the namespace bound to path. A file without a

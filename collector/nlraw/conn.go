@@ -58,6 +58,8 @@ type Conn struct {
 
 	readMany func(fd uintptr) bool
 	many     *Datagrams
+
+	detached *detached // nil before Detach
 }
 
 // Dial opens a netlink socket of the given family (unix.NETLINK_NETFILTER,
@@ -108,12 +110,23 @@ func Fake(answer func(req netlink.Message) [][]byte) *Conn {
 // when it first needs one, which reading batches does not.
 func (c *Conn) UseBuffer(b []byte) { c.buf = b }
 
-// Netlink is the connection that options are set and groups are joined on.
+// Netlink is the connection that options are set and groups are joined on; nil after Detach.
 func (c *Conn) Netlink() *netlink.Conn { return c.nl }
+
+// ReadBuffer returns the size of the socket's queue, in bytes as the kernel counts them: twice what was asked for.
+func (c *Conn) ReadBuffer() (size int, err error) {
+	refused := c.raw.Control(func(fd uintptr) {
+		size, err = unix.GetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUF)
+	})
+	return size, errors.Join(refused, err)
+}
 
 // Close closes the socket and ends a read that waits.
 func (c *Conn) Close() error {
-	if c.nl == nil {
+	switch {
+	case c.detached != nil:
+		return c.detached.close()
+	case c.nl == nil:
 		return nil
 	}
 	return c.nl.Close()
@@ -147,6 +160,14 @@ func (c *Conn) Receive(ctx context.Context) ([]byte, error) {
 // receiveWait is the slow way: a dump's reads never come here, because its
 // next datagram is there before the last one was handed out.
 func (c *Conn) receiveWait(ctx context.Context) (int, error) {
+	for c.detached != nil {
+		if err := c.detached.wait(ctx); err != nil {
+			return 0, err
+		}
+		if n, err := c.receive(c.buf, false); !errors.Is(err, unix.EAGAIN) {
+			return n, err
+		}
+	}
 	if c.nl != nil {
 		done := make(chan struct{})
 		stop := context.AfterFunc(ctx, func() {

@@ -195,6 +195,11 @@ func TestKernelDump(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	dumps(t, c)
+}
+
+func dumps(t *testing.T, c *nlraw.Conn) {
+	t.Helper()
 	defer func() { _ = c.Close() }()
 	for range 2 {
 		links := 0
@@ -212,7 +217,7 @@ func TestKernelDump(t *testing.T) {
 			t.Fatalf("%d links: %v", links, err)
 		}
 	}
-	err = c.Dump(t.Context(), netlink.Message{Header: netlink.Header{Type: 0x7fff}}, nil, nil)
+	err := c.Dump(t.Context(), netlink.Message{Header: netlink.Header{Type: 0x7fff}}, nil, nil)
 	var e syscall.Errno
 	if !errors.As(err, &e) {
 		t.Errorf("an unknown request: %v", err)

@@ -25,10 +25,12 @@ type Table struct {
 	// Answers for the view at hand.
 	cgroups   map[group]collector.OwnerNumber
 	addresses map[netip.Addr]collector.OwnerNumber
-	// last are the latest answers by address, of this round.
+	// last are the latest answers by address, of this round. own: the address is the machine's own, so each flow of it has
+	// an answer of its own.
 	last [lastMax]struct {
 		address netip.Addr
 		number  collector.OwnerNumber
+		own     bool
 	}
 	// began is when the round began: one lasts for roundMax or until the next batch of flows. standing tells whether the
 	// namespace that had an address at the look at hand had it still in this round.
@@ -83,7 +85,7 @@ func NewTable(w *Watcher) *Table {
 }
 
 // Attribute writes the owner of each flow into the events, which sockets or conntrack showed. A flow whose owner is
-// not known yet gets OwnerUnknown and the watcher looks again: the next dump brings the answer.
+// not known yet gets OwnerUnknown and the watcher looks again before the next dump, which brings the answer.
 func (t *Table) Attribute(events []collector.Event, sockets bool) {
 	v := t.watcher.View()
 	if v == nil {
@@ -117,7 +119,11 @@ func (t *Table) Attribute(events []collector.Event, sockets bool) {
 func (t *Table) ofFlow(f *collector.Flow) collector.OwnerNumber {
 	a := f.Source.Addr()
 	hint := &t.last[hash(a)%lastMax]
-	if hint.address == a {
+	switch {
+	case hint.address != a:
+	case hint.own:
+		return t.ofOwn(f)
+	default:
 		t.noteForwarded(f, hint.number)
 		return hint.number
 	}
@@ -126,6 +132,10 @@ func (t *Table) ofFlow(f *collector.Flow) collector.OwnerNumber {
 			t.watcher.want(wantSpaces)
 		}
 		return collector.OwnerUnknown
+	}
+	if t.view.Own[a] {
+		hint.address, hint.own = a, true
+		return t.ofOwn(f)
 	}
 	n, ok := t.addresses[a]
 	if !ok {
@@ -145,7 +155,17 @@ func (t *Table) ofFlow(f *collector.Flow) collector.OwnerNumber {
 		t.addresses[a] = n
 	}
 	t.noteForwarded(f, n)
-	hint.address, hint.number = a, n
+	hint.address, hint.number, hint.own = a, n, false
+	return n
+}
+
+// ofOwn returns the owner of a flow of the machine's own address.
+func (t *Table) ofOwn(f *collector.Flow) collector.OwnerNumber {
+	id, _ := t.view.Sockets.find(keyOf(f).bits())
+	n := t.number(id)
+	if n == collector.OwnerUnknown && f.State != collector.Done {
+		t.watcher.want(wantSockets)
+	}
 	return n
 }
 

@@ -83,14 +83,10 @@ func (v *View) ofSocket(f *collector.Flow, outer uint64) (Identity, found) {
 	return id, byGroup
 }
 
-// ofFlow returns whose a flow of conntrack is. wanted is what the next look could tell of it; 0 if all flows of its
-// address have the same answer.
+// ofFlow returns whose a flow of conntrack is that is not of the machine's own address. wanted is what the next look
+// could tell of it; 0 if all flows of its address have the same answer.
 func (v *View) ofFlow(f *collector.Flow) (id Identity, wanted uint32) {
 	a := f.Source.Addr()
-	if v.Own[a] {
-		id, _ := v.Sockets.find(keyOf(f).bits())
-		return id, wantSockets
-	}
 	id, known := v.Addresses[a]
 	switch {
 	case !known:

@@ -44,6 +44,10 @@ const (
 	wantInner               // conntrack shows flows of a namespace that several owners or containers share
 	wantInodes              // sockets are in cgroups that do not tell whose they are
 	wantSpaces              // conntrack shows flows of an address that may be a new namespace's
+	wantOpeners             // sockets that were read for flows of conntrack are in cgroups as of wantInodes
+
+	// patient is what only the next dump of conntrack can make use of: looks that come before its time leave it.
+	patient = wantSockets | wantInner
 )
 
 // wholeEvery is how often everything is read again, however old and known.
@@ -58,9 +62,12 @@ type Watcher struct {
 	proc   procReader
 	view   atomic.Pointer[View]
 	wanted atomic.Uint32
-	asked  chan struct{} // holds a value once something is wanted
+	asked  chan struct{} // holds a value once something is wanted at once
+	// expected is set where a dump is, until the next look.
+	expected atomic.Bool
 
 	// What Run's goroutine owns.
+	full      time.Time // of the last look at all that was wanted
 	whole     time.Time // when everything was read last
 	cgroups   map[uint64]Identity
 	treeMax   int                  // as of treeMax
@@ -135,26 +142,42 @@ func (w *Watcher) outer() uint64 { return w.cfg.Outer.Inode() }
 // View returns what the last look saw, nil before the first.
 func (w *Watcher) View() *View { return w.view.Load() }
 
-// want asks for more in the next look.
+// want asks for more in the next look, and for that look soon if what is not patient.
 func (w *Watcher) want(what uint32) {
-	if w.wanted.Load()&what != 0 {
+	if w.wanted.Load()&what == what {
 		return
 	}
 	w.wanted.Or(what)
+	if what&^patient != 0 {
+		w.ask()
+	}
+}
+
+// Expect says that a dump of conntrack is near: it asks for a look if flows of the last one wait for their owners, so
+// that this one gives them. It may be called at any time.
+func (w *Watcher) Expect() {
+	if w.wanted.Load()&patient != 0 {
+		w.expected.Store(true)
+		w.ask()
+	}
+}
+
+func (w *Watcher) ask() {
 	select {
 	case w.asked <- struct{}{}:
 	default:
 	}
 }
 
-// Run looks again and again until ctx is cancelled; the first look is the caller's. It looks at once where flows wait
-// for their owners, and never sooner than Share allows after a look that took long.
+// Run looks again and again until ctx is cancelled; the first look is the caller's. It looks at once where a dump is
+// expected and flows wait for their owners, or where cgroups or namespaces are new, and never sooner than Share allows
+// after a look that took long.
 func (w *Watcher) Run(ctx context.Context) error {
 	least := soonest
 	for {
 		early := time.NewTimer(least)
 		late := time.NewTimer(max(least, w.cfg.Interval))
-		err := w.wait(ctx, early.C, late.C)
+		all, err := w.wait(ctx, early.C, late.C)
 		early.Stop()
 		late.Stop()
 		if err != nil {
@@ -162,36 +185,46 @@ func (w *Watcher) Run(ctx context.Context) error {
 		}
 		var meter cputime.Meter // on the clock a busy machine would have flows wait for minutes
 		meter.Resume()
-		w.Look(ctx)
+		if all || time.Since(w.full) >= w.cfg.Interval {
+			w.Look(ctx)
+		} else {
+			w.look(ctx, w.wanted.And(patient)&^patient)
+		}
 		meter.Pause()
 		least = max(soonest, time.Duration(float64(meter.Take())/w.cfg.Share))
 	}
 }
 
-// wait returns at early if something is wanted by then, else once it is, or at late.
-func (w *Watcher) wait(ctx context.Context, early, late <-chan time.Time) error {
+// wait returns at early if something is wanted at once by then, else once it is, or at late. all says that it is time
+// for all that is wanted.
+func (w *Watcher) wait(ctx context.Context, early, late <-chan time.Time) (all bool, err error) {
 	select {
 	case <-ctx.Done():
-		return context.Cause(ctx)
+		return false, context.Cause(ctx)
 	case <-early:
 	}
 	select {
 	case <-ctx.Done():
-		return context.Cause(ctx)
+		return false, context.Cause(ctx)
 	case <-w.asked:
+		return w.expected.Swap(false), nil
 	case <-late:
+		return true, nil
 	}
-	return nil
 }
 
-// Look looks once and shows what it saw. Only Run's goroutine may call it while Run runs.
+// Look looks once at all that is wanted and shows what it saw. Only Run's goroutine may call it while Run runs.
 func (w *Watcher) Look(ctx context.Context) {
-	now, began := time.Now(), w.cfg.Now()
 	select {
 	case <-w.asked:
 	default:
 	}
-	wanted := w.wanted.Swap(0)
+	w.full = time.Now()
+	w.look(ctx, w.wanted.Swap(0))
+}
+
+func (w *Watcher) look(ctx context.Context, wanted uint32) {
+	now, began := time.Now(), w.cfg.Now()
 	whole := now.Sub(w.whole) >= wholeEvery
 	if whole {
 		w.whole = now
@@ -199,7 +232,7 @@ func (w *Watcher) Look(ctx context.Context) {
 	if wanted&wantCgroups != 0 {
 		w.strange.add(now)
 	}
-	if wanted&wantInodes != 0 {
+	if wanted&(wantInodes|wantOpeners) != 0 {
 		w.lost.add(now)
 	}
 	if wanted&wantCgroups != 0 || whole {
@@ -209,13 +242,13 @@ func (w *Watcher) Look(ctx context.Context) {
 	w.readNames(now, whole)
 	v := &View{Began: began, Cgroups: w.cgroups, Own: w.ownAddresses(), Names: w.names.of, Hides: w.hides}
 	w.combine(v)
-	if wanted&wantInodes != 0 {
+	if wanted&(wantInodes|wantOpeners) != 0 {
 		w.readInodes()
 	}
 	v.Inodes = w.inodes
 	if wanted&wantSockets != 0 {
 		next := newIndexer()
-		if err := w.readSockets(ctx, v, w.cfg.Outer, next); err == nil {
+		if err := w.readSockets(ctx, v, w.cfg.Outer, next, wantSockets); err == nil {
 			w.sockets = next.done()
 		}
 	}
@@ -267,8 +300,8 @@ func (w *Watcher) ownAddresses() map[netip.Addr]bool {
 	return out
 }
 
-// readSockets puts into next whose the sockets of namespace h are.
-func (w *Watcher) readSockets(ctx context.Context, v *View, h *netns.Handle, next *indexer) error {
+// readSockets puts into next whose the sockets of namespace h are. It wants them again if a cgroup is new.
+func (w *Watcher) readSockets(ctx context.Context, v *View, h *netns.Handle, next *indexer, again uint32) error {
 	unresolved := false
 	err := sockdiag.Dump(ctx, h, w.cfg.Now, func(_ context.Context, events []collector.Event) error {
 		for i := range events {
@@ -278,7 +311,7 @@ func (w *Watcher) readSockets(ctx context.Context, v *View, h *netns.Handle, nex
 			}
 			switch id, by := v.ofSocket(&e.Flow, w.outer()); {
 			case by == byNothing:
-				w.want(wantCgroups)
+				w.want(wantCgroups | again)
 			case rank(id.Kind) == 0:
 				unresolved = true
 			default:
@@ -288,7 +321,7 @@ func (w *Watcher) readSockets(ctx context.Context, v *View, h *netns.Handle, nex
 		return nil
 	})
 	if unresolved {
-		w.want(wantInodes)
+		w.wanted.Or(wantOpeners)
 	}
 	return err
 }
@@ -316,7 +349,7 @@ func (w *Watcher) readInner(ctx context.Context, v *View) {
 		h, err := netns.Open(w.proc.path(s.pid, "ns/net"))
 		if err == nil {
 			if s.inode == 0 || h.Inode() == s.inode {
-				err = w.readSockets(ctx, v, h, inner)
+				err = w.readSockets(ctx, v, h, inner, wantInner)
 			}
 			_ = h.Close()
 		}

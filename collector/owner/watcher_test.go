@@ -43,6 +43,46 @@ func TestRunLooksWhereSomethingIsWanted(t *testing.T) {
 	}
 }
 
+// What the next dump of conntrack alone can make use of waits until a dump is expected.
+func TestExpect(t *testing.T) {
+	t.Parallel()
+	h, err := netns.Self()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = h.Close() }()
+	for _, tt := range []struct {
+		name          string
+		want          uint32
+		asks, expects bool // for a look at once, and where a dump is expected
+	}{
+		{"nothing", 0, false, false},
+		{"sockets", wantSockets, false, true},
+		{"sockets of a namespace that several share", wantInner, false, true},
+		{"a new cgroup", wantCgroups, true, true},
+		{"a new namespace", wantSpaces, true, true},
+		{"processes, for flows of sockets", wantInodes, true, true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			w := New(Config{Outer: h, Proc: t.TempDir(), Tree: t.TempDir()})
+			w.Look(t.Context())
+			w.wanted.Store(0)
+			w.want(tt.want)
+			if asks := len(w.asked) == 1; asks != tt.asks {
+				t.Errorf("asks for a look at once: %t", asks)
+			}
+			w.Expect()
+			if asks := len(w.asked) == 1; asks != tt.expects {
+				t.Errorf("asks for a look before the dump: %t", asks)
+			}
+			if all := w.expected.Load(); all != (tt.want&patient != 0) {
+				t.Errorf("that look is at all that is wanted: %t", all)
+			}
+		})
+	}
+}
+
 // What is missing does not come and go with looks that had no need of it.
 func TestMissingStands(t *testing.T) {
 	t.Parallel()

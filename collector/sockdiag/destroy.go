@@ -21,8 +21,6 @@ const (
 	// drainQuiet is how often those of a namespace are read that had no flow at its last dump: most are pods that open
 	// nothing.
 	drainQuiet = 500 * time.Millisecond
-	// receiveBuffer holds about 16 000 destroyed sockets: what closes during a long dump.
-	receiveBuffer = 32 << 20
 	// freeDelay is ample for what lies between a socket's end and the message of it: a
 	// grace period of RCU and a work queue.
 	freeDelay = time.Second
@@ -99,40 +97,22 @@ func (r *reader) datagram(ctx context.Context, sp *space, i int) error {
 // closed emits the end of the flow r.gone, if the socket was a flow and the kernel keeps nothing of it.
 func (r *reader) closed(ctx context.Context, sp *space, msg []byte) error {
 	g, stats := &r.gone, &sp.stats.Destroyed
-	heard := &sp.tcp
-	if g.protocol == collector.UDP {
-		heard = &sp.udp
-	}
 	if g.foundNoPort() {
 		return r.noPort(ctx, sp)
 	}
-	whole := g.remote.Port() != 0 && !g.remote.Addr().IsUnspecified()
-	// A TCP socket that was disconnected, by a reset or a refused connect, has lost its
-	// addresses, but not that it was connected.
-	disconnected := !whole && g.protocol == collector.TCP && g.info.known && g.info.connected
-	switch {
-	case !whole && !disconnected, whole && !g.leavesMachine(), g.remote.Addr().IsLoopback(), heard.has(g.local.Port()),
-		g.protocol == collector.TCP && sp.unsure.has(g.local.Port()):
+	if !g.wasFlow(sp) {
 		stats.Others++
 		return nil
 	}
-	reason := collector.ReasonUnknown
-	if whole && g.protocol == collector.TCP && g.info.known {
-		switch {
-		case g.info.finAcked:
-			left, err := r.lingers(ctx, sp, g.family, msg)
-			if err != nil {
-				return err
-			}
-			if left {
-				stats.Lingering++
-				return nil
-			}
-			reason = collector.FIN
-		case g.info.unanswered:
-			reason = collector.Timeout
-		case g.info.refused:
-			reason = collector.RST
+	reason := g.reason()
+	if reason == collector.FIN {
+		left, err := r.lingers(ctx, sp, g.family, msg)
+		if err != nil {
+			return err
+		}
+		if left {
+			stats.Lingering++
+			return nil
 		}
 	}
 	e, err := r.out.Next(ctx)
@@ -140,31 +120,71 @@ func (r *reader) closed(ctx context.Context, sp *space, msg []byte) error {
 		return err
 	}
 	stats.Closed++
-	now := r.now()
-	*e = collector.Event{Kind: collector.Closed, At: now, Netns: sp.inode()}
+	if !g.whole() {
+		stats.Unknown++
+	}
+	*e = collector.Event{Kind: collector.Closed, At: r.now(), Netns: sp.inode()}
+	g.end(e, reason, sp.drained)
+	return nil
+}
+
+// whole reports whether the socket still has its destination. A TCP socket that was disconnected, by a reset or a
+// refused connect, has lost it.
+func (d *destroyed) whole() bool { return d.remote.Port() != 0 && !d.remote.Addr().IsUnspecified() }
+
+// wasFlow reports whether the socket was a connection that this machine opened towards another.
+func (d *destroyed) wasFlow(sp *space) bool {
+	heard := &sp.tcp
+	if d.protocol == collector.UDP {
+		heard = &sp.udp
+	}
+	// What was disconnected has not lost that it was connected.
+	disconnected := !d.whole() && d.protocol == collector.TCP && d.info.known && d.info.connected
+	switch {
+	case !d.whole() && !disconnected, d.whole() && !d.leavesMachine(), d.remote.Addr().IsLoopback(),
+		heard.has(d.local.Port()), d.protocol == collector.TCP && sp.unsure.has(d.local.Port()):
+		return false
+	}
+	return true
+}
+
+// reason returns why the flow ended, as far as struct tcp_info tells.
+func (d *destroyed) reason() collector.Reason {
+	switch {
+	case !d.whole() || d.protocol != collector.TCP || !d.info.known:
+	case d.info.finAcked:
+		return collector.FIN
+	case d.info.unanswered:
+		return collector.Timeout
+	case d.info.refused:
+		return collector.RST
+	}
+	return collector.ReasonUnknown
+}
+
+// end fills the flow of e. The destroy groups were last read at drained.
+func (d *destroyed) end(e *collector.Event, reason collector.Reason, drained collector.Time) {
 	f := &e.Flow
 	*f = collector.Flow{
-		Protocol: g.protocol, State: collector.Done, Reason: reason, Netns: sp.inode(),
-		Opened: collector.Interval{To: now}, Ended: collector.Interval{From: sp.drained.Add(-freeDelay), To: now},
+		Protocol: d.protocol, State: collector.Done, Reason: reason, Netns: e.Netns,
+		Opened: collector.Interval{To: e.At}, Ended: collector.Interval{From: drained.Add(-freeDelay), To: e.At},
 	}
-	if g.protocol == collector.TCP {
-		f.ID = uint32(g.cookie)
+	if d.protocol == collector.TCP {
+		f.ID = uint32(d.cookie)
 	}
-	if !g.local.Addr().IsUnspecified() && g.local.Port() != 0 {
-		f.Source, f.VIP = g.local, g.local
+	if !d.local.Addr().IsUnspecified() && d.local.Port() != 0 {
+		f.Source, f.VIP = d.local, d.local
 	}
-	if !whole {
-		stats.Unknown++
-		return nil
+	if !d.whole() {
+		return
 	}
-	f.Destination = g.remote
+	f.Destination = d.remote
 	f.Refused = reason == collector.RST
-	if g.info.known {
+	if d.info.known {
 		// The flow may have ended before its socket was closed, but not before its last packet.
-		f.Active = now.Add(-g.info.lastPacket)
-		f.Ended.From = min(f.Active.Add(-jiffy), now)
+		f.Active = e.At.Add(-d.info.lastPacket)
+		f.Ended.From = min(f.Active.Add(-jiffy), e.At)
 	}
-	return nil
 }
 
 // foundNoPort reports whether connect returned EADDRNOTAVAIL to the socket's owner: tcp_v4_connect and tcp_v6_connect

@@ -1,12 +1,5 @@
 package sockdiag
 
-import (
-	"context"
-
-	"github.com/snatwatch/snatwatch/collector"
-	"github.com/snatwatch/snatwatch/collector/nlraw"
-)
-
 // direction is who opened a connection.
 type direction uint8
 
@@ -71,33 +64,4 @@ func (u *unsure) keep() *unsure {
 		return nil
 	}
 	return &unsure{ports: u.shown}
-}
-
-// findDirections asks what struct tcp_info tells of the connections on unsure ports. TIME_WAIT has none: it goes with
-// the other connections on its port.
-func (r *reader) findDirections(ctx context.Context, sp *space) error {
-	u := sp.unsure
-	u.found, u.shown = map[uint16]direction{}, map[uint16]bool{}
-	const states = statesFlows &^ (1 << tcpTimeWait)
-	return r.askInfo(ctx, sp, states, func(m nlraw.Message) error {
-		s := &r.gone // of the two parsers the one that reads tcp_info
-		read := s.parse(m.Data) == nil
-		if !read || !s.leavesMachine() || r.tcp.ports.has(s.local.Port()) || !u.has(s.local.Port()) {
-			return nil
-		}
-		switch d := s.info.direction(s.state); d {
-		case accepted:
-			r.tcp.listen(s.local.Port())
-		case opened:
-			u.found[s.local.Port()] = opened
-		}
-		return nil
-	})
-}
-
-// askInfo asks for TCP sockets with struct tcp_info.
-func (r *reader) askInfo(ctx context.Context, sp *space, states uint32, each func(nlraw.Message) error) error {
-	r.extensions = 1 << (attrInfo - 1)
-	defer func() { r.extensions = 0 }()
-	return r.ask(ctx, sp, collector.TCP, states, each)
 }

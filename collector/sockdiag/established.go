@@ -3,7 +3,6 @@ package sockdiag
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -19,13 +18,9 @@ var errEnough = errors.New("enough sockets")
 // Established returns at most atMost established TCP flows of ns that had a packet within the last within, in no
 // order. It reads the kernel's table no further than it must.
 func Established(ctx context.Context, ns *netns.Handle, within time.Duration, atMost int) ([]collector.Flow, error) {
-	var c *nlraw.Conn
-	err := ns.Do(func() (err error) {
-		c, err = nlraw.Dial(unix.NETLINK_INET_DIAG, nil)
-		return err
-	})
+	c, err := dialIn(ns)
 	if err != nil {
-		return nil, fmt.Errorf("open sock_diag: %w", err)
+		return nil, err
 	}
 	defer func() { _ = c.Close() }()
 	r := newReader(collector.Clock(), nil)
@@ -64,13 +59,12 @@ func Established(ctx context.Context, ns *netns.Handle, within time.Duration, at
 
 // Dump shows the flows of ns to sink once, from Begin to End, or to Abort where the kernel gives up.
 func Dump(ctx context.Context, ns *netns.Handle, now func() collector.Time, sink collector.Sink) error {
-	var c *nlraw.Conn
-	err := ns.Do(func() (err error) {
-		c, err = nlraw.Dial(unix.NETLINK_INET_DIAG, nil)
-		return err
-	})
+	c, err := dialIn(ns)
+	if err == nil {
+		err = c.Detach()
+	}
 	if err != nil {
-		return fmt.Errorf("open sock_diag: %w", err)
+		return err
 	}
 	defer func() { _ = c.Close() }()
 	return newReader(now, sink).dump(ctx, &space{

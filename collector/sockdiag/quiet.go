@@ -108,21 +108,3 @@ func (c *counts) add(text []byte) bool {
 	c.known = found
 	return found
 }
-
-// unchanged reports whether a dump of sp would show no flow, as its last one did.
-func (r *runner) unchanged(sp *space) bool {
-	now := sp.counter.read(r.buffer)
-	ends := sp.stats.Destroyed.Told + sp.stats.Destroyed.Overruns
-	most := skipMax
-	if now.udp > 0 {
-		most = skipMaxUDP
-	}
-	same := sp.quiet && now.known && sp.events != nil && now == sp.counts && ends == sp.ends && sp.skipped < most
-	sp.counts, sp.ends = now, ends
-	if !same {
-		sp.skipped = 0
-		return false
-	}
-	sp.skipped++
-	return true
-}

@@ -84,6 +84,9 @@ func (r *runner) vanished(ctx context.Context, sp *space) error {
 func (r *runner) open(sp *space) bool {
 	if sp.dump == nil {
 		c, err := r.source.dial(sp.ns)
+		if err == nil {
+			err = c.Detach()
+		}
 		if err != nil {
 			r.unread(sp, err)
 			return false
@@ -98,7 +101,10 @@ func (r *runner) open(sp *space) bool {
 		c, err := r.source.dial(sp.ns)
 		if err == nil {
 			var large bool
-			if large, err = r.source.join(c); err != nil {
+			if large, err = r.source.join(c); err == nil {
+				err = c.Detach()
+			}
+			if err != nil {
 				_ = c.Close()
 			} else {
 				sp.events, sp.drained = c, r.source.cfg.Now()

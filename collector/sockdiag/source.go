@@ -154,7 +154,7 @@ func (r *runner) poll(ctx context.Context) error {
 		}
 		switch {
 		case sp.dump == nil:
-		case r.unchanged(sp):
+		case sp.unchanged(r.buffer):
 			if err := r.vanished(ctx, sp); err != nil { // as a dump without a flow
 				return r.fatal(ctx)
 			}

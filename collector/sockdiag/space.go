@@ -44,6 +44,24 @@ func (s *space) close() {
 	s.dump, s.events, s.counter = nil, nil, nil
 }
 
+// unchanged reports whether a dump would show no flow, as its last one did.
+func (s *space) unchanged(buffer []byte) bool {
+	now := s.counter.read(buffer)
+	ends := s.stats.Destroyed.Told + s.stats.Destroyed.Overruns
+	most := skipMax
+	if now.udp > 0 {
+		most = skipMaxUDP
+	}
+	same := s.quiet && now.known && s.events != nil && now == s.counts && ends == s.ends && s.skipped < most
+	s.counts, s.ends = now, ends
+	if !same {
+		s.skipped = 0
+		return false
+	}
+	s.skipped++
+	return true
+}
+
 // dial opens a sock_diag socket inside n. The error is an *netns.AccessError if rights are missing, and wraps
 // netns.ErrGone if the namespace is gone.
 func dial(n netns.Netns) (*nlraw.Conn, error) {
@@ -52,8 +70,13 @@ func dial(n netns.Netns) (*nlraw.Conn, error) {
 		return nil, err
 	}
 	defer func() { _ = h.Close() }()
+	return dialIn(h)
+}
+
+// dialIn opens a sock_diag socket inside the namespace of h.
+func dialIn(h *netns.Handle) (*nlraw.Conn, error) {
 	var c *nlraw.Conn
-	err = h.Do(func() (err error) {
+	err := h.Do(func() (err error) {
 		c, err = nlraw.Dial(unix.NETLINK_INET_DIAG, nil)
 		return err
 	})
@@ -62,6 +85,9 @@ func dial(n netns.Netns) (*nlraw.Conn, error) {
 	}
 	return c, nil
 }
+
+// receiveBuffer holds about 16 000 destroyed sockets: what closes during a long dump.
+const receiveBuffer = 32 << 20
 
 // listen joins the destroy groups. large reports whether the receive buffer has the size receiveBuffer.
 func listen(c *nlraw.Conn) (large bool, err error) {
@@ -78,16 +104,6 @@ func listen(c *nlraw.Conn) (large bool, err error) {
 	if err := nl.SetReadBuffer(receiveBuffer); err != nil {
 		return false, err
 	}
-	raw, err := nl.SyscallConn()
-	if err != nil {
-		return false, err
-	}
-	size := 0
-	if e := raw.Control(func(fd uintptr) {
-		size, err = unix.GetsockoptInt(int(fd), unix.SOL_SOCKET,
-			unix.SO_RCVBUF)
-	}); e != nil {
-		return false, e
-	}
+	size, err := c.ReadBuffer()
 	return size >= receiveBuffer, err
 }

@@ -201,6 +201,12 @@ func (b *Budget) FreesAtEnd() bool {
 	return b.Translated && b.Params.EvictsTimeWait && b.TCP.Ports > 0 && b.TCP.CoolDown[collector.FIN] == 0
 }
 
+// EndsMatter reports whether the port of a TCP flow whose end conntrack tells of may be free before that is known, where
+// ends are known so late at most.
+func (b *Budget) EndsMatter(late time.Duration) bool {
+	return b.Stage() != StageSocket && b.TCP.Ports > 0 && b.TCP.CoolDown[collector.FIN] < late
+}
+
 // EntryHolds reports whether the port of a TCP flow that has ended is free when its conntrack entry is gone, and not
 // before: the NAT is this machine's, its kernel does not evict closed entries, and nobody has configured a cool-down.
 func (b *Budget) EntryHolds() bool {

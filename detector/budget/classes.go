@@ -1,5 +1,7 @@
 package budget
 
+import "strings"
+
 // PortClass is a part of the ports that are unique against each other on their own: a flow gets a port of its own
 // class and of no other.
 type PortClass uint8
@@ -24,6 +26,16 @@ var classOf = [...]struct {
 
 // String returns "" for AnyClass.
 func (c PortClass) String() string { return classOf[c].name }
+
+// ClassNamed returns the class whose name ends the label of a VIP; AnyClass if none does.
+func ClassNamed(vip string) PortClass {
+	for c := LowClass; int(c) < len(classOf); c++ {
+		if strings.HasSuffix(vip, c.String()) {
+			return c
+		}
+	}
+	return AnyClass
+}
 
 // ClassOf returns the class of a port that a flow holds or comes from; port 0 is unknown.
 func (b *Budget) ClassOf(port uint16) PortClass {

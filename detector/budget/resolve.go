@@ -33,35 +33,8 @@ func Resolve(p Params) (*Budget, error) {
 	if p.EffectiveCeiling != 0 {
 		ceiling = p.EffectiveCeiling
 	}
-	b := &Budget{
-		Name: p.Name, Model: m.Name, Pool: p.Pool, Gateway: p.Gateway,
-		Scope: m.Scope, Source: m.Source, FailureSignal: m.FailureSignal,
-		VIPs: slices.Clone(p.VIPs), VIPCount: p.vips(), SpacePerVIP: p.SpacePerVIP,
-		Local: m.Local, OnNode: m.OnNode, Translated: m.Translated,
-		Include: p.include(m), Exclude: slices.Clone(p.Exclude),
-		Netns: p.Netns, Nodes: p.Nodes, Params: p,
-	}
-	switch {
-	case m.Local:
-		b.PortRange = p.localRange()
-	case m.Translated:
-		b.PortRange, b.Own = p.PortRange, slices.Clone(p.Own)
-		b.Classes = p.PortRange == collector.PortRange{} && len(p.Pools) == 0
-	default:
-		b.Here = slices.Clone(p.Here)
-	}
-	if p.Shared {
-		b.Scope = ScopeShared
-	}
-	switch {
-	case p.EvictsTimeWait:
-		m.TCP.FIN, m.TCP.RST = 0, 0
-	case m.Translated:
-		m.TCP.FIN, m.TCP.RST = cmp.Or(p.EntryFIN, m.TCP.FIN), cmp.Or(p.EntryRST, m.TCP.RST)
-	}
-	if m.Local && p.ReuseTimeWait > 0 {
-		m.TCP.FIN = p.ReuseTimeWait
-	}
+	b := p.budget(m)
+	p.coolDown(&m)
 	if b.TCP, err = p.TCP.terms("tcp", m.TCP, m, ports, ceiling); err != nil {
 		return nil, err
 	}
@@ -81,6 +54,44 @@ func Resolve(p Params) (*Budget, error) {
 		_, b.NodesToNextTier, b.NextTierPorts = tableShare(p.Nodes, p.vips(), m.tableCap)
 	}
 	return b, nil
+}
+
+// budget is a budget of model m without its terms.
+func (p *Params) budget(m Model) *Budget {
+	b := &Budget{
+		Name: p.Name, Model: m.Name, Pool: p.Pool, Gateway: p.Gateway,
+		Scope: m.Scope, Source: m.Source, FailureSignal: m.FailureSignal,
+		VIPs: slices.Clone(p.VIPs), VIPCount: p.vips(), SpacePerVIP: p.SpacePerVIP,
+		Local: m.Local, OnNode: m.OnNode, Translated: m.Translated,
+		Include: p.include(m), Exclude: slices.Clone(p.Exclude),
+		Netns: p.Netns, Nodes: p.Nodes, Params: *p,
+	}
+	switch {
+	case m.Local:
+		b.PortRange = p.localRange()
+	case m.Translated:
+		b.PortRange, b.Own = p.PortRange, slices.Clone(p.Own)
+		b.Classes = p.PortRange == collector.PortRange{} && len(p.Pools) == 0
+	default:
+		b.Here = slices.Clone(p.Here)
+	}
+	if p.Shared {
+		b.Scope = ScopeShared
+	}
+	return b
+}
+
+// coolDown gives m the cool-downs of this machine's kernel, where its NAT or its sockets hold the ports.
+func (p *Params) coolDown(m *Model) {
+	switch {
+	case p.EvictsTimeWait:
+		m.TCP.FIN, m.TCP.RST = 0, 0
+	case m.Translated:
+		m.TCP.FIN, m.TCP.RST = cmp.Or(p.EntryFIN, m.TCP.FIN), cmp.Or(p.EntryRST, m.TCP.RST)
+	}
+	if m.Local && p.ReuseTimeWait > 0 {
+		m.TCP.FIN = p.ReuseTimeWait
+	}
 }
 
 // With resolves the budget again with parameters changed: what it would be with

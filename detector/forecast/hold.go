@@ -7,10 +7,7 @@ import (
 // hold computes how many of the ports held now will be held ahead, and how many each arrival adds. A port is held for
 // the lifetime of its flow and the cool-down of its class; w.share is the share of each class.
 func (o tick) hold(w *workspace, now float64) {
-	s := o.account
-	c := &w.course
-	crowd := &w.crowd
-	share := &w.share
+	s, c := o.account, &w.course
 	var then [aheads]int64
 	for i, u := range w.grid {
 		then[i] = int64(now + u)
@@ -25,9 +22,31 @@ func (o tick) hold(w *workspace, now float64) {
 			c.base[i] = float64(o.cools.total) * math.Exp(-u/float64(s.longest))
 		}
 	}
-	ageless := s.f.without&PartAges != 0
+	found, seen := float64(o.times.ages.unknown), 0.0 // live flows of unknown age, seconds since their first sight
+	if found > 0 {
+		seen = max(0, now-float64(o.times.ages.early)/found)
+	}
+	if s.f.without&PartAges != 0 {
+		found, seen = float64(o.times.ages.count()), 0
+	} else {
+		w.holdAged(s)
+	}
+	w.holdFound(s, found, seen)
+	perFlow := w.perFlow
+	if perFlow == 1 {
+		return
+	}
+	for i := range w.grid {
+		c.base[i] *= perFlow
+		c.variance[i] *= perFlow
+	}
+}
+
+// holdAged adds the ports of live flows of known age that will be held ahead.
+func (w *workspace) holdAged(s *Account) {
+	c, crowd, share := &w.course, &w.crowd, &w.share
 	for k, n := range crowd.n {
-		if n == 0 || ageless {
+		if n == 0 {
 			continue
 		}
 		age := crowd.age[k]
@@ -48,40 +67,30 @@ func (o tick) hold(w *workspace, now float64) {
 			c.variance[i] += n * q * (1 - q)
 		}
 	}
-	unknown := float64(o.times.ages.unknown)
-	seen := 0.0 // seconds since their first sight
-	if unknown > 0 {
-		seen = max(0, now-float64(o.times.ages.early)/unknown)
-	}
-	if ageless {
-		unknown, seen = float64(o.times.ages.count()), 0
-	}
-	if n := unknown; n > 0 {
-		// A flow that was found open lives on for as long as a flow that is met at a random moment of its life.
-		const end = 1e5
-		all, _ := w.curve.mean(end)
-		met, _ := w.curve.mean(min(seen, end/2))
-		for i, u := range w.grid {
-			q := 0.0
-			for k, cool := range s.classes {
-				if u <= cool {
-					q += share[k]
-				} else if share[k] > 0 {
-					then, _ := w.curve.mean(min(seen+u-cool, end))
-					q += share[k] * min(max((all-then)/max(all-met, 1e-9), 0), 1)
-				}
-			}
-			c.base[i] += n * q
-			c.variance[i] += n * q * (1 - q)
-		}
-	}
-	perFlow := w.perFlow
-	if perFlow == 1 {
+}
+
+// holdFound adds the ports of n live flows that were found open, seen seconds ago on average: they live on for as long
+// as a flow that is met at a random moment of its life.
+func (w *workspace) holdFound(s *Account, n, seen float64) {
+	if n <= 0 {
 		return
 	}
-	for i := range w.grid {
-		c.base[i] *= perFlow
-		c.variance[i] *= perFlow
+	c, share := &w.course, &w.share
+	const end = 1e5
+	all, _ := w.curve.mean(end)
+	met, _ := w.curve.mean(min(seen, end/2))
+	for i, u := range w.grid {
+		q := 0.0
+		for k, cool := range s.classes {
+			if u <= cool {
+				q += share[k]
+			} else if share[k] > 0 {
+				then, _ := w.curve.mean(min(seen+u-cool, end))
+				q += share[k] * min(max((all-then)/max(all-met, 1e-9), 0), 1)
+			}
+		}
+		c.base[i] += n * q
+		c.variance[i] += n * q * (1 - q)
 	}
 }
 

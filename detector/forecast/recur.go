@@ -1,5 +1,8 @@
 package forecast
 
+// courseMost is how many times its present value the rate may reach because of the time of day.
+const courseMost = 4
+
 // recur computes the two components that depend on the time of day: bursts of every hour on top of the level, and
 // the course of the day.
 func (o tick) recur(w *workspace, now float64) {
@@ -84,7 +87,7 @@ func (o tick) peaks(w *workspace, rate float64) {
 // trust returns the weight of what recurs in the probability of horizon h.
 func (o tick) trust(w *workspace, h int) float64 {
 	switch {
-	case o.account.f.leaves(recurring), len(w.bursts) == 0:
+	case o.account.f.without.leaves(recurring), len(w.bursts) == 0:
 		return 0
 	case w.expectsBurst(w.grid[w.horizon[h]]):
 		return o.learnt[h].duel[1].trust()

@@ -6,44 +6,6 @@ import (
 	"github.com/snatwatch/snatwatch/detector"
 )
 
-// Part is a part of the forecast that can be left out, so that an ablation shows what it
-// is worth. Parts combine by or.
-type Part uint
-
-// The parts.
-const (
-	// PartAges: live flows leave by their age; without it all leave like new ones.
-	PartAges Part = 1 << iota
-	// PartRelease: a cooling port is released on its second; without it cooling ports
-	// leave at a constant rate.
-	PartRelease
-	// PartSpeeds: faster memories of hazards where a test says that lifetimes changed;
-	// without it one memory of an hour.
-	PartSpeeds
-	// PartGate: that test; without it the memory of a minute is always used.
-	PartGate
-	// PartNowcast: the window of arrivals is as long as the rate was level; without it, a minute.
-	PartNowcast
-	// PartTrend and PartDrift are the components of those names; PartMeans are all components that use a long mean.
-	PartTrend
-	PartDrift
-	PartMeans
-	// PartTail: the learned tail of the residual; without it a normal one.
-	PartTail
-	// PartCalibration: the probability's own recalibration.
-	PartCalibration
-	// PartPool: the growth of the pool across the edge of a table.
-	PartPool
-	// PartRhythm: what recurs every hour. PartDay: the course of the day.
-	PartRhythm
-	PartDay
-	// PartSurprise: if ends are too few or too many for chance, hazards are learnt anew at once, and components that
-	// ignore lifetimes weigh nothing for a while.
-	PartSurprise
-	// PartSettle: the fill of brief holds is averaged before the forecast lets it stay.
-	PartSettle
-)
-
 // aheads is the number of times ahead that a forecast is computed for; the four horizons are among them.
 const aheads = 13
 
@@ -101,19 +63,6 @@ type expected struct {
 // burstsMost is how many bursts of the next hour a forecast uses, the nearest first.
 const burstsMost = 32
 
-// The components of a forecast: hypotheses about the arrivals to come.
-const (
-	revert    = iota // the rate returns to its long mean
-	trend            // the rate keeps its trend
-	drift            // the error of the last seconds goes on for a while
-	level            // the fill returns to its long mean
-	recent           // the mean rate of as long ago as is looked ahead stays
-	stay             // the fill stays, beyond a minute without its chance
-	recurring        // what recurs every hour comes again
-	day              // the rate changes as it did at this time of day
-	components
-)
-
 // coolClasses is how many distinct cool-downs a budget may have. If it has more, the last ones share a class.
 const coolClasses = 4
 
@@ -128,10 +77,3 @@ func (c *course) deviation(k, i int, more float64) float64 {
 
 // expectsBurst reports whether a burst begins within the next u seconds.
 func (w *workspace) expectsBurst(u float64) bool { return len(w.bursts) > 0 && w.bursts[0].at < u }
-
-// courseMost is how many times its present value the rate may reach because of the time of day.
-const courseMost = 4
-
-// kinds is how many kinds of load the factory knows, from calm to wild. After an hour, the residuals of a port space
-// show which kind its load is of.
-const kinds = 4

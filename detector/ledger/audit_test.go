@@ -92,7 +92,7 @@ func audit(l *Ledger) error {
 					c.live++
 				}
 				alarm := l.flows.table.chunks[i>>chunkShift].alarm
-				if at, _ := l.flows.deadline(f); at > l.clock.now && (alarm == 0 || alarm > l.flows.timers.tickAt(at)) {
+				if at, _ := l.spaces.accountOf(f).deadline(f); at > l.clock.now && (alarm == 0 || alarm > l.flows.timers.tickAt(at)) {
 					panic("a live flow's clock that nothing looks at")
 				}
 				if f.flags&flagOpening != 0 {

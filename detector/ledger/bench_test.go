@@ -248,7 +248,7 @@ func BenchmarkLedgerSweep(b *testing.B) {
 	for b.Loop() {
 		n := l.namespaces.of(1)
 		n.dumping = true
-		l.flows.endDump(n, l.clock.now, false)
+		l.flows.endDump(n, l.clock.now, false, false)
 	}
 }
 

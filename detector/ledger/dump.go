@@ -82,8 +82,8 @@ func (fl *flows) move(f *flow, to place) {
 }
 
 // endDump completes a dump of namespace n: flows that the dump did not show have ended. announced is as in the event of
-// the end.
-func (fl *flows) endDump(n *netns, at collector.Time, announced bool) {
+// the end, translates as in the matcher.
+func (fl *flows) endDump(n *netns, at collector.Time, announced, translates bool) {
 	if !n.dumping {
 		return
 	}
@@ -119,6 +119,7 @@ func (fl *flows) endDump(n *netns, at collector.Time, announced bool) {
 		n.exact, n.lossAt = true, 0
 	}
 	n.passes.forget(n.dump)
+	n.untaken.endDump(n.dump, translates)
 	if n.check.end(at, announced) {
 		n.exact = false
 	}

@@ -82,14 +82,13 @@ func (f *flow) start(e *collector.Event) {
 // not fit, become unknown too: that widens what is known and never narrows it.
 const spanUnknown = 1<<32 - 1
 
-func (f *flow) setOpened(i collector.Interval) {
+// setOpened notes that f opened within i, and returns i as openedInterval will.
+func (f *flow) setOpened(i collector.Interval) collector.Interval {
 	f.opened, f.span = i.To, spanUnknown
-	if i.From == 0 && i.To != 0 {
-		return
-	}
-	if us := (int64(i.To-i.From) + 999) / 1000; us >= 0 && us < spanUnknown {
+	if us := (int64(i.To-i.From) + 999) / 1000; (i.From != 0 || i.To == 0) && us >= 0 && us < spanUnknown {
 		f.span = uint32(us)
 	}
+	return f.openedInterval()
 }
 
 // openedInterval returns the interval that setOpened got, rounded. The forecast gets the same interval at the open and

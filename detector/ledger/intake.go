@@ -4,7 +4,6 @@ import (
 	"cmp"
 
 	"github.com/snatwatch/snatwatch/collector"
-	"github.com/snatwatch/snatwatch/detector/forecast"
 )
 
 // intake decides what an event means for the flow that it is about.
@@ -14,10 +13,11 @@ type intake struct {
 	vips    *vips
 	flows   *flows
 	spaces  *spaces
+	untaken uint64 // as Ledger.Untaken
 }
 
-// take applies event e of a flow in namespace n; k is its lookup, and entry is the number of the entry that its flow
-// likely has, 0 if unknown.
+// take applies event e of a flow in namespace n. k is its lookup, nil if not made yet, and entry is the number of the
+// entry that its flow likely has, 0 if unknown.
 func (in *intake) take(n *netns, e *collector.Event, k *lookup, entry uint32) {
 	f := &e.Flow
 	if f.Protocol != collector.TCP && f.Protocol != collector.UDP {
@@ -25,6 +25,11 @@ func (in *intake) take(n *netns, e *collector.Event, k *lookup, entry uint32) {
 		return
 	}
 	n.sockets = n.sockets || f.Inode != 0
+	var own lookup
+	if k == nil {
+		k = &own
+		in.matcher.lookup(e, k)
+	}
 	if entry == 0 || in.flows.table.at(entry).key != k.key {
 		entry = in.flows.table.find(k.key)
 	}
@@ -32,8 +37,14 @@ func (in *intake) take(n *netns, e *collector.Event, k *lookup, entry uint32) {
 	if entry != 0 {
 		s.flow = in.flows.table.at(entry)
 	}
-	if (entry == 0 || !in.counts(&s)) && (!in.matcher.match(&s) || n.passes.concern(f) && !(zoned{in}).admit(&s)) {
-		return
+	if entry == 0 || !in.counts(&s) {
+		if !in.matcher.match(&s) {
+			in.leave(&s)
+			return
+		}
+		if n.passes.concern(f) && !(zoned{in}).admit(&s) {
+			return
+		}
 	}
 	switch unknown := s.flow == nil; {
 	case unknown && e.Kind == collector.Closed && (k.destination == address{} || f.Destination.Addr().IsUnspecified()):
@@ -51,6 +62,15 @@ func (in *intake) take(n *netns, e *collector.Event, k *lookup, entry uint32) {
 	}
 	if e.Kind == collector.Seen && n.dumping {
 		n.check.note(s.flow, f)
+	}
+}
+
+// leave takes in a sighting of a flow that no budget takes.
+func (in *intake) leave(s *sighting) {
+	u := &s.netns.untaken
+	if in.matcher.translates && s.event.Flow.Translated && s.event.Kind != collector.Closed && !u.knows(s) {
+		u.add(s.key.hi, untakenFlow{id: s.event.Flow.ID, dump: s.netns.dump, opened: in.openedAt(s)})
+		in.untaken++
 	}
 }
 
@@ -87,7 +107,7 @@ func (in *intake) addEnded(s *sighting) {
 		s.noteEnd()
 	}
 	s.flow.heard(s.event.Flow.Active, s.netns.complete)
-	in.endBy(s, ended)
+	in.flows.endBy(s, ended)
 }
 
 // enter makes an empty entry for the flow of s. It returns what the agent before knew of the flow, nil if nothing.
@@ -113,7 +133,12 @@ func (in *intake) openedAt(s *sighting) collector.Interval {
 	if h := s.netns.handed; h != nil && !s.counted {
 		listed = h.complete
 	} else if listed < in.matcher.since && !in.matcher.tookSince(listed, s) {
-		listed = 0
+		if opened, known := s.netns.untaken.take(s, in.clock.now); known {
+			return opened
+		}
+		if !e.Flow.Translated || !s.netns.untaken.whole {
+			listed = 0
+		}
 	}
 	if i.To == 0 {
 		i.To = e.At
@@ -126,25 +151,6 @@ func (in *intake) openedAt(s *sighting) collector.Interval {
 	}
 	if i.From < listed && listed < i.To {
 		i.From = listed
-	}
-	i.From = min(i.From, i.To)
-	return i
-}
-
-// endedAt bounds when the flow of s ended. It opened within opened, and the last complete dump showed it.
-func (s *sighting) endedAt(opened collector.Interval) collector.Interval {
-	e, i := s.event, s.event.Flow.Ended
-	if i.To == 0 {
-		i.To = e.At
-		if e.Kind == collector.Closed {
-			i.From = e.At
-		}
-	}
-	if !i.Exact() {
-		i.From = max(i.From, s.netns.complete, opened.From)
-		if i.To < i.From { // it was computed from a timeout that is not the flow's: a dump showed the flow live later
-			i.To = e.At
-		}
 	}
 	i.From = min(i.From, i.To)
 	return i
@@ -165,58 +171,26 @@ func (in *intake) start(s *sighting, opened collector.Interval, resumed bool) {
 		in.matcher.match(s)
 	}
 	f.start(e)
-	f.setOpened(opened)
+	rounded := f.setOpened(opened)
 	if e.Kind == collector.Seen && !resumed {
 		s.netns.check.first(s, in.matcher)
 	}
 	if !resumed || e.Flow.Owner != collector.OwnerUnknown && !f.owner.Settled() {
 		f.owner = e.Flow.Owner
 	}
+	a := in.spaces.accounts[s.account]
 	switch {
 	case in.matcher.local:
 		f.port = e.Flow.Source.Port()
-	case e.Flow.Translated, in.spaces.accounts[s.account].budget.Translated:
+	case e.Flow.Translated, a.budget.Translated:
 		f.port = e.Flow.VIP.Port()
 		f.vip = in.vips.number(e.Flow.VIP.Addr(), s.home)
 	}
-	f.place = in.placeFor(s)
-	in.hold(s, opened, resumed)
-}
-
-// hold counts the port that the flow of s has held since it started, and tells the forecast of it.
-func (in *intake) hold(s *sighting, opened collector.Interval, resumed bool) {
-	e, f, second := s.event, s.flow, forecast.Second(in.clock.now)
-	a, t, outlook := in.spaces.of(f)
 	if a.freesAtEnd && e.Kind == collector.Opened && e.Flow.Protocol == collector.TCP && s.netns.dump != 0 {
 		f.flags |= flagUncounted
 	}
-	in.spaces.count(f, 1, 0)
-	if !f.place.folded() && t.held() >= in.spaces.limitOf(&in.spaces.list[f.place]) {
-		f.flags |= flagAtCeiling
-	}
-	switch {
-	case resumed && e.Flow.PickedUp:
-		f.flags |= flagPickedUp
-	case opened.From != 0 && opened.To >= s.netns.since && !s.counted:
-		a.countOpen(second)
-		t.countOpen(second)
-		a.owners.opened(in.spaces.holders.whole(f.owner))
-	}
-	if e.Kind == collector.Opened && e.Flow.State == collector.Opening {
-		f.flags |= flagUnconfirmed
-		if outlook != nil {
-			outlook.AddUnconfirmed(1)
-		}
-	}
-	opened = f.openedInterval()
-	a.forecast.Opened(opened)
-	switch {
-	case outlook == nil:
-	case resumed:
-		outlook.HaveLive(opened)
-	default:
-		outlook.Open(opened)
-	}
+	f.place = in.placeFor(s)
+	in.spaces.holdPort(f, e, rounded, opened.From != 0 && opened.To >= s.netns.since && !s.counted, resumed)
 }
 
 // placeFor returns the place that counts the flow of s, and makes it if needed.
@@ -255,7 +229,7 @@ func (in *intake) refresh(s *sighting) {
 		s, e = &cut, &cut.event.Flow
 	}
 	if e.State == collector.Done {
-		in.endBy(s, s.endedAt(f.openedInterval()))
+		in.flows.endBy(s, s.endedAt(f.openedInterval()))
 		return
 	}
 	if s.event.Kind == collector.Seen {
@@ -264,7 +238,7 @@ func (in *intake) refresh(s *sighting) {
 		in.flows.setOpening(f, e.State == collector.Opening)
 		in.flows.confirm(f, e.State != collector.Opening, in.clock.now)
 	}
-	at, reason := in.flows.deadline(f)
+	at, reason := in.spaces.accountOf(f).deadline(f)
 	if at != 0 && at < s.event.At && s.event.Kind == collector.Seen {
 		in.flows.timeOut(s.netns, s.entry, f, at, reason)
 		return
@@ -294,7 +268,7 @@ func (in *intake) opened(s *sighting) {
 		if e.Owner != f.owner {
 			in.spaces.learnOwner(f, e.Owner)
 		}
-		at, _ := in.flows.deadline(f)
+		at, _ := in.spaces.accountOf(f).deadline(f)
 		in.flows.alarm(s.entry>>chunkShift, at)
 	case f.id == 0 || e.ID == 0:
 		f.dump = s.netns.dump
@@ -322,6 +296,9 @@ func (in *intake) closed(s *sighting) {
 		return
 	case e.ID != 0 && e.ID == f.before && f.flags&flagFound != 0:
 		return // the flow before ended, for the event that this one opened has not come
+	case e.ID != 0 && e.ID == f.before && f.outlived(e):
+		f.before = 0 // the flow before had the same id: the next end is of this one
+		return
 	}
 	s.noteEnd()
 	if f.phase == phaseLive {
@@ -331,7 +308,7 @@ func (in *intake) closed(s *sighting) {
 			cut := s.asReset(e.Ended.To)
 			s = &cut
 		}
-		in.endBy(s, s.endedAt(f.openedInterval()))
+		in.flows.endBy(s, s.endedAt(f.openedInterval()))
 		return
 	}
 	switch {
@@ -349,15 +326,4 @@ func (s *sighting) noteEnd() {
 	if s.netns.dumping {
 		s.flow.dump = s.netns.dump
 	}
-}
-
-// endBy ends the live flow of s for the reason that its event gives.
-func (in *intake) endBy(s *sighting, ended collector.Interval) {
-	e, f := s.event, s.flow
-	if ended.To >= s.netns.since {
-		// conntrack met some flows in their middle. If an RST is all that it saw of the answers, nothing was refused.
-		refused := e.Flow.Refused && (!s.known || f.flags&(flagOpening|flagUnconfirmed) != 0)
-		in.flows.failed(f, e.Flow.Reason, refused)
-	}
-	in.flows.end(s.netns, s.entry, f, ended, e.Flow.Reason)
 }

@@ -4,12 +4,12 @@
 // The way of a flow, from its open to the release of its port:
 //
 //	event     ledger.go     Ledger.Apply takes an event of a flow, of a dump or of a loss
+//	meaning   intake.go     intake.take decides what the event means: a flow opened, is shown, or ended
 //	key       flowkey.go    keyer.lookup makes the flow's key of its addresses and ports
 //	entry     flowtable.go  flowTable.find finds the entry of the flow by its key
-//	meaning   intake.go     intake.take decides what the event means: a flow opened, is shown, or ended
 //	budget    match.go      matcher.match finds the budget that a new flow counts under
-//	open      intake.go     intake.start makes the entry live, intake.hold counts its port
-//	held      spaces.go     spaces.count adds the port to its port space and its account
+//	open      intake.go     intake.start makes the entry live, intake.placeFor finds its port space
+//	held      spaces.go     spaces.holdPort counts its port in the port space and the account
 //	close     release.go    flows.end ends the flow: an event said so, a dump lacks it, or the budget's timeout passed
 //	cooling   release.go    account.release decides when the port is free, flows.coolDown counts it as cooling
 //	release   timers.go     flows.flowExpired frees the port
@@ -201,9 +201,7 @@ func (l *Ledger) Advance(now collector.Time) {
 
 // Apply takes one event. It keeps nothing of e.
 func (l *Ledger) Apply(e *collector.Event) {
-	var k lookup
-	l.matcher.lookup(e, &k)
-	l.apply(e, &k, 0)
+	l.apply(e, nil, 0)
 }
 
 // ApplyAll lets each ledger take events in order, with the same result as Apply. It costs less: a look-up in a table of
@@ -246,7 +244,8 @@ func (a *ahead) lookUp(y *keyer, events []collector.Event) {
 	}
 }
 
-// apply takes event e; k is its lookup, and entry is the number of the entry that its flow likely has, 0 if unknown.
+// apply takes event e. k is its lookup, nil if not made yet, and entry is the number of the entry that its flow likely
+// has, 0 if unknown.
 func (l *Ledger) apply(e *collector.Event, k *lookup, entry uint32) {
 	if e.At > l.clock.now {
 		l.Advance(e.At)
@@ -260,7 +259,7 @@ func (l *Ledger) apply(e *collector.Event, k *lookup, entry uint32) {
 	case collector.Begin:
 		n.beginDump(e.At)
 	case collector.End:
-		l.flows.endDump(n, e.At, e.Announced)
+		l.flows.endDump(n, e.At, e.Announced, l.matcher.translates)
 		l.shortage.countPorts(&l.flows, n)
 	case collector.Abort:
 		n.dumping = false
@@ -274,6 +273,10 @@ func (l *Ledger) apply(e *collector.Event, k *lookup, entry uint32) {
 		l.intake.take(n, e, k, entry)
 	}
 }
+
+// Untaken counts the flows that this machine translates and that no budget took when they came. Where it rises, the
+// budgets may lack a rule or an address that is new.
+func (l *Ledger) Untaken() uint64 { return l.intake.untaken }
 
 // ObserveDrops takes in how many first packets the kernel has dropped because it could not make a conntrack entry for
 // the flow. They are of flows of other machines: nobody here sees the sockets of those.

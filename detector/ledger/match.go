@@ -1,8 +1,10 @@
 package ledger
 
 import (
+	"maps"
 	"net/netip"
 	"slices"
+	"time"
 
 	"github.com/snatwatch/snatwatch/collector"
 	"github.com/snatwatch/snatwatch/detector/budget"
@@ -48,6 +50,8 @@ type matcher struct {
 	budgets  []*budget.Budget
 	accounts []*account // two for each budget: TCP, UDP
 	byOwn    bool       // a budget takes flows of certain addresses alone, or has a port space for each
+	// translates: the budgets are those of this machine's NAT, or there are none.
+	translates bool
 	// since is the moment just after these budgets replaced others; 0 if they are the first.
 	since collector.Time
 
@@ -73,7 +77,9 @@ func (m *matcher) install(budgets []*budget.Budget, accounts []*account) {
 		keyer: keyer{secret: m.secret}, budgets: budgets, accounts: accounts,
 		portBounds: boundsOf(budgets), matches: make([][2]match, 1<<matchBits), replaced: m.replaced,
 	}
+	m.translates = len(budgets) == 0
 	for _, b := range budgets {
+		m.translates = m.translates || b.Translated
 		m.local = m.local || b.Local
 		m.byOwn = m.byOwn || len(b.VIPs) > 0 || len(b.Own) > 0 || b.SpacePerAddress()
 	}
@@ -189,6 +195,73 @@ func (m *matcher) tookSince(from collector.Time, s *sighting) bool {
 		}
 	}
 	return true
+}
+
+// untaken are the flows of one namespace that this machine translates and that no budget takes: those of a rule or an
+// address that is new, until the budgets follow. A budget that takes them counts them from when they opened. The zero
+// value is ready.
+type untaken struct {
+	flows map[uint64]untakenFlow // by the high half of their key
+	// whole: flows has all that the last complete dump showed. more: the dump in progress shows more than untakenMax.
+	whole, more bool
+}
+
+type untakenFlow struct {
+	id     uint32 // CTA_ID
+	dump   uint16 // the number of the last dump that showed it
+	opened collector.Interval
+}
+
+const (
+	// untakenMax bounds the flows that are remembered, at some 60 bytes each.
+	untakenMax = 1 << 14
+	// untakenFor is for how long a flow may stay untaken and still count as opened: a budget that comes later is a new
+	// one, not one that has followed.
+	untakenFor = time.Minute
+)
+
+// knows reports whether the flow of s is known, and notes that it is still there.
+func (u *untaken) knows(s *sighting) bool {
+	f, known := u.flows[s.key.hi]
+	if !known || f.id != s.event.Flow.ID {
+		return false
+	}
+	f.dump = s.netns.dump
+	u.flows[s.key.hi] = f
+	return true
+}
+
+// add remembers a flow by the high half of its key.
+func (u *untaken) add(key uint64, f untakenFlow) {
+	if len(u.flows) >= untakenMax {
+		u.more = true
+		return
+	}
+	if u.flows == nil {
+		u.flows = map[uint64]untakenFlow{}
+	}
+	u.flows[key] = f
+}
+
+// take forgets the flow of s, which a budget takes now, and bounds when it opened, for long untaken flows from above
+// alone; known is false if the flow is not known.
+func (u *untaken) take(s *sighting, now collector.Time) (opened collector.Interval, known bool) {
+	f, known := u.flows[s.key.hi]
+	if !known || f.id != s.event.Flow.ID {
+		return collector.Interval{}, false
+	}
+	delete(u.flows, s.key.hi)
+	if now.Sub(f.opened.To) > untakenFor {
+		f.opened.From = 0
+	}
+	return f.opened, true
+}
+
+// endDump forgets the flows that the complete dump of that number did not show. all says that flows of this machine's
+// NAT were looked for.
+func (u *untaken) endDump(dump uint16, all bool) {
+	maps.DeleteFunc(u.flows, func(_ uint64, f untakenFlow) bool { return f.dump != dump })
+	u.whole, u.more = all && !u.more, false
 }
 
 // vips gives VIPs numbers, so that a flow keeps its own in two bytes.

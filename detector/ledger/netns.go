@@ -44,6 +44,7 @@ type netns struct {
 	lost, resyncs  uint64
 	check          check
 	passes         passes
+	untaken        untaken
 	lossAt         collector.Time // of the first overrun or gap that no dump repaired, 0 if none
 	lastOpen       collector.Time // of the last event of a new flow
 	// announced is set while the kernel has announced, by events, all that opened: the last complete dump said so, and no
@@ -129,6 +130,7 @@ func (n *netns) beginDump(at collector.Time) {
 	}
 	n.dumping, n.begin, n.repairs = true, at, true
 	n.otherNow = 0
+	n.untaken.more = false
 	n.check.begin()
 }
 

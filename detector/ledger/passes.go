@@ -105,7 +105,7 @@ func (in zoned) takePass(s *sighting, zone uint16) {
 	f.port, f.vip = e.VIP.Port(), in.vips.number(e.VIP.Addr(), s.home)
 	in.spaces.count(f, 1, 0)
 	in.flows.table.remove(old, &s.netns.flows)
-	at, _ := in.flows.deadline(f)
+	at, _ := in.spaces.accountOf(f).deadline(f)
 	in.flows.alarm(i>>chunkShift, at)
 	s.entry, s.flow = i, f
 }

@@ -13,10 +13,11 @@ type picker struct {
 	max    int           // as Config.ExportedMax
 	hold   time.Duration // as Config.ExportHold
 
-	byAccount      [][]uint32
-	fullest, first []uint32
-	chosen         []uint32
-	taken          map[uint32]struct{}
+	byAccount [][]uint32
+	// fullest hold the most ports, first are the soonest to exhaust, kept have a place already.
+	fullest, first, kept []uint32
+	chosen               []uint32
+	taken                map[uint32]struct{} // the chosen
 }
 
 // sort lists the tracked port spaces of each account.
@@ -53,72 +54,80 @@ func (p *picker) rank(s *portSpace) int {
 // short while ago, what is left to the next fullest. The result is valid until the next call.
 func (p *picker) choose(account uint32) []uint32 {
 	ss, limit := p.spaces, p.max
+	fuller := func(a, b uint32) int { return fuller(&ss.list[a], &ss.list[b]) }
+	p.consider(account)
+	shared := len(p.chosen)
+	slices.SortFunc(p.kept, fuller)
+	quarter := (limit + 3) / 4
+	p.fill(p.first, shared+quarter, true)
+	p.fill(p.fullest, shared+max(2*quarter, (limit+1)/2), true)
+	p.fill(p.kept, shared+limit, false)
+	p.fill(p.fullest, shared+limit, true)
+	// A port space that is shown and among the fullest keeps its place for as long as that is so and it holds a port.
+	for _, n := range p.fullest {
+		if _, ok := p.taken[n]; ok && ss.list[n].held() > 0 {
+			ss.list[n].exportedUntil = ss.clock.now.Add(p.hold)
+		}
+	}
+	slices.SortFunc(p.chosen, fuller)
+	return p.chosen
+}
+
+// consider chooses the shared port spaces of an account, and lists which others may get a place.
+func (p *picker) consider(account uint32) {
+	ss := p.spaces
 	worthier := func(a, b uint32) int {
 		x, y := &ss.list[a], &ss.list[b]
 		return cmp.Or(cmp.Compare(p.rank(y), p.rank(x)), fuller(x, y))
 	}
-	fuller := func(a, b uint32) int { return fuller(&ss.list[a], &ss.list[b]) }
 	sooner := func(a, b uint32) int {
-		return cmp.Or(cmp.Compare(ss.exhausts(&ss.list[a]), ss.exhausts(&ss.list[b])), fuller(a, b))
+		x, y := &ss.list[a], &ss.list[b]
+		return cmp.Or(cmp.Compare(ss.exhausts(x), ss.exhausts(y)), fuller(x, y))
 	}
-	p.fullest, p.first = p.fullest[:0], p.first[:0]
+	p.fullest, p.first, p.kept, p.chosen = p.fullest[:0], p.first[:0], p.kept[:0], p.chosen[:0]
 	if p.taken == nil {
 		p.taken = map[uint32]struct{}{}
 	}
 	clear(p.taken)
-	p.chosen = p.chosen[:0]
-	take := func(n uint32) {
-		if _, ok := p.taken[n]; !ok {
-			p.taken[n] = struct{}{}
-			p.chosen = append(p.chosen, n)
-		}
-	}
-	places := 0
-	kept := []uint32(nil)
 	for _, n := range p.byAccount[account] {
 		s := &ss.list[n]
 		if s.shared {
-			take(n)
+			p.take(n)
 			continue
 		}
 		if s.held() == 0 && s.exportedUntil <= ss.clock.now {
 			continue
 		}
-		p.fullest = insert(p.fullest, n, limit, worthier)
+		p.fullest = insert(p.fullest, n, p.max, worthier)
 		if !math.IsInf(ss.exhausts(s), 1) {
-			p.first = insert(p.first, n, limit, sooner)
+			p.first = insert(p.first, n, p.max, sooner)
 		}
 		if s.exportedUntil > ss.clock.now {
-			kept = append(kept, n)
+			p.kept = append(p.kept, n)
 		}
 	}
-	shared := len(p.chosen)
-	slices.SortFunc(kept, fuller)
-	hold := ss.clock.now.Add(p.hold)
-	fill := func(from []uint32, upTo int, renew bool) {
-		for _, n := range from {
-			if places = len(p.chosen) - shared; places >= upTo {
-				return
-			}
-			take(n)
-			if renew {
-				ss.list[n].exportedUntil = hold
-			}
+}
+
+// take chooses port space n, unless it is chosen.
+func (p *picker) take(n uint32) {
+	if _, ok := p.taken[n]; !ok {
+		p.taken[n] = struct{}{}
+		p.chosen = append(p.chosen, n)
+	}
+}
+
+// fill chooses port spaces of a list until so many are chosen in all. renew says that they keep their places for
+// another while.
+func (p *picker) fill(from []uint32, upTo int, renew bool) {
+	for _, n := range from {
+		if len(p.chosen) >= upTo {
+			return
+		}
+		p.take(n)
+		if renew {
+			p.spaces.list[n].exportedUntil = p.spaces.clock.now.Add(p.hold)
 		}
 	}
-	quarter := (limit + 3) / 4
-	fill(p.first, quarter, true)
-	fill(p.fullest, max(2*quarter, (limit+1)/2), true)
-	fill(kept, limit, false)
-	fill(p.fullest, limit, true)
-	// A port space that is shown and among the fullest keeps its place for as long as that is so and it holds a port.
-	for _, n := range p.fullest {
-		if _, ok := p.taken[n]; ok && ss.list[n].held() > 0 {
-			ss.list[n].exportedUntil = hold
-		}
-	}
-	slices.SortFunc(p.chosen, fuller)
-	return p.chosen
 }
 
 // insert puts n into the sorted list of at most limit.

@@ -12,7 +12,8 @@ import (
 
 // Reconfigure puts other budgets in place; they must be Local if the old ones were, and only then. Flows stay and count
 // under the budget that takes them now. A budget goes on with the totals of the old budget of its name. Flows that no
-// budget took until now come with the next dump. If the budgets are the same as before, nothing changes.
+// budget took until now come with the next dump; those of this machine's NAT that opened in the last minute count as
+// opened. If the budgets are the same as before, nothing changes.
 func (l *Ledger) Reconfigure(budgets []*budget.Budget) {
 	if reflect.DeepEqual(budgets, l.matcher.budgets) {
 		return
@@ -46,6 +47,9 @@ func (l *Ledger) Reconfigure(budgets []*budget.Budget) {
 	for _, n := range l.namespaces.list {
 		if n != nil {
 			n.check.skip = true
+			if len(n.untaken.flows) > 0 { // the next dump brings in those that a budget takes now
+				n.exact, n.repairs = false, false
+			}
 			if n.handed != nil {
 				n.handed.renumber(old.number)
 			}
@@ -135,6 +139,7 @@ func (l *Ledger) recount(n *netns, i uint32, f *flow) {
 		}
 	}
 	if f.place == 0 {
+		n.untaken.add(f.key.hi, untakenFlow{id: f.id, dump: n.dump, opened: collector.Interval{To: l.clock.now}})
 		l.flows.table.remove(i, &n.flows)
 		return
 	}
@@ -208,7 +213,7 @@ func (l *Ledger) SwitchSource(outer uint64) {
 			continue
 		}
 		n.dumping, n.listed, n.lastOpen, n.sockets, n.announced = false, 0, 0, false, false
-		n.check = check{mismatches: n.check.mismatches}
+		n.check, n.untaken = check{mismatches: n.check.mismatches}, untaken{}
 		if n.inode == outer {
 			n.exact, n.repairs = false, false
 			l.flows.table.each(&n.flows, func(_ uint32, f *flow) {

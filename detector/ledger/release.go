@@ -20,6 +20,36 @@ type flows struct {
 	expire func([]timer)
 }
 
+// endedAt bounds when the flow of s ended. It opened within opened, and the last complete dump showed it.
+func (s *sighting) endedAt(opened collector.Interval) collector.Interval {
+	e, i := s.event, s.event.Flow.Ended
+	if i.To == 0 {
+		i.To = e.At
+		if e.Kind == collector.Closed {
+			i.From = e.At
+		}
+	}
+	if !i.Exact() {
+		i.From = max(i.From, s.netns.complete, opened.From)
+		if i.To < i.From { // it was computed from a timeout that is not the flow's: a dump showed the flow live later
+			i.To = e.At
+		}
+	}
+	i.From = min(i.From, i.To)
+	return i
+}
+
+// endBy ends the live flow of s for the reason that its event gives.
+func (fl *flows) endBy(s *sighting, ended collector.Interval) {
+	e, f := s.event, s.flow
+	if ended.To >= s.netns.since {
+		// conntrack met some flows in their middle. If an RST is all that it saw of the answers, nothing was refused.
+		refused := e.Flow.Refused && (!s.known || f.flags&(flagOpening|flagUnconfirmed) != 0)
+		fl.failed(f, e.Flow.Reason, refused)
+	}
+	fl.end(s.netns, s.entry, f, ended, e.Flow.Reason)
+}
+
 // end ends live entry i; its port cools down.
 func (fl *flows) end(n *netns, i uint32, f *flow, ended collector.Interval, reason collector.Reason) {
 	a := fl.spaces.accountOf(f)
@@ -69,22 +99,6 @@ func (fl *flows) coolDown(f *flow, ended collector.Interval, release collector.T
 	opened := f.openedInterval()
 	life, known := lifetime(opened, ended)
 	a, t, outlook := fl.spaces.of(f)
-	if known {
-		hold := life + max(release.Sub(ended.To), 0)
-		a.holds.add(hold)
-		t.holds.add(hold)
-		a.lifetimes.add(life)
-		a.holdTimes.add(hold)
-		a.owners.lived(fl.spaces.holders.whole(f.owner), life)
-	}
-	a.forecast.Closed(opened, ended, reason)
-	if outlook != nil {
-		free := release
-		if release <= fl.clock.now {
-			free = ended.To
-		}
-		outlook.Close(opened, ended, free, reason)
-	}
 	f.reason, f.moment, f.phase = reason, release, phaseGone
 	cooling := 0
 	if release > fl.clock.now {
@@ -94,6 +108,22 @@ func (fl *flows) coolDown(f *flow, ended collector.Interval, release collector.T
 	f.flags &^= flagUncounted
 	if cooling == 0 {
 		f.place = 0
+	}
+	if known {
+		hold := life + max(release.Sub(ended.To), 0)
+		a.owners.lived(fl.spaces.holders.whole(f.owner), life)
+		a.holds.add(hold)
+		t.holds.add(hold)
+		a.lifetimes.add(life)
+		a.holdTimes.add(hold)
+	}
+	a.forecast.Closed(opened, ended, reason)
+	if outlook != nil {
+		free := release
+		if cooling == 0 {
+			free = ended.To
+		}
+		outlook.Close(opened, ended, free, reason)
 	}
 }
 
@@ -158,16 +188,13 @@ func (fl *flows) setOpening(f *flow, opening bool) {
 
 // failed counts the open of f as failed, if it was refused or not answered. A UDP flow without an answer is no failure.
 func (fl *flows) failed(f *flow, reason collector.Reason, refused bool) {
-	if f.flags&flagUDP != 0 {
-		return
-	}
-	a := fl.spaces.accountOf(f)
 	switch {
+	case f.flags&flagUDP != 0:
 	case reason == collector.RST && (refused || f.flags&flagOpening != 0):
-		a.refused++
+		fl.spaces.accountOf(f).refused++
 	case reason != collector.Timeout:
-	case f.flags&flagAtCeiling == 0, hasPort(a.budget, true):
-		a.unanswered++
+	case f.flags&flagAtCeiling == 0, hasPort(fl.spaces.accountOf(f).budget, true):
+		fl.spaces.accountOf(f).unanswered++
 	case !fl.stalls.watched(fl.clock.now):
 		fl.spaces.noPorts(f.place, 1)
 	}

@@ -212,7 +212,7 @@ func (in *intake) countUnseen(s *sighting) {
 	in.reopen(s, openedBefore(opened, ended))
 	s.noteEnd()
 	f.heard(s.event.Flow.Active, s.netns.complete)
-	in.endBy(s, ended)
+	in.flows.endBy(s, ended)
 }
 
 // countedBefore returns the flow of s as the agent before handed it over, nil if that one did not count its open.
@@ -221,11 +221,20 @@ func (in *intake) countedBefore(s *sighting) *handedFlow {
 	i, found := slices.BinarySearchFunc(h.flows, s.key.hi, func(f handedFlow, key uint64) int {
 		return cmp.Compare(f.key, key)
 	})
-	if !found || succeeds(s, &h.flows[i], in.spaces.accounts[s.account]) {
+	if !found {
+		return nil
+	}
+	if f := &h.flows[i]; succeeds(s, f, in.spaces.accounts[s.account]) {
+		s.flow.before = f.id // the event of its end may still come
 		return nil
 	}
 	h.flows[i].met = true
 	return &h.flows[i]
+}
+
+// outlived reports whether live f opened, or had a packet, after the end that e tells of.
+func (f *flow) outlived(e *collector.Flow) bool {
+	return f.phase == phaseLive && e.Ended.To != 0 && e.Ended.To.Add(endSlack) < max(f.openedInterval().From, f.moment)
 }
 
 // succeeds reports whether the flow of s opened after f, which had the same port: it has another id, or what tells

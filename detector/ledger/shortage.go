@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/snatwatch/snatwatch/collector"
-	"github.com/snatwatch/snatwatch/detector/budget"
 )
 
 // shortage takes in opens that found no local port; destroyed sockets tell of them. The port space of such an open is
@@ -146,16 +145,6 @@ func (sh *shortage) dropped(packets uint64) {
 	if fullest != 0 {
 		sh.spaces.noPorts(place(fullest), packets)
 	}
-}
-
-// limitOf returns the effective ceiling of s under its budget.
-func (ss *spaces) limitOf(s *portSpace) int {
-	a := ss.accounts[s.key.account]
-	if s.key.class == budget.AnyClass {
-		return a.ceiling
-	}
-	of := a.terms.OfClass(s.key.class)
-	return of.Ceiling()
 }
 
 // ceilingOf returns the effective ceiling of s: the budget's, or what it held when opens found no port.

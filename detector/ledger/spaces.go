@@ -112,6 +112,39 @@ type spaces struct {
 	previous  *previous // during Reconfigure
 }
 
+// holdPort counts the port that live f holds as event e shows, and tells the forecast that f opened. opens says that f
+// counts as opened. resumed says that the entry had the same flow before, which was thought to have ended.
+func (ss *spaces) holdPort(f *flow, e *collector.Event, opened collector.Interval, opens, resumed bool) {
+	a, t, outlook := ss.of(f)
+	ss.count(f, 1, 0)
+	if !f.place.folded() && t.held() >= ss.limitOf(&ss.list[f.place]) {
+		f.flags |= flagAtCeiling
+	}
+	switch {
+	case resumed && e.Flow.PickedUp:
+		f.flags |= flagPickedUp
+	case opens:
+		second := forecast.Second(ss.clock.now)
+		a.countOpen(second)
+		t.countOpen(second)
+		a.owners.opened(ss.holders.whole(f.owner))
+	}
+	if e.Kind == collector.Opened && e.Flow.State == collector.Opening {
+		f.flags |= flagUnconfirmed
+		if outlook != nil {
+			outlook.AddUnconfirmed(1)
+		}
+	}
+	a.forecast.Opened(opened)
+	switch {
+	case outlook == nil:
+	case resumed:
+		outlook.HaveLive(opened)
+	default:
+		outlook.Open(opened)
+	}
+}
+
 // count adds live and cooling flows on the port of f to its port space, or fold, and to its account.
 func (ss *spaces) count(f *flow, live, cooling int) {
 	if f.place == 0 {
@@ -135,9 +168,6 @@ func (ss *spaces) count(f *flow, live, cooling int) {
 		live, cooling = ss.share(f, live, cooling)
 		owner = ss.holders.portOwner(f, live+cooling)
 	}
-	if ss.holders.on {
-		ss.holders.sets[f.place].add(owner, live+cooling)
-	}
 	a := ss.accounts[s.key.account]
 	was := s.held()
 	s.live += live
@@ -148,6 +178,9 @@ func (ss *spaces) count(f *flow, live, cooling int) {
 		ss.unlist(uint32(f.place))
 	} else if was > 0 && s.held() == 0 {
 		ss.enlist(uint32(f.place))
+	}
+	if ss.holders.on {
+		ss.holders.sets[f.place].add(owner, live+cooling)
 	}
 }
 
@@ -207,6 +240,16 @@ func (ss *spaces) outlookOf(f *flow) *forecast.Outlook {
 		return nil
 	}
 	return ss.list[f.place].outlook
+}
+
+// limitOf returns the effective ceiling of s under its budget.
+func (ss *spaces) limitOf(s *portSpace) int {
+	a := ss.accounts[s.key.account]
+	if s.key.class == budget.AnyClass {
+		return a.ceiling
+	}
+	of := a.terms.OfClass(s.key.class)
+	return of.Ceiling()
 }
 
 // keyOf returns the key of the port space in which account a counts a flow; own is the address that the flow leaves

@@ -13,13 +13,10 @@ import (
 // with every packet and is almost never reached. So the live flows of a chunk of 64 entries share one timer, the alarm:
 // setting it mostly costs one comparison, and a flow that ends leaves no timer behind.
 
-// deadline returns when live flow f loses its port by the budget's idle or half-open timeout if no packet comes, and
-// the reason; 0 if never, or if the time of its last packet is unknown.
-func (fl *flows) deadline(f *flow) (collector.Time, collector.Reason) {
-	if f.place == 0 {
-		return 0, 0
-	}
-	t := fl.spaces.accountOf(f).terms
+// deadline returns when live flow f, which a counts, loses its port by the budget's idle or half-open timeout if no
+// packet comes, and the reason; 0 if never, or if the time of its last packet is unknown.
+func (a *account) deadline(f *flow) (collector.Time, collector.Reason) {
+	t := a.terms
 	if f.flags&flagOpening != 0 && t.HalfOpen > 0 {
 		return max(f.moment, f.opened).Add(t.HalfOpen), collector.Timeout
 	}
@@ -118,7 +115,7 @@ func (fl *flows) chunkExpired(c, due uint32) {
 		if f.phase != phaseLive {
 			continue
 		}
-		at, reason := fl.deadline(f)
+		at, reason := fl.spaces.accountOf(f).deadline(f)
 		switch {
 		case at == 0:
 		case at > fl.clock.now:

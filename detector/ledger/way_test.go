@@ -1,14 +1,18 @@
 package ledger
 
 import (
+	"cmp"
+	"encoding/json"
+	"fmt"
 	"go/ast"
 	"go/parser"
 	"go/token"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
-	"strconv"
+	"slices"
 	"strings"
 	"testing"
 
@@ -51,89 +55,153 @@ func TestTheWayOfAFlowIsWhereTheCommentSays(t *testing.T) {
 	}
 }
 
-// A reader who follows one flow reads few functions in few files: those of this package that run when a flow opens and
-// ends in a ledger that runs already. The coverage of a run with that flow, less that of a run without it, tells which.
+// A reader who follows one flow reads few functions in few files, and seldom turns back to a file: those of this package
+// that run, one after the other, when a flow opens and ends in a ledger that runs already.
 func TestAFlowTakesAShortWay(t *testing.T) {
 	t.Parallel()
-	const functionsMax, filesMax = 75, 14
-	if way := os.Getenv(wayOf); way != "" {
-		s := newScript(t, Config{Budgets: []*budget.Budget{azure()}})
-		s.dump(1, flowTo(1, store), flowTo(2, store))
-		s.open(2, flowTo(3, store))
-		s.close(3, flowTo(3, store), collector.FIN)
-		s.Advance(at(5))
-		if way == oneFlow {
-			s.open(5, flowTo(4, store))
+	const functionsMax, filesMax, visitsMax, turnsMax = 75, 14, 39, 27
+	if trace := os.Getenv(traceTo); trace != "" {
+		for kind, c := range tracedFlows() {
+			s := newScript(t, Config{Budgets: []*budget.Budget{azure()}, Owners: c.owners})
+			s.dump(1, flowTo(1, store), flowTo(2, store))
+			s.open(2, flowTo(3, store))
+			s.close(3, flowTo(3, store), collector.FIN)
+			s.Advance(at(5))
+			if err := os.Remove(trace); err != nil {
+				t.Fatal(err)
+			}
+			f := flowTo(4, store)
+			f.State = c.opens
+			s.open(5, f)
 			s.close(5, flowTo(4, store), collector.FIN)
+			if err := os.Rename(trace, trace+kind); err != nil {
+				t.Fatal(err)
+			}
 		}
 		return
 	}
-	program := filepath.Join(t.TempDir(), "ledger.test")
-	build := exec.CommandContext(t.Context(), "go", "test", "-c", "-covermode=count", "-o", program, ".")
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
-	with, without := ran(t, program, oneFlow), ran(t, program, "no flow")
-	files, functions := map[string]bool{}, 0
-	for at, n := range with {
-		if n > without[at] {
-			functions++
-			file, _, _ := strings.Cut(at, " ")
-			files[file] = true
+	for kind, way := range waysOfFlows(t) {
+		functions, files := map[string]bool{}, map[string]bool{}
+		visits, here := 0, ""
+		for _, step := range way {
+			functions[step] = true
+			if file, _, _ := strings.Cut(step, " "); file != here {
+				files[file], here = true, file
+				visits++
+			}
 		}
-	}
-	t.Logf("%d functions in %d files", functions, len(files))
-	if functions > functionsMax || len(files) > filesMax {
-		t.Errorf("one flow runs %d functions in %d files, want at most %d in %d", functions, len(files), functionsMax, filesMax)
-	}
-	if functions < 40 {
-		t.Errorf("one flow runs %d functions: not all were counted", functions)
+		turns := visits - len(files)
+		t.Logf("a flow %s runs %d functions in %d files: %d visits to a file, %d of them turn back to one",
+			kind, len(functions), len(files), visits, turns)
+		if len(functions) > functionsMax || len(files) > filesMax {
+			t.Errorf("a flow %s runs %d functions in %d files, want at most %d in %d",
+				kind, len(functions), len(files), functionsMax, filesMax)
+		}
+		if visits > visitsMax || turns > turnsMax {
+			t.Errorf("a flow %s visits files %d times and turns back %d times, want at most %d and %d:\n%s",
+				kind, visits, turns, visitsMax, turnsMax, strings.Join(way, "\n"))
+		}
+		if len(functions) < 40 {
+			t.Errorf("a flow %s runs %d functions: not all were counted", kind, len(functions))
+		}
 	}
 }
 
-// wayOf names the variable of the environment that has a program of TestAFlowTakesAShortWay apply events: those of a
-// ledger that runs already, and, where it is oneFlow, those of one flow more.
-const wayOf, oneFlow = "SNATWATCH_WAY_OF", "one flow"
+// tracedFlow is how a flow opens in a ledger, and whether the ledger counts who holds its port.
+type tracedFlow struct {
+	opens  collector.State
+	owners bool
+}
 
-// ran runs program on the events of way and returns how often each function of the package ran, by file and name.
-func ran(t *testing.T, program, way string) map[string]int {
-	t.Helper()
-	profile := filepath.Join(t.TempDir(), "profile")
-	run := exec.CommandContext(t.Context(), program, "-test.run=^TestAFlowTakesAShortWay$", "-test.coverprofile="+profile)
-	run.Env = append(os.Environ(), wayOf+"="+way)
-	if out, err := run.CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
+// tracedFlows are the flows that TestAFlowTakesAShortWay follows, by what tells them apart.
+func tracedFlows() map[string]tracedFlow {
+	return map[string]tracedFlow{
+		"that is answered": {opens: flowTo(4, store).State},
+		"that waits for its answer, in a ledger of owners": {opens: collector.Opening, owners: true},
 	}
-	blocks, err := os.ReadFile(profile)
+}
+
+// traceTo names the variable of the environment with the file to which a traced program of TestAFlowTakesAShortWay
+// appends each function of the package that begins. Once a flow ended, the program adds the flow's name to the file's.
+const traceTo = "SNATWATCH_TRACE_TO"
+
+// waysOfFlows returns the functions of this package that each traced flow runs, in the order in which they begin, each as
+// its file and its name. It runs a copy of the package in which each function first tells that it begins.
+func waysOfFlows(t *testing.T) map[string][]string {
+	t.Helper()
+	dir := t.TempDir()
+	overlay := struct{ Replace map[string]string }{map[string]string{}}
+	replace := func(name string, source []byte) {
+		path, err := filepath.Abs(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		overlay.Replace[path] = filepath.Join(dir, name)
+		if err := os.WriteFile(overlay.Replace[path], source, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	names, err := filepath.Glob("*.go")
 	if err != nil {
 		t.Fatal(err)
 	}
-	counts, starts := map[string]int{}, map[string]map[string]string{}
-	block := regexp.MustCompile(`/([a-z_0-9]+\.go):(\d+)\.\d+,\d+\.\d+ \d+ (\d+)`)
-	for _, m := range block.FindAllStringSubmatch(string(blocks), -1) {
-		if starts[m[1]] == nil {
-			starts[m[1]] = functionsAt(t, m[1])
+	for _, name := range names {
+		if strings.HasSuffix(name, "_test.go") {
+			continue
 		}
-		if name := starts[m[1]][m[2]]; name != "" {
-			n, err := strconv.Atoi(m[3])
-			if err != nil {
-				t.Fatal(err)
-			}
-			counts[m[1]+" "+name] += n
+		source, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
 		}
+		set := token.NewFileSet()
+		functions := functionsOf(t, set, name)
+		order := slices.SortedFunc(maps.Keys(functions), func(a, b string) int {
+			return cmp.Compare(functions[b].Body.Lbrace, functions[a].Body.Lbrace)
+		})
+		for _, function := range order { // from the last, so that the places of those before stay right
+			body := set.Position(functions[function].Body.Lbrace).Offset + 1
+			source = slices.Insert(source, body, fmt.Appendf(nil, "begins(%q);", name+" "+function)...)
+		}
+		replace(name, source)
 	}
-	return counts
-}
+	replace("begins.go", fmt.Appendf(nil, `package ledger
 
-// functionsAt names the functions of a file by the line on which the body begins.
-func functionsAt(t *testing.T, file string) map[string]string {
-	t.Helper()
-	set := token.NewFileSet()
-	all := map[string]string{}
-	for name, fn := range functionsOf(t, set, file) {
-		all[strconv.Itoa(set.Position(fn.Body.Lbrace).Line)] = name
+import "os"
+
+func begins(function string) {
+	f, err := os.OpenFile(os.Getenv(%q), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		panic(err)
 	}
-	return all
+	defer f.Close()
+	if _, err := f.WriteString(function + "\n"); err != nil {
+		panic(err)
+	}
+}
+`, traceTo))
+	list, err := json.Marshal(overlay)
+	if err != nil {
+		t.Fatal(err)
+	}
+	path, trace := filepath.Join(dir, "overlay.json"), filepath.Join(dir, "trace")
+	if err := os.WriteFile(path, list, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	run := exec.CommandContext(t.Context(), "go", "test", "-vet=off", "-count=1", "-overlay="+path,
+		"-run=^TestAFlowTakesAShortWay$", ".")
+	run.Env = append(os.Environ(), traceTo+"="+trace)
+	if out, err := run.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	ways := map[string][]string{}
+	for kind := range tracedFlows() {
+		way, err := os.ReadFile(trace + kind)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ways[kind] = strings.Split(strings.TrimSpace(string(way)), "\n")
+	}
+	return ways
 }
 
 // functionsOf lists the functions of a file, methods as Type.method.

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"math"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -342,63 +341,4 @@ func sooner(s, than *detector.SpaceSnapshot) bool {
 		return a < b
 	}
 	return s.Held > than.Held
-}
-
-// netns returns the label value of a namespace.
-func (v *View) netns(inode uint64) string {
-	if slices.Contains(v.Outer, inode) {
-		return strconv.FormatUint(inode, 10)
-	}
-	return NetnsOther
-}
-
-type namedNetns struct {
-	netns string
-	detector.NetnsSnapshot
-}
-
-// namespaces returns the outer namespaces and the sum of all others, which is
-// exact if each of them is.
-func (v *View) namespaces() []namedNetns {
-	var out []namedNetns
-	for _, n := range v.Snapshot.Netns {
-		name := v.netns(n.Netns)
-		i := slices.IndexFunc(out, func(o namedNetns) bool { return o.netns == name })
-		if i < 0 {
-			out = append(out, namedNetns{name, n})
-			continue
-		}
-		o := &out[i]
-		o.Exact = o.Exact && n.Exact
-		o.Flows += n.Flows
-		o.OtherProtocols += n.OtherProtocols
-		o.EventsLost += n.EventsLost
-		o.Resyncs += n.Resyncs
-		o.Mismatches += n.Mismatches
-	}
-	return out
-}
-
-type namedSource struct {
-	netns string
-	Source
-}
-
-// sources returns one source per namespace label, name and strategy. Of dumps
-// that share a label the longest is shown.
-func (v *View) sources() []namedSource {
-	var out []namedSource
-	for _, s := range v.Sources {
-		name := v.netns(s.Netns)
-		i := slices.IndexFunc(out, func(o namedSource) bool {
-			return o.netns == name && o.Name == s.Name
-		})
-		if i < 0 {
-			out = append(out, namedSource{name, s})
-			continue
-		}
-		out[i].DecodeErrors += s.DecodeErrors
-		out[i].Dump = max(out[i].Dump, s.Dump)
-	}
-	return out
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/snatwatch/snatwatch/detector"
+	"github.com/snatwatch/snatwatch/detector/budget"
 )
 
 // Name is the name of a metric, as Prometheus stores it. A histogram's series
@@ -160,6 +161,14 @@ const (
 	StateNotRead  = "not_read" // it is not understood, so that its flows are in no budget
 	StateShadowed = "shadowed" // rules before it take all flows
 )
+
+// PortsOf returns how many ports the port space with that label vip has, and its effective ceiling. ports and effective
+// are those of its budget: the ports below 1024 of a Linux NAT are port spaces of their own.
+func PortsOf(vip string, ports, effective int) (spacePorts, spaceEffective int) {
+	all := budget.Terms{Ports: ports, Effective: effective}
+	of := all.OfClass(budget.ClassNamed(vip))
+	return of.Ports, of.Effective
+}
 
 // HorizonValues returns the values of LabelHorizon in the order of
 // detector.Horizons.

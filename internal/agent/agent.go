@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"strings"
 
 	toolkit "github.com/prometheus/exporter-toolkit/web"
 	"golang.org/x/sync/errgroup"
@@ -66,7 +67,9 @@ type agent struct {
 func newAgent(ctx context.Context, o Options, c *config.Config, outer *netns.Handle) (*agent, error) {
 	b := &base{logger: o.Logger, now: collector.Clock(), notices: newNotices(o.Logger), outer: outer, started: c}
 	b.began = b.now()
-	a := &agent{base: b, setup: &setup{base: b, load: o.Load, metadata: o.Metadata, readers: config.NewReaders(b.now)}}
+	a := &agent{base: b, setup: &setup{
+		base: b, load: o.Load, metadata: o.Metadata, readers: config.NewReaders(b.now), lookEvery: machineEvery,
+	}}
 	a.setup.machine.Readers, a.setup.machine.CountNodes = a.setup.readers, o.Nodes.Count
 	if err := a.setup.configure(ctx, c); err != nil {
 		return nil, err
@@ -82,6 +85,21 @@ func newAgent(ctx context.Context, o Options, c *config.Config, outer *netns.Han
 	return a, nil
 }
 
+// checkWeb refuses flags of the web server that it would refuse only once the agent runs.
+func checkWeb(flags *toolkit.FlagConfig) error {
+	for _, a := range *flags.WebListenAddresses {
+		if !strings.HasPrefix(a, "vsock://") && !config.Listenable(a) {
+			return fmt.Errorf("--web.listen-address: %s: want an address such as :9959 or 127.0.0.1:9959", a)
+		}
+	}
+	if file := *flags.WebConfigFile; file != "" {
+		if err := toolkit.Validate(file); err != nil {
+			return fmt.Errorf("--web.config.file: %s: %w", file, err)
+		}
+	}
+	return nil
+}
+
 // Run runs the agent until ctx is cancelled or nothing can be seen any more.
 func Run(ctx context.Context, o Options) error {
 	logger := o.Logger
@@ -89,7 +107,7 @@ func Run(ctx context.Context, o Options) error {
 	if err != nil {
 		return err
 	}
-	if err := web.Check(o.Web(c)); err != nil {
+	if err := checkWeb(o.Web(c)); err != nil {
 		return err
 	}
 	outer, err := config.OpenNetns(c.Netns)

@@ -8,7 +8,7 @@ import (
 
 	"github.com/snatwatch/snatwatch/collector"
 	"github.com/snatwatch/snatwatch/detector"
-	"github.com/snatwatch/snatwatch/internal/web"
+	"github.com/snatwatch/snatwatch/internal/words"
 )
 
 // checkHold is for how long a notice names what the ledger's check of itself found.
@@ -30,7 +30,8 @@ func (c *checks) look(s *detector.Snapshot) []string {
 			"flows left conntrack before a read showed how they ended: ",
 			"network namespace %d: %s vanished a moment after packets of theirs. Somebody flushed the table or deleted "+
 				"entries, or the kernel gave ports of flows that had just closed to new flows, as it does where "+
-				"they are scarce. Flows that opened and ended since the read before are not counted; those that go on are"),
+				"they are scarce. Flows that opened and ended since the read before are not counted, flows that go on are "+
+				"counted"),
 		c.reopened.look(s, func(n *detector.NetnsSnapshot) uint64 { return n.Reopened },
 			"ports come round about as fast as conntrack is read: ",
 			"network namespace %d: %s opened on the port of another that was seen one or two reads before. Flows that "+
@@ -53,7 +54,7 @@ func (f *found) look(s *detector.Snapshot, counter func(*detector.NetnsSnapshot)
 	for i := range s.Netns {
 		n := &s.Netns[i]
 		if more := counter(n) - min(counter(n), f.counted[n.Netns]); more > 0 {
-			texts = append(texts, fmt.Sprintf(form, n.Netns, web.Counted(more, "flow", "flows")))
+			texts = append(texts, fmt.Sprintf(form, n.Netns, words.Counted(more, "flow", "flows")))
 		}
 	}
 	if len(texts) > 0 {

@@ -7,7 +7,7 @@ import (
 	"github.com/snatwatch/snatwatch/collector"
 	"github.com/snatwatch/snatwatch/collector/netns"
 	"github.com/snatwatch/snatwatch/internal/config"
-	"github.com/snatwatch/snatwatch/internal/web"
+	"github.com/snatwatch/snatwatch/internal/words"
 )
 
 // evidence is what the choice between the sources depends on.
@@ -105,9 +105,9 @@ func choose(want config.Source, e evidence) (choice, error) {
 		return choice{source: config.SourceConntrack, why: "/proc/sys does not tell whether it is active"}, nil
 	case e.rules > 0:
 		return choice{source: config.SourceConntrack, why: fmt.Sprintf("%s, %s tracked",
-			web.Counted(e.rules, "NAT rule", "NAT rules"), web.Counted(e.limits.Entries, "flow", "flows"))}, nil
+			words.Counted(e.rules, "NAT rule", "NAT rules"), words.Counted(e.limits.Entries, "flow", "flows"))}, nil
 	}
-	return choice{source: config.SourceConntrack, why: web.Counted(e.limits.Entries, "flow", "flows") + " tracked"}, nil
+	return choice{source: config.SourceConntrack, why: words.Counted(e.limits.Entries, "flow", "flows") + " tracked"}, nil
 }
 
 // timesText says how much the agent knows of the times at which flows opened; empty if the kernel stamps them.

@@ -3,12 +3,14 @@ package agent
 import (
 	"fmt"
 	"math"
+	"slices"
 	"sync/atomic"
 	"time"
 
 	"github.com/snatwatch/snatwatch/collector"
 	"github.com/snatwatch/snatwatch/collector/limits"
 	"github.com/snatwatch/snatwatch/detector"
+	"github.com/snatwatch/snatwatch/detector/budget"
 	"github.com/snatwatch/snatwatch/detector/metrics"
 )
 
@@ -205,6 +207,17 @@ func (l *losing) look(now collector.Time, failed uint64) float64 {
 	return (float64(failed) - f.stock[0]) / now.Sub(f.at[0]).Seconds()
 }
 
+// nearlyFull reports whether a port space has so few ports left that flows may fail for lack of them.
+func nearlyFull(p *detector.AccountSnapshot) bool {
+	full := func(held int, terms *budget.Terms) bool {
+		return float64(held) > detector.RaceFill*float64(terms.Effective)
+	}
+	return full(p.Busiest, &p.Terms) || slices.ContainsFunc(p.Spaces, func(s detector.SpaceSnapshot) bool {
+		of := p.Terms.OfClass(s.Class) // low ports are fewer
+		return full(s.Held, &of)
+	})
+}
+
 // raceText says that flows are lost in conntrack while ports and entries are left; empty if none are. said is what it
 // returned last: the notice goes at half the rate at which it comes.
 func raceText(s *detector.Snapshot, k *metrics.Kernel, said string) string {
@@ -217,7 +230,7 @@ func raceText(s *detector.Snapshot, k *metrics.Kernel, said string) string {
 	}
 	for i := range s.Budgets {
 		for j := range s.Budgets[i].Protocols {
-			if p := &s.Budgets[i].Protocols[j]; float64(p.Busiest) > detector.RaceFill*float64(p.Terms.Effective) {
+			if nearlyFull(&s.Budgets[i].Protocols[j]) {
 				return "" // it may be for lack of ports
 			}
 		}

@@ -113,6 +113,14 @@ func TestPortRaceIsSaid(t *testing.T) {
 	if got := raceText(&detector.Snapshot{}, nil, said); got != "" {
 		t.Errorf("nothing is known: %q", got)
 	}
+	low := &detector.Snapshot{Budgets: []detector.BudgetSnapshot{{Protocols: []detector.AccountSnapshot{{
+		Terms: budget.Terms{Ports: 64512, Effective: 59351}, Busiest: 511,
+		Spaces: []detector.SpaceSnapshot{{Class: budget.LowClass, Held: 511}},
+	}}}}}
+	racing := metrics.Kernel{Counters: collector.Counters{Entries: 10_000}, EntriesMax: 100_000, InsertFailedRate: 5}
+	if got := raceText(low, &racing, ""); got != "" {
+		t.Errorf("all ports below 512 are held: %q", got)
+	}
 	unlimited := metrics.Kernel{Counters: collector.Counters{Entries: 10_000}, EntriesMax: collector.Unlimited, InsertFailedRate: 5}
 	if raceText(&detector.Snapshot{}, &unlimited, "") == "" {
 		t.Error("nothing is said of a table without a limit")

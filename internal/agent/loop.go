@@ -52,6 +52,10 @@ type loop struct {
 	// switches carries the namespace in which flows leave.
 	switches chan uint64
 	states   chan chan<- []byte
+	// untaken has an item when flows have come that this machine's NAT translates and that no budget takes. untakenMet
+	// counts them so far.
+	untaken    chan struct{}
+	untakenMet uint64
 }
 
 // batch is events on their way from a source to the ledgers. The source waits on done until the loop has applied them,
@@ -78,7 +82,7 @@ func newLoop(now func() collector.Time, budgets []*budget.Budget, publish func(*
 		now: now, publish: publish, ledger: ledger, full: map[string]collector.Time{},
 		batches: make(chan batch), stalls: make(chan stalls), drops: make(chan uint64),
 		budgets: make(chan []*budget.Budget), switches: make(chan uint64),
-		states: make(chan chan<- []byte),
+		states: make(chan chan<- []byte), untaken: make(chan struct{}, 1),
 	}
 	l.reconfigure(budgets)
 	return l
@@ -139,6 +143,13 @@ func (l *loop) apply(b batch) {
 		}
 	}
 	ledger.ApplyAll(b.events, to...)
+	if of := l.ledgers[budget.StageNode]; of != nil && of.Untaken() != l.untakenMet {
+		l.untakenMet = of.Untaken()
+		select {
+		case l.untaken <- struct{}{}:
+		default: // somebody is told already
+		}
+	}
 }
 
 // switched tells the ledgers of NAT budgets that another source follows. The ledger of local budgets gets its flows

@@ -30,14 +30,32 @@ const (
 )
 
 // watch reads again and again what budgets are made of: the machine's NAT rules and limits, pool sizes in files, the
-// cloud's metadata.
+// cloud's metadata. It reads at once when flows come that are in no budget though this machine's NAT translates them:
+// a rule or an address is new. Where that changes nothing, nobody wants them counted, and it waits for the next time.
 func (s *setup) watch(ctx context.Context) error {
-	return every(ctx, machineEvery, func() error {
+	ticker := time.NewTicker(s.lookEvery)
+	defer ticker.Stop()
+	untaken := s.loop.untaken
+	for {
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-ticker.C:
+			untaken = s.loop.untaken
+		case <-untaken:
+			untaken = nil
+		}
 		if s.outerGone() {
 			return fmt.Errorf("%w: nobody uses network namespace %s any more", errNoSource, s.started.Netns)
 		}
-		return s.lookAgain(ctx)
-	})
+		before := s.current()
+		if err := s.lookAgain(ctx); err != nil {
+			return err
+		}
+		if !slices.Equal(s.current(), before) {
+			untaken = s.loop.untaken
+		}
+	}
 }
 
 // outerGone reports whether only this agent keeps the outer namespace alive: the name in the config leads elsewhere,

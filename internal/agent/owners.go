@@ -105,6 +105,13 @@ func (o *owners) attribute(b batch) {
 	}
 }
 
+// expectDump says that a dump of conntrack is near.
+func (o *owners) expectDump() {
+	if o != nil {
+		o.watcher.Expect()
+	}
+}
+
 // forwards reports whether this machine translates flows of others. The loop's goroutine calls it.
 func (o *owners) forwards() bool { return o != nil && o.table.Forwards() }
 

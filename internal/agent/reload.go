@@ -25,6 +25,8 @@ type setup struct {
 	load     func() (*config.Config, error)
 	metadata cloud.Client
 	loop     *loop // to hand budgets to
+	// lookEvery is the time between two looks at the machine.
+	lookEvery time.Duration
 
 	// changes is held while budgets are made anew, until the loop has them. It guards what they are made of.
 	changes sync.Mutex

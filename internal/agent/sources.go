@@ -150,8 +150,12 @@ func (ss *sensors) conntrackSource(p plan) source {
 			}
 			s, err := conntrack.New(conntrack.Config{
 				Netns: ss.foreign(), OnlyTranslated: p.translated, Strategy: strategy,
-				Interval: ss.started.PollInterval, CPUBudget: ss.started.CPUBudget, Clock: ss.now,
-				EndsMatter: func() bool { return slices.ContainsFunc(ss.setup.current(), (*budget.Budget).FreesAtEnd) },
+				Interval: ss.started.PollInterval, CPUBudget: ss.started.CPUBudget, Clock: ss.now, Soon: ss.loop.owners.expectDump,
+				EndsMatter: func() bool {
+					return slices.ContainsFunc(ss.setup.current(), func(b *budget.Budget) bool {
+						return b.EndsMatter(conntrack.EndsLate)
+					})
+				},
 			})
 			if err != nil {
 				return err

@@ -7,7 +7,7 @@ import (
 
 	"github.com/snatwatch/snatwatch/collector/sockdiag"
 	"github.com/snatwatch/snatwatch/detector"
-	"github.com/snatwatch/snatwatch/internal/web"
+	"github.com/snatwatch/snatwatch/internal/words"
 )
 
 // remedy returns what would make conntrack readable, empty if the plan that runs reads it or does without.
@@ -96,7 +96,7 @@ func directionText(st *sockdiag.Stats) string {
 	if n == 0 {
 		return ""
 	}
-	return web.Counted(n, "connection", "connections") + " from before the start cannot be counted: nothing listens " +
+	return words.Counted(n, "connection", "connections") + " from before the start cannot be counted: nothing listens " +
 		"on their port, so it is not known yet which side opened them, and in TIME_WAIT never will be"
 }
 

@@ -1,43 +1,13 @@
 package backtest
 
 import (
+	"fmt"
+	"slices"
 	"time"
 
 	"github.com/snatwatch/snatwatch/detector"
-	"github.com/snatwatch/snatwatch/detector/ledger"
 	"github.com/snatwatch/snatwatch/internal/backtest/score"
 )
-
-// Variant is a way to set up the ledger: the forecast as it is, or with a part of it taken
-// away to see what that part earns.
-type Variant struct {
-	Name   string
-	Config ledger.Config
-}
-
-// Point is an operating point: a method with a threshold for each horizon.
-type Point struct {
-	Name       string
-	Method     string
-	Thresholds [horizons]float64
-}
-
-// Fitted is what is learned about the methods from the training runs, by method name.
-type Fitted struct {
-	Thresholds map[string][horizons]float64
-	isotonic   map[string][horizons]score.Isotonic
-}
-
-// probability returns what a method's score means; nil for a peer without training.
-func (f *Fitted) probability(method string, h int) func(score float32) float64 {
-	if fit, ok := f.isotonic[method]; ok {
-		return fit[h].Probability
-	}
-	if isPeer(method) {
-		return nil
-	}
-	return func(score float32) float64 { return float64(score) }
-}
 
 // HorizonScore is how a method did for one horizon.
 type HorizonScore struct {
@@ -90,53 +60,38 @@ type Cell struct {
 	Hits, Known [horizons]int
 }
 
-// methods returns the forecasts of the variants, then their peers.
-func methods(variants []Variant, coolDown time.Duration) []Method {
-	var ms []Method
-	for _, v := range variants {
-		ms = append(ms, &agentForecast{name: v.Name})
-	}
-	ms = append(ms, peers()...)
-	for _, m := range ms {
-		if l, ok := m.(*little); ok {
-			l.coolDown = coolDown
-		}
-	}
-	return ms
-}
-
-// alarms are the points by horizon, in the order point, horizon.
-func alarms(ms []Method, points []Point) []score.Alarm {
-	index := map[string]int{}
-	for i, m := range ms {
-		index[m.Name()] = i
-	}
-	var as []score.Alarm
-	for _, p := range points {
-		for h := range horizons {
-			as = append(as, score.Alarm{Name: p.Name, Method: index[p.Method], Horizon: h, Threshold: p.Thresholds[h]})
-		}
-	}
-	return as
-}
-
 // add scores runs of the same cell.
 func (c *Cell) add(runs []outcome, points []Point, fit *Fitted) {
 	c.draw(runs[0], points)
+	first := slices.DeleteFunc(slices.Clone(runs), func(o outcome) bool { return o.beside })
+	c.scoreMethods(first, fit)
+	c.scorePoints(first, points)
+	c.scorePages(runs)
+	for _, o := range first {
+		c.Runs++
+		c.Apart = max(c.Apart, o.apart)
+		for _, e := range o.truth.Episodes {
+			if e.From > o.warm {
+				c.Episodes++
+			}
+		}
+		c.Predictions += len(o.at)
+		c.Days += float64(max(0, len(o.truth.Held)-o.warm)) * o.truth.Tick.Seconds() / 86400
+	}
+}
+
+// scoreMethods scores what each method said, for each horizon.
+func (c *Cell) scoreMethods(runs []outcome, fit *Fitted) {
 	names := names(runs[0].methods)
-	ahead := detector.Horizons()
 	c.ranks = make([][horizons]score.Ranked, len(names))
 	for i, name := range names {
 		ms := MethodScore{Method: name}
-		for h := range horizons {
+		for h, ahead := range detector.Horizons() {
 			hs := &ms.Horizons[h]
 			var js []score.Judged
 			for _, o := range runs {
-				if o.beside {
-					continue
-				}
-				js = o.judged(js, i, h, ahead[h])
-				e := o.pointError(i, h, ahead[h])
+				js = o.judged(js, i, h, ahead)
+				e := o.pointError(i, h, ahead)
 				hs.Error.merge(&e)
 			}
 			if probability := fit.probability(name, h); probability != nil {
@@ -153,43 +108,57 @@ func (c *Cell) add(runs []outcome, points []Point, fit *Fitted) {
 		}
 		c.Methods = append(c.Methods, ms)
 	}
+}
+
+// scorePoints scores the warnings of each operating point; the methods have their ranks.
+func (c *Cell) scorePoints(runs []outcome, points []Point) {
 	for n, p := range points {
 		ps := PointScore{Point: p}
-		for h := range horizons {
-			for i, name := range names {
-				if name == p.Method {
+		for h, ahead := range detector.Horizons() {
+			for i, m := range c.Methods {
+				if m.Method == p.Method {
 					ps.Confusion[h] = c.ranks[i][h].At(float32(p.Thresholds[h]))
 				}
 			}
 			for _, o := range runs {
-				if o.beside {
-					continue
-				}
-				w := o.logs[n*horizons+h].Judge(&o.truth, o.warm, ahead[h])
+				w := o.logs[n*horizons+h].Judge(&o.truth, o.warm, ahead)
 				ps.Warnings[h].Merge(&w)
 			}
 		}
 		c.Points = append(c.Points, ps)
 	}
+}
+
+// scorePages scores the pages of all port spaces; the time that was watched is that of the first of each run.
+func (c *Cell) scorePages(runs []outcome) {
+	ahead := detector.Horizons()[pageHorizon]
 	for _, o := range runs {
-		p := o.page.Judge(&o.truth, o.starts, ahead[pageHorizon])
+		p := o.page.Judge(&o.truth, o.starts, ahead)
 		if o.beside {
 			p.Watched, p.Starts, p.On = 0, 0, 0
 		}
 		c.Page.Merge(&p)
-		ideal := o.ideal.Judge(&o.truth, o.starts, ahead[pageHorizon])
+		ideal := o.ideal.Judge(&o.truth, o.starts, ahead)
 		c.Ideal.Merge(&ideal)
-		if o.beside {
-			continue
-		}
-		c.Runs++
-		c.Apart = max(c.Apart, o.apart)
-		for _, e := range o.truth.Episodes {
-			if e.From > o.warm {
-				c.Episodes++
+	}
+}
+
+// drawnWarning is the probability at which the page shows a warning.
+const drawnWarning = 0.3
+
+// draw makes the cell's chart from its first run.
+func (c *Cell) draw(o outcome, points []Point) {
+	if o.chart == nil || len(o.chart.low) == 0 {
+		return
+	}
+	var alarms [horizons][]score.Span
+	for n, p := range points {
+		for h := range horizons {
+			if p.Method == NameForecast && p.Name != NameForecast && p.Thresholds[h] == drawnWarning {
+				alarms[h] = o.logs[n*horizons+h].Spans
 			}
 		}
-		c.Predictions += len(o.at)
-		c.Days += float64(max(0, len(o.truth.Held)-o.warm)) * o.truth.Tick.Seconds() / 86400
 	}
+	c.drawing = o.chart.draw(c.Group+" "+c.Member,
+		fmt.Sprintf("ceiling %d ports, cool-down %s s", c.Ports, exact(c.CoolDown.Seconds())), o.truth.Episodes, alarms)
 }

@@ -123,7 +123,7 @@ func (c *Command) check() error {
 		return errors.New("train takes all scenarios, and prints constants: leave out files, scenario, trace, " +
 			"html, json and ablate")
 	case !c.Train && (len(c.Files) == 0) == (c.Scenario == ""):
-		return errors.New("name files to replay, or a scenario")
+		return errors.New("name files to replay, or a scenario with --scenario")
 	case c.Tick <= 0 || c.Tick > time.Minute:
 		return fmt.Errorf("tick %v: want over 0 and at most a minute", c.Tick)
 	case time.Minute%c.Tick != 0:
@@ -151,6 +151,33 @@ func (c *Command) check() error {
 		return errors.New("budget, cool-down and source are for recorded flows; a scenario's profile has its own")
 	}
 	return c.checkOutputs()
+}
+
+// checkOutputs refuses an output that is one of the inputs, or the other output, or that cannot be written: before
+// anything was read, and without a change to it.
+func (c *Command) checkOutputs() error {
+	outputs := []struct{ flag, path string }{{"trace", c.Trace}, {"html", c.HTML}}
+	for i, o := range outputs {
+		if o.path == "" {
+			continue
+		}
+		for _, in := range c.Files {
+			for _, read := range []string{in, record.NamesOf(in)} {
+				if sameFile(o.path, read) {
+					return fmt.Errorf("%s %s: it would overwrite what is read, %s: name another file", o.flag, o.path, read)
+				}
+			}
+		}
+		for _, other := range outputs[:i] {
+			if other.path != "" && sameFile(o.path, other.path) {
+				return fmt.Errorf("%s %s: it is the file of %s, too: name another", o.flag, o.path, other.flag)
+			}
+		}
+		if err := writable(o.path); err != nil {
+			return fmt.Errorf("%s: %w", o.flag, err)
+		}
+	}
+	return nil
 }
 
 func (c *Command) config() Config {

@@ -103,82 +103,30 @@ func joined(xs []float64) string {
 	return strings.Join(s, ", ")
 }
 
+// tail says how often a residual falls into each bin; the bins come from the calm to the wild.
+type tail = [forecast.TailBins]float64
+
+// loadTail is the tail of one scenario and profile. compared: it is one of the scenarios in which something happens.
+type loadTail struct {
+	tail     tail
+	compared bool
+}
+
 // mixture finds the kinds of load by expectation maximisation: each scenario and profile is of one kind, and its
 // residuals have the tail of that kind. The kinds come from the calm to the wild. How common they are is told by the
 // first lessons, which are so many: those of scenarios in which something happens, as a port space that is new may be
 // one.
-func mixture(lessons []lesson, compared, h int) (tails [kinds][forecast.TailBins]float64, shares [kinds]float64) {
-	const (
-		tells  = 30   // independent residuals that a scenario counts for
-		least  = 2e-5 // of a bin that nothing fell into
-		rounds = 60
-	)
-	type profile struct {
-		tail     [forecast.TailBins]float64
-		compared bool
-	}
-	var all []profile
-	for i := range lessons {
-		sum := 0.0
-		for _, n := range lessons[i].residuals[h] {
-			sum += n
-		}
-		if sum == 0 {
-			continue
-		}
-		share := lessons[i].residuals[h]
-		for b := range share {
-			share[b] /= sum
-		}
-		all = append(all, profile{share, i < compared})
-	}
-	high := func(t *[forecast.TailBins]float64) (mean float64) {
-		for b, x := range t {
-			mean += x * float64(b)
-		}
-		return mean
-	}
-	slices.SortStableFunc(all, func(a, b profile) int { return cmp.Compare(high(&a.tail), high(&b.tail)) })
-	of := make([][kinds]float64, len(all))
+func mixture(lessons []lesson, compared, h int) (tails [kinds]tail, shares [kinds]float64) {
+	const rounds = 60
+	all := loadTails(lessons, compared, h)
+	of := make([][kinds]float64, len(all)) // how sure it is that a load is of each kind
 	for i := range of {
 		of[i][i*kinds/len(all)] = 1
 	}
 	for range rounds {
-		tails, shares = [kinds][forecast.TailBins]float64{}, [kinds]float64{}
+		tails, shares = fitKinds(all, of)
 		for i := range all {
-			for k, r := range of[i] {
-				shares[k] += r / float64(len(all))
-				for b, x := range all[i].tail {
-					tails[k][b] += r * x
-				}
-			}
-		}
-		for k := range tails {
-			sum := 0.0
-			for b := range tails[k] {
-				tails[k][b] = max(tails[k][b]/max(shares[k]*float64(len(all)), 1e-9), least)
-				sum += tails[k][b]
-			}
-			for b := range tails[k] {
-				tails[k][b] /= sum
-			}
-		}
-		for i := range all {
-			var ll [kinds]float64
-			for k := range ll {
-				ll[k] = math.Log(max(shares[k], 1e-9))
-				for b, x := range all[i].tail {
-					ll[k] += tells * x * math.Log(tails[k][b])
-				}
-			}
-			top, sum := slices.Max(ll[:]), 0.0
-			for k := range ll {
-				of[i][k] = math.Exp(ll[k] - top)
-				sum += of[i][k]
-			}
-			for k := range ll {
-				of[i][k] /= sum
-			}
+			of[i] = kindOf(&all[i].tail, &tails, &shares)
 		}
 	}
 	shares = [kinds]float64{}
@@ -195,6 +143,78 @@ func mixture(lessons []lesson, compared, h int) (tails [kinds][forecast.TailBins
 		shares[k] = max(shares[k]/max(n, 1), 1e-3)
 	}
 	return tails, shares
+}
+
+// loadTails are the tails of the lessons that have residuals, the calmest first.
+func loadTails(lessons []lesson, compared, h int) []loadTail {
+	var all []loadTail
+	for i := range lessons {
+		sum := 0.0
+		for _, n := range lessons[i].residuals[h] {
+			sum += n
+		}
+		if sum == 0 {
+			continue
+		}
+		share := lessons[i].residuals[h]
+		for b := range share {
+			share[b] /= sum
+		}
+		all = append(all, loadTail{share, i < compared})
+	}
+	high := func(t *tail) (mean float64) {
+		for b, x := range t {
+			mean += x * float64(b)
+		}
+		return mean
+	}
+	slices.SortStableFunc(all, func(a, b loadTail) int { return cmp.Compare(high(&a.tail), high(&b.tail)) })
+	return all
+}
+
+// fitKinds returns the tail of each kind and how common it is. of says how sure it is that a load is of each kind.
+func fitKinds(all []loadTail, of [][kinds]float64) (tails [kinds]tail, shares [kinds]float64) {
+	const least = 2e-5 // of a bin that nothing fell into
+	for i := range all {
+		for k, r := range of[i] {
+			shares[k] += r / float64(len(all))
+			for b, x := range all[i].tail {
+				tails[k][b] += r * x
+			}
+		}
+	}
+	for k := range tails {
+		sum := 0.0
+		for b := range tails[k] {
+			tails[k][b] = max(tails[k][b]/max(shares[k]*float64(len(all)), 1e-9), least)
+			sum += tails[k][b]
+		}
+		for b := range tails[k] {
+			tails[k][b] /= sum
+		}
+	}
+	return tails, shares
+}
+
+// kindOf returns how sure it is that a load with the tail t is of each kind.
+func kindOf(t *tail, tails *[kinds]tail, shares *[kinds]float64) (of [kinds]float64) {
+	const tells = 30 // independent residuals that a scenario counts for
+	var ll [kinds]float64
+	for k := range ll {
+		ll[k] = math.Log(max(shares[k], 1e-9))
+		for b, x := range t {
+			ll[k] += tells * x * math.Log(tails[k][b])
+		}
+	}
+	top, sum := slices.Max(ll[:]), 0.0
+	for k := range ll {
+		of[k] = math.Exp(ll[k] - top)
+		sum += of[k]
+	}
+	for k := range ll {
+		of[k] /= sum
+	}
+	return of
 }
 
 // logistic fits log-odds of what came to those that were said, each scenario and profile weighing the same.

@@ -3,11 +3,12 @@ package backtest
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
-
-	"github.com/snatwatch/snatwatch/internal/backtest/record"
+	"strings"
+	"sync"
 )
 
 // output is a file that is created with the first byte written to it: a run that is refused, or whose
@@ -36,33 +37,6 @@ func (o *output) Close() error {
 		return nil
 	}
 	return o.file.Close()
-}
-
-// checkOutputs refuses an output that is one of the inputs, or the other output, or that cannot be written: before
-// anything was read, and without a change to it.
-func (c *Command) checkOutputs() error {
-	outputs := []struct{ flag, path string }{{"trace", c.Trace}, {"html", c.HTML}}
-	for i, o := range outputs {
-		if o.path == "" {
-			continue
-		}
-		for _, in := range c.Files {
-			for _, read := range []string{in, record.NamesOf(in)} {
-				if sameFile(o.path, read) {
-					return fmt.Errorf("%s %s: it would overwrite what is read, %s: name another file", o.flag, o.path, read)
-				}
-			}
-		}
-		for _, other := range outputs[:i] {
-			if other.path != "" && sameFile(o.path, other.path) {
-				return fmt.Errorf("%s %s: it is the file of %s, too: name another", o.flag, o.path, other.flag)
-			}
-		}
-		if err := writable(o.path); err != nil {
-			return fmt.Errorf("%s: %w", o.flag, err)
-		}
-	}
-	return nil
 }
 
 // sameFile reports whether a and b are one file, or would be once created.
@@ -94,4 +68,47 @@ func writable(path string) error {
 		return err
 	}
 	return f.Close()
+}
+
+// Bar draws how much is done on one line of a terminal.
+type Bar struct {
+	mu    sync.Mutex
+	w     io.Writer
+	what  string
+	shown int
+}
+
+// NewBar draws on w; a nil w draws nothing.
+func NewBar(w io.Writer) *Bar { return &Bar{w: w, shown: -1} }
+
+// Start begins a new bar, for what.
+func (b *Bar) Start(what string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.what, b.shown = what, -1
+}
+
+// Set draws the share that is done. Any number of goroutines may call it.
+func (b *Bar) Set(share float64) {
+	if b.w == nil {
+		return
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	const width = 40
+	percent := int(100 * max(0, min(1, share)))
+	if percent <= b.shown {
+		return
+	}
+	b.shown = percent
+	full := percent * width / 100
+	_, _ = fmt.Fprintf(b.w, "\r%-10s [%s%s] %3d %%", b.what, strings.Repeat("=", full),
+		strings.Repeat(" ", width-full), percent)
+}
+
+// Clear takes the bar away.
+func (b *Bar) Clear() {
+	if b.w != nil {
+		_, _ = fmt.Fprint(b.w, "\r\x1b[K")
+	}
 }

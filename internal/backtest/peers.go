@@ -34,6 +34,38 @@ func peers() []Method {
 	}
 }
 
+// methods returns the forecasts of the variants, then their peers.
+func methods(variants []Variant, coolDown time.Duration) []Method {
+	var ms []Method
+	for _, v := range variants {
+		ms = append(ms, &agentForecast{name: v.Name})
+	}
+	ms = append(ms, peers()...)
+	for _, m := range ms {
+		if l, ok := m.(*little); ok {
+			l.coolDown = coolDown
+		}
+	}
+	return ms
+}
+
+func names(ms []Method) []string {
+	var ns []string
+	for _, m := range ms {
+		ns = append(ns, m.Name())
+	}
+	return ns
+}
+
+func isPeer(name string) bool {
+	for _, p := range peers() {
+		if p.Name() == name {
+			return true
+		}
+	}
+	return false
+}
+
 // utilisation is held ports against the ceiling: what a fixed threshold looks
 // at. As a point forecast it is persistence.
 type utilisation struct{ last Counts }

@@ -23,10 +23,8 @@ type replay struct {
 	points []Point
 	// until is when judging stops; 0 means the end of the source.
 	until collector.Time
-	// trace, when set, is told at each tick of every port space that the first variant's
-	// ledger knows.
-	trace  func(now collector.Time, destination int32, ports int, s *detector.SpaceSnapshot) error
-	finish func() error // of the trace
+	// trace gets at each tick every port space that the first variant's ledger knows; nil without a trace.
+	trace *tracer
 	// restarts of the agent on the way.
 	restarts []scenario.Restart
 	// present is what an oracle is told; nil for a record.
@@ -46,8 +44,72 @@ type outcome struct {
 
 // run walks through the source. It stops early when ctx ends or a trace cannot be written.
 func (r *replay) run(ctx context.Context) ([]outcome, error) {
-	first := r.protocols[0]
-	coolDown := r.budget.Terms(first).CoolDown[collector.FIN]
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	w := r.begin()
+	w.player.stopped = func() bool { return ctx.Err() != nil }
+	w.player.onTick = func(k int, now collector.Time) {
+		if err := w.tick(k, now); err != nil {
+			stop(err)
+		}
+	}
+	w.player.play()
+	if err := context.Cause(ctx); err != nil {
+		return nil, err
+	}
+	if r.trace != nil {
+		if err := r.trace.flush(); err != nil {
+			return nil, err
+		}
+	}
+	for _, o := range w.out {
+		o.truth.Settle()
+	}
+	return w.out, nil
+}
+
+// walk is a replay on its way.
+type walk struct {
+	*replay
+	player    *player
+	detectors []Detector // one per variant
+	// index finds the number of a judged space by its destination.
+	index map[int32]int
+	out   []outcome // by space
+	// said has what each variant says of each space at this tick; seen points to it, and is nil where a variant does not
+	// know the space.
+	said [][]detector.SpaceSnapshot
+	seen [][]*detector.SpaceSnapshot
+	// reported is how far the replay was said to be.
+	reported collector.Time
+}
+
+// begin sets up the ledgers, the player and an observer for each judged space.
+func (r *replay) begin() *walk {
+	w := &walk{replay: r, detectors: r.ledgers(), index: map[int32]int{}, reported: r.source.From}
+	w.player = &player{
+		source:    r.source,
+		restarts:  r.restarts,
+		detectors: w.detectors,
+		coolDown:  func(f *record.Flow) time.Duration { return r.budget.Terms(f.Protocol).CoolDown[f.Reason] },
+		tick:      r.cfg.Tick,
+		tallies:   make([]tally, len(r.protocols)),
+	}
+	starts := []int{0}
+	for _, s := range r.restarts {
+		starts = append(starts, int(s.At.Sub(r.source.From)/r.cfg.Tick))
+	}
+	for i, d := range r.spaces {
+		w.out = append(w.out, outcome{observer: r.observer(w.player, starts)})
+		w.said = append(w.said, make([]detector.SpaceSnapshot, len(w.detectors)))
+		w.seen = append(w.seen, make([]*detector.SpaceSnapshot, len(w.detectors)))
+		w.index[d] = i
+	}
+	return w
+}
+
+// ledgers makes one of each variant. With a trace they show all port spaces, else those that are judged.
+func (r *replay) ledgers() []Detector {
 	watched := r.spaces
 	if r.trace != nil {
 		watched = nil
@@ -55,102 +117,84 @@ func (r *replay) run(ctx context.Context) ([]outcome, error) {
 			watched = append(watched, int32(i))
 		}
 	}
-	var detectors []Detector
+	var all []Detector
 	for _, v := range r.cfg.Variants {
 		l := NewLedger(v.Config, r.budget, r.protocols, watched, r.source.From)
 		l.keep = slices.ContainsFunc(r.restarts, func(r scenario.Restart) bool { return r.State })
-		detectors = append(detectors, l)
+		all = append(all, l)
 	}
-	starts := []int{0}
-	for _, s := range r.restarts {
-		starts = append(starts, int(s.At.Sub(r.source.From)/r.cfg.Tick))
+	return all
+}
+
+// observer makes the observer of one space; the agent starts at the ticks starts.
+func (r *replay) observer(p *player, starts []int) *observer {
+	terms := r.budget.Terms(r.protocols[0])
+	ms := methods(r.cfg.Variants, terms.CoolDown[collector.FIN])
+	if r.cfg.Oracle {
+		ms = append(ms, newOracle(r.present, p, terms))
 	}
-	ctx, stop := context.WithCancelCause(ctx)
-	defer stop(nil)
-	p := &player{
-		source:    r.source,
-		restarts:  r.restarts,
-		detectors: detectors,
-		coolDown:  func(f *record.Flow) time.Duration { return r.budget.Terms(f.Protocol).CoolDown[f.Reason] },
-		tick:      r.cfg.Tick,
-		tallies:   make([]tally, len(r.protocols)),
-		stopped:   func() bool { return ctx.Err() != nil },
-	}
-	index := map[int32]int{}
-	out := make([]outcome, len(r.spaces))
-	said := make([][]detector.SpaceSnapshot, len(r.spaces)) // by space and variant
-	seen := make([][]*detector.SpaceSnapshot, len(r.spaces))
-	for i, d := range r.spaces {
-		ms := methods(r.cfg.Variants, coolDown)
-		if r.cfg.Oracle {
-			ms = append(ms, newOracle(r.present, p, r.budget.Terms(first)))
+	o := newObserver(r.cfg.Tick, r.cfg.Every, r.cfg.WarmUp, ms, alarms(ms, r.points))
+	o.starts = starts
+	if r.cfg.Charts {
+		end := r.source.To
+		if r.until > 0 {
+			end = r.until
 		}
-		out[i].observer = newObserver(r.cfg.Tick, r.cfg.Every, r.cfg.WarmUp, ms, alarms(ms, r.points))
-		out[i].starts = starts
-		if r.cfg.Charts {
-			end := r.source.To
-			if r.until > 0 {
-				end = r.until
+		o.chart = newChart(int(end.Sub(r.source.From)/r.cfg.Tick), r.cfg.Tick)
+	}
+	return o
+}
+
+// tick looks at all ledgers at tick k, writes the trace and lets the observers judge.
+func (w *walk) tick(k int, now collector.Time) error {
+	w.report(now)
+	for n := range w.detectors {
+		if err := w.look(n, now); err != nil {
+			return err
+		}
+	}
+	if w.until > 0 && now > w.until {
+		return nil
+	}
+	for i, d := range w.spaces {
+		t := &w.player.tallies[d]
+		ceiling := w.player.share(w.budget.Terms(w.protocols[d]).Effective)
+		for _, s := range w.seen[i] {
+			held := 0
+			if s != nil {
+				held = s.Held
 			}
-			out[i].chart = newChart(int(end.Sub(r.source.From)/r.cfg.Tick), r.cfg.Tick)
-		}
-		said[i] = make([]detector.SpaceSnapshot, len(detectors))
-		seen[i] = make([]*detector.SpaceSnapshot, len(detectors))
-		index[d] = i
-	}
-	// report says how far the replay is, every ten minutes of its time.
-	const report = 10 * time.Minute
-	var reported collector.Time
-	p.onTick = func(k int, now collector.Time) {
-		if r.advanced != nil && now.Sub(max(reported, r.source.From)) >= report {
-			r.advanced(now.Sub(max(reported, r.source.From)))
-			reported = now
-		}
-		for n, d := range detectors {
-			for i := range seen {
-				seen[i][n] = nil
+			if len(w.restarts) == 0 { // after one a ledger lacks what closed before
+				w.out[i].apart = max(w.out[i].apart, held-t.held, t.held-held)
 			}
-			d.Spaces(func(destination int32, s *detector.SpaceSnapshot) {
-				if i, ok := index[destination]; ok {
-					said[i][n] = *s
-					seen[i][n] = &said[i][n]
-				}
-				if r.trace != nil && n == 0 {
-					if err := r.trace(now, destination, p.share(r.budget.Terms(r.protocols[destination]).Ports), s); err != nil {
-						stop(err)
-					}
-				}
-			})
 		}
-		if r.until > 0 && now > r.until {
-			return
+		w.out[i].observe(k, &Counts{now, t.held, ceiling, t.opened, t.closed, t.lived}, w.seen[i])
+	}
+	return nil
+}
+
+// report says how far the replay is, every ten minutes of its time.
+func (w *walk) report(now collector.Time) {
+	if done := now.Sub(w.reported); w.advanced != nil && done >= 10*time.Minute {
+		w.advanced(done)
+		w.reported = now
+	}
+}
+
+// look takes what the ledger of variant n says of the judged spaces; the first one's goes to the trace, too.
+func (w *walk) look(n int, now collector.Time) (err error) {
+	for i := range w.seen {
+		w.seen[i][n] = nil
+	}
+	w.detectors[n].Spaces(func(destination int32, s *detector.SpaceSnapshot) {
+		if i, ok := w.index[destination]; ok {
+			w.said[i][n] = *s
+			w.seen[i][n] = &w.said[i][n]
 		}
-		for i, d := range r.spaces {
-			t := &p.tallies[d]
-			c := Counts{now, t.held, p.share(r.budget.Terms(r.protocols[d]).Effective), t.opened, t.closed, t.lived}
-			for _, s := range seen[i] {
-				held := 0
-				if s != nil {
-					held = s.Held
-				}
-				if len(r.restarts) == 0 { // after one a ledger lacks what closed before
-					out[i].apart = max(out[i].apart, held-t.held, t.held-held)
-				}
-			}
-			out[i].observe(k, &c, seen[i])
+		if w.trace != nil && n == 0 && err == nil {
+			ports := w.player.share(w.budget.Terms(w.protocols[destination]).Ports)
+			err = w.trace.row(now, destination, ports, s)
 		}
-	}
-	p.play()
-	if err := context.Cause(ctx); err != nil {
-		return nil, err
-	}
-	if r.finish != nil {
-		if err := r.finish(); err != nil {
-			return nil, err
-		}
-	}
-	for _, o := range out {
-		o.truth.Settle()
-	}
-	return out, nil
+	})
+	return err
 }

@@ -129,6 +129,13 @@ func (l *Ledger) Spaces(yield func(destination int32, s *detector.SpaceSnapshot)
 	}
 }
 
+// Variant is a way to set up the ledger: the forecast as it is, or with a part of it taken
+// away to see what that part earns.
+type Variant struct {
+	Name   string
+	Config ledger.Config
+}
+
 // Ablations are the forecast without one of its parts each, to see what that part earns, and
 // without any.
 func Ablations() []Variant {

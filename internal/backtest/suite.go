@@ -5,102 +5,16 @@ import (
 	"fmt"
 	"io"
 	"slices"
-	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 
 	"github.com/snatwatch/snatwatch/collector"
+	"github.com/snatwatch/snatwatch/detector"
 	"github.com/snatwatch/snatwatch/internal/backtest/record"
 	"github.com/snatwatch/snatwatch/internal/backtest/scenario"
+	"github.com/snatwatch/snatwatch/internal/backtest/score"
 )
-
-// Config of a backtest. The zero value works.
-type Config struct {
-	// Tick of the ledger; default 1 s. Predictions are judged every Every; default 5 s.
-	Tick, Every time.Duration
-	// WarmUp is how long nothing is judged; default 15 minutes.
-	WarmUp time.Duration
-	// Hours that a run of a scenario lasts (day and night nine times as long); default 8.
-	Hours float64
-	// Seeds to judge on; default 3. TrainSeeds other ones to fit thresholds on; default 2.
-	Seeds, TrainSeeds int
-	// Untrained takes the thresholds that are built in.
-	Untrained bool
-	// FirstSeed to judge on; default 1.
-	FirstSeed uint64
-	// Oracle also judges an oracle. It takes scenarios of one destination, and a tick of a second.
-	Oracle bool
-	// Variants of the ledger; default the one that the agent runs.
-	Variants []Variant
-	// Charts keeps what the page draws.
-	Charts bool
-	// Parallel is how many runs go on at once; 0 means one.
-	Parallel int
-	// Progress, when set, is told what share is done, from several goroutines.
-	Progress func(done float64)
-}
-
-// firstTrainSeed keeps training apart from judging.
-const firstTrainSeed = 1000
-
-func (c Config) withDefaults() Config {
-	set := func(d *time.Duration, v time.Duration) {
-		if *d == 0 {
-			*d = v
-		}
-	}
-	set(&c.Tick, time.Second)
-	if c.Oracle {
-		set(&c.Every, soonEvery*time.Second)
-	}
-	set(&c.Every, 5*time.Second)
-	set(&c.WarmUp, 15*time.Minute)
-	if c.Hours == 0 {
-		c.Hours = 8
-	}
-	if c.Seeds == 0 {
-		c.Seeds = 3
-	}
-	if c.TrainSeeds == 0 {
-		c.TrainSeeds = 2
-	}
-	if c.FirstSeed == 0 {
-		c.FirstSeed = 1
-	}
-	if len(c.Variants) == 0 {
-		c.Variants = []Variant{{Name: NameForecast}}
-	}
-	c.Parallel = max(1, c.Parallel)
-	return c
-}
-
-// runs is how many each scenario and profile has.
-func (c *Config) runs() int {
-	if c.Untrained {
-		return c.Seeds
-	}
-	return c.Seeds + c.TrainSeeds
-}
-
-// Result of a backtest.
-type Result struct {
-	Config Config
-	Fitted *Fitted
-	Cells  []*Cell
-	// Foresight is nil for scenarios.
-	Foresight *Foresight
-	// Scenarios: the cells are generated; targets are stated for those.
-	Scenarios bool
-	// Peaks are what records held against their budgets; MorePeaks is how many are not among them. There are none where
-	// ceilings were chosen.
-	Peaks     []Peak
-	MorePeaks int
-	// Chosen: ceilings were chosen for the port spaces of the records.
-	Chosen bool
-	// Took is filled by the caller, who has a clock.
-	Took time.Duration
-}
 
 // RunScenarios trains on some seeds of the scenarios and judges on others.
 // A trace, when set, gets the first seed of a single scenario and profile.
@@ -144,15 +58,6 @@ func trainAll(ctx context.Context, cfg Config, jobs []job, advanced func(time.Du
 		return nil, err
 	}
 	return fit(jobs, trained), nil
-}
-
-// meter adds up what is done of total, for Progress; nil without it.
-func (c *Config) meter(total time.Duration) func(time.Duration) {
-	if c.Progress == nil || total <= 0 {
-		return nil
-	}
-	var done atomic.Int64
-	return func(d time.Duration) { c.Progress(float64(done.Add(int64(d))) / float64(total)) }
 }
 
 // job is one cell of the table of scenarios and profiles.
@@ -217,7 +122,8 @@ func (j job) run(ctx context.Context, cfg Config, seed uint64, points []Point,
 		names = append(names, fmt.Sprintf("%s %d", j.scenario.Name, d))
 	}
 	names[0] = j.scenario.Name
-	if err := r.traceTo(j.trace, &record.Record{Destinations: names, Protocols: r.protocols}); err != nil {
+	var err error
+	if r.trace, err = newTracer(j.trace, &record.Record{Destinations: names, Protocols: r.protocols}); err != nil {
 		return nil, err
 	}
 	out, err := r.run(ctx)
@@ -229,14 +135,6 @@ func (j job) run(ctx context.Context, cfg Config, seed uint64, points []Point,
 
 // besideMost is how many port spaces of a run are judged.
 const besideMost = 20
-
-func names(ms []Method) []string {
-	var ns []string
-	for _, m := range ms {
-		ns = append(ns, m.Name())
-	}
-	return ns
-}
 
 // judge runs the seeds that count.
 func (j job) judge(ctx context.Context, cfg Config, fit *Fitted, points []Point,
@@ -257,4 +155,62 @@ func (j job) judge(ctx context.Context, cfg Config, fit *Fitted, points []Point,
 	}
 	c.add(runs, points, fit)
 	return c, nil
+}
+
+// training is what the runs of one job teach: scores and what came of them, by method name.
+type training map[string]*[horizons][]score.Judged
+
+// train runs the seeds that thresholds are fitted on.
+func (j job) train(ctx context.Context, cfg Config, advanced func(time.Duration)) (*training, error) {
+	t := training{}
+	cfg.Oracle = false // it is not trained
+	for seed := range cfg.TrainSeeds {
+		o, err := j.run(ctx, cfg, uint64(firstTrainSeed+seed), nil, advanced)
+		if err != nil {
+			return nil, err
+		}
+		for i, m := range o[0].methods {
+			if t[m.Name()] == nil {
+				t[m.Name()] = &[horizons][]score.Judged{}
+			}
+			for h, ahead := range detector.Horizons() {
+				js := &t[m.Name()][h]
+				*js = o[0].judged(*js, i, h, ahead)
+			}
+		}
+	}
+	return &t, nil
+}
+
+// fit finds a threshold for each method and horizon, the same for all scenarios, and what
+// probability each score of a peer means.
+func fit(jobs []job, trained []*training) *Fitted {
+	f := &Fitted{Thresholds: map[string][horizons]float64{}, isotonic: map[string][horizons]score.Isotonic{}}
+	if len(trained) == 0 {
+		return f
+	}
+	for name := range *trained[0] {
+		var thresholds [horizons]float64
+		var isotonics [horizons]score.Isotonic
+		for h := range horizons {
+			var all []score.Judged
+			var groups []score.Ranked
+			for i, j := range jobs {
+				js := (*trained[i])[name][h]
+				all = append(all, js...)
+				if i == 0 || jobs[i-1].scenario.Name != j.scenario.Name {
+					groups = append(groups, score.Ranked{})
+				}
+				g := &groups[len(groups)-1]
+				*g = score.Pool([]score.Ranked{*g, score.Rank(js)})
+			}
+			thresholds[h] = float64(score.FitThreshold(groups))
+			isotonics[h] = score.FitIsotonic(all)
+		}
+		f.Thresholds[name] = thresholds
+		if isPeer(name) {
+			f.isotonic[name] = isotonics
+		}
+	}
+	return f
 }

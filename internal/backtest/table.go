@@ -8,6 +8,18 @@ import (
 	"unicode/utf8"
 )
 
+// Number is a figure; one that is not finite is null in JSON.
+type Number float64
+
+// MarshalJSON writes null where there is no figure.
+func (n Number) MarshalJSON() ([]byte, error) {
+	x := float64(n)
+	if math.IsNaN(x) || math.IsInf(x, 0) {
+		return []byte("null"), nil
+	}
+	return strconv.AppendFloat(nil, x, 'g', 6, 64), nil
+}
+
 // table prints aligned columns: the first to the left, the others to the right.
 type table struct {
 	title string

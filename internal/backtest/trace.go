@@ -22,23 +22,14 @@ type tracer struct {
 	fields []string
 }
 
+// newTracer begins a trace of r to w; nil without w.
 func newTracer(w io.Writer, r *record.Record) (*tracer, error) {
+	if w == nil {
+		return nil, nil
+	}
 	t := &tracer{buffer: bufio.NewWriterSize(w, 1<<16), record: r}
 	t.csv = csv.NewWriter(t.buffer)
 	return t, t.csv.Write(TraceHeader())
-}
-
-// traceTo makes r write a trace of rec to w, if there is one.
-func (r *replay) traceTo(w io.Writer, rec *record.Record) error {
-	if w == nil {
-		return nil
-	}
-	t, err := newTracer(w, rec)
-	if err != nil {
-		return err
-	}
-	r.trace, r.finish = t.row, t.flush
-	return nil
 }
 
 // TraceHeader is the first line of a trace.

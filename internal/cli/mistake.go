@@ -2,6 +2,7 @@
 package cli
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"strconv"
@@ -13,13 +14,14 @@ import (
 )
 
 // Parse parses args, and returns the command that they name. Its error says which flag has a value that is refused, and
-// what would be right. A flag of a whole number refuses a fraction, which kingpin cuts off.
+// what would be right; of a flag or a command that is not there it says which one is meant. A flag of a whole number
+// refuses a fraction, which kingpin cuts off.
 func Parse(app *kingpin.Application, args []string) (command string, err error) {
 	args = joined(args)
 	command, err = app.Parse(args)
 	parsed, failed := app.ParseContext(args)
 	if failed != nil {
-		return command, err
+		return command, meant(app, args, err)
 	}
 	for _, given := range parsed.Elements {
 		flag, ok := given.Clause.(*kingpin.FlagClause)
@@ -31,7 +33,7 @@ func Parse(app *kingpin.Application, args []string) (command string, err error) 
 		if !refused && !cut(m.Value, *given.Value) {
 			continue
 		}
-		if want := wanted(m.Value); want != "" {
+		if want := cmp.Or(wanted(m.Value), options(err)); want != "" {
 			return command, fmt.Errorf("--%s: %s: want %s", m.Name, *given.Value, want)
 		}
 		return command, fmt.Errorf("--%s: %w", m.Name, err)
@@ -59,6 +61,28 @@ func joined(args []string) []string {
 func negative(a string) bool {
 	digits := strings.TrimPrefix(strings.TrimPrefix(a, "-"), ".")
 	return strings.HasPrefix(a, "-") && digits != "" && digits[0] >= '0' && digits[0] <= '9'
+}
+
+// options returns what kingpin's error says that a flag of few values takes, empty where it says something else.
+func options(err error) string {
+	if err == nil {
+		return ""
+	}
+	list, found := strings.CutPrefix(err.Error(), "enum value must be one of ")
+	list, _, _ = strings.Cut(list, ", got ")
+	if !found {
+		return ""
+	}
+	return oneOf(strings.Split(list, ","))
+}
+
+// oneOf lists names, the last after an or.
+func oneOf(names []string) string {
+	last := len(names) - 1
+	if last < 1 {
+		return strings.Join(names, "")
+	}
+	return strings.Join(names[:last], ", ") + " or " + names[last]
 }
 
 // cut reports whether v takes a whole number and text is none, or too large: kingpin reads it as a fraction and keeps

@@ -1,7 +1,6 @@
 package config
 
 import (
-	"errors"
 	"net/netip"
 	"slices"
 	"strings"
@@ -126,55 +125,6 @@ func (r *resolution) keepName(entry, model string, alone bool, taken map[string]
 	}
 	taken[name] = true
 	return name
-}
-
-// ofEntry reports whether an entry of that name made a budget.
-func ofEntry(budget, entry string) bool {
-	return budget == entry || strings.HasPrefix(budget, entry+"-")
-}
-
-// foundModel adds a budget of the model that p names, where no other counts the same flows.
-func (r *resolution) foundModel(path string, b *Budget, p budget.Params) {
-	model, _ := budget.FindModel(p.Model)
-	r.complete(&p, model)
-	r.destinations(&p, b, model)
-	r.found(path, p, "what was found, "+p.Model+",", len(r.budgets))
-}
-
-// found adds a budget that nobody configured, where no other of the first n counts the same flows.
-func (r *resolution) found(path string, p budget.Params, what string, n int) {
-	b, err := budget.Resolve(p)
-	var k *budget.KeyError
-	switch {
-	case errors.As(err, &k) && k.Key == "nodes": // that one was configured
-		r.refused(path, err)
-		return
-	case err != nil:
-		r.note("%s: %s is no budget: %v", p.Name, what, err)
-		return
-	}
-	if other := overlapping(r.budgets[:n], b); other != "" {
-		r.note("%s: %s shares flows with budget %s and is not counted apart", p.Name, what, other)
-		return
-	}
-	r.budgets = append(r.budgets, b)
-}
-
-// translatedBeyond reports whether some budget is of a NAT further out.
-func (r *resolution) translatedBeyond() bool {
-	return slices.ContainsFunc(r.budgets, func(b *budget.Budget) bool { return b.Stage() == budget.StageBeyond })
-}
-
-// own returns the addresses of this machine that a NAT for entry b translates to: those among vips, all where there are
-// none.
-func (m *Machine) own(b *Budget, vips []netip.Addr) (own []netip.Addr) {
-	rules, _ := m.rulesOf(b)
-	for _, a := range rules.Addresses {
-		if len(vips) == 0 || slices.Contains(vips, a) {
-			own = append(own, a)
-		}
-	}
-	return own
 }
 
 func joinAddrs(as []netip.Addr) string {

@@ -1,16 +1,24 @@
 // Package config reads snatwatch's configuration: YAML in, budgets out. A
-// mistake is told by file, line, key and value, with what would be right. rules.go makes a budget of each NAT rule,
-// auto.go chooses the stages at which a flow takes a port.
+// mistake is told by file, line, key and value, with what would be right.
+//
+//   - config.go holds the keys, load.go and decode.go read them, validate.go checks them.
+//   - discover.go asks the machine what the keys leave open, machine.go holds what it says.
+//   - resolve.go makes the budgets: rules.go one of each group of NAT rules (groups.go), auto.go those of the stages at
+//     which a flow takes a port.
 package config
 
 import (
-	_ "embed"
 	"net/netip"
-	"os"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/snatwatch/snatwatch/collector"
+	"github.com/snatwatch/snatwatch/detector/budget"
 )
+
+// ModelAuto stands for whatever the machine itself tells: see Machine.
+const ModelAuto = "auto"
 
 // Config is the whole configuration. deploy/snatwatch.yaml documents every key.
 type Config struct {
@@ -42,6 +50,20 @@ type Config struct {
 	Budgets []Budget `yaml:"budgets"`
 
 	at positions
+}
+
+func (c *Config) wantsRules() bool {
+	return slices.ContainsFunc(c.Budgets, func(b Budget) bool { return b.Netns == "" && b.followsRules() })
+}
+
+// WantsCloud reports whether cloud metadata can tell what the configuration leaves open.
+func (c *Config) WantsCloud() bool {
+	if !c.CloudMetadata {
+		return false
+	}
+	return slices.ContainsFunc(c.Budgets, func(b Budget) bool {
+		return b.Model == ModelAuto || isAzureLB(b.Model) && len(b.VIPs) == 0 && b.VIPCount == 0
+	})
 }
 
 // Limits bound what is kept per budget.
@@ -107,6 +129,9 @@ type Budget struct {
 	Netns string `yaml:"netns"`
 }
 
+// followsRules reports whether NAT rules tell something of an entry.
+func (b *Budget) followsRules() bool { return b.Model == ModelAuto || b.Model == "linux" }
+
 // Protocol is what a budget says of one protocol instead of its model.
 type Protocol struct {
 	Ports    *int           `yaml:"ports"`
@@ -114,6 +139,15 @@ type Protocol struct {
 	Idle     *time.Duration `yaml:"idle"`
 	HalfOpen *time.Duration `yaml:"half_open"`
 	CoolDown CoolDown       `yaml:"cool_down"`
+}
+
+func (p Protocol) overrides() budget.Overrides {
+	o := budget.Overrides{Ports: p.Ports, Idle: p.Idle, HalfOpen: p.HalfOpen, CoolDown: p.CoolDown.byReason()}
+	if p.Unique != nil {
+		u := p.Unique.uniqueness()
+		o.Unique = &u
+	}
+	return o
 }
 
 // CoolDown is how long a port stays held after the flow ended, by reason.
@@ -139,90 +173,4 @@ func (c CoolDown) byReason() map[collector.Reason]time.Duration {
 	return m
 }
 
-// defaultYAML is the configuration of an agent that was given none.
-//
-//go:embed default.yaml
-var defaultYAML []byte
-
-// defaultName stands for the embedded configuration in errors.
-const defaultName = "the default configuration"
-
-// Load reads the configuration at path, the embedded default where path is empty. A file that
-// holds no YAML document is a mistake: it is more likely cut off than meant. Mistakes are Errors.
-func Load(path string) (*Config, error) {
-	if path == "" {
-		return Parse(defaultName, defaultYAML)
-	}
-	data, err := os.ReadFile(path)
-	if err != nil {
-		return nil, err
-	}
-	c, err := Parse(path, data)
-	if err == nil && len(c.at.lines) == 0 {
-		return nil, Errors{{File: path, Want: "at least one key, such as budgets; the file is empty. Without " +
-			"--config the defaults hold"}}
-	}
-	return c, err
-}
-
-// Parse reads a configuration; file is its name in errors. Mistakes are told as Errors.
-func Parse(file string, data []byte) (*Config, error) {
-	c := &Config{
-		Listen: ":9959", Source: SourceAuto, Strategy: StrategyAuto,
-		PollInterval: 2 * time.Second, CPUBudget: 0.02, CloudMetadata: true,
-		Limits:       Limits{Tracked: 10_000},
-		Forecast:     Forecast{Enabled: true},
-		Destinations: Destinations{Exclude: DefaultExclude()},
-	}
-	var errs Errors
-	c.at, errs = decode(file, data, c)
-	c.CompleteLimits(false, false)
-	if len(errs) == 0 {
-		errs = c.validate()
-	}
-	if len(errs) > 0 {
-		return nil, errs
-	}
-	if len(c.Budgets) == 0 {
-		c.Budgets = []Budget{{Name: ModelAuto, Model: ModelAuto}}
-	}
-	return c, nil
-}
-
-// CompleteLimits gives the limits that neither the configuration nor, as the arguments say, the command line
-// has their defaults, which are not above limits.tracked.
-func (c *Config) CompleteLimits(forecastGiven, exportedGiven bool) {
-	most := max(1, c.Limits.Tracked)
-	if !forecastGiven && !c.at.given("limits.forecast") {
-		c.Limits.Forecast = min(1_000, most)
-	}
-	if !exportedGiven && !c.at.given("limits.exported") {
-		c.Limits.Exported = min(50, most)
-	}
-}
-
-// DefaultExclude lists the destinations that go through no NAT unless configured
-// otherwise.
-func DefaultExclude() []netip.Prefix {
-	var ps []netip.Prefix
-	for _, s := range []string{
-		"0.0.0.0/8",          // this network, RFC 1122
-		"10.0.0.0/8",         // private, RFC 1918
-		"100.64.0.0/10",      // shared address space, RFC 6598: clouds use it inside
-		"127.0.0.0/8",        // loopback
-		"168.63.129.16/32",   // Azure's wire server
-		"169.254.0.0/16",     // link-local, with the metadata address 169.254.169.254
-		"172.16.0.0/12",      // private
-		"192.168.0.0/16",     // private
-		"224.0.0.0/4",        // multicast
-		"255.255.255.255/32", // limited broadcast
-		"::/128",             // unspecified
-		"::1/128",            // loopback
-		"fc00::/7",           // unique local, RFC 4193, with the metadata address fd00:ec2::254
-		"fe80::/10",          // link-local
-		"ff00::/8",           // multicast
-	} {
-		ps = append(ps, netip.MustParsePrefix(s))
-	}
-	return ps
-}
+func isAzureLB(model string) bool { return strings.HasPrefix(model, "azure-lb") }

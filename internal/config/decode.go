@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"go.yaml.in/yaml/v3"
+
+	"github.com/snatwatch/snatwatch/internal/words"
 )
 
 // decode reads one YAML document into the struct that dst points to, whose fields
@@ -108,9 +110,13 @@ func (d *decoder) mapping(n *yaml.Node, v reflect.Value, path string) {
 		f, ok := field(v, key.Value)
 		switch {
 		case !ok:
+			keys := keysOf(v.Type())
+			told := "unknown key"
+			if near := words.Nearest(key.Value, keys); near != "" {
+				told += ", perhaps " + near
+			}
 			d.errs = append(d.errs, &Error{
-				File: d.at.file, Line: key.Line, Key: at, Value: "unknown key",
-				Want: "one of " + strings.Join(keysOf(v.Type()), ", "),
+				File: d.at.file, Line: key.Line, Key: at, Value: told, Want: "one of " + strings.Join(keys, ", "),
 			})
 		case seen[key.Value]:
 			d.errs = append(d.errs, &Error{
@@ -236,3 +242,5 @@ func keysOf(t reflect.Type) []string {
 	}
 	return keys
 }
+
+func typeOf[T any]() reflect.Type { return reflect.TypeFor[T]() }

@@ -1,8 +1,11 @@
 package config
 
 import (
+	"errors"
 	"fmt"
 	"strings"
+
+	"github.com/snatwatch/snatwatch/detector/budget"
 )
 
 // Error is one mistake in a configuration.
@@ -67,4 +70,13 @@ func (p positions) errorAt(path, value, want string) *Error {
 		at = at[:max(0, strings.LastIndexAny(at, ".["))]
 	}
 	return e
+}
+
+// keyError makes an Error of a model's refusal.
+func (p positions) keyError(path string, err error) *Error {
+	var k *budget.KeyError
+	if !errors.As(err, &k) {
+		return p.errorAt(path, err.Error(), "a budget")
+	}
+	return p.errorAt(path+"."+k.Key, k.Value, k.Want)
 }

@@ -1,193 +1,84 @@
 package config
 
 import (
-	"context"
-	"errors"
-	"fmt"
-	"io/fs"
-	"math"
-	"net"
 	"net/netip"
-	"os"
-	"path/filepath"
 	"slices"
-	"strings"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/snatwatch/snatwatch/collector"
 	"github.com/snatwatch/snatwatch/collector/cloud"
-	"github.com/snatwatch/snatwatch/collector/limits"
-	"github.com/snatwatch/snatwatch/collector/netns"
+	"github.com/snatwatch/snatwatch/collector/natrules"
+	"github.com/snatwatch/snatwatch/detector/budget"
 )
 
-// Discover asks the machine what the configuration leaves open; flows leave it in outer. What cannot
-// be found out is a note of the Machine; a namespace, a pool size or a place for the state file that
-// is configured and not there is an error, told as Errors, but for namespaces and pool sizes that were
-// there before.
-func Discover(ctx context.Context, c *Config, outer *netns.Handle, before Machine,
-	metadata cloud.Client,
-) (Machine, error) {
-	m := Machine{Nodes: map[string]int{}, NodesUnread: map[string]error{}}
-	errs := c.checkStateFile()
-	var unread map[string]error
-	m.Netns, m.NetnsLimits, unread = c.ReadNetns(before.Netns)
-	for i := range c.Budgets {
-		b, path := &c.Budgets[i], fmt.Sprintf("budgets[%d]", i)
-		if err := unread[b.Netns]; err != nil && before.Netns[b.Netns] == 0 {
-			errs = append(errs, c.at.errorAt(path+".netns", b.Netns, fmt.Sprintf("a network namespace that is there: %v", err)))
-			continue
-		}
-		if p, from := b.PoolSource(), b.PoolSource().String(); from != "" {
-			switch n, err := p.Size(ctx, before.CountNodes); {
-			case err == nil:
-				m.Nodes[from] = n
-			case before.Nodes[from] != 0:
-				m.Nodes[from], m.NodesUnread[from] = before.Nodes[from], err
-			case b.Nodes == 0:
-				errs = append(errs, c.at.errorAt(path+"."+p.key(), p.value(), fmt.Sprintf("%s, or nodes to start with: %v",
-					p.want(), err)))
-			default:
-				m.NodesUnread[from] = err
-			}
-		}
-	}
-	if len(errs) > 0 {
-		return m, errs
-	}
-	var err error
-	if m.Limits, err = limits.Of(outer); err != nil {
-		m.Notes = append(m.Notes, fmt.Sprintf("limits: %v", err))
-	}
-	m.Addresses = OwnAddresses(outer, before.Addresses)
-	m.EvictsTimeWait = evictsTimeWait()
-	m.Readers, m.CountNodes = before.Readers, before.CountNodes
-	m.Notes = append(m.Notes, m.ReadRules(ctx, c, outer)...)
-	if c.WantsCloud() {
-		m.Cloud = before.Cloud
-		m.AskCloud(ctx, metadata)
-	}
-	return m, nil
+// Machine is what the machine itself tells. The zero value tells nothing.
+type Machine struct {
+	// Limits of the namespace in which flows leave.
+	Limits collector.Limits
+	// Addresses are those that it has there, in order.
+	Addresses []netip.Addr
+	// EvictsTimeWait: its kernel gives the port of a closed entry to a new flow.
+	EvictsTimeWait bool
+	// Rules are its NAT rules; RulesUnread says that they could not be read.
+	Rules       natrules.Ruleset
+	RulesUnread bool
+	// NetnsRules are those of the namespaces that budgets name; one that is not there could not be read.
+	NetnsRules map[string]natrules.Ruleset
+	// Readers read NAT rules.
+	Readers *Readers
+	// Standing are the budgets of before: one that is found again keeps its name.
+	Standing []*budget.Budget
+	// Cloud is what cloud metadata said last, CloudUnread why they said nothing since.
+	Cloud       cloud.Metadata
+	CloudUnread error
+	// Nodes are pool sizes by the name of their Pool, NodesUnread why one gave none. One with both has a size that was
+	// read before. CountNodes asks the API server; nil is nobody to ask.
+	Nodes       map[string]int
+	NodesUnread map[string]error
+	CountNodes  CountNodes
+	// Netns are inode numbers by the name or path that the configuration has: see ReadNetns.
+	Netns map[string]uint64
+	// NetnsLimits are the limits of the namespaces that budgets name, by inode number.
+	NetnsLimits map[uint64]collector.Limits
+	// Notes say what could not be found out, and why.
+	Notes []string
 }
 
-// OwnAddresses returns the addresses of network namespace h, in order; before, if they cannot be read.
-func OwnAddresses(h *netns.Handle, before []netip.Addr) (own []netip.Addr) {
-	var list []net.Addr
-	if err := h.Do(func() (err error) { list, err = net.InterfaceAddrs(); return err }); err != nil {
-		return before
+// limitsOf returns the limits of the namespace of that inode; the zero Limits if they could not be read.
+func (m *Machine) limitsOf(inode uint64) collector.Limits {
+	if inode == m.Limits.Netns {
+		return m.Limits
 	}
-	for _, a := range list {
-		if p, err := netip.ParsePrefix(a.String()); err == nil {
-			own = append(own, p.Addr().Unmap())
+	return m.NetnsLimits[inode]
+}
+
+// rulesOf returns the rules of the namespace that an entry is for.
+func (m *Machine) rulesOf(b *Budget) (s natrules.Ruleset, unread bool) {
+	if b.Netns == "" {
+		return m.Rules, m.RulesUnread
+	}
+	s, ok := m.NetnsRules[b.Netns]
+	return s, !ok
+}
+
+// here returns the machine's addresses among the destinations: conntrack shows a flow to one of them like any other.
+func (m *Machine) here(include, exclude []netip.Prefix) (here []netip.Addr) {
+	for _, a := range m.Addresses {
+		own := netip.PrefixFrom(a, a.BitLen())
+		if (len(include) == 0 || budget.Covered(own, include)) && !budget.Covered(own, exclude) {
+			here = append(here, a)
 		}
 	}
-	slices.SortFunc(own, netip.Addr.Compare)
-	return slices.Compact(own)
+	return here
 }
 
-// AskCloud puts into m what the cloud says now. What it said before stands where it says nothing. Who refuses and
-// never said anything is taken for something else that has its address.
-func (m *Machine) AskCloud(ctx context.Context, metadata cloud.Client) {
-	said, err := metadata.Ask(ctx)
-	known := m.Cloud.Provider != "" || said.Provider != ""
-	switch {
-	case err == nil && said.Provider != "":
-		m.Cloud, m.CloudUnread = said, nil
-	case err != nil && (known || !errors.Is(err, cloud.ErrRefused)):
-		m.CloudUnread = err
-		if m.Cloud.Provider == "" {
-			m.Cloud = said
+// own returns the addresses of this machine that a NAT for entry b translates to: those among vips, all where there are
+// none.
+func (m *Machine) own(b *Budget, vips []netip.Addr) (own []netip.Addr) {
+	rules, _ := m.rulesOf(b)
+	for _, a := range rules.Addresses {
+		if len(vips) == 0 || slices.Contains(vips, a) {
+			own = append(own, a)
 		}
 	}
-}
-
-// checkStateFile finds what would keep the state file from being read and written.
-func (c *Config) checkStateFile() Errors {
-	if c.StateFile == "" {
-		return nil
-	}
-	err := regular(c.StateFile)
-	if errors.Is(err, fs.ErrNotExist) {
-		_, err = os.ReadDir(filepath.Dir(c.StateFile))
-	}
-	if err == nil || errors.Is(err, fs.ErrPermission) {
-		return nil
-	}
-	return Errors{c.at.errorAt("state_file", c.StateFile,
-		fmt.Sprintf("a regular file, or none yet in a directory that is there: %v", err))}
-}
-
-// OpenNetns opens a namespace by its name below /run/netns or by path; empty is the
-// process's own.
-func OpenNetns(name string) (*netns.Handle, error) {
-	switch {
-	case name == "":
-		return netns.Self()
-	case strings.Contains(name, "/"):
-		return netns.Open(name)
-	}
-	return netns.Open(filepath.Join("/run/netns", name))
-}
-
-// OpenOuter opens the namespace in which flows leave the machine. Its error is of Errors.
-func (c *Config) OpenOuter() (*netns.Handle, error) {
-	outer, err := OpenNetns(c.Netns)
-	if err != nil {
-		return nil, Errors{c.at.errorAt("netns", c.Netns, fmt.Sprintf("a network namespace that is there: %v", err))}
-	}
-	return outer, nil
-}
-
-// ReadNetns returns the inode numbers of the namespaces that budgets name, and why one cannot be opened. That one has
-// the number of before, or where nothing is there a number of its own that no namespace has: the kernel gives the one
-// that it had to the next namespace. The limits are by inode number, of those that could be entered.
-func (c *Config) ReadNetns(before map[string]uint64) (
-	inodes map[string]uint64, bounds map[uint64]collector.Limits, unread map[string]error,
-) {
-	inodes, bounds, unread = map[string]uint64{}, map[uint64]collector.Limits{}, map[string]error{}
-	for i, b := range c.Budgets {
-		if b.Netns == "" || unread[b.Netns] != nil {
-			continue
-		}
-		ns, err := OpenNetns(b.Netns)
-		if err == nil {
-			inodes[b.Netns] = ns.Inode()
-			if l, err := limits.Of(ns); err == nil {
-				bounds[ns.Inode()] = l
-			}
-			_ = ns.Close()
-			continue
-		}
-		unread[b.Netns] = err
-		if was := before[b.Netns]; was != 0 {
-			inodes[b.Netns] = was
-		}
-		if errors.Is(err, netns.ErrGone) {
-			inodes[b.Netns] = math.MaxUint64 - uint64(i)
-		}
-	}
-	return inodes, bounds, unread
-}
-
-func evictsTimeWait() bool {
-	var u unix.Utsname
-	if err := unix.Uname(&u); err != nil {
-		return false
-	}
-	evicts, _ := limits.EvictsClosed(unix.ByteSliceToString(u.Release[:]))
-	return evicts
-}
-
-func (c *Config) wantsRules() bool {
-	return slices.ContainsFunc(c.Budgets, func(b Budget) bool { return b.Netns == "" && b.followsRules() })
-}
-
-// WantsCloud reports whether cloud metadata can tell what the configuration leaves open.
-func (c *Config) WantsCloud() bool {
-	if !c.CloudMetadata {
-		return false
-	}
-	return slices.ContainsFunc(c.Budgets, func(b Budget) bool {
-		return b.Model == ModelAuto || isAzureLB(b.Model) && len(b.VIPs) == 0 && b.VIPCount == 0
-	})
+	return own
 }

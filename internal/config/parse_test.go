@@ -28,6 +28,7 @@ func TestParseRefuses(t *testing.T) {
 		{"two documents", "listen: ':1'\n---\nlisten: ':2'\n", []string{"f.yaml:2: want one YAML document"}},
 		{"unknown key", "listen: ':1'\nlisten_address: ':1'\n", []string{"f.yaml:2: listen_address: unknown key: want one of listen, source, strategy, poll_interval, netns, cpu_budget, cloud_metadata, state_file, limits, forecast, destinations, shared_destinations, budgets"}},
 		{"unknown key inside", "limits:\n  tracked: 5\n  spaces: 7\n", []string{"f.yaml:3: limits.spaces: unknown key: want one of tracked, forecast, exported"}},
+		{"a key that is misspelt", "limits:\n  track: 5\n", []string{"f.yaml:2: limits.track: unknown key, perhaps tracked: want one of tracked, forecast, exported"}},
 		{"a key that Go has and YAML has not", "at: 1\n", []string{"f.yaml:1: at: unknown key: want one of listen, source, strategy, poll_interval, netns, cpu_budget, cloud_metadata, state_file, limits, forecast, destinations, shared_destinations, budgets"}},
 		{"a key twice", "netns: a\nnetns: b\n", []string{"f.yaml:2: netns: given twice: want each key once"}},
 		{"an alias", "netns: &x a\nstate_file: *x\n", []string{"f.yaml:2: state_file: *x: want the value itself: aliases are not read"}},

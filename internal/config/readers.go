@@ -2,7 +2,6 @@ package config
 
 import (
 	"context"
-	"maps"
 	"sync"
 	"time"
 
@@ -65,47 +64,4 @@ func (r *Readers) TakeCPU() (sum time.Duration) {
 		sum += reader.TakeCPU()
 	}
 	return sum
-}
-
-// ReadRules puts the NAT rules into m that budgets are made of or compared with. It returns why some cannot be
-// read, which stay what they were.
-func (m *Machine) ReadRules(ctx context.Context, c *Config, outer *netns.Handle) (texts []string) {
-	if c.wantsRules() {
-		s, err := m.Readers.Read(ctx, "", outer)
-		if err == nil {
-			m.Rules, m.RulesUnread = s, false
-		} else {
-			m.RulesUnread = !m.Rules.Read
-			texts = append(texts, unreadText(err, "this machine", outer != nil && !outer.Governed()))
-		}
-	}
-	read := maps.Clone(m.NetnsRules)
-	if read == nil {
-		read = map[string]natrules.Ruleset{}
-	}
-	done := map[string]bool{"": true}
-	for i := range c.Budgets {
-		b := &c.Budgets[i]
-		if done[b.Netns] || !b.followsRules() {
-			continue
-		}
-		done[b.Netns] = true
-		s, err := m.readRulesOf(ctx, b.Netns)
-		if err != nil {
-			texts = append(texts, unreadText(err, "network namespace "+b.Netns, false))
-			continue
-		}
-		read[b.Netns] = s
-	}
-	m.NetnsRules = read
-	return texts
-}
-
-func (m *Machine) readRulesOf(ctx context.Context, name string) (natrules.Ruleset, error) {
-	ns, err := OpenNetns(name)
-	if err != nil {
-		return natrules.Ruleset{}, err
-	}
-	defer func() { _ = ns.Close() }()
-	return m.Readers.Read(ctx, name, ns)
 }

@@ -14,9 +14,6 @@ import (
 	"github.com/snatwatch/snatwatch/detector/budget"
 )
 
-// ModelAuto stands for whatever the machine itself tells: see Machine.
-const ModelAuto = "auto"
-
 // Validate checks a configuration again that was changed after it was loaded, by flags say. Mistakes are
 // told as Errors.
 func (c *Config) Validate() error {
@@ -30,7 +27,7 @@ func (c *Config) Validate() error {
 // parameters in Resolve.
 func (c *Config) validate() Errors {
 	v := validation{at: c.at}
-	v.require(listenable(c.Listen), "listen", cmp.Or(c.Listen, `""`), "an address such as :9959 or 127.0.0.1:9959")
+	v.require(Listenable(c.Listen), "listen", cmp.Or(c.Listen, `""`), "an address such as :9959 or 127.0.0.1:9959")
 	v.require(c.PollInterval >= 100*time.Millisecond && c.PollInterval <= 10*time.Second, "poll_interval", c.PollInterval,
 		"100ms to 10s: the kernel shows a reset flow for 10s")
 	v.require(c.CPUBudget > 0 && c.CPUBudget <= 1, "cpu_budget", c.CPUBudget, "a fraction of one core above 0 and up to 1")
@@ -53,8 +50,8 @@ func (c *Config) validate() Errors {
 	return v.errs
 }
 
-// listenable reports whether address has a port to listen on.
-func listenable(address string) bool {
+// Listenable reports whether address has a port to listen on.
+func Listenable(address string) bool {
 	_, port, err := net.SplitHostPort(address)
 	if err != nil {
 		return false

@@ -68,39 +68,6 @@ func (h *Host) source(to netip.Addr) netip.Addr {
 	return h.Addr6
 }
 
-// sockets makes n non-blocking sockets in the host; a stream resets when it is closed, so that a
-// process that dies leaves no socket that waits for its peer and keeps the namespace alive.
-func (h *Host) sockets(family, typ, n int) ([]int, error) {
-	fds := make([]int, 0, n)
-	err := h.ns.do(func() error {
-		for range n {
-			fd, err := unix.Socket(family, typ|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
-			if err != nil {
-				return err
-			}
-			fds = append(fds, fd)
-			if typ != unix.SOCK_STREAM {
-				continue
-			}
-			if err := unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1}); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-	if err != nil {
-		closeAll(fds)
-		return nil, fmt.Errorf("make %d sockets in %s: %w", n, h.Name, err)
-	}
-	return fds, nil
-}
-
-func closeAll(fds []int) {
-	for _, fd := range fds {
-		_ = unix.Close(fd)
-	}
-}
-
 // Len is the number of sockets.
 func (f *Flows) Len() int { return len(f.fds) }
 

@@ -138,6 +138,39 @@ func (h *Host) Socket(family int) (int, error) {
 	return fds[0], nil
 }
 
+// sockets makes n non-blocking sockets in the host; a stream resets when it is closed, so that a
+// process that dies leaves no socket that waits for its peer and keeps the namespace alive.
+func (h *Host) sockets(family, typ, n int) ([]int, error) {
+	fds := make([]int, 0, n)
+	err := h.ns.do(func() error {
+		for range n {
+			fd, err := unix.Socket(family, typ|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+			if err != nil {
+				return err
+			}
+			fds = append(fds, fd)
+			if typ != unix.SOCK_STREAM {
+				continue
+			}
+			if err := unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1}); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		closeAll(fds)
+		return nil, fmt.Errorf("make %d sockets in %s: %w", n, h.Name, err)
+	}
+	return fds, nil
+}
+
+func closeAll(fds []int) {
+	for _, fd := range fds {
+		_ = unix.Close(fd)
+	}
+}
+
 // Listen listens on a TCP address of the host.
 func (h *Host) Listen(ctx context.Context, at netip.AddrPort) (*net.TCPListener, error) {
 	var l net.Listener
@@ -164,13 +197,6 @@ func (h *Host) ListenUDP(ctx context.Context, at netip.AddrPort) (*net.UDPConn, 
 		return nil, fmt.Errorf("listen on %s: %w", h.Name, err)
 	}
 	return c.(*net.UDPConn), nil
-}
-
-func family(a netip.Addr) int {
-	if a.Is4() {
-		return unix.AF_INET
-	}
-	return unix.AF_INET6
 }
 
 func sockaddr(a netip.AddrPort) unix.Sockaddr {

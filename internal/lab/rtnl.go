@@ -170,3 +170,10 @@ func tcpSockets(c *netlink.Conn, family int) ([]diagSocket, error) {
 	}
 	return sockets, nil
 }
+
+func family(a netip.Addr) int {
+	if a.Is4() {
+		return unix.AF_INET
+	}
+	return unix.AF_INET6
+}

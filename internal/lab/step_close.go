@@ -12,69 +12,83 @@ import (
 // taken is how many of a VIP's ports the flows of the steps close and idle take first.
 const taken = 1000
 
+// ending is a way in which TCP flows end, and what the router keeps of them then.
+type ending struct {
+	name  string
+	node  int
+	state uint8
+	kept  string
+	close func(*Flows)
+}
+
 // closing: what an ended TCP flow still holds of the router.
 func closing(ctx context.Context, b *bench, r *StepReport) error {
-	for _, end := range []struct {
-		name  string
-		node  int
-		state uint8
-		kept  string
-		close func(*Flows)
-	}{
+	for _, e := range []ending{
 		{"FIN", nodeFIN, ctTimeWait, "TIME_WAIT", (*Flows).Shutdown},
 		{"RST", nodeRST, ctClose, "CLOSE", (*Flows).Close},
 	} {
-		s, err := b.hold(ctx, 0, uint16(4443+end.node))
-		if err != nil {
+		if err := b.closing(ctx, r, &e); err != nil {
 			return err
 		}
-		node := b.Node(end.node)
-		first, err := node.OpenTCP(s.Addr, taken)
-		if err != nil {
-			return err
-		}
-		defer first.Close()
-		if _, err := first.AwaitEstablished(ctx, taken, settle); err != nil {
-			return err
-		}
-		open, err := b.Entries()
-		if err != nil {
-			return err
-		}
-		open = open.To(collector.TCP, s.Addr).TCPState(ctEstablished)
-		if end.node == nodeFIN {
-			r.add("longest timeout of an established entry", float64(open.MaxTimeout()), "s", atLeast(1),
-				"an idle flow that nobody closes holds its port as long")
-		}
-		end.close(first)
-		ended, err := b.awaitState(ctx, s, end.state, len(open))
-		if err != nil {
-			return err
-		}
-		r.count("after "+end.name+": entries in "+end.kept, len(ended), between(0.99*float64(len(open)), float64(len(open))),
-			"the entry stays when the flow has ended")
-		r.add("after "+end.name+": their longest timeout", float64(ended.MaxTimeout()), "s", atLeast(1),
-			"it is listed as long, if nothing needs its port")
-		second, err := node.OpenTCP(s.Addr, taken)
-		if err != nil {
-			return err
-		}
-		defer second.Close()
-		// The SYN goes out again after 1 s; what is established by now was so at the first.
-		at, err := second.AwaitEstablished(ctx, taken, 800*time.Millisecond)
-		if err != nil {
-			return err
-		}
-		late, err := second.AwaitEstablished(ctx, taken, 3*time.Second)
-		if err != nil {
-			return err
-		}
-		want, means := reuse(at.Established)
-		r.count(fmt.Sprintf("after %s: of %d new flows, open by the first SYN", end.name, taken), at.Established, want, means)
-		r.count(fmt.Sprintf("after %s: of %d new flows, open after 4 s", end.name, taken), late.Established,
-			atLeast(at.Established),
-			"the search for a port that may be evicted is random too")
 	}
+	return nil
+}
+
+func (b *bench) closing(ctx context.Context, r *StepReport, e *ending) error {
+	s, err := b.hold(ctx, 0, uint16(4443+e.node))
+	if err != nil {
+		return err
+	}
+	first, err := b.Node(e.node).OpenTCP(s.Addr, taken)
+	if err != nil {
+		return err
+	}
+	defer first.Close()
+	if _, err := first.AwaitEstablished(ctx, taken, settle); err != nil {
+		return err
+	}
+	open, err := b.Entries()
+	if err != nil {
+		return err
+	}
+	open = open.To(collector.TCP, s.Addr).TCPState(ctEstablished)
+	if e.node == nodeFIN {
+		r.add("longest timeout of an established entry", float64(open.MaxTimeout()), "s", atLeast(1),
+			"an idle flow that nobody closes holds its port as long")
+	}
+	e.close(first)
+	ended, err := b.awaitState(ctx, s, e.state, len(open))
+	if err != nil {
+		return err
+	}
+	r.count("after "+e.name+": entries in "+e.kept, len(ended), between(0.99*float64(len(open)), float64(len(open))),
+		"the entry stays when the flow has ended")
+	r.add("after "+e.name+": their longest timeout", float64(ended.MaxTimeout()), "s", atLeast(1),
+		"it is listed as long, if nothing needs its port")
+	return b.reopening(ctx, r, e, s)
+}
+
+// reopening: how many new flows get a port while the entries of ended ones hold them.
+func (b *bench) reopening(ctx context.Context, r *StepReport, e *ending, s *Server) error {
+	second, err := b.Node(e.node).OpenTCP(s.Addr, taken)
+	if err != nil {
+		return err
+	}
+	defer second.Close()
+	// The SYN goes out again after 1 s; what is established by now was so at the first.
+	at, err := second.AwaitEstablished(ctx, taken, 800*time.Millisecond)
+	if err != nil {
+		return err
+	}
+	late, err := second.AwaitEstablished(ctx, taken, 3*time.Second)
+	if err != nil {
+		return err
+	}
+	want, means := reuse(at.Established)
+	r.count(fmt.Sprintf("after %s: of %d new flows, open by the first SYN", e.name, taken), at.Established, want, means)
+	r.count(fmt.Sprintf("after %s: of %d new flows, open after 4 s", e.name, taken), late.Established,
+		atLeast(at.Established),
+		"the search for a port that may be evicted is random too")
 	return nil
 }
 

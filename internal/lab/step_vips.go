@@ -7,9 +7,6 @@ import (
 	"github.com/snatwatch/snatwatch/collector"
 )
 
-// settle is how long flows get to open: the SYN goes out again after 1, 2, 3 … s.
-const settle = 12 * time.Second
-
 // oneVIP: a VIP carries as many flows to one destination as it has ports, and the rest
 // hear nothing.
 func oneVIP(ctx context.Context, b *bench, r *StepReport) error {
@@ -20,11 +17,7 @@ func oneVIP(ctx context.Context, b *bench, r *StepReport) error {
 	if err != nil {
 		return err
 	}
-	before, err := b.Counters()
-	if err != nil {
-		return err
-	}
-	resentBefore, err := node.SynRetransmits()
+	before, err := b.dropped(node)
 	if err != nil {
 		return err
 	}
@@ -48,11 +41,7 @@ func oneVIP(ctx context.Context, b *bench, r *StepReport) error {
 	if err != nil {
 		return err
 	}
-	after, err := b.Counters()
-	if err != nil {
-		return err
-	}
-	resent, err := node.SynRetransmits()
+	after, err := b.dropped(node)
 	if err != nil {
 		return err
 	}
@@ -70,13 +59,27 @@ func oneVIP(ctx context.Context, b *bench, r *StepReport) error {
 		"flows without a port wait: a slow connect")
 	r.count("of them, sockets that sent the SYN again", socks.Retransmitting, exactly(asked-full),
 		"the first sign on the node: ss -o state syn-sent")
-	r.count("node's TCPSynRetrans, added", int(resent-resentBefore), atLeast(asked-full),
+	r.count("node's TCPSynRetrans, added", int(after.resent-before.resent), atLeast(asked-full),
 		"the node's own counter; it names no destination")
 	r.count("router's insert_failed, added", failed, atLeast(asked-full),
 		"a SYN without a port is dropped here, in silence")
 	r.count("router's drop, added", dropped, exactly(failed), "the same packets, counted once more")
 	r.count("sockets told of an error", told, exactly(0), "no reset, no ICMP: it looks like packet loss")
 	return nil
+}
+
+// drops are what the router drops, and how often a node sends a SYN again.
+type drops struct {
+	collector.Counters
+	resent uint64
+}
+
+func (b *bench) dropped(node *Host) (d drops, err error) {
+	if d.Counters, err = b.Counters(); err != nil {
+		return d, err
+	}
+	d.resent, err = node.SynRetransmits()
+	return d, err
 }
 
 // twoVIPs: whether a second VIP adds its ports depends on the form of the rule.

@@ -105,7 +105,7 @@ func (p *planner) poolChanges() []Change {
 		}
 		if fewer.TCP.Ports > b.TCP.Ports {
 			out = append(out, Change{
-				Name: fmt.Sprintf("a pool of %d nodes", n), Answer: p.answer(fewer, p.spread(n), n),
+				Name: "a pool of " + nodes(n), Answer: p.answer(fewer, p.spread(n), n),
 				Why: fmt.Sprintf("%d ports a node in place of %d, and each node takes %.2f times the load",
 					fewer.TCP.Ports, b.TCP.Ports, float64(p.Nodes)/float64(n)),
 			})
@@ -177,10 +177,14 @@ func (p *planner) holdChanges(plan *Plan) []Change {
 	n := d.Lifetimes.Pieces(cut)
 	pieces.Rate, pieces.Low, pieces.High = d.Rate*n, d.Low*n, d.High*n
 	pieces.Lifetimes = Law{{d.Lifetimes.Mean() / n, 1}}
+	each := ""
+	if cool > 0 {
+		each = ", and each cools down for " + span(cool)
+	}
 	out = append(out, Change{
 		Name: fmt.Sprintf("the same work in pieces of %s", span(cut)), Answer: p.answer(b, &pieces, p.Nodes),
-		Why: fmt.Sprintf("%.1f times the flows for the same seconds of use, and each cools down for %s: "+
-			"splitting files helps only if pieces are fetched faster or fewer at a time", n, span(cool)),
+		Why: fmt.Sprintf("%.1f times the flows for the same seconds of use%s: splitting files helps only if pieces are "+
+			"fetched faster or fewer at a time", n, each),
 	})
 
 	calls := p.calls(plan.Today)

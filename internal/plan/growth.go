@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/snatwatch/snatwatch/detector/budget"
+	"github.com/snatwatch/snatwatch/internal/words"
 )
 
 // edge says what crossing the tier's edge upward does, before it happens; empty without one.
@@ -77,13 +78,7 @@ func (p *planner) fewestOrVIP(from int) (nodes int, with string) {
 	return nodes, ""
 }
 
-// nodes prints how many.
-func nodes(n int) string {
-	if n == 1 {
-		return "1 node"
-	}
-	return fmt.Sprintf("%d nodes", n)
-}
+func nodes(n int) string { return words.Counted(n, "node", "nodes") }
 
 func orVIP(best, least int, with string) string {
 	if best < least {

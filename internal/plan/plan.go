@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/snatwatch/snatwatch/detector/budget"
+	"github.com/snatwatch/snatwatch/internal/words"
 )
 
 // Input is what a plan is made from.
@@ -235,9 +236,5 @@ func setting(b *budget.Budget) string {
 	return s
 }
 
-func vips(n int) string {
-	if n <= 1 {
-		return "1 VIP"
-	}
-	return fmt.Sprintf("%d VIPs", n)
-}
+// vips prints how many; a budget without one has the address that its model gives it.
+func vips(n int) string { return words.Counted(max(n, 1), "VIP", "VIPs") }

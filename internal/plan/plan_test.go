@@ -4,9 +4,11 @@ import (
 	"bytes"
 	"encoding/json"
 	"math"
+	"slices"
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/snatwatch/snatwatch/collector"
 	"github.com/snatwatch/snatwatch/detector/budget"
@@ -296,6 +298,14 @@ func TestEveryModelHasAPlan(t *testing.T) {
 			for _, bad := range []string{"NaN", "%!", "+Inf", " 0 ports"} {
 				if strings.Contains(text.String(), bad) {
 					t.Errorf("%q in\n%s", bad, &text)
+				}
+			}
+			for line := range strings.Lines(text.String()) {
+				command := slices.ContainsFunc(p.Changes, func(c Change) bool {
+					return slices.Contains(c.Commands, strings.TrimSpace(line))
+				})
+				if n := utf8.RuneCountInString(strings.TrimRight(line, "\n")); n > 120 && !command {
+					t.Errorf("a line of %d columns: %s", n, line)
 				}
 			}
 			if len(p.Offers) == 0 || len(p.Changes)+len(p.Nothing) < 6 {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"unicode/utf8"
 )
 
 // WriteJSON writes the plan for programs.
@@ -17,7 +18,7 @@ func (p *Plan) WriteJSON(w io.Writer) error {
 // WriteText writes the plan for people, at most 120 columns but for commands.
 func (p *Plan) WriteText(w io.Writer) error {
 	var b strings.Builder
-	row := func(name, text string) { fmt.Fprintf(&b, "%-9s %s\n", name, text) }
+	row := func(name, text string) { fold(&b, fmt.Sprintf("%-9s ", name), text) }
 	of := "of each node"
 	if p.Today.Shared {
 		of = "shared by all nodes"
@@ -25,8 +26,12 @@ func (p *Plan) WriteText(w io.Writer) error {
 	row("today", fmt.Sprintf("%s, %s: %d ports %s to one destination%s", p.Model, p.Setting, p.Today.Ports, of,
 		effective(&p.Today)))
 	row("demand", p.Demand.text())
-	row("", fmt.Sprintf("held %s (lifetime %s, cool-down %s): %s ports at the peak", span(p.Today.Hold),
-		span(p.Today.Hold-p.Today.CoolDown), span(p.Today.CoolDown), ports(p.Today.Load)))
+	coolDown := "no cool-down"
+	if p.Today.CoolDown > 0 {
+		coolDown = "cool-down " + span(p.Today.CoolDown)
+	}
+	row("", fmt.Sprintf("held %s (lifetime %s, %s): %s ports at the peak", span(p.Today.Hold),
+		span(p.Today.Hold-p.Today.CoolDown), coolDown, ports(p.Today.Load)))
 	row("so", fmt.Sprintf("a day exhausts with probability %s; at the peak %s of opens fail",
 		probability(&p.Today), Percent(p.Today.Blocked)))
 	row("needed", fmt.Sprintf("%d ports (%d–%d), %.1f times today's, for less than %s a day",
@@ -38,7 +43,7 @@ func (p *Plan) WriteText(w io.Writer) error {
 	for i := range p.Offers {
 		model, set = max(model, len(p.Offers[i].Model)), max(set, len(p.Offers[i].Setting))
 	}
-	fmt.Fprintf(&b, "  %-*s %-*s %7s %9s %8s %6s  %s\n", model, "model", set, "setting", "ports", "in all", "held",
+	fmt.Fprintf(&b, "  %-*s %-*s %7s %8s %7s %6s  %s\n", model, "model", set, "setting", "ports", "in all", "held",
 		"hold", "a day")
 	for i := range p.Offers {
 		o := &p.Offers[i]
@@ -46,7 +51,7 @@ func (p *Plan) WriteText(w io.Writer) error {
 		if !o.Fits {
 			mark = "  not enough"
 		}
-		fmt.Fprintf(&b, "  %-*s %-*s %7d %9d %8s %6s  %s%s\n", model, o.Model, set, o.Setting, o.Answer.Ports, o.Reserved,
+		fmt.Fprintf(&b, "  %-*s %-*s %7d %8d %7s %6s  %s%s\n", model, o.Model, set, o.Setting, o.Answer.Ports, o.Reserved,
 			ports(o.Answer.Load), span(o.Answer.Hold), probability(&o.Answer), mark)
 	}
 	p.writeChanges(&b)
@@ -58,11 +63,35 @@ func (p *Plan) WriteText(w io.Writer) error {
 			fmt.Fprintf(&b, "\n%s\n", s.title)
 		}
 		for _, l := range s.lines {
-			fmt.Fprintf(&b, "  %s\n", l)
+			fold(&b, "  ", l)
 		}
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
+}
+
+// fold writes head and then text, whose lines end at column 120 and begin below its first.
+func fold(b *strings.Builder, head, text string) {
+	const columns = 120
+	indent := utf8.RuneCountInString(head)
+	b.WriteString(head)
+	for i, part := range strings.Split(text, "\n") {
+		at := indent
+		for j, word := range strings.Split(part, " ") {
+			switch n := utf8.RuneCountInString(word); {
+			case j > 0 && at+1+n > columns, i > 0 && j == 0:
+				b.WriteString("\n" + strings.Repeat(" ", indent))
+				at = indent + n
+			case j > 0:
+				b.WriteByte(' ')
+				at += 1 + n
+			default:
+				at += n
+			}
+			b.WriteString(word)
+		}
+	}
+	b.WriteByte('\n')
 }
 
 // coolDownText says which cool-down would do, where ports have one.
@@ -85,8 +114,8 @@ func (p *Plan) writeChanges(b *strings.Builder) {
 		if c.Enough {
 			mark = "ok "
 		}
-		fmt.Fprintf(b, "  %8d %8s  %-18s  %s%s: %s\n", c.Answer.Ports, ports(c.Answer.Load),
-			probability(&c.Answer), mark, c.Name, c.Why)
+		fold(b, fmt.Sprintf("  %8d %8s  %-18s  %s", c.Answer.Ports, ports(c.Answer.Load), probability(&c.Answer), mark),
+			c.Name+": "+c.Why)
 		for _, command := range c.Commands {
 			fmt.Fprintf(b, "  %8s %8s  %-18s     %s\n", "", "", "", command)
 		}
@@ -96,8 +125,8 @@ func (p *Plan) writeChanges(b *strings.Builder) {
 	}
 	for i := range p.Nothing {
 		c := &p.Nothing[i]
-		fmt.Fprintf(b, "  %8d %8s  %-18s  %s: %s\n", c.Answer.Ports, ports(c.Answer.Load),
-			probability(&c.Answer), c.Name, c.Why)
+		fold(b, fmt.Sprintf("  %8d %8s  %-18s  ", c.Answer.Ports, ports(c.Answer.Load), probability(&c.Answer)),
+			c.Name+": "+c.Why)
 	}
 }
 

@@ -82,8 +82,11 @@ type Histogram struct {
 
 // Space is one port space.
 type Space struct {
-	VIP            string    `json:"vip"`
-	Destination    string    `json:"destination"`
+	VIP         string `json:"vip"`
+	Destination string `json:"destination"`
+	// Ports and Effective are 0 where the port space has those of the budget's terms.
+	Ports          int       `json:"ports"`
+	Effective      int       `json:"effective_ports"`
 	Held           int       `json:"held"`
 	Live           int       `json:"live"`
 	Cooling        int       `json:"cooling"`
@@ -115,6 +118,14 @@ type Horizon struct {
 	Mean        *float64 `json:"mean"`
 	Variance    *float64 `json:"variance"`
 	Probability *float64 `json:"probability"`
+}
+
+// Of returns the ports of a port space, and its effective ceiling.
+func (t *Terms) Of(s *Space) (ports, effective int) {
+	if s.Ports > 0 {
+		return s.Ports, s.Effective
+	}
+	return t.Ports, t.Effective
 }
 
 // TermsOf returns the budget's numbers for a protocol, nil where it has none.

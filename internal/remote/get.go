@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -87,6 +88,9 @@ func plain(err error) error {
 	if errors.As(err, &u) {
 		if u.Timeout() {
 			return errors.New("does not answer in time")
+		}
+		if errors.Is(err, syscall.ECONNREFUSED) {
+			return fmt.Errorf("nothing listens there: %w", u.Err)
 		}
 		return u.Err
 	}

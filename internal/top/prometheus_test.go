@@ -90,6 +90,38 @@ func TestFromPrometheus(t *testing.T) {
 	}
 }
 
+// The ports below 1024 of a Linux NAT are port spaces of their own: the row of a full one says so, among many that hold
+// more.
+func TestFromPrometheusLowPorts(t *testing.T) {
+	t.Parallel()
+	now := time.Now()
+	const budget = `instance="10.0.0.1:9959",budget="nat",protocol="udp"`
+	var b strings.Builder
+	add := func(value int, name, labels string) {
+		for ago := 4; ago >= 0; ago-- {
+			fmt.Fprintf(&b, "%s{%s} %d %d\n", name, labels, value, now.Unix()-int64(15*ago))
+		}
+	}
+	add(129024, "snat_budget_ports", budget)
+	add(118702, "snat_budget_effective_ports", budget)
+	for i := range fleetRows + 10 {
+		add(2000+i, "snat_ports_held", budget+fmt.Sprintf(`,vip="",destination="203.0.113.%d:443"`, i))
+	}
+	add(1022, "snat_ports_held", budget+`,vip="ports 1-511",destination="203.0.113.7:123"`)
+	table, err := FromPrometheus(holding(t, b.String()))(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	Sort(table.Rows, ByLeft) // none is known, so that the fullest comes first
+	want := Row{
+		Node: "10.0.0.1:9959", Budget: "nat", Protocol: "udp", VIP: "ports 1-511", Destination: "203.0.113.7:123",
+		Held: 1022, Ports: 1022, Effective: 940, NoForecast: true,
+	}
+	if d := cmp.Diff(want, table.Rows[0]); d != "" {
+		t.Errorf("the fullest row (-want +got):\n%s", d)
+	}
+}
+
 // What a Prometheus lacks, or holds as no number, is said: a row without time left is not one with an hour left.
 func TestFromPrometheusThatLacksMetrics(t *testing.T) {
 	t.Parallel()

@@ -58,9 +58,10 @@ func agentTable(at string, s *remote.Snapshot) *Table {
 
 func spaceRow(b *remote.Budget, p *remote.Protocol, terms *remote.Terms, s *remote.Space) Row {
 	opens := s.OpensPerSecond
+	ports, effective := terms.Of(s)
 	r := Row{
 		Budget: b.Name, Protocol: p.Protocol, VIP: s.VIP, Destination: s.Destination,
-		Held: s.Held, Cooling: s.Cooling, Ports: terms.Ports, Effective: terms.Effective,
+		Held: s.Held, Cooling: s.Cooling, Ports: ports, Effective: effective,
 		Opens: &opens, Hold: s.MeanHold, NoForecast: s.Forecast == nil,
 		Owners: slices.DeleteFunc(slices.Clone(s.Owners), func(o remote.Owner) bool { return o.Held == 0 }),
 	}
@@ -102,7 +103,9 @@ const spaceLabels = "instance, budget, protocol, vip, destination"
 func (f *fleet) table() (*Table, error) {
 	chosen := fmt.Sprintf("(topk(%[1]d, max by (%[2]s) (%[3]s{destination!=\"other\"}) / on (instance, "+
 		"budget, protocol) group_left max by (instance, budget, protocol) (%[4]s)) "+
-		"or bottomk(%[1]d, max by (%[2]s) (%[5]s) < +Inf))",
+		"or bottomk(%[1]d, max by (%[2]s) (%[5]s) < +Inf) "+
+		// Low ports are fewer than those of the budget, so that their space may be full and not among the fullest here.
+		"or topk(%[1]d, max by (%[2]s) (%[3]s{vip=~\"(.+ )?ports [0-9]+-[0-9]+\"})))",
 		fleetRows, spaceLabels, metrics.PortsHeld, metrics.BudgetPorts, metrics.TimeToExhaustion)
 	first, err := f.p.Query(f.ctx, chosen, f.now)
 	if err != nil {
@@ -214,6 +217,7 @@ func (f *fleet) finish() (*Table, error) {
 	}
 	for _, k := range f.keys {
 		if r := f.rows[k]; r != nil {
+			r.Ports, r.Effective = metrics.PortsOf(r.VIP, r.Ports, r.Effective)
 			t.Rows = append(t.Rows, *r)
 			delete(f.rows, k)
 		}

@@ -233,3 +233,22 @@ func TestFootTellsTheFilter(t *testing.T) {
 		t.Errorf("%q", foot)
 	}
 }
+
+// The agent tells the ports of a port space where they are fewer than the budget's, as those below 1024 are.
+func TestFromAgentLowPorts(t *testing.T) {
+	t.Parallel()
+	s := &remote.Snapshot{Ready: true, Exact: true, Budgets: []remote.Budget{{
+		Name: "nat", Terms: []remote.Terms{{Protocol: "udp", Ports: 64512, Effective: 59351}},
+		Protocols: []remote.Protocol{{Protocol: "udp", Spaces: []remote.Space{
+			{Destination: "203.0.113.7:123", Held: 600},
+			{Destination: "203.0.113.7:123", VIP: "ports 1-511", Ports: 511, Effective: 470, Held: 511},
+		}}},
+	}}}
+	rows := agentTable("http://127.0.0.1:9959", s).Rows
+	if r := rows[0]; r.Ports != 64512 || r.Effective != 59351 {
+		t.Errorf("%+v, want the ports of the terms", r)
+	}
+	if r := rows[1]; r.fill() != 1 || r.Ports != 511 || r.Effective != 470 {
+		t.Errorf("%+v is filled to %g, want 511 of 511 ports", r, r.fill())
+	}
+}

@@ -150,7 +150,8 @@ type agent struct {
 func (m *machine) watch(name string, port int, program string, args ...string) *agent {
 	m.b.Helper()
 	config := m.b.TempDir() + "/snatwatch.yaml"
-	text := "budgets: [{name: nat, model: static, ports: 64000, destinations: {include: [0.0.0.0/0], exclude: [127.0.0.0/8]}}]\n"
+	text := "budgets: [{name: nat, model: static, ports: 64000, tcp: {cool_down: {fin: 240s, rst: 15s}}, " +
+		"destinations: {include: [0.0.0.0/0], exclude: [127.0.0.0/8]}}]\n" // as Azure's, and at least as long as most
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 		m.b.Fatal(err)
 	}

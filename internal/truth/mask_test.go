@@ -22,6 +22,14 @@ func TestKernelEventsMasked(t *testing.T) {
 		{"ct event set new, destroy", false},
 		{"-t raw -A OUTPUT -j CT --ctevents assured", true},
 		{"-t raw -A OUTPUT -j CT --ctevents new,destroy", false},
+		{"legacy -t raw -A OUTPUT -j CT --ctevents assured", true},
+		{"legacy -t raw -A OUTPUT -j CT --ctevents new,destroy", false},
+		// The event of a flow that a helper expects is related, not new.
+		{"tcp dport 21 ct helper set \"ftp\"; ct event set new, destroy", true},
+		{"tcp dport 21 ct helper set \"ftp\"; ct event set new, related, destroy", false},
+		{"-t raw -A OUTPUT -p tcp --dport 21 -j CT --helper ftp --ctevents new,destroy", true},
+		{"legacy -t raw -A OUTPUT -p tcp --dport 21 -j CT --helper ftp --ctevents new,destroy", true},
+		{"legacy -t raw -A OUTPUT -p tcp --dport 21 -j CT --helper ftp --ctevents new,related,destroy", false},
 	} {
 		t.Run(tt.mask, func(t *testing.T) {
 			t.Parallel()
@@ -34,11 +42,13 @@ func TestKernelEventsMasked(t *testing.T) {
 			if n := w.madeInexact(); n != 0 {
 				t.Fatalf("inexact %d times before", n)
 			}
-			if strings.HasPrefix(tt.mask, "-") {
-				iptables := kerneltest.Program(t, "iptables-nft", "iptables")
-				kerneltest.Command(t, ns, iptables, strings.Fields(tt.mask)...)
+			if args, legacy := strings.CutPrefix(tt.mask, "legacy "); legacy {
+				kerneltest.Command(t, ns, kerneltest.Program(t, "iptables-legacy", "iptables"), strings.Fields(args)...)
+			} else if strings.HasPrefix(tt.mask, "-") {
+				kerneltest.Command(t, ns, kerneltest.Program(t, "iptables-nft", "iptables"), strings.Fields(tt.mask)...)
 			} else {
 				nft(t, ns, `table ip mask {
+					ct helper ftp { type "ftp" protocol tcp; }
 					chain out {
 						type filter hook output priority 0;
 						`+tt.mask+`

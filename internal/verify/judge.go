@@ -1,6 +1,10 @@
 package verify
 
-import "fmt"
+import (
+	"fmt"
+
+	"github.com/snatwatch/snatwatch/internal/words"
+)
 
 // Budget is what a test is compared with: the ports that one node may hold to one destination,
 // and the effective ceiling, the fill at which 1 % of first packets are lost.
@@ -70,8 +74,8 @@ func (r *Report) Judge(b Budget) {
 	case r.Failed > 0 && r.Causes[causeNoAnswer] == 0:
 		v.Text = "flows failed, but not for want of NAT ports: " + r.why()
 	case r.Stopped == StoppedByUser:
-		v.Text = fmt.Sprintf("interrupted at %d flows, before the ports of the budget of %d were all held",
-			r.Open, b.Ports)
+		v.Text = fmt.Sprintf("interrupted at %s, before the ports of the budget of %d were all held",
+			words.Counted(r.Open, "flow", "flows"), b.Ports)
 	case r.Failed > 0:
 		v.Text = "flows failed here and there, not from one number on: packets are lost on the way"
 	default:

@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/snatwatch/snatwatch/internal/words"
 )
 
 // Stopped says why no more flows were opened.
@@ -144,7 +146,8 @@ func (r *Report) WriteText(w io.Writer) error {
 			row("VIP", fmt.Sprintf("and %d more", len(r.VIPs)-i))
 			break
 		}
-		row("VIP", fmt.Sprintf("%v, %d flows, ports %d to %d", v.Address, v.Flows, v.First, v.Last))
+		row("VIP", fmt.Sprintf("%v, %s, ports %d to %d", v.Address, words.Counted(v.Flows, "flow", "flows"), v.First,
+			v.Last))
 	}
 	if r.Verdict != nil {
 		row("verdict", r.Verdict.Text)

@@ -1,9 +1,6 @@
 package web
 
 import (
-	"encoding/json"
-	"math"
-	"net/http"
 	"time"
 
 	"github.com/snatwatch/snatwatch/collector"
@@ -131,8 +128,11 @@ type apiHistogram struct {
 }
 
 type apiSpace struct {
-	VIP            string       `json:"vip,omitempty"`
-	Destination    string       `json:"destination"`
+	VIP         string `json:"vip,omitempty"`
+	Destination string `json:"destination"`
+	// Ports and Effective are those of this port space, where it has fewer than the terms say: of low ports on Linux.
+	Ports          int          `json:"ports,omitempty"`
+	Effective      int          `json:"effective_ports,omitempty"`
 	Held           int          `json:"held"`
 	Live           int          `json:"live"`
 	Cooling        int          `json:"cooling"`
@@ -243,7 +243,7 @@ func newAPIProtocol(v *metrics.View, b *budget.Budget, p *detector.AccountSnapsh
 		Closed: map[string]uint64{}, Failures: map[string]uint64{},
 		Lifetime: newAPIHistogram(&p.Lifetime), Hold: newAPIHistogram(&p.Hold),
 		Tracked: p.Tracked, Folded: p.Folded, FoldedMax: p.FoldedMax,
-		Spaces: []apiSpace{}, Other: newAPISpace(&p.Other),
+		Spaces: []apiSpace{}, Other: newAPISpace(&p.Other, &p.Terms),
 	}
 	out.Other.Destination = metrics.DestinationOther
 	if v.Stalled && p.Protocol == collector.TCP {
@@ -256,16 +256,20 @@ func newAPIProtocol(v *metrics.View, b *budget.Budget, p *detector.AccountSnapsh
 		out.Failures[c] = failures(p, c)
 	}
 	for i := range p.Spaces {
-		out.Spaces = append(out.Spaces, newAPISpace(&p.Spaces[i]))
+		out.Spaces = append(out.Spaces, newAPISpace(&p.Spaces[i], &p.Terms))
 	}
 	out.Owners = newAPIOwners(p)
 	return out
 }
 
-func newAPISpace(s *detector.SpaceSnapshot) apiSpace {
+func newAPISpace(s *detector.SpaceSnapshot, all *budget.Terms) apiSpace {
 	out := apiSpace{
 		VIP: s.VIP, Destination: s.Destination, Held: s.Held, Live: s.Live, Cooling: s.Cooling,
 		Opening: s.Opening, Opened: s.Opened, OpensPerSecond: s.OpensPerSecond,
+	}
+	if s.Class != budget.AnyClass {
+		of := all.OfClass(s.Class)
+		out.Ports, out.Effective = of.Ports, of.Effective
 	}
 	out.Owners = newAPIOwnersHeld(s)
 	if s.MeanHold > 0 {
@@ -279,56 +283,4 @@ func newAPISpace(s *detector.SpaceSnapshot) apiSpace {
 		}
 	}
 	return out
-}
-
-// causes returns the causes of failed opens that a working sensor can see; for UDP there are none.
-func causes(v *metrics.View, b *budget.Budget, p *detector.AccountSnapshot) []string {
-	if p.Protocol != collector.TCP {
-		return nil
-	}
-	return v.Causes.Of(b)
-}
-
-// failures returns how many opens failed from one cause.
-func failures(p *detector.AccountSnapshot, cause string) uint64 {
-	switch cause {
-	case metrics.CauseUnanswered:
-		return p.Unanswered
-	case metrics.CauseRefused:
-		return p.Refused
-	}
-	return p.NoPorts
-}
-
-// exact reports whether the ledger of every namespace is exact.
-func exact(s *detector.Snapshot) bool {
-	for _, n := range s.Netns {
-		if !n.Exact {
-			return false
-		}
-	}
-	return len(s.Netns) > 0
-}
-
-// finite returns nil if f is infinite or no number, which JSON cannot say.
-func finite(f float64) *float64 {
-	if math.IsNaN(f) || math.IsInf(f, 0) {
-		return nil
-	}
-	return &f
-}
-
-func nonNil[T any](s []T) []T {
-	if s == nil {
-		return []T{}
-	}
-	return s
-}
-
-func writeJSON(w http.ResponseWriter, status int, v any) {
-	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(status)
-	enc := json.NewEncoder(w)
-	enc.SetIndent("", "  ")
-	_ = enc.Encode(v) // fails only if the client went away
 }

@@ -4,5 +4,6 @@
 //   - server.go holds the routes, state.go what they read.
 //   - api.go holds the shapes of /api/v1.
 //   - page.go and page.html make the page; draw.go makes its bars and bands and writes numbers for readers.
-//   - verdict.go says which port space runs out first, advice.go what would help it.
+//   - level.go finds the port space that runs out first, verdict.go says so, advice.go says what would help it.
+//   - view.go holds what API and page both read from a snapshot.
 package web

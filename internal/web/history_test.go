@@ -151,7 +151,7 @@ func TestPageWithAPast(t *testing.T) {
 	t.Parallel()
 	st := pastState()
 	s := newTestServer(t, st)
-	s.history = hour(st, 59)
+	s.page.history = hour(st, 59)
 	body := get(t, s.Handler(), "/")
 	for _, want := range []string{
 		`aria-label="held in the fullest port space, the last hour: now`, "found no port, each minute",
@@ -186,7 +186,7 @@ func TestPageWithAPast(t *testing.T) {
 		}
 	}
 	s = newTestServer(t, crowded)
-	s.history = hour(crowded, 59)
+	s.page.history = hour(crowded, 59)
 	if n := len(get(t, s.Handler(), "/")); n > 100_000 {
 		t.Errorf("the page of many budgets with a past has %d bytes, want at most 100 000", n)
 	} else {

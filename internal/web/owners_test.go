@@ -15,7 +15,7 @@ import (
 func TestPageNamesOwners(t *testing.T) {
 	t.Parallel()
 	w := httptest.NewRecorder()
-	newTestServer(t, busyState()).page(w, nil)
+	newTestServer(t, busyState()).showPage(w, nil)
 	page := w.Body.String()
 	for _, want := range []string{
 		"payments/checkout-7d9f (container api) <b>612</b>, 63 %", "fetcher (container) <b>200</b>, 21 %", "backup.service (unit) <b>100</b>, 10 %", "others <b>55</b>",

@@ -6,6 +6,7 @@ import (
 	_ "embed"
 	"fmt"
 	"html/template"
+	"log/slog"
 	"net/http"
 	"slices"
 	"strconv"
@@ -15,6 +16,7 @@ import (
 	"github.com/snatwatch/snatwatch/detector"
 	"github.com/snatwatch/snatwatch/detector/budget"
 	"github.com/snatwatch/snatwatch/detector/metrics"
+	"github.com/snatwatch/snatwatch/internal/words"
 )
 
 //go:embed page.html
@@ -109,15 +111,32 @@ type pageSpace struct {
 	Rest                int // ports that other owners hold
 }
 
-// page answers with the live page.
-func (s *Server) page(w http.ResponseWriter, _ *http.Request) {
+// page makes the live page.
+type page struct {
+	tmpl *template.Template
+	// history is nil where none is kept.
+	history *History
+	planner planner
+	logger  *slog.Logger
+}
+
+func newPage(history *History, logger *slog.Logger) (*page, error) {
+	tmpl, err := parsePage()
+	if err != nil {
+		return nil, fmt.Errorf("parse page: %w", err)
+	}
+	return &page{tmpl: tmpl, history: history, logger: logger}, nil
+}
+
+// write answers with the page of st, whose snapshot is age old.
+func (p *page) write(w http.ResponseWriter, st *State, age time.Duration) {
 	var b bytes.Buffer
-	data := s.newPageData(s.state(), s.age())
+	data := p.data(st, age)
 	for spaces := pageSpaces; ; spaces /= 2 {
 		trim(data.Budgets, spaces)
 		b.Reset()
-		if err := s.tmpl.Execute(&b, data); err != nil {
-			s.logger.Error("page not rendered", "err", err)
+		if err := p.tmpl.Execute(&b, data); err != nil {
+			p.logger.Error("page not rendered", "err", err)
 			http.Error(w, "page not rendered", http.StatusInternalServerError)
 			return
 		}
@@ -136,7 +155,8 @@ func (s *Server) page(w http.ResponseWriter, _ *http.Request) {
 
 func parsePage() (*template.Template, error) { return template.New("page").Parse(pageHTML) }
 
-func (s *Server) newPageData(st *State, age time.Duration) pageData {
+// data is what the template shows.
+func (p *page) data(st *State, age time.Duration) pageData {
 	v := st.View
 	out := pageData{
 		Version: v.Build.Version, Sources: pageSources(v), Tables: pageTables(v), Allowances: pageAllowances(v),
@@ -144,7 +164,7 @@ func (s *Server) newPageData(st *State, age time.Duration) pageData {
 		Level: levelWarn, Verdict: "Waiting for the first dump", Starting: !st.Ready,
 	}
 	if n := len(st.Notices); n > 0 {
-		out.NoticesText = Counted(n, "notice", "notices") + " on what the agent cannot see or do"
+		out.NoticesText = words.Counted(n, "notice", "notices") + " on what the agent cannot see or do"
 	}
 	snap := v.Snapshot
 	if snap == nil {
@@ -155,7 +175,7 @@ func (s *Server) newPageData(st *State, age time.Duration) pageData {
 	out.Exact, out.Warming = exact(snap), snap.Warming
 	out.Chains = newPageChains(snap)
 	for i := range snap.Budgets {
-		out.Budgets = append(out.Budgets, s.newPageBudget(v, &snap.Budgets[i]))
+		out.Budgets = append(out.Budgets, newPageBudget(v, &snap.Budgets[i], p.history))
 	}
 	slices.SortStableFunc(out.Budgets, func(a, b pageBudget) int { return cmp.Compare(b.urgency, a.urgency) })
 	if st.Ready {
@@ -169,7 +189,7 @@ func (s *Server) newPageData(st *State, age time.Duration) pageData {
 	other, l := otherLimits(v)
 	out.Doubts, out.Level = append(out.Doubts, other...), worse(out.Level, l)
 	if len(out.Budgets) > 0 && st.Ready {
-		out.Budgets[0].Answers = s.answersFor(v, out.Budgets[0].Name)
+		out.Budgets[0].Answers = p.answers(v, out.Budgets[0].Name)
 	}
 	if len(out.Budgets) > pageBudgets {
 		out.More = len(out.Budgets) - pageBudgets
@@ -178,11 +198,11 @@ func (s *Server) newPageData(st *State, age time.Duration) pageData {
 	return out
 }
 
-// answersFor are the plan's best answers for a budget.
-func (s *Server) answersFor(v *metrics.View, name string) []answer {
+// answers are the plan's best ones for a budget.
+func (p *page) answers(v *metrics.View, name string) []answer {
 	for i := range v.Snapshot.Budgets {
 		if b := &v.Snapshot.Budgets[i]; b.Budget.Name == name {
-			return s.planner.answers(s.history, v.At, v.Snapshot.At, b)
+			return p.planner.answers(p.history, v.At, v.Snapshot.At, b)
 		}
 	}
 	return nil
@@ -218,7 +238,7 @@ func pageSources(v *metrics.View) []pageSource {
 		for _, n := range v.Snapshot.Netns {
 			if n.Netns == x.Netns {
 				p.flows += n.Flows
-				p.Flows = fmt.Sprintf("%d flows now", p.flows)
+				p.Flows = words.Counted(p.flows, "flow now", "flows now")
 			}
 		}
 	}
@@ -257,20 +277,21 @@ func trim(budgets []pageBudget, spaces int) {
 	}
 }
 
-func (s *Server) newPageBudget(v *metrics.View, x *detector.BudgetSnapshot) pageBudget {
+func newPageBudget(v *metrics.View, x *detector.BudgetSnapshot, h *History) pageBudget {
 	b := x.Budget
 	out := pageBudget{
 		Name: b.Name, Model: b.Model, Scope: b.Scope.String(), Pool: b.Pool, Gateway: b.Gateway,
 		Assumed: b.Assumed, Contradiction: x.Contradiction, Advice: advice(x),
 	}
 	if b.NextTierPorts > 0 {
-		out.Edge = fmt.Sprintf("%d nodes in the pool; %d more and each node's budget falls from %d to %d TCP ports",
-			b.Nodes, b.NodesToNextTier+1, b.TCP.Ports, b.NextTierPorts)
+		out.Edge = fmt.Sprintf("%s in the pool; %d more and each node's budget falls from %d to %d TCP ports",
+			words.Counted(b.Nodes, "node", "nodes"), b.NodesToNextTier+1, b.TCP.Ports, b.NextTierPorts)
 	}
 	for i := range x.Protocols {
 		p := &x.Protocols[i]
-		out.Protocols = append(out.Protocols, newPageProtocol(v, b, p, s.history))
-		out.urgency = max(out.urgency, ratio(p.Busiest, p.Terms.Effective))
+		out.Protocols = append(out.Protocols, newPageProtocol(v, b, p, h))
+		held, terms := fullest(p)
+		out.urgency = max(out.urgency, ratio(held, terms.Effective))
 		for j := range p.Spaces {
 			if f := p.Spaces[j].Forecast; f != nil {
 				out.urgency = max(out.urgency, 1+f.Probability[2])
@@ -282,10 +303,11 @@ func (s *Server) newPageBudget(v *metrics.View, x *detector.BudgetSnapshot) page
 
 func newPageProtocol(v *metrics.View, b *budget.Budget, p *detector.AccountSnapshot, h *History) pageProtocol {
 	name := b.Name
+	busiest, terms := fullest(p)
 	out := pageProtocol{
-		Protocol: p.Protocol.String(), Ports: p.Terms.Ports, Effective: p.Terms.Effective,
-		Busiest: p.Busiest, Held: p.Held, Opening: p.Opening, Level: levelOK,
-		Fill:       percent(ratio(p.Busiest, p.Terms.Ports)),
+		Protocol: p.Protocol.String(), Ports: terms.Ports, Effective: terms.Effective,
+		Busiest: busiest, Held: p.Held, Opening: p.Opening, Level: levelOK,
+		Fill:       percent(ratio(busiest, terms.Ports)),
 		Hidden:     p.Tracked + p.Folded - len(p.Spaces),
 		HiddenHeld: p.Other.Held,
 		Idle:       p.Held+p.Opening+p.Stalled == 0 && len(p.Spaces) == 0 && p.Unanswered+p.Refused+p.NoPorts == 0,
@@ -315,8 +337,9 @@ func newPageProtocol(v *metrics.View, b *budget.Budget, p *detector.AccountSnaps
 	out.Spaces = slices.Concat(endangered, calm)
 	out.Charts = charts(h.past(pastKey{budget: name, protocol: p.Protocol}), p.Terms.Effective)
 	if soonest != nil {
-		out.plain = newBand(soonest, &p.Terms, nil)
-		out.Band = newBand(soonest, &p.Terms, h.past(pastKey{name, p.Protocol, soonest.VIP, soonest.Destination}))
+		of := p.Terms.OfClass(soonest.Class)
+		out.plain = newBand(soonest, &of, nil)
+		out.Band = newBand(soonest, &of, h.past(pastKey{name, p.Protocol, soonest.VIP, soonest.Destination}))
 	}
 	return out
 }
@@ -326,7 +349,7 @@ func newPageSpace(s *detector.SpaceSnapshot, all *budget.Terms) pageSpace {
 	t := &of
 	out := pageSpace{
 		Destination: s.Destination, VIP: s.VIP, Held: s.Held, Live: s.Live, Cooling: s.Cooling,
-		Level: spaceLevel(s, t), Bar: newBar(s.Live, s.Cooling, t),
+		Level: spaceLevel(s, all), Bar: newBar(s.Live, s.Cooling, t),
 		Fill:  percent(ratio(s.Held, t.Ports)),
 		Opens: decimal(s.OpensPerSecond), Hold: "–", Probability: "–", TTE: "–",
 	}

@@ -102,7 +102,7 @@ func TestPageShowsWhatIsInDanger(t *testing.T) {
 		p.Spaces = append(p.Spaces, p.Spaces[0])
 	}
 	p.Spaces = append(p.Spaces, danger)
-	shown := newTestServer(t, st).newPageData(st, time.Second).Budgets[0].Protocols[0].Spaces
+	shown := newTestServer(t, st).page.data(st, time.Second).Budgets[0].Protocols[0].Spaces
 	if shown[0].Destination != danger.Destination {
 		t.Errorf("%s stands first, want %s", shown[0].Destination, danger.Destination)
 	}
@@ -149,7 +149,7 @@ func TestPageInChromium(t *testing.T) {
 			requests := make(chan struct{}, 1000)
 			server := newTestServer(t, tt.state)
 			if strings.Contains(tt.name, "past") {
-				server.history = hour(tt.state, 59)
+				server.page.history = hour(tt.state, 59)
 			}
 			page := server.Handler()
 			mux := http.NewServeMux()

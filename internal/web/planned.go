@@ -9,6 +9,7 @@ import (
 
 	"github.com/snatwatch/snatwatch/collector"
 	"github.com/snatwatch/snatwatch/detector"
+	"github.com/snatwatch/snatwatch/detector/budget"
 	"github.com/snatwatch/snatwatch/internal/plan"
 )
 
@@ -30,8 +31,11 @@ type keptAnswers struct {
 // answer is one change that is enough, and what it does.
 type answer struct{ Change, Effect string }
 
-// plannedEvery is how long answers are kept.
-const plannedEvery = 30 * time.Second
+// plannedEvery is how long answers are kept, keptMost of how many budgets.
+const (
+	plannedEvery = 30 * time.Second
+	keptMost     = 12
+)
 
 // answers are the best of a plan for the fullest TCP port space of a budget, at the most that it held within the
 // hour. None where nothing is near, or too little is known to plan from.
@@ -41,7 +45,7 @@ func (p *planner) answers(h *History, at time.Time, snap collector.Time, b *dete
 	if k, ok := p.kept[b.Budget.Name]; ok && snap >= k.at && snap.Sub(k.at) < plannedEvery {
 		return k.lines
 	}
-	if p.kept == nil || len(p.kept) > pageBudgets {
+	if p.kept == nil || len(p.kept) > keptMost {
 		p.kept = map[string]keptAnswers{}
 	}
 	lines := makeAnswers(h, at, b)
@@ -82,14 +86,16 @@ func makeAnswers(h *History, at time.Time, b *detector.BudgetSnapshot) []answer 
 	return lines
 }
 
-// pageDemand is the demand of the fullest port space. ok is false where no hold time is known, or nothing is held.
+// pageDemand is the demand of the fullest port space. Those of low ports are left out: a plan is of all others. ok is
+// false where no hold time is known, or nothing is held.
 func pageDemand(h *History, b *detector.BudgetSnapshot, p *detector.AccountSnapshot) (d plan.Demand, ok bool) {
-	s, next := &p.Spaces[0], 0
+	s, next := &detector.SpaceSnapshot{}, 0
 	for i := range p.Spaces {
 		switch x := &p.Spaces[i]; {
+		case x.Class != budget.AnyClass:
 		case x.Held > s.Held:
 			s, next = x, s.Held
-		case x != s:
+		default:
 			next = max(next, x.Held)
 		}
 	}

@@ -4,13 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"html/template"
 	"log/slog"
-	"net"
 	"net/http"
 	"net/http/pprof"
 	"slices"
-	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -25,20 +22,13 @@ import (
 	"github.com/snatwatch/snatwatch/detector/metrics"
 )
 
-// staleAfter is the age of the snapshot from which on the loop counts as hanging. The loop makes a snapshot every
-// second, and a batch of events takes milliseconds.
-const staleAfter = 30 * time.Second
-
 // Server answers HTTP from the current state alone.
 type Server struct {
 	state  func() *State
 	age    func() time.Duration
 	reload func() error
-	// history is nil where none is kept.
-	history *History
-	planner planner
-	tmpl    *template.Template
-	logger  *slog.Logger
+	page   *page
+	logger *slog.Logger
 	// lifecycle and profiling are the routes that a flag adds.
 	lifecycle, profiling bool
 	scrapes              chan struct{} // holds one for each scrape that is answered now
@@ -75,12 +65,12 @@ const (
 
 // New returns a server that is not listening yet.
 func New(c Config) (*Server, error) {
-	tmpl, err := parsePage()
+	page, err := newPage(c.History, c.Logger)
 	if err != nil {
-		return nil, fmt.Errorf("parse page: %w", err)
+		return nil, err
 	}
 	return &Server{
-		state: c.State, age: c.Age, reload: c.Reload, history: c.History, tmpl: tmpl, logger: c.Logger,
+		state: c.State, age: c.Age, reload: c.Reload, page: page, logger: c.Logger,
 		lifecycle: c.Lifecycle, profiling: c.Profiling,
 		scrapes: make(chan struct{}, scrapesAtOnce), reloads: rate.NewLimiter(rate.Every(reloadEvery), reloadBurst),
 	}, nil
@@ -102,7 +92,7 @@ func (s *Server) Handler() http.Handler {
 			EnableOpenMetrics: true,
 			CoalesceGather:    true,
 		}))))
-	mux.HandleFunc("GET /{$}", s.page)
+	mux.HandleFunc("GET /{$}", s.showPage)
 	mux.HandleFunc("GET /api/v1/snapshot", s.snapshot)
 	mux.HandleFunc("GET /api/v1/budgets", s.budgets)
 	mux.HandleFunc("GET /-/healthy", s.healthy)
@@ -169,6 +159,10 @@ func (s *Server) inTurn(next http.Handler) http.Handler {
 	})
 }
 
+func (s *Server) showPage(w http.ResponseWriter, _ *http.Request) {
+	s.page.write(w, s.state(), s.age())
+}
+
 func (s *Server) snapshot(w http.ResponseWriter, _ *http.Request) {
 	st := s.state()
 	if st.View.Snapshot == nil {
@@ -217,29 +211,6 @@ func (s *Server) handleReload(w http.ResponseWriter, _ *http.Request) {
 		return
 	}
 	_, _ = fmt.Fprintln(w, "config reloaded")
-}
-
-// Check refuses flags that Serve would refuse only once the agent runs.
-func Check(flags *web.FlagConfig) error {
-	for _, a := range *flags.WebListenAddresses {
-		if strings.HasPrefix(a, "vsock://") {
-			continue
-		}
-		if _, port, err := net.SplitHostPort(a); err != nil || !isPort(port) {
-			return fmt.Errorf("--web.listen-address: %s: want an address such as :9959 or 127.0.0.1:9959", a)
-		}
-	}
-	if file := *flags.WebConfigFile; file != "" {
-		if err := web.Validate(file); err != nil {
-			return fmt.Errorf("--web.config.file: %s: %w", file, err)
-		}
-	}
-	return nil
-}
-
-func isPort(text string) bool {
-	_, err := strconv.ParseUint(text, 10, 16)
-	return err == nil
 }
 
 // explained says what helps where a port cannot be had.

@@ -75,9 +75,10 @@ func newPageChains(snap *detector.Snapshot) (out []pageChain) {
 		x, most := pageStaged{Name: b.Budget.Name, Level: levelOK}, -1.0
 		for j := range b.Protocols {
 			p := &b.Protocols[j]
-			if r := ratio(p.Busiest, p.Terms.Effective); r > most {
-				x.Busiest, x.Ports, most = p.Busiest, p.Terms.Ports, r
-				x.Level = spaceLevel(&detector.SpaceSnapshot{Held: p.Busiest}, &p.Terms)
+			held, terms := fullest(p)
+			if r := ratio(held, terms.Effective); r > most {
+				x.Busiest, x.Ports, most = held, terms.Ports, r
+				x.Level = spaceLevel(&detector.SpaceSnapshot{Held: held}, &terms)
 			}
 		}
 		fill[x.Name] = x

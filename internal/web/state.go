@@ -1,9 +1,15 @@
 package web
 
 import (
+	"time"
+
 	"github.com/snatwatch/snatwatch/detector/budget"
 	"github.com/snatwatch/snatwatch/detector/metrics"
 )
+
+// staleAfter is the age of the snapshot from which on the loop counts as hanging. The loop makes a snapshot every
+// second, and a batch of events takes milliseconds.
+const staleAfter = 30 * time.Second
 
 // State is what every reader outside the ledger's goroutine sees. Nobody changes it once it is published.
 type State struct {

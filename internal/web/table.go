@@ -1,6 +1,7 @@
 package web
 
 import (
+	"fmt"
 	"math"
 
 	"github.com/snatwatch/snatwatch/detector/metrics"
@@ -36,9 +37,18 @@ func within(known bool, seconds float64, what string) string {
 
 // pageTable is a conntrack table, which is a limit for flows of any kind.
 type pageTable struct {
+	Netns   string // that it is of, where there are several
 	Entries uint32
 	Most    int
 	Full    string // when it is full at this pace, empty if that is not near
+}
+
+// ofNetns names the network namespace of a conntrack table where there are several tables.
+func ofNetns(v *metrics.View, k *metrics.Kernel) string {
+	if len(v.Kernel) < 2 {
+		return ""
+	}
+	return fmt.Sprintf(" of network namespace %d", k.Netns)
 }
 
 func pageTables(v *metrics.View) (out []pageTable) {
@@ -47,7 +57,7 @@ func pageTables(v *metrics.View) (out []pageTable) {
 		if k.EntriesMax <= 0 {
 			continue
 		}
-		out = append(out, pageTable{k.Entries, k.EntriesMax, within(k.Forecast, k.SecondsToFull, "full")})
+		out = append(out, pageTable{ofNetns(v, k), k.Entries, k.EntriesMax, within(k.Forecast, k.SecondsToFull, "full")})
 	}
 	return out
 }

@@ -40,6 +40,18 @@ func TestPageShowsConntrackTable(t *testing.T) {
 	}
 }
 
+// Of several conntrack tables each is named by its network namespace.
+func TestPageNamesConntrackTables(t *testing.T) {
+	t.Parallel()
+	tables := pageTables(&metrics.View{Kernel: []metrics.Kernel{
+		{Counters: collector.Counters{Netns: 4026531840}, EntriesMax: 100},
+		{Counters: collector.Counters{Netns: 4026532999}, EntriesMax: 100},
+	}})
+	if tables[0].Netns != " of network namespace 4026531840" || tables[1].Netns != " of network namespace 4026532999" {
+		t.Errorf("the tables are %+v", tables)
+	}
+}
+
 // Page and API show what EC2's own connection tracking leaves to an interface, and when nothing will be left.
 func TestAllowancesAreShown(t *testing.T) {
 	t.Parallel()

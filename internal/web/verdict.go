@@ -10,56 +10,8 @@ import (
 	"github.com/snatwatch/snatwatch/detector"
 	"github.com/snatwatch/snatwatch/detector/budget"
 	"github.com/snatwatch/snatwatch/detector/metrics"
+	"github.com/snatwatch/snatwatch/internal/words"
 )
-
-// level is how urgent a thing is; its text is the CSS class.
-type level string
-
-const (
-	levelOK   level = "ok"
-	levelWarn level = "warn"
-	levelCrit level = "crit"
-)
-
-// urgent is the port space that runs out first among those that are near their budget.
-type urgent struct {
-	level    level // levelOK: there is none
-	protocol *detector.AccountSnapshot
-	space    *detector.SpaceSnapshot
-	left     float64 // seconds to exhaustion, +Inf beyond the longest horizon
-}
-
-// of compares with the port spaces of a budget, and keeps the worst level, and of that the shortest time.
-func (u *urgent) of(b *detector.BudgetSnapshot) {
-	for i := range b.Protocols {
-		p := &b.Protocols[i]
-		for j := range p.Spaces {
-			s := &p.Spaces[j]
-			l := spaceLevel(s, &p.Terms)
-			if l == levelOK || worse(l, u.level) != l {
-				continue
-			}
-			left := math.Inf(1)
-			if s.Held >= p.Terms.Effective {
-				left = 0
-			} else if s.Forecast != nil {
-				left = s.Forecast.TimeToExhaustion
-			}
-			if l != u.level || left < u.left {
-				*u = urgent{l, p, s, left}
-			}
-		}
-	}
-}
-
-// mostUrgent returns the port space that runs out first.
-func mostUrgent(snap *detector.Snapshot) urgent {
-	u := urgent{level: levelOK}
-	for i := range snap.Budgets {
-		u.of(&snap.Budgets[i])
-	}
-	return u
-}
 
 // because says who holds the ports, how fast flows open and how long each holds its port; empty where there is no
 // urgent port space.
@@ -81,17 +33,9 @@ func (u *urgent) because() string {
 			span(u.space.MeanHold.Seconds())))
 	}
 	if n := u.space.Stalled; n > 0 {
-		out = append(out, fmt.Sprintf("%s for an answer.", Counted(n, "flow waits", "flows wait")))
+		out = append(out, fmt.Sprintf("%s for an answer.", words.Counted(n, "flow waits", "flows wait")))
 	}
 	return strings.Join(out, " ")
-}
-
-// Counted prints a number of things.
-func Counted[N int | uint64](n N, one, many string) string {
-	if n == 1 {
-		return "1 " + one
-	}
-	return fmt.Sprintf("%d %s", n, many)
 }
 
 // verdict returns the page's first line, which names the port space that runs out first.
@@ -121,32 +65,6 @@ func verdict(snap *detector.Snapshot) (level, string) {
 	return u.level, text
 }
 
-// spaceLevel returns how urgent a port space is, from its fill and its forecast at 15 minutes.
-func spaceLevel(s *detector.SpaceSnapshot, all *budget.Terms) level {
-	t := all.OfClass(s.Class)
-	fill, probability := ratio(s.Held, t.Effective), 0.0
-	if s.Forecast != nil {
-		probability = s.Forecast.Probability[2]
-	}
-	switch {
-	case fill >= 0.95 || probability >= 0.5:
-		return levelCrit
-	case fill >= 0.75 || probability >= 0.1:
-		return levelWarn
-	}
-	return levelOK
-}
-
-func worse(a, b level) level {
-	if a == levelCrit || b == levelCrit {
-		return levelCrit
-	}
-	if a == levelWarn || b == levelWarn {
-		return levelWarn
-	}
-	return levelOK
-}
-
 // doubts returns why the verdict may be wrong: a calm first line over a blind agent would mislead.
 func doubts(snap *detector.Snapshot, age time.Duration, ready bool) []string {
 	var out []string
@@ -163,9 +81,9 @@ func doubts(snap *detector.Snapshot, age time.Duration, ready bool) []string {
 		}
 		for j := range b.Protocols {
 			if p := &b.Protocols[j]; p.Stalled > 0 && b.Budget.Scope == budget.ScopeShared {
-				out = append(out, fmt.Sprintf("%d %s flows get no answer: other nodes may have filled the gateway of budget %s, "+
-					"which is not seen here.",
-					p.Stalled, p.Protocol, b.Budget.Name))
+				out = append(out, fmt.Sprintf("%s no answer: other nodes may have filled the gateway of budget %s, which is "+
+					"not seen here.", words.Counted(p.Stalled, p.Protocol.String()+" flow gets", p.Protocol.String()+" flows get"),
+					b.Budget.Name))
 			}
 		}
 	}
@@ -197,11 +115,13 @@ func otherLimits(v *metrics.View) (out []string, l level) {
 		out = append(out, what+" is "+within(true, seconds, full)+": "+fails)
 	}
 	for i := range v.Kernel {
-		switch k := &v.Kernel[i]; {
+		k := &v.Kernel[i]
+		table := "The conntrack table" + ofNetns(v, k)
+		switch {
 		case k.Fill() >= tableFull:
-			add("The conntrack table", "full", 0)
+			add(table, "full", 0)
 		case k.Forecast && k.Fill() > detector.TableNear:
-			add("The conntrack table", "full", k.SecondsToFull)
+			add(table, "full", k.SecondsToFull)
 		}
 	}
 	for i := range v.Allowances {

@@ -62,7 +62,7 @@ func TestBecause(t *testing.T) {
 			s := &st.View.Snapshot.Budgets[1].Protocols[0].Spaces[0]
 			s.Owners, s.Stalled = nil, 0
 			tt.change(s)
-			if got := newTestServer(t, st).newPageData(st, time.Second).Because; got != tt.want {
+			if got := newTestServer(t, st).page.data(st, time.Second).Because; got != tt.want {
 				t.Errorf("because %q, want %q", got, tt.want)
 			}
 		})
@@ -122,6 +122,10 @@ func TestDoubts(t *testing.T) {
 			b := &st.View.Snapshot.Budgets[0]
 			b.Budget.Scope, b.Protocols[0].Stalled = budget.ScopeShared, 900
 		}, time.Second, levelWarn, []string{"900 tcp flows get no answer: other nodes may have filled the gateway of budget web, which is not seen here."}},
+		{"one flow at a shared gateway", func(st *State) {
+			b := &st.View.Snapshot.Budgets[0]
+			b.Budget.Scope, b.Protocols[0].Stalled = budget.ScopeShared, 1
+		}, time.Second, levelWarn, []string{"1 tcp flow gets no answer: other nodes may have filled the gateway of budget web, which is not seen here."}},
 		{"no budget", func(st *State) { st.View.Snapshot.Budgets = nil }, time.Second, levelWarn, nil},
 		{"before the first dump", func(st *State) { st.Ready = false }, time.Second, levelWarn, nil},
 	} {
@@ -129,7 +133,7 @@ func TestDoubts(t *testing.T) {
 			t.Parallel()
 			st := calmState()
 			tt.change(st)
-			got := newTestServer(t, st).newPageData(st, tt.age)
+			got := newTestServer(t, st).page.data(st, tt.age)
 			if diff := cmp.Diff(tt.want, got.Doubts); diff != "" || got.Level != tt.level {
 				t.Errorf("level %s, want %s; doubts (-want +got):\n%s", got.Level, tt.level, diff)
 			}
@@ -162,6 +166,13 @@ func TestOtherLimitsAreBesideTheVerdict(t *testing.T) {
 		{"a full table", func(v *metrics.View) {
 			v.Kernel = []metrics.Kernel{tracked(100, 0)}
 		}, levelCrit, []string{"The conntrack table is full: new connections fail, whatever ports are left."}},
+		{"two full tables", func(v *metrics.View) {
+			v.Kernel = []metrics.Kernel{tracked(100, 0), tracked(100, 0)}
+			v.Kernel[0].Netns, v.Kernel[1].Netns = 4026531840, 4026532999
+		}, levelCrit, []string{
+			"The conntrack table of network namespace 4026531840 is full: new connections fail, whatever ports are left.",
+			"The conntrack table of network namespace 4026532999 is full: new connections fail, whatever ports are left.",
+		}},
 		{"a table that stays a little below its limit", func(v *metrics.View) {
 			v.Kernel = []metrics.Kernel{tracked(99, math.Inf(1))}
 		}, levelCrit, []string{"The conntrack table is full: new connections fail, whatever ports are left."}},
@@ -173,7 +184,7 @@ func TestOtherLimitsAreBesideTheVerdict(t *testing.T) {
 			t.Parallel()
 			st := calmState()
 			tt.change(st.View)
-			got := newTestServer(t, st).newPageData(st, time.Second)
+			got := newTestServer(t, st).page.data(st, time.Second)
 			if diff := cmp.Diff(tt.want, got.Doubts); diff != "" || got.Level != tt.level {
 				t.Errorf("level %s, want %s; beside the verdict (-want +got):\n%s", got.Level, tt.level, diff)
 			}

@@ -191,35 +191,31 @@ func (b board) waits(q query) bool {
 	})
 }
 
-// read reads a board and replaces its variables as Grafana does when all is chosen: by the regular expression that the
-// board gives to All, or by the names of all nodes and budgets.
-func (f fleet) read(path string) (board, error) {
-	body, err := os.ReadFile(path)
-	if err != nil {
-		return board{}, err
-	}
-	type target struct {
-		Expr    string
-		Instant bool
-	}
-	var v struct {
-		Templating struct {
-			List []struct {
-				Name, AllValue, Regex string
-				Query                 any
-			}
-		}
-		Annotations struct{ List []target }
-		Panels      []struct {
-			Title         string
-			GridPos       struct{ Y int }
-			MaxDataPoints float64
-			Targets       []target
+// target is a query as a board's file has it.
+type target struct {
+	Expr    string
+	Instant bool
+}
+
+// boardFile is what the file of a board says of its queries.
+type boardFile struct {
+	Templating struct {
+		List []struct {
+			Name, AllValue, Regex string
+			Query                 any
 		}
 	}
-	if err := json.Unmarshal(body, &v); err != nil {
-		return board{}, fmt.Errorf("%s: %w", path, err)
+	Annotations struct{ List []target }
+	Panels      []struct {
+		Title         string
+		GridPos       struct{ Y int }
+		MaxDataPoints float64
+		Targets       []target
 	}
+}
+
+// chosen puts in place of a board's variables what Grafana does when all is chosen.
+func (f fleet) chosen(v *boardFile) *strings.Replacer {
 	var nodes []string
 	for i := range f.Nodes {
 		if f.has(i) {
@@ -240,7 +236,21 @@ func (f fleet) read(path string) (board, error) {
 		}
 		values = append(values, "$"+v.Name, all)
 	}
-	fill := strings.NewReplacer(values...)
+	return strings.NewReplacer(values...)
+}
+
+// read reads a board and replaces its variables as Grafana does when all is chosen: by the regular expression that the
+// board gives to All, or by the names of all nodes and budgets.
+func (f fleet) read(path string) (board, error) {
+	body, err := os.ReadFile(path)
+	if err != nil {
+		return board{}, err
+	}
+	var v boardFile
+	if err := json.Unmarshal(body, &v); err != nil {
+		return board{}, fmt.Errorf("%s: %w", path, err)
+	}
+	fill := f.chosen(&v)
 	b := board{path: path}
 	for _, v := range v.Templating.List {
 		of, _ := v.Query.(map[string]any)

@@ -108,10 +108,8 @@ func (f fleet) recorded(store *tsdb.DB) error {
 			try(name, float64(p), pool...)
 		}
 		for _, h := range horizons {
-			for _, name := range []string{
-				records.PoolMean, records.PoolVariance, records.PoolProbability,
-				records.PoolExpected,
-			} {
+			of := []string{records.PoolMean, records.PoolVariance, records.PoolProbability, records.PoolExpected}
+			for _, name := range of {
 				try(name, float64(p), append(pool, "horizon", h)...)
 			}
 		}

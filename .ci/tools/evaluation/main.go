@@ -67,12 +67,17 @@ func run(args []string, out io.Writer) error {
 	if len(*boards) > 0 {
 		return askBoards(out, dir, f, *boards, *program, *verbose)
 	}
+	return compare(out, dir, f, *sets, *samples, *rounds, *verbose)
+}
+
+// compare evaluates the sets of rules in these folders in turns, on a database in dir, and reports what each takes.
+func compare(out io.Writer, dir string, f fleet, sets []string, samples, rounds int, verbose bool) error {
 	store, err := open(dir, false)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = store.Close() }()
-	if err := f.fill(store, *samples, func(string) bool { return true }); err != nil {
+	if err := f.fill(store, samples, func(string) bool { return true }); err != nil {
 		return err
 	}
 	runtime.GC()
@@ -83,7 +88,7 @@ func run(args []string, out io.Writer) error {
 		f.present(), n,
 		float64(n)/step.Seconds(), step, float64(m.HeapAlloc)/1e9)
 	var all []*set
-	for _, folder := range *sets {
+	for _, folder := range sets {
 		s, err := load(store, folder)
 		if err != nil {
 			return err
@@ -92,7 +97,7 @@ func run(args []string, out io.Writer) error {
 	}
 	at := time.UnixMilli(store.Head().MaxTime())
 	turn := slices.Clone(all)
-	for range *rounds + 2 { // the first two write what others read, and do not count
+	for range rounds + 2 { // the first two write what others read, and do not count
 		slices.Reverse(turn) // no set always has the caches as the same other one left them
 		for _, s := range turn {
 			at = at.Add(time.Second)
@@ -102,7 +107,7 @@ func run(args []string, out io.Writer) error {
 		}
 	}
 	for _, s := range all {
-		s.report(out, *verbose)
+		s.report(out, verbose)
 	}
 	for _, s := range all[1:] {
 		a, b := all[0].share(), s.share()

@@ -5,17 +5,6 @@ import "slices"
 // clockRows is how many rows decide whether a file's times are Unix times.
 const clockRows = 100
 
-// unixFrom is the least start, in seconds, that is a Unix time: 1973. A record that starts
-// later than three years after its own beginning is none.
-const unixFrom = 1e8
-
-// early is a row that was read before the clock of its file was decided.
-type early struct {
-	line   int
-	layout layout
-	row    row
-}
-
 // add takes one row. The first ones wait until most of them tell what clock they are on.
 func (b *builder) add(line int, l *layout, r *row) {
 	if b.clock {

@@ -1,6 +1,7 @@
 package record
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"net"
@@ -11,90 +12,6 @@ import (
 
 	"github.com/snatwatch/snatwatch/collector"
 )
-
-// column of a row.
-type column int
-
-const (
-	colStart column = iota
-	colDuration
-	colEnd
-	colDestination
-	colPort
-	colSource
-	colProtocol
-	colReason
-	colLocalSource
-	colLocalDestination
-	colVIP
-	numColumns
-)
-
-var columnNames = [numColumns]string{
-	"start", "duration", "end", "destination", "port", "source", "protocol", "reason", "local_orig", "local_resp",
-	"vip",
-}
-
-// aliases are the names that a column may have, in lower case. Times are in seconds, or in
-// milliseconds with _ms at the end; they may be RFC 3339 as well.
-func aliases() map[string]column {
-	m := map[string]column{}
-	for c, names := range [numColumns]string{
-		colStart:       "start start_s start_ms start_time ts timestamp time opened first_seen",
-		colDuration:    "duration duration_s duration_ms dur lifetime lifetime_s lifetime_ms elapsed",
-		colEnd:         "end end_s end_ms end_time closed last_seen",
-		colDestination: "destination dst dest dst_ip dest_ip destination_ip dstaddr daddr remote remote_address id.resp_h",
-		colPort:        "port dst_port dest_port destination_port dstport dport remote_port id.resp_p",
-		colSource:      "source src src_ip source_ip srcaddr saddr local local_address id.orig_h",
-		colProtocol:    "protocol proto",
-		colReason:      "reason close_reason closereason conn_state state",
-
-		colLocalSource:      "local_orig",
-		colLocalDestination: "local_resp",
-		colVIP:              "vip",
-	} {
-		for _, n := range strings.Fields(names) {
-			m[n] = column(c)
-		}
-	}
-	return m
-}
-
-// layout says where the columns of a file are.
-type layout struct {
-	at    [numColumns]int // -1 where absent
-	name  [numColumns]string
-	milli [numColumns]bool
-	// fields is how many the header has.
-	fields int
-}
-
-// newLayout finds columns by their header. missing names the first that a record cannot do without.
-func newLayout(header []string) (l layout, missing string) {
-	for c := range l.at {
-		l.at[c], l.name[c] = -1, columnNames[c]
-	}
-	l.fields = len(header)
-	known := aliases()
-	for i, h := range header {
-		h = strings.ToLower(strings.TrimSpace(h))
-		if c, ok := known[h]; ok && l.at[c] < 0 {
-			l.at[c], l.name[c], l.milli[c] = i, h, strings.HasSuffix(h, "_ms")
-		}
-	}
-	switch {
-	case l.at[colStart] < 0:
-		return l, "start"
-	case l.at[colDuration] < 0 && l.at[colEnd] < 0:
-		return l, "duration"
-	case l.at[colDestination] < 0:
-		return l, "destination"
-	}
-	return l, ""
-}
-
-// row is one record as text, "" where a column is absent.
-type row [numColumns]string
 
 // pick reads a row from the fields of a line. ok is false if a column is missing, or if there are more fields than
 // names, so that nobody knows which is which; that was told. Empty ones at the end are none.
@@ -132,44 +49,14 @@ func (b *builder) take(line int, l *layout, r *row) {
 		b.rec.Untranslated++
 		return
 	}
-	start, err := parseTime(r[colStart], l.milli[colStart])
+	start, err := b.start(l, r)
 	if err != nil {
 		b.bad(line, l.name[colStart], err.Error())
 		return
 	}
-	switch {
-	case start < 0:
-		b.bad(line, l.name[colStart], "is negative")
-		return
-	case b.future(start):
-		b.bad(line, l.name[colStart], "lies in the future")
-		return
-	case start >= unixFrom != b.rec.Unix:
-		b.bad(line, l.name[colStart], fmt.Sprintf("%s is on another clock than the other records", r[colStart]))
-		return
-	}
-	life, at, ok := 0.0, colDuration, true
-	switch {
-	case !unset(r[colDuration]):
-		life, err = parseSeconds(r[colDuration], l.milli[colDuration])
-	case !unset(r[colEnd]):
-		at = colEnd
-		if life, err = parseTime(r[colEnd], l.milli[colEnd]); err == nil {
-			life -= start
-		}
-	default:
-		ok = false
-	}
-	const longest = 10 * 365 * 86400
-	switch {
-	case err != nil:
-		b.bad(line, l.name[at], err.Error())
-		return
-	case life < 0:
-		b.bad(line, l.name[at], "the duration is negative")
-		return
-	case life > longest:
-		b.bad(line, l.name[at], "the duration is over ten years")
+	life, from, err := lifetime(l, r, start)
+	if err != nil {
+		b.bad(line, l.name[from], err.Error())
 		return
 	}
 	if unset(r[colDestination]) {
@@ -192,12 +79,12 @@ func (b *builder) take(line int, l *layout, r *row) {
 		return
 	}
 	b.rec.Read++
-	if !ok {
+	if from == numColumns {
 		b.rec.Unended++
 	}
-	from := b.rec.Zero() + Seconds(start)
+	opened := b.rec.Zero() + Seconds(start)
 	f := Flow{
-		Start: from, End: from + Seconds(life), Destination: number, Protocol: protocol,
+		Start: opened, End: opened + Seconds(life), Destination: number, Protocol: protocol,
 		Reason: parseReason(r[colReason]),
 	}
 	if f.Protocol == collector.TCP && unanswered(r[colReason]) {
@@ -212,6 +99,49 @@ func (b *builder) take(line int, l *layout, r *row) {
 		f.VIP = b.vips.vip(r[colVIP])
 	}
 	b.rec.Flows = append(b.rec.Flows, f)
+}
+
+// start is when the flow of a row began, in seconds on the record's clock.
+func (b *builder) start(l *layout, r *row) (float64, error) {
+	start, err := parseTime(r[colStart], l.milli[colStart])
+	switch {
+	case err != nil:
+		return 0, err
+	case start < 0:
+		return 0, errors.New("is negative")
+	case b.future(start):
+		return 0, errors.New("lies in the future")
+	case start >= unixFrom != b.rec.Unix:
+		return 0, fmt.Errorf("%s is on another clock than the other records", r[colStart])
+	}
+	return start, nil
+}
+
+// lifetime is how long the flow of a row lasted that began at start, in seconds, and the column that says so: 0 and
+// numColumns where the row has neither duration nor end.
+func lifetime(l *layout, r *row, start float64) (life float64, from column, err error) {
+	const longest = 10 * 365 * 86400
+	switch {
+	case !unset(r[colDuration]):
+		from = colDuration
+		life, err = parseSeconds(r[colDuration], l.milli[colDuration])
+	case !unset(r[colEnd]):
+		from = colEnd
+		if life, err = parseTime(r[colEnd], l.milli[colEnd]); err == nil {
+			life -= start
+		}
+	default:
+		return 0, numColumns, nil
+	}
+	switch {
+	case err != nil:
+		return 0, from, err
+	case life < 0:
+		return 0, from, errors.New("the duration is negative")
+	case life > longest:
+		return 0, from, errors.New("the duration is over ten years")
+	}
+	return life, from, nil
 }
 
 // synSent is how long, in seconds, conntrack keeps an open after its last SYN, and the agent counts its port as held:

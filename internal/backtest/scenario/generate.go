@@ -121,16 +121,7 @@ func (l *load) flows() iter.Seq[record.Flow] {
 		batches := l.batches
 		need := l.r.ExpFloat64() // of a Poisson process with rate 1, until its next event
 		for second := 0.0; second < l.seconds; second++ {
-			for len(batches) > 0 && batches[0].at < second+1 {
-				b := batches[0]
-				if b.life == nil {
-					b.life = l.life
-				}
-				for range b.flows {
-					heap.Push(&again, attempted{b.at + b.over*l.r.Float64(), 1, b.life})
-				}
-				batches = batches[1:]
-			}
+			batches = l.begin(batches, second+1, &again)
 			rate, t := l.rate(l.share(second)), second
 			l.present.rate = rate
 			for {
@@ -158,6 +149,21 @@ func (l *load) flows() iter.Seq[record.Flow] {
 			}
 		}
 	}
+}
+
+// begin puts the opens of the batches that begin before until on the heap, and returns the batches that are left.
+func (l *load) begin(batches []batch, until float64, to *attempts) []batch {
+	for len(batches) > 0 && batches[0].at < until {
+		b := batches[0]
+		if b.life == nil {
+			b.life = l.life
+		}
+		for range b.flows {
+			heap.Push(to, attempted{b.at + b.over*l.r.Float64(), 1, b.life})
+		}
+		batches = batches[1:]
+	}
+	return batches
 }
 
 // attempts is a heap of opens to come.

@@ -104,16 +104,16 @@ func momentDemand(b *remote.Budget, terms *remote.Terms) (d plan.Demand, err err
 	if p == nil || len(p.Spaces) == 0 {
 		return d, errors.New("no flow of this budget was seen yet")
 	}
-	top, next := 0, 0
+	s, next := &remote.Space{}, 0
 	for i := range p.Spaces {
-		switch s := &p.Spaces[i]; {
-		case s.Held > p.Spaces[top].Held:
-			top, next = i, p.Spaces[top].Held
-		case i != top:
-			next = max(next, s.Held)
+		switch x := &p.Spaces[i]; {
+		case x.Ports > 0: // of low ports: the plan is of all others
+		case x.Held > s.Held:
+			s, next = x, s.Held
+		default:
+			next = max(next, x.Held)
 		}
 	}
-	s := &p.Spaces[top]
 	switch {
 	case s.Held == 0:
 		return d, errors.New("no port is held at this moment")

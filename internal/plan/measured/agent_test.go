@@ -92,6 +92,17 @@ func TestFromAgentTakesTheFullest(t *testing.T) {
 	}
 }
 
+// A plan is of the ports from 1024 up: those below are port spaces of their own, which more of them do not help.
+func TestFromAgentLeavesLowPortsOut(t *testing.T) {
+	t.Parallel()
+	in, err := FromAgent(t.Context(), agent(t, func(s map[string]any) {
+		at(s, "budgets", 0, "protocols", 0, "spaces", 0).(map[string]any)["ports"] = 511
+	}), "web")
+	if err != nil || in.Demand.Destination != "203.0.113.8:443" {
+		t.Errorf("the plan is of %s, error %v; want the next-fullest, 203.0.113.8:443", in.Demand.Destination, err)
+	}
+}
+
 func TestFromAgentRefuses(t *testing.T) {
 	t.Parallel()
 	spaces := func(s map[string]any) []any {

@@ -22,6 +22,16 @@ type seen struct {
 	meanCoolDown float64
 }
 
+// budget resolves params.
+func (s *seen) budget() (b *budget.Budget, notes []string, err error) {
+	p, notes, err := s.params()
+	if err != nil {
+		return nil, nil, err
+	}
+	b, err = budget.Resolve(p)
+	return b, notes, err
+}
+
 // params are those of a budget of the model that has the ports measured. Where the model gives other ports for the
 // nodes and VIPs known, the parameter that makes up for it is looked for, and static is what is left.
 func (s *seen) params() (p budget.Params, notes []string, err error) {

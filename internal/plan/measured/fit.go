@@ -10,6 +10,7 @@ import (
 	"github.com/snatwatch/snatwatch/detector/metrics"
 	"github.com/snatwatch/snatwatch/internal/plan"
 	"github.com/snatwatch/snatwatch/internal/remote"
+	"github.com/snatwatch/snatwatch/internal/words"
 )
 
 // peak is one day's.
@@ -41,12 +42,8 @@ func (a *asker) fit(d *plan.Demand, points []remote.Point, hold float64, b *budg
 	d.Spread = min(2, spread)
 	if len(loads) < 3 {
 		d.Spread = momentSpread
-		seen := fmt.Sprintf("%d days", len(loads))
-		if len(loads) == 1 {
-			seen = "1 day"
-		}
 		a.note("There are the peaks of %s only: a spread of 20 %% from day to day is taken, and days "+
-			"that are worse were not seen.", seen)
+			"that are worse were not seen.", words.Counted(len(loads), "day", "days"))
 	}
 	// The mean of n peaks is known to within twice spread/√n; less than 2 % nobody knows.
 	off := max(0.02, 2*d.Spread/math.Sqrt(float64(max(1, len(loads)))))
@@ -55,7 +52,10 @@ func (a *asker) fit(d *plan.Demand, points []remote.Point, hold float64, b *budg
 	if d.Cut {
 		a.beyond(d, hold, ceiling)
 	}
-	a.growth(days)
+	if doubling, n := growth(days); doubling > 0 {
+		a.doubling = doubling
+		a.note("The peaks of %d days grow: they double in %.0f days.", n, doubling.Hours()/24)
+	}
 }
 
 // day is the unit of peaks.
@@ -146,10 +146,10 @@ func (a *asker) beyond(d *plan.Demand, hold float64, ceiling int) {
 // growthSure is how many standard errors the slope must be from none.
 const growthSure = 3
 
-// growth finds the doubling time of peaks, where a week of days or more shows one.
-func (a *asker) growth(days []peak) {
+// growth finds the doubling time of peaks, where a week of days or more shows one, and how many days do; 0 for none.
+func growth(days []peak) (doubling time.Duration, shown int) {
 	if len(days) < 7 {
-		return
+		return 0, 0
 	}
 	var n, sx, sy, sxx, sxy float64
 	for _, p := range days {
@@ -160,7 +160,7 @@ func (a *asker) growth(days []peak) {
 		n, sx, sy, sxx, sxy = n+1, sx+x, sy+y, sxx+x*x, sxy+x*y
 	}
 	if n < 7 {
-		return
+		return 0, 0
 	}
 	vx := sxx - sx*sx/n
 	slope := (sxy - sx*sy/n) / vx
@@ -173,8 +173,7 @@ func (a *asker) growth(days []peak) {
 		}
 	}
 	if se := math.Sqrt(rest / (n - 2) / vx); slope <= 0 || slope < growthSure*se || slope < 1e-4 {
-		return
+		return 0, 0
 	}
-	a.doubling = time.Duration(24 / slope * float64(time.Hour))
-	a.note("The peaks of %d days grow: they double in %.0f days.", int(n), 1/slope)
+	return time.Duration(24 / slope * float64(time.Hour)), int(n)
 }

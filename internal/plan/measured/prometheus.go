@@ -15,6 +15,7 @@ import (
 	"github.com/snatwatch/snatwatch/detector/metrics"
 	"github.com/snatwatch/snatwatch/internal/plan"
 	"github.com/snatwatch/snatwatch/internal/remote"
+	"github.com/snatwatch/snatwatch/internal/words"
 )
 
 // Fleet says what of a Prometheus is meant.
@@ -45,17 +46,35 @@ func FromPrometheus(ctx context.Context, p *remote.Prometheus, f Fleet) (in plan
 	}
 	top := slices.MaxFunc(points, func(x, y remote.Point) int { return compare(x.Value, y.Value) })
 	a.lookAt(top.At)
+	if in.Demand, err = a.flows(top); err != nil {
+		return in, err
+	}
+	live, cooling := a.busiest(&in.Demand, top.At)
+	if a.err != nil {
+		return in, a.err
+	}
 	known.meanCoolDown = a.meanCoolDown()
 	var notes []string
-	if in.Budget, notes, err = known.params(); err != nil {
+	var b *budget.Budget
+	if b, notes, err = known.budget(); err != nil {
 		return in, err
 	}
-	b, err := budget.Resolve(in.Budget)
-	if err != nil {
-		return in, err
+	const unknown = "%s or %s has no sum or no count: "
+	switch {
+	case known.meanCoolDown >= 0:
+	case live > 0 && cooling > 0 && plan.MeanCoolDown(&in.Demand, &b.TCP) == 0:
+		// The model has none, and yet ports cool down: as many more than are live as a cool-down is longer than a lifetime.
+		known.meanCoolDown = in.Demand.Lifetimes.Mean() * cooling / live
+		a.note(unknown+"the cool-down follows from the ports that were live and cooling: %.3g s.", metrics.HoldSeconds,
+			metrics.LifetimeSeconds, known.meanCoolDown)
+		if b, notes, err = known.budget(); err != nil {
+			return in, err
+		}
+	default:
+		a.note(unknown+"cool-downs are the model's, not measured.", metrics.HoldSeconds, metrics.LifetimeSeconds)
 	}
-	in.Nodes, in.Now = known.nodes, f.Now
-	if in.Demand, err = a.demand(b, points, top); err != nil {
+	in.Budget, in.Nodes, in.Now = b.Params, known.nodes, f.Now
+	if err := a.demand(&in.Demand, b, points, live, cooling); err != nil {
 		return in, err
 	}
 	in.Doubling = a.doubling
@@ -108,7 +127,7 @@ func (a *asker) budget() (s seen, err error) {
 	of := fmt.Sprintf("budget=%q", l["budget"])
 	s.vips, s.ports = a.number(metrics.VIPs, of), a.number(metrics.BudgetPorts, a.match)
 	if n := a.number(metrics.PoolNodes, of); n > s.nodes {
-		a.note("The pool has %d nodes, of which %d run an agent.", n, s.nodes)
+		a.note("The pool has %d nodes, of which %s.", n, words.Counted(s.nodes, "runs an agent", "run an agent"))
 		s.nodes = n
 	}
 	if a.err == nil && s.ports == 0 {
@@ -168,15 +187,13 @@ func (a *asker) meanCoolDown() float64 {
 	hold, n := a.mean(metrics.HoldSeconds)
 	life, n2 := a.mean(metrics.LifetimeSeconds)
 	if !(n > 0 && n2 > 0 && hold > 0 && life > 0) {
-		a.note("%s or %s has no sum or no count: cool-downs are the model's, not measured.", metrics.HoldSeconds,
-			metrics.LifetimeSeconds)
 		return -1
 	}
 	return max(0, hold-life)
 }
 
-// demand is that of the busiest port space, at its peaks.
-func (a *asker) demand(b *budget.Budget, points []remote.Point, top remote.Point) (d plan.Demand, err error) {
+// flows is how the flows of all destinations lived and ended around the peak.
+func (a *asker) flows(top remote.Point) (d plan.Demand, err error) {
 	law, within, err := a.lifetimes()
 	if err != nil {
 		return d, err
@@ -185,25 +202,29 @@ func (a *asker) demand(b *budget.Budget, points []remote.Point, top remote.Point
 	if top.Value < 1 {
 		return d, fmt.Errorf("no port of the budget was held within %v", a.fleet.Range)
 	}
-	live, cooling := a.busiest(&d, top.At)
-	if a.err != nil {
-		return d, a.err
-	}
-	cool := plan.MeanCoolDown(&d, &b.TCP)
+	return d, a.err
+}
+
+// demand makes d that of the busiest port space, at its peaks. At the highest it had so many ports live and cooling.
+func (a *asker) demand(d *plan.Demand, b *budget.Budget, points []remote.Point, live, cooling float64) error {
+	cool := plan.MeanCoolDown(d, &b.TCP)
 	// The busiest destination's own lifetime follows from how many of its ports are live and how many cooling.
 	switch {
 	case live > 0 && cooling > 0 && cool > 0:
-		d.Lifetimes = law.WithMean(cool * live / cooling)
+		d.Lifetimes = d.Lifetimes.WithMean(cool * live / cooling)
 	case cool > 0 && d.Destination != "":
 		a.note("%s or %s is missing: lifetimes are those of all destinations, not the busiest one's own.",
 			metrics.PortsLive, metrics.PortsCooling)
+	case d.Next > 0:
+		a.note("No port cools down: lifetimes are the mean of all destinations in the hour around the peak, not the " +
+			"busiest one's own.")
 	}
-	hold := d.Lifetimes.Mean() + plan.MeanCoolDown(&d, &b.TCP)
+	hold := d.Lifetimes.Mean() + cool
 	if hold <= 0 {
-		return d, errors.New("hold times are 0: no port can have been held")
+		return errors.New("hold times are 0: no port can have been held")
 	}
-	a.fit(&d, points, hold, b)
-	return d, a.err
+	a.fit(d, points, hold, b)
+	return a.err
 }
 
 func compare(a, b float64) int {

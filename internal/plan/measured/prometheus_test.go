@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/snatwatch/snatwatch/collector"
 	"github.com/snatwatch/snatwatch/internal/kerneltest"
 	"github.com/snatwatch/snatwatch/internal/plan"
 	"github.com/snatwatch/snatwatch/internal/prom"
@@ -207,6 +208,56 @@ func TestFromPrometheusThatLacksMetrics(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// Where no hold time is recorded and the model has no cool-down, the cool-down is what the cooling ports say: without one
+// all held ports would count as live, of 6 s each, and 69 opens/s in place of 2 as the demand. Where no port cools down,
+// it is said whose lifetimes are taken.
+func TestFromPrometheusWithoutCoolDowns(t *testing.T) {
+	t.Parallel()
+	now := time.Now().Truncate(time.Hour)
+	of := func(n int, opens, live float64, lacks ...string) (out []series) {
+		for _, s := range numbered(n, fleet(1, func(int) float64 { return opens })) {
+			if slices.ContainsFunc(lacks, func(l string) bool { return strings.HasPrefix(s.name, l) }) {
+				continue
+			}
+			s.labels = strings.Replace(s.labels, "azure-lb-2018", "static", 1)
+			if value := s.value; strings.HasSuffix(s.name, "_held") {
+				s.value = func(m int) float64 { return math.Round(value(m) * live) }
+			}
+			out = append(out, s)
+		}
+		return out
+	}
+	p := store(t, 1, now, slices.Concat(of(0, 2, 1, "snat_hold"), of(1, 80, 6.0/246, "snat_hold", "snat_ports_cooling")))
+	for i, tt := range []struct {
+		coolDown    time.Duration
+		opens, load float64
+		note        string
+	}{
+		{240 * time.Second, 2, 492, "the cool-down follows from the ports that were live and cooling: 240 s."},
+		{0, 80, 480, "No port cools down: lifetimes are the mean of all destinations in the hour around the peak"},
+	} {
+		in, err := FromPrometheus(t.Context(), p, Fleet{Budget: fmt.Sprint("web-", i), Range: 24 * time.Hour, Now: now})
+		if err != nil {
+			t.Fatal(err)
+		}
+		made, err := plan.Make(in)
+		if err != nil {
+			t.Fatal(err)
+		}
+		d := &in.Demand
+		if d.Rate < 0.8*tt.opens || d.Rate > 1.1*tt.opens || math.Abs(d.Lifetimes.Mean()-6) > 0.2 || made.Today.Load > 1.1*tt.load {
+			t.Errorf("%d: %.2f opens/s of %.1f s each, a load of %.0f ports; want about %v, 6 s and %.0f", i,
+				d.Rate, d.Lifetimes.Mean(), made.Today.Load, tt.opens, tt.load)
+		}
+		if got := in.Budget.TCP.CoolDown[collector.FIN]; (got - tt.coolDown).Abs() > time.Second {
+			t.Errorf("%d: a cool-down of %v, want %v", i, got, tt.coolDown)
+		}
+		if notes := strings.Join(in.Notes, "\n"); !strings.Contains(notes, tt.note) {
+			t.Errorf("%d: notes %q, want %q", i, notes, tt.note)
+		}
 	}
 }
 
