@@ -143,7 +143,7 @@ type Budget struct {
 	SpacePerVIP bool
 	// Classes: ports below 1024 are port spaces of their own, see ClassOf.
 	Classes bool
-	// Local: the ports are those of sockets on this machine (Source), not of a VIP. OnNode: the NAT is this machine's,
+	// Local: the ports are the sockets' own on this machine (Source), not of a VIP. OnNode: the NAT is this machine's,
 	// which conntrack need not show.
 	Local, OnNode bool
 
@@ -201,8 +201,8 @@ func (b *Budget) FreesAtEnd() bool {
 	return b.Translated && b.Params.EvictsTimeWait && b.TCP.Ports > 0 && b.TCP.CoolDown[collector.FIN] == 0
 }
 
-// EndsMatter reports whether the port of a TCP flow whose end conntrack tells of may be free before that is known, where
-// ends are known so late at most.
+// EndsMatter reports whether the port of a TCP flow whose end conntrack tells of may be free before that is known,
+// where ends are known so late at most.
 func (b *Budget) EndsMatter(late time.Duration) bool {
 	return b.Stage() != StageSocket && b.TCP.Ports > 0 && b.TCP.CoolDown[collector.FIN] < late
 }

@@ -36,7 +36,7 @@ const (
 	flagAgeUnknown
 	flagOffloaded // a flow table saw its packets once
 	flagPickedUp  // live again after conntrack forgot it, and its end was counted then
-	flagFound     // a dump showed it first: no event has told that it opened
+	flagFound     // a dump showed it first: no event has announced that it opened
 )
 
 // flow is one entry of the table: 64 bytes, a line of the processor's cache.

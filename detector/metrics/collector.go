@@ -249,7 +249,7 @@ func (e emitter) protocol(v *View, b *budget.Budget, p *detector.AccountSnapshot
 	}
 }
 
-// failures are those of TCP: a first packet of UDP is not sent again by the kernel, and no
+// failures are failed opens of TCP: a first packet of UDP is not sent again by the kernel, and no
 // answer to it means nothing.
 func (e emitter) failures(v *View, b *budget.Budget, p *detector.AccountSnapshot) {
 	budget, protocol := b.Name, p.Protocol.String()
@@ -313,14 +313,15 @@ func (e emitter) space(s *detector.SpaceSnapshot, labels ...string) {
 // fewNodes is how many nodes may share a budget before the small share of each gets smaller.
 const fewNodes = 250
 
-// smallShare is a thousandth of the ceiling, or as much less as more than fewNodes nodes share it; at least one port. All
-// nodes that hold no more than that hold a quarter of the ceiling at most, where the pool's size is told or is fewNodes.
+// smallShare is a thousandth of the ceiling, or as much less as more than fewNodes nodes share it; at least one port.
+// All nodes that hold no more than that hold a quarter of the ceiling at most, where the pool's size is told or is
+// fewNodes.
 func smallShare(b *budget.Budget, t budget.Terms) int {
 	return max(1, t.Ceiling()/(4*max(b.Nodes, fewNodes)))
 }
 
-// excess is what a port space holds above a level, and is forecast to. Rules that add up all nodes read it often, as few
-// port spaces have any, and the rest less often.
+// excess is what a port space holds above a level, and is forecast to. Rules that add up all nodes read it often, as
+// few port spaces have any, and the rest less often.
 func (e emitter) excess(s *detector.SpaceSnapshot, level int, labels ...string) {
 	if s.Held > level {
 		e.gauge(ExcessPortsHeld, float64(s.Held-level), labels...)
