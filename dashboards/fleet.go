@@ -334,8 +334,9 @@ func fleetGateways(o rules.Options) []panel {
 			id: 62, coarse: true, title: "How full are gateways, over all nodes?", unit: share, min: ptr(0),
 			thresholds: []float64{filling, full}, limits: "may hide", none: "no gateway is shared, or: " + needsRules,
 			description: "Ports held by all nodes behind a gateway for the eight fullest destinations, as a share of its " +
-				"ceiling: what was recorded within two minutes, and no more than the fullest port spaces of all these nodes hold " +
-				"together now; and what a destination may hold beyond that on nodes that do not show it." + gateways,
+				"ceiling: what was recorded within two minutes, within six of nodes that hold little, and no more than the " +
+				"fullest port spaces of all these nodes hold together now; and what a destination may hold beyond that on " +
+				"nodes that do not show it." + gateways,
 			queries: []query{
 				{heldBehind(o, atEnd, fullest, few) + ceiling + "\nand " + on(o, shared) + " " + fullest, told},
 				{

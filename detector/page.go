@@ -8,8 +8,8 @@ import (
 // The page that is shipped: it is raised when the probability of exhaustion within PageHorizon is PageRaise or
 // more, and it clears when that has been below PageClear for PageKeep. While ports are scarce in the fullest port
 // space, it has to be so for PageScarceKeep: a load that stays near the ceiling is one page, and relief ends it. The
-// rules say so to Prometheus and the backtest measures it: both read these numbers. Raised at 0.3, the page is false
-// nearly twice as often, and leads by a few seconds more where lifetimes change, by a minute where ports leak.
+// rules say so to Prometheus and the backtest measures it: both read these numbers. Raised at 0.3, the page is
+// false nearly twice as often: internal/backtest/README.md.
 const (
 	PageRaise      = 0.5
 	PageClear      = 0.1

@@ -154,7 +154,7 @@ func (f *incident) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	excess := func(name, of string, v float64) {
 		if node != 3 { // an agent of before there was any
-			put(name, of, v-1) // a thousandth of 1000 ports
+			put(name, of, v-41) // a sixth of a quarter of 1000 ports
 		}
 	}
 	excess("snat_excess_ports_held", space, p.held)

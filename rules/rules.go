@@ -64,6 +64,10 @@ func (o Options) Groups() []Group {
 			Name: "snatwatch-gateway-seldom", Interval: records.SeldomInterval(o.Options), Apart: true,
 			Records: records.Seldom(o.Options),
 		},
+		{
+			Name: "snatwatch-gateway-far", Interval: records.FarInterval(o.Options), Apart: true,
+			Records: records.Far(o.Options),
+		},
 		{Name: "snatwatch-gateway-quarter", Interval: quarter, Records: records.Quarter(o.Options)},
 		{Name: "snatwatch-gateway-half", Interval: half, Records: records.Half(o.Options)},
 		{Name: "snatwatch-gateway", Interval: often, Records: records.Page(o.Options)},

@@ -88,7 +88,7 @@ func ruleFlags(app *kingpin.Application, o *rules.Options) {
 	text("page-horizon", "Horizon of the page: 1m, 5m, 15m or 1h.", &o.PageHorizon)
 	text("ticket-horizon", "Horizon of the ticket.", &o.TicketHorizon)
 	app.Flag("fleet-interval", "How often what pages need soonest is recorded, and the pages that --page-interval does "+
-		"not concern are evaluated; other sums and tickets half, a quarter or a sixteenth as often.").
+		"not concern are evaluated; other sums and tickets half to a thirty-second as often.").
 		Default(o.FleetInterval.String()).DurationVar(&o.FleetInterval)
 	app.Flag("engine", "What evaluates the rules: prometheus, victoriametrics or thanos.").Default(string(o.Engine)).
 		StringVar((*string)(&o.Engine))

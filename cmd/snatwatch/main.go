@@ -68,7 +68,7 @@ const (
 // run parses args, runs the command that they name and returns the exit status.
 func (e *env) run(ctx context.Context, args []string) int {
 	app := kingpin.New("snatwatch", "Watches the SNAT ports of a node: how many each destination holds, when they run "+
-		"out, and which flows fail for want of them.")
+		"out, and which flows fail for want of them. Without a command it runs the agent.")
 	// Help and version end the parse early: kingpin calls this and goes on.
 	ended := false
 	app.Terminate(func(int) { ended = true })

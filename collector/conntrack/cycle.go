@@ -80,6 +80,7 @@ func (s *Source) wait() time.Duration {
 func (s *Source) measure(begin collector.Time, cpu time.Duration) {
 	f := &s.table.found
 	s.load.dump = mean(s.load.dump, cpu)
+	s.measureRest(cpu)
 	opened := uint64(f.recent)
 	if s.listener != nil {
 		opened, s.openedThen = s.listener.opened-s.openedThen, s.listener.opened
@@ -93,6 +94,18 @@ func (s *Source) measure(begin collector.Time, cpu time.Duration) {
 		s.load.late(s.clock.read().Sub(s.due))
 	}
 	s.begun = begin
+}
+
+// measureRest learns what the process takes beside dumps, the last of which took so much.
+func (s *Source) measureRest(dump time.Duration) {
+	if s.cfg.Process == nil {
+		return
+	}
+	taken, now := s.cfg.Process(), s.clock.read()
+	if since := now.Sub(s.takenAt); s.takenAt != 0 && since > 0 {
+		s.load.rest = (s.load.rest + (taken-s.taken-dump).Seconds()/since.Seconds()) / 2
+	}
+	s.taken, s.takenAt = taken, now
 }
 
 // replan chooses the strategy and the interval. It keeps a strategy for a while; open puts a new one in place.

@@ -69,6 +69,7 @@ type load struct {
 	dump  time.Duration // CPU time of a dump
 	event time.Duration // CPU time of an event, the agent's
 	rate  float64       // flows that open a second, translated or not
+	rest  float64       // cores that the process takes beside its dumps, 0 where unknown
 	// forgets is for how long conntrack remembers a TCP flow that ended, 0 where unknown.
 	forgets time.Duration
 	// behind is by how much more than the interval dumps of late ended after the one before began: their own length, and
@@ -150,18 +151,20 @@ func (p planner) decide(l load, now Strategy, eventsErr error) plan {
 	return poll
 }
 
-// fit stretches the interval as far as the budget makes it, but not beyond longest, whatever that costs.
+// fit stretches the interval as far as the budget makes it, but not beyond longest, whatever that costs. Beside events,
+// where no flow is missed for a dump that comes late, all that the process takes counts against the budget.
 func (p planner) fit(s Strategy, l load, shortest, longest time.Duration) plan {
-	fixed := 0.0
+	fixed, rest := 0.0, 0.0
 	if s == Events {
 		event := l.event
 		if event == 0 {
 			event = eventAgentCost
 		}
 		fixed = l.rate * eventsPerFlow * (eventKernelCost + event).Seconds()
+		rest = l.rest
 	}
 	interval := longest
-	if left := p.budget - fixed; left > 0 {
+	if left := p.budget - max(fixed, rest); left > 0 {
 		interval = min(max(shortest, time.Duration(float64(l.dump)/left)), longest)
 	}
 	cost := fixed + l.dump.Seconds()/interval.Seconds()

@@ -44,6 +44,21 @@ func TestPlan(t *testing.T) {
 			want: plan{strategy: Events, interval: 30 * time.Second, cost: 10*2*4.3e-6 + 0.25/30},
 		},
 		{
+			name: "the same, and the process takes most of the budget for the rest", planner: usual, now: Events,
+			load: load{dump: 250 * ms, event: us, rate: 10, rest: 0.015},
+			want: plan{strategy: Events, interval: 50 * time.Second, cost: 10*2*4.3e-6 + 0.25/50},
+		},
+		{
+			name: "the same, and more than the budget", planner: usual, now: Events,
+			load: load{dump: 250 * ms, event: us, rate: 10, rest: 0.03},
+			want: plan{strategy: Events, interval: 60 * time.Second, cost: 10*2*4.3e-6 + 0.25/60},
+		},
+		{
+			name: "polling misses flows where dumps come late, whatever the rest takes", planner: usual, now: Poll,
+			load: load{dump: 20 * ms, rate: 100, rest: 0.019},
+			want: plan{strategy: Poll, interval: 5 * time.Second, cost: 0.004},
+		},
+		{
 			name: "a table of 100 000 short flows: polling fits when stretched", planner: usual, now: Poll,
 			load: load{dump: 150 * ms, event: us, rate: 3000},
 			want: plan{strategy: Poll, interval: 7500 * ms, cost: 0.02},

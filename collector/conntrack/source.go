@@ -39,6 +39,8 @@ type Config struct {
 	ReadBuffer int
 	// CPUBudget is what a Source may take, in cores; default 0.02. The Source exceeds it rather than miss flows.
 	CPUBudget float64
+	// Process returns how much CPU time the process has taken so far; nil: all that counts is what a Source takes.
+	Process func() time.Duration
 	// EndsMatter reports whether a port may be free less than EndsLate after its TCP flow ended; nil means that none is.
 	// Then only a dump says how many ports are held: Auto polls, and Events dumps as often as Poll.
 	EndsMatter func() bool
@@ -82,7 +84,9 @@ type Source struct {
 	begun      collector.Time // when the last complete dump began
 	due        collector.Time // when the next is due
 	soon       collector.Time // the due time that Soon was last called for
-	openedThen uint64         // listener.opened at begun
+	taken      time.Duration  // by the process, as of takenAt
+	takenAt    collector.Time
+	openedThen uint64 // listener.opened at begun
 }
 
 // New returns a Source. It opens nothing yet.

@@ -201,8 +201,8 @@ func (b *Budget) FreesAtEnd() bool {
 	return b.Translated && b.Params.EvictsTimeWait && b.TCP.Ports > 0 && b.TCP.CoolDown[collector.FIN] == 0
 }
 
-// EndsMatter reports whether the port of a TCP flow whose end conntrack tells of may be free before that is known,
-// where ends are known so late at most.
+// EndsMatter reports whether a port is free before conntrack tells that its TCP flow ended, where that is known so late
+// at most.
 func (b *Budget) EndsMatter(late time.Duration) bool {
 	return b.Stage() != StageSocket && b.TCP.Ports > 0 && b.TCP.CoolDown[collector.FIN] < late
 }

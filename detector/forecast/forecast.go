@@ -23,6 +23,8 @@ type Forecaster struct {
 	factory     kindTails
 	common      kindShares
 	calibration [detector.NumHorizons]calibration
+	// slower is by how much the log-odds rise where lifetimes surely grew by a factor.
+	slower [detector.NumHorizons]float64
 	// scores are the errors that the factory expects of each component, power is how much they count.
 	scores [detector.NumHorizons][components]float32
 	power  [detector.NumHorizons][2]float64
@@ -40,7 +42,7 @@ type Forecaster struct {
 func NewForecaster(without Part) *Forecaster {
 	f := &Forecaster{
 		edges: newAgeEdges(), without: without,
-		calibration: factoryCalibration(), scores: factoryScores(), power: scorePower(),
+		calibration: factoryCalibration(), slower: factorySlower(), scores: factoryScores(), power: scorePower(),
 	}
 	f.factory, f.common = factoryTails()
 	f.work.edges = f.edges
@@ -170,9 +172,10 @@ type Outlook struct {
 	fillLately              float64 // over so long that it and the hold of a port make noiseless seconds
 	changed                 float64 // how surely lifetimes have just changed, from 0 to 1
 	// suspected is how likely lifetimes have just changed, from 0 to 1, by the ends of all ages over seconds; suspectedAt
-	// is the second in which that began. stretched is how likely they changed by a factor, from 0 to 1.
-	suspectedAt          uint32
-	suspected, stretched float32
+	// is the second in which that began. stretched is how likely they changed by a factor, slower how likely they grew by
+	// one, both from 0 to 1.
+	suspectedAt                  uint32
+	suspected, stretched, slower float32
 	// apart is by how much the number of ends of the last seconds differs from the number foretold; chance is the variance
 	// that this difference has by chance alone.
 	apart, chance float32

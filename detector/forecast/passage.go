@@ -125,7 +125,7 @@ func (o tick) pass(w *workspace, c Conditions, now, held, seen float64) {
 		raw = parted + (1-parted)*o.step(w, &way, i, h, trust, blind)
 		p := raw
 		if s.f.without&PartCalibration == 0 {
-			p = s.f.calibration[h].apply(p)
+			p = s.f.calibration[h].apply(p, s.f.slower[h]*float64(o.slower))
 		}
 		p = max(p, least)
 		if least < 0.5 && p >= 0.5 {

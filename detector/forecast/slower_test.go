@@ -12,7 +12,7 @@ import (
 func TestSlowerStoreIsSeenByItsYoungFlows(t *testing.T) {
 	t.Parallel()
 	left, seeds := 0, 8
-	const want = 4 // seconds
+	const want = 5.5 // seconds
 	for seed := range uint64(seeds) {
 		s := newSpace(NewForecaster(0), seed, 0)
 		slower := 1.0
@@ -45,7 +45,34 @@ func TestSlowerStoreIsSeenByItsYoungFlows(t *testing.T) {
 		left += full - warned
 	}
 	if got := float64(left) / float64(seeds); got < want {
-		t.Errorf("on the mean %.1f s are left at the warning, want %d or more", got, want)
+		t.Errorf("on the mean %.1f s are left at the warning, want %v or more", got, want)
+	}
+}
+
+// A store that answers faster again has a factor as well, but not one that makes exhaustion likelier.
+func TestFasterStoreRaisesNoOdds(t *testing.T) {
+	t.Parallel()
+	seen := 0
+	for seed := range uint64(4) {
+		s := newSpace(NewForecaster(0), seed, 0)
+		factor := 1.0
+		s.life = func() float64 { return factor * 4 * math.Exp(0.7*s.rng.NormFloat64()) }
+		for second := range 1000 {
+			if second == 900 {
+				factor = 0.4
+			}
+			s.rate = s.poisson(100)
+			s.play(1)
+			if s.o.stretched > 0.5 && second > 900 {
+				seen++
+			}
+			if s.o.slower > 0.1 {
+				t.Fatalf("seed %d: lifetimes grew by a factor with probability %.2f, %d s after they fell", seed, s.o.slower, second-900)
+			}
+		}
+	}
+	if seen == 0 {
+		t.Error("that lifetimes fell by a factor was never seen")
 	}
 }
 

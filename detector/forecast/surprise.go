@@ -137,7 +137,7 @@ const (
 // towards those under that factor: the likelier the factor, the farther. Only ages that a flow can have reached since
 // lifetimes changed are compared.
 func (o tick) stretch(h *rates) {
-	o.stretched = 0
+	o.stretched, o.slower = 0, 0
 	if o.suspected < stretchFrom {
 		return
 	}
@@ -174,6 +174,9 @@ func (o tick) stretch(h *rates) {
 	}
 	sure := 1 / (1 + math.Exp(min(stretchProof-gain, 500)))
 	o.stretched = float32(sure)
+	if by > 0 {
+		o.slower = o.stretched
+	}
 	whole := math.Floor(by)
 	part := by - whole
 	for k := range h {

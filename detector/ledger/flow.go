@@ -34,9 +34,9 @@ const (
 	// the timeout of its conntrack entry is not what the kernel's settings say, so what is left of that timeout does not
 	// tell when the last packet came
 	flagAgeUnknown
-	flagOffloaded // a flow table saw its packets once
-	flagPickedUp  // live again after conntrack forgot it, and its end was counted then
-	flagFound     // a dump showed it first: no event has announced that it opened
+	flagOffloaded  // a flow table saw its packets once
+	flagEndCounted // its end was counted before: conntrack forgot it, or the agent before this one saw it
+	flagFound      // a dump showed it first: no event has announced that it opened
 )
 
 // flow is one entry of the table: 64 bytes, a line of the processor's cache.

@@ -98,11 +98,10 @@ func (in *intake) addEnded(s *sighting) {
 	was := in.enter(s)
 	opened := in.openedAt(s)
 	ended := s.endedAt(opened)
-	if s.counted && was.ended { // that agent counted the end as well
-		ended.To = min(ended.To, s.netns.handed.complete-1)
-		ended.From = min(ended.From, ended.To)
-	}
 	in.start(s, openedBefore(opened, ended), false)
+	if s.counted && was.ended {
+		s.flow.flags |= flagEndCounted // by that agent
+	}
 	if s.event.Kind == collector.Closed {
 		s.noteEnd()
 	}

@@ -88,7 +88,7 @@ func (in zoned) takePass(s *sighting, zone uint16) {
 	}
 	if in.flows.table.find(s.key) != 0 { // both passes were counted before any flow of another zone came
 		f := in.flows.table.at(old)
-		if o := f.openedInterval(); o.From != 0 && o.To >= in.clock.start && f.flags&flagPickedUp == 0 {
+		if o := f.openedInterval(); o.From != 0 && o.To >= in.clock.start && f.flags&flagEndCounted == 0 {
 			in.spaces.accountOf(f).closed[collector.ReasonUnknown]++ // since its open was counted
 		}
 		in.flows.drop(s.netns, old, f)

@@ -42,7 +42,7 @@ func (s *sighting) endedAt(opened collector.Interval) collector.Interval {
 // endBy ends the live flow of s for the reason that its event gives.
 func (fl *flows) endBy(s *sighting, ended collector.Interval) {
 	e, f := s.event, s.flow
-	if ended.To >= s.netns.since {
+	if ended.To >= s.netns.since && f.flags&flagEndCounted == 0 {
 		// conntrack met some flows in their middle. If an RST is all that it saw of the answers, nothing was refused.
 		refused := e.Flow.Refused && (!s.known || f.flags&(flagOpening|flagUnconfirmed) != 0)
 		fl.failed(f, e.Flow.Reason, refused)
@@ -55,7 +55,7 @@ func (fl *flows) end(n *netns, i uint32, f *flow, ended collector.Interval, reas
 	a := fl.spaces.accountOf(f)
 	release := a.release(f, ended.To, reason)
 	fl.countOwed(f)
-	if ended.To >= n.since && f.flags&flagPickedUp == 0 {
+	if ended.To >= n.since && f.flags&flagEndCounted == 0 {
 		a.closed[reason]++
 	}
 	fl.coolDown(f, ended, release, reason)

@@ -297,3 +297,26 @@ func TestHandoverWhilePortsComeRound(t *testing.T) {
 		s.wantTotals(36, 2, fin)
 	}
 }
+
+// An end that the agent before saw in a dump that it did not complete counts once, however often the next agent sees it.
+func TestHandoverAmidADump(t *testing.T) {
+	t.Parallel()
+	s := newScript(t, Config{Budgets: []*budget.Budget{azure()}})
+	f := flowTo(1, store)
+	s.dump(1)
+	s.dump(10, polled(f, 10))
+	s.event(collector.Begin, 13, collector.Flow{})
+	s.event(collector.Seen, 14, done(f, collector.FIN, 13.9))
+	handover := s.AppendHandover(nil)
+	s = newScript(t, Config{Budgets: []*budget.Budget{azure()}, Start: at(15)})
+	if err := s.TakeOver(handover, at(15)); err != nil {
+		t.Fatal(err)
+	}
+	for seconds := 16.0; seconds < 22; seconds += 2 {
+		s.dump(seconds, done(f, collector.FIN, 13.9))
+		s.wantTotals(seconds+1, 1, map[collector.Reason]uint64{collector.FIN: 1})
+		s.want(seconds+1, 0, 1)
+	}
+	s.want(13.9+239, 0, 1)
+	s.want(13.9+241, 0, 0)
+}

@@ -122,7 +122,7 @@ func (ss *spaces) holdPort(f *flow, e *collector.Event, opened collector.Interva
 	}
 	switch {
 	case resumed && e.Flow.PickedUp:
-		f.flags |= flagPickedUp
+		f.flags |= flagEndCounted
 	case opens:
 		second := forecast.Second(ss.clock.now)
 		a.countOpen(second)

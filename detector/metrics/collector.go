@@ -310,14 +310,13 @@ func (e emitter) space(s *detector.SpaceSnapshot, labels ...string) {
 	e.gauge(TimeToExhaustion, f.TimeToExhaustion, labels...)
 }
 
-// fewNodes is how many nodes may share a budget before the small share of each gets smaller.
-const fewNodes = 250
+// nodesBehind is how many nodes share a budget where nobody tells.
+const nodesBehind = 250
 
-// smallShare is a thousandth of the ceiling, or as much less as more than fewNodes nodes share it; at least one port.
-// All nodes that hold no more than that hold a quarter of the ceiling at most, where the pool's size is told or is
-// fewNodes.
+// smallShare is what each node holds where all together hold a quarter of the ceiling: a thousandth of it where nobody
+// tells how many nodes there are, and at least one port.
 func smallShare(b *budget.Budget, t budget.Terms) int {
-	return max(1, t.Ceiling()/(4*max(b.Nodes, fewNodes)))
+	return max(1, t.Ceiling()/(4*cmp.Or(b.Nodes, nodesBehind)))
 }
 
 // excess is what a port space holds above a level, and is forecast to. Rules that add up all nodes read it often, as

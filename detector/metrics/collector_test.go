@@ -392,7 +392,7 @@ func TestExcessIsAboveASmallShare(t *testing.T) {
 		{"a node's own", &budget.Budget{Name: "lb"}, 1000, [4]float64{1000, 1000, 1000, 1000}, map[string]float64{}},
 		{"below", behind(0), 55, [4]float64{55, 54.9, 0, 0}, map[string]float64{}},
 		{"above", behind(0), 56, [4]float64{55.5, 155, 1055, 30}, map[string]float64{"": 1, "1m": 0.5, "5m": 100, "15m": 1000}},
-		{"few nodes", behind(5), 56, [4]float64{55, 0, 0, 0}, map[string]float64{"": 1}},
+		{"few nodes", behind(5), 2751, [4]float64{2750, 3750, 0, 0}, map[string]float64{"": 1, "5m": 1000}},
 		{"many nodes", behind(1000), 14, [4]float64{13, 113, 0, 0}, map[string]float64{"": 1, "5m": 100}},
 		{"more nodes than ports", behind(100_000), 2, [4]float64{1, 3, 0, 0}, map[string]float64{"": 1, "5m": 2}},
 	} {

@@ -54,7 +54,7 @@ func Metrics() []Metric {
 		{AllPortsHeld, Gauge, protocol, "Ports held in all port spaces together. Compare it with snat_budget_all_ports where there is one, and never with snat_budget_ports."},
 		{BusiestPortsHeld, Gauge, protocol, "Ports held in the fullest port space."},
 		{DominantPortsHeld, Gauge, space, "snat_ports_held of the port space that holds more than half of all, absent where none does: what alerts read."},
-		{ExcessPortsHeld, Gauge, space, "Of a shared budget, what snat_ports_held is above a thousandth of the effective ceiling, or above less than that where the pool has more than 250 nodes. Absent where it is not above: what rules read often, as few port spaces have it."},
+		{ExcessPortsHeld, Gauge, space, "Of a shared budget, what snat_ports_held is above this node's share of a quarter of the effective ceiling: by snat_pool_nodes, a thousandth where they are not told. Absent where it is not above: what rules read often, as few port spaces have it."},
 		{DestinationsTracked, Gauge, protocol, "Port spaces that the ledger counts one by one."},
 		{DestinationsFolded, Gauge, protocol, "Port spaces beyond the limit, counted together."},
 		{FoldedPortsHeldMax, Gauge, protocol, "Ports held in the fullest port space that destination \"other\" sums: what a sum over nodes can miss of one destination."},

@@ -14,6 +14,7 @@ import (
 
 	"github.com/snatwatch/snatwatch/collector"
 	"github.com/snatwatch/snatwatch/collector/conntrack"
+	"github.com/snatwatch/snatwatch/collector/cputime"
 	"github.com/snatwatch/snatwatch/collector/netns"
 	"github.com/snatwatch/snatwatch/collector/sockdiag"
 	"github.com/snatwatch/snatwatch/detector/budget"
@@ -150,7 +151,8 @@ func (ss *sensors) conntrackSource(p plan) source {
 			}
 			s, err := conntrack.New(conntrack.Config{
 				Netns: ss.foreign(), OnlyTranslated: p.translated, Strategy: strategy,
-				Interval: ss.started.PollInterval, CPUBudget: ss.started.CPUBudget, Clock: ss.now, Soon: ss.loop.owners.expectDump,
+				Interval: ss.started.PollInterval, CPUBudget: ss.started.CPUBudget, Process: cputime.Process,
+				Clock: ss.now, Soon: ss.loop.owners.expectDump,
 				EndsMatter: func() bool {
 					return slices.ContainsFunc(ss.setup.current(), func(b *budget.Budget) bool {
 						return b.EndsMatter(conntrack.EndsLate)

@@ -30,6 +30,8 @@ type machine struct {
 	servers []netip.AddrPort
 	ports   int // that generate takes in turns, from firstPort on; 0: the kernel chooses
 
+	again *again // nil: five-tuples that come back are not counted
+
 	opened atomic.Uint64 // by generate
 	open   sync.WaitGroup
 }
@@ -112,9 +114,13 @@ func (m *machine) connect(n uint64) (*net.TCPConn, error) {
 	if m.ports > 0 {
 		from = &net.TCPAddr{IP: net.IPv4(10, 81, 0, 1), Port: firstPort + int(n%uint64(m.ports))}
 	}
-	c, err := dialFrom(from, m.servers[n%uint64(len(m.servers))])
+	server := int(n % uint64(len(m.servers)))
+	c, err := dialFrom(from, m.servers[server])
 	if err == nil {
 		m.opened.Add(1)
+		if m.again != nil {
+			m.again.open(server, netip.MustParseAddrPort(c.LocalAddr().String()).Port())
+		}
 	}
 	return c, err
 }

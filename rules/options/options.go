@@ -31,7 +31,7 @@ type Options struct {
 	PageHorizon, TicketHorizon string
 	// FleetInterval is how often the page of gateways and what it needs soonest are evaluated; other sums over gateways
 	// and the tickets half as often, tickets that take ten minutes to fire and the rules of pools a quarter as often,
-	// and what moves slowly a sixteenth as often. Default one minute.
+	// what moves slowly a sixteenth as often, and what boards alone show of that half as often again. Default one minute.
 	FleetInterval time.Duration
 	// PageInterval is how often the pages of nodes are evaluated. Default 0: as often as the server evaluates what does
 	// not say. vmalert and Thanos' ruler then take a minute.

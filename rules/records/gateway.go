@@ -87,7 +87,7 @@ func defineGateway(o options.Options, name string, matchers ...string) string {
 		return shared("sum", o.Metric(metrics.FoldedPortsHeldMax))
 	case GatewayOpened:
 		return shared("sum", "rate("+o.Metric(metrics.FlowsOpened)+"[5m])")
-	case GatewayMean, gatewaySeldom:
+	case GatewayMean, gatewaySeldom, gatewayFar:
 		return sumAhead(o, metrics.ForecastPortsMean, []metrics.Label{metrics.LabelHorizon}, matchers...)
 	case GatewayVariance:
 		return sumAhead(o, metrics.ForecastPortsVariance, []metrics.Label{metrics.LabelHorizon}, matchers...)
@@ -141,13 +141,13 @@ func deviations(o options.Options, last int) string {
 	if o.Inline {
 		variance = Use(o, GatewayVariance, query.HorizonsFrom(0, last))
 	} else {
-		variance = mean + join + dispersion(o, o.Space(), query.HorizonIs(o.PageHorizon))
+		variance = mean + join + dispersion(o, gatewaySeldom, o.Space(), query.HorizonIs(o.PageHorizon))
 	}
 	inStep := join + fmt.Sprintf("(1 + %g * (%s - 1))", o.Thresholds.Correlation, readLast(o, gatewayNodes, o.Space()))
 	variance += inStep
 	if last > page {
 		far := far(o, last)
-		variance += "\nor\n" + far + "\n* " + dispersion(o, by, query.HorizonsFrom(page+1, last)) + inStep
+		variance += "\nor\n" + far + "\n* " + dispersion(o, gatewayFar, by, query.HorizonsFrom(page+1, last)) + inStep
 		mean = "(\n" + query.Indent(mean+"\nor\n"+far) + "\n)"
 	}
 	return fmt.Sprintf("clamp(\n  (%s - on (%s) group_right () %s)\n  / sqrt(\n    (\n%s\n      or\n%s\n    )\n    + "+

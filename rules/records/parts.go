@@ -8,15 +8,16 @@ import (
 	"github.com/snatwatch/snatwatch/rules/query"
 )
 
-// What all nodes behind a gateway hold of a port space, and will, has two parts. The excess is what each of them has
-// above a thousandth of the ceiling: few series, which rules add up often. The rest is all that they have without the
-// excess of the same moment: every port space of every node, added up less often. It is at most a quarter of the
-// ceiling, so a gateway comes near its end by the excess; where that end comes within the interval of the rest, it may be
-// seen with the next one. Agents that tell no excess are in the rest whole.
+// labelPart tells the parts of what all nodes behind a gateway hold of a port space, and will. The excess is what
+// each of them has above its share of a quarter of the ceiling: few series, which rules add up often. The rest is all
+// that they have without the excess of the same moment: every port space of every node, added up less often. It is at
+// most a quarter of the ceiling, so a gateway comes near its end by the excess; where that end comes within the
+// interval of the rest, it may be seen with the next one. Agents that tell no excess are in the rest whole.
+const labelPart metrics.Label = "part"
+
 const (
-	labelPart  metrics.Label = "part"
-	partRest                 = "rest"
-	partExcess               = "excess"
+	partRest   = "rest"
+	partExcess = "excess"
 )
 
 func part(name, horizon string) map[string]string {
@@ -31,8 +32,8 @@ func part(name, horizon string) map[string]string {
 // would count twice what grew in between.
 func rest(o options.Options, all, excess string) string {
 	by := o.Space()
-	return o.OverSpaces("sum", fmt.Sprintf("\n  sum by (%s) (%s)\n  or\n  label_replace(-1 * sum by (%s) (%s), %q, %q, \"\", "+
-		"\"\")\n", by, all, by, excess, labelPart, partExcess))
+	return o.OverSpaces("sum", fmt.Sprintf("\n  sum by (%s) (%s)\n  or\n"+
+		"  label_replace(-1 * sum by (%s) (%s), %q, %q, \"\", \"\")\n", by, all, by, excess, labelPart, partExcess))
 }
 
 func meanRest(o options.Options, h string) Record {

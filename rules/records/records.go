@@ -42,6 +42,7 @@ const (
 	GatewayMean        = "gateway:snat_forecast_ports_mean:sum"
 	GatewayVariance    = "gateway:snat_forecast_ports_variance:sum"
 	gatewaySeldom      = "gateway:snat_forecast_ports_mean:seldom_sum"
+	gatewayFar         = "gateway:snat_forecast_ports_mean:far_sum"
 	gatewayDeviations  = "gateway:snat_forecast_headroom:deviations"
 	gatewayAt          = "gateway:snat_exhaustion_probability:at_horizon"
 	GatewayProbability = "gateway:snat_exhaustion_probability:by_horizon"

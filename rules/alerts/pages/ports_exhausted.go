@@ -38,14 +38,12 @@ func portsExhaustedUnsure(o options.Options) alerts.Alert {
 }
 
 func atCeiling(o options.Options) []string {
-	full := o.Metric(metrics.BusiestPortsHeld) + "\n>=\n" + o.Metric(metrics.BudgetEffectivePorts)
-	return []string{
-		fmt.Sprintf("(%s)\nand\n%s > 0\nunless on (%s)\n%s", full, o.Metric(metrics.OpeningStalled),
-			o.Agent(metrics.LabelBudget, metrics.LabelProtocol), o.Metric(metrics.StalledAtCeiling)),
-		fmt.Sprintf("(%s)\nand on (%s)\n%s\nand on (%s)\n%s",
-			full, o.Agent(metrics.LabelBudget), o.Metric(metrics.BudgetInfo, translatedHere), o.Agent(),
-			query.Grew(o.Metric(metrics.ConntrackInsertFailed), "2m")),
-	}
+	held, space := o.Metric(metrics.BusiestPortsHeld), o.Agent(metrics.LabelBudget, metrics.LabelProtocol)
+	return []string{fmt.Sprintf("%s >= %s\nand on (%s) (\n  %s > 0\n  unless on (%s)\n  %s\n  or\n  %s\n  and on (%s)\n  "+
+		"%s\n  and on (%s)\n  %s\n)", held, o.Metric(metrics.BudgetEffectivePorts), space,
+		o.Metric(metrics.OpeningStalled), space, o.Metric(metrics.StalledAtCeiling),
+		held, o.Agent(metrics.LabelBudget), o.Metric(metrics.BudgetInfo, translatedHere), o.Agent(),
+		query.Grew(o.Metric(metrics.ConntrackInsertFailed), "2m"))}
 }
 
 // portsExhaustedShared is SnatPortsExhausted where flows stay unanswered while all nodes together hold the ports of a
