@@ -44,7 +44,7 @@ func (p *policies) read(ctx context.Context, conn *nlraw.Conn, t *timeouts) {
 	}
 }
 
-// policyKind says how the kernel lists the policies of nftables, or those of iptables.
+// policyKind says how the kernel lists the policies of nftables, or the policies of iptables.
 type policyKind struct {
 	called    string // by messages: a format that takes the policy's name
 	message   uint16 // that asks for them
