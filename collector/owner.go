@@ -35,7 +35,7 @@ const (
 type Owner struct {
 	Kind OwnerKind
 	Name string
-	// Container is that of a pod, by its name there, or the first 12 digits of its ID. Empty where unknown.
+	// Container is the container of a pod, by its name there, or the first 12 digits of its ID. Empty where unknown.
 	Container string
 	// Workload is what made a pod, and WorkloadKind what that is: Deployment, StatefulSet. Empty where unknown.
 	Workload, WorkloadKind string

@@ -33,7 +33,7 @@ type panel struct {
 	min, max           *float64
 	width, height      uint32
 	mappings           []dashboard.ValueMapping
-	// units are those of single queries, by legend, where they differ.
+	// units are the units of single queries, by legend, where they differ.
 	units map[string]string
 	// log draws a logarithmic axis: of pools that hold hundreds of ports and others that hold a hundred thousand.
 	log bool
@@ -48,7 +48,7 @@ type panel struct {
 	drops string
 	// limits matches the legends of what lines are compared with: dashed, without a fill.
 	limits string
-	// columns are those of a table, in this order; it is sorted by sortBy, a column's title, the worst first. Rows that
+	// columns are a table's columns, in this order; it is sorted by sortBy, a column's title, the worst first. Rows that
 	// run out as late as each other are sorted by how full they are.
 	// noValue leaves the value out.
 	columns []column

@@ -83,7 +83,7 @@ func rounded(series []sample) string {
 	return strings.Join(out, "\n")
 }
 
-// An agent with budgets of two pools: what is told of a budget is of its pool alone, what is told of the agent of both.
+// An agent with budgets of two pools: the series of a budget are of its pool alone, the series of the agent of both.
 func TestPoolsOfOneAgent(t *testing.T) {
 	t.Parallel()
 	promtool := kerneltest.Program(t, "promtool", "prometheus")
@@ -122,8 +122,8 @@ func TestPoolsOfOneAgent(t *testing.T) {
 	}
 }
 
-// A machine that was given no pool is shown among pools, and alone: no variable has an empty name, and Grafana writes "()"
-// for a variable without a name.
+// A machine that was given no pool is shown among pools, and alone: no variable has an empty name, and Grafana writes
+// "()" for a variable without a name.
 func TestNodesWithoutAPool(t *testing.T) {
 	t.Parallel()
 	promtool := kerneltest.Program(t, "promtool", "prometheus")
@@ -200,8 +200,8 @@ func lintWorst(t *testing.T, board, name, query, allValue string, b board) {
 	}
 }
 
-// VictoriaMetrics finds series without a label for label!~".*". So what leaves out other pools also leaves out all nodes
-// while all pools are chosen.
+// VictoriaMetrics finds series without a label for label!~".*". So what leaves out other pools also leaves out all
+// nodes while all pools are chosen.
 func TestOtherPoolsAreNoneWhileAllAreChosen(t *testing.T) {
 	t.Parallel()
 	seen := 0

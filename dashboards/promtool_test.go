@@ -168,7 +168,7 @@ func TestPanelsShow(t *testing.T) {
 	}
 }
 
-// An agent that is down is told of for a day: to be down is not to be none. It is seen at some moments, so it has to
+// An agent that is down is shown for a day: to be down is not to be none. It is seen at some moments, so it has to
 // have been up for twice as long as it is down.
 func TestAgentsAreDownForADay(t *testing.T) {
 	t.Parallel()

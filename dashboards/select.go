@@ -47,7 +47,7 @@ const (
 	part  = `instance!~"$pool"`
 )
 
-// ofChosenPools keeps what is told of budgets of the chosen pools. labels tell agents apart, or agents and their
+// ofChosenPools keeps the series of budgets of the chosen pools. labels tell agents apart, or agents and their
 // budgets. Most metrics have no label of the pool, so what is of other pools alone is left out. While all are chosen
 // neither selector finds a series. An agent that tells no budget is of no other pool, and stays.
 func ofChosenPools(o rules.Options, labels, expr string) string {
@@ -82,7 +82,7 @@ func buckets(o rules.Options, name metrics.Name) string {
 	return native + "\nor\n(sum by (le) (" + rate(suffix(o, name, "_bucket")) + ")\nunless ignoring (le)\n" + native + ")"
 }
 
-// mean is that of a histogram of durations by cluster and labels, of the chosen pools, in a window of time.
+// mean is the mean of a histogram of durations by cluster and labels, of the chosen pools, in a window of time.
 // VictoriaMetrics keeps no native one, and has no histogram_sum.
 func mean(o rules.Options, labels string, name metrics.Name, window string) string {
 	of := func(x func(more string) string) string {
@@ -187,8 +187,8 @@ func leftBehind(o rules.Options, still func(series string) string, chosen string
 
 // mostBehind is the most that all nodes behind a gateway can hold of one destination: what the fullest port spaces of
 // all these nodes hold together. still writes what hardly moves, at each step or at the end. No variable of nodes
-// narrows it, as what is recorded is of all nodes. A node that is told twice counts twice: it is a bound. The nodes of
-// gateways that are not chosen are left out before they are added up at each step.
+// narrows it, as what is recorded is of all nodes. A node that is scraped twice counts twice: it is a bound. The nodes
+// of gateways that are not chosen are left out before they are added up at each step.
 func mostBehind(o rules.Options, still func(series string) string, chosen string, more ...string) string {
 	info := still(ofGateway(o, string(metrics.BudgetInfo), append([]string{`scope="shared"`}, more...)...))
 	if chosen != "" {

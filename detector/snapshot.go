@@ -69,7 +69,7 @@ type AccountSnapshot struct {
 	// PortsInUse is how many local ports the flows of one namespace hold towards all destinations together; 0 where ports
 	// are not local. A socket that is bound before it connects needs one more.
 	PortsInUse int
-	// Opening counts live flows without an answer; Stalled those of them whose first
+	// Opening counts live flows without an answer; Stalled the opening ones whose first
 	// packet was sent again.
 	Opening, Stalled int
 	Opened           uint64
@@ -86,7 +86,7 @@ type AccountSnapshot struct {
 	// Spaces are the exported ones, the fullest first; Other sums the rest.
 	Spaces []SpaceSnapshot
 	Other  SpaceSnapshot
-	// Forecast is that of all port spaces together.
+	// Forecast is the forecast of all port spaces together.
 	Forecast Totals
 	// Owners are those that Spaces name, unknown and other left out, in order of Number.
 	Owners []OwnerTotals

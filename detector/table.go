@@ -9,8 +9,9 @@ const (
 	TableSoon = 10 * time.Minute
 )
 
-// RaceRate is how many flows a second conntrack fails to insert when that is told: below RaceFill of a budget it is not
-// for lack of ports, but two flows take the same one at once. The agent's notice and the ticket both read it.
+// RaceRate is the least rate of failed inserts, a second, that is reported. Below RaceFill of a budget conntrack fails
+// to insert flows because two take the same port at once, not because ports lack. The agent's notice and the ticket
+// read both.
 const (
 	RaceRate = 0.1
 	RaceFill = 0.5

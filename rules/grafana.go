@@ -59,7 +59,7 @@ type level struct {
 	raise, clear float64 // clear is 0 where there is no other level to clear at
 }
 
-// levels are those of the alerts that compare with one number.
+// levels are the thresholds of the alerts that compare with one number.
 func (o Options) levels() map[string]level {
 	t := o.Thresholds
 	compare := func(op string, raise, half float64, end string) level {
@@ -86,7 +86,8 @@ func (o Options) levels() map[string]level {
 	}
 }
 
-// conditions are those of a threshold expression of Grafana. Without a level everything that the query returns fires.
+// conditions are the conditions of a threshold expression of Grafana. Without a level everything that the query returns
+// fires.
 func (l level) conditions() []any {
 	evaluator := func(kind string, v float64) map[string]any {
 		return map[string]any{"type": kind, "params": []float64{v}}
@@ -108,8 +109,8 @@ func (l level) conditions() []any {
 // fact is another query of a rule, whose answer its description tells. REF in text is the query's name.
 type fact struct{ expr, text string }
 
-// facts are those of the pages of nodes: cheap ones, since Grafana asks every ten seconds. Their labels are a part of
-// the alert's, by which Grafana finds the value that belongs to an instance.
+// facts returns the facts for the pages of nodes: cheap queries, since Grafana asks every ten seconds. Their labels are
+// a part of the alert's, by which Grafana finds the value that belongs to an instance.
 func (o Options) facts(a alerts.Alert) []fact {
 	if a.Name != "SnatExhaustionPredicted" && a.Name != "SnatPortsExhausted" {
 		return nil

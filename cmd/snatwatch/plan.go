@@ -102,7 +102,7 @@ func runPlan(ctx context.Context, e *env, f *planFlags) error {
 		p, err = plan.Make(f.in)
 	}
 	if err != nil {
-		if len(f.lines) > 0 { // what the files hold is told even where it is not enough to plan from
+		if len(f.lines) > 0 { // what the files hold is printed even where it is not enough to plan from
 			_, _ = fmt.Fprintln(e.stdout, strings.Join(f.lines, "\n"))
 		}
 		return err

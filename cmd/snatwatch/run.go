@@ -185,7 +185,7 @@ func (o *options) load() (*config.Config, error) {
 	return c, nil
 }
 
-// ofFlags names the flag in place of the file where a mistake is that of a flag: the file alone has none.
+// ofFlags names the flag in place of the file where the mistake is in a flag: the file alone has none.
 func (o *options) ofFlags(err error) error {
 	var mistakes config.Errors
 	if !errors.As(err, &mistakes) {

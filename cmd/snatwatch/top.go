@@ -33,7 +33,7 @@ func topCommand(app *kingpin.Application) command {
 	c := app.Command("top", "Port spaces in the terminal, the soonest to run out first: held against budget, "+
 		"opens per second, hold time, time left, failures, owners. Keys: q quit, s sort, / filter, space "+
 		"pause, enter owners.")
-	c.Flag("agent", "Agent to ask; without it that of this machine, http://127.0.0.1:9959.").
+	c.Flag("agent", "Agent to ask; without it the agent of this machine, http://127.0.0.1:9959.").
 		Default("http://127.0.0.1:9959").PlaceHolder("URL").IsSetByUser(&f.agentGiven).StringVar(&f.agent)
 	c.Flag("prometheus", "Prometheus of a fleet to ask instead of one agent.").PlaceHolder("URL").StringVar(&f.prometheus)
 	c.Flag("once", "Print the table once, as is always done when the output is no terminal.").BoolVar(&f.once)

@@ -73,8 +73,8 @@ func serveVerify(ctx context.Context, e *env, f *verifyFlags) error {
 	if err != nil {
 		return fmt.Errorf("verify: %w", err)
 	}
-	_, _ = fmt.Fprintf(e.stdout, "listening on %v; each flow is told its address and held until its caller "+
-		"ends it\n", l.Addr())
+	_, _ = fmt.Fprintf(e.stdout, "listening on %v; each caller gets its address as we see it, and its flow is "+
+		"held until the caller ends it\n", l.Addr())
 	return f.server.Serve(ctx, l)
 }
 
@@ -177,7 +177,8 @@ func resolveTarget(ctx context.Context, target string) (netip.AddrPort, error) {
 const lookMost = 11 * time.Second
 
 // settled asks the agent for the budget and for what is held. The agent may show flows that have ended since its last
-// look, for instance those of a test just before. Where it shows flows, settled asks until the agent has looked again.
+// look, for instance the flows of a test just before. Where it shows flows, settled asks until the agent has looked
+// again.
 func (f *verifyFlags) settled(ctx context.Context, logger *slog.Logger) (b verify.Budget, held remote.Space,
 	err error,
 ) {

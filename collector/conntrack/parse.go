@@ -325,7 +325,7 @@ func addr16(b []byte, name string) (netip.Addr, error) {
 	return netip.AddrFrom16([16]byte(b)), nil
 }
 
-// field returns the value of attribute t among those of b, nil if it is not there.
+// field returns the value of attribute t among the attributes in b, nil if it is not there.
 func field(b []byte, t uint16) []byte {
 	attrs := nlraw.Attributes(b)
 	for attrs.Next() {

@@ -141,7 +141,7 @@ func TestKernelOverrun(t *testing.T) {
 	}
 }
 
-// Before each dump but the first, whoever wants to prepare for it is told once.
+// Before each dump but the first, whoever wants to prepare for it gets one call.
 func TestKernelSoon(t *testing.T) {
 	t.Parallel()
 	for _, strategy := range []Strategy{Poll, Events} {
@@ -311,7 +311,7 @@ func TestKernelEventsOff(t *testing.T) {
 	s.last(collector.Seen, source(a), nil)
 }
 
-// A namespace that nobody uses any more is told to be empty, also in the middle of a dump.
+// A namespace that nobody uses any more is reported empty, also in the middle of a dump.
 func TestKernelNamespaceVanishes(t *testing.T) {
 	t.Parallel()
 	for _, during := range []bool{false, true} {

@@ -1,6 +1,6 @@
 // Package limits reads the kernel's own bounds in one network namespace from
 // /proc/sys: the local port range, the size of the conntrack table, its
-// timeouts, and what conntrack is told to record.
+// timeouts, and what conntrack is set to record.
 package limits
 
 import (
@@ -97,7 +97,7 @@ func (r *reading) ports() {
 	}
 }
 
-// conntrack reads how large conntrack's table is, and what it is told to record.
+// conntrack reads how large conntrack's table is, and what it is set to record.
 func (r *reading) conntrack() {
 	l := &r.l
 	r.get(fileEntries, func(s string) (err error) { l.Entries, err = parseCount(s); return err })

@@ -73,7 +73,7 @@ func (r *Reader) Close() {
 const root = "/proc/sys"
 
 // openFiles are open files below /proc/sys by name, as a file system for Read. What /proc/sys/net shows depends on the
-// namespace of the thread that opens a file, not on that of the thread that reads it.
+// namespace of the thread that opens a file, not on the namespace of the thread that reads it.
 type openFiles struct {
 	files     map[string]openFile
 	opening   bool          // a file that is read is opened

@@ -122,7 +122,7 @@ type cond struct {
 	prefix netip.Prefix
 }
 
-// allBits are those of a mark.
+// allBits are all bits of a mark.
 const allBits = ^uint32(0)
 
 // side is an address of a packet.

@@ -63,7 +63,7 @@ func (l *layout) sum(b []byte, seed maphash.Seed) uint64 {
 	return h.Sum64()
 }
 
-// infoSize is that of struct ipt_getinfo.
+// infoSize is the size of struct ipt_getinfo.
 const infoSize = 32 + 4 + 5*4 + 5*4 + 4 + 4
 
 // legacyTable is one table of iptables-legacy. Its rules are for flows.

@@ -36,7 +36,7 @@ type cache struct {
 	reads int
 }
 
-// read returns the rules of a namespace, those of last time where nothing has changed since.
+// read returns the rules of a namespace: the ones that it read last time, where nothing has changed since.
 func (c *cache) read(ctx context.Context, ns *netns.Handle) (s Ruleset, err error) {
 	if c.seed == (maphash.Seed{}) {
 		c.seed = maphash.MakeSeed()

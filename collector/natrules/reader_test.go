@@ -129,7 +129,7 @@ func TestKernelMasqueradeWithoutAddress(t *testing.T) {
 	kerneltest.Uplink(t, ns, "tun0")
 	s := readAt(t, &r, ns, time.Second)
 	compare(t, []natrules.Rule{{Table: "ip n", Chain: "post", Handle: 2, Masquerade: true, VIPs: addrs("192.0.2.10"), TCP: true, UDP: true}}, s.Rules)
-	const want = "table ip n, chain post, handle 2: masquerade on tun0, which has no address: flows get that of another interface, 192.0.2.10"
+	const want = "table ip n, chain post, handle 2: masquerade on tun0, which has no address: flows get the address of another interface, 192.0.2.10"
 	if len(s.Remarks) != 1 || s.Remarks[0] != want {
 		t.Errorf("remarks %q, want %q", s.Remarks, want)
 	}

@@ -114,7 +114,7 @@ type Ruleset struct {
 	Private bool
 }
 
-// maxProblems bounds what is told one by one.
+// maxProblems bounds how many problems are listed one by one.
 const maxProblems = 20
 
 func (s *Ruleset) problem(where string, err error) {

@@ -89,7 +89,7 @@ func (s *Ruleset) at(o *outcome, links []link) []Rule {
 		s.remark(where + " now: no ports to run out of until it has")
 		return nil
 	}
-	s.remark(fmt.Sprintf("%s: flows get that of another interface, %v", where, a))
+	s.remark(fmt.Sprintf("%s: flows get the address of another interface, %v", where, a))
 	v4.VIPs = []netip.Addr{a}
 	return []Rule{v4}
 }

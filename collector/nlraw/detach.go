@@ -31,7 +31,7 @@ func (c *Conn) Detach() error {
 	if own, ok := address.(*unix.SockaddrNetlink); ok {
 		d.port = own.Pid
 	}
-	// The poller forgets a socket as the descriptor is closed that it was told of.
+	// The poller forgets a socket when the descriptor that it polls is closed.
 	if err = errors.Join(err, c.nl.Close()); err != nil {
 		return errors.Join(err, d.close())
 	}

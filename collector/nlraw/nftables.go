@@ -10,7 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// NoNFTables is the generation of a kernel that has no nf_tables. Those of others begin at 1.
+// NoNFTables is the generation of a kernel that has no nf_tables. Other kernels count generations from 1.
 const NoNFTables = 0
 
 // RulesGeneration returns the number that the kernel gives the rules of nftables: another after every change.

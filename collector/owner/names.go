@@ -24,7 +24,7 @@ type Files struct {
 	Storage string
 	// Docker has a folder for each container of Docker; default /var/lib/docker/containers.
 	Docker string
-	// Containerd are folders NAMESPACE/ID of what containerd runs; default those of containerd itself and of k3s.
+	// Containerd are folders NAMESPACE/ID of what containerd runs; default the folders of containerd itself and of k3s.
 	Containerd []string
 }
 

@@ -123,8 +123,8 @@ func (p procReader) pids() ([]int, error) {
 }
 
 // netKey returns a number that processes of the same network namespace share, false if the process is gone. The
-// namespace's own inode number takes CAP_SYS_PTRACE to see; that of a file below /proc/PID/net, which each namespace
-// has for itself, takes no right.
+// namespace's own inode number takes CAP_SYS_PTRACE to see; the number of a file below /proc/PID/net, which each
+// namespace has for itself, takes no right.
 func (p procReader) netKey(pid int) (uint64, bool) { return inode(p.path(pid, "net/dev")) }
 
 // netns returns the inode number of the process's network namespace, 0 without CAP_SYS_PTRACE.

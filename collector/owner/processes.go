@@ -93,7 +93,7 @@ func (w *Watcher) readProcesses(whole bool) {
 	}
 }
 
-// joined counts process p among those of its namespace.
+// joined counts process p among the processes of its namespace.
 func (w *Watcher) joined(pid int, p *process, whole bool) {
 	s := w.spaces[p.netKey]
 	if s == nil {

@@ -34,7 +34,7 @@ type View struct {
 	// Names are of pods, by UID, and of containers, by ID, as far as files of this machine give them. A container of a
 	// pod has the name that it has there.
 	Names map[string]string
-	// Missing says what cannot be told, why, and which right would help.
+	// Missing says what the Watcher cannot find out, why, and which right would help.
 	Missing []string
 }
 

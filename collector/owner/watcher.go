@@ -359,11 +359,11 @@ func (w *Watcher) readInner(ctx context.Context, v *View) {
 	}
 }
 
-// missing says what cannot be told.
+// missing says what the Watcher cannot find out.
 func (w *Watcher) missing(now time.Time) (out []string) {
 	switch {
 	case w.cfg.Tree == "":
-		out = append(out, "no cgroup v2 tree is mounted: owners are told by the processes of each network namespace alone, "+
+		out = append(out, "no cgroup v2 tree is mounted: owners are found by the processes of each network namespace alone, "+
 			"and sockets of this machine's own by the process that has them open")
 	case w.strange.lasts(now):
 		out = append(out, "sockets are in cgroups that "+w.cfg.Tree+" does not show, so their owners are unknown: the "+

@@ -41,7 +41,7 @@ func (h *host) watch(r *reader, buffer int) *space {
 	return sp
 }
 
-// ends drains until want sockets have been told of.
+// ends drains until want sockets have been reported.
 func ends(t *testing.T, r *reader, sp *space, want uint64) {
 	t.Helper()
 	for deadline := time.Now().Add(time.Minute); sp.stats.Destroyed.Told < want; time.Sleep(5 * time.Millisecond) {
@@ -54,7 +54,7 @@ func ends(t *testing.T, r *reader, sp *space, want uint64) {
 	}
 }
 
-// Sockets that no dump has seen are told of by their end.
+// Sockets that no dump has seen are reported when they end.
 func TestKernelDestroyed(t *testing.T) {
 	t.Parallel()
 	h := newHost(t)
@@ -289,7 +289,7 @@ func TestClosedUnknown(t *testing.T) {
 	}
 }
 
-// What the kernel drops is told, and what comes after is read.
+// What the kernel drops is reported, and what comes after is read.
 func TestKernelOverrun(t *testing.T) {
 	t.Parallel()
 	h := newHost(t)
@@ -330,7 +330,7 @@ func TestKernelOverrun(t *testing.T) {
 	}
 }
 
-// Another namespace is read from within, and told to be empty when its last process ends.
+// Another namespace is read from within, and reported empty when its last process ends.
 func TestKernelNamespaceVanishes(t *testing.T) {
 	t.Parallel()
 	pid := kerneltest.Process(t)

@@ -94,7 +94,7 @@ type tcpInfo struct {
 	finAcked bool
 	// unanswered: it sent and nothing ever came back.
 	unanswered bool
-	// beyondData is how many bytes were acknowledged beyond those of data: our SYN and our FIN count as one each.
+	// beyondData is how many bytes were acknowledged beyond the bytes of data: our SYN and our FIN count as one each.
 	// unacked: not all that was sent is acknowledged.
 	beyondData int64
 	unacked    bool

@@ -25,7 +25,7 @@ const (
 // name is where the image is pulled from; the chart's default is the same.
 const name = "ghcr.io/snatwatch/snatwatch"
 
-// userID is who the agent is in a container unless it is told otherwise: nobody that the node knows.
+// userID is who the agent is in a container unless the container is started otherwise: nobody that the node knows.
 const userID = 65532
 
 type descriptor struct {

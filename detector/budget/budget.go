@@ -143,7 +143,7 @@ type Budget struct {
 	SpacePerVIP bool
 	// Classes: ports below 1024 are port spaces of their own, see ClassOf.
 	Classes bool
-	// Local: the ports are those of sockets on this machine (Source), not of a VIP. OnNode: the NAT is this machine's,
+	// Local: the ports are the sockets' own on this machine (Source), not of a VIP. OnNode: the NAT is this machine's,
 	// which conntrack need not show.
 	Local, OnNode bool
 

@@ -178,7 +178,7 @@ func (p *Params) checkVIPs(m Model) *KeyError {
 	return nil
 }
 
-// checkFamily refuses VIPs that are put on flows to none of the destinations. Those of NAT64 are IPv6
+// checkFamily refuses VIPs that are put on flows to none of the destinations. The destinations of NAT64 are IPv6
 // and get an IPv4 VIP: its well-known prefix, RFC 6052, and the one for local use, RFC 8215.
 func (p *Params) checkFamily() *KeyError {
 	if len(p.Include) == 0 || len(p.VIPs) == 0 {

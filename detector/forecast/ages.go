@@ -8,8 +8,7 @@ import (
 )
 
 // An ageWheel has ageLevels levels of ageSlots cells; a cell of level j is an aligned span of 2^j seconds. The last
-// level reaches back nine hours: beyond 4.66 h all ages fall into the last of the ageBuckets and need not be told
-// apart.
+// level reaches back nine hours: beyond 4.66 h all ages fall into the last of the ageBuckets.
 const (
 	ageLevels = 10
 	ageSlots  = 64

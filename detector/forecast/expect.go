@@ -37,7 +37,7 @@ func (o tick) expect(w *workspace, now, held float64) {
 	}
 }
 
-// courses computes the course of each component; recur computed those of the time of day before.
+// courses computes the course of each component; recur computed the courses by time of day before.
 func (o tick) courses(w *workspace, now, held float64) {
 	c := &w.course
 	// A line over a few seconds is used for the next minute only. Once a day a line is significant by chance; used for the

@@ -239,7 +239,7 @@ type rates [ageBuckets]float64
 // for a while lives about as long again.
 func (e *ageEdges) vague(k int) float64 { return 2 / (e[k] + e[k+1]) }
 
-// shrink puts into h the hazards of o, drawn towards those of parent: parent weighs as much as one end of a flow.
+// shrink puts into h the hazards of o, drawn towards the hazards of parent: parent weighs as much as one end of a flow.
 func (o *occurrence) shrink(parent, h *rates) {
 	for k := range h {
 		h[k] = (float64(o.ended[k]) + 1) / (float64(o.lived[k]) + 1/parent[k])

@@ -16,7 +16,7 @@ func (s *busySpace) poisson(mean float64) (n int) {
 }
 
 // A store becomes slow behind a cool-down of 240 s, while a fill that stays is held to be told best: what rate and
-// lifetimes lead to is told minutes before the ports are gone.
+// lifetimes lead to is forecast minutes before the ports are gone.
 func TestSlowStoreBehindALongCoolDown(t *testing.T) {
 	t.Parallel()
 	for seed := range uint64(4) {

@@ -11,7 +11,8 @@ type passage struct {
 	left, low [components]float64
 	// passed and passedLow are the probabilities that each of the two ceilings is passed, if what recurs comes again.
 	passed, passedLow float64
-	// topRecurring is the highest fill so far if what recurs comes again, topRest that of all other components together.
+	// topRecurring is the highest fill so far if what recurs comes again, topRest the highest of all other components
+	// together.
 	topRecurring, topRest float64
 	// topBurst is the variance of topRecurring that bursts add, clockVar the rest of its variance; restVar is the variance
 	// of topRest.
@@ -46,7 +47,7 @@ func (p *passage) top(trust float64) float64 {
 const differs = 1.5
 
 // apart returns how many ports a component that is d ports away from the mean of all counts as being away. That is
-// less, because the tail of past errors, which is that of the mean of all, already has the usual differences of
+// less, because the tail of past errors, which is the tail of the mean of all, already has the usual differences of
 // components.
 func apart(d, sd float64) float64 {
 	d2 := d * d
@@ -162,7 +163,7 @@ func (o tick) pass(w *workspace, c Conditions, now, held, seen float64) {
 // burstExceeds returns the probability that the fill is above ceiling between the time before time i of the grid and
 // time i, if what recurs comes again; sd is the standard deviation of the fill then.
 func (o tick) burstExceeds(w *workspace, i int, ceiling, sd float64) float64 {
-	// The variance of bursts is known, so the tail is a normal one and not that of past errors.
+	// The variance of bursts is known, so the tail is a normal one and not the tail of past errors.
 	r := (ceiling - w.course.peak[i]) / sd
 	known := w.course.peakBurst[i] / (sd * sd)
 	return known*normalTail(r) + (1-known)*w.exceeds(o.account, r)

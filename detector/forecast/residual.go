@@ -152,7 +152,7 @@ type pending struct {
 	mix      float32             // their weighted mean there
 	sd       float32
 	// top is the highest fill that was forecast up to the horizon, topSD its standard deviation. topRecurring is the
-	// highest if what recurs comes again, topRest that of all other components together.
+	// highest if what recurs comes again, topRest the highest of all other components together.
 	top, topSD, topRecurring, topRest float32
 	said                              float32 // probability
 	highest                           float32 // fill seen since

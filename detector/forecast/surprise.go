@@ -95,8 +95,8 @@ func (o *occurrence) hasten(h *rates) {
 // mixLately is the time constant in seconds of the short count of ends by cool-down.
 const mixLately = 15
 
-// shift moves share, the shares of cool-downs over minutes, towards those of the last seconds if a test says that flows
-// end in another way now: the surer the test, the farther.
+// shift moves share, the shares of cool-downs over minutes, towards the shares of the last seconds if a test says that
+// flows end in another way now: the surer the test, the farther.
 func (o tick) shift(share *[coolClasses]float64, dt float64) {
 	keep := float32(math.Exp(-dt / mixLately))
 	n := 0.0

@@ -66,8 +66,8 @@ const burstsMost = 32
 // coolClasses is how many distinct cool-downs a budget may have. If it has more, the last ones share a class.
 const coolClasses = 4
 
-// deviation returns the standard deviation of the fill at place i of the grid for component k. Its variance is that of
-// the ports held now, that of a Poisson number of arrivals, and more.
+// deviation returns the standard deviation of the fill at place i of the grid for component k. Its variance is the
+// variance of the ports held now, plus the variance of a Poisson number of arrivals, and more.
 func (c *course) deviation(k, i int, more float64) float64 {
 	if k == recurring {
 		return math.Sqrt(c.variance[i] + max(0, c.peak[i]-c.base[i]) + 1 + more + c.peakBurst[i])

@@ -32,7 +32,7 @@ type account struct {
 	forecast *forecast.Account
 }
 
-// under makes a the account of protocol p under budget b; number is that of the budget.
+// under makes a the account of protocol p under budget b; number is the budget's number.
 func (a *account) under(b *budget.Budget, number uint32, p collector.Protocol) {
 	a.budget, a.budgetNumber, a.terms, a.protocol = b, number, b.Terms(p), p
 	a.ceiling, a.freesAtEnd, a.perAddress = a.terms.Ceiling(), b.FreesAtEnd(), b.SpacePerAddress()

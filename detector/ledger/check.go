@@ -8,16 +8,16 @@ import (
 
 // check compares the ledger with the kernel in one namespace, so that a fault which makes the ledger lose flows does
 // not stay unseen. At the end of each complete dump it compares the flows that the dump showed live, and their states,
-// with those of the ledger. Where the kernel announces each flow that opens, the ledger missed a flow that only a dump
+// with the ledger's flows. Where the kernel announces each flow that opens, the ledger missed a flow that only a dump
 // shows: others like it may have opened and ended unseen.
 type check struct {
-	// shown counts the flows that the dump in progress showed live. agreed counts those of them that are live in the
+	// shown counts the flows that the dump in progress showed live. agreed counts the ones among them that are live in the
 	// ledger too, or ended there for a reason that the dump could not know. wrong counts the flows that the dump showed in
 	// another state than the ledger has.
 	shown, agreed, wrong int
 	skip                 bool // budgets changed during the dump, so a difference says nothing
-	// fresh counts the flows that the dump in progress, or the last one, showed before any event told of them. missed
-	// counts those of them whose event should have come by now; the first of them was shown at missedSince.
+	// fresh counts the flows that the dump in progress, or the last one, showed before any event did. missed
+	// counts the ones among them whose event should have come by now; the first of them was shown at missedSince.
 	fresh, missed int
 	missedSince   collector.Time
 	// mismatches counts all flows in which dump and ledger differed, and all that were missed.
@@ -26,8 +26,8 @@ type check struct {
 	// such flows.
 	vanishedNow int
 	vanished    uint64
-	// opens counts the TCP flows that the dump in progress showed first. quick counts those of them whose port a flow that
-	// was young too had before. reopened sums quick over the dumps in which there were many.
+	// opens counts the TCP flows that the dump in progress showed first. quick counts the ones among them whose port a
+	// flow that was young too had before. reopened sums quick over the dumps in which there were many.
 	opens, quick int
 	reopened     uint64
 }
@@ -35,7 +35,7 @@ type check struct {
 // Quick reopenings are many if they are quickLeast or more, and more than one in quickShare opens.
 const quickShare, quickLeast = 100, 5
 
-// first takes in that a dump shows the flow of s before any event told of it. The flow is marked as found, unless the
+// first takes in that a dump shows the flow of s before any event did. The flow is marked as found, unless the
 // ledger did not know all flows that the budgets of m take when the dump before began.
 func (c *check) first(s *sighting, m *matcher) {
 	n := s.netns
@@ -110,7 +110,7 @@ func (c *check) note(f *flow, e *collector.Flow) {
 		f.flags &^= flagShown
 		c.shown--
 	}
-	late := e.ID != 0 && e.ID == f.before // an event has told more meanwhile
+	late := e.ID != 0 && e.ID == f.before // an event has said more meanwhile
 	opening := f.flags&flagOpening != 0
 	if f.phase == phaseLive && !late && (e.State == collector.Done || opening != (e.State == collector.Opening)) {
 		c.wrong++

@@ -53,7 +53,7 @@ func (in *intake) seen(s *sighting) {
 	}
 }
 
-// countLive counts live f, which a dump shows now, if f was not counted because only an event had told of it.
+// countLive counts live f, which a dump shows now, if f was not counted because only an event had shown it.
 func (fl *flows) countLive(f *flow) {
 	if f.flags&flagUncounted != 0 {
 		f.flags &^= flagUncounted

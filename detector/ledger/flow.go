@@ -36,7 +36,7 @@ const (
 	flagAgeUnknown
 	flagOffloaded  // a flow table saw its packets once
 	flagEndCounted // its end was counted before: conntrack forgot it, or the agent before this one saw it
-	flagFound      // a dump showed it first: no event has told that it opened
+	flagFound      // a dump showed it first: no event has announced that it opened
 )
 
 // flow is one entry of the table: 64 bytes, a line of the processor's cache.

@@ -45,7 +45,7 @@ const (
 // tagOf returns the tag of a slot, or of the hi of a key, from other bits than home uses.
 func tagOf(slot uint64) uint64 { return slot>>32&0xff | 0x80 }
 
-// like sets the upper bit of the byte of each slot that has the tag, and seldom that of another slot.
+// like sets the upper bit of the byte of each slot that has the tag, and seldom the bit of another slot.
 func (b *bucket) like(tag uint64) uint64 {
 	x := b.tags ^ tag*tagOnes
 	return (x - tagOnes) &^ x & tagUsed

@@ -31,7 +31,7 @@ const (
 )
 
 // renumber gives flows the numbers of the accounts that are in place now. old maps the number of each new account to
-// that of the old account whose counts it goes on with.
+// the number of the old account whose counts it goes on with.
 func (h *handed) renumber(old map[uint32]uint32) {
 	now := map[uint16]uint16{}
 	for n, was := range old {

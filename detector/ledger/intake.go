@@ -319,7 +319,7 @@ func (in *intake) closed(s *sighting) {
 	}
 }
 
-// noteEnd notes that an event, that of s, told how the flow of s ended. A dump in progress may still show the flow.
+// noteEnd notes that the event of s said how the flow of s ended. A dump in progress may still show the flow.
 func (s *sighting) noteEnd() {
 	s.flow.flags |= flagEndSeen
 	if s.netns.dumping {

@@ -50,7 +50,7 @@ type matcher struct {
 	budgets  []*budget.Budget
 	accounts []*account // two for each budget: TCP, UDP
 	byOwn    bool       // a budget takes flows of certain addresses alone, or has a port space for each
-	// translates: the budgets are those of this machine's NAT, or there are none.
+	// translates: the budgets are of this machine's NAT, or there are none.
 	translates bool
 	// since is the moment just after these budgets replaced others; 0 if they are the first.
 	since collector.Time
@@ -101,7 +101,7 @@ type sighting struct {
 	// account is the number of the account that counts the flow. space is the number of the port space that counted it, or
 	// another flow of the same matchKey, last; it is 0 if unknown, and may belong to another port space by now.
 	account, space uint32
-	matched        bool // account and space are the answer of match for matchKey, not those of the entry
+	matched        bool // account and space are the answer of match for matchKey, not the entry's own
 	matchKey
 	known   bool // the ledger had the flow as live before the event
 	counted bool // the agent before this one counted the flow's open

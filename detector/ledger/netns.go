@@ -175,7 +175,7 @@ func (ns *namespaces) seenUpTo(now collector.Time) collector.Time {
 func (n *netns) removable(f *flow) bool {
 	switch {
 	case n.dump == 0:
-		return true // no dump ever shows a flow here, and an event told of its end
+		return true // no dump ever shows a flow here, and an event announced its end
 	case n.dumping && f.dump == n.dump:
 		return false // the dump in progress may show it
 	case f.flags&flagMissed != 0:

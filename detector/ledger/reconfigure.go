@@ -204,8 +204,8 @@ func (l *Ledger) newPlace(n *netns, f *flow) place {
 
 // SwitchSource says that events come from another source from now on, such as conntrack after sockets. The new source
 // has other flow IDs and may show other namespaces. Flows of namespace outer stay and get their IDs from the next dump;
-// those of all other namespaces are dropped and do not count as ended. A flow of outer that was not known before the
-// next dump may have opened at any time.
+// the flows of all other namespaces are dropped and do not count as ended. A flow of outer that was not known before
+// the next dump may have opened at any time.
 func (l *Ledger) SwitchSource(outer uint64) {
 	l.stalls.clear()
 	for _, n := range l.namespaces.list {

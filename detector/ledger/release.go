@@ -154,7 +154,7 @@ func (fl *flows) linger(n *netns, i uint32, f *flow) {
 	fl.setTimer(i, f, fl.clock.now.Add(lingerFor))
 }
 
-// countOwed counts the end of the flow before f on its port, if no event has told of it.
+// countOwed counts the end of the flow before f on its port, if no event has announced it.
 func (fl *flows) countOwed(f *flow) {
 	if f.flags&flagOwed != 0 {
 		f.flags &^= flagOwed

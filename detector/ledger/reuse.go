@@ -28,7 +28,7 @@ func (in *intake) another(s *sighting) bool {
 	case f.flags&(flagTimedOut|flagSwept) != 0: // the kernel did not say that it ended
 		return false
 	case e.State == collector.Done:
-		if s.netns.announced { // an event would have told of another flow
+		if s.netns.announced { // an event would have announced another flow
 			return false
 		}
 		end := in.spaces.accounts[s.account].endOf(f)
@@ -155,7 +155,7 @@ func (a *account) timeoutOf(f *flow) time.Duration {
 	return a.terms.Idle
 }
 
-// asReset returns s as if its event told of an RST at the time at. conntrack does not believe an RST of a flow that a
+// asReset returns s as if its event announced an RST at the time at. conntrack does not believe an RST of a flow that a
 // flow table (nftables' offload) has handled.
 func (s sighting) asReset(at collector.Time) sighting {
 	e := *s.event

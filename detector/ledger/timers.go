@@ -150,7 +150,8 @@ const (
 // chunkTimer marks the timer of a chunk; other timers belong to entries.
 const chunkTimer = 1 << 31
 
-// timer expires in tick due. of is the number of the entry that it belongs to, or that of the chunk with chunkTimer.
+// timer expires in tick due. of is the number of the entry that it belongs to, or with chunkTimer the number of the
+// chunk.
 type timer struct{ of, due uint32 }
 
 // timerList is up to 126 timers of one slot, 1 KB.
@@ -248,7 +249,7 @@ func (w *wheel) empty(s uint32, do func([]timer)) {
 // next returns when the next tick begins.
 func (w *wheel) next() collector.Time { return w.base.Add(time.Duration(w.now+1) * wheelTick) }
 
-// cascade moves timers one level down: those of the slot that begins now, of each level where one does.
+// cascade moves timers one level down: the timers of the slot that begins now, on each level where a slot begins.
 func (w *wheel) cascade() {
 	t := w.now >> lowBits
 	for level := range uint32(levels - 1) {

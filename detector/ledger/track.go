@@ -155,7 +155,7 @@ type previous struct {
 	accountBy []uint32
 	owners    []ownerSet
 	byKey     map[spaceKey]uint32
-	// number maps the number of a new account to that of the old account whose budget had the same name.
+	// number maps the number of a new account to the number of the old account whose budget had the same name.
 	number map[uint32]uint32
 }
 

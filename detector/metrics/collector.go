@@ -249,7 +249,7 @@ func (e emitter) protocol(v *View, b *budget.Budget, p *detector.AccountSnapshot
 	}
 }
 
-// failures are those of TCP: a first packet of UDP is not sent again by the kernel, and no
+// failures are failed opens of TCP: a first packet of UDP is not sent again by the kernel, and no
 // answer to it means nothing.
 func (e emitter) failures(v *View, b *budget.Budget, p *detector.AccountSnapshot) {
 	budget, protocol := b.Name, p.Protocol.String()

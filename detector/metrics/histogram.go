@@ -36,7 +36,7 @@ func (e emitter) histogram(n Name, h *detector.Histogram, labels ...string) {
 }
 
 // bothHistograms is one histogram with classic buckets and native ones. A server takes the native
-// ones if it is told to, the text formats show the classic ones alone.
+// ones if it is configured to, the text formats show the classic ones alone.
 type bothHistograms struct {
 	prometheus.Metric
 	native prometheus.Metric

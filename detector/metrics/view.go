@@ -45,7 +45,7 @@ type View struct {
 	Build       Build
 }
 
-// Causes are causes of failed opens, by who gives out the ports: a NAT further out, that of this machine, or its
+// Causes are causes of failed opens, by who gives out the ports: a NAT further out, the NAT of this machine, or its
 // sockets. Each is seen by another sensor.
 type Causes struct{ Further, Here, Local []string }
 

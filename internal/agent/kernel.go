@@ -19,7 +19,7 @@ const kernelEvery = 5 * time.Second
 type counters struct {
 	*base
 	loop *loop // to hand dropped packets to
-	// limits reads those of the outer namespace.
+	// limits reads the limits of the outer namespace.
 	limits func() (collector.Limits, error)
 	// last is what was read last, nil where there is no conntrack.
 	last atomic.Pointer[metrics.Kernel]

@@ -147,7 +147,7 @@ func (l *loop) apply(b batch) {
 		l.untakenMet = of.Untaken()
 		select {
 		case l.untaken <- struct{}{}:
-		default: // somebody is told already
+		default: // a wake-up waits already
 		}
 	}
 }

@@ -9,7 +9,7 @@ import (
 )
 
 // The nodes that the API server lists move the budget. Outside a cluster, or while the server does not answer, the
-// configured number or the last one that was told stands, and the budget is marked as stale.
+// configured number or the last one that was read stands, and the budget is marked as stale.
 func TestAgentFollowsNodesOfTheCluster(t *testing.T) {
 	t.Parallel()
 	a, _ := newQuietAgent(t, `

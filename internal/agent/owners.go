@@ -45,7 +45,7 @@ func (o *owners) run(ctx context.Context) error {
 	return g.Wait()
 }
 
-// podsEvery is how often the agent takes over what the watch of the pods was told.
+// podsEvery is how often the agent takes over what the watch of the pods has learned.
 const podsEvery = 2 * time.Second
 
 // followPods takes names and workloads of this node's pods from the API server until ctx is cancelled. Outside a
@@ -90,7 +90,7 @@ func podsText(node string, told bool, since time.Time, err error) string {
 		return ""
 	case told:
 		return "the API server has not answered since " + since.UTC().Format("2006-01-02 15:04:05 UTC") + ": names and " +
-			"workloads of pods are those of then, newer pods are shown by their UID: " + err.Error()
+			"workloads of pods are the ones known then, newer pods are shown by their UID: " + err.Error()
 	}
 	return "pods of node " + node + " are shown by their UID where no log folder of the kubelet names them: " +
 		err.Error() +

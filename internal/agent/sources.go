@@ -129,7 +129,7 @@ func (ss *sensors) sourcesOf(p plan) []source {
 		out := []source{ss.conntrackSource(p), ss.stallSensor(true)}
 		if p.local {
 			here := !p.elsewhere && ss.foreign() == nil
-			out = append(out, ss.socketSource(feedLocal, "local ports are those of sockets", here))
+			out = append(out, ss.socketSource(feedLocal, "the budget is of local ports, which sockets show", here))
 		}
 		return out
 	}
@@ -253,7 +253,7 @@ func errorText(err error) string {
 	return err.Error()
 }
 
-// socketSource reads sockets: those of the agent's own namespace alone if here.
+// socketSource reads sockets, of the agent's own namespace alone if here.
 func (ss *sensors) socketSource(to feed, why string, here bool) source {
 	s := sockdiag.New(sockdiag.Config{Now: ss.now, Finder: ss.finder(), OwnNetns: here})
 	return source{

@@ -68,7 +68,7 @@ func TestSystemdIsTold(t *testing.T) {
 	}
 }
 
-// Without a service manager nothing is sent, and the agent is told of no mistake.
+// Without a service manager nothing is sent, and the agent logs no mistake.
 func TestNoSystemd(t *testing.T) {
 	t.Setenv("NOTIFY_SOCKET", "")
 	a, _ := newQuietAgent(t, "budgets: [{name: web, model: static, tcp: {ports: 8}}]\n", cloud.Client{})

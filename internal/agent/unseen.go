@@ -87,7 +87,7 @@ func ofOuter(snap *detector.Snapshot, outer uint64) (shown detector.Snapshot, el
 	return shown, elsewhere
 }
 
-// directionText says that of some connections nobody knows yet which side opened them; empty if there are none.
+// directionText says for how many connections nobody knows yet which side opened them; empty if there are none.
 func directionText(st *sockdiag.Stats) string {
 	n := 0
 	for i := range st.Netns {

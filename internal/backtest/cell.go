@@ -129,7 +129,8 @@ func (c *Cell) scorePoints(runs []outcome, points []Point) {
 	}
 }
 
-// scorePages scores the pages of all port spaces; the time that was watched is that of the first of each run.
+// scorePages scores the pages of all port spaces; the time that was watched is the time of the first port space of each
+// run.
 func (c *Cell) scorePages(runs []outcome) {
 	ahead := detector.Horizons()[pageHorizon]
 	for _, o := range runs {

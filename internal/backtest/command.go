@@ -29,7 +29,7 @@ type Command struct {
 	// Scenario is a name, "all" for those that methods are compared with, or "loads" for those of the page. Profile is
 	// one of P0, P15, P240; empty means all.
 	Scenario, Profile string
-	// Hours, Seeds, TrainSeeds and Tick are those of Config; Sized says that the first three are no defaults. Quick
+	// Hours, Seeds, TrainSeeds and Tick are as in Config; Sized says that the first three are no defaults. Quick
 	// asks for one seed of two hours.
 	Hours             float64
 	Seeds, TrainSeeds int
@@ -45,7 +45,7 @@ type Command struct {
 	// Ablate also judges the forecast without each of its parts.
 	Ablate bool
 
-	// Model, Ports, Nodes and VIPs are those of Terms; CoolDowns has its cool-downs, one
+	// Model, Ports, Nodes and VIPs are as in Terms; CoolDowns has its cool-downs, one
 	// replay each. Source keeps the flows of one source.
 	Model       string
 	Ports       int
@@ -238,7 +238,7 @@ func only(all []scenario.Scenario, named func(scenario.Scenario) bool) []scenari
 	return slices.DeleteFunc(all, func(s scenario.Scenario) bool { return !named(s) })
 }
 
-// ScenarioNames are those of all scenarios and loads.
+// ScenarioNames are the names of all scenarios and loads.
 func ScenarioNames() []string {
 	var names []string
 	for _, s := range slices.Concat(scenario.All(), scenario.Loads()) {

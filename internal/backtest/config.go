@@ -27,7 +27,7 @@ type Config struct {
 	Charts bool
 	// Parallel is how many runs go on at once; 0 means one.
 	Parallel int
-	// Progress, when set, is told what share is done, from several goroutines.
+	// Progress, when set, is called with the share that is done, from several goroutines.
 	Progress func(done float64)
 }
 

@@ -19,7 +19,7 @@ type counter struct {
 	from   collector.Time
 	tick   time.Duration
 	ticks  int
-	// flows are numbers of the record's flows, by destination; those of d begin at first[d].
+	// flows are numbers of the record's flows, by destination; the flows of d begin at first[d].
 	flows, first []int32
 	changes      []int64 // of one destination
 }
@@ -93,7 +93,7 @@ func (c *counter) most(d int32) int {
 
 // Peak is the most that one destination of a record held, over all of the record.
 type Peak struct {
-	// Name is that of the record, the destination and the cool-down after a FIN.
+	// Name is made of the record's name, the destination and the cool-down after a FIN.
 	Name string `json:"name"`
 	// Nominal and Ports are the budget and its effective ceiling.
 	Nominal int `json:"budget_ports"`
@@ -113,10 +113,10 @@ type Peak struct {
 	MostVIP int `json:"held_one_vip,omitempty"`
 }
 
-// peaksMost is how many peaks of a record are told: the fullest.
+// peaksMost is how many peaks of a record are printed: the fullest.
 const peaksMost = 10
 
-// peaks are those of a record under a budget, the fullest first; left is how many more there are.
+// peaks are the peaks of a record under a budget, the fullest first; left is how many more there are.
 func peaks(r *record.Record, b *budget.Budget) (out []Peak, left int) {
 	if len(r.Flows) == 0 {
 		return nil, 0

@@ -113,7 +113,7 @@ type loadTail struct {
 }
 
 // mixture finds the kinds of load by expectation maximisation: each scenario and profile is of one kind, and its
-// residuals have the tail of that kind. The kinds come from the calm to the wild. How common they are is told by the
+// residuals have the tail of that kind. The kinds come from the calm to the wild. How common they are comes from the
 // first lessons, which are so many: those of scenarios in which something happens, as a port space that is new may be
 // one.
 func mixture(lessons []lesson, compared, h int) (tails [kinds]tail, shares [kinds]float64) {

@@ -11,7 +11,7 @@ import (
 	"github.com/snatwatch/snatwatch/internal/backtest/scenario"
 )
 
-// NameOracle and KindOracle are those of the method that knows what nobody can.
+// NameOracle and KindOracle are name and kind of the method that knows what nobody can.
 const (
 	NameOracle = "oracle"
 	KindOracle = "oracle"
@@ -81,8 +81,8 @@ const (
 	// The next quarter of an hour is simulated every 15 s, the next hour every two minutes. A bin is a second, as a tick.
 	soonEvery, soonBins = 15, 900
 	farEvery, farBins   = 120, 3600
-	// rateNear is how much the logarithm of the rate may differ from that of a pool, whose mean and spread are then
-	// scaled. poolsMost is how many pools a law keeps.
+	// rateNear is how much the logarithm of the rate may differ from the logarithm of a pool's rate, whose mean and spread
+	// are then scaled. poolsMost is how many pools a law keeps.
 	rateNear, poolsMost = 0.1, 24
 	oracleSeed          = 1
 )

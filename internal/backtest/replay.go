@@ -120,7 +120,7 @@ func (p *player) play() {
 	ticksUntil(p.source.To + 1)
 }
 
-// share is the ports of a port space: what the pool's size gives, or else those of the budget.
+// share is the ports of a port space: what the pool's size gives, or else the budget's ports.
 func (p *player) share(budget int) int {
 	if p.ports > 0 {
 		return p.ports
@@ -189,9 +189,9 @@ func (p *player) cool(f *record.Flow) {
 	p.cooling = append(p.cooling, cooling{lasts: lasts, ports: []release{r}})
 }
 
-// told is when the detectors are told of what happened at t. A ledger makes its forecast as a second begins: of what
-// happens at that very moment it is told a nanosecond earlier, or the forecast would not know of it.
-func (p *player) told(t collector.Time) collector.Time {
+// heard is when the detectors learn of what happened at t. A ledger makes its forecast as a second begins: of what
+// happens at that very moment it learns a nanosecond earlier, or the forecast would not know of it.
+func (p *player) heard(t collector.Time) collector.Time {
 	if t > p.source.From && t%collector.Time(time.Second) == 0 {
 		return t - 1
 	}
@@ -214,7 +214,7 @@ func (p *player) tell(kind collector.Kind, f *record.Flow, id uint32) {
 	case f.Reason == collector.Timeout:
 		state = collector.Opening
 	}
-	opened := p.told(f.Start)
+	opened := p.heard(f.Start)
 	at := opened
 	e := &p.event
 	*e = collector.Event{Kind: kind, Netns: netns}
@@ -232,7 +232,7 @@ func (p *player) tell(kind collector.Kind, f *record.Flow, id uint32) {
 	case collector.Seen:
 		at = p.now
 	case collector.Closed:
-		at = p.told(f.End)
+		at = p.heard(f.End)
 		e.Flow.Reason = f.Reason
 		e.Flow.Ended = collector.Interval{From: at, To: at}
 	}

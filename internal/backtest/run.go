@@ -27,9 +27,9 @@ type replay struct {
 	trace *tracer
 	// restarts of the agent on the way.
 	restarts []scenario.Restart
-	// present is what an oracle is told; nil for a record.
+	// present is what an oracle knows; nil for a record.
 	present *scenario.Present
-	// advanced, when set, is told now and then how far the replay is.
+	// advanced, when set, is called now and then with how far the replay is.
 	advanced func(time.Duration)
 }
 

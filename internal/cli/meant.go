@@ -10,7 +10,7 @@ import (
 	"github.com/snatwatch/snatwatch/internal/words"
 )
 
-// Help is the command line that shows the help for args: that of their command, or of all.
+// Help is the command line that shows the help for args: the help of their command, or of all.
 func Help(app *kingpin.Application, args []string) string {
 	if c := commandOf(app, args); c != nil {
 		return app.Name + " " + c.FullCommand() + " --help"

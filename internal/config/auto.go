@@ -17,7 +17,7 @@ func (r *resolution) auto(path string, b *Budget) {
 		return o.Netns != "" &&
 			o.followsRules()
 	}) {
-		p.Netns = r.m.Limits.Netns // what the rules there do is that of other entries
+		p.Netns = r.m.Limits.Netns // what the rules there do belongs to other entries
 	}
 	rules, unread := r.m.rulesOf(b)
 	r.noteRules(b.Name, rules)
@@ -65,7 +65,8 @@ func (r *resolution) hasLocal(netns uint64) bool {
 	})
 }
 
-// cloudParams are those of the cloud's NAT, where its metadata tell enough to say how many ports this node has there.
+// cloudParams are the parameters of the cloud's NAT, where its metadata tell enough to say how many ports this node has
+// there.
 func (r *resolution) cloudParams(path string, b *Budget, p budget.Params) (budget.Params, bool) {
 	vips := r.m.Cloud.VIPs
 	switch {
@@ -86,8 +87,8 @@ func (r *resolution) cloudParams(path string, b *Budget, p budget.Params) (budge
 	return p, true
 }
 
-// gatewayParams are those of the NAT gateway that an instance without a public address must pass. Its metadata do not
-// show which: the one that the cloud documents first.
+// gatewayParams are the parameters of the NAT gateway that an instance without a public address must pass. Its metadata
+// do not show which: the one that the cloud documents first.
 func (r *resolution) gatewayParams(b *Budget, p budget.Params) (budget.Params, bool) {
 	if r.translatedBeyond() {
 		return p, false

@@ -1,5 +1,5 @@
 // Package config reads snatwatch's configuration: YAML in, budgets out. A
-// mistake is told by file, line, key and value, with what would be right.
+// mistake comes back with file, line, key and value, and what would be right.
 //
 //   - config.go holds the keys, load.go and decode.go read them, validate.go checks them.
 //   - discover.go asks the machine what the keys leave open, machine.go holds what it says.
@@ -32,7 +32,7 @@ type Config struct {
 	// or by path; empty is the agent's own.
 	Netns string `yaml:"netns"`
 	// CPUBudget is the fraction of one core that the process may take. Reading flows slows down to fit it, where it stays
-	// exact; that a minute took more is told.
+	// exact; a metric says that a minute took more.
 	CPUBudget float64 `yaml:"cpu_budget"`
 	// CloudMetadata: ask the cloud's instance metadata service where the configuration
 	// leaves VIPs open.

@@ -25,7 +25,7 @@ import (
 
 // Discover asks the machine what the configuration leaves open; flows leave it in outer. What cannot
 // be found out is a note of the Machine; a namespace, a pool size or a place for the state file that
-// is configured and not there is an error, told as Errors, but for namespaces and pool sizes that were
+// is configured and not there is an error, returned as Errors, but for namespaces and pool sizes that were
 // there before.
 func Discover(ctx context.Context, c *Config, outer *netns.Handle, before Machine,
 	metadata cloud.Client,

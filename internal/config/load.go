@@ -33,7 +33,7 @@ func Load(path string) (*Config, error) {
 	return c, err
 }
 
-// Parse reads a configuration; file is its name in errors. Mistakes are told as Errors.
+// Parse reads a configuration; file is its name in errors. Mistakes come back as Errors.
 func Parse(file string, data []byte) (*Config, error) {
 	c := &Config{
 		Listen: ":9959", Source: SourceAuto, Strategy: StrategyAuto,

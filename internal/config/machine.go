@@ -21,7 +21,7 @@ type Machine struct {
 	// Rules are its NAT rules; RulesUnread says that they could not be read.
 	Rules       natrules.Ruleset
 	RulesUnread bool
-	// NetnsRules are those of the namespaces that budgets name; one that is not there could not be read.
+	// NetnsRules are the rules of the namespaces that budgets name; one that is not there could not be read.
 	NetnsRules map[string]natrules.Ruleset
 	// Readers read NAT rules.
 	Readers *Readers

@@ -38,7 +38,7 @@ func (r *Readers) Read(ctx context.Context, name string, ns *netns.Handle) (natr
 	return reader.Read(ctx, ns, r.now())
 }
 
-// group returns the groups of the rules of a namespace, those of last time as long as the rules are the same slice.
+// group returns the groups of the rules of a namespace, the same as last time as long as the rules are the same slice.
 func (r *Readers) group(name string, rules []natrules.Rule) grouping {
 	if r == nil || len(rules) == 0 {
 		return groupRules(rules)

@@ -23,7 +23,7 @@ func (r *resolution) note(format string, args ...any) {
 	r.notes = append(r.notes, fmt.Sprintf(format, args...))
 }
 
-// params are those of an entry, completed by what the machine tells.
+// params are the parameters of an entry, completed by what the machine tells.
 func (r *resolution) params(path string, b *Budget) budget.Params {
 	p := r.common(path, b)
 	p.Model = b.Model

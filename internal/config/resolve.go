@@ -8,7 +8,7 @@ import (
 )
 
 // Resolve makes the budgets that the configuration leads to on a machine. The notes
-// say what was found and what is missing. Mistakes are told as Errors.
+// say what was found and what is missing. Mistakes come back as Errors.
 func (c *Config) Resolve(m Machine) (budgets []*budget.Budget, notes []string, err error) {
 	r := resolution{c: c, m: m, notes: slices.Clone(m.Notes), pools: map[string]Pool{}}
 	if m.CloudUnread != nil {

@@ -15,7 +15,7 @@ import (
 )
 
 // Validate checks a configuration again that was changed after it was loaded, by flags say. Mistakes are
-// told as Errors.
+// returned as Errors.
 func (c *Config) Validate() error {
 	if errs := c.validate(); len(errs) > 0 {
 		return errs

@@ -31,7 +31,7 @@ func (f Fleet) Cluster(i int) int { return i % f.Clusters }
 const destinations = 50
 
 // Node returns what node i serves, with the labels that a scrape gives it. On one node of twenty exhaustion is likely
-// enough to be told alerts, and not to raise one.
+// enough that alerts read its probability, and too unlikely to raise one.
 func (f Fleet) Node(i int) []Series {
 	n := node{seed: uint64(i) * 2654435761, target: []string{
 		"cluster", fmt.Sprintf("c%d", f.Cluster(i)), "instance", fmt.Sprintf("node-%d:9959", i), "job", "snatwatch",
@@ -87,7 +87,7 @@ func (f Fleet) Node(i int) []Series {
 	return n.all
 }
 
-// kernel adds what is told of the machine.
+// kernel adds the series of the machine.
 func (n *node) kernel() {
 	n.add(metrics.LedgerExact, always(1), "netns", "1")
 	n.add(metrics.EventsLost, always(0), "netns", "1")
@@ -102,7 +102,7 @@ func (n *node) kernel() {
 	n.add(metrics.AgentBuildInfo, always(1), "version", "1")
 }
 
-// spaces adds what is told of each destination.
+// spaces adds the series of each destination.
 func (n *node) spaces(gateway string, i int, failing bool) {
 	for d := range destinations + 1 {
 		space := []string{

@@ -54,7 +54,7 @@ func (l *Lab) Querier(replicas []string, stores ...string) (url string, p *Progr
 }
 
 // Cortex starts one as a single program that keeps one tenant, evaluates the rule files of a folder every interval and
-// sends alerts. It returns the address of Prometheus' API and that of remote write.
+// sends alerts. It returns the addresses of Prometheus' API and of remote write.
 func (l *Lab) Cortex(ruleFolder, interval, alertmanager string) (url, write string, p *Program) {
 	l.tb.Helper()
 	http, grpc := l.Free(), l.Free()

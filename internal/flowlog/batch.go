@@ -1,7 +1,7 @@
 package flowlog
 
 // batchSize is how many rows are looked up together: the tables of flows and of ends are larger than a processor's
-// caches, and it waits for many places of memory as long as for one if it is told all of them at once.
+// caches, and it waits for many reads of memory as long as for one if all of them are asked for at once.
 const batchSize = 64
 
 // batch holds rows until they are looked up together.

@@ -33,7 +33,8 @@ type Counter struct {
 	last   int64 // the latest end
 	swept  int64 // newest when flows were last swept
 
-	// lifetimes are those of all TCP flows that were seen to end, in buckets up to each power of two of a millisecond.
+	// lifetimes are the lifetimes of all TCP flows that were seen to end, in buckets up to each power of two of a
+	// millisecond.
 	lifetimes [lifetimeBuckets + 1]uint64
 	lifeSum   float64 // ns
 	reasons   [collector.NumReasons]uint64
@@ -64,7 +65,7 @@ type Point struct {
 	Most int
 }
 
-// interval is that of points.
+// interval is the time from one point to the next.
 const interval = 5 * time.Minute
 
 // spaceKey is a port space; source and ports are left out where the budget does not tell by them.

@@ -7,8 +7,8 @@ import (
 	"github.com/snatwatch/snatwatch/collector"
 )
 
-// Google's logs are an object a line. Those of Cloud NAT tell when a connection was translated, or dropped for
-// want of a port, and never when it ended. Those of the VPC have a start and an end.
+// Google's logs are an object a line. The logs of Cloud NAT tell when a connection was translated, or dropped for
+// want of a port, and never when it ended. The VPC's logs have a start and an end.
 
 // googleField is a field that is read.
 type googleField int

@@ -192,7 +192,7 @@ func (p *zeek) parse(line []byte, r *Row) error {
 	return p.row.read(r)
 }
 
-// milliseconds reads a time since 1970 in ms, as Zeek writes JSON if told to.
+// milliseconds reads a time since 1970 in ms, as Zeek writes JSON if configured to.
 func milliseconds(b []byte) (ns int64, ok bool) {
 	whole, _, _ := bytes.Cut(b, []byte("."))
 	ms, ok := integer(whole)

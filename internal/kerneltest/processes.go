@@ -59,7 +59,7 @@ func OwnProcesses(t *testing.T) bool {
 }
 
 // Unique is a number for names that all tests on the machine share, such as those of containers: the process id, and
-// below OwnProcesses that of the first process.
+// below OwnProcesses the id of the first process.
 func Unique() int {
 	if n, err := strconv.Atoi(os.Getenv(ownFrom)); err == nil {
 		return n

@@ -125,7 +125,7 @@ func (c *Client) get(ctx context.Context, path, accept string, query url.Values)
 
 // readStatus reads the metav1.Status that a refusal brings.
 func readStatus(resp *http.Response) error {
-	body, _ := io.ReadAll(io.LimitReader(resp.Body, 64<<10)) // what is there of it is told
+	body, _ := io.ReadAll(io.LimitReader(resp.Body, 64<<10)) // as much as came is reported
 	var status struct {
 		Message string `json:"message"`
 	}

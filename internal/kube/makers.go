@@ -98,8 +98,8 @@ func (k *makers) wanted() (out []maker) {
 	return out
 }
 
-// told notes who made m.
-func (k *makers) told(m maker, o Owner) {
+// madeBy notes who made m.
+func (k *makers) madeBy(m maker, o Owner) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.todo[m] { // else it is no longer used
@@ -145,7 +145,7 @@ func (k *makers) ask(ctx context.Context, c *Client) (failed, denied bool) {
 		o, err := c.makerOf(ctx, m)
 		switch {
 		case err == nil:
-			k.told(m, o)
+			k.madeBy(m, o)
 			continue
 		case refused(err):
 			denied = true

@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// answerWithin is how long a count waits for a server where no watch has told yet.
+// answerWithin is how long a count waits for a server where no watch has counted yet.
 const answerWithin = 5 * time.Second
 
 // Nodes counts the nodes of a cluster by label selector: from a watch where one was started, else by a list.
@@ -54,7 +54,7 @@ func (n *Nodes) Follow(ctx context.Context, selector string) error {
 }
 
 // Count returns how many nodes a selector has. Where the server does not answer, it returns why, and the number
-// that was told last if there is one.
+// that the server gave last if there is one.
 func (n *Nodes) Count(ctx context.Context, selector string) (int, error) {
 	n.mu.Lock()
 	c := n.watched[selector]
@@ -77,11 +77,11 @@ func (n *Nodes) Count(ctx context.Context, selector string) (int, error) {
 // count holds the nodes of one selector by name.
 type count struct {
 	mu    sync.Mutex
-	names map[string]bool // nil until the server has told
+	names map[string]bool // nil until the server has answered
 	err   error
 }
 
-// now returns the count, if the server has told it, and why it may be old.
+// now returns the count, if the server has answered, and why it may be old.
 func (c *count) now() (size int, told bool, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -20,13 +20,13 @@ type Pod struct {
 const goneFor = 15 * time.Minute
 
 // annotationHash is the annotation of a static pod with the UID under which the kubelet runs it. The object's own UID
-// is that of the mirror that stands for it.
+// is the UID of the mirror that stands for it.
 const annotationHash = "kubernetes.io/config.hash"
 
 // Pods names the pods of one node by UID.
 type Pods struct {
 	mu    sync.Mutex
-	pods  map[string]pod       // nil until the server has told
+	pods  map[string]pod       // nil until the server has answered
 	gone  map[string]time.Time // when they went
 	err   error
 	since time.Time // of err
@@ -54,7 +54,8 @@ func (p *Pods) Follow(ctx context.Context, c *Client, node string) error {
 	return err
 }
 
-// All returns the pods by UID, nil until the server has told, and why they may be out of date. The map is the caller's.
+// All returns the pods by UID, nil until the server has answered, and why they may be out of date. The map is the
+// caller's.
 func (p *Pods) All() (map[string]Pod, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

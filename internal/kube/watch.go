@@ -66,7 +66,7 @@ const (
 	objectMax    = 4 << 20 // of one event; etcd holds no object above 1.5 MiB
 )
 
-// Watcher is told of the objects. Its methods are called one after the other.
+// Watcher gets the objects. Its methods are called one after the other.
 type Watcher interface {
 	// Replace gives all objects that are there.
 	Replace(all []Metadata)
@@ -74,7 +74,7 @@ type Watcher interface {
 	Put(m Metadata)
 	// Delete gives one that is gone.
 	Delete(m Metadata)
-	// Unread says why the server does not answer, or nil once it does again. What was told before is kept.
+	// Unread says why the server does not answer, or nil once it does again. What came before is kept.
 	Unread(err error)
 }
 

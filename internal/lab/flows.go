@@ -84,7 +84,7 @@ func (f *Flows) Received(i int) bool {
 	return err == nil && n > 0
 }
 
-// Errors counts the sockets that were told of a failure: refused, reset, unreachable, timed out.
+// Errors counts the sockets that got an error: refused, reset, unreachable, timed out.
 func (f *Flows) Errors() (int, error) {
 	n := 0
 	for _, fd := range f.fds {

@@ -15,7 +15,7 @@ import (
 // include/uapi/linux/rtnetlink.h, if_link.h, if_addr.h or neighbour.h, and attributes.
 type rtnl struct{ c *netlink.Conn }
 
-// attributes are those of one message, in their order.
+// attributes are the attributes of one message, in their order.
 type attributes = func(*netlink.AttributeEncoder)
 
 // set sends one message and waits for the kernel's word on it.

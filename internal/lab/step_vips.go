@@ -64,7 +64,7 @@ func oneVIP(ctx context.Context, b *bench, r *StepReport) error {
 	r.count("router's insert_failed, added", failed, atLeast(asked-full),
 		"a SYN without a port is dropped here, in silence")
 	r.count("router's drop, added", dropped, exactly(failed), "the same packets, counted once more")
-	r.count("sockets told of an error", told, exactly(0), "no reset, no ICMP: it looks like packet loss")
+	r.count("sockets that got an error", told, exactly(0), "no reset, no ICMP: it looks like packet loss")
 	return nil
 }
 

@@ -20,7 +20,7 @@ const (
 	spreadSteps = 16
 )
 
-// probability is that of at least one open without a port in a day, with c ports.
+// probability is how likely at least one open of a day finds no port, with c ports.
 func (p *peaks) probability(c int) float64 {
 	if p.load <= 0 {
 		return 0

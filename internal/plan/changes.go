@@ -155,7 +155,7 @@ func (p *planner) moves(plan *Plan) []Change {
 	return out
 }
 
-// holdChanges are those of how long a port is held.
+// holdChanges are the changes to how long a port is held.
 func (p *planner) holdChanges(plan *Plan) []Change {
 	b, d := p.budget, &p.Demand
 	var out []Change
@@ -255,7 +255,7 @@ func (p *planner) calls(today Answer) float64 {
 	return max(2, math.Ceil((k.load-live)/(most-live)))
 }
 
-// destinationChanges are those of where flows go.
+// destinationChanges are the changes to where flows go.
 func (p *planner) destinationChanges() []Change {
 	b, d := p.budget, &p.Demand
 	half := *d

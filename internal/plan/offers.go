@@ -11,7 +11,7 @@ import (
 type Offer struct {
 	Model string `json:"model"`
 	// Fits says whether any setting of the model meets the target; else Why says what stands against it, and the
-	// answer is that of its largest setting.
+	// answer is the answer for its largest setting.
 	Fits    bool   `json:"fits"`
 	Why     string `json:"why,omitempty"`
 	Setting string `json:"setting"`
@@ -38,7 +38,7 @@ func family(model string) string {
 // past are the models that nobody can choose today.
 func past(model string) bool { return model == "azure-lb-2018" || model == "azure-classic" }
 
-// offers tries every model that can stand in for today's: those of the same cloud and an address for each node. A
+// offers tries every model that can stand in for today's: the models of the same cloud and an address for each node. A
 // budget of no cloud is tried against all.
 func (p *planner) offers() []Offer {
 	var fit, unfit []Offer

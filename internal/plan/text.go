@@ -150,7 +150,7 @@ func effective(a *Answer) string {
 	return fmt.Sprintf(", %d of them before 1 %% of first packets are lost", a.Effective)
 }
 
-// probability prints that of a day, with its range where there is one to see.
+// probability prints the probability of a day, with its range where there is one to see.
 func probability(a *Answer) string {
 	mid, low, high := Percent(a.Probability), Percent(a.Low), Percent(a.High)
 	if low == high {

@@ -32,7 +32,7 @@ type Options struct {
 	Anonymise bool
 	// OnlyTranslated leaves out flows whose source this machine does not translate.
 	OnlyTranslated bool
-	// Strategy and Interval are those of conntrack.Config. Ends matter to a record, so Auto polls.
+	// Strategy and Interval are as in conntrack.Config. Ends matter to a record, so Auto polls.
 	Strategy conntrack.Strategy
 	Interval time.Duration
 	Logger   *slog.Logger
@@ -69,7 +69,7 @@ func (o *Options) check() error {
 
 // Result is what a recording wrote.
 type Result struct {
-	// Rows counts flows, Live those of them that had not ended at the stop.
+	// Rows counts flows, Live the ones among them that had not ended at the stop.
 	Rows, Live int
 	// Files counts the files that were begun, Removed those that made room.
 	Files, Removed int

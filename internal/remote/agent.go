@@ -84,7 +84,7 @@ type Histogram struct {
 type Space struct {
 	VIP         string `json:"vip"`
 	Destination string `json:"destination"`
-	// Ports and Effective are 0 where the port space has those of the budget's terms.
+	// Ports and Effective are 0 where the port space has as many as the budget's terms say.
 	Ports          int       `json:"ports"`
 	Effective      int       `json:"effective_ports"`
 	Held           int       `json:"held"`

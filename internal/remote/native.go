@@ -8,8 +8,8 @@ import (
 	"strconv"
 )
 
-// Buckets are those of a native histogram, from the lowest: Counts[i] is of what is at most Bounds[i] and above the
-// bound before it. Counts has one more than Bounds: the last has no bound.
+// Buckets are the buckets of a native histogram, from the lowest: Counts[i] is of what is at most Bounds[i] and above
+// the bound before it. Counts has one more than Bounds: the last has no bound.
 type Buckets struct {
 	Bounds, Counts []float64
 	Sum            float64

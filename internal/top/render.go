@@ -49,7 +49,7 @@ const (
 	fixedWidth = heldWidth + opensWidth + holdWidth + leftWidth + 4
 	// fullWidth has room for all columns but owners; a narrow screen goes without the bar and the failures.
 	fullWidth = 76
-	// ownerWidth is that of the owners' column, on terminals that have room for it.
+	// ownerWidth is the width of the owners' column, on terminals that have room for it.
 	ownerWidth = 24
 )
 

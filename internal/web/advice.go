@@ -13,7 +13,7 @@ import (
 
 // advice says what would help the port space of a budget that runs out first, and by how much. It is empty if no port
 // space is near its end. The numbers come from resolving the budget again with one thing changed, so they follow its
-// model: another VIP doubles the ports of one model and adds nothing to those of another.
+// model: another VIP doubles the ports of one model and adds nothing to the ports of another.
 func advice(s *detector.BudgetSnapshot) []string {
 	u := urgent{level: levelOK}
 	if u.of(s); u.level == levelOK {

@@ -130,7 +130,7 @@ type apiHistogram struct {
 type apiSpace struct {
 	VIP         string `json:"vip,omitempty"`
 	Destination string `json:"destination"`
-	// Ports and Effective are those of this port space, where it has fewer than the terms say: of low ports on Linux.
+	// Ports and Effective are this port space's own, where it has fewer than the terms say: of low ports on Linux.
 	Ports          int          `json:"ports,omitempty"`
 	Effective      int          `json:"effective_ports,omitempty"`
 	Held           int          `json:"held"`

@@ -50,7 +50,7 @@ func TestPageOfManySources(t *testing.T) {
 		want []string
 	}{
 		{
-			"one reason", func(int) string { return "local ports are those of sockets" },
+			"one reason", func(int) string { return "the budget is of local ports, which sockets show" },
 			[]string{"<b>conntrack</b> (poll), 1434 flows now ", "<b>sockets</b>, 2997 flows now in 999 network namespaces "},
 		},
 		{

@@ -86,8 +86,8 @@ func makeAnswers(h *History, at time.Time, b *detector.BudgetSnapshot) []answer 
 	return lines
 }
 
-// pageDemand is the demand of the fullest port space. Those of low ports are left out: a plan is of all others. ok is
-// false where no hold time is known, or nothing is held.
+// pageDemand is the demand of the fullest port space. Port spaces of low ports are left out: a plan is of all others.
+// ok is false where no hold time is known, or nothing is held.
 func pageDemand(h *History, b *detector.BudgetSnapshot, p *detector.AccountSnapshot) (d plan.Demand, ok bool) {
 	s, next := &detector.SpaceSnapshot{}, 0
 	for i := range p.Spaces {

@@ -19,7 +19,7 @@ func (s Scope) Join(expr, labels string) string {
 		s.BudgetInfo()
 }
 
-// Joined gives what is told of each agent and budget a label of the budget's info.
+// Joined gives series of each agent and budget a label of the budget's info.
 func (s Scope) Joined(label metrics.Label, expr string, matchers ...string) string {
 	return fmt.Sprintf("\n%s\n  * on (%s) group_left (%s) %s\n", Indent(expr), s.Agent(metrics.LabelBudget), label,
 		s.BudgetInfo(matchers...))
@@ -32,8 +32,8 @@ func (s Scope) BudgetInfo(matchers ...string) string {
 	return fmt.Sprintf("topk by (%s) (1, %s)", s.Agent(metrics.LabelBudget), s.Metric(metrics.BudgetInfo, matchers...))
 }
 
-// Over aggregates what each node tells by some labels. A node counts once: it may be told twice for as long as two jobs
-// scrape it, or for a scrape or two by a pod and its successor.
+// Over aggregates what each node tells by some labels. A node counts once: it may be scraped twice for as long as two
+// jobs scrape it, or for a scrape or two by a pod and its successor.
 func Over(op, expr, by string) string {
 	if op != "max" {
 		expr = fmt.Sprintf("max by (instance, %s) (%s)", by, expr)
@@ -48,15 +48,15 @@ func (s Scope) OverPool(op, expr string, more ...metrics.Label) string {
 }
 
 // OverSpaces aggregates what each node tells of port spaces behind a gateway, by port space and more. There are too
-// many of them to take each node once, which would double what a rule costs: a node counts as often as it is told, and
-// the result is divided by how often that is, which each node's budget info tells.
+// many of them to take each node once, which would double what a rule costs: a node counts as often as it is scraped,
+// and the result is divided by how often that is, which each node's budget info tells.
 func (s Scope) OverSpaces(op, expr string, more ...metrics.Label) string {
 	of := s.Labels(metrics.LabelBudget, metrics.LabelGateway)
 	return fmt.Sprintf("%s by (%s) (%s)\n/ on (%s) group_left () avg by (%s) (count by (instance, %s) (%s))",
 		op, s.Space(more...), expr, of, of, of, s.Metric(metrics.BudgetInfo, `scope="shared"`))
 }
 
-// PerNode aggregates what may be told twice of an agent, by a pod and its successor, by agent, budget and protocol.
+// PerNode aggregates what may stand twice for an agent, from a pod and its successor, by agent, budget and protocol.
 func (s Scope) PerNode(op, expr string, more ...metrics.Label) string {
 	by := append([]metrics.Label{metrics.LabelBudget, metrics.LabelProtocol}, more...)
 	return fmt.Sprintf("%s by (%s) (%s)", op, s.Agent(by...), expr)

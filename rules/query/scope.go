@@ -83,7 +83,8 @@ func (s Scope) Series(name string, matchers ...string) string {
 	return s.Recorded(name, matchers...)
 }
 
-// Recorded writes a recorded series, which the selector does not reach; of a shard that of its clusters.
+// Recorded writes a recorded series, which the selector does not reach; in the rules of a shard it reads the series of
+// the shard's clusters.
 func (s Scope) Recorded(name string, matchers ...string) string {
 	if s.Shard != "" {
 		matchers = append([]string{s.shard()}, matchers...)

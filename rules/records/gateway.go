@@ -12,7 +12,7 @@ import (
 )
 
 // Page is what moves fast of the means up to the page's horizon, Half of what nodes behind a gateway hold; Half and
-// Quarter add up the rest. Half also has what is told once for each node. Means and variances add; the budget does not
+// Quarter add up the rest. Half also has what each node reports once. Means and variances add; the budget does not
 // (max).
 func Page(o options.Options) []Record {
 	excess := o.Metric(metrics.ExcessForecastPortsMean, query.HorizonsFrom(0, pageIndex(o)))
@@ -54,7 +54,7 @@ func Ahead(o options.Options) []Record {
 		Record{Name: GatewayTime, Expr: medianTime(o)})
 }
 
-// Probability is that of deviations at and by each horizon.
+// Probability is the probability that follows from deviations, at and by each horizon.
 func Probability(o options.Options) []Record {
 	records := []Record{{Name: gatewayAt, Expr: normalTail(Read(o, gatewayDeviations, o.Space(metrics.LabelHorizon)))}}
 	for i, h := range metrics.HorizonValues() {
@@ -66,7 +66,7 @@ func Probability(o options.Options) []Record {
 
 func atHorizon(h string) map[string]string { return map[string]string{string(metrics.LabelHorizon): h} }
 
-// What is told of each destination carries its gateway where nodes share it.
+// What agents report of each destination carries its gateway where nodes share it.
 const alone = `gateway!=""`
 
 func heldBehind(o options.Options) string {
@@ -74,7 +74,7 @@ func heldBehind(o options.Options) string {
 }
 
 func defineGateway(o options.Options, name string, matchers ...string) string {
-	// What is told of each agent is joined to its gateway.
+	// What each agent reports of itself is joined to its gateway.
 	shared := func(op, expr string) string {
 		return query.Over(op, o.Joined(metrics.LabelGateway, expr, `scope="shared"`), o.Gateway())
 	}
@@ -131,7 +131,7 @@ const (
 // variance of the sum of n nodes whose forecasts are pairwise correlated by r is at most 1+r(n-1) times the sum of
 // variances, and just that when they are equal: from 1 (independent) to n (in step). Before the page's horizon
 // variances are as large a part of means as at it. Until variances
-// of a new destination are recorded, its variance is its mean, as that of ports taken one by one. One port
+// of a new destination are recorded, its variance is its mean, as the variance of ports taken one by one is. One port
 // of variance is added so that a certain forecast divides by no zero.
 func deviations(o options.Options, last int) string {
 	by, page := o.Space(metrics.LabelHorizon), pageIndex(o)

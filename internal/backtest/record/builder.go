@@ -56,7 +56,7 @@ func (b *builder) broken(line int, err error) {
 }
 
 // lines yields lines without their end, numbered from 1, blank ones left out. A line over 1 MiB is cut. An error
-// of the reader is told to b.
+// of the reader is passed on to b.
 func lines(b *builder, in *bufio.Reader) func(yield func(int, []byte) bool) {
 	const longest = 1 << 20
 	return func(yield func(int, []byte) bool) {

@@ -23,13 +23,13 @@ var ErrEmpty = errors.New("no usable flow")
 type Reader struct {
 	// Now is the moment that no flow can have started after; 0 lets every start pass.
 	Now collector.Time
-	// Progress, when set, is told how many bytes of the files were read.
+	// Progress, when set, is called with how many bytes of the files were read.
 	Progress func(bytes int)
 }
 
 // ReadFiles reads files, gzipped or not, and those of a directory that are named *.csv.gz: CSV with a header, Zeek's
 // conn.log as TSV or JSON, flow logs that package flowlog knows. Files with Unix times are one record together; one
-// with relative times is a record of its own. The error joins those of the files that could not be used.
+// with relative times is a record of its own. The error joins the errors of the files that could not be used.
 func (r *Reader) ReadFiles(paths []string) ([]*Record, error) {
 	var records, unix []*Record
 	var failed []error
@@ -77,7 +77,7 @@ func (r *Reader) readFile(path string) (*Record, error) {
 // headSize is how much of a file tells its format.
 const headSize = 4096
 
-// read parses one file. What is wrong with it is told in the record.
+// read parses one file. The record says what is wrong with it.
 func (r *Reader) read(name string, from io.Reader, names map[string]string) *Record {
 	b := newBuilder(name, r.Now, names)
 	in := bufio.NewReaderSize(&countingReader{from, r.Progress}, 1<<16)

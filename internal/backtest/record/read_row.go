@@ -14,7 +14,7 @@ import (
 )
 
 // pick reads a row from the fields of a line. ok is false if a column is missing, or if there are more fields than
-// names, so that nobody knows which is which; that was told. Empty ones at the end are none.
+// names, so that nobody knows which is which; that is said once. Empty ones at the end are none.
 func (b *builder) pick(l *layout, line int, fields []string) (r row, ok bool) {
 	for i := len(fields) - 1; i >= l.fields; i-- {
 		if strings.TrimSpace(fields[i]) != "" {
@@ -148,7 +148,7 @@ func lifetime(l *layout, r *row, start float64) (life float64, from column, err 
 // nf_conntrack_tcp_timeout_syn_sent.
 const synSent = 120
 
-// unanswered reports whether a conn_state of Zeek is that of an open without an answer; its duration ends with the last
+// unanswered reports whether a conn_state of Zeek means an open without an answer; its duration ends with the last
 // SYN.
 func unanswered(state string) bool {
 	return strings.EqualFold(state, "S0") || strings.EqualFold(state, "SH")

@@ -23,7 +23,7 @@ type Record struct {
 	Destinations []string
 	Protocols    []collector.Protocol
 	Sources      []string
-	// VIPs are the addresses through which flows left, where the record tells; that of number 1 is the first.
+	// VIPs are the addresses through which flows left, where the record tells; VIP number 1 is the first.
 	VIPs []string
 	// Unix: times were given since 1970; else time 0 of the record is at Epoch.
 	Unix bool
@@ -127,7 +127,7 @@ func (r *Record) Tell(w io.Writer) {
 	}
 }
 
-// Only keeps the flows of one source: those of one node.
+// Only keeps the flows of one source, so of one node.
 func (r *Record) Only(source string) error {
 	n := slices.Index(r.Sources, source)
 	if n < 0 {

@@ -32,7 +32,7 @@ type load struct {
 	// batches are opened beside, in order of time.
 	batches []batch
 	changes []record.Change
-	// coolDown overrides that of the profile for some reasons.
+	// coolDown overrides the profile's cool-down for some reasons.
 	coolDown map[collector.Reason]time.Duration
 	// protocol is TCP unless it is set.
 	protocol collector.Protocol

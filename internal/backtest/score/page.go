@@ -41,8 +41,8 @@ type Pages struct {
 	Episodes int
 	// Leads of the episodes that a page came before, in seconds, at most the horizon.
 	Leads []float64
-	// False are pages that no episode followed within the horizon of their end, AtStart those of them that were raised
-	// within startLasts of a start of the agent. The false ones include them.
+	// False are pages that no episode followed within the horizon of their end, AtStart the ones among them that were
+	// raised within startLasts of a start of the agent. The false ones include them.
 	False, AtStart int
 	Starts         int
 	// Watched is how long was judged, On how long a page was on outside episodes, in seconds.

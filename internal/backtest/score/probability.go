@@ -104,7 +104,7 @@ func (r *Reliability) Merge(o *Reliability) {
 // Brier is the mean squared error of the probabilities.
 func (r *Reliability) Brier() float64 { return r.Sum / float64(r.N) }
 
-// Skill is 1 - Brier / that of always saying the rate of hits. NaN without hits, or with nothing else.
+// Skill is 1 - Brier / the Brier score of always saying the rate of hits. NaN without hits, or with nothing else.
 func (r *Reliability) Skill() float64 {
 	rate := float64(r.Hits) / float64(r.N)
 	if r.Hits == 0 || r.Hits == r.N {

@@ -16,7 +16,7 @@ import (
 // momentSpread is the spread of peaks that is taken where only one moment is known.
 const momentSpread = 0.2
 
-// FromAgent asks an agent. Its demand is that of this moment: it is no peak, and a note says so. name is the
+// FromAgent asks an agent. Its demand is measured at this moment: it is no peak, and a note says so. name is the
 // budget's, empty for the fullest.
 func FromAgent(ctx context.Context, at, name string) (in plan.Input, err error) {
 	s, err := remote.Agent(ctx, at)
@@ -46,7 +46,7 @@ func FromAgent(ctx context.Context, at, name string) (in plan.Input, err error) 
 	if in.Demand, err = momentDemand(b, terms); err != nil {
 		return in, fmt.Errorf("agent at %s: budget %s: %w", at, b.Name, err)
 	}
-	in.Notes = append(in.Notes, "The demand is that of this moment, at one node. Ask Prometheus, or replay "+
+	in.Notes = append(in.Notes, "The demand is of this moment, at one node. Ask Prometheus, or replay "+
 		"records, for its peaks.")
 	if s.WarmingUp {
 		in.Notes = append(in.Notes, "The agent has not run for one cool-down yet: ports closed before may be "+

@@ -18,7 +18,7 @@ type seen struct {
 	shared      bool // by all nodes
 	// coolDown by the name of the end, in seconds; nil where it is not known by end.
 	coolDown map[string]float64
-	// meanCoolDown is that of all flows, in seconds; below 0 where unknown.
+	// meanCoolDown is the mean over all flows, in seconds; below 0 where unknown.
 	meanCoolDown float64
 }
 
@@ -32,8 +32,8 @@ func (s *seen) budget() (b *budget.Budget, notes []string, err error) {
 	return b, notes, err
 }
 
-// params are those of a budget of the model that has the ports measured. Where the model gives other ports for the
-// nodes and VIPs known, the parameter that makes up for it is looked for, and static is what is left.
+// params are the parameters of a budget of the model that has the ports measured. Where the model gives other ports for
+// the nodes and VIPs known, the parameter that makes up for it is looked for, and static is what is left.
 func (s *seen) params() (p budget.Params, notes []string, err error) {
 	if s.ports <= 0 {
 		return p, nil, errors.New("the budget has no TCP ports")

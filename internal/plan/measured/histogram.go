@@ -68,7 +68,7 @@ func (a *asker) native(h metrics.Name) (c counts, ok bool) {
 	return counts{}, false
 }
 
-// mean is that of a histogram around the peak, and how many it counted.
+// mean is the mean of a histogram around the peak, and how many values it counted.
 func (a *asker) mean(h metrics.Name) (mean, n float64) {
 	if c, ok := a.native(h); ok {
 		n = c.total()

@@ -11,7 +11,7 @@ import (
 	"github.com/snatwatch/snatwatch/internal/remote"
 )
 
-// linesMost is how many port spaces are told one by one.
+// linesMost is how many port spaces are printed one by one.
 const linesMost = 5
 
 // FromLogs counts flow logs under today's budget; a directory stands for what snatwatch record wrote there. Logs are

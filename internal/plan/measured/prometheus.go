@@ -170,7 +170,7 @@ func (a *asker) noBudget(matchers string) error {
 	return fmt.Errorf("no budget has %s within %v; there are\n  %s", matchers, a.fleet.Range, strings.Join(all, "\n  "))
 }
 
-// lookAt chooses the hour around a peak, in which lifetimes and ends are counted: those of quiet hours may be others.
+// lookAt chooses the hour around a peak, in which lifetimes and ends are counted: in quiet hours they may differ.
 func (a *asker) lookAt(peak time.Time) {
 	a.around = min(time.Hour, a.fleet.Range)
 	a.at = peak.Add(a.around / 2)
@@ -182,7 +182,7 @@ func (a *asker) lookAt(peak time.Time) {
 	}
 }
 
-// meanCoolDown is that of the flows which ended around the peak; below 0 where it is not known.
+// meanCoolDown is the mean of the flows that ended around the peak; below 0 where it is not known.
 func (a *asker) meanCoolDown() float64 {
 	hold, n := a.mean(metrics.HoldSeconds)
 	life, n2 := a.mean(metrics.LifetimeSeconds)
@@ -205,7 +205,8 @@ func (a *asker) flows(top remote.Point) (d plan.Demand, err error) {
 	return d, a.err
 }
 
-// demand makes d that of the busiest port space, at its peaks. At the highest it had so many ports live and cooling.
+// demand makes d the demand of the busiest port space, at its peaks. At the highest it had so many ports live and
+// cooling.
 func (a *asker) demand(d *plan.Demand, b *budget.Budget, points []remote.Point, live, cooling float64) error {
 	cool := plan.MeanCoolDown(d, &b.TCP)
 	// The busiest destination's own lifetime follows from how many of its ports are live and how many cooling.
@@ -213,7 +214,7 @@ func (a *asker) demand(d *plan.Demand, b *budget.Budget, points []remote.Point, 
 	case live > 0 && cooling > 0 && cool > 0:
 		d.Lifetimes = d.Lifetimes.WithMean(cool * live / cooling)
 	case cool > 0 && d.Destination != "":
-		a.note("%s or %s is missing: lifetimes are those of all destinations, not the busiest one's own.",
+		a.note("%s or %s is missing: lifetimes are of all destinations, not the busiest one's own.",
 			metrics.PortsLive, metrics.PortsCooling)
 	case d.Next > 0:
 		a.note("No port cools down: lifetimes are the mean of all destinations in the hour around the peak, not the " +

@@ -10,7 +10,7 @@ import (
 )
 
 // budgetUnseen: an agent has a budget and tells no ports held of it. It leaves them out where its source cannot see the
-// flows that hold them: nothing would be told from none.
+// flows that hold them: nothing held would look the same as nothing seen.
 func budgetUnseen(o options.Options) alerts.Alert {
 	by := o.Agent(metrics.LabelBudget)
 	return alerts.Alert{
