@@ -99,19 +99,8 @@ func (fl *flows) coolDown(f *flow, ended collector.Interval, release collector.T
 	opened := f.openedInterval()
 	life, known := lifetime(opened, ended)
 	a, t, outlook := fl.spaces.of(f)
-	f.reason, f.moment, f.phase = reason, release, phaseGone
-	cooling := 0
-	if release > fl.clock.now {
-		f.phase, cooling = phaseCooling, 1
-	}
-	fl.spaces.count(f, -1, cooling)
-	f.flags &^= flagUncounted
-	if cooling == 0 {
-		f.place = 0
-	}
 	if known {
 		hold := life + max(release.Sub(ended.To), 0)
-		a.owners.lived(fl.spaces.holders.whole(f.owner), life)
 		a.holds.add(hold)
 		t.holds.add(hold)
 		a.lifetimes.add(life)
@@ -120,10 +109,23 @@ func (fl *flows) coolDown(f *flow, ended collector.Interval, release collector.T
 	a.forecast.Closed(opened, ended, reason)
 	if outlook != nil {
 		free := release
-		if cooling == 0 {
+		if release <= fl.clock.now {
 			free = ended.To
 		}
 		outlook.Close(opened, ended, free, reason)
+	}
+	f.reason, f.moment, f.phase = reason, release, phaseGone
+	cooling := 0
+	if release > fl.clock.now {
+		f.phase, cooling = phaseCooling, 1
+	}
+	fl.spaces.count(f, -1, cooling)
+	if known {
+		a.owners.lived(fl.spaces.holders.whole(f.owner), life)
+	}
+	f.flags &^= flagUncounted
+	if cooling == 0 {
+		f.place = 0
 	}
 }
 

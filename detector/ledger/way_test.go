@@ -59,7 +59,7 @@ func TestTheWayOfAFlowIsWhereTheCommentSays(t *testing.T) {
 // that run, one after the other, when a flow opens and ends in a ledger that runs already.
 func TestAFlowTakesAShortWay(t *testing.T) {
 	t.Parallel()
-	const functionsMax, filesMax, visitsMax, turnsMax = 75, 14, 39, 27
+	const functionsMax, filesMax, visitsMax, turnsMax = 75, 14, 40, 28
 	if trace := os.Getenv(traceTo); trace != "" {
 		for kind, c := range tracedFlows() {
 			s := newScript(t, Config{Budgets: []*budget.Budget{azure()}, Owners: c.owners})
