@@ -226,7 +226,7 @@ func kinds(events []collector.Event) (kinds []collector.Kind) {
 func (h *host) once() ([]collector.Event, NetnsStats) {
 	h.t.Helper()
 	var rec recorder
-	sp := &space{ns: netns.Netns{Inode: h.ns.Inode()}}
+	sp := &namespace{ns: netns.Netns{Inode: h.ns.Inode()}}
 	h.dial(sp)
 	defer sp.close()
 	r := newReader(collector.Clock(), rec.sink)
@@ -236,7 +236,7 @@ func (h *host) once() ([]collector.Event, NetnsStats) {
 	return rec.take(), sp.stats
 }
 
-func (h *host) dial(sp *space) {
+func (h *host) dial(sp *namespace) {
 	h.t.Helper()
 	err := h.ns.Do(func() (err error) {
 		sp.dump, err = dial(netns.Netns{Inode: h.ns.Inode(), Path: ownPath})
@@ -392,7 +392,7 @@ func TestKernelListenerGone(t *testing.T) {
 	c, s := h.pair("10.77.0.1:0", "10.77.0.2:8080", web)
 	client := localPort(t, c)
 	var rec recorder
-	sp := &space{ns: netns.Netns{Inode: h.ns.Inode()}}
+	sp := &namespace{ns: netns.Netns{Inode: h.ns.Inode()}}
 	h.dial(sp)
 	defer sp.close()
 	r := newReader(collector.Clock(), rec.sink)
@@ -443,7 +443,7 @@ func TestKernelLoopbackLeftOut(t *testing.T) {
 	h.close(c, s) // TIME_WAIT too
 	h.settle()
 	var rec recorder
-	sp := &space{ns: netns.Netns{Inode: h.ns.Inode()}}
+	sp := &namespace{ns: netns.Netns{Inode: h.ns.Inode()}}
 	h.dial(sp)
 	defer sp.close()
 	r := newReader(collector.Clock(), rec.sink)
