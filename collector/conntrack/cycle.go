@@ -103,7 +103,11 @@ func (s *Source) measureRest(dump time.Duration) {
 	}
 	taken, now := s.cfg.Process(), s.clock.read()
 	if since := now.Sub(s.takenAt); s.takenAt != 0 && since > 0 {
-		s.load.rest = (s.load.rest + (taken-s.taken-dump).Seconds()/since.Seconds()) / 2
+		rest := (taken - s.taken - dump).Seconds() / since.Seconds()
+		if s.load.rest > 0 {
+			rest = (s.load.rest + rest) / 2
+		}
+		s.load.rest = rest
 	}
 	s.taken, s.takenAt = taken, now
 }

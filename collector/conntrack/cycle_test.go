@@ -17,12 +17,13 @@ func TestMeasureRest(t *testing.T) {
 		cfg:   Config{Process: func() time.Duration { return taken }},
 	}
 	const dump = 400 * time.Millisecond
-	for i, want := range []float64{0, 0.01, 0.015, 0.0175} {
+	rest := []time.Duration{600 * time.Millisecond, 300 * time.Millisecond, 300 * time.Millisecond, 0}
+	for i, want := range []float64{0, 0.02, 0.015, 0.0125} {
 		s.measureRest(dump)
 		if math.Abs(s.load.rest-want) > 1e-9 {
 			t.Errorf("after dump %d it takes %.4f cores for the rest, want %.4f", i+1, s.load.rest, want)
 		}
-		now, taken = now.Add(30*time.Second), taken+dump+600*time.Millisecond
+		now, taken = now.Add(30*time.Second), taken+dump+rest[i]
 	}
 	s.cfg.Process, s.load.rest = nil, 0
 	if s.measureRest(dump); s.load.rest != 0 {

@@ -104,7 +104,7 @@ func TestGaps(t *testing.T) {
 	}
 }
 
-// A dump is late if conntrack may have forgotten a flow meanwhile, that was reset or that closed.
+// A dump is late if conntrack may have forgotten a flow meanwhile, that was reset, or closed, or was of UDP.
 func TestLate(t *testing.T) {
 	t.Parallel()
 	const sec = time.Second
@@ -118,6 +118,7 @@ func TestLate(t *testing.T) {
 		{"late for a reset", map[string]time.Duration{"tcp_timeout_close": 10 * sec, "tcp_timeout_time_wait": 120 * sec}, 11 * sec, "11s, is longer than nf_conntrack_tcp_timeout_close, 10s"},
 		{"late for a close", map[string]time.Duration{"tcp_timeout_close": 10 * sec, "tcp_timeout_time_wait": 2 * sec}, 3 * sec, "3s, is longer than nf_conntrack_tcp_timeout_time_wait, 2s"},
 		{"nothing is remembered", map[string]time.Duration{"tcp_timeout_close": 0, "tcp_timeout_time_wait": 120 * sec}, sec, "1s, is longer than nf_conntrack_tcp_timeout_close, 0s"},
+		{"late for a datagram", map[string]time.Duration{"tcp_timeout_close": 10 * sec, "udp_timeout": 5 * sec}, 6 * sec, "6s, is longer than nf_conntrack_udp_timeout, 5s"},
 		{"unknown", nil, 11 * sec, ""},
 	} {
 		limits := newTimeouts(collector.Limits{Timeouts: tt.timeouts})
@@ -135,10 +136,11 @@ const sec2000 = collector.Time(2000 * time.Second)
 func TestKernelDumpsBeforeFlowsAreForgotten(t *testing.T) {
 	t.Parallel()
 	const most = 1600 * time.Millisecond
-	policy := func(name, times, rule string) string {
-		return "table ip " + name + " { ct timeout " + name + " { protocol tcp; l3proto ip; policy = { " + times + " }; }; " +
-			"chain c { type filter hook output priority 0; " + rule + "; }; }"
+	policyOf := func(protocol, name, times, rule string) string {
+		return "table ip " + name + " { ct timeout " + name + " { protocol " + protocol + "; l3proto ip; policy = { " + times +
+			" }; }; chain c { type filter hook output priority 0; " + rule + "; }; }"
 	}
+	policy := func(name, times, rule string) string { return policyOf("tcp", name, times, rule) }
 	xt := func(used bool, states ...uint16) func(t *testing.T, ns *netns.Handle) {
 		return func(t *testing.T, ns *netns.Handle) {
 			newXtPolicy(t, ns, "short", states...)
@@ -155,6 +157,9 @@ func TestKernelDumpsBeforeFlowsAreForgotten(t *testing.T) {
 	}{
 		{"a short tcp_timeout_close", "", map[string]string{"tcp_timeout_close": "2"}, nil, true},
 		{"a short tcp_timeout_time_wait", "", map[string]string{"tcp_timeout_time_wait": "2"}, nil, true},
+		{"a short udp_timeout", "", map[string]string{"udp_timeout": "2"}, nil, true},
+		{"a short udp_timeout_stream", "", map[string]string{"udp_timeout_stream": "2"}, nil, true},
+		{"a policy of UDP", policyOf("udp", "short", "unreplied: 2, replied: 9", `meta l4proto udp ct timeout set "short"`), nil, nil, true},
 		{"a policy", policy("short", "close: 2, time_wait: 7", `ct timeout set "short"`), nil, nil, true},
 		{"a policy that no rule uses", policy("short", "close: 2, time_wait: 7", "accept"), nil, nil, false},
 		{"a policy of other states", policy("short", "established: 2", `ct timeout set "short"`), nil, nil, false},

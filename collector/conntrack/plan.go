@@ -12,7 +12,7 @@ type Strategy uint8
 const (
 	// Auto polls where that fits the budget, and else takes the cheaper of the two that the namespace allows.
 	Auto Strategy = iota
-	// Poll dumps the table before conntrack forgets TCP flows that ended: at least every 8 s by the kernel's defaults.
+	// Poll dumps the table before conntrack forgets flows that ended: at least every 8 s by the kernel's defaults.
 	Poll
 	// Events listens to flows that open and end, and dumps more rarely.
 	Events
@@ -70,7 +70,7 @@ type load struct {
 	event time.Duration // CPU time of an event, the agent's
 	rate  float64       // flows that open a second, translated or not
 	rest  float64       // cores that the process takes beside its dumps, 0 where unknown
-	// forgets is for how long conntrack remembers a TCP flow that ended, 0 where unknown.
+	// forgets is for how long conntrack remembers a flow that ended, 0 where unknown.
 	forgets time.Duration
 	// behind is by how much more than the interval dumps of late ended after the one before began: their own length, and
 	// what a busy machine adds.

@@ -14,7 +14,7 @@ import (
 )
 
 // policy is a timeout policy that rules use, of nftables ("ct timeout") or of iptables ("-j CT --timeout"), and for how
-// long it lets an entry of a TCP flow stay that ended. Nothing in an entry tells which policy it is under.
+// long it lets an entry of a flow stay that ended. Nothing in an entry tells which policy it is under.
 type policy struct {
 	name    string
 	forgets time.Duration
@@ -63,6 +63,10 @@ const (
 	attrPolicyTimes    = 3 // NFTA_CT_TIMEOUT_DATA: by state
 	attrPolicyTimeWait = 7 // CTA_TIMEOUT_TCP_TIME_WAIT
 	attrPolicyClose    = 8 // CTA_TIMEOUT_TCP_CLOSE
+
+	// Of policies of UDP: enum ctattr_timeout_udp.
+	attrPolicyUnreplied = 1 // CTA_TIMEOUT_UDP_UNREPLIED
+	attrPolicyReplied   = 2 // CTA_TIMEOUT_UDP_REPLIED
 )
 
 func nftPolicies() policyKind {
@@ -115,7 +119,7 @@ func (k *policyKind) shortest(ctx context.Context, conn *nlraw.Conn) (shortest p
 	return shortest, nil
 }
 
-// parse reads a policy; ok is false if it is not of TCP, or if no rule uses it.
+// parse reads a policy; ok is false if it is not of TCP or UDP, or if no rule uses it.
 func (k *policyKind) parse(b []byte) (p policy, ok bool) {
 	if len(b) < sizeofNfgenmsg {
 		return policy{}, false
@@ -125,22 +129,33 @@ func (k *policyKind) parse(b []byte) (p policy, ok bool) {
 	if k.data != 0 {
 		data = field(b, k.data)
 	}
-	protocol := field(data, k.protocol)
-	tcp := len(protocol) == 1 && protocol[0] == byte(collector.TCP)
 	uses, err := u32(field(b, k.use), "uses of a timeout policy")
 	p.name = unix.ByteSliceToString(field(b, k.name))
-	known := p.setForgets(field(data, k.times))
-	return p, tcp && known && p.name != "" && (err != nil || uses > k.idle)
+	known := false
+	if protocol := field(data, k.protocol); len(protocol) == 1 {
+		known = p.setForgets(collector.Protocol(protocol[0]), field(data, k.times))
+	}
+	return p, known && p.name != "" && (err != nil || uses > k.idle)
 }
 
-// setForgets takes the shorter of the times of TIME_WAIT and CLOSE; known is false if there is neither.
-func (p *policy) setForgets(times []byte) (known bool) {
+// setForgets takes the shorter of the times of two states of a protocol: TIME_WAIT and CLOSE of TCP, unreplied and
+// replied of UDP; known is false if there is neither.
+func (p *policy) setForgets(protocol collector.Protocol, times []byte) (known bool) {
+	var of [2]uint16
+	switch protocol {
+	case collector.TCP:
+		of = [...]uint16{attrPolicyTimeWait, attrPolicyClose}
+	case collector.UDP:
+		of = [...]uint16{attrPolicyUnreplied, attrPolicyReplied}
+	default:
+		return false
+	}
 	states := nlraw.Attributes(times)
 	for states.Next() {
-		if states.Type != attrPolicyTimeWait && states.Type != attrPolicyClose {
+		if states.Type != of[0] && states.Type != of[1] {
 			continue
 		}
-		seconds, err := u32(states.Value, "CTA_TIMEOUT_TCP")
+		seconds, err := u32(states.Value, "CTA_TIMEOUT")
 		if d := max(time.Duration(seconds)*time.Second, 1); err == nil && (!known || d < p.forgets) {
 			p.forgets, known = d, true
 		}

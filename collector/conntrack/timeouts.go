@@ -27,7 +27,8 @@ type timeouts struct {
 	tcp                   [tcpStates]time.Duration
 	maxRetrans, unacked   time.Duration
 	udpUnreplied, udpLast time.Duration
-	// forgets is for how long the kernel remembers a TCP flow that ended, by RST or by FIN, whichever is shorter.
+	// forgets is for how long the kernel remembers a flow that ended: of TCP by RST or by FIN, of UDP with its last
+	// datagram, whichever is the shortest.
 	// forgetsBy names the sysctl or the timeout policy that says so.
 	forgets   time.Duration
 	forgetsBy string
@@ -53,7 +54,9 @@ func newTimeouts(l collector.Limits) timeouts {
 	} {
 		t.tcp[s] = l.Timeouts[name]
 	}
-	for _, name := range [...]string{"tcp_timeout_close", "tcp_timeout_time_wait"} {
+	for _, name := range [...]string{
+		"tcp_timeout_close", "tcp_timeout_time_wait", "udp_timeout", "udp_timeout_stream",
+	} {
 		// An entry with a timeout of 0 goes at once.
 		if d, known := l.Timeouts[name]; known && (t.forgets == 0 || d < t.forgets) {
 			t.forgets, t.forgetsBy = max(d, 1), "nf_conntrack_"+name
@@ -145,7 +148,8 @@ const whyLate = "the time between two reads of conntrack, %v, is longer than %s,
 	"that ended: some may have opened and ended unseen; give the agent more CPU time, or let it read events"
 
 // late says why a dump that ends now is late, where the one before began at previous. It returns an empty text if the
-// dump is in time, and if the timeout is not known. Of all flows, conntrack forgets those that were reset the soonest.
+// dump is in time, and if the timeout is not known. By the kernel's defaults conntrack forgets those flows the soonest
+// that were reset.
 func (t *timeouts) late(previous, now collector.Time) string {
 	gap := now.Sub(previous)
 	if previous == 0 || t.forgets == 0 || gap <= t.forgets {

@@ -377,7 +377,7 @@ func (w *Watcher) missing(now time.Time) (out []string) {
 			"needs CAP_DAC_READ_SEARCH and CAP_SYS_PTRACE")
 	}
 	if w.innerErr != nil {
-		out = append(out, "flows of a pod with several containers are known by the pod alone, and those of a namespace "+
+		out = append(out, "flows of a pod with several containers are known by the pod alone, and flows of a namespace "+
 			"that several containers share have no owner: "+w.innerErr.Error())
 	}
 	for _, p := range w.processes { // a container without any opens no flow

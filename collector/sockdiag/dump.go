@@ -78,7 +78,7 @@ func (r *reader) tables(ctx context.Context, sp *namespace) error {
 		}
 	}
 	flows := func(m nlraw.Message) error { return r.flow(ctx, m, sp, collector.TCP) }
-	if err := r.ask(ctx, sp, collector.TCP, statesFlows, flows); err != nil {
+	if err := r.ask(ctx, sp, collector.TCP, r.states, flows); err != nil {
 		return err
 	}
 	if err := r.ask(ctx, sp, collector.UDP, 1<<tcpClose, r.unconnected); err != nil {

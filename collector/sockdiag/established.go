@@ -57,7 +57,8 @@ func Established(ctx context.Context, ns *netns.Handle, within time.Duration, at
 	return flows, nil
 }
 
-// Dump shows the flows of ns to sink once, from Begin to End, or to Abort where the kernel gives up.
+// Dump shows the flows of ns to sink once, from Begin to End, or to Abort where the kernel gives up. It leaves out
+// sockets in TIME_WAIT, of which the kernel knows no owner: a client of 1,000 connections a second has 60,000.
 func Dump(ctx context.Context, ns *netns.Handle, now func() collector.Time, sink collector.Sink) error {
 	c, err := dialIn(ns)
 	if err == nil {
@@ -67,7 +68,14 @@ func Dump(ctx context.Context, ns *netns.Handle, now func() collector.Time, sink
 		return err
 	}
 	defer func() { _ = c.Close() }()
-	return newReader(now, sink).dump(ctx, &namespace{
+	return newReaderOfOpen(now, sink).dump(ctx, &namespace{
 		ns: netns.Netns{Inode: ns.Inode()}, dump: c, filter: 1, unsure: newUnsure(),
 	})
+}
+
+// newReaderOfOpen returns a reader that leaves sockets in TIME_WAIT alone.
+func newReaderOfOpen(now func() collector.Time, sink collector.Sink) *reader {
+	r := newReader(now, sink)
+	r.states &^= 1 << tcpTimeWait
+	return r
 }

@@ -357,6 +357,30 @@ func TestKernelAgreesWithSS(t *testing.T) {
 	}
 }
 
+// Whoever looks for owners has no use for sockets in TIME_WAIT.
+func TestKernelDumpWithoutTimeWait(t *testing.T) {
+	t.Parallel()
+	h := newHost(t)
+	web := h.listen("10.77.0.2:8080", 128)
+	h.pair("10.77.0.1:0", "10.77.0.2:8080", web)
+	c, s := h.pair("10.77.0.1:0", "10.77.0.2:8080", web)
+	h.close(c, s)
+	if lines := h.settle(); !slices.ContainsFunc(lines, func(l string) bool { return strings.Contains(l, "TIME-WAIT") }) {
+		t.Fatalf("no socket is in TIME_WAIT: %q", lines)
+	}
+	var rec recorder
+	sp := &namespace{ns: netns.Netns{Inode: h.ns.Inode()}}
+	h.dial(sp)
+	defer sp.close()
+	if err := newReaderOfOpen(collector.Clock(), rec.sink).dump(t.Context(), sp); err != nil {
+		t.Fatal(err)
+	}
+	events := rec.take()
+	if n := sp.stats.Last.Sockets; n != 3 || len(events) != 3 || events[1].Flow.State != collector.Established {
+		t.Errorf("read %d sockets, want the listener and both ends of one flow; got %+v", n, events)
+	}
+}
+
 // The kernel's remaining time in TIME_WAIT says when the flow ended.
 func TestKernelEnded(t *testing.T) {
 	t.Parallel()

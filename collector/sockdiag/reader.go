@@ -17,6 +17,8 @@ type reader struct {
 	loopback []byte // filter that leaves it out
 	// perFamily: the kernel does not know TCPDIAG_GETSOCK.
 	perFamily bool
+	// states are those of the TCP sockets that a dump shows.
+	states uint32
 	// extensions are the attributes that a request asks for, as bits.
 	extensions uint8
 
@@ -31,7 +33,7 @@ type reader struct {
 }
 
 func newReader(now func() collector.Time, sink collector.Sink) *reader {
-	r := &reader{now: now, loopback: notLoopback()}
+	r := &reader{now: now, loopback: notLoopback(), states: statesFlows}
 	r.out.Start(sink, batchEvents)
 	return r
 }

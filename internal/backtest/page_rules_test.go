@@ -7,7 +7,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -15,6 +14,7 @@ import (
 	"github.com/snatwatch/snatwatch/detector"
 	"github.com/snatwatch/snatwatch/internal/kerneltest"
 	"github.com/snatwatch/snatwatch/rules"
+	"github.com/snatwatch/snatwatch/rules/records"
 )
 
 // The page that is judged is the one that the rules ship.
@@ -50,12 +50,19 @@ func TestScarceAsTheRulesSay(t *testing.T) {
 	t.Parallel()
 	promtool := kerneltest.Program(t, "promtool", "prometheus")
 	var expr string
+	recorded := false // and the page reads it
 	for _, g := range rules.Default().Groups() {
-		for _, a := range g.Alerts {
-			if a.Name == "SnatExhaustionPredicted" {
-				expr = regexp.MustCompile(`snat_busiest_ports_held / .*`).FindString(a.Expr)
+		for _, r := range g.Records {
+			if r.Name == records.NodeScarce {
+				expr = r.Expr
 			}
 		}
+		for _, a := range g.Alerts {
+			recorded = recorded || a.Name == "SnatExhaustionPredicted" && strings.Contains(a.Expr, records.NodeScarce)
+		}
+	}
+	if expr == "" || !recorded {
+		t.Fatalf("%s is %q, and the page reads it: %v", records.NodeScarce, expr, recorded)
 	}
 	var series, want []map[string]any
 	for _, ceiling := range []int{1, 8, 10, 81, 399, 400, 401, 1024, 64512} {
