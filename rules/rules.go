@@ -38,7 +38,7 @@ func (o Options) Alerts() []alerts.Alert {
 }
 
 // Groups returns everything, in the order in which it is written. An alert reads at most one recorded series between
-// it and what agents tell, and that of another group: an engine that writes results a while after the evaluation
+// it and what agents tell, and one of another group: an engine that writes results a while after the evaluation
 // does not have them yet for the next rule of the group.
 func (o Options) Groups() []Group {
 	var soon, slow []alerts.Alert

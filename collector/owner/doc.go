@@ -4,6 +4,7 @@
 // program is run.
 //
 // A socket carries the id of its cgroup (sock_diag's INET_DIAG_CGROUP_ID), which is the inode number of the cgroup's
-// folder in the cgroup v2 tree. A flow of conntrack carries the address that it came from: that of a namespace on this
-// machine belongs to the processes in there, that of the machine itself to one of its sockets, any other to a client.
+// folder in the cgroup v2 tree. A flow of conntrack carries the address that it came from: a
+// namespace's address on this machine belongs to the processes in there, the machine's own to one of its sockets, any
+// other to a client.
 package owner

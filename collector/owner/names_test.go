@@ -180,7 +180,7 @@ func TestWhose(t *testing.T) {
 				names:  names{map[string]string{api: "api", mesh: "istio-proxy"}, map[string]bool{pause: true}},
 				pauses: map[string]bool{digits("e5"): true, other: false},
 			}
-			got, several := w.whose(&space{ids: tt.ids})
+			got, several := w.whose(&namespace{ids: tt.ids})
 			if diff := cmp.Diff(tt.want, got); diff != "" || several != tt.several {
 				t.Errorf("several %v, want %v (-want +got):\n%s", several, tt.several, diff)
 			}

@@ -19,8 +19,8 @@ type process struct {
 	fresh bool
 }
 
-// space is a network namespace as its processes show it.
-type space struct {
+// namespace is a network namespace as its processes show it.
+type namespace struct {
 	pid       int    // one of them
 	inode     uint64 // 0 without CAP_SYS_PTRACE
 	addresses []netip.Addr
@@ -43,8 +43,8 @@ func (w *Watcher) readProcesses(whole bool) {
 		p.seen = false
 	}
 	w.pauses, w.hides = map[string]bool{}, map[Identity]bool{}
-	for _, s := range w.spaces {
-		*s = space{pid: s.pid, inode: s.inode, addresses: s.addresses}
+	for _, s := range w.namespaces {
+		*s = namespace{pid: s.pid, inode: s.inode, addresses: s.addresses}
 	}
 	for _, pid := range pids {
 		p := w.processes[pid]
@@ -86,19 +86,19 @@ func (w *Watcher) readProcesses(whole bool) {
 			delete(w.processes, pid)
 		}
 	}
-	for key, s := range w.spaces {
+	for key, s := range w.namespaces {
 		if !s.seen {
-			delete(w.spaces, key)
+			delete(w.namespaces, key)
 		}
 	}
 }
 
 // joined counts process p among the processes of its namespace.
 func (w *Watcher) joined(pid int, p *process, whole bool) {
-	s := w.spaces[p.netKey]
+	s := w.namespaces[p.netKey]
 	if s == nil {
-		s = &space{}
-		w.spaces[p.netKey] = s
+		s = &namespace{}
+		w.namespaces[p.netKey] = s
 	}
 	if !s.seen {
 		s.seen = true
@@ -121,7 +121,7 @@ func (w *Watcher) joined(pid int, p *process, whole bool) {
 
 // whose returns whose namespace s is. several says that its sockets have more than one owner, or are of more than one
 // container of the pod that is returned.
-func (w *Watcher) whose(s *space) (id Identity, several bool) {
+func (w *Watcher) whose(s *namespace) (id Identity, several bool) {
 	first := true
 	for _, other := range s.ids {
 		switch {
@@ -172,7 +172,7 @@ func (w *Watcher) outerKey() (key uint64) {
 func (w *Watcher) combine(v *View) {
 	v.Addresses, v.Netns, v.Several = map[netip.Addr]Identity{}, map[uint64]Identity{}, map[netip.Addr]bool{}
 	v.Stands = map[netip.Addr]Stand{}
-	for key, s := range w.spaces {
+	for key, s := range w.namespaces {
 		whose, several := w.whose(s)
 		if s.inode != 0 {
 			v.Netns[s.inode] = whose

@@ -67,24 +67,24 @@ type Watcher struct {
 	expected atomic.Bool
 
 	// What Run's goroutine owns.
-	full      time.Time // of the last look at all that was wanted
-	whole     time.Time // when everything was read last
-	cgroups   map[uint64]Identity
-	treeMax   int                  // as of treeMax
-	more      bool                 // cgroups than treeMax
-	gone      map[uint64]time.Time // when cgroups that are gone were seen last
-	processes map[int]*process
-	spaces    map[uint64]*space // by netKey
-	hides     map[Identity]bool // as in View
-	pauses    map[string]bool   // containers of pods whose processes all do nothing but pause
-	sockets   *index
-	inner     *index // of the namespaces that several owners share
-	innerErr  error  // why sockets of one of them cannot be read
-	inodes    *index
-	denied    int // processes whose descriptors may not be read
-	names     names
-	nameless  ids                  // pods and containers that had no name when names were read last
-	named     map[string]time.Time // when pods and containers were seen last: their ports outlive them
+	full       time.Time // of the last look at all that was wanted
+	whole      time.Time // when everything was read last
+	cgroups    map[uint64]Identity
+	treeMax    int                  // as of treeMax
+	more       bool                 // cgroups than treeMax
+	gone       map[uint64]time.Time // when cgroups that are gone were seen last
+	processes  map[int]*process
+	namespaces map[uint64]*namespace // by netKey
+	hides      map[Identity]bool     // as in View
+	pauses     map[string]bool       // containers of pods whose processes all do nothing but pause
+	sockets    *index
+	inner      *index // of the namespaces that several owners share
+	innerErr   error  // why sockets of one of them cannot be read
+	inodes     *index
+	denied     int // processes whose descriptors may not be read
+	names      names
+	nameless   ids                  // pods and containers that had no name when names were read last
+	named      map[string]time.Time // when pods and containers were seen last: their ports outlive them
 	// strange and lost are when looks were made for sockets in cgroups that the tree did not show, and open in no process
 	// that was read.
 	strange, lost streak
@@ -130,7 +130,7 @@ func New(cfg Config) *Watcher {
 	}
 	w := &Watcher{
 		cfg: cfg, proc: procReader{cfg.Proc}, gone: map[uint64]time.Time{}, named: map[string]time.Time{},
-		processes: map[int]*process{}, spaces: map[uint64]*space{}, names: newNames(), asked: make(chan struct{}, 1),
+		processes: map[int]*process{}, namespaces: map[uint64]*namespace{}, names: newNames(), asked: make(chan struct{}, 1),
 		treeMax: treeMax,
 	}
 	w.wanted.Store(wantCgroups | wantSockets | wantInodes)
@@ -342,7 +342,7 @@ func (w *Watcher) readInner(ctx context.Context, v *View) {
 	inner := newIndexer()
 	w.innerErr = nil
 	defer func() { w.inner = inner.done() }()
-	for _, s := range w.spaces {
+	for _, s := range w.namespaces {
 		if _, several := w.whose(s); !several || len(s.addresses) == 0 {
 			continue
 		}
@@ -377,7 +377,7 @@ func (w *Watcher) missing(now time.Time) (out []string) {
 			"needs CAP_DAC_READ_SEARCH and CAP_SYS_PTRACE")
 	}
 	if w.innerErr != nil {
-		out = append(out, "flows of a pod with several containers are known by the pod alone, and those of a namespace "+
+		out = append(out, "flows of a pod with several containers are known by the pod alone, and flows of a namespace "+
 			"that several containers share have no owner: "+w.innerErr.Error())
 	}
 	for _, p := range w.processes { // a container without any opens no flow

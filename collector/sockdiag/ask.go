@@ -13,7 +13,7 @@ import (
 )
 
 // ask sends the requests that show the sockets of one protocol in the given states.
-func (r *reader) ask(ctx context.Context, sp *space, p collector.Protocol, states uint32,
+func (r *reader) ask(ctx context.Context, sp *namespace, p collector.Protocol, states uint32,
 	each func(nlraw.Message) error,
 ) error {
 	var filter []byte
@@ -46,13 +46,13 @@ func (r *reader) ask(ctx context.Context, sp *space, p collector.Protocol, state
 }
 
 // askInfo asks for TCP sockets with struct tcp_info.
-func (r *reader) askInfo(ctx context.Context, sp *space, states uint32, each func(nlraw.Message) error) error {
+func (r *reader) askInfo(ctx context.Context, sp *namespace, states uint32, each func(nlraw.Message) error) error {
 	r.extensions = 1 << (attrInfo - 1)
 	defer func() { r.extensions = 0 }()
 	return r.ask(ctx, sp, collector.TCP, states, each)
 }
 
-func (r *reader) one(ctx context.Context, sp *space, req netlink.Message, each func(nlraw.Message) error) error {
+func (r *reader) one(ctx context.Context, sp *namespace, req netlink.Message, each func(nlraw.Message) error) error {
 	now := r.now()
 	r.last = [2]collector.Time{now, now}
 	datagram := func() error {

@@ -98,7 +98,7 @@ func BenchmarkDump(b *testing.B) {
 				}
 				return nil
 			})
-			sp := &space{ns: netns.Netns{Inode: h.ns.Inode()}}
+			sp := &namespace{ns: netns.Netns{Inode: h.ns.Inode()}}
 			h.dial(sp)
 			defer sp.close()
 			ss := kerneltest.Program(b, "ss", "iproute2")
@@ -188,7 +188,7 @@ func BenchmarkDecode(b *testing.B) {
 			m := nlraw.Message{Data: captured(b, kernels(b)[0], name)}
 			b.ReportAllocs()
 			for b.Loop() {
-				if err := r.flow(b.Context(), m, &space{ns: netns.Netns{Inode: 1}}, collector.TCP); err != nil {
+				if err := r.flow(b.Context(), m, &namespace{ns: netns.Netns{Inode: 1}}, collector.TCP); err != nil {
 					b.Fatal(err)
 				}
 			}

@@ -64,7 +64,7 @@ func truths(t testing.TB, folder string) map[string]truth {
 type capture struct {
 	*host
 	folder string
-	sp     *space
+	sp     *namespace
 	truths map[string]truth
 }
 

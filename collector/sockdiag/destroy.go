@@ -31,7 +31,7 @@ const (
 
 // drain reads what the destroy groups have sent since the last time, and emits the end of each flow among it. It
 // returns errors of the Sink and of ctx, and counts all others.
-func (r *reader) drain(ctx context.Context, sp *space) error {
+func (r *reader) drain(ctx context.Context, sp *namespace) error {
 	if sp.events == nil {
 		return nil
 	}
@@ -65,7 +65,7 @@ func (r *reader) drain(ctx context.Context, sp *space) error {
 	return r.out.Flush(ctx)
 }
 
-func (r *reader) datagram(ctx context.Context, sp *space, i int) error {
+func (r *reader) datagram(ctx context.Context, sp *namespace, i int) error {
 	b, ok := r.datagrams.Datagram(i)
 	for ok && len(b) > 0 {
 		m, rest, err := nlraw.Next(b)
@@ -95,7 +95,7 @@ func (r *reader) datagram(ctx context.Context, sp *space, i int) error {
 }
 
 // closed emits the end of the flow r.gone, if the socket was a flow and the kernel keeps nothing of it.
-func (r *reader) closed(ctx context.Context, sp *space, msg []byte) error {
+func (r *reader) closed(ctx context.Context, sp *namespace, msg []byte) error {
 	g, stats := &r.gone, &sp.stats.Destroyed
 	if g.foundNoPort() {
 		return r.noPort(ctx, sp)
@@ -133,7 +133,7 @@ func (r *reader) closed(ctx context.Context, sp *space, msg []byte) error {
 func (d *destroyed) whole() bool { return d.remote.Port() != 0 && !d.remote.Addr().IsUnspecified() }
 
 // wasFlow reports whether the socket was a connection that this machine opened towards another.
-func (d *destroyed) wasFlow(sp *space) bool {
+func (d *destroyed) wasFlow(sp *namespace) bool {
 	heard := &sp.tcp
 	if d.protocol == collector.UDP {
 		heard = &sp.udp
@@ -196,7 +196,7 @@ func (d *destroyed) foundNoPort() bool {
 }
 
 // noPort emits that r.gone found no port.
-func (r *reader) noPort(ctx context.Context, sp *space) error {
+func (r *reader) noPort(ctx context.Context, sp *namespace) error {
 	to := r.gone.remote
 	if to.Addr().IsLoopback() {
 		sp.stats.Destroyed.Others++
@@ -214,7 +214,7 @@ func (r *reader) noPort(ctx context.Context, sp *space) error {
 
 // lingers asks whether the flow lives on without its socket: in TIME_WAIT, or in FIN_WAIT2 without an owner. The next
 // dump shows either, and when it ended.
-func (r *reader) lingers(ctx context.Context, sp *space, family uint8, msg []byte) (bool, error) {
+func (r *reader) lingers(ctx context.Context, sp *namespace, family uint8, msg []byte) (bool, error) {
 	if sp.dump == nil {
 		return true, nil
 	}

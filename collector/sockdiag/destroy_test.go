@@ -17,11 +17,11 @@ import (
 	"github.com/snatwatch/snatwatch/internal/kerneltest"
 )
 
-// watch opens a space that listens to the destroy groups, with a receive buffer of
+// watch opens a namespace that listens to the destroy groups, with a receive buffer of
 // the given size or the usual one.
-func (h *host) watch(r *reader, buffer int) *space {
+func (h *host) watch(r *reader, buffer int) *namespace {
 	h.t.Helper()
-	sp := &space{ns: netns.Netns{Inode: h.ns.Inode()}}
+	sp := &namespace{ns: netns.Netns{Inode: h.ns.Inode()}}
 	h.dial(sp)
 	sp.dump.UseBuffer(make([]byte, nlraw.BufferSize))
 	err := h.ns.Do(func() (err error) {
@@ -42,7 +42,7 @@ func (h *host) watch(r *reader, buffer int) *space {
 }
 
 // ends drains until want sockets have been reported.
-func ends(t *testing.T, r *reader, sp *space, want uint64) {
+func ends(t *testing.T, r *reader, sp *namespace, want uint64) {
 	t.Helper()
 	for deadline := time.Now().Add(time.Minute); sp.stats.Destroyed.Told < want; time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(deadline) {
@@ -264,7 +264,7 @@ func TestClosedUnknown(t *testing.T) {
 			t.Parallel()
 			var rec recorder
 			r := newReader(collector.Clock(), rec.sink)
-			sp := &space{ns: netns.Netns{Inode: 7}}
+			sp := &namespace{ns: netns.Netns{Inode: 7}}
 			b := captured(t, kernels(t)[0], tt.name)
 			if err := r.gone.parse(b); err != nil {
 				t.Fatal(err)

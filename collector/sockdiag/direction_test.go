@@ -60,7 +60,7 @@ func TestKernelDirection(t *testing.T) {
 	h.close(web)
 
 	var rec recorder
-	sp := &space{ns: netns.Netns{Inode: h.ns.Inode()}, unsure: newUnsure()}
+	sp := &namespace{ns: netns.Netns{Inode: h.ns.Inode()}, unsure: newUnsure()}
 	h.dial(sp)
 	defer sp.close()
 	r := newReader(collector.Clock(), rec.sink)

@@ -16,7 +16,7 @@ const (
 )
 
 // dump shows all flows of sp from Begin to End, or to Abort when the kernel gives up.
-func (r *reader) dump(ctx context.Context, sp *space) error {
+func (r *reader) dump(ctx context.Context, sp *namespace) error {
 	began := r.now()
 	r.tally = Tally{}
 	r.tcp.restart(sp.tcp.used)
@@ -58,7 +58,7 @@ func (r *reader) dump(ctx context.Context, sp *space) error {
 }
 
 // learn decides after a complete dump whether the next ones filter loopback.
-func (r *reader) learn(sp *space) {
+func (r *reader) learn(sp *namespace) {
 	switch {
 	case sp.filter > 0:
 		sp.filter--
@@ -68,7 +68,7 @@ func (r *reader) learn(sp *space) {
 }
 
 // tables walks what the kernel keeps, the listeners of each protocol first.
-func (r *reader) tables(ctx context.Context, sp *space) error {
+func (r *reader) tables(ctx context.Context, sp *namespace) error {
 	if err := r.ask(ctx, sp, collector.TCP, 1<<tcpListen, r.listener); err != nil {
 		return err
 	}
@@ -90,7 +90,7 @@ func (r *reader) tables(ctx context.Context, sp *space) error {
 
 // findDirections asks what struct tcp_info tells of the connections on unsure ports. TIME_WAIT has none: it goes with
 // the other connections on its port.
-func (r *reader) findDirections(ctx context.Context, sp *space) error {
+func (r *reader) findDirections(ctx context.Context, sp *namespace) error {
 	u := sp.unsure
 	u.found, u.shown = map[uint16]direction{}, map[uint16]bool{}
 	const states = statesFlows &^ (1 << tcpTimeWait)
@@ -126,7 +126,7 @@ func (r *reader) unconnected(m nlraw.Message) error {
 }
 
 // flow emits a socket if it is a flow.
-func (r *reader) flow(ctx context.Context, m nlraw.Message, sp *space, p collector.Protocol) error {
+func (r *reader) flow(ctx context.Context, m nlraw.Message, sp *namespace, p collector.Protocol) error {
 	if !r.parse(m) {
 		return nil
 	}

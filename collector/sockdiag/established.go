@@ -24,7 +24,7 @@ func Established(ctx context.Context, ns *netns.Handle, within time.Duration, at
 	}
 	defer func() { _ = c.Close() }()
 	r := newReader(collector.Clock(), nil)
-	sp := &space{ns: netns.Netns{Inode: ns.Inode()}, dump: c, filter: 1}
+	sp := &namespace{ns: netns.Netns{Inode: ns.Inode()}, dump: c, filter: 1}
 	if err := r.ask(ctx, sp, collector.TCP, 1<<tcpListen, r.listener); err != nil {
 		return nil, err
 	}
@@ -68,7 +68,7 @@ func Dump(ctx context.Context, ns *netns.Handle, now func() collector.Time, sink
 		return err
 	}
 	defer func() { _ = c.Close() }()
-	return newReaderOfOpen(now, sink).dump(ctx, &space{
+	return newReaderOfOpen(now, sink).dump(ctx, &namespace{
 		ns: netns.Netns{Inode: ns.Inode()}, dump: c, filter: 1, unsure: newUnsure(),
 	})
 }

@@ -226,7 +226,7 @@ func kinds(events []collector.Event) (kinds []collector.Kind) {
 func (h *host) once() ([]collector.Event, NetnsStats) {
 	h.t.Helper()
 	var rec recorder
-	sp := &space{ns: netns.Netns{Inode: h.ns.Inode()}}
+	sp := &namespace{ns: netns.Netns{Inode: h.ns.Inode()}}
 	h.dial(sp)
 	defer sp.close()
 	r := newReader(collector.Clock(), rec.sink)
@@ -236,7 +236,7 @@ func (h *host) once() ([]collector.Event, NetnsStats) {
 	return rec.take(), sp.stats
 }
 
-func (h *host) dial(sp *space) {
+func (h *host) dial(sp *namespace) {
 	h.t.Helper()
 	err := h.ns.Do(func() (err error) {
 		sp.dump, err = dial(netns.Netns{Inode: h.ns.Inode(), Path: ownPath})
@@ -369,7 +369,7 @@ func TestKernelDumpWithoutTimeWait(t *testing.T) {
 		t.Fatalf("no socket is in TIME_WAIT: %q", lines)
 	}
 	var rec recorder
-	sp := &space{ns: netns.Netns{Inode: h.ns.Inode()}}
+	sp := &namespace{ns: netns.Netns{Inode: h.ns.Inode()}}
 	h.dial(sp)
 	defer sp.close()
 	if err := newReaderOfOpen(collector.Clock(), rec.sink).dump(t.Context(), sp); err != nil {
@@ -416,7 +416,7 @@ func TestKernelListenerGone(t *testing.T) {
 	c, s := h.pair("10.77.0.1:0", "10.77.0.2:8080", web)
 	client := localPort(t, c)
 	var rec recorder
-	sp := &space{ns: netns.Netns{Inode: h.ns.Inode()}}
+	sp := &namespace{ns: netns.Netns{Inode: h.ns.Inode()}}
 	h.dial(sp)
 	defer sp.close()
 	r := newReader(collector.Clock(), rec.sink)
@@ -467,7 +467,7 @@ func TestKernelLoopbackLeftOut(t *testing.T) {
 	h.close(c, s) // TIME_WAIT too
 	h.settle()
 	var rec recorder
-	sp := &space{ns: netns.Netns{Inode: h.ns.Inode()}}
+	sp := &namespace{ns: netns.Netns{Inode: h.ns.Inode()}}
 	h.dial(sp)
 	defer sp.close()
 	r := newReader(collector.Clock(), rec.sink)

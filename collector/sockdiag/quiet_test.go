@@ -104,7 +104,7 @@ func TestKernelQuietNamespace(t *testing.T) {
 						events = append(events, e)
 					}
 				}
-				return events, r.space(h.ns.Inode()).stats.Dumps
+				return events, r.namespace(h.ns.Inode()).stats.Dumps
 			}
 			_, first := poll()
 			for range 3 {

@@ -36,29 +36,29 @@ func (r *runner) rescan(ctx context.Context) error {
 	list, refused, err := r.source.list(r.own)
 	if err != nil {
 		r.stats.FindErrors++
-		if len(r.spaces) > 0 {
+		if len(r.namespaces) > 0 {
 			return nil
 		}
 	}
 	r.stats.Refused, r.stats.Unread = refused, 0
-	known := r.spaces
-	r.spaces = make([]*space, 0, len(list))
+	known := r.namespaces
+	r.namespaces = make([]*namespace, 0, len(list))
 	for _, n := range list {
 		i, ok := slices.BinarySearchFunc(known, n.Inode,
-			func(s *space, inode uint64) int { return cmp.Compare(s.inode(), inode) })
+			func(s *namespace, inode uint64) int { return cmp.Compare(s.inode(), inode) })
 		if ok {
 			sp := known[i]
 			known = slices.Delete(known, i, i+1)
 			sp.ns, sp.stats.Path = n, n.Path
-			r.spaces = append(r.spaces, sp)
+			r.namespaces = append(r.namespaces, sp)
 			continue
 		}
-		sp := &space{ns: n, stats: NetnsStats{Netns: n.Inode, Path: n.Path, Own: n.Inode == r.own}}
+		sp := &namespace{ns: n, stats: NetnsStats{Netns: n.Inode, Path: n.Path, Own: n.Inode == r.own}}
 		if r.scanned == 0 { // of what came later all listeners are known
 			sp.unsure = newUnsure()
 		}
 		if r.open(sp) || n.Inode == r.own {
-			r.spaces = append(r.spaces, sp)
+			r.namespaces = append(r.namespaces, sp)
 		}
 	}
 	for _, sp := range known {
@@ -71,7 +71,7 @@ func (r *runner) rescan(ctx context.Context) error {
 }
 
 // vanished emits an empty dump of a namespace: it is gone, or has no flow.
-func (r *runner) vanished(ctx context.Context, sp *space) error {
+func (r *runner) vanished(ctx context.Context, sp *namespace) error {
 	for _, kind := range []collector.Kind{collector.Begin, collector.End} {
 		if err := r.reader.mark(ctx, kind, sp.inode()); err != nil {
 			return err
@@ -81,7 +81,7 @@ func (r *runner) vanished(ctx context.Context, sp *space) error {
 }
 
 // open makes the connections of a namespace that it lacks, and reports whether it can be read.
-func (r *runner) open(sp *space) bool {
+func (r *runner) open(sp *namespace) bool {
 	if sp.dump == nil {
 		c, err := r.source.dial(sp.ns)
 		if err == nil {
@@ -119,7 +119,7 @@ func (r *runner) open(sp *space) bool {
 }
 
 // unread notes a namespace that could not be opened.
-func (r *runner) unread(sp *space, err error) {
+func (r *runner) unread(sp *namespace, err error) {
 	if errors.Is(err, netns.ErrGone) {
 		return
 	}

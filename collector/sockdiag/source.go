@@ -85,7 +85,7 @@ func (s *Source) Run(ctx context.Context, sink collector.Sink) error {
 	if err := r.poll(ctx); err != nil {
 		return err
 	}
-	if sp := r.space(own); sp == nil || sp.stats.Dumps == 0 {
+	if sp := r.namespace(own); sp == nil || sp.stats.Dumps == 0 {
 		if sp != nil && sp.stats.Err != nil {
 			return sp.stats.Err
 		}
@@ -113,42 +113,43 @@ func (s *Source) Run(ctx context.Context, sink collector.Sink) error {
 
 // runner is what one Run owns.
 type runner struct {
-	source *Source
-	own    uint64
-	buffer []byte
-	reader *reader
-	spaces []*space // in order of inode
-	stats  Stats
+	source     *Source
+	own        uint64
+	buffer     []byte
+	reader     *reader
+	namespaces []*namespace // in order of inode
+	stats      Stats
 
 	scanned collector.Time
 	drained collector.Time
 }
 
 func (r *runner) close() {
-	for _, sp := range r.spaces {
+	for _, sp := range r.namespaces {
 		sp.close()
 	}
 }
 
-func (r *runner) space(inode uint64) *space {
-	i, ok := slices.BinarySearchFunc(r.spaces, inode, func(s *space, n uint64) int { return cmp.Compare(s.inode(), n) })
+func (r *runner) namespace(inode uint64) *namespace {
+	i, ok := slices.BinarySearchFunc(r.namespaces, inode,
+		func(s *namespace, n uint64) int { return cmp.Compare(s.inode(), n) })
 	if !ok {
 		return nil
 	}
-	return r.spaces[i]
+	return r.namespaces[i]
 }
 
 // poll dumps all namespaces.
 func (r *runner) poll(ctx context.Context) error {
 	now := r.source.cfg.Now()
 	due := r.scanned == 0 || now.Sub(r.scanned) >= r.source.cfg.Rescan
-	if due || slices.ContainsFunc(r.spaces, func(sp *space) bool { return !r.source.alive(sp.ns) }) {
+	if due || slices.ContainsFunc(r.namespaces, func(sp *namespace) bool { return !r.source.alive(sp.ns) }) {
 		if err := r.rescan(ctx); err != nil {
 			return err
 		}
 		r.scanned = now
 	}
-	for _, sp := range r.spaces {
+	for _, sp := range r.namespaces {
 		if sp.dump == nil {
 			r.open(sp)
 		}
@@ -194,7 +195,7 @@ func (r *runner) drain(ctx context.Context) error {
 		return nil
 	}
 	r.drained = now
-	for _, sp := range r.spaces {
+	for _, sp := range r.namespaces {
 		if sp.quiet && !sp.stats.Destroyed.SmallBuffer && now.Sub(sp.drained) < drainQuiet {
 			continue
 		}
@@ -210,7 +211,7 @@ func (r *runner) drain(ctx context.Context) error {
 // drainIn returns how long the destroy groups may wait to be read.
 func (r *runner) drainIn() time.Duration {
 	every := r.source.cfg.Interval
-	for _, sp := range r.spaces {
+	for _, sp := range r.namespaces {
 		switch {
 		case sp.stats.Destroyed.SmallBuffer:
 			return drainOften
@@ -224,9 +225,10 @@ func (r *runner) drainIn() time.Duration {
 // publish shows the numbers of all namespaces in Stats.
 func (r *runner) publish() {
 	st := r.stats
-	st.Netns = make([]NetnsStats, len(r.spaces))
-	st.OwnOnly = len(r.spaces) == 1 && r.spaces[0].inode() == r.own && (r.source.cfg.OwnNetns || len(st.Refused) > 0)
-	for i, sp := range r.spaces {
+	st.Netns = make([]NetnsStats, len(r.namespaces))
+	st.OwnOnly = len(r.namespaces) == 1 && r.namespaces[0].inode() == r.own &&
+		(r.source.cfg.OwnNetns || len(st.Refused) > 0)
+	for i, sp := range r.namespaces {
 		st.Netns[i] = sp.stats
 	}
 	r.source.stats.Store(&st)

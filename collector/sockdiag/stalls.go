@@ -50,7 +50,7 @@ func (s *Source) Stalls(ctx context.Context) ([]collector.Flow, error) {
 		}
 		c.UseBuffer(buffer)
 		stalled := 0
-		err = r.ask(ctx, &space{ns: n, dump: c}, collector.TCP, 1<<tcpSynSent, func(m nlraw.Message) error {
+		err = r.ask(ctx, &namespace{ns: n, dump: c}, collector.TCP, 1<<tcpSynSent, func(m nlraw.Message) error {
 			if !r.parse(m) || r.socket.state != tcpSynSent || r.socket.retrans == 0 {
 				return nil
 			}

@@ -186,7 +186,7 @@ type learnt struct {
 }
 
 // proofs say which of two components did better in the past where the two differed. rise compares the trend with a rate
-// that stays, at each horizon up to that of a page. flows compares where rate and lifetimes lead by the horizon of a
+// that stays, at each horizon up to a page's. flows compares where rate and lifetimes lead by the horizon of a
 // page with a fill that stays.
 type proofs struct {
 	rise  [planning + 1]duel

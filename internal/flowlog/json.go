@@ -8,7 +8,7 @@ import (
 // Logs of an object a line are read without a decoder: it would take as long as ten rows do here.
 
 // object is one JSON object that is walked through. take gets each value that is neither an object nor an array,
-// with its name and that of the object which holds it, empty for the outermost. Strings come without quotes and as
+// with its name and the name of the object that holds it, empty for the outermost. Strings come without quotes and as
 // they were escaped, null as nil.
 type object struct {
 	text []byte

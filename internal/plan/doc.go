@@ -9,7 +9,7 @@
 //
 // The load a is opens per second × mean hold: the ports that would be held at the peak if there were
 // enough. With c ports, the share of opens that fail during the peak is Erlang's B(c, a). The mean time
-// until the first open fails, from the middle of the peak on, is that of the birth-death chain,
+// until the first open fails, from the middle of the peak on, is computed by the birth-death chain,
 //
 //	τ(c, a) = (hold/a) · Σ 1/B(k, a)   over k = ⌊a⌋ … c
 //

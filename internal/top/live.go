@@ -24,7 +24,7 @@ type Screen struct {
 // Live shows the table until the user quits or ctx ends.
 func (s Screen) Live(ctx context.Context, source Source) error {
 	m := &model{ctx: ctx, source: source, every: s.Every}
-	m.look = look{width: 80, colour: s.Colour, order: s.Order, marks: true}
+	m.layout = layout{width: 80, colour: s.Colour, order: s.Order, marks: true}
 	options := []tea.ProgramOption{tea.WithContext(ctx), tea.WithInput(s.In), tea.WithOutput(s.Out)}
 	_, err := tea.NewProgram(m, options...).Run()
 	if errors.Is(err, tea.ErrProgramKilled) && ctx.Err() != nil {
@@ -35,7 +35,7 @@ func (s Screen) Live(ctx context.Context, source Source) error {
 
 // model is the state of the live table.
 type model struct {
-	look
+	layout
 	ctx    context.Context
 	source Source
 	every  time.Duration

@@ -8,8 +8,8 @@ import (
 	"unicode/utf8"
 )
 
-// look is how a table is drawn.
-type look struct {
+// layout is how a table is drawn.
+type layout struct {
 	width  int
 	colour bool
 	order  Order
@@ -31,7 +31,7 @@ const (
 )
 
 // paint colours text where colours are wanted.
-func (l *look) paint(code, text string) string {
+func (l *layout) paint(code, text string) string {
 	if !l.colour || code == "" {
 		return text
 	}
@@ -55,7 +55,7 @@ const (
 
 // Text draws the whole table once, for a screen of that width. Colours are left out unless asked for.
 func Text(t *Table, rows []Row, width int, colour bool, order Order) string {
-	l := &look{width: width, colour: colour, order: order}
+	l := &layout{width: width, colour: colour, order: order}
 	var b strings.Builder
 	for _, line := range l.head(t, rows) {
 		b.WriteString(line + "\n")
@@ -67,7 +67,7 @@ func Text(t *Table, rows []Row, width int, colour bool, order Order) string {
 }
 
 // head is a line on the whole, notes, and the names of columns.
-func (l *look) head(t *Table, rows []Row) []string {
+func (l *layout) head(t *Table, rows []Row) []string {
 	l.nodes = slices.ContainsFunc(t.Rows, func(r Row) bool { return r.Node != t.Rows[0].Node })
 	exhausted, soon := 0, 0
 	for i := range rows {
@@ -104,7 +104,7 @@ func (l *look) head(t *Table, rows []Row) []string {
 }
 
 // nameWidth is what is left for the name, and for owners where there is room.
-func (l *look) nameWidth() (first, owner int) {
+func (l *layout) nameWidth() (first, owner int) {
 	if l.width >= 80+ownerWidth {
 		owner = ownerWidth
 	}
@@ -122,7 +122,7 @@ func (l *look) nameWidth() (first, owner int) {
 }
 
 // mark is what stands before row number.
-func (l *look) mark(number int) string {
+func (l *layout) mark(number int) string {
 	switch {
 	case !l.marks:
 		return ""
@@ -133,7 +133,7 @@ func (l *look) mark(number int) string {
 }
 
 // cells puts a row's texts into columns; the name has so many places.
-func (l *look) cells(first int, name, bar, held, opens, hold, left, failed string) string {
+func (l *layout) cells(first int, name, bar, held, opens, hold, left, failed string) string {
 	s := pad(name, first)
 	if l.width >= fullWidth {
 		s += fmt.Sprintf(" %-*s", barWidth, bar)
@@ -146,7 +146,7 @@ func (l *look) cells(first int, name, bar, held, opens, hold, left, failed strin
 }
 
 // row draws row number.
-func (l *look) row(r *Row, number int) string {
+func (l *layout) row(r *Row, number int) string {
 	first, owner := l.nameWidth()
 	level := ""
 	switch {
@@ -183,7 +183,7 @@ func (r *Row) name(node bool) string {
 }
 
 // detail are the lines under a row that is expanded.
-func (l *look) detail(r *Row) []string {
+func (l *layout) detail(r *Row) []string {
 	out := []string{fmt.Sprintf("    budget %s, %s: %d held, %d of them cooling; effective ceiling %d",
 		r.Budget, r.Protocol, r.Held, r.Cooling, r.Effective)}
 	if r.Node != "" { // the name may have been cut

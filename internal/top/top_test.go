@@ -108,7 +108,7 @@ func TestNamesOfNodes(t *testing.T) {
 	if text := Text(tb, tb.Rows, 80, false, ByLeft); strings.Contains(text, "node-17") || !strings.Contains(text, "\n203.0.113.7:443 ") {
 		t.Errorf("one node:\n%s", text)
 	}
-	l := &look{width: 80}
+	l := &layout{width: 80}
 	if lines := l.detail(&tb.Rows[0]); !strings.Contains(lines[0], "node node-17.example.internal:9959, to 203.0.113.7:443") {
 		t.Errorf("opened: %q", lines)
 	}
@@ -135,7 +135,7 @@ func TestWhatIsNotKnown(t *testing.T) {
 	if lines := strings.Split(text, "\n"); !strings.Contains(lines[2], "> 1 h") || !strings.Contains(lines[3], "      –      –") || strings.Contains(text, "+1") {
 		t.Errorf("with a forecast and without:\n%s", text)
 	}
-	if lines := strings.Join((&look{width: 80}).detail(&tb.Rows[0]), "\n"); strings.Contains(lines, "unknown unknown") || strings.Contains(lines, "web-7f") {
+	if lines := strings.Join((&layout{width: 80}).detail(&tb.Rows[0]), "\n"); strings.Contains(lines, "unknown unknown") || strings.Contains(lines, "web-7f") {
 		t.Errorf("owners:\n%s", lines)
 	}
 }
@@ -156,7 +156,7 @@ func letter(c rune) tea.Key { return tea.Key{Code: c, Text: string(c)} }
 func TestKeys(t *testing.T) {
 	t.Parallel()
 	m := &model{ctx: context.Background(), every: time.Second}
-	m.look = look{width: 80, marks: true}
+	m.layout = layout{width: 80, marks: true}
 	m.source = func(context.Context) (*Table, error) { return table(), nil }
 	m.Update(tea.WindowSizeMsg{Width: 80, Height: 10})
 	if text := m.draw(); !strings.Contains(text, "waiting for the first answer") {
@@ -206,7 +206,7 @@ func TestSmallScreen(t *testing.T) {
 		rows[i] = Row{Destination: fmt.Sprintf("203.0.113.%d:443", i), Protocol: "tcp", Ports: 1024, Held: 1000 - i}
 	}
 	m := &model{table: &Table{Rows: rows}}
-	m.look = look{width: 40, order: ByHeld, marks: true}
+	m.layout = layout{width: 40, order: ByHeld, marks: true}
 	for _, height := range []int{1, 2, 3, 5, 24} {
 		m.Update(tea.WindowSizeMsg{Width: 40, Height: height})
 		for _, selected := range []int{0, 1, 100, 199} {
@@ -228,7 +228,7 @@ func TestSmallScreen(t *testing.T) {
 // A filter that hides rows is told on 80 columns too, beside all else that keys have set.
 func TestFootTellsTheFilter(t *testing.T) {
 	t.Parallel()
-	m := &model{look: look{width: 80, order: ByLeft}, paused: true, filter: "203.0.113.7:443"}
+	m := &model{layout: layout{width: 80, order: ByLeft}, paused: true, filter: "203.0.113.7:443"}
 	if foot := m.foot(); !strings.Contains(foot, "PAUSED, sort left, filter 203.0.113.7:443") || len(foot) > 80 {
 		t.Errorf("%q", foot)
 	}

@@ -94,7 +94,7 @@ func sumAhead(o options.Options, metric metrics.Name, more []metrics.Label, matc
 	return o.OverSpaces("sum", o.Metric(metric, append([]string{alone}, matchers...)...), more...)
 }
 
-// SeldomInterval is the interval of what moves slowly, FarInterval that of what boards alone show of it.
+// SeldomInterval is the interval of what moves slowly, FarInterval the interval of what only boards show of it.
 func SeldomInterval(o options.Options) time.Duration { return 16 * o.FleetInterval }
 
 // FarInterval is twice SeldomInterval.

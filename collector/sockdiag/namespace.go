@@ -11,9 +11,9 @@ import (
 	"github.com/snatwatch/snatwatch/collector/nlraw"
 )
 
-// space is one network namespace that the Source reads. Its netlink sockets keep the namespace alive, so each poll
+// namespace is one network namespace that the Source reads. Its netlink sockets keep the namespace alive, so each poll
 // checks whether anybody else still uses it.
-type space struct {
+type namespace struct {
 	ns     netns.Netns
 	dump   *nlraw.Conn // dumps and single look-ups; nil after an error
 	events *nlraw.Conn // destroy groups; nil where they are not listened to
@@ -32,9 +32,9 @@ type space struct {
 	stats   NetnsStats
 }
 
-func (s *space) inode() uint64 { return s.ns.Inode }
+func (s *namespace) inode() uint64 { return s.ns.Inode }
 
-func (s *space) close() {
+func (s *namespace) close() {
 	for _, c := range []*nlraw.Conn{s.dump, s.events} {
 		if c != nil {
 			_ = c.Close()
@@ -45,7 +45,7 @@ func (s *space) close() {
 }
 
 // unchanged reports whether a dump would show no flow, as its last one did.
-func (s *space) unchanged(buffer []byte) bool {
+func (s *namespace) unchanged(buffer []byte) bool {
 	now := s.counter.read(buffer)
 	ends := s.stats.Destroyed.Told + s.stats.Destroyed.Overruns
 	most := skipMax
