@@ -16,7 +16,7 @@ import (
 func recordFlags(c *kingpin.CmdClause, prefix string, o *record.Options) (complete func() error) {
 	c.Flag(prefix+"rotate", "Age at which a file of the record ends and the next begins.").Default("1h").
 		DurationVar(&o.Rotate)
-	most := c.Flag(prefix+"max-bytes", "Bound on all files of the record together, at least 1MiB; the oldest make room.").
+	most := c.Flag(prefix+"max-bytes", "Most bytes of all files, at least 1MiB; the oldest are deleted to make room.").
 		Default("256MiB").Bytes()
 	c.Flag(prefix+"anonymise", "Replace addresses in the record, the same by the same, under a secret key that is made "+
 		"at the start and not kept. Ports stay.").BoolVar(&o.Anonymise)
@@ -34,7 +34,7 @@ func recordFlags(c *kingpin.CmdClause, prefix string, o *record.Options) (comple
 
 func recordCommand(app *kingpin.Application) command {
 	c := app.Command("record", "Writes a row for each flow that ended, as compressed CSV that plan and backtest read. "+
-		"Bounded in size. It reads conntrack, which takes CAP_NET_ADMIN.")
+		"Bounded in size. It reads conntrack, which needs CAP_NET_ADMIN.")
 	var o record.Options
 	c.Flag("out", "Directory for the files; it is made if it is not there.").Required().PlaceHolder("DIR").
 		StringVar(&o.Dir)

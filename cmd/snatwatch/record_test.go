@@ -259,7 +259,7 @@ func TestKernelAgentOfSocketsDoesNotRecord(t *testing.T) {
 	ns := translating(t)
 	a := startAgent(t, fmt.Sprintf("--netns=/proc/self/fd/%d", ns.FD()), "--source=sockets", "--record.out="+t.TempDir())
 	a.eventually("the log says so", func() bool {
-		return strings.Contains(strings.Join(a.logs.All(), ""), "flows are not recorded: a record takes conntrack")
+		return strings.Contains(strings.Join(a.logs.All(), ""), "flows are not recorded: a record needs conntrack")
 	})
 }
 

@@ -34,7 +34,7 @@ func verifyCommand(app *kingpin.Application) command {
 		"port is left or the limit is reached, says how many opened and how the others failed, and releases them all.")
 	c.Flag("target", "Address and port, or name and port, of a server that you "+
 		"own.").PlaceHolder("HOST:PORT").StringVar(&f.target)
-	c.Flag("limit", "Flows to open at most, those that fail included.").PlaceHolder("N").IntVar(&f.Limit)
+	c.Flag("limit", "Most flows to open, failed ones included.").PlaceHolder("N").IntVar(&f.Limit)
 	c.Flag("rate", "Flows to open each second, at most 1000.").Default("50").IntVar(&f.Rate)
 	c.Flag("pending", "Flows that may wait for an answer before no more are opened.").Default("50").IntVar(&f.Pending)
 	c.Flag("stop-after", "Flows in a row that fail before the test stops.").Default("50").IntVar(&f.StopAfter)

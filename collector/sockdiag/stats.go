@@ -74,7 +74,7 @@ type DestroyedStats struct {
 	Others uint64
 	// Overruns counts how often the kernel had to drop messages; nobody knows how many each time.
 	Overruns uint64
-	// SmallBuffer: the receive buffer could not be made large, which takes CAP_NET_ADMIN, so
+	// SmallBuffer: the receive buffer could not be made large, which needs CAP_NET_ADMIN, so
 	// that overruns are likelier.
 	SmallBuffer bool
 }

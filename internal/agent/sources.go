@@ -134,7 +134,7 @@ func (ss *sensors) sourcesOf(p plan) []source {
 		return out
 	}
 	if ss.record != nil {
-		ss.notices.set("record", "flows are not recorded: a record takes conntrack, and the flows here come from sockets")
+		ss.notices.set("record", "flows are not recorded: a record needs conntrack, and the flows here come from sockets")
 	}
 	return []source{ss.socketSource(feedBoth, p.why, false), ss.stallSensor(false)}
 }

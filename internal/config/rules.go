@@ -26,7 +26,7 @@ func (r *resolution) noteRules(name string, s natrules.Ruleset) {
 	for _, rule := range s.Rules {
 		if rule.AbsentSince > 0 {
 			since := time.Unix(0, int64(rule.AbsentSince)).UTC().Format(time.TimeOnly)
-			r.note("%s: rules absent since %s UTC, %v among them: what they gave out counts for a minute more",
+			r.note("%s: rules absent since %s UTC, %v among them: the ports that they gave out count for a minute more",
 				name, since, rule)
 			return
 		}

@@ -16,7 +16,7 @@ import (
 type Demand struct {
 	// Destination is what it is called; empty where unknown.
 	Destination string `json:"destination,omitempty"`
-	// Rate is opens per second at the peak, those that fail included. Low and High bound it.
+	// Rate is opens per second at the peak, failed ones included. Low and High bound it.
 	Rate float64 `json:"opens_per_second"`
 	Low  float64 `json:"opens_per_second_low"`
 	High float64 `json:"opens_per_second_high"`

@@ -21,7 +21,7 @@ const (
 type Options struct {
 	// Target is the address and port to open flows to.
 	Target netip.AddrPort
-	// Limit is how many flows are opened at most, those that fail included.
+	// Limit is how many flows are opened at most, failed ones included.
 	Limit int
 	// Rate is how many flows are opened each second, 1 to RateMost; 0 means 50.
 	Rate int

@@ -55,16 +55,6 @@ func (f fleet) node(i int) (all []series) {
 	held := func(seconds float64) func(int) float64 {
 		return func(minute int) float64 { return math.Round(rate(i, minute) * seconds) }
 	}
-	total := func(each float64) func(int) float64 {
-		sum, last := 0.0, -1
-		return func(minute int) float64 {
-			for ; last < minute; last++ {
-				sum += 60 * each * rate(i, last+1)
-			}
-			return sum
-		}
-	}
-	always := func(v float64) func(int) float64 { return func(int) float64 { return v } }
 	model, scope, gateway := "azure-lb-2018", "node", ""
 	if f.gateway {
 		model, scope, gateway = "aws-nat-gateway", "shared", "nat-1"
@@ -95,22 +85,36 @@ func (f fleet) node(i int) (all []series) {
 		add(metrics.PortsLive, false, held(6/float64(1+d)), to...)
 		add(metrics.PortsCooling, false, held(240/float64(1+d)), to...)
 	}
-	add(metrics.FlowsOpened, false, total(1), tcp()...)
-	add(metrics.FlowsClosed, false, total(1), tcp("reason", "fin")...)
+	add(metrics.FlowsOpened, false, total(i, 1), tcp()...)
+	add(metrics.FlowsClosed, false, total(i, 1), tcp("reason", "fin")...)
 	for _, le := range []string{"1", "2", "4"} {
 		add(metrics.LifetimeSeconds+"_bucket", false, always(0), tcp("le", le)...)
 	}
 	for _, le := range []string{"8", "16", "32", "64", "+Inf"} {
-		add(metrics.LifetimeSeconds+"_bucket", false, total(1), tcp("le", le)...)
+		add(metrics.LifetimeSeconds+"_bucket", false, total(i, 1), tcp("le", le)...)
 	}
-	add(metrics.LifetimeSeconds+"_sum", false, total(6), tcp()...)
-	add(metrics.LifetimeSeconds+"_count", false, total(1), tcp()...)
-	add(metrics.HoldSeconds+"_sum", false, total(246), tcp()...)
-	add(metrics.HoldSeconds+"_count", false, total(1), tcp()...)
+	add(metrics.LifetimeSeconds+"_sum", false, total(i, 6), tcp()...)
+	add(metrics.LifetimeSeconds+"_count", false, total(i, 1), tcp()...)
+	add(metrics.HoldSeconds+"_sum", false, total(i, 246), tcp()...)
+	add(metrics.HoldSeconds+"_count", false, total(i, 1), tcp()...)
 	machine := fmt.Sprintf("10.0.%d.%d:9100", i/250, i%250)
 	add("node_cpu_seconds_total", true, func(minute int) float64 { return 48 * float64(minute) },
 		"instance", machine, "mode", "idle", "cpu", "0")
 	return all
+}
+
+// always is v at every minute.
+func always(v float64) func(minute int) float64 { return func(int) float64 { return v } }
+
+// total is a counter by minute that grows by each for each flow that node i opens.
+func total(i int, each float64) func(minute int) float64 {
+	sum, last := 0.0, -1
+	return func(minute int) float64 {
+		for ; last < minute; last++ {
+			sum += 60 * each * rate(i, last+1)
+		}
+		return sum
+	}
 }
 
 // sums are what rules record of the gateway's destinations.
