@@ -325,3 +325,50 @@ func BenchmarkLedgerReadAhead(b *testing.B) {
 		b.ReportMetric(float64(w.spent)/float64(b.N*1000*readAhead), w.name+"-ns")
 	}
 }
+
+// What reading ahead is worth where timers come due: open and close of any of a million flows in two ledgers in turns, one
+// of which handles its timers one by one.
+func BenchmarkLedgerTimersReadAhead(b *testing.B) {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	type way struct {
+		ledger *Ledger
+		churn  *churn
+		spent  time.Duration
+	}
+	ways := [2]way{}
+	for w := range ways {
+		ways[w] = way{ledger: full(million, 1), churn: anyChurn()}
+		ways[w].ledger.forecasts.madeAt = math.MaxInt64
+	}
+	alone := &ways[0].ledger.flows
+	alone.expire = func(timers []timer) {
+		for i := range timers {
+			if t := timers[i]; t.of&chunkTimer != 0 {
+				alone.chunkExpired(t.of&^chunkTimer, t.due)
+			} else {
+				alone.flowExpired(t.of, t.due)
+			}
+		}
+	}
+	batch := make([]collector.Event, benchBatch)
+	apply := func(n int) {
+		for ; n > 0; n -= benchBatch {
+			for w := range ways {
+				for i := range batch {
+					ways[w].churn.next(&batch[i])
+				}
+				start := threadTime(b)
+				ApplyAll(batch, ways[w].ledger)
+				ways[w].spent += threadTime(b) - start
+			}
+		}
+	}
+	apply(400_000) // ports cool down by then
+	ways[0].spent, ways[1].spent = 0, 0
+	b.ResetTimer()
+	apply(b.N)
+	b.ReportMetric(float64(ways[0].spent)/float64(b.N), "one-by-one-ns")
+	b.ReportMetric(float64(ways[1].spent)/float64(b.N), "prefetched-ns")
+	b.ReportMetric(float64(ways[1].spent)/float64(ways[0].spent), "prefetched-of-one-by-one")
+}
