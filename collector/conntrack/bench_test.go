@@ -96,21 +96,12 @@ func fill(b *testing.B, ns *netns.Handle, n, percent int) {
 	c.flush()
 }
 
-// cpu returns the CPU time, user and system, of who (unix.RUSAGE_SELF, unix.RUSAGE_CHILDREN).
-func cpu(b *testing.B, who int) time.Duration {
-	var u unix.Rusage
-	if err := unix.Getrusage(who, &u); err != nil {
-		b.Fatal(err)
-	}
-	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
-}
-
 // used returns the CPU time that f takes.
 func used(b *testing.B, who int, f func()) time.Duration {
 	debug.FreeOSMemory() // nobody pays for another's garbage
-	start := cpu(b, who)
+	start := kerneltest.CPUTime(b, who)
 	f()
-	return cpu(b, who) - start
+	return kerneltest.CPUTime(b, who) - start
 }
 
 // peak returns how much memory f adds at most to what the process has.
@@ -331,11 +322,11 @@ func BenchmarkEvents(b *testing.B) {
 			var before, after runtime.MemStats
 			runtime.GC()
 			runtime.ReadMemStats(&before)
-			start := cpu(b, unix.RUSAGE_SELF)
+			start := kerneltest.CPUTime(b, unix.RUSAGE_SELF)
 			if err := l.drain(b.Context()); err != nil {
 				b.Fatal(err)
 			}
-			ours = append(ours, cpu(b, unix.RUSAGE_SELF)-start)
+			ours = append(ours, kerneltest.CPUTime(b, unix.RUSAGE_SELF)-start)
 			runtime.ReadMemStats(&after)
 			allocs += after.Mallocs - before.Mallocs
 			if events != 2*flows {

@@ -46,13 +46,6 @@ func kubeProxy(services int) string {
 	return b.String()
 }
 
-// processTime is the processor time of the calling thread.
-func processTime() time.Duration {
-	var ts unix.Timespec
-	_ = unix.ClockGettime(unix.CLOCK_PROCESS_CPUTIME_ID, &ts)
-	return time.Duration(ts.Nano())
-}
-
 // BenchmarkKubeProxy compares, at 6,000 services of kube-proxy and in processor time of the process, a look at
 // rules that have not changed, a look after a change, and the reader that this package had before: every rule of
 // every chain of a table with NAT, by google/nftables. They take turns.
@@ -68,22 +61,22 @@ func BenchmarkKubeProxy(b *testing.B) {
 	}
 	b.ResetTimer()
 	for i := range b.N {
-		start := processTime()
+		start := kerneltest.CPUTime(b, unix.RUSAGE_SELF)
 		if _, err := r.Read(ctx, ns, 1); err != nil {
 			b.Fatal(err)
 		}
-		same += processTime() - start
+		same += kerneltest.CPUTime(b, unix.RUSAGE_SELF) - start
 		run(b, ns, fmt.Sprintf("*nat\n:NEW-%d - [0:0]\nCOMMIT\n", i), path, "--noflush")
-		start = processTime()
+		start = kerneltest.CPUTime(b, unix.RUSAGE_SELF)
 		if s, err := r.Read(ctx, ns, 1); err != nil || len(s.Rules) != 1 {
 			b.Fatal(s, err)
 		}
-		changed += processTime() - start
-		start = processTime()
+		changed += kerneltest.CPUTime(b, unix.RUSAGE_SELF) - start
+		start = kerneltest.CPUTime(b, unix.RUSAGE_SELF)
 		if n := readAll(b, ns); n < 6000*8 {
 			b.Fatalf("%d rules", n)
 		}
-		all += processTime() - start
+		all += kerneltest.CPUTime(b, unix.RUSAGE_SELF) - start
 	}
 	n := float64(b.N)
 	b.ReportMetric(float64(same.Microseconds())/1e3/n, "ms-unchanged")

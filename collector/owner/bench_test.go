@@ -47,7 +47,7 @@ func BenchmarkAttribute(b *testing.B) {
 	flows, named := 0, 0
 	dump := func(attribute bool) float64 {
 		flows, named = 0, 0
-		start := threadTime(b)
+		start := kerneltest.ThreadTime(b)
 		err := sockdiag.Dump(b.Context(), h, collector.Clock(), func(_ context.Context, events []collector.Event) error {
 			if attribute {
 				t.Attribute(events, true)
@@ -62,25 +62,25 @@ func BenchmarkAttribute(b *testing.B) {
 			}
 			return nil
 		})
-		took := threadTime(b) - start
+		took := kerneltest.ThreadTime(b) - start
 		if err != nil || flows != sockets || attribute != (named == sockets) {
 			b.Fatalf("%d flows, %d owners: %v", flows, named, err)
 		}
 		return float64(took.Nanoseconds()) / sockets
 	}
 	peer := func() float64 {
-		before := childrenTime(b)
+		before := kerneltest.CPUTime(b, unix.RUSAGE_CHILDREN)
 		if err := h.Do(exec.Command(ss, "-tanp").Run); err != nil {
 			b.Fatal(err)
 		}
-		return float64((childrenTime(b) - before).Nanoseconds()) / sockets
+		return float64((kerneltest.CPUTime(b, unix.RUSAGE_CHILDREN) - before).Nanoseconds()) / sockets
 	}
 	look := func() float64 {
-		start := threadTime(b)
+		start := kerneltest.ThreadTime(b)
 		w.whole = time.Time{} // read all anew, as once a minute
 		w.want(wantCgroups | wantSockets | wantInodes)
 		w.Look(b.Context())
-		return float64(threadTime(b)-start) / 1e6
+		return float64(kerneltest.ThreadTime(b)-start) / 1e6
 	}
 	dump(true)
 	var plain, with, peers, looks, ratio, less []float64
@@ -96,26 +96,6 @@ func BenchmarkAttribute(b *testing.B) {
 	b.ReportMetric(median(looks), "look-ms")
 	b.ReportMetric(median(ratio), "x-plain")
 	b.ReportMetric(median(less), "x-less-than-ss")
-}
-
-// threadTime is the CPU time of this thread.
-func threadTime(b *testing.B) time.Duration {
-	b.Helper()
-	var ts unix.Timespec
-	if err := unix.ClockGettime(unix.CLOCK_THREAD_CPUTIME_ID, &ts); err != nil {
-		b.Fatal(err)
-	}
-	return time.Duration(ts.Nano())
-}
-
-// childrenTime is the CPU time of the processes that ended.
-func childrenTime(b *testing.B) time.Duration {
-	b.Helper()
-	var u unix.Rusage
-	if err := unix.Getrusage(unix.RUSAGE_CHILDREN, &u); err != nil {
-		b.Fatal(err)
-	}
-	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
 // BenchmarkAttributeOwn attributes the flows of a dump of conntrack that are of this machine's own address: of 100,000,

@@ -33,16 +33,6 @@ func clients(b *testing.B, n int) *host {
 	return &host{t: b, ns: kerneltest.Sockets(b, n, nil), open: map[int]bool{}}
 }
 
-// cpu returns the time that this process, or its children, have used so far.
-func cpu(b *testing.B, who int) time.Duration {
-	b.Helper()
-	var u unix.Rusage
-	if err := unix.Getrusage(who, &u); err != nil {
-		b.Fatal(err)
-	}
-	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
-}
-
 // floor is what no reader can do without: one walk over all TCP sockets that are flows, thrown away.
 func (h *host) floor(b *testing.B, buf []byte) {
 	fd := -1
@@ -105,9 +95,9 @@ func BenchmarkDump(b *testing.B) {
 			buf := make([]byte, nlraw.BufferSize)
 			var ours, floor, peer []float64
 			per := func(who int, f func()) float64 {
-				start := cpu(b, who)
+				start := kerneltest.CPUTime(b, who)
 				f()
-				return float64(cpu(b, who)-start) / float64(n)
+				return float64(kerneltest.CPUTime(b, who)-start) / float64(n)
 			}
 			dump := func() {
 				flows = 0
@@ -168,11 +158,11 @@ func BenchmarkDestroyed(b *testing.B) {
 		time.Sleep(300 * time.Millisecond) // a grace period, then a work queue
 		told := sp.stats.Destroyed.Told
 		b.StartTimer()
-		start := cpu(b, unix.RUSAGE_SELF)
+		start := kerneltest.CPUTime(b, unix.RUSAGE_SELF)
 		if err := r.drain(context.Background(), sp); err != nil {
 			b.Fatal(err)
 		}
-		used = append(used, float64(cpu(b, unix.RUSAGE_SELF)-start)/float64(sp.stats.Destroyed.Told-told))
+		used = append(used, float64(kerneltest.CPUTime(b, unix.RUSAGE_SELF)-start)/float64(sp.stats.Destroyed.Told-told))
 	}
 	b.ReportMetric(median(used), "cpu-ns/event")
 	if sp.stats.Destroyed.Overruns > 0 {

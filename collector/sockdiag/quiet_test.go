@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/snatwatch/snatwatch/collector"
 	"github.com/snatwatch/snatwatch/collector/netns"
 	"github.com/snatwatch/snatwatch/collector/nlraw"
@@ -138,14 +140,7 @@ func BenchmarkIdleNamespaces(b *testing.B) {
 	if err := r.poll(b.Context()); err != nil {
 		b.Fatal(err)
 	}
-	cpu := func() time.Duration {
-		var u syscall.Rusage
-		if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
-			b.Fatal(err)
-		}
-		return time.Duration(u.Utime.Nano() + u.Stime.Nano())
-	}
-	start := cpu()
+	start := kerneltest.CPUTime(b, unix.RUSAGE_SELF)
 	for b.Loop() {
 		if err := r.poll(b.Context()); err != nil {
 			b.Fatal(err)
@@ -157,6 +152,6 @@ func BenchmarkIdleNamespaces(b *testing.B) {
 			}
 		}
 	}
-	spent := (cpu() - start) / time.Duration(b.N)
+	spent := (kerneltest.CPUTime(b, unix.RUSAGE_SELF) - start) / time.Duration(b.N)
 	b.ReportMetric(100*spent.Seconds()/r.source.cfg.Interval.Seconds(), "%core")
 }

@@ -9,27 +9,8 @@ import (
 
 	"github.com/snatwatch/snatwatch/collector"
 	"github.com/snatwatch/snatwatch/detector"
+	"github.com/snatwatch/snatwatch/internal/forecasttest"
 )
-
-func checkForecast(t *testing.T, f *detector.Forecast) {
-	t.Helper()
-	before, variance := 0.0, 0.0
-	for h := range detector.NumHorizons {
-		p := f.Probability[h]
-		switch {
-		case !(p >= before && p <= 1):
-			t.Fatalf("probabilities %v: not rising within 0 to 1", f.Probability)
-		case !(f.Mean[h] >= 0) || math.IsInf(f.Mean[h], 0):
-			t.Fatalf("means %v", f.Mean)
-		case !(f.Variance[h] >= variance) || math.IsInf(f.Variance[h], 0):
-			t.Fatalf("variances %v: falling", f.Variance)
-		}
-		before, variance = p, f.Variance[h]
-	}
-	if x := f.TimeToExhaustion; math.IsNaN(x) || x < 0 {
-		t.Fatalf("time to exhaustion %v", x)
-	}
-}
 
 // Whatever happens in whatever order, what leaves the forecast is a number.
 func FuzzForecastIsFinite(f *testing.F) {
@@ -77,7 +58,7 @@ func FuzzForecastIsFinite(f *testing.F) {
 			}
 			s.Tick(now, b)
 			o.Tick(Conditions{Now: now, InexactSince: now * collector.Time(op&1)})
-			checkForecast(t, &o.forecast)
+			forecasttest.Check(t, &o.forecast)
 		}
 	})
 }

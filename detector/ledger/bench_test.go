@@ -5,7 +5,6 @@ import (
 	"math"
 	"net/netip"
 	"runtime"
-	"syscall"
 	"testing"
 	"time"
 
@@ -14,6 +13,7 @@ import (
 	"github.com/snatwatch/snatwatch/collector"
 	"github.com/snatwatch/snatwatch/detector/budget"
 	"github.com/snatwatch/snatwatch/detector/forecast"
+	"github.com/snatwatch/snatwatch/internal/kerneltest"
 )
 
 // fill sets what tells flow i from others: its destination is one of 1000, and every
@@ -132,9 +132,9 @@ func BenchmarkLedgerApply(b *testing.B) {
 				for i := range events {
 					next(&events[i])
 				}
-				start := threadTime(b)
+				start := kerneltest.ThreadTime(b)
 				ApplyAll(events, l)
-				spent += threadTime(b) - start
+				spent += kerneltest.ThreadTime(b) - start
 				if forecast.Second(l.clock.now) > ticked {
 					ticked, l.forecasts.madeAt = forecast.Second(l.clock.now), 0
 					l.forecasts.make()
@@ -154,13 +154,13 @@ func BenchmarkLedgerApply(b *testing.B) {
 			for k := range batch {
 				fill(&batch[k], (i+k)*7919%million)
 			}
-			start := threadTime(b)
+			start := kerneltest.ThreadTime(b)
 			for k := range batch {
 				if flows[batch[k].Flow.VIP] == 0 {
 					b.Fatal("lost")
 				}
 			}
-			lookUp += threadTime(b) - start
+			lookUp += kerneltest.ThreadTime(b) - start
 		}
 		b.ReportMetric(ns, "apply-ns")
 		b.ReportMetric(float64(lookUp)/million, "map-ns")
@@ -186,24 +186,6 @@ func BenchmarkLedgerApply(b *testing.B) {
 		b.Run(name+"open-close-short", open(shortChurn(), million*9/10))
 		b.Run(name+"open-close-any", open(anyChurn(), million))
 	}
-}
-
-// cpuTime is the CPU time of this process, which others disturb less than the time on the wall.
-func cpuTime(b *testing.B) time.Duration {
-	var u syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
-		b.Fatal(err)
-	}
-	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
-}
-
-// threadTime is the CPU time of this thread, to the nanosecond.
-func threadTime(b *testing.B) time.Duration {
-	var t unix.Timespec
-	if err := unix.ClockGettime(unix.CLOCK_THREAD_CPUTIME_ID, &t); err != nil {
-		b.Fatal(err)
-	}
-	return time.Duration(t.Nano())
 }
 
 func heap() uint64 {
@@ -257,12 +239,12 @@ func BenchmarkLedgerGrow(b *testing.B) {
 	l := full(million, 1)
 	buckets := l.flows.table.buckets
 	b.ResetTimer()
-	before := cpuTime(b)
+	before := kerneltest.CPUTime(b, unix.RUSAGE_SELF)
 	for range b.N {
 		l.flows.table.buckets = buckets
 		l.flows.table.grow()
 	}
-	b.ReportMetric(float64(cpuTime(b)-before)/float64(b.N)/1e6, "cpu-ms")
+	b.ReportMetric(float64(kerneltest.CPUTime(b, unix.RUSAGE_SELF)-before)/float64(b.N)/1e6, "cpu-ms")
 }
 
 // What the flow table's reading ahead is worth on the dump path: the same events one by one, with the lines read ahead by
@@ -312,9 +294,9 @@ func BenchmarkLedgerReadAhead(b *testing.B) {
 					fill(&batch[i], n%million)
 					n++
 				}
-				start := threadTime(b)
+				start := kerneltest.ThreadTime(b)
 				ways[w].apply(batch)
-				ways[w].spent += threadTime(b) - start
+				ways[w].spent += kerneltest.ThreadTime(b) - start
 			}
 		}
 	}
@@ -358,9 +340,9 @@ func BenchmarkLedgerTimersReadAhead(b *testing.B) {
 				for i := range batch {
 					ways[w].churn.next(&batch[i])
 				}
-				start := threadTime(b)
+				start := kerneltest.ThreadTime(b)
 				ApplyAll(batch, ways[w].ledger)
-				ways[w].spent += threadTime(b) - start
+				ways[w].spent += kerneltest.ThreadTime(b) - start
 			}
 		}
 	}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/snatwatch/snatwatch/collector"
 	"github.com/snatwatch/snatwatch/detector/budget"
+	"github.com/snatwatch/snatwatch/internal/kerneltest"
 )
 
 // What it costs to count owners: a batch of opens and closes each, in turn by a ledger that counts them and by one
@@ -44,9 +45,9 @@ func BenchmarkLedgerOwners(b *testing.B) {
 				s.churn.next(&batch[k])
 				batch[k].Flow.Owner = collector.OwnerNumber(2 + s.churn.step/2/1000%20)
 			}
-			start := threadTime(b)
+			start := kerneltest.ThreadTime(b)
 			ApplyAll(batch, s.ledger)
-			s.spent += threadTime(b) - start
+			s.spent += kerneltest.ThreadTime(b) - start
 		}
 	}
 	for range 2000 {

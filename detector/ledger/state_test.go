@@ -13,6 +13,7 @@ import (
 	"github.com/snatwatch/snatwatch/detector"
 	"github.com/snatwatch/snatwatch/detector/budget"
 	"github.com/snatwatch/snatwatch/detector/forecast"
+	"github.com/snatwatch/snatwatch/internal/forecasttest"
 )
 
 // taught is a ledger that saw twenty minutes of flows of some seconds.
@@ -215,28 +216,7 @@ func finite(t *testing.T, l *Ledger) {
 	t.Helper()
 	for i := range l.spaces.list {
 		if o := l.spaces.list[i].outlook; o != nil && o.Latest() != nil {
-			checkForecast(t, o.Latest())
+			forecasttest.Check(t, o.Latest())
 		}
-	}
-}
-
-// checkForecast fails where a number of f is none that a metric may show.
-func checkForecast(t *testing.T, f *detector.Forecast) {
-	t.Helper()
-	before, variance := 0.0, 0.0
-	for h := range detector.NumHorizons {
-		p := f.Probability[h]
-		switch {
-		case !(p >= before && p <= 1):
-			t.Fatalf("probabilities %v: not rising within 0 to 1", f.Probability)
-		case !(f.Mean[h] >= 0) || math.IsInf(f.Mean[h], 0):
-			t.Fatalf("means %v", f.Mean)
-		case !(f.Variance[h] >= variance) || math.IsInf(f.Variance[h], 0):
-			t.Fatalf("variances %v: falling", f.Variance)
-		}
-		before, variance = p, f.Variance[h]
-	}
-	if x := f.TimeToExhaustion; math.IsNaN(x) || x < 0 {
-		t.Fatalf("time to exhaustion %v", x)
 	}
 }

@@ -273,8 +273,9 @@ func (t timer) entry() uint32 {
 	return t.of
 }
 
-// fetchTimed has the processor read the entries of at most readAhead timers ahead, then the buckets of these entries. With
-// it open and close of any of a million flows take 0.68 of what they take without (BenchmarkLedgerTimersReadAhead).
+// fetchTimed has the processor read the entries of at most readAhead timers ahead, then the buckets of these entries.
+// With it open and close of any of a million flows take 0.68 of what they take without
+// (BenchmarkLedgerTimersReadAhead).
 func (t *flowTable) fetchTimed(timers []timer) {
 	var lines [readAhead]unsafe.Pointer
 	for i, x := range timers {

@@ -23,6 +23,7 @@ import (
 	"github.com/snatwatch/snatwatch/detector/budget"
 	"github.com/snatwatch/snatwatch/internal/backtest/record"
 	"github.com/snatwatch/snatwatch/internal/flowlog"
+	"github.com/snatwatch/snatwatch/internal/kerneltest"
 )
 
 // header is of version 5.
@@ -71,15 +72,6 @@ func gateway(t testing.TB) *budget.Budget {
 		t.Fatal(err)
 	}
 	return b
-}
-
-// processor is the time that this process has had on processors, in ns: the machine may have others to serve.
-func processor(b *testing.B) float64 {
-	var u unix.Rusage
-	if err := unix.Getrusage(unix.RUSAGE_SELF, &u); err != nil {
-		b.Fatal(err)
-	}
-	return float64(u.Utime.Nano() + u.Stime.Nano())
 }
 
 // A million rows and more a second on one core, and three times as many as the reader of the backtest's CSV, which keeps them
@@ -132,11 +124,11 @@ func BenchmarkRead(b *testing.B) {
 	}
 	for b.Loop() {
 		for i := range ways {
-			began := processor(b)
+			began := float64(kerneltest.CPUTime(b, unix.RUSAGE_SELF))
 			if err := ways[i].read(); err != nil {
 				b.Fatalf("%s: %v", ways[i].name, err)
 			}
-			ways[i].took = append(ways[i].took, (processor(b)-began)/rows)
+			ways[i].took = append(ways[i].took, (float64(kerneltest.CPUTime(b, unix.RUSAGE_SELF))-began)/rows)
 		}
 	}
 	took := map[string]float64{}
@@ -257,7 +249,7 @@ func BenchmarkFormats(b *testing.B) {
 		}
 		text.WriteString(f.tail)
 		b.Run(f.name, func(b *testing.B) {
-			began := processor(b)
+			began := float64(kerneltest.CPUTime(b, unix.RUSAGE_SELF))
 			for b.Loop() {
 				c := flowlog.NewCounter(gateway(b))
 				r, err := c.Read(strings.NewReader(text.String()))
@@ -265,7 +257,7 @@ func BenchmarkFormats(b *testing.B) {
 					b.Fatalf("%+v, %v", r, err)
 				}
 			}
-			b.ReportMetric((processor(b)-began)/float64(b.N)/rows, "cpu-ns/row")
+			b.ReportMetric((float64(kerneltest.CPUTime(b, unix.RUSAGE_SELF))-began)/float64(b.N)/rows, "cpu-ns/row")
 		})
 	}
 }

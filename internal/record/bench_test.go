@@ -6,7 +6,6 @@ import (
 	"net"
 	"net/netip"
 	"slices"
-	"syscall"
 	"testing"
 	"time"
 
@@ -18,16 +17,6 @@ import (
 	"github.com/snatwatch/snatwatch/detector/ledger"
 	"github.com/snatwatch/snatwatch/internal/kerneltest"
 )
-
-// processTime is the CPU time of the process, user and system.
-func processTime(b *testing.B) time.Duration {
-	b.Helper()
-	var u syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
-		b.Fatal(err)
-	}
-	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
-}
 
 // BenchmarkKernelRecordBesideDump compares a dump into a record with one into nothing, in turns; times are CPU time.
 func BenchmarkKernelRecordBesideDump(b *testing.B) {
@@ -67,11 +56,11 @@ func BenchmarkKernelRecordBesideDump(b *testing.B) {
 	}
 	t := newTable(w, nil)
 	dump := func(sink collector.Sink) time.Duration {
-		before := processTime(b)
+		before := kerneltest.CPUTime(b, unix.RUSAGE_SELF)
 		if err := src.Dump(context.Background(), sink); err != nil {
 			b.Fatal(err)
 		}
-		return processTime(b) - before
+		return kerneltest.CPUTime(b, unix.RUSAGE_SELF) - before
 	}
 	nothing := func(context.Context, []collector.Event) error { return nil }
 	dump(nothing)
@@ -167,9 +156,9 @@ func BenchmarkRecordBesideLedger(b *testing.B) {
 	l := ledger.New(ledger.Config{Budgets: []*budget.Budget{resolved}, Start: base, Owners: true})
 	discard, recorded, counted := dumps(), dumps(), dumps()
 	took := func(d *steadyDumps, sink collector.Sink) time.Duration {
-		before := processTime(b)
+		before := kerneltest.CPUTime(b, unix.RUSAGE_SELF)
 		d.next(b, sink)
-		return processTime(b) - before
+		return kerneltest.CPUTime(b, unix.RUSAGE_SELF) - before
 	}
 	nothing := func(context.Context, []collector.Event) error { return nil }
 	ledgers := func(_ context.Context, events []collector.Event) error { ledger.ApplyAll(events, l); return nil }
