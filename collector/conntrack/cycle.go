@@ -79,7 +79,7 @@ func (s *Source) wait() time.Duration {
 // measure learns from a complete dump that began at begin.
 func (s *Source) measure(begin collector.Time, cpu time.Duration) {
 	f := &s.table.found
-	s.load.dump = mean(s.load.dump, cpu)
+	s.workload.dump = mean(s.workload.dump, cpu)
 	s.measureRest(cpu)
 	opened := uint64(f.recent)
 	if s.listener != nil {
@@ -90,8 +90,8 @@ func (s *Source) measure(begin collector.Time, cpu time.Duration) {
 		if s.cfg.OnlyTranslated && f.flows > 0 {
 			rate *= float64(f.entries) / float64(f.flows)
 		}
-		s.load.rate = (s.load.rate + rate) / 2
-		s.load.late(s.clock.read().Sub(s.due))
+		s.workload.rate = (s.workload.rate + rate) / 2
+		s.workload.late(s.clock.read().Sub(s.due))
 	}
 	s.begun = begin
 }
@@ -104,31 +104,31 @@ func (s *Source) measureRest(dump time.Duration) {
 	taken, now := s.cfg.Process(), s.clock.read()
 	if since := now.Sub(s.takenAt); s.takenAt != 0 && since > 0 {
 		rest := (taken - s.taken - dump).Seconds() / since.Seconds()
-		if s.load.rest > 0 {
-			rest = (s.load.rest + rest) / 2
+		if s.workload.rest > 0 {
+			rest = (s.workload.rest + rest) / 2
 		}
-		s.load.rest = rest
+		s.workload.rest = rest
 	}
 	s.taken, s.takenAt = taken, now
 }
 
-// replan chooses the strategy and the interval. It keeps a strategy for a while; open puts a new one in place.
-func (s *Source) replan(now collector.Time) {
-	p := s.decide(s.plan.strategy)
-	if p.strategy != s.plan.strategy {
-		if s.settings.eventsErr == nil && s.planned != 0 && now.Sub(s.planned) < dwell {
+// repace chooses the strategy and the interval. It keeps a strategy for a while; open puts a new one in place.
+func (s *Source) repace(now collector.Time) {
+	p := s.decide(s.pace.strategy)
+	if p.strategy != s.pace.strategy {
+		if s.settings.eventsErr == nil && s.pacedAt != 0 && now.Sub(s.pacedAt) < dwell {
 			return
 		}
-		s.planned = now
+		s.pacedAt = now
 	}
-	s.plan = p
+	s.pace = p
 	s.announce()
 }
 
 func (s *Source) announce() {
 	s.board.write(func(b *Stats) {
-		b.Strategy, b.Why, b.Interval = s.plan.strategy, s.plan.why, s.plan.interval
-		b.Cost, b.BudgetExceeded = s.plan.cost, s.plan.exceeded
+		b.Strategy, b.Why, b.Interval = s.pace.strategy, s.pace.why, s.pace.interval
+		b.Cost, b.BudgetExceeded = s.pace.cost, s.pace.exceeded
 	})
 }
 

@@ -178,7 +178,7 @@ func TestKernelDumpsBeforeFlowsAreForgotten(t *testing.T) {
 				tt.policy(t, ns)
 			}
 			s := run(t, Config{Netns: ns, Strategy: Poll, Interval: 5 * time.Second, CPUBudget: 0.0001})
-			s.await("a plan", func(*record) bool { st := s.src.Stats(); return st.Dumps > 0 && (st.Interval <= most) == tt.often })
+			s.await("a pace", func(*record) bool { st := s.src.Stats(); return st.Dumps > 0 && (st.Interval <= most) == tt.often })
 		})
 	}
 }

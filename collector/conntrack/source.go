@@ -62,11 +62,11 @@ const (
 
 // Source emits what happens to the flows of one namespace.
 type Source struct {
-	cfg     Config
-	inode   uint64
-	clock   *clock
-	planner planner
-	board   board
+	cfg   Config
+	inode uint64
+	clock *clock
+	pacer pacer
+	board board
 
 	// Run, or Dump, owns what follows.
 	out      collector.Batch
@@ -76,11 +76,11 @@ type Source struct {
 	gaps     gaps
 	table    *table
 	listener *listener
-	plan     plan
-	load     load
+	pace     pace
+	workload workload
 
 	aliveRead  collector.Time
-	planned    collector.Time // when the strategy was last changed
+	pacedAt    collector.Time // when the strategy was last changed
 	begun      collector.Time // when the last complete dump began
 	due        collector.Time // when the next is due
 	soon       collector.Time // the due time that Soon was last called for
@@ -112,7 +112,7 @@ func New(cfg Config) (*Source, error) {
 		return nil, fmt.Errorf("%v: want auto, poll or events", cfg.Strategy)
 	}
 	s := &Source{cfg: cfg, clock: newClock(cfg.Clock)}
-	s.planner = planner{
+	s.pacer = pacer{
 		wanted: cfg.Strategy, interval: cfg.Interval, eventsInterval: cfg.EventsInterval,
 		budget: cfg.CPUBudget,
 	}
@@ -185,13 +185,13 @@ func (s *Source) step(ctx context.Context) error {
 		return err
 	}
 	s.settings.policies.read(ctx, s.table.conn, &s.settings.timeouts)
-	s.load.forgets = s.settings.timeouts.forgets
+	s.workload.forgets = s.settings.timeouts.forgets
 	err := s.dump(ctx)
 	switch {
 	case err == nil:
-		s.replan(now)
-		s.due = now.Add(s.plan.interval)
-		if s.plan.strategy == Events && s.listener == nil {
+		s.repace(now)
+		s.due = now.Add(s.pace.interval)
+		if s.pace.strategy == Events && s.listener == nil {
 			s.due = now
 		}
 	case errors.Is(err, ErrGone):
@@ -258,29 +258,29 @@ func (s *Source) open() error {
 		}
 		s.table.between = s.between
 	}
-	if s.plan.strategy == Auto { // nothing was planned yet
-		s.plan = s.decide(Poll)
+	if s.pace.strategy == Auto { // nothing was decided yet
+		s.pace = s.decide(Poll)
 		s.announce()
 	}
 	switch {
-	case s.plan.strategy == Events && s.listener == nil:
+	case s.pace.strategy == Events && s.listener == nil:
 		l, err := listen(s.fd(), s.cfg.ReadBuffer, s.table)
 		if err != nil {
 			return err
 		}
 		s.listener, s.openedThen = l, 0
 		s.due = now // a dump: the listener gets no end of the flows that were there before it
-	case s.plan.strategy == Poll && s.listener != nil:
+	case s.pace.strategy == Poll && s.listener != nil:
 		_ = s.listener.conn.Close()
 		s.listener = nil
 	}
 	return nil
 }
 
-// decide returns the plan for what is known now, while the strategy now runs.
-func (s *Source) decide(now Strategy) plan {
-	s.planner.endsMatter = s.cfg.EndsMatter != nil && s.cfg.EndsMatter()
-	return s.planner.decide(s.load, now, s.settings.eventsErr)
+// decide returns the pace for what is known now, while the strategy now runs.
+func (s *Source) decide(now Strategy) pace {
+	s.pacer.endsMatter = s.cfg.EndsMatter != nil && s.cfg.EndsMatter()
+	return s.pacer.decide(s.workload, now, s.settings.eventsErr)
 }
 
 func (s *Source) fd() int {
@@ -371,7 +371,7 @@ func (s *Source) drain(ctx context.Context) error {
 	s.meter.Pause()
 	cpu, n := s.meter.Take(), l.opened+l.closed-before
 	if n > 0 {
-		s.load.event = mean(s.load.event, cpu/time.Duration(n))
+		s.workload.event = mean(s.workload.event, cpu/time.Duration(n))
 	}
 	if l.lost && overruns != l.overruns {
 		s.due = min(s.due, max(s.clock.read(), s.begun.Add(retryInterval)))

@@ -40,7 +40,7 @@ type sensors struct {
 
 	mu      sync.Mutex // guards running; held for moments only
 	running []source
-	unseen  string // of the plan that runs
+	unseen  string // of the selection that runs
 }
 
 // stats returns what each source that runs says of itself.
@@ -54,11 +54,11 @@ func (ss *sensors) stats() []sourceStats {
 	return out
 }
 
-// run runs the sources of the plan until ctx is cancelled, and others when the plan changes. It returns an error if no
+// run runs the sources of the selection until ctx is cancelled, and others when the selection changes. It returns an error if no
 // source works.
 func (ss *sensors) run(ctx context.Context) error {
 	broken := ""
-	p, err := ss.plan(ctx, broken, true)
+	p, err := ss.selectSources(ctx, broken, true)
 	if err != nil {
 		return err
 	}
@@ -67,7 +67,7 @@ func (ss *sensors) run(ctx context.Context) error {
 		ss.notices.say(slog.LevelInfo, "times", timesText(p.choice, p.limits))
 		ss.logger.Info("source chosen", "chosen", p.source, "why", p.why)
 		before := p.source
-		next, err := ss.runPlan(ctx, broken, p)
+		next, err := ss.runSelection(ctx, broken, p)
 		switch {
 		case ctx.Err() != nil:
 			return context.Cause(ctx)
@@ -75,7 +75,7 @@ func (ss *sensors) run(ctx context.Context) error {
 			p = next
 		case ss.started.Source == config.SourceAuto && p.source == config.SourceConntrack:
 			broken = err.Error()
-			if p, err = ss.plan(ctx, broken, false); err != nil {
+			if p, err = ss.selectSources(ctx, broken, false); err != nil {
 				return err
 			}
 		default:
@@ -89,21 +89,21 @@ func (ss *sensors) run(ctx context.Context) error {
 	}
 }
 
-// runPlan runs the sources of p until there is a better plan, and returns that.
-func (ss *sensors) runPlan(ctx context.Context, broken string, p plan) (next plan, err error) {
+// runSelection runs the sources of p until there is a better selection, and returns that.
+func (ss *sensors) runSelection(ctx context.Context, broken string, p selection) (next selection, err error) {
 	sources := ss.sourcesOf(p)
 	ss.mu.Lock()
 	ss.running, ss.unseen = sources, p.unseen
 	ss.mu.Unlock()
-	better := errors.New("another plan")
+	better := errors.New("another selection")
 	g, ctx := errgroup.WithContext(ctx)
 	for _, s := range sources {
 		g.Go(func() error { return supervise(ctx, s, ss.loop.sink(s.feed), ss.notices) })
 	}
 	g.Go(func() error {
-		f := following{plan: p}
+		f := following{selection: p}
 		return every(ctx, ss.chooseEvery, func() error {
-			q, err := ss.plan(ctx, broken, false)
+			q, err := ss.selectSources(ctx, broken, false)
 			if err != nil {
 				ss.logger.Debug("sources not chosen anew", "err", err)
 				return nil
@@ -124,7 +124,7 @@ func (ss *sensors) runPlan(ctx context.Context, broken string, p plan) (next pla
 	return next, err
 }
 
-func (ss *sensors) sourcesOf(p plan) []source {
+func (ss *sensors) sourcesOf(p selection) []source {
 	if p.source == config.SourceConntrack {
 		out := []source{ss.conntrackSource(p), ss.stallSensor(true)}
 		if p.local {
@@ -139,7 +139,7 @@ func (ss *sensors) sourcesOf(p plan) []source {
 	return []source{ss.socketSource(feedBoth, p.why, false), ss.stallSensor(false)}
 }
 
-func (ss *sensors) conntrackSource(p plan) source {
+func (ss *sensors) conntrackSource(p selection) source {
 	var current stats[conntrack.Stats]
 	logged := conntrack.Auto
 	strategy, strategyErr := conntrack.ParseStrategy(string(ss.started.Strategy))

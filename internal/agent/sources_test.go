@@ -194,7 +194,7 @@ func TestKernelPlanKeepsWhatIsBroken(t *testing.T) {
 		if err := a.setup.reload(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		p, err := a.sensors.plan(t.Context(), "no luck", false)
+		p, err := a.sensors.selectSources(t.Context(), "no luck", false)
 		if err != nil {
 			t.Fatal(err)
 		}

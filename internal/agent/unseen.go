@@ -10,7 +10,7 @@ import (
 	"github.com/snatwatch/snatwatch/internal/words"
 )
 
-// remedy returns what would make conntrack readable, empty if the plan that runs reads it or does without.
+// remedy returns what would make conntrack readable, empty if the selection that runs reads it or does without.
 func (ss *sensors) remedy() string {
 	ss.mu.Lock()
 	defer ss.mu.Unlock()

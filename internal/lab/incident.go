@@ -96,15 +96,15 @@ func IncidentTopology() Topology {
 	return Topology{NAT: []NAT{{Nodes: []int{in.Node}, Form: Numgen, VIPs: in.VIPs[:1], Ports: perVIP()}}}
 }
 
-// load is what the script asks for at one time.
-type load struct {
+// demand is what the script asks for at one time.
+type demand struct {
 	stage Stage
 	rate  float64 // calls per second
 	delay time.Duration
 }
 
-// at returns the load at a time since the start; ok is false when the incident is over.
-func (in *Incident) at(t time.Duration) (l load, ok bool) {
+// at returns what the script asks for at a time since the start; ok is false when the incident is over.
+func (in *Incident) at(t time.Duration) (asked demand, ok bool) {
 	for stage := range NumStages {
 		d := in.Durations[stage]
 		if t >= d {
@@ -118,13 +118,13 @@ func (in *Incident) at(t time.Duration) (l load, ok bool) {
 		case Exhausted, Relief:
 			share = 1
 		}
-		return load{
+		return demand{
 			stage: stage,
 			rate:  in.CalmRate + share*(in.BurstRate-in.CalmRate),
 			delay: in.Fast + time.Duration(share*float64(in.Slow-in.Fast)),
 		}, true
 	}
-	return load{}, false
+	return demand{}, false
 }
 
 // RunIncident plays the incident once. It returns when the last stage is over and all calls have ended, or when

@@ -19,17 +19,17 @@ func TestIncidentLoad(t *testing.T) {
 	for _, tt := range []struct {
 		name string
 		at   time.Duration
-		want load
+		want demand
 		over bool
 	}{
-		{"start", 0, load{Baseline, 20, 0}, false},
-		{"end of baseline", 10*time.Second - 1, load{Baseline, 20, 0}, false},
-		{"start of burst", 10 * time.Second, load{Burst, 20, 0}, false},
-		{"half of burst", 15 * time.Second, load{Burst, 40, 15 * time.Second}, false},
-		{"exhausted", 20 * time.Second, load{Exhausted, 60, 30 * time.Second}, false},
-		{"relief", 21 * time.Second, load{Relief, 60, 30 * time.Second}, false},
-		{"recovery", 22 * time.Second, load{Recovery, 20, 0}, false},
-		{"over", 23 * time.Second, load{}, true},
+		{"start", 0, demand{Baseline, 20, 0}, false},
+		{"end of baseline", 10*time.Second - 1, demand{Baseline, 20, 0}, false},
+		{"start of burst", 10 * time.Second, demand{Burst, 20, 0}, false},
+		{"half of burst", 15 * time.Second, demand{Burst, 40, 15 * time.Second}, false},
+		{"exhausted", 20 * time.Second, demand{Exhausted, 60, 30 * time.Second}, false},
+		{"relief", 21 * time.Second, demand{Relief, 60, 30 * time.Second}, false},
+		{"recovery", 22 * time.Second, demand{Recovery, 20, 0}, false},
+		{"over", 23 * time.Second, demand{}, true},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
@@ -37,7 +37,7 @@ func TestIncidentLoad(t *testing.T) {
 			if ok == tt.over {
 				t.Errorf("going on: %v", ok)
 			}
-			if d := cmp.Diff(tt.want, got, cmp.AllowUnexported(load{})); d != "" {
+			if d := cmp.Diff(tt.want, got, cmp.AllowUnexported(demand{})); d != "" {
 				t.Errorf("load (-want +got):\n%s", d)
 			}
 		})

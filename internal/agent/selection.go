@@ -15,8 +15,8 @@ import (
 	"github.com/snatwatch/snatwatch/internal/config"
 )
 
-// plan is which sources run, and why.
-type plan struct {
+// selection is which sources run, and why.
+type selection struct {
 	choice
 	// local: the agent reads sockets for local budgets too, beside conntrack.
 	local bool
@@ -35,9 +35,9 @@ type plan struct {
 // CPU.
 const sampleMax = 64
 
-// plan looks at the machine and decides which sources run. broken is the evidence's. The first time it does not sample
+// selectSources looks at the machine and decides which sources run. broken is the evidence's. The first time it does not sample
 // connections: conntrack may track the flows of others, or in another zone, and only reading it shows that.
-func (ss *sensors) plan(ctx context.Context, broken string, first bool) (plan, error) {
+func (ss *sensors) selectSources(ctx context.Context, broken string, first bool) (selection, error) {
 	want := ss.started.Source
 	e := evidence{broken: broken}
 	var err error
@@ -45,14 +45,14 @@ func (ss *sensors) plan(ctx context.Context, broken string, first bool) (plan, e
 	var denied *netns.AccessError
 	switch {
 	case errors.As(err, &denied): // neither source can read it
-		return plan{}, fmt.Errorf("%w: network namespace %s: %s", errNoSource, ss.started.Netns, withRemedy(denied))
+		return selection{}, fmt.Errorf("%w: network namespace %s: %s", errNoSource, ss.started.Netns, withRemedy(denied))
 	case err != nil:
 		ss.logger.Debug("limits not all read", "err", err)
 	}
 	// The range of local ports is always there, unless /proc is mounted with subset=pid or /proc/sys is masked.
 	e.hidden = e.limits.LocalPorts == collector.PortRange{}
 	if e.caps, err = netns.Effective(); err != nil {
-		return plan{}, fmt.Errorf("read own capabilities: %w", err)
+		return selection{}, fmt.Errorf("read own capabilities: %w", err)
 	}
 	if e.foreign = !ss.outer.Governed(); e.foreign {
 		e.caps = e.caps.Without(netns.Capabilities(0).With(netns.NetAdmin))
@@ -72,11 +72,11 @@ func (ss *sensors) plan(ctx context.Context, broken string, first bool) (plan, e
 	}
 	c, err := choose(want, e)
 	if err != nil {
-		return plan{}, err
+		return selection{}, err
 	}
 	budgets := ss.setup.current()
 	nat := slices.DeleteFunc(slices.Clone(budgets), func(b *budget.Budget) bool { return b.Local })
-	return plan{
+	return selection{
 		choice: c, local: len(nat) < len(budgets),
 		elsewhere: slices.ContainsFunc(budgets, func(b *budget.Budget) bool {
 			return b.Local &&
@@ -104,17 +104,17 @@ func (ss *sensors) sample(ctx context.Context, l collector.Limits) (connections,
 // inactive. A single look may fall between a flow's end in conntrack and the end of its socket.
 const untrackedLooks = 2
 
-// following is the plan that is in place.
+// following is the selection that is in place.
 type following struct {
-	plan
+	selection
 	untrackedFor int // looks in a row that found most connections without an entry
 }
 
-// look takes q, the plan that follows from the machine as it is now, and returns the plan to change to; changed is
-// false if the plan in place stays. The agent leaves conntrack once connections show that it is not active any more,
+// look takes q, the selection that follows from the machine as it is now, and returns the selection to change to; changed is
+// false if the selection in place stays. The agent leaves conntrack once connections show that it is not active any more,
 // and not because it is quiet. While conntrack sees flows open it is active, if only for flows that this machine
 // forwards, or in another zone. The agent goes to conntrack once it has entries for the connections that are there.
-func (f *following) look(q plan) (next plan, changed bool) {
+func (f *following) look(q selection) (next selection, changed bool) {
 	f.untrackedFor++
 	if !q.untracked || q.opened != f.opened {
 		f.untrackedFor = 0
@@ -129,7 +129,7 @@ func (f *following) look(q plan) (next plan, changed bool) {
 }
 
 // untrackedText says that conntrack, which the config asks for, is not active; empty if it is active.
-func (f *following) untrackedText(q plan) string {
+func (f *following) untrackedText(q selection) string {
 	if q.source != config.SourceConntrack || f.untrackedFor < untrackedLooks {
 		return ""
 	}

@@ -64,8 +64,8 @@ const (
 	dwell  = time.Minute
 )
 
-// load is what the planner knows about a namespace.
-type load struct {
+// workload is what the pacer knows about a namespace.
+type workload struct {
 	dump  time.Duration // CPU time of a dump
 	event time.Duration // CPU time of an event, the agent's
 	rate  float64       // flows that open a second, translated or not
@@ -79,18 +79,18 @@ type load struct {
 
 // reach returns the longest interval at which a dump ends before conntrack forgets a flow that ended just after the
 // dump before began. Dumps may be a fifth of that time later than they were of late.
-func (l *load) reach() time.Duration {
+func (l *workload) reach() time.Duration {
 	return max(l.kept()*4/5-l.behind, l.kept()/10, intervalLeast)
 }
 
-func (l *load) kept() time.Duration { return cmp.Or(l.forgets, forgetsDefault) }
+func (l *workload) kept() time.Duration { return cmp.Or(l.forgets, forgetsDefault) }
 
 // late notes by how much a dump was behind. What was once is not forgotten at once; a machine that was suspended is not
 // behind for hours.
-func (l *load) late(behind time.Duration) { l.behind = min(max(behind, l.behind*7/8), l.kept()) }
+func (l *workload) late(behind time.Duration) { l.behind = min(max(behind, l.behind*7/8), l.kept()) }
 
-// plan is what the planner decides.
-type plan struct {
+// pace is how the flows of a namespace are read.
+type pace struct {
 	strategy Strategy
 	interval time.Duration // from one dump to the next
 	cost     float64       // cores
@@ -98,17 +98,17 @@ type plan struct {
 	why      string
 }
 
-// planner chooses the strategy and the interval.
-type planner struct {
+// pacer chooses the strategy and the interval.
+type pacer struct {
 	wanted                   Strategy
 	interval, eventsInterval time.Duration // the shortest
 	budget                   float64       // cores
 	endsMatter               bool          // as Config.EndsMatter says
 }
 
-// decide returns the plan for l while the strategy now runs. eventsErr says why there can be no events, nil if there
+// decide returns the pace for l while the strategy now runs. eventsErr says why there can be no events, nil if there
 // can.
-func (p planner) decide(l load, now Strategy, eventsErr error) plan {
+func (p pacer) decide(l workload, now Strategy, eventsErr error) pace {
 	reach := l.reach()
 	poll := p.fit(Poll, l, p.interval, reach)
 	if eventsErr != nil {
@@ -153,7 +153,7 @@ func (p planner) decide(l load, now Strategy, eventsErr error) plan {
 
 // fit stretches the interval as far as the budget makes it, but not beyond longest, whatever that costs. Beside events,
 // where no flow is missed for a dump that comes late, all that the process takes counts against the budget.
-func (p planner) fit(s Strategy, l load, shortest, longest time.Duration) plan {
+func (p pacer) fit(s Strategy, l workload, shortest, longest time.Duration) pace {
 	fixed, rest := 0.0, 0.0
 	if s == Events {
 		event := l.event
@@ -168,5 +168,5 @@ func (p planner) fit(s Strategy, l load, shortest, longest time.Duration) plan {
 		interval = min(max(shortest, time.Duration(float64(l.dump)/left)), longest)
 	}
 	cost := fixed + l.dump.Seconds()/interval.Seconds()
-	return plan{strategy: s, interval: interval, cost: cost, exceeded: cost > p.budget*1.0001}
+	return pace{strategy: s, interval: interval, cost: cost, exceeded: cost > p.budget*1.0001}
 }
