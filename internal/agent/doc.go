@@ -3,7 +3,8 @@
 //
 //   - agent.go makes the parts and starts their goroutines; base.go is what all parts read.
 //   - loop.go is the goroutine that owns the ledgers; publish.go shows its snapshot to readers.
-//   - selection.go and choose.go decide which sources of flows run; sources.go makes them, supervise.go keeps them running.
+//   - selection.go and choose.go decide which sources of flows run; sources.go makes them, supervise.go keeps them
+//     running.
 //   - machine.go reads what budgets are made of: NAT rules, limits, pool sizes, the cloud; reload.go reads the config.
 //   - stalls.go looks for sockets that get no answer, kernel.go reads the kernel's own counters.
 //   - statefile.go keeps what the forecast learned over a restart.

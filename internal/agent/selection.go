@@ -35,8 +35,8 @@ type selection struct {
 // CPU.
 const sampleMax = 64
 
-// selectSources looks at the machine and decides which sources run. broken is the evidence's. The first time it does not sample
-// connections: conntrack may track the flows of others, or in another zone, and only reading it shows that.
+// selectSources looks at the machine and decides which sources run. broken is the evidence's. The first time it does
+// not sample connections: conntrack may track the flows of others, or in another zone, and only reading it shows that.
 func (ss *sensors) selectSources(ctx context.Context, broken string, first bool) (selection, error) {
 	want := ss.started.Source
 	e := evidence{broken: broken}
@@ -110,10 +110,11 @@ type following struct {
 	untrackedFor int // looks in a row that found most connections without an entry
 }
 
-// look takes q, the selection that follows from the machine as it is now, and returns the selection to change to; changed is
-// false if the selection in place stays. The agent leaves conntrack once connections show that it is not active any more,
-// and not because it is quiet. While conntrack sees flows open it is active, if only for flows that this machine
-// forwards, or in another zone. The agent goes to conntrack once it has entries for the connections that are there.
+// look takes q, the selection that follows from the machine as it is now, and returns the selection to change to;
+// changed is false if the selection in place stays. The agent leaves conntrack once connections show that it is not
+// active any more, and not because it is quiet. While conntrack sees flows open it is active, if only for flows that
+// this machine forwards, or in another zone. The agent goes to conntrack once it has entries for the connections that
+// are there.
 func (f *following) look(q selection) (next selection, changed bool) {
 	f.untrackedFor++
 	if !q.untracked || q.opened != f.opened {

@@ -54,8 +54,8 @@ func (ss *sensors) stats() []sourceStats {
 	return out
 }
 
-// run runs the sources of the selection until ctx is cancelled, and others when the selection changes. It returns an error if no
-// source works.
+// run runs the sources of the selection until ctx is cancelled, and others when the selection changes. It returns an
+// error if no source works.
 func (ss *sensors) run(ctx context.Context) error {
 	broken := ""
 	p, err := ss.selectSources(ctx, broken, true)
