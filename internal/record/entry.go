@@ -22,13 +22,14 @@ const (
 	live
 	ended // its row is written; the kernel still has its entry
 	gone  // its row is written, and an event said during a dump that the entry is gone
+	left  // its row is written, a dump lacked it, and an event may still say that the entry is gone
 )
 
 // entry is a flow, and what is known of it: 128 bytes, two lines of a cache, of which each dump reads most. There is no
 // pointer in it, so that the garbage collector need not look at hundreds of thousands of them.
 type entry struct {
 	key           flowKey
-	last          collector.Time // when it was last seen live
+	last          collector.Time // when it was last seen live, or of one that left, when the dump began that lacked it
 	opened, ended collector.Interval
 	dump          uint32 // the last dump that showed it, or during which an event named it
 	// next is the number of the entry that the last dump showed after this one: dumps keep their order.

@@ -36,6 +36,9 @@ const (
 	stampSlack = 50 * time.Millisecond
 	// endSlack is how much later than first read a flow may end: a FIN that is sent again renews the entry's timeout.
 	endSlack = time.Second
+	// lateEvent is how much later than a dump that lacks a flow an event may say that its entry is gone: the kernel leaves
+	// out what has expired, and cleans up once a minute (GC_SCAN_INTERVAL_MAX, net/netfilter/nf_conntrack_core.c).
+	lateEvent = 2 * time.Minute
 	// firstRetry is when Linux has sent an unanswered SYN again: TCP_TIMEOUT_INIT is 1 s.
 	firstRetry = time.Second
 	// answerMax is the longest that an answer to a first packet takes. Conntrack forgets a flow that was answered by
@@ -66,7 +69,7 @@ func (t *table) take(_ context.Context, events []collector.Event) error {
 		case collector.Closed:
 			t.closedBy(e)
 		case collector.End:
-			t.endDump(e.At)
+			t.endDump(e.At, e.Announced)
 			if err := t.files.flush(e.At, false); err != nil {
 				return err
 			}
@@ -126,20 +129,26 @@ func (e *entry) start(k flowKey, f *collector.Flow) {
 	}
 }
 
-// drop removes an entry; the row of a live one is written first, with an end up to at. It ended before another flow got
-// its port, or the port would be held twice.
+// endUnseen writes the row of e, if it is live, with an end up to at. It ended before another flow got its port, or the
+// port would be held twice.
+func (t *table) endUnseen(e *entry, at collector.Time) {
+	if e.phase != live {
+		return
+	}
+	last := max(e.last, e.opened.From)
+	e.ended = before(last, at, collector.Interval{})
+	if h := t.holder(e, t.portOf(e)); h != nil {
+		e.ended = before(last, at, h.opened)
+	}
+	e.reason = t.unseenReason(e)
+	t.write(e)
+}
+
+// drop removes an entry; the row of a live one is written first.
 func (t *table) drop(i uint32, at collector.Time) {
 	e := &t.entries[i]
+	t.endUnseen(e, at)
 	port := t.portOf(e)
-	if e.phase == live {
-		last := max(e.last, e.opened.From)
-		e.ended = before(last, at, collector.Interval{})
-		if h := t.holder(e, port); h != nil {
-			e.ended = before(last, at, h.opened)
-		}
-		e.reason = t.unseenReason(e)
-		t.write(e)
-	}
 	if t.holders[port] == i {
 		delete(t.holders, port)
 	}
@@ -294,11 +303,18 @@ func (t *table) closedBy(ev *collector.Event) {
 	t.drop(t.index[k], ev.At)
 }
 
-// endDump takes the end of a complete dump: what it lacks is gone.
-func (t *table) endDump(at collector.Time) {
+// endDump takes the end of a complete dump: what it lacks is gone. Where the kernel announces flows, an event may say so
+// too, and later.
+func (t *table) endDump(at collector.Time, announced bool) {
 	for i := range t.entries {
 		e := &t.entries[i]
-		if e.phase != absent && e.dump != t.dump {
+		switch {
+		case e.phase == absent || e.dump == t.dump:
+		case announced && (e.phase == live || e.phase == ended):
+			t.endUnseen(e, at)
+			e.phase, e.last = left, t.begin
+		case announced && e.phase == left && at.Sub(e.last) < lateEvent:
+		default:
 			t.drop(uint32(i), at)
 		}
 	}

@@ -96,6 +96,12 @@ func (s *script) rows(t *testing.T) [][]string {
 	return rows
 }
 
+// announced makes the last dump one that the kernel's events stand beside.
+func (s *script) announced() *script {
+	s.events[len(s.events)-1].Announced = true
+	return s
+}
+
 // said returns the reason and the bounds of each row that s leads to, in seconds since base.
 func (s *script) said(t *testing.T) []string {
 	t.Helper()
@@ -215,6 +221,31 @@ func TestTable(t *testing.T) {
 			[]string{"live 5.0 5.1 100.0 100.0"},
 		},
 		{
+			"an event tells later than a dump that an ended flow is gone", (&script{}).dump(0).announced().
+				mark(collector.Opened, 1.1, flow(opening, opened(1, 1))).
+				dump(5, flow(ended, opened(1, 1), done(collector.FIN, 2, 3))).announced().dump(35).announced().
+				mark(collector.Closed, 40, flow(ended, opened(1, 1), done(collector.FIN, 2, 3))).dump(65).announced(),
+			[]string{"fin 1.0 1.0 2.0 3.0"},
+		},
+		{
+			"an event tells later than a dump that a live flow is gone", (&script{}).dump(0).announced().
+				dump(5, flow(established, udp)).announced().dump(35).announced().dump(65).announced().
+				mark(collector.Closed, 70, flow(established, udp, done(collector.Idle, 30, 30))),
+			[]string{"idle 0.0 5.1 5.1 35.2"},
+		},
+		{
+			"another flow takes the tuple and the id before the event", (&script{}).dump(0).announced().
+				dump(5, flow(ended, opened(1, 1), done(collector.FIN, 2, 3))).announced().dump(35).announced().
+				mark(collector.Opened, 40, flow(opening, opened(40, 40))).
+				mark(collector.Closed, 50, flow(ended, opened(40, 40), done(collector.RST, 49, 50))),
+			[]string{"fin 1.0 1.0 2.0 3.0", "rst 40.0 40.0 49.0 50.0"},
+		},
+		{
+			"the event never comes, and a dump shows another", (&script{}).dump(0).announced().
+				dump(5, flow(established)).announced().dump(35).announced().dump(65, flow(established)).announced(),
+			[]string{"unknown 0.0 5.1 5.1 35.2", "live 35.0 65.1 100.0 100.0"},
+		},
+		{
 			"opened and closed unseen", (&script{}).
 				dump(0).mark(collector.Closed, 3, flow(ended, opened(1, 1.1), done(collector.RST, 2, 2.1))).dump(5),
 			[]string{"rst 1.0 1.1 2.0 2.1"},
@@ -248,6 +279,26 @@ func TestTable(t *testing.T) {
 				t.Errorf("rows (-want +got)\n%s", diff)
 			}
 		})
+	}
+}
+
+// What an event need not name any more is forgotten.
+func TestTableForgets(t *testing.T) {
+	t.Parallel()
+	w, err := openFiles(t.TempDir(), time.Hour, 1<<20, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	table := newTable(w, nil)
+	s := (&script{}).dump(0, flow(collector.Established), flow(collector.Done, done(collector.FIN, -2, -1), another)).announced()
+	for after := 0.0; after < lateEvent.Seconds()+60; after += 30 {
+		s.dump(30 + after).announced()
+	}
+	if err := table.take(context.Background(), s.events); err != nil {
+		t.Fatal(err)
+	}
+	if len(table.index) != 0 || len(table.holders) != 0 || len(table.free) != 2 {
+		t.Errorf("%d flows, %d ports, %d free places, want none, none, 2", len(table.index), len(table.holders), len(table.free))
 	}
 }
 
