@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/snatwatch/snatwatch/collector"
 	"github.com/snatwatch/snatwatch/detector/budget"
 )
@@ -61,6 +63,35 @@ func TestReloadsLoseNoOpen(t *testing.T) {
 				t.Errorf("opened %d of %d", opened, rounds)
 			}
 		})
+	}
+}
+
+// A reload does not blind the forecast: one each second leaves each probability what it is without.
+func TestReloadsLeaveTheForecast(t *testing.T) {
+	t.Parallel()
+	undisturbed := newScript(t, Config{Budgets: []*budget.Budget{azure()}, ForecastMax: 10})
+	reloaded := newScript(t, Config{Budgets: []*budget.Budget{azure()}, ForecastMax: 10})
+	opened, seconds := 0, 600
+	foreseen := 0.0
+	for second := range seconds {
+		x := 1 + float64(second)
+		var shown []collector.Flow
+		for range 1 + second/100 { // more and more
+			opened++
+			shown = append(shown, done(flowTo(opened, store), collector.FIN, x-0.2))
+		}
+		for _, s := range []script{undisturbed, reloaded} {
+			s.dump(x, shown...)
+		}
+		reloaded.Reconfigure([]*budget.Budget{azure()})
+		want, got := undisturbed.tcp(x+0.5), reloaded.tcp(x+0.5)
+		if diff := cmp.Diff(want.Forecast.Probability, got.Forecast.Probability); diff != "" {
+			t.Fatalf("at %v s (-undisturbed +reloaded):\n%s", x, diff)
+		}
+		foreseen = max(foreseen, want.Forecast.Probability[1])
+	}
+	if foreseen < 0.9 {
+		t.Errorf("within five minutes: probability %v, want one of an exhaustion", foreseen)
 	}
 }
 

@@ -176,6 +176,21 @@ func TestSecurityHeaders(t *testing.T) {
 	}
 }
 
+// Scrapers ask by addresses and names that the agent cannot know: it answers all of them, as doc.go says.
+func TestAnyHostIsAnswered(t *testing.T) {
+	t.Parallel()
+	h := newTestServer(t, busyState()).Handler()
+	for _, host := range []string{"localhost:9959", "10.0.0.4:9959", "[2001:db8::4]:9959", "snatwatch.example:443", ""} {
+		req := httptest.NewRequest(http.MethodGet, "/metrics", nil)
+		req.Host = host
+		rec := httptest.NewRecorder()
+		h.ServeHTTP(rec, req)
+		if rec.Code != http.StatusOK {
+			t.Errorf("host %q: status %d", host, rec.Code)
+		}
+	}
+}
+
 func TestSnapshotShape(t *testing.T) {
 	t.Parallel()
 	st := busyState()
