@@ -71,9 +71,14 @@ func newSourcesAgentAt(t *testing.T, path, text string) *sourcesAgent {
 // eventually waits for up to a minute until what is seen is as wanted.
 func (a *sourcesAgent) eventually(what string, ok func(seen) bool) {
 	a.t.Helper()
-	for deadline := time.Now().Add(time.Minute); !ok(a.seen()); time.Sleep(50 * time.Millisecond) {
+	a.within(time.Minute, what, ok)
+}
+
+func (a *sourcesAgent) within(most time.Duration, what string, ok func(seen) bool) {
+	a.t.Helper()
+	for deadline := time.Now().Add(most); !ok(a.seen()); time.Sleep(50 * time.Millisecond) {
 		if time.Now().After(deadline) {
-			a.t.Fatalf("not within a minute: %s: %+v, notices %q", what, a.seen(), a.notices.list())
+			a.t.Fatalf("not within %v: %s: %+v, notices %q", most, what, a.seen(), a.notices.list())
 		}
 	}
 }

@@ -303,8 +303,8 @@ func (t *table) closedBy(ev *collector.Event) {
 	t.drop(t.index[k], ev.At)
 }
 
-// endDump takes the end of a complete dump: what it lacks is gone. Where the kernel announces flows, an event may say so
-// too, and later.
+// endDump takes the end of a complete dump: what it lacks is gone. Where the kernel announces flows, an event may say
+// so too, and later.
 func (t *table) endDump(at collector.Time, announced bool) {
 	for i := range t.entries {
 		e := &t.entries[i]
