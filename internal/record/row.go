@@ -17,7 +17,8 @@ const version = 1
 // reasonLive stands in place of a reason in the row of a flow that had not ended when the recording stopped.
 const reasonLive = "live"
 
-// columns of a row. Times are in seconds since 1970 UTC, on the agent's clock. A backtest knows those up to reason by their names.
+// columns of a row. Times are in seconds since 1970 UTC, on the agent's clock. A backtest knows those up to reason by
+// their names.
 func columns() []string {
 	return []string{
 		"start_s", "end_s", "destination", "port", "source", "protocol", "reason",
@@ -30,7 +31,8 @@ func columns() []string {
 func header(l *collector.Limits, onlyTranslated, anonymised bool) []byte {
 	var b strings.Builder
 	fmt.Fprintf(&b, "# snatwatch record %d\n", version)
-	b.WriteString("# Columns that end in _s are seconds since 1970 UTC, by the clock as it stood when the program started.\n" +
+	b.WriteString("# Columns that end in _s are seconds since 1970 UTC, by the clock as it stood when the program " +
+		"started.\n" +
 		"# A flow opened after opened_from_s and not after opened_to_s, ended likewise; an empty bound is unknown.\n" +
 		"# start_s and end_s are the middle. vip is the address of the flow where it leaves this machine.\n" +
 		"# reason is fin, rst, timeout, idle, evicted, unknown, or live: it had not ended at end_s, when the " +
