@@ -14,11 +14,12 @@ import (
 )
 
 // The incident: what nodes hold in all, from rest to exhaustion and back. Each phase is long enough for all series to be
-// level: for what is recorded seldom, every four minutes here, to be recorded once more after the last node came or came back.
+// level: for what is recorded most seldom, every 224 s here, to be recorded once more after the last node came or came back,
+// though engines start again when it is due.
 // In the last one every page ends: that of failed opens stays for two minutes after the two in which they are seen to fail.
 const (
 	engineScrape = 5 * time.Second
-	engineFleet  = 15 * time.Second
+	engineFleet  = 7 * time.Second
 	enginePage   = 5 * time.Second
 
 	// Node 4 vanishes for seven minutes; node 5 comes late with failures of last month; a second cluster comes later still, with

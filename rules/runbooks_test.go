@@ -1,15 +1,18 @@
 package rules_test
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/prometheus/promql/parser"
 
+	"github.com/snatwatch/snatwatch/detector"
 	"github.com/snatwatch/snatwatch/detector/budget"
 	"github.com/snatwatch/snatwatch/detector/metrics"
 	"github.com/snatwatch/snatwatch/rules"
@@ -49,6 +52,29 @@ func TestRunbookKnowsBothProtocols(t *testing.T) {
 	for _, command := range []string{"ss -tanp dst ", "ss -uanp dst ", "conntrack -L -p tcp -d ", "conntrack -L -p udp -d "} {
 		if !strings.Contains(book, "\n   "+command+"ADDRESS") {
 			t.Errorf("no line begins %q", command)
+		}
+	}
+}
+
+// When the page is raised and when it clears is written once: the runbook and the page of the forecast say that.
+func TestDocumentsKnowWhenThePageIsRaised(t *testing.T) {
+	t.Parallel()
+	readme, err := os.ReadFile("../detector/README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	book := runbook(t, "SnatExhaustionPredicted")
+	minutes := func(d time.Duration) string { return fmt.Sprintf("%.0f minutes", d.Minutes()) }
+	for _, d := range []struct{ text, want string }{
+		{book, fmt.Sprintf("(%v at %s unless changed)", detector.PageRaise, minutes(detector.PageHorizon))},
+		{book, fmt.Sprintf("has been below %v for %s.", detector.PageClear, minutes(detector.PageKeep))},
+		{book, fmt.Sprintf("only after %s below %v, and shows %v", minutes(detector.PageScarceKeep),
+			detector.PageClear, detector.PageClear)},
+		{book, fmt.Sprintf("Nearly full is %v %% of", 100*detector.PageFill)},
+		{string(readme), fmt.Sprintf("It is raised at a probability of %v;", detector.PageRaise)},
+	} {
+		if !strings.Contains(strings.Join(strings.Fields(d.text), " "), d.want) {
+			t.Errorf("no %q", d.want)
 		}
 	}
 }

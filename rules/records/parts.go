@@ -44,22 +44,29 @@ func meanRest(o options.Options, h string) Record {
 	}
 }
 
-// whole adds up the parts of what all nodes hold, by port space and more.
-func whole(o options.Options, name, of string, more []metrics.Label, matchers ...string) string {
+// Held is what all nodes behind a gateway hold, by port space. Its rest is recorded so seldom that Prometheus forgets
+// it before the next but one: where one evaluation is missed, as while Prometheus starts again, the last one stands.
+// The excess must not be read so: where it is gone, nobody has any.
+func Held(o options.Options) string {
 	if o.Inline {
-		return Use(o, of, matchers...)
+		return Use(o, GatewayHeld)
 	}
-	return fmt.Sprintf("sum by (%s) (%s)", o.Space(more...),
-		Read(o, name, o.Space(append(more, labelPart)...), matchers...))
+	by := o.Space(labelPart)
+	return fmt.Sprintf("sum by (%s) (\n  %s\n  or\n  max by (%s) (last_over_time(%s[%s]))\n)", o.Space(),
+		Read(o, gatewayHeldPart, by, is(partExcess)), by, Use(o, gatewayHeldPart, is(partRest)),
+		query.Duration(2*o.Quarter()+o.FleetInterval))
 }
 
-// Held is what all nodes behind a gateway hold, by port space.
-func Held(o options.Options) string { return whole(o, gatewayHeldPart, GatewayHeld, nil) }
+func is(part string) string { return fmt.Sprintf("%s=%q", labelPart, part) }
 
 // PageMean is the mean at the page's horizon, by port space.
 func PageMean(o options.Options) string { return mean(o, query.HorizonIs(o.PageHorizon)) }
 
 // mean is that at horizons up to the page's, by port space and more.
 func mean(o options.Options, matcher string, more ...metrics.Label) string {
-	return whole(o, gatewayMeanPart, GatewayMean, more, matcher)
+	if o.Inline {
+		return Use(o, GatewayMean, matcher)
+	}
+	return fmt.Sprintf("sum by (%s) (%s)", o.Space(more...),
+		Read(o, gatewayMeanPart, o.Space(append(more, labelPart)...), matcher))
 }
