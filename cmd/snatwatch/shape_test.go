@@ -16,30 +16,17 @@ func TestPackagesAndTypesStaySmall(t *testing.T) {
 	t.Parallel()
 	const filesMax, linesMax, methodsMax = 25, 400, 25
 	files, methods := map[string]int{}, map[string]int{}
-	err := filepath.WalkDir("../..", func(path string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() || filepath.Ext(path) != ".go" || strings.HasSuffix(path, "_test.go") {
-			return err
-		}
-		set := token.NewFileSet()
-		f, err := parser.ParseFile(set, path, nil, parser.SkipObjectResolution)
-		if err != nil {
-			return err
-		}
+	eachFile(t, func(path, folder string, set *token.FileSet, f *ast.File) {
 		if n := set.File(f.Pos()).LineCount(); n > linesMax {
 			t.Errorf("%s has %d lines, want at most %d", path, n, linesMax)
 		}
-		folder := strings.TrimPrefix(filepath.Dir(path), "../../")
 		files[folder]++
 		for _, decl := range f.Decls {
 			if fn, ok := decl.(*ast.FuncDecl); ok && fn.Recv != nil {
 				methods[folder+": "+receiver(fn.Recv.List[0].Type)]++
 			}
 		}
-		return nil
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
 	for folder, n := range files {
 		if n > filesMax {
 			t.Errorf("%s has %d files, want at most %d", folder, n, filesMax)
@@ -64,16 +51,7 @@ func TestFunctionsFitOnAScreen(t *testing.T) {
 		"detector/metrics: Metrics": true,
 	}
 	functions := 0
-	err := filepath.WalkDir("../..", func(path string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() || filepath.Ext(path) != ".go" || strings.HasSuffix(path, "_test.go") {
-			return err
-		}
-		set := token.NewFileSet()
-		f, err := parser.ParseFile(set, path, nil, parser.SkipObjectResolution)
-		if err != nil {
-			return err
-		}
-		folder := strings.TrimPrefix(filepath.Dir(path), "../../")
+	eachFile(t, func(path, folder string, set *token.FileSet, f *ast.File) {
 		for _, decl := range f.Decls {
 			fn, ok := decl.(*ast.FuncDecl)
 			if !ok {
@@ -86,11 +64,7 @@ func TestFunctionsFitOnAScreen(t *testing.T) {
 				t.Errorf("%s: %s has %d lines, want at most %d", path, fn.Name.Name, n, linesMax)
 			}
 		}
-		return nil
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
 	if functions < 1000 {
 		t.Errorf("only %d functions were found", functions)
 	}
@@ -107,4 +81,24 @@ func receiver(e ast.Expr) string {
 		return e.Name
 	}
 	return ""
+}
+
+// eachFile hands each Go file of the tree that is no test to look, with its folder below the top of the tree.
+func eachFile(t *testing.T, look func(path, folder string, set *token.FileSet, f *ast.File)) {
+	t.Helper()
+	err := filepath.WalkDir("../..", func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() || filepath.Ext(path) != ".go" || strings.HasSuffix(path, "_test.go") {
+			return err
+		}
+		set := token.NewFileSet()
+		f, err := parser.ParseFile(set, path, nil, parser.SkipObjectResolution)
+		if err != nil {
+			return err
+		}
+		look(path, strings.TrimPrefix(filepath.Dir(path), "../../"), set, f)
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
 }

@@ -13,14 +13,8 @@ import (
 	"github.com/snatwatch/snatwatch/collector/nlraw"
 )
 
-// dialDetached opens a netfilter socket as dial does, to send requests on: what answers them wakes nobody.
-func dialDetached(ns int) (*nlraw.Conn, error) {
-	conn, err := dial(ns)
-	if err != nil {
-		return nil, err
-	}
-	return conn, conn.Detach()
-}
+// dialDetached opens a netfilter socket for requests. Their answers do not wake the process.
+func dialDetached(ns int) (*nlraw.Conn, error) { return nlraw.Detached(dial(ns)) }
 
 // dial opens a netfilter socket in the namespace of descriptor ns, 0 for the caller's own.
 func dial(ns int) (*nlraw.Conn, error) {

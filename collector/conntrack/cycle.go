@@ -96,7 +96,7 @@ func (s *Source) measure(begin collector.Time, cpu time.Duration) {
 	s.begun = begin
 }
 
-// measureRest learns what the process takes beside dumps, the last of which took so much.
+// measureRest learns how much CPU time the process takes beside dumps. dump is what the last dump took.
 func (s *Source) measureRest(dump time.Duration) {
 	if s.cfg.Process == nil {
 		return

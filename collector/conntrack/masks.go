@@ -66,9 +66,9 @@ func (m *rulesMasks) target(info []byte) {
 	m.helpers = m.helpers || info[12] != 0
 }
 
-// look reads the masks again, but not within interval of the last time, for those of a large ruleset take long: those
-// of nftables if its rules changed, those of iptables-legacy each time, as it has no generation. Where it cannot, it
-// keeps what it knows.
+// look reads the masks again, at most once in interval: a large ruleset takes long to read. It reads the masks of
+// nftables if the rules changed, and those of iptables-legacy each time, because those rules have no generation. Where
+// it cannot read them, it keeps what it knows.
 func (k *masks) look(
 	ctx context.Context, conn *nlraw.Conn, ns *netns.Handle, now collector.Time, interval time.Duration,
 ) {

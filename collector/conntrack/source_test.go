@@ -311,7 +311,7 @@ func TestKernelEventsOff(t *testing.T) {
 	s.last(collector.Seen, source(a), nil)
 }
 
-// A namespace that nobody uses any more is reported empty, also in the middle of a dump.
+// A source reports a namespace that nobody uses any more as empty, also where a dump of it has begun.
 func TestKernelNamespaceVanishes(t *testing.T) {
 	t.Parallel()
 	for _, during := range []bool{false, true} {

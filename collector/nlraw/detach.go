@@ -39,6 +39,17 @@ func (c *Conn) Detach() error {
 	return nil
 }
 
+// Detached returns c after Detach, or the error that comes with c: it takes what dialling returns.
+func Detached(c *Conn, err error) (*Conn, error) {
+	if err != nil {
+		return nil, err
+	}
+	if err := c.Detach(); err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
 // detached is a socket that Go's poller does not know.
 type detached struct {
 	fd             int

@@ -60,10 +60,7 @@ func Established(ctx context.Context, ns *netns.Handle, within time.Duration, at
 // Dump shows the flows of ns to sink once, from Begin to End, or to Abort where the kernel gives up. It leaves out
 // sockets in TIME_WAIT, of which the kernel knows no owner: a client of 1,000 connections a second has 60,000.
 func Dump(ctx context.Context, ns *netns.Handle, now func() collector.Time, sink collector.Sink) error {
-	c, err := dialIn(ns)
-	if err == nil {
-		err = c.Detach()
-	}
+	c, err := nlraw.Detached(dialIn(ns))
 	if err != nil {
 		return err
 	}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/snatwatch/snatwatch/collector"
 	"github.com/snatwatch/snatwatch/collector/netns"
+	"github.com/snatwatch/snatwatch/collector/nlraw"
 )
 
 // ownPath leads to the namespace of the thread that opens it.
@@ -83,10 +84,7 @@ func (r *runner) vanished(ctx context.Context, sp *namespace) error {
 // open makes the connections of a namespace that it lacks, and reports whether it can be read.
 func (r *runner) open(sp *namespace) bool {
 	if sp.dump == nil {
-		c, err := r.source.dial(sp.ns)
-		if err == nil {
-			err = c.Detach()
-		}
+		c, err := nlraw.Detached(r.source.dial(sp.ns))
 		if err != nil {
 			r.unread(sp, err)
 			return false
