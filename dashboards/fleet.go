@@ -54,7 +54,7 @@ func fleetPools(o rules.Options) []panel {
 		},
 		{
 			id: 42, title: "How many nodes were to be exhausted within " + o.TicketHorizon + "?", unit: countOf, min: ptr(0),
-			coarse: true,
+			coarse: true, expected: true,
 			description: "Expected number of exhausted nodes of each pool, the sum of the nodes' probabilities: " +
 				"the eight highest.",
 			queries: []query{{

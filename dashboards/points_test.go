@@ -1,6 +1,7 @@
 package dashboards_test
 
 import (
+	"encoding/json"
 	"fmt"
 	"regexp"
 	"slices"
@@ -186,6 +187,22 @@ func (p panel) fields() []titled {
 		for _, title := range p.Transformations[len(p.Transformations)-1].Options.RenameByName {
 			out = append(out, titled{p.field(title), " in " + title})
 		}
+	}
+	return out
+}
+
+// textFaults: what Grafana's library showed of mappings and counts.
+func (f titled) textFaults(p panel) []string {
+	var out []string
+	for _, m := range f.Mappings {
+		var ends struct{ From, To *float64 }
+		if m.Type == "range" && (json.Unmarshal(m.Options, &ends) != nil || ends.From == nil || ends.To == nil) {
+			out = append(out, "a range without an end, which Grafana 10 and 11 take for 0"+f.title)
+		}
+	}
+	whole := f.Decimals != nil && *f.Decimals == 0 || strings.HasPrefix(p.Description, "Expected")
+	if f.Unit == "locale" && !whole && p.Type != "table" {
+		out = append(out, "counts parts of one"+f.title)
 	}
 	return out
 }
