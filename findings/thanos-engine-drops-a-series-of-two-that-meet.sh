@@ -4,8 +4,9 @@
 # Guess: Thanos' PromQL engine (thanos query --query.promql-engine=thanos) gives the answers of Prometheus, or says "not supported".
 # Seen: "held * on (node) group_left (dst) info" copies the label dst of info over that of held. If two series of a node differ in dst alone,
 # both become the same: Prometheus fails with "grouping labels must ensure unique matches", and a rule shows its error. Thanos' engine
-# returns one of the two, and no error or warning; a sum over the same expression counts both. So a list and its total
-# differ, and an alert "> 50" on a rule that Prometheus reports as broken is silent for the destination that was left out.
+# returns one of the two, and no error or warning; a sum over the same expression counts both, and a range query gives one series
+# with two values at each time. So a list and its total differ, and an alert on a rule that Prometheus reports as broken is silent for
+# the destination that was left out.
 # Seen with github.com/thanos-io/promql-engine v0.0.0-20260513095632-c5f6038078e3, which thanos v0.42.3 has, and
 # github.com/prometheus/prometheus v0.308.1.
 #
@@ -87,6 +88,24 @@ func TestEngines(t *testing.T) {
 		fmt.Fprintln(out, "  Prometheus:", text(prometheus.NewInstantQuery(ctx, storage, nil, expression, at)))
 		fmt.Fprintln(out, "  Thanos:    ", text(thanos.NewInstantQuery(ctx, storage, nil, expression, at)))
 	}
+	expression := "held * on (node) group_left (dst) info"
+	query, err := thanos.NewRangeQuery(ctx, storage, nil, expression, at, at.Add(time.Minute), time.Minute)
+	if err != nil {
+		t.Fatal(err)
+	}
+	result := query.Exec(ctx)
+	matrix, err := result.Matrix()
+	if err != nil {
+		t.Fatal(err)
+	}
+	fmt.Fprintln(out, expression+", from 300 s to 360 s")
+	for _, s := range matrix {
+		fmt.Fprint(out, "  Thanos:     ", s.Metric)
+		for _, sample := range s.Floats {
+			fmt.Fprintf(out, " %g at %d", sample.F, sample.T/1000)
+		}
+		fmt.Fprintln(out)
+	}
 }
 END
 GOFLAGS=-mod=mod go mod tidy 2>/dev/null
@@ -103,5 +122,8 @@ held * on (node) group_left (dst) info
 sum(held * on (node) group_left (dst) info)
   Prometheus: multiple matches for labels: grouping labels must ensure unique matches
   Thanos:     {} 127; warnings: 0
+held * on (node) group_left (dst) info, from 300 s to 360 s
+  Thanos:     {dst="store", node="a"} 40 at 300 7 at 300 40 at 360 7 at 360
+  Thanos:     {dst="store", node="b"} 80 at 300 80 at 360
 END
 diff seen expected || { echo 'the behaviour has changed'; exit 1; }
