@@ -24,7 +24,7 @@ type Forecaster struct {
 	common      kindShares
 	calibration [detector.NumHorizons]calibration
 	// slower is by how much the log-odds rise where lifetimes surely grew by a factor.
-	slower [detector.NumHorizons]float64
+	slower [detector.NumHorizons]raise
 	// scores are the errors that the factory expects of each component, power is how much they count.
 	scores [detector.NumHorizons][components]float32
 	power  [detector.NumHorizons][2]float64
@@ -156,6 +156,7 @@ type Outlook struct {
 	spread uint32
 	// unconfirmed counts live flows of which only the first packet is known.
 	unconfirmed int32
+	hang        hanging
 	evidence    evidence
 	times       lifetimes
 	speeds      [numSpeeds]occurrence
@@ -165,7 +166,7 @@ type Outlook struct {
 	// opened counts arrivals; openedBefore is its value at the last tick, lastOpened and lastSeconds are
 	// the arrivals of that tick and how long it took.
 	opened, openedBefore    float64
-	lastOpened, lastSeconds float64
+	lastOpened, lastSeconds float32
 	began, last             float64 // seconds of the first and the last tick
 	dispersion              float64 // variance of arrivals in their mean, at least 1
 	rateMean, fillMean      float64 // over half a day

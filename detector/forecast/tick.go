@@ -101,6 +101,7 @@ func (o tick) run(c Conditions) {
 	}
 	o.reopen(w, now, dt, float64(c.Opening))
 	o.arrive(now, dt, held)
+	w.hangs, w.hangsBy = o.hang.share(now, dt, now-o.began, float64(c.Opening)+float64(o.unconfirmed), o.rate)
 	w.perFlow = perFlow
 	o.hold(w, now)
 	w.course.doubt(&w.unseen, o.proven(now))
@@ -174,10 +175,10 @@ func (o tick) settle(w *workspace, now, dt, held float64) {
 
 // arrive learns from the arrivals of the tick and the fill.
 func (o tick) arrive(now, dt, held float64) {
-	x1, x2 := o.lastOpened, o.opened-o.openedBefore
-	o.lastOpened, o.openedBefore = x2, o.opened
-	t1, t2 := o.lastSeconds, dt
-	o.lastSeconds = dt
+	x1, x2 := float64(o.lastOpened), o.opened-o.openedBefore
+	o.lastOpened, o.openedBefore = float32(x2), o.opened
+	t1, t2 := float64(o.lastSeconds), dt
+	o.lastSeconds = float32(dt)
 	if x1+x2 > 0 && t1 > 0 && now-o.began > 1.5*dt {
 		// At one rate, arrivals would be proportional to seconds.
 		apart := (x1*t2 - x2*t1) * (x1*t2 - x2*t1) / (t1 * t2 * (x1 + x2))
