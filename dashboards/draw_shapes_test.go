@@ -113,6 +113,28 @@ func (p panel) cells(answers [][]sample) (titles []string, rows []map[string]str
 	return titles, rows
 }
 
+// shownCell is the text and the color of a cell. Labels are texts: no unit changes them.
+func (p panel) shownCell(title string, row map[string]string) (text, color string) {
+	f, value := p.field(title), row[title]
+	if number, err := strconv.ParseFloat(value, 64); err == nil && p.isValue(title) {
+		return f.shown(number, !math.IsNaN(number))
+	}
+	if value == "" {
+		return f.shown(0, false)
+	}
+	return value, ""
+}
+
+// isValue: a column holds what its query returns, not a label.
+func (p panel) isValue(title string) bool {
+	for label, renamed := range p.Transformations[len(p.Transformations)-1].Options.RenameByName {
+		if renamed == title {
+			return strings.HasPrefix(label, "Value")
+		}
+	}
+	return strings.HasPrefix(title, "Value")
+}
+
 func drawTable(out *strings.Builder, p panel, answers [][]sample) {
 	titles, rows := p.cells(answers)
 	out.WriteString("<table><tr>")
@@ -128,12 +150,8 @@ func drawTable(out *strings.Builder, p panel, answers [][]sample) {
 		out.WriteString("<tr>")
 		for _, title := range titles {
 			f := p.field(title)
-			value, isValue := row[title]
-			number, err := strconv.ParseFloat(value, 64)
-			text, color := html.EscapeString(value), ""
-			if isColumn := f.cell.Type != "" || f.Mappings != nil || err == nil; isColumn && !slices.Contains([]string{"Node", "Destination", "VIP", "Budget"}, title) {
-				text, color = f.shown(number, isValue && err == nil)
-			}
+			text, color := p.shownCell(title, row)
+			text = html.EscapeString(text)
 			if len(f.links) > 0 {
 				text = "<a>" + text + "</a>"
 			}
@@ -142,7 +160,8 @@ func drawTable(out *strings.Builder, p panel, answers [][]sample) {
 			case "color-background":
 				background = "background:" + colors[color]
 			case "gauge":
-				background = fmt.Sprintf("background:linear-gradient(90deg,%s %.0f%%,#25272c 0)", colors[color], 100*min(number, 1))
+				part, _ := strconv.ParseFloat(row[title], 64)
+				background = fmt.Sprintf("background:linear-gradient(90deg,%s %.0f%%,#25272c 0)", colors[color], 100*min(part, 1))
 			}
 			limit := ""
 			if f.width > 0 {

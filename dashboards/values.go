@@ -9,9 +9,9 @@ import (
 const (
 	countOf   = "locale" // 1,024, where short says 1.02 K of 1020 and 1024
 	share     = "percentunit"
-	period    = "dtdhms" // 00:06:50, where s says 6.83 mins
-	seconds   = "s"      // of what takes less than one
-	perSecond = "suffix: flows/s"
+	period    = "dtdhms"         // 00:06:50, where s says 6.83 mins
+	seconds   = "s"              // of what takes less than one
+	perSecond = "suffix:flows/s" // Grafana puts a space before it
 )
 
 // full is the fill at which a port space counts as full on boards: a saturated one hovers just below its ceiling, as
@@ -52,9 +52,12 @@ func mapValue(value string, to dashboard.ValueMappingResult) dashboard.ValueMapp
 	}}
 }
 
+// mapAbove maps what is at least from. Grafana 10 and 11 take a range without an end for one that ends at 0.
 func mapAbove(from float64, to dashboard.ValueMappingResult) dashboard.ValueMapping {
+	const end = 1e15
 	return dashboard.ValueMapping{RangeMap: &dashboard.RangeMap{
-		Type: dashboard.MappingTypeRangeToText, Options: dashboard.DashboardRangeMapOptions{From: &from, Result: to},
+		Type:    dashboard.MappingTypeRangeToText,
+		Options: dashboard.DashboardRangeMapOptions{From: &from, To: ptr(end), Result: to},
 	}}
 }
 

@@ -95,6 +95,9 @@ func (o tick) run(c Conditions) {
 	o.observe(&c, dt, held-cooling, cooling)
 	s.contradict(o.Outlook, now)
 	seen := held
+	if !first {
+		o.lumps.add(o.opened-o.openedBefore, dt)
+	}
 	held += o.foresee(w, &c, now)
 	if first {
 		o.fillLately = held
@@ -134,6 +137,7 @@ func (o tick) refit(w *workspace, dt float64) {
 	}
 	w.curve.late = &o.times.late
 	w.curve.fit()
+	o.times.bound(&w.curve, o.last)
 	o.times.spreadBy(&w.curve)
 
 	keep := math.Exp(-dt / 600)
@@ -183,7 +187,8 @@ func (o tick) arrive(now, dt, held float64) {
 		// At one rate, arrivals would be proportional to seconds.
 		apart := (x1*t2 - x2*t1) * (x1*t2 - x2*t1) / (t1 * t2 * (x1 + x2))
 		d := min(apart, 10*o.dispersion)
-		o.dispersion = max(1, o.dispersion+(1-math.Exp(-dt/900))*(d-o.dispersion))
+		f := max(1-math.Exp(-dt/900), dt/(now-o.began+60)) // a load that comes in lumps shows it within minutes
+		o.dispersion = max(1, o.dispersion+f*(d-o.dispersion))
 	}
 	f := 1 - math.Exp(-dt/43200)
 	if age := now - o.began + dt; age < 43200 {
