@@ -68,7 +68,7 @@ func (o tick) courses(w *workspace, now, held float64) {
 			_, beyond := w.gain(o.account, u-l.seen)
 			c.mean[trend][i] += l.slope * (c.double[i] - c.proven*beyond)
 		}
-		c.mean[drift][i] = c.base[i] + o.rate*g + o.error*60*(1-math.Exp(-u/60))
+		c.mean[drift][i] = c.base[i] + o.rate*g + float64(o.error)*60*(1-math.Exp(-u/60))
 		c.mean[level][i] = o.fillMean + fill*(held-o.fillMean)
 		n, seconds := o.came.window(min(max(math.Ilogb(u)-3, 2), arrivalLevels-1), arrivalBlocks, now)
 		c.mean[recent][i] = c.base[i] + n/seconds*g
@@ -78,7 +78,7 @@ func (o tick) courses(w *workspace, now, held float64) {
 			if h > planning {
 				x = 1
 			}
-			c.mean[stay][i] += x * (o.fillLately - held)
+			c.mean[stay][i] += x * (float64(o.fillLately) - held)
 		}
 		for k := range components {
 			c.mean[k][i] = max(c.mean[k][i], 0)

@@ -170,7 +170,6 @@ type Outlook struct {
 	began, last             float64 // seconds of the first and the last tick
 	dispersion              float64 // variance of arrivals in their mean, at least 1
 	rateMean, fillMean      float64 // over half a day
-	fillLately              float64 // over so long that it and the hold of a port make noiseless seconds
 	changed                 float64 // how surely lifetimes have just changed, from 0 to 1
 	// suspected is how likely lifetimes have just changed, from 0 to 1, by the ends of all ages over seconds; suspectedAt
 	// is the second in which that began. stretched is how likely they changed by a factor, slower how likely they grew by
@@ -180,9 +179,11 @@ type Outlook struct {
 	// apart is by how much the number of ends of the last seconds differs from the number foretold; chance is the variance
 	// that this difference has by chance alone.
 	apart, chance float32
+	// fillLately is the mean fill over so long that it and the hold of a port make noiseless seconds.
+	fillLately float32
 	// error is by how much the fill leaves the 15 s forecast, in ports per second;
 	// fifteen are the forecasts that it is measured by.
-	error   float64
+	error   float32
 	fifteen [16]struct {
 		due  uint32 // second: it is 2106 before they are too many
 		fill float32
