@@ -322,7 +322,7 @@ func TestFaultsAreFound(t *testing.T) {
 		{"a label's name", "node", `"textFormat": "{{about}}"`, `"textFormat": "{{destination}}"`, "prints that name"},
 		{"clusters in one row", "overview", `max by (cluster, job, instance, budget, protocol)`, `max by (job, instance, budget, protocol)`, "mixes clusters"},
 		{"clusters in one match", "overview", `on (cluster, job, instance, budget, protocol)`, `on (job, instance, budget, protocol)`, "mixes clusters"},
-		{"a false all-clear", "overview", `0 * count((snat_budget_effective_ports{cluster`, `vector(0) + count((snat_budget_effective_ports{cluster`, "a 0 where nothing is known"},
+		{"a false all-clear", "overview", `0 * count(gateway:snat_budget_effective_ports:max{cluster`, `vector(0) + count(gateway:snat_budget_effective_ports:max{cluster`, "a 0 where nothing is known"},
 		{"full at 100 % alone", "node", `"value": 0.75,`, `"value": 1,`, "hovers below"},
 		{"rows in no order", "overview", `"displayName": "Full"`, `"displayName": "Time left"`, "in no order"},
 		{"a column of no width", "overview", `"id": "custom.width"`, `"id": "custom.minWidth"`, "has no width"},

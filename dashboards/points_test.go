@@ -226,7 +226,7 @@ func brief(title string) bool { return title == " in Mean lifetime" || title == 
 func (f fieldConfig) isLimit() bool { return f.line.Fill == "dash" && f.Custom.FillOpacity == 0 }
 
 // narrowed matches a query of what is recorded by gateway or pool that asks for those of the chosen nodes.
-var narrowed = regexp.MustCompile(`snat_budget_info\{[^}]*\$instance`)
+var narrowed = regexp.MustCompile(`snat_budget_info\{[^}]*instance=~"\$instance`)
 
 // axisFaults: beside a hundred thousand that are left, three in a second are not seen.
 func axisFaults(p panel) []string {

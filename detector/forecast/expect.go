@@ -68,7 +68,7 @@ func (o tick) courses(w *workspace, now, held float64) {
 		c.mean[trend][i] = c.base[i] + max(0, l.level)*g
 		if l.slope != 0 {
 			_, beyond := w.gain(o.account, u-l.seen)
-			c.mean[trend][i] += l.slope * (c.double[i] - beyond)
+			c.mean[trend][i] += l.slope * (c.double[i] - c.proven*beyond)
 		}
 		c.mean[drift][i] = c.base[i] + o.rate*g + o.error*60*(1-math.Exp(-u/60))
 		c.mean[level][i] = o.fillMean + fill*(held-o.fillMean)

@@ -165,7 +165,7 @@ type Outlook struct {
 	// opened counts arrivals; openedBefore is its value at the last tick, lastOpened and lastSeconds are
 	// the arrivals of that tick and how long it took.
 	opened, openedBefore    float64
-	lastOpened, lastSeconds float64
+	lastOpened, lastSeconds float32
 	began, last             float64 // seconds of the first and the last tick
 	dispersion              float64 // variance of arrivals in their mean, at least 1
 	rateMean, fillMean      float64 // over half a day
@@ -189,23 +189,24 @@ type Outlook struct {
 	again reopened
 	// before has the ports that were cooling when the restored state was written; nil without a state.
 	before *earlier
-	// start is the second in which the outlook started. shown has the ports of flows that ended before it, and after a
-	// restored state was written, and that a source still showed; nil if there are none, and once none can be cooling.
-	start int64
+	// shown has the ports of flows that ended before start, and after a restored state was written, and that a source
+	// still showed; nil if there are none, and once none can be cooling.
 	shown *releaseWheel
-	// resumed is the second until which came has the arrivals of a restored state; 0 without one.
-	resumed  int64
-	learnt   [detector.NumHorizons]learnt
-	proofs   proofs
-	rate     float64 // arrivals per second, as of the last tick
-	ceiling  float64 // effective ceiling of this port space, as of the last tick
-	forecast detector.Forecast
+	// start is the second in which the outlook started, resumed the second until which came has the arrivals of a
+	// restored state; 0 without one.
+	start, resumed uint32
+	lumps          lumps
+	learnt         [detector.NumHorizons]learnt
+	proofs         proofs
+	rate           float64 // arrivals per second, as of the last tick
+	ceiling        float64 // effective ceiling of this port space, as of the last tick
+	forecast       detector.Forecast
 }
 
 // Outlook starts the forecast of a port space at now. HaveLive and HaveCooling then add what the port space holds
 // already.
 func (s *Account) Outlook(now collector.Time) *Outlook {
-	o := &Outlook{account: s, cools: newReleaseWheel(Second(now), s.longest), start: Second(now)}
+	o := &Outlook{account: s, cools: newReleaseWheel(Second(now), s.longest), start: uint32(Second(now))}
 	o.times.start(Second(now))
 	o.came.since, o.came.now = Second(now), Second(now)
 	return o
@@ -246,7 +247,7 @@ func (o *Outlook) Open(opened collector.Interval) {
 // countOpened counts n flows that opened in second at. Flows that a restored state knows of are counted already, and
 // must not count again: where the kernel stamps its entries, the first dump after a restart tells when they opened.
 func (o *Outlook) countOpened(at int64, n uint32) {
-	if at < o.resumed {
+	if at < int64(o.resumed) {
 		return
 	}
 	o.opened += float64(n)
@@ -345,9 +346,9 @@ func (o *Outlook) knownBefore(ended, release int64) {
 	switch {
 	case o.before != nil && ended <= o.before.written:
 		o.closedBefore(release)
-	case ended < o.start:
+	case ended < int64(o.start):
 		if o.shown == nil {
-			w := newReleaseWheel(o.start, o.account.longest)
+			w := newReleaseWheel(int64(o.start), o.account.longest)
 			o.shown = &w
 		}
 		o.shown.add(release, 1)

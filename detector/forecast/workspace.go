@@ -21,8 +21,10 @@ type course struct {
 	// base is how many of the ports held now will be held then, variance the variance of that. gain is how many ports an
 	// arrival rate of 1 per second adds until then, double how many a rate adds that grows by 1 per second each second.
 	base, variance, gain, double [aheads]float64
-	mean                         [components][aheads]float64
-	mix                          [aheads]float64
+	// proven is the share of the arrival rate that gain and double have: what chance does not explain.
+	proven float64
+	mean   [components][aheads]float64
+	mix    [aheads]float64
 	// burst is the variance that bursts to come have at each time ahead. peak is the highest fill that the rhythm leads to
 	// between the time before and this one, peakBurst the variance of peak that bursts cause.
 	burst, peak, peakBurst [aheads]float64

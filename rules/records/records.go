@@ -103,6 +103,16 @@ func Use(o options.Options, name string, matchers ...string) string {
 	return o.Recorded(name, matchers...)
 }
 
+// LastTenMinutes is NodeHeld or NodeOpened up to an offset, as it was recorded last. Without a range Prometheus forgets
+// it a minute after an evaluation that was missed, and an alert that waits for a quarter of an hour waits anew.
+func LastTenMinutes(o options.Options, name, offset string) string {
+	if o.Inline {
+		return "(" + TenMinutes(o, name, offset) + ")"
+	}
+	return fmt.Sprintf("max by (%s) (last_over_time(%s[%s]%s))", o.Agent(metrics.LabelBudget, metrics.LabelProtocol),
+		Use(o, name), overMissed(o), offset)
+}
+
 // TenMinutes is NodeHeld or NodeOpened in the ten minutes up to an offset.
 func TenMinutes(o options.Options, name, offset string) string {
 	if name == NodeHeld {
