@@ -359,7 +359,7 @@ func firstQueries(o rules.Options) []query {
 func firstColumns(o rules.Options) []column {
 	t := o.Thresholds
 	return []column{
-		{label: "instance", title: "Node", width: 260, links: append(nodeLinks("Cluster"),
+		{label: "instance", title: "Node", width: 260, mappings: notKnown, links: append(nodeLinks("Cluster"),
 			link{"The runbook", o.RunbookURL + "SnatExhaustionPredicted.md"})},
 		{label: "destination", title: "Destination", width: 310},
 		{
@@ -374,18 +374,19 @@ func firstColumns(o rules.Options) []column {
 		},
 		{label: "Value #C", title: fillColumn, width: 100, unit: share, thresholds: []float64{filling, full}, gauge: true},
 		{label: "Value #D", title: "Held", width: 65, unit: countOf},
-		{label: "gateway", title: "Gateway", width: 70, links: []link{{"The fleet's board", "/d/" + alerts.BoardFleet +
-			"?${datasource:queryparam}&${__url_time_range}"}}},
+		{label: "gateway", title: "Gateway", width: 70, mappings: notKnown, links: []link{{
+			"The fleet's board", "/d/" + alerts.BoardFleet + "?${datasource:queryparam}&${__url_time_range}",
+		}}},
 		{
 			label: "Value #E", title: "In a minute", width: 100, unit: countOf,
 			mappings: []dashboard.ValueMapping{mapNull(shownAs("–", "transparent"))},
 		},
-		{label: "owner", title: "Most held by", width: 160},
+		{label: "owner", title: "Most held by", width: 160, mappings: notKnown},
 		{
 			label: "Value #G", title: "Of them", width: 70, unit: countOf,
 			mappings: []dashboard.ValueMapping{mapNull(shownAs("–", "transparent"))},
 		},
-		{label: "measure", title: "What helps most", width: 140},
+		{label: "measure", title: "What helps most", width: 140, mappings: notKnown},
 		{
 			label: "Value #F", title: "Ports gained", width: 110, unit: countOf,
 			mappings: []dashboard.ValueMapping{mapNull(shownAs("–", "transparent"))},
