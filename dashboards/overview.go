@@ -19,10 +19,7 @@ func overview(o rules.Options) board {
 		description: "Which node, which gateway and which destination runs out of SNAT ports first, when, and is " +
 			"anything failing now?",
 		starts: o.ClusterLabel,
-		worst: []worst{
-			silent(o), fullGateways(o), worstNodes(o), worstGateways(o), fullestPools(o), fullestNodes(o),
-			failingClusters(o), slowClusters(o),
-		},
+		worst:  append(worstNow(o), fullestPools(o), fullestNodes(o), failingClusters(o), slowClusters(o)),
 		rows: []row{
 			{"Now", append(headline(o), first(o))},
 			{"Which, and why", []panel{
@@ -74,6 +71,11 @@ func overview(o rules.Options) board {
 			}},
 		},
 	}
+}
+
+// worstNow are those that headline and first are of.
+func worstNow(o rules.Options) []worst {
+	return []worst{silent(o), fullGateways(o), worstNodes(o), worstGateways(o)}
 }
 
 // failures are the flows per second that do not open, by cluster and cause, and holdTimes the mean hold times by

@@ -197,8 +197,9 @@ func TestEmittedAsInTheTable(t *testing.T) {
 	}
 	v := shared()
 	p := &v.Snapshot.Budgets[0].Protocols[0]
-	p.Spaces = append(p.Spaces, detector.SpaceSnapshot{Destination: "203.0.113.9:443", VIP: "ports 1-511",
-		Class: budget.LowClass, Held: 3})
+	p.Spaces = append(p.Spaces, detector.SpaceSnapshot{
+		Destination: "203.0.113.9:443", VIP: "ports 1-511", Class: budget.LowClass, Held: 3,
+	})
 	for _, f := range gather(t, v) {
 		r := row{Type: types[f.GetType()]}
 		for _, l := range f.GetMetric()[0].GetLabel() {
