@@ -121,7 +121,7 @@ func spread(expr string) []query {
 
 func agentAge(o rules.Options) panel {
 	return panel{
-		id: 71, kind: number, width: 12, height: 5, title: "How old is what agents tell?", unit: seconds,
+		id: 71, kind: number, width: 12, height: 5, title: "How old is what agents tell?", unit: period,
 		thresholds: []float64{o.Thresholds.StaleSeconds},
 		description: "Age of the snapshot behind the metrics when they were last scraped. The alert is raised at " +
 			"the red threshold.",

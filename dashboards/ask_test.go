@@ -91,15 +91,21 @@ func (a *asked) open(t testing.TB, b board, one string, chosen ...string) {
 func (a *asked) worst(t testing.TB, regex, expr, one string) []string {
 	t.Helper()
 	series, _, _ := a.ask(t, panel{Title: expr, Targets: []target{{Expr: expr, Instant: true}}}, 0, one)
-	read := regexp.MustCompile(strings.Trim(regex, "/"))
+	regex, every := strings.CutSuffix(regex, "g")
+	read, most := regexp.MustCompile(strings.Trim(regex, "/")), 1
+	if every {
+		most = -1
+	}
 	var names []string
 	for _, s := range series {
 		var labels []string
 		for name, value := range s.Metric {
 			labels = append(labels, fmt.Sprintf(`%s="%s"`, name, value))
 		}
-		if m := read.FindStringSubmatch("{" + strings.Join(labels, ",") + "} 1 1"); m != nil && !slices.Contains(names, m[1]) {
-			names = append(names, m[1])
+		for _, m := range read.FindAllStringSubmatch("{"+strings.Join(labels, ",")+"} 1 1", most) {
+			if !slices.Contains(names, m[1]) {
+				names = append(names, m[1])
+			}
 		}
 	}
 	return names

@@ -24,8 +24,8 @@ type board struct {
 	from string
 	// one: the board is of one node, not of all or some.
 	one bool
-	// worst are hidden variables. Each holds the names of the few nodes, pools or gateways that a panel shows, so that
-	// the panel's queries read those alone.
+	// worst are hidden variables. Each holds the names of the few nodes, pools or gateways that a panel shows, and of
+	// their clusters, so that the panel's queries read those alone.
 	worst []worst
 	// starts is what of the alerts that start is marked in each graph, empty for none at first.
 	starts string
@@ -37,28 +37,41 @@ type row struct {
 	panels []panel
 }
 
-// worst is the names that a label has in what expr returns when the board is opened or refreshed.
+// worst is the names that a label has in what expr returns when the board is opened or refreshed, and those of their
+// clusters. Without a label it is those of clusters alone.
 type worst struct{ name, label, expr string }
 
-// matcher matches those names; and of pools the empty one, which no variable has: a budget without a pool is always
-// among them.
-func (w worst) matcher() string {
+// matcher matches those names in their clusters; and of pools the empty one, which no variable has: a budget without a
+// pool is always among them.
+func (w worst) matcher(o rules.Options) string {
 	or := ""
 	if w.label == string(metrics.LabelPool) {
 		or = "|"
 	}
-	return fmt.Sprintf(`%s=~"$%s%s"`, w.label, w.name, or)
+	return w.clusters(o) + fmt.Sprintf(`, %s=~"$%s%s"`, w.label, w.name, or)
 }
 
-// variable asks for the names. Grafana reads them out of the text of an answer: {a="x", b="y"} 1 1700000000.
-func (w worst) variable() *dashboard.QueryVariableBuilder {
+// clusters matches the clusters of those names, for series that do not have the label: of 40 clusters a panel reads the
+// few that it shows. Where nobody tells clusters apart series have no such label, and all of them match. A cluster that
+// is called as one of the names is read for nothing.
+func (w worst) clusters(o rules.Options) string {
+	return fmt.Sprintf(`%s=~"$%s|"`, o.ClusterLabel, w.name)
+}
+
+// variable asks for the names. Grafana reads them out of the text of an answer, {a="x", b="y"} 1 1700000000, and with g
+// each that the expression finds in a line.
+func (w worst) variable(o rules.Options) *dashboard.QueryVariableBuilder {
+	labels := o.ClusterLabel
+	if w.label != "" {
+		labels += "|" + w.label
+	}
 	return dashboard.NewQueryVariableBuilder(w.name).
 		Hide(dashboard.VariableHideHideVariable).
 		Datasource(datasource).
 		Query(dashboard.StringOrMap{Map: map[string]any{
 			"query": "query_result(" + strings.Join(strings.Fields(w.expr), " ") + ")", "refId": "Variable",
 		}}).
-		Regex(fmt.Sprintf(`/[{, ]%s="([^"]+)"/`, w.label)).
+		Regex(fmt.Sprintf(`/[{, ](?:%s)="([^"]+)"/g`, labels)).
 		Refresh(dashboard.VariableRefreshOnTimeRangeChanged).
 		Sort(dashboard.VariableSortDisabled).
 		Multi(true).IncludeAll(true).Current(chosenAll())
@@ -112,7 +125,7 @@ func (b board) head(o rules.Options) *dashboard.DashboardBuilder {
 		builder.WithVariable(v)
 	}
 	for _, w := range b.worst {
-		builder.WithVariable(w.variable())
+		builder.WithVariable(w.variable(o))
 	}
 	builder.Link(dashboard.NewDashboardLinkBuilder("snatwatch boards").
 		Type(dashboard.DashboardLinkTypeDashboards).Icon("external link").

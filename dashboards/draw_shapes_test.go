@@ -113,6 +113,28 @@ func (p panel) cells(answers [][]sample) (titles []string, rows []map[string]str
 	return titles, rows
 }
 
+// shownCell is the text and the color of a cell. Labels are texts: no unit changes them.
+func (p panel) shownCell(title string, row map[string]string) (text, color string) {
+	f, value := p.field(title), row[title]
+	if number, err := strconv.ParseFloat(value, 64); err == nil && p.isValue(title) {
+		return f.shown(number, !math.IsNaN(number))
+	}
+	if value == "" {
+		return f.shown(0, false)
+	}
+	return value, ""
+}
+
+// isValue: a column holds what its query returns, not a label.
+func (p panel) isValue(title string) bool {
+	for label, renamed := range p.Transformations[len(p.Transformations)-1].Options.RenameByName {
+		if renamed == title {
+			return strings.HasPrefix(label, "Value")
+		}
+	}
+	return strings.HasPrefix(title, "Value")
+}
+
 func drawTable(out *strings.Builder, p panel, answers [][]sample) {
 	titles, rows := p.cells(answers)
 	out.WriteString("<table><tr>")
@@ -128,12 +150,8 @@ func drawTable(out *strings.Builder, p panel, answers [][]sample) {
 		out.WriteString("<tr>")
 		for _, title := range titles {
 			f := p.field(title)
-			value, isValue := row[title]
-			number, err := strconv.ParseFloat(value, 64)
-			text, color := html.EscapeString(value), ""
-			if isColumn := f.cell.Type != "" || f.Mappings != nil || err == nil; isColumn && !slices.Contains([]string{"Node", "Destination", "VIP", "Budget"}, title) {
-				text, color = f.shown(number, isValue && err == nil)
-			}
+			text, color := p.shownCell(title, row)
+			text = html.EscapeString(text)
 			if len(f.links) > 0 {
 				text = "<a>" + text + "</a>"
 			}
@@ -142,7 +160,8 @@ func drawTable(out *strings.Builder, p panel, answers [][]sample) {
 			case "color-background":
 				background = "background:" + colors[color]
 			case "gauge":
-				background = fmt.Sprintf("background:linear-gradient(90deg,%s %.0f%%,#25272c 0)", colors[color], 100*min(number, 1))
+				part, _ := strconv.ParseFloat(row[title], 64)
+				background = fmt.Sprintf("background:linear-gradient(90deg,%s %.0f%%,#25272c 0)", colors[color], 100*min(part, 1))
 			}
 			limit := ""
 			if f.width > 0 {
@@ -159,9 +178,26 @@ type drawn struct {
 	name   string
 	field  fieldConfig
 	values map[int64]float64
-	last   float64
-	has    bool
+	last   float64 // though the line ended before
 	max    float64
+}
+
+func (s sample) drawn(name string, f fieldConfig) drawn {
+	d := drawn{name: name, field: f, values: map[int64]float64{}, max: math.Inf(-1)}
+	for _, v := range s.Values {
+		at, _ := v[0].(float64)
+		text, _ := v[1].(string)
+		d.last, _ = strconv.ParseFloat(text, 64)
+		d.values[int64(at)], d.max = d.last, max(d.max, d.last)
+	}
+	return d
+}
+
+// legend is what the legend says of a line.
+func (d drawn) legend() (last, top string) {
+	last, _ = d.field.shown(d.last, true)
+	top, _ = d.field.shown(d.max, true)
+	return last, top
 }
 
 func drawLines(out *strings.Builder, a *asked, p panel, answers [][]sample) {
@@ -173,14 +209,7 @@ func drawLines(out *strings.Builder, a *asked, p panel, answers [][]sample) {
 	for i, series := range answers {
 		for _, s := range series {
 			name := p.Targets[i].legend(s.Metric)
-			d := drawn{name: name, field: p.field(name), values: map[int64]float64{}, max: math.Inf(-1)}
-			d.last, d.has = s.last()
-			for _, v := range s.Values {
-				at, _ := v[0].(float64)
-				text, _ := v[1].(string)
-				f, _ := strconv.ParseFloat(text, 64)
-				d.values[int64(at)], d.max = f, max(d.max, f)
-			}
+			d := s.drawn(name, p.field(name))
 			if d.max > 0 {
 				least = min(least, slices.Min(slices.Collect(maps.Values(d.values))))
 			}
@@ -255,8 +284,7 @@ func drawLines(out *strings.Builder, a *asked, p panel, answers [][]sample) {
 	}
 	fmt.Fprintf(out, `</svg><div class="l" style="height:%dpx;overflow:auto"><table width="100%%"><tr><td>Name</td><td width="90">Last</td><td width="90">Max</td></tr>`, legend)
 	for i, d := range all {
-		last, _ := d.field.shown(d.last, d.has)
-		top, _ := d.field.shown(d.max, true)
+		last, top := d.legend()
 		fmt.Fprintf(out, `<tr><td><span style="color:%s">▬</span> %s</td><td>%s</td><td>%s</td></tr>`, palette[i%len(palette)], html.EscapeString(d.name), last, top)
 	}
 	out.WriteString("</table></div>")

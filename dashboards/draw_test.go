@@ -103,6 +103,18 @@ func (p panel) field(name string) fieldConfig {
 				"custom.width": &f.width, "custom.cellOptions": &f.cell, "custom.lineStyle": &f.line, "custom.fillOpacity": &f.Custom.FillOpacity,
 				"custom.lineWidth": &f.Custom.LineWidth, "custom.fillBelowTo": &f.below, "links": &f.links,
 			}[property.ID]
+			switch property.ID { // the panel's own is not written over
+			case "decimals":
+				f.Decimals = nil
+			case "min":
+				f.Min = nil
+			case "max":
+				f.Max = nil
+			case "mappings":
+				f.Mappings = nil
+			case "thresholds":
+				f.Thresholds = thresholds{}
+			}
 			if into != nil {
 				_ = json.Unmarshal(property.Value, into)
 			}
@@ -148,9 +160,12 @@ func (f fieldConfig) shown(v float64, known bool) (text, color string) {
 				return apply(o.Result)
 			}
 		case "special":
-			var o struct{ Result result }
+			var o struct {
+				Match  string
+				Result result
+			}
 			_ = json.Unmarshal(m.Options, &o)
-			if !known {
+			if !known && o.Match != "empty" {
 				return apply(o.Result)
 			}
 		}
@@ -158,26 +173,32 @@ func (f fieldConfig) shown(v float64, known bool) (text, color string) {
 	return f.text(v, known), color
 }
 
+// fixed rounds as a browser does: 6.25 is 6.3, not 6.2.
+func fixed(v float64, digits int) string {
+	of := math.Pow10(digits)
+	return strconv.FormatFloat(math.Round(v*of)/of, 'f', digits, 64)
+}
+
 // text writes a value in its unit, as Grafana's formats do.
 func (f fieldConfig) text(v float64, known bool) string {
 	if !known {
-		return ""
+		return f.NoValue
 	}
-	decimals := func(auto int) string {
+	// Three digits, of a whole number all and no more.
+	auto := func() string {
+		digits := 0
+		if v != math.Trunc(v) {
+			digits = max(0, 2-int(math.Floor(math.Log10(math.Abs(v)))))
+		}
 		if f.Decimals != nil {
-			auto = *f.Decimals
+			digits = *f.Decimals
 		}
-		s := strconv.FormatFloat(v, 'f', auto, 64)
-		if f.Decimals == nil && strings.Contains(s, ".") {
-			s = strings.TrimRight(strings.TrimRight(s, "0"), ".")
-		}
-		return s
+		return fixed(v, digits)
 	}
-	auto := max(0, min(3, 2-int(math.Floor(math.Log10(math.Abs(v)+1e-9)))))
 	switch {
 	case f.Unit == "percentunit":
 		v *= 100
-		return decimals(1) + "%"
+		return auto() + "%"
 	case f.Unit == "dtdhms":
 		s := int(v)
 		if s >= 86_400 {
@@ -186,15 +207,23 @@ func (f fieldConfig) text(v float64, known bool) string {
 		return fmt.Sprintf("%02d:%02d:%02d", s/3600, s/60%60, s%60)
 	case f.Unit == "s" && v < 1:
 		v *= 1000
-		return decimals(0) + " ms"
+		return auto() + " ms"
+	case f.Unit == "s" && v >= 60:
+		v /= 60
+		return auto() + " mins"
 	case f.Unit == "s":
-		return decimals(1) + " s"
+		return auto() + " s"
 	case strings.HasPrefix(f.Unit, "suffix:"):
-		return decimals(auto) + strings.TrimPrefix(f.Unit, "suffix:")
+		return auto() + " " + strings.TrimPrefix(f.Unit, "suffix:")
 	case f.Unit == "cps", f.Unit == "pps", f.Unit == "ops":
-		return decimals(auto) + map[string]string{"cps": " c/s", "pps": " p/s", "ops": " ops/s"}[f.Unit]
+		return auto() + map[string]string{"cps": " c/s", "pps": " p/s", "ops": " ops/s"}[f.Unit]
 	case f.Unit == "locale":
-		whole, rest, _ := strings.Cut(decimals(auto), ".")
+		digits := 3
+		if f.Decimals != nil {
+			digits = *f.Decimals
+		}
+		whole, rest, _ := strings.Cut(fixed(v, digits), ".")
+		rest = strings.TrimRight(rest, "0")
 		for i := len(whole) - 3; i > 0 && whole[i-1] != '-'; i -= 3 {
 			whole = whole[:i] + "," + whole[i:]
 		}
@@ -203,7 +232,7 @@ func (f fieldConfig) text(v float64, known bool) string {
 		}
 		return whole
 	}
-	return decimals(auto)
+	return auto()
 }
 
 // legend is the name of a series.

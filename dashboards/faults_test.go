@@ -94,7 +94,7 @@ func annotationFaults(b board, a map[string]any) []string {
 }
 
 // units that a panel or a column may have: whole numbers, shares, times and rates of what is counted.
-var units = []string{"locale", "percentunit", "dtdhms", "suffix: flows/s", "none", "cps", "pps", "ops"}
+var units = []string{"locale", "percentunit", "dtdhms", "suffix:flows/s", "none", "cps", "pps", "ops"}
 
 func panelFaults(p panel) []string {
 	var out []string
@@ -104,7 +104,8 @@ func panelFaults(p panel) []string {
 		note("its title is cut on a small screen")
 	}
 	for _, f := range p.fields() {
-		seconds := f.Unit == "s" && (strings.Contains(p.Description, "napshot") || strings.Contains(p.Title, "dump") || brief(f.title))
+		out = append(out, f.textFaults(p)...)
+		seconds := f.Unit == "s" && (strings.Contains(p.Title, "dump") || brief(f.title))
 		if f.Unit != "" && f.Unit != "string" && !slices.Contains(units, f.Unit) && !seconds {
 			note("unit %s%s", f.Unit, f.title)
 		}
@@ -158,6 +159,9 @@ func tableFaults(p panel) []string {
 			return m.Type == "special" && strings.Contains(string(m.Options), `"transparent"`)
 		}) {
 			out = append(out, "column "+title+" colors what is not known")
+		}
+		if mixed := organize.RenameByName["gateway"] != ""; mixed && optional(label) && !f.mapsEmpty() {
+			out = append(out, title+" is none where it is not known")
 		}
 		if label == "netns" && f.Unit != "string" {
 			out = append(out, "a network namespace is shown as a number")
@@ -318,11 +322,16 @@ func TestFaultsAreFound(t *testing.T) {
 		{"a label's name", "node", `"textFormat": "{{about}}"`, `"textFormat": "{{destination}}"`, "prints that name"},
 		{"clusters in one row", "overview", `max by (cluster, job, instance, budget, protocol)`, `max by (job, instance, budget, protocol)`, "mixes clusters"},
 		{"clusters in one match", "overview", `on (cluster, job, instance, budget, protocol)`, `on (job, instance, budget, protocol)`, "mixes clusters"},
-		{"a false all-clear", "overview", `0 * count((snat_budget_effective_ports{cluster`, `vector(0) + count((snat_budget_effective_ports{cluster`, "a 0 where nothing is known"},
+		{"a false all-clear", "overview", `0 * count(gateway:snat_budget_effective_ports:max{cluster`, `vector(0) + count(gateway:snat_budget_effective_ports:max{cluster`, "a 0 where nothing is known"},
 		{"full at 100 % alone", "node", `"value": 0.75,`, `"value": 1,`, "hovers below"},
 		{"rows in no order", "overview", `"displayName": "Full"`, `"displayName": "Time left"`, "in no order"},
 		{"a column of no width", "overview", `"id": "custom.width"`, `"id": "custom.minWidth"`, "has no width"},
 		{"a short IPv6", "overview", `"value": 310`, `"value": 210`, "an IPv6 address is cut"},
+		{"nothing helps", "overview", `"match": "null",`, `"match": "null+nan",`, "is none where it is not known"},
+		{"a range without an end", "overview", `"to": 1000000000000000`, `"to": null`, "a range without an end"},
+		{"two spaces", "node", `"suffix:flows/s"`, `"suffix: flows/s"`, "unit suffix: flows/s"},
+		{"a part of a port", "node", `"decimals": 0,`, ``, "counts parts of one"},
+		{"3.17 mins", "agent", `"unit": "dtdhms"`, `"unit": "s"`, "unit s"},
 		{"1.02 K", "fleet", `"unit": "locale"`, `"unit": "short"`, "unit short"},
 		{"striped lines", "overview", `[$__range] @ end()`, `[$__range]`, "another topk at each step"},
 		{"a gateway that is not narrowed", "fleet", `do not narrow it`, `narrow it`, "does not say that Node and Job"},

@@ -16,7 +16,10 @@ func fleet(o rules.Options) board {
 	return board{
 		uid: alerts.BoardFleet, title: "snatwatch / Fleet",
 		description: "Pools, VIPs, tiers and shared gateways side by side, and whether they are the right size.",
-		worst:       []worst{worstPools(o), peakPools(o), edgePools(o), endangeredGateways(o), limitedGateways(o)},
+		worst: []worst{
+			worstPools(o), likelyPools(o), holdingPools(o), edgePools(o),
+			likelyGateways(o), soonGateways(o), fullestGateways(o), limitedGateways(o),
+		},
 		rows: []row{
 			{"Pools", fleetPools(o)},
 			{"Tiers and VIPs", fleetTiers(o)},
@@ -36,9 +39,9 @@ func fleetPools(o rules.Options) []panel {
 		return "clamp_min(max((" + ago(records.PoolMean) + " " + sign + " 1.645 * sqrt(" + ago(records.PoolVariance) +
 			"))" + fullest + "), 0)"
 	}
-	few := peakPools(o).matcher()
+	few, holding := likelyPools(o), holdingPools(o)
 	likely := func(of, _ func(series string) string) string {
-		return of(sel(o, metrics.ExhaustionProbabilityMax, at(o.PageHorizon)))
+		return of(sel(o, metrics.ExhaustionProbabilityMax, at(o.PageHorizon), few.clusters(o)))
 	}
 	const pools = " It is recorded by pool every four minutes and lags by as much; Node and Job do not narrow it."
 	return []panel{
@@ -51,17 +54,17 @@ func fleetPools(o rules.Options) []panel {
 		},
 		{
 			id: 42, title: "How many nodes were to be exhausted within " + o.TicketHorizon + "?", unit: countOf, min: ptr(0),
-			coarse: true,
+			coarse: true, expected: true,
 			description: "Expected number of exhausted nodes of each pool, the sum of the nodes' probabilities: " +
 				"the eight highest.",
 			queries: []query{{
-				peaksOfPools(o, few, "sum", once(o, metrics.ExhaustionProbabilityMax, at(o.TicketHorizon))), told,
+				peaksOfPools(o, few, "sum", once(o, metrics.ExhaustionProbabilityMax, at(o.TicketHorizon), few.clusters(o))), told,
 			}},
 		},
 		{
 			id: 43, title: "How many ports does each pool hold?", unit: countOf, log: true, coarse: true,
 			description: "Ports held by all nodes of a pool: the eight pools that held most.",
-			queries:     []query{{peaksOfPools(o, few, "sum", once(o, metrics.AllPortsHeld)), told}},
+			queries:     []query{{peaksOfPools(o, holding, "sum", once(o, metrics.AllPortsHeld, holding.clusters(o))), told}},
 		},
 		{
 			id: 45, title: "Did the forecast of " + o.PageHorizon + " before come true?", unit: countOf, min: ptr(0),
@@ -97,41 +100,46 @@ func worstPools(o rules.Options) worst {
 		fmt.Sprintf(`horizon=~"%s|"`, o.PageHorizon)))) + ")"}
 }
 
-// peakPools are those that graphs choose theirs from: where each of what they draw was highest, as recorded in the time
-// range, and where it is now.
-func peakPools(o rules.Options) worst {
-	rec := func(name string, more ...string) string {
-		return "topk(8, " + by(o, "max", pool, "max_over_time("+ofPool(o, name, more...)+"[$__range])") + ")"
-	}
-	now := func(op string, name metrics.Name, more ...string) string {
-		return "topk(8, " + ofPoolNow(o, op, by(o, "max", agentBudget, sel(o, name, more...))) + ")"
-	}
-	return worst{"peak_pools", "pool", strings.Join([]string{
-		rec(records.PoolProbability, at(o.PageHorizon)), rec(records.PoolExpected, at(o.TicketHorizon)),
-		rec(records.PoolHeld),
-		now("max", metrics.ExhaustionProbabilityMax, at(o.PageHorizon)),
-		now("sum", metrics.AllPortsHeld),
+// likelyPools and holdingPools are those that graphs choose theirs from: where what they draw was highest, as recorded
+// in the time range, and where it is now.
+func likelyPools(o rules.Options) worst {
+	return worst{"likely_pools", "pool", strings.Join([]string{
+		peakPools(o, records.PoolProbability, at(o.PageHorizon)), peakPools(o, records.PoolExpected, at(o.TicketHorizon)),
+		poolsOfNow(o, "max", metrics.ExhaustionProbabilityMax, at(o.PageHorizon)),
 	}, "\nor\n")}
+}
+
+func holdingPools(o rules.Options) worst {
+	return worst{"holding_pools", "pool", peakPools(o, records.PoolHeld) + "\nor\n" +
+		poolsOfNow(o, "sum", metrics.AllPortsHeld)}
+}
+
+func peakPools(o rules.Options, name string, more ...string) string {
+	return "topk(8, " + by(o, "max", pool, "max_over_time("+ofPool(o, name, more...)+"[$__range])") + ")"
+}
+
+func poolsOfNow(o rules.Options, op string, name metrics.Name, more ...string) string {
+	return "topk(8, " + ofPoolNow(o, op, by(o, "max", agentBudget, sel(o, name, more...))) + ")"
 }
 
 // poolsNow is what pools are now, from what their nodes tell: what is recorded lags.
 func poolsNow(o rules.Options) panel {
 	t := o.Thresholds
+	few := worstPools(o).matcher(o)
 	node := func(op string, name metrics.Name, more ...string) string {
-		return by(o, op, agentBudget, sel(o, name, more...))
+		return by(o, op, agentBudget, sel(o, name, append(more, worstPools(o).clusters(o))...))
 	}
-	few := worstPools(o).matcher()
 	ofPool := func(op, expr string) query { return query{ofPoolNow(o, op, expr, few), ""} }
 	return panel{
 		id: 46, kind: rowsOf, title: "Which pool is closest to exhaustion?", unit: countOf, sortBy: leftColumn,
 		description: "Of the twenty pools that are likeliest to run out, and the fullest of those that are as likely, and " +
-			"of pools of the same names in other clusters: the shortest median time that is left on a node, the highest " +
+			"of pools of the same names in their clusters: the shortest median time that is left on a node, the highest " +
 			"probability by two horizons, the fill of the fullest node, nodes, and the ports that all hold.",
 		queries: []query{
 			ofPool("min", "clamp_max("+node("min", metrics.SoonestExhaustion)+", "+pastHour+")"),
 			ofPool("max", node("max", metrics.ExhaustionProbabilityMax, at(o.PageHorizon))),
 			ofPool("max", node("max", metrics.ExhaustionProbabilityMax, at(o.TicketHorizon))),
-			ofPool("max", node("max", metrics.BusiestPortsHeld)+" / "+node("max", metrics.BudgetEffectivePorts)),
+			ofPool("max", fillOfNode(o, atStep, atStep, worstPools(o).clusters(o))),
 			ofPool("count", node("max", metrics.BudgetEffectivePorts)),
 			ofPool("sum", node("max", metrics.AllPortsHeld)),
 		},
@@ -167,11 +175,13 @@ func edgePools(o rules.Options) worst {
 
 func fleetTiers(o rules.Options) []panel {
 	t := o.Thresholds
-	join := " * " + on(o, agent+", budget") + " group_left (pool, model) " + budgetInfo(o, edgePools(o).matcher())
+	few := edgePools(o)
+	join := " * " + on(o, agent+", budget") + " group_left (pool, model) " + budgetInfo(o, few.matcher(o))
 	tier := func(op, expr string) query { return query{by(o, op, "pool, budget, model", expr+join), ""} }
+	sel := func(name metrics.Name) string { return sel(o, name, few.clusters(o)) }
 	// Pools whose budget has no tiers have no edge: they would come first, all of them red.
 	tiered := func(name metrics.Name) query {
-		return tier("max", "("+sel(o, name)+" and "+on(o, agent+", budget")+" "+sel(o, metrics.PoolNodesToNextTier)+")")
+		return tier("max", "("+sel(name)+" and "+on(o, agent+", budget")+" "+sel(metrics.PoolNodesToNextTier)+")")
 	}
 	return []panel{
 		{
@@ -182,8 +192,8 @@ func fleetTiers(o rules.Options) []panel {
 				"tiers are not here.",
 			queries: []query{
 				tiered(metrics.PoolNodes), tiered(metrics.VIPs),
-				tier("min", sel(o, metrics.PoolNodesToNextTier)),
-				tier("max", sel(o, metrics.NextTierPorts)), tiered(metrics.PoolStale),
+				tier("min", sel(metrics.PoolNodesToNextTier)),
+				tier("max", sel(metrics.NextTierPorts)), tiered(metrics.PoolStale),
 			},
 			columns: []column{
 				{label: "pool", title: "Pool", width: 220},
@@ -205,8 +215,8 @@ func fleetTiers(o rules.Options) []panel {
 // poolBudgets is what each node of the worst pools may hold.
 func poolBudgets(o rules.Options) panel {
 	ports := func(offset string) query {
-		return query{by(o, "min", pool+", model", sel(o, metrics.BudgetPorts)+offset+" * "+on(o, agent+", budget")+
-			" group_left (pool, model) "+budgetInfo(o, worstPools(o).matcher())), ""}
+		return query{by(o, "min", pool+", model", sel(o, metrics.BudgetPorts, worstPools(o).clusters(o))+offset+" * "+
+			on(o, agent+", budget")+" group_left (pool, model) "+budgetInfo(o, worstPools(o).matcher(o))), ""}
 	}
 	return panel{
 		id: 52, kind: rowsOf, width: 12, height: 8, title: "What is each node's budget, now and an hour ago?",
@@ -228,14 +238,15 @@ func poolBudgets(o rules.Options) panel {
 
 // boughtNodes compares how full the ports of the worst pools are with how busy their processors are.
 func boughtNodes(o rules.Options) panel {
-	few := worstPools(o).matcher()
+	few := worstPools(o).matcher(o)
 	// A machine's exporters share its address, not the port: IPv6 in brackets.
 	machine := o.ClusterLabel + ", host"
 	host := func(expr string) string {
 		return "label_replace(" + expr + ", \"host\", \"$1\", \"instance\", \"(.+?)(:[0-9]+)?\")"
 	}
 	cpu := "1 - avg by (" + machine + ") (" +
-		host("rate(node_cpu_seconds_total{mode=\"idle\", "+o.ClusterLabel+"=~\"$cluster\"}[5m])") + ")"
+		host("rate("+series("node_cpu_seconds_total", `mode="idle"`, o.ClusterLabel+`=~"$cluster"`,
+			worstPools(o).clusters(o))+"[5m])") + ")"
 	return panel{
 		id: 51, kind: rowsOf, width: 12, height: 8, title: "Did we buy nodes for their ports?", unit: share,
 		sortBy: "Ports", none: needsRules,
@@ -257,19 +268,19 @@ func boughtNodes(o rules.Options) panel {
 }
 
 // inAll is the share that all nodes behind a gateway hold of its limit on all flows together: the eight fullest. The
-// limit, and which node is behind which gateway, hardly move. more are matchers of gateways.
-func inAll(o rules.Options, more ...string) string {
-	limits := atEnd(sel(o, metrics.BudgetAllPorts))
+// limit, and which node is behind which gateway, hardly move. few are those that are read.
+func inAll(o rules.Options, few worst) string {
+	limits := atEnd(sel(o, metrics.BudgetAllPorts, few.clusters(o)))
 	of := func(op, expr string) string {
 		return by(o, op, "budget, gateway", "("+expr+")\n* "+on(o, agent+", budget")+" group_left (gateway) topk by ("+
-			o.ClusterLabel+", "+agent+", budget) (1, "+atEnd(sel(o, metrics.BudgetInfo, append([]string{`scope="shared"`},
-			more...)...))+")")
+			o.ClusterLabel+", "+agent+", budget) (1, "+atEnd(sel(o, metrics.BudgetInfo, `scope="shared"`,
+			few.matcher(o)))+")")
 	}
 	share := func(held string) string {
 		return of("sum", by(o, "max", agentBudget, held+"\nand "+on(o, agentBudget)+" "+limits)) + "\n/ " +
 			on(o, "budget, gateway") + " " + of("max", by(o, "max", agentBudget, limits))
 	}
-	held := sel(o, metrics.AllPortsHeld)
+	held := sel(o, metrics.AllPortsHeld, few.clusters(o))
 	return share(held) + "\nand " + on(o, "budget, gateway") + "\ntopk(8, " + share(held+" @ end()") + ")"
 }
 
@@ -282,7 +293,7 @@ func limitedGateways(o rules.Options) worst {
 }
 
 // The gateways, and at each the destinations, that were worst in the time range: the eight likeliest to run out, the
-// eight that came closest to it, and the eight fullest. more are matchers of gateways.
+// eight that came closest to it, and the eight fullest. more are matchers of gateways, of these eight.
 func likeliest(o rules.Options, more ...string) string {
 	return "topk(8, " + by(o, "max", shared, "max_over_time("+ofGateway(o, records.GatewayProbability,
 		append([]string{at(o.PageHorizon)}, more...)...)+"[$__range] @ end())") + ")"
@@ -299,18 +310,21 @@ func fullest(o rules.Options, more ...string) string {
 		ofGateway(o, records.GatewayPorts, more...)+" @ end()") + ")"
 }
 
-func endangeredGateways(o rules.Options) worst {
-	return worst{"endangered_gateways", "gateway", likeliest(o) + " or " + closest(o) + " or " + fullest(o)}
-}
+func likelyGateways(o rules.Options) worst { return worst{"likely_gateways", "gateway", likeliest(o)} }
+
+func soonGateways(o rules.Options) worst { return worst{"soon_gateways", "gateway", closest(o)} }
+
+func fullestGateways(o rules.Options) worst { return worst{"fullest_gateways", "gateway", fullest(o)} }
 
 func fleetGateways(o rules.Options) []panel {
 	t := o.Thresholds
-	few := endangeredGateways(o).matcher()
+	endangered := likeliest(o, likelyGateways(o).matcher(o))
+	soon, crowded := soonGateways(o), fullestGateways(o)
 	told := "{{destination}} {{protocol}} {{budget}} {{gateway}} {{" + o.ClusterLabel + "}}"
-	likely := ofGateway(o, records.GatewayProbability, at(o.PageHorizon), few)
+	likely := ofGateway(o, records.GatewayProbability, at(o.PageHorizon), likelyGateways(o).matcher(o))
 	unseen := ofGateway(o, records.GatewayUnseen)
 	ceiling := " / " + on(o, gateway) + " group_left () " + ofGateway(o, records.GatewayPorts)
-	soonest, fullest := closest(o, few), fullest(o, few)
+	soonest, fullest := closest(o, soon.matcher(o)), fullest(o, crowded.matcher(o))
 	const gateways = " Pool, Node and Job do not narrow it: it is recorded by gateway, every minute or two."
 	return []panel{
 		{
@@ -318,7 +332,7 @@ func fleetGateways(o rules.Options) []panel {
 			thresholds: []float64{t.PageClear, t.Page}, none: "no gateway is shared, or: " + needsRules,
 			description: "Probability that all nodes behind a gateway together reach its ceiling at a destination within " +
 				o.PageHorizon + ", from the sum of their forecasts: the eight highest." + gateways,
-			queries: []query{{likely + "\nand " + on(o, shared) + " " + likeliest(o, few), told}},
+			queries: []query{{likely + "\nand " + on(o, shared) + " " + endangered, told}},
 		},
 		{
 			id: 61, coarse: true, title: "When does a gateway run out?", unit: period, min: ptr(0), worstIsLow: true,
@@ -327,7 +341,7 @@ func fleetGateways(o rules.Options) []panel {
 				"while nothing runs out within the longest horizon, nor at 0 while its nodes hold less than the ceiling." +
 				gateways,
 			queries: []query{{
-				"(" + leftBehind(o, atEnd, soonest, few) + ") < +Inf\nand " + on(o, shared) + " " + soonest, told,
+				"(" + leftBehind(o, atEnd, soonest, soon) + ") < +Inf\nand " + on(o, shared) + " " + soonest, told,
 			}},
 		},
 		{
@@ -338,7 +352,7 @@ func fleetGateways(o rules.Options) []panel {
 				"fullest port spaces of all these nodes hold together now; and what a destination may hold beyond that on " +
 				"nodes that do not show it." + gateways,
 			queries: []query{
-				{heldBehind(o, atEnd, fullest, few) + ceiling + "\nand " + on(o, shared) + " " + fullest, told},
+				{heldBehind(o, atEnd, fullest, crowded) + ceiling + "\nand " + on(o, shared) + " " + fullest, told},
 				{
 					unseen + ceiling + "\nand " + on(o, gateway) + " topk(8, max_over_time(" + unseen + "[$__range] @ end()))",
 					"may hide {{protocol}} {{gateway}} {{" + o.ClusterLabel + "}}",
@@ -360,7 +374,7 @@ func fleetGateways(o rules.Options) []panel {
 
 // fleetTotal is for gateways with a limit on all their flows together.
 func fleetTotal(o rules.Options) panel {
-	total := inAll(o, limitedGateways(o).matcher())
+	total := inAll(o, limitedGateways(o))
 	return panel{
 		id: alerts.PanelFleetTotal, title: "How much of its limit on all flows does a gateway take?", unit: share,
 		min: ptr(0), coarse: true, thresholds: []float64{pages.TotalClear, pages.TotalFull},

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -97,7 +98,10 @@ func (f *fleet) writeRecords(nodes []*simulated) {
 const gatewayRise = 0.00025
 
 func gatewayFill(cluster string, before float64) float64 {
+	number, _ := strconv.Atoi(strings.TrimPrefix(cluster, "c"))
 	switch {
+	case number > 0:
+		return max(0.02, 0.5+0.02*float64(number)-gatewayRise*before)
 	case cluster == "prod":
 		return max(0.02, 0.85-gatewayRise*before)
 	case before < 30:

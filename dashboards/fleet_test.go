@@ -18,6 +18,7 @@ import (
 // more; one is inexact, one warms up, one is down, one has an address of IPv6 and one a very long name.
 type fleet struct {
 	nodes, destinations int
+	clusters            int           // two where it is 0; of more no two nodes, pools or gateways are alike
 	every               time.Duration // between scrapes
 	old, young          *bufio.Writer // of before the last block begins, and of it
 	line                []byte
@@ -41,6 +42,7 @@ type simulated struct {
 	ports                                                float64
 	behind                                               int // nodes of the cluster behind its gateway
 	state                                                state
+	apart                                                float64 // what tells it from others in a fleet of many clusters
 	down                                                 bool
 }
 
@@ -55,9 +57,13 @@ const (
 )
 
 func (f *fleet) node(i int) *simulated {
-	n := &simulated{index: i, cluster: []string{"prod", "stage"}[i%2]}
+	c := max(f.clusters, 2)
+	n := &simulated{index: i, cluster: fmt.Sprintf("c%d", i%c)}
+	if i%c < 2 {
+		n.cluster = []string{"prod", "stage"}[i%c]
+	}
 	name := "web"
-	switch k := i / 2 % 10; {
+	switch k := i / c % 10; {
 	case k == 9:
 		name, n.budget, n.model, n.scope, n.ports = "api", "wide", "static", "node", 100_000
 	case k >= 6:
@@ -65,14 +71,20 @@ func (f *fleet) node(i int) *simulated {
 	default:
 		n.budget, n.model, n.scope, n.ports = "lb", "azure-lb-2018", "node", 1024
 		n.state = map[int]state{0: saturated, 2: soon, 4: later, 5: relieved}[i%20]
+		if c > 2 {
+			n.state = map[int]state{0: saturated, 47: soon, 94: later, 101: relieved}[i]
+		}
+	}
+	if c > 2 {
+		n.apart = float64(i)
 	}
 	n.pool = name
-	for j := n.index % 2; j < f.nodes; j += 2 {
-		if k := j / 2 % 10; k >= 6 && k < 9 && j%97 != 13 {
+	for j := n.index % c; j < f.nodes; j += c {
+		if k := j / c % 10; k >= 6 && k < 9 && j%97 != 13 {
 			n.behind++
 		}
 	}
-	n.instance = fmt.Sprintf("%s-%02d:9959", name, i/2)
+	n.instance = fmt.Sprintf("%s-%02d:9959", name, i/c)
 	switch i {
 	case 4:
 		n.instance = "[2001:db8:85a3:12::8a2e:7334]:9959"
@@ -133,7 +145,7 @@ func (n *simulated) left(before float64) float64 {
 func (n *simulated) likely(before, horizon float64) float64 {
 	left := n.left(before)
 	if math.IsInf(left, 1) {
-		return 0.002
+		return 0.002 + n.apart/1e5
 	}
 	return 1 / (1 + math.Exp((left-horizon)/(0.15*left+5)))
 }
@@ -226,8 +238,8 @@ func (f *fleet) writeNode(n *simulated) {
 		return 0.4
 	}
 	add(metrics.OpenFailures, protocol+","+labels("cause", "ports"), grows(fails))
-	add(metrics.OpenFailures, protocol+","+labels("cause", "refused"), grows(always(0.02)))
-	add(metrics.OpenFailures, protocol+","+labels("cause", "unanswered"), grows(always(0.01)))
+	add(metrics.OpenFailures, protocol+","+labels("cause", "refused"), grows(always(0.02+n.apart/1e3)))
+	add(metrics.OpenFailures, protocol+","+labels("cause", "unanswered"), grows(always(0.01+n.apart/2e3)))
 	add(metrics.OpeningStalled, protocol, func(before float64) float64 { return math.Round(12 * fails(before)) })
 	netns := labels("netns", "4026531840")
 	for _, c := range []metrics.Name{metrics.ConntrackInsertFailed, metrics.ConntrackDrop, metrics.EventsLost, metrics.Resyncs} {

@@ -19,7 +19,10 @@ func overview(o rules.Options) board {
 		description: "Which node, which gateway and which destination runs out of SNAT ports first, when, and is " +
 			"anything failing now?",
 		starts: o.ClusterLabel,
-		worst:  []worst{silent(o), fullGateways(o), worstNodes(o), worstGateways(o), fullestPools(o), fullestNodes(o)},
+		worst: []worst{
+			silent(o), fullGateways(o), worstNodes(o), worstGateways(o), fullestPools(o), fullestNodes(o),
+			failingClusters(o), slowClusters(o),
+		},
 		rows: []row{
 			{"Now", append(headline(o), first(o))},
 			{"Which, and why", []panel{
@@ -29,7 +32,7 @@ func overview(o rules.Options) board {
 					description: "Fill of the fullest port space of the most loaded node of each pool, against the effective " +
 						"ceiling: the eight fullest.",
 					queries: []query{{
-						peaksOfPools(o, fullestPools(o).matcher(), "max", fillOfNodes(o)),
+						peaksOfPools(o, fullestPools(o), "max", fillOfNodes(o)),
 						"{{budget}} {{protocol}} {{pool}} {{" + o.ClusterLabel + "}}",
 					}},
 				},
@@ -44,11 +47,10 @@ func overview(o rules.Options) board {
 					none: "no agent has a sensor for failures",
 					description: "Flows per second that did not open. ports: for lack of ports; refused: answered by a RST; " +
 						"unanswered: no answer although ports were left. The eight that are highest now.",
-					queries: []query{{highest(o, "cause", func(window string) string {
-						return sumOfPools(o, "cause", func(more string) string {
-							return "rate(" + sel(o, metrics.OpenFailures, more) + window + ")"
-						})
-					}), "{{cause}} {{" + o.ClusterLabel + "}}"}},
+					queries: []query{{
+						highest(o, "cause", failures(o, failingClusters(o).clusters(o))),
+						"{{cause}} {{" + o.ClusterLabel + "}}",
+					}},
 				},
 				{
 					id: 32, title: "Do more flows arrive?", unit: perSecond, min: ptr(0), none: needsRules,
@@ -64,29 +66,54 @@ func overview(o rules.Options) board {
 					description: "Mean hold time (lifetime and cool-down) of ports released in the interval, by budget: the " +
 						"eight that are longest now. When it grows while no more flows arrive, a destination has become slow or " +
 						"connections leak.",
-					queries: []query{{highest(o, "budget, protocol", func(window string) string {
-						return mean(o, "budget, protocol", metrics.HoldSeconds, window)
-					}), "{{budget}} {{protocol}} {{" + o.ClusterLabel + "}}"}},
+					queries: []query{{
+						highest(o, "budget, protocol", holdTimes(o, slowClusters(o).clusters(o))),
+						"{{budget}} {{protocol}} {{" + o.ClusterLabel + "}}",
+					}},
 				},
 			}},
 		},
 	}
 }
 
-// fillOfNodes is the fill of the fullest port space of each node.
+// failures are the flows per second that do not open, by cluster and cause, and holdTimes the mean hold times by
+// cluster and budget. more are matchers. What they return is given a window of time.
+func failures(o rules.Options, more ...string) func(window string) string {
+	return func(window string) string {
+		return sumOfPools(o, "cause", func(pools string) string {
+			return "rate(" + sel(o, metrics.OpenFailures, append([]string{pools}, more...)...) + window + ")"
+		})
+	}
+}
+
+func holdTimes(o rules.Options, more ...string) func(window string) string {
+	return func(window string) string { return mean(o, "budget, protocol", metrics.HoldSeconds, window, more...) }
+}
+
+// failingClusters and slowClusters are those of what is highest now: of a graph's eight lines, and four more, as the
+// graph has another window of time. To read each node at every step takes twice as long as to read it once.
+func failingClusters(o rules.Options) worst {
+	return worst{"failing_clusters", "", "topk(12, " + failures(o)("[2m]") + ")"}
+}
+
+func slowClusters(o rules.Options) worst {
+	return worst{"slow_clusters", "", "topk(12, " + holdTimes(o)("[2m]") + ")"}
+}
+
+// fillOfNodes is the fill of the fullest port space of each node, in the clusters of fullestPools.
 func fillOfNodes(o rules.Options) func(of, still func(series string) string) string {
+	clusters := fullestPools(o).clusters(o)
 	return func(of, still func(series string) string) string {
-		return of(sel(o, metrics.BusiestPortsHeld)) + " / " + on(o, agentBudget) + " group_left () " +
-			by(o, "max", agentBudget, still(sel(o, metrics.BudgetEffectivePorts)))
+		return of(sel(o, metrics.BusiestPortsHeld, clusters)) + " / " + on(o, agentBudget) + " group_left () " +
+			by(o, "max", agentBudget, still(sel(o, metrics.BudgetEffectivePorts, clusters))) + " or " +
+			of(sel(o, metrics.LowPortsFill, clusters))
 	}
 }
 
 // fullestPools are those whose fullest node was fullest, as recorded in the time range, or is now.
 func fullestPools(o rules.Options) worst {
-	node := func(name metrics.Name) string { return by(o, "max", agentBudget, sel(o, name)) }
 	return worst{"fullest_pools", "pool", "topk(8, " + by(o, "max", pool, "max_over_time("+ofPool(o, records.PoolFill)+
-		"[$__range])") + ")\nor\ntopk(8, " + ofPoolNow(o, "max", node(metrics.BusiestPortsHeld)+" / "+
-		node(metrics.BudgetEffectivePorts)) + ")"}
+		"[$__range])") + ")\nor\ntopk(8, " + ofPoolNow(o, "max", fillOfNode(o, atStep, atStep)) + ")"}
 }
 
 // fullestNodes are the eight nodes that were fullest in the time range.
@@ -95,18 +122,15 @@ func fullestNodes(o rules.Options) worst {
 }
 
 func fullestOf(o rules.Options, more ...string) string {
-	return "topk(8, " + ofChosenPools(o, agent+", budget", by(o, "max", agentBudget, "max_over_time("+
-		sel(o, metrics.BusiestPortsHeld, more...)+"[$__range] @ end())")+" / "+
-		by(o, "max", agentBudget, sel(o, metrics.BudgetEffectivePorts, more...)+" @ end()")) + ")"
+	peak := func(series string) string { return "max_over_time(" + series + "[$__range] @ end())" }
+	end := func(series string) string { return series + " @ end()" }
+	return "topk(8, " + ofChosenPools(o, agent+", budget", fillOfNode(o, peak, end, more...)) + ")"
 }
 
 // fillOfFullest draws the fill of the eight fullest nodes.
 func fillOfFullest(o rules.Options) string {
-	names := fullestNodes(o).matcher()
-	of := func(name metrics.Name) string {
-		return by(o, "max", agentBudget, sel(o, name, names)+"\nand "+on(o, agentBudget)+" "+fullestOf(o, names))
-	}
-	return of(metrics.BusiestPortsHeld) + "\n/\n" + of(metrics.BudgetEffectivePorts)
+	names := fullestNodes(o).matcher(o)
+	return fillOfNode(o, atStep, atStep, names) + "\nand " + on(o, agentBudget) + " " + fullestOf(o, names)
 }
 
 // headline are the numbers of now, for a glance.
@@ -145,8 +169,8 @@ func headline(o rules.Options) []panel {
 			description: "Nodes that failed to open flows for lack of ports within two minutes or whose fullest port space is " +
 				"98 % of the effective ceiling, and shared gateways of which all nodes together hold as much to a destination.",
 			queries: []query{
-				{counted(by(o, "count", "instance", ofChosenPools(o, agent+", budget", "("+nodeFull(o)+"\nor\n(increase("+
-					failed+"[2m]) > 0))")), inPools(o, metrics.BudgetEffectivePorts)), "nodes"},
+				{"sum(" + by(o, "max", "instance", ofChosenPools(o, agent+", budget", "("+nodeFull(o)+"\nor\n(increase("+
+					failed+"[2m]) > bool 0))")) + ")", "nodes"},
 				{
 					counted(by(o, "count", "gateway", behind(o, fullGateway)), behind(o, ofGateway(o, records.GatewayPorts))),
 					"gateways",
@@ -161,7 +185,7 @@ func headline(o rules.Options) []panel {
 				"not narrow the first.",
 			queries: []query{
 				{counted(agentsDown(o), ofTarget(o, "up")), "down"},
-				{counted(ofChosenPools(o, agent, by(o, "count", agent, exact+" == 0")), ofChosenPools(o, agent, exact)), "inexact"},
+				{"sum(" + ofChosenPools(o, agent, by(o, "max", agent, exact+" == bool 0")) + ")", "inexact"},
 				{"sum(" + ofChosenPools(o, agent, by(o, "max", agent, sel(o, metrics.WarmingUp))) + ")", "warming up"},
 			},
 		},
@@ -176,7 +200,8 @@ func failedForPorts(o rules.Options) string {
 // failing counts opens that fail because ports have run out.
 func failing(o rules.Options) panel {
 	failed := failedForPorts(o)
-	unanswered := "rate(" + sel(o, metrics.OpenFailures, `cause="`+metrics.CauseUnanswered+`"`) + "[2m])"
+	unanswered := "rate(" + sel(o, metrics.OpenFailures, `cause="`+metrics.CauseUnanswered+`"`,
+		fullGateways(o).clusters(o)) + "[2m])"
 	fullGateway := fullBehind(o)
 	return panel{
 		id: 13, kind: number, width: 6, title: "Do opens fail for lack of ports?", unit: perSecond,
@@ -188,7 +213,7 @@ func failing(o rules.Options) panel {
 			{"sum(" + ofChosenPools(o, agent+", budget", "increase("+failed+"[1h])") + ")", inAnHour},
 			{
 				"sum(" + unanswered + " * " + on(o, agent+", budget") + " group_left (gateway) " +
-					budgetInfo(o, `scope="shared"`, fullGateways(o).matcher()) +
+					budgetInfo(o, `scope="shared"`, fullGateways(o).matcher(o)) +
 					"\nand " + on(o, gateway) + " " + fullGateway + ")\nor\n0 * count(" +
 					behind(o, ofGateway(o, records.GatewayPorts)) + ")", "now, at a gateway",
 			},
@@ -216,20 +241,19 @@ func fullGateways(o rules.Options) worst { return worst{"full_gateways", "gatewa
 // fullBehind are the destinations of which all nodes behind a gateway hold what it has: as recorded, and as their
 // fullest port spaces are now.
 func fullBehind(o rules.Options) string {
-	few := fullGateways(o).matcher()
-	return "((" + recordedFull(o, few) + ")\nunless " + on(o, gateway) + " (" + mostBehind(o, atStep, "", few) + " < " +
-		on(o, gateway) + " " + fmt.Sprint(full) + " * " + ofGateway(o, records.GatewayPorts, few) + "))"
+	few := fullGateways(o)
+	return "((" + recordedFull(o, few.matcher(o)) + ")\nunless " + on(o, gateway) + " (" + mostBehind(o, atStep, "", few) +
+		" < " + on(o, gateway) + " " + fmt.Sprint(full) + " * " + ofGateway(o, records.GatewayPorts, few.matcher(o)) + "))"
 }
 
 // leftOfAll is leftBehind of all gateways. Only those that were full when they were recorded can have been relieved.
 func leftOfAll(o rules.Options) string {
-	return ofGateway(o, records.GatewayTime) + " > 0\nor\n" + leftBehind(o, atStep, "", fullGateways(o).matcher())
+	return ofGateway(o, records.GatewayTime) + " > 0\nor\n" + leftBehind(o, atStep, "", fullGateways(o))
 }
 
-// nodeFull are the budgets of nodes whose fullest port space is full.
+// nodeFull is 1 of a node's budget whose fullest port space is full, and 0 of any other.
 func nodeFull(o rules.Options) string {
-	return fmt.Sprintf("(%s >= %g * %s)", by(o, "max", agentBudget, sel(o, metrics.BusiestPortsHeld)), full,
-		by(o, "max", agentBudget, sel(o, metrics.BudgetEffectivePorts)))
+	return fmt.Sprintf("(%s >= bool %g)", fillOfNode(o, atStep, atStep), full)
 }
 
 // silent are the targets that do not answer.
@@ -238,12 +262,13 @@ func silent(o rules.Options) worst { return worst{"silent", "instance", ofTarget
 // agentsDown are targets that do not answer and were agents at one of some moments within a day: who has been up for
 // twice as long as down was so at one of them. All of the day would be read at 200 times the cost.
 func agentsDown(o rules.Options) string {
-	info := ofTarget(o, string(metrics.AgentBuildInfo), silent(o).matcher())
+	info := ofTarget(o, string(metrics.AgentBuildInfo), silent(o).matcher(o))
 	var was []string
 	for _, ago := range []string{"5m", "15m", "45m", "2h", "6h", "18h", "1d"} {
 		was = append(was, info+" offset "+ago)
 	}
-	return ofTarget(o, "up") + " == 0\nand " + on(o, agent) + " (\n  " + strings.Join(was, "\n  or\n  ") + "\n)"
+	return ofTarget(o, "up", silent(o).matcher(o)) + " == 0\nand " + on(o, agent) + " (\n  " +
+		strings.Join(was, "\n  or\n  ") + "\n)"
 }
 
 // worstOf are the fifteen nodes that are most likely to run out, and the fullest of those that are as likely, and the
@@ -290,17 +315,16 @@ func first(o rules.Options) panel {
 
 // firstQueries are the columns' values: rows of a table join where their labels are equal.
 func firstQueries(o rules.Options) []query {
-	nodes, gateways := worstNodes(o).matcher(), worstGateways(o).matcher()
+	nodes, gateways := worstNodes(o).matcher(o), worstGateways(o).matcher(o)
 	sel := func(name metrics.Name, more ...string) string { return sel(o, name, append(more, nodes)...) }
 	node := func(name metrics.Name, more ...string) string { return by(o, "max", agentBudget, sel(name, more...)) }
-	fill := node(metrics.BusiestPortsHeld) + " / " + node(metrics.BudgetEffectivePorts)
 	likely := func(horizon string) string { return node(metrics.ExhaustionProbabilityMax, at(horizon)) }
 	worst, worstShared := worstOf(o, []string{nodes}, []string{gateways})
 	worst, worstShared = "\nand "+on(o, agentBudget)+" "+worst, "\nand "+on(o, shared)+" "+worstShared
 	of := func(name string, more ...string) string {
 		return by(o, "max", shared, ofGateway(o, name, append(more, gateways)...))
 	}
-	heldShared := by(o, "max", shared, heldBehind(o, atStep, "", gateways))
+	heldShared := by(o, "max", shared, heldBehind(o, atStep, "", worstGateways(o)))
 	perCeiling := " / " + on(o, gateway) + " group_left () " + by(o, "max", gateway,
 		ofGateway(o, records.GatewayPorts, gateways))
 	// Rows of a table join where their labels are equal, so each column names the destination that runs out first,
@@ -312,7 +336,7 @@ func firstQueries(o rules.Options) []query {
 	both := func(ofNode, ofGateway string) query {
 		return query{"((" + ofNode + ")" + worst + ")" + named + "\nor\n(" + ofGateway + ")" + worstShared, ""}
 	}
-	leftShared := by(o, "max", shared, leftBehind(o, atStep, "", gateways)+"\nor\n"+
+	leftShared := by(o, "max", shared, leftBehind(o, atStep, "", worstGateways(o))+"\nor\n"+
 		ofGateway(o, records.GatewayTime, gateways)+" + "+sinceRelief)
 	clamp := func(expr string) string { return "clamp_max(" + expr + ", " + pastHour + ")" }
 	held := node(metrics.BusiestPortsHeld)
@@ -320,7 +344,7 @@ func firstQueries(o rules.Options) []query {
 	return []query{
 		{clamp(soonest) + worst + "\nor\n" + clamp(leftShared) + worstShared, ""},
 		both(likely(o.PageHorizon), of(records.GatewayProbability, at(o.PageHorizon))),
-		both(fill, heldShared+perCeiling),
+		both(fillOfNode(o, atStep, atStep, nodes), heldShared+perCeiling),
 		both(held, heldShared),
 		both(held+" - "+by(o, "max", agentBudget, minuteAgo(sel(metrics.BusiestPortsHeld))),
 			of(records.GatewayHeld)+" - "+by(o, "max", shared, minuteAgo(ofGateway(o, records.GatewayHeld, gateways)))),
@@ -335,7 +359,7 @@ func firstQueries(o rules.Options) []query {
 func firstColumns(o rules.Options) []column {
 	t := o.Thresholds
 	return []column{
-		{label: "instance", title: "Node", width: 260, links: append(nodeLinks("Cluster"),
+		{label: "instance", title: "Node", width: 260, mappings: notKnown, links: append(nodeLinks("Cluster"),
 			link{"The runbook", o.RunbookURL + "SnatExhaustionPredicted.md"})},
 		{label: "destination", title: "Destination", width: 310},
 		{
@@ -350,18 +374,19 @@ func firstColumns(o rules.Options) []column {
 		},
 		{label: "Value #C", title: fillColumn, width: 100, unit: share, thresholds: []float64{filling, full}, gauge: true},
 		{label: "Value #D", title: "Held", width: 65, unit: countOf},
-		{label: "gateway", title: "Gateway", width: 70, links: []link{{"The fleet's board", "/d/" + alerts.BoardFleet +
-			"?${datasource:queryparam}&${__url_time_range}"}}},
+		{label: "gateway", title: "Gateway", width: 70, mappings: notKnown, links: []link{{
+			"The fleet's board", "/d/" + alerts.BoardFleet + "?${datasource:queryparam}&${__url_time_range}",
+		}}},
 		{
 			label: "Value #E", title: "In a minute", width: 100, unit: countOf,
 			mappings: []dashboard.ValueMapping{mapNull(shownAs("–", "transparent"))},
 		},
-		{label: "owner", title: "Most held by", width: 160},
+		{label: "owner", title: "Most held by", width: 160, mappings: notKnown},
 		{
 			label: "Value #G", title: "Of them", width: 70, unit: countOf,
 			mappings: []dashboard.ValueMapping{mapNull(shownAs("–", "transparent"))},
 		},
-		{label: "measure", title: "What helps most", width: 140},
+		{label: "measure", title: "What helps most", width: 140, mappings: notKnown},
 		{
 			label: "Value #F", title: "Ports gained", width: 110, unit: countOf,
 			mappings: []dashboard.ValueMapping{mapNull(shownAs("–", "transparent"))},

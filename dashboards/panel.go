@@ -35,6 +35,8 @@ type panel struct {
 	mappings           []dashboard.ValueMapping
 	// units are the units of single queries, by legend, where they differ.
 	units map[string]string
+	// expected: what is counted is expected, not seen, and may be a part of one.
+	expected bool
 	// log draws a logarithmic axis: of pools that hold hundreds of ports and others that hold a hundred thousand.
 	log bool
 	// coarse asks for a quarter of the points, one in two minutes of the hour that boards open with: of panels that read
@@ -102,8 +104,11 @@ func (p panel) lines() cog.Builder[dashboard.Panel] {
 		LineWidth(1).FillOpacity(p.fill()).ShowPoints(common.VisibilityModeNever).
 		Tooltip(common.NewVizTooltipOptionsBuilder().Mode(common.TooltipDisplayModeMulti).Sort(common.SortOrderDescending)).
 		Legend(legend)
-	if p.unit == share {
+	switch {
+	case p.unit == share:
 		b.Decimals(1)
+	case p.unit == countOf && !p.expected:
+		b.Decimals(0)
 	}
 	if p.min != nil {
 		b.Min(*p.min)
@@ -179,6 +184,8 @@ func (p panel) number() cog.Builder[dashboard.Panel] {
 	switch p.unit {
 	case share:
 		b.Decimals(1)
+	case countOf:
+		b.Decimals(0)
 	case perSecond:
 		b.Decimals(2)
 	}

@@ -140,10 +140,10 @@ func TestNodesWithoutAPool(t *testing.T) {
 	beside := told("web-1", "web", 500)
 	maps.Copy(beside, alone)
 	for _, tt := range []struct {
-		name, names string // of the pools in the variables that nobody sees
+		name, names string // of the pools and clusters in the variables that nobody sees
 		series      map[string]string
 		more        bool
-	}{{"beside a pool", "web", beside, true}, {"alone", "()", alone, false}} {
+	}{{"beside a pool", "(a|web)", beside, true}, {"alone", "a", alone, false}} {
 		for _, at := range []struct {
 			board  string
 			id, i  int

@@ -82,15 +82,15 @@ func buckets(o rules.Options, name metrics.Name) string {
 	return native + "\nor\n(sum by (le) (" + rate(suffix(o, name, "_bucket")) + ")\nunless ignoring (le)\n" + native + ")"
 }
 
-// mean is the mean of a histogram of durations by cluster and labels, of the chosen pools, in a window of time.
-// VictoriaMetrics keeps no native one, and has no histogram_sum.
-func mean(o rules.Options, labels string, name metrics.Name, window string) string {
-	of := func(x func(more string) string) string {
-		return "(" + sumOfPools(o, labels, func(more string) string { return "rate(" + x(more) + window + ")" }) + ")"
+// mean is the mean of a histogram of durations by cluster and labels, of the chosen pools, in a window of time. more
+// are matchers. VictoriaMetrics keeps no native one, and has no histogram_sum.
+func mean(o rules.Options, labels string, name metrics.Name, window string, more ...string) string {
+	of := func(x func(pools string) string) string {
+		return "(" + sumOfPools(o, labels, func(pools string) string { return "rate(" + x(pools) + window + ")" }) + ")"
 	}
-	named := func(suffix string) func(more string) string {
-		return func(more string) string {
-			return strings.Replace(sel(o, name, more), string(name), string(name)+suffix, 1)
+	named := func(suffix string) func(pools string) string {
+		return func(pools string) string {
+			return strings.Replace(sel(o, name, append([]string{pools}, more...)...), string(name), string(name)+suffix, 1)
 		}
 	}
 	classic := fmt.Sprintf("%s\n/\n(%s > 0)", of(named("_sum")), of(named("_count")))
@@ -99,6 +99,14 @@ func mean(o rules.Options, labels string, name metrics.Name, window string) stri
 	}
 	native := of(named(""))
 	return fmt.Sprintf("histogram_sum(%s)\n/\n(histogram_count(%s) > 0)\nor\n%s", native, native, classic)
+}
+
+// fillOfNode is the fill of the fullest port space of each node's budget, of its own ceiling: port spaces of low source
+// ports have one of their own, and tell their fill. of writes the series that are compared, more are matchers.
+func fillOfNode(o rules.Options, of, ceiling func(series string) string, more ...string) string {
+	each := func(expr string) string { return by(o, "max", agentBudget, expr) }
+	return each(each(of(sel(o, metrics.BusiestPortsHeld, more...))) + " / " +
+		each(ceiling(sel(o, metrics.BudgetEffectivePorts, more...))) + " or " + of(sel(o, metrics.LowPortsFill, more...)))
 }
 
 // ofNode, ofPool and ofGateway write recorded series with the variables that they have.
@@ -118,10 +126,19 @@ func ofGateway(o rules.Options, name string, more ...string) string {
 	return series(name, append([]string{o.ClusterLabel + `=~"$cluster"`, `budget=~"$budget"`}, more...)...)
 }
 
-// behind keeps the gateways behind which a chosen node is: recorded series of gateways know no node, pool or job.
+// behind leaves out the gateways behind which no chosen node is: recorded series of gateways know no node, pool or job.
+// While all of these are chosen none of its selectors finds a series, as part does not, and nothing is read: to look up
+// the gateway of each node costs as much as what it is asked of. more are matchers of gateways.
 func behind(o rules.Options, expr string, more ...string) string {
-	return expr + " and on (" + o.ClusterLabel + ", budget, gateway) " + sel(o, metrics.BudgetInfo,
-		append([]string{`scope="shared"`}, more...)...)
+	var all, chosen []string
+	for _, v := range []struct{ name, other string }{{"job", "instance"}, {"pool", "instance"}, {"instance", "job"}} {
+		none := func(label string) []string { return append([]string{label + `!~"$` + v.name + `"`}, more...) }
+		all = append(all, ofGateway(o, records.GatewayPorts, none("protocol")...))
+		chosen = append(chosen, sel(o, metrics.BudgetInfo, append(none(v.other), `scope="shared"`)...))
+	}
+	gateway := on(o, "budget, gateway")
+	return expr + "\nunless " + gateway + " ((" + strings.Join(all, " or ") + ") unless " + gateway + "\n(" +
+		strings.Join(chosen, " or ") + "))"
 }
 
 func series(name string, matchers ...string) string {
@@ -170,33 +187,34 @@ func peaks(o rules.Options, labels, x string) string {
 
 // heldBehind is what all nodes behind a gateway hold of a destination: what was recorded within two minutes, and no
 // more than can be now, so that it falls as soon as the gateway is relieved. Where chosen is not empty, of the gateways
-// alone that it returns; more are matchers of gateways.
-func heldBehind(o rules.Options, still func(series string) string, chosen string, more ...string) string {
-	held := ofGateway(o, records.GatewayHeld, more...)
+// alone that it returns; few are those that are read.
+func heldBehind(o rules.Options, still func(series string) string, chosen string, few worst) string {
+	held := ofGateway(o, records.GatewayHeld, few.matcher(o))
 	return "((" + held + " - clamp_min(" + held + " - " + on(o, gateway) + " group_left ()\n" +
-		mostBehind(o, still, chosen, more...) + ", 0))\nor\n" + held + ")"
+		mostBehind(o, still, chosen, few) + ", 0))\nor\n" + held + ")"
 }
 
 // leftBehind is the time that is left at a gateway, and not 0 while its nodes hold less than its ceiling. Where chosen
-// is not empty, of the gateways alone that it returns; more are matchers of gateways.
-func leftBehind(o rules.Options, still func(series string) string, chosen string, more ...string) string {
-	left := ofGateway(o, records.GatewayTime, more...)
-	return left + " > 0\nor\n" + left + "\nunless " + on(o, gateway) + " (" + mostBehind(o, still, chosen, more...) +
-		" < " + on(o, gateway) + " " + ofGateway(o, records.GatewayPorts, more...) + ")"
+// is not empty, of the gateways alone that it returns; few are those that are read.
+func leftBehind(o rules.Options, still func(series string) string, chosen string, few worst) string {
+	left := ofGateway(o, records.GatewayTime, few.matcher(o))
+	return left + " > 0\nor\n" + left + "\nunless " + on(o, gateway) + " (" + mostBehind(o, still, chosen, few) +
+		" < " + on(o, gateway) + " " + ofGateway(o, records.GatewayPorts, few.matcher(o)) + ")"
 }
 
 // mostBehind is the most that all nodes behind a gateway can hold of one destination: what the fullest port spaces of
 // all these nodes hold together. still writes what hardly moves, at each step or at the end. No variable of nodes
-// narrows it, as what is recorded is of all nodes. A node that is scraped twice counts twice: it is a bound. The nodes
-// of gateways that are not chosen are left out before they are added up at each step.
-func mostBehind(o rules.Options, still func(series string) string, chosen string, more ...string) string {
-	info := still(ofGateway(o, string(metrics.BudgetInfo), append([]string{`scope="shared"`}, more...)...))
+// narrows it, as what is recorded is of all nodes. A node that is scraped twice counts twice: it is a bound. Nodes of
+// other clusters than those of few are not read, and nodes of gateways that are not chosen are left out before they are
+// added up at each step.
+func mostBehind(o rules.Options, still func(series string) string, chosen string, few worst) string {
+	info := still(ofGateway(o, string(metrics.BudgetInfo), `scope="shared"`, few.matcher(o)))
 	if chosen != "" {
 		info += "\nand " + on(o, "budget, gateway") + " " + chosen
 	}
 	info = "topk by (" + o.ClusterLabel + ", " + agent + ", budget) (1, " + info + ")"
-	return by(o, "sum", gateway, ofGateway(o, string(metrics.BusiestPortsHeld))+" * "+on(o, agent+", budget")+
-		" group_left (gateway) "+info)
+	return by(o, "sum", gateway, ofGateway(o, string(metrics.BusiestPortsHeld), few.clusters(o))+" * "+
+		on(o, agent+", budget")+" group_left (gateway) "+info)
 }
 
 // atStep and atEnd are for still: series as they are at a step, and as they were at the end of the time range or last
@@ -207,11 +225,11 @@ func atEnd(series string) string { return "last_over_time(" + series + "[$__rang
 
 // peaksOfPools draws the eight pools in which x was highest in the time range, of those that few matches, from what
 // nodes tell: what is recorded by pool is up to four minutes old. x is given how to write what it is of, at each step
-// or the highest, and how to write what hardly moves, at each step or at the end. Which node is of which pool was so at
-// the end of the time range, or last before: to look for it at each step would cost more than all the rest. Nodes of
-// other pools are left out first.
-func peaksOfPools(o rules.Options, few, op string, x func(of, still func(series string) string) string) string {
-	info := atEnd(sel(o, metrics.BudgetInfo, few))
+// or the highest, and how to write what hardly moves, at each step or at the end; it reads the clusters of few alone.
+// Which node is of which pool was so at the end of the time range, or last before: to look for it at each step would
+// cost more than all the rest. Nodes of other pools are left out first.
+func peaksOfPools(o rules.Options, few worst, op string, x func(of, still func(series string) string) string) string {
+	info := atEnd(sel(o, metrics.BudgetInfo, few.matcher(o)))
 	some := func(write func(series string) string) func(series string) string {
 		return func(series string) string {
 			return "(" + write(series) + "\nand " + on(o, agent+", budget") + " " + info + ")"

@@ -9,9 +9,9 @@ import (
 const (
 	countOf   = "locale" // 1,024, where short says 1.02 K of 1020 and 1024
 	share     = "percentunit"
-	period    = "dtdhms" // 00:06:50, where s says 6.83 mins
-	seconds   = "s"      // of what takes less than one
-	perSecond = "suffix: flows/s"
+	period    = "dtdhms"         // 00:06:50, where s says 6.83 mins
+	seconds   = "s"              // of what takes less than one
+	perSecond = "suffix:flows/s" // Grafana puts a space before it
 )
 
 // full is the fill at which a port space counts as full on boards: a saturated one hovers just below its ceiling, as
@@ -52,17 +52,30 @@ func mapValue(value string, to dashboard.ValueMappingResult) dashboard.ValueMapp
 	}}
 }
 
+// mapAbove maps what is at least from. Grafana 10 and 11 take a range without an end for one that ends at 0.
 func mapAbove(from float64, to dashboard.ValueMappingResult) dashboard.ValueMapping {
+	const end = 1e15
 	return dashboard.ValueMapping{RangeMap: &dashboard.RangeMap{
-		Type: dashboard.MappingTypeRangeToText, Options: dashboard.DashboardRangeMapOptions{From: &from, Result: to},
+		Type:    dashboard.MappingTypeRangeToText,
+		Options: dashboard.DashboardRangeMapOptions{From: &from, To: ptr(end), Result: to},
 	}}
 }
 
 func mapNull(to dashboard.ValueMappingResult) dashboard.ValueMapping {
+	return mapSpecial(dashboard.SpecialValueMatchNullAndNan, to)
+}
+
+func mapSpecial(match dashboard.SpecialValueMatch, to dashboard.ValueMappingResult) dashboard.ValueMapping {
 	return dashboard.ValueMapping{SpecialValueMap: &dashboard.SpecialValueMap{
 		Type:    dashboard.MappingTypeSpecialValue,
-		Options: dashboard.DashboardSpecialValueMapOptions{Match: dashboard.SpecialValueMatchNullAndNan, Result: to},
+		Options: dashboard.DashboardSpecialValueMapOptions{Match: match, Result: to},
 	}}
+}
+
+// notKnown shows a label that a row lacks, or that is empty. Grafana 10.0 takes each text for no number, so for NaN.
+var notKnown = []dashboard.ValueMapping{
+	mapSpecial(dashboard.SpecialValueMatchNull, shownAs("–", "transparent")),
+	mapSpecial(dashboard.SpecialValueMatchEmpty, shownAs("–", "transparent")),
 }
 
 // Times to exhaustion are clamped to one second past the longest horizon, which stands for all that is later.

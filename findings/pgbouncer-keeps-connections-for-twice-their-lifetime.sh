@@ -6,7 +6,7 @@
 # Seen: after that time one connection is closed for each server_lifetime / pool size. Of twenty that opened together the first goes
 # at the lifetime and the last at twice the lifetime. As long as they are asked for in turn, server_idle_timeout does not end them
 # earlier. Whoever sets server_lifetime below the idle limit of a NAT has half of the connections outlive that limit.
-# Seen with pgbouncer 1.18.0 and postgresql 15 of Debian 12. Source: check_pool_size and lifetime_kill_gap in src/janitor.c.
+# Seen with pgbouncer 1.18.0 and postgresql 15 of Debian 12. Source: life_over in src/objects.c.
 #
 # Debian, as root. All traffic stays in a network namespace of its own. Fails if the behaviour changes.
 set -euo pipefail

@@ -22,6 +22,8 @@ type ageWheel struct {
 	// ancient counts flows that are older than the last level, unknown those that opened before the agent started, nobody
 	// knows when.
 	ancient, unknown int32
+	// left counts the unknown flows that ended.
+	left int32
 	// early sums the seconds in which the unknown flows were first seen: an unknown flow is at least as old as that.
 	early int64
 	cells [ageLevels][ageSlots]uint32

@@ -232,3 +232,34 @@ func (a *arrivals) take(n uint32) (took uint32) {
 	}
 	return took
 }
+
+// lumps sums the arrivals of a port space by tick, but for the first tick, which may have all that a dump found. Flows
+// may open many at once, so a tick with arrivals says little of the rate, however many they are; where dumps alone tell
+// of flows, a tick is as long as it is from dump to dump.
+type lumps struct {
+	ticks, seconds float32
+	opened         float32
+	squares        float32 // of the arrivals of each tick, divided by its seconds
+}
+
+func (l *lumps) add(opened, seconds float64) {
+	l.ticks++
+	l.seconds += float32(seconds)
+	l.opened += float32(opened)
+	l.squares += float32(opened * opened / seconds)
+}
+
+// lumpsDoubt is how many ticks it weighs that all arrivals of a tick may be one lump.
+const lumpsDoubt = 2
+
+// doubt returns the standard deviation of the arrival rate as a share of the rate: by how much ticks differ, and while
+// there are few, as if each tick were one lump. Before the first arrival it is 1.
+func (l *lumps) doubt() float64 {
+	if l.opened == 0 {
+		return 1
+	}
+	n, t, ticks := float64(l.opened), float64(l.seconds), float64(l.ticks)
+	differ := max(0, float64(l.squares)-n*n/t) // sum of squared differences from the rate, per second
+	perSecond := (differ + lumpsDoubt*n*n/(t*ticks)) / (ticks + lumpsDoubt)
+	return math.Sqrt(perSecond*t) / n
+}

@@ -24,7 +24,7 @@ type Forecaster struct {
 	common      kindShares
 	calibration [detector.NumHorizons]calibration
 	// slower is by how much the log-odds rise where lifetimes surely grew by a factor.
-	slower [detector.NumHorizons]float64
+	slower [detector.NumHorizons]raise
 	// scores are the errors that the factory expects of each component, power is how much they count.
 	scores [detector.NumHorizons][components]float32
 	power  [detector.NumHorizons][2]float64
@@ -156,6 +156,7 @@ type Outlook struct {
 	spread uint32
 	// unconfirmed counts live flows of which only the first packet is known.
 	unconfirmed int32
+	hang        hanging
 	evidence    evidence
 	times       lifetimes
 	speeds      [numSpeeds]occurrence
@@ -165,11 +166,10 @@ type Outlook struct {
 	// opened counts arrivals; openedBefore is its value at the last tick, lastOpened and lastSeconds are
 	// the arrivals of that tick and how long it took.
 	opened, openedBefore    float64
-	lastOpened, lastSeconds float64
+	lastOpened, lastSeconds float32
 	began, last             float64 // seconds of the first and the last tick
 	dispersion              float64 // variance of arrivals in their mean, at least 1
 	rateMean, fillMean      float64 // over half a day
-	fillLately              float64 // over so long that it and the hold of a port make noiseless seconds
 	changed                 float64 // how surely lifetimes have just changed, from 0 to 1
 	// suspected is how likely lifetimes have just changed, from 0 to 1, by the ends of all ages over seconds; suspectedAt
 	// is the second in which that began. stretched is how likely they changed by a factor, slower how likely they grew by
@@ -179,9 +179,11 @@ type Outlook struct {
 	// apart is by how much the number of ends of the last seconds differs from the number foretold; chance is the variance
 	// that this difference has by chance alone.
 	apart, chance float32
+	// fillLately is the mean fill over so long that it and the hold of a port make noiseless seconds.
+	fillLately float32
 	// error is by how much the fill leaves the 15 s forecast, in ports per second;
 	// fifteen are the forecasts that it is measured by.
-	error   float64
+	error   float32
 	fifteen [16]struct {
 		due  uint32 // second: it is 2106 before they are too many
 		fill float32
@@ -189,23 +191,24 @@ type Outlook struct {
 	again reopened
 	// before has the ports that were cooling when the restored state was written; nil without a state.
 	before *earlier
-	// start is the second in which the outlook started. shown has the ports of flows that ended before it, and after a
-	// restored state was written, and that a source still showed; nil if there are none, and once none can be cooling.
-	start int64
+	// shown has the ports of flows that ended before start, and after a restored state was written, and that a source
+	// still showed; nil if there are none, and once none can be cooling.
 	shown *releaseWheel
-	// resumed is the second until which came has the arrivals of a restored state; 0 without one.
-	resumed  int64
-	learnt   [detector.NumHorizons]learnt
-	proofs   proofs
-	rate     float64 // arrivals per second, as of the last tick
-	ceiling  float64 // effective ceiling of this port space, as of the last tick
-	forecast detector.Forecast
+	// start is the second in which the outlook started, resumed the second until which came has the arrivals of a
+	// restored state; 0 without one.
+	start, resumed uint32
+	lumps          lumps
+	learnt         [detector.NumHorizons]learnt
+	proofs         proofs
+	rate           float64 // arrivals per second, as of the last tick
+	ceiling        float64 // effective ceiling of this port space, as of the last tick
+	forecast       detector.Forecast
 }
 
 // Outlook starts the forecast of a port space at now. HaveLive and HaveCooling then add what the port space holds
 // already.
 func (s *Account) Outlook(now collector.Time) *Outlook {
-	o := &Outlook{account: s, cools: newReleaseWheel(Second(now), s.longest), start: Second(now)}
+	o := &Outlook{account: s, cools: newReleaseWheel(Second(now), s.longest), start: uint32(Second(now))}
 	o.times.start(Second(now))
 	o.came.since, o.came.now = Second(now), Second(now)
 	return o
@@ -246,7 +249,7 @@ func (o *Outlook) Open(opened collector.Interval) {
 // countOpened counts n flows that opened in second at. Flows that a restored state knows of are counted already, and
 // must not count again: where the kernel stamps its entries, the first dump after a restart tells when they opened.
 func (o *Outlook) countOpened(at int64, n uint32) {
-	if at < o.resumed {
+	if at < int64(o.resumed) {
 		return
 	}
 	o.opened += float64(n)
@@ -345,9 +348,9 @@ func (o *Outlook) knownBefore(ended, release int64) {
 	switch {
 	case o.before != nil && ended <= o.before.written:
 		o.closedBefore(release)
-	case ended < o.start:
+	case ended < int64(o.start):
 		if o.shown == nil {
-			w := newReleaseWheel(o.start, o.account.longest)
+			w := newReleaseWheel(int64(o.start), o.account.longest)
 			o.shown = &w
 		}
 		o.shown.add(release, 1)

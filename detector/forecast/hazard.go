@@ -153,7 +153,9 @@ func (l *lifetimes) drop(opened collector.Interval) {
 // close counts a flow's end. A flow of unknown start leaves without a lifetime.
 func (l *lifetimes) close(opened, ended collector.Interval, edges *ageEdges) {
 	l.drop(opened)
-	if opened.From != 0 {
+	if opened.From == 0 {
+		l.ages.left++
+	} else {
 		l.end(ended.From.Sub(opened.To), ended.To.Sub(opened.From), edges)
 	}
 }
@@ -355,5 +357,37 @@ func (c *curve) mean(x float64) (integral, double float64) {
 func (l *lifetimes) spreadBy(c *curve) {
 	for k := range l.survive {
 		l.survive[k] = float32(c.survive[2*k])
+	}
+}
+
+const (
+	// foundFor is for how many seconds flows that were found open bound how long others live, foundLeast how many of
+	// them must have ended.
+	foundFor, foundLeast = 300, 10
+)
+
+// bound raises hazards of c at ages that no flow has reached since the start, so that flows live no longer on average
+// than the flows that were found open tell: their number divided by how many of them end in a second. That is too long
+// where the load had just grown, and never shorter than the time since.
+func (l *lifetimes) bound(c *curve, now float64) {
+	a := &l.ages
+	if a.left < foundLeast || a.unknown == 0 {
+		return
+	}
+	age := now - float64(a.early)/float64(a.unknown)
+	if age <= 0 || age > foundFor {
+		return
+	}
+	mean := float64(a.unknown+a.left) / float64(a.left) * age
+	lived, _ := c.mean(age)
+	least := c.at(age) / max(mean-lived, mean/10)
+	raised := false
+	for k := ageBucket(age); k < ageBuckets; k++ {
+		if c.h[k] < least {
+			c.h[k], raised = least, true
+		}
+	}
+	if raised {
+		c.fit()
 	}
 }

@@ -95,12 +95,16 @@ func (o tick) run(c Conditions) {
 	o.observe(&c, dt, held-cooling, cooling)
 	s.contradict(o.Outlook, now)
 	seen := held
+	if !first {
+		o.lumps.add(o.opened-o.openedBefore, dt)
+	}
 	held += o.foresee(w, &c, now)
 	if first {
-		o.fillLately = held
+		o.fillLately = float32(held)
 	}
 	o.reopen(w, now, dt, float64(c.Opening))
 	o.arrive(now, dt, held)
+	w.hangs, w.hangsBy = o.hang.share(now, dt, now-o.began, float64(c.Opening)+float64(o.unconfirmed), o.rate)
 	w.perFlow = perFlow
 	o.hold(w, now)
 	w.course.doubt(&w.unseen, o.proven(now))
@@ -133,6 +137,7 @@ func (o tick) refit(w *workspace, dt float64) {
 	}
 	w.curve.late = &o.times.late
 	w.curve.fit()
+	o.times.bound(&w.curve, o.last)
 	o.times.spreadBy(&w.curve)
 
 	keep := math.Exp(-dt / 600)
@@ -169,20 +174,21 @@ func (o tick) settle(w *workspace, now, dt, held float64) {
 	if tau := noiseless - w.course.gain[aheads-1]; tau > 0 {
 		f = max(1-math.Exp(-dt/tau), min(1, dt/(now-o.began+dt)))
 	}
-	o.fillLately += f * (held - o.fillLately)
+	o.fillLately += float32(f * (held - float64(o.fillLately)))
 }
 
 // arrive learns from the arrivals of the tick and the fill.
 func (o tick) arrive(now, dt, held float64) {
-	x1, x2 := o.lastOpened, o.opened-o.openedBefore
-	o.lastOpened, o.openedBefore = x2, o.opened
-	t1, t2 := o.lastSeconds, dt
-	o.lastSeconds = dt
+	x1, x2 := float64(o.lastOpened), o.opened-o.openedBefore
+	o.lastOpened, o.openedBefore = float32(x2), o.opened
+	t1, t2 := float64(o.lastSeconds), dt
+	o.lastSeconds = float32(dt)
 	if x1+x2 > 0 && t1 > 0 && now-o.began > 1.5*dt {
 		// At one rate, arrivals would be proportional to seconds.
 		apart := (x1*t2 - x2*t1) * (x1*t2 - x2*t1) / (t1 * t2 * (x1 + x2))
 		d := min(apart, 10*o.dispersion)
-		o.dispersion = max(1, o.dispersion+(1-math.Exp(-dt/900))*(d-o.dispersion))
+		f := max(1-math.Exp(-dt/900), dt/(now-o.began+60)) // a load that comes in lumps shows it within minutes
+		o.dispersion = max(1, o.dispersion+f*(d-o.dispersion))
 	}
 	f := 1 - math.Exp(-dt/43200)
 	if age := now - o.began + dt; age < 43200 {
@@ -199,7 +205,7 @@ func (o tick) arrive(now, dt, held float64) {
 	for i := range o.fifteen {
 		p := &o.fifteen[i]
 		if p.due != 0 && uint32(now) >= p.due {
-			o.error += (1 - math.Exp(-dt/20)) * ((held-float64(p.fill))/15 - o.error)
+			o.error += float32((1 - math.Exp(-dt/20)) * ((held-float64(p.fill))/15 - float64(o.error)))
 			p.due = 0
 		}
 	}

@@ -44,7 +44,7 @@ func (m *memory) resume(o *Outlook, now int64) {
 		came.add(t, uint32(due))
 		due -= math.Floor(due)
 	}
-	o.came, o.resumed = came, now
+	o.came, o.resumed = came, uint32(now)
 	o.rate = m.before.rate
 	before := m.before
 	o.before = &before
@@ -100,6 +100,7 @@ func (o tick) foresee(w *workspace, c *Conditions, now float64) float64 {
 // doubt adds to the course the ports that the ledger does not know of, and leaves of the rate to come the share that is
 // proven not to be chance.
 func (c *course) doubt(unseen *[aheads]float64, proven float64) {
+	c.proven = proven
 	for i, n := range unseen {
 		c.base[i] += n
 		c.variance[i] += n
@@ -112,7 +113,7 @@ func (c *course) doubt(unseen *[aheads]float64, proven float64) {
 const provenBy = 2
 
 // proven returns which share of the arrival rate chance does not explain: below 1 while a port space is young and has
-// few arrivals.
+// few arrivals, or few ticks with arrivals.
 func (o tick) proven(now float64) float64 {
 	age := now - float64(o.came.since)
 	young := 1 - age/float64(settled+o.account.longest)
@@ -120,5 +121,5 @@ func (o tick) proven(now float64) float64 {
 		return 1
 	}
 	n, _ := o.came.window(arrivalLevels-1, arrivalBlocks, now)
-	return max(0, 1-provenBy*young*math.Sqrt(o.dispersion/(n+1)))
+	return max(0, 1-provenBy*young*max(math.Sqrt(o.dispersion/(n+1)), o.lumps.doubt()))
 }

@@ -21,8 +21,10 @@ type course struct {
 	// base is how many of the ports held now will be held then, variance the variance of that. gain is how many ports an
 	// arrival rate of 1 per second adds until then, double how many a rate adds that grows by 1 per second each second.
 	base, variance, gain, double [aheads]float64
-	mean                         [components][aheads]float64
-	mix                          [aheads]float64
+	// proven is the share of the arrival rate that gain and double have: what chance does not explain.
+	proven float64
+	mean   [components][aheads]float64
+	mix    [aheads]float64
 	// burst is the variance that bursts to come have at each time ahead. peak is the highest fill that the rhythm leads to
 	// between the time before and this one, peakBurst the variance of peak that bursts cause.
 	burst, peak, peakBurst [aheads]float64
@@ -45,6 +47,8 @@ type workspace struct {
 	// knowsDay: the course of the day is known.
 	knowsDay bool
 	perFlow  float64 // ports held per flow
+	hangs    float64 // share of flows that hang now, 0 if none do beyond what is usual
+	hangsBy  float64 // standard deviation of hangs
 	// unseen are ports that the ledger does not know of, by time ahead.
 	unseen [aheads]float64
 	lost   float64 // flows that ended in this tick beyond all expectation

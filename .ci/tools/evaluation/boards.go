@@ -133,16 +133,20 @@ func askServer(out io.Writer, program, dir string, end time.Time, boards []board
 type panel struct {
 	title  string
 	points float64 // how many moments it asks for
-	// variable takes the names that label has in the answer.
-	variable, label string
+	// variable takes the names that labels have in the answer.
+	variable string
+	labels   []string
 }
 
-// names is what a variable stands for: any of the names that its label has in an answer.
+// names is what a variable stands for: any of the names that its labels have in an answer.
 func (q query) names(of []map[string]string) []string {
 	var names []string
 	for _, series := range of {
-		if name := strings.ReplaceAll(regexp.QuoteMeta(series[q.label]), `\`, `\\`); !slices.Contains(names, name) {
-			names = append(names, name)
+		for _, label := range q.labels {
+			name := strings.ReplaceAll(regexp.QuoteMeta(series[label]), `\`, `\\`)
+			if name != "" && !slices.Contains(names, name) {
+				names = append(names, name)
+			}
 		}
 	}
 	return []string{"$" + q.variable, "(" + strings.Join(names, "|") + ")"}
@@ -256,9 +260,10 @@ func (f fleet) read(path string) (board, error) {
 		of, _ := v.Query.(map[string]any)
 		q, _ := of["query"].(string)
 		if expr, hidden := strings.CutPrefix(q, "query_result("); hidden {
-			label := regexp.MustCompile(`[a-z]+=`).FindString(v.Regex)
+			// /[{, ](?:cluster|pool)="([^"]+)"/g, or of one label alone
+			labels := regexp.MustCompile(`[a-z|]+\)?=`).FindString(v.Regex)
 			b.hidden = append(b.hidden, query{
-				panel{title: "names for " + v.Name, variable: v.Name, label: strings.TrimSuffix(label, "=")},
+				panel{title: "names for " + v.Name, variable: v.Name, labels: strings.Split(strings.TrimRight(labels, ")="), "|")},
 				fill.Replace(strings.TrimSuffix(expr, ")")), true,
 			})
 		} else if q != "" {
