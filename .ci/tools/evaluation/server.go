@@ -76,8 +76,8 @@ func serve(program, dir, config string, end time.Time) (s *server, stop func(), 
 	return nil, nil, fmt.Errorf("%s was not ready within ten minutes", program)
 }
 
-// hurry lets a server, which leads a session, go before all else on a busy machine, where this process may do so: what it
-// takes on the clock is then what it takes of the CPU.
+// hurry lets a server, which leads a session, go before all else on a busy machine, where this process may do so: what
+// it takes on the clock is then what it takes of the CPU.
 func hurry(pid int) {
 	const first = -20
 	_ = os.WriteFile(fmt.Sprintf("/proc/%d/autogroup", pid), fmt.Append(nil, first), 0) // not every kernel has groups
