@@ -2,6 +2,9 @@ package forecast
 
 import (
 	"math"
+	"time"
+
+	"github.com/snatwatch/snatwatch/detector"
 )
 
 // passage is how near to the ceiling the forecast fill has come on its way to a time ahead.
@@ -160,6 +163,10 @@ func (o tick) pass(w *workspace, c Conditions, now, held, seen float64) {
 			f.Probability[h] = 1
 		}
 	}
+	f.Urgency = float32(detector.PageUrgency(float64(f.Urgency), detector.PageNow{
+		Soon: f.Probability[0], Within: f.Probability[1], Held: seen, Ceiling: o.ceiling, Slower: float64(o.slower),
+		Passed: time.Duration(o.lastSeconds * 1e9), CoolDown: time.Duration(s.longest) * time.Second,
+	}))
 }
 
 // said is what was said of the times before. Where the odds are less than even, and no horizon ends, the probability is
