@@ -117,7 +117,7 @@ func (o tick) pass(w *workspace, c Conditions, now, held, seen float64) {
 	odds := said{raw: -1}
 	parted, raw := 0.0, 0.0 // not calibrated: of all parts before this one, and up to now
 	hung, h := 0.0, 0
-	odds.calibrate(s.f, h, o.slower, o.changed)
+	odds.calibrate(o, h)
 	o.learnt[0].cumulate(0, s.f, max(held, co.mix[w.horizon[0]]), &w.above)
 	for i, u := range w.grid {
 		if i > w.horizon[h] {
@@ -125,12 +125,12 @@ func (o tick) pass(w *workspace, c Conditions, now, held, seen float64) {
 			trust = o.trust(w, h)
 			o.learnt[h].cumulate(h, s.f, max(held, co.mix[w.horizon[h]]), &w.above)
 			way, parted = startPassage(), raw
-			odds.calibrate(s.f, h, o.slower, o.changed)
+			odds.calibrate(o, h)
 		}
 		raw = parted + (1-parted)*o.step(w, &way, i, h, trust, blind)
 		if h == 0 {
 			hung = max(hung, w.hung(o.Outlook, i))
-			raw = max(raw, hung)
+			raw += (1 - raw) * hung
 		}
 		if i < w.horizon[h] && raw < odds.even {
 			odds.raw, odds.at = raw, u
@@ -181,12 +181,13 @@ type said struct {
 }
 
 // calibrate goes on to horizon h.
-func (s *said) calibrate(f *Forecaster, h int, slower float32, changed float64) {
+func (s *said) calibrate(o tick, h int) {
+	f := o.account.f
 	if f.without&PartCalibration != 0 {
 		s.even = 0.5
 		return
 	}
-	s.calibration, s.more = &f.calibration[h], f.slower[h].more(slower, changed)
+	s.calibration, s.more = &f.calibration[h], f.slower[h].more(o.slower, o.changed)
 	s.even = s.calibration.even(s.more)
 }
 
@@ -251,9 +252,9 @@ func (o tick) keep(h int, now, held float64, p pending, i int, w *workspace) {
 			p.mean[k] = float32(w.course.mean[k][i])
 		}
 		p.rate, p.rateMean = float32(o.rate-o.rateMean), float32(o.rateMean)
-		// At the horizons that page, chance would teach that every distance from the mean is soon gone.
+		// A minute ahead, chance would teach that every distance from the mean is soon gone.
 		by := float64(p.rate * p.rate)
-		p.noise = h <= planning && by <= windowSpan*windowSpan*o.dispersion*o.rate/float64(u)
+		p.noise = h == 0 && by <= windowSpan*windowSpan*o.dispersion*o.rate/float64(u)
 		p.fill, p.fillMean = float32(held-o.fillMean), float32(o.fillMean)
 		p.arrivals = o.opened
 		l.waiting[j] = p
