@@ -4,7 +4,10 @@ import (
 	"cmp"
 	"hash/maphash"
 	"math"
+	"net/netip"
 	"slices"
+
+	"github.com/snatwatch/snatwatch/collector"
 )
 
 // index tells by a key of 48 bits whose a socket is. It takes 8 bytes a socket: a machine may have a hundred thousand
@@ -29,6 +32,23 @@ func (x *index) find(key uint64) (Identity, bool) {
 		return Identity{}, false
 	}
 	return x.ids[x.entries[i]&math.MaxUint16], true
+}
+
+// of returns whose a flow of conntrack is: of the socket that is connected so, and where none is, as of a UDP socket
+// that sends to many, of the one that is bound to its source.
+func (x *index) of(f *collector.Flow) (Identity, bool) {
+	id, ok := x.find(keyOf(f).bits())
+	if ok || f.Protocol != collector.UDP {
+		return id, ok
+	}
+	from := [...]netip.Addr{f.Source.Addr(), netip.IPv6Unspecified(), netip.IPv4Unspecified()}
+	for _, a := range from[:len(from)-f.Source.Addr().BitLen()/128] { // a socket of IPv4 sends nothing by IPv6
+		k := flowKey{source: netip.AddrPortFrom(a, f.Source.Port()), protocol: collector.UDP}
+		if id, ok = x.find(k.bits()); ok {
+			break
+		}
+	}
+	return id, ok
 }
 
 // indexer makes an index.

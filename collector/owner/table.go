@@ -161,7 +161,7 @@ func (t *Table) ofFlow(f *collector.Flow) collector.OwnerNumber {
 
 // ofOwn returns the owner of a flow of the machine's own address.
 func (t *Table) ofOwn(f *collector.Flow) collector.OwnerNumber {
-	id, _ := t.view.Sockets.find(keyOf(f).bits())
+	id, _ := t.view.Sockets.of(f)
 	n := t.number(id)
 	if n == collector.OwnerUnknown && f.State != collector.Done {
 		t.watcher.want(wantSockets)

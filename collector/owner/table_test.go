@@ -348,3 +348,44 @@ func TestEndedFlowAtTheStart(t *testing.T) {
 		}
 	}
 }
+
+// A UDP socket that sends to many is found by what it is bound to: its address, or every address of its family, where
+// one of IPv6 may send by IPv4. A connected one comes before it, and of several on one port nobody is named.
+func TestAttributeOfBoundSockets(t *testing.T) {
+	t.Parallel()
+	bound := func(source string) uint64 {
+		return flowKey{source: netip.MustParseAddrPort(source), protocol: collector.UDP}.bits()
+	}
+	udp := func(source string) collector.Flow {
+		return flow(source, func(f *collector.Flow) { f.Protocol = collector.UDP })
+	}
+	connected := udp("192.0.2.1:53")
+	x := indexOf(map[uint64]Identity{
+		keyOf(&connected).bits(): unit("dig.service"), bound("192.0.2.1:53"): unit("named.service"),
+		bound("0.0.0.0:53"): unit("dnsmasq.service"), bound("[::]:53"): unit("unbound.service"),
+		bound("0.0.0.0:123"): unit("ntpd.service"), bound("[::]:443"): unit("quic.service"),
+	})
+	other := func(f collector.Flow) collector.Flow {
+		f.Destination = netip.MustParseAddrPort("203.0.113.8:443")
+		return f
+	}
+	for _, tt := range []struct {
+		name string
+		flow collector.Flow
+		want string
+	}{
+		{"connected", connected, "dig.service"},
+		{"bound to the address", other(connected), "named.service"},
+		{"bound to all of IPv6, before all of IPv4", udp("192.0.2.2:53"), "unbound.service"},
+		{"bound to all of IPv4", udp("192.0.2.1:123"), "ntpd.service"},
+		{"which sends nothing by IPv6", udp("[2001:db8::1]:123"), ""},
+		{"bound to all of IPv6, by IPv4", udp("192.0.2.1:443"), "quic.service"},
+		{"and by IPv6", udp("[2001:db8::1]:443"), "quic.service"},
+		{"of TCP", flow("192.0.2.1:443"), ""},
+		{"of no socket", udp("192.0.2.1:444"), ""},
+	} {
+		if id, ok := x.of(&tt.flow); id.ID != tt.want || ok != (tt.want != "") {
+			t.Errorf("%s: %q, want %q", tt.name, id.ID, tt.want)
+		}
+	}
+}

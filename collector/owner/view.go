@@ -94,7 +94,7 @@ func (v *View) ofFlow(f *collector.Flow) (id Identity, wanted uint32) {
 	case rank(id.Kind) > 0 && !v.Several[a]:
 		return id, 0
 	}
-	socket, ok := v.Inner.find(keyOf(f).bits())
+	socket, ok := v.Inner.of(f)
 	if ok && (rank(id.Kind) == 0 || socket.Kind == id.Kind && socket.ID == id.ID) {
 		return socket, wantInner
 	}

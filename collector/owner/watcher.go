@@ -3,9 +3,7 @@ package owner
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
-	"io/fs"
 	"net"
 	"net/netip"
 	"os"
@@ -15,7 +13,6 @@ import (
 	"github.com/snatwatch/snatwatch/collector"
 	"github.com/snatwatch/snatwatch/collector/cputime"
 	"github.com/snatwatch/snatwatch/collector/netns"
-	"github.com/snatwatch/snatwatch/collector/sockdiag"
 )
 
 // Config sets up a Watcher. Outer is needed.
@@ -81,10 +78,12 @@ type Watcher struct {
 	inner      *index // of the namespaces that several owners share
 	innerErr   error  // why sockets of one of them cannot be read
 	inodes     *index
-	denied     int // processes whose descriptors may not be read
-	names      names
-	nameless   ids                  // pods and containers that had no name when names were read last
-	named      map[string]time.Time // when pods and containers were seen last: their ports outlive them
+	// orphans are the inodes of bound sockets whose process was asked for since all was read: the kernel's have none.
+	orphans  map[uint32]bool
+	denied   int // processes whose descriptors may not be read
+	names    names
+	nameless ids                  // pods and containers that had no name when names were read last
+	named    map[string]time.Time // when pods and containers were seen last: their ports outlive them
 	// strange and lost are when looks were made for sockets in cgroups that the tree did not show, and open in no process
 	// that was read.
 	strange, lost streak
@@ -131,7 +130,7 @@ func New(cfg Config) *Watcher {
 	w := &Watcher{
 		cfg: cfg, proc: procReader{cfg.Proc}, gone: map[uint64]time.Time{}, named: map[string]time.Time{},
 		processes: map[int]*process{}, namespaces: map[uint64]*namespace{}, names: newNames(), asked: make(chan struct{}, 1),
-		treeMax: treeMax,
+		treeMax: treeMax, orphans: map[uint32]bool{},
 	}
 	w.wanted.Store(wantCgroups | wantSockets | wantInodes)
 	return w
@@ -228,6 +227,7 @@ func (w *Watcher) look(ctx context.Context, wanted uint32) {
 	whole := now.Sub(w.whole) >= wholeEvery
 	if whole {
 		w.whole = now
+		clear(w.orphans)
 	}
 	if wanted&wantCgroups != 0 {
 		w.strange.add(now)
@@ -298,65 +298,6 @@ func (w *Watcher) ownAddresses() map[netip.Addr]bool {
 		return err
 	})
 	return out
-}
-
-// readSockets puts into next whose the sockets of namespace h are. It wants them again if a cgroup is new.
-func (w *Watcher) readSockets(ctx context.Context, v *View, h *netns.Handle, next *indexer, again uint32) error {
-	unresolved := false
-	err := sockdiag.Dump(ctx, h, w.cfg.Now, func(_ context.Context, events []collector.Event) error {
-		for i := range events {
-			e := &events[i]
-			if e.Kind != collector.Seen || e.Flow.State == collector.Done {
-				continue
-			}
-			switch id, by := v.ofSocket(&e.Flow, w.outer()); {
-			case by == byNothing:
-				w.want(wantCgroups | again)
-			case rank(id.Kind) == 0:
-				unresolved = true
-			default:
-				next.add(keyOf(&e.Flow).bits(), id)
-			}
-		}
-		return nil
-	})
-	if unresolved {
-		w.wanted.Or(wantOpeners)
-	}
-	return err
-}
-
-// readShared reads whose the sockets of shared namespaces are if that is wanted. Why they could not be read stands
-// until they are read again, or nobody shares any.
-func (w *Watcher) readShared(ctx context.Context, v *View, wanted uint32) {
-	switch {
-	case wanted&wantInner != 0:
-		w.readInner(ctx, v)
-	case len(v.Several) == 0:
-		w.innerErr = nil
-	}
-}
-
-// readInner reads whose the sockets are of each namespace that several owners or containers share.
-func (w *Watcher) readInner(ctx context.Context, v *View) {
-	inner := newIndexer()
-	w.innerErr = nil
-	defer func() { w.inner = inner.done() }()
-	for _, s := range w.namespaces {
-		if _, several := w.whose(s); !several || len(s.addresses) == 0 {
-			continue
-		}
-		h, err := netns.Open(w.proc.path(s.pid, "ns/net"))
-		if err == nil {
-			if s.inode == 0 || h.Inode() == s.inode {
-				err = w.readSockets(ctx, v, h, inner, wantInner)
-			}
-			_ = h.Close()
-		}
-		if errors.Is(err, fs.ErrPermission) {
-			w.innerErr = err
-		}
-	}
 }
 
 // missing says what the Watcher cannot find out.

@@ -2,6 +2,7 @@ package sockdiag
 
 import (
 	"context"
+	"net/netip"
 
 	"github.com/snatwatch/snatwatch/collector"
 	"github.com/snatwatch/snatwatch/collector/nlraw"
@@ -81,7 +82,8 @@ func (r *reader) tables(ctx context.Context, sp *namespace) error {
 	if err := r.ask(ctx, sp, collector.TCP, r.states, flows); err != nil {
 		return err
 	}
-	if err := r.ask(ctx, sp, collector.UDP, 1<<tcpClose, r.unconnected); err != nil {
+	unconnected := func(m nlraw.Message) error { return r.unconnected(m, sp) }
+	if err := r.ask(ctx, sp, collector.UDP, 1<<tcpClose, unconnected); err != nil {
 		return err
 	}
 	flows = func(m nlraw.Message) error { return r.flow(ctx, m, sp, collector.UDP) }
@@ -118,9 +120,16 @@ func (r *reader) listener(m nlraw.Message) error {
 	return nil
 }
 
-func (r *reader) unconnected(m nlraw.Message) error {
-	if r.parse(m) && r.socket.state == tcpClose {
-		r.udp.listen(r.socket.local.Port())
+func (r *reader) unconnected(m nlraw.Message, sp *namespace) error {
+	if !r.parse(m) || r.socket.state != tcpClose {
+		return nil
+	}
+	r.udp.listen(r.socket.local.Port())
+	if r.bound != nil {
+		var f collector.Flow
+		r.socket.flow(&f, collector.UDP, sp.inode(), r.written)
+		f.Destination = netip.AddrPort{}
+		r.bound(&f)
 	}
 	return nil
 }

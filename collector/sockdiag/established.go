@@ -60,12 +60,22 @@ func Established(ctx context.Context, ns *netns.Handle, within time.Duration, at
 // Dump shows the flows of ns to sink once, from Begin to End, or to Abort where the kernel gives up. It leaves out
 // sockets in TIME_WAIT, of which the kernel knows no owner: a client of 1,000 connections a second has 60,000.
 func Dump(ctx context.Context, ns *netns.Handle, now func() collector.Time, sink collector.Sink) error {
+	return DumpBound(ctx, ns, now, sink, nil)
+}
+
+// DumpBound shows the same, and calls bound with each UDP socket that has a local port and no destination. Such a
+// socket sends to many: a resolver, a client of QUIC, a user-space NAT. Its source may be the unspecified address.
+func DumpBound(ctx context.Context, ns *netns.Handle, now func() collector.Time, sink collector.Sink,
+	bound func(*collector.Flow),
+) error {
 	c, err := nlraw.Detached(dialIn(ns))
 	if err != nil {
 		return err
 	}
 	defer func() { _ = c.Close() }()
-	return newReaderOfOpen(now, sink).dump(ctx, &namespace{
+	r := newReaderOfOpen(now, sink)
+	r.bound = bound
+	return r.dump(ctx, &namespace{
 		ns: netns.Netns{Inode: ns.Inode()}, dump: c, filter: 1, unsure: newUnsure(),
 	})
 }

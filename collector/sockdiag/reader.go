@@ -21,6 +21,8 @@ type reader struct {
 	states uint32
 	// extensions are the attributes that a request asks for, as bits.
 	extensions uint8
+	// bound, if set, is called with each UDP socket that is not connected.
+	bound func(*collector.Flow)
 
 	socket   socket
 	tcp, udp inbound

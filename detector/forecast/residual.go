@@ -177,6 +177,7 @@ type pending struct {
 	due                            uint32 // second: it is 2106 before they are too many
 	beyond                         bool   // it was exhausted already, so the probability is not scored
 	hit                            bool   // it was exhausted since
+	noise                          bool   // the rate was as far from its long mean as chance brings it
 	burst                          bool   // a burst was expected by the horizon
 }
 
@@ -287,7 +288,9 @@ func (l *learnt) take(p *pending, held, opened, u, keep float64, tails *[kinds]t
 	residual := (highest - float64(p.top)) / float64(p.topSD)
 	l.tail.learn(keep, residual)
 	l.kind.learn(TailBin(residual), tails)
-	l.rate.learn(keep, float64(p.rate), (opened-p.arrivals)/u-float64(p.rateMean))
+	if !p.noise {
+		l.rate.learn(keep, float64(p.rate), (opened-p.arrivals)/u-float64(p.rateMean))
+	}
 	l.fill.learn(keep, float64(p.fill), held-float64(p.fillMean))
 }
 
@@ -297,6 +300,9 @@ func (l *learnt) variance() float64 { return max(0.25, float64(l.spread)) }
 // flowsDiffer is how many standard deviations must lie between where rate and lifetimes lead and a fill that stays, for
 // the two to differ.
 const flowsDiffer = 2
+
+// flowsDifferSoon is the same for a minute ahead, where the fill mostly stays.
+const flowsDifferSoon = 4
 
 // riseDiffers is how many standard deviations must lie between a trend and a rate that stays, for the two to differ.
 const riseDiffers = 1

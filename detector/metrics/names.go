@@ -34,6 +34,7 @@ const (
 	AllPortsHeld        Name = "snat_all_ports_held"
 	BusiestPortsHeld    Name = "snat_busiest_ports_held"
 	DominantPortsHeld   Name = "snat_dominant_ports_held"
+	LowPortsFill        Name = "snat_low_ports_fill_ratio"
 	ExcessPortsHeld     Name = "snat_excess_ports_held"
 	DestinationsTracked Name = "snat_destinations_tracked"
 	DestinationsFolded  Name = "snat_destinations_folded"

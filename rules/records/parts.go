@@ -54,8 +54,11 @@ func Held(o options.Options) string {
 	by := o.Space(labelPart)
 	return fmt.Sprintf("sum by (%s) (\n  %s\n  or\n  max by (%s) (last_over_time(%s[%s]))\n)", o.Space(),
 		Read(o, gatewayHeldPart, by, is(partExcess)), by, Use(o, gatewayHeldPart, is(partRest)),
-		query.Duration(2*o.Quarter()+o.FleetInterval))
+		overMissed(o))
 }
+
+// overMissed is a range that has what is recorded every Quarter though one evaluation was missed.
+func overMissed(o options.Options) string { return query.Duration(2*o.Quarter() + o.FleetInterval) }
 
 func is(part string) string { return fmt.Sprintf("%s=%q", labelPart, part) }
 

@@ -100,8 +100,9 @@ func (l *load) run() *Run {
 func (l *load) flows() iter.Seq[record.Flow] {
 	return func(yield func(record.Flow) bool) {
 		var again attempts // batches and retries to come
+		rate := 0.0        // opens a second
 		open := func(t float64, attempt int, lives func(t float64) (float64, collector.Reason)) bool {
-			l.present.at = t
+			l.present.read(t, rate)
 			life, reason := lives(t)
 			if l.retry != nil {
 				if at, ok := l.retry(t+life, reason, attempt); ok {
@@ -122,8 +123,8 @@ func (l *load) flows() iter.Seq[record.Flow] {
 		need := l.r.ExpFloat64() // of a Poisson process with rate 1, until its next event
 		for second := 0.0; second < l.seconds; second++ {
 			batches = l.begin(batches, second+1, &again)
-			rate, t := l.rate(l.share(second)), second
-			l.present.rate = rate
+			t := second
+			rate = l.rate(l.share(second))
 			for {
 				next := math.Inf(1)
 				if rate > 0 {

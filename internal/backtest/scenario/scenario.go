@@ -95,14 +95,18 @@ func (l *load) spans(gap float64, next func(from float64) span) []span {
 	return all
 }
 
-// at returns the span that holds t, or the zero span. Calls come in order of t.
+// cursor returns a function that tells the span that holds t, or the zero span. Calls come nearly in order of t.
 func cursor(all []span) func(t float64) span {
+	i := 0 // of the first span that ends after the t asked last
 	return func(t float64) span {
-		for len(all) > 0 && t >= all[0].to {
-			all = all[1:]
+		for i > 0 && t < all[i-1].to {
+			i--
 		}
-		if len(all) > 0 && t >= all[0].from {
-			return all[0]
+		for i < len(all) && t >= all[i].to {
+			i++
+		}
+		if i < len(all) && t >= all[i].from {
+			return all[i]
 		}
 		return span{}
 	}

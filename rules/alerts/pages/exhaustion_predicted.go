@@ -30,7 +30,8 @@ func exhaustionPredicted(o options.Options) alerts.Alert {
 			"the probability that budget {{ $labels.budget }} ({{ $labels.model }}) is exhausted within " + o.PageHorizon +
 			" is {{ $value | humanizePercentage }}.",
 		Detail: space.Ask(space.Of(metrics.PortsHeld), " "+alerts.Answer(alerts.Whole)+" ports are held there"+
-			node.Ask(node.Of(metrics.BudgetEffectivePorts), "; the effective ceiling is "+alerts.Answer(alerts.Whole))+".") +
+			space.Ask("max("+space.Of(metrics.PortsHeld)+") / max("+space.Of(metrics.LowPortsFill)+") or on () "+
+				node.Of(metrics.BudgetEffectivePorts), "; the effective ceiling is "+alerts.Answer(alerts.Whole))+".") +
 			space.Holders("", "of them") +
 			space.Ask(space.Of(metrics.TimeToExhaustion)+" > 0 < +Inf",
 				" As likely as not the ports are gone within "+alerts.Answer(alerts.Period)+".") +

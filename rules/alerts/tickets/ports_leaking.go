@@ -16,14 +16,8 @@ import (
 func portsLeaking(o options.Options) alerts.Alert {
 	t := o.Thresholds
 	by := o.Agent(metrics.LabelBudget, metrics.LabelProtocol)
-	at := func(name, offset string) string {
-		if o.Inline {
-			return "(" + records.TenMinutes(o, name, offset) + ")"
-		}
-		return "max by (" + by + ") (" + records.Use(o, name) + offset + ")"
-	}
-	held := func(offset string) string { return at(records.NodeHeld, offset) }
-	opened := func(offset string) string { return at(records.NodeOpened, offset) }
+	held := func(offset string) string { return records.LastTenMinutes(o, records.NodeHeld, offset) }
+	opened := func(offset string) string { return records.LastTenMinutes(o, records.NodeOpened, offset) }
 	rising := fmt.Sprintf("(%s / %s > %s)", held(""), held(" offset 1h"), query.Number(t.LeakGrowth))
 	arrivals := fmt.Sprintf("(%s / %s < %s > 0)", opened(""), opened(" offset 1h"), query.Number(t.LeakArrivals))
 	grown := fmt.Sprintf("%s\n/\n%s\n> %s", rising, arrivals, query.Number(t.LeakGrowth))
