@@ -281,6 +281,9 @@ const fewPorts = 8
 // by chance alone: its tails are of loads of hundreds of ports, and say too much of a few.
 func (l *learnt) cumulate(h int, f *Forecaster, ports float64, above *[tailBins + 1]float64) {
 	share := l.kind.shares(&f.common[h], f.work.doubt[h])
-	few := 1 / (1 + ports*ports/(fewPorts*fewPorts))
-	l.tail.cumulate(&f.factory[h], &share, f.work.worth[h]*(1-few*l.tail.tame()), above)
+	worth := f.work.worth[h]
+	if ports < 8*fewPorts {
+		worth *= 1 - l.tail.tame()/(1+ports*ports/(fewPorts*fewPorts))
+	}
+	l.tail.cumulate(&f.factory[h], &share, worth, above)
 }
