@@ -46,7 +46,8 @@ func fillOf(o rules.Options, of func(series string) string) string {
 // ceilingOf is the effective ceiling of the port spaces that which keeps.
 func ceilingOf(o rules.Options, which string) string {
 	return "max(" + by(o, "max", space, heldNow(o)) + " / " + by(o, "max", space, sel(o, metrics.LowPortsFill)+" > 0") +
-		"\nand " + on(o, space) + " " + which + ")\nor max(" + sel(o, metrics.BudgetEffectivePorts) + "\nand " + on(o, agentBudget) + " " + which + ")"
+		"\nand " + on(o, space) + " " + which + ")\nor max(" + sel(o, metrics.BudgetEffectivePorts) + "\nand " +
+		on(o, agentBudget) + " " + which + ")"
 }
 
 // peakFill is the fill of the n port spaces that were fullest in the time range. Those of each step would be other
