@@ -14,6 +14,7 @@ import (
 
 // overview is where the on-call lands: what runs out first, when, and what fails now.
 func overview(o rules.Options) board {
+	cluster := "{{" + o.ClusterLabel + "}}"
 	return board{
 		uid: "snatwatch-overview", title: "snatwatch / Overview",
 		description: "Which node, which gateway and which destination runs out of SNAT ports first, when, and is " +
@@ -30,24 +31,21 @@ func overview(o rules.Options) board {
 						"ceiling: the eight fullest.",
 					queries: []query{{
 						peaksOfPools(o, fullestPools(o), "max", fillOfNodes(o)),
-						"{{budget}} {{protocol}} {{pool}} {{" + o.ClusterLabel + "}}",
+						"{{budget}} {{protocol}} {{pool}} " + cluster,
 					}},
 				},
 				{
 					id: 23, title: "Which nodes are fullest?", unit: share, thresholds: []float64{filling, full}, min: ptr(0),
 					description: "Fill of the fullest port space of the eight nodes that were fullest in the time range, against " +
 						"the effective ceiling.",
-					queries: []query{{fillOfFullest(o), "{{budget}} {{protocol}} {{instance}} {{" + o.ClusterLabel + "}}"}},
+					queries: []query{{fillOfFullest(o), "{{budget}} {{protocol}} {{instance}} " + cluster}},
 				},
 				{
 					id: 31, coarse: true, title: "Do opens fail, and why?", unit: perSecond, min: ptr(0),
 					none: "no agent has a sensor for failures",
 					description: "Flows per second that did not open. ports: for lack of ports; refused: answered by a RST; " +
 						"unanswered: no answer although ports were left. The eight that are highest now.",
-					queries: []query{{
-						highest(o, "cause", failures(o, failingClusters(o).clusters(o))),
-						"{{cause}} {{" + o.ClusterLabel + "}}",
-					}},
+					queries: []query{{highest(o, "cause", failures(o, failingClusters(o).clusters(o))), "{{cause}} " + cluster}},
 				},
 				{
 					id: 32, title: "Do more flows arrive?", unit: perSecond, min: ptr(0), none: needsRules,
@@ -55,7 +53,7 @@ func overview(o rules.Options) board {
 						"Node and Job do not narrow it.",
 					queries: []query{{
 						peaks(o, "pool, budget, protocol", ofPool(o, records.PoolOpened)),
-						"{{budget}} {{protocol}} {{pool}} {{" + o.ClusterLabel + "}}",
+						"{{budget}} {{protocol}} {{pool}} " + cluster,
 					}},
 				},
 				{
@@ -65,7 +63,7 @@ func overview(o rules.Options) board {
 						"connections leak.",
 					queries: []query{{
 						highest(o, "budget, protocol", holdTimes(o, slowClusters(o).clusters(o))),
-						"{{budget}} {{protocol}} {{" + o.ClusterLabel + "}}",
+						"{{budget}} {{protocol}} " + cluster,
 					}},
 				},
 			}},
