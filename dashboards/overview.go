@@ -14,6 +14,7 @@ import (
 
 // overview is where the on-call lands: what runs out first, when, and what fails now.
 func overview(o rules.Options) board {
+	cluster := "{{" + o.ClusterLabel + "}}"
 	return board{
 		uid: "snatwatch-overview", title: "snatwatch / Overview",
 		description: "Which node, which gateway and which destination runs out of SNAT ports first, when, and is " +
@@ -30,24 +31,21 @@ func overview(o rules.Options) board {
 						"ceiling: the eight fullest.",
 					queries: []query{{
 						peaksOfPools(o, fullestPools(o), "max", fillOfNodes(o)),
-						"{{budget}} {{protocol}} {{pool}} {{" + o.ClusterLabel + "}}",
+						"{{budget}} {{protocol}} {{pool}} " + cluster,
 					}},
 				},
 				{
 					id: 23, title: "Which nodes are fullest?", unit: share, thresholds: []float64{filling, full}, min: ptr(0),
 					description: "Fill of the fullest port space of the eight nodes that were fullest in the time range, against " +
 						"the effective ceiling.",
-					queries: []query{{fillOfFullest(o), "{{budget}} {{protocol}} {{instance}} {{" + o.ClusterLabel + "}}"}},
+					queries: []query{{fillOfFullest(o), "{{budget}} {{protocol}} {{instance}} " + cluster}},
 				},
 				{
 					id: 31, coarse: true, title: "Do opens fail, and why?", unit: perSecond, min: ptr(0),
 					none: "no agent has a sensor for failures",
 					description: "Flows per second that did not open. ports: for lack of ports; refused: answered by a RST; " +
 						"unanswered: no answer although ports were left. The eight that are highest now.",
-					queries: []query{{
-						highest(o, "cause", failures(o, failingClusters(o).clusters(o))),
-						"{{cause}} {{" + o.ClusterLabel + "}}",
-					}},
+					queries: []query{{highest(o, "cause", failures(o, failingClusters(o).clusters(o))), "{{cause}} " + cluster}},
 				},
 				{
 					id: 32, title: "Do more flows arrive?", unit: perSecond, min: ptr(0), none: needsRules,
@@ -55,7 +53,7 @@ func overview(o rules.Options) board {
 						"Node and Job do not narrow it.",
 					queries: []query{{
 						peaks(o, "pool, budget, protocol", ofPool(o, records.PoolOpened)),
-						"{{budget}} {{protocol}} {{pool}} {{" + o.ClusterLabel + "}}",
+						"{{budget}} {{protocol}} {{pool}} " + cluster,
 					}},
 				},
 				{
@@ -65,7 +63,7 @@ func overview(o rules.Options) board {
 						"connections leak.",
 					queries: []query{{
 						highest(o, "budget, protocol", holdTimes(o, slowClusters(o).clusters(o))),
-						"{{budget}} {{protocol}} {{" + o.ClusterLabel + "}}",
+						"{{budget}} {{protocol}} " + cluster,
 					}},
 				},
 			}},
@@ -147,7 +145,7 @@ func headline(o rules.Options) []panel {
 			thresholds: []float64{t.PageClear, t.Page},
 			description: "The highest probability over all nodes and destinations, and over all shared gateways and " +
 				"destinations, that the effective ceiling is reached within " + o.PageHorizon +
-				". The page is raised at the red threshold.",
+				". The page is raised by its urgency, near the red threshold.",
 			queries: []query{
 				{"max(" + inPools(o, metrics.ExhaustionProbabilityMax, at(o.PageHorizon)) + ")", "a node"},
 				{"max(" + behind(o, ofGateway(o, records.GatewayProbability, at(o.PageHorizon))) + ")", "a gateway"},
@@ -361,7 +359,7 @@ func firstQueries(o rules.Options) []query {
 func firstColumns(o rules.Options) []column {
 	t := o.Thresholds
 	return []column{
-		{label: "instance", title: "Node", width: 260, links: append(nodeLinks("Cluster"),
+		{label: "instance", title: "Node", width: 260, mappings: notKnown, links: append(nodeLinks("Cluster"),
 			link{"The runbook", o.RunbookURL + "SnatExhaustionPredicted.md"})},
 		{label: "destination", title: "Destination", width: 310},
 		{
@@ -376,18 +374,19 @@ func firstColumns(o rules.Options) []column {
 		},
 		{label: "Value #C", title: fillColumn, width: 100, unit: share, thresholds: []float64{filling, full}, gauge: true},
 		{label: "Value #D", title: "Held", width: 65, unit: countOf},
-		{label: "gateway", title: "Gateway", width: 70, links: []link{{"The fleet's board", "/d/" + alerts.BoardFleet +
-			"?${datasource:queryparam}&${__url_time_range}"}}},
+		{label: "gateway", title: "Gateway", width: 70, mappings: notKnown, links: []link{{
+			"The fleet's board", "/d/" + alerts.BoardFleet + "?${datasource:queryparam}&${__url_time_range}",
+		}}},
 		{
 			label: "Value #E", title: "In a minute", width: 100, unit: countOf,
 			mappings: []dashboard.ValueMapping{mapNull(shownAs("–", "transparent"))},
 		},
-		{label: "owner", title: "Most held by", width: 160},
+		{label: "owner", title: "Most held by", width: 160, mappings: notKnown},
 		{
 			label: "Value #G", title: "Of them", width: 70, unit: countOf,
 			mappings: []dashboard.ValueMapping{mapNull(shownAs("–", "transparent"))},
 		},
-		{label: "measure", title: "What helps most", width: 140},
+		{label: "measure", title: "What helps most", width: 140, mappings: notKnown},
 		{
 			label: "Value #F", title: "Ports gained", width: 110, unit: countOf,
 			mappings: []dashboard.ValueMapping{mapNull(shownAs("–", "transparent"))},

@@ -20,9 +20,7 @@ func (o tick) expect(w *workspace, now, held float64) {
 		if h > planning || now-float64(o.came.since) < w.grid[w.horizon[h]] {
 			continue // the trend has not been seen for as long as it would have to last
 		}
-		if h == planning {
-			o.proofs.leave(w)
-		}
+		o.proofs.leave(w, h)
 		o.proofs.climb(w, h)
 	}
 	h := 0
@@ -70,7 +68,7 @@ func (o tick) courses(w *workspace, now, held float64) {
 			_, beyond := w.gain(o.account, u-l.seen)
 			c.mean[trend][i] += l.slope * (c.double[i] - c.proven*beyond)
 		}
-		c.mean[drift][i] = c.base[i] + o.rate*g + o.error*60*(1-math.Exp(-u/60))
+		c.mean[drift][i] = c.base[i] + o.rate*g + float64(o.error)*60*(1-math.Exp(-u/60))
 		c.mean[level][i] = o.fillMean + fill*(held-o.fillMean)
 		n, seconds := o.came.window(min(max(math.Ilogb(u)-3, 2), arrivalLevels-1), arrivalBlocks, now)
 		c.mean[recent][i] = c.base[i] + n/seconds*g
@@ -80,7 +78,7 @@ func (o tick) courses(w *workspace, now, held float64) {
 			if h > planning {
 				x = 1
 			}
-			c.mean[stay][i] += x * (o.fillLately - held)
+			c.mean[stay][i] += x * (float64(o.fillLately) - held)
 		}
 		for k := range components {
 			c.mean[k][i] = max(c.mean[k][i], 0)
@@ -142,23 +140,33 @@ const flowsOdds = 4
 
 // leave takes weight from the components by which the fill stays or returns to its mean, if rate and lifetimes lead to
 // another fill by the horizon of a page: the scores of those components are from before rate or lifetimes changed. They
-// keep the share that they have earned in such cases before. A minute ahead leave does nothing: recorded flows are
-// forecast better without it.
-func (v *proofs) leave(w *workspace) {
-	c, i := &w.course, w.horizon[planning]
+// keep the share that they have earned in such cases before. A minute ahead the fill must differ by more, and the mean
+// rate of the last minute loses its weight, too: recorded flows are forecast better so.
+func (v *proofs) leave(w *workspace, h int) {
+	c, i := &w.course, w.horizon[h]
 	sd := math.Sqrt(c.variance[i] + max(0, c.mean[revert][i]-c.base[i]) + 1)
-	weight := &w.weight[planning]
-	if math.Abs(c.mean[revert][i]-c.mean[stay][i]) <= flowsDiffer*sd {
+	weight := &w.weight[h]
+	differ := float64(flowsDiffer)
+	if h < planning {
+		differ = flowsDifferSoon
+	}
+	if math.Abs(c.mean[revert][i]-c.mean[stay][i]) <= differ*sd {
 		return
 	}
-	blind := weight[stay] + weight[level]
+	stays := func(k int) bool { return k == stay || k == level || k == recent && h < planning }
+	blind := 0.0
+	for k, x := range weight {
+		if stays(k) {
+			blind += x
+		}
+	}
 	share := 1 - v.flows.trustFrom(flowsOdds)
 	if share >= blind {
 		return
 	}
 	rest := (1 - share) / max(1-blind, 1e-9)
 	for k := range weight {
-		if k == stay || k == level {
+		if stays(k) {
 			weight[k] *= share / blind
 		} else {
 			weight[k] *= rest

@@ -24,7 +24,7 @@ type Forecaster struct {
 	common      kindShares
 	calibration [detector.NumHorizons]calibration
 	// slower is by how much the log-odds rise where lifetimes surely grew by a factor.
-	slower [detector.NumHorizons]float64
+	slower [detector.NumHorizons]raise
 	// scores are the errors that the factory expects of each component, power is how much they count.
 	scores [detector.NumHorizons][components]float32
 	power  [detector.NumHorizons][2]float64
@@ -156,6 +156,7 @@ type Outlook struct {
 	spread uint32
 	// unconfirmed counts live flows of which only the first packet is known.
 	unconfirmed int32
+	hang        hanging
 	evidence    evidence
 	times       lifetimes
 	speeds      [numSpeeds]occurrence
@@ -169,7 +170,6 @@ type Outlook struct {
 	began, last             float64 // seconds of the first and the last tick
 	dispersion              float64 // variance of arrivals in their mean, at least 1
 	rateMean, fillMean      float64 // over half a day
-	fillLately              float64 // over so long that it and the hold of a port make noiseless seconds
 	changed                 float64 // how surely lifetimes have just changed, from 0 to 1
 	// suspected is how likely lifetimes have just changed, from 0 to 1, by the ends of all ages over seconds; suspectedAt
 	// is the second in which that began. stretched is how likely they changed by a factor, slower how likely they grew by
@@ -179,9 +179,11 @@ type Outlook struct {
 	// apart is by how much the number of ends of the last seconds differs from the number foretold; chance is the variance
 	// that this difference has by chance alone.
 	apart, chance float32
+	// fillLately is the mean fill over so long that it and the hold of a port make noiseless seconds.
+	fillLately float32
 	// error is by how much the fill leaves the 15 s forecast, in ports per second;
 	// fifteen are the forecasts that it is measured by.
-	error   float64
+	error   float32
 	fifteen [16]struct {
 		due  uint32 // second: it is 2106 before they are too many
 		fill float32

@@ -94,6 +94,60 @@ func (w *workspace) holdFound(s *Account, n, seen float64) {
 	}
 }
 
+// hanging tells flows that nobody answers. A server that stops answering fills the ports long before the first of these
+// flows has ended, and no hazard tells how long they will last.
+type hanging struct {
+	// usual is how many live flows wait for an answer on the mean, since when more than that wait.
+	usual float32
+	since uint32 // second
+}
+
+const (
+	// usualFor is over how many seconds the flows that wait for an answer make the usual number. Where only dumps tell
+	// answers, that number climbs to twice its mean between two dumps, so hangsFrom times the mean are not yet many.
+	usualFor, hangsFrom = 3600, 3
+	// usualMost is how many times the usual number a moment counts, so that an outage does not become usual.
+	usualMost = 10
+	// hangsLeast is how many flows more than usual must wait, however few do usually.
+	hangsLeast = 5
+	// hangsOdds is how likely flows that hang go on to hang until the next minute is over, and hangsFor the time constant
+	// in seconds by which that is lost: then hazards know them. Chosen by hand on seeds 1100 to 1102.
+	hangsOdds, hangsFor = 0.5, 10
+	// hangsSeen is from how many seconds ago on flows are taken to wait still.
+	hangsSeen = 30
+)
+
+// share takes in that waiting live flows wait for an answer, of rate flows a second in a port space that began age
+// seconds ago. It returns which share of flows hangs, 0 if no more wait than usually, and its standard deviation.
+func (x *hanging) share(now, dt, age, waiting, rate float64) (share, by float64) {
+	usual := float64(x.usual)
+	f := max(1-math.Exp(-dt/usualFor), min(1, dt/(age+dt)))
+	x.usual += float32(f * (min(waiting, usualMost*(usual+1)) - usual))
+	if waiting < hangsFrom*usual+windowSpan*math.Sqrt(usual)+hangsLeast || rate <= 0 {
+		x.since = uint32(now)
+		return 0, 0
+	}
+	n := rate * min(max(now-float64(x.since), 1), hangsSeen)
+	share = min((waiting-usual)/n, 1)
+	return share, math.Sqrt((share*(1-share) + 1/n) / n)
+}
+
+// hung returns how much likelier the ceiling of o is passed at time i of the grid because flows hang, and each arrival
+// that hangs holds its port until then. Where ports cool down for longer anyway, that is no likelier.
+func (w *workspace) hung(o *Outlook, i int) float64 {
+	if w.hangs == 0 {
+		return 0
+	}
+	c, u := &w.course, w.grid[i]
+	passes := func(hold, by float64) float64 {
+		mean := c.base[i] + o.rate*hold
+		return w.exceeds(o.account, (o.ceiling-mean)/math.Sqrt(c.variance[i]+max(0, mean-c.base[i])+1+by*by))
+	}
+	hold := c.gain[i]
+	more := passes(hold+max(0, w.hangs*(u-hold)), o.rate*u*w.hangsBy) - passes(hold, 0)
+	return hangsOdds * math.Exp(-(o.last-float64(o.hang.since))/hangsFor) * max(0, more)
+}
+
 // gain returns the ports held u seconds ahead per arrival per second, and per arrival per second squared.
 func (w *workspace) gain(a *Account, u float64) (one, two float64) {
 	if u <= 0 {

@@ -2,6 +2,9 @@ package forecast
 
 import (
 	"math"
+	"time"
+
+	"github.com/snatwatch/snatwatch/detector"
 )
 
 // passage is how near to the ceiling the forecast fill has come on its way to a time ahead.
@@ -111,27 +114,29 @@ func (o tick) pass(w *workspace, c Conditions, now, held, seen float64) {
 	f.TimeToExhaustion = math.Inf(1)
 	way := startPassage()
 	trust := o.trust(w, 0)
-	least, before := 0.0, 0.0 // probabilities at the time before
-	parted, raw := 0.0, 0.0   // not calibrated: of all parts before this one, and up to now
-	h := 0
-	o.learnt[0].cumulate(0, s.f, &w.above)
+	odds := said{raw: -1}
+	parted, raw := 0.0, 0.0 // not calibrated: of all parts before this one, and up to now
+	hung, h := 0.0, 0
+	odds.calibrate(o, h)
+	o.learnt[0].cumulate(0, s.f, max(held, co.mix[w.horizon[0]]), &w.above)
 	for i, u := range w.grid {
 		if i > w.horizon[h] {
 			h++
 			trust = o.trust(w, h)
-			o.learnt[h].cumulate(h, s.f, &w.above)
+			o.learnt[h].cumulate(h, s.f, max(held, co.mix[w.horizon[h]]), &w.above)
 			way, parted = startPassage(), raw
+			odds.calibrate(o, h)
 		}
 		raw = parted + (1-parted)*o.step(w, &way, i, h, trust, blind)
-		p := raw
-		if s.f.without&PartCalibration == 0 {
-			p = s.f.calibration[h].apply(p, s.f.slower[h]*float64(o.slower))
+		if h == 0 {
+			hung = max(hung, w.hung(o.Outlook, i))
+			raw += (1 - raw) * hung
 		}
-		p = max(p, least)
-		if least < 0.5 && p >= 0.5 {
-			f.TimeToExhaustion = before + (u-before)*(0.5-least)/(p-least)
+		if i < w.horizon[h] && raw < odds.even {
+			odds.raw, odds.at = raw, u
+			continue
 		}
-		least, before = p, u
+		p := odds.next(raw, u, &f.TimeToExhaustion)
 		if i == w.horizon[h] {
 			l := &o.learnt[h]
 			variance := co.variance[i] + max(0, co.mix[i]-co.base[i]) + 1
@@ -158,6 +163,53 @@ func (o tick) pass(w *workspace, c Conditions, now, held, seen float64) {
 			f.Probability[h] = 1
 		}
 	}
+	f.Urgency = float32(detector.PageUrgency(float64(f.Urgency), detector.PageNow{
+		Soon: f.Probability[0], Within: f.Probability[1], Held: seen, Ceiling: o.ceiling, Slower: float64(o.slower),
+		Passed: time.Duration(o.lastSeconds * 1e9), CoolDown: time.Duration(s.longest) * time.Second,
+	}))
+}
+
+// said is what was said of the times before. Where the odds are less than even, and no horizon ends, the probability is
+// needed only once they are more.
+type said struct {
+	calibration *calibration // nil for none
+	more        float64      // added to the log-odds
+	even        float64      // the raw probability of even odds
+	least       float64      // probability that was said last
+	raw         float64      // raw one that came after it, -1 if none did
+	at          float64      // seconds ahead, of the last of the two
+}
+
+// calibrate goes on to horizon h.
+func (s *said) calibrate(o tick, h int) {
+	f := o.account.f
+	if f.without&PartCalibration != 0 {
+		s.even = 0.5
+		return
+	}
+	s.calibration, s.more = &f.calibration[h], f.slower[h].more(o.slower, o.changed)
+	s.even = s.calibration.even(s.more)
+}
+
+// probability makes one of a raw one.
+func (s *said) probability(raw float64) float64 {
+	if s.calibration == nil {
+		return raw
+	}
+	return s.calibration.apply(raw, s.more)
+}
+
+// next returns the probability u seconds ahead, which does not fall. Where it passes a half, that time goes to median.
+func (s *said) next(raw, u float64, median *float64) float64 {
+	p := max(s.probability(raw), s.least)
+	if s.least < 0.5 && p >= 0.5 {
+		if s.raw >= 0 {
+			s.least = max(s.least, s.probability(s.raw))
+		}
+		*median = s.at + (u-s.at)*(0.5-s.least)/(p-s.least)
+	}
+	s.least, s.at, s.raw = p, u, -1
+	return p
 }
 
 // burstExceeds returns the probability that the fill is above ceiling between the time before time i of the grid and
@@ -200,6 +252,9 @@ func (o tick) keep(h int, now, held float64, p pending, i int, w *workspace) {
 			p.mean[k] = float32(w.course.mean[k][i])
 		}
 		p.rate, p.rateMean = float32(o.rate-o.rateMean), float32(o.rateMean)
+		// A minute ahead, chance would teach that every distance from the mean is soon gone.
+		by := float64(p.rate * p.rate)
+		p.noise = h == 0 && by <= windowSpan*windowSpan*o.dispersion*o.rate/float64(u)
 		p.fill, p.fillMean = float32(held-o.fillMean), float32(o.fillMean)
 		p.arrivals = o.opened
 		l.waiting[j] = p
@@ -218,9 +273,17 @@ func (o tick) blindness(c Conditions, now, held float64) float64 {
 	return v
 }
 
+// fewPorts is how many expected ports count as half few.
+const fewPorts = 8
+
 // cumulate puts into above the tail of horizon h: what was learnt, and what the factory says of this kind of load,
-// which weighs worth.
-func (l *learnt) cumulate(h int, f *Forecaster, above *[tailBins + 1]float64) {
+// which weighs worth. Where few ports are expected, the factory weighs the less the surer it is that forecasts err here
+// by chance alone: its tails are of loads of hundreds of ports, and say too much of a few.
+func (l *learnt) cumulate(h int, f *Forecaster, ports float64, above *[tailBins + 1]float64) {
 	share := l.kind.shares(&f.common[h], f.work.doubt[h])
-	l.tail.cumulate(&f.factory[h], &share, f.work.worth[h], above)
+	worth := f.work.worth[h]
+	if ports < 8*fewPorts {
+		worth *= 1 - l.tail.tame()/(1+ports*ports/(fewPorts*fewPorts))
+	}
+	l.tail.cumulate(&f.factory[h], &share, worth, above)
 }

@@ -38,6 +38,22 @@ func (t *tail) learn(keep, r float64) {
 	t[TailBin(r)]++
 }
 
+// tameReach is the most that a residual is where forecasts err by chance alone. It takes tameDoubt residuals to prove
+// that as likely as not, and tameWild more for each that is larger.
+const tameReach, tameDoubt, tameWild = 5, 20, 50
+
+// tame returns how surely the forecasts whose residuals t counted erred by chance alone, from 0 to 1.
+func (t *tail) tame() float64 {
+	n, wild := float32(0), float32(0)
+	for _, x := range t {
+		n += x
+	}
+	for _, x := range t[TailBin(tameReach)+1:] {
+		wild += x
+	}
+	return float64(n / (n + tameDoubt + tameWild*wild))
+}
+
 // cumulate puts into above, for the lower edge of each bin, the share of residuals at or above it: of those that t
 // counted and of the priors together. share says how the priors divide their weight.
 func (t *tail) cumulate(priors *[kinds]tail, share *[kinds]float64, weight float64, above *[tailBins + 1]float64) {
@@ -161,6 +177,7 @@ type pending struct {
 	due                            uint32 // second: it is 2106 before they are too many
 	beyond                         bool   // it was exhausted already, so the probability is not scored
 	hit                            bool   // it was exhausted since
+	noise                          bool   // the rate was as far from its long mean as chance brings it
 	burst                          bool   // a burst was expected by the horizon
 }
 
@@ -271,7 +288,9 @@ func (l *learnt) take(p *pending, held, opened, u, keep float64, tails *[kinds]t
 	residual := (highest - float64(p.top)) / float64(p.topSD)
 	l.tail.learn(keep, residual)
 	l.kind.learn(TailBin(residual), tails)
-	l.rate.learn(keep, float64(p.rate), (opened-p.arrivals)/u-float64(p.rateMean))
+	if !p.noise {
+		l.rate.learn(keep, float64(p.rate), (opened-p.arrivals)/u-float64(p.rateMean))
+	}
 	l.fill.learn(keep, float64(p.fill), held-float64(p.fillMean))
 }
 
@@ -281,6 +300,9 @@ func (l *learnt) variance() float64 { return max(0.25, float64(l.spread)) }
 // flowsDiffer is how many standard deviations must lie between where rate and lifetimes lead and a fill that stays, for
 // the two to differ.
 const flowsDiffer = 2
+
+// flowsDifferSoon is the same for a minute ahead, where the fill mostly stays.
+const flowsDifferSoon = 4
 
 // riseDiffers is how many standard deviations must lie between a trend and a rate that stays, for the two to differ.
 const riseDiffers = 1

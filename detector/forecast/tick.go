@@ -100,10 +100,11 @@ func (o tick) run(c Conditions) {
 	}
 	held += o.foresee(w, &c, now)
 	if first {
-		o.fillLately = held
+		o.fillLately = float32(held)
 	}
 	o.reopen(w, now, dt, float64(c.Opening))
 	o.arrive(now, dt, held)
+	w.hangs, w.hangsBy = o.hang.share(now, dt, now-o.began, float64(c.Opening)+float64(o.unconfirmed), o.rate)
 	w.perFlow = perFlow
 	o.hold(w, now)
 	w.course.doubt(&w.unseen, o.proven(now))
@@ -173,7 +174,7 @@ func (o tick) settle(w *workspace, now, dt, held float64) {
 	if tau := noiseless - w.course.gain[aheads-1]; tau > 0 {
 		f = max(1-math.Exp(-dt/tau), min(1, dt/(now-o.began+dt)))
 	}
-	o.fillLately += f * (held - o.fillLately)
+	o.fillLately += float32(f * (held - float64(o.fillLately)))
 }
 
 // arrive learns from the arrivals of the tick and the fill.
@@ -204,7 +205,7 @@ func (o tick) arrive(now, dt, held float64) {
 	for i := range o.fifteen {
 		p := &o.fifteen[i]
 		if p.due != 0 && uint32(now) >= p.due {
-			o.error += (1 - math.Exp(-dt/20)) * ((held-float64(p.fill))/15 - o.error)
+			o.error += float32((1 - math.Exp(-dt/20)) * ((held-float64(p.fill))/15 - float64(o.error)))
 			p.due = 0
 		}
 	}

@@ -47,6 +47,8 @@ type workspace struct {
 	// knowsDay: the course of the day is known.
 	knowsDay bool
 	perFlow  float64 // ports held per flow
+	hangs    float64 // share of flows that hang now, 0 if none do beyond what is usual
+	hangsBy  float64 // standard deviation of hangs
 	// unseen are ports that the ledger does not know of, by time ahead.
 	unseen [aheads]float64
 	lost   float64 // flows that ended in this tick beyond all expectation

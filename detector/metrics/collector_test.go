@@ -63,7 +63,7 @@ func whole() *metrics.View {
 								Mean:             [4]float64{1010, 1100, 1300, 1400},
 								Variance:         [4]float64{90, 300, 900, 1600},
 								Probability:      [4]float64{0.07, 0.9, 0.99, 0.99},
-								TimeToExhaustion: 125.5,
+								TimeToExhaustion: 125.5, Urgency: 0.875,
 							},
 							Owners: []detector.OwnerHeld{
 								{Number: 2, Owner: api(), Held: 612},
