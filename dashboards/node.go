@@ -46,7 +46,8 @@ func fillOf(o rules.Options, of func(series string) string) string {
 // ceilingOf is the effective ceiling of the port spaces that which keeps.
 func ceilingOf(o rules.Options, which string) string {
 	return "max(" + by(o, "max", space, heldNow(o)) + " / " + by(o, "max", space, sel(o, metrics.LowPortsFill)+" > 0") +
-		"\nand " + on(o, space) + " " + which + ")\nor max(" + sel(o, metrics.BudgetEffectivePorts) + "\nand " + on(o, agentBudget) + " " + which + ")"
+		"\nand " + on(o, space) + " " + which + ")\nor max(" + sel(o, metrics.BudgetEffectivePorts) + "\nand " +
+		on(o, agentBudget) + " " + which + ")"
 }
 
 // peakFill is the fill of the n port spaces that were fullest in the time range. Those of each step would be other
@@ -73,6 +74,7 @@ func nodePorts(o rules.Options) []panel {
 		within = append(within, query{by(o, "max", "", sel(o, metrics.ExhaustionProbabilityMax, at(h))), "within " +
 			h + cluster})
 	}
+	within = append(within, query{by(o, "max", "", sel(o, metrics.PageUrgency)), "urgency of the page" + cluster})
 	return []panel{
 		{
 			id: alerts.PanelNodeHeld, title: "How full is each destination's port space?", unit: share, min: ptr(0),
@@ -86,7 +88,9 @@ func nodePorts(o rules.Options) []panel {
 			id: alerts.PanelNodeProbability, title: "How likely is exhaustion, and by when?", unit: share,
 			thresholds: []float64{t.PageClear, t.Page}, min: ptr(0), max: ptr(1),
 			description: "The highest probability over destinations that the effective ceiling is reached by each horizon. " +
-				"The page is raised at the red line (at " + o.PageHorizon + ") and cleared below the orange one.",
+				"The page is raised when its urgency is at the red line: the probability within " + o.PageHorizon +
+				", less where there is time to look again and more where lifetimes surely grew. It is cleared when that " +
+				"probability has been below the orange line for a while.",
 			queries: within,
 		},
 		nodeSpaces(o),

@@ -14,15 +14,13 @@ import (
 
 // overview is where the on-call lands: what runs out first, when, and what fails now.
 func overview(o rules.Options) board {
+	cluster := "{{" + o.ClusterLabel + "}}"
 	return board{
 		uid: "snatwatch-overview", title: "snatwatch / Overview",
 		description: "Which node, which gateway and which destination runs out of SNAT ports first, when, and is " +
 			"anything failing now?",
 		starts: o.ClusterLabel,
-		worst: []worst{
-			silent(o), fullGateways(o), worstNodes(o), worstGateways(o), fullestPools(o), fullestNodes(o),
-			failingClusters(o), slowClusters(o),
-		},
+		worst:  append(worstNow(o), fullestPools(o), fullestNodes(o), failingClusters(o), slowClusters(o)),
 		rows: []row{
 			{"Now", append(headline(o), first(o))},
 			{"Which, and why", []panel{
@@ -33,24 +31,21 @@ func overview(o rules.Options) board {
 						"ceiling: the eight fullest.",
 					queries: []query{{
 						peaksOfPools(o, fullestPools(o), "max", fillOfNodes(o)),
-						"{{budget}} {{protocol}} {{pool}} {{" + o.ClusterLabel + "}}",
+						"{{budget}} {{protocol}} {{pool}} " + cluster,
 					}},
 				},
 				{
 					id: 23, title: "Which nodes are fullest?", unit: share, thresholds: []float64{filling, full}, min: ptr(0),
 					description: "Fill of the fullest port space of the eight nodes that were fullest in the time range, against " +
 						"the effective ceiling.",
-					queries: []query{{fillOfFullest(o), "{{budget}} {{protocol}} {{instance}} {{" + o.ClusterLabel + "}}"}},
+					queries: []query{{fillOfFullest(o), "{{budget}} {{protocol}} {{instance}} " + cluster}},
 				},
 				{
 					id: 31, coarse: true, title: "Do opens fail, and why?", unit: perSecond, min: ptr(0),
 					none: "no agent has a sensor for failures",
 					description: "Flows per second that did not open. ports: for lack of ports; refused: answered by a RST; " +
 						"unanswered: no answer although ports were left. The eight that are highest now.",
-					queries: []query{{
-						highest(o, "cause", failures(o, failingClusters(o).clusters(o))),
-						"{{cause}} {{" + o.ClusterLabel + "}}",
-					}},
+					queries: []query{{highest(o, "cause", failures(o, failingClusters(o).clusters(o))), "{{cause}} " + cluster}},
 				},
 				{
 					id: 32, title: "Do more flows arrive?", unit: perSecond, min: ptr(0), none: needsRules,
@@ -58,7 +53,7 @@ func overview(o rules.Options) board {
 						"Node and Job do not narrow it.",
 					queries: []query{{
 						peaks(o, "pool, budget, protocol", ofPool(o, records.PoolOpened)),
-						"{{budget}} {{protocol}} {{pool}} {{" + o.ClusterLabel + "}}",
+						"{{budget}} {{protocol}} {{pool}} " + cluster,
 					}},
 				},
 				{
@@ -68,12 +63,17 @@ func overview(o rules.Options) board {
 						"connections leak.",
 					queries: []query{{
 						highest(o, "budget, protocol", holdTimes(o, slowClusters(o).clusters(o))),
-						"{{budget}} {{protocol}} {{" + o.ClusterLabel + "}}",
+						"{{budget}} {{protocol}} " + cluster,
 					}},
 				},
 			}},
 		},
 	}
+}
+
+// worstNow are those that headline and first are of.
+func worstNow(o rules.Options) []worst {
+	return []worst{silent(o), fullGateways(o), worstNodes(o), worstGateways(o)}
 }
 
 // failures are the flows per second that do not open, by cluster and cause, and holdTimes the mean hold times by
@@ -145,7 +145,7 @@ func headline(o rules.Options) []panel {
 			thresholds: []float64{t.PageClear, t.Page},
 			description: "The highest probability over all nodes and destinations, and over all shared gateways and " +
 				"destinations, that the effective ceiling is reached within " + o.PageHorizon +
-				". The page is raised at the red threshold.",
+				". The page is raised by its urgency, near the red threshold.",
 			queries: []query{
 				{"max(" + inPools(o, metrics.ExhaustionProbabilityMax, at(o.PageHorizon)) + ")", "a node"},
 				{"max(" + behind(o, ofGateway(o, records.GatewayProbability, at(o.PageHorizon))) + ")", "a gateway"},

@@ -132,17 +132,20 @@ func (x *hanging) share(now, dt, age, waiting, rate float64) (share, by float64)
 	return share, math.Sqrt((share*(1-share) + 1/n) / n)
 }
 
-// hung returns the probability that the ceiling of o is passed at time i of the grid because flows hang: each arrival
-// that hangs holds its port until then.
+// hung returns how much likelier the ceiling of o is passed at time i of the grid because flows hang, and each arrival
+// that hangs holds its port until then. Where ports cool down for longer anyway, that is no likelier.
 func (w *workspace) hung(o *Outlook, i int) float64 {
 	if w.hangs == 0 {
 		return 0
 	}
 	c, u := &w.course, w.grid[i]
-	mean := c.base[i] + o.rate*(c.gain[i]+max(0, w.hangs*(u-c.gain[i])))
-	by := o.rate * u * w.hangsBy
-	r := (o.ceiling - mean) / math.Sqrt(c.variance[i]+max(0, mean-c.base[i])+1+by*by)
-	return hangsOdds * math.Exp(-(o.last-float64(o.hang.since))/hangsFor) * w.exceeds(o.account, r)
+	passes := func(hold, by float64) float64 {
+		mean := c.base[i] + o.rate*hold
+		return w.exceeds(o.account, (o.ceiling-mean)/math.Sqrt(c.variance[i]+max(0, mean-c.base[i])+1+by*by))
+	}
+	hold := c.gain[i]
+	more := passes(hold+max(0, w.hangs*(u-hold)), o.rate*u*w.hangsBy) - passes(hold, 0)
+	return hangsOdds * math.Exp(-(o.last-float64(o.hang.since))/hangsFor) * max(0, more)
 }
 
 // gain returns the ports held u seconds ahead per arrival per second, and per arrival per second squared.

@@ -2,6 +2,9 @@ package forecast
 
 import (
 	"math"
+	"time"
+
+	"github.com/snatwatch/snatwatch/detector"
 )
 
 // passage is how near to the ceiling the forecast fill has come on its way to a time ahead.
@@ -114,7 +117,7 @@ func (o tick) pass(w *workspace, c Conditions, now, held, seen float64) {
 	odds := said{raw: -1}
 	parted, raw := 0.0, 0.0 // not calibrated: of all parts before this one, and up to now
 	hung, h := 0.0, 0
-	odds.calibrate(s.f, h, o.slower, o.changed)
+	odds.calibrate(o, h)
 	o.learnt[0].cumulate(0, s.f, max(held, co.mix[w.horizon[0]]), &w.above)
 	for i, u := range w.grid {
 		if i > w.horizon[h] {
@@ -122,12 +125,12 @@ func (o tick) pass(w *workspace, c Conditions, now, held, seen float64) {
 			trust = o.trust(w, h)
 			o.learnt[h].cumulate(h, s.f, max(held, co.mix[w.horizon[h]]), &w.above)
 			way, parted = startPassage(), raw
-			odds.calibrate(s.f, h, o.slower, o.changed)
+			odds.calibrate(o, h)
 		}
 		raw = parted + (1-parted)*o.step(w, &way, i, h, trust, blind)
 		if h == 0 {
 			hung = max(hung, w.hung(o.Outlook, i))
-			raw = max(raw, hung)
+			raw += (1 - raw) * hung
 		}
 		if i < w.horizon[h] && raw < odds.even {
 			odds.raw, odds.at = raw, u
@@ -160,6 +163,10 @@ func (o tick) pass(w *workspace, c Conditions, now, held, seen float64) {
 			f.Probability[h] = 1
 		}
 	}
+	f.Urgency = float32(detector.PageUrgency(float64(f.Urgency), detector.PageNow{
+		Soon: f.Probability[0], Within: f.Probability[1], Held: seen, Ceiling: o.ceiling, Slower: float64(o.slower),
+		Passed: time.Duration(o.lastSeconds * 1e9), CoolDown: time.Duration(s.longest) * time.Second,
+	}))
 }
 
 // said is what was said of the times before. Where the odds are less than even, and no horizon ends, the probability is
@@ -174,12 +181,13 @@ type said struct {
 }
 
 // calibrate goes on to horizon h.
-func (s *said) calibrate(f *Forecaster, h int, slower float32, changed float64) {
+func (s *said) calibrate(o tick, h int) {
+	f := o.account.f
 	if f.without&PartCalibration != 0 {
 		s.even = 0.5
 		return
 	}
-	s.calibration, s.more = &f.calibration[h], f.slower[h].more(slower, changed)
+	s.calibration, s.more = &f.calibration[h], f.slower[h].more(o.slower, o.changed)
 	s.even = s.calibration.even(s.more)
 }
 
@@ -244,9 +252,9 @@ func (o tick) keep(h int, now, held float64, p pending, i int, w *workspace) {
 			p.mean[k] = float32(w.course.mean[k][i])
 		}
 		p.rate, p.rateMean = float32(o.rate-o.rateMean), float32(o.rateMean)
-		// At the horizons that page, chance would teach that every distance from the mean is soon gone.
+		// A minute ahead, chance would teach that every distance from the mean is soon gone.
 		by := float64(p.rate * p.rate)
-		p.noise = h <= planning && by <= windowSpan*windowSpan*o.dispersion*o.rate/float64(u)
+		p.noise = h == 0 && by <= windowSpan*windowSpan*o.dispersion*o.rate/float64(u)
 		p.fill, p.fillMean = float32(held-o.fillMean), float32(o.fillMean)
 		p.arrivals = o.opened
 		l.waiting[j] = p
@@ -273,6 +281,9 @@ const fewPorts = 8
 // by chance alone: its tails are of loads of hundreds of ports, and say too much of a few.
 func (l *learnt) cumulate(h int, f *Forecaster, ports float64, above *[tailBins + 1]float64) {
 	share := l.kind.shares(&f.common[h], f.work.doubt[h])
-	few := 1 / (1 + ports*ports/(fewPorts*fewPorts))
-	l.tail.cumulate(&f.factory[h], &share, f.work.worth[h]*(1-few*l.tail.tame()), above)
+	worth := f.work.worth[h]
+	if ports < 8*fewPorts {
+		worth *= 1 - l.tail.tame()/(1+ports*ports/(fewPorts*fewPorts))
+	}
+	l.tail.cumulate(&f.factory[h], &share, worth, above)
 }

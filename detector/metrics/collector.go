@@ -306,6 +306,9 @@ func (e emitter) space(s *detector.SpaceSnapshot, labels ...string) {
 		e.gauge(ExhaustionProbability, f.Probability[i], ahead...)
 		if f.Probability[i] >= LikelyProbability {
 			e.gauge(LikelyExhaustion, f.Probability[i], ahead...)
+			if detector.Horizons()[i] == detector.PageHorizon {
+				e.gauge(PageUrgency, float64(f.Urgency), ahead...)
+			}
 		}
 	}
 	e.gauge(TimeToExhaustion, f.TimeToExhaustion, labels...)

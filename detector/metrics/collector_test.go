@@ -63,7 +63,7 @@ func whole() *metrics.View {
 								Mean:             [4]float64{1010, 1100, 1300, 1400},
 								Variance:         [4]float64{90, 300, 900, 1600},
 								Probability:      [4]float64{0.07, 0.9, 0.99, 0.99},
-								TimeToExhaustion: 125.5,
+								TimeToExhaustion: 125.5, Urgency: 0.875,
 							},
 							Owners: []detector.OwnerHeld{
 								{Number: 2, Owner: api(), Held: 612},
@@ -197,8 +197,9 @@ func TestEmittedAsInTheTable(t *testing.T) {
 	}
 	v := shared()
 	p := &v.Snapshot.Budgets[0].Protocols[0]
-	p.Spaces = append(p.Spaces, detector.SpaceSnapshot{Destination: "203.0.113.9:443", VIP: "ports 1-511",
-		Class: budget.LowClass, Held: 3})
+	p.Spaces = append(p.Spaces, detector.SpaceSnapshot{
+		Destination: "203.0.113.9:443", VIP: "ports 1-511", Class: budget.LowClass, Held: 3,
+	})
 	for _, f := range gather(t, v) {
 		r := row{Type: types[f.GetType()]}
 		for _, l := range f.GetMetric()[0].GetLabel() {

@@ -58,6 +58,7 @@ const (
 	TimeToExhaustion         Name = "snat_time_to_exhaustion_seconds"
 	SoonestExhaustion        Name = "snat_soonest_exhaustion_seconds"
 	LikelyExhaustion         Name = "snat_likely_exhaustion_probability"
+	PageUrgency              Name = "snat_page_urgency"
 	AllForecastPortsMean     Name = "snat_all_forecast_ports_mean"
 	AllForecastPortsVariance Name = "snat_all_forecast_ports_variance"
 	ExhaustionProbabilityMax Name = "snat_exhaustion_probability_max"

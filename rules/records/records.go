@@ -93,7 +93,8 @@ func ofCeiling(o options.Options) string {
 }
 
 // scarce is NodeFill where ports are scarce: where the fullest port space holds PageFill of its ceiling, or all but
-// PageNear times the square root of it; of low source ports PageFill, which is as many. Few nodes have it, so the rule that is evaluated the most often reads little.
+// PageNear times the square root of it; of low source ports PageFill, which is as many. Few nodes have it, so the rule
+// that is evaluated the most often reads little.
 func scarce(o options.Options) string {
 	return fmt.Sprintf("%s >= 1 - clamp_min(%s / sqrt(%s), %s)\nor\n%s >= %s", ofCeiling(o),
 		query.Number(detector.PageNear), o.Metric(metrics.BudgetEffectivePorts), query.Number(1-detector.PageFill),
