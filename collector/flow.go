@@ -112,6 +112,8 @@ type Flow struct {
 	Ended Interval
 	// Active is the time of the last packet in either direction, 0 where unknown.
 	Active Time
+	// Expires is when conntrack forgets a live flow at the earliest, if no packet of it comes before; 0 where unknown.
+	Expires Time
 	// Cut is when the flow ended at the latest, if a flow table saw its packets before: conntrack then does not believe
 	// its RST. 0 where nothing says so.
 	Cut Time

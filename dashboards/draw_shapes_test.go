@@ -178,9 +178,26 @@ type drawn struct {
 	name   string
 	field  fieldConfig
 	values map[int64]float64
-	last   float64
-	has    bool
+	last   float64 // though the line ended before
 	max    float64
+}
+
+func (s sample) drawn(name string, f fieldConfig) drawn {
+	d := drawn{name: name, field: f, values: map[int64]float64{}, max: math.Inf(-1)}
+	for _, v := range s.Values {
+		at, _ := v[0].(float64)
+		text, _ := v[1].(string)
+		d.last, _ = strconv.ParseFloat(text, 64)
+		d.values[int64(at)], d.max = d.last, max(d.max, d.last)
+	}
+	return d
+}
+
+// legend is what the legend says of a line.
+func (d drawn) legend() (last, top string) {
+	last, _ = d.field.shown(d.last, true)
+	top, _ = d.field.shown(d.max, true)
+	return last, top
 }
 
 func drawLines(out *strings.Builder, a *asked, p panel, answers [][]sample) {
@@ -192,14 +209,7 @@ func drawLines(out *strings.Builder, a *asked, p panel, answers [][]sample) {
 	for i, series := range answers {
 		for _, s := range series {
 			name := p.Targets[i].legend(s.Metric)
-			d := drawn{name: name, field: p.field(name), values: map[int64]float64{}, max: math.Inf(-1)}
-			d.last, d.has = s.last()
-			for _, v := range s.Values {
-				at, _ := v[0].(float64)
-				text, _ := v[1].(string)
-				f, _ := strconv.ParseFloat(text, 64)
-				d.values[int64(at)], d.max = f, max(d.max, f)
-			}
+			d := s.drawn(name, p.field(name))
 			if d.max > 0 {
 				least = min(least, slices.Min(slices.Collect(maps.Values(d.values))))
 			}
@@ -274,8 +284,7 @@ func drawLines(out *strings.Builder, a *asked, p panel, answers [][]sample) {
 	}
 	fmt.Fprintf(out, `</svg><div class="l" style="height:%dpx;overflow:auto"><table width="100%%"><tr><td>Name</td><td width="90">Last</td><td width="90">Max</td></tr>`, legend)
 	for i, d := range all {
-		last, _ := d.field.shown(d.last, d.has)
-		top, _ := d.field.shown(d.max, true)
+		last, top := d.legend()
 		fmt.Fprintf(out, `<tr><td><span style="color:%s">▬</span> %s</td><td>%s</td><td>%s</td></tr>`, palette[i%len(palette)], html.EscapeString(d.name), last, top)
 	}
 	out.WriteString("</table></div>")

@@ -160,14 +160,23 @@ func (f fieldConfig) shown(v float64, known bool) (text, color string) {
 				return apply(o.Result)
 			}
 		case "special":
-			var o struct{ Result result }
+			var o struct {
+				Match  string
+				Result result
+			}
 			_ = json.Unmarshal(m.Options, &o)
-			if !known {
+			if !known && o.Match != "empty" {
 				return apply(o.Result)
 			}
 		}
 	}
 	return f.text(v, known), color
+}
+
+// fixed rounds as a browser does: 6.25 is 6.3, not 6.2.
+func fixed(v float64, digits int) string {
+	of := math.Pow10(digits)
+	return strconv.FormatFloat(math.Round(v*of)/of, 'f', digits, 64)
 }
 
 // text writes a value in its unit, as Grafana's formats do.
@@ -184,8 +193,7 @@ func (f fieldConfig) text(v float64, known bool) string {
 		if f.Decimals != nil {
 			digits = *f.Decimals
 		}
-		half := math.Pow10(digits)
-		return strconv.FormatFloat(math.Round(v*half)/half, 'f', digits, 64) // 6.25 is 6.3, not 6.2
+		return fixed(v, digits)
 	}
 	switch {
 	case f.Unit == "percentunit":
@@ -214,7 +222,7 @@ func (f fieldConfig) text(v float64, known bool) string {
 		if f.Decimals != nil {
 			digits = *f.Decimals
 		}
-		whole, rest, _ := strings.Cut(strconv.FormatFloat(v, 'f', digits, 64), ".")
+		whole, rest, _ := strings.Cut(fixed(v, digits), ".")
 		rest = strings.TrimRight(rest, "0")
 		for i := len(whole) - 3; i > 0 && whole[i-1] != '-'; i -= 3 {
 			whole = whole[:i] + "," + whole[i:]

@@ -160,6 +160,9 @@ func tableFaults(p panel) []string {
 		}) {
 			out = append(out, "column "+title+" colors what is not known")
 		}
+		if mixed := organize.RenameByName["gateway"] != ""; mixed && optional(label) && !f.mapsEmpty() {
+			out = append(out, title+" is none where it is not known")
+		}
 		if label == "netns" && f.Unit != "string" {
 			out = append(out, "a network namespace is shown as a number")
 		}
@@ -324,6 +327,7 @@ func TestFaultsAreFound(t *testing.T) {
 		{"rows in no order", "overview", `"displayName": "Full"`, `"displayName": "Time left"`, "in no order"},
 		{"a column of no width", "overview", `"id": "custom.width"`, `"id": "custom.minWidth"`, "has no width"},
 		{"a short IPv6", "overview", `"value": 310`, `"value": 210`, "an IPv6 address is cut"},
+		{"nothing helps", "overview", `"match": "null",`, `"match": "null+nan",`, "is none where it is not known"},
 		{"a range without an end", "overview", `"to": 1000000000000000`, `"to": null`, "a range without an end"},
 		{"two spaces", "node", `"suffix:flows/s"`, `"suffix: flows/s"`, "unit suffix: flows/s"},
 		{"a part of a port", "node", `"decimals": 0,`, ``, "counts parts of one"},

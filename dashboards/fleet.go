@@ -139,7 +139,7 @@ func poolsNow(o rules.Options) panel {
 			ofPool("min", "clamp_max("+node("min", metrics.SoonestExhaustion)+", "+pastHour+")"),
 			ofPool("max", node("max", metrics.ExhaustionProbabilityMax, at(o.PageHorizon))),
 			ofPool("max", node("max", metrics.ExhaustionProbabilityMax, at(o.TicketHorizon))),
-			ofPool("max", node("max", metrics.BusiestPortsHeld)+" / "+node("max", metrics.BudgetEffectivePorts)),
+			ofPool("max", fillOfNode(o, atStep, atStep, worstPools(o).clusters(o))),
 			ofPool("count", node("max", metrics.BudgetEffectivePorts)),
 			ofPool("sum", node("max", metrics.AllPortsHeld)),
 		},

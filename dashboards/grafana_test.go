@@ -131,6 +131,8 @@ func (s shownPanel) faults(p panel, answers [][]sample) []string {
 		out = append(out, s.numberFaults(p, answers)...)
 	case "table":
 		out = append(out, s.tableFaults(p, answers)...)
+	case "timeseries":
+		out = append(out, s.legendFaults(p, answers)...)
 	}
 	slices.Sort(out)
 	return slices.Compact(out)
@@ -154,6 +156,24 @@ func (s shownPanel) numberFaults(p panel, answers [][]sample) []string {
 	}
 	if !slices.Equal(drawn, shown) {
 		return []string{fmt.Sprintf("pictures show %q, Grafana %q", drawn, shown)}
+	}
+	return nil
+}
+
+func (s shownPanel) legendFaults(p panel, answers [][]sample) []string {
+	var pictured, shown []string
+	for i, series := range answers {
+		for _, x := range series {
+			name := p.Targets[i].legend(x.Metric)
+			last, top := x.drawn(name, p.field(name)).legend()
+			pictured = append(pictured, name+": "+last+", "+top)
+		}
+	}
+	for _, f := range s.Fields {
+		shown = append(shown, f.Title+": "+f.Cells[0].Text+", "+f.Cells[1].Text)
+	}
+	if !slices.Equal(pictured, shown) {
+		return []string{fmt.Sprintf("pictures have the legend %q, Grafana %q", pictured, shown)}
 	}
 	return nil
 }

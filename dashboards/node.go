@@ -36,16 +36,26 @@ const named = `destination!="other"`
 // heldNow are the ports held of each of them.
 func heldNow(o rules.Options) string { return sel(o, metrics.PortsHeld, named) }
 
-// fillOf is held as a share of the effective ceiling.
-func fillOf(o rules.Options, held string) string {
-	return held + " / " + on(o, agentBudget) + " group_left () " +
-		by(o, "max", agentBudget, sel(o, metrics.BudgetEffectivePorts))
+// fillOf is what each of them holds as a share of its effective ceiling: of low source ports as agents tell it, as they
+// are fewer than the budget's. of writes the series.
+func fillOf(o rules.Options, of func(series string) string) string {
+	return "(" + of(sel(o, metrics.LowPortsFill)) + " or " + on(o, space) + " " + of(heldNow(o)) + " / " +
+		on(o, agentBudget) + " group_left () " + by(o, "max", agentBudget, sel(o, metrics.BudgetEffectivePorts)) + ")"
+}
+
+// ceilingOf is the effective ceiling of the port spaces that which keeps.
+func ceilingOf(o rules.Options, which string) string {
+	return "max(" + by(o, "max", space, heldNow(o)) + " / " + by(o, "max", space, sel(o, metrics.LowPortsFill)+" > 0") +
+		"\nand " + on(o, space) + " " + which + ")\nor max(" + sel(o, metrics.BudgetEffectivePorts) + "\nand " +
+		on(o, agentBudget) + " " + which + ")"
 }
 
 // peakFill is the fill of the n port spaces that were fullest in the time range. Those of each step would be other
 // ones.
 func peakFill(o rules.Options, n int) string {
-	return fmt.Sprintf("topk(%d, %s)", n, fillOf(o, "max_over_time("+heldNow(o)+"[$__range] @ end())"))
+	return fmt.Sprintf("topk(%d, %s)", n, fillOf(o, func(series string) string {
+		return "max_over_time(" + series + "[$__range] @ end())"
+	}))
 }
 
 // ofFullest keeps those n port spaces.
@@ -64,6 +74,7 @@ func nodePorts(o rules.Options) []panel {
 		within = append(within, query{by(o, "max", "", sel(o, metrics.ExhaustionProbabilityMax, at(h))), "within " +
 			h + cluster})
 	}
+	within = append(within, query{by(o, "max", "", sel(o, metrics.PageUrgency)), "urgency of the page" + cluster})
 	return []panel{
 		{
 			id: alerts.PanelNodeHeld, title: "How full is each destination's port space?", unit: share, min: ptr(0),
@@ -71,13 +82,15 @@ func nodePorts(o rules.Options) []panel {
 			description: "Ports held, live and cooling, of the eight port spaces that were fullest in the time range, as a " +
 				"share of the effective ceiling. At 100 % new flows to that destination fail. The ports themselves stand " +
 				"in the table below.",
-			queries: []query{{fillOf(o, heldNow(o)) + ofFullest(o, 8), toldSpace(o)}},
+			queries: []query{{fillOf(o, atStep) + ofFullest(o, 8), toldSpace(o)}},
 		},
 		{
 			id: alerts.PanelNodeProbability, title: "How likely is exhaustion, and by when?", unit: share,
 			thresholds: []float64{t.PageClear, t.Page}, min: ptr(0), max: ptr(1),
 			description: "The highest probability over destinations that the effective ceiling is reached by each horizon. " +
-				"The page is raised at the red line (at " + o.PageHorizon + ") and cleared below the orange one.",
+				"The page is raised when its urgency is at the red line: the probability within " + o.PageHorizon +
+				", less where there is time to look again and more where lifetimes surely grew. It is cleared when that " +
+				"probability has been below the orange line for a while.",
 			queries: within,
 		},
 		nodeSpaces(o),
@@ -101,7 +114,7 @@ func nodePorts(o rules.Options) []panel {
 func nodeSpaces(o rules.Options) panel {
 	t := o.Thresholds
 	held := heldNow(o)
-	now := "\nand " + on(o, space) + " topk(10, " + fillOf(o, held) + ")"
+	now := "\nand " + on(o, space) + " topk(10, " + fillOf(o, atStep) + ")"
 	cell := func(expr string) query { return query{by(o, "max", space, expr+now), ""} }
 	return panel{
 		id: 115, kind: rowsOf, height: 10, title: "What does each destination hold, and when does it run out?",
@@ -112,7 +125,7 @@ func nodeSpaces(o rules.Options) panel {
 		queries: []query{
 			cell("clamp_max(" + sel(o, metrics.TimeToExhaustion, named) + ", " + pastHour + ")"),
 			cell(sel(o, metrics.ExhaustionProbability, named, at(o.PageHorizon))),
-			cell(fillOf(o, held)),
+			cell(fillOf(o, atStep)),
 			cell(held),
 			cell(sel(o, metrics.PortsLive, named)),
 			cell(sel(o, metrics.PortsCooling, named)),
@@ -163,8 +176,7 @@ func nodeForecast(o rules.Options) panel {
 			{ago(metrics.ForecastPortsMean) + fullest, "forecast {{destination}}"},
 			{band("-"), "low"},
 			{band("+"), "high"},
-			{"max(" + sel(o, metrics.BudgetEffectivePorts) + "\nand " + on(o, agentBudget) + " " + peakFill(o, 1) +
-				")", "effective ceiling"},
+			{ceilingOf(o, peakFill(o, 1)), "effective ceiling"},
 		},
 	}
 }

@@ -14,15 +14,13 @@ import (
 
 // overview is where the on-call lands: what runs out first, when, and what fails now.
 func overview(o rules.Options) board {
+	cluster := "{{" + o.ClusterLabel + "}}"
 	return board{
 		uid: "snatwatch-overview", title: "snatwatch / Overview",
 		description: "Which node, which gateway and which destination runs out of SNAT ports first, when, and is " +
 			"anything failing now?",
 		starts: o.ClusterLabel,
-		worst: []worst{
-			silent(o), fullGateways(o), worstNodes(o), worstGateways(o), fullestPools(o), fullestNodes(o),
-			failingClusters(o), slowClusters(o),
-		},
+		worst:  append(worstNow(o), fullestPools(o), fullestNodes(o), failingClusters(o), slowClusters(o)),
 		rows: []row{
 			{"Now", append(headline(o), first(o))},
 			{"Which, and why", []panel{
@@ -33,24 +31,21 @@ func overview(o rules.Options) board {
 						"ceiling: the eight fullest.",
 					queries: []query{{
 						peaksOfPools(o, fullestPools(o), "max", fillOfNodes(o)),
-						"{{budget}} {{protocol}} {{pool}} {{" + o.ClusterLabel + "}}",
+						"{{budget}} {{protocol}} {{pool}} " + cluster,
 					}},
 				},
 				{
 					id: 23, title: "Which nodes are fullest?", unit: share, thresholds: []float64{filling, full}, min: ptr(0),
 					description: "Fill of the fullest port space of the eight nodes that were fullest in the time range, against " +
 						"the effective ceiling.",
-					queries: []query{{fillOfFullest(o), "{{budget}} {{protocol}} {{instance}} {{" + o.ClusterLabel + "}}"}},
+					queries: []query{{fillOfFullest(o), "{{budget}} {{protocol}} {{instance}} " + cluster}},
 				},
 				{
 					id: 31, coarse: true, title: "Do opens fail, and why?", unit: perSecond, min: ptr(0),
 					none: "no agent has a sensor for failures",
 					description: "Flows per second that did not open. ports: for lack of ports; refused: answered by a RST; " +
 						"unanswered: no answer although ports were left. The eight that are highest now.",
-					queries: []query{{
-						highest(o, "cause", failures(o, failingClusters(o).clusters(o))),
-						"{{cause}} {{" + o.ClusterLabel + "}}",
-					}},
+					queries: []query{{highest(o, "cause", failures(o, failingClusters(o).clusters(o))), "{{cause}} " + cluster}},
 				},
 				{
 					id: 32, title: "Do more flows arrive?", unit: perSecond, min: ptr(0), none: needsRules,
@@ -58,7 +53,7 @@ func overview(o rules.Options) board {
 						"Node and Job do not narrow it.",
 					queries: []query{{
 						peaks(o, "pool, budget, protocol", ofPool(o, records.PoolOpened)),
-						"{{budget}} {{protocol}} {{pool}} {{" + o.ClusterLabel + "}}",
+						"{{budget}} {{protocol}} {{pool}} " + cluster,
 					}},
 				},
 				{
@@ -68,12 +63,17 @@ func overview(o rules.Options) board {
 						"connections leak.",
 					queries: []query{{
 						highest(o, "budget, protocol", holdTimes(o, slowClusters(o).clusters(o))),
-						"{{budget}} {{protocol}} {{" + o.ClusterLabel + "}}",
+						"{{budget}} {{protocol}} " + cluster,
 					}},
 				},
 			}},
 		},
 	}
+}
+
+// worstNow are those that headline and first are of.
+func worstNow(o rules.Options) []worst {
+	return []worst{silent(o), fullGateways(o), worstNodes(o), worstGateways(o)}
 }
 
 // failures are the flows per second that do not open, by cluster and cause, and holdTimes the mean hold times by
@@ -105,16 +105,15 @@ func fillOfNodes(o rules.Options) func(of, still func(series string) string) str
 	clusters := fullestPools(o).clusters(o)
 	return func(of, still func(series string) string) string {
 		return of(sel(o, metrics.BusiestPortsHeld, clusters)) + " / " + on(o, agentBudget) + " group_left () " +
-			by(o, "max", agentBudget, still(sel(o, metrics.BudgetEffectivePorts, clusters)))
+			by(o, "max", agentBudget, still(sel(o, metrics.BudgetEffectivePorts, clusters))) + " or " +
+			of(sel(o, metrics.LowPortsFill, clusters))
 	}
 }
 
 // fullestPools are those whose fullest node was fullest, as recorded in the time range, or is now.
 func fullestPools(o rules.Options) worst {
-	node := func(name metrics.Name) string { return by(o, "max", agentBudget, sel(o, name)) }
 	return worst{"fullest_pools", "pool", "topk(8, " + by(o, "max", pool, "max_over_time("+ofPool(o, records.PoolFill)+
-		"[$__range])") + ")\nor\ntopk(8, " + ofPoolNow(o, "max", node(metrics.BusiestPortsHeld)+" / "+
-		node(metrics.BudgetEffectivePorts)) + ")"}
+		"[$__range])") + ")\nor\ntopk(8, " + ofPoolNow(o, "max", fillOfNode(o, atStep, atStep)) + ")"}
 }
 
 // fullestNodes are the eight nodes that were fullest in the time range.
@@ -123,18 +122,15 @@ func fullestNodes(o rules.Options) worst {
 }
 
 func fullestOf(o rules.Options, more ...string) string {
-	return "topk(8, " + ofChosenPools(o, agent+", budget", by(o, "max", agentBudget, "max_over_time("+
-		sel(o, metrics.BusiestPortsHeld, more...)+"[$__range] @ end())")+" / "+
-		by(o, "max", agentBudget, sel(o, metrics.BudgetEffectivePorts, more...)+" @ end()")) + ")"
+	peak := func(series string) string { return "max_over_time(" + series + "[$__range] @ end())" }
+	end := func(series string) string { return series + " @ end()" }
+	return "topk(8, " + ofChosenPools(o, agent+", budget", fillOfNode(o, peak, end, more...)) + ")"
 }
 
 // fillOfFullest draws the fill of the eight fullest nodes.
 func fillOfFullest(o rules.Options) string {
 	names := fullestNodes(o).matcher(o)
-	of := func(name metrics.Name) string {
-		return by(o, "max", agentBudget, sel(o, name, names)+"\nand "+on(o, agentBudget)+" "+fullestOf(o, names))
-	}
-	return of(metrics.BusiestPortsHeld) + "\n/\n" + of(metrics.BudgetEffectivePorts)
+	return fillOfNode(o, atStep, atStep, names) + "\nand " + on(o, agentBudget) + " " + fullestOf(o, names)
 }
 
 // headline are the numbers of now, for a glance.
@@ -149,7 +145,7 @@ func headline(o rules.Options) []panel {
 			thresholds: []float64{t.PageClear, t.Page},
 			description: "The highest probability over all nodes and destinations, and over all shared gateways and " +
 				"destinations, that the effective ceiling is reached within " + o.PageHorizon +
-				". The page is raised at the red threshold.",
+				". The page is raised by its urgency, near the red threshold.",
 			queries: []query{
 				{"max(" + inPools(o, metrics.ExhaustionProbabilityMax, at(o.PageHorizon)) + ")", "a node"},
 				{"max(" + behind(o, ofGateway(o, records.GatewayProbability, at(o.PageHorizon))) + ")", "a gateway"},
@@ -257,8 +253,7 @@ func leftOfAll(o rules.Options) string {
 
 // nodeFull is 1 of a node's budget whose fullest port space is full, and 0 of any other.
 func nodeFull(o rules.Options) string {
-	return fmt.Sprintf("(%s >= bool %g * %s)", by(o, "max", agentBudget, sel(o, metrics.BusiestPortsHeld)), full,
-		by(o, "max", agentBudget, sel(o, metrics.BudgetEffectivePorts)))
+	return fmt.Sprintf("(%s >= bool %g)", fillOfNode(o, atStep, atStep), full)
 }
 
 // silent are the targets that do not answer.
@@ -323,7 +318,6 @@ func firstQueries(o rules.Options) []query {
 	nodes, gateways := worstNodes(o).matcher(o), worstGateways(o).matcher(o)
 	sel := func(name metrics.Name, more ...string) string { return sel(o, name, append(more, nodes)...) }
 	node := func(name metrics.Name, more ...string) string { return by(o, "max", agentBudget, sel(name, more...)) }
-	fill := node(metrics.BusiestPortsHeld) + " / " + node(metrics.BudgetEffectivePorts)
 	likely := func(horizon string) string { return node(metrics.ExhaustionProbabilityMax, at(horizon)) }
 	worst, worstShared := worstOf(o, []string{nodes}, []string{gateways})
 	worst, worstShared = "\nand "+on(o, agentBudget)+" "+worst, "\nand "+on(o, shared)+" "+worstShared
@@ -350,7 +344,7 @@ func firstQueries(o rules.Options) []query {
 	return []query{
 		{clamp(soonest) + worst + "\nor\n" + clamp(leftShared) + worstShared, ""},
 		both(likely(o.PageHorizon), of(records.GatewayProbability, at(o.PageHorizon))),
-		both(fill, heldShared+perCeiling),
+		both(fillOfNode(o, atStep, atStep, nodes), heldShared+perCeiling),
 		both(held, heldShared),
 		both(held+" - "+by(o, "max", agentBudget, minuteAgo(sel(metrics.BusiestPortsHeld))),
 			of(records.GatewayHeld)+" - "+by(o, "max", shared, minuteAgo(ofGateway(o, records.GatewayHeld, gateways)))),
@@ -365,7 +359,7 @@ func firstQueries(o rules.Options) []query {
 func firstColumns(o rules.Options) []column {
 	t := o.Thresholds
 	return []column{
-		{label: "instance", title: "Node", width: 260, links: append(nodeLinks("Cluster"),
+		{label: "instance", title: "Node", width: 260, mappings: notKnown, links: append(nodeLinks("Cluster"),
 			link{"The runbook", o.RunbookURL + "SnatExhaustionPredicted.md"})},
 		{label: "destination", title: "Destination", width: 310},
 		{
@@ -380,18 +374,19 @@ func firstColumns(o rules.Options) []column {
 		},
 		{label: "Value #C", title: fillColumn, width: 100, unit: share, thresholds: []float64{filling, full}, gauge: true},
 		{label: "Value #D", title: "Held", width: 65, unit: countOf},
-		{label: "gateway", title: "Gateway", width: 70, links: []link{{"The fleet's board", "/d/" + alerts.BoardFleet +
-			"?${datasource:queryparam}&${__url_time_range}"}}},
+		{label: "gateway", title: "Gateway", width: 70, mappings: notKnown, links: []link{{
+			"The fleet's board", "/d/" + alerts.BoardFleet + "?${datasource:queryparam}&${__url_time_range}",
+		}}},
 		{
 			label: "Value #E", title: "In a minute", width: 100, unit: countOf,
 			mappings: []dashboard.ValueMapping{mapNull(shownAs("–", "transparent"))},
 		},
-		{label: "owner", title: "Most held by", width: 160},
+		{label: "owner", title: "Most held by", width: 160, mappings: notKnown},
 		{
 			label: "Value #G", title: "Of them", width: 70, unit: countOf,
 			mappings: []dashboard.ValueMapping{mapNull(shownAs("–", "transparent"))},
 		},
-		{label: "measure", title: "What helps most", width: 140},
+		{label: "measure", title: "What helps most", width: 140, mappings: notKnown},
 		{
 			label: "Value #F", title: "Ports gained", width: 110, unit: countOf,
 			mappings: []dashboard.ValueMapping{mapNull(shownAs("–", "transparent"))},

@@ -191,6 +191,19 @@ func (p panel) fields() []titled {
 	return out
 }
 
+// optional is a label that rows lack in a table of nodes and gateways.
+func optional(label string) bool {
+	return slices.Contains([]string{"instance", "gateway", "owner", "measure"}, label)
+}
+
+// mapsEmpty: an empty label and a missing one have a text of their own. Grafana 10.0 takes every text for NaN.
+func (f fieldConfig) mapsEmpty() bool {
+	maps := func(match string) bool {
+		return slices.ContainsFunc(f.Mappings, func(m mapping) bool { return strings.Contains(string(m.Options), match) })
+	}
+	return maps(`"empty"`) && maps(`"null"`) && !maps(`"null+nan"`)
+}
+
 // textFaults: what Grafana's library showed of mappings and counts.
 func (f titled) textFaults(p panel) []string {
 	var out []string

@@ -258,7 +258,7 @@ func trouble(since time.Duration) *metrics.View {
 		mean, variance := float64(held), float64(held)
 		return detector.SpaceSnapshot{Destination: "203.0.113.7:443", Held: held, Live: held - 100, Cooling: 100, Forecast: &detector.Forecast{
 			Mean: [4]float64{mean, 1.05 * mean, 1.1 * mean, 1.1 * mean}, Variance: [4]float64{variance, variance, variance, variance},
-			Probability: [4]float64{0.5, 0.9, 0.95, 0.95}, TimeToExhaustion: float64(ports-held) / 2,
+			Probability: [4]float64{0.5, 0.9, 0.95, 0.95}, TimeToExhaustion: float64(ports-held) / 2, Urgency: 0.75,
 		}}
 	}
 	pod := collector.Owner{Kind: collector.KindPod, Name: "payments/checkout-7d9f", Workload: "checkout", WorkloadKind: "Deployment"}

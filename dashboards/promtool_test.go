@@ -56,7 +56,6 @@ func TestPanelsShow(t *testing.T) {
 		`node_cpu_seconds_total{cluster="a", mode="idle", cpu="0", instance="[2001:db8::8]:9100"}`:                 "0x40",
 		`node_cpu_seconds_total{cluster="b", mode="idle", cpu="0", instance="[2001:db8::7]:9100"}`:                 "0+7.5x40",
 	}
-	type samples map[string]float64
 	// Each node behind the gateway beside the gateway.
 	andNodes := func(node, all float64) samples {
 		out := samples{destination: all}
@@ -235,3 +234,6 @@ func answers(t *testing.T, promtool, expr, interval, at string, given map[string
 		t.Errorf("%v\n%s", err, out)
 	}
 }
+
+// samples are values by labels.
+type samples map[string]float64

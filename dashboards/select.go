@@ -101,6 +101,14 @@ func mean(o rules.Options, labels string, name metrics.Name, window string, more
 	return fmt.Sprintf("histogram_sum(%s)\n/\n(histogram_count(%s) > 0)\nor\n%s", native, native, classic)
 }
 
+// fillOfNode is the fill of the fullest port space of each node's budget, of its own ceiling: port spaces of low source
+// ports have one of their own, and tell their fill. of writes the series that are compared, more are matchers.
+func fillOfNode(o rules.Options, of, ceiling func(series string) string, more ...string) string {
+	each := func(expr string) string { return by(o, "max", agentBudget, expr) }
+	return each(each(of(sel(o, metrics.BusiestPortsHeld, more...))) + " / " +
+		each(ceiling(sel(o, metrics.BudgetEffectivePorts, more...))) + " or " + of(sel(o, metrics.LowPortsFill, more...)))
+}
+
 // ofNode, ofPool and ofGateway write recorded series with the variables that they have.
 func ofNode(o rules.Options, name string, more ...string) string {
 	return series(name, append([]string{

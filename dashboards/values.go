@@ -62,10 +62,20 @@ func mapAbove(from float64, to dashboard.ValueMappingResult) dashboard.ValueMapp
 }
 
 func mapNull(to dashboard.ValueMappingResult) dashboard.ValueMapping {
+	return mapSpecial(dashboard.SpecialValueMatchNullAndNan, to)
+}
+
+func mapSpecial(match dashboard.SpecialValueMatch, to dashboard.ValueMappingResult) dashboard.ValueMapping {
 	return dashboard.ValueMapping{SpecialValueMap: &dashboard.SpecialValueMap{
 		Type:    dashboard.MappingTypeSpecialValue,
-		Options: dashboard.DashboardSpecialValueMapOptions{Match: dashboard.SpecialValueMatchNullAndNan, Result: to},
+		Options: dashboard.DashboardSpecialValueMapOptions{Match: match, Result: to},
 	}}
+}
+
+// notKnown shows a label that a row lacks, or that is empty. Grafana 10.0 takes each text for no number, so for NaN.
+var notKnown = []dashboard.ValueMapping{
+	mapSpecial(dashboard.SpecialValueMatchNull, shownAs("–", "transparent")),
+	mapSpecial(dashboard.SpecialValueMatchEmpty, shownAs("–", "transparent")),
 }
 
 // Times to exhaustion are clamped to one second past the longest horizon, which stands for all that is later.

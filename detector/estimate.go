@@ -29,7 +29,7 @@ func Estimate(x float64) float64 {
 // below 1. A snapshot has forecasts of this kind only, so that the page, the API and the metrics tell one number.
 func (f *Forecast) Estimated() Forecast {
 	out := *f
-	out.TimeToExhaustion = Estimate(f.TimeToExhaustion)
+	out.TimeToExhaustion, out.Urgency = Estimate(f.TimeToExhaustion), float32(Estimate(float64(f.Urgency)))
 	for h := range out.Mean {
 		out.Mean[h], out.Variance[h] = Estimate(f.Mean[h]), Estimate(f.Variance[h])
 		if out.Probability[h] = Estimate(f.Probability[h]); f.Probability[h] < 1 {

@@ -5,11 +5,11 @@ import (
 	"time"
 )
 
-// The page that is shipped: it is raised when the probability of exhaustion within PageHorizon is PageRaise or
-// more, and it clears when that has been below PageClear for PageKeep. While ports are scarce in the fullest port
-// space, it has to be so for PageScarceKeep: a load that stays near the ceiling is one page, and relief ends it. The
-// rules say so to Prometheus and the backtest measures it: both read these numbers. Raised at 0.3, the page is
-// false nearly twice as often: internal/backtest/README.md.
+// The page that is shipped: it is raised when its urgency (PageUrgency) is PageRaise or more, and it clears when the
+// probability of exhaustion within PageHorizon has been below PageClear for PageKeep. While ports are scarce in the
+// fullest port space, it has to be so for PageScarceKeep: a load that stays near the ceiling is one page, and relief
+// ends it. The rules say so to Prometheus and the backtest measures it: both read these numbers, which are chosen on
+// seeds from 1200 on (internal/backtest/README.md).
 const (
 	PageRaise      = 0.5
 	PageClear      = 0.1
@@ -31,4 +31,46 @@ const (
 // above 0. It is written as the rules write it: another form rounds otherwise, and 54 of 81 ports are scarce by one.
 func PageScarce(held, ceiling float64) bool {
 	return held/ceiling >= 1-max(PageNear/math.Sqrt(ceiling), 1-PageFill)
+}
+
+// The urgency of a page is PageTold times the probability of exhaustion within PageHorizon where all but PageClose
+// times the square root of the effective ceiling is held. Farther from the ceiling there is time to look again: the
+// probability within a minute weighs as much there. Lifetimes that surely grew by a factor do not fall back within
+// seconds: the probability within PageHorizon counts PageSlower times there. The urgency rises from 0 to 1 in
+// PageRise of the cool-down or more slowly, so that a batch of some seconds is over before it raises a page: the longer
+// ports cool down, the more time there is.
+const (
+	PageTold   = 1.1
+	PageSlower = 1.4
+	PageClose  = 2
+	PageRise   = 1.0 / 6
+)
+
+// PageNow is what the urgency of a page depends on.
+type PageNow struct {
+	// Soon and Within are the probabilities of exhaustion within a minute and within PageHorizon.
+	Soon, Within float64
+	// Held ports, of the effective ceiling.
+	Held, Ceiling float64
+	// Slower is how sure it is that lifetimes just grew by a factor, from 0 to 1.
+	Slower float64
+	// Passed since the urgency before; CoolDown is the longest of the port space.
+	Passed, CoolDown time.Duration
+}
+
+// PageUrgency returns the urgency of a page, from 0 to 1, that was before a moment ago.
+func PageUrgency(before float64, now PageNow) float64 {
+	if now.Soon == 1 {
+		return 1 // it is exhausted, or opens fail
+	}
+	told := now.Within
+	if now.Ceiling-now.Held > PageClose*math.Sqrt(now.Ceiling) {
+		told = (now.Soon + now.Within) / 2
+	}
+	urgency := PageTold * told
+	urgency += now.Slower * max(0, PageSlower*now.Within-urgency)
+	if now.CoolDown > 0 {
+		urgency = min(urgency, before+now.Passed.Seconds()/(PageRise*now.CoolDown.Seconds())+now.Slower)
+	}
+	return min(urgency, 1)
 }

@@ -152,6 +152,8 @@ type Forecast struct {
 	// Inexact: events were lost, or ports closed before the start may be cooling unseen;
 	// the variance is larger for it.
 	Inexact bool
+	// Urgency is that of the page, from 0 to 1: PageUrgency.
+	Urgency float32
 }
 
 // Totals are over all port spaces of a budget and protocol that have a forecast, exported or not.

@@ -16,7 +16,8 @@ import (
 // The incident: what nodes hold in all, from rest to exhaustion and back. Each phase is long enough for all series to be
 // level: for what is recorded most seldom, every 224 s here, to be recorded once more after the last node came or came back,
 // though engines start again when it is due.
-// In the last one every page ends: that of failed opens stays for two minutes after the two in which they are seen to fail.
+// In the last one every page ends: that of failed opens stays for two minutes after the two in which they are seen to fail. And at
+// its end a window of ten minutes has the second cluster from its beginning on.
 const (
 	engineScrape = 5 * time.Second
 	engineFleet  = 7 * time.Second
@@ -43,7 +44,7 @@ var incidentPhases = []incidentPhase{
 	{"rest", 360 * time.Second, 100, 110, 0, false},
 	{"rise", 780 * time.Second, 150, 230, 0.6, false},
 	{"exhausted", 1120 * time.Second, 190, 230, 0.9, true},
-	{"relief", 1400 * time.Second, 80, 80, 0, false},
+	{"relief", 1460 * time.Second, 80, 80, 0, false},
 }
 
 // failsFrom and failsUntil are when flows fail on node 1.

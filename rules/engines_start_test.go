@@ -58,7 +58,12 @@ func startEngines(t *testing.T, programs, target string) []*engine {
 		url, p := s.Prometheus("prometheus-2.42", old, s.config(own, sink.URL, ""))
 		all = append(all, &engine{"Prometheus 2.42", url, sink, []*engines.Program{p}})
 	}
-	return append(all, s.victoria(), s.thanos(), s.cortex())
+	all = append(all, s.victoria(false), s.thanos(), s.cortex())
+	if !s.Has("vminsert") {
+		t.Log("not run: the cluster of VictoriaMetrics, whose programs are not in the folder")
+		return all
+	}
+	return append(all, s.victoria(true))
 }
 
 // config is that of a Prometheus that scrapes the fleet; without rules and alerts where none are given.
@@ -77,22 +82,35 @@ func (s *fleetOfEngines) config(ruleFiles, alertmanager, replica string) string 
 	return c + "scrape_configs:\n- job_name: snatwatch\n  static_configs:\n" + s.jobs
 }
 
-// victoria starts a single VictoriaMetrics with two scrapers of the same nodes, and two evaluators of the same rules of which each
-// stamps a label on all that it records.
-func (s *fleetOfEngines) victoria() *engine {
-	store, p := s.VictoriaMetrics(engineScrape.String())
-	e := &engine{name: "VictoriaMetrics", query: store, alert: newSink(s.t), restart: []*engines.Program{p}}
-	scrape := s.Put("victoria/scrape.yml", s.config("", "", ""))
-	for _, replica := range []string{"a", "b"} {
-		agent, alert := s.Free(), s.Free()
-		s.Start("vmagent-"+replica, "vmagent", "http://"+agent+"/health", "-httpListenAddr="+agent, "-promscrape.config="+scrape,
-			"-promscrape.config.strictParse=false", "-remoteWrite.url="+store+"/api/v1/write",
-			"-remoteWrite.tmpDataPath="+s.Path("victoria", "agent-"+replica))
-		e.restart = append(e.restart, s.Start("vmalert-"+replica, "vmalert", "http://"+alert+"/health", "-httpListenAddr="+alert,
-			"-rule="+s.Path("rules-victoriametrics", "*.yaml"), "-datasource.url="+store, "-remoteWrite.url="+store, "-remoteRead.url="+store,
-			"-notifier.url="+e.alert.URL, "-external.label=replica="+replica, "-rule.evalDelay=0s", "-remoteWrite.flushInterval=1s"))
+// victoria starts VictoriaMetrics, single or as a cluster, with two scrapers of the same nodes, and two evaluators of the same rules
+// of which each stamps a label on all that it records.
+func (s *fleetOfEngines) victoria(cluster bool) *engine {
+	name := "VictoriaMetrics"
+	var store, write string
+	var programs []*engines.Program
+	if cluster {
+		name += " cluster"
+		store, write, programs = s.VictoriaCluster(engineScrape.String())
+	} else {
+		url, p := s.VictoriaMetrics(engineScrape.String())
+		store, write, programs = url, url+"/api/v1/write", []*engines.Program{p}
 	}
-	e.restart = e.restart[:2] // the second evaluator goes on
+	folder := strings.ReplaceAll(strings.ToLower(name), " ", "-")
+	e := &engine{name: name, query: store, alert: newSink(s.t), restart: programs}
+	scrape := s.Put(folder+"/scrape.yml", s.config("", "", ""))
+	for i, replica := range []string{"a", "b"} {
+		agent, alert := s.Free(), s.Free()
+		s.Start(folder+"-vmagent-"+replica, "vmagent", "http://"+agent+"/health", "-httpListenAddr="+agent, "-promscrape.config="+scrape,
+			"-promscrape.config.strictParse=false", "-remoteWrite.url="+write,
+			"-remoteWrite.tmpDataPath="+s.Path(folder, "agent-"+replica))
+		p := s.Start(folder+"-vmalert-"+replica, "vmalert", "http://"+alert+"/health", "-httpListenAddr="+alert,
+			"-rule="+s.Path("rules-victoriametrics", "*.yaml"), "-datasource.url="+store, "-remoteRead.url="+store,
+			"-remoteWrite.url="+strings.TrimSuffix(write, "/api/v1/write"),
+			"-notifier.url="+e.alert.URL, "-external.label=replica="+replica, "-rule.evalDelay=0s", "-remoteWrite.flushInterval=1s")
+		if i == 0 { // the second evaluator goes on
+			e.restart = append(e.restart, p)
+		}
+	}
 	return e
 }
 

@@ -2,6 +2,7 @@ package rules_test
 
 import (
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -71,7 +72,11 @@ func TestDocumentsKnowWhenThePageIsRaised(t *testing.T) {
 		{book, fmt.Sprintf("only after %s below %v, and shows %v", minutes(detector.PageScarceKeep),
 			detector.PageClear, detector.PageClear)},
 		{book, fmt.Sprintf("Nearly full is %v %% of", 100*detector.PageFill)},
-		{string(readme), fmt.Sprintf("It is raised at a probability of %v;", detector.PageRaise)},
+		{string(readme), fmt.Sprintf("It is raised at an urgency of %v;", detector.PageRaise)},
+		{book, fmt.Sprintf("a probability of %.2f", detector.PageRaise/detector.PageSlower)},
+		{book, fmt.Sprintf("a mean of %.2f of", math.Ceil(100*detector.PageRaise/detector.PageTold)/100)},
+		{book, fmt.Sprintf("all but twice its square root is held, %.0f of 1024", 1024-detector.PageClose*math.Sqrt(1024))},
+		{book, fmt.Sprintf("in a sixth of the cool-down or more slowly (%.0f s where that is 240 s)", detector.PageRise*240)},
 	} {
 		if !strings.Contains(strings.Join(strings.Fields(d.text), " "), d.want) {
 			t.Errorf("no %q", d.want)

@@ -99,7 +99,7 @@ func ruleFlags(app *kingpin.Application, o *rules.Options) {
 		name, help string
 		v          *float64
 	}{
-		{"page", "Probability at the page horizon that raises the page.", &t.Page},
+		{"page", "Urgency that raises the page; of a gateway, the probability at the page horizon.", &t.Page},
 		{"page-clear", "Probability below which the page clears.", &t.PageClear},
 		{"ticket", "Probability at the ticket horizon that raises the ticket.", &t.Ticket},
 		{"ticket-clear", "Probability below which the ticket clears.", &t.TicketClear},

@@ -31,7 +31,7 @@ func (o *timelineOptions) register(c *kingpin.CmdClause) {
 	c.Flag("rules", "Folder of rule files for --timeline.").Default("rules").StringVar(&o.Rules)
 	c.Flag("routing", "Alertmanager's configuration for --timeline.").Default("deploy/alertmanager/alertmanager.yml").
 		StringVar(&o.Routing)
-	c.Flag("page-at", "Probability within 5 minutes at which the rules raise the page.").Default(pageAt).
+	c.Flag("page-at", "Urgency at which the rules raise the page.").Default(pageAt).
 		Float64Var(&o.PageAt)
 	c.Flag("interval", "Scrape and evaluation interval for --timeline, may be repeated.").Default("5s", "15s", "30s").
 		DurationListVar(&o.Intervals)

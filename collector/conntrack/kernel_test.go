@@ -107,7 +107,7 @@ func translate(f oracle.Flow, ns uint64) collector.Flow {
 }
 
 // ignoreTimes leaves out what the oracle does not work out.
-var ignoreTimes = cmpopts.IgnoreFields(collector.Flow{}, "Opened", "Ended", "Active", "Cut")
+var ignoreTimes = cmpopts.IgnoreFields(collector.Flow{}, "Opened", "Ended", "Active", "Cut", "Expires")
 
 // agree fails unless a dump shows the flows that ti-mo shows.
 func agree(t *testing.T, ns *netns.Handle, cfg Config) []collector.Flow {

@@ -2,6 +2,7 @@ package conntrack
 
 import (
 	"cmp"
+	"time"
 
 	"github.com/snatwatch/snatwatch/collector"
 )
@@ -24,8 +25,11 @@ func (r *reading) fillSeen(f *collector.Flow, m *message) {
 	if m.hasTimeout {
 		last, sure = r.lastPacket(m, m.timeout, collector.Interval{From: r.from, To: r.at})
 	}
-	if f.State == collector.Done {
+	switch {
+	case f.State == collector.Done:
 		f.Ended = last
+	case m.hasTimeout: // a whole second of what is left is cut off
+		f.Expires = r.at.Add(time.Duration(m.timeout) * time.Second)
 	}
 	// A SYN sent again does not renew the timeout (Linux 5.14).
 	if sure && m.tcp != tcpSynSent && m.tcp != tcpSynSent2 {

@@ -34,7 +34,7 @@ func TestShiftOfReasonsIsSeen(t *testing.T) {
 			}
 			s.now = s.now.Add(time.Second)
 			s.tick()
-			if s.o.forecast.Probability[1] >= detector.PageRaise && warned == 0 {
+			if s.o.forecast.Urgency >= detector.PageRaise && warned == 0 {
 				warned = second
 			}
 			if s.o.held() >= 1024 {

@@ -2,6 +2,9 @@ package forecast
 
 import (
 	"math"
+	"time"
+
+	"github.com/snatwatch/snatwatch/detector"
 )
 
 // passage is how near to the ceiling the forecast fill has come on its way to a time ahead.
@@ -115,12 +118,12 @@ func (o tick) pass(w *workspace, c Conditions, now, held, seen float64) {
 	parted, raw := 0.0, 0.0 // not calibrated: of all parts before this one, and up to now
 	hung, h := 0.0, 0
 	odds.calibrate(o, h)
-	o.learnt[0].cumulate(0, s.f, &w.above)
+	o.learnt[0].cumulate(0, s.f, max(held, co.mix[w.horizon[0]]), &w.above)
 	for i, u := range w.grid {
 		if i > w.horizon[h] {
 			h++
 			trust = o.trust(w, h)
-			o.learnt[h].cumulate(h, s.f, &w.above)
+			o.learnt[h].cumulate(h, s.f, max(held, co.mix[w.horizon[h]]), &w.above)
 			way, parted = startPassage(), raw
 			odds.calibrate(o, h)
 		}
@@ -160,6 +163,10 @@ func (o tick) pass(w *workspace, c Conditions, now, held, seen float64) {
 			f.Probability[h] = 1
 		}
 	}
+	f.Urgency = float32(detector.PageUrgency(float64(f.Urgency), detector.PageNow{
+		Soon: f.Probability[0], Within: f.Probability[1], Held: seen, Ceiling: o.ceiling, Slower: float64(o.slower),
+		Passed: time.Duration(o.lastSeconds * 1e9), CoolDown: time.Duration(s.longest) * time.Second,
+	}))
 }
 
 // said is what was said of the times before. Where the odds are less than even, and no horizon ends, the probability is
@@ -266,9 +273,17 @@ func (o tick) blindness(c Conditions, now, held float64) float64 {
 	return v
 }
 
+// fewPorts is how many expected ports count as half few.
+const fewPorts = 8
+
 // cumulate puts into above the tail of horizon h: what was learnt, and what the factory says of this kind of load,
-// which weighs worth.
-func (l *learnt) cumulate(h int, f *Forecaster, above *[tailBins + 1]float64) {
+// which weighs worth. Where few ports are expected, the factory weighs the less the surer it is that forecasts err here
+// by chance alone: its tails are of loads of hundreds of ports, and say too much of a few.
+func (l *learnt) cumulate(h int, f *Forecaster, ports float64, above *[tailBins + 1]float64) {
 	share := l.kind.shares(&f.common[h], f.work.doubt[h])
-	l.tail.cumulate(&f.factory[h], &share, f.work.worth[h], above)
+	worth := f.work.worth[h]
+	if ports < 8*fewPorts {
+		worth *= 1 - l.tail.tame()/(1+ports*ports/(fewPorts*fewPorts))
+	}
+	l.tail.cumulate(&f.factory[h], &share, worth, above)
 }

@@ -38,6 +38,22 @@ func (t *tail) learn(keep, r float64) {
 	t[TailBin(r)]++
 }
 
+// tameReach is the most that a residual is where forecasts err by chance alone. It takes tameDoubt residuals to prove
+// that as likely as not, and tameWild more for each that is larger.
+const tameReach, tameDoubt, tameWild = 5, 20, 50
+
+// tame returns how surely the forecasts whose residuals t counted erred by chance alone, from 0 to 1.
+func (t *tail) tame() float64 {
+	n, wild := float32(0), float32(0)
+	for _, x := range t {
+		n += x
+	}
+	for _, x := range t[TailBin(tameReach)+1:] {
+		wild += x
+	}
+	return float64(n / (n + tameDoubt + tameWild*wild))
+}
+
 // cumulate puts into above, for the lower edge of each bin, the share of residuals at or above it: of those that t
 // counted and of the priors together. share says how the priors divide their weight.
 func (t *tail) cumulate(priors *[kinds]tail, share *[kinds]float64, weight float64, above *[tailBins + 1]float64) {

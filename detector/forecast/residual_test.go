@@ -74,3 +74,30 @@ func TestBeyond(t *testing.T) {
 		t.Errorf("beyond infinity: %v, want 0", got)
 	}
 }
+
+// The tails of the factory, which are of loads of hundreds of ports, count less where few ports are expected and the
+// forecasts so far erred by chance alone; where one in ten erred by far more, and where many ports are expected, they
+// count as before.
+func TestFewPortsHaveTheirOwnTail(t *testing.T) {
+	t.Parallel()
+	f := NewForecaster(0)
+	beyond := func(wild int, ports float64) float64 {
+		var l learnt
+		for i := range 100 {
+			r := float64(i%4) - 1
+			if i%10 < wild {
+				r = 10
+			}
+			l.tail.learn(1, r)
+		}
+		var above [tailBins + 1]float64
+		l.cumulate(0, f, ports, &above)
+		return f.work.bins.beyond(&above, 4)
+	}
+	if few, many := beyond(0, 1.5), beyond(0, 600); few > 0.7*many {
+		t.Errorf("%.4f of the tail lies beyond 4 where few ports are expected, %.4f where many are", few, many)
+	}
+	if few, many := beyond(1, 1.5), beyond(1, 600); few < 0.9*many {
+		t.Errorf("after wild errors %.4f of the tail lies beyond 4 where few ports are expected, %.4f where many are", few, many)
+	}
+}

@@ -31,7 +31,7 @@ func TestSlowerStoreIsSeenByItsYoungFlows(t *testing.T) {
 		warned, full := 0, 0
 		for second := 1; full == 0 && second < 60; second++ {
 			play()
-			if warned == 0 && s.o.forecast.Probability[1] >= detector.PageRaise {
+			if warned == 0 && s.o.forecast.Urgency >= detector.PageRaise {
 				warned = second
 			}
 			if s.o.held() >= 1024 {

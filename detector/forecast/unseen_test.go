@@ -79,7 +79,7 @@ func TestStartOfAnIncidentPages(t *testing.T) {
 		for second := 1; ; second++ {
 			s.second()
 			s.warm(start)
-			if s.o.forecast.Probability[1] >= detector.PageRaise {
+			if s.o.forecast.Urgency >= detector.PageRaise {
 				break
 			}
 			if second == 40 {

@@ -81,10 +81,10 @@ const vanishes = 30 * time.Second
 
 // unseen takes in that a complete dump of n lacks live f, whose end nobody saw. conntrack keeps an ended flow for
 // longer than dumps are apart, and a silent one until its timeout. So a flow that is gone although it had a packet a
-// moment before did not end: the table was flushed, or the entry was deleted. Other flows may have opened, ended and
-// been deleted since the last dump.
-func (c *check) unseen(n *netns, f *flow) {
-	if f.flags&flagUDP == 0 && !n.sockets && f.flags&(flagOpening|flagUnconfirmed|flagOffloaded) == 0 &&
+// moment before, and was to stay until after the time at of the dump, did not end: the table was flushed, or the entry
+// was deleted. Other flows may have opened, ended and been deleted since the last dump.
+func (c *check) unseen(n *netns, f *flow, at collector.Time) {
+	if !f.expired(at) && f.flags&flagUDP == 0 && !n.sockets && f.flags&(flagOpening|flagUnconfirmed|flagOffloaded) == 0 &&
 		f.moment != 0 && n.complete.Sub(f.moment) < vanishes {
 		c.vanishedNow++
 	}

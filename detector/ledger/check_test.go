@@ -143,6 +143,8 @@ func TestVanishedFlows(t *testing.T) {
 		{"silent for a minute", 30, false, func(*collector.Flow) {}, 0},
 		{"the last packet is unknown", 95, false, func(f *collector.Flow) { f.Active = 0 }, 0},
 		{"never answered", 95, false, func(f *collector.Flow) { f.State = collector.Opening }, 0},
+		{"until its limit, which came", 95, false, func(f *collector.Flow) { f.Expires = at(102) }, 0},
+		{"long before its limit", 95, false, func(f *collector.Flow) { f.Expires = at(300) }, 1},
 		{"UDP", 95, false, func(f *collector.Flow) { f.Protocol = collector.UDP }, 0},
 		{"in a flow table", 95, false, func(f *collector.Flow) { f.Offloaded = true }, 0},
 		{"ends are announced", 95, true, func(*collector.Flow) {}, 0},

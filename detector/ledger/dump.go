@@ -129,7 +129,7 @@ func (fl *flows) endDump(n *netns, at collector.Time, announced, translates bool
 func (fl *flows) unseen(n *netns, i uint32, f *flow, at collector.Time) {
 	switch {
 	case f.phase == phaseLive:
-		n.check.unseen(n, f)
+		n.check.unseen(n, f, at)
 		opened := f.openedInterval()
 		ended := collector.Interval{From: min(max(n.complete, opened.From, f.moment), at), To: at}
 		reason := collector.ReasonUnknown
@@ -141,6 +141,8 @@ func (fl *flows) unseen(n *netns, i uint32, f *flow, at collector.Time) {
 		case f.flags&flagOpening != 0 && n.complete.Sub(f.opened) > answerMax:
 			reason = collector.Timeout
 			fl.failed(f, reason, false)
+		case f.flags&flagOpening == 0 && f.expired(at):
+			reason = collector.Idle
 		}
 		f.flags |= flagSwept
 		fl.end(n, i, f, ended, reason)

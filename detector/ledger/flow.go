@@ -47,7 +47,8 @@ type flow struct {
 	// moment is when the last packet of a live flow came, 0 where unknown. Of an ended flow it is when the port is free.
 	moment collector.Time
 	span   uint32
-	// due is the tick in which the timer of an ended flow expires. A live flow has no timer: its chunk has an alarm.
+	// due is the tick in which the timer of an ended flow expires. A live flow has no timer: its chunk has an alarm, and
+	// due is the second in which the kernel forgets it at the earliest, 0 where unknown.
 	due        uint32
 	place      place
 	id, before uint32 // CTA_ID of this flow and of the one before it on the same port
@@ -75,7 +76,15 @@ func (f *flow) start(e *collector.Event) {
 	if e.Flow.Translated {
 		f.flags |= flagTranslated
 	}
-	f.id, f.moment = e.Flow.ID, 0
+	f.id, f.moment, f.due = e.Flow.ID, 0, 0
+}
+
+// second is the unit of a live flow's due.
+const second = collector.Time(time.Second)
+
+// expired reports whether the kernel may have forgotten live f, for its silence alone, before the time at.
+func (f *flow) expired(at collector.Time) bool {
+	return f.due != 0 && at >= collector.Time(f.due)*second
 }
 
 // spanUnknown is the span of a flow that may have opened at any time before opened. Spans above 71 minutes, which do

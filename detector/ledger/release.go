@@ -114,7 +114,7 @@ func (fl *flows) coolDown(f *flow, ended collector.Interval, release collector.T
 		}
 		outlook.Close(opened, ended, free, reason)
 	}
-	f.reason, f.moment, f.phase = reason, release, phaseGone
+	f.reason, f.moment, f.phase, f.due = reason, release, phaseGone, 0
 	cooling := 0
 	if release > fl.clock.now {
 		f.phase, cooling = phaseCooling, 1

@@ -230,6 +230,7 @@ func (e emitter) protocol(v *View, b *budget.Budget, p *detector.AccountSnapshot
 		if shared != "" {
 			e.excess(s, smallShare(b, p.Terms.OfClass(s.Class)), budget, shared, protocol, s.VIP, s.Destination)
 		}
+		e.lowPorts(s, p.Terms.OfClass(s.Class), budget, shared, protocol, s.VIP, s.Destination)
 		if 2*s.Held > p.Held {
 			e.gauge(DominantPortsHeld, float64(s.Held), budget, shared, protocol, s.VIP, s.Destination)
 		}
@@ -305,9 +306,19 @@ func (e emitter) space(s *detector.SpaceSnapshot, labels ...string) {
 		e.gauge(ExhaustionProbability, f.Probability[i], ahead...)
 		if f.Probability[i] >= LikelyProbability {
 			e.gauge(LikelyExhaustion, f.Probability[i], ahead...)
+			if detector.Horizons()[i] == detector.PageHorizon {
+				e.gauge(PageUrgency, float64(f.Urgency), ahead...)
+			}
 		}
 	}
 	e.gauge(TimeToExhaustion, f.TimeToExhaustion, labels...)
+}
+
+// lowPorts is the fill of a port space whose ceiling is not the budget's.
+func (e emitter) lowPorts(s *detector.SpaceSnapshot, own budget.Terms, labels ...string) {
+	if s.Class != budget.AnyClass && own.Ceiling() > 0 {
+		e.gauge(LowPortsFill, float64(s.Held)/float64(own.Ceiling()), labels...)
+	}
 }
 
 // nodesBehind is how many nodes share a budget where nobody tells.

@@ -63,7 +63,7 @@ func whole() *metrics.View {
 								Mean:             [4]float64{1010, 1100, 1300, 1400},
 								Variance:         [4]float64{90, 300, 900, 1600},
 								Probability:      [4]float64{0.07, 0.9, 0.99, 0.99},
-								TimeToExhaustion: 125.5,
+								TimeToExhaustion: 125.5, Urgency: 0.875,
 							},
 							Owners: []detector.OwnerHeld{
 								{Number: 2, Owner: api(), Held: 612},
@@ -195,7 +195,12 @@ func TestEmittedAsInTheTable(t *testing.T) {
 		slices.Sort(r.Labels)
 		want[m.Name] = r
 	}
-	for _, f := range gather(t, shared()) {
+	v := shared()
+	p := &v.Snapshot.Budgets[0].Protocols[0]
+	p.Spaces = append(p.Spaces, detector.SpaceSnapshot{
+		Destination: "203.0.113.9:443", VIP: "ports 1-511", Class: budget.LowClass, Held: 3,
+	})
+	for _, f := range gather(t, v) {
 		r := row{Type: types[f.GetType()]}
 		for _, l := range f.GetMetric()[0].GetLabel() {
 			r.Labels = append(r.Labels, l.GetName())
@@ -373,6 +378,42 @@ func TestAlertsReadLittle(t *testing.T) {
 				t.Errorf("series (-want +got):\n%s", diff)
 			}
 		})
+	}
+}
+
+// A port space of low source ports has fewer ports than its budget says, and tells its fill of its own ceiling; all
+// others tell what they hold, and the budget its ceiling.
+func TestLowPortsTellTheirFill(t *testing.T) {
+	t.Parallel()
+	nat, err := budget.Resolve(budget.Params{Name: "nat", Model: "linux", VIPCount: 2})
+	if err != nil {
+		t.Fatal(err)
+	}
+	v := whole()
+	p := &v.Snapshot.Budgets[0].Protocols[0]
+	p.Terms = nat.TCP
+	low, reserved := nat.TCP.OfClass(budget.LowClass), nat.TCP.OfClass(budget.ReservedClass)
+	p.Spaces = []detector.SpaceSnapshot{
+		{Destination: "203.0.113.7:443", Held: 3000},
+		{Destination: "203.0.113.7:443", VIP: "ports 1-511", Class: budget.LowClass, Held: low.Effective},
+		{Destination: "203.0.113.8:443", VIP: "ports 600-1023", Class: budget.ReservedClass, Held: reserved.Effective / 2},
+	}
+	got := map[string]float64{}
+	for _, f := range gather(t, v) {
+		for _, m := range f.GetMetric() {
+			for _, l := range m.GetLabel() {
+				if f.GetName() == string(metrics.LowPortsFill) && l.GetName() == string(metrics.LabelVIP) {
+					got[l.GetValue()] = m.GetGauge().GetValue()
+				}
+			}
+		}
+	}
+	want := map[string]float64{
+		"ports 1-511":    1,
+		"ports 600-1023": float64(reserved.Effective/2) / float64(reserved.Effective),
+	}
+	if diff := cmp.Diff(want, got); diff != "" || low.Effective > 1022 || reserved.Effective > 848 {
+		t.Errorf("fills of %d and %d ports (-want +got):\n%s", low.Effective, reserved.Effective, diff)
 	}
 }
 

@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/snatwatch/snatwatch/collector"
@@ -218,7 +219,12 @@ func (l *loop) excuse(s *detector.Snapshot) {
 	for i := range s.Budgets {
 		b := &s.Budgets[i]
 		for j := range b.Protocols {
-			if p := &b.Protocols[j]; p.Busiest >= p.Terms.Ceiling() {
+			p := &b.Protocols[j]
+			low := func(s detector.SpaceSnapshot) bool {
+				of := p.Terms.OfClass(s.Class) // low ports are fewer
+				return s.Held >= of.Ceiling()
+			}
+			if p.Busiest >= p.Terms.Ceiling() || slices.ContainsFunc(p.Spaces, low) {
 				l.full[b.Budget.Name] = s.At
 			}
 		}

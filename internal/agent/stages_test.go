@@ -78,10 +78,12 @@ func TestLoopExcusesOtherStages(t *testing.T) {
 	cloud := resolved(t, budget.Params{Name: "cloud", Model: "azure-lb", Nodes: 10, Exclude: inside})
 	apart := resolved(t, budget.Params{Name: "apart", Model: "linux", Include: inside})
 	l := newLoop(collector.Clock(), nil, func(*detector.Snapshot) {}, nothing)
-	snapshot := func(at collector.Time, b *budget.Budget, held int) *detector.Snapshot {
+	snapshot := func(at collector.Time, b *budget.Budget, held, low int) *detector.Snapshot {
 		return &detector.Snapshot{At: at, Budgets: []detector.BudgetSnapshot{
 			{Budget: b, Contradicted: true, Contradiction: "the budget is smaller"},
-			{Budget: cloud, Protocols: []detector.AccountSnapshot{{Terms: cloud.TCP, Busiest: held}}},
+			{Budget: cloud, Protocols: []detector.AccountSnapshot{{
+				Terms: cloud.TCP, Busiest: held, Spaces: []detector.SpaceSnapshot{{Class: budget.LowClass, Held: low}},
+			}}},
 		}}
 	}
 	start := collector.Time(time.Hour)
@@ -90,15 +92,18 @@ func TestLoopExcusesOtherStages(t *testing.T) {
 		budget *budget.Budget
 		after  time.Duration
 		held   int
+		low    int // of them from source ports below 512, which are fewer
 		want   bool
 	}{
-		{"ports are left behind it", node, 0, 1023, true},
-		{"none is left", node, time.Minute, 1024, false},
-		{"where it does not lead", apart, time.Minute, 1024, true},
-		{"none was left lately", node, 30 * time.Minute, 100, false},
-		{"that was long ago", node, 32 * time.Minute, 100, true},
+		{"ports are left behind it", node, 0, 1023, 0, true},
+		{"none is left", node, time.Minute, 1024, 0, false},
+		{"where it does not lead", apart, time.Minute, 1024, 0, true},
+		{"none was left lately", node, 30 * time.Minute, 100, 0, false},
+		{"that was long ago", node, 32 * time.Minute, 100, 0, true},
+		{"low ports are left", node, 33 * time.Minute, 510, 510, true},
+		{"no low port is left", node, 34 * time.Minute, 511, 511, false},
 	} {
-		s := snapshot(start.Add(step.after), step.budget, step.held)
+		s := snapshot(start.Add(step.after), step.budget, step.held, step.low)
 		l.excuse(s)
 		if got := s.Budgets[0].Contradicted; got != step.want || (s.Budgets[0].Contradiction != "") != step.want {
 			t.Errorf("%s: contradicted %v, want %v", step.name, got, step.want)

@@ -48,7 +48,7 @@ type Cell struct {
 	Apart   int
 	Methods []MethodScore
 	Points  []PointScore
-	// Page is how the page did that is shipped, over all port spaces of a run.
+	// Page is how the page did that is shipped, over all port spaces of a run, each judged as often as there are looks.
 	Page score.Pages
 	// Ideal is how the same page would do on an oracle.
 	Ideal score.Pages
@@ -134,11 +134,13 @@ func (c *Cell) scorePoints(runs []outcome, points []Point) {
 func (c *Cell) scorePages(runs []outcome) {
 	ahead := detector.Horizons()[pageHorizon]
 	for _, o := range runs {
-		p := o.page.Judge(&o.truth, o.starts, ahead)
-		if o.beside {
-			p.Watched, p.Starts, p.On = 0, 0, 0
+		for i := range o.pages {
+			p := o.pages[i].Judge(&o.truth, o.starts, ahead)
+			if o.beside {
+				p.Watched, p.Starts, p.On = 0, 0, 0
+			}
+			c.Page.Merge(&p)
 		}
-		c.Page.Merge(&p)
 		ideal := o.ideal.Judge(&o.truth, o.starts, ahead)
 		c.Ideal.Merge(&ideal)
 	}

@@ -43,6 +43,14 @@ func (f *agentForecast) take(s *detector.SpaceSnapshot) {
 	}
 }
 
+// said is the forecast of the snapshot; zero for a space without one.
+func (f *agentForecast) said() detector.Forecast {
+	if f.has {
+		return f.current
+	}
+	return detector.Forecast{}
+}
+
 // Predict says what the snapshot says. A space without a forecast is one that is
 // not busy: it stays as it is, and nothing is to be feared.
 func (f *agentForecast) Predict(p *Prediction) {

@@ -23,14 +23,21 @@ type observer struct {
 	kept [][]kept     // by method, one per at
 	said []Prediction // by method, at this tick
 	gap  int          // mergeGap in ticks
-	// page is the one that is shipped, on what the first method says; starts are the ticks at which the agent started.
-	page   score.Pager
+	// pages are the one that is shipped, on what the first method says, asked from a third of the interval on later than
+	// the one before; starts are the ticks at which the agent started.
+	pages  [looks]score.Pager
 	starts []int
-	// ideal is the same page on what the oracle says, the last method; it has no pages without one.
-	ideal score.Pager
+	// ideal is the same page on what the oracle says, the last method; it has no pages without one. urgency is that of it.
+	ideal   score.Pager
+	urgency float64
+	// coolDown is the longest.
+	coolDown time.Duration
 	// chart is what the page draws; nil without a page.
 	chart *chart
 }
+
+// looks is how many pages of a run are judged, so that none depends on when Prometheus happens to ask.
+const looks = 3
 
 // pageHorizon is the number of the horizon that pages: detector.PageHorizon.
 const pageHorizon = 1
@@ -53,12 +60,15 @@ func newObserver(tick, every, warm time.Duration, methods []Method, alarms []sco
 		said:    make([]Prediction, len(methods)),
 	}
 	o.gap = o.truth.Ticks(score.MergeGap)
-	o.page = score.Pager{
-		Raise: detector.PageRaise, Clear: detector.PageClear,
-		Keep: o.truth.Ticks(detector.PageKeep), ScarceKeep: o.truth.Ticks(detector.PageScarceKeep),
-		Every: max(1, o.truth.Ticks(detector.PageEvery)),
+	for i := range o.pages {
+		every := max(1, o.truth.Ticks(detector.PageEvery))
+		o.pages[i] = score.Pager{
+			Raise: detector.PageRaise, Clear: detector.PageClear,
+			Keep: o.truth.Ticks(detector.PageKeep), ScarceKeep: o.truth.Ticks(detector.PageScarceKeep),
+			Every: every, From: i * every / looks,
+		}
 	}
-	o.ideal = o.page
+	o.ideal = o.pages[0]
 	return o
 }
 
@@ -77,15 +87,7 @@ func (o *observer) observe(k int, c *Counts, space []*detector.SpaceSnapshot) {
 	if o.chart != nil {
 		o.chart.add(k, c, o.methods[0].Predict)
 	}
-	if k%o.page.Every == 0 {
-		o.methods[0].Predict(&o.said[0])
-		scarce := detector.PageScarce(float64(c.Held), float64(c.Ceiling))
-		o.page.Step(k, o.said[0].Score[pageHorizon], scarce)
-		if last := len(o.methods) - 1; o.methods[last].Name() == NameOracle {
-			o.methods[last].Predict(&o.said[last])
-			o.ideal.Step(k, o.said[last].Score[pageHorizon], scarce)
-		}
-	}
+	o.page(k, c)
 	if k < o.warm {
 		return
 	}
@@ -117,6 +119,26 @@ func (o *observer) observe(k int, c *Counts, space []*detector.SpaceSnapshot) {
 		}
 		o.kept[i] = append(o.kept[i], s)
 	}
+}
+
+// page looks at tick k whether there is to be a page.
+func (o *observer) page(k int, c *Counts) {
+	scarce := detector.PageScarce(float64(c.Held), float64(c.Ceiling))
+	said := o.methods[0].(*agentForecast).said()
+	for i := range o.pages {
+		o.pages[i].Step(k, float64(said.Urgency), said.Probability[pageHorizon], scarce)
+	}
+	last := len(o.methods) - 1
+	if k%o.ideal.Every != 0 || o.methods[last].Name() != NameOracle {
+		return
+	}
+	o.methods[last].Predict(&o.said[last])
+	ideal := &o.said[last].Score
+	o.urgency = detector.PageUrgency(o.urgency, detector.PageNow{
+		Soon: ideal[0], Within: ideal[pageHorizon], Held: float64(c.Held), Ceiling: float64(c.Ceiling),
+		Passed: time.Duration(o.ideal.Every) * o.truth.Tick, CoolDown: o.coolDown,
+	})
+	o.ideal.Step(k, o.urgency, ideal[pageHorizon], scarce)
 }
 
 // judged pairs a method's scores with what came; what the record does not tell is left out.

@@ -214,8 +214,8 @@ func (s *Summary) cellTable() *table {
 }
 
 func (s *Summary) pageTable() *table {
-	t := &table{title: fmt.Sprintf("The page as shipped: P(5 min) >= %v, cleared below %v, asked every "+
-		"%s s, kept for %s s, where ports are scarce for %s s",
+	t := &table{title: fmt.Sprintf("The page as shipped: urgency >= %v, cleared at P(5 min) below %v, asked every "+
+		"%s s from three moments on, kept for %s s, where ports are scarce for %s s",
 		detector.PageRaise, detector.PageClear, exact(detector.PageEvery.Seconds()), exact(detector.PageKeep.Seconds()),
 		exact(detector.PageScarceKeep.Seconds()))}
 	t.row("", "cool-down", "episodes", "detected", "lead s", "false/day", "on", "false at start", "starts")
@@ -224,7 +224,7 @@ func (s *Summary) pageTable() *table {
 		t.row(strings.TrimSpace(c.Group+" "+c.Member), exact(float64(c.CoolDown))+" s", strconv.Itoa(p.Episodes),
 			figure(float64(p.Detected), 2),
 			figure(float64(p.Lead), 0), figure(float64(p.FalsePerDay), 1), figure(100*float64(p.OnShare), 1)+" %",
-			strconv.Itoa(p.AtStart), strconv.Itoa(p.Starts))
+			figure(float64(p.AtStart), 1), strconv.Itoa(p.Starts))
 	}
 	return t
 }

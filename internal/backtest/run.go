@@ -135,6 +135,7 @@ func (r *replay) observer(p *player, starts []int) *observer {
 	}
 	o := newObserver(r.cfg.Tick, r.cfg.Every, r.cfg.WarmUp, ms, alarms(ms, r.points))
 	o.starts = starts
+	o.coolDown = terms.CoolDown[collector.FIN]
 	if r.cfg.Charts {
 		end := r.source.To
 		if r.until > 0 {

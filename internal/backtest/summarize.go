@@ -181,7 +181,7 @@ func (c *Cell) summary() CellSummary {
 		Group: c.Group, Member: c.Member, Nominal: c.Nominal, Ports: c.Ports, CoolDown: Number(c.CoolDown.Seconds()),
 		Runs: c.Runs, Episodes: c.Episodes, Days: Number(c.Days), Predictions: c.Predictions, LedgerApart: c.Apart,
 		AP: map[string][horizons]Number{}, MAE: map[string][horizons]Number{}, Skill: map[string][horizons]Number{},
-		Page: summarizePage(&c.Page), Ideal: summarizePage(&c.Ideal),
+		Page: summarizePage(&c.Page, looks), Ideal: summarizePage(&c.Ideal, 1),
 	}
 	for h := range horizons {
 		cs.BaseRate[h] = Number(float64(c.Hits[h]) / float64(c.Known[h]))
@@ -199,10 +199,12 @@ func (c *Cell) summary() CellSummary {
 	return cs
 }
 
-func summarizePage(p *score.Pages) PageSummary {
+// summarizePage is of pages that each run was judged on so many times.
+func summarizePage(p *score.Pages, times int) PageSummary {
 	return PageSummary{
-		Episodes: p.Episodes, Detected: Number(p.Detected()), Lead: Number(p.Lead()),
-		FalsePerDay: Number(p.FalsePerDay()), OnShare: Number(p.OnShare()), AtStart: p.AtStart, Starts: p.Starts,
+		Episodes: p.Episodes / times, Detected: Number(p.Detected()), Lead: Number(p.Lead()),
+		FalsePerDay: Number(p.FalsePerDay()), OnShare: Number(p.OnShare()),
+		AtStart: Number(float64(p.AtStart) / float64(times)), Starts: p.Starts / times,
 	}
 }
 

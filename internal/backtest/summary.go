@@ -168,8 +168,8 @@ type PageSummary struct {
 	FalsePerDay Number `json:"false_pages_per_day"`
 	OnShare     Number `json:"share_of_time_on"` // outside episodes
 	// AtStart are the false ones within a quarter of an hour of one of Starts.
-	AtStart int `json:"false_pages_at_start"`
-	Starts  int `json:"starts"`
+	AtStart Number `json:"false_pages_at_start"`
+	Starts  int    `json:"starts"`
 }
 
 // ForesightSummary is how the forecast's probabilities did under ceilings that were set from the first

@@ -1,5 +1,6 @@
 // Package engines runs the programs that store metrics and evaluate rules on loopback, for tests that compare them:
-// Prometheus, VictoriaMetrics, Thanos and Cortex. Their programs stand in a folder; .ci/engines builds them.
+// Prometheus, VictoriaMetrics as a single node and as a cluster, Thanos and Cortex. Their programs stand in a folder;
+// .ci/engines builds them.
 package engines
 
 import (

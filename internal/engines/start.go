@@ -28,6 +28,28 @@ func (l *Lab) VictoriaMetrics(dedup string) (url string, p *Program) {
 	return "http://" + address, p
 }
 
+// VictoriaCluster starts the cluster of VictoriaMetrics, with two storages and each series on one of them, which takes
+// samples of two scrapers that are less than dedup apart for one. It returns the addresses of Prometheus' API and of
+// remote write.
+func (l *Lab) VictoriaCluster(dedup string) (url, write string, all []*Program) {
+	l.tb.Helper()
+	var inserts, selects []string
+	for n := range 2 {
+		name, http, insert, ask := fmt.Sprintf("vmstorage-%d", n), l.Free(), l.Free(), l.Free()
+		all = append(all, l.Start(name, "vmstorage", "http://"+http+"/health", "-httpListenAddr="+http,
+			"-storageDataPath="+l.Path(name), "-vminsertAddr="+insert, "-vmselectAddr="+ask, "-retentionPeriod=100d",
+			"-memory.allowedBytes=256MB", "-dedup.minScrapeInterval="+dedup))
+		inserts, selects = append(inserts, insert), append(selects, ask)
+	}
+	into, from := l.Free(), l.Free()
+	all = append(all, l.Start("vminsert", "vminsert", "http://"+into+"/health", "-httpListenAddr="+into,
+		"-storageNode="+strings.Join(inserts, ",")))
+	all = append(all, l.Start("vmselect", "vmselect", "http://"+from+"/health", "-httpListenAddr="+from,
+		"-storageNode="+strings.Join(selects, ","), "-search.latencyOffset=0s", "-cacheDataPath="+l.Path("vmselect"),
+		"-memory.allowedBytes=256MB", "-dedup.minScrapeInterval="+dedup))
+	return "http://" + from + "/select/0/prometheus", "http://" + into + "/insert/0/prometheus/api/v1/write", all
+}
+
 // Sidecar starts Thanos' sidecar beside a Prometheus whose folder is below the lab's, and returns its address for a
 // querier.
 func (l *Lab) Sidecar(name, prometheus string) (grpc string) {

@@ -7,9 +7,9 @@ import (
 	"github.com/snatwatch/snatwatch/internal/prom"
 )
 
-// forecast returns the highest probability of exhaustion within five minutes in the agent's snapshot, and the most
-// ports held in one port space; both are zero if the agent does not answer.
-func (r *recorder) forecast(ctx context.Context) (probability float64, held int) {
+// forecast returns the highest urgency of the page in the agent's snapshot, and the most ports held in one port space;
+// both are zero if the agent does not answer.
+func (r *recorder) forecast(ctx context.Context) (urgency float64, held int) {
 	agent := prom.Server{URL: "http://" + r.o.Agent}
 	body, err := agent.Get(ctx, "/api/v1/snapshot")
 	if err != nil {
@@ -21,10 +21,7 @@ func (r *recorder) forecast(ctx context.Context) (probability float64, held int)
 				Busiest int `json:"busiest_held"`
 				Spaces  []struct {
 					Forecast *struct {
-						Horizons []struct {
-							Horizon     string   `json:"horizon"`
-							Probability *float64 `json:"probability"`
-						} `json:"horizons"`
+						PageUrgency float64 `json:"page_urgency"`
 					} `json:"forecast"`
 				} `json:"spaces"`
 			} `json:"protocols"`
@@ -37,18 +34,13 @@ func (r *recorder) forecast(ctx context.Context) (probability float64, held int)
 		for _, p := range b.Protocols {
 			held = max(held, p.Busiest)
 			for _, space := range p.Spaces {
-				if space.Forecast == nil {
-					continue
-				}
-				for _, h := range space.Forecast.Horizons {
-					if h.Horizon == "5m" && h.Probability != nil {
-						probability = max(probability, *h.Probability)
-					}
+				if space.Forecast != nil {
+					urgency = max(urgency, space.Forecast.PageUrgency)
 				}
 			}
 		}
 	}
-	return probability, held
+	return urgency, held
 }
 
 // alerts returns the names of the alerts that fire in a Prometheus; ok is false if it does not answer.

@@ -31,7 +31,7 @@ type Options struct {
 	// Intervals are scrape and evaluation intervals. Each has a Prometheus of its own; the first one sends its alerts to
 	// Alertmanager.
 	Intervals []time.Duration
-	// PageAt is the probability of exhaustion within five minutes at which the rules page.
+	// PageAt is the urgency at which the rules page.
 	PageAt float64
 }
 
@@ -52,7 +52,7 @@ type Timeline struct {
 	Events []Event
 	// Burst is when the store began to slow, Failure when the first call failed, Relief when the second VIP was added.
 	Burst, Failure, Relief time.Time
-	// Crossed is when the probability within five minutes passed the page's threshold.
+	// Crossed is when the urgency of the page passed its threshold.
 	Crossed time.Time
 	// Fired and Cleared are when the page fired and cleared, by interval.
 	Fired, Cleared map[time.Duration]time.Time
@@ -227,7 +227,7 @@ func (r *recorder) note(p float64, held int, firing map[time.Duration][]string, 
 	now := r.now()
 	if p >= r.o.PageAt && r.t.Crossed.IsZero() && !r.t.Burst.IsZero() {
 		r.t.Crossed = now
-		r.tell(now, "the forecast crosses: exhausted within 5 minutes with probability %.2f, %d ports held", p, held)
+		r.tell(now, "the forecast crosses: a page is urgent (%.2f), %d ports held", p, held)
 	}
 	for _, interval := range r.o.Intervals {
 		if !asked[interval] {

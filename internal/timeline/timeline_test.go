@@ -63,7 +63,7 @@ func TestTimelineOfAnIncident(t *testing.T) {
 		t.Errorf("verdict: %v", err)
 	}
 	for _, want := range []string{
-		"03:01:30     +30 s  the forecast crosses: exhausted within 5 minutes with probability 0.50, 900 ports held",
+		"03:01:30     +30 s  the forecast crosses: a page is urgent (0.50), 900 ports held",
 		"03:01:35     +35 s  the page is delivered: ports run out",
 		"03:02:00     +60 s  the first call fails",
 		"+120 s  relief: a second VIP is added",

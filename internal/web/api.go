@@ -149,6 +149,8 @@ type apiForecast struct {
 	Horizons []apiHorizon `json:"horizons"`
 	// TimeToExhaustion is the median; 0 when exhausted, null beyond the longest horizon.
 	TimeToExhaustion *float64 `json:"time_to_exhaustion_seconds"`
+	// PageUrgency is from 0 to 1; 0.5 raises the page.
+	PageUrgency *float64 `json:"page_urgency"`
 }
 
 type apiHorizon struct {
@@ -276,7 +278,7 @@ func newAPISpace(s *detector.SpaceSnapshot, all *budget.Terms) apiSpace {
 		out.MeanHold = finite(s.MeanHold.Seconds())
 	}
 	if f := s.Forecast; f != nil {
-		out.Forecast = &apiForecast{TimeToExhaustion: finite(f.TimeToExhaustion)}
+		out.Forecast = &apiForecast{TimeToExhaustion: finite(f.TimeToExhaustion), PageUrgency: finite(float64(f.Urgency))}
 		for i, name := range metrics.HorizonValues() {
 			out.Forecast.Horizons = append(out.Forecast.Horizons,
 				apiHorizon{name, finite(f.Mean[i]), finite(f.Variance[i]), finite(f.Probability[i])})

@@ -2,6 +2,7 @@ package web
 
 import (
 	"math"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -76,6 +77,22 @@ func TestLowPortsAreTheirOwn(t *testing.T) {
 	api := newAPISnapshot(st).Budgets[0].Protocols[0].Spaces
 	if api[0].Ports != 0 || api[1].Ports != low.Ports || api[1].Effective != low.Effective {
 		t.Errorf("the API tells %d and %d ports, want none but those of the terms, and %d", api[0].Ports, api[1].Ports, low.Ports)
+	}
+	h := &History{}
+	for minute := range 3 { // low ports fill up, all others hold more and are far from their end
+		low, more := 300+350*minute, 2000+minute
+		p := b.Protocols[0]
+		p.Busiest, p.Spaces = more, slices.Clone(spaces)
+		p.Spaces[0].Held, p.Spaces[1].Held = more, low
+		past := *b
+		past.Protocols = []detector.AccountSnapshot{p}
+		h.Add(&detector.Snapshot{
+			At: collector.Time(time.Hour) + collector.Time(minute)*collector.Time(time.Minute), Budgets: []detector.BudgetSnapshot{past},
+		})
+	}
+	charts := newPageProtocol(st.View, nat, &b.Protocols[0], h).Charts
+	if len(charts) == 0 || charts[0].Now != "1000" || charts[0].Most != "1000" || charts[0].Ceiling == "" {
+		t.Errorf("the hour is %+v, want that of the low ports with their ceiling", charts)
 	}
 	if band := shown.Band; band == nil || band.VIP != "ports 1-511" || band.CeilingPorts != low.Effective {
 		t.Errorf("the band is %+v, want a ceiling of %d", band, low.Effective)

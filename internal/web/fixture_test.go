@@ -58,11 +58,11 @@ func busyState() *State {
 			m := float64(held)
 			s.Forecast = &detector.Forecast{
 				Mean: [4]float64{m * 1.03, m * 1.1, m * 1.2, m * 1.22}, Variance: [4]float64{m, 3 * m, 9 * m, 16 * m},
-				Probability: [4]float64{0.08, 0.93, 0.996, 0.999}, TimeToExhaustion: 141,
+				Probability: [4]float64{0.08, 0.93, 0.996, 0.999}, TimeToExhaustion: 141, Urgency: 0.8125,
 			}
 			if i > 0 {
 				s.Forecast.Probability = [4]float64{0, 0, 0.0004, 0.02}
-				s.Forecast.TimeToExhaustion = math.Inf(1)
+				s.Forecast.TimeToExhaustion, s.Forecast.Urgency = math.Inf(1), 0
 			}
 		}
 		tcp.Spaces = append(tcp.Spaces, s)

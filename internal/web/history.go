@@ -136,6 +136,14 @@ func (h *History) past(k pastKey) *Past {
 	return out
 }
 
+// holding is p with what port space of held, nil where one of the two is not known.
+func (p *Past) holding(of *Past) *Past {
+	if p == nil || of == nil {
+		return nil
+	}
+	return &Past{Held: of.Held, Opens: p.Opens, Failed: p.Failed}
+}
+
 // most is the most held within the hour, 0 where nothing is known.
 func (p *Past) most() int {
 	most := 0

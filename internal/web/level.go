@@ -16,17 +16,18 @@ const (
 	levelCrit level = "crit"
 )
 
-// fullest returns what the fullest port space of an account holds, and the terms that it has.
-func fullest(p *detector.AccountSnapshot) (held int, terms budget.Terms) {
+// fullest returns what the fullest port space of an account holds, and the terms that it has. low is that port space
+// if it is one of low ports, and nil if not.
+func fullest(p *detector.AccountSnapshot) (held int, terms budget.Terms, low *detector.SpaceSnapshot) {
 	held, terms = p.Busiest, p.Terms // of all port spaces, those that are not shown too
 	for i := range p.Spaces {
 		s := &p.Spaces[i]
 		if of := p.Terms.OfClass(s.Class); s.Class != budget.AnyClass && ratio(s.Held, of.Effective) >
 			ratio(held, terms.Effective) {
-			held, terms = s.Held, of
+			held, terms, low = s.Held, of, s
 		}
 	}
-	return held, terms
+	return held, terms, low
 }
 
 func worse(a, b level) level {

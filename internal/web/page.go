@@ -290,7 +290,7 @@ func newPageBudget(v *metrics.View, x *detector.BudgetSnapshot, h *History) page
 	for i := range x.Protocols {
 		p := &x.Protocols[i]
 		out.Protocols = append(out.Protocols, newPageProtocol(v, b, p, h))
-		held, terms := fullest(p)
+		held, terms, _ := fullest(p)
 		out.urgency = max(out.urgency, ratio(held, terms.Effective))
 		for j := range p.Spaces {
 			if f := p.Spaces[j].Forecast; f != nil {
@@ -303,7 +303,7 @@ func newPageBudget(v *metrics.View, x *detector.BudgetSnapshot, h *History) page
 
 func newPageProtocol(v *metrics.View, b *budget.Budget, p *detector.AccountSnapshot, h *History) pageProtocol {
 	name := b.Name
-	busiest, terms := fullest(p)
+	busiest, terms, low := fullest(p)
 	out := pageProtocol{
 		Protocol: p.Protocol.String(), Ports: terms.Ports, Effective: terms.Effective,
 		Busiest: busiest, Held: p.Held, Opening: p.Opening, Level: levelOK,
@@ -335,7 +335,11 @@ func newPageProtocol(v *metrics.View, b *budget.Budget, p *detector.AccountSnaps
 		}
 	}
 	out.Spaces = slices.Concat(endangered, calm)
-	out.Charts = charts(h.past(pastKey{budget: name, protocol: p.Protocol}), p.Terms.Effective)
+	past := h.past(pastKey{budget: name, protocol: p.Protocol})
+	if low != nil { // the hour of what it holds, against its own ceiling
+		past = past.holding(h.past(pastKey{name, p.Protocol, low.VIP, low.Destination}))
+	}
+	out.Charts = charts(past, terms.Effective)
 	if soonest != nil {
 		of := p.Terms.OfClass(soonest.Class)
 		out.plain = newBand(soonest, &of, nil)

@@ -75,7 +75,7 @@ func newPageChains(snap *detector.Snapshot) (out []pageChain) {
 		x, most := pageStaged{Name: b.Budget.Name, Level: levelOK}, -1.0
 		for j := range b.Protocols {
 			p := &b.Protocols[j]
-			held, terms := fullest(p)
+			held, terms, _ := fullest(p)
 			if r := ratio(held, terms.Effective); r > most {
 				x.Busiest, x.Ports, most = held, terms.Ports, r
 				x.Level = spaceLevel(&detector.SpaceSnapshot{Held: held}, &terms)

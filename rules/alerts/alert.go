@@ -60,13 +60,13 @@ func Hysteresis(s query.Scope, alert, expr, raise, lower, on string) string {
 	return raised(alert, expr+" >= "+raise, query.Indent(expr)+" >= "+lower, on)
 }
 
-// HysteresisWhile is Hysteresis that also keeps what fires while kept has an answer, whose value is lower: by it
-// Grafana neither raises nor clears.
-func HysteresisWhile(s query.Scope, alert, expr, raise, lower, kept, on string) string {
+// HysteresisWhile is Hysteresis that is raised by another number, urgent, and also keeps what fires while kept has an
+// answer, whose value is lower: by it Grafana neither raises nor clears.
+func HysteresisWhile(s query.Scope, alert, urgent, expr, raise, lower, kept, on string) string {
 	if s.Inline {
-		return expr + " >= " + raise + "\nor\n" + kept
+		return "(" + urgent + ") >= " + raise + "\nor\nclamp_max(" + expr + " >= " + lower + ", " + lower + ")\nor\n" + kept
 	}
-	return raised(alert, expr+" >= "+raise,
+	return raised(alert, expr+"\nand\n("+urgent+") >= "+raise,
 		"  (\n"+query.Indent(query.Indent(expr))+" >= "+lower+"\n    or\n"+query.Indent(query.Indent(kept))+"\n  )", on)
 }
 

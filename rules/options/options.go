@@ -43,7 +43,7 @@ type Options struct {
 
 // Thresholds of the alerts. A pair is raised at the first and cleared below the second.
 type Thresholds struct {
-	// Page and PageClear are probabilities at PageHorizon.
+	// Page is the urgency that raises the page, of a gateway the probability at PageHorizon; PageClear is a probability.
 	Page, PageClear float64
 	// Ticket and TicketClear are probabilities at TicketHorizon.
 	Ticket, TicketClear float64

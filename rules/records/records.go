@@ -63,8 +63,8 @@ func Of(o options.Options, names ...string) []Record {
 func Define(o options.Options, name string, matchers ...string) string {
 	horizon := metrics.LabelHorizon
 	switch name {
-	case NodeFill: // the fullest port space against the effective ceiling
-		return o.Metric(metrics.BusiestPortsHeld) + "\n/\n" + o.Metric(metrics.BudgetEffectivePorts)
+	case NodeFill: // the fullest port space against its effective ceiling: low source ports have one of their own
+		return o.PerNode("max", "\n  "+ofCeiling(o)+"\n  or\n  "+o.Metric(metrics.LowPortsFill)+"\n")
 	case NodeScarce:
 		return scarce(o)
 	case NodeHeld, NodeOpened:
@@ -87,11 +87,18 @@ func Define(o options.Options, name string, matchers ...string) string {
 	return defineGateway(o, name, matchers...)
 }
 
+// ofCeiling is the most held in one port space against the budget's effective ceiling.
+func ofCeiling(o options.Options) string {
+	return o.Metric(metrics.BusiestPortsHeld) + " / " + o.Metric(metrics.BudgetEffectivePorts)
+}
+
 // scarce is NodeFill where ports are scarce: where the fullest port space holds PageFill of its ceiling, or all but
-// PageNear times the square root of it. Few nodes have it, so the rule that is evaluated the most often reads little.
+// PageNear times the square root of it; of low source ports PageFill, which is as many. Few nodes have it, so the rule
+// that is evaluated the most often reads little.
 func scarce(o options.Options) string {
-	return fmt.Sprintf("%s >= 1 - clamp_min(%s / sqrt(%s), %s)", Define(o, NodeFill), query.Number(detector.PageNear),
-		o.Metric(metrics.BudgetEffectivePorts), query.Number(1-detector.PageFill))
+	return fmt.Sprintf("%s >= 1 - clamp_min(%s / sqrt(%s), %s)\nor\n%s >= %s", ofCeiling(o),
+		query.Number(detector.PageNear), o.Metric(metrics.BudgetEffectivePorts), query.Number(1-detector.PageFill),
+		o.Metric(metrics.LowPortsFill), query.Number(detector.PageFill))
 }
 
 // Use names a recorded series in an expression; for a server without recording rules it

@@ -93,7 +93,7 @@ func askEngine(out io.Writer, store *tsdb.DB, boards []board, verbose bool) erro
 
 // askServer opens each board three times and reports the least, as other work on the machine only adds.
 func askServer(out io.Writer, program, dir string, end time.Time, boards []board) error {
-	s, stop, err := serve(program, dir, end)
+	s, stop, err := serve(program, dir, "", end)
 	if err != nil {
 		return err
 	}

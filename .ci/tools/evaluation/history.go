@@ -24,7 +24,7 @@ func (f fleet) history(store *tsdb.DB, expressions string) error {
 		always(1), "version", "1"); err != nil {
 		return err
 	}
-	if err := f.fill(store, int(back/step), func(name string) bool { return read[name] }); err != nil {
+	if err := f.fill(store, end, int(back/step), func(name string) bool { return read[name] }); err != nil {
 		return err
 	}
 	if err := f.beside(store, string(metrics.SoonestOwnerHeld), end, step, back, always(7), "budget", "nat", "destination",

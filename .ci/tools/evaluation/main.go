@@ -49,12 +49,25 @@ func run(args []string, out io.Writer) error {
 		ExistingFiles()
 	program := app.Flag("prometheus", "With --board: ask this Prometheus over HTTP, as a browser does, not the engine "+
 		"in this process.").ExistingFile()
+	var of sharding
+	app.Flag("shard", "Regular expression of clusters, as snatgen was given it: measure the rules of each shard on the "+
+		"Prometheus that --prometheus names, with the folder that has shard-1 and so on as the only argument.").
+		StringsVar(&of.clusters)
+	app.Flag("only", "With --shard: number of a shard to measure; all where none is given.").IntsVar(&of.only)
+	app.Flag("pace", "With --shard: how many times as often groups are evaluated as their files say.").Default("30").
+		IntVar(&of.pace)
 	rounds := app.Flag("rounds", "Evaluations of each set, of which the median counts.").Default("5").Int()
 	samples := app.Flag("samples", "Samples of each series: 60 are half of what a chunk takes.").Default("60").Int()
 	verbose := app.Flag("verbose", "Print each rule or query.").Short('v').Bool()
 	sets := app.Arg("rules", "Folders of rule files, one for each set.").Strings()
 	if _, err := app.Parse(args); err != nil {
 		return err
+	}
+	if of.rounds = *rounds; len(of.clusters) > 0 {
+		if *program == "" || len(*sets) != 1 || len(*boards) > 0 {
+			return errors.New("--shard: want --prometheus and one folder of shards")
+		}
+		return f.shards(out, *program, (*sets)[0], of)
 	}
 	if (len(*sets) == 0) == (len(*boards) == 0) {
 		return errors.New("want folders of rule files, or --board")
@@ -77,7 +90,7 @@ func compare(out io.Writer, dir string, f fleet, sets []string, samples, rounds 
 		return err
 	}
 	defer func() { _ = store.Close() }()
-	if err := f.fill(store, samples, func(string) bool { return true }); err != nil {
+	if err := f.fill(store, time.Now().Truncate(step), samples, func(string) bool { return true }); err != nil {
 		return err
 	}
 	runtime.GC()
@@ -150,9 +163,8 @@ func open(dir string, logged bool) (*tsdb.DB, error) {
 	return store, err
 }
 
-// fill writes so many samples of each series whose name is wanted, up to now.
-func (f fleet) fill(store *tsdb.DB, samples int, wanted func(name string) bool) error {
-	end := time.Now().Truncate(step)
+// fill writes so many samples of each series whose name is wanted, the last at end.
+func (f fleet) fill(store *tsdb.DB, end time.Time, samples int, wanted func(name string) bool) error {
 	for i := range f.Nodes {
 		if !f.has(i) {
 			continue

@@ -2,11 +2,14 @@ package score
 
 import "time"
 
-// Pager follows a page through a run, in ticks: raised at or above Raise, on until the probability has been
-// below Clear for Keep ticks, and where ports are scarce for ScarceKeep ticks before those; it looks every Every ticks.
+// Pager follows a page through a run, in ticks: raised when its urgency is Raise or more, on until the probability has
+// been below Clear for Keep ticks, and where ports are scarce for ScarceKeep ticks before those; it looks every Every
+// ticks.
 type Pager struct {
 	Raise, Clear            float64
 	Keep, ScarceKeep, Every int
+	// From is the tick of the first look.
+	From int
 	// Spans are the pages; to is the last tick of each, inclusive.
 	Spans []Span
 	on    bool
@@ -15,15 +18,15 @@ type Pager struct {
 }
 
 // Step takes tick k, and whether ports are scarce.
-func (p *Pager) Step(k int, probability float64, scarce bool) {
-	if k%p.Every != 0 {
+func (p *Pager) Step(k int, urgency, probability float64, scarce bool) {
+	if k%p.Every != p.From {
 		return
 	}
 	if probability >= p.Clear {
 		p.high = k
 	}
 	switch {
-	case probability >= p.Raise || p.on && (p.high == k || scarce && k-p.high <= p.ScarceKeep):
+	case urgency >= p.Raise || p.on && (p.high == k || scarce && k-p.high <= p.ScarceKeep):
 		if !p.on {
 			p.Spans = append(p.Spans, Span{From: k})
 		}

@@ -31,7 +31,7 @@ func TestPager(t *testing.T) {
 		case k == 100: // false
 			said = 1
 		}
-		p.Step(k, said, false)
+		p.Step(k, said, said, false)
 	}
 	want := []Span{{4, 12}, {20, 34}, {100, 106}}
 	if diff := cmp.Diff(want, p.Spans); diff != "" {
@@ -59,7 +59,7 @@ func TestPagerStaysWhilePortsAreScarce(t *testing.T) {
 		case 80: // it does not hold what is off
 			said = 0.2
 		}
-		p.Step(k, said, k < 54)
+		p.Step(k, said, said, k < 54)
 	}
 	want := []Span{{10, 22}, {50, 55}}
 	if diff := cmp.Diff(want, p.Spans); diff != "" {

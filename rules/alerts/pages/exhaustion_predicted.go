@@ -10,19 +10,21 @@ import (
 	"github.com/snatwatch/snatwatch/rules/records"
 )
 
-// exhaustionPredicted is the page: minutes are left. No "for": the forecast has waited
-// already. It is raised and cleared at different levels by a self-join with its own
+// exhaustionPredicted is the page: minutes are left. No "for": the urgency has waited
+// already. It is raised by that and cleared by the probability, by a self-join with its own
 // state, and stays for a while where ports remain scarce; keep_firing_for bridges a few missed scrapes.
+// An agent of before the urgency is asked for its probability.
 func exhaustionPredicted(o options.Options) alerts.Alert {
 	t := o.Thresholds
 	probability := o.Metric(metrics.LikelyExhaustion, query.HorizonIs(o.PageHorizon))
+	urgent := o.Metric(metrics.PageUrgency, query.HorizonIs(o.PageHorizon)) + " or " + probability
 	on := o.Agent(metrics.LabelBudget, metrics.LabelProtocol, metrics.LabelVIP, metrics.LabelDestination)
 	space, node := alerts.About(on), alerts.About(o.Agent(metrics.LabelBudget, metrics.LabelProtocol))
 	return alerts.Alert{
 		Name:     "SnatExhaustionPredicted",
 		Severity: o.Critical,
-		Expr: o.WithBudget(alerts.HysteresisWhile(o.Scope, "SnatExhaustionPredicted", probability, query.Number(t.Page),
-			query.Number(t.PageClear), scarce(o, probability), on)),
+		Expr: o.WithBudget(alerts.HysteresisWhile(o.Scope, "SnatExhaustionPredicted", urgent, probability,
+			query.Number(t.Page), query.Number(t.PageClear), scarce(o, probability), on)),
 		KeepFiringFor: alerts.Bridge,
 		Summary:       "SNAT ports to a destination run out within minutes.",
 		Description: "On {{ $labels.instance }}, new {{ $labels.protocol }} flows" + alerts.To +
@@ -30,7 +32,8 @@ func exhaustionPredicted(o options.Options) alerts.Alert {
 			"the probability that budget {{ $labels.budget }} ({{ $labels.model }}) is exhausted within " + o.PageHorizon +
 			" is {{ $value | humanizePercentage }}.",
 		Detail: space.Ask(space.Of(metrics.PortsHeld), " "+alerts.Answer(alerts.Whole)+" ports are held there"+
-			node.Ask(node.Of(metrics.BudgetEffectivePorts), "; the effective ceiling is "+alerts.Answer(alerts.Whole))+".") +
+			space.Ask("max("+space.Of(metrics.PortsHeld)+") / max("+space.Of(metrics.LowPortsFill)+") or on () "+
+				node.Of(metrics.BudgetEffectivePorts), "; the effective ceiling is "+alerts.Answer(alerts.Whole))+".") +
 			space.Holders("", "of them") +
 			space.Ask(space.Of(metrics.TimeToExhaustion)+" > 0 < +Inf",
 				" As likely as not the ports are gone within "+alerts.Answer(alerts.Period)+".") +

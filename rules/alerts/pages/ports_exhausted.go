@@ -39,8 +39,9 @@ func portsExhaustedUnsure(o options.Options) alerts.Alert {
 
 func atCeiling(o options.Options) []string {
 	held, space := o.Metric(metrics.BusiestPortsHeld), o.Agent(metrics.LabelBudget, metrics.LabelProtocol)
-	return []string{fmt.Sprintf("%s >= %s\nand on (%s) (\n  %s > 0\n  unless on (%s)\n  %s\n  or\n  %s\n  and on (%s)\n  "+
-		"%s\n  and on (%s)\n  %s\n)", held, o.Metric(metrics.BudgetEffectivePorts), space,
+	return []string{fmt.Sprintf("(%s >= %s or %s >= 1)\nand on (%s) (\n  %s > 0\n  unless on (%s)\n  %s\n  or\n  "+
+		"%s\n  and on (%s)\n  %s\n  and on (%s)\n  %s\n)", held, o.Metric(metrics.BudgetEffectivePorts),
+		o.Metric(metrics.LowPortsFill), space,
 		o.Metric(metrics.OpeningStalled), space, o.Metric(metrics.StalledAtCeiling),
 		held, o.Agent(metrics.LabelBudget), o.Metric(metrics.BudgetInfo, translatedHere), o.Agent(),
 		query.Grew(o.Metric(metrics.ConntrackInsertFailed), "2m"))}
@@ -62,6 +63,13 @@ func unansweredShared(o options.Options) string {
 		records.Held(o), gateway, records.Read(o, records.GatewayPorts, gateway))
 }
 
+// fullest is what port spaces hold that are full: those of low source ports, which have fewer ports than the budget's
+// others, or else all of them.
+func fullest(node alerts.Subject) string {
+	held := node.Of(metrics.PortsHeld, `destination!="other"`)
+	return "(" + held + " and on (vip, destination) " + node.Of(metrics.LowPortsFill) + " >= 1 or on () " + held + ")"
+}
+
 func exhausted(o options.Options, legs ...string) alerts.Alert {
 	each := o.Agent(metrics.LabelBudget, metrics.LabelProtocol)
 	for i, l := range legs {
@@ -76,17 +84,17 @@ func exhausted(o options.Options, legs ...string) alerts.Alert {
 		Summary:       "SNAT ports are exhausted and connections fail.",
 		Description: "On {{ $labels.instance }}, new {{ $labels.protocol }} flows fail: budget {{ $labels.budget }} " +
 			"({{ $labels.model }}) has no SNAT port left for its busiest destination.",
-		Detail: node.Ask("topk(1, "+node.Of(metrics.PortsHeld,
-			`destination!="other"`)+") and on () "+budget.Of(metrics.BudgetInfo, `scope="node"`),
+		Detail: node.Ask("topk(1, "+fullest(node)+") and on () "+budget.Of(metrics.BudgetInfo, `scope="node"`),
 			" That is "+alerts.AnswerDestination()+" with "+alerts.Answer(alerts.Whole)+" ports held"+
-				node.Ask(node.Of(metrics.BudgetEffectivePorts), "; the effective ceiling is "+alerts.Answer(alerts.Whole))+".") +
+				node.Ask("max(max by (vip, destination) ("+fullest(node)+") / max by (vip, destination) ("+
+					node.Of(metrics.LowPortsFill)+" >= 1)) or on () "+node.Of(metrics.BudgetEffectivePorts),
+					"; the effective ceiling is "+alerts.Answer(alerts.Whole))+".") +
 			shared.Ask("topk(1, "+shared.Of(records.GatewayHeld)+")",
 				" That is "+alerts.AnswerDestination()+" with "+alerts.Answer(alerts.Whole)+
 					" ports held by all nodes behind gateway "+
 					alerts.AnswerLabel(metrics.LabelGateway)+
 					shared.Ask(shared.Of(records.GatewayPorts), "; their effective ceiling is "+alerts.Answer(alerts.Whole))+".") +
-			node.Holders(" and on (vip, destination) topk(1, "+node.Of(metrics.PortsHeld, `destination!="other"`)+")",
-				"of them") +
+			node.Holders(" and on (vip, destination) topk(1, "+fullest(node)+")", "of them") +
 			node.Ask(query.Increased(node.Of(metrics.OpenFailures, `cause="`+metrics.CausePorts+`"`), "2m"),
 				" Attempts to open a flow that found no port in two minutes: "+alerts.Answer(alerts.Whole)+".") +
 			" Established flows go on." + alerts.Helps,

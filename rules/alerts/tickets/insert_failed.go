@@ -17,8 +17,8 @@ func insertFailed(o options.Options) alerts.Alert {
 	agent := o.Agent()
 	// A slope as query.Grew takes it, so that what was lost before the counter was first seen does not count.
 	rate := fmt.Sprintf("sum by (%s) (deriv(%s[10m]))", agent, o.Metric(metrics.ConntrackInsertFailed))
-	near := fmt.Sprintf("%s\n>\n%s * %s", o.Metric(metrics.BusiestPortsHeld), query.Number(o.Thresholds.Dominates),
-		o.Metric(metrics.BudgetEffectivePorts))
+	near := fmt.Sprintf("%s\n>\n%[2]s * %[3]s\nor\n%[4]s > %[2]s", o.Metric(metrics.BusiestPortsHeld),
+		query.Number(o.Thresholds.Dominates), o.Metric(metrics.BudgetEffectivePorts), o.Metric(metrics.LowPortsFill))
 	table := fmt.Sprintf("%s > %s * %s", o.Metric(metrics.ConntrackEntries), query.Number(o.Thresholds.ConntrackTable),
 		o.Metric(metrics.ConntrackEntriesLimit))
 	return alerts.Alert{
