@@ -160,9 +160,16 @@ func (o tick) pass(w *workspace, c Conditions, now, held, seen float64) {
 			f.Probability[h] = 1
 		}
 	}
+	o.urge(seen)
+}
+
+// urge computes the urgency of the page where so many ports are held.
+func (o tick) urge(seen float64) {
+	f, coolDown := &o.forecast, o.account.longest
+	o.grew = max(o.slower, o.grew-o.lastSeconds/float32(max(coolDown, 1)))
 	f.Urgency = float32(detector.PageUrgency(float64(f.Urgency), detector.PageNow{
-		Soon: f.Probability[0], Within: f.Probability[1], Held: seen, Ceiling: o.ceiling, Slower: float64(o.slower),
-		Passed: time.Duration(o.lastSeconds * 1e9), CoolDown: time.Duration(s.longest) * time.Second,
+		Soon: f.Probability[0], Within: f.Probability[1], Held: seen, Ceiling: o.ceiling, Slower: float64(o.grew),
+		Passed: time.Duration(o.lastSeconds * 1e9), CoolDown: time.Duration(coolDown) * time.Second,
 	}))
 }
 
