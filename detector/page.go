@@ -35,13 +35,13 @@ func PageScarce(held, ceiling float64) bool {
 
 // The urgency of a page is PageTold times the probability of exhaustion within PageHorizon where all but PageClose
 // times the square root of the effective ceiling is held. Farther from the ceiling there is time to look again: the
-// probability within a minute weighs as much there. Lifetimes that surely grew by a factor do not fall back within
-// seconds: the probability within PageHorizon counts PageSlower times there. The urgency rises from 0 to 1 in
-// PageRise of the cool-down or more slowly, so that a batch of some seconds is over before it raises a page: the longer
-// ports cool down, the more time there is.
+// probability within a minute weighs as much there. But lifetimes that surely grew by a factor do not fall back within
+// seconds: the urgency is PageSlower times the probability within PageHorizon or more then, less surely so over a
+// cool-down. It rises from 0 to 1 in PageRise of the cool-down or more slowly, so that a batch of some seconds is over
+// before it raises a page: the longer ports cool down, the more time there is.
 const (
 	PageTold   = 1.1
-	PageSlower = 1.4
+	PageSlower = 0.8
 	PageClose  = 2
 	PageRise   = 1.0 / 6
 )
@@ -52,7 +52,7 @@ type PageNow struct {
 	Soon, Within float64
 	// Held ports, of the effective ceiling.
 	Held, Ceiling float64
-	// Slower is how sure it is that lifetimes just grew by a factor, from 0 to 1.
+	// Slower is how sure it is that lifetimes grew by a factor since a cool-down ago, from 0 to 1.
 	Slower float64
 	// Passed since the urgency before; CoolDown is the longest of the port space.
 	Passed, CoolDown time.Duration

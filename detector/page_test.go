@@ -21,8 +21,8 @@ func TestPageUrgency(t *testing.T) {
 		{"close to the ceiling it does not", 0, PageNow{Soon: 0.1, Within: 0.7, Held: 960, Ceiling: 1024}, 0.77},
 		{"one port short of close", 0, PageNow{Within: 0.7, Held: 959, Ceiling: 1024}, 0.385},
 		{"of eight ports three are close", 0, PageNow{Within: 0.5, Held: 3, Ceiling: 8}, 0.55},
-		{"lifetimes surely grew", 0, PageNow{Soon: 0.1, Within: 0.4, Held: 600, Ceiling: 1024, Slower: 1}, 0.56},
-		{"as likely as not they did", 0, PageNow{Soon: 0.1, Within: 0.4, Held: 600, Ceiling: 1024, Slower: 0.5}, 0.4175},
+		{"lifetimes surely grew", 0, PageNow{Soon: 0.1, Within: 0.8, Held: 600, Ceiling: 1024, Slower: 1}, 0.64},
+		{"as likely as not they did", 0, PageNow{Soon: 0.1, Within: 0.8, Held: 600, Ceiling: 1024, Slower: 0.5}, 0.5675},
 		{"not above 1", 0, PageNow{Soon: 0.99, Within: 0.999, Held: 1000, Ceiling: 1024, Slower: 1}, 1},
 		{
 			"a second of the 40 in which it rises where ports cool down for 240",
@@ -33,8 +33,8 @@ func TestPageUrgency(t *testing.T) {
 		{"it falls at once", 0.9, PageNow{Soon: 0.1, Within: 0.1, Ceiling: 1024, Passed: second, CoolDown: long}, 0.11},
 		{
 			"grown lifetimes do not wait", 0.1,
-			PageNow{Soon: 0.1, Within: 0.5, Ceiling: 1024, Slower: 1, Passed: second, CoolDown: long},
-			0.7,
+			PageNow{Soon: 0.1, Within: 0.7, Ceiling: 1024, Slower: 1, Passed: second, CoolDown: long},
+			0.56,
 		},
 		{"exhausted", 0, PageNow{Soon: 1, Within: 1, Held: 1024, Ceiling: 1024, Passed: second, CoolDown: long}, 1},
 	} {

@@ -20,7 +20,9 @@ func (o tick) expect(w *workspace, now, held float64) {
 		if h > planning || now-float64(o.came.since) < w.grid[w.horizon[h]] {
 			continue // the trend has not been seen for as long as it would have to last
 		}
-		o.proofs.leave(w, h)
+		if h == planning {
+			o.proofs.leave(w)
+		}
 		o.proofs.climb(w, h)
 	}
 	h := 0
@@ -140,33 +142,23 @@ const flowsOdds = 4
 
 // leave takes weight from the components by which the fill stays or returns to its mean, if rate and lifetimes lead to
 // another fill by the horizon of a page: the scores of those components are from before rate or lifetimes changed. They
-// keep the share that they have earned in such cases before. A minute ahead the fill must differ by more, and the mean
-// rate of the last minute loses its weight, too: recorded flows are forecast better so.
-func (v *proofs) leave(w *workspace, h int) {
-	c, i := &w.course, w.horizon[h]
+// keep the share that they have earned in such cases before. A minute ahead leave does nothing: recorded flows are
+// forecast better without it.
+func (v *proofs) leave(w *workspace) {
+	c, i := &w.course, w.horizon[planning]
 	sd := math.Sqrt(c.variance[i] + max(0, c.mean[revert][i]-c.base[i]) + 1)
-	weight := &w.weight[h]
-	differ := float64(flowsDiffer)
-	if h < planning {
-		differ = flowsDifferSoon
-	}
-	if math.Abs(c.mean[revert][i]-c.mean[stay][i]) <= differ*sd {
+	weight := &w.weight[planning]
+	if math.Abs(c.mean[revert][i]-c.mean[stay][i]) <= flowsDiffer*sd {
 		return
 	}
-	stays := func(k int) bool { return k == stay || k == level || k == recent && h < planning }
-	blind := 0.0
-	for k, x := range weight {
-		if stays(k) {
-			blind += x
-		}
-	}
+	blind := weight[stay] + weight[level]
 	share := 1 - v.flows.trustFrom(flowsOdds)
 	if share >= blind {
 		return
 	}
 	rest := (1 - share) / max(1-blind, 1e-9)
 	for k := range weight {
-		if stays(k) {
+		if k == stay || k == level {
 			weight[k] *= share / blind
 		} else {
 			weight[k] *= rest

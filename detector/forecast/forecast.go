@@ -200,9 +200,11 @@ type Outlook struct {
 	lumps          lumps
 	learnt         [detector.NumHorizons]learnt
 	proofs         proofs
-	rate           float64 // arrivals per second, as of the last tick
-	ceiling        float64 // effective ceiling of this port space, as of the last tick
-	forecast       detector.Forecast
+	// grew is slower, but falls to 0 over the longest cool-down: for so long grown lifetimes go on to fill the port space.
+	grew     float32
+	rate     float64 // arrivals per second, as of the last tick
+	ceiling  float64 // effective ceiling of this port space, as of the last tick
+	forecast detector.Forecast
 }
 
 // Outlook starts the forecast of a port space at now. HaveLive and HaveCooling then add what the port space holds

@@ -31,7 +31,7 @@ func TestSlowStoreBehindALongCoolDown(t *testing.T) {
 			}
 			s.rate = s.poisson(3.6)
 			s.play(1)
-			if s.o.forecast.Probability[1] >= detector.PageRaise && warned == 0 {
+			if s.o.forecast.Urgency >= detector.PageRaise && warned == 0 {
 				warned = second
 			}
 			if s.o.held() >= 1024 {

@@ -112,15 +112,12 @@ func (o tick) pass(w *workspace, c Conditions, now, held, seen float64) {
 	blind := o.blindness(c, now, held)
 	f.Inexact = blind > 0 || c.WarmingUntil > c.Now
 	f.TimeToExhaustion = math.Inf(1)
-	way := startPassage()
-	trust := o.trust(w, 0)
-	odds := said{raw: -1}
+	var way passage
+	odds, trust := said{raw: -1}, 0.0
 	parted, raw := 0.0, 0.0 // not calibrated: of all parts before this one, and up to now
-	hung, h := 0.0, 0
-	odds.calibrate(o, h)
-	o.learnt[0].cumulate(0, s.f, max(held, co.mix[w.horizon[0]]), &w.above)
+	hung, h := 0.0, -1
 	for i, u := range w.grid {
-		if i > w.horizon[h] {
+		if h < 0 || i > w.horizon[h] {
 			h++
 			trust = o.trust(w, h)
 			o.learnt[h].cumulate(h, s.f, max(held, co.mix[w.horizon[h]]), &w.above)
@@ -163,9 +160,16 @@ func (o tick) pass(w *workspace, c Conditions, now, held, seen float64) {
 			f.Probability[h] = 1
 		}
 	}
+	o.urge(seen)
+}
+
+// urge computes the urgency of the page where so many ports are held.
+func (o tick) urge(seen float64) {
+	f, coolDown := &o.forecast, o.account.longest
+	o.grew = max(o.slower, o.grew-o.lastSeconds/float32(max(coolDown, 1)))
 	f.Urgency = float32(detector.PageUrgency(float64(f.Urgency), detector.PageNow{
-		Soon: f.Probability[0], Within: f.Probability[1], Held: seen, Ceiling: o.ceiling, Slower: float64(o.slower),
-		Passed: time.Duration(o.lastSeconds * 1e9), CoolDown: time.Duration(s.longest) * time.Second,
+		Soon: f.Probability[0], Within: f.Probability[1], Held: seen, Ceiling: o.ceiling, Slower: float64(o.grew),
+		Passed: time.Duration(o.lastSeconds * 1e9), CoolDown: time.Duration(coolDown) * time.Second,
 	}))
 }
 

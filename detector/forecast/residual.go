@@ -301,8 +301,5 @@ func (l *learnt) variance() float64 { return max(0.25, float64(l.spread)) }
 // the two to differ.
 const flowsDiffer = 2
 
-// flowsDifferSoon is the same for a minute ahead, where the fill mostly stays.
-const flowsDifferSoon = 4
-
 // riseDiffers is how many standard deviations must lie between a trend and a rate that stays, for the two to differ.
 const riseDiffers = 1
