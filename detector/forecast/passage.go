@@ -268,7 +268,7 @@ func (o tick) keep(h int, now, held float64, p pending, i int, w *workspace) {
 }
 
 // blindness returns the variance due to flows that were lost in an overrun.
-func (o tick) blindness(c Conditions, now, held float64) float64 {
+func (o *Outlook) blindness(c Conditions, now, held float64) float64 {
 	v := 0.0
 	if c.InexactSince != 0 {
 		lost := o.rate*min(max(now-c.InexactSince.Seconds(), 1), 60) + held/50
