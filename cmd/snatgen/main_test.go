@@ -169,7 +169,8 @@ func TestOwnSet(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, want := range []string{
-		`snat_likely_exhaustion_probability{job="edge", horizon="15m"} >= 0.1`, `snat_likely_exhaustion_probability{job="edge", horizon="15m"} >= 0.5`, "severity: sev1",
+		`snat_likely_exhaustion_probability{job="edge", horizon="15m"} >= 0.1`, "severity: sev1",
+		`(snat_page_urgency{job="edge", horizon="15m"} or snat_likely_exhaustion_probability{job="edge", horizon="15m"}) >= 0.5`,
 		"dashboard: https://grafana.example/d/snatwatch-node?viewPanel=102{{ with $labels.k8s }}&var-cluster={{ . | urlquery }}{{ end }}{{ with $labels.instance }}&var-instance={{ . | urlquery }}{{ end }}",
 		"runbook_url: https://wiki.example/snat/SnatExhaustionPredicted.md", "on (k8s, job, instance, budget)",
 	} {
