@@ -350,7 +350,7 @@ func TestEndedFlowAtTheStart(t *testing.T) {
 }
 
 // A UDP socket that sends to many is found by what it is bound to: its address, or every address of its family, where
-// one of IPv6 may send by IPv4. A connected one comes before it, and of several on one port nobody is named.
+// one of IPv6 may send by IPv4 unless IPv4 has its own. A connected one comes before it.
 func TestAttributeOfBoundSockets(t *testing.T) {
 	t.Parallel()
 	bound := func(source string) uint64 {
@@ -376,7 +376,8 @@ func TestAttributeOfBoundSockets(t *testing.T) {
 	}{
 		{"connected", connected, "dig.service"},
 		{"bound to the address", other(connected), "named.service"},
-		{"bound to all of IPv6, before all of IPv4", udp("192.0.2.2:53"), "unbound.service"},
+		{"bound to all of IPv4, where all of IPv6 has another", udp("192.0.2.2:53"), "dnsmasq.service"},
+		{"which has what goes by IPv6", udp("[2001:db8::1]:53"), "unbound.service"},
 		{"bound to all of IPv4", udp("192.0.2.1:123"), "ntpd.service"},
 		{"which sends nothing by IPv6", udp("[2001:db8::1]:123"), ""},
 		{"bound to all of IPv6, by IPv4", udp("192.0.2.1:443"), "quic.service"},
