@@ -11,8 +11,8 @@ import (
 	"github.com/snatwatch/snatwatch/collector/sockdiag"
 )
 
-// readSockets puts into next whose the sockets of namespace h are. It wants them again if a cgroup is new. addresses are
-// those of the namespace where next has several namespaces, else nil.
+// readSockets puts into next whose the sockets of namespace h are. It wants them again if a cgroup is new. addresses
+// are those of the namespace where next has several namespaces, else nil.
 func (w *Watcher) readSockets(
 	ctx context.Context, v *View, h *netns.Handle, addresses []netip.Addr, next *indexer, again uint32,
 ) error {
