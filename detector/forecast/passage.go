@@ -160,11 +160,11 @@ func (o tick) pass(w *workspace, c Conditions, now, held, seen float64) {
 			f.Probability[h] = 1
 		}
 	}
-	o.urge(seen)
+	urge(o.Outlook, seen)
 }
 
 // urge computes the urgency of the page where so many ports are held.
-func (o *Outlook) urge(seen float64) {
+func urge(o *Outlook, seen float64) {
 	f, coolDown := &o.forecast, o.account.longest
 	o.grew = max(o.slower, o.grew-o.lastSeconds/float32(max(coolDown, 1)))
 	f.Urgency = float32(detector.PageUrgency(float64(f.Urgency), detector.PageNow{
