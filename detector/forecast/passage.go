@@ -203,12 +203,15 @@ func (s *said) probability(raw float64) float64 {
 	return s.calibration.apply(raw, s.more)
 }
 
+// justBelowEven is a probability of less than even odds.
+const justBelowEven = 0.5 - 1.0/(1<<40)
+
 // next returns the probability u seconds ahead, which does not fall. Where it passes a half, that time goes to median.
 func (s *said) next(raw, u float64, median *float64) float64 {
 	p := max(s.probability(raw), s.least)
 	if s.least < 0.5 && p >= 0.5 {
 		if s.raw >= 0 {
-			s.least = max(s.least, s.probability(s.raw))
+			s.least = max(s.least, min(s.probability(s.raw), justBelowEven)) // it was below, but for rounding
 		}
 		*median = s.at + (u-s.at)*(0.5-s.least)/(p-s.least)
 	}
