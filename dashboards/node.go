@@ -74,7 +74,8 @@ func nodePorts(o rules.Options) []panel {
 		within = append(within, query{by(o, "max", "", sel(o, metrics.ExhaustionProbabilityMax, at(h))), "within " +
 			h + cluster})
 	}
-	within = append(within, query{by(o, "max", "", sel(o, metrics.PageUrgency)), "urgency of the page" + cluster})
+	urgency := sel(o, metrics.PageUrgency, at(o.PageHorizon))
+	within = append(within, query{by(o, "max", "", urgency), "urgency of the page" + cluster})
 	return []panel{
 		{
 			id: alerts.PanelNodeHeld, title: "How full is each destination's port space?", unit: share, min: ptr(0),
@@ -88,9 +89,7 @@ func nodePorts(o rules.Options) []panel {
 			id: alerts.PanelNodeProbability, title: "How likely is exhaustion, and by when?", unit: share,
 			thresholds: []float64{t.PageClear, t.Page}, min: ptr(0), max: ptr(1),
 			description: "The highest probability over destinations that the effective ceiling is reached by each horizon. " +
-				"The page is raised when its urgency is at the red line: the probability within " + o.PageHorizon +
-				", less where there is time to look again and more where lifetimes surely grew. It is cleared when that " +
-				"probability has been below the orange line for a while.",
+				pageRaised(o) + "It is cleared when that probability has been below the orange line for a while.",
 			queries: within,
 		},
 		nodeSpaces(o),

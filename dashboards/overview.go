@@ -145,7 +145,7 @@ func headline(o rules.Options) []panel {
 			thresholds: []float64{t.PageClear, t.Page},
 			description: "The highest probability over all nodes and destinations, and over all shared gateways and " +
 				"destinations, that the effective ceiling is reached within " + o.PageHorizon +
-				". The page is raised by its urgency, near the red threshold.",
+				". The page is raised near the red threshold.",
 			queries: []query{
 				{"max(" + inPools(o, metrics.ExhaustionProbabilityMax, at(o.PageHorizon)) + ")", "a node"},
 				{"max(" + behind(o, ofGateway(o, records.GatewayProbability, at(o.PageHorizon))) + ")", "a gateway"},

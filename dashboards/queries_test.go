@@ -5,11 +5,13 @@ import (
 	"maps"
 	"math"
 	"os"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/snatwatch/snatwatch/dashboards"
 	"github.com/snatwatch/snatwatch/rules"
 	"github.com/snatwatch/snatwatch/rules/records"
 )
@@ -110,4 +112,30 @@ func fleets() []*fleet {
 		out = append(out, &fleet{nodes: 1000, destinations: 50, every: 15 * time.Second})
 	}
 	return out
+}
+
+// Agents tell the urgency of the page at one horizon alone. With another the probability raises the page, and the board of a node
+// says so.
+func TestBoardsSayWhatRaisesThePage(t *testing.T) {
+	t.Parallel()
+	for horizon, want := range map[string]string{
+		"5m":  "The page is raised when its urgency is at the red line: the probability within 5m, less",
+		"15m": "The page is raised when the probability within 15m is at the red line. It",
+	} {
+		o := rules.Default()
+		o.PageHorizon = horizon
+		files, err := dashboards.Files(o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		node := string(files["snatwatch-node.json"])
+		if !strings.Contains(node, want) {
+			t.Errorf("%s: the board of a node does not say %q", horizon, want)
+		}
+		for _, urgency := range regexp.MustCompile(`snat_page_urgency\{[^}]*\}`).FindAllString(node, -1) {
+			if !strings.Contains(urgency, `horizon=\"`+horizon+`\"`) {
+				t.Errorf("%s: the board of a node shows %s, which does not raise the page", horizon, urgency)
+			}
+		}
+	}
 }

@@ -1,8 +1,13 @@
 package dashboards
 
 import (
+	"time"
+
 	"github.com/grafana/grafana-foundation-sdk/go/cog"
 	"github.com/grafana/grafana-foundation-sdk/go/dashboard"
+
+	"github.com/snatwatch/snatwatch/detector"
+	"github.com/snatwatch/snatwatch/rules"
 )
 
 // Units: Grafana's ids, or a suffix of our own.
@@ -100,3 +105,13 @@ var yesNo = []dashboard.ValueMapping{
 const needsRules = "needs the recording rules"
 
 func ptr(f float64) *float64 { return &f }
+
+// pageRaised says when the page is raised. Agents tell the urgency of one horizon alone.
+func pageRaised(o rules.Options) string {
+	within := "the probability within " + o.PageHorizon
+	if horizon, err := time.ParseDuration(o.PageHorizon); err != nil || horizon != detector.PageHorizon {
+		return "The page is raised when " + within + " is at the red line. "
+	}
+	return "The page is raised when its urgency is at the red line: " + within + ", less where there is time to look " +
+		"again and more where lifetimes surely grew. "
+}

@@ -73,8 +73,11 @@ func (o Options) levels() map[string]level {
 	}
 	edge := compare("< ", t.TierNodes, 2*t.TierNodes, "\n")
 	edge.below = true
+	// An urgency below the level at which the probability clears the page would stand in the place of that probability.
+	page := compare(") >= ", t.Page, t.PageClear, "\n")
+	page.clear = t.PageClear
 	return map[string]level{
-		"SnatExhaustionPredicted":   probability(t.Page, t.PageClear),
+		"SnatExhaustionPredicted":   page,
 		pages.GatewayExhaustion:     probability(t.Page, t.PageClear),
 		"SnatExhaustionExpected":    probability(t.Ticket, t.TicketClear),
 		"SnatForecastMiscalibrated": above(t.Brier),
@@ -121,19 +124,23 @@ func (o Options) facts(a alerts.Alert) []fact {
 	soonest := o.PerNode("min", o.Metric(metrics.SoonestExhaustion), metrics.LabelVIP, metrics.LabelDestination)
 	near, last := o.Metric(metrics.LikelyExhaustion, query.HorizonIs(o.PageHorizon)), fact{
 		soonest + " > 0 < +Inf",
-		" As likely as not it is full within {{ (index .Values `REF`).Value | " + alerts.Period + " }}.",
+		" As likely as not the first is full within {{ (index .Values `REF`).Value | " + alerts.Period + " }}.",
 	}
+	// Low ports have another ceiling.
+	ordinary := near + "\nunless on (" + o.Agent(metrics.LabelBudget, metrics.LabelProtocol, metrics.LabelVIP,
+		metrics.LabelDestination) + ")\n" + o.Metric(metrics.LowPortsFill)
 	if a.Name == "SnatPortsExhausted" {
 		near, last = busiest+" > 0.95 * "+ceiling,
 			fact{soonest, " The first that ran out is {{ index (index .Values `REF`).Labels `destination` }}."}
+		ordinary = near
 	}
 	facts := []fact{
 		{busiest, " The fullest port space there holds {{ (index .Values `REF`).Value | " + alerts.Whole + " }} ports"},
 		{ceiling, "; the effective ceiling is {{ (index .Values `REF`).Value | " + alerts.Whole + " }}."},
 		last,
 	}
-	for i := range facts {
-		facts[i].expr += fmt.Sprintf("\nand on (%s)\n(%s)", each, near)
+	for i, where := range []string{ordinary, ordinary, near} {
+		facts[i].expr += fmt.Sprintf("\nand on (%s)\n(%s)", each, where)
 	}
 	return facts
 }

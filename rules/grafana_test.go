@@ -3,6 +3,8 @@ package rules_test
 import (
 	"fmt"
 	"os"
+	"os/exec"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -13,7 +15,9 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/snatwatch/snatwatch/detector/metrics"
+	"github.com/snatwatch/snatwatch/internal/kerneltest"
 	"github.com/snatwatch/snatwatch/rules"
+	"github.com/snatwatch/snatwatch/rules/query"
 )
 
 // The Grafana-managed rules stand on the agent's metrics alone: no recorded series and no ALERTS,
@@ -210,13 +214,101 @@ func TestGrafanaDescriptionsExpand(t *testing.T) {
 				t.Errorf("%s: %s: %v", r.Title, name, err)
 			}
 			if name == "all" && r.Title == "SnatExhaustionPredicted" {
-				const want = "On node-1:9959, new tcp flows to 203.0.113.7:443 will soon find no SNAT port: the probability that budget lb (azure-lb) is exhausted within 5m is 50%." +
-					" The fullest port space there holds 1000 ports; the effective ceiling is 1024. As likely as not it is full within 200s." +
+				const want = "On node-1:9959, new tcp flows to 203.0.113.7:443 will soon find no SNAT port: the urgency is 50%, made of the probability that budget lb (azure-lb) is exhausted within 5m." +
+					" The fullest port space there holds 1000 ports; the effective ceiling is 1024. As likely as not the first is full within 200s." +
 					" Why, and what would help by how much: http://node-1:9959/ and the runbook."
 				if diff := cmp.Diff(want, out.String()); diff != "" {
 					t.Errorf("%s (-want +got):\n%s", r.Title, diff)
 				}
 			}
 		}
+	}
+}
+
+// A threshold may be any number, those that stand elsewhere in the expression of the page too. The page shows its urgency, which
+// clears nothing while the probability is not below the level at which it clears.
+func TestGrafanaPageAtEveryThreshold(t *testing.T) {
+	t.Parallel()
+	promtool := kerneltest.Program(t, "promtool", "prometheus")
+	const space = `{job="s", instance="n", budget="lb", protocol="tcp", destination="d", horizon="5m"}`
+	for _, tt := range []struct{ raise, under, urgency, want float64 }{
+		{0.5, 0.1, 0.4, 0.4},
+		{0.5, 0.1, 0.05, 0.1},
+		{0.3, 0.2, 0.16, 0.2}, // above half of what raises it
+		{0.8, 0.1, 0.4, 0.4},
+		{0.85, 0.1, 0.4, 0.4},
+		{1, 0.1, 0.4, 0.4},
+		{0.1, 0.1, 0.4, 0.4},
+	} {
+		o := rules.Default()
+		o.Thresholds.Page, o.Thresholds.PageClear = tt.raise, tt.under
+		if err := o.Validate(); err != nil {
+			t.Fatal(err)
+		}
+		body, err := o.Grafana()
+		if err != nil {
+			t.Fatal(err)
+		}
+		page := grafanaRules(t, body)[0].Data
+		if c := page[1].Model.Conditions[0]; c["evaluator"].Params[0] != tt.raise || c["unloadEvaluator"].Params[0] != tt.under {
+			t.Errorf("raised at %v, cleared at %v: %v", tt.raise, tt.under, c)
+		}
+		expectSamples(t, promtool, fmt.Sprintf("raised at %v, cleared at %v", tt.raise, tt.under), page[0].Model.Expr, map[string]string{
+			`snat_budget_info{job="s", instance="n", budget="lb"}`: "1",
+			"snat_likely_exhaustion_probability" + space:           "0.45",
+			"snat_page_urgency" + space:                            query.Number(tt.urgency),
+		}, []any{map[string]any{"labels": space, "value": tt.want}})
+	}
+}
+
+// What Grafana tells of the fullest port space is of the budget's ports, so it is left out where those of low ports, which have
+// fewer, are the only ones that are likely to run out.
+func TestGrafanaTellsNoOtherPorts(t *testing.T) {
+	t.Parallel()
+	promtool := kerneltest.Program(t, "promtool", "prometheus")
+	body, err := rules.Default().Grafana()
+	if err != nil {
+		t.Fatal(err)
+	}
+	const agent = `job="s", instance="n", budget="nat", protocol="tcp"`
+	const low, other = `{` + agent + `, vip="ports 1-511", destination="d"}`, `{` + agent + `, vip="", destination="d"}`
+	likely := func(space string) string {
+		return "snat_likely_exhaustion_probability" + strings.TrimSuffix(space, "}") + `, horizon="5m"}`
+	}
+	for _, tt := range []struct {
+		name, likely string
+		want         []any
+	}{
+		{"low ports", likely(low), nil},
+		{"all others", likely(other), []any{map[string]any{"labels": "{" + agent + "}", "value": 2950}}},
+	} {
+		expectSamples(t, promtool, tt.name, grafanaRules(t, body)[0].Data[2].Model.Expr, map[string]string{
+			"snat_busiest_ports_held{" + agent + "}": "2950",
+			"snat_low_ports_fill_ratio" + low:        "0.9",
+			tt.likely:                                "0.9",
+		}, tt.want)
+	}
+}
+
+// expectSamples runs promtool: at one moment, with so many samples, an expression returns what is wanted.
+func expectSamples(t *testing.T, promtool, name, expr string, samples map[string]string, want []any) {
+	t.Helper()
+	var series []any
+	for s, v := range samples {
+		series = append(series, map[string]any{"series": s, "values": v})
+	}
+	test, err := yaml.Marshal(map[string]any{"tests": []any{map[string]any{
+		"interval": "1m", "input_series": series,
+		"promql_expr_test": []any{map[string]any{"expr": expr, "eval_time": "0m", "exp_samples": want}},
+	}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), "test.yaml")
+	if err := os.WriteFile(file, test, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := exec.CommandContext(t.Context(), promtool, "test", "rules", file).CombinedOutput(); err != nil {
+		t.Errorf("%s: %v\n%s", name, err, out)
 	}
 }

@@ -76,6 +76,7 @@ func TestDocumentsKnowWhenThePageIsRaised(t *testing.T) {
 		{book, fmt.Sprintf("a probability of %.2f", math.Ceil(100*detector.PageRaise/detector.PageTold)/100)},
 		{book, fmt.Sprintf("(a slow store) | %.2f", math.Ceil(100*detector.PageRaise/detector.PageSlower)/100)},
 		{book, fmt.Sprintf("a mean of %.2f of", math.Ceil(100*detector.PageRaise/detector.PageTold)/100)},
+		{book, fmt.Sprintf("%.2f at 5 minutes if 1 minute is safe", math.Ceil(200*detector.PageRaise/detector.PageTold)/100)},
 		{book, fmt.Sprintf("all but twice its square root is held, %.0f of 1024", 1024-detector.PageClose*math.Sqrt(1024))},
 		{book, fmt.Sprintf("in a sixth of the cool-down or more slowly (%.0f s where that is 240 s)", detector.PageRise*240)},
 	} {

@@ -85,7 +85,8 @@ func ruleFlags(app *kingpin.Application, o *rules.Options) {
 	text("runbook-url", "Address to which NAME.md is added.", &o.RunbookURL)
 	text("grafana-url", "Address of the Grafana that has the boards; with it each alert links to its panel.",
 		&o.GrafanaURL)
-	text("page-horizon", "Horizon of the page: 1m, 5m, 15m or 1h.", &o.PageHorizon)
+	text("page-horizon", "Horizon of the page: 1m, 5m, 15m or 1h. Agents tell the urgency of 5m alone: at any other the "+
+		"probability raises the page.", &o.PageHorizon)
 	text("ticket-horizon", "Horizon of the ticket.", &o.TicketHorizon)
 	app.Flag("fleet-interval", "How often what pages need soonest is recorded, and the pages that --page-interval does "+
 		"not concern are evaluated; other sums and tickets half to a thirty-second as often.").

@@ -18,6 +18,12 @@ func exhaustionPredicted(o options.Options) alerts.Alert {
 	t := o.Thresholds
 	probability := o.Metric(metrics.LikelyExhaustion, query.HorizonIs(o.PageHorizon))
 	urgent := o.Metric(metrics.PageUrgency, query.HorizonIs(o.PageHorizon)) + " or " + probability
+	told := "the probability that budget {{ $labels.budget }} ({{ $labels.model }}) is exhausted within " + o.PageHorizon
+	if o.Inline { // Grafana's value is the urgency
+		told = "the urgency is {{ $value | humanizePercentage }}, made of " + told
+	} else {
+		told += " is {{ $value | humanizePercentage }}"
+	}
 	on := o.Agent(metrics.LabelBudget, metrics.LabelProtocol, metrics.LabelVIP, metrics.LabelDestination)
 	space, node := alerts.About(on), alerts.About(o.Agent(metrics.LabelBudget, metrics.LabelProtocol))
 	return alerts.Alert{
@@ -28,9 +34,7 @@ func exhaustionPredicted(o options.Options) alerts.Alert {
 		KeepFiringFor: alerts.Bridge,
 		Summary:       "SNAT ports to a destination run out within minutes.",
 		Description: "On {{ $labels.instance }}, new {{ $labels.protocol }} flows" + alerts.To +
-			"{{ with $labels.vip }} by way of VIP {{ . }}{{ end }} will soon find no SNAT port: " +
-			"the probability that budget {{ $labels.budget }} ({{ $labels.model }}) is exhausted within " + o.PageHorizon +
-			" is {{ $value | humanizePercentage }}.",
+			"{{ with $labels.vip }} by way of VIP {{ . }}{{ end }} will soon find no SNAT port: " + told + ".",
 		Detail: space.Ask(space.Of(metrics.PortsHeld), " "+alerts.Answer(alerts.Whole)+" ports are held there"+
 			space.Ask("max("+space.Of(metrics.PortsHeld)+") / max("+space.Of(metrics.LowPortsFill)+") or on () "+
 				node.Of(metrics.BudgetEffectivePorts), "; the effective ceiling is "+alerts.Answer(alerts.Whole))+".") +
