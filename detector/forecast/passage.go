@@ -259,9 +259,6 @@ func (o tick) keep(h int, now, held float64, p pending, i int, w *workspace) {
 			p.mean[k] = float32(w.course.mean[k][i])
 		}
 		p.rate, p.rateMean = float32(o.rate-o.rateMean), float32(o.rateMean)
-		// A minute ahead, chance would teach that every distance from the mean is soon gone.
-		by := float64(p.rate * p.rate)
-		p.noise = h == 0 && by <= windowSpan*windowSpan*o.dispersion*o.rate/float64(u)
 		p.fill, p.fillMean = float32(held-o.fillMean), float32(o.fillMean)
 		p.arrivals = o.opened
 		l.waiting[j] = p
