@@ -125,7 +125,7 @@ func checkHistograms(t *testing.T, a *runningAgent, p *prom.Server, hold float64
 func histogramQueries(t *testing.T, instance string) (queries []string) {
 	t.Helper()
 	fill := strings.NewReplacer("$__rate_interval", "15s", `"$instance`, `"`+instance, "$cluster", ".*", "$job", ".*",
-		"$budget", ".*", "$pool", ".*")
+		"$budget", ".*", "$pool", ".*", "$slow_clusters", ".*")
 	boards, err := filepath.Glob("../../dashboards/*.json")
 	if err != nil || len(boards) == 0 {
 		t.Fatalf("no boards: %v", err)

@@ -41,8 +41,12 @@ func (x *index) of(f *collector.Flow) (Identity, bool) {
 	if ok || f.Protocol != collector.UDP {
 		return id, ok
 	}
-	from := [...]netip.Addr{f.Source.Addr(), netip.IPv6Unspecified(), netip.IPv4Unspecified()}
-	for _, a := range from[:len(from)-f.Source.Addr().BitLen()/128] { // a socket of IPv4 sends nothing by IPv6
+	// Sockets of all addresses of IPv4 and of IPv6 have one port only where that of IPv6 sends nothing by IPv4.
+	from := [...]netip.Addr{f.Source.Addr(), netip.IPv4Unspecified(), netip.IPv6Unspecified()}
+	for _, a := range from {
+		if a.Is4() && !f.Source.Addr().Is4() {
+			continue // a socket of IPv4 sends nothing by IPv6
+		}
 		k := flowKey{source: netip.AddrPortFrom(a, f.Source.Port()), protocol: collector.UDP}
 		if id, ok = x.find(k.bits()); ok {
 			break

@@ -4,14 +4,18 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"net/netip"
 
 	"github.com/snatwatch/snatwatch/collector"
 	"github.com/snatwatch/snatwatch/collector/netns"
 	"github.com/snatwatch/snatwatch/collector/sockdiag"
 )
 
-// readSockets puts into next whose the sockets of namespace h are. It wants them again if a cgroup is new.
-func (w *Watcher) readSockets(ctx context.Context, v *View, h *netns.Handle, next *indexer, again uint32) error {
+// readSockets puts into next whose the sockets of namespace h are. It wants them again if a cgroup is new. addresses
+// are those of the namespace where next has several namespaces, else nil.
+func (w *Watcher) readSockets(
+	ctx context.Context, v *View, h *netns.Handle, addresses []netip.Addr, next *indexer, again uint32,
+) error {
 	// whose returns the owner of a socket. lost says that its cgroup is known and does not tell it.
 	whose := func(f *collector.Flow) (id Identity, lost bool) {
 		id, by := v.ofSocket(f, w.outer())
@@ -51,10 +55,33 @@ func (w *Watcher) readSockets(ctx context.Context, v *View, h *netns.Handle, nex
 		}
 		bound[keyOf(f)] = id
 	})
+	if addresses != nil {
+		spread(bound, addresses)
+	}
 	for key, id := range bound {
 		add(key, id)
 	}
 	return err
+}
+
+// spread puts each of addresses in place of all of them, to which a socket may be bound: other namespaces have sockets
+// on that port, too.
+func spread(bound map[flowKey]Identity, addresses []netip.Addr) {
+	for _, all := range []netip.Addr{netip.IPv4Unspecified(), netip.IPv6Unspecified()} {
+		for key, id := range bound {
+			if key.source.Addr() != all {
+				continue
+			}
+			delete(bound, key)
+			for _, a := range addresses {
+				k := key
+				k.source = netip.AddrPortFrom(a, key.source.Port())
+				if _, own := bound[k]; !own && (a.Is4() || all.Is6()) { // a socket of IPv4 sends nothing by IPv6
+					bound[k] = id
+				}
+			}
+		}
+	}
 }
 
 // readShared reads whose the sockets of shared namespaces are if that is wanted. Why they could not be read stands
@@ -80,7 +107,7 @@ func (w *Watcher) readInner(ctx context.Context, v *View) {
 		h, err := netns.Open(w.proc.path(s.pid, "ns/net"))
 		if err == nil {
 			if s.inode == 0 || h.Inode() == s.inode {
-				err = w.readSockets(ctx, v, h, inner, wantInner)
+				err = w.readSockets(ctx, v, h, s.addresses, inner, wantInner)
 			}
 			_ = h.Close()
 		}

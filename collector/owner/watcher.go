@@ -248,7 +248,7 @@ func (w *Watcher) look(ctx context.Context, wanted uint32) {
 	v.Inodes = w.inodes
 	if wanted&wantSockets != 0 {
 		next := newIndexer()
-		if err := w.readSockets(ctx, v, w.cfg.Outer, next, wantSockets); err == nil {
+		if err := w.readSockets(ctx, v, w.cfg.Outer, nil, next, wantSockets); err == nil {
 			w.sockets = next.done()
 		}
 	}

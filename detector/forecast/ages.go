@@ -22,8 +22,8 @@ type ageWheel struct {
 	// ancient counts flows that are older than the last level, unknown those that opened before the agent started, nobody
 	// knows when.
 	ancient, unknown int32
-	// left counts the unknown flows that ended.
-	left int32
+	// left is how many unknown flows ended, of as many as there are now: those that are met later make it less.
+	left float32
 	// early sums the seconds in which the unknown flows were first seen: an unknown flow is at least as old as that.
 	early int64
 	cells [ageLevels][ageSlots]uint32
@@ -131,6 +131,7 @@ func (w *ageWheel) cellStart(j, s int) int64 {
 
 // addUnknown counts a live flow of unknown age, first seen in second seen.
 func (w *ageWheel) addUnknown(seen int64) {
+	w.left *= float32(w.unknown) / float32(w.unknown+1)
 	w.unknown++
 	w.early += seen
 }

@@ -1,6 +1,7 @@
 package forecast
 
 import (
+	"math"
 	"testing"
 	"time"
 
@@ -61,5 +62,22 @@ func TestExhaustionIsNoContradiction(t *testing.T) {
 				t.Errorf("contradicted %v, want %v", said, tt.want)
 			}
 		})
+	}
+}
+
+// Where the probability stays just below a half, as far as numbers tell, the median is at the time when it is reached.
+func TestMedianOfEvenOdds(t *testing.T) {
+	t.Parallel()
+	for h, c := range factoryCalibration() {
+		for more := 0.0; more < 6; more += 0.05 {
+			s := said{calibration: &c, more: more, even: c.even(more)}
+			s.raw, s.at = math.Nextafter(s.even, 0), 10
+			median := math.Inf(1)
+			p := s.next(s.raw, 20, &median)
+			if p < 0.5 == math.IsInf(median, 1) && (p < 0.5 || median >= 10 && median <= 20) {
+				continue
+			}
+			t.Fatalf("horizon %d, log-odds risen by %.2f: probability %v after 20 s, median %v s", h, more, p, median)
+		}
 	}
 }

@@ -102,3 +102,51 @@ func TestFlowsBetweenDumpsDoNotHang(t *testing.T) {
 		}
 	}
 }
+
+// An agent that starts does not know how many flows usually wait for an answer. The flows that opened since the last
+// dump do not hang, nor do those that are never answered, as ever; with the state of hours before the start, too.
+func TestFlowsDoNotHangAtTheStart(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name  string
+		share float64 // of flows that are never answered
+		every int     // seconds from dump to dump
+		state bool
+	}{
+		{"dumps tell answers", 0, 30, false},
+		{"dumps tell answers, restored", 0, 30, true},
+		{"a flow in ten is never answered", 0.1, 1, false},
+		{"a flow in ten is never answered, restored", 0.1, 1, true},
+	} {
+		s := newWaitingSpace(3)
+		s.share = tt.share
+		waiting := int32(0)
+		play := func(second int) {
+			before := s.o.opened
+			s.play()
+			if n := int32(s.o.opened - before); tt.every > 1 {
+				s.o.AddUnconfirmed(n)
+				waiting += n
+			}
+			if second%tt.every == 0 {
+				s.o.AddUnconfirmed(-waiting)
+				waiting = 0
+			}
+		}
+		for second := range 3600 {
+			play(second)
+		}
+		m := s.o.remember(s.now)
+		s.o = s.account.Outlook(s.now)
+		if tt.state {
+			s.o.recall(&m, s.now)
+		}
+		s.hangs, s.live, s.ends, waiting = nil, nil, nil, 0
+		for second := range 300 {
+			play(second)
+			if x := s.account.f.work.hangs; x > 0 {
+				t.Fatalf("%s: %d s after the start a share of %.2f of the flows is taken to hang", tt.name, second, x)
+			}
+		}
+	}
+}

@@ -378,7 +378,7 @@ func (l *lifetimes) bound(c *curve, now float64) {
 	if age <= 0 || age > foundFor {
 		return
 	}
-	mean := float64(a.unknown+a.left) / float64(a.left) * age
+	mean := (float64(a.unknown) + float64(a.left)) / float64(a.left) * age
 	lived, _ := c.mean(age)
 	least := c.at(age) / max(mean-lived, mean/10)
 	raised := false

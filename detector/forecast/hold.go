@@ -115,15 +115,17 @@ const (
 	hangsOdds, hangsFor = 0.5, 10
 	// hangsSeen is from how many seconds ago on flows are taken to wait still.
 	hangsSeen = 30
+	// usualAfter is after how many seconds a mean tells what is usual.
+	usualAfter = 10
 )
 
-// share takes in that waiting live flows wait for an answer, of rate flows a second in a port space that began age
+// share takes in that waiting live flows wait for an answer, of rate flows a second in a port space first met age
 // seconds ago. It returns which share of flows hangs, 0 if no more wait than usually, and its standard deviation.
 func (x *hanging) share(now, dt, age, waiting, rate float64) (share, by float64) {
 	usual := float64(x.usual)
 	f := max(1-math.Exp(-dt/usualFor), min(1, dt/(age+dt)))
 	x.usual += float32(f * (min(waiting, usualMost*(usual+1)) - usual))
-	if waiting < hangsFrom*usual+windowSpan*math.Sqrt(usual)+hangsLeast || rate <= 0 {
+	if age < usualAfter || rate <= 0 || waiting < hangsFrom*usual+windowSpan*math.Sqrt(usual)+hangsLeast {
 		x.since = uint32(now)
 		return 0, 0
 	}

@@ -160,11 +160,11 @@ func (o tick) pass(w *workspace, c Conditions, now, held, seen float64) {
 			f.Probability[h] = 1
 		}
 	}
-	o.urge(seen)
+	urge(o.Outlook, seen)
 }
 
 // urge computes the urgency of the page where so many ports are held.
-func (o *Outlook) urge(seen float64) {
+func urge(o *Outlook, seen float64) {
 	f, coolDown := &o.forecast, o.account.longest
 	o.grew = max(o.slower, o.grew-o.lastSeconds/float32(max(coolDown, 1)))
 	f.Urgency = float32(detector.PageUrgency(float64(f.Urgency), detector.PageNow{
@@ -203,12 +203,15 @@ func (s *said) probability(raw float64) float64 {
 	return s.calibration.apply(raw, s.more)
 }
 
+// justBelowEven is a probability of less than even odds.
+const justBelowEven = 0.5 - 1.0/(1<<40)
+
 // next returns the probability u seconds ahead, which does not fall. Where it passes a half, that time goes to median.
 func (s *said) next(raw, u float64, median *float64) float64 {
 	p := max(s.probability(raw), s.least)
 	if s.least < 0.5 && p >= 0.5 {
 		if s.raw >= 0 {
-			s.least = max(s.least, s.probability(s.raw))
+			s.least = max(s.least, min(s.probability(s.raw), justBelowEven)) // it was below, but for rounding
 		}
 		*median = s.at + (u-s.at)*(0.5-s.least)/(p-s.least)
 	}
@@ -256,9 +259,6 @@ func (o tick) keep(h int, now, held float64, p pending, i int, w *workspace) {
 			p.mean[k] = float32(w.course.mean[k][i])
 		}
 		p.rate, p.rateMean = float32(o.rate-o.rateMean), float32(o.rateMean)
-		// A minute ahead, chance would teach that every distance from the mean is soon gone.
-		by := float64(p.rate * p.rate)
-		p.noise = h == 0 && by <= windowSpan*windowSpan*o.dispersion*o.rate/float64(u)
 		p.fill, p.fillMean = float32(held-o.fillMean), float32(o.fillMean)
 		p.arrivals = o.opened
 		l.waiting[j] = p

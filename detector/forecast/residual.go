@@ -177,7 +177,6 @@ type pending struct {
 	due                            uint32 // second: it is 2106 before they are too many
 	beyond                         bool   // it was exhausted already, so the probability is not scored
 	hit                            bool   // it was exhausted since
-	noise                          bool   // the rate was as far from its long mean as chance brings it
 	burst                          bool   // a burst was expected by the horizon
 }
 
@@ -288,9 +287,7 @@ func (l *learnt) take(p *pending, held, opened, u, keep float64, tails *[kinds]t
 	residual := (highest - float64(p.top)) / float64(p.topSD)
 	l.tail.learn(keep, residual)
 	l.kind.learn(TailBin(residual), tails)
-	if !p.noise {
-		l.rate.learn(keep, float64(p.rate), (opened-p.arrivals)/u-float64(p.rateMean))
-	}
+	l.rate.learn(keep, float64(p.rate), (opened-p.arrivals)/u-float64(p.rateMean))
 	l.fill.learn(keep, float64(p.fill), held-float64(p.fillMean))
 }
 

@@ -104,7 +104,8 @@ func (o tick) run(c Conditions) {
 	}
 	o.reopen(w, now, dt, float64(c.Opening))
 	o.arrive(now, dt, held)
-	w.hangs, w.hangsBy = o.hang.share(now, dt, now-o.began, float64(c.Opening)+float64(o.unconfirmed), o.rate)
+	age := now - max(o.began, float64(o.start)) // a restored state does not say how many flows usually wait
+	w.hangs, w.hangsBy = o.hang.share(now, dt, age, float64(c.Opening)+float64(o.unconfirmed), o.rate)
 	w.perFlow = perFlow
 	o.hold(w, now)
 	w.course.doubt(&w.unseen, o.proven(now))

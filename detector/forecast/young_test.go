@@ -66,3 +66,35 @@ func TestYoungSpaceSeesASlowStore(t *testing.T) {
 		}
 	}
 }
+
+// Flows that are met hours after the start, where their tables were flushed or a gateway took over, are found open too.
+// That those of the start have all ended does not say that these end within seconds.
+func TestFlowsMetLaterAreNotBounded(t *testing.T) {
+	t.Parallel()
+	edges := newAgeEdges()
+	for _, still := range []int{0, 1, 10} { // flows of the start that live on
+		var l lifetimes
+		var c curve
+		c.start(edges)
+		for k := range c.h {
+			c.h[k] = 1.0 / 3600
+		}
+		c.late = &l.late
+		c.fit()
+		old, now := collector.Interval{To: at(1)}, collector.Interval{To: at(3000)}
+		for range 200 {
+			l.open(old)
+		}
+		for range 200 - still {
+			l.close(old, exactly(2000), edges)
+		}
+		for range 200 {
+			l.open(now)
+		}
+		before := c.h
+		l.bound(&c, at(3010).Seconds())
+		if c.h != before {
+			t.Errorf("%d live on: after a minute %.4f of the flows end in a second, want 1 in 3600", still, c.h[ageBucket(60)])
+		}
+	}
+}

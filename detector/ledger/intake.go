@@ -211,9 +211,7 @@ func (in *intake) placeFor(s *sighting) place {
 func (in *intake) refresh(s *sighting) {
 	e, f := &s.event.Flow, s.flow
 	f.heard(s.event.Flow.Active, s.netns.complete)
-	if e.Expires != 0 {
-		f.due = uint32(e.Expires / second)
-	}
+	f.due = uint32(e.Expires / second)
 	if e.Owner != f.owner {
 		in.spaces.learnOwner(f, e.Owner)
 	}

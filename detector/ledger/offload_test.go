@@ -72,3 +72,19 @@ func TestOffloadedFlowIsReset(t *testing.T) {
 		})
 	}
 }
+
+// While a flow table sees the packets, the kernel does not say when it forgets the flow: what it said before no longer
+// holds, and the flow did not end for its silence.
+func TestOffloadedFlowDoesNotExpire(t *testing.T) {
+	t.Parallel()
+	s := newScript(t, Config{Budgets: []*budget.Budget{azure()}})
+	s.dump(5)
+	f := flowTo(1, store)
+	f.Opened, f.Expires = collector.Interval{To: at(9)}, at(40)
+	s.dump(10, f)
+	f.Offloaded, f.Expires = true, 0
+	s.dump(30, f)
+	s.dump(50, f)
+	s.dump(70)
+	s.wantTotals(71, 1, map[collector.Reason]uint64{collector.ReasonUnknown: 1})
+}

@@ -78,7 +78,7 @@ func Metrics() []Metric {
 		{TimeToExhaustion, Gauge, space, "Median time until the effective ceiling is reached; 0 when exhausted, +Inf beyond the longest horizon."},
 		{SoonestExhaustion, Gauge, space, "snat_time_to_exhaustion_seconds of the port space that runs out first, of the fullest where none does: what boards read, one for each budget and protocol."},
 		{LikelyExhaustion, Gauge, ahead, "snat_exhaustion_probability where it is 0.05 or more, absent where it is less: what alerts read, as few port spaces have it."},
-		{PageUrgency, Gauge, ahead, "How urgent a page is, from 0 to 1, of horizon 5m; 0.5 raises it. snat_likely_exhaustion_probability, less where there is time to look again, more where lifetimes surely grew; absent where that is."},
+		{PageUrgency, Gauge, ahead, "How urgent a page is, from 0 to 1, of horizon 5m; 0.5 raises it. snat_likely_exhaustion_probability, less where there is time to look again, more where lifetimes surely grew; absent where that one is absent."},
 		{AllForecastPortsMean, Gauge, total, "Forecast of the ports held in all port spaces together: mean."},
 		{AllForecastPortsVariance, Gauge, total, "Forecast of the ports held in all port spaces together: variance, if destinations are independent."},
 		{ExhaustionProbabilityMax, Gauge, total, "Highest snat_exhaustion_probability over all port spaces."},
