@@ -18,7 +18,7 @@ import (
 // more; one is inexact, one warms up, one is down, one has an address of IPv6 and one a very long name.
 type fleet struct {
 	nodes, destinations int
-	clusters            int           // two where it is 0; of more no two nodes, pools or gateways are alike
+	clusters            int           // two where it is 0, one without a name where it is 1; of more no two nodes, pools or gateways are alike
 	every               time.Duration // between scrapes
 	old, young          *bufio.Writer // of before the last block begins, and of it
 	line                []byte
@@ -57,9 +57,15 @@ const (
 )
 
 func (f *fleet) node(i int) *simulated {
-	c := max(f.clusters, 2)
+	c := f.clusters
+	if c == 0 {
+		c = 2
+	}
 	n := &simulated{index: i, cluster: fmt.Sprintf("c%d", i%c)}
-	if i%c < 2 {
+	switch {
+	case c == 1:
+		n.cluster = ""
+	case i%c < 2:
 		n.cluster = []string{"prod", "stage"}[i%c]
 	}
 	name := "web"
