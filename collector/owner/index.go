@@ -41,7 +41,7 @@ func (x *index) of(f *collector.Flow) (Identity, bool) {
 	if ok || f.Protocol != collector.UDP {
 		return id, ok
 	}
-	// Sockets of all addresses of IPv4 and of IPv6 have one port only where that of IPv6 sends nothing by IPv4.
+	// Where 0.0.0.0 and [::] are both bound to the port, that of [::] sends nothing by IPv4: 0.0.0.0 comes first.
 	from := [...]netip.Addr{f.Source.Addr(), netip.IPv4Unspecified(), netip.IPv6Unspecified()}
 	for _, a := range from {
 		if a.Is4() && !f.Source.Addr().Is4() {

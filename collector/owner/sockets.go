@@ -11,8 +11,8 @@ import (
 	"github.com/snatwatch/snatwatch/collector/sockdiag"
 )
 
-// readSockets puts into next whose the sockets of namespace h are. It wants them again if a cgroup is new. addresses
-// are those of the namespace where next has several namespaces, else nil.
+// readSockets puts the owners of the sockets of namespace h into next. It wants them again if a cgroup is new. Where
+// next takes the sockets of several namespaces, addresses are the addresses of h; else they are nil.
 func (w *Watcher) readSockets(
 	ctx context.Context, v *View, h *netns.Handle, addresses []netip.Addr, next *indexer, again uint32,
 ) error {
@@ -84,8 +84,8 @@ func spread(bound map[flowKey]Identity, addresses []netip.Addr) {
 	}
 }
 
-// readShared reads whose the sockets of shared namespaces are if that is wanted. Why they could not be read stands
-// until they are read again, or nobody shares any.
+// readShared reads the owners of the sockets of shared namespaces if that is wanted. innerErr says why they could not
+// be read, until they are read again or no namespace is shared.
 func (w *Watcher) readShared(ctx context.Context, v *View, wanted uint32) {
 	switch {
 	case wanted&wantInner != 0:
@@ -95,7 +95,7 @@ func (w *Watcher) readShared(ctx context.Context, v *View, wanted uint32) {
 	}
 }
 
-// readInner reads whose the sockets are of each namespace that several owners or containers share.
+// readInner reads the owners of the sockets of each namespace that several owners or containers share.
 func (w *Watcher) readInner(ctx context.Context, v *View) {
 	inner := newIndexer()
 	w.innerErr = nil
