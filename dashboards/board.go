@@ -37,8 +37,8 @@ type row struct {
 	panels []panel
 }
 
-// worst is a hidden variable. It asks expr when the board is opened or refreshed, and holds the values that label has in
-// the answer, and the clusters of these series. With an empty label it holds the clusters alone.
+// worst is a hidden variable. It asks expr when the board is opened or refreshed, and holds the values that label has
+// in the answer, and the clusters of these series. With an empty label it holds the clusters alone.
 type worst struct{ name, label, expr string }
 
 // matcher selects series with these values in these clusters. For pools it selects the empty name as well, which no
@@ -52,8 +52,8 @@ func (w worst) matcher(o rules.Options) string {
 }
 
 // clusters matches the clusters of those names, for series that do not have the label: of 40 clusters a panel reads the
-// few that it shows. Series without a cluster label match, too. The variable also holds the names, so a cluster that has
-// the name of a node, pool or gateway is read for nothing.
+// few that it shows. Series without a cluster label match, too. The variable also holds the names, so a cluster that
+// has the name of a node, pool or gateway is read for nothing.
 func (w worst) clusters(o rules.Options) string {
 	return fmt.Sprintf(`%s=~"$%s|"`, o.ClusterLabel, w.name)
 }
